@@ -1,0 +1,183 @@
+//! Time: milliseconds since the Unix epoch, and where they come from.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// A moment: milliseconds since 1970-01-01T00:00:00Z, up to the end of the year 9999.
+///
+/// Arithmetic stops at either end instead of wrapping around.
+///
+/// ```
+/// use countersign::Timestamp;
+/// use std::time::Duration;
+///
+/// let signed = Timestamp::from_secs(1_700_000_000).unwrap();
+/// assert_eq!(signed.plus(Duration::from_secs(300)).as_secs(), 1_700_000_300);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The first moment that can be told: 1970-01-01T00:00:00Z.
+    pub const EPOCH: Self = Self(0);
+
+    /// The last moment that can be told: the end of the year 9999.
+    pub const MAX: Self = Self(253_402_300_799_999);
+
+    /// A moment in whole seconds since the Unix epoch; `None` beyond [`Timestamp::MAX`].
+    #[must_use]
+    pub fn from_secs(secs: u64) -> Option<Self> {
+        secs.checked_mul(1000).and_then(Self::from_millis)
+    }
+
+    /// A moment in milliseconds since the Unix epoch; `None` beyond [`Timestamp::MAX`].
+    #[must_use]
+    pub fn from_millis(millis: u64) -> Option<Self> {
+        (millis <= Self::MAX.0).then_some(Self(millis))
+    }
+
+    /// Whole seconds since the Unix epoch, rounded down.
+    #[must_use]
+    pub fn as_secs(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// The moment that is `duration` later.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(millis(duration)).min(Self::MAX.0))
+    }
+
+    /// The moment that is `duration` earlier.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(duration)))
+    }
+
+    /// How long after `earlier` this is; zero if it is not after it.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Tells the time.
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// The present moment.
+    fn now(&self) -> Timestamp;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
+}
+
+/// The system's clock.
+///
+/// A clock set to before 1970 reads as 1970, and every signed request is then dated ahead, that is
+/// refused.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(millis(since_epoch).min(Timestamp::MAX.0))
+    }
+}
+
+#[cfg(any(test, feature = "test-util"))]
+pub use manual::ManualClock;
+
+#[cfg(any(test, feature = "test-util"))]
+mod manual {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::{Arc, Clock, Duration, Timestamp, millis};
+
+    /// A clock for tests: it stands still until it is set or stepped, forward or back.
+    ///
+    /// Clones show the same time.
+    ///
+    /// ```
+    /// use countersign::{Clock, ManualClock, Timestamp};
+    /// use std::time::Duration;
+    ///
+    /// let clock = ManualClock::at(Timestamp::from_secs(1_700_000_000).unwrap());
+    /// clock.advance(Duration::from_secs(5));
+    /// assert_eq!(clock.now().as_secs(), 1_700_000_005);
+    /// ```
+    #[derive(Clone, Debug)]
+    pub struct ManualClock(Arc<AtomicU64>);
+
+    impl ManualClock {
+        /// A clock that stands at `now`.
+        #[must_use]
+        pub fn at(now: Timestamp) -> Self {
+            Self(Arc::new(AtomicU64::new(now.0)))
+        }
+
+        /// Sets the clock.
+        pub fn set(&self, now: Timestamp) {
+            self.0.store(now.0, Ordering::SeqCst);
+        }
+
+        /// Steps the clock forward.
+        pub fn advance(&self, by: Duration) {
+            self.0.fetch_add(millis(by), Ordering::SeqCst);
+        }
+
+        /// Steps the clock back.
+        pub fn step_back(&self, by: Duration) {
+            self.0.fetch_sub(millis(by), Ordering::SeqCst);
+        }
+    }
+
+    impl Clock for ManualClock {
+        fn now(&self) -> Timestamp {
+            Timestamp(self.0.load(Ordering::SeqCst).min(Timestamp::MAX.0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_stops_at_both_ends() {
+        let t = Timestamp::from_secs(10).unwrap();
+        assert_eq!(t.minus(Duration::from_secs(11)).as_millis(), 0);
+        assert_eq!(t.plus(Duration::MAX), Timestamp::MAX);
+        assert_eq!(t.since(t.plus(Duration::from_secs(1))), Duration::ZERO);
+        assert_eq!(Timestamp::from_secs(u64::MAX), None);
+        assert_eq!(Timestamp::from_millis(Timestamp::MAX.0 + 1), None);
+    }
+}

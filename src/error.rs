@@ -1,0 +1,200 @@
+//! What can be wrong with a configuration, and how a store or a key look-up fails.
+
+use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
+
+/// A configuration that would not work, or would not be safe.
+///
+/// Its text says what is wrong, what was expected, and what to do.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConfigError(ConfigErrorKind);
+
+impl ConfigError {
+    /// What is wrong.
+    #[must_use]
+    pub fn kind(&self) -> &ConfigErrorKind {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConfigError({:?}: {self})", self.0)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl Error for ConfigError {}
+
+impl From<ConfigErrorKind> for ConfigError {
+    fn from(kind: ConfigErrorKind) -> Self {
+        Self(kind)
+    }
+}
+
+/// So that a conversion which cannot fail fits where one that can is asked for.
+impl From<std::convert::Infallible> for ConfigError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// What is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigErrorKind {
+    /// A secret with too few or too many bytes.
+    #[non_exhaustive]
+    SecretLength {
+        /// Bytes found, zeros at the end not counted.
+        found: usize,
+        /// The least number of bytes.
+        min: usize,
+    },
+    /// A secret whose text is not of the encoding that is named here.
+    SecretEncoding(&'static str),
+    /// A key id that is empty, too long, or has characters that a header cannot carry.
+    KeyId,
+    /// Two sets of secrets under the key id that is named here.
+    DuplicateKeyId(String),
+    /// One secret (or two that HMAC does not tell apart) under both key ids.
+    SharedSecret(String, String),
+    /// A public origin that is not `scheme://authority` with, at most, a path prefix.
+    Origin(String),
+    /// A forwarded header that cannot be used, or a network that cannot be read.
+    Forwarded(String),
+    /// A description of a scheme that is not safe, or contradicts itself.
+    Scheme(Cow<'static, str>),
+    /// Something that has to be configured is missing.
+    Missing(&'static str),
+    /// A limit or duration that is out of its range.
+    Range(&'static str),
+    /// A processing that the store cannot give.
+    Processing(&'static str),
+}
+
+impl fmt::Display for ConfigErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SecretLength { found, min } => write!(
+                f,
+                "the secret has {found} bytes that count; it needs {min} to {} (zeros at its end \
+                 do not count); make one with `openssl rand -hex 32`",
+                crate::secret::Secret::MAX_LEN
+            ),
+            Self::SecretEncoding(encoding) => {
+                write!(f, "the secret is not valid {encoding}; copy it again, without spaces")
+            }
+            Self::KeyId => write!(
+                f,
+                "a key id is 1 to 128 visible ASCII characters without spaces, so that a header \
+                 can carry it"
+            ),
+            Self::DuplicateKeyId(id) => write!(
+                f,
+                "key id `{id}` is given twice; put all its secrets into one `KeySet`"
+            ),
+            Self::SharedSecret(one, other) => write!(
+                f,
+                "key ids `{one}` and `{other}` have the same secret, so that a request signed \
+                 under one could be sent again under the other; give each its own"
+            ),
+            Self::Origin(origin) => write!(
+                f,
+                "`{origin}` is not usable as a public origin; write it as clients see it, such as \
+                 `https://api.example.com` or `https://example.com/api`, each authority once"
+            ),
+            Self::Forwarded(what) => write!(f, "forwarded headers: {what}"),
+            Self::Scheme(what) => write!(f, "the scheme's description: {what}"),
+            Self::Missing(what) => f.write_str(what),
+            Self::Range(what) => f.write_str(what),
+            Self::Processing(what) => f.write_str(what),
+        }
+    }
+}
+
+/// Why a store or a key look-up gave no answer. Whatever the reason, the request is refused.
+///
+/// ```
+/// use countersign::{StoreError, StoreErrorKind};
+///
+/// let error = StoreError::unavailable("no connection within 2 s");
+/// assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+/// ```
+#[derive(Clone, Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    message: Cow<'static, str>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+    retry_after: Option<Duration>,
+}
+
+/// The kinds of [`StoreError`], each with a rejection of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// Down, slow or unsure: 503, `store_unavailable`.
+    Unavailable,
+    /// No room for one more record, and none is evicted: 503, `store_full`.
+    Full,
+    /// This key has used up its share of the store: 429, `key_over_quota`.
+    KeyOverQuota,
+    /// The store may have forgotten a request that was signed then: 503, `sign_again`.
+    SignAgain,
+}
+
+impl StoreError {
+    /// An error of this kind; `message` goes to the log, never to the sender.
+    #[must_use]
+    pub fn new(kind: StoreErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, message: message.into(), source: None, retry_after: None }
+    }
+
+    /// The store is down, slow or unsure.
+    #[must_use]
+    pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StoreErrorKind::Unavailable, message)
+    }
+
+    /// Keeps the driver's error as the source.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// Says after what time it is worth trying again.
+    #[must_use]
+    pub fn with_retry_after(mut self, retry_after: Duration) -> Self {
+        self.retry_after = Some(retry_after);
+        self
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// After what time it is worth trying again, where the store can tell.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|e| e as _)
+    }
+}

@@ -1,0 +1,246 @@
+//! The one place that computes a MAC, compares one, or compares a digest.
+
+use hmac::{Hmac, KeyInit, Mac as _};
+use sha2::{Digest as _, Sha256, Sha512};
+use subtle::ConstantTimeEq;
+
+use crate::secret::Secret;
+
+/// The algorithm of a MAC. It is fixed by the scheme's description, never by a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MacAlgorithm {
+    /// HMAC with SHA-256 (RFC 2104, FIPS 180-4): 32 bytes.
+    HmacSha256,
+    /// HMAC with SHA-512 (RFC 2104, FIPS 180-4): 64 bytes.
+    HmacSha512,
+}
+
+impl MacAlgorithm {
+    /// The length of a MAC, in bytes.
+    #[must_use]
+    pub const fn len(self) -> usize {
+        match self {
+            Self::HmacSha256 => 32,
+            Self::HmacSha512 => 64,
+        }
+    }
+}
+
+/// The length of the longest MAC and digest, in bytes.
+pub(crate) const MAX_LEN: usize = 64;
+
+/// A MAC in the making: the key is in, the message is fed piece by piece.
+///
+/// A clone of one that was fed nothing saves the two compressions of the key schedule.
+#[derive(Clone)]
+pub(crate) enum RunningMac {
+    Sha256(Hmac<Sha256>),
+    Sha512(Hmac<Sha512>),
+}
+
+impl RunningMac {
+    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length (RFC 2104)")]
+    pub(crate) fn new(algorithm: MacAlgorithm, key: &[u8]) -> Self {
+        let any_length = "HMAC takes a key of any length";
+        match algorithm {
+            MacAlgorithm::HmacSha256 => {
+                Self::Sha256(Hmac::new_from_slice(key).expect(any_length))
+            }
+            MacAlgorithm::HmacSha512 => {
+                Self::Sha512(Hmac::new_from_slice(key).expect(any_length))
+            }
+        }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(mac) => mac.update(bytes),
+            Self::Sha512(mac) => mac.update(bytes),
+        }
+    }
+
+    /// Compares in constant time, and over the full length.
+    pub(crate) fn verify(self, claimed: &Tag) -> bool {
+        match self {
+            Self::Sha256(mac) => mac.verify_slice(claimed.as_ref()),
+            Self::Sha512(mac) => mac.verify_slice(claimed.as_ref()),
+        }
+        .is_ok()
+    }
+
+    pub(crate) fn finish(self) -> Tag {
+        match self {
+            Self::Sha256(mac) => Tag::new(&mac.finalize().into_bytes()),
+            Self::Sha512(mac) => Tag::new(&mac.finalize().into_bytes()),
+        }
+    }
+}
+
+/// A secret with its key schedules done, once, for every request that will use it.
+#[derive(Clone)]
+pub(crate) struct MacKey {
+    secret: Secret,
+    sha256: RunningMac,
+    sha512: RunningMac,
+}
+
+impl MacKey {
+    pub(crate) fn new(secret: Secret) -> Self {
+        Self {
+            sha256: RunningMac::new(MacAlgorithm::HmacSha256, secret.expose()),
+            sha512: RunningMac::new(MacAlgorithm::HmacSha512, secret.expose()),
+            secret,
+        }
+    }
+
+    pub(crate) fn start(&self, algorithm: MacAlgorithm) -> RunningMac {
+        match algorithm {
+            MacAlgorithm::HmacSha256 => self.sha256.clone(),
+            MacAlgorithm::HmacSha512 => self.sha512.clone(),
+        }
+    }
+
+    /// Two secrets that HMAC does not tell apart have a fingerprint in common: it pads short ones
+    /// with zeros and hashes long ones, so that different bytes can be one secret.
+    pub(crate) fn fingerprints(&self) -> [Vec<u8>; 2] {
+        [MacAlgorithm::HmacSha256, MacAlgorithm::HmacSha512].map(|algorithm| {
+            let mut mac = self.start(algorithm);
+            mac.update(b"countersign: are these one secret?");
+            mac.finish().as_ref().to_vec()
+        })
+    }
+
+    /// For schemes that derive a key from the secret.
+    pub(crate) fn secret(&self) -> &Secret {
+        &self.secret
+    }
+}
+
+/// A MAC or a digest as a request claims it: at most [`MAX_LEN`] bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Tag {
+    bytes: [u8; MAX_LEN],
+    len: usize,
+}
+
+impl Tag {
+    /// The first [`MAX_LEN`] of these bytes.
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        let mut tag = Self { bytes: [0; MAX_LEN], len: 0 };
+        for (to, from) in tag.bytes.iter_mut().zip(bytes) {
+            *to = *from;
+            tag.len += 1;
+        }
+        tag
+    }
+}
+
+impl AsRef<[u8]> for Tag {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// The digest algorithms that a covered body digest may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DigestAlgorithm {
+    Sha256,
+    Sha512,
+}
+
+/// A digest in the making.
+#[derive(Clone)]
+pub(crate) enum RunningDigest {
+    Sha256(Sha256),
+    Sha512(Sha512),
+}
+
+impl RunningDigest {
+    pub(crate) fn new(algorithm: DigestAlgorithm) -> Self {
+        match algorithm {
+            DigestAlgorithm::Sha256 => Self::Sha256(Sha256::new()),
+            DigestAlgorithm::Sha512 => Self::Sha512(Sha512::new()),
+        }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(digest) => digest.update(bytes),
+            Self::Sha512(digest) => digest.update(bytes),
+        }
+    }
+
+    pub(crate) fn finish(self) -> Tag {
+        match self {
+            Self::Sha256(digest) => Tag::new(&digest.finalize()),
+            Self::Sha512(digest) => Tag::new(&digest.finalize()),
+        }
+    }
+
+    pub(crate) fn verify(self, claimed: &Tag) -> bool {
+        self.finish().as_ref().ct_eq(claimed.as_ref()).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(bytes: impl Into<Vec<u8>>) -> MacKey {
+        MacKey::new(Secret::danger_short(bytes).unwrap())
+    }
+
+    /// RFC 4231, test case 2.
+    #[test]
+    fn hmac_is_that_of_rfc_4231() {
+        let cases = [
+            (
+                MacAlgorithm::HmacSha256,
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            ),
+            (
+                MacAlgorithm::HmacSha512,
+                "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6\
+                 d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737",
+            ),
+        ];
+        for (algorithm, expected) in cases {
+            let mut mac = key("Jefe").start(algorithm);
+            mac.update(b"what do ya want ");
+            mac.update(b"for nothing?");
+            let expected = crate::encoding::decode_hex(expected.as_bytes()).unwrap();
+            assert_eq!(expected.len(), algorithm.len());
+            assert_eq!(mac.clone().finish().as_ref(), expected);
+            assert!(mac.verify(&Tag::new(&expected)));
+        }
+    }
+
+    #[test]
+    fn every_truncated_mac_and_every_changed_byte_is_refused() {
+        let mac = key("a secret of sixteen").start(MacAlgorithm::HmacSha256);
+        let tag = mac.clone().finish();
+        assert!(mac.clone().verify(&tag));
+        for len in 0..32 {
+            assert!(!mac.clone().verify(&Tag::new(&tag.as_ref()[..len])), "{len} bytes");
+        }
+        for i in 0..32 {
+            let mut changed = tag;
+            changed.bytes[i] ^= 1;
+            assert!(!mac.clone().verify(&changed), "byte {i}");
+        }
+    }
+
+    #[test]
+    fn secrets_that_hmac_does_not_tell_apart_are_one() {
+        let long = [9; 100];
+        let hashed = Sha256::digest(long).to_vec();
+        let shared = |one: &MacKey, other: &MacKey| {
+            let other = other.fingerprints();
+            one.fingerprints().iter().filter(|print| other.contains(print)).count()
+        };
+        assert_eq!(shared(&key("abc"), &key("abc\0\0")), 2);
+        assert_eq!(shared(&key(long), &key(hashed)), 1, "equal under SHA-256 alone");
+        assert_eq!(shared(&key("abc"), &key("abd")), 0);
+    }
+}

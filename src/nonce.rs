@@ -1,0 +1,382 @@
+//! Used once: what a nonce is, the claim on it, and what a store of claims has to do.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Method;
+use sha2::{Digest as _, Sha256};
+
+use crate::{clock::Timestamp, future::StoreFuture, key::KeyId};
+
+/// What makes one signed request unique under its key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Nonce {
+    kind: NonceKind,
+    bytes: Bytes,
+}
+
+/// Where a nonce comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NonceKind {
+    /// A covered value that is new for each signed request.
+    Covered,
+    /// A covered event id, which the sender keeps over its retries.
+    Event,
+    /// SHA-256 of the signed message, where the scheme covers neither.
+    Digest,
+}
+
+impl Nonce {
+    /// A nonce with these bytes.
+    #[must_use]
+    pub fn new(kind: NonceKind, bytes: impl Into<Bytes>) -> Self {
+        Self { kind, bytes: bytes.into() }
+    }
+
+    /// Where it comes from.
+    #[must_use]
+    pub fn kind(&self) -> NonceKind {
+        self.kind
+    }
+
+    /// The covered bytes, or the 32 bytes of the digest.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            NonceKind::Covered => write!(f, "Nonce({})", self.bytes.escape_ascii()),
+            NonceKind::Event => write!(f, "Nonce(event {})", self.bytes.escape_ascii()),
+            NonceKind::Digest => f.write_str("Nonce(digest of the signed message)"),
+        }
+    }
+}
+
+/// One attempt to claim: tells a copy of a request from a reply that was lost on the way, and the
+/// present holder of a lease from an earlier one.
+///
+/// Unique in this process and, with the 64 random bits that each process draws, among all that
+/// share a store. It is no secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AttemptId(u128);
+
+impl AttemptId {
+    fn next() -> Self {
+        static PROCESS: OnceLock<u64> = OnceLock::new();
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let process = *PROCESS.get_or_init(crate::random::u64);
+        Self(u128::from(process) << 64 | u128::from(COUNT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// The attempt as 16 bytes, for a store to keep.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+}
+
+/// What a store is asked to record: this nonce, in this scope, until that time.
+///
+/// Stores go by [`Claim::write_identity`] or [`Claim::digest`] and by the times; the parts are not
+/// theirs to interpret.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Claim {
+    namespace: Arc<str>,
+    key_id: KeyId,
+    nonce: Nonce,
+    place: Option<(Method, Arc<str>)>,
+    attempt: AttemptId,
+    signed_at: Option<Timestamp>,
+    max_skew: Duration,
+    deadline: Timestamp,
+    retention: Duration,
+}
+
+impl Claim {
+    /// A claim that has to be remembered until `deadline`.
+    #[must_use]
+    pub fn new(namespace: Arc<str>, key_id: KeyId, nonce: Nonce, deadline: Timestamp) -> Self {
+        Self {
+            namespace,
+            key_id,
+            nonce,
+            place: None,
+            attempt: AttemptId::next(),
+            signed_at: None,
+            max_skew: Duration::ZERO,
+            deadline,
+            retention: Duration::ZERO,
+        }
+    }
+
+    /// Adds method and path to the scope, where the scheme does not cover them: a captured request
+    /// that is posted elsewhere must not burn the genuine one.
+    #[must_use]
+    pub fn at_place(mut self, method: Method, path: impl Into<Arc<str>>) -> Self {
+        self.place = Some((method, path.into()));
+        self
+    }
+
+    /// Adds the signed time, and how far ahead of a server's clock it may be.
+    #[must_use]
+    pub fn signed(mut self, at: Timestamp, max_skew: Duration) -> Self {
+        self.signed_at = Some(at);
+        self.max_skew = max_skew;
+        self
+    }
+
+    /// Adds the longest time for which any claim of this namespace may have to be remembered.
+    #[must_use]
+    pub fn with_retention(mut self, retention: Duration) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// Which service claims; keeps two services apart in one store.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The key that the request was verified under; quotas go by it.
+    #[must_use]
+    pub fn key_id(&self) -> &KeyId {
+        &self.key_id
+    }
+
+    /// The nonce.
+    #[must_use]
+    pub fn nonce(&self) -> &Nonce {
+        &self.nonce
+    }
+
+    /// This attempt; a lease is held under it.
+    #[must_use]
+    pub fn attempt(&self) -> AttemptId {
+        self.attempt
+    }
+
+    /// The covered time at which the request says it was signed, if it covers one.
+    #[must_use]
+    pub fn signed_at(&self) -> Option<Timestamp> {
+        self.signed_at
+    }
+
+    /// How far ahead of a server's clock a signed time may be. A store that forgot what came
+    /// before `start` refuses whatever was signed at `start + max_skew` or earlier.
+    #[must_use]
+    pub fn max_skew(&self) -> Duration {
+        self.max_skew
+    }
+
+    /// Until when the record has to be kept. A store whose clock shows this moment or a later one
+    /// refuses the claim: it could be accepted again after it is forgotten.
+    #[must_use]
+    pub fn deadline(&self) -> Timestamp {
+        self.deadline
+    }
+
+    /// Whether a duplicate extends the record to its own deadline: so for event ids, whose senders
+    /// go on retrying.
+    #[must_use]
+    pub fn extends(&self) -> bool {
+        self.nonce.kind == NonceKind::Event
+    }
+
+    /// The longest time for which any claim of this namespace may have to be remembered, counted
+    /// from the moment of the claim.
+    #[must_use]
+    pub fn retention(&self) -> Duration {
+        self.retention
+    }
+
+    /// Feeds what identifies the claim to `sink`: namespace, key id, nonce and, where it counts,
+    /// the place, each behind its length, so that no two claims are fed the same bytes.
+    pub fn write_identity(&self, mut sink: impl FnMut(&[u8])) {
+        let mut part = |bytes: &[u8]| {
+            sink(&(bytes.len() as u64).to_be_bytes());
+            sink(bytes);
+        };
+        part(self.namespace.as_bytes());
+        part(self.key_id.as_str().as_bytes());
+        part(match self.nonce.kind {
+            NonceKind::Covered => b"n",
+            NonceKind::Event => b"e",
+            NonceKind::Digest => b"d",
+        });
+        part(&self.nonce.bytes);
+        if let Some((method, path)) = &self.place {
+            part(method.as_str().as_bytes());
+            part(path.as_bytes());
+        }
+    }
+
+    /// SHA-256 of the identity: the same on every server that shares a store.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        self.write_identity(|bytes| digest.update(bytes));
+        digest.finalize().into()
+    }
+}
+
+/// The answer to a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Claimed {
+    /// The nonce was not recorded before, and now is.
+    New,
+    /// The nonce was recorded before, or is leased.
+    Replayed,
+}
+
+/// The answer to a request for a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Leased {
+    /// The lease is held under the claim's attempt.
+    Held,
+    /// Another attempt holds the lease, for at most this long unless it is renewed.
+    #[non_exhaustive]
+    InFlight {
+        /// The time that is left to the other attempt.
+        remaining: Duration,
+    },
+    /// An attempt has been completed.
+    Completed,
+}
+
+impl Leased {
+    /// Another attempt holds the lease for `remaining` time.
+    #[must_use]
+    pub fn in_flight(remaining: Duration) -> Self {
+        Self::InFlight { remaining }
+    }
+}
+
+/// The answer to a step of the holder of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Held {
+    /// The step was done.
+    Done,
+    /// The lease had ended, and the nonce is another's or nobody's; nothing was changed.
+    Lost,
+}
+
+/// Remembers which nonces were used.
+///
+/// An implementation keeps these promises:
+/// - of any number of claims on one identity, at once or one after another, at most one is
+///   answered [`Claimed::New`] until its deadline has passed by the store's own clock;
+/// - a claim whose deadline is not above everything that the store has dropped for its age is
+///   refused ([`StoreErrorKind::SignAgain`]), so that a clock which steps back reopens nothing;
+/// - a claim with a signed time that may have been accepted before the store lost its memory is
+///   refused likewise;
+/// - what is full, down, slow or unsure answers with an error. Live records are never evicted.
+///
+/// [`StoreErrorKind::SignAgain`]: crate::StoreErrorKind::SignAgain
+pub trait NonceStore: Send + Sync + 'static {
+    /// Records the nonce if, and only if, it is not recorded: one atomic step. A duplicate of an
+    /// event id extends the record in the same step.
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed>;
+
+    /// The same store's leases; `None` where it has none, and then it cannot serve
+    /// [`Processing::Retryable`](crate::Processing::Retryable).
+    fn leases(&self) -> Option<&dyn LeaseStore>;
+
+    /// Whether what was recorded is still there after this process has ended. Where it is not, and
+    /// the scheme covers no time, a warning is logged when the layer is built.
+    fn survives_restart(&self) -> bool;
+}
+
+/// Records that are held while a handler runs, and kept or given back by what it answers.
+///
+/// Each step is fenced by the claim's attempt: once a lease has ended and another attempt holds
+/// the nonce, the earlier holder changes nothing. A lease that ends without a step is given to the
+/// next attempt that asks.
+pub trait LeaseStore: Send + Sync {
+    /// Takes the lease for `duration` if the nonce is neither completed nor held. A duplicate of a
+    /// completed event id extends the record in the same step.
+    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased>;
+
+    /// Makes the lease end `duration` from now. A lease that has ended, but that no other attempt
+    /// has taken, may be renewed.
+    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held>;
+
+    /// Makes the record final, until the claim's deadline.
+    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held>;
+
+    /// Gives the nonce back: the next attempt takes it.
+    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held>;
+}
+
+impl<S: NonceStore + ?Sized> NonceStore for Arc<S> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+        (**self).claim(claim)
+    }
+
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        (**self).leases()
+    }
+
+    fn survives_restart(&self) -> bool {
+        (**self).survives_restart()
+    }
+}
+
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Parts = (String, String, u8, Vec<u8>, Option<String>);
+
+    fn identity((namespace, key, kind, nonce, path): &Parts) -> Vec<u8> {
+        let kind = [NonceKind::Covered, NonceKind::Event, NonceKind::Digest][usize::from(*kind)];
+        let nonce = Nonce::new(kind, nonce.clone());
+        let key = KeyId::new(key).unwrap();
+        let mut claim = Claim::new(namespace.as_str().into(), key, nonce, Timestamp::MAX);
+        if let Some(path) = path {
+            claim = claim.at_place(Method::POST, path.as_str());
+        }
+        let mut bytes = Vec::new();
+        claim.write_identity(|part| bytes.extend_from_slice(part));
+        bytes
+    }
+
+    fn parts() -> impl Strategy<Value = Parts> {
+        let nonce = prop::collection::vec(prop_oneof![Just(0), Just(1), Just(b'a')], 0..4);
+        ("[ab]{0,2}", "[ab]{1,2}", 0..3u8, nonce, prop::option::of("[ab/]{0,3}"))
+    }
+
+    proptest! {
+        #[test]
+        fn different_claims_have_different_identities(one in parts(), other in parts()) {
+            prop_assert_eq!(one == other, identity(&one) == identity(&other));
+        }
+    }
+
+    #[test]
+    fn attempts_are_unique() {
+        let ids: HashSet<_> = (0..1000).map(|_| AttemptId::next()).collect();
+        assert_eq!(ids.len(), 1000);
+    }
+}

@@ -1,0 +1,3 @@
+//! What remembers claims, one file per backend.
+
+pub(crate) mod memory;
