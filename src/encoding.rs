@@ -83,11 +83,33 @@ mod tests {
     #[test]
     fn truncated_padded_and_surplus_texts_are_refused() {
         let mut out = [0; 3];
-        for text in ["", "61", "6162", "61626", "61 263", "616263 ", "61626364", "0x6162", "6162\u{fc}"] {
-            assert!(Encoding::Hex.decode_exact(text.as_bytes(), &mut out).is_none(), "{text}");
+        for text in [
+            "",
+            "61",
+            "6162",
+            "61626",
+            "61 263",
+            "616263 ",
+            "61626364",
+            "0x6162",
+            "6162\u{fc}",
+        ] {
+            assert!(
+                Encoding::Hex
+                    .decode_exact(text.as_bytes(), &mut out)
+                    .is_none(),
+                "{text}"
+            );
         }
-        for text in ["", "YWI=", "YW=j", "YWJj=", "YWJjZA==", "YWJ-", "YW J", "YWJj\n"] {
-            assert!(Encoding::Base64.decode_exact(text.as_bytes(), &mut out).is_none(), "{text}");
+        for text in [
+            "", "YWI=", "YW=j", "YWJj=", "YWJjZA==", "YWJ-", "YW J", "YWJj\n",
+        ] {
+            assert!(
+                Encoding::Base64
+                    .decode_exact(text.as_bytes(), &mut out)
+                    .is_none(),
+                "{text}"
+            );
         }
         assert!(Encoding::Base64.decode_exact(b"YWJj", &mut out).is_some());
     }

@@ -87,7 +87,10 @@ impl fmt::Display for ConfigErrorKind {
                 crate::secret::Secret::MAX_LEN
             ),
             Self::SecretEncoding(encoding) => {
-                write!(f, "the secret is not valid {encoding}; copy it again, without spaces")
+                write!(
+                    f,
+                    "the secret is not valid {encoding}; copy it again, without spaces"
+                )
             }
             Self::KeyId => write!(
                 f,
@@ -151,7 +154,12 @@ impl StoreError {
     /// An error of this kind; `message` goes to the log, never to the sender.
     #[must_use]
     pub fn new(kind: StoreErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, message: message.into(), source: None, retry_after: None }
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+            retry_after: None,
+        }
     }
 
     /// The store is down, slow or unsure.
@@ -198,3 +206,21 @@ impl Error for StoreError {
         self.source.as_deref().map(|e| e as _)
     }
 }
+
+/// A request that could not be signed.
+#[derive(Clone, Debug)]
+pub struct SignError(Cow<'static, str>);
+
+impl SignError {
+    pub(crate) fn new(message: impl Into<Cow<'static, str>>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for SignError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the request cannot be signed: {}", self.0)
+    }
+}
+
+impl Error for SignError {}

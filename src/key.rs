@@ -102,7 +102,10 @@ impl KeySet {
     /// # Errors
     /// When the id is not a [`KeyId`].
     pub fn new(id: impl AsRef<str>) -> Result<Self, ConfigError> {
-        Ok(Self { id: KeyId::new(id)?, secrets: Vec::new() })
+        Ok(Self {
+            id: KeyId::new(id)?,
+            secrets: Vec::new(),
+        })
     }
 
     /// Adds a secret that is valid at any time.
@@ -127,7 +130,11 @@ impl KeySet {
         not_before: Timestamp,
         not_after: Timestamp,
     ) -> Self {
-        self.secrets.push(TimedSecret { key: MacKey::new(secret), not_before, not_after });
+        self.secrets.push(TimedSecret {
+            key: MacKey::new(secret),
+            not_before,
+            not_after,
+        });
         self
     }
 
@@ -149,7 +156,12 @@ impl KeySet {
 
 impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeySet({:?}, {} secrets, redacted)", self.id, self.secrets.len())
+        write!(
+            f,
+            "KeySet({:?}, {} secrets, redacted)",
+            self.id,
+            self.secrets.len()
+        )
     }
 }
 
@@ -223,12 +235,17 @@ impl KeyRing {
         if keys.sets.contains_key(set.id()) {
             return Err(ConfigErrorKind::DuplicateKeyId(set.id().to_string()).into());
         }
-        let prints: Vec<_> = set.secrets.iter().flat_map(|s| s.key.fingerprints()).collect();
+        let prints: Vec<_> = set
+            .secrets
+            .iter()
+            .flat_map(|s| s.key.fingerprints())
+            .collect();
         if let Some(owner) = prints.iter().find_map(|print| keys.owners.get(print)) {
             let ids = (owner.to_string(), set.id().to_string());
             return Err(ConfigErrorKind::SharedSecret(ids.0, ids.1).into());
         }
-        keys.owners.extend(prints.into_iter().map(|print| (print, set.id().clone())));
+        keys.owners
+            .extend(prints.into_iter().map(|print| (print, set.id().clone())));
         keys.sets.insert(set.id().clone(), Arc::new(set));
         drop(keys);
         Ok(self)
@@ -272,12 +289,19 @@ mod tests {
     fn one_secret_under_two_ids_is_refused() {
         let ring = KeyRing::new().with("a", A).unwrap();
         let error = ring.with("b", format!("{A}\0")).unwrap_err();
-        assert_eq!(error.kind(), &ConfigErrorKind::SharedSecret("a".into(), "b".into()));
+        assert_eq!(
+            error.kind(),
+            &ConfigErrorKind::SharedSecret("a".into(), "b".into())
+        );
     }
 
     #[test]
     fn an_id_is_given_once() {
-        let error = KeyRing::new().with("a", A).unwrap().with("a", B).unwrap_err();
+        let error = KeyRing::new()
+            .with("a", A)
+            .unwrap()
+            .with("a", B)
+            .unwrap_err();
         assert_eq!(error.kind(), &ConfigErrorKind::DuplicateKeyId("a".into()));
     }
 
@@ -301,7 +325,9 @@ mod tests {
     #[test]
     fn a_secret_is_valid_from_and_until_its_moments_included() {
         let at = |secs| Timestamp::from_secs(secs).unwrap();
-        let set = KeySet::new("a").unwrap().with_between(Secret::new(A).unwrap(), at(10), at(20));
+        let set = KeySet::new("a")
+            .unwrap()
+            .with_between(Secret::new(A).unwrap(), at(10), at(20));
         for (now, valid) in [(9, 0), (10, 1), (20, 1), (21, 0)] {
             assert_eq!(set.valid_at(at(now)).count(), valid, "at {now}");
         }
@@ -319,7 +345,11 @@ mod tests {
     fn nothing_of_a_secret_is_in_debug() {
         let ring = KeyRing::new().with("a", A).unwrap();
         let set = found(&ring, "a").unwrap();
-        let mac = set.valid_at(Timestamp::MAX).next().unwrap().start(MacAlgorithm::HmacSha256);
+        let mac = set
+            .valid_at(Timestamp::MAX)
+            .next()
+            .unwrap()
+            .start(MacAlgorithm::HmacSha256);
         let hex = crate::encoding::Encoding::Hex.encode(mac.finish().as_ref());
         for text in [format!("{ring:?}"), format!("{set:#?}")] {
             assert!(!text.contains("number") && !text.contains(&hex), "{text}");

@@ -1,23 +1,113 @@
-//! countersign
+//! Act on an HMAC-signed HTTP request **exactly once, on exactly the bytes that were signed**.
+//!
+//! `countersign` is a Tower layer, first of all for Axum. It buffers the body, checks signature and
+//! time, records the nonce, and hands the verified bytes to handlers as an immutable
+//! [`VerifiedPayload`].
+//!
+//! 1. **Verified once.** Whatever a handler reads from the payload was covered by the MAC: body,
+//!    method, authority, path, query, headers, time, key id. What was not covered answers `None`.
+//! 2. **Used once.** One signed request has one effect: of any number of copies, at once or later,
+//!    one is let through.
+//! 3. **Never re-read.** A handler works on a snapshot that was made at the moment of verification.
+//!
+//! ```
+//! use axum::{Router, routing::post};
+//! use countersign::{HeaderScheme, KeyRing, MemoryStore, Part, VerifiedJson, VerifyLayer};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Transfer { amount: u64 }
+//!
+//! async fn transfer(VerifiedJson(order): VerifiedJson<Transfer>) -> String {
+//!     format!("moved {}", order.amount)
+//! }
+//!
+//! // The format in which your partner signs:
+//! let scheme = HeaderScheme::builder("x-signature")
+//!     .key_id("x-key-id")
+//!     .time("x-timestamp")
+//!     .nonce("x-nonce")
+//!     .signs(Part::lines([
+//!         Part::Method, Part::Authority, Part::PathAndQuery,
+//!         Part::KeyId, Part::Time, Part::Nonce, Part::Body,
+//!     ]))
+//!     .build()?;
+//!
+//! let layer = VerifyLayer::builder(scheme)
+//!     .public_origin("https://api.example.com")
+//!     .keys(KeyRing::new().with("partner-1", "the secret of partner 1")?)
+//!     .store(MemoryStore::new())
+//!     .build()?;
+//!
+//! let app: Router = Router::new().route("/transfer", post(transfer)).layer(layer);
+//! # Ok::<_, countersign::ConfigError>(())
+//! ```
+//!
+//! # Defaults
+//! | what | default | set by |
+//! | --- | --- | --- |
+//! | age of a signed time | 300 seconds | [`max_age`](VerifierBuilder::max_age) |
+//! | time ahead | 5 seconds | [`max_skew`](VerifierBuilder::max_skew) |
+//! | length of a body | 1 MiB | [`max_body_bytes`](VerifierBuilder::max_body_bytes) |
+//! | time for the whole body | 10 seconds | [`body_deadline`](VerifierBuilder::body_deadline) |
+//! | bodies in flight | 64 MiB | [`body_budget_bytes`](VerifierBuilder::body_budget_bytes) |
+//! | answer of a store | within 2 seconds | [`store_timeout`](VerifierBuilder::store_timeout) |
+//! | length of a secret | 16 bytes | [`Secret`] |
+//! | processing | at most once | [`processing`](VerifierBuilder::processing) |
+//!
+//! What weakens a promise has a name that begins with `danger_`.
+//!
+//! # Features
+//! - `axum` (default): extractors, and the original URI of nested routers.
+//! - `test-util`: a clock that tests can set.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod clock;
 mod encoding;
 mod error;
 mod future;
 mod key;
 mod mac;
+mod middleware;
 mod nonce;
 mod random;
+mod rejection;
+mod scheme;
 mod secret;
+mod sign;
 mod store;
+mod target;
+pub mod verify;
 
-pub use clock::{Clock, SystemClock, Timestamp};
+#[cfg(feature = "axum")]
+mod axum;
+
+#[cfg(feature = "axum")]
+pub use axum::{ExtractRejection, VerifiedForm, VerifiedJson, VerifiedPath, VerifiedQuery};
 #[cfg(any(test, feature = "test-util"))]
 pub use clock::ManualClock;
+pub use clock::{Clock, SystemClock, Timestamp};
 pub use encoding::Encoding;
-pub use error::{ConfigError, ConfigErrorKind, StoreError, StoreErrorKind};
+pub use error::{ConfigError, ConfigErrorKind, SignError, StoreError, StoreErrorKind};
 pub use future::StoreFuture;
 pub use key::{KeyId, KeyRing, KeySet, KeyStore};
 pub use mac::MacAlgorithm;
-pub use nonce::{AttemptId, Claim, Claimed, Held, LeaseStore, Leased, Nonce, NonceKind, NonceStore};
+pub use middleware::{
+    BufferedLayer, BufferedVerify, OnDuplicate, ResponseBody, ResponseFuture, Verify, VerifyLayer,
+};
+pub use nonce::{
+    AttemptId, Claim, Claimed, Held, LeaseStore, Leased, Nonce, NonceKind, NonceStore,
+};
+pub use rejection::{Rejection, RejectionKind};
+pub use scheme::Scheme;
+pub use scheme::header::{HeaderScheme, HeaderSchemeBuilder, Part};
 pub use secret::Secret;
+pub use sign::Signer;
 pub use store::memory::MemoryStore;
+pub use target::{Forwarded, PeerAddr};
+pub use verify::{Lease, Processing, Verified, VerifiedPayload, Verifier, VerifierBuilder};
+
+/// The examples of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -40,16 +40,15 @@ pub(crate) enum RunningMac {
 }
 
 impl RunningMac {
-    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length (RFC 2104)")]
+    #[expect(
+        clippy::expect_used,
+        reason = "HMAC takes a key of any length (RFC 2104)"
+    )]
     pub(crate) fn new(algorithm: MacAlgorithm, key: &[u8]) -> Self {
         let any_length = "HMAC takes a key of any length";
         match algorithm {
-            MacAlgorithm::HmacSha256 => {
-                Self::Sha256(Hmac::new_from_slice(key).expect(any_length))
-            }
-            MacAlgorithm::HmacSha512 => {
-                Self::Sha512(Hmac::new_from_slice(key).expect(any_length))
-            }
+            MacAlgorithm::HmacSha256 => Self::Sha256(Hmac::new_from_slice(key).expect(any_length)),
+            MacAlgorithm::HmacSha512 => Self::Sha512(Hmac::new_from_slice(key).expect(any_length)),
         }
     }
 
@@ -112,6 +111,10 @@ impl MacKey {
     }
 
     /// For schemes that derive a key from the secret.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for schemes that are proven by `scheme::shapes`")
+    )]
     pub(crate) fn secret(&self) -> &Secret {
         &self.secret
     }
@@ -127,7 +130,10 @@ pub(crate) struct Tag {
 impl Tag {
     /// The first [`MAX_LEN`] of these bytes.
     pub(crate) fn new(bytes: &[u8]) -> Self {
-        let mut tag = Self { bytes: [0; MAX_LEN], len: 0 };
+        let mut tag = Self {
+            bytes: [0; MAX_LEN],
+            len: 0,
+        };
         for (to, from) in tag.bytes.iter_mut().zip(bytes) {
             *to = *from;
             tag.len += 1;
@@ -146,6 +152,10 @@ impl AsRef<[u8]> for Tag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DigestAlgorithm {
     Sha256,
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for schemes that are proven by `scheme::shapes`")
+    )]
     Sha512,
 }
 
@@ -222,7 +232,10 @@ mod tests {
         let tag = mac.clone().finish();
         assert!(mac.clone().verify(&tag));
         for len in 0..32 {
-            assert!(!mac.clone().verify(&Tag::new(&tag.as_ref()[..len])), "{len} bytes");
+            assert!(
+                !mac.clone().verify(&Tag::new(&tag.as_ref()[..len])),
+                "{len} bytes"
+            );
         }
         for i in 0..32 {
             let mut changed = tag;
@@ -237,10 +250,17 @@ mod tests {
         let hashed = Sha256::digest(long).to_vec();
         let shared = |one: &MacKey, other: &MacKey| {
             let other = other.fingerprints();
-            one.fingerprints().iter().filter(|print| other.contains(print)).count()
+            one.fingerprints()
+                .iter()
+                .filter(|print| other.contains(print))
+                .count()
         };
         assert_eq!(shared(&key("abc"), &key("abc\0\0")), 2);
-        assert_eq!(shared(&key(long), &key(hashed)), 1, "equal under SHA-256 alone");
+        assert_eq!(
+            shared(&key(long), &key(hashed)),
+            1,
+            "equal under SHA-256 alone"
+        );
         assert_eq!(shared(&key("abc"), &key("abd")), 0);
     }
 }

@@ -38,7 +38,10 @@ impl Nonce {
     /// A nonce with these bytes.
     #[must_use]
     pub fn new(kind: NonceKind, bytes: impl Into<Bytes>) -> Self {
-        Self { kind, bytes: bytes.into() }
+        Self {
+            kind,
+            bytes: bytes.into(),
+        }
     }
 
     /// Where it comes from.
@@ -338,7 +341,6 @@ impl<S: NonceStore + ?Sized> NonceStore for Arc<S> {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -364,7 +366,13 @@ mod tests {
 
     fn parts() -> impl Strategy<Value = Parts> {
         let nonce = prop::collection::vec(prop_oneof![Just(0), Just(1), Just(b'a')], 0..4);
-        ("[ab]{0,2}", "[ab]{1,2}", 0..3u8, nonce, prop::option::of("[ab/]{0,3}"))
+        (
+            "[ab]{0,2}",
+            "[ab]{1,2}",
+            0..3u8,
+            nonce,
+            prop::option::of("[ab/]{0,3}"),
+        )
     }
 
     proptest! {

@@ -2,7 +2,10 @@
 
 /// # Panics
 /// When the system has no randomness to give; nothing secure can be done without.
-#[expect(clippy::expect_used, reason = "there is no safe way on without randomness")]
+#[expect(
+    clippy::expect_used,
+    reason = "there is no safe way on without randomness"
+)]
 pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the system's random source");

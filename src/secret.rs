@@ -78,7 +78,11 @@ impl Secret {
         let effective = bytes.iter().rposition(|&b| b != 0).map_or(0, |i| i + 1);
         if effective < min || bytes.len() > Self::MAX_LEN {
             return Err(ConfigErrorKind::SecretLength {
-                found: if effective < min { effective } else { bytes.len() },
+                found: if effective < min {
+                    effective
+                } else {
+                    bytes.len()
+                },
                 min,
             }
             .into());

@@ -1,0 +1,271 @@
+//! For Axum: extractors that read what was verified, and answers where they cannot.
+
+use ::axum::{
+    body::Body,
+    extract::{FromRequestParts, MatchedPath, Path, RawPathParams},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header::CONTENT_TYPE, request::Parts};
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    rejection::{Rejection, RejectionKind, problem},
+    verify::VerifiedPayload,
+};
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        self.to_response().map(Body::from)
+    }
+}
+
+/// The payload itself.
+impl<S: Sync> FromRequestParts<S> for VerifiedPayload {
+    type Rejection = ExtractRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
+        payload(parts).cloned()
+    }
+}
+
+/// The verified body, read as JSON.
+///
+/// Whatever `content-type` says, the body is read as JSON: an uncovered header does not decide what
+/// verified bytes mean.
+///
+/// ```
+/// use countersign::VerifiedJson;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Transfer { amount: u64 }
+///
+/// async fn transfer(VerifiedJson(order): VerifiedJson<Transfer>) -> String {
+///     format!("moved {}", order.amount)
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "extractors are taken apart by pattern"
+)]
+pub struct VerifiedJson<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for VerifiedJson<T> {
+    type Rejection = ExtractRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
+        payload(parts)?
+            .json()
+            .map(Self)
+            .map_err(|error| match error.classify() {
+                serde_json::error::Category::Data => ExtractRejection::shape(&error),
+                _ => ExtractRejection::syntax(&error),
+            })
+    }
+}
+
+/// The verified body, read as a form (`application/x-www-form-urlencoded`), whatever `content-type`
+/// says.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "extractors are taken apart by pattern"
+)]
+pub struct VerifiedForm<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for VerifiedForm<T> {
+    type Rejection = ExtractRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
+        serde_urlencoded::from_bytes(payload(parts)?.bytes())
+            .map(Self)
+            .map_err(|error| ExtractRejection::shape(&error))
+    }
+}
+
+/// The verified query. Where the scheme does not cover the query, the answer is 500.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "extractors are taken apart by pattern"
+)]
+pub struct VerifiedQuery<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for VerifiedQuery<T> {
+    type Rejection = ExtractRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
+        let query = payload(parts)?
+            .query()
+            .ok_or_else(|| ExtractRejection::uncovered("query"))?;
+        serde_urlencoded::from_str(query)
+            .map(Self)
+            .map_err(|error| ExtractRejection::shape(&error))
+    }
+}
+
+/// The parameters of the verified path.
+///
+/// The path that was signed is matched against the route once more, and its parameters have to
+/// equal those that the router saw; otherwise the answer is 403, `resource_mismatch`: something
+/// between the layer and the router has rewritten the request. Where the scheme does not cover the
+/// path, the answer is 500.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "extractors are taken apart by pattern"
+)]
+pub struct VerifiedPath<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for VerifiedPath<T> {
+    type Rejection = ExtractRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ExtractRejection> {
+        let payload = payload(parts)?.clone();
+        let signed = payload
+            .routed_path()
+            .ok_or_else(|| ExtractRejection::uncovered("path"))?;
+        let route = parts
+            .extensions
+            .get::<MatchedPath>()
+            .cloned()
+            .ok_or_else(|| {
+                ExtractRejection::misplaced("`VerifiedPath` stands where no route was matched")
+            })?;
+        let routed = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|error| ExtractRejection::syntax(&error))?;
+        if !is_same_resource(route.as_str(), signed, &routed) {
+            return Err(ExtractRejection::mismatch(route.as_str(), signed));
+        }
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(parameters)) => Ok(Self(parameters)),
+            Err(error) => Err(ExtractRejection::shape(&error)),
+        }
+    }
+}
+
+/// Whether the signed path, matched against the route, has the parameters that the router saw.
+fn is_same_resource(route: &str, signed: &str, routed: &RawPathParams) -> bool {
+    let mut router = matchit::Router::new();
+    if router.insert(route, ()).is_err() {
+        return false;
+    }
+    let Ok(matched) = router.at(signed) else {
+        return false;
+    };
+    let mut signed = matched.params.iter();
+    routed.into_iter().all(|(name, value)| {
+        signed.next().is_some_and(|(signed_name, signed_value)| {
+            signed_name == name && percent_decode_str(signed_value).eq(value.bytes())
+        })
+    })
+}
+
+fn payload(parts: &Parts) -> Result<&VerifiedPayload, ExtractRejection> {
+    parts.extensions.get().ok_or_else(|| {
+        ExtractRejection::misplaced(
+            "a verified extractor stands on a route without `VerifyLayer`; add the layer to this \
+             route or router, outside of it",
+        )
+    })
+}
+
+/// Why an extractor gave nothing.
+///
+/// A mistake of the server (no layer, a part that is not covered) is answered with 500 and logged,
+/// a payload that cannot be read with 400 or 422, and a rewritten target with 403.
+#[derive(Clone, Debug)]
+pub struct ExtractRejection {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+}
+
+impl ExtractRejection {
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The code of the answer.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    fn misplaced(detail: &str) -> Self {
+        tracing::error!(detail, "an extractor cannot work here");
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            code: "not_verified",
+            detail: "The service is not set up to verify this request. Its log says why.".into(),
+        }
+    }
+
+    fn uncovered(part: &str) -> Self {
+        tracing::error!(
+            part,
+            "an extractor wants a part of the request that the scheme leaves out"
+        );
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            code: "not_covered",
+            detail:
+                "The service wants a part of the request that its signatures do not cover. Its \
+                     log says which."
+                    .into(),
+        }
+    }
+
+    fn syntax(error: &dyn std::error::Error) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            code: "payload_malformed",
+            detail: format!("The payload cannot be read: {error}."),
+        }
+    }
+
+    fn shape(error: &dyn std::error::Error) -> Self {
+        Self {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            code: "payload_unprocessable",
+            detail: format!("The payload is not of the expected shape: {error}."),
+        }
+    }
+
+    fn mismatch(route: &str, signed: &str) -> Self {
+        let kind = RejectionKind::ResourceMismatch;
+        tracing::warn!(route, signed, code = kind.code(), "request refused");
+        Self {
+            status: kind.status(),
+            code: kind.code(),
+            detail: kind.public_detail().into(),
+        }
+    }
+}
+
+impl std::fmt::Display for ExtractRejection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)
+    }
+}
+
+impl std::error::Error for ExtractRejection {}
+
+impl IntoResponse for ExtractRejection {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(Bytes::from(problem(
+            self.status,
+            self.code,
+            &self.detail,
+        ))));
+        *response.status_mut() = self.status;
+        let content_type = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        response
+    }
+}

@@ -1,0 +1,163 @@
+//! `ResponseFuture`: first the verification, then the inner service's own future.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Request, Response,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
+use pin_project_lite::pin_project;
+use tokio::task::JoinHandle;
+use tower_service::Service;
+
+use super::{
+    OnDuplicate, ResponseBody,
+    detached::{self, DetachedResponse},
+    layer::LayerSettings,
+};
+use crate::{
+    rejection::{Rejection, RejectionKind},
+    verify::Lease,
+};
+
+type Verification<B> =
+    Pin<Box<dyn Future<Output = Result<(Request<B>, Option<Lease>), Rejection>> + Send>>;
+
+pin_project! {
+    /// The future of [`Verify`](crate::Verify) and [`BufferedVerify`](crate::BufferedVerify).
+    ///
+    /// Dropping it ends a verification, and a handler; only with
+    /// [`Processing::Retryable`](crate::Processing::Retryable) a handler that has begun goes on.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        #[pin]
+        state: State<S, B>,
+        settings: Arc<LayerSettings>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        Verifying { verification: Verification<B>, service: S },
+        Handling { #[pin] handling: S::Future },
+        Detached { handling: JoinHandle<Result<S::Response, S::Error>> },
+    }
+}
+
+impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
+    pub(super) fn new(
+        verification: Verification<B>,
+        service: S,
+        settings: Arc<LayerSettings>,
+    ) -> Self {
+        Self {
+            state: State::Verifying {
+                verification,
+                service,
+            },
+            settings,
+        }
+    }
+}
+
+impl<S, B, R> Future for ResponseFuture<S, B>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    R: Send + 'static,
+{
+    type Output = Result<Response<ResponseBody<R>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProjection::Verifying {
+                    verification,
+                    service,
+                } => match ready!(verification.as_mut().poll(cx)) {
+                    Err(rejection) => {
+                        return Poll::Ready(Ok(this.settings.refuse(&rejection)));
+                    }
+                    Ok((request, None)) => State::Handling {
+                        handling: service.call(request),
+                    },
+                    Ok((request, Some(lease))) => State::Detached {
+                        handling: tokio::spawn(detached::handle(service.call(request), lease)),
+                    },
+                },
+                StateProjection::Handling { handling } => {
+                    return handling.poll(cx).map_ok(answer);
+                }
+                StateProjection::Detached { handling } => {
+                    return Poll::Ready(match ready!(detached::poll(handling, cx)) {
+                        DetachedResponse::Answered(result) => result.map(answer),
+                        DetachedResponse::Cancelled(rejection) => {
+                            Ok(this.settings.refuse(&rejection))
+                        }
+                    });
+                }
+            };
+            this.state.set(next);
+        }
+    }
+}
+
+/// The handler's answer is about one signed request: it is nobody else's.
+fn answer<R>(response: Response<R>) -> Response<ResponseBody<R>> {
+    let mut response = response.map(ResponseBody::inner);
+    response
+        .headers_mut()
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("private, no-store"));
+    response
+}
+
+impl LayerSettings {
+    fn refuse<R>(&self, rejection: &Rejection) -> Response<ResponseBody<R>> {
+        let kind = rejection.kind();
+        let (code, status) = (kind.code(), kind.status().as_u16());
+        if kind.status().is_server_error() {
+            tracing::error!(code, status, reason = rejection.detail(), "request refused");
+        } else {
+            tracing::info!(code, status, reason = rejection.detail(), "request refused");
+        }
+        let mut response = match &self.renderer {
+            None => rejection.to_response(),
+            Some(render) => {
+                let (content_type, body) = render(rejection);
+                rejection.to_response_with(content_type, body)
+            }
+        };
+        if kind == RejectionKind::RequestReplayed && self.on_duplicate == OnDuplicate::Acknowledge {
+            *response.status_mut() = http::StatusCode::OK;
+            *response.body_mut() = Bytes::new();
+            response.headers_mut().remove(CONTENT_TYPE);
+        }
+        response.map(ResponseBody::rejection)
+    }
+}
+
+impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::Verifying { .. } => "ResponseFuture(verifying)",
+            State::Handling { .. } => "ResponseFuture(handling)",
+            State::Detached { .. } => "ResponseFuture(detached)",
+        })
+    }
+}

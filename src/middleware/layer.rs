@@ -1,0 +1,194 @@
+//! `VerifyLayer`: what the layer adds to a verifier, and how it is set.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use tower_layer::Layer;
+
+use super::{BufferedVerify, Verify};
+use crate::{
+    rejection::Rejection,
+    scheme::Scheme,
+    verify::{Verifier, VerifierBuilder},
+};
+
+/// A layer behind which every request is verified, and used once.
+///
+/// # What happens to a request
+/// 1. Without a signature, with one that is stale, or under an unknown key, it is answered before
+///    any of its body is read.
+/// 2. The body is buffered, within limits of size, time and memory, and the MAC is compared in
+///    constant time.
+/// 3. Only then is the nonce claimed. A copy is answered with 409.
+/// 4. The inner service gets the [`VerifiedPayload`](crate::VerifiedPayload) as an extension, and
+///    the same bytes as its body. Headers that would make a method of another (such as
+///    `x-http-method-override`) are taken out unless they are covered.
+/// 5. The answer gets `Cache-Control: private, no-store`, unless the handler has set its own.
+///
+/// # Where it stands
+/// The MAC covers the bytes as they arrived, so that this layer has to stand outside of any that
+/// decompresses or changes a request. CORS stands outside of this layer: preflight requests are not
+/// signed. In Axum it works at every place of a router; the target is taken as it was before a
+/// router took off a prefix.
+///
+/// # Example
+/// ```
+/// # use countersign::*;
+/// use axum::{Router, body::Body, routing::post};
+/// use http::{Request, StatusCode};
+/// use tower::ServiceExt as _;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # let scheme = HeaderScheme::builder("x-signature")
+/// #     .fixed_key_id("partner-1").time("x-timestamp").nonce("x-nonce")
+/// #     .signs(Part::lines([Part::Method, Part::Authority, Part::PathAndQuery, Part::Time, Part::Nonce, Part::Body]))
+/// #     .build()?;
+/// let layer = VerifyLayer::builder(scheme.clone())
+///     .public_origin("https://api.example.com")
+///     .keys(KeyRing::new().with("partner-1", "the secret of partner 1")?)
+///     .store(MemoryStore::new().assume_no_history())
+///     .build()?;
+///
+/// let transfer = async |payload: VerifiedPayload| format!("moved {} bytes", payload.bytes().len());
+/// let app = Router::new().route("/transfer", post(transfer)).layer(layer);
+///
+/// // A signed request passes:
+/// let signer = Signer::new(scheme, "partner-1", "the secret of partner 1")?;
+/// let request = Request::post("https://api.example.com/transfer").body("{}")?;
+/// let request = signer.sign(request)?.map(Body::from);
+/// let response = app.clone().oneshot(request).await?;
+/// assert_eq!(response.status(), StatusCode::OK);
+///
+/// // Another without a signature does not:
+/// let request = Request::post("https://api.example.com/transfer").body(Body::from("{}"))?;
+/// let response = app.oneshot(request).await?;
+/// assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+/// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct VerifyLayer {
+    pub(super) settings: LayerSettings,
+}
+
+#[derive(Clone)]
+pub(super) struct LayerSettings {
+    pub(super) verifier: Verifier,
+    pub(super) on_duplicate: OnDuplicate,
+    pub(super) strip_uncovered: bool,
+    pub(super) renderer: Option<Arc<Renderer>>,
+}
+
+type Renderer = dyn Fn(&Rejection) -> (HeaderValue, Bytes) + Send + Sync;
+
+/// What a copy of a request that was handled is answered with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnDuplicate {
+    /// 409, `request_replayed`.
+    #[default]
+    Reject,
+    /// 200 without a body: for senders who take anything else for a failure, and go on retrying.
+    ///
+    /// With [`Processing::Retryable`](crate::Processing::Retryable) that is said only of a request
+    /// that was completed. With [`Processing::AtMostOnce`](crate::Processing::AtMostOnce) it may
+    /// still be running, or have failed.
+    Acknowledge,
+}
+
+impl VerifyLayer {
+    /// Configures a layer; every setting states its default.
+    pub fn builder(scheme: impl Scheme) -> VerifierBuilder<Self> {
+        VerifierBuilder::new(scheme)
+    }
+
+    /// What a copy is answered with. Default: [`OnDuplicate::Reject`].
+    pub fn on_duplicate(mut self, on_duplicate: OnDuplicate) -> Self {
+        self.settings.on_duplicate = on_duplicate;
+        self
+    }
+
+    /// Takes every header that the signature does not cover out of the request that the inner
+    /// service gets, but for `content-length`. Default: headers are left, for tracing and
+    /// compression to work.
+    pub fn strip_uncovered_headers(mut self) -> Self {
+        self.settings.strip_uncovered = true;
+        self
+    }
+
+    /// Writes the body of rejections: its content type, and its bytes. Default:
+    /// `application/problem+json`.
+    ///
+    /// Status and headers stay as they are. What [`Rejection::detail`] says is not for the sender.
+    ///
+    /// ```
+    /// # use countersign::{Rejection, VerifyLayer};
+    /// use http::HeaderValue;
+    ///
+    /// # fn f(layer: VerifyLayer) -> VerifyLayer {
+    /// layer.render_rejection(|rejection: &Rejection| {
+    ///     let text = format!("refused: {}\n", rejection.kind().code());
+    ///     (HeaderValue::from_static("text/plain"), text.into())
+    /// })
+    /// # }
+    /// ```
+    pub fn render_rejection(
+        mut self,
+        renderer: impl Fn(&Rejection) -> (HeaderValue, Bytes) + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.renderer = Some(Arc::new(renderer));
+        self
+    }
+
+    /// The same layer for services whose request body cannot be made from bytes, such as those of
+    /// plain hyper: it takes any body, and hands the inner service a `Full<Bytes>`.
+    pub fn buffered(self) -> BufferedLayer {
+        BufferedLayer(self)
+    }
+}
+
+impl From<Verifier> for VerifyLayer {
+    fn from(verifier: Verifier) -> Self {
+        Self {
+            settings: LayerSettings {
+                verifier,
+                on_duplicate: OnDuplicate::Reject,
+                strip_uncovered: false,
+                renderer: None,
+            },
+        }
+    }
+}
+
+impl<S> Layer<S> for VerifyLayer {
+    type Service = Verify<S>;
+
+    fn layer(&self, inner: S) -> Verify<S> {
+        Verify::new(inner, Arc::new(self.settings.clone()))
+    }
+}
+
+/// [`VerifyLayer`] for any body; made by [`VerifyLayer::buffered`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct BufferedLayer(VerifyLayer);
+
+impl<S> Layer<S> for BufferedLayer {
+    type Service = BufferedVerify<S>;
+
+    fn layer(&self, inner: S) -> BufferedVerify<S> {
+        BufferedVerify(self.0.layer(inner))
+    }
+}
+
+impl fmt::Debug for LayerSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LayerSettings")
+            .field("verifier", &self.verifier)
+            .field("on_duplicate", &self.on_duplicate)
+            .field("strip_uncovered", &self.strip_uncovered)
+            .finish_non_exhaustive()
+    }
+}

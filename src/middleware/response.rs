@@ -1,0 +1,76 @@
+//! `ResponseBody`: the inner service's body, or a rejection's.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+
+pin_project! {
+    /// The body of an answer: the inner service's, or that of a rejection.
+    #[derive(Debug)]
+    pub struct ResponseBody<R> {
+        #[pin]
+        body: Either<R>,
+    }
+}
+
+pin_project! {
+    #[project = EitherProjection]
+    #[derive(Debug)]
+    enum Either<R> {
+        Inner { #[pin] body: R },
+        Rejection { #[pin] body: Full<Bytes> },
+    }
+}
+
+impl<R> ResponseBody<R> {
+    pub(super) fn inner(body: R) -> Self {
+        Self {
+            body: Either::Inner { body },
+        }
+    }
+
+    pub(super) fn rejection(body: Bytes) -> Self {
+        Self {
+            body: Either::Rejection {
+                body: Full::new(body),
+            },
+        }
+    }
+}
+
+impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
+    type Data = Bytes;
+    type Error = R::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
+        match self.project().body.project() {
+            EitherProjection::Inner { body } => body.poll_frame(cx),
+            EitherProjection::Rejection { body } => {
+                body.poll_frame(cx).map_err(|never| match never {})
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.body {
+            Either::Inner { body } => body.is_end_stream(),
+            Either::Rejection { body } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.body {
+            Either::Inner { body } => body.size_hint(),
+            Either::Rejection { body } => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! `Verify`: verifies a request, then calls the inner service with what was verified.
+
+use std::{
+    error::Error as StdError,
+    mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, Request, Response,
+    header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING},
+};
+use http_body::Body;
+use http_body_util::Full;
+use tower_service::Service;
+
+use super::{ResponseBody, ResponseFuture, layer::LayerSettings};
+use crate::verify::{Verified, VerifiedPayload};
+
+/// The service that [`VerifyLayer`](crate::VerifyLayer) makes.
+#[derive(Clone, Debug)]
+pub struct Verify<S> {
+    inner: S,
+    settings: Arc<LayerSettings>,
+}
+
+impl<S> Verify<S> {
+    pub(super) fn new(inner: S, settings: Arc<LayerSettings>) -> Self {
+        Self { inner, settings }
+    }
+
+    /// Verifies a request with a body of one kind, and calls the inner service with another.
+    fn verify<B, I, R>(&mut self, request: Request<B>) -> ResponseFuture<S, I>
+    where
+        S: Service<Request<I>, Response = Response<R>> + Clone,
+        B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
+        I: From<Bytes> + Send + 'static,
+    {
+        // The service that was polled ready is the one to call.
+        let next = self.inner.clone();
+        let ready = mem::replace(&mut self.inner, next);
+        let settings = Arc::clone(&self.settings);
+        let verification = Box::pin(async move {
+            let (mut head, body) = request.into_parts();
+            let Verified { payload, lease } = settings.verifier.verify(&head, body).await?;
+            rewrite_headers(&mut head.headers, &payload, settings.strip_uncovered);
+            let body = I::from(payload.bytes().clone());
+            head.extensions.insert(payload);
+            Ok((Request::from_parts(head, body), lease))
+        });
+        ResponseFuture::new(verification, ready, Arc::clone(&self.settings))
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Verify<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    R: Send + 'static,
+    B: Body<Data = Bytes> + From<Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.verify(request)
+    }
+}
+
+/// The service that [`BufferedLayer`](crate::BufferedLayer) makes.
+#[derive(Clone, Debug)]
+pub struct BufferedVerify<S>(pub(super) Verify<S>);
+
+impl<S, B, R> Service<Request<B>> for BufferedVerify<S>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    R: Send + 'static,
+    B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Full<Bytes>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.0.verify(request)
+    }
+}
+
+/// Headers that some frameworks read as another method.
+const METHOD_OVERRIDES: [&str; 3] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
+
+fn rewrite_headers(headers: &mut HeaderMap, payload: &VerifiedPayload, strip_uncovered: bool) {
+    if strip_uncovered {
+        *headers = payload.covered_headers().cloned().collect();
+        headers.insert(CONTENT_LENGTH, payload.bytes().len().into());
+        return;
+    }
+    for name in METHOD_OVERRIDES {
+        if payload.header(name).is_none() {
+            headers.remove(name);
+        }
+    }
+    // The body is whole now, and has no trailers.
+    if headers.remove(TRANSFER_ENCODING).is_some() {
+        headers.remove(TRAILER);
+        headers.insert(CONTENT_LENGTH, payload.bytes().len().into());
+    }
+}

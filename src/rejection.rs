@@ -1,0 +1,346 @@
+//! Why a request was refused: a kind, its status and code, and the answer that the sender gets.
+
+use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+
+use crate::error::{SignError, StoreError, StoreErrorKind};
+
+/// A refused request.
+///
+/// The sender is told the [kind](Rejection::kind) and no more. The reason behind it is in the text
+/// of the rejection, for logs and for middleware outside of the layer, which finds the rejection in
+/// the extensions of the response. A reason never holds a secret or an expected MAC.
+#[derive(Clone)]
+pub struct Rejection(Arc<Reason>);
+
+struct Reason {
+    kind: RejectionKind,
+    detail: Cow<'static, str>,
+    retry_after: Option<Duration>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $status:ident, $code:literal, $public:literal;)*) => {
+        /// The kinds of [`Rejection`], each with one status and one stable code.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum RejectionKind {
+            $($(#[$doc])* #[doc = concat!("\n\nCode `", $code, "`.")] $kind,)*
+        }
+
+        impl RejectionKind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$kind),*];
+
+            /// The status of the answer.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$kind => StatusCode::$status,)* }
+            }
+
+            /// The code that clients and dashboards go by; it never changes.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$kind => $code,)* }
+            }
+
+            /// What the sender is told, in words.
+            #[must_use]
+            pub const fn public_detail(self) -> &'static str {
+                match self { $(Self::$kind => $public,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// 401: the request carries no signature.
+    SignatureMissing = UNAUTHORIZED, "signature_missing",
+        "The request is not signed. Sign it as agreed with this service and send it again.";
+    /// 400: the signature, its parameters or the target cannot be read, or can be read twice.
+    SignatureMalformed = BAD_REQUEST, "signature_malformed",
+        "The signature or one of its parameters cannot be read, stands there twice, or contradicts \
+         another. Check names, encodings and duplicates.";
+    /// 401: the signature covers too little.
+    SignatureInsufficient = UNAUTHORIZED, "signature_insufficient",
+        "The signature leaves out a part of the request that this service wants covered.";
+    /// 401: unknown key, wrong MAC or wrong digest; the sender is not told which.
+    SignatureInvalid = UNAUTHORIZED, "signature_invalid",
+        "The signature does not match the request as it arrived. Check the key id, the secret, and \
+         that nothing changed the request after it was signed.";
+    /// 401: signed too long ago, or past its expiry.
+    SignatureExpired = UNAUTHORIZED, "signature_expired",
+        "The request was signed too long ago. Check the sender's clock and sign again.";
+    /// 401: dated ahead.
+    SignatureNotYetValid = UNAUTHORIZED, "signature_not_yet_valid",
+        "The request is dated ahead. Check the sender's clock and sign again.";
+    /// 421: the authority is none of the public origins.
+    AuthorityNotServed = MISDIRECTED_REQUEST, "authority_not_served",
+        "The request names an authority that this service does not serve.";
+    /// 409: seen before.
+    RequestReplayed = CONFLICT, "request_replayed",
+        "This signed request was received before. If its outcome is not known, ask for it before \
+         signing a new one.";
+    /// 409 with `Retry-After`: a copy is being handled.
+    RequestInFlight = CONFLICT, "request_in_flight",
+        "A copy of this request is being handled. Send it again later.";
+    /// 413: the body is over the limit.
+    BodyTooLarge = PAYLOAD_TOO_LARGE, "body_too_large",
+        "The body is larger than this service accepts.";
+    /// 408: the body did not arrive in time.
+    BodyTimeout = REQUEST_TIMEOUT, "body_timeout",
+        "The body did not arrive in time.";
+    /// 400: the body broke off or could not be read.
+    BodyUnreadable = BAD_REQUEST, "body_unreadable",
+        "The body broke off or could not be read.";
+    /// 400: the request has a body, or asks for a tunnel, that nothing in the signature covers.
+    BodyNotCovered = BAD_REQUEST, "body_not_covered",
+        "The request carries a body, or asks to switch protocols, and the signature covers neither.";
+    /// 429 with `Retry-After`: this key has used up its share of the store.
+    KeyOverQuota = TOO_MANY_REQUESTS, "key_over_quota",
+        "This key has sent as many requests as are remembered for one key. Send it again later.";
+    /// 503 with `Retry-After`: too many bytes of bodies are in flight.
+    BodyBudgetExhausted = SERVICE_UNAVAILABLE, "body_budget_exhausted",
+        "The service is taking in as much as it can. Send the request again later.";
+    /// 503 with `Retry-After`: the store has no room.
+    StoreFull = SERVICE_UNAVAILABLE, "store_full",
+        "The service cannot record one more request. Send it again later.";
+    /// 503 with `Retry-After`: the store or the key look-up gave no answer.
+    StoreUnavailable = SERVICE_UNAVAILABLE, "store_unavailable",
+        "The service cannot tell at present whether it saw this request before. Send it again later.";
+    /// 503: signed before this store can vouch for.
+    SignAgain = SERVICE_UNAVAILABLE, "sign_again",
+        "The service cannot tell whether it accepted this request before it was started anew. Sign \
+         the request again and send it.";
+    /// 428: a version is required, and is missing, `*`, weak or not covered.
+    VersionRequired = PRECONDITION_REQUIRED, "version_required",
+        "The request must name the version that it changes, and the signature must cover it.";
+    /// 412: the version that was signed is not the present one.
+    VersionMismatch = PRECONDITION_FAILED, "version_mismatch",
+        "The version that was signed is not the present one. Read the resource again.";
+    /// 403: signed for another resource than the one it was routed to.
+    ResourceMismatch = FORBIDDEN, "resource_mismatch",
+        "The request was signed for another resource than the one it names.";
+}
+
+impl Rejection {
+    /// A rejection with its reason, for the log.
+    pub(crate) fn new(kind: RejectionKind, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self(Arc::new(Reason {
+            kind,
+            detail: detail.into(),
+            retry_after: None,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn in_flight(remaining: Duration) -> Self {
+        Self(Arc::new(Reason {
+            kind: RejectionKind::RequestInFlight,
+            detail: "another attempt holds the lease".into(),
+            retry_after: Some(remaining),
+            source: None,
+        }))
+    }
+
+    pub(crate) fn with_source(
+        kind: RejectionKind,
+        detail: impl Into<Cow<'static, str>>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        let source = Some(source.into());
+        Self(Arc::new(Reason {
+            kind,
+            detail: detail.into(),
+            retry_after: None,
+            source,
+        }))
+    }
+
+    /// Which kind.
+    #[must_use]
+    pub fn kind(&self) -> RejectionKind {
+        self.0.kind
+    }
+
+    /// The reason, for the log: not for the sender.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// After what time the sender may try again, as the answer says it: whole seconds, at least
+    /// one. `None` where waiting does not help.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        use RejectionKind::{
+            BodyBudgetExhausted, KeyOverQuota, RequestInFlight, StoreFull, StoreUnavailable,
+        };
+        match self.0.kind {
+            RequestInFlight | KeyOverQuota | BodyBudgetExhausted | StoreFull | StoreUnavailable => {
+                let wait = self.0.retry_after.unwrap_or(Duration::from_secs(1));
+                let part = u64::from(wait.subsec_nanos() > 0);
+                Some(Duration::from_secs((wait.as_secs() + part).max(1)))
+            }
+            _ => None,
+        }
+    }
+
+    /// The answer: the kind's status, `application/problem+json` (RFC 9457) with a stable `code`,
+    /// `Cache-Control: no-store`, and `WWW-Authenticate` or `Retry-After` where they belong.
+    #[must_use]
+    pub fn to_response(&self) -> Response<Bytes> {
+        let kind = self.0.kind;
+        let body = problem(kind.status(), kind.code(), kind.public_detail());
+        let content_type = HeaderValue::from_static("application/problem+json");
+        self.to_response_with(content_type, body.into())
+    }
+
+    /// The same answer with another body.
+    pub(crate) fn to_response_with(
+        &self,
+        content_type: HeaderValue,
+        body: Bytes,
+    ) -> Response<Bytes> {
+        let mut response = Response::new(body);
+        *response.status_mut() = self.0.kind.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, content_type);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.0.kind.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Signature"));
+        }
+        if let Some(wait) = self.retry_after() {
+            headers.insert(RETRY_AFTER, wait.as_secs().into());
+        }
+        response.extensions_mut().insert(self.clone());
+        response
+    }
+}
+
+/// A problem of RFC 9457, with our code.
+pub(crate) fn problem(status: StatusCode, code: &str, detail: &str) -> String {
+    serde_json::json!({
+        "type": "about:blank",
+        "title": status.canonical_reason(),
+        "status": status.as_u16(),
+        "code": code,
+        "detail": detail,
+    })
+    .to_string()
+}
+
+impl From<StoreError> for Rejection {
+    fn from(error: StoreError) -> Self {
+        let kind = match error.kind() {
+            StoreErrorKind::Unavailable => RejectionKind::StoreUnavailable,
+            StoreErrorKind::Full => RejectionKind::StoreFull,
+            StoreErrorKind::KeyOverQuota => RejectionKind::KeyOverQuota,
+            StoreErrorKind::SignAgain => RejectionKind::SignAgain,
+        };
+        Self(Arc::new(Reason {
+            kind,
+            detail: error.to_string().into(),
+            retry_after: error.retry_after(),
+            source: Some(Box::new(error)),
+        }))
+    }
+}
+
+/// What a verifier would refuse is not signed in the first place.
+impl From<Rejection> for SignError {
+    fn from(rejection: Rejection) -> Self {
+        Self::new(rejection.detail().to_owned())
+    }
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rejection({:?}: {})", self.0.kind, self.0.detail)
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.kind.code(), self.0.detail)
+    }
+}
+
+impl Error for Rejection {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of the design, written down a second time: neither may change alone.
+    #[test]
+    fn every_kind_has_the_status_and_code_that_were_promised() {
+        let table = [
+            (401, "signature_missing"),
+            (400, "signature_malformed"),
+            (401, "signature_insufficient"),
+            (401, "signature_invalid"),
+            (401, "signature_expired"),
+            (401, "signature_not_yet_valid"),
+            (421, "authority_not_served"),
+            (409, "request_replayed"),
+            (409, "request_in_flight"),
+            (413, "body_too_large"),
+            (408, "body_timeout"),
+            (400, "body_unreadable"),
+            (400, "body_not_covered"),
+            (429, "key_over_quota"),
+            (503, "body_budget_exhausted"),
+            (503, "store_full"),
+            (503, "store_unavailable"),
+            (503, "sign_again"),
+            (428, "version_required"),
+            (412, "version_mismatch"),
+            (403, "resource_mismatch"),
+        ];
+        let kinds: Vec<_> = RejectionKind::ALL
+            .iter()
+            .map(|kind| (kind.status().as_u16(), kind.code()))
+            .collect();
+        assert_eq!(kinds, table);
+    }
+
+    #[test]
+    fn the_answer_says_the_kind_and_keeps_the_reason_to_itself() {
+        for &kind in RejectionKind::ALL {
+            let response = Rejection::new(kind, "the inner reason").to_response();
+            let problem: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+            assert_eq!(problem["code"], kind.code());
+            assert_eq!(problem["status"], kind.status().as_u16());
+            assert!(!problem.to_string().contains("inner reason"));
+            let headers = response.headers();
+            assert_eq!(headers[CACHE_CONTROL], "no-store");
+            assert_eq!(headers.contains_key(WWW_AUTHENTICATE), kind.status() == 401);
+            let kept = response.extensions().get::<Rejection>().unwrap();
+            assert_eq!(kept.detail(), "the inner reason");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds_and_never_zero() {
+        for (wait, told) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (5000, "5")] {
+            let response = Rejection::in_flight(Duration::from_millis(wait)).to_response();
+            assert_eq!(response.headers()[RETRY_AFTER], told, "{wait} ms");
+        }
+        let response = Rejection::new(RejectionKind::SignAgain, "").to_response();
+        assert!(
+            !response.headers().contains_key(RETRY_AFTER),
+            "waiting does not help"
+        );
+    }
+}

@@ -1,0 +1,389 @@
+//! `HeaderScheme`: a house format, described part by part.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, request::Parts};
+
+use super::{
+    BodyForm, Candidate, Coverage, Describe, Head, Parameters, Profile, Reading, Signing,
+    SigningInput, malformed,
+};
+use crate::{
+    clock::Timestamp,
+    encoding::Encoding,
+    error::SignError,
+    key::KeyId,
+    mac::{MAX_LEN, Tag},
+    nonce::NonceKind,
+    rejection::{Rejection, RejectionKind},
+    target::Target,
+};
+
+mod builder;
+mod decodable;
+#[cfg(test)]
+mod tests;
+
+pub use builder::{HeaderSchemeBuilder, Part};
+
+/// The greatest length of a nonce, in bytes.
+const MAX_NONCE: usize = 256;
+
+/// A house format: an HMAC in a header, over parts of the request that you name, in your order and
+/// with your delimiters.
+///
+/// ```
+/// use countersign::{HeaderScheme, Part};
+///
+/// let scheme = HeaderScheme::builder("x-signature")
+///     .prefix("sha256=")
+///     .key_id("x-key-id")
+///     .time("x-timestamp")
+///     .nonce("x-nonce")
+///     .signs(Part::lines([
+///         Part::Method,
+///         Part::Authority,
+///         Part::PathAndQuery,
+///         Part::KeyId,
+///         Part::Time,
+///         Part::Nonce,
+///         Part::Body,
+///     ]))
+///     .build()?;
+/// # Ok::<_, countersign::ConfigError>(())
+/// ```
+///
+/// # What a description promises
+/// - Two requests that differ in a covered part never share a signed message: a description that
+///   would allow it, such as a nonce that the body follows without a delimiter, is refused when it
+///   is built.
+/// - Time, nonce and key id are read only if they are covered.
+/// - Each header that is named stands there exactly once. The signature is read strictly: prefix,
+///   then exactly the characters of one MAC.
+/// - The time is plain decimal digits, and goes into the message as it came.
+/// - A body is accepted only where [`Part::Body`] is covered.
+///
+/// # What stays open
+/// Whatever is not named is not covered: without [`Part::Method`] a request can be sent again with
+/// another method, without [`Part::Authority`] to another host. It is still one request, and used
+/// once; and a payload answers `None` for what was not covered.
+#[derive(Clone, Debug)]
+pub struct HeaderScheme(Arc<Description>);
+
+#[derive(Debug)]
+struct Description {
+    signature: HeaderName,
+    encoding: Encoding,
+    prefix: String,
+    key: KeySource,
+    time: Option<(HeaderName, TimeUnit)>,
+    nonce: Option<(HeaderName, NonceKind)>,
+    elements: Vec<Element>,
+    coverage: Coverage,
+    profile: Profile,
+}
+
+#[derive(Debug)]
+enum KeySource {
+    Header(HeaderName),
+    Fixed(KeyId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TimeUnit {
+    Seconds,
+    Millis,
+}
+
+/// One element of the signed message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Element {
+    Text(Vec<u8>),
+    Method,
+    Authority,
+    Path,
+    Query,
+    PathAndQuery,
+    Header(HeaderName),
+    Time,
+    Nonce,
+    KeyId,
+    Body,
+}
+
+/// The parameters as they go into the message.
+struct Fields<'f> {
+    key_id: &'f [u8],
+    time: &'f [u8],
+    nonce: &'f [u8],
+}
+
+impl HeaderScheme {
+    /// Describes a format whose signature stands in this header.
+    pub fn builder(signature_header: impl Into<String>) -> HeaderSchemeBuilder {
+        HeaderSchemeBuilder::new(signature_header.into())
+    }
+}
+
+impl Description {
+    /// The one place where the message is put together, for verifying and for signing.
+    fn input(&self, head: &Head<'_>, fields: &Fields<'_>) -> Result<SigningInput, Rejection> {
+        let mut before = Vec::with_capacity(256);
+        let mut body = None;
+        let mut message = &mut before;
+        for element in &self.elements {
+            match element {
+                Element::Text(text) => message.extend_from_slice(text),
+                Element::Method => message.extend_from_slice(head.method.as_str().as_bytes()),
+                Element::Authority => {
+                    message.extend_from_slice(head.target.authority.as_bytes());
+                }
+                Element::Path => message.extend_from_slice(plain_path(head)?.as_bytes()),
+                Element::Query => message.extend_from_slice(plain_query(head)?.as_bytes()),
+                Element::PathAndQuery => {
+                    plain_path(head)?;
+                    message.extend_from_slice(head.target.path_and_query.as_str().as_bytes());
+                }
+                Element::Header(name) => {
+                    let value = head.single(name)?.ok_or_else(|| {
+                        Rejection::new(
+                            RejectionKind::SignatureInsufficient,
+                            format!("header `{name}` must be covered, and is not there"),
+                        )
+                    })?;
+                    message.extend_from_slice(value.as_bytes());
+                }
+                Element::Time => message.extend_from_slice(fields.time),
+                Element::Nonce => message.extend_from_slice(fields.nonce),
+                Element::KeyId => message.extend_from_slice(fields.key_id),
+                Element::Body => message = body.insert(Vec::new()),
+            }
+        }
+        Ok(match body {
+            Some(after) => SigningInput::AroundBody {
+                before,
+                form: BodyForm::Raw,
+                after,
+            },
+            None => SigningInput::Head {
+                message: before,
+                body: Vec::new(),
+            },
+        })
+    }
+
+    fn read_tag(&self, value: &HeaderValue) -> Result<Tag, Rejection> {
+        let mut bytes = [0; MAX_LEN];
+        let out = bytes
+            .get_mut(..self.profile.algorithm.len())
+            .unwrap_or_default();
+        value
+            .as_bytes()
+            .strip_prefix(self.prefix.as_bytes())
+            .and_then(|text| self.encoding.decode_exact(text, out))
+            .ok_or_else(|| {
+                malformed(format!(
+                    "header `{}` is not `{}` and a MAC of {} bytes in {:?}",
+                    self.signature,
+                    self.prefix,
+                    self.profile.algorithm.len(),
+                    self.encoding,
+                ))
+            })?;
+        Ok(Tag::new(out))
+    }
+
+    fn encode_tag(&self, tag: &Tag) -> String {
+        format!("{}{}", self.prefix, self.encoding.encode(tag.as_ref()))
+    }
+}
+
+/// A path begins with `/`; `*` (RFC 9110, section 7.1) names no resource.
+fn plain_path<'a>(head: &'a Head<'_>) -> Result<&'a str, Rejection> {
+    let path = head.target.path();
+    if path.starts_with('/') {
+        Ok(path)
+    } else {
+        Err(malformed("the target has no path"))
+    }
+}
+
+/// An empty query would have the same message as none.
+fn plain_query<'a>(head: &'a Head<'_>) -> Result<&'a str, Rejection> {
+    match head.target.query() {
+        Some("") => Err(malformed("the target ends in `?`, with an empty query")),
+        query => Ok(query.unwrap_or_default()),
+    }
+}
+
+fn required<'h>(head: &Head<'h>, name: &HeaderName) -> Result<&'h HeaderValue, Rejection> {
+    head.single(name)?
+        .ok_or_else(|| malformed(format!("header `{name}` is missing")))
+}
+
+/// Plain digits without a leading zero: nothing that two libraries could read differently.
+fn read_time(text: &[u8], unit: TimeUnit) -> Option<Timestamp> {
+    let plain = text.iter().all(u8::is_ascii_digit) && (text.len() == 1 || !text.starts_with(b"0"));
+    let number = std::str::from_utf8(text)
+        .ok()
+        .filter(|_| plain)?
+        .parse()
+        .ok()?;
+    match unit {
+        TimeUnit::Seconds => Timestamp::from_secs(number),
+        TimeUnit::Millis => Timestamp::from_millis(number),
+    }
+}
+
+impl Describe for HeaderScheme {
+    fn profile(&self) -> &Profile {
+        &self.0.profile
+    }
+
+    fn read<'h>(&'h self, head: &Head<'h>, _: Option<&Bytes>) -> Result<Reading<'h>, Rejection> {
+        let description = &*self.0;
+        let Some(signature) = head.single(&description.signature)? else {
+            return Err(Rejection::new(
+                RejectionKind::SignatureMissing,
+                format!("header `{}` is missing", description.signature),
+            ));
+        };
+        let mac = description.read_tag(signature)?;
+
+        let key_id = match &description.key {
+            KeySource::Fixed(id) => id.as_str(),
+            KeySource::Header(name) => {
+                let value = required(head, name)?;
+                value
+                    .to_str()
+                    .ok()
+                    .filter(|id| KeyId::is_valid(id.as_bytes()))
+                    .ok_or_else(|| {
+                        malformed(format!(
+                            "header `{name}` is not 1 to 128 visible characters"
+                        ))
+                    })?
+            }
+        };
+        let (time, signed_at) = match &description.time {
+            None => (&[] as &[u8], None),
+            Some((name, unit)) => {
+                let value = required(head, name)?.as_bytes();
+                let time = read_time(value, *unit).ok_or_else(|| {
+                    malformed(format!(
+                        "header `{name}` is not plain digits: {unit:?} since 1970"
+                    ))
+                })?;
+                (value, Some(time))
+            }
+        };
+        let nonce = match &description.nonce {
+            None => None,
+            Some((name, kind)) => {
+                let value = required(head, name)?.as_bytes();
+                let plain = value.iter().all(u8::is_ascii_graphic);
+                if !plain || !(1..=MAX_NONCE).contains(&value.len()) {
+                    return Err(malformed(format!(
+                        "header `{name}` is not 1 to {MAX_NONCE} visible characters"
+                    )));
+                }
+                Some((*kind, value))
+            }
+        };
+
+        let fields = Fields {
+            key_id: key_id.as_bytes(),
+            time,
+            nonce: nonce.map(|(_, value)| value).unwrap_or_default(),
+        };
+        Ok(Reading::Candidates(vec![Candidate {
+            input: description.input(head, &fields)?,
+            parameters: Parameters {
+                key_id: Cow::Borrowed(key_id),
+                signed_at,
+                expires_at: None,
+                nonce: nonce.map(|(kind, value)| (kind, Cow::Borrowed(value))),
+            },
+            mac,
+            coverage: Cow::Borrowed(&description.coverage),
+        }]))
+    }
+
+    fn prepare(
+        &self,
+        parts: &mut Parts,
+        signing: &Signing<'_>,
+    ) -> Result<Candidate<'static>, SignError> {
+        let description = &*self.0;
+        if !description.elements.contains(&Element::Body) && !signing.body.is_empty() {
+            return Err(SignError::new(
+                "the scheme covers no body, and the request has one",
+            ));
+        }
+        let time = match &description.time {
+            Some((_, TimeUnit::Seconds)) => signing.now.as_secs().to_string(),
+            Some((_, TimeUnit::Millis)) => signing.now.as_millis().to_string(),
+            None => String::new(),
+        };
+        if let Some((name, _)) = &description.time {
+            parts.headers.insert(name, header_value(time.as_bytes())?);
+        }
+        if let Some((name, _)) = &description.nonce {
+            parts.headers.insert(name, header_value(signing.nonce)?);
+        }
+        match &description.key {
+            KeySource::Header(name) => {
+                parts
+                    .headers
+                    .insert(name, header_value(signing.key_id.as_str().as_bytes())?);
+            }
+            KeySource::Fixed(id) if id != signing.key_id => {
+                return Err(SignError::new(format!(
+                    "the scheme has the fixed key id `{id}`, and the signer another"
+                )));
+            }
+            KeySource::Fixed(_) => {}
+        }
+        let head = Head {
+            method: &parts.method,
+            target: Target::of_outgoing(&parts.uri, &parts.headers)?,
+            headers: &parts.headers,
+        };
+        let fields = Fields {
+            key_id: signing.key_id.as_str().as_bytes(),
+            time: time.as_bytes(),
+            nonce: signing.nonce,
+        };
+        if description.coverage.authority && head.target.authority.is_empty() {
+            return Err(SignError::new(
+                "the request names no authority, in its URI or in `Host`",
+            ));
+        }
+        Ok(Candidate {
+            input: description.input(&head, &fields)?,
+            parameters: Parameters {
+                key_id: Cow::Owned(signing.key_id.as_str().to_owned()),
+                signed_at: Some(signing.now),
+                expires_at: None,
+                nonce: None,
+            },
+            mac: Tag::new(&[]),
+            coverage: Cow::Owned(Coverage::default()),
+        })
+    }
+
+    fn write(&self, parts: &mut Parts, _: &Candidate<'_>, mac: &Tag) -> Result<(), SignError> {
+        let value = header_value(self.0.encode_tag(mac).as_bytes())?;
+        parts.headers.insert(&self.0.signature, value);
+        Ok(())
+    }
+}
+
+fn header_value(bytes: &[u8]) -> Result<HeaderValue, SignError> {
+    HeaderValue::from_bytes(bytes).map_err(|_| SignError::new("a value that no header can carry"))
+}
+
+/// Where no event horizon is stated, an event id is remembered for as long as senders are known to
+/// retry.
+const EVENT_HORIZON: Duration = Duration::from_secs(3 * 24 * 60 * 60);

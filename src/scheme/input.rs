@@ -1,0 +1,125 @@
+//! The signed message: which bytes go into the MAC, and where the body stands among them.
+
+use std::{borrow::Cow, fmt};
+
+use bytes::Bytes;
+
+use crate::{
+    encoding::Encoding,
+    mac::{DigestAlgorithm, RunningDigest, Tag},
+};
+
+/// The description of a signed message.
+#[derive(Clone)]
+pub(crate) enum SigningInput {
+    /// The head completes the message and, where the body is covered, holds its digests. Every one
+    /// of them must match; with none, the request must have no body.
+    Head {
+        message: Vec<u8>,
+        body: Vec<BodyDigest>,
+    },
+    /// The body stands in the message, in this form.
+    AroundBody {
+        before: Vec<u8>,
+        form: BodyForm,
+        after: Vec<u8>,
+    },
+    /// The message is `prefix`, then the hexadecimal SHA-256 of: `before`, then the hexadecimal
+    /// SHA-256 of the body.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for schemes that are proven by `scheme::shapes`")
+    )]
+    NestedDigest { prefix: Vec<u8>, before: Vec<u8> },
+}
+
+/// A digest of the body that stands in a covered part of the head.
+#[derive(Clone)]
+pub(crate) struct BodyDigest {
+    pub(crate) algorithm: DigestAlgorithm,
+    pub(crate) claimed: Tag,
+}
+
+/// In which form the body stands in the signed message.
+#[derive(Clone, Copy)]
+pub(crate) enum BodyForm {
+    /// As it was received.
+    Raw,
+    /// As this function writes it anew; the handler is given what was signed.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for schemes that are proven by `scheme::shapes`")
+    )]
+    Canonical(fn(&Bytes) -> Result<Bytes, Cow<'static, str>>),
+}
+
+impl SigningInput {
+    /// The bytes that stand before the body, or the whole message where the head completes it.
+    pub(crate) fn before_body(&self) -> &[u8] {
+        match self {
+            Self::Head { message, .. } => message,
+            Self::AroundBody { before, .. } => before,
+            Self::NestedDigest { prefix, .. } => prefix,
+        }
+    }
+
+    /// The digests of the body that decide whether it is the one that was signed.
+    pub(crate) fn body_digests(&self) -> impl Iterator<Item = DigestAlgorithm> {
+        let (claimed, nested) = match self {
+            Self::Head { body, .. } => (body.as_slice(), None),
+            Self::NestedDigest { .. } => (&[] as &[BodyDigest], Some(DigestAlgorithm::Sha256)),
+            Self::AroundBody { .. } => (&[] as &[BodyDigest], None),
+        };
+        claimed.iter().map(|digest| digest.algorithm).chain(nested)
+    }
+
+    /// The body in the form in which it is signed and handed to the handler.
+    pub(crate) fn form_body(&self, body: Bytes) -> Result<Bytes, Cow<'static, str>> {
+        match self {
+            Self::AroundBody {
+                form: BodyForm::Canonical(rewrite),
+                ..
+            } => rewrite(&body),
+            _ => Ok(body),
+        }
+    }
+
+    /// Feeds the signed message to `sink`; `body` is in its form.
+    pub(crate) fn feed(&self, body: &[u8], mut sink: impl FnMut(&[u8])) {
+        match self {
+            Self::Head { message, .. } => sink(message),
+            Self::AroundBody { before, after, .. } => {
+                sink(before);
+                sink(body);
+                sink(after);
+            }
+            Self::NestedDigest { .. } => {
+                let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
+                digest.update(body);
+                self.feed_nested(digest, sink);
+            }
+        }
+    }
+
+    /// Feeds the signed message from the finished digest of the body.
+    pub(crate) fn feed_nested(&self, body: RunningDigest, mut sink: impl FnMut(&[u8])) {
+        if let Self::NestedDigest { prefix, before } = self {
+            let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
+            digest.update(before);
+            digest.update(Encoding::Hex.encode(body.finish().as_ref()).as_bytes());
+            sink(prefix);
+            sink(Encoding::Hex.encode(digest.finish().as_ref()).as_bytes());
+        }
+    }
+}
+
+impl fmt::Debug for SigningInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Head { .. } => "Head",
+            Self::AroundBody { .. } => "AroundBody",
+            Self::NestedDigest { .. } => "NestedDigest",
+        };
+        write!(f, "{name}({})", self.before_body().escape_ascii())
+    }
+}

@@ -1,0 +1,181 @@
+//! A scheme: how a request carries its signature, and what it signs.
+
+use std::{borrow::Cow, fmt, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, request::Parts};
+
+use crate::{
+    clock::Timestamp,
+    error::SignError,
+    key::KeyId,
+    mac::{MacAlgorithm, MacKey, RunningMac, Tag},
+    nonce::NonceKind,
+    rejection::{Rejection, RejectionKind},
+    target::Target,
+};
+
+pub(crate) mod header;
+mod input;
+#[cfg(test)]
+mod shapes;
+
+#[cfg(test)]
+pub(crate) use input::BodyDigest;
+pub(crate) use input::{BodyForm, SigningInput};
+
+/// How a request carries its signature, and what it signs.
+///
+/// The trait is sealed: a format of your own is a [`HeaderScheme`](crate::HeaderScheme). Each
+/// scheme both verifies and signs, from one description.
+#[expect(
+    private_bounds,
+    reason = "what a scheme has to do is not public, so that it may grow"
+)]
+pub trait Scheme: Describe {}
+
+impl<S: Describe> Scheme for S {}
+
+/// What the pipeline and the signer need of a scheme.
+pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
+    /// What is true of every request under this scheme.
+    fn profile(&self) -> &Profile;
+
+    /// Reads the signatures of a request: bounded, without I/O, without comparing a MAC.
+    ///
+    /// A scheme whose parameters stand in the body answers [`Reading::AfterBody`] and is asked
+    /// again with the body.
+    fn read<'h>(&'h self, head: &Head<'h>, body: Option<&Bytes>) -> Result<Reading<'h>, Rejection>;
+
+    /// Starts the MAC; a scheme that derives a key from the secret does so here.
+    fn start(&self, key: &MacKey, _parameters: &Parameters<'_>) -> RunningMac {
+        key.start(self.profile().algorithm)
+    }
+
+    /// Reads parameters that stand in a covered body, such as an event id, once its MAC has passed.
+    fn read_covered_body(
+        &self,
+        _parameters: &mut Parameters<'_>,
+        _body: &Bytes,
+    ) -> Result<(), Rejection> {
+        Ok(())
+    }
+
+    /// Signing, first half: writes the parameters into the head of an outgoing request and tells
+    /// what is to be signed. The MAC of the candidate is left empty.
+    fn prepare(
+        &self,
+        parts: &mut Parts,
+        signing: &Signing<'_>,
+    ) -> Result<Candidate<'static>, SignError>;
+
+    /// Signing, second half: writes the MAC.
+    fn write(
+        &self,
+        parts: &mut Parts,
+        candidate: &Candidate<'_>,
+        mac: &Tag,
+    ) -> Result<(), SignError>;
+}
+
+/// What is true of every request under a scheme; the layer's configuration is checked against it.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    pub(crate) algorithm: MacAlgorithm,
+    /// Authority, method and path are covered by every signature.
+    pub(crate) covers_authority: bool,
+    pub(crate) covers_place: bool,
+    /// Where no time is covered: how long a claim is remembered.
+    pub(crate) untimed_retention: Option<Duration>,
+    /// Where the nonce is an event id: how long its sender may go on retrying.
+    pub(crate) event_horizon: Option<Duration>,
+}
+
+/// The head of a request, as a scheme reads it.
+#[derive(Debug)]
+pub(crate) struct Head<'h> {
+    pub(crate) method: &'h Method,
+    pub(crate) target: Target<'h>,
+    pub(crate) headers: &'h HeaderMap,
+}
+
+impl<'h> Head<'h> {
+    /// The value of a header that must not stand there twice.
+    pub(crate) fn single(&self, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Rejection> {
+        let mut values = self.headers.get_all(name).iter();
+        let first = values.next();
+        if values.next().is_some() {
+            return Err(malformed(format!("header `{name}` stands there twice")));
+        }
+        Ok(first)
+    }
+}
+
+pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Rejection {
+    Rejection::new(RejectionKind::SignatureMalformed, detail)
+}
+
+/// What a scheme found in a request.
+#[derive(Debug)]
+pub(crate) enum Reading<'h> {
+    /// At least one signature.
+    Candidates(Vec<Candidate<'h>>),
+    /// The signature stands in the body.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for schemes that are proven by `scheme::shapes`")
+    )]
+    AfterBody,
+}
+
+/// One signature, as a request claims it.
+pub(crate) struct Candidate<'h> {
+    pub(crate) parameters: Parameters<'h>,
+    pub(crate) mac: Tag,
+    pub(crate) input: SigningInput,
+    pub(crate) coverage: Cow<'h, Coverage>,
+}
+
+impl fmt::Debug for Candidate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Candidate")
+            .field("parameters", &self.parameters)
+            .field("input", &self.input)
+            .field("coverage", &self.coverage)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a signature says about itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Parameters<'h> {
+    pub(crate) key_id: Cow<'h, str>,
+    pub(crate) signed_at: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) nonce: Option<(NonceKind, Cow<'h, [u8]>)>,
+}
+
+/// Which parts of a request a signature covers, each wholly.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Coverage {
+    pub(crate) method: bool,
+    pub(crate) authority: bool,
+    pub(crate) path: bool,
+    pub(crate) query: bool,
+    pub(crate) headers: Vec<HeaderName>,
+}
+
+impl Coverage {
+    pub(crate) fn has_header(&self, name: &HeaderName) -> bool {
+        self.headers.contains(name)
+    }
+}
+
+/// What the signer gives to a scheme.
+#[derive(Debug)]
+pub(crate) struct Signing<'s> {
+    pub(crate) key_id: &'s KeyId,
+    pub(crate) now: Timestamp,
+    pub(crate) nonce: &'s [u8],
+    pub(crate) body: &'s [u8],
+}

@@ -1,0 +1,506 @@
+//! The target of a request as the client signed it: authority, path and query.
+
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+};
+
+use http::{
+    HeaderMap, HeaderName, Uri,
+    header::HOST,
+    request::Parts,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use ipnet::IpNet;
+
+use crate::{
+    error::{ConfigError, ConfigErrorKind},
+    rejection::{Rejection, RejectionKind},
+};
+
+/// The address of the peer that a connection was accepted from, as an extension of the request.
+///
+/// With Axum's `into_make_service_with_connect_info::<SocketAddr>()` it is not needed. Other
+/// servers insert it, for [forwarded headers](crate::Forwarded) to be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerAddr(pub SocketAddr);
+
+impl From<SocketAddr> for PeerAddr {
+    fn from(addr: SocketAddr) -> Self {
+        Self(addr)
+    }
+}
+
+/// A header in which a trusted proxy says which authority the client asked for.
+///
+/// From any peer that is not named here the header is ignored, and `Host` counts.
+///
+/// ```
+/// use countersign::Forwarded;
+///
+/// let forwarded = Forwarded::host("x-forwarded-host")?.from_network("10.0.0.0/8")?;
+/// # Ok::<_, countersign::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Forwarded {
+    header: HeaderName,
+    networks: Vec<IpNet>,
+}
+
+impl Forwarded {
+    /// The header that holds the authority, such as `x-forwarded-host`: one value, without a list.
+    ///
+    /// # Errors
+    /// When this is not the name of a header.
+    pub fn host(header: &str) -> Result<Self, ConfigError> {
+        let header = header.parse().map_err(|_| {
+            ConfigErrorKind::Forwarded(format!("`{header}` is not the name of a header"))
+        })?;
+        Ok(Self {
+            header,
+            networks: Vec::new(),
+        })
+    }
+
+    /// Trusts the proxies of this network, such as `10.0.0.0/8`, or this one address.
+    ///
+    /// # Errors
+    /// When this is neither a network nor an address.
+    pub fn from_network(mut self, network: &str) -> Result<Self, ConfigError> {
+        let network = network
+            .parse()
+            .or_else(|_| network.parse::<IpAddr>().map(IpNet::from))
+            .map_err(|_| {
+                ConfigErrorKind::Forwarded(format!(
+                    "`{network}` is neither a network, such as `10.0.0.0/8`, nor an address"
+                ))
+            })?;
+        self.networks.push(network);
+        Ok(self)
+    }
+
+    fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.networks.iter().any(|network| network.contains(&peer))
+    }
+}
+
+/// Where clients reach this service: scheme, authority, and the part of the path that a proxy takes
+/// off before it passes the request on.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    scheme: Scheme,
+    authority: String,
+    prefix: String,
+}
+
+impl Origin {
+    pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
+        let refuse = || ConfigErrorKind::Origin(text.to_owned());
+        let uri: Uri = text.parse().map_err(|_| refuse())?;
+        let parts = uri.into_parts();
+        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
+            return Err(refuse().into());
+        };
+        let path = parts
+            .path_and_query
+            .unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let known = scheme == Scheme::HTTP || scheme == Scheme::HTTPS;
+        if !known || authority.as_str().contains('@') || path.query().is_some() {
+            return Err(refuse().into());
+        }
+        Ok(Self {
+            authority: without_default_port(authority.as_str(), &scheme).to_ascii_lowercase(),
+            prefix: path.path().trim_end_matches('/').to_owned(),
+            scheme,
+        })
+    }
+
+    fn serves(&self, authority: &str) -> bool {
+        without_default_port(authority, &self.scheme).eq_ignore_ascii_case(&self.authority)
+    }
+}
+
+fn without_default_port<'a>(authority: &'a str, scheme: &Scheme) -> &'a str {
+    let port = if *scheme == Scheme::HTTP {
+        ":80"
+    } else {
+        ":443"
+    };
+    authority.strip_suffix(port).unwrap_or(authority)
+}
+
+/// The authorities that this service answers for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origins {
+    origins: Vec<Origin>,
+    forwarded: Option<Forwarded>,
+    any: bool,
+}
+
+impl Origins {
+    pub(crate) fn add(&mut self, origin: Origin) -> Result<(), ConfigError> {
+        if self
+            .origins
+            .iter()
+            .any(|known| known.authority == origin.authority)
+        {
+            return Err(ConfigErrorKind::Origin(origin.authority).into());
+        }
+        self.origins.push(origin);
+        Ok(())
+    }
+
+    pub(crate) fn allow_any(&mut self) {
+        self.any = true;
+    }
+
+    pub(crate) fn trust(&mut self, forwarded: Forwarded) {
+        self.forwarded = Some(forwarded);
+    }
+
+    /// Whether it is said which authorities this service answers for.
+    pub(crate) fn are_known(&self) -> bool {
+        self.any || !self.origins.is_empty()
+    }
+
+    /// The target that the client asked for.
+    pub(crate) fn resolve<'h>(&'h self, parts: &'h Parts) -> Result<Target<'h>, Rejection> {
+        let uri = original_uri(parts);
+        let asked = match self.forwarded_authority(parts)? {
+            Some(authority) => Some(authority),
+            None => requested_authority(uri, &parts.headers)?,
+        };
+        let path_and_query = uri
+            .path_and_query()
+            .map_or_else(|| Cow::Owned(PathAndQuery::from_static("/")), Cow::Borrowed);
+        if self.origins.is_empty() {
+            let authority = asked.map_or(Cow::Borrowed(""), |authority| {
+                normalize(authority, uri.scheme().unwrap_or(&Scheme::HTTPS))
+            });
+            return Ok(Target {
+                authority,
+                path_and_query,
+                prefix_len: 0,
+            });
+        }
+        let origin = asked.and_then(|asked| self.origins.iter().find(|o| o.serves(asked)));
+        let Some(origin) = origin else {
+            if self.any {
+                let authority = normalize(asked.unwrap_or_default(), &Scheme::HTTPS);
+                return Ok(Target {
+                    authority,
+                    path_and_query,
+                    prefix_len: 0,
+                });
+            }
+            return Err(Rejection::new(
+                RejectionKind::AuthorityNotServed,
+                format!(
+                    "the request is for `{}`, which is no public origin of this service; if a \
+                     proxy stands in front, let it pass on the client's `Host`, or configure \
+                     `forwarded`",
+                    asked.unwrap_or_default().escape_debug()
+                ),
+            ));
+        };
+        let path_and_query = if origin.prefix.is_empty() {
+            path_and_query
+        } else {
+            let whole = format!("{}{path_and_query}", origin.prefix);
+            Cow::Owned(
+                whole
+                    .parse()
+                    .map_err(|_| malformed("the path cannot be read"))?,
+            )
+        };
+        Ok(Target {
+            authority: Cow::Borrowed(&origin.authority),
+            path_and_query,
+            prefix_len: origin.prefix.len(),
+        })
+    }
+
+    fn forwarded_authority<'h>(&self, parts: &'h Parts) -> Result<Option<&'h str>, Rejection> {
+        let Some(forwarded) = &self.forwarded else {
+            return Ok(None);
+        };
+        if !peer(parts).is_some_and(|peer| forwarded.trusts(peer)) {
+            return Ok(None);
+        }
+        single_authority(&parts.headers, &forwarded.header)
+    }
+}
+
+/// The target of a request: what of it a client signs.
+#[derive(Clone, Debug)]
+pub(crate) struct Target<'h> {
+    /// In lower case and without the default port; empty where the request names none.
+    pub(crate) authority: Cow<'h, str>,
+    pub(crate) path_and_query: Cow<'h, PathAndQuery>,
+    /// How much of the path a proxy took off before it passed the request on, in bytes.
+    pub(crate) prefix_len: usize,
+}
+
+impl<'h> Target<'h> {
+    /// The target of an outgoing request: from its URI, and where that names no authority, `Host`.
+    pub(crate) fn of_outgoing(uri: &'h Uri, headers: &'h HeaderMap) -> Result<Self, Rejection> {
+        let asked = requested_authority(uri, headers)?.unwrap_or_default();
+        Ok(Self {
+            authority: normalize(asked, uri.scheme().unwrap_or(&Scheme::HTTPS)),
+            path_and_query: uri
+                .path_and_query()
+                .map_or_else(|| Cow::Owned(PathAndQuery::from_static("/")), Cow::Borrowed),
+            prefix_len: 0,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.path_and_query.path()
+    }
+
+    pub(crate) fn query(&self) -> Option<&str> {
+        self.path_and_query.query()
+    }
+}
+
+fn normalize<'a>(authority: &'a str, scheme: &Scheme) -> Cow<'a, str> {
+    let authority = without_default_port(authority, scheme);
+    if authority.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(authority.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(authority)
+    }
+}
+
+/// What `:authority` or an absolute request target says, and `Host`: they may not disagree.
+fn requested_authority<'h>(
+    uri: &'h Uri,
+    headers: &'h HeaderMap,
+) -> Result<Option<&'h str>, Rejection> {
+    let host = single_authority(headers, &HOST)?;
+    let Some(authority) = uri.authority().map(Authority::as_str) else {
+        return Ok(host);
+    };
+    if authority.contains('@') {
+        return Err(malformed("the authority has user information"));
+    }
+    let scheme = uri.scheme().unwrap_or(&Scheme::HTTPS);
+    let plain = |authority| without_default_port(authority, scheme);
+    if host.is_some_and(|host| !plain(host).eq_ignore_ascii_case(plain(authority))) {
+        return Err(malformed("`Host` and the authority of the target disagree"));
+    }
+    Ok(Some(authority))
+}
+
+fn single_authority<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h str>, Rejection> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(malformed(format!("`{name}` stands there twice")));
+    }
+    // Whether it is one of ours is decided by comparison; here, only that it can be nothing else.
+    let authority = value.to_str().ok().filter(|text| {
+        !text.is_empty() && !text.contains(['@', '/', '?', '#', '\\', ',', ' ', '\t'])
+    });
+    match authority {
+        Some(authority) => Ok(Some(authority)),
+        None => Err(malformed(format!("`{name}` is no authority"))),
+    }
+}
+
+fn malformed(detail: impl Into<Cow<'static, str>>) -> Rejection {
+    Rejection::new(RejectionKind::SignatureMalformed, detail)
+}
+
+/// The URI before a router took off the prefix under which it is nested.
+fn original_uri(parts: &Parts) -> &Uri {
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::OriginalUri(uri)) = parts.extensions.get() {
+        return uri;
+    }
+    &parts.uri
+}
+
+fn peer(parts: &Parts) -> Option<IpAddr> {
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::ConnectInfo(addr)) = parts.extensions.get() {
+        let addr: &SocketAddr = addr;
+        return Some(addr.ip());
+    }
+    parts.extensions.get::<PeerAddr>().map(|peer| peer.0.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn origins(list: &[&str]) -> Origins {
+        let mut origins = Origins::default();
+        for origin in list {
+            origins.add(Origin::parse(origin).unwrap()).unwrap();
+        }
+        origins
+    }
+
+    fn request(uri: &str, hosts: &[&str]) -> Parts {
+        let mut request = Request::get(uri);
+        for host in hosts {
+            request = request.header(HOST, *host);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn resolved(origins: &Origins, parts: &Parts) -> Result<String, RejectionKind> {
+        let target = origins
+            .resolve(parts)
+            .map_err(|rejection| rejection.kind())?;
+        Ok(format!("{} {}", target.authority, target.path_and_query))
+    }
+
+    #[test]
+    fn the_authority_is_compared_without_case_and_default_port() {
+        let ours = origins(&["https://API.example.com:443", "http://plain.example.com:80"]);
+        for host in ["api.example.com", "Api.Example.COM", "api.example.com:443"] {
+            let target = resolved(&ours, &request("/a?b", &[host]));
+            assert_eq!(target.as_deref(), Ok("api.example.com /a?b"), "{host}");
+        }
+        assert!(resolved(&ours, &request("/", &["plain.example.com:80"])).is_ok());
+        for host in [
+            "api.example.com:80",
+            "api.example.com.",
+            "xapi.example.com",
+            "evil.com",
+        ] {
+            let refused = resolved(&ours, &request("/", &[host]));
+            assert_eq!(refused, Err(RejectionKind::AuthorityNotServed), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_cannot_be_read_one_way_is_malformed() {
+        let ours = origins(&["https://a.example"]);
+        let many: &[&[&str]] = &[
+            &["a.example", "a.example"],
+            &["a.example,b.example"],
+            &["u@a.example"],
+            &[""],
+            &["a.example/x"],
+        ];
+        for hosts in many {
+            let refused = resolved(&ours, &request("/", hosts));
+            assert_eq!(refused, Err(RejectionKind::SignatureMalformed), "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn host_and_the_target_may_not_disagree() {
+        let ours = origins(&["https://a.example", "https://b.example"]);
+        let both = |host| resolved(&ours, &request("https://a.example/x", &[host]));
+        assert_eq!(both("A.example:443").as_deref(), Ok("a.example /x"));
+        assert_eq!(both("b.example"), Err(RejectionKind::SignatureMalformed));
+        assert!(
+            resolved(&ours, &request("https://b.example/", &[])).is_ok(),
+            "as in HTTP/2"
+        );
+        assert_eq!(
+            resolved(&ours, &request("https://u@a.example/", &[])),
+            Err(RejectionKind::SignatureMalformed)
+        );
+    }
+
+    #[test]
+    fn without_an_authority_the_request_is_for_nobody() {
+        let refused = resolved(&origins(&["https://a.example"]), &request("/", &[]));
+        assert_eq!(refused, Err(RejectionKind::AuthorityNotServed));
+    }
+
+    #[test]
+    fn the_prefix_that_a_proxy_took_off_is_put_back() {
+        let ours = origins(&["https://a.example/api/v1/", "https://b.example"]);
+        let path = |host| resolved(&ours, &request("/x%2Fy?z", &[host]));
+        assert_eq!(
+            path("a.example").as_deref(),
+            Ok("a.example /api/v1/x%2Fy?z")
+        );
+        assert_eq!(path("b.example").as_deref(), Ok("b.example /x%2Fy?z"));
+    }
+
+    #[test]
+    fn forwarded_headers_count_from_trusted_peers_only() {
+        let mut ours = origins(&["https://a.example"]);
+        let forwarded = Forwarded::host("x-forwarded-host").unwrap();
+        ours.trust(
+            forwarded
+                .from_network("10.0.0.0/8")
+                .unwrap()
+                .from_network("::1")
+                .unwrap(),
+        );
+        let from = |peer: Option<&str>, values: &[&str]| {
+            let mut parts = request("/", &["internal:8080"]);
+            for value in values {
+                parts
+                    .headers
+                    .append("x-forwarded-host", value.parse().unwrap());
+            }
+            if let Some(peer) = peer {
+                parts.extensions.insert(PeerAddr(peer.parse().unwrap()));
+            }
+            resolved(&ours, &parts)
+        };
+        for peer in ["10.1.2.3:9", "[::ffff:10.1.2.3]:9", "[::1]:9"] {
+            assert!(from(Some(peer), &["a.example"]).is_ok(), "{peer}");
+        }
+        for peer in [None, Some("192.168.0.1:9"), Some("[::2]:9")] {
+            let refused = from(peer, &["a.example"]);
+            assert_eq!(refused, Err(RejectionKind::AuthorityNotServed), "{peer:?}");
+        }
+        for values in [
+            &["a.example, b.example"] as &[_],
+            &["a.example", "a.example"],
+        ] {
+            let refused = from(Some("10.1.2.3:9"), values);
+            assert_eq!(
+                refused,
+                Err(RejectionKind::SignatureMalformed),
+                "{values:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_origin_that_says_two_things_is_refused() {
+        for text in [
+            "a.example",
+            "ftp://a.example",
+            "https://",
+            "https://u@a.example",
+            "/x",
+            "https://a.example/?q",
+        ] {
+            assert!(Origin::parse(text).is_err(), "{text}");
+        }
+        let mut ours = origins(&["https://a.example/one"]);
+        assert!(
+            ours.add(Origin::parse("https://A.example:443/two").unwrap())
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn any_authority_is_taken_as_it_came_but_normalized() {
+        let mut any = Origins::default();
+        any.allow_any();
+        let target = resolved(&any, &request("/x", &["LOCALHOST:8080"]));
+        assert_eq!(target.as_deref(), Ok("localhost:8080 /x"));
+    }
+}

@@ -1,0 +1,217 @@
+//! Second stage: is it fresh, is the key known, and where the head decides, does the MAC match?
+//! All of it before any of the body is read.
+
+use std::{borrow::Cow, sync::Arc};
+
+use bytes::Bytes;
+use http::header::CONTENT_ENCODING;
+
+use super::{Parsed, Settings, Verifier, within};
+use crate::{
+    clock::Timestamp,
+    key::KeySet,
+    mac::MacKey,
+    rejection::{Rejection, RejectionKind},
+    scheme::{Candidate, Head, Reading, SigningInput},
+};
+
+/// Signatures that are looked at; what goes beyond is refused.
+const MAX_SIGNATURES: usize = 16;
+
+/// Signatures under a known key that are verified; what goes beyond is refused.
+const MAX_CANDIDATES: usize = 4;
+
+/// A request that is fresh and names a known key. Where the head completes the signed message, its
+/// MAC has passed.
+#[derive(Debug)]
+#[must_use]
+pub struct Admitted<'h> {
+    pub(super) verifier: &'h Verifier,
+    pub(super) head: Head<'h>,
+    /// Empty where the signature stands in the body.
+    pub(super) signatures: Vec<Signature<'h>>,
+}
+
+/// A signature under a known key.
+#[derive(Debug)]
+pub(super) struct Signature<'h> {
+    pub(super) candidate: Candidate<'h>,
+    pub(super) keys: Arc<KeySet>,
+}
+
+impl<'h> Parsed<'h> {
+    /// Checks freshness, looks up the key, and compares the MAC where the head decides.
+    ///
+    /// # Errors
+    /// When every signature is stale, dated ahead, or under an unknown key, when the key look-up
+    /// gives no answer, or when the MAC does not match. Of several signatures, a bad one blocks
+    /// nothing, and the first one's rejection is returned.
+    pub async fn admit(self) -> Result<Admitted<'h>, Rejection> {
+        let Self {
+            verifier,
+            head,
+            reading,
+        } = self;
+        let signatures = match reading {
+            Reading::AfterBody => Vec::new(),
+            Reading::Candidates(candidates) => {
+                admit_candidates(&verifier.settings, &head, candidates).await?
+            }
+        };
+        Ok(Admitted {
+            verifier,
+            head,
+            signatures,
+        })
+    }
+}
+
+/// For the schemes whose signature stands in the body.
+pub(super) async fn admit_from_body(
+    settings: &Settings,
+    head: &Head<'_>,
+    body: &Bytes,
+) -> Result<Vec<Signature<'static>>, Rejection> {
+    let Reading::Candidates(candidates) = settings.scheme.read(head, Some(body))? else {
+        return Err(Rejection::new(
+            RejectionKind::SignatureMissing,
+            "no signature in the body",
+        ));
+    };
+    let signatures = admit_candidates(settings, head, candidates).await?;
+    Ok(signatures.into_iter().map(Signature::into_owned).collect())
+}
+
+async fn admit_candidates<'h>(
+    settings: &Settings,
+    head: &Head<'_>,
+    candidates: Vec<Candidate<'h>>,
+) -> Result<Vec<Signature<'h>>, Rejection> {
+    if candidates.len() > MAX_SIGNATURES {
+        return Err(crate::scheme::malformed(format!(
+            "more than {MAX_SIGNATURES} signatures"
+        )));
+    }
+    let now = settings.clock.now();
+    let mut admitted = Vec::with_capacity(candidates.len().min(MAX_CANDIDATES));
+    let mut first_rejection = None;
+    for candidate in candidates {
+        match admit_candidate(settings, head, candidate, now).await {
+            Ok(_) if admitted.len() == MAX_CANDIDATES => {
+                return Err(crate::scheme::malformed(format!(
+                    "more than {MAX_CANDIDATES} signatures under known keys"
+                )));
+            }
+            Ok(signature) => admitted.push(signature),
+            // What is wrong with the store is not a matter of this one signature.
+            Err(rejection) if rejection.kind().status().is_server_error() => return Err(rejection),
+            Err(rejection) => {
+                first_rejection.get_or_insert(rejection);
+            }
+        }
+    }
+    match first_rejection {
+        Some(rejection) if admitted.is_empty() => Err(rejection),
+        _ if admitted.is_empty() => Err(Rejection::new(
+            RejectionKind::SignatureMissing,
+            "no signature",
+        )),
+        _ => Ok(admitted),
+    }
+}
+
+async fn admit_candidate<'h>(
+    settings: &Settings,
+    head: &Head<'_>,
+    candidate: Candidate<'h>,
+    now: Timestamp,
+) -> Result<Signature<'h>, Rejection> {
+    let parameters = &candidate.parameters;
+    if head.headers.contains_key(CONTENT_ENCODING)
+        && !candidate.coverage.has_header(&CONTENT_ENCODING)
+    {
+        return Err(Rejection::new(
+            RejectionKind::SignatureInsufficient,
+            "`content-encoding` changes what the body means, and is not covered",
+        ));
+    }
+    settings
+        .freshness
+        .check(now, parameters.signed_at, parameters.expires_at)?;
+
+    let found = within(
+        settings.store_timeout,
+        settings.keys.find(&parameters.key_id),
+    )
+    .await?;
+    let Some(keys) = found else {
+        return Err(invalid(format!("no key `{}`", parameters.key_id)));
+    };
+    if keys.id().as_str() != parameters.key_id {
+        return Err(invalid(format!(
+            "asked for key `{}`, the key store answered with `{}`",
+            parameters.key_id,
+            keys.id()
+        )));
+    }
+    let signature = Signature { candidate, keys };
+    if let SigningInput::Head { .. } = signature.candidate.input
+        && !signature.passes(settings, &[], now)
+    {
+        return Err(signature.mismatch(0));
+    }
+    Ok(signature)
+}
+
+impl Signature<'_> {
+    /// Whether one of the secrets makes this MAC over the message with this body.
+    pub(super) fn passes(&self, settings: &Settings, body: &[u8], now: Timestamp) -> bool {
+        self.keys
+            .valid_at(now)
+            .any(|key| self.passes_under(settings, key, body))
+    }
+
+    pub(super) fn passes_under(&self, settings: &Settings, key: &MacKey, body: &[u8]) -> bool {
+        let mut mac = settings.scheme.start(key, &self.candidate.parameters);
+        self.candidate.input.feed(body, |bytes| mac.update(bytes));
+        mac.verify(&self.candidate.mac)
+    }
+
+    /// What a developer needs to find the difference, and nothing that would help to forge.
+    pub(super) fn mismatch(&self, body_len: usize) -> Rejection {
+        const SHOWN: usize = 512;
+        let before = self.candidate.input.before_body();
+        invalid(format!(
+            "no secret of key `{}` makes this MAC; signed was expected: `{}`{} and a body of \
+             {body_len} bytes",
+            self.keys.id(),
+            before.get(..SHOWN).unwrap_or(before).escape_ascii(),
+            if before.len() > SHOWN { " …" } else { "" },
+        ))
+    }
+
+    fn into_owned(self) -> Signature<'static> {
+        let Self { candidate, keys } = self;
+        let parameters = candidate.parameters;
+        Signature {
+            candidate: Candidate {
+                parameters: crate::scheme::Parameters {
+                    key_id: Cow::Owned(parameters.key_id.into_owned()),
+                    signed_at: parameters.signed_at,
+                    expires_at: parameters.expires_at,
+                    nonce: parameters
+                        .nonce
+                        .map(|(kind, n)| (kind, Cow::Owned(n.into_owned()))),
+                },
+                mac: candidate.mac,
+                input: candidate.input,
+                coverage: Cow::Owned(candidate.coverage.into_owned()),
+            },
+            keys,
+        }
+    }
+}
+
+pub(super) fn invalid(detail: String) -> Rejection {
+    Rejection::new(RejectionKind::SignatureInvalid, detail)
+}

@@ -1,0 +1,200 @@
+//! The memory that bodies in flight may take up, all together and for each key.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use crate::rejection::{Rejection, RejectionKind};
+
+/// A body up to this many bytes is small: it may draw on the reserve, and on no key's share.
+const SMALL: usize = 16 * 1024;
+
+/// Bytes of bodies in flight: counted as they arrive, and until the last payload made of them is
+/// dropped.
+///
+/// Whoever names a known key may send a body before its MAC can be checked. So one key's bodies get
+/// half of the budget at most, and an eighth is kept for small bodies: large ones cannot lock out
+/// the rest.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    total: usize,
+    used: AtomicUsize,
+    by_key: Mutex<HashMap<Box<str>, usize>>,
+}
+
+impl Budget {
+    pub(crate) fn new(total: usize) -> Self {
+        Self {
+            total,
+            used: AtomicUsize::new(0),
+            by_key: Mutex::default(),
+        }
+    }
+
+    /// What one key may use, and so the largest body that can be taken in at all.
+    pub(crate) fn share(&self) -> usize {
+        self.total / 2
+    }
+
+    fn without_reserve(&self) -> usize {
+        self.total - self.total / 8
+    }
+
+    fn take(&self, bytes: usize, limit: usize) -> bool {
+        self.used
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(bytes).filter(|sum| *sum <= limit)
+            })
+            .is_ok()
+    }
+}
+
+/// What one body has been charged; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    budget: Arc<Budget>,
+    bytes: usize,
+    /// Set as soon as the body is no longer small.
+    key: Option<Box<str>>,
+}
+
+impl Charge {
+    pub(crate) fn new(budget: &Arc<Budget>) -> Self {
+        Self {
+            budget: Arc::clone(budget),
+            bytes: 0,
+            key: None,
+        }
+    }
+
+    /// Charges `more` bytes that have arrived under this key, or under none that is known yet.
+    pub(crate) fn add(&mut self, more: usize, key: &str) -> Result<(), Rejection> {
+        let sum = self.bytes.saturating_add(more);
+        let budget = &self.budget;
+        let limit = if sum <= SMALL {
+            budget.total
+        } else {
+            budget.without_reserve()
+        };
+        if !budget.take(more, limit) {
+            return Err(exhausted("bodies in flight take up the whole budget"));
+        }
+        self.bytes = sum;
+        if sum > SMALL {
+            // The whole body counts, once it is no longer small.
+            let due = if self.key.is_some() { more } else { sum };
+            let mut by_key = self
+                .budget
+                .by_key
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let used = by_key.get(key).copied().unwrap_or(0);
+            if used + due > self.budget.share() {
+                self.bytes -= more;
+                self.budget.used.fetch_sub(more, Ordering::Relaxed);
+                return Err(exhausted(
+                    "this key's bodies in flight take up its whole share",
+                ));
+            }
+            match by_key.get_mut(key) {
+                Some(used) => *used += due,
+                None => {
+                    by_key.insert(key.into(), due);
+                }
+            }
+            self.key.get_or_insert_with(|| key.into());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if self.bytes == 0 {
+            return;
+        }
+        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        if let Some(key) = &self.key {
+            let mut by_key = self
+                .budget
+                .by_key
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if let Some(used) = by_key.get_mut(key) {
+                *used -= self.bytes;
+                if *used == 0 {
+                    by_key.remove(key);
+                }
+            }
+        }
+    }
+}
+
+fn exhausted(detail: &'static str) -> Rejection {
+    Rejection::new(RejectionKind::BodyBudgetExhausted, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TOTAL: usize = 1024 * 1024;
+
+    #[test]
+    fn large_bodies_leave_the_reserve_to_small_ones() {
+        let budget = Arc::new(Budget::new(TOTAL));
+        let mut one = Charge::new(&budget);
+        let mut other = Charge::new(&budget);
+        one.add(TOTAL / 2, "a").unwrap();
+        assert!(one.add(1, "a").is_err(), "the share of one key");
+        other.add(TOTAL / 8 * 3, "b").unwrap();
+        assert!(other.add(1, "b").is_err(), "the reserve");
+        let mut small = Vec::new();
+        loop {
+            let mut charge = Charge::new(&budget);
+            if charge.add(SMALL, "a").is_err() {
+                break;
+            }
+            small.push(charge);
+        }
+        assert_eq!(small.len() * SMALL, TOTAL / 8);
+    }
+
+    #[test]
+    fn a_body_that_is_no_longer_small_counts_as_a_whole() {
+        let budget = Arc::new(Budget::new(TOTAL));
+        let mut charge = Charge::new(&budget);
+        charge.add(SMALL, "a").unwrap();
+        assert!(budget.by_key.lock().unwrap().is_empty());
+        charge.add(1, "a").unwrap();
+        assert_eq!(budget.by_key.lock().unwrap()["a"], SMALL + 1);
+    }
+
+    proptest! {
+        #[test]
+        fn all_that_was_charged_is_given_back(
+            steps in prop::collection::vec((0..6usize, 0..200_000usize), 0..60),
+        ) {
+            let budget = Arc::new(Budget::new(TOTAL));
+            let mut charges: Vec<_> = (0..6).map(|_| Charge::new(&budget)).collect();
+            for (i, bytes) in steps {
+                let _ = charges[i].add(bytes, ["a", "b", "c"][i % 3]);
+                let sum: usize = charges.iter().map(|charge| charge.bytes).sum();
+                prop_assert_eq!(budget.used.load(Ordering::Relaxed), sum);
+                prop_assert!(sum <= TOTAL);
+                for used in budget.by_key.lock().unwrap().values() {
+                    prop_assert!(*used <= budget.share());
+                }
+            }
+            drop(charges);
+            prop_assert_eq!(budget.used.load(Ordering::Relaxed), 0);
+            prop_assert!(budget.by_key.lock().unwrap().is_empty());
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The configuration of a verifier, with its defaults and with what it refuses.
+
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+
+use super::{BodyLimits, Processing, Settings, Verifier, budget::Budget, freshness::Freshness};
+use crate::{
+    clock::{Clock, SystemClock},
+    error::{ConfigError, ConfigErrorKind},
+    key::KeyStore,
+    nonce::NonceStore,
+    scheme::{Describe, Scheme},
+    target::{Forwarded, Origin, Origins},
+};
+
+/// Configures a [`Verifier`], or a [`VerifyLayer`](crate::VerifyLayer) around one.
+///
+/// Keys and a store have to be given, and, where the scheme covers the authority, a public origin;
+/// everything else has a default that is safe.
+#[must_use]
+pub struct VerifierBuilder<T> {
+    scheme: Box<dyn Describe>,
+    keys: Option<Box<dyn KeyStore>>,
+    store: Option<Arc<dyn NonceStore>>,
+    clock: Box<dyn Clock>,
+    origins: Vec<String>,
+    forwarded: Option<Forwarded>,
+    any_authority: bool,
+    freshness: Freshness,
+    clock_difference: Duration,
+    body: BodyLimits,
+    body_budget: usize,
+    namespace: String,
+    processing: Processing,
+    store_timeout: Duration,
+    builds: PhantomData<fn() -> T>,
+}
+
+impl<T: From<Verifier>> VerifierBuilder<T> {
+    pub(crate) fn new(scheme: impl Scheme) -> Self {
+        Self {
+            scheme: Box::new(scheme),
+            keys: None,
+            store: None,
+            clock: Box::new(SystemClock),
+            origins: Vec::new(),
+            forwarded: None,
+            any_authority: false,
+            freshness: Freshness {
+                max_age: Duration::from_secs(300),
+                max_skew: Duration::from_secs(5),
+            },
+            clock_difference: Duration::from_secs(5),
+            body: BodyLimits {
+                max_bytes: 1024 * 1024,
+                deadline: Duration::from_secs(10),
+            },
+            body_budget: 64 * 1024 * 1024,
+            namespace: "default".into(),
+            processing: Processing::AtMostOnce,
+            store_timeout: Duration::from_secs(2),
+            builds: PhantomData,
+        }
+    }
+
+    /// Where keys are looked up: a [`KeyRing`](crate::KeyRing), or a store of your own. No default.
+    pub fn keys(mut self, keys: impl KeyStore) -> Self {
+        self.keys = Some(Box::new(keys));
+        self
+    }
+
+    /// What remembers which requests were used. No default.
+    pub fn store(mut self, store: impl NonceStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Where clients reach this service, such as `https://api.example.com`. May be said several
+    /// times, for several authorities. No default.
+    ///
+    /// A path, such as in `https://example.com/api`, is what a proxy takes off before it passes the
+    /// request on; it is put back before the signature is verified. Requests for any other
+    /// authority are answered with 421.
+    pub fn public_origin(mut self, origin: impl Into<String>) -> Self {
+        self.origins.push(origin.into());
+        self
+    }
+
+    /// Takes the authority from a header that a trusted proxy sets. Default: from `Host` or
+    /// `:authority` only.
+    ///
+    /// It still has to be one of the public origins.
+    pub fn forwarded(mut self, forwarded: Forwarded) -> Self {
+        self.forwarded = Some(forwarded);
+        self
+    }
+
+    /// Serves whatever authority a request names. A request that was signed for another service
+    /// with the same keys is then accepted here too.
+    pub fn danger_any_authority(mut self) -> Self {
+        self.any_authority = true;
+        self
+    }
+
+    /// How old a signed time may be. Default: 300 seconds. At most a day.
+    pub fn max_age(mut self, max_age: Duration) -> Self {
+        self.freshness.max_age = max_age;
+        self
+    }
+
+    /// How far ahead of the clock a signed time may be. Default: 5 seconds. At most `max_age`.
+    pub fn max_skew(mut self, max_skew: Duration) -> Self {
+        self.freshness.max_skew = max_skew;
+        self
+    }
+
+    /// By how much the clocks of servers and stores may differ. Default: 5 seconds.
+    ///
+    /// Requests are remembered for longer by this, and by the [store's
+    /// timeout](Self::store_timeout).
+    pub fn clock_difference(mut self, difference: Duration) -> Self {
+        self.clock_difference = difference;
+        self
+    }
+
+    /// The greatest length of a body. Default: 1 MiB.
+    pub fn max_body_bytes(mut self, max: usize) -> Self {
+        self.body.max_bytes = max;
+        self
+    }
+
+    /// The time in which the whole body has to arrive. Default: 10 seconds.
+    pub fn body_deadline(mut self, deadline: Duration) -> Self {
+        self.body.deadline = deadline;
+        self
+    }
+
+    /// The bytes that bodies in flight may take up all together, from their arrival until the
+    /// payload is dropped. Default: 64 MiB. At least twice the greatest body.
+    ///
+    /// One key's bodies get at most half of it, and an eighth is kept for bodies of up to 16 KiB.
+    pub fn body_budget_bytes(mut self, budget: usize) -> Self {
+        self.body_budget = budget;
+        self
+    }
+
+    /// Keeps this service apart from others that share its store: a request used in one namespace
+    /// is new in another. Default: `default`.
+    ///
+    /// All servers of one service must have the same.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// What is guaranteed about handling. Default: [`Processing::AtMostOnce`].
+    pub fn processing(mut self, processing: Processing) -> Self {
+        self.processing = processing;
+        self
+    }
+
+    /// How long a store or a key look-up may take to answer. Default: 2 seconds. After that the
+    /// request is refused with 503.
+    pub fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.store_timeout = timeout;
+        self
+    }
+
+    /// The clock. Default: the [system's](SystemClock).
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Checks the configuration.
+    ///
+    /// Logs a warning where a store that forgets on restart meets a scheme in which that matters.
+    ///
+    /// # Errors
+    /// When something is missing, out of its range, or would not be safe.
+    pub fn build(self) -> Result<T, ConfigError> {
+        let profile = self.scheme.profile().clone();
+        let missing = |what| ConfigError::from(ConfigErrorKind::Missing(what));
+        let keys = self
+            .keys
+            .ok_or_else(|| missing("no keys are given; call `keys`"))?;
+        let store = self
+            .store
+            .ok_or_else(|| missing("no store is given; call `store`"))?;
+
+        let mut origins = Origins::default();
+        for origin in &self.origins {
+            origins.add(Origin::parse(origin)?)?;
+        }
+        if self.any_authority {
+            origins.allow_any();
+        }
+        if let Some(forwarded) = self.forwarded {
+            origins.trust(forwarded);
+        }
+        if profile.covers_authority && !origins.are_known() {
+            return Err(missing(
+                "the scheme covers the authority, and no public origin is given; call \
+                 `public_origin` with what clients see, such as `https://api.example.com`",
+            ));
+        }
+
+        let range = |holds: bool, what| {
+            if holds {
+                Ok(())
+            } else {
+                Err(ConfigError::from(ConfigErrorKind::Range(what)))
+            }
+        };
+        let Freshness { max_age, max_skew } = self.freshness;
+        const SECOND: Duration = Duration::from_secs(1);
+        const HOUR: Duration = Duration::from_secs(60 * 60);
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+        range(
+            (SECOND..=DAY).contains(&max_age),
+            "`max_age` is between 1 second and 1 day",
+        )?;
+        range(max_skew <= max_age, "`max_skew` is at most `max_age`")?;
+        range(
+            self.clock_difference <= HOUR,
+            "`clock_difference` is at most 1 hour",
+        )?;
+        range(
+            (Duration::from_millis(1)..=HOUR).contains(&self.store_timeout),
+            "`store_timeout` is between 1 millisecond and 1 hour",
+        )?;
+        range(
+            (Duration::from_millis(1)..=HOUR).contains(&self.body.deadline),
+            "`body_deadline` is between 1 millisecond and 1 hour",
+        )?;
+        range(
+            profile
+                .untimed_retention
+                .is_none_or(|r| (HOUR..=YEAR).contains(&r)),
+            "without a signed time, requests are remembered for between 1 hour and 1 year",
+        )?;
+        range(
+            profile
+                .event_horizon
+                .is_none_or(|h| (SECOND..=YEAR).contains(&h)),
+            "an event horizon is between 1 second and 1 year",
+        )?;
+        let budget = Budget::new(self.body_budget);
+        range(
+            self.body.max_bytes <= budget.share(),
+            "`body_budget_bytes` is at least twice `max_body_bytes`",
+        )?;
+        range(
+            (1..=256).contains(&self.namespace.len()),
+            "a namespace has between 1 and 256 bytes",
+        )?;
+        if let Processing::Retryable { lease } = self.processing {
+            range(
+                (SECOND..=DAY).contains(&lease),
+                "a lease is between 1 second and 1 day",
+            )?;
+            if store.leases().is_none() {
+                let what = "this store has no leases; use another, or `Processing::AtMostOnce`";
+                return Err(ConfigErrorKind::Processing(what).into());
+            }
+        }
+        if !store.survives_restart()
+            && (profile.untimed_retention.is_some() || profile.event_horizon.is_some())
+        {
+            tracing::warn!(
+                namespace = self.namespace,
+                "the store forgets on restart, and the scheme has event ids or covers no time: \
+                 what was handled before a restart can be handled again after it; use a store that \
+                 survives restarts"
+            );
+        }
+
+        Ok(T::from(Verifier {
+            settings: Arc::new(Settings {
+                scheme: self.scheme,
+                keys,
+                store,
+                clock: self.clock,
+                origins,
+                freshness: self.freshness,
+                margin: self.clock_difference + self.store_timeout,
+                body: self.body,
+                budget: Arc::new(budget),
+                namespace: self.namespace.into(),
+                processing: self.processing,
+                store_timeout: self.store_timeout,
+            }),
+        }))
+    }
+}
+
+impl<T> fmt::Debug for VerifierBuilder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifierBuilder")
+            .field("scheme", &self.scheme)
+            .finish_non_exhaustive()
+    }
+}

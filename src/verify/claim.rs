@@ -1,0 +1,141 @@
+//! Last stage: the store's one atomic step. What comes out of it is the payload.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{Authentic, Processing, VerifiedPayload, within};
+use crate::{
+    error::StoreError,
+    nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore},
+    rejection::{Rejection, RejectionKind},
+};
+
+/// A request that was verified and is new: the payload and, with [`Processing::Retryable`], the
+/// lease under which it may be handled.
+#[derive(Debug)]
+#[must_use]
+#[non_exhaustive]
+pub struct Verified {
+    /// The verified snapshot.
+    pub payload: VerifiedPayload,
+    /// To be completed or released once the outcome is known; `None` with
+    /// [`Processing::AtMostOnce`].
+    pub lease: Option<Lease>,
+}
+
+impl Authentic {
+    /// Claims the nonce, or takes the lease on it.
+    ///
+    /// # Errors
+    /// When the request was seen before, is being handled, or is no longer fresh, or when the store
+    /// refuses or gives no answer. A claim that was made is not given back.
+    pub async fn claim(self) -> Result<Verified, Rejection> {
+        let Self {
+            verifier,
+            snapshot,
+            claim,
+        } = self;
+        let settings = &verifier.settings;
+        let lease = match settings.processing {
+            Processing::AtMostOnce => {
+                let claimed = within(settings.store_timeout, settings.store.claim(&claim)).await?;
+                if claimed != Claimed::New {
+                    return Err(replayed(&claim));
+                }
+                None
+            }
+            Processing::Retryable { lease: duration } => {
+                let lease = Lease {
+                    store: Arc::clone(&settings.store),
+                    claim,
+                    duration,
+                    timeout: settings.store_timeout,
+                };
+                let leases = lease.leases()?;
+                match within(lease.timeout, leases.lease(&lease.claim, duration)).await? {
+                    Leased::Held => {}
+                    Leased::InFlight { remaining } => return Err(Rejection::in_flight(remaining)),
+                    Leased::Completed => return Err(replayed(&lease.claim)),
+                }
+                Some(lease)
+            }
+        };
+        let payload = VerifiedPayload::new(snapshot);
+        let now = settings.clock.now();
+        settings
+            .freshness
+            .check(now, payload.signed_at(), payload.expires_at())?;
+        Ok(Verified { payload, lease })
+    }
+}
+
+fn replayed(claim: &Claim) -> Rejection {
+    Rejection::new(
+        RejectionKind::RequestReplayed,
+        format!(
+            "{:?} of key `{}` was recorded before",
+            claim.nonce(),
+            claim.key_id()
+        ),
+    )
+}
+
+/// The right to handle a request, for as long as it is renewed.
+///
+/// Dropping it does nothing: the outcome is then unknown, the lease ends by itself, and the request
+/// may run again.
+#[must_use = "complete or release it, or nobody may handle a copy until it ends"]
+pub struct Lease {
+    store: Arc<dyn NonceStore>,
+    claim: Claim,
+    duration: Duration,
+    timeout: Duration,
+}
+
+impl Lease {
+    /// For how long each renewal holds.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        self.duration
+    }
+
+    /// Holds the lease for its full duration from now.
+    ///
+    /// # Errors
+    /// When the store gives no answer.
+    pub async fn renew(&self) -> Result<Held, StoreError> {
+        within(
+            self.timeout,
+            self.leases()?.renew(&self.claim, self.duration),
+        )
+        .await
+    }
+
+    /// The request was handled: copies of it are refused, or acknowledged, from now on.
+    ///
+    /// # Errors
+    /// When the store gives no answer; it is then unknown whether this was recorded, and worth
+    /// trying again.
+    pub async fn complete(&self) -> Result<Held, StoreError> {
+        within(self.timeout, self.leases()?.complete(&self.claim)).await
+    }
+
+    /// The request was not handled: the next copy of it may be.
+    ///
+    /// # Errors
+    /// When the store gives no answer; the lease then ends by itself.
+    pub async fn release(&self) -> Result<Held, StoreError> {
+        within(self.timeout, self.leases()?.release(&self.claim)).await
+    }
+
+    fn leases(&self) -> Result<&dyn LeaseStore, StoreError> {
+        self.store
+            .leases()
+            .ok_or_else(|| StoreError::unavailable("the store has no leases"))
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lease({:?}, {:?})", self.claim.attempt(), self.duration)
+    }
+}

@@ -1,0 +1,190 @@
+//! The way of a request, without a framework: five stages, each made from the one before.
+//!
+//! ```text
+//! parse         the scheme reads the head                          -> Parsed
+//! admit         freshness, key; where the head decides, the MAC    -> Admitted
+//! receive       the body, within its limits                        -> Received
+//! authenticate  MAC or digest over what arrived; freshness again   -> Authentic
+//! claim         the store's one atomic step; freshness once more   -> Verified
+//! ```
+//!
+//! Each stage consumes the one before and has no other way to be made, so that none can be left out
+//! or taken twice:
+//!
+//! ```compile_fail,E0599
+//! # async fn f(verifier: countersign::Verifier, head: http::request::Parts) {
+//! // A request whose MAC was not compared cannot be claimed:
+//! verifier.parse(&head).unwrap().claim().await;
+//! # }
+//! ```
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http_body::Body;
+
+use crate::{
+    clock::Clock,
+    error::StoreError,
+    future::StoreFuture,
+    key::KeyStore,
+    nonce::NonceStore,
+    rejection::Rejection,
+    scheme::{Describe, Scheme},
+    target::Origins,
+};
+
+mod admit;
+mod authenticate;
+mod budget;
+mod builder;
+mod claim;
+mod freshness;
+mod parse;
+mod payload;
+mod receive;
+
+pub use admit::Admitted;
+pub use authenticate::Authentic;
+pub use builder::VerifierBuilder;
+pub use claim::{Lease, Verified};
+pub use parse::Parsed;
+pub use payload::VerifiedPayload;
+pub use receive::Received;
+
+use budget::Budget;
+use freshness::Freshness;
+
+/// What is guaranteed about the handling of one signed request.
+///
+/// Once is meant per signed request, not per intention: a client that signs again asks again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Processing {
+    /// The nonce is claimed before the handler runs, and never given back. If the answer is lost,
+    /// the outcome is unknown to the sender, who has to sign anew.
+    AtMostOnce,
+    /// The nonce is leased before the handler runs, completed by an answer of 2xx and released by
+    /// any other, so that a sender who retries is served in the end. The handler runs detached from
+    /// its connection; while it lives the lease is renewed. If the process ends before the outcome
+    /// is known, the lease ends after `lease`, and the request may run again.
+    Retryable {
+        /// For how long each renewal holds: at least one second.
+        lease: Duration,
+    },
+}
+
+/// Verifies requests. It knows nothing of Tower or Axum; [`VerifyLayer`](crate::VerifyLayer)
+/// adapts it.
+///
+/// ```
+/// # use countersign::*;
+/// use http_body_util::Full;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// # let scheme = HeaderScheme::builder("x-signature")
+/// #     .fixed_key_id("partner-1").time("x-timestamp").nonce("x-nonce")
+/// #     .signs(Part::lines([Part::Method, Part::PathAndQuery, Part::Time, Part::Nonce, Part::Body]))
+/// #     .build()?;
+/// let secret = "the secret of partner 1";
+/// let verifier = Verifier::builder(scheme.clone())
+///     .keys(KeyRing::new().with("partner-1", secret)?)
+///     .store(MemoryStore::new().assume_no_history())
+///     .build()?;
+///
+/// let request = http::Request::post("/transfer").body("{}")?;
+/// let signer = Signer::new(scheme, "partner-1", secret)?;
+/// let (head, body) = signer.sign(request)?.into_parts();
+///
+/// let verified = verifier.verify(&head, Full::new(body.into())).await?;
+/// assert_eq!(verified.payload.bytes(), "{}");
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Verifier {
+    settings: Arc<Settings>,
+}
+
+/// All that a verification needs, checked against each other by the builder.
+pub(crate) struct Settings {
+    scheme: Box<dyn Describe>,
+    keys: Box<dyn KeyStore>,
+    store: Arc<dyn NonceStore>,
+    clock: Box<dyn Clock>,
+    origins: Origins,
+    freshness: Freshness,
+    /// How much longer than fresh a request is remembered: for a claim that is on its way, and for
+    /// clocks that differ.
+    margin: Duration,
+    body: BodyLimits,
+    budget: Arc<Budget>,
+    namespace: Arc<str>,
+    processing: Processing,
+    store_timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct BodyLimits {
+    max_bytes: usize,
+    deadline: Duration,
+}
+
+impl Verifier {
+    /// Configures a verifier; every setting states its default.
+    pub fn builder(scheme: impl Scheme) -> VerifierBuilder<Self> {
+        VerifierBuilder::new(scheme)
+    }
+
+    /// Takes a request through all stages.
+    ///
+    /// # Errors
+    /// When any of them refuses it.
+    ///
+    /// # Panics
+    /// When there is something to wait for, outside of a Tokio runtime with its timer.
+    pub async fn verify<B>(&self, head: &Parts, body: B) -> Result<Verified, Rejection>
+    where
+        B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
+        self.parse(head)?
+            .admit()
+            .await?
+            .receive(body)
+            .await?
+            .authenticate()?
+            .claim()
+            .await
+    }
+
+    /// How requests are processed.
+    #[must_use]
+    pub fn processing(&self) -> Processing {
+        self.settings.processing
+    }
+}
+
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verifier")
+            .field("scheme", &self.settings.scheme)
+            .field("namespace", &self.settings.namespace)
+            .field("processing", &self.settings.processing)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Waits for a store, but no longer than `limit`.
+async fn within<T: Unpin>(limit: Duration, answer: StoreFuture<'_, T>) -> Result<T, StoreError> {
+    match answer.at_hand() {
+        Ok(answer) => answer,
+        Err(to_wait_for) => tokio::time::timeout(limit, to_wait_for)
+            .await
+            .unwrap_or_else(|_| {
+                Err(StoreError::unavailable(format!(
+                    "the store gave no answer within {limit:?}"
+                )))
+            }),
+    }
+}

@@ -1,0 +1,189 @@
+//! What a handler receives: the immutable snapshot of what was verified.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, uri::PathAndQuery};
+use serde::de::DeserializeOwned;
+
+use super::budget::Charge;
+use crate::{
+    clock::Timestamp,
+    key::KeyId,
+    nonce::Nonce,
+    scheme::{Coverage, Head, Parameters},
+};
+
+/// The verified snapshot of a request.
+///
+/// It holds nothing but what the signature covers, as it was at the moment of verification; what
+/// was not covered answers `None`. Only the pipeline can make one, so whoever holds a
+/// `VerifiedPayload` holds the proof. Clones share the snapshot.
+///
+/// ```compile_fail,E0423
+/// // It cannot be made by hand:
+/// let forged = countersign::VerifiedPayload(Default::default());
+/// ```
+#[derive(Clone)]
+pub struct VerifiedPayload(Arc<Snapshot>);
+
+pub(super) struct Snapshot {
+    bytes: Bytes,
+    key_id: KeyId,
+    signed_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    nonce: Nonce,
+    method: Option<Method>,
+    authority: Option<Box<str>>,
+    path_and_query: PathAndQuery,
+    prefix_len: usize,
+    covers_path: bool,
+    covers_query: bool,
+    headers: Box<[(HeaderName, HeaderValue)]>,
+    /// The bytes count against the budget for as long as they are here.
+    _charge: Charge,
+}
+
+impl Snapshot {
+    pub(super) fn new(
+        head: &Head<'_>,
+        parameters: &Parameters<'_>,
+        coverage: &Coverage,
+        key_id: KeyId,
+        nonce: Nonce,
+        body: (Bytes, Charge),
+    ) -> Self {
+        let headers = coverage.headers.iter().flat_map(|name| {
+            head.headers
+                .get_all(name)
+                .iter()
+                .map(|value| (name.clone(), value.clone()))
+        });
+        Self {
+            bytes: body.0,
+            key_id,
+            signed_at: parameters.signed_at,
+            expires_at: parameters.expires_at,
+            nonce,
+            method: coverage.method.then(|| head.method.clone()),
+            authority: coverage
+                .authority
+                .then(|| head.target.authority.as_ref().into()),
+            path_and_query: head.target.path_and_query.as_ref().clone(),
+            prefix_len: head.target.prefix_len,
+            covers_path: coverage.path,
+            covers_query: coverage.query,
+            headers: headers.collect(),
+            _charge: body.1,
+        }
+    }
+}
+
+impl VerifiedPayload {
+    pub(super) fn new(snapshot: Snapshot) -> Self {
+        Self(Arc::new(snapshot))
+    }
+
+    /// The body, as it was signed. Empty where the scheme covers no body, for then a request with
+    /// one is refused.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.0.bytes
+    }
+
+    /// The body, read as JSON.
+    ///
+    /// # Errors
+    /// When the body is not JSON, or not of this shape. Note that `serde` takes the last of several
+    /// members of one name for maps and `Value`, and refuses them for structs.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.0.bytes)
+    }
+
+    /// The key that the request was verified under.
+    #[must_use]
+    pub fn key_id(&self) -> &KeyId {
+        &self.0.key_id
+    }
+
+    /// When the request was signed, by the sender's clock.
+    #[must_use]
+    pub fn signed_at(&self) -> Option<Timestamp> {
+        self.0.signed_at
+    }
+
+    /// When the signature expires by its own word, where it has one. The window in which the
+    /// request is fresh may end earlier.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.0.expires_at
+    }
+
+    /// What makes this request unique under its key.
+    #[must_use]
+    pub fn nonce(&self) -> Option<&Nonce> {
+        Some(&self.0.nonce)
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> Option<&Method> {
+        self.0.method.as_ref()
+    }
+
+    /// The authority, in lower case and without the default port.
+    #[must_use]
+    pub fn authority(&self) -> Option<&str> {
+        self.0.authority.as_deref()
+    }
+
+    /// The path as the client signed it: with its percent-encoding, and with whatever prefix a
+    /// proxy or a router took off on the way.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        self.0.covers_path.then(|| self.0.path_and_query.path())
+    }
+
+    /// The path without the prefix that a proxy took off: what a router would see of it.
+    #[cfg(feature = "axum")]
+    pub(crate) fn routed_path(&self) -> Option<&str> {
+        self.path()?.get(self.0.prefix_len..)
+    }
+
+    /// The query as the client signed it, without the `?`; empty where there is none.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.0
+            .covers_query
+            .then(|| self.0.path_and_query.query().unwrap_or_default())
+    }
+
+    /// The first value of a covered header.
+    #[must_use]
+    pub fn header(&self, name: impl AsRef<str>) -> Option<&HeaderValue> {
+        let name = name.as_ref();
+        let mut headers = self.0.headers.iter();
+        headers
+            .find(|(known, _)| known.as_str().eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    /// The names of the covered headers, each as often as it has values.
+    pub(crate) fn covered_headers(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
+        self.0.headers.iter()
+    }
+}
+
+impl fmt::Debug for VerifiedPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedPayload")
+            .field("key_id", self.key_id())
+            .field("signed_at", &self.signed_at())
+            .field("nonce", &self.nonce())
+            .field("method", &self.method())
+            .field("authority", &self.authority())
+            .field("path", &self.path())
+            .field("bytes", &self.bytes().len())
+            .finish_non_exhaustive()
+    }
+}

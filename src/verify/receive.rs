@@ -1,0 +1,258 @@
+//! Third stage: the body arrives, within its limits, and goes into the MAC frame by frame.
+
+use std::{error::Error as StdError, future::poll_fn, pin::Pin, pin::pin, task::Poll};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame};
+use http_body_util::LengthLimitError;
+use tokio::time::{Sleep, sleep};
+
+use super::{
+    Admitted, BodyLimits, Verifier,
+    admit::{Signature, admit_from_body},
+    budget::Charge,
+};
+use crate::{
+    mac::{DigestAlgorithm, RunningDigest, RunningMac},
+    rejection::{Rejection, RejectionKind},
+    scheme::{BodyForm, Head, SigningInput},
+};
+
+/// A request whose body has arrived whole.
+#[derive(Debug)]
+#[must_use]
+pub struct Received<'h> {
+    pub(super) verifier: &'h Verifier,
+    pub(super) head: Head<'h>,
+    pub(super) signatures: Vec<Signature<'h>>,
+    pub(super) body: Bytes,
+    pub(super) fed: Fed,
+    pub(super) charge: Charge,
+}
+
+/// What the frames of the body are fed to as they arrive.
+pub(super) enum Fed {
+    /// Nothing: the message is put together once the body is there.
+    Nothing,
+    /// The MAC of the first signature, under its first secret.
+    Mac(RunningMac),
+    /// The digests that stand in a covered part of some head.
+    Digests(Vec<(DigestAlgorithm, RunningDigest)>),
+    /// No signature covers a body: there must be none.
+    NoBody,
+}
+
+impl std::fmt::Debug for Fed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "Nothing",
+            Self::Mac(_) => "Mac",
+            Self::Digests(_) => "Digests",
+            Self::NoBody => "NoBody",
+        })
+    }
+}
+
+impl<'h> Admitted<'h> {
+    /// Reads the body: within the limit, the deadline for the whole of it, and the budget. Trailers
+    /// are dropped.
+    ///
+    /// A body of one frame is kept as it came; frames of a longer one are copied once, into one
+    /// buffer.
+    ///
+    /// # Errors
+    /// When the body is too large, too slow, broken off, or not covered, or when no budget is left.
+    ///
+    /// # Panics
+    /// When the body is not ready at once, outside of a Tokio runtime with its timer.
+    pub async fn receive<B>(self, body: B) -> Result<Received<'h>, Rejection>
+    where
+        B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
+    {
+        let Self {
+            verifier,
+            head,
+            signatures,
+        } = self;
+        let settings = &verifier.settings;
+        let mut fed = Fed::new(verifier, &signatures);
+        let mut charge = Charge::new(&settings.budget);
+        let key = signatures
+            .first()
+            .map_or("", |signature| &signature.candidate.parameters.key_id);
+        let body = read_body(body, &settings.body, |bytes| {
+            charge.add(bytes.len(), key)?;
+            fed.update(bytes)
+        })
+        .await?;
+        let signatures = if signatures.is_empty() {
+            admit_from_body(settings, &head, &body).await?
+        } else {
+            signatures
+        };
+        Ok(Received {
+            verifier,
+            head,
+            signatures,
+            body,
+            fed,
+            charge,
+        })
+    }
+}
+
+impl Fed {
+    fn new(verifier: &Verifier, signatures: &[Signature<'_>]) -> Self {
+        let Some(first) = signatures.first() else {
+            return Self::Nothing;
+        };
+        let settings = &verifier.settings;
+        match &first.candidate.input {
+            SigningInput::AroundBody {
+                before,
+                form: BodyForm::Raw,
+                ..
+            } => {
+                let now = settings.clock.now();
+                let Some(key) = first.keys.valid_at(now).next() else {
+                    return Self::Nothing;
+                };
+                let mut mac = settings.scheme.start(key, &first.candidate.parameters);
+                mac.update(before);
+                Self::Mac(mac)
+            }
+            SigningInput::AroundBody { .. } => Self::Nothing,
+            SigningInput::Head { .. } | SigningInput::NestedDigest { .. } => {
+                let mut digests: Vec<(DigestAlgorithm, RunningDigest)> = Vec::new();
+                let named = signatures
+                    .iter()
+                    .flat_map(|s| s.candidate.input.body_digests());
+                for algorithm in named {
+                    if !digests.iter().any(|(known, _)| *known == algorithm) {
+                        digests.push((algorithm, RunningDigest::new(algorithm)));
+                    }
+                }
+                if digests.is_empty() {
+                    Self::NoBody
+                } else {
+                    Self::Digests(digests)
+                }
+            }
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) -> Result<(), Rejection> {
+        match self {
+            Self::Nothing => {}
+            Self::Mac(mac) => mac.update(bytes),
+            Self::Digests(digests) => {
+                for (_, digest) in digests {
+                    digest.update(bytes);
+                }
+            }
+            Self::NoBody if bytes.is_empty() => {}
+            Self::NoBody => {
+                return Err(Rejection::new(
+                    RejectionKind::BodyNotCovered,
+                    "the signature covers no body, and there is one",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn read_body<B>(
+    body: B,
+    limits: &BodyLimits,
+    mut arrived: impl FnMut(&[u8]) -> Result<(), Rejection>,
+) -> Result<Bytes, Rejection>
+where
+    B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
+{
+    let too_large = || {
+        Rejection::new(
+            RejectionKind::BodyTooLarge,
+            format!("the body has more than {} bytes", limits.max_bytes),
+        )
+    };
+    let declared = body.size_hint();
+    if declared.lower() > limits.max_bytes as u64 {
+        return Err(too_large());
+    }
+    let expected = usize::try_from(declared.exact().unwrap_or(0)).unwrap_or(0);
+
+    let mut body = pin!(body);
+    let mut deadline = None;
+    let mut first = Bytes::new();
+    let mut rest: Option<BytesMut> = None;
+    while let Some(data) = next_data(body.as_mut(), limits, &mut deadline).await? {
+        if data.is_empty() {
+            continue;
+        }
+        let so_far = rest.as_ref().map_or(first.len(), BytesMut::len);
+        if data.len() > limits.max_bytes - so_far {
+            return Err(too_large());
+        }
+        arrived(&data)?;
+        match &mut rest {
+            Some(rest) => rest.extend_from_slice(&data),
+            None if first.is_empty() => first = data,
+            None => {
+                let capacity = expected.max(first.len() + data.len());
+                let mut buffer = BytesMut::with_capacity(capacity);
+                buffer.extend_from_slice(&first);
+                buffer.extend_from_slice(&data);
+                rest = Some(buffer);
+            }
+        }
+    }
+    Ok(rest.map_or(first, BytesMut::freeze))
+}
+
+/// The next data frame, `None` at the end. The deadline is set when there is first something to
+/// wait for, and is one for the whole body.
+async fn next_data<B>(
+    mut body: Pin<&mut B>,
+    limits: &BodyLimits,
+    deadline: &mut Option<Pin<Box<Sleep>>>,
+) -> Result<Option<Bytes>, Rejection>
+where
+    B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
+{
+    loop {
+        let frame = poll_fn(|cx| match body.as_mut().poll_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(Ok(frame)),
+            Poll::Pending => {
+                let deadline = deadline.get_or_insert_with(|| Box::pin(sleep(limits.deadline)));
+                deadline.as_mut().poll(cx).map(|()| {
+                    Err(Rejection::new(
+                        RejectionKind::BodyTimeout,
+                        format!("the body was not there after {:?}", limits.deadline),
+                    ))
+                })
+            }
+        })
+        .await?;
+        match frame.map(|frame| frame.map(Frame::into_data)) {
+            None => return Ok(None),
+            Some(Ok(Ok(data))) => return Ok(Some(data.into())),
+            // Trailers: nothing covers them.
+            Some(Ok(Err(_))) => {}
+            Some(Err(error)) => return Err(unreadable(error.into())),
+        }
+    }
+}
+
+fn unreadable(error: Box<dyn StdError + Send + Sync>) -> Rejection {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(&*error);
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            let detail = "the body is over a limit that was set outside of this layer";
+            return Rejection::new(RejectionKind::BodyTooLarge, detail);
+        }
+        cause = error.source();
+    }
+    let detail = format!("the body broke off: {error}");
+    Rejection::with_source(RejectionKind::BodyUnreadable, detail, error)
+}
