@@ -20,4 +20,4 @@ pub use key::{KeyId, KeyRing, KeySet, KeyStore};
 pub use mac::MacAlgorithm;
 pub use nonce::{AttemptId, Claim, Claimed, Held, LeaseStore, Leased, Nonce, NonceKind, NonceStore};
 pub use secret::Secret;
-pub use store::memory::MemoryStore;
+pub use store::memory::{MemoryStore, MemoryStoreBuilder};
