@@ -253,6 +253,7 @@ impl KeyRing {
 
     /// Replaces all keys, for every clone at once. Requests whose key has been looked up go on
     /// with what was found.
+    #[expect(clippy::needless_pass_by_value, reason = "the new keys are used up")]
     pub fn replace(&self, new: Self) {
         let keys = new.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;

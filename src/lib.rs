@@ -103,7 +103,7 @@ pub use scheme::Scheme;
 pub use scheme::header::{HeaderScheme, HeaderSchemeBuilder, Part};
 pub use secret::Secret;
 pub use sign::Signer;
-pub use store::memory::MemoryStore;
+pub use store::memory::{MemoryStore, MemoryStoreBuilder};
 pub use target::{Forwarded, PeerAddr};
 pub use verify::{Lease, Processing, Verified, VerifiedPayload, Verifier, VerifierBuilder};
 

@@ -19,7 +19,7 @@ pub enum MacAlgorithm {
 impl MacAlgorithm {
     /// The length of a MAC, in bytes.
     #[must_use]
-    pub const fn len(self) -> usize {
+    pub const fn mac_len(self) -> usize {
         match self {
             Self::HmacSha256 => 32,
             Self::HmacSha512 => 64,
@@ -220,7 +220,7 @@ mod tests {
             mac.update(b"what do ya want ");
             mac.update(b"for nothing?");
             let expected = crate::encoding::decode_hex(expected.as_bytes()).unwrap();
-            assert_eq!(expected.len(), algorithm.len());
+            assert_eq!(expected.len(), algorithm.mac_len());
             assert_eq!(mac.clone().finish().as_ref(), expected);
             assert!(mac.verify(&Tag::new(&expected)));
         }

@@ -97,7 +97,7 @@ pub enum Processing {
 /// let signer = Signer::new(scheme, "partner-1", secret)?;
 /// let (head, body) = signer.sign(request)?.into_parts();
 ///
-/// let verified = verifier.verify(&head, Full::new(body.into())).await?;
+/// let verified = verifier.verify(&head, Full::<bytes::Bytes>::from(body)).await?;
 /// assert_eq!(verified.payload.bytes(), "{}");
 /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
 /// # Ok::<_, Box<dyn std::error::Error>>(())

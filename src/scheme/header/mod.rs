@@ -176,7 +176,7 @@ impl Description {
     fn read_tag(&self, value: &HeaderValue) -> Result<Tag, Rejection> {
         let mut bytes = [0; MAX_LEN];
         let out = bytes
-            .get_mut(..self.profile.algorithm.len())
+            .get_mut(..self.profile.algorithm.mac_len())
             .unwrap_or_default();
         value
             .as_bytes()
@@ -187,7 +187,7 @@ impl Description {
                     "header `{}` is not `{}` and a MAC of {} bytes in {:?}",
                     self.signature,
                     self.prefix,
-                    self.profile.algorithm.len(),
+                    self.profile.algorithm.mac_len(),
                     self.encoding,
                 ))
             })?;

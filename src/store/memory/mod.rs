@@ -1,0 +1,403 @@
+//! The memory store: nonces in one process, in a bounded number of bytes.
+
+mod budget;
+mod lease;
+mod quota;
+mod shard;
+mod sync;
+mod table;
+mod time;
+
+use std::{
+    fmt,
+    hash::Hasher as _,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use siphasher::{
+    sip::SipHasher13,
+    sip128::{Hasher128 as _, SipHasher13 as SipHasher13Of128},
+};
+
+use self::{
+    budget::Budget,
+    quota::Quota,
+    shard::{Limits, Shard, Step},
+    sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering},
+    table::Table,
+    time::Base,
+};
+use crate::{
+    clock::{Clock, SystemClock, Timestamp},
+    error::{ConfigError, ConfigErrorKind, StoreError, StoreErrorKind},
+    future::StoreFuture,
+    nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore},
+};
+
+/// Remembers nonces in memory.
+///
+/// **It serves exactly one live process.** Two processes with a memory store each accept one
+/// request each. A restart forgets: the store therefore refuses what may have been accepted
+/// before, every claim with `signed time <= start + max_skew`, with 503 and the code
+/// `sign_again`. Say [`MemoryStore::assume_no_history`] where nothing was accepted earlier. A
+/// claim without a signed time cannot be refused in this way: there a restart does reopen what was
+/// accepted before.
+///
+/// What it guarantees while it lives:
+/// - of any number of claims on one nonce, at once or one after another, at most one is answered
+///   [`Claimed::New`] until its deadline has passed by the store's clock. Nonces are told apart by
+///   more than 64 bits of a keyed hash: one that is new may be taken for a replay, with a
+///   probability of one in 2⁶⁴ for each nonce in its shard, and never the other way round;
+/// - a live record is never evicted. A full store refuses with [`StoreErrorKind::Full`];
+/// - one key holds no more than its share ([`MemoryStoreBuilder::key_share`]), beyond which it is
+///   refused with [`StoreErrorKind::KeyOverQuota`];
+/// - a clock that steps back reopens nothing that was dropped while it was ahead. The clock has to
+///   be right when the store is made;
+/// - no claim waits for a sweep of the whole store, or for its growth: both go by the shard, of
+///   some 260 kB at most. There is no thread in the background.
+///
+/// A record takes 16 bytes, and 18 to 23 with the slots that are free around it.
+///
+/// ```
+/// use countersign::{Claim, Claimed, Clock, KeyId, MemoryStore, Nonce, NonceKind, NonceStore};
+/// use countersign::SystemClock;
+/// use std::time::Duration;
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let store = MemoryStore::new().assume_no_history();
+/// let deadline = SystemClock::default().now().plus(Duration::from_secs(300));
+/// let nonce = Nonce::new(NonceKind::Covered, "a nonce");
+/// let claim = Claim::new("payments".into(), KeyId::new("partner-1")?, nonce, deadline);
+/// assert_eq!(store.claim(&claim).await?, Claimed::New);
+/// assert_eq!(store.claim(&claim).await?, Claimed::Replayed);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// # Ok::<_, std::io::Error>(())
+/// ```
+pub struct MemoryStore {
+    shards: Box<[Mutex<Shard>]>,
+    limits: Limits,
+    identity: SipHasher13Of128,
+    key: SipHasher13,
+    clock: Arc<dyn Clock>,
+    base: Base,
+    /// Since when nothing that was accepted has been forgotten; `None` for ever.
+    since: Option<Timestamp>,
+    /// The shard that is swept next, as a count of sweeps.
+    cursor: AtomicUsize,
+    /// When that is, in milliseconds since the Unix epoch.
+    next_sweep: AtomicU64,
+}
+
+/// Configures a [`MemoryStore`].
+#[derive(Debug)]
+pub struct MemoryStoreBuilder {
+    capacity_bytes: usize,
+    key_share: u8,
+    clock: Arc<dyn Clock>,
+    assume_no_history: bool,
+}
+
+/// In what time the sweep comes round, by the store's clock, if there are claims enough: each
+/// sweeps at most one shard.
+const SWEEP_PERIOD_MS: u64 = 16_000;
+
+/// How many shards are looked at, and swept where that is due, before a key is refused for its
+/// quota.
+const SWEPT_FOR_QUOTA: usize = 8;
+
+impl MemoryStore {
+    /// A store by the system's clock, of at most 256 MiB, allocated as needed: room for some 13
+    /// million nonces. One key may hold half of them.
+    #[must_use]
+    pub fn new() -> Self {
+        MemoryStoreBuilder::default().build_in_range()
+    }
+
+    /// A store with other settings.
+    #[must_use]
+    pub fn builder() -> MemoryStoreBuilder {
+        MemoryStoreBuilder::default()
+    }
+
+    /// Accepts what was signed before the store was made: for a first start, for tests, and where
+    /// another store has vouched until now. Without, every claim with
+    /// `signed time <= start + max_skew` is refused.
+    #[must_use]
+    pub fn assume_no_history(mut self) -> Self {
+        self.since = None;
+        self
+    }
+
+    /// How many nonces are held, those included whose deadline has passed but which have not been
+    /// swept yet. Locks each shard in turn.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    /// Whether no nonce is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes that are allocated for nonces, leases and keys: never more than
+    /// [`MemoryStoreBuilder::capacity_bytes`].
+    #[must_use]
+    pub fn allocated_bytes(&self) -> usize {
+        self.limits.budget.taken()
+    }
+
+    /// Does one step on a claim's shard, under its lock.
+    fn step<T>(
+        &self,
+        claim: &Claim,
+        step: impl Fn(&mut Shard, &Step<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut identity = self.identity;
+        claim.write_identity(|bytes| identity.write(bytes));
+        let identity = identity.finish128();
+        let Some(shard) = self.shards.get(scale(identity.h1, self.shards.len())) else {
+            return Err(StoreError::unavailable("the store has no shard"));
+        };
+        let key = self.key_of(claim);
+        let deadline = self.base.deadline(claim.deadline());
+        let once = || {
+            let mut shard = lock(shard);
+            // Read under the lock: a claim that had to wait is judged by when its turn comes.
+            let clock = self.clock.now();
+            let now = self.base.now(clock);
+            let (since, limits) = (self.since, &self.limits);
+            let fingerprint = identity.h2;
+            let answer = step(
+                &mut shard,
+                &Step {
+                    claim,
+                    fingerprint,
+                    key,
+                    deadline,
+                    clock,
+                    now,
+                    since,
+                    limits,
+                },
+            );
+            (answer, clock)
+        };
+        let (mut answer, mut clock) = once();
+        if matches!(&answer, Err(e) if e.kind() == StoreErrorKind::KeyOverQuota) {
+            (0..SWEPT_FOR_QUOTA).for_each(|_| self.sweep_next(clock));
+            (answer, clock) = once();
+        }
+        self.sweep_if_due(clock);
+        answer
+    }
+
+    fn key_of(&self, claim: &Claim) -> u64 {
+        let mut key = self.key;
+        key.write(&(claim.namespace().len() as u64).to_le_bytes());
+        key.write(claim.namespace().as_bytes());
+        key.write(claim.key_id().as_str().as_bytes());
+        key.finish()
+    }
+
+    /// Sweeps the next shard when its time has come, or when the clock was set back.
+    fn sweep_if_due(&self, clock: Timestamp) {
+        let interval = (SWEEP_PERIOD_MS / self.shards.len() as u64).max(1);
+        let now = clock.as_millis();
+        let due = |next: u64| (now >= next || next - now > interval).then_some(now + interval);
+        let next = self.next_sweep.load(Ordering::Relaxed);
+        let Some(after) = due(next) else { return };
+        let order = Ordering::Relaxed;
+        if self
+            .next_sweep
+            .compare_exchange(next, after, order, order)
+            .is_ok()
+        {
+            self.sweep_next(clock);
+        }
+    }
+
+    fn sweep_next(&self, clock: Timestamp) {
+        let next = self.cursor.fetch_add(1, Ordering::Relaxed) % self.shards.len();
+        // A shard whose lock is held is in use, and is swept when it needs room.
+        if let Some(Ok(mut shard)) = self.shards.get(next).map(Mutex::try_lock) {
+            let now = self.base.now(clock);
+            if shard.is_due(now) {
+                shard.sweep(now, &self.limits);
+            }
+        }
+    }
+}
+
+/// A step leaves no shard half done: it calls nothing that panics once it has begun to change it.
+/// What a clock that panics leaves behind is whole.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Maps a hash to `0..n`, evenly and in the same order.
+#[expect(clippy::cast_possible_truncation, reason = "it is below n")]
+fn scale(hash: u64, n: usize) -> usize {
+    ((u128::from(hash) * n as u128) >> 64) as usize
+}
+
+impl NonceStore for MemoryStore {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+        StoreFuture::ready(self.step(claim, Shard::claim))
+    }
+
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        Some(self)
+    }
+
+    fn survives_restart(&self) -> bool {
+        false
+    }
+}
+
+impl LeaseStore for MemoryStore {
+    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
+        StoreFuture::ready(self.step(claim, |shard, step| shard.lease(step, duration)))
+    }
+
+    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
+        StoreFuture::ready(self.step(claim, |shard, step| Ok(shard.renew(step, duration))))
+    }
+
+    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+        StoreFuture::ready(self.step(claim, |shard, step| Ok(shard.complete(step))))
+    }
+
+    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+        StoreFuture::ready(self.step(claim, |shard, step| Ok(shard.release(step))))
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let budget = &self.limits.budget;
+        write!(
+            f,
+            "MemoryStore({} of {} bytes)",
+            budget.taken(),
+            budget.cap()
+        )
+    }
+}
+
+impl MemoryStoreBuilder {
+    /// The least capacity: 16 KiB.
+    pub const MIN_CAPACITY_BYTES: usize = 16 * 1024;
+
+    /// The greatest number of slots of one shard: 256 KiB, so that it is swept and moved in some
+    /// tens of microseconds.
+    const MAX_SLOTS: usize = 1 << 14;
+
+    /// The least number of shards, so that claims seldom meet at one lock.
+    const MIN_SHARDS: usize = 16;
+
+    /// The most bytes that are allocated for nonces, leases and keys; allocated as needed, save
+    /// for some 0.3 %. Default: 256 MiB.
+    ///
+    /// Reckon with 20 bytes for each nonce that is live at one time: all requests of 5 minutes and
+    /// a little, at the default window.
+    #[must_use]
+    pub fn capacity_bytes(mut self, bytes: usize) -> Self {
+        self.capacity_bytes = bytes;
+        self
+    }
+
+    /// How much of the store one key may fill, in per cent. Default: 50.
+    ///
+    /// Counted exactly, for as many keys with live nonces as there are pages of 4 KiB in the
+    /// capacity, at most 65,536. Keys beyond that share the quota of one.
+    #[must_use]
+    pub fn key_share(mut self, percent: u8) -> Self {
+        self.key_share = percent;
+        self
+    }
+
+    /// The clock that deadlines pass by. Default: the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// See [`MemoryStore::assume_no_history`].
+    #[must_use]
+    pub fn assume_no_history(mut self) -> Self {
+        self.assume_no_history = true;
+        self
+    }
+
+    /// The store.
+    ///
+    /// # Errors
+    /// When the capacity is less than [`MemoryStoreBuilder::MIN_CAPACITY_BYTES`], or the share of
+    /// a key is not 1 to 100 per cent.
+    pub fn build(self) -> Result<MemoryStore, ConfigError> {
+        if self.capacity_bytes < Self::MIN_CAPACITY_BYTES {
+            let message = "a memory store needs a capacity of 16 KiB at least";
+            return Err(ConfigErrorKind::Range(message).into());
+        }
+        if !(1..=100).contains(&self.key_share) {
+            let message = "the share of a key in a memory store is 1 to 100 per cent";
+            return Err(ConfigErrorKind::Range(message).into());
+        }
+        Ok(self.build_in_range())
+    }
+
+    fn build_in_range(self) -> MemoryStore {
+        let cap = self.capacity_bytes;
+        let keys = (cap / 4096).min(1 << 16);
+        // A sixteenth is for leases, and for a shard that exists twice while it moves.
+        let for_shards = (cap - Quota::bytes(keys)) / 16 * 15;
+        let full_shard = size_of::<Mutex<Shard>>() + Table::bytes(Self::MAX_SLOTS);
+        let shards = for_shards.div_ceil(full_shard).max(Self::MIN_SHARDS);
+        let for_slots = (for_shards / shards).saturating_sub(size_of::<Mutex<Shard>>());
+        let max_slots = for_slots / Table::bytes(1);
+        let records = Table::room(max_slots).saturating_mul(shards);
+        let share = records.saturating_mul(self.key_share.into()) / 100;
+
+        let identity: [u8; 16] = crate::random::bytes();
+        let key: [u8; 16] = crate::random::bytes();
+        let start = self.clock.now();
+        let fixed = Quota::bytes(keys) + shards * size_of::<Mutex<Shard>>();
+        MemoryStore {
+            shards: (0..shards).map(|_| Mutex::new(Shard::new())).collect(),
+            limits: Limits {
+                budget: Budget::new(cap, fixed),
+                quota: Quota::new(keys, share),
+                max_slots,
+            },
+            identity: SipHasher13Of128::new_with_key(&identity),
+            key: SipHasher13::new_with_key(&key),
+            clock: self.clock,
+            base: Base::around(start),
+            since: (!self.assume_no_history).then_some(start),
+            cursor: AtomicUsize::new(0),
+            next_sweep: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Default for MemoryStoreBuilder {
+    fn default() -> Self {
+        Self {
+            capacity_bytes: 256 << 20,
+            key_share: 50,
+            clock: Arc::new(SystemClock),
+            assume_no_history: false,
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! One shard: every step on a nonce, and the sweep, under the shard's lock.
+
+use std::time::Duration;
+
+use super::{
+    budget::Budget,
+    lease::Leases,
+    quota::Quota,
+    table::{NoSlot, Record, Table},
+    time::Second,
+};
+use crate::{
+    clock::Timestamp,
+    error::{StoreError, StoreErrorKind},
+    nonce::{Claim, Claimed, Held, Leased},
+};
+
+/// What the shards share.
+#[derive(Debug)]
+pub(super) struct Limits {
+    pub(super) budget: Budget,
+    pub(super) quota: Quota,
+    /// The greatest number of slots of one shard.
+    pub(super) max_slots: usize,
+}
+
+/// What a step goes by.
+#[derive(Debug)]
+pub(super) struct Step<'a> {
+    pub(super) claim: &'a Claim,
+    pub(super) fingerprint: u64,
+    /// The hash of the namespace and the key id.
+    pub(super) key: u64,
+    pub(super) deadline: Second,
+    pub(super) clock: Timestamp,
+    pub(super) now: Second,
+    /// Since when nothing that was accepted has been forgotten.
+    pub(super) since: Option<Timestamp>,
+    pub(super) limits: &'a Limits,
+}
+
+#[derive(Debug)]
+pub(super) struct Shard {
+    table: Table,
+    leases: Leases,
+    /// No record that was dropped for its age had a deadline above this; it never falls.
+    watermark: Second,
+    /// No record has a deadline below this.
+    earliest: Second,
+}
+
+enum Found {
+    Recorded,
+    InFlight(Duration),
+    Free,
+}
+
+impl Shard {
+    pub(super) fn new() -> Self {
+        Self {
+            table: Table::default(),
+            leases: Leases::new(),
+            watermark: Second::ZERO,
+            earliest: Second::LAST,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(super) fn claim(&mut self, step: &Step<'_>) -> Result<Claimed, StoreError> {
+        match self.look_up(step)? {
+            Found::Recorded | Found::InFlight(_) => Ok(Claimed::Replayed),
+            Found::Free => {
+                self.record(step, false)?;
+                self.leases.remove(step.fingerprint, &step.limits.budget);
+                Ok(Claimed::New)
+            }
+        }
+    }
+
+    pub(super) fn lease(
+        &mut self,
+        step: &Step<'_>,
+        duration: Duration,
+    ) -> Result<Leased, StoreError> {
+        match self.look_up(step)? {
+            Found::Recorded => Ok(Leased::Completed),
+            Found::InFlight(remaining) => Ok(Leased::in_flight(remaining)),
+            Found::Free => {
+                let budget = &step.limits.budget;
+                self.leases
+                    .hold(step.fingerprint, step.claim.attempt(), duration, budget)
+                    .map_err(|_| self.full(step.now))?;
+                self.record(step, true)
+                    .inspect_err(|_| self.leases.remove(step.fingerprint, budget))?;
+                Ok(Leased::Held)
+            }
+        }
+    }
+
+    pub(super) fn renew(&mut self, step: &Step<'_>, duration: Duration) -> Held {
+        held(
+            self.leases
+                .renew(step.fingerprint, step.claim.attempt(), duration),
+        )
+    }
+
+    pub(super) fn complete(&mut self, step: &Step<'_>) -> Held {
+        let done = self.end_lease(step);
+        if done && let Some(record) = self.table.find(step.fingerprint) {
+            record.extend(step.deadline);
+            record.complete();
+            self.earliest = self.earliest.min(record.deadline());
+        }
+        held(done)
+    }
+
+    pub(super) fn release(&mut self, step: &Step<'_>) -> Held {
+        let done = self.end_lease(step);
+        if done && let Some(record) = self.table.remove(step.fingerprint) {
+            step.limits.quota.give_back(record.place());
+        }
+        held(done)
+    }
+
+    /// Whether a sweep would find something to drop.
+    pub(super) fn is_due(&self, now: Second) -> bool {
+        self.earliest <= now || self.leases.any_ended()
+    }
+
+    /// Drops the records whose deadline has passed, and the leases that have ended. A lease in
+    /// flight stays, whatever its deadline: its holder has yet to say how it went.
+    pub(super) fn sweep(&mut self, now: Second, limits: &Limits) {
+        let Self {
+            table,
+            leases,
+            watermark,
+            earliest,
+        } = self;
+        leases.drop_ended(&limits.budget);
+        *earliest = Second::LAST;
+        table.retain(|record| {
+            let keep = if record.is_leased() {
+                leases.contains(record.fingerprint())
+            } else if record.deadline() > now {
+                *earliest = record.deadline().min(*earliest);
+                true
+            } else {
+                *watermark = record.deadline().max(*watermark);
+                false
+            };
+            if !keep {
+                limits.quota.give_back(record.place());
+            }
+            keep
+        });
+        self.shrink(limits);
+    }
+
+    /// Finds out what is known of the nonce, and refuses it if it may have been forgotten.
+    fn look_up(&mut self, step: &Step<'_>) -> Result<Found, StoreError> {
+        if step.claim.deadline() <= step.clock || step.deadline <= step.now {
+            return Err(sign_again("the claim's deadline has passed"));
+        }
+        if let Some(record) = self.table.find(step.fingerprint) {
+            let found = if record.is_leased() {
+                self.leases.remaining(step.fingerprint).map(Found::InFlight)
+            } else if record.deadline() > step.now {
+                Some(Found::Recorded)
+            } else {
+                self.watermark = self.watermark.max(record.deadline());
+                None
+            };
+            if let Some(found) = found {
+                if step.claim.extends() {
+                    record.extend(step.deadline);
+                }
+                return Ok(found);
+            }
+        }
+        if step.deadline <= self.watermark {
+            return Err(sign_again(
+                "records with as late a deadline have been dropped",
+            ));
+        }
+        if let (Some(signed_at), Some(since)) = (step.claim.signed_at(), step.since)
+            && signed_at <= since.plus(step.claim.max_skew())
+        {
+            return Err(sign_again(
+                "signed before this store was made, or too shortly after it",
+            ));
+        }
+        Ok(Found::Free)
+    }
+
+    /// Records a free nonce, in the place of what is left of an earlier record of it if there is
+    /// any.
+    fn record(&mut self, step: &Step<'_>, leased: bool) -> Result<(), StoreError> {
+        let limits = step.limits;
+        if let Some(record) = self.table.find(step.fingerprint) {
+            *record = Record::new(step.fingerprint, step.deadline, record.place(), leased);
+        } else {
+            let place = limits.quota.take(step.key).map_err(|_| {
+                StoreError::new(
+                    StoreErrorKind::KeyOverQuota,
+                    "the key has used up its share",
+                )
+                .with_retry_after(self.until_earliest(step.now))
+            })?;
+            let record = Record::new(step.fingerprint, step.deadline, place, leased);
+            self.insert(record, step.now, limits).map_err(|_| {
+                limits.quota.give_back(place);
+                self.full(step.now)
+            })?;
+        }
+        self.earliest = self.earliest.min(step.deadline);
+        Ok(())
+    }
+
+    fn insert(&mut self, record: Record, now: Second, limits: &Limits) -> Result<(), NoSlot> {
+        if self.table.insert(record).is_ok() {
+            return Ok(());
+        }
+        if self.is_due(now) {
+            self.sweep(now, limits);
+            if self.table.insert(record).is_ok() {
+                return Ok(());
+            }
+        }
+        let mut slots = self.table.slots();
+        while slots < limits.max_slots {
+            slots = (slots + slots / 4).clamp(Table::MIN_SLOTS, limits.max_slots);
+            if self.resize(slots, limits).is_ok() {
+                return self.table.insert(record);
+            }
+        }
+        Err(NoSlot)
+    }
+
+    fn shrink(&mut self, limits: &Limits) {
+        let (len, slots) = (self.table.len(), self.table.slots());
+        let wanted = if len == 0 {
+            0
+        } else {
+            (len + len / 2).max(Table::MIN_SLOTS)
+        };
+        if wanted < slots / 2 {
+            // What does not fit, in slots or in the cap while both exist, stays as it is.
+            let _ = self.resize(wanted, limits);
+        }
+    }
+
+    fn resize(&mut self, slots: usize, limits: &Limits) -> Result<(), NoSlot> {
+        let (new, old) = (Table::bytes(slots), Table::bytes(self.table.slots()));
+        limits.budget.take(new).map_err(|_| NoSlot)?;
+        match self.table.resized(slots) {
+            Ok(table) => {
+                self.table = table;
+                limits.budget.give_back(old);
+                Ok(())
+            }
+            Err(error) => {
+                limits.budget.give_back(new);
+                Err(error)
+            }
+        }
+    }
+
+    fn end_lease(&mut self, step: &Step<'_>) -> bool {
+        self.leases
+            .take(step.fingerprint, step.claim.attempt(), &step.limits.budget)
+    }
+
+    fn full(&self, now: Second) -> StoreError {
+        StoreError::new(StoreErrorKind::Full, "the store is full")
+            .with_retry_after(self.until_earliest(now))
+    }
+
+    fn until_earliest(&self, now: Second) -> Duration {
+        Duration::from_secs(u64::from(self.earliest.0.saturating_sub(now.0)).max(1))
+    }
+}
+
+fn held(done: bool) -> Held {
+    if done { Held::Done } else { Held::Lost }
+}
+
+fn sign_again(message: &'static str) -> StoreError {
+    StoreError::new(StoreErrorKind::SignAgain, message)
+}
