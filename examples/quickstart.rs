@@ -147,13 +147,13 @@ impl Sender {
                 *request.body_mut() = Full::from(r#"{"to":"eve","amount":25}"#);
             }),
             ("with another path", |request| {
-                retarget(request, "/refund?batch=7")
+                retarget(request, "/refund?batch=7");
             }),
             ("with another query", |request| {
-                retarget(request, "/transfer?batch=8")
+                retarget(request, "/transfer?batch=8");
             }),
             ("with another method", |request| {
-                *request.method_mut() = Method::PUT
+                *request.method_mut() = Method::PUT;
             }),
             ("with another header", |request| {
                 request
