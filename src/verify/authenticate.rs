@@ -61,7 +61,7 @@ impl Received<'_> {
             } else {
                 Fed::Nothing
             };
-            match matches(settings, &signature, &body, fed, now) {
+            match matches(settings, &signature, &body, fed) {
                 Err(rejection) => {
                     mismatch.get_or_insert(rejection);
                 }
@@ -83,7 +83,9 @@ impl Received<'_> {
             return Err(mismatch.unwrap_or_else(|| invalid("no signature to verify".into())));
         };
 
-        let Signature { candidate, keys } = signature;
+        let Signature {
+            candidate, keys, ..
+        } = signature;
         let mut parameters = candidate.parameters;
         settings.scheme.read_covered_body(&mut parameters, &body)?;
         settings
@@ -131,7 +133,6 @@ fn matches(
     signature: &Signature<'_>,
     body: &Bytes,
     fed: Fed,
-    now: Timestamp,
 ) -> Result<Bytes, Rejection> {
     let input = &signature.candidate.input;
     match (input, fed) {
@@ -170,8 +171,10 @@ fn matches(
             let Some((_, digest)) = digest else {
                 return Err(signature.mismatch(body.len()));
             };
-            let passes = signature.keys.valid_at(now).any(|key| {
-                let mut mac = settings.scheme.start(key, &signature.candidate.parameters);
+            let passes = signature.secrets().any(|secret| {
+                let mut mac = settings
+                    .scheme
+                    .start(secret, &signature.candidate.parameters);
                 input.feed_nested(digest.clone(), |bytes| mac.update(bytes));
                 mac.verify(&signature.candidate.mac)
             });
@@ -181,11 +184,13 @@ fn matches(
                 Err(signature.mismatch(body.len()))
             }
         }
-        // The first secret is in the running MAC; it may have ended since, and then all are tried.
+        // The running MAC is that of the first secret.
         (SigningInput::AroundBody { after, .. }, Fed::Mac(mut mac)) => {
             mac.update(after);
-            let others = || signature.passes(settings, body, now);
-            if mac.verify(&signature.candidate.mac) || others() {
+            let mut others = signature.secrets().skip(1);
+            if mac.verify(&signature.candidate.mac)
+                || others.any(|secret| signature.passes(settings, secret, body))
+            {
                 Ok(body.clone())
             } else {
                 Err(signature.mismatch(body.len()))
@@ -193,7 +198,10 @@ fn matches(
         }
         _ => {
             let formed = input.form_body(body.clone()).map_err(malformed)?;
-            if signature.passes(settings, &formed, now) {
+            if signature
+                .secrets()
+                .any(|secret| signature.passes(settings, secret, &formed))
+            {
                 Ok(formed)
             } else {
                 Err(signature.mismatch(formed.len()))
