@@ -13,6 +13,7 @@ use tokio::{
     task::JoinHandle,
     time::{MissedTickBehavior, interval, sleep},
 };
+use tracing::Instrument as _;
 
 use tracing::Instrument as _;
 
@@ -86,7 +87,7 @@ async fn complete(lease: Lease) {
     if is_recorded(&lease).await {
         return;
     }
-    tokio::spawn(async move {
+    let trying_again = async move {
         let mut wait = Duration::from_millis(100);
         for _ in 0..8 {
             sleep(wait).await;
@@ -96,7 +97,8 @@ async fn complete(lease: Lease) {
             wait *= 2;
         }
         tracing::error!("a completion was never recorded: a copy of the request would run again");
-    });
+    };
+    tokio::spawn(trying_again.in_current_span());
 }
 
 async fn is_recorded(lease: &Lease) -> bool {
