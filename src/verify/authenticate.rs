@@ -16,7 +16,7 @@ use crate::{
     mac::{DigestAlgorithm, RunningDigest},
     nonce::{Claim, Nonce, NonceKind},
     rejection::{Rejection, RejectionKind},
-    scheme::{Parameters, SigningInput, malformed},
+    scheme::{Formed, Parameters, SigningInput, malformed},
 };
 
 /// A request that is authentic and fresh, and not yet known to be new.
@@ -53,7 +53,7 @@ impl Received<'_> {
         let settings = &*verifier.settings;
         let now = settings.clock.now();
 
-        let mut matching: Option<(Signature<'_>, Bytes)> = None;
+        let mut matching: Option<(Signature<'_>, Formed)> = None;
         let mut mismatch = None;
         for (index, signature) in signatures.into_iter().enumerate() {
             let fed = if index == 0 || matches!(fed, Fed::Digests(_)) {
@@ -85,14 +85,19 @@ impl Received<'_> {
 
         let Signature { candidate, keys } = signature;
         let mut parameters = candidate.parameters;
-        settings.scheme.read_covered_body(&mut parameters, &body)?;
+        settings
+            .scheme
+            .read_covered_body(&mut parameters, &body.given)?;
         settings
             .freshness
             .check(now, parameters.signed_at, parameters.expires_at)?;
 
         let nonce = match &parameters.nonce {
             Some((kind, bytes)) => Nonce::new(*kind, Bytes::copy_from_slice(bytes)),
-            None => Nonce::new(NonceKind::Digest, message_digest(&candidate.input, &body)),
+            None => Nonce::new(
+                NonceKind::Digest,
+                message_digest(&candidate.input, &body.signed),
+            ),
         };
         let mut claim = settings.claim(&parameters, keys.id(), &nonce, now);
         if !settings.scheme.profile().covers_place {
@@ -104,7 +109,7 @@ impl Received<'_> {
             &candidate.coverage,
             keys.id().clone(),
             nonce,
-            (body, charge),
+            (body.given, charge),
         );
         Ok(Authentic {
             verifier: verifier.clone(),
@@ -125,14 +130,14 @@ impl Fed {
     }
 }
 
-/// Whether the signature accounts for this body; if so, the body in the form that was signed.
+/// Whether the signature accounts for this body; if so, the body in its form.
 fn matches(
     settings: &Settings,
     signature: &Signature<'_>,
     body: &Bytes,
     fed: Fed,
     now: Timestamp,
-) -> Result<Bytes, Rejection> {
+) -> Result<Formed, Rejection> {
     let input = &signature.candidate.input;
     match (input, fed) {
         // The MAC has passed over the head; what is left is that the body is the one it names.
@@ -161,7 +166,7 @@ fn matches(
                     )));
                 }
             }
-            Ok(body.clone())
+            Ok(body.clone().into())
         }
         (SigningInput::NestedDigest { .. }, Fed::Digests(digests)) => {
             let digest = digests
@@ -176,7 +181,7 @@ fn matches(
                 mac.verify(&signature.candidate.mac)
             });
             if passes {
-                Ok(body.clone())
+                Ok(body.clone().into())
             } else {
                 Err(signature.mismatch(body.len()))
             }
@@ -186,17 +191,17 @@ fn matches(
             mac.update(after);
             let others = || signature.passes(settings, body, now);
             if mac.verify(&signature.candidate.mac) || others() {
-                Ok(body.clone())
+                Ok(body.clone().into())
             } else {
                 Err(signature.mismatch(body.len()))
             }
         }
         _ => {
             let formed = input.form_body(body.clone()).map_err(malformed)?;
-            if signature.passes(settings, &formed, now) {
+            if signature.passes(settings, &formed.signed, now) {
                 Ok(formed)
             } else {
-                Err(signature.mismatch(formed.len()))
+                Err(signature.mismatch(formed.signed.len()))
             }
         }
     }
