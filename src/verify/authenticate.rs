@@ -16,7 +16,7 @@ use crate::{
     mac::{DigestAlgorithm, RunningDigest},
     nonce::{Claim, Nonce, NonceKind},
     rejection::{Rejection, RejectionKind},
-    scheme::{Formed, Parameters, SigningInput, malformed},
+    scheme::{Candidate, Formed, Parameters, SigningInput, malformed},
 };
 
 /// A request that is authentic and fresh, and not yet known to be new.
@@ -39,8 +39,8 @@ impl Received<'_> {
     /// Compares the MAC, or the digests that its message holds, in constant time.
     ///
     /// # Errors
-    /// When none of the signatures matches, two match under different keys, or the time in which
-    /// the request is fresh ended while its body arrived.
+    /// When none of the signatures matches, two match that differ in key, nonce or signed time, or the
+    /// time in which the request is fresh ended while its body arrived.
     pub fn authenticate(self) -> Result<Authentic, Rejection> {
         let Self {
             verifier,
@@ -66,10 +66,11 @@ impl Received<'_> {
                     mismatch.get_or_insert(rejection);
                 }
                 Ok(formed) => match &matching {
-                    Some((other, _)) if other.keys.id() != signature.keys.id() => {
+                    Some((other, used)) if !is_one_claim(other, used, &signature, &formed) => {
                         return Err(malformed(format!(
-                            "valid signatures under two keys, `{}` and `{}`: with either left \
-                             out, it would be a second request",
+                            "two valid signatures, under key `{}` and under key `{}`, that differ \
+                             in key, nonce or time: with either left out, the other would be a \
+                             second request",
                             other.keys.id(),
                             signature.keys.id()
                         )));
@@ -83,29 +84,26 @@ impl Received<'_> {
             return Err(mismatch.unwrap_or_else(|| invalid("no signature to verify".into())));
         };
 
-        let Signature { candidate, keys } = signature;
-        let mut parameters = candidate.parameters;
+        let Signature {
+            mut candidate,
+            keys,
+        } = signature;
         settings
             .scheme
-            .read_covered_body(&mut parameters, &body.given)?;
+            .read_covered_body(&mut candidate.parameters, &body.given)?;
+        let nonce = nonce(&candidate, &body);
+        let parameters = &candidate.parameters;
         settings
             .freshness
             .check(now, parameters.signed_at, parameters.expires_at)?;
 
-        let nonce = match &parameters.nonce {
-            Some((kind, bytes)) => Nonce::new(*kind, Bytes::copy_from_slice(bytes)),
-            None => Nonce::new(
-                NonceKind::Digest,
-                message_digest(&candidate.input, &body.signed),
-            ),
-        };
-        let mut claim = settings.claim(&parameters, keys.id(), &nonce, now);
+        let mut claim = settings.claim(parameters, keys.id(), &nonce, now);
         if !settings.scheme.profile().covers_place {
             claim = claim.at_place(head.method.clone(), head.target.path());
         }
         let snapshot = Snapshot::new(
             &head,
-            &parameters,
+            parameters,
             &candidate.coverage,
             keys.id().clone(),
             nonce,
@@ -207,10 +205,27 @@ fn matches(
     }
 }
 
-fn message_digest(input: &SigningInput, body: &[u8]) -> Vec<u8> {
+/// Whether two signatures of one request lead to the same claim, and for as long.
+fn is_one_claim(
+    one: &Signature<'_>,
+    one_body: &Formed,
+    other: &Signature<'_>,
+    other_body: &Formed,
+) -> bool {
+    one.keys.id() == other.keys.id()
+        && one.candidate.parameters.signed_at == other.candidate.parameters.signed_at
+        && nonce(&one.candidate, one_body) == nonce(&other.candidate, other_body)
+}
+
+/// The covered nonce or event id, or else the digest of the signed message.
+fn nonce(candidate: &Candidate<'_>, body: &Formed) -> Nonce {
+    if let Some((kind, bytes)) = &candidate.parameters.nonce {
+        return Nonce::new(*kind, Bytes::copy_from_slice(bytes));
+    }
     let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
-    input.feed(body, |bytes| digest.update(bytes));
-    digest.finish().as_ref().to_vec()
+    let input = &candidate.input;
+    input.feed(&body.signed, |bytes| digest.update(bytes));
+    Nonce::new(NonceKind::Digest, digest.finish().as_ref().to_vec())
 }
 
 impl Settings {
