@@ -51,7 +51,9 @@ fn now<T: Unpin>(answer: StoreFuture<'_, T>) -> Result<T, StoreErrorKind> {
 }
 
 fn retry_after(answer: StoreFuture<'_, Claimed>) -> Option<Duration> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     runtime.block_on(answer).unwrap_err().retry_after()
 }
 
@@ -62,7 +64,10 @@ fn store(capacity: usize) -> (MemoryStore, ManualClock) {
 }
 
 fn builder(capacity: usize, clock: &ManualClock) -> MemoryStoreBuilder {
-    MemoryStore::builder().capacity_bytes(capacity).clock(clock.clone()).assume_no_history()
+    MemoryStore::builder()
+        .capacity_bytes(capacity)
+        .clock(clock.clone())
+        .assume_no_history()
 }
 
 mod copies {
@@ -106,7 +111,11 @@ mod copies {
             let is_new = !self.seen.lock().unwrap().contains(&claim.digest());
             self.all_have_checked.wait();
             self.seen.lock().unwrap().insert(claim.digest());
-            StoreFuture::ready(Ok(if is_new { Claimed::New } else { Claimed::Replayed }))
+            StoreFuture::ready(Ok(if is_new {
+                Claimed::New
+            } else {
+                Claimed::Replayed
+            }))
         }
 
         fn leases(&self) -> Option<&dyn LeaseStore> {
@@ -120,7 +129,10 @@ mod copies {
 
     #[test]
     fn a_store_that_checks_and_then_sets_is_found_out() {
-        let store = CheckThenSet { seen: Mutex::default(), all_have_checked: Barrier::new(10) };
+        let store = CheckThenSet {
+            seen: Mutex::default(),
+            all_have_checked: Barrier::new(10),
+        };
         assert_eq!(accepted(&store, 10), 10);
     }
 
@@ -148,7 +160,11 @@ mod copies {
                 });
             }
         });
-        assert!(accepted.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+        assert!(
+            accepted
+                .iter()
+                .all(|count| count.load(Ordering::Relaxed) == 1)
+        );
         assert_eq!(store.len() as u64, NONCES);
     }
 
@@ -216,7 +232,9 @@ mod floods {
     fn a_full_store_says_when_to_come_again_and_then_has_room() {
         let (store, clock) = store(100_000);
         let (recorded, _) = fill(&store, "k");
-        let refused = (recorded..).find(|n| now(store.claim(&claim("k", *n))).is_err()).unwrap();
+        let refused = (recorded..)
+            .find(|n| now(store.claim(&claim("k", *n))).is_err())
+            .unwrap();
         assert_eq!(retry_after(store.claim(&claim("k", refused))), Some(WINDOW));
         clock.advance(WINDOW);
         let later = claim_until("k", refused, start().plus(2 * WINDOW));
@@ -269,7 +287,10 @@ mod floods {
             });
             let most = most.into_inner();
             assert!(most <= capacity, "{most} bytes of {capacity}");
-            assert!(most > capacity / 2, "the flood was none: {most} bytes of {capacity}");
+            assert!(
+                most > capacity / 2,
+                "the flood was none: {most} bytes of {capacity}"
+            );
         }
     }
 
@@ -337,9 +358,14 @@ mod floods {
     #[test]
     fn more_keys_than_places_share_a_quota_and_none_is_shut_out() {
         let clock = ManualClock::at(start());
-        let store = builder(MemoryStoreBuilder::MIN_CAPACITY_BYTES, &clock).build().unwrap();
+        let store = builder(MemoryStoreBuilder::MIN_CAPACITY_BYTES, &clock)
+            .build()
+            .unwrap();
         for key in 0..200 {
-            assert_eq!(now(store.claim(&claim(&format!("key-{key}"), 1))), Ok(Claimed::New));
+            assert_eq!(
+                now(store.claim(&claim(&format!("key-{key}"), 1))),
+                Ok(Claimed::New)
+            );
         }
     }
 
@@ -448,7 +474,10 @@ mod time {
         clock.set(at(29));
         assert_eq!(now(store.claim(&event(1, at(50)))), Ok(Claimed::Replayed));
         clock.set(at(49));
-        assert_eq!(now(store.lease(&event(1, at(70)), secs(1))), Ok(Leased::Completed));
+        assert_eq!(
+            now(store.lease(&event(1, at(70)), secs(1))),
+            Ok(Leased::Completed)
+        );
         clock.set(at(69));
         assert_eq!(now(store.claim(&event(1, at(80)))), Ok(Claimed::Replayed));
         clock.set(at(80));
@@ -459,10 +488,19 @@ mod time {
     fn a_duplicate_of_a_nonce_does_not_extend_its_record() {
         let (store, clock) = store(1 << 20);
         let at = |s| start().plus(secs(s));
-        assert_eq!(now(store.claim(&claim_until("k", 1, at(10)))), Ok(Claimed::New));
-        assert_eq!(now(store.claim(&claim_until("k", 1, at(30)))), Ok(Claimed::Replayed));
+        assert_eq!(
+            now(store.claim(&claim_until("k", 1, at(10)))),
+            Ok(Claimed::New)
+        );
+        assert_eq!(
+            now(store.claim(&claim_until("k", 1, at(30)))),
+            Ok(Claimed::Replayed)
+        );
         clock.set(at(10));
-        assert_eq!(now(store.claim(&claim_until("k", 1, at(30)))), Ok(Claimed::New));
+        assert_eq!(
+            now(store.claim(&claim_until("k", 1, at(30)))),
+            Ok(Claimed::New)
+        );
     }
 
     #[test]
@@ -477,8 +515,14 @@ mod time {
         let refused = Err(StoreErrorKind::SignAgain);
         assert_eq!(now(store.claim(&signed(1, start()))), refused);
         assert_eq!(now(store.claim(&signed(2, edge))), refused);
-        assert_eq!(now(store.lease(&signed(2, edge), secs(1))), Err(StoreErrorKind::SignAgain));
-        assert_eq!(now(store.claim(&signed(3, edge.plus(millis)))), Ok(Claimed::New));
+        assert_eq!(
+            now(store.lease(&signed(2, edge), secs(1))),
+            Err(StoreErrorKind::SignAgain)
+        );
+        assert_eq!(
+            now(store.claim(&signed(3, edge.plus(millis)))),
+            Ok(Claimed::New)
+        );
         // The same request again is a replay, whatever it says of its time.
         assert_eq!(now(store.claim(&signed(3, start()))), Ok(Claimed::Replayed));
     }
@@ -489,7 +533,11 @@ mod time {
         let (built, _) = store(1 << 20);
         assert_eq!(now(built.claim(&signed(1))), Ok(Claimed::New));
         let clock = ManualClock::at(start());
-        let store = MemoryStore::builder().clock(clock).build().unwrap().assume_no_history();
+        let store = MemoryStore::builder()
+            .clock(clock)
+            .build()
+            .unwrap()
+            .assume_no_history();
         assert_eq!(now(store.claim(&signed(1))), Ok(Claimed::New));
         assert!(!store.survives_restart());
     }
@@ -508,12 +556,21 @@ mod leases {
         let (first, second) = (claim("k", 1), claim("k", 1));
         assert_eq!(store.lease(&first, secs(30)).await.unwrap(), Leased::Held);
         tokio::time::advance(secs(10)).await;
-        assert_eq!(store.lease(&second, secs(30)).await.unwrap(), Leased::in_flight(secs(20)));
-        assert_eq!(store.lease(&first, secs(30)).await.unwrap(), Leased::in_flight(secs(20)));
+        assert_eq!(
+            store.lease(&second, secs(30)).await.unwrap(),
+            Leased::in_flight(secs(20))
+        );
+        assert_eq!(
+            store.lease(&first, secs(30)).await.unwrap(),
+            Leased::in_flight(secs(20))
+        );
         assert_eq!(store.claim(&second).await.unwrap(), Claimed::Replayed);
         assert_eq!(store.renew(&first, secs(30)).await.unwrap(), Held::Done);
         tokio::time::advance(secs(29)).await;
-        assert_eq!(store.lease(&second, secs(30)).await.unwrap(), Leased::in_flight(secs(1)));
+        assert_eq!(
+            store.lease(&second, secs(30)).await.unwrap(),
+            Leased::in_flight(secs(1))
+        );
         tokio::time::advance(secs(1)).await;
         assert_eq!(store.lease(&second, secs(30)).await.unwrap(), Leased::Held);
     }
@@ -528,7 +585,10 @@ mod leases {
         assert_eq!(store.complete(&old).await.unwrap(), Held::Lost);
         assert_eq!(store.release(&old).await.unwrap(), Held::Lost);
         assert_eq!(store.renew(&old, secs(100)).await.unwrap(), Held::Lost);
-        assert_eq!(store.lease(&old, secs(1)).await.unwrap(), Leased::in_flight(secs(10)));
+        assert_eq!(
+            store.lease(&old, secs(1)).await.unwrap(),
+            Leased::in_flight(secs(10))
+        );
         assert_eq!(store.complete(&new).await.unwrap(), Held::Done);
         assert_eq!(store.release(&old).await.unwrap(), Held::Lost);
         assert_eq!(store.release(&new).await.unwrap(), Held::Lost);
@@ -565,10 +625,16 @@ mod leases {
     #[tokio::test(start_paused = true)]
     async fn steps_of_the_wall_clock_neither_end_a_lease_nor_prolong_it() {
         let (store, clock) = store(1 << 20);
-        let (first, second) = (claim_until("k", 1, at(1_000)), claim_until("k", 1, at(1_000)));
+        let (first, second) = (
+            claim_until("k", 1, at(1_000)),
+            claim_until("k", 1, at(1_000)),
+        );
         store.lease(&first, secs(10)).await.unwrap();
         clock.advance(secs(500));
-        assert_eq!(store.lease(&second, secs(1)).await.unwrap(), Leased::in_flight(secs(10)));
+        assert_eq!(
+            store.lease(&second, secs(1)).await.unwrap(),
+            Leased::in_flight(secs(10))
+        );
         clock.set(start());
         tokio::time::advance(secs(10)).await;
         assert_eq!(store.lease(&second, secs(10)).await.unwrap(), Leased::Held);
@@ -604,7 +670,10 @@ mod leases {
         assert_eq!(later, Leased::in_flight(secs(100)));
         store.complete(&held).await.unwrap();
         clock.set(at(49));
-        assert_eq!(store.claim(&event(1, at(60))).await.unwrap(), Claimed::Replayed);
+        assert_eq!(
+            store.claim(&event(1, at(60))).await.unwrap(),
+            Claimed::Replayed
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -667,7 +736,13 @@ mod configuration {
         for percent in [0, 101] {
             assert!(message(MemoryStore::builder().key_share(percent)).contains("per cent"));
         }
-        assert!(MemoryStore::builder().capacity_bytes(least).key_share(1).build().is_ok());
+        assert!(
+            MemoryStore::builder()
+                .capacity_bytes(least)
+                .key_share(1)
+                .build()
+                .is_ok()
+        );
     }
 
     #[test]

@@ -49,15 +49,27 @@ struct Asked {
 fn asked() -> impl Strategy<Value = Asked> {
     let deadline = prop::sample::select(vec![1, 9_999, 10_000, 10_001, 20_500, 60_000]);
     let signed_at = prop::sample::select(vec![None, None, None, Some(2_000), Some(2_001)]);
-    (0..2u8, 0..2u8, prop::bool::weighted(0.3), deadline, signed_at).prop_map(
-        |(nonce, key, event, deadline, signed_at)| Asked { nonce, key, event, deadline, signed_at },
+    (
+        0..2u8,
+        0..2u8,
+        prop::bool::weighted(0.3),
+        deadline,
+        signed_at,
     )
+        .prop_map(|(nonce, key, event, deadline, signed_at)| Asked {
+            nonce,
+            key,
+            event,
+            deadline,
+            signed_at,
+        })
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let duration = || prop::sample::select(vec![0, 1, 1_000, 5_000]);
-    let clock =
-        prop::sample::select(vec![-5_000, 0, 9_000, 9_999, 10_000, 10_500, 11_000, 21_000, 61_000]);
+    let clock = prop::sample::select(vec![
+        -5_000, 0, 9_000, 9_999, 10_000, 10_500, 11_000, 21_000, 61_000,
+    ]);
     prop_oneof![
         6 => asked().prop_map(Step::Claim),
         4 => (asked(), duration()).prop_map(|(asked, d)| Step::Lease(asked, d)),
@@ -76,10 +88,18 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 impl Asked {
     fn claim(&self) -> Claim {
-        let kind = if self.event { NonceKind::Event } else { NonceKind::Covered };
+        let kind = if self.event {
+            NonceKind::Event
+        } else {
+            NonceKind::Covered
+        };
         let key = KeyId::new(format!("key-{}", self.key)).unwrap();
-        let claim =
-            Claim::new("model".into(), key, Nonce::new(kind, vec![self.nonce]), at(self.deadline));
+        let claim = Claim::new(
+            "model".into(),
+            key,
+            Nonce::new(kind, vec![self.nonce]),
+            at(self.deadline),
+        );
         match self.signed_at {
             Some(signed_at) => claim.signed(at(signed_at), SKEW),
             None => claim,
@@ -167,7 +187,12 @@ struct Model {
 
 impl Model {
     fn new(clock: ManualClock) -> Self {
-        Self { since: clock.now(), clock, records: HashMap::new(), watermark: 0 }
+        Self {
+            since: clock.now(),
+            clock,
+            records: HashMap::new(),
+            watermark: 0,
+        }
     }
 
     fn now(&self) -> u64 {
@@ -180,7 +205,9 @@ impl Model {
             return vec![SIGN_AGAIN];
         }
         let free = || {
-            let fenced = claim.signed_at().is_some_and(|at| at <= self.since.plus(SKEW));
+            let fenced = claim
+                .signed_at()
+                .is_some_and(|at| at <= self.since.plus(SKEW));
             if fenced {
                 vec![SIGN_AGAIN]
             } else if whole(claim.deadline()) <= self.watermark {
@@ -193,9 +220,16 @@ impl Model {
             None => free(),
             Some(Record::Leased { end, .. }) => {
                 let remaining = end.saturating_duration_since(Instant::now());
-                if remaining.is_zero() { free() } else { vec![Answer::InFlight(remaining)] }
+                if remaining.is_zero() {
+                    free()
+                } else {
+                    vec![Answer::InFlight(remaining)]
+                }
             }
-            Some(Record::Final { deadline, droppable }) => {
+            Some(Record::Final {
+                deadline,
+                droppable,
+            }) => {
                 let mut allowed = Vec::new();
                 if whole(*deadline) > self.now() {
                     allowed.push(Answer::Recorded);
@@ -232,7 +266,10 @@ impl Model {
             Answer::New => {
                 let deadline = claim.deadline();
                 let record = match lease {
-                    None => Record::Final { deadline, droppable: false },
+                    None => Record::Final {
+                        deadline,
+                        droppable: false,
+                    },
                     Some(duration) => Record::Leased {
                         deadline,
                         attempt: claim.attempt(),
@@ -242,7 +279,10 @@ impl Model {
                 self.records.insert(id, record);
             }
             Answer::Recorded | Answer::InFlight(_) => match self.records.get_mut(&id) {
-                Some(Record::Final { deadline, droppable }) => {
+                Some(Record::Final {
+                    deadline,
+                    droppable,
+                }) => {
                     *droppable = false;
                     if claim.extends() {
                         *deadline = claim.deadline().max(*deadline);
@@ -270,9 +310,14 @@ impl Model {
     fn completed(&mut self, claim: &Claim, answer: Answer) {
         match self.records.get_mut(&identity(claim)) {
             Some(record @ Record::Leased { .. }) if answer == Answer::Done => {
-                let Record::Leased { deadline, .. } = *record else { unreachable!() };
+                let Record::Leased { deadline, .. } = *record else {
+                    unreachable!()
+                };
                 let deadline = deadline.max(claim.deadline());
-                *record = Record::Final { deadline, droppable: false };
+                *record = Record::Final {
+                    deadline,
+                    droppable: false,
+                };
             }
             _ => self.lost(claim, answer),
         }
@@ -301,7 +346,10 @@ impl Model {
     fn note_expired(&mut self) {
         let now = self.now();
         for record in self.records.values_mut() {
-            if let Record::Final { deadline, droppable } = record
+            if let Record::Final {
+                deadline,
+                droppable,
+            } = record
                 && whole(*deadline) <= now
             {
                 *droppable = true;
@@ -312,7 +360,11 @@ impl Model {
 }
 
 fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+    Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
 }
 
 /// Takes the steps on a store, and fails at the first answer that the model does not allow.
@@ -337,36 +389,57 @@ async fn agrees(
                 {
                     answer = in_flight;
                 }
-                prop_assert!(allowed.contains(&answer), "{step:?}: {answer:?}, not {allowed:?}");
+                prop_assert!(
+                    allowed.contains(&answer),
+                    "{step:?}: {answer:?}, not {allowed:?}"
+                );
                 model.asked(&claim, answer, None);
             }
             Step::Lease(asked, duration) => {
                 let claim = asked.claim();
                 let allowed = model.allowed(&claim);
                 let answer = leases.lease(&claim, millis(*duration)).await.into();
-                prop_assert!(allowed.contains(&answer), "{step:?}: {answer:?}, not {allowed:?}");
+                prop_assert!(
+                    allowed.contains(&answer),
+                    "{step:?}: {answer:?}, not {allowed:?}"
+                );
                 model.asked(&claim, answer, Some(millis(*duration)));
                 claims.push(claim);
             }
             Step::Renew(which, duration) => {
-                let Some(claim) = earlier(*which) else { continue };
+                let Some(claim) = earlier(*which) else {
+                    continue;
+                };
                 let allowed = model.allowed_to_holder(&claim);
                 let answer = leases.renew(&claim, millis(*duration)).await.into();
-                prop_assert!(allowed.contains(&answer), "{step:?}: {answer:?}, not {allowed:?}");
+                prop_assert!(
+                    allowed.contains(&answer),
+                    "{step:?}: {answer:?}, not {allowed:?}"
+                );
                 model.renewed(&claim, answer, millis(*duration));
             }
             Step::Complete(which) => {
-                let Some(claim) = earlier(*which) else { continue };
+                let Some(claim) = earlier(*which) else {
+                    continue;
+                };
                 let allowed = model.allowed_to_holder(&claim);
                 let answer = leases.complete(&claim).await.into();
-                prop_assert!(allowed.contains(&answer), "{step:?}: {answer:?}, not {allowed:?}");
+                prop_assert!(
+                    allowed.contains(&answer),
+                    "{step:?}: {answer:?}, not {allowed:?}"
+                );
                 model.completed(&claim, answer);
             }
             Step::Release(which) => {
-                let Some(claim) = earlier(*which) else { continue };
+                let Some(claim) = earlier(*which) else {
+                    continue;
+                };
                 let allowed = model.allowed_to_holder(&claim);
                 let answer = leases.release(&claim).await.into();
-                prop_assert!(allowed.contains(&answer), "{step:?}: {answer:?}, not {allowed:?}");
+                prop_assert!(
+                    allowed.contains(&answer),
+                    "{step:?}: {answer:?}, not {allowed:?}"
+                );
                 model.released(&claim, answer);
             }
             Step::SetClock(millis) => {
@@ -398,7 +471,10 @@ async fn agrees(
 }
 
 fn config() -> Config {
-    Config { failure_persistence: None, ..Config::with_cases(1_000) }
+    Config {
+        failure_persistence: None,
+        ..Config::with_cases(1_000)
+    }
 }
 
 #[test]
@@ -433,7 +509,12 @@ enum Fault {
 
 impl Plain {
     fn new(clock: ManualClock, fault: Option<Fault>) -> Self {
-        Self { since: clock.now(), clock, state: Mutex::default(), fault }
+        Self {
+            since: clock.now(),
+            clock,
+            state: Mutex::default(),
+            fault,
+        }
     }
 
     fn has(&self, fault: Fault) -> bool {
@@ -472,7 +553,9 @@ impl Plain {
                 }
             };
         }
-        let fenced = claim.signed_at().is_some_and(|at| at <= self.since.plus(SKEW));
+        let fenced = claim
+            .signed_at()
+            .is_some_and(|at| at <= self.since.plus(SKEW));
         if whole(claim.deadline()) <= *watermark
             || (fenced && !self.has(Fault::DoesNotFenceARestart))
         {
@@ -480,8 +563,15 @@ impl Plain {
         }
         let (deadline, attempt) = (claim.deadline(), claim.attempt());
         let record = match lease {
-            None => Record::Final { deadline, droppable: false },
-            Some(duration) => Record::Leased { deadline, attempt, end: Instant::now() + duration },
+            None => Record::Final {
+                deadline,
+                droppable: false,
+            },
+            Some(duration) => Record::Leased {
+                deadline,
+                attempt,
+                end: Instant::now() + duration,
+            },
         };
         records.insert(identity(claim), record);
         Answer::New
@@ -494,9 +584,9 @@ impl Plain {
     ) -> StoreFuture<'_, Held> {
         let (records, _) = &mut *self.state.lock().unwrap();
         let held = match records.get(&identity(claim)) {
-            Some(Record::Leased { deadline, attempt, .. })
-                if *attempt == claim.attempt() || self.has(Fault::DoesNotFenceLeases) =>
-            {
+            Some(Record::Leased {
+                deadline, attempt, ..
+            }) if *attempt == claim.attempt() || self.has(Fault::DoesNotFenceLeases) => {
                 then(records, *deadline);
                 Held::Done
             }
@@ -541,7 +631,14 @@ impl LeaseStore for Plain {
     fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
         self.hold(claim, |records, deadline| {
             let (attempt, end) = (claim.attempt(), Instant::now() + duration);
-            records.insert(identity(claim), Record::Leased { deadline, attempt, end });
+            records.insert(
+                identity(claim),
+                Record::Leased {
+                    deadline,
+                    attempt,
+                    end,
+                },
+            );
         })
     }
 
@@ -551,7 +648,13 @@ impl LeaseStore for Plain {
             records.remove(&identity(claim));
             if !forgets {
                 let deadline = deadline.max(claim.deadline());
-                records.insert(identity(claim), Record::Final { deadline, droppable: false });
+                records.insert(
+                    identity(claim),
+                    Record::Final {
+                        deadline,
+                        droppable: false,
+                    },
+                );
             }
         })
     }
@@ -565,7 +668,10 @@ impl LeaseStore for Plain {
 
 fn agrees_with_plain(fault: Option<Fault>) -> bool {
     TestRunner::new_with_rng(
-        Config { max_shrink_iters: 0, ..config() },
+        Config {
+            max_shrink_iters: 0,
+            ..config()
+        },
         proptest::test_runner::TestRng::deterministic_rng(
             proptest::test_runner::RngAlgorithm::ChaCha,
         ),

@@ -15,8 +15,6 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-use tracing::Instrument as _;
-
 use crate::{
     nonce::Held,
     rejection::{Rejection, RejectionKind},

@@ -16,7 +16,7 @@ use crate::{
     mac::{DigestAlgorithm, RunningDigest},
     nonce::{Claim, Nonce, NonceKind},
     rejection::{Rejection, RejectionKind},
-    scheme::{Parameters, SigningInput, malformed},
+    scheme::{Candidate, Formed, Parameters, SigningInput, malformed},
 };
 
 /// A request that is authentic and fresh, and not yet known to be new.
@@ -39,8 +39,8 @@ impl Received<'_> {
     /// Compares the MAC, or the digests that its message holds, in constant time.
     ///
     /// # Errors
-    /// When none of the signatures matches, two match under different keys, or the time in which
-    /// the request is fresh ended while its body arrived.
+    /// When none of the signatures matches, two match that differ in key, nonce or signed time, or the
+    /// time in which the request is fresh ended while its body arrived.
     pub fn authenticate(self) -> Result<Authentic, Rejection> {
         let Self {
             verifier,
@@ -53,7 +53,7 @@ impl Received<'_> {
         let settings = &*verifier.settings;
         let now = settings.clock.now();
 
-        let mut matching: Option<(Signature<'_>, Bytes)> = None;
+        let mut matching: Option<(Signature<'_>, Formed)> = None;
         let mut mismatch = None;
         for (index, signature) in signatures.into_iter().enumerate() {
             let fed = if index == 0 || matches!(fed, Fed::Digests(_)) {
@@ -66,10 +66,11 @@ impl Received<'_> {
                     mismatch.get_or_insert(rejection);
                 }
                 Ok(formed) => match &matching {
-                    Some((other, _)) if other.keys.id() != signature.keys.id() => {
+                    Some((other, used)) if !is_one_claim(other, used, &signature, &formed) => {
                         return Err(malformed(format!(
-                            "valid signatures under two keys, `{}` and `{}`: with either left \
-                             out, it would be a second request",
+                            "two valid signatures, under key `{}` and under key `{}`, that differ \
+                             in key, nonce or time: with either left out, the other would be a \
+                             second request",
                             other.keys.id(),
                             signature.keys.id()
                         )));
@@ -84,29 +85,30 @@ impl Received<'_> {
         };
 
         let Signature {
-            candidate, keys, ..
+            mut candidate,
+            keys,
+            ..
         } = signature;
-        let mut parameters = candidate.parameters;
-        settings.scheme.read_covered_body(&mut parameters, &body)?;
+        settings
+            .scheme
+            .read_covered_body(&mut candidate.parameters, &body.given)?;
+        let nonce = nonce(&candidate, &body);
+        let parameters = &candidate.parameters;
         settings
             .freshness
             .check(now, parameters.signed_at, parameters.expires_at)?;
 
-        let nonce = match &parameters.nonce {
-            Some((kind, bytes)) => Nonce::new(*kind, Bytes::copy_from_slice(bytes)),
-            None => Nonce::new(NonceKind::Digest, message_digest(&candidate.input, &body)),
-        };
-        let mut claim = settings.claim(&parameters, keys.id(), &nonce, now);
+        let mut claim = settings.claim(parameters, keys.id(), &nonce, now);
         if !settings.scheme.profile().covers_place {
             claim = claim.at_place(head.method.clone(), head.target.path());
         }
         let snapshot = Snapshot::new(
             &head,
-            &parameters,
+            parameters,
             &candidate.coverage,
             keys.id().clone(),
             nonce,
-            (body, charge),
+            (body.given, charge),
         );
         Ok(Authentic {
             verifier: verifier.clone(),
@@ -127,13 +129,13 @@ impl Fed {
     }
 }
 
-/// Whether the signature accounts for this body; if so, the body in the form that was signed.
+/// Whether the signature accounts for this body; if so, the body in its form.
 fn matches(
     settings: &Settings,
     signature: &Signature<'_>,
     body: &Bytes,
     fed: Fed,
-) -> Result<Bytes, Rejection> {
+) -> Result<Formed, Rejection> {
     let input = &signature.candidate.input;
     match (input, fed) {
         // The MAC has passed over the head; what is left is that the body is the one it names.
@@ -162,7 +164,7 @@ fn matches(
                     )));
                 }
             }
-            Ok(body.clone())
+            Ok(body.clone().into())
         }
         (SigningInput::NestedDigest { .. }, Fed::Digests(digests)) => {
             let digest = digests
@@ -179,7 +181,7 @@ fn matches(
                 mac.verify(&signature.candidate.mac)
             });
             if passes {
-                Ok(body.clone())
+                Ok(body.clone().into())
             } else {
                 Err(signature.mismatch(body.len()))
             }
@@ -191,7 +193,7 @@ fn matches(
             if mac.verify(&signature.candidate.mac)
                 || others.any(|secret| signature.passes(settings, secret, body))
             {
-                Ok(body.clone())
+                Ok(body.clone().into())
             } else {
                 Err(signature.mismatch(body.len()))
             }
@@ -200,20 +202,37 @@ fn matches(
             let formed = input.form_body(body.clone()).map_err(malformed)?;
             if signature
                 .secrets()
-                .any(|secret| signature.passes(settings, secret, &formed))
+                .any(|secret| signature.passes(settings, secret, &formed.signed))
             {
                 Ok(formed)
             } else {
-                Err(signature.mismatch(formed.len()))
+                Err(signature.mismatch(formed.signed.len()))
             }
         }
     }
 }
 
-fn message_digest(input: &SigningInput, body: &[u8]) -> Vec<u8> {
+/// Whether two signatures of one request lead to the same claim, and for as long.
+fn is_one_claim(
+    one: &Signature<'_>,
+    one_body: &Formed,
+    other: &Signature<'_>,
+    other_body: &Formed,
+) -> bool {
+    one.keys.id() == other.keys.id()
+        && one.candidate.parameters.signed_at == other.candidate.parameters.signed_at
+        && nonce(&one.candidate, one_body) == nonce(&other.candidate, other_body)
+}
+
+/// The covered nonce or event id, or else the digest of the signed message.
+fn nonce(candidate: &Candidate<'_>, body: &Formed) -> Nonce {
+    if let Some((kind, bytes)) = &candidate.parameters.nonce {
+        return Nonce::new(*kind, Bytes::copy_from_slice(bytes));
+    }
     let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
-    input.feed(body, |bytes| digest.update(bytes));
-    digest.finish().as_ref().to_vec()
+    let input = &candidate.input;
+    input.feed(&body.signed, |bytes| digest.update(bytes));
+    Nonce::new(NonceKind::Digest, digest.finish().as_ref().to_vec())
 }
 
 impl Settings {
