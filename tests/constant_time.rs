@@ -36,7 +36,7 @@ const CASE: &str = "COUNTERSIGN_COUNTED_CASE";
 const NO_SKIP: &str = "COUNTERSIGN_NO_SKIP";
 
 /// How often a case is verified while instructions are counted.
-const ROUNDS: u64 = 200;
+const ROUNDS: u64 = 50;
 
 /// What is compared: each shape of a scheme takes another way to the comparison.
 #[derive(Clone, Copy, Debug)]
