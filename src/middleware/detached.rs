@@ -21,11 +21,21 @@ use crate::{
     verify::Lease,
 };
 
+/// Runs the handler in a task of its own, in the span in which the request is.
+pub(super) fn spawn<F, R, E>(handling: F, lease: Lease) -> JoinHandle<F::Output>
+where
+    F: Future<Output = Result<Response<R>, E>> + Send + 'static,
+    R: Send + 'static,
+    E: Send + 'static,
+{
+    tokio::spawn(handle(handling, lease).in_current_span())
+}
+
 /// Runs the handler, renews its lease meanwhile, and then completes or releases it.
 ///
 /// A handler that panics, or answers with an error instead of a response, leaves its outcome
 /// unknown: the lease is left to end by itself.
-pub(super) async fn handle<F, R, E>(handling: F, lease: Lease) -> Result<Response<R>, E>
+async fn handle<F, R, E>(handling: F, lease: Lease) -> Result<Response<R>, E>
 where
     F: Future<Output = Result<Response<R>, E>>,
 {

@@ -15,7 +15,6 @@ use http::{
 use pin_project_lite::pin_project;
 use tokio::task::JoinHandle;
 use tower_service::Service;
-use tracing::Instrument as _;
 
 use super::{
     OnDuplicate, ResponseBody,
@@ -98,9 +97,7 @@ where
                         handling: service.call(request),
                     },
                     Ok((request, Some(lease))) => State::Detached {
-                        handling: tokio::spawn(
-                            detached::handle(service.call(request), lease).in_current_span(),
-                        ),
+                        handling: detached::spawn(service.call(request), lease),
                     },
                 },
                 StateProjection::Handling { handling } => {

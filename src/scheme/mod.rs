@@ -22,7 +22,7 @@ mod shapes;
 
 #[cfg(test)]
 pub(crate) use input::BodyDigest;
-pub(crate) use input::{BodyForm, SigningInput};
+pub(crate) use input::{BodyForm, Formed, SigningInput};
 
 /// How a request carries its signature, and what it signs.
 ///

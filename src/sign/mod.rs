@@ -112,7 +112,9 @@ impl Signer {
             .form_body(Bytes::copy_from_slice(body.as_ref()));
         let formed = formed.map_err(SignError::new)?;
         let mut mac = self.scheme.start(&self.key, &candidate.parameters);
-        candidate.input.feed(&formed, |bytes| mac.update(bytes));
+        candidate
+            .input
+            .feed(&formed.signed, |bytes| mac.update(bytes));
         self.scheme.write(&mut parts, &candidate, &mac.finish())?;
         Ok(Request::from_parts(parts, body))
     }

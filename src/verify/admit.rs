@@ -37,6 +37,8 @@ pub struct Admitted<'h> {
 pub(super) struct Signature<'h> {
     pub(super) candidate: Candidate<'h>,
     pub(super) keys: Arc<KeySet>,
+    /// The secrets that count are those which were valid at this moment.
+    admitted_at: Timestamp,
 }
 
 impl<'h> Parsed<'h> {
@@ -154,9 +156,15 @@ async fn admit_candidate<'h>(
             keys.id()
         )));
     }
-    let signature = Signature { candidate, keys };
+    let signature = Signature {
+        candidate,
+        keys,
+        admitted_at: now,
+    };
     if let SigningInput::Head { .. } = signature.candidate.input
-        && !signature.passes(settings, &[], now)
+        && !signature
+            .secrets()
+            .any(|secret| signature.passes(settings, secret, &[]))
     {
         return Err(signature.mismatch(0));
     }
@@ -164,34 +172,42 @@ async fn admit_candidate<'h>(
 }
 
 impl Signature<'_> {
-    /// Whether one of the secrets makes this MAC over the message with this body.
-    pub(super) fn passes(&self, settings: &Settings, body: &[u8], now: Timestamp) -> bool {
-        self.keys
-            .valid_at(now)
-            .any(|key| self.passes_under(settings, key, body))
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &MacKey> {
+        self.keys.valid_at(self.admitted_at)
     }
 
-    pub(super) fn passes_under(&self, settings: &Settings, key: &MacKey, body: &[u8]) -> bool {
-        let mut mac = settings.scheme.start(key, &self.candidate.parameters);
+    /// Whether this secret makes this MAC over the message with this body.
+    pub(super) fn passes(&self, settings: &Settings, secret: &MacKey, body: &[u8]) -> bool {
+        let mut mac = settings.scheme.start(secret, &self.candidate.parameters);
         self.candidate.input.feed(body, |bytes| mac.update(bytes));
         mac.verify(&self.candidate.mac)
     }
 
-    /// What a developer needs to find the difference, and nothing that would help to forge.
+    /// The reason for the log. What was expected to be signed, which a developer needs to find the
+    /// difference, is told at debug level alone: covered headers may be confidential.
     pub(super) fn mismatch(&self, body_len: usize) -> Rejection {
-        const SHOWN: usize = 512;
+        const SHOWN: usize = 1024;
         let before = self.candidate.input.before_body();
+        tracing::debug!(
+            key_id = %self.keys.id(),
+            message = %before.get(..SHOWN).unwrap_or(before).escape_ascii(),
+            message_len = before.len(),
+            body_len,
+            "the message that was expected to be signed, up to the body"
+        );
         invalid(format!(
-            "no secret of key `{}` makes this MAC; signed was expected: `{}`{} and a body of \
-             {body_len} bytes",
+            "no secret of key `{}` makes this MAC over what arrived, with a body of {body_len} \
+             bytes; at debug level the log shows the message that was expected",
             self.keys.id(),
-            before.get(..SHOWN).unwrap_or(before).escape_ascii(),
-            if before.len() > SHOWN { " …" } else { "" },
         ))
     }
 
     fn into_owned(self) -> Signature<'static> {
-        let Self { candidate, keys } = self;
+        let Self {
+            candidate,
+            keys,
+            admitted_at,
+        } = self;
         let parameters = candidate.parameters;
         Signature {
             candidate: Candidate {
@@ -208,6 +224,7 @@ impl Signature<'_> {
                 coverage: Cow::Owned(candidate.coverage.into_owned()),
             },
             keys,
+            admitted_at,
         }
     }
 }

@@ -121,8 +121,7 @@ impl Fed {
                 form: BodyForm::Raw,
                 ..
             } => {
-                let now = settings.clock.now();
-                let Some(key) = first.keys.valid_at(now).next() else {
+                let Some(key) = first.secrets().next() else {
                     return Self::Nothing;
                 };
                 let mut mac = settings.scheme.start(key, &first.candidate.parameters);

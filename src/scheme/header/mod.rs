@@ -65,9 +65,11 @@ const MAX_NONCE: usize = 256;
 /// - A body is accepted only where [`Part::Body`] is covered.
 ///
 /// # What stays open
-/// Whatever is not named is not covered: without [`Part::Method`] a request can be sent again with
-/// another method, without [`Part::Authority`] to another host. It is still one request, and used
-/// once; and a payload answers `None` for what was not covered.
+/// Whatever is not named is not covered, and a payload answers `None` for it. Where method or path
+/// are not covered, whoever captured a request can send it once more with another method or to
+/// another path, and there it counts as another request: put the layer on the one route that takes
+/// such requests. Without [`Part::Authority`], the same holds for another service that has the same
+/// key.
 #[derive(Clone, Debug)]
 pub struct HeaderScheme(Arc<Description>);
 
