@@ -4,13 +4,14 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 use std::{
+    cell::RefCell,
     collections::VecDeque,
     fmt,
     future::pending,
     io,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, Once, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -24,7 +25,6 @@ use countersign::{
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
-use tracing_subscriber::fmt::MakeWriter;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -230,30 +230,41 @@ impl LeaseStore for FaultyStore {
 }
 
 /// What is logged on this thread while it lives.
-pub struct Log {
-    lines: Lines,
-    _guard: tracing::subscriber::DefaultGuard,
-}
+pub struct Log(Lines);
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+type Lines = Arc<Mutex<Vec<u8>>>;
+
+thread_local! {
+    static CAPTURED: RefCell<Option<Lines>> = const { RefCell::new(None) };
+}
 
 impl Log {
     pub fn captured() -> Self {
+        // One subscriber for the whole process: those that come and go with each test race with
+        // the first use of a place that logs.
+        static INSTALLED: Once = Once::new();
+        INSTALLED.call_once(|| {
+            let subscriber = tracing_subscriber::fmt()
+                .with_writer(|| ToThisThread)
+                .with_ansi(false)
+                .with_max_level(tracing::Level::DEBUG)
+                .finish();
+            tracing::subscriber::set_global_default(subscriber).expect("the only one");
+        });
+        tracing::callsite::rebuild_interest_cache();
         let lines = Lines::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(lines.clone())
-            .with_ansi(false)
-            .with_max_level(tracing::Level::DEBUG)
-            .finish();
-        Self {
-            lines,
-            _guard: tracing::subscriber::set_default(subscriber),
-        }
+        CAPTURED.set(Some(Arc::clone(&lines)));
+        Self(lines)
     }
 
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&lock(&self.lines.0)).into_owned()
+        String::from_utf8_lossy(&lock(&self.0)).into_owned()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        CAPTURED.set(None);
     }
 }
 
@@ -263,22 +274,20 @@ impl fmt::Debug for Log {
     }
 }
 
-impl io::Write for Lines {
+struct ToThisThread;
+
+impl io::Write for ToThisThread {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        lock(&self.0).extend_from_slice(bytes);
+        CAPTURED.with_borrow(|lines| {
+            if let Some(lines) = lines {
+                lock(lines).extend_from_slice(bytes);
+            }
+        });
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
     }
 }
 
