@@ -144,8 +144,11 @@ impl Description {
                 Element::Path => message.extend_from_slice(plain_path(head)?.as_bytes()),
                 Element::Query => message.extend_from_slice(plain_query(head)?.as_bytes()),
                 Element::PathAndQuery => {
-                    plain_path(head)?;
-                    message.extend_from_slice(head.target.path_and_query.as_str().as_bytes());
+                    message.extend_from_slice(plain_path(head)?.as_bytes());
+                    if let Some(query) = head.target.query() {
+                        message.push(b'?');
+                        message.extend_from_slice(query.as_bytes());
+                    }
                 }
                 Element::Header(name) => {
                     let value = head.single(name)?.ok_or_else(|| {
