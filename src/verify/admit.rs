@@ -96,7 +96,11 @@ async fn admit_candidates<'h>(
     let mut admitted = Vec::with_capacity(candidates.len().min(MAX_CANDIDATES));
     let mut first_rejection = None;
     for candidate in candidates {
-        match admit_candidate(settings, head, candidate, now).await {
+        let signature = match find_keys(settings, head, &candidate, now).await {
+            Ok(keys) => Signature { candidate, keys }.compared_with_head(settings, now),
+            Err(rejection) => Err(rejection),
+        };
+        match signature {
             Ok(_) if admitted.len() == MAX_CANDIDATES => {
                 return Err(crate::scheme::malformed(format!(
                     "more than {MAX_CANDIDATES} signatures under known keys"
@@ -120,12 +124,12 @@ async fn admit_candidates<'h>(
     }
 }
 
-async fn admit_candidate<'h>(
+async fn find_keys(
     settings: &Settings,
     head: &Head<'_>,
-    candidate: Candidate<'h>,
+    candidate: &Candidate<'_>,
     now: Timestamp,
-) -> Result<Signature<'h>, Rejection> {
+) -> Result<Arc<KeySet>, Rejection> {
     let parameters = &candidate.parameters;
     if head.headers.contains_key(CONTENT_ENCODING)
         && !candidate.coverage.has_header(&CONTENT_ENCODING)
@@ -154,16 +158,20 @@ async fn admit_candidate<'h>(
             keys.id()
         )));
     }
-    let signature = Signature { candidate, keys };
-    if let SigningInput::Head { .. } = signature.candidate.input
-        && !signature.passes(settings, &[], now)
-    {
-        return Err(signature.mismatch(0));
-    }
-    Ok(signature)
+    Ok(keys)
 }
 
 impl Signature<'_> {
+    /// Where the head completes the signed message, its MAC has to match.
+    fn compared_with_head(self, settings: &Settings, now: Timestamp) -> Result<Self, Rejection> {
+        if let SigningInput::Head { .. } = self.candidate.input
+            && !self.passes(settings, &[], now)
+        {
+            return Err(self.mismatch(0));
+        }
+        Ok(self)
+    }
+
     /// Whether one of the secrets makes this MAC over the message with this body.
     pub(super) fn passes(&self, settings: &Settings, body: &[u8], now: Timestamp) -> bool {
         self.keys

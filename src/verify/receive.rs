@@ -90,7 +90,8 @@ impl<'h> Admitted<'h> {
         })
         .await?;
         let signatures = if signatures.is_empty() {
-            admit_from_body(settings, &head, &body).await?
+            // Boxed, so that what few schemes need makes the future no larger for all.
+            Box::pin(admit_from_body(settings, &head, &body)).await?
         } else {
             signatures
         };
