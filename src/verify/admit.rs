@@ -47,20 +47,15 @@ impl<'h> Parsed<'h> {
     /// gives no answer, or when the MAC does not match. Of several signatures, a bad one blocks
     /// nothing, and the first one's rejection is returned.
     pub async fn admit(self) -> Result<Admitted<'h>, Rejection> {
-        let Self {
-            verifier,
-            head,
-            reading,
-        } = self;
-        let signatures = match reading {
+        let signatures = match self.reading {
             Reading::AfterBody => Vec::new(),
             Reading::Candidates(candidates) => {
-                admit_candidates(&verifier.settings, &head, candidates).await?
+                admit_candidates(&self.verifier.settings, &self.head, candidates).await?
             }
         };
         Ok(Admitted {
-            verifier,
-            head,
+            verifier: self.verifier,
+            head: self.head,
             signatures,
         })
     }
