@@ -27,7 +27,7 @@ use countersign::{
     StoreErrorKind, StoreFuture, Verified, Verifier,
 };
 use http::Request;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use parts::{Script, Step};
 use tokio::time::{Instant, sleep};
 
@@ -242,6 +242,36 @@ async fn a_request_whose_key_was_looked_up_goes_on_with_it() {
     let (verified, ()) = tokio::join!(verifier.verify(&head, slow), replacing);
     assert_eq!(kind(verified), Ok(()));
     assert_eq!(verify(&verifier, under(KEY, OLD, &clock)).await, INVALID);
+}
+
+/// Which secrets count is decided once, when the request is admitted, and alike for all of them.
+#[tokio::test]
+async fn a_secret_that_ends_while_the_body_arrives_still_counts() {
+    let clock = clock();
+    for place in [0, 1] {
+        let mut secrets = [OLD, NEW].map(|text| (text, at(NOW)));
+        secrets.rotate_left(place);
+        let set = secrets
+            .into_iter()
+            .fold(KeySet::new(KEY).unwrap(), |set, (text, end)| {
+                set.with_until(secret(text), end)
+            });
+        let verifier = verifier(&clock, KeyRing::new().with_set(set).unwrap());
+        clock.set(at(NOW));
+        let request = under(KEY, OLD, &clock);
+        let (head, _) = request.clone().into_parts();
+        let ticking = clock.clone();
+        let body = Script::frames(["{}"]).map_frame(move |frame| {
+            ticking.advance(Duration::from_secs(1));
+            frame
+        });
+        assert_eq!(kind(verifier.verify(&head, body).await), Ok(()), "{place}");
+        assert_eq!(
+            verify(&verifier, request).await,
+            INVALID,
+            "admitted after its end"
+        );
+    }
 }
 
 // Look-ups
