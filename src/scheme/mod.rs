@@ -28,6 +28,11 @@ pub(crate) use input::{BodyForm, Formed, SigningInput};
 ///
 /// The trait is sealed: a format of your own is a [`HeaderScheme`](crate::HeaderScheme). Each
 /// scheme both verifies and signs, from one description.
+///
+/// ```compile_fail,E0277
+/// struct Mine;
+/// impl countersign::Scheme for Mine {}
+/// ```
 #[expect(
     private_bounds,
     reason = "what a scheme has to do is not public, so that it may grow"
