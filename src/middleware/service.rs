@@ -42,8 +42,8 @@ impl<S> Verify<S> {
         let next = self.inner.clone();
         let ready = mem::replace(&mut self.inner, next);
         let settings = Arc::clone(&self.settings);
+        let (mut head, body) = request.into_parts();
         let verification = Box::pin(async move {
-            let (mut head, body) = request.into_parts();
             let Verified { payload, lease } = settings.verifier.verify(&head, body).await?;
             rewrite_headers(&mut head.headers, &payload, settings.strip_uncovered);
             let body = I::from(payload.bytes().clone());

@@ -23,7 +23,7 @@ use crate::{
 #[must_use]
 pub struct Authentic {
     pub(super) verifier: Verifier,
-    pub(super) snapshot: Snapshot,
+    pub(super) snapshot: Arc<Snapshot>,
     pub(super) claim: Claim,
 }
 
@@ -112,7 +112,7 @@ impl Received<'_> {
         );
         Ok(Authentic {
             verifier: verifier.clone(),
-            snapshot,
+            snapshot: Arc::new(snapshot),
             claim,
         })
     }

@@ -80,8 +80,8 @@ impl Snapshot {
 }
 
 impl VerifiedPayload {
-    pub(super) fn new(snapshot: Snapshot) -> Self {
-        Self(Arc::new(snapshot))
+    pub(super) fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self(snapshot)
     }
 
     /// The body, as it was signed. Empty where the scheme covers no body, for then a request with

@@ -77,15 +77,11 @@ impl<'h> Admitted<'h> {
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
-        let Self {
-            verifier,
-            head,
-            signatures,
-        } = self;
-        let settings = &verifier.settings;
-        let mut fed = Fed::new(verifier, &signatures);
+        let settings = &self.verifier.settings;
+        let mut fed = Fed::new(self.verifier, &self.signatures);
         let mut charge = Charge::new(&settings.budget);
-        let key = signatures
+        let key = self
+            .signatures
             .first()
             .map_or("", |signature| &signature.candidate.parameters.key_id);
         let body = read_body(body, &settings.body, |bytes| {
@@ -93,14 +89,15 @@ impl<'h> Admitted<'h> {
             fed.update(bytes)
         })
         .await?;
-        let signatures = if signatures.is_empty() {
-            admit_from_body(settings, &head, &body).await?
+        let signatures = if self.signatures.is_empty() {
+            // Boxed, so that what few schemes need makes the future no larger for all.
+            Box::pin(admit_from_body(settings, &self.head, &body)).await?
         } else {
-            signatures
+            self.signatures
         };
         Ok(Received {
-            verifier,
-            head,
+            verifier: self.verifier,
+            head: self.head,
             signatures,
             body,
             fed,
