@@ -21,7 +21,7 @@ enum Step {
     Complete(u8),
     Release(u8),
     Advance(u16),
-    StepBack(u16),
+    Back(u16),
 }
 
 #[derive(Arbitrary, Debug)]
@@ -242,7 +242,7 @@ fuzz_target!(|steps: Vec<Step>| {
                 }
             }
             Step::Advance(millis) => clock.advance(Duration::from_millis(millis.into())),
-            Step::StepBack(millis) => clock.step_back(Duration::from_millis(millis.into())),
+            Step::Back(millis) => clock.step_back(Duration::from_millis(millis.into())),
         }
         latest = latest.max(clock.now());
     }
