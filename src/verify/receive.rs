@@ -177,11 +177,11 @@ where
             format!("the body has more than {} bytes", limits.max_bytes),
         )
     };
-    let declared = body.size_hint();
-    if declared.lower() > limits.max_bytes as u64 {
+    let (least, expected) = (body.size_hint().lower(), body.size_hint().exact());
+    if least > limits.max_bytes as u64 {
         return Err(too_large());
     }
-    let expected = usize::try_from(declared.exact().unwrap_or(0)).unwrap_or(0);
+    let expected = usize::try_from(expected.unwrap_or(0)).unwrap_or(0);
 
     let mut body = pin!(body);
     let mut deadline = None;
