@@ -91,7 +91,7 @@ impl Received<'_> {
             .check(now, parameters.signed_at, parameters.expires_at)?;
 
         let nonce = match &parameters.nonce {
-            Some((kind, bytes)) => Nonce::new(*kind, Bytes::copy_from_slice(bytes)),
+            Some((kind, bytes)) => Nonce::new(*kind, bytes),
             None => Nonce::new(NonceKind::Digest, message_digest(&candidate.input, &body)),
         };
         let mut claim = settings.claim(&parameters, keys.id(), &nonce, now);

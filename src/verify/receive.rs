@@ -31,10 +31,6 @@ pub struct Received<'h> {
 }
 
 /// What the frames of the body are fed to as they arrive.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one for each request, and mostly the large one"
-)]
 pub(super) enum Fed {
     /// Nothing: the message is put together once the body is there.
     Nothing,
