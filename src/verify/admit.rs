@@ -90,18 +90,26 @@ async fn admit_candidates<'h>(
         )));
     }
     let now = settings.clock.now();
+    // All that has to be waited for comes first, so that little is held while waiting.
+    let mut found = Vec::with_capacity(candidates.len());
+    for candidate in &candidates {
+        match find_keys(settings, head, candidate, now).await {
+            // What is wrong with the store is not a matter of this one signature.
+            Err(rejection) if rejection.kind().status().is_server_error() => return Err(rejection),
+            keys => found.push(keys),
+        }
+    }
     let mut admitted = Vec::with_capacity(candidates.len().min(MAX_CANDIDATES));
     let mut first_rejection = None;
-    for candidate in candidates {
-        let signature = match find_keys(settings, head, &candidate, now).await {
-            Ok(keys) => Signature {
+    for (candidate, keys) in candidates.into_iter().zip(found) {
+        let signature = keys.and_then(|keys| {
+            Signature {
                 candidate,
                 keys,
                 admitted_at: now,
             }
-            .compared_with_head(settings),
-            Err(rejection) => Err(rejection),
-        };
+            .compared_with_head(settings)
+        });
         match signature {
             Ok(_) if admitted.len() == MAX_CANDIDATES => {
                 return Err(crate::scheme::malformed(format!(
@@ -109,8 +117,6 @@ async fn admit_candidates<'h>(
                 )));
             }
             Ok(signature) => admitted.push(signature),
-            // What is wrong with the store is not a matter of this one signature.
-            Err(rejection) if rejection.kind().status().is_server_error() => return Err(rejection),
             Err(rejection) => {
                 first_rejection.get_or_insert(rejection);
             }

@@ -150,7 +150,8 @@ impl Verifier {
     {
         let admitted = self.parse(head)?.admit().await?;
         let received = admitted.receive(body).await?;
-        received.authenticate()?.claim().await
+        let authentic = received.authenticate()?;
+        authentic.claim().await
     }
 
     /// How requests are processed.

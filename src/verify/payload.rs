@@ -39,7 +39,7 @@ pub(super) struct Snapshot {
     prefix_len: usize,
     covers_path: bool,
     covers_query: bool,
-    headers: Box<[(HeaderName, HeaderValue)]>,
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// The bytes count against the budget for as long as they are here.
     _charge: Charge,
 }
@@ -53,12 +53,11 @@ impl Snapshot {
         nonce: Nonce,
         body: (Bytes, Charge),
     ) -> Self {
-        let headers = coverage.headers.iter().flat_map(|name| {
-            head.headers
-                .get_all(name)
-                .iter()
-                .map(|value| (name.clone(), value.clone()))
-        });
+        let mut headers = Vec::with_capacity(coverage.headers.len());
+        for name in &coverage.headers {
+            let values = head.headers.get_all(name).iter();
+            headers.extend(values.map(|value| (name.clone(), value.clone())));
+        }
         Self {
             bytes: body.0,
             key_id,
@@ -73,7 +72,7 @@ impl Snapshot {
             prefix_len: head.target.prefix_len,
             covers_path: coverage.path,
             covers_query: coverage.query,
-            headers: headers.collect(),
+            headers,
             _charge: body.1,
         }
     }
