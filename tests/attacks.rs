@@ -1,0 +1,47 @@
+//! That the attacks and faults which a release must survive are survived: each test is named after
+//! its row (`a01_…` to `a40_…`), and is run against every scheme that the row concerns.
+//!
+//! A row is a table of requests, or a course of events, and an assertion that says what was broken
+//! instead of failing at once. Each has a twin: a naive server or store with the very fault that the
+//! row is about, which the same assertion has to find.
+//!
+//! Row 3, comparison in constant time, has a test of its own. Rows 26, 27, 37 and 38 concern
+//! stores that can fail, and processing in a transaction.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::large_futures,
+    unreachable_pub,
+    reason = "a test may fail"
+)]
+
+mod common;
+
+#[path = "attacks/naive.rs"]
+mod naive;
+#[path = "attacks/subject.rs"]
+mod subject;
+
+#[path = "attacks/coverage.rs"]
+mod coverage;
+#[path = "attacks/handling.rs"]
+mod handling;
+#[path = "attacks/limits.rs"]
+mod limits;
+#[path = "attacks/once.rs"]
+mod once;
+#[path = "attacks/place.rs"]
+mod place;
+#[path = "attacks/restart.rs"]
+mod restart;
+#[path = "attacks/secrets.rs"]
+mod secrets;
+#[path = "attacks/signature.rs"]
+mod signature;
+#[path = "attacks/time.rs"]
+mod time;
+#[path = "attacks/wire.rs"]
+mod wire;

@@ -1,0 +1,497 @@
+//! What the rows have in common: subjects (a scheme each), targets (a service each), and the
+//! assertions on them.
+
+use std::{fmt::Debug, net::SocketAddr};
+
+use axum::{Router, body::Body, routing::any};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use countersign::{
+    Claim, Claimed, Encoding, HeaderScheme, Held, LeaseStore, Leased, MacAlgorithm, ManualClock,
+    MemoryStore, NonceStore, Part, Signer, StoreFuture, VerifierBuilder, VerifyLayer,
+};
+use http::{HeaderName, HeaderValue, Request, request::Parts};
+use std::time::Duration;
+use tower::ServiceExt as _;
+
+use crate::{
+    common::{self, Effects, KEY, ORIGIN, SECRET},
+    naive,
+};
+
+pub const BODY: &str = r#"{"to":"alice","amount":7}"#;
+
+pub const OK: u16 = 200;
+pub const MISSING: Answer = (401, "signature_missing");
+pub const MALFORMED: Answer = (400, "signature_malformed");
+pub const INSUFFICIENT: Answer = (401, "signature_insufficient");
+pub const INVALID: Answer = (401, "signature_invalid");
+pub const EXPIRED: Answer = (401, "signature_expired");
+pub const NOT_YET_VALID: Answer = (401, "signature_not_yet_valid");
+pub const NOT_COVERED: Answer = (400, "body_not_covered");
+pub const REPLAYED: Answer = (409, "request_replayed");
+pub const IN_FLIGHT: Answer = (409, "request_in_flight");
+pub const SIGN_AGAIN: Answer = (503, "sign_again");
+
+/// Status and code.
+pub type Answer = (u16, &'static str);
+
+/// A scheme, with what it takes to build a layer for it, to sign and to tamper.
+pub struct Subject {
+    pub name: &'static str,
+    pub builder: fn() -> VerifierBuilder<VerifyLayer>,
+    pub signer: fn(&str, &str) -> Signer,
+    /// The signed message, put together a second time, without the scheme.
+    pub message: fn(&Parts, &[u8]) -> Vec<u8>,
+    pub algorithm: MacAlgorithm,
+    pub encoding: Encoding,
+    pub signature: &'static str,
+    pub prefix: &'static str,
+    pub time: &'static str,
+    pub nonce: Option<&'static str>,
+    pub key_id: Option<&'static str>,
+    /// Method, authority, target and content type are covered.
+    pub covers_place: bool,
+}
+
+/// The house format that covers everything, with a nonce.
+pub static HOUSE: Subject = Subject {
+    name: "house",
+    builder: || VerifyLayer::builder(common::scheme()),
+    signer: |key, secret| Signer::new(common::scheme(), key, secret).unwrap(),
+    message: |parts, body| {
+        let target = parts.uri.path_and_query().unwrap().as_str();
+        let lines: [&[u8]; 8] = [
+            parts.method.as_str().as_bytes(),
+            &header(parts, "host").to_ascii_lowercase(),
+            target.as_bytes(),
+            header(parts, "x-key-id"),
+            header(parts, "x-timestamp"),
+            header(parts, "x-nonce"),
+            header(parts, "content-type"),
+            body,
+        ];
+        lines.join(&b'\n')
+    },
+    algorithm: MacAlgorithm::HmacSha256,
+    encoding: Encoding::Hex,
+    signature: "x-signature",
+    prefix: "sha256=",
+    time: "x-timestamp",
+    nonce: Some("x-nonce"),
+    key_id: Some("x-key-id"),
+    covers_place: true,
+};
+
+/// As many webhooks do it: a fixed key, time and body, no nonce.
+pub static WEBHOOK: Subject = Subject {
+    name: "webhook",
+    builder: || VerifyLayer::builder(webhook()),
+    signer: |key, secret| Signer::new(webhook(), key, secret).unwrap(),
+    message: |parts, body| [b"v0", header(parts, "x-hook-time"), body].join(&b':'),
+    algorithm: MacAlgorithm::HmacSha512,
+    encoding: Encoding::Base64,
+    signature: "x-hook-signature",
+    prefix: "v0=",
+    time: "x-hook-time",
+    nonce: None,
+    key_id: None,
+    covers_place: false,
+};
+
+fn webhook() -> HeaderScheme {
+    HeaderScheme::builder("x-hook-signature")
+        .prefix("v0=")
+        .algorithm(MacAlgorithm::HmacSha512)
+        .encoding(Encoding::Base64)
+        .fixed_key_id(KEY)
+        .time("x-hook-time")
+        .signs([Part::text("v0:"), Part::Time, Part::text(":"), Part::Body])
+        .build()
+        .unwrap()
+}
+
+/// A webhook with an event id, which the sender keeps over its retries.
+pub static EVENTS: Subject = Subject {
+    name: "events",
+    builder: || VerifyLayer::builder(events()),
+    signer: |key, secret| Signer::new(events(), key, secret).unwrap(),
+    message: |parts, body| {
+        let lines = [header(parts, "event-id"), header(parts, "event-time"), body];
+        lines.join(&b'\n')
+    },
+    algorithm: MacAlgorithm::HmacSha256,
+    encoding: Encoding::Base64,
+    signature: "event-signature",
+    prefix: "v1,",
+    time: "event-time",
+    nonce: Some("event-id"),
+    key_id: None,
+    covers_place: false,
+};
+
+fn events() -> HeaderScheme {
+    HeaderScheme::builder("event-signature")
+        .prefix("v1,")
+        .encoding(Encoding::Base64)
+        .fixed_key_id(KEY)
+        .time("event-time")
+        .event_id("event-id")
+        .signs(Part::lines([Part::Nonce, Part::Time, Part::Body]))
+        .build()
+        .unwrap()
+}
+
+pub static ALL: [&Subject; 3] = [&HOUSE, &WEBHOOK, &EVENTS];
+
+fn header<'p>(parts: &'p Parts, name: &str) -> &'p [u8] {
+    parts.headers.get(name).map_or(b"", HeaderValue::as_bytes)
+}
+
+impl Subject {
+    /// A builder with keys, clock and origin: all but the store.
+    pub fn layer(&self, clock: &ManualClock) -> VerifierBuilder<VerifyLayer> {
+        (self.builder)()
+            .public_origin(ORIGIN)
+            .keys(common::keys())
+            .clock(clock.clone())
+    }
+
+    pub fn signer(&self, clock: &ManualClock) -> Signer {
+        (self.signer)(KEY, SECRET).clock(clock.clone())
+    }
+
+    pub fn sign(&self, clock: &ManualClock, request: Request<String>) -> Request<String> {
+        self.signer(clock).sign(request).unwrap()
+    }
+
+    /// `POST /transfer`, signed.
+    pub fn signed(&self, clock: &ManualClock) -> Request<String> {
+        self.sign(clock, common::request("POST", "/transfer", BODY))
+    }
+
+    /// Writes the MAC that a holder of the secret would make of the request as it stands, whether
+    /// or not the scheme would sign it.
+    pub fn resign(&self, request: &mut Request<String>) {
+        let mac = self.mac(SECRET.as_bytes(), request);
+        self.write(request, &mac);
+    }
+
+    pub fn mac(&self, secret: &[u8], request: &Request<String>) -> Vec<u8> {
+        let (parts, body) = request.clone().into_parts();
+        naive::mac(
+            self.algorithm,
+            secret,
+            &(self.message)(&parts, body.as_bytes()),
+        )
+    }
+
+    pub fn write(&self, request: &mut Request<String>, mac: &[u8]) {
+        set(request, self.signature, &self.encode(mac));
+    }
+
+    /// A MAC as it stands in its header.
+    pub fn encode(&self, mac: &[u8]) -> String {
+        let text = match self.encoding {
+            Encoding::Hex => base16ct::lower::encode_string(mac),
+            Encoding::Base64 => STANDARD.encode(mac),
+            other => panic!("{other:?}"),
+        };
+        format!("{}{text}", self.prefix)
+    }
+
+    /// The headers that carry signature and parameters, as far as the scheme has them.
+    pub fn headers(&self) -> impl Iterator<Item = &'static str> {
+        [
+            Some(self.signature),
+            Some(self.time),
+            self.nonce,
+            self.key_id,
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
+pub fn set(request: &mut Request<String>, name: &str, value: &str) {
+    let name: HeaderName = name.parse().unwrap();
+    let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+    request.headers_mut().insert(name, value);
+}
+
+pub fn get(request: &Request<String>, name: &str) -> String {
+    request.headers()[name].to_str().unwrap().to_owned()
+}
+
+pub fn with(request: &Request<String>, name: &str, value: &str) -> Request<String> {
+    let mut request = request.clone();
+    set(&mut request, name, value);
+    request
+}
+
+pub fn without(request: &Request<String>, name: &str) -> Request<String> {
+    let mut request = request.clone();
+    request.headers_mut().remove(name);
+    request
+}
+
+pub fn with_uri(request: &Request<String>, uri: &str) -> Request<String> {
+    let mut request = request.clone();
+    *request.uri_mut() = uri.parse().unwrap();
+    request
+}
+
+pub fn with_body(request: &Request<String>, body: &str) -> Request<String> {
+    request.clone().map(|_| body.to_owned())
+}
+
+/// A handler that has one effect for each request that gets through, at any path.
+pub fn app(effects: &Effects) -> Router {
+    let effects = effects.clone();
+    let handler = move |body: Bytes| {
+        let effects = effects.clone();
+        async move {
+            effects.happened();
+            body
+        }
+    };
+    Router::new()
+        .route("/", any(handler.clone()))
+        .route("/{*path}", any(handler))
+}
+
+/// A service with effects, behind the layer or behind something naive.
+pub struct Target {
+    pub clock: ManualClock,
+    pub effects: Effects,
+    /// How often the store was asked for a claim or a lease.
+    pub claims: Effects,
+    pub app: Router,
+    /// Where it is served, if it is.
+    pub addr: Option<SocketAddr>,
+}
+
+impl Target {
+    /// With every default.
+    pub fn new(subject: &Subject) -> Self {
+        Self::with(subject, |layer| layer)
+    }
+
+    /// With other settings.
+    pub fn with(
+        subject: &Subject,
+        settings: impl FnOnce(VerifierBuilder<VerifyLayer>) -> VerifierBuilder<VerifyLayer>,
+    ) -> Self {
+        let clock = common::clock();
+        let store = common::store(&clock);
+        Self::with_store(subject, &clock, store, settings)
+    }
+
+    pub fn with_store<S: NonceStore>(
+        subject: &Subject,
+        clock: &ManualClock,
+        store: S,
+        settings: impl FnOnce(VerifierBuilder<VerifyLayer>) -> VerifierBuilder<VerifyLayer>,
+    ) -> Self {
+        let claims = Effects::default();
+        let store = Spy {
+            inner: store,
+            claims: claims.clone(),
+        };
+        let effects = Effects::default();
+        let layer = settings(subject.layer(clock).store(store)).build().unwrap();
+        Self {
+            app: app(&effects).layer(layer),
+            clock: clock.clone(),
+            effects,
+            claims,
+            addr: None,
+        }
+    }
+
+    /// Behind a naive guard.
+    pub fn naive(clock: &ManualClock, guard: impl FnOnce(&Effects) -> Router) -> Self {
+        let effects = Effects::default();
+        Self {
+            app: guard(&effects),
+            clock: clock.clone(),
+            effects,
+            claims: Effects::default(),
+            addr: None,
+        }
+    }
+
+    /// From now on requests go over a real socket.
+    pub async fn on_a_socket(mut self) -> Self {
+        self.addr = Some(common::serve(self.app.clone()).await);
+        self
+    }
+
+    pub async fn send(&self, request: Request<String>) -> (u16, String) {
+        match self.addr {
+            Some(addr) => common::exchange(addr, &to_wire(&request)).await,
+            None => self.call(request.map(Body::from)).await,
+        }
+    }
+
+    pub async fn call(&self, request: Request<Body>) -> (u16, String) {
+        common::verdict(self.app.clone().oneshot(request).await.unwrap()).await
+    }
+}
+
+/// As [`common::to_wire`], for any bytes in a header.
+pub fn to_wire(request: &Request<String>) -> Vec<u8> {
+    let mut wire = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri()).into_bytes();
+    for (name, value) in request.headers() {
+        wire.extend_from_slice(name.as_str().as_bytes());
+        wire.extend_from_slice(b": ");
+        wire.extend_from_slice(value.as_bytes());
+        wire.extend_from_slice(b"\r\n");
+    }
+    if !request.body().is_empty() {
+        wire.extend_from_slice(format!("content-length: {}\r\n", request.body().len()).as_bytes());
+    }
+    wire.extend_from_slice(b"connection: close\r\n\r\n");
+    wire.extend_from_slice(request.body().as_bytes());
+    wire
+}
+
+/// What an attack achieved.
+#[derive(Debug)]
+pub enum Breach {
+    /// Something happened that must not have.
+    Effect(String),
+    /// A claim was made that must not have been: what it burned, a stranger can burn.
+    Claim(String),
+    /// The answer was not the right one.
+    Answer(String),
+}
+
+pub type Finding = Result<(), Breach>;
+
+/// The request is refused with this answer, without an effect. What was refused before its MAC
+/// passed has not been claimed either.
+pub async fn refused(target: &Target, request: Request<String>, expected: Answer) -> Finding {
+    let (effects, claims) = (target.effects.count(), target.claims.count());
+    let answer = target.send(request).await;
+    if target.effects.count() != effects {
+        return Err(Breach::Effect(format!("{answer:?} and an effect")));
+    }
+    let replayed = [REPLAYED, IN_FLIGHT, SIGN_AGAIN].contains(&expected);
+    if !replayed && target.claims.count() != claims {
+        return Err(Breach::Claim(format!("{answer:?} and a claim")));
+    }
+    if (answer.0, answer.1.as_str()) != expected {
+        return Err(Breach::Answer(format!(
+            "{answer:?} instead of {expected:?}"
+        )));
+    }
+    Ok(())
+}
+
+/// The request is accepted, and has one effect.
+pub async fn accepted(target: &Target, request: Request<String>) -> Finding {
+    let effects = target.effects.count();
+    let body = request.body().clone();
+    let answer = target.send(request).await;
+    if target.effects.count() != effects + 1 || answer != (OK, body) {
+        return Err(Breach::Answer(format!("a genuine request: {answer:?}")));
+    }
+    Ok(())
+}
+
+/// A request that was tampered with, and the answer to it.
+#[derive(Debug)]
+pub struct Case {
+    pub name: String,
+    pub request: Request<String>,
+    pub expected: Answer,
+}
+
+pub fn case(name: impl Into<String>, request: Request<String>, expected: Answer) -> Case {
+    Case {
+        name: name.into(),
+        request,
+        expected,
+    }
+}
+
+/// What the cases broke, by their names. After them the genuine request has to be accepted, so
+/// that it was the tampering that made the difference, and no case has burned anything.
+pub async fn breaches(
+    target: &Target,
+    genuine: &Request<String>,
+    cases: Vec<Case>,
+) -> Vec<(String, Breach)> {
+    assert!(!cases.is_empty());
+    let mut breaches = Vec::new();
+    for case in cases {
+        if let Err(breach) = refused(target, case.request, case.expected).await {
+            breaches.push((case.name, breach));
+        }
+    }
+    if let Err(breach) = accepted(target, genuine.clone()).await {
+        breaches.push(("genuine".into(), breach));
+    }
+    breaches
+}
+
+/// Nothing was broken.
+#[track_caller]
+pub fn assert_survived(subject: &Subject, breaches: &[impl Debug]) {
+    assert!(breaches.is_empty(), "{}: {breaches:#?}", subject.name);
+}
+
+/// The names of the cases that had an effect.
+pub fn effective(breaches: &[(String, Breach)]) -> Vec<&str> {
+    breaches
+        .iter()
+        .filter(|(_, breach)| matches!(breach, Breach::Effect(_)))
+        .map(|(name, _)| name.as_str())
+        .collect()
+}
+
+/// Counts what a store is asked.
+pub struct Spy<S> {
+    inner: S,
+    claims: Effects,
+}
+
+impl<S: NonceStore> NonceStore for Spy<S> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+        self.claims.happened();
+        self.inner.claim(claim)
+    }
+
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        self.inner.leases().map(|_| self as _)
+    }
+
+    fn survives_restart(&self) -> bool {
+        self.inner.survives_restart()
+    }
+}
+
+impl<S: NonceStore> LeaseStore for Spy<S> {
+    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
+        self.claims.happened();
+        self.inner.leases().unwrap().lease(claim, duration)
+    }
+
+    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
+        self.inner.leases().unwrap().renew(claim, duration)
+    }
+
+    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+        self.inner.leases().unwrap().complete(claim)
+    }
+
+    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+        self.inner.leases().unwrap().release(claim)
+    }
+}
+
+/// A store that others can be given too.
+pub fn shared_store(clock: &ManualClock) -> std::sync::Arc<MemoryStore> {
+    std::sync::Arc::new(common::store(clock))
+}
