@@ -1,7 +1,7 @@
 //! Fourth stage: does the MAC or the digest match what arrived? From here on the request is
 //! believed.
 
-use std::sync::Arc;
+use std::{ptr, sync::Arc};
 
 use bytes::Bytes;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    mac::{DigestAlgorithm, RunningDigest},
+    mac::{DigestAlgorithm, MacKey, RunningDigest},
     nonce::{Claim, Nonce, NonceKind},
     rejection::{Rejection, RejectionKind},
     scheme::{Parameters, SigningInput, malformed},
@@ -181,11 +181,18 @@ fn matches(
                 Err(signature.mismatch(body.len()))
             }
         }
-        // The first secret is in the running MAC; it may have ended since, and then all are tried.
-        (SigningInput::AroundBody { after, .. }, Fed::Mac(mut mac)) => {
+        // The first secret is in the running MAC, unless it has ended since. Then all are tried.
+        (SigningInput::AroundBody { after, .. }, Fed::Mac { mut mac, started }) => {
             mac.update(after);
+            let is_valid =
+                |first: &MacKey| signature.keys.valid_at(now).any(|key| ptr::eq(key, first));
+            let fed_is_valid = signature
+                .keys
+                .valid_at(started)
+                .next()
+                .is_some_and(is_valid);
             let others = || signature.passes(settings, body, now);
-            if mac.verify(&signature.candidate.mac) || others() {
+            if (fed_is_valid && mac.verify(&signature.candidate.mac)) || others() {
                 Ok(body.clone())
             } else {
                 Err(signature.mismatch(body.len()))

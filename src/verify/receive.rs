@@ -13,6 +13,7 @@ use super::{
     budget::Charge,
 };
 use crate::{
+    clock::Timestamp,
     mac::{DigestAlgorithm, RunningDigest, RunningMac},
     rejection::{Rejection, RejectionKind},
     scheme::{BodyForm, Head, SigningInput},
@@ -38,8 +39,8 @@ pub struct Received<'h> {
 pub(super) enum Fed {
     /// Nothing: the message is put together once the body is there.
     Nothing,
-    /// The MAC of the first signature, under its first secret.
-    Mac(RunningMac),
+    /// The MAC of the first signature, under the secret that was its first at `started`.
+    Mac { mac: RunningMac, started: Timestamp },
     /// The digests that stand in a covered part of some head.
     Digests(Vec<(DigestAlgorithm, RunningDigest)>),
     /// No signature covers a body: there must be none.
@@ -50,7 +51,7 @@ impl std::fmt::Debug for Fed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Nothing => "Nothing",
-            Self::Mac(_) => "Mac",
+            Self::Mac { .. } => "Mac",
             Self::Digests(_) => "Digests",
             Self::NoBody => "NoBody",
         })
@@ -123,7 +124,7 @@ impl Fed {
                 };
                 let mut mac = settings.scheme.start(key, &first.candidate.parameters);
                 mac.update(before);
-                Self::Mac(mac)
+                Self::Mac { mac, started: now }
             }
             SigningInput::AroundBody { .. } => Self::Nothing,
             SigningInput::Head { .. } | SigningInput::NestedDigest { .. } => {
@@ -148,7 +149,7 @@ impl Fed {
     fn update(&mut self, bytes: &[u8]) -> Result<(), Rejection> {
         match self {
             Self::Nothing => {}
-            Self::Mac(mac) => mac.update(bytes),
+            Self::Mac { mac, .. } => mac.update(bytes),
             Self::Digests(digests) => {
                 for (_, digest) in digests {
                     digest.update(bytes);
