@@ -69,7 +69,7 @@ async fn a09_the_body_is_compared_with_what_was_signed() {
 async fn a09_twin_a_server_that_verifies_a_digest_and_not_the_body_is_found() {
     // The digest stands in a header and is signed; nobody compares it with the body.
     let clock = common::clock();
-    let target = Target::naive(&clock, |effects| {
+    let target = Target::of(&clock, |effects| {
         guard(effects, |parts, _| {
             let digest = naive::header(parts, "x-digest");
             naive::header(parts, "x-signature") == naive::expected(&HOUSE, parts, digest.as_bytes())
@@ -197,7 +197,7 @@ async fn a10_fewer_covered_components_than_required() {
 #[tokio::test]
 async fn a10_twin_a_server_that_lets_the_request_say_what_is_covered_is_found() {
     let clock = common::clock();
-    let target = Target::naive(&clock, |effects| {
+    let target = Target::of(&clock, |effects| {
         guard(effects, |parts, body| {
             let message = match naive::header(parts, "x-signed-headers") {
                 "" => (HOUSE.message)(parts, body),
@@ -386,7 +386,7 @@ async fn a13_twin_a_server_that_signs_what_it_parsed_is_found() {
             .map(|value| value.to_string())
             .unwrap_or_default()
     };
-    let target = Target::naive(&clock, |effects| {
+    let target = Target::of(&clock, |effects| {
         guard(effects, move |parts, body| {
             let expected = naive::expected(&HOUSE, parts, parsed(body).as_bytes());
             naive::header(parts, "x-signature") == expected
@@ -474,7 +474,7 @@ async fn a13_a39_an_uncovered_content_encoding_is_refused() {
 #[tokio::test]
 async fn a13_twin_a_server_that_leaves_content_encoding_alone_is_found() {
     let clock = common::clock();
-    let target = Target::naive(&clock, |effects| {
+    let target = Target::of(&clock, |effects| {
         guard(effects, |parts, body| {
             naive::header(parts, "x-signature") == naive::expected(&HOUSE, parts, body)
         })

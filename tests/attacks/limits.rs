@@ -426,7 +426,7 @@ fn one_budget(effects: &Effects) -> Router {
 
 #[tokio::test]
 async fn a40_twin_one_budget_without_shares_is_found() {
-    let target = Target::naive(&common::clock(), one_budget);
+    let target = Target::of(&common::clock(), one_budget);
     let found = served_beside_slow_bodies(&target).await;
     assert!(matches!(found, Err(Breach::Answer(_))), "{found:?}");
 }

@@ -57,7 +57,7 @@ async fn a19_a_forged_request_does_not_burn_the_nonce() {
 async fn a19_twin_a_server_that_records_the_nonce_before_the_mac_passed_is_found() {
     for (fault, survives) in [(Fault::None, true), (Fault::NonceBeforeMac, false)] {
         let clock = common::clock();
-        let target = Target::naive(&clock, |effects| {
+        let target = Target::of(&clock, |effects| {
             naive::server(&HOUSE, &clock, app(effects), fault, || {})
         });
         let found = forgeries_come_first(&target, &HOUSE).await;
@@ -403,7 +403,7 @@ async fn a31_a_second_signature_over_one_message_is_no_second_request() {
 #[tokio::test]
 async fn a31_twin_a_server_whose_nonce_is_the_signature_is_found() {
     let clock = common::clock();
-    let target = Target::naive(&clock, |effects| {
+    let target = Target::of(&clock, |effects| {
         naive::server(&HOUSE, &clock, app(effects), Fault::SignatureIsNonce, || {})
     });
     let found = two_signatures_over_one_message(&target, &HOUSE).await;

@@ -63,7 +63,7 @@ async fn a12_twin_a_server_that_normalizes_the_target_is_found() {
             parts.uri = normalized(&parts.uri).parse().unwrap();
             naive::expected(&HOUSE, &parts, body)
         };
-        let target = Target::naive(&clock, |effects| {
+        let target = Target::of(&clock, |effects| {
             guard(effects, move |parts, body| {
                 naive::header(parts, "x-signature") == signature(parts, body)
             })
@@ -163,7 +163,7 @@ async fn a12_in_a_nested_router_the_whole_path_is_signed() {
         .store(common::store(&clock))
         .build()
         .unwrap();
-    let target = Target::naive(&clock, nested(|app| app.layer(layer.clone())));
+    let target = Target::of(&clock, nested(|app| app.layer(layer.clone())));
     a_request_moved_between_nests(&target).await.unwrap();
 }
 
@@ -176,7 +176,7 @@ async fn a12_twin_a_server_that_verifies_the_stripped_path_is_found() {
             naive::header(parts, "x-signature") == naive::expected(&HOUSE, parts, body)
         })
     };
-    let target = Target::naive(&clock, |effects| {
+    let target = Target::of(&clock, |effects| {
         let admin = Router::new().nest("/v1", guarded(effects));
         Router::new()
             .nest("/public", guarded(effects))
@@ -335,7 +335,7 @@ async fn a33_a_request_signed_for_another_authority_and_sent_to_ours() {
 #[tokio::test]
 async fn a33_twin_a_layer_for_any_authority_is_found() {
     for subject in ALL {
-        let target = Target::naive(&common::clock(), |effects| {
+        let target = Target::of(&common::clock(), |effects| {
             let clock = common::clock();
             let layer = (subject.builder)()
                 .danger_any_authority()
@@ -441,7 +441,7 @@ async fn a34_a_captured_delivery_posted_elsewhere_first_burns_nothing() {
             .store(common::store(&clock))
             .build()
             .unwrap();
-        let target = Target::naive(&clock, |effects| one_route(effects).layer(layer));
+        let target = Target::of(&clock, |effects| one_route(effects).layer(layer));
         a_captured_delivery_elsewhere(&target, subject)
             .await
             .unwrap();

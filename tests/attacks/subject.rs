@@ -300,27 +300,34 @@ impl Target {
         store: S,
         settings: impl FnOnce(VerifierBuilder<VerifyLayer>) -> VerifierBuilder<VerifyLayer>,
     ) -> Self {
+        Self::around(subject, clock, store, app, settings)
+    }
+
+    /// With another application behind the layer.
+    pub fn around<S: NonceStore>(
+        subject: &Subject,
+        clock: &ManualClock,
+        store: S,
+        app: impl FnOnce(&Effects) -> Router,
+        settings: impl FnOnce(VerifierBuilder<VerifyLayer>) -> VerifierBuilder<VerifyLayer>,
+    ) -> Self {
         let claims = Effects::default();
         let store = Spy {
             inner: store,
             claims: claims.clone(),
         };
-        let effects = Effects::default();
         let layer = settings(subject.layer(clock).store(store)).build().unwrap();
         Self {
-            app: app(&effects).layer(layer),
-            clock: clock.clone(),
-            effects,
             claims,
-            addr: None,
+            ..Self::of(clock, |effects| app(effects).layer(layer))
         }
     }
 
-    /// Behind a naive guard.
-    pub fn naive(clock: &ManualClock, guard: impl FnOnce(&Effects) -> Router) -> Self {
+    /// Whatever has these effects.
+    pub fn of(clock: &ManualClock, app: impl FnOnce(&Effects) -> Router) -> Self {
         let effects = Effects::default();
         Self {
-            app: guard(&effects),
+            app: app(&effects),
             clock: clock.clone(),
             effects,
             claims: Effects::default(),

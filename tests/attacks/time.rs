@@ -122,7 +122,7 @@ async fn a14_the_message_that_these_tests_sign_is_that_of_the_scheme() {
 #[tokio::test]
 async fn a14_twin_a_server_that_reads_numbers_loosely_is_found() {
     let clock = common::clock();
-    let target = Target::naive(&clock, |effects| {
+    let target = Target::of(&clock, |effects| {
         guard(effects, |parts, body| {
             let time = naive::header(parts, "x-timestamp").trim().parse::<f64>();
             time.is_ok_and(|time| (time - 1_700_000_000.0).abs() <= 300.0)
@@ -165,7 +165,7 @@ async fn a14_seconds_are_not_taken_for_milliseconds() {
     let target = Target {
         app,
         effects,
-        ..Target::naive(&clock, app_of_nothing)
+        ..Target::of(&clock, app_of_nothing)
     };
     let sign = |time: &str| {
         let mut request = with(&common::request("POST", "/", BODY), "x-timestamp", time);
@@ -307,7 +307,7 @@ async fn naive_edges(fault: Fault) -> Vec<String> {
     let make = |clock: &ManualClock, then: Option<Timestamp>| {
         let setter = clock.clone();
         let claiming = move || then.into_iter().for_each(|then| setter.set(then));
-        Target::naive(clock, |effects| {
+        Target::of(clock, |effects| {
             naive::server(&HOUSE, clock, app(effects), fault, claiming)
         })
     };
