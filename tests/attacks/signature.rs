@@ -93,7 +93,7 @@ async fn a01_empty_or_truncated_signature() {
 #[tokio::test]
 async fn a01_twin_a_comparison_that_stops_at_the_shorter_end_is_found() {
     let clock = common::clock();
-    let target = Target::naive(&clock, |effects| {
+    let target = Target::of(&clock, |effects| {
         guard(effects, |parts, body| {
             naive::expected(&HOUSE, parts, body).starts_with(naive::header(parts, "x-signature"))
         })
@@ -167,7 +167,7 @@ async fn a02_several_signatures_in_one_header() {
 #[tokio::test]
 async fn a02_twin_a_server_that_takes_any_of_a_list_is_found() {
     let clock = common::clock();
-    let target = Target::naive(&clock, |effects| {
+    let target = Target::of(&clock, |effects| {
         guard(effects, |parts, body| {
             let expected = naive::expected(&HOUSE, parts, body);
             let mut claimed = naive::header(parts, "x-signature").split(',');
@@ -312,7 +312,7 @@ async fn a05_downgrade_to_another_algorithm_or_an_older_version() {
 #[tokio::test]
 async fn a05_twin_a_server_that_lets_the_request_name_the_algorithm_is_found() {
     let clock = common::clock();
-    let target = Target::naive(&clock, |effects| {
+    let target = Target::of(&clock, |effects| {
         guard(effects, |parts, body| {
             let (name, claimed) = naive::header(parts, "x-signature")
                 .split_once('=')
@@ -452,7 +452,7 @@ async fn a06_twin_a_server_that_signs_values_in_the_order_of_arrival_is_found() 
         );
         FROM_TO.encode(&mac)
     };
-    let target = Target::naive(&clock, |effects| {
+    let target = Target::of(&clock, |effects| {
         guard(effects, move |parts, _| {
             naive::header(parts, "x-hook-signature") == mac(&parts.headers)
         })
@@ -659,7 +659,7 @@ async fn a07_twin_a_message_without_delimiters_is_found() {
                 .collect();
             subject.encode(&naive::mac(subject.algorithm, SECRET.as_bytes(), &message))
         };
-        let target = Target::naive(&clock, |effects| {
+        let target = Target::of(&clock, |effects| {
             guard(effects, move |parts, body| {
                 naive::header(parts, subject.signature) == undelimited(parts, body)
             })
@@ -736,7 +736,7 @@ async fn a08_a_request_without_a_signature_finds_no_other_way_in() {
 #[tokio::test]
 async fn a08_twin_a_server_with_a_second_way_in_is_found() {
     let clock = common::clock();
-    let target = Target::naive(&clock, |effects| {
+    let target = Target::of(&clock, |effects| {
         guard(effects, |parts, body| {
             let expected = naive::expected(&HOUSE, parts, body);
             let in_query = |query: &str| query.contains(&format!("x-signature={expected}"));
@@ -810,7 +810,7 @@ async fn a11_duplicate_or_comma_joined_headers_and_parameters() {
 #[tokio::test]
 async fn a11_twin_a_server_that_takes_the_first_value_is_found() {
     let clock = common::clock();
-    let target = Target::naive(&clock, |effects| {
+    let target = Target::of(&clock, |effects| {
         guard(effects, |parts, body| {
             naive::header(parts, "x-signature") == naive::expected(&HOUSE, parts, body)
         })

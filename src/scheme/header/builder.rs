@@ -170,7 +170,8 @@ impl HeaderSchemeBuilder {
     /// ASCII characters. It must be covered, by [`Part::Nonce`].
     ///
     /// A retry that was signed anew, with a later time, is then the same event. The id is
-    /// remembered for [`event_horizon`](Self::event_horizon), counted anew from each duplicate.
+    /// remembered for at least [`event_horizon`](Self::event_horizon), counted anew from each
+    /// duplicate.
     pub fn event_id(mut self, header: impl Into<String>) -> Self {
         self.nonce = Some((header.into(), NonceKind::Event));
         self
