@@ -313,8 +313,8 @@ for expression in sys.argv[7:]:
         Err(error) if error.kind() == ErrorKind::NotFound => {
             // Straight to the terminal: what a passing test prints is not shown.
             let note = "skipped: formats_in_use_verify_against_a_signature_that_python_made: \
-                        there is no `python3` on this machine";
-            writeln!(stderr(), "{note}").unwrap();
+                        there is no `python3` on this machine\n";
+            stderr().write_all(note.as_bytes()).unwrap();
             return;
         }
         output => output.unwrap(),

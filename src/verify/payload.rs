@@ -36,6 +36,10 @@ pub(super) struct Snapshot {
     method: Option<Method>,
     authority: Option<Box<str>>,
     path_and_query: PathAndQuery,
+    #[cfg_attr(
+        not(feature = "axum"),
+        expect(dead_code, reason = "for `VerifiedPath`")
+    )]
     prefix_len: usize,
     covers_path: bool,
     covers_query: bool,

@@ -37,7 +37,7 @@ fn is_scheme<S: Scheme>() {}
 
 fn may_be_cloned<T: Clone>() {}
 
-pub fn all() {
+pub(super) fn all() {
     is_scheme::<HeaderScheme>();
     may_be_cloned::<VerifiedPayload>();
     let _ = (verify, store, matched);
