@@ -28,6 +28,8 @@ const MAX_CANDIDATES: usize = 4;
 pub struct Admitted<'h> {
     pub(super) verifier: &'h Verifier,
     pub(super) head: Head<'h>,
+    /// When.
+    pub(super) at: Timestamp,
     /// Empty where the signature stands in the body.
     pub(super) signatures: Vec<Signature<'h>>,
 }
@@ -47,15 +49,18 @@ impl<'h> Parsed<'h> {
     /// gives no answer, or when the MAC does not match. Of several signatures, a bad one blocks
     /// nothing, and the first one's rejection is returned.
     pub async fn admit(self) -> Result<Admitted<'h>, Rejection> {
+        let settings = &self.verifier.settings;
+        let at = settings.clock.now();
         let signatures = match self.reading {
             Reading::AfterBody => Vec::new(),
             Reading::Candidates(candidates) => {
-                admit_candidates(&self.verifier.settings, &self.head, candidates).await?
+                admit_candidates(settings, &self.head, candidates, at).await?
             }
         };
         Ok(Admitted {
             verifier: self.verifier,
             head: self.head,
+            at,
             signatures,
         })
     }
@@ -73,7 +78,8 @@ pub(super) async fn admit_from_body(
             "no signature in the body",
         ));
     };
-    let signatures = admit_candidates(settings, head, candidates).await?;
+    let now = settings.clock.now();
+    let signatures = admit_candidates(settings, head, candidates, now).await?;
     Ok(signatures.into_iter().map(Signature::into_owned).collect())
 }
 
@@ -81,13 +87,13 @@ async fn admit_candidates<'h>(
     settings: &Settings,
     head: &Head<'_>,
     candidates: Vec<Candidate<'h>>,
+    now: Timestamp,
 ) -> Result<Vec<Signature<'h>>, Rejection> {
     if candidates.len() > MAX_SIGNATURES {
         return Err(crate::scheme::malformed(format!(
             "more than {MAX_SIGNATURES} signatures"
         )));
     }
-    let now = settings.clock.now();
     // All that has to be waited for comes first, so that little is held while waiting.
     let mut found = Vec::with_capacity(candidates.len());
     for candidate in &candidates {

@@ -8,11 +8,12 @@ use http_body_util::LengthLimitError;
 use tokio::time::{Sleep, sleep};
 
 use super::{
-    Admitted, BodyLimits, Verifier,
+    Admitted, BodyLimits, Settings, Verifier,
     admit::{Signature, admit_from_body},
     budget::Charge,
 };
 use crate::{
+    clock::Timestamp,
     mac::{DigestAlgorithm, RunningDigest, RunningMac},
     rejection::{Rejection, RejectionKind},
     scheme::{BodyForm, Head, SigningInput},
@@ -73,10 +74,11 @@ impl<'h> Admitted<'h> {
         let Self {
             verifier,
             head,
+            at,
             mut signatures,
         } = self;
         let settings = &verifier.settings;
-        let mut fed = Fed::new(verifier, &signatures);
+        let mut fed = Fed::new(settings, &signatures, at);
         let mut charge = Charge::new(&settings.budget);
         async move {
             let key = signatures
@@ -104,18 +106,16 @@ impl<'h> Admitted<'h> {
 }
 
 impl Fed {
-    fn new(verifier: &Verifier, signatures: &[Signature<'_>]) -> Self {
+    fn new(settings: &Settings, signatures: &[Signature<'_>], now: Timestamp) -> Self {
         let Some(first) = signatures.first() else {
             return Self::Nothing;
         };
-        let settings = &verifier.settings;
         match &first.candidate.input {
             SigningInput::AroundBody {
                 before,
                 form: BodyForm::Raw,
                 ..
             } => {
-                let now = settings.clock.now();
                 let Some(key) = first.keys.valid_at(now).next() else {
                     return Self::Nothing;
                 };
