@@ -8,7 +8,7 @@ use http_body_util::LengthLimitError;
 use tokio::time::{Sleep, sleep};
 
 use super::{
-    Admitted, BodyLimits, Verifier,
+    Admitted, BodyLimits, Settings, Verifier,
     admit::{Signature, admit_from_body},
     budget::Charge,
 };
@@ -80,7 +80,7 @@ impl<'h> Admitted<'h> {
             mut signatures,
         } = self;
         let settings = &verifier.settings;
-        let mut fed = Fed::new(verifier, &signatures);
+        let mut fed = Fed::new(settings, &signatures);
         let mut charge = Charge::new(&settings.budget);
         async move {
             let key = signatures
@@ -108,11 +108,10 @@ impl<'h> Admitted<'h> {
 }
 
 impl Fed {
-    fn new(verifier: &Verifier, signatures: &[Signature<'_>]) -> Self {
+    fn new(settings: &Settings, signatures: &[Signature<'_>]) -> Self {
         let Some(first) = signatures.first() else {
             return Self::Nothing;
         };
-        let settings = &verifier.settings;
         match &first.candidate.input {
             SigningInput::AroundBody {
                 before,
