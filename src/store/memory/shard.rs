@@ -287,8 +287,13 @@ impl Shard {
             .with_retry_after(self.until_earliest(now))
     }
 
+    /// When there is room again; a second, where nothing in this shard will make any.
     fn until_earliest(&self, now: Second) -> Duration {
-        Duration::from_secs(u64::from(self.earliest.0.saturating_sub(now.0)).max(1))
+        let wait = match self.earliest {
+            Second::LAST => 0,
+            earliest => earliest.0.saturating_sub(now.0),
+        };
+        Duration::from_secs(u64::from(wait).max(1))
     }
 }
 
