@@ -137,6 +137,52 @@ async fn what_was_not_covered_answers_none() {
 }
 
 #[tokio::test]
+async fn each_part_answers_for_itself_alone() {
+    let clock = clock();
+    for (part, expected) in [
+        (Part::Method, [true, false, false, false, false]),
+        (Part::Authority, [false, true, false, false, false]),
+        (Part::Path, [false, false, true, false, false]),
+        (Part::Query, [false, false, false, true, false]),
+        (Part::PathAndQuery, [false, false, true, true, false]),
+        (
+            Part::header("content-type"),
+            [false, false, false, false, true],
+        ),
+    ] {
+        let scheme = HeaderScheme::builder("x-signature")
+            .fixed_key_id(KEY)
+            .time("x-timestamp")
+            .signs(Part::lines([part.clone(), Part::Time, Part::Body]))
+            .build()
+            .unwrap();
+        let layer = VerifyLayer::builder(scheme.clone())
+            .public_origin(ORIGIN)
+            .keys(keys())
+            .store(store(&clock))
+            .clock(clock.clone())
+            .build()
+            .unwrap();
+        let answers = async |payload: VerifiedPayload| {
+            shows([
+                payload.method().is_some(),
+                payload.authority().is_some(),
+                payload.path().is_some(),
+                payload.query().is_some(),
+                payload.header("content-type").is_some(),
+            ])
+        };
+        let router = Router::new().route("/orders", post(answers)).layer(layer);
+        let signer = Signer::new(scheme, KEY, SECRET).unwrap();
+        let signer = signer.clock(clock.clone());
+        let request = signer.sign(request("POST", "/orders?a=1", "{}")).unwrap();
+        let response = send(&router, request.map(Body::from)).await;
+        let answer = format!("{expected:?}");
+        assert_eq!(verdict(response).await, (200, answer), "{part:?}");
+    }
+}
+
+#[tokio::test]
 async fn json_and_form_are_read_from_the_verified_bytes() {
     let clock = clock();
     let router = Router::new()
