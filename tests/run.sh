@@ -20,6 +20,9 @@ run() {
 
 run "Debian packages" tests/install.sh \
     "cc --version" gcc \
+    "curl --version" curl \
+    "openssl version" openssl \
+    "python3 --version" python3 \
     "valgrind --version" valgrind
 run "Tests" cargo test --locked --all-features
 run "Constant time, as released" \
