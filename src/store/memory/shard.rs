@@ -232,8 +232,9 @@ impl Shard {
         let mut slots = self.table.slots();
         while slots < limits.max_slots {
             slots = (slots + slots / 4).clamp(Table::MIN_SLOTS, limits.max_slots);
-            if self.resize(slots, limits).is_ok() {
-                return self.table.insert(record);
+            // Where many fingerprints crowd at the end, one step more may not be enough.
+            if self.resize(slots, limits).is_ok() && self.table.insert(record).is_ok() {
+                return Ok(());
             }
         }
         Err(NoSlot)
