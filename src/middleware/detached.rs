@@ -13,6 +13,7 @@ use tokio::{
     task::JoinHandle,
     time::{MissedTickBehavior, interval, sleep},
 };
+use tracing::Instrument as _;
 
 use crate::{
     nonce::Held,
@@ -20,11 +21,21 @@ use crate::{
     verify::Lease,
 };
 
+/// Runs the handler in a task of its own, in the span in which the request is.
+pub(super) fn spawn<F, R, E>(handling: F, lease: Lease) -> JoinHandle<F::Output>
+where
+    F: Future<Output = Result<Response<R>, E>> + Send + 'static,
+    R: Send + 'static,
+    E: Send + 'static,
+{
+    tokio::spawn(handle(handling, lease).in_current_span())
+}
+
 /// Runs the handler, renews its lease meanwhile, and then completes or releases it.
 ///
 /// A handler that panics, or answers with an error instead of a response, leaves its outcome
 /// unknown: the lease is left to end by itself.
-pub(super) async fn handle<F, R, E>(handling: F, lease: Lease) -> Result<Response<R>, E>
+async fn handle<F, R, E>(handling: F, lease: Lease) -> Result<Response<R>, E>
 where
     F: Future<Output = Result<Response<R>, E>>,
 {
@@ -74,7 +85,7 @@ async fn complete(lease: Lease) {
     if is_recorded(&lease).await {
         return;
     }
-    tokio::spawn(async move {
+    let trying_again = async move {
         let mut wait = Duration::from_millis(100);
         for _ in 0..8 {
             sleep(wait).await;
@@ -84,7 +95,8 @@ async fn complete(lease: Lease) {
             wait *= 2;
         }
         tracing::error!("a completion was never recorded: a copy of the request would run again");
-    });
+    };
+    tokio::spawn(trying_again.in_current_span());
 }
 
 async fn is_recorded(lease: &Lease) -> bool {

@@ -97,7 +97,7 @@ where
                         handling: service.call(request),
                     },
                     Ok((request, Some(lease))) => State::Detached {
-                        handling: tokio::spawn(detached::handle(service.call(request), lease)),
+                        handling: detached::spawn(service.call(request), lease),
                     },
                 },
                 StateProjection::Handling { handling } => {

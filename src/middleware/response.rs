@@ -44,6 +44,13 @@ impl<R> ResponseBody<R> {
     }
 }
 
+/// Empty: what a timeout outside of the layer answers with.
+impl<R> Default for ResponseBody<R> {
+    fn default() -> Self {
+        Self::rejection(Bytes::new())
+    }
+}
+
 impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
     type Data = Bytes;
     type Error = R::Error;

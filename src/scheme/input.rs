@@ -45,12 +45,31 @@ pub(crate) struct BodyDigest {
 pub(crate) enum BodyForm {
     /// As it was received.
     Raw,
-    /// As this function writes it anew; the handler is given what was signed.
+    /// As this function writes it anew.
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "for schemes that are proven by `scheme::shapes`")
     )]
-    Canonical(fn(&Bytes) -> Result<Bytes, Cow<'static, str>>),
+    Canonical(fn(&Bytes) -> Result<Formed, Cow<'static, str>>),
+}
+
+/// A body in its form.
+#[derive(Clone)]
+pub(crate) struct Formed {
+    /// What of it stands in the signed message.
+    pub(crate) signed: Bytes,
+    /// What the handler is given: made of nothing but what is signed, and in a syntax that can be
+    /// read, which a form's parameters set side by side cannot.
+    pub(crate) given: Bytes,
+}
+
+impl From<Bytes> for Formed {
+    fn from(body: Bytes) -> Self {
+        Self {
+            signed: body.clone(),
+            given: body,
+        }
+    }
 }
 
 impl SigningInput {
@@ -73,18 +92,18 @@ impl SigningInput {
         claimed.iter().map(|digest| digest.algorithm).chain(nested)
     }
 
-    /// The body in the form in which it is signed and handed to the handler.
-    pub(crate) fn form_body(&self, body: Bytes) -> Result<Bytes, Cow<'static, str>> {
+    /// The body in the form in which it is signed, and in that in which the handler is given it.
+    pub(crate) fn form_body(&self, body: Bytes) -> Result<Formed, Cow<'static, str>> {
         match self {
             Self::AroundBody {
                 form: BodyForm::Canonical(rewrite),
                 ..
             } => rewrite(&body),
-            _ => Ok(body),
+            _ => Ok(body.into()),
         }
     }
 
-    /// Feeds the signed message to `sink`; `body` is in its form.
+    /// Feeds the signed message to `sink`; `body` is in the form in which it is signed.
     pub(crate) fn feed(&self, body: &[u8], mut sink: impl FnMut(&[u8])) {
         match self {
             Self::Head { message, .. } => sink(message),

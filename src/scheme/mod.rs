@@ -22,12 +22,17 @@ mod shapes;
 
 #[cfg(test)]
 pub(crate) use input::BodyDigest;
-pub(crate) use input::{BodyForm, SigningInput};
+pub(crate) use input::{BodyForm, Formed, SigningInput};
 
 /// How a request carries its signature, and what it signs.
 ///
 /// The trait is sealed: a format of your own is a [`HeaderScheme`](crate::HeaderScheme). Each
 /// scheme both verifies and signs, from one description.
+///
+/// ```compile_fail,E0277
+/// struct Mine;
+/// impl countersign::Scheme for Mine {}
+/// ```
 #[expect(
     private_bounds,
     reason = "what a scheme has to do is not public, so that it may grow"

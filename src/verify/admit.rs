@@ -37,6 +37,8 @@ pub struct Admitted<'h> {
 pub(super) struct Signature<'h> {
     pub(super) candidate: Candidate<'h>,
     pub(super) keys: Arc<KeySet>,
+    /// The secrets that count are those which were valid at this moment.
+    admitted_at: Timestamp,
 }
 
 impl<'h> Parsed<'h> {
@@ -47,20 +49,15 @@ impl<'h> Parsed<'h> {
     /// gives no answer, or when the MAC does not match. Of several signatures, a bad one blocks
     /// nothing, and the first one's rejection is returned.
     pub async fn admit(self) -> Result<Admitted<'h>, Rejection> {
-        let Self {
-            verifier,
-            head,
-            reading,
-        } = self;
-        let signatures = match reading {
+        let signatures = match self.reading {
             Reading::AfterBody => Vec::new(),
             Reading::Candidates(candidates) => {
-                admit_candidates(&verifier.settings, &head, candidates).await?
+                admit_candidates(&self.verifier.settings, &self.head, candidates).await?
             }
         };
         Ok(Admitted {
-            verifier,
-            head,
+            verifier: self.verifier,
+            head: self.head,
             signatures,
         })
     }
@@ -93,18 +90,33 @@ async fn admit_candidates<'h>(
         )));
     }
     let now = settings.clock.now();
+    // All that has to be waited for comes first, so that little is held while waiting.
+    let mut found = Vec::with_capacity(candidates.len());
+    for candidate in &candidates {
+        match find_keys(settings, head, candidate, now).await {
+            // What is wrong with the store is not a matter of this one signature.
+            Err(rejection) if rejection.kind().status().is_server_error() => return Err(rejection),
+            keys => found.push(keys),
+        }
+    }
     let mut admitted = Vec::with_capacity(candidates.len().min(MAX_CANDIDATES));
     let mut first_rejection = None;
-    for candidate in candidates {
-        match admit_candidate(settings, head, candidate, now).await {
+    for (candidate, keys) in candidates.into_iter().zip(found) {
+        let signature = keys.and_then(|keys| {
+            Signature {
+                candidate,
+                keys,
+                admitted_at: now,
+            }
+            .compared_with_head(settings)
+        });
+        match signature {
             Ok(_) if admitted.len() == MAX_CANDIDATES => {
                 return Err(crate::scheme::malformed(format!(
                     "more than {MAX_CANDIDATES} signatures under known keys"
                 )));
             }
             Ok(signature) => admitted.push(signature),
-            // What is wrong with the store is not a matter of this one signature.
-            Err(rejection) if rejection.kind().status().is_server_error() => return Err(rejection),
             Err(rejection) => {
                 first_rejection.get_or_insert(rejection);
             }
@@ -120,12 +132,12 @@ async fn admit_candidates<'h>(
     }
 }
 
-async fn admit_candidate<'h>(
+async fn find_keys(
     settings: &Settings,
     head: &Head<'_>,
-    candidate: Candidate<'h>,
+    candidate: &Candidate<'_>,
     now: Timestamp,
-) -> Result<Signature<'h>, Rejection> {
+) -> Result<Arc<KeySet>, Rejection> {
     let parameters = &candidate.parameters;
     if head.headers.contains_key(CONTENT_ENCODING)
         && !candidate.coverage.has_header(&CONTENT_ENCODING)
@@ -154,44 +166,58 @@ async fn admit_candidate<'h>(
             keys.id()
         )));
     }
-    let signature = Signature { candidate, keys };
-    if let SigningInput::Head { .. } = signature.candidate.input
-        && !signature.passes(settings, &[], now)
-    {
-        return Err(signature.mismatch(0));
-    }
-    Ok(signature)
+    Ok(keys)
 }
 
 impl Signature<'_> {
-    /// Whether one of the secrets makes this MAC over the message with this body.
-    pub(super) fn passes(&self, settings: &Settings, body: &[u8], now: Timestamp) -> bool {
-        self.keys
-            .valid_at(now)
-            .any(|key| self.passes_under(settings, key, body))
+    /// Where the head completes the signed message, its MAC has to match.
+    fn compared_with_head(self, settings: &Settings) -> Result<Self, Rejection> {
+        if let SigningInput::Head { .. } = self.candidate.input
+            && !self
+                .secrets()
+                .any(|secret| self.passes(settings, secret, &[]))
+        {
+            return Err(self.mismatch(0));
+        }
+        Ok(self)
     }
 
-    pub(super) fn passes_under(&self, settings: &Settings, key: &MacKey, body: &[u8]) -> bool {
-        let mut mac = settings.scheme.start(key, &self.candidate.parameters);
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &MacKey> {
+        self.keys.valid_at(self.admitted_at)
+    }
+
+    /// Whether this secret makes this MAC over the message with this body.
+    pub(super) fn passes(&self, settings: &Settings, secret: &MacKey, body: &[u8]) -> bool {
+        let mut mac = settings.scheme.start(secret, &self.candidate.parameters);
         self.candidate.input.feed(body, |bytes| mac.update(bytes));
         mac.verify(&self.candidate.mac)
     }
 
-    /// What a developer needs to find the difference, and nothing that would help to forge.
+    /// The reason for the log. What was expected to be signed, which a developer needs to find the
+    /// difference, is told at debug level alone: covered headers may be confidential.
     pub(super) fn mismatch(&self, body_len: usize) -> Rejection {
-        const SHOWN: usize = 512;
+        const SHOWN: usize = 1024;
         let before = self.candidate.input.before_body();
+        tracing::debug!(
+            key_id = %self.keys.id(),
+            message = %before.get(..SHOWN).unwrap_or(before).escape_ascii(),
+            message_len = before.len(),
+            body_len,
+            "the message that was expected to be signed, up to the body"
+        );
         invalid(format!(
-            "no secret of key `{}` makes this MAC; signed was expected: `{}`{} and a body of \
-             {body_len} bytes",
+            "no secret of key `{}` makes this MAC over what arrived, with a body of {body_len} \
+             bytes; at debug level the log shows the message that was expected",
             self.keys.id(),
-            before.get(..SHOWN).unwrap_or(before).escape_ascii(),
-            if before.len() > SHOWN { " …" } else { "" },
         ))
     }
 
     fn into_owned(self) -> Signature<'static> {
-        let Self { candidate, keys } = self;
+        let Self {
+            candidate,
+            keys,
+            admitted_at,
+        } = self;
         let parameters = candidate.parameters;
         Signature {
             candidate: Candidate {
@@ -208,6 +234,7 @@ impl Signature<'_> {
                 coverage: Cow::Owned(candidate.coverage.into_owned()),
             },
             keys,
+            admitted_at,
         }
     }
 }

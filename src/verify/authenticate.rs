@@ -1,7 +1,7 @@
 //! Fourth stage: does the MAC or the digest match what arrived? From here on the request is
 //! believed.
 
-use std::{ptr, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -13,17 +13,17 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    mac::{DigestAlgorithm, MacKey, RunningDigest},
+    mac::{DigestAlgorithm, RunningDigest},
     nonce::{Claim, Nonce, NonceKind},
     rejection::{Rejection, RejectionKind},
-    scheme::{Parameters, SigningInput, malformed},
+    scheme::{Candidate, Formed, Parameters, SigningInput, malformed},
 };
 
 /// A request that is authentic and fresh, and not yet known to be new.
 #[must_use]
 pub struct Authentic {
     pub(super) verifier: Verifier,
-    pub(super) snapshot: Snapshot,
+    pub(super) snapshot: Arc<Snapshot>,
     pub(super) claim: Claim,
 }
 
@@ -39,8 +39,8 @@ impl Received<'_> {
     /// Compares the MAC, or the digests that its message holds, in constant time.
     ///
     /// # Errors
-    /// When none of the signatures matches, two match under different keys, or the time in which
-    /// the request is fresh ended while its body arrived.
+    /// When none of the signatures matches, two match that differ in key, nonce or signed time, or the
+    /// time in which the request is fresh ended while its body arrived.
     pub fn authenticate(self) -> Result<Authentic, Rejection> {
         let Self {
             verifier,
@@ -53,7 +53,7 @@ impl Received<'_> {
         let settings = &*verifier.settings;
         let now = settings.clock.now();
 
-        let mut matching: Option<(Signature<'_>, Bytes)> = None;
+        let mut matching: Option<(Signature<'_>, Formed)> = None;
         let mut mismatch = None;
         for (index, signature) in signatures.into_iter().enumerate() {
             let fed = if index == 0 || matches!(fed, Fed::Digests(_)) {
@@ -61,15 +61,16 @@ impl Received<'_> {
             } else {
                 Fed::Nothing
             };
-            match matches(settings, &signature, &body, fed, now) {
+            match matches(settings, &signature, &body, fed) {
                 Err(rejection) => {
                     mismatch.get_or_insert(rejection);
                 }
                 Ok(formed) => match &matching {
-                    Some((other, _)) if other.keys.id() != signature.keys.id() => {
+                    Some((other, used)) if !is_one_claim(other, used, &signature, &formed) => {
                         return Err(malformed(format!(
-                            "valid signatures under two keys, `{}` and `{}`: with either left \
-                             out, it would be a second request",
+                            "two valid signatures, under key `{}` and under key `{}`, that differ \
+                             in key, nonce or time: with either left out, the other would be a \
+                             second request",
                             other.keys.id(),
                             signature.keys.id()
                         )));
@@ -83,32 +84,35 @@ impl Received<'_> {
             return Err(mismatch.unwrap_or_else(|| invalid("no signature to verify".into())));
         };
 
-        let Signature { candidate, keys } = signature;
-        let mut parameters = candidate.parameters;
-        settings.scheme.read_covered_body(&mut parameters, &body)?;
+        let Signature {
+            mut candidate,
+            keys,
+            ..
+        } = signature;
+        settings
+            .scheme
+            .read_covered_body(&mut candidate.parameters, &body.given)?;
+        let nonce = nonce(&candidate, &body);
+        let parameters = &candidate.parameters;
         settings
             .freshness
             .check(now, parameters.signed_at, parameters.expires_at)?;
 
-        let nonce = match &parameters.nonce {
-            Some((kind, bytes)) => Nonce::new(*kind, Bytes::copy_from_slice(bytes)),
-            None => Nonce::new(NonceKind::Digest, message_digest(&candidate.input, &body)),
-        };
-        let mut claim = settings.claim(&parameters, keys.id(), &nonce, now);
+        let mut claim = settings.claim(parameters, keys.id(), &nonce, now);
         if !settings.scheme.profile().covers_place {
             claim = claim.at_place(head.method.clone(), head.target.path());
         }
         let snapshot = Snapshot::new(
             &head,
-            &parameters,
+            parameters,
             &candidate.coverage,
             keys.id().clone(),
             nonce,
-            (body, charge),
+            (body.given, charge),
         );
         Ok(Authentic {
             verifier: verifier.clone(),
-            snapshot,
+            snapshot: Arc::new(snapshot),
             claim,
         })
     }
@@ -125,14 +129,13 @@ impl Fed {
     }
 }
 
-/// Whether the signature accounts for this body; if so, the body in the form that was signed.
+/// Whether the signature accounts for this body; if so, the body in its form.
 fn matches(
     settings: &Settings,
     signature: &Signature<'_>,
     body: &Bytes,
     fed: Fed,
-    now: Timestamp,
-) -> Result<Bytes, Rejection> {
+) -> Result<Formed, Rejection> {
     let input = &signature.candidate.input;
     match (input, fed) {
         // The MAC has passed over the head; what is left is that the body is the one it names.
@@ -161,7 +164,7 @@ fn matches(
                     )));
                 }
             }
-            Ok(body.clone())
+            Ok(body.clone().into())
         }
         (SigningInput::NestedDigest { .. }, Fed::Digests(digests)) => {
             let digest = digests
@@ -170,49 +173,66 @@ fn matches(
             let Some((_, digest)) = digest else {
                 return Err(signature.mismatch(body.len()));
             };
-            let passes = signature.keys.valid_at(now).any(|key| {
-                let mut mac = settings.scheme.start(key, &signature.candidate.parameters);
+            let passes = signature.secrets().any(|secret| {
+                let mut mac = settings
+                    .scheme
+                    .start(secret, &signature.candidate.parameters);
                 input.feed_nested(digest.clone(), |bytes| mac.update(bytes));
                 mac.verify(&signature.candidate.mac)
             });
             if passes {
-                Ok(body.clone())
+                Ok(body.clone().into())
             } else {
                 Err(signature.mismatch(body.len()))
             }
         }
-        // The first secret is in the running MAC, unless it has ended since. Then all are tried.
-        (SigningInput::AroundBody { after, .. }, Fed::Mac { mut mac, started }) => {
+        // The running MAC is that of the first secret.
+        (SigningInput::AroundBody { after, .. }, Fed::Mac(mut mac)) => {
             mac.update(after);
-            let is_valid =
-                |first: &MacKey| signature.keys.valid_at(now).any(|key| ptr::eq(key, first));
-            let fed_is_valid = signature
-                .keys
-                .valid_at(started)
-                .next()
-                .is_some_and(is_valid);
-            let others = || signature.passes(settings, body, now);
-            if (fed_is_valid && mac.verify(&signature.candidate.mac)) || others() {
-                Ok(body.clone())
+            let mut others = signature.secrets().skip(1);
+            if mac.verify(&signature.candidate.mac)
+                || others.any(|secret| signature.passes(settings, secret, body))
+            {
+                Ok(body.clone().into())
             } else {
                 Err(signature.mismatch(body.len()))
             }
         }
         _ => {
             let formed = input.form_body(body.clone()).map_err(malformed)?;
-            if signature.passes(settings, &formed, now) {
+            if signature
+                .secrets()
+                .any(|secret| signature.passes(settings, secret, &formed.signed))
+            {
                 Ok(formed)
             } else {
-                Err(signature.mismatch(formed.len()))
+                Err(signature.mismatch(formed.signed.len()))
             }
         }
     }
 }
 
-fn message_digest(input: &SigningInput, body: &[u8]) -> Vec<u8> {
+/// Whether two signatures of one request lead to the same claim, and for as long.
+fn is_one_claim(
+    one: &Signature<'_>,
+    one_body: &Formed,
+    other: &Signature<'_>,
+    other_body: &Formed,
+) -> bool {
+    one.keys.id() == other.keys.id()
+        && one.candidate.parameters.signed_at == other.candidate.parameters.signed_at
+        && nonce(&one.candidate, one_body) == nonce(&other.candidate, other_body)
+}
+
+/// The covered nonce or event id, or else the digest of the signed message.
+fn nonce(candidate: &Candidate<'_>, body: &Formed) -> Nonce {
+    if let Some((kind, bytes)) = &candidate.parameters.nonce {
+        return Nonce::new(*kind, Bytes::copy_from_slice(bytes));
+    }
     let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
-    input.feed(body, |bytes| digest.update(bytes));
-    digest.finish().as_ref().to_vec()
+    let input = &candidate.input;
+    input.feed(&body.signed, |bytes| digest.update(bytes));
+    Nonce::new(NonceKind::Digest, digest.finish().as_ref().to_vec())
 }
 
 impl Settings {

@@ -8,16 +8,19 @@ use http_body_util::LengthLimitError;
 use tokio::time::{Sleep, sleep};
 
 use super::{
-    Admitted, BodyLimits, Verifier,
+    Admitted, BodyLimits, Settings, Verifier,
     admit::{Signature, admit_from_body},
     budget::Charge,
 };
 use crate::{
-    clock::Timestamp,
     mac::{DigestAlgorithm, RunningDigest, RunningMac},
     rejection::{Rejection, RejectionKind},
     scheme::{BodyForm, Head, SigningInput},
 };
+
+/// Frames without a byte, trailers among them, that are passed over; what goes beyond is refused.
+/// A body that always has one at hand is never waited for, and would pass every other limit.
+const MAX_EMPTY_FRAMES: usize = 1000;
 
 /// A request whose body has arrived whole.
 #[derive(Debug)]
@@ -32,15 +35,11 @@ pub struct Received<'h> {
 }
 
 /// What the frames of the body are fed to as they arrive.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one for each request, and mostly the large one"
-)]
 pub(super) enum Fed {
     /// Nothing: the message is put together once the body is there.
     Nothing,
-    /// The MAC of the first signature, under the secret that was its first at `started`.
-    Mac { mac: RunningMac, started: Timestamp },
+    /// The MAC of the first signature, under its first secret.
+    Mac(RunningMac),
     /// The digests that stand in a covered part of some head.
     Digests(Vec<(DigestAlgorithm, RunningDigest)>),
     /// No signature covers a body: there must be none.
@@ -51,7 +50,7 @@ impl std::fmt::Debug for Fed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Nothing => "Nothing",
-            Self::Mac { .. } => "Mac",
+            Self::Mac(_) => "Mac",
             Self::Digests(_) => "Digests",
             Self::NoBody => "NoBody",
         })
@@ -70,61 +69,61 @@ impl<'h> Admitted<'h> {
     ///
     /// # Panics
     /// When the body is not ready at once, outside of a Tokio runtime with its timer.
-    pub async fn receive<B>(self, body: B) -> Result<Received<'h>, Rejection>
+    pub fn receive<B>(self, body: B) -> impl Future<Output = Result<Received<'h>, Rejection>>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
+        // An `async fn` would keep room for its arguments twice.
         let Self {
             verifier,
             head,
-            signatures,
+            mut signatures,
         } = self;
         let settings = &verifier.settings;
-        let mut fed = Fed::new(verifier, &signatures);
+        let mut fed = Fed::new(settings, &signatures);
         let mut charge = Charge::new(&settings.budget);
-        let key = signatures
-            .first()
-            .map_or("", |signature| &signature.candidate.parameters.key_id);
-        let body = read_body(body, &settings.body, |bytes| {
-            charge.add(bytes.len(), key)?;
-            fed.update(bytes)
-        })
-        .await?;
-        let signatures = if signatures.is_empty() {
-            admit_from_body(settings, &head, &body).await?
-        } else {
-            signatures
-        };
-        Ok(Received {
-            verifier,
-            head,
-            signatures,
-            body,
-            fed,
-            charge,
-        })
+        async move {
+            let key = signatures
+                .first()
+                .map_or("", |signature| &signature.candidate.parameters.key_id);
+            let body = read_body(body, &settings.body, |bytes| {
+                charge.add(bytes.len(), key)?;
+                fed.update(bytes)
+            })
+            .await?;
+            if signatures.is_empty() {
+                // Boxed, so that what few schemes need makes the future no larger for all.
+                signatures = Box::pin(admit_from_body(settings, &head, &body)).await?;
+            }
+            Ok(Received {
+                verifier,
+                head,
+                signatures,
+                body,
+                fed,
+                charge,
+            })
+        }
     }
 }
 
 impl Fed {
-    fn new(verifier: &Verifier, signatures: &[Signature<'_>]) -> Self {
+    fn new(settings: &Settings, signatures: &[Signature<'_>]) -> Self {
         let Some(first) = signatures.first() else {
             return Self::Nothing;
         };
-        let settings = &verifier.settings;
         match &first.candidate.input {
             SigningInput::AroundBody {
                 before,
                 form: BodyForm::Raw,
                 ..
             } => {
-                let now = settings.clock.now();
-                let Some(key) = first.keys.valid_at(now).next() else {
+                let Some(key) = first.secrets().next() else {
                     return Self::Nothing;
                 };
                 let mut mac = settings.scheme.start(key, &first.candidate.parameters);
                 mac.update(before);
-                Self::Mac { mac, started: now }
+                Self::Mac(mac)
             }
             SigningInput::AroundBody { .. } => Self::Nothing,
             SigningInput::Head { .. } | SigningInput::NestedDigest { .. } => {
@@ -149,7 +148,7 @@ impl Fed {
     fn update(&mut self, bytes: &[u8]) -> Result<(), Rejection> {
         match self {
             Self::Nothing => {}
-            Self::Mac { mac, .. } => mac.update(bytes),
+            Self::Mac(mac) => mac.update(bytes),
             Self::Digests(digests) => {
                 for (_, digest) in digests {
                     digest.update(bytes);
@@ -181,18 +180,26 @@ where
             format!("the body has more than {} bytes", limits.max_bytes),
         )
     };
-    let declared = body.size_hint();
-    if declared.lower() > limits.max_bytes as u64 {
+    let (least, expected) = (body.size_hint().lower(), body.size_hint().exact());
+    if least > limits.max_bytes as u64 {
         return Err(too_large());
     }
-    let expected = usize::try_from(declared.exact().unwrap_or(0)).unwrap_or(0);
+    let expected = usize::try_from(expected.unwrap_or(0)).unwrap_or(0);
 
     let mut body = pin!(body);
     let mut deadline = None;
     let mut first = Bytes::new();
     let mut rest: Option<BytesMut> = None;
+    let mut empty_frames = 0;
     while let Some(data) = next_data(body.as_mut(), limits, &mut deadline).await? {
         if data.is_empty() {
+            empty_frames += 1;
+            if empty_frames > MAX_EMPTY_FRAMES {
+                return Err(Rejection::new(
+                    RejectionKind::BodyUnreadable,
+                    format!("the body has more than {MAX_EMPTY_FRAMES} frames without a byte"),
+                ));
+            }
             continue;
         }
         let so_far = rest.as_ref().map_or(first.len(), BytesMut::len);
@@ -215,8 +222,9 @@ where
     Ok(rest.map_or(first, BytesMut::freeze))
 }
 
-/// The next data frame, `None` at the end. The deadline is set when there is first something to
-/// wait for, and is one for the whole body.
+/// The next data frame, `None` at the end. Trailers are covered by nothing: they become a frame
+/// without a byte. The deadline is set when there is first something to wait for, and is one for
+/// the whole body.
 async fn next_data<B>(
     mut body: Pin<&mut B>,
     limits: &BodyLimits,
@@ -225,27 +233,23 @@ async fn next_data<B>(
 where
     B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
 {
-    loop {
-        let frame = poll_fn(|cx| match body.as_mut().poll_frame(cx) {
-            Poll::Ready(frame) => Poll::Ready(Ok(frame)),
-            Poll::Pending => {
-                let deadline = deadline.get_or_insert_with(|| Box::pin(sleep(limits.deadline)));
-                deadline.as_mut().poll(cx).map(|()| {
-                    Err(Rejection::new(
-                        RejectionKind::BodyTimeout,
-                        format!("the body was not there after {:?}", limits.deadline),
-                    ))
-                })
-            }
-        })
-        .await?;
-        match frame.map(|frame| frame.map(Frame::into_data)) {
-            None => return Ok(None),
-            Some(Ok(Ok(data))) => return Ok(Some(data.into())),
-            // Trailers: nothing covers them.
-            Some(Ok(Err(_))) => {}
-            Some(Err(error)) => return Err(unreadable(error.into())),
+    let frame = poll_fn(|cx| match body.as_mut().poll_frame(cx) {
+        Poll::Ready(frame) => Poll::Ready(Ok(frame)),
+        Poll::Pending => {
+            let deadline = deadline.get_or_insert_with(|| Box::pin(sleep(limits.deadline)));
+            deadline.as_mut().poll(cx).map(|()| {
+                Err(Rejection::new(
+                    RejectionKind::BodyTimeout,
+                    format!("the body was not there after {:?}", limits.deadline),
+                ))
+            })
         }
+    })
+    .await?;
+    match frame.map(|frame| frame.map(Frame::into_data)) {
+        None => Ok(None),
+        Some(Ok(data)) => Ok(Some(data.map_or_else(|_| Bytes::new(), Into::into))),
+        Some(Err(error)) => Err(unreadable(error.into())),
     }
 }
 

@@ -1,7 +1,11 @@
 //! What the tests have in common: a house format, a clock, keys, and a server on a real socket.
 
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail"
+)]
 
 use std::{
     net::SocketAddr,
@@ -92,7 +96,9 @@ pub fn signer(clock: &ManualClock) -> Signer {
 }
 
 pub fn signer_for(key: &str, secret: &str, clock: &ManualClock) -> Signer {
-    Signer::new(scheme(), key, secret).expect("a valid key").clock(clock.clone())
+    Signer::new(scheme(), key, secret)
+        .expect("a valid key")
+        .clock(clock.clone())
 }
 
 /// A request that the house format can cover, not yet signed.
@@ -107,8 +113,16 @@ pub fn request(method: &str, path_and_query: &str, body: &str) -> Request<String
 }
 
 /// The same, signed.
-pub fn signed(clock: &ManualClock, method: &str, path_and_query: &str, body: &str) -> Request<Body> {
-    signer(clock).sign(request(method, path_and_query, body)).expect("signable").map(Body::from)
+pub fn signed(
+    clock: &ManualClock,
+    method: &str,
+    path_and_query: &str,
+    body: &str,
+) -> Request<Body> {
+    signer(clock)
+        .sign(request(method, path_and_query, body))
+        .expect("signable")
+        .map(Body::from)
 }
 
 /// Counts the effects of a handler.
@@ -135,7 +149,9 @@ pub fn echo(effects: &Effects) -> Router {
             payload.bytes().clone()
         }
     };
-    Router::new().route("/", any(handler.clone())).route("/{*path}", any(handler))
+    Router::new()
+        .route("/", any(handler.clone()))
+        .route("/{*path}", any(handler))
 }
 
 /// The stable code of a rejection, or the body of any other answer; with the status.
@@ -144,7 +160,12 @@ where
     B: http_body::Body<Error: std::fmt::Debug>,
 {
     let status = response.status().as_u16();
-    let body = response.into_body().collect().await.expect("a body").to_bytes();
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .expect("a body")
+        .to_bytes();
     (status, code_or_body(&body))
 }
 
@@ -195,8 +216,18 @@ pub async fn exchange(addr: SocketAddr, wire: &[u8]) -> (u16, String) {
 }
 
 pub fn parse_answer(answer: &[u8]) -> (u16, String) {
-    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or(answer.len());
+    let end = answer
+        .windows(4)
+        .position(|w| w == b"\r\n\r\n")
+        .unwrap_or(answer.len());
     let head = String::from_utf8_lossy(&answer[..end]);
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-    (status, code_or_body(answer.get(end + 4..).unwrap_or_default()))
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .unwrap_or(0);
+    (
+        status,
+        code_or_body(answer.get(end + 4..).unwrap_or_default()),
+    )
 }

@@ -289,13 +289,6 @@ impl HeaderSchemeBuilder {
             headers.push(name.clone());
         }
 
-        if let Some(element) = undelimited(&elements) {
-            return Err(refuse(format!(
-                "bytes could move between {element:?} and what stands beside it, so that two \
-                 requests would share one signed message; put a delimiter there that it cannot \
-                 hold, such as `Part::text(\"\\n\")`"
-            )));
-        }
         if elements
             .iter()
             .filter(|element| **element == Element::Body)
@@ -303,6 +296,13 @@ impl HeaderSchemeBuilder {
             > 1
         {
             return Err(refuse("the body is in the message twice"));
+        }
+        if let Some(element) = undelimited(&elements) {
+            return Err(refuse(format!(
+                "bytes could move between {element:?} and what stands beside it, so that two \
+                 requests would share one signed message; put a delimiter there that it cannot \
+                 hold, such as `Part::text(\"\\n\")`"
+            )));
         }
         if !elements
             .iter()
@@ -343,7 +343,7 @@ impl HeaderSchemeBuilder {
     }
 }
 
-fn elements(parts: &[Part]) -> Result<Vec<Element>, ConfigError> {
+pub(super) fn elements(parts: &[Part]) -> Result<Vec<Element>, ConfigError> {
     let mut elements: Vec<Element> = Vec::with_capacity(parts.len());
     for part in parts {
         let element = match part {

@@ -65,9 +65,11 @@ const MAX_NONCE: usize = 256;
 /// - A body is accepted only where [`Part::Body`] is covered.
 ///
 /// # What stays open
-/// Whatever is not named is not covered: without [`Part::Method`] a request can be sent again with
-/// another method, without [`Part::Authority`] to another host. It is still one request, and used
-/// once; and a payload answers `None` for what was not covered.
+/// Whatever is not named is not covered, and a payload answers `None` for it. Where method or path
+/// are not covered, whoever captured a request can send it once more with another method or to
+/// another path, and there it counts as another request: put the layer on the one route that takes
+/// such requests. Without [`Part::Authority`], the same holds for another service that has the same
+/// key.
 #[derive(Clone, Debug)]
 pub struct HeaderScheme(Arc<Description>);
 
@@ -142,8 +144,11 @@ impl Description {
                 Element::Path => message.extend_from_slice(plain_path(head)?.as_bytes()),
                 Element::Query => message.extend_from_slice(plain_query(head)?.as_bytes()),
                 Element::PathAndQuery => {
-                    plain_path(head)?;
-                    message.extend_from_slice(head.target.path_and_query.as_str().as_bytes());
+                    message.extend_from_slice(plain_path(head)?.as_bytes());
+                    if let Some(query) = head.target.query() {
+                        message.push(b'?');
+                        message.extend_from_slice(query.as_bytes());
+                    }
                 }
                 Element::Header(name) => {
                     let value = head.single(name)?.ok_or_else(|| {
@@ -222,6 +227,16 @@ fn required<'h>(head: &Head<'h>, name: &HeaderName) -> Result<&'h HeaderValue, R
         .ok_or_else(|| malformed(format!("header `{name}` is missing")))
 }
 
+fn check_nonce(name: &HeaderName, nonce: &[u8]) -> Result<(), Rejection> {
+    let plain = nonce.iter().all(u8::is_ascii_graphic);
+    if plain && (1..=MAX_NONCE).contains(&nonce.len()) {
+        return Ok(());
+    }
+    Err(malformed(format!(
+        "header `{name}` is not 1 to {MAX_NONCE} visible characters"
+    )))
+}
+
 /// Plain digits without a leading zero: nothing that two libraries could read differently.
 fn read_time(text: &[u8], unit: TimeUnit) -> Option<Timestamp> {
     let plain = text.iter().all(u8::is_ascii_digit) && (text.len() == 1 || !text.starts_with(b"0"));
@@ -282,12 +297,7 @@ impl Describe for HeaderScheme {
             None => None,
             Some((name, kind)) => {
                 let value = required(head, name)?.as_bytes();
-                let plain = value.iter().all(u8::is_ascii_graphic);
-                if !plain || !(1..=MAX_NONCE).contains(&value.len()) {
-                    return Err(malformed(format!(
-                        "header `{name}` is not 1 to {MAX_NONCE} visible characters"
-                    )));
-                }
+                check_nonce(name, value)?;
                 Some((*kind, value))
             }
         };
@@ -330,6 +340,7 @@ impl Describe for HeaderScheme {
             parts.headers.insert(name, header_value(time.as_bytes())?);
         }
         if let Some((name, _)) = &description.nonce {
+            check_nonce(name, signing.nonce)?;
             parts.headers.insert(name, header_value(signing.nonce)?);
         }
         match &description.key {

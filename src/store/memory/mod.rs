@@ -306,7 +306,7 @@ impl MemoryStoreBuilder {
     const MIN_SHARDS: usize = 16;
 
     /// The most bytes that are allocated for nonces, leases and keys; allocated as needed, save
-    /// for some 0.3 %. Default: 256 MiB.
+    /// for one per cent. Default: 256 MiB.
     ///
     /// Reckon with 20 bytes for each nonce that is live at one time: all requests of 5 minutes and
     /// a little, at the default window.
@@ -318,8 +318,8 @@ impl MemoryStoreBuilder {
 
     /// How much of the store one key may fill, in per cent. Default: 50.
     ///
-    /// Counted exactly, for as many keys with live nonces as there are pages of 4 KiB in the
-    /// capacity, at most 65,536. Keys beyond that share the quota of one.
+    /// Counted exactly for as many keys as the capacity has KiB, at most 65,536, of those that have
+    /// live nonces at one time. Keys beyond that share the quota of one.
     #[must_use]
     pub fn key_share(mut self, percent: u8) -> Self {
         self.key_share = percent;
@@ -359,7 +359,7 @@ impl MemoryStoreBuilder {
 
     fn build_in_range(self) -> MemoryStore {
         let cap = self.capacity_bytes;
-        let keys = (cap / 4096).min(1 << 16);
+        let keys = (cap / 1024).min(1 << 16);
         // A sixteenth is for leases, and for a shard that exists twice while it moves.
         let for_shards = (cap - Quota::bytes(keys)) / 16 * 15;
         let full_shard = size_of::<Mutex<Shard>>() + Table::bytes(Self::MAX_SLOTS);

@@ -1,0 +1,101 @@
+//! The contenders that handle a request whole, from Tower's `oneshot` to the answer: with a layer
+//! in front of an Axum router, and without.
+
+use axum::{Router, body::Body, routing::post};
+use bytes::Bytes;
+use countersign::{HeaderScheme, MemoryStore, VerifyLayer};
+use http::{Request, Response, StatusCode};
+use tower::{Layer as _, Service, ServiceExt as _};
+
+use crate::{
+    Contender, ready,
+    requests::{
+        BareHmac, ORIGIN, WEBHOOK_SECRET, body, house, keys, signed, standard_webhook, webhook,
+    },
+};
+
+const BODY_LEN: usize = 1024;
+
+/// Takes the body in, as most handlers do.
+fn router() -> Router {
+    Router::new().route("/transfer", post(async |_: Bytes| StatusCode::NO_CONTENT))
+}
+
+fn verify_layer(scheme: HeaderScheme) -> VerifyLayer {
+    VerifyLayer::builder(scheme)
+        .public_origin(ORIGIN)
+        .keys(keys())
+        .store(MemoryStore::new().assume_no_history())
+        .build()
+        .expect("a configuration that is safe")
+}
+
+/// The router, with the layer in it; everything is covered.
+pub fn countersign() -> Contender {
+    oneshot(
+        "countersign in a router",
+        router().layer(verify_layer(house())),
+        signed(house(), body(BODY_LEN)),
+    )
+}
+
+/// The router that is given the same requests and verifies nothing.
+pub fn without_layer() -> Contender {
+    oneshot(
+        "the router without the layer",
+        router(),
+        signed(house(), body(BODY_LEN)),
+    )
+}
+
+/// Hashes what the layer has to, and compares.
+pub fn bare_hmac() -> Contender {
+    let mut request = signed(house(), body(BODY_LEN));
+    let key = BareHmac::key();
+    Contender::new(
+        "one bare HMAC",
+        move || BareHmac::of_house(&request()),
+        move |hmac| hmac.verify(&key),
+    )
+}
+
+/// The layer around the router, for webhooks.
+pub fn countersign_for_webhooks() -> Contender {
+    oneshot(
+        "countersign around a router",
+        verify_layer(webhook()).layer(router()),
+        signed(webhook(), body(BODY_LEN)),
+    )
+}
+
+/// The peer's layer. Its error is not one that goes into a router; it makes no claim.
+pub fn webhook_verify() -> Contender {
+    let layer = webhook_verify::tower::VerifyLayer::<Body>::new(
+        webhook_verify::Provider::StandardWebhooks,
+        webhook_verify::Secret::new(WEBHOOK_SECRET),
+    );
+    oneshot(
+        "webhook-verify around a router",
+        layer.layer(router()),
+        standard_webhook(body(BODY_LEN)),
+    )
+}
+
+fn oneshot<S, R>(
+    name: &'static str,
+    service: S,
+    mut request: impl FnMut() -> Request<Bytes> + 'static,
+) -> Contender
+where
+    S: Service<Request<Body>, Response = Response<R>, Error: std::fmt::Debug> + Clone + 'static,
+{
+    Contender::new(
+        name,
+        move || Some(request().map(Body::from)),
+        move |request| {
+            let request = request.take().expect("handled once");
+            let response = ready(service.clone().oneshot(request)).expect("an answer");
+            assert_eq!(response.status(), StatusCode::NO_CONTENT);
+        },
+    )
+}

@@ -1,0 +1,181 @@
+//! The requests that are measured: two formats, each request with a nonce of its own.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use countersign::{Encoding, HeaderScheme, KeyRing, Part, Signer};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::{HeaderMap, HeaderValue, Request, Uri};
+use sha2::Sha256;
+
+pub const KEY: &str = "partner-1";
+pub const ORIGIN: &str = "https://api.example.com";
+
+pub const PATH_AND_QUERY: &str = "/transfer?account=7";
+
+/// 24 bytes, and the same as Standard Webhooks writes secrets.
+pub const SECRET: &[u8] = b"a secret of twenty-four!";
+pub const WEBHOOK_SECRET: &str = "whsec_YSBzZWNyZXQgb2YgdHdlbnR5LWZvdXIh";
+
+pub fn keys() -> KeyRing {
+    KeyRing::new().with(KEY, SECRET).expect("one key")
+}
+
+/// Standard Webhooks, as far as a `HeaderScheme` has it: the same headers and as many bytes, but
+/// the time first, and a line feed before the body. For an id may hold a `.`, and is not told apart
+/// from a body that follows a `.`.
+pub fn webhook() -> HeaderScheme {
+    HeaderScheme::builder("webhook-signature")
+        .prefix("v1,")
+        .encoding(Encoding::Base64)
+        .fixed_key_id(KEY)
+        .time("webhook-timestamp")
+        .nonce("webhook-id")
+        .signs([
+            Part::Time,
+            Part::text("."),
+            Part::Nonce,
+            Part::text("\n"),
+            Part::Body,
+        ])
+        .build()
+        .expect("a description that is safe")
+}
+
+/// A format between services, which covers all that there is.
+pub fn house() -> HeaderScheme {
+    HeaderScheme::builder("x-signature")
+        .prefix("sha256=")
+        .key_id("x-key-id")
+        .time("x-timestamp")
+        .nonce("x-nonce")
+        .signs(Part::lines([
+            Part::Method,
+            Part::Authority,
+            Part::PathAndQuery,
+            Part::KeyId,
+            Part::Time,
+            Part::Nonce,
+            Part::header("content-type"),
+            Part::Body,
+        ]))
+        .build()
+        .expect("a description that is safe")
+}
+
+/// A body of text that all requests share.
+pub fn body(len: usize) -> Bytes {
+    let body = Bytes::from("0123456789abcdef".repeat(len / 16));
+    // With a second owner, as the connection is, to clone a slice is to count it.
+    let _connection = body.clone();
+    body
+}
+
+pub fn unsigned(body: &Bytes) -> Request<Bytes> {
+    Request::post(PATH_AND_QUERY)
+        .header("host", "api.example.com")
+        .header("content-type", "application/json")
+        .header("user-agent", "a partner's service")
+        .body(body.clone())
+        .expect("a valid request")
+}
+
+/// Makes requests that are signed now, each under a new nonce.
+pub fn signed(scheme: HeaderScheme, body: Bytes) -> impl FnMut() -> Request<Bytes> {
+    let signer = Signer::new(scheme, KEY, SECRET).expect("a valid key");
+    move || {
+        let request = signer.sign(unsigned(&body));
+        as_received(request.expect("what is covered is there"))
+    }
+}
+
+/// As a server hands it over: target and values are slices of what was read from the socket.
+fn as_received(request: Request<Bytes>) -> Request<Bytes> {
+    let (mut head, body) = request.into_parts();
+    let target = head.uri.to_string();
+    let mut read = target.clone().into_bytes();
+    for value in head.headers.values() {
+        read.extend_from_slice(value.as_bytes());
+    }
+    let mut rest = Bytes::from(read);
+    // With a second owner, as the connection is, to clone a slice is to count it.
+    let _connection = rest.clone();
+    head.uri = Uri::from_maybe_shared(rest.split_to(target.len())).expect("a target");
+    for value in head.headers.values_mut() {
+        let slice = rest.split_to(value.len());
+        *value = HeaderValue::from_maybe_shared(slice).expect("a value");
+    }
+    Request::from_parts(head, body)
+}
+
+/// Makes requests that are signed by Standard Webhooks itself.
+pub fn standard_webhook(body: Bytes) -> impl FnMut() -> Request<Bytes> {
+    let webhook = standardwebhooks::Webhook::new(WEBHOOK_SECRET).expect("a valid secret");
+    // Any signer makes a new id.
+    let mut ids = signed(self::webhook(), body.clone());
+    move || {
+        let mut request = ids();
+        let id = text(request.headers(), "webhook-id").to_owned();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.expect("a clock after 1970").as_secs() as i64;
+        let signature = webhook.sign(&id, now, &body).expect("text");
+        let headers = request.headers_mut();
+        headers.insert("webhook-timestamp", now.into());
+        headers.insert("webhook-signature", signature.parse().expect("a header"));
+        as_received(request)
+    }
+}
+
+/// The limit: one HMAC, with the key schedule done before, over a message of the same length.
+pub struct BareHmac {
+    before: String,
+    body: Bytes,
+    mac: Vec<u8>,
+}
+
+impl BareHmac {
+    /// The key schedule that all of them start from.
+    pub fn key() -> Hmac<Sha256> {
+        Hmac::new_from_slice(SECRET).expect("a key of any length")
+    }
+
+    /// Over what the [`webhook`] format signs.
+    pub fn of_webhook(request: &Request<Bytes>) -> Self {
+        let headers = request.headers();
+        let time = text(headers, "webhook-timestamp");
+        let id = text(headers, "webhook-id");
+        Self::over(format!("{time}.{id}\n"), request.body())
+    }
+
+    /// Over what the [`house`] format signs.
+    pub fn of_house(request: &Request<Bytes>) -> Self {
+        let headers = request.headers();
+        let time = text(headers, "x-timestamp");
+        let nonce = text(headers, "x-nonce");
+        let before = format!(
+            "POST\napi.example.com\n{PATH_AND_QUERY}\n{KEY}\n{time}\n{nonce}\napplication/json\n"
+        );
+        Self::over(before, request.body())
+    }
+
+    fn over(before: String, body: &Bytes) -> Self {
+        let mac = Self::key().chain_update(&before).chain_update(body);
+        Self {
+            before,
+            body: body.clone(),
+            mac: mac.finalize().into_bytes().to_vec(),
+        }
+    }
+
+    pub fn verify(&self, key: &Hmac<Sha256>) {
+        let mac = key
+            .clone()
+            .chain_update(&self.before)
+            .chain_update(&self.body);
+        mac.verify_slice(&self.mac).expect("a MAC that matches");
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers[name].to_str().expect("visible characters")
+}
