@@ -20,8 +20,8 @@ use axum::{
     routing::any,
 };
 use countersign::{
-    AttemptId, Claim, Claimed, Held, LeaseStore, Leased, ManualClock, MemoryStore, NonceStore,
-    OnDuplicate, Processing, StoreError, StoreFuture,
+    Claim, Claimed, Held, LeaseStore, Leased, ManualClock, MemoryStore, NonceStore, OnDuplicate,
+    Processing, StoreError, StoreFuture,
 };
 use http::{StatusCode, header::RETRY_AFTER};
 use tokio::{
@@ -661,7 +661,7 @@ impl LeaseStore for Unrenewed {
 /// Forgets whose a lease is: whoever comes completes or releases it.
 #[derive(Default)]
 struct Unfenced {
-    records: Mutex<HashMap<[u8; 32], Option<(Instant, AttemptId)>>>,
+    records: Mutex<HashMap<[u8; 32], Option<Instant>>>,
     ending_at_once: bool,
 }
 
@@ -685,14 +685,14 @@ impl LeaseStore for Unfenced {
         let now = Instant::now();
         StoreFuture::ready(Ok(match records.get(&claim.digest()) {
             Some(None) => Leased::Completed,
-            Some(Some((end, _))) if *end > now => Leased::in_flight(*end - now),
+            Some(Some(end)) if *end > now => Leased::in_flight(*end - now),
             _ => {
                 let end = if self.ending_at_once {
                     now
                 } else {
                     now + duration
                 };
-                records.insert(claim.digest(), Some((end, claim.attempt())));
+                records.insert(claim.digest(), Some(end));
                 Leased::Held
             }
         }))

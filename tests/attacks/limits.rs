@@ -15,8 +15,8 @@ use std::{
 use axum::{Router, body::Body, response::IntoResponse as _};
 use bytes::Bytes;
 use countersign::{
-    Claim, KeyId, ManualClock, MemoryStore, MemoryStoreBuilder, Nonce, NonceKind, NonceStore as _,
-    StoreErrorKind, Timestamp,
+    Claim, KeyId, ManualClock, MemoryStore, Nonce, NonceKind, NonceStore as _, StoreErrorKind,
+    Timestamp,
 };
 use http::header::RETRY_AFTER;
 use http_body::{Body as _, Frame};
@@ -29,21 +29,13 @@ use crate::{
     naive::MapStore,
     subject::{
         ALL, Answer, BODY, Breach, EXPIRED, Finding, HOUSE, INVALID, MALFORMED, NOT_YET_VALID, OK,
-        REPLAYED, Subject, Target, accepted, refused, shared_store, to_wire, with,
+        REPLAYED, Subject, Target, accepted, refused, small, to_wire, with,
     },
 };
 
 const STORE_FULL: Answer = (503, "store_full");
 const OVER_QUOTA: Answer = (429, "key_over_quota");
 const NO_BUDGET: Answer = (503, "body_budget_exhausted");
-
-/// Room for some 600 nonces.
-fn small(clock: &ManualClock) -> MemoryStoreBuilder {
-    MemoryStore::builder()
-        .clock(clock.clone())
-        .assume_no_history()
-        .capacity_bytes(16 * 1024)
-}
 
 fn numbered(subject: &Subject, clock: &ManualClock, n: usize) -> http::Request<String> {
     subject.sign(clock, common::request("POST", "/flood", &n.to_string()))
@@ -200,7 +192,7 @@ async fn a40_one_key_that_dates_everything_ahead_gets_no_more_than_its_share() {
 #[tokio::test]
 async fn a22_a_nonce_or_key_id_that_is_too_long_is_refused() {
     let clock = common::clock();
-    let store = shared_store(&clock);
+    let store = Arc::new(common::store(&clock));
     let target = Target::with_store(&HOUSE, &clock, Arc::clone(&store), |layer| layer);
     let genuine = HOUSE.signed(&clock);
     for (name, len) in [
@@ -429,4 +421,21 @@ async fn a40_twin_one_budget_without_shares_is_found() {
     let target = Target::of(&common::clock(), one_budget);
     let found = served_beside_slow_bodies(&target).await;
     assert!(matches!(found, Err(Breach::Answer(_))), "{found:?}");
+}
+
+#[tokio::test]
+async fn a22_a_store_is_full_when_it_is_full_and_not_before() {
+    // Whether one part of it has grown unevenly is no matter of the sender.
+    let clock = common::clock();
+    let end = countersign::Clock::now(&clock).plus(Duration::from_secs(300));
+    for _ in 0..4 {
+        let capacity = 128 * 1024;
+        let store = small(&clock)
+            .capacity_bytes(capacity)
+            .key_share(100)
+            .build()
+            .unwrap();
+        let taken = taken_until_full(&store, end).await;
+        assert!(taken * 28 > capacity, "{taken} nonces in {capacity} bytes");
+    }
 }

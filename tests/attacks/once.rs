@@ -149,7 +149,7 @@ async fn a20_copies_at_once_have_one_effect_when_they_may_be_retried() {
             Target::with(subject, retryable),
             Target::with(subject, retryable).on_a_socket().await,
         ] {
-            for (round, copies) in [2, 50, 200].into_iter().enumerate() {
+            for (round, copies) in [2, 50].into_iter().enumerate() {
                 let request = common::request("POST", "/transfer", &round.to_string());
                 let genuine = subject.sign(&target.clock, request);
                 copies_at_once(&target, &genuine, copies).await.unwrap();

@@ -1,7 +1,8 @@
 //! Rows 1, 2, 4 to 8 and 11: what stands in the signature and beside it.
 
 use countersign::{
-    ConfigErrorKind, HeaderScheme, KeyRing, KeySet, MacAlgorithm, Part, Secret, VerifyLayer,
+    ConfigErrorKind, Encoding, HeaderScheme, KeyRing, KeySet, MacAlgorithm, Part, Secret,
+    VerifyLayer,
 };
 use http::{HeaderValue, Request};
 use sha2::{Digest as _, Sha256};
@@ -51,6 +52,24 @@ fn misshapen(subject: &Subject, genuine: &Request<String>) -> Vec<Case> {
         )
     })
     .collect();
+    if subject.encoding == Encoding::Base64 {
+        // Another alphabet, and bits that no byte is made of.
+        let urlsafe = text.replace('+', "-").replace('/', "_");
+        let (body, padding) = text.split_at(text.trim_end_matches('=').len());
+        let last = body.chars().last().unwrap();
+        let loose = format!("{}{}{padding}", &body[..body.len() - 1], next_letter(last));
+        for value in [format!("{}-_", &text[..text.len() - 2]), loose] {
+            let request = with(genuine, subject.signature, &value);
+            cases.push(case(format!("`{value}`"), request, MALFORMED));
+        }
+        if urlsafe != text {
+            cases.push(case(
+                "for URLs",
+                with(genuine, subject.signature, &urlsafe),
+                MALFORMED,
+            ));
+        }
+    }
     for byte in 0..mac.len() {
         let mut changed = mac.clone();
         changed[byte] ^= 1;
@@ -71,6 +90,13 @@ fn misshapen(subject: &Subject, genuine: &Request<String>) -> Vec<Case> {
         MISSING,
     ));
     cases
+}
+
+/// The next one of the alphabet: a letter before padding has its lowest bits unused.
+fn next_letter(letter: char) -> char {
+    const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let at = ALPHABET.find(letter).unwrap();
+    ALPHABET.chars().nth(at + 1).unwrap()
 }
 
 #[tokio::test]

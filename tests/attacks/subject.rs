@@ -14,7 +14,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
     Claim, Claimed, Encoding, HeaderScheme, Held, LeaseStore, Leased, MacAlgorithm, ManualClock,
-    MemoryStore, NonceStore, Part, Signer, StoreFuture, Timestamp, VerifierBuilder, VerifyLayer,
+    MemoryStore, MemoryStoreBuilder, NonceStore, Part, Signer, StoreFuture, Timestamp,
+    VerifierBuilder, VerifyLayer,
 };
 use http::{HeaderName, HeaderValue, Request, request::Parts};
 use http_body::Frame;
@@ -506,9 +507,12 @@ impl<S: NonceStore> LeaseStore for Spy<S> {
     }
 }
 
-/// A store that others can be given too.
-pub fn shared_store(clock: &ManualClock) -> std::sync::Arc<MemoryStore> {
-    std::sync::Arc::new(common::store(clock))
+/// A store that is soon full, and all of which is swept in some 16 seconds.
+pub fn small(clock: &ManualClock) -> MemoryStoreBuilder {
+    MemoryStore::builder()
+        .clock(clock.clone())
+        .assume_no_history()
+        .capacity_bytes(16 * 1024)
 }
 
 /// Takes its time to claim, before and after; then the clock shows what it is told.
