@@ -54,6 +54,8 @@ pub enum ConfigErrorKind {
         found: usize,
         /// The least number of bytes.
         min: usize,
+        /// The greatest number of bytes.
+        max: usize,
     },
     /// A secret whose text is not of the encoding that is named here.
     SecretEncoding(&'static str),
@@ -80,11 +82,10 @@ pub enum ConfigErrorKind {
 impl fmt::Display for ConfigErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SecretLength { found, min } => write!(
+            Self::SecretLength { found, min, max } => write!(
                 f,
-                "the secret has {found} bytes that count; it needs {min} to {} (zeros at its end \
-                 do not count); make one with `openssl rand -hex 32`",
-                crate::secret::Secret::MAX_LEN
+                "the secret has {found} bytes that count; it needs {min} to {max} (zeros at its \
+                 end do not count); make one with `openssl rand -hex 32`"
             ),
             Self::SecretEncoding(encoding) => {
                 write!(

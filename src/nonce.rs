@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::Method;
 use sha2::{Digest as _, Sha256};
 
@@ -19,7 +18,7 @@ use crate::{clock::Timestamp, future::StoreFuture, key::KeyId};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Nonce {
     kind: NonceKind,
-    bytes: Bytes,
+    bytes: Arc<[u8]>,
 }
 
 /// Where a nonce comes from.
@@ -37,10 +36,10 @@ pub enum NonceKind {
 impl Nonce {
     /// A nonce with these bytes.
     #[must_use]
-    pub fn new(kind: NonceKind, bytes: impl Into<Bytes>) -> Self {
+    pub fn new(kind: NonceKind, bytes: impl AsRef<[u8]>) -> Self {
         Self {
             kind,
-            bytes: bytes.into(),
+            bytes: bytes.as_ref().into(),
         }
     }
 

@@ -84,6 +84,7 @@ impl Secret {
                     bytes.len()
                 },
                 min,
+                max: Self::MAX_LEN,
             }
             .into());
         }

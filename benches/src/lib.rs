@@ -15,7 +15,7 @@ pub mod verify;
 
 /// Few enough for a request to be in the cache still when its turn comes, as one that has just
 /// arrived is.
-const REQUESTS_IN_A_ROUND: usize = 64;
+const REQUESTS_IN_A_ROUND: usize = 16;
 
 /// Something to measure.
 pub struct Contender {

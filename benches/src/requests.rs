@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use countersign::{Encoding, HeaderScheme, KeyRing, Part, Signer};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderValue, Request, Uri};
 use sha2::Sha256;
 
 pub const KEY: &str = "partner-1";
@@ -65,7 +65,10 @@ pub fn house() -> HeaderScheme {
 
 /// A body of text that all requests share.
 pub fn body(len: usize) -> Bytes {
-    "0123456789abcdef".repeat(len / 16).into()
+    let body = Bytes::from("0123456789abcdef".repeat(len / 16));
+    // With a second owner, as the connection is, to clone a slice is to count it.
+    let _connection = body.clone();
+    body
 }
 
 pub fn unsigned(body: &Bytes) -> Request<Bytes> {
@@ -81,10 +84,28 @@ pub fn unsigned(body: &Bytes) -> Request<Bytes> {
 pub fn signed(scheme: HeaderScheme, body: Bytes) -> impl FnMut() -> Request<Bytes> {
     let signer = Signer::new(scheme, KEY, SECRET).expect("a valid key");
     move || {
-        signer
-            .sign(unsigned(&body))
-            .expect("what is covered is there")
+        let request = signer.sign(unsigned(&body));
+        as_received(request.expect("what is covered is there"))
     }
+}
+
+/// As a server hands it over: target and values are slices of what was read from the socket.
+fn as_received(request: Request<Bytes>) -> Request<Bytes> {
+    let (mut head, body) = request.into_parts();
+    let target = head.uri.to_string();
+    let mut read = target.clone().into_bytes();
+    for value in head.headers.values() {
+        read.extend_from_slice(value.as_bytes());
+    }
+    let mut rest = Bytes::from(read);
+    // With a second owner, as the connection is, to clone a slice is to count it.
+    let _connection = rest.clone();
+    head.uri = Uri::from_maybe_shared(rest.split_to(target.len())).expect("a target");
+    for value in head.headers.values_mut() {
+        let slice = rest.split_to(value.len());
+        *value = HeaderValue::from_maybe_shared(slice).expect("a value");
+    }
+    Request::from_parts(head, body)
 }
 
 /// Makes requests that are signed by Standard Webhooks itself.
@@ -101,7 +122,7 @@ pub fn standard_webhook(body: Bytes) -> impl FnMut() -> Request<Bytes> {
         let headers = request.headers_mut();
         headers.insert("webhook-timestamp", now.into());
         headers.insert("webhook-signature", signature.parse().expect("a header"));
-        request
+        as_received(request)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, Request, Response,
+    HeaderMap, HeaderName, Request, Response,
     header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING},
 };
 use http_body::Body;
@@ -42,8 +42,8 @@ impl<S> Verify<S> {
         let next = self.inner.clone();
         let ready = mem::replace(&mut self.inner, next);
         let settings = Arc::clone(&self.settings);
+        let (mut head, body) = request.into_parts();
         let verification = Box::pin(async move {
-            let (mut head, body) = request.into_parts();
             let Verified { payload, lease } = settings.verifier.verify(&head, body).await?;
             rewrite_headers(&mut head.headers, &payload, settings.strip_uncovered);
             let body = I::from(payload.bytes().clone());
@@ -102,10 +102,10 @@ where
 }
 
 /// Headers that some frameworks read as another method.
-const METHOD_OVERRIDES: [&str; 3] = [
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
+static METHOD_OVERRIDES: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
 ];
 
 fn rewrite_headers(headers: &mut HeaderMap, payload: &VerifiedPayload, strip_uncovered: bool) {
@@ -114,8 +114,8 @@ fn rewrite_headers(headers: &mut HeaderMap, payload: &VerifiedPayload, strip_unc
         headers.insert(CONTENT_LENGTH, payload.bytes().len().into());
         return;
     }
-    for name in METHOD_OVERRIDES {
-        if payload.header(name).is_none() {
+    for name in &METHOD_OVERRIDES {
+        if headers.contains_key(name) && payload.header(name).is_none() {
             headers.remove(name);
         }
     }

@@ -28,6 +28,11 @@ pub(crate) use input::{BodyForm, Formed, SigningInput};
 ///
 /// The trait is sealed: a format of your own is a [`HeaderScheme`](crate::HeaderScheme). Each
 /// scheme both verifies and signs, from one description.
+///
+/// ```compile_fail,E0277
+/// struct Mine;
+/// impl countersign::Scheme for Mine {}
+/// ```
 #[expect(
     private_bounds,
     reason = "what a scheme has to do is not public, so that it may grow"
@@ -92,7 +97,6 @@ pub(crate) struct Profile {
 }
 
 /// The head of a request, as a scheme reads it.
-#[derive(Debug)]
 pub(crate) struct Head<'h> {
     pub(crate) method: &'h Method,
     pub(crate) target: Target<'h>,
@@ -108,6 +112,16 @@ impl<'h> Head<'h> {
             return Err(malformed(format!("header `{name}` stands there twice")));
         }
         Ok(first)
+    }
+}
+
+/// Without the headers: a signature that is not used yet stands among them, and what else is secret.
+impl fmt::Debug for Head<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Head")
+            .field("method", self.method)
+            .field("target", &self.target)
+            .finish_non_exhaustive()
     }
 }
 

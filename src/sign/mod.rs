@@ -91,7 +91,7 @@ impl Signer {
     /// same for each retry of one event.
     ///
     /// # Errors
-    /// As [`Signer::sign`]; and when no header can carry the nonce.
+    /// As [`Signer::sign`]; and when the scheme has a nonce and this is none that a verifier accepts.
     pub fn sign_with_nonce<B: AsRef<[u8]>>(
         &self,
         request: Request<B>,
@@ -126,5 +126,28 @@ impl fmt::Debug for Signer {
             .field("scheme", &self.scheme)
             .field("key_id", &self.key_id)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HeaderScheme, Part};
+
+    #[test]
+    fn a_nonce_that_no_verifier_accepts_is_not_signed() {
+        let scheme = HeaderScheme::builder("x-signature")
+            .fixed_key_id("partner-1")
+            .time("x-timestamp")
+            .nonce("x-nonce")
+            .signs(Part::lines([Part::Time, Part::Nonce, Part::Body]))
+            .build()
+            .unwrap();
+        let signer = Signer::new(scheme, "partner-1", "the secret of partner 1").unwrap();
+        let sign = |nonce: &str| signer.sign_with_nonce(Request::new(""), nonce);
+        for nonce in ["", "a b", "a\n", "é", &"n".repeat(257)] {
+            assert!(sign(nonce).is_err(), "{nonce:?}");
+        }
+        assert!(sign(&"n".repeat(256)).is_ok());
     }
 }

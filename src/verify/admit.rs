@@ -49,20 +49,15 @@ impl<'h> Parsed<'h> {
     /// gives no answer, or when the MAC does not match. Of several signatures, a bad one blocks
     /// nothing, and the first one's rejection is returned.
     pub async fn admit(self) -> Result<Admitted<'h>, Rejection> {
-        let Self {
-            verifier,
-            head,
-            reading,
-        } = self;
-        let signatures = match reading {
+        let signatures = match self.reading {
             Reading::AfterBody => Vec::new(),
             Reading::Candidates(candidates) => {
-                admit_candidates(&verifier.settings, &head, candidates).await?
+                admit_candidates(&self.verifier.settings, &self.head, candidates).await?
             }
         };
         Ok(Admitted {
-            verifier,
-            head,
+            verifier: self.verifier,
+            head: self.head,
             signatures,
         })
     }
@@ -95,18 +90,33 @@ async fn admit_candidates<'h>(
         )));
     }
     let now = settings.clock.now();
+    // All that has to be waited for comes first, so that little is held while waiting.
+    let mut found = Vec::with_capacity(candidates.len());
+    for candidate in &candidates {
+        match find_keys(settings, head, candidate, now).await {
+            // What is wrong with the store is not a matter of this one signature.
+            Err(rejection) if rejection.kind().status().is_server_error() => return Err(rejection),
+            keys => found.push(keys),
+        }
+    }
     let mut admitted = Vec::with_capacity(candidates.len().min(MAX_CANDIDATES));
     let mut first_rejection = None;
-    for candidate in candidates {
-        match admit_candidate(settings, head, candidate, now).await {
+    for (candidate, keys) in candidates.into_iter().zip(found) {
+        let signature = keys.and_then(|keys| {
+            Signature {
+                candidate,
+                keys,
+                admitted_at: now,
+            }
+            .compared_with_head(settings)
+        });
+        match signature {
             Ok(_) if admitted.len() == MAX_CANDIDATES => {
                 return Err(crate::scheme::malformed(format!(
                     "more than {MAX_CANDIDATES} signatures under known keys"
                 )));
             }
             Ok(signature) => admitted.push(signature),
-            // What is wrong with the store is not a matter of this one signature.
-            Err(rejection) if rejection.kind().status().is_server_error() => return Err(rejection),
             Err(rejection) => {
                 first_rejection.get_or_insert(rejection);
             }
@@ -122,12 +132,12 @@ async fn admit_candidates<'h>(
     }
 }
 
-async fn admit_candidate<'h>(
+async fn find_keys(
     settings: &Settings,
     head: &Head<'_>,
-    candidate: Candidate<'h>,
+    candidate: &Candidate<'_>,
     now: Timestamp,
-) -> Result<Signature<'h>, Rejection> {
+) -> Result<Arc<KeySet>, Rejection> {
     let parameters = &candidate.parameters;
     if head.headers.contains_key(CONTENT_ENCODING)
         && !candidate.coverage.has_header(&CONTENT_ENCODING)
@@ -156,22 +166,22 @@ async fn admit_candidate<'h>(
             keys.id()
         )));
     }
-    let signature = Signature {
-        candidate,
-        keys,
-        admitted_at: now,
-    };
-    if let SigningInput::Head { .. } = signature.candidate.input
-        && !signature
-            .secrets()
-            .any(|secret| signature.passes(settings, secret, &[]))
-    {
-        return Err(signature.mismatch(0));
-    }
-    Ok(signature)
+    Ok(keys)
 }
 
 impl Signature<'_> {
+    /// Where the head completes the signed message, its MAC has to match.
+    fn compared_with_head(self, settings: &Settings) -> Result<Self, Rejection> {
+        if let SigningInput::Head { .. } = self.candidate.input
+            && !self
+                .secrets()
+                .any(|secret| self.passes(settings, secret, &[]))
+        {
+            return Err(self.mismatch(0));
+        }
+        Ok(self)
+    }
+
     pub(super) fn secrets(&self) -> impl Iterator<Item = &MacKey> {
         self.keys.valid_at(self.admitted_at)
     }

@@ -23,7 +23,7 @@ use crate::{
 #[must_use]
 pub struct Authentic {
     pub(super) verifier: Verifier,
-    pub(super) snapshot: Snapshot,
+    pub(super) snapshot: Arc<Snapshot>,
     pub(super) claim: Claim,
 }
 
@@ -112,7 +112,7 @@ impl Received<'_> {
         );
         Ok(Authentic {
             verifier: verifier.clone(),
-            snapshot,
+            snapshot: Arc::new(snapshot),
             claim,
         })
     }
@@ -247,17 +247,20 @@ impl Settings {
     ) -> Claim {
         let profile = self.scheme.profile();
         let window = self.freshness.max_age + self.margin;
+        let untimed = profile.untimed_retention.unwrap_or_default();
         let horizon = profile
             .event_horizon
-            .filter(|_| nonce.kind() == NonceKind::Event);
-        let by_time = match (parameters.signed_at, profile.untimed_retention) {
-            (Some(signed_at), _) => signed_at.plus(window),
-            (None, retention) => now.plus(retention.unwrap_or_default()),
+            .filter(|_| nonce.kind() == NonceKind::Event)
+            .unwrap_or_default();
+        // By the signed time wherever there is one, so that a copy never has a later deadline than
+        // the record that was made of it: a store that has dropped the one refuses the other.
+        let (deadline, retention) = match parameters.signed_at {
+            Some(signed_at) => (
+                signed_at.plus(window + horizon),
+                window + horizon + self.freshness.max_skew,
+            ),
+            None => (now.plus(untimed.max(horizon)), untimed.max(horizon)),
         };
-        let deadline = horizon.map_or(by_time, |horizon| by_time.max(now.plus(horizon)));
-        let retention = (window + self.freshness.max_skew)
-            .max(horizon.unwrap_or_default())
-            .max(profile.untimed_retention.unwrap_or_default());
         let claim = Claim::new(
             Arc::clone(&self.namespace),
             key_id.clone(),

@@ -148,14 +148,10 @@ impl Verifier {
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        self.parse(head)?
-            .admit()
-            .await?
-            .receive(body)
-            .await?
-            .authenticate()?
-            .claim()
-            .await
+        let admitted = self.parse(head)?.admit().await?;
+        let received = admitted.receive(body).await?;
+        let authentic = received.authenticate()?;
+        authentic.claim().await
     }
 
     /// How requests are processed.
@@ -175,16 +171,22 @@ impl std::fmt::Debug for Verifier {
     }
 }
 
-/// Waits for a store, but no longer than `limit`.
-async fn within<T: Unpin>(limit: Duration, answer: StoreFuture<'_, T>) -> Result<T, StoreError> {
+/// Waits for a store, but no longer than `limit`. What is at hand needs no timer, and no room for
+/// one in the futures that wait.
+fn within<'a, T: Unpin + Send + 'a>(
+    limit: Duration,
+    answer: StoreFuture<'a, T>,
+) -> StoreFuture<'a, T> {
     match answer.at_hand() {
-        Ok(answer) => answer,
-        Err(to_wait_for) => tokio::time::timeout(limit, to_wait_for)
-            .await
-            .unwrap_or_else(|_| {
-                Err(StoreError::unavailable(format!(
-                    "the store gave no answer within {limit:?}"
-                )))
-            }),
+        Ok(answer) => StoreFuture::ready(answer),
+        Err(to_wait_for) => StoreFuture::new(async move {
+            tokio::time::timeout(limit, to_wait_for)
+                .await
+                .unwrap_or_else(|_| {
+                    Err(StoreError::unavailable(format!(
+                        "the store gave no answer within {limit:?}"
+                    )))
+                })
+        }),
     }
 }

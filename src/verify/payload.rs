@@ -36,10 +36,14 @@ pub(super) struct Snapshot {
     method: Option<Method>,
     authority: Option<Box<str>>,
     path_and_query: PathAndQuery,
+    #[cfg_attr(
+        not(feature = "axum"),
+        expect(dead_code, reason = "for `VerifiedPath`")
+    )]
     prefix_len: usize,
     covers_path: bool,
     covers_query: bool,
-    headers: Box<[(HeaderName, HeaderValue)]>,
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// The bytes count against the budget for as long as they are here.
     _charge: Charge,
 }
@@ -53,12 +57,11 @@ impl Snapshot {
         nonce: Nonce,
         body: (Bytes, Charge),
     ) -> Self {
-        let headers = coverage.headers.iter().flat_map(|name| {
-            head.headers
-                .get_all(name)
-                .iter()
-                .map(|value| (name.clone(), value.clone()))
-        });
+        let mut headers = Vec::with_capacity(coverage.headers.len());
+        for name in &coverage.headers {
+            let values = head.headers.get_all(name).iter();
+            headers.extend(values.map(|value| (name.clone(), value.clone())));
+        }
         Self {
             bytes: body.0,
             key_id,
@@ -73,15 +76,15 @@ impl Snapshot {
             prefix_len: head.target.prefix_len,
             covers_path: coverage.path,
             covers_query: coverage.query,
-            headers: headers.collect(),
+            headers,
             _charge: body.1,
         }
     }
 }
 
 impl VerifiedPayload {
-    pub(super) fn new(snapshot: Snapshot) -> Self {
-        Self(Arc::new(snapshot))
+    pub(super) fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self(snapshot)
     }
 
     /// The body, as it was signed. Empty where the scheme covers no body, for then a request with

@@ -8,7 +8,7 @@ use http_body_util::LengthLimitError;
 use tokio::time::{Sleep, sleep};
 
 use super::{
-    Admitted, BodyLimits, Verifier,
+    Admitted, BodyLimits, Settings, Verifier,
     admit::{Signature, admit_from_body},
     budget::Charge,
 };
@@ -35,10 +35,6 @@ pub struct Received<'h> {
 }
 
 /// What the frames of the body are fed to as they arrive.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one for each request, and mostly the large one"
-)]
 pub(super) enum Fed {
     /// Nothing: the message is put together once the body is there.
     Nothing,
@@ -73,48 +69,49 @@ impl<'h> Admitted<'h> {
     ///
     /// # Panics
     /// When the body is not ready at once, outside of a Tokio runtime with its timer.
-    pub async fn receive<B>(self, body: B) -> Result<Received<'h>, Rejection>
+    pub fn receive<B>(self, body: B) -> impl Future<Output = Result<Received<'h>, Rejection>>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
+        // An `async fn` would keep room for its arguments twice.
         let Self {
             verifier,
             head,
-            signatures,
+            mut signatures,
         } = self;
         let settings = &verifier.settings;
-        let mut fed = Fed::new(verifier, &signatures);
+        let mut fed = Fed::new(settings, &signatures);
         let mut charge = Charge::new(&settings.budget);
-        let key = signatures
-            .first()
-            .map_or("", |signature| &signature.candidate.parameters.key_id);
-        let body = read_body(body, &settings.body, |bytes| {
-            charge.add(bytes.len(), key)?;
-            fed.update(bytes)
-        })
-        .await?;
-        let signatures = if signatures.is_empty() {
-            admit_from_body(settings, &head, &body).await?
-        } else {
-            signatures
-        };
-        Ok(Received {
-            verifier,
-            head,
-            signatures,
-            body,
-            fed,
-            charge,
-        })
+        async move {
+            let key = signatures
+                .first()
+                .map_or("", |signature| &signature.candidate.parameters.key_id);
+            let body = read_body(body, &settings.body, |bytes| {
+                charge.add(bytes.len(), key)?;
+                fed.update(bytes)
+            })
+            .await?;
+            if signatures.is_empty() {
+                // Boxed, so that what few schemes need makes the future no larger for all.
+                signatures = Box::pin(admit_from_body(settings, &head, &body)).await?;
+            }
+            Ok(Received {
+                verifier,
+                head,
+                signatures,
+                body,
+                fed,
+                charge,
+            })
+        }
     }
 }
 
 impl Fed {
-    fn new(verifier: &Verifier, signatures: &[Signature<'_>]) -> Self {
+    fn new(settings: &Settings, signatures: &[Signature<'_>]) -> Self {
         let Some(first) = signatures.first() else {
             return Self::Nothing;
         };
-        let settings = &verifier.settings;
         match &first.candidate.input {
             SigningInput::AroundBody {
                 before,
@@ -183,11 +180,11 @@ where
             format!("the body has more than {} bytes", limits.max_bytes),
         )
     };
-    let declared = body.size_hint();
-    if declared.lower() > limits.max_bytes as u64 {
+    let (least, expected) = (body.size_hint().lower(), body.size_hint().exact());
+    if least > limits.max_bytes as u64 {
         return Err(too_large());
     }
-    let expected = usize::try_from(declared.exact().unwrap_or(0)).unwrap_or(0);
+    let expected = usize::try_from(expected.unwrap_or(0)).unwrap_or(0);
 
     let mut body = pin!(body);
     let mut deadline = None;

@@ -1,1 +1,499 @@
-//! To come.
+//! Rows 12, 33 and 34: where a request was signed for, and where it arrives.
+
+use axum::{
+    Router,
+    extract::{Path, Request},
+    routing::{any, post},
+};
+use countersign::{KeyRing, Signer, VerifiedPath, VerifierBuilder, VerifyLayer};
+use tower::{Layer as _, ServiceExt as _, util::MapRequest};
+
+use crate::{
+    common::{self, Effects, HOST, KEY, OTHER_KEY, OTHER_SECRET, SECRET, exchange},
+    naive::{self, MapStore, guard},
+    subject::{
+        ALL, BODY, Breach, Case, EVENTS, Finding, HOUSE, INVALID, MALFORMED, OK, REPLAYED, Subject,
+        Target, WEBHOOK, accepted, app, assert_survived, breaches, case, effective, refused, set,
+        to_wire, with, with_uri,
+    },
+};
+
+/// What was signed, and what arrives in its place. A server that decodes, normalizes or sorts
+/// before it verifies takes them for one.
+const TARGETS: [(&str, &str); 20] = [
+    ("/a%2Fb", "/a/b"),
+    ("/a/b", "/a%2Fb"),
+    ("/%61", "/a"),
+    ("/a", "/%61"),
+    ("/a%2fb", "/a%2Fb"),
+    ("/b", "/a/../b"),
+    ("/a/../b", "/b"),
+    ("/b", "/a/%2e%2e/b"),
+    ("/a", "/./a"),
+    ("/a", "//a"),
+    ("//a", "/a"),
+    ("/a", "/a/"),
+    ("/a", "/A"),
+    ("/a", "/a;v=1"),
+    ("/a", "/a?"),
+    ("/a?x=1&y=2", "/a?y=2&x=1"),
+    ("/a?x=1", "/a?x=1&x=2"),
+    ("/a?x=1", "/a?x=1&"),
+    ("/a?x=%20", "/a?x=+"),
+    ("/a?x=1", "/a%3Fx=1"),
+];
+
+#[tokio::test]
+async fn a12_the_signed_target_is_the_one_that_arrives() {
+    for (signed, sent) in TARGETS {
+        let target = Target::new(&HOUSE).on_a_socket().await;
+        let genuine = HOUSE.sign(&target.clock, common::request("POST", signed, BODY));
+        let cases = vec![case(sent, with_uri(&genuine, sent), INVALID)];
+        assert_survived(&HOUSE, &breaches(&target, &genuine, cases).await);
+    }
+}
+
+#[tokio::test]
+async fn a12_twin_a_server_that_normalizes_the_target_is_found() {
+    let clock = common::clock();
+    let mut found = Vec::new();
+    for (signed, sent) in TARGETS {
+        let signature = |parts: &http::request::Parts, body: &[u8]| {
+            let mut parts = parts.clone();
+            parts.uri = normalized(&parts.uri).parse().unwrap();
+            naive::expected(&HOUSE, &parts, body)
+        };
+        let target = Target::of(&clock, |effects| {
+            guard(effects, move |parts, body| {
+                naive::header(parts, "x-signature") == signature(parts, body)
+            })
+        });
+        let mut genuine = HOUSE.sign(&clock, common::request("POST", signed, BODY));
+        let (parts, body) = genuine.clone().into_parts();
+        set(
+            &mut genuine,
+            "x-signature",
+            &signature(&parts, body.as_bytes()),
+        );
+        let cases = vec![case(sent, with_uri(&genuine, sent), INVALID)];
+        let breached = breaches(&target, &genuine, cases).await;
+        found.extend(effective(&breached).into_iter().map(str::to_owned));
+    }
+    assert!(found.len() >= 12, "{found:?}");
+}
+
+/// Decoded, without empty, `.` and `..` segments, the query sorted: as a router might see it.
+fn normalized(uri: &http::Uri) -> String {
+    let decode = |text: &str| {
+        percent_encoding::percent_decode_str(text)
+            .decode_utf8_lossy()
+            .into_owned()
+    };
+    let mut segments = Vec::new();
+    let path = decode(uri.path());
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            segment => segments.push(segment.replace(['?', ' '], "_")),
+        }
+    }
+    let query = decode(uri.query().unwrap_or_default()).replace(['+', ' '], "_");
+    let mut pairs: Vec<_> = query.split('&').filter(|pair| !pair.is_empty()).collect();
+    pairs.sort_unstable();
+    format!("/{}?{}", segments.join("/"), pairs.join("&"))
+}
+
+#[tokio::test]
+async fn a12_a_target_without_a_path_is_malformed() {
+    let target = Target::new(&HOUSE);
+    let genuine = HOUSE.signed(&target.clock);
+    let mut asterisk = with_uri(&genuine, "*");
+    *asterisk.method_mut() = http::Method::OPTIONS;
+    refused(&target, asterisk, MALFORMED).await.unwrap();
+    accepted(&target, genuine).await.unwrap();
+}
+
+#[tokio::test]
+async fn a12_a_target_in_absolute_form_is_the_same_target() {
+    for (authority, expected) in [
+        (HOST, OK),
+        ("API.example.com:443", OK),
+        ("other.example", 400),
+    ] {
+        let target = Target::new(&HOUSE).on_a_socket().await;
+        let wire = String::from_utf8(to_wire(&HOUSE.signed(&target.clock))).unwrap();
+        let absolute = wire.replacen("POST /", &format!("POST https://{authority}/"), 1);
+        let (status, _) = exchange(target.addr.unwrap(), absolute.as_bytes()).await;
+        assert_eq!(status, expected, "{authority}");
+        assert_eq!(target.effects.count(), usize::from(expected == OK));
+    }
+}
+
+fn nested(guarded: impl Fn(Router) -> Router) -> impl Fn(&Effects) -> Router {
+    move |effects| {
+        let guarded = || guarded(app(effects));
+        Router::new()
+            .nest("/public", guarded())
+            .nest("/admin", Router::new().nest("/v1", guarded()))
+    }
+}
+
+async fn a_request_moved_between_nests(target: &Target) -> Finding {
+    let genuine = HOUSE.sign(
+        &target.clock,
+        common::request("POST", "/public/transfer", BODY),
+    );
+    for uri in ["/admin/v1/transfer", "/admin/v1/public/transfer"] {
+        refused(target, with_uri(&genuine, uri), INVALID).await?;
+    }
+    accepted(target, genuine).await?;
+    let deep = HOUSE.sign(
+        &target.clock,
+        common::request("POST", "/admin/v1/transfer?x=%2F", BODY),
+    );
+    accepted(target, deep).await
+}
+
+#[tokio::test]
+async fn a12_in_a_nested_router_the_whole_path_is_signed() {
+    let clock = common::clock();
+    let layer = HOUSE
+        .layer(&clock)
+        .store(common::store(&clock))
+        .build()
+        .unwrap();
+    let target = Target::of(&clock, nested(|app| app.layer(layer.clone())));
+    a_request_moved_between_nests(&target).await.unwrap();
+}
+
+#[tokio::test]
+async fn a12_twin_a_server_that_verifies_the_stripped_path_is_found() {
+    // It looks at the URI that a nested router leaves over.
+    let clock = common::clock();
+    let guarded = |effects: &Effects| {
+        guard(effects, |parts, body| {
+            naive::header(parts, "x-signature") == naive::expected(&HOUSE, parts, body)
+        })
+    };
+    let target = Target::of(&clock, |effects| {
+        let admin = Router::new().nest("/v1", guarded(effects));
+        Router::new()
+            .nest("/public", guarded(effects))
+            .nest("/admin", admin)
+    });
+    let for_public = HOUSE.sign(&clock, common::request("POST", "/transfer", BODY));
+    let found = refused(
+        &target,
+        with_uri(&for_public, "/admin/v1/transfer"),
+        INVALID,
+    )
+    .await;
+    assert!(matches!(found, Err(Breach::Effect(_))), "{found:?}");
+}
+
+fn rewriting(request: Request) -> Request {
+    let (mut parts, body) = request.into_parts();
+    if parts.uri.path() == "/accounts/1" {
+        parts.uri = "/accounts/2".parse().unwrap();
+    }
+    Request::from_parts(parts, body)
+}
+
+#[tokio::test]
+async fn a12_a_rewrite_after_verification_is_noticed() {
+    let clock = common::clock();
+    let layer = HOUSE
+        .layer(&clock)
+        .store(common::store(&clock))
+        .build()
+        .unwrap();
+    let verified = async |VerifiedPath(id): VerifiedPath<u64>| id.to_string();
+    let plain = async |Path(id): Path<u64>| id.to_string();
+    let routes = [
+        (
+            Router::new().route("/accounts/{id}", post(verified)),
+            (403, "resource_mismatch"),
+        ),
+        // The twin acts on what was not signed.
+        (
+            Router::new().route("/accounts/{id}", post(plain)),
+            (OK, "2"),
+        ),
+    ];
+    for (router, expected) in routes {
+        let app = layer.layer(MapRequest::new(router, rewriting as fn(Request) -> Request));
+        let send = async |path: &str| {
+            let request = common::signed(&clock, "POST", path, BODY);
+            common::verdict(app.clone().oneshot(request).await.unwrap()).await
+        };
+        let (status, answer) = send("/accounts/1").await;
+        assert_eq!((status, answer.as_str()), expected);
+        assert_eq!(
+            send("/accounts/3").await,
+            (OK, "3".into()),
+            "what is not rewritten passes"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a12_a_rewrite_before_verification_is_another_target() {
+    let clock = common::clock();
+    let layer = HOUSE
+        .layer(&clock)
+        .store(common::store(&clock))
+        .build()
+        .unwrap();
+    let effects = Effects::default();
+    let rewrite = rewriting as fn(Request) -> Request;
+    for rewritten in [
+        MapRequest::new(app(&effects).layer(layer.clone()), rewrite),
+        MapRequest::new(
+            Router::new().fallback_service(layer.layer(app(&effects))),
+            rewrite,
+        ),
+    ] {
+        let request = common::signed(&clock, "POST", "/accounts/1", BODY);
+        let (status, code) = common::verdict(rewritten.oneshot(request).await.unwrap()).await;
+        assert_eq!(((status, code.as_str()), effects.count()), (INVALID, 0));
+    }
+}
+
+/// Hosts that are not ours, with the answer for a scheme that covers the authority or not.
+fn other_hosts(genuine: &http::Request<String>) -> Vec<Case> {
+    let not_served = (421, "authority_not_served");
+    let mut cases: Vec<_> = [
+        "other.example",
+        "api.example.com.other.example",
+        "xapi.example.com",
+        "api.example.com:8443",
+        "api.example.com.",
+        "localhost",
+        "127.0.0.1",
+        "[::1]:80",
+    ]
+    .into_iter()
+    .map(|host| case(host, with(genuine, "host", host), not_served))
+    .collect();
+    for host in [
+        "",
+        "user@api.example.com",
+        "api.example.com/x",
+        "api.example.com,other.example",
+        "a b",
+    ] {
+        cases.push(case(
+            format!("`{host}`"),
+            with(genuine, "host", host),
+            MALFORMED,
+        ));
+    }
+    let forwarded = with(
+        &with(genuine, "host", "other.example"),
+        "x-forwarded-host",
+        HOST,
+    );
+    cases.push(case("forwarded by nobody", forwarded, not_served));
+    cases
+}
+
+#[tokio::test]
+async fn a33_a_request_for_another_authority() {
+    for subject in ALL {
+        let target = Target::new(subject).on_a_socket().await;
+        let genuine = subject.signed(&target.clock);
+        let cases = other_hosts(&genuine);
+        assert_survived(subject, &breaches(&target, &genuine, cases).await);
+    }
+}
+
+#[tokio::test]
+async fn a33_a_request_signed_for_another_authority_and_sent_to_ours() {
+    let target = Target::new(&HOUSE).on_a_socket().await;
+    let request = with(
+        &common::request("POST", "/transfer", BODY),
+        "host",
+        "other.example",
+    );
+    let theirs = with(&HOUSE.sign(&target.clock, request), "host", HOST);
+    refused(&target, theirs, INVALID).await.unwrap();
+
+    // Both are ours, and still they are two.
+    let both =
+        |layer: VerifierBuilder<VerifyLayer>| layer.public_origin("https://admin.example.com");
+    let target = Target::with(&HOUSE, both).on_a_socket().await;
+    let genuine = HOUSE.signed(&target.clock);
+    let cases = vec![case(
+        "the other of ours",
+        with(&genuine, "host", "admin.example.com"),
+        INVALID,
+    )];
+    assert_survived(&HOUSE, &breaches(&target, &genuine, cases).await);
+}
+
+#[tokio::test]
+async fn a33_twin_a_layer_for_any_authority_is_found() {
+    for subject in ALL {
+        let target = Target::of(&common::clock(), |effects| {
+            let clock = common::clock();
+            let layer = (subject.builder)()
+                .danger_any_authority()
+                .keys(common::keys());
+            app(effects).layer(
+                layer
+                    .clock(clock.clone())
+                    .store(common::store(&clock))
+                    .build()
+                    .unwrap(),
+            )
+        });
+        let request = with(
+            &common::request("POST", "/transfer", BODY),
+            "host",
+            "other.example",
+        );
+        let theirs = subject.sign(&target.clock, request);
+        let found = refused(&target, theirs, (421, "authority_not_served")).await;
+        assert!(
+            matches!(found, Err(Breach::Effect(_))),
+            "{}: {found:?}",
+            subject.name
+        );
+    }
+}
+
+/// What we sent under the key for what we send comes back to us.
+async fn our_own_request_reflected(target: &Target) -> Finding {
+    let outbound = Signer::new(common::scheme(), "us", "the secret of what we send").unwrap();
+    let sent = outbound
+        .clock(target.clock.clone())
+        .sign(common::request("POST", "/transfer", BODY))
+        .unwrap();
+    refused(target, sent.clone(), INVALID).await?;
+    refused(target, with(&sent, "x-key-id", KEY), INVALID).await
+}
+
+#[tokio::test]
+async fn a33_our_own_outgoing_request_reflected_to_us() {
+    our_own_request_reflected(&Target::new(&HOUSE))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a33_twin_one_ring_for_both_directions_is_found() {
+    let both = common::keys()
+        .with("us", "the secret of what we send")
+        .unwrap();
+    let target = Target::with(&HOUSE, |layer| layer.keys(both));
+    let found = our_own_request_reflected(&target).await;
+    assert!(matches!(found, Err(Breach::Effect(_))), "{found:?}");
+}
+
+/// Whoever captured a delivery is first: at another path, at none, with another method.
+async fn a_captured_delivery_elsewhere(target: &Target, subject: &Subject) -> Finding {
+    let genuine = subject.sign(&target.clock, common::request("POST", "/hook", BODY));
+    for uri in [
+        "/other",
+        "/",
+        "/hook/",
+        "/Hook",
+        "/h%6Fok",
+        "/none/of/these",
+    ] {
+        target.send(with_uri(&genuine, uri)).await;
+    }
+    for method in ["PUT", "GET", "DELETE"] {
+        let mut request = genuine.clone();
+        *request.method_mut() = method.parse().unwrap();
+        target.send(request).await;
+    }
+    accepted(target, genuine.clone()).await?;
+    refused(target, genuine.clone(), REPLAYED).await?;
+    // The query is no place: nobody routes by it.
+    refused(target, with_uri(&genuine, "/hook?again"), REPLAYED).await
+}
+
+/// One route that has an effect, and 404 for all others.
+fn one_route(effects: &Effects) -> Router {
+    let effects = effects.clone();
+    let handler = async move |body: String| {
+        effects.happened();
+        body
+    };
+    Router::new()
+        .route("/hook", post(handler))
+        .fallback(any(async || axum::http::StatusCode::NOT_FOUND))
+}
+
+#[tokio::test]
+async fn a34_a_captured_delivery_posted_elsewhere_first_burns_nothing() {
+    for subject in [&WEBHOOK, &EVENTS] {
+        let target = Target::new(subject).on_a_socket().await;
+        a_captured_delivery_elsewhere(&target, subject)
+            .await
+            .unwrap();
+
+        let clock = common::clock();
+        let layer = subject
+            .layer(&clock)
+            .store(common::store(&clock))
+            .build()
+            .unwrap();
+        let target = Target::of(&clock, |effects| one_route(effects).layer(layer));
+        a_captured_delivery_elsewhere(&target, subject)
+            .await
+            .unwrap();
+        assert_eq!(target.effects.count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a34_where_the_place_is_covered_nothing_else_passes() {
+    let target = Target::new(&HOUSE).on_a_socket().await;
+    let genuine = HOUSE.sign(&target.clock, common::request("POST", "/hook", BODY));
+    let mut cases: Vec<_> = ["/other", "/", "/hook/", "/hook?again", "/none"]
+        .into_iter()
+        .map(|uri| case(uri, with_uri(&genuine, uri), INVALID))
+        .collect();
+    let mut put = genuine.clone();
+    *put.method_mut() = http::Method::PUT;
+    cases.push(case("PUT", put, INVALID));
+    assert_survived(&HOUSE, &breaches(&target, &genuine, cases).await);
+}
+
+#[tokio::test]
+async fn a34_twin_a_store_that_goes_by_the_nonce_alone_is_found() {
+    for subject in [&WEBHOOK, &EVENTS] {
+        let clock = common::clock();
+        let store = MapStore::new(&clock).identity(|claim| claim.nonce().as_bytes().to_vec());
+        let target = Target::with_store(subject, &clock, store, |layer| layer);
+        let found = a_captured_delivery_elsewhere(&target, subject).await;
+        assert!(
+            matches!(found, Err(Breach::Answer(_))),
+            "the genuine one is refused: {found:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a33_one_key_does_not_speak_for_the_other() {
+    let target = Target::new(&HOUSE).on_a_socket().await;
+    let genuine = HOUSE.signed(&target.clock);
+    let cases = vec![case(
+        "the other's id",
+        with(&genuine, "x-key-id", OTHER_KEY),
+        INVALID,
+    )];
+    assert_survived(&HOUSE, &breaches(&target, &genuine, cases).await);
+
+    let swapped = KeyRing::new()
+        .with(KEY, OTHER_SECRET)
+        .and_then(|ring| ring.with(OTHER_KEY, SECRET))
+        .unwrap();
+    let target = Target::with(&HOUSE, |layer| layer.keys(swapped));
+    refused(&target, HOUSE.signed(&target.clock), INVALID)
+        .await
+        .unwrap();
+}

@@ -1,16 +1,24 @@
 //! What the rows have in common: subjects (a scheme each), targets (a service each), and the
 //! assertions on them.
 
-use std::{fmt::Debug, net::SocketAddr};
+use std::{
+    convert::Infallible,
+    fmt::Debug,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use axum::{Router, body::Body, routing::any};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
     Claim, Claimed, Encoding, HeaderScheme, Held, LeaseStore, Leased, MacAlgorithm, ManualClock,
-    MemoryStore, NonceStore, Part, Signer, StoreFuture, VerifierBuilder, VerifyLayer,
+    MemoryStore, MemoryStoreBuilder, NonceStore, Part, Signer, StoreFuture, Timestamp,
+    VerifierBuilder, VerifyLayer,
 };
 use http::{HeaderName, HeaderValue, Request, request::Parts};
+use http_body::Frame;
 use std::time::Duration;
 use tower::ServiceExt as _;
 
@@ -293,27 +301,34 @@ impl Target {
         store: S,
         settings: impl FnOnce(VerifierBuilder<VerifyLayer>) -> VerifierBuilder<VerifyLayer>,
     ) -> Self {
+        Self::around(subject, clock, store, app, settings)
+    }
+
+    /// With another application behind the layer.
+    pub fn around<S: NonceStore>(
+        subject: &Subject,
+        clock: &ManualClock,
+        store: S,
+        app: impl FnOnce(&Effects) -> Router,
+        settings: impl FnOnce(VerifierBuilder<VerifyLayer>) -> VerifierBuilder<VerifyLayer>,
+    ) -> Self {
         let claims = Effects::default();
         let store = Spy {
             inner: store,
             claims: claims.clone(),
         };
-        let effects = Effects::default();
         let layer = settings(subject.layer(clock).store(store)).build().unwrap();
         Self {
-            app: app(&effects).layer(layer),
-            clock: clock.clone(),
-            effects,
             claims,
-            addr: None,
+            ..Self::of(clock, |effects| app(effects).layer(layer))
         }
     }
 
-    /// Behind a naive guard.
-    pub fn naive(clock: &ManualClock, guard: impl FnOnce(&Effects) -> Router) -> Self {
+    /// Whatever has these effects.
+    pub fn of(clock: &ManualClock, app: impl FnOnce(&Effects) -> Router) -> Self {
         let effects = Effects::default();
         Self {
-            app: guard(&effects),
+            app: app(&effects),
             clock: clock.clone(),
             effects,
             claims: Effects::default(),
@@ -358,6 +373,7 @@ pub fn to_wire(request: &Request<String>) -> Vec<u8> {
 
 /// What an attack achieved.
 #[derive(Debug)]
+#[expect(dead_code, reason = "a failure shows what is in it")]
 pub enum Breach {
     /// Something happened that must not have.
     Effect(String),
@@ -491,7 +507,85 @@ impl<S: NonceStore> LeaseStore for Spy<S> {
     }
 }
 
-/// A store that others can be given too.
-pub fn shared_store(clock: &ManualClock) -> std::sync::Arc<MemoryStore> {
-    std::sync::Arc::new(common::store(clock))
+/// A store that is soon full, and all of which is swept in some 16 seconds.
+pub fn small(clock: &ManualClock) -> MemoryStoreBuilder {
+    MemoryStore::builder()
+        .clock(clock.clone())
+        .assume_no_history()
+        .capacity_bytes(16 * 1024)
+}
+
+/// Takes its time to claim, before and after; then the clock shows what it is told.
+pub struct SlowStore {
+    pub inner: MemoryStore,
+    pub clock: ManualClock,
+    pub then: Option<Timestamp>,
+}
+
+impl NonceStore for SlowStore {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+        StoreFuture::new(async {
+            tokio::task::yield_now().await;
+            let claimed = self.inner.claim(claim).await;
+            tokio::task::yield_now().await;
+            if let Some(then) = self.then {
+                self.clock.set(then);
+            }
+            claimed
+        })
+    }
+
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        None
+    }
+
+    fn survives_restart(&self) -> bool {
+        self.inner.survives_restart()
+    }
+}
+
+/// A body of unknown length whose frames arrive one by one, each after a pause; `arriving` is told
+/// which one is about to.
+pub struct Frames {
+    frames: Vec<Bytes>,
+    next: usize,
+    paused: bool,
+    arriving: Box<dyn Fn(usize) + Send + Sync>,
+}
+
+impl Frames {
+    pub fn new(
+        frames: impl IntoIterator<Item = impl Into<Bytes>>,
+        arriving: impl Fn(usize) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            frames: frames.into_iter().map(Into::into).collect(),
+            next: 0,
+            paused: false,
+            arriving: Box::new(arriving),
+        }
+    }
+}
+
+impl http_body::Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if !self.paused {
+            self.paused = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.paused = false;
+        let Some(frame) = self.frames.get(self.next).cloned() else {
+            return Poll::Ready(None);
+        };
+        (self.arriving)(self.next);
+        self.next += 1;
+        Poll::Ready(Some(Ok(Frame::data(frame))))
+    }
 }

@@ -170,7 +170,8 @@ impl HeaderSchemeBuilder {
     /// ASCII characters. It must be covered, by [`Part::Nonce`].
     ///
     /// A retry that was signed anew, with a later time, is then the same event. The id is
-    /// remembered for [`event_horizon`](Self::event_horizon), counted anew from each duplicate.
+    /// remembered for at least [`event_horizon`](Self::event_horizon), counted anew from each
+    /// duplicate.
     pub fn event_id(mut self, header: impl Into<String>) -> Self {
         self.nonce = Some((header.into(), NonceKind::Event));
         self
@@ -288,13 +289,6 @@ impl HeaderSchemeBuilder {
             headers.push(name.clone());
         }
 
-        if let Some(element) = undelimited(&elements) {
-            return Err(refuse(format!(
-                "bytes could move between {element:?} and what stands beside it, so that two \
-                 requests would share one signed message; put a delimiter there that it cannot \
-                 hold, such as `Part::text(\"\\n\")`"
-            )));
-        }
         if elements
             .iter()
             .filter(|element| **element == Element::Body)
@@ -302,6 +296,13 @@ impl HeaderSchemeBuilder {
             > 1
         {
             return Err(refuse("the body is in the message twice"));
+        }
+        if let Some(element) = undelimited(&elements) {
+            return Err(refuse(format!(
+                "bytes could move between {element:?} and what stands beside it, so that two \
+                 requests would share one signed message; put a delimiter there that it cannot \
+                 hold, such as `Part::text(\"\\n\")`"
+            )));
         }
         if !elements
             .iter()
@@ -342,7 +343,7 @@ impl HeaderSchemeBuilder {
     }
 }
 
-fn elements(parts: &[Part]) -> Result<Vec<Element>, ConfigError> {
+pub(super) fn elements(parts: &[Part]) -> Result<Vec<Element>, ConfigError> {
     let mut elements: Vec<Element> = Vec::with_capacity(parts.len());
     for part in parts {
         let element = match part {

@@ -1,10 +1,10 @@
 //! Whether a signed message can be taken apart in one way only.
 //!
 //! Two different requests share a message exactly if the message can be split into its elements in
-//! two ways. A description passes if there is an element, the pivot, such that each varying
-//! element before it ends where a byte follows that cannot be its own, and each after it begins
-//! where such a byte precedes it. The ends are then found from outside to inside, and whatever is
-//! left is the pivot.
+//! two ways. A description passes if there is an element, the pivot, such that for each varying
+//! element before it, the first byte that cannot be its own stands at a fixed distance from its
+//! end, and likewise from its beginning for each after it. The ends are then found from outside to
+//! inside, and whatever is left is the pivot.
 
 use super::Element;
 
@@ -12,17 +12,18 @@ type Bytes = fn(u8) -> bool;
 
 /// The varying element that cannot be told from its neighbour, if there is one.
 pub(super) fn undelimited(elements: &[Element]) -> Option<&Element> {
+    let after = |i: usize| elements.get(i + 1..).unwrap_or_default();
+    let before = |i: usize| elements.get(..i).unwrap_or_default();
     let from_left = elements
         .iter()
         .enumerate()
-        .take_while(|(i, element)| is_text(element) || ends_before(element, elements.get(i + 1)))
+        .take_while(|(i, element)| is_text(element) || ends_before(element, after(*i)))
         .count();
-    let previous = |i: usize| i.checked_sub(1).and_then(|i| elements.get(i));
     let from_right = elements
         .iter()
         .enumerate()
         .rev()
-        .take_while(|(i, element)| is_text(element) || begins_after(element, previous(*i)))
+        .take_while(|(i, element)| is_text(element) || begins_after(element, before(*i)))
         .count();
     // All but the pivot have to be found.
     (from_left + from_right + 1 < elements.len())
@@ -34,28 +35,34 @@ fn is_text(element: &Element) -> bool {
     matches!(element, Element::Text(_))
 }
 
-fn ends_before(element: &Element, next: Option<&Element>) -> bool {
+fn ends_before(element: &Element, after: &[Element]) -> bool {
     let own = alphabet(element);
-    match next {
-        Some(Element::Text(text)) => text.first().is_some_and(|&b| !own(b)),
-        Some(Element::Path | Element::PathAndQuery) => !own(b'/'),
-        Some(next) if is_never_empty(next) => (0..=u8::MAX).all(|b| !own(b) || !alphabet(next)(b)),
-        _ => false,
-    }
-}
-
-fn begins_after(element: &Element, previous: Option<&Element>) -> bool {
-    let own = alphabet(element);
-    match previous {
-        Some(Element::Text(text)) => text.last().is_some_and(|&b| !own(b)),
-        Some(previous) if is_never_empty(previous) => {
-            (0..=u8::MAX).all(|b| !own(b) || !alphabet(previous)(b))
+    match after.split_first() {
+        Some((Element::Text(text), after)) => {
+            text.iter().any(|&b| !own(b)) || ends_before(element, after)
         }
-        _ => false,
+        Some((Element::Path | Element::PathAndQuery, _)) => !own(b'/'),
+        Some((next, _)) => is_never_empty(next) && are_disjoint(own, alphabet(next)),
+        None => false,
     }
 }
 
-fn is_never_empty(element: &Element) -> bool {
+fn begins_after(element: &Element, before: &[Element]) -> bool {
+    let own = alphabet(element);
+    match before.split_last() {
+        Some((Element::Text(text), before)) => {
+            text.iter().any(|&b| !own(b)) || begins_after(element, before)
+        }
+        Some((previous, _)) => is_never_empty(previous) && are_disjoint(own, alphabet(previous)),
+        None => false,
+    }
+}
+
+fn are_disjoint(one: Bytes, other: Bytes) -> bool {
+    (0..=u8::MAX).all(|b| !(one(b) && other(b)))
+}
+
+pub(super) fn is_never_empty(element: &Element) -> bool {
     !matches!(
         element,
         Element::Authority | Element::Query | Element::Header(_) | Element::Body
@@ -63,12 +70,12 @@ fn is_never_empty(element: &Element) -> bool {
 }
 
 /// The bytes that an element may hold, rather too many than too few.
-fn alphabet(element: &Element) -> Bytes {
+pub(super) fn alphabet(element: &Element) -> Bytes {
     match element {
         Element::Text(_) | Element::Body => |_| true,
         // A token (RFC 9110, section 5.6.2).
         Element::Method => |b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b),
-        Element::Authority => |b| b.is_ascii_graphic() && !b"@/?#\\,".contains(&b),
+        Element::Authority => |b| b.is_ascii_graphic() && !b"@/?#\\".contains(&b),
         Element::Path => |b| b > b' ' && b != b'?' && b != b'#',
         Element::Query | Element::PathAndQuery => |b| b > b' ' && b != b'#',
         Element::Header(_) => |b| b >= b' ' && b != 0x7f || b == b'\t',

@@ -144,8 +144,11 @@ impl Description {
                 Element::Path => message.extend_from_slice(plain_path(head)?.as_bytes()),
                 Element::Query => message.extend_from_slice(plain_query(head)?.as_bytes()),
                 Element::PathAndQuery => {
-                    plain_path(head)?;
-                    message.extend_from_slice(head.target.path_and_query.as_str().as_bytes());
+                    message.extend_from_slice(plain_path(head)?.as_bytes());
+                    if let Some(query) = head.target.query() {
+                        message.push(b'?');
+                        message.extend_from_slice(query.as_bytes());
+                    }
                 }
                 Element::Header(name) => {
                     let value = head.single(name)?.ok_or_else(|| {
@@ -224,6 +227,16 @@ fn required<'h>(head: &Head<'h>, name: &HeaderName) -> Result<&'h HeaderValue, R
         .ok_or_else(|| malformed(format!("header `{name}` is missing")))
 }
 
+fn check_nonce(name: &HeaderName, nonce: &[u8]) -> Result<(), Rejection> {
+    let plain = nonce.iter().all(u8::is_ascii_graphic);
+    if plain && (1..=MAX_NONCE).contains(&nonce.len()) {
+        return Ok(());
+    }
+    Err(malformed(format!(
+        "header `{name}` is not 1 to {MAX_NONCE} visible characters"
+    )))
+}
+
 /// Plain digits without a leading zero: nothing that two libraries could read differently.
 fn read_time(text: &[u8], unit: TimeUnit) -> Option<Timestamp> {
     let plain = text.iter().all(u8::is_ascii_digit) && (text.len() == 1 || !text.starts_with(b"0"));
@@ -284,12 +297,7 @@ impl Describe for HeaderScheme {
             None => None,
             Some((name, kind)) => {
                 let value = required(head, name)?.as_bytes();
-                let plain = value.iter().all(u8::is_ascii_graphic);
-                if !plain || !(1..=MAX_NONCE).contains(&value.len()) {
-                    return Err(malformed(format!(
-                        "header `{name}` is not 1 to {MAX_NONCE} visible characters"
-                    )));
-                }
+                check_nonce(name, value)?;
                 Some((*kind, value))
             }
         };
@@ -332,6 +340,7 @@ impl Describe for HeaderScheme {
             parts.headers.insert(name, header_value(time.as_bytes())?);
         }
         if let Some((name, _)) = &description.nonce {
+            check_nonce(name, signing.nonce)?;
             parts.headers.insert(name, header_value(signing.nonce)?);
         }
         match &description.key {

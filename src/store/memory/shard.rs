@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    budget::Budget,
+    budget::{Budget, OverCap},
     lease::Leases,
     quota::Quota,
     table::{NoSlot, Record, Table},
@@ -90,9 +90,7 @@ impl Shard {
             Found::InFlight(remaining) => Ok(Leased::in_flight(remaining)),
             Found::Free => {
                 let budget = &step.limits.budget;
-                self.leases
-                    .hold(step.fingerprint, step.claim.attempt(), duration, budget)
-                    .map_err(|_| self.full(step.now))?;
+                self.hold(step, duration).map_err(|_| self.full(step.now))?;
                 self.record(step, true)
                     .inspect_err(|_| self.leases.remove(step.fingerprint, budget))?;
                 Ok(Leased::Held)
@@ -219,6 +217,17 @@ impl Shard {
         Ok(())
     }
 
+    fn hold(&mut self, step: &Step<'_>, duration: Duration) -> Result<(), OverCap> {
+        let (fingerprint, attempt) = (step.fingerprint, step.claim.attempt());
+        let budget = &step.limits.budget;
+        let held = self.leases.hold(fingerprint, attempt, duration, budget);
+        if held.is_err() && self.leases.any_ended() {
+            self.sweep(step.now, step.limits);
+            return self.leases.hold(fingerprint, attempt, duration, budget);
+        }
+        held
+    }
+
     fn insert(&mut self, record: Record, now: Second, limits: &Limits) -> Result<(), NoSlot> {
         if self.table.insert(record).is_ok() {
             return Ok(());
@@ -232,7 +241,6 @@ impl Shard {
         let mut slots = self.table.slots();
         while slots < limits.max_slots {
             slots = (slots + slots / 4).clamp(Table::MIN_SLOTS, limits.max_slots);
-            // A step may leave the record's neighbourhood as crowded as it was.
             if self.resize(slots, limits).is_ok() && self.table.insert(record).is_ok() {
                 return Ok(());
             }

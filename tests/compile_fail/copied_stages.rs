@@ -1,0 +1,16 @@
+//! A stage cannot be copied, to be taken twice.
+
+use countersign::{
+    Lease,
+    verify::{Admitted, Authentic, Parsed, Received},
+};
+
+fn copy<T: Clone>() {}
+
+fn main() {
+    copy::<Parsed<'_>>();
+    copy::<Admitted<'_>>();
+    copy::<Received<'_>>();
+    copy::<Authentic>();
+    copy::<Lease>();
+}

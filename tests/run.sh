@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Runs all tests, on any Debian machine that has the Rust toolchain: what else they need is
+# installed. Writes to `target` and to a temporary folder only.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+export TMPDIR=$scratch
+# What is missing is a failure, and no reason to skip a test.
+export COUNTERSIGN_NO_SKIP=1
+
+run() {
+    local title=$1 start=$SECONDS
+    shift
+    printf '\n=== %s\n' "$title"
+    "$@"
+    printf '=== %s: %s s\n' "$title" $((SECONDS - start))
+}
+
+run "Debian packages" tests/install.sh \
+    "cc --version" gcc \
+    "curl --version" curl \
+    "openssl version" openssl \
+    "python3 --version" python3 \
+    "valgrind --version" valgrind
+run "Tests" cargo test --locked --all-features
+run "Constant time, as released" \
+    cargo test --locked --all-features --release --test constant_time
+run "Quickstart" cargo run --locked --quiet --example quickstart
