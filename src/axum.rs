@@ -142,6 +142,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Verifie
         }
         match Path::from_request_parts(parts, state).await {
             Ok(Path(parameters)) => Ok(Self(parameters)),
+            Err(error) if error.status().is_server_error() => {
+                Err(ExtractRejection::misplaced(&error.body_text()))
+            }
             Err(error) => Err(ExtractRejection::shape(&error)),
         }
     }
@@ -182,6 +185,8 @@ pub struct ExtractRejection {
     status: StatusCode,
     code: &'static str,
     detail: String,
+    /// Where the request itself is refused.
+    rejection: Option<Rejection>,
 }
 
 impl ExtractRejection {
@@ -203,6 +208,7 @@ impl ExtractRejection {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             code: "not_verified",
             detail: "The service is not set up to verify this request. Its log says why.".into(),
+            rejection: None,
         }
     }
 
@@ -218,6 +224,7 @@ impl ExtractRejection {
                 "The service wants a part of the request that its signatures do not cover. Its \
                      log says which."
                     .into(),
+            rejection: None,
         }
     }
 
@@ -226,6 +233,7 @@ impl ExtractRejection {
             status: StatusCode::BAD_REQUEST,
             code: "payload_malformed",
             detail: format!("The payload cannot be read: {error}."),
+            rejection: None,
         }
     }
 
@@ -234,6 +242,7 @@ impl ExtractRejection {
             status: StatusCode::UNPROCESSABLE_ENTITY,
             code: "payload_unprocessable",
             detail: format!("The payload is not of the expected shape: {error}."),
+            rejection: None,
         }
     }
 
@@ -244,6 +253,10 @@ impl ExtractRejection {
             status: kind.status(),
             code: kind.code(),
             detail: kind.public_detail().into(),
+            rejection: Some(Rejection::new(
+                kind,
+                "the signed path does not lead to the resource that was routed to",
+            )),
         }
     }
 }
@@ -258,6 +271,9 @@ impl std::error::Error for ExtractRejection {}
 
 impl IntoResponse for ExtractRejection {
     fn into_response(self) -> Response {
+        if let Some(rejection) = self.rejection {
+            return rejection.into_response();
+        }
         let mut response = Response::new(Body::from(Bytes::from(problem(
             self.status,
             self.code,

@@ -19,6 +19,7 @@
 )]
 
 mod common;
+mod parts;
 
 #[path = "attacks/naive.rs"]
 mod naive;

@@ -80,23 +80,28 @@ async fn renew_for_ever(lease: &Lease) -> std::convert::Infallible {
 }
 
 /// Records the completion before the answer leaves. If the store does not take it, the answer
-/// leaves all the same, for what was done is done; and the store is asked again meanwhile.
+/// leaves all the same, for what was done is done; the store is asked again, and the lease renewed
+/// meanwhile.
 async fn complete(lease: Lease) {
     if is_recorded(&lease).await {
         return;
     }
     let trying_again = async move {
-        let mut wait = Duration::from_millis(100);
-        for _ in 0..8 {
-            sleep(wait).await;
-            if is_recorded(&lease).await {
-                return;
-            }
-            wait *= 2;
-        }
-        tracing::error!("a completion was never recorded: a copy of the request would run again");
+        while_renewing(complete_in_the_end(&lease), &lease).await;
     };
     tokio::spawn(trying_again.in_current_span());
+}
+
+async fn complete_in_the_end(lease: &Lease) {
+    let mut wait = Duration::from_millis(100);
+    for _ in 0..8 {
+        sleep(wait).await;
+        if is_recorded(lease).await {
+            return;
+        }
+        wait *= 2;
+    }
+    tracing::error!("a completion was never recorded: a copy of the request would run again");
 }
 
 async fn is_recorded(lease: &Lease) -> bool {

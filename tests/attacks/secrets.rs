@@ -1,12 +1,6 @@
 //! Row 30: neither a secret nor an expected MAC is in any log, answer, error or `Debug`.
 
-use std::{
-    error::Error,
-    fmt::Write as _,
-    io,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{error::Error, fmt::Write as _, sync::Mutex, time::Duration};
 
 use axum::body::Body;
 use base64::{
@@ -24,6 +18,7 @@ use tower::{Layer as _, Service as _, ServiceExt};
 use crate::{
     common::{self, KEY, OTHER_KEY, OTHER_SECRET, SECRET},
     naive::NEXT_SECRET,
+    parts::Log,
     subject::{ALL, BODY, HOUSE, Subject, Target, app, get, set, with, with_body, without},
 };
 
@@ -58,10 +53,10 @@ fn forms(what: &str, bytes: &[u8]) -> Vec<(String, String)> {
 }
 
 /// What is hidden, and what was said.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Transcript {
     hidden: Vec<(String, String)>,
-    said: Arc<Mutex<String>>,
+    said: Mutex<String>,
 }
 
 impl Transcript {
@@ -86,33 +81,6 @@ impl Transcript {
         let said = self.said.lock().unwrap();
         let leaks = self.hidden.iter().filter(|(_, text)| said.contains(text));
         leaks.map(|(what, _)| what.clone()).collect()
-    }
-
-    /// All that is logged in this thread from now on, of whatever level.
-    fn log(&self) -> tracing::subscriber::DefaultGuard {
-        let said = Arc::clone(&self.said);
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(move || Writer(Arc::clone(&said)))
-            .finish();
-        tracing::subscriber::set_default(subscriber)
-    }
-}
-
-struct Writer(Arc<Mutex<String>>);
-
-impl io::Write for Writer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap()
-            .push_str(&String::from_utf8_lossy(bytes));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -224,15 +192,16 @@ async fn a30_no_secret_and_no_expected_mac_is_logged_or_answered() {
         ];
         for target in targets {
             let mut transcript = Transcript::new();
-            let logging = transcript.log();
+            let log = Log::captured();
             listen(&mut transcript, subject, &target).await;
-            drop(logging);
+            transcript.say(log.text());
+            drop(log);
             assert_eq!(transcript.leaks(), [""; 0], "{}", subject.name);
             let said = transcript.said.lock().unwrap();
             let refusals = said.matches("request refused").count();
             assert!(refusals >= 12, "{refusals} refusals are logged:\n{said}");
             assert!(
-                said.contains("signed was expected"),
+                said.contains("expected to be signed"),
                 "with what helps to find the difference"
             );
         }
@@ -323,10 +292,11 @@ async fn print_the_stages(transcript: &mut Transcript) {
 async fn a30_no_secret_and_no_expected_mac_is_in_debug() {
     for subject in ALL {
         let mut transcript = Transcript::new();
-        let logging = transcript.log();
+        let log = Log::captured();
         print_everything(&mut transcript, subject).await;
         print_the_stages(&mut transcript).await;
-        drop(logging);
+        transcript.say(log.text());
+        drop(log);
         assert_eq!(transcript.leaks(), [""; 0], "{}", subject.name);
         let said = transcript.said.lock().unwrap();
         assert!(said.contains("redacted") && said.contains(KEY), "{said}");
@@ -342,9 +312,10 @@ async fn a30_twin_a_leak_in_any_form_is_found() {
         for (form, text) in forms(what, bytes) {
             let mut transcript = Transcript::new();
             transcript.hide("a MAC", &mac);
-            let logging = transcript.log();
-            tracing::trace!(found = %text, "a leak");
-            drop(logging);
+            let log = Log::captured();
+            tracing::debug!(found = %text, "a leak");
+            transcript.say(log.text());
+            drop(log);
             assert!(transcript.leaks().contains(&form), "{form}: {text}");
         }
     }
@@ -352,10 +323,11 @@ async fn a30_twin_a_leak_in_any_form_is_found() {
     // As a server logs it that shows what it expected.
     let mut transcript = Transcript::new();
     transcript.hide("a MAC", &mac);
-    let logging = transcript.log();
+    let log = Log::captured();
     let mut logged = genuine.clone();
     set(&mut logged, "x-signature", "sha256=00");
     tracing::warn!(expected = ?get(&genuine, "x-signature"), claimed = ?logged.headers(), "mismatch");
-    drop(logging);
+    transcript.say(log.text());
+    drop(log);
     assert_eq!(transcript.leaks(), ["a MAC as hex"]);
 }

@@ -247,7 +247,7 @@ impl Log {
             let subscriber = tracing_subscriber::fmt()
                 .with_writer(|| ToThisThread)
                 .with_ansi(false)
-                .with_max_level(tracing::Level::DEBUG)
+                .with_max_level(tracing::Level::TRACE)
                 .finish();
             tracing::subscriber::set_global_default(subscriber).expect("the only one");
         });
