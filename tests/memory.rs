@@ -27,7 +27,7 @@ fn secs(secs: u64) -> Duration {
 }
 
 fn claim_until(key: &str, nonce: u64, deadline: Timestamp) -> Claim {
-    let nonce = Nonce::new(NonceKind::Covered, nonce.to_be_bytes().to_vec());
+    let nonce = Nonce::new(NonceKind::Covered, nonce.to_be_bytes());
     Claim::new("tests".into(), KeyId::new(key).unwrap(), nonce, deadline)
 }
 
@@ -36,7 +36,7 @@ fn claim(key: &str, nonce: u64) -> Claim {
 }
 
 fn event(nonce: u64, deadline: Timestamp) -> Claim {
-    let nonce = Nonce::new(NonceKind::Event, nonce.to_be_bytes().to_vec());
+    let nonce = Nonce::new(NonceKind::Event, nonce.to_be_bytes());
     Claim::new("tests".into(), KeyId::new("k").unwrap(), nonce, deadline)
 }
 

@@ -232,7 +232,7 @@ fn nonce(candidate: &Candidate<'_>, body: &Formed) -> Nonce {
     let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
     let input = &candidate.input;
     input.feed(&body.signed, |bytes| digest.update(bytes));
-    Nonce::new(NonceKind::Digest, digest.finish().as_ref().to_vec())
+    Nonce::new(NonceKind::Digest, digest.finish())
 }
 
 impl Settings {
