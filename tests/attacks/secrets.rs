@@ -232,7 +232,7 @@ async fn a30_no_secret_and_no_expected_mac_is_logged_or_answered() {
             let refusals = said.matches("request refused").count();
             assert!(refusals >= 12, "{refusals} refusals are logged:\n{said}");
             assert!(
-                said.contains("signed was expected"),
+                said.contains("expected to be signed"),
                 "with what helps to find the difference"
             );
         }
