@@ -186,7 +186,9 @@ impl Rejection {
             RequestInFlight | KeyOverQuota | BodyBudgetExhausted | StoreFull | StoreUnavailable => {
                 let wait = self.0.retry_after.unwrap_or(Duration::from_secs(1));
                 let part = u64::from(wait.subsec_nanos() > 0);
-                Some(Duration::from_secs((wait.as_secs() + part).max(1)))
+                Some(Duration::from_secs(
+                    wait.as_secs().saturating_add(part).max(1),
+                ))
             }
             _ => None,
         }
@@ -337,6 +339,8 @@ mod tests {
             let response = Rejection::in_flight(Duration::from_millis(wait)).to_response();
             assert_eq!(response.headers()[RETRY_AFTER], told, "{wait} ms");
         }
+        let longest = Rejection::in_flight(Duration::MAX).retry_after();
+        assert_eq!(longest, Some(Duration::from_secs(u64::MAX)));
         let response = Rejection::new(RejectionKind::SignAgain, "").to_response();
         assert!(
             !response.headers().contains_key(RETRY_AFTER),
