@@ -172,28 +172,10 @@ impl Origins {
             Some(authority) => Some(authority),
             None => requested_authority(uri, &parts.headers)?,
         };
-        let path_and_query = uri
-            .path_and_query()
-            .map_or_else(|| Cow::Owned(PathAndQuery::from_static("/")), Cow::Borrowed);
-        if self.origins.is_empty() {
-            let authority = asked.map_or(Cow::Borrowed(""), |authority| {
-                normalize(authority, uri.scheme().unwrap_or(&Scheme::HTTPS))
-            });
-            return Ok(Target {
-                authority,
-                path_and_query,
-                prefix_len: 0,
-            });
-        }
         let origin = asked.and_then(|asked| self.origins.iter().find(|o| o.serves(asked)));
         let Some(origin) = origin else {
-            if self.any {
-                let authority = normalize(asked.unwrap_or_default(), &Scheme::HTTPS);
-                return Ok(Target {
-                    authority,
-                    path_and_query,
-                    prefix_len: 0,
-                });
+            if self.any || self.origins.is_empty() {
+                return Ok(Target::without_origin(uri, asked));
             }
             return Err(Rejection::new(
                 RejectionKind::AuthorityNotServed,
@@ -205,6 +187,7 @@ impl Origins {
                 ),
             ));
         };
+        let path_and_query = path_and_query(uri);
         let path_and_query = if origin.prefix.is_empty() {
             path_and_query
         } else {
@@ -246,14 +229,22 @@ pub(crate) struct Target<'h> {
 impl<'h> Target<'h> {
     /// The target of an outgoing request: from its URI, and where that names no authority, `Host`.
     pub(crate) fn of_outgoing(uri: &'h Uri, headers: &'h HeaderMap) -> Result<Self, Rejection> {
-        let asked = requested_authority(uri, headers)?.unwrap_or_default();
-        Ok(Self {
-            authority: normalize(asked, uri.scheme().unwrap_or(&Scheme::HTTPS)),
-            path_and_query: uri
-                .path_and_query()
-                .map_or_else(|| Cow::Owned(PathAndQuery::from_static("/")), Cow::Borrowed),
+        Ok(Self::without_origin(
+            uri,
+            requested_authority(uri, headers)?,
+        ))
+    }
+
+    /// The authority as it was asked for, where no public origin says how it is written.
+    fn without_origin(uri: &'h Uri, asked: Option<&'h str>) -> Self {
+        Self {
+            authority: normalize(
+                asked.unwrap_or_default(),
+                uri.scheme().unwrap_or(&Scheme::HTTPS),
+            ),
+            path_and_query: path_and_query(uri),
             prefix_len: 0,
-        })
+        }
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -263,6 +254,11 @@ impl<'h> Target<'h> {
     pub(crate) fn query(&self) -> Option<&str> {
         self.path_and_query.query()
     }
+}
+
+fn path_and_query(uri: &Uri) -> Cow<'_, PathAndQuery> {
+    uri.path_and_query()
+        .map_or_else(|| Cow::Owned(PathAndQuery::from_static("/")), Cow::Borrowed)
 }
 
 fn normalize<'a>(authority: &'a str, scheme: &Scheme) -> Cow<'a, str> {
