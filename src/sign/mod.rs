@@ -109,8 +109,8 @@ impl Signer {
         )?;
         let formed = candidate
             .input
-            .form_body(Bytes::copy_from_slice(body.as_ref()));
-        let formed = formed.map_err(SignError::new)?;
+            .form_body(Bytes::copy_from_slice(body.as_ref()))
+            .map_err(SignError::new)?;
         let mut mac = self.scheme.start(&self.key, &candidate.parameters);
         candidate
             .input

@@ -12,7 +12,7 @@ use crate::{
     key::KeySet,
     mac::MacKey,
     rejection::{Rejection, RejectionKind},
-    scheme::{Candidate, Head, Reading, SigningInput},
+    scheme::{Candidate, Head, Parameters, Reading, SigningInput, malformed},
 };
 
 /// Signatures that are looked at; what goes beyond is refused.
@@ -85,9 +85,7 @@ async fn admit_candidates<'h>(
     candidates: Vec<Candidate<'h>>,
 ) -> Result<Vec<Signature<'h>>, Rejection> {
     if candidates.len() > MAX_SIGNATURES {
-        return Err(crate::scheme::malformed(format!(
-            "more than {MAX_SIGNATURES} signatures"
-        )));
+        return Err(malformed(format!("more than {MAX_SIGNATURES} signatures")));
     }
     let now = settings.clock.now();
     // All that has to be waited for comes first, so that little is held while waiting.
@@ -112,7 +110,7 @@ async fn admit_candidates<'h>(
         });
         match signature {
             Ok(_) if admitted.len() == MAX_CANDIDATES => {
-                return Err(crate::scheme::malformed(format!(
+                return Err(malformed(format!(
                     "more than {MAX_CANDIDATES} signatures under known keys"
                 )));
             }
@@ -221,7 +219,7 @@ impl Signature<'_> {
         let parameters = candidate.parameters;
         Signature {
             candidate: Candidate {
-                parameters: crate::scheme::Parameters {
+                parameters: Parameters {
                     key_id: Cow::Owned(parameters.key_id.into_owned()),
                     signed_at: parameters.signed_at,
                     expires_at: parameters.expires_at,

@@ -171,7 +171,7 @@ impl VerifiedPayload {
             .map(|(_, value)| value)
     }
 
-    /// The names of the covered headers, each as often as it has values.
+    /// The covered headers, each as often as it has values.
     pub(crate) fn covered_headers(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
         self.0.headers.iter()
     }

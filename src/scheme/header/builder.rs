@@ -1,15 +1,13 @@
 //! The builder of a `HeaderScheme`: what it takes, and what it refuses.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::{
     HeaderName,
     header::{HOST, TRANSFER_ENCODING},
 };
 
-use super::{
-    Description, EVENT_HORIZON, Element, HeaderScheme, KeySource, TimeUnit, decodable::undelimited,
-};
+use super::{Description, Element, HeaderScheme, KeySource, TimeUnit, decodable::undelimited};
 use crate::{
     encoding::Encoding,
     error::{ConfigError, ConfigErrorKind},
@@ -18,6 +16,9 @@ use crate::{
     nonce::NonceKind,
     scheme::{Coverage, Profile},
 };
+
+/// For as long as senders are known to retry.
+const EVENT_HORIZON: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
 /// A part of the signed message of a [`HeaderScheme`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -289,12 +290,8 @@ impl HeaderSchemeBuilder {
             headers.push(name.clone());
         }
 
-        if elements
-            .iter()
-            .filter(|element| **element == Element::Body)
-            .count()
-            > 1
-        {
+        let bodies = elements.iter().filter(|element| **element == Element::Body);
+        if bodies.count() > 1 {
             return Err(refuse("the body is in the message twice"));
         }
         if let Some(element) = undelimited(&elements) {
@@ -304,9 +301,9 @@ impl HeaderSchemeBuilder {
                  hold, such as `Part::text(\"\\n\")`"
             )));
         }
-        if !elements
+        if elements
             .iter()
-            .any(|element| !matches!(element, Element::Text(_)))
+            .all(|element| matches!(element, Element::Text(_)))
         {
             return Err(refuse("the message has no part of the request"));
         }
@@ -384,6 +381,6 @@ fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
         .map_err(|_| refuse(format!("`{name}` is not the name of a header")))
 }
 
-fn refuse(what: impl Into<std::borrow::Cow<'static, str>>) -> ConfigError {
+fn refuse(what: impl Into<Cow<'static, str>>) -> ConfigError {
     ConfigErrorKind::Scheme(what.into()).into()
 }
