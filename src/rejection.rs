@@ -63,7 +63,7 @@ kinds! {
     /// 401: the request carries no signature.
     SignatureMissing = UNAUTHORIZED, "signature_missing",
         "The request is not signed. Sign it as agreed with this service and send it again.";
-    /// 400: the signature, its parameters or the target cannot be read, or can be read twice.
+    /// 400: the signature, its parameters or the target cannot be read, or can be read in two ways.
     SignatureMalformed = BAD_REQUEST, "signature_malformed",
         "The signature or one of its parameters cannot be read, stands there twice, or contradicts \
          another. Check names, encodings and duplicates.";
@@ -224,6 +224,10 @@ impl Rejection {
         response.extensions_mut().insert(self.clone());
         response
     }
+}
+
+pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Rejection {
+    Rejection::new(RejectionKind::SignatureMalformed, detail)
 }
 
 /// A problem of RFC 9457, with our code.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderName, Uri,
+    HeaderMap, HeaderName, HeaderValue, Uri,
     header::HOST,
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme},
@@ -15,7 +15,7 @@ use ipnet::IpNet;
 
 use crate::{
     error::{ConfigError, ConfigErrorKind},
-    rejection::{Rejection, RejectionKind},
+    rejection::{Rejection, RejectionKind, malformed},
 };
 
 /// The address of the peer that a connection was accepted from, as an extension of the request.
@@ -290,17 +290,26 @@ fn requested_authority<'h>(
     Ok(Some(authority))
 }
 
+/// The value of a header that must not stand there twice.
+pub(crate) fn single<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h HeaderValue>, Rejection> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(malformed(format!("header `{name}` stands there twice")));
+    }
+    Ok(first)
+}
+
 fn single_authority<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
 ) -> Result<Option<&'h str>, Rejection> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else {
+    let Some(value) = single(headers, name)? else {
         return Ok(None);
     };
-    if values.next().is_some() {
-        return Err(malformed(format!("`{name}` stands there twice")));
-    }
     // Whether it is one of ours is decided by comparison; here, only that it can be nothing else.
     let authority = value.to_str().ok().filter(|text| {
         !text.is_empty() && !text.contains(['@', '/', '?', '#', '\\', ',', ' ', '\t'])
@@ -309,10 +318,6 @@ fn single_authority<'h>(
         Some(authority) => Ok(Some(authority)),
         None => Err(malformed(format!("`{name}` is no authority"))),
     }
-}
-
-fn malformed(detail: impl Into<Cow<'static, str>>) -> Rejection {
-    Rejection::new(RejectionKind::SignatureMalformed, detail)
 }
 
 /// The URI before a router took off the prefix under which it is nested.

@@ -11,8 +11,8 @@ use crate::{
     clock::Timestamp,
     key::KeySet,
     mac::MacKey,
-    rejection::{Rejection, RejectionKind},
-    scheme::{Candidate, Head, Parameters, Reading, SigningInput, malformed},
+    rejection::{Rejection, RejectionKind, malformed},
+    scheme::{Candidate, Head, Parameters, Reading, SigningInput},
 };
 
 /// Signatures that are looked at; what goes beyond is refused.

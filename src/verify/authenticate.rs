@@ -16,8 +16,8 @@ use crate::{
     key::KeyId,
     mac::{DigestAlgorithm, RunningDigest},
     nonce::{Claim, Nonce, NonceKind},
-    rejection::Rejection,
-    scheme::{Candidate, Formed, Parameters, SigningInput, malformed},
+    rejection::{Rejection, malformed},
+    scheme::{Candidate, Formed, Parameters, SigningInput},
 };
 
 /// A request that is authentic and fresh, and not yet known to be new.

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, request::Parts};
 
 use super::{
     BodyForm, Candidate, Coverage, Describe, Head, Parameters, Profile, Reading, Signing,
-    SigningInput, malformed,
+    SigningInput,
 };
 use crate::{
     clock::Timestamp,
@@ -16,7 +16,7 @@ use crate::{
     key::KeyId,
     mac::{MAX_LEN, Tag},
     nonce::NonceKind,
-    rejection::{Rejection, RejectionKind},
+    rejection::{Rejection, RejectionKind, malformed},
     target::Target,
 };
 
