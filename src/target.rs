@@ -21,7 +21,14 @@ use crate::{
 /// The address of the peer that a connection was accepted from, as an extension of the request.
 ///
 /// With Axum's `into_make_service_with_connect_info::<SocketAddr>()` it is not needed. Other
-/// servers insert it, for [forwarded headers](crate::Forwarded) to be trusted.
+/// servers insert it, for [forwarded headers](crate::Forwarded) to be trusted:
+///
+/// ```
+/// use countersign::PeerAddr;
+/// # let (mut request, addr) = (http::Request::new(()), "10.0.0.1:9".parse::<std::net::SocketAddr>()?);
+/// request.extensions_mut().insert(PeerAddr::from(addr));
+/// # Ok::<_, std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerAddr(pub SocketAddr);
@@ -34,7 +41,8 @@ impl From<SocketAddr> for PeerAddr {
 
 /// A header in which a trusted proxy says which authority the client asked for.
 ///
-/// From any peer that is not named here the header is ignored, and `Host` counts.
+/// From a peer outside of the networks that are named here, the header is ignored, and `Host` or
+/// `:authority` counts. Without a network no peer is trusted.
 ///
 /// ```
 /// use countersign::Forwarded;

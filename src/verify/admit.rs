@@ -48,6 +48,9 @@ impl<'h> Parsed<'h> {
     /// When every signature is stale, dated ahead, or under an unknown key, when the key look-up
     /// gives no answer, or when the MAC does not match. Of several signatures, a bad one blocks
     /// nothing, and the first one's rejection is returned.
+    ///
+    /// # Panics
+    /// When there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn admit(self) -> Result<Admitted<'h>, Rejection> {
         let signatures = match self.reading {
             Reading::AfterBody => Vec::new(),
