@@ -100,8 +100,7 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 
 /// The system's clock.
 ///
-/// A clock set to before 1970 reads as 1970, and every signed request is then dated ahead, that is
-/// refused.
+/// A clock set to before 1970 reads as 1970: every signed request is then dated ahead, and refused.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct SystemClock;
@@ -122,7 +121,7 @@ pub use manual::ManualClock;
 mod manual {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::{Arc, Clock, Duration, Timestamp, millis};
+    use super::{Arc, Clock, Duration, Timestamp};
 
     /// A clock for tests: it stands still until it is set or stepped, forward or back.
     ///
@@ -151,20 +150,26 @@ mod manual {
             self.0.store(now.0, Ordering::SeqCst);
         }
 
-        /// Steps the clock forward.
+        /// Steps the clock forward, to [`Timestamp::MAX`] at most.
         pub fn advance(&self, by: Duration) {
-            self.0.fetch_add(millis(by), Ordering::SeqCst);
+            self.change(|now| now.plus(by));
         }
 
-        /// Steps the clock back.
+        /// Steps the clock back, to [`Timestamp::EPOCH`] at most.
         pub fn step_back(&self, by: Duration) {
-            self.0.fetch_sub(millis(by), Ordering::SeqCst);
+            self.change(|now| now.minus(by));
+        }
+
+        fn change(&self, to: impl Fn(Timestamp) -> Timestamp) {
+            self.0.update(Ordering::SeqCst, Ordering::SeqCst, |now| {
+                to(Timestamp(now)).0
+            });
         }
     }
 
     impl Clock for ManualClock {
         fn now(&self) -> Timestamp {
-            Timestamp(self.0.load(Ordering::SeqCst).min(Timestamp::MAX.0))
+            Timestamp(self.0.load(Ordering::SeqCst))
         }
     }
 }
@@ -181,5 +186,14 @@ mod tests {
         assert_eq!(t.since(t.plus(Duration::from_secs(1))), Duration::ZERO);
         assert_eq!(Timestamp::from_secs(u64::MAX), None);
         assert_eq!(Timestamp::from_millis(Timestamp::MAX.0 + 1), None);
+    }
+
+    #[test]
+    fn a_manual_clock_stops_at_both_ends() {
+        let clock = ManualClock::at(Timestamp::from_secs(10).unwrap());
+        clock.step_back(Duration::from_secs(11));
+        assert_eq!(clock.now(), Timestamp::EPOCH);
+        clock.advance(Duration::MAX);
+        assert_eq!(clock.now(), Timestamp::MAX);
     }
 }

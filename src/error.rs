@@ -1,4 +1,5 @@
-//! What can be wrong with a configuration, and how a store or a key look-up fails.
+//! What can be wrong with a configuration, how a store or a key look-up fails, and why a request
+//! cannot be signed.
 
 use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 

@@ -94,7 +94,7 @@ struct TimedSecret {
 }
 
 impl KeySet {
-    /// The greatest number of secrets that are tried for one request.
+    /// The greatest number of secrets that are tried for one signature.
     pub const MAX_SECRETS: usize = 8;
 
     /// A set without a secret yet: requests under it are refused.
@@ -214,7 +214,7 @@ impl KeyRing {
         Self::default()
     }
 
-    /// Adds a key with one secret that is valid at any time.
+    /// Adds a key with one secret that is valid at any time, for every clone at once.
     ///
     /// # Errors
     /// When the id or the secret is not valid, the id is there already, or the secret is there
@@ -227,7 +227,7 @@ impl KeyRing {
         self.with_set(KeySet::new(id)?.with(secret.try_into()?))
     }
 
-    /// Adds a set of secrets.
+    /// Adds a set of secrets, for every clone at once.
     ///
     /// # Errors
     /// When the set's id is there already, or one of its secrets is there under another id. Two

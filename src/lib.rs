@@ -7,7 +7,8 @@
 //! 1. **Verified once.** Whatever a handler reads from the payload was covered by the MAC: body,
 //!    method, authority, path, query, headers, time, key id. What was not covered answers `None`.
 //! 2. **Used once.** One signed request has one effect: of any number of copies, at once or later,
-//!    one is let through.
+//!    one is let through. (With [`Processing::Retryable`], one at a time under a lease, until one
+//!    has succeeded.)
 //! 3. **Never re-read.** A handler works on a snapshot that was made at the moment of verification.
 //!
 //! ```
@@ -47,14 +48,21 @@
 //! | --- | --- | --- |
 //! | age of a signed time | 300 seconds | [`max_age`](VerifierBuilder::max_age) |
 //! | time ahead | 5 seconds | [`max_skew`](VerifierBuilder::max_skew) |
+//! | difference of clocks | 5 seconds | [`clock_difference`](VerifierBuilder::clock_difference) |
 //! | length of a body | 1 MiB | [`max_body_bytes`](VerifierBuilder::max_body_bytes) |
 //! | time for the whole body | 10 seconds | [`body_deadline`](VerifierBuilder::body_deadline) |
 //! | bodies in flight | 64 MiB | [`body_budget_bytes`](VerifierBuilder::body_budget_bytes) |
 //! | answer of a store | within 2 seconds | [`store_timeout`](VerifierBuilder::store_timeout) |
-//! | length of a secret | 16 bytes | [`Secret`] |
+//! | length of a secret | at least 16 bytes | [`Secret`] |
 //! | processing | at most once | [`processing`](VerifierBuilder::processing) |
 //!
 //! What weakens a promise has a name that begins with `danger_`.
+//!
+//! # Logs
+//! Every refused request is an event of `tracing` with its code and its reason: at level `ERROR`
+//! where the status is 5xx, else at `INFO`. Reasons name key ids and nonces, and never hold a secret.
+//! Where a MAC does not match, an event at `DEBUG` shows the beginning of the message that was
+//! expected, covered headers included.
 //!
 //! # Features
 //! - `axum` (default): extractors, and the original URI of nested routers.

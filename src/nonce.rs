@@ -108,7 +108,8 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// A claim that has to be remembered until `deadline`.
+    /// A claim that has to be remembered until `deadline`, without a place or a signed time, and with
+    /// a retention of zero. It is an attempt of its own; a clone of it is the same attempt.
     #[must_use]
     pub fn new(namespace: Arc<str>, key_id: KeyId, nonce: Nonce, deadline: Timestamp) -> Self {
         Self {

@@ -63,7 +63,7 @@ kinds! {
     /// 401: the request carries no signature.
     SignatureMissing = UNAUTHORIZED, "signature_missing",
         "The request is not signed. Sign it as agreed with this service and send it again.";
-    /// 400: the signature, its parameters or the target cannot be read, or can be read twice.
+    /// 400: the signature, its parameters or the target cannot be read, or can be read in two ways.
     SignatureMalformed = BAD_REQUEST, "signature_malformed",
         "The signature or one of its parameters cannot be read, stands there twice, or contradicts \
          another. Check names, encodings and duplicates.";
@@ -186,7 +186,9 @@ impl Rejection {
             RequestInFlight | KeyOverQuota | BodyBudgetExhausted | StoreFull | StoreUnavailable => {
                 let wait = self.0.retry_after.unwrap_or(Duration::from_secs(1));
                 let part = u64::from(wait.subsec_nanos() > 0);
-                Some(Duration::from_secs((wait.as_secs() + part).max(1)))
+                Some(Duration::from_secs(
+                    wait.as_secs().saturating_add(part).max(1),
+                ))
             }
             _ => None,
         }
@@ -222,6 +224,10 @@ impl Rejection {
         response.extensions_mut().insert(self.clone());
         response
     }
+}
+
+pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Rejection {
+    Rejection::new(RejectionKind::SignatureMalformed, detail)
 }
 
 /// A problem of RFC 9457, with our code.
@@ -337,6 +343,8 @@ mod tests {
             let response = Rejection::in_flight(Duration::from_millis(wait)).to_response();
             assert_eq!(response.headers()[RETRY_AFTER], told, "{wait} ms");
         }
+        let longest = Rejection::in_flight(Duration::MAX).retry_after();
+        assert_eq!(longest, Some(Duration::from_secs(u64::MAX)));
         let response = Rejection::new(RejectionKind::SignAgain, "").to_response();
         assert!(
             !response.headers().contains_key(RETRY_AFTER),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderName, Uri,
+    HeaderMap, HeaderName, HeaderValue, Uri,
     header::HOST,
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme},
@@ -15,13 +15,20 @@ use ipnet::IpNet;
 
 use crate::{
     error::{ConfigError, ConfigErrorKind},
-    rejection::{Rejection, RejectionKind},
+    rejection::{Rejection, RejectionKind, malformed},
 };
 
 /// The address of the peer that a connection was accepted from, as an extension of the request.
 ///
 /// With Axum's `into_make_service_with_connect_info::<SocketAddr>()` it is not needed. Other
-/// servers insert it, for [forwarded headers](crate::Forwarded) to be trusted.
+/// servers insert it, for [forwarded headers](crate::Forwarded) to be trusted:
+///
+/// ```
+/// use countersign::PeerAddr;
+/// # let (mut request, addr) = (http::Request::new(()), "10.0.0.1:9".parse::<std::net::SocketAddr>()?);
+/// request.extensions_mut().insert(PeerAddr::from(addr));
+/// # Ok::<_, std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerAddr(pub SocketAddr);
@@ -34,7 +41,8 @@ impl From<SocketAddr> for PeerAddr {
 
 /// A header in which a trusted proxy says which authority the client asked for.
 ///
-/// From any peer that is not named here the header is ignored, and `Host` counts.
+/// From a peer outside of the networks that are named here, the header is ignored, and `Host` or
+/// `:authority` counts. Without a network no peer is trusted.
 ///
 /// ```
 /// use countersign::Forwarded;
@@ -172,28 +180,10 @@ impl Origins {
             Some(authority) => Some(authority),
             None => requested_authority(uri, &parts.headers)?,
         };
-        let path_and_query = uri
-            .path_and_query()
-            .map_or_else(|| Cow::Owned(PathAndQuery::from_static("/")), Cow::Borrowed);
-        if self.origins.is_empty() {
-            let authority = asked.map_or(Cow::Borrowed(""), |authority| {
-                normalize(authority, uri.scheme().unwrap_or(&Scheme::HTTPS))
-            });
-            return Ok(Target {
-                authority,
-                path_and_query,
-                prefix_len: 0,
-            });
-        }
         let origin = asked.and_then(|asked| self.origins.iter().find(|o| o.serves(asked)));
         let Some(origin) = origin else {
-            if self.any {
-                let authority = normalize(asked.unwrap_or_default(), &Scheme::HTTPS);
-                return Ok(Target {
-                    authority,
-                    path_and_query,
-                    prefix_len: 0,
-                });
+            if self.any || self.origins.is_empty() {
+                return Ok(Target::without_origin(uri, asked));
             }
             return Err(Rejection::new(
                 RejectionKind::AuthorityNotServed,
@@ -205,6 +195,7 @@ impl Origins {
                 ),
             ));
         };
+        let path_and_query = path_and_query(uri);
         let path_and_query = if origin.prefix.is_empty() {
             path_and_query
         } else {
@@ -246,14 +237,22 @@ pub(crate) struct Target<'h> {
 impl<'h> Target<'h> {
     /// The target of an outgoing request: from its URI, and where that names no authority, `Host`.
     pub(crate) fn of_outgoing(uri: &'h Uri, headers: &'h HeaderMap) -> Result<Self, Rejection> {
-        let asked = requested_authority(uri, headers)?.unwrap_or_default();
-        Ok(Self {
-            authority: normalize(asked, uri.scheme().unwrap_or(&Scheme::HTTPS)),
-            path_and_query: uri
-                .path_and_query()
-                .map_or_else(|| Cow::Owned(PathAndQuery::from_static("/")), Cow::Borrowed),
+        Ok(Self::without_origin(
+            uri,
+            requested_authority(uri, headers)?,
+        ))
+    }
+
+    /// The authority as it was asked for, where no public origin says how it is written.
+    fn without_origin(uri: &'h Uri, asked: Option<&'h str>) -> Self {
+        Self {
+            authority: normalize(
+                asked.unwrap_or_default(),
+                uri.scheme().unwrap_or(&Scheme::HTTPS),
+            ),
+            path_and_query: path_and_query(uri),
             prefix_len: 0,
-        })
+        }
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -263,6 +262,11 @@ impl<'h> Target<'h> {
     pub(crate) fn query(&self) -> Option<&str> {
         self.path_and_query.query()
     }
+}
+
+fn path_and_query(uri: &Uri) -> Cow<'_, PathAndQuery> {
+    uri.path_and_query()
+        .map_or_else(|| Cow::Owned(PathAndQuery::from_static("/")), Cow::Borrowed)
 }
 
 fn normalize<'a>(authority: &'a str, scheme: &Scheme) -> Cow<'a, str> {
@@ -294,17 +298,26 @@ fn requested_authority<'h>(
     Ok(Some(authority))
 }
 
+/// The value of a header that must not stand there twice.
+pub(crate) fn single<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h HeaderValue>, Rejection> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(malformed(format!("header `{name}` stands there twice")));
+    }
+    Ok(first)
+}
+
 fn single_authority<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
 ) -> Result<Option<&'h str>, Rejection> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else {
+    let Some(value) = single(headers, name)? else {
         return Ok(None);
     };
-    if values.next().is_some() {
-        return Err(malformed(format!("`{name}` stands there twice")));
-    }
     // Whether it is one of ours is decided by comparison; here, only that it can be nothing else.
     let authority = value.to_str().ok().filter(|text| {
         !text.is_empty() && !text.contains(['@', '/', '?', '#', '\\', ',', ' ', '\t'])
@@ -313,10 +326,6 @@ fn single_authority<'h>(
         Some(authority) => Ok(Some(authority)),
         None => Err(malformed(format!("`{name}` is no authority"))),
     }
-}
-
-fn malformed(detail: impl Into<Cow<'static, str>>) -> Rejection {
-    Rejection::new(RejectionKind::SignatureMalformed, detail)
 }
 
 /// The URI before a router took off the prefix under which it is nested.

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Request, Response,
+    HeaderValue, Request, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
 use pin_project_lite::pin_project;
@@ -144,7 +144,7 @@ impl LayerSettings {
             }
         };
         if kind == RejectionKind::RequestReplayed && self.on_duplicate == OnDuplicate::Acknowledge {
-            *response.status_mut() = http::StatusCode::OK;
+            *response.status_mut() = StatusCode::OK;
             *response.body_mut() = Bytes::new();
             response.headers_mut().remove(CONTENT_TYPE);
         }

@@ -22,8 +22,8 @@ use crate::{
 ///    constant time.
 /// 3. Only then is the nonce claimed. A copy is answered with 409.
 /// 4. The inner service gets the [`VerifiedPayload`](crate::VerifiedPayload) as an extension, and
-///    the same bytes as its body. Headers that would make a method of another (such as
-///    `x-http-method-override`) are taken out unless they are covered.
+///    the same bytes as its body. Trailers are dropped, and headers that some frameworks read as
+///    another method (such as `x-http-method-override`) are taken out unless they are covered.
 /// 5. The answer gets `Cache-Control: private, no-store`, unless the handler has set its own.
 ///
 /// # Where it stands

@@ -11,8 +11,8 @@ use crate::{
     key::KeyId,
     mac::{MacAlgorithm, MacKey, RunningMac, Tag},
     nonce::NonceKind,
-    rejection::{Rejection, RejectionKind},
-    target::Target,
+    rejection::Rejection,
+    target::{self, Target},
 };
 
 pub(crate) mod header;
@@ -104,18 +104,12 @@ pub(crate) struct Head<'h> {
 }
 
 impl<'h> Head<'h> {
-    /// The value of a header that must not stand there twice.
     pub(crate) fn single(&self, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Rejection> {
-        let mut values = self.headers.get_all(name).iter();
-        let first = values.next();
-        if values.next().is_some() {
-            return Err(malformed(format!("header `{name}` stands there twice")));
-        }
-        Ok(first)
+        target::single(self.headers, name)
     }
 }
 
-/// Without the headers: a signature that is not used yet stands among them, and what else is secret.
+/// Without the headers: a signature that is not used yet may stand among them, and other secrets.
 impl fmt::Debug for Head<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Head")
@@ -123,10 +117,6 @@ impl fmt::Debug for Head<'_> {
             .field("target", &self.target)
             .finish_non_exhaustive()
     }
-}
-
-pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Rejection {
-    Rejection::new(RejectionKind::SignatureMalformed, detail)
 }
 
 /// What a scheme found in a request.

@@ -13,14 +13,14 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 use super::{
     BodyDigest, BodyForm, Candidate, Coverage, Describe, Formed, Head, Parameters, Profile,
-    Reading, Signing, SigningInput, malformed,
+    Reading, Signing, SigningInput,
 };
 use crate::{
     KeyRing, ManualClock, MemoryStore, NonceKind, RejectionKind, Signer, Timestamp, Verifier,
     encoding::{Encoding, decode_hex},
     error::SignError,
     mac::{DigestAlgorithm, MacAlgorithm, MacKey, RunningMac, Tag},
-    rejection::Rejection,
+    rejection::{Rejection, malformed},
     scheme::Scheme,
     target::Target,
     verify::Verified,

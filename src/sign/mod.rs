@@ -76,7 +76,8 @@ impl Signer {
     /// Signs a request, with the present time and, where the scheme has one, a nonce of 128 random
     /// bits.
     ///
-    /// Whatever is covered has to be there already; the URI names the authority, or `Host` does.
+    /// Whatever else is covered has to be there already; the URI names the authority, or `Host` does.
+    /// Headers that the scheme writes replace those of the same name.
     ///
     /// # Errors
     /// When something that is covered is missing, or cannot be read one way only.
@@ -91,7 +92,7 @@ impl Signer {
     /// same for each retry of one event.
     ///
     /// # Errors
-    /// As [`Signer::sign`]; and when the scheme has a nonce and this is none that a verifier accepts.
+    /// As [`Signer::sign`]; and when the scheme has a nonce, and a verifier would not accept this one.
     pub fn sign_with_nonce<B: AsRef<[u8]>>(
         &self,
         request: Request<B>,
@@ -109,8 +110,8 @@ impl Signer {
         )?;
         let formed = candidate
             .input
-            .form_body(Bytes::copy_from_slice(body.as_ref()));
-        let formed = formed.map_err(SignError::new)?;
+            .form_body(Bytes::copy_from_slice(body.as_ref()))
+            .map_err(SignError::new)?;
         let mut mac = self.scheme.start(&self.key, &candidate.parameters);
         candidate
             .input

@@ -11,8 +11,8 @@ use crate::{
     clock::Timestamp,
     key::KeySet,
     mac::MacKey,
-    rejection::{Rejection, RejectionKind},
-    scheme::{Candidate, Head, Reading, SigningInput},
+    rejection::{Rejection, RejectionKind, malformed},
+    scheme::{Candidate, Head, Parameters, Reading, SigningInput},
 };
 
 /// Signatures that are looked at; what goes beyond is refused.
@@ -48,6 +48,9 @@ impl<'h> Parsed<'h> {
     /// When every signature is stale, dated ahead, or under an unknown key, when the key look-up
     /// gives no answer, or when the MAC does not match. Of several signatures, a bad one blocks
     /// nothing, and the first one's rejection is returned.
+    ///
+    /// # Panics
+    /// When there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn admit(self) -> Result<Admitted<'h>, Rejection> {
         let signatures = match self.reading {
             Reading::AfterBody => Vec::new(),
@@ -85,9 +88,7 @@ async fn admit_candidates<'h>(
     candidates: Vec<Candidate<'h>>,
 ) -> Result<Vec<Signature<'h>>, Rejection> {
     if candidates.len() > MAX_SIGNATURES {
-        return Err(crate::scheme::malformed(format!(
-            "more than {MAX_SIGNATURES} signatures"
-        )));
+        return Err(malformed(format!("more than {MAX_SIGNATURES} signatures")));
     }
     let now = settings.clock.now();
     // All that has to be waited for comes first, so that little is held while waiting.
@@ -112,7 +113,7 @@ async fn admit_candidates<'h>(
         });
         match signature {
             Ok(_) if admitted.len() == MAX_CANDIDATES => {
-                return Err(crate::scheme::malformed(format!(
+                return Err(malformed(format!(
                     "more than {MAX_CANDIDATES} signatures under known keys"
                 )));
             }
@@ -221,7 +222,7 @@ impl Signature<'_> {
         let parameters = candidate.parameters;
         Signature {
             candidate: Candidate {
-                parameters: crate::scheme::Parameters {
+                parameters: Parameters {
                     key_id: Cow::Owned(parameters.key_id.into_owned()),
                     signed_at: parameters.signed_at,
                     expires_at: parameters.expires_at,

@@ -9,14 +9,15 @@ use super::{
     Received, Settings, Verifier,
     admit::{Signature, invalid},
     payload::Snapshot,
-    receive::Fed,
+    receive::{Fed, body_not_covered},
 };
 use crate::{
     clock::Timestamp,
+    key::KeyId,
     mac::{DigestAlgorithm, RunningDigest},
     nonce::{Claim, Nonce, NonceKind},
-    rejection::{Rejection, RejectionKind},
-    scheme::{Candidate, Formed, Parameters, SigningInput, malformed},
+    rejection::{Rejection, malformed},
+    scheme::{Candidate, Formed, Parameters, SigningInput},
 };
 
 /// A request that is authentic and fresh, and not yet known to be new.
@@ -39,8 +40,8 @@ impl Received<'_> {
     /// Compares the MAC, or the digests that its message holds, in constant time.
     ///
     /// # Errors
-    /// When none of the signatures matches, two match that differ in key, nonce or signed time, or the
-    /// time in which the request is fresh ended while its body arrived.
+    /// When none of the signatures matches, when two match that differ in key, nonce or signed time,
+    /// or when the request ceased to be fresh while its body arrived.
     pub fn authenticate(self) -> Result<Authentic, Rejection> {
         let Self {
             verifier,
@@ -56,12 +57,7 @@ impl Received<'_> {
         let mut matching: Option<(Signature<'_>, Formed)> = None;
         let mut mismatch = None;
         for (index, signature) in signatures.into_iter().enumerate() {
-            let fed = if index == 0 || matches!(fed, Fed::Digests(_)) {
-                fed.take_for(index)
-            } else {
-                Fed::Nothing
-            };
-            match matches(settings, &signature, &body, fed) {
+            match matches(settings, &signature, &body, fed.take_for(index)) {
                 Err(rejection) => {
                     mismatch.get_or_insert(rejection);
                 }
@@ -146,20 +142,17 @@ fn matches(
                 Vec::new()
             };
             if claimed.is_empty() && !body.is_empty() {
-                return Err(Rejection::new(
-                    RejectionKind::BodyNotCovered,
-                    "the signature covers no body, and there is one",
-                ));
+                return Err(body_not_covered());
             }
-            for claim in claimed {
+            for covered in claimed {
                 let digest = digests
                     .iter()
-                    .find(|(algorithm, _)| *algorithm == claim.algorithm)
+                    .find(|(algorithm, _)| *algorithm == covered.algorithm)
                     .map(|(_, digest)| digest.clone());
-                if !digest.is_some_and(|digest| digest.verify(&claim.claimed)) {
+                if !digest.is_some_and(|digest| digest.verify(&covered.claimed)) {
                     return Err(invalid(format!(
                         "the covered {:?} digest is not that of the body of {} bytes",
-                        claim.algorithm,
+                        covered.algorithm,
                         body.len()
                     )));
                 }
@@ -241,7 +234,7 @@ impl Settings {
     fn claim(
         &self,
         parameters: &Parameters<'_>,
-        key_id: &crate::key::KeyId,
+        key_id: &KeyId,
         nonce: &Nonce,
         now: Timestamp,
     ) -> Claim {

@@ -88,7 +88,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
     /// Takes the authority from a header that a trusted proxy sets. Default: from `Host` or
     /// `:authority` only.
     ///
-    /// It still has to be one of the public origins.
+    /// It still has to be one of the public origins. Of several calls the last one counts.
     pub fn forwarded(mut self, forwarded: Forwarded) -> Self {
         self.forwarded = Some(forwarded);
         self
@@ -101,19 +101,19 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
         self
     }
 
-    /// How old a signed time may be. Default: 300 seconds. At most a day.
+    /// How old a signed time may be: between 1 second and 1 day. Default: 300 seconds.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.freshness.max_age = max_age;
         self
     }
 
-    /// How far ahead of the clock a signed time may be. Default: 5 seconds. At most `max_age`.
+    /// How far ahead of the clock a signed time may be: at most `max_age`. Default: 5 seconds.
     pub fn max_skew(mut self, max_skew: Duration) -> Self {
         self.freshness.max_skew = max_skew;
         self
     }
 
-    /// By how much the clocks of servers and stores may differ. Default: 5 seconds.
+    /// By how much the clocks of servers and stores may differ: at most 1 hour. Default: 5 seconds.
     ///
     /// Requests are remembered for longer by this, and by the [store's
     /// timeout](Self::store_timeout).
@@ -122,13 +122,15 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
         self
     }
 
-    /// The greatest length of a body. Default: 1 MiB.
+    /// The greatest length of a body, in bytes: at most half of the
+    /// [budget](Self::body_budget_bytes). Default: 1 MiB.
     pub fn max_body_bytes(mut self, max: usize) -> Self {
         self.body.max_bytes = max;
         self
     }
 
-    /// The time in which the whole body has to arrive. Default: 10 seconds.
+    /// The time in which the whole body has to arrive: between 1 millisecond and 1 hour. Default: 10
+    /// seconds.
     pub fn body_deadline(mut self, deadline: Duration) -> Self {
         self.body.deadline = deadline;
         self
@@ -137,14 +139,15 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
     /// The bytes that bodies in flight may take up all together, from their arrival until the
     /// payload is dropped. Default: 64 MiB. At least twice the greatest body.
     ///
-    /// One key's bodies get at most half of it, and an eighth is kept for bodies of up to 16 KiB.
+    /// An eighth of it is kept for bodies of up to 16 KiB. Of one key's larger bodies, those in flight
+    /// get at most half of it.
     pub fn body_budget_bytes(mut self, budget: usize) -> Self {
         self.body_budget = budget;
         self
     }
 
     /// Keeps this service apart from others that share its store: a request used in one namespace
-    /// is new in another. Default: `default`.
+    /// is new in another. 1 to 256 bytes. Default: `default`.
     ///
     /// All servers of one service must have the same.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
@@ -158,8 +161,8 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
         self
     }
 
-    /// How long a store or a key look-up may take to answer. Default: 2 seconds. After that the
-    /// request is refused with 503.
+    /// How long a store or a key look-up may take to answer: between 1 millisecond and 1 hour. After
+    /// that the request is refused with 503. Default: 2 seconds.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.store_timeout = timeout;
         self

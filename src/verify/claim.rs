@@ -28,6 +28,9 @@ impl Authentic {
     /// # Errors
     /// When the request was seen before, is being handled, or is no longer fresh, or when the store
     /// refuses or gives no answer. A claim that was made is not given back.
+    ///
+    /// # Panics
+    /// When there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn claim(self) -> Result<Verified, Rejection> {
         let Self {
             verifier,
@@ -79,7 +82,8 @@ fn replayed(claim: &Claim) -> Rejection {
     )
 }
 
-/// The right to handle a request, for as long as it is renewed.
+/// The right to handle a request, for as long as it is renewed. Its steps wait for the store, on a
+/// Tokio runtime with its timer.
 ///
 /// Dropping it does nothing: the outcome is then unknown, the lease ends by itself, and the request
 /// may run again.

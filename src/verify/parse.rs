@@ -8,8 +8,8 @@ use http::{
 
 use super::Verifier;
 use crate::{
-    rejection::{Rejection, RejectionKind},
-    scheme::{Head, Reading, malformed},
+    rejection::{Rejection, RejectionKind, malformed},
+    scheme::{Head, Reading},
 };
 
 /// A request whose signature was read, and nothing of it believed.

@@ -109,7 +109,7 @@ impl VerifiedPayload {
         &self.0.key_id
     }
 
-    /// When the request was signed, by the sender's clock.
+    /// When the request was signed, by the sender's clock; `None` where the scheme covers no time.
     #[must_use]
     pub fn signed_at(&self) -> Option<Timestamp> {
         self.0.signed_at
@@ -122,25 +122,26 @@ impl VerifiedPayload {
         self.0.expires_at
     }
 
-    /// What makes this request unique under its key.
+    /// What makes this request unique under its key. `None` is for schemes whose requests may be
+    /// alike; there is none yet.
     #[must_use]
     pub fn nonce(&self) -> Option<&Nonce> {
         Some(&self.0.nonce)
     }
 
-    /// The method.
+    /// The method, if it is covered.
     #[must_use]
     pub fn method(&self) -> Option<&Method> {
         self.0.method.as_ref()
     }
 
-    /// The authority, in lower case and without the default port.
+    /// The authority, if it is covered: in lower case and without the default port.
     #[must_use]
     pub fn authority(&self) -> Option<&str> {
         self.0.authority.as_deref()
     }
 
-    /// The path as the client signed it: with its percent-encoding, and with whatever prefix a
+    /// The path, if it is covered, as the client signed it: with its percent-encoding, and with whatever prefix a
     /// proxy or a router took off on the way.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
@@ -153,7 +154,8 @@ impl VerifiedPayload {
         self.path()?.get(self.0.prefix_len..)
     }
 
-    /// The query as the client signed it, without the `?`; empty where there is none.
+    /// The query, if it is covered, as the client signed it: without the `?`, and empty where there is
+    /// none.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.0
@@ -161,7 +163,7 @@ impl VerifiedPayload {
             .then(|| self.0.path_and_query.query().unwrap_or_default())
     }
 
-    /// The first value of a covered header.
+    /// The first value of this header, if it is covered; its name in either case.
     #[must_use]
     pub fn header(&self, name: impl AsRef<str>) -> Option<&HeaderValue> {
         let name = name.as_ref();
@@ -171,7 +173,7 @@ impl VerifiedPayload {
             .map(|(_, value)| value)
     }
 
-    /// The names of the covered headers, each as often as it has values.
+    /// The covered headers, each as often as it has values.
     pub(crate) fn covered_headers(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
         self.0.headers.iter()
     }

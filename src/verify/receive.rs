@@ -1,6 +1,11 @@
 //! Third stage: the body arrives, within its limits, and goes into the MAC frame by frame.
 
-use std::{error::Error as StdError, future::poll_fn, pin::Pin, pin::pin, task::Poll};
+use std::{
+    error::Error as StdError,
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::Poll,
+};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
@@ -156,14 +161,18 @@ impl Fed {
             }
             Self::NoBody if bytes.is_empty() => {}
             Self::NoBody => {
-                return Err(Rejection::new(
-                    RejectionKind::BodyNotCovered,
-                    "the signature covers no body, and there is one",
-                ));
+                return Err(body_not_covered());
             }
         }
         Ok(())
     }
+}
+
+pub(super) fn body_not_covered() -> Rejection {
+    Rejection::new(
+        RejectionKind::BodyNotCovered,
+        "the signature covers no body, and there is one",
+    )
 }
 
 async fn read_body<B>(

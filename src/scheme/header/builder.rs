@@ -1,15 +1,13 @@
 //! The builder of a `HeaderScheme`: what it takes, and what it refuses.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::{
     HeaderName,
     header::{HOST, TRANSFER_ENCODING},
 };
 
-use super::{
-    Description, EVENT_HORIZON, Element, HeaderScheme, KeySource, TimeUnit, decodable::undelimited,
-};
+use super::{Description, Element, HeaderScheme, KeySource, TimeUnit, decodable::undelimited};
 use crate::{
     encoding::Encoding,
     error::{ConfigError, ConfigErrorKind},
@@ -18,6 +16,9 @@ use crate::{
     nonce::NonceKind,
     scheme::{Coverage, Profile},
 };
+
+/// For as long as senders are known to retry.
+const EVENT_HORIZON: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
 /// A part of the signed message of a [`HeaderScheme`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,21 +52,25 @@ pub enum Part {
 
 impl Part {
     /// Fixed text.
+    #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
     }
 
     /// The value of this header.
+    #[must_use]
     pub fn header(name: impl Into<String>) -> Self {
         Self::Header(name.into())
     }
 
-    /// Parts with a line feed between them, which no part but the body can hold.
+    /// Parts with a line feed between them, which no part but the body and other text can hold.
+    #[must_use]
     pub fn lines(parts: impl IntoIterator<Item = Self>) -> Vec<Self> {
         Self::joined("\n", parts)
     }
 
     /// Parts with a delimiter between them.
+    #[must_use]
     pub fn joined(delimiter: &str, parts: impl IntoIterator<Item = Self>) -> Vec<Self> {
         let mut joined = Vec::new();
         for part in parts {
@@ -130,7 +135,9 @@ impl HeaderSchemeBuilder {
         self
     }
 
-    /// The header that holds the key id. It must be covered, by [`Part::KeyId`].
+    /// The header that holds the key id, a [`KeyId`](crate::KeyId). It must be covered, by
+    /// [`Part::KeyId`]. No default: either this or [`fixed_key_id`](Self::fixed_key_id) has to be
+    /// given.
     pub fn key_id(mut self, header: impl Into<String>) -> Self {
         self.key_header = Some(header.into());
         self
@@ -177,7 +184,9 @@ impl HeaderSchemeBuilder {
         self
     }
 
-    /// For how long the sender may go on retrying an event. Default: 3 days.
+    /// For how long the sender may go on retrying an event: between 1 second and 1 year (checked when
+    /// a verifier is built). Default: 3 days. Without an [`event_id`](Self::event_id) it has no
+    /// effect.
     pub fn event_horizon(mut self, horizon: Duration) -> Self {
         self.event_horizon = horizon;
         self
@@ -213,7 +222,8 @@ impl HeaderSchemeBuilder {
 
     /// Accepts a format that covers no time. A request is then fresh for ever: it is remembered for
     /// `retention`, and whoever captured it can send it again after that, or after a store that
-    /// does not survive a restart was started anew.
+    /// does not survive a restart was started anew. The retention is between 1 hour and 1 year
+    /// (checked when a verifier is built).
     pub fn danger_without_time(mut self, retention: Duration) -> Self {
         self.untimed_retention = Some(retention);
         self
@@ -289,12 +299,8 @@ impl HeaderSchemeBuilder {
             headers.push(name.clone());
         }
 
-        if elements
-            .iter()
-            .filter(|element| **element == Element::Body)
-            .count()
-            > 1
-        {
+        let bodies = elements.iter().filter(|element| **element == Element::Body);
+        if bodies.count() > 1 {
             return Err(refuse("the body is in the message twice"));
         }
         if let Some(element) = undelimited(&elements) {
@@ -304,9 +310,9 @@ impl HeaderSchemeBuilder {
                  hold, such as `Part::text(\"\\n\")`"
             )));
         }
-        if !elements
+        if elements
             .iter()
-            .any(|element| !matches!(element, Element::Text(_)))
+            .all(|element| matches!(element, Element::Text(_)))
         {
             return Err(refuse("the message has no part of the request"));
         }
@@ -384,6 +390,6 @@ fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
         .map_err(|_| refuse(format!("`{name}` is not the name of a header")))
 }
 
-fn refuse(what: impl Into<std::borrow::Cow<'static, str>>) -> ConfigError {
+fn refuse(what: impl Into<Cow<'static, str>>) -> ConfigError {
     ConfigErrorKind::Scheme(what.into()).into()
 }

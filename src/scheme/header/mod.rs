@@ -1,13 +1,13 @@
 //! `HeaderScheme`: a house format, described part by part.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, request::Parts};
 
 use super::{
     BodyForm, Candidate, Coverage, Describe, Head, Parameters, Profile, Reading, Signing,
-    SigningInput, malformed,
+    SigningInput,
 };
 use crate::{
     clock::Timestamp,
@@ -16,7 +16,7 @@ use crate::{
     key::KeyId,
     mac::{MAX_LEN, Tag},
     nonce::NonceKind,
-    rejection::{Rejection, RejectionKind},
+    rejection::{Rejection, RejectionKind, malformed},
     target::Target,
 };
 
@@ -395,7 +395,3 @@ impl Describe for HeaderScheme {
 fn header_value(bytes: &[u8]) -> Result<HeaderValue, SignError> {
     HeaderValue::from_bytes(bytes).map_err(|_| SignError::new("a value that no header can carry"))
 }
-
-/// Where no event horizon is stated, an event id is remembered for as long as senders are known to
-/// retry.
-const EVENT_HORIZON: Duration = Duration::from_secs(3 * 24 * 60 * 60);
