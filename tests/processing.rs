@@ -660,6 +660,21 @@ async fn a_lease_whose_reply_was_lost_ends_by_itself() {
     assert_eq!(service.effects.count(), 1);
 }
 
+/// The store is back before the lease ends: what was answered with success is recorded in time.
+#[tokio::test(start_paused = true)]
+async fn a_completion_is_tried_again_before_its_lease_ends() {
+    let lease = Duration::from_secs(1);
+    let service = Service::quick(Processing::Retryable { lease });
+    let request = service.signed();
+    (0..4).for_each(|_| {
+        service.store.fault(Asked::Complete, Fault::Fails);
+    });
+    assert_eq!(service.send(&request).await, done());
+    sleep(Duration::from_millis(1200)).await;
+    assert_eq!(service.send(&request).await, replayed());
+    assert_eq!(service.effects.count(), 1);
+}
+
 #[tokio::test]
 async fn a_store_without_leases_is_refused_when_the_layer_is_built() {
     let clock = clock();
