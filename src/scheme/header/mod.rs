@@ -66,9 +66,9 @@ const MAX_NONCE: usize = 256;
 ///
 /// # What stays open
 /// Whatever is not named is not covered, and a payload answers `None` for it. Where method or path
-/// are not covered, whoever captured a request can send it once more with another method or to
-/// another path, and there it counts as another request: put the layer on the one route that takes
-/// such requests. Without [`Part::Authority`], the same holds for another service that has the same
+/// are not covered, whoever captured a request can send it again with every other method or to
+/// every other path, and there it counts as another request: put the layer on the one route and
+/// method that take such requests. Without [`Part::Authority`], the same holds for another service that has the same
 /// key.
 #[derive(Clone, Debug)]
 pub struct HeaderScheme(Arc<Description>);
