@@ -259,6 +259,12 @@ impl<'h> Target<'h> {
         self.path_and_query.path()
     }
 
+    /// The path without the prefix that a proxy took off: the same whichever of several public
+    /// origins a request names.
+    pub(crate) fn routed_path(&self) -> &str {
+        self.path().get(self.prefix_len..).unwrap_or_default()
+    }
+
     pub(crate) fn query(&self) -> Option<&str> {
         self.path_and_query.query()
     }

@@ -269,6 +269,38 @@ async fn a_nested_service_is_handed_another_path_than_the_signed_one() {
     assert_eq!(send(&app(router), request).await, code(200, "/orders/7"));
 }
 
+/// Neither authority nor path is covered: under another of the public origins, where a proxy takes
+/// off another prefix, it is still the same request at the same place.
+#[tokio::test]
+async fn a_copy_under_another_public_origin_is_a_copy() {
+    let clock = clock();
+    let scheme = HeaderScheme::builder("x-signature")
+        .fixed_key_id(KEY)
+        .time("x-timestamp")
+        .signs(Part::lines([Part::Time, Part::Body]))
+        .build()
+        .unwrap();
+    let layer = VerifyLayer::builder(scheme.clone())
+        .public_origin("https://api.example.com")
+        .public_origin("https://www.example.com/api")
+        .keys(keys())
+        .store(store(&clock))
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    let orders = Router::new().route("/orders", post(async || "done"));
+    let app = app(orders.layer(layer));
+    let signer = Signer::new(scheme, KEY, SECRET).unwrap().clock(clock);
+    let request = signer.sign(request("POST", "/orders", "{}")).unwrap();
+    let mut copy = request.clone();
+    copy.headers_mut()
+        .insert(HOST, HeaderValue::from_static("www.example.com"));
+    let first = send(&app, request.map(Body::from)).await;
+    assert_eq!(first, code(200, "done"));
+    let second = send(&app, copy.map(Body::from)).await;
+    assert_eq!(second, code(409, "request_replayed"));
+}
+
 #[tokio::test]
 async fn an_origin_with_a_prefix_gives_back_what_a_proxy_took_off() {
     let clock = clock();

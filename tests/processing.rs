@@ -660,6 +660,38 @@ async fn a_lease_whose_reply_was_lost_ends_by_itself() {
     assert_eq!(service.effects.count(), 1);
 }
 
+/// Of the shortest lease, an answer within the time that a store may take leaves nothing.
+#[tokio::test(start_paused = true)]
+async fn no_handler_begins_under_a_lease_that_ended_before_its_reply_came() {
+    let lease = Duration::from_secs(1);
+    let service = Service::new(Processing::Retryable { lease }, Duration::from_secs(2));
+    let request = service.signed();
+    let late = Fault::DelaysTheReply(Duration::from_millis(1500));
+    service.store.fault(Asked::Lease, late);
+    let copy = async {
+        sleep(Duration::from_millis(1600)).await;
+        service.send(&request).await
+    };
+    let (first, copy) = tokio::join!(service.send(&request), copy);
+    assert_eq!((first, copy), (unavailable(), done()));
+    assert_eq!(service.effects.count(), 1);
+}
+
+/// The store is back before the lease ends: what was answered with success is recorded in time.
+#[tokio::test(start_paused = true)]
+async fn a_completion_is_tried_again_before_its_lease_ends() {
+    let lease = Duration::from_secs(1);
+    let service = Service::quick(Processing::Retryable { lease });
+    let request = service.signed();
+    (0..4).for_each(|_| {
+        service.store.fault(Asked::Complete, Fault::Fails);
+    });
+    assert_eq!(service.send(&request).await, done());
+    sleep(Duration::from_millis(1200)).await;
+    assert_eq!(service.send(&request).await, replayed());
+    assert_eq!(service.effects.count(), 1);
+}
+
 #[tokio::test]
 async fn a_store_without_leases_is_refused_when_the_layer_is_built() {
     let clock = clock();

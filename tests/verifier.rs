@@ -177,6 +177,10 @@ async fn stages_are_send_and_show_no_secret() {
             !text.contains(SECRET) && !text.contains("secret of"),
             "{text}"
         );
+        assert!(
+            !text.contains("application/json") && !text.contains("b\"{}\""),
+            "a covered header or the body: {text}"
+        );
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use http::Response;
 use tokio::{
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use tracing::Instrument as _;
 

@@ -132,6 +132,7 @@ impl SigningInput {
     }
 }
 
+/// Without the message: covered headers may be confidential.
 impl fmt::Debug for SigningInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self {
@@ -139,6 +140,6 @@ impl fmt::Debug for SigningInput {
             Self::AroundBody { .. } => "AroundBody",
             Self::NestedDigest { .. } => "NestedDigest",
         };
-        write!(f, "{name}({})", self.before_body().escape_ascii())
+        write!(f, "{name}({} bytes)", self.before_body().len())
     }
 }

@@ -96,7 +96,7 @@ impl Received<'_> {
 
         let mut claim = settings.claim(parameters, keys.id(), &nonce, now);
         if !settings.scheme.profile().covers_place {
-            claim = claim.at_place(head.method.clone(), head.target.path());
+            claim = claim.at_place(head.method.clone(), head.target.routed_path());
         }
         let snapshot = Snapshot::new(
             &head,

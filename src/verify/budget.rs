@@ -54,7 +54,6 @@ impl Budget {
 }
 
 /// What one body has been charged; given back when dropped.
-#[derive(Debug)]
 pub(crate) struct Charge {
     budget: Arc<Budget>,
     bytes: usize,

@@ -51,7 +51,8 @@ impl Authentic {
                     store: Arc::clone(&settings.store),
                     claim,
                     duration,
-                    timeout: settings.store_timeout,
+                    // So that a slow answer still leaves a lease to renew.
+                    timeout: settings.store_timeout.min(duration / 3),
                 };
                 let leases = lease.leases()?;
                 match within(lease.timeout, leases.lease(&lease.claim, duration)).await? {

@@ -70,7 +70,8 @@ pub enum Processing {
     /// its connection; while it lives the lease is renewed. If the process ends before the outcome
     /// is known, the lease ends after `lease`, and the request may run again.
     Retryable {
-        /// For how long each renewal holds: between 1 second and 1 day.
+        /// For how long each renewal holds: between 1 second and 1 day. A store is waited for no
+        /// longer than a third of it.
         lease: Duration,
     },
 }

@@ -28,7 +28,6 @@ use crate::{
 const MAX_EMPTY_FRAMES: usize = 1000;
 
 /// A request whose body has arrived whole.
-#[derive(Debug)]
 #[must_use]
 pub struct Received<'h> {
     pub(super) verifier: &'h Verifier,
@@ -49,6 +48,18 @@ pub(super) enum Fed {
     Digests(Vec<(DigestAlgorithm, RunningDigest)>),
     /// No signature covers a body: there must be none.
     NoBody,
+}
+
+/// Without the body, which may be confidential, and without what other keys use of the budget.
+impl std::fmt::Debug for Received<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Received")
+            .field("head", &self.head)
+            .field("signatures", &self.signatures)
+            .field("body", &self.body.len())
+            .field("fed", &self.fed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Fed {

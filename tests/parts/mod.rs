@@ -134,6 +134,8 @@ pub enum Fault {
     Takes(Duration),
     /// The step is done, and nobody is told.
     LosesTheReply,
+    /// The step is done, and told after this time.
+    DelaysTheReply(Duration),
 }
 
 /// A memory store that goes wrong as it is told, and tells what it was asked.
@@ -192,6 +194,11 @@ impl FaultyStore {
             Fault::LosesTheReply => StoreFuture::new(async move {
                 step().await?;
                 Err(told())
+            }),
+            Fault::DelaysTheReply(time) => StoreFuture::new(async move {
+                let answer = step().await;
+                sleep(time).await;
+                answer
             }),
         }
     }

@@ -66,11 +66,12 @@ const MAX_NONCE: usize = 256;
 ///
 /// # What stays open
 /// Whatever is not named is not covered, and a payload answers `None` for it. Where method or path
-/// are not covered, whoever captured a request can send it once more with another method or to
-/// another path, or to another spelling of it (`/%31` for `/1`), and there it counts as another
-/// request: put the layer on the one route, without parameters, that takes
-/// such requests. Without [`Part::Authority`], the same holds for another service that has the same
-/// key.
+/// are not covered, whoever captured a request can send it again with every other method and to
+/// every other path, or spelling of a path (`/%31` for `/1`), and there it counts as another request:
+/// put the layer on the one method and route, without parameters, that take such requests. Without
+/// [`Part::Authority`], the same holds for another service that has the same key. Two formats under
+/// one key could read one message in two ways: give each its own key, or begin each with a text of
+/// its own.
 #[derive(Clone, Debug)]
 pub struct HeaderScheme(Arc<Description>);
 
