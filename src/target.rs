@@ -517,5 +517,12 @@ mod tests {
         any.allow_any();
         let target = resolved(&any, &request("/x", &["LOCALHOST:8080"]));
         assert_eq!(target.as_deref(), Ok("localhost:8080 /x"));
+        // The default port is that of the URI's scheme, with public origins or without.
+        let mut some = origins(&["https://a.example/api"]);
+        some.allow_any();
+        for any in [any, some] {
+            let target = resolved(&any, &request("http://B.example:80/x", &[]));
+            assert_eq!(target.as_deref(), Ok("b.example /x"));
+        }
     }
 }
