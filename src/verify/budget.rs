@@ -10,15 +10,16 @@ use std::{
 
 use crate::rejection::{Rejection, RejectionKind};
 
-/// A body up to this many bytes is small: it may draw on the reserve, and on no key's share.
+/// A body up to this many bytes is small: the last eighth of the budget is kept for such.
 const SMALL: usize = 16 * 1024;
 
 /// Bytes of bodies in flight: counted as they arrive, and until the last payload made of them is
 /// dropped.
 ///
-/// Whoever names a known key may send a body before its MAC can be checked. So one key's bodies get
-/// half of the budget at most, and an eighth is kept for small bodies: large ones cannot lock out
-/// the rest.
+/// Whoever names a known key may send a body before its MAC can be checked. So, once an eighth of
+/// the budget is in use, each body that grows is counted for the key that it names: one key's get
+/// half of the budget at most, and its small ones an eighth more. Until then nobody can be locked
+/// out, and nobody is counted.
 #[derive(Debug)]
 pub(crate) struct Budget {
     total: usize,
@@ -40,16 +41,17 @@ impl Budget {
         self.total / 2
     }
 
-    fn without_reserve(&self) -> usize {
-        self.total - self.total / 8
+    fn eighth(&self) -> usize {
+        self.total / 8
     }
 
-    fn take(&self, bytes: usize, limit: usize) -> bool {
-        self.used
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|sum| *sum <= limit)
-            })
-            .is_ok()
+    /// What is in use afterwards; `None` if that would be over the limit.
+    fn take(&self, bytes: usize, limit: usize) -> Option<usize> {
+        let sum = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= limit);
+        let before = self
+            .used
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, sum);
+        before.ok().map(|before| before + bytes)
     }
 }
 
@@ -57,7 +59,7 @@ impl Budget {
 pub(crate) struct Charge {
     budget: Arc<Budget>,
     bytes: usize,
-    /// Set as soon as the body is no longer small.
+    /// Set as soon as the body is counted for its key.
     key: Option<Box<str>>,
 }
 
@@ -73,41 +75,49 @@ impl Charge {
     /// Charges `more` bytes that have arrived under this key, or under none that is known yet.
     pub(crate) fn add(&mut self, more: usize, key: &str) -> Result<(), Rejection> {
         let sum = self.bytes.saturating_add(more);
-        let budget = &self.budget;
-        let limit = if sum <= SMALL {
-            budget.total
+        let budget = Arc::clone(&self.budget);
+        let (limit, share) = if sum <= SMALL {
+            (budget.total, budget.share() + budget.eighth())
         } else {
-            budget.without_reserve()
+            (budget.total - budget.eighth(), budget.share())
         };
-        if !budget.take(more, limit) {
+        let Some(used) = budget.take(more, limit) else {
             return Err(exhausted("bodies in flight take up the whole budget"));
+        };
+        if (self.key.is_some() || used > budget.eighth()) && !self.count(more, key, share) {
+            budget.used.fetch_sub(more, Ordering::Relaxed);
+            return Err(exhausted(
+                "this key's bodies in flight take up its whole share",
+            ));
         }
         self.bytes = sum;
-        if sum > SMALL {
-            // The whole body counts, once it is no longer small.
-            let due = if self.key.is_some() { more } else { sum };
-            let mut by_key = self
-                .budget
-                .by_key
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let used = by_key.get(key).copied().unwrap_or(0);
-            if used + due > self.budget.share() {
-                self.bytes -= more;
-                self.budget.used.fetch_sub(more, Ordering::Relaxed);
-                return Err(exhausted(
-                    "this key's bodies in flight take up its whole share",
-                ));
-            }
-            match by_key.get_mut(key) {
-                Some(used) => *used += due,
-                None => {
-                    by_key.insert(key.into(), due);
-                }
-            }
-            self.key.get_or_insert_with(|| key.into());
-        }
         Ok(())
+    }
+
+    /// Counts `more` bytes for the key, and at first what came before; false if it is too much.
+    fn count(&mut self, more: usize, key: &str, share: usize) -> bool {
+        let due = if self.key.is_some() {
+            more
+        } else {
+            self.bytes + more
+        };
+        let mut by_key = self
+            .budget
+            .by_key
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let used = by_key.get(key).copied().unwrap_or(0) + due;
+        if used > share {
+            return false;
+        }
+        match by_key.get_mut(key) {
+            Some(known) => *known = used,
+            None => {
+                by_key.insert(key.into(), used);
+            }
+        }
+        self.key.get_or_insert_with(|| key.into());
+        true
     }
 }
 
@@ -166,13 +176,32 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_longer_small_counts_as_a_whole() {
+    fn a_body_counts_as_a_whole_once_an_eighth_is_in_use() {
         let budget = Arc::new(Budget::new(TOTAL));
         let mut charge = Charge::new(&budget);
-        charge.add(SMALL, "a").unwrap();
+        charge.add(TOTAL / 8, "a").unwrap();
         assert!(budget.by_key.lock().unwrap().is_empty());
         charge.add(1, "a").unwrap();
-        assert_eq!(budget.by_key.lock().unwrap()["a"], SMALL + 1);
+        assert_eq!(budget.by_key.lock().unwrap()["a"], TOTAL / 8 + 1);
+    }
+
+    #[test]
+    fn small_bodies_of_one_key_leave_room_for_those_of_another() {
+        let budget = Arc::new(Budget::new(TOTAL));
+        let fill = |key: &str| {
+            let mut charges = Vec::new();
+            loop {
+                let mut charge = Charge::new(&budget);
+                if charge.add(SMALL, key).is_err() {
+                    return charges;
+                }
+                charges.push(charge);
+            }
+        };
+        let one = fill("a");
+        let other = fill("b");
+        assert_eq!(one.len() * SMALL, TOTAL / 4 * 3);
+        assert_eq!(other.len() * SMALL, TOTAL / 4);
     }
 
     proptest! {
@@ -188,7 +217,7 @@ mod tests {
                 prop_assert_eq!(budget.used.load(Ordering::Relaxed), sum);
                 prop_assert!(sum <= TOTAL);
                 for used in budget.by_key.lock().unwrap().values() {
-                    prop_assert!(*used <= budget.share());
+                    prop_assert!(*used <= budget.share() + budget.eighth());
                 }
             }
             drop(charges);

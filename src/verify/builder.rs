@@ -139,8 +139,9 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
     /// The bytes that bodies in flight may take up all together, from their arrival until the
     /// payload is dropped. Default: 64 MiB. At least twice the greatest body.
     ///
-    /// An eighth of it is kept for bodies of up to 16 KiB. Of one key's larger bodies, those in flight
-    /// get at most half of it.
+    /// An eighth of it is kept for small bodies, of up to 16 KiB. Of one key's bodies, those in flight
+    /// get at most five eighths of it, and with its small ones three quarters: whoever names a known
+    /// key may send a body before its MAC can be checked.
     pub fn body_budget_bytes(mut self, budget: usize) -> Self {
         self.body_budget = budget;
         self
