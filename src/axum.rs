@@ -6,7 +6,11 @@ use ::axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header::CONTENT_TYPE, request::Parts};
+use http::{
+    HeaderValue, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+    request::Parts,
+};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
@@ -282,6 +286,8 @@ impl IntoResponse for ExtractRejection {
         *response.status_mut() = self.status;
         let content_type = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(CONTENT_TYPE, content_type);
+        let no_store = HeaderValue::from_static("no-store");
+        response.headers_mut().insert(CACHE_CONTROL, no_store);
         response
     }
 }

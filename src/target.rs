@@ -30,8 +30,7 @@ use crate::{
 /// # Ok::<_, std::net::AddrParseError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PeerAddr(pub SocketAddr);
+pub struct PeerAddr(SocketAddr);
 
 impl From<SocketAddr> for PeerAddr {
     fn from(addr: SocketAddr) -> Self {
@@ -86,6 +85,11 @@ impl Forwarded {
             })?;
         self.networks.push(network);
         Ok(self)
+    }
+
+    /// Whether anybody is trusted at all.
+    pub(crate) fn trusts_nobody(&self) -> bool {
+        self.networks.is_empty()
     }
 
     fn trusts(&self, peer: IpAddr) -> bool {

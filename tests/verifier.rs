@@ -867,7 +867,12 @@ impl Fuzzed {
     fn new() -> Self {
         let (clock, effects) = (clock(), Effects::default());
         let layer: VerifyLayer = layer(&clock)
-            .forwarded(Forwarded::host("x-forwarded-host").unwrap())
+            .forwarded(
+                Forwarded::host("x-forwarded-host")
+                    .unwrap()
+                    .from_network("10.0.0.0/8")
+                    .unwrap(),
+            )
             .body_deadline(Duration::from_millis(50))
             .build()
             .unwrap();

@@ -199,6 +199,10 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
             origins.allow_any();
         }
         if let Some(forwarded) = self.forwarded {
+            if forwarded.trusts_nobody() {
+                let what = "no network is trusted; name the proxies with `from_network`";
+                return Err(ConfigErrorKind::Forwarded(what.into()).into());
+            }
             origins.trust(forwarded);
         }
         if profile.covers_authority && !origins.are_known() {

@@ -65,10 +65,14 @@ impl Authentic {
         };
         let payload = VerifiedPayload::new(snapshot);
         let now = settings.clock.now();
-        settings
+        let fresh = settings
             .freshness
-            .check(now, payload.signed_at(), payload.expires_at())?;
-        Ok(Verified { payload, lease })
+            .check(now, payload.signed_at(), payload.expires_at());
+        if let (Err(_), Some(lease)) = (&fresh, &lease) {
+            // No handler has begun: the same event, signed anew, need not wait for the lease to end.
+            let _ = lease.release().await;
+        }
+        fresh.map(|()| Verified { payload, lease })
     }
 }
 
