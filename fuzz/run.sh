@@ -8,5 +8,6 @@ seconds=$((${1:-60} / ${#targets[@]}))
 for target in "${targets[@]}"; do
     name=$(basename "$target" .rs)
     printf '\n=== %s: %s s\n' "$name" "$seconds"
-    cargo run --locked --release --bin "$name" -- -max_total_time="$seconds" -verbosity=0
+    cargo run --locked --release --bin "$name" -- \
+        -max_total_time="$seconds" -verbosity=0 -print_funcs=0 -print_final_stats=1
 done

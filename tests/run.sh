@@ -25,6 +25,8 @@ run "Debian packages" tests/install.sh \
     "python3 --version" python3 \
     "valgrind --version" valgrind
 run "Tests" cargo test --locked --all-features
+run "Interleavings" env RUSTFLAGS="--cfg countersign_loom" \
+    cargo test --locked --lib store::memory::interleavings
 run "Constant time, as released" \
     cargo test --locked --all-features --release --test constant_time
 run "Quickstart" cargo run --locked --quiet --example quickstart
