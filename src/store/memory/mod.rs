@@ -1,6 +1,8 @@
 //! The memory store: nonces in one process, in a bounded number of bytes.
 
 mod budget;
+#[cfg(all(test, countersign_loom))]
+mod interleavings;
 mod lease;
 mod quota;
 mod shard;
@@ -21,7 +23,7 @@ use self::{
     budget::Budget,
     quota::Quota,
     shard::{Limits, Shard, Step},
-    sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering},
+    sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, hash_key},
     table::Table,
     time::Base,
 };
@@ -342,7 +344,6 @@ impl MemoryStoreBuilder {
         let records = Table::room(max_slots).saturating_mul(shards);
         let share = records.saturating_mul(self.key_share.into()) / 100;
 
-        let identity: [u8; 16] = crate::random::bytes();
         let start = self.clock.now();
         let fixed = Quota::bytes(keys) + shards * size_of::<Padded>();
         MemoryStore {
@@ -352,7 +353,7 @@ impl MemoryStoreBuilder {
                 quota: Quota::new(keys, share),
                 max_slots,
             },
-            identity: SipHasher13::new_with_key(&identity),
+            identity: SipHasher13::new_with_key(&hash_key()),
             clock: self.clock,
             base: Base::around(start),
             since: (!self.assume_no_history).then_some(start),

@@ -6,7 +6,7 @@ use siphasher::sip::SipHasher13;
 
 use super::{
     scale,
-    sync::{AtomicU64, Mutex, Ordering},
+    sync::{AtomicU64, Mutex, Ordering, hash_key},
 };
 use crate::nonce::Claim;
 
@@ -47,7 +47,7 @@ impl Quota {
             others: AtomicU64::new(0),
             entry: Mutex::new(()),
             limit: (limit as u64).min(COUNT),
-            hasher: SipHasher13::new_with_key(&crate::random::bytes()),
+            hasher: SipHasher13::new_with_key(&hash_key()),
         }
     }
 
