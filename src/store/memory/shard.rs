@@ -29,8 +29,6 @@ pub(super) struct Limits {
 pub(super) struct Step<'a> {
     pub(super) claim: &'a Claim,
     pub(super) fingerprint: u64,
-    /// The hash of the namespace and the key id.
-    pub(super) key: u64,
     pub(super) deadline: Second,
     pub(super) clock: Timestamp,
     pub(super) now: Second,
@@ -40,19 +38,22 @@ pub(super) struct Step<'a> {
 }
 
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Shard {
-    table: Table,
-    leases: Leases,
     /// No record that was dropped for its age had a deadline above this; it never falls.
     watermark: Second,
     /// No record has a deadline below this.
     earliest: Second,
+    table: Table,
+    leases: Leases,
 }
 
 enum Found {
     Recorded,
     InFlight(Duration),
-    Free,
+    Unknown,
+    /// Its record is past its deadline, or of a lease that has ended.
+    Past,
 }
 
 impl Shard {
@@ -72,8 +73,9 @@ impl Shard {
     pub(super) fn claim(&mut self, step: &Step<'_>) -> Result<Claimed, StoreError> {
         match self.look_up(step)? {
             Found::Recorded | Found::InFlight(_) => Ok(Claimed::Replayed),
-            Found::Free => {
-                self.record(step, false)?;
+            Found::Unknown => self.add(step, false).map(|()| Claimed::New),
+            Found::Past => {
+                self.renew_record(step, false);
                 self.leases.remove(step.fingerprint, &step.limits.budget);
                 Ok(Claimed::New)
             }
@@ -88,11 +90,16 @@ impl Shard {
         match self.look_up(step)? {
             Found::Recorded => Ok(Leased::Completed),
             Found::InFlight(remaining) => Ok(Leased::in_flight(remaining)),
-            Found::Free => {
-                let budget = &step.limits.budget;
+            found => {
                 self.hold(step, duration).map_err(|_| self.full(step.now))?;
-                self.record(step, true)
-                    .inspect_err(|_| self.leases.remove(step.fingerprint, budget))?;
+                // A sweep for the sake of room may have dropped what was past.
+                if matches!(found, Found::Past) && self.table.find(step.fingerprint).is_some() {
+                    self.renew_record(step, true);
+                } else {
+                    self.add(step, true).inspect_err(|_| {
+                        self.leases.remove(step.fingerprint, &step.limits.budget);
+                    })?;
+                }
                 Ok(Leased::Held)
             }
         }
@@ -162,6 +169,7 @@ impl Shard {
         if step.claim.deadline() <= step.clock || step.deadline <= step.now {
             return Err(sign_again("the claim's deadline has passed"));
         }
+        let mut is_past = false;
         if let Some(record) = self.table.find(step.fingerprint) {
             let found = if record.is_leased() {
                 self.leases.remaining(step.fingerprint).map(Found::InFlight)
@@ -177,6 +185,7 @@ impl Shard {
                 }
                 return Ok(found);
             }
+            is_past = true;
         }
         if step.deadline <= self.watermark {
             return Err(sign_again(
@@ -190,29 +199,32 @@ impl Shard {
                 "signed before this store was made, or too shortly after it",
             ));
         }
-        Ok(Found::Free)
+        Ok(if is_past { Found::Past } else { Found::Unknown })
     }
 
-    /// Records a free nonce, in the place of what is left of an earlier record of it if there is
-    /// any.
-    fn record(&mut self, step: &Step<'_>, leased: bool) -> Result<(), StoreError> {
-        let limits = step.limits;
+    /// Records a nonce in the place of an earlier record of it.
+    fn renew_record(&mut self, step: &Step<'_>, leased: bool) {
         if let Some(record) = self.table.find(step.fingerprint) {
             *record = Record::new(step.fingerprint, step.deadline, record.place(), leased);
-        } else {
-            let place = limits.quota.take(step.key).map_err(|_| {
-                StoreError::new(
-                    StoreErrorKind::KeyOverQuota,
-                    "the key has used up its share",
-                )
-                .with_retry_after(self.until_earliest(step.now))
-            })?;
-            let record = Record::new(step.fingerprint, step.deadline, place, leased);
-            self.insert(record, step.now, limits).map_err(|_| {
-                limits.quota.give_back(place);
-                self.full(step.now)
-            })?;
+            self.earliest = self.earliest.min(step.deadline);
         }
+    }
+
+    /// Records a nonce of which there is no record.
+    fn add(&mut self, step: &Step<'_>, leased: bool) -> Result<(), StoreError> {
+        let limits = step.limits;
+        let place = limits.quota.take(step.claim).map_err(|_| {
+            StoreError::new(
+                StoreErrorKind::KeyOverQuota,
+                "the key has used up its share",
+            )
+            .with_retry_after(self.until_earliest(step.now))
+        })?;
+        let record = Record::new(step.fingerprint, step.deadline, place, leased);
+        self.insert(record, step.now, limits).map_err(|_| {
+            limits.quota.give_back(place);
+            self.full(step.now)
+        })?;
         self.earliest = self.earliest.min(step.deadline);
         Ok(())
     }
@@ -240,7 +252,7 @@ impl Shard {
         }
         let mut slots = self.table.slots();
         while slots < limits.max_slots {
-            slots = (slots + slots / 4).clamp(Table::MIN_SLOTS, limits.max_slots);
+            slots = (slots + slots / 5).clamp(Table::MIN_SLOTS, limits.max_slots);
             if self.resize(slots, limits).is_ok() && self.table.insert(record).is_ok() {
                 return Ok(());
             }

@@ -1,4 +1,5 @@
-//! The locks and counters of the memory store; loom's under `cfg(countersign_loom)`.
+//! The locks, counters and hash keys of the memory store; under `cfg(countersign_loom)` loom's, and
+//! keys that are the same in each run, for loom repeats itself.
 
 #[cfg(not(countersign_loom))]
 pub(super) use std::sync::{
@@ -11,3 +12,13 @@ pub(super) use loom::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
+
+#[cfg(not(countersign_loom))]
+pub(super) fn hash_key() -> [u8; 16] {
+    crate::random::bytes()
+}
+
+#[cfg(countersign_loom)]
+pub(super) fn hash_key() -> [u8; 16] {
+    *b"0123456789abcdef"
+}
