@@ -512,7 +512,7 @@ pub fn small(clock: &ManualClock) -> MemoryStoreBuilder {
     MemoryStore::builder()
         .clock(clock.clone())
         .assume_no_history()
-        .capacity_bytes(16 * 1024)
+        .capacity_bytes(64 * 1024)
 }
 
 /// Takes its time to claim, before and after; then the clock shows what it is told.
