@@ -728,7 +728,7 @@ fn a_configuration_that_would_not_be_safe_is_refused_and_says_what_to_do() {
             "a small store",
             MemoryStore::builder().capacity_bytes(1).build().map(drop),
             "Range",
-            "16 KiB at least",
+            "64 KiB at least",
         ),
         (
             "no share",
