@@ -10,6 +10,7 @@ use std::{
 };
 
 pub mod layer;
+pub mod memory;
 pub mod requests;
 pub mod verify;
 

@@ -1,0 +1,232 @@
+//! The time of a claim on the memory store: beside its peers, from 1 to 100 million live, and at
+//! its worst. `memory [peers | scale | pauses] [millions live]`; all three without an argument.
+//!
+//! Two threads claim at once. A claim on the store is all that it does: the hash of the identity, the
+//! system's clock, the quota of the key, the sweep. The peers are given 16 bytes; or, "on claims",
+//! the same claims as the store, of which they make their 16 bytes with the same hash. Rows are
+//! medians of several rounds, by the wall clock; pauses are processor time, because a
+//! thread that the machine takes off its processor says nothing about the store.
+
+use std::{
+    env,
+    sync::{
+        Barrier,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use countersign::ManualClock;
+use countersign_benches::memory::{
+    Nanos, OnClaims, Ours, Subject, THREADS, WINDOW, claims, cpu_time, moka, nanos, row, start,
+};
+use dashmap::DashMap;
+
+const MILLION: u64 = 1_000_000;
+
+const ROUNDS: usize = 5;
+
+fn main() {
+    let part = env::args().nth(1);
+    let millions = env::args()
+        .nth(2)
+        .map(|n| n.parse::<u64>().expect("a number of millions"));
+    let wanted = |name: &str| part.as_deref().is_none_or(|part| part == name);
+    if wanted("peers") {
+        peers(millions.unwrap_or(10) * MILLION);
+    }
+    if wanted("scale") {
+        scale(millions.unwrap_or(100) * MILLION);
+    }
+    if wanted("pauses") {
+        pauses(millions.unwrap_or(100) * MILLION);
+    }
+}
+
+/// One after the other, several times over, so that what disturbs one disturbs all: each is filled,
+/// goes on to a tenth more, and is asked again for what is there.
+fn peers(live: u64) {
+    let total = live + live / 10;
+    let mut subjects = [const { Rounds::new() }; 4];
+    for round in 1..=ROUNDS {
+        subjects[0].take(live, &Ours::sized_for(total));
+        subjects[1].take(live, &DashMap::<[u8; 16], ()>::new());
+        subjects[2].take(live, &OnClaims::new(DashMap::<[u8; 16], ()>::new()));
+        subjects[3].take(live, &moka(total));
+        eprintln!("round {round} of {ROUNDS}");
+    }
+    let [ours, peers @ ..] = &subjects;
+    for (what, of) in Rounds::PARTS {
+        println!("# {what}, ours: {}", summary(of(ours)));
+        let name = |peer| {
+            format!(
+                "{what} at {} million live, ns, beside {peer}",
+                live / MILLION
+            )
+        };
+        for (peer, rounds) in ["dashmap", "dashmap on claims", "moka with TTL"]
+            .iter()
+            .zip(peers)
+        {
+            println!("# {what}, {peer}: {}", summary(of(rounds)));
+            let wall = |rounds| median(&sorted(of(rounds), |n| n.wall));
+            let ratio = wall(rounds) / wall(ours);
+            let least = if peer.starts_with("moka") { 6.0 } else { 1.0 };
+            let must_reach = format!(">= {least}");
+            row(
+                &name(peer),
+                wall(ours),
+                wall(rounds),
+                ratio,
+                &must_reach,
+                ratio >= least,
+            );
+        }
+    }
+}
+
+/// What each round took.
+struct Rounds {
+    filling: Vec<Nanos>,
+    new: Vec<Nanos>,
+    replayed: Vec<Nanos>,
+}
+
+type Part = (&'static str, fn(&Rounds) -> &[Nanos]);
+
+impl Rounds {
+    const PARTS: [Part; 3] = [
+        ("filling", |r| &r.filling),
+        ("new", |r| &r.new),
+        ("replayed", |r| &r.replayed),
+    ];
+
+    const fn new() -> Self {
+        Self {
+            filling: Vec::new(),
+            new: Vec::new(),
+            replayed: Vec::new(),
+        }
+    }
+
+    fn take<S: Subject>(&mut self, live: u64, subject: &S) {
+        self.filling.push(claims(subject, 0..live, true));
+        self.new.push(claims(subject, live..live + live / 10, true));
+        self.replayed.push(claims(subject, 0..live / 10, false));
+    }
+}
+
+fn summary(rounds: &[Nanos]) -> String {
+    let (wall, cpu) = (sorted(rounds, |n| n.wall), sorted(rounds, |n| n.cpu));
+    let (wall, cpu) = ((wall[0], median(&wall)), (cpu[0], median(&cpu)));
+    format!(
+        "min {:.0}, median {:.0} ns; in processor time {:.0}, {:.0} ns",
+        wall.0, wall.1, cpu.0, cpu.1
+    )
+}
+
+fn sorted(turns: &[Nanos], what: impl Fn(&Nanos) -> f64) -> Vec<f64> {
+    let mut nanos: Vec<f64> = turns.iter().map(what).collect();
+    nanos.sort_by(f64::total_cmp);
+    nanos
+}
+
+fn median(sorted: &[f64]) -> f64 {
+    sorted[sorted.len() / 2]
+}
+
+/// New claims on stores of 1 million live and up to `most`, each sized for its load.
+fn scale(most: u64) {
+    let mut first = None;
+    for live in [1, 10, 30, 100].map(|millions| millions * MILLION) {
+        if live > most {
+            break;
+        }
+        // About the same number of claims on each: on several small stores, or on one that is large.
+        let mut turns = Vec::new();
+        for _ in 0..(10 * MILLION / live).max(3) {
+            let ours = Ours::sized_for(live);
+            claims(&ours, 0..live - live / 10, true);
+            turns.push(claims(&ours, live - live / 10..live, true));
+        }
+        let median = median(&sorted(&turns, |t| t.wall));
+        let first = *first.get_or_insert(median);
+        let ratio = median / first;
+        let name = format!(
+            "new at {} million live, ns, beside 1 million",
+            live / MILLION
+        );
+        row(&name, median, first, ratio, "<= 2", ratio <= 2.0);
+    }
+}
+
+/// The longest of all claims while a store is filled, and while as many again come as go. Time is
+/// made to pass so that a window's worth of claims is live.
+fn pauses(most: u64) {
+    for live in [1, 10, 100].map(|millions| millions * MILLION) {
+        if live > most {
+            break;
+        }
+        let clock = ManualClock::at(start());
+        let ours = Ours::new(live + live / 10, clock.clone());
+        // Once more at each step of the window, so that the clock moves evenly.
+        let (mut wall, mut cpu) = (Duration::ZERO, Duration::ZERO);
+        let step = live / (WINDOW.as_secs());
+        for second in 0..WINDOW.as_secs() * 2 {
+            let longest = longest(&ours, second * step..(second + 1) * step);
+            wall = wall.max(longest.0);
+            cpu = cpu.max(longest.1);
+            clock.advance(Duration::from_secs(1));
+        }
+        let millis = |d: Duration| d.as_secs_f64() * 1e3;
+        println!(
+            "# longest claim at {} million live by the wall clock, with what else runs on the \
+             machine: {:.2} ms; {} held, {:.1} bytes each",
+            live / MILLION,
+            millis(wall),
+            ours.store.len(),
+            ours.store.allocated_bytes() as f64 / ours.store.len() as f64
+        );
+        let name = format!(
+            "longest claim at {} million live, ms of processor time",
+            live / MILLION
+        );
+        row(
+            &name,
+            millis(cpu),
+            5.0,
+            millis(cpu) / 5.0,
+            "<= 1",
+            millis(cpu) <= 5.0,
+        );
+    }
+}
+
+/// The longest claim of a range: by the wall clock, and in processor time.
+fn longest<S: Subject>(subject: &S, range: std::ops::Range<u64>) -> (Duration, Duration) {
+    let line = Barrier::new(usize::try_from(THREADS).expect("fits"));
+    let (wall, cpu) = (AtomicU64::new(0), AtomicU64::new(0));
+    let count = range.end - range.start;
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (line, wall, cpu, range) = (&line, &wall, &cpu, range.clone());
+            scope.spawn(move || {
+                let share = |i| range.start + count * i / THREADS;
+                let input = subject.inputs();
+                line.wait();
+                for n in share(thread)..share(thread + 1) {
+                    let input = input(n);
+                    let (wall_before, cpu_before) = (Instant::now(), cpu_time());
+                    assert!(subject.claim(&input));
+                    cpu.fetch_max(nanos(cpu_time() - cpu_before), Ordering::Relaxed);
+                    wall.fetch_max(nanos(wall_before.elapsed()), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    (
+        Duration::from_nanos(wall.into_inner()),
+        Duration::from_nanos(cpu.into_inner()),
+    )
+}
