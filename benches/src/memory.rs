@@ -55,7 +55,7 @@ fn claims_by(clock: impl Clock) -> impl Fn(u64) -> Claim {
         KeyId::new("partner-1").unwrap(),
     );
     move |n| {
-        let nonce = Nonce::new(NonceKind::Covered, nonce(n).to_vec());
+        let nonce = Nonce::new(NonceKind::Covered, nonce(n));
         let now = clock.now();
         Claim::new(namespace.clone(), key.clone(), nonce, now.plus(WINDOW))
             .signed(now, Duration::from_secs(5))
