@@ -69,8 +69,11 @@ impl Values {
             .uri(target.parse::<Uri>().ok()?)
             .body(())
             .ok()?;
-        // The parser drops a fragment.
-        if request.uri().to_string() != target {
+        // The parser drops a fragment; and with a `?` in its path, this would be another request than
+        // the one that these values seem to describe.
+        let uri = request.uri();
+        let is_read = uri.path() == self.path && uri.query() == self.query.as_deref();
+        if uri.to_string() != target || !is_read {
             return None;
         }
         let headers = [
