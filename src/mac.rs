@@ -63,7 +63,7 @@ impl RunningMac {
     }
 
     /// Compares in constant time, and over the full length.
-    pub(crate) fn verify(self, claimed: &Tag) -> bool {
+    pub(crate) fn verify(self, claimed: &HashOutput) -> bool {
         match self {
             Self::Sha256(mac) => mac.verify_slice(claimed.as_ref()),
             Self::Sha512(mac) => mac.verify_slice(claimed.as_ref()),
@@ -71,10 +71,10 @@ impl RunningMac {
         .is_ok()
     }
 
-    pub(crate) fn finish(self) -> Tag {
+    pub(crate) fn finish(self) -> HashOutput {
         match self {
-            Self::Sha256(mac) => Tag::new(&mac.finalize().into_bytes()),
-            Self::Sha512(mac) => Tag::new(&mac.finalize().into_bytes()),
+            Self::Sha256(mac) => HashOutput::new(&mac.finalize().into_bytes()),
+            Self::Sha512(mac) => HashOutput::new(&mac.finalize().into_bytes()),
         }
     }
 }
@@ -125,27 +125,27 @@ impl MacKey {
 
 /// A MAC or a digest as a request claims it: at most [`MAX_LEN`] bytes.
 #[derive(Clone, Copy)]
-pub(crate) struct Tag {
+pub(crate) struct HashOutput {
     bytes: [u8; MAX_LEN],
     len: usize,
 }
 
-impl Tag {
+impl HashOutput {
     /// The first [`MAX_LEN`] of these bytes.
     pub(crate) fn new(bytes: &[u8]) -> Self {
-        let mut tag = Self {
+        let mut output = Self {
             bytes: [0; MAX_LEN],
             len: 0,
         };
-        for (to, from) in tag.bytes.iter_mut().zip(bytes) {
+        for (to, from) in output.bytes.iter_mut().zip(bytes) {
             *to = *from;
-            tag.len += 1;
+            output.len += 1;
         }
-        tag
+        output
     }
 }
 
-impl AsRef<[u8]> for Tag {
+impl AsRef<[u8]> for HashOutput {
     fn as_ref(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
@@ -184,14 +184,14 @@ impl RunningDigest {
         }
     }
 
-    pub(crate) fn finish(self) -> Tag {
+    pub(crate) fn finish(self) -> HashOutput {
         match self {
-            Self::Sha256(digest) => Tag::new(&digest.finalize()),
-            Self::Sha512(digest) => Tag::new(&digest.finalize()),
+            Self::Sha256(digest) => HashOutput::new(&digest.finalize()),
+            Self::Sha512(digest) => HashOutput::new(&digest.finalize()),
         }
     }
 
-    pub(crate) fn verify(self, claimed: &Tag) -> bool {
+    pub(crate) fn verify(self, claimed: &HashOutput) -> bool {
         self.finish().as_ref().ct_eq(claimed.as_ref()).into()
     }
 }
@@ -225,23 +225,24 @@ mod tests {
             let expected = crate::encoding::decode_hex(expected.as_bytes()).unwrap();
             assert_eq!(expected.len(), algorithm.mac_len());
             assert_eq!(mac.clone().finish().as_ref(), expected);
-            assert!(mac.verify(&Tag::new(&expected)));
+            assert!(mac.verify(&HashOutput::new(&expected)));
         }
     }
 
     #[test]
     fn every_truncated_mac_and_every_changed_byte_is_refused() {
         let mac = key("a secret of sixteen").start(MacAlgorithm::HmacSha256);
-        let tag = mac.clone().finish();
-        assert!(mac.clone().verify(&tag));
+        let output = mac.clone().finish();
+        assert!(mac.clone().verify(&output));
         for len in 0..32 {
             assert!(
-                !mac.clone().verify(&Tag::new(&tag.as_ref()[..len])),
+                !mac.clone()
+                    .verify(&HashOutput::new(&output.as_ref()[..len])),
                 "{len} bytes"
             );
         }
         for i in 0..32 {
-            let mut changed = tag;
+            let mut changed = output;
             changed.bytes[i] ^= 1;
             assert!(!mac.clone().verify(&changed), "byte {i}");
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     encoding::Encoding,
-    mac::{DigestAlgorithm, RunningDigest, Tag},
+    mac::{DigestAlgorithm, HashOutput, RunningDigest},
 };
 
 /// The description of a signed message.
@@ -37,7 +37,7 @@ pub(crate) enum SigningInput {
 #[derive(Clone)]
 pub(crate) struct BodyDigest {
     pub(crate) algorithm: DigestAlgorithm,
-    pub(crate) claimed: Tag,
+    pub(crate) claimed: HashOutput,
 }
 
 /// In which form the body stands in the signed message.

@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     error::SignError,
     key::KeyId,
-    mac::{MacAlgorithm, MacKey, RunningMac, Tag},
+    mac::{HashOutput, MacAlgorithm, MacKey, RunningMac},
     nonce::NonceKind,
     rejection::Rejection,
     target::{self, Target},
@@ -79,7 +79,7 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
         &self,
         parts: &mut Parts,
         candidate: &Candidate<'_>,
-        mac: &Tag,
+        mac: &HashOutput,
     ) -> Result<(), SignError>;
 }
 
@@ -135,7 +135,7 @@ pub(crate) enum Reading<'h> {
 /// One signature, as a request claims it.
 pub(crate) struct Candidate<'h> {
     pub(crate) parameters: Parameters<'h>,
-    pub(crate) mac: Tag,
+    pub(crate) mac: HashOutput,
     pub(crate) input: SigningInput,
     pub(crate) coverage: Cow<'h, Coverage>,
 }

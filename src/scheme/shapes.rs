@@ -19,7 +19,7 @@ use crate::{
     KeyRing, ManualClock, MemoryStore, NonceKind, RejectionKind, Signer, Timestamp, Verifier,
     encoding::{Encoding, decode_hex},
     error::SignError,
-    mac::{DigestAlgorithm, MacAlgorithm, MacKey, RunningMac, Tag},
+    mac::{DigestAlgorithm, HashOutput, MacAlgorithm, MacKey, RunningMac},
     rejection::{Rejection, malformed},
     scheme::Scheme,
     target::Target,
@@ -56,8 +56,8 @@ fn parameters(key_id: &str, seconds: &str) -> Option<Parameters<'static>> {
     })
 }
 
-fn tag(hex: &str) -> Option<Tag> {
-    decode_hex(hex.as_bytes()).map(|bytes| Tag::new(&bytes))
+fn output(hex: &str) -> Option<HashOutput> {
+    decode_hex(hex.as_bytes()).map(|bytes| HashOutput::new(&bytes))
 }
 
 fn hex(bytes: impl AsRef<[u8]>) -> String {
@@ -143,7 +143,7 @@ struct Labelled {
 }
 
 impl Labelled {
-    fn candidate(head: &Head<'_>, params: &str, mac: Tag) -> Option<Candidate<'static>> {
+    fn candidate(head: &Head<'_>, params: &str, mac: HashOutput) -> Option<Candidate<'static>> {
         let mut split = params.split(';');
         let mut parameters = parameters(split.next()?, split.next()?)?;
         parameters.nonce = Some((NonceKind::Covered, split.next()?.as_bytes().to_vec().into()));
@@ -158,7 +158,7 @@ impl Labelled {
             };
             Some(BodyDigest {
                 algorithm,
-                claimed: tag(value)?,
+                claimed: output(value)?,
             })
         });
         Some(Candidate {
@@ -205,7 +205,7 @@ impl Describe for Labelled {
             let (_, mac) = pairs("signature")
                 .flatten()
                 .find(|(other, _)| *other == label)?;
-            Self::candidate(head, params, tag(mac)?)
+            Self::candidate(head, params, output(mac)?)
         });
         let read: Option<Vec<_>> = read.collect();
         read.map(Reading::Candidates)
@@ -228,11 +228,16 @@ impl Describe for Labelled {
             "signature-input",
             format!("{}={params}", self.label).parse().unwrap(),
         );
-        Self::candidate(&outgoing(parts), &params, Tag::new(&[]))
+        Self::candidate(&outgoing(parts), &params, HashOutput::new(&[]))
             .ok_or_else(|| SignError::new("cannot be covered"))
     }
 
-    fn write(&self, parts: &mut Parts, _: &Candidate<'_>, mac: &Tag) -> Result<(), SignError> {
+    fn write(
+        &self,
+        parts: &mut Parts,
+        _: &Candidate<'_>,
+        mac: &HashOutput,
+    ) -> Result<(), SignError> {
         let value = format!("{}={}", self.label, hex(mac));
         parts.headers.append("signature", value.parse().unwrap());
         Ok(())
@@ -512,7 +517,7 @@ mod labelled {
 struct Webhook;
 
 impl Webhook {
-    fn candidate(time: &str, mac: Tag) -> Option<Candidate<'static>> {
+    fn candidate(time: &str, mac: HashOutput) -> Option<Candidate<'static>> {
         Some(Candidate {
             parameters: parameters("a", time)?,
             mac,
@@ -548,7 +553,7 @@ impl Describe for Webhook {
         let macs = fields
             .iter()
             .filter(|(name, _)| *name == "v1")
-            .filter_map(|(_, mac)| tag(mac));
+            .filter_map(|(_, mac)| output(mac));
         let candidates: Option<Vec<_>> = macs.map(|mac| Self::candidate(time?, mac)).collect();
         candidates
             .map(Reading::Candidates)
@@ -575,7 +580,7 @@ impl Describe for Webhook {
         _: &mut Parts,
         signing: &Signing<'_>,
     ) -> Result<Candidate<'static>, SignError> {
-        Self::candidate(&signing.now.as_secs().to_string(), Tag::new(&[]))
+        Self::candidate(&signing.now.as_secs().to_string(), HashOutput::new(&[]))
             .ok_or_else(|| SignError::new("cannot be covered"))
     }
 
@@ -583,7 +588,7 @@ impl Describe for Webhook {
         &self,
         parts: &mut Parts,
         candidate: &Candidate<'_>,
-        mac: &Tag,
+        mac: &HashOutput,
     ) -> Result<(), SignError> {
         let time = candidate.parameters.signed_at.map_or(0, Timestamp::as_secs);
         let value = format!("t={time},v1={}", hex(mac)).parse().unwrap();
@@ -689,7 +694,7 @@ mod webhook {
 struct Form;
 
 impl Form {
-    fn candidate(head: &Head<'_>, port: &str, mac: Tag) -> Candidate<'static> {
+    fn candidate(head: &Head<'_>, port: &str, mac: HashOutput) -> Candidate<'static> {
         let Target {
             authority,
             path_and_query,
@@ -746,17 +751,22 @@ impl Describe for Form {
 
     fn read<'h>(&'h self, head: &Head<'h>, _: Option<&Bytes>) -> Result<Reading<'h>, Rejection> {
         let mac = text(head, "form-signature").ok_or_else(missing)?;
-        let mac = tag(mac).ok_or_else(|| malformed("not hexadecimal"))?;
+        let mac = output(mac).ok_or_else(|| malformed("not hexadecimal"))?;
         let ports = ["", ":443"];
         let candidates = ports.map(|port| Self::candidate(head, port, mac));
         Ok(Reading::Candidates(candidates.into()))
     }
 
     fn prepare(&self, parts: &mut Parts, _: &Signing<'_>) -> Result<Candidate<'static>, SignError> {
-        Ok(Self::candidate(&outgoing(parts), "", Tag::new(&[])))
+        Ok(Self::candidate(&outgoing(parts), "", HashOutput::new(&[])))
     }
 
-    fn write(&self, parts: &mut Parts, _: &Candidate<'_>, mac: &Tag) -> Result<(), SignError> {
+    fn write(
+        &self,
+        parts: &mut Parts,
+        _: &Candidate<'_>,
+        mac: &HashOutput,
+    ) -> Result<(), SignError> {
         parts
             .headers
             .insert("form-signature", hex(mac).parse().unwrap());
@@ -825,7 +835,7 @@ impl Scoped {
         head: &Head<'_>,
         key_id: &str,
         time: &str,
-        mac: Tag,
+        mac: HashOutput,
     ) -> Option<Candidate<'static>> {
         let parameters = parameters(key_id, time)?;
         let day = Self::day(&parameters);
@@ -876,7 +886,7 @@ impl Describe for Scoped {
         let value = text(head, "authorization").ok_or_else(missing)?;
         let read = || {
             let mut split = value.strip_prefix("SCOPED ")?.split('/');
-            Self::candidate(head, split.next()?, split.next()?, tag(split.next()?)?)
+            Self::candidate(head, split.next()?, split.next()?, output(split.next()?)?)
         };
         let candidate = read().ok_or_else(|| malformed("an authorization that cannot be read"))?;
         Ok(Reading::Candidates(vec![candidate]))
@@ -888,7 +898,7 @@ impl Describe for Scoped {
         signing: &Signing<'_>,
     ) -> Result<Candidate<'static>, SignError> {
         let (id, time) = (signing.key_id.as_str(), signing.now.as_secs().to_string());
-        Self::candidate(&outgoing(parts), id, &time, Tag::new(&[]))
+        Self::candidate(&outgoing(parts), id, &time, HashOutput::new(&[]))
             .ok_or_else(|| SignError::new("cannot be covered"))
     }
 
@@ -896,7 +906,7 @@ impl Describe for Scoped {
         &self,
         parts: &mut Parts,
         candidate: &Candidate<'_>,
-        mac: &Tag,
+        mac: &HashOutput,
     ) -> Result<(), SignError> {
         let Parameters {
             key_id, signed_at, ..
@@ -995,7 +1005,7 @@ impl InBody {
         parameters.nonce = Some((NonceKind::Covered, Cow::Owned(token.into())));
         Ok(Candidate {
             parameters,
-            mac: tag(&signature).ok_or_else(unread)?,
+            mac: output(&signature).ok_or_else(unread)?,
             input: SigningInput::AroundBody {
                 before: Vec::new(),
                 form: BodyForm::Canonical(Self::covered),
@@ -1038,7 +1048,12 @@ impl Describe for InBody {
         Ok(Self::candidate(signing.body)?)
     }
 
-    fn write(&self, parts: &mut Parts, _: &Candidate<'_>, mac: &Tag) -> Result<(), SignError> {
+    fn write(
+        &self,
+        parts: &mut Parts,
+        _: &Candidate<'_>,
+        mac: &HashOutput,
+    ) -> Result<(), SignError> {
         parts
             .headers
             .insert("to-be-moved", hex(mac).parse().unwrap());

@@ -14,7 +14,7 @@ use crate::{
     encoding::Encoding,
     error::SignError,
     key::KeyId,
-    mac::{MAX_LEN, Tag},
+    mac::{HashOutput, MAX_LEN},
     nonce::NonceKind,
     rejection::{Rejection, RejectionKind, malformed},
     target::Target,
@@ -180,7 +180,7 @@ impl Description {
         })
     }
 
-    fn read_tag(&self, value: &HeaderValue) -> Result<Tag, Rejection> {
+    fn read_mac(&self, value: &HeaderValue) -> Result<HashOutput, Rejection> {
         let mut bytes = [0; MAX_LEN];
         let out = bytes
             .get_mut(..self.profile.algorithm.mac_len())
@@ -198,11 +198,11 @@ impl Description {
                     self.encoding,
                 ))
             })?;
-        Ok(Tag::new(out))
+        Ok(HashOutput::new(out))
     }
 
-    fn encode_tag(&self, tag: &Tag) -> String {
-        format!("{}{}", self.prefix, self.encoding.encode(tag.as_ref()))
+    fn encode_mac(&self, mac: &HashOutput) -> String {
+        format!("{}{}", self.prefix, self.encoding.encode(mac.as_ref()))
     }
 }
 
@@ -266,7 +266,7 @@ impl Describe for HeaderScheme {
                 format!("header `{}` is missing", description.signature),
             ));
         };
-        let mac = description.read_tag(signature)?;
+        let mac = description.read_mac(signature)?;
 
         let key_id = match &description.key {
             KeySource::Fixed(id) => id.as_str(),
@@ -381,13 +381,18 @@ impl Describe for HeaderScheme {
                 expires_at: None,
                 nonce: None,
             },
-            mac: Tag::new(&[]),
+            mac: HashOutput::new(&[]),
             coverage: Cow::Owned(Coverage::default()),
         })
     }
 
-    fn write(&self, parts: &mut Parts, _: &Candidate<'_>, mac: &Tag) -> Result<(), SignError> {
-        let value = header_value(self.0.encode_tag(mac).as_bytes())?;
+    fn write(
+        &self,
+        parts: &mut Parts,
+        _: &Candidate<'_>,
+        mac: &HashOutput,
+    ) -> Result<(), SignError> {
+        let value = header_value(self.0.encode_mac(mac).as_bytes())?;
         parts.headers.insert(&self.0.signature, value);
         Ok(())
     }
