@@ -99,7 +99,7 @@ pub use encoding::Encoding;
 pub use error::{ConfigError, ConfigErrorKind, SignError, StoreError, StoreErrorKind};
 pub use future::StoreFuture;
 pub use key::{KeyId, KeyRing, KeySet, KeyStore};
-pub use mac::MacAlgorithm;
+pub use mac::{DigestAlgorithm, MacAlgorithm};
 pub use middleware::{
     BufferedLayer, BufferedVerify, OnDuplicate, ResponseBody, ResponseFuture, Verify, VerifyLayer,
 };
@@ -109,6 +109,9 @@ pub use nonce::{
 pub use rejection::{Rejection, RejectionKind};
 pub use scheme::Scheme;
 pub use scheme::header::{HeaderScheme, HeaderSchemeBuilder, Part};
+pub use scheme::http_message_signatures::{
+    AcceptSignature, Component, FieldType, HttpMessageSignatures, HttpMessageSignaturesBuilder,
+};
 pub use secret::Secret;
 pub use sign::Signer;
 pub use store::memory::{MemoryStore, MemoryStoreBuilder};
