@@ -19,7 +19,6 @@ use crate::scheme::{Coverage, CoveredPart, Head};
 pub(crate) enum Message<'m> {
     Request(&'m Head<'m>),
     /// A response, and the request that it answers.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for signed responses"))]
     Response {
         status: StatusCode,
         headers: &'m HeaderMap,
@@ -58,6 +57,13 @@ pub(crate) fn base(
 }
 
 impl<'m> Message<'m> {
+    pub(super) fn headers(self) -> &'m HeaderMap {
+        match self {
+            Self::Request(head) => head.headers,
+            Self::Response { headers, .. } => headers,
+        }
+    }
+
     fn push_value(
         self,
         to: &mut String,

@@ -1,8 +1,12 @@
 //! The scheme against the examples and the errors of RFC 9421.
 
-use http::{HeaderMap, Method, Request, StatusCode, Version, header::HOST};
+use http::{HeaderMap, Method, Request, StatusCode, Version, header::HOST, request::Parts};
 
-use super::{base::base, *};
+use super::{
+    base::{Message, base},
+    component::Fault,
+    *,
+};
 use crate::target::{Origin, Origins};
 
 const URL: &str = "https://example.com/foo?param=Value&Pet=dog";
