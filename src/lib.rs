@@ -63,6 +63,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod canonical_json;
 mod clock;
 mod encoding;
 mod error;
@@ -85,6 +86,7 @@ mod axum;
 
 #[cfg(feature = "axum")]
 pub use axum::{ExtractRejection, VerifiedForm, VerifiedJson, VerifiedPath, VerifiedQuery};
+pub use canonical_json::{JsonForm, PythonJson};
 #[cfg(any(test, feature = "test-util"))]
 pub use clock::ManualClock;
 pub use clock::{Clock, SystemClock, Timestamp};
@@ -101,7 +103,7 @@ pub use nonce::{
 };
 pub use rejection::{Rejection, RejectionKind};
 pub use scheme::Scheme;
-pub use scheme::header::{HeaderScheme, HeaderSchemeBuilder, Part};
+pub use scheme::header::{HeaderScheme, HeaderSchemeBuilder, JsonObject, Part};
 pub use scheme::http_message_signatures::{
     AcceptSignature, Component, FieldType, HttpMessageSignatures, HttpMessageSignaturesBuilder,
 };

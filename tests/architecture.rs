@@ -26,6 +26,7 @@ const LEVELS: [&[&str]; 7] = [
         "rejection",
         "future",
         "random",
+        "canonical_json",
     ],
     &["mac"],
     &["key", "nonce", "target"],

@@ -5,6 +5,7 @@ use std::{borrow::Cow, fmt};
 use bytes::Bytes;
 
 use crate::{
+    canonical_json::JsonForm,
     encoding::Encoding,
     mac::{DigestAlgorithm, HashOutput, RunningDigest},
 };
@@ -45,6 +46,12 @@ pub(crate) struct BodyDigest {
 pub(crate) enum BodyForm {
     /// As it was received.
     Raw,
+    /// As a document in this form, or as it was received; and where the message is itself a
+    /// document, as a string in that one.
+    Json {
+        document: Option<JsonForm>,
+        string_in: Option<JsonForm>,
+    },
     /// As this function writes it anew.
     #[cfg_attr(
         not(test),
@@ -94,12 +101,30 @@ impl SigningInput {
 
     /// The body in the form in which it is signed, and in that in which the handler is given it.
     pub(crate) fn form_body(&self, body: Bytes) -> Result<Formed, Cow<'static, str>> {
-        match self {
-            Self::AroundBody {
-                form: BodyForm::Canonical(rewrite),
-                ..
-            } => rewrite(&body),
-            _ => Ok(body.into()),
+        let Self::AroundBody { form, .. } = self else {
+            return Ok(body.into());
+        };
+        match form {
+            BodyForm::Raw => Ok(body.into()),
+            BodyForm::Json {
+                document,
+                string_in,
+            } => {
+                let given = match document {
+                    Some(form) => form.rewrite(&body)?.into(),
+                    None => body,
+                };
+                let signed = match string_in {
+                    Some(form) => {
+                        let text = str::from_utf8(&given);
+                        form.string(text.map_err(|_| "the body is not UTF-8")?)
+                            .into()
+                    }
+                    None => given.clone(),
+                };
+                Ok(Formed { signed, given })
+            }
+            BodyForm::Canonical(rewrite) => rewrite(&body),
         }
     }
 

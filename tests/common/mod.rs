@@ -4,15 +4,21 @@
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a test may fail"
 )]
 
 use std::{
+    env,
+    io::{Write as _, stderr},
     net::SocketAddr,
+    pin::pin,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -230,4 +236,28 @@ pub fn parse_answer(answer: &[u8]) -> (u16, String) {
         status,
         code_or_body(answer.get(end + 4..).unwrap_or_default()),
     )
+}
+
+/// The answer of a future that waits for nothing.
+pub fn ready<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => panic!("there is nothing to wait for"),
+    }
+}
+
+/// Python, with its standard library alone. Where there is none, a word about the test that is
+/// skipped, or with `COUNTERSIGN_NO_SKIP` a failure.
+pub fn python(test: &str) -> Option<Command> {
+    let mut python = Command::new("python3");
+    python.args(["-I", "-X", "utf8"]);
+    if Command::new("python3").arg("--version").output().is_ok() {
+        return Some(python);
+    }
+    let may_skip = env::var_os("COUNTERSIGN_NO_SKIP").is_none();
+    assert!(may_skip, "python3 is not installed");
+    // Straight to the terminal: what a passing test prints is not shown.
+    let note = format!("skipped: {test}: there is no `python3` on this machine\n");
+    stderr().write_all(note.as_bytes()).expect("a terminal");
+    None
 }

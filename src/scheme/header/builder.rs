@@ -2,12 +2,12 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use http::{
-    HeaderName,
-    header::{HOST, TRANSFER_ENCODING},
-};
+use http::HeaderName;
 
-use super::{Description, Element, HeaderScheme, KeySource, TimeUnit, decodable::undelimited};
+use super::{
+    Description, Element, HeaderScheme, KeySource, Part, TimeUnit, decodable::undelimited,
+    part::elements,
+};
 use crate::{
     encoding::Encoding,
     error::{ConfigError, ConfigErrorKind},
@@ -19,69 +19,6 @@ use crate::{
 
 /// For as long as senders are known to retry.
 const EVENT_HORIZON: Duration = Duration::from_secs(3 * 24 * 60 * 60);
-
-/// A part of the signed message of a [`HeaderScheme`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Part {
-    /// Fixed text: a delimiter, or a version such as `v0:`.
-    Text(String),
-    /// The method, as it was sent: `POST`.
-    Method,
-    /// The authority, in lower case and without the default port: `api.example.com`. It must be a
-    /// [public origin](crate::VerifierBuilder::public_origin).
-    Authority,
-    /// The path, with its percent-encoding as it was sent.
-    Path,
-    /// The query without its `?`; nothing where there is none. A target that ends in `?` is
-    /// refused.
-    Query,
-    /// The path, and where there is a query, `?` and the query: all as it was sent.
-    PathAndQuery,
-    /// The value of this header, which must be there, once. Its name is not part of the message.
-    Header(String),
-    /// The signed time, as it stands in its header.
-    Time,
-    /// The nonce or event id, as it stands in its header.
-    Nonce,
-    /// The key id, as it stands in its header.
-    KeyId,
-    /// The body, as it was received.
-    Body,
-}
-
-impl Part {
-    /// Fixed text.
-    #[must_use]
-    pub fn text(text: impl Into<String>) -> Self {
-        Self::Text(text.into())
-    }
-
-    /// The value of this header.
-    #[must_use]
-    pub fn header(name: impl Into<String>) -> Self {
-        Self::Header(name.into())
-    }
-
-    /// Parts with a line feed between them, which no part but the body and other text can hold.
-    #[must_use]
-    pub fn lines(parts: impl IntoIterator<Item = Self>) -> Vec<Self> {
-        Self::joined("\n", parts)
-    }
-
-    /// Parts with a delimiter between them.
-    #[must_use]
-    pub fn joined(delimiter: &str, parts: impl IntoIterator<Item = Self>) -> Vec<Self> {
-        let mut joined = Vec::new();
-        for part in parts {
-            if !joined.is_empty() {
-                joined.push(Self::text(delimiter));
-            }
-            joined.push(part);
-        }
-        joined
-    }
-}
 
 /// Describes a [`HeaderScheme`].
 #[derive(Clone, Debug)]
@@ -240,7 +177,8 @@ impl HeaderSchemeBuilder {
             return Err(refuse("the prefix is not visible ASCII"));
         }
         let elements = elements(&self.parts)?;
-        let has = |element| elements.contains(&element);
+        let parts: Vec<&Element> = elements.iter().map(Element::unquoted).collect();
+        let has = |element| parts.contains(&&element);
 
         let key = match (self.key_header, self.key_fixed) {
             (Some(name), None) if has(Element::KeyId) => KeySource::Header(header_name(&name)?),
@@ -288,7 +226,7 @@ impl HeaderSchemeBuilder {
             time.as_ref().map(|(name, _)| name),
             nonce.as_ref().map(|(name, _)| name),
         ];
-        let covered = elements.iter().filter_map(|element| match element {
+        let covered = parts.iter().filter_map(|part| match part {
             Element::Header(name) => Some(name),
             _ => None,
         });
@@ -299,7 +237,7 @@ impl HeaderSchemeBuilder {
             headers.push(name.clone());
         }
 
-        let bodies = elements.iter().filter(|element| **element == Element::Body);
+        let bodies = elements.iter().filter_map(Element::body_form);
         if bodies.count() > 1 {
             return Err(refuse("the body is in the message twice"));
         }
@@ -350,47 +288,11 @@ impl HeaderSchemeBuilder {
     }
 }
 
-pub(super) fn elements(parts: &[Part]) -> Result<Vec<Element>, ConfigError> {
-    let mut elements: Vec<Element> = Vec::with_capacity(parts.len());
-    for part in parts {
-        let element = match part {
-            Part::Text(text) if text.is_empty() => continue,
-            Part::Text(text) => {
-                if let Some(Element::Text(before)) = elements.last_mut() {
-                    before.extend_from_slice(text.as_bytes());
-                    continue;
-                }
-                Element::Text(text.clone().into_bytes())
-            }
-            Part::Method => Element::Method,
-            Part::Authority => Element::Authority,
-            Part::Path => Element::Path,
-            Part::Query => Element::Query,
-            Part::PathAndQuery => Element::PathAndQuery,
-            Part::Header(name) => match header_name(name)? {
-                HOST => return Err(refuse("cover `Part::Authority` instead of `host`")),
-                TRANSFER_ENCODING => {
-                    return Err(refuse(
-                        "`transfer-encoding` changes from one hop to the next",
-                    ));
-                }
-                name => Element::Header(name),
-            },
-            Part::Time => Element::Time,
-            Part::Nonce => Element::Nonce,
-            Part::KeyId => Element::KeyId,
-            Part::Body => Element::Body,
-        };
-        elements.push(element);
-    }
-    Ok(elements)
-}
-
-fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
+pub(super) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
     name.parse()
         .map_err(|_| refuse(format!("`{name}` is not the name of a header")))
 }
 
-fn refuse(what: impl Into<Cow<'static, str>>) -> ConfigError {
+pub(super) fn refuse(what: impl Into<Cow<'static, str>>) -> ConfigError {
     ConfigErrorKind::Scheme(what.into()).into()
 }

@@ -4,7 +4,8 @@
 //! two ways. A description passes if there is an element, the pivot, such that for each varying
 //! element before it, the first byte that cannot be its own stands at a fixed distance from its
 //! end, and likewise from its beginning for each after it. The ends are then found from outside to
-//! inside, and whatever is left is the pivot.
+//! inside, and whatever is left is the pivot. JSON tells by itself where it ends, once its beginning
+//! is found.
 
 use super::Element;
 
@@ -37,6 +38,17 @@ fn is_text(element: &Element) -> bool {
 
 fn ends_before(element: &Element, after: &[Element]) -> bool {
     let own = alphabet(element);
+    match (element, after.first()) {
+        (Element::Quoted(..), _) => return true,
+        // A number ends only with what follows it.
+        (Element::Document(_), Some(Element::Text(text))) => {
+            let of_number = |b: &u8| b.is_ascii_digit() || b"+-.eE".contains(b);
+            if text.first().is_some_and(|b| !of_number(b)) {
+                return true;
+            }
+        }
+        _ => {}
+    }
     match after.split_first() {
         Some((Element::Text(text), after)) => {
             text.iter().any(|&b| !own(b)) || ends_before(element, after)
@@ -81,5 +93,9 @@ pub(super) fn alphabet(element: &Element) -> Bytes {
         Element::Header(_) => |b| b >= b' ' && b != 0x7f || b == b'\t',
         Element::Time => |b| b.is_ascii_digit(),
         Element::Nonce | Element::KeyId => |b| b.is_ascii_graphic(),
+        Element::Document(form) | Element::Quoted(form, _) if form.is_ascii() => {
+            |b| matches!(b, b' '..=b'~')
+        }
+        Element::Document(_) | Element::Quoted(..) => |b| b >= b' ',
     }
 }

@@ -10,6 +10,7 @@ use super::{
     SigningInput,
 };
 use crate::{
+    canonical_json::JsonForm,
     clock::Timestamp,
     encoding::Encoding,
     error::SignError,
@@ -22,10 +23,12 @@ use crate::{
 
 mod builder;
 mod decodable;
+mod part;
 #[cfg(test)]
 mod tests;
 
-pub use builder::{HeaderSchemeBuilder, Part};
+pub use builder::HeaderSchemeBuilder;
+pub use part::{JsonObject, Part};
 
 /// The greatest length of a nonce, in bytes.
 const MAX_NONCE: usize = 256;
@@ -62,7 +65,8 @@ const MAX_NONCE: usize = 256;
 /// - Each header that is named stands there exactly once. The signature is read strictly: prefix,
 ///   then exactly the characters of one MAC.
 /// - The time is plain decimal digits, and goes into the message as it came.
-/// - A body is accepted only where [`Part::Body`] is covered.
+/// - A body is accepted only where [`Part::Body`] or [`Part::CanonicalBody`] is covered; of the
+///   latter, the payload holds the canonical form, which is what was signed.
 ///
 /// # What stays open
 /// Whatever is not named is not covered, and a payload answers `None` for it. Where method or path
@@ -114,6 +118,44 @@ enum Element {
     Nonce,
     KeyId,
     Body,
+    /// The body, as a document in this form.
+    Document(JsonForm),
+    /// One of the others, as a string in a document of this form.
+    Quoted(JsonForm, Box<Self>),
+}
+
+impl Element {
+    fn text(text: &str) -> Self {
+        Self::Text(text.as_bytes().to_vec())
+    }
+
+    /// What it is of the request, however it is written.
+    fn unquoted(&self) -> &Self {
+        match self {
+            Self::Quoted(_, part) => part,
+            part => part,
+        }
+    }
+
+    /// The form of the body, if this is the body.
+    fn body_form(&self) -> Option<BodyForm> {
+        let string_in = match self {
+            Self::Quoted(form, _) => Some(*form),
+            _ => None,
+        };
+        match (self.unquoted(), string_in) {
+            (Self::Body, None) => Some(BodyForm::Raw),
+            (Self::Body, string_in) => Some(BodyForm::Json {
+                document: None,
+                string_in,
+            }),
+            (Self::Document(form), string_in) => Some(BodyForm::Json {
+                document: Some(*form),
+                string_in,
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// The parameters as they go into the message.
@@ -137,40 +179,20 @@ impl Description {
         let mut body = None;
         let mut message = &mut before;
         for element in &self.elements {
-            match element {
-                Element::Text(text) => message.extend_from_slice(text),
-                Element::Method => message.extend_from_slice(head.method.as_str().as_bytes()),
-                Element::Authority => {
-                    message.extend_from_slice(head.target.authority.as_bytes());
-                }
-                Element::Path => message.extend_from_slice(plain_path(head)?.as_bytes()),
-                Element::Query => message.extend_from_slice(plain_query(head)?.as_bytes()),
-                Element::PathAndQuery => {
-                    message.extend_from_slice(plain_path(head)?.as_bytes());
-                    if let Some(query) = head.target.query() {
-                        message.push(b'?');
-                        message.extend_from_slice(query.as_bytes());
-                    }
-                }
-                Element::Header(name) => {
-                    let value = head.single(name)?.ok_or_else(|| {
-                        Rejection::new(
-                            RejectionKind::SignatureInsufficient,
-                            format!("header `{name}` must be covered, and is not there"),
-                        )
-                    })?;
-                    message.extend_from_slice(value.as_bytes());
-                }
-                Element::Time => message.extend_from_slice(fields.time),
-                Element::Nonce => message.extend_from_slice(fields.nonce),
-                Element::KeyId => message.extend_from_slice(fields.key_id),
-                Element::Body => message = body.insert(Vec::new()),
+            if let Some(form) = element.body_form() {
+                message = &mut body.insert((form, Vec::new())).1;
+            } else if let Element::Quoted(form, part) = element {
+                let mut value = Vec::new();
+                write_part(part, head, fields, &mut value)?;
+                message.extend_from_slice(&form.string(ascii(part, &value)?));
+            } else {
+                write_part(element, head, fields, message)?;
             }
         }
         Ok(match body {
-            Some(after) => SigningInput::AroundBody {
+            Some((form, after)) => SigningInput::AroundBody {
                 before,
-                form: BodyForm::Raw,
+                form,
                 after,
             },
             None => SigningInput::Head {
@@ -204,6 +226,53 @@ impl Description {
     fn encode_mac(&self, mac: &HashOutput) -> String {
         format!("{}{}", self.prefix, self.encoding.encode(mac.as_ref()))
     }
+}
+
+/// Writes what stands in the head of a request, as it stands there.
+fn write_part(
+    part: &Element,
+    head: &Head<'_>,
+    fields: &Fields<'_>,
+    message: &mut Vec<u8>,
+) -> Result<(), Rejection> {
+    match part {
+        Element::Text(text) => message.extend_from_slice(text),
+        Element::Method => message.extend_from_slice(head.method.as_str().as_bytes()),
+        Element::Authority => {
+            message.extend_from_slice(head.target.authority.as_bytes());
+        }
+        Element::Path => message.extend_from_slice(plain_path(head)?.as_bytes()),
+        Element::Query => message.extend_from_slice(plain_query(head)?.as_bytes()),
+        Element::PathAndQuery => {
+            message.extend_from_slice(plain_path(head)?.as_bytes());
+            if let Some(query) = head.target.query() {
+                message.push(b'?');
+                message.extend_from_slice(query.as_bytes());
+            }
+        }
+        Element::Header(name) => {
+            let value = head.single(name)?.ok_or_else(|| {
+                Rejection::new(
+                    RejectionKind::SignatureInsufficient,
+                    format!("header `{name}` must be covered, and is not there"),
+                )
+            })?;
+            message.extend_from_slice(value.as_bytes());
+        }
+        Element::Time => message.extend_from_slice(fields.time),
+        Element::Nonce => message.extend_from_slice(fields.nonce),
+        Element::KeyId => message.extend_from_slice(fields.key_id),
+        Element::Body | Element::Document(_) | Element::Quoted(..) => {}
+    }
+    Ok(())
+}
+
+/// Other bytes of a head are a text by one encoding here and by another there.
+fn ascii<'v>(part: &Element, value: &'v [u8]) -> Result<&'v str, Rejection> {
+    str::from_utf8(value)
+        .ok()
+        .filter(|text| text.is_ascii())
+        .ok_or_else(|| malformed(format!("{part:?} is signed as a string, and is not ASCII")))
 }
 
 /// A path begins with `/`; `*` (RFC 9110, section 7.1) names no resource.
@@ -328,7 +397,8 @@ impl Describe for HeaderScheme {
         signing: &Signing<'_>,
     ) -> Result<Candidate<'static>, SignError> {
         let description = &*self.0;
-        if !description.elements.contains(&Element::Body) && !signing.body.is_empty() {
+        let mut bodies = description.elements.iter().filter_map(Element::body_form);
+        if bodies.next().is_none() && !signing.body.is_empty() {
             return Err(SignError::new(
                 "the scheme covers no body, and the request has one",
             ));

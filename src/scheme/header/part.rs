@@ -1,0 +1,235 @@
+//! The parts of a signed message as a user names them, and the elements they stand for.
+
+use http::header::{HOST, TRANSFER_ENCODING};
+
+use super::{
+    Element,
+    builder::{header_name, refuse},
+};
+use crate::{canonical_json::JsonForm, error::ConfigError};
+
+/// A part of the signed message of a [`HeaderScheme`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Part {
+    /// Fixed text: a delimiter, or a version such as `v0:`.
+    Text(String),
+    /// The method, as it was sent: `POST`.
+    Method,
+    /// The authority, in lower case and without the default port: `api.example.com`. It must be a
+    /// [public origin](crate::VerifierBuilder::public_origin).
+    Authority,
+    /// The path, with its percent-encoding as it was sent.
+    Path,
+    /// The query without its `?`; nothing where there is none. A target that ends in `?` is
+    /// refused.
+    Query,
+    /// The path, and where there is a query, `?` and the query: all as it was sent.
+    PathAndQuery,
+    /// The value of this header, which must be there, once. Its name is not part of the message.
+    Header(String),
+    /// The signed time, as it stands in its header.
+    Time,
+    /// The nonce or event id, as it stands in its header.
+    Nonce,
+    /// The key id, as it stands in its header.
+    KeyId,
+    /// The body, as it was received.
+    Body,
+    /// The body, in a canonical form of JSON. One that has none is refused; see [`JsonForm`].
+    ///
+    /// The payload holds the canonical form, which is what was signed: a number that was sent as
+    /// `1E2` is read as `100` (or `100.0`). Requests whose bodies have one form are one request,
+    /// where no [`Nonce`](Self::Nonce) tells them apart.
+    CanonicalBody(JsonForm),
+    /// A JSON object that is not sent, but put together on either side, and whose members are
+    /// parts.
+    Json(JsonObject),
+}
+
+impl Part {
+    /// Fixed text.
+    #[must_use]
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// The value of this header.
+    #[must_use]
+    pub fn header(name: impl Into<String>) -> Self {
+        Self::Header(name.into())
+    }
+
+    /// The body, in a canonical form of JSON.
+    #[must_use]
+    pub fn canonical_body(form: impl Into<JsonForm>) -> Self {
+        Self::CanonicalBody(form.into())
+    }
+
+    /// Parts with a line feed between them, which no part but the body and other text can hold.
+    #[must_use]
+    pub fn lines(parts: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        Self::joined("\n", parts)
+    }
+
+    /// Parts with a delimiter between them.
+    #[must_use]
+    pub fn joined(delimiter: &str, parts: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut joined = Vec::new();
+        for part in parts {
+            if !joined.is_empty() {
+                joined.push(Self::text(delimiter));
+            }
+            joined.push(part);
+        }
+        joined
+    }
+}
+
+/// A JSON object whose members are parts of the request, in the one canonical text of a
+/// [`JsonForm`]: a [`Part`] of a [`HeaderScheme`](crate::HeaderScheme).
+///
+/// ```
+/// use countersign::{HeaderScheme, JsonObject, Part, PythonJson};
+///
+/// // body = json.dumps(document, sort_keys=True, separators=(",", ":"))
+/// // message = json.dumps({"method": method, "path": path, "body": body, "timestamp": timestamp},
+/// //                      sort_keys=True)
+/// let body = Part::canonical_body(PythonJson::sorted().compact());
+/// let message = JsonObject::new(PythonJson::sorted())
+///     .string("method", Part::Method)
+///     .string("path", Part::Path)
+///     .string("body", body)
+///     .string("timestamp", Part::Time);
+///
+/// let scheme = HeaderScheme::builder("x-signature")
+///     .fixed_key_id("shop")
+///     .time("x-request-timestamp")
+///     .signs([Part::Json(message)])
+///     .build()?;
+/// # Ok::<_, countersign::ConfigError>(())
+/// ```
+///
+/// Of the request, a string holds ASCII and a body in UTF-8 only: languages read other bytes of a
+/// header in different ways. Note that frameworks may hand out a path that is decoded
+/// (`request.path` of Django); [`Part::Path`] is the path as it was sent, and differs from that
+/// where the path holds percent-encoding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct JsonObject {
+    form: JsonForm,
+    members: Vec<(String, Member)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Member {
+    String(Part),
+    Value(Part),
+}
+
+impl JsonObject {
+    /// An object without members, in this form.
+    pub fn new(form: impl Into<JsonForm>) -> Self {
+        Self {
+            form: form.into(),
+            members: Vec::new(),
+        }
+    }
+
+    /// Adds a member that is a string: a part of the request, or fixed text.
+    ///
+    /// [`Part::CanonicalBody`] is here the text of a document, written into a string.
+    pub fn string(self, name: impl Into<String>, part: Part) -> Self {
+        self.with(name, Member::String(part))
+    }
+
+    /// Adds a member that is no string: [`Part::Time`], as an integer, or [`Part::CanonicalBody`]
+    /// in the form of this object, as the document that it is.
+    pub fn value(self, name: impl Into<String>, part: Part) -> Self {
+        self.with(name, Member::Value(part))
+    }
+
+    fn with(mut self, name: impl Into<String>, member: Member) -> Self {
+        self.members.push((name.into(), member));
+        self
+    }
+
+    /// What stands between the members is fixed, and so is their order.
+    fn elements(&self) -> Result<Vec<Element>, ConfigError> {
+        let form = self.form;
+        let mut members: Vec<_> = self.members.iter().collect();
+        members.sort_by(|(one, _), (other, _)| form.order(one, other));
+        if !members.is_sorted_by(|(one, _), (other, _)| one != other) {
+            return Err(refuse("two members of a JSON object have one name"));
+        }
+        let (comma, colon) = form.separators();
+        let mut elements = vec![Element::text("{")];
+        for (index, (name, member)) in members.into_iter().enumerate() {
+            if index > 0 {
+                elements.push(Element::text(comma));
+            }
+            elements.push(Element::Text(form.string(name)));
+            elements.push(Element::text(colon));
+            elements.push(match member {
+                Member::String(Part::Text(text)) => Element::Text(form.string(text)),
+                Member::String(part) => Element::Quoted(form, Box::new(element(part)?)),
+                Member::Value(Part::Time) => Element::Time,
+                Member::Value(Part::CanonicalBody(body)) if *body == form => {
+                    Element::Document(form)
+                }
+                Member::Value(_) => {
+                    return Err(refuse(format!(
+                        "member `{name}` is no value by itself, as `Part::Time` is, and \
+                         `Part::CanonicalBody` in the form of the object; add it as a string"
+                    )));
+                }
+            });
+        }
+        elements.push(Element::text("}"));
+        Ok(elements)
+    }
+}
+
+pub(super) fn elements(parts: &[Part]) -> Result<Vec<Element>, ConfigError> {
+    let mut elements: Vec<Element> = Vec::with_capacity(parts.len());
+    for part in parts {
+        let of_part = match part {
+            Part::Json(object) => object.elements()?,
+            part => vec![element(part)?],
+        };
+        for element in of_part {
+            match (elements.last_mut(), element) {
+                (_, Element::Text(text)) if text.is_empty() => {}
+                (Some(Element::Text(before)), Element::Text(text)) => before.extend(text),
+                (_, element) => elements.push(element),
+            }
+        }
+    }
+    Ok(elements)
+}
+
+fn element(part: &Part) -> Result<Element, ConfigError> {
+    Ok(match part {
+        Part::Text(text) => Element::text(text),
+        Part::Method => Element::Method,
+        Part::Authority => Element::Authority,
+        Part::Path => Element::Path,
+        Part::Query => Element::Query,
+        Part::PathAndQuery => Element::PathAndQuery,
+        Part::Header(name) => match header_name(name)? {
+            HOST => return Err(refuse("cover `Part::Authority` instead of `host`")),
+            TRANSFER_ENCODING => {
+                return Err(refuse(
+                    "`transfer-encoding` changes from one hop to the next",
+                ));
+            }
+            name => Element::Header(name),
+        },
+        Part::Time => Element::Time,
+        Part::Nonce => Element::Nonce,
+        Part::KeyId => Element::KeyId,
+        Part::Body => Element::Body,
+        Part::CanonicalBody(form) => Element::Document(*form),
+        Part::Json(_) => return Err(refuse("a JSON object cannot be a member of another")),
+    })
+}
