@@ -3,6 +3,7 @@
 //! else does.
 
 use std::{
+    borrow::Cow,
     cell::Cell,
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -19,14 +20,15 @@ use proptest::{
 };
 
 use super::{
-    Coverage, Describe, Description, Element, Head, HeaderScheme, HeaderSchemeBuilder, KeyId,
-    KeySource, Part, Profile, Reading, TimeUnit,
-    builder::elements,
+    Coverage, Describe, Description, Element, Head, HeaderScheme, HeaderSchemeBuilder, JsonObject,
+    KeyId, KeySource, Part, Profile, Reading, TimeUnit,
     decodable::{alphabet, is_never_empty, undelimited},
+    part::elements,
 };
 use crate::{
-    Encoding, KeyRing, MacAlgorithm, ManualClock, MemoryStore, NonceKind, RejectionKind, Signer,
-    Timestamp, VerifiedPayload, Verifier, rejection::Rejection, target::Origins,
+    Encoding, JsonForm, KeyRing, MacAlgorithm, ManualClock, MemoryStore, NonceKind, PythonJson,
+    RejectionKind, Signer, Timestamp, VerifiedPayload, Verifier, rejection::Rejection,
+    target::Origins,
 };
 
 /// The values of a request, covered or not.
@@ -114,26 +116,36 @@ impl Values {
             Part::Time => self.time = text()?,
             Part::Nonce => self.nonce = text()?,
             Part::KeyId => self.key_id = text()?,
-            Part::Body => self.body = value.to_vec(),
+            Part::Body | Part::CanonicalBody(_) => self.body = value.to_vec(),
+            Part::Json(_) => return None,
         }
         Some(self)
     }
 }
 
+/// Whether a description covers this part, in whichever form.
+fn covers(parts: &[Part], part: Part) -> bool {
+    let wanted = elements(&[part]).unwrap().remove(0);
+    elements(parts).unwrap().iter().any(|element| {
+        let is_body = wanted == Element::Body && element.body_form().is_some();
+        *element.unquoted() == wanted || is_body
+    })
+}
+
 /// What is named has to be covered, and the other way round.
 fn builder(parts: &[Part]) -> HeaderSchemeBuilder {
     let mut builder = HeaderScheme::builder("x-signature").signs(parts.iter().cloned());
-    builder = if parts.contains(&Part::KeyId) {
+    builder = if covers(parts, Part::KeyId) {
         builder.key_id("x-key-id")
     } else {
         builder.fixed_key_id("k")
     };
-    builder = if parts.contains(&Part::Time) {
+    builder = if covers(parts, Part::Time) {
         builder.time("x-time")
     } else {
         builder.danger_without_time(Duration::from_secs(86_400))
     };
-    if parts.contains(&Part::Nonce) {
+    if covers(parts, Part::Nonce) {
         builder = builder.nonce("x-nonce");
     }
     builder
@@ -141,7 +153,7 @@ fn builder(parts: &[Part]) -> HeaderSchemeBuilder {
 
 /// The same description, past every check.
 fn unchecked(parts: &[Part]) -> HeaderScheme {
-    let has = |part| parts.contains(&part);
+    let has = |part| covers(parts, part);
     let name = HeaderName::from_static;
     let key = if has(Part::KeyId) {
         KeySource::Header(name("x-key-id"))
@@ -180,7 +192,8 @@ fn message_of(scheme: &HeaderScheme, parts: &Parts, body: &[u8]) -> Option<Vec<u
     };
     let mut message = Vec::new();
     let input = &candidates[0].input;
-    input.feed(body, |bytes| message.extend_from_slice(bytes));
+    let body = input.form_body(Bytes::copy_from_slice(body)).ok()?;
+    input.feed(&body.signed, |bytes| message.extend_from_slice(bytes));
     Some(message)
 }
 
@@ -196,18 +209,25 @@ fn no_mac() -> HeaderValue {
 /// bound, with the values that are not covered left as they are.
 fn collision(scheme: &HeaderScheme, parts: &[Part], values: &Values) -> Option<Values> {
     let message_of_values = message(scheme, values)?;
+    let elements = elements(parts).unwrap();
+    let mut original = values.clone();
+    for element in &elements {
+        if let Element::Document(form) = element.unquoted() {
+            original.body = form.rewrite(&original.body).ok()?;
+        }
+    }
     let mut search = Search {
-        parts,
+        elements: &elements,
         scheme,
         message: &message_of_values,
-        original: values,
+        original: &original,
         left: 2000,
     };
-    search.from(0, 0, values.clone())
+    search.from(0, 0, original.clone())
 }
 
 struct Search<'s> {
-    parts: &'s [Part],
+    elements: &'s [Element],
     scheme: &'s HeaderScheme,
     message: &'s [u8],
     original: &'s Values,
@@ -215,9 +235,9 @@ struct Search<'s> {
 }
 
 impl Search<'_> {
-    fn from(&mut self, part: usize, at: usize, values: Values) -> Option<Values> {
+    fn from(&mut self, element: usize, at: usize, values: Values) -> Option<Values> {
         let rest = &self.message[at..];
-        let Some(part_here) = self.parts.get(part) else {
+        let Some(here) = self.elements.get(element) else {
             let other = rest.is_empty() && values != *self.original;
             if !other || self.left == 0 {
                 return None;
@@ -226,18 +246,43 @@ impl Search<'_> {
             let same = message(self.scheme, &values).as_deref() == Some(self.message);
             return same.then_some(values);
         };
-        if let Part::Text(text) = part_here {
+        if let Element::Text(text) = here {
             return rest
-                .starts_with(text.as_bytes())
-                .then(|| self.from(part + 1, at + text.len(), values))?;
+                .starts_with(text)
+                .then(|| self.from(element + 1, at + text.len(), values))?;
         }
+        let part = part_of(here.unquoted());
         (0..=rest.len()).find_map(|len| {
-            let value = &rest[..len];
-            let values = plausible(part_here, value)
-                .then(|| values.clone().with(part_here, value))
+            let written = &rest[..len];
+            let value = match here {
+                Element::Quoted(..) => {
+                    Cow::Owned(serde_json::from_slice::<String>(written).ok()?.into_bytes())
+                }
+                _ => Cow::Borrowed(written),
+            };
+            let values = plausible(&part, &value)
+                .then(|| values.clone().with(&part, &value))
                 .flatten()?;
-            self.from(part + 1, at + len, values)
+            self.from(element + 1, at + len, values)
         })
+    }
+}
+
+fn part_of(element: &Element) -> Part {
+    match element {
+        Element::Text(text) => Part::text(str::from_utf8(text).unwrap()),
+        Element::Method => Part::Method,
+        Element::Authority => Part::Authority,
+        Element::Path => Part::Path,
+        Element::Query => Part::Query,
+        Element::PathAndQuery => Part::PathAndQuery,
+        Element::Header(name) => Part::header(name.as_str()),
+        Element::Time => Part::Time,
+        Element::Nonce => Part::Nonce,
+        Element::KeyId => Part::KeyId,
+        Element::Body => Part::Body,
+        Element::Document(form) => Part::canonical_body(*form),
+        Element::Quoted(_, part) => part_of(part),
     }
 }
 
@@ -249,7 +294,8 @@ fn plausible(part: &Part, value: &[u8]) -> bool {
         Part::Time => !value.is_empty() && value.iter().all(u8::is_ascii_digit),
         Part::Nonce | Part::KeyId => !value.is_empty() && HeaderValue::from_bytes(value).is_ok(),
         Part::Header(_) | Part::Authority => HeaderValue::from_bytes(value).is_ok(),
-        Part::Text(_) | Part::Query | Part::Body => true,
+        Part::CanonicalBody(_) => serde_json::from_slice::<serde_json::Value>(value).is_ok(),
+        Part::Text(_) | Part::Query | Part::Body | Part::Json(_) => true,
     }
 }
 
@@ -355,6 +401,90 @@ fn no_two_requests_share_a_message_under_a_description_that_is_accepted() {
     assert!(accepted.get() > 500, "{} were searched", accepted.get());
 }
 
+/// One or two objects, or a document beside other parts; members of all kinds.
+fn any_json_parts() -> impl Strategy<Value = Vec<Part>> {
+    let form = prop::sample::select(&FORMS[..]);
+    let member = (any_part(), form.clone(), "[a-c\"]{1,2}", 0..4);
+    let object = (form.clone(), prop::collection::vec(member, 1..5)).prop_map(|(form, members)| {
+        let mut object = JsonObject::new(form);
+        let mut names = HashSet::new();
+        for (part, body_form, name, kind) in members {
+            if !names.insert(name.clone()) {
+                continue;
+            }
+            object = match (kind, part) {
+                (0, Part::Body) => object.value(name, Part::canonical_body(form)),
+                (1, Part::Body) => object.string(name, Part::canonical_body(body_form)),
+                (0, Part::Time) => object.value(name, Part::Time),
+                (2, _) => object.string(name, Part::text("1\"")),
+                (_, part) => object.string(name, part),
+            };
+        }
+        Part::Json(object)
+    });
+    let part = prop_oneof![
+        5 => object,
+        1 => form.prop_map(Part::canonical_body),
+        2 => any_part(),
+    ];
+    let delimiter = prop_oneof![
+        2 => Just("\n"),
+        4 => prop::sample::select(&["", ",", "1", ".", "\"", ":"][..]),
+    ];
+    prop::collection::vec((part, delimiter.prop_map(Part::text)), 1..4)
+        .prop_map(|parts| parts.into_iter().flat_map(<[Part; 2]>::from).collect())
+}
+
+const FORMS: [JsonForm; 5] = [
+    JsonForm::Jcs,
+    JsonForm::Python(PythonJson::sorted()),
+    JsonForm::Python(PythonJson::sorted().compact()),
+    JsonForm::Python(PythonJson::sorted().ensure_ascii(false)),
+    JsonForm::Python(PythonJson::sorted().compact().ensure_ascii(false)),
+];
+
+/// With what JSON is made of in the values, and bodies that are JSON, mostly.
+fn any_json_values() -> impl Strategy<Value = Values> {
+    let text = || "[\"\\\\,:{} 1a]{0,4}";
+    let visible = || "[\"\\\\,:{}1a]{1,4}";
+    let body = prop_oneof![
+        4 => prop::sample::select(&[
+            "1", "11", "1.5", "1e1", "1,1", " 1", "\"\"", "\"1\"", "\"\\\"\"", "[]", "[1,1]", "{}",
+            "{\"a\":1}", "{\"a\":\"\\\",\\\"b\\\":1}\"}", "\"é\"", "null",
+        ][..]).prop_map(str::to_owned),
+        1 => text().prop_map(String::from),
+    ];
+    (any_values(), text(), text(), visible(), visible(), body).prop_map(
+        |(values, a, b, nonce, key_id, body)| Values {
+            a,
+            b,
+            nonce,
+            key_id,
+            body: body.into(),
+            ..values
+        },
+    )
+}
+
+#[test]
+fn no_two_requests_share_a_message_under_a_description_with_json_that_is_accepted() {
+    let accepted = Cell::new(0);
+    let strategy = (any_json_parts(), any_json_values());
+    let outcome = runner(4000).run(&strategy, |(parts, values)| {
+        let Ok(scheme) = builder(&parts).build() else {
+            return Ok(());
+        };
+        if message(&scheme, &values).is_some() {
+            accepted.set(accepted.get() + 1);
+        }
+        let other = collision(&scheme, &parts, &values);
+        prop_assert_eq!(other, None, "{:?}", parts);
+        Ok(())
+    });
+    outcome.unwrap();
+    assert!(accepted.get() > 500, "{} were searched", accepted.get());
+}
+
 /// The search of the test above finds what it looks for, where there is something to find.
 #[test]
 fn the_search_finds_collisions_under_descriptions_that_are_refused() {
@@ -398,15 +528,43 @@ fn the_search_finds_the_collisions_that_are_well_known() {
         ],
     ];
     for parts in cases {
-        assert!(builder(&parts).build().is_err(), "{parts:?}");
-        let scheme = unchecked(&parts);
-        let mut runner = TestRunner::deterministic();
-        let found = (0..2000).any(|_| {
-            let values = any_values().new_tree(&mut runner).unwrap().current();
-            collision(&scheme, &parts, &values).is_some()
-        });
-        assert!(found, "{parts:?}");
+        is_refused_and_found(&parts, any_values());
     }
+}
+
+#[test]
+fn the_search_finds_collisions_of_json_that_is_put_together_by_hand() {
+    let a = || Part::header("x-a");
+    let b = || Part::header("x-b");
+    let document = || Part::canonical_body(JsonForm::Jcs);
+    let cases = [
+        vec![
+            Part::text("[\""),
+            a(),
+            Part::text("\",\""),
+            b(),
+            Part::text("\"]"),
+        ],
+        // A number goes on.
+        vec![document(), Part::text("1"), Part::Time],
+        vec![Part::Time, document()],
+        vec![document(), b()],
+    ];
+    for parts in cases {
+        is_refused_and_found(&parts, any_json_values());
+    }
+}
+
+#[track_caller]
+fn is_refused_and_found(parts: &[Part], values: impl Strategy<Value = Values>) {
+    assert!(builder(parts).build().is_err(), "{parts:?}");
+    let scheme = unchecked(parts);
+    let mut runner = TestRunner::deterministic();
+    let found = (0..2000).any(|_| {
+        let values = values.new_tree(&mut runner).unwrap().current();
+        collision(&scheme, parts, &values).is_some()
+    });
+    assert!(found, "{parts:?}");
 }
 
 /// A few values of each part, chosen so that they overlap with each other and with the delimiters.
@@ -422,6 +580,7 @@ fn tiny(part: &Part) -> &'static [&'static str] {
         Part::Time => &["1", "11", "111"],
         Part::Nonce | Part::KeyId => &["1", "11", "1.1", "A", "/1", ".1", "/"],
         Part::Body => &["", "1", "\n", "1\n1", "1.1", "/1", ".1", "A"],
+        Part::CanonicalBody(_) | Part::Json(_) => &[],
     }
 }
 
@@ -916,6 +1075,42 @@ fn a_message_has_parts_of_the_request_and_the_body_once() {
     is_refused(builder(&colon), "bytes could move between Header(\"x-a\")");
 }
 
+#[test]
+fn a_json_object_has_each_member_once_and_values_that_are_json() {
+    let body = || Part::canonical_body(PythonJson::sorted());
+    let of = |object: JsonObject| {
+        builder(&[Part::Time]).signs([Part::Json(object.value("t", Part::Time))])
+    };
+    let object = || JsonObject::new(PythonJson::sorted());
+    assert!(of(object().string("b", body())).build().is_ok());
+    assert!(of(object().value("b", body())).build().is_ok());
+    is_refused(
+        of(object().string("t", Part::Method)),
+        "two members of a JSON object have one name",
+    );
+    let compact = Part::canonical_body(PythonJson::sorted().compact());
+    for part in [
+        Part::Nonce,
+        Part::Body,
+        compact,
+        Part::text("1"),
+        Part::Json(object()),
+    ] {
+        is_refused(
+            of(object().value("b", part)),
+            "member `b` is no value by itself",
+        );
+    }
+    let nested = object().string("b", Part::Json(object()));
+    is_refused(of(nested), "a JSON object cannot be a member of another");
+    let twice = object().string("b", body()).value("c", body());
+    is_refused(of(twice), "the body is in the message twice");
+    let named = object().string("b", Part::header("host"));
+    is_refused(of(named), "cover `Part::Authority` instead of `host`");
+    let named = object().string("b", Part::Nonce);
+    is_refused(of(named), "`Part::Nonce` is in the message, and no header");
+}
+
 fn run<F: Future>(future: F) -> F::Output {
     thread_local! {
         static RUNTIME: tokio::runtime::Runtime =
@@ -961,7 +1156,7 @@ fn verify(verifier: &Verifier, request: &Request<Vec<u8>>) -> Result<VerifiedPay
 
 /// What is covered is there, as it was sent, and nothing else is.
 fn check_payload(payload: &VerifiedPayload, parts: &[Part], values: &Values) {
-    let has = |part| parts.contains(&part);
+    let has = |part| covers(parts, part);
     let path = has(Part::Path) || has(Part::PathAndQuery);
     let query = has(Part::Query) || has(Part::PathAndQuery);
     let text = |name: &str| payload.header(name).map(HeaderValue::as_bytes);
@@ -1162,8 +1357,24 @@ fn every_change_of_one_byte_is_refused_where_it_is_covered_and_answers_none_wher
     ]);
     let little = vec![Part::Time, Part::text("."), Part::Body];
     let untimed = vec![Part::Body];
-    for parts in [everything, little, untimed] {
-        let has = |part| parts.contains(&part);
+    let json = |value: bool| {
+        let object = JsonObject::new(PythonJson::sorted().compact())
+            .string("method", Part::Method)
+            .string("target", Part::PathAndQuery)
+            .string("a", Part::header("x-a"))
+            .string("key", Part::KeyId)
+            .string("host", Part::Authority)
+            .string("nonce", Part::Nonce);
+        let body = Part::canonical_body(PythonJson::sorted().compact());
+        let object = if value {
+            object.value("body", body).value("time", Part::Time)
+        } else {
+            object.string("body", body).string("time", Part::Time)
+        };
+        vec![Part::Json(object)]
+    };
+    for parts in [everything, little, untimed, json(false), json(true)] {
+        let has = |part| covers(&parts, part);
         let scheme = builder(&parts).prefix("v1=").build().unwrap();
         let key_id = if has(Part::KeyId) { "partner-1" } else { "k" };
         let mut request = sign(&scheme, key_id, &values);
