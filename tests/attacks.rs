@@ -30,6 +30,8 @@ mod subject;
 mod coverage;
 #[path = "attacks/handling.rs"]
 mod handling;
+#[path = "attacks/json.rs"]
+mod json;
 #[path = "attacks/limits.rs"]
 mod limits;
 #[path = "attacks/once.rs"]

@@ -14,7 +14,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
     Claim, Claimed, Encoding, HeaderScheme, Held, LeaseStore, Leased, MacAlgorithm, ManualClock,
-    MemoryStore, MemoryStoreBuilder, NonceStore, Part, Signer, StoreFuture, Timestamp,
+    MemoryStore, MemoryStoreBuilder, NonceStore, Part, PythonJson, Signer, StoreFuture, Timestamp,
     VerifierBuilder, VerifyLayer,
 };
 use http::{HeaderName, HeaderValue, Request, request::Parts};
@@ -150,6 +150,38 @@ fn events() -> HeaderScheme {
         .unwrap()
 }
 
+/// Signs the document and no text of it, as Python writes one: a time, and JSON that is sorted.
+pub static SORTED: Subject = Subject {
+    name: "sorted",
+    builder: || VerifyLayer::builder(sorted()),
+    signer: |key, secret| Signer::new(sorted(), key, secret).unwrap(),
+    message: |parts, body| {
+        // Of members in a `Value`, the last one of a name counts, and all are sorted.
+        let document = serde_json::from_slice::<serde_json::Value>(body).unwrap_or_default();
+        let document = document.to_string();
+        [header(parts, "x-sorted-time"), document.as_bytes()].join(&b'.')
+    },
+    algorithm: MacAlgorithm::HmacSha256,
+    encoding: Encoding::Hex,
+    signature: "x-sorted-signature",
+    prefix: "",
+    time: "x-sorted-time",
+    nonce: None,
+    key_id: None,
+    covers_place: false,
+};
+
+fn sorted() -> HeaderScheme {
+    let body = Part::canonical_body(PythonJson::sorted().compact().ensure_ascii(false));
+    HeaderScheme::builder("x-sorted-signature")
+        .fixed_key_id(KEY)
+        .time("x-sorted-time")
+        .signs([Part::Time, Part::text("."), body])
+        .build()
+        .unwrap()
+}
+
+/// Each for every row; [`SORTED`] takes documents only, and has rows of its own.
 pub static ALL: [&Subject; 3] = [&HOUSE, &WEBHOOK, &EVENTS];
 
 fn header<'p>(parts: &'p Parts, name: &str) -> &'p [u8] {
