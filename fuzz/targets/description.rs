@@ -7,8 +7,8 @@ use std::time::Duration;
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::Bytes;
 use countersign::{
-    Encoding, HeaderScheme, KeyRing, MacAlgorithm, ManualClock, MemoryStore, Part, Signer,
-    Timestamp, VerifiedPayload, Verifier,
+    Encoding, HeaderScheme, JsonForm, JsonObject, KeyRing, MacAlgorithm, ManualClock, MemoryStore,
+    Part, PythonJson, Signer, Timestamp, VerifiedPayload, Verifier,
 };
 use countersign_fuzz::ready;
 use http::{HeaderValue, Request};
@@ -45,6 +45,15 @@ enum Element {
     Nonce,
     KeyId,
     Body,
+    Document(Form),
+    /// Each member with its name, and whether it is a string.
+    Json(Form, Vec<(String, bool, Element)>),
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug, PartialEq)]
+enum Form {
+    Jcs,
+    Python { compact: bool, ensure_ascii: bool },
 }
 
 /// The parts of a request, all as bytes, by [`Field`].
@@ -126,7 +135,10 @@ fn covered(payload: &VerifiedPayload) -> impl PartialEq + std::fmt::Debug + use<
 
 impl Description {
     fn has(&self, element: &Element) -> bool {
-        self.parts.contains(element)
+        self.parts.iter().any(|part| match part {
+            Element::Json(_, members) => members.iter().any(|(_, _, part)| part == element),
+            part => part == element,
+        })
     }
 
     /// Each varying part and the next, with the delimiter between them.
@@ -134,6 +146,9 @@ impl Description {
         let mut neighbours = Vec::new();
         let (mut left, mut delimiter) = (None, Vec::new());
         for element in &self.parts {
+            if let Element::Json(_, members) = element {
+                neighbours.extend(Self::members(members));
+            }
             let (begins, ends) = match element {
                 Element::LineFeed => {
                     delimiter.push(b'\n');
@@ -147,22 +162,13 @@ impl Description {
                     delimiter.extend(text.bytes());
                     continue;
                 }
-                // Not ours to set.
-                Element::Header(_) => {
-                    left = None;
-                    continue;
-                }
-                Element::PathAndQuery => (Field::Path, Field::Query),
-                Element::Method => (Field::Method, Field::Method),
-                Element::Authority => (Field::Authority, Field::Authority),
-                Element::Path => (Field::Path, Field::Path),
-                Element::Query => (Field::Query, Field::Query),
-                Element::HeaderA => (Field::HeaderA, Field::HeaderA),
-                Element::HeaderB => (Field::HeaderB, Field::HeaderB),
-                Element::Time => (Field::Time, Field::Time),
-                Element::Nonce => (Field::Nonce, Field::Nonce),
-                Element::KeyId => (Field::KeyId, Field::KeyId),
-                Element::Body => (Field::Body, Field::Body),
+                element => match element.fields() {
+                    Some(fields) => fields,
+                    None => {
+                        left = None;
+                        continue;
+                    }
+                },
             };
             let delimiter = std::mem::take(&mut delimiter);
             if let Some(left) = left.replace(ends) {
@@ -170,6 +176,18 @@ impl Description {
             }
         }
         neighbours
+    }
+
+    /// Members of an object, with what stands between them.
+    fn members(members: &[(String, bool, Element)]) -> Vec<(Field, Vec<u8>, Field)> {
+        let pairs = members
+            .iter()
+            .flat_map(|left| members.iter().map(move |right| (left, right)));
+        let neighbours = pairs.filter_map(|((_, _, left), (name, _, right))| {
+            let delimiter = format!("\", \"{name}\": \"").into_bytes();
+            Some((left.fields()?.1, delimiter, right.fields()?.0))
+        });
+        neighbours.collect()
     }
 
     fn build(&self) -> Option<HeaderScheme> {
@@ -204,6 +222,27 @@ impl Description {
 }
 
 impl Element {
+    /// Where it begins and ends in a request; `None` for what is not ours to set.
+    fn fields(&self) -> Option<(Field, Field)> {
+        let field = match self {
+            Self::LineFeed | Self::Colon | Self::Text(_) | Self::Header(_) | Self::Json(..) => {
+                return None;
+            }
+            Self::PathAndQuery => return Some((Field::Path, Field::Query)),
+            Self::Method => Field::Method,
+            Self::Authority => Field::Authority,
+            Self::Path => Field::Path,
+            Self::Query => Field::Query,
+            Self::HeaderA => Field::HeaderA,
+            Self::HeaderB => Field::HeaderB,
+            Self::Time => Field::Time,
+            Self::Nonce => Field::Nonce,
+            Self::KeyId => Field::KeyId,
+            Self::Body | Self::Document(_) => Field::Body,
+        };
+        Some((field, field))
+    }
+
     fn part(&self) -> Part {
         match self {
             Self::LineFeed => Part::text("\n"),
@@ -221,6 +260,33 @@ impl Element {
             Self::Nonce => Part::Nonce,
             Self::KeyId => Part::KeyId,
             Self::Body => Part::Body,
+            Self::Document(form) => Part::canonical_body(form.form()),
+            Self::Json(form, members) => {
+                let mut object = JsonObject::new(form.form());
+                for (name, is_string, part) in members {
+                    object = if *is_string {
+                        object.string(name, part.part())
+                    } else {
+                        object.value(name, part.part())
+                    };
+                }
+                Part::Json(object)
+            }
+        }
+    }
+}
+
+impl Form {
+    fn form(self) -> JsonForm {
+        match self {
+            Self::Jcs => JsonForm::Jcs,
+            Self::Python {
+                compact,
+                ensure_ascii,
+            } => {
+                let form = PythonJson::sorted().ensure_ascii(ensure_ascii);
+                if compact { form.compact() } else { form }.into()
+            }
         }
     }
 }
