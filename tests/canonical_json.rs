@@ -426,7 +426,7 @@ impl Document {
                     let len = members.len();
                     members.rotate_left(usize::from(choices.next().unwrap()) % len);
                 }
-                if choices.next().unwrap() % 2 == 0 {
+                if choices.next().unwrap().is_multiple_of(2) {
                     members.reverse();
                 }
                 for (index, (name, value)) in members.into_iter().enumerate() {

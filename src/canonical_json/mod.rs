@@ -20,6 +20,17 @@ const MAX_DEPTH: usize = 127;
 /// | 2<sup>53</sup> + 1 | refused | `9007199254740993` |
 /// | order of keys | by UTF-16 unit | by code point |
 ///
+/// ```
+/// use countersign::{HeaderScheme, JsonForm, Part};
+///
+/// let scheme = HeaderScheme::builder("x-signature")
+///     .fixed_key_id("sender")
+///     .time("x-timestamp")
+///     .signs([Part::Time, Part::text("."), Part::canonical_body(JsonForm::Jcs)])
+///     .build()?;
+/// # Ok::<_, countersign::ConfigError>(())
+/// ```
+///
 /// # What is refused
 /// Whatever two libraries could read differently has no canonical form here, also where they would
 /// write one:
@@ -107,8 +118,9 @@ impl JsonForm {
     fn write_string(self, text: &str, out: &mut Vec<u8>) {
         out.push(b'"');
         let mut rest = text;
-        while let Some(plain) = rest.find(|c| self.escapes(c)) {
-            let (before, from) = rest.split_at(plain);
+        // The first byte of a character tells whether it is escaped.
+        while let Some(plain) = rest.bytes().position(|b| self.escapes(b)) {
+            let (before, from) = rest.split_at_checked(plain).unwrap_or_default();
             out.extend_from_slice(before.as_bytes());
             let mut chars = from.chars();
             if let Some(c) = chars.next() {
@@ -120,8 +132,8 @@ impl JsonForm {
         out.push(b'"');
     }
 
-    fn escapes(self, c: char) -> bool {
-        matches!(c, '"' | '\\' | '\0'..='\x1f') || c > '~' && self.is_ascii()
+    fn escapes(self, byte: u8) -> bool {
+        byte < b' ' || matches!(byte, b'"' | b'\\') || byte > b'~' && self.is_ascii()
     }
 
     /// Whether every byte of a document is printable ASCII; in the other forms, no byte is a
@@ -159,7 +171,10 @@ fn write_escape(c: char, out: &mut Vec<u8>) {
         '\r' => b'r',
         c => {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+                out.extend_from_slice(b"\\u");
+                let mut digits = [0; 4];
+                let hex = base16ct::lower::encode(&unit.to_be_bytes(), &mut digits);
+                out.extend_from_slice(hex.unwrap_or_default());
             }
             return;
         }

@@ -192,11 +192,15 @@ impl<'d> Rewriter<'d> {
         match (kind, self.form) {
             (Number::Integer, _) if token == "-0" => self.out.push(b'0'),
             (Number::Integer, JsonForm::Python(_)) => self.out.extend_from_slice(token.as_bytes()),
+            // A double holds all integers of fifteen digits.
+            (Number::Integer, JsonForm::Jcs) if token.len() < 16 => {
+                self.out.extend_from_slice(token.as_bytes());
+            }
             (Number::Integer, JsonForm::Jcs) => {
                 let start = self.out.len();
                 self.double(token)?;
                 if self.out.get(start..) != Some(token.as_bytes()) {
-                    return Err(self.fault("an integer is too large for a double to hold"));
+                    return Err(self.fault("JCS would write an integer as another number"));
                 }
             }
             (Number::Decimal, _) => self.double(token)?,
@@ -213,7 +217,9 @@ impl<'d> Rewriter<'d> {
     }
 
     fn skip_space(&mut self) {
-        self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
+        let is_space = |b: &u8| matches!(b, b' ' | b'\t' | b'\n' | b'\r');
+        let len = self.rest.bytes().take_while(is_space).count();
+        self.rest = self.rest.get(len..).unwrap_or_default();
     }
 
     fn takes(&mut self, text: &str) -> bool {
