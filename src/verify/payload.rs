@@ -55,15 +55,17 @@ impl Snapshot {
         coverage: &Coverage,
         key_id: KeyId,
         nonce: Nonce,
-        body: (Bytes, Charge),
+        bytes: Bytes,
+        charge: Charge,
     ) -> Self {
         let mut headers = Vec::with_capacity(coverage.headers.len());
         for name in &coverage.headers {
-            let values = head.headers.get_all(name).iter();
-            headers.extend(values.map(|value| (name.clone(), value.clone())));
+            for value in head.headers.get_all(name) {
+                headers.push((name.clone(), value.clone()));
+            }
         }
         Self {
-            bytes: body.0,
+            bytes,
             key_id,
             signed_at: parameters.signed_at,
             expires_at: parameters.expires_at,
@@ -77,7 +79,7 @@ impl Snapshot {
             covers_path: coverage.path,
             covers_query: coverage.query,
             headers,
-            _charge: body.1,
+            _charge: charge,
         }
     }
 }
