@@ -1,6 +1,7 @@
 //! The memory store: nonces in one process, in a bounded number of bytes.
 
 mod budget;
+mod hash;
 #[cfg(all(test, countersign_loom))]
 mod interleavings;
 mod lease;
@@ -12,18 +13,16 @@ mod time;
 
 use std::{
     fmt,
-    hash::Hasher as _,
     sync::{Arc, PoisonError},
     time::Duration,
 };
 
-use siphasher::sip128::{Hasher128 as _, SipHasher13};
-
 use self::{
     budget::Budget,
+    hash::{Hashed, Hasher},
     quota::Quota,
     shard::{Limits, Shard, Step},
-    sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, hash_key},
+    sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering},
     table::Table,
     time::Base,
 };
@@ -77,7 +76,7 @@ use crate::{
 pub struct MemoryStore {
     shards: Box<[Padded]>,
     limits: Limits,
-    identity: SipHasher13,
+    hasher: Hasher,
     clock: Arc<dyn Clock>,
     base: Base,
     /// Since when nothing that was accepted has been forgotten; `None` for ever.
@@ -160,10 +159,12 @@ impl MemoryStore {
         claim: &Claim,
         step: impl Fn(&mut Shard, &Step<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut identity = self.identity;
-        claim.write_identity(|bytes| identity.write(bytes));
-        let identity = identity.finish128();
-        let Some(shard) = self.shards.get(scale(identity.h1, self.shards.len())) else {
+        let Hashed {
+            owner,
+            shard,
+            fingerprint,
+        } = self.hasher.hash(claim);
+        let Some(shard) = self.shards.get(scale(shard, self.shards.len())) else {
             return Err(StoreError::unavailable("the store has no shard"));
         };
         let deadline = self.base.deadline(claim.deadline());
@@ -173,11 +174,11 @@ impl MemoryStore {
             let clock = self.clock.now();
             let now = self.base.now(clock);
             let (since, limits) = (self.since, &self.limits);
-            let fingerprint = identity.h2;
             let answer = step(
                 &mut shard,
                 &Step {
                     claim,
+                    owner,
                     fingerprint,
                     deadline,
                     clock,
@@ -374,7 +375,7 @@ impl MemoryStoreBuilder {
                 quota: Quota::new(keys, share),
                 max_slots,
             },
-            identity: SipHasher13::new_with_key(&hash_key()),
+            hasher: Hasher::new(),
             clock: self.clock,
             base: Base::around(start),
             since: (!self.assume_no_history).then_some(start),

@@ -5,7 +5,7 @@
 //! records are not. For the same reason a record is not written to its slot at once. It waits with
 //! a few others, and the memory is fetched for all of them at the same time.
 //!
-//! The table grows by a fifth rather than twofold, so that it is 75 to 90 % full.
+//! The table grows by a fifth rather than twofold, so that a large one is 75 to 90 % full.
 
 use memchr::{memchr, memchr2};
 
@@ -83,7 +83,7 @@ const FREE: u8 = 0;
 
 impl Table {
     /// The least number of slots of a table that has any.
-    pub(super) const MIN_SLOTS: usize = 16;
+    pub(super) const MIN_SLOTS: usize = 64;
 
     /// The bytes of so many slots.
     pub(super) const fn bytes(slots: usize) -> usize {
