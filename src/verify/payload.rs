@@ -59,8 +59,8 @@ impl Snapshot {
         charge: Charge,
     ) -> Self {
         let mut headers = Vec::with_capacity(coverage.headers.len());
-        for name in &coverage.headers {
-            for value in head.headers.get_all(name) {
+        for (name, value) in head.headers {
+            if let Some(name) = coverage.headers.iter().find(|covered| *covered == name) {
                 headers.push((name.clone(), value.clone()));
             }
         }
