@@ -70,6 +70,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod body;
 mod clock;
 mod encoding;
 mod error;
@@ -96,7 +97,9 @@ pub use axum::{ExtractRejection, VerifiedForm, VerifiedJson, VerifiedPath, Verif
 pub use clock::ManualClock;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use encoding::Encoding;
-pub use error::{ConfigError, ConfigErrorKind, SignError, StoreError, StoreErrorKind};
+pub use error::{
+    ConfigError, ConfigErrorKind, SignError, SignErrorKind, StoreError, StoreErrorKind,
+};
 pub use future::StoreFuture;
 pub use key::{KeyId, KeyRing, KeySet, KeyStore};
 pub use mac::MacAlgorithm;
@@ -110,7 +113,9 @@ pub use rejection::{Rejection, RejectionKind};
 pub use scheme::Scheme;
 pub use scheme::header::{HeaderScheme, HeaderSchemeBuilder, Part};
 pub use secret::Secret;
-pub use sign::Signer;
+pub use sign::{
+    PeekedBody, Repeatable, Sign, SignAgain, SignAgainLayer, SignFuture, SignLayer, Signer,
+};
 pub use store::memory::{MemoryStore, MemoryStoreBuilder};
 pub use target::{Forwarded, PeerAddr};
 pub use verify::{Lease, Processing, Verified, VerifiedPayload, Verifier, VerifierBuilder};

@@ -27,7 +27,7 @@ const LEVELS: [&[&str]; 7] = [
         "future",
         "random",
     ],
-    &["mac"],
+    &["mac", "body"],
     &["key", "nonce", "target"],
     &["scheme", "store"],
     &["verify"],
