@@ -66,6 +66,7 @@
 //!
 //! # Features
 //! - `axum` (default): extractors, and the original URI of nested routers.
+//! - `reqwest`: signing for the client `reqwest`.
 //! - `test-util`: a clock that tests can set.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -20,6 +20,8 @@ use crate::{
 mod again;
 mod layer;
 mod peeked;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 mod service;
 
 pub use layer::{Repeatable, SignAgainLayer, SignLayer};
