@@ -103,7 +103,7 @@ pub use error::{
 };
 pub use future::StoreFuture;
 pub use key::{KeyId, KeyRing, KeySet, KeyStore};
-pub use mac::MacAlgorithm;
+pub use mac::{DigestAlgorithm, MacAlgorithm};
 pub use middleware::{
     BufferedLayer, BufferedVerify, OnDuplicate, ResponseBody, ResponseFuture, Verify, VerifyLayer,
 };
@@ -113,6 +113,9 @@ pub use nonce::{
 pub use rejection::{Rejection, RejectionKind};
 pub use scheme::Scheme;
 pub use scheme::header::{HeaderScheme, HeaderSchemeBuilder, Part};
+pub use scheme::http_message_signatures::{
+    AcceptSignature, Component, FieldType, HttpMessageSignatures, HttpMessageSignaturesBuilder,
+};
 pub use secret::Secret;
 pub use sign::{
     PeekedBody, Repeatable, Sign, SignAgain, SignAgainLayer, SignFuture, SignLayer, Signer,
