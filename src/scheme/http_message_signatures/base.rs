@@ -14,12 +14,15 @@ use super::{
 };
 use crate::scheme::{Coverage, CoveredPart, Head};
 
+/// Bytes of fields and of the query that are read for one signature. Anybody can send one that
+/// covers a long dictionary member by member.
+const MAX_READ: usize = 64 * 1024;
+
 /// The message that a signature covers.
 #[derive(Clone, Copy)]
 pub(crate) enum Message<'m> {
     Request(&'m Head<'m>),
     /// A response, and the request that it answers.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for signed responses"))]
     Response {
         status: StatusCode,
         headers: &'m HeaderMap,
@@ -39,7 +42,12 @@ pub(crate) fn base(
     // Room for each value beside what is known.
     let mut base = String::with_capacity(2 * input.text.len() + 64 * input.components.len());
     let mut coverage = Coverage::default();
+    let mut read = 0;
     for (identifier, range) in &input.components {
+        read += message.len_to_read(identifier);
+        if read > MAX_READ {
+            return Err(format!("it covers fields of more than {MAX_READ} bytes").into());
+        }
         base.push_str(input.text.get(range.clone()).unwrap_or_default());
         base.push_str(": ");
         let start = base.len();
@@ -58,6 +66,28 @@ pub(crate) fn base(
 }
 
 impl<'m> Message<'m> {
+    pub(super) fn headers(self) -> &'m HeaderMap {
+        match self {
+            Self::Request(head) => head.headers,
+            Self::Response { headers, .. } => headers,
+        }
+    }
+
+    /// How much is gone through for the value of a component: of what can be long, all.
+    fn len_to_read(self, identifier: &Identifier<'_>) -> usize {
+        let headers = match (self, identifier.req) {
+            (Self::Response { request, .. }, true) => request.headers,
+            _ => self.headers(),
+        };
+        match (&identifier.name, self) {
+            (Name::Field(name), _) => headers.get_all(name).iter().map(HeaderValue::len).sum(),
+            (Name::QueryParam, Self::Request(request) | Self::Response { request, .. }) => {
+                request.target.query().map_or(0, str::len)
+            }
+            _ => 0,
+        }
+    }
+
     fn push_value(
         self,
         to: &mut String,

@@ -10,9 +10,9 @@ use sfv::{KeyRef, StringRef};
 
 use super::{
     ALGORITHM, FieldType, HttpMessageSignatures, Settings,
-    component::{Component, Form, Identifier, Name},
+    component::{Component, Identifier, Name},
     fields::CONTENT_DIGEST,
-    push_string,
+    signature::push_string,
 };
 use crate::{
     error::{ConfigError, ConfigErrorKind},
@@ -208,11 +208,7 @@ fn accept(
     required: &[Identifier<'_>],
     tag: Option<&str>,
 ) -> Result<HeaderValue, ConfigError> {
-    let digest = Identifier {
-        name: Name::Field(CONTENT_DIGEST),
-        form: Form::Plain,
-        req: false,
-    };
+    let digest = Identifier::of(Name::Field(CONTENT_DIGEST));
     let covered = required.iter().any(|r| r.includes(&digest));
     let components: Vec<_> = required
         .iter()

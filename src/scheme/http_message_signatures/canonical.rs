@@ -13,6 +13,9 @@ use sfv::{
 
 use super::component::Fault;
 
+/// Members of a field, and parameters of a member; more are refused.
+const MAX_NAMES: usize = 256;
+
 /// What kind of structured field a field is (RFC 9651, section 3). It decides how the field is
 /// serialized anew, where a signature covers it with `sf` or `key`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,34 +102,42 @@ impl<'t> Members<'t, '_> {
     }
 }
 
-/// A dictionary of which two libraries could take different members.
+/// Names of which two libraries could take different ones, or too many to tell.
 #[derive(Debug)]
-struct Duplicate(String);
+enum BadNames {
+    Duplicate(String),
+    TooMany,
+}
 
-impl fmt::Display for Duplicate {
+impl fmt::Display for BadNames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` stands there twice", self.0)
+        match self {
+            Self::Duplicate(name) => write!(f, "`{name}` stands there twice"),
+            Self::TooMany => write!(f, "there are more than {MAX_NAMES} names"),
+        }
     }
 }
 
-impl Error for Duplicate {}
+impl Error for BadNames {}
 
-impl From<Infallible> for Duplicate {
-    fn from(never: Infallible) -> Self {
-        match never {}
+fn push_name<'de>(names: &mut Vec<&'de str>, name: &'de str) -> Result<(), BadNames> {
+    if names.contains(&name) {
+        return Err(BadNames::Duplicate(name.to_owned()));
     }
+    if names.len() == MAX_NAMES {
+        return Err(BadNames::TooMany);
+    }
+    names.push(name);
+    Ok(())
 }
 
 impl<'de> DictionaryVisitor<'de> for &mut Members<'_, 'de> {
     type Out = ();
-    type Error = Duplicate;
+    type Error = BadNames;
 
-    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Duplicate> {
+    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, BadNames> {
         let key = key.as_str();
-        if self.names.contains(&key) {
-            return Err(Duplicate(key.to_owned()));
-        }
-        self.names.push(key);
+        push_name(&mut self.names, key)?;
         Ok(match self.wanted {
             None => {
                 self.begin();
@@ -144,7 +155,7 @@ impl<'de> DictionaryVisitor<'de> for &mut Members<'_, 'de> {
         })
     }
 
-    fn finish(self) -> Result<(), Duplicate> {
+    fn finish(self) -> Result<(), BadNames> {
         Ok(())
     }
 }
@@ -265,23 +276,19 @@ impl<'t> ParametersTo<'t, '_> {
 
 impl<'de> ParameterVisitor<'de> for ParametersTo<'_, 'de> {
     type Out = ();
-    type Error = Duplicate;
+    type Error = BadNames;
 
     fn parameter(
         &mut self,
         key: &'de KeyRef,
         value: BareItemFromInput<'de>,
-    ) -> Result<(), Duplicate> {
-        let name = key.as_str();
-        if self.names.contains(&name) {
-            return Err(Duplicate(name.to_owned()));
-        }
-        self.names.push(name);
+    ) -> Result<(), BadNames> {
+        push_name(&mut self.names, key.as_str())?;
         push_parameter(self.to, key, &value);
         Ok(())
     }
 
-    fn finish(self) -> Result<(), Duplicate> {
+    fn finish(self) -> Result<(), BadNames> {
         Ok(())
     }
 }

@@ -89,6 +89,9 @@ impl<'de> DictionaryVisitor<'de> for &mut Members<'de> {
 
     fn entry(&mut self, name: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Infallible> {
         let name = name.as_str();
+        if self.fault.is_some() {
+            return Ok(None);
+        }
         if self.found.iter().any(|(other, _)| *other == name) {
             self.fault = Some(format!("`content-digest` names `{name}` twice").into());
         } else if self.found.len() == MAX_ALGORITHMS {

@@ -25,8 +25,11 @@ pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-d
 /// Signatures of one message that are read.
 const MAX_LABELS: usize = 16;
 
-/// Components that one signature may cover.
+/// Components that one signature may cover, and parameters that it may have.
 const MAX_COMPONENTS: usize = 64;
+
+/// The greatest length of a field that describes signatures, in bytes.
+const MAX_FIELD: usize = 16 * 1024;
 
 /// The lines of a field, trimmed and joined (RFC 9421, section 2.1); `None` where there is none.
 pub(crate) fn joined<'h>(
@@ -95,6 +98,7 @@ pub(crate) fn read_accepted(field: &str) -> Result<Vec<Member<'_>>, Fault> {
 }
 
 fn read_members(field: &str, accept: bool) -> Result<Vec<Member<'_>>, Fault> {
+    check_length(field)?;
     let mut inputs = Inputs {
         accept,
         length: field.len(),
@@ -112,6 +116,7 @@ fn read_members(field: &str, accept: bool) -> Result<Vec<Member<'_>>, Fault> {
 
 /// Reads `Signature`: labels, and the MAC of each that has one.
 pub(crate) fn read_signatures(field: &str) -> Result<Vec<(&str, Option<HashOutput>)>, Fault> {
+    check_length(field)?;
     let mut signatures = Signatures {
         found: Vec::with_capacity(1),
         fault: None,
@@ -123,6 +128,13 @@ pub(crate) fn read_signatures(field: &str) -> Result<Vec<(&str, Option<HashOutpu
         Some(fault) => Err(fault),
         None => Ok(signatures.found),
     }
+}
+
+fn check_length(field: &str) -> Result<(), Fault> {
+    if field.len() <= MAX_FIELD {
+        return Ok(());
+    }
+    Err(format!("signatures that are described by more than {MAX_FIELD} bytes").into())
 }
 
 fn new_label<'l>(label: &str, mut known: impl ExactSizeIterator<Item = &'l str>) -> Option<Fault> {
@@ -148,9 +160,10 @@ impl<'de> DictionaryVisitor<'de> for &mut Inputs<'de> {
 
     fn entry(&mut self, label: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Infallible> {
         let label = label.as_str();
-        let fault = new_label(label, self.members.iter().map(|member| member.label));
-        if fault.is_some() || self.fault.is_some() {
-            self.fault = self.fault.take().or(fault);
+        if self.fault.is_none() {
+            self.fault = new_label(label, self.members.iter().map(|member| member.label));
+        }
+        if self.fault.is_some() {
             return Ok(None);
         }
         self.members.push(Member {
@@ -221,7 +234,7 @@ impl<'de> ListVisitor<'_, 'de> {
 
     /// Takes in the component that was read last.
     fn settle(&mut self) {
-        let Some((identifier, start)) = self.read.take() else {
+        let Some((identifier, start)) = self.read.take().filter(|_| self.fault.is_none()) else {
             return;
         };
         match identifier {
@@ -248,6 +261,9 @@ impl<'de> ListVisitor<'_, 'de> {
     fn parameter(&mut self, key: &'de str, value: BareItemFromInput<'de>) -> Result<(), Fault> {
         if self.seen.contains(&key) {
             return Err(format!("its parameter `{key}` stands there twice").into());
+        }
+        if self.seen.len() == MAX_COMPONENTS {
+            return Err(format!("it has more than {MAX_COMPONENTS} parameters").into());
         }
         self.seen.push(key);
         let parameters = &mut self.input.parameters;
@@ -320,6 +336,10 @@ impl<'de> ParameterVisitor<'de> for ListVisitor<'_, 'de> {
         key: &'de KeyRef,
         value: BareItemFromInput<'de>,
     ) -> Result<(), Infallible> {
+        // The tag is read of a faulty one too, to tell whether it is for us.
+        if self.fault.is_some() && key.as_str() != "tag" {
+            return Ok(());
+        }
         push_parameter(&mut self.input.text, key, &value);
         if let Err(fault) = Self::parameter(self, key.as_str(), value) {
             self.fail(fault);
@@ -373,9 +393,10 @@ impl<'de> DictionaryVisitor<'de> for &mut Signatures<'de> {
 
     fn entry(&mut self, label: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Infallible> {
         let label = label.as_str();
-        let fault = new_label(label, self.found.iter().map(|(label, _)| *label));
-        if fault.is_some() || self.fault.is_some() {
-            self.fault = self.fault.take().or(fault);
+        if self.fault.is_none() {
+            self.fault = new_label(label, self.found.iter().map(|(label, _)| *label));
+        }
+        if self.fault.is_some() {
             return Ok(None);
         }
         self.found.push((label, None));

@@ -1,8 +1,12 @@
 //! The scheme against the examples and the errors of RFC 9421.
 
-use http::{HeaderMap, Method, Request, StatusCode, Version, header::HOST};
+use http::{HeaderMap, Method, Request, StatusCode, Version, header::HOST, request::Parts};
 
-use super::{base::base, *};
+use super::{
+    base::{Message, base},
+    component::Fault,
+    *,
+};
 use crate::target::{Origin, Origins};
 
 const URL: &str = "https://example.com/foo?param=Value&Pet=dog";
@@ -202,6 +206,33 @@ fn whatever_the_rfc_calls_an_error_is_one() {
     let many = (0..=64).map(|i| format!("\"x-{i}\"")).collect::<Vec<_>>();
     assert!(input(&format!("({})", many.join(" "))).is_err());
     assert!(input(&format!("({})", many[..64].join(" "))).is_ok());
+}
+
+/// What somebody without a key can make us do is bounded.
+#[test]
+fn a_signature_does_not_make_much_work() {
+    let list = |n: usize, of: &dyn Fn(usize) -> String, delimiter: &str| {
+        (0..n).map(of).collect::<Vec<_>>().join(delimiter)
+    };
+    let members = |n| list(n, &|i| format!("m{i}"), ", ");
+    let covered = |n| list(n, &|i| format!("\"example-dict\";key=\"m{i}\""), " ");
+    let with_members = |n| request(&[("example-dict", &members(n))]);
+    let sf = r#"("example-dict";sf)"#;
+    assert!(base_of(&with_members(256), sf).is_ok());
+    assert!(base_of(&with_members(257), sf).is_err());
+    assert!(base_of(&with_members(64), &format!("({})", covered(64))).is_ok());
+    let long = request(&[(
+        "example-dict",
+        &format!("{};x=\"{}\"", members(64), "x".repeat(2000)),
+    )]);
+    assert!(base_of(&long, &format!("({})", covered(16))).is_ok());
+    assert!(base_of(&long, &format!("({})", covered(64))).is_err());
+
+    let parameters = |n| format!("(){}", list(n, &|i| format!(";p{i}"), ""));
+    assert!(input(&parameters(64)).is_ok());
+    assert!(input(&parameters(65)).is_err());
+    assert!(input(&format!("();x=\"{}\"", "x".repeat(16 * 1024 - 20))).is_ok());
+    assert!(input(&format!("();x=\"{}\"", "x".repeat(16 * 1024))).is_err());
 }
 
 #[test]
