@@ -11,10 +11,10 @@ patiently() {
 }
 
 python3 -m venv "$folder/python"
-patiently "$folder/python/bin/pip" install --quiet --disable-pip-version-check --retries 5 \
-    --requirement "$here/requirements.txt"
+patiently "$folder/python/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir \
+    --retries 5 --requirement "$here/requirements.txt"
 
 mkdir -p "$folder/node"
 cp "$here/package.json" "$here/package-lock.json" "$folder/node"
-patiently npm ci --prefix "$folder/node" --ignore-scripts --no-audit --no-fund --fetch-retries 5 \
-    --loglevel error
+patiently npm ci --prefix "$folder/node" --cache "$folder/npm" --ignore-scripts --no-audit \
+    --no-fund --fetch-retries 5 --loglevel error
