@@ -70,11 +70,28 @@ pub(crate) struct Formed {
     pub(crate) given: Bytes,
 }
 
-impl From<Bytes> for Formed {
-    fn from(body: Bytes) -> Self {
-        Self {
-            signed: body.clone(),
-            given: body,
+impl BodyForm {
+    fn rewrite(self, body: &Bytes) -> Result<Option<Formed>, Cow<'static, str>> {
+        match self {
+            Self::Raw => Ok(None),
+            Self::Json {
+                document,
+                string_in,
+            } => {
+                let given = match document {
+                    Some(form) => form.rewrite(body)?.into(),
+                    None => body.clone(),
+                };
+                let signed = match string_in {
+                    Some(form) => {
+                        let text = str::from_utf8(&given).map_err(|_| "the body is not UTF-8")?;
+                        form.string(text).into()
+                    }
+                    None => given.clone(),
+                };
+                Ok(Some(Formed { signed, given }))
+            }
+            Self::Canonical(rewrite) => rewrite(body).map(Some),
         }
     }
 }
@@ -99,32 +116,27 @@ impl SigningInput {
         claimed.iter().map(|digest| digest.algorithm).chain(nested)
     }
 
-    /// The body in the form in which it is signed, and in that in which the handler is given it.
-    pub(crate) fn form_body(&self, body: Bytes) -> Result<Formed, Cow<'static, str>> {
-        let Self::AroundBody { form, .. } = self else {
-            return Ok(body.into());
-        };
-        match form {
-            BodyForm::Raw => Ok(body.into()),
-            BodyForm::Json {
-                document,
-                string_in,
-            } => {
-                let given = match document {
-                    Some(form) => form.rewrite(&body)?.into(),
-                    None => body,
-                };
-                let signed = match string_in {
-                    Some(form) => {
-                        let text = str::from_utf8(&given);
-                        form.string(text.map_err(|_| "the body is not UTF-8")?)
-                            .into()
-                    }
-                    None => given.clone(),
-                };
-                Ok(Formed { signed, given })
+    /// The body in the form in which it is signed, and in that in which the handler is given it;
+    /// `None` where both are the one in which it was received.
+    pub(crate) fn form_body(&self, body: &Bytes) -> Result<Option<Formed>, Cow<'static, str>> {
+        match self {
+            Self::AroundBody { form, .. } => form.rewrite(body),
+            _ => Ok(None),
+        }
+    }
+
+    /// The body in the form in which it is signed, where that is not the one in which it is sent.
+    pub(crate) fn rewrite_body(&self, body: &[u8]) -> Result<Option<Bytes>, Cow<'static, str>> {
+        match self {
+            Self::AroundBody {
+                form: BodyForm::Raw,
+                ..
+            } => Ok(None),
+            Self::AroundBody { form, .. } => {
+                let formed = form.rewrite(&Bytes::copy_from_slice(body))?;
+                Ok(formed.map(|formed| formed.signed))
             }
-            BodyForm::Canonical(rewrite) => rewrite(&body),
+            _ => Ok(None),
         }
     }
 

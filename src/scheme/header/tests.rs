@@ -192,8 +192,9 @@ fn message_of(scheme: &HeaderScheme, parts: &Parts, body: &[u8]) -> Option<Vec<u
     };
     let mut message = Vec::new();
     let input = &candidates[0].input;
-    let body = input.form_body(Bytes::copy_from_slice(body)).ok()?;
-    input.feed(&body.signed, |bytes| message.extend_from_slice(bytes));
+    let formed = input.rewrite_body(body).ok()?;
+    let body = formed.as_deref().unwrap_or(body);
+    input.feed(body, |bytes| message.extend_from_slice(bytes));
     Some(message)
 }
 
