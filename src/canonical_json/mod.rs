@@ -5,7 +5,7 @@ use std::{borrow::Cow, cmp::Ordering};
 mod number;
 mod rewrite;
 
-/// The depth to which `serde_json` reads: whatever has a canonical form can be read by a handler.
+/// The depth to which `serde_json` reads: what is deeper, no handler could.
 const MAX_DEPTH: usize = 127;
 
 /// A canonical form of JSON: how a document is written anew before it is signed.
@@ -45,7 +45,8 @@ const MAX_DEPTH: usize = 127;
 ///   (RFC 8259). An empty body is no document.
 ///
 /// Numbers with a fraction or an exponent are read as doubles, the nearest one counts, and are
-/// written with the fewest digits that tell it from others: `0.10` is `0.1`.
+/// written with the fewest digits that tell it from others: `0.10` is `0.1`. Integers are kept as
+/// above, and it is for the handler to read them into a type that holds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JsonForm {

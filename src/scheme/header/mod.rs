@@ -6,11 +6,9 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, request::Parts};
 
 use super::{
-    BodyForm, Candidate, Coverage, Describe, Head, Parameters, Profile, Reading, Signing,
-    SigningInput,
+    Candidate, Coverage, Describe, Head, Parameters, Profile, Reading, Signing, SigningInput,
 };
 use crate::{
-    canonical_json::JsonForm,
     clock::Timestamp,
     encoding::Encoding,
     error::SignError,
@@ -23,9 +21,12 @@ use crate::{
 
 mod builder;
 mod decodable;
+mod element;
 mod part;
 #[cfg(test)]
 mod tests;
+
+use element::{Element, Fields};
 
 pub use builder::HeaderSchemeBuilder;
 pub use part::{JsonObject, Part};
@@ -104,67 +105,6 @@ enum TimeUnit {
     Millis,
 }
 
-/// One element of the signed message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Element {
-    Text(Vec<u8>),
-    Method,
-    Authority,
-    Path,
-    Query,
-    PathAndQuery,
-    Header(HeaderName),
-    Time,
-    Nonce,
-    KeyId,
-    Body,
-    /// The body, as a document in this form.
-    Document(JsonForm),
-    /// One of the others, as a string in a document of this form.
-    Quoted(JsonForm, Box<Self>),
-}
-
-impl Element {
-    fn text(text: &str) -> Self {
-        Self::Text(text.as_bytes().to_vec())
-    }
-
-    /// What it is of the request, however it is written.
-    fn unquoted(&self) -> &Self {
-        match self {
-            Self::Quoted(_, part) => part,
-            part => part,
-        }
-    }
-
-    /// The form of the body, if this is the body.
-    fn body_form(&self) -> Option<BodyForm> {
-        let string_in = match self {
-            Self::Quoted(form, _) => Some(*form),
-            _ => None,
-        };
-        match (self.unquoted(), string_in) {
-            (Self::Body, None) => Some(BodyForm::Raw),
-            (Self::Body, string_in) => Some(BodyForm::Json {
-                document: None,
-                string_in,
-            }),
-            (Self::Document(form), string_in) => Some(BodyForm::Json {
-                document: Some(*form),
-                string_in,
-            }),
-            _ => None,
-        }
-    }
-}
-
-/// The parameters as they go into the message.
-struct Fields<'f> {
-    key_id: &'f [u8],
-    time: &'f [u8],
-    nonce: &'f [u8],
-}
-
 impl HeaderScheme {
     /// Describes a format whose signature stands in this header.
     pub fn builder(signature_header: impl Into<String>) -> HeaderSchemeBuilder {
@@ -181,12 +121,8 @@ impl Description {
         for element in &self.elements {
             if let Some(form) = element.body_form() {
                 message = &mut body.insert((form, Vec::new())).1;
-            } else if let Element::Quoted(form, part) = element {
-                let mut value = Vec::new();
-                write_part(part, head, fields, &mut value)?;
-                message.extend_from_slice(&form.string(ascii(part, &value)?));
             } else {
-                write_part(element, head, fields, message)?;
+                element.write(head, fields, message)?;
             }
         }
         Ok(match body {
@@ -225,71 +161,6 @@ impl Description {
 
     fn encode_mac(&self, mac: &HashOutput) -> String {
         format!("{}{}", self.prefix, self.encoding.encode(mac.as_ref()))
-    }
-}
-
-/// Writes what stands in the head of a request, as it stands there.
-fn write_part(
-    part: &Element,
-    head: &Head<'_>,
-    fields: &Fields<'_>,
-    message: &mut Vec<u8>,
-) -> Result<(), Rejection> {
-    match part {
-        Element::Text(text) => message.extend_from_slice(text),
-        Element::Method => message.extend_from_slice(head.method.as_str().as_bytes()),
-        Element::Authority => {
-            message.extend_from_slice(head.target.authority.as_bytes());
-        }
-        Element::Path => message.extend_from_slice(plain_path(head)?.as_bytes()),
-        Element::Query => message.extend_from_slice(plain_query(head)?.as_bytes()),
-        Element::PathAndQuery => {
-            message.extend_from_slice(plain_path(head)?.as_bytes());
-            if let Some(query) = head.target.query() {
-                message.push(b'?');
-                message.extend_from_slice(query.as_bytes());
-            }
-        }
-        Element::Header(name) => {
-            let value = head.single(name)?.ok_or_else(|| {
-                Rejection::new(
-                    RejectionKind::SignatureInsufficient,
-                    format!("header `{name}` must be covered, and is not there"),
-                )
-            })?;
-            message.extend_from_slice(value.as_bytes());
-        }
-        Element::Time => message.extend_from_slice(fields.time),
-        Element::Nonce => message.extend_from_slice(fields.nonce),
-        Element::KeyId => message.extend_from_slice(fields.key_id),
-        Element::Body | Element::Document(_) | Element::Quoted(..) => {}
-    }
-    Ok(())
-}
-
-/// Other bytes of a head are a text by one encoding here and by another there.
-fn ascii<'v>(part: &Element, value: &'v [u8]) -> Result<&'v str, Rejection> {
-    str::from_utf8(value)
-        .ok()
-        .filter(|text| text.is_ascii())
-        .ok_or_else(|| malformed(format!("{part:?} is signed as a string, and is not ASCII")))
-}
-
-/// A path begins with `/`; `*` (RFC 9110, section 7.1) names no resource.
-fn plain_path<'a>(head: &'a Head<'_>) -> Result<&'a str, Rejection> {
-    let path = head.target.path();
-    if path.starts_with('/') {
-        Ok(path)
-    } else {
-        Err(malformed("the target has no path"))
-    }
-}
-
-/// An empty query would have the same message as none.
-fn plain_query<'a>(head: &'a Head<'_>) -> Result<&'a str, Rejection> {
-    match head.target.query() {
-        Some("") => Err(malformed("the target ends in `?`, with an empty query")),
-        query => Ok(query.unwrap_or_default()),
     }
 }
 

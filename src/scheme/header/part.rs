@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{canonical_json::JsonForm, error::ConfigError};
 
-/// A part of the signed message of a [`HeaderScheme`].
+/// A part of the signed message of a [`HeaderScheme`](crate::HeaderScheme).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Part {

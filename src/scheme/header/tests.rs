@@ -1112,6 +1112,25 @@ fn a_json_object_has_each_member_once_and_values_that_are_json() {
     is_refused(of(named), "`Part::Nonce` is in the message, and no header");
 }
 
+#[test]
+fn what_is_a_string_in_json_is_ascii_or_a_body_in_utf_8() {
+    let object = JsonObject::new(PythonJson::sorted());
+    let object = object
+        .string("a", Part::header("x-a"))
+        .string("b", Part::Body);
+    let scheme = builder(&[Part::Json(object)]).build().unwrap();
+    let of = |a: &str, body: &[u8]| {
+        let mut values = Values::plain();
+        (values.a, values.body) = (a.into(), body.into());
+        Some(String::from_utf8(message(&scheme, &values)?).unwrap())
+    };
+    let expected = r#"{"a": "\"\\\t", "b": "\u00e9\n\""}"#;
+    assert_eq!(of("\"\\\t", "é\n\"".as_bytes()).as_deref(), Some(expected));
+    assert_eq!(of("é", b""), None);
+    assert_eq!(of("a", b"\xe9"), None);
+    assert_eq!(of("a", b"").as_deref(), Some(r#"{"a": "a", "b": ""}"#));
+}
+
 fn run<F: Future>(future: F) -> F::Output {
     thread_local! {
         static RUNTIME: tokio::runtime::Runtime =
