@@ -3,7 +3,6 @@
 //! else does.
 
 use std::{
-    borrow::Cow,
     cell::Cell,
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -254,19 +253,29 @@ impl Search<'_> {
         }
         let part = part_of(here.unquoted());
         (0..=rest.len()).find_map(|len| {
-            let written = &rest[..len];
-            let value = match here {
-                Element::Quoted(..) => {
-                    Cow::Owned(serde_json::from_slice::<String>(written).ok()?.into_bytes())
-                }
-                _ => Cow::Borrowed(written),
-            };
-            let values = plausible(&part, &value)
-                .then(|| values.clone().with(&part, &value))
-                .flatten()?;
-            self.from(element + 1, at + len, values)
+            readings(here, &rest[..len]).into_iter().find_map(|value| {
+                let values = plausible(&part, &value)
+                    .then(|| values.clone().with(&part, &value))
+                    .flatten()?;
+                self.from(element + 1, at + len, values)
+            })
         })
     }
+}
+
+/// What may have been written so; a string also if it was not escaped.
+fn readings(element: &Element, written: &[u8]) -> Vec<Vec<u8>> {
+    if !matches!(element, Element::Quoted(..)) {
+        return vec![written.to_vec()];
+    }
+    let bare = written
+        .strip_prefix(b"\"")
+        .and_then(|rest| rest.strip_suffix(b"\""));
+    let text = serde_json::from_slice(written).map(String::into_bytes);
+    bare.map(<[u8]>::to_vec)
+        .into_iter()
+        .chain(text.ok())
+        .collect()
 }
 
 fn part_of(element: &Element) -> Part {
@@ -405,7 +414,7 @@ fn no_two_requests_share_a_message_under_a_description_that_is_accepted() {
 /// One or two objects, or a document beside other parts; members of all kinds.
 fn any_json_parts() -> impl Strategy<Value = Vec<Part>> {
     let form = prop::sample::select(&FORMS[..]);
-    let member = (any_part(), form.clone(), "[a-c\"]{1,2}", 0..4);
+    let member = (any_part(), form.clone(), "[a-c]\"?", 0..4);
     let object = (form.clone(), prop::collection::vec(member, 1..5)).prop_map(|(form, members)| {
         let mut object = JsonObject::new(form);
         let mut names = HashSet::new();
@@ -446,14 +455,19 @@ const FORMS: [JsonForm; 5] = [
 
 /// With what JSON is made of in the values, and bodies that are JSON, mostly.
 fn any_json_values() -> impl Strategy<Value = Values> {
-    let text = || "[\"\\\\,:{} 1a]{0,4}";
+    let text = || {
+        prop_oneof![
+            2 => "[\"\\\\,:{} 1a]{0,4}",
+            1 => "1\", ?\"[a-c]\": ?\"1",
+        ]
+    };
     let visible = || "[\"\\\\,:{}1a]{1,4}";
     let body = prop_oneof![
         4 => prop::sample::select(&[
             "1", "11", "1.5", "1e1", "1,1", " 1", "\"\"", "\"1\"", "\"\\\"\"", "[]", "[1,1]", "{}",
             "{\"a\":1}", "{\"a\":\"\\\",\\\"b\\\":1}\"}", "\"é\"", "null",
         ][..]).prop_map(str::to_owned),
-        1 => text().prop_map(String::from),
+        1 => text(),
     ];
     (any_values(), text(), text(), visible(), visible(), body).prop_map(
         |(values, a, b, nonce, key_id, body)| Values {
