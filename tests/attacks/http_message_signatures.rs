@@ -1,0 +1,1 @@
+//! The rows on what RFC 9421 has beside.
