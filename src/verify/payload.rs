@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, Method, uri::PathAndQuery};
 use serde::de::DeserializeOwned;
 
 use super::budget::Charge;
@@ -61,7 +61,7 @@ impl Snapshot {
     ) -> Self {
         let headers = coverage.headers.iter();
         let mut headers: Vec<_> = headers
-            .filter_map(|name| Some((name.clone(), joined(head.headers, name)?)))
+            .filter_map(|name| Some((name.clone(), head.headers.get(name)?.clone())))
             .collect();
         let mut parts = Vec::new();
         for part in &coverage.parts {
@@ -89,18 +89,6 @@ impl Snapshot {
             _charge: body.1,
         }
     }
-}
-
-/// The lines of a header as one value: how they are split is covered by no scheme.
-fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
-    let mut lines = headers.get_all(name).iter();
-    let first = lines.next()?;
-    let Some(second) = lines.next() else {
-        return Some(first.clone());
-    };
-    let lines = [first, second].into_iter().chain(lines);
-    let lines: Vec<_> = lines.map(|line| line.as_bytes().trim_ascii()).collect();
-    HeaderValue::from_bytes(&lines.join(&b", "[..])).ok()
 }
 
 impl VerifiedPayload {
