@@ -4,14 +4,19 @@
 use std::{borrow::Cow, convert::Infallible, error::Error, fmt};
 
 use sfv::{
-    BareItemFromInput, ItemSerializer, KeyRef, Parser,
+    BareItemFromInput, ItemSerializer, KeyRef,
     visitor::{
         DictionaryVisitor, EntryVisitor, InnerListVisitor, ItemVisitor, ListVisitor,
         ParameterVisitor,
     },
 };
 
-use super::component::Fault;
+use super::{component::Fault, fields::parser};
+
+/// Members of one dictionary, and parameters of one item, that are serialized: what RFC 9651 wants
+/// supported at least.
+const MAX_MEMBERS: usize = 1024;
+const MAX_PARAMETERS: usize = 256;
 
 /// What kind of structured field a field is (RFC 9651, section 3). It decides how the field is
 /// serialized anew, where a signature covers it with `sf` or `key`.
@@ -51,7 +56,7 @@ pub(super) fn push_parameter(to: &mut String, key: &KeyRef, value: &BareItemFrom
 
 /// Appends the field as it is serialized anew.
 pub(super) fn push_field(to: &mut String, field: &str, kind: FieldType) -> Result<(), Fault> {
-    let parser = Parser::new(field);
+    let parser = parser(field)?;
     let mut members = Members::whole(to);
     match kind {
         FieldType::Item => parser.parse_item_with_visitor(ItemTo(members.to)),
@@ -67,16 +72,17 @@ pub(super) fn push_member(to: &mut String, field: &str, key: &str) -> Result<boo
         wanted: Some(key),
         ..Members::whole(to)
     };
-    Parser::new(field)
+    parser(field)?
         .parse_dictionary_with_visitor(&mut members)
         .map_err(|error| Fault::from(format!("a dictionary that cannot be read: {error}")))?;
-    Ok(members.names.contains(&key))
+    Ok(!members.names.is_empty())
 }
 
 /// The members of a dictionary or a list; of a dictionary all of them, or one.
 struct Members<'t, 'de> {
     to: &'t mut String,
     wanted: Option<&'de str>,
+    /// Of those that are serialized.
     names: Vec<&'de str>,
     begun: bool,
 }
@@ -99,52 +105,61 @@ impl<'t> Members<'t, '_> {
     }
 }
 
-/// A dictionary of which two libraries could take different members.
+/// A dictionary, or parameters, that are refused although they can be parsed.
 #[derive(Debug)]
-struct Duplicate(String);
+enum Refused {
+    /// Two libraries could take different ones.
+    Twice(String),
+    TooMany(usize),
+}
 
-impl fmt::Display for Duplicate {
+impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` stands there twice", self.0)
+        match self {
+            Self::Twice(name) => write!(f, "`{name}` stands there twice"),
+            Self::TooMany(max) => write!(f, "more than {max} members or parameters"),
+        }
     }
 }
 
-impl Error for Duplicate {}
+impl Error for Refused {}
 
-impl From<Infallible> for Duplicate {
+impl From<Infallible> for Refused {
     fn from(never: Infallible) -> Self {
         match never {}
     }
 }
 
+fn add<'de>(names: &mut Vec<&'de str>, name: &'de str, max: usize) -> Result<(), Refused> {
+    if names.contains(&name) {
+        return Err(Refused::Twice(name.to_owned()));
+    }
+    if names.len() == max {
+        return Err(Refused::TooMany(max));
+    }
+    names.push(name);
+    Ok(())
+}
+
 impl<'de> DictionaryVisitor<'de> for &mut Members<'_, 'de> {
     type Out = ();
-    type Error = Duplicate;
+    type Error = Refused;
 
-    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Duplicate> {
+    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Refused> {
         let key = key.as_str();
-        if self.names.contains(&key) {
-            return Err(Duplicate(key.to_owned()));
+        if self.wanted.is_some_and(|wanted| wanted != key) {
+            return Ok(None);
         }
-        self.names.push(key);
-        Ok(match self.wanted {
-            None => {
-                self.begin();
-                self.to.push_str(key);
-                Some(MemberTo {
-                    to: self.to,
-                    named: true,
-                })
-            }
-            Some(wanted) if wanted == key => Some(MemberTo {
-                to: self.to,
-                named: false,
-            }),
-            Some(_) => None,
-        })
+        add(&mut self.names, key, MAX_MEMBERS)?;
+        let named = self.wanted.is_none();
+        if named {
+            self.begin();
+            self.to.push_str(key);
+        }
+        Ok(Some(MemberTo { to: self.to, named }))
     }
 
-    fn finish(self) -> Result<(), Duplicate> {
+    fn finish(self) -> Result<(), Refused> {
         Ok(())
     }
 }
@@ -265,23 +280,19 @@ impl<'t> ParametersTo<'t, '_> {
 
 impl<'de> ParameterVisitor<'de> for ParametersTo<'_, 'de> {
     type Out = ();
-    type Error = Duplicate;
+    type Error = Refused;
 
     fn parameter(
         &mut self,
         key: &'de KeyRef,
         value: BareItemFromInput<'de>,
-    ) -> Result<(), Duplicate> {
-        let name = key.as_str();
-        if self.names.contains(&name) {
-            return Err(Duplicate(name.to_owned()));
-        }
-        self.names.push(name);
+    ) -> Result<(), Refused> {
+        add(&mut self.names, key.as_str(), MAX_PARAMETERS)?;
         push_parameter(self.to, key, &value);
         Ok(())
     }
 
-    fn finish(self) -> Result<(), Duplicate> {
+    fn finish(self) -> Result<(), Refused> {
         Ok(())
     }
 }

@@ -383,8 +383,9 @@ impl<'de> ParameterVisitor<'de> for ParametersVisitor<'_, 'de> {
         value: BareItemFromInput<'de>,
     ) -> Result<(), Self::Error> {
         push_parameter(self.canonical, key, &value);
-        if let Err(fault) = self.read(key, value)
-            && self.name.is_ok()
+        // After a fault nothing is looked at any more, so that `seen` stays short.
+        if self.name.is_ok()
+            && let Err(fault) = self.read(key, value)
         {
             self.name = Err(fault);
         }

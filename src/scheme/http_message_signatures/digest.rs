@@ -4,13 +4,13 @@ use std::convert::Infallible;
 
 use http::{HeaderMap, HeaderValue};
 use sfv::{
-    KeyRef, Parser,
+    KeyRef,
     visitor::{DictionaryVisitor, EntryVisitor},
 };
 
 use super::{
     component::Fault,
-    fields::{BytesVisitor, CONTENT_DIGEST, joined},
+    fields::{BytesVisitor, CONTENT_DIGEST, joined, parser},
 };
 use crate::{
     encoding::Encoding,
@@ -47,7 +47,7 @@ pub(crate) fn read(headers: &HeaderMap) -> Result<Option<Vec<BodyDigest>>, Fault
         found: Vec::with_capacity(2),
         fault: None,
     };
-    Parser::new(&*field)
+    parser(&field)?
         .parse_dictionary_with_visitor(&mut members)
         .map_err(|error| format!("`content-digest` cannot be read: {error}"))?;
     if let Some(fault) = members.fault {

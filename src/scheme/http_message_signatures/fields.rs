@@ -28,6 +28,23 @@ const MAX_LABELS: usize = 16;
 /// Components that one signature may cover.
 const MAX_COMPONENTS: usize = 64;
 
+/// Components that all signatures of one message may cover together: a stranger can have a field
+/// parsed for each.
+const MAX_ALL_COMPONENTS: usize = 128;
+
+/// Parameters that one signature may have.
+const MAX_PARAMETERS: usize = 32;
+
+/// The longest structured field that is parsed, in bytes.
+const MAX_LENGTH: usize = 32 * 1024;
+
+pub(super) fn parser(field: &str) -> Result<Parser<'_>, Fault> {
+    if field.len() > MAX_LENGTH {
+        return Err(format!("a structured field of more than {MAX_LENGTH} bytes").into());
+    }
+    Ok(Parser::new(field))
+}
+
 /// The lines of a field, trimmed and joined (RFC 9421, section 2.1); `None` where there is none.
 pub(crate) fn joined<'h>(
     headers: &'h HeaderMap,
@@ -101,7 +118,7 @@ fn read_members(field: &str, accept: bool) -> Result<Vec<Member<'_>>, Fault> {
         members: Vec::with_capacity(1),
         fault: None,
     };
-    Parser::new(field)
+    parser(field)?
         .parse_dictionary_with_visitor(&mut inputs)
         .map_err(|error| format!("`signature-input` cannot be read: {error}"))?;
     match inputs.fault {
@@ -116,7 +133,7 @@ pub(crate) fn read_signatures(field: &str) -> Result<Vec<(&str, Option<HashOutpu
         found: Vec::with_capacity(1),
         fault: None,
     };
-    Parser::new(field)
+    parser(field)?
         .parse_dictionary_with_visitor(&mut signatures)
         .map_err(|error| format!("`signature` cannot be read: {error}"))?;
     match signatures.fault {
@@ -153,6 +170,9 @@ impl<'de> DictionaryVisitor<'de> for &mut Inputs<'de> {
             self.fault = self.fault.take().or(fault);
             return Ok(None);
         }
+        let covered = self.members.iter().filter_map(|m| m.input.as_ref().ok());
+        let covered: usize = covered.map(|input| input.components.len()).sum();
+        let room = MAX_COMPONENTS.min(MAX_ALL_COMPONENTS.saturating_sub(covered));
         self.members.push(Member {
             label,
             tag: None,
@@ -164,6 +184,7 @@ impl<'de> DictionaryVisitor<'de> for &mut Inputs<'de> {
             member,
             accept,
             length,
+            room,
         }))
     }
 
@@ -176,6 +197,7 @@ struct InputVisitor<'m, 'de> {
     member: &'m mut Member<'de>,
     accept: bool,
     length: usize,
+    room: usize,
 }
 
 impl<'de> EntryVisitor<'de> for InputVisitor<'_, 'de> {
@@ -198,6 +220,7 @@ impl<'de> EntryVisitor<'de> for InputVisitor<'_, 'de> {
             read: None,
             member: self.member,
             accept: self.accept,
+            room: self.room,
             fault: None,
             seen: Vec::with_capacity(8),
         })
@@ -208,6 +231,8 @@ impl<'de> EntryVisitor<'de> for InputVisitor<'_, 'de> {
 struct ListVisitor<'m, 'de> {
     member: &'m mut Member<'de>,
     accept: bool,
+    /// Components that it may cover.
+    room: usize,
     input: Input<'de>,
     read: Option<Read<'de>>,
     seen: Vec<&'de str>,
@@ -226,8 +251,12 @@ impl<'de> ListVisitor<'_, 'de> {
         };
         match identifier {
             Err(fault) => self.fail(fault),
-            Ok(_) if self.input.components.len() == MAX_COMPONENTS => {
-                self.fail(format!("it covers more than {MAX_COMPONENTS} components"));
+            Ok(_) if self.input.components.len() == self.room => {
+                self.fail(format!(
+                    "it covers more than {} components, or all signatures together more than \
+                     {MAX_ALL_COMPONENTS}",
+                    self.room
+                ));
             }
             Ok(identifier)
                 if self
@@ -248,6 +277,9 @@ impl<'de> ListVisitor<'_, 'de> {
     fn parameter(&mut self, key: &'de str, value: BareItemFromInput<'de>) -> Result<(), Fault> {
         if self.seen.contains(&key) {
             return Err(format!("its parameter `{key}` stands there twice").into());
+        }
+        if self.seen.len() == MAX_PARAMETERS {
+            return Err(format!("it has more than {MAX_PARAMETERS} parameters").into());
         }
         self.seen.push(key);
         let parameters = &mut self.input.parameters;

@@ -14,6 +14,8 @@ mod canonical;
 mod component;
 mod digest;
 mod fields;
+#[cfg(test)]
+mod grammar;
 mod query;
 mod request;
 #[expect(dead_code, reason = "for the layers that sign and verify responses")]
@@ -71,6 +73,9 @@ const MAX_NONCE: usize = 256;
 /// The MAC is compared before any of the body is read. `alg` has to be `hmac-sha256` where it is
 /// given. Labels mean nothing. Of several signatures those under a known key count, and with
 /// [`tag`](HttpMessageSignaturesBuilder::tag) those of that tag; without it, those that have none.
+///
+/// What a stranger sends is read up to 16 signatures with 64 components each, 128 in all, and 32
+/// parameters each, and structured fields up to 32 KiB; what goes beyond is refused.
 ///
 /// # What stays open
 /// RFC 9421 signs some requests alike, and no verifier can tell them apart:
