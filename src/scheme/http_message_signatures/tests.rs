@@ -278,6 +278,37 @@ fn labels_and_members_are_told_apart() {
     }
 }
 
+/// RFC 9421, B.2.4.
+#[test]
+fn the_base_of_a_response_is_that_of_the_rfc() {
+    const DIGEST: &str = "sha-512=:mEWXIS7MaLRuGgxOBdODa3xqM1XdEvxoYhvlCFJ41QJgJc4GTsPp29l5oGX69wWdXymyU0rjJuahq4l5aGgfLQ==:";
+    let params = r#"("@status" "content-type" "content-digest" "content-length");created=1618884473;keyid="test-key-ecc-p256""#;
+    let mut headers = HeaderMap::new();
+    headers.insert("date", "Tue, 20 Apr 2021 02:07:56 GMT".parse().unwrap());
+    headers.insert("content-type", "application/json".parse().unwrap());
+    headers.insert("content-digest", DIGEST.parse().unwrap());
+    headers.insert("content-length", "23".parse().unwrap());
+    let field = format!("sig-b24={params}");
+    let input = fields::read_inputs(&field)
+        .unwrap()
+        .remove(0)
+        .input
+        .unwrap();
+    let message = with_head(&request(&[]), |request| {
+        let response = Message::Response {
+            status: StatusCode::OK,
+            headers: &headers,
+            request,
+        };
+        base(response, &input, &[]).unwrap().0
+    });
+    let expected = format!(
+        "\"@status\": 200\n\"content-type\": application/json\n\"content-digest\": {DIGEST}\n\
+         \"content-length\": 23\n\"@signature-params\": {params}"
+    );
+    assert_eq!(String::from_utf8(message).unwrap(), expected);
+}
+
 #[test]
 fn a_response_is_bound_to_the_request_that_it_answers() {
     let request = request(&[("signature", "sig1=:YQ==:")]);
