@@ -108,14 +108,14 @@ impl Signer {
                 body: body.as_ref(),
             },
         )?;
+        let body_as_sent = Bytes::copy_from_slice(body.as_ref());
         let formed = candidate
             .input
-            .form_body(Bytes::copy_from_slice(body.as_ref()))
+            .form_body(&body_as_sent)
             .map_err(SignError::new)?;
+        let signed = formed.map_or(body_as_sent, |formed| formed.signed);
         let mut mac = self.scheme.start(&self.key, &candidate.parameters);
-        candidate
-            .input
-            .feed(&formed.signed, |bytes| mac.update(bytes));
+        candidate.input.feed(&signed, |bytes| mac.update(bytes));
         self.scheme.write(&mut parts, &candidate, &mac.finish())?;
         Ok(Request::from_parts(parts, body))
     }

@@ -57,12 +57,16 @@ impl Snapshot {
         coverage: &Coverage,
         key_id: KeyId,
         nonce: Nonce,
-        body: (Bytes, Charge),
+        bytes: Bytes,
+        charge: Charge,
     ) -> Self {
-        let headers = coverage.headers.iter();
-        let mut headers: Vec<_> = headers
-            .filter_map(|name| Some((name.clone(), head.headers.get(name)?.clone())))
-            .collect();
+        let mut headers: Vec<(HeaderName, HeaderValue)> =
+            Vec::with_capacity(coverage.headers.len());
+        for (name, value) in head.headers {
+            if let Some(name) = coverage.headers.iter().find(|covered| *covered == name) {
+                headers.push((name.clone(), value.clone()));
+            }
+        }
         let mut parts = Vec::new();
         for part in &coverage.parts {
             match part {
@@ -71,7 +75,7 @@ impl Snapshot {
             }
         }
         Self {
-            bytes: body.0,
+            bytes,
             key_id,
             signed_at: parameters.signed_at,
             expires_at: parameters.expires_at,
@@ -86,7 +90,7 @@ impl Snapshot {
             covers_query: coverage.query,
             headers,
             parts,
-            _charge: body.1,
+            _charge: charge,
         }
     }
 }

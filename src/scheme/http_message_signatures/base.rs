@@ -14,6 +14,10 @@ use super::{
 };
 use crate::scheme::{Coverage, CoveredPart, Head};
 
+/// Bytes of fields and of the query that are read for one signature. Anybody can send one that
+/// covers a long dictionary member by member.
+const MAX_READ: usize = 64 * 1024;
+
 /// The message that a signature covers.
 #[derive(Clone, Copy)]
 pub(crate) enum Message<'m> {
@@ -38,7 +42,12 @@ pub(crate) fn base(
     // Room for each value beside what is known.
     let mut base = String::with_capacity(2 * input.text.len() + 64 * input.components.len());
     let mut coverage = Coverage::default();
+    let mut read = 0;
     for (identifier, range) in &input.components {
+        read += message.len_to_read(identifier);
+        if read > MAX_READ {
+            return Err(format!("it covers fields of more than {MAX_READ} bytes").into());
+        }
         base.push_str(input.text.get(range.clone()).unwrap_or_default());
         base.push_str(": ");
         let start = base.len();
@@ -62,6 +71,21 @@ impl<'m> Message<'m> {
         match self {
             Self::Request(head) => head.headers,
             Self::Response { headers, .. } => headers,
+        }
+    }
+
+    /// How much is gone through for the value of a component: of what can be long, all.
+    fn len_to_read(self, identifier: &Identifier<'_>) -> usize {
+        let headers = match (self, identifier.req) {
+            (Self::Response { request, .. }, true) => request.headers,
+            _ => self.headers(),
+        };
+        match (&identifier.name, self) {
+            (Name::Field(name), _) => headers.get_all(name).iter().map(HeaderValue::len).sum(),
+            (Name::QueryParam, Self::Request(request) | Self::Response { request, .. }) => {
+                request.target.query().map_or(0, str::len)
+            }
+            _ => 0,
         }
     }
 
@@ -214,14 +238,14 @@ fn push_binary(to: &mut String, headers: &HeaderMap, name: &HeaderName) -> Resul
 /// The lines of a field as one value, without the white space around them, which is not signed;
 /// `None` where it stands there so.
 fn trimmed(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
-    let lines = headers.get_all(name).iter();
-    let lines: Vec<_> = lines.map(|line| line.as_bytes()).collect();
-    if let [line] = &*lines
+    let mut lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    if let (Some(line), None) = (lines.next(), lines.next())
         && line.trim_ascii().len() == line.len()
     {
         return None;
     }
-    let lines: Vec<_> = lines.iter().map(|line| line.trim_ascii()).collect();
+    let lines = headers.get_all(name).iter();
+    let lines: Vec<_> = lines.map(|line| line.as_bytes().trim_ascii()).collect();
     HeaderValue::from_bytes(&lines.join(&b", "[..])).ok()
 }
 

@@ -1,22 +1,17 @@
 //! Strict serialization of structured fields (RFC 9651, section 4.1), as it is signed: whatever is
 //! parsed is written anew.
 
-use std::{borrow::Cow, convert::Infallible, error::Error, fmt};
+use std::{borrow::Cow, collections::HashSet, convert::Infallible, error::Error, fmt};
 
 use sfv::{
-    BareItemFromInput, ItemSerializer, KeyRef,
+    BareItemFromInput, ItemSerializer, KeyRef, Parser,
     visitor::{
         DictionaryVisitor, EntryVisitor, InnerListVisitor, ItemVisitor, ListVisitor,
         ParameterVisitor,
     },
 };
 
-use super::{component::Fault, fields::parser};
-
-/// Members of one dictionary, and parameters of one item, that are serialized: what RFC 9651 wants
-/// supported at least.
-const MAX_MEMBERS: usize = 1024;
-const MAX_PARAMETERS: usize = 256;
+use super::component::Fault;
 
 /// What kind of structured field a field is (RFC 9651, section 3). It decides how the field is
 /// serialized anew, where a signature covers it with `sf` or `key`.
@@ -56,7 +51,7 @@ pub(super) fn push_parameter(to: &mut String, key: &KeyRef, value: &BareItemFrom
 
 /// Appends the field as it is serialized anew.
 pub(super) fn push_field(to: &mut String, field: &str, kind: FieldType) -> Result<(), Fault> {
-    let parser = parser(field)?;
+    let parser = Parser::new(field);
     let mut members = Members::whole(to);
     match kind {
         FieldType::Item => parser.parse_item_with_visitor(ItemTo(members.to)),
@@ -72,18 +67,17 @@ pub(super) fn push_member(to: &mut String, field: &str, key: &str) -> Result<boo
         wanted: Some(key),
         ..Members::whole(to)
     };
-    parser(field)?
+    Parser::new(field)
         .parse_dictionary_with_visitor(&mut members)
         .map_err(|error| Fault::from(format!("a dictionary that cannot be read: {error}")))?;
-    Ok(!members.names.is_empty())
+    Ok(members.names.contains(key))
 }
 
 /// The members of a dictionary or a list; of a dictionary all of them, or one.
 struct Members<'t, 'de> {
     to: &'t mut String,
     wanted: Option<&'de str>,
-    /// Of those that are serialized.
-    names: Vec<&'de str>,
+    names: HashSet<&'de str>,
     begun: bool,
 }
 
@@ -92,7 +86,7 @@ impl<'t> Members<'t, '_> {
         Self {
             to,
             wanted: None,
-            names: Vec::new(),
+            names: HashSet::new(),
             begun: false,
         }
     }
@@ -105,61 +99,57 @@ impl<'t> Members<'t, '_> {
     }
 }
 
-/// A dictionary, or parameters, that are refused although they can be parsed.
+/// A dictionary, or parameters, of which two libraries could take different ones.
 #[derive(Debug)]
-enum Refused {
-    /// Two libraries could take different ones.
-    Twice(String),
-    TooMany(usize),
-}
+struct Duplicate(String);
 
-impl fmt::Display for Refused {
+impl fmt::Display for Duplicate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Twice(name) => write!(f, "`{name}` stands there twice"),
-            Self::TooMany(max) => write!(f, "more than {max} members or parameters"),
-        }
+        write!(f, "`{}` stands there twice", self.0)
     }
 }
 
-impl Error for Refused {}
+impl Error for Duplicate {}
 
-impl From<Infallible> for Refused {
+impl From<Infallible> for Duplicate {
     fn from(never: Infallible) -> Self {
         match never {}
     }
 }
 
-fn add<'de>(names: &mut Vec<&'de str>, name: &'de str, max: usize) -> Result<(), Refused> {
-    if names.contains(&name) {
-        return Err(Refused::Twice(name.to_owned()));
+fn insert<'de>(names: &mut HashSet<&'de str>, name: &'de str) -> Result<(), Duplicate> {
+    if names.insert(name) {
+        Ok(())
+    } else {
+        Err(Duplicate(name.to_owned()))
     }
-    if names.len() == max {
-        return Err(Refused::TooMany(max));
-    }
-    names.push(name);
-    Ok(())
 }
 
 impl<'de> DictionaryVisitor<'de> for &mut Members<'_, 'de> {
     type Out = ();
-    type Error = Refused;
+    type Error = Duplicate;
 
-    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Refused> {
+    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Duplicate> {
         let key = key.as_str();
-        if self.wanted.is_some_and(|wanted| wanted != key) {
-            return Ok(None);
-        }
-        add(&mut self.names, key, MAX_MEMBERS)?;
-        let named = self.wanted.is_none();
-        if named {
-            self.begin();
-            self.to.push_str(key);
-        }
-        Ok(Some(MemberTo { to: self.to, named }))
+        insert(&mut self.names, key)?;
+        Ok(match self.wanted {
+            None => {
+                self.begin();
+                self.to.push_str(key);
+                Some(MemberTo {
+                    to: self.to,
+                    named: true,
+                })
+            }
+            Some(wanted) if wanted == key => Some(MemberTo {
+                to: self.to,
+                named: false,
+            }),
+            Some(_) => None,
+        })
     }
 
-    fn finish(self) -> Result<(), Refused> {
+    fn finish(self) -> Result<(), Duplicate> {
         Ok(())
     }
 }
@@ -266,33 +256,33 @@ impl<'de> InnerListVisitor<'de> for InnerListTo<'_> {
 
 struct ParametersTo<'t, 'de> {
     to: &'t mut String,
-    names: Vec<&'de str>,
+    names: HashSet<&'de str>,
 }
 
 impl<'t> ParametersTo<'t, '_> {
     fn new(to: &'t mut String) -> Self {
         Self {
             to,
-            names: Vec::new(),
+            names: HashSet::new(),
         }
     }
 }
 
 impl<'de> ParameterVisitor<'de> for ParametersTo<'_, 'de> {
     type Out = ();
-    type Error = Refused;
+    type Error = Duplicate;
 
     fn parameter(
         &mut self,
         key: &'de KeyRef,
         value: BareItemFromInput<'de>,
-    ) -> Result<(), Refused> {
-        add(&mut self.names, key.as_str(), MAX_PARAMETERS)?;
+    ) -> Result<(), Duplicate> {
+        insert(&mut self.names, key.as_str())?;
         push_parameter(self.to, key, &value);
         Ok(())
     }
 
-    fn finish(self) -> Result<(), Refused> {
+    fn finish(self) -> Result<(), Duplicate> {
         Ok(())
     }
 }

@@ -382,12 +382,11 @@ impl<'de> ParameterVisitor<'de> for ParametersVisitor<'_, 'de> {
         key: &'de KeyRef,
         value: BareItemFromInput<'de>,
     ) -> Result<(), Self::Error> {
-        push_parameter(self.canonical, key, &value);
-        // After a fault nothing is looked at any more, so that `seen` stays short.
-        if self.name.is_ok()
-            && let Err(fault) = self.read(key, value)
-        {
-            self.name = Err(fault);
+        if self.name.is_ok() {
+            push_parameter(self.canonical, key, &value);
+            if let Err(fault) = self.read(key, value) {
+                self.name = Err(fault);
+            }
         }
         Ok(())
     }

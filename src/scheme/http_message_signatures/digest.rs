@@ -4,13 +4,13 @@ use std::convert::Infallible;
 
 use http::{HeaderMap, HeaderValue};
 use sfv::{
-    KeyRef,
+    KeyRef, Parser,
     visitor::{DictionaryVisitor, EntryVisitor},
 };
 
 use super::{
     component::Fault,
-    fields::{BytesVisitor, CONTENT_DIGEST, joined, parser},
+    fields::{BytesVisitor, CONTENT_DIGEST, joined},
 };
 use crate::{
     encoding::Encoding,
@@ -47,7 +47,7 @@ pub(crate) fn read(headers: &HeaderMap) -> Result<Option<Vec<BodyDigest>>, Fault
         found: Vec::with_capacity(2),
         fault: None,
     };
-    parser(&field)?
+    Parser::new(&*field)
         .parse_dictionary_with_visitor(&mut members)
         .map_err(|error| format!("`content-digest` cannot be read: {error}"))?;
     if let Some(fault) = members.fault {
@@ -89,6 +89,9 @@ impl<'de> DictionaryVisitor<'de> for &mut Members<'de> {
 
     fn entry(&mut self, name: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Infallible> {
         let name = name.as_str();
+        if self.fault.is_some() {
+            return Ok(None);
+        }
         if self.found.iter().any(|(other, _)| *other == name) {
             self.fault = Some(format!("`content-digest` names `{name}` twice").into());
         } else if self.found.len() == MAX_ALGORITHMS {

@@ -25,25 +25,11 @@ pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-d
 /// Signatures of one message that are read.
 const MAX_LABELS: usize = 16;
 
-/// Components that one signature may cover.
+/// Components that one signature may cover, and parameters that it may have.
 const MAX_COMPONENTS: usize = 64;
 
-/// Components that all signatures of one message may cover together: a stranger can have a field
-/// parsed for each.
-const MAX_ALL_COMPONENTS: usize = 128;
-
-/// Parameters that one signature may have.
-const MAX_PARAMETERS: usize = 32;
-
-/// The longest structured field that is parsed, in bytes.
-const MAX_LENGTH: usize = 32 * 1024;
-
-pub(super) fn parser(field: &str) -> Result<Parser<'_>, Fault> {
-    if field.len() > MAX_LENGTH {
-        return Err(format!("a structured field of more than {MAX_LENGTH} bytes").into());
-    }
-    Ok(Parser::new(field))
-}
+/// The greatest length of a field that describes signatures, in bytes.
+const MAX_FIELD: usize = 16 * 1024;
 
 /// The lines of a field, trimmed and joined (RFC 9421, section 2.1); `None` where there is none.
 pub(crate) fn joined<'h>(
@@ -112,13 +98,14 @@ pub(crate) fn read_accepted(field: &str) -> Result<Vec<Member<'_>>, Fault> {
 }
 
 fn read_members(field: &str, accept: bool) -> Result<Vec<Member<'_>>, Fault> {
+    check_length(field)?;
     let mut inputs = Inputs {
         accept,
         length: field.len(),
         members: Vec::with_capacity(1),
         fault: None,
     };
-    parser(field)?
+    Parser::new(field)
         .parse_dictionary_with_visitor(&mut inputs)
         .map_err(|error| format!("`signature-input` cannot be read: {error}"))?;
     match inputs.fault {
@@ -129,17 +116,25 @@ fn read_members(field: &str, accept: bool) -> Result<Vec<Member<'_>>, Fault> {
 
 /// Reads `Signature`: labels, and the MAC of each that has one.
 pub(crate) fn read_signatures(field: &str) -> Result<Vec<(&str, Option<HashOutput>)>, Fault> {
+    check_length(field)?;
     let mut signatures = Signatures {
         found: Vec::with_capacity(1),
         fault: None,
     };
-    parser(field)?
+    Parser::new(field)
         .parse_dictionary_with_visitor(&mut signatures)
         .map_err(|error| format!("`signature` cannot be read: {error}"))?;
     match signatures.fault {
         Some(fault) => Err(fault),
         None => Ok(signatures.found),
     }
+}
+
+fn check_length(field: &str) -> Result<(), Fault> {
+    if field.len() <= MAX_FIELD {
+        return Ok(());
+    }
+    Err(format!("signatures that are described by more than {MAX_FIELD} bytes").into())
 }
 
 fn new_label<'l>(label: &str, mut known: impl ExactSizeIterator<Item = &'l str>) -> Option<Fault> {
@@ -165,14 +160,12 @@ impl<'de> DictionaryVisitor<'de> for &mut Inputs<'de> {
 
     fn entry(&mut self, label: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Infallible> {
         let label = label.as_str();
-        let fault = new_label(label, self.members.iter().map(|member| member.label));
-        if fault.is_some() || self.fault.is_some() {
-            self.fault = self.fault.take().or(fault);
+        if self.fault.is_none() {
+            self.fault = new_label(label, self.members.iter().map(|member| member.label));
+        }
+        if self.fault.is_some() {
             return Ok(None);
         }
-        let covered = self.members.iter().filter_map(|m| m.input.as_ref().ok());
-        let covered: usize = covered.map(|input| input.components.len()).sum();
-        let room = MAX_COMPONENTS.min(MAX_ALL_COMPONENTS.saturating_sub(covered));
         self.members.push(Member {
             label,
             tag: None,
@@ -184,7 +177,6 @@ impl<'de> DictionaryVisitor<'de> for &mut Inputs<'de> {
             member,
             accept,
             length,
-            room,
         }))
     }
 
@@ -197,7 +189,6 @@ struct InputVisitor<'m, 'de> {
     member: &'m mut Member<'de>,
     accept: bool,
     length: usize,
-    room: usize,
 }
 
 impl<'de> EntryVisitor<'de> for InputVisitor<'_, 'de> {
@@ -220,7 +211,6 @@ impl<'de> EntryVisitor<'de> for InputVisitor<'_, 'de> {
             read: None,
             member: self.member,
             accept: self.accept,
-            room: self.room,
             fault: None,
             seen: Vec::with_capacity(8),
         })
@@ -231,8 +221,6 @@ impl<'de> EntryVisitor<'de> for InputVisitor<'_, 'de> {
 struct ListVisitor<'m, 'de> {
     member: &'m mut Member<'de>,
     accept: bool,
-    /// Components that it may cover.
-    room: usize,
     input: Input<'de>,
     read: Option<Read<'de>>,
     seen: Vec<&'de str>,
@@ -246,17 +234,13 @@ impl<'de> ListVisitor<'_, 'de> {
 
     /// Takes in the component that was read last.
     fn settle(&mut self) {
-        let Some((identifier, start)) = self.read.take() else {
+        let Some((identifier, start)) = self.read.take().filter(|_| self.fault.is_none()) else {
             return;
         };
         match identifier {
             Err(fault) => self.fail(fault),
-            Ok(_) if self.input.components.len() == self.room => {
-                self.fail(format!(
-                    "it covers more than {} components, or all signatures together more than \
-                     {MAX_ALL_COMPONENTS}",
-                    self.room
-                ));
+            Ok(_) if self.input.components.len() == MAX_COMPONENTS => {
+                self.fail(format!("it covers more than {MAX_COMPONENTS} components"));
             }
             Ok(identifier)
                 if self
@@ -278,8 +262,8 @@ impl<'de> ListVisitor<'_, 'de> {
         if self.seen.contains(&key) {
             return Err(format!("its parameter `{key}` stands there twice").into());
         }
-        if self.seen.len() == MAX_PARAMETERS {
-            return Err(format!("it has more than {MAX_PARAMETERS} parameters").into());
+        if self.seen.len() == MAX_COMPONENTS {
+            return Err(format!("it has more than {MAX_COMPONENTS} parameters").into());
         }
         self.seen.push(key);
         let parameters = &mut self.input.parameters;
@@ -352,6 +336,10 @@ impl<'de> ParameterVisitor<'de> for ListVisitor<'_, 'de> {
         key: &'de KeyRef,
         value: BareItemFromInput<'de>,
     ) -> Result<(), Infallible> {
+        // The tag is read of a faulty one too, to tell whether it is for us.
+        if self.fault.is_some() && key.as_str() != "tag" {
+            return Ok(());
+        }
         push_parameter(&mut self.input.text, key, &value);
         if let Err(fault) = Self::parameter(self, key.as_str(), value) {
             self.fail(fault);
@@ -405,9 +393,10 @@ impl<'de> DictionaryVisitor<'de> for &mut Signatures<'de> {
 
     fn entry(&mut self, label: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Infallible> {
         let label = label.as_str();
-        let fault = new_label(label, self.found.iter().map(|(label, _)| *label));
-        if fault.is_some() || self.fault.is_some() {
-            self.fault = self.fault.take().or(fault);
+        if self.fault.is_none() {
+            self.fault = new_label(label, self.found.iter().map(|(label, _)| *label));
+        }
+        if self.fault.is_some() {
             return Ok(None);
         }
         self.found.push((label, None));

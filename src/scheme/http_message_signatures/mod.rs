@@ -74,8 +74,8 @@ const MAX_NONCE: usize = 256;
 /// given. Labels mean nothing. Of several signatures those under a known key count, and with
 /// [`tag`](HttpMessageSignaturesBuilder::tag) those of that tag; without it, those that have none.
 ///
-/// What a stranger sends is read up to 16 signatures with 64 components each, 128 in all, and 32
-/// parameters each, and structured fields up to 32 KiB; what goes beyond is refused.
+/// Up to 16 signatures in 16 KiB are read, each with 64 components and parameters, and with fields
+/// of 64 KiB in all; what goes beyond is refused.
 ///
 /// # What stays open
 /// RFC 9421 signs some requests alike, and no verifier can tell them apart:

@@ -208,6 +208,36 @@ fn whatever_the_rfc_calls_an_error_is_one() {
     assert!(input(&format!("({})", many[..64].join(" "))).is_ok());
 }
 
+/// What somebody without a key can make us do is bounded.
+#[test]
+fn a_signature_does_not_make_much_work() {
+    let list = |n: usize, of: &dyn Fn(usize) -> String, delimiter: &str| {
+        (0..n).map(of).collect::<Vec<_>>().join(delimiter)
+    };
+    let members = |n| list(n, &|i| format!("m{i}"), ", ");
+    let covered = |n| list(n, &|i| format!("\"example-dict\";key=\"m{i}\""), " ");
+    let with_members = |n| request(&[("example-dict", &members(n))]);
+    let sf = r#"("example-dict";sf)"#;
+    assert!(
+        base_of(&with_members(1024), sf).is_ok(),
+        "RFC 9651, section 3.2"
+    );
+    assert!(base_of(&with_members(20_000), sf).is_err());
+    assert!(base_of(&with_members(64), &format!("({})", covered(64))).is_ok());
+    let long = request(&[(
+        "example-dict",
+        &format!("{};x=\"{}\"", members(64), "x".repeat(2000)),
+    )]);
+    assert!(base_of(&long, &format!("({})", covered(16))).is_ok());
+    assert!(base_of(&long, &format!("({})", covered(64))).is_err());
+
+    let parameters = |n| format!("(){}", list(n, &|i| format!(";p{i}"), ""));
+    assert!(input(&parameters(64)).is_ok());
+    assert!(input(&parameters(65)).is_err());
+    assert!(input(&format!("();x=\"{}\"", "x".repeat(16 * 1024 - 20))).is_ok());
+    assert!(input(&format!("();x=\"{}\"", "x".repeat(16 * 1024))).is_err());
+}
+
 #[test]
 fn parameters_are_signed_as_they_are_serialized() {
     for (given, signed) in [
