@@ -22,7 +22,7 @@ use crate::{
 
 fn truncated(subject: &Subject, genuine: &Request<String>) -> Vec<Case> {
     let mac = subject.mac(SECRET.as_bytes(), genuine);
-    let cut = |n: usize| with(genuine, subject.signature, &subject.encode(&mac[..n]));
+    let cut = |n: usize| with(genuine, subject.signature, subject.encode(&mac[..n]));
     (0..mac.len())
         .map(|n| case(format!("{n} bytes"), cut(n), MALFORMED))
         .collect()
@@ -78,14 +78,14 @@ fn misshapen(subject: &Subject, genuine: &Request<String>) -> Vec<Case> {
     for byte in 0..mac.len() {
         let mut changed = mac.clone();
         changed[byte] ^= 1;
-        let request = with(genuine, subject.signature, &subject.encode(&changed));
+        let request = with(genuine, subject.signature, subject.encode(&changed));
         cases.push(case(format!("byte {byte} changed"), request, INVALID));
     }
     for byte in [0, 0xff] {
         let blank = with(
             genuine,
             subject.signature,
-            &subject.encode(&vec![byte; mac.len()]),
+            subject.encode(&vec![byte; mac.len()]),
         );
         cases.push(case(format!("all {byte:#x}"), blank, INVALID));
     }
@@ -583,7 +583,7 @@ fn bytes_moved(subject: &Subject, genuine: &Request<String>) -> Vec<Case> {
         with(
             &with(genuine, from, &from_value),
             to,
-            &format!("{last}{to_value}"),
+            format!("{last}{to_value}"),
         )
     };
     if subject.name == HOUSE.name {
@@ -605,7 +605,7 @@ fn bytes_moved(subject: &Subject, genuine: &Request<String>) -> Vec<Case> {
             case(
                 "body to content type",
                 with_body(
-                    &with(genuine, "content-type", &format!("{json}{{")),
+                    &with(genuine, "content-type", format!("{json}{{")),
                     &BODY[1..],
                 ),
                 INVALID,
@@ -614,7 +614,7 @@ fn bytes_moved(subject: &Subject, genuine: &Request<String>) -> Vec<Case> {
                 "path to key id",
                 {
                     let request = with_uri(genuine, "/transfe");
-                    with(&request, "x-key-id", &format!("r{KEY}"))
+                    with(&request, "x-key-id", format!("r{KEY}"))
                 },
                 INVALID,
             ),
@@ -632,7 +632,7 @@ fn bytes_moved(subject: &Subject, genuine: &Request<String>) -> Vec<Case> {
         let time = with(
             genuine,
             subject.time,
-            &format!("{}0", get(genuine, subject.time)),
+            format!("{}0", get(genuine, subject.time)),
         );
         case(
             "body to time",

@@ -262,13 +262,11 @@ fn changed_parameters(input: &str) -> Vec<(String, String)> {
             removed.remove(i);
             put("removed", removed.clone());
             put("twice", [&list[..=i], &list[i..]].concat());
-            for to in 0..list.len() {
-                if to != i {
-                    let mut moved = removed.clone();
-                    moved.insert(to, own.clone());
-                    put("moved", moved);
-                    put("in the place of another", replaced(list[to].clone()));
-                }
+            for (to, other) in list.iter().enumerate().filter(|(to, _)| *to != i) {
+                let mut moved = removed.clone();
+                moved.insert(to, own.clone());
+                put("moved", moved);
+                put("in the place of another", replaced(other.clone()));
             }
             for suffix in [
                 ";x",

@@ -450,7 +450,7 @@ async fn on_its_own_address(scheme: &HttpMessageSignatures) -> (Server, String) 
     let addr = listener.local_addr().unwrap();
     let clock = clock();
     let layer = VerifyLayer::builder(scheme.clone())
-        .public_origin(&format!("http://{addr}/v2"))
+        .public_origin(format!("http://{addr}/v2"))
         .keys(keys())
         .store(store(&clock))
         .clock(clock);
