@@ -168,7 +168,9 @@ fn authority<'h>(head: &'h Head<'_>) -> Result<&'h str, Fault> {
 fn scheme(head: &Head<'_>) -> Result<String, Fault> {
     let scheme = head.target.scheme.map(Scheme::as_str);
     scheme.map(str::to_ascii_lowercase).ok_or_else(|| {
-        "it is not known whether the client used `https`; configure a public origin".into()
+        "it is not known whether this is `https`: a verifier needs a public origin, and a signer the \
+         whole URI"
+            .into()
     })
 }
 

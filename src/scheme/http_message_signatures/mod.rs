@@ -80,10 +80,14 @@ const MAX_NONCE: usize = 256;
 /// # What stays open
 /// RFC 9421 signs some requests alike, and no verifier can tell them apart:
 /// - `/x` and `/x?`: `@query` is `?` for both, and the payload's query is empty for both;
-/// - a field in two lines, and in one line with `, ` between them; the payload has the one line;
+/// - a field in two lines, and in one line with `, ` between them, and with white space around
+///   either; the payload has the one line;
 /// - with `sf` and `key`, spellings of one structured field; the payload has the strict one;
 /// - with `@query-param`, spellings of one parameter (`%61` for `a`, `+` for `%20`), its place in
 ///   the query, and all other parameters.
+///
+/// A signature has several spellings too: another label, spaces, zeros in front of a number, and
+/// the padding of a byte sequence. They make no second request.
 #[derive(Clone, Debug)]
 pub struct HttpMessageSignatures(Arc<Settings>);
 

@@ -422,6 +422,14 @@ fn a_profile_that_cannot_be_is_refused() {
             .build()
             .is_err()
     );
+    for (own, valid) in [
+        (r#""signature""#, false),
+        (r#""signature-input";sf"#, false),
+        (r#""signature";key="other""#, true),
+    ] {
+        let profile = builder().covers(own.parse().unwrap());
+        assert_eq!(profile.build().is_ok(), valid, "{own}");
+    }
     let hop = Component::header("transfer-encoding").unwrap();
     assert!(builder().covers(hop).build().is_err());
     assert!(
