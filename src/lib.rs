@@ -59,10 +59,12 @@
 //!
 //! # Features
 //! - `axum` (default): extractors, and the original URI of nested routers.
+//! - `reqwest`: signing for the client `reqwest`.
 //! - `test-util`: a clock that tests can set.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod body;
 mod clock;
 mod encoding;
 mod error;
@@ -89,7 +91,9 @@ pub use axum::{ExtractRejection, VerifiedForm, VerifiedJson, VerifiedPath, Verif
 pub use clock::ManualClock;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use encoding::Encoding;
-pub use error::{ConfigError, ConfigErrorKind, SignError, StoreError, StoreErrorKind};
+pub use error::{
+    ConfigError, ConfigErrorKind, SignError, SignErrorKind, StoreError, StoreErrorKind,
+};
 pub use future::StoreFuture;
 pub use key::{KeyId, KeyRing, KeySet, KeyStore};
 pub use mac::{DigestAlgorithm, MacAlgorithm};
@@ -106,7 +110,9 @@ pub use scheme::http_message_signatures::{
     AcceptSignature, Component, FieldType, HttpMessageSignatures, HttpMessageSignaturesBuilder,
 };
 pub use secret::Secret;
-pub use sign::Signer;
+pub use sign::{
+    PeekedBody, Repeatable, Sign, SignAgain, SignAgainLayer, SignFuture, SignLayer, Signer,
+};
 pub use store::memory::{MemoryStore, MemoryStoreBuilder};
 pub use target::{Forwarded, PeerAddr};
 pub use verify::{Lease, Processing, Verified, VerifiedPayload, Verifier, VerifierBuilder};
