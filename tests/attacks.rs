@@ -23,6 +23,8 @@ mod parts;
 
 #[path = "attacks/naive.rs"]
 mod naive;
+#[path = "attacks/parameter.rs"]
+mod parameter;
 #[path = "attacks/subject.rs"]
 mod subject;
 
@@ -30,6 +32,8 @@ mod subject;
 mod coverage;
 #[path = "attacks/handling.rs"]
 mod handling;
+#[path = "attacks/http_message_signatures.rs"]
+mod http_message_signatures;
 #[path = "attacks/limits.rs"]
 mod limits;
 #[path = "attacks/once.rs"]
