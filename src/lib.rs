@@ -114,7 +114,10 @@ pub use secret::Secret;
 pub use sign::Signer;
 pub use store::memory::{MemoryStore, MemoryStoreBuilder};
 pub use target::{Forwarded, PeerAddr};
-pub use verify::{Lease, Processing, Verified, VerifiedPayload, Verifier, VerifierBuilder};
+pub use verify::{
+    Lease, PendingPayload, PendingSlot, Processing, SignedVersion, Verified, VerifiedPayload,
+    Verifier, VerifierBuilder,
+};
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]
