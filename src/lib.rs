@@ -66,6 +66,7 @@
 //!
 //! # Features
 //! - `axum` (default): extractors, and the original URI of nested routers.
+//! - `postgres`: nonces that are consumed in a PostgreSQL transaction of the handler's own.
 //! - `test-util`: a clock that tests can set.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -113,6 +114,8 @@ pub use scheme::header::{HeaderScheme, HeaderSchemeBuilder, Part};
 pub use secret::Secret;
 pub use sign::Signer;
 pub use store::memory::{MemoryStore, MemoryStoreBuilder};
+#[cfg(feature = "postgres")]
+pub use store::postgres;
 pub use target::{Forwarded, PeerAddr};
 pub use verify::{
     Lease, PendingPayload, PendingSlot, Processing, SignedVersion, Verified, VerifiedPayload,

@@ -375,8 +375,15 @@ pub trait TransactIn: Send + Sync {
     /// An open transaction. One that is dropped is rolled back.
     type Transaction: ConsumeIn + Unpin + 'static;
 
+    /// What statements are run on while the transaction is open: a type without lifetimes, or
+    /// rustc takes no async closure on it where a future has to be `Send`.
+    type Connection: Send + ?Sized;
+
     /// Begins a transaction that may write.
     fn begin(&self) -> StoreFuture<'_, Self::Transaction>;
+
+    /// The connection in the transaction.
+    fn connection(transaction: &mut Self::Transaction) -> &mut Self::Connection;
 
     /// Commits. After an error it is unknown whether the transaction was committed.
     fn commit(transaction: Self::Transaction) -> StoreFuture<'static, ()>;

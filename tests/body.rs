@@ -439,7 +439,10 @@ async fn a_body_may_be_as_long_as_the_limit_and_not_a_byte_longer() {
         let whole = frames.concat();
         let (head, body) = (head_for(&clock, &whole), Script::frames(frames.clone()));
         match verifier.verify(&head, body).await {
-            Ok(verified) => assert!(passes && verified.payload().unwrap().bytes() == &whole, "{frames:?}"),
+            Ok(verified) => assert!(
+                passes && verified.payload().unwrap().bytes() == &whole,
+                "{frames:?}"
+            ),
             Err(rejection) => {
                 assert!(!passes, "{frames:?}");
                 assert_eq!(rejection.kind(), RejectionKind::BodyTooLarge, "{frames:?}");
@@ -478,7 +481,11 @@ async fn a_length_that_was_declared_wrongly_is_no_harm() {
     for declared in [0, 1, 1000] {
         let body = Script::frames(["12", "34", "56"]).declaring(declared);
         let verified = verifier.verify(&head_for(&clock, "123456"), body).await;
-        assert_eq!(verified.unwrap().payload().unwrap().bytes(), "123456", "{declared}");
+        assert_eq!(
+            verified.unwrap().payload().unwrap().bytes(),
+            "123456",
+            "{declared}"
+        );
     }
 }
 

@@ -32,6 +32,10 @@ type Verification<B> =
     Pin<Box<dyn Future<Output = Result<(Request<B>, Handling), Rejection>> + Send>>;
 
 /// How the inner service is to be called.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is moved once; a lease is not worth a box of its own"
+)]
 pub(super) enum Handling {
     Plain,
     Leased(Lease),
@@ -134,10 +138,7 @@ where
                         Ok(response) => response,
                         Err(error) => return Poll::Ready(Err(error)),
                     };
-                    match (
-                        judge(fate.get(), response.status()),
-                        &this.settings.confirm,
-                    ) {
+                    match (judge(fate.get(), response.status()), &this.settings.confirm) {
                         (Verdict::Refused(rejection), _) => {
                             return Poll::Ready(Ok(this.settings.refuse(&rejection)));
                         }

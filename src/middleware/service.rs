@@ -47,10 +47,13 @@ impl<S> Verify<S> {
         let verification = Box::pin(async move {
             let strip = settings.strip_uncovered;
             let (body, handling) = match settings.verifier.verify(&head, body).await? {
-                Verified::Claimed(payload) => (hand_over(&mut head, payload, strip), Handling::Plain),
-                Verified::Leased(payload, lease) => {
-                    (hand_over(&mut head, payload, strip), Handling::Leased(lease))
+                Verified::Claimed(payload) => {
+                    (hand_over(&mut head, payload, strip), Handling::Plain)
                 }
+                Verified::Leased(payload, lease) => (
+                    hand_over(&mut head, payload, strip),
+                    Handling::Leased(lease),
+                ),
                 Verified::Pending(pending) => {
                     rewrite_headers(&mut head.headers, pending.unread(), 0, strip);
                     let fate = pending.fate();

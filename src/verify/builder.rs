@@ -276,12 +276,19 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
                 (SECOND..=DAY).contains(&lease),
                 "a lease is between 1 second and 1 day",
             )?;
-            if self.store.as_ref().is_some_and(|store| store.leases().is_none()) {
+            if self
+                .store
+                .as_ref()
+                .is_some_and(|store| store.leases().is_none())
+            {
                 let what = "this store has no leases; use another, or `Processing::AtMostOnce`";
                 return Err(ConfigErrorKind::Processing(what).into());
             }
         }
-        if self.store.as_ref().is_some_and(|store| !store.survives_restart())
+        if self
+            .store
+            .as_ref()
+            .is_some_and(|store| !store.survives_restart())
             && (profile.untimed_retention.is_some() || profile.event_horizon.is_some())
         {
             tracing::warn!(

@@ -50,7 +50,8 @@ impl PendingPayload {
         &self.claim
     }
 
-    /// Begins a transaction, records the nonce in it, calls `work` with both, and commits.
+    /// Begins a transaction, records the nonce in it, calls `work` with the connection and the
+    /// payload, and commits.
     ///
     /// `work` is called only if the request is new and still fresh. Where it answers with an error,
     /// all is rolled back, the nonce with it, and the same request may come again. It leaves COMMIT
@@ -82,7 +83,7 @@ impl PendingPayload {
     ///             sqlx::query("UPDATE accounts SET balance = balance + $2 WHERE id = $1")
     ///                 .bind(order.account)
     ///                 .bind(order.amount)
-    ///                 .execute(&mut **tx)
+    ///                 .execute(tx)
     ///                 .await?;
     ///             Ok("deposited".to_owned())
     ///         })
@@ -101,7 +102,7 @@ impl PendingPayload {
     pub async fn transact<D, T, E>(
         self,
         database: &D,
-        work: impl AsyncFnOnce(&mut D::Transaction, VerifiedPayload) -> Result<T, E>,
+        work: impl AsyncFnOnce(&mut D::Connection, VerifiedPayload) -> Result<T, E>,
     ) -> Result<T, E>
     where
         D: TransactIn + ?Sized,
@@ -126,7 +127,7 @@ impl PendingPayload {
         };
         // Whatever comes before COMMIT, dropping this future too, rolls back.
         end.fate.set(Fate::RolledBack);
-        match work(&mut transaction, payload).await {
+        match work(D::connection(&mut transaction), payload).await {
             Ok(answer) => {
                 end.commit(transaction).await?;
                 Ok(answer)
@@ -263,7 +264,10 @@ impl<D: TransactIn + ?Sized> Ending<'_, D> {
             }
             Err(unanswered) => {
                 tracing::error!(error = %unanswered, "it cannot be told how a COMMIT ended");
-                Err(unavailable("the outcome is unknown: COMMIT was not answered", error))
+                Err(unavailable(
+                    "the outcome is unknown: COMMIT was not answered",
+                    error,
+                ))
             }
         }
     }

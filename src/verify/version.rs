@@ -227,8 +227,7 @@ mod tests {
 
     fn strong(list: &str) -> Option<Vec<String>> {
         let mut tags = Vec::new();
-        read_tags(list.as_bytes(), &mut tags)
-            .then(|| tags.into_iter().map(String::from).collect())
+        read_tags(list.as_bytes(), &mut tags).then(|| tags.into_iter().map(String::from).collect())
     }
 
     #[test]
@@ -252,8 +251,18 @@ mod tests {
     #[test]
     fn what_is_no_list_of_tags_names_no_version() {
         for list in [
-            "7", "\"7", "7\"", "\"7\"\"8\"", "\"7\" \"8\"", "w/\"7\"", "\"7\", *", "*, \"7\"",
-            "\"7 8\"", "\"\u{e9}\"", "\"7\"x", "W/7",
+            "7",
+            "\"7",
+            "7\"",
+            "\"7\"\"8\"",
+            "\"7\" \"8\"",
+            "w/\"7\"",
+            "\"7\", *",
+            "*, \"7\"",
+            "\"7 8\"",
+            "\"\u{e9}\"",
+            "\"7\"x",
+            "W/7",
         ] {
             assert_eq!(strong(list), None, "{list}");
         }
