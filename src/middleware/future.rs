@@ -25,6 +25,7 @@ use super::{
 use crate::{
     future::StoreFuture,
     rejection::{Rejection, RejectionKind},
+    scheme::http_message_signatures::ACCEPT_SIGNATURE,
     verify::{FateCell, Lease},
 };
 
@@ -204,6 +205,12 @@ impl LayerSettings {
                 rejection.to_response_with(content_type, body)
             }
         };
+        if kind.status() == StatusCode::UNAUTHORIZED
+            && let Some(accept) = self.verifier.accept_signature()
+        {
+            let headers = response.headers_mut();
+            headers.insert(ACCEPT_SIGNATURE, accept.clone());
+        }
         if kind == RejectionKind::RequestReplayed && self.on_duplicate == OnDuplicate::Acknowledge {
             *response.status_mut() = StatusCode::OK;
             *response.body_mut() = Bytes::new();

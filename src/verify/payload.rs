@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, uri::PathAndQuery};
 use serde::de::DeserializeOwned;
 
 use super::budget::Charge;
@@ -11,7 +11,7 @@ use crate::{
     clock::Timestamp,
     key::KeyId,
     nonce::Nonce,
-    scheme::{Coverage, Head, Parameters},
+    scheme::{Coverage, CoveredPart, Head, Parameters},
 };
 
 /// The verified snapshot of a request.
@@ -44,6 +44,8 @@ pub(super) struct Snapshot {
     covers_path: bool,
     covers_query: bool,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Members of headers, and parameters of the query, that are covered by themselves.
+    parts: Vec<CoveredPart>,
     /// The bytes count against the budget for as long as they are here.
     _charge: Charge,
 }
@@ -57,10 +59,16 @@ impl Snapshot {
         nonce: Nonce,
         body: (Bytes, Charge),
     ) -> Self {
-        let mut headers = Vec::with_capacity(coverage.headers.len());
-        for name in &coverage.headers {
-            let values = head.headers.get_all(name).iter();
-            headers.extend(values.map(|value| (name.clone(), value.clone())));
+        let headers = coverage.headers.iter();
+        let mut headers: Vec<_> = headers
+            .filter_map(|name| Some((name.clone(), joined(head.headers, name)?)))
+            .collect();
+        let mut parts = Vec::new();
+        for part in &coverage.parts {
+            match part {
+                CoveredPart::Header(name, value) => headers.push((name.clone(), value.clone())),
+                part => parts.push(part.clone()),
+            }
         }
         Self {
             bytes: body.0,
@@ -77,9 +85,22 @@ impl Snapshot {
             covers_path: coverage.path,
             covers_query: coverage.query,
             headers,
+            parts,
             _charge: body.1,
         }
     }
+}
+
+/// The lines of a header as one value: how they are split is covered by no scheme.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(name).iter();
+    let first = lines.next()?;
+    let Some(second) = lines.next() else {
+        return Some(first.clone());
+    };
+    let lines = [first, second].into_iter().chain(lines);
+    let lines: Vec<_> = lines.map(|line| line.as_bytes().trim_ascii()).collect();
+    HeaderValue::from_bytes(&lines.join(&b", "[..])).ok()
 }
 
 impl VerifiedPayload {
@@ -163,7 +184,10 @@ impl VerifiedPayload {
             .then(|| self.0.path_and_query.query().unwrap_or_default())
     }
 
-    /// The first value of this header, if it is covered; its name in either case.
+    /// The value of this header, if all of it is covered; its name in either case.
+    ///
+    /// Where a scheme covers a header of several lines (RFC 9421), they are one value, joined by
+    /// commas, as they were signed.
     #[must_use]
     pub fn header(&self, name: impl AsRef<str>) -> Option<&HeaderValue> {
         let name = name.as_ref();
@@ -173,7 +197,31 @@ impl VerifiedPayload {
             .map(|(_, value)| value)
     }
 
-    /// The covered headers, each as often as it has values.
+    /// One member of a header that is a dictionary (RFC 9651), as it was signed, if it is covered
+    /// by itself; the header's name in either case.
+    #[must_use]
+    pub fn header_member(&self, name: impl AsRef<str>, key: &str) -> Option<&str> {
+        let name = name.as_ref();
+        self.0.parts.iter().find_map(|part| match part {
+            CoveredPart::Member(header, member, value)
+                if header.as_str().eq_ignore_ascii_case(name) && **member == *key =>
+            {
+                Some(&**value)
+            }
+            _ => None,
+        })
+    }
+
+    /// One parameter of the query, decoded, if it is covered by itself.
+    #[must_use]
+    pub fn query_param(&self, name: &str) -> Option<&str> {
+        self.0.parts.iter().find_map(|part| match part {
+            CoveredPart::QueryParam(param, value) if **param == *name => Some(&**value),
+            _ => None,
+        })
+    }
+
+    /// The covered headers, each once.
     pub(crate) fn covered_headers(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
         self.0.headers.iter()
     }
