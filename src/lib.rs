@@ -104,7 +104,8 @@ pub use middleware::{
     BufferedLayer, BufferedVerify, OnDuplicate, ResponseBody, ResponseFuture, Verify, VerifyLayer,
 };
 pub use nonce::{
-    AttemptId, Claim, Claimed, Held, LeaseStore, Leased, Nonce, NonceKind, NonceStore,
+    AttemptId, Claim, Claimed, ConsumeIn, Held, LeaseStore, Leased, Nonce, NonceKind, NonceStore,
+    TransactIn,
 };
 pub use rejection::{Rejection, RejectionKind};
 pub use scheme::Scheme;
