@@ -66,7 +66,8 @@
 //!
 //! # Features
 //! - `axum` (default): extractors, and the original URI of nested routers.
-//! - `test-util`: a clock that tests can set.
+//! - `sqlite`: a store that is durable, in a file that the processes of one host share.
+//! - `test-util`: a clock that tests can set, and what every store has to pass.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -113,6 +114,8 @@ pub use scheme::header::{HeaderScheme, HeaderSchemeBuilder, Part};
 pub use secret::Secret;
 pub use sign::Signer;
 pub use store::memory::{MemoryStore, MemoryStoreBuilder};
+#[cfg(feature = "sqlite")]
+pub use store::sqlite::{SqliteStore, SqliteStoreBuilder};
 pub use target::{Forwarded, PeerAddr};
 pub use verify::{Lease, Processing, Verified, VerifiedPayload, Verifier, VerifierBuilder};
 
