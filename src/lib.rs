@@ -60,7 +60,8 @@
 //! # Features
 //! - `axum` (default): extractors, and the original URI of nested routers.
 //! - `postgres`: nonces that are consumed in a PostgreSQL transaction of the handler's own.
-//! - `test-util`: a clock that tests can set.
+//! - `sqlite`: a store that is durable, in a file that the processes of one host share.
+//! - `test-util`: a clock that tests can set, and what every store has to pass.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -112,6 +113,8 @@ pub use sign::Signer;
 pub use store::memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "postgres")]
 pub use store::postgres;
+#[cfg(feature = "sqlite")]
+pub use store::sqlite::{SqliteStore, SqliteStoreBuilder};
 pub use target::{Forwarded, PeerAddr};
 pub use verify::{
     Lease, PendingPayload, PendingSlot, Processing, SignedVersion, Verified, VerifiedPayload,

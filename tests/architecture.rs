@@ -30,7 +30,7 @@ const LEVELS: [&[&str]; 7] = [
     &["mac"],
     &["key", "nonce", "target"],
     &["scheme", "store"],
-    &["verify"],
+    &["verify", "conformance"],
     &["middleware", "sign"],
     &["axum"],
 ];
@@ -54,7 +54,19 @@ const STORES: [&str; 4] = ["memory", "sqlite", "redis", "postgres"];
 const PLACES: [(&str, &[&str]); 3] = [
     ("axum", &["axum.rs", "target.rs", "lib.rs"]),
     ("redis", &["store/redis.rs"]),
-    ("sqlx", &["store/sqlite.rs", "store/postgres.rs"]),
+    (
+        "sqlx",
+        &[
+            "store/sqlite/mod.rs",
+            "store/sqlite/batch.rs",
+            "store/sqlite/consume.rs",
+            "store/sqlite/error.rs",
+            "store/sqlite/schema.rs",
+            "store/sqlite/sweep.rs",
+            "store/sqlite/writer.rs",
+            "store/postgres.rs",
+        ],
+    ),
 ];
 
 const MAX_CRATES: usize = 80;

@@ -59,7 +59,7 @@ fn body() -> Full<Bytes> {
 
 // Stage by stage
 
-fn lease(verified: Verified) -> Lease {
+fn leased(verified: Verified) -> Lease {
     match verified {
         Verified::Leased(_, lease) => lease,
         other => panic!("{other:?}"),
@@ -141,14 +141,14 @@ async fn a_lease_is_the_callers_to_complete_or_release() {
     let head = head(&clock);
     let kind = |result: Result<_, Rejection>| result.map(drop).unwrap_err().kind();
 
-    let first = lease(verifier.verify(&head, body()).await.unwrap());
+    let first = leased(verifier.verify(&head, body()).await.unwrap());
     assert_eq!(first.duration(), lease);
     let copy = kind(verifier.verify(&head, body()).await);
     assert_eq!(copy, RejectionKind::RequestInFlight);
     assert_eq!(first.renew().await.unwrap(), countersign::Held::Done);
     assert_eq!(first.release().await.unwrap(), countersign::Held::Done);
 
-    let second = lease(verifier.verify(&head, body()).await.unwrap());
+    let second = leased(verifier.verify(&head, body()).await.unwrap());
     // It is another's now.
     for step in [
         first.renew().await,
