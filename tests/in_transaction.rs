@@ -1125,6 +1125,30 @@ async fn tables_are_made_once_by_any_number_of_servers() {
     assert_eq!(nonces(&pool).await, 0);
 }
 
+#[tokio::test]
+async fn what_was_signed_before_the_tables_were_made_may_have_been_used() {
+    let Some((url, schema)) = database::schema("first start").await else {
+        return;
+    };
+    let pool = database::pool_of(&url, &schema, 2).await;
+    postgres::migrate(&pool).await.unwrap();
+    let clock = clock();
+    let app = app(
+        layer(&clock).build().unwrap(),
+        async move |pending: PendingPayload| -> Answer {
+            pending
+                .transact(&pool, async |_, _| Ok("done".to_owned()))
+                .await
+        },
+    );
+    let before = order(&clock);
+    // A second for `x-timestamp`, which has whole ones.
+    clock.advance(Duration::from_secs(6));
+    let after = order(&clock);
+    assert_eq!(send(&app, &before).await, refused(503, "sign_again"));
+    assert_eq!(send(&app, &after).await, done());
+}
+
 #[test]
 fn a_store_beside_the_handlers_database_is_refused() {
     let clock = clock();

@@ -26,6 +26,7 @@ pub async fn pool(test: &str) -> Option<PgPool> {
     };
     let pool = pool_of(&url, &schema, 40).await;
     postgres::migrate(&pool).await.unwrap();
+    postgres::assume_no_history(&pool).await.unwrap();
     sqlx::raw_sql("CREATE TABLE effects (request text NOT NULL)")
         .execute(&pool)
         .await
