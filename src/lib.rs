@@ -8,7 +8,7 @@
 //!    method, authority, path, query, headers, time, key id. What was not covered answers `None`.
 //! 2. **Used once.** One signed request has one effect: of any number of copies, at once or later,
 //!    one is let through. (With [`Processing::Retryable`], one at a time under a lease, until one
-//!    has succeeded.)
+//!    has succeeded. With [`Processing::InTransaction`], one whose effects are committed.)
 //! 3. **Never re-read.** A handler works on a snapshot that was made at the moment of verification.
 //!
 //! ```
@@ -49,6 +49,7 @@
 //! | length of a secret | at least 16 bytes | [`Secret`] |
 //! | processing | at most once | [`processing`](VerifierBuilder::processing) |
 //!
+//! [`Processing`] says what each of the three promises, and what happens at which point of failure.
 //! What weakens a promise has a name that begins with `danger_`.
 //!
 //! # Logs

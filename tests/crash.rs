@@ -101,6 +101,7 @@ async fn the_application() {
         other => panic!("{other}"),
     };
     let answered = from_fn(async |request: AxumRequest, next: Next| {
+        point("before the request");
         let response = next.run(request).await;
         point("before the response");
         response
@@ -334,7 +335,8 @@ const SIGN_AGAIN: (u16, &str) = (503, "sign_again");
 
 /// What was done before COMMIT is gone, and is done by the copy; what was done after it stays, and
 /// the copy is refused. In the end it is always one effect.
-const EXACTLY_ONCE: [(&str, i64, (u16, &str), i64); 5] = [
+const EXACTLY_ONCE: [(&str, i64, (u16, &str), i64); 6] = [
+    ("before the request", 0, DONE, 1),
     ("before the nonce", 0, DONE, 1),
     ("before the effect", 0, DONE, 1),
     ("after the effect", 0, DONE, 1),
@@ -361,6 +363,7 @@ async fn in_a_transaction_of_sqlite_no_effect_is_doubled_or_lost() {
 async fn at_most_once_burns_the_request() {
     let scene = Scene::new("sqlite, at most once").await.unwrap();
     let table = [
+        ("before the request", 0, DONE, 1),
         ("before the effect", 0, REPLAYED, 0),
         ("after the effect", 1, REPLAYED, 1),
         ("before the response", 1, REPLAYED, 1),
@@ -374,6 +377,7 @@ async fn at_most_once_burns_the_request() {
 async fn retryable_may_run_again_until_it_was_completed() {
     let scene = Scene::new("sqlite, retryable").await.unwrap();
     let table = [
+        ("before the request", 0, DONE, 1),
         ("before the effect", 0, DONE, 1),
         ("after the effect", 1, DONE, 2),
         ("before the response", 1, REPLAYED, 1),
@@ -387,6 +391,7 @@ async fn with_a_store_that_forgets_nothing_of_before_is_accepted() {
     for application in ["memory, at most once", "memory, retryable"] {
         let scene = Scene::new(application).await.unwrap();
         let table = [
+            ("before the request", 0, SIGN_AGAIN, 0),
             ("before the effect", 0, SIGN_AGAIN, 0),
             ("after the effect", 1, SIGN_AGAIN, 1),
             ("before the response", 1, SIGN_AGAIN, 1),

@@ -1,4 +1,5 @@
-//! Nonces that are consumed in a transaction of the handler's own, on a real PostgreSQL.
+//! Nonces that are consumed in a transaction of the handler's own: on a real PostgreSQL, and on
+//! SQLite where that differs. The tests named `a37_…` are row 37 of the attacks, with its twins.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,13 +32,16 @@ use bytes::Bytes;
 use common::{ORIGIN, keys, request, scheme, signer, verdict};
 use countersign::{
     Claim, Claimed, Clock as _, ConfigErrorKind, ConsumeIn, HeaderScheme, ManualClock, OnDuplicate,
-    Part, PendingPayload, PendingSlot, Processing, Rejection, Signer, StoreError, StoreFuture,
-    SystemClock, TransactIn, VerifiedPayload, VerifierBuilder, VerifyLayer, postgres,
+    Part, PendingPayload, PendingSlot, Processing, Rejection, Signer, SqliteStore, StoreError,
+    StoreFuture, SystemClock, TransactIn, VerifiedPayload, VerifierBuilder, VerifyLayer, postgres,
 };
 use database::{count, effects, nonces, pool};
 use http::{HeaderMap, Request, StatusCode};
 use parts::Log;
-use sqlx::{Acquire as _, PgConnection, PgPool, PgTransaction, Postgres, Transaction};
+use sqlx::{
+    Acquire as _, PgConnection, PgPool, PgTransaction, Postgres, SqlitePool, Transaction,
+    sqlite::SqlitePoolOptions,
+};
 use tokio::sync::{Barrier, Notify};
 use tower::ServiceExt as _;
 
@@ -1147,6 +1151,80 @@ async fn what_was_signed_before_the_tables_were_made_may_have_been_used() {
     let after = order(&clock);
     assert_eq!(send(&app, &before).await, refused(503, "sign_again"));
     assert_eq!(send(&app, &after).await, done());
+}
+
+/// A database of SQLite in memory, and one connection: a transaction at a time.
+async fn sqlite() -> SqlitePool {
+    let pool = SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect("sqlite::memory:")
+        .await
+        .unwrap();
+    SqliteStore::migrate(&pool).await.unwrap();
+    let tables = "CREATE TABLE effects (request text NOT NULL);
+                  UPDATE countersign_store SET since = 0";
+    sqlx::raw_sql(tables).execute(&pool).await.unwrap();
+    pool
+}
+
+async fn effects_in_sqlite(pool: &SqlitePool) -> i64 {
+    let effects = sqlx::query_scalar("SELECT count(*) FROM effects");
+    effects.fetch_one(pool).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_sqlite_of_a_thousand_copies_at_once_one_has_an_effect() {
+    let pool = sqlite().await;
+    let clock = clock();
+    let patient = layer(&clock).store_timeout(Duration::from_secs(60));
+    let app = {
+        let pool = pool.clone();
+        app(
+            patient.build().unwrap(),
+            async move |pending: PendingPayload| -> Answer {
+                pending
+                    .transact(&pool, async |tx, _| {
+                        let effect = sqlx::query("INSERT INTO effects VALUES ('{}')");
+                        effect.execute(tx).await.unwrap();
+                        Ok("done".to_owned())
+                    })
+                    .await
+            },
+        )
+    };
+    let answers = copies_at_once(&app, &order(&clock), 1000).await;
+    assert_eq!(answers[0], done());
+    assert!(answers[1..].iter().all(|answer| *answer == replayed()));
+    assert_eq!(effects_in_sqlite(&pool).await, 1);
+}
+
+/// SQLite does not tell a savepoint from its transaction. What is lost with one is noticed when it
+/// is looked up: too late for the effect, in time for the answer.
+#[tokio::test]
+async fn on_sqlite_a_savepoint_that_takes_the_nonce_with_it_is_noticed_by_the_look_up() {
+    let clock = clock();
+    for (looks_up, expected) in [(true, not_recorded()), (false, done())] {
+        let pool = sqlite().await;
+        let mut layer = layer(&clock).build().unwrap();
+        if looks_up {
+            layer = layer.confirm_in(pool.clone());
+        }
+        let app = {
+            let pool = pool.clone();
+            app(layer, async move |pending: PendingPayload| -> Answer {
+                let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+                let mut savepoint = tx.begin().await.unwrap();
+                pending.consume(&mut savepoint).await?;
+                savepoint.rollback().await.unwrap();
+                let effect = sqlx::query("INSERT INTO effects VALUES ('{}')");
+                effect.execute(&mut *tx).await.unwrap();
+                tx.commit().await.unwrap();
+                Ok("done".to_owned())
+            })
+        };
+        assert_eq!(send(&app, &order(&clock)).await, expected);
+        assert_eq!(effects_in_sqlite(&pool).await, 1);
+    }
 }
 
 #[test]
