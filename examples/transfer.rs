@@ -338,7 +338,7 @@ struct Tally {
     stale: AtomicU64,
     made: AtomicU64,
     /// By account, what the transfers that succeeded should have changed.
-    changes: [AtomicI64; ACCOUNTS as usize],
+    changes: Vec<AtomicI64>,
 }
 
 /// Senders that race each other; then whether the money adds up.
@@ -352,7 +352,10 @@ async fn hammer(app: Router, signer: Option<&Arc<Signer>>) -> Result<bool, AnyEr
             "Unguarded"
         }
     );
-    let tally = Arc::new(Tally::default());
+    let tally = Arc::new(Tally {
+        changes: (0..ACCOUNTS).map(|_| AtomicI64::new(0)).collect(),
+        ..Tally::default()
+    });
     let mut senders = JoinSet::new();
     for sender in 0..SENDERS {
         let (app, tally) = (app.clone(), Arc::clone(&tally));

@@ -348,7 +348,7 @@ fn taking_before(app: Router, pool: &PgPool) -> Router {
                 tx.commit().await.unwrap();
                 assert!(slot.take().is_none());
             } else if let Some(payload) = clone.get::<VerifiedPayload>() {
-                effect(&mut *pool.acquire().await.unwrap(), payload).await;
+                effect(&mut pool.acquire().await.unwrap(), payload).await;
             }
             next.run(request).await
         }
@@ -387,7 +387,7 @@ async fn a37_of_two_clones_that_take_the_payload_one_gets_it() {
     let handler = {
         let pool = pool.clone();
         async move |payload: VerifiedPayload| {
-            effect(&mut *pool.acquire().await.unwrap(), &payload).await;
+            effect(&mut pool.acquire().await.unwrap(), &payload).await;
         }
     };
     let claimed = layer(&clock)
