@@ -99,9 +99,13 @@ async fn read_shared<'a>(
     // Twice, if there is a new key among them.
     for _ in 0..2 {
         for &(namespace, key_id) in &missing {
-            let insert = "INSERT INTO countersign_key (namespace, key_id, records) VALUES (?, ?, 0)";
+            let insert =
+                "INSERT INTO countersign_key (namespace, key_id, records) VALUES (?, ?, 0)";
             let query = sqlx::query(insert).bind(namespace).bind(key_id);
-            query.execute(&mut *connection).await.map_err(error::of_driver)?;
+            query
+                .execute(&mut *connection)
+                .await
+                .map_err(error::of_driver)?;
         }
         let sql = format!(
             "SELECT wanted.column1, store.version, store.since, store.watermark, store.records,
@@ -118,15 +122,24 @@ async fn read_shared<'a>(
             let place = i64::try_from(place).unwrap_or(i64::MAX);
             query = query.bind(place).bind(*namespace).bind(*key_id);
         }
-        let rows = query.fetch_all(&mut *connection).await.map_err(error::of_driver)?;
+        let rows = query
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(error::of_driver)?;
         let mut shared = None;
         for row in rows {
             let place: i64 = column(&row, 0)?;
-            let scope = usize::try_from(place).ok().and_then(|place| scopes.get(place));
+            let scope = usize::try_from(place)
+                .ok()
+                .and_then(|place| scopes.get(place));
             let scope = *scope.ok_or_else(unreadable)?;
             let shared = match &mut shared {
                 Some(shared) => shared,
-                none => none.insert(Shared { whole: whole(&row)?, namespaces: BTreeMap::new(), keys: BTreeMap::new() }),
+                none => none.insert(Shared {
+                    whole: whole(&row)?,
+                    namespaces: BTreeMap::new(),
+                    keys: BTreeMap::new(),
+                }),
             };
             shared.namespaces.insert(scope.0, namespace(&row)?);
             if let Some(key) = key(&row)? {
@@ -134,7 +147,11 @@ async fn read_shared<'a>(
             }
         }
         let shared: Shared<'_> = shared.ok_or_else(unreadable)?;
-        missing = scopes.iter().copied().filter(|scope| !shared.keys.contains_key(scope)).collect();
+        missing = scopes
+            .iter()
+            .copied()
+            .filter(|scope| !shared.keys.contains_key(scope))
+            .collect();
         if missing.is_empty() {
             return Ok(shared);
         }
@@ -156,14 +173,20 @@ fn namespace(row: &SqliteRow) -> Result<Option<Namespace>, StoreError> {
         return Ok(None);
     };
     let raised = column::<Option<i64>>(row, 6)?.map(timestamp).transpose()?;
-    Ok(Some(Namespace { retention: duration(retention)?, raised }))
+    Ok(Some(Namespace {
+        retention: duration(retention)?,
+        raised,
+    }))
 }
 
 fn key(row: &SqliteRow) -> Result<Option<Key>, StoreError> {
     let Some(id) = column(row, 7)? else {
         return Ok(None);
     };
-    Ok(Some(Key { id, records: count(column(row, 8)?)? }))
+    Ok(Some(Key {
+        id,
+        records: count(column(row, 8)?)?,
+    }))
 }
 
 async fn read_records(
@@ -182,10 +205,15 @@ async fn read_records(
     for digest in padded(digests) {
         query = query.bind(digest.to_vec());
     }
-    let rows = query.fetch_all(connection).await.map_err(error::of_driver)?;
+    let rows = query
+        .fetch_all(connection)
+        .await
+        .map_err(error::of_driver)?;
     rows.iter()
         .map(|row| {
-            let digest = column::<&[u8]>(row, 0)?.try_into().map_err(|_| unreadable())?;
+            let digest = column::<&[u8]>(row, 0)?
+                .try_into()
+                .map_err(|_| unreadable())?;
             let record = Record {
                 deadline: timestamp(column(row, 1)?)?,
                 key: column(row, 2)?,
@@ -221,7 +249,10 @@ async fn write_records(
                 .bind(record.attempt.clone())
                 .bind(record.lease_end.map(millis));
         }
-        query.execute(&mut *connection).await.map_err(error::of_driver)?;
+        query
+            .execute(&mut *connection)
+            .await
+            .map_err(error::of_driver)?;
     }
     let deleted: Vec<_> = changed
         .iter()
@@ -236,7 +267,10 @@ async fn write_records(
         for digest in padded(deleted) {
             query = query.bind(digest.to_vec());
         }
-        query.execute(&mut *connection).await.map_err(error::of_driver)?;
+        query
+            .execute(&mut *connection)
+            .await
+            .map_err(error::of_driver)?;
     }
     Ok(())
 }
@@ -247,7 +281,10 @@ async fn write_shared(
     after: &Shared<'_>,
 ) -> Result<(), StoreError> {
     for (name, namespace) in &after.namespaces {
-        let Some(namespace) = namespace.as_ref().filter(|_| before.namespaces.get(name) != Some(namespace)) else {
+        let Some(namespace) = namespace
+            .as_ref()
+            .filter(|_| before.namespaces.get(name) != Some(namespace))
+        else {
             continue;
         };
         let sql = "INSERT INTO countersign_namespace (name, retention, raised) VALUES (?, ?, ?)
@@ -256,7 +293,10 @@ async fn write_shared(
             .bind(*name)
             .bind(millis_of(namespace.retention))
             .bind(namespace.raised.map(millis));
-        query.execute(&mut *connection).await.map_err(error::of_driver)?;
+        query
+            .execute(&mut *connection)
+            .await
+            .map_err(error::of_driver)?;
     }
     let changed: Vec<_> = after
         .keys
@@ -274,12 +314,18 @@ async fn write_shared(
         for key in padded(changed) {
             query = query.bind(key.id).bind(sql_count(key.records));
         }
-        query.execute(&mut *connection).await.map_err(error::of_driver)?;
+        query
+            .execute(&mut *connection)
+            .await
+            .map_err(error::of_driver)?;
     }
     if before.whole != after.whole {
         let query = sqlx::query("UPDATE countersign_store SET records = ?")
             .bind(sql_count(after.whole.records));
-        query.execute(&mut *connection).await.map_err(error::of_driver)?;
+        query
+            .execute(&mut *connection)
+            .await
+            .map_err(error::of_driver)?;
     }
     Ok(())
 }
@@ -292,7 +338,9 @@ fn values(rows: usize, columns: usize) -> String {
 
 /// The rows, the last one repeated: so that there are few different statements, which SQLite
 /// compiles once. To read or write a row twice is to do it once.
-fn padded<T: Clone>(rows: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>) -> impl Iterator<Item = T> {
+fn padded<T: Clone>(
+    rows: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+) -> impl Iterator<Item = T> {
     let mut rows = rows.into_iter();
     let (count, mut last) = (rows.len().next_power_of_two(), None);
     iter::from_fn(move || {

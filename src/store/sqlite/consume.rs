@@ -58,10 +58,7 @@ async fn consume(connection: &mut SqliteConnection, claim: &Claim) -> Result<Cla
     }
 }
 
-async fn is_recorded(
-    connection: &mut SqliteConnection,
-    claim: &Claim,
-) -> Result<bool, StoreError> {
+async fn is_recorded(connection: &mut SqliteConnection, claim: &Claim) -> Result<bool, StoreError> {
     let sql = "SELECT count(*) FROM countersign_nonce
         WHERE digest = ? AND attempt = ? AND lease_end IS NULL";
     let count: i64 = sqlx::query_scalar(sql)

@@ -69,7 +69,10 @@ pub(super) async fn sweep(
     let found = stretch.past(connection).await.map_err(error::of_driver)?;
     if !found.is_empty() {
         begin(connection, wait).await?;
-        dropped = stretch.drop_past(connection).await.map_err(error::of_driver)?;
+        dropped = stretch
+            .drop_past(connection)
+            .await
+            .map_err(error::of_driver)?;
         commit(connection).await?;
     }
     Ok(Swept {
@@ -114,7 +117,11 @@ impl Stretch<'_> {
         let sql = "DELETE FROM countersign_nonce
             WHERE digest >= ? AND digest < ? AND deadline <= ?
                 AND (lease_end IS NULL OR lease_end <= ?)";
-        let dropped = self.bind(sql).execute(&mut *connection).await?.rows_affected();
+        let dropped = self
+            .bind(sql)
+            .execute(&mut *connection)
+            .await?
+            .rows_affected();
         for (key, count, latest) in past {
             sqlx::query("UPDATE countersign_key SET records = max(records - ?, 0) WHERE id = ?")
                 .bind(count)
@@ -132,7 +139,10 @@ impl Stretch<'_> {
         Ok(dropped)
     }
 
-    fn bind(&self, sql: &'static str) -> sqlx::query::Query<'static, sqlx::Sqlite, sqlx::sqlite::SqliteArguments> {
+    fn bind(
+        &self,
+        sql: &'static str,
+    ) -> sqlx::query::Query<'static, sqlx::Sqlite, sqlx::sqlite::SqliteArguments> {
         sqlx::query(sql)
             .bind(self.start.to_vec())
             .bind(self.end.to_vec())
