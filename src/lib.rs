@@ -67,6 +67,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod clock;
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
 mod encoding;
 mod error;
 mod future;
