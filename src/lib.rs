@@ -61,11 +61,13 @@
 //! # Features
 //! - `axum` (default): extractors, and the original URI of nested routers.
 //! - `postgres`: nonces that are consumed in a PostgreSQL transaction of the handler's own.
+//! - `reqwest`: signing for the client `reqwest`.
 //! - `sqlite`: a store that is durable, in a file that the processes of one host share.
 //! - `test-util`: a clock that tests can set, and what every store has to pass.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod body;
 mod clock;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
@@ -94,7 +96,9 @@ pub use axum::{ExtractRejection, VerifiedForm, VerifiedJson, VerifiedPath, Verif
 pub use clock::ManualClock;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use encoding::Encoding;
-pub use error::{ConfigError, ConfigErrorKind, SignError, StoreError, StoreErrorKind};
+pub use error::{
+    ConfigError, ConfigErrorKind, SignError, SignErrorKind, StoreError, StoreErrorKind,
+};
 pub use future::StoreFuture;
 pub use key::{KeyId, KeyRing, KeySet, KeyStore};
 pub use mac::{DigestAlgorithm, MacAlgorithm};
@@ -112,7 +116,9 @@ pub use scheme::http_message_signatures::{
     AcceptSignature, Component, FieldType, HttpMessageSignatures, HttpMessageSignaturesBuilder,
 };
 pub use secret::Secret;
-pub use sign::Signer;
+pub use sign::{
+    PeekedBody, Repeatable, Sign, SignAgain, SignAgainLayer, SignFuture, SignLayer, Signer,
+};
 pub use store::memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "postgres")]
 pub use store::postgres;

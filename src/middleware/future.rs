@@ -33,10 +33,6 @@ type Verification<B> =
     Pin<Box<dyn Future<Output = Result<(Request<B>, Handling), Rejection>> + Send>>;
 
 /// How the inner service is to be called.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is moved once; a lease is not worth a box of its own"
-)]
 pub(super) enum Handling {
     Plain,
     Leased(Lease),

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, Method, uri::PathAndQuery};
 use serde::de::DeserializeOwned;
 
 use super::budget::Charge;
@@ -57,12 +57,21 @@ impl Snapshot {
         coverage: &Coverage,
         key_id: KeyId,
         nonce: Nonce,
-        body: (Bytes, Charge),
+        bytes: Bytes,
+        charge: Charge,
     ) -> Self {
-        let headers = coverage.headers.iter();
-        let mut headers: Vec<_> = headers
-            .filter_map(|name| Some((name.clone(), joined(head.headers, name)?)))
-            .collect();
+        let mut headers: Vec<(HeaderName, HeaderValue)> =
+            Vec::with_capacity(coverage.headers.len());
+        // The lines of one header come one after the other.
+        for (name, line) in head.headers {
+            let Some(name) = coverage.headers.iter().find(|covered| *covered == name) else {
+                continue;
+            };
+            match headers.last_mut() {
+                Some((last, value)) if last == name => join(value, line),
+                _ => headers.push((name.clone(), line.clone())),
+            }
+        }
         let mut parts = Vec::new();
         for part in &coverage.parts {
             match part {
@@ -71,7 +80,7 @@ impl Snapshot {
             }
         }
         Self {
-            bytes: body.0,
+            bytes,
             key_id,
             signed_at: parameters.signed_at,
             expires_at: parameters.expires_at,
@@ -86,21 +95,18 @@ impl Snapshot {
             covers_query: coverage.query,
             headers,
             parts,
-            _charge: body.1,
+            _charge: charge,
         }
     }
 }
 
-/// The lines of a header as one value: how they are split is covered by no scheme.
-fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
-    let mut lines = headers.get_all(name).iter();
-    let first = lines.next()?;
-    let Some(second) = lines.next() else {
-        return Some(first.clone());
-    };
-    let lines = [first, second].into_iter().chain(lines);
-    let lines: Vec<_> = lines.map(|line| line.as_bytes().trim_ascii()).collect();
-    HeaderValue::from_bytes(&lines.join(&b", "[..])).ok()
+/// Adds a line of a header to its value: how the lines are split is covered by no scheme.
+fn join(value: &mut HeaderValue, line: &HeaderValue) {
+    let lines = [value.as_bytes().trim_ascii(), line.as_bytes().trim_ascii()];
+    // Of what may stand in a header there is nothing that may not stand there joined.
+    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b", "[..])) {
+        *value = joined;
+    }
 }
 
 impl VerifiedPayload {
