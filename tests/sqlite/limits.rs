@@ -56,7 +56,7 @@ async fn a_full_store_refuses_knows_every_nonce_and_has_room_again() {
     let latest = number(&mut stranger, "SELECT watermark FROM countersign_store").await;
     assert_eq!(latest.unsigned_abs(), deadline.as_millis());
     let rows = number(&mut stranger, "SELECT count(*) FROM countersign_nonce").await;
-    let counted = number(&mut stranger, "SELECT records FROM countersign_store").await;
+    let counted = number(&mut stranger, "SELECT sum(records) FROM countersign_key").await;
     assert_eq!(rows, counted);
 }
 

@@ -108,8 +108,9 @@ async fn read_shared<'a>(
                 .map_err(error::of_driver)?;
         }
         let sql = format!(
-            "SELECT wanted.column1, store.version, store.since, store.watermark, store.records,
-                namespace.retention, namespace.raised, key.id, key.records
+            "SELECT wanted.column1, store.version, store.since, store.watermark,
+                (SELECT coalesce(sum(records), 0) FROM countersign_key), namespace.retention,
+                namespace.raised, key.id, key.records
             FROM ({}) AS wanted
             CROSS JOIN countersign_store AS store
             LEFT JOIN countersign_namespace AS namespace ON namespace.name = wanted.column2
@@ -314,14 +315,6 @@ async fn write_shared(
         for key in padded(changed) {
             query = query.bind(key.id).bind(sql_count(key.records));
         }
-        query
-            .execute(&mut *connection)
-            .await
-            .map_err(error::of_driver)?;
-    }
-    if before.whole != after.whole {
-        let query = sqlx::query("UPDATE countersign_store SET records = ?")
-            .bind(sql_count(after.whole.records));
         query
             .execute(&mut *connection)
             .await

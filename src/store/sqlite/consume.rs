@@ -40,7 +40,7 @@ impl ConsumeIn for Transaction<'_, Sqlite> {
 
 async fn consume(connection: &mut SqliteConnection, claim: &Claim) -> Result<Claimed, StoreError> {
     // Takes the lock: what is read from here on is what will be there at COMMIT.
-    sqlx::query("UPDATE countersign_store SET records = records")
+    sqlx::query("UPDATE countersign_store SET version = version")
         .execute(&mut *connection)
         .await
         .map_err(error::of_driver)?;

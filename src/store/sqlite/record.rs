@@ -45,6 +45,7 @@ pub(super) struct Whole {
     pub(super) since: Timestamp,
     /// No record that was dropped for its age had a deadline above this; it never falls.
     pub(super) watermark: Timestamp,
+    /// Of all keys.
     pub(super) records: u64,
 }
 

@@ -30,8 +30,7 @@ CREATE TABLE IF NOT EXISTS countersign_store (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     version INTEGER NOT NULL,
     since INTEGER NOT NULL,
-    watermark INTEGER NOT NULL,
-    records INTEGER NOT NULL
+    watermark INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS countersign_namespace (
     name TEXT PRIMARY KEY,
@@ -52,8 +51,8 @@ CREATE TABLE IF NOT EXISTS countersign_nonce (
     attempt BLOB,
     lease_end INTEGER
 ) STRICT, WITHOUT ROWID;
-INSERT OR IGNORE INTO countersign_store (id, version, since, watermark, records)
-    VALUES (1, 1, CAST(unixepoch('subsec') * 1000 AS INTEGER), 0, 0);
+INSERT OR IGNORE INTO countersign_store (id, version, since, watermark)
+    VALUES (1, 1, CAST(unixepoch('subsec') * 1000 AS INTEGER), 0);
 ";
 
 /// A connection that is durable: a commit is on the disk when it is answered.
@@ -70,6 +69,7 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
         .pragma("journal_size_limit", LOG_BYTES.to_string())
         // Who waits for the lock asks again soon: see `begin`.
         .busy_timeout(Duration::ZERO)
+        .disable_statement_logging()
         .thread_name(|id| format!("countersign-sqlite-{id}"))
 }
 

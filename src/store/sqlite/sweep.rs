@@ -128,10 +128,7 @@ impl Stretch<'_> {
                 .bind(key)
                 .execute(&mut *connection)
                 .await?;
-            let sql = "UPDATE countersign_store
-                SET records = max(records - ?, 0), watermark = max(watermark, ?)";
-            sqlx::query(sql)
-                .bind(count)
+            sqlx::query("UPDATE countersign_store SET watermark = max(watermark, ?)")
                 .bind(latest)
                 .execute(&mut *connection)
                 .await?;
