@@ -192,6 +192,10 @@ fn push_field_value(
         return push_binary(to, headers, name);
     }
     let value = joined(headers, name)?.ok_or_else(|| absent(name))?;
+    if let Form::Plain = identifier.form {
+        to.push_str(&value);
+        return Ok(());
+    }
     let declared = types.iter().find(|(known, _)| known == name);
     let kind = declared.map_or_else(|| registered(name.as_str()), |(_, kind)| Some(*kind));
     match (&identifier.form, kind) {

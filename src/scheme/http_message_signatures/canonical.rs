@@ -4,7 +4,7 @@
 use std::{borrow::Cow, convert::Infallible, error::Error, fmt};
 
 use sfv::{
-    BareItemFromInput, ItemSerializer, KeyRef, Parser,
+    BareItemFromInput, ItemSerializer, KeyRef, Parser, StringRef,
     visitor::{
         DictionaryVisitor, EntryVisitor, InnerListVisitor, ItemVisitor, ListVisitor,
         ParameterVisitor,
@@ -29,10 +29,11 @@ pub enum FieldType {
     Dictionary,
 }
 
+/// Appends an item that was parsed.
 pub(super) fn push_bare_item(to: &mut String, item: &BareItemFromInput<'_>) {
     match item {
-        // Without escapes it is as it stood there.
-        BareItemFromInput::String(Cow::Borrowed(text)) if !text.as_str().contains(['"', '\\']) => {
+        // What is borrowed from the field had no escapes there, and needs none.
+        BareItemFromInput::String(Cow::Borrowed(text)) => {
             to.push('"');
             to.push_str(text.as_str());
             to.push('"');
@@ -41,6 +42,11 @@ pub(super) fn push_bare_item(to: &mut String, item: &BareItemFromInput<'_>) {
             let _ = ItemSerializer::with_buffer(to).bare_item(item);
         }
     }
+}
+
+/// Appends a string of our own.
+pub(super) fn push_quoted(to: &mut String, text: &StringRef) {
+    let _ = ItemSerializer::with_buffer(to).bare_item(text);
 }
 
 pub(super) fn push_parameter(to: &mut String, key: &KeyRef, value: &BareItemFromInput<'_>) {

@@ -4,13 +4,13 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use sfv::{BareItemFromInput, StringRef};
+use sfv::StringRef;
 
 use super::{
     ALGORITHM, BodyDigest, Candidate, Coverage, Form, Identifier, MAX_NONCE, Name, Parameters,
     Settings, SigningInput,
     base::{Message, base},
-    canonical::push_bare_item,
+    canonical::push_quoted,
     component::Fault,
     digest,
     fields::{
@@ -324,7 +324,7 @@ pub(super) fn push_string(to: &mut String, key: &str, value: &str) {
         to.push(';');
         to.push_str(key);
         to.push('=');
-        push_bare_item(to, &BareItemFromInput::String(Cow::Borrowed(value)));
+        push_quoted(to, value);
     }
 }
 
