@@ -1,0 +1,181 @@
+//! The tables, and what a connection to them is set to.
+
+use std::{path::Path, time::Duration};
+
+use sqlx::{
+    ConnectOptions as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+use tokio::time::{Instant, sleep};
+
+use super::{error, time::millis};
+use crate::{clock::Timestamp, error::StoreError};
+
+/// What this version of the store writes and reads.
+const VERSION: i64 = 1;
+
+/// The most memory for pages of the database, in kibibytes; allocated as they are read.
+const CACHE_KIB: i64 = 256 * 1024;
+
+/// After how many pages the log is moved to the database: so many that a page which several claims
+/// wrote is moved once, and that the claim which waits for it is one of many.
+const CHECKPOINT_PAGES: u32 = 8000;
+
+/// To what the log is cut once all of it was moved.
+const LOG_BYTES: u32 = 64 << 20;
+
+/// See [`SqliteStore::SCHEMA`](super::SqliteStore::SCHEMA).
+pub(super) const SCHEMA: &str = "\
+CREATE TABLE IF NOT EXISTS countersign_store (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    version INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    watermark INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS countersign_namespace (
+    name TEXT PRIMARY KEY,
+    retention INTEGER NOT NULL,
+    raised INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS countersign_key (
+    id INTEGER PRIMARY KEY,
+    namespace TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    records INTEGER NOT NULL,
+    UNIQUE (namespace, key_id)
+) STRICT;
+CREATE TABLE IF NOT EXISTS countersign_nonce (
+    digest BLOB PRIMARY KEY,
+    deadline INTEGER NOT NULL,
+    key INTEGER NOT NULL,
+    attempt BLOB,
+    lease_end INTEGER
+) STRICT, WITHOUT ROWID;
+INSERT OR IGNORE INTO countersign_store (id, version, since, watermark)
+    VALUES (1, 1, CAST(unixepoch('subsec') * 1000 AS INTEGER), 0);
+";
+
+/// A connection that is durable: a commit is on the disk when it is answered.
+pub(super) fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        // Where `fsync` does not reach the disk.
+        .pragma("fullfsync", "1")
+        .pragma("checkpoint_fullfsync", "1")
+        .pragma("cache_size", (-CACHE_KIB).to_string())
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
+        .pragma("journal_size_limit", LOG_BYTES.to_string())
+        // Who waits for the lock asks again soon: see `begin`.
+        .busy_timeout(Duration::ZERO)
+        .disable_statement_logging()
+        .thread_name(|id| format!("countersign-sqlite-{id}"))
+}
+
+/// Connects. That takes the lock where the log is recovered or the database is new, and is tried
+/// again while another process has it.
+pub(super) async fn connect(
+    options: &SqliteConnectOptions,
+    wait: Duration,
+) -> Result<SqliteConnection, StoreError> {
+    let deadline = Instant::now() + wait;
+    loop {
+        match options.connect().await {
+            Err(error) if error::is_busy(&error) && Instant::now() < deadline => pause().await,
+            connected => return connected.map_err(error::of_driver),
+        }
+    }
+}
+
+/// Makes the tables where there are none, and checks that they are ours. Where they are made,
+/// `since` is recorded as the moment before which nothing is known.
+pub(super) async fn prepare(
+    connection: &mut SqliteConnection,
+    since: Timestamp,
+    wait: Duration,
+) -> Result<(), StoreError> {
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(error::of_driver)?;
+    if mode != "wal" {
+        return Err(StoreError::unavailable(format!(
+            "the database is in journal mode `{mode}`; the store needs a file on a local disk"
+        )));
+    }
+    begin(connection, wait).await?;
+    let made = create(connection).await.map_err(error::of_driver)?;
+    if made {
+        sqlx::query("UPDATE countersign_store SET since = ?")
+            .bind(millis(since))
+            .execute(&mut *connection)
+            .await
+            .map_err(error::of_driver)?;
+    }
+    let version = sqlx::query_scalar("SELECT version FROM countersign_store")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(error::of_driver)?;
+    check_version(version)?;
+    commit(connection).await
+}
+
+/// Whether the tables were not there before.
+async fn create(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    let found: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'countersign_store'")
+            .fetch_one(&mut *connection)
+            .await?;
+    if found == 0 {
+        sqlx::raw_sql(SCHEMA).execute(connection).await?;
+    }
+    Ok(found == 0)
+}
+
+/// A store of another version may keep something else under the same names.
+pub(super) fn check_version(version: i64) -> Result<(), StoreError> {
+    if version == VERSION {
+        return Ok(());
+    }
+    Err(StoreError::unavailable(format!(
+        "the database has the tables of version {version}, and this is version {VERSION}"
+    )))
+}
+
+/// Begins a transaction that may write, as soon as no other does: asks again every millisecond or
+/// so. (SQLite's own way waits for longer and longer, and a busy process would shut others out.)
+///
+/// Whoever meets an error from here on drops the connection, which rolls back.
+pub(super) async fn begin(
+    connection: &mut SqliteConnection,
+    wait: Duration,
+) -> Result<(), StoreError> {
+    let deadline = Instant::now() + wait;
+    loop {
+        match execute(connection, "BEGIN IMMEDIATE").await {
+            Err(error) if error::is_busy(&error) && Instant::now() < deadline => {
+                pause().await;
+            }
+            begun => return begun.map_err(error::of_driver),
+        }
+    }
+}
+
+async fn pause() {
+    sleep(Duration::from_micros(500 + crate::random::u64() % 1000)).await;
+}
+
+/// Ends a transaction: what was written is on the disk.
+pub(super) async fn commit(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    execute(connection, "COMMIT")
+        .await
+        .map_err(error::of_driver)
+}
+
+async fn execute(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(statement).execute(connection).await.map(drop)
+}
