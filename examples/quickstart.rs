@@ -20,7 +20,8 @@ use std::{
 use axum::{Router, routing::any};
 use bytes::Bytes;
 use countersign::{
-    HeaderScheme, KeyRing, MemoryStore, Part, Signer, VerifiedJson, VerifiedPayload, VerifyLayer,
+    Component, HttpMessageSignatures, KeyRing, MemoryStore, Signer, VerifiedJson, VerifiedPayload,
+    VerifyLayer,
 };
 use http::{Method, Request, uri::PathAndQuery};
 use http_body_util::{BodyExt as _, Full};
@@ -44,21 +45,9 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let origin = format!("http://{}", listener.local_addr()?);
 
-    // The format in which the partner signs.
-    let scheme = HeaderScheme::builder("x-signature")
-        .key_id("x-key-id")
-        .time("x-timestamp")
-        .nonce("x-nonce")
-        .signs(Part::lines([
-            Part::Method,
-            Part::Authority,
-            Part::PathAndQuery,
-            Part::header("x-currency"),
-            Part::KeyId,
-            Part::Time,
-            Part::Nonce,
-            Part::Body,
-        ]))
+    // RFC 9421. Beside what it always covers, the currency has to be signed.
+    let scheme = HttpMessageSignatures::builder()
+        .covers(Component::header("x-currency")?)
         .build()?;
 
     // The server: one layer.
@@ -160,10 +149,12 @@ impl Sender {
                     .headers_mut()
                     .insert("x-currency", "BTC".parse().expect("a value"));
             }),
-            ("with a later time", |request| {
-                let time = request.headers()["x-timestamp"].to_str().expect("digits");
-                let later = time.parse::<u64>().expect("digits") + 1;
-                request.headers_mut().insert("x-timestamp", later.into());
+            ("with a nonce of its own", |request| {
+                let input = request.headers()["signature-input"].to_str();
+                let other = input.expect("text").replace("nonce=\"", "nonce=\"0");
+                request
+                    .headers_mut()
+                    .insert("signature-input", other.parse().expect("a value"));
             }),
         ];
         for (what, alter) in altered {
@@ -173,7 +164,8 @@ impl Sender {
         }
 
         let mut unsigned = self.signed("{}")?;
-        unsigned.headers_mut().remove("x-signature");
+        unsigned.headers_mut().remove("signature");
+        unsigned.headers_mut().remove("signature-input");
         passed &= self
             .row("without a signature", unsigned, 401, "signature_missing")
             .await?;

@@ -13,7 +13,7 @@
 //!
 //! ```
 //! use axum::{Router, routing::post};
-//! use countersign::{HeaderScheme, KeyRing, MemoryStore, Part, VerifiedJson, VerifyLayer};
+//! use countersign::{HttpMessageSignatures, KeyRing, MemoryStore, VerifiedJson, VerifyLayer};
 //!
 //! #[derive(serde::Deserialize)]
 //! struct Transfer { amount: u64 }
@@ -22,18 +22,7 @@
 //!     format!("moved {}", order.amount)
 //! }
 //!
-//! // The format in which your partner signs:
-//! let scheme = HeaderScheme::builder("x-signature")
-//!     .key_id("x-key-id")
-//!     .time("x-timestamp")
-//!     .nonce("x-nonce")
-//!     .signs(Part::lines([
-//!         Part::Method, Part::Authority, Part::PathAndQuery,
-//!         Part::KeyId, Part::Time, Part::Nonce, Part::Body,
-//!     ]))
-//!     .build()?;
-//!
-//! let layer = VerifyLayer::builder(scheme)
+//! let layer = VerifyLayer::builder(HttpMessageSignatures::default())
 //!     .public_origin("https://api.example.com")
 //!     .keys(KeyRing::new().with("partner-1", "the secret of partner 1")?)
 //!     .store(MemoryStore::new())
@@ -42,6 +31,10 @@
 //! let app: Router = Router::new().route("/transfer", post(transfer)).layer(layer);
 //! # Ok::<_, countersign::ConfigError>(())
 //! ```
+//!
+//! # Schemes
+//! - [`HttpMessageSignatures`]: RFC 9421 with `hmac-sha256`, the one to use between services.
+//! - [`HeaderScheme`]: a house format, described part by part.
 //!
 //! # Defaults
 //! | what | default | set by |
@@ -66,11 +59,13 @@
 //!
 //! # Features
 //! - `axum` (default): extractors, and the original URI of nested routers.
+//! - `reqwest`: signing for the client `reqwest`.
 //! - `sqlite`: a store that is durable, in a file that the processes of one host share.
 //! - `test-util`: a clock that tests can set, and what every store has to pass.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod body;
 mod clock;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
@@ -99,10 +94,12 @@ pub use axum::{ExtractRejection, VerifiedForm, VerifiedJson, VerifiedPath, Verif
 pub use clock::ManualClock;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use encoding::Encoding;
-pub use error::{ConfigError, ConfigErrorKind, SignError, StoreError, StoreErrorKind};
+pub use error::{
+    ConfigError, ConfigErrorKind, SignError, SignErrorKind, StoreError, StoreErrorKind,
+};
 pub use future::StoreFuture;
 pub use key::{KeyId, KeyRing, KeySet, KeyStore};
-pub use mac::MacAlgorithm;
+pub use mac::{DigestAlgorithm, MacAlgorithm};
 pub use middleware::{
     BufferedLayer, BufferedVerify, OnDuplicate, ResponseBody, ResponseFuture, Verify, VerifyLayer,
 };
@@ -113,8 +110,13 @@ pub use nonce::{
 pub use rejection::{Rejection, RejectionKind};
 pub use scheme::Scheme;
 pub use scheme::header::{HeaderScheme, HeaderSchemeBuilder, Part};
+pub use scheme::http_message_signatures::{
+    AcceptSignature, Component, FieldType, HttpMessageSignatures, HttpMessageSignaturesBuilder,
+};
 pub use secret::Secret;
-pub use sign::Signer;
+pub use sign::{
+    PeekedBody, Repeatable, Sign, SignAgain, SignAgainLayer, SignFuture, SignLayer, Signer,
+};
 pub use store::memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::{SqliteStore, SqliteStoreBuilder};

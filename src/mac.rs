@@ -135,13 +135,19 @@ impl HashOutput {
     pub(crate) fn new(bytes: &[u8]) -> Self {
         let mut output = Self {
             bytes: [0; MAX_LEN],
-            len: 0,
+            len: bytes.len().min(MAX_LEN),
         };
-        for (to, from) in output.bytes.iter_mut().zip(bytes) {
-            *to = *from;
-            output.len += 1;
+        if let (Some(to), Some(from)) =
+            (output.bytes.get_mut(..output.len), bytes.get(..output.len))
+        {
+            to.copy_from_slice(from);
         }
         output
+    }
+
+    /// All of these bytes, where they are no more than [`MAX_LEN`].
+    pub(crate) fn exactly(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() <= MAX_LEN).then(|| Self::new(bytes))
     }
 }
 
@@ -151,14 +157,13 @@ impl AsRef<[u8]> for HashOutput {
     }
 }
 
-/// The digest algorithms that a covered body digest may use.
+/// The algorithm of a digest of the body (RFC 9530).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DigestAlgorithm {
+#[non_exhaustive]
+pub enum DigestAlgorithm {
+    /// SHA-256 (FIPS 180-4): 32 bytes, `sha-256`.
     Sha256,
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for schemes that are proven by `scheme::shapes`")
-    )]
+    /// SHA-512 (FIPS 180-4): 64 bytes, `sha-512`.
     Sha512,
 }
 

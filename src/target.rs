@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Uri,
+    HeaderMap, HeaderName, HeaderValue, Uri, Version,
     header::HOST,
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme},
@@ -187,7 +187,10 @@ impl Origins {
         let origin = asked.and_then(|asked| self.origins.iter().find(|o| o.serves(asked)));
         let Some(origin) = origin else {
             if self.any || self.origins.is_empty() {
-                return Ok(Target::without_origin(uri, asked));
+                return Ok(Target {
+                    absolute_form: absolute_form(uri, parts.version),
+                    ..Target::without_origin(uri, asked)
+                });
             }
             return Err(Rejection::new(
                 RejectionKind::AuthorityNotServed,
@@ -211,9 +214,11 @@ impl Origins {
             )
         };
         Ok(Target {
+            scheme: Some(&origin.scheme),
             authority: Cow::Borrowed(&origin.authority),
             path_and_query,
             prefix_len: origin.prefix.len(),
+            absolute_form: absolute_form(uri, parts.version),
         })
     }
 
@@ -231,11 +236,15 @@ impl Origins {
 /// The target of a request: what of it a client signs.
 #[derive(Clone, Debug)]
 pub(crate) struct Target<'h> {
+    /// Of the public origin, or of the URI; not known where neither says it.
+    pub(crate) scheme: Option<&'h Scheme>,
     /// In lower case and without the default port; empty where the request names none.
     pub(crate) authority: Cow<'h, str>,
     pub(crate) path_and_query: Cow<'h, PathAndQuery>,
     /// How much of the path a proxy took off before it passed the request on, in bytes.
     pub(crate) prefix_len: usize,
+    /// The whole URI, where it stood in the request line (RFC 9112, section 3.2.2).
+    pub(crate) absolute_form: Option<&'h Uri>,
 }
 
 impl<'h> Target<'h> {
@@ -250,12 +259,14 @@ impl<'h> Target<'h> {
     /// The authority as it was asked for, where no public origin says how it is written.
     fn without_origin(uri: &'h Uri, asked: Option<&'h str>) -> Self {
         Self {
+            scheme: uri.scheme(),
             authority: normalize(
                 asked.unwrap_or_default(),
                 uri.scheme().unwrap_or(&Scheme::HTTPS),
             ),
             path_and_query: path_and_query(uri),
             prefix_len: 0,
+            absolute_form: None,
         }
     }
 
@@ -272,6 +283,11 @@ impl<'h> Target<'h> {
     pub(crate) fn query(&self) -> Option<&str> {
         self.path_and_query.query()
     }
+}
+
+/// From HTTP/2 on a request has no line; its URI is put together from pseudo-headers.
+fn absolute_form(uri: &Uri, version: Version) -> Option<&Uri> {
+    (version < Version::HTTP_2 && uri.scheme().is_some()).then_some(uri)
 }
 
 fn path_and_query(uri: &Uri) -> Cow<'_, PathAndQuery> {
@@ -330,7 +346,8 @@ fn single_authority<'h>(
     };
     // Whether it is one of ours is decided by comparison; here, only that it can be nothing else.
     let authority = value.to_str().ok().filter(|text| {
-        !text.is_empty() && !text.contains(['@', '/', '?', '#', '\\', ',', ' ', '\t'])
+        let never = |b| matches!(b, b'@' | b'/' | b'?' | b'#' | b'\\' | b',' | b' ' | b'\t');
+        !text.is_empty() && !text.bytes().any(never)
     });
     match authority {
         Some(authority) => Ok(Some(authority)),

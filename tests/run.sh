@@ -21,9 +21,15 @@ run() {
 run "Debian packages" tests/install.sh \
     "cc --version" gcc \
     "curl --version" curl \
+    "node --version" nodejs \
+    "npm --version" npm \
     "openssl version" openssl \
     "python3 --version" python3 \
+    "python3 -c 'import ensurepip, venv'" python3-venv \
     "valgrind --version" valgrind
+run "Peers" tests/peers/install.sh "$scratch/peers"
+export COUNTERSIGN_PEERS_PYTHON=$scratch/peers/python/bin/python
+export COUNTERSIGN_PEERS_NODE_PATH=$scratch/peers/node/node_modules
 run "Tests" cargo test --locked --all-features
 run "Interleavings" env RUSTFLAGS="--cfg countersign_loom" \
     cargo test --locked --lib store::memory::interleavings

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     rejection::{Rejection, RejectionKind},
+    scheme::http_message_signatures::ACCEPT_SIGNATURE,
     verify::Lease,
 };
 
@@ -143,6 +144,12 @@ impl LayerSettings {
                 rejection.to_response_with(content_type, body)
             }
         };
+        if kind.status() == StatusCode::UNAUTHORIZED
+            && let Some(accept) = self.verifier.accept_signature()
+        {
+            let headers = response.headers_mut();
+            headers.insert(ACCEPT_SIGNATURE, accept.clone());
+        }
         if kind == RejectionKind::RequestReplayed && self.on_duplicate == OnDuplicate::Acknowledge {
             *response.status_mut() = StatusCode::OK;
             *response.body_mut() = Bytes::new();

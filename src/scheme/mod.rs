@@ -16,13 +16,12 @@ use crate::{
 };
 
 pub(crate) mod header;
+pub(crate) mod http_message_signatures;
 mod input;
 #[cfg(test)]
 mod shapes;
 
-#[cfg(test)]
-pub(crate) use input::BodyDigest;
-pub(crate) use input::{BodyForm, Formed, SigningInput};
+pub(crate) use input::{BodyDigest, BodyForm, Formed, SigningInput};
 
 /// How a request carries its signature, and what it signs.
 ///
@@ -45,6 +44,11 @@ impl<S: Describe> Scheme for S {}
 pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
     /// What is true of every request under this scheme.
     fn profile(&self) -> &Profile;
+
+    /// What a 401 asks the client for, in `Accept-Signature`.
+    fn accept_signature(&self) -> Option<&HeaderValue> {
+        None
+    }
 
     /// Reads the signatures of a request: bounded, without I/O, without comparing a MAC.
     ///
@@ -166,12 +170,34 @@ pub(crate) struct Coverage {
     pub(crate) authority: bool,
     pub(crate) path: bool,
     pub(crate) query: bool,
+    /// Each with all its values, as they stand there.
     pub(crate) headers: Vec<HeaderName>,
+    /// What is covered in another form.
+    pub(crate) parts: Vec<CoveredPart>,
+}
+
+/// A part of a request whose value is not told by the name of a header alone.
+#[derive(Clone, Debug)]
+pub(crate) enum CoveredPart {
+    /// A header, in the form in which it was signed.
+    Header(HeaderName, HeaderValue),
+    /// One member of a header that is a dictionary, by its key.
+    Member(HeaderName, Box<str>, Box<str>),
+    /// One parameter of the query, by its name.
+    QueryParam(Box<str>, Box<str>),
 }
 
 impl Coverage {
     pub(crate) fn has_header(&self, name: &HeaderName) -> bool {
-        self.headers.contains(name)
+        let rewritten =
+            |part: &CoveredPart| matches!(part, CoveredPart::Header(other, _) if other == name);
+        self.headers.contains(name) || self.parts.iter().any(rewritten)
+    }
+
+    pub(crate) fn has_member(&self, name: &HeaderName, key: &str) -> bool {
+        self.parts
+            .iter()
+            .any(|part| matches!(part, CoveredPart::Member(n, k, _) if n == name && **k == *key))
     }
 }
 

@@ -21,10 +21,11 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::request::Parts;
+use http::{HeaderValue, request::Parts};
 use http_body::Body;
 
 use crate::{
+    body::BodyLimits,
     clock::Clock,
     error::StoreError,
     future::StoreFuture,
@@ -126,12 +127,6 @@ pub(crate) struct Settings {
     store_timeout: Duration,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct BodyLimits {
-    max_bytes: usize,
-    deadline: Duration,
-}
-
 impl Verifier {
     /// Configures a verifier; every setting states its default.
     pub fn builder(scheme: impl Scheme) -> VerifierBuilder<Self> {
@@ -153,6 +148,13 @@ impl Verifier {
         let received = admitted.receive(body).await?;
         let authentic = received.authenticate()?;
         authentic.claim().await
+    }
+
+    /// What a 401 asks the client for, in `Accept-Signature` (RFC 9421, section 5); `None` with a
+    /// scheme that has no such header. The layer adds it by itself.
+    #[must_use]
+    pub fn accept_signature(&self) -> Option<&HeaderValue> {
+        self.settings.scheme.accept_signature()
     }
 
     /// How requests are processed.

@@ -11,7 +11,7 @@ use crate::{
     clock::Timestamp,
     key::KeyId,
     nonce::Nonce,
-    scheme::{Coverage, Head, Parameters},
+    scheme::{Coverage, CoveredPart, Head, Parameters},
 };
 
 /// The verified snapshot of a request.
@@ -44,6 +44,8 @@ pub(super) struct Snapshot {
     covers_path: bool,
     covers_query: bool,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Members of headers, and parameters of the query, that are covered by themselves.
+    parts: Vec<CoveredPart>,
     /// The bytes count against the budget for as long as they are here.
     _charge: Charge,
 }
@@ -55,15 +57,30 @@ impl Snapshot {
         coverage: &Coverage,
         key_id: KeyId,
         nonce: Nonce,
-        body: (Bytes, Charge),
+        bytes: Bytes,
+        charge: Charge,
     ) -> Self {
-        let mut headers = Vec::with_capacity(coverage.headers.len());
-        for name in &coverage.headers {
-            let values = head.headers.get_all(name).iter();
-            headers.extend(values.map(|value| (name.clone(), value.clone())));
+        let mut headers: Vec<(HeaderName, HeaderValue)> =
+            Vec::with_capacity(coverage.headers.len());
+        // The lines of one header come one after the other.
+        for (name, line) in head.headers {
+            let Some(name) = coverage.headers.iter().find(|covered| *covered == name) else {
+                continue;
+            };
+            match headers.last_mut() {
+                Some((last, value)) if last == name => join(value, line),
+                _ => headers.push((name.clone(), line.clone())),
+            }
+        }
+        let mut parts = Vec::new();
+        for part in &coverage.parts {
+            match part {
+                CoveredPart::Header(name, value) => headers.push((name.clone(), value.clone())),
+                part => parts.push(part.clone()),
+            }
         }
         Self {
-            bytes: body.0,
+            bytes,
             key_id,
             signed_at: parameters.signed_at,
             expires_at: parameters.expires_at,
@@ -77,8 +94,18 @@ impl Snapshot {
             covers_path: coverage.path,
             covers_query: coverage.query,
             headers,
-            _charge: body.1,
+            parts,
+            _charge: charge,
         }
+    }
+}
+
+/// Adds a line of a header to its value: how the lines are split is covered by no scheme.
+fn join(value: &mut HeaderValue, line: &HeaderValue) {
+    let lines = [value.as_bytes().trim_ascii(), line.as_bytes().trim_ascii()];
+    // Of what may stand in a header there is nothing that may not stand there joined.
+    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b", "[..])) {
+        *value = joined;
     }
 }
 
@@ -163,7 +190,10 @@ impl VerifiedPayload {
             .then(|| self.0.path_and_query.query().unwrap_or_default())
     }
 
-    /// The first value of this header, if it is covered; its name in either case.
+    /// The value of this header, if all of it is covered; its name in either case.
+    ///
+    /// Where a scheme covers a header of several lines (RFC 9421), they are one value, joined by
+    /// commas, as they were signed.
     #[must_use]
     pub fn header(&self, name: impl AsRef<str>) -> Option<&HeaderValue> {
         let name = name.as_ref();
@@ -173,7 +203,31 @@ impl VerifiedPayload {
             .map(|(_, value)| value)
     }
 
-    /// The covered headers, each as often as it has values.
+    /// One member of a header that is a dictionary (RFC 9651), as it was signed, if it is covered
+    /// by itself; the header's name in either case.
+    #[must_use]
+    pub fn header_member(&self, name: impl AsRef<str>, key: &str) -> Option<&str> {
+        let name = name.as_ref();
+        self.0.parts.iter().find_map(|part| match part {
+            CoveredPart::Member(header, member, value)
+                if header.as_str().eq_ignore_ascii_case(name) && **member == *key =>
+            {
+                Some(&**value)
+            }
+            _ => None,
+        })
+    }
+
+    /// One parameter of the query, decoded, if it is covered by itself.
+    #[must_use]
+    pub fn query_param(&self, name: &str) -> Option<&str> {
+        self.0.parts.iter().find_map(|part| match part {
+            CoveredPart::QueryParam(param, value) if **param == *name => Some(&**value),
+            _ => None,
+        })
+    }
+
+    /// The covered headers, each once.
     pub(crate) fn covered_headers(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
         self.0.headers.iter()
     }

@@ -324,6 +324,7 @@ impl HeaderSchemeBuilder {
             path,
             query: has(Element::Query) || has(Element::PathAndQuery),
             headers,
+            parts: Vec::new(),
         };
         let event = nonce
             .as_ref()

@@ -1,0 +1,372 @@
+//! Strict serialization of structured fields (RFC 9651, section 4.1), as it is signed: whatever is
+//! parsed is written anew.
+
+use std::{borrow::Cow, convert::Infallible, error::Error, fmt};
+
+use sfv::{
+    BareItemFromInput, ItemSerializer, KeyRef, Parser, StringRef,
+    visitor::{
+        DictionaryVisitor, EntryVisitor, InnerListVisitor, ItemVisitor, ListVisitor,
+        ParameterVisitor,
+    },
+};
+
+use super::component::Fault;
+
+/// Members of a field, and parameters of a member; more are refused.
+const MAX_NAMES: usize = 256;
+
+/// What kind of structured field a field is (RFC 9651, section 3). It decides how the field is
+/// serialized anew, where a signature covers it with `sf` or `key`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FieldType {
+    /// One item with parameters.
+    Item,
+    /// A list of items and inner lists.
+    List,
+    /// Members with a name each.
+    Dictionary,
+}
+
+/// Appends an item that was parsed.
+pub(super) fn push_bare_item(to: &mut String, item: &BareItemFromInput<'_>) {
+    match item {
+        // What is borrowed from the field had no escapes there, and needs none.
+        BareItemFromInput::String(Cow::Borrowed(text)) => {
+            to.push('"');
+            to.push_str(text.as_str());
+            to.push('"');
+        }
+        _ => {
+            let _ = ItemSerializer::with_buffer(to).bare_item(item);
+        }
+    }
+}
+
+/// Appends a string of our own.
+pub(super) fn push_quoted(to: &mut String, text: &StringRef) {
+    let _ = ItemSerializer::with_buffer(to).bare_item(text);
+}
+
+pub(super) fn push_parameter(to: &mut String, key: &KeyRef, value: &BareItemFromInput<'_>) {
+    to.push(';');
+    to.push_str(key.as_str());
+    if !matches!(value, BareItemFromInput::Boolean(true)) {
+        to.push('=');
+        push_bare_item(to, value);
+    }
+}
+
+/// Appends the field as it is serialized anew.
+pub(super) fn push_field(to: &mut String, field: &str, kind: FieldType) -> Result<(), Fault> {
+    let parser = Parser::new(field);
+    let mut members = Members::whole(to);
+    match kind {
+        FieldType::Item => parser.parse_item_with_visitor(ItemTo(members.to)),
+        FieldType::List => parser.parse_list_with_visitor(&mut members),
+        FieldType::Dictionary => parser.parse_dictionary_with_visitor(&mut members),
+    }
+    .map_err(|error| format!("a structured field that cannot be read: {error}").into())
+}
+
+/// Appends one member of a dictionary, and tells whether it is there.
+pub(super) fn push_member(to: &mut String, field: &str, key: &str) -> Result<bool, Fault> {
+    let mut members = Members {
+        wanted: Some(key),
+        ..Members::whole(to)
+    };
+    Parser::new(field)
+        .parse_dictionary_with_visitor(&mut members)
+        .map_err(|error| Fault::from(format!("a dictionary that cannot be read: {error}")))?;
+    Ok(members.names.contains(&key))
+}
+
+/// The members of a dictionary or a list; of a dictionary all of them, or one.
+struct Members<'t, 'de> {
+    to: &'t mut String,
+    wanted: Option<&'de str>,
+    names: Vec<&'de str>,
+    begun: bool,
+}
+
+impl<'t> Members<'t, '_> {
+    fn whole(to: &'t mut String) -> Self {
+        Self {
+            to,
+            wanted: None,
+            names: Vec::new(),
+            begun: false,
+        }
+    }
+
+    fn begin(&mut self) {
+        if self.begun {
+            self.to.push_str(", ");
+        }
+        self.begun = true;
+    }
+}
+
+/// Names of which two libraries could take different ones, or too many to tell.
+#[derive(Debug)]
+enum BadNames {
+    Duplicate(String),
+    TooMany,
+}
+
+impl fmt::Display for BadNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Duplicate(name) => write!(f, "`{name}` stands there twice"),
+            Self::TooMany => write!(f, "there are more than {MAX_NAMES} names"),
+        }
+    }
+}
+
+impl Error for BadNames {}
+
+fn push_name<'de>(names: &mut Vec<&'de str>, name: &'de str) -> Result<(), BadNames> {
+    if names.contains(&name) {
+        return Err(BadNames::Duplicate(name.to_owned()));
+    }
+    if names.len() == MAX_NAMES {
+        return Err(BadNames::TooMany);
+    }
+    names.push(name);
+    Ok(())
+}
+
+impl<'de> DictionaryVisitor<'de> for &mut Members<'_, 'de> {
+    type Out = ();
+    type Error = BadNames;
+
+    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, BadNames> {
+        let key = key.as_str();
+        push_name(&mut self.names, key)?;
+        Ok(match self.wanted {
+            None => {
+                self.begin();
+                self.to.push_str(key);
+                Some(MemberTo {
+                    to: self.to,
+                    named: true,
+                })
+            }
+            Some(wanted) if wanted == key => Some(MemberTo {
+                to: self.to,
+                named: false,
+            }),
+            Some(_) => None,
+        })
+    }
+
+    fn finish(self) -> Result<(), BadNames> {
+        Ok(())
+    }
+}
+
+impl<'de> ListVisitor<'de> for &mut Members<'_, 'de> {
+    type Out = ();
+    type Error = Infallible;
+
+    fn entry(&mut self) -> Result<impl EntryVisitor<'de>, Infallible> {
+        self.begin();
+        Ok(MemberTo {
+            to: self.to,
+            named: false,
+        })
+    }
+
+    fn finish(self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// One member; where its name was written before it, `=` comes between, and true is left out.
+struct MemberTo<'t> {
+    to: &'t mut String,
+    named: bool,
+}
+
+impl<'de> EntryVisitor<'de> for MemberTo<'_> {
+    type Error = Infallible;
+
+    fn item(self) -> Result<impl ItemVisitor<'de>, Infallible> {
+        Ok(self)
+    }
+
+    fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Infallible> {
+        if self.named {
+            self.to.push('=');
+        }
+        self.to.push('(');
+        Ok(InnerListTo {
+            to: self.to,
+            begun: false,
+        })
+    }
+}
+
+impl<'de> ItemVisitor<'de> for MemberTo<'_> {
+    type Out = ();
+    type Error = Infallible;
+
+    fn bare_item(
+        self,
+        item: BareItemFromInput<'de>,
+    ) -> Result<impl ParameterVisitor<'de, Out = ()>, Infallible> {
+        match item {
+            BareItemFromInput::Boolean(true) if self.named => {}
+            item => {
+                if self.named {
+                    self.to.push('=');
+                }
+                push_bare_item(self.to, &item);
+            }
+        }
+        Ok(ParametersTo::new(self.to))
+    }
+}
+
+struct ItemTo<'t>(&'t mut String);
+
+impl<'de> ItemVisitor<'de> for ItemTo<'_> {
+    type Out = ();
+    type Error = Infallible;
+
+    fn bare_item(
+        self,
+        item: BareItemFromInput<'de>,
+    ) -> Result<impl ParameterVisitor<'de, Out = ()>, Infallible> {
+        push_bare_item(self.0, &item);
+        Ok(ParametersTo::new(self.0))
+    }
+}
+
+struct InnerListTo<'t> {
+    to: &'t mut String,
+    begun: bool,
+}
+
+impl<'de> InnerListVisitor<'de> for InnerListTo<'_> {
+    type Error = Infallible;
+
+    fn item(&mut self) -> Result<impl ItemVisitor<'de>, Infallible> {
+        if self.begun {
+            self.to.push(' ');
+        }
+        self.begun = true;
+        Ok(ItemTo(self.to))
+    }
+
+    fn finish(self) -> Result<impl ParameterVisitor<'de>, Infallible> {
+        self.to.push(')');
+        Ok(ParametersTo::new(self.to))
+    }
+}
+
+struct ParametersTo<'t, 'de> {
+    to: &'t mut String,
+    names: Vec<&'de str>,
+}
+
+impl<'t> ParametersTo<'t, '_> {
+    fn new(to: &'t mut String) -> Self {
+        Self {
+            to,
+            names: Vec::new(),
+        }
+    }
+}
+
+impl<'de> ParameterVisitor<'de> for ParametersTo<'_, 'de> {
+    type Out = ();
+    type Error = BadNames;
+
+    fn parameter(
+        &mut self,
+        key: &'de KeyRef,
+        value: BareItemFromInput<'de>,
+    ) -> Result<(), BadNames> {
+        push_name(&mut self.names, key.as_str())?;
+        push_parameter(self.to, key, &value);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), BadNames> {
+        Ok(())
+    }
+}
+
+/// The structured fields among those that are registered, by name; others can be declared.
+pub(super) fn registered(name: &str) -> Option<FieldType> {
+    Some(match name {
+        "accept-signature"
+        | "cdn-cache-control"
+        | "content-digest"
+        | "priority"
+        | "repr-digest"
+        | "signature"
+        | "signature-input"
+        | "want-content-digest"
+        | "want-repr-digest" => FieldType::Dictionary,
+        "accept-ch" | "cache-status" | "client-cert-chain" | "proxy-status" => FieldType::List,
+        "client-cert" | "cross-origin-embedder-policy" | "cross-origin-opener-policy" => {
+            FieldType::Item
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(field: &str, kind: FieldType) -> Option<String> {
+        let mut text = String::new();
+        push_field(&mut text, field, kind).ok().map(|()| text)
+    }
+
+    #[test]
+    fn fields_are_written_anew() {
+        let dictionary = |text| field(text, FieldType::Dictionary);
+        assert_eq!(
+            dictionary(" a=1,    b=2;x=1;y=2,   c=(a   b   c)").as_deref(),
+            Some("a=1, b=2;x=1;y=2, c=(a b c)")
+        );
+        assert_eq!(
+            dictionary("a=?1, b;x=?1,c=(1 \"q\\\"\");y=?0, d=01.50").as_deref(),
+            Some("a, b;x, c=(1 \"q\\\"\");y=?0, d=1.5")
+        );
+        assert_eq!(
+            field("a,  (b c);x , ?1", FieldType::List).as_deref(),
+            Some("a, (b c);x, ?1")
+        );
+        assert_eq!(field(" tok;a ", FieldType::Item).as_deref(), Some("tok;a"));
+    }
+
+    #[test]
+    fn what_two_libraries_could_read_in_two_ways_is_refused() {
+        for text in ["a=1, a=2", "a;x;x", "a=(b;x=1;x=2)", "a=(b);x;x"] {
+            assert_eq!(field(text, FieldType::Dictionary), None, "{text}");
+        }
+        assert_eq!(field("a, b;x;x", FieldType::List), None);
+    }
+
+    #[test]
+    fn one_member_of_a_dictionary_is_its_value() {
+        let member = |key| {
+            let mut text = String::new();
+            let dictionary = " a=1, b=2;x=1;y=2, c=(a   b    c), d";
+            push_member(&mut text, dictionary, key)
+                .unwrap()
+                .then_some(text)
+        };
+        assert_eq!(member("a").as_deref(), Some("1"));
+        assert_eq!(member("b").as_deref(), Some("2;x=1;y=2"));
+        assert_eq!(member("c").as_deref(), Some("(a b c)"));
+        assert_eq!(member("d").as_deref(), Some("?1"));
+        assert_eq!(member("e"), None);
+    }
+}

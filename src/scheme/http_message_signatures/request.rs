@@ -1,0 +1,102 @@
+//! Requests: what a profile wants covered, and both halves of signing.
+
+use bytes::Bytes;
+use http::{HeaderValue, request::Parts};
+
+use super::{
+    Candidate, Coverage, Describe, Head, HttpMessageSignatures, Identifier, Name, Profile,
+    Settings,
+    base::Message,
+    fields::{CONTENT_DIGEST, Input, SIGNATURE_INPUT},
+    signature::{Required, check_nonce, insufficient},
+};
+use crate::{
+    error::SignError,
+    mac::HashOutput,
+    rejection::Rejection,
+    scheme::{Reading, Signing},
+    target::Target,
+};
+
+impl Settings {
+    fn required(&self) -> Required<impl Fn(&Input<'_>, &Coverage) -> Result<(), Rejection>> {
+        Required {
+            created: self.profile.untimed_retention.is_none(),
+            nonce: self.nonce_required,
+            covered: |input: &Input<'_>, coverage: &Coverage| self.check_coverage(input, coverage),
+        }
+    }
+
+    fn check_coverage(&self, input: &Input<'_>, coverage: &Coverage) -> Result<(), Rejection> {
+        let covers = |wanted: &Identifier<'_>| match wanted.name {
+            // These may be covered under other names too.
+            Name::Method => coverage.method,
+            Name::Authority => coverage.authority,
+            Name::Path => coverage.path,
+            Name::Query => coverage.query,
+            _ => {
+                let mut covered = input.components.iter();
+                covered.any(|(covered, _)| covered.includes(wanted))
+            }
+        };
+        match self.required.iter().find(|wanted| !covers(wanted)) {
+            None => Ok(()),
+            Some(missing) => Err(insufficient(format!(
+                "signature `{}` does not cover {missing}; it covers {}",
+                input.label, input.text
+            ))),
+        }
+    }
+}
+
+impl Describe for HttpMessageSignatures {
+    fn profile(&self) -> &Profile {
+        &self.0.profile
+    }
+
+    fn accept_signature(&self) -> Option<&HeaderValue> {
+        Some(&self.0.accept)
+    }
+
+    fn read<'h>(&'h self, head: &Head<'h>, _: Option<&Bytes>) -> Result<Reading<'h>, Rejection> {
+        let settings = &*self.0;
+        settings
+            .read(Message::Request(head), &settings.required())
+            .map(Reading::Candidates)
+    }
+
+    fn prepare(
+        &self,
+        parts: &mut Parts,
+        signing: &Signing<'_>,
+    ) -> Result<Candidate<'static>, SignError> {
+        let settings = &*self.0;
+        let nonce = std::str::from_utf8(signing.nonce)
+            .map_err(|_| SignError::new("the nonce is no text"))?;
+        check_nonce(nonce).map_err(SignError::new)?;
+        let digest = Identifier::of(Name::Field(CONTENT_DIGEST));
+        let digest = settings.required.iter().any(|r| r.includes(&digest));
+        settings.write_digest(&mut parts.headers, signing.body, digest);
+
+        let required = &settings.required;
+        let description = settings.describe(&parts.headers, required, signing, Some(nonce));
+        let head = Head {
+            method: &parts.method,
+            target: Target::of_outgoing(&parts.uri, &parts.headers)?,
+            headers: &parts.headers,
+        };
+        let request = Message::Request(&head);
+        let candidate = settings.described(request, &description, &settings.required())?;
+        settings.append(&mut parts.headers, &SIGNATURE_INPUT, &description)?;
+        Ok(candidate)
+    }
+
+    fn write(
+        &self,
+        parts: &mut Parts,
+        _: &Candidate<'_>,
+        mac: &HashOutput,
+    ) -> Result<(), SignError> {
+        self.0.write_mac(&mut parts.headers, mac)
+    }
+}
