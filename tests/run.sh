@@ -25,6 +25,7 @@ run "Debian packages" tests/install.sh \
     "npm --version" npm \
     "openssl version" openssl \
     "python3 --version" python3 \
+    "unshare --version" util-linux \
     "python3 -c 'import ensurepip, venv'" python3-venv \
     "valgrind --version" valgrind
 run "Peers" tests/peers/install.sh "$scratch/peers"

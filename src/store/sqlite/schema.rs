@@ -14,12 +14,13 @@ use crate::{clock::Timestamp, error::StoreError};
 /// What this version of the store writes and reads.
 const VERSION: i64 = 1;
 
-/// The most memory for pages of the database, in kibibytes; allocated as they are read.
-const CACHE_KIB: i64 = 256 * 1024;
+/// Memory for pages of the database, in kibibytes: enough for all but the leaves, at 10 million
+/// nonces. These are better left to the cache of the system: with more memory, SQLite is slower.
+const CACHE_KIB: i64 = 16 * 1024;
 
 /// After how many pages the log is moved to the database: so many that a page which several claims
-/// wrote is moved once, and that the claim which waits for it is one of many.
-const CHECKPOINT_PAGES: u32 = 8000;
+/// wrote is moved once, and so few that the claims which wait for it do not wait for long.
+const CHECKPOINT_PAGES: u32 = 4000;
 
 /// To what the log is cut once all of it was moved.
 const LOG_BYTES: u32 = 64 << 20;
