@@ -61,7 +61,7 @@ async fn verify(
     let verified = verifier
         .verify(&head, Full::<bytes::Bytes>::from(body))
         .await;
-    verified.map(|verified| verified.payload)
+    verified.map(|verified| verified.payload().unwrap().clone())
 }
 
 fn signer(scheme: &HttpMessageSignatures) -> Signer {

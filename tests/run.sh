@@ -31,6 +31,7 @@ run "Debian packages" tests/install.sh \
     "openssl version" openssl \
     "ls /usr/lib/postgresql/*/bin/initdb" postgresql \
     "python3 --version" python3 \
+    "unshare --version" util-linux \
     "python3 -c 'import ensurepip, venv'" python3-venv \
     "valgrind --version" valgrind
 COUNTERSIGN_POSTGRES_URL=$(tests/postgres.sh start "$database")

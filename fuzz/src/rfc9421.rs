@@ -152,5 +152,8 @@ pub fn verify(
         .expect("a valid configuration");
     let (head, body) = request.clone().into_parts();
     let verified = ready(verifier.verify(&head, Full::<Bytes>::from(body)));
-    verified.map(|verified| verified.payload)
+    verified.map(|verified| {
+        let payload = verified.payload();
+        payload.expect("claimed at once").clone()
+    })
 }

@@ -221,6 +221,44 @@ async fn a_write_that_was_torn_takes_nothing_along() {
     drop(store);
 }
 
+/// The log holds what was accepted, and is cut off at other places than a crash would: what is lost
+/// was acknowledged.
+#[tokio::test]
+async fn a_log_that_lost_what_was_acknowledged_is_found_out() {
+    let folder = folder();
+    let path = folder.path().join("nonces.db");
+    let store = fill(&path).await;
+    let (log, mark) = (
+        path.with_extension("db-wal"),
+        path.with_extension("db-mark"),
+    );
+    let (database, log) = (fs::read(&path).unwrap(), fs::read(log).unwrap());
+    let mut damaged = log.clone();
+    damaged[log.len() / 2] ^= 1;
+    let older = &log[..log.len() - 100_000];
+    for log in [&damaged, older, &log[..log.len() / 3], &log[..100], &[]] {
+        for knows_mark in [true, false] {
+            let copy = super::folder();
+            let path = copy.path().join("nonces.db");
+            fs::write(&path, &database).unwrap();
+            fs::write(path.with_extension("db-wal"), log).unwrap();
+            if knows_mark {
+                fs::copy(&mark, path.with_extension("db-mark")).unwrap();
+                assert!(
+                    none_is_accepted_again(&path).await > 0,
+                    "{} bytes",
+                    log.len()
+                );
+            } else {
+                // The twin: without the mark, nobody could tell.
+                let store = open(&path).await;
+                assert_eq!(ask(&store, ACCEPTED - 1).await, Ok(Claimed::New));
+            }
+        }
+    }
+    drop(store);
+}
+
 /// What a child does, on a disk of a few megabytes: claims until there is no room, and then goes on.
 pub(crate) async fn child_on_a_full_disk(folder: &Path) {
     let path = folder.join("nonces.db");

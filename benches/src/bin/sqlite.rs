@@ -146,8 +146,8 @@ fn settings(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .pragma("synchronous", "FULL")
-        .pragma("wal_autocheckpoint", "8000")
-        .pragma("cache_size", "-262144")
+        .pragma("wal_autocheckpoint", "4000")
+        .pragma("cache_size", "-16384")
 }
 
 async fn execute(connection: &mut SqliteConnection, sql: &'static str) {

@@ -34,6 +34,14 @@ impl<'a> Step<'a> {
     }
 }
 
+/// What came of a batch.
+#[derive(Debug)]
+pub(super) struct Applied {
+    pub(super) answers: Vec<Result<Answer, StoreError>>,
+    /// How many steps have changed a record, since the tables were made.
+    pub(super) steps: u64,
+}
+
 /// A namespace, and the id of a key.
 type Scope<'a> = (&'a str, &'a str);
 
@@ -52,7 +60,7 @@ pub(super) async fn apply(
     steps: &[Step<'_>],
     now: Timestamp,
     limits: Limits,
-) -> Result<Vec<Result<Answer, StoreError>>, StoreError> {
+) -> Result<Applied, StoreError> {
     let before = read_shared(connection, steps).await?;
     let mut after = before.clone();
     let records = read_records(connection, steps).await?;
@@ -85,7 +93,10 @@ pub(super) async fn apply(
     slots.retain(|digest, record| records.get(digest) != record.as_ref());
     write_records(connection, &slots).await?;
     write_shared(connection, &before, &after).await?;
-    Ok(answers)
+    Ok(Applied {
+        answers,
+        steps: after.whole.steps,
+    })
 }
 
 async fn read_shared<'a>(
@@ -99,8 +110,8 @@ async fn read_shared<'a>(
     // Twice, if there is a new key among them.
     for _ in 0..2 {
         for &(namespace, key_id) in &missing {
-            let insert =
-                "INSERT INTO countersign_key (namespace, key_id, records) VALUES (?, ?, 0)";
+            let insert = "INSERT INTO countersign_key (namespace, key_id, records, steps)
+                VALUES (?, ?, 0, 0)";
             let query = sqlx::query(insert).bind(namespace).bind(key_id);
             query
                 .execute(&mut *connection)
@@ -108,11 +119,14 @@ async fn read_shared<'a>(
                 .map_err(error::of_driver)?;
         }
         let sql = format!(
-            "SELECT wanted.column1, store.version, store.since, store.watermark,
-                (SELECT coalesce(sum(records), 0) FROM countersign_key), namespace.retention,
-                namespace.raised, key.id, key.records
+            "SELECT wanted.column1, store.version, store.since, store.watermark, total.records,
+                total.steps, namespace.retention, namespace.raised, key.id, key.records, key.steps
             FROM ({}) AS wanted
             CROSS JOIN countersign_store AS store
+            CROSS JOIN (
+                SELECT coalesce(sum(records), 0) AS records, coalesce(sum(steps), 0) AS steps
+                FROM countersign_key
+            ) AS total
             LEFT JOIN countersign_namespace AS namespace ON namespace.name = wanted.column2
             LEFT JOIN countersign_key AS key
                 ON key.namespace = wanted.column2 AND key.key_id = wanted.column3",
@@ -166,14 +180,15 @@ fn whole(row: &SqliteRow) -> Result<Whole, StoreError> {
         since: timestamp(column(row, 2)?)?,
         watermark: timestamp(column(row, 3)?)?,
         records: count(column(row, 4)?)?,
+        steps: count(column(row, 5)?)?,
     })
 }
 
 fn namespace(row: &SqliteRow) -> Result<Option<Namespace>, StoreError> {
-    let Some(retention) = column::<Option<i64>>(row, 5)? else {
+    let Some(retention) = column::<Option<i64>>(row, 6)? else {
         return Ok(None);
     };
-    let raised = column::<Option<i64>>(row, 6)?.map(timestamp).transpose()?;
+    let raised = column::<Option<i64>>(row, 7)?.map(timestamp).transpose()?;
     Ok(Some(Namespace {
         retention: duration(retention)?,
         raised,
@@ -181,12 +196,13 @@ fn namespace(row: &SqliteRow) -> Result<Option<Namespace>, StoreError> {
 }
 
 fn key(row: &SqliteRow) -> Result<Option<Key>, StoreError> {
-    let Some(id) = column(row, 7)? else {
+    let Some(id) = column(row, 8)? else {
         return Ok(None);
     };
     Ok(Some(Key {
         id,
-        records: count(column(row, 8)?)?,
+        records: count(column(row, 9)?)?,
+        steps: count(column(row, 10)?)?,
     }))
 }
 
@@ -307,13 +323,14 @@ async fn write_shared(
         .collect();
     if !changed.is_empty() {
         let sql = format!(
-            "UPDATE countersign_key SET records = new.column2 FROM ({}) AS new
-            WHERE id = new.column1",
-            values(changed.len(), 2)
+            "UPDATE countersign_key SET records = new.column2, steps = new.column3
+            FROM ({}) AS new WHERE id = new.column1",
+            values(changed.len(), 3)
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for key in padded(changed) {
-            query = query.bind(key.id).bind(sql_count(key.records));
+            let (records, steps) = (sql_count(key.records), sql_count(key.steps));
+            query = query.bind(key.id).bind(records).bind(steps);
         }
         query
             .execute(&mut *connection)

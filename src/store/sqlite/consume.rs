@@ -49,8 +49,8 @@ async fn consume(connection: &mut SqliteConnection, claim: &Claim) -> Result<Cla
         digest: claim.digest(),
         action: Action::Consume,
     };
-    let answers = apply(connection, &[step], SystemClock.now(), NO_LIMITS).await?;
-    match answers.into_iter().next() {
+    let applied = apply(connection, &[step], SystemClock.now(), NO_LIMITS).await?;
+    match applied.answers.into_iter().next() {
         Some(Ok(Answer::Claimed(claimed))) => Ok(claimed),
         Some(Ok(other)) => Err(unexpected(other)),
         Some(Err(error)) => Err(error),

@@ -35,6 +35,12 @@ pub(super) fn of_driver(error: sqlx::Error) -> StoreError {
     StoreError::new(kind, message).with_source(error)
 }
 
+/// The file beside the database.
+pub(super) fn of_mark(error: std::io::Error) -> StoreError {
+    StoreError::unavailable("the file `-mark` beside the database cannot be used")
+        .with_source(error)
+}
+
 /// Another connection has the lock.
 pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     primary_code(error) == Some(code::BUSY)

@@ -3,6 +3,7 @@
 mod batch;
 mod consume;
 mod error;
+mod mark;
 mod record;
 mod schema;
 mod sweep;
@@ -18,6 +19,7 @@ use tokio::{
 };
 
 use self::{
+    mark::Mark,
     record::{Action, Answer, Limits},
     sweep::Cursor,
     writer::{Request, Writer},
@@ -49,12 +51,16 @@ use crate::{
 ///
 /// **The first start forgets**: where the tables are made, every claim with
 /// `signed time <= that moment + max_skew` is refused with the code `sign_again`, as long as
-/// [`SqliteStoreBuilder::assume_no_history`] does not say that nothing was accepted earlier. The
-/// same happens, and is right, where somebody has deleted the file. An older copy of the file
-/// must not be put in its place: what it does not know would be accepted again.
+/// [`SqliteStoreBuilder::assume_no_history`] does not say that nothing was accepted earlier.
 ///
-/// Keep the file on a local disk: a network file system has no shared memory for its log. The log
-/// stands beside it, in two files named as it is and `-wal` and `-shm`, which belong to it.
+/// Keep the file on a local disk: a network file system has no shared memory for its log. Three
+/// more files stand beside it and belong to it: the log (`-wal`, `-shm`), and a count of what was
+/// written (`-mark`). By the count, a database is found out that has lost something when it is
+/// opened: its log was deleted or damaged, or an older copy was put in its place. Then what was
+/// signed until that moment is refused, as after the first start, and an error is logged: an event,
+/// or a claim that covers no time, may be accepted again. Nothing is put in the place of a file
+/// that is open. SQLite notices most damage to a page, and refuses; it has no checksum to notice
+/// all.
 ///
 /// Claims that come in while a transaction is written go into the next one together. It takes a
 /// task on the Tokio runtime that the store was opened on, and ends with it.
@@ -315,19 +321,22 @@ impl SqliteStoreBuilder {
                 "a store needs a capacity of 1 at least, and a key a share of 1 to 100 per cent",
             ));
         }
+        let now = self.clock.now();
         let since = if self.assume_no_history {
             Timestamp::EPOCH
         } else {
-            self.clock.now()
+            now
         };
         let options = schema::options(path.as_ref()).create_if_missing(true);
         let mut connection = schema::connect(&options, self.wait).await?;
-        schema::prepare(&mut connection, since, self.wait).await?;
+        let mut mark = Mark::open(path.as_ref()).map_err(error::of_mark)?;
+        schema::prepare(&mut connection, &mut mark, (since, now), self.wait).await?;
         let (queue, requests) = mpsc::channel(QUEUE);
         let writer = Writer {
             // A file that is taken away is not made anew behind the back of its store.
             options: options.create_if_missing(false),
             connection: Some(connection),
+            mark,
             queue: requests,
             clock: self.clock,
             limits: Limits {

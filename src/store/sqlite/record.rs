@@ -47,6 +47,8 @@ pub(super) struct Whole {
     pub(super) watermark: Timestamp,
     /// Of all keys.
     pub(super) records: u64,
+    /// How many steps have changed a record; it never falls.
+    pub(super) steps: u64,
 }
 
 /// What is known of a namespace.
@@ -58,11 +60,12 @@ pub(super) struct Namespace {
     pub(super) raised: Option<Timestamp>,
 }
 
-/// How many of the namespace's key there are.
+/// What is counted for one key of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) id: i64,
     pub(super) records: u64,
+    pub(super) steps: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +94,16 @@ enum Found {
 
 impl State<'_> {
     pub(super) fn step(&mut self, claim: &Claim, action: Action) -> Result<Answer, StoreError> {
+        let before = self.record.clone();
+        let answer = self.answer(claim, action);
+        if *self.record != before {
+            self.whole.steps += 1;
+            self.key.steps += 1;
+        }
+        answer
+    }
+
+    fn answer(&mut self, claim: &Claim, action: Action) -> Result<Answer, StoreError> {
         Ok(match action {
             Action::Claim => Answer::Claimed(self.claim(claim, None)?),
             Action::Consume => {

@@ -8,18 +8,19 @@ use sqlx::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{error, time::millis};
+use super::{error, mark::Mark, time::millis};
 use crate::{clock::Timestamp, error::StoreError};
 
 /// What this version of the store writes and reads.
 const VERSION: i64 = 1;
 
-/// The most memory for pages of the database, in kibibytes; allocated as they are read.
-const CACHE_KIB: i64 = 256 * 1024;
+/// Memory for pages of the database, in kibibytes: enough for all but the leaves, at 10 million
+/// nonces. These are better left to the cache of the system: with more memory, SQLite is slower.
+const CACHE_KIB: i64 = 16 * 1024;
 
 /// After how many pages the log is moved to the database: so many that a page which several claims
-/// wrote is moved once, and that the claim which waits for it is one of many.
-const CHECKPOINT_PAGES: u32 = 8000;
+/// wrote is moved once, and so few that the claims which wait for it do not wait for long.
+const CHECKPOINT_PAGES: u32 = 4000;
 
 /// To what the log is cut once all of it was moved.
 const LOG_BYTES: u32 = 64 << 20;
@@ -42,6 +43,7 @@ CREATE TABLE IF NOT EXISTS countersign_key (
     namespace TEXT NOT NULL,
     key_id TEXT NOT NULL,
     records INTEGER NOT NULL,
+    steps INTEGER NOT NULL,
     UNIQUE (namespace, key_id)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS countersign_nonce (
@@ -88,47 +90,69 @@ pub(super) async fn connect(
     }
 }
 
-/// Makes the tables where there are none, and checks that they are ours. Where they are made,
-/// `since` is recorded as the moment before which nothing is known.
+/// Makes the tables where there are none, and checks that they are ours. Where they are made, `since`
+/// is recorded as the moment before which nothing is known; where some of what they held is lost,
+/// `now` is.
 pub(super) async fn prepare(
     connection: &mut SqliteConnection,
-    since: Timestamp,
+    mark: &mut Mark,
+    (since, now): (Timestamp, Timestamp),
     wait: Duration,
 ) -> Result<(), StoreError> {
-    let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(error::of_driver)?;
+    let mode: String = scalar(connection, "PRAGMA journal_mode").await?;
     if mode != "wal" {
         return Err(StoreError::unavailable(format!(
             "the database is in journal mode `{mode}`; the store needs a file on a local disk"
         )));
     }
     begin(connection, wait).await?;
-    let made = create(connection).await.map_err(error::of_driver)?;
-    if made {
-        sqlx::query("UPDATE countersign_store SET since = ?")
-            .bind(millis(since))
-            .execute(&mut *connection)
-            .await
-            .map_err(error::of_driver)?;
+    if create(connection).await? {
+        know_nothing_before(connection, since).await?;
     }
-    let version = sqlx::query_scalar("SELECT version FROM countersign_store")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(error::of_driver)?;
-    check_version(version)?;
-    commit(connection).await
+    check_version(scalar(connection, "SELECT version FROM countersign_store").await?)?;
+    let steps: i64 = scalar(connection, STEPS).await?;
+    let steps = steps.unsigned_abs();
+    let marked = mark.read().map_err(error::of_mark)?;
+    if steps < marked {
+        know_nothing_before(connection, now).await?;
+        tracing::error!(
+            steps,
+            marked,
+            "the database has lost what was recorded in it: was its log deleted, or an older copy \
+             put in its place? What was signed until now is refused; events, and what covers no \
+             time, may be accepted again"
+        );
+    }
+    commit(connection).await?;
+    mark.write(steps).map_err(error::of_mark)
+}
+
+const STEPS: &str = "SELECT coalesce(sum(steps), 0) FROM countersign_key";
+
+async fn know_nothing_before(
+    connection: &mut SqliteConnection,
+    since: Timestamp,
+) -> Result<(), StoreError> {
+    let query = sqlx::query("UPDATE countersign_store SET since = ?").bind(millis(since));
+    let updated = query.execute(connection).await;
+    updated.map(drop).map_err(error::of_driver)
+}
+
+async fn scalar<T>(connection: &mut SqliteConnection, sql: &'static str) -> Result<T, StoreError>
+where
+    T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + Unpin,
+{
+    let query = sqlx::query_scalar(sql);
+    query.fetch_one(connection).await.map_err(error::of_driver)
 }
 
 /// Whether the tables were not there before.
-async fn create(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    let found: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'countersign_store'")
-            .fetch_one(&mut *connection)
-            .await?;
+async fn create(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'countersign_store'";
+    let found: i64 = scalar(connection, sql).await?;
     if found == 0 {
-        sqlx::raw_sql(SCHEMA).execute(connection).await?;
+        let made = sqlx::raw_sql(SCHEMA).execute(connection).await;
+        made.map_err(error::of_driver)?;
     }
     Ok(found == 0)
 }

@@ -12,6 +12,7 @@ use tokio::{
 
 use super::{
     batch::{MAX_STEPS, Step, apply},
+    mark::Mark,
     record::{Action, Answer, Limits},
     schema::{begin, commit, connect},
     sweep::{Cursor, sweep},
@@ -33,6 +34,7 @@ pub(super) struct Writer {
     pub(super) options: SqliteConnectOptions,
     /// None after an error: whatever state it was in ends with the connection.
     pub(super) connection: Option<SqliteConnection>,
+    pub(super) mark: Mark,
     pub(super) queue: mpsc::Receiver<Request>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Limits,
@@ -126,12 +128,16 @@ impl Writer {
             .collect();
         let (now, limits) = (self.clock.now(), self.limits);
         let connection = self.connection().await?;
-        let answers = match steps.as_slice() {
-            [] => Vec::new(),
-            steps => apply(connection, steps, now, limits).await?,
-        };
+        if steps.is_empty() {
+            commit(connection).await?;
+            return Ok(Vec::new());
+        }
+        let applied = apply(connection, &steps, now, limits).await?;
         commit(connection).await?;
-        Ok(answers)
+        if let Err(error) = self.mark.write(applied.steps) {
+            tracing::warn!(%error, "the file `-mark` beside the database was not written");
+        }
+        Ok(applied.answers)
     }
 
     /// Sweeps on; says when to go on with it.
