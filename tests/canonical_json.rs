@@ -101,7 +101,7 @@ impl Parties {
         let (head, body) = request.into_parts();
         let verified = common::ready(self.verifier.verify(&head, Full::new(body)));
         let verified = verified.map_err(|rejection| rejection.kind())?;
-        Ok(verified.payload.bytes().clone())
+        Ok(verified.payload().unwrap().bytes().clone())
     }
 }
 

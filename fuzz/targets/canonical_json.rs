@@ -61,7 +61,8 @@ fn canonical(form: JsonForm, body: &[u8]) -> Option<Bytes> {
         .build()
         .expect("a valid configuration");
     let verified = ready(verifier.verify(&head, Full::new(body)));
-    let payload = verified.expect("what was signed is verified").payload;
+    let verified = verified.expect("what was signed is verified");
+    let payload = verified.payload().expect("it is claimed");
     Some(payload.bytes().clone())
 }
 
