@@ -59,6 +59,7 @@
 //!
 //! # Features
 //! - `axum` (default): extractors, and the original URI of nested routers.
+//! - `postgres`: nonces that are consumed in a PostgreSQL transaction of the handler's own.
 //! - `test-util`: a clock that tests can set.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -97,7 +98,8 @@ pub use middleware::{
     BufferedLayer, BufferedVerify, OnDuplicate, ResponseBody, ResponseFuture, Verify, VerifyLayer,
 };
 pub use nonce::{
-    AttemptId, Claim, Claimed, Held, LeaseStore, Leased, Nonce, NonceKind, NonceStore,
+    AttemptId, Claim, Claimed, ConsumeIn, Held, LeaseStore, Leased, Nonce, NonceKind, NonceStore,
+    TransactIn,
 };
 pub use rejection::{Rejection, RejectionKind};
 pub use scheme::Scheme;
@@ -108,8 +110,13 @@ pub use scheme::http_message_signatures::{
 pub use secret::Secret;
 pub use sign::Signer;
 pub use store::memory::{MemoryStore, MemoryStoreBuilder};
+#[cfg(feature = "postgres")]
+pub use store::postgres;
 pub use target::{Forwarded, PeerAddr};
-pub use verify::{Lease, Processing, Verified, VerifiedPayload, Verifier, VerifierBuilder};
+pub use verify::{
+    Lease, PendingPayload, PendingSlot, Processing, SignedVersion, Verified, VerifiedPayload,
+    Verifier, VerifierBuilder,
+};
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]

@@ -5,6 +5,7 @@ mod future;
 mod layer;
 mod response;
 mod service;
+mod transacted;
 
 pub use future::ResponseFuture;
 pub use layer::{BufferedLayer, OnDuplicate, VerifyLayer};

@@ -1,3 +1,5 @@
 //! What remembers claims, one file per backend.
 
 pub(crate) mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;

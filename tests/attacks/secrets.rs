@@ -284,7 +284,7 @@ async fn print_the_stages(transcript: &mut Transcript) {
     let authentic = received.authenticate().unwrap();
     transcript.say(format!("{authentic:?}"));
     let verified = authentic.claim().await.unwrap();
-    transcript.say(format!("{verified:?} {:?}", verified.payload));
+    transcript.say(format!("{verified:?} {:?}", verified.payload()));
     let _ = verified.lease.unwrap().complete().await;
 }
 
