@@ -60,10 +60,12 @@
 //! # Features
 //! - `axum` (default): extractors, and the original URI of nested routers.
 //! - `postgres`: nonces that are consumed in a PostgreSQL transaction of the handler's own.
+//! - `reqwest`: signing for the client `reqwest`.
 //! - `test-util`: a clock that tests can set.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod body;
 mod clock;
 mod encoding;
 mod error;
@@ -90,7 +92,9 @@ pub use axum::{ExtractRejection, VerifiedForm, VerifiedJson, VerifiedPath, Verif
 pub use clock::ManualClock;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use encoding::Encoding;
-pub use error::{ConfigError, ConfigErrorKind, SignError, StoreError, StoreErrorKind};
+pub use error::{
+    ConfigError, ConfigErrorKind, SignError, SignErrorKind, StoreError, StoreErrorKind,
+};
 pub use future::StoreFuture;
 pub use key::{KeyId, KeyRing, KeySet, KeyStore};
 pub use mac::{DigestAlgorithm, MacAlgorithm};
@@ -108,7 +112,9 @@ pub use scheme::http_message_signatures::{
     AcceptSignature, Component, FieldType, HttpMessageSignatures, HttpMessageSignaturesBuilder,
 };
 pub use secret::Secret;
-pub use sign::Signer;
+pub use sign::{
+    PeekedBody, Repeatable, Sign, SignAgain, SignAgainLayer, SignFuture, SignLayer, Signer,
+};
 pub use store::memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "postgres")]
 pub use store::postgres;

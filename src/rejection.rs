@@ -8,7 +8,7 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
-use crate::error::{SignError, StoreError, StoreErrorKind};
+use crate::error::{SignError, SignErrorKind, StoreError, StoreErrorKind};
 
 /// A refused request.
 ///
@@ -22,7 +22,7 @@ struct Reason {
     kind: RejectionKind,
     detail: Cow<'static, str>,
     retry_after: Option<Duration>,
-    source: Option<Box<dyn Error + Send + Sync>>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 macro_rules! kinds {
@@ -157,7 +157,7 @@ impl Rejection {
         detail: impl Into<Cow<'static, str>>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        let source = Some(source.into());
+        let source = Some(Arc::from(source.into()));
         Self(Arc::new(Reason {
             kind,
             detail: detail.into(),
@@ -257,7 +257,7 @@ impl From<StoreError> for Rejection {
             kind,
             detail: error.to_string().into(),
             retry_after: error.retry_after(),
-            source: Some(Box::new(error)),
+            source: Some(Arc::new(error)),
         }))
     }
 }
@@ -265,7 +265,13 @@ impl From<StoreError> for Rejection {
 /// What a verifier would refuse is not signed in the first place.
 impl From<Rejection> for SignError {
     fn from(rejection: Rejection) -> Self {
-        Self::new(rejection.detail().to_owned())
+        let kind = match rejection.kind() {
+            RejectionKind::BodyTooLarge => SignErrorKind::BodyTooLarge,
+            RejectionKind::BodyTimeout => SignErrorKind::BodyTimeout,
+            RejectionKind::BodyUnreadable => SignErrorKind::BodyUnreadable,
+            _ => SignErrorKind::NotCoverable,
+        };
+        Self::of_kind(kind, rejection.0.detail.clone()).with_source(rejection.0.source.clone())
     }
 }
 

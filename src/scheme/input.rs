@@ -103,6 +103,17 @@ impl SigningInput {
         }
     }
 
+    /// The body in the form in which it is signed, where that is not the one in which it is sent.
+    pub(crate) fn rewrite_body(&self, body: &[u8]) -> Result<Option<Bytes>, Cow<'static, str>> {
+        match self {
+            Self::AroundBody {
+                form: BodyForm::Canonical(rewrite),
+                ..
+            } => Ok(Some(rewrite(&Bytes::copy_from_slice(body))?.signed)),
+            _ => Ok(None),
+        }
+    }
+
     /// Feeds the signed message to `sink`; `body` is in the form in which it is signed.
     pub(crate) fn feed(&self, body: &[u8], mut sink: impl FnMut(&[u8])) {
         match self {

@@ -1,12 +1,14 @@
 //! Signing outgoing requests, from the same description that verifies them.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
-use bytes::Bytes;
 use http::Request;
 
 use crate::{
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, Timestamp},
     encoding::Encoding,
     error::{ConfigError, SignError},
     key::KeyId,
@@ -14,6 +16,17 @@ use crate::{
     scheme::{Describe, Scheme, Signing},
     secret::Secret,
 };
+
+mod again;
+mod layer;
+mod peeked;
+#[cfg(feature = "reqwest")]
+mod reqwest;
+mod service;
+
+pub use layer::{Repeatable, SignAgainLayer, SignLayer};
+pub use peeked::PeekedBody;
+pub use service::{Sign, SignAgain, SignFuture};
 
 /// Signs outgoing requests under one key.
 ///
@@ -36,12 +49,32 @@ use crate::{
 /// assert!(signed.headers().contains_key("x-signature"));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Rotation
+/// The key can be [rotated](Signer::rotate) while requests are sent. Clones share it.
 #[derive(Clone)]
 pub struct Signer {
     scheme: Arc<dyn Describe>,
-    key_id: KeyId,
-    key: MacKey,
+    key: Arc<RwLock<Arc<SigningKey>>>,
     clock: Arc<dyn Clock>,
+}
+
+struct SigningKey {
+    id: KeyId,
+    key: MacKey,
+}
+
+impl SigningKey {
+    fn new<T>(id: impl AsRef<str>, secret: T) -> Result<Arc<Self>, ConfigError>
+    where
+        T: TryInto<Secret>,
+        ConfigError: From<T::Error>,
+    {
+        Ok(Arc::new(Self {
+            id: KeyId::new(id)?,
+            key: MacKey::new(secret.try_into()?),
+        }))
+    }
 }
 
 impl Signer {
@@ -60,8 +93,7 @@ impl Signer {
     {
         Ok(Self {
             scheme: Arc::new(scheme),
-            key_id: KeyId::new(key_id)?,
-            key: MacKey::new(secret.try_into()?),
+            key: Arc::new(RwLock::new(SigningKey::new(key_id, secret)?)),
             clock: Arc::new(SystemClock),
         })
     }
@@ -73,6 +105,51 @@ impl Signer {
         self
     }
 
+    /// Replaces the key, for every clone at once: the client need not be built anew.
+    ///
+    /// Once this returns, nothing more is begun under the old key. What is being signed at that
+    /// moment, and what is on its way, still carries it. So a rotation has this order:
+    ///
+    /// 1. The receiver learns the new secret, and accepts both: a
+    ///    [`KeySet`](crate::KeySet) with two, or a second key id.
+    /// 2. The sender rotates.
+    /// 3. The receiver lets go of the old secret, no sooner than a request that was signed before
+    ///    is too old for it: `max_age` later.
+    ///
+    /// A scheme with a fixed key id signs under no other.
+    ///
+    /// ```
+    /// # use countersign::{HeaderScheme, Part, Signer};
+    /// # let scheme = HeaderScheme::builder("x-signature")
+    /// #     .key_id("x-key-id").time("x-timestamp").nonce("x-nonce")
+    /// #     .signs(Part::lines([Part::Method, Part::PathAndQuery, Part::KeyId, Part::Time, Part::Nonce, Part::Body]))
+    /// #     .build()?;
+    /// let signer = Signer::new(scheme, "billing", "the secret of billing")?;
+    /// let in_the_client = signer.clone();
+    ///
+    /// signer.rotate("billing-2", "a newer secret of billing")?;
+    ///
+    /// let request = http::Request::get("https://api.example.com/").body("")?;
+    /// assert_eq!(in_the_client.sign(request)?.headers()["x-key-id"], "billing-2");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the key id or the secret is not valid; the key stays as it was.
+    pub fn rotate<T>(&self, key_id: impl AsRef<str>, secret: T) -> Result<(), ConfigError>
+    where
+        T: TryInto<Secret>,
+        ConfigError: From<T::Error>,
+    {
+        let new = SigningKey::new(key_id, secret)?;
+        *self.key.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+
+    fn current_key(&self) -> Arc<SigningKey> {
+        Arc::clone(&self.key.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Signs a request, with the present time and, where the scheme has one, a nonce of 128 random
     /// bits.
     ///
@@ -82,10 +159,7 @@ impl Signer {
     /// # Errors
     /// When something that is covered is missing, or cannot be read one way only.
     pub fn sign<B: AsRef<[u8]>>(&self, request: Request<B>) -> Result<Request<B>, SignError> {
-        self.sign_with_nonce(
-            request,
-            &Encoding::Hex.encode(&crate::random::bytes::<16>()),
-        )
+        self.sign_at(request, self.clock.now())
     }
 
     /// Signs a request under a nonce, or an event id, of your own: new for each request, or the
@@ -98,24 +172,46 @@ impl Signer {
         request: Request<B>,
         nonce: &str,
     ) -> Result<Request<B>, SignError> {
+        self.sign_with(request, self.clock.now(), nonce)
+    }
+
+    /// Signs a request as of another time than the present.
+    fn sign_at<B: AsRef<[u8]>>(
+        &self,
+        request: Request<B>,
+        now: Timestamp,
+    ) -> Result<Request<B>, SignError> {
+        let nonce = Encoding::Hex.encode(&crate::random::bytes::<16>());
+        self.sign_with(request, now, &nonce)
+    }
+
+    fn sign_with<B: AsRef<[u8]>>(
+        &self,
+        request: Request<B>,
+        now: Timestamp,
+        nonce: &str,
+    ) -> Result<Request<B>, SignError> {
         let (mut parts, body) = request.into_parts();
+        let SigningKey { id, key } = &*self.current_key();
         let candidate = self.scheme.prepare(
             &mut parts,
             &Signing {
-                key_id: &self.key_id,
-                now: self.clock.now(),
+                key_id: id,
+                now,
                 nonce: nonce.as_bytes(),
                 body: body.as_ref(),
             },
         )?;
-        let formed = candidate
+        let rewritten = candidate
             .input
-            .form_body(Bytes::copy_from_slice(body.as_ref()))
+            .rewrite_body(body.as_ref())
             .map_err(SignError::new)?;
-        let mut mac = self.scheme.start(&self.key, &candidate.parameters);
+        let mut mac = self.scheme.start(key, &candidate.parameters);
         candidate
             .input
-            .feed(&formed.signed, |bytes| mac.update(bytes));
+            .feed(rewritten.as_deref().unwrap_or(body.as_ref()), |bytes| {
+                mac.update(bytes);
+            });
         self.scheme.write(&mut parts, &candidate, &mac.finish())?;
         Ok(Request::from_parts(parts, body))
     }
@@ -125,7 +221,7 @@ impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Signer")
             .field("scheme", &self.scheme)
-            .field("key_id", &self.key_id)
+            .field("key_id", &self.current_key().id)
             .finish_non_exhaustive()
     }
 }

@@ -2,8 +2,9 @@
 
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
-use super::{BodyLimits, Processing, Settings, Verifier, budget::Budget, freshness::Freshness};
+use super::{Processing, Settings, Verifier, budget::Budget, freshness::Freshness};
 use crate::{
+    body::BodyLimits,
     clock::{Clock, SystemClock},
     error::{ConfigError, ConfigErrorKind},
     key::KeyStore,
@@ -50,10 +51,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
                 max_skew: Duration::from_secs(5),
             },
             clock_difference: Duration::from_secs(5),
-            body: BodyLimits {
-                max_bytes: 1024 * 1024,
-                deadline: Duration::from_secs(10),
-            },
+            body: BodyLimits::default(),
             body_budget: 64 * 1024 * 1024,
             namespace: "default".into(),
             processing: Processing::AtMostOnce,

@@ -25,6 +25,7 @@ use http::{HeaderValue, request::Parts};
 use http_body::Body;
 
 use crate::{
+    body::BodyLimits,
     clock::Clock,
     error::StoreError,
     future::StoreFuture,
@@ -134,12 +135,6 @@ pub(crate) struct Settings {
     namespace: Arc<str>,
     processing: Processing,
     store_timeout: Duration,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct BodyLimits {
-    max_bytes: usize,
-    deadline: Duration,
 }
 
 impl Verifier {

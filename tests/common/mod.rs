@@ -137,6 +137,10 @@ impl Effects {
     pub fn count(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
+
+    pub fn reset(&self) {
+        self.0.store(0, Ordering::SeqCst);
+    }
 }
 
 /// A router whose handler, at any path, counts an effect and echoes the verified bytes.
