@@ -44,6 +44,8 @@ const PLAIN: Profile = Profile {
     covers_place: false,
     untimed_retention: None,
     event_horizon: None,
+    may_repeat: false,
+    sender_retries: false,
 };
 
 /// The parameters that all the miniatures have.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Response;
 
 use super::{
     Received, Settings, Verifier,
@@ -25,7 +26,8 @@ use crate::{
 pub struct Authentic {
     pub(super) verifier: Verifier,
     pub(super) snapshot: Arc<Snapshot>,
-    pub(super) claim: Claim,
+    /// `None` where requests may be alike.
+    pub(super) claim: Option<Claim>,
 }
 
 impl std::fmt::Debug for Authentic {
@@ -80,6 +82,7 @@ impl Received<'_> {
             return Err(mismatch.unwrap_or_else(|| invalid("no signature to verify".into())));
         };
 
+        let answer = settings.answer(&signature, &body);
         let Signature {
             mut candidate,
             keys,
@@ -88,23 +91,29 @@ impl Received<'_> {
         settings
             .scheme
             .read_covered_body(&mut candidate.parameters, &body.given)?;
-        let nonce = nonce(&candidate, &body);
         let parameters = &candidate.parameters;
         settings
             .freshness
             .check(now, parameters.signed_at, parameters.expires_at)?;
 
-        let mut claim = settings.claim(parameters, keys.id(), &nonce, now);
-        if !settings.scheme.profile().covers_place {
-            claim = claim.at_place(head.method.clone(), head.target.routed_path());
-        }
+        let profile = settings.scheme.profile();
+        let nonce = (!profile.may_repeat).then(|| nonce(&candidate, &body));
+        let claim = nonce.as_ref().map(|nonce| {
+            let claim = settings.claim(parameters, keys.id(), nonce, now);
+            if profile.covers_place {
+                claim
+            } else {
+                claim.at_place(head.method.clone(), head.target.routed_path())
+            }
+        });
         let snapshot = Snapshot::new(
             &head,
-            parameters,
-            &candidate.coverage,
+            &candidate,
             keys.id().clone(),
             nonce,
-            (body.given, charge),
+            answer,
+            body,
+            charge,
         );
         Ok(Authentic {
             verifier: verifier.clone(),
@@ -229,6 +238,13 @@ fn nonce(candidate: &Candidate<'_>, body: &Formed) -> Nonce {
 }
 
 impl Settings {
+    /// What the scheme answers by itself.
+    fn answer(&self, signature: &Signature<'_>, body: &Formed) -> Option<Response<Bytes>> {
+        let secrets = signature.secrets();
+        let mut used = secrets.filter(|secret| signature.passes(self, secret, &body.signed));
+        self.scheme.answer_verified(&body.given, &mut used)
+    }
+
     /// What has to be recorded, and for how long: at least while the request would be fresh on any
     /// server that shares the store.
     fn claim(

@@ -258,6 +258,13 @@ impl Describe for HeaderScheme {
         &self.0.profile
     }
 
+    fn fixed_key_id(&self) -> Option<&str> {
+        match &self.0.key {
+            KeySource::Fixed(id) => Some(id.as_str()),
+            KeySource::Header(_) => None,
+        }
+    }
+
     fn read<'h>(&'h self, head: &Head<'h>, _: Option<&Bytes>) -> Result<Reading<'h>, Rejection> {
         let description = &*self.0;
         let Some(signature) = head.single(&description.signature)? else {
