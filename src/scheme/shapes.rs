@@ -735,6 +735,7 @@ impl Form {
                 .collect::<String>()
                 .into(),
             given: given.collect::<Vec<_>>().join("&").into(),
+            uncovered: None,
         })
     }
 }
@@ -1026,6 +1027,7 @@ impl InBody {
             given: serde_json::json!({ "timestamp": timestamp, "token": token })
                 .to_string()
                 .into(),
+            uncovered: None,
         })
     }
 }
