@@ -54,7 +54,11 @@ impl<S> Verify<S> {
                 return Err(Early::Answer(answer));
             }
             let verified = settings.verifier.verify(&head, body).await?;
-            if let Some(answer) = verified.payload().and_then(VerifiedPayload::handshake) {
+            let payload = match &verified {
+                Verified::Pending(pending) => Some(pending.unread()),
+                verified => verified.payload(),
+            };
+            if let Some(answer) = payload.and_then(VerifiedPayload::handshake) {
                 if let Verified::Leased(_, lease) = verified {
                     // Nobody handles it: the lease ends by itself if the store cannot be told.
                     let _ = lease.complete().await;

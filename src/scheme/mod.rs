@@ -21,6 +21,7 @@ pub(crate) mod http_message_signatures;
 mod input;
 #[cfg(test)]
 mod shapes;
+pub mod webhooks;
 
 pub(crate) use input::{BodyDigest, BodyForm, Formed, SigningInput};
 
@@ -248,4 +249,14 @@ pub(crate) struct Signing<'s> {
     pub(crate) now: Timestamp,
     pub(crate) nonce: &'s [u8],
     pub(crate) body: &'s [u8],
+}
+
+/// A scheme with a fixed key id signs under no other.
+fn signs_under(fixed: &str, signing: &Signing<'_>) -> Result<(), SignError> {
+    if signing.key_id.as_str() == fixed {
+        return Ok(());
+    }
+    Err(SignError::new(format!(
+        "the scheme has the fixed key id `{fixed}`, and the signer another"
+    )))
 }

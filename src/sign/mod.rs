@@ -196,8 +196,7 @@ impl Signer {
         request: Request<B>,
         now: Timestamp,
     ) -> Result<Request<B>, SignError> {
-        let nonce = Encoding::Hex.encode(&crate::random::bytes::<16>());
-        self.sign_with(request, now, &nonce)
+        self.sign_with(request, now, &new_nonce())
     }
 
     fn sign_with<B: AsRef<[u8]>>(
@@ -259,6 +258,11 @@ impl Signer {
         self.scheme.write(parts, &candidate, &mac)?;
         self.scheme.write_body(body, &candidate, &mac)
     }
+}
+
+/// 128 random bits.
+pub(crate) fn new_nonce() -> String {
+    Encoding::Hex.encode(&crate::random::bytes::<16>())
 }
 
 impl fmt::Debug for Signer {

@@ -178,7 +178,8 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
         self
     }
 
-    /// What is guaranteed about handling. Default: [`Processing::AtMostOnce`].
+    /// What is guaranteed about handling. Default: [`Processing::AtMostOnce`]; with the
+    /// [presets for webhooks](crate::webhooks), [`Processing::Retryable`] under a lease of 30 seconds.
     pub fn processing(mut self, processing: Processing) -> Self {
         self.processing = processing;
         self

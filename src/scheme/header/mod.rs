@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, request::Parts};
 
 use super::{
     BodyForm, Candidate, Coverage, Describe, Head, Parameters, Profile, Reading, Signing,
-    SigningInput,
+    SigningInput, signs_under,
 };
 use crate::{
     clock::Timestamp,
@@ -75,7 +75,7 @@ const MAX_NONCE: usize = 256;
 #[derive(Clone, Debug)]
 pub struct HeaderScheme(Arc<Description>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Description {
     signature: HeaderName,
     encoding: Encoding,
@@ -88,14 +88,14 @@ struct Description {
     profile: Profile,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum KeySource {
     Header(HeaderName),
     Fixed(KeyId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TimeUnit {
+pub(super) enum TimeUnit {
     Seconds,
     Millis,
 }
@@ -127,6 +127,11 @@ impl HeaderScheme {
     /// Describes a format whose signature stands in this header.
     pub fn builder(signature_header: impl Into<String>) -> HeaderSchemeBuilder {
         HeaderSchemeBuilder::new(signature_header.into())
+    }
+
+    /// For a preset of which this is a part.
+    pub(super) fn profile_mut(&mut self) -> &mut Profile {
+        &mut Arc::make_mut(&mut self.0).profile
     }
 }
 
@@ -224,12 +229,15 @@ fn plain_query<'a>(head: &'a Head<'_>) -> Result<&'a str, Rejection> {
     }
 }
 
-fn required<'h>(head: &Head<'h>, name: &HeaderName) -> Result<&'h HeaderValue, Rejection> {
+pub(super) fn required<'h>(
+    head: &Head<'h>,
+    name: &HeaderName,
+) -> Result<&'h HeaderValue, Rejection> {
     head.single(name)?
         .ok_or_else(|| malformed(format!("header `{name}` is missing")))
 }
 
-fn check_nonce(name: &HeaderName, nonce: &[u8]) -> Result<(), Rejection> {
+pub(super) fn check_nonce(name: &HeaderName, nonce: &[u8]) -> Result<(), Rejection> {
     let plain = nonce.iter().all(u8::is_ascii_graphic);
     if plain && (1..=MAX_NONCE).contains(&nonce.len()) {
         return Ok(());
@@ -240,7 +248,7 @@ fn check_nonce(name: &HeaderName, nonce: &[u8]) -> Result<(), Rejection> {
 }
 
 /// Plain digits without a leading zero: nothing that two libraries could read differently.
-fn read_time(text: &[u8], unit: TimeUnit) -> Option<Timestamp> {
+pub(super) fn read_time(text: &[u8], unit: TimeUnit) -> Option<Timestamp> {
     let plain = text.iter().all(u8::is_ascii_digit) && (text.len() == 1 || !text.starts_with(b"0"));
     let number = std::str::from_utf8(text)
         .ok()
@@ -358,12 +366,7 @@ impl Describe for HeaderScheme {
                     .headers
                     .insert(name, header_value(signing.key_id.as_str().as_bytes())?);
             }
-            KeySource::Fixed(id) if id != signing.key_id => {
-                return Err(SignError::new(format!(
-                    "the scheme has the fixed key id `{id}`, and the signer another"
-                )));
-            }
-            KeySource::Fixed(_) => {}
+            KeySource::Fixed(id) => signs_under(id.as_str(), signing)?,
         }
         let head = Head {
             method: &parts.method,
@@ -405,6 +408,6 @@ impl Describe for HeaderScheme {
     }
 }
 
-fn header_value(bytes: &[u8]) -> Result<HeaderValue, SignError> {
+pub(super) fn header_value(bytes: &[u8]) -> Result<HeaderValue, SignError> {
     HeaderValue::from_bytes(bytes).map_err(|_| SignError::new("a value that no header can carry"))
 }

@@ -14,7 +14,7 @@ mod canonical;
 mod component;
 mod digest;
 mod fields;
-mod query;
+pub(super) mod query;
 mod request;
 #[expect(dead_code, reason = "for the layers that sign and verify responses")]
 mod response;
