@@ -33,7 +33,8 @@ use crate::scheme::header::Part;
 ///   `X-GitHub-Event` says may have been written by anybody. Put the layer on the one route that
 ///   takes these webhooks: at another path a captured delivery counts as another.
 ///
-/// The format is that of GitHub's library `@octokit/webhooks-methods` 6.0.0.
+/// A delivery may have up to 25 MB: see [`max_body_bytes`](crate::VerifierBuilder::max_body_bytes). The
+/// format is that of GitHub's library `@octokit/webhooks-methods` 6.0.0.
 #[derive(Clone, Debug)]
 pub struct GitHub {
     format: HeaderScheme,

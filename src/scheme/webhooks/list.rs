@@ -76,6 +76,12 @@ impl Describe for SignatureList {
             let (name, value) = element.split_once('=').ok_or_else(|| {
                 malformed(format!("header `{header}` has an element without `=`"))
             })?;
+            // As it would stand there if two lines were joined to one.
+            if element.contains([' ', '\t', ',']) {
+                return Err(malformed(format!(
+                    "header `{header}` has an element with a space or a comma"
+                )));
+            }
             if name == self.mac {
                 macs.push(value);
             } else if name == time_name && time.replace(value).is_some() {

@@ -34,9 +34,10 @@ const MAX_CHALLENGE: usize = 256;
 /// - Two deliveries that are alike to the last byte are one. One delivery may hold several changes, and
 ///   a change may come again in another delivery: tell changes apart by their own ids.
 /// - Method, path and headers are not covered: put the layer on the one route that takes these
-///   webhooks: at another path a captured delivery counts as another.
+///   webhooks, for at another path a captured delivery counts as another.
 ///
-/// The format is that of Meta's documentation.
+/// A delivery may have up to 3 MiB: see [`max_body_bytes`](crate::VerifierBuilder::max_body_bytes). The
+/// format is that of Meta's documentation.
 #[derive(Clone, Debug)]
 pub struct Meta {
     format: HeaderScheme,

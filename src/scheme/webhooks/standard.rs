@@ -176,9 +176,15 @@ impl Describe for Format {
         };
         let mut macs = Vec::new();
         for element in elements(header, signature, ' ')? {
-            let (version, mac) = element.split_once(',').ok_or_else(|| {
-                malformed(format!("header `{header}` has an element without `,`"))
-            })?;
+            // With two commas, as if two lines were joined to one.
+            let (version, mac) = element
+                .split_once(',')
+                .filter(|(_, mac)| !mac.contains(','))
+                .ok_or_else(|| {
+                    malformed(format!(
+                        "header `{header}` has an element that is not a version, `,` and a MAC"
+                    ))
+                })?;
             if version == "v1" {
                 macs.push(mac);
             }
