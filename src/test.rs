@@ -42,7 +42,6 @@ use crate::{
 ///
 /// # Panics
 /// When the requests of the scheme name their key, or the secret is not valid.
-#[must_use]
 pub fn delivery(scheme: impl Scheme, secret: impl AsRef<str>, body: impl Into<Bytes>) -> Delivery {
     let signer = Signer::with_secret(scheme, secret).expect("a scheme that takes this secret");
     Delivery::by(signer, body)
