@@ -18,7 +18,10 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use sha2::Sha256;
-use tokio::sync::RwLock;
+use tokio::{
+    sync::{OwnedRwLockWriteGuard, RwLock},
+    task::JoinHandle,
+};
 use tower::ServiceExt as _;
 
 use crate::common::{self, Effects, NOW};
@@ -410,16 +413,39 @@ pub async fn verify(verifier: &Verifier, request: &Request<Bytes>) -> Result<Ver
     verifier.verify(&head, Full::new(body)).await
 }
 
-/// A service behind a preset: any path is handled, with an effect, and answered with `handled`
-/// unless it is told otherwise.
+/// A service behind a preset, that handles what comes to any path.
 pub struct Service {
     pub clock: ManualClock,
     pub effects: Effects,
-    /// What the next ones are answered with.
-    pub answers: Arc<Mutex<VecDeque<StatusCode>>>,
-    /// A handler waits for it.
-    pub gate: Arc<RwLock<()>>,
+    pub handler: Handler,
     pub app: Router,
+}
+
+/// Has an effect, then answers with `handled` unless it is told otherwise.
+#[derive(Clone, Default)]
+pub struct Handler {
+    /// What the next ones are answered with.
+    answers: Arc<Mutex<VecDeque<StatusCode>>>,
+    /// It waits while this is closed.
+    gate: Arc<RwLock<()>>,
+}
+
+impl Handler {
+    pub fn answer_next(&self, answers: impl IntoIterator<Item = StatusCode>) {
+        self.answers.lock().unwrap().extend(answers);
+    }
+
+    pub async fn close(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.gate).write_owned().await
+    }
+
+    async fn answer(&self) -> Response<Body> {
+        drop(self.gate.read().await);
+        match self.answers.lock().unwrap().pop_front() {
+            Some(status) => status.into_response(),
+            None => "handled".into_response(),
+        }
+    }
 }
 
 impl Service {
@@ -457,30 +483,33 @@ impl Service {
     }
 
     fn behind(clock: &ManualClock, layer: VerifyLayer) -> Self {
-        let effects = Effects::default();
-        let answers = Arc::<Mutex<VecDeque<StatusCode>>>::default();
-        let gate = Arc::<RwLock<()>>::default();
-        let handler = {
-            let (effects, answers, gate) = (effects.clone(), answers.clone(), gate.clone());
-            move |_: VerifiedPayload| {
-                let (effects, answers, gate) = (effects.clone(), answers.clone(), gate.clone());
-                async move {
-                    effects.happened();
-                    drop(gate.read().await);
-                    match answers.lock().unwrap().pop_front() {
-                        Some(status) => status.into_response(),
-                        None => "handled".into_response(),
-                    }
-                }
+        let (effects, handler) = (Effects::default(), Handler::default());
+        let state = (effects.clone(), handler.clone());
+        let handle = move |_: VerifiedPayload| {
+            let (effects, handler) = state.clone();
+            async move {
+                effects.happened();
+                handler.answer().await
             }
         };
         Self {
             clock: clock.clone(),
             effects,
-            answers,
-            gate,
-            app: Router::new().route("/{*path}", any(handler)).layer(layer),
+            handler,
+            app: Router::new().route("/{*path}", any(handle)).layer(layer),
         }
+    }
+
+    /// Sends a request, and comes back once it is being handled.
+    pub async fn begin(&self, request: Request<Bytes>) -> JoinHandle<Response<Body>> {
+        let effects = self.effects.count();
+        let request = request.map(Body::from);
+        let answered = self.app.clone().oneshot(request);
+        let answered = tokio::spawn(async { answered.await.unwrap() });
+        while self.effects.count() == effects {
+            tokio::task::yield_now().await;
+        }
+        answered
     }
 
     pub async fn send(&self, request: Request<Bytes>) -> (u16, String) {

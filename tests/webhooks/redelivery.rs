@@ -52,7 +52,7 @@ async fn after_a_failure_a_redelivery_is_handled() {
     for provider in ALL {
         let service = Service::new(provider);
         let failures = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::BAD_REQUEST];
-        service.answers.lock().unwrap().extend(failures);
+        service.handler.answer_next(failures);
         let mut answers = vec![service.send(provider.delivery(&service.clock)).await.0];
         for later in schedule(provider) {
             service.clock.set(at(NOW).plus(later));
@@ -135,21 +135,12 @@ async fn a32_twin_a_verifier_without_event_ids_is_found() {
 async fn during_handling_a_redelivery_is_told_to_come_back() {
     for provider in ALL {
         let service = Service::new(provider);
-        let closed = service.gate.clone().write_owned().await;
-        let first = tokio::spawn({
-            let (app, request) = (service.app.clone(), provider.delivery(&service.clock));
-            async move {
-                let request = request.map(axum::body::Body::from);
-                tower::ServiceExt::oneshot(app, request).await.unwrap()
-            }
-        });
-        while service.effects.count() == 0 {
-            tokio::task::yield_now().await;
+        let closed = service.handler.close().await;
+        let first = service.begin(provider.delivery(&service.clock)).await;
+        if provider.retries == Retries::SignedAnew {
+            service.clock.advance(Duration::from_secs(1));
         }
-        let again = match provider.retries {
-            Retries::Redated => provider.delivery(&service.clock),
-            _ => provider.redelivery(&service.clock),
-        };
+        let again = provider.redelivery(&service.clock);
         let response = service.response(again.clone()).await;
         assert_eq!(response.status(), 409, "{}", provider.name);
         let pause = response.headers()[RETRY_AFTER].to_str().unwrap();
@@ -234,17 +225,8 @@ async fn a35_a_lease_that_ended_changes_nothing_any_more() {
 async fn a36_a_sender_that_hangs_up_does_not_stop_the_handler() {
     for provider in ALL {
         let service = Service::new(provider);
-        let closed = service.gate.clone().write_owned().await;
-        let first = tokio::spawn({
-            let (app, request) = (service.app.clone(), provider.delivery(&service.clock));
-            async move {
-                let request = request.map(axum::body::Body::from);
-                tower::ServiceExt::oneshot(app, request).await.unwrap()
-            }
-        });
-        while service.effects.count() == 0 {
-            tokio::task::yield_now().await;
-        }
+        let closed = service.handler.close().await;
+        let first = service.begin(provider.delivery(&service.clock)).await;
         first.abort();
         assert!(first.await.unwrap_err().is_cancelled());
         drop(closed);
