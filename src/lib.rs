@@ -63,8 +63,8 @@
 //! - `axum` (default): extractors, and the original URI of nested routers.
 //! - `postgres`: nonces that are consumed in a PostgreSQL transaction of the handler's own.
 //! - `reqwest`: signing for the client `reqwest`.
-//! - `test-util`: for the tests of users: a clock that can be set, and [deliveries](test) signed as
-//!   their sender would.
+//! - `test-util`: for the tests of users: a clock that can be set, and `test::delivery`, requests signed
+//!   as their sender would.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
