@@ -18,6 +18,8 @@ mod parts;
 
 #[path = "webhooks/provider.rs"]
 mod provider;
+#[path = "webhooks/service.rs"]
+mod service;
 
 #[path = "webhooks/challenges.rs"]
 mod challenges;

@@ -15,7 +15,8 @@ use tower::ServiceExt as _;
 
 use crate::{
     common,
-    provider::{INVALID, META, MISSING, Provider, SLACK, ZOOM, verify, with_body},
+    provider::{META, Provider, SLACK, ZOOM, verify, with_body},
+    service::{INVALID, MISSING},
 };
 
 const TOKEN: &str = "the verify token of the dashboard";

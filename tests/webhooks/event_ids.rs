@@ -10,9 +10,10 @@ use countersign::{
 use crate::{
     common::{self, NOW},
     provider::{
-        ACKNOWLEDGED, ALL, ID, MALFORMED, PADDLE, Provider, SLACK, STANDARD_WEBHOOKS, STRIPE, SVIX,
-        Service, Time, ZOOM, event, timed, verify, with, with_body,
+        ALL, ID, PADDLE, Provider, SLACK, STANDARD_WEBHOOKS, STRIPE, SVIX, Time, ZOOM, event,
+        timed, verify, with, with_body,
     },
+    service::{ACKNOWLEDGED, MALFORMED, Service},
 };
 
 async fn payload(provider: &Provider, body: &str) -> VerifiedPayload {

@@ -8,10 +8,8 @@ use http::{Request, StatusCode, header::RETRY_AFTER};
 
 use crate::{
     common::{self, NOW, at},
-    provider::{
-        ACKNOWLEDGED, ALL, IN_FLIGHT, LISTS, Provider, Retries, SLACK, Service, Time, at_path,
-        event, get, verify, with,
-    },
+    provider::{ALL, LISTS, Provider, Retries, SLACK, Time, at_path, event, get, verify, with},
+    service::{ACKNOWLEDGED, IN_FLIGHT, Service},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);

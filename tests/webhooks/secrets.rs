@@ -9,9 +9,8 @@ use http::Request;
 use crate::{
     common::{self, NOW},
     parts::Log,
-    provider::{
-        ALL, GITHUB, INVALID, LISTS, Provider, STANDARD_WEBHOOKS, SVIX, Service, event, with,
-    },
+    provider::{ALL, GITHUB, LISTS, Provider, STANDARD_WEBHOOKS, SVIX, event, with},
+    service::{INVALID, Service},
 };
 
 #[test]

@@ -7,10 +7,10 @@ use http::{HeaderValue, Request};
 use crate::{
     common::{self, NOW},
     provider::{
-        ALL, GITHUB, ID, INVALID, LINEAR, LISTS, MALFORMED, META, MISSING, PADDLE, Provider, SLACK,
-        STANDARD_WEBHOOKS, STRIPE, SVIX, Service, Time, ZOOM, event, get, set, timed_by_the_head,
-        verify, with, with_body, without,
+        ALL, GITHUB, ID, LINEAR, LISTS, META, PADDLE, Provider, SLACK, STANDARD_WEBHOOKS, STRIPE,
+        SVIX, Time, ZOOM, event, get, set, timed_by_the_head, verify, with, with_body, without,
     },
+    service::{INVALID, MALFORMED, MISSING, Service},
 };
 
 /// What the tests put together themselves is what the presets sign.
