@@ -147,11 +147,12 @@ impl HashOutput {
     pub(crate) fn new(bytes: &[u8]) -> Self {
         let mut output = Self {
             bytes: [0; MAX_LEN],
-            len: 0,
+            len: bytes.len().min(MAX_LEN),
         };
-        for (to, from) in output.bytes.iter_mut().zip(bytes) {
-            *to = *from;
-            output.len += 1;
+        if let (Some(to), Some(from)) =
+            (output.bytes.get_mut(..output.len), bytes.get(..output.len))
+        {
+            to.copy_from_slice(from);
         }
         output
     }

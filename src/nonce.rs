@@ -96,6 +96,12 @@ impl AttemptId {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Claim {
+    terms: Box<Terms>,
+}
+
+/// Boxed, because a claim is handed on from stage to stage.
+#[derive(Clone, Debug)]
+struct Terms {
     namespace: Arc<str>,
     key_id: KeyId,
     nonce: Nonce,
@@ -113,15 +119,17 @@ impl Claim {
     #[must_use]
     pub fn new(namespace: Arc<str>, key_id: KeyId, nonce: Nonce, deadline: Timestamp) -> Self {
         Self {
-            namespace,
-            key_id,
-            nonce,
-            place: None,
-            attempt: AttemptId::next(),
-            signed_at: None,
-            max_skew: Duration::ZERO,
-            deadline,
-            retention: Duration::ZERO,
+            terms: Box::new(Terms {
+                namespace,
+                key_id,
+                nonce,
+                place: None,
+                attempt: AttemptId::next(),
+                signed_at: None,
+                max_skew: Duration::ZERO,
+                deadline,
+                retention: Duration::ZERO,
+            }),
         }
     }
 
@@ -129,101 +137,110 @@ impl Claim {
     /// that is posted elsewhere must not burn the genuine one.
     #[must_use]
     pub fn at_place(mut self, method: Method, path: impl Into<Arc<str>>) -> Self {
-        self.place = Some((method, path.into()));
+        self.terms.place = Some((method, path.into()));
         self
     }
 
     /// Adds the signed time, and how far ahead of a server's clock it may be.
     #[must_use]
     pub fn signed(mut self, at: Timestamp, max_skew: Duration) -> Self {
-        self.signed_at = Some(at);
-        self.max_skew = max_skew;
+        self.terms.signed_at = Some(at);
+        self.terms.max_skew = max_skew;
         self
     }
 
     /// Adds the longest time for which any claim of this namespace may have to be remembered.
     #[must_use]
     pub fn with_retention(mut self, retention: Duration) -> Self {
-        self.retention = retention;
+        self.terms.retention = retention;
         self
     }
 
     /// Which service claims; keeps two services apart in one store.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        &self.namespace
+        &self.terms.namespace
     }
 
     /// The key that the request was verified under; quotas go by it.
     #[must_use]
     pub fn key_id(&self) -> &KeyId {
-        &self.key_id
+        &self.terms.key_id
     }
 
     /// The nonce.
     #[must_use]
     pub fn nonce(&self) -> &Nonce {
-        &self.nonce
+        &self.terms.nonce
     }
 
     /// This attempt; a lease is held under it.
     #[must_use]
     pub fn attempt(&self) -> AttemptId {
-        self.attempt
+        self.terms.attempt
     }
 
     /// The covered time at which the request says it was signed, if it covers one.
     #[must_use]
     pub fn signed_at(&self) -> Option<Timestamp> {
-        self.signed_at
+        self.terms.signed_at
     }
 
     /// How far ahead of a server's clock a signed time may be. A store that forgot what came
     /// before `start` refuses whatever was signed at `start + max_skew` or earlier.
     #[must_use]
     pub fn max_skew(&self) -> Duration {
-        self.max_skew
+        self.terms.max_skew
     }
 
     /// Until when the record has to be kept. A store whose clock shows this moment or a later one
     /// refuses the claim: it could be accepted again after it is forgotten.
     #[must_use]
     pub fn deadline(&self) -> Timestamp {
-        self.deadline
+        self.terms.deadline
     }
 
     /// Whether a duplicate extends the record to its own deadline: so for event ids, whose senders
     /// go on retrying.
     #[must_use]
     pub fn extends(&self) -> bool {
-        self.nonce.kind == NonceKind::Event
+        self.terms.nonce.kind == NonceKind::Event
     }
 
     /// The longest time for which any claim of this namespace may have to be remembered, counted
     /// from the moment of the claim.
     #[must_use]
     pub fn retention(&self) -> Duration {
-        self.retention
+        self.terms.retention
     }
 
     /// Feeds what identifies the claim to `sink`: namespace, key id, nonce and, where it counts,
     /// the place, each behind its length, so that no two claims are fed the same bytes.
     pub fn write_identity(&self, mut sink: impl FnMut(&[u8])) {
-        let mut part = |bytes: &[u8]| {
-            sink(&(bytes.len() as u64).to_be_bytes());
-            sink(bytes);
-        };
-        part(self.namespace.as_bytes());
-        part(self.key_id.as_str().as_bytes());
-        part(match self.nonce.kind {
-            NonceKind::Covered => b"n",
-            NonceKind::Event => b"e",
-            NonceKind::Digest => b"d",
-        });
-        part(&self.nonce.bytes);
-        if let Some((method, path)) = &self.place {
-            part(method.as_str().as_bytes());
-            part(path.as_bytes());
+        self.write_owner(&mut sink);
+        self.write_use(sink);
+    }
+
+    /// The first half of the identity: namespace and key id. Quotas go by it.
+    pub(crate) fn write_owner(&self, mut sink: impl FnMut(&[u8])) {
+        part(&mut sink, self.terms.namespace.as_bytes());
+        part(&mut sink, self.terms.key_id.as_str().as_bytes());
+    }
+
+    /// The second half of the identity: what the owner used, and where.
+    pub(crate) fn write_use(&self, mut sink: impl FnMut(&[u8])) {
+        part(
+            &mut sink,
+            match self.terms.nonce.kind {
+                NonceKind::Covered => b"n",
+                NonceKind::Event => b"e",
+                NonceKind::Digest => b"d",
+            },
+        );
+        part(&mut sink, &self.terms.nonce.bytes);
+        if let Some((method, path)) = &self.terms.place {
+            part(&mut sink, method.as_str().as_bytes());
+            part(&mut sink, path.as_bytes());
         }
     }
 
@@ -234,6 +251,12 @@ impl Claim {
         self.write_identity(|bytes| digest.update(bytes));
         digest.finalize().into()
     }
+}
+
+/// A part of an identity, behind its length.
+fn part(sink: &mut impl FnMut(&[u8]), bytes: &[u8]) {
+    sink(&(bytes.len() as u64).to_be_bytes());
+    sink(bytes);
 }
 
 /// The answer to a claim.

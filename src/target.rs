@@ -346,7 +346,8 @@ fn single_authority<'h>(
     };
     // Whether it is one of ours is decided by comparison; here, only that it can be nothing else.
     let authority = value.to_str().ok().filter(|text| {
-        !text.is_empty() && !text.contains(['@', '/', '?', '#', '\\', ',', ' ', '\t'])
+        let never = |b| matches!(b, b'@' | b'/' | b'?' | b'#' | b'\\' | b',' | b' ' | b'\t');
+        !text.is_empty() && !text.bytes().any(never)
     });
     match authority {
         Some(authority) => Ok(Some(authority)),

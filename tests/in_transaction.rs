@@ -1,4 +1,5 @@
-//! Nonces that are consumed in a transaction of the handler's own, on a real PostgreSQL.
+//! Nonces that are consumed in a transaction of the handler's own: on a real PostgreSQL, and on
+//! SQLite where that differs. The tests named `a37_…` are row 37 of the attacks, with its twins.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,14 +32,17 @@ use bytes::Bytes;
 use common::{ORIGIN, keys, request, scheme, signer, verdict};
 use countersign::{
     Claim, Claimed, Clock as _, ConfigErrorKind, ConsumeIn, HeaderScheme, ManualClock, OnDuplicate,
-    Part, PendingPayload, PendingSlot, Processing, Rejection, Signer, StoreError, StoreFuture,
-    SystemClock, TransactIn, VerifiedPayload, VerifierBuilder, VerifyLayer, postgres,
+    Part, PendingPayload, PendingSlot, Processing, Rejection, Signer, SqliteStore, StoreError,
+    StoreFuture, SystemClock, TransactIn, VerifiedPayload, VerifierBuilder, VerifyLayer, postgres,
 };
 use database::{count, effects, nonces, pool};
 use http::{HeaderMap, Request, StatusCode};
 use parts::Log;
-use sqlx::{Acquire as _, PgConnection, PgPool, PgTransaction, Postgres, Transaction};
-use tokio::sync::Notify;
+use sqlx::{
+    Acquire as _, PgConnection, PgPool, PgTransaction, Postgres, SqlitePool, Transaction,
+    sqlite::SqlitePoolOptions,
+};
+use tokio::sync::{Barrier, Notify};
 use tower::ServiceExt as _;
 
 type Answer = Result<String, Rejection>;
@@ -143,8 +147,8 @@ async fn a_request_has_one_effect_and_its_copy_is_refused() {
     }
 }
 
-async fn copies_at_once(app: &Router, order: &Request<String>) -> Vec<(u16, String)> {
-    let copies: Vec<_> = (0..1000)
+async fn copies_at_once(app: &Router, order: &Request<String>, n: u32) -> Vec<(u16, String)> {
+    let copies: Vec<_> = (0..n)
         .map(|_| {
             let (app, order) = (app.clone(), order.clone());
             tokio::spawn(async move { send(&app, &order).await })
@@ -167,20 +171,22 @@ async fn of_a_thousand_copies_at_once_one_has_an_effect() {
     for (service, sum) in [(transacting as fn(&_, _) -> _, 1), (consuming, 2)] {
         let patient = layer(&clock).store_timeout(Duration::from_secs(60));
         let app = service(&pool, patient.build().unwrap());
-        let answers = copies_at_once(&app, &order(&clock)).await;
+        let answers = copies_at_once(&app, &order(&clock), 1000).await;
         assert_eq!(answers[0], done());
         assert!(answers[1..].iter().all(|answer| *answer == replayed()));
         assert_eq!((effects(&pool).await, nonces(&pool).await), (sum, sum));
     }
 }
 
-/// The check is not blind: with the nonce looked up and then recorded, copies have effects.
-#[tokio::test(flavor = "multi_thread")]
+/// The check is not blind: where a handler looks whether it was there before, and then records that
+/// it is, two copies have an effect each.
+#[tokio::test]
 async fn twin_of_a_thousand_copies_a_look_before_the_record_is_found() {
     let Some(pool) = pool("a thousand copies, twin").await else {
         return;
     };
     let clock = clock();
+    let both_have_looked = Arc::new(Barrier::new(2));
     let naive = {
         let pool = pool.clone();
         app(
@@ -200,14 +206,15 @@ async fn twin_of_a_thousand_copies_a_look_before_the_record_is_found() {
                 if seen > 0 {
                     return StatusCode::CONFLICT;
                 }
+                both_have_looked.wait().await;
                 effect(&mut tx, &payload).await;
                 tx.commit().await.unwrap();
                 StatusCode::OK
             },
         )
     };
-    copies_at_once(&naive, &order(&clock)).await;
-    assert!(effects(&pool).await > 1);
+    copies_at_once(&naive, &order(&clock), 2).await;
+    assert_eq!(effects(&pool).await, 2);
 }
 
 /// A store that grants everything.
@@ -341,7 +348,7 @@ fn taking_before(app: Router, pool: &PgPool) -> Router {
                 tx.commit().await.unwrap();
                 assert!(slot.take().is_none());
             } else if let Some(payload) = clone.get::<VerifiedPayload>() {
-                effect(&mut *pool.acquire().await.unwrap(), payload).await;
+                effect(&mut pool.acquire().await.unwrap(), payload).await;
             }
             next.run(request).await
         }
@@ -380,7 +387,7 @@ async fn a37_of_two_clones_that_take_the_payload_one_gets_it() {
     let handler = {
         let pool = pool.clone();
         async move |payload: VerifiedPayload| {
-            effect(&mut *pool.acquire().await.unwrap(), &payload).await;
+            effect(&mut pool.acquire().await.unwrap(), &payload).await;
         }
     };
     let claimed = layer(&clock)
@@ -1120,6 +1127,104 @@ async fn tables_are_made_once_by_any_number_of_servers() {
     }
     postgres::migrate(&pool).await.unwrap();
     assert_eq!(nonces(&pool).await, 0);
+}
+
+#[tokio::test]
+async fn what_was_signed_before_the_tables_were_made_may_have_been_used() {
+    let Some((url, schema)) = database::schema("first start").await else {
+        return;
+    };
+    let pool = database::pool_of(&url, &schema, 2).await;
+    postgres::migrate(&pool).await.unwrap();
+    let clock = clock();
+    let app = app(
+        layer(&clock).build().unwrap(),
+        async move |pending: PendingPayload| -> Answer {
+            pending
+                .transact(&pool, async |_, _| Ok("done".to_owned()))
+                .await
+        },
+    );
+    let before = order(&clock);
+    // A second for `x-timestamp`, which has whole ones.
+    clock.advance(Duration::from_secs(6));
+    let after = order(&clock);
+    assert_eq!(send(&app, &before).await, refused(503, "sign_again"));
+    assert_eq!(send(&app, &after).await, done());
+}
+
+/// A database of SQLite in memory, and one connection: a transaction at a time.
+async fn sqlite() -> SqlitePool {
+    let pool = SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect("sqlite::memory:")
+        .await
+        .unwrap();
+    SqliteStore::migrate(&pool).await.unwrap();
+    let tables = "CREATE TABLE effects (request text NOT NULL);
+                  UPDATE countersign_store SET since = 0";
+    sqlx::raw_sql(tables).execute(&pool).await.unwrap();
+    pool
+}
+
+async fn effects_in_sqlite(pool: &SqlitePool) -> i64 {
+    let effects = sqlx::query_scalar("SELECT count(*) FROM effects");
+    effects.fetch_one(pool).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_sqlite_of_a_thousand_copies_at_once_one_has_an_effect() {
+    let pool = sqlite().await;
+    let clock = clock();
+    let patient = layer(&clock).store_timeout(Duration::from_secs(60));
+    let app = {
+        let pool = pool.clone();
+        app(
+            patient.build().unwrap(),
+            async move |pending: PendingPayload| -> Answer {
+                pending
+                    .transact(&pool, async |tx, _| {
+                        let effect = sqlx::query("INSERT INTO effects VALUES ('{}')");
+                        effect.execute(tx).await.unwrap();
+                        Ok("done".to_owned())
+                    })
+                    .await
+            },
+        )
+    };
+    let answers = copies_at_once(&app, &order(&clock), 1000).await;
+    assert_eq!(answers[0], done());
+    assert!(answers[1..].iter().all(|answer| *answer == replayed()));
+    assert_eq!(effects_in_sqlite(&pool).await, 1);
+}
+
+/// SQLite does not tell a savepoint from its transaction. What is lost with one is noticed when it
+/// is looked up: too late for the effect, in time for the answer.
+#[tokio::test]
+async fn on_sqlite_a_savepoint_that_takes_the_nonce_with_it_is_noticed_by_the_look_up() {
+    let clock = clock();
+    for (looks_up, expected) in [(true, not_recorded()), (false, done())] {
+        let pool = sqlite().await;
+        let mut layer = layer(&clock).build().unwrap();
+        if looks_up {
+            layer = layer.confirm_in(pool.clone());
+        }
+        let app = {
+            let pool = pool.clone();
+            app(layer, async move |pending: PendingPayload| -> Answer {
+                let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+                let mut savepoint = tx.begin().await.unwrap();
+                pending.consume(&mut savepoint).await?;
+                savepoint.rollback().await.unwrap();
+                let effect = sqlx::query("INSERT INTO effects VALUES ('{}')");
+                effect.execute(&mut *tx).await.unwrap();
+                tx.commit().await.unwrap();
+                Ok("done".to_owned())
+            })
+        };
+        assert_eq!(send(&app, &order(&clock)).await, expected);
+        assert_eq!(effects_in_sqlite(&pool).await, 1);
+    }
 }
 
 #[test]

@@ -42,7 +42,7 @@ start)
     echo "postgres://postgres@localhost/postgres?host=$folder"
     ;;
 stop)
-    unprivileged "$programs/pg_ctl" -D "$folder/data" --mode=immediate --wait stop >/dev/null
+    unprivileged "$programs/pg_ctl" -D "$folder/data" --mode=immediate --wait stop >/dev/null || true
     rm -rf "$folder" "$folder.log"
     ;;
 esac

@@ -3,14 +3,15 @@
 
 use axum::{Router, body::Body, routing::post};
 use bytes::Bytes;
-use countersign::{HeaderScheme, MemoryStore, VerifyLayer};
+use countersign::{MemoryStore, Scheme, VerifyLayer};
 use http::{Request, Response, StatusCode};
 use tower::{Layer as _, Service, ServiceExt as _};
 
 use crate::{
     Contender, ready,
     requests::{
-        BareHmac, ORIGIN, WEBHOOK_SECRET, body, house, keys, signed, standard_webhook, webhook,
+        BareHmac, ORIGIN, WEBHOOK_SECRET, body, house, keys, rfc9421, signed, standard_webhook,
+        webhook,
     },
 };
 
@@ -21,7 +22,7 @@ fn router() -> Router {
     Router::new().route("/transfer", post(async |_: Bytes| StatusCode::NO_CONTENT))
 }
 
-fn verify_layer(scheme: HeaderScheme) -> VerifyLayer {
+fn verify_layer(scheme: impl Scheme) -> VerifyLayer {
     VerifyLayer::builder(scheme)
         .public_origin(ORIGIN)
         .keys(keys())
@@ -36,6 +37,15 @@ pub fn countersign() -> Contender {
         "countersign in a router",
         router().layer(verify_layer(house())),
         signed(house(), body(BODY_LEN)),
+    )
+}
+
+/// The same in RFC 9421.
+pub fn countersign_rfc9421() -> Contender {
+    oneshot(
+        "countersign in a router, RFC 9421",
+        router().layer(verify_layer(rfc9421())),
+        signed(rfc9421(), body(BODY_LEN)),
     )
 }
 

@@ -1,12 +1,12 @@
-//! The requests that are measured: two formats, each request with a nonce of its own.
+//! The requests that are measured: three formats, each request with a nonce of its own.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use countersign::{Encoding, HeaderScheme, KeyRing, Part, Signer};
+use countersign::{Encoding, HeaderScheme, HttpMessageSignatures, KeyRing, Part, Scheme, Signer};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderMap, HeaderValue, Request, Uri};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
 pub const KEY: &str = "partner-1";
 pub const ORIGIN: &str = "https://api.example.com";
@@ -63,6 +63,11 @@ pub fn house() -> HeaderScheme {
         .expect("a description that is safe")
 }
 
+/// RFC 9421 as it is by default: of [`unsigned`], five components and the digest of the body.
+pub fn rfc9421() -> HttpMessageSignatures {
+    HttpMessageSignatures::default()
+}
+
 /// A body of text that all requests share.
 pub fn body(len: usize) -> Bytes {
     let body = Bytes::from("0123456789abcdef".repeat(len / 16));
@@ -81,8 +86,21 @@ pub fn unsigned(body: &Bytes) -> Request<Bytes> {
 }
 
 /// Makes requests that are signed now, each under a new nonce.
-pub fn signed(scheme: HeaderScheme, body: Bytes) -> impl FnMut() -> Request<Bytes> {
-    let signer = Signer::new(scheme, KEY, SECRET).expect("a valid key");
+pub fn signed(scheme: impl Scheme, body: Bytes) -> impl FnMut() -> Request<Bytes> {
+    signed_with(SECRET, scheme, body)
+}
+
+/// The same, by somebody who does not know the secret.
+pub fn forged(scheme: impl Scheme, body: Bytes) -> impl FnMut() -> Request<Bytes> {
+    signed_with(b"another of twenty-four!!", scheme, body)
+}
+
+fn signed_with(
+    secret: &'static [u8],
+    scheme: impl Scheme,
+    body: Bytes,
+) -> impl FnMut() -> Request<Bytes> {
+    let signer = Signer::new(scheme, KEY, secret).expect("a valid key");
     move || {
         let request = signer.sign(unsigned(&body));
         as_received(request.expect("what is covered is there"))
@@ -173,6 +191,37 @@ impl BareHmac {
             .chain_update(&self.before)
             .chain_update(&self.body);
         mac.verify_slice(&self.mac).expect("a MAC that matches");
+    }
+}
+
+/// The limit for RFC 9421: the digest of the body, and one HMAC of the signature base.
+pub struct BareHashes {
+    base: BareHmac,
+    body: Bytes,
+    digest: Vec<u8>,
+}
+
+impl BareHashes {
+    pub fn of_rfc9421(request: &Request<Bytes>) -> Self {
+        let digest = text(request.headers(), "content-digest");
+        let input = text(request.headers(), "signature-input");
+        let (_, parameters) = input.split_once('=').expect("a label");
+        let (path, query) = PATH_AND_QUERY.split_once('?').expect("a query");
+        let base = format!(
+            "\"@method\": POST\n\"@authority\": api.example.com\n\"@path\": {path}\n\
+             \"@query\": ?{query}\n\"content-digest\": {digest}\n\
+             \"content-type\": application/json\n\"@signature-params\": {parameters}"
+        );
+        Self {
+            base: BareHmac::over(base, &Bytes::new()),
+            body: request.body().clone(),
+            digest: Sha256::digest(request.body()).to_vec(),
+        }
+    }
+
+    pub fn verify(&self, key: &Hmac<Sha256>) {
+        self.base.verify(key);
+        assert_eq!(Sha256::digest(&self.body)[..], self.digest, "the digest");
     }
 }
 

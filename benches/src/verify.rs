@@ -2,25 +2,44 @@
 
 use std::hint::black_box;
 
-use countersign::{MemoryStore, Verifier};
-use http::request::Parts;
-use http_body_util::Full;
+use bytes::Bytes;
+use countersign::{MemoryStore, Scheme, Verifier};
+use http::{Request, Uri, request::Parts};
+use http_body_util::{BodyExt as _, Full};
+use httpsig_hyper::{MessageSignatureReq as _, RequestContentDigest as _, prelude::SharedKey};
 
 use crate::{
     Contender, ready,
-    requests::{BareHmac, body, keys, signed, standard_webhook, webhook},
+    requests::{
+        BareHashes, BareHmac, KEY, ORIGIN, SECRET, body, forged, keys, rfc9421, signed,
+        standard_webhook, webhook,
+    },
 };
 
-/// Verifies, claims the nonce, and drops the payload.
-pub fn countersign(body_len: usize) -> Contender {
-    let verifier = Verifier::builder(webhook())
+fn verifier(scheme: impl Scheme) -> Verifier {
+    Verifier::builder(scheme)
+        .public_origin(ORIGIN)
         .keys(keys())
         .store(MemoryStore::new().assume_no_history())
         .build()
-        .expect("a configuration that is safe");
-    let mut request = signed(webhook(), body(body_len));
+        .expect("a configuration that is safe")
+}
+
+/// Verifies, claims the nonce, and drops the payload.
+pub fn countersign(body_len: usize) -> Contender {
+    accepting("countersign", webhook(), body_len)
+}
+
+/// The same in RFC 9421.
+pub fn countersign_rfc9421(body_len: usize) -> Contender {
+    accepting("countersign, RFC 9421", rfc9421(), body_len)
+}
+
+fn accepting(name: &'static str, scheme: impl Scheme + Clone, body_len: usize) -> Contender {
+    let verifier = verifier(scheme.clone());
+    let mut request = signed(scheme, body(body_len));
     Contender::new(
-        "countersign",
+        name,
         move || request().into_parts(),
         move |(head, body): &mut (Parts, _)| {
             let verified = ready(verifier.verify(head, Full::new(Clone::clone(body))));
@@ -31,8 +50,7 @@ pub fn countersign(body_len: usize) -> Contender {
 
 /// Verifies; it makes no claim.
 pub fn standardwebhooks(body_len: usize) -> Contender {
-    let webhook = standardwebhooks::Webhook::from_bytes(crate::requests::SECRET.into())
-        .expect("a valid secret");
+    let webhook = standardwebhooks::Webhook::from_bytes(SECRET.into()).expect("a valid secret");
     Contender::new(
         "standardwebhooks",
         standard_webhook(body(body_len)),
@@ -51,5 +69,53 @@ pub fn bare_hmac(body_len: usize) -> Contender {
         "one bare HMAC",
         move || BareHmac::of_webhook(&request()),
         move |hmac| hmac.verify(&key),
+    )
+}
+
+/// Refuses a request whose MAC is wrong, and does not read its body.
+pub fn countersign_forged(body_len: usize) -> Contender {
+    let verifier = verifier(rfc9421());
+    let mut request = forged(rfc9421(), body(body_len));
+    Contender::new(
+        "countersign, RFC 9421, forged",
+        move || request().into_parts(),
+        move |(head, body): &mut (Parts, Bytes)| {
+            let body = Full::new(body.clone()).inspect_frame(|_| panic!("the body was read"));
+            let verified = ready(verifier.verify(head, body));
+            let _ = black_box(verified.expect_err("a MAC that does not match"));
+        },
+    )
+}
+
+/// Verifies the signature, and the digest; it makes no claim.
+pub fn httpsig_hyper(body_len: usize) -> Contender {
+    let key = SharedKey::HmacSha256(SECRET.into());
+    let mut request = signed(rfc9421(), body(body_len));
+    Contender::new(
+        "httpsig-hyper",
+        move || {
+            let (mut head, body) = request().into_parts();
+            // It takes the authority from there only.
+            let uri = format!("{ORIGIN}{}", head.uri);
+            head.uri = Uri::from_maybe_shared(Bytes::from(uri)).expect("a target");
+            Some(Request::from_parts(head, Full::new(body)))
+        },
+        move |request| {
+            let request = request.take().expect("verified once");
+            ready(request.verify_message_signature(&key, Some(KEY))).expect("a MAC that matches");
+            let verified = ready(request.verify_content_digest());
+            let _ = black_box(verified.expect("a digest that matches"));
+        },
+    )
+}
+
+/// Hashes what RFC 9421 has to, and compares.
+pub fn bare_hashes(body_len: usize) -> Contender {
+    let mut request = signed(rfc9421(), body(body_len));
+    let key = BareHmac::key();
+    Contender::new(
+        "one digest and one bare HMAC",
+        move || BareHashes::of_rfc9421(&request()),
+        move |hashes| hashes.verify(&key),
     )
 }

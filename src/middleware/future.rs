@@ -45,10 +45,6 @@ impl From<Rejection> for Early {
 }
 
 /// How the inner service is to be called.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is moved once; a lease is not worth a box of its own"
-)]
 pub(super) enum Handling {
     Plain,
     Leased(Lease),
@@ -162,6 +158,10 @@ where
                             response: Some(response),
                             confirming: confirm.look_up(claim),
                         },
+                        (Verdict::PassesFor(rejection), _) => {
+                            log(&rejection);
+                            return Poll::Ready(Ok(answer(response)));
+                        }
                         (Verdict::Passes | Verdict::Consumed(_), _) => {
                             return Poll::Ready(Ok(answer(response)));
                         }
@@ -195,15 +195,20 @@ fn answer<R>(response: Response<R>) -> Response<ResponseBody<R>> {
     response
 }
 
+fn log(rejection: &Rejection) {
+    let kind = rejection.kind();
+    let (code, status, reason) = (kind.code(), kind.status().as_u16(), rejection.detail());
+    if kind.status().is_server_error() {
+        tracing::error!(code, status, reason, "request refused");
+    } else {
+        tracing::info!(code, status, reason, "request refused");
+    }
+}
+
 impl LayerSettings {
     fn refuse<R>(&self, rejection: &Rejection) -> Response<ResponseBody<R>> {
+        log(rejection);
         let kind = rejection.kind();
-        let (code, status) = (kind.code(), kind.status().as_u16());
-        if kind.status().is_server_error() {
-            tracing::error!(code, status, reason = rejection.detail(), "request refused");
-        } else {
-            tracing::info!(code, status, reason = rejection.detail(), "request refused");
-        }
         let mut response = match &self.renderer {
             None => rejection.to_response(),
             Some(render) => {

@@ -16,6 +16,8 @@ use crate::{
 pub(super) enum Verdict {
     /// It leaves.
     Passes,
+    /// It leaves, in the handler's words for this.
+    PassesFor(Rejection),
     /// This leaves in its place.
     Refused(Rejection),
     /// It leaves if this claim was committed.
@@ -25,15 +27,16 @@ pub(super) enum Verdict {
 /// An error of the handler's passes; a success passes only with a nonce that was recorded.
 pub(super) fn judge(fate: Fate, status: StatusCode) -> Verdict {
     match fate {
-        Fate::Refused(rejection) if rejection.kind() == RejectionKind::RequestReplayed => {
+        Fate::Failed(rejection) if rejection.kind() == RejectionKind::RequestReplayed => {
             Verdict::Refused(rejection)
         }
+        Fate::Failed(rejection) if !status.is_success() => Verdict::PassesFor(rejection),
         _ if !status.is_success() => Verdict::Passes,
         Fate::Committed => Verdict::Passes,
         Fate::Consumed(claim) => Verdict::Consumed(claim),
         Fate::Pending => not_recorded("the handler answered with success and consumed no nonce"),
-        Fate::Refused(rejection) => not_recorded(format!(
-            "the handler answered with success, though its nonce was refused ({rejection})"
+        Fate::Failed(rejection) => not_recorded(format!(
+            "the handler answered with success, though its nonce was not recorded ({rejection})"
         )),
         Fate::RolledBack => {
             not_recorded("the handler answered with success, and its transaction was rolled back")

@@ -65,16 +65,6 @@ pub(crate) struct Formed {
     pub(crate) uncovered: Option<Bytes>,
 }
 
-impl From<Bytes> for Formed {
-    fn from(body: Bytes) -> Self {
-        Self {
-            signed: body.clone(),
-            given: body,
-            uncovered: None,
-        }
-    }
-}
-
 impl SigningInput {
     /// The bytes that stand before the body, or the whole message where the head completes it.
     pub(crate) fn before_body(&self) -> &[u8] {
@@ -95,14 +85,15 @@ impl SigningInput {
         claimed.iter().map(|digest| digest.algorithm).chain(nested)
     }
 
-    /// The body in the form in which it is signed, and in that in which the handler is given it.
-    pub(crate) fn form_body(&self, body: Bytes) -> Result<Formed, Cow<'static, str>> {
+    /// The body in the form in which it is signed, and in that in which the handler is given it;
+    /// `None` where both are the one in which it was received.
+    pub(crate) fn form_body(&self, body: &Bytes) -> Result<Option<Formed>, Cow<'static, str>> {
         match self {
             Self::AroundBody {
                 form: BodyForm::Canonical(rewrite),
                 ..
-            } => rewrite(&body),
-            _ => Ok(body.into()),
+            } => rewrite(body).map(Some),
+            _ => Ok(None),
         }
     }
 

@@ -31,24 +31,18 @@ use crate::body::BodyLimits;
 ///
 /// # Example
 /// ```
-/// # use countersign::*;
-/// use bytes::Bytes;
+/// use countersign::{HttpMessageSignatures, SignLayer, Signer};
 /// use http::Request;
-/// use http_body_util::Full;
 /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 /// use tower::{ServiceBuilder, ServiceExt as _};
 ///
 /// # async fn f() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-/// # let scheme = HeaderScheme::builder("x-signature")
-/// #     .key_id("x-key-id").time("x-timestamp").nonce("x-nonce")
-/// #     .signs(Part::lines([Part::Method, Part::Authority, Part::PathAndQuery, Part::KeyId, Part::Time, Part::Nonce, Part::Body]))
-/// #     .build()?;
-/// let signer = Signer::new(scheme, "billing", "the secret of billing")?;
+/// let signer = Signer::new(HttpMessageSignatures::default(), "billing", "the secret of billing")?;
 /// let client = ServiceBuilder::new()
 ///     .layer(SignLayer::new(signer))
 ///     .service(Client::builder(TokioExecutor::new()).build_http());
 ///
-/// let request = Request::post("http://api.example.com/transfer").body(Full::from("{}"))?;
+/// let request = Request::post("http://api.example.com/transfer").body("{}".to_owned())?;
 /// let response = client.clone().oneshot(request).await?;
 /// # Ok(()) }
 /// ```
@@ -158,9 +152,7 @@ impl<S> Layer<S> for SignLayer {
 /// # Example
 /// ```
 /// # use countersign::*;
-/// # use bytes::Bytes;
 /// use http::Request;
-/// # use http_body_util::Full;
 /// # use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 /// # use tower::{ServiceBuilder, ServiceExt as _};
 /// # async fn f(signer: Signer) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -171,7 +163,7 @@ impl<S> Layer<S> for SignLayer {
 ///
 /// let request = Request::put("http://api.example.com/orders/7")
 ///     .extension(Repeatable)
-///     .body(Full::from("{}"))?;
+///     .body("{}".to_owned())?;
 /// let response = client.oneshot(request).await?;
 /// # Ok(()) }
 /// ```

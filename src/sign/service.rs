@@ -195,10 +195,10 @@ impl SignAgainSettings {
             return Ok(answer);
         };
         drop(answer);
-        let signed = signer.sign_at(unsigned, time)?;
         poll_fn(|cx| service.poll_ready(cx))
             .await
             .map_err(Into::into)?;
+        let signed = signer.sign_at(unsigned, time)?;
         let answer = service.call(signed.map(I::from)).await;
         Ok(answer.map_err(Into::into)?.map(PeekedBody::new))
     }

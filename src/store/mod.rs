@@ -3,3 +3,5 @@
 pub(crate) mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;

@@ -17,6 +17,9 @@
 //!   failover to a standby that lags behind, or a backup that is restored can lose the last
 //!   transactions, nonces and effects together. Whatever was done outside of the database is then
 //!   done again if the request still is fresh.
+//! - **The first start forgets**: what was signed before the tables were made, or up to `max_skew`
+//!   later, is refused (503, code `sign_again`), for it may have been used when something else
+//!   remembered it. [`assume_no_history`] says that nothing was.
 //! - **Expired rows** are dropped by [`drop_expired`], which somebody has to call now and then.
 //!
 //! All servers of one service have to see the same tables: mind the `search_path`.
@@ -36,12 +39,19 @@ use crate::{
 ///
 /// Times are milliseconds since the Unix epoch.
 pub const SCHEMA: &str = "\
+CREATE TABLE IF NOT EXISTS countersign_store (
+    is_one boolean PRIMARY KEY DEFAULT true CHECK (is_one),
+    -- What was signed before is not known.
+    since_ms bigint NOT NULL
+);
+INSERT INTO countersign_store (since_ms)
+    VALUES ((extract(epoch FROM clock_timestamp()) * 1000)::bigint) ON CONFLICT DO NOTHING;
 CREATE TABLE IF NOT EXISTS countersign_namespaces (
     namespace text PRIMARY KEY,
     -- For how long after it was signed each of its requests is remembered.
     retention_ms bigint NOT NULL,
     -- What has a deadline up to here may have been dropped, and is refused.
-    dropped_up_to_ms bigint NOT NULL DEFAULT 0
+    dropped_up_to_ms bigint NOT NULL
 );
 CREATE TABLE IF NOT EXISTS countersign_nonces (
     -- SHA-256 of namespace, key id, nonce and, where it counts, the place.
@@ -65,6 +75,19 @@ pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
         transaction.commit().await
     };
     migration.await.map_err(failed)
+}
+
+/// Says that nothing was accepted before the tables were made, so that requests that were signed
+/// earlier are new. To be called before the first request; later it changes nothing.
+///
+/// # Errors
+/// When the database refuses or cannot be reached.
+pub async fn assume_no_history(pool: &PgPool) -> Result<(), StoreError> {
+    sqlx::query("UPDATE countersign_store SET since_ms = 0")
+        .execute(pool)
+        .await
+        .map(|_| ())
+        .map_err(failed)
 }
 
 /// Rows that one statement drops at most, so that it locks few and is done soon.
@@ -322,14 +345,17 @@ async fn consume(
     }
 }
 
-/// The first request of a namespace says for how long its requests are remembered.
+/// The first request of a namespace says for how long its requests are remembered. What was signed
+/// up to `since_ms` and the skew counts as dropped.
 async fn register(connection: &mut PgConnection, claim: &Claim) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO countersign_namespaces (namespace, retention_ms) VALUES ($1, $2)
+        "INSERT INTO countersign_namespaces (namespace, retention_ms, dropped_up_to_ms)
+         SELECT $1, $2, since_ms + $3 + $2 FROM countersign_store
          ON CONFLICT (namespace) DO NOTHING",
     )
     .bind(claim.namespace())
     .bind(millis(claim.retention()))
+    .bind(millis(claim.max_skew()))
     .execute(connection)
     .await
     .map(|_| ())

@@ -103,21 +103,25 @@ async fn admit_candidates<'h>(
     let mut admitted = Vec::with_capacity(candidates.len().min(MAX_CANDIDATES));
     let mut first_rejection = None;
     for (candidate, keys) in candidates.into_iter().zip(found) {
-        let signature = keys.and_then(|keys| {
-            Signature {
-                candidate,
-                keys,
-                admitted_at: now,
+        let keys = match keys {
+            Ok(keys) => keys,
+            Err(rejection) => {
+                first_rejection.get_or_insert(rejection);
+                continue;
             }
-            .compared_with_head(settings)
-        });
-        match signature {
-            Ok(_) if admitted.len() == MAX_CANDIDATES => {
+        };
+        let signature = Signature {
+            candidate,
+            keys,
+            admitted_at: now,
+        };
+        match signature.compare_with_head(settings) {
+            Ok(()) if admitted.len() == MAX_CANDIDATES => {
                 return Err(malformed(format!(
                     "more than {MAX_CANDIDATES} signatures under known keys"
                 )));
             }
-            Ok(signature) => admitted.push(signature),
+            Ok(()) => admitted.push(signature),
             Err(rejection) => {
                 first_rejection.get_or_insert(rejection);
             }
@@ -172,7 +176,7 @@ async fn find_keys(
 
 impl Signature<'_> {
     /// Where the head completes the signed message, its MAC has to match.
-    fn compared_with_head(self, settings: &Settings) -> Result<Self, Rejection> {
+    fn compare_with_head(&self, settings: &Settings) -> Result<(), Rejection> {
         if let SigningInput::Head { .. } = self.candidate.input
             && !self
                 .secrets()
@@ -180,7 +184,7 @@ impl Signature<'_> {
         {
             return Err(self.mismatch(0));
         }
-        Ok(self)
+        Ok(())
     }
 
     pub(super) fn secrets(&self) -> impl Iterator<Item = &MacKey> {

@@ -48,7 +48,7 @@ impl Received<'_> {
         let Self {
             verifier,
             head,
-            signatures,
+            mut signatures,
             body,
             mut fed,
             charge,
@@ -56,15 +56,20 @@ impl Received<'_> {
         let settings = &*verifier.settings;
         let now = settings.clock.now();
 
-        let mut matching: Option<(Signature<'_>, Formed)> = None;
+        let mut matching: Option<(&mut Signature<'_>, Option<Formed>)> = None;
         let mut mismatch = None;
-        for (index, signature) in signatures.into_iter().enumerate() {
-            match matches(settings, &signature, &body, fed.take_for(index)) {
+        for (index, signature) in signatures.iter_mut().enumerate() {
+            match matches(settings, signature, &body, fed.take_for(index)) {
                 Err(rejection) => {
                     mismatch.get_or_insert(rejection);
                 }
                 Ok(formed) => match &matching {
-                    Some((other, used)) if !is_one_claim(other, used, &signature, &formed) => {
+                    Some((other, used))
+                        if !is_one_claim(
+                            (other, signed(used, &body)),
+                            (signature, signed(&formed, &body)),
+                        ) =>
+                    {
                         return Err(malformed(format!(
                             "two valid signatures, under key `{}` and under key `{}`, that differ \
                              in key, nonce or time: with either left out, the other would be a \
@@ -78,26 +83,25 @@ impl Received<'_> {
                 },
             }
         }
-        let Some((signature, body)) = matching else {
+        let Some((signature, formed)) = matching else {
             return Err(mismatch.unwrap_or_else(|| invalid("no signature to verify".into())));
         };
 
-        let answer = settings.answer(&signature, &body);
+        let answer = settings.answer(signature, &formed, &body);
         let Signature {
-            mut candidate,
-            keys,
-            ..
+            candidate, keys, ..
         } = signature;
+        let given = given(&formed, &body);
         settings
             .scheme
-            .read_covered_body(&mut candidate.parameters, &body.given)?;
+            .read_covered_body(&mut candidate.parameters, given)?;
         let parameters = &candidate.parameters;
         settings
             .freshness
             .check(now, parameters.signed_at, parameters.expires_at)?;
 
         let profile = settings.scheme.profile();
-        let nonce = (!profile.may_repeat).then(|| nonce(&candidate, &body));
+        let nonce = (!profile.may_repeat).then(|| nonce(candidate, signed(&formed, &body)));
         let claim = nonce.as_ref().map(|nonce| {
             let claim = settings.claim(parameters, keys.id(), nonce, now);
             if profile.covers_place {
@@ -106,15 +110,12 @@ impl Received<'_> {
                 claim.at_place(head.method.clone(), head.target.routed_path())
             }
         });
-        let snapshot = Snapshot::new(
-            &head,
-            &candidate,
-            keys.id().clone(),
-            nonce,
-            answer,
-            body,
-            charge,
-        );
+        let (bytes, uncovered) = match formed {
+            None => (body, None),
+            Some(formed) => (formed.given, formed.uncovered),
+        };
+        let snapshot = Snapshot::new(&head, candidate, keys.id().clone(), nonce, bytes, charge);
+        let snapshot = snapshot.beside(uncovered).answered_with(answer);
         Ok(Authentic {
             verifier: verifier.clone(),
             snapshot: Arc::new(snapshot),
@@ -134,13 +135,14 @@ impl Fed {
     }
 }
 
-/// Whether the signature accounts for this body; if so, the body in its form.
+/// Whether the signature accounts for this body; if so, the body in its form, where that is not the
+/// one in which it was received.
 fn matches(
     settings: &Settings,
     signature: &Signature<'_>,
     body: &Bytes,
     fed: Fed,
-) -> Result<Formed, Rejection> {
+) -> Result<Option<Formed>, Rejection> {
     let input = &signature.candidate.input;
     match (input, fed) {
         // The MAC has passed over the head; what is left is that the body is the one it names.
@@ -166,7 +168,7 @@ fn matches(
                     )));
                 }
             }
-            Ok(body.clone().into())
+            Ok(None)
         }
         (SigningInput::NestedDigest { .. }, Fed::Digests(digests)) => {
             let digest = digests
@@ -183,7 +185,7 @@ fn matches(
                 mac.verify(&signature.candidate.mac)
             });
             if passes {
-                Ok(body.clone().into())
+                Ok(None)
             } else {
                 Err(signature.mismatch(body.len()))
             }
@@ -195,31 +197,41 @@ fn matches(
             if mac.verify(&signature.candidate.mac)
                 || others.any(|secret| signature.passes(settings, secret, body))
             {
-                Ok(body.clone().into())
+                Ok(None)
             } else {
                 Err(signature.mismatch(body.len()))
             }
         }
         _ => {
-            let formed = input.form_body(body.clone()).map_err(malformed)?;
+            let formed = input.form_body(body).map_err(malformed)?;
+            let signed = signed(&formed, body);
             if signature
                 .secrets()
-                .any(|secret| signature.passes(settings, secret, &formed.signed))
+                .any(|secret| signature.passes(settings, secret, signed))
             {
                 Ok(formed)
             } else {
-                Err(signature.mismatch(formed.signed.len()))
+                Err(signature.mismatch(signed.len()))
             }
         }
     }
 }
 
-/// Whether two signatures of one request lead to the same claim, and for as long.
+/// The body as the handler is given it.
+fn given<'b>(formed: &'b Option<Formed>, body: &'b Bytes) -> &'b Bytes {
+    formed.as_ref().map_or(body, |formed| &formed.given)
+}
+
+/// The body in the form in which it is signed.
+fn signed<'b>(formed: &'b Option<Formed>, body: &'b Bytes) -> &'b Bytes {
+    formed.as_ref().map_or(body, |formed| &formed.signed)
+}
+
+/// Whether two signatures of one request, each with the body that it signs, lead to the same claim,
+/// and for as long.
 fn is_one_claim(
-    one: &Signature<'_>,
-    one_body: &Formed,
-    other: &Signature<'_>,
-    other_body: &Formed,
+    (one, one_body): (&Signature<'_>, &Bytes),
+    (other, other_body): (&Signature<'_>, &Bytes),
 ) -> bool {
     one.keys.id() == other.keys.id()
         && one.candidate.parameters.signed_at == other.candidate.parameters.signed_at
@@ -227,22 +239,28 @@ fn is_one_claim(
 }
 
 /// The covered nonce or event id, or else the digest of the signed message.
-fn nonce(candidate: &Candidate<'_>, body: &Formed) -> Nonce {
+fn nonce(candidate: &Candidate<'_>, signed_body: &Bytes) -> Nonce {
     if let Some((kind, bytes)) = &candidate.parameters.nonce {
-        return Nonce::new(*kind, Bytes::copy_from_slice(bytes));
+        return Nonce::new(*kind, bytes);
     }
     let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
     let input = &candidate.input;
-    input.feed(&body.signed, |bytes| digest.update(bytes));
+    input.feed(signed_body, |bytes| digest.update(bytes));
     Nonce::new(NonceKind::Digest, digest.finish())
 }
 
 impl Settings {
     /// What the scheme answers by itself.
-    fn answer(&self, signature: &Signature<'_>, body: &Formed) -> Option<Response<Bytes>> {
+    fn answer(
+        &self,
+        signature: &Signature<'_>,
+        formed: &Option<Formed>,
+        body: &Bytes,
+    ) -> Option<Response<Bytes>> {
+        let (given, signed) = (given(formed, body), signed(formed, body));
         let secrets = signature.secrets();
-        let mut used = secrets.filter(|secret| signature.passes(self, secret, &body.signed));
-        self.scheme.answer_verified(&body.given, &mut used)
+        let mut used = secrets.filter(|secret| signature.passes(self, secret, signed));
+        self.scheme.answer_verified(given, &mut used)
     }
 
     /// What has to be recorded, and for how long: at least while the request would be fresh on any

@@ -75,7 +75,7 @@ impl Charge {
     /// Charges `more` bytes that have arrived under this key, or under none that is known yet.
     pub(crate) fn add(&mut self, more: usize, key: &str) -> Result<(), Rejection> {
         let sum = self.bytes.saturating_add(more);
-        let budget = Arc::clone(&self.budget);
+        let budget = &*self.budget;
         let (limit, share) = if sum <= SMALL {
             (budget.total, budget.share() + budget.eighth())
         } else {
@@ -85,7 +85,7 @@ impl Charge {
             return Err(exhausted("bodies in flight take up the whole budget"));
         };
         if (self.key.is_some() || used > budget.eighth()) && !self.count(more, key, share) {
-            budget.used.fetch_sub(more, Ordering::Relaxed);
+            self.budget.used.fetch_sub(more, Ordering::Relaxed);
             return Err(exhausted(
                 "this key's bodies in flight take up its whole share",
             ));

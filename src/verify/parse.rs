@@ -36,7 +36,7 @@ impl Verifier {
                 "`CONNECT` or `Upgrade`: what follows could not be verified",
             ));
         }
-        if head.headers.contains_key(CONTENT_LENGTH) && head.headers.contains_key(TRANSFER_ENCODING)
+        if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH)
         {
             return Err(malformed("both `content-length` and `transfer-encoding`"));
         }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, Method, Response, uri::PathAndQuery};
 use serde::de::DeserializeOwned;
 
 use super::budget::Charge;
@@ -11,7 +11,7 @@ use crate::{
     clock::Timestamp,
     key::KeyId,
     nonce::Nonce,
-    scheme::{Candidate, CoveredPart, Formed, Head},
+    scheme::{Candidate, CoveredPart, Head},
 };
 
 /// The verified snapshot of a request.
@@ -58,8 +58,7 @@ impl Snapshot {
         candidate: &Candidate<'_>,
         key_id: KeyId,
         nonce: Option<Nonce>,
-        answer: Option<Response<Bytes>>,
-        body: Formed,
+        bytes: Bytes,
         charge: Charge,
     ) -> Self {
         let Candidate {
@@ -67,10 +66,13 @@ impl Snapshot {
             coverage,
             ..
         } = candidate;
-        let headers = coverage.headers.iter();
-        let mut headers: Vec<_> = headers
-            .filter_map(|name| Some((name.clone(), joined(head.headers, name)?)))
-            .collect();
+        let mut headers: Vec<(HeaderName, HeaderValue)> =
+            Vec::with_capacity(coverage.headers.len());
+        for (name, value) in head.headers {
+            if let Some(name) = coverage.headers.iter().find(|covered| *covered == name) {
+                headers.push((name.clone(), value.clone()));
+            }
+        }
         let mut parts = Vec::new();
         for part in &coverage.parts {
             match part {
@@ -79,9 +81,9 @@ impl Snapshot {
             }
         }
         Self {
-            bytes: body.given,
-            uncovered: body.uncovered,
-            answer,
+            bytes,
+            uncovered: None,
+            answer: None,
             key_id,
             signed_at: parameters.signed_at,
             expires_at: parameters.expires_at,
@@ -99,18 +101,18 @@ impl Snapshot {
             _charge: charge,
         }
     }
-}
 
-/// The lines of a header as one value: how they are split is covered by no scheme.
-fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
-    let mut lines = headers.get_all(name).iter();
-    let first = lines.next()?;
-    let Some(second) = lines.next() else {
-        return Some(first.clone());
-    };
-    let lines = [first, second].into_iter().chain(lines);
-    let lines: Vec<_> = lines.map(|line| line.as_bytes().trim_ascii()).collect();
-    HeaderValue::from_bytes(&lines.join(&b", "[..])).ok()
+    /// Adds the whole body, where more stands in it than is covered.
+    pub(super) fn beside(mut self, uncovered: Option<Bytes>) -> Self {
+        self.uncovered = uncovered;
+        self
+    }
+
+    /// Adds what the scheme answers by itself.
+    pub(super) fn answered_with(mut self, answer: Option<Response<Bytes>>) -> Self {
+        self.answer = answer;
+        self
+    }
 }
 
 impl VerifiedPayload {

@@ -117,7 +117,7 @@ impl PendingPayload {
         let settings = &*end.verifier.settings;
         let mut transaction = within(settings.store_timeout, database.begin())
             .await
-            .map_err(|error| end.fate.refuse(error.into()))?;
+            .map_err(|error| end.fate.fail(error.into()))?;
         let payload = match self.consume(&mut transaction).await {
             Ok(payload) => payload,
             Err(rejection) => {
@@ -129,7 +129,8 @@ impl PendingPayload {
         end.fate.set(Fate::RolledBack);
         match work(D::connection(&mut transaction), payload).await {
             Ok(answer) => {
-                end.commit(transaction).await?;
+                let committed = end.commit(transaction).await;
+                committed.map_err(|rejection| end.fate.fail(rejection))?;
                 Ok(answer)
             }
             Err(error) => {
@@ -177,7 +178,7 @@ impl PendingPayload {
                 self.fate.set(Fate::Consumed(self.claim));
                 Ok(self.payload)
             }
-            Err(rejection) => Err(self.fate.refuse(rejection)),
+            Err(rejection) => Err(self.fate.fail(rejection)),
         }
     }
 
@@ -258,10 +259,7 @@ impl<D: TransactIn + ?Sized> Ending<'_, D> {
                 self.fate.set(Fate::Committed);
                 Ok(())
             }
-            Ok(false) => {
-                self.fate.set(Fate::RolledBack);
-                Err(unavailable("rolled back: COMMIT failed", error))
-            }
+            Ok(false) => Err(unavailable("rolled back: COMMIT failed", error)),
             Err(unanswered) => {
                 tracing::error!(error = %unanswered, "it cannot be told how a COMMIT ended");
                 Err(unavailable(
@@ -329,8 +327,8 @@ pub(crate) enum Fate {
     /// Nothing was recorded.
     #[default]
     Pending,
-    /// It was refused when it was to be recorded.
-    Refused(Rejection),
+    /// Nothing was recorded, or nothing is known to be, for this reason.
+    Failed(Rejection),
     /// Recorded in the caller's transaction; whether that was committed is not known here.
     Consumed(Claim),
     /// Recorded, and rolled back.
@@ -354,8 +352,8 @@ impl FateCell {
         *lock(&self.0) = fate;
     }
 
-    fn refuse(&self, rejection: Rejection) -> Rejection {
-        self.set(Fate::Refused(rejection.clone()));
+    fn fail(&self, rejection: Rejection) -> Rejection {
+        self.set(Fate::Failed(rejection.clone()));
         rejection
     }
 }

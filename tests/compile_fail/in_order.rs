@@ -22,7 +22,7 @@ async fn verify(verifier: &Verifier, head: &Parts) -> Result<VerifiedPayload, Re
             Ok(payload)
         }
         Verified::Pending(pending) => pending.consume(&mut Always).await,
-        _ => unreachable!(),
+        _ => Err(StoreError::unavailable("a processing of later").into()),
     }
 }
 

@@ -21,16 +21,19 @@ pub const URL: &str = "COUNTERSIGN_POSTGRES_URL";
 /// A pool on a new schema with the tables of nonces, and a table for effects; `None`, and a word
 /// about it, where there is no server.
 pub async fn pool(test: &str) -> Option<PgPool> {
-    let Some((url, schema)) = schema(test).await else {
-        return None;
-    };
+    pool_and_schema(test).await.map(|(pool, _)| pool)
+}
+
+pub async fn pool_and_schema(test: &str) -> Option<(PgPool, String)> {
+    let (url, schema) = schema(test).await?;
     let pool = pool_of(&url, &schema, 40).await;
     postgres::migrate(&pool).await.unwrap();
+    postgres::assume_no_history(&pool).await.unwrap();
     sqlx::raw_sql("CREATE TABLE effects (request text NOT NULL)")
         .execute(&pool)
         .await
         .unwrap();
-    Some(pool)
+    Some((pool, schema))
 }
 
 /// The server, and a new schema in it without tables.

@@ -10,8 +10,8 @@ use sfv::{KeyRef, StringRef};
 
 use super::{
     ALGORITHM, FieldType, HttpMessageSignatures, Settings,
-    component::{Component, Identifier, Name},
-    fields::CONTENT_DIGEST,
+    component::{Component, Form, Identifier, Name},
+    fields::{CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT},
     signature::push_string,
 };
 use crate::{
@@ -154,6 +154,12 @@ impl HttpMessageSignaturesBuilder {
             let identifier = &component.0;
             if identifier.req || identifier.name == Name::Status {
                 return Err(refuse(format!("{component} is no component of a request")));
+            }
+            let ours = [SIGNATURE, SIGNATURE_INPUT].map(Name::Field);
+            if ours.contains(&identifier.name) && !matches!(identifier.form, Form::Member(_)) {
+                return Err(refuse(format!(
+                    "{component} changes as the signature is added; cover one member of it"
+                )));
             }
             if identifier.name == Name::Field(TRANSFER_ENCODING) {
                 return Err(refuse(

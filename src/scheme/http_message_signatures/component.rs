@@ -8,7 +8,7 @@ use sfv::{
     visitor::{ItemVisitor, ParameterVisitor},
 };
 
-use super::canonical::{push_bare_item, push_parameter};
+use super::canonical::{push_bare_item, push_parameter, push_quoted};
 use crate::error::{ConfigError, ConfigErrorKind};
 
 /// What is wrong with a signature, for the log.
@@ -168,7 +168,7 @@ impl fmt::Display for Identifier<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
         let push_text = |text: &mut String, value: &str| match StringRef::from_str(value) {
-            Ok(value) => push_bare_item(text, &BareItemFromInput::String(Cow::Borrowed(value))),
+            Ok(value) => push_quoted(text, value),
             // Not one that a message can hold; shown all the same.
             Err(_) => text.push_str(value),
         };

@@ -4,13 +4,13 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use sfv::{BareItemFromInput, StringRef};
+use sfv::StringRef;
 
 use super::{
     ALGORITHM, BodyDigest, Candidate, Coverage, Form, Identifier, MAX_NONCE, Name, Parameters,
     Settings, SigningInput,
     base::{Message, base},
-    canonical::push_bare_item,
+    canonical::push_quoted,
     component::Fault,
     digest,
     fields::{
@@ -71,6 +71,7 @@ impl Settings {
                 });
             }
         }
+        let mac_len = self.profile.algorithm.mac_len();
         for Member { label, tag, input } in &inputs {
             if *tag != self.tag.as_deref().map(Cow::Borrowed) {
                 first_rejection.get_or_insert_with(|| self.other_tag(label, tag.as_deref()));
@@ -78,11 +79,13 @@ impl Settings {
             }
             let mac = signatures.iter().find(|(other, _)| other == label);
             let candidate = match (input, mac) {
-                (Ok(input), Some((_, Some(mac)))) => {
+                (Ok(input), Some((_, Some(mac)))) if mac.as_ref().len() == mac_len => {
                     self.candidate(message, input, *mac, digests.as_deref(), required)
                 }
                 (Err(fault), _) => Err(malformed(format!("signature `{label}`: {fault}"))),
-                (_, Some(_)) => Err(malformed(format!("signature `{label}` is no MAC"))),
+                (_, Some(_)) => Err(malformed(format!(
+                    "signature `{label}` is no MAC of {mac_len} bytes"
+                ))),
                 (_, None) => Err(malformed(format!(
                     "`signature-input` has `{label}`, `signature` has not"
                 ))),
@@ -324,7 +327,7 @@ pub(super) fn push_string(to: &mut String, key: &str, value: &str) {
         to.push(';');
         to.push_str(key);
         to.push('=');
-        push_bare_item(to, &BareItemFromInput::String(Cow::Borrowed(value)));
+        push_quoted(to, value);
     }
 }
 

@@ -1,14 +1,11 @@
 //! Counts the records of each key, so that none takes up more than its share of the store.
 
-use std::{hash::Hasher as _, sync::PoisonError};
-
-use siphasher::sip::SipHasher13;
+use std::sync::PoisonError;
 
 use super::{
     scale,
-    sync::{AtomicU64, Mutex, Ordering, hash_key},
+    sync::{AtomicU64, Mutex, Ordering},
 };
-use crate::nonce::Claim;
 
 /// Where a key's records are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +27,6 @@ pub(super) struct Quota {
     /// Held to enter, so that no key enters twice.
     entry: Mutex<()>,
     limit: u64,
-    hasher: SipHasher13,
 }
 
 const TAG: u64 = !COUNT;
@@ -47,7 +43,6 @@ impl Quota {
             others: AtomicU64::new(0),
             entry: Mutex::new(()),
             limit: (limit as u64).min(COUNT),
-            hasher: SipHasher13::new_with_key(&hash_key()),
         }
     }
 
@@ -56,20 +51,8 @@ impl Quota {
         places * size_of::<AtomicU64>()
     }
 
-    /// Counts one more record for the claim's key.
-    pub(super) fn take(&self, claim: &Claim) -> Result<Place, OverQuota> {
-        self.take_for(self.hash(claim))
-    }
-
-    fn hash(&self, claim: &Claim) -> u64 {
-        let mut key = self.hasher;
-        key.write(&(claim.namespace().len() as u64).to_be_bytes());
-        key.write(claim.namespace().as_bytes());
-        key.write(claim.key_id().as_str().as_bytes());
-        key.finish()
-    }
-
-    fn take_for(&self, key: u64) -> Result<Place, OverQuota> {
+    /// Counts one more record for the key with this hash.
+    pub(super) fn take(&self, key: u64) -> Result<Place, OverQuota> {
         if let Some(taken) = self.take_again(key) {
             return taken;
         }
@@ -117,11 +100,9 @@ impl Quota {
     /// the upper.
     fn reach(&self, key: u64) -> impl Iterator<Item = (Place, &AtomicU64)> {
         let home = scale(key << 32, self.counts.len().saturating_sub(REACH) + 1);
-        (0u32..)
-            .zip(&self.counts)
-            .skip(home)
-            .take(REACH)
-            .map(|(i, count)| (Place(i), count))
+        let reach = self.counts.get(home..).unwrap_or_default();
+        let places = (u32::try_from(home).unwrap_or(u32::MAX)..).map(Place);
+        places.zip(reach.iter().take(REACH))
     }
 
     fn others_place(&self) -> Place {

@@ -28,6 +28,8 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct Step<'a> {
     pub(super) claim: &'a Claim,
+    /// The hash of the claim's namespace and key, which quotas go by.
+    pub(super) owner: u64,
     pub(super) fingerprint: u64,
     pub(super) deadline: Second,
     pub(super) clock: Timestamp,
@@ -213,7 +215,7 @@ impl Shard {
     /// Records a nonce of which there is no record.
     fn add(&mut self, step: &Step<'_>, leased: bool) -> Result<(), StoreError> {
         let limits = step.limits;
-        let place = limits.quota.take(step.claim).map_err(|_| {
+        let place = limits.quota.take(step.owner).map_err(|_| {
             StoreError::new(
                 StoreErrorKind::KeyOverQuota,
                 "the key has used up its share",
@@ -252,7 +254,7 @@ impl Shard {
         }
         let mut slots = self.table.slots();
         while slots < limits.max_slots {
-            slots = (slots + slots / 5).clamp(Table::MIN_SLOTS, limits.max_slots);
+            slots = (slots + (slots / 5).max(Table::MIN_SLOTS)).min(limits.max_slots);
             if self.resize(slots, limits).is_ok() && self.table.insert(record).is_ok() {
                 return Ok(());
             }

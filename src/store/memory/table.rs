@@ -5,7 +5,7 @@
 //! records are not. For the same reason a record is not written to its slot at once. It waits with
 //! a few others, and the memory is fetched for all of them at the same time.
 //!
-//! The table grows by a fifth rather than twofold, so that it is 75 to 90 % full.
+//! The table grows by a fifth rather than twofold, so that a large one is 75 to 90 % full.
 
 use memchr::{memchr, memchr2};
 
@@ -83,7 +83,7 @@ const FREE: u8 = 0;
 
 impl Table {
     /// The least number of slots of a table that has any.
-    pub(super) const MIN_SLOTS: usize = 16;
+    pub(super) const MIN_SLOTS: usize = 64;
 
     /// The bytes of so many slots.
     pub(super) const fn bytes(slots: usize) -> usize {
@@ -271,7 +271,8 @@ fn tag(fingerprint: u64) -> u8 {
 #[repr(C)]
 struct Waiting {
     len: u32,
-    records: [(u32, Record); 16],
+    slots: [u32; 16],
+    records: [Record; 16],
 }
 
 #[derive(Debug)]
@@ -280,41 +281,43 @@ struct Full;
 impl Waiting {
     fn push(&mut self, at: usize, record: Record) -> Result<(), Full> {
         let at = u32::try_from(at).map_err(|_| Full)?;
-        *self.records.get_mut(self.len as usize).ok_or(Full)? = (at, record);
+        let len = self.len as usize;
+        *self.slots.get_mut(len).ok_or(Full)? = at;
+        *self.records.get_mut(len).ok_or(Full)? = record;
         self.len += 1;
         Ok(())
     }
 
     fn get(&self, at: usize) -> Option<&Record> {
-        self.records
-            .iter()
-            .take(self.len as usize)
-            .find(|(to, _)| *to as usize == at)
-            .map(|(_, r)| r)
+        self.records.get(self.position(at)?)
     }
 
     fn find(&mut self, at: usize) -> Option<&mut Record> {
-        self.records
-            .iter_mut()
-            .take(self.len as usize)
-            .find(|(to, _)| *to as usize == at)
-            .map(|(_, r)| r)
+        let position = self.position(at)?;
+        self.records.get_mut(position)
+    }
+
+    /// Kept out of line: a nonce that is new seldom comes here, and inline all of the slots would be
+    /// read ahead of the first look at a tag.
+    #[inline(never)]
+    fn position(&self, at: usize) -> Option<usize> {
+        let mut slots = self.slots.iter().take(self.len as usize);
+        slots.position(|slot| *slot as usize == at)
     }
 
     fn drain(&mut self) -> impl Iterator<Item = (usize, Record)> {
         let len = std::mem::take(&mut self.len);
-        self.records
-            .iter()
-            .take(len as usize)
-            .map(|(at, record)| (*at as usize, *record))
+        let slots = self.slots.iter().map(|at| *at as usize);
+        slots.zip(self.records.iter().copied()).take(len as usize)
     }
 }
 
 impl Default for Waiting {
     fn default() -> Self {
         Self {
-            records: [(0, Record::NONE); 16],
             len: 0,
+            slots: [0; 16],
+            records: [Record::NONE; 16],
         }
     }
 }

@@ -1,0 +1,75 @@
+//! The hash of a claim: who makes it, which shard it falls to, and as what it is known there.
+
+use std::hash::Hasher as _;
+
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
+
+use super::sync::hash_key;
+use crate::nonce::Claim;
+
+/// SipHash-1-3 under a key of this process: nobody outside can make two claims meet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hasher(SipHasher13);
+
+pub(super) struct Hashed {
+    /// Of namespace and key id.
+    pub(super) owner: u64,
+    /// Of the whole identity, as are the other 64 bits.
+    pub(super) shard: u64,
+    pub(super) fingerprint: u64,
+}
+
+impl Hasher {
+    pub(super) fn new() -> Self {
+        Self(SipHasher13::new_with_key(&hash_key()))
+    }
+
+    pub(super) fn hash(&self, claim: &Claim) -> Hashed {
+        let mut blocks = Blocks {
+            hasher: self.0,
+            bytes: [0; 256],
+            len: 0,
+        };
+        claim.write_owner(|part| blocks.write(part));
+        blocks.flush();
+        let owner = blocks.hasher.finish();
+        claim.write_use(|part| blocks.write(part));
+        blocks.flush();
+        let identity = blocks.hasher.finish128();
+        Hashed {
+            owner,
+            shard: identity.h1,
+            fingerprint: identity.h2,
+        }
+    }
+}
+
+/// Gathers the parts of an identity: to copy a short one costs less than a call of the hasher.
+struct Blocks {
+    hasher: SipHasher13,
+    bytes: [u8; 256],
+    len: usize,
+}
+
+impl Blocks {
+    #[inline]
+    fn write(&mut self, part: &[u8]) {
+        let end = self.len + part.len();
+        match self.bytes.get_mut(self.len..end) {
+            Some(room) => {
+                room.copy_from_slice(part);
+                self.len = end;
+            }
+            None => {
+                self.flush();
+                self.hasher.write(part);
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        self.hasher
+            .write(self.bytes.get(..self.len).unwrap_or_default());
+        self.len = 0;
+    }
+}
