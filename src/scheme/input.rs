@@ -68,6 +68,8 @@ pub(crate) struct Formed {
     /// What the handler is given: made of nothing but what is signed, and in a syntax that can be
     /// read, which a form's parameters set side by side cannot.
     pub(crate) given: Bytes,
+    /// The whole body, where more than this stands in it.
+    pub(crate) uncovered: Option<Bytes>,
 }
 
 impl BodyForm {
@@ -89,7 +91,11 @@ impl BodyForm {
                     }
                     None => given.clone(),
                 };
-                Ok(Some(Formed { signed, given }))
+                Ok(Some(Formed {
+                    signed,
+                    given,
+                    uncovered: None,
+                }))
             }
             Self::Canonical(rewrite) => rewrite(body).map(Some),
         }

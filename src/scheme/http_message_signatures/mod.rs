@@ -16,7 +16,7 @@ mod digest;
 mod fields;
 #[cfg(test)]
 mod grammar;
-mod query;
+pub(super) mod query;
 mod request;
 #[expect(dead_code, reason = "for the layers that sign and verify responses")]
 mod response;
