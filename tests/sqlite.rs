@@ -19,6 +19,7 @@ mod damage;
 mod history;
 #[path = "sqlite/limits.rs"]
 mod limits;
+mod parts;
 #[path = "sqlite/race.rs"]
 mod race;
 

@@ -7,7 +7,7 @@ use countersign::{
     Timestamp,
 };
 
-use super::{folder, number, stranger};
+use super::{folder, number, parts::Log, stranger};
 
 const WINDOW: Duration = Duration::from_secs(300);
 const SKEW: Duration = Duration::from_secs(5);
@@ -275,36 +275,7 @@ async fn a_setting_out_of_its_range_is_refused() {
 /// The lock of somebody else keeps the sweep from its work, for a while.
 #[tokio::test]
 async fn a_sweep_that_fails_is_logged_and_goes_on() {
-    use std::sync::{Arc, Mutex};
-
-    use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt as _};
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl<'a> MakeWriter<'a> for Log {
-        type Writer = Self;
-
-        fn make_writer(&'a self) -> Self {
-            self.clone()
-        }
-    }
-
-    let log = Log::default();
-    let layer = tracing_subscriber::fmt::layer().with_writer(log.clone());
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
-
+    let log = Log::captured();
     let folder = folder();
     let path = folder.path().join("nonces.db");
     let clock = ManualClock::at(start());
@@ -326,9 +297,8 @@ async fn a_sweep_that_fails_is_logged_and_goes_on() {
         .await
         .unwrap();
     clock.advance(WINDOW);
-    let logged = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    until(async || logged().contains("were not dropped")).await;
-    assert!(logged().contains("locked"), "{}", logged());
+    until(async || log.text().contains("were not dropped")).await;
+    assert!(log.text().contains("locked"), "{log:?}");
     sqlx::query("ROLLBACK")
         .execute(&mut stranger)
         .await
