@@ -126,6 +126,7 @@ async fn what_is_no_database_is_not_opened() {
     assert!(SqliteStore::open(folder.path()).await.is_err(), "a folder");
     assert!(SqliteStore::open(":memory:").await.is_err(), "in memory");
     assert!(SqliteStore::open("").await.is_err(), "a temporary file");
+    assert!(!Path::new("-mark").exists() && !Path::new(":memory:-mark").exists());
 }
 
 /// The byte of the header that says which version may write: one of the future.

@@ -329,6 +329,12 @@ impl SqliteStoreBuilder {
         };
         let options = schema::options(path.as_ref()).create_if_missing(true);
         let mut connection = schema::connect(&options, self.wait).await?;
+        if !path.as_ref().is_file() {
+            return Err(StoreError::unavailable(
+                "a database in memory, or in a temporary file, would not be there after a restart; \
+                 name a file",
+            ));
+        }
         let mut mark = Mark::open(path.as_ref()).map_err(error::of_mark)?;
         schema::prepare(&mut connection, &mut mark, (since, now), self.wait).await?;
         let (queue, requests) = mpsc::channel(QUEUE);
