@@ -92,13 +92,15 @@ pub use clock::ManualClock;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use encoding::Encoding;
 pub use error::{
-    ConfigError, ConfigErrorKind, SignError, SignErrorKind, StoreError, StoreErrorKind,
+    ConfigError, ConfigErrorKind, ResponseError, ResponseErrorKind, SignError, SignErrorKind,
+    StoreError, StoreErrorKind,
 };
 pub use future::StoreFuture;
 pub use key::{KeyId, KeyRing, KeySet, KeyStore};
 pub use mac::{DigestAlgorithm, MacAlgorithm};
 pub use middleware::{
     BufferedLayer, BufferedVerify, OnDuplicate, ResponseBody, ResponseFuture, Verify, VerifyLayer,
+    VerifyResponse, VerifyResponseFuture, VerifyResponseLayer,
 };
 pub use nonce::{
     AttemptId, Claim, Claimed, Held, LeaseStore, Leased, Nonce, NonceKind, NonceStore,
@@ -111,11 +113,15 @@ pub use scheme::http_message_signatures::{
 };
 pub use secret::Secret;
 pub use sign::{
-    PeekedBody, Repeatable, Sign, SignAgain, SignAgainLayer, SignFuture, SignLayer, Signer,
+    PeekedBody, Repeatable, ResponseSigner, Sign, SignAgain, SignAgainLayer, SignFuture, SignLayer,
+    SignResponse, SignResponseFuture, SignResponseLayer, Signer,
 };
 pub use store::memory::{MemoryStore, MemoryStoreBuilder};
 pub use target::{Forwarded, PeerAddr};
-pub use verify::{Lease, Processing, Verified, VerifiedPayload, Verifier, VerifierBuilder};
+pub use verify::{
+    Lease, Processing, ResponseVerifier, ResponseVerifierBuilder, SignedBy, Verified,
+    VerifiedPayload, Verifier, VerifierBuilder,
+};
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]

@@ -17,7 +17,7 @@ use crate::{
     mac::{DigestAlgorithm, RunningDigest},
     nonce::{Claim, Nonce, NonceKind},
     rejection::{Rejection, malformed},
-    scheme::{Candidate, Formed, Parameters, SigningInput},
+    scheme::{BodyDigest, Candidate, Formed, Parameters, SigningInput},
 };
 
 /// A request that is authentic and fresh, and not yet known to be new.
@@ -128,6 +128,31 @@ impl Fed {
             _ => Self::Nothing,
         }
     }
+
+    /// Each digest that the head claims has to be that of the body; without one, there is no body.
+    pub(super) fn compare(&self, claimed: &[BodyDigest], body: &Bytes) -> Result<(), Rejection> {
+        if claimed.is_empty() && !body.is_empty() {
+            return Err(body_not_covered());
+        }
+        let digests = match self {
+            Self::Digests(digests) => digests.as_slice(),
+            _ => &[],
+        };
+        for covered in claimed {
+            let digest = digests
+                .iter()
+                .find(|(algorithm, _)| *algorithm == covered.algorithm)
+                .map(|(_, digest)| digest.clone());
+            if !digest.is_some_and(|digest| digest.verify(&covered.claimed)) {
+                return Err(invalid(format!(
+                    "the covered {:?} digest is not that of the body of {} bytes",
+                    covered.algorithm,
+                    body.len()
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Whether the signature accounts for this body; if so, the body in its form, where that is not the
@@ -142,27 +167,7 @@ fn matches(
     match (input, fed) {
         // The MAC has passed over the head; what is left is that the body is the one it names.
         (SigningInput::Head { body: claimed, .. }, fed) => {
-            let digests = if let Fed::Digests(digests) = fed {
-                digests
-            } else {
-                Vec::new()
-            };
-            if claimed.is_empty() && !body.is_empty() {
-                return Err(body_not_covered());
-            }
-            for covered in claimed {
-                let digest = digests
-                    .iter()
-                    .find(|(algorithm, _)| *algorithm == covered.algorithm)
-                    .map(|(_, digest)| digest.clone());
-                if !digest.is_some_and(|digest| digest.verify(&covered.claimed)) {
-                    return Err(invalid(format!(
-                        "the covered {:?} digest is not that of the body of {} bytes",
-                        covered.algorithm,
-                        body.len()
-                    )));
-                }
-            }
+            fed.compare(claimed, body)?;
             Ok(None)
         }
         (SigningInput::NestedDigest { .. }, Fed::Digests(digests)) => {
@@ -190,7 +195,7 @@ fn matches(
             mac.update(after);
             let mut others = signature.secrets().skip(1);
             if mac.verify(&signature.candidate.mac)
-                || others.any(|secret| signature.passes(settings, secret, body))
+                || others.any(|secret| signature.passes(&*settings.scheme, secret, body))
             {
                 Ok(None)
             } else {
@@ -202,7 +207,7 @@ fn matches(
             let signed = signed(&formed, body);
             if signature
                 .secrets()
-                .any(|secret| signature.passes(settings, secret, signed))
+                .any(|secret| signature.passes(&*settings.scheme, secret, signed))
             {
                 Ok(formed)
             } else {

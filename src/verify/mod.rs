@@ -45,6 +45,7 @@ mod freshness;
 mod parse;
 mod payload;
 mod receive;
+mod response;
 
 pub use admit::Admitted;
 pub use authenticate::Authentic;
@@ -53,6 +54,7 @@ pub use claim::{Lease, Verified};
 pub use parse::Parsed;
 pub use payload::VerifiedPayload;
 pub use receive::Received;
+pub use response::{ResponseVerifier, ResponseVerifierBuilder, SignedBy};
 
 use budget::Budget;
 use freshness::Freshness;
