@@ -28,7 +28,7 @@ use crate::{
     rejection::{Rejection, RejectionKind},
     scheme::{
         Coverage, Head, SigningInput,
-        http_message_signatures::{HttpMessageSignatures, has_body},
+        http_message_signatures::{Binding, HttpMessageSignatures, has_body},
     },
     target::Target,
 };
@@ -158,8 +158,8 @@ impl ResponseVerifier {
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
         let (mut head, body) = response.into_parts();
-        let request = as_sent(request)?;
-        match self.settings.verify(&request, &mut head, body).await {
+        let sent = self.settings.bind(request)?;
+        match self.settings.verify(&sent, &mut head, body).await {
             Ok(body) => Ok(Response::from_parts(head, body)),
             Err(rejection) => Err(ResponseError::from(rejection).with_status(head.status)),
         }
@@ -167,43 +167,48 @@ impl ResponseVerifier {
 
     /// Whether a response to this request could be verified, as far as that depends on the request.
     pub(crate) fn check(&self, request: &request::Parts) -> Result<(), ResponseError> {
-        let bound = self.settings.scheme.bind(&as_sent(request)?);
-        bound
-            .map(|_| ())
-            .map_err(|rejection| not_bindable(&rejection))
+        self.settings.bind(request).map(|_| ())
     }
 }
 
-fn as_sent(request: &request::Parts) -> Result<Head<'_>, ResponseError> {
-    let target = Target::of_outgoing(&request.uri, &request.headers);
-    Ok(Head {
-        method: &request.method,
-        target: target.map_err(|rejection| not_bindable(&rejection))?,
-        headers: &request.headers,
-    })
-}
-
-fn not_bindable(rejection: &Rejection) -> ResponseError {
-    let reason = rejection.detail().to_owned();
-    ResponseError::new(ResponseErrorKind::RequestNotBindable, reason)
+/// A request as it was sent, and what of it binds its response.
+struct Sent<'h> {
+    head: Head<'h>,
+    binding: Binding,
 }
 
 impl Settings {
+    fn bind<'h>(&self, request: &'h request::Parts) -> Result<Sent<'h>, ResponseError> {
+        let bound = Target::of_outgoing(&request.uri, &request.headers).and_then(|target| {
+            let head = Head {
+                method: &request.method,
+                target,
+                headers: &request.headers,
+            };
+            let binding = self.scheme.bind(&head)?;
+            Ok(Sent { head, binding })
+        });
+        bound.map_err(|rejection| {
+            let reason = rejection.detail().to_owned();
+            ResponseError::new(ResponseErrorKind::RequestNotBindable, reason)
+        })
+    }
+
     async fn verify<B>(
         &self,
-        request: &Head<'_>,
+        sent: &Sent<'_>,
         head: &mut response::Parts,
         body: B,
     ) -> Result<Bytes, Rejection>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
-        let candidates = self
-            .scheme
-            .read_response(request, head.status, &head.headers)?;
+        let candidates =
+            self.scheme
+                .read_response(&sent.head, &sent.binding, head.status, &head.headers)?;
         let signatures = admit_candidates(self.trust(), &head.headers, candidates).await?;
 
-        let has_body = has_body(request.method, head.status);
+        let has_body = has_body(sent.head.method, head.status);
         let mut fed = if has_body {
             Fed::digests(&signatures)
         } else {

@@ -26,7 +26,7 @@ pub use builder::HttpMessageSignaturesBuilder;
 pub use canonical::FieldType;
 pub use component::Component;
 pub(crate) use fields::ACCEPT_SIGNATURE;
-pub(crate) use response::has_body;
+pub(crate) use response::{Binding, has_body};
 
 use component::{Form, Identifier, Name};
 

@@ -24,15 +24,18 @@ pub(crate) fn has_body(method: &Method, status: StatusCode) -> bool {
     *method != Method::HEAD && !never && !status.is_informational()
 }
 
+/// What of a request every response to it has to cover.
+pub(crate) type Binding = Vec<Identifier<'static>>;
+
 const TUNNEL: &str = "the protocol is switched: what follows could not be verified";
 
 impl HttpMessageSignatures {
-    /// What of a request every response to it has to cover: where it was sent, what body it had, and
+    /// What binds the responses to a request: where it was sent, what body it had, and
     /// its first signature, which no other request has.
     ///
     /// The signature alone would not do: it can be sent along with another request, to which a
     /// server gives another answer, be it a refusal.
-    pub(crate) fn bind(&self, request: &Head<'_>) -> Result<Vec<Identifier<'static>>, Rejection> {
+    pub(crate) fn bind(&self, request: &Head<'_>) -> Result<Binding, Rejection> {
         let of_request = |name, form| Identifier {
             name,
             form,
@@ -73,14 +76,14 @@ impl HttpMessageSignatures {
         Ok(binding)
     }
 
-    /// Reads the signatures of a response to this request, as it was sent.
+    /// Reads the signatures of a response to this request, as it was sent, and bound to this of it.
     pub(crate) fn read_response(
         &self,
         request: &Head<'_>,
+        binding: &Binding,
         status: StatusCode,
         headers: &HeaderMap,
     ) -> Result<Vec<Candidate<'static>>, Rejection> {
-        let binding = self.bind(request)?;
         if status.is_informational() {
             return Err(Rejection::new(RejectionKind::BodyNotCovered, TUNNEL));
         }
@@ -89,7 +92,7 @@ impl HttpMessageSignatures {
             headers,
             request,
         };
-        self.0.read(message, &self.0.required_of_response(&binding))
+        self.0.read(message, &self.0.required_of_response(binding))
     }
 
     /// Signing, first half: as [`prepare`](super::Describe::prepare) does it for a request.
@@ -135,7 +138,7 @@ impl HttpMessageSignatures {
 impl Settings {
     fn required_of_response<'s>(
         &'s self,
-        binding: &'s [Identifier<'static>],
+        binding: &'s Binding,
     ) -> Required<'s, impl Fn(&Input<'_>, &Coverage) -> Result<(), Rejection> + 's> {
         Required {
             created: true,
