@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     rejection::{Rejection, RejectionKind, problem},
-    verify::VerifiedPayload,
+    verify::{PendingPayload, PendingSlot, SignedVersion, VerifiedPayload},
 };
 
 impl IntoResponse for Rejection {
@@ -31,6 +31,49 @@ impl<S: Sync> FromRequestParts<S> for VerifiedPayload {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
         payload(parts).cloned()
+    }
+}
+
+/// Taken from its slot: of several extractors, in clones of the request too, the first one gets it,
+/// and every other is answered with 500.
+impl<S: Sync> FromRequestParts<S> for PendingPayload {
+    type Rejection = ExtractRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
+        let slot = parts.extensions.get::<PendingSlot>().ok_or_else(|| {
+            ExtractRejection::misplaced(
+                "`PendingPayload` stands on a route without a `VerifyLayer` that processes in \
+                 transaction; add the layer, with `Processing::InTransaction`, outside of it",
+            )
+        })?;
+        slot.take().ok_or_else(|| {
+            ExtractRejection::misplaced(
+                "the pending payload was taken before: by another extractor, or through a clone of \
+                 the request",
+            )
+        })
+    }
+}
+
+/// From the covered `If-Match`: otherwise 428, `version_required`.
+///
+/// ```
+/// use countersign::{Rejection, SignedVersion, VerifiedPayload};
+/// # async fn update(_: &[u8], _: i64) -> u64 { 1 }
+///
+/// async fn put(version: SignedVersion, payload: VerifiedPayload) -> Result<(), Rejection> {
+///     // UPDATE … WHERE id = … AND version = …
+///     let rows = update(payload.bytes(), version.parse()?).await;
+///     version.expect_change(rows) // 0 rows: 412
+/// }
+/// ```
+impl<S: Sync> FromRequestParts<S> for SignedVersion {
+    type Rejection = ExtractRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
+        payload(parts)?
+            .signed_version()
+            .map_err(ExtractRejection::refused)
     }
 }
 
@@ -173,10 +216,13 @@ fn is_same_resource(route: &str, signed: &str, routed: &RawPathParams) -> bool {
 
 fn payload(parts: &Parts) -> Result<&VerifiedPayload, ExtractRejection> {
     parts.extensions.get().ok_or_else(|| {
-        ExtractRejection::misplaced(
+        ExtractRejection::misplaced(if parts.extensions.get::<PendingSlot>().is_some() {
+            "with `Processing::InTransaction` nothing is read before the nonce is recorded; take \
+             `PendingPayload`, and read from the payload that it gives"
+        } else {
             "a verified extractor stands on a route without `VerifyLayer`; add the layer to this \
-             route or router, outside of it",
-        )
+             route or router, outside of it"
+        })
     })
 }
 
@@ -253,14 +299,25 @@ impl ExtractRejection {
     fn mismatch(route: &str, signed: &str) -> Self {
         let kind = RejectionKind::ResourceMismatch;
         tracing::warn!(route, signed, code = kind.code(), "request refused");
+        Self::of(Rejection::new(
+            kind,
+            "the signed path does not lead to the resource that was routed to",
+        ))
+    }
+
+    fn refused(rejection: Rejection) -> Self {
+        let (code, reason) = (rejection.kind().code(), rejection.detail());
+        tracing::info!(code, reason, "request refused");
+        Self::of(rejection)
+    }
+
+    fn of(rejection: Rejection) -> Self {
+        let kind = rejection.kind();
         Self {
             status: kind.status(),
             code: kind.code(),
             detail: kind.public_detail().into(),
-            rejection: Some(Rejection::new(
-                kind,
-                "the signed path does not lead to the resource that was routed to",
-            )),
+            rejection: Some(rejection),
         }
     }
 }

@@ -8,7 +8,7 @@
 //!    method, authority, path, query, headers, time, key id. What was not covered answers `None`.
 //! 2. **Used once.** One signed request has one effect: of any number of copies, at once or later,
 //!    one is let through. (With [`Processing::Retryable`], one at a time under a lease, until one
-//!    has succeeded.)
+//!    has succeeded. With [`Processing::InTransaction`], one whose effects are committed.)
 //! 3. **Never re-read.** A handler works on a snapshot that was made at the moment of verification.
 //!
 //! ```
@@ -49,6 +49,7 @@
 //! | length of a secret | at least 16 bytes | [`Secret`] |
 //! | processing | at most once | [`processing`](VerifierBuilder::processing) |
 //!
+//! [`Processing`] says what each of the three promises, and what happens at which point of failure.
 //! What weakens a promise has a name that begins with `danger_`.
 //!
 //! # Logs
@@ -59,13 +60,17 @@
 //!
 //! # Features
 //! - `axum` (default): extractors, and the original URI of nested routers.
+//! - `postgres`: nonces that are consumed in a PostgreSQL transaction of the handler's own.
 //! - `reqwest`: signing for the client `reqwest`.
-//! - `test-util`: a clock that tests can set.
+//! - `sqlite`: a store that is durable, in a file that the processes of one host share.
+//! - `test-util`: a clock that tests can set, and what every store has to pass.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
 mod clock;
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
 mod encoding;
 mod error;
 mod future;
@@ -103,7 +108,8 @@ pub use middleware::{
     VerifyResponse, VerifyResponseFuture, VerifyResponseLayer,
 };
 pub use nonce::{
-    AttemptId, Claim, Claimed, Held, LeaseStore, Leased, Nonce, NonceKind, NonceStore,
+    AttemptId, Claim, Claimed, ConsumeIn, Held, LeaseStore, Leased, Nonce, NonceKind, NonceStore,
+    TransactIn,
 };
 pub use rejection::{Rejection, RejectionKind};
 pub use scheme::Scheme;
@@ -117,10 +123,14 @@ pub use sign::{
     SignResponse, SignResponseFuture, SignResponseLayer, Signer,
 };
 pub use store::memory::{MemoryStore, MemoryStoreBuilder};
+#[cfg(feature = "postgres")]
+pub use store::postgres;
+#[cfg(feature = "sqlite")]
+pub use store::sqlite::{SqliteStore, SqliteStoreBuilder};
 pub use target::{Forwarded, PeerAddr};
 pub use verify::{
-    Lease, Processing, ResponseVerifier, ResponseVerifierBuilder, SignedBy, Verified,
-    VerifiedPayload, Verifier, VerifierBuilder,
+    Lease, PendingPayload, PendingSlot, Processing, ResponseVerifier, ResponseVerifierBuilder,
+    SignedBy, SignedVersion, Verified, VerifiedPayload, Verifier, VerifierBuilder,
 };
 
 /// The examples of the README, compiled.

@@ -350,6 +350,71 @@ pub trait LeaseStore: Send + Sync {
     fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held>;
 }
 
+/// An open database transaction in which a nonce can be consumed: recorded together with the
+/// effects of a handler, or rolled back together with them.
+///
+/// Implemented for `sqlx::Transaction` of PostgreSQL and of SQLite (features `postgres` and
+/// `sqlite`). What commits each statement by itself, such as a pool or a bare connection, must not
+/// implement it.
+///
+/// An implementation keeps these promises:
+/// - of any number of transactions that consume one identity, at once or one after another, at
+///   most one is answered [`Claimed::New`] and commits, until the deadline has passed by the
+///   database's own clock; one that asks while another has not ended waits for it, or fails;
+/// - what was recorded is there if, and only if, the rest of the transaction is;
+/// - a deadline that the database's clock has reached, or that is not above everything the
+///   database has dropped for its age, is refused ([`StoreErrorKind::SignAgain`]);
+/// - what is unsure answers with an error. Live records are never evicted.
+///
+/// [`StoreErrorKind::SignAgain`]: crate::StoreErrorKind::SignAgain
+#[diagnostic::on_unimplemented(
+    message = "a nonce is consumed in an open database transaction, and `{Self}` is none",
+    label = "this is no open transaction",
+    note = "begin one, `let mut tx = pool.begin().await?`, and pass `&mut tx`; or leave BEGIN and COMMIT to `transact`",
+    note = "a pool or a bare connection commits each statement by itself, and would keep the nonce of a request whose effect was lost"
+)]
+pub trait ConsumeIn: Send {
+    /// Records the nonce under the claim's attempt if, and only if, it is not recorded. A duplicate
+    /// of an event id extends the record in the same step.
+    fn consume<'a>(&'a mut self, claim: &'a Claim) -> StoreFuture<'a, Claimed>;
+
+    /// Whether the nonce is recorded under this very attempt, as far as this transaction sees.
+    ///
+    /// In the transaction that consumed it, this is asked last before COMMIT: a transaction that
+    /// the database will not commit answers `false` or fails. In a later one it tells how an attempt
+    /// ended whose COMMIT was never answered.
+    fn is_recorded<'a>(&'a mut self, claim: &'a Claim) -> StoreFuture<'a, bool>;
+}
+
+/// A database that begins transactions in which nonces can be consumed: a pool.
+///
+/// Implemented for `sqlx::Pool` of PostgreSQL and of SQLite (features `postgres` and `sqlite`).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` begins no transactions in which a nonce can be consumed",
+    label = "a pool is wanted here",
+    note = "pass a reference to a pool of a database whose feature is on (`postgres`, `sqlite`); in a transaction of your own, call `consume(&mut tx)`"
+)]
+pub trait TransactIn: Send + Sync {
+    /// An open transaction. One that is dropped is rolled back.
+    type Transaction: ConsumeIn + Unpin + 'static;
+
+    /// What statements are run on while the transaction is open: a type without lifetimes, or
+    /// rustc takes no async closure on it where a future has to be `Send`.
+    type Connection: Send + ?Sized;
+
+    /// Begins a transaction that may write.
+    fn begin(&self) -> StoreFuture<'_, Self::Transaction>;
+
+    /// The connection in the transaction.
+    fn connection(transaction: &mut Self::Transaction) -> &mut Self::Connection;
+
+    /// Commits. After an error it is unknown whether the transaction was committed.
+    fn commit(transaction: Self::Transaction) -> StoreFuture<'static, ()>;
+
+    /// Rolls back.
+    fn rollback(transaction: Self::Transaction) -> StoreFuture<'static, ()>;
+}
+
 impl<S: NonceStore + ?Sized> NonceStore for Arc<S> {
     fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
         (**self).claim(claim)

@@ -116,6 +116,9 @@ kinds! {
     /// 503 with `Retry-After`: the store or the key look-up gave no answer.
     StoreUnavailable = SERVICE_UNAVAILABLE, "store_unavailable",
         "The service cannot tell at present whether it saw this request before. Send it again later.";
+    /// 500: the handler answered with success, and recorded no nonce in its transaction.
+    NonceNotRecorded = INTERNAL_SERVER_ERROR, "nonce_not_recorded",
+        "The service did not record this request, so that its outcome is unknown. Its log says why.";
     /// 503: signed before this store can vouch for.
     SignAgain = SERVICE_UNAVAILABLE, "sign_again",
         "The service cannot tell whether it accepted this request before it was started anew. Sign \
@@ -342,6 +345,7 @@ mod tests {
             (503, "body_budget_exhausted"),
             (503, "store_full"),
             (503, "store_unavailable"),
+            (500, "nonce_not_recorded"),
             (503, "sign_again"),
             (428, "version_required"),
             (412, "version_mismatch"),

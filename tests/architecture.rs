@@ -30,7 +30,7 @@ const LEVELS: [&[&str]; 7] = [
     &["mac", "body"],
     &["key", "nonce", "target"],
     &["scheme", "store"],
-    &["verify"],
+    &["verify", "conformance"],
     &["middleware", "sign"],
     &["axum"],
 ];
@@ -55,7 +55,19 @@ const PLACES: [(&str, &[&str]); 4] = [
     ("axum", &["axum.rs", "target.rs", "lib.rs"]),
     ("reqwest", &["sign/reqwest.rs"]),
     ("redis", &["store/redis.rs"]),
-    ("sqlx", &["store/sqlite.rs", "store/postgres.rs"]),
+    (
+        "sqlx",
+        &[
+            "store/sqlite/mod.rs",
+            "store/sqlite/batch.rs",
+            "store/sqlite/consume.rs",
+            "store/sqlite/error.rs",
+            "store/sqlite/schema.rs",
+            "store/sqlite/sweep.rs",
+            "store/sqlite/writer.rs",
+            "store/postgres.rs",
+        ],
+    ),
 ];
 
 const MAX_CRATES: usize = 80;

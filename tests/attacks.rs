@@ -5,8 +5,8 @@
 //! instead of failing at once. Each has a twin: a naive server or store with the very fault that the
 //! row is about, which the same assertion has to find.
 //!
-//! Row 3, comparison in constant time, has a test of its own. Rows 26, 27, 37 and 38 concern
-//! stores that can fail, and processing in a transaction.
+//! Row 3, comparison in constant time, has a test of its own. Row 37, processing
+//! in a transaction, stands in `in_transaction.rs`; rows 26, 27 and 38 concern stores that can fail.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,6 +23,8 @@ mod parts;
 
 #[path = "attacks/naive.rs"]
 mod naive;
+#[path = "attacks/parameter.rs"]
+mod parameter;
 #[path = "attacks/subject.rs"]
 mod subject;
 
@@ -30,6 +32,8 @@ mod subject;
 mod coverage;
 #[path = "attacks/handling.rs"]
 mod handling;
+#[path = "attacks/http_message_signatures.rs"]
+mod http_message_signatures;
 #[path = "attacks/limits.rs"]
 mod limits;
 #[path = "attacks/once.rs"]

@@ -178,7 +178,7 @@ async fn each_frame_is_taken_once() {
         .verify(&head_for(&clock, "onetwothree"), body)
         .await
         .unwrap();
-    assert_eq!(verified.payload.bytes(), "onetwothree");
+    assert_eq!(verified.payload().unwrap().bytes(), "onetwothree");
     assert_eq!(taken.load(Ordering::SeqCst), 3);
 }
 
@@ -191,7 +191,7 @@ async fn frames_are_copied_once_into_one_buffer_of_the_right_size() {
     let body = Script::frames((0..7).map(|_| frame.clone())).declaring(7000);
     let verified = verifier.verify(&head, body).await.unwrap();
 
-    let bytes = verified.payload.bytes().clone();
+    let bytes = verified.payload().unwrap().bytes().clone();
     let address = bytes.as_ptr();
     drop(verified);
     let buffer: BytesMut = bytes.try_into_mut().expect("one buffer, without sharers");
@@ -266,7 +266,7 @@ async fn a_body_of_any_shape_is_the_same_body() {
         let head = head_for(&clock, whole);
         let verified = verifier.verify(&head, body).await;
         let verified = verified.unwrap_or_else(|rejection| panic!("{name}: {rejection}"));
-        assert_eq!(verified.payload.bytes(), whole, "{name}");
+        assert_eq!(verified.payload().unwrap().bytes(), whole, "{name}");
     }
 }
 
@@ -420,7 +420,7 @@ async fn a_body_that_nothing_covers_is_refused_at_its_first_byte() {
         .verify(&head_by(&signer, ""), Script::frames(["", ""]))
         .await
         .unwrap();
-    assert!(verified.payload.bytes().is_empty());
+    assert!(verified.payload().unwrap().bytes().is_empty());
 }
 
 // Size
@@ -439,7 +439,10 @@ async fn a_body_may_be_as_long_as_the_limit_and_not_a_byte_longer() {
         let whole = frames.concat();
         let (head, body) = (head_for(&clock, &whole), Script::frames(frames.clone()));
         match verifier.verify(&head, body).await {
-            Ok(verified) => assert!(passes && verified.payload.bytes() == &whole, "{frames:?}"),
+            Ok(verified) => assert!(
+                passes && verified.payload().unwrap().bytes() == &whole,
+                "{frames:?}"
+            ),
             Err(rejection) => {
                 assert!(!passes, "{frames:?}");
                 assert_eq!(rejection.kind(), RejectionKind::BodyTooLarge, "{frames:?}");
@@ -478,7 +481,11 @@ async fn a_length_that_was_declared_wrongly_is_no_harm() {
     for declared in [0, 1, 1000] {
         let body = Script::frames(["12", "34", "56"]).declaring(declared);
         let verified = verifier.verify(&head_for(&clock, "123456"), body).await;
-        assert_eq!(verified.unwrap().payload.bytes(), "123456", "{declared}");
+        assert_eq!(
+            verified.unwrap().payload().unwrap().bytes(),
+            "123456",
+            "{declared}"
+        );
     }
 }
 
@@ -629,7 +636,7 @@ async fn hold(
     verifier
         .verify(&head, Full::<Bytes>::from(body))
         .await
-        .map(|verified| verified.payload)
+        .map(|verified| verified.payload().unwrap().clone())
         .map_err(|rejection| rejection.kind())
 }
 

@@ -152,6 +152,18 @@ async fn every_rejection(adjust: impl Fn(VerifyLayer) -> VerifyLayer) -> Vec<(K,
     let anew = MemoryStore::builder().clock(clock.clone()).build().unwrap();
     let anew = adjust(layer(&clock).store(anew).build().unwrap());
     answers.push((K::SignAgain, send(&anew, fresh().map(Body::from)).await));
+
+    // A handler that leaves its nonce alone, and says that all is well.
+    let in_transaction = VerifyLayer::builder(scheme())
+        .public_origin(ORIGIN)
+        .keys(keys())
+        .clock(clock.clone())
+        .processing(Processing::InTransaction);
+    let careless: Router = Router::new()
+        .route("/orders", any(async || "done"))
+        .layer(adjust(in_transaction.build().unwrap()));
+    let success = careless.oneshot(fresh().map(Body::from)).await.unwrap();
+    answers.push((K::NonceNotRecorded, success));
     answers
 }
 

@@ -5,7 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+database=$(mktemp -u "${TMPDIR:-/tmp}/countersign-postgres.XXXXXX")
+end() {
+    [ ! -d "$database" ] || tests/postgres.sh stop "$database" || true
+    rm -rf "$scratch"
+}
+trap end EXIT
 export TMPDIR=$scratch
 # What is missing is a failure, and no reason to skip a test.
 export COUNTERSIGN_NO_SKIP=1
@@ -24,9 +29,13 @@ run "Debian packages" tests/install.sh \
     "node --version" nodejs \
     "npm --version" npm \
     "openssl version" openssl \
+    "ls /usr/lib/postgresql/*/bin/initdb" postgresql \
     "python3 --version" python3 \
+    "unshare --version" util-linux \
     "python3 -c 'import ensurepip, venv'" python3-venv \
     "valgrind --version" valgrind
+COUNTERSIGN_POSTGRES_URL=$(tests/postgres.sh start "$database")
+export COUNTERSIGN_POSTGRES_URL
 run "Peers" tests/peers/install.sh "$scratch/peers"
 export COUNTERSIGN_PEERS_PYTHON=$scratch/peers/python/bin/python
 export COUNTERSIGN_PEERS_NODE_PATH=$scratch/peers/node/node_modules
@@ -36,3 +45,8 @@ run "Interleavings" env RUSTFLAGS="--cfg countersign_loom" \
 run "Constant time, as released" \
     cargo test --locked --all-features --release --test constant_time
 run "Quickstart" cargo run --locked --quiet --example quickstart
+run "Transfer, on SQLite" \
+    cargo run --locked --quiet --features sqlite,postgres --example transfer
+run "Transfer, on PostgreSQL" \
+    cargo run --locked --quiet --features sqlite,postgres --example transfer \
+    -- "$COUNTERSIGN_POSTGRES_URL"

@@ -1,5 +1,5 @@
-//! That published test vectors verify, as far as a `HeaderScheme` can express them: HMAC itself,
-//! and the examples of webhook providers.
+//! That published test vectors verify: HMAC itself, the examples of webhook providers, as far as a
+//! `HeaderScheme` can express them, and those of RFC 9421, RFC 9530 and structured fields.
 //!
 //! The vectors are not part of the repository; the variable `COUNTERSIGN_VECTORS` names the folder
 //! that holds them. Without it, each test says which file it did not read.
@@ -11,6 +11,9 @@
     clippy::panic,
     reason = "a test may fail"
 )]
+
+#[path = "vectors/http_message_signatures.rs"]
+mod http_message_signatures;
 
 use std::{
     env, fs,

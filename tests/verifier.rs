@@ -28,9 +28,10 @@ use axum::{
 use bytes::Bytes;
 use common::*;
 use countersign::{
-    Claim, Claimed, ConfigError, ConfigErrorKind, Forwarded, HeaderScheme, KeyId, KeyRing,
+    Claim, Claimed, ConfigError, ConfigErrorKind, Forwarded, HeaderScheme, KeyId, KeyRing, Lease,
     LeaseStore, ManualClock, MemoryStore, NonceStore, Part, Processing, Rejection, RejectionKind,
-    Secret, StoreFuture, Timestamp, VerifiedPayload, Verifier, VerifierBuilder, VerifyLayer,
+    Secret, StoreFuture, Timestamp, Verified, VerifiedPayload, Verifier, VerifierBuilder,
+    VerifyLayer,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Uri, request::Parts};
 use http_body_util::{BodyExt as _, Full};
@@ -58,6 +59,13 @@ fn body() -> Full<Bytes> {
 
 // Stage by stage
 
+fn leased(verified: Verified) -> Lease {
+    match verified {
+        Verified::Leased(_, lease) => lease,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn each_stage_is_made_from_the_one_before() {
     let clock = clock();
@@ -69,8 +77,8 @@ async fn each_stage_is_made_from_the_one_before() {
     let received = admitted.receive(body()).await.unwrap();
     let authentic = received.authenticate().unwrap();
     let verified = authentic.claim().await.unwrap();
-    assert_eq!(verified.payload.bytes(), "{}");
-    assert!(verified.lease.is_none());
+    assert_eq!(verified.payload().unwrap().bytes(), "{}");
+    assert!(matches!(verified, Verified::Claimed(_)));
     assert_eq!(verifier.processing(), Processing::AtMostOnce);
 }
 
@@ -133,14 +141,14 @@ async fn a_lease_is_the_callers_to_complete_or_release() {
     let head = head(&clock);
     let kind = |result: Result<_, Rejection>| result.map(drop).unwrap_err().kind();
 
-    let first = verifier.verify(&head, body()).await.unwrap().lease.unwrap();
+    let first = leased(verifier.verify(&head, body()).await.unwrap());
     assert_eq!(first.duration(), lease);
     let copy = kind(verifier.verify(&head, body()).await);
     assert_eq!(copy, RejectionKind::RequestInFlight);
     assert_eq!(first.renew().await.unwrap(), countersign::Held::Done);
     assert_eq!(first.release().await.unwrap(), countersign::Held::Done);
 
-    let second = verifier.verify(&head, body()).await.unwrap().lease.unwrap();
+    let second = leased(verifier.verify(&head, body()).await.unwrap());
     // It is another's now.
     for step in [
         first.renew().await,

@@ -315,6 +315,7 @@ impl Facts {
             .expect("a configuration that is valid for every scheme");
         let verified = ready(verifier.verify(&head, Full::new(Bytes::from(body))));
         let verified = verified.expect("what was signed is verified");
-        Some((head, verified.payload))
+        let payload = verified.payload().expect("it is claimed");
+        Some((head, payload.clone()))
     }
 }

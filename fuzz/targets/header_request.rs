@@ -135,7 +135,7 @@ fuzz_target!(|input: Input| {
     match answer {
         Ok(verified) => {
             assert!(is_as_signed, "accepted what was not signed");
-            let payload = verified.payload;
+            let payload = verified.payload().expect("it is claimed");
             assert_eq!(payload.bytes(), &whole);
             assert_eq!(payload.method(), Some(&head.method));
             assert_eq!(payload.path(), Some(head.uri.path()));

@@ -20,15 +20,24 @@ use super::{
     OnDuplicate, ResponseBody,
     detached::{self, DetachedResponse},
     layer::LayerSettings,
+    transacted::{Verdict, judge, judge_confirmed},
 };
 use crate::{
+    future::StoreFuture,
     rejection::{Rejection, RejectionKind},
     scheme::http_message_signatures::ACCEPT_SIGNATURE,
-    verify::Lease,
+    verify::{FateCell, Lease},
 };
 
 type Verification<B> =
-    Pin<Box<dyn Future<Output = Result<(Request<B>, Option<Lease>), Rejection>> + Send>>;
+    Pin<Box<dyn Future<Output = Result<(Request<B>, Handling), Rejection>> + Send>>;
+
+/// How the inner service is to be called.
+pub(super) enum Handling {
+    Plain,
+    Leased(Lease),
+    InTransaction(FateCell),
+}
 
 pin_project! {
     /// The future of [`Verify`](crate::Verify) and [`BufferedVerify`](crate::BufferedVerify).
@@ -55,6 +64,8 @@ pin_project! {
         Verifying { verification: Verification<B>, service: S },
         Handling { #[pin] handling: S::Future },
         Detached { handling: JoinHandle<Result<S::Response, S::Error>> },
+        Transacting { #[pin] handling: S::Future, fate: FateCell },
+        Confirming { response: Option<S::Response>, confirming: StoreFuture<'static, bool> },
     }
 }
 
@@ -94,12 +105,19 @@ where
                     Err(rejection) => {
                         return Poll::Ready(Ok(this.settings.refuse(&rejection)));
                     }
-                    Ok((request, None)) => State::Handling {
-                        handling: service.call(request),
-                    },
-                    Ok((request, Some(lease))) => State::Detached {
-                        handling: detached::spawn(service.call(request), lease),
-                    },
+                    Ok((request, handling)) => {
+                        let called = service.call(request);
+                        match handling {
+                            Handling::Plain => State::Handling { handling: called },
+                            Handling::Leased(lease) => State::Detached {
+                                handling: detached::spawn(called, lease),
+                            },
+                            Handling::InTransaction(fate) => State::Transacting {
+                                handling: called,
+                                fate,
+                            },
+                        }
+                    }
                 },
                 StateProjection::Handling { handling } => {
                     return handling.poll(cx).map_ok(answer);
@@ -111,6 +129,40 @@ where
                             Ok(this.settings.refuse(&rejection))
                         }
                     });
+                }
+                StateProjection::Transacting { handling, fate } => {
+                    let response = match ready!(handling.poll(cx)) {
+                        Ok(response) => response,
+                        Err(error) => return Poll::Ready(Err(error)),
+                    };
+                    match (judge(fate.get(), response.status()), &this.settings.confirm) {
+                        (Verdict::Refused(rejection), _) => {
+                            return Poll::Ready(Ok(this.settings.refuse(&rejection)));
+                        }
+                        (Verdict::Consumed(claim), Some(confirm)) => State::Confirming {
+                            response: Some(response),
+                            confirming: confirm.look_up(claim),
+                        },
+                        (Verdict::PassesFor(rejection), _) => {
+                            log(&rejection);
+                            return Poll::Ready(Ok(answer(response)));
+                        }
+                        (Verdict::Passes | Verdict::Consumed(_), _) => {
+                            return Poll::Ready(Ok(answer(response)));
+                        }
+                    }
+                }
+                StateProjection::Confirming {
+                    response,
+                    confirming,
+                } => {
+                    let confirmed = judge_confirmed(ready!(Pin::new(confirming).poll(cx)));
+                    return match (confirmed, response.take()) {
+                        (Ok(()), Some(response)) => Poll::Ready(Ok(answer(response))),
+                        (Err(rejection), _) => Poll::Ready(Ok(this.settings.refuse(&rejection))),
+                        // It was polled after it was done.
+                        (Ok(()), None) => Poll::Pending,
+                    };
                 }
             };
             this.state.set(next);
@@ -128,15 +180,20 @@ fn answer<R>(response: Response<R>) -> Response<ResponseBody<R>> {
     response
 }
 
+fn log(rejection: &Rejection) {
+    let kind = rejection.kind();
+    let (code, status, reason) = (kind.code(), kind.status().as_u16(), rejection.detail());
+    if kind.status().is_server_error() {
+        tracing::error!(code, status, reason, "request refused");
+    } else {
+        tracing::info!(code, status, reason, "request refused");
+    }
+}
+
 impl LayerSettings {
     fn refuse<R>(&self, rejection: &Rejection) -> Response<ResponseBody<R>> {
+        log(rejection);
         let kind = rejection.kind();
-        let (code, status) = (kind.code(), kind.status().as_u16());
-        if kind.status().is_server_error() {
-            tracing::error!(code, status, reason = rejection.detail(), "request refused");
-        } else {
-            tracing::info!(code, status, reason = rejection.detail(), "request refused");
-        }
         let mut response = match &self.renderer {
             None => rejection.to_response(),
             Some(render) => {
@@ -165,6 +222,8 @@ impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
             State::Verifying { .. } => "ResponseFuture(verifying)",
             State::Handling { .. } => "ResponseFuture(handling)",
             State::Detached { .. } => "ResponseFuture(detached)",
+            State::Transacting { .. } => "ResponseFuture(transacting)",
+            State::Confirming { .. } => "ResponseFuture(confirming)",
         })
     }
 }

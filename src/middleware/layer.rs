@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http::HeaderValue;
 use tower_layer::Layer;
 
-use super::{BufferedVerify, Verify};
+use super::{BufferedVerify, Verify, transacted::Confirm};
 use crate::{
+    nonce::TransactIn,
     rejection::Rejection,
     scheme::Scheme,
     verify::{Verifier, VerifierBuilder},
@@ -24,6 +25,8 @@ use crate::{
 /// 4. The inner service gets the [`VerifiedPayload`](crate::VerifiedPayload) as an extension, and
 ///    the same bytes as its body. Trailers are dropped, and headers that some frameworks read as
 ///    another method (such as `x-http-method-override`) are taken out unless they are covered.
+///    (With [`Processing::InTransaction`](crate::Processing::InTransaction) nothing is claimed
+///    yet: the body is empty, and the extension is a [`PendingSlot`](crate::PendingSlot).)
 /// 5. The answer gets `Cache-Control: private, no-store`, unless the handler has set its own.
 ///
 /// # Where it stands
@@ -79,6 +82,7 @@ pub(super) struct LayerSettings {
     pub(super) on_duplicate: OnDuplicate,
     pub(super) strip_uncovered: bool,
     pub(super) renderer: Option<Arc<Renderer>>,
+    pub(super) confirm: Option<Confirm>,
 }
 
 type Renderer = dyn Fn(&Rejection) -> (HeaderValue, Bytes) + Send + Sync;
@@ -94,7 +98,8 @@ pub enum OnDuplicate {
     ///
     /// With [`Processing::Retryable`](crate::Processing::Retryable) that is said only of a request
     /// that was completed. With [`Processing::AtMostOnce`](crate::Processing::AtMostOnce) it may
-    /// still be running, or have failed.
+    /// still be running, or have failed. With
+    /// [`Processing::InTransaction`](crate::Processing::InTransaction) it was committed.
     Acknowledge,
 }
 
@@ -115,6 +120,21 @@ impl VerifyLayer {
     /// compression to work.
     pub fn strip_uncovered_headers(mut self) -> Self {
         self.settings.strip_uncovered = true;
+        self
+    }
+
+    /// Looks up in this database, before a success leaves, whether the attempt was committed.
+    /// Default: not looked up.
+    ///
+    /// For [`Processing::InTransaction`](crate::Processing::InTransaction) with handlers that call
+    /// [`consume`](crate::PendingPayload::consume) in a transaction of their own: whether they have
+    /// committed it, and not rolled it back in whole or to a savepoint, cannot be seen otherwise. A
+    /// success without a committed nonce then becomes 500. It costs a short transaction for each
+    /// such success. Where [`transact`](crate::PendingPayload::transact) is called the outcome is
+    /// known, and nothing is looked up.
+    pub fn confirm_in(mut self, database: impl TransactIn + 'static) -> Self {
+        let limit = self.settings.verifier.store_timeout();
+        self.settings.confirm = Some(Confirm::within(database, limit));
         self
     }
 
@@ -157,6 +177,7 @@ impl From<Verifier> for VerifyLayer {
                 on_duplicate: OnDuplicate::Reject,
                 strip_uncovered: false,
                 renderer: None,
+                confirm: None,
             },
         }
     }

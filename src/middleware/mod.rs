@@ -6,6 +6,7 @@ mod future;
 mod layer;
 mod response;
 mod service;
+mod transacted;
 mod verify_response;
 
 pub use future::ResponseFuture;

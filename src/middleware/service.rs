@@ -11,13 +11,14 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, Request, Response,
     header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING},
+    request::Parts,
 };
 use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
-use super::{ResponseBody, ResponseFuture, layer::LayerSettings};
-use crate::verify::{Verified, VerifiedPayload};
+use super::{ResponseBody, ResponseFuture, future::Handling, layer::LayerSettings};
+use crate::verify::{PendingSlot, Verified, VerifiedPayload};
 
 /// The service that [`VerifyLayer`](crate::VerifyLayer) makes.
 #[derive(Clone, Debug)]
@@ -44,11 +45,23 @@ impl<S> Verify<S> {
         let settings = Arc::clone(&self.settings);
         let (mut head, body) = request.into_parts();
         let verification = Box::pin(async move {
-            let Verified { payload, lease } = settings.verifier.verify(&head, body).await?;
-            rewrite_headers(&mut head.headers, &payload, settings.strip_uncovered);
-            let body = I::from(payload.bytes().clone());
-            head.extensions.insert(payload);
-            Ok((Request::from_parts(head, body), lease))
+            let strip = settings.strip_uncovered;
+            let (body, handling) = match settings.verifier.verify(&head, body).await? {
+                Verified::Claimed(payload) => {
+                    (hand_over(&mut head, payload, strip), Handling::Plain)
+                }
+                Verified::Leased(payload, lease) => (
+                    hand_over(&mut head, payload, strip),
+                    Handling::Leased(lease),
+                ),
+                Verified::Pending(pending) => {
+                    rewrite_headers(&mut head.headers, pending.unread(), 0, strip);
+                    let fate = pending.fate();
+                    head.extensions.insert(PendingSlot::holding(pending));
+                    (Bytes::new(), Handling::InTransaction(fate))
+                }
+            };
+            Ok((Request::from_parts(head, I::from(body)), handling))
         });
         ResponseFuture::new(verification, ready, Arc::clone(&self.settings))
     }
@@ -108,10 +121,23 @@ static METHOD_OVERRIDES: [HeaderName; 3] = [
     HeaderName::from_static("x-method-override"),
 ];
 
-fn rewrite_headers(headers: &mut HeaderMap, payload: &VerifiedPayload, strip_uncovered: bool) {
+/// The payload becomes an extension, and its bytes the body.
+fn hand_over(head: &mut Parts, payload: VerifiedPayload, strip_uncovered: bool) -> Bytes {
+    let body = payload.bytes().clone();
+    rewrite_headers(&mut head.headers, &payload, body.len(), strip_uncovered);
+    head.extensions.insert(payload);
+    body
+}
+
+fn rewrite_headers(
+    headers: &mut HeaderMap,
+    payload: &VerifiedPayload,
+    body_len: usize,
+    strip_uncovered: bool,
+) {
     if strip_uncovered {
         *headers = payload.covered_headers().cloned().collect();
-        headers.insert(CONTENT_LENGTH, payload.bytes().len().into());
+        headers.insert(CONTENT_LENGTH, body_len.into());
         return;
     }
     // A look over all names is cheaper than a search for each of the three.
@@ -125,6 +151,9 @@ fn rewrite_headers(headers: &mut HeaderMap, payload: &VerifiedPayload, strip_unc
     // The body is whole now, and has no trailers.
     if headers.remove(TRANSFER_ENCODING).is_some() {
         headers.remove(TRAILER);
-        headers.insert(CONTENT_LENGTH, payload.bytes().len().into());
+        headers.insert(CONTENT_LENGTH, body_len.into());
+    } else if headers.contains_key(CONTENT_LENGTH) {
+        // While the payload is pending, the body is empty.
+        headers.insert(CONTENT_LENGTH, body_len.into());
     }
 }

@@ -170,7 +170,7 @@ pub(crate) struct Coverage {
     pub(crate) authority: bool,
     pub(crate) path: bool,
     pub(crate) query: bool,
-    /// Each with all its values, as they stand there.
+    /// Each of one line, as it stands there.
     pub(crate) headers: Vec<HeaderName>,
     /// What is covered in another form.
     pub(crate) parts: Vec<CoveredPart>,

@@ -126,7 +126,7 @@ async fn verify(verifier: &Verifier, request: &Request<String>) -> Result<Verifi
 async fn verdict(verifier: &Verifier, request: &Request<String>) -> Result<String, RejectionKind> {
     let verified = verify(verifier, request).await;
     verified
-        .map(|verified| String::from_utf8(verified.payload.bytes().to_vec()).unwrap())
+        .map(|verified| String::from_utf8(verified.payload().unwrap().bytes().to_vec()).unwrap())
         .map_err(|rejection| rejection.kind())
 }
 
@@ -386,7 +386,7 @@ mod labelled {
             let mut request = signed_by(&["a", "b"]);
             break_mac(&mut request, bad);
             let verified = verify(&verifier, &request).await.unwrap();
-            assert_ne!(verified.payload.key_id().as_str(), bad);
+            assert_ne!(verified.payload().unwrap().key_id().as_str(), bad);
         }
         // Neither does one under a key that is not known, or one that is stale.
         for params in [format!("zed;{NOW};n"), format!("b;{};n", NOW - 301)] {
@@ -617,7 +617,7 @@ mod webhook {
             signature(NOW, &[mac])
         );
         let verified = verify(&verifier(Webhook), &signed).await.unwrap();
-        let nonce = verified.payload.nonce().unwrap();
+        let nonce = verified.payload().unwrap().nonce().unwrap();
         assert_eq!(
             (nonce.kind(), nonce.as_bytes()),
             (NonceKind::Event, b"evt_1".as_slice())

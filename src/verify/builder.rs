@@ -15,7 +15,7 @@ use crate::{
 
 /// Configures a [`Verifier`], or a [`VerifyLayer`](crate::VerifyLayer) around one.
 ///
-/// Keys and a store have to be given, and, where the scheme covers the authority, a public origin;
+/// Keys and (but for [`Processing::InTransaction`]) a store have to be given, and, where the scheme covers the authority, a public origin;
 /// everything else has a default that is safe.
 #[must_use]
 pub struct VerifierBuilder<T> {
@@ -67,6 +67,9 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
     }
 
     /// What remembers which requests were used. No default.
+    ///
+    /// With [`Processing::InTransaction`] the handler's database remembers, and a store beside it
+    /// is a mistake that [`build`](Self::build) reports.
     pub fn store(mut self, store: impl NonceStore) -> Self {
         self.store = Some(Arc::new(store));
         self
@@ -185,9 +188,15 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
         let keys = self
             .keys
             .ok_or_else(|| missing("no keys are given; call `keys`"))?;
-        let store = self
-            .store
-            .ok_or_else(|| missing("no store is given; call `store`"))?;
+        let in_transaction = self.processing == Processing::InTransaction;
+        if self.store.is_none() && !in_transaction {
+            return Err(missing("no store is given; call `store`"));
+        }
+        if self.store.is_some() && in_transaction {
+            let what = "with `Processing::InTransaction` the handler's database remembers; a store \
+                        beside it would be a second truth: leave out `store`";
+            return Err(ConfigErrorKind::Processing(what).into());
+        }
 
         let mut origins = Origins::default();
         for origin in &self.origins {
@@ -265,12 +274,19 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
                 (SECOND..=DAY).contains(&lease),
                 "a lease is between 1 second and 1 day",
             )?;
-            if store.leases().is_none() {
+            if self
+                .store
+                .as_ref()
+                .is_some_and(|store| store.leases().is_none())
+            {
                 let what = "this store has no leases; use another, or `Processing::AtMostOnce`";
                 return Err(ConfigErrorKind::Processing(what).into());
             }
         }
-        if !store.survives_restart()
+        if self
+            .store
+            .as_ref()
+            .is_some_and(|store| !store.survives_restart())
             && (profile.untimed_retention.is_some() || profile.event_horizon.is_some())
         {
             tracing::warn!(
@@ -285,7 +301,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
             settings: Arc::new(Settings {
                 scheme: self.scheme,
                 keys,
-                store,
+                store: self.store,
                 clock: self.clock,
                 origins,
                 freshness: self.freshness,

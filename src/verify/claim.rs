@@ -2,28 +2,40 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Authentic, Processing, VerifiedPayload, within};
+use super::{Authentic, PendingPayload, Processing, Settings, VerifiedPayload, within};
 use crate::{
     error::StoreError,
     nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore},
     rejection::{Rejection, RejectionKind},
 };
 
-/// A request that was verified and is new: the payload and, with [`Processing::Retryable`], the
-/// lease under which it may be handled.
+/// A request that was verified, and what remains to be done for it to be used once.
 #[derive(Debug)]
 #[must_use]
 #[non_exhaustive]
-pub struct Verified {
-    /// The verified snapshot.
-    pub payload: VerifiedPayload,
-    /// To be completed or released once the outcome is known; `None` with
-    /// [`Processing::AtMostOnce`].
-    pub lease: Option<Lease>,
+pub enum Verified {
+    /// With [`Processing::AtMostOnce`]: it is new, and claimed.
+    Claimed(VerifiedPayload),
+    /// With [`Processing::Retryable`]: it is new, and the lease is to be completed or released once
+    /// the outcome is known.
+    Leased(VerifiedPayload, Lease),
+    /// With [`Processing::InTransaction`]: the handler's transaction finds out whether it is new.
+    Pending(PendingPayload),
+}
+
+impl Verified {
+    /// The verified snapshot; `None` while it is pending.
+    #[must_use]
+    pub fn payload(&self) -> Option<&VerifiedPayload> {
+        match self {
+            Self::Claimed(payload) | Self::Leased(payload, _) => Some(payload),
+            Self::Pending(_) => None,
+        }
+    }
 }
 
 impl Authentic {
-    /// Claims the nonce, or takes the lease on it.
+    /// Claims the nonce, or takes the lease on it, or leaves it to the handler's transaction.
     ///
     /// # Errors
     /// When the request was seen before, is being handled, or is no longer fresh, or when the store
@@ -38,17 +50,19 @@ impl Authentic {
             claim,
         } = self;
         let settings = &verifier.settings;
-        let lease = match settings.processing {
-            Processing::AtMostOnce => {
-                let claimed = within(settings.store_timeout, settings.store.claim(&claim)).await?;
+        let payload = VerifiedPayload::new(snapshot);
+        match (settings.processing, &settings.store) {
+            (Processing::AtMostOnce, Some(store)) => {
+                let claimed = within(settings.store_timeout, store.claim(&claim)).await?;
                 if claimed != Claimed::New {
                     return Err(replayed(&claim));
                 }
-                None
+                settings.check_freshness(&payload)?;
+                Ok(Verified::Claimed(payload))
             }
-            Processing::Retryable { lease: duration } => {
+            (Processing::Retryable { lease: duration }, Some(store)) => {
                 let lease = Lease {
-                    store: Arc::clone(&settings.store),
+                    store: Arc::clone(store),
                     claim,
                     duration,
                     // So that a slow answer still leaves a lease to renew.
@@ -60,23 +74,32 @@ impl Authentic {
                     Leased::InFlight { remaining } => return Err(Rejection::in_flight(remaining)),
                     Leased::Completed => return Err(replayed(&lease.claim)),
                 }
-                Some(lease)
+                if let Err(stale) = settings.check_freshness(&payload) {
+                    // No handler has begun: the same event, signed anew, need not wait for the
+                    // lease to end.
+                    let _ = lease.release().await;
+                    return Err(stale);
+                }
+                Ok(Verified::Leased(payload, lease))
             }
-        };
-        let payload = VerifiedPayload::new(snapshot);
-        let now = settings.clock.now();
-        let fresh = settings
-            .freshness
-            .check(now, payload.signed_at(), payload.expires_at());
-        if let (Err(_), Some(lease)) = (&fresh, &lease) {
-            // No handler has begun: the same event, signed anew, need not wait for the lease to end.
-            let _ = lease.release().await;
+            // The builder sees to it that only this processing has no store.
+            (Processing::InTransaction, _) | (_, None) => Ok(Verified::Pending(
+                PendingPayload::new(verifier, payload, claim),
+            )),
         }
-        fresh.map(|()| Verified { payload, lease })
     }
 }
 
-fn replayed(claim: &Claim) -> Rejection {
+impl Settings {
+    /// Once more, after something was waited for.
+    pub(super) fn check_freshness(&self, payload: &VerifiedPayload) -> Result<(), Rejection> {
+        let now = self.clock.now();
+        self.freshness
+            .check(now, payload.signed_at(), payload.expires_at())
+    }
+}
+
+pub(super) fn replayed(claim: &Claim) -> Rejection {
     Rejection::new(
         RejectionKind::RequestReplayed,
         format!(

@@ -44,8 +44,10 @@ mod claim;
 mod freshness;
 mod parse;
 mod payload;
+mod pending;
 mod receive;
 mod response;
+mod version;
 
 pub use admit::Admitted;
 pub use authenticate::Authentic;
@@ -53,15 +55,17 @@ pub use builder::VerifierBuilder;
 pub use claim::{Lease, Verified};
 pub use parse::Parsed;
 pub use payload::VerifiedPayload;
+pub use pending::{PendingPayload, PendingSlot};
 pub use receive::Received;
 pub use response::{ResponseVerifier, ResponseVerifierBuilder, SignedBy};
+pub use version::SignedVersion;
+
+pub(crate) use pending::{Fate, FateCell};
 
 use budget::Budget;
 use freshness::Freshness;
 
-/// What is guaranteed about the handling of one signed request.
-///
-/// Once is meant per signed request, not per intention: a client that signs again asks again.
+#[doc = include_str!("processing.md")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Processing {
@@ -77,6 +81,11 @@ pub enum Processing {
         /// longer than a third of it.
         lease: Duration,
     },
+    /// The handler records the nonce in its own database transaction: its effects in that database
+    /// happen exactly once, or not at all, and then the same request may come again. The handler is
+    /// given a [`PendingPayload`], which cannot be read before. Takes no store: the handler's
+    /// database is the one that remembers.
+    InTransaction,
 }
 
 /// Verifies requests. It knows nothing of Tower or Axum; [`VerifyLayer`](crate::VerifyLayer)
@@ -102,7 +111,7 @@ pub enum Processing {
 /// let (head, body) = signer.sign(request)?.into_parts();
 ///
 /// let verified = verifier.verify(&head, Full::<bytes::Bytes>::from(body)).await?;
-/// assert_eq!(verified.payload.bytes(), "{}");
+/// assert_eq!(verified.payload().unwrap().bytes(), "{}");
 /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
@@ -115,7 +124,8 @@ pub struct Verifier {
 pub(crate) struct Settings {
     scheme: Box<dyn Describe>,
     keys: Box<dyn KeyStore>,
-    store: Arc<dyn NonceStore>,
+    /// `None` with [`Processing::InTransaction`] alone.
+    store: Option<Arc<dyn NonceStore>>,
     clock: Box<dyn Clock>,
     origins: Origins,
     freshness: Freshness,
@@ -163,6 +173,10 @@ impl Verifier {
     #[must_use]
     pub fn processing(&self) -> Processing {
         self.settings.processing
+    }
+
+    pub(crate) fn store_timeout(&self) -> Duration {
+        self.settings.store_timeout
     }
 }
 

@@ -62,14 +62,9 @@ impl Snapshot {
     ) -> Self {
         let mut headers: Vec<(HeaderName, HeaderValue)> =
             Vec::with_capacity(coverage.headers.len());
-        // The lines of one header come one after the other.
-        for (name, line) in head.headers {
-            let Some(name) = coverage.headers.iter().find(|covered| *covered == name) else {
-                continue;
-            };
-            match headers.last_mut() {
-                Some((last, value)) if last == name => join(value, line),
-                _ => headers.push((name.clone(), line.clone())),
+        for (name, value) in head.headers {
+            if let Some(name) = coverage.headers.iter().find(|covered| *covered == name) {
+                headers.push((name.clone(), value.clone()));
             }
         }
         let mut parts = Vec::new();
@@ -97,15 +92,6 @@ impl Snapshot {
             parts,
             _charge: charge,
         }
-    }
-}
-
-/// Adds a line of a header to its value: how the lines are split is covered by no scheme.
-fn join(value: &mut HeaderValue, line: &HeaderValue) {
-    let lines = [value.as_bytes().trim_ascii(), line.as_bytes().trim_ascii()];
-    // Of what may stand in a header there is nothing that may not stand there joined.
-    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b", "[..])) {
-        *value = joined;
     }
 }
 

@@ -23,8 +23,8 @@ use crate::{
     common::{self, Effects, KEY, OTHER_KEY, SECRET, exchange},
     naive::{self, guard},
     subject::{
-        ALL, Answer, BODY, Case, Frames, HOUSE, INSUFFICIENT, INVALID, MALFORMED, MISSING,
-        NOT_COVERED, OK, Subject, Target, WEBHOOK, assert_survived, breaches, case, effective, get,
+        ALL, Answer, BODY, Case, Frames, HOUSE, INSUFFICIENT, INVALID, MALFORMED, NOT_COVERED, OK,
+        RFC_9421, Subject, Target, WEBHOOK, assert_survived, breaches, case, effective, get,
         refused, set, to_wire, with, with_body, without,
     },
 };
@@ -59,7 +59,7 @@ async fn a09_the_body_is_compared_with_what_was_signed() {
         let cases = vec![case(
             "a body where none was",
             with_body(&empty, BODY),
-            INVALID,
+            subject.answers.uncovered_body,
         )];
         assert_survived(subject, &breaches(&target, &empty, cases).await);
     }
@@ -153,14 +153,11 @@ async fn a09_a39_a_body_that_nothing_covers_is_refused_at_its_first_byte() {
 
 fn fewer_covered(subject: &Subject, genuine: &http::Request<String>) -> Vec<Case> {
     let mut cases = Vec::new();
-    for name in [Some(subject.time), subject.nonce, subject.key_id]
-        .into_iter()
-        .flatten()
-    {
+    for name in subject.parameters() {
         cases.push(case(
             format!("without {name}"),
             without(genuine, name),
-            MALFORMED,
+            subject.answers.lacking,
         ));
         let mut emptied = with(genuine, name, "");
         subject.resign(&mut emptied);
@@ -173,7 +170,8 @@ fn fewer_covered(subject: &Subject, genuine: &http::Request<String>) -> Vec<Case
     if subject.covers_place {
         let mut bare = without(genuine, "content-type");
         subject.resign(&mut bare);
-        cases.push(case("no content type, and so signed", bare, INSUFFICIENT));
+        let expected = subject.answers.absent;
+        cases.push(case("no content type, and so signed", bare, expected));
         // A holder of the key who signs less, whatever it says about itself.
         let message = (WEBHOOK.message)(&genuine.clone().into_parts().0, BODY.as_bytes());
         let mac = naive::mac(subject.algorithm, SECRET.as_bytes(), &message);
@@ -306,12 +304,12 @@ async fn a10_a_signature_in_the_trailers_is_none() {
         let clock = common::clock();
         let addr = common::serve(verified(subject, &clock, witness())).await;
         let genuine = subject.signed(&clock);
-        for moved in subject.headers() {
+        for &moved in subject.headers {
             let value = get(&genuine, moved);
             let wire = with_trailers(&without(&genuine, moved), &[(moved, &value)]);
             let (status, code) = exchange(addr, &wire).await;
             let expected = if moved == subject.signature {
-                MISSING
+                subject.answers.unsigned
             } else {
                 MALFORMED
             };
@@ -508,10 +506,7 @@ static ENCODED: Subject = Subject {
     name: "covers content-encoding and a method override",
     builder: || VerifyLayer::builder(with_encoding()),
     signer: |key, secret| Signer::new(with_encoding(), key, secret).unwrap(),
-    signature: "x-signature",
     prefix: "",
-    time: "x-timestamp",
-    nonce: Some("x-nonce"),
     ..HOUSE
 };
 
@@ -637,7 +632,11 @@ async fn a39_what_is_not_covered_answers_none() {
         )
         .into_response()
     };
-    for (subject, expected) in [(&HOUSE, "true true false"), (&WEBHOOK, "false false false")] {
+    for (subject, expected) in [
+        (&HOUSE, "true true false"),
+        (&RFC_9421, "true true false"),
+        (&WEBHOOK, "false false false"),
+    ] {
         let app = verified(
             subject,
             &clock,

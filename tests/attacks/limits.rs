@@ -201,7 +201,7 @@ async fn a22_a_nonce_or_key_id_that_is_too_long_is_refused() {
         ("x-key-id", 129),
         ("x-key-id", 1 << 20),
     ] {
-        let mut long = with(&genuine, name, &"n".repeat(len));
+        let mut long = with(&genuine, name, "n".repeat(len));
         HOUSE.resign(&mut long);
         refused(&target, long, MALFORMED).await.unwrap();
     }
@@ -219,7 +219,7 @@ async fn a22_a_nonce_or_key_id_that_is_too_long_is_refused() {
     );
 
     let served = Target::new(&HOUSE).on_a_socket().await;
-    let wire = to_wire(&with(&genuine, "x-nonce", &"n".repeat(1 << 20)));
+    let wire = to_wire(&with(&genuine, "x-nonce", "n".repeat(1 << 20)));
     let (status, _) = exchange(served.addr.unwrap(), &wire).await;
     assert!(
         status == 431 || status == 0,

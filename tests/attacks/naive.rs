@@ -13,6 +13,7 @@ use axum::{
     middleware::{Next, from_fn},
     response::{IntoResponse as _, Response},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
     Claim, Claimed, Clock as _, LeaseStore, MacAlgorithm, ManualClock, NonceStore, StoreFuture,
@@ -25,6 +26,7 @@ use sha2::{Sha256, Sha512};
 
 use crate::{
     common::{Effects, SECRET},
+    parameter::{Place, joined},
     subject::{Subject, app},
 };
 
@@ -53,6 +55,48 @@ pub fn mac(algorithm: MacAlgorithm, secret: &[u8], message: &[u8]) -> Vec<u8> {
 pub fn expected(subject: &Subject, parts: &Parts, body: &[u8]) -> String {
     let message = (subject.message)(parts, body);
     subject.encode(&mac(subject.algorithm, SECRET.as_bytes(), &message))
+}
+
+/// The signature base of RFC 9421 for these signature parameters, as far as the rows need it: what
+/// is not there is empty.
+pub fn base(parts: &Parts, params: &str) -> Vec<u8> {
+    let mut base = String::new();
+    let end = params.find(')').unwrap_or(params.len());
+    let components = params.get(1..end).unwrap_or_default();
+    for component in components
+        .split(' ')
+        .filter(|component| !component.is_empty())
+    {
+        let (name, form) = component.split_once(';').unwrap_or((component, ""));
+        let name = name.trim_matches('"');
+        let (lines, whole) = (parts.headers.get_all(name), joined(&parts.headers, name));
+        let value = match (name, form) {
+            ("@method", _) => parts.method.to_string(),
+            ("@authority", _) => header(parts, "host").to_ascii_lowercase(),
+            ("@path", _) => parts.uri.path().to_owned(),
+            ("@query", _) => format!("?{}", parts.uri.query().unwrap_or_default()),
+            ("@target-uri", _) => {
+                let host = header(parts, "host").to_ascii_lowercase();
+                format!("https://{host}{}", parts.uri)
+            }
+            (_, "bs") => {
+                let lines = lines
+                    .iter()
+                    .map(|line| format!(":{}:", STANDARD.encode(line)));
+                lines.collect::<Vec<_>>().join(", ")
+            }
+            (_, form) if form.starts_with("key=") => {
+                let key = format!("{}=", form["key=".len()..].trim_matches('"'));
+                let mut members = whole.split(',').map(str::trim);
+                let member = members.find_map(|member| member.strip_prefix(&key));
+                member.unwrap_or_default().to_owned()
+            }
+            _ => whole,
+        };
+        base += &format!("{component}: {value}\n");
+    }
+    base += &format!("\"@signature-params\": {params}");
+    base.into_bytes()
 }
 
 pub fn header<'p>(parts: &'p Parts, name: &str) -> &'p str {
@@ -121,11 +165,12 @@ pub fn server(
         async move {
             let (parts, body) = request.into_parts();
             let nonce = match (fault, subject.nonce) {
-                (Fault::SignatureIsNonce, _) | (_, None) => header(&parts, subject.signature),
-                (_, Some(nonce)) => header(&parts, nonce),
+                (Fault::SignatureIsNonce, _) | (_, None) => Place::Header(subject.signature),
+                (_, Some(nonce)) => nonce,
             };
-            let nonce = nonce.to_owned();
-            let fresh = || is_fresh(header(&parts, subject.time), clock.now(), fault);
+            let nonce = nonce.get(&parts.headers).unwrap_or_default();
+            let time = subject.time.get(&parts.headers).unwrap_or_default();
+            let fresh = || is_fresh(&time, clock.now(), fault);
             if !fresh() || (fault == Fault::NonceBeforeMac && !seen.insert(&nonce)) {
                 return refuse();
             }

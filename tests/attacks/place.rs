@@ -5,16 +5,16 @@ use axum::{
     extract::{Path, Request},
     routing::{any, post},
 };
-use countersign::{KeyRing, Signer, VerifiedPath, VerifierBuilder, VerifyLayer};
+use countersign::{KeyRing, VerifiedPath, VerifierBuilder, VerifyLayer};
 use tower::{Layer as _, ServiceExt as _, util::MapRequest};
 
 use crate::{
     common::{self, Effects, HOST, KEY, OTHER_KEY, OTHER_SECRET, SECRET, exchange},
     naive::{self, MapStore, guard},
     subject::{
-        ALL, BODY, Breach, Case, EVENTS, Finding, HOUSE, INVALID, MALFORMED, OK, REPLAYED, Subject,
-        Target, WEBHOOK, accepted, app, assert_survived, breaches, case, effective, refused, set,
-        to_wire, with, with_uri,
+        ALL, BODY, Breach, Case, EVENTS, Finding, HOUSE, INVALID, MALFORMED, OK, PLACED, REPLAYED,
+        RFC_9421, Subject, Target, WEBHOOK, accepted, app, assert_survived, breaches, case,
+        effective, refused, set, to_wire, with, with_uri,
     },
 };
 
@@ -45,11 +45,26 @@ const TARGETS: [(&str, &str); 20] = [
 
 #[tokio::test]
 async fn a12_the_signed_target_is_the_one_that_arrives() {
-    for (signed, sent) in TARGETS {
-        let target = Target::new(&HOUSE).on_a_socket().await;
-        let genuine = HOUSE.sign(&target.clock, common::request("POST", signed, BODY));
-        let cases = vec![case(sent, with_uri(&genuine, sent), INVALID)];
-        assert_survived(&HOUSE, &breaches(&target, &genuine, cases).await);
+    for subject in PLACED {
+        for (signed, sent) in TARGETS {
+            if subject.one_target.contains(&(signed, sent)) {
+                continue;
+            }
+            let target = Target::new(subject).on_a_socket().await;
+            let genuine = subject.sign(&target.clock, common::request("POST", signed, BODY));
+            let cases = vec![case(sent, with_uri(&genuine, sent), INVALID)];
+            assert_survived(subject, &breaches(&target, &genuine, cases).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a12_targets_that_are_signed_alike_are_one_request() {
+    for (one, other) in RFC_9421.one_target {
+        let target = Target::new(&RFC_9421).on_a_socket().await;
+        let genuine = RFC_9421.sign(&target.clock, common::request("POST", one, BODY));
+        accepted(&target, with_uri(&genuine, other)).await.unwrap();
+        refused(&target, genuine, REPLAYED).await.unwrap();
     }
 }
 
@@ -106,27 +121,32 @@ fn normalized(uri: &http::Uri) -> String {
 
 #[tokio::test]
 async fn a12_a_target_without_a_path_is_malformed() {
-    let target = Target::new(&HOUSE);
-    let genuine = HOUSE.signed(&target.clock);
-    let mut asterisk = with_uri(&genuine, "*");
-    *asterisk.method_mut() = http::Method::OPTIONS;
-    refused(&target, asterisk, MALFORMED).await.unwrap();
-    accepted(&target, genuine).await.unwrap();
+    for subject in PLACED {
+        let target = Target::new(subject);
+        let genuine = subject.signed(&target.clock);
+        let mut asterisk = with_uri(&genuine, "*");
+        *asterisk.method_mut() = http::Method::OPTIONS;
+        refused(&target, asterisk, MALFORMED).await.unwrap();
+        accepted(&target, genuine).await.unwrap();
+    }
 }
 
 #[tokio::test]
 async fn a12_a_target_in_absolute_form_is_the_same_target() {
-    for (authority, expected) in [
+    let authorities = [
         (HOST, OK),
         ("API.example.com:443", OK),
         ("other.example", 400),
-    ] {
-        let target = Target::new(&HOUSE).on_a_socket().await;
-        let wire = String::from_utf8(to_wire(&HOUSE.signed(&target.clock))).unwrap();
-        let absolute = wire.replacen("POST /", &format!("POST https://{authority}/"), 1);
-        let (status, _) = exchange(target.addr.unwrap(), absolute.as_bytes()).await;
-        assert_eq!(status, expected, "{authority}");
-        assert_eq!(target.effects.count(), usize::from(expected == OK));
+    ];
+    for subject in PLACED {
+        for (authority, expected) in authorities {
+            let target = Target::new(subject).on_a_socket().await;
+            let wire = String::from_utf8(to_wire(&subject.signed(&target.clock))).unwrap();
+            let absolute = wire.replacen("POST /", &format!("POST https://{authority}/"), 1);
+            let (status, _) = exchange(target.addr.unwrap(), absolute.as_bytes()).await;
+            assert_eq!(status, expected, "{authority}");
+            assert_eq!(target.effects.count(), usize::from(expected == OK));
+        }
     }
 }
 
@@ -139,8 +159,8 @@ fn nested(guarded: impl Fn(Router) -> Router) -> impl Fn(&Effects) -> Router {
     }
 }
 
-async fn a_request_moved_between_nests(target: &Target) -> Finding {
-    let genuine = HOUSE.sign(
+async fn a_request_moved_between_nests(target: &Target, subject: &Subject) -> Finding {
+    let genuine = subject.sign(
         &target.clock,
         common::request("POST", "/public/transfer", BODY),
     );
@@ -148,7 +168,7 @@ async fn a_request_moved_between_nests(target: &Target) -> Finding {
         refused(target, with_uri(&genuine, uri), INVALID).await?;
     }
     accepted(target, genuine).await?;
-    let deep = HOUSE.sign(
+    let deep = subject.sign(
         &target.clock,
         common::request("POST", "/admin/v1/transfer?x=%2F", BODY),
     );
@@ -157,14 +177,15 @@ async fn a_request_moved_between_nests(target: &Target) -> Finding {
 
 #[tokio::test]
 async fn a12_in_a_nested_router_the_whole_path_is_signed() {
-    let clock = common::clock();
-    let layer = HOUSE
-        .layer(&clock)
-        .store(common::store(&clock))
-        .build()
-        .unwrap();
-    let target = Target::of(&clock, nested(|app| app.layer(layer.clone())));
-    a_request_moved_between_nests(&target).await.unwrap();
+    for subject in PLACED {
+        let clock = common::clock();
+        let layer = subject.layer(&clock).store(common::store(&clock));
+        let layer = layer.build().unwrap();
+        let target = Target::of(&clock, nested(|app| app.layer(layer.clone())));
+        a_request_moved_between_nests(&target, subject)
+            .await
+            .unwrap();
+    }
 }
 
 #[tokio::test]
@@ -310,26 +331,25 @@ async fn a33_a_request_for_another_authority() {
 
 #[tokio::test]
 async fn a33_a_request_signed_for_another_authority_and_sent_to_ours() {
-    let target = Target::new(&HOUSE).on_a_socket().await;
-    let request = with(
-        &common::request("POST", "/transfer", BODY),
-        "host",
-        "other.example",
-    );
-    let theirs = with(&HOUSE.sign(&target.clock, request), "host", HOST);
-    refused(&target, theirs, INVALID).await.unwrap();
+    for subject in PLACED {
+        let target = Target::new(subject).on_a_socket().await;
+        let request = common::request("POST", "/transfer", BODY);
+        let request = with(&request, "host", "other.example");
+        let theirs = with(&subject.sign(&target.clock, request), "host", HOST);
+        refused(&target, theirs, INVALID).await.unwrap();
 
-    // Both are ours, and still they are two.
-    let both =
-        |layer: VerifierBuilder<VerifyLayer>| layer.public_origin("https://admin.example.com");
-    let target = Target::with(&HOUSE, both).on_a_socket().await;
-    let genuine = HOUSE.signed(&target.clock);
-    let cases = vec![case(
-        "the other of ours",
-        with(&genuine, "host", "admin.example.com"),
-        INVALID,
-    )];
-    assert_survived(&HOUSE, &breaches(&target, &genuine, cases).await);
+        // Both are ours, and still they are two.
+        let both =
+            |layer: VerifierBuilder<VerifyLayer>| layer.public_origin("https://admin.example.com");
+        let target = Target::with(subject, both).on_a_socket().await;
+        let genuine = subject.signed(&target.clock);
+        let cases = vec![case(
+            "the other of ours",
+            with(&genuine, "host", "admin.example.com"),
+            INVALID,
+        )];
+        assert_survived(subject, &breaches(&target, &genuine, cases).await);
+    }
 }
 
 #[tokio::test]
@@ -364,31 +384,35 @@ async fn a33_twin_a_layer_for_any_authority_is_found() {
 }
 
 /// What we sent under the key for what we send comes back to us.
-async fn our_own_request_reflected(target: &Target) -> Finding {
-    let outbound = Signer::new(common::scheme(), "us", "the secret of what we send").unwrap();
+async fn our_own_request_reflected(target: &Target, subject: &Subject) -> Finding {
+    let outbound = (subject.signer)("us", "the secret of what we send");
     let sent = outbound
         .clock(target.clock.clone())
         .sign(common::request("POST", "/transfer", BODY))
         .unwrap();
     refused(target, sent.clone(), INVALID).await?;
-    refused(target, with(&sent, "x-key-id", KEY), INVALID).await
+    refused(target, with(&sent, subject.key_id.unwrap(), KEY), INVALID).await
 }
 
 #[tokio::test]
 async fn a33_our_own_outgoing_request_reflected_to_us() {
-    our_own_request_reflected(&Target::new(&HOUSE))
-        .await
-        .unwrap();
+    for subject in PLACED {
+        our_own_request_reflected(&Target::new(subject), subject)
+            .await
+            .unwrap();
+    }
 }
 
 #[tokio::test]
 async fn a33_twin_one_ring_for_both_directions_is_found() {
-    let both = common::keys()
-        .with("us", "the secret of what we send")
-        .unwrap();
-    let target = Target::with(&HOUSE, |layer| layer.keys(both));
-    let found = our_own_request_reflected(&target).await;
-    assert!(matches!(found, Err(Breach::Effect(_))), "{found:?}");
+    for subject in PLACED {
+        let both = common::keys()
+            .with("us", "the secret of what we send")
+            .unwrap();
+        let target = Target::with(subject, |layer| layer.keys(both));
+        let found = our_own_request_reflected(&target, subject).await;
+        assert!(matches!(found, Err(Breach::Effect(_))), "{found:?}");
+    }
 }
 
 /// Whoever captured a delivery is first: at another path, at none, with another method.
@@ -451,16 +475,18 @@ async fn a34_a_captured_delivery_posted_elsewhere_first_burns_nothing() {
 
 #[tokio::test]
 async fn a34_where_the_place_is_covered_nothing_else_passes() {
-    let target = Target::new(&HOUSE).on_a_socket().await;
-    let genuine = HOUSE.sign(&target.clock, common::request("POST", "/hook", BODY));
-    let mut cases: Vec<_> = ["/other", "/", "/hook/", "/hook?again", "/none"]
-        .into_iter()
-        .map(|uri| case(uri, with_uri(&genuine, uri), INVALID))
-        .collect();
-    let mut put = genuine.clone();
-    *put.method_mut() = http::Method::PUT;
-    cases.push(case("PUT", put, INVALID));
-    assert_survived(&HOUSE, &breaches(&target, &genuine, cases).await);
+    for subject in PLACED {
+        let target = Target::new(subject).on_a_socket().await;
+        let genuine = subject.sign(&target.clock, common::request("POST", "/hook", BODY));
+        let mut cases: Vec<_> = ["/other", "/", "/hook/", "/hook?again", "/none"]
+            .into_iter()
+            .map(|uri| case(uri, with_uri(&genuine, uri), INVALID))
+            .collect();
+        let mut put = genuine.clone();
+        *put.method_mut() = http::Method::PUT;
+        cases.push(case("PUT", put, INVALID));
+        assert_survived(subject, &breaches(&target, &genuine, cases).await);
+    }
 }
 
 #[tokio::test]
@@ -479,21 +505,22 @@ async fn a34_twin_a_store_that_goes_by_the_nonce_alone_is_found() {
 
 #[tokio::test]
 async fn a33_one_key_does_not_speak_for_the_other() {
-    let target = Target::new(&HOUSE).on_a_socket().await;
-    let genuine = HOUSE.signed(&target.clock);
-    let cases = vec![case(
-        "the other's id",
-        with(&genuine, "x-key-id", OTHER_KEY),
-        INVALID,
-    )];
-    assert_survived(&HOUSE, &breaches(&target, &genuine, cases).await);
+    for subject in PLACED {
+        let target = Target::new(subject).on_a_socket().await;
+        let genuine = subject.signed(&target.clock);
+        let cases = vec![case(
+            "the other's id",
+            with(&genuine, subject.key_id.unwrap(), OTHER_KEY),
+            INVALID,
+        )];
+        assert_survived(subject, &breaches(&target, &genuine, cases).await);
 
-    let swapped = KeyRing::new()
-        .with(KEY, OTHER_SECRET)
-        .and_then(|ring| ring.with(OTHER_KEY, SECRET))
-        .unwrap();
-    let target = Target::with(&HOUSE, |layer| layer.keys(swapped));
-    refused(&target, HOUSE.signed(&target.clock), INVALID)
-        .await
-        .unwrap();
+        let swapped = KeyRing::new()
+            .with(KEY, OTHER_SECRET)
+            .and_then(|ring| ring.with(OTHER_KEY, SECRET))
+            .unwrap();
+        let target = Target::with(subject, |layer| layer.keys(swapped));
+        let genuine = subject.signed(&target.clock);
+        refused(&target, genuine, INVALID).await.unwrap();
+    }
 }

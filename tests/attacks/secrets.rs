@@ -10,7 +10,7 @@ use base64::{
 use bytes::Bytes;
 use countersign::{
     Claim, Claimed, KeyId, KeyRing, KeySet, LeaseStore, Nonce, NonceKind, NonceStore, Processing,
-    Rejection, Secret, StoreError, StoreFuture, Timestamp, Verifier,
+    Rejection, Secret, StoreError, StoreFuture, Timestamp, Verified, Verifier,
 };
 use http_body_util::{BodyExt as _, Full};
 use tower::{Layer as _, Service as _, ServiceExt};
@@ -284,8 +284,10 @@ async fn print_the_stages(transcript: &mut Transcript) {
     let authentic = received.authenticate().unwrap();
     transcript.say(format!("{authentic:?}"));
     let verified = authentic.claim().await.unwrap();
-    transcript.say(format!("{verified:?} {:?}", verified.payload));
-    let _ = verified.lease.unwrap().complete().await;
+    transcript.say(format!("{verified:?} {:?}", verified.payload()));
+    if let Verified::Leased(_, lease) = verified {
+        let _ = lease.complete().await;
+    }
 }
 
 #[tokio::test]

@@ -13,11 +13,11 @@ use axum::{Router, body::Body, routing::any};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
-    Claim, Claimed, Encoding, HeaderScheme, Held, LeaseStore, Leased, MacAlgorithm, ManualClock,
-    MemoryStore, MemoryStoreBuilder, NonceStore, Part, Signer, StoreFuture, Timestamp,
-    VerifierBuilder, VerifyLayer,
+    Claim, Claimed, Encoding, HeaderScheme, Held, HttpMessageSignatures, LeaseStore, Leased,
+    MacAlgorithm, ManualClock, MemoryStore, MemoryStoreBuilder, NonceStore, Part, Signer,
+    StoreFuture, Timestamp, VerifierBuilder, VerifyLayer,
 };
-use http::{HeaderName, HeaderValue, Request, request::Parts};
+use http::{HeaderValue, Request, request::Parts};
 use http_body::Frame;
 use std::time::Duration;
 use tower::ServiceExt as _;
@@ -25,6 +25,7 @@ use tower::ServiceExt as _;
 use crate::{
     common::{self, Effects, KEY, ORIGIN, SECRET},
     naive,
+    parameter::{Place, joined},
 };
 
 pub const BODY: &str = r#"{"to":"alice","amount":7}"#;
@@ -53,14 +54,48 @@ pub struct Subject {
     pub message: fn(&Parts, &[u8]) -> Vec<u8>,
     pub algorithm: MacAlgorithm,
     pub encoding: Encoding,
+    /// The headers that carry signature and parameters.
+    pub headers: &'static [&'static str],
     pub signature: &'static str,
     pub prefix: &'static str,
-    pub time: &'static str,
-    pub nonce: Option<&'static str>,
-    pub key_id: Option<&'static str>,
+    pub suffix: &'static str,
+    pub time: Place,
+    pub nonce: Option<Place>,
+    pub key_id: Option<Place>,
     /// Method, authority, target and content type are covered.
     pub covers_place: bool,
+    /// Covered headers may hold any bytes.
+    pub covers_bytes: bool,
+    /// Parameters are structured fields: some values have several spellings, of which one is
+    /// signed, and a nonce may hold spaces.
+    pub structured: bool,
+    /// Targets that are signed alike.
+    pub one_target: &'static [(&'static str, &'static str)],
+    pub answers: Answers,
 }
+
+/// In what the answers of schemes differ.
+#[derive(Clone, Copy)]
+pub struct Answers {
+    /// The signature is missing, and its parameters are there.
+    pub unsigned: Answer,
+    /// A parameter is missing.
+    pub lacking: Answer,
+    /// A covered header is missing.
+    pub absent: Answer,
+    /// A covered header has two lines.
+    pub two_lines: Answer,
+    /// There is a body where none was signed.
+    pub uncovered_body: Answer,
+}
+
+const PLAIN: Answers = Answers {
+    unsigned: MISSING,
+    lacking: MALFORMED,
+    absent: INSUFFICIENT,
+    two_lines: MALFORMED,
+    uncovered_body: INVALID,
+};
 
 /// The house format that covers everything, with a nonce.
 pub static HOUSE: Subject = Subject {
@@ -83,12 +118,18 @@ pub static HOUSE: Subject = Subject {
     },
     algorithm: MacAlgorithm::HmacSha256,
     encoding: Encoding::Hex,
+    headers: &["x-signature", "x-timestamp", "x-nonce", "x-key-id"],
     signature: "x-signature",
     prefix: "sha256=",
-    time: "x-timestamp",
-    nonce: Some("x-nonce"),
-    key_id: Some("x-key-id"),
+    suffix: "",
+    time: Place::Header("x-timestamp"),
+    nonce: Some(Place::Header("x-nonce")),
+    key_id: Some(Place::Header("x-key-id")),
     covers_place: true,
+    covers_bytes: true,
+    structured: false,
+    one_target: &[],
+    answers: PLAIN,
 };
 
 /// As many webhooks do it: a fixed key, time and body, no nonce.
@@ -99,12 +140,15 @@ pub static WEBHOOK: Subject = Subject {
     message: |parts, body| [b"v0", header(parts, "x-hook-time"), body].join(&b':'),
     algorithm: MacAlgorithm::HmacSha512,
     encoding: Encoding::Base64,
+    headers: &["x-hook-signature", "x-hook-time"],
     signature: "x-hook-signature",
     prefix: "v0=",
-    time: "x-hook-time",
+    time: Place::Header("x-hook-time"),
     nonce: None,
     key_id: None,
     covers_place: false,
+    covers_bytes: false,
+    ..HOUSE
 };
 
 fn webhook() -> HeaderScheme {
@@ -130,12 +174,15 @@ pub static EVENTS: Subject = Subject {
     },
     algorithm: MacAlgorithm::HmacSha256,
     encoding: Encoding::Base64,
+    headers: &["event-signature", "event-time", "event-id"],
     signature: "event-signature",
     prefix: "v1,",
-    time: "event-time",
-    nonce: Some("event-id"),
+    time: Place::Header("event-time"),
+    nonce: Some(Place::Header("event-id")),
     key_id: None,
     covers_place: false,
+    covers_bytes: false,
+    ..HOUSE
 };
 
 fn events() -> HeaderScheme {
@@ -150,7 +197,44 @@ fn events() -> HeaderScheme {
         .unwrap()
 }
 
-pub static ALL: [&Subject; 3] = [&HOUSE, &WEBHOOK, &EVENTS];
+/// RFC 9421, with every default.
+pub static RFC_9421: Subject = Subject {
+    name: "RFC 9421",
+    builder: || VerifyLayer::builder(HttpMessageSignatures::default()),
+    signer: |key, secret| Signer::new(HttpMessageSignatures::default(), key, secret).unwrap(),
+    message: |parts, _| {
+        let field = joined(&parts.headers, "signature-input");
+        naive::base(parts, field.split_once('=').unwrap_or_default().1)
+    },
+    algorithm: MacAlgorithm::HmacSha256,
+    encoding: Encoding::Base64,
+    headers: &["signature-input", "signature"],
+    signature: "signature",
+    prefix: "sig1=:",
+    suffix: ":",
+    time: Place::Number("created"),
+    nonce: Some(Place::String("nonce")),
+    key_id: Some(Place::String("keyid")),
+    covers_place: true,
+    covers_bytes: false,
+    structured: true,
+    one_target: &[("/a", "/a?")],
+    answers: Answers {
+        unsigned: MALFORMED,
+        lacking: INSUFFICIENT,
+        absent: MALFORMED,
+        two_lines: INVALID,
+        uncovered_body: NOT_COVERED,
+    },
+};
+
+pub static ALL: [&Subject; 4] = [&HOUSE, &WEBHOOK, &EVENTS, &RFC_9421];
+
+/// Each parameter has a header of its own.
+pub static HEADERS: [&Subject; 3] = [&HOUSE, &WEBHOOK, &EVENTS];
+
+/// Method, authority and target are covered.
+pub static PLACED: [&Subject; 2] = [&HOUSE, &RFC_9421];
 
 fn header<'p>(parts: &'p Parts, name: &str) -> &'p [u8] {
     parts.headers.get(name).map_or(b"", HeaderValue::as_bytes)
@@ -205,41 +289,53 @@ impl Subject {
             Encoding::Base64 => STANDARD.encode(mac),
             other => panic!("{other:?}"),
         };
-        format!("{}{text}", self.prefix)
+        format!("{}{text}{}", self.prefix, self.suffix)
     }
 
-    /// The headers that carry signature and parameters, as far as the scheme has them.
-    pub fn headers(&self) -> impl Iterator<Item = &'static str> {
-        [
-            Some(self.signature),
-            Some(self.time),
-            self.nonce,
-            self.key_id,
-        ]
-        .into_iter()
-        .flatten()
+    /// What stands between prefix and suffix.
+    pub fn bare<'t>(&self, text: &'t str) -> &'t str {
+        &text[self.prefix.len()..text.len() - self.suffix.len()]
+    }
+
+    /// Where its parameters stand, as far as the scheme has them.
+    pub fn parameters(&self) -> impl Iterator<Item = Place> {
+        let parameters = [Some(self.time), self.nonce, self.key_id];
+        parameters.into_iter().flatten()
     }
 }
 
-pub fn set(request: &mut Request<String>, name: &str, value: &str) {
-    let name: HeaderName = name.parse().unwrap();
-    let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
-    request.headers_mut().insert(name, value);
+pub fn set(request: &mut Request<String>, place: impl Into<Place>, value: &str) {
+    place.into().set(request.headers_mut(), value.as_bytes());
 }
 
-pub fn get(request: &Request<String>, name: &str) -> String {
-    request.headers()[name].to_str().unwrap().to_owned()
+pub fn get(request: &Request<String>, place: impl Into<Place>) -> String {
+    place.into().get(request.headers()).expect("it is there")
 }
 
-pub fn with(request: &Request<String>, name: &str, value: &str) -> Request<String> {
+pub fn with(
+    request: &Request<String>,
+    place: impl Into<Place>,
+    value: impl AsRef<[u8]>,
+) -> Request<String> {
     let mut request = request.clone();
-    set(&mut request, name, value);
+    place.into().set(request.headers_mut(), value.as_ref());
     request
 }
 
-pub fn without(request: &Request<String>, name: &str) -> Request<String> {
+/// Where the value stands already, it stands there twice.
+pub fn with_another(
+    request: &Request<String>,
+    place: impl Into<Place>,
+    value: &str,
+) -> Request<String> {
     let mut request = request.clone();
-    request.headers_mut().remove(name);
+    place.into().append(request.headers_mut(), value.as_bytes());
+    request
+}
+
+pub fn without(request: &Request<String>, place: impl Into<Place>) -> Request<String> {
+    let mut request = request.clone();
+    place.into().remove(request.headers_mut());
     request
 }
 

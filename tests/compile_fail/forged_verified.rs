@@ -1,9 +1,13 @@
-//! Nor can what holds one, nor a lease.
+//! Nor can what is to become one, nor a lease.
 
-use countersign::{Lease, Verified, VerifiedPayload};
+use countersign::{Lease, PendingPayload, PendingSlot};
 
-fn verified(payload: VerifiedPayload) -> Verified {
-    Verified { payload, lease: None }
+fn pending() -> PendingPayload {
+    PendingPayload {}
+}
+
+fn slot() -> PendingSlot {
+    PendingSlot::default()
 }
 
 fn lease() -> Lease {

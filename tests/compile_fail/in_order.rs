@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use countersign::{
-    Claim, Claimed, HeaderScheme, Rejection, Scheme, StoreError, StoreErrorKind, StoreFuture,
-    Verified, VerifiedPayload, Verifier,
+    Claim, Claimed, ConsumeIn, HeaderScheme, Rejection, Scheme, StoreError, StoreErrorKind,
+    StoreFuture, Verified, VerifiedPayload, Verifier,
     verify::{Admitted, Authentic, Parsed, Received},
 };
 use http::request::Parts;
@@ -15,9 +15,28 @@ async fn verify(verifier: &Verifier, head: &Parts) -> Result<VerifiedPayload, Re
     let admitted: Admitted<'_> = parsed.admit().await?;
     let received: Received<'_> = admitted.receive(Full::<Bytes>::default()).await?;
     let authentic: Authentic = received.authenticate()?;
-    let Verified { payload, lease, .. } = authentic.claim().await?;
-    drop(lease);
-    Ok(payload)
+    match authentic.claim().await? {
+        Verified::Claimed(payload) => Ok(payload),
+        Verified::Leased(payload, lease) => {
+            drop(lease);
+            Ok(payload)
+        }
+        Verified::Pending(pending) => pending.consume(&mut Always).await,
+        _ => Err(StoreError::unavailable("a processing of later").into()),
+    }
+}
+
+/// A transaction of others can take part.
+struct Always;
+
+impl ConsumeIn for Always {
+    fn consume<'a>(&'a mut self, _: &'a Claim) -> StoreFuture<'a, Claimed> {
+        StoreFuture::ready(Ok(Claimed::New))
+    }
+
+    fn is_recorded<'a>(&'a mut self, _: &'a Claim) -> StoreFuture<'a, bool> {
+        StoreFuture::ready(Ok(true))
+    }
 }
 
 fn store(claim: &Claim) -> StoreFuture<'static, Claimed> {

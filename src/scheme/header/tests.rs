@@ -956,7 +956,7 @@ fn sign(scheme: &HeaderScheme, key_id: &str, values: &Values) -> Request<Vec<u8>
 fn verify(verifier: &Verifier, request: &Request<Vec<u8>>) -> Result<VerifiedPayload, Rejection> {
     let (parts, body) = request.clone().into_parts();
     let verified = run(verifier.verify(&parts, Full::new(Bytes::from(body))))?;
-    Ok(verified.payload)
+    Ok(verified.payload().unwrap().clone())
 }
 
 /// What is covered is there, as it was sent, and nothing else is.

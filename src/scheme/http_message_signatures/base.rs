@@ -53,7 +53,8 @@ pub(crate) fn base(
         let start = base.len();
         message.push_value(&mut base, identifier, types)?;
         if !identifier.req {
-            coverage.add(identifier, base.get(start..).unwrap_or_default());
+            let signed = base.get(start..).unwrap_or_default();
+            coverage.add(identifier, message.headers(), signed);
         }
         base.push('\n');
     }
@@ -167,7 +168,9 @@ fn authority<'h>(head: &'h Head<'_>) -> Result<&'h str, Fault> {
 fn scheme(head: &Head<'_>) -> Result<String, Fault> {
     let scheme = head.target.scheme.map(Scheme::as_str);
     scheme.map(str::to_ascii_lowercase).ok_or_else(|| {
-        "it is not known whether the client used `https`; configure a public origin".into()
+        "it is not known whether this is `https`: a verifier needs a public origin, and a signer the \
+         whole URI"
+            .into()
     })
 }
 
@@ -238,13 +241,27 @@ fn push_binary(to: &mut String, headers: &HeaderMap, name: &HeaderName) -> Resul
     Ok(())
 }
 
+/// The lines of a field as one value, without the white space around them, which is not signed;
+/// `None` where it stands there so.
+fn trimmed(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    if let (Some(line), None) = (lines.next(), lines.next())
+        && line.trim_ascii().len() == line.len()
+    {
+        return None;
+    }
+    let lines = headers.get_all(name).iter();
+    let lines: Vec<_> = lines.map(|line| line.as_bytes().trim_ascii()).collect();
+    HeaderValue::from_bytes(&lines.join(&b", "[..])).ok()
+}
+
 fn absent(name: &HeaderName) -> Fault {
     format!("it covers `{name}`, which is not there").into()
 }
 
 impl Coverage {
     /// Adds what a component covers, with the value that was signed.
-    fn add(&mut self, identifier: &Identifier<'_>, signed: &str) {
+    fn add(&mut self, identifier: &Identifier<'_>, headers: &HeaderMap, signed: &str) {
         match (&identifier.name, &identifier.form) {
             (Name::Method, _) => self.method = true,
             (Name::Authority, _) => self.authority = true,
@@ -255,7 +272,10 @@ impl Coverage {
                 self.path = true;
                 self.query = true;
             }
-            (Name::Field(name), Form::Plain | Form::Binary) => self.headers.push(name.clone()),
+            (Name::Field(name), Form::Plain | Form::Binary) => match trimmed(headers, name) {
+                None => self.headers.push(name.clone()),
+                Some(value) => self.parts.push(CoveredPart::Header(name.clone(), value)),
+            },
             (Name::Field(name), Form::Structured) => {
                 if let Ok(value) = HeaderValue::from_str(signed) {
                     self.parts.push(CoveredPart::Header(name.clone(), value));

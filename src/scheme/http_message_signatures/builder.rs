@@ -10,8 +10,8 @@ use sfv::{KeyRef, StringRef};
 
 use super::{
     ALGORITHM, FieldType, HttpMessageSignatures, Settings,
-    component::{Component, Identifier, Name},
-    fields::CONTENT_DIGEST,
+    component::{Component, Form, Identifier, Name},
+    fields::{CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT},
     signature::push_string,
 };
 use crate::{
@@ -187,11 +187,20 @@ impl HttpMessageSignaturesBuilder {
                 return Err(refuse(format!("{component} is no component of a response")));
             }
         }
-        let mut all = self.required.iter().chain(&self.response_required);
-        if all.any(|component| component.0.name == Name::Field(TRANSFER_ENCODING)) {
-            return Err(refuse(
-                "`transfer-encoding` changes from one hop to the next",
-            ));
+        for component in self.required.iter().chain(&self.response_required) {
+            let identifier = &component.0;
+            let ours = [SIGNATURE, SIGNATURE_INPUT].map(Name::Field);
+            let whole = !identifier.req && !matches!(identifier.form, Form::Member(_));
+            if whole && ours.contains(&identifier.name) {
+                return Err(refuse(format!(
+                    "{component} changes as the signature is added; cover one member of it"
+                )));
+            }
+            if identifier.name == Name::Field(TRANSFER_ENCODING) {
+                return Err(refuse(
+                    "`transfer-encoding` changes from one hop to the next",
+                ));
+            }
         }
         let required: Vec<_> = self.required.into_iter().map(|c| c.0).collect();
         let response_required = self.response_required.into_iter().map(|c| c.0).collect();

@@ -1,7 +1,7 @@
 //! Strict serialization of structured fields (RFC 9651, section 4.1), as it is signed: whatever is
 //! parsed is written anew.
 
-use std::{borrow::Cow, convert::Infallible, error::Error, fmt};
+use std::{borrow::Cow, collections::HashSet, convert::Infallible, error::Error, fmt};
 
 use sfv::{
     BareItemFromInput, ItemSerializer, KeyRef, Parser, StringRef,
@@ -12,9 +12,6 @@ use sfv::{
 };
 
 use super::component::Fault;
-
-/// Members of a field, and parameters of a member; more are refused.
-const MAX_NAMES: usize = 256;
 
 /// What kind of structured field a field is (RFC 9651, section 3). It decides how the field is
 /// serialized anew, where a signature covers it with `sf` or `key`.
@@ -79,14 +76,14 @@ pub(super) fn push_member(to: &mut String, field: &str, key: &str) -> Result<boo
     Parser::new(field)
         .parse_dictionary_with_visitor(&mut members)
         .map_err(|error| Fault::from(format!("a dictionary that cannot be read: {error}")))?;
-    Ok(members.names.contains(&key))
+    Ok(members.names.contains(key))
 }
 
 /// The members of a dictionary or a list; of a dictionary all of them, or one.
 struct Members<'t, 'de> {
     to: &'t mut String,
     wanted: Option<&'de str>,
-    names: Vec<&'de str>,
+    names: HashSet<&'de str>,
     begun: bool,
 }
 
@@ -95,7 +92,7 @@ impl<'t> Members<'t, '_> {
         Self {
             to,
             wanted: None,
-            names: Vec::new(),
+            names: HashSet::new(),
             begun: false,
         }
     }
@@ -108,42 +105,39 @@ impl<'t> Members<'t, '_> {
     }
 }
 
-/// Names of which two libraries could take different ones, or too many to tell.
+/// A dictionary, or parameters, of which two libraries could take different ones.
 #[derive(Debug)]
-enum BadNames {
-    Duplicate(String),
-    TooMany,
-}
+struct Duplicate(String);
 
-impl fmt::Display for BadNames {
+impl fmt::Display for Duplicate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Duplicate(name) => write!(f, "`{name}` stands there twice"),
-            Self::TooMany => write!(f, "there are more than {MAX_NAMES} names"),
-        }
+        write!(f, "`{}` stands there twice", self.0)
     }
 }
 
-impl Error for BadNames {}
+impl Error for Duplicate {}
 
-fn push_name<'de>(names: &mut Vec<&'de str>, name: &'de str) -> Result<(), BadNames> {
-    if names.contains(&name) {
-        return Err(BadNames::Duplicate(name.to_owned()));
+impl From<Infallible> for Duplicate {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
-    if names.len() == MAX_NAMES {
-        return Err(BadNames::TooMany);
+}
+
+fn insert<'de>(names: &mut HashSet<&'de str>, name: &'de str) -> Result<(), Duplicate> {
+    if names.insert(name) {
+        Ok(())
+    } else {
+        Err(Duplicate(name.to_owned()))
     }
-    names.push(name);
-    Ok(())
 }
 
 impl<'de> DictionaryVisitor<'de> for &mut Members<'_, 'de> {
     type Out = ();
-    type Error = BadNames;
+    type Error = Duplicate;
 
-    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, BadNames> {
+    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Duplicate> {
         let key = key.as_str();
-        push_name(&mut self.names, key)?;
+        insert(&mut self.names, key)?;
         Ok(match self.wanted {
             None => {
                 self.begin();
@@ -161,7 +155,7 @@ impl<'de> DictionaryVisitor<'de> for &mut Members<'_, 'de> {
         })
     }
 
-    fn finish(self) -> Result<(), BadNames> {
+    fn finish(self) -> Result<(), Duplicate> {
         Ok(())
     }
 }
@@ -268,33 +262,33 @@ impl<'de> InnerListVisitor<'de> for InnerListTo<'_> {
 
 struct ParametersTo<'t, 'de> {
     to: &'t mut String,
-    names: Vec<&'de str>,
+    names: HashSet<&'de str>,
 }
 
 impl<'t> ParametersTo<'t, '_> {
     fn new(to: &'t mut String) -> Self {
         Self {
             to,
-            names: Vec::new(),
+            names: HashSet::new(),
         }
     }
 }
 
 impl<'de> ParameterVisitor<'de> for ParametersTo<'_, 'de> {
     type Out = ();
-    type Error = BadNames;
+    type Error = Duplicate;
 
     fn parameter(
         &mut self,
         key: &'de KeyRef,
         value: BareItemFromInput<'de>,
-    ) -> Result<(), BadNames> {
-        push_name(&mut self.names, key.as_str())?;
+    ) -> Result<(), Duplicate> {
+        insert(&mut self.names, key.as_str())?;
         push_parameter(self.to, key, &value);
         Ok(())
     }
 
-    fn finish(self) -> Result<(), BadNames> {
+    fn finish(self) -> Result<(), Duplicate> {
         Ok(())
     }
 }

@@ -14,6 +14,8 @@ mod canonical;
 mod component;
 mod digest;
 mod fields;
+#[cfg(test)]
+mod grammar;
 mod query;
 mod request;
 mod response;
@@ -72,6 +74,9 @@ const MAX_NONCE: usize = 256;
 /// given. Labels mean nothing. Of several signatures those under a known key count, and with
 /// [`tag`](HttpMessageSignaturesBuilder::tag) those of that tag; without it, those that have none.
 ///
+/// Up to 16 signatures in 16 KiB are read, each with 64 components and parameters, and with fields
+/// of 64 KiB in all; what goes beyond is refused.
+///
 /// # Responses
 /// [`SignResponseLayer`](crate::SignResponseLayer) and
 /// [`VerifyResponseLayer`](crate::VerifyResponseLayer) sign and verify responses under the same
@@ -85,7 +90,7 @@ const MAX_NONCE: usize = 256;
 /// | the request | `@method`, `@authority`, `@path`, `@query` | always |
 /// | | `content-digest` | whenever the field is there |
 /// | | its first signature | whenever it is signed |
-/// | | `created`, `keyid` | always; they are the signature's own |
+/// | the signature | `created`, `keyid` | always |
 ///
 /// and what [`response_covers`](HttpMessageSignaturesBuilder::response_covers) adds. The request's
 /// signature makes the response one to this very request, and to no other that asks for the same.
@@ -96,10 +101,14 @@ const MAX_NONCE: usize = 256;
 /// # What stays open
 /// RFC 9421 signs some requests alike, and no verifier can tell them apart:
 /// - `/x` and `/x?`: `@query` is `?` for both, and the payload's query is empty for both;
-/// - a field in two lines, and in one line with `, ` between them; the payload has the one line;
+/// - a field in two lines, and in one line with `, ` between them, and with white space around
+///   either; the payload has the one line;
 /// - with `sf` and `key`, spellings of one structured field; the payload has the strict one;
 /// - with `@query-param`, spellings of one parameter (`%61` for `a`, `+` for `%20`), its place in
 ///   the query, and all other parameters.
+///
+/// A signature has several spellings too: another label, spaces, zeros in front of a number, and
+/// the padding of a byte sequence. They make no second request.
 #[derive(Clone, Debug)]
 pub struct HttpMessageSignatures(Arc<Settings>);
 

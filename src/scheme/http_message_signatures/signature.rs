@@ -73,6 +73,7 @@ impl Settings {
                 });
             }
         }
+        let mac_len = self.profile.algorithm.mac_len();
         for Member { label, tag, input } in &inputs {
             if *tag != self.tag.as_deref().map(Cow::Borrowed) {
                 first_rejection.get_or_insert_with(|| self.other_tag(label, tag.as_deref()));
@@ -80,11 +81,13 @@ impl Settings {
             }
             let mac = signatures.iter().find(|(other, _)| other == label);
             let candidate = match (input, mac) {
-                (Ok(input), Some((_, Some(mac)))) => {
+                (Ok(input), Some((_, Some(mac)))) if mac.as_ref().len() == mac_len => {
                     self.candidate(message, input, *mac, digests.as_deref(), required)
                 }
                 (Err(fault), _) => Err(malformed(format!("signature `{label}`: {fault}"))),
-                (_, Some(_)) => Err(malformed(format!("signature `{label}` is no MAC"))),
+                (_, Some(_)) => Err(malformed(format!(
+                    "signature `{label}` is no MAC of {mac_len} bytes"
+                ))),
                 (_, None) => Err(malformed(format!(
                     "`signature-input` has `{label}`, `signature` has not"
                 ))),

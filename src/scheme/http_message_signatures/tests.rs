@@ -218,8 +218,11 @@ fn a_signature_does_not_make_much_work() {
     let covered = |n| list(n, &|i| format!("\"example-dict\";key=\"m{i}\""), " ");
     let with_members = |n| request(&[("example-dict", &members(n))]);
     let sf = r#"("example-dict";sf)"#;
-    assert!(base_of(&with_members(256), sf).is_ok());
-    assert!(base_of(&with_members(257), sf).is_err());
+    assert!(
+        base_of(&with_members(1024), sf).is_ok(),
+        "RFC 9651, section 3.2"
+    );
+    assert!(base_of(&with_members(20_000), sf).is_err());
     assert!(base_of(&with_members(64), &format!("({})", covered(64))).is_ok());
     let long = request(&[(
         "example-dict",
@@ -305,6 +308,37 @@ fn labels_and_members_are_told_apart() {
     }
 }
 
+/// RFC 9421, B.2.4.
+#[test]
+fn the_base_of_a_response_is_that_of_the_rfc() {
+    const DIGEST: &str = "sha-512=:mEWXIS7MaLRuGgxOBdODa3xqM1XdEvxoYhvlCFJ41QJgJc4GTsPp29l5oGX69wWdXymyU0rjJuahq4l5aGgfLQ==:";
+    let params = r#"("@status" "content-type" "content-digest" "content-length");created=1618884473;keyid="test-key-ecc-p256""#;
+    let mut headers = HeaderMap::new();
+    headers.insert("date", "Tue, 20 Apr 2021 02:07:56 GMT".parse().unwrap());
+    headers.insert("content-type", "application/json".parse().unwrap());
+    headers.insert("content-digest", DIGEST.parse().unwrap());
+    headers.insert("content-length", "23".parse().unwrap());
+    let field = format!("sig-b24={params}");
+    let input = fields::read_inputs(&field)
+        .unwrap()
+        .remove(0)
+        .input
+        .unwrap();
+    let message = with_head(&request(&[]), |request| {
+        let response = Message::Response {
+            status: StatusCode::OK,
+            headers: &headers,
+            request,
+        };
+        base(response, &input, &[]).unwrap().0
+    });
+    let expected = format!(
+        "\"@status\": 200\n\"content-type\": application/json\n\"content-digest\": {DIGEST}\n\
+         \"content-length\": 23\n\"@signature-params\": {params}"
+    );
+    assert_eq!(String::from_utf8(message).unwrap(), expected);
+}
+
 #[test]
 fn a_response_is_bound_to_the_request_that_it_answers() {
     let request = request(&[("signature", "sig1=:YQ==:")]);
@@ -388,6 +422,14 @@ fn a_profile_that_cannot_be_is_refused() {
             .build()
             .is_err()
     );
+    for (own, valid) in [
+        (r#""signature""#, false),
+        (r#""signature-input";sf"#, false),
+        (r#""signature";key="other""#, true),
+    ] {
+        let profile = builder().covers(own.parse().unwrap());
+        assert_eq!(profile.build().is_ok(), valid, "{own}");
+    }
     let hop = Component::header("transfer-encoding").unwrap();
     assert!(builder().covers(hop).build().is_err());
     assert!(

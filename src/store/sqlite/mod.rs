@@ -1,0 +1,366 @@
+//! The SQLite store: nonces in a file, for the processes of one host.
+
+mod batch;
+mod consume;
+mod error;
+mod mark;
+mod record;
+mod schema;
+mod sweep;
+mod time;
+mod writer;
+
+use std::{fmt, path::Path, sync::Arc, time::Duration};
+
+use sqlx::SqlitePool;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use self::{
+    mark::Mark,
+    record::{Action, Answer, Limits},
+    sweep::Cursor,
+    writer::{Request, Writer},
+};
+use crate::{
+    clock::{Clock, SystemClock, Timestamp},
+    error::StoreError,
+    future::StoreFuture,
+    nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore},
+};
+
+/// Remembers nonces in a SQLite database: a file, shared by the processes of one host.
+///
+/// What it guarantees:
+/// - of any number of claims on one nonce, from any of the processes, at once or one after another,
+///   at most one is answered [`Claimed::New`] until its deadline has passed by the clock of the
+///   host. Nonces are told apart by SHA-256;
+/// - what was answered is on the disk (`synchronous=FULL`), as far as the disk keeps its word, and
+///   is known after a crash of the process or of the machine;
+/// - a live record is never evicted. A store that holds [`SqliteStoreBuilder::capacity`] records,
+///   or whose disk is full, refuses with [`StoreErrorKind::Full`]; a key that has used up its share
+///   is refused with [`StoreErrorKind::KeyOverQuota`];
+/// - a database that is locked, cannot be written to, or is damaged is answered with an error, and
+///   so is a wait of more than [`SqliteStoreBuilder::wait`];
+/// - a clock that steps back reopens nothing that was dropped while it was ahead;
+/// - a namespace is remembered for the longest retention that any server asked for. Where a server
+///   asks for more than before, what was signed earlier is refused, and what covers no time, or is
+///   an event, is refused until the new retention is over.
+///
+/// **The first start forgets**: where the tables are made, every claim with
+/// `signed time <= that moment + max_skew` is refused with the code `sign_again`, as long as
+/// [`SqliteStoreBuilder::assume_no_history`] does not say that nothing was accepted earlier.
+///
+/// Keep the file on a local disk: a network file system has no shared memory for its log. Three
+/// more files stand beside it and belong to it: the log (`-wal`, `-shm`), and a count of what was
+/// written (`-mark`). By the count, a database is found out that has lost something when it is
+/// opened: its log was deleted or damaged, or an older copy was put in its place. Then what was
+/// signed until that moment is refused, as after the first start, and an error is logged: an event,
+/// or a claim that covers no time, may be accepted again. Nothing is put in the place of a file
+/// that is open. SQLite notices most damage to a page, and refuses; it has no checksum to notice
+/// all.
+///
+/// Claims that come in while a transaction is written go into the next one together. It takes a
+/// task on the Tokio runtime that the store was opened on, and ends with it.
+///
+/// A lease ends by the clock of the host, so that all processes agree: one that is set ahead ends
+/// leases early.
+///
+/// ```
+/// use countersign::{Claim, Claimed, Clock, KeyId, Nonce, NonceKind, NonceStore};
+/// use countersign::{SqliteStore, SystemClock};
+/// use std::time::Duration;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # let folder = std::env::temp_dir().join(format!("countersign-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// # let path = folder.join("nonces.db");
+/// let store = SqliteStore::builder().assume_no_history().open(&path).await?;
+/// let deadline = SystemClock::default().now().plus(Duration::from_secs(300));
+/// let nonce = Nonce::new(NonceKind::Covered, "a nonce");
+/// let claim = Claim::new("payments".into(), KeyId::new("partner-1")?, nonce, deadline);
+/// assert_eq!(store.claim(&claim).await?, Claimed::New);
+/// assert_eq!(store.claim(&claim).await?, Claimed::Replayed);
+/// # drop(store);
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// # Ok::<_, std::io::Error>(())
+/// ```
+///
+/// [`StoreErrorKind::Full`]: crate::StoreErrorKind::Full
+/// [`StoreErrorKind::KeyOverQuota`]: crate::StoreErrorKind::KeyOverQuota
+pub struct SqliteStore {
+    queue: mpsc::Sender<Request>,
+    wait: Duration,
+}
+
+/// Configures a [`SqliteStore`].
+#[derive(Debug)]
+pub struct SqliteStoreBuilder {
+    capacity: u64,
+    key_share: u8,
+    wait: Duration,
+    clock: Arc<dyn Clock>,
+    assume_no_history: bool,
+}
+
+/// How many steps wait for the next transaction at most.
+const QUEUE: usize = 4096;
+
+impl SqliteStore {
+    /// The tables of the store, as statements that do nothing where the tables are there: for those
+    /// who keep their schema in migrations of their own. All names begin with `countersign_`.
+    pub const SCHEMA: &str = schema::SCHEMA;
+
+    /// Opens the database at `path`, with the defaults of [`SqliteStoreBuilder`]; makes it where
+    /// there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, locked or written to, is no database, or is one of another
+    /// version of this store.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::builder().open(path).await
+    }
+
+    /// A store with other settings.
+    #[must_use]
+    pub fn builder() -> SqliteStoreBuilder {
+        SqliteStoreBuilder::default()
+    }
+
+    /// Makes the tables in a database of yours, where they are not there, so that nonces can be
+    /// consumed in its transactions. Do it before the first request: what was signed earlier is
+    /// refused.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
+        let run = sqlx::raw_sql(Self::SCHEMA).execute(pool).await;
+        run.map(drop).map_err(error::of_driver)
+    }
+
+    /// Drops the records whose deadline has passed, some thousand in a transaction, and says how
+    /// many these were. A store that is open does so by itself; a database of yours, in whose
+    /// transactions nonces are consumed, needs it now and then.
+    ///
+    /// # Errors
+    /// When the database gives no answer, or is locked for more than two seconds. What was dropped
+    /// until then is dropped.
+    pub async fn sweep(pool: &SqlitePool) -> Result<u64, StoreError> {
+        let mut connection = pool.acquire().await.map_err(error::of_driver)?;
+        let mut cursor = Cursor::start();
+        let mut dropped = 0;
+        loop {
+            let now = SystemClock.now();
+            let swept = sweep::sweep(&mut connection, &cursor, now, DEFAULT_WAIT).await;
+            if swept.is_err() {
+                // It may have left a transaction open.
+                connection.close_on_drop();
+            }
+            let swept = swept?;
+            dropped += swept.dropped;
+            cursor = swept.next;
+            if cursor.is_start() {
+                return Ok(dropped);
+            }
+        }
+    }
+
+    async fn step(&self, claim: &Claim, action: Action) -> Result<Answer, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let request = Request {
+            claim: claim.clone(),
+            digest: claim.digest(),
+            action,
+            answer,
+        };
+        let asked = async {
+            self.queue.send(request).await.ok()?;
+            answered.await.ok()
+        };
+        match timeout(self.wait, asked).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => Err(StoreError::unavailable(
+                "the runtime that the store was opened on has ended",
+            )),
+            Err(_) => Err(StoreError::unavailable(format!(
+                "SQLite gave no answer within {:?}",
+                self.wait
+            ))),
+        }
+    }
+}
+
+impl NonceStore for SqliteStore {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+        StoreFuture::new(async move {
+            match self.step(claim, Action::Claim).await? {
+                Answer::Claimed(claimed) => Ok(claimed),
+                other => Err(unexpected(other)),
+            }
+        })
+    }
+
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        Some(self)
+    }
+
+    fn survives_restart(&self) -> bool {
+        true
+    }
+}
+
+impl LeaseStore for SqliteStore {
+    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
+        StoreFuture::new(async move {
+            match self.step(claim, Action::Lease(duration)).await? {
+                Answer::Leased(leased) => Ok(leased),
+                other => Err(unexpected(other)),
+            }
+        })
+    }
+
+    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
+        self.step_of_holder(claim, Action::Renew(duration))
+    }
+
+    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+        self.step_of_holder(claim, Action::Complete)
+    }
+
+    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+        self.step_of_holder(claim, Action::Release)
+    }
+}
+
+impl SqliteStore {
+    fn step_of_holder<'a>(&'a self, claim: &'a Claim, action: Action) -> StoreFuture<'a, Held> {
+        StoreFuture::new(async move {
+            match self.step(claim, action).await? {
+                Answer::Held(held) => Ok(held),
+                other => Err(unexpected(other)),
+            }
+        })
+    }
+}
+
+fn unexpected(answer: Answer) -> StoreError {
+    StoreError::unavailable(format!("the answer is to another question: {answer:?}"))
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = self.queue.max_capacity() - self.queue.capacity();
+        write!(f, "SqliteStore({waiting} waiting)")
+    }
+}
+
+const DEFAULT_WAIT: Duration = Duration::from_secs(2);
+
+impl SqliteStoreBuilder {
+    /// The most records that are held, by all processes that share the file, and those included
+    /// whose deadline has passed but which have not been swept yet. Default: 10 million.
+    ///
+    /// Reckon with 60 bytes of the disk for each, and 64 MiB for the log.
+    #[must_use]
+    pub fn capacity(mut self, records: u64) -> Self {
+        self.capacity = records;
+        self
+    }
+
+    /// How much of the store one key may fill, in per cent, from 1 to 100. Default: 50.
+    #[must_use]
+    pub fn key_share(mut self, percent: u8) -> Self {
+        self.key_share = percent;
+        self
+    }
+
+    /// For how long a step waits for its answer, and the store for the lock of another process.
+    /// Default: 2 seconds, as the verifier's
+    /// [`store_timeout`](crate::VerifierBuilder::store_timeout).
+    #[must_use]
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// The clock that deadlines and leases pass by. Default: the system's. All processes that share
+    /// the file need the same.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Accepts what was signed before the tables were made: for a first start, and for tests. It
+    /// changes nothing where they are there already.
+    #[must_use]
+    pub fn assume_no_history(mut self) -> Self {
+        self.assume_no_history = true;
+        self
+    }
+
+    /// Opens the database at `path`, and makes it where there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, locked or written to, is no database, or is one of another
+    /// version of this store; when the capacity is zero, or the share of a key is not 1 to 100 per
+    /// cent.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
+        if self.capacity == 0 || !(1..=100).contains(&self.key_share) {
+            return Err(StoreError::unavailable(
+                "a store needs a capacity of 1 at least, and a key a share of 1 to 100 per cent",
+            ));
+        }
+        let now = self.clock.now();
+        let since = if self.assume_no_history {
+            Timestamp::EPOCH
+        } else {
+            now
+        };
+        let options = schema::options(path.as_ref()).create_if_missing(true);
+        let mut connection = schema::connect(&options, self.wait).await?;
+        let mut mark = Mark::open(path.as_ref()).map_err(error::of_mark)?;
+        schema::prepare(&mut connection, &mut mark, (since, now), self.wait).await?;
+        let (queue, requests) = mpsc::channel(QUEUE);
+        let writer = Writer {
+            // A file that is taken away is not made anew behind the back of its store.
+            options: options.create_if_missing(false),
+            connection: Some(connection),
+            mark,
+            queue: requests,
+            clock: self.clock,
+            limits: Limits {
+                records: self.capacity,
+                records_of_a_key: (self.capacity / 100 * u64::from(self.key_share)).max(1),
+            },
+            wait: self.wait,
+        };
+        tokio::spawn(writer.run());
+        Ok(SqliteStore {
+            queue,
+            wait: self.wait,
+        })
+    }
+}
+
+impl Default for SqliteStoreBuilder {
+    fn default() -> Self {
+        Self {
+            capacity: 10_000_000,
+            key_share: 50,
+            wait: DEFAULT_WAIT,
+            clock: Arc::new(SystemClock),
+            assume_no_history: false,
+        }
+    }
+}

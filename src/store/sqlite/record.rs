@@ -1,0 +1,307 @@
+//! What each step does to the record of a nonce: the rules, without a database.
+
+use std::time::Duration;
+
+use crate::{
+    clock::Timestamp,
+    error::{StoreError, StoreErrorKind},
+    nonce::{Claim, Claimed, Held, Leased},
+};
+
+/// What is asked of a nonce.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Action {
+    Claim,
+    /// As a claim, within a transaction of somebody else's; kept with its attempt.
+    Consume,
+    Lease(Duration),
+    Renew(Duration),
+    Complete,
+    Release,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Answer {
+    Claimed(Claimed),
+    Leased(Leased),
+    Held(Held),
+}
+
+/// One row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) deadline: Timestamp,
+    pub(super) key: i64,
+    /// Who holds the lease, or consumed the nonce.
+    pub(super) attempt: Option<Vec<u8>>,
+    /// The end of the lease; without one, the record is final.
+    pub(super) lease_end: Option<Timestamp>,
+}
+
+/// What the store has recorded about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Whole {
+    /// Nothing that was accepted since has been forgotten before its time.
+    pub(super) since: Timestamp,
+    /// No record that was dropped for its age had a deadline above this; it never falls.
+    pub(super) watermark: Timestamp,
+    /// Of all keys.
+    pub(super) records: u64,
+    /// How many steps have changed a record; it never falls.
+    pub(super) steps: u64,
+}
+
+/// What is known of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Namespace {
+    /// For how long its claims are remembered at least; the longest that any server asked for.
+    pub(super) retention: Duration,
+    /// When that was raised: what came before was remembered for less.
+    pub(super) raised: Option<Timestamp>,
+}
+
+/// What is counted for one key of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) id: i64,
+    pub(super) records: u64,
+    pub(super) steps: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) records: u64,
+    pub(super) records_of_a_key: u64,
+}
+
+/// What a step reads and writes, under the database's lock.
+#[derive(Debug)]
+pub(super) struct State<'a> {
+    pub(super) now: Timestamp,
+    pub(super) limits: Limits,
+    pub(super) whole: &'a mut Whole,
+    pub(super) namespace: &'a mut Option<Namespace>,
+    pub(super) key: &'a mut Key,
+    pub(super) record: &'a mut Option<Record>,
+}
+
+enum Found {
+    Recorded,
+    InFlight(Duration),
+    /// There is no record, or one that is past.
+    Nothing,
+}
+
+impl State<'_> {
+    pub(super) fn step(&mut self, claim: &Claim, action: Action) -> Result<Answer, StoreError> {
+        let before = self.record.clone();
+        let answer = self.answer(claim, action);
+        if *self.record != before {
+            self.whole.steps += 1;
+            self.key.steps += 1;
+        }
+        answer
+    }
+
+    fn answer(&mut self, claim: &Claim, action: Action) -> Result<Answer, StoreError> {
+        Ok(match action {
+            Action::Claim => Answer::Claimed(self.claim(claim, None)?),
+            Action::Consume => {
+                let attempt = claim.attempt().to_bytes().to_vec();
+                Answer::Claimed(self.claim(claim, Some(attempt))?)
+            }
+            Action::Lease(duration) => Answer::Leased(self.lease(claim, duration)?),
+            Action::Renew(duration) => Answer::Held(self.renew(claim, duration)),
+            Action::Complete => Answer::Held(self.complete(claim)),
+            Action::Release => Answer::Held(self.release(claim)),
+        })
+    }
+
+    fn claim(&mut self, claim: &Claim, attempt: Option<Vec<u8>>) -> Result<Claimed, StoreError> {
+        match self.look_up(claim)? {
+            Found::Recorded | Found::InFlight(_) => Ok(Claimed::Replayed),
+            Found::Nothing => self.put(claim, attempt, None).map(|()| Claimed::New),
+        }
+    }
+
+    fn lease(&mut self, claim: &Claim, duration: Duration) -> Result<Leased, StoreError> {
+        match self.look_up(claim)? {
+            Found::Recorded => Ok(Leased::Completed),
+            Found::InFlight(remaining) => Ok(Leased::in_flight(remaining)),
+            Found::Nothing => {
+                let attempt = claim.attempt().to_bytes().to_vec();
+                let end = self.now.plus(duration);
+                self.put(claim, Some(attempt), Some(end))
+                    .map(|()| Leased::Held)
+            }
+        }
+    }
+
+    fn renew(&mut self, claim: &Claim, duration: Duration) -> Held {
+        let end = self.now.plus(duration);
+        match self.held_by(claim) {
+            Some(record) => {
+                record.lease_end = Some(end);
+                Held::Done
+            }
+            None => Held::Lost,
+        }
+    }
+
+    fn complete(&mut self, claim: &Claim) -> Held {
+        let deadline = self.keep_until(claim);
+        match self.held_by(claim) {
+            Some(record) => {
+                record.deadline = record.deadline.max(deadline);
+                record.lease_end = None;
+                record.attempt = None;
+                Held::Done
+            }
+            None => Held::Lost,
+        }
+    }
+
+    fn release(&mut self, claim: &Claim) -> Held {
+        if self.held_by(claim).is_none() {
+            return Held::Lost;
+        }
+        *self.record = None;
+        self.whole.records = self.whole.records.saturating_sub(1);
+        self.key.records = self.key.records.saturating_sub(1);
+        Held::Done
+    }
+
+    /// The record, if the claim's attempt holds the lease on it or was the last to do so.
+    fn held_by(&mut self, claim: &Claim) -> Option<&mut Record> {
+        let attempt = claim.attempt().to_bytes();
+        self.record.as_mut().filter(|record| {
+            record.lease_end.is_some() && record.attempt.as_deref() == Some(&attempt)
+        })
+    }
+
+    /// Finds out what is known of the nonce, and refuses it if it may have been forgotten.
+    fn look_up(&mut self, claim: &Claim) -> Result<Found, StoreError> {
+        if claim.deadline() <= self.now {
+            return Err(sign_again("the claim's deadline has passed"));
+        }
+        self.raise_retention(claim);
+        let deadline = self.keep_until(claim);
+        if let Some(record) = self.record {
+            let found = match record.lease_end {
+                Some(end) => (end > self.now).then(|| Found::InFlight(end.since(self.now))),
+                None => (record.deadline > self.now).then_some(Found::Recorded),
+            };
+            if let Some(found) = found {
+                if claim.extends() {
+                    record.deadline = record.deadline.max(deadline);
+                }
+                return Ok(found);
+            }
+        }
+        self.may_be_forgotten(claim).map(|()| Found::Nothing)
+    }
+
+    /// Refuses what may have been accepted before, and of which there is no record any more.
+    fn may_be_forgotten(&self, claim: &Claim) -> Result<(), StoreError> {
+        if claim.deadline() <= self.whole.watermark {
+            return Err(sign_again(
+                "records with as late a deadline have been dropped",
+            ));
+        }
+        let signed_by = |moment: Timestamp| {
+            claim
+                .signed_at()
+                .map(|at| at <= moment.plus(claim.max_skew()))
+        };
+        if signed_by(self.whole.since) == Some(true) {
+            return Err(sign_again(
+                "signed before this store was made, or too shortly after it",
+            ));
+        }
+        let Some((raised, retention)) = self.raised() else {
+            return Ok(());
+        };
+        // An event may come again under a new signature, and what covers no time at any time.
+        match signed_by(raised).filter(|_| !claim.extends()) {
+            Some(false) => Ok(()),
+            Some(true) => Err(sign_again(
+                "signed before this namespace had its present retention, or too shortly after it",
+            )),
+            None if self.now > raised.plus(retention) => Ok(()),
+            None => Err(StoreError::unavailable(format!(
+                "namespace `{}` had a shorter retention until {raised}, and claims that cover no \
+                 time are refused until the new one, of {retention:?}, is over: use a namespace \
+                 of its own for them",
+                claim.namespace()
+            ))
+            .with_retry_after(raised.plus(retention).since(self.now))),
+        }
+    }
+
+    fn raised(&self) -> Option<(Timestamp, Duration)> {
+        let namespace = self.namespace.as_ref()?;
+        Some((namespace.raised?, namespace.retention))
+    }
+
+    fn raise_retention(&mut self, claim: &Claim) {
+        let retention = claim.retention();
+        let namespace = self.namespace.get_or_insert(Namespace {
+            retention,
+            raised: None,
+        });
+        if retention > namespace.retention {
+            namespace.retention = retention;
+            namespace.raised = Some(self.now);
+        }
+    }
+
+    /// The deadline of the claim's record. Where other servers of the namespace need more, they may
+    /// be asked for a copy later than this one is.
+    fn keep_until(&self, claim: &Claim) -> Timestamp {
+        let retention = self.namespace.as_ref().map(|n| n.retention);
+        match retention.filter(|retention| *retention > claim.retention()) {
+            Some(retention) => claim.deadline().max(self.now.plus(retention)),
+            None => claim.deadline(),
+        }
+    }
+
+    /// Records the nonce, in the place of a record that is past.
+    fn put(
+        &mut self,
+        claim: &Claim,
+        attempt: Option<Vec<u8>>,
+        lease_end: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        let deadline = self.keep_until(claim);
+        let past = self.record.as_ref().map(|record| record.deadline);
+        if past.is_none() {
+            self.count()?;
+        }
+        *self.record = Some(Record {
+            deadline: past.map_or(deadline, |past| past.max(deadline)),
+            key: self.key.id,
+            attempt,
+            lease_end,
+        });
+        Ok(())
+    }
+
+    fn count(&mut self) -> Result<(), StoreError> {
+        const SECOND: Duration = Duration::from_secs(1);
+        let refused = |kind, message| Err(StoreError::new(kind, message).with_retry_after(SECOND));
+        if self.whole.records >= self.limits.records {
+            return refused(StoreErrorKind::Full, "the store is full");
+        }
+        if self.key.records >= self.limits.records_of_a_key {
+            let message = "the key has used up its share";
+            return refused(StoreErrorKind::KeyOverQuota, message);
+        }
+        self.whole.records += 1;
+        self.key.records += 1;
+        Ok(())
+    }
+}
+
+fn sign_again(message: &'static str) -> StoreError {
+    StoreError::new(StoreErrorKind::SignAgain, message)
+}

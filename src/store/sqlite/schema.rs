@@ -1,0 +1,205 @@
+//! The tables, and what a connection to them is set to.
+
+use std::{path::Path, time::Duration};
+
+use sqlx::{
+    ConnectOptions as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+use tokio::time::{Instant, sleep};
+
+use super::{error, mark::Mark, time::millis};
+use crate::{clock::Timestamp, error::StoreError};
+
+/// What this version of the store writes and reads.
+const VERSION: i64 = 1;
+
+/// Memory for pages of the database, in kibibytes: enough for all but the leaves, at 10 million
+/// nonces. These are better left to the cache of the system: with more memory, SQLite is slower.
+const CACHE_KIB: i64 = 16 * 1024;
+
+/// After how many pages the log is moved to the database: so many that a page which several claims
+/// wrote is moved once, and so few that the claims which wait for it do not wait for long.
+const CHECKPOINT_PAGES: u32 = 4000;
+
+/// To what the log is cut once all of it was moved.
+const LOG_BYTES: u32 = 64 << 20;
+
+/// See [`SqliteStore::SCHEMA`](super::SqliteStore::SCHEMA).
+pub(super) const SCHEMA: &str = "\
+CREATE TABLE IF NOT EXISTS countersign_store (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    version INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    watermark INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS countersign_namespace (
+    name TEXT PRIMARY KEY,
+    retention INTEGER NOT NULL,
+    raised INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS countersign_key (
+    id INTEGER PRIMARY KEY,
+    namespace TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    records INTEGER NOT NULL,
+    steps INTEGER NOT NULL,
+    UNIQUE (namespace, key_id)
+) STRICT;
+CREATE TABLE IF NOT EXISTS countersign_nonce (
+    digest BLOB PRIMARY KEY,
+    deadline INTEGER NOT NULL,
+    key INTEGER NOT NULL,
+    attempt BLOB,
+    lease_end INTEGER
+) STRICT, WITHOUT ROWID;
+INSERT OR IGNORE INTO countersign_store (id, version, since, watermark)
+    VALUES (1, 1, CAST(unixepoch('subsec') * 1000 AS INTEGER), 0);
+";
+
+/// A connection that is durable: a commit is on the disk when it is answered.
+pub(super) fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        // Where `fsync` does not reach the disk.
+        .pragma("fullfsync", "1")
+        .pragma("checkpoint_fullfsync", "1")
+        .pragma("cache_size", (-CACHE_KIB).to_string())
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
+        .pragma("journal_size_limit", LOG_BYTES.to_string())
+        // Who waits for the lock asks again soon: see `begin`.
+        .busy_timeout(Duration::ZERO)
+        .disable_statement_logging()
+        .thread_name(|id| format!("countersign-sqlite-{id}"))
+}
+
+/// Connects. That takes the lock where the log is recovered or the database is new, and is tried
+/// again while another process has it.
+pub(super) async fn connect(
+    options: &SqliteConnectOptions,
+    wait: Duration,
+) -> Result<SqliteConnection, StoreError> {
+    let deadline = Instant::now() + wait;
+    loop {
+        match options.connect().await {
+            Err(error) if error::is_busy(&error) && Instant::now() < deadline => pause().await,
+            connected => return connected.map_err(error::of_driver),
+        }
+    }
+}
+
+/// Makes the tables where there are none, and checks that they are ours. Where they are made, `since`
+/// is recorded as the moment before which nothing is known; where some of what they held is lost,
+/// `now` is.
+pub(super) async fn prepare(
+    connection: &mut SqliteConnection,
+    mark: &mut Mark,
+    (since, now): (Timestamp, Timestamp),
+    wait: Duration,
+) -> Result<(), StoreError> {
+    let mode: String = scalar(connection, "PRAGMA journal_mode").await?;
+    if mode != "wal" {
+        return Err(StoreError::unavailable(format!(
+            "the database is in journal mode `{mode}`; the store needs a file on a local disk"
+        )));
+    }
+    begin(connection, wait).await?;
+    if create(connection).await? {
+        know_nothing_before(connection, since).await?;
+    }
+    check_version(scalar(connection, "SELECT version FROM countersign_store").await?)?;
+    let steps: i64 = scalar(connection, STEPS).await?;
+    let steps = steps.unsigned_abs();
+    let marked = mark.read().map_err(error::of_mark)?;
+    if steps < marked {
+        know_nothing_before(connection, now).await?;
+        tracing::error!(
+            steps,
+            marked,
+            "the database has lost what was recorded in it: was its log deleted, or an older copy \
+             put in its place? What was signed until now is refused; events, and what covers no \
+             time, may be accepted again"
+        );
+    }
+    commit(connection).await?;
+    mark.write(steps).map_err(error::of_mark)
+}
+
+const STEPS: &str = "SELECT coalesce(sum(steps), 0) FROM countersign_key";
+
+async fn know_nothing_before(
+    connection: &mut SqliteConnection,
+    since: Timestamp,
+) -> Result<(), StoreError> {
+    let query = sqlx::query("UPDATE countersign_store SET since = ?").bind(millis(since));
+    let updated = query.execute(connection).await;
+    updated.map(drop).map_err(error::of_driver)
+}
+
+async fn scalar<T>(connection: &mut SqliteConnection, sql: &'static str) -> Result<T, StoreError>
+where
+    T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + Unpin,
+{
+    let query = sqlx::query_scalar(sql);
+    query.fetch_one(connection).await.map_err(error::of_driver)
+}
+
+/// Whether the tables were not there before.
+async fn create(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'countersign_store'";
+    let found: i64 = scalar(connection, sql).await?;
+    if found == 0 {
+        let made = sqlx::raw_sql(SCHEMA).execute(connection).await;
+        made.map_err(error::of_driver)?;
+    }
+    Ok(found == 0)
+}
+
+/// A store of another version may keep something else under the same names.
+pub(super) fn check_version(version: i64) -> Result<(), StoreError> {
+    if version == VERSION {
+        return Ok(());
+    }
+    Err(StoreError::unavailable(format!(
+        "the database has the tables of version {version}, and this is version {VERSION}"
+    )))
+}
+
+/// Begins a transaction that may write, as soon as no other does: asks again every millisecond or
+/// so. (SQLite's own way waits for longer and longer, and a busy process would shut others out.)
+///
+/// Whoever meets an error from here on drops the connection, which rolls back.
+pub(super) async fn begin(
+    connection: &mut SqliteConnection,
+    wait: Duration,
+) -> Result<(), StoreError> {
+    let deadline = Instant::now() + wait;
+    loop {
+        match execute(connection, "BEGIN IMMEDIATE").await {
+            Err(error) if error::is_busy(&error) && Instant::now() < deadline => {
+                pause().await;
+            }
+            begun => return begun.map_err(error::of_driver),
+        }
+    }
+}
+
+async fn pause() {
+    sleep(Duration::from_micros(500 + crate::random::u64() % 1000)).await;
+}
+
+/// Ends a transaction: what was written is on the disk.
+pub(super) async fn commit(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    execute(connection, "COMMIT")
+        .await
+        .map_err(error::of_driver)
+}
+
+async fn execute(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(statement).execute(connection).await.map(drop)
+}

@@ -1,0 +1,27 @@
+//! Times as the database has them: whole milliseconds in an integer.
+
+use std::time::Duration;
+
+use crate::{clock::Timestamp, error::StoreError};
+
+pub(super) fn millis(moment: Timestamp) -> i64 {
+    moment.as_millis().cast_signed()
+}
+
+pub(super) fn timestamp(millis: i64) -> Result<Timestamp, StoreError> {
+    u64::try_from(millis)
+        .ok()
+        .and_then(Timestamp::from_millis)
+        .ok_or_else(|| StoreError::unavailable("the database holds a time that is none"))
+}
+
+/// Rounded up, so that nothing is forgotten too early.
+pub(super) fn millis_of(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+}
+
+pub(super) fn duration(millis: i64) -> Result<Duration, StoreError> {
+    u64::try_from(millis)
+        .map(Duration::from_millis)
+        .map_err(|_| StoreError::unavailable("the database holds a duration that is none"))
+}

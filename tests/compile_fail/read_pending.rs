@@ -1,0 +1,24 @@
+//! A pending payload cannot be read, nor taken twice.
+
+use countersign::{ConsumeIn, PendingPayload, Verified};
+
+fn read(pending: &PendingPayload) {
+    let _ = pending.bytes();
+    let _ = pending.json::<u8>();
+    let _ = pending.payload;
+}
+
+fn unread(verified: Verified) {
+    let Verified::Claimed(_payload) = verified;
+}
+
+fn copy(pending: &PendingPayload) -> PendingPayload {
+    pending.clone()
+}
+
+async fn twice(pending: PendingPayload, transaction: &mut impl ConsumeIn) {
+    let _ = pending.consume(transaction).await;
+    let _ = pending.consume(transaction).await;
+}
+
+fn main() {}

@@ -1,0 +1,81 @@
+//! A schema of its own for each test, in the PostgreSQL server that `tests/run.sh` has started.
+
+#![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::{
+    env,
+    io::{Write as _, stderr},
+    str::FromStr as _,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use countersign::postgres;
+use sqlx::{
+    AssertSqlSafe, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+pub const URL: &str = "COUNTERSIGN_POSTGRES_URL";
+
+/// A pool on a new schema with the tables of nonces, and a table for effects; `None`, and a word
+/// about it, where there is no server.
+pub async fn pool(test: &str) -> Option<PgPool> {
+    pool_and_schema(test).await.map(|(pool, _)| pool)
+}
+
+pub async fn pool_and_schema(test: &str) -> Option<(PgPool, String)> {
+    let (url, schema) = schema(test).await?;
+    let pool = pool_of(&url, &schema, 40).await;
+    postgres::migrate(&pool).await.unwrap();
+    postgres::assume_no_history(&pool).await.unwrap();
+    sqlx::raw_sql("CREATE TABLE effects (request text NOT NULL)")
+        .execute(&pool)
+        .await
+        .unwrap();
+    Some((pool, schema))
+}
+
+/// The server, and a new schema in it without tables.
+pub async fn schema(test: &str) -> Option<(String, String)> {
+    let Ok(url) = env::var(URL) else {
+        let what = format!("skipped: {test}: {URL} names no PostgreSQL server\n");
+        assert!(env::var_os("COUNTERSIGN_NO_SKIP").is_none(), "{what}");
+        // Past the capture of the test harness, which hides what a passing test prints.
+        stderr().write_all(what.as_bytes()).unwrap();
+        return None;
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let schema = format!("test_{}_{}", std::process::id(), now.as_nanos());
+    let admin = pool_of(&url, "public", 1).await;
+    sqlx::raw_sql(AssertSqlSafe(format!("CREATE SCHEMA {schema}")))
+        .execute(&admin)
+        .await
+        .unwrap();
+    admin.close().await;
+    Some((url, schema))
+}
+
+pub async fn pool_of(url: &str, schema: &str, connections: u32) -> PgPool {
+    let options = PgConnectOptions::from_str(url)
+        .unwrap()
+        .options([("search_path", schema)]);
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(60))
+        .connect_with(options)
+        .await
+        .unwrap()
+}
+
+pub async fn effects(pool: &PgPool) -> i64 {
+    count(pool, "SELECT count(*) FROM effects").await
+}
+
+pub async fn nonces(pool: &PgPool) -> i64 {
+    count(pool, "SELECT count(*) FROM countersign_nonces").await
+}
+
+pub async fn count(pool: &PgPool, statement: &'static str) -> i64 {
+    sqlx::query_scalar(statement).fetch_one(pool).await.unwrap()
+}

@@ -1,0 +1,157 @@
+//! The version that a request was signed for: covered, strong, and compared where the change is.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail"
+)]
+
+mod common;
+
+use axum::{
+    Router,
+    body::Body,
+    response::{IntoResponse as _, Response},
+    routing::put,
+};
+use common::*;
+use countersign::{
+    Component, HttpMessageSignatures, ManualClock, Rejection, SignedVersion, Signer,
+    VerifiedPayload, VerifyLayer,
+};
+use http::Request;
+use tower::ServiceExt as _;
+
+/// The version of the only document.
+const PRESENT: &str = "7";
+
+struct Service {
+    app: Router,
+    signer: Signer,
+}
+
+/// RFC 9421, with `if-match` covered or not.
+fn service(clock: &ManualClock, covers: bool) -> Service {
+    let mut scheme = HttpMessageSignatures::builder();
+    if covers {
+        scheme = scheme.covers(Component::header("if-match").unwrap());
+    }
+    let scheme = scheme.build().unwrap();
+    let layer = VerifyLayer::builder(scheme.clone())
+        .public_origin(ORIGIN)
+        .keys(keys())
+        .store(store(clock))
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    // UPDATE … WHERE id = 1 AND version = …
+    let update = |version: i64| u64::from(version.to_string() == PRESENT);
+    let by_rows = async move |version: SignedVersion| -> Result<String, Rejection> {
+        version.expect_change(update(version.parse()?))?;
+        Ok("changed".to_owned())
+    };
+    let by_lock = async |version: SignedVersion| version.expect(PRESENT).map(|()| "changed");
+    let by_body = async move |payload: VerifiedPayload| -> Response {
+        let changed = payload
+            .signed_version_at("/document/version")
+            .and_then(|version| {
+                version.expect_change(update(version.parse()?))?;
+                Ok("changed")
+            });
+        changed.into_response()
+    };
+    let app = Router::new()
+        .route("/by-rows", put(by_rows))
+        .route("/by-lock", put(by_lock))
+        .route("/by-body", put(by_body))
+        .layer(layer);
+    let signer = Signer::new(scheme, KEY, SECRET)
+        .unwrap()
+        .clock(clock.clone());
+    Service { app, signer }
+}
+
+impl Service {
+    async fn put(&self, path: &str, if_match: &[&str], body: &str) -> (u16, String) {
+        let mut request =
+            Request::put(format!("{ORIGIN}{path}")).header("content-type", "application/json");
+        for value in if_match {
+            request = request.header("if-match", *value);
+        }
+        let request = self.signer.sign(request.body(body.to_owned()).unwrap());
+        let request = request.unwrap().map(Body::from);
+        verdict(self.app.clone().oneshot(request).await.unwrap()).await
+    }
+}
+
+fn changed() -> (u16, String) {
+    (200, "changed".into())
+}
+
+fn required() -> (u16, String) {
+    (428, "version_required".into())
+}
+
+fn mismatch() -> (u16, String) {
+    (412, "version_mismatch".into())
+}
+
+#[tokio::test]
+async fn a_covered_if_match_has_to_name_the_present_version() {
+    let service = service(&clock(), true);
+    for (if_match, by_rows, by_lock) in [
+        (&["\"7\""][..], changed(), changed()),
+        (&["\"6\""], mismatch(), mismatch()),
+        (&["\"seven\""], mismatch(), mismatch()),
+        (&["W/\"7\""], required(), required()),
+        (&["*"], required(), required()),
+        (&["7"], required(), required()),
+        (&["W/\"6\", \"7\""], changed(), changed()),
+        // Of several, any may be the present one; a statement that compares takes one.
+        (&["\"6\", \"7\""], required(), changed()),
+        (&["\"6\"", "\"7\""], required(), changed()),
+        (&["\"5\", \"6\""], required(), mismatch()),
+    ] {
+        assert_eq!(
+            service.put("/by-rows", if_match, "{}").await,
+            by_rows,
+            "{if_match:?}"
+        );
+        assert_eq!(
+            service.put("/by-lock", if_match, "{}").await,
+            by_lock,
+            "{if_match:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_if_match_that_nobody_signed_is_none() {
+    let service = service(&clock(), false);
+    assert_eq!(service.put("/by-rows", &["\"7\""], "{}").await, required());
+    assert_eq!(service.put("/by-rows", &[], "{}").await, required());
+}
+
+#[tokio::test]
+async fn a_field_of_the_body_names_the_version() {
+    let service = service(&clock(), false);
+    for (body, expected) in [
+        (r#"{"document":{"version":7}}"#, changed()),
+        (r#"{"document":{"version":"7"}}"#, changed()),
+        (r#"{"document":{"version":6}}"#, mismatch()),
+        (r#"{"document":{"version":-7}}"#, mismatch()),
+        (r#"{"document":{"version":"*"}}"#, mismatch()),
+        (r#"{"document":{"version":7.0}}"#, required()),
+        (r#"{"document":{"version":null}}"#, required()),
+        (r#"{"document":{"version":""}}"#, required()),
+        (r#"{"document":{"version":["7"]}}"#, required()),
+        (r#"{"version":7}"#, required()),
+        ("7", required()),
+        ("", required()),
+        ("{", required()),
+    ] {
+        assert_eq!(service.put("/by-body", &[], body).await, expected, "{body}");
+    }
+}
