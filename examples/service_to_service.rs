@@ -205,7 +205,8 @@ impl Service {
         while !stop.load(SeqCst) {
             number += 1;
             let body = format!("{{\"item\":\"anvil\",\"count\":{number}}}");
-            let request = Request::post(format!("{origin}/reserve")).body(Full::from(body))?;
+            let request =
+                Request::post(format!("{origin}/reserve")).body(Full::<Bytes>::from(body))?;
             let response = self.client.clone().oneshot(request).await?;
             let by = response.extensions().get::<SignedBy>().cloned();
             let by = by.ok_or("an answer that nobody signed")?;

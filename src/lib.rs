@@ -36,6 +36,12 @@
 //! - [`HttpMessageSignatures`]: RFC 9421 with `hmac-sha256`, the one to use between services.
 //! - [`HeaderScheme`]: a house format, described part by part.
 //!
+//! # Both directions
+//! - [`SignLayer`] signs what a client sends; [`VerifyLayer`] verifies it on the server.
+//! - [`SignResponseLayer`], outside of that one, signs what the server answers, rejections included;
+//!   [`VerifyResponseLayer`], inside of `SignLayer`, refuses whatever is not the server's answer to
+//!   the very request that was sent.
+//!
 //! # Defaults
 //! | what | default | set by |
 //! | --- | --- | --- |
