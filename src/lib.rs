@@ -35,6 +35,8 @@
 //! # Schemes
 //! - [`HttpMessageSignatures`]: RFC 9421 with `hmac-sha256`, the one to use between services.
 //! - [`HeaderScheme`]: a house format, described part by part.
+//! - [`webhooks`]: presets for Standard Webhooks, Stripe, GitHub, Slack, Shopify, Zoom, Paddle, Meta
+//!   and Linear.
 //!
 //! # Both directions
 //! - [`SignLayer`] signs what a client sends; [`VerifyLayer`] verifies it on the server.
@@ -53,7 +55,7 @@
 //! | bodies in flight | 64 MiB | [`body_budget_bytes`](VerifierBuilder::body_budget_bytes) |
 //! | answer of a store | within 2 seconds | [`store_timeout`](VerifierBuilder::store_timeout) |
 //! | length of a secret | at least 16 bytes | [`Secret`] |
-//! | processing | at most once | [`processing`](VerifierBuilder::processing) |
+//! | processing | at most once; for webhooks, retryable | [`processing`](VerifierBuilder::processing) |
 //!
 //! [`Processing`] says what each of the three promises, and what happens at which point of failure.
 //! What weakens a promise has a name that begins with `danger_`.
@@ -69,7 +71,8 @@
 //! - `postgres`: nonces that are consumed in a PostgreSQL transaction of the handler's own.
 //! - `reqwest`: signing for the client `reqwest`.
 //! - `sqlite`: a store that is durable, in a file that the processes of one host share.
-//! - `test-util`: a clock that tests can set, and what every store has to pass.
+//! - `test-util`: for the tests of users: a clock that can be set, `test::delivery`, requests signed as
+//!   their sender would, and `conformance`, what every store has to pass.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -91,6 +94,8 @@ mod secret;
 mod sign;
 mod store;
 mod target;
+#[cfg(any(test, feature = "test-util"))]
+pub mod test;
 pub mod verify;
 
 #[cfg(feature = "axum")]
@@ -123,6 +128,7 @@ pub use scheme::header::{HeaderScheme, HeaderSchemeBuilder, Part};
 pub use scheme::http_message_signatures::{
     AcceptSignature, Component, FieldType, HttpMessageSignatures, HttpMessageSignaturesBuilder,
 };
+pub use scheme::webhooks;
 pub use secret::Secret;
 pub use sign::{
     PeekedBody, Repeatable, ResponseSigner, Sign, SignAgain, SignAgainLayer, SignFuture, SignLayer,

@@ -1,6 +1,7 @@
 //! The one place that computes a MAC, compares one, or compares a digest.
 
 use hmac::{Hmac, KeyInit, Mac as _};
+use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
@@ -14,6 +15,9 @@ pub enum MacAlgorithm {
     HmacSha256,
     /// HMAC with SHA-512 (RFC 2104, FIPS 180-4): 64 bytes.
     HmacSha512,
+    /// HMAC with SHA-1 (RFC 2104, RFC 3174): 20 bytes. For senders who know no other; what is known
+    /// of SHA-1's weakness does not reach HMAC, but there is no reason to choose it.
+    HmacSha1,
 }
 
 impl MacAlgorithm {
@@ -23,6 +27,7 @@ impl MacAlgorithm {
         match self {
             Self::HmacSha256 => 32,
             Self::HmacSha512 => 64,
+            Self::HmacSha1 => 20,
         }
     }
 }
@@ -38,6 +43,7 @@ pub(crate) enum RunningMac {
     Sha256(Hmac<Sha256>),
     /// Boxed: it is twice as large, and seldom the one that is moved along with a request.
     Sha512(Box<Hmac<Sha512>>),
+    Sha1(Hmac<Sha1>),
 }
 
 impl RunningMac {
@@ -52,6 +58,7 @@ impl RunningMac {
             MacAlgorithm::HmacSha512 => {
                 Self::Sha512(Box::new(Hmac::new_from_slice(key).expect(any_length)))
             }
+            MacAlgorithm::HmacSha1 => Self::Sha1(Hmac::new_from_slice(key).expect(any_length)),
         }
     }
 
@@ -59,6 +66,7 @@ impl RunningMac {
         match self {
             Self::Sha256(mac) => mac.update(bytes),
             Self::Sha512(mac) => mac.update(bytes),
+            Self::Sha1(mac) => mac.update(bytes),
         }
     }
 
@@ -67,6 +75,7 @@ impl RunningMac {
         match self {
             Self::Sha256(mac) => mac.verify_slice(claimed.as_ref()),
             Self::Sha512(mac) => mac.verify_slice(claimed.as_ref()),
+            Self::Sha1(mac) => mac.verify_slice(claimed.as_ref()),
         }
         .is_ok()
     }
@@ -75,6 +84,7 @@ impl RunningMac {
         match self {
             Self::Sha256(mac) => HashOutput::new(&mac.finalize().into_bytes()),
             Self::Sha512(mac) => HashOutput::new(&mac.finalize().into_bytes()),
+            Self::Sha1(mac) => HashOutput::new(&mac.finalize().into_bytes()),
         }
     }
 }
@@ -100,6 +110,8 @@ impl MacKey {
         match algorithm {
             MacAlgorithm::HmacSha256 => self.sha256.clone(),
             MacAlgorithm::HmacSha512 => self.sha512.clone(),
+            // Too seldom used for its key schedule to be kept.
+            MacAlgorithm::HmacSha1 => RunningMac::new(algorithm, self.secret.expose()),
         }
     }
 

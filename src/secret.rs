@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -91,6 +92,11 @@ impl Secret {
         Ok(Self(bytes))
     }
 
+    /// Whether these are its bytes, compared in constant time. That the lengths differ can be seen.
+    pub(crate) fn is(&self, bytes: &[u8]) -> bool {
+        self.0.ct_eq(bytes).into()
+    }
+
     /// The one place where the bytes of a secret are read.
     pub(crate) fn expose(&self) -> &[u8] {
         &self.0
@@ -153,6 +159,20 @@ mod tests {
         assert!(Secret::danger_short("k").is_ok());
         assert!(Secret::danger_short("").is_err());
         assert!(Secret::danger_short([0; 20]).is_err());
+    }
+
+    #[test]
+    fn a_secret_is_its_own_bytes_and_no_others() {
+        let secret = Secret::new("0123456789abcdef").unwrap();
+        assert!(secret.is(b"0123456789abcdef"));
+        for other in [
+            "",
+            "0123456789abcde",
+            "0123456789abcdeg",
+            "0123456789abcdef0",
+        ] {
+            assert!(!secret.is(other.as_bytes()), "{other}");
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ const LEVELS: [&[&str]; 7] = [
     &["scheme", "store"],
     &["verify", "conformance"],
     &["middleware", "sign"],
-    &["axum"],
+    &["axum", "test"],
 ];
 
 /// Within a level, these and no others.

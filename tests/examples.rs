@@ -25,10 +25,9 @@ fn bash(script: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Needs `curl` and `openssl`, as its reader does.
-#[test]
-fn the_curl_command_of_house_format_is_accepted_once_and_not_when_altered() {
-    let run = ["run", "--quiet", "--locked", "--example", "house_format"];
+/// Runs an example, and takes the commands that it prints.
+fn commands_of(example: &str) -> (Ended, String) {
+    let run = ["run", "--quiet", "--locked", "--example", example];
     let mut example = Command::new(env!("CARGO"));
     let mut example = Ended(
         example
@@ -42,8 +41,13 @@ fn the_curl_command_of_house_format_is_accepted_once_and_not_when_altered() {
         .map(Result::unwrap)
         .take_while(|line| !line.contains("Ctrl-C"))
         .collect();
-    let commands = commands.join("\n");
+    (example, commands.join("\n"))
+}
 
+/// Needs `curl` and `openssl`, as its reader does.
+#[test]
+fn the_curl_command_of_house_format_is_accepted_once_and_not_when_altered() {
+    let (_example, commands) = commands_of("house_format");
     assert_eq!(
         bash(&commands),
         "verified: {\"item\":\"anvil\",\"count\":3}\n"
@@ -57,4 +61,25 @@ fn the_curl_command_of_house_format_is_accepted_once_and_not_when_altered() {
 
     let altered = bash(&format!("{prepare}\nbody='{{}}'\ncurl{curl}"));
     assert!(altered.contains("signature_invalid"), "{altered}");
+}
+
+#[test]
+fn the_curl_commands_of_webhooks_are_handled_once_and_acknowledged_again() {
+    for (example, handled) in [
+        ("stripe", "handled evt_1: invoice.paid\n"),
+        ("github", "handled refs/heads/main: 0123abc\n"),
+        ("standard_webhooks", "handled contact.created\n"),
+    ] {
+        let (_example, commands) = commands_of(example);
+        // Altered first, so that it is not for having been handled that it is refused.
+        let (prepare, curl) = commands.split_once("\ncurl").unwrap();
+        let altered = bash(&format!("{prepare}\nbody='{{}}'\ncurl{curl}"));
+        assert!(
+            altered.contains("signature_invalid"),
+            "{example}: {altered}"
+        );
+
+        assert_eq!(bash(&commands), format!("{handled}200\n"), "{example}");
+        assert_eq!(bash(&commands), "200\n", "{example}, again");
+    }
 }

@@ -348,7 +348,7 @@ impl Model {
         }
     }
 
-    async fn decide_lease(&self, claim: &Claim, duration: Duration) -> Result<Leased, StoreError> {
+    fn decide_lease(&self, claim: &Claim, duration: Duration) -> Result<Leased, StoreError> {
         let found = self.look_up(&mut self.memory(), claim)?;
         if self.is(Fault::LeasesCheckAndThenSet) {
             std::thread::sleep(Duration::from_micros(200));
@@ -434,7 +434,7 @@ impl NonceStore for Model {
 
 impl LeaseStore for Model {
     fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
-        StoreFuture::new(self.decide_lease(claim, duration))
+        StoreFuture::ready(self.decide_lease(claim, duration))
     }
 
     fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {

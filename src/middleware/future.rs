@@ -29,8 +29,20 @@ use crate::{
     verify::{FateCell, Lease},
 };
 
-type Verification<B> =
-    Pin<Box<dyn Future<Output = Result<(Request<B>, Handling), Rejection>> + Send>>;
+type Verification<B> = Pin<Box<dyn Future<Output = Result<(Request<B>, Handling), Early>> + Send>>;
+
+/// What is answered without the inner service.
+pub(super) enum Early {
+    Rejection(Rejection),
+    /// The handshake of a scheme.
+    Answer(Response<Bytes>),
+}
+
+impl From<Rejection> for Early {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejection(rejection)
+    }
+}
 
 /// How the inner service is to be called.
 pub(super) enum Handling {
@@ -102,8 +114,11 @@ where
                     verification,
                     service,
                 } => match ready!(verification.as_mut().poll(cx)) {
-                    Err(rejection) => {
+                    Err(Early::Rejection(rejection)) => {
                         return Poll::Ready(Ok(this.settings.refuse(&rejection)));
+                    }
+                    Err(Early::Answer(answer)) => {
+                        return Poll::Ready(Ok(answer.map(ResponseBody::of_layer)));
                     }
                     Ok((request, handling)) => {
                         let called = service.call(request);
@@ -212,7 +227,7 @@ impl LayerSettings {
             *response.body_mut() = Bytes::new();
             response.headers_mut().remove(CONTENT_TYPE);
         }
-        response.map(ResponseBody::rejection)
+        response.map(ResponseBody::of_layer)
     }
 }
 

@@ -109,7 +109,8 @@ impl VerifyLayer {
         VerifierBuilder::new(scheme)
     }
 
-    /// What a copy is answered with. Default: [`OnDuplicate::Reject`].
+    /// What a copy is answered with. Default: [`OnDuplicate::Reject`]; with the presets for
+    /// webhooks, [`OnDuplicate::Acknowledge`].
     pub fn on_duplicate(mut self, on_duplicate: OnDuplicate) -> Self {
         self.settings.on_duplicate = on_duplicate;
         self
@@ -173,8 +174,12 @@ impl From<Verifier> for VerifyLayer {
     fn from(verifier: Verifier) -> Self {
         Self {
             settings: LayerSettings {
+                on_duplicate: if verifier.sender_retries() {
+                    OnDuplicate::Acknowledge
+                } else {
+                    OnDuplicate::Reject
+                },
                 verifier,
-                on_duplicate: OnDuplicate::Reject,
                 strip_uncovered: false,
                 renderer: None,
                 confirm: None,

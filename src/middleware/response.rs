@@ -1,4 +1,4 @@
-//! `ResponseBody`: the inner service's body, or a rejection's.
+//! `ResponseBody`: the inner service's body, or one of the layer's own.
 
 use std::{
     pin::Pin,
@@ -11,7 +11,7 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The body of an answer: the inner service's, or that of a rejection.
+    /// The body of an answer: the inner service's, or that of a rejection or a handshake.
     #[derive(Debug)]
     pub struct ResponseBody<R> {
         #[pin]
@@ -24,7 +24,7 @@ pin_project! {
     #[derive(Debug)]
     enum Either<R> {
         Inner { #[pin] body: R },
-        Rejection { #[pin] body: Full<Bytes> },
+        Layer { #[pin] body: Full<Bytes> },
     }
 }
 
@@ -35,9 +35,9 @@ impl<R> ResponseBody<R> {
         }
     }
 
-    pub(super) fn rejection(body: Bytes) -> Self {
+    pub(super) fn of_layer(body: Bytes) -> Self {
         Self {
-            body: Either::Rejection {
+            body: Either::Layer {
                 body: Full::new(body),
             },
         }
@@ -47,7 +47,7 @@ impl<R> ResponseBody<R> {
 /// Empty: what a timeout outside of the layer answers with.
 impl<R> Default for ResponseBody<R> {
     fn default() -> Self {
-        Self::rejection(Bytes::new())
+        Self::of_layer(Bytes::new())
     }
 }
 
@@ -61,23 +61,21 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         match self.project().body.project() {
             EitherProjection::Inner { body } => body.poll_frame(cx),
-            EitherProjection::Rejection { body } => {
-                body.poll_frame(cx).map_err(|never| match never {})
-            }
+            EitherProjection::Layer { body } => body.poll_frame(cx).map_err(|never| match never {}),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.body {
             Either::Inner { body } => body.is_end_stream(),
-            Either::Rejection { body } => body.is_end_stream(),
+            Either::Layer { body } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.body {
             Either::Inner { body } => body.size_hint(),
-            Either::Rejection { body } => body.size_hint(),
+            Either::Layer { body } => body.size_hint(),
         }
     }
 }

@@ -17,7 +17,11 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
-use super::{ResponseBody, ResponseFuture, future::Handling, layer::LayerSettings};
+use super::{
+    ResponseBody, ResponseFuture,
+    future::{Early, Handling},
+    layer::LayerSettings,
+};
 use crate::verify::{PendingSlot, Verified, VerifiedPayload};
 
 /// The service that [`VerifyLayer`](crate::VerifyLayer) makes.
@@ -46,8 +50,23 @@ impl<S> Verify<S> {
         let (mut head, body) = request.into_parts();
         let verification = Box::pin(async move {
             let strip = settings.strip_uncovered;
-            let (body, handling) = match settings.verifier.verify(&head, body).await? {
-                Verified::Claimed(payload) => {
+            if let Some(answer) = settings.verifier.handshake(&head) {
+                return Err(Early::Answer(answer));
+            }
+            let verified = settings.verifier.verify(&head, body).await?;
+            let payload = match &verified {
+                Verified::Pending(pending) => Some(pending.unread()),
+                verified => verified.payload(),
+            };
+            if let Some(answer) = payload.and_then(VerifiedPayload::handshake) {
+                if let Verified::Leased(_, lease) = verified {
+                    // Nobody handles it: the lease ends by itself if the store cannot be told.
+                    let _ = lease.complete().await;
+                }
+                return Err(Early::Answer(answer));
+            }
+            let (body, handling) = match verified {
+                Verified::Claimed(payload) | Verified::Unclaimed(payload) => {
                     (hand_over(&mut head, payload, strip), Handling::Plain)
                 }
                 Verified::Leased(payload, lease) => (
@@ -123,7 +142,11 @@ static METHOD_OVERRIDES: [HeaderName; 3] = [
 
 /// The payload becomes an extension, and its bytes the body.
 fn hand_over(head: &mut Parts, payload: VerifiedPayload, strip_uncovered: bool) -> Bytes {
-    let body = payload.bytes().clone();
+    // Where not all of it is covered, the body that was sent would say more than the payload does.
+    let body = match payload.danger_uncovered_body() {
+        None => payload.bytes().clone(),
+        Some(_) => Bytes::new(),
+    };
     rewrite_headers(&mut head.headers, &payload, body.len(), strip_uncovered);
     head.extensions.insert(payload);
     body

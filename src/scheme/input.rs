@@ -61,6 +61,8 @@ pub(crate) struct Formed {
     /// What the handler is given: made of nothing but what is signed, and in a syntax that can be
     /// read, which a form's parameters set side by side cannot.
     pub(crate) given: Bytes,
+    /// The whole body, where more than this stands in it.
+    pub(crate) uncovered: Option<Bytes>,
 }
 
 impl SigningInput {

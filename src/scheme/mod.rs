@@ -3,15 +3,16 @@
 use std::{borrow::Cow, fmt, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, request::Parts};
 
 use crate::{
     clock::Timestamp,
-    error::SignError,
+    error::{ConfigError, SignError},
     key::KeyId,
     mac::{HashOutput, MacAlgorithm, MacKey, RunningMac},
     nonce::NonceKind,
     rejection::Rejection,
+    secret::Secret,
     target::{self, Target},
 };
 
@@ -20,6 +21,7 @@ pub(crate) mod http_message_signatures;
 mod input;
 #[cfg(test)]
 mod shapes;
+pub mod webhooks;
 
 pub(crate) use input::{BodyDigest, BodyForm, Formed, SigningInput};
 
@@ -44,6 +46,16 @@ impl<S: Describe> Scheme for S {}
 pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
     /// What is true of every request under this scheme.
     fn profile(&self) -> &Profile;
+
+    /// The key id of a scheme whose requests name none.
+    fn fixed_key_id(&self) -> Option<&str> {
+        None
+    }
+
+    /// Reads a secret in the form in which its provider shows it.
+    fn read_secret(&self, text: &str) -> Result<Secret, ConfigError> {
+        Secret::new(text)
+    }
 
     /// What a 401 asks the client for, in `Accept-Signature`.
     fn accept_signature(&self) -> Option<&HeaderValue> {
@@ -70,6 +82,21 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
         Ok(())
     }
 
+    /// Answers a request by which the sender asks, unsigned, whether this is the right place.
+    fn answer_unsigned(&self, _head: &Parts) -> Option<Response<Bytes>> {
+        None
+    }
+
+    /// Answers a request of which the sender asks nothing but this answer, once it was verified.
+    /// The secrets are those that made its MAC, found as they are asked for.
+    fn answer_verified(
+        &self,
+        _body: &Bytes,
+        _secrets: &mut dyn Iterator<Item = &MacKey>,
+    ) -> Option<Response<Bytes>> {
+        None
+    }
+
     /// Signing, first half: writes the parameters into the head of an outgoing request and tells
     /// what is to be signed. The MAC of the candidate is left empty.
     fn prepare(
@@ -85,6 +112,16 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
         candidate: &Candidate<'_>,
         mac: &HashOutput,
     ) -> Result<(), SignError>;
+
+    /// Signing, second half, of a scheme whose signature stands in the body: the body with it.
+    fn write_body(
+        &self,
+        _body: &[u8],
+        _candidate: &Candidate<'_>,
+        _mac: &HashOutput,
+    ) -> Result<Option<Bytes>, SignError> {
+        Ok(None)
+    }
 }
 
 /// What is true of every request under a scheme; the layer's configuration is checked against it.
@@ -98,6 +135,10 @@ pub(crate) struct Profile {
     pub(crate) untimed_retention: Option<Duration>,
     /// Where the nonce is an event id: how long its sender may go on retrying.
     pub(crate) event_horizon: Option<Duration>,
+    /// Requests that are alike are legitimate: none is claimed.
+    pub(crate) may_repeat: bool,
+    /// The sender retries until it is answered with 2xx.
+    pub(crate) sender_retries: bool,
 }
 
 /// The head of a request, as a scheme reads it.
@@ -208,4 +249,14 @@ pub(crate) struct Signing<'s> {
     pub(crate) now: Timestamp,
     pub(crate) nonce: &'s [u8],
     pub(crate) body: &'s [u8],
+}
+
+/// A scheme with a fixed key id signs under no other.
+fn signs_under(fixed: &str, signing: &Signing<'_>) -> Result<(), SignError> {
+    if signing.key_id.as_str() == fixed {
+        return Ok(());
+    }
+    Err(SignError::new(format!(
+        "the scheme has the fixed key id `{fixed}`, and the signer another"
+    )))
 }

@@ -44,6 +44,8 @@ const PLAIN: Profile = Profile {
     covers_place: false,
     untimed_retention: None,
     event_horizon: None,
+    may_repeat: false,
+    sender_retries: false,
 };
 
 /// The parameters that all the miniatures have.
@@ -733,6 +735,7 @@ impl Form {
                 .collect::<String>()
                 .into(),
             given: given.collect::<Vec<_>>().join("&").into(),
+            uncovered: None,
         })
     }
 }
@@ -1024,6 +1027,7 @@ impl InBody {
             given: serde_json::json!({ "timestamp": timestamp, "token": token })
                 .to_string()
                 .into(),
+            uncovered: None,
         })
     }
 }

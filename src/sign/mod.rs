@@ -3,12 +3,13 @@
 
 use std::{fmt, sync::Arc};
 
-use http::Request;
+use bytes::Bytes;
+use http::{Request, request::Parts};
 
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
     encoding::Encoding,
-    error::{ConfigError, SignError},
+    error::{ConfigError, ConfigErrorKind, SignError},
     scheme::{Describe, Scheme, Signing},
     secret::Secret,
 };
@@ -79,6 +80,20 @@ impl Signer {
             key: RotatingKey::new(key_id, secret)?,
             clock: Arc::new(SystemClock),
         })
+    }
+
+    /// A signer for a scheme whose requests name no key, with its secret in the very form in which
+    /// the provider shows it.
+    ///
+    /// # Errors
+    /// When the requests of this scheme name their key, or the secret is not valid.
+    pub fn with_secret(scheme: impl Scheme, secret: impl AsRef<str>) -> Result<Self, ConfigError> {
+        let id = scheme.fixed_key_id().map(str::to_owned);
+        let id = id.ok_or(ConfigErrorKind::Missing(
+            "requests of this scheme name their key; give its id with `Signer::new`",
+        ))?;
+        let secret = scheme.read_secret(secret.as_ref())?;
+        Self::new(scheme, id, secret)
     }
 
     /// The clock that signed times are taken from. Default: the [system's](SystemClock).
@@ -155,8 +170,7 @@ impl Signer {
         request: Request<B>,
         now: Timestamp,
     ) -> Result<Request<B>, SignError> {
-        let nonce = Encoding::Hex.encode(&crate::random::bytes::<16>());
-        self.sign_with(request, now, &nonce)
+        self.sign_with(request, now, &new_nonce())
     }
 
     fn sign_with<B: AsRef<[u8]>>(
@@ -166,29 +180,63 @@ impl Signer {
         nonce: &str,
     ) -> Result<Request<B>, SignError> {
         let (mut parts, body) = request.into_parts();
+        match self.write(&mut parts, body.as_ref(), now, nonce)? {
+            None => Ok(Request::from_parts(parts, body)),
+            Some(_) => Err(SignError::new(
+                "the signature stands in the body, which only `sign_body` can write",
+            )),
+        }
+    }
+
+    /// Signs a request under a nonce of your own, with any scheme: also with one whose signature
+    /// stands in the body.
+    ///
+    /// # Errors
+    /// As [`Signer::sign_with_nonce`].
+    pub fn sign_body(
+        &self,
+        request: Request<Bytes>,
+        nonce: &str,
+    ) -> Result<Request<Bytes>, SignError> {
+        let (mut parts, body) = request.into_parts();
+        let written = self.write(&mut parts, &body, self.clock.now(), nonce)?;
+        Ok(Request::from_parts(parts, written.unwrap_or(body)))
+    }
+
+    /// Writes the signature into the head, or answers with the body that it stands in.
+    fn write(
+        &self,
+        parts: &mut Parts,
+        body: &[u8],
+        now: Timestamp,
+        nonce: &str,
+    ) -> Result<Option<Bytes>, SignError> {
         let SigningKey { id, key } = &*self.key.current();
         let candidate = self.scheme.prepare(
-            &mut parts,
+            parts,
             &Signing {
                 key_id: id,
                 now,
                 nonce: nonce.as_bytes(),
-                body: body.as_ref(),
+                body,
             },
         )?;
-        let rewritten = candidate
-            .input
-            .rewrite_body(body.as_ref())
-            .map_err(SignError::new)?;
+        let rewritten = candidate.input.rewrite_body(body).map_err(SignError::new)?;
         let mut mac = self.scheme.start(key, &candidate.parameters);
         candidate
             .input
-            .feed(rewritten.as_deref().unwrap_or(body.as_ref()), |bytes| {
+            .feed(rewritten.as_deref().unwrap_or(body), |bytes| {
                 mac.update(bytes);
             });
-        self.scheme.write(&mut parts, &candidate, &mac.finish())?;
-        Ok(Request::from_parts(parts, body))
+        let mac = mac.finish();
+        self.scheme.write(parts, &candidate, &mac)?;
+        self.scheme.write_body(body, &candidate, &mac)
     }
+}
+
+/// 128 random bits.
+pub(crate) fn new_nonce() -> String {
+    Encoding::Hex.encode(&crate::random::bytes::<16>())
 }
 
 impl fmt::Debug for Signer {

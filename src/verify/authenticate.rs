@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Response;
 
 use super::{
     Received, Settings, Verifier,
@@ -25,7 +26,8 @@ use crate::{
 pub struct Authentic {
     pub(super) verifier: Verifier,
     pub(super) snapshot: Arc<Snapshot>,
-    pub(super) claim: Claim,
+    /// `None` where requests may be alike.
+    pub(super) claim: Option<Claim>,
 }
 
 impl std::fmt::Debug for Authentic {
@@ -85,32 +87,35 @@ impl Received<'_> {
             return Err(mismatch.unwrap_or_else(|| invalid("no signature to verify".into())));
         };
 
+        let answer = settings.answer(signature, &formed, &body);
         let Signature {
             candidate, keys, ..
         } = signature;
-        let given = formed.as_ref().map_or(&body, |formed| &formed.given);
+        let given = given(&formed, &body);
         settings
             .scheme
             .read_covered_body(&mut candidate.parameters, given)?;
-        let nonce = nonce(candidate, signed(&formed, &body));
         let parameters = &candidate.parameters;
         settings
             .freshness
             .check(now, parameters.signed_at, parameters.expires_at)?;
 
-        let mut claim = settings.claim(parameters, keys.id(), &nonce, now);
-        if !settings.scheme.profile().covers_place {
-            claim = claim.at_place(head.method.clone(), head.target.routed_path());
-        }
-        let snapshot = Snapshot::new(
-            &head,
-            parameters,
-            &candidate.coverage,
-            keys.id().clone(),
-            nonce,
-            formed.map_or(body, |formed| formed.given),
-            charge,
-        );
+        let profile = settings.scheme.profile();
+        let nonce = (!profile.may_repeat).then(|| nonce(candidate, signed(&formed, &body)));
+        let claim = nonce.as_ref().map(|nonce| {
+            let claim = settings.claim(parameters, keys.id(), nonce, now);
+            if profile.covers_place {
+                claim
+            } else {
+                claim.at_place(head.method.clone(), head.target.routed_path())
+            }
+        });
+        let (bytes, uncovered) = match formed {
+            None => (body, None),
+            Some(formed) => (formed.given, formed.uncovered),
+        };
+        let snapshot = Snapshot::new(&head, candidate, keys.id().clone(), nonce, bytes, charge);
+        let snapshot = snapshot.beside(uncovered).answered_with(answer);
         Ok(Authentic {
             verifier: verifier.clone(),
             snapshot: Arc::new(snapshot),
@@ -217,6 +222,11 @@ fn matches(
     }
 }
 
+/// The body as the handler is given it.
+fn given<'b>(formed: &'b Option<Formed>, body: &'b Bytes) -> &'b Bytes {
+    formed.as_ref().map_or(body, |formed| &formed.given)
+}
+
 /// The body in the form in which it is signed.
 fn signed<'b>(formed: &'b Option<Formed>, body: &'b Bytes) -> &'b Bytes {
     formed.as_ref().map_or(body, |formed| &formed.signed)
@@ -245,6 +255,19 @@ fn nonce(candidate: &Candidate<'_>, signed_body: &Bytes) -> Nonce {
 }
 
 impl Settings {
+    /// What the scheme answers by itself.
+    fn answer(
+        &self,
+        signature: &Signature<'_>,
+        formed: &Option<Formed>,
+        body: &Bytes,
+    ) -> Option<Response<Bytes>> {
+        let (given, signed) = (given(formed, body), signed(formed, body));
+        let secrets = signature.secrets();
+        let mut used = secrets.filter(|secret| signature.passes(&*self.scheme, secret, signed));
+        self.scheme.answer_verified(given, &mut used)
+    }
+
     /// What has to be recorded, and for how long: at least while the request would be fresh on any
     /// server that shares the store.
     fn claim(

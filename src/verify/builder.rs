@@ -7,11 +7,16 @@ use crate::{
     body::BodyLimits,
     clock::{Clock, SystemClock},
     error::{ConfigError, ConfigErrorKind},
-    key::KeyStore,
+    key::{KeyRing, KeySet, KeyStore},
     nonce::NonceStore,
     scheme::{Describe, Scheme},
+    secret::Secret,
     target::{Forwarded, Origin, Origins},
 };
+
+/// How long a lease holds where the sender retries: longer than most handlers, and not so long that
+/// a crash delays the next attempt by much.
+const LEASE: Duration = Duration::from_secs(30);
 
 /// Configures a [`Verifier`], or a [`VerifyLayer`](crate::VerifyLayer) around one.
 ///
@@ -21,6 +26,7 @@ use crate::{
 pub struct VerifierBuilder<T> {
     scheme: Box<dyn Describe>,
     keys: Option<Box<dyn KeyStore>>,
+    secrets: Vec<Result<Secret, ConfigError>>,
     store: Option<Arc<dyn NonceStore>>,
     clock: Box<dyn Clock>,
     origins: Vec<String>,
@@ -38,9 +44,15 @@ pub struct VerifierBuilder<T> {
 
 impl<T: From<Verifier>> VerifierBuilder<T> {
     pub(crate) fn new(scheme: impl Scheme) -> Self {
+        let processing = if scheme.profile().sender_retries {
+            Processing::Retryable { lease: LEASE }
+        } else {
+            Processing::AtMostOnce
+        };
         Self {
             scheme: Box::new(scheme),
             keys: None,
+            secrets: Vec::new(),
             store: None,
             clock: Box::new(SystemClock),
             origins: Vec::new(),
@@ -54,7 +66,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
             body: BodyLimits::default(),
             body_budget: 64 * 1024 * 1024,
             namespace: "default".into(),
-            processing: Processing::AtMostOnce,
+            processing,
             store_timeout: Duration::from_secs(2),
             builds: PhantomData,
         }
@@ -63,6 +75,15 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
     /// Where keys are looked up: a [`KeyRing`](crate::KeyRing), or a store of your own. No default.
     pub fn keys(mut self, keys: impl KeyStore) -> Self {
         self.keys = Some(Box::new(keys));
+        self
+    }
+
+    /// A secret of a scheme whose requests name no key, in the very form in which its provider shows
+    /// it. May be said several times, while a secret is rotated: each is then valid. No default.
+    ///
+    /// It stands in place of [`keys`](Self::keys).
+    pub fn secret(mut self, secret: impl AsRef<str>) -> Self {
+        self.secrets.push(self.scheme.read_secret(secret.as_ref()));
         self
     }
 
@@ -157,7 +178,8 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
         self
     }
 
-    /// What is guaranteed about handling. Default: [`Processing::AtMostOnce`].
+    /// What is guaranteed about handling. Default: [`Processing::AtMostOnce`]; with the
+    /// [presets for webhooks](crate::webhooks), [`Processing::Retryable`] under a lease of 30 seconds.
     pub fn processing(mut self, processing: Processing) -> Self {
         self.processing = processing;
         self
@@ -185,11 +207,24 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
     pub fn build(self) -> Result<T, ConfigError> {
         let profile = self.scheme.profile().clone();
         let missing = |what| ConfigError::from(ConfigErrorKind::Missing(what));
-        let keys = self
-            .keys
-            .ok_or_else(|| missing("no keys are given; call `keys`"))?;
+        let keys = match (self.keys, self.secrets) {
+            (Some(keys), secrets) if secrets.is_empty() => keys,
+            (None, secrets) if !secrets.is_empty() => {
+                Box::new(fixed_key(&*self.scheme, secrets)?) as Box<dyn KeyStore>
+            }
+            (Some(_), _) => return Err(missing("give either `keys` or `secret`, but not both")),
+            (None, _) if self.scheme.fixed_key_id().is_some() => {
+                return Err(missing("no secret is given; call `secret`"));
+            }
+            (None, _) => return Err(missing("no keys are given; call `keys`")),
+        };
         let in_transaction = self.processing == Processing::InTransaction;
-        if self.store.is_none() && !in_transaction {
+        if in_transaction && profile.may_repeat {
+            let what = "requests of this scheme may be alike, and none is claimed: there is no \
+                        nonce for a transaction to record";
+            return Err(ConfigErrorKind::Processing(what).into());
+        }
+        if self.store.is_none() && !in_transaction && !profile.may_repeat {
             return Err(missing("no store is given; call `store`"));
         }
         if self.store.is_some() && in_transaction {
@@ -314,6 +349,21 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
             }),
         }))
     }
+}
+
+/// The one key of a scheme whose requests name none.
+fn fixed_key(
+    scheme: &dyn Describe,
+    secrets: Vec<Result<Secret, ConfigError>>,
+) -> Result<KeyRing, ConfigError> {
+    let id = scheme.fixed_key_id().ok_or(ConfigErrorKind::Missing(
+        "requests of this scheme name their key; call `keys` with a key id for each secret",
+    ))?;
+    let mut set = KeySet::new(id)?;
+    for secret in secrets {
+        set = set.with(secret?);
+    }
+    KeyRing::new().with_set(set)
 }
 
 impl<T> fmt::Debug for VerifierBuilder<T> {

@@ -19,6 +19,8 @@ pub enum Verified {
     /// With [`Processing::Retryable`]: it is new, and the lease is to be completed or released once
     /// the outcome is known.
     Leased(VerifiedPayload, Lease),
+    /// With a scheme whose requests may be alike: nothing is claimed, whatever the processing.
+    Unclaimed(VerifiedPayload),
     /// With [`Processing::InTransaction`]: the handler's transaction finds out whether it is new.
     Pending(PendingPayload),
 }
@@ -28,7 +30,9 @@ impl Verified {
     #[must_use]
     pub fn payload(&self) -> Option<&VerifiedPayload> {
         match self {
-            Self::Claimed(payload) | Self::Leased(payload, _) => Some(payload),
+            Self::Claimed(payload) | Self::Leased(payload, _) | Self::Unclaimed(payload) => {
+                Some(payload)
+            }
             Self::Pending(_) => None,
         }
     }
@@ -51,6 +55,9 @@ impl Authentic {
         } = self;
         let settings = &verifier.settings;
         let payload = VerifiedPayload::new(snapshot);
+        let Some(claim) = claim else {
+            return Ok(Verified::Unclaimed(payload));
+        };
         match (settings.processing, &settings.store) {
             (Processing::AtMostOnce, Some(store)) => {
                 let claimed = within(settings.store_timeout, store.claim(&claim)).await?;

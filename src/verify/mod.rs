@@ -21,7 +21,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, request::Parts};
+use http::{HeaderValue, Response, request::Parts};
 use http_body::Body;
 
 use crate::{
@@ -167,6 +167,19 @@ impl Verifier {
     #[must_use]
     pub fn accept_signature(&self) -> Option<&HeaderValue> {
         self.settings.scheme.accept_signature()
+    }
+
+    /// What the sender wants to be answered, of a request by which it asks, unsigned, whether this
+    /// is the right place; `None` with every other, and with a scheme that was not told to answer
+    /// it. The layer does so by itself.
+    #[must_use]
+    pub fn handshake(&self, head: &Parts) -> Option<Response<Bytes>> {
+        self.settings.scheme.answer_unsigned(head)
+    }
+
+    /// Whether the sender retries until it is answered with success.
+    pub(crate) fn sender_retries(&self) -> bool {
+        self.settings.scheme.profile().sender_retries
     }
 
     /// How requests are processed.

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, Method, Response, uri::PathAndQuery};
 use serde::de::DeserializeOwned;
 
 use super::budget::Charge;
@@ -11,7 +11,7 @@ use crate::{
     clock::Timestamp,
     key::KeyId,
     nonce::Nonce,
-    scheme::{Coverage, CoveredPart, Head, Parameters},
+    scheme::{Candidate, CoveredPart, Head},
 };
 
 /// The verified snapshot of a request.
@@ -32,7 +32,9 @@ pub(super) struct Snapshot {
     key_id: KeyId,
     signed_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
-    nonce: Nonce,
+    nonce: Option<Nonce>,
+    answer: Option<Response<Bytes>>,
+    uncovered: Option<Bytes>,
     method: Option<Method>,
     authority: Option<Box<str>>,
     path_and_query: PathAndQuery,
@@ -53,13 +55,17 @@ pub(super) struct Snapshot {
 impl Snapshot {
     pub(super) fn new(
         head: &Head<'_>,
-        parameters: &Parameters<'_>,
-        coverage: &Coverage,
+        candidate: &Candidate<'_>,
         key_id: KeyId,
-        nonce: Nonce,
+        nonce: Option<Nonce>,
         bytes: Bytes,
         charge: Charge,
     ) -> Self {
+        let Candidate {
+            parameters,
+            coverage,
+            ..
+        } = candidate;
         let mut headers: Vec<(HeaderName, HeaderValue)> =
             Vec::with_capacity(coverage.headers.len());
         for (name, value) in head.headers {
@@ -76,6 +82,8 @@ impl Snapshot {
         }
         Self {
             bytes,
+            uncovered: None,
+            answer: None,
             key_id,
             signed_at: parameters.signed_at,
             expires_at: parameters.expires_at,
@@ -92,6 +100,18 @@ impl Snapshot {
             parts,
             _charge: charge,
         }
+    }
+
+    /// Adds the whole body, where more stands in it than is covered.
+    pub(super) fn beside(mut self, uncovered: Option<Bytes>) -> Self {
+        self.uncovered = uncovered;
+        self
+    }
+
+    /// Adds what the scheme answers by itself.
+    pub(super) fn answered_with(mut self, answer: Option<Response<Bytes>>) -> Self {
+        self.answer = answer;
+        self
     }
 }
 
@@ -135,11 +155,26 @@ impl VerifiedPayload {
         self.0.expires_at
     }
 
-    /// What makes this request unique under its key. `None` is for schemes whose requests may be
-    /// alike; there is none yet.
+    /// What makes this request unique under its key; `None` with schemes whose requests may be
+    /// alike, and which are not claimed.
     #[must_use]
     pub fn nonce(&self) -> Option<&Nonce> {
-        Some(&self.0.nonce)
+        self.0.nonce.as_ref()
+    }
+
+    /// The whole body, as it was received, of a scheme that covers only some of it: of the rest,
+    /// whoever captured the request may have written every byte. `None` where all of the body is
+    /// covered, and [`bytes`](Self::bytes) has it.
+    #[must_use]
+    pub fn danger_uncovered_body(&self) -> Option<&Bytes> {
+        self.0.uncovered.as_ref()
+    }
+
+    /// What the sender wants to be answered, of a request that asks for nothing else: the handshake
+    /// of a scheme that was told to answer it. The layer does so by itself.
+    #[must_use]
+    pub fn handshake(&self) -> Option<Response<Bytes>> {
+        self.0.answer.clone()
     }
 
     /// The method, if it is covered.

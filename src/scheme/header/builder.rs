@@ -335,6 +335,8 @@ impl HeaderSchemeBuilder {
             covers_place: coverage.method && path,
             untimed_retention: self.untimed_retention,
             event_horizon: event.then_some(self.event_horizon),
+            may_repeat: false,
+            sender_retries: false,
         };
         Ok(HeaderScheme(Arc::new(Description {
             signature,

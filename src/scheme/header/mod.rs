@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, request::Parts};
 
 use super::{
     BodyForm, Candidate, Coverage, Describe, Head, Parameters, Profile, Reading, Signing,
-    SigningInput,
+    SigningInput, signs_under,
 };
 use crate::{
     clock::Timestamp,
@@ -75,7 +75,7 @@ const MAX_NONCE: usize = 256;
 #[derive(Clone, Debug)]
 pub struct HeaderScheme(Arc<Description>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Description {
     signature: HeaderName,
     encoding: Encoding,
@@ -88,14 +88,14 @@ struct Description {
     profile: Profile,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum KeySource {
     Header(HeaderName),
     Fixed(KeyId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TimeUnit {
+pub(super) enum TimeUnit {
     Seconds,
     Millis,
 }
@@ -127,6 +127,11 @@ impl HeaderScheme {
     /// Describes a format whose signature stands in this header.
     pub fn builder(signature_header: impl Into<String>) -> HeaderSchemeBuilder {
         HeaderSchemeBuilder::new(signature_header.into())
+    }
+
+    /// For a preset of which this is a part.
+    pub(super) fn profile_mut(&mut self) -> &mut Profile {
+        &mut Arc::make_mut(&mut self.0).profile
     }
 }
 
@@ -224,12 +229,15 @@ fn plain_query<'a>(head: &'a Head<'_>) -> Result<&'a str, Rejection> {
     }
 }
 
-fn required<'h>(head: &Head<'h>, name: &HeaderName) -> Result<&'h HeaderValue, Rejection> {
+pub(super) fn required<'h>(
+    head: &Head<'h>,
+    name: &HeaderName,
+) -> Result<&'h HeaderValue, Rejection> {
     head.single(name)?
         .ok_or_else(|| malformed(format!("header `{name}` is missing")))
 }
 
-fn check_nonce(name: &HeaderName, nonce: &[u8]) -> Result<(), Rejection> {
+pub(super) fn check_nonce(name: &HeaderName, nonce: &[u8]) -> Result<(), Rejection> {
     // Without a way out of the loop, so that it takes many bytes at a time.
     let plain = |nonce: &[u8]| nonce.iter().fold(true, |all, b| all & b.is_ascii_graphic());
     if (1..=MAX_NONCE).contains(&nonce.len()) && plain(nonce) {
@@ -241,7 +249,7 @@ fn check_nonce(name: &HeaderName, nonce: &[u8]) -> Result<(), Rejection> {
 }
 
 /// Plain digits without a leading zero: nothing that two libraries could read differently.
-fn read_time(text: &[u8], unit: TimeUnit) -> Option<Timestamp> {
+pub(super) fn read_time(text: &[u8], unit: TimeUnit) -> Option<Timestamp> {
     if text.is_empty() || (text.len() > 1 && text.starts_with(b"0")) {
         return None;
     }
@@ -258,6 +266,13 @@ fn read_time(text: &[u8], unit: TimeUnit) -> Option<Timestamp> {
 impl Describe for HeaderScheme {
     fn profile(&self) -> &Profile {
         &self.0.profile
+    }
+
+    fn fixed_key_id(&self) -> Option<&str> {
+        match &self.0.key {
+            KeySource::Fixed(id) => Some(id.as_str()),
+            KeySource::Header(_) => None,
+        }
     }
 
     fn read<'h>(&'h self, head: &Head<'h>, _: Option<&Bytes>) -> Result<Reading<'h>, Rejection> {
@@ -353,12 +368,7 @@ impl Describe for HeaderScheme {
                     .headers
                     .insert(name, header_value(signing.key_id.as_str().as_bytes())?);
             }
-            KeySource::Fixed(id) if id != signing.key_id => {
-                return Err(SignError::new(format!(
-                    "the scheme has the fixed key id `{id}`, and the signer another"
-                )));
-            }
-            KeySource::Fixed(_) => {}
+            KeySource::Fixed(id) => signs_under(id.as_str(), signing)?,
         }
         let head = Head {
             method: &parts.method,
@@ -400,6 +410,6 @@ impl Describe for HeaderScheme {
     }
 }
 
-fn header_value(bytes: &[u8]) -> Result<HeaderValue, SignError> {
+pub(super) fn header_value(bytes: &[u8]) -> Result<HeaderValue, SignError> {
     HeaderValue::from_bytes(bytes).map_err(|_| SignError::new("a value that no header can carry"))
 }

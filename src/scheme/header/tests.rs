@@ -163,6 +163,8 @@ fn unchecked(parts: &[Part]) -> HeaderScheme {
             covers_place: false,
             untimed_retention: None,
             event_horizon: None,
+            may_repeat: false,
+            sender_retries: false,
         },
     }))
 }

@@ -218,6 +218,8 @@ impl HttpMessageSignaturesBuilder {
             covers_place: requires(&[Name::Method]) && requires(&[Name::Path, Name::TargetUri]),
             untimed_retention: self.untimed_retention,
             event_horizon: None,
+            may_repeat: false,
+            sender_retries: false,
         };
         let accept = accept(&self.label, &required, self.tag.as_deref())?;
         Ok(HttpMessageSignatures(Arc::new(Settings {

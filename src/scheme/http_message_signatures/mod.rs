@@ -16,7 +16,7 @@ mod digest;
 mod fields;
 #[cfg(test)]
 mod grammar;
-mod query;
+pub(super) mod query;
 mod request;
 mod response;
 mod signature;

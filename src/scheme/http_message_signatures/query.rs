@@ -20,7 +20,7 @@ pub(super) fn encode(text: &str) -> Cow<'_, str> {
 
 /// The value of the parameter with this name, which is encoded. What is no UTF-8 cannot be told
 /// apart once it is decoded, and is refused.
-pub(super) fn param(query: &str, name: &str) -> Result<String, Fault> {
+pub(in crate::scheme) fn param(query: &str, name: &str) -> Result<String, Fault> {
     let mut found = None;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -1,0 +1,127 @@
+//! Members of a covered JSON body: the event id, and what a challenge is made of.
+
+use std::{borrow::Cow, fmt};
+
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+
+use super::Parameters;
+use crate::{
+    nonce::NonceKind,
+    rejection::{Rejection, malformed},
+};
+
+/// The greatest length of an event id, in bytes.
+const MAX_ID: usize = 256;
+
+/// Takes the event id from this member of the body. In a body that is no JSON object, or has no such
+/// member, there is none.
+pub(super) fn read_event_id(
+    parameters: &mut Parameters<'_>,
+    body: &[u8],
+    name: &str,
+) -> Result<(), Rejection> {
+    match member(body, name)? {
+        None => Ok(()),
+        Some(Value::String(id)) if (1..=MAX_ID).contains(&id.len()) => {
+            parameters.nonce = Some((NonceKind::Event, Cow::Owned(id.into_bytes())));
+            Ok(())
+        }
+        Some(_) => Err(malformed(format!(
+            "`{name}` of the body is not a string of 1 to {MAX_ID} bytes"
+        ))),
+    }
+}
+
+/// The member of this name, of a body that is a JSON object. One that stands there twice could be
+/// read in two ways, and is refused.
+pub(super) fn member(body: &[u8], name: &str) -> Result<Option<Value>, Rejection> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let members = json.deserialize_map(Members(name));
+    match members {
+        Ok(values) if values.len() > 1 && json.end().is_ok() => {
+            Err(malformed(format!("the body has `{name}` twice")))
+        }
+        Ok(mut values) if json.end().is_ok() => Ok(values.pop()),
+        _ => Ok(None),
+    }
+}
+
+/// Reads the values of all members of this name.
+struct Members<'n>(&'n str);
+
+impl<'de> Visitor<'de> for Members<'_> {
+    type Value = Vec<Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Value>, A::Error> {
+        let mut values = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if key == self.0 {
+                values.push(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<Option<Value>, ()> {
+        member(body.as_bytes(), "id").map_err(|_| ())
+    }
+
+    #[test]
+    fn a_member_is_found_at_the_top_of_an_object_alone() {
+        let id = Some(Value::from("evt_1"));
+        assert_eq!(read(r#"{"a":{"id":"x"},"id":"evt_1"}"#), Ok(id.clone()));
+        assert_eq!(read(r#"{"i\u0064":"evt_1"}"#), Ok(id));
+        for body in [
+            "",
+            "{}",
+            "[]",
+            r#"[{"id":"evt_1"}]"#,
+            r#""id""#,
+            "null",
+            r#"{"a":{"id":"x"}}"#,
+            r#"{"ID":"x"}"#,
+        ] {
+            assert_eq!(read(body), Ok(None), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_member_that_stands_there_twice_is_refused_however_it_is_written() {
+        for body in [
+            r#"{"id":"1","id":"1"}"#,
+            r#"{"id":"1","id":2}"#,
+            r#"{"id":"1","i\u0064":"2"}"#,
+        ] {
+            assert_eq!(read(body), Err(()), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_has_no_member() {
+        for body in [
+            r#"{"id":"1"} x"#,
+            r#"{"id":"1""#,
+            r#"{"id":'1'}"#,
+            r#"{"id":"1",}"#,
+            "\u{feff}{\"id\":\"1\"}",
+            "id=1",
+        ] {
+            assert_eq!(read(body), Ok(None), "{body}");
+        }
+        assert_eq!(member(b"{\"id\":\"\xff\"}", "id").ok(), Some(None));
+        let deep = format!(r#"{{"id":{}1{}}}"#, "[".repeat(1000), "]".repeat(1000));
+        assert_eq!(read(&deep), Ok(None), "too deep to be read");
+    }
+}

@@ -1,0 +1,73 @@
+//! GitHub.
+
+use std::time::Duration;
+
+use super::{HeaderScheme, Preset, UNTIMED_RETENTION, single_header};
+use crate::scheme::header::Part;
+
+/// Webhooks of [GitHub](https://docs.github.com/webhooks).
+///
+/// ```
+/// # use countersign::{MemoryStore, VerifyLayer, webhooks::GitHub};
+/// let layer = VerifyLayer::builder(GitHub::new())
+///     .secret("the secret of the webhook")
+///     .store(MemoryStore::new())
+///     .build()?;
+/// # Ok::<_, countersign::ConfigError>(())
+/// ```
+///
+/// | | |
+/// | --- | --- |
+/// | signature | `X-Hub-Signature-256: sha256=<hex>`; that with SHA-1, `X-Hub-Signature`, means nothing |
+/// | covered | the body. Not the time |
+/// | secret | the string that was given to GitHub; the key id is `github` |
+/// | fresh for | ever |
+/// | used once by | the body: `X-GitHub-Delivery` is not covered |
+/// | remembered for | 30 days: GitHub does not retry by itself, but redelivers on request, for 3 days, the very same body |
+///
+/// # What stays open
+/// - Whoever captured a delivery can post it again once it is no longer remembered: after the
+///   [`retention`](Self::retention), or after a restart with a store that forgets.
+/// - Two deliveries that are alike to the last byte are one.
+/// - Method, path and headers are not covered. Take what happened from the body: what
+///   `X-GitHub-Event` says may have been written by anybody. Put the layer on the one route that
+///   takes these webhooks: at another path a captured delivery counts as another.
+///
+/// A delivery may have up to 25 MB: see [`max_body_bytes`](crate::VerifierBuilder::max_body_bytes). The
+/// format is that of GitHub's library `@octokit/webhooks-methods` 6.0.0.
+#[derive(Clone, Debug)]
+pub struct GitHub {
+    format: HeaderScheme,
+}
+
+impl GitHub {
+    /// The format, with every default.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            format: single_header(
+                HeaderScheme::builder("x-hub-signature-256")
+                    .prefix("sha256=")
+                    .fixed_key_id("github")
+                    .danger_without_time(UNTIMED_RETENTION)
+                    .signs([Part::Body]),
+            ),
+        }
+    }
+
+    /// For how long a delivery is remembered: between 1 hour and 1 year (checked when a verifier is
+    /// built). Default: 30 days.
+    #[must_use]
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.format.profile_mut().untimed_retention = Some(retention);
+        self
+    }
+}
+
+impl Preset for GitHub {
+    type Format = HeaderScheme;
+
+    fn format(&self) -> &HeaderScheme {
+        &self.format
+    }
+}

@@ -1,0 +1,235 @@
+//! Presets: the formats in which providers sign their webhooks.
+
+#![doc = include_str!("table.md")]
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Response,
+    header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    request::Parts,
+};
+
+use super::{
+    Candidate, Describe, Head, Parameters, Profile, Reading, Signing,
+    header::{HeaderScheme, HeaderSchemeBuilder},
+};
+use crate::{
+    encoding::Encoding,
+    error::{ConfigError, SignError},
+    mac::{HashOutput, MacAlgorithm, MacKey},
+    rejection::{Rejection, RejectionKind, malformed},
+    secret::Secret,
+};
+
+mod event;
+mod github;
+mod linear;
+mod list;
+mod meta;
+mod paddle;
+mod shopify;
+mod slack;
+mod standard;
+mod stripe;
+mod zoom;
+
+pub use github::GitHub;
+pub use linear::Linear;
+pub use meta::Meta;
+pub use paddle::Paddle;
+pub use shopify::Shopify;
+pub use slack::Slack;
+pub use standard::StandardWebhooks;
+pub use stripe::Stripe;
+pub use zoom::Zoom;
+
+/// For how long an event id is remembered, counted from its last delivery: no sender here goes on
+/// retrying for longer.
+const EVENT_HORIZON: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+
+/// For how long a delivery is remembered where no time is covered.
+const UNTIMED_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// A sender that signs under several secrets at once has two, or a few more.
+const MAX_ELEMENTS: usize = 16;
+
+/// A preset: the format of the signature, and what its provider adds to it.
+///
+/// What is not said here is the format's; see [`Describe`] for what each has to do.
+pub(crate) trait Preset: fmt::Debug + Send + Sync + 'static {
+    type Format: Describe;
+
+    fn format(&self) -> &Self::Format;
+
+    fn read_secret(&self, text: &str) -> Result<Secret, ConfigError> {
+        Secret::new(text)
+    }
+
+    fn read_covered_body(&self, _: &mut Parameters<'_>, _: &Bytes) -> Result<(), Rejection> {
+        Ok(())
+    }
+
+    fn answer_unsigned(&self, _: &Parts) -> Option<Response<Bytes>> {
+        None
+    }
+
+    fn answer_verified(
+        &self,
+        _: &Bytes,
+        _: &mut dyn Iterator<Item = &MacKey>,
+    ) -> Option<Response<Bytes>> {
+        None
+    }
+}
+
+impl<P: Preset> Describe for P {
+    fn profile(&self) -> &Profile {
+        self.format().profile()
+    }
+
+    fn fixed_key_id(&self) -> Option<&str> {
+        self.format().fixed_key_id()
+    }
+
+    fn read_secret(&self, text: &str) -> Result<Secret, ConfigError> {
+        Preset::read_secret(self, text)
+    }
+
+    fn read<'h>(&'h self, head: &Head<'h>, body: Option<&Bytes>) -> Result<Reading<'h>, Rejection> {
+        self.format().read(head, body)
+    }
+
+    fn read_covered_body(
+        &self,
+        parameters: &mut Parameters<'_>,
+        body: &Bytes,
+    ) -> Result<(), Rejection> {
+        Preset::read_covered_body(self, parameters, body)
+    }
+
+    fn answer_unsigned(&self, head: &Parts) -> Option<Response<Bytes>> {
+        Preset::answer_unsigned(self, head)
+    }
+
+    fn answer_verified(
+        &self,
+        body: &Bytes,
+        secrets: &mut dyn Iterator<Item = &MacKey>,
+    ) -> Option<Response<Bytes>> {
+        Preset::answer_verified(self, body, secrets)
+    }
+
+    fn prepare(
+        &self,
+        parts: &mut Parts,
+        signing: &Signing<'_>,
+    ) -> Result<Candidate<'static>, SignError> {
+        self.format().prepare(parts, signing)
+    }
+
+    fn write(
+        &self,
+        parts: &mut Parts,
+        candidate: &Candidate<'_>,
+        mac: &HashOutput,
+    ) -> Result<(), SignError> {
+        self.format().write(parts, candidate, mac)
+    }
+}
+
+macro_rules! default_is_new {
+    ($($preset:ident)*) => {$(
+        impl Default for $preset {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+    )*};
+}
+
+default_is_new!(GitHub Linear Meta Paddle Shopify Slack StandardWebhooks Stripe Zoom);
+
+/// What is true of every webhook: HMAC-SHA256, under one key, of a body that goes to no place in
+/// particular, from a sender that retries.
+const PROFILE: Profile = Profile {
+    algorithm: MacAlgorithm::HmacSha256,
+    covers_authority: false,
+    covers_place: false,
+    untimed_retention: None,
+    event_horizon: None,
+    may_repeat: false,
+    sender_retries: true,
+};
+
+/// The format of a provider that signs in a single header, over named parts.
+#[expect(
+    clippy::expect_used,
+    reason = "it depends on nothing from outside of this crate, whose tests build every preset"
+)]
+fn single_header(description: HeaderSchemeBuilder) -> HeaderScheme {
+    let mut format = description.build().expect("a description that is safe");
+    format.profile_mut().sender_retries = true;
+    format
+}
+
+/// The MACs among these texts. One that cannot be read matches nothing, and blocks nothing either.
+fn read_macs(
+    header: &HeaderName,
+    encoding: Encoding,
+    texts: &[&str],
+) -> Result<Vec<HashOutput>, Rejection> {
+    if texts.is_empty() {
+        return Err(Rejection::new(
+            RejectionKind::SignatureMissing,
+            format!("header `{header}` has no signature of the version that is accepted"),
+        ));
+    }
+    let macs: Vec<_> = texts
+        .iter()
+        .filter_map(|text| {
+            let mut mac = [0; PROFILE.algorithm.mac_len()];
+            encoding.decode_exact(text.as_bytes(), &mut mac)?;
+            Some(HashOutput::new(&mac))
+        })
+        .collect();
+    if macs.is_empty() {
+        return Err(malformed(format!(
+            "header `{header}` has no MAC of {} bytes in {encoding:?}",
+            PROFILE.algorithm.mac_len()
+        )));
+    }
+    Ok(macs)
+}
+
+/// The elements of a header that is a list.
+fn elements<'h>(
+    header: &HeaderName,
+    value: &'h HeaderValue,
+    separator: char,
+) -> Result<impl Iterator<Item = &'h str>, Rejection> {
+    let text = value
+        .to_str()
+        .map_err(|_| malformed(format!("header `{header}` is not visible ASCII")))?;
+    if text.split(separator).count() > MAX_ELEMENTS {
+        return Err(malformed(format!(
+            "header `{header}` has more than {MAX_ELEMENTS} elements"
+        )));
+    }
+    Ok(text.split(separator))
+}
+
+/// The answer to a challenge. It repeats what the sender wrote, and is read as nothing but text.
+fn plain_text(body: impl Into<Bytes>) -> Response<Bytes> {
+    answer(HeaderValue::from_static("text/plain; charset=utf-8"), body)
+}
+
+fn answer(content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

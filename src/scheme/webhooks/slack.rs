@@ -1,0 +1,112 @@
+//! Slack.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use serde_json::Value;
+
+use super::{
+    EVENT_HORIZON, HeaderScheme, Parameters, Preset,
+    event::{member, read_event_id},
+    plain_text, single_header,
+};
+use crate::{mac::MacKey, rejection::Rejection, scheme::header::Part};
+
+/// The greatest length of a challenge, in bytes.
+const MAX_CHALLENGE: usize = 1024;
+
+/// Requests of [Slack](https://docs.slack.dev/authentication/verifying-requests-from-slack): events,
+/// slash commands, interactions.
+///
+/// | | |
+/// | --- | --- |
+/// | signature | `X-Slack-Signature: v0=<hex>`, with `X-Slack-Request-Timestamp` in seconds |
+/// | covered | the time and the body |
+/// | secret | the signing secret of the app, as it stands; the key id is `slack` |
+/// | fresh for | 300 seconds, as in Slack's libraries |
+/// | used once by | the event id, `event_id` of a JSON body; for commands and interactions, which have none and are not retried, the signed message |
+/// | remembered for | 3 days since the last delivery: Slack retries 3 times in some 6 minutes, and hourly for a day where an app asks for it, each time signed anew |
+/// | challenge | `url_verification`, answered with [`answer_url_verification`](Self::answer_url_verification) |
+///
+/// # What stays open
+/// - Method, path and all other headers are not covered: put the layer on the routes that take these
+///   requests.
+/// - Until it is stale, a captured delivery can be posted to another path behind the same layer, where
+///   it counts as another. Commands and events of one app are signed under one secret: tell them apart
+///   by what is in the body.
+///
+/// The format is that of Slack's libraries `slack_sdk` 3.47.0 for Python and `@slack/bolt` 5.1.0.
+#[derive(Clone, Debug)]
+pub struct Slack {
+    format: HeaderScheme,
+    answers: bool,
+}
+
+impl Slack {
+    /// The format, with every default.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut format = single_header(
+            HeaderScheme::builder("x-slack-signature")
+                .prefix("v0=")
+                .fixed_key_id("slack")
+                .time("x-slack-request-timestamp")
+                .signs(Part::joined(
+                    ":",
+                    [Part::text("v0"), Part::Time, Part::Body],
+                )),
+        );
+        format.profile_mut().event_horizon = Some(EVENT_HORIZON);
+        Self {
+            format,
+            answers: false,
+        }
+    }
+
+    /// Answers `url_verification`, by which Slack asks whether an address is the right one, with its
+    /// challenge, once its signature was verified. Default: it goes to the handler like any event.
+    #[must_use]
+    pub fn answer_url_verification(mut self) -> Self {
+        self.answers = true;
+        self
+    }
+
+    /// For how long an event is remembered, since its last delivery: between 1 second and 1 year
+    /// (checked when a verifier is built). Default: 3 days.
+    #[must_use]
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.format.profile_mut().event_horizon = Some(retention);
+        self
+    }
+}
+
+impl Preset for Slack {
+    type Format = HeaderScheme;
+
+    fn format(&self) -> &HeaderScheme {
+        &self.format
+    }
+
+    fn read_covered_body(
+        &self,
+        parameters: &mut Parameters<'_>,
+        body: &Bytes,
+    ) -> Result<(), Rejection> {
+        read_event_id(parameters, body, "event_id")
+    }
+
+    fn answer_verified(
+        &self,
+        body: &Bytes,
+        _: &mut dyn Iterator<Item = &MacKey>,
+    ) -> Option<Response<Bytes>> {
+        let asks = self.answers && member(body, "type").ok()?? == "url_verification";
+        match member(body, "challenge") {
+            Ok(Some(Value::String(challenge))) if asks && challenge.len() <= MAX_CHALLENGE => {
+                Some(plain_text(challenge))
+            }
+            _ => None,
+        }
+    }
+}

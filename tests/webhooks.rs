@@ -1,0 +1,37 @@
+//! The presets for webhooks, from outside: what each accepts, what it refuses, what becomes of a
+//! redelivery, and how it answers a challenge. Each test runs against every preset that it concerns,
+//! from one table; those named after a row of the attacks (`a01_…`) are its form for webhooks.
+//!
+//! A security test that could pass for nothing has a twin: something naive that it has to find.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    unreachable_pub,
+    reason = "a test may fail"
+)]
+
+mod common;
+mod parts;
+
+#[path = "webhooks/provider.rs"]
+mod provider;
+#[path = "webhooks/service.rs"]
+mod service;
+
+#[path = "webhooks/challenges.rs"]
+mod challenges;
+#[path = "webhooks/event_ids.rs"]
+mod event_ids;
+#[path = "webhooks/redelivery.rs"]
+mod redelivery;
+#[path = "webhooks/secrets.rs"]
+mod secrets;
+#[path = "webhooks/tampering.rs"]
+mod tampering;
+#[path = "webhooks/time.rs"]
+mod time;
+#[path = "webhooks/vectors.rs"]
+mod vectors;
