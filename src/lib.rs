@@ -38,6 +38,12 @@
 //! - [`webhooks`]: presets for Standard Webhooks, Stripe, GitHub, Slack, Shopify, Zoom, Paddle, Meta
 //!   and Linear.
 //!
+//! # Both directions
+//! - [`SignLayer`] signs what a client sends; [`VerifyLayer`] verifies it on the server.
+//! - [`SignResponseLayer`], outside of that one, signs what the server answers, rejections included;
+//!   [`VerifyResponseLayer`], inside of `SignLayer`, refuses whatever is not the server's answer to
+//!   the very request that was sent.
+//!
 //! # Defaults
 //! | what | default | set by |
 //! | --- | --- | --- |
@@ -104,13 +110,15 @@ pub use clock::ManualClock;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use encoding::Encoding;
 pub use error::{
-    ConfigError, ConfigErrorKind, SignError, SignErrorKind, StoreError, StoreErrorKind,
+    ConfigError, ConfigErrorKind, ResponseError, ResponseErrorKind, SignError, SignErrorKind,
+    StoreError, StoreErrorKind,
 };
 pub use future::StoreFuture;
 pub use key::{KeyId, KeyRing, KeySet, KeyStore};
 pub use mac::{DigestAlgorithm, MacAlgorithm};
 pub use middleware::{
     BufferedLayer, BufferedVerify, OnDuplicate, ResponseBody, ResponseFuture, Verify, VerifyLayer,
+    VerifyResponse, VerifyResponseFuture, VerifyResponseLayer,
 };
 pub use nonce::{
     AttemptId, Claim, Claimed, ConsumeIn, Held, LeaseStore, Leased, Nonce, NonceKind, NonceStore,
@@ -125,7 +133,8 @@ pub use scheme::http_message_signatures::{
 pub use scheme::webhooks;
 pub use secret::Secret;
 pub use sign::{
-    PeekedBody, Repeatable, Sign, SignAgain, SignAgainLayer, SignFuture, SignLayer, Signer,
+    PeekedBody, Repeatable, ResponseSigner, Sign, SignAgain, SignAgainLayer, SignFuture, SignLayer,
+    SignResponse, SignResponseFuture, SignResponseLayer, Signer,
 };
 pub use store::memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "postgres")]
@@ -134,8 +143,8 @@ pub use store::postgres;
 pub use store::sqlite::{SqliteStore, SqliteStoreBuilder};
 pub use target::{Forwarded, PeerAddr};
 pub use verify::{
-    Lease, PendingPayload, PendingSlot, Processing, SignedVersion, Verified, VerifiedPayload,
-    Verifier, VerifierBuilder,
+    Lease, PendingPayload, PendingSlot, Processing, ResponseVerifier, ResponseVerifierBuilder,
+    SignedBy, SignedVersion, Verified, VerifiedPayload, Verifier, VerifierBuilder,
 };
 
 /// The examples of the README, compiled.

@@ -8,7 +8,9 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
-use crate::error::{SignError, SignErrorKind, StoreError, StoreErrorKind};
+use crate::error::{
+    ResponseError, ResponseErrorKind, SignError, SignErrorKind, StoreError, StoreErrorKind,
+};
 
 /// A refused request.
 ///
@@ -130,6 +132,10 @@ kinds! {
     /// 403: signed for another resource than the one it was routed to.
     ResourceMismatch = FORBIDDEN, "resource_mismatch",
         "The request was signed for another resource than the one it names.";
+    /// 500: the request was handled, and its response could not be signed.
+    ResponseNotSigned = INTERNAL_SERVER_ERROR, "response_not_signed",
+        "The request was handled, and its response could not be signed. Ask for the outcome before \
+         signing a new request.";
 }
 
 impl Rejection {
@@ -275,6 +281,27 @@ impl From<Rejection> for SignError {
     }
 }
 
+/// A response is judged as a request is.
+impl From<Rejection> for ResponseError {
+    fn from(rejection: Rejection) -> Self {
+        use RejectionKind as Of;
+        let kind = match rejection.kind() {
+            Of::SignatureMissing => ResponseErrorKind::SignatureMissing,
+            Of::SignatureInsufficient => ResponseErrorKind::SignatureInsufficient,
+            Of::SignatureInvalid => ResponseErrorKind::SignatureInvalid,
+            Of::SignatureExpired => ResponseErrorKind::SignatureExpired,
+            Of::SignatureNotYetValid => ResponseErrorKind::SignatureNotYetValid,
+            Of::BodyTooLarge => ResponseErrorKind::BodyTooLarge,
+            Of::BodyTimeout => ResponseErrorKind::BodyTimeout,
+            Of::BodyUnreadable => ResponseErrorKind::BodyUnreadable,
+            Of::BodyNotCovered => ResponseErrorKind::BodyNotCovered,
+            kind if kind.status().is_client_error() => ResponseErrorKind::SignatureMalformed,
+            _ => ResponseErrorKind::KeysUnavailable,
+        };
+        Self::new(kind, rejection.0.detail.clone()).with_source(rejection.0.source.clone())
+    }
+}
+
 impl fmt::Debug for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Rejection({:?}: {})", self.0.kind, self.0.detail)
@@ -323,6 +350,7 @@ mod tests {
             (428, "version_required"),
             (412, "version_mismatch"),
             (403, "resource_mismatch"),
+            (500, "response_not_signed"),
         ];
         let kinds: Vec<_> = RejectionKind::ALL
             .iter()

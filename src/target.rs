@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Uri, Version,
+    HeaderMap, HeaderName, HeaderValue, Request, Uri, Version,
     header::HOST,
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme},
@@ -364,6 +364,31 @@ fn original_uri(parts: &Parts) -> &Uri {
     &parts.uri
 }
 
+/// What of the head of a request that arrived tells its target, and its headers: to be kept while
+/// it is handled.
+pub(crate) fn keep_received(parts: &Parts) -> Parts {
+    let mut kept = keep(parts, original_uri(parts));
+    if let Some(peer) = peer(parts) {
+        kept.extensions.insert(PeerAddr(SocketAddr::new(peer, 0)));
+    }
+    kept
+}
+
+/// The same of one that is about to be sent. Where it is one that arrived and is passed on, what it
+/// was before does not count.
+pub(crate) fn keep_sent(parts: &Parts) -> Parts {
+    keep(parts, &parts.uri)
+}
+
+fn keep(parts: &Parts, uri: &Uri) -> Parts {
+    let mut kept = Request::new(()).into_parts().0;
+    kept.method.clone_from(&parts.method);
+    kept.uri.clone_from(uri);
+    kept.version = parts.version;
+    kept.headers.clone_from(&parts.headers);
+    kept
+}
+
 fn peer(parts: &Parts) -> Option<IpAddr> {
     #[cfg(feature = "axum")]
     if let Some(axum::extract::ConnectInfo(addr)) = parts.extensions.get() {
@@ -375,8 +400,6 @@ fn peer(parts: &Parts) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-
     use super::*;
 
     fn origins(list: &[&str]) -> Origins {

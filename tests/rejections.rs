@@ -35,8 +35,14 @@ use tower::ServiceExt as _;
 
 type K = RejectionKind;
 
-/// Kinds that no request meets in the layer by itself: they are a matter of extractors.
-const NOT_IN_THE_LAYER: [K; 3] = [K::VersionRequired, K::VersionMismatch, K::ResourceMismatch];
+/// Kinds that no request meets in the layer by itself: they are a matter of extractors, and of the
+/// layer that signs responses.
+const NOT_IN_THE_LAYER: [K; 4] = [
+    K::VersionRequired,
+    K::VersionMismatch,
+    K::ResourceMismatch,
+    K::ResponseNotSigned,
+];
 
 fn sign(clock: &ManualClock) -> Request<String> {
     signer(clock)

@@ -45,6 +45,7 @@ run "Interleavings" env RUSTFLAGS="--cfg countersign_loom" \
 run "Constant time, as released" \
     cargo test --locked --all-features --release --test constant_time
 run "Quickstart" cargo run --locked --quiet --example quickstart
+run "Service to service" cargo run --locked --quiet --example service_to_service
 run "Transfer, on SQLite" \
     cargo run --locked --quiet --features sqlite,postgres --example transfer
 run "Transfer, on PostgreSQL" \

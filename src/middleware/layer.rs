@@ -31,7 +31,8 @@ use crate::{
 ///
 /// # Where it stands
 /// The MAC covers the bytes as they arrived, so that this layer has to stand outside of any that
-/// decompresses or changes a request. CORS stands outside of this layer: preflight requests are not
+/// decompresses or changes a request. A [`SignResponseLayer`](crate::SignResponseLayer) stands outside
+/// of this layer, so that rejections are signed too. CORS stands outside of this layer: preflight requests are not
 /// signed. In Axum it works at every place of a router; the target is taken as it was before a
 /// router took off a prefix.
 ///

@@ -146,8 +146,9 @@ impl<S> Layer<S> for SignLayer {
 ///   becomes valid when its time comes. Whoever saw it can then send it. Mark as [`Repeatable`] only
 ///   what may happen twice, or has a covered `Idempotency-Key` that the server honours.
 /// - Whoever answers can make us sign once more, with a time of their choice within the correction.
-///   So have the answers come over TLS, from a server that was authenticated, and do not allow for a
-///   larger correction than clocks are off.
+///   So have the answers come over TLS, from a server that was authenticated, or have them verified
+///   by a [`VerifyResponseLayer`](crate::VerifyResponseLayer) inside of this one; and do not allow
+///   for a larger correction than clocks are off.
 ///
 /// # Example
 /// ```

@@ -1,9 +1,7 @@
-//! Signing outgoing requests, from the same description that verifies them.
+//! Signing outgoing requests, and the responses of a server, from the same description that
+//! verifies them.
 
-use std::{
-    fmt,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, request::Parts};
@@ -12,22 +10,25 @@ use crate::{
     clock::{Clock, SystemClock, Timestamp},
     encoding::Encoding,
     error::{ConfigError, ConfigErrorKind, SignError},
-    key::KeyId,
-    mac::MacKey,
     scheme::{Describe, Scheme, Signing},
     secret::Secret,
 };
 
 mod again;
+mod key;
 mod layer;
 mod peeked;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+mod response;
 mod service;
 
 pub use layer::{Repeatable, SignAgainLayer, SignLayer};
 pub use peeked::PeekedBody;
+pub use response::{ResponseSigner, SignResponse, SignResponseFuture, SignResponseLayer};
 pub use service::{Sign, SignAgain, SignFuture};
+
+use key::{RotatingKey, SigningKey};
 
 /// Signs outgoing requests under one key.
 ///
@@ -56,26 +57,8 @@ pub use service::{Sign, SignAgain, SignFuture};
 #[derive(Clone)]
 pub struct Signer {
     scheme: Arc<dyn Describe>,
-    key: Arc<RwLock<Arc<SigningKey>>>,
+    key: RotatingKey,
     clock: Arc<dyn Clock>,
-}
-
-struct SigningKey {
-    id: KeyId,
-    key: MacKey,
-}
-
-impl SigningKey {
-    fn new<T>(id: impl AsRef<str>, secret: T) -> Result<Arc<Self>, ConfigError>
-    where
-        T: TryInto<Secret>,
-        ConfigError: From<T::Error>,
-    {
-        Ok(Arc::new(Self {
-            id: KeyId::new(id)?,
-            key: MacKey::new(secret.try_into()?),
-        }))
-    }
 }
 
 impl Signer {
@@ -94,7 +77,7 @@ impl Signer {
     {
         Ok(Self {
             scheme: Arc::new(scheme),
-            key: Arc::new(RwLock::new(SigningKey::new(key_id, secret)?)),
+            key: RotatingKey::new(key_id, secret)?,
             clock: Arc::new(SystemClock),
         })
     }
@@ -153,13 +136,7 @@ impl Signer {
         T: TryInto<Secret>,
         ConfigError: From<T::Error>,
     {
-        let new = SigningKey::new(key_id, secret)?;
-        *self.key.write().unwrap_or_else(PoisonError::into_inner) = new;
-        Ok(())
-    }
-
-    fn current_key(&self) -> Arc<SigningKey> {
-        Arc::clone(&self.key.read().unwrap_or_else(PoisonError::into_inner))
+        self.key.rotate(key_id, secret)
     }
 
     /// Signs a request, with the present time and, where the scheme has one, a nonce of 128 random
@@ -234,7 +211,7 @@ impl Signer {
         now: Timestamp,
         nonce: &str,
     ) -> Result<Option<Bytes>, SignError> {
-        let SigningKey { id, key } = &*self.current_key();
+        let SigningKey { id, key } = &*self.key.current();
         let candidate = self.scheme.prepare(
             parts,
             &Signing {
@@ -266,7 +243,7 @@ impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Signer")
             .field("scheme", &self.scheme)
-            .field("key_id", &self.current_key().id)
+            .field("key_id", &self.key)
             .finish_non_exhaustive()
     }
 }

@@ -1,18 +1,18 @@
 //! Second stage: is it fresh, is the key known, and where the head decides, does the MAC match?
 //! All of it before any of the body is read.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, header::CONTENT_ENCODING};
 
-use super::{Parsed, Settings, Verifier, within};
+use super::{Freshness, Parsed, Settings, Verifier, within};
 use crate::{
-    clock::Timestamp,
-    key::KeySet,
+    clock::{Clock, Timestamp},
+    key::{KeySet, KeyStore},
     mac::MacKey,
     rejection::{Rejection, RejectionKind, malformed},
-    scheme::{Candidate, Head, Parameters, Reading, SigningInput},
+    scheme::{Candidate, Describe, Head, Parameters, Reading, SigningInput},
 };
 
 /// Signatures that are looked at; what goes beyond is refused.
@@ -30,6 +30,29 @@ pub struct Admitted<'h> {
     pub(super) head: Head<'h>,
     /// Empty where the signature stands in the body.
     pub(super) signatures: Vec<Signature<'h>>,
+}
+
+/// What decides whether a signature counts, be it of a request or of a response.
+#[derive(Clone, Copy)]
+pub(super) struct Trust<'s> {
+    pub(super) scheme: &'s dyn Describe,
+    pub(super) keys: &'s dyn KeyStore,
+    pub(super) clock: &'s dyn Clock,
+    pub(super) freshness: &'s Freshness,
+    /// How long a key look-up may take.
+    pub(super) timeout: Duration,
+}
+
+impl Settings {
+    fn trust(&self) -> Trust<'_> {
+        Trust {
+            scheme: &*self.scheme,
+            keys: &*self.keys,
+            clock: &*self.clock,
+            freshness: &self.freshness,
+            timeout: self.store_timeout,
+        }
+    }
 }
 
 /// A signature under a known key.
@@ -55,7 +78,8 @@ impl<'h> Parsed<'h> {
         let signatures = match self.reading {
             Reading::AfterBody => Vec::new(),
             Reading::Candidates(candidates) => {
-                admit_candidates(&self.verifier.settings, &self.head, candidates).await?
+                let trust = self.verifier.settings.trust();
+                admit_candidates(trust, self.head.headers, candidates).await?
             }
         };
         Ok(Admitted {
@@ -78,23 +102,23 @@ pub(super) async fn admit_from_body(
             "no signature in the body",
         ));
     };
-    let signatures = admit_candidates(settings, head, candidates).await?;
+    let signatures = admit_candidates(settings.trust(), head.headers, candidates).await?;
     Ok(signatures.into_iter().map(Signature::into_owned).collect())
 }
 
-async fn admit_candidates<'h>(
-    settings: &Settings,
-    head: &Head<'_>,
+pub(super) async fn admit_candidates<'h>(
+    trust: Trust<'_>,
+    headers: &HeaderMap,
     candidates: Vec<Candidate<'h>>,
 ) -> Result<Vec<Signature<'h>>, Rejection> {
     if candidates.len() > MAX_SIGNATURES {
         return Err(malformed(format!("more than {MAX_SIGNATURES} signatures")));
     }
-    let now = settings.clock.now();
+    let now = trust.clock.now();
     // All that has to be waited for comes first, so that little is held while waiting.
     let mut found = Vec::with_capacity(candidates.len());
     for candidate in &candidates {
-        match find_keys(settings, head, candidate, now).await {
+        match find_keys(trust, headers, candidate, now).await {
             // What is wrong with the store is not a matter of this one signature.
             Err(rejection) if rejection.kind().status().is_server_error() => return Err(rejection),
             keys => found.push(keys),
@@ -115,7 +139,7 @@ async fn admit_candidates<'h>(
             keys,
             admitted_at: now,
         };
-        match signature.compare_with_head(settings) {
+        match signature.compare_with_head(trust.scheme) {
             Ok(()) if admitted.len() == MAX_CANDIDATES => {
                 return Err(malformed(format!(
                     "more than {MAX_CANDIDATES} signatures under known keys"
@@ -138,29 +162,23 @@ async fn admit_candidates<'h>(
 }
 
 async fn find_keys(
-    settings: &Settings,
-    head: &Head<'_>,
+    trust: Trust<'_>,
+    headers: &HeaderMap,
     candidate: &Candidate<'_>,
     now: Timestamp,
 ) -> Result<Arc<KeySet>, Rejection> {
     let parameters = &candidate.parameters;
-    if head.headers.contains_key(CONTENT_ENCODING)
-        && !candidate.coverage.has_header(&CONTENT_ENCODING)
-    {
+    if headers.contains_key(CONTENT_ENCODING) && !candidate.coverage.has_header(&CONTENT_ENCODING) {
         return Err(Rejection::new(
             RejectionKind::SignatureInsufficient,
             "`content-encoding` changes what the body means, and is not covered",
         ));
     }
-    settings
+    trust
         .freshness
         .check(now, parameters.signed_at, parameters.expires_at)?;
 
-    let found = within(
-        settings.store_timeout,
-        settings.keys.find(&parameters.key_id),
-    )
-    .await?;
+    let found = within(trust.timeout, trust.keys.find(&parameters.key_id)).await?;
     let Some(keys) = found else {
         return Err(invalid(format!("no key `{}`", parameters.key_id)));
     };
@@ -176,11 +194,11 @@ async fn find_keys(
 
 impl Signature<'_> {
     /// Where the head completes the signed message, its MAC has to match.
-    fn compare_with_head(&self, settings: &Settings) -> Result<(), Rejection> {
+    fn compare_with_head(&self, scheme: &dyn Describe) -> Result<(), Rejection> {
         if let SigningInput::Head { .. } = self.candidate.input
             && !self
                 .secrets()
-                .any(|secret| self.passes(settings, secret, &[]))
+                .any(|secret| self.passes(scheme, secret, &[]))
         {
             return Err(self.mismatch(0));
         }
@@ -192,8 +210,8 @@ impl Signature<'_> {
     }
 
     /// Whether this secret makes this MAC over the message with this body.
-    pub(super) fn passes(&self, settings: &Settings, secret: &MacKey, body: &[u8]) -> bool {
-        let mut mac = settings.scheme.start(secret, &self.candidate.parameters);
+    pub(super) fn passes(&self, scheme: &dyn Describe, secret: &MacKey, body: &[u8]) -> bool {
+        let mut mac = scheme.start(secret, &self.candidate.parameters);
         self.candidate.input.feed(body, |bytes| mac.update(bytes));
         mac.verify(&self.candidate.mac)
     }

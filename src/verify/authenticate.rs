@@ -18,7 +18,7 @@ use crate::{
     mac::{DigestAlgorithm, RunningDigest},
     nonce::{Claim, Nonce, NonceKind},
     rejection::{Rejection, malformed},
-    scheme::{Candidate, Formed, Parameters, SigningInput},
+    scheme::{BodyDigest, Candidate, Formed, Parameters, SigningInput},
 };
 
 /// A request that is authentic and fresh, and not yet known to be new.
@@ -133,6 +133,31 @@ impl Fed {
             _ => Self::Nothing,
         }
     }
+
+    /// Each digest that the head claims has to be that of the body; without one, there is no body.
+    pub(super) fn compare(&self, claimed: &[BodyDigest], body: &Bytes) -> Result<(), Rejection> {
+        if claimed.is_empty() && !body.is_empty() {
+            return Err(body_not_covered());
+        }
+        let digests = match self {
+            Self::Digests(digests) => digests.as_slice(),
+            _ => &[],
+        };
+        for covered in claimed {
+            let digest = digests
+                .iter()
+                .find(|(algorithm, _)| *algorithm == covered.algorithm)
+                .map(|(_, digest)| digest.clone());
+            if !digest.is_some_and(|digest| digest.verify(&covered.claimed)) {
+                return Err(invalid(format!(
+                    "the covered {:?} digest is not that of the body of {} bytes",
+                    covered.algorithm,
+                    body.len()
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Whether the signature accounts for this body; if so, the body in its form, where that is not the
@@ -147,27 +172,7 @@ fn matches(
     match (input, fed) {
         // The MAC has passed over the head; what is left is that the body is the one it names.
         (SigningInput::Head { body: claimed, .. }, fed) => {
-            let digests = if let Fed::Digests(digests) = fed {
-                digests
-            } else {
-                Vec::new()
-            };
-            if claimed.is_empty() && !body.is_empty() {
-                return Err(body_not_covered());
-            }
-            for covered in claimed {
-                let digest = digests
-                    .iter()
-                    .find(|(algorithm, _)| *algorithm == covered.algorithm)
-                    .map(|(_, digest)| digest.clone());
-                if !digest.is_some_and(|digest| digest.verify(&covered.claimed)) {
-                    return Err(invalid(format!(
-                        "the covered {:?} digest is not that of the body of {} bytes",
-                        covered.algorithm,
-                        body.len()
-                    )));
-                }
-            }
+            fed.compare(claimed, body)?;
             Ok(None)
         }
         (SigningInput::NestedDigest { .. }, Fed::Digests(digests)) => {
@@ -195,7 +200,7 @@ fn matches(
             mac.update(after);
             let mut others = signature.secrets().skip(1);
             if mac.verify(&signature.candidate.mac)
-                || others.any(|secret| signature.passes(settings, secret, body))
+                || others.any(|secret| signature.passes(&*settings.scheme, secret, body))
             {
                 Ok(None)
             } else {
@@ -207,7 +212,7 @@ fn matches(
             let signed = signed(&formed, body);
             if signature
                 .secrets()
-                .any(|secret| signature.passes(settings, secret, signed))
+                .any(|secret| signature.passes(&*settings.scheme, secret, signed))
             {
                 Ok(formed)
             } else {
@@ -259,7 +264,7 @@ impl Settings {
     ) -> Option<Response<Bytes>> {
         let (given, signed) = (given(formed, body), signed(formed, body));
         let secrets = signature.secrets();
-        let mut used = secrets.filter(|secret| signature.passes(self, secret, signed));
+        let mut used = secrets.filter(|secret| signature.passes(&*self.scheme, secret, signed));
         self.scheme.answer_verified(given, &mut used)
     }
 

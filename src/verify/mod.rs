@@ -46,6 +46,7 @@ mod parse;
 mod payload;
 mod pending;
 mod receive;
+mod response;
 mod version;
 
 pub use admit::Admitted;
@@ -56,6 +57,7 @@ pub use parse::Parsed;
 pub use payload::VerifiedPayload;
 pub use pending::{PendingPayload, PendingSlot};
 pub use receive::Received;
+pub use response::{ResponseVerifier, ResponseVerifierBuilder, SignedBy};
 pub use version::SignedVersion;
 
 pub(crate) use pending::{Fate, FateCell};

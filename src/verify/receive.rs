@@ -133,25 +133,30 @@ impl Fed {
             }
             SigningInput::AroundBody { .. } => Self::Nothing,
             SigningInput::Head { .. } | SigningInput::NestedDigest { .. } => {
-                let mut digests: Vec<(DigestAlgorithm, RunningDigest)> = Vec::new();
-                let named = signatures
-                    .iter()
-                    .flat_map(|s| s.candidate.input.body_digests());
-                for algorithm in named {
-                    if !digests.iter().any(|(known, _)| *known == algorithm) {
-                        digests.push((algorithm, RunningDigest::new(algorithm)));
-                    }
-                }
-                if digests.is_empty() {
-                    Self::NoBody
-                } else {
-                    Self::Digests(digests)
-                }
+                Self::digests(signatures)
             }
         }
     }
 
-    fn update(&mut self, bytes: &[u8]) -> Result<(), Rejection> {
+    /// The digests that the signatures name.
+    pub(super) fn digests(signatures: &[Signature<'_>]) -> Self {
+        let mut digests: Vec<(DigestAlgorithm, RunningDigest)> = Vec::new();
+        let named = signatures
+            .iter()
+            .flat_map(|s| s.candidate.input.body_digests());
+        for algorithm in named {
+            if !digests.iter().any(|(known, _)| *known == algorithm) {
+                digests.push((algorithm, RunningDigest::new(algorithm)));
+            }
+        }
+        if digests.is_empty() {
+            Self::NoBody
+        } else {
+            Self::Digests(digests)
+        }
+    }
+
+    pub(super) fn update(&mut self, bytes: &[u8]) -> Result<(), Rejection> {
         match self {
             Self::Nothing => {}
             Self::Mac(mac) => mac.update(bytes),

@@ -89,7 +89,7 @@ impl<'m> Message<'m> {
         }
     }
 
-    fn push_value(
+    pub(super) fn push_value(
         self,
         to: &mut String,
         identifier: &Identifier<'_>,

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::{
     HeaderValue,
-    header::{CONTENT_ENCODING, CONTENT_TYPE, TRANSFER_ENCODING},
+    header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, LOCATION, TRANSFER_ENCODING},
 };
 use sfv::{KeyRef, StringRef};
 
@@ -37,6 +37,7 @@ pub struct HttpMessageSignaturesBuilder {
     label: String,
     tag: Option<String>,
     required: Vec<Component>,
+    response_required: Vec<Component>,
     nonce_required: bool,
     digest: DigestAlgorithm,
     expires_after: Option<Duration>,
@@ -55,6 +56,7 @@ impl HttpMessageSignaturesBuilder {
                 Component::PATH,
                 Component::QUERY,
             ],
+            response_required: vec![Component::STATUS],
             nonce_required: true,
             digest: DigestAlgorithm::Sha256,
             expires_after: None,
@@ -83,6 +85,25 @@ impl HttpMessageSignaturesBuilder {
     pub fn covers(mut self, component: Component) -> Self {
         if !self.required.contains(&component) {
             self.required.push(component);
+        }
+        self
+    }
+
+    /// One more component that every response has to cover, and which therefore has to be there: a
+    /// field of the response, or, with [`of_request`](Component::of_request), anything of the request
+    /// that it answers.
+    ///
+    /// ```
+    /// # use countersign::{Component, HttpMessageSignatures};
+    /// let scheme = HttpMessageSignatures::builder()
+    ///     .response_covers(Component::header("etag")?)
+    ///     .response_covers(Component::header("x-tenant")?.of_request())
+    ///     .build()?;
+    /// # Ok::<_, countersign::ConfigError>(())
+    /// ```
+    pub fn response_covers(mut self, component: Component) -> Self {
+        if !self.response_required.contains(&component) {
+            self.response_required.push(component);
         }
         self
     }
@@ -137,7 +158,7 @@ impl HttpMessageSignaturesBuilder {
     ///
     /// # Errors
     /// When the label, the tag or the name of a field is not valid, when a component is none of a
-    /// request, or when a signature would expire at once.
+    /// request, or of a response, or when a signature would expire at once.
     pub fn build(self) -> Result<HttpMessageSignatures, ConfigError> {
         if KeyRef::from_str(&self.label).is_err() {
             return Err(refuse(format!("`{}` is not usable as a label", self.label)));
@@ -155,8 +176,22 @@ impl HttpMessageSignaturesBuilder {
             if identifier.req || identifier.name == Name::Status {
                 return Err(refuse(format!("{component} is no component of a request")));
             }
+        }
+        for component in &self.response_required {
+            let fits = match (&component.0.name, component.0.req) {
+                (Name::Status, req) => !req,
+                (Name::Field(_), _) => true,
+                (_, req) => req,
+            };
+            if !fits {
+                return Err(refuse(format!("{component} is no component of a response")));
+            }
+        }
+        for component in self.required.iter().chain(&self.response_required) {
+            let identifier = &component.0;
             let ours = [SIGNATURE, SIGNATURE_INPUT].map(Name::Field);
-            if ours.contains(&identifier.name) && !matches!(identifier.form, Form::Member(_)) {
+            let whole = !identifier.req && !matches!(identifier.form, Form::Member(_));
+            if whole && ours.contains(&identifier.name) {
                 return Err(refuse(format!(
                     "{component} changes as the signature is added; cover one member of it"
                 )));
@@ -168,6 +203,7 @@ impl HttpMessageSignaturesBuilder {
             }
         }
         let required: Vec<_> = self.required.into_iter().map(|c| c.0).collect();
+        let response_required = self.response_required.into_iter().map(|c| c.0).collect();
         let types = self.types.into_iter().map(|(name, kind)| {
             let parsed = name.parse();
             let parsed = parsed.map_err(|_| refuse(format!("`{name}` is no header")))?;
@@ -191,6 +227,8 @@ impl HttpMessageSignaturesBuilder {
             tag: self.tag,
             required,
             if_present: vec![CONTENT_TYPE, CONTENT_ENCODING],
+            response_required,
+            response_if_present: vec![CONTENT_TYPE, CONTENT_ENCODING, CONTENT_RANGE, LOCATION],
             nonce_required: self.nonce_required,
             digest: self.digest,
             expires_after: self.expires_after,

@@ -18,7 +18,6 @@ mod fields;
 mod grammar;
 pub(super) mod query;
 mod request;
-#[expect(dead_code, reason = "for the layers that sign and verify responses")]
 mod response;
 mod signature;
 #[cfg(test)]
@@ -29,6 +28,7 @@ pub use builder::HttpMessageSignaturesBuilder;
 pub use canonical::FieldType;
 pub use component::Component;
 pub(crate) use fields::ACCEPT_SIGNATURE;
+pub(crate) use response::{Binding, has_body};
 
 use component::{Form, Identifier, Name};
 
@@ -77,6 +77,27 @@ const MAX_NONCE: usize = 256;
 /// Up to 16 signatures in 16 KiB are read, each with 64 components and parameters, and with fields
 /// of 64 KiB in all; what goes beyond is refused.
 ///
+/// # Responses
+/// [`SignResponseLayer`](crate::SignResponseLayer) and
+/// [`VerifyResponseLayer`](crate::VerifyResponseLayer) sign and verify responses under the same
+/// profile. A response covers
+///
+/// | of | covered | |
+/// | --- | --- | --- |
+/// | the response | `@status` | always |
+/// | | `content-digest` | with a body, and whenever the field is there |
+/// | | `content-type`, `content-encoding`, `content-range`, `location` | whenever they are there |
+/// | the request | `@method`, `@authority`, `@path`, `@query` | always |
+/// | | `content-digest` | whenever the field is there |
+/// | | its first signature | whenever it is signed |
+/// | the signature | `created`, `keyid` | always |
+///
+/// and what [`response_covers`](HttpMessageSignaturesBuilder::response_covers) adds. The request's
+/// signature makes the response one to this very request, and to no other that asks for the same.
+/// The rest of the request is covered beside it, for a server answers requests whose signature it
+/// has not verified, or has refused: with the signature alone, somebody could send it along with a
+/// request of their own, and pass off the answer as one to ours.
+///
 /// # What stays open
 /// RFC 9421 signs some requests alike, and no verifier can tell them apart:
 /// - `/x` and `/x?`: `@query` is `?` for both, and the payload's query is empty for both;
@@ -99,6 +120,9 @@ struct Settings {
     required: Vec<Identifier<'static>>,
     /// What has to be covered whenever it is there.
     if_present: Vec<HeaderName>,
+    /// The same of responses: `@status`, and what a profile adds, of the response and its request.
+    response_required: Vec<Identifier<'static>>,
+    response_if_present: Vec<HeaderName>,
     nonce_required: bool,
     digest: DigestAlgorithm,
     expires_after: Option<Duration>,

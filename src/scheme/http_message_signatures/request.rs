@@ -19,10 +19,11 @@ use crate::{
 };
 
 impl Settings {
-    fn required(&self) -> Required<impl Fn(&Input<'_>, &Coverage) -> Result<(), Rejection>> {
+    fn required(&self) -> Required<'_, impl Fn(&Input<'_>, &Coverage) -> Result<(), Rejection>> {
         Required {
             created: self.profile.untimed_retention.is_none(),
             nonce: self.nonce_required,
+            if_present: &self.if_present,
             covered: |input: &Input<'_>, coverage: &Coverage| self.check_coverage(input, coverage),
         }
     }
@@ -78,8 +79,13 @@ impl Describe for HttpMessageSignatures {
         let digest = settings.required.iter().any(|r| r.includes(&digest));
         settings.write_digest(&mut parts.headers, signing.body, digest);
 
-        let required = &settings.required;
-        let description = settings.describe(&parts.headers, required, signing, Some(nonce));
+        let description = settings.describe(
+            &parts.headers,
+            &settings.required,
+            &settings.if_present,
+            signing,
+            Some(nonce),
+        );
         let head = Head {
             method: &parts.method,
             target: Target::of_outgoing(&parts.uri, &parts.headers)?,

@@ -1,56 +1,155 @@
 //! Responses: a signature over status and body that is bound to the very request (RFC 9421,
 //! section 2.4).
 
-use http::{HeaderMap, StatusCode, request, response};
+use http::{HeaderMap, Method, StatusCode, response::Parts};
 
 use super::{
     Candidate, Coverage, Form, Head, HttpMessageSignatures, Identifier, Name, Settings,
     base::Message,
-    fields::{Input, SIGNATURE, SIGNATURE_INPUT, joined, read_signatures},
+    fields::{CONTENT_DIGEST, Input, SIGNATURE, SIGNATURE_INPUT, joined, read_signatures},
     signature::{Required, insufficient},
 };
 use crate::{
     error::SignError,
     mac::HashOutput,
-    rejection::{Rejection, malformed},
+    rejection::{Rejection, RejectionKind, malformed},
     scheme::Signing,
-    target::Target,
 };
 
-/// What of the request binds its response: where it was signed, its first signature, which no other
-/// request has; else what it asked for.
-fn binding(request: &HeaderMap) -> Result<Vec<Identifier<'static>>, Rejection> {
-    let of_request = |name, form| Identifier {
-        name,
-        form,
-        req: true,
-    };
-    if let Some(field) = joined(request, &SIGNATURE).map_err(malformed)? {
-        let signatures = read_signatures(&field).map_err(malformed)?;
-        let first = signatures.into_iter().find(|(_, mac)| mac.is_some());
-        if let Some((label, _)) = first {
-            let member = Form::Member(label.to_owned().into());
-            return Ok(vec![of_request(Name::Field(SIGNATURE), member)]);
+/// Whether a response with this status, to a request with this method, can have a body (RFC 9110,
+/// section 6.4.1). Of one that cannot, `content-digest` and `content-length` tell what another
+/// response would have.
+pub(crate) fn has_body(method: &Method, status: StatusCode) -> bool {
+    let never = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    *method != Method::HEAD && !never && !status.is_informational()
+}
+
+/// What of a request every response to it has to cover.
+pub(crate) type Binding = Vec<Identifier<'static>>;
+
+const TUNNEL: &str = "the protocol is switched: what follows could not be verified";
+
+impl HttpMessageSignatures {
+    /// What binds the responses to a request: where it was sent, what body it had, and
+    /// its first signature, which no other request has.
+    ///
+    /// The signature alone would not do: it can be sent along with another request, to which a
+    /// server gives another answer, be it a refusal.
+    pub(crate) fn bind(&self, request: &Head<'_>) -> Result<Binding, Rejection> {
+        let of_request = |name, form| Identifier {
+            name,
+            form,
+            req: true,
+        };
+        let target = [Name::Method, Name::Authority, Name::Path, Name::Query];
+        let mut binding = Vec::from(target.map(|name| of_request(name, Form::Plain)));
+        if request.headers.contains_key(CONTENT_DIGEST) {
+            binding.push(of_request(Name::Field(CONTENT_DIGEST), Form::Plain));
         }
+        if let Some(field) = joined(request.headers, &SIGNATURE).map_err(malformed)? {
+            // It may be of another scheme.
+            let labels = read_signatures(&field).unwrap_or_default();
+            let form = match labels.first() {
+                Some((label, _)) => Form::Member((*label).to_owned().into()),
+                None => Form::Plain,
+            };
+            binding.push(of_request(Name::Field(SIGNATURE), form));
+        }
+        for required in self.0.response_required.iter().filter(|r| r.req) {
+            if !binding.contains(required) {
+                binding.push(required.clone());
+            }
+        }
+        let answer = Message::Response {
+            status: StatusCode::OK,
+            headers: &HeaderMap::new(),
+            request,
+        };
+        for component in &binding {
+            let pushed = answer.push_value(&mut String::new(), component, &self.0.types);
+            pushed.map_err(|fault| {
+                malformed(format!(
+                    "no response could be bound to the request: {fault}"
+                ))
+            })?;
+        }
+        Ok(binding)
     }
-    let names = [Name::Method, Name::Authority, Name::Path, Name::Query];
-    Ok(names.map(|name| of_request(name, Form::Plain)).into())
+
+    /// Reads the signatures of a response to this request, as it was sent, and bound to this of it.
+    pub(crate) fn read_response(
+        &self,
+        request: &Head<'_>,
+        binding: &Binding,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Result<Vec<Candidate<'static>>, Rejection> {
+        if status.is_informational() {
+            return Err(Rejection::new(RejectionKind::BodyNotCovered, TUNNEL));
+        }
+        let message = Message::Response {
+            status,
+            headers,
+            request,
+        };
+        self.0.read(message, &self.0.required_of_response(binding))
+    }
+
+    /// Signing, first half: as [`prepare`](super::Describe::prepare) does it for a request.
+    pub(crate) fn prepare_response(
+        &self,
+        request: &Head<'_>,
+        parts: &mut Parts,
+        signing: &Signing<'_>,
+    ) -> Result<Candidate<'static>, SignError> {
+        let settings = &*self.0;
+        let binding = self.bind(request)?;
+        if parts.status.is_informational() {
+            return Err(SignError::new(TUNNEL));
+        }
+        if has_body(request.method, parts.status) {
+            settings.write_digest(&mut parts.headers, signing.body, false);
+        }
+        let of_response = settings.response_required.iter().filter(|r| !r.req);
+        let covered: Vec<_> = of_response.chain(&binding).cloned().collect();
+        let if_present = &settings.response_if_present;
+        let description = settings.describe(&parts.headers, &covered, if_present, signing, None);
+        let message = Message::Response {
+            status: parts.status,
+            headers: &parts.headers,
+            request,
+        };
+        let required = settings.required_of_response(&binding);
+        let candidate = settings.described(message, &description, &required)?;
+        settings.append(&mut parts.headers, &SIGNATURE_INPUT, &description)?;
+        Ok(candidate)
+    }
+
+    /// Signing, second half: writes the MAC.
+    pub(crate) fn write_response(
+        &self,
+        parts: &mut Parts,
+        mac: &HashOutput,
+    ) -> Result<(), SignError> {
+        self.0.write_mac(&mut parts.headers, mac)
+    }
 }
 
 impl Settings {
-    fn required_of_response(
-        binding: &[Identifier<'static>],
-    ) -> Required<impl Fn(&Input<'_>, &Coverage) -> Result<(), Rejection>> {
+    fn required_of_response<'s>(
+        &'s self,
+        binding: &'s Binding,
+    ) -> Required<'s, impl Fn(&Input<'_>, &Coverage) -> Result<(), Rejection> + 's> {
         Required {
             created: true,
             nonce: false,
-            covered: |input: &Input<'_>, _: &Coverage| {
-                let status = Identifier::of(Name::Status);
+            if_present: &self.response_if_present,
+            covered: move |input: &Input<'_>, _: &Coverage| {
                 let covers = |wanted: &Identifier<'_>| {
                     let mut covered = input.components.iter();
-                    covered.any(|(covered, _)| covered.includes(wanted))
+                    covered.any(|(covered, _)| covered.includes(wanted) || tells(covered, wanted))
                 };
-                let mut wanted = binding.iter().chain([&status]);
+                let mut wanted = self.response_required.iter().chain(binding);
                 match wanted.find(|wanted| !covers(wanted)) {
                     None => Ok(()),
                     Some(missing) => Err(insufficient(format!(
@@ -63,64 +162,9 @@ impl Settings {
     }
 }
 
-fn head(request: &request::Parts) -> Result<Head<'_>, Rejection> {
-    Ok(Head {
-        method: &request.method,
-        target: Target::of_outgoing(&request.uri, &request.headers)?,
-        headers: &request.headers,
-    })
-}
-
-impl HttpMessageSignatures {
-    /// Reads the signatures of a response to this request, as it was sent.
-    pub(crate) fn read_response(
-        &self,
-        request: &request::Parts,
-        status: StatusCode,
-        headers: &HeaderMap,
-    ) -> Result<Vec<Candidate<'static>>, Rejection> {
-        let request = head(request)?;
-        let message = Message::Response {
-            status,
-            headers,
-            request: &request,
-        };
-        let binding = binding(request.headers)?;
-        self.0
-            .read(message, &Settings::required_of_response(&binding))
-    }
-
-    /// Signing, first half: as [`prepare`](super::Describe::prepare) does it for a request.
-    pub(crate) fn prepare_response(
-        &self,
-        request: &request::Parts,
-        parts: &mut response::Parts,
-        signing: &Signing<'_>,
-    ) -> Result<Candidate<'static>, SignError> {
-        let settings = &*self.0;
-        let request = head(request)?;
-        settings.write_digest(&mut parts.headers, signing.body, false);
-        let binding = binding(request.headers)?;
-        let mut covered = vec![Identifier::of(Name::Status)];
-        covered.extend_from_slice(&binding);
-        let description = settings.describe(&parts.headers, &covered, signing, None);
-        let message = Message::Response {
-            status: parts.status,
-            headers: &parts.headers,
-            request: &request,
-        };
-        let required = Settings::required_of_response(&binding);
-        let candidate = settings.described(message, &description, &required)?;
-        settings.append(&mut parts.headers, &SIGNATURE_INPUT, &description)?;
-        Ok(candidate)
-    }
-
-    /// Signing, second half: writes the MAC.
-    pub(crate) fn write_response(
-        &self,
-        parts: &mut response::Parts,
-        mac: &HashOutput,
-    ) -> Result<(), SignError> {
-        self.0.write_mac(&mut parts.headers, mac)
-    }
+/// `@target-uri` holds what these three say.
+fn tells(covered: &Identifier<'_>, wanted: &Identifier<'_>) -> bool {
+    covered.name == Name::TargetUri
+        && covered.req == wanted.req
+        && matches!(wanted.name, Name::Authority | Name::Path | Name::Query)
 }

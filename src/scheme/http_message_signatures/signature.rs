@@ -30,9 +30,11 @@ use crate::{
 };
 
 /// What a signature has to have, beside being readable.
-pub(super) struct Required<C> {
+pub(super) struct Required<'s, C> {
     pub(super) created: bool,
     pub(super) nonce: bool,
+    /// The fields that it has to cover whenever they are there.
+    pub(super) if_present: &'s [HeaderName],
     /// The components that it has to cover.
     pub(super) covered: C,
 }
@@ -43,7 +45,7 @@ impl Settings {
     pub(super) fn read<C>(
         &self,
         message: Message<'_>,
-        required: &Required<C>,
+        required: &Required<'_, C>,
     ) -> Result<Vec<Candidate<'static>>, Rejection>
     where
         C: Fn(&Input<'_>, &Coverage) -> Result<(), Rejection>,
@@ -122,7 +124,7 @@ impl Settings {
         input: &Input<'_>,
         mac: HashOutput,
         digests: Option<&[BodyDigest]>,
-        required: &Required<C>,
+        required: &Required<'_, C>,
     ) -> Result<Candidate<'static>, Rejection>
     where
         C: Fn(&Input<'_>, &Coverage) -> Result<(), Rejection>,
@@ -132,7 +134,7 @@ impl Settings {
         let (base, coverage) = base(message, input, &self.types)
             .map_err(|fault| malformed(format!("signature `{label}`: {fault}")))?;
         (required.covered)(input, &coverage)?;
-        for name in &self.if_present {
+        for name in required.if_present {
             if message.headers().contains_key(name) && !coverage.has_header(name) {
                 return Err(insufficient(format!(
                     "signature `{label}` does not cover `{name}`, which is there"
@@ -173,6 +175,7 @@ impl Settings {
         &self,
         headers: &HeaderMap,
         required: &[Identifier<'_>],
+        if_present: &[HeaderName],
         signing: &Signing<'_>,
         nonce: Option<&str>,
     ) -> String {
@@ -183,7 +186,7 @@ impl Settings {
             delimiter = " ";
         };
         required.iter().for_each(&mut cover);
-        for name in [&CONTENT_DIGEST].into_iter().chain(&self.if_present) {
+        for name in [&CONTENT_DIGEST].into_iter().chain(if_present) {
             let field = Identifier::of(Name::Field(name.clone()));
             let covered = required.iter().any(|required| required.includes(&field));
             if headers.contains_key(name) && !covered {
@@ -213,7 +216,7 @@ impl Settings {
         &self,
         message: Message<'_>,
         description: &str,
-        required: &Required<C>,
+        required: &Required<'_, C>,
     ) -> Result<Candidate<'static>, SignError>
     where
         C: Fn(&Input<'_>, &Coverage) -> Result<(), Rejection>,
@@ -262,7 +265,7 @@ impl Settings {
 
 fn parameters<C>(
     input: &Input<'_>,
-    required: &Required<C>,
+    required: &Required<'_, C>,
 ) -> Result<Parameters<'static>, Rejection> {
     let label = input.label;
     let given = &input.parameters;
