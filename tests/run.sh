@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scratch=$(mktemp -d)
-database=$(mktemp -u "${TMPDIR:-/tmp}/countersign-postgres.XXXXXX")
+database=${TMPDIR:-/tmp}/countersign-postgres.$$
 end() {
     [ ! -d "$database" ] || tests/postgres.sh stop "$database" || true
     rm -rf "$scratch"

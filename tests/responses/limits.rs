@@ -244,7 +244,7 @@ async fn what_cannot_be_signed_becomes_a_signed_500_with_its_reason_in_the_log()
         ),
         (
             || {
-                let response = Response::builder().header("location", "/caf\u{e9}");
+                let response = Response::builder().header("location", "/r\u{e9}sum\u{e9}");
                 response.body(Script::frames([""])).unwrap()
             },
             "not visible ASCII",
