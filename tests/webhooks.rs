@@ -33,5 +33,7 @@ mod secrets;
 mod tampering;
 #[path = "webhooks/time.rs"]
 mod time;
+#[path = "webhooks/twilio.rs"]
+mod twilio;
 #[path = "webhooks/vectors.rs"]
 mod vectors;

@@ -46,10 +46,6 @@ pub(crate) enum BodyForm {
     /// As it was received.
     Raw,
     /// As this function writes it anew.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for schemes that are proven by `scheme::shapes`")
-    )]
     Canonical(fn(&Bytes) -> Result<Formed, Cow<'static, str>>),
 }
 
