@@ -25,6 +25,8 @@ mod service;
 mod challenges;
 #[path = "webhooks/event_ids.rs"]
 mod event_ids;
+#[path = "webhooks/mailgun.rs"]
+mod mailgun;
 #[path = "webhooks/redelivery.rs"]
 mod redelivery;
 #[path = "webhooks/secrets.rs"]

@@ -29,6 +29,7 @@ mod event;
 mod github;
 mod linear;
 mod list;
+mod mailgun;
 mod meta;
 mod paddle;
 mod shopify;
@@ -40,6 +41,7 @@ mod zoom;
 
 pub use github::GitHub;
 pub use linear::Linear;
+pub use mailgun::Mailgun;
 pub use meta::Meta;
 pub use paddle::Paddle;
 pub use shopify::Shopify;
@@ -153,7 +155,7 @@ macro_rules! default_is_new {
     )*};
 }
 
-default_is_new!(GitHub Linear Meta Paddle Shopify Slack StandardWebhooks Stripe Twilio Zoom);
+default_is_new!(GitHub Linear Mailgun Meta Paddle Shopify Slack StandardWebhooks Stripe Twilio Zoom);
 
 /// What is true of every webhook: HMAC-SHA256, under one key, of a body that goes to no place in
 /// particular, from a sender that retries.
