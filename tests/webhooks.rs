@@ -37,5 +37,7 @@ mod tampering;
 mod time;
 #[path = "webhooks/twilio.rs"]
 mod twilio;
+#[path = "webhooks/url_and_body.rs"]
+mod url_and_body;
 #[path = "webhooks/vectors.rs"]
 mod vectors;

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use countersign::{
     KeyRing, RejectionKind, Secret, Verifier, VerifierBuilder,
-    webhooks::{GitHub, Linear, Paddle, Shopify, Slack, StandardWebhooks, Twilio},
+    webhooks::{GitHub, HubSpot, Linear, Paddle, Shopify, Slack, Square, StandardWebhooks, Twilio},
 };
 use http::{HeaderMap, HeaderName, Request};
 use serde::Deserialize;
@@ -80,8 +80,10 @@ struct ProviderVector {
     now: u64,
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// Where it was sent to, of those that sign that.
     #[serde(default)]
+    now_ms: u64,
+    /// Where it was sent to, of those that sign that.
+    #[serde(default, alias = "notification_url")]
     url: String,
     #[serde(default)]
     form: BTreeMap<String, Vec<String>>,
@@ -110,13 +112,17 @@ fn preset(vector: &ProviderVector) -> Option<VerifierBuilder<Verifier>> {
         "linear" => Verifier::builder(Linear::new()),
         "paddle" => Verifier::builder(Paddle::new()),
         "twilio" => Verifier::builder(Twilio::new()),
+        "square" => Verifier::builder(Square::new()),
+        "hubspot-v3" => Verifier::builder(HubSpot::new()),
         _ => return None,
     };
     if !vector.secrets.is_empty() {
         return Some(vector.secrets.iter().fold(builder, VerifierBuilder::secret));
     }
     let secret = Secret::danger_short(vector.secret.as_str()).unwrap();
-    let keys = KeyRing::new().with(&vector.provider, secret).unwrap();
+    let keys = KeyRing::new()
+        .with(vector.provider.trim_end_matches("-v3"), secret)
+        .unwrap();
     Some(builder.keys(keys))
 }
 
@@ -157,8 +163,8 @@ async fn examples_of_providers() {
             };
             verdict(builder, url, &headers, body, now).await
         };
-        let body = vector.body();
-        let first = of(body.clone(), vector.now).await;
+        let (body, now) = (vector.body(), vector.now + vector.now_ms / 1000);
+        let first = of(body.clone(), now).await;
         if !vector.valid {
             assert_eq!(first, Err(RejectionKind::SignatureMalformed), "{name}");
             refused.push(name);
@@ -171,16 +177,26 @@ async fn examples_of_providers() {
             _ => Ok(()),
         };
         assert_eq!(first, expected, "{name}");
-        let changed = of(format!("{body} "), vector.now).await;
+        let changed = of(format!("{body} "), now).await;
         assert_eq!(changed, Err(RejectionKind::SignatureInvalid), "{name}");
-        if vector.now > 0 {
-            let late = of(body, vector.now + 301).await;
+        if now > 0 {
+            let late = of(body, now + 301).await;
             assert_eq!(late, Err(RejectionKind::SignatureExpired), "{name}");
         }
         verified.push(name);
     }
     let expected = [
-        "github", "github", "slack", "paddle", "twilio", "twilio", "twilio", "twilio", "shopify",
+        "github",
+        "github",
+        "slack",
+        "square",
+        "paddle",
+        "hubspot-v3",
+        "twilio",
+        "twilio",
+        "twilio",
+        "twilio",
+        "shopify",
         "linear",
     ];
     assert_eq!(verified, expected);

@@ -33,6 +33,40 @@ pub(super) fn read_event_id(
     }
 }
 
+/// Takes the event id from the first event of a body that is a JSON array of objects: the member of the
+/// first of these names, and with it the others, without which it is not unique. In any other body,
+/// there is none.
+pub(super) fn read_first_event_id(
+    parameters: &mut Parameters<'_>,
+    body: &[u8],
+    names: &[&str],
+) -> Result<(), Rejection> {
+    let events: Vec<Object> = serde_json::from_slice(body).unwrap_or_default();
+    let Some(mut event) = events.into_iter().next() else {
+        return Ok(());
+    };
+    let Some(name) = names.first().filter(|name| event.has(name)) else {
+        return Ok(());
+    };
+    let members = names.iter().map(|name| match event.take(name) {
+        None if event.has(name) => None,
+        None => Some(Value::Null),
+        Some(value) => (value.is_u64() || value.is_string()).then_some(value),
+    });
+    let id: Option<Vec<_>> = members.collect();
+    let id = id.map(|members| Value::from(members).to_string());
+    match id.filter(|id| id.len() <= MAX_ID) {
+        Some(id) => {
+            parameters.nonce = Some((NonceKind::Event, Cow::Owned(id.into_bytes())));
+            Ok(())
+        }
+        None => Err(malformed(format!(
+            "`{name}` of the first event, or what stands beside it, is not once a whole number or a \
+             string, of {MAX_ID} bytes all together"
+        ))),
+    }
+}
+
 /// The member of this name, of a body that is a JSON object. One that stands there twice could be
 /// read in two ways, and is refused.
 pub(super) fn member(body: &[u8], name: &str) -> Result<Option<Value>, Rejection> {
@@ -82,6 +116,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<'_, T> {
 pub(super) struct Object(Vec<(String, Value)>);
 
 impl Object {
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, _)| key == name)
+    }
+
     /// The member of this name, if it stands there once.
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         let mut of_name = self.0.iter_mut().filter(|(key, _)| key == name);

@@ -27,6 +27,7 @@ use crate::{
 
 mod event;
 mod github;
+mod hubspot;
 mod linear;
 mod list;
 mod mailgun;
@@ -34,18 +35,22 @@ mod meta;
 mod paddle;
 mod shopify;
 mod slack;
+mod square;
 mod standard;
 mod stripe;
 mod twilio;
+mod url_and_body;
 mod zoom;
 
 pub use github::GitHub;
+pub use hubspot::HubSpot;
 pub use linear::Linear;
 pub use mailgun::Mailgun;
 pub use meta::Meta;
 pub use paddle::Paddle;
 pub use shopify::Shopify;
 pub use slack::Slack;
+pub use square::Square;
 pub use standard::StandardWebhooks;
 pub use stripe::Stripe;
 pub use twilio::Twilio;
@@ -155,7 +160,10 @@ macro_rules! default_is_new {
     )*};
 }
 
-default_is_new!(GitHub Linear Mailgun Meta Paddle Shopify Slack StandardWebhooks Stripe Twilio Zoom);
+default_is_new!(
+    GitHub HubSpot Linear Mailgun Meta Paddle Shopify Slack Square StandardWebhooks Stripe
+    Twilio Zoom
+);
 
 /// What is true of every webhook: HMAC-SHA256, under one key, of a body that goes to no place in
 /// particular, from a sender that retries.
