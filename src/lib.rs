@@ -36,7 +36,7 @@
 //! - [`HttpMessageSignatures`]: RFC 9421 with `hmac-sha256`, the one to use between services.
 //! - [`HeaderScheme`]: a house format, described part by part.
 //! - [`webhooks`]: presets for Standard Webhooks, Stripe, GitHub, Slack, Shopify, Zoom, Paddle, Meta,
-//!   Linear, Twilio, Mailgun, Square and HubSpot.
+//!   Linear, Twilio, Mailgun, Square, HubSpot and Dropbox.
 //!
 //! # Defaults
 //! | what | default | set by |

@@ -23,6 +23,8 @@ mod service;
 
 #[path = "webhooks/challenges.rs"]
 mod challenges;
+#[path = "webhooks/dropbox.rs"]
+mod dropbox;
 #[path = "webhooks/event_ids.rs"]
 mod event_ids;
 #[path = "webhooks/mailgun.rs"]

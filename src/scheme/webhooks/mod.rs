@@ -25,6 +25,7 @@ use crate::{
     target::Target,
 };
 
+mod dropbox;
 mod event;
 mod github;
 mod hubspot;
@@ -42,6 +43,7 @@ mod twilio;
 mod url_and_body;
 mod zoom;
 
+pub use dropbox::Dropbox;
 pub use github::GitHub;
 pub use hubspot::HubSpot;
 pub use linear::Linear;
@@ -161,7 +163,7 @@ macro_rules! default_is_new {
 }
 
 default_is_new!(
-    GitHub HubSpot Linear Mailgun Meta Paddle Shopify Slack Square StandardWebhooks Stripe
+    Dropbox GitHub HubSpot Linear Mailgun Meta Paddle Shopify Slack Square StandardWebhooks Stripe
     Twilio Zoom
 );
 
