@@ -23,8 +23,12 @@ mod service;
 
 #[path = "webhooks/challenges.rs"]
 mod challenges;
+#[path = "webhooks/dropbox.rs"]
+mod dropbox;
 #[path = "webhooks/event_ids.rs"]
 mod event_ids;
+#[path = "webhooks/mailgun.rs"]
+mod mailgun;
 #[path = "webhooks/redelivery.rs"]
 mod redelivery;
 #[path = "webhooks/secrets.rs"]
@@ -33,5 +37,9 @@ mod secrets;
 mod tampering;
 #[path = "webhooks/time.rs"]
 mod time;
+#[path = "webhooks/twilio.rs"]
+mod twilio;
+#[path = "webhooks/url_and_body.rs"]
+mod url_and_body;
 #[path = "webhooks/vectors.rs"]
 mod vectors;

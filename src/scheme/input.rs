@@ -53,10 +53,6 @@ pub(crate) enum BodyForm {
         string_in: Option<JsonForm>,
     },
     /// As this function writes it anew.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for schemes that are proven by `scheme::shapes`")
-    )]
     Canonical(fn(&Bytes) -> Result<Formed, Cow<'static, str>>),
 }
 

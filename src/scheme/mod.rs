@@ -170,10 +170,6 @@ pub(crate) enum Reading<'h> {
     /// At least one signature.
     Candidates(Vec<Candidate<'h>>),
     /// The signature stands in the body.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for schemes that are proven by `scheme::shapes`")
-    )]
     AfterBody,
 }
 

@@ -39,7 +39,7 @@ async fn what_is_signed_is_the_message_of_the_test() {
 }
 
 /// Every byte of `text` replaced by every other, left out, and doubled.
-fn changes(text: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> + '_ {
+pub fn changes(text: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> + '_ {
     (0..text.len()).flat_map(move |at| {
         let replaced = (0..=u8::MAX).filter(move |b| *b != text[at]).map(move |b| {
             let mut changed = text.to_vec();

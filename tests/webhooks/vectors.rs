@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use countersign::{
     KeyRing, RejectionKind, Secret, Verifier, VerifierBuilder,
-    webhooks::{GitHub, Linear, Paddle, Shopify, Slack, StandardWebhooks},
+    webhooks::{GitHub, HubSpot, Linear, Paddle, Shopify, Slack, Square, StandardWebhooks, Twilio},
 };
 use http::{HeaderMap, HeaderName, Request};
 use serde::Deserialize;
@@ -45,6 +45,7 @@ fn vectors<T: for<'de> Deserialize<'de>>(file: &str) -> Option<T> {
 /// The verdict of a new verifier at this time.
 async fn verdict(
     builder: VerifierBuilder<Verifier>,
+    url: &str,
     headers: &HeaderMap,
     body: impl Into<Bytes>,
     now: u64,
@@ -55,7 +56,7 @@ async fn verdict(
         .clock(clock.clone())
         .assume_no_history();
     let builder = builder.store(store.build().unwrap()).clock(clock);
-    let mut request = Request::post("/hook").body(body.into()).unwrap();
+    let mut request = Request::post(url).body(body.into()).unwrap();
     *request.headers_mut() = headers.clone();
     let verified = verify(&builder.build().unwrap(), &request).await;
     verified.map(|_| ()).map_err(|rejection| rejection.kind())
@@ -79,7 +80,27 @@ struct ProviderVector {
     now: u64,
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    #[serde(default)]
+    now_ms: u64,
+    /// Where it was sent to, of those that sign that.
+    #[serde(default, alias = "notification_url")]
+    url: String,
+    #[serde(default)]
+    form: BTreeMap<String, Vec<String>>,
     valid: bool,
+}
+
+impl ProviderVector {
+    fn body(&self) -> String {
+        if self.form.is_empty() {
+            return self.body.clone();
+        }
+        let pairs = self.form.iter().flat_map(|(name, values)| {
+            let values = values.iter();
+            values.map(move |value| format!("{name}={}", value.replace('+', "%2B")))
+        });
+        pairs.collect::<Vec<_>>().join("&")
+    }
 }
 
 /// The preset, with the secrets of the vector, which may be short.
@@ -90,13 +111,18 @@ fn preset(vector: &ProviderVector) -> Option<VerifierBuilder<Verifier>> {
         "shopify" => Verifier::builder(Shopify::new()),
         "linear" => Verifier::builder(Linear::new()),
         "paddle" => Verifier::builder(Paddle::new()),
+        "twilio" => Verifier::builder(Twilio::new()),
+        "square" => Verifier::builder(Square::new()),
+        "hubspot-v3" => Verifier::builder(HubSpot::new()),
         _ => return None,
     };
     if !vector.secrets.is_empty() {
         return Some(vector.secrets.iter().fold(builder, VerifierBuilder::secret));
     }
     let secret = Secret::danger_short(vector.secret.as_str()).unwrap();
-    let keys = KeyRing::new().with(&vector.provider, secret).unwrap();
+    let keys = KeyRing::new()
+        .with(vector.provider.trim_end_matches("-v3"), secret)
+        .unwrap();
     Some(builder.keys(keys))
 }
 
@@ -121,9 +147,24 @@ async fn examples_of_providers() {
                 (name, value.parse().unwrap())
             })
             .collect();
-        let of =
-            async |body: String, now| verdict(preset(vector).unwrap(), &headers, body, now).await;
-        let first = of(vector.body.clone(), vector.now).await;
+        let uri: http::Uri = vector.url.parse().unwrap_or_default();
+        let origin = uri
+            .authority()
+            .map(|authority| format!("{}://{authority}", uri.scheme_str().unwrap_or_default()));
+        let of = async |body: String, now| {
+            let builder = preset(vector).unwrap();
+            let builder = origin
+                .iter()
+                .fold(builder, |b, origin| b.public_origin(origin));
+            let url = if origin.is_some() {
+                &vector.url
+            } else {
+                "/hook"
+            };
+            verdict(builder, url, &headers, body, now).await
+        };
+        let (body, now) = (vector.body(), vector.now + vector.now_ms / 1000);
+        let first = of(body.clone(), now).await;
         if !vector.valid {
             assert_eq!(first, Err(RejectionKind::SignatureMalformed), "{name}");
             refused.push(name);
@@ -136,15 +177,28 @@ async fn examples_of_providers() {
             _ => Ok(()),
         };
         assert_eq!(first, expected, "{name}");
-        let changed = of(format!("{} ", vector.body), vector.now).await;
+        let changed = of(format!("{body} "), now).await;
         assert_eq!(changed, Err(RejectionKind::SignatureInvalid), "{name}");
-        if vector.now > 0 {
-            let late = of(vector.body.clone(), vector.now + 301).await;
+        if now > 0 {
+            let late = of(body, now + 301).await;
             assert_eq!(late, Err(RejectionKind::SignatureExpired), "{name}");
         }
         verified.push(name);
     }
-    let expected = ["github", "github", "slack", "paddle", "shopify", "linear"];
+    let expected = [
+        "github",
+        "github",
+        "slack",
+        "square",
+        "paddle",
+        "hubspot-v3",
+        "twilio",
+        "twilio",
+        "twilio",
+        "twilio",
+        "shopify",
+        "linear",
+    ];
     assert_eq!(verified, expected);
     assert_eq!(refused, ["github"]);
 }
@@ -209,7 +263,7 @@ async fn examples_of_standard_webhooks() {
     };
     let of = async |headers: &HeaderMap, now: u64| {
         let builder = Verifier::builder(StandardWebhooks::new()).secret(&vector.secret);
-        verdict(builder, headers, vector.payload.clone(), now).await
+        verdict(builder, "/hook", headers, vector.payload.clone(), now).await
     };
     let with = |name: &'static str, value: Option<&str>| {
         let mut headers = genuine("webhook");
@@ -225,7 +279,7 @@ async fn examples_of_standard_webhooks() {
 
     assert_eq!(of(&genuine("webhook"), now).await, Ok(()));
     let svix = Verifier::builder(StandardWebhooks::svix()).secret(&vector.secret);
-    let svix = verdict(svix, &genuine("svix"), vector.payload.clone(), now).await;
+    let svix = verdict(svix, "/hook", &genuine("svix"), vector.payload.clone(), now).await;
     assert_eq!(svix, Ok(()));
 
     let Several {

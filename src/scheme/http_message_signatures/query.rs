@@ -14,7 +14,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'_');
 
-pub(super) fn encode(text: &str) -> Cow<'_, str> {
+pub(in crate::scheme) fn encode(text: &str) -> Cow<'_, str> {
     utf8_percent_encode(text, ENCODED).into()
 }
 
@@ -37,7 +37,7 @@ pub(in crate::scheme) fn param(query: &str, name: &str) -> Result<String, Fault>
     found.ok_or_else(|| format!("the covered query parameter `{name}` is not there").into())
 }
 
-fn decode(text: &str) -> Option<String> {
+pub(in crate::scheme) fn decode(text: &str) -> Option<String> {
     let spaced = text.replace('+', " ");
     let decoded = percent_decode_str(&spaced).decode_utf8().ok()?;
     Some(decoded.into_owned())

@@ -1,8 +1,8 @@
 //! Members of a covered JSON body: the event id, and what a challenge is made of.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
-use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::Parameters;
@@ -33,11 +33,53 @@ pub(super) fn read_event_id(
     }
 }
 
+/// Takes the event id from the first event of a body that is a JSON array of objects: the member of the
+/// first of these names, and with it the others, without which it is not unique. In any other body,
+/// there is none.
+pub(super) fn read_first_event_id(
+    parameters: &mut Parameters<'_>,
+    body: &[u8],
+    names: &[&str],
+) -> Result<(), Rejection> {
+    let events: Vec<Object> = serde_json::from_slice(body).unwrap_or_default();
+    let Some(mut event) = events.into_iter().next() else {
+        return Ok(());
+    };
+    let Some(name) = names.first().filter(|name| event.has(name)) else {
+        return Ok(());
+    };
+    let members = names.iter().map(|name| match event.take(name) {
+        None if event.has(name) => None,
+        None => Some(Value::Null),
+        Some(value) => (value.is_u64() || value.is_string()).then_some(value),
+    });
+    let id: Option<Vec<_>> = members.collect();
+    let id = id.map(|members| Value::from(members).to_string());
+    match id.filter(|id| id.len() <= MAX_ID) {
+        Some(id) => {
+            parameters.nonce = Some((NonceKind::Event, Cow::Owned(id.into_bytes())));
+            Ok(())
+        }
+        None => Err(malformed(format!(
+            "`{name}` of the first event, or what stands beside it, is not once a whole number or a \
+             string, of {MAX_ID} bytes all together"
+        ))),
+    }
+}
+
 /// The member of this name, of a body that is a JSON object. One that stands there twice could be
 /// read in two ways, and is refused.
 pub(super) fn member(body: &[u8], name: &str) -> Result<Option<Value>, Rejection> {
+    member_as(body, name)
+}
+
+/// The same, of this shape; one of another shape is none.
+pub(super) fn member_as<T: DeserializeOwned>(
+    body: &[u8],
+    name: &str,
+) -> Result<Option<T>, Rejection> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let members = json.deserialize_map(Members(name));
+    let members = json.deserialize_map(Members(name, PhantomData));
     match members {
         Ok(values) if values.len() > 1 && json.end().is_ok() => {
             Err(malformed(format!("the body has `{name}` twice")))
@@ -48,16 +90,16 @@ pub(super) fn member(body: &[u8], name: &str) -> Result<Option<Value>, Rejection
 }
 
 /// Reads the values of all members of this name.
-struct Members<'n>(&'n str);
+struct Members<'n, T>(&'n str, PhantomData<T>);
 
-impl<'de> Visitor<'de> for Members<'_> {
-    type Value = Vec<Value>;
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<'_, T> {
+    type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Value>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<T>, A::Error> {
         let mut values = Vec::new();
         while let Some(key) = map.next_key::<String>()? {
             if key == self.0 {
@@ -67,6 +109,46 @@ impl<'de> Visitor<'de> for Members<'_> {
             }
         }
         Ok(values)
+    }
+}
+
+/// An object with all of its members, also with those of one name.
+pub(super) struct Object(Vec<(String, Value)>);
+
+impl Object {
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, _)| key == name)
+    }
+
+    /// The member of this name, if it stands there once.
+    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+        let mut of_name = self.0.iter_mut().filter(|(key, _)| key == name);
+        let value = of_name.next().map(|(_, value)| value.take());
+        value.filter(|_| of_name.next().is_none())
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(AllMembers)
+    }
+}
+
+struct AllMembers;
+
+impl<'de> Visitor<'de> for AllMembers {
+    type Value = Object;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Object(members))
     }
 }
 

@@ -9,6 +9,7 @@ use http::{
     HeaderName, HeaderValue, Response,
     header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
     request::Parts,
+    uri::Scheme,
 };
 
 use super::{
@@ -18,31 +19,43 @@ use super::{
 use crate::{
     encoding::Encoding,
     error::{ConfigError, SignError},
-    mac::{HashOutput, MacAlgorithm, MacKey},
+    mac::{HashOutput, MAX_LEN, MacAlgorithm, MacKey},
     rejection::{Rejection, RejectionKind, malformed},
     secret::Secret,
+    target::Target,
 };
 
+mod dropbox;
 mod event;
 mod github;
+mod hubspot;
 mod linear;
 mod list;
+mod mailgun;
 mod meta;
 mod paddle;
 mod shopify;
 mod slack;
+mod square;
 mod standard;
 mod stripe;
+mod twilio;
+mod url_and_body;
 mod zoom;
 
+pub use dropbox::Dropbox;
 pub use github::GitHub;
+pub use hubspot::HubSpot;
 pub use linear::Linear;
+pub use mailgun::Mailgun;
 pub use meta::Meta;
 pub use paddle::Paddle;
 pub use shopify::Shopify;
 pub use slack::Slack;
+pub use square::Square;
 pub use standard::StandardWebhooks;
 pub use stripe::Stripe;
+pub use twilio::Twilio;
 pub use zoom::Zoom;
 
 /// For how long an event id is remembered, counted from its last delivery: no sender here goes on
@@ -149,7 +162,10 @@ macro_rules! default_is_new {
     )*};
 }
 
-default_is_new!(GitHub Linear Meta Paddle Shopify Slack StandardWebhooks Stripe Zoom);
+default_is_new!(
+    Dropbox GitHub HubSpot Linear Mailgun Meta Paddle Shopify Slack Square StandardWebhooks Stripe
+    Twilio Zoom
+);
 
 /// What is true of every webhook: HMAC-SHA256, under one key, of a body that goes to no place in
 /// particular, from a sender that retries.
@@ -172,6 +188,50 @@ fn single_header(description: HeaderSchemeBuilder) -> HeaderScheme {
     let mut format = description.build().expect("a description that is safe");
     format.profile_mut().sender_retries = true;
     format
+}
+
+/// The one MAC that a header holds, or that it is missing.
+fn read_mac(
+    head: &Head<'_>,
+    header: &HeaderName,
+    algorithm: MacAlgorithm,
+    encoding: Encoding,
+) -> Result<HashOutput, Rejection> {
+    let Some(value) = head.single(header)? else {
+        return Err(Rejection::new(
+            RejectionKind::SignatureMissing,
+            format!("header `{header}` is missing"),
+        ));
+    };
+    let mut mac = [0; MAX_LEN];
+    let length = algorithm.mac_len();
+    mac.get_mut(..length)
+        .and_then(|mac| {
+            encoding.decode_exact(value.as_bytes(), mac)?;
+            Some(HashOutput::new(mac))
+        })
+        .ok_or_else(|| {
+            malformed(format!(
+                "header `{header}` is not a MAC of {length} bytes in {encoding:?}"
+            ))
+        })
+}
+
+/// A URL as a provider writes it: what a request asks for, under this authority.
+fn url(target: &Target<'_>, authority: &str) -> String {
+    let scheme = target.scheme.unwrap_or(&Scheme::HTTPS);
+    format!("{scheme}://{authority}{}", target.path_and_query)
+}
+
+/// The target of a request that is to be signed with its URL.
+fn outgoing_target(parts: &Parts) -> Result<Target<'_>, SignError> {
+    let target = Target::of_outgoing(&parts.uri, &parts.headers)?;
+    if target.authority.is_empty() {
+        return Err(SignError::new(
+            "the request names no authority, in its URI or in `Host`",
+        ));
+    }
+    Ok(target)
 }
 
 /// The MACs among these texts. One that cannot be read matches nothing, and blocks nothing either.

@@ -1,0 +1,92 @@
+//! Dropbox.
+
+use bytes::Bytes;
+use http::{Method, Response, request::Parts};
+
+use super::{HeaderScheme, Preset, UNTIMED_RETENTION, plain_text, single_header};
+use crate::scheme::{header::Part, http_message_signatures::query};
+
+/// The greatest length of a challenge, in bytes.
+const MAX_CHALLENGE: usize = 256;
+
+/// Webhooks of [Dropbox](https://www.dropbox.com/developers/reference/webhooks).
+///
+/// ```
+/// # use countersign::{VerifyLayer, webhooks::Dropbox};
+/// let layer = VerifyLayer::builder(Dropbox::new().answer_challenge())
+///     .secret("the secret of the app")
+///     .build()?;
+/// # Ok::<_, countersign::ConfigError>(())
+/// ```
+///
+/// | | |
+/// | --- | --- |
+/// | signature | `X-Dropbox-Signature: <hex>` |
+/// | covered | the body. Not the time |
+/// | secret | the app secret, as it stands; the key id is `dropbox`. One under 16 bytes needs [`keys`](crate::VerifierBuilder::keys) and [`danger_short`](crate::Secret::danger_short) |
+/// | fresh for | ever |
+/// | used once by | nothing: a notification names the accounts that changed, and the next one of the same accounts is alike to the last byte |
+/// | remembered for | not at all, so that no store is needed |
+/// | challenge | `challenge` of a `GET`, answered with [`answer_challenge`](Self::answer_challenge) |
+///
+/// # What stays open
+/// - **Whoever captured a notification can post it again**, at any time and as often as they like. It
+///   says no more than that something changed: let the handler ask Dropbox what did, from its cursor on.
+///   Then a copy costs a question, and has no other effect.
+/// - Method, path and headers are not covered: put the layer on the one route that takes these webhooks.
+///
+/// The format is that of Dropbox's documentation.
+#[derive(Clone, Debug)]
+pub struct Dropbox {
+    format: HeaderScheme,
+    answers: bool,
+}
+
+impl Dropbox {
+    /// The format, with every default.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut format = single_header(
+            HeaderScheme::builder("x-dropbox-signature")
+                .fixed_key_id("dropbox")
+                .danger_without_time(UNTIMED_RETENTION)
+                .signs([Part::Body]),
+        );
+        let profile = format.profile_mut();
+        profile.untimed_retention = None;
+        profile.may_repeat = true;
+        Self {
+            format,
+            answers: false,
+        }
+    }
+
+    /// Answers the unsigned `GET` by which Dropbox asks whether an address is the right one, with its
+    /// challenge. Default: it is refused, as every request without a signature.
+    ///
+    /// Anybody can ask so, and is answered with what they wrote, as plain text: only challenges of up
+    /// to 256 letters, digits, `-` and `_` are answered.
+    #[must_use]
+    pub fn answer_challenge(mut self) -> Self {
+        self.answers = true;
+        self
+    }
+}
+
+impl Preset for Dropbox {
+    type Format = HeaderScheme;
+
+    fn format(&self) -> &HeaderScheme {
+        &self.format
+    }
+
+    fn answer_unsigned(&self, head: &Parts) -> Option<Response<Bytes>> {
+        let query = head.uri.query().filter(|_| head.method == Method::GET)?;
+        let challenge = query::param(query, "challenge").ok()?;
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+        let answered = self.answers
+            && (1..=MAX_CHALLENGE).contains(&challenge.len())
+            && challenge.bytes().all(plain);
+        answered.then(|| plain_text(challenge))
+    }
+}

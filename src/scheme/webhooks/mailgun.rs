@@ -1,0 +1,249 @@
+//! Mailgun.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::request::Parts;
+use serde_json::{Map, Value, json};
+
+use super::{
+    PROFILE, Profile,
+    event::{Object, member, member_as},
+};
+use crate::{
+    clock::Timestamp,
+    encoding::Encoding,
+    error::SignError,
+    mac::HashOutput,
+    nonce::NonceKind,
+    rejection::{Rejection, RejectionKind, malformed},
+    scheme::{
+        BodyForm, Candidate, Coverage, Describe, Formed, Head, Parameters, Reading, Signing,
+        SigningInput,
+        header::{TimeUnit, read_time},
+        signs_under,
+    },
+};
+
+const KEY_ID: &str = "mailgun";
+
+/// The greatest length of a token, in bytes.
+const MAX_TOKEN: usize = 256;
+
+/// The length of a time in seconds, from 2001 to 2286: no digit can move between it and the token.
+const TIME_LEN: usize = 10;
+
+/// Webhooks of [Mailgun](https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks).
+///
+/// ```
+/// # use countersign::{MemoryStore, VerifiedPayload, VerifyLayer, webhooks::Mailgun};
+/// let layer = VerifyLayer::builder(Mailgun::new())
+///     .secret("the webhook signing key of the account")
+///     .store(MemoryStore::new())
+///     .build()?;
+///
+/// async fn handler(payload: VerifiedPayload) {
+///     // By name: of this, nothing is covered by the signature.
+///     let event = payload.danger_uncovered_body();
+/// }
+/// # Ok::<_, countersign::ConfigError>(())
+/// ```
+///
+/// | | |
+/// | --- | --- |
+/// | signature | `signature` of the JSON body, an object: `timestamp` in seconds, `token`, and `signature` in hexadecimal digits |
+/// | covered | `timestamp` and `token`. **Nothing else of the body**: not the event |
+/// | secret | the webhook signing key, as it stands; the key id is `mailgun` |
+/// | fresh for | 300 seconds |
+/// | used once by | the token |
+/// | remembered for | as long as it is fresh |
+///
+/// The payload's [`bytes`](crate::VerifiedPayload::bytes) are the two fields that are covered, as JSON,
+/// and the body of the request that the handler receives is empty. The event is to be had from
+/// [`danger_uncovered_body`](crate::VerifiedPayload::danger_uncovered_body) alone.
+///
+/// The signature is looked at once the body is there. It can be signed with
+/// [`Signer::sign_body`](crate::Signer::sign_body) only, which adds `signature` to a JSON object that
+/// has none; the nonce is the token.
+///
+/// # What stays open
+/// - **Whoever captured a delivery that was not handled yet can write every event they like into it**,
+///   until it is stale. Take the event for a hint, and ask Mailgun's API for what happened by the id of
+///   the event or the message.
+/// - Mailgun retries for 8 hours, after any answer but 200 and 406, and does not say whether a retry is
+///   dated anew. If retries arrive too old, give them [`max_age`](crate::VerifierBuilder::max_age) of 9
+///   hours; all that time a captured delivery that was not handled is worth something.
+/// - Method, path and headers are not covered: put the layer on the one route that takes these webhooks.
+///   Until it is stale, a captured delivery counts as another at another path.
+///
+/// Webhooks in the form of old (`application/x-www-form-urlencoded`), and messages that Mailgun
+/// forwards, have their signature elsewhere and are refused; `parent-signature` is not read. The format
+/// is that of Mailgun's documentation.
+#[derive(Clone, Debug)]
+pub struct Mailgun {
+    profile: Profile,
+}
+
+impl Mailgun {
+    /// The format, with every default.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { profile: PROFILE }
+    }
+}
+
+struct Envelope {
+    time: String,
+    signed_at: Timestamp,
+    token: String,
+    mac: HashOutput,
+}
+
+fn check_token(token: &str) -> Option<()> {
+    let readable =
+        (1..=MAX_TOKEN).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
+    readable.then_some(())
+}
+
+fn read_seconds(time: &str) -> Option<Timestamp> {
+    let time = Some(time).filter(|time| time.len() == TIME_LEN)?;
+    read_time(time.as_bytes(), TimeUnit::Seconds)
+}
+
+impl Envelope {
+    fn read(body: &[u8]) -> Result<Self, Rejection> {
+        let Some(mut signature) = member_as::<Object>(body, "signature")? else {
+            return Err(Rejection::new(
+                RejectionKind::SignatureMissing,
+                "the body is no JSON object with an object `signature`",
+            ));
+        };
+        let mut text = |name| match signature.take(name)? {
+            Value::String(text) => Some(text),
+            _ => None,
+        };
+        let mut read = || {
+            let (time, token, mac) = (text("timestamp")?, text("token")?, text("signature")?);
+            let mut bytes = [0; PROFILE.algorithm.mac_len()];
+            Encoding::Hex.decode_exact(mac.as_bytes(), &mut bytes)?;
+            check_token(&token)?;
+            Some(Self {
+                signed_at: read_seconds(&time)?,
+                time,
+                token,
+                mac: HashOutput::new(&bytes),
+            })
+        };
+        read().ok_or_else(|| {
+            malformed(format!(
+                "`signature` of the body is not, each once and as a string: `timestamp` of \
+                 {TIME_LEN} digits, `token` of up to {MAX_TOKEN} visible characters, and \
+                 `signature`, a MAC in hexadecimal digits"
+            ))
+        })
+    }
+}
+
+fn covered(body: &Bytes) -> Result<Formed, Cow<'static, str>> {
+    let Envelope { time, token, .. } =
+        Envelope::read(body).map_err(|_| "the signature cannot be read")?;
+    Ok(Formed {
+        signed: format!("{time}{token}").into(),
+        given: json!({ "timestamp": time, "token": token })
+            .to_string()
+            .into(),
+        uncovered: Some(body.clone()),
+    })
+}
+
+fn parameters(signed_at: Timestamp, token: Vec<u8>) -> Parameters<'static> {
+    Parameters {
+        key_id: Cow::Borrowed(KEY_ID),
+        signed_at: Some(signed_at),
+        expires_at: None,
+        nonce: Some((NonceKind::Covered, Cow::Owned(token))),
+    }
+}
+
+impl Describe for Mailgun {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn fixed_key_id(&self) -> Option<&str> {
+        Some(KEY_ID)
+    }
+
+    fn read<'h>(&'h self, _: &Head<'h>, body: Option<&Bytes>) -> Result<Reading<'h>, Rejection> {
+        let Some(body) = body else {
+            return Ok(Reading::AfterBody);
+        };
+        let envelope = Envelope::read(body)?;
+        Ok(Reading::Candidates(vec![Candidate {
+            parameters: parameters(envelope.signed_at, envelope.token.into()),
+            mac: envelope.mac,
+            input: SigningInput::AroundBody {
+                before: Vec::new(),
+                form: BodyForm::Canonical(covered),
+                after: Vec::new(),
+            },
+            coverage: Cow::Owned(Coverage::default()),
+        }]))
+    }
+
+    fn prepare(
+        &self,
+        _: &mut Parts,
+        signing: &Signing<'_>,
+    ) -> Result<Candidate<'static>, SignError> {
+        signs_under(KEY_ID, signing)?;
+        let time = signing.now.as_secs().to_string();
+        let token = std::str::from_utf8(signing.nonce).ok();
+        token
+            .and_then(|token| read_seconds(&time).and(check_token(token)))
+            .ok_or_else(|| SignError::new("a time or a token that no verifier accepts"))?;
+        Ok(Candidate {
+            parameters: parameters(signing.now, signing.nonce.to_vec()),
+            mac: HashOutput::new(&[]),
+            // The body that is signed has no place for the two yet.
+            input: SigningInput::Head {
+                message: [time.as_bytes(), signing.nonce].concat(),
+                body: Vec::new(),
+            },
+            coverage: Cow::Owned(Coverage::default()),
+        })
+    }
+
+    fn write(&self, _: &mut Parts, _: &Candidate<'_>, _: &HashOutput) -> Result<(), SignError> {
+        Ok(())
+    }
+
+    /// In front of the other members, which stay as they are.
+    fn write_body(
+        &self,
+        body: &[u8],
+        candidate: &Candidate<'_>,
+        mac: &HashOutput,
+    ) -> Result<Option<Bytes>, SignError> {
+        let is_object = serde_json::from_slice::<Map<String, Value>>(body).is_ok();
+        if !is_object || member(body, "signature")?.is_some() {
+            return Err(SignError::new(
+                "the body is no JSON object, or has a `signature` already",
+            ));
+        }
+        let rest = body.trim_ascii_start().get(1..).unwrap_or_default();
+        let comma = if rest.trim_ascii() == b"}" { "" } else { "," };
+        let Parameters {
+            signed_at, nonce, ..
+        } = &candidate.parameters;
+        let seconds = signed_at.map_or(0, Timestamp::as_secs).to_string();
+        let token = nonce.as_ref().map(|(_, token)| token.as_ref());
+        let signature = json!({
+            "timestamp": seconds,
+            "token": String::from_utf8_lossy(token.unwrap_or_default()),
+            "signature": Encoding::Hex.encode(mac.as_ref()),
+        });
+        let before = format!("{{\"signature\":{signature}{comma}");
+        Ok(Some([before.as_bytes(), rest].concat().into()))
+    }
+}
