@@ -13,7 +13,10 @@ use http_body::{Body, Frame};
 use http_body_util::LengthLimitError;
 use tokio::time::{Sleep, sleep};
 
-use crate::rejection::{Rejection, RejectionKind};
+use crate::{
+    error::ConfigError,
+    rejection::{Rejection, RejectionKind},
+};
 
 /// Frames without a byte, trailers among them, that are passed over; what goes beyond is refused.
 /// A body that always has one at hand is never waited for, and would pass every other limit.
@@ -32,6 +35,17 @@ impl Default for BodyLimits {
             max_bytes: 1024 * 1024,
             deadline: Duration::from_secs(10),
         }
+    }
+}
+
+impl BodyLimits {
+    pub(crate) fn check_ranges(&self) -> Result<(), ConfigError> {
+        const MILLISECOND: Duration = Duration::from_millis(1);
+        const HOUR: Duration = Duration::from_secs(60 * 60);
+        ConfigError::unless(
+            (MILLISECOND..=HOUR).contains(&self.deadline),
+            "`body_deadline` is between 1 millisecond and 1 hour",
+        )
     }
 }
 

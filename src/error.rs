@@ -17,6 +17,15 @@ impl ConfigError {
     pub fn kind(&self) -> &ConfigErrorKind {
         &self.0
     }
+
+    /// Refuses a limit or duration that does not hold to its range.
+    pub(crate) fn unless(holds: bool, range: &'static str) -> Result<(), Self> {
+        if holds {
+            Ok(())
+        } else {
+            Err(ConfigErrorKind::Range(range).into())
+        }
+    }
 }
 
 impl fmt::Debug for ConfigError {

@@ -20,8 +20,8 @@ const LEASE: Duration = Duration::from_secs(30);
 
 /// Configures a [`Verifier`], or a [`VerifyLayer`](crate::VerifyLayer) around one.
 ///
-/// Keys and (but for [`Processing::InTransaction`]) a store have to be given, and, where the scheme covers the authority, a public origin;
-/// everything else has a default that is safe.
+/// Keys and (but for [`Processing::InTransaction`]) a store have to be given, and, where the scheme
+/// covers the authority, a public origin; everything else has a default that is safe.
 #[must_use]
 pub struct VerifierBuilder<T> {
     scheme: Box<dyn Describe>,
@@ -58,10 +58,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
             origins: Vec::new(),
             forwarded: None,
             any_authority: false,
-            freshness: Freshness {
-                max_age: Duration::from_secs(300),
-                max_skew: Duration::from_secs(5),
-            },
+            freshness: Freshness::default(),
             clock_difference: Duration::from_secs(5),
             body: BodyLimits::default(),
             body_budget: 64 * 1024 * 1024,
@@ -205,6 +202,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
     /// # Errors
     /// When something is missing, out of its range, or would not be safe.
     pub fn build(self) -> Result<T, ConfigError> {
+        self.check_ranges()?;
         let profile = self.scheme.profile().clone();
         let missing = |what| ConfigError::from(ConfigErrorKind::Missing(what));
         let keys = match (self.keys, self.secrets) {
@@ -254,74 +252,18 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
             ));
         }
 
-        let range = |holds: bool, what| {
-            if holds {
-                Ok(())
-            } else {
-                Err(ConfigError::from(ConfigErrorKind::Range(what)))
-            }
-        };
-        let Freshness { max_age, max_skew } = self.freshness;
-        const SECOND: Duration = Duration::from_secs(1);
-        const HOUR: Duration = Duration::from_secs(60 * 60);
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-        const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-        range(
-            (SECOND..=DAY).contains(&max_age),
-            "`max_age` is between 1 second and 1 day",
-        )?;
-        range(max_skew <= max_age, "`max_skew` is at most `max_age`")?;
-        range(
-            self.clock_difference <= HOUR,
-            "`clock_difference` is at most 1 hour",
-        )?;
-        range(
-            (Duration::from_millis(1)..=HOUR).contains(&self.store_timeout),
-            "`store_timeout` is between 1 millisecond and 1 hour",
-        )?;
-        range(
-            (Duration::from_millis(1)..=HOUR).contains(&self.body.deadline),
-            "`body_deadline` is between 1 millisecond and 1 hour",
-        )?;
-        range(
-            profile
-                .untimed_retention
-                .is_none_or(|r| (HOUR..=YEAR).contains(&r)),
-            "without a signed time, requests are remembered for between 1 hour and 1 year",
-        )?;
-        range(
-            profile
-                .event_horizon
-                .is_none_or(|h| (SECOND..=YEAR).contains(&h)),
-            "an event horizon is between 1 second and 1 year",
-        )?;
         let budget = Budget::new(self.body_budget);
-        range(
+        ConfigError::unless(
             self.body.max_bytes <= budget.share(),
             "`body_budget_bytes` is at least twice `max_body_bytes`",
         )?;
-        range(
-            (1..=256).contains(&self.namespace.len()),
-            "a namespace has between 1 and 256 bytes",
-        )?;
-        if let Processing::Retryable { lease } = self.processing {
-            range(
-                (SECOND..=DAY).contains(&lease),
-                "a lease is between 1 second and 1 day",
-            )?;
-            if self
-                .store
-                .as_ref()
-                .is_some_and(|store| store.leases().is_none())
-            {
-                let what = "this store has no leases; use another, or `Processing::AtMostOnce`";
-                return Err(ConfigErrorKind::Processing(what).into());
-            }
+        if matches!(self.processing, Processing::Retryable { .. })
+            && self.store.as_ref().is_some_and(|s| s.leases().is_none())
+        {
+            let what = "this store has no leases; use another, or `Processing::AtMostOnce`";
+            return Err(ConfigErrorKind::Processing(what).into());
         }
-        if self
-            .store
-            .as_ref()
-            .is_some_and(|store| !store.survives_restart())
+        if self.store.as_ref().is_some_and(|s| !s.survives_restart())
             && (profile.untimed_retention.is_some() || profile.event_horizon.is_some())
         {
             tracing::warn!(
@@ -348,6 +290,48 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
                 store_timeout: self.store_timeout,
             }),
         }))
+    }
+
+    fn check_ranges(&self) -> Result<(), ConfigError> {
+        const MILLISECOND: Duration = Duration::from_millis(1);
+        const SECOND: Duration = Duration::from_secs(1);
+        const HOUR: Duration = Duration::from_secs(60 * 60);
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+        self.freshness.check_ranges()?;
+        self.body.check_ranges()?;
+        ConfigError::unless(
+            self.clock_difference <= HOUR,
+            "`clock_difference` is at most 1 hour",
+        )?;
+        ConfigError::unless(
+            (MILLISECOND..=HOUR).contains(&self.store_timeout),
+            "`store_timeout` is between 1 millisecond and 1 hour",
+        )?;
+        let profile = self.scheme.profile();
+        ConfigError::unless(
+            profile
+                .untimed_retention
+                .is_none_or(|r| (HOUR..=YEAR).contains(&r)),
+            "without a signed time, requests are remembered for between 1 hour and 1 year",
+        )?;
+        ConfigError::unless(
+            profile
+                .event_horizon
+                .is_none_or(|h| (SECOND..=YEAR).contains(&h)),
+            "an event horizon is between 1 second and 1 year",
+        )?;
+        ConfigError::unless(
+            (1..=256).contains(&self.namespace.len()),
+            "a namespace has between 1 and 256 bytes",
+        )?;
+        match self.processing {
+            Processing::Retryable { lease } => ConfigError::unless(
+                (SECOND..=DAY).contains(&lease),
+                "a lease is between 1 second and 1 day",
+            ),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     clock::Timestamp,
+    error::ConfigError,
     rejection::{Rejection, RejectionKind},
 };
 
@@ -14,7 +15,29 @@ pub(crate) struct Freshness {
     pub(crate) max_skew: Duration,
 }
 
+impl Default for Freshness {
+    fn default() -> Self {
+        Self {
+            max_age: Duration::from_secs(300),
+            max_skew: Duration::from_secs(5),
+        }
+    }
+}
+
 impl Freshness {
+    pub(crate) fn check_ranges(&self) -> Result<(), ConfigError> {
+        const SECOND: Duration = Duration::from_secs(1);
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        ConfigError::unless(
+            (SECOND..=DAY).contains(&self.max_age),
+            "`max_age` is between 1 second and 1 day",
+        )?;
+        ConfigError::unless(
+            self.max_skew <= self.max_age,
+            "`max_skew` is at most `max_age`",
+        )
+    }
+
     pub(crate) fn check(
         &self,
         now: Timestamp,
