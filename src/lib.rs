@@ -68,7 +68,8 @@
 //!
 //! # Features
 //! - `axum` (default): extractors, and the original URI of nested routers.
-//! - `postgres`: nonces that are consumed in a PostgreSQL transaction of the handler's own.
+//! - `postgres`: a store that all servers of a service share in PostgreSQL, and nonces that are
+//!   consumed in a transaction of the handler's own.
 //! - `reqwest`: signing for the client `reqwest`.
 //! - `sqlite`: a store that is durable, in a file that the processes of one host share.
 //! - `test-util`: for the tests of users: a clock that can be set, `test::delivery`, requests signed as
@@ -138,7 +139,7 @@ pub use sign::{
 };
 pub use store::memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "postgres")]
-pub use store::postgres;
+pub use store::postgres::{self, PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::{SqliteStore, SqliteStoreBuilder};
 pub use target::{Forwarded, PeerAddr};

@@ -62,6 +62,27 @@ mod sqlite {
     }
 }
 
+#[cfg(feature = "postgres")]
+mod database;
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use countersign::PostgresStore;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn the_postgres_store_keeps_every_promise() {
+        let Some((pool, _)) = database::pool_and_schema("conformance").await else {
+            return;
+        };
+        let options = (*pool.connect_options()).clone();
+        let patient = PostgresStore::builder().wait(Duration::from_secs(20));
+        let open = async || patient.clone().connect(options.clone()).await.unwrap();
+        conformance::run(&Time::real(), open).await.unwrap();
+    }
+}
+
 /// What a store may do wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {

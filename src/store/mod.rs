@@ -3,5 +3,7 @@
 pub(crate) mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod queue;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;

@@ -10,11 +10,16 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     error,
-    record::{Action, Answer, Key, Limits, Namespace, Record, State, Whole},
+    record::{Key, Limits, Namespace, Record, State, Whole},
     schema::check_version,
     time::{duration, millis, millis_of, timestamp},
 };
-use crate::{clock::Timestamp, error::StoreError, nonce::Claim};
+use crate::{
+    clock::Timestamp,
+    error::StoreError,
+    nonce::Claim,
+    store::queue::{Action, Answer},
+};
 
 /// The most steps in one transaction: five values for each are well below SQLite's limit of 32,766
 /// in one statement.

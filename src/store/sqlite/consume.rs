@@ -6,14 +6,14 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use super::{
     batch::{Step, apply},
     error,
-    record::{Action, Answer, Limits},
-    unexpected,
+    record::Limits,
 };
 use crate::{
     clock::{Clock as _, SystemClock},
     error::StoreError,
     future::StoreFuture,
     nonce::{Claim, Claimed, ConsumeIn, TransactIn},
+    store::queue::{Action, Answer, unexpected},
 };
 
 /// What the database holds is its owner's business.

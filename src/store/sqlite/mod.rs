@@ -13,22 +13,14 @@ mod writer;
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use sqlx::SqlitePool;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
 
-use self::{
-    mark::Mark,
-    record::{Action, Answer, Limits},
-    sweep::Cursor,
-    writer::{Request, Writer},
-};
+use self::{mark::Mark, record::Limits, sweep::Cursor, writer::Writer};
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
     error::StoreError,
     future::StoreFuture,
     nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore},
+    store::queue::{Action, Queue},
 };
 
 /// Remembers nonces in a SQLite database: a file, shared by the processes of one host.
@@ -93,8 +85,7 @@ use crate::{
 /// [`StoreErrorKind::Full`]: crate::StoreErrorKind::Full
 /// [`StoreErrorKind::KeyOverQuota`]: crate::StoreErrorKind::KeyOverQuota
 pub struct SqliteStore {
-    queue: mpsc::Sender<Request>,
-    wait: Duration,
+    queue: Queue,
 }
 
 /// Configures a [`SqliteStore`].
@@ -106,9 +97,6 @@ pub struct SqliteStoreBuilder {
     clock: Arc<dyn Clock>,
     assume_no_history: bool,
 }
-
-/// How many steps wait for the next transaction at most.
-const QUEUE: usize = 4096;
 
 impl SqliteStore {
     /// The tables of the store, as statements that do nothing where the tables are there: for those
@@ -171,40 +159,11 @@ impl SqliteStore {
             }
         }
     }
-
-    async fn step(&self, claim: &Claim, action: Action) -> Result<Answer, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        let request = Request {
-            claim: claim.clone(),
-            digest: claim.digest(),
-            action,
-            answer,
-        };
-        let asked = async {
-            self.queue.send(request).await.ok()?;
-            answered.await.ok()
-        };
-        match timeout(self.wait, asked).await {
-            Ok(Some(answer)) => answer,
-            Ok(None) => Err(StoreError::unavailable(
-                "the runtime that the store was opened on has ended",
-            )),
-            Err(_) => Err(StoreError::unavailable(format!(
-                "SQLite gave no answer within {:?}",
-                self.wait
-            ))),
-        }
-    }
 }
 
 impl NonceStore for SqliteStore {
     fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
-        StoreFuture::new(async move {
-            match self.step(claim, Action::Claim).await? {
-                Answer::Claimed(claimed) => Ok(claimed),
-                other => Err(unexpected(other)),
-            }
-        })
+        self.queue.claim(claim)
     }
 
     fn leases(&self) -> Option<&dyn LeaseStore> {
@@ -218,46 +177,25 @@ impl NonceStore for SqliteStore {
 
 impl LeaseStore for SqliteStore {
     fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
-        StoreFuture::new(async move {
-            match self.step(claim, Action::Lease(duration)).await? {
-                Answer::Leased(leased) => Ok(leased),
-                other => Err(unexpected(other)),
-            }
-        })
+        self.queue.lease(claim, duration)
     }
 
     fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
-        self.step_of_holder(claim, Action::Renew(duration))
+        self.queue.hold(claim, Action::Renew(duration))
     }
 
     fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
-        self.step_of_holder(claim, Action::Complete)
+        self.queue.hold(claim, Action::Complete)
     }
 
     fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
-        self.step_of_holder(claim, Action::Release)
+        self.queue.hold(claim, Action::Release)
     }
-}
-
-impl SqliteStore {
-    fn step_of_holder<'a>(&'a self, claim: &'a Claim, action: Action) -> StoreFuture<'a, Held> {
-        StoreFuture::new(async move {
-            match self.step(claim, action).await? {
-                Answer::Held(held) => Ok(held),
-                other => Err(unexpected(other)),
-            }
-        })
-    }
-}
-
-fn unexpected(answer: Answer) -> StoreError {
-    StoreError::unavailable(format!("the answer is to another question: {answer:?}"))
 }
 
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waiting = self.queue.max_capacity() - self.queue.capacity();
-        write!(f, "SqliteStore({waiting} waiting)")
+        write!(f, "SqliteStore({:?})", self.queue)
     }
 }
 
@@ -337,7 +275,7 @@ impl SqliteStoreBuilder {
         }
         let mut mark = Mark::open(path.as_ref()).map_err(error::of_mark)?;
         schema::prepare(&mut connection, &mut mark, (since, now), self.wait).await?;
-        let (queue, requests) = mpsc::channel(QUEUE);
+        let (queue, requests) = Queue::new("SQLite", self.wait);
         let writer = Writer {
             // A file that is taken away is not made anew behind the back of its store.
             options: options.create_if_missing(false),
@@ -352,10 +290,7 @@ impl SqliteStoreBuilder {
             wait: self.wait,
         };
         tokio::spawn(writer.run());
-        Ok(SqliteStore {
-            queue,
-            wait: self.wait,
-        })
+        Ok(SqliteStore { queue })
     }
 }
 

@@ -6,26 +6,8 @@ use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
     nonce::{Claim, Claimed, Held, Leased},
+    store::queue::{Action, Answer},
 };
-
-/// What is asked of a nonce.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Action {
-    Claim,
-    /// As a claim, within a transaction of somebody else's; kept with its attempt.
-    Consume,
-    Lease(Duration),
-    Renew(Duration),
-    Complete,
-    Release,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Answer {
-    Claimed(Claimed),
-    Leased(Leased),
-    Held(Held),
-}
 
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]

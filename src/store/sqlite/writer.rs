@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     task::yield_now,
     time::{Instant, timeout_at},
 };
@@ -13,20 +13,15 @@ use tokio::{
 use super::{
     batch::{MAX_STEPS, Step, apply},
     mark::Mark,
-    record::{Action, Answer, Limits},
+    record::Limits,
     schema::{begin, commit, connect},
     sweep::{Cursor, sweep},
 };
-use crate::{clock::Clock, error::StoreError, nonce::Claim};
-
-/// A step that somebody waits for.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) claim: Claim,
-    pub(super) digest: [u8; 32],
-    pub(super) action: Action,
-    pub(super) answer: oneshot::Sender<Result<Answer, StoreError>>,
-}
+use crate::{
+    clock::Clock,
+    error::StoreError,
+    store::queue::{Answer, Request},
+};
 
 /// Lives until the last sender of its queue is gone.
 #[derive(Debug)]

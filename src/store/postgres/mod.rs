@@ -1,0 +1,242 @@
+//! PostgreSQL: nonces for all servers of a service, and nonces that are consumed in a transaction
+//! of the handler's own.
+//!
+#![doc = include_str!("operating.md")]
+
+mod consume;
+mod error;
+mod schema;
+mod statement;
+mod sweep;
+mod transaction;
+mod writer;
+
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
+
+use sqlx::{AssertSqlSafe, Connection as _, postgres::PgConnectOptions};
+use tokio::{
+    sync::{Mutex, mpsc},
+    time::timeout,
+};
+
+pub use self::{
+    schema::{SCHEMA, assume_no_history, extend_retention, migrate},
+    sweep::drop_expired,
+};
+use self::{
+    transaction::{FENCE, in_transaction},
+    writer::{Writer, connect},
+};
+use crate::{
+    error::StoreError,
+    future::StoreFuture,
+    nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore},
+    store::queue::{Action, Queue},
+};
+
+/// Remembers nonces in PostgreSQL, for all servers of a service.
+///
+/// What it guarantees:
+/// - of any number of claims on one nonce, from any of the servers, at once or one after another,
+///   at most one is answered [`Claimed::New`] until its deadline has passed by the clock of the
+///   database. Nonces are told apart by SHA-256. A nonce that was
+///   [consumed](crate::PendingPayload::consume) in the same database is a replay, and the reverse;
+/// - what was answered is committed with `synchronous_commit = on`, whatever is set elsewhere;
+/// - a live record is never evicted. A database that is down, slow, a standby, read-only or out of
+///   room is answered with an error, and so is a wait of more than [`PostgresStoreBuilder::wait`];
+///   the store goes on by itself when the database does;
+/// - a database that is another than before, or on another timeline (a standby that was promoted,
+///   a backup that was restored to a point in time), refuses what was signed until it was first
+///   asked, with the code `sign_again`. [What this cannot see](self#failover-by-failover) is part
+///   of the module's text;
+/// - a clock that steps back reopens nothing that was dropped while it was ahead.
+///
+/// Claims that come in while a transaction is written go into the next one together. The store has
+/// connections of its own, so that it never waits for a handler's transaction, and takes tasks on
+/// the Tokio runtime that it was connected on: one for each connection, and one that drops what has
+/// expired. They end with it.
+///
+/// ```no_run
+/// use countersign::{PostgresStore, postgres};
+///
+/// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = sqlx::PgPool::connect("postgres://orders@db.internal/orders").await?;
+/// postgres::migrate(&pool).await?;
+/// let store = PostgresStore::connect((*pool.connect_options()).clone()).await?;
+/// store.check().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct PostgresStore {
+    queue: Queue,
+    options: PgConnectOptions,
+    wait: Duration,
+    /// The sweep ends with it.
+    _alive: mpsc::Sender<Infallible>,
+}
+
+/// Configures a [`PostgresStore`].
+#[derive(Clone, Debug)]
+pub struct PostgresStoreBuilder {
+    connections: u16,
+    wait: Duration,
+}
+
+impl PostgresStore {
+    /// Connects with the defaults of [`PostgresStoreBuilder`].
+    ///
+    /// # Errors
+    /// As [`PostgresStoreBuilder::connect`].
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn connect(options: PgConnectOptions) -> Result<Self, StoreError> {
+        Self::builder().connect(options).await
+    }
+
+    /// A store with other settings.
+    #[must_use]
+    pub fn builder() -> PostgresStoreBuilder {
+        PostgresStoreBuilder::default()
+    }
+
+    /// Whether the store can be used at this moment: connects anew, finds the tables, and commits
+    /// a write. For a health check.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        check(&self.options, self.wait).await
+    }
+}
+
+async fn check(options: &PgConnectOptions, wait: Duration) -> Result<(), StoreError> {
+    let sql = format!(
+        "{FENCE}; UPDATE countersign_store SET since_ms = since_ms;
+        SELECT digest, attempt, deadline_ms, lease_end_ms FROM countersign_nonces LIMIT 0;
+        SELECT namespace, retention_ms, dropped_up_to_ms FROM countersign_namespaces LIMIT 0"
+    );
+    let checked = timeout(wait, async {
+        let mut connection = connect(options).await?;
+        let sql = AssertSqlSafe(in_transaction(&sql, wait));
+        let run = sqlx::raw_sql(sql).execute(&mut connection).await;
+        let run = run.map_err(error::of_driver);
+        // Whatever fails here has nothing to say of the database.
+        let _ = connection.close().await;
+        run.map(drop)
+    });
+    checked.await.unwrap_or_else(|_| {
+        Err(StoreError::unavailable(format!(
+            "PostgreSQL gave no answer within {wait:?}"
+        )))
+    })
+}
+
+impl NonceStore for PostgresStore {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+        self.queue.claim(claim)
+    }
+
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        Some(self)
+    }
+
+    fn survives_restart(&self) -> bool {
+        true
+    }
+}
+
+impl LeaseStore for PostgresStore {
+    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
+        self.queue.lease(claim, duration)
+    }
+
+    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
+        self.queue.hold(claim, Action::Renew(duration))
+    }
+
+    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+        self.queue.hold(claim, Action::Complete)
+    }
+
+    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+        self.queue.hold(claim, Action::Release)
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgresStore({:?})", self.queue)
+    }
+}
+
+impl PostgresStoreBuilder {
+    /// How many transactions may be written at once, from 1 to 64. Default: 2, of which one fills
+    /// its batch while the other waits for the disk; more are worth it where a commit takes long,
+    /// as with a synchronous standby far away.
+    #[must_use]
+    pub fn connections(mut self, connections: u16) -> Self {
+        self.connections = connections;
+        self
+    }
+
+    /// For how long a step waits for its answer, and the database for a lock. At most 30 seconds.
+    /// Default: 2 seconds, as the verifier's
+    /// [`store_timeout`](crate::VerifierBuilder::store_timeout).
+    #[must_use]
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Connects, and [checks](PostgresStore::check) that the tables are there and can be written
+    /// to; [`migrate`] makes them.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or is not ready; when a setting is out of its range.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn connect(self, options: PgConnectOptions) -> Result<PostgresStore, StoreError> {
+        let wait = self.wait;
+        if !(1..=64).contains(&self.connections) || wait.is_zero() || wait > MAX_WAIT {
+            return Err(StoreError::unavailable(
+                "a store has 1 to 64 connections, and waits for at most 30 seconds",
+            ));
+        }
+        // Nothing here is a float, and poolers know nothing of this parameter.
+        let options = options.extra_float_digits(None);
+        check(&options, wait).await?;
+        let (queue, requests) = Queue::new("PostgreSQL", wait);
+        let requests = Arc::new(Mutex::new(requests));
+        for _ in 0..self.connections {
+            let writer = Writer {
+                options: options.clone(),
+                connection: None,
+                queue: Arc::clone(&requests),
+                wait,
+            };
+            tokio::spawn(writer.run());
+        }
+        let (alive, store) = mpsc::channel(1);
+        tokio::spawn(sweep::run(options.clone(), store));
+        Ok(PostgresStore {
+            queue,
+            options,
+            wait,
+            _alive: alive,
+        })
+    }
+}
+
+/// Below the minute for which the sweep spares what is past.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+
+impl Default for PostgresStoreBuilder {
+    fn default() -> Self {
+        Self {
+            connections: 2,
+            wait: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The tables, and what is changed in them by hand.
+
+use std::time::Duration;
+
+use sqlx::{PgConnection, PgPool, Row as _};
+
+use super::{error, statement::millis};
+use crate::error::StoreError;
+
+/// The tables, for those whose migrations are made elsewhere. Can be run again.
+pub const SCHEMA: &str = include_str!("schema.sql");
+
+/// Makes the [tables](SCHEMA), unless they are there. Several servers may do so at once.
+///
+/// # Errors
+/// When the database refuses or cannot be reached.
+pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
+    let migration = async {
+        let mut transaction = pool.begin().await?;
+        // `IF NOT EXISTS` alone does not stand two at once.
+        lock(&mut transaction, Lock::Wait).await?;
+        sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
+        transaction.commit().await
+    };
+    migration.await.map_err(error::of_driver)
+}
+
+/// Says that nothing was accepted before the tables were made, so that requests that were signed
+/// earlier are new. To be called before the first request; later it changes nothing.
+///
+/// # Errors
+/// When the database refuses or cannot be reached.
+pub async fn assume_no_history(pool: &PgPool) -> Result<(), StoreError> {
+    let sql = "UPDATE countersign_store SET since_ms = 0
+        WHERE NOT EXISTS (SELECT FROM countersign_namespaces)";
+    let run = sqlx::raw_sql(sql).execute(pool).await;
+    run.map(drop).map_err(error::of_driver)
+}
+
+/// Makes a namespace remember for longer: after `max_age` and the like were raised, and before the
+/// servers that need it are started, which are refused until then. The refusal names the time.
+///
+/// What was signed up to `max_skew` and a minute from now is refused from here on (503, code
+/// `sign_again`): earlier records may be dropped too soon for the new retention.
+///
+/// A retention that is shorter than the present one changes nothing.
+///
+/// # Errors
+/// When the database refuses or cannot be reached.
+pub async fn extend_retention(
+    pool: &PgPool,
+    namespace: &str,
+    retention: Duration,
+    max_skew: Duration,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE countersign_namespaces SET retention_ms = $2, dropped_up_to_ms = greatest(
+             dropped_up_to_ms,
+             (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 60000 + $3 + $2
+         )
+         WHERE namespace = $1 AND retention_ms < $2",
+    )
+    .bind(namespace)
+    .bind(millis(retention))
+    .bind(millis(max_skew))
+    .execute(pool)
+    .await
+    .map(drop)
+    .map_err(error::of_driver)
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lock {
+    Wait,
+    Try,
+}
+
+/// Takes the advisory lock under which tables are made and expired rows dropped. It ends with the
+/// transaction, as a pooler in front of the server needs it.
+pub(super) async fn lock(connection: &mut PgConnection, lock: Lock) -> Result<bool, sqlx::Error> {
+    // The bytes of `countrsg`.
+    let sql = match lock {
+        Lock::Wait => "SELECT true FROM pg_advisory_xact_lock(7165074649430258535)",
+        Lock::Try => "SELECT pg_try_advisory_xact_lock(7165074649430258535)",
+    };
+    let row = sqlx::raw_sql(sql).fetch_one(connection).await?;
+    row.try_get(0)
+}

@@ -1,0 +1,32 @@
+-- Times are milliseconds since the Unix epoch.
+CREATE TABLE IF NOT EXISTS countersign_store (
+    is_one boolean PRIMARY KEY DEFAULT true CHECK (is_one),
+    -- What was signed up to here may have been forgotten.
+    since_ms bigint NOT NULL,
+    -- The cluster and the timeline in which that is true: others begin with a fence.
+    system_identifier bigint NOT NULL,
+    timeline text NOT NULL
+);
+INSERT INTO countersign_store (since_ms, system_identifier, timeline)
+    SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, system_identifier,
+           left(pg_walfile_name(pg_current_wal_lsn()), 8)
+    FROM pg_control_system() ON CONFLICT DO NOTHING;
+CREATE TABLE IF NOT EXISTS countersign_namespaces (
+    namespace text PRIMARY KEY,
+    -- For how long after it was signed each of its requests is remembered.
+    retention_ms bigint NOT NULL,
+    -- What has a deadline up to here may have been dropped, and is refused.
+    dropped_up_to_ms bigint NOT NULL
+);
+-- Half of its rows may be dead between two runs of the vacuum otherwise, and each batch that drops
+-- what has expired walks over those at the head of the index on deadlines.
+CREATE TABLE IF NOT EXISTS countersign_nonces (
+    -- SHA-256 of namespace, key id, nonce and, where it counts, the place.
+    digest bytea PRIMARY KEY,
+    -- Who claimed it, consumed it, or holds the lease.
+    attempt bytea NOT NULL,
+    deadline_ms bigint NOT NULL,
+    -- The end of the lease; without one, the record is final.
+    lease_end_ms bigint
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 10000);
+CREATE INDEX IF NOT EXISTS countersign_nonces_by_deadline ON countersign_nonces (deadline_ms);

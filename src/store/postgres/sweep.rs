@@ -1,0 +1,137 @@
+//! Drops what has expired.
+
+use std::{convert::Infallible, time::Duration};
+
+use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::{
+    error,
+    schema::{Lock, lock},
+    writer::connect,
+};
+use crate::error::StoreError;
+
+/// Rows that one statement drops at most, so that it locks few and is done soon.
+const BATCH: u64 = 1000;
+
+/// The most batches of one call.
+const MAX_BATCHES: usize = 1000;
+
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+const MOST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// For how long a batch may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Drops what has expired, in batches of 1,000 rows, each in a transaction of its own; up to a
+/// million rows. Answers with how many.
+///
+/// A [`PostgresStore`](super::PostgresStore) that is open does so by itself. Where nonces are only
+/// consumed, call it every minute or so, from any number of servers, one of which then does the
+/// work; nothing goes wrong where nobody does, but for the table's growth. Rows are kept for a
+/// minute beyond their deadline.
+///
+/// ```no_run
+/// # #[cfg(feature = "postgres")]
+/// # async fn f(pool: sqlx::PgPool) {
+/// tokio::spawn(async move {
+///     let mut every_minute = tokio::time::interval(std::time::Duration::from_secs(60));
+///     loop {
+///         every_minute.tick().await;
+///         if let Err(error) = countersign::postgres::drop_expired(&pool).await {
+///             tracing::warn!(%error, "expired nonces were not dropped");
+///         }
+///     }
+/// });
+/// # }
+/// ```
+///
+/// # Errors
+/// When the database refuses or cannot be reached. What was dropped stays dropped.
+pub async fn drop_expired(pool: &PgPool) -> Result<u64, StoreError> {
+    let mut connection = pool.acquire().await.map_err(error::of_driver)?;
+    let mut dropped = 0;
+    for _ in 0..MAX_BATCHES {
+        let batch = drop_batch(&mut connection)
+            .await
+            .map_err(error::of_driver)?;
+        dropped += batch;
+        if batch < BATCH {
+            break;
+        }
+    }
+    Ok(dropped)
+}
+
+/// Drops on until the store is gone, whose end of the channel this waits for. What fails is tried
+/// again, after a while.
+pub(super) async fn run(options: PgConnectOptions, mut store: mpsc::Receiver<Infallible>) {
+    let mut connection = None;
+    let mut failures = 0;
+    let mut pause = SWEEP_EVERY;
+    while timeout(pause, store.recv()).await.is_err() {
+        let swept = timeout(PATIENCE, sweep(&options, connection.take())).await;
+        match swept.unwrap_or_else(|_| Err(StoreError::unavailable("it took too long"))) {
+            Ok((kept, dropped)) => {
+                connection = Some(kept);
+                failures = 0;
+                pause = if dropped < BATCH {
+                    SWEEP_EVERY
+                } else {
+                    Duration::ZERO
+                };
+            }
+            Err(error) => {
+                pause = (SWEEP_EVERY * 2u32.saturating_pow(failures)).min(MOST_BACKOFF);
+                failures = (failures + 1).min(6);
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "expired nonces were not dropped; trying again in {pause:?}"
+                );
+            }
+        }
+    }
+}
+
+/// A batch, on a connection that is given back if it is still good.
+async fn sweep(
+    options: &PgConnectOptions,
+    connection: Option<PgConnection>,
+) -> Result<(PgConnection, u64), StoreError> {
+    let mut connection = match connection {
+        Some(connection) => connection,
+        None => connect(options).await?,
+    };
+    let dropped = drop_batch(&mut connection)
+        .await
+        .map_err(error::of_driver)?;
+    Ok((connection, dropped))
+}
+
+async fn drop_batch(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    if !lock(&mut transaction, Lock::Try).await? {
+        return Ok(0);
+    }
+    // The minute is for a statement that has looked at the clock and has not yet recorded anything.
+    let dropped = sqlx::raw_sql(
+        "WITH here AS MATERIALIZED (
+             SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms
+         ), raised AS (
+             UPDATE countersign_namespaces SET dropped_up_to_ms = now_ms - 60000
+             FROM here WHERE dropped_up_to_ms < now_ms - 60000
+         ), expired AS MATERIALIZED (
+             SELECT digest FROM countersign_nonces
+             WHERE deadline_ms <= (SELECT now_ms - 60000 FROM here)
+                 AND (lease_end_ms IS NULL OR lease_end_ms <= (SELECT now_ms FROM here))
+             ORDER BY deadline_ms LIMIT 1000 FOR UPDATE SKIP LOCKED
+         )
+         DELETE FROM countersign_nonces USING expired
+         WHERE countersign_nonces.digest = expired.digest",
+    )
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(dropped.rows_affected())
+}

@@ -1,0 +1,182 @@
+//! A batch of steps in one transaction, and what its rows say.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
+
+use super::{
+    error,
+    statement::{self, Kind, Step},
+};
+use crate::{
+    error::{StoreError, StoreErrorKind},
+    nonce::{Claimed, Held, Leased},
+    store::queue::{Action, Answer},
+};
+
+pub(super) type Answers = Vec<Result<Answer, StoreError>>;
+
+/// Runs the steps in a transaction of their own, in one round trip: what is answered was committed.
+///
+/// After an error, or when this is dropped, it is unknown whether anything was recorded, and the
+/// connection is in no known state.
+pub(super) async fn commit(
+    connection: &mut PgConnection,
+    kind: Kind,
+    steps: &[Step<'_>],
+    wait: Duration,
+) -> Result<Answers, StoreError> {
+    run(connection, kind, steps, |sql| in_transaction(sql, wait)).await
+}
+
+/// Runs one step in the transaction that is open.
+pub(super) async fn within(
+    connection: &mut PgConnection,
+    step: Step<'_>,
+) -> Result<Answer, StoreError> {
+    let kind = Kind::of(step.claim, step.action);
+    let answers = run(connection, kind, &[step], str::to_owned).await?;
+    answers
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| Err(no_answer()))
+}
+
+/// Settings end with the transaction, as a pooler in front of the server needs it.
+///
+/// A timeout that struck while COMMIT waits for a standby would have it answered as a success.
+pub(super) fn in_transaction(sql: &str, wait: Duration) -> String {
+    let wait = statement::millis(wait).max(1);
+    format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+        SET LOCAL synchronous_commit = on;
+        SET LOCAL lock_timeout = {wait}; SET LOCAL statement_timeout = {wait};
+        {sql};
+        SET LOCAL statement_timeout = 0; COMMIT"
+    )
+}
+
+async fn run(
+    connection: &mut PgConnection,
+    kind: Kind,
+    steps: &[Step<'_>],
+    whole: impl Fn(&str) -> String,
+) -> Result<Answers, StoreError> {
+    // A cluster that is new is fenced, and a namespace that is new registered, before the third.
+    for _ in 0..3 {
+        let rows = fetch(connection, whole(&statement::decide(kind, steps))).await?;
+        let refused = |refusal| rows.iter().any(|row| is_refused(row, refusal));
+        if refused("unknown") {
+            fetch(connection, whole(FENCE)).await?;
+        } else if refused("unregistered") {
+            fetch(connection, whole(&statement::register(steps))).await?;
+        } else {
+            return read(steps, &rows);
+        }
+    }
+    Err(StoreError::unavailable(
+        "another transaction has just recorded this namespace, and this one does not see it yet",
+    ))
+}
+
+/// What was signed up to now may have been used in another cluster, or on a timeline that ended.
+pub(super) const FENCE: &str = "
+    UPDATE countersign_store AS store SET
+        since_ms = greatest(since_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
+        system_identifier = control.system_identifier,
+        timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8)
+    FROM pg_control_system() AS control
+    WHERE store.system_identifier <> control.system_identifier
+        OR timeline <> left(pg_walfile_name(pg_current_wal_lsn()), 8)";
+
+async fn fetch(connection: &mut PgConnection, sql: String) -> Result<Vec<PgRow>, StoreError> {
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .fetch_all(connection)
+        .await
+        .map_err(error::of_driver)
+}
+
+fn is_refused(row: &PgRow, refusal: &str) -> bool {
+    row.try_get::<Option<&str>, _>("refusal")
+        .is_ok_and(|found| found == Some(refusal))
+}
+
+fn read(steps: &[Step<'_>], rows: &[PgRow]) -> Result<Answers, StoreError> {
+    let mut answers: Vec<Option<Result<Answer, StoreError>>> = vec![None; steps.len()];
+    for row in rows {
+        let place: i64 = row.try_get("place").map_err(error::of_driver)?;
+        let place = usize::try_from(place - 1).map_err(|_| no_answer())?;
+        if let (Some(step), Some(answer)) = (steps.get(place), answers.get_mut(place)) {
+            *answer = Some(read_one(step, row).map_err(error::of_driver)?);
+        }
+    }
+    let answers = answers.into_iter();
+    Ok(answers
+        .map(|answer| answer.unwrap_or_else(|| Err(no_answer())))
+        .collect())
+}
+
+fn read_one(step: &Step<'_>, row: &PgRow) -> Result<Result<Answer, StoreError>, sqlx::Error> {
+    let refusal: Option<&str> = row.try_get("refusal")?;
+    if let Some(refusal) = refusal {
+        let (now, retention): (i64, Option<i64>) =
+            (row.try_get("now_ms")?, row.try_get("retention_ms")?);
+        return Ok(Err(refused(step, refusal, now, retention)));
+    }
+    // Of a nonce that is another's, claims return no row.
+    let is_own = row.try_get::<Option<bool>, _>("is_own")?;
+    if row.try_get::<Option<bool>, _>("outside_savepoints")? == Some(false) {
+        return Ok(Err(StoreError::unavailable(
+            "consumed in a savepoint, which would take the nonce with it if it were rolled back; \
+             consume before any savepoint",
+        )));
+    }
+    Ok(Ok(match step.action {
+        Action::Claim | Action::Consume if is_own == Some(true) => Answer::Claimed(Claimed::New),
+        Action::Claim | Action::Consume => Answer::Claimed(Claimed::Replayed),
+        Action::Lease(duration) => Answer::Leased(match (is_own, row.try_get("remaining_ms")?) {
+            (Some(_), None::<i64>) => Leased::Completed,
+            (Some(true), Some(_)) => Leased::Held,
+            (Some(false), Some(left)) => {
+                Leased::in_flight(Duration::from_millis(left.try_into().unwrap_or(0)))
+            }
+            // This very attempt holds it already.
+            (None, _) => Leased::in_flight(duration),
+        }),
+        Action::Renew(_) | Action::Complete | Action::Release => {
+            Answer::Held(if is_own == Some(true) {
+                Held::Done
+            } else {
+                Held::Lost
+            })
+        }
+    }))
+}
+
+fn refused(step: &Step<'_>, refusal: &str, now: i64, retention: Option<i64>) -> StoreError {
+    let claim = step.claim;
+    let sign_again = |message: String| StoreError::new(StoreErrorKind::SignAgain, message);
+    match refusal {
+        "retention" => StoreError::unavailable(format!(
+            "namespace `{}` remembers for {} ms in this database, and {} ms are needed; see \
+             `extend_retention`",
+            claim.namespace(),
+            retention.unwrap_or(0),
+            statement::millis(claim.retention()),
+        )),
+        "past" => sign_again(format!(
+            "to be remembered until {}, and the database's clock shows {now} ms",
+            claim.deadline()
+        )),
+        "forgotten" => sign_again(
+            "signed before these tables were made or the database failed over, or too shortly \
+             after it"
+                .to_owned(),
+        ),
+        _ => sign_again("records with as late a deadline have been dropped".to_owned()),
+    }
+}
+
+fn no_answer() -> StoreError {
+    StoreError::unavailable("PostgreSQL did not answer all that was asked")
+}
