@@ -297,21 +297,14 @@ impl ExtractRejection {
     }
 
     fn mismatch(route: &str, signed: &str) -> Self {
-        let kind = RejectionKind::ResourceMismatch;
-        tracing::warn!(route, signed, code = kind.code(), "request refused");
-        Self::of(Rejection::new(
-            kind,
-            "the signed path does not lead to the resource that was routed to",
+        Self::refused(Rejection::new(
+            RejectionKind::ResourceMismatch,
+            format!("the signed path `{signed}` does not lead to what was routed to, `{route}`"),
         ))
     }
 
     fn refused(rejection: Rejection) -> Self {
-        let (code, reason) = (rejection.kind().code(), rejection.detail());
-        tracing::info!(code, reason, "request refused");
-        Self::of(rejection)
-    }
-
-    fn of(rejection: Rejection) -> Self {
+        rejection.report();
         let kind = rejection.kind();
         Self {
             status: kind.status(),

@@ -61,13 +61,26 @@
 //! What weakens a promise has a name that begins with `danger_`.
 //!
 //! # Logs
-//! Every refused request is an event of `tracing` with its code and its reason: at level `ERROR`
-//! where the status is 5xx, else at `INFO`. Reasons name key ids and nonces, and never hold a secret.
-//! Where a MAC does not match, an event at `DEBUG` shows the beginning of the message that was
+//! Every verification is a span of `tracing`, `countersign.verify`, at level `INFO`:
+//!
+//! | field | what it says |
+//! | --- | --- |
+//! | `namespace` | the verifier's |
+//! | `key_id` | of the first signature that is fresh and under a known key |
+//! | `body_bytes` | how long the body was, once it has arrived whole |
+//! | `outcome` | `claimed`, `leased`, `unclaimed`, `pending`, or the code of the rejection |
+//!
+//! Every refused request is one event, `request refused`, with `code`, `status`, `reason` and
+//! `advice`, which is [what there is to do](RejectionKind::advice): at level `ERROR` where the status
+//! is 5xx, else at `INFO`. Reasons name key ids and nonces, and never hold a secret or an expected
+//! MAC. Where a MAC does not match, an event at `DEBUG` shows the beginning of the message that was
 //! expected, covered headers included.
+//!
+//! What is counted and timed with the feature `metrics`, the module `measure` says.
 //!
 //! # Features
 //! - `axum` (default): extractors, and the original URI of nested routers.
+//! - `metrics`: counters, histograms and gauges, through the facade of the crate `metrics`.
 //! - `postgres`: a store that all servers of a service share in PostgreSQL, and nonces that are
 //!   consumed in a transaction of the handler's own.
 //! - `reqwest`: signing for the client `reqwest`.
@@ -87,6 +100,10 @@ mod error;
 mod future;
 mod key;
 mod mac;
+#[cfg(not(feature = "metrics"))]
+mod measure;
+#[cfg(feature = "metrics")]
+pub mod measure;
 mod middleware;
 mod nonce;
 mod random;

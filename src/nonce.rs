@@ -327,6 +327,12 @@ pub trait NonceStore: Send + Sync + 'static {
     /// Whether what was recorded is still there after this process has ended. Where it is not, and
     /// the scheme covers no time, a warning is logged when the layer is built.
     fn survives_restart(&self) -> bool;
+
+    /// How many nonces are on record, for a gauge: `None`, as by default, where that cannot be told
+    /// without asking a server. Nothing is decided by it.
+    fn live(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Records that are held while a handler runs, and kept or given back by what it answers.
@@ -426,6 +432,10 @@ impl<S: NonceStore + ?Sized> NonceStore for Arc<S> {
 
     fn survives_restart(&self) -> bool {
         (**self).survives_restart()
+    }
+
+    fn live(&self) -> Option<usize> {
+        (**self).live()
     }
 }
 

@@ -8,8 +8,11 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
-use crate::error::{
-    ResponseError, ResponseErrorKind, SignError, SignErrorKind, StoreError, StoreErrorKind,
+use crate::{
+    error::{
+        ResponseError, ResponseErrorKind, SignError, SignErrorKind, StoreError, StoreErrorKind,
+    },
+    measure,
 };
 
 /// A refused request.
@@ -28,7 +31,8 @@ struct Reason {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident = $status:ident, $code:literal, $public:literal;)*) => {
+    ($($(#[$doc:meta])* $kind:ident = $status:ident, $code:literal, $public:literal,
+        $advice:literal;)*) => {
         /// The kinds of [`Rejection`], each with one status and one stable code.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
@@ -57,6 +61,12 @@ macro_rules! kinds {
             pub const fn public_detail(self) -> &'static str {
                 match self { $(Self::$kind => $public,)* }
             }
+
+            /// What there is to do for whoever runs the service, in words: not for the sender.
+            #[must_use]
+            pub const fn advice(self) -> &'static str {
+                match self { $(Self::$kind => $advice,)* }
+            }
         }
     };
 }
@@ -64,78 +74,116 @@ macro_rules! kinds {
 kinds! {
     /// 401: the request carries no signature.
     SignatureMissing = UNAUTHORIZED, "signature_missing",
-        "The request is not signed. Sign it as agreed with this service and send it again.";
+        "The request is not signed. Sign it as agreed with this service and send it again.",
+        "Nothing to do unless a sender of yours is refused: then sign its requests, or move a \
+         route that is meant to be open outside of the layer.";
     /// 400: the signature, its parameters or the target cannot be read, or can be read in two ways.
     SignatureMalformed = BAD_REQUEST, "signature_malformed",
         "The signature or one of its parameters cannot be read, stands there twice, or contradicts \
-         another. Check names, encodings and duplicates.";
+         another. Check names, encodings and duplicates.",
+        "Compare what the sender writes with the scheme that is configured here; look for a \
+         proxy that adds, joins or rewrites headers.";
     /// 401: the signature covers too little.
     SignatureInsufficient = UNAUTHORIZED, "signature_insufficient",
-        "The signature leaves out a part of the request that this service wants covered.";
+        "The signature leaves out a part of the request that this service wants covered.",
+        "Let the sender cover what the reason names, or choose a profile that asks for less.";
     /// 401: unknown key, wrong MAC or wrong digest; the sender is not told which.
     SignatureInvalid = UNAUTHORIZED, "signature_invalid",
         "The signature does not match the request as it arrived. Check the key id, the secret, and \
-         that nothing changed the request after it was signed.";
+         that nothing changed the request after it was signed.",
+        "Check that both sides have the same key id and secret, and that no proxy or middleware \
+         changes the request before this layer; at DEBUG the log shows the message that was \
+         expected.";
     /// 401: signed too long ago, or past its expiry.
     SignatureExpired = UNAUTHORIZED, "signature_expired",
-        "The request was signed too long ago. Check the sender's clock and sign again.";
+        "The request was signed too long ago. Check the sender's clock and sign again.",
+        "Compare the sender's clock with this server's, and look for a queue between them; many \
+         at once may be an attempt to replay.";
     /// 401: dated ahead.
     SignatureNotYetValid = UNAUTHORIZED, "signature_not_yet_valid",
-        "The request is dated ahead. Check the sender's clock and sign again.";
+        "The request is dated ahead. Check the sender's clock and sign again.",
+        "Synchronise the sender's clock and this server's.";
     /// 421: the authority is none of the public origins.
     AuthorityNotServed = MISDIRECTED_REQUEST, "authority_not_served",
-        "The request names an authority that this service does not serve.";
+        "The request names an authority that this service does not serve.",
+        "If the authority is yours, add it as a public origin; else look at how requests for it \
+         get here.";
     /// 409: seen before.
     RequestReplayed = CONFLICT, "request_replayed",
         "This signed request was received before. If its outcome is not known, ask for it before \
-         signing a new one.";
+         signing a new one.",
+        "Nothing to do for a sender that retries; else find out who has a copy of the request.";
     /// 409 with `Retry-After`: a copy is being handled.
     RequestInFlight = CONFLICT, "request_in_flight",
-        "A copy of this request is being handled. Send it again later.";
+        "A copy of this request is being handled. Send it again later.",
+        "Nothing to do if the sender waits and retries; many at once mean that handlers are \
+         slow.";
     /// 413: the body is over the limit.
     BodyTooLarge = PAYLOAD_TOO_LARGE, "body_too_large",
-        "The body is larger than this service accepts.";
+        "The body is larger than this service accepts.",
+        "Raise `max_body_bytes` if bodies of this size are expected.";
     /// 408: the body did not arrive in time.
     BodyTimeout = REQUEST_TIMEOUT, "body_timeout",
-        "The body did not arrive in time.";
+        "The body did not arrive in time.",
+        "Look at the sender's connection; raise `body_deadline` if bodies are expected to take \
+         that long.";
     /// 400: the body broke off or could not be read.
     BodyUnreadable = BAD_REQUEST, "body_unreadable",
-        "The body broke off or could not be read.";
+        "The body broke off or could not be read.",
+        "Look at the connection and at proxies: the sender, or something between, broke off.";
     /// 400: the request has a body, or asks for a tunnel, that nothing in the signature covers.
     BodyNotCovered = BAD_REQUEST, "body_not_covered",
-        "The request carries a body, or asks to switch protocols, and the signature covers neither.";
+        "The request carries a body, or asks to switch protocols, and the signature covers neither.",
+        "Let the sender cover the body; if it did not send one, find what added it on the way.";
     /// 429 with `Retry-After`: this key has used up its share of the store.
     KeyOverQuota = TOO_MANY_REQUESTS, "key_over_quota",
-        "This key has sent as many requests as are remembered for one key. Send it again later.";
+        "This key has sent as many requests as are remembered for one key. Send it again later.",
+        "Find out why this key sends so much; give the store more capacity, or a key a larger \
+         share.";
     /// 503 with `Retry-After`: too many bytes of bodies are in flight.
     BodyBudgetExhausted = SERVICE_UNAVAILABLE, "body_budget_exhausted",
-        "The service is taking in as much as it can. Send the request again later.";
+        "The service is taking in as much as it can. Send the request again later.",
+        "Raise `body_budget_bytes` if there is memory; else look for slow or large bodies in \
+         flight.";
     /// 503 with `Retry-After`: the store has no room.
     StoreFull = SERVICE_UNAVAILABLE, "store_full",
-        "The service cannot record one more request. Send it again later.";
+        "The service cannot record one more request. Send it again later.",
+        "Give the store more capacity, or shorten `max_age`.";
     /// 503 with `Retry-After`: the store or the key look-up gave no answer.
     StoreUnavailable = SERVICE_UNAVAILABLE, "store_unavailable",
-        "The service cannot tell at present whether it saw this request before. Send it again later.";
+        "The service cannot tell at present whether it saw this request before. Send it again later.",
+        "Look at the store, or at the key look-up: the reason says what failed. Requests are \
+         refused until it answers.";
     /// 500: the handler answered with success, and recorded no nonce in its transaction.
     NonceNotRecorded = INTERNAL_SERVER_ERROR, "nonce_not_recorded",
-        "The service did not record this request, so that its outcome is unknown. Its log says why.";
+        "The service did not record this request, so that its outcome is unknown. Its log says why.",
+        "Correct the handler: it has to consume its nonce, and to commit, before it answers \
+         with success.";
     /// 503: signed before this store can vouch for.
     SignAgain = SERVICE_UNAVAILABLE, "sign_again",
         "The service cannot tell whether it accepted this request before it was started anew. Sign \
-         the request again and send it.";
+         the request again and send it.",
+        "Nothing to do shortly after a start: senders sign again. Where it goes on, compare the \
+         clocks; a store that survives restarts avoids it.";
     /// 428: a version is required, and is missing, `*`, weak or not covered.
     VersionRequired = PRECONDITION_REQUIRED, "version_required",
-        "The request must name the version that it changes, and the signature must cover it.";
+        "The request must name the version that it changes, and the signature must cover it.",
+        "Let the sender name the version in a covered `If-Match`, or in the body.";
     /// 412: the version that was signed is not the present one.
     VersionMismatch = PRECONDITION_FAILED, "version_mismatch",
-        "The version that was signed is not the present one. Read the resource again.";
+        "The version that was signed is not the present one. Read the resource again.",
+        "Nothing to do: the sender has to read the resource again.";
     /// 403: signed for another resource than the one it was routed to.
     ResourceMismatch = FORBIDDEN, "resource_mismatch",
-        "The request was signed for another resource than the one it names.";
+        "The request was signed for another resource than the one it names.",
+        "Look for a layer that rewrites the path after verification; else the sender asked for \
+         another resource than it signed.";
     /// 500: the request was handled, and its response could not be signed.
     ResponseNotSigned = INTERNAL_SERVER_ERROR, "response_not_signed",
         "The request was handled, and its response could not be signed. Ask for the outcome before \
-         signing a new request.";
+         signing a new request.",
+        "The reason says what could not be covered; correct the handler's response, or what the \
+         scheme covers.";
 }
 
 impl Rejection {
@@ -182,6 +230,20 @@ impl Rejection {
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.0.detail
+    }
+
+    /// Counts the refusal, and writes the line of the log that tells an operator what to do: at
+    /// level `ERROR` where the status is 5xx, else at `INFO`.
+    pub(crate) fn report(&self) {
+        let kind = self.0.kind;
+        let (code, status, advice) = (kind.code(), kind.status().as_u16(), kind.advice());
+        let reason = self.detail();
+        measure::rejected(code);
+        if kind.status().is_server_error() {
+            tracing::error!(code, status, reason, advice, "request refused");
+        } else {
+            tracing::info!(code, status, reason, advice, "request refused");
+        }
     }
 
     /// After what time the sender may try again, as the answer says it: whole seconds, at least

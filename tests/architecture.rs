@@ -27,6 +27,7 @@ const LEVELS: [&[&str]; 7] = [
         "future",
         "random",
         "canonical_json",
+        "measure",
     ],
     &["mac", "body"],
     &["key", "nonce", "target"],
@@ -37,8 +38,9 @@ const LEVELS: [&[&str]; 7] = [
 ];
 
 /// Within a level, these and no others.
-const WITHIN: [(&str, &str); 5] = [
+const WITHIN: [(&str, &str); 6] = [
     ("rejection", "error"),
+    ("rejection", "measure"),
     ("future", "error"),
     ("secret", "encoding"),
     ("secret", "error"),
@@ -52,8 +54,9 @@ const FORBIDDEN: [(&str, &str); 1] = [("sign", "verify")];
 const STORES: [&str; 4] = ["memory", "sqlite", "redis", "postgres"];
 
 /// Crates that may be named in these files only; `lib.rs` re-exports our own module `axum`.
-const PLACES: [(&str, &[&str]); 4] = [
+const PLACES: [(&str, &[&str]); 5] = [
     ("axum", &["axum.rs", "target.rs", "lib.rs"]),
+    ("metrics", &["measure.rs"]),
     ("reqwest", &["sign/reqwest.rs"]),
     ("redis", &["store/redis.rs"]),
     (

@@ -114,8 +114,9 @@ where
                     verification,
                     service,
                 } => match ready!(verification.as_mut().poll(cx)) {
+                    // The verifier has reported it.
                     Err(Early::Rejection(rejection)) => {
-                        return Poll::Ready(Ok(this.settings.refuse(&rejection)));
+                        return Poll::Ready(Ok(this.settings.render(&rejection)));
                     }
                     Err(Early::Answer(answer)) => {
                         return Poll::Ready(Ok(answer.map(ResponseBody::of_layer)));
@@ -159,7 +160,7 @@ where
                             confirming: confirm.look_up(claim),
                         },
                         (Verdict::PassesFor(rejection), _) => {
-                            log(&rejection);
+                            rejection.report();
                             return Poll::Ready(Ok(answer(response)));
                         }
                         (Verdict::Passes | Verdict::Consumed(_), _) => {
@@ -195,19 +196,14 @@ fn answer<R>(response: Response<R>) -> Response<ResponseBody<R>> {
     response
 }
 
-fn log(rejection: &Rejection) {
-    let kind = rejection.kind();
-    let (code, status, reason) = (kind.code(), kind.status().as_u16(), rejection.detail());
-    if kind.status().is_server_error() {
-        tracing::error!(code, status, reason, "request refused");
-    } else {
-        tracing::info!(code, status, reason, "request refused");
-    }
-}
-
 impl LayerSettings {
+    /// The answer to a refusal that comes after verification.
     fn refuse<R>(&self, rejection: &Rejection) -> Response<ResponseBody<R>> {
-        log(rejection);
+        rejection.report();
+        self.render(rejection)
+    }
+
+    fn render<R>(&self, rejection: &Rejection) -> Response<ResponseBody<R>> {
         let kind = rejection.kind();
         let mut response = match &self.renderer {
             None => rejection.to_response(),

@@ -64,6 +64,11 @@ pub(super) struct Signature<'h> {
     admitted_at: Timestamp,
 }
 
+/// The key id of the first signature under a known key, for the log.
+pub(super) fn first_key<'s>(signatures: &'s [Signature<'_>]) -> Option<&'s str> {
+    signatures.first().map(|first| first.keys.id().as_str())
+}
+
 impl<'h> Parsed<'h> {
     /// Checks freshness, looks up the key, and compares the MAC where the head decides.
     ///

@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use crate::rejection::{Rejection, RejectionKind};
+use crate::{
+    measure,
+    rejection::{Rejection, RejectionKind},
+};
 
 /// A body up to this many bytes is small: the last eighth of the budget is kept for such.
 const SMALL: usize = 16 * 1024;
@@ -91,6 +94,7 @@ impl Charge {
             ));
         }
         self.bytes = sum;
+        measure::body_charged(more);
         Ok(())
     }
 
@@ -127,6 +131,7 @@ impl Drop for Charge {
             return;
         }
         self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        measure::body_released(self.bytes);
         if let Some(key) = &self.key {
             let mut by_key = self
                 .budget

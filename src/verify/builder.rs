@@ -8,6 +8,7 @@ use crate::{
     clock::{Clock, SystemClock},
     error::{ConfigError, ConfigErrorKind},
     key::{KeyRing, KeySet, KeyStore},
+    measure::LiveNonces,
     nonce::NonceStore,
     scheme::{Describe, Scheme},
     secret::Secret,
@@ -288,6 +289,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
                 namespace: self.namespace.into(),
                 processing: self.processing,
                 store_timeout: self.store_timeout,
+                live: LiveNonces::default(),
             }),
         }))
     }

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{Authentic, PendingPayload, Processing, Settings, VerifiedPayload, within};
 use crate::{
     error::StoreError,
+    measure::{ClaimOutcome, Stopwatch},
     nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore},
     rejection::{Rejection, RejectionKind},
 };
@@ -36,6 +37,16 @@ impl Verified {
             Self::Pending(_) => None,
         }
     }
+
+    /// What the span of a verification calls it.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Claimed(_) => "claimed",
+            Self::Leased(..) => "leased",
+            Self::Unclaimed(_) => "unclaimed",
+            Self::Pending(_) => "pending",
+        }
+    }
 }
 
 impl Authentic {
@@ -60,8 +71,11 @@ impl Authentic {
         };
         match (settings.processing, &settings.store) {
             (Processing::AtMostOnce, Some(store)) => {
-                let claimed = within(settings.store_timeout, store.claim(&claim)).await?;
-                if claimed != Claimed::New {
+                let asked = Stopwatch::start();
+                let claimed = within(settings.store_timeout, store.claim(&claim)).await;
+                asked.claimed(claimed_outcome(&claimed));
+                settings.ask_live(&**store);
+                if claimed? != Claimed::New {
                     return Err(replayed(&claim));
                 }
                 settings.check_freshness(&payload)?;
@@ -76,7 +90,11 @@ impl Authentic {
                     timeout: settings.store_timeout.min(duration / 3),
                 };
                 let leases = lease.leases()?;
-                match within(lease.timeout, leases.lease(&lease.claim, duration)).await? {
+                let asked = Stopwatch::start();
+                let leased = within(lease.timeout, leases.lease(&lease.claim, duration)).await;
+                asked.claimed(leased_outcome(&leased));
+                settings.ask_live(&*lease.store);
+                match leased? {
                     Leased::Held => {}
                     Leased::InFlight { remaining } => return Err(Rejection::in_flight(remaining)),
                     Leased::Completed => return Err(replayed(&lease.claim)),
@@ -97,7 +115,28 @@ impl Authentic {
     }
 }
 
+pub(super) fn claimed_outcome(answer: &Result<Claimed, StoreError>) -> ClaimOutcome {
+    match answer {
+        Ok(Claimed::New) => ClaimOutcome::New,
+        Ok(Claimed::Replayed) => ClaimOutcome::Replayed,
+        Err(_) => ClaimOutcome::Failed,
+    }
+}
+
+fn leased_outcome(answer: &Result<Leased, StoreError>) -> ClaimOutcome {
+    match answer {
+        Ok(Leased::Held) => ClaimOutcome::New,
+        Ok(Leased::InFlight { .. }) => ClaimOutcome::InFlight,
+        Ok(Leased::Completed) => ClaimOutcome::Replayed,
+        Err(_) => ClaimOutcome::Failed,
+    }
+}
+
 impl Settings {
+    fn ask_live(&self, store: &dyn NonceStore) {
+        self.live.ask(&self.namespace, || store.live());
+    }
+
     /// Once more, after something was waited for.
     pub(super) fn check_freshness(&self, payload: &VerifiedPayload) -> Result<(), Rejection> {
         let now = self.clock.now();

@@ -23,6 +23,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderValue, Response, request::Parts};
 use http_body::Body;
+use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
     body::BodyLimits,
@@ -30,6 +31,7 @@ use crate::{
     error::StoreError,
     future::StoreFuture,
     key::KeyStore,
+    measure::{LiveNonces, Stopwatch},
     nonce::NonceStore,
     rejection::Rejection,
     scheme::{Describe, Scheme},
@@ -62,6 +64,7 @@ pub use version::SignedVersion;
 
 pub(crate) use pending::{Fate, FateCell};
 
+use admit::first_key;
 use budget::Budget;
 use freshness::Freshness;
 
@@ -137,6 +140,7 @@ pub(crate) struct Settings {
     namespace: Arc<str>,
     processing: Processing,
     store_timeout: Duration,
+    live: LiveNonces,
 }
 
 impl Verifier {
@@ -145,7 +149,8 @@ impl Verifier {
         VerifierBuilder::new(scheme)
     }
 
-    /// Takes a request through all stages.
+    /// Takes a request through all stages: in a span of `tracing`, and with an event for a refusal,
+    /// as [the front page](crate#logs) says.
     ///
     /// # Errors
     /// When any of them refuses it.
@@ -156,10 +161,49 @@ impl Verifier {
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
+        let span = tracing::info_span!(
+            "countersign.verify",
+            namespace = &*self.settings.namespace,
+            key_id = Empty,
+            body_bytes = Empty,
+            outcome = Empty,
+        );
+        let verifying = async {
+            let started = Stopwatch::start();
+            let verified = self.take_through(head, body, &span).await;
+            started.verified(verified.is_ok());
+            match &verified {
+                Ok(verified) => {
+                    span.record("outcome", verified.outcome());
+                }
+                Err(rejection) => {
+                    span.record("outcome", rejection.kind().code());
+                    rejection.report();
+                }
+            }
+            verified
+        };
+        verifying.instrument(span.clone()).await
+    }
+
+    async fn take_through<B>(
+        &self,
+        head: &Parts,
+        body: B,
+        span: &Span,
+    ) -> Result<Verified, Rejection>
+    where
+        B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
         let admitted = self.parse(head)?.admit().await?;
+        let signed_in_head = !admitted.signatures.is_empty();
+        span.record("key_id", first_key(&admitted.signatures));
         let received = admitted.receive(body).await?;
-        let authentic = received.authenticate()?;
-        authentic.claim().await
+        if !signed_in_head {
+            span.record("key_id", first_key(&received.signatures));
+        }
+        span.record("body_bytes", received.body.len());
+        received.authenticate()?.claim().await
     }
 
     /// What a 401 asks the client for, in `Accept-Signature` (RFC 9421, section 5); `None` with a

@@ -6,9 +6,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{VerifiedPayload, Verifier, claim::replayed, within};
+use super::{
+    VerifiedPayload, Verifier,
+    claim::{claimed_outcome, replayed},
+    within,
+};
 use crate::{
     error::StoreError,
+    measure::Stopwatch,
     nonce::{Claim, Claimed, ConsumeIn, TransactIn},
     rejection::{Rejection, RejectionKind},
 };
@@ -167,8 +172,10 @@ impl PendingPayload {
         let settings = &*self.verifier.settings;
         let recorded = async {
             settings.check_freshness(&self.payload)?;
-            let claimed = within(settings.store_timeout, transaction.consume(&self.claim)).await?;
-            if claimed != Claimed::New {
+            let asked = Stopwatch::start();
+            let claimed = within(settings.store_timeout, transaction.consume(&self.claim)).await;
+            asked.claimed(claimed_outcome(&claimed));
+            if claimed? != Claimed::New {
                 return Err(replayed(&self.claim));
             }
             settings.check_freshness(&self.payload)

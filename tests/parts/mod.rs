@@ -25,6 +25,7 @@ use countersign::{
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
+use tracing_subscriber::fmt::format::FmtSpan;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -255,6 +256,7 @@ impl Log {
                 .with_writer(|| ToThisThread)
                 .with_ansi(false)
                 .with_max_level(tracing::Level::TRACE)
+                .with_span_events(FmtSpan::CLOSE)
                 .finish();
             tracing::subscriber::set_global_default(subscriber).expect("the only one");
         });

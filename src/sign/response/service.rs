@@ -59,14 +59,7 @@ where
         let (head, body) = request.into_parts();
         let kept = target::keep_received(&head);
         if let Err(rejection) = self.settings.signer.check(&kept) {
-            let (code, status) = (rejection.kind().code(), rejection.kind().status().as_u16());
-            let reason = rejection.detail();
-            tracing::info!(
-                code,
-                status,
-                reason,
-                "request refused: no response could be signed"
-            );
+            rejection.report();
             let refusal = rejection.to_response().map(Full::new);
             return SignResponseFuture(Box::pin(async { Ok(refusal) }));
         }
@@ -111,13 +104,7 @@ impl SignResponseSettings {
         };
         signed.unwrap_or_else(|error| {
             let rejection = Rejection::new(RejectionKind::ResponseNotSigned, error.to_string());
-            let (code, status) = (rejection.kind().code(), rejection.kind().status().as_u16());
-            tracing::error!(
-                code,
-                status,
-                reason = rejection.detail(),
-                "response not signed"
-            );
+            rejection.report();
             let replacement = || {
                 let mut response = rejection.to_response();
                 if !has_body(&request.method, response.status()) {

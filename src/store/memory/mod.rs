@@ -251,6 +251,10 @@ impl NonceStore for MemoryStore {
     fn survives_restart(&self) -> bool {
         false
     }
+
+    fn live(&self) -> Option<usize> {
+        Some(self.len())
+    }
 }
 
 impl LeaseStore for MemoryStore {
