@@ -1,12 +1,19 @@
 #!/usr/bin/env bash
-# A PostgreSQL server of the tests' own, in a folder that must not exist yet and on a socket there:
-#   tests/postgres.sh start FOLDER    starts it and prints its URL
-#   tests/postgres.sh stop FOLDER     stops it and removes the folder
+# PostgreSQL servers of the tests' own, each in a folder that must not exist yet and on a socket there:
+#   tests/postgres.sh start FOLDER             starts it and prints its URL
+#   tests/postgres.sh stop FOLDER              stops it and removes the folder
+#   tests/postgres.sh kill FOLDER              ends it at once, as in a crash
+#   tests/postgres.sh again FOLDER             starts it again
+#   tests/postgres.sh pause|resume FOLDER      stops all its processes where they are; lets them go on
+#   tests/postgres.sh standby FOLDER PRIMARY   a copy of PRIMARY as it is, which waits and gets no more
+#   tests/postgres.sh promote FOLDER           makes a primary of it
+#   tests/postgres.sh bouncer FOLDER SERVER    PgBouncer in transaction mode; prints its URL
+#   tests/postgres.sh unbounce FOLDER          stops it and removes the folder
 # PostgreSQL does not run as root, which becomes `nobody` for it.
 set -euo pipefail
 
-(($# == 2)) || {
-    sed -n '2,5s/^# //p' "$0" >&2
+(($# == 2 || $# == 3)) || {
+    sed -n '2,12s/^# //p' "$0" >&2
     exit 2
 }
 folder=$2
@@ -22,27 +29,81 @@ unprivileged() {
     fi
 }
 
-case $1 in
-start)
+make_folder() {
     mkdir "$folder"
     folder=$(realpath "$folder")
     [ "$(id -u)" != 0 ] || chown nobody:nogroup "$folder"
-    unprivileged "$programs/initdb" -D "$folder/data" -U postgres --auth=trust \
-        --encoding=UTF8 --locale=C.UTF-8 >"$folder.log" 2>&1 || {
-        cat "$folder.log" >&2
-        exit 1
-    }
-    options="-c listen_addresses= -c unix_socket_directories=$folder -c max_connections=300"
+}
+
+logged() {
     # Nobody waits for its output: it would hold the caller's pipe open.
-    unprivileged "$programs/pg_ctl" -D "$folder/data" -l "$folder/log" -o "$options" \
-        --wait start >"$folder.log" 2>&1 </dev/null || {
+    unprivileged "$@" >"$folder.log" 2>&1 </dev/null || {
         cat "$folder.log" "$folder/log" >&2
         exit 1
     }
+}
+
+run() {
+    logged "$programs/pg_ctl" -D "$folder/data" -l "$folder/log" --wait start -o \
+        "-c listen_addresses= -c unix_socket_directories=$folder -c max_connections=300"
+}
+
+signal() {
+    local main
+    main=$(head -1 "$folder/data/postmaster.pid")
+    # shellcheck disable=SC2046
+    kill "-$1" "$main" $(ps -o pid= --ppid "$main")
+}
+
+case $1 in
+start)
+    make_folder
+    logged "$programs/initdb" -D "$folder/data" -U postgres --auth=trust \
+        --encoding=UTF8 --locale=C.UTF-8
+    run
     echo "postgres://postgres@localhost/postgres?host=$folder"
     ;;
+kill) unprivileged "$programs/pg_ctl" -D "$folder/data" --mode=immediate --wait stop >/dev/null ;;
+again) run ;;
+pause) signal STOP ;;
+resume) signal CONT ;;
+standby)
+    make_folder
+    logged "$programs/pg_basebackup" --host="$(realpath "$3")" --username=postgres \
+        --pgdata="$folder/data" --checkpoint=fast
+    unprivileged touch "$folder/data/standby.signal"
+    run
+    ;;
+promote) logged "$programs/pg_ctl" -D "$folder/data" --wait promote ;;
 stop)
     unprivileged "$programs/pg_ctl" -D "$folder/data" --mode=immediate --wait stop >/dev/null || true
+    rm -rf "$folder" "$folder.log"
+    ;;
+bouncer)
+    make_folder
+    cat >"$folder/ini" <<INI
+[databases]
+* = host=$(realpath "$3") port=5432 user=postgres
+[pgbouncer]
+unix_socket_dir = $folder
+listen_port = 5432
+auth_type = any
+pool_mode = transaction
+default_pool_size = 3
+max_client_conn = 500
+logfile = $folder/log
+pidfile = $folder/pid
+INI
+    logged "$(command -v pgbouncer || echo /usr/sbin/pgbouncer)" --daemon "$folder/ini"
+    # It is there before its socket is.
+    for _ in {1..100}; do
+        [ ! -S "$folder/.s.PGSQL.5432" ] || break
+        sleep 0.1
+    done
+    echo "postgres://postgres@localhost/postgres?host=$folder"
+    ;;
+unbounce)
+    kill "$(cat "$folder/pid")" || true
     rm -rf "$folder" "$folder.log"
     ;;
 esac

@@ -29,6 +29,8 @@ run "Debian packages" tests/install.sh \
     "node --version" nodejs \
     "npm --version" npm \
     "openssl version" openssl \
+    "test -x /usr/sbin/pgbouncer" pgbouncer \
+    "ps --version" procps \
     "ls /usr/lib/postgresql/*/bin/initdb" postgresql \
     "python3 --version" python3 \
     "unshare --version" util-linux \

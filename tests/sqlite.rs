@@ -20,8 +20,9 @@ mod history;
 #[path = "sqlite/limits.rs"]
 mod limits;
 mod parts;
-#[path = "sqlite/race.rs"]
 mod race;
+#[path = "sqlite/race.rs"]
+mod races;
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -106,7 +107,7 @@ fn child() {
     let (part, argument) = part.split_once(' ').unwrap_or((&part, ""));
     runtime.block_on(async {
         match part {
-            "race" => race::child(folder, argument.parse().unwrap()).await,
+            "race" => races::child(folder, argument.parse().unwrap()).await,
             "claim" => crash::child(folder, argument.parse().unwrap()).await,
             "fill" => damage::child_on_a_full_disk(folder).await,
             part => panic!("there is no part `{part}`"),

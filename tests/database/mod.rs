@@ -38,13 +38,7 @@ pub async fn pool_and_schema(test: &str) -> Option<(PgPool, String)> {
 
 /// The server, and a new schema in it without tables.
 pub async fn schema(test: &str) -> Option<(String, String)> {
-    let Ok(url) = env::var(URL) else {
-        let what = format!("skipped: {test}: {URL} names no PostgreSQL server\n");
-        assert!(env::var_os("COUNTERSIGN_NO_SKIP").is_none(), "{what}");
-        // Past the capture of the test harness, which hides what a passing test prints.
-        stderr().write_all(what.as_bytes()).unwrap();
-        return None;
-    };
+    let url = url(test)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let schema = format!("test_{}_{}", std::process::id(), now.as_nanos());
     let admin = pool_of(&url, "public", 1).await;
@@ -54,6 +48,18 @@ pub async fn schema(test: &str) -> Option<(String, String)> {
         .unwrap();
     admin.close().await;
     Some((url, schema))
+}
+
+/// The server's; `None`, and a word about it, where there is none.
+pub fn url(test: &str) -> Option<String> {
+    if let Ok(url) = env::var(URL) {
+        return Some(url);
+    }
+    let what = format!("skipped: {test}: {URL} names no PostgreSQL server\n");
+    assert!(env::var_os("COUNTERSIGN_NO_SKIP").is_none(), "{what}");
+    // Past the capture of the test harness, which hides what a passing test prints.
+    stderr().write_all(what.as_bytes()).unwrap();
+    None
 }
 
 pub async fn pool_of(url: &str, schema: &str, connections: u32) -> PgPool {
