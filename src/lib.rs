@@ -115,6 +115,7 @@ mod store;
 mod target;
 #[cfg(any(test, feature = "test-util"))]
 pub mod test;
+mod token;
 pub mod verify;
 
 #[cfg(feature = "axum")]
@@ -160,6 +161,7 @@ pub use store::postgres::{self, PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::{SqliteStore, SqliteStoreBuilder};
 pub use target::{Forwarded, PeerAddr};
+pub use token::{OneTimeToken, OneTimeTokenBuilder, PendingToken};
 pub use verify::{
     Lease, PendingPayload, PendingSlot, Processing, ResponseVerifier, ResponseVerifierBuilder,
     SignedBy, SignedVersion, Verified, VerifiedPayload, Verifier, VerifierBuilder,

@@ -178,6 +178,27 @@ kinds! {
         "The request was signed for another resource than the one it names.",
         "Look for a layer that rewrites the path after verification; else the sender asked for \
          another resource than it signed.";
+    /// 400: a [one-time token](crate::OneTimeToken) cannot be read, or is not of its profile.
+    TokenMalformed = BAD_REQUEST, "token_malformed",
+        "The token cannot be read. Take care that the whole of it was copied.",
+        "Nothing to do for single ones: links are cut off in mails. Many at once are guesses.";
+    /// 403: unknown key, wrong MAC, or a token for another purpose; the bearer is not told which.
+    TokenInvalid = FORBIDDEN, "token_invalid",
+        "The token is not valid here. Ask for a new one.",
+        "Check that its key is still known, and that those who issue and redeem have the same \
+         purpose and lifetime; else somebody is guessing.";
+    /// 410: a token past its expiry.
+    TokenExpired = GONE, "token_expired",
+        "The token has expired. Ask for a new one.",
+        "Nothing to do; raise `lifetime` if bearers need longer.";
+    /// 403: a token dated ahead.
+    TokenNotYetValid = FORBIDDEN, "token_not_yet_valid",
+        "The token is dated ahead. Check the clock of the service that issues tokens.",
+        "Synchronise the clocks of the servers that issue and redeem.";
+    /// 409: a token that was used before.
+    TokenRedeemed = CONFLICT, "token_redeemed",
+        "The token was used before. Each is good for one use.",
+        "Nothing to do for a bearer who clicks twice; else find out who has a copy of the token.";
     /// 500: the request was handled, and its response could not be signed.
     ResponseNotSigned = INTERNAL_SERVER_ERROR, "response_not_signed",
         "The request was handled, and its response could not be signed. Ask for the outcome before \

@@ -33,7 +33,7 @@ const LEVELS: [&[&str]; 7] = [
     &["key", "nonce", "target"],
     &["scheme", "store"],
     &["verify", "conformance"],
-    &["middleware", "sign"],
+    &["middleware", "sign", "token"],
     &["axum", "test"],
 ];
 

@@ -49,6 +49,7 @@ mod payload;
 mod pending;
 mod receive;
 mod response;
+mod unconsumed;
 mod version;
 
 pub use admit::Admitted;
@@ -62,7 +63,7 @@ pub use receive::Received;
 pub use response::{ResponseVerifier, ResponseVerifierBuilder, SignedBy};
 pub use version::SignedVersion;
 
-pub(crate) use pending::{Fate, FateCell};
+pub(crate) use unconsumed::{Fate, FateCell, Unconsumed, Unread};
 
 use admit::first_key;
 use budget::Budget;
@@ -249,7 +250,7 @@ impl std::fmt::Debug for Verifier {
 
 /// Waits for a store, but no longer than `limit`. What is at hand needs no timer, and no room for
 /// one in the futures that wait.
-fn within<'a, T: Unpin + Send + 'a>(
+pub(crate) fn within<'a, T: Unpin + Send + 'a>(
     limit: Duration,
     answer: StoreFuture<'a, T>,
 ) -> StoreFuture<'a, T> {

@@ -1,21 +1,19 @@
 //! `Processing::InTransaction`: a payload that cannot be read until its nonce is recorded in the
-//! handler's own database transaction, and what became of it.
+//! handler's own database transaction.
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use super::{
     VerifiedPayload, Verifier,
-    claim::{claimed_outcome, replayed},
-    within,
+    claim::replayed,
+    unconsumed::{FateCell, Unconsumed, Unread, lock},
 };
 use crate::{
-    error::StoreError,
-    measure::Stopwatch,
-    nonce::{Claim, Claimed, ConsumeIn, TransactIn},
-    rejection::{Rejection, RejectionKind},
+    nonce::{Claim, ConsumeIn, TransactIn},
+    rejection::Rejection,
 };
 
 /// A verified payload that cannot be read until its nonce is recorded, in the database transaction
@@ -30,21 +28,34 @@ use crate::{
 /// recorded, and becomes 500 otherwise; a duplicate is answered as
 /// [`on_duplicate`](crate::VerifyLayer::on_duplicate) says, whatever the handler said.
 #[must_use = "a payload that is not consumed makes every success an error"]
-pub struct PendingPayload {
+pub struct PendingPayload(Unconsumed<UnreadPayload>);
+
+struct UnreadPayload {
     verifier: Verifier,
     payload: VerifiedPayload,
-    claim: Claim,
-    fate: FateCell,
+}
+
+impl Unread for UnreadPayload {
+    type Content = VerifiedPayload;
+
+    fn check_freshness(&self) -> Result<(), Rejection> {
+        self.verifier.settings.check_freshness(&self.payload)
+    }
+
+    fn used_before(&self, claim: &Claim) -> Rejection {
+        replayed(claim)
+    }
+
+    fn read(self) -> VerifiedPayload {
+        self.payload
+    }
 }
 
 impl PendingPayload {
     pub(super) fn new(verifier: Verifier, payload: VerifiedPayload, claim: Claim) -> Self {
-        Self {
-            verifier,
-            payload,
-            claim,
-            fate: FateCell::default(),
-        }
+        let timeout = verifier.settings.store_timeout;
+        let unread = UnreadPayload { verifier, payload };
+        Self(Unconsumed::new(unread, claim, timeout))
     }
 
     /// What is going to be recorded: under which identity, until when, and by which attempt. Kept by
@@ -52,7 +63,7 @@ impl PendingPayload {
     /// [`ConsumeIn::is_recorded`], in a later transaction, how a COMMIT ended that was never answered.
     #[must_use]
     pub fn claim(&self) -> &Claim {
-        &self.claim
+        self.0.claim()
     }
 
     /// Begins a transaction, records the nonce in it, calls `work` with the connection and the
@@ -113,36 +124,7 @@ impl PendingPayload {
         D: TransactIn + ?Sized,
         E: From<Rejection>,
     {
-        let end = Ending {
-            database,
-            verifier: self.verifier.clone(),
-            claim: self.claim.clone(),
-            fate: self.fate.clone(),
-        };
-        let settings = &*end.verifier.settings;
-        let mut transaction = within(settings.store_timeout, database.begin())
-            .await
-            .map_err(|error| end.fate.fail(error.into()))?;
-        let payload = match self.consume(&mut transaction).await {
-            Ok(payload) => payload,
-            Err(rejection) => {
-                end.refused(transaction, &rejection).await;
-                return Err(rejection.into());
-            }
-        };
-        // Whatever comes before COMMIT, dropping this future too, rolls back.
-        end.fate.set(Fate::RolledBack);
-        match work(D::connection(&mut transaction), payload).await {
-            Ok(answer) => {
-                let committed = end.commit(transaction).await;
-                committed.map_err(|rejection| end.fate.fail(rejection))?;
-                Ok(answer)
-            }
-            Err(error) => {
-                end.roll_back(transaction).await;
-                Err(error)
-            }
-        }
+        self.0.transact(database, work).await
     }
 
     /// Records the nonce in the caller's transaction, and hands out the payload.
@@ -169,135 +151,26 @@ impl PendingPayload {
         self,
         transaction: &mut T,
     ) -> Result<VerifiedPayload, Rejection> {
-        let settings = &*self.verifier.settings;
-        let recorded = async {
-            settings.check_freshness(&self.payload)?;
-            let asked = Stopwatch::start();
-            let claimed = within(settings.store_timeout, transaction.consume(&self.claim)).await;
-            asked.claimed(claimed_outcome(&claimed));
-            if claimed? != Claimed::New {
-                return Err(replayed(&self.claim));
-            }
-            settings.check_freshness(&self.payload)
-        };
-        match recorded.await {
-            Ok(()) => {
-                self.fate.set(Fate::Consumed(self.claim));
-                Ok(self.payload)
-            }
-            Err(rejection) => Err(self.fate.fail(rejection)),
-        }
+        self.0.consume(transaction).await
     }
 
     /// What the layer goes by when the handler has answered.
     pub(crate) fn fate(&self) -> FateCell {
-        self.fate.clone()
+        self.0.fate()
     }
 
     /// For the layer, which rewrites the head of the inner request.
     pub(crate) fn unread(&self) -> &VerifiedPayload {
-        &self.payload
+        &self.0.unread().payload
     }
 }
 
 impl fmt::Debug for PendingPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PendingPayload")
-            .field("claim", &self.claim)
+            .field("claim", self.0.claim())
             .finish_non_exhaustive()
     }
-}
-
-/// How a transaction ends that [`PendingPayload::transact`] has begun.
-struct Ending<'d, D: ?Sized> {
-    database: &'d D,
-    verifier: Verifier,
-    claim: Claim,
-    fate: FateCell,
-}
-
-impl<D: TransactIn + ?Sized> Ending<'_, D> {
-    async fn refused(&self, transaction: D::Transaction, rejection: &Rejection) {
-        // Nothing was done but to extend the record of an event, which has to last.
-        if self.claim.extends() && rejection.kind() == RejectionKind::RequestReplayed {
-            if let Err(error) = within(self.timeout(), D::commit(transaction)).await {
-                tracing::warn!(%error, "the record of an event was not extended");
-            }
-        } else {
-            self.roll_back(transaction).await;
-        }
-    }
-
-    async fn roll_back(&self, transaction: D::Transaction) {
-        // Dropped or not, what is not committed is rolled back; this only waits for it.
-        if let Err(error) = within(self.timeout(), D::rollback(transaction)).await {
-            tracing::warn!(%error, "a rollback was not answered");
-        }
-    }
-
-    async fn commit(&self, mut transaction: D::Transaction) -> Result<(), Rejection> {
-        // A database takes COMMIT without complaint, and rolls back, after a statement has failed.
-        match within(self.timeout(), transaction.is_recorded(&self.claim)).await {
-            Ok(true) => {}
-            Ok(false) => {
-                self.roll_back(transaction).await;
-                return Err(Rejection::new(
-                    RejectionKind::NonceNotRecorded,
-                    "the nonce is gone from its transaction: something in it has rolled back",
-                ));
-            }
-            Err(error) => {
-                self.roll_back(transaction).await;
-                return Err(unavailable(
-                    "rolled back: the transaction could not be committed; a statement in it may \
-                     have failed unnoticed",
-                    error,
-                ));
-            }
-        }
-        self.fate.set(Fate::Unknown);
-        let Err(error) = within(self.timeout(), D::commit(transaction)).await else {
-            self.fate.set(Fate::Committed);
-            return Ok(());
-        };
-        match self.was_committed().await {
-            Ok(true) => {
-                tracing::warn!(%error, "COMMIT was not answered, and has been done");
-                self.fate.set(Fate::Committed);
-                Ok(())
-            }
-            Ok(false) => Err(unavailable("rolled back: COMMIT failed", error)),
-            Err(unanswered) => {
-                tracing::error!(error = %unanswered, "it cannot be told how a COMMIT ended");
-                Err(unavailable(
-                    "the outcome is unknown: COMMIT was not answered",
-                    error,
-                ))
-            }
-        }
-    }
-
-    /// Whether this attempt was committed. Consuming once more waits for a transaction that has not
-    /// ended.
-    async fn was_committed(&self) -> Result<bool, StoreError> {
-        let mut transaction = within(self.timeout(), self.database.begin()).await?;
-        let committed = match within(self.timeout(), transaction.consume(&self.claim)).await? {
-            Claimed::New => false,
-            Claimed::Replayed => {
-                within(self.timeout(), transaction.is_recorded(&self.claim)).await?
-            }
-        };
-        self.roll_back(transaction).await;
-        Ok(committed)
-    }
-
-    fn timeout(&self) -> std::time::Duration {
-        self.verifier.settings.store_timeout
-    }
-}
-
-fn unavailable(detail: &'static str, error: StoreError) -> Rejection {
-    Rejection::with_source(RejectionKind::StoreUnavailable, detail, error)
 }
 
 /// Where a [`PendingPayload`] waits to be taken, once: an extension of the inner request.
@@ -326,45 +199,4 @@ impl fmt::Debug for PendingSlot {
             "PendingSlot(taken)"
         })
     }
-}
-
-/// What became of a pending payload, as far as its holder has come.
-#[derive(Clone, Debug, Default)]
-pub(crate) enum Fate {
-    /// Nothing was recorded.
-    #[default]
-    Pending,
-    /// Nothing was recorded, or nothing is known to be, for this reason.
-    Failed(Rejection),
-    /// Recorded in the caller's transaction; whether that was committed is not known here.
-    Consumed(Claim),
-    /// Recorded, and rolled back.
-    RolledBack,
-    /// COMMIT was begun, and not answered.
-    Unknown,
-    /// Recorded and committed.
-    Committed,
-}
-
-/// A [`Fate`] that the layer and the holder of the payload share.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct FateCell(Arc<Mutex<Fate>>);
-
-impl FateCell {
-    pub(crate) fn get(&self) -> Fate {
-        lock(&self.0).clone()
-    }
-
-    fn set(&self, fate: Fate) {
-        *lock(&self.0) = fate;
-    }
-
-    fn fail(&self, rejection: Rejection) -> Rejection {
-        self.set(Fate::Failed(rejection.clone()));
-        rejection
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

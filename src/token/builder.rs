@@ -1,0 +1,197 @@
+//! The settings of one-time tokens, checked against each other.
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use super::{OneTimeToken, Settings};
+use crate::{
+    clock::{Clock, SystemClock},
+    error::{ConfigError, ConfigErrorKind},
+    key::{KeyId, KeyStore},
+    nonce::NonceStore,
+};
+
+/// Configures a [`OneTimeToken`]; every setting states its default.
+#[must_use]
+pub struct OneTimeTokenBuilder<T> {
+    purpose: String,
+    namespace: Option<String>,
+    keys: Option<Box<dyn KeyStore>>,
+    issue_under: Option<String>,
+    lifetime: Duration,
+    max_skew: Duration,
+    clock_difference: Duration,
+    store: Option<Box<dyn NonceStore>>,
+    in_transaction: bool,
+    store_timeout: Duration,
+    clock: Box<dyn Clock>,
+    payload: PhantomData<fn(T) -> T>,
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl<T> OneTimeTokenBuilder<T> {
+    pub(super) fn new(purpose: String) -> Self {
+        Self {
+            purpose,
+            namespace: None,
+            keys: None,
+            issue_under: None,
+            lifetime: Duration::from_secs(60 * 60),
+            max_skew: Duration::from_secs(5),
+            clock_difference: Duration::from_secs(5),
+            store: None,
+            in_transaction: false,
+            store_timeout: Duration::from_secs(2),
+            clock: Box::new(SystemClock),
+            payload: PhantomData,
+        }
+    }
+
+    /// Where keys are looked up: a [`KeyRing`](crate::KeyRing), or a store of your own. No default.
+    pub fn keys(mut self, keys: impl KeyStore) -> Self {
+        self.keys = Some(Box::new(keys));
+        self
+    }
+
+    /// The key id that tokens are issued under, with the first of its secrets that is valid. No
+    /// default.
+    pub fn issue_under(mut self, key_id: impl Into<String>) -> Self {
+        self.issue_under = Some(key_id.into());
+        self
+    }
+
+    /// How long a token lives: between 1 second and 366 days, in whole seconds. A token of others
+    /// that lives longer is refused. Default: 1 hour.
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = lifetime;
+        self
+    }
+
+    /// How far ahead of the clock a token may have been issued: at most 1 hour. Default: 5 seconds.
+    pub fn max_skew(mut self, max_skew: Duration) -> Self {
+        self.max_skew = max_skew;
+        self
+    }
+
+    /// By how much the clocks of servers and stores may differ: at most 1 hour. Default: 5 seconds.
+    pub fn clock_difference(mut self, difference: Duration) -> Self {
+        self.clock_difference = difference;
+        self
+    }
+
+    /// What remembers which tokens were redeemed. No default: either this, or
+    /// [`in_transaction`](Self::in_transaction).
+    pub fn store(mut self, store: impl NonceStore) -> Self {
+        self.store = Some(Box::new(store));
+        self
+    }
+
+    /// Tokens are redeemed in database transactions of the caller's own, with
+    /// [`transact`](super::PendingToken::transact) or [`redeem_in`](super::PendingToken::redeem_in),
+    /// and the database remembers them.
+    pub fn in_transaction(mut self) -> Self {
+        self.in_transaction = true;
+        self
+    }
+
+    /// Keeps these tokens apart from all else in a shared store: 1 to 256 bytes. Default: `token:`
+    /// and the purpose.
+    ///
+    /// All servers of one service must have the same.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Some(namespace.into());
+        self
+    }
+
+    /// How long a store, a database or a key look-up may take to answer: between 1 millisecond and 1
+    /// hour. Default: 2 seconds.
+    pub fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.store_timeout = timeout;
+        self
+    }
+
+    /// The clock. Default: the [system's](SystemClock).
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Checks the configuration.
+    ///
+    /// # Errors
+    /// When something is missing, out of its range, or would not be safe.
+    pub fn build(self) -> Result<OneTimeToken<T>, ConfigError> {
+        let missing = |what| ConfigError::from(ConfigErrorKind::Missing(what));
+        ConfigError::unless(
+            (1..=128).contains(&self.purpose.len()),
+            "the purpose of a token has 1 to 128 bytes",
+        )?;
+        let namespace = match self.namespace {
+            Some(namespace) => namespace,
+            None => format!("token:{}", self.purpose),
+        };
+        ConfigError::unless(
+            (1..=256).contains(&namespace.len()),
+            "`namespace` has 1 to 256 bytes",
+        )?;
+        ConfigError::unless(
+            (Duration::from_secs(1)..=366 * DAY).contains(&self.lifetime)
+                && self.lifetime.subsec_nanos() == 0,
+            "`lifetime` is between 1 second and 366 days, in whole seconds",
+        )?;
+        let hour = Duration::from_secs(60 * 60);
+        ConfigError::unless(self.max_skew <= hour, "`max_skew` is at most 1 hour")?;
+        ConfigError::unless(
+            self.clock_difference <= hour,
+            "`clock_difference` is at most 1 hour",
+        )?;
+        ConfigError::unless(
+            (Duration::from_millis(1)..=hour).contains(&self.store_timeout),
+            "`store_timeout` is between 1 millisecond and 1 hour",
+        )?;
+        if self.store.is_none() && !self.in_transaction {
+            return Err(missing(
+                "nothing remembers which tokens were redeemed; call `store` or `in_transaction`",
+            ));
+        }
+        if self.store.is_some() && self.in_transaction {
+            let what = "with `in_transaction` the database remembers; a store beside it would be a \
+                        second truth: leave out `store`";
+            return Err(ConfigErrorKind::Processing(what).into());
+        }
+        let issue_under = self
+            .issue_under
+            .ok_or_else(|| missing("no key id to issue under; call `issue_under`"))?;
+        Ok(OneTimeToken {
+            settings: Arc::new(Settings {
+                purpose: self.purpose,
+                namespace: namespace.into(),
+                keys: self
+                    .keys
+                    .ok_or_else(|| missing("no keys are given; call `keys`"))?,
+                issue_under: RwLock::new(KeyId::new(issue_under)?),
+                lifetime: self.lifetime,
+                max_skew: self.max_skew,
+                margin: self.clock_difference + self.store_timeout,
+                store: self.store,
+                store_timeout: self.store_timeout,
+                clock: self.clock,
+            }),
+            payload: PhantomData,
+        })
+    }
+}
+
+impl<T> fmt::Debug for OneTimeTokenBuilder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OneTimeTokenBuilder")
+            .field("purpose", &self.purpose)
+            .field("lifetime", &self.lifetime)
+            .finish_non_exhaustive()
+    }
+}

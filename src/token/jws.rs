@@ -1,0 +1,222 @@
+//! The token as text: a JSON Web Signature in compact form (RFC 7515), with HMAC-SHA256 and no other
+//! algorithm, around the claims of a JSON Web Token (RFC 7519). The profile is closed: what it does
+//! not name is refused.
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{
+    Deserialize,
+    de::{Deserializer, Error as _, MapAccess, Visitor},
+};
+use serde_json::{Map, Value};
+
+use crate::{
+    clock::Timestamp,
+    key::KeyId,
+    mac::{HashOutput, MacAlgorithm, MacKey},
+    rejection::{Rejection, RejectionKind},
+};
+
+/// The greatest length of a token, in bytes.
+pub(super) const MAX_LEN: usize = 8192;
+
+/// The greatest length of a `jti`, in bytes.
+const MAX_ID_LEN: usize = 256;
+
+/// HMAC-SHA256 is 32 bytes long.
+const MAC_LEN: usize = 32;
+
+/// What a token says, besides the key that it is signed under.
+pub(super) struct Claims {
+    pub(super) id: String,
+    pub(super) purpose: String,
+    pub(super) issued_at: Timestamp,
+    pub(super) expires_at: Timestamp,
+    pub(super) data: Value,
+}
+
+/// A token whose MAC was not compared yet: only the name of its key has been read.
+pub(super) struct Sealed<'t> {
+    pub(super) key_id: KeyId,
+    signed: &'t str,
+    payload: &'t str,
+    mac: HashOutput,
+}
+
+pub(super) fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
+    Rejection::new(RejectionKind::TokenMalformed, detail)
+}
+
+/// The token; `None` where it would be longer than [`MAX_LEN`].
+pub(super) fn write(claims: &Claims, key_id: &KeyId, key: &MacKey) -> Option<String> {
+    let header = serde_json::json!({ "alg": "HS256", "kid": key_id.as_str(), "typ": "JWT" });
+    let payload = serde_json::json!({
+        "aud": claims.purpose,
+        "data": claims.data,
+        "exp": claims.expires_at.as_secs(),
+        "iat": claims.issued_at.as_secs(),
+        "jti": claims.id,
+    });
+    let mut token = URL_SAFE_NO_PAD.encode(header.to_string());
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(payload.to_string(), &mut token);
+    let mut mac = key.start(MacAlgorithm::HmacSha256);
+    mac.update(token.as_bytes());
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(mac.finish(), &mut token);
+    (token.len() <= MAX_LEN).then_some(token)
+}
+
+impl<'t> Sealed<'t> {
+    /// Reads the three parts and the header.
+    pub(super) fn read(token: &'t str) -> Result<Self, Rejection> {
+        if token.len() > MAX_LEN {
+            return Err(malformed(format!(
+                "{} bytes, and a token has {MAX_LEN} at most",
+                token.len()
+            )));
+        }
+        let parts = token.rsplit_once('.').and_then(|(signed, mac)| {
+            let (header, payload) = signed.split_once('.')?;
+            (!payload.contains('.')).then_some((signed, header, payload, mac))
+        });
+        let Some((signed, header, payload, mac)) = parts else {
+            return Err(malformed("not three parts with a dot between them"));
+        };
+        let mac = decode("signature", mac)?;
+        if mac.len() != MAC_LEN {
+            return Err(malformed(format!(
+                "a signature of {} bytes, and HMAC-SHA256 has {MAC_LEN}",
+                mac.len()
+            )));
+        }
+        Ok(Self {
+            key_id: key_id_in(header)?,
+            signed,
+            payload,
+            mac: HashOutput::new(&mac),
+        })
+    }
+
+    /// Whether this key made the MAC: compared in constant time.
+    pub(super) fn is_signed_with(&self, key: &MacKey) -> bool {
+        let mut mac = key.start(MacAlgorithm::HmacSha256);
+        mac.update(self.signed.as_bytes());
+        mac.verify(&self.mac)
+    }
+
+    /// What the token says. Only to be called once its MAC has been compared.
+    pub(super) fn claims(&self) -> Result<Claims, Rejection> {
+        let mut members = object("payload", self.payload)?;
+        let claims = Claims {
+            id: text(&mut members, "jti")?,
+            purpose: text(&mut members, "aud")?,
+            issued_at: time(&mut members, "iat")?,
+            expires_at: time(&mut members, "exp")?,
+            data: members.remove("data").unwrap_or(Value::Null),
+        };
+        nothing_else("payload", &members)?;
+        if !(1..=MAX_ID_LEN).contains(&claims.id.len()) {
+            return Err(malformed(format!(
+                "`jti` has {} bytes, and 1 to {MAX_ID_LEN} are allowed",
+                claims.id.len()
+            )));
+        }
+        if claims.expires_at <= claims.issued_at {
+            return Err(malformed("`exp` is not after `iat`"));
+        }
+        Ok(claims)
+    }
+}
+
+/// The algorithm is fixed: what the header says of it is compared, and chooses nothing.
+fn key_id_in(header: &str) -> Result<KeyId, Rejection> {
+    let mut members = object("header", header)?;
+    let algorithm = text(&mut members, "alg")?;
+    if algorithm != "HS256" {
+        return Err(malformed(format!(
+            "`alg` is {algorithm:?}, and only HS256 is taken"
+        )));
+    }
+    if let Some(kind) = members.remove("typ")
+        && kind != "JWT"
+    {
+        return Err(malformed(format!("`typ` is {kind}, and \"JWT\" is taken")));
+    }
+    let key_id = text(&mut members, "kid")?;
+    nothing_else("header", &members)?;
+    KeyId::new(&key_id).map_err(|error| malformed(format!("`kid`: {error}")))
+}
+
+fn decode(what: &str, text: &str) -> Result<Vec<u8>, Rejection> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|error| {
+        malformed(format!(
+            "the {what} is no base64url without padding: {error}"
+        ))
+    })
+}
+
+fn object(what: &str, text: &str) -> Result<Map<String, Value>, Rejection> {
+    let json = decode(what, text)?;
+    let Members(members) = serde_json::from_slice(&json)
+        .map_err(|error| malformed(format!("the {what} is no JSON object: {error}")))?;
+    Ok(members)
+}
+
+fn text(members: &mut Map<String, Value>, name: &str) -> Result<String, Rejection> {
+    match members.remove(name) {
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => Err(malformed(format!("`{name}` is no string"))),
+        None => Err(malformed(format!("`{name}` is missing"))),
+    }
+}
+
+/// Whole seconds: a `NumericDate` with a fraction is refused, for one reading of it.
+fn time(members: &mut Map<String, Value>, name: &str) -> Result<Timestamp, Rejection> {
+    members
+        .remove(name)
+        .ok_or_else(|| malformed(format!("`{name}` is missing")))?
+        .as_u64()
+        .and_then(Timestamp::from_secs)
+        .ok_or_else(|| malformed(format!("`{name}` is no time in whole seconds since 1970")))
+}
+
+fn nothing_else(what: &str, rest: &Map<String, Value>) -> Result<(), Rejection> {
+    match rest.keys().next() {
+        None => Ok(()),
+        Some(name) => Err(malformed(format!(
+            "the {what} has a member {name:?}, which is not known here"
+        ))),
+    }
+}
+
+/// The members of an object; two of one name are an error, not the last one's.
+struct Members(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Once;
+
+        impl<'de> Visitor<'de> for Once {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members, A::Error> {
+                let mut members = Map::new();
+                while let Some(name) = access.next_key::<String>()? {
+                    let value = access.next_value()?;
+                    if members.insert(name, value).is_some() {
+                        return Err(A::Error::custom("a member stands there twice"));
+                    }
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Once)
+    }
+}
