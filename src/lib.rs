@@ -44,6 +44,10 @@
 //!   [`VerifyResponseLayer`], inside of `SignLayer`, refuses whatever is not the server's answer to
 //!   the very request that was sent.
 //!
+//! # One-time tokens
+//! [`OneTimeToken`] issues and redeems signed tokens that expire and work once: for confirmation links
+//! and the like.
+//!
 //! # Defaults
 //! | what | default | set by |
 //! | --- | --- | --- |

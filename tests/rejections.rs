@@ -37,11 +37,16 @@ type K = RejectionKind;
 
 /// Kinds that no request meets in the layer by itself: they are a matter of extractors, and of the
 /// layer that signs responses.
-const NOT_IN_THE_LAYER: [K; 4] = [
+const NOT_IN_THE_LAYER: [K; 9] = [
     K::VersionRequired,
     K::VersionMismatch,
     K::ResourceMismatch,
     K::ResponseNotSigned,
+    K::TokenMalformed,
+    K::TokenInvalid,
+    K::TokenExpired,
+    K::TokenNotYetValid,
+    K::TokenRedeemed,
 ];
 
 fn sign(clock: &ManualClock) -> Request<String> {

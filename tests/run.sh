@@ -48,6 +48,7 @@ run "Constant time, as released" \
     cargo test --locked --all-features --release --test constant_time
 run "Quickstart" cargo run --locked --quiet --example quickstart
 run "Service to service" cargo run --locked --quiet --example service_to_service
+run "Confirmation link" cargo run --locked --quiet --example confirmation_link
 run "Transfer, on SQLite" \
     cargo run --locked --quiet --features sqlite,postgres --example transfer
 run "Transfer, on PostgreSQL" \

@@ -220,3 +220,34 @@ impl<'de> Deserialize<'de> for Members {
         deserializer.deserialize_map(Once)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    /// RFC 7515, appendix A.1: made by others, with a header that names no key. Its MAC is of this
+    /// kind; as a token it is refused.
+    #[test]
+    fn the_example_of_rfc_7515() {
+        const HEADER: &str = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9";
+        const PAYLOAD: &str = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFt\
+                               cGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+        const MAC: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        const KEY: &str = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcg\
+                           UuTwjAzZr1Z9CAow";
+        let secret = Secret::new(URL_SAFE_NO_PAD.decode(KEY).unwrap()).unwrap();
+        let key = MacKey::new(secret);
+        let signed = format!("{HEADER}.{PAYLOAD}");
+        let sealed = |mac: &str| Sealed {
+            key_id: KeyId::new("a").unwrap(),
+            signed: &signed,
+            payload: PAYLOAD,
+            mac: HashOutput::new(&URL_SAFE_NO_PAD.decode(mac).unwrap()),
+        };
+        assert!(sealed(MAC).is_signed_with(&key));
+        assert!(!sealed(&MAC.replace('d', "e")).is_signed_with(&key));
+        let refused = Sealed::read(&format!("{signed}.{MAC}")).err().unwrap();
+        assert!(refused.detail().contains("`kid`"), "{}", refused.detail());
+    }
+}

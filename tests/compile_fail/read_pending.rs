@@ -5,7 +5,7 @@ use countersign::{ConsumeIn, PendingPayload, Verified};
 fn read(pending: &PendingPayload) {
     let _ = pending.bytes();
     let _ = pending.json::<u8>();
-    let _ = pending.payload;
+    let _ = pending.0;
 }
 
 fn unread(verified: Verified) {
