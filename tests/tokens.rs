@@ -9,7 +9,7 @@
 )]
 
 #[path = "peers/script.rs"]
-#[allow(dead_code, reason = "each test takes what it needs")]
+#[allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 mod script;
 
 #[path = "tokens/hostile.rs"]
