@@ -426,8 +426,8 @@ async fn a_refusal_is_one_line_that_says_what_to_do() {
 
 #[test]
 fn every_kind_says_something_else_to_its_operator() {
-    let advices: BTreeSet<_> = RejectionKind::ALL.iter().map(|k| k.advice()).collect();
-    assert_eq!(advices.len(), RejectionKind::ALL.len());
+    let pieces: BTreeSet<_> = RejectionKind::ALL.iter().map(|k| k.advice()).collect();
+    assert_eq!(pieces.len(), RejectionKind::ALL.len());
     for kind in RejectionKind::ALL {
         let advice = kind.advice();
         assert!(advice.len() > 20 && advice.ends_with('.'), "{advice}");
