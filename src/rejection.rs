@@ -433,6 +433,11 @@ mod tests {
             (428, "version_required"),
             (412, "version_mismatch"),
             (403, "resource_mismatch"),
+            (400, "token_malformed"),
+            (403, "token_invalid"),
+            (410, "token_expired"),
+            (403, "token_not_yet_valid"),
+            (409, "token_redeemed"),
             (500, "response_not_signed"),
         ];
         let kinds: Vec<_> = RejectionKind::ALL
