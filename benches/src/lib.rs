@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub mod claims;
 pub mod layer;
 pub mod memory;
 pub mod requests;

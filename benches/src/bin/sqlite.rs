@@ -12,10 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign::{
-    Claim, Claimed, Clock, KeyId, Nonce, NonceKind, NonceStore, SqliteStore, SystemClock,
+use countersign::{Clock, NonceStore, SqliteStore, SystemClock};
+use countersign_benches::{
+    Must,
+    claims::{claim, median, ours, summary, time},
+    row,
 };
-use countersign_benches::{Must, memory::nonce, row};
 use sqlx::{ConnectOptions as _, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::Mutex;
 
@@ -39,63 +41,11 @@ async fn main() {
     }
 }
 
-fn claim(n: u64) -> Claim {
-    let nonce = Nonce::new(NonceKind::Covered, nonce(n));
-    let deadline = SystemClock::default().now().plus(HOUR);
-    Claim::new(
-        "payments".into(),
-        KeyId::new("partner-1").unwrap(),
-        nonce,
-        deadline,
-    )
-}
-
 async fn open(path: &Path) -> Arc<SqliteStore> {
     let builder = SqliteStore::builder()
         .assume_no_history()
         .capacity(u64::MAX / 100);
     Arc::new(builder.key_share(100).open(path).await.unwrap())
-}
-
-/// The time for one of `count` claims, each new, with so many in flight; and how long each waited.
-async fn time<F: Future<Output = ()> + Send>(
-    in_flight: u64,
-    first: u64,
-    count: u64,
-    ask: impl Fn(u64) -> F + Clone + Send + 'static,
-) -> (f64, Vec<f64>) {
-    let start = Instant::now();
-    let tasks: Vec<_> = (0..in_flight)
-        .map(|task| {
-            let ask = ask.clone();
-            tokio::spawn(async move {
-                let mut waited = Vec::new();
-                for n in (first + task..first + count).step_by(usize::try_from(in_flight).unwrap())
-                {
-                    let start = Instant::now();
-                    ask(n).await;
-                    waited.push(start.elapsed().as_nanos() as f64);
-                }
-                waited
-            })
-        })
-        .collect();
-    let mut waited = Vec::new();
-    for task in tasks {
-        waited.extend(task.await.unwrap());
-    }
-    let each = start.elapsed().as_nanos() as f64 / count as f64;
-    waited.sort_by(f64::total_cmp);
-    (each, waited)
-}
-
-async fn ours(store: &Arc<SqliteStore>, in_flight: u64, first: u64, count: u64) -> (f64, Vec<f64>) {
-    let store = Arc::clone(store);
-    let ask = move |n| {
-        let store = Arc::clone(&store);
-        async move { assert_eq!(store.claim(&claim(n)).await.unwrap(), Claimed::New) }
-    };
-    time(in_flight, first, count, ask).await
 }
 
 async fn peer(folder: &Path) {
@@ -224,20 +174,4 @@ async fn fill(path: &Path, live: u64) {
         start.elapsed(),
         bytes as f64 / count as f64
     );
-}
-
-fn summary(each: f64, waited: &[f64]) -> String {
-    let at = |percent: usize| waited[(waited.len() - 1) * percent / 100] / 1000.0;
-    format!(
-        "{:.1} µs for one, wait {:.0} µs in the median, {:.0} at 99 %, {:.0} at most",
-        each / 1000.0,
-        at(50),
-        at(99),
-        at(100)
-    )
-}
-
-fn median(all: &mut [f64]) -> f64 {
-    all.sort_by(f64::total_cmp);
-    all[all.len() / 2]
 }
