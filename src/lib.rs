@@ -88,6 +88,7 @@
 //! - `postgres`: a store that all servers of a service share in PostgreSQL, and nonces that are
 //!   consumed in a transaction of the handler's own.
 //! - `reqwest`: signing for the client `reqwest`.
+//! - `redis`: a store in Redis 7 or Valkey, for all servers of one service.
 //! - `sqlite`: a store that is durable, in a file that the processes of one host share.
 //! - `test-util`: for the tests of users: a clock that can be set, `test::delivery`, requests signed as
 //!   their sender would, and `conformance`, what every store has to pass.
@@ -162,6 +163,8 @@ pub use sign::{
 pub use store::memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "postgres")]
 pub use store::postgres::{self, PostgresStore, PostgresStoreBuilder};
+#[cfg(feature = "redis")]
+pub use store::redis::{RedisStore, RedisStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::{SqliteStore, SqliteStoreBuilder};
 pub use target::{Forwarded, PeerAddr};

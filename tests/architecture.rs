@@ -58,7 +58,17 @@ const PLACES: [(&str, &[&str]); 5] = [
     ("axum", &["axum.rs", "target.rs", "lib.rs"]),
     ("metrics", &["measure.rs"]),
     ("reqwest", &["sign/reqwest.rs"]),
-    ("redis", &["store/redis.rs"]),
+    (
+        "redis",
+        &[
+            "store/redis/error.rs",
+            "store/redis/link.rs",
+            "store/redis/replication.rs",
+            "store/redis/servers.rs",
+            "store/redis/shared.rs",
+            "store/redis/step.rs",
+        ],
+    ),
     (
         "sqlx",
         &[
@@ -170,7 +180,9 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
 fn names_crate(code: &str, name: &str) -> bool {
     code.match_indices(&format!("{name}::")).any(|(at, _)| {
         let before = &code[..at];
-        let own = before.ends_with("crate::") || before.ends_with("self::");
+        let own = ["crate::", "self::", "store::"]
+            .iter()
+            .any(|path| before.ends_with(path));
         !own && !before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
     })
 }
@@ -327,9 +339,12 @@ fn every_fault_is_seen() {
         ("middleware/layer.rs", "type B = ::axum::body::Body;"),
         ("sign/service.rs", "use reqwest::Body;"),
         ("store/memory/mod.rs", "use redis::Client;"),
-        ("store/redis.rs", "use sqlx::Pool;"),
-        ("store/redis.rs", "use crate::store::memory::MemoryStore;"),
-        ("store/redis.rs", "use super::memory::MemoryStore;"),
+        ("store/redis/mod.rs", "use sqlx::Pool;"),
+        (
+            "store/redis/mod.rs",
+            "use crate::store::memory::MemoryStore;",
+        ),
+        ("store/redis/mod.rs", "use super::memory::MemoryStore;"),
         ("mac.rs", "let x = unsafe { y };"),
     ] {
         assert_eq!(
@@ -362,7 +377,7 @@ fn every_fault_is_seen() {
             "#[cfg(test)]\nmod shapes;\nuse crate::key::KeyId;",
         ),
         ("axum.rs", "use axum::Router;\nuse crate::middleware;"),
-        ("store/redis.rs", "use redis::Client;"),
+        ("store/redis/link.rs", "use redis::Client;"),
         (
             "store/memory/shard.rs",
             "use super::memory_of; use crate::store::memory::table;",

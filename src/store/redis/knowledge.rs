@@ -1,0 +1,132 @@
+//! What this process knows of what the servers remember: since when, until when, and for how long.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    error::sign_again,
+    link::Inspected,
+    time::{millis, timestamp},
+};
+use crate::{
+    clock::{Clock as _, SystemClock, Timestamp},
+    error::StoreError,
+    nonce::Claim,
+};
+
+/// For how long a namespace is known after it was read.
+pub(super) const KNOWN_FOR: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Default)]
+pub(super) struct Knowledge {
+    since: AtomicU64,
+    mark: AtomicU64,
+    namespaces: Mutex<HashMap<Box<str>, Namespace>>,
+}
+
+/// What the store has recorded of a namespace.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Namespace {
+    pub(super) retention: u64,
+    /// When that was raised, or zero: what came before was remembered for less.
+    pub(super) raised: u64,
+    pub(super) read: Instant,
+}
+
+impl Knowledge {
+    pub(super) fn learn(&self, inspected: Inspected) {
+        self.since.fetch_max(inspected.since, Ordering::AcqRel);
+        self.shows(inspected.mark);
+    }
+
+    /// A server's clock shows this moment.
+    pub(super) fn shows(&self, now: u64) {
+        self.mark.fetch_max(now, Ordering::AcqRel);
+    }
+
+    pub(super) fn namespace(&self, name: &str) -> Option<Namespace> {
+        let namespaces = self.namespaces.lock();
+        let namespaces = namespaces.unwrap_or_else(PoisonError::into_inner);
+        namespaces.get(name).copied()
+    }
+
+    pub(super) fn learn_namespace(&self, name: &str, namespace: Namespace) {
+        let namespaces = self.namespaces.lock();
+        let mut namespaces = namespaces.unwrap_or_else(PoisonError::into_inner);
+        namespaces.insert(name.into(), namespace);
+    }
+
+    pub(super) fn namespaces(&self) -> Vec<(Box<str>, Namespace)> {
+        let namespaces = self.namespaces.lock();
+        let namespaces = namespaces.unwrap_or_else(PoisonError::into_inner);
+        namespaces
+            .iter()
+            .map(|(name, n)| (name.clone(), *n))
+            .collect()
+    }
+
+    /// Refuses what may have been accepted before, and of which there may be no record any more.
+    pub(super) fn vouch(&self, claim: &Claim, namespace: Namespace) -> Result<(), StoreError> {
+        let mark = timestamp(self.mark.load(Ordering::Acquire));
+        if claim.deadline() <= mark {
+            return Err(sign_again("the claim's deadline has passed"));
+        }
+        let signed_by = |moment: u64| {
+            let until = timestamp(moment).plus(claim.max_skew());
+            claim.signed_at().map(|at| at <= until)
+        };
+        if signed_by(self.since.load(Ordering::Acquire)) == Some(true) {
+            return Err(sign_again(
+                "signed before the present master can vouch for, or too shortly after it",
+            ));
+        }
+        if namespace.raised == 0 {
+            return Ok(());
+        }
+        // An event may come again under a new signature, and what covers no time at any time.
+        match signed_by(namespace.raised).filter(|_| !claim.extends()) {
+            Some(false) => Ok(()),
+            Some(true) => Err(sign_again(
+                "signed before this namespace had its present retention, or too shortly after it",
+            )),
+            None => {
+                let over = timestamp(namespace.raised.saturating_add(namespace.retention));
+                if mark > over {
+                    return Ok(());
+                }
+                Err(StoreError::unavailable(format!(
+                    "namespace `{}` had a shorter retention until {}, and claims that cover no \
+                     time are refused until the new one is over: use a namespace of its own for \
+                     them",
+                    claim.namespace(),
+                    timestamp(namespace.raised)
+                ))
+                .with_retry_after(over.since(mark)))
+            }
+        }
+    }
+}
+
+impl Namespace {
+    /// Whether this is recent, and long enough for the claim.
+    pub(super) fn serves(&self, claim: &Claim) -> bool {
+        self.read.elapsed() < KNOWN_FOR && self.retention >= millis(claim.retention())
+    }
+
+    /// The deadline of the claim's record. Where other servers of the namespace need more, they may
+    /// be asked for a copy later than this one is.
+    pub(super) fn keep_until(&self, claim: &Claim, clock_difference: Duration) -> Timestamp {
+        if self.retention <= millis(claim.retention()) {
+            return claim.deadline();
+        }
+        let retention = Duration::from_millis(self.retention);
+        let now = SystemClock.now().plus(clock_difference);
+        claim.deadline().max(now.plus(retention))
+    }
+}

@@ -1,0 +1,179 @@
+//! A connection to one server that was found fit: it evicts nothing, is no replica, and what it may
+//! have forgotten is known. It never connects again by itself, so that no step waits in a queue of
+//! its own for a server to come back.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, Pipeline, Value, aio::MultiplexedConnection,
+};
+use tokio::time::timeout;
+
+use super::{
+    error::{self, Failure},
+    slot,
+    time::millis,
+};
+use crate::error::StoreError;
+
+#[derive(Debug)]
+pub(super) struct Link {
+    connection: MultiplexedConnection,
+    /// What this server has recorded of itself.
+    key: String,
+    record: String,
+    namespace: String,
+    inspect: String,
+    is_broken: AtomicBool,
+}
+
+/// What a server says of itself, in milliseconds by its own clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inspected {
+    pub(super) now: u64,
+    /// What was signed until then may have been forgotten.
+    pub(super) since: u64,
+    /// The latest moment that its clock has shown; it never falls.
+    pub(super) mark: u64,
+}
+
+/// How a server is inspected.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) wait: Duration,
+    pub(super) clock_difference: Duration,
+    /// Nothing was accepted before the server's first record of itself.
+    pub(super) assume_no_history: bool,
+}
+
+impl Link {
+    /// Connects to the server that has the slot, and inspects it.
+    pub(super) async fn connect(
+        info: ConnectionInfo,
+        slot: u16,
+        terms: Terms,
+    ) -> Result<(Self, Inspected), StoreError> {
+        let mut connection = connect(info, terms.wait).await?;
+        let mut load = Pipeline::new();
+        for script in [
+            include_str!("record.lua"),
+            include_str!("namespace.lua"),
+            include_str!("inspect.lua"),
+        ] {
+            load.cmd("SCRIPT").arg("LOAD").arg(script);
+        }
+        let loaded = timeout(terms.wait, connection.send_packed_commands(&load, 0, 3));
+        let loaded = loaded.await.map_err(|_| late(terms.wait))?;
+        let values =
+            loaded.and_then(|values| values.into_iter().map(Value::extract_error).collect());
+        let values: Vec<Value> = values.map_err(error::unavailable)?;
+        let mut scripts = values.into_iter().map(redis::from_redis_value::<String>);
+        let mut script = || match scripts.next() {
+            Some(script) => script.map_err(|error| error::unavailable(error.into())),
+            None => Err(error::unexpected()),
+        };
+        let link = Self {
+            connection,
+            key: format!("countersign:{{{}}}", slot::tag_in(slot)),
+            record: script()?,
+            namespace: script()?,
+            inspect: script()?,
+            is_broken: AtomicBool::new(false),
+        };
+        let inspected = link.inspect(terms).await?;
+        Ok((link, inspected))
+    }
+
+    /// Asks the server whether it is still fit.
+    pub(super) async fn inspect(&self, terms: Terms) -> Result<Inspected, StoreError> {
+        let mut inspect = self.script(&self.inspect, self.key.as_bytes());
+        inspect
+            .arg(u8::from(terms.assume_no_history))
+            .arg(millis(terms.clock_difference));
+        let asked = timeout(terms.wait, self.ask(&inspect)).await;
+        let answer = asked
+            .map_err(|_| late(terms.wait))?
+            .map_err(Failure::into_error)?;
+        let (policy, role, now, since, mark): (String, String, u64, u64, u64) = read(answer)?;
+        if role != "master" {
+            return Err(StoreError::unavailable(format!(
+                "the server's role is `{role}`"
+            )));
+        }
+        if policy != "noeviction" {
+            return Err(StoreError::unavailable(format!(
+                "the server's `maxmemory-policy` is `{policy}`, which forgets what is to be \
+                 remembered; set it to `noeviction`"
+            )));
+        }
+        Ok(Inspected { now, since, mark })
+    }
+
+    pub(super) fn break_off(&self) {
+        self.is_broken.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Acquire)
+    }
+
+    pub(super) fn record_script(&self, key: &[u8]) -> Cmd {
+        self.script(&self.record, key)
+    }
+
+    pub(super) fn namespace_script(&self, key: &[u8]) -> Cmd {
+        self.script(&self.namespace, key)
+    }
+
+    fn script(&self, script: &str, key: &[u8]) -> Cmd {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(script).arg(1).arg(key);
+        command
+    }
+
+    pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
+        let mut connection = self.connection.clone();
+        let value = connection.send_packed_command(command).await;
+        value
+            .and_then(Value::extract_error)
+            .map_err(error::of_driver)
+    }
+
+    pub(super) async fn ask_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
+        let mut connection = self.connection.clone();
+        let values = connection
+            .send_packed_commands(commands, 0, commands.len())
+            .await
+            .map_err(error::of_driver)?;
+        let values = values.into_iter().map(Value::extract_error);
+        values.collect::<Result<_, _>>().map_err(error::of_driver)
+    }
+}
+
+/// A plain connection.
+pub(super) async fn connect(
+    info: ConnectionInfo,
+    wait: Duration,
+) -> Result<MultiplexedConnection, StoreError> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(wait))
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(1024);
+    let client = Client::open(info).map_err(error::unavailable)?;
+    let connected = client.get_multiplexed_async_connection_with_config(&config);
+    match timeout(wait, Box::pin(connected)).await {
+        Ok(connected) => connected.map_err(error::unavailable),
+        Err(_) => Err(late(wait)),
+    }
+}
+
+pub(super) fn read<T: redis::FromRedisValue>(value: Value) -> Result<T, StoreError> {
+    redis::from_redis_value(value).map_err(|error| error::unexpected().with_source(error))
+}
+
+pub(super) fn late(wait: Duration) -> StoreError {
+    StoreError::unavailable(format!("Redis gave no answer within {wait:?}"))
+}

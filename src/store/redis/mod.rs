@@ -1,0 +1,267 @@
+//! The Redis store: nonces in Redis or Valkey, for all servers of one service.
+
+mod error;
+mod knowledge;
+mod link;
+mod replication;
+mod servers;
+mod shared;
+mod slot;
+mod step;
+mod time;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use self::{
+    link::{Terms, late},
+    servers::{Servers, info},
+    shared::{Shared, watch},
+    step::Action,
+};
+use crate::{
+    error::StoreError,
+    future::StoreFuture,
+    nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore},
+};
+
+/// Remembers nonces in Redis 7 or Valkey, shared by all servers of a service: one server, the master
+/// that a Sentinel names, or a cluster.
+///
+#[doc = include_str!("operations.md")]
+///
+/// ```no_run
+/// use countersign::RedisStore;
+///
+/// # async fn example() -> Result<(), countersign::StoreError> {
+/// let store = RedisStore::open("rediss://user:password@redis.example.com:6379").await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct RedisStore {
+    shared: Arc<Shared>,
+}
+
+/// Configures a [`RedisStore`].
+#[derive(Clone, Debug)]
+pub struct RedisStoreBuilder {
+    wait: Duration,
+    clock_difference: Duration,
+    replicas: u16,
+    assume_no_history: bool,
+}
+
+impl RedisStore {
+    /// Connects to the one server at `url`, with the defaults of [`RedisStoreBuilder`].
+    ///
+    /// # Errors
+    /// As [`RedisStoreBuilder::open`].
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        Self::builder().open(url).await
+    }
+
+    /// A store with other settings.
+    #[must_use]
+    pub fn builder() -> RedisStoreBuilder {
+        RedisStoreBuilder::default()
+    }
+
+    /// Whether all servers that it takes can be reached, evict nothing and are masters: for a health
+    /// check. Changes nothing, and waits no longer than [`RedisStoreBuilder::wait`].
+    ///
+    /// # Errors
+    /// What is wrong, as a claim would be told.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let checked = async {
+            self.shared.serve_all().await?;
+            self.shared.inspect().await
+        };
+        self.within(checked).await
+    }
+
+    /// How many records the databases hold: live nonces, with some records of the store's own and
+    /// whatever others keep there.
+    ///
+    /// # Errors
+    /// When a server gives no answer.
+    pub async fn records(&self) -> Result<u64, StoreError> {
+        let counted = async {
+            self.shared.serve_all().await?;
+            self.shared.records().await
+        };
+        self.within(counted).await
+    }
+
+    async fn within<T>(
+        &self,
+        step: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let wait = self.shared.terms().wait;
+        match timeout(wait, step).await {
+            Ok(answer) => answer,
+            Err(_) => Err(late(wait)),
+        }
+    }
+}
+
+impl NonceStore for RedisStore {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+        StoreFuture::new(self.within(step::claim(&self.shared, claim)))
+    }
+
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        Some(self)
+    }
+
+    fn survives_restart(&self) -> bool {
+        true
+    }
+}
+
+impl LeaseStore for RedisStore {
+    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
+        StoreFuture::new(self.within(step::lease(&self.shared, claim, duration)))
+    }
+
+    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
+        self.step_of_holder(claim, Action::Renew(duration))
+    }
+
+    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+        self.step_of_holder(claim, Action::Complete)
+    }
+
+    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+        self.step_of_holder(claim, Action::Release)
+    }
+}
+
+impl RedisStore {
+    fn step_of_holder<'a>(&'a self, claim: &'a Claim, action: Action) -> StoreFuture<'a, Held> {
+        StoreFuture::new(self.within(step::of_holder(&self.shared, claim, action)))
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedisStore({} connected)", self.shared.connected().len())
+    }
+}
+
+impl RedisStoreBuilder {
+    /// For how long a step waits for its answer at most, a new connection included. Default: 1 second,
+    /// which is below the verifier's [`store_timeout`](crate::VerifierBuilder::store_timeout).
+    #[must_use]
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// How far the clocks of this server, of others and of Redis may be apart; a server of Redis that
+    /// is farther off is not used. Default: 5 seconds.
+    #[must_use]
+    pub fn clock_difference(mut self, difference: Duration) -> Self {
+        self.clock_difference = difference;
+        self
+    }
+
+    /// Accepts a nonce only once so many replicas have it (`WAIT`): one round trip more for each
+    /// claim. Where too few have it in time, the claim is refused, and the nonce is burned. Default:
+    /// none.
+    #[must_use]
+    pub fn replicas(mut self, replicas: u16) -> Self {
+        self.replicas = replicas;
+        self
+    }
+
+    /// Accepts what was signed before the store's first record was made: for a first start, and for
+    /// tests. It changes nothing where there is a record already, or once this process has had an
+    /// answer: a server that comes back empty has lost its memory.
+    ///
+    /// Take it out again after the first start: a server that is emptied while this process starts
+    /// looks like a new one.
+    #[must_use]
+    pub fn assume_no_history(mut self) -> Self {
+        self.assume_no_history = true;
+        self
+    }
+
+    /// Connects to the one server at `url`: `redis://`, `rediss://` (TLS), or `unix:///path`, with
+    /// user, password and database where they are needed.
+    ///
+    /// # Errors
+    /// When the URL cannot be read, or the server cannot be reached, is a replica, evicts keys
+    /// (`maxmemory-policy`), or has another time.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn open(self, url: &str) -> Result<RedisStore, StoreError> {
+        self.connect(Servers::One(info(url)?)).await
+    }
+
+    /// Connects to the master that one of the Sentinels names `master`, and to its successor after a
+    /// failover. The user, password, database and use of TLS are those of the URL `like`, whose host
+    /// and port do not matter.
+    ///
+    /// # Errors
+    /// As [`RedisStoreBuilder::open`], and when no Sentinel knows the master.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn open_sentinel(
+        self,
+        master: &str,
+        sentinels: &[&str],
+        like: &str,
+    ) -> Result<RedisStore, StoreError> {
+        let sentinels = sentinels
+            .iter()
+            .map(|url| info(url))
+            .collect::<Result<_, _>>()?;
+        self.connect(Servers::Sentinel {
+            master: master.to_owned(),
+            sentinels,
+            like: info(like)?,
+        })
+        .await
+    }
+
+    /// Connects to all masters of the cluster that one of these servers belongs to.
+    ///
+    /// # Errors
+    /// As [`RedisStoreBuilder::open`].
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn open_cluster(self, urls: &[&str]) -> Result<RedisStore, StoreError> {
+        let seeds = urls.iter().map(|url| info(url)).collect::<Result<_, _>>()?;
+        self.connect(Servers::Cluster(seeds)).await
+    }
+
+    async fn connect(self, servers: Servers) -> Result<RedisStore, StoreError> {
+        let terms = Terms {
+            wait: self.wait,
+            clock_difference: self.clock_difference,
+            assume_no_history: self.assume_no_history,
+        };
+        let shared = Arc::new(Shared::new(servers, terms, self.replicas));
+        shared.serve_all().await?;
+        tokio::spawn(watch(Arc::downgrade(&shared)));
+        Ok(RedisStore { shared })
+    }
+}
+
+impl Default for RedisStoreBuilder {
+    fn default() -> Self {
+        Self {
+            wait: Duration::from_secs(1),
+            clock_difference: Duration::from_secs(5),
+            replicas: 0,
+            assume_no_history: false,
+        }
+    }
+}

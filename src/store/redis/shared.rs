@@ -1,0 +1,323 @@
+//! The connections at hand, and how new ones are made: one attempt at a time, and none in a hurry.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use super::{
+    error::{Failure, unexpected},
+    knowledge::{Knowledge, Namespace},
+    link::{Inspected, Link, Terms, read},
+    replication::Replication,
+    servers::{Master, Servers},
+    slot::{SLOTS, slot},
+    time::millis,
+};
+use crate::{
+    clock::{Clock as _, SystemClock},
+    error::StoreError,
+    nonce::Claim,
+};
+
+/// How often servers are inspected again.
+const INSPECTION: Duration = Duration::from_secs(1);
+
+/// After a failure to connect, nobody tries again for so long.
+const PAUSE: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    servers: Servers,
+    terms: Terms,
+    /// How many replicas are waited for.
+    replicas: u16,
+    pub(super) knowledge: Knowledge,
+    shards: Mutex<Arc<Vec<Shard>>>,
+    /// Who holds it connects.
+    connecting: tokio::sync::Mutex<Connecting>,
+}
+
+#[derive(Debug, Default)]
+struct Connecting {
+    /// Whether this process has had an answer: it would know of nonces that are lost.
+    has_history: bool,
+    failed: Option<(Instant, StoreError)>,
+}
+
+/// The master of these slots.
+#[derive(Clone, Debug)]
+struct Shard {
+    slots: (u16, u16),
+    server: Arc<Server>,
+}
+
+#[derive(Debug)]
+pub(super) struct Server {
+    address: redis::ConnectionAddr,
+    pub(super) link: Link,
+    pub(super) replication: Option<Replication>,
+}
+
+impl Shared {
+    pub(super) fn new(servers: Servers, terms: Terms, replicas: u16) -> Self {
+        Self {
+            servers,
+            terms,
+            replicas,
+            knowledge: Knowledge::default(),
+            shards: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub(super) fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    fn shards(&self) -> Arc<Vec<Shard>> {
+        Arc::clone(&self.shards.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn at_hand(&self, slot: u16) -> Option<Arc<Server>> {
+        let shards = self.shards();
+        let has = |shard: &&Shard| (shard.slots.0..=shard.slots.1).contains(&slot);
+        let shard = shards.iter().find(has)?;
+        Some(Arc::clone(&shard.server)).filter(|server| !server.link.is_broken())
+    }
+
+    /// All masters that are connected.
+    pub(super) fn connected(&self) -> Vec<Arc<Server>> {
+        let mut servers: Vec<Arc<Server>> = Vec::new();
+        for shard in self.shards().iter() {
+            if !servers
+                .iter()
+                .any(|known| Arc::ptr_eq(known, &shard.server))
+            {
+                servers.push(Arc::clone(&shard.server));
+            }
+        }
+        servers
+    }
+
+    /// The master that has the slot; connects if need be.
+    pub(super) async fn server(self: &Arc<Self>, slot: u16) -> Result<Arc<Server>, StoreError> {
+        if let Some(server) = self.at_hand(slot) {
+            return Ok(server);
+        }
+        let shared = Arc::clone(self);
+        // A task of its own, which gets on when those who wait for it have given up.
+        let connected = tokio::spawn(async move {
+            let mut connecting = shared.connecting.lock().await;
+            if let Some(server) = shared.at_hand(slot) {
+                return Ok(server);
+            }
+            if let Some((at, error)) = &connecting.failed
+                && at.elapsed() < PAUSE
+            {
+                return Err(error.clone());
+            }
+            let result = Box::pin(shared.connect(&mut connecting)).await;
+            let unserved = || StoreError::unavailable("no server has this part of the cluster");
+            let result = result.and_then(|()| shared.at_hand(slot).ok_or_else(unserved));
+            connecting.failed = result.as_ref().err().map(|e| (Instant::now(), e.clone()));
+            result
+        });
+        connected
+            .await
+            .map_err(|error| StoreError::unavailable("connecting was cut off").with_source(error))?
+    }
+
+    /// Finds the masters, and connects to those that are not connected.
+    async fn connect(&self, connecting: &mut Connecting) -> Result<(), StoreError> {
+        let masters = self.servers.masters(self.terms.wait).await?;
+        let known = self.connected();
+        let terms = Terms {
+            assume_no_history: self.terms.assume_no_history && !connecting.has_history,
+            ..self.terms
+        };
+        let mut servers: Vec<Arc<Server>> = Vec::new();
+        let mut shards = Vec::new();
+        let mut failed = None;
+        for master in masters {
+            let of_master = |server: &&Arc<Server>| server.address == *master.info.addr();
+            let is_whole = |server: &&Arc<Server>| of_master(server) && !server.link.is_broken();
+            let found = servers
+                .iter()
+                .find(of_master)
+                .or_else(|| known.iter().find(is_whole));
+            let server = match found {
+                Some(server) => Ok(Arc::clone(server)),
+                None => self.connect_to(&master, terms).await.map(Arc::new),
+            };
+            match server {
+                Ok(server) => {
+                    servers.push(Arc::clone(&server));
+                    shards.push(Shard {
+                        slots: master.slots,
+                        server,
+                    });
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        connecting.has_history |= !shards.is_empty();
+        let none = shards.is_empty();
+        *self.shards.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(shards);
+        failed.filter(|_| none).map_or(Ok(()), Err)
+    }
+
+    async fn connect_to(&self, master: &Master, terms: Terms) -> Result<Server, StoreError> {
+        let (slot, _) = master.slots;
+        let (link, inspected) = Link::connect(master.info.clone(), slot, terms).await?;
+        self.check_clock(inspected)?;
+        self.knowledge.learn(inspected);
+        let replication = match self.replicas {
+            0 => None,
+            replicas => {
+                let started = Replication::start(master.info.clone(), (slot, replicas), terms.wait);
+                Some(started.await?)
+            }
+        };
+        Ok(Server {
+            address: master.info.addr().clone(),
+            link,
+            replication,
+        })
+    }
+
+    /// The server to which a record is being moved.
+    pub(super) async fn named(&self, address: &str, slot: u16) -> Result<Server, StoreError> {
+        let info = self.servers.named(address)?;
+        let slots = (slot, slot);
+        let terms = Terms {
+            assume_no_history: false,
+            ..self.terms
+        };
+        self.connect_to(&Master { slots, info }, terms).await
+    }
+
+    /// What was signed before the present master is told from what was signed later by two clocks.
+    fn check_clock(&self, inspected: Inspected) -> Result<(), StoreError> {
+        let ours = SystemClock.now().as_millis();
+        let allowed = millis(self.terms.clock_difference);
+        if ours.abs_diff(inspected.now) <= allowed {
+            return Ok(());
+        }
+        Err(StoreError::unavailable(format!(
+            "the clock of Redis shows {} ms since 1970, and this server's {ours}: more than the \
+             {allowed} ms apart that are allowed",
+            inspected.now
+        )))
+    }
+
+    /// What is known of the claim's namespace.
+    pub(super) async fn namespace(
+        self: &Arc<Self>,
+        claim: &Claim,
+    ) -> Result<Namespace, StoreError> {
+        if let Some(known) = self.knowledge.namespace(claim.namespace())
+            && known.serves(claim)
+        {
+            return Ok(known);
+        }
+        self.read_namespace(claim.namespace(), millis(claim.retention()))
+            .await
+    }
+
+    async fn read_namespace(
+        self: &Arc<Self>,
+        name: &str,
+        retention: u64,
+    ) -> Result<Namespace, StoreError> {
+        let key = format!("countersign:namespace:{name}");
+        let server = self.server(slot(key.as_bytes())).await?;
+        let mut ask = server.link.namespace_script(key.as_bytes());
+        let known_by = super::knowledge::KNOWN_FOR + self.terms.clock_difference;
+        ask.arg(retention).arg(millis(known_by));
+        let read_at = std::time::Instant::now();
+        let answer = server.link.ask(&ask).await;
+        let answer = answer.map_err(|failure| {
+            if !matches!(failure, Failure::Refused(_)) {
+                server.link.break_off();
+            }
+            failure.into_error()
+        })?;
+        let (retention, raised, now): (u64, u64, u64) = read(answer)?;
+        self.knowledge.shows(now);
+        let namespace = Namespace {
+            retention,
+            raised,
+            read: read_at,
+        };
+        self.knowledge.learn_namespace(name, namespace);
+        Ok(namespace)
+    }
+
+    /// Inspects all servers once more.
+    pub(super) async fn inspect(self: &Arc<Self>) -> Result<(), StoreError> {
+        let terms = Terms {
+            assume_no_history: false,
+            ..self.terms
+        };
+        let mut outcome = Ok(());
+        for server in self.connected() {
+            match server.link.inspect(terms).await {
+                Ok(inspected) => self.knowledge.learn(inspected),
+                Err(error) => {
+                    // A server without memory is asked again, and refuses for itself.
+                    if error.kind() != crate::StoreErrorKind::Full {
+                        server.link.break_off();
+                    }
+                    outcome = Err(error);
+                }
+            }
+        }
+        outcome
+    }
+
+    /// How many records there are, those of others in the same databases included.
+    pub(super) async fn records(&self) -> Result<u64, StoreError> {
+        let mut records = 0;
+        for server in self.connected() {
+            let answer = server.link.ask(&redis::cmd("DBSIZE")).await;
+            let size: u64 = read(answer.map_err(Failure::into_error)?)?;
+            records += size;
+        }
+        Ok(records)
+    }
+
+    /// One server for each slot that is asked for, so that the whole of a cluster answers.
+    pub(super) async fn serve_all(self: &Arc<Self>) -> Result<(), StoreError> {
+        let mut slot = 0;
+        while slot < SLOTS {
+            self.server(slot).await?;
+            let shards = self.shards();
+            let has = |shard: &&Shard| (shard.slots.0..=shard.slots.1).contains(&slot);
+            slot = shards.iter().find(has).ok_or_else(unexpected)?.slots.1 + 1;
+        }
+        Ok(())
+    }
+}
+
+/// Inspects all servers every second, until the store is dropped.
+pub(super) async fn watch(store: Weak<Shared>) {
+    let mut ticks = interval(INSPECTION);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(shared) = store.upgrade() else {
+            return;
+        };
+        if let Err(error) = shared.inspect().await {
+            tracing::warn!(%error, "a Redis server is not fit to remember nonces");
+            sleep(PAUSE).await;
+        }
+        for (name, namespace) in shared.knowledge.namespaces() {
+            // Who claims reads it anew, and finds out.
+            let _ = shared.read_namespace(&name, namespace.retention).await;
+        }
+    }
+}

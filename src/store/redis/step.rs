@@ -1,0 +1,288 @@
+//! The steps on the record of a nonce, and what is answered to them.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{Pipeline, Value};
+
+use super::{
+    error::{self, Failure, sign_again, unexpected},
+    link::{Link, read},
+    shared::{Server, Shared},
+    slot::slot,
+    time::{millis, timestamp},
+};
+use crate::{
+    clock::Timestamp,
+    error::StoreError,
+    nonce::{Claim, Claimed, Held, Leased},
+};
+
+/// How often a step is tried over a new connection.
+const TRIES: u32 = 3;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Action {
+    Claim,
+    Lease(Duration),
+    Renew(Duration),
+    Complete,
+    Release,
+}
+
+/// What became of the record, and the time on the server right after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    New,
+    Final,
+    Leased(Duration),
+    /// The server's clock had reached the deadline.
+    Past,
+    Done,
+    Lost,
+}
+
+/// One step, on its way.
+struct Step<'a> {
+    claim: &'a Claim,
+    action: Action,
+    key: [u8; 35],
+    /// Tells a reply that was lost from a copy, even from one of the same attempt.
+    call: [u8; 8],
+    keep_until: Timestamp,
+}
+
+pub(super) async fn claim(shared: &Arc<Shared>, claim: &Claim) -> Result<Claimed, StoreError> {
+    match step(shared, claim, Action::Claim).await? {
+        Outcome::New => Ok(Claimed::New),
+        Outcome::Final | Outcome::Leased(_) => Ok(Claimed::Replayed),
+        _ => Err(unexpected()),
+    }
+}
+
+pub(super) async fn lease(
+    shared: &Arc<Shared>,
+    claim: &Claim,
+    duration: Duration,
+) -> Result<Leased, StoreError> {
+    match step(shared, claim, Action::Lease(duration)).await? {
+        Outcome::New => Ok(Leased::Held),
+        Outcome::Final => Ok(Leased::Completed),
+        Outcome::Leased(remaining) => Ok(Leased::in_flight(remaining)),
+        _ => Err(unexpected()),
+    }
+}
+
+pub(super) async fn of_holder(
+    shared: &Arc<Shared>,
+    claim: &Claim,
+    action: Action,
+) -> Result<Held, StoreError> {
+    match step(shared, claim, action).await? {
+        Outcome::Done => Ok(Held::Done),
+        Outcome::Lost => Ok(Held::Lost),
+        _ => Err(unexpected()),
+    }
+}
+
+async fn step(shared: &Arc<Shared>, claim: &Claim, action: Action) -> Result<Outcome, StoreError> {
+    let is_first = matches!(action, Action::Claim | Action::Lease(_));
+    let mut step = Step {
+        claim,
+        action,
+        key: key(claim),
+        call: next_call(),
+        keep_until: claim.deadline(),
+    };
+    let slot = slot(&step.key);
+    let mut failed = None;
+    for _ in 0..TRIES {
+        // What a server may have forgotten is known once it is connected.
+        let server = match shared.server(slot).await {
+            Ok(server) => server,
+            Err(error) => return Err(failed.unwrap_or(error)),
+        };
+        let namespace = shared.namespace(claim).await?;
+        if is_first {
+            shared.knowledge.vouch(claim, namespace)?;
+        }
+        step.keep_until = namespace.keep_until(claim, shared.terms().clock_difference);
+        let answer = match step.on(&server.link, failed.is_some(), false).await {
+            Err(Failure::Ask(address)) => {
+                let target = shared.named(&address, slot).await?;
+                let answer = step.on(&target.link, failed.is_some(), true).await;
+                answer.map(|answer| (answer, Arc::new(target)))
+            }
+            answer => answer.map(|answer| (answer, Arc::clone(&server))),
+        };
+        match answer {
+            Ok(((outcome, now), server)) => {
+                shared.knowledge.shows(now);
+                if outcome == Outcome::Past {
+                    return Err(sign_again("the claim's deadline has passed"));
+                }
+                if matches!(outcome, Outcome::New | Outcome::Done) {
+                    if is_first {
+                        // It may have become known in the meantime.
+                        shared.knowledge.vouch(claim, namespace)?;
+                    }
+                    replicated(&server).await?;
+                }
+                return Ok(outcome);
+            }
+            Err(Failure::Refused(error)) => return Err(error),
+            Err(lost) => {
+                server.link.break_off();
+                failed = Some(lost.into_error());
+                if matches!(action, Action::Release) {
+                    // Who asks again could not tell a release from a record that ended.
+                    break;
+                }
+            }
+        }
+    }
+    Err(failed.unwrap_or_else(unexpected))
+}
+
+async fn replicated(server: &Server) -> Result<(), StoreError> {
+    match &server.replication {
+        None => Ok(()),
+        Some(replication) => replication
+            .done()
+            .await
+            .inspect_err(|_| server.link.break_off()),
+    }
+}
+
+impl Step<'_> {
+    async fn on(&self, link: &Link, again: bool, asking: bool) -> Result<(Outcome, u64), Failure> {
+        if !matches!(self.action, Action::Claim) {
+            return self.by_script(link, asking).await;
+        }
+        match self.by_set(link, again, asking).await? {
+            // A lease, which may have ended.
+            (Outcome::Leased(_), _) => self.by_script(link, asking).await,
+            answered => Ok(answered),
+        }
+    }
+
+    /// One round trip: records the nonce if it is not recorded, and reads the server's clock.
+    async fn by_set(
+        &self,
+        link: &Link,
+        again: bool,
+        asking: bool,
+    ) -> Result<(Outcome, u64), Failure> {
+        let mut record = [0; 9];
+        let [kind, call @ ..] = &mut record;
+        *kind = b'f';
+        *call = self.call;
+        let deadline = self.keep_until.as_millis();
+        let mut commands = Pipeline::with_capacity(5);
+        let mut set = 0;
+        if asking {
+            commands.cmd("ASKING");
+            set = 1;
+        }
+        let set_command = commands.cmd("SET").arg(&self.key[..]).arg(&record[..]);
+        set_command.arg("NX").arg("GET").arg("PXAT").arg(deadline);
+        if self.claim.extends() {
+            if asking {
+                commands.cmd("ASKING");
+            }
+            let extend = commands.cmd("PEXPIREAT").arg(&self.key[..]);
+            extend.arg(deadline).arg("GT");
+        }
+        commands.cmd("TIME");
+        let mut values = link.ask_all(&commands).await?;
+        let (now, found) = (values.pop(), values.into_iter().nth(set));
+        let refused = Failure::Refused;
+        let now: (u64, u64) = read(now.ok_or_else(|| refused(unexpected()))?).map_err(refused)?;
+        let now = now.0.saturating_mul(1000).saturating_add(now.1 / 1000);
+        // Redis keeps nothing whose deadline has passed, and says that it did. So the clock is read
+        // after it has been recorded.
+        if self.claim.deadline() <= timestamp(now) {
+            return Ok((Outcome::Past, now));
+        }
+        let outcome = match found {
+            Some(Value::Nil) => Outcome::New,
+            Some(Value::BulkString(found)) if again && found == record => Outcome::New,
+            Some(Value::BulkString(found)) if found.starts_with(b"f") => Outcome::Final,
+            Some(Value::BulkString(found)) if found.starts_with(b"l") => {
+                Outcome::Leased(Duration::ZERO)
+            }
+            _ => return Err(refused(unexpected())),
+        };
+        Ok((outcome, now))
+    }
+
+    async fn by_script(&self, link: &Link, asking: bool) -> Result<(Outcome, u64), Failure> {
+        let (name, duration) = match self.action {
+            Action::Claim => ("claim", Duration::ZERO),
+            Action::Lease(duration) => ("lease", duration),
+            Action::Renew(duration) => ("renew", duration),
+            Action::Complete => ("complete", Duration::ZERO),
+            Action::Release => ("release", Duration::ZERO),
+        };
+        let mut script = link.record_script(&self.key);
+        script
+            .arg(name)
+            .arg(&self.claim.attempt().to_bytes()[..])
+            .arg(&self.call[..])
+            .arg(self.keep_until.as_millis())
+            .arg(millis(duration))
+            .arg(u8::from(self.claim.extends()));
+        let mut commands = Pipeline::with_capacity(2);
+        if asking {
+            commands.cmd("ASKING");
+        }
+        commands.add_command(script);
+        let answer = link.ask_all(&commands).await?.pop();
+        let answer = answer.ok_or_else(|| Failure::Refused(unexpected()))?;
+        let answer: Vec<Value> = read(answer).map_err(Failure::Refused)?;
+        self.outcome(answer).map_err(Failure::Refused)
+    }
+
+    fn outcome(&self, answer: Vec<Value>) -> Result<(Outcome, u64), StoreError> {
+        let mut answer = answer.into_iter();
+        let mut part = || answer.next().ok_or_else(unexpected);
+        let name: String = read(part()?)?;
+        let now = read(part()?)?;
+        let is_first = matches!(self.action, Action::Claim | Action::Lease(_));
+        if is_first && self.claim.deadline() <= timestamp(now) {
+            return Ok((Outcome::Past, now));
+        }
+        let outcome = match name.as_str() {
+            "new" => Outcome::New,
+            "final" => Outcome::Final,
+            "held" => Outcome::Leased(Duration::from_millis(read(part()?)?)),
+            "past" => Outcome::Past,
+            "done" => Outcome::Done,
+            "lost" => Outcome::Lost,
+            _ => return Err(error::unexpected()),
+        };
+        Ok((outcome, now))
+    }
+}
+
+/// The same on every server that shares the store.
+fn key(claim: &Claim) -> [u8; 35] {
+    let mut key = [0; 35];
+    let (prefix, digest) = key.split_at_mut(3);
+    prefix.copy_from_slice(b"cs:");
+    digest.copy_from_slice(&claim.digest());
+    key
+}
+
+fn next_call() -> [u8; 8] {
+    static FIRST: OnceLock<u64> = OnceLock::new();
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let first = *FIRST.get_or_init(crate::random::u64);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    first.wrapping_add(count).to_be_bytes()
+}

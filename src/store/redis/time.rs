@@ -1,0 +1,17 @@
+//! Times as Redis has them: whole milliseconds.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+
+/// Rounded up, so that nothing is forgotten too early.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000))
+        .unwrap_or(u64::MAX)
+        .min(Timestamp::MAX.as_millis())
+}
+
+/// At [`Timestamp::MAX`] at most.
+pub(super) fn timestamp(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis).unwrap_or(Timestamp::MAX)
+}

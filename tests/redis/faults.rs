@@ -1,0 +1,283 @@
+//! Servers that fail: never a second acceptance, refused meanwhile, and resumed by itself.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use countersign::{Held, LeaseStore as _, Leased};
+
+use super::{
+    Claimed, Duration, HOUR, Instant, RedisStore, SKEW, Server, StoreErrorKind, ask, claim,
+    claim_signed, claim_until, now, open, programs, proxy, resumes,
+};
+
+const NONE: &[&str] = &["--save", ""];
+const DURABLE: &[&str] = &[
+    "--save",
+    "",
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "always",
+];
+const UNAVAILABLE: Result<Claimed, StoreErrorKind> = Err(StoreErrorKind::Unavailable);
+const SIGN_AGAIN: Result<Claimed, StoreErrorKind> = Err(StoreErrorKind::SignAgain);
+
+/// With the waits of a service.
+async fn quick(url: &str) -> RedisStore {
+    let builder = RedisStore::builder().assume_no_history();
+    builder.open(url).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_is_refused_and_what_was_signed_before_stays_refused() {
+    for program in programs() {
+        for arguments in [NONE, DURABLE] {
+            let mut server = Server::start(&program, arguments);
+            let store = quick(&server.url()).await;
+            let signed = now();
+            for nonce in 0..20 {
+                assert_eq!(
+                    ask(&store, &claim_signed(nonce, signed)).await,
+                    Ok(Claimed::New)
+                );
+            }
+            server.kill();
+            assert_eq!(ask(&store, &claim(100)).await, UNAVAILABLE);
+            server.start_again();
+            println!("{program} resumed after {:?}", resumes(&store, 1000).await);
+            // Another server of the service, which has just begun, knows it as well.
+            let other = quick(&server.url()).await;
+            for nonce in 0..20 {
+                assert_eq!(ask(&store, &claim_signed(nonce, signed)).await, SIGN_AGAIN);
+                assert_eq!(ask(&other, &claim_signed(nonce, signed)).await, SIGN_AGAIN);
+            }
+        }
+    }
+}
+
+/// The twin: without the fence, these would be accepted a second time.
+#[tokio::test]
+async fn a_server_without_a_disk_forgets_what_covers_no_time() {
+    for program in programs() {
+        let mut server = Server::start(&program, NONE);
+        let store = quick(&server.url()).await;
+        let without_time = || claim_until(1, now().plus(HOUR));
+        assert_eq!(ask(&store, &without_time()).await, Ok(Claimed::New));
+        server.kill();
+        server.start_again();
+        resumes(&store, 1000).await;
+        assert_eq!(ask(&store, &without_time()).await, Ok(Claimed::New));
+    }
+}
+
+#[tokio::test]
+async fn a_server_with_a_disk_keeps_what_covers_no_time() {
+    for program in programs() {
+        let mut server = Server::start(&program, DURABLE);
+        let store = quick(&server.url()).await;
+        let without_time = || claim_until(1, now().plus(HOUR));
+        assert_eq!(ask(&store, &without_time()).await, Ok(Claimed::New));
+        server.kill();
+        server.start_again();
+        resumes(&store, 1000).await;
+        assert_eq!(ask(&store, &without_time()).await, Ok(Claimed::Replayed));
+    }
+}
+
+#[tokio::test]
+async fn a_memory_that_was_emptied_is_noticed() {
+    for program in programs() {
+        let server = Server::start(&program, NONE);
+        let store = quick(&server.url()).await;
+        let signed = now();
+        assert_eq!(
+            ask(&store, &claim_signed(1, signed)).await,
+            Ok(Claimed::New)
+        );
+        server.tell(&["FLUSHALL"]);
+        store.check().await.unwrap();
+        assert_eq!(ask(&store, &claim_signed(1, signed)).await, SIGN_AGAIN);
+        assert_eq!(ask(&store, &claim(2)).await, Ok(Claimed::New));
+    }
+}
+
+#[tokio::test]
+async fn a_first_start_refuses_what_was_signed_before() {
+    for program in programs() {
+        let server = Server::start(&program, NONE);
+        let store = RedisStore::open(&server.url()).await.unwrap();
+        assert_eq!(ask(&store, &claim_signed(1, now())).await, SIGN_AGAIN);
+        assert_eq!(ask(&store, &claim(2)).await, Ok(Claimed::New));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_given_up_in_time_and_resumes() {
+    for program in programs() {
+        let server = Server::start(&program, NONE);
+        let store = quick(&server.url()).await;
+        assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
+        server.signal("STOP");
+        // It lies with the server, and is carried out when that wakes up.
+        let soon = now().plus(Duration::from_millis(1500));
+        let start = Instant::now();
+        let late = claim_until(2, soon);
+        assert_eq!(ask(&store, &late).await, UNAVAILABLE);
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            start.elapsed()
+        );
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        server.signal("CONT");
+        resumes(&store, 1000).await;
+        assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::Replayed));
+        // Row 38: past on arrival.
+        assert_eq!(ask(&store, &claim_until(2, soon)).await, SIGN_AGAIN);
+    }
+}
+
+/// The reply is lost, the step was done: the same call finds its own record, and a copy does not win.
+#[tokio::test]
+async fn a_reply_that_is_cut_off_is_told_from_a_copy() {
+    for program in programs() {
+        let server = Server::start(&program, NONE);
+        let faults = Arc::new(proxy::Faults::default());
+        let url = proxy::start(server.port, Arc::clone(&faults)).await;
+        let store = open(&url).await;
+        assert_eq!(ask(&store, &claim(0)).await, Ok(Claimed::New));
+        for nonce in 1..20 {
+            faults.cut.store(true, Ordering::SeqCst);
+            let first = claim(nonce);
+            assert_eq!(ask(&store, &first).await, Ok(Claimed::New));
+            assert_eq!(ask(&store, &first).await, Ok(Claimed::Replayed));
+            faults.cut.store(true, Ordering::SeqCst);
+            assert_eq!(ask(&store, &claim(nonce)).await, Ok(Claimed::Replayed));
+        }
+        for nonce in 20..30 {
+            let claim = claim(nonce);
+            faults.cut.store(true, Ordering::SeqCst);
+            assert_eq!(store.lease(&claim, HOUR).await.unwrap(), Leased::Held);
+            faults.cut.store(true, Ordering::SeqCst);
+            assert_eq!(store.renew(&claim, HOUR).await.unwrap(), Held::Done);
+            faults.cut.store(true, Ordering::SeqCst);
+            assert_eq!(store.complete(&claim).await.unwrap(), Held::Done);
+        }
+        assert_eq!(faults.cuts.load(Ordering::SeqCst), 19 * 2 + 10 * 3);
+    }
+}
+
+/// Row 38: Redis keeps nothing whose deadline has passed, and says that it did.
+#[tokio::test]
+async fn a_deadline_that_is_past_on_arrival_is_refused_by_the_clock_of_the_server() {
+    for program in programs() {
+        let server = Server::start(&program, NONE);
+        let faults = Arc::new(proxy::Faults::default());
+        let url = proxy::start(server.port, Arc::clone(&faults)).await;
+        let store = quick(&url).await;
+        assert_eq!(ask(&store, &claim(0)).await, Ok(Claimed::New));
+        // As the server itself answers: the twin.
+        let key = ["SET", "x", "1", "NX", "GET", "PXAT", "1000"];
+        for _ in 0..2 {
+            let answer: redis::Value = server.ask(&key).unwrap();
+            assert_eq!(answer, redis::Value::Nil);
+        }
+        faults.clock.store(60, Ordering::SeqCst);
+        let deadline = now().plus(Duration::from_secs(30));
+        for _ in 0..2 {
+            assert_eq!(ask(&store, &claim_until(1, deadline)).await, SIGN_AGAIN);
+        }
+        // Stepped back: what it showed counts.
+        faults.clock.store(0, Ordering::SeqCst);
+        assert_eq!(ask(&store, &claim_until(1, deadline)).await, SIGN_AGAIN);
+    }
+}
+
+#[tokio::test]
+async fn a_server_whose_clock_is_off_is_not_used() {
+    for program in programs() {
+        let server = Server::start(&program, NONE);
+        for seconds in [-60, 60] {
+            let faults = Arc::new(proxy::Faults::default());
+            faults.clock.store(seconds, Ordering::SeqCst);
+            let url = proxy::start(server.port, faults).await;
+            let refused = RedisStore::builder().open(&url).await.unwrap_err();
+            assert!(refused.to_string().contains("clock"), "{refused}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_evicts_is_not_used() {
+    for program in programs() {
+        let server = Server::start(
+            &program,
+            &["--save", "", "--maxmemory-policy", "allkeys-lru"],
+        );
+        let refused = RedisStore::open(&server.url()).await.unwrap_err();
+        assert!(refused.to_string().contains("noeviction"), "{refused}");
+        // Set while it is in use.
+        server.tell(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+        let store = quick(&server.url()).await;
+        assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
+        server.tell(&["CONFIG", "SET", "maxmemory-policy", "volatile-ttl"]);
+        assert!(store.check().await.is_err());
+        assert_eq!(ask(&store, &claim(2)).await, UNAVAILABLE);
+        server.tell(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+        resumes(&store, 1000).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_memory_refuses_and_evicts_nothing() {
+    for program in programs() {
+        let server = Server::start(&program, NONE);
+        let store = open(&server.url()).await;
+        for nonce in 0..100 {
+            assert_eq!(ask(&store, &claim(nonce)).await, Ok(Claimed::New));
+        }
+        server.tell(&["CONFIG", "SET", "maxmemory", "1"]);
+        for nonce in 0..101 {
+            assert_eq!(ask(&store, &claim(nonce)).await, Err(StoreErrorKind::Full));
+        }
+        server.tell(&["CONFIG", "SET", "maxmemory", "0"]);
+        for nonce in 0..100 {
+            assert_eq!(ask(&store, &claim(nonce)).await, Ok(Claimed::Replayed));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_replica_is_not_used() {
+    for program in programs() {
+        let master = Server::start(&program, NONE);
+        let port = master.port.to_string();
+        let replica = Server::start(&program, &["--save", "", "--replicaof", "127.0.0.1", &port]);
+        let refused = RedisStore::open(&replica.url()).await.unwrap_err();
+        assert!(refused.to_string().contains("role"), "{refused}");
+        // Made one while it is in use.
+        let store = quick(&master.url()).await;
+        assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
+        replica.tell(&["REPLICAOF", "NO", "ONE"]);
+        master.tell(&["REPLICAOF", "127.0.0.1", &replica.port.to_string()]);
+        assert_eq!(ask(&store, &claim(2)).await, UNAVAILABLE);
+    }
+}
+
+/// Row 17 and 27: a namespace is remembered for the longest that anybody asked for.
+#[tokio::test]
+async fn a_namespace_whose_retention_is_raised_refuses_what_was_remembered_for_less() {
+    for program in programs() {
+        let server = Server::start(&program, NONE);
+        let (short, long) = (quick(&server.url()).await, quick(&server.url()).await);
+        let of = |nonce, retention: u64| {
+            let retention = Duration::from_secs(retention);
+            claim_signed(nonce, now()).with_retention(retention)
+        };
+        assert_eq!(ask(&short, &of(1, 300)).await, Ok(Claimed::New));
+        assert_eq!(ask(&long, &of(1, 3600)).await, SIGN_AGAIN);
+        let later = claim_signed(2, now().plus(SKEW * 4)).with_retention(HOUR);
+        assert_eq!(ask(&long, &later).await, Ok(Claimed::New));
+        let without_time = claim_until(3, now().plus(HOUR)).with_retention(HOUR);
+        assert_eq!(ask(&long, &without_time).await, UNAVAILABLE);
+    }
+}
