@@ -18,8 +18,12 @@ mod parts;
 
 #[path = "webhooks/provider.rs"]
 mod provider;
+#[path = "peers/script.rs"]
+mod script;
 #[path = "webhooks/service.rs"]
 mod service;
+#[path = "peers/wire.rs"]
+mod wire;
 
 #[path = "webhooks/challenges.rs"]
 mod challenges;
@@ -33,6 +37,8 @@ mod mailgun;
 mod redelivery;
 #[path = "webhooks/secrets.rs"]
 mod secrets;
+#[path = "webhooks/senders.rs"]
+mod senders;
 #[path = "webhooks/tampering.rs"]
 mod tampering;
 #[path = "webhooks/time.rs"]

@@ -36,7 +36,7 @@ const MAX_CHALLENGE: usize = 1024;
 ///   it counts as another. Commands and events of one app are signed under one secret: tell them apart
 ///   by what is in the body.
 ///
-/// The format is that of Slack's libraries `slack_sdk` 3.47.0 for Python and `@slack/bolt` 5.1.0.
+/// The format is that of Slack's libraries `slack_sdk` 3.48.0 for Python and `@slack/bolt` 5.1.0.
 #[derive(Clone, Debug)]
 pub struct Slack {
     format: HeaderScheme,

@@ -1,0 +1,99 @@
+// The packages of senders: each signs and sends the deliveries that standard input describes, and
+// verifies those that come to a server of this script's own, by the first segment of their path. Ends
+// with standard input.
+
+import http from "node:http";
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+import { pathToFileURL } from "node:url";
+
+const packages = process.env.COUNTERSIGN_PEERS_NODE_PATH;
+const require = createRequire(`${packages}/`);
+const Stripe = require("stripe");
+const { Webhook, WebhookVerificationError } = require("standardwebhooks");
+// It can be imported, and not required.
+const github = await import(
+  pathToFileURL(`${packages}/@octokit/webhooks-methods/dist-node/index.js`)
+);
+
+const secrets = JSON.parse(process.argv[2]);
+const webhook = new Webhook(secrets.standardwebhooks);
+
+const unless = (refusal, verify) => {
+  try {
+    verify();
+    return true;
+  } catch (error) {
+    if (error instanceof refusal) return false;
+    throw error;
+  }
+};
+
+const senders = {
+  github: {
+    sign: async ({ body }) => ({
+      "x-hub-signature-256": await github.sign(secrets.github, body),
+    }),
+    verify: (headers, body) =>
+      github.verify(secrets.github, body.toString(), headers["x-hub-signature-256"]),
+  },
+  standardwebhooks: {
+    sign: ({ id, time, body }) => ({
+      "webhook-id": id,
+      "webhook-timestamp": String(time),
+      "webhook-signature": webhook.sign(id, new Date(time * 1000), body),
+    }),
+    verify: (headers, body) =>
+      unless(WebhookVerificationError, () => webhook.verify(body, headers)),
+  },
+  stripe: {
+    sign: ({ time, body }) => ({
+      "stripe-signature": Stripe.webhooks.generateTestHeaderString({
+        payload: body,
+        secret: secrets.stripe,
+        timestamp: time,
+      }),
+    }),
+    verify: (headers, body) =>
+      unless(Stripe.errors.StripeSignatureVerificationError, () =>
+        Stripe.webhooks.constructEvent(body, headers["stripe-signature"], secrets.stripe),
+      ),
+  },
+};
+
+async function signAndSend(delivery) {
+  const signed = await senders[delivery.sender].sign(delivery);
+  const headers = { ...signed, "content-type": delivery.content_type, "x-other": "1" };
+  const options = { method: "POST", headers, agent: false, timeout: 20_000 };
+  return new Promise((resolve, reject) => {
+    const request = http.request(delivery.url, options, async (response) =>
+      resolve({ status: response.statusCode, body: (await whole(response)).toString() }),
+    );
+    request.on("timeout", () => request.destroy(new Error("no answer")));
+    request.on("error", reject);
+    request.end(delivery.body);
+  });
+}
+
+const whole = async (stream) => Buffer.concat(await stream.toArray());
+
+const server = http.createServer(async (request, response) => {
+  try {
+    const body = await whole(request);
+    const sender = senders[request.url.split("/")[1]];
+    response.statusCode = (await sender.verify(request.headers, body)) ? 200 : 401;
+    response.end();
+  } catch (error) {
+    response.statusCode = 500;
+    response.end(String(error));
+  }
+});
+server.listen(0, "127.0.0.1", async () => {
+  console.log(JSON.stringify({ port: server.address().port }));
+  for await (const line of createInterface({ input: process.stdin })) {
+    const answer = signAndSend(JSON.parse(line));
+    const failed = (error) => ({ status: 0, body: String(error) });
+    console.log(JSON.stringify(await answer.catch(failed)));
+  }
+  process.exit();
+});
