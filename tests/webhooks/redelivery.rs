@@ -35,10 +35,10 @@ fn schedule(provider: &Provider) -> Vec<Duration> {
             later.chain([28 * HOUR]).collect()
         }
         "Stripe" | "Paddle" => vec![MINUTE, HOUR, 12 * HOUR, DAY, 2 * DAY, 3 * DAY],
-        "Slack" => vec![Duration::from_secs(1), MINUTE, 6 * MINUTE, DAY],
+        "Slack" => vec![Duration::from_secs(1), MINUTE, 6 * MINUTE, DAY + 6 * MINUTE],
         "Zoom" => vec![5 * MINUTE, 25 * MINUTE, 85 * MINUTE],
         "Linear" => vec![MINUTE, 61 * MINUTE, 421 * MINUTE],
-        "GitHub" => vec![HOUR, 3 * DAY],
+        "GitHub" => vec![HOUR, 3 * DAY, 7 * DAY],
         "Shopify" => vec![MINUTE, HOUR, 4 * HOUR],
         "Meta" => vec![Duration::from_secs(1), HOUR, 36 * HOUR, 7 * DAY],
         other => panic!("{other}"),

@@ -35,7 +35,7 @@ const EVENT_ID: [&str; 4] = ["eventId", "portalId", "subscriptionId", "occurredA
 /// | secret | the client secret of the app, as it stands; the key id is `hubspot` |
 /// | fresh for | 300 seconds, as in HubSpot's libraries |
 /// | used once by | the event id: `eventId` of the first event of the body, with its `portalId`, `subscriptionId` and `occurredAt`, for HubSpot does not promise that it is unique alone; without one, the signed message |
-/// | remembered for | 3 days since the last delivery: HubSpot retries up to 10 times in 24 hours |
+/// | remembered for | 3 days since the last delivery: HubSpot [retries](https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide) up to 10 times in 24 hours |
 ///
 /// The URL is put together from the [public origin](crate::VerifierBuilder::public_origin), which has to
 /// be given, and what the request asks for. URL, body and time are signed without a delimiter. So that

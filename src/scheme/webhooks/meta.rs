@@ -25,7 +25,7 @@ const MAX_CHALLENGE: usize = 256;
 /// | secret | the app secret, as it stands; the key id is `meta` |
 /// | fresh for | ever |
 /// | used once by | the body |
-/// | remembered for | 30 days: Meta retries for 36 hours (WhatsApp for 7 days) |
+/// | remembered for | 30 days: Meta retries [for 36 hours](https://developers.facebook.com/docs/graph-api/webhooks/getting-started#frequency), WhatsApp [for 7 days](https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview) |
 /// | challenge | `hub.challenge`, answered with [`answer_subscription`](Self::answer_subscription) |
 ///
 /// # What stays open

@@ -26,7 +26,7 @@ const MAX_CHALLENGE: usize = 1024;
 /// | secret | the signing secret of the app, as it stands; the key id is `slack` |
 /// | fresh for | 300 seconds, as in Slack's libraries |
 /// | used once by | the event id, `event_id` of a JSON body; for commands and interactions, which have none and are not retried, the signed message |
-/// | remembered for | 3 days since the last delivery: Slack retries 3 times in some 6 minutes, and hourly for a day where an app asks for it, each time signed anew |
+/// | remembered for | 3 days since the last delivery: Slack [retries](https://docs.slack.dev/apis/events-api/#retries) at once, after 1 minute and after 5 more, and then hourly for 24 hours where an app turns on Delayed Events, each time signed anew |
 /// | challenge | `url_verification`, answered with [`answer_url_verification`](Self::answer_url_verification) |
 ///
 /// # What stays open

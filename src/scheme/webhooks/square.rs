@@ -31,7 +31,7 @@ use crate::rejection::Rejection;
 /// | secret | the signature key of the subscription, as it stands; the key id is `square` |
 /// | fresh for | ever |
 /// | used once by | the event id, `event_id` of the body; without one, the signed message |
-/// | remembered for | 30 days: Square retries for up to 24 hours |
+/// | remembered for | 30 days: Square [retries](https://developer.squareup.com/docs/webhooks/troubleshooting) for up to 24 hours |
 ///
 /// Square signs the notification URL as it was written in its console. Here it is put together from
 /// the [public origin](crate::VerifierBuilder::public_origin), which has to be given, and what the

@@ -29,7 +29,7 @@ const MAX_TOKEN: usize = 256;
 /// | secret | the secret token of the app, as it stands; the key id is `zoom` |
 /// | fresh for | 300 seconds; Zoom's own library does not check |
 /// | used once by | the SHA-256 of the body, which has the time of the event in milliseconds: there is no event id |
-/// | remembered for | 3 days since the last delivery: Zoom retries 3 times, after 5, 20 and 60 minutes |
+/// | remembered for | 3 days since the last delivery: Zoom [retries](https://developers.zoom.us/blog/webhook-delays) 3 times, after 5 minutes, 20 more and 60 more |
 /// | challenge | `endpoint.url_validation`, answered with [`answer_url_validation`](Self::answer_url_validation) |
 ///
 /// # What stays open
