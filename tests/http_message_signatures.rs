@@ -18,6 +18,8 @@ mod changes;
 mod forms;
 #[path = "http_message_signatures/served.rs"]
 mod served;
+#[path = "http_message_signatures/several.rs"]
+mod several;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use common::{KEY, SECRET, clock, keys, store};
