@@ -56,8 +56,11 @@ run "Constant time, as released" \
 run "Quickstart" cargo run --locked --quiet --example quickstart
 run "Service to service" cargo run --locked --quiet --example service_to_service
 run "Confirmation link" cargo run --locked --quiet --example confirmation_link
+run "Fleet, on Redis" cargo run --locked --quiet --all-features --example fleet
+run "Fleet, on PostgreSQL" cargo run --locked --quiet --all-features --example fleet \
+    -- "$COUNTERSIGN_POSTGRES_URL"
 run "Transfer, on SQLite" \
-    cargo run --locked --quiet --features sqlite,postgres --example transfer
+    cargo run --locked --quiet --all-features --example transfer
 run "Transfer, on PostgreSQL" \
-    cargo run --locked --quiet --features sqlite,postgres --example transfer \
+    cargo run --locked --quiet --all-features --example transfer \
     -- "$COUNTERSIGN_POSTGRES_URL"
