@@ -16,6 +16,8 @@
 mod common;
 mod parts;
 
+#[path = "webhooks/coverage.rs"]
+mod coverage;
 #[path = "webhooks/provider.rs"]
 mod provider;
 #[path = "peers/script.rs"]

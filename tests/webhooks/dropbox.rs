@@ -106,7 +106,7 @@ async fn a_signature_that_is_missing_doubled_or_cut_is_none() {
 }
 
 #[tokio::test]
-async fn notifications_that_are_alike_are_each_handled_and_no_store_is_asked() {
+async fn a32_notifications_that_are_alike_are_each_handled_and_no_store_is_asked() {
     let verifier = verifier();
     for secret in [SECRETS[0], SECRETS[0], SECRETS[1]] {
         let verified = verify(&verifier, &sign(secret, BODY)).await;

@@ -5,12 +5,17 @@ use bytes::Bytes;
 use countersign::{
     Clock as _, ConfigError, Encoding, ManualClock, Rejection, Signer, Verifier, VerifierBuilder,
     verify::Verified,
-    webhooks::{GitHub, Linear, Meta, Paddle, Shopify, Slack, StandardWebhooks, Stripe, Zoom},
+    webhooks::{
+        Dropbox, GitHub, HubSpot, Linear, Mailgun, Meta, Paddle, Shopify, Slack, Square,
+        StandardWebhooks, Stripe, Twilio, Zoom,
+    },
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderName, HeaderValue, Request};
 use http_body_util::Full;
-use sha2::Sha256;
+use serde_json::Value;
+use sha1::Sha1;
+use sha2::{Sha256, Sha512};
 
 use crate::common::{self, NOW};
 
@@ -25,7 +30,8 @@ pub struct Provider {
     pub secrets: [&'static str; 2],
     /// What the MAC is keyed with.
     pub key: fn(&str) -> Vec<u8>,
-    /// The header that ends in the MAC, and what stands before the MAC.
+    pub hash: Hash,
+    /// The header that ends in the MAC, or [`IN_BODY`], and what stands before the MAC.
     pub signature: &'static str,
     pub prefix: &'static str,
     pub encoding: Encoding,
@@ -34,7 +40,40 @@ pub struct Provider {
     pub id: Option<&'static str>,
     /// What stands in the signed message before the body, put together a second time: of id and time.
     pub before: fn(&str, &str) -> String,
+    /// The signed message of a request as it stands, put together a second time.
+    pub message: fn(&Provider, &Request<Bytes>) -> Vec<u8>,
+    /// The URL is signed.
+    pub covers_url: bool,
+    /// A body that is an event for it, at this time.
+    pub event: fn(u64) -> String,
     pub retries: Retries,
+}
+
+/// The signature stands in the body, as its member `signature`.
+pub const IN_BODY: &str = "signature";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hash {
+    Sha1,
+    Sha256,
+    Sha512,
+}
+
+impl Hash {
+    pub fn hmac(self, key: &[u8], message: &[u8]) -> Vec<u8> {
+        macro_rules! hmac {
+            ($hash:ty) => {{
+                let mut mac = Hmac::<$hash>::new_from_slice(key).unwrap();
+                mac.update(message);
+                mac.finalize().into_bytes().to_vec()
+            }};
+        }
+        match self {
+            Self::Sha1 => hmac!(Sha1),
+            Self::Sha256 => hmac!(Sha256),
+            Self::Sha512 => hmac!(Sha512),
+        }
+    }
 }
 
 /// Where the signed time stands.
@@ -55,8 +94,10 @@ pub enum Retries {
     SignedAnew,
     /// The very same request.
     Identical,
-    /// The same event, with a later time in the body: nothing tells that it is the same.
+    /// The same event, with a later time: nothing that is kept for so long tells that it is the same.
     Redated,
+    /// The very same request, or one that is alike: each is handled.
+    Unclaimed,
 }
 
 const PLAIN: Provider = Provider {
@@ -65,12 +106,16 @@ const PLAIN: Provider = Provider {
     signer: |secret| Signer::with_secret(GitHub::new(), secret),
     secrets: ["the secret of the sender", "the next secret of the sender"],
     key: |secret| secret.as_bytes().to_vec(),
+    hash: Hash::Sha256,
     signature: "",
     prefix: "",
     encoding: Encoding::Hex,
     time: Time::None,
     id: None,
     before: |_, _| String::new(),
+    message: around_body,
+    covers_url: false,
+    event,
     retries: Retries::SignedAnew,
 };
 
@@ -192,7 +237,71 @@ pub static META: Provider = Provider {
     ..PLAIN
 };
 
-pub static ALL: [&Provider; 10] = [
+pub static DROPBOX: Provider = Provider {
+    name: "Dropbox",
+    builder: || Verifier::builder(Dropbox::new()),
+    signer: |secret| Signer::with_secret(Dropbox::new(), secret),
+    signature: "x-dropbox-signature",
+    retries: Retries::Unclaimed,
+    ..PLAIN
+};
+
+pub static SQUARE: Provider = Provider {
+    name: "Square",
+    builder: || Verifier::builder(Square::new()).public_origin(common::ORIGIN),
+    signer: |secret| Signer::with_secret(Square::new(), secret),
+    signature: "x-square-hmacsha256-signature",
+    encoding: Encoding::Base64,
+    message: |_, request| [url(request).as_bytes(), request.body()].concat(),
+    covers_url: true,
+    retries: Retries::Identical,
+    ..PLAIN
+};
+
+pub static HUBSPOT: Provider = Provider {
+    name: "HubSpot",
+    builder: || Verifier::builder(HubSpot::new()).public_origin(common::ORIGIN),
+    signer: |secret| Signer::with_secret(HubSpot::new(), secret),
+    signature: "x-hubspot-signature-v3",
+    time: Time::Header("x-hubspot-request-timestamp"),
+    message: |provider, request| {
+        let start = format!("{}{}", request.method(), url(request));
+        let time = provider.get_time(request);
+        [start.as_bytes(), request.body(), &time].concat()
+    },
+    event: |_| r#"[{"eventId":1,"portalId":2,"amount":7},{"eventId":9}]"#.to_owned(),
+    retries: Retries::SignedAnew,
+    ..SQUARE
+};
+
+/// With JSON bodies, whose digest the URL names.
+pub static TWILIO: Provider = Provider {
+    name: "Twilio",
+    builder: || Verifier::builder(Twilio::new()).public_origin(common::ORIGIN),
+    signer: |secret| Signer::with_secret(Twilio::new(), secret),
+    hash: Hash::Sha1,
+    signature: "x-twilio-signature",
+    message: |_, request| url(request).into_bytes(),
+    retries: Retries::Unclaimed,
+    ..SQUARE
+};
+
+pub static MAILGUN: Provider = Provider {
+    name: "Mailgun",
+    builder: || Verifier::builder(Mailgun::new()),
+    signer: |secret| Signer::with_secret(Mailgun::new(), secret),
+    signature: IN_BODY,
+    time: Time::Body("timestamp"),
+    message: |_, request| {
+        let body: Value = serde_json::from_slice(request.body()).unwrap();
+        let part = |name: &str| body[IN_BODY][name].as_str().unwrap().to_owned();
+        (part("timestamp") + &part("token")).into_bytes()
+    },
+    retries: Retries::Redated,
+    ..PLAIN
+};
+
+pub static ALL: [&Provider; 15] = [
     &STANDARD_WEBHOOKS,
     &SVIX,
     &STRIPE,
@@ -203,7 +312,21 @@ pub static ALL: [&Provider; 10] = [
     &GITHUB,
     &SHOPIFY,
     &META,
+    &HUBSPOT,
+    &SQUARE,
+    &MAILGUN,
+    &TWILIO,
+    &DROPBOX,
 ];
+
+/// Those that sign the body, with a time or an id at most, and claim what they sign. Of the others
+/// there is more to say, in files of their own.
+pub fn alike() -> impl Iterator<Item = &'static Provider> {
+    ALL.into_iter().filter(|provider| {
+        let in_headers = provider.signature != IN_BODY && !provider.covers_url;
+        in_headers && provider.retries != Retries::Unclaimed
+    })
+}
 
 /// Those whose header may hold several MACs.
 pub static LISTS: [&Provider; 4] = [&STANDARD_WEBHOOKS, &SVIX, &STRIPE, &PADDLE];
@@ -214,14 +337,25 @@ pub fn timed() -> impl Iterator<Item = &'static Provider> {
         .filter(|provider| provider.time != Time::None)
 }
 
-/// Those whose time stands in the head.
-pub fn timed_by_the_head() -> impl Iterator<Item = &'static Provider> {
-    timed().filter(|provider| !matches!(provider.time, Time::Body(_)))
-}
-
-/// A body that is an event for each of them.
+/// A body that is an event for most of them.
 pub fn event(secs: u64) -> String {
     format!(r#"{{"id":"evt_1","event_id":"evt_1","webhookTimestamp":{secs}000,"amount":7}}"#)
+}
+
+fn url(request: &Request<Bytes>) -> String {
+    format!("https://{}{}", get(request, "host"), request.uri())
+}
+
+/// The body, and before it what the provider puts there.
+fn around_body(provider: &Provider, request: &Request<Bytes>) -> Vec<u8> {
+    let id = provider.id.map(|name| get(request, name));
+    // Any bytes may stand in a time: the message is put together around it.
+    let before = (provider.before)(&id.unwrap_or_default(), "\0");
+    let before = match before.split_once('\0') {
+        Some((id, rest)) => [id.as_bytes(), &provider.get_time(request), rest.as_bytes()].concat(),
+        None => before.into_bytes(),
+    };
+    [&before[..], request.body()].concat()
 }
 
 impl Provider {
@@ -243,9 +377,19 @@ impl Provider {
         clock: &ManualClock,
         body: impl Into<Bytes>,
     ) -> Request<Bytes> {
+        self.sign_for(common::HOST, secret, clock, body)
+    }
+
+    pub fn sign_for(
+        &self,
+        host: &str,
+        secret: &str,
+        clock: &ManualClock,
+        body: impl Into<Bytes>,
+    ) -> Request<Bytes> {
         let signer = (self.signer)(secret).unwrap().clock(clock.clone());
         let request = Request::post("/hook")
-            .header("host", common::HOST)
+            .header("host", host)
             .header("content-type", "application/json")
             .body(body.into())
             .unwrap();
@@ -254,19 +398,16 @@ impl Provider {
 
     /// The event of [`NOW`].
     pub fn delivery(&self, clock: &ManualClock) -> Request<Bytes> {
-        self.sign(clock, event(NOW))
+        self.sign(clock, (self.event)(NOW))
     }
 
     /// The same event, as the sender delivers it again by this clock.
     pub fn redelivery(&self, clock: &ManualClock) -> Request<Bytes> {
-        let now = clock.now().as_secs();
-        self.sign(
-            clock,
-            match self.retries {
-                Retries::Redated => event(now),
-                Retries::SignedAnew | Retries::Identical => event(NOW),
-            },
-        )
+        let time = match self.retries {
+            Retries::Redated => clock.now().as_secs(),
+            _ => NOW,
+        };
+        self.sign(clock, (self.event)(time))
     }
 
     /// Writes another time, without signing it.
@@ -308,20 +449,11 @@ impl Provider {
 
     /// The MAC that a holder of the secret would make of the request as it stands.
     pub fn mac(&self, secret: &str, request: &Request<Bytes>) -> String {
-        let id = self.id.map(|name| get(request, name)).unwrap_or_default();
-        // Any bytes may stand in a time: the message is put together around it.
-        let message = (self.before)(&id, "\0");
-        let mut mac = Hmac::<Sha256>::new_from_slice(&(self.key)(secret)).unwrap();
-        match message.split_once('\0') {
-            Some((before, after)) => {
-                mac.update(before.as_bytes());
-                mac.update(&self.get_time(request));
-                mac.update(after.as_bytes());
-            }
-            None => mac.update(message.as_bytes()),
-        }
-        mac.update(request.body());
-        let mac = mac.finalize().into_bytes();
+        self.mac_by(self.hash, secret, request)
+    }
+
+    pub fn mac_by(&self, hash: Hash, secret: &str, request: &Request<Bytes>) -> String {
+        let mac = hash.hmac(&(self.key)(secret), &(self.message)(self, request));
         match self.encoding {
             Encoding::Hex => base16ct::lower::encode_string(&mac),
             _ => STANDARD.encode(mac),
@@ -331,13 +463,30 @@ impl Provider {
     /// Signs the request as it stands, whether or not the scheme would.
     pub fn resign(&self, request: &mut Request<Bytes>) {
         let mac = self.mac(self.secrets[0], request);
+        *request = self.with_mac(request, &mac);
+    }
+
+    /// Another text in place of the MAC.
+    pub fn with_mac(&self, request: &Request<Bytes>, mac: &str) -> Request<Bytes> {
+        let length = self.mac(self.secrets[0], request).len();
+        if self.signature == IN_BODY {
+            let body = std::str::from_utf8(request.body()).unwrap();
+            let (before, rest) = body.split_once(r#""signature":""#).unwrap();
+            let mac = serde_json::to_string(mac).unwrap();
+            return with_body(
+                request,
+                format!(r#"{before}"signature":{mac}{}"#, &rest[length + 1..]),
+            );
+        }
         let mut header = request.headers()[self.signature].as_bytes().to_vec();
-        header.truncate(header.len() - mac.len());
+        header.truncate(header.len() - length);
         header.extend_from_slice(mac.as_bytes());
         let value = HeaderValue::from_bytes(&header).unwrap();
+        let mut request = request.clone();
         request
             .headers_mut()
             .insert(HeaderName::from_static(self.signature), value);
+        request
     }
 
     /// The headers that carry the signature and its parameters.

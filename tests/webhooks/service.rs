@@ -18,6 +18,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tower::ServiceExt as _;
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     common::{self, Effects},
@@ -45,6 +46,9 @@ pub struct Service {
     pub app: Router,
 }
 
+/// Told to answer so, a handler panics instead, and is answered for with 500.
+pub const PANICS: StatusCode = StatusCode::IM_A_TEAPOT;
+
 /// Has an effect, then answers with `handled` unless it is told otherwise.
 #[derive(Clone, Default)]
 pub struct Handler {
@@ -65,7 +69,10 @@ impl Handler {
 
     async fn answer(&self) -> Response<Body> {
         drop(self.gate.read().await);
-        match self.answers.lock().unwrap().pop_front() {
+        // The lock must not be held by what panics.
+        let answer = self.answers.lock().unwrap().pop_front();
+        match answer {
+            Some(PANICS) => panic!("as it was told"),
             Some(status) => status.into_response(),
             None => "handled".into_response(),
         }
@@ -116,11 +123,12 @@ impl Service {
                 handler.answer().await
             }
         };
+        let app = Router::new().route("/{*path}", any(handle));
         Self {
             clock: clock.clone(),
             effects,
             handler,
-            app: Router::new().route("/{*path}", any(handle)).layer(layer),
+            app: app.layer(layer).layer(CatchPanicLayer::new()),
         }
     }
 

@@ -6,9 +6,10 @@ use http::{HeaderValue, Request};
 
 use crate::{
     common::{self, NOW},
+    coverage::concerned,
     provider::{
-        ALL, GITHUB, ID, LINEAR, LISTS, META, PADDLE, Provider, SLACK, STANDARD_WEBHOOKS, STRIPE,
-        SVIX, Time, ZOOM, event, get, set, timed_by_the_head, verify, with, with_body, without,
+        ALL, GITHUB, Hash, ID, IN_BODY, LINEAR, META, PADDLE, Provider, SLACK, STANDARD_WEBHOOKS,
+        STRIPE, SVIX, Time, ZOOM, alike, event, get, set, verify, with, with_body, without,
     },
     service::{INVALID, MALFORMED, MISSING, Service},
 };
@@ -19,21 +20,15 @@ async fn what_is_signed_is_the_message_of_the_test() {
     for provider in ALL {
         let clock = common::clock();
         let mut request = provider.delivery(&clock);
-        let signed = get(&request, provider.signature);
+        let signed = request.clone();
         let mac = provider.mac(provider.secrets[0], &request);
-        assert_eq!(
-            signed,
-            format!("{}{mac}", provider.prefix),
-            "{}",
-            provider.name
-        );
+        if provider.signature != IN_BODY {
+            let header = format!("{}{mac}", provider.prefix);
+            assert_eq!(get(&signed, provider.signature), header);
+        }
         provider.resign(&mut request);
-        assert_eq!(
-            signed,
-            get(&request, provider.signature),
-            "{}",
-            provider.name
-        );
+        assert_eq!(signed.headers(), request.headers(), "{}", provider.name);
+        assert_eq!(signed.body(), request.body(), "{}", provider.name);
         Service::new(provider).handles(request).await;
     }
 }
@@ -83,7 +78,7 @@ async fn accepted_changes(
 
 #[tokio::test]
 async fn every_change_of_one_byte_is_refused_but_for_the_case_of_hexadecimal_digits() {
-    for provider in ALL {
+    for provider in alike() {
         let clock = common::clock();
         let genuine = provider.sign(&clock, event(NOW));
         let mac = provider.mac(provider.secrets[0], &genuine);
@@ -150,24 +145,18 @@ async fn twin_a_header_that_is_not_covered_is_found() {
 
 #[tokio::test]
 async fn a01_an_empty_or_truncated_mac_is_none() {
-    for provider in ALL {
+    for provider in concerned(1) {
         let service = Service::new(provider);
         let genuine = provider.delivery(&service.clock);
-        let header = get(&genuine, provider.signature);
         let mac = provider.mac(provider.secrets[0], &genuine);
-        let prefix = header.strip_suffix(&mac).unwrap();
-        for length in [0, 1, 8, 16, 32, mac.len() - 1] {
-            let request = with(
-                &genuine,
-                provider.signature,
-                &header[..prefix.len() + length],
-            );
+        for length in [0, 1, 8, 16, mac.len() - 8, mac.len() - 1] {
+            let request = provider.with_mac(&genuine, &mac[..length]);
             service
                 .refuses(request, MALFORMED, (provider.name, length))
                 .await;
         }
         for surplus in ["0", "00", "=", "\t", "A==="] {
-            let request = with(&genuine, provider.signature, &format!("{header}{surplus}"));
+            let request = provider.with_mac(&genuine, &format!("{mac}{surplus}"));
             service
                 .refuses(request, MALFORMED, (provider.name, surplus))
                 .await;
@@ -187,7 +176,7 @@ fn list(provider: &Provider) -> (&'static str, &'static str) {
 
 #[tokio::test]
 async fn a02_of_several_macs_in_a_header_any_may_be_the_right_one() {
-    for provider in LISTS {
+    for provider in concerned(2) {
         let (separator, version) = list(provider);
         let wrong = match provider.encoding {
             Encoding::Hex => "00".repeat(32),
@@ -222,7 +211,7 @@ async fn a02_of_several_macs_in_a_header_any_may_be_the_right_one() {
 
 #[tokio::test]
 async fn a02_of_a_list_that_is_too_long_nothing_is_tried() {
-    for provider in LISTS {
+    for provider in concerned(2) {
         let (separator, version) = list(provider);
         let service = Service::new(provider);
         let genuine = provider.delivery(&service.clock);
@@ -302,8 +291,32 @@ async fn a05_another_version_or_algorithm_is_no_signature() {
 }
 
 #[tokio::test]
+async fn a05_a_mac_by_another_algorithm_is_none() {
+    for provider in concerned(5) {
+        let service = Service::new(provider);
+        let genuine = provider.delivery(&service.clock);
+        for hash in [Hash::Sha1, Hash::Sha256, Hash::Sha512] {
+            let mac = provider.mac_by(hash, provider.secrets[0], &genuine);
+            let request = provider.with_mac(&genuine, &mac);
+            if hash == provider.hash {
+                assert_eq!(get_all(&request), get_all(&genuine), "{}", provider.name);
+            } else {
+                service
+                    .refuses(request, MALFORMED, (provider.name, hash))
+                    .await;
+            }
+        }
+        service.handles(genuine).await;
+    }
+}
+
+fn get_all(request: &Request<Bytes>) -> (&http::HeaderMap, &Bytes) {
+    (request.headers(), request.body())
+}
+
+#[tokio::test]
 async fn a06_a_value_under_another_name_is_not_read() {
-    for provider in ALL {
+    for provider in concerned(6) {
         let service = Service::new(provider);
         let genuine = provider.delivery(&service.clock);
         for name in provider.headers() {
@@ -334,7 +347,7 @@ async fn a06_a_value_under_another_name_is_not_read() {
 
 #[tokio::test]
 async fn a07_bytes_cannot_move_between_id_time_and_body() {
-    for provider in timed_by_the_head() {
+    for provider in concerned(7) {
         let service = Service::new(provider);
         // A body that begins as a time does; the delimiter is what stands behind the time.
         let message = (provider.before)("", "\0");
@@ -363,7 +376,7 @@ async fn a07_bytes_cannot_move_between_id_time_and_body() {
 
 #[tokio::test]
 async fn a10_no_part_of_a_signature_may_be_missing() {
-    for provider in ALL {
+    for provider in concerned(10) {
         let service = Service::new(provider);
         let genuine = provider.delivery(&service.clock);
         for name in provider.headers() {
@@ -395,7 +408,7 @@ async fn a10_no_part_of_a_signature_may_be_missing() {
 
 #[tokio::test]
 async fn a11_a_header_or_a_time_that_stands_there_twice_is_refused() {
-    for provider in ALL {
+    for provider in concerned(11) {
         let service = Service::new(provider);
         let genuine = provider.delivery(&service.clock);
         for name in provider.headers() {
@@ -426,7 +439,7 @@ async fn a11_a_header_or_a_time_that_stands_there_twice_is_refused() {
 
 #[tokio::test]
 async fn a13_a_body_that_was_written_anew_is_another() {
-    for provider in ALL {
+    for provider in concerned(13) {
         let service = Service::new(provider);
         let body = r#"{ "id": "evt_1", "event_id": "evt_1", "webhookTimestamp": 1700000000000, "name": "\u00e9", "n": 1.0 }"#;
         let genuine = provider.sign(&service.clock, body);
@@ -444,7 +457,7 @@ async fn a13_a_body_that_was_written_anew_is_another() {
 
 #[tokio::test]
 async fn a_body_need_not_be_utf_8() {
-    for provider in ALL {
+    for provider in alike() {
         let service = Service::new(provider);
         let mut body = event(NOW).into_bytes();
         body.truncate(body.len() - 1);
@@ -464,12 +477,12 @@ async fn a_body_need_not_be_utf_8() {
 
 #[tokio::test]
 async fn a19_what_a_stranger_sends_uses_nothing_up() {
-    for provider in ALL {
+    for provider in concerned(19) {
         let service = Service::new(provider);
         let genuine = provider.delivery(&service.clock);
         // The id and the body are known to the stranger; the secret is not.
         let stranger = provider.secrets[1];
-        let forged = provider.sign_under(stranger, &service.clock, event(NOW));
+        let forged = provider.sign_under(stranger, &service.clock, (provider.event)(NOW));
         for _ in 0..3 {
             service
                 .refuses(forged.clone(), INVALID, provider.name)

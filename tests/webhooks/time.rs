@@ -15,7 +15,8 @@ use http_body::{Body, Frame};
 
 use crate::{
     common::{self, NOW, at},
-    provider::{ALL, LINEAR, Provider, Retries, SLACK, event, get, timed, timed_by_the_head},
+    coverage::concerned,
+    provider::{LINEAR, Provider, SLACK, Time, get},
     service::{EXPIRED, MALFORMED, NOT_YET_VALID, Service},
 };
 
@@ -72,7 +73,7 @@ const FORMS: &[&str] = &[
 
 #[tokio::test]
 async fn a14_a_time_is_plain_digits_and_nothing_else() {
-    for provider in timed_by_the_head() {
+    for provider in concerned(14) {
         let service = Service::new(provider);
         let genuine = provider.delivery(&service.clock);
         for time in FORMS {
@@ -180,7 +181,7 @@ async fn a14_a_time_in_the_body_is_a_whole_number() {
 
 #[tokio::test]
 async fn a15_the_edges_of_the_window_are_inside_on_both_sides() {
-    for provider in timed() {
+    for provider in concerned(15) {
         let (oldest, newest) = (at(NOW).plus(MAX_AGE), at(NOW).minus(MAX_SKEW));
         let case = async |now: Timestamp, expected| {
             let service = Service::new(provider);
@@ -200,7 +201,7 @@ async fn a15_the_edges_of_the_window_are_inside_on_both_sides() {
 
 #[tokio::test]
 async fn a16_a17_what_is_fresh_is_remembered_also_when_it_was_dated_ahead() {
-    for provider in timed() {
+    for provider in concerned(16) {
         let service = Service::new(provider);
         let genuine = provider.delivery(&service.clock);
         service.clock.set(at(NOW).minus(MAX_SKEW));
@@ -218,27 +219,27 @@ async fn a16_a17_what_is_fresh_is_remembered_also_when_it_was_dated_ahead() {
 
 #[tokio::test]
 async fn a17_what_has_no_time_is_remembered_for_its_retention() {
-    for provider in ALL {
-        if provider.retries != Retries::Identical {
-            continue;
+    let retention = Duration::from_secs(30 * 24 * 60 * 60);
+    let second = Duration::from_secs(1);
+    for provider in concerned(17).filter(|provider| provider.time == Time::None) {
+        for (later, is_remembered) in [(retention - second, true), (retention + second, false)] {
+            let service = Service::new(provider);
+            let genuine = provider.delivery(&service.clock);
+            service.handles(genuine.clone()).await;
+            service.clock.advance(later);
+            if is_remembered {
+                service.refuses(genuine, (200, ""), provider.name).await;
+            } else {
+                // What stays open, by its name.
+                service.handles(genuine).await;
+            }
         }
-        let service = Service::new(provider);
-        let genuine = provider.delivery(&service.clock);
-        service.handles(genuine.clone()).await;
-        let day = Duration::from_secs(24 * 60 * 60);
-        service.clock.advance(30 * day - Duration::from_secs(1));
-        service
-            .refuses(genuine.clone(), (200, ""), provider.name)
-            .await;
-        // What stays open, by its name.
-        service.clock.advance(Duration::from_secs(2));
-        service.handles(genuine).await;
     }
 }
 
 #[tokio::test]
 async fn a18_a_slow_body_does_not_outlive_its_window() {
-    for provider in timed() {
+    for provider in concerned(18) {
         for (pause, expected) in [
             (Duration::from_secs(299), Ok(())),
             (
@@ -249,7 +250,7 @@ async fn a18_a_slow_body_does_not_outlive_its_window() {
             let clock = common::clock();
             let verifier = provider.verifier(&clock).store(common::store(&clock));
             let verifier = verifier.build().unwrap();
-            let (head, body) = provider.sign(&clock, event(NOW)).into_parts();
+            let (head, body) = provider.delivery(&clock).into_parts();
             let body = SlowBody {
                 halves: [body.slice(..10), body.slice(10..)].into(),
                 clock: clock.clone(),

@@ -272,7 +272,7 @@ async fn twin_a_verifier_that_does_not_cover_the_url_is_found() {
 
 /// What stays open, by its name: one message, read in several ways.
 #[tokio::test]
-async fn bytes_can_move_between_parameters_that_are_signed_without_delimiters() {
+async fn a07_bytes_can_move_between_parameters_that_are_signed_without_delimiters() {
     let message = "https://api.example.com/hook?a=1To12";
     let mut seen = Vec::new();
     for (uri, body) in [
@@ -421,7 +421,7 @@ async fn a_signature_that_is_missing_doubled_or_cut_is_none() {
 }
 
 #[tokio::test]
-async fn what_is_alike_is_handled_each_time_and_no_store_is_asked() {
+async fn a32_what_is_alike_is_handled_each_time_and_no_store_is_asked() {
     let clock = common::clock();
     for store in [None, Some(common::store(&clock))] {
         let builder = Verifier::builder(Twilio::new())

@@ -31,7 +31,7 @@ use crate::rejection::Rejection;
 /// | secret | the signature key of the subscription, as it stands; the key id is `square` |
 /// | fresh for | ever |
 /// | used once by | the event id, `event_id` of the body; without one, the signed message |
-/// | remembered for | 30 days: Square [retries](https://developer.squareup.com/docs/webhooks/troubleshooting) for up to 24 hours |
+/// | remembered for | 30 days since the last delivery: Square [retries](https://developer.squareup.com/docs/webhooks/troubleshooting) for up to 24 hours |
 ///
 /// Square signs the notification URL as it was written in its console. Here it is put together from
 /// the [public origin](crate::VerifierBuilder::public_origin), which has to be given, and what the
@@ -71,8 +71,8 @@ impl Square {
         }
     }
 
-    /// For how long an event is remembered: between 1 hour and 1 year (checked when a verifier is
-    /// built). Default: 30 days.
+    /// For how long an event is remembered, since its last delivery: between 1 hour and 1 year
+    /// (checked when a verifier is built). Default: 30 days.
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.format.profile.untimed_retention = Some(retention);
