@@ -16,7 +16,7 @@ use sha2::Sha256;
 use tower::ServiceExt as _;
 
 use crate::{
-    provider::{get, verify, with, with_body, without},
+    provider::{get, verify, with_body},
     tampering::changes,
 };
 
@@ -85,27 +85,6 @@ async fn every_change_of_one_byte_is_refused_but_for_the_case_of_hexadecimal_dig
 }
 
 #[tokio::test]
-async fn a_signature_that_is_missing_doubled_or_cut_is_none() {
-    let genuine = sign(SECRETS[0], BODY);
-    let mac = get(&genuine, SIGNATURE);
-    let missing = payload(&without(&genuine, SIGNATURE)).await.err();
-    assert_eq!(missing, Some(RejectionKind::SignatureMissing));
-    let malformed = Some(RejectionKind::SignatureMalformed);
-    for value in [
-        "",
-        &mac[..63],
-        &format!("sha256={mac}"),
-        &format!("{mac},{mac}"),
-    ] {
-        let refused = payload(&with(&genuine, SIGNATURE, value)).await.err();
-        assert_eq!(refused, malformed, "{value}");
-    }
-    let mut twice = genuine;
-    twice.headers_mut().append(SIGNATURE, mac.parse().unwrap());
-    assert_eq!(payload(&twice).await.err(), malformed);
-}
-
-#[tokio::test]
 async fn a32_notifications_that_are_alike_are_each_handled_and_no_store_is_asked() {
     let verifier = verifier();
     for secret in [SECRETS[0], SECRETS[0], SECRETS[1]] {
@@ -124,8 +103,6 @@ async fn a32_notifications_that_are_alike_are_each_handled_and_no_store_is_asked
             .build()
             .is_err()
     );
-    assert!(Signer::with_secret(Dropbox::new(), "short").is_err());
-    assert!(!format!("{verifier:?}").contains(SECRETS[0]));
 }
 
 async fn ask(scheme: Dropbox, method: Method, query: &str) -> (u16, HeaderMap, String) {

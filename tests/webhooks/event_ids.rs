@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use countersign::{
     NonceKind, Processing, VerifiedPayload, Verifier,
-    webhooks::{GitHub, Slack, StandardWebhooks, Stripe, Zoom},
+    webhooks::{GitHub, HubSpot, Slack, Square, StandardWebhooks, Stripe, Zoom},
 };
 
 use crate::{
@@ -223,6 +223,7 @@ async fn a_payload_answers_for_what_is_covered_and_nothing_else() {
 fn a_retention_out_of_its_range_is_refused() {
     fn built(builder: countersign::VerifierBuilder<Verifier>) -> bool {
         let builder = builder.secret(STANDARD_WEBHOOKS.secrets[0]);
+        let builder = builder.public_origin(common::ORIGIN);
         let in_transaction = builder.processing(Processing::InTransaction);
         in_transaction.build().is_ok()
     }
@@ -240,10 +241,15 @@ fn a_retention_out_of_its_range_is_refused() {
             Verifier::builder(Slack::new().retention(retention)),
             Verifier::builder(Zoom::new().retention(retention)),
             Verifier::builder(StandardWebhooks::svix().retention(retention)),
+            Verifier::builder(HubSpot::new().retention(retention)),
         ] {
             assert_eq!(built(event), is_event, "{retention:?}");
         }
-        let untimed = Verifier::builder(GitHub::new().retention(retention));
-        assert_eq!(built(untimed), is_untimed, "{retention:?}");
+        for untimed in [
+            Verifier::builder(GitHub::new().retention(retention)),
+            Verifier::builder(Square::new().retention(retention)),
+        ] {
+            assert_eq!(built(untimed), is_untimed, "{retention:?}");
+        }
     }
 }

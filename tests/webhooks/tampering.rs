@@ -8,8 +8,9 @@ use crate::{
     common::{self, NOW},
     coverage::concerned,
     provider::{
-        ALL, GITHUB, Hash, ID, IN_BODY, LINEAR, META, PADDLE, Provider, SLACK, STANDARD_WEBHOOKS,
-        STRIPE, SVIX, Time, ZOOM, alike, event, get, set, verify, with, with_body, without,
+        ALL, DROPBOX, GITHUB, HUBSPOT, Hash, ID, IN_BODY, LINEAR, META, PADDLE, Provider, SLACK,
+        SQUARE, STANDARD_WEBHOOKS, STRIPE, SVIX, TWILIO, Time, ZOOM, alike, event, get, set,
+        verify, with, with_body, without,
     },
     service::{INVALID, MALFORMED, MISSING, Service},
 };
@@ -264,6 +265,10 @@ async fn a05_another_version_or_algorithm_is_no_signature() {
         (&GITHUB, "SHA256="),
         (&META, "sha512="),
         (&LINEAR, "sha256="),
+        (&DROPBOX, "sha256="),
+        (&HUBSPOT, "sha256="),
+        (&SQUARE, "sha256="),
+        (&TWILIO, "sha1="),
         (&STRIPE, "t=1700000000, v1="),
         (&PADDLE, "ts=1700000000; h1="),
         (&STANDARD_WEBHOOKS, "v1, "),
