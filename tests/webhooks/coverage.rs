@@ -83,6 +83,11 @@ const BUT: &[(u8, &[&str], &str)] = &[
     (18, UNTIMED, NO_TIME),
     (
         32,
+        &["Mailgun"],
+        "see a32_a_token_is_used_once_whatever_else_the_body_says",
+    ),
+    (
+        32,
         &["Twilio"],
         "see a32_what_is_alike_is_handled_each_time_and_no_store_is_asked",
     ),

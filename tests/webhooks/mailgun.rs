@@ -329,7 +329,7 @@ async fn a14_a_time_is_ten_plain_digits() {
 }
 
 #[tokio::test]
-async fn a_token_is_used_once_whatever_else_the_body_says() {
+async fn a32_a_token_is_used_once_whatever_else_the_body_says() {
     let clock = common::clock();
     let verifier = at_most_once(&clock);
     let genuine = genuine();

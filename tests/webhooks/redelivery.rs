@@ -41,7 +41,7 @@ fn schedule(provider: &Provider) -> Vec<Duration> {
         "Linear" => vec![MINUTE, 61 * MINUTE, 421 * MINUTE],
         "HubSpot" => vec![MINUTE, HOUR, DAY],
         "Square" => vec![MINUTE, HOUR, DAY],
-        "Mailgun" => vec![10 * MINUTE, 35 * MINUTE, 65 * MINUTE, 8 * HOUR],
+        "Mailgun" => vec![5 * MINUTE, 15 * MINUTE, 30 * MINUTE, 90 * MINUTE, 8 * HOUR],
         // Whenever it is.
         "Twilio" | "Dropbox" => vec![MINUTE, HOUR],
         "GitHub" => vec![HOUR, 3 * DAY, 7 * DAY],

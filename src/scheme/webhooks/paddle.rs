@@ -19,7 +19,7 @@ use crate::rejection::Rejection;
 /// | secret | the string `pdl_ntfset_…` as it stands; the key id is `paddle` |
 /// | fresh for | 300 seconds. Paddle's libraries take 5: see [`max_age`](crate::VerifierBuilder::max_age) |
 /// | used once by | the event id, `event_id` of the body; without one, the signed message |
-/// | remembered for | 3 days since the last delivery: a live account retries up to 60 times in 3 days |
+/// | remembered for | 3 days since the last delivery: a live account [retries](https://developer.paddle.com/webhooks/about/respond-to-webhooks) up to 60 times in 3 days |
 ///
 /// # What stays open
 /// - Method, path and all other headers are not covered: put the layer on the one route that takes

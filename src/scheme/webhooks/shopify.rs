@@ -14,7 +14,7 @@ use crate::{encoding::Encoding, scheme::header::Part};
 /// | secret | the client secret of the app, as it stands; the key id is `shopify` |
 /// | fresh for | ever |
 /// | used once by | the body: neither `X-Shopify-Webhook-Id` nor `X-Shopify-Event-Id` is covered |
-/// | remembered for | 30 days: Shopify retries 8 times in 4 hours, with the very same body |
+/// | remembered for | 30 days: Shopify [retries](https://shopify.dev/changelog/updates-to-webhook-retry-mechanism) 8 times in 4 hours, with the very same body |
 ///
 /// # What stays open
 /// - Whoever captured a delivery can post it again once it is no longer remembered: after the
