@@ -1,16 +1,12 @@
 //! Redeemed once: at once, on every store, and inside of a database transaction.
 
-use std::{
-    sync::{Arc, Barrier},
-    thread,
-};
+use std::{sync::Barrier, thread};
 
 use countersign::{
-    Claim, Claimed, Clock as _, LeaseStore, ManualClock, NonceStore, OneTimeToken, RejectionKind,
-    StoreError, StoreFuture, SystemClock,
+    Claim, Claimed, LeaseStore, NonceStore, OneTimeToken, RejectionKind, StoreError, StoreFuture,
 };
 
-use crate::{Confirm, builder, clock, code, confirm, memory, tokens};
+use crate::{Confirm, clock, code, confirm, memory, tokens};
 
 const ATTEMPTS: usize = 1000;
 
@@ -146,10 +142,11 @@ async fn a_memory_store_that_was_started_anew_wants_a_new_token() {
 
 #[cfg(feature = "sqlite")]
 mod sqlite {
-    use countersign::{Rejection, SqliteStore};
+    use countersign::{Clock as _, ManualClock, Rejection, SqliteStore, SystemClock};
     use sqlx::{SqlitePool, sqlite::SqliteConnectOptions, sqlite::SqlitePoolOptions};
 
     use super::*;
+    use crate::builder;
 
     #[test]
     fn of_1000_redemptions_at_once_one_wins_on_sqlite() {
@@ -256,10 +253,13 @@ mod database;
 
 #[cfg(feature = "postgres")]
 mod postgres {
-    use countersign::Rejection;
+    use std::sync::Arc;
+
+    use countersign::{Clock as _, ManualClock, Rejection, SystemClock};
     use tokio::task::JoinSet;
 
     use super::{database, *};
+    use crate::builder;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_token_is_used_up_with_its_effects_or_not_at_all_on_postgresql() {
