@@ -87,6 +87,8 @@ pub enum ConfigErrorKind {
     Missing(&'static str),
     /// A limit or duration that is out of its range.
     Range(&'static str),
+    /// The file of a memory store's high watermark, and why it cannot be used.
+    HighWatermark(String),
     /// A processing that the store cannot give.
     Processing(&'static str),
 }
@@ -126,6 +128,7 @@ impl fmt::Display for ConfigErrorKind {
             ),
             Self::Forwarded(what) => write!(f, "forwarded headers: {what}"),
             Self::Scheme(what) => write!(f, "the scheme's description: {what}"),
+            Self::HighWatermark(what) => write!(f, "the high watermark in {what}"),
             Self::Missing(what) => f.write_str(what),
             Self::Range(what) => f.write_str(what),
             Self::Processing(what) => f.write_str(what),

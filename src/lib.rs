@@ -160,7 +160,7 @@ pub use sign::{
     PeekedBody, Repeatable, ResponseSigner, Sign, SignAgain, SignAgainLayer, SignFuture, SignLayer,
     SignResponse, SignResponseFuture, SignResponseLayer, Signer,
 };
-pub use store::memory::{MemoryStore, MemoryStoreBuilder};
+pub use store::memory::{MemoryStatistics, MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "postgres")]
 pub use store::postgres::{self, PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]

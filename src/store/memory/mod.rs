@@ -2,6 +2,7 @@
 
 mod budget;
 mod hash;
+mod high_watermark;
 #[cfg(all(test, countersign_loom))]
 mod interleavings;
 mod lease;
@@ -13,6 +14,7 @@ mod time;
 
 use std::{
     fmt,
+    path::PathBuf,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -20,6 +22,7 @@ use std::{
 use self::{
     budget::Budget,
     hash::{Hashed, Hasher},
+    high_watermark::{HighWatermark, History},
     quota::Quota,
     shard::{Limits, Shard, Step},
     sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering},
@@ -40,7 +43,7 @@ use crate::{
 /// before, every claim with `signed time <= start + max_skew`, with 503 and the code
 /// `sign_again`. Say [`MemoryStore::assume_no_history`] where nothing was accepted earlier. A
 /// claim without a signed time cannot be refused in this way: there a restart does reopen what was
-/// accepted before.
+/// accepted before. [`MemoryStoreBuilder::high_watermark`] narrows the refusal to about a second.
 ///
 /// What it guarantees while it lives:
 /// - of any number of claims on one nonce, at once or one after another, at most one is answered
@@ -79,8 +82,8 @@ pub struct MemoryStore {
     hasher: Hasher,
     clock: Arc<dyn Clock>,
     base: Base,
-    /// Since when nothing that was accepted has been forgotten; `None` for ever.
-    since: Option<Timestamp>,
+    history: History,
+    high_watermark: Option<HighWatermark>,
     /// The shard that is swept next, as a count of sweeps.
     cursor: AtomicUsize,
     /// When that is, in milliseconds since the Unix epoch.
@@ -100,11 +103,35 @@ pub struct MemoryStoreBuilder {
     key_share: u8,
     clock: Arc<dyn Clock>,
     assume_no_history: bool,
+    high_watermark: Option<PathBuf>,
+}
+
+/// What a [`MemoryStore`] holds at one moment: see [`MemoryStore::statistics`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryStatistics {
+    /// Nonces on record: those leased included, and those whose deadline has passed but which have
+    /// not been swept yet. The same as [`MemoryStore::len`], [`NonceStore::live`] and the metric
+    /// `countersign_live_nonces`.
+    pub nonces: usize,
+    /// Leases that their holders have neither completed nor released: those included that have
+    /// ended but have not been swept yet.
+    pub leases: usize,
+    /// Bytes allocated for nonces, leases and keys. The same as [`MemoryStore::allocated_bytes`].
+    pub allocated_bytes: usize,
+    /// The most that may be: [`MemoryStoreBuilder::capacity_bytes`].
+    pub capacity_bytes: usize,
+    /// How far the file of [`MemoryStoreBuilder::high_watermark`] is written, where there is one:
+    /// nothing that was signed later has been accepted. The epoch, before the first claim.
+    pub high_watermark: Option<Timestamp>,
 }
 
 /// In what time the sweep comes round, by the store's clock, if there are claims enough: each
 /// sweeps at most one shard.
 const SWEEP_PERIOD_MS: u64 = 16_000;
+
+/// A high watermark as far ahead as this is no matter of a sender's clock.
+const FAR_AHEAD: Duration = Duration::from_secs(60);
 
 /// How many shards are looked at, and swept where that is due, before a key is refused for its
 /// quota.
@@ -126,10 +153,13 @@ impl MemoryStore {
 
     /// Accepts what was signed before the store was made: for a first start, for tests, and where
     /// another store has vouched until now. Without, every claim with
-    /// `signed time <= start + max_skew` is refused.
+    /// `signed time <= start + max_skew` is refused. On a store with a high watermark it does
+    /// nothing: say it to its builder.
     #[must_use]
     pub fn assume_no_history(mut self) -> Self {
-        self.since = None;
+        if self.high_watermark.is_none() {
+            self.history = History::default();
+        }
         self
     }
 
@@ -153,6 +183,49 @@ impl MemoryStore {
         self.limits.budget.taken()
     }
 
+    /// What the store holds at this moment. Locks each shard in turn, and looks at no record: for a
+    /// status page or a log line once a second, not for each request.
+    ///
+    /// ```
+    /// let store = countersign::MemoryStore::new();
+    /// let held = store.statistics();
+    /// assert_eq!((held.nonces, held.leases), (0, 0));
+    /// assert!(held.allocated_bytes <= held.capacity_bytes);
+    /// ```
+    #[must_use]
+    pub fn statistics(&self) -> MemoryStatistics {
+        let (mut nonces, mut leases) = (0, 0);
+        for shard in &self.shards {
+            let shard = lock(shard);
+            nonces += shard.len();
+            leases += shard.leases();
+        }
+        MemoryStatistics {
+            nonces,
+            leases,
+            allocated_bytes: self.allocated_bytes(),
+            capacity_bytes: self.limits.budget.cap(),
+            high_watermark: self.high_watermark.as_ref().map(HighWatermark::written),
+        }
+    }
+
+    /// Does a step that may accept: not before the high watermark, if there is one, covers it.
+    fn accept<'a, T: Send + Unpin + 'a>(
+        &'a self,
+        claim: &'a Claim,
+        step: impl Fn(&mut Shard, &Step<'_>) -> Result<T, StoreError> + Send + 'a,
+    ) -> StoreFuture<'a, T> {
+        if let (Some(mark), Some(signed_at)) = (&self.high_watermark, claim.signed_at())
+            && !mark.covers(signed_at)
+        {
+            return StoreFuture::new(async move {
+                mark.reach(signed_at).await?;
+                self.step(claim, step)
+            });
+        }
+        StoreFuture::ready(self.step(claim, step))
+    }
+
     /// Does one step on a claim's shard, under its lock.
     fn step<T>(
         &self,
@@ -173,7 +246,7 @@ impl MemoryStore {
             // Read under the lock: a claim that had to wait is judged by when its turn comes.
             let clock = self.clock.now();
             let now = self.base.now(clock);
-            let (since, limits) = (self.since, &self.limits);
+            let (history, limits) = (self.history, &self.limits);
             let answer = step(
                 &mut shard,
                 &Step {
@@ -183,7 +256,7 @@ impl MemoryStore {
                     deadline,
                     clock,
                     now,
-                    since,
+                    history,
                     limits,
                 },
             );
@@ -241,7 +314,7 @@ fn scale(hash: u64, n: usize) -> usize {
 
 impl NonceStore for MemoryStore {
     fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
-        StoreFuture::ready(self.step(claim, Shard::claim))
+        self.accept(claim, Shard::claim)
     }
 
     fn leases(&self) -> Option<&dyn LeaseStore> {
@@ -259,7 +332,7 @@ impl NonceStore for MemoryStore {
 
 impl LeaseStore for MemoryStore {
     fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
-        StoreFuture::ready(self.step(claim, |shard, step| shard.lease(step, duration)))
+        self.accept(claim, move |shard, step| shard.lease(step, duration))
     }
 
     fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
@@ -333,10 +406,54 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// See [`MemoryStore::assume_no_history`].
+    /// See [`MemoryStore::assume_no_history`]. With a high watermark it says so of the time before
+    /// its file was made, and changes nothing where there is one: do not keep it where the file
+    /// itself may get lost, as in a container without a volume.
     #[must_use]
     pub fn assume_no_history(mut self) -> Self {
         self.assume_no_history = true;
+        self
+    }
+
+    /// Keeps in `file`, over restarts, how far signed times were accepted. Default: no file.
+    ///
+    /// After a restart, or a crash of the process or the machine, only that is refused (503,
+    /// `sign_again`) which was signed at or before the watermark: the latest signed time that was
+    /// asked for, and a second. What is signed later is served at once. The first start, which finds
+    /// no file, is like that of a store without one.
+    ///
+    /// The file is written ahead of the claims, about once in a second of signed time, by a thread
+    /// of the store's own, in whole and synced with its folder. A claim waits for it only where it
+    /// is signed later than the file says: the first one after a pause, or the first whose clock is
+    /// ahead. A file that cannot be written refuses what is signed after it, with
+    /// [`StoreErrorKind::Unavailable`], until it can be; each such claim tries again.
+    ///
+    /// **What it cannot cover.** A claim without a signed time, and an event whose sender signs its
+    /// retry anew, may be accepted again after a restart: use a store that survives restarts for
+    /// these. Leases are forgotten too. An older copy of the file that is put in its place reopens
+    /// what was accepted since. After a clock that was far ahead, everything is refused until the
+    /// time that the file says; the log warns of it at the start.
+    ///
+    /// One live process has the file: it is locked by one beside it (`.lock`), and replaced by
+    /// another (`.new`). Keep it on a local disk. To drop the store waits for a write that is under
+    /// way.
+    ///
+    /// ```
+    /// use countersign::MemoryStore;
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("countersign-mark-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// # let file = folder.join("watermark");
+    /// let store = MemoryStore::builder().high_watermark(&file).build()?;
+    /// // A second store with the same file is refused.
+    /// assert!(MemoryStore::builder().high_watermark(&file).build().is_err());
+    /// # drop(store);
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn high_watermark(mut self, file: impl Into<PathBuf>) -> Self {
+        self.high_watermark = Some(file.into());
         self
     }
 
@@ -344,8 +461,9 @@ impl MemoryStoreBuilder {
     ///
     /// # Errors
     /// When the capacity is less than [`MemoryStoreBuilder::MIN_CAPACITY_BYTES`], or the share of
-    /// a key is not 1 to 100 per cent.
-    pub fn build(self) -> Result<MemoryStore, ConfigError> {
+    /// a key is not 1 to 100 per cent; when the file of the high watermark is that of another live
+    /// store, is damaged or something else, or cannot be read or written.
+    pub fn build(mut self) -> Result<MemoryStore, ConfigError> {
         if self.capacity_bytes < Self::MIN_CAPACITY_BYTES {
             let message = "a memory store needs a capacity of 64 KiB at least";
             return Err(ConfigErrorKind::Range(message).into());
@@ -354,7 +472,24 @@ impl MemoryStoreBuilder {
             let message = "the share of a key in a memory store is 1 to 100 per cent";
             return Err(ConfigErrorKind::Range(message).into());
         }
-        Ok(self.build_in_range())
+        let file = self.high_watermark.take();
+        let mut store = self.build_in_range();
+        if let Some(file) = file {
+            let (mark, history) = HighWatermark::open(&file, store.history)?;
+            let now = store.clock.now();
+            if history.mark.is_some_and(|mark| mark > now.plus(FAR_AHEAD)) {
+                tracing::warn!(
+                    file = %file.display(),
+                    watermark = %mark.written(),
+                    %now,
+                    "the high watermark is far ahead of the clock: what is signed until then is \
+                     refused. Set the clock right, if it is behind"
+                );
+            }
+            store.high_watermark = Some(mark);
+            store.history = history;
+        }
+        Ok(store)
     }
 
     fn build_in_range(self) -> MemoryStore {
@@ -383,7 +518,11 @@ impl MemoryStoreBuilder {
             hasher: Hasher::new(),
             clock: self.clock,
             base: Base::around(start),
-            since: (!self.assume_no_history).then_some(start),
+            history: History {
+                since: (!self.assume_no_history).then_some(start),
+                mark: None,
+            },
+            high_watermark: None,
             cursor: AtomicUsize::new(0),
             next_sweep: AtomicU64::new(0),
             sweep_interval: (SWEEP_PERIOD_MS / shards as u64).max(1),
@@ -398,6 +537,7 @@ impl Default for MemoryStoreBuilder {
             key_share: 50,
             clock: Arc::new(SystemClock),
             assume_no_history: false,
+            high_watermark: None,
         }
     }
 }

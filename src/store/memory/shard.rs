@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     budget::{Budget, OverCap},
+    high_watermark::History,
     lease::Leases,
     quota::Quota,
     table::{NoSlot, Record, Table},
@@ -34,8 +35,7 @@ pub(super) struct Step<'a> {
     pub(super) deadline: Second,
     pub(super) clock: Timestamp,
     pub(super) now: Second,
-    /// Since when nothing that was accepted has been forgotten.
-    pub(super) since: Option<Timestamp>,
+    pub(super) history: History,
     pub(super) limits: &'a Limits,
 }
 
@@ -70,6 +70,10 @@ impl Shard {
 
     pub(super) fn len(&self) -> usize {
         self.table.len()
+    }
+
+    pub(super) fn leases(&self) -> usize {
+        self.leases.len()
     }
 
     pub(super) fn claim(&mut self, step: &Step<'_>) -> Result<Claimed, StoreError> {
@@ -194,9 +198,7 @@ impl Shard {
                 "records with as late a deadline have been dropped",
             ));
         }
-        if let (Some(signed_at), Some(since)) = (step.claim.signed_at(), step.since)
-            && signed_at <= since.plus(step.claim.max_skew())
-        {
+        if step.history.may_hold(step.claim) {
             return Err(sign_again(
                 "signed before this store was made, or too shortly after it",
             ));

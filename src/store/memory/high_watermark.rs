@@ -1,0 +1,307 @@
+//! The high watermark: a file that says, to the next process, how far signed times were accepted.
+
+use std::{
+    ffi::OsStr,
+    fmt,
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, ErrorKind, Write as _},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+
+use crate::{
+    clock::Timestamp,
+    error::{ConfigError, ConfigErrorKind, StoreError},
+    nonce::Claim,
+};
+
+/// What may have been accepted by an earlier process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct History {
+    /// Before this moment, any claim may have been accepted.
+    pub(super) since: Option<Timestamp>,
+    /// What was signed later than this was not accepted since then.
+    pub(super) mark: Option<Timestamp>,
+}
+
+impl History {
+    pub(super) fn may_hold(&self, claim: &Claim) -> bool {
+        claim.signed_at().is_some_and(|signed_at| {
+            let since = self.since.map(|since| since.plus(claim.max_skew()));
+            since.max(self.mark).is_some_and(|until| signed_at <= until)
+        })
+    }
+
+    const MAGIC: [u8; 8] = *b"csmark01";
+
+    fn to_bytes(self) -> Vec<u8> {
+        let millis = |time: Option<Timestamp>| time.map_or(0, Timestamp::as_millis).to_be_bytes();
+        let mut bytes = [Self::MAGIC, millis(self.since), millis(self.mark)].concat();
+        bytes.extend(Sha256::digest(&bytes));
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (content, checksum) = bytes.split_last_chunk::<32>()?;
+        let (magic, times) = content.split_first_chunk::<8>()?;
+        let (since, mark) = times.split_first_chunk::<8>()?;
+        let whole = *magic == Self::MAGIC && Sha256::digest(content).as_slice() == checksum;
+        let time = |millis: [u8; 8]| match u64::from_be_bytes(millis) {
+            0 => Some(None),
+            millis => Timestamp::from_millis(millis).map(Some),
+        };
+        whole.then_some(Self {
+            since: time(*since)?,
+            mark: time(mark.try_into().ok()?)?,
+        })
+    }
+}
+
+/// How far ahead of the latest signed time the file says.
+const AHEAD: Duration = Duration::from_secs(1);
+
+/// Keeps the file ahead of what is claimed, on a thread of its own: no claim writes.
+pub(super) struct HighWatermark {
+    shared: Arc<Shared>,
+    /// `None` only while it is dropped.
+    prod: Option<SyncSender<()>>,
+    answers: watch::Receiver<Option<StoreError>>,
+    writer: Option<JoinHandle<()>>,
+    /// Held until the writer has ended.
+    _lock: File,
+}
+
+/// In milliseconds since the Unix epoch.
+struct Shared {
+    /// The latest signed time that was asked for.
+    wanted: AtomicU64,
+    /// What the file says.
+    written: AtomicU64,
+}
+
+impl HighWatermark {
+    /// Locks and reads the file. Where there is none, it is made, with `first` as what is known.
+    pub(super) fn open(path: &Path, first: History) -> Result<(Self, History), ConfigError> {
+        let refused = |what: &dyn fmt::Display| {
+            let path = path.display();
+            ConfigError::from(ConfigErrorKind::HighWatermark(format!("{path}: {what}")))
+        };
+        let lock = lock(&beside(path, ".lock")).map_err(|error| refused(&error))?;
+        let history = match std::fs::read(path) {
+            Ok(bytes) => History::from_bytes(&bytes).ok_or_else(|| {
+                refused(
+                    &"it is damaged, or not a high watermark; if it was one, delete it: then what \
+                      was signed until the next start is refused",
+                )
+            })?,
+            Err(error) if error.kind() == ErrorKind::NotFound => first,
+            Err(error) => return Err(refused(&error)),
+        };
+        // Written again at each start: a folder that cannot be written to is found now.
+        write(path, history).map_err(|error| refused(&error))?;
+
+        let mark = history.mark.map_or(0, Timestamp::as_millis);
+        let shared = Arc::new(Shared {
+            wanted: AtomicU64::new(mark),
+            written: AtomicU64::new(mark),
+        });
+        let (prod, prods) = sync_channel(1);
+        let (answer, answers) = watch::channel(None);
+        let writer = Writer {
+            path: path.to_owned(),
+            since: history.since,
+            shared: Arc::clone(&shared),
+            prods,
+            answer,
+        };
+        let writer = thread::Builder::new()
+            .name("countersign-watermark".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|error| refused(&error))?;
+        let watermark = Self {
+            shared,
+            prod: Some(prod),
+            answers,
+            writer: Some(writer),
+            _lock: lock,
+        };
+        Ok((watermark, history))
+    }
+
+    /// What the file says: nothing that was signed later has been accepted.
+    pub(super) fn written(&self) -> Timestamp {
+        Timestamp::from_millis(self.shared.written.load(SeqCst)).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Whether the file covers this signed time. Has it written further in time for the next ones.
+    pub(super) fn covers(&self, signed_at: Timestamp) -> bool {
+        let written = self.written();
+        let covered = signed_at <= written;
+        if covered && signed_at.plus(AHEAD / 2) > written {
+            self.ask(signed_at);
+        }
+        covered
+    }
+
+    /// Waits until the file covers this signed time, or could not be written.
+    pub(super) async fn reach(&self, signed_at: Timestamp) -> Result<(), StoreError> {
+        let mut answers = self.answers.clone();
+        answers.mark_unchanged();
+        self.ask(signed_at);
+        while signed_at > self.written() {
+            if answers.changed().await.is_err() {
+                return Err(StoreError::unavailable("the high watermark has no writer"));
+            }
+            if let Some(error) = &*answers.borrow_and_update() {
+                return Err(error.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(&self, signed_at: Timestamp) {
+        self.shared.wanted.fetch_max(signed_at.as_millis(), SeqCst);
+        if let Some(prod) = &self.prod {
+            // Where one is waiting already, it is for this one too.
+            let _ = prod.try_send(());
+        }
+    }
+}
+
+impl Drop for HighWatermark {
+    fn drop(&mut self) {
+        self.prod = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+struct Writer {
+    path: PathBuf,
+    since: Option<Timestamp>,
+    shared: Arc<Shared>,
+    prods: Receiver<()>,
+    answer: watch::Sender<Option<StoreError>>,
+}
+
+impl Writer {
+    fn run(self) {
+        let mut failing = false;
+        while self.prods.recv().is_ok() {
+            let wanted = Timestamp::from_millis(self.shared.wanted.load(SeqCst));
+            let mark = wanted.unwrap_or(Timestamp::MAX).plus(AHEAD);
+            if mark.as_millis() <= self.shared.written.load(SeqCst) {
+                continue;
+            }
+            let history = History {
+                since: self.since,
+                mark: Some(mark),
+            };
+            let path = self.path.display();
+            let answer = match write(&self.path, history) {
+                Ok(()) => {
+                    self.shared.written.store(mark.as_millis(), SeqCst);
+                    if failing {
+                        tracing::info!(%path, "the high watermark is written again");
+                    }
+                    failing = false;
+                    None
+                }
+                Err(error) => {
+                    if !failing {
+                        tracing::error!(
+                            %path,
+                            %error,
+                            "the high watermark cannot be written; what is signed after it is \
+                             refused until it can: make room on the disk, or give the process \
+                             its folder"
+                        );
+                    }
+                    failing = true;
+                    let message = "the high watermark cannot be written";
+                    Some(StoreError::unavailable(message).with_source(error))
+                }
+            };
+            self.answer.send_replace(answer);
+        }
+    }
+}
+
+/// Taken by one process at a time; the file stays when the lock is given back.
+fn lock(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => io::Error::new(
+            ErrorKind::WouldBlock,
+            "another store has it; a memory store serves exactly one live process, so give each \
+             its own file, or use a store that processes can share",
+        ),
+        TryLockError::Error(error) => error,
+    })?;
+    Ok(file)
+}
+
+/// Puts a whole new file, which is on the disk, in the place of the old one.
+fn write(path: &Path, history: History) -> io::Result<()> {
+    let new = beside(path, ".new");
+    let mut file = File::create(&new)?;
+    file.write_all(&history.to_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    sync_folder(path)
+}
+
+/// So that the new name is on the disk, too. Elsewhere than on Unix, a folder cannot be synced.
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|path| !path.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(OsStr::new(suffix));
+    path.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_changed_byte_and_every_other_length_is_found() {
+        let history = History {
+            since: Timestamp::from_secs(1_700_000_000),
+            mark: Timestamp::from_secs(1_700_000_500),
+        };
+        let bytes = history.to_bytes();
+        assert_eq!(History::from_bytes(&bytes), Some(history));
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            *changed.get_mut(at).unwrap() ^= 1;
+            assert_eq!(History::from_bytes(&changed), None, "{at}");
+            assert_eq!(History::from_bytes(bytes.get(..at).unwrap()), None, "{at}");
+        }
+        assert_eq!(History::from_bytes(&[&bytes[..], b"\n"].concat()), None);
+    }
+}
