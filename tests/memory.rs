@@ -753,3 +753,89 @@ mod configuration {
         assert!(format!("{store:?}").starts_with("MemoryStore("));
     }
 }
+
+mod an_hour {
+    use std::collections::HashMap;
+
+    use countersign::Clock as _;
+
+    use super::*;
+
+    const PER_SECOND: u64 = 100;
+
+    /// Live at one time, once the first window has passed.
+    const LIVE: usize = 30_000;
+
+    /// What was seen after each claim of an hour, from the third window on.
+    #[derive(Default)]
+    struct Seen {
+        most_nonces: usize,
+        most_bytes: usize,
+        least_bytes: usize,
+        /// The most records that one claim dropped.
+        most_dropped: usize,
+    }
+
+    /// An hour's traffic; `claim` makes one, and says how many nonces and bytes are held after it.
+    fn watch(clock: &ManualClock, mut claim: impl FnMut(Claim) -> (usize, usize)) -> Seen {
+        let mut seen = Seen {
+            least_bytes: usize::MAX,
+            ..Seen::default()
+        };
+        let mut before = 0_usize;
+        for nonce in 0..3600 * PER_SECOND {
+            clock.advance(Duration::from_millis(1000 / PER_SECOND));
+            let (nonces, bytes) = claim(claim_until("k", nonce, clock.now().plus(WINDOW)));
+            seen.most_dropped = seen.most_dropped.max((before + 1).saturating_sub(nonces));
+            before = nonces;
+            if nonce > 2 * WINDOW.as_secs() * PER_SECOND {
+                seen.most_nonces = seen.most_nonces.max(nonces);
+                seen.most_bytes = seen.most_bytes.max(bytes);
+                seen.least_bytes = seen.least_bytes.min(bytes);
+            }
+        }
+        seen
+    }
+
+    /// The records of two shards of sixteen: its own, and the one whose turn it is.
+    const DROPPED_AT_ONCE: usize = LIVE / 8;
+
+    #[test]
+    fn of_traffic_leaves_memory_flat_and_no_claim_sweeps_much() {
+        let (store, clock) = store(2 << 20);
+        let seen = watch(&clock, |claim| {
+            assert_eq!(now(store.claim(&claim)), Ok(Claimed::New));
+            let held = store.statistics();
+            (held.nonces, held.allocated_bytes)
+        });
+        // A sweep comes round in 16 s of 300.
+        assert!(seen.most_nonces < LIVE + LIVE / 10, "{}", seen.most_nonces);
+        assert!(
+            seen.most_bytes < seen.least_bytes + seen.least_bytes / 4,
+            "{} to {}",
+            seen.least_bytes,
+            seen.most_bytes
+        );
+        assert!(seen.most_dropped < DROPPED_AT_ONCE, "{}", seen.most_dropped);
+    }
+
+    /// The twin: a map that is swept as a whole, once in a window.
+    #[test]
+    fn of_traffic_on_a_map_that_is_swept_as_a_whole_would_be_noticed() {
+        let clock = ManualClock::at(start());
+        let mut map = HashMap::new();
+        let mut next = start().plus(WINDOW);
+        let seen = watch(&clock, |claim| {
+            let now = clock.now();
+            if now >= next {
+                next = now.plus(WINDOW);
+                map.retain(|_, deadline| *deadline > now);
+            }
+            map.insert(claim.nonce().as_bytes().to_vec(), claim.deadline());
+            (map.len(), map.len() * 17)
+        });
+        assert!(seen.most_nonces >= LIVE + LIVE / 10);
+        assert!(seen.most_bytes >= seen.least_bytes + seen.least_bytes / 4);
+        assert!(seen.most_dropped >= DROPPED_AT_ONCE);
+    }
+}
