@@ -1,6 +1,7 @@
 //! The memory store: nonces in one process, in a bounded number of bytes.
 
 mod budget;
+mod builder;
 mod hash;
 mod high_watermark;
 #[cfg(all(test, countersign_loom))]
@@ -14,24 +15,21 @@ mod time;
 
 use std::{
     fmt,
-    path::PathBuf,
     sync::{Arc, PoisonError},
     time::Duration,
 };
 
+pub use self::builder::MemoryStoreBuilder;
 use self::{
-    budget::Budget,
     hash::{Hashed, Hasher},
     high_watermark::{HighWatermark, History},
-    quota::Quota,
     shard::{Limits, Shard, Step},
     sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering},
-    table::Table,
     time::Base,
 };
 use crate::{
-    clock::{Clock, SystemClock, Timestamp},
-    error::{ConfigError, ConfigErrorKind, StoreError, StoreErrorKind},
+    clock::{Clock, Timestamp},
+    error::{StoreError, StoreErrorKind},
     future::StoreFuture,
     nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore},
 };
@@ -96,16 +94,6 @@ pub struct MemoryStore {
 #[repr(align(64))]
 struct Padded(Mutex<Shard>);
 
-/// Configures a [`MemoryStore`].
-#[derive(Debug)]
-pub struct MemoryStoreBuilder {
-    capacity_bytes: usize,
-    key_share: u8,
-    clock: Arc<dyn Clock>,
-    assume_no_history: bool,
-    high_watermark: Option<PathBuf>,
-}
-
 /// What a [`MemoryStore`] holds at one moment: see [`MemoryStore::statistics`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -125,13 +113,6 @@ pub struct MemoryStatistics {
     /// nothing that was signed later has been accepted. The epoch, before the first claim.
     pub high_watermark: Option<Timestamp>,
 }
-
-/// In what time the sweep comes round, by the store's clock, if there are claims enough: each
-/// sweeps at most one shard.
-const SWEEP_PERIOD_MS: u64 = 16_000;
-
-/// A high watermark as far ahead as this is no matter of a sender's clock.
-const FAR_AHEAD: Duration = Duration::from_secs(60);
 
 /// How many shards are looked at, and swept where that is due, before a key is refused for its
 /// quota.
@@ -363,181 +344,5 @@ impl fmt::Debug for MemoryStore {
             budget.taken(),
             budget.cap()
         )
-    }
-}
-
-impl MemoryStoreBuilder {
-    /// The least capacity: 64 KiB.
-    pub const MIN_CAPACITY_BYTES: usize = 64 * 1024;
-
-    /// The greatest number of slots of one shard: 1088 KiB. So large that the shards of ten million
-    /// records are few enough to stay in the processor's cache, and no larger, because one is swept
-    /// or moved in about a millisecond.
-    const MAX_SLOTS: usize = 1 << 16;
-
-    /// The least number of shards, so that claims seldom meet at one lock.
-    const MIN_SHARDS: usize = 16;
-
-    /// The most bytes that are allocated for nonces, leases and keys; allocated as needed, save
-    /// for one per cent. Default: 256 MiB.
-    ///
-    /// Reckon with 22 bytes for each nonce that is live at one time: all requests of 5 minutes and
-    /// a little, at the default window.
-    #[must_use]
-    pub fn capacity_bytes(mut self, bytes: usize) -> Self {
-        self.capacity_bytes = bytes;
-        self
-    }
-
-    /// How much of the store one key may fill, in per cent. Default: 50.
-    ///
-    /// Counted exactly for as many keys as the capacity has KiB, at most 65,536, of those that have
-    /// live nonces at one time. Keys beyond that share the quota of one.
-    #[must_use]
-    pub fn key_share(mut self, percent: u8) -> Self {
-        self.key_share = percent;
-        self
-    }
-
-    /// The clock that deadlines pass by. Default: the system's.
-    #[must_use]
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// See [`MemoryStore::assume_no_history`]. With a high watermark it says so of the time before
-    /// its file was made, and changes nothing where there is one: do not keep it where the file
-    /// itself may get lost, as in a container without a volume.
-    #[must_use]
-    pub fn assume_no_history(mut self) -> Self {
-        self.assume_no_history = true;
-        self
-    }
-
-    /// Keeps in `file`, over restarts, how far signed times were accepted. Default: no file.
-    ///
-    /// After a restart, or a crash of the process or the machine, only that is refused (503,
-    /// `sign_again`) which was signed at or before the watermark: the latest signed time that was
-    /// asked for, and a second. What is signed later is served at once. The first start, which finds
-    /// no file, is like that of a store without one.
-    ///
-    /// The file is written ahead of the claims, about once in a second of signed time, by a thread
-    /// of the store's own, in whole and synced with its folder. A claim waits for it only where it
-    /// is signed later than the file says: the first one after a pause, or the first whose clock is
-    /// ahead. A file that cannot be written refuses what is signed after it, with
-    /// [`StoreErrorKind::Unavailable`], until it can be; each such claim tries again.
-    ///
-    /// **What it cannot cover.** A claim without a signed time, and an event whose sender signs its
-    /// retry anew, may be accepted again after a restart: use a store that survives restarts for
-    /// these. Leases are forgotten too. An older copy of the file that is put in its place reopens
-    /// what was accepted since. After a clock that was far ahead, everything is refused until the
-    /// time that the file says; the log warns of it at the start.
-    ///
-    /// One live process has the file: it is locked by one beside it (`.lock`), and replaced by
-    /// another (`.new`). Keep it on a local disk. To drop the store waits for a write that is under
-    /// way.
-    ///
-    /// ```
-    /// use countersign::MemoryStore;
-    ///
-    /// # let folder = std::env::temp_dir().join(format!("countersign-mark-{}", std::process::id()));
-    /// # std::fs::create_dir_all(&folder)?;
-    /// # let file = folder.join("watermark");
-    /// let store = MemoryStore::builder().high_watermark(&file).build()?;
-    /// // A second store with the same file is refused.
-    /// assert!(MemoryStore::builder().high_watermark(&file).build().is_err());
-    /// # drop(store);
-    /// # std::fs::remove_dir_all(&folder)?;
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn high_watermark(mut self, file: impl Into<PathBuf>) -> Self {
-        self.high_watermark = Some(file.into());
-        self
-    }
-
-    /// The store.
-    ///
-    /// # Errors
-    /// When the capacity is less than [`MemoryStoreBuilder::MIN_CAPACITY_BYTES`], or the share of
-    /// a key is not 1 to 100 per cent; when the file of the high watermark is that of another live
-    /// store, is damaged or something else, or cannot be read or written.
-    pub fn build(mut self) -> Result<MemoryStore, ConfigError> {
-        if self.capacity_bytes < Self::MIN_CAPACITY_BYTES {
-            let message = "a memory store needs a capacity of 64 KiB at least";
-            return Err(ConfigErrorKind::Range(message).into());
-        }
-        if !(1..=100).contains(&self.key_share) {
-            let message = "the share of a key in a memory store is 1 to 100 per cent";
-            return Err(ConfigErrorKind::Range(message).into());
-        }
-        let file = self.high_watermark.take();
-        let mut store = self.build_in_range();
-        if let Some(file) = file {
-            let (mark, history) = HighWatermark::open(&file, store.history)?;
-            let now = store.clock.now();
-            if history.mark.is_some_and(|mark| mark > now.plus(FAR_AHEAD)) {
-                tracing::warn!(
-                    file = %file.display(),
-                    watermark = %mark.written(),
-                    %now,
-                    "the high watermark is far ahead of the clock: what is signed until then is \
-                     refused. Set the clock right, if it is behind"
-                );
-            }
-            store.high_watermark = Some(mark);
-            store.history = history;
-        }
-        Ok(store)
-    }
-
-    fn build_in_range(self) -> MemoryStore {
-        let cap = self.capacity_bytes;
-        let keys = (cap / 1024).min(1 << 16);
-        // A sixteenth is for leases, and for a shard that exists twice while it moves.
-        let for_shards = (cap - Quota::bytes(keys)) / 16 * 15;
-        let full_shard = size_of::<Padded>() + Table::bytes(Self::MAX_SLOTS);
-        let shards = for_shards.div_ceil(full_shard).max(Self::MIN_SHARDS);
-        let for_slots = (for_shards / shards).saturating_sub(size_of::<Padded>());
-        let max_slots = for_slots / Table::bytes(1);
-        let records = Table::room(max_slots).saturating_mul(shards);
-        let share = records.saturating_mul(self.key_share.into()) / 100;
-
-        let start = self.clock.now();
-        let fixed = Quota::bytes(keys) + shards * size_of::<Padded>();
-        MemoryStore {
-            shards: (0..shards)
-                .map(|_| Padded(Mutex::new(Shard::new())))
-                .collect(),
-            limits: Limits {
-                budget: Budget::new(cap, fixed),
-                quota: Quota::new(keys, share),
-                max_slots,
-            },
-            hasher: Hasher::new(),
-            clock: self.clock,
-            base: Base::around(start),
-            history: History {
-                since: (!self.assume_no_history).then_some(start),
-                mark: None,
-            },
-            high_watermark: None,
-            cursor: AtomicUsize::new(0),
-            next_sweep: AtomicU64::new(0),
-            sweep_interval: (SWEEP_PERIOD_MS / shards as u64).max(1),
-        }
-    }
-}
-
-impl Default for MemoryStoreBuilder {
-    fn default() -> Self {
-        Self {
-            capacity_bytes: 256 << 20,
-            key_share: 50,
-            clock: Arc::new(SystemClock),
-            assume_no_history: false,
-            high_watermark: None,
-        }
     }
 }
