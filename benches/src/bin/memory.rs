@@ -1,5 +1,5 @@
 //! The time of a claim on the memory store: beside its peers, from 1 to 100 million live, and at
-//! its worst. `memory [peers | scale | pauses] [millions live]`; all three without an argument.
+//! its worst. `memory [peers | scale | pauses | hour] [millions live]`; all without an argument.
 //!
 //! Two threads claim at once. A claim on the store is all that it does: the hash of the identity, the
 //! system's clock, the quota of the key, the sweep. The peers are given 16 bytes; or, "on claims",
@@ -19,7 +19,8 @@ use std::{
 
 use countersign::ManualClock;
 use countersign_benches::memory::{
-    Nanos, OnClaims, Ours, Subject, THREADS, WINDOW, claims, cpu_time, moka, nanos, row, start,
+    Nanos, OnClaims, Ours, Subject, THREADS, WINDOW, claims, cpu_time, moka, nanos, resident_bytes,
+    row, start,
 };
 use dashmap::DashMap;
 
@@ -41,6 +42,9 @@ fn main() {
     }
     if wanted("pauses") {
         pauses(millions.unwrap_or(100) * MILLION);
+    }
+    if wanted("hour") {
+        hour(millions.unwrap_or(10) * MILLION);
     }
 }
 
@@ -201,6 +205,39 @@ fn pauses(most: u64) {
             millis(cpu) <= 5.0,
         );
     }
+}
+
+/// An hour's traffic in compressed time: what the store and the process hold from the second window
+/// on, and the longest claim of all.
+fn hour(live: u64) {
+    let clock = ManualClock::at(start());
+    let ours = Ours::new(live + live / 10, clock.clone());
+    let window = WINDOW.as_secs();
+    let step = live / window;
+    let mut cpu = Duration::ZERO;
+    let (mut stated, mut resident) = (Vec::new(), Vec::new());
+    for second in 0..3600 {
+        cpu = cpu.max(longest(&ours, second * step..(second + 1) * step).1);
+        clock.advance(Duration::from_secs(1));
+        if second >= 2 * window && second % 10 == 0 {
+            stated.push(ours.store.statistics().allocated_bytes as f64 / 1e6);
+            resident.push(resident_bytes() as f64 / 1e6);
+        }
+    }
+    let held = ours.store.statistics();
+    let millions = live / MILLION;
+    println!("# after an hour at {millions} million live: {held:?}");
+    for (what, megabytes) in [("the store", stated), ("the process", resident)] {
+        let least = megabytes.iter().copied().fold(f64::MAX, f64::min);
+        let most = megabytes.iter().copied().fold(0.0, f64::max);
+        let name =
+            format!("an hour at {millions} million live, most MB of {what}, beside the least");
+        let ratio = most / least;
+        row(&name, most, least, ratio, "<= 1.1", ratio <= 1.1);
+    }
+    let millis = cpu.as_secs_f64() * 1e3;
+    let name = format!("longest claim in an hour at {millions} million live, ms of processor time");
+    row(&name, millis, 5.0, millis / 5.0, "<= 1", millis <= 5.0);
 }
 
 /// The longest claim of a range: by the wall clock, and in processor time.
