@@ -5,8 +5,9 @@
 //! instead of failing at once. Each has a twin: a naive server or store with the very fault that the
 //! row is about, which the same assertion has to find.
 //!
-//! Row 3, comparison in constant time, has a test of its own. Row 37, processing
-//! in a transaction, stands in `in_transaction.rs`; rows 26, 27 and 38 concern stores that can fail.
+//! They run on the memory store; `attacks/stores.rs` has what a store decides on the others. Row 3,
+//! comparison in constant time, has a test of its own. Row 37, processing in a transaction, stands in
+//! `in_transaction.rs`; rows 26 and 27, stores that fail, with each store.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,17 +15,24 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::large_futures,
+    clippy::print_stdout,
     unreachable_pub,
     reason = "a test may fail"
 )]
 
 mod common;
+#[cfg(all(feature = "postgres", feature = "redis", feature = "sqlite"))]
+mod database;
 mod parts;
 
 #[path = "attacks/naive.rs"]
 mod naive;
 #[path = "attacks/parameter.rs"]
 mod parameter;
+#[cfg(all(feature = "postgres", feature = "redis", feature = "sqlite"))]
+#[path = "redis/server.rs"]
+#[allow(dead_code, reason = "its other tests take more of it")]
+mod redis_server;
 #[path = "attacks/subject.rs"]
 mod subject;
 
@@ -48,6 +56,9 @@ mod restart;
 mod secrets;
 #[path = "attacks/signature.rs"]
 mod signature;
+#[cfg(all(feature = "postgres", feature = "redis", feature = "sqlite"))]
+#[path = "attacks/stores.rs"]
+mod stores;
 #[path = "attacks/time.rs"]
 mod time;
 #[path = "attacks/wire.rs"]

@@ -20,8 +20,8 @@ use axum::{
     routing::any,
 };
 use countersign::{
-    Claim, Claimed, Held, LeaseStore, Leased, ManualClock, MemoryStore, NonceStore, OnDuplicate,
-    Processing, StoreError, StoreFuture,
+    Claim, Claimed, Held, LeaseStore, Leased, ManualClock, NonceStore, OnDuplicate, Processing,
+    StoreError, StoreFuture,
 };
 use http::{StatusCode, header::RETRY_AFTER};
 use tokio::{
@@ -43,9 +43,10 @@ use crate::{
     },
 };
 
-const LEASE: Duration = Duration::from_secs(3);
-const RETRYABLE: Processing = Processing::Retryable { lease: LEASE };
+pub const LEASE: Duration = Duration::from_secs(3);
+pub const RETRYABLE: Processing = Processing::Retryable { lease: LEASE };
 const SECOND: Duration = Duration::from_secs(1);
+const MILLI: Duration = Duration::from_millis(1);
 
 /// A handler whose runs are told of, held until they are let go, and answer as it is written here;
 /// `0` panics. Each has an effect as it begins.
@@ -244,24 +245,25 @@ async fn a28_twin_a_server_that_gives_the_nonce_back_on_drop_is_found() {
     }
 }
 
+/// At most once: whatever became of its handler.
+pub async fn panics<S: NonceStore>(subject: &Subject, clock: &ManualClock, store: S) -> Finding {
+    let script = Script::unheld([0, 200]);
+    let (processing, on_duplicate) = (Processing::AtMostOnce, OnDuplicate::Reject);
+    let target = script.behind(subject, clock, store, processing, on_duplicate);
+    let genuine = subject.signed(clock);
+    handled(&target, &genuine, 500).await?;
+    refused(&target, genuine, REPLAYED).await?;
+    clock.advance(SECOND);
+    handled(&target, &subject.signed(clock), OK).await
+}
+
 #[tokio::test]
 async fn a28_a_handler_that_panics_has_used_its_request() {
     for subject in ALL {
         let clock = common::clock();
-        let script = Script::unheld([0, 200]);
-        let (processing, on_duplicate) = (Processing::AtMostOnce, OnDuplicate::Reject);
-        let target = script.behind(
-            subject,
-            &clock,
-            common::store(&clock),
-            processing,
-            on_duplicate,
-        );
-        let genuine = subject.signed(&clock);
-        handled(&target, &genuine, 500).await.unwrap();
-        refused(&target, genuine, REPLAYED).await.unwrap();
-        clock.advance(SECOND);
-        handled(&target, &subject.signed(&clock), OK).await.unwrap();
+        panics(subject, &clock, common::store(&clock))
+            .await
+            .unwrap();
     }
 }
 
@@ -292,35 +294,41 @@ async fn permit(semaphore: &Semaphore) {
         .forget();
 }
 
+/// At most once: the client goes while its handler is at work.
+pub async fn disconnects<S: NonceStore>(
+    subject: &Subject,
+    clock: &ManualClock,
+    store: S,
+) -> Finding {
+    let script = Script::new([200, 200]);
+    script.let_go(1);
+    let (processing, on_duplicate) = (Processing::AtMostOnce, OnDuplicate::Reject);
+    let target = script.behind(subject, clock, store, processing, on_duplicate);
+    let gone = Arc::new(Semaphore::new(0));
+    let addr = serve(telling_when_gone(target.app.clone(), &gone)).await;
+    let target = Target {
+        addr: Some(addr),
+        ..target
+    };
+
+    let genuine = subject.signed(clock);
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    stream.write_all(&to_wire(&genuine)).await.unwrap();
+    script.entered().await;
+    drop(stream);
+    permit(&gone).await;
+    refused(&target, genuine, REPLAYED).await?;
+    assert_eq!(script.effects.count(), 1);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a28_a_client_that_disconnects_has_used_its_request() {
     for subject in ALL {
         let clock = common::clock();
-        let script = Script::new([200, 200]);
-        script.let_go(1);
-        let (processing, on_duplicate) = (Processing::AtMostOnce, OnDuplicate::Reject);
-        let target = script.behind(
-            subject,
-            &clock,
-            common::store(&clock),
-            processing,
-            on_duplicate,
-        );
-        let gone = Arc::new(Semaphore::new(0));
-        let addr = serve(telling_when_gone(target.app.clone(), &gone)).await;
-        let target = Target {
-            addr: Some(addr),
-            ..target
-        };
-
-        let genuine = subject.signed(&clock);
-        let mut stream = TcpStream::connect(addr).await.unwrap();
-        stream.write_all(&to_wire(&genuine)).await.unwrap();
-        script.entered().await;
-        drop(stream);
-        permit(&gone).await;
-        refused(&target, genuine, REPLAYED).await.unwrap();
-        assert_eq!(script.effects.count(), 1);
+        disconnects(subject, &clock, common::store(&clock))
+            .await
+            .unwrap();
     }
 }
 
@@ -337,8 +345,12 @@ impl Drop for Ending {
 }
 
 /// The sender hangs up while the handler is at work. It comes to its end, and that counts.
-async fn sender_hangs_up(subject: &Subject, processing: Processing) -> Finding {
-    let clock = common::clock();
+pub async fn sender_hangs_up<S: NonceStore>(
+    subject: &Subject,
+    clock: &ManualClock,
+    store: S,
+    processing: Processing,
+) -> Finding {
     let effects = Effects::default();
     let (told, mut endings) = mpsc::unbounded_channel();
     let [entered, held, gone] = [(); 3].map(|()| Arc::new(Semaphore::new(0)));
@@ -355,16 +367,13 @@ async fn sender_hangs_up(subject: &Subject, processing: Processing) -> Finding {
             ending.how = "finished";
         }
     };
-    let layer = subject
-        .layer(&clock)
-        .store(common::store(&clock))
-        .processing(processing);
+    let layer = subject.layer(clock).store(store).processing(processing);
     let app = Router::new()
         .route("/transfer", any(handler))
         .layer(layer.build().unwrap());
     let addr = serve(telling_when_gone(app, &gone)).await;
 
-    let genuine = to_wire(&subject.signed(&clock));
+    let genuine = to_wire(&subject.signed(clock));
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(&genuine).await.unwrap();
     permit(&entered).await;
@@ -394,7 +403,9 @@ async fn sender_hangs_up(subject: &Subject, processing: Processing) -> Finding {
 async fn a36_a_sender_that_hangs_up_does_not_cut_its_handler_off() {
     let lease = Duration::from_secs(60);
     for subject in ALL {
-        sender_hangs_up(subject, Processing::Retryable { lease })
+        let clock = common::clock();
+        let store = common::store(&clock);
+        sender_hangs_up(subject, &clock, store, Processing::Retryable { lease })
             .await
             .unwrap();
     }
@@ -402,8 +413,26 @@ async fn a36_a_sender_that_hangs_up_does_not_cut_its_handler_off() {
 
 #[tokio::test]
 async fn a36_twin_a_handler_that_is_not_detached_is_found() {
-    let found = sender_hangs_up(&HOUSE, Processing::AtMostOnce).await;
+    let clock = common::clock();
+    let store = common::store(&clock);
+    let found = sender_hangs_up(&HOUSE, &clock, store, Processing::AtMostOnce).await;
     assert!(matches!(found, Err(Breach::Answer(_))), "{found:?}");
+}
+
+/// What is answered with `status` is handled again, until it succeeds.
+pub async fn gives_back<S: NonceStore>(
+    subject: &Subject,
+    clock: &ManualClock,
+    store: S,
+    status: u16,
+) -> Finding {
+    let script = Script::unheld([status, status, 200]);
+    let target = script.retryable(subject, clock, store);
+    let genuine = subject.signed(clock);
+    handled(&target, &genuine, status).await?;
+    handled(&target, &genuine, status).await?;
+    handled(&target, &genuine, OK).await?;
+    refused(&target, genuine, REPLAYED).await
 }
 
 #[tokio::test]
@@ -413,13 +442,8 @@ async fn a36_an_answer_that_is_no_success_gives_the_request_back() {
             300, 301, 304, 400, 401, 404, 409, 413, 422, 429, 500, 502, 503, 599,
         ] {
             let clock = common::clock();
-            let script = Script::unheld([status, status, 200]);
-            let target = script.retryable(subject, &clock, common::store(&clock));
-            let genuine = subject.signed(&clock);
-            handled(&target, &genuine, status).await.unwrap();
-            handled(&target, &genuine, status).await.unwrap();
-            handled(&target, &genuine, OK).await.unwrap();
-            refused(&target, genuine, REPLAYED).await.unwrap();
+            let store = common::store(&clock);
+            gives_back(subject, &clock, store, status).await.unwrap();
         }
     }
 }
@@ -439,10 +463,11 @@ async fn a36_a_success_completes_the_request() {
 }
 
 /// After a panic nobody knows how far the handler came: copies wait until the lease has ended.
-async fn panics_under_a_lease<S: NonceStore>(
+pub async fn panics_under_a_lease<S: NonceStore>(
     subject: &Subject,
-    store: S,
     clock: &ManualClock,
+    store: S,
+    margin: Duration,
 ) -> Finding {
     let script = Script::unheld([0, 200]);
     let target = script.retryable(subject, clock, store);
@@ -455,10 +480,15 @@ async fn panics_under_a_lease<S: NonceStore>(
         .oneshot(genuine.clone().map(Body::from))
         .await
         .unwrap();
-    assert_eq!(response.headers()[RETRY_AFTER], LEASE.as_secs().to_string());
-    sleep(LEASE - Duration::from_millis(1)).await;
+    let wait: u64 = response.headers()[RETRY_AFTER]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((LEASE - margin..=LEASE).contains(&(SECOND * u32::try_from(wait).unwrap())));
+    sleep(LEASE - margin).await;
     refused(&target, genuine.clone(), IN_FLIGHT).await?;
-    sleep(Duration::from_millis(2)).await;
+    sleep(margin * 2).await;
     handled(&target, &genuine, OK).await?;
     refused(&target, genuine, REPLAYED).await
 }
@@ -467,7 +497,7 @@ async fn panics_under_a_lease<S: NonceStore>(
 async fn a36_a_handler_that_panics_keeps_its_lease_until_it_ends() {
     for subject in ALL {
         let clock = common::clock();
-        panics_under_a_lease(subject, common::store(&clock), &clock)
+        panics_under_a_lease(subject, &clock, common::store(&clock), MILLI)
             .await
             .unwrap();
     }
@@ -480,17 +510,20 @@ async fn a36_twin_a_store_without_leases_in_earnest_is_found() {
         ending_at_once: true,
         ..Unfenced::default()
     };
-    let found = panics_under_a_lease(&HOUSE, store, &clock).await;
+    let found = panics_under_a_lease(&HOUSE, &clock, store, MILLI).await;
     assert!(matches!(found, Err(Breach::Effect(_))), "{found:?}");
 }
 
 /// Copies are acknowledged once the request was completed, and not before.
-async fn acknowledged(subject: &Subject, processing: Processing) -> Finding {
-    let clock = common::clock();
+pub async fn acknowledged<S: NonceStore>(
+    subject: &Subject,
+    clock: &ManualClock,
+    store: S,
+    processing: Processing,
+) -> Finding {
     let script = Script::new([500, 200]);
-    let store = common::store(&clock);
-    let target = script.behind(subject, &clock, store, processing, OnDuplicate::Acknowledge);
-    let genuine = subject.signed(&clock);
+    let target = script.behind(subject, clock, store, processing, OnDuplicate::Acknowledge);
+    let genuine = subject.signed(clock);
     for (run, status) in [500, 200].into_iter().enumerate() {
         let answering = sending(&target, &genuine);
         script.entered().await;
@@ -510,29 +543,40 @@ async fn acknowledged(subject: &Subject, processing: Processing) -> Finding {
 #[tokio::test(start_paused = true)]
 async fn a36_a_duplicate_is_acknowledged_only_after_completion() {
     for subject in ALL {
-        acknowledged(subject, RETRYABLE).await.unwrap();
+        let clock = common::clock();
+        let store = common::store(&clock);
+        acknowledged(subject, &clock, store, RETRYABLE)
+            .await
+            .unwrap();
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a36_twin_a_claim_that_is_acknowledged_while_it_is_handled_is_found() {
-    let found = acknowledged(&HOUSE, Processing::AtMostOnce).await;
+    let clock = common::clock();
+    let store = common::store(&clock);
+    let found = acknowledged(&HOUSE, &clock, store, Processing::AtMostOnce).await;
     assert!(matches!(found, Err(Breach::Answer(_))), "{found:?}");
 }
 
 /// A lease ends while its handler runs, and a copy takes the request over. What the old holder
 /// answers then, `outcome`, is no matter of the new one.
-async fn old_holder<S: NonceStore>(subject: &Subject, store: S, outcome: u16) -> Finding {
-    let clock = common::clock();
+pub async fn old_holder<S: NonceStore>(
+    subject: &Subject,
+    clock: &ManualClock,
+    store: S,
+    outcome: u16,
+    margin: Duration,
+) -> Finding {
     let script = Script::new([outcome, 200, 200]);
     script.let_go(2);
-    let target = script.retryable(subject, &clock, store);
-    let genuine = subject.signed(&clock);
+    let target = script.retryable(subject, clock, Unrenewed(store));
+    let genuine = subject.signed(clock);
     let old = sending(&target, &genuine);
     script.entered().await;
-    sleep(LEASE - Duration::from_millis(1)).await;
+    sleep(LEASE - margin).await;
     refused(&target, genuine.clone(), IN_FLIGHT).await?;
-    sleep(Duration::from_millis(2)).await;
+    sleep(margin * 2).await;
     let new = sending(&target, &genuine);
     script.entered().await;
     refused(&target, genuine.clone(), IN_FLIGHT).await?;
@@ -550,20 +594,23 @@ async fn old_holder<S: NonceStore>(subject: &Subject, store: S, outcome: u16) ->
 async fn a35_the_old_holder_of_a_lease_neither_completes_nor_releases_the_new_one() {
     for subject in ALL {
         for outcome in [200, 404, 500, 0] {
-            let store = Unrenewed(common::store(&common::clock()));
-            old_holder(subject, store, outcome).await.unwrap();
+            let clock = common::clock();
+            let store = common::store(&clock);
+            let found = old_holder(subject, &clock, store, outcome, MILLI).await;
+            found.unwrap();
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a35_twin_a_store_whose_steps_are_not_fenced_is_found() {
-    let found = old_holder(&HOUSE, Unfenced::default(), 200).await;
+    let clock = common::clock();
+    let found = old_holder(&HOUSE, &clock, Unfenced::default(), 200, MILLI).await;
     assert!(
         matches!(found, Err(Breach::Answer(_))),
         "completes the new one: {found:?}"
     );
-    let found = old_holder(&HOUSE, Unfenced::default(), 500).await;
+    let found = old_holder(&HOUSE, &clock, Unfenced::default(), 500, MILLI).await;
     assert!(
         matches!(found, Err(Breach::Effect(_))),
         "releases the new one: {found:?}"
@@ -591,15 +638,19 @@ async fn a35_what_an_old_holder_did_does_not_count_when_the_new_one_fails() {
 }
 
 /// A handler works for much longer than its lease: it stays the only one.
-async fn outlives_its_lease<S: NonceStore>(subject: &Subject, store: S) -> Finding {
-    let clock = common::clock();
+pub async fn outlives_its_lease<S: NonceStore>(
+    subject: &Subject,
+    clock: &ManualClock,
+    store: S,
+    leases: u32,
+) -> Finding {
     let script = Script::new([200, 200]);
     script.let_go(1);
-    let target = script.retryable(subject, &clock, store);
-    let genuine = subject.signed(&clock);
+    let target = script.retryable(subject, clock, store);
+    let genuine = subject.signed(clock);
     let answering = sending(&target, &genuine);
     script.entered().await;
-    for _ in 0..50 {
+    for _ in 0..leases * 3 {
         sleep(LEASE / 3).await;
         refused(&target, genuine.clone(), IN_FLIGHT).await?;
     }
@@ -611,7 +662,9 @@ async fn outlives_its_lease<S: NonceStore>(subject: &Subject, store: S) -> Findi
 #[tokio::test(start_paused = true)]
 async fn a35_a_lease_is_renewed_while_its_handler_lives() {
     for subject in ALL {
-        outlives_its_lease(subject, common::store(&common::clock()))
+        let clock = common::clock();
+        let store = common::store(&clock);
+        outlives_its_lease(subject, &clock, store, 17)
             .await
             .unwrap();
     }
@@ -619,14 +672,16 @@ async fn a35_a_lease_is_renewed_while_its_handler_lives() {
 
 #[tokio::test(start_paused = true)]
 async fn a35_twin_a_lease_that_is_not_renewed_is_found() {
-    let found = outlives_its_lease(&HOUSE, Unrenewed(common::store(&common::clock()))).await;
+    let clock = common::clock();
+    let store = Unrenewed(common::store(&clock));
+    let found = outlives_its_lease(&HOUSE, &clock, store, 17).await;
     assert!(matches!(found, Err(Breach::Effect(_))), "{found:?}");
 }
 
 /// Cannot be reached when a lease is to be renewed.
-struct Unrenewed(MemoryStore);
+struct Unrenewed<S>(S);
 
-impl NonceStore for Unrenewed {
+impl<S: NonceStore> NonceStore for Unrenewed<S> {
     fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
         self.0.claim(claim)
     }
@@ -636,13 +691,13 @@ impl NonceStore for Unrenewed {
     }
 
     fn survives_restart(&self) -> bool {
-        false
+        self.0.survives_restart()
     }
 }
 
-impl LeaseStore for Unrenewed {
+impl<S: NonceStore> LeaseStore for Unrenewed<S> {
     fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
-        self.0.lease(claim, duration)
+        self.0.leases().unwrap().lease(claim, duration)
     }
 
     fn renew<'a>(&'a self, _: &'a Claim, _: Duration) -> StoreFuture<'a, Held> {
@@ -650,11 +705,11 @@ impl LeaseStore for Unrenewed {
     }
 
     fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
-        self.0.complete(claim)
+        self.0.leases().unwrap().complete(claim)
     }
 
     fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
-        self.0.release(claim)
+        self.0.leases().unwrap().release(claim)
     }
 }
 

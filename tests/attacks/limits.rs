@@ -34,7 +34,7 @@ use crate::{
 };
 
 const STORE_FULL: Answer = (503, "store_full");
-const OVER_QUOTA: Answer = (429, "key_over_quota");
+pub const OVER_QUOTA: Answer = (429, "key_over_quota");
 const NO_BUDGET: Answer = (503, "body_budget_exhausted");
 
 fn numbered(subject: &Subject, clock: &ManualClock, n: usize) -> http::Request<String> {
@@ -96,7 +96,7 @@ async fn a21_twin_a_store_that_evicts_is_found() {
 }
 
 /// One key sends as much as it can, dated so far ahead; the other is served all the same.
-async fn one_key_floods(target: &Target, ahead: Duration) -> Result<BTreeSet<String>, Breach> {
+pub async fn one_key_floods(target: &Target, ahead: Duration) -> Result<BTreeSet<String>, Breach> {
     let early = numbered(&HOUSE, &target.clock, 0);
     accepted(target, early.clone()).await?;
     let theirs = common::clock();

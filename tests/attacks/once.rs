@@ -8,15 +8,15 @@ use std::{
 
 use axum::body::Body;
 use countersign::{
-    Claim, Claimed, HeaderScheme, KeyId, KeyRing, KeySet, LeaseStore, NonceStore, Part, Processing,
-    Secret, Signer, StoreFuture, VerifyLayer,
+    Claim, Claimed, Clock as _, HeaderScheme, KeyId, KeyRing, KeySet, LeaseStore, NonceStore, Part,
+    Processing, Secret, Signer, StoreFuture, VerifyLayer,
 };
 use http::HeaderValue;
 use tokio::{sync::Barrier, task::JoinSet};
 use tower::ServiceExt as _;
 
 use crate::{
-    common::{self, KEY, NOW, OTHER_KEY, OTHER_SECRET, SECRET, at, exchange},
+    common::{self, KEY, OTHER_KEY, OTHER_SECRET, SECRET, exchange},
     naive::{self, Fault, MapStore, NEXT_SECRET},
     subject::{
         ALL, BODY, Breach, EVENTS, Finding, HOUSE, IN_FLIGHT, INVALID, MALFORMED, OK, PLACED,
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Someone saw the head of a request, and not the secret, and is faster than the genuine one.
-async fn forgeries_come_first(target: &Target, subject: &Subject) -> Finding {
+pub async fn forgeries_come_first(target: &Target, subject: &Subject) -> Finding {
     let genuine = subject.signed(&target.clock);
     let guess = subject.encode(&vec![0x5a; subject.algorithm.mac_len()]);
     for body in [BODY, "", "another"] {
@@ -67,7 +67,7 @@ async fn a19_twin_a_server_that_records_the_nonce_before_the_mac_passed_is_found
 }
 
 /// So many copies at one moment: one is accepted, and the others are told what they are.
-async fn copies_at_once(
+pub async fn copies_at_once(
     target: &Target,
     genuine: &http::Request<String>,
     copies: usize,
@@ -201,26 +201,30 @@ async fn a20_twin_a_store_that_looks_first_and_records_then_is_found() {
     }
 }
 
+/// On one connection, one behind the other, before either is answered.
+pub async fn two_copies_in_one_batch(target: &Target, subject: &Subject) {
+    let wire = to_wire(&subject.signed(&target.clock));
+    let keep_alive = String::from_utf8(wire.clone())
+        .unwrap()
+        .replace("connection: close", "x-a: b");
+    let batch = [keep_alive.as_bytes(), &wire].concat();
+    let (status, answers) = exchange(target.addr.unwrap(), &batch).await;
+    assert_eq!((status, target.effects.count()), (OK, 1));
+    assert!(
+        answers.contains("HTTP/1.1 409") && answers.contains(REPLAYED.1),
+        "{answers}"
+    );
+}
+
 #[tokio::test]
 async fn a40_two_copies_in_one_batch_have_one_effect() {
-    // On one connection, one behind the other, before either is answered.
     for subject in ALL {
         let target = Target::new(subject).on_a_socket().await;
-        let wire = to_wire(&subject.signed(&target.clock));
-        let keep_alive = String::from_utf8(wire.clone())
-            .unwrap()
-            .replace("connection: close", "x-a: b");
-        let batch = [keep_alive.as_bytes(), &wire].concat();
-        let (status, answers) = exchange(target.addr.unwrap(), &batch).await;
-        assert_eq!((status, target.effects.count()), (OK, 1));
-        assert!(
-            answers.contains("HTTP/1.1 409") && answers.contains(REPLAYED.1),
-            "{answers}"
-        );
+        two_copies_in_one_batch(&target, subject).await;
     }
 }
 
-fn ring(ids: &[&str]) -> KeyRing {
+pub fn ring(ids: &[&str]) -> KeyRing {
     ids.iter()
         .enumerate()
         .fold(KeyRing::new(), |ring, (i, id)| {
@@ -230,7 +234,7 @@ fn ring(ids: &[&str]) -> KeyRing {
 }
 
 /// What each pair of key id and nonce would be, were they but written one behind the other.
-const SMUGGLED: [[(&str, &str); 2]; 7] = [
+pub const SMUGGLED: [[(&str, &str); 2]; 7] = [
     [("a", "b:c"), ("a:b", "c")],
     [("a", "b|c"), ("a|b", "c")],
     [("a", "b/c"), ("a/b", "c")],
@@ -241,7 +245,7 @@ const SMUGGLED: [[(&str, &str); 2]; 7] = [
 ];
 
 /// Each of two requests is one of its own.
-async fn two_pairs(target: &Target, subject: &Subject, pairs: [(&str, &str); 2]) -> Finding {
+pub async fn two_pairs(target: &Target, subject: &Subject, pairs: [(&str, &str); 2]) -> Finding {
     for (i, (key, nonce)) in pairs.into_iter().enumerate() {
         let signer = (subject.signer)(key, &format!("secret number {i} of these keys"));
         let request = common::request("POST", "/transfer", BODY);
@@ -374,7 +378,7 @@ async fn a23_line_feeds_on_the_wire_smuggle_nothing_in() {
     }
 }
 
-fn rotation() -> KeyRing {
+pub fn rotation() -> KeyRing {
     let set = KeySet::new(KEY)
         .unwrap()
         .with(Secret::new(NEXT_SECRET).unwrap())
@@ -383,7 +387,7 @@ fn rotation() -> KeyRing {
 }
 
 /// Two valid signatures over one message are sent one after the other.
-async fn two_signatures_over_one_message(target: &Target, subject: &Subject) -> Finding {
+pub async fn two_signatures_over_one_message(target: &Target, subject: &Subject) -> Finding {
     let one = subject.signed(&target.clock);
     let mut other = one.clone();
     let mac = subject.mac(NEXT_SECRET.as_bytes(), &one);
@@ -474,7 +478,7 @@ const HOUR: u64 = 60 * 60;
 const DAY: u64 = 24 * HOUR;
 
 /// The sender signs one event anew, so many seconds after it first did.
-async fn event_retried(target: &Target, subject: &Subject, retries: &[u64]) -> Finding {
+pub async fn event_retried(target: &Target, subject: &Subject, retries: &[u64]) -> Finding {
     let sign = |body: &str, id: &str| {
         let request = common::request("POST", "/hook", body);
         subject
@@ -482,9 +486,10 @@ async fn event_retried(target: &Target, subject: &Subject, retries: &[u64]) -> F
             .sign_with_nonce(request, id)
             .unwrap()
     };
+    let start = target.clock.now();
     accepted(target, sign(BODY, "event-1")).await?;
     for retry in retries {
-        target.clock.set(at(NOW + retry));
+        target.clock.set(start.plus(Duration::from_secs(*retry)));
         // Whatever else is old enough is dropped meanwhile.
         for other in 0..20 {
             accepted(target, sign(BODY, &format!("other-{retry}-{other}"))).await?;
@@ -499,7 +504,7 @@ async fn event_retried(target: &Target, subject: &Subject, retries: &[u64]) -> F
 const END: u64 = 3 * DAY + 300 + 7;
 
 /// Each within the horizon of the one before, and the last far beyond that of the first.
-const RETRIES: [u64; 7] = [1, 301, HOUR, DAY, 3 * DAY - 1, 6 * DAY - 2, 8 * DAY];
+pub const RETRIES: [u64; 7] = [1, 301, HOUR, DAY, 3 * DAY - 1, 6 * DAY - 2, 8 * DAY];
 
 #[tokio::test]
 async fn a32_an_event_that_is_signed_anew_is_the_same_event() {

@@ -278,6 +278,7 @@ impl Subject {
     pub fn layer(&self, clock: &ManualClock) -> VerifierBuilder<VerifyLayer> {
         (self.builder)()
             .public_origin(ORIGIN)
+            .namespace(self.name)
             .keys(common::keys())
             .clock(clock.clone())
     }

@@ -24,10 +24,10 @@ use crate::{
     },
 };
 
-const SECOND: Duration = Duration::from_secs(1);
+pub const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
 const MAX_AGE: Duration = Duration::from_secs(300);
-const MAX_SKEW: Duration = Duration::from_secs(5);
+pub const MAX_SKEW: Duration = Duration::from_secs(5);
 
 /// Times as nobody should write them, each under a valid MAC.
 fn forms(subject: &Subject, genuine: &http::Request<String>) -> Vec<Case> {
@@ -343,7 +343,7 @@ async fn a15_a18_twins_that_check_too_seldom_or_too_coarsely_are_found() {
 
 /// The request is accepted at `received`, and never again: the clock is stepped through the whole
 /// window and beyond, while other requests keep the store at work.
-async fn replayed_for_ever(
+pub async fn replayed_for_ever(
     target: &Target,
     subject: &Subject,
     signed: Timestamp,

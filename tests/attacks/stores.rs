@@ -1,0 +1,427 @@
+//! The rows that a store decides, on every store that lives outside of the process: SQLite, on a file
+//! of the test's own; PostgreSQL, in a schema of its own; Redis, on a server of its own. The
+//! assertions, and so their twins, are those of the rows on the memory store.
+//!
+//! Requests are dated years ahead, where the clocks of the servers take all for live; what those
+//! clocks decide is tested with each store (row 38), as are its faults (26 and 27). Row 37 stands in
+//! `in_transaction.rs`. A capacity (21) has SQLite alone (`tests/sqlite/limits.rs`), and quotas (22, 40)
+//! too: Redis refuses where its memory is full (`tests/redis/faults.rs`), PostgreSQL where its disk is.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, extract::Request};
+use countersign::{
+    Claim, Claimed, Clock, KeyId, ManualClock, Nonce, NonceKind, NonceStore, PostgresStore,
+    Processing, RedisStore, SqliteStore, StoreErrorKind, SystemClock, Timestamp,
+};
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+use crate::{
+    common::{self, at},
+    database,
+    handling::{
+        LEASE, RETRYABLE, acknowledged, disconnects, gives_back, old_holder, outlives_its_lease,
+        panics, panics_under_a_lease, sender_hangs_up,
+    },
+    limits::{OVER_QUOTA, one_key_floods},
+    once::{
+        RETRIES, SMUGGLED, copies_at_once, event_retried, forgeries_come_first, ring, rotation,
+        two_copies_in_one_batch, two_pairs, two_signatures_over_one_message,
+    },
+    redis_server::{self, Server},
+    restart::{a_clock_that_jumps, a_replay_to_another_server},
+    subject::{
+        ALL, EVENTS, HOUSE, PLACED, REPLAYED, SIGN_AGAIN, Subject, Target, accepted, refused,
+    },
+    time::{MAX_SKEW, SECOND, replayed_for_ever},
+};
+
+/// Where nonces are kept; whoever opens it has the same ones.
+#[allow(clippy::large_enum_variant, reason = "there is one in a test")]
+enum Place {
+    Sqlite(TempDir),
+    Postgres(sqlx::postgres::PgConnectOptions),
+    Redis(Server),
+}
+
+type Store = Arc<dyn NonceStore>;
+
+impl Place {
+    #[expect(clippy::unused_async, reason = "as the others")]
+    async fn sqlite() -> Option<Self> {
+        Some(Self::Sqlite(tempfile::tempdir().unwrap()))
+    }
+
+    async fn postgres() -> Option<Self> {
+        let (pool, _) = database::pool_and_schema("attacks on the PostgreSQL store").await?;
+        Some(Self::Postgres((*pool.connect_options()).clone()))
+    }
+
+    #[expect(clippy::unused_async, reason = "as the others")]
+    async fn redis() -> Option<Self> {
+        let program = redis_server::programs().into_iter().next()?;
+        let server = Server::start(&program, &["--save", "", "--appendonly", "no"]);
+        Some(Self::Redis(server))
+    }
+
+    /// Each time as another server of the service would. SQLite goes by the clock given, the others
+    /// by their servers'.
+    async fn open(&self, clock: impl Clock) -> Store {
+        match self {
+            Self::Sqlite(folder) => {
+                let builder = SqliteStore::builder().clock(clock);
+                let builder = builder.assume_no_history();
+                Arc::new(builder.open(folder.path().join("nonces.db")).await.unwrap())
+            }
+            Self::Postgres(options) => {
+                let builder = PostgresStore::builder().wait(SECOND * 20);
+                Arc::new(builder.connect(options.clone()).await.unwrap())
+            }
+            Self::Redis(server) => {
+                let builder = RedisStore::builder().wait(SECOND * 20);
+                let builder = builder.assume_no_history();
+                Arc::new(builder.open(&server.url()).await.unwrap())
+            }
+        }
+    }
+
+    async fn target(&self, subject: &Subject, clock: &ManualClock) -> Target {
+        target(subject, clock, self.open(clock.clone()).await)
+    }
+}
+
+fn target(subject: &Subject, clock: &ManualClock, store: Store) -> Target {
+    Target::with_store(subject, clock, store, patient)
+}
+
+/// Many copies at once take their time on a machine that does other work.
+fn patient(
+    layer: countersign::VerifierBuilder<countersign::VerifyLayer>,
+) -> countersign::VerifierBuilder<countersign::VerifyLayer> {
+    layer.store_timeout(SECOND * 20)
+}
+
+/// In 2096.
+fn clock() -> ManualClock {
+    ManualClock::at(at(4_000_000_000))
+}
+
+/// So far from the end of a lease nothing is asked.
+const MARGIN: Duration = Duration::from_millis(1500);
+
+macro_rules! on_every_store {
+    ($($row:ident)*) => {
+        on_every_store! { @ sqlite $($row)* }
+        on_every_store! { @ postgres $($row)* }
+        on_every_store! { @ redis $($row)* }
+    };
+    (@ $store:ident $($row:ident)*) => {
+        mod $store {
+            use super::Place;
+
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $row() {
+                    if let Some(place) = Place::$store().await {
+                        super::$row(&place).await;
+                    }
+                }
+            )*
+        }
+    };
+}
+
+on_every_store! {
+    a16_dated_in_the_future_and_replayed_after_receipt_and_window
+    a17_a_record_is_kept_for_longer_than_window_and_skew
+    a19_a_forged_request_does_not_burn_the_nonce
+    a20_copies_at_once_through_two_servers_have_one_effect
+    a23_a_delimiter_in_key_id_or_nonce_makes_no_other_claim
+    a24_a_replay_after_a_restart
+    a24_a25_a_replay_to_another_server_whose_clock_differs
+    a24_two_services_do_not_burn_each_others_requests
+    a25_a_clock_that_is_stepped_forward_and_back_reopens_nothing
+    a28_a_handler_that_panics_or_whose_client_has_gone_has_used_its_request
+    a31_a_second_signature_over_one_message_is_no_second_request
+    a32_an_event_that_is_signed_anew_is_the_same_event
+    a35_the_old_holder_of_a_lease_neither_completes_nor_releases_the_new_one
+    a35_a_lease_is_renewed_while_its_handler_lives
+    a36_a_sender_that_hangs_up_does_not_cut_its_handler_off
+    a36_an_answer_that_is_no_success_gives_the_request_back
+    a36_a_handler_that_panics_keeps_its_lease_until_it_ends
+    a36_a_duplicate_is_acknowledged_only_after_completion
+    a38_a_deadline_that_is_past_when_the_claim_arrives_records_nothing
+    a40_two_copies_in_one_batch_have_one_effect
+}
+
+async fn a16_dated_in_the_future_and_replayed_after_receipt_and_window(place: &Place) {
+    let clock = clock();
+    let received = clock.now();
+    let target = place.target(&HOUSE, &clock).await;
+    replayed_for_ever(&target, &HOUSE, received.plus(MAX_SKEW), received)
+        .await
+        .unwrap();
+}
+
+async fn a17_a_record_is_kept_for_longer_than_window_and_skew(place: &Place) {
+    let clock = clock();
+    let signed = clock.now();
+    let target = place.target(&HOUSE, &clock).await;
+    replayed_for_ever(&target, &HOUSE, signed, signed.plus(SECOND * 150))
+        .await
+        .unwrap();
+}
+
+async fn a19_a_forged_request_does_not_burn_the_nonce(place: &Place) {
+    for subject in ALL {
+        let target = place.target(subject, &clock()).await.on_a_socket().await;
+        forgeries_come_first(&target, subject).await.unwrap();
+        assert_eq!(target.claims.count(), 2, "the genuine one and its copy");
+    }
+}
+
+/// Two servers, each with a connection of its own, of which each gets every other request.
+async fn two_servers(place: &Place, subject: &Subject, clock: &ManualClock) -> Target {
+    let (one, other) = (
+        place.open(clock.clone()).await,
+        place.open(clock.clone()).await,
+    );
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut layers = Vec::new();
+    for store in [one, other] {
+        let layer = patient(subject.layer(clock).store(store));
+        layers.push(layer.build().unwrap());
+    }
+    Target::of(clock, |effects| {
+        let app = crate::subject::app(effects);
+        let servers: Vec<Router> = layers
+            .into_iter()
+            .map(|layer| app.clone().layer(layer))
+            .collect();
+        Router::new().fallback(move |request: Request| {
+            let server = servers[next.fetch_add(1, Ordering::Relaxed) % servers.len()].clone();
+            server.oneshot(request)
+        })
+    })
+}
+
+async fn a20_copies_at_once_through_two_servers_have_one_effect(place: &Place) {
+    for subject in ALL {
+        let clock = clock();
+        let target = two_servers(place, subject, &clock).await;
+        for (round, copies) in [2, 20, 1000].into_iter().enumerate() {
+            let request = common::request("POST", "/transfer", &round.to_string());
+            let genuine = subject.sign(&clock, request);
+            copies_at_once(&target, &genuine, copies).await.unwrap();
+            refused(&target, genuine, REPLAYED).await.unwrap();
+        }
+    }
+}
+
+async fn a23_a_delimiter_in_key_id_or_nonce_makes_no_other_claim(place: &Place) {
+    let clock = clock();
+    let store = place.open(clock.clone()).await;
+    let same_nonce = [("a", "1"), ("b", "1")];
+    for (n, pairs) in SMUGGLED.into_iter().chain([same_nonce]).enumerate() {
+        for subject in PLACED {
+            let keys = ring(&pairs.map(|(key, _)| key));
+            let namespace = format!("{n} {}", subject.name);
+            let target = Target::with_store(subject, &clock, Arc::clone(&store), |layer| {
+                layer.keys(keys).namespace(namespace)
+            });
+            two_pairs(&target, subject, pairs).await.unwrap();
+        }
+    }
+}
+
+async fn a24_a_replay_after_a_restart(place: &Place) {
+    for subject in ALL {
+        let clock = clock();
+        let genuine = subject.signed(&clock);
+        let before = place.target(subject, &clock).await;
+        accepted(&before, genuine.clone()).await.unwrap();
+        drop(before);
+        clock.advance(SECOND);
+        let after = place.target(subject, &clock).await;
+        refused(&after, genuine, REPLAYED).await.unwrap();
+        accepted(&after, subject.signed(&clock)).await.unwrap();
+    }
+}
+
+async fn a24_a25_a_replay_to_another_server_whose_clock_differs(place: &Place) {
+    for ahead in [-5_000, 5_000] {
+        let (clock, other_clock) = (clock(), clock());
+        let one = place.target(&HOUSE, &clock).await;
+        // SQLite's store has one clock: that of whoever asked first.
+        let other = target(&HOUSE, &other_clock, place.open(clock.clone()).await);
+        a_replay_to_another_server(&one, &other, &HOUSE, ahead)
+            .await
+            .unwrap();
+    }
+}
+
+async fn a24_two_services_do_not_burn_each_others_requests(place: &Place) {
+    let clock = clock();
+    let genuine = HOUSE.signed(&clock);
+    for service in ["one", "two"] {
+        let store = place.open(clock.clone()).await;
+        let target = Target::with_store(&HOUSE, &clock, store, |layer| layer.namespace(service));
+        accepted(&target, genuine.clone()).await.unwrap();
+        refused(&target, genuine.clone(), REPLAYED).await.unwrap();
+    }
+}
+
+async fn a25_a_clock_that_is_stepped_forward_and_back_reopens_nothing(place: &Place) {
+    let clock = clock();
+    let target = place.target(&HOUSE, &clock).await;
+    let codes = a_clock_that_jumps(&target, &HOUSE, SECOND * 3600)
+        .await
+        .unwrap();
+    let told = [REPLAYED.1, SIGN_AGAIN.1];
+    assert!(
+        codes.iter().all(|code| told.contains(&code.as_str())),
+        "{codes:?}"
+    );
+}
+
+async fn a28_a_handler_that_panics_or_whose_client_has_gone_has_used_its_request(place: &Place) {
+    for subject in ALL {
+        let clock = clock();
+        let store = place.open(clock.clone()).await;
+        panics(subject, &clock, Arc::clone(&store)).await.unwrap();
+        // A webhook without a nonce is its text.
+        clock.advance(SECOND);
+        disconnects(subject, &clock, store).await.unwrap();
+    }
+}
+
+async fn a31_a_second_signature_over_one_message_is_no_second_request(place: &Place) {
+    for subject in ALL {
+        let clock = clock();
+        let store = place.open(clock.clone()).await;
+        let target = Target::with_store(subject, &clock, store, |layer| layer.keys(rotation()));
+        two_signatures_over_one_message(&target, subject)
+            .await
+            .unwrap();
+    }
+}
+
+async fn a32_an_event_that_is_signed_anew_is_the_same_event(place: &Place) {
+    let target = place.target(&EVENTS, &clock()).await;
+    event_retried(&target, &EVENTS, &RETRIES).await.unwrap();
+}
+
+async fn a35_the_old_holder_of_a_lease_neither_completes_nor_releases_the_new_one(place: &Place) {
+    let clock = clock();
+    let store = place.open(SystemClock::default()).await;
+    let holder = |outcome| old_holder(&HOUSE, &clock, Arc::clone(&store), outcome, MARGIN);
+    let (completes, releases, fails, panics) =
+        tokio::join!(holder(200), holder(404), holder(500), holder(0));
+    for found in [completes, releases, fails, panics] {
+        found.unwrap();
+    }
+}
+
+async fn a35_a_lease_is_renewed_while_its_handler_lives(place: &Place) {
+    let clock = clock();
+    let store = place.open(SystemClock::default()).await;
+    outlives_its_lease(&HOUSE, &clock, store, 3).await.unwrap();
+}
+
+async fn a36_a_sender_that_hangs_up_does_not_cut_its_handler_off(place: &Place) {
+    let lease = SECOND * 60;
+    for subject in ALL {
+        let clock = clock();
+        let store = place.open(SystemClock::default()).await;
+        sender_hangs_up(subject, &clock, store, Processing::Retryable { lease })
+            .await
+            .unwrap();
+    }
+}
+
+async fn a36_an_answer_that_is_no_success_gives_the_request_back(place: &Place) {
+    for subject in ALL {
+        let clock = clock();
+        let store = place.open(SystemClock::default()).await;
+        for status in [301, 404, 429, 500] {
+            clock.advance(SECOND);
+            gives_back(subject, &clock, Arc::clone(&store), status)
+                .await
+                .unwrap();
+        }
+    }
+}
+
+async fn a36_a_handler_that_panics_keeps_its_lease_until_it_ends(place: &Place) {
+    let clock = clock();
+    let store = place.open(SystemClock::default()).await;
+    panics_under_a_lease(&HOUSE, &clock, store, MARGIN)
+        .await
+        .unwrap();
+}
+
+async fn a36_a_duplicate_is_acknowledged_only_after_completion(place: &Place) {
+    for subject in ALL {
+        let clock = clock();
+        let store = place.open(SystemClock::default()).await;
+        acknowledged(subject, &clock, store, RETRYABLE)
+            .await
+            .unwrap();
+    }
+}
+
+fn claim(deadline: Timestamp) -> Claim {
+    let nonce = Nonce::new(NonceKind::Covered, "1");
+    Claim::new("tests".into(), KeyId::new("k").unwrap(), nonce, deadline)
+}
+
+async fn a38_a_deadline_that_is_past_when_the_claim_arrives_records_nothing(place: &Place) {
+    let now = SystemClock::default().now();
+    let store = place.open(ManualClock::at(now)).await;
+    for ago in [Duration::from_millis(1), SECOND, SECOND * 3600] {
+        let refused = store.claim(&claim(now.minus(ago))).await;
+        let kind = refused.map_err(|error| error.kind());
+        assert_eq!(kind, Err(StoreErrorKind::SignAgain), "{ago:?} ago");
+    }
+    let live = claim(now.plus(SECOND * 3600));
+    assert_eq!(store.claim(&live).await.unwrap(), Claimed::New);
+    let copy = claim(now.plus(SECOND * 3600));
+    assert_eq!(store.claim(&copy).await.unwrap(), Claimed::Replayed);
+    let leases = store.leases().unwrap();
+    let leased = leases.lease(&claim(now.minus(SECOND)), LEASE).await;
+    let kind = leased.map_err(|error| error.kind());
+    assert_eq!(kind, Err(StoreErrorKind::SignAgain));
+}
+
+async fn a40_two_copies_in_one_batch_have_one_effect(place: &Place) {
+    for subject in ALL {
+        let target = place.target(subject, &clock()).await.on_a_socket().await;
+        two_copies_in_one_batch(&target, subject).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a22_a40_one_key_does_not_use_up_the_capacity_of_sqlite() {
+    for ahead in [Duration::ZERO, MAX_SKEW] {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = clock();
+        let builder = SqliteStore::builder()
+            .clock(clock.clone())
+            .assume_no_history();
+        let store = builder
+            .capacity(1000)
+            .open(folder.path().join("nonces.db"))
+            .await
+            .unwrap();
+        let target = target(&HOUSE, &clock, Arc::new(store));
+        let codes = one_key_floods(&target, ahead).await.unwrap();
+        assert!(codes.contains(OVER_QUOTA.1), "{codes:?}");
+    }
+}
