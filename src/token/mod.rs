@@ -19,9 +19,10 @@ use crate::{
     clock::{Clock, Timestamp},
     error::{ConfigError, SignError, StoreError},
     key::{KeyId, KeySet, KeyStore},
+    measure::Stopwatch,
     nonce::{Claim, Claimed, ConsumeIn, Nonce, NonceKind, NonceStore, TransactIn},
     rejection::{Rejection, RejectionKind},
-    verify::{Unconsumed, Unread, within},
+    verify::{Unconsumed, Unread, claimed_outcome, within},
 };
 
 /// Issues and redeems one-time tokens for one purpose: confirmation links, password resets,
@@ -224,7 +225,8 @@ impl<T: DeserializeOwned> OneTimeToken<T> {
         }
         settings.check_expiry(claims.expires_at)?;
         let payload = serde_json::from_value(claims.data)
-            .map_err(|error| malformed(format!("`data` is not as expected: {error}")))?;
+            // The parser's own words would quote what is in it.
+            .map_err(|_| malformed("`data` is not of the type that these tokens carry"))?;
         let claim = Claim::new(
             Arc::clone(&settings.namespace),
             sealed.key_id,
@@ -311,7 +313,10 @@ impl<T> PendingToken<T> {
             )
             .into());
         };
-        if within(settings.store_timeout, store.claim(&claim)).await? != Claimed::New {
+        let asked = Stopwatch::start();
+        let claimed = within(settings.store_timeout, store.claim(&claim)).await;
+        asked.claimed(claimed_outcome(&claimed));
+        if claimed? != Claimed::New {
             return Err(redeemed(&claim));
         }
         unread.check_freshness()?;

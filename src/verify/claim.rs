@@ -115,7 +115,7 @@ impl Authentic {
     }
 }
 
-pub(super) fn claimed_outcome(answer: &Result<Claimed, StoreError>) -> ClaimOutcome {
+pub(crate) fn claimed_outcome(answer: &Result<Claimed, StoreError>) -> ClaimOutcome {
     match answer {
         Ok(Claimed::New) => ClaimOutcome::New,
         Ok(Claimed::Replayed) => ClaimOutcome::Replayed,

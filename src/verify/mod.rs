@@ -63,6 +63,7 @@ pub use receive::Received;
 pub use response::{ResponseVerifier, ResponseVerifierBuilder, SignedBy};
 pub use version::SignedVersion;
 
+pub(crate) use claim::claimed_outcome;
 pub(crate) use unconsumed::{Fate, FateCell, Unconsumed, Unread};
 
 use admit::first_key;

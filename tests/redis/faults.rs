@@ -206,6 +206,63 @@ async fn a_server_whose_clock_is_off_is_not_used() {
     }
 }
 
+/// Found by the next inspection: a server that drifts away while it is in use.
+#[tokio::test]
+async fn a_server_whose_clock_goes_off_is_not_used_any_more() {
+    for program in programs() {
+        let server = Server::start(&program, NONE);
+        let faults = Arc::new(proxy::Faults::default());
+        let url = proxy::start(server.port, Arc::clone(&faults)).await;
+        let store = quick(&url).await;
+        assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
+        faults.clock.store(-60, Ordering::SeqCst);
+        assert!(store.check().await.is_err());
+        assert_eq!(ask(&store, &claim(2)).await, UNAVAILABLE);
+        faults.clock.store(0, Ordering::SeqCst);
+        resumes(&store, 1000).await;
+        assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::Replayed));
+    }
+}
+
+/// A connection that answers nothing any more, when a namespace is read on it, is given up.
+#[tokio::test]
+async fn a_connection_that_falls_silent_is_given_up_whoever_asks_on_it() {
+    for program in programs() {
+        let server = Server::start(&program, NONE);
+        let faults = Arc::new(proxy::Faults::default());
+        let url = proxy::start(server.port, Arc::clone(&faults)).await;
+        let store = quick(&url).await;
+        assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
+        faults.deaf.store(true, Ordering::SeqCst);
+        // The namespace is read anew by and by.
+        let start = Instant::now();
+        let mut nonce = 2;
+        while ask(&store, &claim(nonce)).await.is_ok() {
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "it is still heard"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            nonce += 1;
+        }
+        faults.deaf.store(false, Ordering::SeqCst);
+        resumes(&store, 1000).await;
+    }
+}
+
+#[tokio::test]
+async fn a_setting_out_of_its_range_is_refused() {
+    let builder = RedisStore::builder;
+    for (name, builder) in [
+        ("no wait", builder().wait(Duration::ZERO)),
+        ("wait", builder().wait(Duration::MAX)),
+        ("clocks", builder().clock_difference(Duration::MAX)),
+    ] {
+        let refused = builder.open("redis://127.0.0.1:1").await.unwrap_err();
+        assert!(refused.to_string().contains("at most"), "{name}: {refused}");
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_evicts_is_not_used() {
     for program in programs() {

@@ -15,6 +15,8 @@ pub(crate) struct Faults {
     /// The next reply to a claim is cut off, after the server has done what it was asked.
     pub(crate) cut: AtomicBool,
     pub(crate) cuts: AtomicUsize,
+    /// Connections that ask for a namespace from now on never hear anything again.
+    pub(crate) deaf: AtomicBool,
     /// How far the clock of the server seems to be off, in seconds.
     pub(crate) clock: AtomicI64,
 }
@@ -42,6 +44,12 @@ async fn pass(client: TcpStream, server: TcpStream, faults: Arc<Faults>) {
         while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
             let is_claim = buffer[..read].windows(3).any(|bytes| bytes == b"cs:");
             asks_to_claim.fetch_or(is_claim, Ordering::SeqCst);
+            let asks_for_namespace = buffer[..read]
+                .windows(10)
+                .any(|bytes| bytes == b":namespace");
+            if asks_for_namespace && faults.deaf.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
             if to_server.write_all(&buffer[..read]).await.is_err() {
                 return;
             }

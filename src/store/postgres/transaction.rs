@@ -79,10 +79,11 @@ async fn run(
     ))
 }
 
-/// What was signed up to now may have been used in another cluster, or on a timeline that ended.
+/// What was signed up to now may have been used in another cluster, or on a timeline that ended; by
+/// a clock that may have been five seconds ahead of this one.
 pub(super) const FENCE: &str = "
     UPDATE countersign_store AS store SET
-        since_ms = greatest(since_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
+        since_ms = greatest(since_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 5000),
         system_identifier = control.system_identifier,
         timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8)
     FROM pg_control_system() AS control

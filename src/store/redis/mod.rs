@@ -154,7 +154,8 @@ impl fmt::Debug for RedisStore {
 
 impl RedisStoreBuilder {
     /// For how long a step waits for its answer at most, a new connection included. Default: 1 second,
-    /// which is below the verifier's [`store_timeout`](crate::VerifierBuilder::store_timeout).
+    /// which is below the verifier's [`store_timeout`](crate::VerifierBuilder::store_timeout). At
+    /// most 30 seconds.
     #[must_use]
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
@@ -162,7 +163,7 @@ impl RedisStoreBuilder {
     }
 
     /// How far the clocks of this server, of others and of Redis may be apart; a server of Redis that
-    /// is farther off is not used. Default: 5 seconds.
+    /// is farther off is not used. Default: 5 seconds; at most 1 hour.
     #[must_use]
     pub fn clock_difference(mut self, difference: Duration) -> Self {
         self.clock_difference = difference;
@@ -195,7 +196,7 @@ impl RedisStoreBuilder {
     ///
     /// # Errors
     /// When the URL cannot be read, or the server cannot be reached, is a replica, evicts keys
-    /// (`maxmemory-policy`), or has another time.
+    /// (`maxmemory-policy`), or has another time; when a setting is out of its range.
     ///
     /// # Panics
     /// Outside of a Tokio runtime with its timer.
@@ -243,6 +244,11 @@ impl RedisStoreBuilder {
     }
 
     async fn connect(self, servers: Servers) -> Result<RedisStore, StoreError> {
+        if self.wait.is_zero() || self.wait > MAX_WAIT || self.clock_difference > MAX_DIFFERENCE {
+            return Err(StoreError::unavailable(
+                "a store waits for at most 30 seconds, and clocks are at most an hour apart",
+            ));
+        }
         let terms = Terms {
             wait: self.wait,
             clock_difference: self.clock_difference,
@@ -254,6 +260,9 @@ impl RedisStoreBuilder {
         Ok(RedisStore { shared })
     }
 }
+
+const MAX_WAIT: Duration = Duration::from_secs(30);
+const MAX_DIFFERENCE: Duration = Duration::from_secs(3600);
 
 impl Default for RedisStoreBuilder {
     fn default() -> Self {

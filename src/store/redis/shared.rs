@@ -5,12 +5,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::{
     error::{Failure, unexpected},
     knowledge::{Knowledge, Namespace},
-    link::{Inspected, Link, Terms, read},
+    link::{Inspected, Link, Terms, late, read},
     replication::Replication,
     servers::{Master, Servers},
     slot::{SLOTS, slot},
@@ -238,7 +238,12 @@ impl Shared {
         let known_by = super::knowledge::KNOWN_FOR + self.terms.clock_difference;
         ask.arg(retention).arg(millis(known_by));
         let read_at = std::time::Instant::now();
-        let answer = server.link.ask(&ask).await;
+        let wait = self.terms.wait;
+        let answer = timeout(wait, server.link.ask(&ask)).await;
+        let answer = answer.map_err(|_| {
+            server.link.break_off();
+            late(wait)
+        })?;
         let answer = answer.map_err(|failure| {
             if !matches!(failure, Failure::Refused(_)) {
                 server.link.break_off();
@@ -264,7 +269,8 @@ impl Shared {
         };
         let mut outcome = Ok(());
         for server in self.connected() {
-            match server.link.inspect(terms).await {
+            let inspected = server.link.inspect(terms).await;
+            match inspected.and_then(|found| self.check_clock(found).map(|()| found)) {
                 Ok(inspected) => self.knowledge.learn(inspected),
                 Err(error) => {
                     // A server without memory is asked again, and refuses for itself.
