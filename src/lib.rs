@@ -32,6 +32,10 @@
 //! # Ok::<_, countersign::ConfigError>(())
 //! ```
 //!
+//! [Which scheme, store and processing to choose](guide::choosing) ·
+//! [what is promised, and what is not](guide::threat_model) ·
+//! [a signature that does not match](guide::mismatch)
+//!
 //! # Schemes
 //! - [`HttpMessageSignatures`]: RFC 9421 with `hmac-sha256`, the one to use between services.
 //! - [`HeaderScheme`]: a house format, described part by part.
@@ -103,6 +107,7 @@ pub mod conformance;
 mod encoding;
 mod error;
 mod future;
+pub mod guide;
 mod key;
 mod mac;
 #[cfg(not(feature = "metrics"))]

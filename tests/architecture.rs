@@ -34,7 +34,7 @@ const LEVELS: [&[&str]; 7] = [
     &["scheme", "store"],
     &["verify", "conformance"],
     &["middleware", "sign", "token"],
-    &["axum", "test"],
+    &["axum", "guide", "test"],
 ];
 
 /// Within a level, these and no others.

@@ -1,0 +1,11 @@
+//! Pages to read: what to choose, what is promised and what is not, and what to do where a signature
+//! does not match.
+
+#[doc = include_str!("choosing.md")]
+pub mod choosing {}
+
+#[doc = include_str!("threat_model.md")]
+pub mod threat_model {}
+
+#[doc = include_str!("mismatch.md")]
+pub mod mismatch {}
