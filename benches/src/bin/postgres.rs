@@ -28,6 +28,7 @@ use sqlx::{
 
 const ROUNDS: u64 = 5;
 const IN_FLIGHT: u64 = 64;
+/// As many as the store has by default.
 const CONNECTIONS: u16 = 2;
 
 #[tokio::main]
@@ -42,7 +43,9 @@ async fn main() {
     };
     let wanted = |name: &str| part.as_deref().is_none_or(|part| part == name);
     if wanted("peer") {
-        peer(&server).await;
+        for connections in [1, CONNECTIONS] {
+            peer(&server, connections).await;
+        }
     }
     if wanted("scale") {
         scale(&server, live * 1000).await;
@@ -66,13 +69,13 @@ impl Server {
     }
 
     /// A database with the tables, and a store in it.
-    async fn database(&self, name: &str) -> (PgPool, Arc<PostgresStore>) {
+    async fn database(&self, name: &str, connections: u16) -> (PgPool, Arc<PostgresStore>) {
         let options = PgConnectOptions::from_str(&self.url).unwrap();
         let admin = PgPool::connect_with(options.clone()).await.unwrap();
         execute(&admin, format!("CREATE DATABASE {name}")).await;
         let options = options.database(name);
         let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS.into())
+            .max_connections(connections.into())
             .test_before_acquire(false)
             .connect_with(options.clone())
             .await
@@ -80,7 +83,7 @@ impl Server {
         postgres::migrate(&pool).await.unwrap();
         postgres::assume_no_history(&pool).await.unwrap();
         let builder = PostgresStore::builder()
-            .connections(CONNECTIONS)
+            .connections(connections)
             .wait(Duration::from_secs(30));
         (pool, Arc::new(builder.connect(options).await.unwrap()))
     }
@@ -105,9 +108,14 @@ async fn execute(pool: &PgPool, sql: String) {
         .unwrap();
 }
 
-async fn peer(server: &Server) {
-    let (_, store) = server.database("ours").await;
-    let (pool, _) = server.database("peer").await;
+async fn peer(server: &Server, connections: u16) {
+    let database = async |whose| {
+        server
+            .database(&format!("{whose}_{connections}"), connections)
+            .await
+    };
+    let (_, store) = database("ours").await;
+    let (pool, _) = database("peer").await;
     let one_by_one = move |n| {
         let pool = pool.clone();
         async move {
@@ -137,7 +145,7 @@ async fn peer(server: &Server) {
         );
     }
     row(
-        format!("PostgreSQL, 64 in flight, {CONNECTIONS} connections"),
+        format!("PostgreSQL, 64 in flight, {connections} connections"),
         median(&mut ours_each),
         ("one INSERT per claim", median(&mut peer_each)),
         Must::AtMost(1.0 / 8.0),
@@ -145,8 +153,8 @@ async fn peer(server: &Server) {
 }
 
 async fn scale(server: &Server, live: u64) {
-    let (small_pool, small) = server.database("small").await;
-    let (large_pool, large) = server.database("large").await;
+    let (small_pool, small) = server.database("small", CONNECTIONS).await;
+    let (large_pool, large) = server.database("large", CONNECTIONS).await;
     fill(&small_pool, 10_000).await;
     fill(&large_pool, live).await;
     for (in_flight, count) in [(1, 1_000), (IN_FLIGHT, 30_000)] {
@@ -200,7 +208,7 @@ async fn fill(pool: &PgPool, live: u64) {
 /// What is dropped in the time of a claim, while claims go on as fast as they can: a store's own
 /// sweep, of which there is one however many servers there are.
 async fn expiry(server: &Server) {
-    let (pool, store) = server.database("expiry").await;
+    let (pool, store) = server.database("expiry", CONNECTIONS).await;
     let expired: u64 = 400_000;
     execute(
         &pool,
