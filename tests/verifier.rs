@@ -628,6 +628,12 @@ fn a_configuration_that_would_not_be_safe_is_refused_and_says_what_to_do() {
             "between 1 and 256 bytes",
         ),
         (
+            "a namespace that no database takes",
+            with(&|b| b.namespace("a\0b")),
+            "Range",
+            "none of them is zero",
+        ),
+        (
             "a short lease",
             lease(millis(999)),
             "Range",

@@ -99,8 +99,8 @@ impl<T> OneTimeTokenBuilder<T> {
         self
     }
 
-    /// Keeps these tokens apart from all else in a shared store: 1 to 256 bytes. Default: `token:`
-    /// and the purpose.
+    /// Keeps these tokens apart from all else in a shared store: 1 to 256 bytes, none of them zero.
+    /// Default: `token:` and the purpose.
     ///
     /// All servers of one service must have the same.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
@@ -136,8 +136,8 @@ impl<T> OneTimeTokenBuilder<T> {
             None => format!("token:{}", self.purpose),
         };
         ConfigError::unless(
-            (1..=256).contains(&namespace.len()),
-            "`namespace` has 1 to 256 bytes",
+            (1..=256).contains(&namespace.len()) && !namespace.contains('\0'),
+            "`namespace` has 1 to 256 bytes, and none of them is zero",
         )?;
         ConfigError::unless(
             (Duration::from_secs(1)..=366 * DAY).contains(&self.lifetime)

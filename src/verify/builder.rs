@@ -168,7 +168,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
     }
 
     /// Keeps this service apart from others that share its store: a request used in one namespace
-    /// is new in another. 1 to 256 bytes. Default: `default`.
+    /// is new in another. 1 to 256 bytes, none of them zero. Default: `default`.
     ///
     /// All servers of one service must have the same.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
@@ -324,8 +324,8 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
             "an event horizon is between 1 second and 1 year",
         )?;
         ConfigError::unless(
-            (1..=256).contains(&self.namespace.len()),
-            "a namespace has between 1 and 256 bytes",
+            (1..=256).contains(&self.namespace.len()) && !self.namespace.contains('\0'),
+            "a namespace has between 1 and 256 bytes, and none of them is zero",
         )?;
         match self.processing {
             Processing::Retryable { lease } => ConfigError::unless(

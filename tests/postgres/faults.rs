@@ -355,6 +355,30 @@ async fn the_sweep_survives_errors_and_ends_with_its_store() {
     }
 }
 
+/// What was lost may have been signed, with all of its skew, by a clock that is ahead of the new
+/// primary's by nearly five seconds.
+#[tokio::test]
+async fn a27_a_fence_allows_for_clocks_that_differ() {
+    let Some(server) = Server::migrated("a fence and clocks that differ").await else {
+        return;
+    };
+    let store = open(&server.folder, Duration::from_secs(10)).await;
+    assert_eq!(ask(&store, &claim(0)).await, Ok(Claimed::New));
+    let second = Duration::from_secs(1);
+    let lost = claim_signed(1, now().plus(super::SKEW + second * 4));
+    let ended = "UPDATE countersign_store SET timeline = 'that ended'";
+    server.run(ended).await;
+    assert_eq!(ask(&store, &lost).await, Err(StoreErrorKind::SignAgain));
+    let later = claim_signed(2, now().plus(super::SKEW + second * 60));
+    assert_eq!(ask(&store, &later).await, Ok(Claimed::New));
+
+    // The twin: without the margin it is accepted.
+    server
+        .run("UPDATE countersign_store SET since_ms = since_ms - 5000")
+        .await;
+    assert_eq!(ask(&store, &lost).await, Ok(Claimed::New));
+}
+
 /// Row 38, and the clock of the database instead of the application's.
 #[tokio::test]
 async fn a38_a_deadline_that_passes_while_the_claim_waits_is_refused() {

@@ -193,6 +193,7 @@ fn configurations_that_would_not_be_safe_are_refused() {
     assert!(range(kind(whole().clock_difference(2 * HOUR))));
     assert!(range(kind(whole().store_timeout(Duration::ZERO))));
     assert!(range(kind(whole().namespace(""))));
+    assert!(range(kind(whole().namespace("a\0b"))));
     assert!(matches!(
         kind(whole().issue_under("no key id")),
         ConfigErrorKind::KeyId
