@@ -248,6 +248,58 @@ async fn a27_a_failover_in_a_cluster_under_load_accepts_nothing_twice() {
     }
 }
 
+/// A nonce whose slot is on the move is refused, and one that has moved is remembered where it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a27_a_slot_that_moves_to_another_server_accepts_nothing_twice() {
+    for program in programs() {
+        let servers = cluster(&program);
+        until("all know each other", || servers.iter().all(knows_of_six)).await;
+        until("all slots are served", || servers[..3].iter().all(is_ok)).await;
+        let urls: Vec<_> = servers[..3].iter().map(Server::url).collect();
+        let urls: Vec<_> = urls.iter().map(String::as_str).collect();
+        let store = RedisStore::builder().assume_no_history();
+        let store = store.open_cluster(&urls).await.unwrap();
+
+        let moved = claim(1);
+        assert_eq!(ask(&store, &moved).await, Ok(Claimed::New));
+        let key = [b"cs:", &moved.digest()[..]].concat();
+        let slot: u16 = servers[0]
+            .ask(&[b"CLUSTER", b"KEYSLOT".as_slice(), &key])
+            .unwrap();
+        let slot = slot.to_string();
+        let has_it = |server: &&Server| {
+            let found: redis::RedisResult<u8> = server.ask(&[b"EXISTS".as_slice(), &key]);
+            found == Ok(1)
+        };
+        let from = servers[..3].iter().find(has_it).unwrap();
+        let to = servers[..3].iter().find(|server| !has_it(server)).unwrap();
+        let id = |server: &Server| server.ask::<String>(&["CLUSTER", "MYID"]).unwrap();
+        let (from_id, to_id) = (id(from), id(to));
+        to.tell(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
+        from.tell(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
+        // It still is where it was.
+        assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::Replayed));
+        let port = to.port.to_string();
+        let (migrate, host) = (b"MIGRATE".as_slice(), b"127.0.0.1".as_slice());
+        from.tell(&[migrate, host, port.as_bytes(), &key, b"0", b"5000"]);
+        assert_eq!(
+            ask(&store, &claim(1)).await,
+            Err(StoreErrorKind::Unavailable)
+        );
+        for server in [to, from] {
+            server.tell(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
+        }
+        let start = Instant::now();
+        while ask(&store, &claim(1)).await != Ok(Claimed::Replayed) {
+            assert!(
+                start.elapsed() < Duration::from_secs(30),
+                "it is not known any more"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
 /// The replica is asked for, and is not there: the claim is refused, and its nonce is burned.
 #[tokio::test]
 async fn with_wait_a_claim_is_accepted_only_once_a_replica_has_it() {

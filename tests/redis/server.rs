@@ -89,17 +89,19 @@ impl Server {
     }
 
     /// Asks the server something.
-    pub(crate) fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+    pub(crate) fn ask<T: redis::FromRedisValue>(
+        &self,
+        words: &[impl AsRef<[u8]>],
+    ) -> redis::RedisResult<T> {
         let mut connection = redis::Client::open(self.url())?.get_connection()?;
-        let (name, rest) = words.split_first().unwrap();
-        let mut command = redis::cmd(name);
-        rest.iter().for_each(|word| {
-            command.arg(word);
-        });
+        let mut command = redis::Cmd::new();
+        for word in words {
+            command.arg(word.as_ref());
+        }
         command.query(&mut connection)
     }
 
-    pub(crate) fn tell(&self, words: &[&str]) {
+    pub(crate) fn tell(&self, words: &[impl AsRef<[u8]>]) {
         let _: redis::Value = self.ask(words).unwrap();
     }
 

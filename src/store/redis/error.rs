@@ -10,8 +10,6 @@ pub(super) enum Failure {
     /// The connection was lost, or the server does not have the record any more: worth another try
     /// over a new connection. Whether the step was done is unknown.
     Lost(StoreError),
-    /// The record is being moved, and is to be asked for at this address once.
-    Ask(String),
     /// Refused.
     Refused(StoreError),
 }
@@ -20,7 +18,6 @@ impl Failure {
     pub(super) fn into_error(self) -> StoreError {
         match self {
             Self::Lost(error) | Self::Refused(error) => error,
-            Self::Ask(_) => StoreError::unavailable("the record is being moved to another server"),
         }
     }
 }
@@ -32,11 +29,10 @@ pub(super) fn of_driver(error: RedisError) -> Failure {
         return Failure::Refused(StoreError::new(StoreErrorKind::Full, message).with_source(error));
     }
     let message = match error.kind() {
+        // What the new server remembers is known once the whole slot is there.
         ErrorKind::Server(ServerErrorKind::Ask) => {
-            if let Some((address, _)) = error.redirect_node() {
-                return Failure::Ask(address.to_owned());
-            }
-            "Redis moves the record, and does not say where to"
+            let message = "the cluster is moving this nonce's slot to another server";
+            return Failure::Refused(StoreError::unavailable(message).with_source(error));
         }
         ErrorKind::Server(ServerErrorKind::Moved) => "another server of the cluster has the record",
         ErrorKind::Server(ServerErrorKind::ReadOnly) => "the server is a read-only replica",

@@ -72,18 +72,6 @@ impl Servers {
             }
         }
     }
-
-    /// The server at an address that a server named.
-    pub(super) fn named(&self, address: &str) -> Result<ConnectionInfo, StoreError> {
-        let like = match self {
-            Self::One(like) | Self::Sentinel { like, .. } => Some(like),
-            Self::Cluster(seeds) => seeds.first(),
-        };
-        let (host, port) = address.rsplit_once(':').ok_or_else(error::unexpected)?;
-        let port = port.parse().map_err(|_| error::unexpected())?;
-        let like = like.ok_or_else(error::unexpected)?;
-        Ok(at(like, host.to_owned(), port))
-    }
 }
 
 /// The first answer of any of them.

@@ -188,17 +188,6 @@ impl Shared {
         })
     }
 
-    /// The server to which a record is being moved.
-    pub(super) async fn named(&self, address: &str, slot: u16) -> Result<Server, StoreError> {
-        let info = self.servers.named(address)?;
-        let slots = (slot, slot);
-        let terms = Terms {
-            assume_no_history: false,
-            ..self.terms
-        };
-        self.connect_to(&Master { slots, info }, terms).await
-    }
-
     /// What was signed before the present master is told from what was signed later by two clocks.
     fn check_clock(&self, inspected: Inspected) -> Result<(), StoreError> {
         let ours = SystemClock.now().as_millis();

@@ -112,16 +112,8 @@ async fn step(shared: &Arc<Shared>, claim: &Claim, action: Action) -> Result<Out
             shared.knowledge.vouch(claim, namespace)?;
         }
         step.keep_until = namespace.keep_until(claim, shared.terms().clock_difference);
-        let answer = match step.on(&server.link, failed.is_some(), false).await {
-            Err(Failure::Ask(address)) => {
-                let target = shared.named(&address, slot).await?;
-                let answer = step.on(&target.link, failed.is_some(), true).await;
-                answer.map(|answer| (answer, Arc::new(target)))
-            }
-            answer => answer.map(|answer| (answer, Arc::clone(&server))),
-        };
-        match answer {
-            Ok(((outcome, now), server)) => {
+        match step.on(&server.link, failed.is_some()).await {
+            Ok((outcome, now)) => {
                 shared.knowledge.shows(now);
                 if outcome == Outcome::Past {
                     return Err(sign_again("the claim's deadline has passed"));
@@ -160,47 +152,34 @@ async fn replicated(server: &Server) -> Result<(), StoreError> {
 }
 
 impl Step<'_> {
-    async fn on(&self, link: &Link, again: bool, asking: bool) -> Result<(Outcome, u64), Failure> {
+    async fn on(&self, link: &Link, again: bool) -> Result<(Outcome, u64), Failure> {
         if !matches!(self.action, Action::Claim) {
-            return self.by_script(link, asking).await;
+            return self.by_script(link).await;
         }
-        match self.by_set(link, again, asking).await? {
+        match self.by_set(link, again).await? {
             // A lease, which may have ended.
-            (Outcome::Leased(_), _) => self.by_script(link, asking).await,
+            (Outcome::Leased(_), _) => self.by_script(link).await,
             answered => Ok(answered),
         }
     }
 
     /// One round trip: records the nonce if it is not recorded, and reads the server's clock.
-    async fn by_set(
-        &self,
-        link: &Link,
-        again: bool,
-        asking: bool,
-    ) -> Result<(Outcome, u64), Failure> {
+    async fn by_set(&self, link: &Link, again: bool) -> Result<(Outcome, u64), Failure> {
         let mut record = [0; 9];
         let [kind, call @ ..] = &mut record;
         *kind = b'f';
         *call = self.call;
         let deadline = self.keep_until.as_millis();
-        let mut commands = Pipeline::with_capacity(5);
-        let mut set = 0;
-        if asking {
-            commands.cmd("ASKING");
-            set = 1;
-        }
+        let mut commands = Pipeline::with_capacity(3);
         let set_command = commands.cmd("SET").arg(&self.key[..]).arg(&record[..]);
         set_command.arg("NX").arg("GET").arg("PXAT").arg(deadline);
         if self.claim.extends() {
-            if asking {
-                commands.cmd("ASKING");
-            }
             let extend = commands.cmd("PEXPIREAT").arg(&self.key[..]);
             extend.arg(deadline).arg("GT");
         }
         commands.cmd("TIME");
         let mut values = link.ask_all(&commands).await?;
-        let (now, found) = (values.pop(), values.into_iter().nth(set));
+        let (now, found) = (values.pop(), values.into_iter().next());
         let refused = Failure::Refused;
         let now: (u64, u64) = read(now.ok_or_else(|| refused(unexpected()))?).map_err(refused)?;
         let now = now.0.saturating_mul(1000).saturating_add(now.1 / 1000);
@@ -221,7 +200,7 @@ impl Step<'_> {
         Ok((outcome, now))
     }
 
-    async fn by_script(&self, link: &Link, asking: bool) -> Result<(Outcome, u64), Failure> {
+    async fn by_script(&self, link: &Link) -> Result<(Outcome, u64), Failure> {
         let (name, duration) = match self.action {
             Action::Claim => ("claim", Duration::ZERO),
             Action::Lease(duration) => ("lease", duration),
@@ -237,13 +216,7 @@ impl Step<'_> {
             .arg(self.keep_until.as_millis())
             .arg(millis(duration))
             .arg(u8::from(self.claim.extends()));
-        let mut commands = Pipeline::with_capacity(2);
-        if asking {
-            commands.cmd("ASKING");
-        }
-        commands.add_command(script);
-        let answer = link.ask_all(&commands).await?.pop();
-        let answer = answer.ok_or_else(|| Failure::Refused(unexpected()))?;
+        let answer = link.ask(&script).await?;
         let answer: Vec<Value> = read(answer).map_err(Failure::Refused)?;
         self.outcome(answer).map_err(Failure::Refused)
     }
