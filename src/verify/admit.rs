@@ -120,20 +120,13 @@ pub(super) async fn admit_candidates<'h>(
         return Err(malformed(format!("more than {MAX_SIGNATURES} signatures")));
     }
     let now = trust.clock.now();
-    // All that has to be waited for comes first, so that little is held while waiting.
-    let mut found = Vec::with_capacity(candidates.len());
-    for candidate in &candidates {
-        match find_keys(trust, headers, candidate, now).await {
-            // What is wrong with the store is not a matter of this one signature.
-            Err(rejection) if rejection.kind().status().is_server_error() => return Err(rejection),
-            keys => found.push(keys),
-        }
-    }
     let mut admitted = Vec::with_capacity(candidates.len().min(MAX_CANDIDATES));
     let mut first_rejection = None;
-    for (candidate, keys) in candidates.into_iter().zip(found) {
-        let keys = match keys {
+    for candidate in candidates {
+        let keys = match find_keys(trust, headers, &candidate, now).await {
             Ok(keys) => keys,
+            // What is wrong with the store is not a matter of this one signature.
+            Err(rejection) if rejection.kind().status().is_server_error() => return Err(rejection),
             Err(rejection) => {
                 first_rejection.get_or_insert(rejection);
                 continue;

@@ -50,7 +50,7 @@ impl Received<'_> {
             head,
             mut signatures,
             body,
-            mut fed,
+            fed,
             charge,
         } = self;
         let settings = &*verifier.settings;
@@ -59,7 +59,7 @@ impl Received<'_> {
         let mut matching: Option<(&mut Signature<'_>, Option<Formed>)> = None;
         let mut mismatch = None;
         for (index, signature) in signatures.iter_mut().enumerate() {
-            match matches(settings, signature, &body, fed.take_for(index)) {
+            match matches(settings, signature, &body, fed.of(index)) {
                 Err(rejection) => {
                     mismatch.get_or_insert(rejection);
                 }
@@ -114,8 +114,9 @@ impl Received<'_> {
             None => (body, None),
             Some(formed) => (formed.given, formed.uncovered),
         };
-        let snapshot = Snapshot::new(&head, candidate, keys.id().clone(), nonce, bytes, charge);
-        let snapshot = snapshot.beside(uncovered).answered_with(answer);
+        let mut snapshot = Snapshot::new(&head, candidate, keys.id().clone(), nonce, bytes, charge);
+        snapshot.uncovered = uncovered;
+        snapshot.answer = answer.map(Box::new);
         Ok(Authentic {
             verifier: verifier.clone(),
             snapshot: Arc::new(snapshot),
@@ -125,12 +126,11 @@ impl Received<'_> {
 }
 
 impl Fed {
-    /// The running MAC serves the first signature alone; digests serve them all.
-    fn take_for(&mut self, index: usize) -> Self {
+    /// What serves this signature: the running MAC is the first one's alone.
+    fn of(&self, index: usize) -> &Self {
         match self {
-            Self::Digests(digests) => Self::Digests(digests.clone()),
-            _ if index == 0 => std::mem::replace(self, Self::Nothing),
-            _ => Self::Nothing,
+            Self::Mac(_) if index > 0 => &Self::Nothing,
+            fed => fed,
         }
     }
 
@@ -166,7 +166,7 @@ fn matches(
     settings: &Settings,
     signature: &Signature<'_>,
     body: &Bytes,
-    fed: Fed,
+    fed: &Fed,
 ) -> Result<Option<Formed>, Rejection> {
     let input = &signature.candidate.input;
     match (input, fed) {
@@ -176,9 +176,7 @@ fn matches(
             Ok(None)
         }
         (SigningInput::NestedDigest { .. }, Fed::Digests(digests)) => {
-            let digest = digests
-                .into_iter()
-                .find(|(a, _)| *a == DigestAlgorithm::Sha256);
+            let digest = digests.iter().find(|(a, _)| *a == DigestAlgorithm::Sha256);
             let Some((_, digest)) = digest else {
                 return Err(signature.mismatch(body.len()));
             };
@@ -196,7 +194,8 @@ fn matches(
             }
         }
         // The running MAC is that of the first secret.
-        (SigningInput::AroundBody { after, .. }, Fed::Mac(mut mac)) => {
+        (SigningInput::AroundBody { after, .. }, Fed::Mac(mac)) => {
+            let mut mac = mac.clone();
             mac.update(after);
             let mut others = signature.secrets().skip(1);
             if mac.verify(&signature.candidate.mac)

@@ -33,8 +33,10 @@ pub(super) struct Snapshot {
     signed_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
     nonce: Option<Nonce>,
-    answer: Option<Response<Bytes>>,
-    uncovered: Option<Bytes>,
+    /// What the scheme answers by itself: seldom there, and boxed to be small.
+    pub(super) answer: Option<Box<Response<Bytes>>>,
+    /// The whole body, where more stands in it than is covered.
+    pub(super) uncovered: Option<Bytes>,
     method: Option<Method>,
     authority: Option<Box<str>>,
     path_and_query: PathAndQuery,
@@ -68,10 +70,9 @@ impl Snapshot {
         } = candidate;
         let mut headers: Vec<(HeaderName, HeaderValue)> =
             Vec::with_capacity(coverage.headers.len());
-        for (name, value) in head.headers {
-            if let Some(name) = coverage.headers.iter().find(|covered| *covered == name) {
-                headers.push((name.clone(), value.clone()));
-            }
+        for name in &coverage.headers {
+            let values = head.headers.get_all(name).iter();
+            headers.extend(values.map(|value| (name.clone(), value.clone())));
         }
         let mut parts = Vec::new();
         for part in &coverage.parts {
@@ -100,18 +101,6 @@ impl Snapshot {
             parts,
             _charge: charge,
         }
-    }
-
-    /// Adds the whole body, where more stands in it than is covered.
-    pub(super) fn beside(mut self, uncovered: Option<Bytes>) -> Self {
-        self.uncovered = uncovered;
-        self
-    }
-
-    /// Adds what the scheme answers by itself.
-    pub(super) fn answered_with(mut self, answer: Option<Response<Bytes>>) -> Self {
-        self.answer = answer;
-        self
     }
 }
 
@@ -174,7 +163,7 @@ impl VerifiedPayload {
     /// of a scheme that was told to answer it. The layer does so by itself.
     #[must_use]
     pub fn handshake(&self) -> Option<Response<Bytes>> {
-        self.0.answer.clone()
+        self.0.answer.as_deref().cloned()
     }
 
     /// The method, if it is covered.

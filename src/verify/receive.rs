@@ -85,10 +85,10 @@ impl<'h> Admitted<'h> {
             head,
             mut signatures,
         } = self;
-        let settings = &verifier.settings;
-        let mut fed = Fed::new(settings, &signatures);
-        let mut charge = Charge::new(&settings.budget);
         async move {
+            let settings = &verifier.settings;
+            let mut fed = Fed::new(settings, &signatures);
+            let mut charge = Charge::new(&settings.budget);
             let key = signatures
                 .first()
                 .map_or("", |signature| &signature.candidate.parameters.key_id);

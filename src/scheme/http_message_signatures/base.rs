@@ -273,6 +273,7 @@ impl Coverage {
                 self.query = true;
             }
             (Name::Field(name), Form::Plain | Form::Binary) => match trimmed(headers, name) {
+                None if self.headers.contains(name) => {}
                 None => self.headers.push(name.clone()),
                 Some(value) => self.parts.push(CoveredPart::Header(name.clone(), value)),
             },

@@ -8,7 +8,10 @@ use sfv::{
     visitor::{ItemVisitor, ParameterVisitor},
 };
 
-use super::canonical::{push_bare_item, push_parameter, push_quoted};
+use super::{
+    canonical::{push_bare_item, push_parameter, push_quoted},
+    fields::CONTENT_DIGEST,
+};
 use crate::error::{ConfigError, ConfigErrorKind};
 
 /// What is wrong with a signature, for the log.
@@ -232,6 +235,8 @@ impl Name {
             "@query" => Self::Query,
             "@query-param" => Self::QueryParam,
             "@status" => Self::Status,
+            // Nearly always there, and not among those that `HeaderName` has at hand.
+            "content-digest" => Self::Field(CONTENT_DIGEST),
             _ => match HeaderName::from_bytes(text.as_bytes()) {
                 // The name is signed as it is written, and `HeaderName` writes it in lower case.
                 Ok(name) if name.as_str() == text => Self::Field(name),

@@ -37,12 +37,13 @@ pub(crate) fn joined<'h>(
     name: &HeaderName,
 ) -> Result<Option<Cow<'h, str>>, Fault> {
     let mut lines = headers.get_all(name).iter().map(|line| {
-        let line = line.to_str().map_err(|_| {
+        let line = line.as_bytes().trim_ascii();
+        let text = str::from_utf8(line).ok().filter(|text| text.is_ascii());
+        text.ok_or_else(|| {
             Fault::from(format!(
                 "header `{name}` has bytes that are not visible ASCII"
             ))
-        })?;
-        Ok::<_, Fault>(line.trim_matches([' ', '\t']))
+        })
     });
     let Some(first) = lines.next() else {
         return Ok(None);
