@@ -34,7 +34,8 @@
 //!
 //! [Which scheme, store and processing to choose](guide::choosing) ·
 //! [what is promised, and what is not](guide::threat_model) ·
-//! [a signature that does not match](guide::mismatch)
+//! [a signature that does not match](guide::mismatch) ·
+//! [what other crates do](guide::comparison)
 //!
 //! # Schemes
 //! - [`HttpMessageSignatures`]: RFC 9421 with `hmac-sha256`, the one to use between services.

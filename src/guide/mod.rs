@@ -1,5 +1,5 @@
-//! Pages to read: what to choose, what is promised and what is not, and what to do where a signature
-//! does not match.
+//! Pages to read: what to choose, what is promised and what is not, what to do where a signature does
+//! not match, and what other crates do.
 
 #[doc = include_str!("choosing.md")]
 pub mod choosing {}
@@ -9,3 +9,6 @@ pub mod threat_model {}
 
 #[doc = include_str!("mismatch.md")]
 pub mod mismatch {}
+
+#[doc = include_str!("comparison.md")]
+pub mod comparison {}
