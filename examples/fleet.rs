@@ -95,6 +95,7 @@ async fn serve(name: String, url: &str) -> Result<(), AnyError> {
     let layer = VerifyLayer::builder(HttpMessageSignatures::default())
         .public_origin(ORIGIN)
         .keys(KeyRing::new().with(KEY, SECRET)?)
+        .namespace("fleet")
         .store(store)
         .build()?;
     // The effect is a line, which outlives the process that wrote it.
