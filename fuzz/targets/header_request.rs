@@ -10,7 +10,7 @@ use countersign::{
     Verifier,
 };
 use countersign_fuzz::ready;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, request, uri::PathAndQuery};
 use http_body::{Body, Frame};
 use libfuzzer_sys::fuzz_target;
 
@@ -138,8 +138,9 @@ fuzz_target!(|input: Input| {
             let payload = verified.payload().expect("it is claimed");
             assert_eq!(payload.bytes(), &whole);
             assert_eq!(payload.method(), Some(&head.method));
-            assert_eq!(payload.path(), Some(head.uri.path()));
-            assert_eq!(payload.query(), Some(head.uri.query().unwrap_or_default()));
+            let target = target(&head);
+            assert_eq!(payload.path(), Some(target.path()));
+            assert_eq!(payload.query(), Some(target.query().unwrap_or_default()));
             assert_eq!(payload.key_id().as_str(), KEY);
             for name in COVERED {
                 assert_eq!(payload.header(name), head.headers.get(name));
@@ -185,11 +186,13 @@ fn covered(head: &request::Parts) -> impl PartialEq {
         .strip_suffix(":443")
         .unwrap_or(&authority)
         .to_owned();
-    let target = head
-        .uri
-        .path_and_query()
-        .map(|target| target.as_str().to_owned());
-    (head.method.clone(), authority, target, headers)
+    (head.method.clone(), authority, target(head), headers)
+}
+
+/// Where there is an authority alone, the path is `/`.
+fn target(head: &request::Parts) -> PathAndQuery {
+    let target = head.uri.path_and_query().cloned();
+    target.unwrap_or_else(|| PathAndQuery::from_static("/"))
 }
 
 fn values(headers: &HeaderMap, name: &str) -> Vec<HeaderValue> {
