@@ -173,7 +173,10 @@ async fn a_deadline_that_is_past_on_arrival_is_refused_by_the_clock_of_the_serve
         let server = Server::start(&program, NONE);
         let faults = Arc::new(proxy::Faults::default());
         let url = proxy::start(server.port, Arc::clone(&faults)).await;
-        let store = quick(&url).await;
+        // The watch, which reads the clock as well, is to find nothing here.
+        let builder = RedisStore::builder().assume_no_history();
+        let builder = builder.clock_difference(Duration::from_secs(300));
+        let store = builder.open(&url).await.unwrap();
         assert_eq!(ask(&store, &claim(0)).await, Ok(Claimed::New));
         // As the server itself answers: the twin.
         let key = ["SET", "x", "1", "NX", "GET", "PXAT", "1000"];
