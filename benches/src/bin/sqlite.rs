@@ -96,7 +96,7 @@ fn settings(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .pragma("synchronous", "FULL")
-        .pragma("wal_autocheckpoint", "4000")
+        .pragma("wal_autocheckpoint", "16000")
         .pragma("cache_size", "-16384")
 }
 

@@ -95,8 +95,7 @@ pub(super) async fn apply(
         answers.push(state.step(step.claim, step.action));
     }
 
-    slots.retain(|digest, record| records.get(digest) != record.as_ref());
-    write_records(connection, &slots).await?;
+    write_records(connection, &records, &slots).await?;
     write_shared(connection, &before, &after).await?;
     Ok(Applied {
         answers,
@@ -247,23 +246,47 @@ async fn read_records(
         .collect()
 }
 
+/// Writes what is not as it was before: those rows that were there go, and then all are new. To
+/// update a row where there is one makes SQLite keep a journal of the statement, at three times the
+/// cost.
 async fn write_records(
     connection: &mut SqliteConnection,
-    changed: &BTreeMap<[u8; 32], Option<Record>>,
+    before: &HashMap<[u8; 32], Record>,
+    after: &BTreeMap<[u8; 32], Option<Record>>,
 ) -> Result<(), StoreError> {
-    let written: Vec<_> = changed
+    let changed = after
         .iter()
-        .filter_map(|(digest, record)| Some((digest, record.as_ref()?)))
+        .filter(|(digest, record)| before.get(*digest) != record.as_ref());
+    let gone: Vec<_> = changed
+        .clone()
+        .filter_map(|(digest, _)| before.contains_key(digest).then_some(digest))
         .collect();
-    if !written.is_empty() {
+    if !gone.is_empty() {
         let sql = format!(
-            "INSERT INTO countersign_nonce (digest, deadline, key, attempt, lease_end) {}
-            ON CONFLICT (digest) DO UPDATE SET deadline = excluded.deadline, key = excluded.key,
-                attempt = excluded.attempt, lease_end = excluded.lease_end",
-            values(written.len(), 5)
+            "DELETE FROM countersign_nonce WHERE digest IN ({})",
+            values(gone.len(), 1)
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
-        for (digest, record) in padded(written) {
+        for digest in padded(gone) {
+            query = query.bind(digest.to_vec());
+        }
+        query
+            .execute(&mut *connection)
+            .await
+            .map_err(error::of_driver)?;
+    }
+    let new: Vec<_> = changed
+        .filter_map(|(digest, record)| Some((digest, record.as_ref()?)))
+        .collect();
+    let rows = new.len();
+    if rows > 0 {
+        let sql = format!(
+            "INSERT OR IGNORE INTO countersign_nonce
+                (digest, deadline, key, attempt, lease_end) {}",
+            values(rows, 5)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for (digest, record) in padded(new) {
             query = query
                 .bind(digest.to_vec())
                 .bind(millis(record.deadline))
@@ -271,28 +294,10 @@ async fn write_records(
                 .bind(record.attempt.clone())
                 .bind(record.lease_end.map(millis));
         }
-        query
-            .execute(&mut *connection)
-            .await
-            .map_err(error::of_driver)?;
-    }
-    let deleted: Vec<_> = changed
-        .iter()
-        .filter_map(|(digest, record)| record.is_none().then_some(digest))
-        .collect();
-    if !deleted.is_empty() {
-        let sql = format!(
-            "DELETE FROM countersign_nonce WHERE digest IN ({})",
-            values(deleted.len(), 1)
-        );
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for digest in padded(deleted) {
-            query = query.bind(digest.to_vec());
+        let inserted = query.execute(connection).await.map_err(error::of_driver)?;
+        if usize::try_from(inserted.rows_affected()) != Ok(rows) {
+            return Err(StoreError::unavailable("a record was not written"));
         }
-        query
-            .execute(&mut *connection)
-            .await
-            .map_err(error::of_driver)?;
     }
     Ok(())
 }

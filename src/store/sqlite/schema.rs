@@ -20,7 +20,7 @@ const CACHE_KIB: i64 = 16 * 1024;
 
 /// After how many pages the log is moved to the database: so many that a page which several claims
 /// wrote is moved once, and so few that the claims which wait for it do not wait for long.
-const CHECKPOINT_PAGES: u32 = 4000;
+const CHECKPOINT_PAGES: u32 = 16_000;
 
 /// To what the log is cut once all of it was moved.
 const LOG_BYTES: u32 = 64 << 20;
