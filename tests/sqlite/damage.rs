@@ -129,6 +129,33 @@ async fn what_is_no_database_is_not_opened() {
     assert!(!Path::new("-mark").exists() && !Path::new(":memory:-mark").exists());
 }
 
+#[tokio::test]
+async fn a_check_finds_a_database_that_cannot_be_used() {
+    let folder = folder();
+    let path = folder.path().join("nonces.db");
+    let wait = Duration::from_millis(300);
+    let builder = SqliteStore::builder().assume_no_history().wait(wait);
+    let store = builder.open(&path).await.unwrap();
+    store.check().await.unwrap();
+
+    let mut stranger = stranger(&path).await;
+    let lock = stranger.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    assert!(store.check().await.is_err(), "locked");
+    lock.rollback().await.unwrap();
+    store.check().await.unwrap();
+
+    let renamed = "ALTER TABLE countersign_nonce RENAME TO lost";
+    sqlx::query(renamed).execute(&mut stranger).await.unwrap();
+    assert!(store.check().await.is_err(), "a table is missing");
+    let back = "ALTER TABLE lost RENAME TO countersign_nonce";
+    sqlx::query(back).execute(&mut stranger).await.unwrap();
+    store.check().await.unwrap();
+
+    fs::rename(&path, folder.path().join("elsewhere")).unwrap();
+    assert!(store.check().await.is_err(), "the file is gone");
+    assert!(!path.exists(), "and is not made anew");
+}
+
 /// The byte of the header that says which version may write: one of the future.
 #[tokio::test]
 async fn a_database_that_cannot_be_written_to_is_refused() {

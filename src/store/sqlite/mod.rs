@@ -12,7 +12,8 @@ mod writer;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
-use sqlx::SqlitePool;
+use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
+use tokio::time::timeout;
 
 use self::{mark::Mark, record::Limits, sweep::Cursor, writer::Writer};
 use crate::{
@@ -86,6 +87,8 @@ use crate::{
 /// [`StoreErrorKind::KeyOverQuota`]: crate::StoreErrorKind::KeyOverQuota
 pub struct SqliteStore {
     queue: Queue,
+    options: SqliteConnectOptions,
+    wait: Duration,
 }
 
 /// Configures a [`SqliteStore`].
@@ -120,6 +123,22 @@ impl SqliteStore {
     #[must_use]
     pub fn builder() -> SqliteStoreBuilder {
         SqliteStoreBuilder::default()
+    }
+
+    /// Whether the store can be used at this moment: opens the database anew, finds the tables, and
+    /// commits a write. For a health check.
+    ///
+    /// # Errors
+    /// Why it cannot; also when the lock, or the answer, takes longer than
+    /// [`SqliteStoreBuilder::wait`].
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let checked = timeout(self.wait, schema::check(&self.options, self.wait));
+        checked.await.unwrap_or_else(|_| {
+            Err(StoreError::unavailable(format!(
+                "SQLite gave no answer within {:?}",
+                self.wait
+            )))
+        })
     }
 
     /// Makes the tables in a database of yours, where they are not there, so that nonces can be
@@ -275,10 +294,11 @@ impl SqliteStoreBuilder {
         }
         let mut mark = Mark::open(path.as_ref()).map_err(error::of_mark)?;
         schema::prepare(&mut connection, &mut mark, (since, now), self.wait).await?;
+        // A file that is taken away is not made anew behind the back of its store.
+        let options = options.create_if_missing(false);
         let (queue, requests) = Queue::new("SQLite", self.wait);
         let writer = Writer {
-            // A file that is taken away is not made anew behind the back of its store.
-            options: options.create_if_missing(false),
+            options: options.clone(),
             connection: Some(connection),
             mark,
             queue: requests,
@@ -290,7 +310,11 @@ impl SqliteStoreBuilder {
             wait: self.wait,
         };
         tokio::spawn(writer.run());
-        Ok(SqliteStore { queue })
+        Ok(SqliteStore {
+            queue,
+            options,
+            wait: self.wait,
+        })
     }
 }
 

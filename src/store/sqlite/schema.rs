@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    ConnectOptions as _, SqliteConnection,
+    ConnectOptions as _, Connection as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::time::{Instant, sleep};
@@ -165,6 +165,26 @@ pub(super) fn check_version(version: i64) -> Result<(), StoreError> {
     Err(StoreError::unavailable(format!(
         "the database has the tables of version {version}, and this is version {VERSION}"
     )))
+}
+
+/// Commits a write, over a connection of its own.
+pub(super) async fn check(
+    options: &SqliteConnectOptions,
+    wait: Duration,
+) -> Result<(), StoreError> {
+    let mut connection = connect(options, wait).await?;
+    begin(&mut connection, wait).await?;
+    check_version(scalar(&mut connection, "SELECT version FROM countersign_store").await?)?;
+    let sql = "UPDATE countersign_store SET version = version;
+        SELECT retention, raised FROM countersign_namespace LIMIT 0;
+        SELECT records, steps FROM countersign_key LIMIT 0;
+        SELECT digest, deadline, key, attempt, lease_end FROM countersign_nonce LIMIT 0";
+    let run = sqlx::raw_sql(sql).execute(&mut connection).await;
+    run.map_err(error::of_driver)?;
+    commit(&mut connection).await?;
+    // Whatever fails here has nothing to say of the database.
+    let _ = connection.close().await;
+    Ok(())
 }
 
 /// Begins a transaction that may write, as soon as no other does: asks again every millisecond or

@@ -105,12 +105,18 @@ impl Writer {
     ) -> Result<Vec<Result<Answer, StoreError>>, StoreError> {
         let wait = self.wait;
         begin(self.connection().await?, wait).await?;
-        // Who was answered last asks again by now, and belongs to the same transaction.
-        yield_now().await;
-        while batch.len() < MAX_STEPS
-            && let Ok(request) = self.queue.try_recv()
-        {
-            batch.push(request);
+        // Who was answered last is about to ask again, and belongs to the same transaction.
+        loop {
+            yield_now().await;
+            let before = batch.len();
+            while batch.len() < MAX_STEPS
+                && let Ok(request) = self.queue.try_recv()
+            {
+                batch.push(request);
+            }
+            if batch.len() == before {
+                break;
+            }
         }
         batch.retain(|request| !request.answer.is_closed());
         let steps: Vec<_> = batch
