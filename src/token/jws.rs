@@ -2,12 +2,12 @@
 //! algorithm, around the claims of a JSON Web Token (RFC 7519). The profile is closed: what it does
 //! not name is refused.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{
     Deserialize,
-    de::{Deserializer, Error as _, MapAccess, Visitor},
+    de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
@@ -136,13 +136,18 @@ fn key_id_in(header: &str) -> Result<KeyId, Rejection> {
     let algorithm = text(&mut members, "alg")?;
     if algorithm != "HS256" {
         return Err(malformed(format!(
-            "`alg` is {algorithm:?}, and only HS256 is taken"
+            "`alg` is {}, and only HS256 is taken",
+            excerpt(&algorithm)
         )));
     }
-    if let Some(kind) = members.remove("typ")
-        && kind != "JWT"
-    {
-        return Err(malformed(format!("`typ` is {kind}, and \"JWT\" is taken")));
+    if members.contains_key("typ") {
+        let kind = text(&mut members, "typ")?;
+        if kind != "JWT" {
+            return Err(malformed(format!(
+                "`typ` is {}, and \"JWT\" is taken",
+                excerpt(&kind)
+            )));
+        }
     }
     let key_id = text(&mut members, "kid")?;
     nothing_else("header", &members)?;
@@ -159,9 +164,9 @@ fn decode(what: &str, text: &str) -> Result<Vec<u8>, Rejection> {
 
 fn object(what: &str, text: &str) -> Result<Map<String, Value>, Rejection> {
     let json = decode(what, text)?;
-    let Members(members) = serde_json::from_slice(&json)
-        .map_err(|error| malformed(format!("the {what} is no JSON object: {error}")))?;
-    Ok(members)
+    let read = serde_json::from_slice::<Unambiguous>(&json);
+    read.and_then(|Unambiguous| serde_json::from_slice(&json))
+        .map_err(|error| malformed(format!("the {what} is no JSON object: {error}")))
 }
 
 fn text(members: &mut Map<String, Value>, name: &str) -> Result<String, Rejection> {
@@ -186,38 +191,74 @@ fn nothing_else(what: &str, rest: &Map<String, Value>) -> Result<(), Rejection> 
     match rest.keys().next() {
         None => Ok(()),
         Some(name) => Err(malformed(format!(
-            "the {what} has a member {name:?}, which is not known here"
+            "the {what} has a member {}, which is not known here",
+            excerpt(name)
         ))),
     }
 }
 
-/// The members of an object; two of one name are an error, not the last one's.
-struct Members(Map<String, Value>);
+/// What a sender wrote, as a message names it: short, and on one line.
+fn excerpt(text: &str) -> String {
+    const MAX_LEN: usize = 64;
+    let shown = &text[..text.floor_char_boundary(MAX_LEN)];
+    let more = if shown.len() < text.len() { "…" } else { "" };
+    format!("{shown:?}{more}")
+}
 
-impl<'de> Deserialize<'de> for Members {
+/// JSON in which no object has two members of one name: these are an error, not the last one's.
+/// What it says is read apart from this: how a `Value` is read depends on features of `serde_json`.
+struct Unambiguous;
+
+impl<'de> Deserialize<'de> for Unambiguous {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Once;
+        deserializer.deserialize_any(Self)
+    }
+}
 
-        impl<'de> Visitor<'de> for Once {
-            type Value = Members;
+impl<'de> Visitor<'de> for Unambiguous {
+    type Value = Self;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members, A::Error> {
-                let mut members = Map::new();
-                while let Some(name) = access.next_key::<String>()? {
-                    let value = access.next_value()?;
-                    if members.insert(name, value).is_some() {
-                        return Err(A::Error::custom("a member stands there twice"));
-                    }
-                }
-                Ok(Members(members))
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self, A::Error> {
+        while access.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self, A::Error> {
+        let mut names = HashSet::new();
+        while let Some((name, Self)) = access.next_entry::<String, _>()? {
+            if !names.insert(name) {
+                return Err(A::Error::custom("a member stands there twice"));
             }
         }
-
-        deserializer.deserialize_map(Once)
+        Ok(self)
     }
 }
 

@@ -184,6 +184,7 @@ async fn a_member_that_stands_there_twice_is_not_the_last_one() {
         text.replacen('{', &format!("{{\"{name}\":{first},"), 1)
     };
     let (head, payload) = (header().to_string(), claims(&clock).to_string());
+    let within_data = |member: &str| payload.replace("\"data\":{", &format!("\"data\":{{{member}"));
     for (header, payload) in [
         (twice(&head, "alg", "\"none\""), payload.clone()),
         (twice(&head, "kid", "\"other\""), payload.clone()),
@@ -191,6 +192,11 @@ async fn a_member_that_stands_there_twice_is_not_the_last_one() {
         (head.clone(), twice(&payload, "jti", "\"two\"")),
         (head.clone(), twice(&payload, "\\u006ati", "\"two\"")),
         (head.clone(), twice(&payload, "aud", "\"reset-password\"")),
+        (head.clone(), within_data("\"account\":8,")),
+        (
+            head.clone(),
+            within_data("\"more\":[{\"a\":1,\"\\u0061\":1}],"),
+        ),
     ] {
         let token = sealed(&header, &payload);
         assert_eq!(
@@ -199,6 +205,28 @@ async fn a_member_that_stands_there_twice_is_not_the_last_one() {
             "{header} {payload}"
         );
         assert!(naive(&clock, &token), "{header} {payload}");
+    }
+}
+
+/// Header and payload may have thousands of bytes of anything: a line of the log has not.
+#[tokio::test]
+async fn what_a_stranger_wrote_is_cut_short_in_the_log() {
+    let clock = clock();
+    let long = format!("\n\u{1b}[31m{}", "é".repeat(2000));
+    let (head, payload) = (header().to_string(), claims(&clock).to_string());
+    for (header, payload) in [
+        (with(header(), "alg", json!(long)).to_string(), &payload),
+        (with(header(), "typ", json!(long)).to_string(), &payload),
+        (with(header(), "typ", json!([long])).to_string(), &payload),
+        (with(header(), "kid", json!(long)).to_string(), &payload),
+        (with(header(), &long, json!(1)).to_string(), &payload),
+        (head, &with(claims(&clock), &long, json!(1)).to_string()),
+    ] {
+        let tokens = tokens(&clock, memory(&clock));
+        let refused = tokens.redeem(&sealed(&header, payload)).await.unwrap_err();
+        let detail = refused.detail();
+        assert!(detail.len() < 200, "{} bytes: {detail}", detail.len());
+        assert!(!detail.contains(char::is_control), "{detail:?}");
     }
 }
 
