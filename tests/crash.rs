@@ -35,14 +35,18 @@ use axum::{
     response::IntoResponse as _,
     routing::post,
 };
-use common::{KEY, ORIGIN, SECRET, exchange, keys, request, scheme, to_wire};
+use common::{KEY, ORIGIN, SECRET, exchange, exchange_over, keys, request, scheme, to_wire};
 use countersign::{
     MemoryStore, PendingPayload, Processing, Rejection, Signer, SqliteStore, TransactIn,
     VerifiedPayload, VerifyLayer,
 };
 use http::Request;
 use sqlx::{PgConnection, SqliteConnection, SqlitePool, sqlite::SqliteConnectOptions};
-use tokio::net::TcpListener;
+use tempfile::TempDir;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
 
 const POINT: &str = "CRASH_POINT";
 const APPLICATION: &str = "CRASH_APPLICATION";
@@ -78,6 +82,18 @@ async fn the_application() {
         "memory, retryable" => {
             let layer = layer.processing(Processing::Retryable { lease: LEASE });
             acting(&folder, layer.store(memory()).build().unwrap())
+        }
+        "memory with a watermark" => {
+            let store = MemoryStore::builder().assume_no_history();
+            let store = store.high_watermark(folder.join("watermark"));
+            acting(
+                &folder,
+                layer.store(store.build().unwrap()).build().unwrap(),
+            )
+        }
+        "memory that says it has no history" => {
+            let store = MemoryStore::new().assume_no_history();
+            acting(&folder, layer.store(store).build().unwrap())
         }
         "sqlite, at most once" => {
             let store = nonces(&folder).await;
@@ -126,13 +142,14 @@ async fn nonces(folder: &Path) -> SqliteStore {
     store.open(folder.join("nonces.db")).await.unwrap()
 }
 
-/// Its effect is a line in a file.
+/// Its effect is a line in a file: the body.
 fn acting(folder: &Path, layer: VerifyLayer) -> Router {
     let file = folder.join("effects");
-    let handler = async move |_: VerifiedPayload| {
+    let handler = async move |payload: VerifiedPayload| {
         point("before the effect");
         let mut file = File::options().append(true).open(&file).unwrap();
-        file.write_all(b"happened\n").unwrap();
+        file.write_all(&[payload.bytes(), &b"\n"[..]].concat())
+            .unwrap();
         point("after the effect");
         "done"
     };
@@ -226,20 +243,23 @@ impl Drop for Application {
     }
 }
 
+fn order(body: &str) -> Request<String> {
+    let signer = Signer::new(scheme(), KEY, SECRET).unwrap();
+    signer.sign(request("POST", "/orders", body)).unwrap()
+}
+
 struct Scene {
     application: &'static str,
+    /// Made anew for each start from nothing.
     folder: PathBuf,
+    _place: TempDir,
     schema: String,
     pool: Option<sqlx::PgPool>,
 }
 
 impl Scene {
     async fn new(application: &'static str) -> Option<Self> {
-        let folder = env::temp_dir().join(format!(
-            "countersign-crash-{}-{}",
-            std::process::id(),
-            application.replace([' ', ','], "-"),
-        ));
+        let place = tempfile::tempdir().unwrap();
         let (mut schema, mut pool) = (String::new(), None);
         if application.starts_with("postgres") {
             let (pool_of_it, its_schema) = database::pool_and_schema(application).await?;
@@ -247,7 +267,8 @@ impl Scene {
         }
         Some(Self {
             application,
-            folder,
+            folder: place.path().join("application"),
+            _place: place,
             schema,
             pool,
         })
@@ -288,10 +309,7 @@ impl Scene {
     /// how many effects there were by then, the second answer, and how many effects there are.
     async fn killed(&self, point: &str) -> (i64, (u16, String), i64) {
         self.reset().await;
-        let order = Signer::new(scheme(), KEY, SECRET)
-            .unwrap()
-            .sign(request("POST", "/orders", "{}"))
-            .unwrap();
+        let order = order("{}");
         let mut first = Application::start(self, Some(point));
         let answer = first.send(&order).await;
         assert_eq!(answer, (0, String::new()), "{}: {point}", self.application);
@@ -325,7 +343,6 @@ impl Scene {
                 self.application
             );
         }
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -398,4 +415,109 @@ async fn with_a_store_that_forgets_nothing_of_before_is_accepted() {
         ];
         scene.expect(&table).await;
     }
+}
+
+/// The file says how far it had accepted: what had not reached the layer is served, and all else
+/// refused.
+#[tokio::test]
+async fn with_a_watermark_what_may_have_been_accepted_is_refused() {
+    let scene = Scene::new("memory with a watermark").await.unwrap();
+    let table = [
+        ("before the request", 0, DONE, 1),
+        ("before the effect", 0, SIGN_AGAIN, 0),
+        ("after the effect", 1, SIGN_AGAIN, 1),
+        ("before the response", 1, SIGN_AGAIN, 1),
+    ];
+    scene.expect(&table).await;
+}
+
+/// The twin of the test before: without the file, what is accepted again is found.
+#[tokio::test]
+async fn a_store_that_says_it_has_no_history_doubles_effects() {
+    let application = "memory that says it has no history";
+    let scene = Scene::new(application).await.unwrap();
+    let table = [
+        ("before the request", 0, DONE, 1),
+        ("after the effect", 1, DONE, 2),
+        ("before the response", 1, DONE, 2),
+    ];
+    scene.expect(&table).await;
+}
+
+/// Killed while it is busy, after so many answers, and all is sent to its successor once more: how
+/// many orders these were, and how many effects were doubled. What is signed later is served.
+async fn killed_under_load(application: &'static str, answers: usize) -> (usize, usize) {
+    const ORDERS: usize = 400;
+    const AT_ONCE: usize = 8;
+    let scene = Scene::new(application).await.unwrap();
+    scene.reset().await;
+    let first = Application::start(&scene, None);
+    let addr = first.addr;
+    let (answered, mut answers_seen) = mpsc::channel(ORDERS);
+    let senders: Vec<_> = (0..AT_ONCE)
+        .map(|sender| {
+            let answered = answered.clone();
+            tokio::spawn(async move {
+                let mut sent = Vec::new();
+                for n in 0..ORDERS / AT_ONCE {
+                    let order = order(&format!("{sender} {n}"));
+                    let Ok(stream) = TcpStream::connect(addr).await else {
+                        break;
+                    };
+                    let answer = exchange_over(stream, &to_wire(&order)).await;
+                    sent.push(order);
+                    match answer.0 {
+                        200 => answered.send(()).await.unwrap(),
+                        // It has died.
+                        0 => break,
+                        _ => panic!("{answer:?}"),
+                    }
+                }
+                sent
+            })
+        })
+        .collect();
+    for _ in 0..answers {
+        answers_seen.recv().await.unwrap();
+    }
+    drop(first);
+    let second = Application::start(&scene, None);
+    let mut sent = 0;
+    for sender in senders {
+        for order in sender.await.unwrap() {
+            second.send(&order).await;
+            sent += 1;
+        }
+    }
+    assert!((answers..ORDERS).contains(&sent), "killed in the middle");
+    let later = loop {
+        let answer = second.send(&order("later")).await;
+        // Within the second that the file is ahead.
+        if answer.1 != SIGN_AGAIN.1 {
+            break answer;
+        }
+    };
+    assert_eq!(later, (DONE.0, DONE.1.to_owned()));
+    let effects = fs::read_to_string(scene.folder.join("effects")).unwrap();
+    let mut lines: Vec<_> = effects.lines().collect();
+    let happened = lines.len();
+    lines.sort_unstable();
+    lines.dedup();
+    (sent, happened - lines.len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_under_load_with_a_watermark_no_effect_is_doubled() {
+    for answers in [1, 20, 57, 120] {
+        let (sent, doubled) = killed_under_load("memory with a watermark", answers).await;
+        assert_eq!(doubled, 0, "of {sent} orders");
+    }
+}
+
+/// The twin of the test before.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_under_load_without_a_watermark_effects_are_doubled() {
+    let application = "memory that says it has no history";
+    let (_, doubled) = killed_under_load(application, 57).await;
+    assert!(doubled >= 57, "{doubled}");
 }

@@ -1,6 +1,15 @@
 //! The memory store's high watermark: what a restart must refuse, what it must serve, and what
 //! becomes of the file.
-#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
+
+#[cfg(target_os = "linux")]
+#[path = "high_watermark/order.rs"]
+mod order;
 
 use std::{
     fs,
@@ -249,9 +258,10 @@ async fn a_full_disk_refuses_what_is_beyond_and_recovers() {
 }
 
 const CHILD: &str = "COUNTERSIGN_TEST_WATERMARK";
+const CLAIMS: &str = "COUNTERSIGN_TEST_WATERMARK_CLAIMS";
 
-/// Not a test by itself: the process that is killed. It claims until then, and says what was
-/// accepted.
+/// Not a test by itself: the process that is watched, or killed. It claims until then, and says what
+/// was accepted.
 #[tokio::test]
 async fn child() {
     let Some(file) = std::env::var_os(CHILD) else {
@@ -259,7 +269,8 @@ async fn child() {
     };
     let clock = ManualClock::at(start());
     let store = open_first(Path::new(&file), &clock);
-    for nonce in 0..100_000 {
+    let claims = std::env::var(CLAIMS).map_or(100_000, |claims| claims.parse().unwrap());
+    for nonce in 0..claims {
         clock.advance(Duration::from_millis(7));
         let signed_at = clock.now();
         assert_eq!(

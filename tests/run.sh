@@ -36,6 +36,7 @@ run "Debian packages" tests/install.sh \
     "redis-sentinel --version" redis-sentinel \
     "redis-server --version" redis-server \
     "redis-cli --version" redis-tools \
+    "strace --version" strace \
     "unshare --version" util-linux \
     "python3 -c 'import ensurepip, venv'" python3-venv \
     "valgrind --version" valgrind

@@ -212,8 +212,13 @@ pub fn to_wire(request: &Request<impl AsRef<[u8]>>) -> Vec<u8> {
 
 /// Sends bytes over a fresh connection and reads all that comes back: status, and code or body.
 pub async fn exchange(addr: SocketAddr, wire: &[u8]) -> (u16, String) {
+    let stream = TcpStream::connect(addr).await.expect("a connection");
+    exchange_over(stream, wire).await
+}
+
+/// As [`exchange`], over a connection that is there.
+pub async fn exchange_over(mut stream: TcpStream, wire: &[u8]) -> (u16, String) {
     let answer = tokio::time::timeout(Duration::from_secs(30), async {
-        let mut stream = TcpStream::connect(addr).await.expect("a connection");
         // The server may answer and close before all was sent.
         let _ = stream.write_all(wire).await;
         let mut answer = Vec::new();
