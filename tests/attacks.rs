@@ -23,8 +23,11 @@
 mod common;
 #[cfg(all(feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod database;
+mod log;
 mod parts;
 
+#[path = "log/forms.rs"]
+mod forms;
 #[path = "attacks/naive.rs"]
 mod naive;
 #[path = "attacks/parameter.rs"]

@@ -9,6 +9,7 @@
 )]
 
 mod common;
+mod log;
 mod parts;
 
 use std::{

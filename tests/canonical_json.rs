@@ -11,6 +11,7 @@
 )]
 
 mod common;
+mod log;
 
 use std::{
     cell::Cell,

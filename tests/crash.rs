@@ -15,6 +15,7 @@
 
 mod common;
 mod database;
+mod log;
 
 use std::{
     env,

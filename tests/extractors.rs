@@ -9,6 +9,7 @@
 )]
 
 mod common;
+mod log;
 mod parts;
 
 use std::fmt::Debug;
@@ -27,7 +28,7 @@ use countersign::{
 };
 use http::{HeaderValue, Method, Request, Uri};
 use http_body_util::BodyExt as _;
-use parts::Log;
+use log::Log;
 use serde::Deserialize;
 use tower::{Layer as _, ServiceBuilder, ServiceExt as _};
 

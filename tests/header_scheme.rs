@@ -28,6 +28,7 @@ use http_body_util::Full;
 use sha2::{Sha256, Sha512};
 
 mod common;
+mod log;
 
 use common::{NOW, SECRET, at, clock, store};
 

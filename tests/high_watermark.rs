@@ -7,6 +7,7 @@
     reason = "helpers of tests"
 )]
 
+mod log;
 #[cfg(target_os = "linux")]
 #[path = "high_watermark/order.rs"]
 mod order;
@@ -37,6 +38,7 @@ fn secs(secs: u64) -> Duration {
 }
 
 fn open(file: &Path, clock: &ManualClock) -> Result<MemoryStore, ConfigError> {
+    log::listen();
     let store = MemoryStore::builder().clock(clock.clone());
     store.high_watermark(file).build()
 }

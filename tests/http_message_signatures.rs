@@ -11,6 +11,7 @@
 )]
 
 mod common;
+mod log;
 
 #[path = "http_message_signatures/changes.rs"]
 mod changes;

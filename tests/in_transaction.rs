@@ -12,6 +12,7 @@
 
 mod common;
 mod database;
+mod log;
 mod parts;
 
 use std::{
@@ -37,7 +38,7 @@ use countersign::{
 };
 use database::{count, effects, nonces, pool};
 use http::{HeaderMap, Request, StatusCode};
-use parts::Log;
+use log::Log;
 use sqlx::{
     Acquire as _, PgConnection, PgPool, PgTransaction, Postgres, SqlitePool, Transaction,
     sqlite::SqlitePoolOptions,

@@ -9,6 +9,7 @@
 )]
 
 mod common;
+mod log;
 
 use std::time::Duration;
 

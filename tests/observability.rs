@@ -8,6 +8,7 @@
 )]
 
 mod common;
+mod log;
 mod parts;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -23,8 +24,9 @@ use countersign::{
     measure,
 };
 use http_body_util::Full;
+use log::Log;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
-use parts::{Asked, Fault, FaultyStore, Log};
+use parts::{Asked, Fault, FaultyStore};
 use tower::ServiceExt as _;
 
 const SOURCE: &str = include_str!("../src/measure.rs");

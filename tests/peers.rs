@@ -15,6 +15,7 @@
 )]
 
 mod common;
+mod log;
 
 #[path = "peers/cases.rs"]
 mod cases;

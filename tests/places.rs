@@ -10,6 +10,7 @@
 )]
 
 mod common;
+mod log;
 mod parts;
 
 use std::{
@@ -49,7 +50,8 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use parts::{Log, Script, Step};
+use log::Log;
+use parts::{Script, Step};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},

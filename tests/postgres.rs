@@ -15,12 +15,15 @@ mod database;
 #[path = "postgres/faults.rs"]
 mod faults;
 mod history;
+mod log;
 mod parts;
 mod race;
 #[path = "postgres/races.rs"]
 mod races;
 #[path = "postgres/server.rs"]
 mod server;
+#[path = "postgres/waits.rs"]
+mod waits;
 
 use std::time::Duration;
 
@@ -48,5 +51,6 @@ fn claim_signed(nonce: u64, at: Timestamp) -> Claim {
 }
 
 async fn ask(store: &PostgresStore, claim: &Claim) -> Result<Claimed, StoreErrorKind> {
+    log::listen();
     store.claim(claim).await.map_err(|error| error.kind())
 }

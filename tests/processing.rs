@@ -9,6 +9,7 @@
 )]
 
 mod common;
+mod log;
 mod parts;
 
 use std::{
@@ -32,7 +33,8 @@ use countersign::{
     VerifiedPayload, VerifyLayer,
 };
 use http::{Request, StatusCode, header::RETRY_AFTER};
-use parts::{Asked, Fault, FaultyStore, Log};
+use log::Log;
+use parts::{Asked, Fault, FaultyStore};
 use tokio::{
     io::AsyncWriteExt as _,
     net::TcpStream,

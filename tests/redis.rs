@@ -13,6 +13,7 @@
 #[path = "redis/faults.rs"]
 mod faults;
 mod history;
+mod log;
 #[path = "redis/proxy.rs"]
 mod proxy;
 mod race;
@@ -37,6 +38,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const SKEW: Duration = Duration::from_secs(5);
 
 async fn open(url: &str) -> RedisStore {
+    log::listen();
     let builder = RedisStore::builder().assume_no_history();
     // Machines that build are slow at times.
     builder

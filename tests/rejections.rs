@@ -9,6 +9,7 @@
 )]
 
 mod common;
+mod log;
 mod parts;
 
 use std::{collections::HashSet, time::Duration};
@@ -30,7 +31,8 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use http_body_util::BodyExt as _;
-use parts::{Asked, Fault, FaultyStore, Log, Script, Step};
+use log::Log;
+use parts::{Asked, Fault, FaultyStore, Script, Step};
 use tower::ServiceExt as _;
 
 type K = RejectionKind;

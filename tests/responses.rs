@@ -10,6 +10,7 @@
 )]
 
 mod common;
+mod log;
 mod parts;
 
 #[path = "responses/world.rs"]

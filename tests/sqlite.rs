@@ -19,6 +19,7 @@ mod damage;
 mod history;
 #[path = "sqlite/limits.rs"]
 mod limits;
+mod log;
 mod parts;
 mod race;
 #[path = "sqlite/race.rs"]
@@ -40,6 +41,7 @@ fn folder() -> TempDir {
 }
 
 async fn open(path: impl AsRef<Path>) -> SqliteStore {
+    log::listen();
     let builder = SqliteStore::builder().assume_no_history().key_share(100);
     // Machines that build are slow at times.
     builder

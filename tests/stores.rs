@@ -2,6 +2,8 @@
 //! promise.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
+mod log;
+
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Mutex, MutexGuard},
@@ -16,6 +18,7 @@ use countersign::{
 };
 
 fn clock() -> ManualClock {
+    log::listen();
     ManualClock::at(Timestamp::from_secs(1_700_000_000).unwrap())
 }
 

@@ -8,6 +8,7 @@
     reason = "a test may fail"
 )]
 
+mod log;
 #[path = "peers/script.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 mod script;
@@ -61,6 +62,7 @@ pub(crate) fn memory(clock: &ManualClock) -> MemoryStore {
 }
 
 pub(crate) fn builder(clock: &ManualClock) -> OneTimeTokenBuilder<Confirm> {
+    log::listen();
     OneTimeToken::builder(PURPOSE)
         .keys(KeyRing::new().with(KEY, SECRET).unwrap())
         .issue_under(KEY)

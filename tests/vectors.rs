@@ -17,6 +17,7 @@
 mod http_message_signatures;
 #[path = "vectors/jcs.rs"]
 mod jcs;
+mod log;
 
 use std::{
     env, fs,
@@ -66,6 +67,7 @@ fn hex(text: &str) -> Vec<u8> {
 }
 
 fn over_body(header: &str) -> HeaderSchemeBuilder {
+    log::listen();
     HeaderScheme::builder(header)
         .fixed_key_id(SENDER)
         .danger_without_time(DAY)

@@ -10,6 +10,7 @@
 )]
 
 mod common;
+mod log;
 mod parts;
 
 use std::{
@@ -35,7 +36,8 @@ use countersign::{
 };
 use http::{HeaderName, HeaderValue, Method, Request, Uri, request::Parts};
 use http_body_util::{BodyExt as _, Full};
-use parts::{Log, Script};
+use log::Log;
+use parts::Script;
 use proptest::prelude::*;
 use tower::ServiceExt as _;
 use tower_http::catch_panic::CatchPanicLayer;

@@ -9,6 +9,7 @@
 )]
 
 mod common;
+mod log;
 
 use axum::{
     Router,

@@ -14,6 +14,7 @@
 )]
 
 mod common;
+mod log;
 mod parts;
 
 #[path = "webhooks/coverage.rs"]

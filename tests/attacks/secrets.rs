@@ -3,10 +3,6 @@
 use std::{error::Error, fmt::Write as _, sync::Mutex, time::Duration};
 
 use axum::body::Body;
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
-};
 use bytes::Bytes;
 use countersign::{
     Claim, Claimed, KeyId, KeyRing, KeySet, LeaseStore, Nonce, NonceKind, NonceStore, Processing,
@@ -17,40 +13,11 @@ use tower::{Layer as _, Service as _, ServiceExt};
 
 use crate::{
     common::{self, KEY, OTHER_KEY, OTHER_SECRET, SECRET},
+    forms::forms,
+    log::Log,
     naive::NEXT_SECRET,
-    parts::Log,
     subject::{ALL, BODY, HOUSE, Subject, Target, app, get, set, with, with_body, without},
 };
-
-/// Bytes that must not be seen, in every form in which they are usually written.
-fn forms(what: &str, bytes: &[u8]) -> Vec<(String, String)> {
-    let list = format!("{bytes:?}");
-    let mut forms = vec![
-        ("hex", base16ct::lower::encode_string(bytes)),
-        ("HEX", base16ct::upper::encode_string(bytes)),
-        ("base64", STANDARD.encode(bytes)),
-        ("base64 without padding", STANDARD_NO_PAD.encode(bytes)),
-        ("base64 for URLs", URL_SAFE.encode(bytes)),
-        (
-            "base64 for URLs without padding",
-            URL_SAFE_NO_PAD.encode(bytes),
-        ),
-        ("numbers", list[1..list.len() - 1].to_owned()),
-        ("escaped", bytes.escape_ascii().to_string()),
-        // As a text field of a log would have it.
-        (
-            "escaped twice",
-            format!("{:?}", bytes.escape_ascii().to_string()),
-        ),
-    ];
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        forms.push(("text", text.to_owned()));
-    }
-    forms
-        .into_iter()
-        .map(|(form, text)| (format!("{what} as {form}"), text))
-        .collect()
-}
 
 /// What is hidden, and what was said.
 #[derive(Default)]
@@ -314,7 +281,7 @@ async fn a30_twin_a_leak_in_any_form_is_found() {
         for (form, text) in forms(what, bytes) {
             let mut transcript = Transcript::new();
             transcript.hide("a MAC", &mac);
-            let log = Log::captured();
+            let log = Log::of_a_leak();
             tracing::debug!(found = %text, "a leak");
             transcript.say(log.text());
             drop(log);
@@ -325,7 +292,7 @@ async fn a30_twin_a_leak_in_any_form_is_found() {
     // As a server logs it that shows what it expected.
     let mut transcript = Transcript::new();
     transcript.hide("a MAC", &mac);
-    let log = Log::captured();
+    let log = Log::of_a_leak();
     let mut logged = genuine.clone();
     set(&mut logged, "x-signature", "sha256=00");
     tracing::warn!(expected = ?get(&genuine, "x-signature"), claimed = ?logged.headers(), "mismatch");

@@ -24,7 +24,7 @@ use tower::ServiceExt as _;
 
 use crate::{
     common::{self, Effects, KEY, ORIGIN, SECRET},
-    naive,
+    log, naive,
     parameter::{Place, joined},
 };
 
@@ -46,6 +46,7 @@ pub const SIGN_AGAIN: Answer = (503, "sign_again");
 pub type Answer = (u16, &'static str);
 
 /// A scheme, with what it takes to build a layer for it, to sign and to tamper.
+#[derive(Clone, Copy)]
 pub struct Subject {
     pub name: &'static str,
     pub builder: fn() -> VerifierBuilder<VerifyLayer>,
@@ -312,6 +313,18 @@ impl Subject {
         )
     }
 
+    /// The MAC that would be right may not be seen anywhere, unless the request has it.
+    fn hide_expected_mac(&self, request: &Request<String>) {
+        let mac = self.mac(SECRET.as_bytes(), request);
+        let has_it = |value: &HeaderValue| {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            value.contains(&self.encode(&mac))
+        };
+        if !request.headers().values().any(has_it) {
+            log::hide("an expected MAC", &mac);
+        }
+    }
+
     pub fn write(&self, request: &mut Request<String>, mac: &[u8]) {
         set(request, self.signature, &self.encode(mac));
     }
@@ -407,6 +420,8 @@ pub struct Target {
     pub app: Router,
     /// Where it is served, if it is.
     pub addr: Option<SocketAddr>,
+    /// What requests to it are signed by, if it verifies them.
+    pub subject: Option<Subject>,
 }
 
 impl Target {
@@ -450,6 +465,7 @@ impl Target {
         let layer = settings(subject.layer(clock).store(store)).build().unwrap();
         Self {
             claims,
+            subject: Some(*subject),
             ..Self::of(clock, |effects| app(effects).layer(layer))
         }
     }
@@ -463,6 +479,7 @@ impl Target {
             effects,
             claims: Effects::default(),
             addr: None,
+            subject: None,
         }
     }
 
@@ -473,6 +490,9 @@ impl Target {
     }
 
     pub async fn send(&self, request: Request<String>) -> (u16, String) {
+        if let Some(subject) = &self.subject {
+            subject.hide_expected_mac(&request);
+        }
         match self.addr {
             Some(addr) => common::exchange(addr, &to_wire(&request)).await,
             None => self.call(request.map(Body::from)).await,

@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use crate::log;
 use axum::{Router, body::Body, routing::any};
 use countersign::{
     HeaderScheme, KeyRing, ManualClock, MemoryStore, Part, Signer, Timestamp, VerifiedPayload,
@@ -74,6 +75,7 @@ pub fn clock() -> ManualClock {
 }
 
 pub fn keys() -> KeyRing {
+    log::listen();
     KeyRing::new()
         .with(KEY, SECRET)
         .and_then(|keys| keys.with(OTHER_KEY, OTHER_SECRET))

@@ -1,17 +1,14 @@
-//! Parts that misbehave as they are told: bodies, a store, and a log that can be read.
+//! Parts that misbehave as they are told: bodies, and a store.
 
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 use std::{
-    cell::RefCell,
     collections::VecDeque,
-    fmt,
     future::pending,
-    io,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, Once, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -25,7 +22,6 @@ use countersign::{
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
-use tracing_subscriber::fmt::format::FmtSpan;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -234,69 +230,6 @@ impl LeaseStore for FaultyStore {
 
     fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
         self.answer(Asked::Release, move || self.0.store.release(claim))
-    }
-}
-
-/// What is logged on this thread while it lives.
-pub struct Log(Lines);
-
-type Lines = Arc<Mutex<Vec<u8>>>;
-
-thread_local! {
-    static CAPTURED: RefCell<Option<Lines>> = const { RefCell::new(None) };
-}
-
-impl Log {
-    pub fn captured() -> Self {
-        // One subscriber for the whole process: those that come and go with each test race with
-        // the first use of a place that logs.
-        static INSTALLED: Once = Once::new();
-        INSTALLED.call_once(|| {
-            let subscriber = tracing_subscriber::fmt()
-                .with_writer(|| ToThisThread)
-                .with_ansi(false)
-                .with_max_level(tracing::Level::TRACE)
-                .with_span_events(FmtSpan::CLOSE)
-                .finish();
-            tracing::subscriber::set_global_default(subscriber).expect("the only one");
-        });
-        tracing::callsite::rebuild_interest_cache();
-        let lines = Lines::default();
-        CAPTURED.set(Some(Arc::clone(&lines)));
-        Self(lines)
-    }
-
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&lock(&self.0)).into_owned()
-    }
-}
-
-impl Drop for Log {
-    fn drop(&mut self) {
-        CAPTURED.set(None);
-    }
-}
-
-impl fmt::Debug for Log {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text())
-    }
-}
-
-struct ToThisThread;
-
-impl io::Write for ToThisThread {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        CAPTURED.with_borrow(|lines| {
-            if let Some(lines) = lines {
-                lock(lines).extend_from_slice(bytes);
-            }
-        });
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

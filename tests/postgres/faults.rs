@@ -17,9 +17,8 @@ use tokio::task::JoinHandle;
 use super::{
     ask, claim, claim_signed,
     history::{Answer, Event, faults},
-    now,
-    parts::Log,
-    race,
+    log::Log,
+    now, race,
     server::{Proxy, Server, open},
 };
 

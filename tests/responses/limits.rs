@@ -13,7 +13,8 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use crate::{
     common::*,
-    parts::{Log, Script, Step},
+    log::Log,
+    parts::{Script, Step},
     world::*,
 };
 

@@ -7,7 +7,7 @@ use countersign::{
     Timestamp,
 };
 
-use super::{folder, number, parts::Log, stranger};
+use super::{folder, log::Log, number, stranger};
 
 const WINDOW: Duration = Duration::from_secs(300);
 const SKEW: Duration = Duration::from_secs(5);

@@ -17,7 +17,10 @@ use serde_json::Value;
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
-use crate::common::{self, NOW};
+use crate::{
+    common::{self, NOW},
+    log,
+};
 
 pub const ID: &str = "msg_1";
 
@@ -361,6 +364,11 @@ fn around_body(provider: &Provider, request: &Request<Bytes>) -> Vec<u8> {
 impl Provider {
     /// A verifier with all but a store.
     pub fn verifier(&self, clock: &ManualClock) -> VerifierBuilder<Verifier> {
+        log::listen();
+        for secret in self.secrets {
+            log::hide("a secret", secret.as_bytes());
+            log::hide("a secret", &(self.key)(secret));
+        }
         (self.builder)()
             .secret(self.secrets[0])
             .clock(clock.clone())

@@ -9,7 +9,7 @@ use http::Request;
 use crate::{
     common::{self, NOW},
     coverage::concerned,
-    parts::Log,
+    log::{self, Log},
     provider::{ALL, GITHUB, LISTS, Provider, STANDARD_WEBHOOKS, SVIX},
     service::{INVALID, Service},
 };
@@ -95,11 +95,13 @@ fn a_secret_of_standard_webhooks_is_base64_of_24_to_64_bytes() {
     }
 }
 
-fn assert_hidden(provider: &Provider, text: &str, what: &str) {
-    for secret in provider.secrets {
-        let bare = secret.strip_prefix("whsec_").unwrap_or(secret);
-        assert!(!text.contains(bare), "{} in {what}: {text}", provider.name);
-    }
+fn hides_secrets(provider: &Provider, text: &str) -> bool {
+    let bare = |secret: &'static str| secret.strip_prefix("whsec_").unwrap_or(secret);
+    !provider
+        .secrets
+        .map(bare)
+        .iter()
+        .any(|secret| text.contains(secret))
 }
 
 #[tokio::test]
@@ -109,6 +111,7 @@ async fn a30_neither_secret_nor_expected_mac_is_shown() {
         let service = Service::new(provider);
         let genuine = provider.delivery(&service.clock);
         let expected = provider.mac(provider.secrets[0], &genuine);
+        log::hide("an expected MAC", expected.as_bytes());
         let stranger =
             provider.sign_under(provider.secrets[1], &service.clock, (provider.event)(NOW));
         let response = service.response(stranger).await;
@@ -129,7 +132,7 @@ async fn a30_neither_secret_nor_expected_mac_is_shown() {
         let log = log.text();
         assert!(log.contains("request refused"), "{log}");
         for (text, what) in [(&shown, "Debug"), (&log, "the log")] {
-            assert_hidden(provider, text, what);
+            assert!(hides_secrets(provider, text), "{} in {what}", provider.name);
             assert!(!text.contains(&expected), "{} in {what}", provider.name);
         }
     }
@@ -142,8 +145,7 @@ async fn a30_neither_secret_nor_expected_mac_is_shown() {
 fn the_twin_of_hidden_finds_what_is_shown() {
     for provider in LISTS {
         let shown = format!("{:?}", provider.secrets);
-        let found = std::panic::catch_unwind(|| assert_hidden(provider, &shown, "the twin"));
-        assert!(found.is_err(), "{}", provider.name);
+        assert!(!hides_secrets(provider, &shown), "{}", provider.name);
     }
 }
 

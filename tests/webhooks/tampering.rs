@@ -7,6 +7,7 @@ use http::{HeaderValue, Request};
 use crate::{
     common::{self, NOW},
     coverage::concerned,
+    log,
     provider::{
         ALL, DROPBOX, GITHUB, HUBSPOT, Hash, ID, IN_BODY, LINEAR, META, PADDLE, Provider, SLACK,
         SQUARE, STANDARD_WEBHOOKS, STRIPE, SVIX, TWILIO, Time, ZOOM, alike, event, get, set,
@@ -54,6 +55,7 @@ async fn accepted_changes(
     genuine: &Request<Bytes>,
     headers: &[&'static str],
 ) -> Vec<String> {
+    let _quiet = log::quiet();
     let mut accepted = Vec::new();
     for name in headers {
         let value = genuine.headers()[*name].as_bytes().to_vec();

@@ -12,7 +12,7 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    common,
+    common, log,
     provider::{at_path, get, set, verify, with, with_body},
     tampering::changes,
 };
@@ -24,6 +24,7 @@ const FORM: &str = "AccountSid=AC1&Body=a+b%26c&From=%2B1415&To=12";
 const SORTED: &str = "AccountSidAC1Bodya b&cFrom+1415To12";
 
 fn verifier(origin: &str) -> Verifier {
+    log::listen();
     Verifier::builder(Twilio::new())
         .public_origin(origin)
         .secret(SECRET)

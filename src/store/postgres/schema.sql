@@ -1,6 +1,11 @@
 -- Times are milliseconds since the Unix epoch.
+--
+-- What is recorded about the database and about a namespace is recorded by the first transaction
+-- that needs it, which may be a handler's that is open for long. So nothing but nonces is unique: who
+-- does not see yet what others have recorded records it once more, and waits for nobody.
 CREATE TABLE IF NOT EXISTS countersign_store (
-    is_one boolean PRIMARY KEY DEFAULT true CHECK (is_one),
+    -- The last row counts.
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- What was signed up to here may have been forgotten.
     since_ms bigint NOT NULL,
     -- The cluster and the timeline in which that is true: others begin with a fence.
@@ -10,12 +15,13 @@ CREATE TABLE IF NOT EXISTS countersign_store (
 INSERT INTO countersign_store (since_ms, system_identifier, timeline)
     SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, system_identifier,
            left(pg_walfile_name(pg_current_wal_lsn()), 8)
-    FROM pg_control_system() ON CONFLICT DO NOTHING;
+    FROM pg_control_system() WHERE NOT EXISTS (SELECT FROM countersign_store);
 CREATE TABLE IF NOT EXISTS countersign_namespaces (
-    namespace text PRIMARY KEY,
-    -- For how long after it was signed each of its requests is remembered.
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    namespace text NOT NULL,
+    -- For how long after it was signed each of its requests is remembered. The least counts.
     retention_ms bigint NOT NULL,
-    -- What has a deadline up to here may have been dropped, and is refused.
+    -- What has a deadline up to here may have been dropped, and is refused. The greatest counts.
     dropped_up_to_ms bigint NOT NULL
 );
 -- Half of its rows may be dead between two runs of the vacuum otherwise, and each batch that drops

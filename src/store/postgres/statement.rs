@@ -61,9 +61,8 @@ pub(super) fn register(steps: &[Step<'_>]) -> String {
     format!(
         "{}
         INSERT INTO countersign_namespaces (namespace, retention_ms, dropped_up_to_ms)
-        SELECT DISTINCT ON (namespace) namespace, needs_ms, 0 FROM asked
-        WHERE refusal = 'unregistered' ORDER BY namespace, needs_ms DESC
-        ON CONFLICT (namespace) DO NOTHING",
+        SELECT namespace, max(needs_ms), 0 FROM asked
+        WHERE refusal = 'unregistered' GROUP BY namespace",
         asked(steps)
     )
 }
@@ -90,7 +89,8 @@ fn asked(steps: &[Step<'_>]) -> String {
             SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms, since_ms,
                    store.system_identifier = control.system_identifier
                        AND timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8) AS is_known
-            FROM countersign_store AS store, pg_control_system() AS control
+            FROM (SELECT * FROM countersign_store ORDER BY id DESC LIMIT 1) AS store,
+                 pg_control_system() AS control
         ), step AS MATERIALIZED (
             SELECT convert_from(decode(name, 'hex'), 'UTF8') AS namespace,
                    decode(digest, 'hex') AS digest, decode(attempt, 'hex') AS attempt, deadline_ms,
@@ -105,7 +105,11 @@ fn asked(steps: &[Step<'_>]) -> String {
             SELECT step.*, now_ms, since_ms, is_known, retention_ms, dropped_up_to_ms,
                    greatest(deadline_ms, coalesce(signed_ms, now_ms) + coalesce(retention_ms, 0))
                        AS keep_until_ms
-            FROM here CROSS JOIN step LEFT JOIN countersign_namespaces USING (namespace)
+            FROM here CROSS JOIN step LEFT JOIN (
+                SELECT namespace, min(retention_ms) AS retention_ms,
+                       max(dropped_up_to_ms) AS dropped_up_to_ms
+                FROM countersign_namespaces GROUP BY namespace
+            ) AS known USING (namespace)
         ), asked AS MATERIALIZED (
             SELECT *, CASE
                 WHEN NOT is_known THEN 'unknown'

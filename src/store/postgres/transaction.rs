@@ -75,18 +75,18 @@ async fn run(
         }
     }
     Err(StoreError::unavailable(
-        "another transaction has just recorded this namespace, and this one does not see it yet",
+        "what was recorded of this namespace is not there; are the tables as `SCHEMA` makes them?",
     ))
 }
 
 /// What was signed up to now may have been used in another cluster, or on a timeline that ended; by
 /// a clock that may have been five seconds ahead of this one.
 pub(super) const FENCE: &str = "
-    UPDATE countersign_store AS store SET
-        since_ms = greatest(since_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 5000),
-        system_identifier = control.system_identifier,
-        timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8)
-    FROM pg_control_system() AS control
+    INSERT INTO countersign_store (since_ms, system_identifier, timeline)
+    SELECT greatest(since_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 5000),
+           control.system_identifier, left(pg_walfile_name(pg_current_wal_lsn()), 8)
+    FROM (SELECT * FROM countersign_store ORDER BY id DESC LIMIT 1) AS store,
+         pg_control_system() AS control
     WHERE store.system_identifier <> control.system_identifier
         OR timeline <> left(pg_walfile_name(pg_current_wal_lsn()), 8)";
 
