@@ -10,11 +10,7 @@
     reason = "a test may fail"
 )]
 
-use std::{
-    io::{ErrorKind, Write as _, stderr},
-    process::Command,
-    time::Duration,
-};
+use std::{io::ErrorKind, process::Command, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -312,10 +308,8 @@ for expression in sys.argv[7:]:
         .output();
     let output = match python {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            // Straight to the terminal: what a passing test prints is not shown.
-            let note = "skipped: formats_in_use_verify_against_a_signature_that_python_made: \
-                        there is no `python3` on this machine\n";
-            stderr().write_all(note.as_bytes()).unwrap();
+            let test = "formats_in_use_verify_against_a_signature_that_python_made";
+            log::missing(test, "`python3` is not installed");
             return;
         }
         output => output.unwrap(),

@@ -168,10 +168,10 @@ fn secrets() -> BTreeMap<String, String> {
 #[test]
 fn a30_no_secret_and_no_expected_mac_is_in_all_that_the_tests_said() {
     let Some(folder) = env::var_os(log::SAID) else {
-        eprintln!(
-            "skipped a30_no_secret_and_no_expected_mac_is_in_all_that_the_tests_said: {} names no \
-             folder",
-            log::SAID
+        let why = format!("{} names no folder", log::SAID);
+        log::skipped(
+            "a30_no_secret_and_no_expected_mac_is_in_all_that_the_tests_said",
+            &why,
         );
         return;
     };

@@ -19,12 +19,7 @@ mod http_message_signatures;
 mod jcs;
 mod log;
 
-use std::{
-    env, fs,
-    io::{Write as _, stderr},
-    path::Path,
-    time::Duration,
-};
+use std::{env, fs, path::Path, time::Duration};
 
 use bytes::Bytes;
 use countersign::{
@@ -40,17 +35,10 @@ use sha2::Sha256;
 const SENDER: &str = "sender";
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Writes past the capture of the test harness, which hides what a passing test prints.
-fn say(what: &str) {
-    stderr().write_all(format!("{what}\n").as_bytes()).unwrap();
-}
-
 /// The text of this file; `None`, and a word about it, where the folder is not given.
 fn text(file: &str) -> Option<Vec<u8>> {
     let Some(folder) = env::var_os("COUNTERSIGN_VECTORS") else {
-        say(&format!(
-            "skipped: {file}: COUNTERSIGN_VECTORS names no folder of vectors"
-        ));
+        log::skipped(file, "COUNTERSIGN_VECTORS names no folder of vectors");
         return None;
     };
     let path = Path::new(&folder).join(file);
@@ -226,7 +214,7 @@ async fn hmac_sha256_of_wycheproof() {
             }
         }
     }
-    say(&format!(
+    log::say(&format!(
         "{file}: {valid} valid, {invalid} invalid, {truncated} truncated; keys that a `Secret` \
          refuses, as empty or all zero: {refused_keys:?}"
     ));
@@ -290,7 +278,7 @@ async fn examples_of_webhook_providers() {
         let scheme = match provider(name) {
             Ok(builder) => builder.build().unwrap(),
             Err(why) => {
-                say(&format!("{file}: {name} is not expressed: {why}"));
+                log::say(&format!("{file}: {name} is not expressed: {why}"));
                 continue;
             }
         };
@@ -360,7 +348,7 @@ async fn the_example_of_standard_webhooks() {
         refused.contains("between Nonce and what stands beside it"),
         "{refused}"
     );
-    say(&format!(
+    log::say(&format!(
         "{file}: the format is not expressed: a dot in the id would make it ambiguous"
     ));
 

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{CHILD, CLAIMS, Place};
+use super::{CHILD, CLAIMS, Place, log};
 
 /// One call, as `strace -f -xx` writes it down: when it was made, or what it answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,12 +165,9 @@ fn is_there(program: &str) -> bool {
 fn no_claim_is_answered_before_its_watermark_is_on_the_disk() {
     const WANTED: usize = 600;
     if !is_there("strace") {
-        assert!(
-            env::var_os("COUNTERSIGN_NO_SKIP").is_none(),
-            "`strace` is not installed"
-        );
-        eprintln!(
-            "skipped no_claim_is_answered_before_its_watermark_is_on_the_disk: no `strace` here"
+        log::missing(
+            "no_claim_is_answered_before_its_watermark_is_on_the_disk",
+            "`strace` is not installed",
         );
         return;
     }

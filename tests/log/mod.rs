@@ -72,6 +72,24 @@ pub fn hide(what: &str, bytes: &[u8]) {
     }
 }
 
+/// Writes past the capture of the test harness, which hides what a passing test prints.
+pub fn say(what: &str) {
+    let line = format!("{what}\n");
+    io::stderr().write_all(line.as_bytes()).expect("a terminal");
+}
+
+/// Says what is skipped, and why.
+pub fn skipped(what: &str, why: &str) {
+    say(&format!("skipped: {what}: {why}"));
+}
+
+/// As [`skipped`], for want of what `tests/run.sh` installs: there, it is a failure.
+pub fn missing(what: &str, why: &str) {
+    let may_skip = env::var_os("COUNTERSIGN_NO_SKIP").is_none();
+    assert!(may_skip, "{what}: {why}");
+    skipped(what, why);
+}
+
 fn file(kind: &str) -> Option<File> {
     let folder = env::var_os(SAID)?;
     let name = format!("{}.{kind}", process::id());

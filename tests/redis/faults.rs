@@ -100,6 +100,35 @@ async fn a_memory_that_was_emptied_is_noticed() {
     }
 }
 
+/// Between two looks at the server, another process that says there is no history finds none, and makes
+/// the record anew.
+#[tokio::test]
+async fn a_memory_that_was_emptied_and_is_in_use_again_is_noticed() {
+    for program in programs() {
+        let server = Server::start(&program, NONE);
+        let store = quick(&server.url()).await;
+        let signed = now();
+        let accepted = || claim_signed(1, signed);
+        assert_eq!(ask(&store, &accepted()).await, Ok(Claimed::New));
+        // At once, for the store looks every second.
+        server.tell(&["EVAL", EMPTIED_AND_USED, "0"]);
+        store.check().await.unwrap();
+        assert_eq!(ask(&store, &accepted()).await, SIGN_AGAIN);
+        // What it found out is known to all.
+        let other = RedisStore::builder().assume_no_history();
+        let other = other.open(&server.url()).await.unwrap();
+        assert_eq!(ask(&other, &accepted()).await, SIGN_AGAIN);
+        assert_eq!(ask(&store, &claim(2)).await, Ok(Claimed::New));
+    }
+}
+
+const EMPTIED_AND_USED: &str = "
+    local key = redis.call('KEYS', 'countersign:{*}')[1]
+    local known = redis.call('HMGET', key, 'id', 'mark')
+    redis.call('FLUSHALL')
+    redis.call('HSET', key, 'id', known[1], 'since', '0', 'mark', known[2], 'name', 'another')
+";
+
 #[tokio::test]
 async fn a_first_start_refuses_what_was_signed_before() {
     for program in programs() {

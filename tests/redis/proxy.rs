@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicUsize, Ordering},
 };
 
 use tokio::{
@@ -19,6 +19,8 @@ pub(crate) struct Faults {
     pub(crate) deaf: AtomicBool,
     /// How far the clock of the server seems to be off, in seconds.
     pub(crate) clock: AtomicI64,
+    /// Where connections lead from the second one on, unless it is zero: to this port.
+    pub(crate) successor: AtomicU16,
 }
 
 /// Listens on a port of its own, until the runtime ends.
@@ -26,8 +28,14 @@ pub(crate) async fn start(server: u16, faults: Arc<Faults>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
+        let mut port = server;
         while let Ok((client, _)) = listener.accept().await {
-            if let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await {
+            let server = TcpStream::connect(("127.0.0.1", port)).await;
+            match faults.successor.load(Ordering::SeqCst) {
+                0 => {}
+                successor => port = successor,
+            }
+            if let Ok(server) = server {
                 tokio::spawn(pass(client, server, Arc::clone(&faults)));
             }
         }

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use redis::Value;
 use super::{
     Claimed, RedisStore, SKEW, StoreErrorKind, ask, claim, claim_signed,
     history::{Answer, Event, faults},
-    now, programs, race, resumes,
+    now, programs, proxy, race, resumes,
     server::{Server, free_port},
 };
 
@@ -319,6 +319,31 @@ async fn with_wait_a_claim_is_accepted_only_once_a_replica_has_it() {
         until("the replica is in sync", || is_in_sync(&replica)).await;
         resumes(&store, 1000).await;
         assert_eq!(ask(&store, &claim(2)).await, Ok(Claimed::Replayed));
+    }
+}
+
+/// An address that another master has taken over between two connections: what its replicas have says
+/// nothing of what the first one was told.
+#[tokio::test]
+async fn with_wait_the_replicas_of_another_master_do_not_count() {
+    for program in programs() {
+        let (first, second) = (Server::start(&program, NONE), Server::start(&program, NONE));
+        let replica = replica_of(&second, &program);
+        until("the replica is in sync", || is_in_sync(&replica)).await;
+        let faults = Arc::new(proxy::Faults::default());
+        faults.successor.store(second.port, Ordering::SeqCst);
+        let url = proxy::start(first.port, faults).await;
+        let builder = RedisStore::builder().assume_no_history().replicas(1);
+        let store = builder.open(&url).await.unwrap();
+        let refused = store.claim(&claim(1)).await.unwrap_err();
+        assert!(refused.to_string().contains("another master"), "{refused}");
+        // The twin: the first one has it, and the replicas of the second have what it was told.
+        let has = |server: &Server, key: &str| {
+            let keys: Vec<Vec<u8>> = server.ask(&["KEYS", key]).unwrap();
+            !keys.is_empty()
+        };
+        assert!(has(&first, "cs:*") && !has(&replica, "cs:*"));
+        assert!(has(&replica, "*:replicated"));
     }
 }
 

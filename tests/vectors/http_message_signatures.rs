@@ -297,7 +297,7 @@ async fn the_components_of_rfc_9421_section_2() {
             ..
         } = vector;
         if message.start_line.starts_with("HTTP/") {
-            say(&format!(
+            log::say(&format!(
                 "{file}: {section} is of a response, and not verified here"
             ));
             continue;
@@ -510,7 +510,7 @@ async fn structured_fields_are_serialized_as_rfc_9651_wants_it() {
             }
         }
     }
-    say(&format!(
+    log::say(&format!(
         "structured-fields: {serialized} serialized, {refused} refused, {not_http} that HTTP \
          cannot carry, {} doubtful and refused",
         doubtful.len()

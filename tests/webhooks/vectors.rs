@@ -1,12 +1,7 @@
 //! Published vectors. They are not part of the repository: `COUNTERSIGN_VECTORS` names the folder
 //! that holds them, and without it each test says which file it did not read.
 
-use std::{
-    collections::BTreeMap,
-    env, fs,
-    io::{Write as _, stderr},
-    path::Path,
-};
+use std::{collections::BTreeMap, env, fs, path::Path};
 
 use bytes::Bytes;
 use countersign::{
@@ -18,23 +13,13 @@ use serde::Deserialize;
 
 use crate::{
     common::{self, at},
+    log,
     provider::verify,
 };
 
-/// Writes past the capture of the test harness, which hides what a passing test prints.
-fn say(what: &str) {
-    stderr().write_all(format!("{what}\n").as_bytes()).unwrap();
-}
-
 fn vectors<T: for<'de> Deserialize<'de>>(file: &str) -> Option<T> {
     let Some(folder) = env::var_os("COUNTERSIGN_VECTORS") else {
-        assert!(
-            env::var_os("COUNTERSIGN_NO_SKIP").is_none(),
-            "{file} is skipped"
-        );
-        say(&format!(
-            "skipped: {file}: COUNTERSIGN_VECTORS names no folder of vectors"
-        ));
+        log::skipped(file, "COUNTERSIGN_VECTORS names no folder of vectors");
         return None;
     };
     let path = Path::new(&folder).join(file);
@@ -136,7 +121,7 @@ async fn examples_of_providers() {
     for vector in &vectors {
         let name = &*vector.provider;
         if preset(vector).is_none() {
-            say(&format!("{file}: {name}: there is no preset here"));
+            log::say(&format!("{file}: {name}: there is no preset here"));
             continue;
         }
         let headers: HeaderMap = vector

@@ -28,6 +28,8 @@ pub(super) struct Knowledge {
     since: AtomicU64,
     mark: AtomicU64,
     namespaces: Mutex<HashMap<Box<str>, Namespace>>,
+    /// What the records are called that servers have of themselves, by their keys.
+    records: Mutex<HashMap<Box<str>, String>>,
 }
 
 /// What the store has recorded of a namespace.
@@ -40,9 +42,21 @@ pub(super) struct Namespace {
 }
 
 impl Knowledge {
-    pub(super) fn learn(&self, inspected: Inspected) {
+    /// What the server said that has this record of itself.
+    pub(super) fn learn(&self, record: &str, inspected: Inspected) {
+        let records = self.records.lock();
+        let mut records = records.unwrap_or_else(PoisonError::into_inner);
+        records.insert(record.into(), inspected.name);
+        drop(records);
         self.since.fetch_max(inspected.since, Ordering::AcqRel);
         self.shows(inspected.mark);
+    }
+
+    /// What this record was called when it was read last.
+    pub(super) fn record_at(&self, key: &str) -> Option<String> {
+        let records = self.records.lock();
+        let records = records.unwrap_or_else(PoisonError::into_inner);
+        records.get(key).cloned()
     }
 
     /// A server's clock shows this moment.

@@ -14,16 +14,17 @@ use tokio::time::timeout;
 
 use super::{
     error::{self, Failure},
+    knowledge::Knowledge,
     slot,
     time::millis,
 };
-use crate::error::StoreError;
+use crate::{encoding::Encoding, error::StoreError};
 
 #[derive(Debug)]
 pub(super) struct Link {
     connection: MultiplexedConnection,
     /// What this server has recorded of itself.
-    key: String,
+    pub(super) key: Box<str>,
     record: String,
     namespace: String,
     inspect: String,
@@ -31,8 +32,12 @@ pub(super) struct Link {
 }
 
 /// What a server says of itself, in milliseconds by its own clock.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Inspected {
+    /// Its replication id.
+    pub(super) id: String,
+    /// What its record of itself is called: another one each time that it is made.
+    pub(super) name: String,
     pub(super) now: u64,
     /// What was signed until then may have been forgotten.
     pub(super) since: u64,
@@ -55,6 +60,7 @@ impl Link {
         info: ConnectionInfo,
         slot: u16,
         terms: Terms,
+        knowledge: &Knowledge,
     ) -> Result<(Self, Inspected), StoreError> {
         let mut connection = connect(info, terms.wait).await?;
         let mut load = Pipeline::new();
@@ -77,27 +83,34 @@ impl Link {
         };
         let link = Self {
             connection,
-            key: format!("countersign:{{{}}}", slot::tag_in(slot)),
+            key: format!("countersign:{{{}}}", slot::tag_in(slot)).into(),
             record: script()?,
             namespace: script()?,
             inspect: script()?,
             is_broken: AtomicBool::new(false),
         };
-        let inspected = link.inspect(terms).await?;
+        let inspected = link.inspect(terms, knowledge).await?;
         Ok((link, inspected))
     }
 
     /// Asks the server whether it is still fit.
-    pub(super) async fn inspect(&self, terms: Terms) -> Result<Inspected, StoreError> {
+    pub(super) async fn inspect(
+        &self,
+        terms: Terms,
+        knowledge: &Knowledge,
+    ) -> Result<Inspected, StoreError> {
         let mut inspect = self.script(&self.inspect, self.key.as_bytes());
         inspect
             .arg(u8::from(terms.assume_no_history))
-            .arg(millis(terms.clock_difference));
+            .arg(millis(terms.clock_difference))
+            .arg(Encoding::Hex.encode(&crate::random::bytes::<16>()))
+            .arg(knowledge.record_at(&self.key).unwrap_or_default());
         let asked = timeout(terms.wait, self.ask(&inspect)).await;
         let answer = asked
             .map_err(|_| late(terms.wait))?
             .map_err(Failure::into_error)?;
-        let (policy, role, now, since, mark): (String, String, u64, u64, u64) = read(answer)?;
+        let (policy, role, now, since, mark, id, name): (String, String, _, _, _, _, _) =
+            read(answer)?;
         if role != "master" {
             return Err(StoreError::unavailable(format!(
                 "the server's role is `{role}`"
@@ -109,7 +122,13 @@ impl Link {
                  remembered; set it to `noeviction`"
             )));
         }
-        Ok(Inspected { now, since, mark })
+        Ok(Inspected {
+            id,
+            name,
+            now,
+            since,
+            mark,
+        })
     }
 
     pub(super) fn break_off(&self) {

@@ -2,6 +2,7 @@
 //!
 //! `WAIT` blocks its connection, so it has one of its own. It waits for what its own connection has
 //! written; so a small write goes before it, which replicas get after all that was answered before.
+//! That holds for the master that has answered: a connection may lead to its successor by now.
 
 use std::time::Duration;
 
@@ -34,15 +35,20 @@ impl Replication {
     pub(super) async fn start(
         info: ConnectionInfo,
         (slot, replicas): (u16, u16),
+        master: String,
         wait: Duration,
     ) -> Result<Self, StoreError> {
         let mut connection = connect(info, wait).await?;
-        let key = format!("countersign:{{{}}}:replicated", slot::tag_in(slot));
+        let of = Of {
+            key: format!("countersign:{{{}}}:replicated", slot::tag_in(slot)),
+            master,
+            replicas,
+        };
         let (queue, mut waiting) = mpsc::channel(QUEUE);
         tokio::spawn(async move {
             let mut batch = Vec::new();
             while waiting.recv_many(&mut batch, QUEUE).await > 0 {
-                let outcome = replicated(&mut connection, &key, replicas, wait).await;
+                let outcome = replicated(&mut connection, &of, wait).await;
                 for answer in batch.drain(..) {
                     let answer: Answer = answer;
                     // Who has given up does not wait for it.
@@ -62,24 +68,43 @@ impl Replication {
     }
 }
 
+/// What is waited for.
+struct Of {
+    /// Of the small write.
+    key: String,
+    /// The replication id of the master that claims are recorded on.
+    master: String,
+    replicas: u16,
+}
+
 async fn replicated(
     connection: &mut MultiplexedConnection,
-    key: &str,
-    replicas: u16,
+    of: &Of,
     wait: Duration,
 ) -> Result<(), StoreError> {
+    let replicas = of.replicas;
     let mut commands = Pipeline::new();
-    commands.cmd("SET").arg(key).arg(1);
+    commands.cmd("SET").arg(&of.key).arg(1);
     let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
     commands.cmd("WAIT").arg(replicas).arg(millis.max(1));
-    let asked = timeout(wait * 2, connection.send_packed_commands(&commands, 0, 2));
+    commands.cmd("INFO").arg("replication");
+    let asked = timeout(wait * 2, connection.send_packed_commands(&commands, 0, 3));
     let answers = asked.await.map_err(|_| late(wait))?;
     let answers = answers.map_err(error::unavailable)?.into_iter();
     let answers = answers
         .map(Value::extract_error)
         .collect::<Result<Vec<_>, _>>();
-    let last = answers.map_err(error::unavailable)?.pop();
-    let have: u16 = read(last.ok_or_else(error::unexpected)?)?;
+    let mut answers = answers.map_err(error::unavailable)?;
+    let mut last = || answers.pop().ok_or_else(error::unexpected);
+    let (info, have): (String, u16) = (read(last()?)?, read(last()?)?);
+    let id = info
+        .lines()
+        .find_map(|line| line.strip_prefix("master_replid:"));
+    if id != Some(&of.master) {
+        return Err(StoreError::unavailable(
+            "another master has taken over, and may not have what was recorded",
+        ));
+    }
     if have < replicas {
         return Err(StoreError::unavailable(format!(
             "{have} of {replicas} replicas have what was recorded"

@@ -171,13 +171,16 @@ impl Shared {
 
     async fn connect_to(&self, master: &Master, terms: Terms) -> Result<Server, StoreError> {
         let (slot, _) = master.slots;
-        let (link, inspected) = Link::connect(master.info.clone(), slot, terms).await?;
-        self.check_clock(inspected)?;
-        self.knowledge.learn(inspected);
+        let connected = Link::connect(master.info.clone(), slot, terms, &self.knowledge);
+        let (link, inspected) = connected.await?;
+        self.check_clock(&inspected)?;
+        let id = inspected.id.clone();
+        self.knowledge.learn(&link.key, inspected);
         let replication = match self.replicas {
             0 => None,
             replicas => {
-                let started = Replication::start(master.info.clone(), (slot, replicas), terms.wait);
+                let started =
+                    Replication::start(master.info.clone(), (slot, replicas), id, terms.wait);
                 Some(started.await?)
             }
         };
@@ -189,7 +192,7 @@ impl Shared {
     }
 
     /// What was signed before the present master is told from what was signed later by two clocks.
-    fn check_clock(&self, inspected: Inspected) -> Result<(), StoreError> {
+    fn check_clock(&self, inspected: &Inspected) -> Result<(), StoreError> {
         let ours = SystemClock.now().as_millis();
         let allowed = millis(self.terms.clock_difference);
         if ours.abs_diff(inspected.now) <= allowed {
@@ -258,9 +261,9 @@ impl Shared {
         };
         let mut outcome = Ok(());
         for server in self.connected() {
-            let inspected = server.link.inspect(terms).await;
-            match inspected.and_then(|found| self.check_clock(found).map(|()| found)) {
-                Ok(inspected) => self.knowledge.learn(inspected),
+            let inspected = server.link.inspect(terms, &self.knowledge).await;
+            match inspected.and_then(|found| self.check_clock(&found).map(|()| found)) {
+                Ok(inspected) => self.knowledge.learn(&server.link.key, inspected),
                 Err(error) => {
                     // A server without memory is asked again, and refuses for itself.
                     if error.kind() != crate::StoreErrorKind::Full {
