@@ -32,8 +32,6 @@ use http_body_util::Full;
 /// Says which case to run, in the copy of this binary whose instructions are counted.
 const CASE: &str = "COUNTERSIGN_COUNTED_CASE";
 
-/// Set where nothing may be skipped.
-
 /// How often a case is verified while instructions are counted.
 const ROUNDS: u64 = 50;
 

@@ -5,6 +5,7 @@
 #   tests/postgres.sh kill FOLDER              ends it at once, as in a crash
 #   tests/postgres.sh again FOLDER             starts it again
 #   tests/postgres.sh pause|resume FOLDER      stops all its processes where they are; lets them go on
+#   tests/postgres.sh cramp|ease FOLDER        lets no file of it grow beyond 20 MB; takes that back
 #   tests/postgres.sh standby FOLDER PRIMARY   a copy of PRIMARY as it is, which waits and gets no more
 #   tests/postgres.sh promote FOLDER           makes a primary of it
 #   tests/postgres.sh bouncer FOLDER SERVER    PgBouncer in transaction mode; prints its URL
@@ -13,7 +14,7 @@
 set -euo pipefail
 
 (($# == 2 || $# == 3)) || {
-    sed -n '2,12s/^# //p' "$0" >&2
+    sed -n '2,13s/^# //p' "$0" >&2
     exit 2
 }
 folder=$2
@@ -55,6 +56,11 @@ signal() {
     kill "-$1" "$main" $(ps -o pid= --ppid "$main")
 }
 
+# Of the connections that are made from now on.
+limit() {
+    unprivileged prlimit --pid "$(head -1 "$folder/data/postmaster.pid")" --fsize="$1:"
+}
+
 case $1 in
 start)
     make_folder
@@ -67,6 +73,8 @@ kill) unprivileged "$programs/pg_ctl" -D "$folder/data" --mode=immediate --wait 
 again) run ;;
 pause) signal STOP ;;
 resume) signal CONT ;;
+cramp) limit $((20 << 20)) ;;
+ease) limit unlimited ;;
 standby)
     make_folder
     logged "$programs/pg_basebackup" --host="$(realpath "$3")" --username=postgres \

@@ -133,6 +133,46 @@ async fn accepts_some_more(store: &PostgresStore, round: u64) {
     }
 }
 
+/// Files that may not grow stand for a disk without room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a27_a_full_disk_refuses_and_forgets_nothing() {
+    let Some(server) = Server::migrated("a full disk").await else {
+        return;
+    };
+    let store = open(&server.folder, Duration::from_secs(10)).await;
+    accepts_some(&store).await;
+    server.tell("cramp");
+    let pool = server.pool().await;
+    // Down to the last row that there is room for.
+    for rows in [20_000, 1000, 50, 1] {
+        let fill = "INSERT INTO countersign_nonces
+            SELECT sha256(random()::text::bytea), sha256(''), $1, NULL FROM generate_series(1, $2)";
+        let filled = async || {
+            let query = sqlx::query(fill).bind(i64::MAX).bind(rows);
+            query.execute(&pool).await
+        };
+        while filled().await.is_ok() {}
+    }
+    drop(store);
+    let store = open(&server.folder, Duration::from_secs(10)).await;
+    let mut refused = 0;
+    for nonce in 0..50 {
+        refused += u64::from(ask(&store, &claim(nonce)).await.is_err());
+    }
+    assert!(refused > 25, "{refused}");
+    for nonce in 1 << 40..(1 << 40) + 50 {
+        assert_ne!(ask(&store, &claim(nonce)).await, Ok(Claimed::New));
+    }
+
+    server.tell("ease");
+    drop(store);
+    let store = open(&server.folder, Duration::from_secs(10)).await;
+    assert_eq!(ask(&store, &claim(1 << 41)).await, Ok(Claimed::New));
+    for nonce in 1 << 40..(1 << 40) + 50 {
+        assert_eq!(ask(&store, &claim(nonce)).await, Ok(Claimed::Replayed));
+    }
+}
+
 /// The command is done, and nobody is told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a26_a_lost_reply_is_unknown_and_its_nonce_is_not_accepted_later() {

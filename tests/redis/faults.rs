@@ -1,6 +1,10 @@
 //! Servers that fail: never a second acceptance, refused meanwhile, and resumed by itself.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+    sync::{Arc, atomic::Ordering},
+};
 
 use countersign::{Held, LeaseStore as _, Leased};
 
@@ -331,6 +335,46 @@ async fn a_server_without_memory_refuses_and_evicts_nothing() {
         server.tell(&["CONFIG", "SET", "maxmemory", "0"]);
         for nonce in 0..100 {
             assert_eq!(ask(&store, &claim(nonce)).await, Ok(Claimed::Replayed));
+        }
+    }
+}
+
+/// On a disk of two megabytes, in a namespace of its own: nothing is left of it.
+#[tokio::test]
+async fn a27_a_full_disk_accepts_nothing_twice() {
+    for program in programs() {
+        for fsync in ["always", "everysec"] {
+            let folder = tempfile::tempdir().unwrap();
+            let disk = folder.path().join("disk");
+            fs::create_dir(&disk).unwrap();
+            let script = folder.path().join("script");
+            let (disk, program) = (disk.to_str().unwrap(), program.as_str());
+            let mount = format!("mount -t tmpfs -o size=2m tmpfs {disk}");
+            let run = format!("{mount} && exec \"$0\" \"$@\"");
+            let command = format!("exec unshare --map-root-user --mount sh -c '{run}'");
+            fs::write(&script, format!("#!/bin/sh\n{command} {program} \"$@\"\n")).unwrap();
+            fs::set_permissions(&script, Permissions::from_mode(0o700)).unwrap();
+            let mut arguments = DURABLE.to_vec();
+            arguments.extend(["--appendfsync", fsync, "--dir", disk]);
+            let server = Server::start(script.to_str().unwrap(), &arguments);
+            let store = quick(&server.url()).await;
+            let signed = now();
+            let accepted: Vec<_> = (0..20).map(|nonce| claim_signed(nonce, signed)).collect();
+            for claim in &accepted {
+                assert_eq!(ask(&store, claim).await, Ok(Claimed::New));
+            }
+
+            // Until it is refused, or the server ends.
+            let piece = vec![b'x'; 1 << 18];
+            let fill = || server.ask::<redis::Value>(&[b"SET", b"piece".as_slice(), &piece]);
+            let filled = (0..100).take_while(|_| fill().is_ok()).count();
+            assert!((1..100).contains(&filled), "{filled} pieces");
+            for nonce in 100..120 {
+                assert!(ask(&store, &claim(nonce)).await.is_err());
+            }
+            for claim in &accepted {
+                assert_ne!(ask(&store, claim).await, Ok(Claimed::New));
+            }
         }
     }
 }
