@@ -23,11 +23,16 @@ run() {
     printf '=== %s: %s s\n' "$title" $((SECONDS - start))
 }
 
-# What the tests and examples say is kept, and is looked through in the end.
+# What the tests and examples say is kept, and is looked through in the end. It goes to a file first:
+# a pipe that all share is set not to block by some of their children, and then loses what is written.
 export COUNTERSIGN_SAID=$scratch/said
 mkdir "$COUNTERSIGN_SAID"
 kept() {
-    "$@" 2>&1 | tee -a "$COUNTERSIGN_SAID/output"
+    local output status=0
+    output=$(mktemp "$COUNTERSIGN_SAID/output.XXXXXX")
+    "$@" >"$output" 2>&1 || status=$?
+    cat "$output"
+    return $status
 }
 
 run "Debian packages" tests/install.sh \
