@@ -29,7 +29,7 @@ export COUNTERSIGN_SAID=$scratch/said
 mkdir "$COUNTERSIGN_SAID"
 kept() {
     local output status=0
-    output=$(mktemp "$COUNTERSIGN_SAID/output.XXXXXX")
+    output=$(mktemp --tmpdir="$COUNTERSIGN_SAID")
     "$@" >"$output" 2>&1 || status=$?
     cat "$output"
     return $status
