@@ -6,6 +6,7 @@
 use std::{
     env,
     str::FromStr as _,
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -40,8 +41,11 @@ pub async fn pool_and_schema(test: &str) -> Option<(PgPool, String)> {
 /// The server, and a new schema in it without tables.
 pub async fn schema(test: &str) -> Option<(String, String)> {
     let url = url(test)?;
+    // Two tests may begin in one nanosecond, as the clock shows it.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let schema = format!("test_{}_{}", std::process::id(), now.as_nanos());
+    let schema = format!("test_{}_{}_{count}", std::process::id(), now.as_nanos());
     let admin = pool_of(&url, "public", 1).await;
     sqlx::raw_sql(AssertSqlSafe(format!("CREATE SCHEMA {schema}")))
         .execute(&admin)
