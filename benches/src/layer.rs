@@ -3,7 +3,7 @@
 
 use axum::{Router, body::Body, routing::post};
 use bytes::Bytes;
-use countersign::{MemoryStore, Scheme, VerifyLayer};
+use countersign::{MemoryStore, Processing, Scheme, VerifyLayer, webhooks::StandardWebhooks};
 use http::{Request, Response, StatusCode};
 use tower::{Layer as _, Service, ServiceExt as _};
 
@@ -75,6 +75,21 @@ pub fn countersign_for_webhooks() -> Contender {
         "countersign around a router",
         verify_layer(webhook()).layer(router()),
         signed(webhook(), body(BODY_LEN)),
+    )
+}
+
+/// The same with the preset, and the requests that its peer is given.
+pub fn preset_standard_webhooks() -> Contender {
+    let layer = VerifyLayer::builder(StandardWebhooks::new())
+        .secret(WEBHOOK_SECRET)
+        .store(MemoryStore::new().assume_no_history())
+        .processing(Processing::AtMostOnce)
+        .build()
+        .expect("a configuration that is safe");
+    oneshot(
+        "the preset around a router",
+        layer.layer(router()),
+        standard_webhook(body(BODY_LEN)),
     )
 }
 

@@ -3,7 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use countersign::{Encoding, HeaderScheme, HttpMessageSignatures, KeyRing, Part, Scheme, Signer};
+use countersign::{
+    Encoding, HeaderScheme, HttpMessageSignatures, KeyRing, Part, Scheme, SignError, Signer,
+};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderMap, HeaderValue, Request, Uri};
 use sha2::{Digest as _, Sha256};
@@ -101,10 +103,40 @@ fn signed_with(
     body: Bytes,
 ) -> impl FnMut() -> Request<Bytes> {
     let signer = Signer::new(scheme, KEY, secret).expect("a valid key");
+    move || received(signer.sign(unsigned(&body)))
+}
+
+/// Deliveries of events, as the sender of a preset signs them: each a JSON body of 1 KiB with an id
+/// of its own.
+pub fn delivered(scheme: impl Scheme) -> impl FnMut() -> Request<Bytes> {
+    let signer = Signer::with_secret(scheme, WEBHOOK_SECRET).expect("a secret in its form");
+    let mut events = 0;
     move || {
-        let request = signer.sign(unsigned(&body));
-        as_received(request.expect("what is covered is there"))
+        events += 1;
+        received(signer.sign(unsigned(&event(events))))
     }
+}
+
+/// An event in which each preset finds the members that it reads, somewhere between others.
+fn event(number: u64) -> Bytes {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.expect("a clock after 1970").as_millis();
+    let head = format!(
+        r#"{{"object":"event","api_version":"2026-10-28","created":1795000000,"livemode":true,"pending_webhooks":1,"id":"evt_{number:024}","event_id":"evt_{number:024}","webhookTimestamp":{now},"type":"payment.succeeded","data":{{"lines":["#
+    );
+    let tail = "]}}";
+    let line =
+        r#"{"id":"il_1PgafmB7WZ01zg","amount":1099,"currency":"eur","paid":true,"note":null},"#;
+    let lines = line.repeat((1024 - head.len() - tail.len()) / line.len());
+    let lines = lines.trim_end_matches(',');
+    let spaces = " ".repeat(1024 - head.len() - lines.len() - tail.len());
+    let body = Bytes::from([&head, lines, &spaces, tail].concat());
+    let _connection = body.clone();
+    body
+}
+
+fn received(request: Result<Request<Bytes>, SignError>) -> Request<Bytes> {
+    as_received(request.expect("what is covered is there"))
 }
 
 /// As a server hands it over: target and values are slices of what was read from the socket.
@@ -185,12 +217,39 @@ impl BareHmac {
         }
     }
 
+    fn digest(&self) -> Vec<u8> {
+        let digest = Sha256::new().chain_update(&self.before);
+        digest.chain_update(&self.body).finalize().to_vec()
+    }
+
     pub fn verify(&self, key: &Hmac<Sha256>) {
         let mac = key
             .clone()
             .chain_update(&self.before)
             .chain_update(&self.body);
         mac.verify_slice(&self.mac).expect("a MAC that matches");
+    }
+}
+
+/// The limit for a preset: an HMAC over its body and `before` it, and where it has neither nonce nor
+/// event id, SHA-256 of the same to tell requests apart.
+pub struct BareEvent {
+    mac: BareHmac,
+    digest: Option<Vec<u8>>,
+}
+
+impl BareEvent {
+    pub fn of(request: &Request<Bytes>, before: &str, is_told_apart: bool) -> Self {
+        let mac = BareHmac::over(before.to_owned(), request.body());
+        let digest = is_told_apart.then(|| mac.digest());
+        Self { mac, digest }
+    }
+
+    pub fn verify(&self, key: &Hmac<Sha256>) {
+        self.mac.verify(key);
+        if let Some(digest) = &self.digest {
+            assert_eq!(self.mac.digest(), *digest, "the digest");
+        }
     }
 }
 

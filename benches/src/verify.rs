@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use bytes::Bytes;
-use countersign::{MemoryStore, Scheme, Verifier};
+use countersign::{MemoryStore, Scheme, Verifier, webhooks::StandardWebhooks};
 use http::{Request, Uri, request::Parts};
 use http_body_util::{BodyExt as _, Full};
 use httpsig_hyper::{MessageSignatureReq as _, RequestContentDigest as _, prelude::SharedKey};
@@ -11,8 +11,8 @@ use httpsig_hyper::{MessageSignatureReq as _, RequestContentDigest as _, prelude
 use crate::{
     Contender, ready,
     requests::{
-        BareHashes, BareHmac, KEY, ORIGIN, SECRET, body, forged, keys, rfc9421, signed,
-        standard_webhook, webhook,
+        BareEvent, BareHashes, BareHmac, KEY, ORIGIN, SECRET, WEBHOOK_SECRET, body, delivered,
+        forged, keys, rfc9421, signed, standard_webhook, webhook,
     },
 };
 
@@ -37,7 +37,14 @@ pub fn countersign_rfc9421(body_len: usize) -> Contender {
 
 fn accepting(name: &'static str, scheme: impl Scheme + Clone, body_len: usize) -> Contender {
     let verifier = verifier(scheme.clone());
-    let mut request = signed(scheme, body(body_len));
+    verify(name, verifier, signed(scheme, body(body_len)))
+}
+
+fn verify(
+    name: &'static str,
+    verifier: Verifier,
+    mut request: impl FnMut() -> Request<Bytes> + 'static,
+) -> Contender {
     Contender::new(
         name,
         move || request().into_parts(),
@@ -45,6 +52,42 @@ fn accepting(name: &'static str, scheme: impl Scheme + Clone, body_len: usize) -
             let verified = ready(verifier.verify(head, Full::new(Clone::clone(body))));
             let _ = black_box(verified.expect("a request that is new"));
         },
+    )
+}
+
+/// Verifies a delivery by the sender of a preset, and takes the lease on it.
+pub fn preset(scheme: impl Scheme + Clone) -> Contender {
+    verifying("countersign", &scheme, delivered(scheme.clone()))
+}
+
+/// The preset beside the crate of the same name: the same requests.
+pub fn preset_standard_webhooks(body_len: usize) -> Contender {
+    let scheme = StandardWebhooks::new();
+    verifying("countersign", &scheme, standard_webhook(body(body_len)))
+}
+
+fn verifying(
+    name: &'static str,
+    scheme: &(impl Scheme + Clone),
+    request: impl FnMut() -> Request<Bytes> + 'static,
+) -> Contender {
+    let verifier = Verifier::builder(scheme.clone())
+        .public_origin(ORIGIN)
+        .secret(WEBHOOK_SECRET)
+        .store(MemoryStore::new().assume_no_history())
+        .build()
+        .expect("a configuration that is safe");
+    verify(name, verifier, request)
+}
+
+/// Hashes what a preset has to, and compares.
+pub fn bare_event(scheme: impl Scheme, before: &'static str, is_told_apart: bool) -> Contender {
+    let mut request = delivered(scheme);
+    let key = BareHmac::key();
+    Contender::new(
+        "bare hashing",
+        move || BareEvent::of(&request(), before, is_told_apart),
+        move |event| event.verify(&key),
     )
 }
 

@@ -1,0 +1,65 @@
+//! The presets, verified in process beside the hashing that each needs; and Standard Webhooks beside
+//! the `standardwebhooks` crate and the layer of `webhook-verify`.
+//!
+//! Twilio's forms are sorted before they are hashed, and Mailgun's hash is shorter than what has to be
+//! read for it: these two have no row.
+
+use countersign::{
+    Scheme,
+    webhooks::{
+        Dropbox, GitHub, HubSpot, Linear, Meta, Paddle, Shopify, Slack, Square, StandardWebhooks,
+        Stripe, Zoom,
+    },
+};
+use countersign_benches::{Must, layer, measure, row, verify};
+
+const URL: &str = "https://api.example.com/transfer?account=7";
+const METHOD_AND_URL: &str = "POSThttps://api.example.com/transfer?account=71795000000000";
+
+fn main() {
+    beside_hashing(
+        "Standard Webhooks",
+        StandardWebhooks::new(),
+        "msg_01234567890123456789.1795000000.",
+        false,
+    );
+    beside_hashing("Stripe", Stripe::new(), "1795000000.", false);
+    beside_hashing("GitHub", GitHub::new(), "", true);
+    beside_hashing("Slack", Slack::new(), "v0:1795000000:", false);
+    beside_hashing("Shopify", Shopify::new(), "", true);
+    beside_hashing("Zoom", Zoom::new(), "v0:1795000000:", true);
+    beside_hashing("Square", Square::new(), URL, false);
+    beside_hashing("Paddle", Paddle::new(), "1795000000:", false);
+    beside_hashing("Linear", Linear::new(), "", true);
+    beside_hashing("HubSpot", HubSpot::new(), METHOD_AND_URL, false);
+    beside_hashing("Dropbox", Dropbox::new(), "", false);
+    beside_hashing("Meta", Meta::new(), "", true);
+
+    let what = "Standard Webhooks, 1 KiB";
+    let contenders = [
+        verify::preset_standard_webhooks(1024),
+        verify::standardwebhooks(1024),
+    ];
+    let [ours, peer] = measure(what, 2000, contenders).map(|time| time.min);
+    row(what, ours, ("standardwebhooks", peer), Must::AtMost(0.25));
+
+    let what = "Standard Webhooks, layer, 1 KiB";
+    let contenders = [layer::preset_standard_webhooks(), layer::webhook_verify()];
+    let [ours, peer] = measure(what, 2000, contenders).map(|time| time.min);
+    row(what, ours, ("webhook-verify", peer), Must::Ahead);
+}
+
+fn beside_hashing(
+    name: &str,
+    scheme: impl Scheme + Clone,
+    before: &'static str,
+    is_told_apart: bool,
+) {
+    let what = format!("{name}, 1 KiB");
+    let contenders = [
+        verify::preset(scheme.clone()),
+        verify::bare_event(scheme, before, is_told_apart),
+    ];
+    let [ours, hashing] = measure(&what, 1000, contenders).map(|time| time.min);
+    row(what, ours, ("bare hashing", hashing), Must::AtMost(2.0));
+}
