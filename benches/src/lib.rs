@@ -1,6 +1,8 @@
 //! Measures contenders side by side: in rounds, one after the other, so that what else the machine
 //! does falls on all of them.
 
+use countersign::webhooks::Stripe;
+
 use std::{
     fmt::Display,
     hint::black_box,
@@ -133,6 +135,8 @@ pub fn all() -> Vec<Contender> {
         verify::countersign_forged(1024 * 1024),
         verify::httpsig_hyper(1024),
         verify::bare_hashes(1024),
+        verify::preset_standard_webhooks(1024),
+        verify::preset(Stripe::new()),
         layer::countersign(),
         layer::countersign_rfc9421(),
         layer::without_layer(),

@@ -79,19 +79,27 @@ impl<'h> Parsed<'h> {
     ///
     /// # Panics
     /// When there is something to wait for, outside of a Tokio runtime with its timer.
-    pub async fn admit(self) -> Result<Admitted<'h>, Rejection> {
-        let signatures = match self.reading {
-            Reading::AfterBody => Vec::new(),
-            Reading::Candidates(candidates) => {
-                let trust = self.verifier.settings.trust();
-                admit_candidates(trust, self.head.headers, candidates).await?
-            }
-        };
-        Ok(Admitted {
-            verifier: self.verifier,
-            head: self.head,
-            signatures,
-        })
+    pub fn admit(self) -> impl Future<Output = Result<Admitted<'h>, Rejection>> {
+        // An `async fn` would keep room for its arguments twice.
+        let Self {
+            verifier,
+            head,
+            reading,
+        } = self;
+        async move {
+            let signatures = match reading {
+                Reading::AfterBody => Vec::new(),
+                Reading::Candidates(candidates) => {
+                    let trust = verifier.settings.trust();
+                    admit_candidates(&trust, head.headers, candidates).await?
+                }
+            };
+            Ok(Admitted {
+                verifier,
+                head,
+                signatures,
+            })
+        }
     }
 }
 
@@ -107,12 +115,12 @@ pub(super) async fn admit_from_body(
             "no signature in the body",
         ));
     };
-    let signatures = admit_candidates(settings.trust(), head.headers, candidates).await?;
+    let signatures = admit_candidates(&settings.trust(), head.headers, candidates).await?;
     Ok(signatures.into_iter().map(Signature::into_owned).collect())
 }
 
 pub(super) async fn admit_candidates<'h>(
-    trust: Trust<'_>,
+    trust: &Trust<'_>,
     headers: &HeaderMap,
     candidates: Vec<Candidate<'h>>,
 ) -> Result<Vec<Signature<'h>>, Rejection> {
@@ -122,8 +130,14 @@ pub(super) async fn admit_candidates<'h>(
     let now = trust.clock.now();
     let mut admitted = Vec::with_capacity(candidates.len().min(MAX_CANDIDATES));
     let mut first_rejection = None;
-    for candidate in candidates {
-        let keys = match find_keys(trust, headers, &candidate, now).await {
+    let mut candidates = candidates.into_iter();
+    // Each stays where it is until its key is there: what is held over a wait is moved around.
+    while let Some(next) = candidates.as_slice().first() {
+        let found = find_keys(trust, headers, next, now).await;
+        let Some(candidate) = candidates.next() else {
+            break;
+        };
+        let keys = match found {
             Ok(keys) => keys,
             // What is wrong with the store is not a matter of this one signature.
             Err(rejection) if rejection.kind().status().is_server_error() => return Err(rejection),
@@ -160,7 +174,7 @@ pub(super) async fn admit_candidates<'h>(
 }
 
 async fn find_keys(
-    trust: Trust<'_>,
+    trust: &Trust<'_>,
     headers: &HeaderMap,
     candidate: &Candidate<'_>,
     now: Timestamp,

@@ -203,15 +203,23 @@ impl Verifier {
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        let admitted = self.parse(head)?.admit().await?;
-        let signed_in_head = !admitted.signatures.is_empty();
-        span.record("key_id", first_key(&admitted.signatures));
-        let received = admitted.receive(body).await?;
-        if !signed_in_head {
-            span.record("key_id", first_key(&received.signatures));
-        }
-        span.record("body_bytes", received.body.len());
-        received.authenticate()?.claim().await
+        let admitting = self.parse(head)?.admit();
+        // Within a block, so that no room is kept for what was handed on.
+        let (receiving, signed_in_head) = {
+            let admitted = admitting.await?;
+            span.record("key_id", first_key(&admitted.signatures));
+            let signed_in_head = !admitted.signatures.is_empty();
+            (admitted.receive(body), signed_in_head)
+        };
+        let authentic = {
+            let received = receiving.await?;
+            if !signed_in_head {
+                span.record("key_id", first_key(&received.signatures));
+            }
+            span.record("body_bytes", received.body.len());
+            received.authenticate()?
+        };
+        authentic.claim().await
     }
 
     /// What a 401 asks the client for, in `Accept-Signature` (RFC 9421, section 5); `None` with a

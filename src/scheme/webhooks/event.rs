@@ -2,7 +2,9 @@
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor,
+};
 use serde_json::Value;
 
 use super::Parameters;
@@ -79,36 +81,70 @@ pub(super) fn member_as<T: DeserializeOwned>(
     name: &str,
 ) -> Result<Option<T>, Rejection> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let members = json.deserialize_map(Members(name, PhantomData));
-    match members {
-        Ok(values) if values.len() > 1 && json.end().is_ok() => {
-            Err(malformed(format!("the body has `{name}` twice")))
-        }
-        Ok(mut values) if json.end().is_ok() => Ok(values.pop()),
+    let found = json.deserialize_map(Member(name, PhantomData));
+    match found {
+        Ok(found) if json.end().is_ok() => match found {
+            Found::Once(value) => Ok(Some(value)),
+            Found::Never => Ok(None),
+            Found::Often => Err(malformed(format!("the body has `{name}` twice"))),
+        },
         _ => Ok(None),
     }
 }
 
-/// Reads the values of all members of this name.
-struct Members<'n, T>(&'n str, PhantomData<T>);
+/// Reads the value of the member of this name.
+struct Member<'n, T>(&'n str, PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<'_, T> {
-    type Value = Vec<T>;
+enum Found<T> {
+    Never,
+    Once(T),
+    Often,
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Member<'_, T> {
+    type Value = Found<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<T>, A::Error> {
-        let mut values = Vec::new();
-        while let Some(key) = map.next_key::<String>()? {
-            if key == self.0 {
-                values.push(map.next_value()?);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<T>, A::Error> {
+        let mut found = Found::Never;
+        while let Some(is_it) = map.next_key_seed(Is(self.0))? {
+            if is_it {
+                let value = map.next_value()?;
+                found = match found {
+                    Found::Never => Found::Once(value),
+                    Found::Once(_) | Found::Often => Found::Often,
+                };
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(values)
+        Ok(found)
+    }
+}
+
+/// Whether a string is this one: compared where it stands, and not copied.
+struct Is<'n>(&'n str);
+
+impl<'de> DeserializeSeed<'de> for Is<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Is<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
+        Ok(name == self.0)
     }
 }
 

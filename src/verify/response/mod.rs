@@ -199,7 +199,7 @@ impl Settings {
         let candidates =
             self.scheme
                 .read_response(&sent.head, &sent.binding, head.status, &head.headers)?;
-        let signatures = admit_candidates(self.trust(), &head.headers, candidates).await?;
+        let signatures = admit_candidates(&self.trust(), &head.headers, candidates).await?;
 
         let has_body = has_body(sent.head.method, head.status);
         let mut fed = if has_body {
