@@ -1,8 +1,6 @@
 //! Measures contenders side by side: in rounds, one after the other, so that what else the machine
 //! does falls on all of them.
 
-use countersign::webhooks::Stripe;
-
 use std::{
     fmt::Display,
     hint::black_box,
@@ -10,6 +8,8 @@ use std::{
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
+
+use countersign::webhooks::Stripe;
 
 pub mod claims;
 pub mod layer;
@@ -136,7 +136,7 @@ pub fn all() -> Vec<Contender> {
         verify::httpsig_hyper(1024),
         verify::bare_hashes(1024),
         verify::preset_standard_webhooks(1024),
-        verify::preset(Stripe::new()),
+        verify::preset(Stripe::new(), requests::event),
         layer::countersign(),
         layer::countersign_rfc9421(),
         layer::without_layer(),

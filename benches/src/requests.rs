@@ -106,33 +106,43 @@ fn signed_with(
     move || received(signer.sign(unsigned(&body)))
 }
 
-/// Deliveries of events, as the sender of a preset signs them: each a JSON body of 1 KiB with an id
-/// of its own.
-pub fn delivered(scheme: impl Scheme) -> impl FnMut() -> Request<Bytes> {
+/// Deliveries of events, as the sender of a preset signs them: each is numbered.
+pub fn delivered(scheme: impl Scheme, event: fn(u64) -> String) -> impl FnMut() -> Request<Bytes> {
     let signer = Signer::with_secret(scheme, WEBHOOK_SECRET).expect("a secret in its form");
-    let mut events = 0;
+    let mut number = 0;
     move || {
-        events += 1;
-        received(signer.sign(unsigned(&event(events))))
+        number += 1;
+        let body = Bytes::from(event(number));
+        let _connection = body.clone();
+        received(signer.sign(unsigned(&body)))
     }
 }
 
-/// An event in which each preset finds the members that it reads, somewhere between others.
-fn event(number: u64) -> Bytes {
+/// An event of 1 KiB in which each preset finds the members that it reads, between others.
+pub fn event(number: u64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.expect("a clock after 1970").as_millis();
     let head = format!(
-        r#"{{"object":"event","api_version":"2026-10-28","created":1795000000,"livemode":true,"pending_webhooks":1,"id":"evt_{number:024}","event_id":"evt_{number:024}","webhookTimestamp":{now},"type":"payment.succeeded","data":{{"lines":["#
+        r#"{{"object":"event","api_version":"2026-10-28","created":1795000000,"livemode":true,"id":"evt_{number:024}","event_id":"evt_{number:024}","webhookTimestamp":{now},"type":"payment.succeeded","data":{{"lines":["#
     );
-    let tail = "]}}";
+    filled(head, "]}}")
+}
+
+/// The same as HubSpot has it: an array of events, of which the first has an id.
+pub fn events(number: u64) -> String {
+    let head = format!(
+        r#"[{{"eventId":{number},"subscriptionId":1234567,"portalId":7654321,"occurredAt":1795000000000,"attemptNumber":0,"changes":["#
+    );
+    filled(head, "]}]")
+}
+
+fn filled(head: String, tail: &str) -> String {
     let line =
         r#"{"id":"il_1PgafmB7WZ01zg","amount":1099,"currency":"eur","paid":true,"note":null},"#;
     let lines = line.repeat((1024 - head.len() - tail.len()) / line.len());
     let lines = lines.trim_end_matches(',');
     let spaces = " ".repeat(1024 - head.len() - lines.len() - tail.len());
-    let body = Bytes::from([&head, lines, &spaces, tail].concat());
-    let _connection = body.clone();
-    body
+    head + lines + &spaces + tail
 }
 
 fn received(request: Result<Request<Bytes>, SignError>) -> Request<Bytes> {

@@ -3,7 +3,8 @@
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::de::{
-    Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor,
+    Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
+    Visitor,
 };
 use serde_json::Value;
 
@@ -35,25 +36,26 @@ pub(super) fn read_event_id(
     }
 }
 
-/// Takes the event id from the first event of a body that is a JSON array of objects: the member of the
-/// first of these names, and with it the others, without which it is not unique. In any other body,
-/// there is none.
-pub(super) fn read_first_event_id(
+/// Takes the event id from the first event of a body that is a JSON array: the member of the first of
+/// these names, and with it the others, without which it is not unique. In any other body, there is
+/// none.
+pub(super) fn read_first_event_id<const N: usize>(
     parameters: &mut Parameters<'_>,
     body: &[u8],
-    names: &[&str],
+    names: [&str; N],
 ) -> Result<(), Rejection> {
-    let events: Vec<Object> = serde_json::from_slice(body).unwrap_or_default();
-    let Some(mut event) = events.into_iter().next() else {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let first = json.deserialize_seq(First(Members::<Value, N>::of(names)));
+    let Ok(Some(members)) = first.and_then(|first| json.end().map(|()| first)) else {
         return Ok(());
     };
-    let Some(name) = names.first().filter(|name| event.has(name)) else {
+    if matches!(members.first(), None | Some(Found::Never)) {
         return Ok(());
-    };
-    let members = names.iter().map(|name| match event.take(name) {
-        None if event.has(name) => None,
-        None => Some(Value::Null),
-        Some(value) => (value.is_u64() || value.is_string()).then_some(value),
+    }
+    let members = members.into_iter().map(|member| match member {
+        Found::Never => Some(Value::Null),
+        Found::Once(value) => (value.is_u64() || value.is_string()).then_some(value),
+        Found::Often => None,
     });
     let id: Option<Vec<_>> = members.collect();
     let id = id.map(|members| Value::from(members).to_string());
@@ -63,8 +65,8 @@ pub(super) fn read_first_event_id(
             Ok(())
         }
         None => Err(malformed(format!(
-            "`{name}` of the first event, or what stands beside it, is not once a whole number or a \
-             string, of {MAX_ID} bytes all together"
+            "{names:?} of the first event are not each once a whole number or a string, of {MAX_ID} \
+             bytes all together"
         ))),
     }
 }
@@ -81,70 +83,108 @@ pub(super) fn member_as<T: DeserializeOwned>(
     name: &str,
 ) -> Result<Option<T>, Rejection> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let found = json.deserialize_map(Member(name, PhantomData));
-    match found {
-        Ok(found) if json.end().is_ok() => match found {
-            Found::Once(value) => Ok(Some(value)),
-            Found::Never => Ok(None),
-            Found::Often => Err(malformed(format!("the body has `{name}` twice"))),
-        },
-        _ => Ok(None),
+    let found = json.deserialize_map(Members::of([name]));
+    match found.and_then(|[found]| json.end().map(|()| found)) {
+        Ok(Found::Once(value)) => Ok(Some(value)),
+        Ok(Found::Often) => Err(malformed(format!("the body has `{name}` twice"))),
+        Ok(Found::Never) | Err(_) => Ok(None),
     }
 }
 
-/// Reads the value of the member of this name.
-struct Member<'n, T>(&'n str, PhantomData<T>);
-
+/// How often an object has a member of one name, and its value.
 enum Found<T> {
     Never,
     Once(T),
     Often,
 }
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Member<'_, T> {
-    type Value = Found<T>;
+/// Reads the values of the members of these names, and passes over all else.
+struct Members<'n, T, const N: usize> {
+    names: [&'n str; N],
+    values: PhantomData<T>,
+}
+
+impl<'n, T, const N: usize> Members<'n, T, N> {
+    fn of(names: [&'n str; N]) -> Self {
+        Self {
+            names,
+            values: PhantomData,
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for Members<'_, T, N> {
+    type Value = [Found<T>; N];
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<T>, A::Error> {
-        let mut found = Found::Never;
-        while let Some(is_it) = map.next_key_seed(Is(self.0))? {
-            if is_it {
-                let value = map.next_value()?;
-                found = match found {
-                    Found::Never => Found::Once(value),
-                    Found::Once(_) | Found::Often => Found::Often,
-                };
-            } else {
-                map.next_value::<IgnoredAny>()?;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = [const { Found::Never }; N];
+        while let Some(place) = map.next_key_seed(Place(&self.names))? {
+            match place.and_then(|place| members.get_mut(place)) {
+                Some(member) => {
+                    let value = map.next_value()?;
+                    *member = match member {
+                        Found::Never => Found::Once(value),
+                        Found::Once(_) | Found::Often => Found::Often,
+                    };
+                }
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
             }
         }
-        Ok(found)
+        Ok(members)
     }
 }
 
-/// Whether a string is this one: compared where it stands, and not copied.
-struct Is<'n>(&'n str);
+impl<'de, T: Deserialize<'de>, const N: usize> DeserializeSeed<'de> for Members<'_, T, N> {
+    type Value = [Found<T>; N];
 
-impl<'de> DeserializeSeed<'de> for Is<'_> {
-    type Value = bool;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+/// Reads a name, and says which of these it is: compared where it stands, and not copied.
+struct Place<'n>(&'n [&'n str]);
+
+impl<'de> DeserializeSeed<'de> for Place<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for Is<'_> {
-    type Value = bool;
+impl Visitor<'_> for Place<'_> {
+    type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a name")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
-        Ok(name == self.0)
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().position(|known| *known == name))
+    }
+}
+
+/// Reads the first element of an array, and passes over the others.
+struct First<S>(S);
+
+impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for First<S> {
+    type Value = Option<S::Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        let first = array.next_element_seed(self.0)?;
+        while array.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(first)
     }
 }
 
@@ -152,10 +192,6 @@ impl Visitor<'_> for Is<'_> {
 pub(super) struct Object(Vec<(String, Value)>);
 
 impl Object {
-    fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(key, _)| key == name)
-    }
-
     /// The member of this name, if it stands there once.
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         let mut of_name = self.0.iter_mut().filter(|(key, _)| key == name);
@@ -241,5 +277,49 @@ mod tests {
         assert_eq!(member(b"{\"id\":\"\xff\"}", "id").ok(), Some(None));
         let deep = format!(r#"{{"id":{}1{}}}"#, "[".repeat(1000), "]".repeat(1000));
         assert_eq!(read(&deep), Ok(None), "too deep to be read");
+    }
+
+    fn read_first(body: &str) -> Result<Option<String>, ()> {
+        let mut parameters = Parameters {
+            key_id: "key".into(),
+            signed_at: None,
+            expires_at: None,
+            nonce: None,
+        };
+        read_first_event_id(&mut parameters, body.as_bytes(), ["id", "of"]).map_err(|_| ())?;
+        let nonce = parameters.nonce.map(|(_, id)| id.into_owned());
+        Ok(nonce.map(|id| String::from_utf8(id).unwrap()))
+    }
+
+    #[test]
+    fn of_an_array_the_first_event_counts() {
+        for (body, id) in [
+            (r#"[{"of":"a","id":7,"x":{"id":8}}]"#, Some(r#"[7,"a"]"#)),
+            (r#"[{"i\u0064":7},{"id":8},9]"#, Some("[7,null]")),
+            (r#"[{"of":"a"},{"id":8}]"#, None),
+            (r#"[7,{"id":8}]"#, None),
+            (r#"{"id":7}"#, None),
+            (r#"[{"id":7}] x"#, None),
+            (r#"[{"id":7},"#, None),
+            ("[]", None),
+        ] {
+            assert_eq!(read_first(body), Ok(id.map(Into::into)), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_event_whose_id_can_be_read_in_two_ways_is_refused() {
+        let long = format!(r#"[{{"id":"{}"}}]"#, "x".repeat(MAX_ID));
+        for body in [
+            r#"[{"id":7,"id":7}]"#,
+            r#"[{"id":7,"i\u0064":8}]"#,
+            r#"[{"id":7,"of":1,"of":2}]"#,
+            r#"[{"id":-7}]"#,
+            r#"[{"id":null}]"#,
+            r#"[{"id":7,"of":[]}]"#,
+            &long,
+        ] {
+            assert_eq!(read_first(body), Err(()), "{body}");
+        }
     }
 }

@@ -142,6 +142,6 @@ impl Preset for HubSpot {
         body: &Bytes,
     ) -> Result<(), Rejection> {
         check_beginning(body)?;
-        read_first_event_id(parameters, body, &EVENT_ID)
+        read_first_event_id(parameters, body, EVENT_ID)
     }
 }

@@ -101,9 +101,11 @@ impl Preset for Slack {
         body: &Bytes,
         _: &mut dyn Iterator<Item = &MacKey>,
     ) -> Option<Response<Bytes>> {
-        let asks = self.answers && member(body, "type").ok()?? == "url_verification";
+        if !self.answers || member(body, "type").ok()?? != "url_verification" {
+            return None;
+        }
         match member(body, "challenge") {
-            Ok(Some(Value::String(challenge))) if asks && challenge.len() <= MAX_CHALLENGE => {
+            Ok(Some(Value::String(challenge))) if challenge.len() <= MAX_CHALLENGE => {
                 Some(plain_text(challenge))
             }
             _ => None,
