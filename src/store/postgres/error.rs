@@ -6,9 +6,9 @@ use crate::error::{StoreError, StoreErrorKind};
 pub(super) fn of_driver(error: sqlx::Error) -> StoreError {
     let code = error.as_database_error().and_then(|error| error.code());
     let (kind, message) = match code.as_deref() {
-        Some("42P01" | "42703") => (
+        Some("42P01" | "42703" | "42883") => (
             StoreErrorKind::Unavailable,
-            "a table or a column of it is missing in PostgreSQL; \
+            "a table, a column of it or a function is missing in PostgreSQL; \
              `countersign::postgres::migrate` makes those of nonces",
         ),
         Some("53100") => (

@@ -114,7 +114,8 @@ async fn check(options: &PgConnectOptions, wait: Duration) -> Result<(), StoreEr
     let sql = format!(
         "{FENCE}; UPDATE countersign_store SET since_ms = since_ms;
         SELECT digest, attempt, deadline_ms, lease_end_ms FROM countersign_nonces LIMIT 0;
-        SELECT namespace, retention_ms, dropped_up_to_ms FROM countersign_namespaces LIMIT 0"
+        SELECT namespace, retention_ms, dropped_up_to_ms FROM countersign_namespaces LIMIT 0;
+        SELECT 'countersign_record'::regproc, 'countersign_hold'::regproc"
     );
     let checked = timeout(wait, async {
         let mut connection = connect(options).await?;

@@ -1,4 +1,4 @@
-//! The tables, and what is changed in them by hand.
+//! The tables and functions, and what is changed in them by hand.
 
 use std::time::Duration;
 
@@ -7,10 +7,14 @@ use sqlx::{PgConnection, PgPool, Row as _};
 use super::{error, statement::millis};
 use crate::error::StoreError;
 
-/// The tables, for those whose migrations are made elsewhere. Can be run again.
-pub const SCHEMA: &str = include_str!("schema.sql");
+/// The tables and functions, for those whose migrations are made elsewhere. Can be run again.
+pub const SCHEMA: &str = concat!(
+    include_str!("schema.sql"),
+    "\n",
+    include_str!("functions.sql")
+);
 
-/// Makes the [tables](SCHEMA), unless they are there. Several servers may do so at once.
+/// Makes the [tables and functions](SCHEMA), unless they are there. Several servers may do so at once.
 ///
 /// # Errors
 /// When the database refuses or cannot be reached.

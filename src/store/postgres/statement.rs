@@ -1,4 +1,4 @@
-//! The statements that decide and record many steps at once.
+//! What is asked of the functions that decide and record many steps at once.
 //!
 //! They are sent as plain text, which needs no prepared statement and takes a whole transaction in
 //! one round trip. Whatever varies in them is hexadecimal digits and integers.
@@ -46,12 +46,12 @@ impl Kind {
 pub(super) fn decide(kind: Kind, steps: &[Step<'_>]) -> String {
     let asked = asked(steps);
     match kind {
-        Kind::Claim { extends: false } => format!("{asked}{}{FOUND}", record("false", false)),
-        Kind::Claim { extends: true } => format!("{asked}{}{FOUND}", record(LATER_EVENT, true)),
-        Kind::Lease { extends } => format!("{asked}{}{FOUND}", record(HELD_OR_FINAL, extends)),
-        Kind::Renew => format!("{asked}{}", hold(RENEW)),
-        Kind::Complete => format!("{asked}{}", hold(COMPLETE)),
-        Kind::Release => format!("{asked}{}", hold(RELEASE)),
+        Kind::Claim { extends } | Kind::Lease { extends } => {
+            format!("SELECT * FROM countersign_record({extends}, {asked})")
+        }
+        Kind::Renew => format!("SELECT * FROM countersign_hold('renew', {asked})"),
+        Kind::Complete => format!("SELECT * FROM countersign_hold('complete', {asked})"),
+        Kind::Release => format!("SELECT * FROM countersign_hold('release', {asked})"),
     }
 }
 
@@ -59,18 +59,29 @@ pub(super) fn decide(kind: Kind, steps: &[Step<'_>]) -> String {
 /// are remembered.
 pub(super) fn register(steps: &[Step<'_>]) -> String {
     format!(
-        "{}
-        INSERT INTO countersign_namespaces (namespace, retention_ms, dropped_up_to_ms)
-        SELECT namespace, max(needs_ms), 0 FROM asked
-        WHERE refusal = 'unregistered' GROUP BY namespace",
-        asked(steps)
+        "INSERT INTO countersign_namespaces (namespace, retention_ms, dropped_up_to_ms)
+        SELECT convert_from(decode(name, 'hex'), 'UTF8'), max(needs_ms), 0
+        FROM unnest('{}'::text[], '{}'::bigint[]) AS step (name, needs_ms)
+        WHERE name NOT IN (SELECT name FROM countersign_terms) GROUP BY name",
+        names(steps),
+        needs(steps),
     )
 }
 
-/// The terms of each step: the clock, what was forgotten, and why the step is refused, if it is.
+fn names(steps: &[Step<'_>]) -> String {
+    array(steps, |s| hex(s.claim.namespace().as_bytes()))
+}
+
+fn needs(steps: &[Step<'_>]) -> String {
+    array(steps, |s| millis(s.claim.retention()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Encoding::Hex.encode(bytes)
+}
+
+/// The arguments that both functions take, an array each.
 fn asked(steps: &[Step<'_>]) -> String {
-    let hex = |bytes: &[u8]| Encoding::Hex.encode(bytes);
-    let namespaces = array(steps, |s| hex(s.claim.namespace().as_bytes()));
     let digests = array(steps, |s| hex(&s.digest));
     let attempts = array(steps, |s| hex(&s.claim.attempt().to_bytes()));
     let deadlines = array(steps, |s| at(s.claim.deadline()));
@@ -79,110 +90,16 @@ fn asked(steps: &[Step<'_>]) -> String {
         signed.map_or("NULL".to_owned(), |at| at.to_string())
     });
     let skews = array(steps, |s| millis(s.claim.max_skew()));
-    let needs = array(steps, |s| millis(s.claim.retention()));
     let leases = array(steps, |s| match s.action {
         Action::Lease(duration) | Action::Renew(duration) => millis(duration).to_string(),
         Action::Claim | Action::Consume | Action::Complete | Action::Release => "NULL".to_owned(),
     });
     format!(
-        "WITH here AS MATERIALIZED (
-            SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms, since_ms,
-                   store.system_identifier = control.system_identifier
-                       AND timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8) AS is_known
-            FROM (SELECT * FROM countersign_store ORDER BY id DESC LIMIT 1) AS store,
-                 pg_control_system() AS control
-        ), step AS MATERIALIZED (
-            SELECT convert_from(decode(name, 'hex'), 'UTF8') AS namespace,
-                   decode(digest, 'hex') AS digest, decode(attempt, 'hex') AS attempt, deadline_ms,
-                   signed_ms, skew_ms, needs_ms, lease_ms, place
-            FROM unnest('{namespaces}'::text[], '{digests}'::text[], '{attempts}'::text[],
-                        '{deadlines}'::bigint[], '{signed}'::bigint[], '{skews}'::bigint[],
-                        '{needs}'::bigint[], '{leases}'::bigint[])
-                 WITH ORDINALITY AS
-                 given (name, digest, attempt, deadline_ms, signed_ms, skew_ms, needs_ms, lease_ms,
-                        place)
-        ), kept AS MATERIALIZED (
-            SELECT step.*, now_ms, since_ms, is_known, retention_ms, dropped_up_to_ms,
-                   greatest(deadline_ms, coalesce(signed_ms, now_ms) + coalesce(retention_ms, 0))
-                       AS keep_until_ms
-            FROM here CROSS JOIN step LEFT JOIN (
-                SELECT namespace, min(retention_ms) AS retention_ms,
-                       max(dropped_up_to_ms) AS dropped_up_to_ms
-                FROM countersign_namespaces GROUP BY namespace
-            ) AS known USING (namespace)
-        ), asked AS MATERIALIZED (
-            SELECT *, CASE
-                WHEN NOT is_known THEN 'unknown'
-                WHEN retention_ms IS NULL THEN 'unregistered'
-                WHEN retention_ms < needs_ms THEN 'retention'
-                WHEN deadline_ms <= now_ms THEN 'past'
-                WHEN coalesce(signed_ms, now_ms) <= since_ms + skew_ms THEN 'forgotten'
-                WHEN keep_until_ms <= dropped_up_to_ms THEN 'dropped'
-            END AS refusal
-            FROM kept
-        )"
+        "'{}', '{digests}', '{attempts}', '{deadlines}', '{signed}', '{skews}', '{}', '{leases}'",
+        names(steps),
+        needs(steps),
     )
 }
-
-/// Free is what has a lease that has ended, or is past its deadline and not dropped yet.
-fn record(also_if: &str, extends: bool) -> String {
-    format!(
-        ", recorded AS (
-            INSERT INTO countersign_nonces AS held (digest, attempt, deadline_ms, lease_end_ms)
-            SELECT digest, attempt, keep_until_ms, now_ms + lease_ms FROM asked
-            WHERE refusal IS NULL ORDER BY digest
-            ON CONFLICT (digest) DO UPDATE SET (attempt, deadline_ms, lease_end_ms) = (
-                SELECT CASE WHEN is_free THEN excluded.attempt ELSE held.attempt END,
-                       CASE WHEN is_free OR {extends}
-                            THEN greatest(held.deadline_ms, excluded.deadline_ms)
-                            ELSE held.deadline_ms END,
-                       CASE WHEN is_free THEN excluded.lease_end_ms ELSE held.lease_end_ms END
-                FROM (SELECT {FREE} AS is_free FROM here) AS state
-            )
-            WHERE (SELECT {FREE} FROM here) OR {also_if}
-            RETURNING digest, attempt, lease_end_ms,
-                      xmin = pg_current_xact_id()::xid AS outside_savepoints
-        )"
-    )
-}
-
-const FREE: &str = "coalesce(held.lease_end_ms, held.deadline_ms) <= now_ms";
-
-/// A duplicate is written only to extend an event.
-const LATER_EVENT: &str =
-    "held.attempt <> excluded.attempt AND held.deadline_ms < excluded.deadline_ms";
-
-/// A duplicate is always written, for what it finds comes from the row that it has locked.
-const HELD_OR_FINAL: &str = "held.attempt <> excluded.attempt OR held.lease_end_ms IS NULL";
-
-const FOUND: &str = "
-    SELECT place, refusal, now_ms, retention_ms, outside_savepoints,
-           recorded.attempt = asked.attempt AS is_own,
-           recorded.lease_end_ms - now_ms AS remaining_ms
-    FROM asked LEFT JOIN recorded USING (digest)";
-
-/// Rows are locked in the order of their digests, as those that are recorded are.
-fn hold(change: &str) -> String {
-    format!(
-        ", own AS MATERIALIZED (
-            SELECT asked.* FROM countersign_nonces AS held JOIN asked USING (digest)
-            WHERE held.attempt = asked.attempt AND held.lease_end_ms IS NOT NULL
-            ORDER BY digest FOR UPDATE OF held
-        ), changed AS ({change} WHERE held.digest = own.digest)
-        SELECT asked.place, NULL AS refusal, asked.now_ms, asked.retention_ms,
-               true AS outside_savepoints, own.place IS NOT NULL AS is_own,
-               NULL::bigint AS remaining_ms
-        FROM asked LEFT JOIN own USING (place)"
-    )
-}
-
-const RENEW: &str =
-    "UPDATE countersign_nonces AS held SET lease_end_ms = now_ms + lease_ms FROM own";
-
-const COMPLETE: &str = "UPDATE countersign_nonces AS held SET lease_end_ms = NULL,
-    deadline_ms = greatest(held.deadline_ms, keep_until_ms) FROM own";
-
-const RELEASE: &str = "DELETE FROM countersign_nonces AS held USING own";
 
 fn array<T: Display>(steps: &[Step<'_>], of: impl Fn(&Step<'_>) -> T) -> String {
     let mut array = String::from("{");

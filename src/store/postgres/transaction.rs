@@ -118,23 +118,35 @@ fn read(steps: &[Step<'_>], rows: &[PgRow]) -> Result<Answers, StoreError> {
 }
 
 fn read_one(step: &Step<'_>, row: &PgRow) -> Result<Result<Answer, StoreError>, sqlx::Error> {
+    match step.action {
+        Action::Claim | Action::Consume | Action::Lease(_) => read_recorded(step, row),
+        Action::Renew(_) | Action::Complete | Action::Release => {
+            let is_own = row.try_get("is_own")?;
+            Ok(Ok(Answer::Held(if is_own {
+                Held::Done
+            } else {
+                Held::Lost
+            })))
+        }
+    }
+}
+
+fn read_recorded(step: &Step<'_>, row: &PgRow) -> Result<Result<Answer, StoreError>, sqlx::Error> {
     let refusal: Option<&str> = row.try_get("refusal")?;
     if let Some(refusal) = refusal {
         let (now, retention): (i64, Option<i64>) =
             (row.try_get("now_ms")?, row.try_get("retention_ms")?);
         return Ok(Err(refused(step, refusal, now, retention)));
     }
-    // Of a nonce that is another's, claims return no row.
-    let is_own = row.try_get::<Option<bool>, _>("is_own")?;
     if row.try_get::<Option<bool>, _>("outside_savepoints")? == Some(false) {
         return Ok(Err(StoreError::unavailable(
             "consumed in a savepoint, which would take the nonce with it if it were rolled back; \
              consume before any savepoint",
         )));
     }
+    // Of a nonce that is another's, claims return nothing.
+    let is_own: Option<bool> = row.try_get("is_own")?;
     Ok(Ok(match step.action {
-        Action::Claim | Action::Consume if is_own == Some(true) => Answer::Claimed(Claimed::New),
-        Action::Claim | Action::Consume => Answer::Claimed(Claimed::Replayed),
         Action::Lease(duration) => Answer::Leased(match (is_own, row.try_get("remaining_ms")?) {
             (Some(_), None::<i64>) => Leased::Completed,
             (Some(true), Some(_)) => Leased::Held,
@@ -144,13 +156,8 @@ fn read_one(step: &Step<'_>, row: &PgRow) -> Result<Result<Answer, StoreError>, 
             // This very attempt holds it already.
             (None, _) => Leased::in_flight(duration),
         }),
-        Action::Renew(_) | Action::Complete | Action::Release => {
-            Answer::Held(if is_own == Some(true) {
-                Held::Done
-            } else {
-                Held::Lost
-            })
-        }
+        _ if is_own == Some(true) => Answer::Claimed(Claimed::New),
+        _ => Answer::Claimed(Claimed::Replayed),
     }))
 }
 

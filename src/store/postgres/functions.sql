@@ -1,0 +1,125 @@
+-- What decides and records many steps at once. The functions are PL/pgSQL, of which each session
+-- keeps the plans, also behind a pooler: to plan these statements takes longer than to run them.
+-- The plans are kept whatever the size of a batch or of the tables is, and so must suit all.
+--
+-- Arguments are arrays with an element for each step; names and bytes are hexadecimal digits.
+
+CREATE OR REPLACE VIEW countersign_terms AS
+    SELECT encode(convert_to(namespace, 'UTF8'), 'hex') AS name, min(retention_ms) AS retention_ms,
+           max(dropped_up_to_ms) AS dropped_up_to_ms
+    FROM countersign_namespaces GROUP BY namespace;
+
+-- Until when a nonce is remembered. Without a time at which it was signed, it is new now.
+CREATE OR REPLACE FUNCTION countersign_keep_until(
+    deadline_ms bigint, signed_ms bigint, now_ms bigint, retention_ms bigint
+) RETURNS bigint LANGUAGE sql IMMUTABLE AS
+    'SELECT greatest(deadline_ms, coalesce(signed_ms, now_ms) + coalesce(retention_ms, 0))';
+
+-- Claims, or takes leases where those are given. A nonce is free that has a lease that has ended, or
+-- is past its deadline and not dropped yet.
+CREATE OR REPLACE FUNCTION countersign_record(
+    extends boolean, names text[], digests text[], attempts text[], deadlines bigint[],
+    signed bigint[], skews bigint[], needs bigint[], leases bigint[]
+) RETURNS TABLE (
+    place bigint, refusal text, now_ms bigint, retention_ms bigint, is_own boolean,
+    remaining_ms bigint, outside_savepoints boolean
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    here_ms CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000;
+    forgotten_ms bigint;
+    is_known boolean;
+BEGIN
+    SELECT since_ms, store.system_identifier = control.system_identifier
+           AND timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8)
+    INTO forgotten_ms, is_known
+    FROM (SELECT * FROM countersign_store ORDER BY id DESC LIMIT 1) AS store,
+         pg_control_system() AS control;
+    RETURN QUERY WITH asked AS MATERIALIZED (
+        SELECT place, decode(digest, 'hex') AS digest, decode(attempt, 'hex') AS attempt,
+               here_ms + lease_ms AS lease_end_ms, retention_ms, keep_until_ms, CASE
+                   WHEN is_known IS NOT TRUE THEN 'unknown'
+                   WHEN retention_ms IS NULL THEN 'unregistered'
+                   WHEN retention_ms < needs_ms THEN 'retention'
+                   WHEN deadline_ms <= here_ms THEN 'past'
+                   WHEN coalesce(signed_ms, here_ms) <= forgotten_ms + skew_ms THEN 'forgotten'
+                   WHEN keep_until_ms <= dropped_up_to_ms THEN 'dropped'
+               END AS refusal
+        FROM (
+            SELECT *, countersign_keep_until(deadline_ms, signed_ms, here_ms, retention_ms)
+                       AS keep_until_ms
+            FROM unnest(names, digests, attempts, deadlines, signed, skews, needs, leases)
+                WITH ORDINALITY AS step (
+                    name, digest, attempt, deadline_ms, signed_ms, skew_ms, needs_ms, lease_ms, place
+                )
+            LEFT JOIN countersign_terms USING (name)
+        ) AS step
+    ), recorded AS (
+        INSERT INTO countersign_nonces AS held (digest, attempt, deadline_ms, lease_end_ms)
+        -- In one order, so that no two transactions wait for each other.
+        SELECT digest, attempt, keep_until_ms, lease_end_ms FROM asked WHERE refusal IS NULL
+        ORDER BY digest
+        ON CONFLICT (digest) DO UPDATE SET (attempt, deadline_ms, lease_end_ms) = (
+            SELECT CASE WHEN is_free THEN excluded.attempt ELSE held.attempt END,
+                   CASE WHEN is_free OR extends
+                        THEN greatest(held.deadline_ms, excluded.deadline_ms)
+                        ELSE held.deadline_ms END,
+                   CASE WHEN is_free THEN excluded.lease_end_ms ELSE held.lease_end_ms END
+            FROM (SELECT coalesce(held.lease_end_ms, held.deadline_ms) <= here_ms AS is_free) AS state
+        )
+        WHERE coalesce(held.lease_end_ms, held.deadline_ms) <= here_ms
+            OR CASE WHEN excluded.lease_end_ms IS NULL
+                -- A duplicate claim is written only to extend an event.
+                THEN extends AND held.attempt <> excluded.attempt
+                     AND held.deadline_ms < excluded.deadline_ms
+                -- A duplicate lease always is, for what it finds comes from the row that it has locked.
+                ELSE held.attempt <> excluded.attempt OR held.lease_end_ms IS NULL END
+        RETURNING digest, attempt, lease_end_ms,
+                  xmin = pg_current_xact_id()::xid AS outside_savepoints
+    )
+    SELECT place, refusal, here_ms, retention_ms, recorded.attempt = asked.attempt,
+           recorded.lease_end_ms - here_ms, outside_savepoints
+    FROM asked LEFT JOIN recorded USING (digest);
+END $$;
+
+-- What the holder of a lease does, and nobody else can: one row after the other, in the order in
+-- which they are recorded.
+CREATE OR REPLACE FUNCTION countersign_hold(
+    change text, names text[], digests text[], attempts text[], deadlines bigint[],
+    signed bigint[], skews bigint[], needs bigint[], leases bigint[]
+) RETURNS TABLE (place bigint, is_own boolean)
+LANGUAGE plpgsql AS $$
+DECLARE
+    here_ms CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000;
+    own record;
+BEGIN
+    FOR own IN
+        SELECT step.place, decode(step.digest, 'hex') AS digest,
+               decode(step.attempt, 'hex') AS attempt, here_ms + lease_ms AS lease_end_ms,
+               countersign_keep_until(deadline_ms, signed_ms, here_ms, retention_ms)
+                   AS keep_until_ms
+        FROM unnest(names, digests, attempts, deadlines, signed, leases)
+            WITH ORDINALITY AS step (name, digest, attempt, deadline_ms, signed_ms, lease_ms, place)
+        LEFT JOIN countersign_terms USING (name)
+        ORDER BY 2
+    LOOP
+        CASE change
+            WHEN 'renew' THEN
+                UPDATE countersign_nonces AS held SET lease_end_ms = own.lease_end_ms
+                WHERE held.digest = own.digest AND held.attempt = own.attempt
+                    AND held.lease_end_ms IS NOT NULL;
+            WHEN 'complete' THEN
+                UPDATE countersign_nonces AS held SET lease_end_ms = NULL,
+                    deadline_ms = greatest(held.deadline_ms, own.keep_until_ms)
+                WHERE held.digest = own.digest AND held.attempt = own.attempt
+                    AND held.lease_end_ms IS NOT NULL;
+            WHEN 'release' THEN
+                DELETE FROM countersign_nonces AS held
+                WHERE held.digest = own.digest AND held.attempt = own.attempt
+                    AND held.lease_end_ms IS NOT NULL;
+        END CASE;
+        place := own.place;
+        is_own := FOUND;
+        RETURN NEXT;
+    END LOOP;
+END $$;
