@@ -19,7 +19,7 @@ use super::{
     history::{Answer, Event, faults},
     log::Log,
     now, race,
-    server::{Proxy, Server, open},
+    server::{Proxy, Server, open, options},
 };
 
 const WAIT: Duration = Duration::from_millis(500);
@@ -335,6 +335,49 @@ async fn behind_pgbouncer_every_promise_is_kept() {
     conformance::run(&conformance::Time::real(), open)
         .await
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_role_that_owns_nothing_needs_no_rights_but_those_of_the_manual() {
+    let Some(server) = Server::migrated("a role of its own").await else {
+        return;
+    };
+    server
+        .run(
+            "CREATE ROLE orders LOGIN;
+            GRANT SELECT, INSERT, UPDATE ON countersign_store, countersign_namespaces TO orders;
+            GRANT SELECT, INSERT, UPDATE, DELETE ON countersign_nonces TO orders",
+        )
+        .await;
+    let open = async || {
+        let builder = PostgresStore::builder().wait(Duration::from_secs(20));
+        let orders = options(&server.folder).username("orders");
+        builder.connect(orders).await.unwrap()
+    };
+    conformance::run(&conformance::Time::real(), open)
+        .await
+        .unwrap();
+    server
+        .run("REVOKE DELETE ON countersign_nonces FROM orders")
+        .await;
+    let without = conformance::run(&conformance::Time::real(), open).await;
+    assert!(without.is_err(), "the suite uses every right");
+}
+
+/// Where the functions are missing, as in tables of an earlier version, it is said what to do.
+#[tokio::test]
+async fn without_its_functions_the_store_does_not_start() {
+    let Some(server) = Server::migrated("no functions").await else {
+        return;
+    };
+    server.run("DROP FUNCTION countersign_hold").await;
+    let builder = PostgresStore::builder().wait(WAIT);
+    let error = builder.connect(options(&server.folder)).await.unwrap_err();
+    assert!(error.to_string().contains("postgres::migrate"), "{error}");
+    let pool = server.pool().await;
+    postgres::migrate(&pool).await.unwrap();
+    let store = open(&server.folder, WAIT).await;
+    assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
 }
 
 /// An old holder meets a new one in one batch, with steps of its own.

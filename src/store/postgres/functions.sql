@@ -1,25 +1,14 @@
--- What decides and records many steps at once. The functions are PL/pgSQL, of which each session
--- keeps the plans, also behind a pooler: to plan these statements takes longer than to run them.
--- The plans are kept whatever the size of a batch or of the tables is, and so must suit all.
+-- What decides and records a batch of steps on the nonces of one namespace. The functions are
+-- PL/pgSQL, of which each session keeps the plans, also behind a pooler: to plan these statements
+-- takes longer than to run them. Plans are kept whatever the size of the batch or of the table is.
 --
--- Arguments are arrays with an element for each step; names and bytes are hexadecimal digits.
+-- Each array has one element for each step; names and bytes are hexadecimal digits.
 
-CREATE OR REPLACE VIEW countersign_terms AS
-    SELECT encode(convert_to(namespace, 'UTF8'), 'hex') AS name, min(retention_ms) AS retention_ms,
-           max(dropped_up_to_ms) AS dropped_up_to_ms
-    FROM countersign_namespaces GROUP BY namespace;
-
--- Until when a nonce is remembered. Without a time at which it was signed, it is new now.
-CREATE OR REPLACE FUNCTION countersign_keep_until(
-    deadline_ms bigint, signed_ms bigint, now_ms bigint, retention_ms bigint
-) RETURNS bigint LANGUAGE sql IMMUTABLE AS
-    'SELECT greatest(deadline_ms, coalesce(signed_ms, now_ms) + coalesce(retention_ms, 0))';
-
--- Claims, or takes leases where those are given. A nonce is free that has a lease that has ended, or
--- is past its deadline and not dropped yet.
+-- Claims, or takes leases of so many milliseconds. A nonce is free that has a lease that has ended,
+-- or is past its deadline and not dropped yet.
 CREATE OR REPLACE FUNCTION countersign_record(
-    extends boolean, names text[], digests text[], attempts text[], deadlines bigint[],
-    signed bigint[], skews bigint[], needs bigint[], leases bigint[]
+    name text, needs_ms bigint, skew_ms bigint, lease_ms bigint, extends boolean,
+    digests text[], attempts text[], deadlines bigint[], signed bigint[]
 ) RETURNS TABLE (
     place bigint, refusal text, now_ms bigint, retention_ms bigint, is_own boolean,
     remaining_ms bigint, outside_savepoints boolean
@@ -27,37 +16,43 @@ CREATE OR REPLACE FUNCTION countersign_record(
 #variable_conflict use_column
 DECLARE
     here_ms CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000;
+    refusal_of_all text;
     forgotten_ms bigint;
-    is_known boolean;
+    dropped_ms bigint;
+    known_ms bigint;
 BEGIN
-    SELECT since_ms, store.system_identifier = control.system_identifier
-           AND timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8)
-    INTO forgotten_ms, is_known
+    SELECT CASE
+               WHEN store.system_identifier <> control.system_identifier
+                   OR timeline <> left(pg_walfile_name(pg_current_wal_lsn()), 8) THEN 'unknown'
+               WHEN retention_ms IS NULL THEN 'unregistered'
+               WHEN retention_ms < needs_ms THEN 'retention'
+               ELSE ''
+           END, since_ms, dropped_up_to_ms, retention_ms
+    INTO STRICT refusal_of_all, forgotten_ms, dropped_ms, known_ms
     FROM (SELECT * FROM countersign_store ORDER BY id DESC LIMIT 1) AS store,
-         pg_control_system() AS control;
+         pg_control_system() AS control, (
+             SELECT min(retention_ms) AS retention_ms, max(dropped_up_to_ms) AS dropped_up_to_ms
+             FROM countersign_namespaces
+             WHERE namespace = convert_from(decode(name, 'hex'), 'UTF8')
+         ) AS known;
     RETURN QUERY WITH asked AS MATERIALIZED (
         SELECT place, decode(digest, 'hex') AS digest, decode(attempt, 'hex') AS attempt,
-               here_ms + lease_ms AS lease_end_ms, retention_ms, keep_until_ms, CASE
-                   WHEN is_known IS NOT TRUE THEN 'unknown'
-                   WHEN retention_ms IS NULL THEN 'unregistered'
-                   WHEN retention_ms < needs_ms THEN 'retention'
+               keep_until_ms, CASE
+                   WHEN refusal_of_all <> '' THEN refusal_of_all
                    WHEN deadline_ms <= here_ms THEN 'past'
                    WHEN coalesce(signed_ms, here_ms) <= forgotten_ms + skew_ms THEN 'forgotten'
-                   WHEN keep_until_ms <= dropped_up_to_ms THEN 'dropped'
+                   WHEN keep_until_ms <= dropped_ms THEN 'dropped'
                END AS refusal
         FROM (
-            SELECT *, countersign_keep_until(deadline_ms, signed_ms, here_ms, retention_ms)
+            SELECT *, countersign_keep_until(deadline_ms, signed_ms, here_ms, known_ms)
                        AS keep_until_ms
-            FROM unnest(names, digests, attempts, deadlines, signed, skews, needs, leases)
-                WITH ORDINALITY AS step (
-                    name, digest, attempt, deadline_ms, signed_ms, skew_ms, needs_ms, lease_ms, place
-                )
-            LEFT JOIN countersign_terms USING (name)
+            FROM unnest(digests, attempts, deadlines, signed) WITH ORDINALITY
+                AS step (digest, attempt, deadline_ms, signed_ms, place)
         ) AS step
     ), recorded AS (
         INSERT INTO countersign_nonces AS held (digest, attempt, deadline_ms, lease_end_ms)
         -- In one order, so that no two transactions wait for each other.
-        SELECT digest, attempt, keep_until_ms, lease_end_ms FROM asked WHERE refusal IS NULL
+        SELECT digest, attempt, keep_until_ms, here_ms + lease_ms FROM asked WHERE refusal IS NULL
         ORDER BY digest
         ON CONFLICT (digest) DO UPDATE SET (attempt, deadline_ms, lease_end_ms) = (
             SELECT CASE WHEN is_free THEN excluded.attempt ELSE held.attempt END,
@@ -68,7 +63,7 @@ BEGIN
             FROM (SELECT coalesce(held.lease_end_ms, held.deadline_ms) <= here_ms AS is_free) AS state
         )
         WHERE coalesce(held.lease_end_ms, held.deadline_ms) <= here_ms
-            OR CASE WHEN excluded.lease_end_ms IS NULL
+            OR CASE WHEN lease_ms IS NULL
                 -- A duplicate claim is written only to extend an event.
                 THEN extends AND held.attempt <> excluded.attempt
                      AND held.deadline_ms < excluded.deadline_ms
@@ -77,7 +72,7 @@ BEGIN
         RETURNING digest, attempt, lease_end_ms,
                   xmin = pg_current_xact_id()::xid AS outside_savepoints
     )
-    SELECT place, refusal, here_ms, retention_ms, recorded.attempt = asked.attempt,
+    SELECT place, refusal, here_ms, known_ms, recorded.attempt = asked.attempt,
            recorded.lease_end_ms - here_ms, outside_savepoints
     FROM asked LEFT JOIN recorded USING (digest);
 END $$;
@@ -85,27 +80,29 @@ END $$;
 -- What the holder of a lease does, and nobody else can: one row after the other, in the order in
 -- which they are recorded.
 CREATE OR REPLACE FUNCTION countersign_hold(
-    change text, names text[], digests text[], attempts text[], deadlines bigint[],
-    signed bigint[], skews bigint[], needs bigint[], leases bigint[]
+    name text, lease_ms bigint, change text,
+    digests text[], attempts text[], deadlines bigint[], signed bigint[]
 ) RETURNS TABLE (place bigint, is_own boolean)
 LANGUAGE plpgsql AS $$
 DECLARE
     here_ms CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000;
+    known_ms CONSTANT bigint := (
+        SELECT min(retention_ms) FROM countersign_namespaces
+        WHERE namespace = convert_from(decode(name, 'hex'), 'UTF8')
+    );
     own record;
 BEGIN
     FOR own IN
         SELECT step.place, decode(step.digest, 'hex') AS digest,
-               decode(step.attempt, 'hex') AS attempt, here_ms + lease_ms AS lease_end_ms,
-               countersign_keep_until(deadline_ms, signed_ms, here_ms, retention_ms)
-                   AS keep_until_ms
-        FROM unnest(names, digests, attempts, deadlines, signed, leases)
-            WITH ORDINALITY AS step (name, digest, attempt, deadline_ms, signed_ms, lease_ms, place)
-        LEFT JOIN countersign_terms USING (name)
+               decode(step.attempt, 'hex') AS attempt,
+               countersign_keep_until(deadline_ms, signed_ms, here_ms, known_ms) AS keep_until_ms
+        FROM unnest(digests, attempts, deadlines, signed) WITH ORDINALITY
+            AS step (digest, attempt, deadline_ms, signed_ms, place)
         ORDER BY 2
     LOOP
         CASE change
             WHEN 'renew' THEN
-                UPDATE countersign_nonces AS held SET lease_end_ms = own.lease_end_ms
+                UPDATE countersign_nonces AS held SET lease_end_ms = here_ms + lease_ms
                 WHERE held.digest = own.digest AND held.attempt = own.attempt
                     AND held.lease_end_ms IS NOT NULL;
             WHEN 'complete' THEN
@@ -123,3 +120,9 @@ BEGIN
         RETURN NEXT;
     END LOOP;
 END $$;
+
+-- Until when a nonce is remembered. What has no time at which it was signed is new now.
+CREATE OR REPLACE FUNCTION countersign_keep_until(
+    deadline_ms bigint, signed_ms bigint, now_ms bigint, retention_ms bigint
+) RETURNS bigint LANGUAGE sql IMMUTABLE AS
+    'SELECT greatest(deadline_ms, coalesce(signed_ms, now_ms) + coalesce(retention_ms, 0))';

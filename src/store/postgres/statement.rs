@@ -3,11 +3,14 @@
 //! They are sent as plain text, which needs no prepared statement and takes a whole transaction in
 //! one round trip. Whatever varies in them is hexadecimal digits and integers.
 
-use std::fmt::{Display, Write as _};
+use std::{
+    fmt::{Display, Write as _},
+    time::Duration,
+};
 
 use crate::{clock::Timestamp, encoding::Encoding, nonce::Claim, store::queue::Action};
 
-/// One step of a batch, of which no two record the same nonce.
+/// One step of a batch, of which no two are on the same nonce, but for those of two holders.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step<'a> {
     pub(super) claim: &'a Claim,
@@ -15,90 +18,89 @@ pub(super) struct Step<'a> {
     pub(super) action: Action,
 }
 
-/// What one statement can do together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Kind {
-    Claim { extends: bool },
-    Lease { extends: bool },
+/// What the steps of a batch have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Terms<'a> {
+    change: Change,
+    namespace: &'a str,
+    retention: Duration,
+    max_skew: Duration,
+    lease: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Change {
+    Record { extends: bool },
     Renew,
     Complete,
     Release,
 }
 
-impl Kind {
-    pub(super) fn of(claim: &Claim, action: Action) -> Self {
+impl<'a> Terms<'a> {
+    pub(super) fn of(claim: &'a Claim, action: Action) -> Self {
         let extends = claim.extends();
-        match action {
-            Action::Claim | Action::Consume => Self::Claim { extends },
-            Action::Lease(_) => Self::Lease { extends },
-            Action::Renew(_) => Self::Renew,
-            Action::Complete => Self::Complete,
-            Action::Release => Self::Release,
+        let (change, lease) = match action {
+            Action::Claim | Action::Consume => (Change::Record { extends }, None),
+            Action::Lease(duration) => (Change::Record { extends }, Some(duration)),
+            Action::Renew(duration) => (Change::Renew, Some(duration)),
+            Action::Complete => (Change::Complete, None),
+            Action::Release => (Change::Release, None),
+        };
+        Self {
+            change,
+            namespace: claim.namespace(),
+            retention: claim.retention(),
+            max_skew: claim.max_skew(),
+            lease,
         }
     }
 
-    pub(super) fn is_of_holder(self) -> bool {
-        matches!(self, Self::Renew | Self::Complete | Self::Release)
+    pub(super) fn is_of_holder(&self) -> bool {
+        !matches!(self.change, Change::Record { .. })
+    }
+
+    fn name(&self) -> String {
+        hex(self.namespace.as_bytes())
     }
 }
 
 /// Answers with one row for each step: its place, why it is refused or what was found, and times.
-pub(super) fn decide(kind: Kind, steps: &[Step<'_>]) -> String {
-    let asked = asked(steps);
-    match kind {
-        Kind::Claim { extends } | Kind::Lease { extends } => {
-            format!("SELECT * FROM countersign_record({extends}, {asked})")
+pub(super) fn decide(terms: &Terms<'_>, steps: &[Step<'_>]) -> String {
+    let lease = or_null(terms.lease.map(millis));
+    let name = terms.name();
+    let function = match terms.change {
+        Change::Record { extends } => {
+            let (needs, skew) = (millis(terms.retention), millis(terms.max_skew));
+            format!("countersign_record('{name}', {needs}, {skew}, {lease}, {extends}")
         }
-        Kind::Renew => format!("SELECT * FROM countersign_hold('renew', {asked})"),
-        Kind::Complete => format!("SELECT * FROM countersign_hold('complete', {asked})"),
-        Kind::Release => format!("SELECT * FROM countersign_hold('release', {asked})"),
-    }
+        Change::Renew => format!("countersign_hold('{name}', {lease}, 'renew'"),
+        Change::Complete => format!("countersign_hold('{name}', {lease}, 'complete'"),
+        Change::Release => format!("countersign_hold('{name}', {lease}, 'release'"),
+    };
+    let digests = array(steps, |s| hex(&s.digest));
+    let attempts = array(steps, |s| hex(&s.claim.attempt().to_bytes()));
+    let deadlines = array(steps, |s| at(s.claim.deadline()));
+    let signed = array(steps, |s| or_null(s.claim.signed_at().map(at)));
+    format!("SELECT * FROM {function}, '{digests}', '{attempts}', '{deadlines}', '{signed}')")
 }
 
-/// Registers the namespaces of the steps; the first one that asks says for how long its requests
-/// are remembered.
-pub(super) fn register(steps: &[Step<'_>]) -> String {
+/// Registers the namespace; the first one that asks says for how long its requests are remembered.
+pub(super) fn register(terms: &Terms<'_>) -> String {
     format!(
         "INSERT INTO countersign_namespaces (namespace, retention_ms, dropped_up_to_ms)
-        SELECT convert_from(decode(name, 'hex'), 'UTF8'), max(needs_ms), 0
-        FROM unnest('{}'::text[], '{}'::bigint[]) AS step (name, needs_ms)
-        WHERE name NOT IN (SELECT name FROM countersign_terms) GROUP BY name",
-        names(steps),
-        needs(steps),
+        SELECT name, {}, 0 FROM convert_from(decode('{}', 'hex'), 'UTF8') AS name
+        WHERE name NOT IN (SELECT namespace FROM countersign_namespaces)",
+        millis(terms.retention),
+        terms.name(),
     )
-}
-
-fn names(steps: &[Step<'_>]) -> String {
-    array(steps, |s| hex(s.claim.namespace().as_bytes()))
-}
-
-fn needs(steps: &[Step<'_>]) -> String {
-    array(steps, |s| millis(s.claim.retention()))
 }
 
 fn hex(bytes: &[u8]) -> String {
     Encoding::Hex.encode(bytes)
 }
 
-/// The arguments that both functions take, an array each.
-fn asked(steps: &[Step<'_>]) -> String {
-    let digests = array(steps, |s| hex(&s.digest));
-    let attempts = array(steps, |s| hex(&s.claim.attempt().to_bytes()));
-    let deadlines = array(steps, |s| at(s.claim.deadline()));
-    let signed = array(steps, |s| {
-        let signed = s.claim.signed_at().map(at);
-        signed.map_or("NULL".to_owned(), |at| at.to_string())
-    });
-    let skews = array(steps, |s| millis(s.claim.max_skew()));
-    let leases = array(steps, |s| match s.action {
-        Action::Lease(duration) | Action::Renew(duration) => millis(duration).to_string(),
-        Action::Claim | Action::Consume | Action::Complete | Action::Release => "NULL".to_owned(),
-    });
-    format!(
-        "'{}', '{digests}', '{attempts}', '{deadlines}', '{signed}', '{skews}', '{}', '{leases}'",
-        names(steps),
-        needs(steps),
-    )
+fn or_null(millis: Option<i64>) -> String {
+    millis.map_or_else(|| "NULL".to_owned(), |millis| millis.to_string())
 }
 
 fn array<T: Display>(steps: &[Step<'_>], of: impl Fn(&Step<'_>) -> T) -> String {
@@ -116,7 +118,7 @@ pub(super) fn at(time: Timestamp) -> i64 {
 }
 
 /// At most a thousand years, so that no sum of times overflows.
-pub(super) fn millis(duration: std::time::Duration) -> i64 {
+pub(super) fn millis(duration: Duration) -> i64 {
     const MILLENNIUM: i64 = 1000 * 366 * 24 * 3600 * 1000;
     i64::try_from(duration.as_millis()).map_or(MILLENNIUM, |millis| millis.min(MILLENNIUM))
 }

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
 
 use super::{
     error,
-    statement::{self, Kind, Step},
+    statement::{self, Step, Terms},
 };
 use crate::{
     error::{StoreError, StoreErrorKind},
@@ -22,11 +22,11 @@ pub(super) type Answers = Vec<Result<Answer, StoreError>>;
 /// connection is in no known state.
 pub(super) async fn commit(
     connection: &mut PgConnection,
-    kind: Kind,
+    terms: &Terms<'_>,
     steps: &[Step<'_>],
     wait: Duration,
 ) -> Result<Answers, StoreError> {
-    run(connection, kind, steps, |sql| in_transaction(sql, wait)).await
+    run(connection, terms, steps, |sql| in_transaction(sql, wait)).await
 }
 
 /// Runs one step in the transaction that is open.
@@ -34,8 +34,8 @@ pub(super) async fn within(
     connection: &mut PgConnection,
     step: Step<'_>,
 ) -> Result<Answer, StoreError> {
-    let kind = Kind::of(step.claim, step.action);
-    let answers = run(connection, kind, &[step], str::to_owned).await?;
+    let terms = Terms::of(step.claim, step.action);
+    let answers = run(connection, &terms, &[step], str::to_owned).await?;
     answers
         .into_iter()
         .next()
@@ -58,18 +58,18 @@ pub(super) fn in_transaction(sql: &str, wait: Duration) -> String {
 
 async fn run(
     connection: &mut PgConnection,
-    kind: Kind,
+    terms: &Terms<'_>,
     steps: &[Step<'_>],
     whole: impl Fn(&str) -> String,
 ) -> Result<Answers, StoreError> {
     // A cluster that is new is fenced, and a namespace that is new registered, before the third.
     for _ in 0..3 {
-        let rows = fetch(connection, whole(&statement::decide(kind, steps))).await?;
+        let rows = fetch(connection, whole(&statement::decide(terms, steps))).await?;
         let refused = |refusal| rows.iter().any(|row| is_refused(row, refusal));
         if refused("unknown") {
             fetch(connection, whole(FENCE)).await?;
         } else if refused("unregistered") {
-            fetch(connection, whole(&statement::register(steps))).await?;
+            fetch(connection, whole(&statement::register(terms))).await?;
         } else {
             return read(steps, &rows);
         }

@@ -1,12 +1,7 @@
 //! The tasks of a store that write: each takes what has come in, in one transaction, on a
 //! connection of its own.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    mem,
-    sync::Arc,
-    time::Duration,
-};
+use std::{mem, sync::Arc, time::Duration};
 
 use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use tokio::{
@@ -17,7 +12,7 @@ use tokio::{
 
 use super::{
     error,
-    statement::{Kind, Step},
+    statement::{Step, Terms},
     transaction::{Answers, commit},
 };
 use crate::{
@@ -56,30 +51,36 @@ impl Writer {
                     taken.push(request);
                 }
             }
-            for (kind, nonces) in group(mem::take(&mut taken)) {
-                self.answer(kind, nonces).await;
+            let mut nonces = by_nonce(mem::take(&mut taken));
+            while let Some(first) = nonces.first() {
+                let ours = |copies: &&Copies| copies.first.terms() == first.first.terms();
+                let rest = nonces.split_off(nonces.iter().take_while(ours).count());
+                self.answer(mem::replace(&mut nonces, rest)).await;
             }
         }
     }
 
-    async fn answer(&mut self, kind: Kind, nonces: Vec<Copies>) {
-        match self.commit(kind, &nonces).await {
+    async fn answer(&mut self, batch: Vec<Copies>) {
+        match self.commit(&batch).await {
             Ok(answers) => {
-                for (copies, answer) in nonces.into_iter().zip(answers) {
+                for (copies, answer) in batch.into_iter().zip(answers) {
                     copies.answer(&answer);
                 }
             }
             Err(error) => {
                 self.connection = None;
-                for copies in nonces {
+                for copies in batch {
                     copies.answer(&Err(error.clone()));
                 }
             }
         }
     }
 
-    async fn commit(&mut self, kind: Kind, nonces: &[Copies]) -> Result<Answers, StoreError> {
-        let steps: Vec<_> = nonces.iter().map(|copies| copies.first.step()).collect();
+    async fn commit(&mut self, batch: &[Copies]) -> Result<Answers, StoreError> {
+        let Some(terms) = batch.first().map(|copies| copies.first.terms()) else {
+            return Ok(Vec::new());
+        };
+        let steps: Vec<_> = batch.iter().map(|copies| copies.first.step()).collect();
         // What is dropped in the midst of it leaves no connection behind.
         let connection = self.connection.take();
         let wait = self.wait;
@@ -88,7 +89,7 @@ impl Writer {
                 Some(connection) => connection,
                 None => connect(&self.options).await?,
             };
-            let answers = commit(&mut connection, kind, &steps, wait).await?;
+            let answers = commit(&mut connection, &terms, &steps, wait).await?;
             Ok((connection, answers))
         });
         let (connection, answers) = committed.await.unwrap_or_else(|_| {
@@ -146,39 +147,35 @@ impl Request {
             action: self.action,
         }
     }
+
+    fn terms(&self) -> Terms<'_> {
+        Terms::of(&self.claim, self.action)
+    }
+
+    /// The same for copies. Of two holders, one is an old one.
+    fn key(&self) -> (Terms<'_>, [u8; 32], Option<[u8; 16]>) {
+        let terms = self.terms();
+        let holder = terms
+            .is_of_holder()
+            .then(|| self.claim.attempt().to_bytes());
+        (terms, self.digest, holder)
+    }
 }
 
-/// By kind, and in the order of their digests, so that no two transactions wait for each other.
+/// By terms, and in the order of their digests, so that no two transactions wait for each other.
 /// Whoever has given up is left out.
-fn group(taken: Vec<Request>) -> Vec<(Kind, Vec<Copies>)> {
-    let mut groups: HashMap<_, Copies> = HashMap::with_capacity(taken.len());
+fn by_nonce(mut taken: Vec<Request>) -> Vec<Copies> {
+    taken.retain(|request| !request.answer.is_closed());
+    taken.sort_by(|a, b| a.key().cmp(&b.key()));
+    let mut nonces: Vec<Copies> = Vec::with_capacity(taken.len());
     for request in taken {
-        if request.answer.is_closed() {
-            continue;
-        }
-        let kind = Kind::of(&request.claim, request.action);
-        // Of two holders, one is an old one.
-        let holder = kind
-            .is_of_holder()
-            .then(|| request.claim.attempt().to_bytes());
-        match groups.entry((kind, request.digest, holder)) {
-            Entry::Occupied(mut copies) => copies.get_mut().add(request),
-            Entry::Vacant(place) => {
-                place.insert(Copies {
-                    first: request,
-                    others: Vec::new(),
-                });
-            }
+        match nonces.last_mut() {
+            Some(copies) if copies.first.key() == request.key() => copies.add(request),
+            _ => nonces.push(Copies {
+                first: request,
+                others: Vec::new(),
+            }),
         }
     }
-    let mut sorted: Vec<_> = groups.into_iter().collect();
-    sorted.sort_unstable_by_key(|(group, _)| *group);
-    let mut by_kind: Vec<(Kind, Vec<Copies>)> = Vec::new();
-    for ((kind, ..), copies) in sorted {
-        match by_kind.last_mut() {
-            Some((last, nonces)) if *last == kind => nonces.push(copies),
-            _ => by_kind.push((kind, vec![copies])),
-        }
-    }
-    by_kind
+    nonces
 }
