@@ -10,12 +10,13 @@ use std::{
 };
 
 use countersign::{
-    Claimed, Held, LeaseStore as _, Leased, PostgresStore, StoreErrorKind, conformance, postgres,
+    Claim, Claimed, Held, KeyId, LeaseStore as _, Leased, Nonce, NonceKind, PostgresStore,
+    StoreErrorKind, conformance, postgres,
 };
 use tokio::task::JoinHandle;
 
 use super::{
-    ask, claim, claim_signed,
+    HOUR, SKEW, ask, claim, claim_signed,
     history::{Answer, Event, faults},
     log::Log,
     now, race,
@@ -378,6 +379,29 @@ async fn without_its_functions_the_store_does_not_start() {
     postgres::migrate(&pool).await.unwrap();
     let store = open(&server.folder, WAIT).await;
     assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
+}
+
+/// Both are asked for before the writer looks: what it is to record for the first namespace must not
+/// be its own replay once the second one is registered.
+#[tokio::test]
+async fn a_new_namespace_costs_others_of_its_batch_nothing() {
+    let Some(server) = Server::migrated("a new namespace").await else {
+        return;
+    };
+    let builder = PostgresStore::builder().connections(1).wait(WAIT);
+    let store = builder.connect(options(&server.folder)).await.unwrap();
+    assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
+    let of = |namespace: &str, nonce| {
+        let nonce = Nonce::new(NonceKind::Covered, [nonce]);
+        let key = KeyId::new("k").unwrap();
+        Claim::new(namespace.into(), key, nonce, now().plus(HOUR)).signed(now(), SKEW)
+    };
+    for round in 2..6 {
+        let new = format!("new {round}");
+        let (old, new) = (of("tests", round), of(&new, round));
+        let answers = tokio::join!(ask(&store, &old), ask(&store, &new));
+        assert_eq!(answers, (Ok(Claimed::New), Ok(Claimed::New)));
+    }
 }
 
 /// An old holder meets a new one in one batch, with steps of its own.
