@@ -381,6 +381,40 @@ async fn without_its_functions_the_store_does_not_start() {
     assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
 }
 
+/// A plan that is made while the table is small is kept while it grows.
+#[tokio::test]
+async fn what_a_holder_does_goes_by_the_index_of_a_small_table_too() {
+    let Some(server) = Server::migrated("plans that are kept").await else {
+        return;
+    };
+    server.run("VACUUM ANALYZE countersign_nonces").await;
+    let store = open(&server.folder, WAIT).await;
+    // More often than until a plan is kept.
+    for nonce in 0..20 {
+        let (done, given_up) = (claim(nonce), claim(nonce + 100));
+        for claim in [&done, &given_up] {
+            assert_eq!(store.lease(claim, HOUR).await.unwrap(), Leased::Held);
+            assert_eq!(store.renew(claim, HOUR).await.unwrap(), Held::Done);
+        }
+        assert_eq!(store.complete(&done).await.unwrap(), Held::Done);
+        assert_eq!(store.release(&given_up).await.unwrap(), Held::Done);
+    }
+    drop(store);
+    // A session has said what it read once it has ended.
+    let others = "SELECT count(*) FROM pg_stat_activity
+        WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    let ended = async {
+        while server.number(others).await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HOUR / 60, ended).await.unwrap();
+    let read = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'countersign_nonces'";
+    assert_eq!(server.number(read).await, 0);
+    let found = "SELECT idx_scan FROM pg_stat_user_tables WHERE relname = 'countersign_nonces'";
+    assert!(server.number(found).await > 0, "the statistics are there");
+}
+
 /// Both are asked for before the writer looks: what it is to record for the first namespace must not
 /// be its own replay once the second one is registered.
 #[tokio::test]

@@ -1,6 +1,6 @@
 -- What decides and records a batch of steps on the nonces of one namespace. The functions are
 -- PL/pgSQL, of which each session keeps the plans, also behind a pooler: to plan these statements
--- takes longer than to run them. Plans are kept whatever the size of the batch or of the table is.
+-- takes longer than to run them.
 --
 -- Each array has one element for each step; names and bytes are hexadecimal digits.
 
@@ -22,8 +22,9 @@ DECLARE
     known_ms bigint;
 BEGIN
     SELECT CASE
-               WHEN store.system_identifier <> control.system_identifier
-                   OR timeline <> left(pg_walfile_name(pg_current_wal_lsn()), 8) THEN 'unknown'
+               WHEN store.system_identifier IS DISTINCT FROM control.system_identifier
+                   OR timeline IS DISTINCT FROM left(pg_walfile_name(pg_current_wal_lsn()), 8)
+                   THEN 'unknown'
                WHEN retention_ms IS NULL THEN 'unregistered'
                WHEN retention_ms < needs_ms THEN 'retention'
                ELSE ''
@@ -78,12 +79,13 @@ BEGIN
 END $$;
 
 -- What the holder of a lease does, and nobody else can: one row after the other, in the order in
--- which they are recorded.
+-- which they are recorded. Its plans are made while the table may be small, and kept while it grows:
+-- they go by the index in any case, and what that seems to cost is no reason to compile them.
 CREATE OR REPLACE FUNCTION countersign_hold(
     name text, lease_ms bigint, change text,
     digests text[], attempts text[], deadlines bigint[], signed bigint[]
 ) RETURNS TABLE (place bigint, is_own boolean)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     here_ms CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000;
     known_ms CONSTANT bigint := (
