@@ -53,60 +53,63 @@ impl BodyLimits {
 /// dropped.
 ///
 /// A body of one frame is kept as it came; frames of a longer one are copied once, into one buffer.
-pub(crate) async fn read<B>(
+pub(crate) fn read<B>(
     body: B,
     limits: &BodyLimits,
     mut arrived: impl FnMut(&[u8]) -> Result<(), Rejection>,
-) -> Result<Bytes, Rejection>
+) -> impl Future<Output = Result<Bytes, Rejection>>
 where
     B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
 {
-    let too_large = || {
-        Rejection::new(
-            RejectionKind::BodyTooLarge,
-            format!("the body has more than {} bytes", limits.max_bytes),
-        )
-    };
-    let (least, expected) = (body.size_hint().lower(), body.size_hint().exact());
-    if least > limits.max_bytes as u64 {
-        return Err(too_large());
-    }
-    let expected = usize::try_from(expected.unwrap_or(0)).unwrap_or(0);
-
-    let mut body = pin!(body);
-    let mut deadline = None;
-    let mut first = Bytes::new();
-    let mut rest: Option<BytesMut> = None;
-    let mut empty_frames = 0;
-    while let Some(data) = next_data(body.as_mut(), limits, &mut deadline).await? {
-        if data.is_empty() {
-            empty_frames += 1;
-            if empty_frames > MAX_EMPTY_FRAMES {
-                return Err(Rejection::new(
-                    RejectionKind::BodyUnreadable,
-                    format!("the body has more than {MAX_EMPTY_FRAMES} frames without a byte"),
-                ));
-            }
-            continue;
-        }
-        let so_far = rest.as_ref().map_or(first.len(), BytesMut::len);
-        if data.len() > limits.max_bytes - so_far {
+    // An `async fn` would keep room for its arguments twice.
+    async move {
+        let too_large = || {
+            Rejection::new(
+                RejectionKind::BodyTooLarge,
+                format!("the body has more than {} bytes", limits.max_bytes),
+            )
+        };
+        let (least, expected) = (body.size_hint().lower(), body.size_hint().exact());
+        if least > limits.max_bytes as u64 {
             return Err(too_large());
         }
-        arrived(&data)?;
-        match &mut rest {
-            Some(rest) => rest.extend_from_slice(&data),
-            None if first.is_empty() => first = data,
-            None => {
-                let capacity = expected.max(first.len() + data.len());
-                let mut buffer = BytesMut::with_capacity(capacity);
-                buffer.extend_from_slice(&first);
-                buffer.extend_from_slice(&data);
-                rest = Some(buffer);
+        let expected = usize::try_from(expected.unwrap_or(0)).unwrap_or(0);
+
+        let mut body = pin!(body);
+        let mut deadline = None;
+        let mut first = Bytes::new();
+        let mut rest: Option<BytesMut> = None;
+        let mut empty_frames = 0;
+        while let Some(data) = next_data(body.as_mut(), limits, &mut deadline).await? {
+            if data.is_empty() {
+                empty_frames += 1;
+                if empty_frames > MAX_EMPTY_FRAMES {
+                    return Err(Rejection::new(
+                        RejectionKind::BodyUnreadable,
+                        format!("the body has more than {MAX_EMPTY_FRAMES} frames without a byte"),
+                    ));
+                }
+                continue;
+            }
+            let so_far = rest.as_ref().map_or(first.len(), BytesMut::len);
+            if data.len() > limits.max_bytes - so_far {
+                return Err(too_large());
+            }
+            arrived(&data)?;
+            match &mut rest {
+                Some(rest) => rest.extend_from_slice(&data),
+                None if first.is_empty() => first = data,
+                None => {
+                    let capacity = expected.max(first.len() + data.len());
+                    let mut buffer = BytesMut::with_capacity(capacity);
+                    buffer.extend_from_slice(&first);
+                    buffer.extend_from_slice(&data);
+                    rest = Some(buffer);
+                }
             }
         }
+        Ok(rest.map_or(first, BytesMut::freeze))
     }
-    Ok(rest.map_or(first, BytesMut::freeze))
 }
 
 /// The next data frame, `None` at the end. Trailers are covered by nothing: they become a frame

@@ -18,12 +18,12 @@
 //! # }
 //! ```
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, request::Parts};
 use http_body::Body;
-use tracing::{Instrument as _, Span, field::Empty};
+use tracing::{Span, field::Empty};
 
 use crate::{
     body::BodyLimits,
@@ -145,6 +145,25 @@ pub(crate) struct Settings {
     live: LiveNonces,
 }
 
+impl Settings {
+    /// That of one verification.
+    fn span(&self) -> Span {
+        let span = tracing::info_span!(
+            "countersign.verify",
+            namespace = &*self.namespace,
+            key_id = Empty,
+            body_bytes = Empty,
+            outcome = Empty,
+        );
+        // One that nobody wants would still be entered, and its fields be looked up.
+        if span.is_disabled() {
+            Span::none()
+        } else {
+            span
+        }
+    }
+}
+
 impl Verifier {
     /// Configures a verifier; every setting states its default.
     pub fn builder(scheme: impl Scheme) -> VerifierBuilder<Self> {
@@ -159,26 +178,25 @@ impl Verifier {
     ///
     /// # Panics
     /// When there is something to wait for, outside of a Tokio runtime with its timer.
-    pub async fn verify<B>(&self, head: &Parts, body: B) -> Result<Verified, Rejection>
+    pub fn verify<B>(
+        &self,
+        head: &Parts,
+        body: B,
+    ) -> impl Future<Output = Result<Verified, Rejection>>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        let span = tracing::info_span!(
-            "countersign.verify",
-            namespace = &*self.settings.namespace,
-            key_id = Empty,
-            body_bytes = Empty,
-            outcome = Empty,
-        );
-        // A span that nobody wants would still be entered, and its fields be looked up.
-        let span = if span.is_disabled() {
-            Span::none()
-        } else {
-            span
-        };
-        let verifying = async {
+        // An `async fn` would keep room for its arguments twice.
+        async move {
+            let span = self.settings.span();
             let started = Stopwatch::start();
-            let verified = self.take_through(head, body, &span).await;
+            let mut taking = pin!(self.take_through(head, body, &span));
+            // `Instrument` would have the future moved into it.
+            let verified = poll_fn(|context| {
+                let _entered = span.enter();
+                taking.as_mut().poll(context)
+            })
+            .await;
             started.verified(verified.is_ok());
             match &verified {
                 Ok(verified) => {
@@ -186,40 +204,42 @@ impl Verifier {
                 }
                 Err(rejection) => {
                     span.record("outcome", rejection.kind().code());
-                    rejection.report();
+                    span.in_scope(|| rejection.report());
                 }
             }
             verified
-        };
-        verifying.instrument(span.clone()).await
+        }
     }
 
-    async fn take_through<B>(
+    fn take_through<B>(
         &self,
         head: &Parts,
         body: B,
         span: &Span,
-    ) -> Result<Verified, Rejection>
+    ) -> impl Future<Output = Result<Verified, Rejection>>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        let admitting = self.parse(head)?.admit();
-        // Within a block, so that no room is kept for what was handed on.
-        let (receiving, signed_in_head) = {
-            let admitted = admitting.await?;
-            span.record("key_id", first_key(&admitted.signatures));
-            let signed_in_head = !admitted.signatures.is_empty();
-            (admitted.receive(body), signed_in_head)
-        };
-        let authentic = {
-            let received = receiving.await?;
-            if !signed_in_head {
-                span.record("key_id", first_key(&received.signatures));
-            }
-            span.record("body_bytes", received.body.len());
-            received.authenticate()?
-        };
-        authentic.claim().await
+        // An `async fn` would keep room for its arguments twice.
+        async move {
+            let admitting = self.parse(head)?.admit();
+            // Within a block, so that no room is kept for what was handed on.
+            let (receiving, signed_in_head) = {
+                let admitted = admitting.await?;
+                span.record("key_id", first_key(&admitted.signatures));
+                let signed_in_head = !admitted.signatures.is_empty();
+                (admitted.receive(body), signed_in_head)
+            };
+            let authentic = {
+                let received = receiving.await?;
+                if !signed_in_head {
+                    span.record("key_id", first_key(&received.signatures));
+                }
+                span.record("body_bytes", received.body.len());
+                received.authenticate()?
+            };
+            authentic.claim().await
+        }
     }
 
     /// What a 401 asks the client for, in `Accept-Signature` (RFC 9421, section 5); `None` with a

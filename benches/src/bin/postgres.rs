@@ -157,7 +157,7 @@ async fn scale(server: &Server, live: u64) {
     let (large_pool, large) = server.database("large", CONNECTIONS).await;
     fill(&small_pool, 10_000).await;
     fill(&large_pool, live).await;
-    for (in_flight, count) in [(1, 1_000), (IN_FLIGHT, 30_000)] {
+    for (in_flight, count) in [(1, 1_000), (IN_FLIGHT, 200_000)] {
         let (mut of_small, mut of_large) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             let first = (round * 2 + in_flight) << 32;
