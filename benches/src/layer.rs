@@ -22,6 +22,11 @@ fn router() -> Router {
     Router::new().route("/transfer", post(async |_: Bytes| StatusCode::NO_CONTENT))
 }
 
+/// As `axum::serve` makes it of a router, once for each connection.
+fn served(router: Router) -> Router {
+    router.with_state(())
+}
+
 fn verify_layer(scheme: impl Scheme) -> VerifyLayer {
     VerifyLayer::builder(scheme)
         .public_origin(ORIGIN)
@@ -35,7 +40,7 @@ fn verify_layer(scheme: impl Scheme) -> VerifyLayer {
 pub fn countersign() -> Contender {
     oneshot(
         "countersign in a router",
-        router().layer(verify_layer(house())),
+        served(router().layer(verify_layer(house()))),
         signed(house(), body(BODY_LEN)),
     )
 }
@@ -44,7 +49,7 @@ pub fn countersign() -> Contender {
 pub fn countersign_rfc9421() -> Contender {
     oneshot(
         "countersign in a router, RFC 9421",
-        router().layer(verify_layer(rfc9421())),
+        served(router().layer(verify_layer(rfc9421()))),
         signed(rfc9421(), body(BODY_LEN)),
     )
 }
@@ -53,7 +58,7 @@ pub fn countersign_rfc9421() -> Contender {
 pub fn without_layer() -> Contender {
     oneshot(
         "the router without the layer",
-        router(),
+        served(router()),
         signed(house(), body(BODY_LEN)),
     )
 }
@@ -73,7 +78,7 @@ pub fn bare_hmac() -> Contender {
 pub fn countersign_for_webhooks() -> Contender {
     oneshot(
         "countersign around a router",
-        verify_layer(webhook()).layer(router()),
+        verify_layer(webhook()).layer(served(router())),
         signed(webhook(), body(BODY_LEN)),
     )
 }
@@ -88,7 +93,7 @@ pub fn preset_standard_webhooks() -> Contender {
         .expect("a configuration that is safe");
     oneshot(
         "the preset around a router",
-        layer.layer(router()),
+        layer.layer(served(router())),
         standard_webhook(body(BODY_LEN)),
     )
 }
@@ -101,7 +106,7 @@ pub fn webhook_verify() -> Contender {
     );
     oneshot(
         "webhook-verify around a router",
-        layer.layer(router()),
+        layer.layer(served(router())),
         standard_webhook(body(BODY_LEN)),
     )
 }

@@ -74,7 +74,7 @@ use crate::{
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct VerifyLayer {
-    pub(super) settings: LayerSettings,
+    pub(super) settings: Arc<LayerSettings>,
 }
 
 #[derive(Clone)]
@@ -113,7 +113,7 @@ impl VerifyLayer {
     /// What a copy is answered with. Default: [`OnDuplicate::Reject`]; with the presets for
     /// webhooks, [`OnDuplicate::Acknowledge`].
     pub fn on_duplicate(mut self, on_duplicate: OnDuplicate) -> Self {
-        self.settings.on_duplicate = on_duplicate;
+        self.settings_mut().on_duplicate = on_duplicate;
         self
     }
 
@@ -121,7 +121,7 @@ impl VerifyLayer {
     /// service gets, but for `content-length`. Default: headers are left, for tracing and
     /// compression to work.
     pub fn strip_uncovered_headers(mut self) -> Self {
-        self.settings.strip_uncovered = true;
+        self.settings_mut().strip_uncovered = true;
         self
     }
 
@@ -136,7 +136,7 @@ impl VerifyLayer {
     /// known, and nothing is looked up.
     pub fn confirm_in(mut self, database: impl TransactIn + 'static) -> Self {
         let limit = self.settings.verifier.store_timeout();
-        self.settings.confirm = Some(Confirm::within(database, limit));
+        self.settings_mut().confirm = Some(Confirm::within(database, limit));
         self
     }
 
@@ -160,7 +160,7 @@ impl VerifyLayer {
         mut self,
         renderer: impl Fn(&Rejection) -> (HeaderValue, Bytes) + Send + Sync + 'static,
     ) -> Self {
-        self.settings.renderer = Some(Arc::new(renderer));
+        self.settings_mut().renderer = Some(Arc::new(renderer));
         self
     }
 
@@ -169,12 +169,16 @@ impl VerifyLayer {
     pub fn buffered(self) -> BufferedLayer {
         BufferedLayer(self)
     }
+
+    fn settings_mut(&mut self) -> &mut LayerSettings {
+        Arc::make_mut(&mut self.settings)
+    }
 }
 
 impl From<Verifier> for VerifyLayer {
     fn from(verifier: Verifier) -> Self {
         Self {
-            settings: LayerSettings {
+            settings: Arc::new(LayerSettings {
                 on_duplicate: if verifier.sender_retries() {
                     OnDuplicate::Acknowledge
                 } else {
@@ -184,7 +188,7 @@ impl From<Verifier> for VerifyLayer {
                 strip_uncovered: false,
                 renderer: None,
                 confirm: None,
-            },
+            }),
         }
     }
 }
@@ -193,7 +197,7 @@ impl<S> Layer<S> for VerifyLayer {
     type Service = Verify<S>;
 
     fn layer(&self, inner: S) -> Verify<S> {
-        Verify::new(inner, Arc::new(self.settings.clone()))
+        Verify::new(inner, Arc::clone(&self.settings))
     }
 }
 
