@@ -53,6 +53,10 @@ impl BodyLimits {
 /// dropped.
 ///
 /// A body of one frame is kept as it came; frames of a longer one are copied once, into one buffer.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` would keep room for its arguments twice"
+)]
 pub(crate) fn read<B>(
     body: B,
     limits: &BodyLimits,
@@ -61,7 +65,6 @@ pub(crate) fn read<B>(
 where
     B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
 {
-    // An `async fn` would keep room for its arguments twice.
     async move {
         let too_large = || {
             Rejection::new(

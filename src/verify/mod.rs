@@ -178,6 +178,10 @@ impl Verifier {
     ///
     /// # Panics
     /// When there is something to wait for, outside of a Tokio runtime with its timer.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` would keep room for its arguments twice"
+    )]
     pub fn verify<B>(
         &self,
         head: &Parts,
@@ -186,7 +190,6 @@ impl Verifier {
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        // An `async fn` would keep room for its arguments twice.
         async move {
             let span = self.settings.span();
             let started = Stopwatch::start();
@@ -211,6 +214,10 @@ impl Verifier {
         }
     }
 
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` would keep room for its arguments twice"
+    )]
     fn take_through<B>(
         &self,
         head: &Parts,
@@ -220,7 +227,6 @@ impl Verifier {
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        // An `async fn` would keep room for its arguments twice.
         async move {
             let admitting = self.parse(head)?.admit();
             // Within a block, so that no room is kept for what was handed on.
