@@ -1,0 +1,284 @@
+//! That no description which is accepted lets two requests share a signed message, searched for
+//! with real requests; that each refusal says why; and that what is signed verifies, and nothing
+//! else does.
+
+mod alphabets;
+mod collisions;
+mod exhaustive;
+mod refusals;
+mod verified;
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue, Request, Uri, request::Parts};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+
+use super::{
+    Coverage, Describe, Description, Element, Head, HeaderScheme, HeaderSchemeBuilder, KeyId,
+    KeySource, Part, Profile, Reading, TimeUnit, part::elements,
+};
+use crate::{Encoding, MacAlgorithm, NonceKind, target::Origins};
+
+/// The values of a request, covered or not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Values {
+    method: String,
+    authority: String,
+    path: String,
+    query: Option<String>,
+    a: String,
+    b: String,
+    time: String,
+    nonce: String,
+    key_id: String,
+    body: Vec<u8>,
+}
+
+impl Values {
+    fn plain() -> Self {
+        Self {
+            method: "POST".into(),
+            authority: "a.example".into(),
+            path: "/".into(),
+            query: None,
+            a: "a".into(),
+            b: "b".into(),
+            time: "1".into(),
+            nonce: "n".into(),
+            key_id: "k".into(),
+            body: Vec::new(),
+        }
+    }
+
+    /// A real request with these values; `None` where HTTP cannot carry them.
+    fn request(&self) -> Option<Parts> {
+        let query = self.query.iter().map(|query| format!("?{query}"));
+        let target = format!("{}{}", self.path, query.collect::<String>());
+        let mut request = Request::builder()
+            .method(self.method.as_str())
+            .uri(target.parse::<Uri>().ok()?)
+            .body(())
+            .ok()?;
+        // The parser drops a fragment; and with a `?` in its path, this would be another request than
+        // the one that these values seem to describe.
+        let uri = request.uri();
+        let is_read = uri.path() == self.path && uri.query() == self.query.as_deref();
+        if uri.to_string() != target || !is_read {
+            return None;
+        }
+        let headers = [
+            ("host", &self.authority),
+            ("x-a", &self.a),
+            ("x-b", &self.b),
+            ("x-time", &self.time),
+            ("x-nonce", &self.nonce),
+            ("x-key-id", &self.key_id),
+        ];
+        for (name, value) in headers {
+            let value = HeaderValue::from_bytes(value.as_bytes()).ok()?;
+            request.headers_mut().insert(name, value);
+        }
+        request.headers_mut().insert("x-signature", no_mac());
+        Some(request.into_parts().0)
+    }
+
+    /// The same with what stands for this part replaced.
+    fn with(mut self, part: &Part, value: &[u8]) -> Option<Self> {
+        let text = || std::str::from_utf8(value).ok().map(str::to_owned);
+        match part {
+            Part::Text(_) => {}
+            Part::Method => self.method = text()?,
+            Part::Authority => self.authority = text()?,
+            Part::Path => self.path = text()?,
+            Part::Query => self.query = text().map(|query| (!query.is_empty()).then_some(query))?,
+            Part::PathAndQuery => {
+                let text = text()?;
+                let (path, query) = match text.split_once('?') {
+                    Some((path, query)) => (path, Some(query.to_owned())),
+                    None => (&*text, None),
+                };
+                (self.path, self.query) = (path.to_owned(), query);
+            }
+            Part::Header(name) if name == "x-a" => self.a = text()?,
+            Part::Header(_) => self.b = text()?,
+            Part::Time => self.time = text()?,
+            Part::Nonce => self.nonce = text()?,
+            Part::KeyId => self.key_id = text()?,
+            Part::Body | Part::CanonicalBody(_) => self.body = value.to_vec(),
+            Part::Json(_) => return None,
+        }
+        Some(self)
+    }
+}
+
+/// Whether a description covers this part, in whichever form.
+fn covers(parts: &[Part], part: Part) -> bool {
+    let wanted = elements(&[part]).unwrap().remove(0);
+    elements(parts).unwrap().iter().any(|element| {
+        let is_body = wanted == Element::Body && element.body_form().is_some();
+        *element.unquoted() == wanted || is_body
+    })
+}
+
+/// What is named has to be covered, and the other way round.
+fn builder(parts: &[Part]) -> HeaderSchemeBuilder {
+    let mut builder = HeaderScheme::builder("x-signature").signs(parts.iter().cloned());
+    builder = if covers(parts, Part::KeyId) {
+        builder.key_id("x-key-id")
+    } else {
+        builder.fixed_key_id("k")
+    };
+    builder = if covers(parts, Part::Time) {
+        builder.time("x-time")
+    } else {
+        builder.danger_without_time(Duration::from_secs(86_400))
+    };
+    if covers(parts, Part::Nonce) {
+        builder = builder.nonce("x-nonce");
+    }
+    builder
+}
+
+/// The same description, past every check.
+fn unchecked(parts: &[Part]) -> HeaderScheme {
+    let has = |part| covers(parts, part);
+    let name = HeaderName::from_static;
+    let key = if has(Part::KeyId) {
+        KeySource::Header(name("x-key-id"))
+    } else {
+        KeySource::Fixed(KeyId::new("k").unwrap())
+    };
+    HeaderScheme(Arc::new(Description {
+        signature: name("x-signature"),
+        encoding: Encoding::Hex,
+        prefix: String::new(),
+        key,
+        time: has(Part::Time).then(|| (name("x-time"), TimeUnit::Seconds)),
+        nonce: has(Part::Nonce).then(|| (name("x-nonce"), NonceKind::Covered)),
+        elements: elements(parts).unwrap(),
+        coverage: Coverage::default(),
+        profile: Profile {
+            algorithm: MacAlgorithm::HmacSha256,
+            covers_authority: false,
+            covers_place: false,
+            untimed_retention: None,
+            event_horizon: None,
+            may_repeat: false,
+            sender_retries: false,
+        },
+    }))
+}
+
+/// The signed message of a request, from the code that verifies.
+fn message_of(scheme: &HeaderScheme, parts: &Parts, body: &[u8]) -> Option<Vec<u8>> {
+    let origins = Origins::default();
+    let head = Head {
+        method: &parts.method,
+        target: origins.resolve(parts).ok()?,
+        headers: &parts.headers,
+    };
+    let Ok(Reading::Candidates(candidates)) = scheme.read(&head, None) else {
+        return None;
+    };
+    let mut message = Vec::new();
+    let input = &candidates[0].input;
+    let formed = input.rewrite_body(body).ok()?;
+    let body = formed.as_deref().unwrap_or(body);
+    input.feed(body, |bytes| message.extend_from_slice(bytes));
+    Some(message)
+}
+
+fn message(scheme: &HeaderScheme, values: &Values) -> Option<Vec<u8>> {
+    message_of(scheme, &values.request()?, &values.body)
+}
+
+fn no_mac() -> HeaderValue {
+    HeaderValue::from_str(&"0".repeat(64)).unwrap()
+}
+
+fn any_values() -> impl Strategy<Value = Values> {
+    let head = (
+        "[A1.]{1,3}",
+        "[a1.:]{1,3}",
+        "/[1./a]{0,3}",
+        proptest::option::of("[1./?a]{1,3}"),
+        "[ \t1./?A:]{0,3}",
+        "[ \t1./?A:]{0,3}",
+    );
+    let rest = (
+        "[1-9][0-9]{0,2}",
+        "[1./A]{1,3}",
+        "[1./A]{1,3}",
+        "[\n1./?A: \t]{0,4}",
+    );
+    (head, rest).prop_map(
+        |((method, authority, path, query, a, b), (time, nonce, key_id, body))| Values {
+            method,
+            authority,
+            path,
+            query,
+            a,
+            b,
+            time,
+            nonce,
+            key_id,
+            body: body.into(),
+        },
+    )
+}
+
+fn any_part() -> impl Strategy<Value = Part> {
+    prop_oneof![
+        Just(Part::Method),
+        Just(Part::Authority),
+        Just(Part::Path),
+        Just(Part::Query),
+        Just(Part::PathAndQuery),
+        Just(Part::header("x-a")),
+        Just(Part::header("x-b")),
+        Just(Part::Time),
+        Just(Part::Nonce),
+        Just(Part::KeyId),
+        Just(Part::Body),
+    ]
+}
+
+/// Up to seven parts; between them mostly a delimiter that is safe, and often enough one that is
+/// not, or none.
+fn any_parts() -> impl Strategy<Value = Vec<Part>> {
+    let delimiter = prop_oneof![
+        6 => Just(Part::text("\n")),
+        3 => "[\n./?1A \t]{1,2}".prop_map(Part::text),
+        1 => Just(Part::text("")),
+    ];
+    let parts = prop::collection::vec((any_part(), delimiter), 1..=7);
+    (parts, any::<(bool, bool)>()).prop_map(|(parts, (leading, trailing))| {
+        let mut joined = Vec::new();
+        for (part, delimiter) in parts {
+            // A header is named once, and so is the body.
+            let once = matches!(part, Part::Header(_) | Part::Body);
+            if !(once && joined.contains(&part)) {
+                joined.push(part);
+                joined.push(delimiter);
+            }
+        }
+        if !trailing {
+            joined.pop();
+        }
+        if leading {
+            joined.rotate_right(1);
+        }
+        joined.retain(|part| *part != Part::text(""));
+        joined
+    })
+}
+
+fn runner(cases: u32) -> TestRunner {
+    TestRunner::new(Config {
+        cases,
+        ..Config::default()
+    })
+}
