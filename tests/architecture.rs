@@ -273,7 +273,7 @@ fn files() -> BTreeMap<String, String> {
 
 /// Whether the whole file is for tests.
 fn is_test(file: &str) -> bool {
-    file.ends_with("/tests.rs") || file == "scheme/shapes.rs"
+    file.ends_with("/tests.rs") || file.contains("/tests/") || file == "scheme/shapes.rs"
 }
 
 #[test]

@@ -1,0 +1,167 @@
+//! What every store has to keep, as checks to run against it: feature `test-util`.
+//!
+//! ```
+//! use countersign::{ManualClock, MemoryStore, Timestamp, conformance};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let clock = ManualClock::at(Timestamp::from_secs(1_700_000_000).unwrap());
+//! let time = conformance::Time::manual(clock.clone());
+//! let store = || MemoryStore::builder().clock(clock.clone()).build();
+//! conformance::run(&time, async || store().unwrap()).await?;
+//! # Ok::<_, conformance::Broken>(())
+//! # }).unwrap();
+//! # Ok::<_, std::io::Error>(())
+//! ```
+
+mod claims;
+mod leases;
+mod subject;
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use self::subject::Subject;
+use crate::{
+    clock::{Clock as _, ManualClock, SystemClock, Timestamp},
+    key::KeyId,
+    nonce::NonceStore,
+};
+
+/// The time that a store goes by.
+#[derive(Clone, Debug)]
+pub struct Time(Option<ManualClock>);
+
+impl Time {
+    /// That of the host, or of a server whose clock is within a second of it. Time passes by itself,
+    /// and the checks take some 20 seconds.
+    #[must_use]
+    pub fn real() -> Self {
+        Self(None)
+    }
+
+    /// That of this clock, which the store was given. Leases may go by a clock of their own.
+    #[must_use]
+    pub fn manual(clock: ManualClock) -> Self {
+        Self(Some(clock))
+    }
+
+    fn now(&self) -> Timestamp {
+        match &self.0 {
+            Some(clock) => clock.now(),
+            None => SystemClock.now(),
+        }
+    }
+
+    async fn pass(&self, time: Duration) {
+        match &self.0 {
+            Some(clock) => clock.advance(time),
+            None => tokio::time::sleep(time).await,
+        }
+    }
+
+    /// Passes for leases too, where these go by a clock of their own.
+    async fn pass_for_leases(&self, time: Duration) {
+        if let Some(clock) = &self.0 {
+            clock.advance(time);
+        }
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// The checks that a store did not pass.
+#[derive(Clone, Debug)]
+pub struct Broken(Vec<(&'static str, String)>);
+
+impl Broken {
+    /// The names of the checks, each a promise that was broken.
+    pub fn checks(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|(check, _)| *check)
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the store does not keep its promises:")?;
+        self.0
+            .iter()
+            .try_for_each(|(check, why)| write!(f, "\n{check}: {why}"))
+    }
+}
+
+impl Error for Broken {}
+
+/// Why a check failed.
+type Check = Result<(), String>;
+
+/// For how long one check may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+macro_rules! checks {
+    ($($check:ident,)*) => {
+        /// The names of all checks.
+        pub const CHECKS: &[&str] = &[$(stringify!($check)),*];
+
+        /// Runs all checks, one after the other, each on a store that `open` makes. The store may share
+        /// its records with others: each check has a namespace of its own, drawn at random.
+        ///
+        /// Checks of leases are left out where the store has none, and those for which a clock has to
+        /// step back with [`Time::real`].
+        ///
+        /// # Errors
+        /// Which promises the store does not keep, and what it did instead.
+        ///
+        /// # Panics
+        /// Outside of a Tokio runtime with its timer.
+        pub async fn run<S: NonceStore>(
+            time: &Time,
+            open: impl AsyncFn() -> S,
+        ) -> Result<(), Broken> {
+            let mut broken = Vec::new();
+            $(
+                let subject = Subject {
+                    store: Arc::new(open().await),
+                    time,
+                    namespace: format!("conformance-{:016x}", crate::random::u64()).into(),
+                    key: key(),
+                };
+                match timeout(PATIENCE, Box::pin(subject.$check())).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(why)) => broken.push((stringify!($check), why)),
+                    Err(_) => {
+                        broken.push((stringify!($check), format!("no end within {PATIENCE:?}")));
+                    }
+                }
+            )*
+            if broken.is_empty() { Ok(()) } else { Err(Broken(broken)) }
+        }
+    };
+}
+
+checks! {
+    the_first_claim_wins_and_copies_are_refused,
+    an_attempt_wins_once,
+    of_copies_at_once_exactly_one_wins,
+    of_copies_in_one_batch_exactly_one_wins,
+    what_differs_in_any_part_is_another_nonce,
+    a_deadline_that_has_passed_is_refused,
+    a_late_copy_is_refused,
+    a_clock_that_steps_back_reopens_nothing,
+    a_duplicate_extends_an_event_and_never_shortens_it,
+    a_claim_that_is_given_up_wins_at_most_once,
+    a_claim_has_no_holder,
+    a_lease_is_held_by_one,
+    a_completed_lease_is_final,
+    a_released_lease_is_free,
+    a_lease_ends_by_itself,
+    a_renewed_lease_goes_on,
+    an_old_holder_changes_nothing,
+}
+
+#[expect(clippy::expect_used, reason = "it is a constant")]
+fn key() -> KeyId {
+    KeyId::new("key").expect("a valid key id")
+}
