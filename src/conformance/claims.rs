@@ -1,6 +1,6 @@
 //! What a claim promises.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
+use std::{future::poll_fn, pin::pin, task::Poll};
 
 use http::Method;
 
@@ -182,15 +182,7 @@ impl<S: NonceStore> Subject<'_, S> {
     }
 
     pub(super) async fn a_duplicate_extends_an_event_and_never_shortens_it(&self) -> Check {
-        let event = |event: &str, deadline| {
-            let nonce = Nonce::new(NonceKind::Event, event);
-            Claim::new(
-                Arc::clone(&self.namespace),
-                self.key.clone(),
-                nonce,
-                deadline,
-            )
-        };
+        let event = |event: &str, deadline| self.attempt(NonceKind::Event, event, deadline);
         let (soon, late) = (self.time.now().plus(3 * SECOND), self.in_an_hour());
         self.claims(&event("extended", soon), Claimed::New).await?;
         self.claims(&event("extended", late), Claimed::Replayed)

@@ -13,20 +13,21 @@
 //! # Ok::<_, std::io::Error>(())
 //! ```
 
-mod claims;
-mod leases;
-mod subject;
-
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use self::subject::Subject;
 use crate::{
     clock::{Clock as _, ManualClock, SystemClock, Timestamp},
     key::KeyId,
     nonce::NonceStore,
 };
+
+mod claims;
+mod leases;
+mod subject;
+
+use subject::Subject;
 
 /// The time that a store goes by.
 #[derive(Clone, Debug)]

@@ -38,11 +38,14 @@ impl<S: NonceStore> Subject<'_, S> {
     }
 
     pub(super) fn nonce_until(&self, nonce: &str, deadline: Timestamp) -> Claim {
-        let nonce = Nonce::new(NonceKind::Covered, nonce);
+        self.attempt(NonceKind::Covered, nonce, deadline)
+    }
+
+    pub(super) fn attempt(&self, kind: NonceKind, nonce: &str, deadline: Timestamp) -> Claim {
         Claim::new(
             Arc::clone(&self.namespace),
             self.key.clone(),
-            nonce,
+            Nonce::new(kind, nonce),
             deadline,
         )
     }

@@ -2,12 +2,6 @@
 //! with real requests; that each refusal says why; and that what is signed verifies, and nothing
 //! else does.
 
-mod alphabets;
-mod collisions;
-mod exhaustive;
-mod refusals;
-mod verified;
-
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Request, Uri, request::Parts};
@@ -21,6 +15,12 @@ use super::{
     KeySource, Part, Profile, Reading, TimeUnit, part::elements,
 };
 use crate::{Encoding, MacAlgorithm, NonceKind, target::Origins};
+
+mod alphabets;
+mod collisions;
+mod exhaustive;
+mod refusals;
+mod verified;
 
 /// The values of a request, covered or not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
