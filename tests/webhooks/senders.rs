@@ -148,6 +148,8 @@ const TWILIO_FORM: Case = Case {
 };
 
 const TWILIO_JSON: Case = Case {
+    builder: || VerifyLayer::builder(Twilio::json()),
+    delivery: |body| test::delivery(Twilio::json(), TOKEN, body),
     content_type: JSON,
     body: EVENT,
     verified: EVENT,

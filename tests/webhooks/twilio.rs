@@ -24,8 +24,16 @@ const FORM: &str = "AccountSid=AC1&Body=a+b%26c&From=%2B1415&To=12";
 const SORTED: &str = "AccountSidAC1Bodya b&cFrom+1415To12";
 
 fn verifier(origin: &str) -> Verifier {
+    verifier_of(Twilio::new(), origin)
+}
+
+fn json_verifier() -> Verifier {
+    verifier_of(Twilio::json(), common::ORIGIN)
+}
+
+fn verifier_of(scheme: Twilio, origin: &str) -> Verifier {
     log::listen();
-    Verifier::builder(Twilio::new())
+    Verifier::builder(scheme)
         .public_origin(origin)
         .secret(SECRET)
         .build()
@@ -54,12 +62,32 @@ fn form(uri: &str, body: &str, message: &str) -> Request<Bytes> {
 }
 
 fn json(body: &str) -> Request<Bytes> {
-    sign(request("/hook?a=1", "application/json", body)).unwrap()
+    sign_json(request("/hook?a=1", "application/json", body)).unwrap()
 }
 
 fn sign(request: Request<Bytes>) -> Result<Request<Bytes>, countersign::SignError> {
     let signer = Signer::with_secret(Twilio::new(), SECRET).unwrap();
     signer.sign_body(request, "unused")
+}
+
+fn sign_json(request: Request<Bytes>) -> Result<Request<Bytes>, countersign::SignError> {
+    let signer = Signer::with_secret(Twilio::json(), SECRET).unwrap();
+    signer.sign_body(request, "unused")
+}
+
+fn digest_of(body: &str) -> String {
+    base16ct::lower::encode_string(&Sha256::digest(body))
+}
+
+/// JSON, with the MAC of its URL.
+fn json_at(uri: &str, body: &str) -> Request<Bytes> {
+    let mut request = request(uri, "application/json", body);
+    set(
+        &mut request,
+        SIGNATURE,
+        &mac(&format!("https://api.example.com{uri}")),
+    );
+    request
 }
 
 async fn payload(
@@ -98,7 +126,8 @@ async fn what_is_signed_is_the_message_of_the_test() {
     assert_eq!(signed.uri(), whole.as_str());
     let url = format!("https://api.example.com{whole}");
     assert_eq!(get(&signed, SIGNATURE), mac(&url));
-    assert_eq!(given(common::ORIGIN, &signed).await.unwrap(), r#"{"a":1}"#);
+    let verified = payload(&json_verifier(), &signed).await.unwrap();
+    assert_eq!(verified.bytes(), r#"{"a":1}"#);
 
     let get_request = Request::get("/hook?From=1").header("host", common::HOST);
     let signed = sign(get_request.body(Bytes::new()).unwrap()).unwrap();
@@ -237,7 +266,7 @@ async fn every_change_of_one_byte_is_refused_but_for_another_spelling_of_the_for
         assert_eq!(changed, &given, "{what}");
     }
     let genuine = json(r#"{"a":1,"b":"c"}"#);
-    let accepted = accepted_changes(&verifier, &genuine).await;
+    let accepted = accepted_changes(&json_verifier(), &genuine).await;
     assert_eq!(accepted, []);
 }
 
@@ -316,7 +345,7 @@ async fn a_form_is_handed_over_as_it_was_signed() {
         ("a=%C3%A9%00", "a\u{e9}\0", "a=%C3%A9%00"),
         ("a=b=c", "ab=c", "a=b%3Dc"),
         ("%61=1", "a1", "a=1"),
-        // What is no JSON under a digest is read as a form, and is none to a handler for JSON.
+        // Whatever looks like JSON is handed over as a form, and is no JSON to a handler for it.
         (r#"{"a":"=1"}"#, r#"{"a":"1"}"#, "%7B%22a%22%3A%22=1%22%7D"),
     ] {
         let request = form("/hook", body, &format!("{hook}{message}"));
@@ -348,49 +377,153 @@ async fn a_form_that_cannot_be_read_one_way_is_refused() {
 
 #[tokio::test]
 async fn a_json_body_is_the_one_whose_digest_the_query_names() {
-    let verifier = verifier(common::ORIGIN);
+    let verifier = json_verifier();
     let genuine = json(r#"{"a":1}"#);
     for body in ["", "{}", r#"{"a":1} "#, r#"{ "a":1}"#, "a=1"] {
         let refused = payload(&verifier, &with_body(&genuine, body)).await;
         assert_eq!(refused.err(), Some(RejectionKind::SignatureInvalid));
     }
-    let uri = genuine.uri().to_string();
-    let digest = uri.rsplit_once('=').unwrap().1;
+    let digest = digest_of("{}");
+    let upper = digest.to_uppercase();
     for query in [
-        "bodySHA256=".to_owned(),
-        "bodySHA256".into(),
-        "bodySHA256=00".into(),
-        format!("bodySHA256={digest}0"),
-        format!("bodySHA256={digest}&bodySHA256={digest}"),
-        format!("bodySHA256={digest}&bodySHA256="),
-        format!("bodySHA256=%{digest}"),
+        format!("?bodySHA256={digest}"),
+        format!("?bodySHA256={upper}"),
+        format!("?a=&b=%C3%A9+%2B/?&bodySHA256={digest}"),
     ] {
-        let uri = format!("/hook?{query}");
-        let mut request = at_path(&genuine, &uri);
-        set(
-            &mut request,
-            SIGNATURE,
-            &mac(&format!("https://api.example.com{uri}")),
-        );
-        let refused = payload(&verifier, &request).await;
-        let malformed = Some(RejectionKind::SignatureMalformed);
-        assert_eq!(refused.err(), malformed, "{query}");
+        let accepted = payload(&verifier, &json_at(&format!("/hook{query}"), "{}")).await;
+        assert_eq!(accepted.unwrap().bytes(), "{}", "{query}");
     }
-    // The digest of an empty body is one, too; and without a digest, JSON is not covered.
-    let empty = format!(
-        "/hook?bodySHA256={}",
-        base16ct::lower::encode_string(&Sha256::digest(""))
+    let malformed = Some(RejectionKind::SignatureMalformed);
+    for path in [
+        "/hook".to_owned(),
+        "/hook?".into(),
+        "/hook?a=1".into(),
+        "/hook?bodySHA256=".into(),
+        "/hook?bodySHA256".into(),
+        "/hook?bodySHA256=00".into(),
+        format!("/hook?bodysha256={digest}"),
+        format!("/hook?bodySHA256={digest}0"),
+        format!("/hook?bodySHA256={digest}&bodySHA256={digest}"),
+        format!("/hook?body%53HA256={digest}&bodySHA256={digest}"),
+        format!("/hook?bodySHA256={digest}&bodySHA256="),
+        format!("/hook?bodySHA256=%{digest}"),
+        // Not the last one.
+        format!("/hook?bodySHA256={digest}&"),
+        format!("/hook?bodySHA256={digest}&a=1"),
+        // Parameters that are none, and characters that no URL has.
+        format!("/hook?a&bodySHA256={digest}"),
+        format!("/hook?=1&bodySHA256={digest}"),
+        format!("/hook?a=1&&bodySHA256={digest}"),
+        format!("/hook?&bodySHA256={digest}"),
+        format!("/hook?%ff=1&bodySHA256={digest}"),
+        format!("/hook?a={{1}}&bodySHA256={digest}"),
+        format!("/hook?a=%4&bodySHA256={digest}"),
+        format!("/ho\"ok?bodySHA256={digest}"),
+    ] {
+        let refused = payload(&verifier, &json_at(&path, "{}")).await;
+        assert_eq!(refused.err(), malformed, "{path}");
+    }
+    // The digest of an empty body is one, too.
+    let empty = json_at(&format!("/hook?bodySHA256={}", digest_of("")), "");
+    assert!(payload(&verifier, &empty).await.is_ok());
+}
+
+#[tokio::test]
+async fn each_mode_refuses_what_the_other_reads() {
+    let malformed = Some(RejectionKind::SignatureMalformed);
+    let json = json("{}");
+    assert_eq!(given(common::ORIGIN, &json).await.err(), malformed);
+    let hook = "https://api.example.com/hook?a=1";
+    let form = form("/hook?a=1", FORM, &format!("{hook}{SORTED}"));
+    assert!(given(common::ORIGIN, &form).await.is_ok());
+    let refused = payload(&json_verifier(), &form).await;
+    assert_eq!(refused.err(), malformed);
+    // What is said to be a form is refused, though its digest is that of the query.
+    let said = with(&json, "content-type", "Application/x-www-form-urlencoded");
+    let refused = payload(&json_verifier(), &said).await;
+    assert_eq!(refused.err(), malformed);
+}
+
+/// The message of a text that somebody sent, which Twilio signed as a form for `/hook`; and the same
+/// message, read as a URL, with a body of the attacker's.
+fn moved() -> (Request<Bytes>, Request<Bytes>) {
+    let forged = r#"{"admin":true}"#;
+    let text = format!("&bodySHA256={}&x=", digest_of(forged));
+    let encoded = text.replace('&', "%26").replace('=', "%3D");
+    let body = format!("AccountSid=AC1&Body={encoded}&To=12");
+    let parameters = format!("AccountSidAC1Body{text}To12");
+    let genuine = form(
+        "/hook?a=1",
+        &body,
+        &format!("https://api.example.com/hook?a=1{parameters}"),
     );
-    let message = format!("https://api.example.com{empty}");
-    assert!(
-        given(common::ORIGIN, &form(&empty, "", &message))
-            .await
-            .is_ok()
+    let mut attack = request(
+        &format!("/hook?a=1{parameters}"),
+        "application/json",
+        forged,
     );
-    let bare = at_path(&genuine, "/hook?a=1");
-    let bare = with(&bare, SIGNATURE, &mac("https://api.example.com/hook?a=1"));
-    let refused = payload(&verifier, &bare).await;
-    assert_eq!(refused.err(), Some(RejectionKind::SignatureMalformed));
+    set(&mut attack, SIGNATURE, &get(&genuine, SIGNATURE));
+    (genuine, attack)
+}
+
+#[tokio::test]
+async fn a41_a_signed_text_does_not_vouch_for_a_body() {
+    let (genuine, attack) = moved();
+    assert!(given(common::ORIGIN, &genuine).await.is_ok());
+    let malformed = Some(RejectionKind::SignatureMalformed);
+    let as_form = with(&attack, "content-type", "application/x-www-form-urlencoded");
+    for attack in [&attack, &as_form] {
+        assert_eq!(given(common::ORIGIN, attack).await.err(), malformed);
+        let refused = payload(&json_verifier(), attack).await;
+        assert_eq!(refused.err(), malformed);
+    }
+    // A body that is a form is taken for the parameters that it has, digest or not.
+    let form = with_body(&as_form, "admin=true");
+    let refused = given(common::ORIGIN, &form).await;
+    assert_eq!(refused.err(), Some(RejectionKind::SignatureInvalid));
+}
+
+/// As it is often written: a digest anywhere in the query says that the body is JSON.
+fn naive_reader_accepts(request: &Request<Bytes>) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let Some((_, digest)) = pairs.find(|(name, _)| *name == "bodySHA256") else {
+        return false;
+    };
+    let url = format!("https://{}{}", common::HOST, request.uri());
+    let body = base16ct::lower::encode_string(&Sha256::digest(request.body()));
+    get(request, SIGNATURE) == mac(&url) && digest == body
+}
+
+#[test]
+fn a41_twin_a_reader_that_believes_a_digest_anywhere_is_found() {
+    assert!(naive_reader_accepts(&json("{}")));
+    let (_, attack) = moved();
+    assert!(naive_reader_accepts(&attack));
+}
+
+/// What stays open, by its name: the last parameter ends in a digest.
+#[tokio::test]
+async fn a41_a_form_that_ends_in_a_digest_passes_for_json_under_its_own_path() {
+    let forged = r#"{"admin":true}"#;
+    let text = format!("&bodySHA256={}", digest_of(forged));
+    for (path, signed_for) in [("/hook?a=1", "/hook"), ("/hook", "/hookAccountSidAC1Zx")] {
+        // Without a query of its own, the text brings the `?`.
+        let text = match path {
+            "/hook" => text.replacen('&', "?", 1),
+            _ => text.clone(),
+        };
+        let uri = format!("{path}AccountSidAC1Zx{text}");
+        let attack = json_at(&uri, forged);
+        assert_eq!(attack.uri().path(), signed_for);
+        assert!(payload(&json_verifier(), &attack).await.is_ok(), "{uri}");
+        let refused = given(common::ORIGIN, &attack).await;
+        assert_eq!(refused.err(), Some(RejectionKind::SignatureMalformed));
+        // One that another parameter follows does not pass.
+        let followed = json_at(&format!("{uri}Zz1"), forged);
+        let refused = payload(&json_verifier(), &followed).await;
+        assert_eq!(refused.err(), Some(RejectionKind::SignatureMalformed));
+    }
 }
 
 #[tokio::test]
@@ -421,10 +554,25 @@ async fn a32_what_is_alike_is_handled_each_time_and_no_store_is_asked() {
 #[test]
 fn a_signer_does_not_sign_the_digest_of_another_body() {
     let signed = json("{}");
-    assert_eq!(sign(signed.clone()).unwrap().uri(), signed.uri());
-    assert!(sign(with_body(&signed, "[]")).is_err());
-    assert!(sign(at_path(&signed, "/hook?bodySHA256=x")).is_err());
+    assert_eq!(sign_json(signed.clone()).unwrap().uri(), signed.uri());
+    assert!(sign_json(with_body(&signed, "[]")).is_err());
+    assert!(sign_json(at_path(&signed, "/hook?bodySHA256=x")).is_err());
+    assert!(sign_json(at_path(&signed, "/hook?bodySHA256")).is_err());
+    let followed = format!("{}&a=1", signed.uri());
+    assert!(sign_json(at_path(&signed, &followed)).is_err());
     let mut nowhere = request("/hook", "application/json", "{}");
     nowhere.headers_mut().remove("host");
-    assert!(sign(nowhere).is_err());
+    assert!(sign_json(nowhere).is_err());
+}
+
+#[test]
+fn a_signer_signs_what_a_verifier_of_its_mode_reads() {
+    let json = request("/hook?", "application/json", "{}");
+    assert!(sign(json.clone()).is_err());
+    let whole = format!("/hook?bodySHA256={}", digest_of("{}"));
+    assert_eq!(sign_json(json.clone()).unwrap().uri(), whole.as_str());
+    assert!(sign_json(at_path(&json, "/hook?a")).is_err());
+    let form = request("/hook", "application/x-www-form-urlencoded", FORM);
+    assert!(sign_json(form.clone()).is_err());
+    assert!(sign(form).is_ok());
 }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 use bytes::Bytes;
 use http::{
-    HeaderName, Uri,
+    HeaderMap, HeaderName, Uri,
     header::CONTENT_TYPE,
     request::Parts,
     uri::{PathAndQuery, Scheme},
@@ -29,8 +29,8 @@ const SIGNATURE: HeaderName = HeaderName::from_static("x-twilio-signature");
 /// The parameter of the query that holds the SHA-256 of a body that is no form.
 const BODY_DIGEST: &str = "bodySHA256";
 
-/// Webhooks of [Twilio](https://www.twilio.com/docs/usage/webhooks/webhooks-security), with forms and
-/// with JSON.
+/// Webhooks of [Twilio](https://www.twilio.com/docs/usage/webhooks/webhooks-security): forms by
+/// [`new`](Self::new), JSON by [`json`](Self::json).
 ///
 /// ```
 /// # use countersign::{VerifyLayer, webhooks::Twilio};
@@ -44,7 +44,7 @@ const BODY_DIGEST: &str = "bodySHA256";
 /// | | |
 /// | --- | --- |
 /// | signature | `X-Twilio-Signature: <base64>`, with HMAC-SHA1. Those with HMAC-SHA256 under a shared key are not read |
-/// | covered | the URL, with its query, and the parameters of a form; a JSON body by its SHA-256, `bodySHA256` of the query. Not the method, and no time |
+/// | covered | the URL, with its query. With `new` also the parameters of a form; with `json` also the body, by its SHA-256 in the query. Not the method, and no time |
 /// | secret | the auth token, as it stands; the key id is `twilio` |
 /// | fresh for | ever |
 /// | used once by | nothing: two callbacks that are alike may both be meant |
@@ -54,12 +54,20 @@ const BODY_DIGEST: &str = "bodySHA256";
 /// to be given, and what the request asks for. It is tried with its port and without, for Twilio signs
 /// now the one, now the other.
 ///
-/// A form is handed to the handler as it was signed: its parameters sorted by name, and of several
-/// that are alike in name and value only one. One with a parameter without `=` or without a name, or
-/// which is no UTF-8, is refused as malformed; so is a form in several parts (`multipart/form-data`).
+/// # Forms or JSON
+/// One layer reads one of the two, and the request has no say in it. Twilio signs forms without
+/// delimiters: a text message `&bodySHA256=…` can be moved into the URL, and would there vouch for any
+/// body.
 ///
-/// A signer signs a body as a form if its `Content-Type` says so, and else writes `bodySHA256` into
-/// the query.
+/// - [`Twilio::new`] reads forms. A body is a form, or empty. `bodySHA256` of the query means nothing.
+///   The handler is given the form as it was signed: its parameters sorted by name, and of several that
+///   are alike in name and value only one. A form is refused as malformed if a parameter has no `=` or
+///   no name, or if it is no UTF-8; so is a form in several parts (`multipart/form-data`). The signer
+///   refuses a body whose `Content-Type` names no form.
+/// - [`Twilio::json`] reads bodies of any other type. The query names `bodySHA256` once, as its last
+///   parameter, and the body has this digest. Each parameter of the query has a name and `=`, and path
+///   and query hold only what RFC 3986 allows there. A request whose `Content-Type` names a form is
+///   refused as malformed. The signer writes `bodySHA256` if it is not there, and refuses forms.
 ///
 /// # What stays open
 /// - **Whoever captured a request can post it again**, at any time and as often as they like. Let the
@@ -67,9 +75,19 @@ const BODY_DIGEST: &str = "bodySHA256";
 /// - **Parameters are signed without delimiters**, name after value after name, and the URL before
 ///   them likewise. Whoever captured a request can move bytes between neighbours: `To=12` and `T=o12`
 ///   have one signature, and so have `/hook?a=1` with `To=2`, `/hook?a=1To2` without a form, and
-///   `/hook` with a parameter whose name begins with `?a=1`. What was moved is still nothing but what
-///   Twilio wrote, in its order. Refuse parameters that a callback never has, and miss none that it
-///   always has, `AccountSid` first of all.
+///   `/hook` with a parameter whose name begins with `?a=1`. The text of a message can so become
+///   parameters of the form or of the query. What was moved is still nothing but what Twilio wrote, in
+///   its order. Refuse parameters that a callback never has, and miss none that it always has,
+///   `AccountSid` first of all.
+/// - **A form can pass for JSON** if the value of its last parameter, by name, ends in
+///   `&bodySHA256=` and a digest, and what is signed before it can stand in a URL. Whoever captured it
+///   can then send any body to a route with [`Twilio::json`]. The path of that request begins with the
+///   path to which Twilio sent the form. Where that URL had a query, the path is the same; where it had
+///   none, the path goes on with the parameters, and only a wildcard takes it. No parser can tell the
+///   two apart. So use no auth token for forms and for JSON where a route of the one, with a wildcard or
+///   not, takes a path that begins with that of the other. Two accounts or subaccounts have two tokens.
+/// - A request with JSON can likewise pass for one without a body, or, its URL cut in two, for a form,
+///   where such a path is taken by a route with [`Twilio::new`]. Its body does not pass.
 /// - The method is not covered: put the layer on the one route and method that takes these webhooks.
 /// - Where the public origin has a port of its own, a request that was signed without the port counts
 ///   too, though it may have been meant for another service on that host. The payload then answers
@@ -78,14 +96,34 @@ const BODY_DIGEST: &str = "bodySHA256";
 /// The format is that of Twilio's library `twilio` 9.13.0 for Python.
 #[derive(Clone, Debug)]
 pub struct Twilio {
+    mode: Mode,
     profile: Profile,
 }
 
+/// What a body is. The configuration says it: what the request says of it can be forged.
+#[derive(Clone, Copy, Debug)]
+enum Mode {
+    Form,
+    Json,
+}
+
 impl Twilio {
-    /// The format, with every default.
+    /// The format of webhooks with forms, and of those without a body.
     #[must_use]
     pub fn new() -> Self {
+        Self::in_mode(Mode::Form)
+    }
+
+    /// The format of webhooks with JSON, or with another body that is no form: `bodySHA256` of the
+    /// query is its digest.
+    #[must_use]
+    pub fn json() -> Self {
+        Self::in_mode(Mode::Json)
+    }
+
+    fn in_mode(mode: Mode) -> Self {
         Self {
+            mode,
             profile: Profile {
                 algorithm: MacAlgorithm::HmacSha1,
                 covers_authority: true,
@@ -93,6 +131,24 @@ impl Twilio {
                 ..PROFILE
             },
         }
+    }
+
+    fn input(&self, target: &Target<'_>, authority: &str) -> Result<SigningInput, Rejection> {
+        let url = url(target, authority).into();
+        Ok(match self.mode {
+            Mode::Form => SigningInput::AroundBody {
+                before: url,
+                form: BodyForm::Canonical(sort),
+                after: Vec::new(),
+            },
+            Mode::Json => SigningInput::Head {
+                message: url,
+                body: vec![BodyDigest {
+                    algorithm: DigestAlgorithm::Sha256,
+                    claimed: body_digest(target.path_and_query.as_str())?,
+                }],
+            },
+        })
     }
 }
 
@@ -127,45 +183,69 @@ fn authorities(target: &Target<'_>) -> [Authority; 2] {
     [asked, other]
 }
 
-/// The SHA-256 of the body that the query names, if it does.
-fn body_digest(query: &str) -> Result<Option<HashOutput>, Rejection> {
-    let named = query.split('&').filter_map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (name == BODY_DIGEST).then_some(value)
-    });
-    let mut found = None;
-    for value in named {
-        let mut digest = [0; 32];
-        let read = Encoding::Hex.decode_exact(value.as_bytes(), &mut digest);
-        if read.is_none() || found.replace(HashOutput::new(&digest)).is_some() {
+/// The SHA-256 of the body, which the query names once, as its last parameter.
+///
+/// A form that was moved into the URL may look like this, too. The more is asked of a URL, the fewer
+/// do.
+fn body_digest(path_and_query: &str) -> Result<HashOutput, Rejection> {
+    let (path, query) = path_and_query
+        .split_once('?')
+        .unwrap_or((path_and_query, ""));
+    if !is_of_uri(path) || !is_of_uri(query) {
+        return Err(malformed(
+            "the URL holds a character that has to be percent-encoded",
+        ));
+    }
+    let (others, last) = match query.rsplit_once('&') {
+        Some((others, last)) => (Some(others), last),
+        None => (None, query),
+    };
+    for pair in others.into_iter().flat_map(|others| others.split('&')) {
+        let name = pair
+            .split_once('=')
+            .and_then(|(name, _)| query::decode(name));
+        if name.is_none_or(|name| name.is_empty() || name == BODY_DIGEST) {
             return Err(malformed(format!(
-                "`{BODY_DIGEST}` of the query is not one SHA-256 in hexadecimal digits"
+                "a parameter of the query before the last one has no name or no `=`, or is \
+                 `{BODY_DIGEST}`"
             )));
         }
     }
-    Ok(found)
+    let value = last
+        .strip_prefix(BODY_DIGEST)
+        .and_then(|v| v.strip_prefix('='));
+    let mut digest = [0; 32];
+    let read = value.and_then(|v| Encoding::Hex.decode_exact(v.as_bytes(), &mut digest));
+    if read.is_none() {
+        return Err(malformed(format!(
+            "the query does not end in `{BODY_DIGEST}` with one SHA-256 in hexadecimal digits"
+        )));
+    }
+    Ok(HashOutput::new(&digest))
 }
 
-fn input(url: String, digest: Option<HashOutput>) -> SigningInput {
-    match digest {
-        Some(claimed) => SigningInput::Head {
-            message: url.into(),
-            body: vec![BodyDigest {
-                algorithm: DigestAlgorithm::Sha256,
-                claimed,
-            }],
-        },
-        None => SigningInput::AroundBody {
-            before: url.into(),
-            form: BodyForm::Canonical(sort),
-            after: Vec::new(),
-        },
-    }
+/// Whether this may stand in a path or in a query by RFC 3986. The type of a URI allows more.
+fn is_of_uri(text: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?".contains(&b);
+    let mut parts = text.split('%');
+    parts.next().unwrap_or_default().bytes().all(is_plain)
+        && parts.all(|part| {
+            let hex = part.bytes().take(2).filter(u8::is_ascii_hexdigit).count();
+            hex == 2 && part.bytes().all(is_plain)
+        })
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_TYPE).iter().any(|value| {
+        let start = value.as_bytes().get(..FORM.len());
+        start.is_some_and(|v| v.eq_ignore_ascii_case(FORM))
+    })
 }
 
 /// The parameters of a form, sorted by name and then by value, each pair once.
 fn sort(body: &Bytes) -> Result<Formed, Cow<'static, str>> {
-    let unreadable = "the body is not a form of parameters in UTF-8, each a name, `=` and a value";
+    let unreadable = "the body is not a form of parameters in UTF-8, each a name, `=` and a value; \
+                      JSON is read by `Twilio::json()`";
     let text = std::str::from_utf8(body).map_err(|_| unreadable)?;
     let mut pairs = BTreeSet::new();
     if !text.is_empty() {
@@ -210,21 +290,14 @@ fn candidate(input: SigningInput, mac: HashOutput, covers_authority: bool) -> Ca
     }
 }
 
-/// Writes the digest of a body that is no form into the query, unless one stands there.
+/// Writes the digest of the body into the query, unless it stands there.
 fn add_digest(parts: &mut Parts, body: &[u8]) -> Result<(), SignError> {
-    let content_type = parts.headers.get(CONTENT_TYPE).map(|v| v.as_bytes());
-    let is_form = content_type.is_some_and(|v| {
-        v.get(..FORM.len())
-            .is_some_and(|v| v.eq_ignore_ascii_case(FORM))
-    });
-    let present = body_digest(parts.uri.query().unwrap_or_default())?;
-    if (is_form || body.is_empty()) && present.is_none() {
-        return Ok(());
-    }
     let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
     digest.update(body);
-    if let Some(present) = present {
-        return if digest.verify(&present) {
+    let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let query = parts.uri.query().unwrap_or_default();
+    if query.split('&').any(is_digest) {
+        return if digest.verify(&body_digest(path)?) {
             Ok(())
         } else {
             Err(SignError::new(
@@ -233,18 +306,22 @@ fn add_digest(parts: &mut Parts, body: &[u8]) -> Result<(), SignError> {
         };
     }
     let digest = Encoding::Hex.encode(digest.finish().as_ref());
-    let separator = if parts.uri.query().is_some() {
-        '&'
-    } else {
-        '?'
+    let separator = match parts.uri.query() {
+        None => "?",
+        Some("") => "",
+        Some(_) => "&",
     };
-    let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let path = format!("{path}{separator}{BODY_DIGEST}={digest}");
     let unwritable = || SignError::new("the URI has no room for `bodySHA256`");
     let mut uri = parts.uri.clone().into_parts();
     uri.path_and_query = Some(path.parse().map_err(|_| unwritable())?);
     parts.uri = Uri::from_parts(uri).map_err(|_| unwritable())?;
     Ok(())
+}
+
+/// Whether this parameter of a query names the digest.
+fn is_digest(pair: &str) -> bool {
+    pair.split('=').next() == Some(BODY_DIGEST)
 }
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
@@ -260,12 +337,17 @@ impl Describe for Twilio {
 
     fn read<'h>(&'h self, head: &Head<'h>, _: Option<&Bytes>) -> Result<Reading<'h>, Rejection> {
         let mac = read_mac(head, &SIGNATURE, self.profile.algorithm, Encoding::Base64)?;
-        let digest = body_digest(head.target.query().unwrap_or_default())?;
-        let candidates = authorities(&head.target).map(|authority| {
-            let input = input(url(&head.target, &authority.text), digest);
-            candidate(input, mac, authority.is_whole)
-        });
-        Ok(Reading::Candidates(candidates.into()))
+        if matches!(self.mode, Mode::Json) && is_form(head.headers) {
+            return Err(malformed(
+                "the body is said to be a form, which is read by `Twilio::new()`",
+            ));
+        }
+        let mut candidates = Vec::with_capacity(2);
+        for authority in authorities(&head.target) {
+            let input = self.input(&head.target, &authority.text)?;
+            candidates.push(candidate(input, mac, authority.is_whole));
+        }
+        Ok(Reading::Candidates(candidates))
     }
 
     fn prepare(
@@ -274,10 +356,23 @@ impl Describe for Twilio {
         signing: &Signing<'_>,
     ) -> Result<Candidate<'static>, SignError> {
         signs_under(KEY_ID, signing)?;
-        add_digest(parts, signing.body)?;
+        match (self.mode, is_form(&parts.headers)) {
+            (Mode::Form, true) => {}
+            (Mode::Form, false) if signing.body.is_empty() => {}
+            (Mode::Form, false) => {
+                return Err(SignError::new(
+                    "the `Content-Type` names no form; JSON is signed by `Twilio::json()`",
+                ));
+            }
+            (Mode::Json, true) => {
+                return Err(SignError::new(
+                    "the `Content-Type` names a form, which is signed by `Twilio::new()`",
+                ));
+            }
+            (Mode::Json, false) => add_digest(parts, signing.body)?,
+        }
         let target = outgoing_target(parts)?;
-        let digest = body_digest(target.query().unwrap_or_default())?;
-        let input = input(url(&target, &target.authority), digest);
+        let input = self.input(&target, &target.authority)?;
         Ok(candidate(input, HashOutput::new(&[]), true))
     }
 
