@@ -109,6 +109,7 @@ mod encoding;
 mod error;
 mod future;
 pub mod guide;
+mod json;
 mod key;
 mod mac;
 #[cfg(not(feature = "metrics"))]

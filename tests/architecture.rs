@@ -27,6 +27,7 @@ const LEVELS: [&[&str]; 7] = [
         "future",
         "random",
         "canonical_json",
+        "json",
         "measure",
     ],
     &["mac", "body"],

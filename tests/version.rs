@@ -63,7 +63,15 @@ fn service(clock: &ManualClock, covers: bool) -> Service {
             });
         changed.into_response()
     };
+    // Of two members of one name, it takes the last.
+    let by_last = async move |payload: VerifiedPayload| -> Result<&'static str, Rejection> {
+        let body: serde_json::Value = serde_json::from_slice(payload.bytes()).unwrap();
+        let version = body.pointer("/document/version").and_then(|v| v.as_i64());
+        let changed = version.is_some_and(|version| update(version) > 0);
+        Ok(if changed { "changed" } else { "kept" })
+    };
     let app = Router::new()
+        .route("/by-last", put(by_last))
         .route("/by-rows", put(by_rows))
         .route("/by-lock", put(by_lock))
         .route("/by-body", put(by_body))
@@ -155,4 +163,39 @@ async fn a_field_of_the_body_names_the_version() {
     ] {
         assert_eq!(service.put("/by-body", &[], body).await, expected, "{body}");
     }
+}
+
+/// Those by which something is changed, of bodies that name the present version and another.
+async fn changed_by_one_of_two(path: &str) -> Vec<&'static str> {
+    let service = service(&clock(), false);
+    let mut changing = Vec::new();
+    for body in [
+        r#"{"document":{"version":6,"version":7}}"#,
+        r#"{"document":{"version":6,"versi\u006fn":7}}"#,
+        r#"{"document":{"version":6},"document":{"version":7}}"#,
+        r#"{"document":6,"document":{"version":7}}"#,
+        r#"{"document":{"version":7,"version":7}}"#,
+    ] {
+        let answer = service.put(path, &[], body).await;
+        if answer == changed() {
+            changing.push(body);
+        } else if path == "/by-body" {
+            assert_eq!(answer, required(), "{body}");
+        }
+    }
+    changing
+}
+
+#[tokio::test]
+async fn a50_a_body_that_names_two_versions_names_none() {
+    assert!(changed_by_one_of_two("/by-body").await.is_empty());
+    // Beside the way to the version, what is there twice is nothing to this reader.
+    let beside = r#"{"x":1,"x":2,"document":{"version":7,"y":1,"y":2}}"#;
+    let service = service(&clock(), false);
+    assert_eq!(service.put("/by-body", &[], beside).await, changed());
+}
+
+#[tokio::test]
+async fn a50_twin_a_reader_that_takes_the_last_is_found() {
+    assert_eq!(changed_by_one_of_two("/by-last").await.len(), 5);
 }

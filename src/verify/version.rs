@@ -6,7 +6,10 @@ use http::header::IF_MATCH;
 use serde_json::Value;
 
 use super::VerifiedPayload;
-use crate::rejection::{Rejection, RejectionKind};
+use crate::{
+    json::leaf_at,
+    rejection::{Rejection, RejectionKind},
+};
 
 /// The version of a resource that a signed request is about, to be checked in the same statement or
 /// transaction as the change.
@@ -88,17 +91,19 @@ impl VerifiedPayload {
     /// string that is not empty, or a whole number.
     ///
     /// # Errors
-    /// 428, `version_required`: the body is not JSON, or the field is missing or something else.
+    /// 428, `version_required`: the body is not JSON, or the field is missing or something else. So
+    /// too where an object has a name of the pointer twice: this reader could take the one, and that
+    /// of the change the other.
     pub fn signed_version_at(&self, pointer: &str) -> Result<SignedVersion, Rejection> {
-        let body: Value = self.json().map_err(|error| {
+        let version = leaf_at(self.bytes(), pointer).map_err(|error| {
             Rejection::with_source(
                 RejectionKind::VersionRequired,
-                "the body is not JSON, and no version can be read from it",
+                "the body is not JSON that can be read in one way alone, and names no version",
                 error,
             )
         })?;
-        let first = match body.pointer(pointer) {
-            Some(Value::String(version)) if !version.is_empty() => version.as_str().into(),
+        let first = match version {
+            Some(Value::String(version)) if !version.is_empty() => version.into(),
             Some(Value::Number(version)) if version.is_i64() || version.is_u64() => {
                 version.to_string().into()
             }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::Parameters;
 use crate::{
+    json::Leaf,
     nonce::NonceKind,
     rejection::{Rejection, malformed},
 };
@@ -24,9 +25,9 @@ pub(super) fn read_event_id(
     body: &[u8],
     name: &str,
 ) -> Result<(), Rejection> {
-    match member(body, name)? {
+    match member_as(body, name)? {
         None => Ok(()),
-        Some(Value::String(id)) if (1..=MAX_ID).contains(&id.len()) => {
+        Some(Leaf(Some(Value::String(id)))) if (1..=MAX_ID).contains(&id.len()) => {
             parameters.nonce = Some((NonceKind::Event, Cow::Owned(id.into_bytes())));
             Ok(())
         }
@@ -45,7 +46,7 @@ pub(super) fn read_first_event_id<const N: usize>(
     names: [&str; N],
 ) -> Result<(), Rejection> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let first = json.deserialize_seq(First(Members::<Value, N>::of(names)));
+    let first = json.deserialize_seq(First(Members::<Leaf, N>::of(names)));
     let Ok(Some(members)) = first.and_then(|first| json.end().map(|()| first)) else {
         return Ok(());
     };
@@ -54,7 +55,7 @@ pub(super) fn read_first_event_id<const N: usize>(
     }
     let members = members.into_iter().map(|member| match member {
         Found::Never => Some(Value::Null),
-        Found::Once(value) => (value.is_u64() || value.is_string()).then_some(value),
+        Found::Once(Leaf(value)) => value.filter(|value| value.is_u64() || value.is_string()),
         Found::Often => None,
     });
     let id: Option<Vec<_>> = members.collect();
@@ -279,16 +280,57 @@ mod tests {
         assert_eq!(read(&deep), Ok(None), "too deep to be read");
     }
 
-    fn read_first(body: &str) -> Result<Option<String>, ()> {
+    /// Deeper than `serde_json` reads a value.
+    fn nested(body: &str) -> String {
+        body.replace('…', &format!("{}1{}", "[".repeat(200), "]".repeat(200)))
+    }
+
+    fn read_id(
+        body: &str,
+        read: impl Fn(&mut Parameters<'_>, &[u8]) -> Result<(), Rejection>,
+    ) -> Result<Option<String>, ()> {
         let mut parameters = Parameters {
             key_id: "key".into(),
             signed_at: None,
             expires_at: None,
             nonce: None,
         };
-        read_first_event_id(&mut parameters, body.as_bytes(), ["id", "of"]).map_err(|_| ())?;
+        read(&mut parameters, body.as_bytes()).map_err(|_| ())?;
         let nonce = parameters.nonce.map(|(_, id)| id.into_owned());
         Ok(nonce.map(|id| String::from_utf8(id).unwrap()))
+    }
+
+    /// Else what is nested would choose by what the event is told from others.
+    #[test]
+    fn a50_an_id_is_read_or_refused_however_deep_its_neighbours_are() {
+        let read = |body: &str| read_id(&nested(body), |to, body| read_event_id(to, body, "id"));
+        for body in [r#"{"x":…,"id":"1"}"#, r#"{"id":"1","x":[{"id":…}]}"#] {
+            assert_eq!(read(body), Ok(Some("1".into())), "{body}");
+        }
+        for body in [
+            r#"{"id":…}"#,
+            r#"{"id":"1","id":…}"#,
+            r#"{"id":…,"id":"1"}"#,
+        ] {
+            assert_eq!(read(body), Err(()), "{body}");
+        }
+        assert_eq!(
+            read_first(&nested(r#"[{"x":…,"id":7},…]"#)),
+            Ok(Some("[7,null]".into()))
+        );
+    }
+
+    /// One that reads whole values finds no id beside what is too deep for it.
+    #[test]
+    fn a50_twin_a_reader_of_whole_values_is_found() {
+        let naive = |body: &str| member(nested(body).as_bytes(), "id").map_err(|_| ());
+        for body in [r#"{"id":…}"#, r#"{"id":"1","id":…}"#] {
+            assert_eq!(naive(body), Ok(None), "{body}");
+        }
+    }
+
+    fn read_first(body: &str) -> Result<Option<String>, ()> {
+        read_id(body, |to, body| read_first_event_id(to, body, ["id", "of"]))
     }
 
     #[test]
@@ -317,6 +359,8 @@ mod tests {
             r#"[{"id":-7}]"#,
             r#"[{"id":null}]"#,
             r#"[{"id":7,"of":[]}]"#,
+            &nested(r#"[{"id":7,"of":…}]"#),
+            &nested(r#"[{"id":7,"id":…}]"#),
             &long,
         ] {
             assert_eq!(read_first(body), Err(()), "{body}");
