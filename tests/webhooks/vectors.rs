@@ -96,6 +96,7 @@ fn preset(vector: &ProviderVector) -> Option<VerifierBuilder<Verifier>> {
         "shopify" => Verifier::builder(Shopify::new()),
         "linear" => Verifier::builder(Linear::new()),
         "paddle" => Verifier::builder(Paddle::new()),
+        "twilio" if vector.form.is_empty() => Verifier::builder(Twilio::json()),
         "twilio" => Verifier::builder(Twilio::new()),
         "square" => Verifier::builder(Square::new()),
         "hubspot-v3" => Verifier::builder(HubSpot::new()),
