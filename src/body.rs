@@ -3,12 +3,13 @@
 use std::{
     error::Error as StdError,
     future::poll_fn,
+    mem,
     pin::{Pin, pin},
     task::Poll,
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::LengthLimitError;
 use tokio::time::{Sleep, sleep};
@@ -49,10 +50,11 @@ impl BodyLimits {
     }
 }
 
-/// Reads a body whole; `arrived` sees each frame that has bytes, and may refuse it. Trailers are
-/// dropped.
+/// Reads a body whole. `arrived` sees each frame that has bytes, with the memory that is about to be
+/// taken up for it, before it is; it may refuse either. Trailers are dropped.
 ///
-/// A body of one frame is kept as it came; frames of a longer one are copied once, into one buffer.
+/// A body of one frame is kept as it came. Frames of a longer one are copied into one buffer, which
+/// grows with what has arrived: a length is soon declared, and anybody can.
 #[expect(
     clippy::manual_async_fn,
     reason = "an `async fn` would keep room for its arguments twice"
@@ -60,7 +62,7 @@ impl BodyLimits {
 pub(crate) fn read<B>(
     body: B,
     limits: &BodyLimits,
-    mut arrived: impl FnMut(&[u8]) -> Result<(), Rejection>,
+    mut arrived: impl FnMut(&[u8], usize) -> Result<(), Rejection>,
 ) -> impl Future<Output = Result<Bytes, Rejection>>
 where
     B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
@@ -72,16 +74,18 @@ where
                 format!("the body has more than {} bytes", limits.max_bytes),
             )
         };
-        let (least, expected) = (body.size_hint().lower(), body.size_hint().exact());
+        let (least, most) = (body.size_hint().lower(), body.size_hint().upper());
         if least > limits.max_bytes as u64 {
             return Err(too_large());
         }
-        let expected = usize::try_from(expected.unwrap_or(0)).unwrap_or(0);
+        let most = most.and_then(|most| usize::try_from(most).ok());
 
         let mut body = pin!(body);
         let mut deadline = None;
+        // The only frame so far, or all of them joined; the other one is empty.
         let mut first = Bytes::new();
-        let mut rest: Option<BytesMut> = None;
+        let mut joined = Vec::new();
+        let mut held = 0;
         let mut empty_frames = 0;
         while let Some(data) = next_data(body.as_mut(), limits, &mut deadline).await? {
             if data.is_empty() {
@@ -94,25 +98,42 @@ where
                 }
                 continue;
             }
-            let so_far = rest.as_ref().map_or(first.len(), BytesMut::len);
+            let so_far = first.len() + joined.len();
             if data.len() > limits.max_bytes - so_far {
                 return Err(too_large());
             }
-            arrived(&data)?;
-            match &mut rest {
-                Some(rest) => rest.extend_from_slice(&data),
-                None if first.is_empty() => first = data,
-                None => {
-                    let capacity = expected.max(first.len() + data.len());
-                    let mut buffer = BytesMut::with_capacity(capacity);
-                    buffer.extend_from_slice(&first);
-                    buffer.extend_from_slice(&data);
-                    rest = Some(buffer);
-                }
+            let len = so_far + data.len();
+            let needed = if so_far == 0 {
+                len
+            } else if len <= held {
+                held
+            } else {
+                room_for(len, most, limits.max_bytes)
+            };
+            arrived(&data, needed - held)?;
+            held = needed;
+            if so_far == 0 {
+                first = data;
+            } else {
+                // Without effect while there is room.
+                joined.reserve_exact(held - joined.len());
+                joined.extend_from_slice(&mem::take(&mut first));
+                joined.extend_from_slice(&data);
             }
         }
-        Ok(rest.map_or(first, BytesMut::freeze))
+        Ok(if joined.is_empty() {
+            first
+        } else {
+            joined.into()
+        })
     }
+}
+
+/// The room for a body of which `len` bytes have arrived: twice that, so that few frames make it
+/// grow, but not beyond what can still come. Who declares less than is sent is not believed.
+fn room_for(len: usize, most: Option<usize>, max_bytes: usize) -> usize {
+    let most = most.filter(|most| *most >= len).unwrap_or(max_bytes);
+    len.saturating_mul(2).min(most).min(max_bytes)
 }
 
 /// The next data frame, `None` at the end. Trailers are covered by nothing: they become a frame
@@ -157,4 +178,112 @@ fn unreadable(error: Box<dyn StdError + Send + Sync>) -> Rejection {
     }
     let detail = format!("the body broke off: {error}");
     Rejection::with_source(RejectionKind::BodyUnreadable, detail, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, convert::Infallible, task::Context};
+
+    use http_body::SizeHint;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MAX: usize = 1024 * 1024;
+
+    struct Frames {
+        frames: VecDeque<usize>,
+        hint: SizeHint,
+    }
+
+    impl Body for Frames {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let len = self.frames.pop_front();
+            Poll::Ready(len.map(|len| Ok(Frame::data(vec![b'x'; len].into()))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            self.hint.clone()
+        }
+    }
+
+    /// How much was announced each time a frame arrived, and the capacity of the body in the end.
+    fn held(
+        frames: impl IntoIterator<Item = usize>,
+        declared: Option<usize>,
+    ) -> (Vec<usize>, usize) {
+        let body = Frames {
+            frames: frames.into_iter().collect(),
+            hint: declared.map_or_else(SizeHint::new, |len| SizeHint::with_exact(len as u64)),
+        };
+        let mut announced = Vec::new();
+        let limits = BodyLimits {
+            max_bytes: MAX,
+            ..BodyLimits::default()
+        };
+        let reading = read(body, &limits, |_, more| {
+            announced.push(more);
+            Ok(())
+        });
+        let body = at_once(reading).unwrap();
+        (announced, body.try_into_mut().unwrap().capacity())
+    }
+
+    /// The output of a future that never waits.
+    fn at_once<T>(future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(output) => output,
+            Poll::Pending => panic!("it waits"),
+        }
+    }
+
+    #[test]
+    fn a_declared_length_reserves_nothing_that_has_not_arrived() {
+        let (announced, capacity) = held([1, 1], Some(MAX));
+        assert_eq!((announced, capacity), (vec![1, 3], 4));
+    }
+
+    #[test]
+    fn a_body_in_many_frames_seldom_grows() {
+        for declared in [None, Some(MAX)] {
+            let (announced, capacity) = held([16 * 1024; 64], declared);
+            let grown = announced.iter().filter(|more| **more > 0).count();
+            assert_eq!((grown, capacity), (6, MAX), "{declared:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_longer_than_declared_seldom_grows() {
+        let (announced, _) = held([1; 1000], Some(2));
+        assert!(announced.iter().filter(|more| **more > 0).count() < 13);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_reserved_follows_what_arrived_and_was_announced(
+            frames in prop::collection::vec(1..10_000usize, 1..60),
+            beyond in prop::option::of(0..100_000usize),
+        ) {
+            let len: usize = frames.iter().sum();
+            let declared = beyond.map(|beyond| len + beyond);
+            let (announced, capacity) = held(frames.iter().copied(), declared);
+            let mut arrived = 0;
+            let mut sum = 0;
+            for (frame, more) in frames.iter().zip(&announced) {
+                arrived += frame;
+                sum += more;
+                prop_assert!((arrived..=2 * arrived).contains(&sum));
+            }
+            prop_assert_eq!(capacity, sum);
+            prop_assert!(capacity <= declared.unwrap_or(MAX));
+        }
+    }
 }

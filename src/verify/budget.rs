@@ -13,10 +13,11 @@ use crate::{
     rejection::{Rejection, RejectionKind},
 };
 
-/// A body up to this many bytes is small: the last eighth of the budget is kept for such.
+/// A body that takes up to this many bytes is small: the last eighth of the budget is kept for such.
 const SMALL: usize = 16 * 1024;
 
-/// Bytes of bodies in flight: counted as they arrive, and until the last payload made of them is
+/// Bytes of bodies in flight, with the room that is kept for what follows: counted before the memory
+/// is taken up, and until the last payload made of them is
 /// dropped.
 ///
 /// Whoever names a known key may send a body before its MAC can be checked. So, once an eighth of
@@ -75,7 +76,7 @@ impl Charge {
         }
     }
 
-    /// Charges `more` bytes that have arrived under this key, or under none that is known yet.
+    /// Charges `more` bytes that the body is about to take up under this key, or under none that is known yet.
     pub(crate) fn add(&mut self, more: usize, key: &str) -> Result<(), Rejection> {
         let sum = self.bytes.saturating_add(more);
         let budget = &*self.budget;

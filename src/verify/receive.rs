@@ -67,8 +67,8 @@ impl<'h> Admitted<'h> {
     /// Reads the body: within the limit, the deadline for the whole of it, and the budget. Trailers
     /// are dropped.
     ///
-    /// A body of one frame is kept as it came; frames of a longer one are copied once, into one
-    /// buffer.
+    /// A body of one frame is kept as it came; frames of a longer one are copied into one
+    /// buffer, which grows with what arrives.
     ///
     /// # Errors
     /// When the body is too large, too slow, broken off, or not covered, or when no budget is left.
@@ -92,8 +92,8 @@ impl<'h> Admitted<'h> {
             let key = signatures
                 .first()
                 .map_or("", |signature| &signature.candidate.parameters.key_id);
-            let body = body::read(body, &settings.body, |bytes| {
-                charge.add(bytes.len(), key)?;
+            let body = body::read(body, &settings.body, |bytes, more| {
+                charge.add(more, key)?;
                 fed.update(bytes)
             })
             .await?;

@@ -1,7 +1,7 @@
-//! Rows 21, 22 and 40: who can use up what.
+//! Rows 21, 22, 40 and 43: who can use up what.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     convert::Infallible,
     pin::Pin,
     sync::{
@@ -19,7 +19,7 @@ use countersign::{
     Timestamp,
 };
 use http::header::RETRY_AFTER;
-use http_body::{Body as _, Frame};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::{sync::Notify, task::JoinSet};
 use tower::ServiceExt as _;
@@ -259,9 +259,10 @@ async fn a22_where_a_nonce_falls_cannot_be_foreseen() {
     assert!(counts.len() > 1, "{counts:?}");
 }
 
-/// One frame, and then nothing for ever.
+/// A few frames, and then nothing for ever.
 struct Stuck {
-    frame: Option<Bytes>,
+    frames: VecDeque<Bytes>,
+    declared: SizeHint,
     read: Arc<AtomicUsize>,
     waiting: Arc<Notify>,
 }
@@ -275,13 +276,17 @@ impl http_body::Body for Stuck {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.read.fetch_add(1, Ordering::SeqCst);
-        match self.frame.take() {
+        match self.frames.pop_front() {
             Some(frame) => Poll::Ready(Some(Ok(Frame::data(frame)))),
             None => {
                 self.waiting.notify_one();
                 Poll::Pending
             }
         }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.declared.clone()
     }
 }
 
@@ -296,12 +301,23 @@ struct SlowBodies {
 impl SlowBodies {
     /// Returns when each of them either waits or is answered.
     async fn send(target: &Target, key: &str, how_many: usize) -> Self {
+        Self::send_frames(target, key, how_many, &[LARGE], SizeHint::new()).await
+    }
+
+    async fn send_frames(
+        target: &Target,
+        key: &str,
+        how_many: usize,
+        frames: &[usize],
+        declared: SizeHint,
+    ) -> Self {
         let mut sending = JoinSet::new();
         let read = Arc::new(AtomicUsize::new(0));
         for _ in 0..how_many {
             let waiting = Arc::new(Notify::new());
             let stuck = Stuck {
-                frame: Some(vec![b'x'; LARGE].into()),
+                frames: frames.iter().map(|len| vec![b'x'; *len].into()).collect(),
+                declared: declared.clone(),
                 read: Arc::clone(&read),
                 waiting: Arc::clone(&waiting),
             };
@@ -438,4 +454,67 @@ async fn a22_a_store_is_full_when_it_is_full_and_not_before() {
         let taken = taken_until_full(&store, end).await;
         assert!(taken * 28 > capacity, "{taken} nonces in {capacity} bytes");
     }
+}
+
+/// Others are served beside bodies that declare much and hardly begin.
+async fn served_beside_large_promises(target: &Target) -> Finding {
+    let declared = SizeHint::with_exact(32 * 1024);
+    let _slow = SlowBodies::send_frames(target, KEY, 400, &[1, 1], declared).await;
+    accepted(target, large(target, OTHER_KEY, OTHER_SECRET)).await?;
+    accepted(target, HOUSE.signed(&target.clock)).await
+}
+
+#[tokio::test]
+async fn a43_a_length_that_is_only_declared_takes_up_no_memory() {
+    served_beside_large_promises(&with_small_budget())
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a43_what_is_reserved_for_a_body_is_charged_before_it_has_arrived() {
+    // Two of these have sent 20 KiB of the 32 that a key may use; their buffers have room for 40.
+    let target = with_small_budget();
+    let declared = SizeHint::with_exact(32 * 1024);
+    let frames = [5 * 1024, 5 * 1024];
+    let mut slow = SlowBodies::send_frames(&target, KEY, 2, &frames, declared).await;
+    let first = slow.sending.join_next().await.unwrap().unwrap();
+    assert_eq!((first.0, first.1.as_str()), NO_BUDGET);
+}
+
+/// A budget that is honest about a buffer as large as was declared.
+fn believes_what_is_declared(effects: &Effects) -> Router {
+    let used = Arc::new(AtomicUsize::new(0));
+    crate::subject::app(effects).layer(axum::middleware::from_fn(
+        move |request: axum::extract::Request, next: axum::middleware::Next| {
+            let used = Arc::clone(&used);
+            async move {
+                let (parts, mut body) = request.into_parts();
+                let declared = body.size_hint().exact().unwrap_or(0);
+                let mut bytes = Vec::new();
+                while let Some(frame) = body.frame().await {
+                    let data = frame.unwrap().into_data().unwrap();
+                    if bytes.is_empty() {
+                        bytes.reserve_exact(usize::try_from(declared).unwrap().max(data.len()));
+                        let reserved = bytes.capacity();
+                        if used.fetch_add(reserved, Ordering::SeqCst) + reserved > 64 * 1024 {
+                            used.fetch_sub(reserved, Ordering::SeqCst);
+                            return axum::http::StatusCode::SERVICE_UNAVAILABLE.into_response();
+                        }
+                    }
+                    bytes.extend_from_slice(&data);
+                }
+                used.fetch_sub(bytes.capacity(), Ordering::SeqCst);
+                next.run(http::Request::from_parts(parts, Body::from(bytes)))
+                    .await
+            }
+        },
+    ))
+}
+
+#[tokio::test]
+async fn a43_twin_a_server_that_believes_what_is_declared_is_found() {
+    let target = Target::of(&common::clock(), believes_what_is_declared);
+    let found = served_beside_large_promises(&target).await;
+    assert!(matches!(found, Err(Breach::Answer(_))), "{found:?}");
 }
