@@ -34,6 +34,7 @@
 //!
 //! [Which scheme, store and processing to choose](guide::choosing) ·
 //! [what is promised, and what is not](guide::threat_model) ·
+//! [what we got wrong](guide::what_we_got_wrong) ·
 //! [a signature that does not match](guide::mismatch) ·
 //! [what other crates do](guide::comparison)
 //!

@@ -1,11 +1,14 @@
-//! Pages to read: what to choose, what is promised and what is not, what to do where a signature does
-//! not match, and what other crates do.
+//! Pages to read: what to choose, what is promised and what is not, what we got wrong, what to do where
+//! a signature does not match, and what other crates do.
 
 #[doc = include_str!("choosing.md")]
 pub mod choosing {}
 
 #[doc = include_str!("threat_model.md")]
 pub mod threat_model {}
+
+#[doc = include_str!("what_we_got_wrong.md")]
+pub mod what_we_got_wrong {}
 
 #[doc = include_str!("mismatch.md")]
 pub mod mismatch {}

@@ -80,7 +80,13 @@ impl HeaderSchemeBuilder {
         self
     }
 
-    /// One key id for every request, where the format does not name one.
+    /// Sets one key id for every request, for a format that does not name one.
+    ///
+    /// The key id is part of what a store records. After a change, requests that were used under the
+    /// former key id are new to the store. A request that covers a time is new again only while it is
+    /// fresh: stop the servers, wait for `max_age` and `max_skew`, and start them with the new key id.
+    /// For a format that covers no time, or has event ids, keep the key id for as long as the store
+    /// keeps its records. Rotate the secret under the same key id instead.
     pub fn fixed_key_id(mut self, id: impl Into<String>) -> Self {
         self.key_fixed = Some(id.into());
         self
