@@ -286,7 +286,7 @@ impl http_body::Body for Stuck {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.declared.clone()
+        self.declared
     }
 }
 
@@ -317,7 +317,7 @@ impl SlowBodies {
             let waiting = Arc::new(Notify::new());
             let stuck = Stuck {
                 frames: frames.iter().map(|len| vec![b'x'; *len].into()).collect(),
-                declared: declared.clone(),
+                declared,
                 read: Arc::clone(&read),
                 waiting: Arc::clone(&waiting),
             };
