@@ -280,6 +280,7 @@ impl fmt::Debug for KeyRing {
 mod tests {
     use super::*;
     use crate::mac::MacAlgorithm;
+    use sha1::{Digest as _, Sha1};
 
     const A: &str = "secret number one";
     const B: &str = "secret number two";
@@ -292,6 +293,18 @@ mod tests {
     fn one_secret_under_two_ids_is_refused() {
         let ring = KeyRing::new().with("a", A).unwrap();
         let error = ring.with("b", format!("{A}\0")).unwrap_err();
+        assert_eq!(
+            error.kind(),
+            &ConfigErrorKind::SharedSecret("a".into(), "b".into())
+        );
+    }
+
+    #[test]
+    fn a_secret_that_hmac_sha1_hashes_to_another_is_refused() {
+        let long = [9; 65];
+        let hashed = Sha1::digest(long).to_vec();
+        let ring = KeyRing::new().with("a", long.to_vec()).unwrap();
+        let error = ring.with("b", hashed).unwrap_err();
         assert_eq!(
             error.kind(),
             &ConfigErrorKind::SharedSecret("a".into(), "b".into())

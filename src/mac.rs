@@ -117,8 +117,13 @@ impl MacKey {
 
     /// Two secrets that HMAC does not tell apart have a fingerprint in common: it pads short ones
     /// with zeros and hashes long ones, so that different bytes can be one secret.
-    pub(crate) fn fingerprints(&self) -> [Vec<u8>; 2] {
-        [MacAlgorithm::HmacSha256, MacAlgorithm::HmacSha512].map(|algorithm| {
+    pub(crate) fn fingerprints(&self) -> [Vec<u8>; 3] {
+        [
+            MacAlgorithm::HmacSha1,
+            MacAlgorithm::HmacSha256,
+            MacAlgorithm::HmacSha512,
+        ]
+        .map(|algorithm| {
             let mut mac = self.start(algorithm);
             mac.update(b"countersign: are these one secret?");
             mac.finish().as_ref().to_vec()
@@ -276,11 +281,17 @@ mod tests {
                 .filter(|print| other.contains(print))
                 .count()
         };
-        assert_eq!(shared(&key("abc"), &key("abc\0\0")), 2);
+        assert_eq!(shared(&key("abc"), &key("abc\0\0")), 3);
         assert_eq!(
             shared(&key(long), &key(hashed)),
             1,
             "equal under SHA-256 alone"
+        );
+        let hashed = Sha1::digest(long).to_vec();
+        assert_eq!(
+            shared(&key(long), &key(hashed)),
+            1,
+            "equal under SHA-1 alone"
         );
         assert_eq!(shared(&key("abc"), &key("abd")), 0);
     }
