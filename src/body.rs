@@ -50,11 +50,11 @@ impl BodyLimits {
     }
 }
 
-/// Reads a body whole. `arrived` sees each frame that has bytes, with the memory that is about to be
-/// taken up for it, before it is; it may refuse either. Trailers are dropped.
+/// Reads a whole body. Before a frame with bytes is kept, `arrived` sees the frame and the number of
+/// bytes about to be allocated for it, and may refuse the body. Trailers are dropped.
 ///
-/// A body of one frame is kept as it came. Frames of a longer one are copied into one buffer, which
-/// grows with what has arrived: a length is soon declared, and anybody can.
+/// A body of one frame is kept as it came. The frames of a longer body are copied into one buffer. The
+/// buffer grows with what has arrived, because anybody can declare a large length.
 #[expect(
     clippy::manual_async_fn,
     reason = "an `async fn` would keep room for its arguments twice"
@@ -82,7 +82,7 @@ where
 
         let mut body = pin!(body);
         let mut deadline = None;
-        // The only frame so far, or all of them joined; the other one is empty.
+        // The only frame so far, or all frames joined; the other variable is empty.
         let mut first = Bytes::new();
         let mut joined = Vec::new();
         let mut held = 0;
@@ -115,7 +115,7 @@ where
             if so_far == 0 {
                 first = data;
             } else {
-                // Without effect while there is room.
+                // Allocates nothing while there is room.
                 joined.reserve_exact(held - joined.len());
                 joined.extend_from_slice(&mem::take(&mut first));
                 joined.extend_from_slice(&data);
@@ -129,8 +129,8 @@ where
     }
 }
 
-/// The room for a body of which `len` bytes have arrived: twice that, so that few frames make it
-/// grow, but not beyond what can still come. Who declares less than is sent is not believed.
+/// Returns the capacity for a body of which `len` bytes have arrived. It is twice `len`, so that the
+/// buffer seldom grows, but at most what can still arrive. A declared length below `len` is ignored.
 fn room_for(len: usize, most: Option<usize>, max_bytes: usize) -> usize {
     let most = most.filter(|most| *most >= len).unwrap_or(max_bytes);
     len.saturating_mul(2).min(most).min(max_bytes)
@@ -213,7 +213,7 @@ mod tests {
         }
     }
 
-    /// How much was announced each time a frame arrived, and the capacity of the body in the end.
+    /// Returns the bytes announced for each frame, and the capacity of the finished body.
     fn held(
         frames: impl IntoIterator<Item = usize>,
         declared: Option<usize>,

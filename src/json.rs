@@ -1,4 +1,4 @@
-//! Values of a JSON document that stand at one place, and are read in one way alone.
+//! Reads a value at one place of a JSON document, in a way that no other reader can read differently.
 
 use std::{fmt, iter::Peekable, str::Split};
 
@@ -7,8 +7,8 @@ use serde::de::{
 };
 use serde_json::Value;
 
-/// A string, number, boolean or `null`, or else an object or array, which is passed over however
-/// deep it is: what is read as a [`Value`] is an error where it is nested too deep.
+/// Holds a string, number, boolean or `null`; `None` stands for an object or array. An object or array
+/// is skipped without recursion, because reading it as a [`Value`] fails if it is nested too deep.
 pub(crate) struct Leaf(pub(crate) Option<Value>);
 
 impl<'de> Deserialize<'de> for Leaf {
@@ -61,10 +61,10 @@ impl<'de> Visitor<'de> for LeafVisitor {
     }
 }
 
-/// The leaf at a JSON pointer (RFC 6901), if there is one.
+/// Returns the leaf at a JSON pointer (RFC 6901), if there is one.
 ///
-/// A name of the pointer that an object on the way has twice is an error: readers differ in which of
-/// the two they take.
+/// Fails if a name of the pointer appears twice in an object on the way, because readers differ in
+/// which of the two members they take.
 pub(crate) fn leaf_at(body: &[u8], pointer: &str) -> Result<Option<Value>, serde_json::Error> {
     let mut names = pointer.split('/').peekable();
     if names.next().is_some_and(|before| !before.is_empty()) {
@@ -76,7 +76,7 @@ pub(crate) fn leaf_at(body: &[u8], pointer: &str) -> Result<Option<Value>, serde
     Ok(found)
 }
 
-/// Goes down by these names, and passes over all else.
+/// Follows these names, and skips everything else.
 struct At<'p>(Peekable<Split<'p, char>>);
 
 impl<'de> DeserializeSeed<'de> for At<'_> {
@@ -126,7 +126,7 @@ impl<'de> Visitor<'de> for At<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut array: A) -> Result<Self::Value, A::Error> {
         let name = self.0.next().unwrap_or_default();
-        // Without a sign or zeros before it, as RFC 6901 has it.
+        // RFC 6901 allows neither a sign nor leading zeros.
         let index = name.parse::<usize>().ok();
         let index = index.filter(|index| index.to_string() == name);
         for _ in 0..index.unwrap_or(0) {
@@ -152,9 +152,7 @@ impl<'de> Visitor<'de> for At<'_> {
             } else if found.is_none() {
                 found = Some(map.next_value_seed(At(self.0.clone()))?);
             } else {
-                return Err(A::Error::custom(format_args!(
-                    "`{name}` stands there twice"
-                )));
+                return Err(A::Error::custom(format_args!("`{name}` appears twice")));
             }
         }
         Ok(found.flatten())

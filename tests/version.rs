@@ -63,7 +63,7 @@ fn service(clock: &ManualClock, covers: bool) -> Service {
             });
         changed.into_response()
     };
-    // Of two members of one name, it takes the last.
+    // If a name appears twice, this reader takes the last member.
     let by_last = async move |payload: VerifiedPayload| -> Result<&'static str, Rejection> {
         let body: serde_json::Value = serde_json::from_slice(payload.bytes()).unwrap();
         let version = body.pointer("/document/version").and_then(|v| v.as_i64());
@@ -165,7 +165,7 @@ async fn a_field_of_the_body_names_the_version() {
     }
 }
 
-/// Those by which something is changed, of bodies that name the present version and another.
+/// Sends bodies that name the current version and another, and returns those that changed something.
 async fn changed_by_one_of_two(path: &str) -> Vec<&'static str> {
     let service = service(&clock(), false);
     let mut changing = Vec::new();
@@ -189,7 +189,7 @@ async fn changed_by_one_of_two(path: &str) -> Vec<&'static str> {
 #[tokio::test]
 async fn a50_a_body_that_names_two_versions_names_none() {
     assert!(changed_by_one_of_two("/by-body").await.is_empty());
-    // Beside the way to the version, what is there twice is nothing to this reader.
+    // A name that appears twice elsewhere does not matter to this reader.
     let beside = r#"{"x":1,"x":2,"document":{"version":7,"y":1,"y":2}}"#;
     let service = service(&clock(), false);
     assert_eq!(service.put("/by-body", &[], beside).await, changed());

@@ -465,7 +465,7 @@ async fn served_beside_large_promises(target: &Target) -> Finding {
 }
 
 #[tokio::test]
-async fn a43_a_length_that_is_only_declared_takes_up_no_memory() {
+async fn a43_a_length_that_is_only_declared_takes_up_no_budget() {
     served_beside_large_promises(&with_small_budget())
         .await
         .unwrap();
@@ -482,7 +482,7 @@ async fn a43_what_is_reserved_for_a_body_is_charged_before_it_has_arrived() {
     assert_eq!((first.0, first.1.as_str()), NO_BUDGET);
 }
 
-/// A budget that is honest about a buffer as large as was declared.
+/// A server that allocates, and charges, the length that is declared.
 fn believes_what_is_declared(effects: &Effects) -> Router {
     let used = Arc::new(AtomicUsize::new(0));
     crate::subject::app(effects).layer(axum::middleware::from_fn(

@@ -438,7 +438,7 @@ async fn each_mode_refuses_what_the_other_reads() {
     assert!(given(common::ORIGIN, &form).await.is_ok());
     let refused = payload(&json_verifier(), &form).await;
     assert_eq!(refused.err(), malformed);
-    // What is said to be a form is refused, though its digest is that of the query.
+    // JSON mode refuses a form by its `Content-Type`, although the digest matches.
     let said = with(&json, "content-type", "Application/x-www-form-urlencoded");
     let refused = payload(&json_verifier(), &said).await;
     assert_eq!(refused.err(), malformed);
@@ -502,7 +502,7 @@ fn a41_twin_a_reader_that_believes_a_digest_anywhere_is_found() {
     assert!(naive_reader_accepts(&attack));
 }
 
-/// What stays open, by its name: the last parameter ends in a digest.
+/// This ambiguity stays open: the last parameter ends in a digest.
 #[tokio::test]
 async fn a41_a_form_that_ends_in_a_digest_passes_for_json_under_its_own_path() {
     let forged = r#"{"admin":true}"#;

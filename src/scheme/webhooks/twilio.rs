@@ -79,13 +79,13 @@ const BODY_DIGEST: &str = "bodySHA256";
 ///   parameters of the form or of the query. What was moved is still nothing but what Twilio wrote, in
 ///   its order. Refuse parameters that a callback never has, and miss none that it always has,
 ///   `AccountSid` first of all.
-/// - **A form can pass for JSON** if the value of its last parameter, by name, ends in
-///   `&bodySHA256=` and a digest, and what is signed before it can stand in a URL. Whoever captured it
-///   can then send any body to a route with [`Twilio::json`]. The path of that request begins with the
-///   path to which Twilio sent the form. Where that URL had a query, the path is the same; where it had
-///   none, the path goes on with the parameters, and only a wildcard takes it. No parser can tell the
-///   two apart. So use no auth token for forms and for JSON where a route of the one, with a wildcard or
-///   not, takes a path that begins with that of the other. Two accounts or subaccounts have two tokens.
+/// - **A form can pass for JSON** if the value of its last parameter, by name, ends in `&bodySHA256=`
+///   and a digest, and everything signed before that value can appear in a URL. An attacker who captured
+///   the form can then send any body to a route with [`Twilio::json`]. If the form's URL had a query, the
+///   attacker's request has the same path. If it had none, the path goes on with the parameters, and only
+///   a wildcard route takes it. No parser can tell the two apart. Do not use one auth token for forms and
+///   for JSON if a route of one mode takes a path that begins with a path of the other mode. Two accounts
+///   or subaccounts have two tokens.
 /// - A request with JSON can likewise pass for one without a body, or, its URL cut in two, for a form,
 ///   where such a path is taken by a route with [`Twilio::new`]. Its body does not pass.
 /// - The method is not covered: put the layer on the one route and method that takes these webhooks.
@@ -100,7 +100,7 @@ pub struct Twilio {
     profile: Profile,
 }
 
-/// What a body is. The configuration says it: what the request says of it can be forged.
+/// Says how a body is read. The configuration decides, because the request can be forged.
 #[derive(Clone, Copy, Debug)]
 enum Mode {
     Form,
@@ -290,7 +290,7 @@ fn candidate(input: SigningInput, mac: HashOutput, covers_authority: bool) -> Ca
     }
 }
 
-/// Writes the digest of the body into the query, unless it stands there.
+/// Writes the digest of the body into the query, unless the query already has it.
 fn add_digest(parts: &mut Parts, body: &[u8]) -> Result<(), SignError> {
     let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
     digest.update(body);
