@@ -356,7 +356,7 @@ fn single_authority<'h>(
 }
 
 /// The URI before a router took off the prefix under which it is nested.
-fn original_uri(parts: &Parts) -> &Uri {
+pub(crate) fn original_uri(parts: &Parts) -> &Uri {
     #[cfg(feature = "axum")]
     if let Some(axum::extract::OriginalUri(uri)) = parts.extensions.get() {
         return uri;

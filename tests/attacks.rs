@@ -43,6 +43,8 @@ mod subject;
 mod coverage;
 #[path = "attacks/handling.rs"]
 mod handling;
+#[path = "attacks/handshake.rs"]
+mod handshake;
 #[path = "attacks/http_message_signatures.rs"]
 mod http_message_signatures;
 #[path = "attacks/json.rs"]

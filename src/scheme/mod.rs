@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, request::Parts};
 
 use crate::{
     clock::Timestamp,
@@ -82,15 +82,18 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Answers a request by which the sender asks, unsigned, whether this is the right place.
-    fn answer_unsigned(&self, _head: &Parts) -> Option<Response<Bytes>> {
+    /// Answers a request by which the sender asks, unsigned, whether this is the right place. The URI
+    /// is the one that arrived, before a router took off a prefix.
+    fn answer_unsigned(&self, _method: &Method, _uri: &Uri) -> Option<Response<Bytes>> {
         None
     }
 
     /// Answers a request of which the sender asks nothing but this answer, once it was verified.
-    /// The secrets are those that made its MAC, found as they are asked for.
+    /// The path is the one that arrived, before a router took off a prefix. The secrets are those that
+    /// made its MAC, found as they are asked for.
     fn answer_verified(
         &self,
+        _path: &str,
         _body: &Bytes,
         _secrets: &mut dyn Iterator<Item = &MacKey>,
     ) -> Option<Response<Bytes>> {

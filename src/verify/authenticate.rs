@@ -87,7 +87,7 @@ impl Received<'_> {
             return Err(mismatch.unwrap_or_else(|| invalid("no signature to verify".into())));
         };
 
-        let answer = settings.answer(signature, &formed, &body);
+        let answer = settings.answer(head.target.routed_path(), signature, &formed, &body);
         let Signature {
             candidate, keys, ..
         } = signature;
@@ -257,6 +257,7 @@ impl Settings {
     /// What the scheme answers by itself.
     fn answer(
         &self,
+        path: &str,
         signature: &Signature<'_>,
         formed: &Option<Formed>,
         body: &Bytes,
@@ -264,7 +265,7 @@ impl Settings {
         let (given, signed) = (given(formed, body), signed(formed, body));
         let secrets = signature.secrets();
         let mut used = secrets.filter(|secret| signature.passes(&*self.scheme, secret, signed));
-        self.scheme.answer_verified(given, &mut used)
+        self.scheme.answer_verified(path, given, &mut used)
     }
 
     /// What has to be recorded, and for how long: at least while the request would be fresh on any

@@ -35,7 +35,7 @@ use crate::{
     nonce::NonceStore,
     rejection::Rejection,
     scheme::{Describe, Scheme},
-    target::Origins,
+    target::{Origins, original_uri},
 };
 
 mod admit;
@@ -260,7 +260,9 @@ impl Verifier {
     /// it. The layer does so by itself.
     #[must_use]
     pub fn handshake(&self, head: &Parts) -> Option<Response<Bytes>> {
-        self.settings.scheme.answer_unsigned(head)
+        self.settings
+            .scheme
+            .answer_unsigned(&head.method, original_uri(head))
     }
 
     /// Whether the sender retries until it is answered with success.

@@ -61,7 +61,7 @@ fn slack_asks(challenge: &Value) -> String {
 async fn slack_is_answered_with_its_challenge_once_its_signature_was_verified() {
     let clock = common::clock();
     let request = SLACK.sign(&clock, slack_asks(&"3eZbrw1aBm2rZgRNFdxV".into()));
-    let scheme = Slack::new().answer_url_verification();
+    let scheme = Slack::new().answer_url_verification_at("/hook").unwrap();
     let (status, headers, body) = ask(scheme.clone(), &clock, request.clone()).await;
     assert_eq!((status, &*body), (200, "3eZbrw1aBm2rZgRNFdxV"));
     assert!(is_plain_text(&headers), "{headers:?}");
@@ -97,7 +97,7 @@ async fn what_is_no_challenge_of_slack_goes_to_the_handler() {
         "type=url_verification&challenge=x".into(),
     ] {
         let request = SLACK.sign(&clock, body.clone());
-        let scheme = Slack::new().answer_url_verification();
+        let scheme = Slack::new().answer_url_verification_at("/hook").unwrap();
         let (status, _, answer) = ask(scheme, &clock, request).await;
         assert_eq!((status, &*answer), (200, "handled"), "{body}");
     }
@@ -114,7 +114,7 @@ fn zoom_asks(token: &Value) -> String {
 async fn zoom_is_answered_with_the_hmac_of_its_token() {
     let clock = common::clock();
     let request = ZOOM.sign(&clock, zoom_asks(&"qgg8vlvZRS6UYooatFL8Aw".into()));
-    let scheme = Zoom::new().answer_url_validation();
+    let scheme = Zoom::new().answer_url_validation_at("/hook").unwrap();
     let (status, headers, body) = ask(scheme.clone(), &clock, request.clone()).await;
     let encrypted = "174b784c2d1d23758f6f52545326b33e5e232a66a8a9179ab1d005772278aa30";
     let answer: Value = serde_json::from_str(&body).unwrap();
@@ -136,7 +136,7 @@ async fn zoom_is_answered_with_the_hmac_of_its_token() {
 #[tokio::test]
 async fn zoom_is_answered_under_the_secret_by_which_it_asked() {
     let clock = common::clock();
-    let verifier = Verifier::builder(Zoom::new().answer_url_validation())
+    let verifier = Verifier::builder(Zoom::new().answer_url_validation_at("/hook").unwrap())
         .secret(ZOOM.secrets[0])
         .secret(ZOOM.secrets[1])
         .store(common::store(&clock))
@@ -177,7 +177,7 @@ async fn a_token_that_could_be_a_message_is_not_answered() {
         json!({}),
     ] {
         let request = ZOOM.sign(&clock, zoom_asks(&token));
-        let scheme = Zoom::new().answer_url_validation();
+        let scheme = Zoom::new().answer_url_validation_at("/hook").unwrap();
         let (status, _, body) = ask(scheme, &clock, request).await;
         assert_eq!((status, &*body), (200, "handled"), "{token}");
     }
@@ -194,7 +194,7 @@ fn meta_asks(method: Method, query: &str) -> Request<Bytes> {
 #[tokio::test]
 async fn meta_is_answered_with_its_challenge_if_it_knows_the_token() {
     let clock = common::clock();
-    let scheme = || Meta::new().answer_subscription(TOKEN).unwrap();
+    let scheme = || Meta::new().answer_subscription_at("/hook", TOKEN).unwrap();
     let token = TOKEN.replace(' ', "%20");
     for query in [
         format!("hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token={token}"),
@@ -244,8 +244,12 @@ async fn meta_is_answered_with_its_challenge_if_it_knows_the_token() {
 
 #[test]
 fn a_token_that_can_be_guessed_is_refused() {
-    assert!(Meta::new().answer_subscription("meatyhamhock").is_err());
-    assert!(Meta::new().answer_subscription("").is_err());
+    assert!(
+        Meta::new()
+            .answer_subscription_at("/hook", "meatyhamhock")
+            .is_err()
+    );
+    assert!(Meta::new().answer_subscription_at("/hook", "").is_err());
 }
 
 /// Also where the handler's transaction records the nonce, there is nothing to record.
@@ -253,10 +257,11 @@ fn a_token_that_can_be_guessed_is_refused() {
 async fn a_challenge_is_answered_with_every_processing() {
     let clock = common::clock();
     for processing in [Processing::AtMostOnce, Processing::InTransaction] {
-        let builder = VerifyLayer::builder(Slack::new().answer_url_verification())
-            .secret(SLACK.secrets[0])
-            .clock(clock.clone())
-            .processing(processing);
+        let builder =
+            VerifyLayer::builder(Slack::new().answer_url_verification_at("/hook").unwrap())
+                .secret(SLACK.secrets[0])
+                .clock(clock.clone())
+                .processing(processing);
         let builder = match processing {
             Processing::InTransaction => builder,
             _ => builder.store(common::store(&clock)),

@@ -105,6 +105,10 @@ async fn a32_notifications_that_are_alike_are_each_handled_and_no_store_is_asked
     );
 }
 
+fn answering() -> Dropbox {
+    Dropbox::new().answer_challenge_at("/hook").unwrap()
+}
+
 async fn ask(scheme: Dropbox, method: Method, query: &str) -> (u16, HeaderMap, String) {
     let layer = VerifyLayer::builder(scheme).secret(SECRETS[0]);
     let app = Router::new()
@@ -124,7 +128,7 @@ async fn ask(scheme: Dropbox, method: Method, query: &str) -> (u16, HeaderMap, S
 #[tokio::test]
 async fn the_challenge_is_echoed_as_plain_text_on_demand() {
     let query = "?challenge=zr8_Ab-9";
-    let (status, headers, body) = ask(Dropbox::new().answer_challenge(), Method::GET, query).await;
+    let (status, headers, body) = ask(answering(), Method::GET, query).await;
     assert_eq!((status, &*body), (200, "zr8_Ab-9"));
     assert_eq!(headers[CONTENT_TYPE], "text/plain; charset=utf-8");
     assert_eq!(headers[X_CONTENT_TYPE_OPTIONS], "nosniff");
@@ -132,7 +136,7 @@ async fn the_challenge_is_echoed_as_plain_text_on_demand() {
     let (status, ..) = ask(Dropbox::new(), Method::GET, query).await;
     assert_eq!(status, 401, "without being told to");
     let longest = format!("?challenge={}", "a".repeat(256));
-    let (status, ..) = ask(Dropbox::new().answer_challenge(), Method::GET, &longest).await;
+    let (status, ..) = ask(answering(), Method::GET, &longest).await;
     assert_eq!(status, 200);
 }
 
@@ -153,12 +157,12 @@ async fn what_is_no_challenge_is_refused_as_unsigned() {
         "?challenge=%ff",
         &long,
     ] {
-        let (status, _, body) = ask(Dropbox::new().answer_challenge(), Method::GET, query).await;
+        let (status, _, body) = ask(answering(), Method::GET, query).await;
         assert_eq!(status, 401, "{query}");
         assert_ne!(body, "handled");
     }
     for method in [Method::POST, Method::HEAD, Method::PUT] {
-        let answer = ask(Dropbox::new().answer_challenge(), method, "?challenge=a").await;
+        let answer = ask(answering(), method, "?challenge=a").await;
         assert_eq!(answer.0, 401);
     }
 }

@@ -137,7 +137,7 @@ async fn a30_neither_secret_nor_expected_mac_is_shown() {
         }
     }
     let token = "the verify token of the dashboard";
-    let meta = Meta::new().answer_subscription(token).unwrap();
+    let meta = Meta::new().answer_subscription_at("/meta", token).unwrap();
     assert!(!format!("{meta:?}").contains("verify token"), "{meta:?}");
 }
 

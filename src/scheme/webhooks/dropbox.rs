@@ -1,10 +1,15 @@
 //! Dropbox.
 
 use bytes::Bytes;
-use http::{Method, Response, request::Parts};
+use http::{Method, Response, Uri};
 
-use super::{HeaderScheme, Preset, UNTIMED_RETENTION, plain_text, single_header};
-use crate::scheme::{header::Part, http_message_signatures::query};
+use super::{
+    HeaderScheme, Preset, UNTIMED_RETENTION, handshake::HandshakePath, plain_text, single_header,
+};
+use crate::{
+    error::ConfigError,
+    scheme::{header::Part, http_message_signatures::query},
+};
 
 /// The greatest length of a challenge, in bytes.
 const MAX_CHALLENGE: usize = 256;
@@ -13,7 +18,7 @@ const MAX_CHALLENGE: usize = 256;
 ///
 /// ```
 /// # use countersign::{VerifyLayer, webhooks::Dropbox};
-/// let layer = VerifyLayer::builder(Dropbox::new().answer_challenge())
+/// let layer = VerifyLayer::builder(Dropbox::new().answer_challenge_at("/dropbox")?)
 ///     .secret("the secret of the app")
 ///     .build()?;
 /// # Ok::<_, countersign::ConfigError>(())
@@ -27,7 +32,7 @@ const MAX_CHALLENGE: usize = 256;
 /// | fresh for | ever |
 /// | used once by | nothing: a notification names the accounts that changed, and the next one of the same accounts is alike to the last byte |
 /// | remembered for | not at all, so that no store is needed |
-/// | challenge | `challenge` of a `GET`, answered with [`answer_challenge`](Self::answer_challenge) |
+/// | challenge | `challenge` of a `GET`, answered with [`answer_challenge_at`](Self::answer_challenge_at) |
 ///
 /// # What stays open
 /// - **Whoever captured a notification can post it again**, at any time and as often as they like. It
@@ -39,7 +44,8 @@ const MAX_CHALLENGE: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Dropbox {
     format: HeaderScheme,
-    answers: bool,
+    /// The path at which a challenge is answered.
+    answers_at: Option<HandshakePath>,
 }
 
 impl Dropbox {
@@ -57,19 +63,25 @@ impl Dropbox {
         profile.may_repeat = true;
         Self {
             format,
-            answers: false,
+            answers_at: None,
         }
     }
 
-    /// Answers the unsigned `GET` by which Dropbox asks whether an address is the right one, with its
-    /// challenge. Default: it is refused, as every request without a signature.
+    /// Answers the unsigned `GET` by which Dropbox asks whether this path is the right one, with its
+    /// challenge. Default: the `GET` is refused, as is every request without a signature.
     ///
-    /// Anybody can ask so, and is answered with what they wrote, as plain text: only challenges of up
-    /// to 256 letters, digits, `-` and `_` are answered.
-    #[must_use]
-    pub fn answer_challenge(mut self) -> Self {
-        self.answers = true;
-        self
+    /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum router
+    /// in which the route is nested. It is compared byte by byte. A `challenge` at any other path is
+    /// nothing special, and its request is verified.
+    ///
+    /// Anybody can ask, and is answered with what they wrote, as plain text. Only a challenge of 1 to
+    /// 256 letters, digits, `-` and `_` is answered.
+    ///
+    /// # Errors
+    /// Returns an error if the path does not begin with `/`, or has a query.
+    pub fn answer_challenge_at(mut self, path: impl Into<String>) -> Result<Self, ConfigError> {
+        self.answers_at = Some(HandshakePath::new(path)?);
+        Ok(self)
     }
 }
 
@@ -80,13 +92,14 @@ impl Preset for Dropbox {
         &self.format
     }
 
-    fn answer_unsigned(&self, head: &Parts) -> Option<Response<Bytes>> {
-        let query = head.uri.query().filter(|_| head.method == Method::GET)?;
-        let challenge = query::param(query, "challenge").ok()?;
+    fn answer_unsigned(&self, method: &Method, uri: &Uri) -> Option<Response<Bytes>> {
+        if method != Method::GET || !self.answers_at.as_ref()?.is(uri.path()) {
+            return None;
+        }
+        let challenge = query::param(uri.query()?, "challenge").ok()?;
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
-        let answered = self.answers
-            && (1..=MAX_CHALLENGE).contains(&challenge.len())
-            && challenge.bytes().all(plain);
+        let answered =
+            (1..=MAX_CHALLENGE).contains(&challenge.len()) && challenge.bytes().all(plain);
         answered.then(|| plain_text(challenge))
     }
 }

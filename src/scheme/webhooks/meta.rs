@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Response, request::Parts};
+use http::{Method, Response, Uri};
 
-use super::{HeaderScheme, Preset, UNTIMED_RETENTION, plain_text, single_header};
+use super::{
+    HeaderScheme, Preset, UNTIMED_RETENTION, handshake::HandshakePath, plain_text, single_header,
+};
 use crate::{
     error::ConfigError,
     scheme::{header::Part, http_message_signatures::query},
@@ -26,7 +28,7 @@ const MAX_CHALLENGE: usize = 256;
 /// | fresh for | ever |
 /// | used once by | the body |
 /// | remembered for | 30 days: Meta retries [for 36 hours](https://developers.facebook.com/docs/graph-api/webhooks/getting-started#frequency), WhatsApp [for 7 days](https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview) |
-/// | challenge | `hub.challenge`, answered with [`answer_subscription`](Self::answer_subscription) |
+/// | challenge | `hub.challenge`, answered with [`answer_subscription_at`](Self::answer_subscription_at) |
 ///
 /// # What stays open
 /// - Whoever captured a delivery can post it again once it is no longer remembered: after the
@@ -41,7 +43,8 @@ const MAX_CHALLENGE: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Meta {
     format: HeaderScheme,
-    verify_token: Option<Secret>,
+    /// The path at which a challenge is answered, and the token that comes with it.
+    answers_at: Option<(HandshakePath, Secret)>,
 }
 
 impl Meta {
@@ -56,31 +59,40 @@ impl Meta {
                     .danger_without_time(UNTIMED_RETENTION)
                     .signs([Part::Body]),
             ),
-            verify_token: None,
+            answers_at: None,
         }
     }
 
-    /// Answers the unsigned `GET` by which Meta asks whether an address is the right one, with its
-    /// challenge, if it names this token. Default: it is refused, as every request without a
+    /// Answers the unsigned `GET` by which Meta asks whether this path is the right one, with its
+    /// challenge, if the `GET` names this token. Default: it is refused, as is every request without a
     /// signature.
+    ///
+    /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum router
+    /// in which the route is nested. It is compared byte by byte. At any other path, the request is
+    /// verified.
     ///
     /// ```
     /// use countersign::webhooks::Meta;
     ///
-    /// let scheme = Meta::new().answer_subscription("the token given to the dashboard")?;
+    /// let scheme = Meta::new().answer_subscription_at("/meta", "the token given to the dashboard")?;
     /// # Ok::<_, countersign::ConfigError>(())
     /// ```
     ///
     /// Only challenges of up to 256 letters and digits are answered.
     ///
     /// # Errors
-    /// When the token is not a [`Secret`].
-    pub fn answer_subscription<T>(mut self, verify_token: T) -> Result<Self, ConfigError>
+    /// Returns an error if the path does not begin with `/`, or has a query, and if the token is not a
+    /// [`Secret`].
+    pub fn answer_subscription_at<T>(
+        mut self,
+        path: impl Into<String>,
+        verify_token: T,
+    ) -> Result<Self, ConfigError>
     where
         T: TryInto<Secret>,
         ConfigError: From<T::Error>,
     {
-        self.verify_token = Some(verify_token.try_into()?);
+        self.answers_at = Some((HandshakePath::new(path)?, verify_token.try_into()?));
         Ok(self)
     }
 
@@ -100,9 +112,12 @@ impl Preset for Meta {
         &self.format
     }
 
-    fn answer_unsigned(&self, head: &Parts) -> Option<Response<Bytes>> {
-        let verify_token = self.verify_token.as_ref()?;
-        let query = head.uri.query().filter(|_| head.method == Method::GET)?;
+    fn answer_unsigned(&self, method: &Method, uri: &Uri) -> Option<Response<Bytes>> {
+        let (path, verify_token) = self.answers_at.as_ref()?;
+        if method != Method::GET || !path.is(uri.path()) {
+            return None;
+        }
+        let query = uri.query()?;
         let param = |name| query::param(query, name).ok();
         let challenge = param("hub.challenge")?;
         let readable = (1..=MAX_CHALLENGE).contains(&challenge.len())

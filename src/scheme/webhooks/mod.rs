@@ -6,7 +6,7 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Response,
+    HeaderName, HeaderValue, Method, Response, Uri,
     header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
     request::Parts,
     uri::Scheme,
@@ -28,6 +28,7 @@ use crate::{
 mod dropbox;
 mod event;
 mod github;
+mod handshake;
 mod hubspot;
 mod linear;
 mod list;
@@ -84,12 +85,13 @@ pub(crate) trait Preset: fmt::Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    fn answer_unsigned(&self, _: &Parts) -> Option<Response<Bytes>> {
+    fn answer_unsigned(&self, _: &Method, _: &Uri) -> Option<Response<Bytes>> {
         None
     }
 
     fn answer_verified(
         &self,
+        _: &str,
         _: &Bytes,
         _: &mut dyn Iterator<Item = &MacKey>,
     ) -> Option<Response<Bytes>> {
@@ -122,16 +124,17 @@ impl<P: Preset> Describe for P {
         Preset::read_covered_body(self, parameters, body)
     }
 
-    fn answer_unsigned(&self, head: &Parts) -> Option<Response<Bytes>> {
-        Preset::answer_unsigned(self, head)
+    fn answer_unsigned(&self, method: &Method, uri: &Uri) -> Option<Response<Bytes>> {
+        Preset::answer_unsigned(self, method, uri)
     }
 
     fn answer_verified(
         &self,
+        path: &str,
         body: &Bytes,
         secrets: &mut dyn Iterator<Item = &MacKey>,
     ) -> Option<Response<Bytes>> {
-        Preset::answer_verified(self, body, secrets)
+        Preset::answer_verified(self, path, body, secrets)
     }
 
     fn prepare(

@@ -9,9 +9,10 @@ use serde_json::Value;
 use super::{
     EVENT_HORIZON, HeaderScheme, Parameters, Preset,
     event::{member, read_event_id},
+    handshake::HandshakePath,
     plain_text, single_header,
 };
-use crate::{mac::MacKey, rejection::Rejection, scheme::header::Part};
+use crate::{error::ConfigError, mac::MacKey, rejection::Rejection, scheme::header::Part};
 
 /// The greatest length of a challenge, in bytes.
 const MAX_CHALLENGE: usize = 1024;
@@ -27,7 +28,7 @@ const MAX_CHALLENGE: usize = 1024;
 /// | fresh for | 300 seconds, as in Slack's libraries |
 /// | used once by | the event id, `event_id` of a JSON body; for commands and interactions, which have none and are not retried, the signed message |
 /// | remembered for | 3 days since the last delivery: Slack [retries](https://docs.slack.dev/apis/events-api/#retries) at once, after 1 minute and after 5 more, and then hourly for 24 hours where an app turns on Delayed Events, each time signed anew |
-/// | challenge | `url_verification`, answered with [`answer_url_verification`](Self::answer_url_verification) |
+/// | challenge | `url_verification`, answered with [`answer_url_verification_at`](Self::answer_url_verification_at) |
 ///
 /// # What stays open
 /// - Method, path and all other headers are not covered: put the layer on the routes that take these
@@ -40,7 +41,8 @@ const MAX_CHALLENGE: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct Slack {
     format: HeaderScheme,
-    answers: bool,
+    /// The path at which a challenge is answered.
+    answers_at: Option<HandshakePath>,
 }
 
 impl Slack {
@@ -60,16 +62,25 @@ impl Slack {
         format.profile_mut().event_horizon = Some(EVENT_HORIZON);
         Self {
             format,
-            answers: false,
+            answers_at: None,
         }
     }
 
-    /// Answers `url_verification`, by which Slack asks whether an address is the right one, with its
-    /// challenge, once its signature was verified. Default: it goes to the handler like any event.
-    #[must_use]
-    pub fn answer_url_verification(mut self) -> Self {
-        self.answers = true;
-        self
+    /// Answers `url_verification`, by which Slack asks whether this path is the right one, with its
+    /// challenge, once its signature was verified. Default: it goes to the handler like any event, as
+    /// it does at every other path.
+    ///
+    /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum router
+    /// in which the route is nested. It is compared byte by byte.
+    ///
+    /// # Errors
+    /// Returns an error if the path does not begin with `/`, or has a query.
+    pub fn answer_url_verification_at(
+        mut self,
+        path: impl Into<String>,
+    ) -> Result<Self, ConfigError> {
+        self.answers_at = Some(HandshakePath::new(path)?);
+        Ok(self)
     }
 
     /// For how long an event is remembered, since its last delivery: between 1 second and 1 year
@@ -98,10 +109,12 @@ impl Preset for Slack {
 
     fn answer_verified(
         &self,
+        path: &str,
         body: &Bytes,
         _: &mut dyn Iterator<Item = &MacKey>,
     ) -> Option<Response<Bytes>> {
-        if !self.answers || member(body, "type").ok()?? != "url_verification" {
+        if !self.answers_at.as_ref()?.is(path) || member(body, "type").ok()?? != "url_verification"
+        {
             return None;
         }
         match member(body, "challenge") {

@@ -7,10 +7,12 @@ use http::{HeaderValue, Response};
 use serde_json::{Value, json};
 
 use super::{
-    EVENT_HORIZON, HeaderScheme, Parameters, Preset, answer, event::member, single_header,
+    EVENT_HORIZON, HeaderScheme, Parameters, Preset, answer, event::member,
+    handshake::HandshakePath, single_header,
 };
 use crate::{
     encoding::Encoding,
+    error::ConfigError,
     mac::{DigestAlgorithm, MacAlgorithm, MacKey, RunningDigest},
     nonce::NonceKind,
     rejection::Rejection,
@@ -30,7 +32,7 @@ const MAX_TOKEN: usize = 256;
 /// | fresh for | 300 seconds; Zoom's own library does not check |
 /// | used once by | the SHA-256 of the body, which has the time of the event in milliseconds: there is no event id |
 /// | remembered for | 3 days since the last delivery: Zoom [retries](https://developers.zoom.us/blog/webhook-delays) 3 times, after 5 minutes, 20 more and 60 more |
-/// | challenge | `endpoint.url_validation`, answered with [`answer_url_validation`](Self::answer_url_validation) |
+/// | challenge | `endpoint.url_validation`, answered with [`answer_url_validation_at`](Self::answer_url_validation_at) |
 ///
 /// # What stays open
 /// - Method, path and all other headers are not covered: put the layer on the one route that takes
@@ -46,7 +48,8 @@ const MAX_TOKEN: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Zoom {
     format: HeaderScheme,
-    answers: bool,
+    /// The path at which a challenge is answered.
+    answers_at: Option<HandshakePath>,
 }
 
 impl Zoom {
@@ -66,20 +69,28 @@ impl Zoom {
         format.profile_mut().event_horizon = Some(EVENT_HORIZON);
         Self {
             format,
-            answers: false,
+            answers_at: None,
         }
     }
 
-    /// Answers `endpoint.url_validation`, by which Zoom asks every 72 hours whether an address knows
-    /// the secret, with the HMAC of its token, once its signature was verified. Default: it goes to
-    /// the handler like any event.
+    /// Answers `endpoint.url_validation`, by which Zoom asks every 72 hours whether this path knows the
+    /// secret, with the HMAC of its token, once its signature was verified. Default: it goes to the
+    /// handler like any event, as it does at every other path.
     ///
     /// Only tokens of letters, digits and `+/=-_` are answered: none of them is a message that Zoom
     /// signs.
-    #[must_use]
-    pub fn answer_url_validation(mut self) -> Self {
-        self.answers = true;
-        self
+    ///
+    /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum router
+    /// in which the route is nested. It is compared byte by byte.
+    ///
+    /// # Errors
+    /// Returns an error if the path does not begin with `/`, or has a query.
+    pub fn answer_url_validation_at(
+        mut self,
+        path: impl Into<String>,
+    ) -> Result<Self, ConfigError> {
+        self.answers_at = Some(HandshakePath::new(path)?);
+        Ok(self)
     }
 
     /// For how long an event is remembered, since its last delivery: between 1 second and 1 year
@@ -112,10 +123,13 @@ impl Preset for Zoom {
 
     fn answer_verified(
         &self,
+        path: &str,
         body: &Bytes,
         secrets: &mut dyn Iterator<Item = &MacKey>,
     ) -> Option<Response<Bytes>> {
-        if !self.answers || member(body, "event").ok()?? != "endpoint.url_validation" {
+        if !self.answers_at.as_ref()?.is(path)
+            || member(body, "event").ok()?? != "endpoint.url_validation"
+        {
             return None;
         }
         let payload = member(body, "payload").ok()??;
