@@ -5,7 +5,7 @@ use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
 use crate::{
@@ -27,6 +27,8 @@ struct Reason {
     kind: RejectionKind,
     detail: Cow<'static, str>,
     retry_after: Option<Duration>,
+    /// The methods that are let in.
+    allow: Option<HeaderValue>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -108,6 +110,10 @@ kinds! {
         "The request names an authority that this service does not serve.",
         "If the authority is yours, add it as a public origin; else look at how requests for it \
          get here.";
+    /// 405 with `Allow`: a method that is not let in.
+    MethodNotAllowed = METHOD_NOT_ALLOWED, "method_not_allowed",
+        "The service does not take requests with this method here.",
+        "Name the method in `methods` if requests with it are expected.";
     /// 409: seen before.
     RequestReplayed = CONFLICT, "request_replayed",
         "This signed request was received before. If its outcome is not known, ask for it before \
@@ -214,6 +220,7 @@ impl Rejection {
             kind,
             detail: detail.into(),
             retry_after: None,
+            allow: None,
             source: None,
         }))
     }
@@ -223,6 +230,17 @@ impl Rejection {
             kind: RejectionKind::RequestInFlight,
             detail: "another attempt holds the lease".into(),
             retry_after: Some(remaining),
+            allow: None,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn method_not_allowed(detail: String, allow: HeaderValue) -> Self {
+        Self(Arc::new(Reason {
+            kind: RejectionKind::MethodNotAllowed,
+            detail: detail.into(),
+            retry_after: None,
+            allow: Some(allow),
             source: None,
         }))
     }
@@ -237,6 +255,7 @@ impl Rejection {
             kind,
             detail: detail.into(),
             retry_after: None,
+            allow: None,
             source,
         }))
     }
@@ -287,7 +306,8 @@ impl Rejection {
     }
 
     /// The answer: the kind's status, `application/problem+json` (RFC 9457) with a stable `code`,
-    /// `Cache-Control: no-store`, and `WWW-Authenticate` or `Retry-After` where they belong.
+    /// `Cache-Control: no-store`, and `WWW-Authenticate`, `Allow` or `Retry-After` where they
+    /// belong.
     #[must_use]
     pub fn to_response(&self) -> Response<Bytes> {
         let kind = self.0.kind;
@@ -309,6 +329,9 @@ impl Rejection {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.0.kind.status() == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Signature"));
+        }
+        if let Some(allow) = &self.0.allow {
+            headers.insert(ALLOW, allow.clone());
         }
         if let Some(wait) = self.retry_after() {
             headers.insert(RETRY_AFTER, wait.as_secs().into());
@@ -346,6 +369,7 @@ impl From<StoreError> for Rejection {
             kind,
             detail: error.to_string().into(),
             retry_after: error.retry_after(),
+            allow: None,
             source: Some(Arc::new(error)),
         }))
     }
@@ -418,6 +442,7 @@ mod tests {
             (401, "signature_expired"),
             (401, "signature_not_yet_valid"),
             (421, "authority_not_served"),
+            (405, "method_not_allowed"),
             (409, "request_replayed"),
             (409, "request_in_flight"),
             (413, "body_too_large"),

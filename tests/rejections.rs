@@ -27,8 +27,8 @@ use countersign::{
     RejectionKind, Signer, VerifiedPayload, VerifyLayer,
 };
 use http::{
-    HeaderMap, HeaderValue, Request,
-    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    HeaderMap, HeaderValue, Method, Request,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use http_body_util::BodyExt as _;
 use log::Log;
@@ -131,6 +131,10 @@ async fn every_rejection(adjust: impl Fn(VerifyLayer) -> VerifyLayer) -> Vec<(K,
         K::RequestReplayed,
         send(&plain, request.map(Body::from)).await,
     ));
+
+    let only_post = adjust(layer(&clock).methods([Method::POST]).build().unwrap());
+    let put = signed(&clock, "PUT", "/orders", "{}");
+    answers.push((K::MethodNotAllowed, send(&only_post, put).await));
 
     answers.push((K::RequestInFlight, in_flight(&clock, &adjust).await));
     answers.push((K::BodyBudgetExhausted, over_budget(&clock, &adjust).await));
@@ -268,6 +272,8 @@ async fn every_kind_is_answered_as_the_table_says() {
         assert_eq!(one(CACHE_CONTROL), Some("no-store"), "{kind:?}");
         let challenge = (kind.status() == 401).then_some("Signature");
         assert_eq!(one(WWW_AUTHENTICATE), challenge, "{kind:?}");
+        let allowed = (kind == K::MethodNotAllowed).then_some("POST");
+        assert_eq!(one(ALLOW), allowed, "{kind:?}");
         let wait = match kind {
             K::RequestInFlight => Some("30"),
             _ => WAITING_HELPS.contains(&kind).then_some("1"),

@@ -2,7 +2,11 @@
 
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
-use super::{Processing, Settings, Verifier, budget::Budget, freshness::Freshness};
+use http::Method;
+
+use super::{
+    Processing, Settings, Verifier, budget::Budget, freshness::Freshness, methods::Methods,
+};
 use crate::{
     body::BodyLimits,
     clock::{Clock, SystemClock},
@@ -33,6 +37,7 @@ pub struct VerifierBuilder<T> {
     origins: Vec<String>,
     forwarded: Option<Forwarded>,
     any_authority: bool,
+    methods: Option<Vec<Method>>,
     freshness: Freshness,
     clock_difference: Duration,
     body: BodyLimits,
@@ -59,6 +64,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
             origins: Vec::new(),
             forwarded: None,
             any_authority: false,
+            methods: None,
             freshness: Freshness::default(),
             clock_difference: Duration::from_secs(5),
             body: BodyLimits::default(),
@@ -118,6 +124,27 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
     /// with the same keys is then accepted here too.
     pub fn danger_any_authority(mut self) -> Self {
         self.any_authority = true;
+        self
+    }
+
+    /// The methods that are let in: between 1 and 16. Requests with another method are answered
+    /// with 405, `method_not_allowed`, before any of their body is read. Default: GET, HEAD,
+    /// POST, PUT, PATCH and DELETE if the scheme leaves out the method or the path; any method if
+    /// the scheme covers both.
+    ///
+    /// If the scheme leaves them out, a captured request can be sent again with another method or
+    /// path, and each makes a record of its own. Webhooks need `[Method::POST]` only.
+    ///
+    /// ```
+    /// use countersign::{VerifyLayer, webhooks};
+    /// use http::Method;
+    ///
+    /// # fn f() -> Result<(), Box<dyn std::error::Error>> {
+    /// let layer = VerifyLayer::builder(webhooks::Stripe::new()).methods([Method::POST]);
+    /// # Ok(()) }
+    /// ```
+    pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
+        self.methods = Some(methods.into_iter().collect());
         self
     }
 
@@ -253,6 +280,10 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
             ));
         }
 
+        let methods = match &self.methods {
+            Some(methods) => Some(Methods::new(methods)?),
+            None => (!profile.covers_place && !profile.may_repeat).then(Methods::default),
+        };
         let budget = Budget::new(self.body_budget);
         ConfigError::unless(
             self.body.max_bytes <= budget.share(),
@@ -283,6 +314,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
                 clock: self.clock,
                 origins,
                 freshness: self.freshness,
+                methods,
                 margin: self.clock_difference + self.store_timeout,
                 body: self.body,
                 budget: Arc::new(budget),

@@ -44,6 +44,7 @@ mod budget;
 mod builder;
 mod claim;
 mod freshness;
+mod methods;
 mod parse;
 mod payload;
 mod pending;
@@ -69,6 +70,7 @@ pub(crate) use unconsumed::{Fate, FateCell, Unconsumed, Unread};
 use admit::first_key;
 use budget::Budget;
 use freshness::Freshness;
+use methods::Methods;
 
 #[doc = include_str!("processing.md")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +136,8 @@ pub(crate) struct Settings {
     clock: Box<dyn Clock>,
     origins: Origins,
     freshness: Freshness,
+    /// `None` where any method may come, because the signature covers it.
+    methods: Option<Methods>,
     /// How much longer than fresh a request is remembered: for a claim that is on its way, and for
     /// clocks that differ.
     margin: Duration,

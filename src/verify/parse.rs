@@ -26,8 +26,8 @@ impl Verifier {
     ///
     /// # Errors
     /// When the request has no signature, one that cannot be read or can be read twice, one that
-    /// leaves out what must be covered, or an authority that is not served; or when it asks for a
-    /// tunnel.
+    /// leaves out what must be covered, a method that is not let in, or an authority that is not
+    /// served; or when it asks for a tunnel.
     pub fn parse<'h>(&'h self, head: &'h Parts) -> Result<Parsed<'h>, Rejection> {
         // What comes after a switch of protocols is covered by nothing.
         if head.method == Method::CONNECT || head.headers.contains_key(UPGRADE) {
@@ -47,6 +47,9 @@ impl Verifier {
             headers: &head.headers,
         };
         let reading = self.settings.scheme.read(&head, None)?;
+        if let Some(methods) = &self.settings.methods {
+            methods.check(head.method)?;
+        }
         Ok(Parsed {
             verifier: self,
             head,

@@ -1,20 +1,26 @@
-//! Rows 12, 33 and 34: where a request was signed for, and where it arrives.
+//! Rows 12, 33, 34 and 44: where a request was signed for, and where it arrives.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use axum::{
     Router,
     extract::{Path, Request},
     routing::{any, post},
 };
-use countersign::{KeyRing, VerifiedPath, VerifierBuilder, VerifyLayer};
+use countersign::{KeyRing, MemoryStore, NonceStore, VerifiedPath, VerifierBuilder, VerifyLayer};
+use http::{Method, Request as HttpRequest, header::ALLOW};
 use tower::{Layer as _, ServiceExt as _, util::MapRequest};
 
 use crate::{
     common::{self, Effects, HOST, KEY, OTHER_KEY, OTHER_SECRET, SECRET, exchange},
     naive::{self, MapStore, guard},
     subject::{
-        ALL, BODY, Breach, Case, EVENTS, Finding, HOUSE, INVALID, MALFORMED, OK, PLACED, REPLAYED,
-        RFC_9421, Subject, Target, WEBHOOK, accepted, app, assert_survived, breaches, case,
-        effective, refused, set, to_wire, with, with_uri,
+        ALL, Answer, BODY, Breach, Case, EVENTS, Finding, HOUSE, INVALID, MALFORMED, OK, PLACED,
+        REPLAYED, RFC_9421, Subject, Target, WEBHOOK, accepted, app, assert_survived, breaches,
+        case, effective, refused, set, to_wire, with, with_uri,
     },
 };
 
@@ -522,5 +528,123 @@ async fn a33_one_key_does_not_speak_for_the_other() {
         let target = Target::with(subject, |layer| layer.keys(swapped));
         let genuine = subject.signed(&target.clock);
         refused(&target, genuine, INVALID).await.unwrap();
+    }
+}
+
+/// The subjects whose signatures leave out where a request is for.
+const UNPLACED: [&Subject; 2] = [&WEBHOOK, &EVENTS];
+
+const NOT_ALLOWED: Answer = (405, "method_not_allowed");
+
+const MADE_UP: [&str; 8] = [
+    "OPTIONS", "TRACE", "QUERY", "PROPFIND", "post", "FOO", "M0", "M1",
+];
+
+fn with_method(request: &HttpRequest<String>, method: &str) -> HttpRequest<String> {
+    let mut request = request.clone();
+    *request.method_mut() = method.parse().unwrap();
+    request
+}
+
+/// Each is refused, and none of them asks the store.
+async fn made_up_methods(target: &Target, subject: &Subject) -> Finding {
+    let genuine = subject.sign(&target.clock, common::request("POST", "/hook", BODY));
+    for method in MADE_UP {
+        refused(target, with_method(&genuine, method), NOT_ALLOWED).await?;
+    }
+    accepted(target, genuine.clone()).await?;
+    refused(target, genuine, REPLAYED).await
+}
+
+#[tokio::test]
+async fn a44_a_made_up_method_is_refused_before_the_claim() {
+    for subject in UNPLACED {
+        let target = Target::new(subject).on_a_socket().await;
+        made_up_methods(&target, subject).await.unwrap();
+
+        let target = Target::with(subject, |layer| layer.methods([Method::POST]));
+        made_up_methods(&target, subject).await.unwrap();
+        let genuine = subject.sign(&target.clock, common::request("POST", "/else", BODY));
+        let put = with_method(&genuine, "PUT").map(axum::body::Body::from);
+        let answer = target.app.clone().oneshot(put).await.unwrap();
+        assert_eq!(answer.headers()[ALLOW], "POST");
+        assert_eq!(common::verdict(answer).await.1, NOT_ALLOWED.1);
+    }
+}
+
+#[tokio::test]
+async fn a44_a_method_that_is_covered_needs_no_list() {
+    for subject in PLACED {
+        let target = Target::new(subject);
+        let query = subject.sign(&target.clock, common::request("QUERY", "/hook", BODY));
+        accepted(&target, query).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a44_twin_a_layer_that_lets_made_up_methods_in_is_found() {
+    for subject in UNPLACED {
+        let target = Target::with(subject, |layer| {
+            let made_up = MADE_UP.iter().map(|method| method.parse().unwrap());
+            layer.methods(made_up.chain([Method::POST]))
+        });
+        let found = made_up_methods(&target, subject).await;
+        assert!(matches!(found, Err(Breach::Effect(_))), "{found:?}");
+    }
+}
+
+/// A layer on one route's `post`, which wraps the 405 for other methods too.
+async fn the_405_of_a_route(subject: &Subject, gives_back: bool) -> Finding {
+    let clock = common::clock();
+    let store = Arc::new(common::store(&clock));
+    let kept: Arc<dyn NonceStore> = if gives_back {
+        Arc::new(MapStore::new(&clock).identity(|_| unique()))
+    } else {
+        Arc::<MemoryStore>::clone(&store)
+    };
+    let layer = subject.layer(&clock).store(kept).build().unwrap();
+    let target = Target::of(&clock, |effects| {
+        let effects = effects.clone();
+        let handler = async move |body: String| {
+            effects.happened();
+            body
+        };
+        Router::new().route("/hook", post(handler).layer(layer))
+    });
+    let genuine = subject.sign(&clock, common::request("POST", "/hook", BODY));
+    for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE"] {
+        let other = with_method(&genuine, method);
+        let (status, _) = target.send(other.clone()).await;
+        assert_eq!(status, 405, "{method}");
+        // It was claimed: a handler can answer 405 or 404 after its effect.
+        let (status, code) = target.send(other).await;
+        if status != REPLAYED.0 {
+            return Err(Breach::Answer(format!("{method}: {status} {code}")));
+        }
+    }
+    accepted(&target, genuine.clone()).await?;
+    refused(&target, genuine, REPLAYED).await?;
+    assert_eq!(store.len(), 6, "one for each method");
+    Ok(())
+}
+
+/// As if the claim had been given back.
+fn unique() -> Vec<u8> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes().into()
+}
+
+#[tokio::test]
+async fn a44_the_405_of_a_route_leaves_a_record_for_each_known_method_and_keeps_it() {
+    for subject in UNPLACED {
+        the_405_of_a_route(subject, false).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a44_twin_a_server_that_gives_a_claim_back_for_its_status_is_found() {
+    for subject in UNPLACED {
+        let found = the_405_of_a_route(subject, true).await;
+        assert!(matches!(found, Err(Breach::Answer(_))), "{found:?}");
     }
 }
