@@ -78,7 +78,7 @@ impl Place {
     }
 
     fn file(&self) -> PathBuf {
-        self.folder.path().join("watermark")
+        self.folder.path().canonicalize().unwrap().join("watermark")
     }
 
     /// Where a new file is written, before it is put in the place of the old one.
@@ -252,11 +252,43 @@ async fn a_file_that_cannot_be_written_refuses_what_is_beyond_and_recovers() {
     refuses_beyond_and_recovers(block, |new| fs::remove_dir(new).unwrap()).await;
 }
 
+const SMALL_DISK: &str = "COUNTERSIGN_TEST_SMALL_DISK";
+
+/// Runs itself on a disk of 64 KiB, in a namespace of its own: nothing is left of it.
 #[cfg(target_os = "linux")]
-#[tokio::test]
-async fn a_full_disk_refuses_what_is_beyond_and_recovers() {
-    let block = |new: &Path| std::os::unix::fs::symlink("/dev/full", new).unwrap();
-    refuses_beyond_and_recovers(block, |new| fs::remove_file(new).unwrap()).await;
+#[test]
+fn a_full_disk_refuses_what_is_beyond_and_recovers() {
+    const NAME: &str = "a_full_disk_refuses_what_is_beyond_and_recovers";
+    if std::env::var_os(SMALL_DISK).is_some() {
+        fn filler(new: &Path) -> PathBuf {
+            new.with_file_name("filler")
+        }
+        let block = |new: &Path| drop(fs::write(filler(new), [1; 1 << 17]).unwrap_err());
+        let unblock = |new: &Path| fs::remove_file(filler(new)).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        return runtime.block_on(refuses_beyond_and_recovers(block, unblock));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let in_namespace = |run: &str| {
+        let script = format!("mount -t tmpfs -o size=64k tmpfs \"$TMPDIR\" && {run}");
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", &script]);
+        command.env("TMPDIR", folder.path()).env(SMALL_DISK, "yes");
+        command
+    };
+    let probe = in_namespace("exit 42").status();
+    if probe.ok().and_then(|status| status.code()) != Some(42) {
+        log::missing(NAME, "no disk can be mounted in a namespace of its own");
+        return;
+    }
+    let mut command = in_namespace("exec \"$0\" \"$@\"");
+    let command = command.arg(std::env::current_exe().unwrap());
+    let output = command.args(["--exact", NAME]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
 }
 
 const CHILD: &str = "COUNTERSIGN_TEST_WATERMARK";
@@ -372,6 +404,131 @@ async fn a_second_process_with_the_same_file_is_refused_while_the_first_lives() 
     open(&place.folder.path().join("other"), &place.clock).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
+    open(&place.file(), &place.clock).unwrap();
+}
+
+/// A file on a volume, and a container that has a link to it.
+#[cfg(unix)]
+struct Linked {
+    volume: Place,
+    container: tempfile::TempDir,
+}
+
+#[cfg(unix)]
+impl Linked {
+    fn new() -> Self {
+        let linked = Self {
+            volume: Place::new(),
+            container: tempfile::tempdir().unwrap(),
+        };
+        linked.link(&linked.volume.file());
+        linked
+    }
+
+    fn path(&self) -> PathBuf {
+        self.container.path().join("watermark")
+    }
+
+    fn link(&self, target: &Path) {
+        std::os::unix::fs::symlink(target, self.path()).unwrap();
+    }
+
+    /// A new container, with a link of its own, is asked for what the first one accepted.
+    async fn asked_in_a_new_container(&self, accepted: &Claim) -> Result<Claimed, StoreErrorKind> {
+        let next = Self {
+            volume: Place::new(),
+            container: tempfile::tempdir().unwrap(),
+        };
+        next.link(&self.volume.file());
+        let store = open_first(&next.path(), &self.volume.clock);
+        ask(&store, accepted).await
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a62_the_file_behind_a_link_is_written_and_the_link_stays() {
+    // Once the link is there before the file, once after it, once to another link.
+    for round in 0..3 {
+        let linked = Linked::new();
+        if round == 1 {
+            drop(open_first(&linked.volume.file(), &linked.volume.clock));
+        }
+        if round == 2 {
+            let between = linked.volume.folder.path().join("between");
+            std::os::unix::fs::symlink("watermark", &between).unwrap();
+            fs::remove_file(linked.path()).unwrap();
+            linked.link(&between);
+        }
+        let accepted = claim(1, start());
+        let store = open_first(&linked.path(), &linked.volume.clock);
+        assert_eq!(ask(&store, &accepted).await, Ok(Claimed::New));
+        let is_link = fs::symlink_metadata(linked.path()).unwrap().is_symlink();
+        assert!(is_link, "{round}");
+        // The lock is that of the file, by whichever name.
+        open(&linked.volume.file(), &linked.volume.clock).unwrap_err();
+        drop(store);
+        let again = linked.asked_in_a_new_container(&accepted).await;
+        assert_eq!(again, Err(StoreErrorKind::SignAgain), "{round}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a62_twin_a_link_that_is_replaced_by_a_file_leaves_the_volume_behind() {
+    let linked = Linked::new();
+    drop(open_first(&linked.path(), &linked.volume.clock));
+    // A store that renames over the link.
+    let written = fs::read(linked.volume.file()).unwrap();
+    fs::remove_file(linked.path()).unwrap();
+    fs::write(linked.path(), written).unwrap();
+    let accepted = claim(1, start());
+    let store = open_first(&linked.path(), &linked.volume.clock);
+    assert_eq!(ask(&store, &accepted).await, Ok(Claimed::New));
+    drop(store);
+    let again = linked.asked_in_a_new_container(&accepted).await;
+    assert_eq!(again, Ok(Claimed::New));
+}
+
+#[cfg(unix)]
+#[test]
+fn a62_only_a_regular_file_is_accepted_and_nothing_waits_for_another() {
+    let refused = |place: &Place, wanted: &str| {
+        let error = open(&place.file(), &place.clock).unwrap_err().to_string();
+        assert!(error.contains(wanted), "{error}");
+    };
+    for name in ["watermark", "watermark.lock"] {
+        let place = Place::new();
+        let path = place.folder.path().join(name);
+        let made = Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        refused(&place, "it is not a regular file");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        refused(&place, "it is not a regular file");
+        fs::remove_dir(&path).unwrap();
+        open(&place.file(), &place.clock).unwrap();
+    }
+    let place = Place::new();
+    std::os::unix::fs::symlink("/dev/zero", place.file()).unwrap();
+    refused(&place, "it is not a regular file");
+    fs::remove_file(place.file()).unwrap();
+    std::os::unix::fs::symlink("watermark", place.file()).unwrap();
+    open(&place.file(), &place.clock).unwrap_err();
+}
+
+#[cfg(unix)]
+#[test]
+fn a62_what_is_in_the_place_of_the_new_file_is_not_written_through() {
+    let place = Place::new();
+    let other = place.folder.path().join("other");
+    fs::write(&other, "of somebody else").unwrap();
+    std::os::unix::fs::symlink(&other, place.new_file()).unwrap();
+    open(&place.file(), &place.clock).unwrap();
+    assert_eq!(fs::read(&other).unwrap(), b"of somebody else");
+    assert!(!fs::symlink_metadata(place.file()).unwrap().is_symlink());
+    let made = Command::new("mkfifo").arg(place.new_file()).status();
+    assert!(made.unwrap().success());
     open(&place.file(), &place.clock).unwrap();
 }
 

@@ -12,6 +12,8 @@
 
 #[path = "sqlite/consume.rs"]
 mod consume;
+#[path = "sqlite/copies.rs"]
+mod copies;
 #[path = "sqlite/crash.rs"]
 mod crash;
 #[path = "sqlite/damage.rs"]

@@ -1,5 +1,6 @@
 //! What remembers claims, one file per backend.
 
+mod file;
 pub(crate) mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -28,12 +28,13 @@ async fn database(path: &Path) -> SqlitePool {
     SqliteStore::migrate(&pool)
         .await
         .expect("once more, and nothing is lost");
-    // As if that had been a while ago.
-    sqlx::raw_sql("UPDATE countersign_store SET since = 0")
-        .execute(&pool)
-        .await
-        .unwrap();
+    as_if_made_a_while_ago(&pool).await;
     pool
+}
+
+async fn as_if_made_a_while_ago(pool: &SqlitePool) {
+    let update = sqlx::raw_sql("UPDATE countersign_store SET since = 0");
+    update.execute(pool).await.unwrap();
 }
 
 async fn effects(pool: &SqlitePool) -> i64 {
@@ -158,7 +159,9 @@ async fn a_store_on_the_same_file_knows_what_was_consumed() {
     let folder = folder();
     let path = folder.path().join("own.db");
     let pool = database(&path).await;
+    // It has no mark yet, and refuses what was signed until now.
     let store = super::open(&path).await;
+    as_if_made_a_while_ago(&pool).await;
     assert_eq!(handle(&pool, 1).await, Claimed::New);
     assert_eq!(store.claim(&claim(1)).await.unwrap(), Claimed::Replayed);
     assert_eq!(store.claim(&claim(2)).await.unwrap(), Claimed::New);

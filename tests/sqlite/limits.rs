@@ -220,14 +220,14 @@ async fn a_database_of_another_version_is_refused() {
     let path = folder.path().join("nonces.db");
     let store = super::open(&path).await;
     let mut stranger = stranger(&path).await;
-    let change = sqlx::query("UPDATE countersign_store SET version = 2");
+    let change = sqlx::query("UPDATE countersign_store SET version = 1");
     change.execute(&mut stranger).await.unwrap();
     assert_eq!(
         super::ask(&store, 1).await,
         Err(StoreErrorKind::Unavailable)
     );
     let error = SqliteStore::open(&path).await.unwrap_err();
-    assert!(error.to_string().contains("version 2"), "{error}");
+    assert!(error.to_string().contains("version 1"), "{error}");
 }
 
 #[tokio::test]

@@ -105,8 +105,9 @@ impl MemoryStoreBuilder {
     /// time that the file says; the log warns of it at the start.
     ///
     /// One live process has the file: it is locked by one beside it (`.lock`), and replaced by
-    /// another (`.new`). Keep it on a local disk. To drop the store waits for a write that is under
-    /// way.
+    /// another (`.new`). Keep it on a local disk. Symbolic links are followed, once, when the store
+    /// is built: these two then are beside the file itself. Dropping the store waits for a write that
+    /// is under way.
     ///
     /// ```
     /// use countersign::MemoryStore;
@@ -132,7 +133,7 @@ impl MemoryStoreBuilder {
     /// # Errors
     /// When the capacity is less than [`MemoryStoreBuilder::MIN_CAPACITY_BYTES`], or the share of
     /// a key is not 1 to 100 per cent; when the file of the high watermark is that of another live
-    /// store, is damaged or something else, or cannot be read or written.
+    /// store, is damaged, is something else or no regular file, or cannot be read or written.
     pub fn build(mut self) -> Result<MemoryStore, ConfigError> {
         if self.capacity_bytes < Self::MIN_CAPACITY_BYTES {
             let message = "a memory store needs a capacity of 64 KiB at least";

@@ -1,10 +1,9 @@
 //! The high watermark: a file that says, to the next process, how far signed times were accepted.
 
 use std::{
-    ffi::OsStr,
     fmt,
-    fs::{File, OpenOptions, TryLockError},
-    io::{self, ErrorKind, Write as _},
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, ErrorKind, Read as _, Write as _},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -22,6 +21,7 @@ use crate::{
     clock::Timestamp,
     error::{ConfigError, ConfigErrorKind, StoreError},
     nonce::Claim,
+    store::file::{self, beside, sync_folder},
 };
 
 /// What may have been accepted by an earlier process.
@@ -42,6 +42,9 @@ impl History {
     }
 
     const MAGIC: [u8; 8] = *b"csmark01";
+
+    /// Of the file: what it is, two times, and a checksum.
+    const BYTES: u64 = 8 + 2 * 8 + 32;
 
     fn to_bytes(self) -> Vec<u8> {
         let millis = |time: Option<Timestamp>| time.map_or(0, Timestamp::as_millis).to_be_bytes();
@@ -95,8 +98,10 @@ impl HighWatermark {
             let path = path.display();
             ConfigError::from(ConfigErrorKind::HighWatermark(format!("{path}: {what}")))
         };
+        // The file is replaced at each write, and the name of a link must not be.
+        let path = &file::resolve(path).map_err(|error| refused(&error))?;
         let lock = lock(&beside(path, ".lock")).map_err(|error| refused(&error))?;
-        let history = match std::fs::read(path) {
+        let history = match read(path) {
             Ok(bytes) => History::from_bytes(&bytes).ok_or_else(|| {
                 refused(
                     &"it is damaged, or not a high watermark; if it was one, delete it: then what \
@@ -240,11 +245,8 @@ impl Writer {
 /// Taken by one process at a time; the file stays when the lock is given back.
 fn lock(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    let file = options
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)?;
+    let options = options.write(true).create(true).truncate(false);
+    let file = file::open(options, path)?;
     file.try_lock().map_err(|error| match error {
         TryLockError::WouldBlock => io::Error::new(
             ErrorKind::WouldBlock,
@@ -256,32 +258,27 @@ fn lock(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Reads one byte more than there should be, which shows a file that is too long.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = file::open(OpenOptions::new().read(true), path)?;
+    file.take(History::BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Puts a whole new file, which is on the disk, in the place of the old one.
 fn write(path: &Path, history: History) -> io::Result<()> {
     let new = beside(path, ".new");
-    let mut file = File::create(&new)?;
+    // A leftover, or a link to something else, is not written through.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = File::create_new(&new)?;
     file.write_all(&history.to_bytes())?;
     file.sync_all()?;
-    std::fs::rename(&new, path)?;
+    fs::rename(&new, path)?;
     sync_folder(path)
-}
-
-/// So that the new name is on the disk, too. Elsewhere than on Unix, a folder cannot be synced.
-#[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|path| !path.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_path: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut path = path.as_os_str().to_owned();
-    path.push(OsStr::new(suffix));
-    path.into()
 }
 
 #[cfg(test)]

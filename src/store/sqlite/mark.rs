@@ -1,38 +1,67 @@
-//! A number beside the database: how much was written to it. A database that counts less than that
-//! has lost something: its log was deleted or damaged, or an older copy was put in its place.
+//! A file beside the database: which database it belongs to, and how much was written to that. A
+//! database that is another, or that counts less, is not the one that was used last: its log was
+//! deleted or damaged, or a copy was put in its place.
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::Path,
 };
 
+use crate::store::file::{self, beside};
+
 /// Written after each transaction, and not synced: it outlives the process, and what it says too
-/// little after a crash of the machine is no false alarm.
+/// little after a crash of the machine is no false alarm. It is synced when it is opened, so that it
+/// is there after such a crash.
 #[derive(Debug)]
 pub(super) struct Mark(File);
 
+/// What the file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Marked {
+    /// Drawn when the tables were made.
+    pub(super) identity: [u8; 16],
+    pub(super) steps: u64,
+}
+
 impl Mark {
+    /// Opens the file beside `database`, which is no link.
     pub(super) fn open(database: &Path) -> io::Result<Self> {
-        let mut path = database.as_os_str().to_owned();
-        path.push("-mark");
+        let path = beside(database, "-mark");
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
-        options.open(path).map(Self)
+        let file = file::open(options, &path)?;
+        file::sync_folder(&path)?;
+        Ok(Self(file))
     }
 
-    /// Zero, where nothing was written yet.
-    pub(super) fn read(&mut self) -> io::Result<u64> {
-        let mut steps = [0; 8];
+    /// Returns `None` where nothing was written yet, or something else.
+    pub(super) fn read(&mut self) -> io::Result<Option<Marked>> {
+        let mut bytes = Vec::new();
         self.0.seek(SeekFrom::Start(0))?;
-        match self.0.read_exact(&mut steps) {
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(0),
-            read => read.map(|()| u64::from_be_bytes(steps)),
-        }
+        (&self.0).take(25).read_to_end(&mut bytes)?;
+        let bytes: Result<[u8; 24], _> = bytes.try_into();
+        Ok(bytes.ok().and_then(|bytes| {
+            let (identity, steps) = bytes.split_first_chunk()?;
+            Some(Marked {
+                identity: *identity,
+                steps: u64::from_be_bytes(steps.try_into().ok()?),
+            })
+        }))
     }
 
+    /// Writes the whole file, and has it on the disk.
+    pub(super) fn replace(&mut self, marked: Marked) -> io::Result<()> {
+        self.0.set_len(24)?;
+        self.0.seek(SeekFrom::Start(0))?;
+        self.0.write_all(&marked.identity)?;
+        self.0.write_all(&marked.steps.to_be_bytes())?;
+        self.0.sync_all()
+    }
+
+    /// Writes how much was written since, without waiting for the disk.
     pub(super) fn write(&mut self, steps: u64) -> io::Result<()> {
-        self.0.seek(SeekFrom::Start(0))?;
+        self.0.seek(SeekFrom::Start(16))?;
         self.0.write_all(&steps.to_be_bytes())
     }
 }

@@ -21,7 +21,10 @@ use crate::{
     error::StoreError,
     future::StoreFuture,
     nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore},
-    store::queue::{Action, Queue},
+    store::{
+        file,
+        queue::{Action, Queue},
+    },
 };
 
 /// Remembers nonces in a SQLite database: a file, shared by the processes of one host.
@@ -47,13 +50,20 @@ use crate::{
 /// [`SqliteStoreBuilder::assume_no_history`] does not say that nothing was accepted earlier.
 ///
 /// Keep the file on a local disk: a network file system has no shared memory for its log. Three
-/// more files stand beside it and belong to it: the log (`-wal`, `-shm`), and a count of what was
-/// written (`-mark`). By the count, a database is found out that has lost something when it is
-/// opened: its log was deleted or damaged, or an older copy was put in its place. Then what was
-/// signed until that moment is refused, as after the first start, and an error is logged: an event,
-/// or a claim that covers no time, may be accepted again. Nothing is put in the place of a file
-/// that is open. SQLite notices most damage to a page, and refuses; it has no checksum to notice
-/// all.
+/// more files stand beside it and belong to it: the log (`-wal`, `-shm`), and a mark (`-mark`) that
+/// holds the identity of the database and a count of what was written.
+///
+/// # Copies
+/// By the mark, the store finds out when it is opened that the database is not the one that was
+/// used last: its log was deleted or damaged, an older copy was put in its place, it was deleted, or
+/// it was restored or moved without the mark. Then requests that were signed until that moment are
+/// refused, as after the first start, and an error is logged. An event, or a claim that covers no
+/// time, may be accepted again.
+///
+/// An older copy of the database *together with the mark of that time* looks like the database
+/// itself, and reopens what was accepted since the copy was made. So back up the database alone, or
+/// delete the mark before the restored database is opened. Nothing is put in the place of a file that
+/// is open. SQLite notices most damage to a page, and refuses; it has no checksum to notice all.
 ///
 /// Claims that come in while a transaction is written go into the next one together. It takes a
 /// task on the Tokio runtime that the store was opened on, and ends with it.
@@ -292,7 +302,8 @@ impl SqliteStoreBuilder {
                  name a file",
             ));
         }
-        let mut mark = Mark::open(path.as_ref()).map_err(error::of_mark)?;
+        let file = file::resolve(path.as_ref()).map_err(error::of_mark)?;
+        let mut mark = Mark::open(&file).map_err(error::of_mark)?;
         schema::prepare(&mut connection, &mut mark, (since, now), self.wait).await?;
         // A file that is taken away is not made anew behind the back of its store.
         let options = options.create_if_missing(false);

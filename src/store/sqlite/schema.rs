@@ -8,11 +8,15 @@ use sqlx::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{error, mark::Mark, time::millis};
+use super::{
+    error,
+    mark::{Mark, Marked},
+    time::millis,
+};
 use crate::{clock::Timestamp, error::StoreError};
 
 /// What this version of the store writes and reads.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Memory for pages of the database, in kibibytes: enough for all but the leaves, at 10 million
 /// nonces. These are better left to the cache of the system: with more memory, SQLite is slower.
@@ -30,6 +34,7 @@ pub(super) const SCHEMA: &str = "\
 CREATE TABLE IF NOT EXISTS countersign_store (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     version INTEGER NOT NULL,
+    identity BLOB NOT NULL,
     since INTEGER NOT NULL,
     watermark INTEGER NOT NULL
 ) STRICT;
@@ -53,8 +58,8 @@ CREATE TABLE IF NOT EXISTS countersign_nonce (
     attempt BLOB,
     lease_end INTEGER
 ) STRICT, WITHOUT ROWID;
-INSERT OR IGNORE INTO countersign_store (id, version, since, watermark)
-    VALUES (1, 1, CAST(unixepoch('subsec') * 1000 AS INTEGER), 0);
+INSERT OR IGNORE INTO countersign_store (id, version, identity, since, watermark)
+    VALUES (1, 2, randomblob(16), CAST(unixepoch('subsec') * 1000 AS INTEGER), 0);
 ";
 
 /// A connection that is durable: a commit is on the disk when it is answered.
@@ -91,8 +96,8 @@ pub(super) async fn connect(
 }
 
 /// Makes the tables where there are none, and checks that they are ours. Where they are made, `since`
-/// is recorded as the moment before which nothing is known; where some of what they held is lost,
-/// `now` is.
+/// is recorded as the moment before which nothing is known; where the database is not the one that
+/// was used last, `now` is.
 pub(super) async fn prepare(
     connection: &mut SqliteConnection,
     mark: &mut Mark,
@@ -106,25 +111,49 @@ pub(super) async fn prepare(
         )));
     }
     begin(connection, wait).await?;
-    if create(connection).await? {
+    let is_new = create(connection).await?;
+    if is_new {
         know_nothing_before(connection, since).await?;
     }
     check_version(scalar(connection, "SELECT version FROM countersign_store").await?)?;
-    let steps: i64 = scalar(connection, STEPS).await?;
-    let steps = steps.unsigned_abs();
+    let found = Marked {
+        identity: identity(connection).await?,
+        steps: scalar::<i64>(connection, STEPS).await?.unsigned_abs(),
+    };
     let marked = mark.read().map_err(error::of_mark)?;
-    if steps < marked {
+    if let Some(reason) = is_another(found, marked, is_new) {
         know_nothing_before(connection, now).await?;
         tracing::error!(
-            steps,
-            marked,
-            "the database has lost what was recorded in it: was its log deleted, or an older copy \
-             put in its place? What was signed until now is refused; events, and what covers no \
-             time, may be accepted again"
+            "{reason}. Requests that were signed until now are refused; an event, or a request \
+             whose signature covers no time, may be accepted again"
         );
     }
     commit(connection).await?;
-    mark.write(steps).map_err(error::of_mark)
+    mark.replace(found).map_err(error::of_mark)
+}
+
+/// Why the database is not the one that was used last, if it is not.
+fn is_another(found: Marked, marked: Option<Marked>, is_new: bool) -> Option<&'static str> {
+    match marked {
+        None if is_new => None,
+        None => Some(
+            "the database has no file `-mark` beside it: was the database restored or moved alone?",
+        ),
+        Some(marked) if found.identity != marked.identity => Some(
+            "the file `-mark` beside the database belongs to another database: was the database \
+             deleted, or another put in its place?",
+        ),
+        Some(marked) if found.steps < marked.steps => Some(
+            "the database has lost records: was its log deleted, or an older copy put in its place?",
+        ),
+        Some(_) => None,
+    }
+}
+
+async fn identity(connection: &mut SqliteConnection) -> Result<[u8; 16], StoreError> {
+    let identity: Vec<u8> = scalar(connection, "SELECT identity FROM countersign_store").await?;
+    let unreadable = |_| StoreError::unavailable("the database's identity is not 16 bytes");
+    identity.try_into().map_err(unreadable)
 }
 
 const STEPS: &str = "SELECT coalesce(sum(steps), 0) FROM countersign_key";
