@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     rejection::{Rejection, RejectionKind, problem},
-    verify::{PendingPayload, PendingSlot, SignedVersion, VerifiedPayload},
+    verify::{LeaseStatus, PendingPayload, PendingSlot, SignedVersion, VerifiedPayload},
 };
 
 impl IntoResponse for Rejection {
@@ -50,6 +50,21 @@ impl<S: Sync> FromRequestParts<S> for PendingPayload {
             ExtractRejection::misplaced(
                 "the pending payload was taken before: by another extractor, or through a clone of \
                  the request",
+            )
+        })
+    }
+}
+
+/// Whether the lease is still held. Without [`Processing::Retryable`](crate::Processing::Retryable)
+/// there is none, and the answer is 500.
+impl<S: Sync> FromRequestParts<S> for LeaseStatus {
+    type Rejection = ExtractRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
+            ExtractRejection::misplaced(
+                "`LeaseStatus` stands on a route without a `VerifyLayer` that processes under a \
+                 lease; add the layer, with `Processing::Retryable`, outside of it",
             )
         })
     }

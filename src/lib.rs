@@ -178,8 +178,9 @@ pub use store::sqlite::{SqliteStore, SqliteStoreBuilder};
 pub use target::{Forwarded, PeerAddr};
 pub use token::{OneTimeToken, OneTimeTokenBuilder, PendingToken};
 pub use verify::{
-    Lease, PendingPayload, PendingSlot, Processing, ResponseVerifier, ResponseVerifierBuilder,
-    SignedBy, SignedVersion, Verified, VerifiedPayload, Verifier, VerifierBuilder,
+    Lease, LeaseStatus, PendingPayload, PendingSlot, Processing, ResponseVerifier,
+    ResponseVerifierBuilder, SignedBy, SignedVersion, Verified, VerifiedPayload, Verifier,
+    VerifierBuilder,
 };
 
 /// The examples of the README, compiled.

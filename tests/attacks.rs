@@ -1,5 +1,5 @@
 //! That the attacks and faults which a release must survive are survived: each test is named after
-//! its row (`a01_…` to `a40_…`), and is run against every scheme that the row concerns.
+//! its row (`a01_…` to `a53_…`), and is run against every scheme that the row concerns.
 //!
 //! A row is a table of requests, or a course of events, and an assertion that says what was broken
 //! instead of failing at once. Each has a twin: a naive server or store with the very fault that the
@@ -41,6 +41,8 @@ mod subject;
 
 #[path = "attacks/coverage.rs"]
 mod coverage;
+#[path = "attacks/delivery.rs"]
+mod delivery;
 #[path = "attacks/handling.rs"]
 mod handling;
 #[path = "attacks/handshake.rs"]

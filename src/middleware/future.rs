@@ -3,8 +3,7 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -12,24 +11,21 @@ use http::{
     HeaderValue, Request, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
-use pin_project_lite::pin_project;
-use tokio::task::JoinHandle;
+use http_body::Body;
 use tower_service::Service;
 
 use super::{
     OnDuplicate, ResponseBody,
-    detached::{self, DetachedResponse},
+    detached::detached,
+    keeper::KeptLease,
     layer::LayerSettings,
     transacted::{Verdict, judge, judge_confirmed},
 };
 use crate::{
-    future::StoreFuture,
     rejection::{Rejection, RejectionKind},
     scheme::http_message_signatures::ACCEPT_SIGNATURE,
     verify::{FateCell, Lease},
 };
-
-type Verification<B> = Pin<Box<dyn Future<Output = Result<(Request<B>, Handling), Early>> + Send>>;
 
 /// What is answered without the inner service.
 pub(super) enum Early {
@@ -51,144 +47,88 @@ pub(super) enum Handling {
     InTransaction(FateCell),
 }
 
-pin_project! {
-    /// The future of [`Verify`](crate::Verify) and [`BufferedVerify`](crate::BufferedVerify).
-    ///
-    /// Dropping it ends a verification, and a handler; only with
-    /// [`Processing::Retryable`](crate::Processing::Retryable) a handler that has begun goes on.
-    #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, B>
-    where
-        S: Service<Request<B>>,
-    {
-        #[pin]
-        state: State<S, B>,
-        settings: Arc<LayerSettings>,
-    }
-}
+type Answering<R, E> = dyn Future<Output = Result<Response<ResponseBody<R>>, E>> + Send;
 
-pin_project! {
-    #[project = StateProjection]
-    enum State<S, B>
-    where
-        S: Service<Request<B>>,
-    {
-        Verifying { verification: Verification<B>, service: S },
-        Handling { #[pin] handling: S::Future },
-        Detached { handling: JoinHandle<Result<S::Response, S::Error>> },
-        Transacting { #[pin] handling: S::Future, fate: FateCell },
-        Confirming { response: Option<S::Response>, confirming: StoreFuture<'static, bool> },
-    }
-}
+/// The future of [`Verify`](crate::Verify) and [`BufferedVerify`](crate::BufferedVerify).
+///
+/// Dropping it ends a verification, and a handler; only with
+/// [`Processing::Retryable`](crate::Processing::Retryable) a handler that has begun goes on.
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<R: Body, E>(Pin<Box<Answering<R, E>>>);
 
-impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
+impl<R: Body, E> ResponseFuture<R, E> {
     pub(super) fn new(
-        verification: Verification<B>,
-        service: S,
-        settings: Arc<LayerSettings>,
+        answering: impl Future<Output = Result<Response<ResponseBody<R>>, E>> + Send + 'static,
     ) -> Self {
-        Self {
-            state: State::Verifying {
-                verification,
-                service,
-            },
-            settings,
+        Self(Box::pin(answering))
+    }
+}
+
+impl<R: Body, E> Future for ResponseFuture<R, E> {
+    type Output = Result<Response<ResponseBody<R>>, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl LayerSettings {
+    /// Calls the service that was polled ready, and watches what becomes of the request.
+    pub(super) async fn handle<S, B, R>(
+        &self,
+        mut service: S,
+        mut request: Request<B>,
+        handling: Handling,
+    ) -> Result<Response<ResponseBody<R>>, S::Error>
+    where
+        S: Service<Request<B>, Response = Response<R>>,
+        S::Future: Send + 'static,
+        S::Error: Send + 'static,
+        R: Body<Data: Send, Error: Send> + Send + 'static,
+    {
+        match handling {
+            Handling::Plain => service.call(request).await.map(answer),
+            Handling::Leased(lease) => {
+                request.extensions_mut().insert(lease.status());
+                // Before the service is called, which may block its thread as well.
+                let kept = KeptLease::new(lease);
+                match detached(service.call(request), kept).await {
+                    Ok(result) => result.map(private),
+                    Err(rejection) => Ok(self.refuse(&rejection)),
+                }
+            }
+            Handling::InTransaction(fate) => {
+                let response = service.call(request).await?;
+                Ok(match self.judge(fate, response.status()).await {
+                    Ok(()) => answer(response),
+                    Err(rejection) => self.refuse(&rejection),
+                })
+            }
         }
     }
-}
 
-impl<S, B, R> Future for ResponseFuture<S, B>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
-    R: Send + 'static,
-{
-    type Output = Result<Response<ResponseBody<R>>, S::Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        loop {
-            let next = match this.state.as_mut().project() {
-                StateProjection::Verifying {
-                    verification,
-                    service,
-                } => match ready!(verification.as_mut().poll(cx)) {
-                    // The verifier has reported it.
-                    Err(Early::Rejection(rejection)) => {
-                        return Poll::Ready(Ok(this.settings.render(&rejection)));
-                    }
-                    Err(Early::Answer(answer)) => {
-                        return Poll::Ready(Ok(answer.map(ResponseBody::of_layer)));
-                    }
-                    Ok((request, handling)) => {
-                        let called = service.call(request);
-                        match handling {
-                            Handling::Plain => State::Handling { handling: called },
-                            Handling::Leased(lease) => State::Detached {
-                                handling: detached::spawn(called, lease),
-                            },
-                            Handling::InTransaction(fate) => State::Transacting {
-                                handling: called,
-                                fate,
-                            },
-                        }
-                    }
-                },
-                StateProjection::Handling { handling } => {
-                    return handling.poll(cx).map_ok(answer);
-                }
-                StateProjection::Detached { handling } => {
-                    return Poll::Ready(match ready!(detached::poll(handling, cx)) {
-                        DetachedResponse::Answered(result) => result.map(answer),
-                        DetachedResponse::Cancelled(rejection) => {
-                            Ok(this.settings.refuse(&rejection))
-                        }
-                    });
-                }
-                StateProjection::Transacting { handling, fate } => {
-                    let response = match ready!(handling.poll(cx)) {
-                        Ok(response) => response,
-                        Err(error) => return Poll::Ready(Err(error)),
-                    };
-                    match (judge(fate.get(), response.status()), &this.settings.confirm) {
-                        (Verdict::Refused(rejection), _) => {
-                            return Poll::Ready(Ok(this.settings.refuse(&rejection)));
-                        }
-                        (Verdict::Consumed(claim), Some(confirm)) => State::Confirming {
-                            response: Some(response),
-                            confirming: confirm.look_up(claim),
-                        },
-                        (Verdict::PassesFor(rejection), _) => {
-                            rejection.report();
-                            return Poll::Ready(Ok(answer(response)));
-                        }
-                        (Verdict::Passes | Verdict::Consumed(_), _) => {
-                            return Poll::Ready(Ok(answer(response)));
-                        }
-                    }
-                }
-                StateProjection::Confirming {
-                    response,
-                    confirming,
-                } => {
-                    let confirmed = judge_confirmed(ready!(Pin::new(confirming).poll(cx)));
-                    return match (confirmed, response.take()) {
-                        (Ok(()), Some(response)) => Poll::Ready(Ok(answer(response))),
-                        (Err(rejection), _) => Poll::Ready(Ok(this.settings.refuse(&rejection))),
-                        // It was polled after it was done.
-                        (Ok(()), None) => Poll::Pending,
-                    };
-                }
-            };
-            this.state.set(next);
+    /// Whether the answer of a handler whose transaction came to this may leave.
+    async fn judge(&self, fate: FateCell, status: StatusCode) -> Result<(), Rejection> {
+        match (judge(fate.get(), status), &self.confirm) {
+            (Verdict::Refused(rejection), _) => Err(rejection),
+            (Verdict::Consumed(claim), Some(confirm)) => {
+                judge_confirmed(confirm.look_up(claim).await)
+            }
+            (Verdict::PassesFor(rejection), _) => {
+                rejection.report();
+                Ok(())
+            }
+            (Verdict::Passes | Verdict::Consumed(_), _) => Ok(()),
         }
     }
 }
 
 /// The handler's answer is about one signed request: it is nobody else's.
-fn answer<R>(response: Response<R>) -> Response<ResponseBody<R>> {
-    let mut response = response.map(ResponseBody::inner);
+fn answer<R: Body>(response: Response<R>) -> Response<ResponseBody<R>> {
+    private(response.map(ResponseBody::inner))
+}
+
+fn private<B>(mut response: Response<B>) -> Response<B> {
     response
         .headers_mut()
         .entry(CACHE_CONTROL)
@@ -198,12 +138,12 @@ fn answer<R>(response: Response<R>) -> Response<ResponseBody<R>> {
 
 impl LayerSettings {
     /// The answer to a refusal that comes after verification.
-    fn refuse<R>(&self, rejection: &Rejection) -> Response<ResponseBody<R>> {
+    fn refuse<R: Body>(&self, rejection: &Rejection) -> Response<ResponseBody<R>> {
         rejection.report();
         self.render(rejection)
     }
 
-    fn render<R>(&self, rejection: &Rejection) -> Response<ResponseBody<R>> {
+    pub(super) fn render<R: Body>(&self, rejection: &Rejection) -> Response<ResponseBody<R>> {
         let kind = rejection.kind();
         let mut response = match &self.renderer {
             None => rejection.to_response(),
@@ -227,14 +167,8 @@ impl LayerSettings {
     }
 }
 
-impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
+impl<R: Body, E> fmt::Debug for ResponseFuture<R, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.state {
-            State::Verifying { .. } => "ResponseFuture(verifying)",
-            State::Handling { .. } => "ResponseFuture(handling)",
-            State::Detached { .. } => "ResponseFuture(detached)",
-            State::Transacting { .. } => "ResponseFuture(transacting)",
-            State::Confirming { .. } => "ResponseFuture(confirming)",
-        })
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }

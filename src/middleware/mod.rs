@@ -3,7 +3,9 @@
 
 mod detached;
 mod future;
+mod keeper;
 mod layer;
+mod leased_body;
 mod response;
 mod service;
 mod transacted;

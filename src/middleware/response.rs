@@ -10,10 +10,12 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 
+use super::leased_body::LeasedBody;
+
 pin_project! {
     /// The body of an answer: the inner service's, or that of a rejection or a handshake.
     #[derive(Debug)]
-    pub struct ResponseBody<R> {
+    pub struct ResponseBody<R: Body> {
         #[pin]
         body: Either<R>,
     }
@@ -22,16 +24,23 @@ pin_project! {
 pin_project! {
     #[project = EitherProjection]
     #[derive(Debug)]
-    enum Either<R> {
+    enum Either<R: Body> {
         Inner { #[pin] body: R },
+        Leased { body: Pin<Box<LeasedBody<R>>> },
         Layer { #[pin] body: Full<Bytes> },
     }
 }
 
-impl<R> ResponseBody<R> {
+impl<R: Body> ResponseBody<R> {
     pub(super) fn inner(body: R) -> Self {
         Self {
             body: Either::Inner { body },
+        }
+    }
+
+    pub(super) fn leased(body: Pin<Box<LeasedBody<R>>>) -> Self {
+        Self {
+            body: Either::Leased { body },
         }
     }
 
@@ -45,7 +54,7 @@ impl<R> ResponseBody<R> {
 }
 
 /// Empty: what a timeout outside of the layer answers with.
-impl<R> Default for ResponseBody<R> {
+impl<R: Body> Default for ResponseBody<R> {
     fn default() -> Self {
         Self::of_layer(Bytes::new())
     }
@@ -61,6 +70,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         match self.project().body.project() {
             EitherProjection::Inner { body } => body.poll_frame(cx),
+            EitherProjection::Leased { body } => body.as_mut().poll_frame(cx),
             EitherProjection::Layer { body } => body.poll_frame(cx).map_err(|never| match never {}),
         }
     }
@@ -68,6 +78,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
     fn is_end_stream(&self) -> bool {
         match &self.body {
             Either::Inner { body } => body.is_end_stream(),
+            Either::Leased { body } => body.is_end_stream(),
             Either::Layer { body } => body.is_end_stream(),
         }
     }
@@ -75,6 +86,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
     fn size_hint(&self) -> SizeHint {
         match &self.body {
             Either::Inner { body } => body.size_hint(),
+            Either::Leased { body } => body.size_hint(),
             Either::Layer { body } => body.size_hint(),
         }
     }

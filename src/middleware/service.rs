@@ -37,9 +37,12 @@ impl<S> Verify<S> {
     }
 
     /// Verifies a request with a body of one kind, and calls the inner service with another.
-    fn verify<B, I, R>(&mut self, request: Request<B>) -> ResponseFuture<S, I>
+    fn verify<B, I, R>(&mut self, request: Request<B>) -> ResponseFuture<R, S::Error>
     where
-        S: Service<Request<I>, Response = Response<R>> + Clone,
+        S: Service<Request<I>, Response = Response<R>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Send + 'static,
+        R: Body<Data: Send, Error: Send> + Send + 'static,
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
         I: From<Bytes> + Send + 'static,
     {
@@ -47,57 +50,72 @@ impl<S> Verify<S> {
         let next = self.inner.clone();
         let ready = mem::replace(&mut self.inner, next);
         let settings = Arc::clone(&self.settings);
+        ResponseFuture::new(async move {
+            match settings.verify(request).await {
+                Ok((request, handling)) => settings.handle(ready, request, handling).await,
+                // The verifier has reported it.
+                Err(Early::Rejection(rejection)) => Ok(settings.render(&rejection)),
+                Err(Early::Answer(answer)) => Ok(answer.map(ResponseBody::of_layer)),
+            }
+        })
+    }
+}
+
+impl LayerSettings {
+    /// The request that the inner service gets, and how it is to be called.
+    async fn verify<B, I>(&self, request: Request<B>) -> Result<(Request<I>, Handling), Early>
+    where
+        B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
+        I: From<Bytes>,
+    {
         let (mut head, body) = request.into_parts();
-        let verification = Box::pin(async move {
-            let strip = settings.strip_uncovered;
-            if let Some(answer) = settings.verifier.handshake(&head) {
-                return Err(Early::Answer(answer));
+        let strip = self.strip_uncovered;
+        if let Some(answer) = self.verifier.handshake(&head) {
+            return Err(Early::Answer(answer));
+        }
+        let verified = self.verifier.verify(&head, body).await?;
+        let payload = match &verified {
+            Verified::Pending(pending) => Some(pending.unread()),
+            verified => verified.payload(),
+        };
+        if let Some(answer) = payload.and_then(VerifiedPayload::handshake) {
+            if let Verified::Leased(_, lease) = verified {
+                // Nobody handles it: the lease ends by itself if the store cannot be told.
+                let _ = lease.complete().await;
             }
-            let verified = settings.verifier.verify(&head, body).await?;
-            let payload = match &verified {
-                Verified::Pending(pending) => Some(pending.unread()),
-                verified => verified.payload(),
-            };
-            if let Some(answer) = payload.and_then(VerifiedPayload::handshake) {
-                if let Verified::Leased(_, lease) = verified {
-                    // Nobody handles it: the lease ends by itself if the store cannot be told.
-                    let _ = lease.complete().await;
-                }
-                return Err(Early::Answer(answer));
+            return Err(Early::Answer(answer));
+        }
+        let (body, handling) = match verified {
+            Verified::Claimed(payload) | Verified::Unclaimed(payload) => {
+                (hand_over(&mut head, payload, strip), Handling::Plain)
             }
-            let (body, handling) = match verified {
-                Verified::Claimed(payload) | Verified::Unclaimed(payload) => {
-                    (hand_over(&mut head, payload, strip), Handling::Plain)
-                }
-                Verified::Leased(payload, lease) => (
-                    hand_over(&mut head, payload, strip),
-                    Handling::Leased(lease),
-                ),
-                Verified::Pending(pending) => {
-                    rewrite_headers(&mut head.headers, pending.unread(), 0, strip);
-                    let fate = pending.fate();
-                    head.extensions.insert(PendingSlot::holding(pending));
-                    (Bytes::new(), Handling::InTransaction(fate))
-                }
-            };
-            Ok((Request::from_parts(head, I::from(body)), handling))
-        });
-        ResponseFuture::new(verification, ready, Arc::clone(&self.settings))
+            Verified::Leased(payload, lease) => (
+                hand_over(&mut head, payload, strip),
+                Handling::Leased(lease),
+            ),
+            Verified::Pending(pending) => {
+                rewrite_headers(&mut head.headers, pending.unread(), 0, strip);
+                let fate = pending.fate();
+                head.extensions.insert(PendingSlot::holding(pending));
+                (Bytes::new(), Handling::InTransaction(fate))
+            }
+        };
+        Ok((Request::from_parts(head, I::from(body)), handling))
     }
 }
 
 impl<S, B, R> Service<Request<B>> for Verify<S>
 where
-    S: Service<Request<B>, Response = Response<R>> + Clone,
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
-    R: Send + 'static,
+    R: Body<Data: Send, Error: Send> + Send + 'static,
     B: Body<Data = Bytes> + From<Bytes> + Send + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S, B>;
+    type Future = ResponseFuture<R, S::Error>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -114,15 +132,15 @@ pub struct BufferedVerify<S>(pub(super) Verify<S>);
 
 impl<S, B, R> Service<Request<B>> for BufferedVerify<S>
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone,
+    S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
-    R: Send + 'static,
+    R: Body<Data: Send, Error: Send> + Send + 'static,
     B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
 {
     type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Full<Bytes>>;
+    type Future = ResponseFuture<R, S::Error>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.0.inner.poll_ready(cx)

@@ -1,12 +1,12 @@
 //! Last stage: the store's one atomic step. What comes out of it is the payload.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use super::{Authentic, PendingPayload, Processing, Settings, VerifiedPayload, within};
+use super::{Authentic, Lease, PendingPayload, Processing, Settings, VerifiedPayload, within};
 use crate::{
     error::StoreError,
     measure::{ClaimOutcome, Stopwatch},
-    nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore},
+    nonce::{Claim, Claimed, Leased, NonceStore},
     rejection::{Rejection, RejectionKind},
 };
 
@@ -82,22 +82,15 @@ impl Authentic {
                 Ok(Verified::Claimed(payload))
             }
             (Processing::Retryable { lease: duration }, Some(store)) => {
-                let lease = Lease {
-                    store: Arc::clone(store),
-                    claim,
-                    duration,
-                    // So that a slow answer still leaves a lease to renew.
-                    timeout: settings.store_timeout.min(duration / 3),
-                };
-                let leases = lease.leases()?;
+                let lease = Lease::new(Arc::clone(store), claim, duration, settings.store_timeout);
                 let asked = Stopwatch::start();
-                let leased = within(lease.timeout, leases.lease(&lease.claim, duration)).await;
+                let leased = lease.take().await;
                 asked.claimed(leased_outcome(&leased));
-                settings.ask_live(&*lease.store);
+                settings.ask_live(&**store);
                 match leased? {
                     Leased::Held => {}
                     Leased::InFlight { remaining } => return Err(Rejection::in_flight(remaining)),
-                    Leased::Completed => return Err(replayed(&lease.claim)),
+                    Leased::Completed => return Err(replayed(lease.claim())),
                 }
                 if let Err(stale) = settings.check_freshness(&payload) {
                     // No handler has begun: the same event, signed anew, need not wait for the
@@ -154,66 +147,4 @@ pub(super) fn replayed(claim: &Claim) -> Rejection {
             claim.key_id()
         ),
     )
-}
-
-/// The right to handle a request, for as long as it is renewed. Its steps wait for the store, on a
-/// Tokio runtime with its timer.
-///
-/// Dropping it does nothing: the outcome is then unknown, the lease ends by itself, and the request
-/// may run again.
-#[must_use = "complete or release it, or nobody may handle a copy until it ends"]
-pub struct Lease {
-    store: Arc<dyn NonceStore>,
-    claim: Claim,
-    duration: Duration,
-    timeout: Duration,
-}
-
-impl Lease {
-    /// For how long each renewal holds.
-    #[must_use]
-    pub fn duration(&self) -> Duration {
-        self.duration
-    }
-
-    /// Holds the lease for its full duration from now.
-    ///
-    /// # Errors
-    /// When the store gives no answer.
-    pub async fn renew(&self) -> Result<Held, StoreError> {
-        within(
-            self.timeout,
-            self.leases()?.renew(&self.claim, self.duration),
-        )
-        .await
-    }
-
-    /// The request was handled: copies of it are refused, or acknowledged, from now on.
-    ///
-    /// # Errors
-    /// When the store gives no answer; it is then unknown whether this was recorded, and worth
-    /// trying again.
-    pub async fn complete(&self) -> Result<Held, StoreError> {
-        within(self.timeout, self.leases()?.complete(&self.claim)).await
-    }
-
-    /// The request was not handled: the next copy of it may be.
-    ///
-    /// # Errors
-    /// When the store gives no answer; the lease then ends by itself.
-    pub async fn release(&self) -> Result<Held, StoreError> {
-        within(self.timeout, self.leases()?.release(&self.claim)).await
-    }
-
-    fn leases(&self) -> Result<&dyn LeaseStore, StoreError> {
-        self.store
-            .leases()
-            .ok_or_else(|| StoreError::unavailable("the store has no leases"))
-    }
-}
-
-impl fmt::Debug for Lease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Lease({:?}, {:?})", self.claim.attempt(), self.duration)
-    }
 }

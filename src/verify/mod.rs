@@ -44,6 +44,7 @@ mod budget;
 mod builder;
 mod claim;
 mod freshness;
+mod lease;
 mod methods;
 mod parse;
 mod payload;
@@ -56,7 +57,8 @@ mod version;
 pub use admit::Admitted;
 pub use authenticate::Authentic;
 pub use builder::VerifierBuilder;
-pub use claim::{Lease, Verified};
+pub use claim::Verified;
+pub use lease::{Lease, LeaseStatus};
 pub use parse::Parsed;
 pub use payload::VerifiedPayload;
 pub use pending::{PendingPayload, PendingSlot};
@@ -79,9 +81,9 @@ pub enum Processing {
     /// The nonce is claimed before the handler runs, and never given back. If the answer is lost,
     /// the outcome is unknown to the sender, who has to sign anew.
     AtMostOnce,
-    /// The nonce is leased before the handler runs, completed by an answer of 2xx and released by
-    /// any other, so that a sender who retries is served in the end. The handler runs detached from
-    /// its connection; while it lives the lease is renewed. If the process ends before the outcome
+    /// The nonce is leased before the handler runs, completed by an answer of 2xx whose body comes to
+    /// its end, and otherwise released, so that a sender who retries is served in the end. The
+    /// handler runs detached from its connection; while it lives the lease is renewed. If the process ends before the outcome
     /// is known, the lease ends after `lease`, and the request may run again.
     Retryable {
         /// For how long each renewal holds: between 1 second and 1 day. A store is waited for no
