@@ -12,7 +12,10 @@ use http::{
     request::Parts,
 };
 use percent_encoding::percent_decode_str;
-use serde::de::DeserializeOwned;
+use serde::{
+    de::{DeserializeOwned, Deserializer, Error as _, Visitor},
+    forward_to_deserialize_any,
+};
 
 use crate::{
     rejection::{Rejection, RejectionKind, problem},
@@ -97,6 +100,9 @@ impl<S: Sync> FromRequestParts<S> for SignedVersion {
 /// Whatever `content-type` says, the body is read as JSON: an uncovered header does not decide what
 /// verified bytes mean.
 ///
+/// A body in which a name appears twice in one object, at any depth, is refused with 422, also where
+/// `T` is a map or a [`serde_json::Value`]: readers differ in which of the two members they take.
+///
 /// ```
 /// use countersign::VerifiedJson;
 ///
@@ -130,6 +136,9 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for VerifiedJson<T> {
 
 /// The verified body, read as a form (`application/x-www-form-urlencoded`), whatever `content-type`
 /// says.
+///
+/// A form in which a name appears twice is refused with 422, unless `T` is a list of pairs, such as
+/// `Vec<(String, String)>`, which has both.
 #[derive(Clone, Copy, Debug)]
 #[expect(
     clippy::exhaustive_structs,
@@ -141,13 +150,14 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for VerifiedForm<T> {
     type Rejection = ExtractRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
-        serde_urlencoded::from_bytes(payload(parts)?.bytes())
-            .map(Self)
-            .map_err(|error| ExtractRejection::shape(&error))
+        read_pairs(payload(parts)?.bytes()).map(Self)
     }
 }
 
 /// The verified query. Where the scheme does not cover the query, the answer is 500.
+///
+/// A query in which a name appears twice is refused with 422, unless `T` is a list of pairs, such as
+/// `Vec<(String, String)>`, which has both.
 #[derive(Clone, Copy, Debug)]
 #[expect(
     clippy::exhaustive_structs,
@@ -162,9 +172,51 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for VerifiedQuery<T> {
         let query = payload(parts)?
             .query()
             .ok_or_else(|| ExtractRejection::uncovered("query"))?;
-        serde_urlencoded::from_str(query)
-            .map(Self)
-            .map_err(|error| ExtractRejection::shape(&error))
+        read_pairs(query.as_bytes()).map(Self)
+    }
+}
+
+fn read_pairs<T: DeserializeOwned>(text: &[u8]) -> Result<T, ExtractRejection> {
+    let mut names: Vec<_> = form_urlencoded::parse(text).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    let mut neighbours = names.iter().zip(names.iter().skip(1));
+    let twice = neighbours.find(|(one, next)| one == next);
+    let twice = twice.map(|(name, _)| &**name);
+    T::deserialize(Pairs {
+        inner: serde_urlencoded::Deserializer::new(form_urlencoded::parse(text)),
+        twice,
+    })
+    .map_err(|error| ExtractRejection::shape(&error))
+}
+
+/// Reads pairs as a list, or as a map or a struct if no name appears twice: a map would take the last
+/// value of a name, and other readers take the first.
+struct Pairs<'p, D> {
+    inner: D,
+    twice: Option<&'p str>,
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Pairs<'_, D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        match self.twice {
+            None => self.inner.deserialize_any(visitor),
+            Some(name) => Err(D::Error::custom(format_args!("{name:?} appears twice"))),
+        }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_seq(visitor)
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_unit(visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit_struct newtype_struct tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 

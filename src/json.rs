@@ -1,11 +1,84 @@
-//! Reads a value at one place of a JSON document, in a way that no other reader can read differently.
+//! Reads a JSON document, or a value at one place of it, in a way that no other reader can read
+//! differently.
 
-use std::{fmt, iter::Peekable, str::Split};
+use std::{borrow::Cow, fmt, iter::Peekable, str::Split};
 
+use memchr::{memchr2, memchr3};
 use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
+    Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess,
+    SeqAccess, Visitor,
 };
 use serde_json::Value;
+
+/// Reads a document as this type.
+///
+/// Fails if an object of the document, at any depth, has two members of one name. `serde` refuses them
+/// for the fields of a struct alone: a map takes the last one, and other readers take the first.
+pub(crate) fn read<T: DeserializeOwned>(document: &[u8]) -> Result<T, serde_json::Error> {
+    let value = serde_json::from_slice(document)?;
+    check_names(document)?;
+    Ok(value)
+}
+
+/// Refuses a name that appears twice in one object. The text is known to be JSON, so that only quotes
+/// and braces have to be looked for, and nothing is read by recursion.
+fn check_names(json: &[u8]) -> Result<(), serde_json::Error> {
+    // The names in the objects that are open, and where those of each object begin.
+    let mut names: Vec<Cow<'_, [u8]>> = Vec::new();
+    let mut objects = Vec::new();
+    let mut rest = json;
+    while let Some(at) = memchr3(b'"', b'{', b'}', rest) {
+        let (_, found) = rest.split_at_checked(at).unwrap_or_default();
+        rest = found.get(1..).unwrap_or_default();
+        match found.first() {
+            Some(b'{') => objects.push(names.len()),
+            Some(b'}') => {
+                let start = objects.pop().unwrap_or(0);
+                let of_object = names.get_mut(start..).unwrap_or_default();
+                of_object.sort_unstable();
+                let mut neighbours = of_object.iter().zip(of_object.iter().skip(1));
+                if let Some((name, _)) = neighbours.find(|(one, next)| one == next) {
+                    let name = String::from_utf8_lossy(name);
+                    return Err(Error::custom(format_args!("{name:?} appears twice")));
+                }
+                names.truncate(start);
+            }
+            _ => {
+                let (string, after) = found
+                    .split_at_checked(string_len(found))
+                    .unwrap_or_default();
+                rest = after;
+                if after.trim_ascii_start().starts_with(b":") {
+                    names.push(unescape(string)?);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the length of the string at the beginning of this text, with its quotes.
+fn string_len(text: &[u8]) -> usize {
+    let mut len = 1;
+    while let Some(at) = memchr2(b'"', b'\\', text.get(len..).unwrap_or_default()) {
+        len += at + 1;
+        if text.get(len - 1) == Some(&b'"') {
+            return len;
+        }
+        len += 1;
+    }
+    text.len()
+}
+
+fn unescape(string: &[u8]) -> Result<Cow<'_, [u8]>, serde_json::Error> {
+    if string.contains(&b'\\') {
+        return serde_json::from_slice(string).map(|name: String| Cow::Owned(name.into_bytes()));
+    }
+    let quotes = string
+        .strip_prefix(b"\"")
+        .and_then(|s| s.strip_suffix(b"\""));
+    Ok(Cow::Borrowed(quotes.unwrap_or(string)))
+}
 
 /// Holds a string, number, boolean or `null`; `None` stands for an object or array. An object or array
 /// is skipped without recursion, because reading it as a [`Value`] fails if it is nested too deep.
@@ -162,6 +235,64 @@ impl<'de> Visitor<'de> for At<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn twice(body: &[u8]) -> bool {
+        read::<IgnoredAny>(body).is_err()
+    }
+
+    #[test]
+    fn a50_a_name_that_appears_twice_in_one_object_is_refused_at_any_depth() {
+        for body in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":1,"a":1}"#,
+            r#"{"":1,"":2}"#,
+            r#"{"a" : 1 , "a" : 2}"#,
+            r#"{"a":1,"b":2,"a":3}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#"{"\"":1,"\u0022":2}"#,
+            r#"{"é":1,"\u00e9":2}"#,
+            r#"{"\ud83d\ude00":1,"😀":2}"#,
+            r#"{"x":{"a":1,"a":2}}"#,
+            r#"[[{"a":1,"a":2}]]"#,
+            r#"{"a":{"a":{}},"b":[],"a":2}"#,
+            r#"{"a":[{"b":1},{"b":1}],"a":2}"#,
+            // One reader refuses the name, and another replaces what it cannot read.
+            r#"{"x":{"\ud800":1}}"#,
+        ] {
+            assert!(twice(body.as_bytes()), "{body}");
+        }
+        assert!(twice(b"{\"x\":{\"\xff\":1,\"\xff\":2}}"));
+        let deep = |inner: &str| format!("{}{inner}{}", "[".repeat(90_000), "]".repeat(90_000));
+        assert!(twice(deep(r#"{"a":1,"a":2}"#).as_bytes()));
+        assert!(!twice(deep(r#"{"a":1,"b":2}"#).as_bytes()));
+        let nested = format!("{}1{}", r#"{"a":"#.repeat(90_000), "}".repeat(90_000));
+        assert!(!twice(nested.as_bytes()));
+    }
+
+    #[test]
+    fn a50_what_only_looks_like_a_second_name_is_read() {
+        for body in [
+            r#"{"a":"a","b":"a"}"#,
+            r#"{"a":["a","a"],"b":{"a":{"a":1}}}"#,
+            r#"[{"a":1},{"a":1},"a","a"]"#,
+            r#"{"a":"\"a\":1,{","b":"}{","c":"\\","d":"\\\""}"#,
+            r#"{"a":1,"A":1,"a ":1,"\\u0061":1,"á":1,"a\u0301":1}"#,
+            r#""a""#,
+            "[]",
+            "{}",
+            "7",
+        ] {
+            assert!(!twice(body.as_bytes()), "{body}");
+        }
+    }
+
+    /// Most readers take the last one.
+    #[test]
+    fn a50_twin_a_reader_that_takes_the_last_of_two_members_is_found() {
+        let body = br#"{"a":1,"a":2}"#;
+        let naive: Value = serde_json::from_slice(body).unwrap();
+        assert_eq!(naive["a"], 2);
+    }
 
     #[test]
     fn a_pointer_is_followed_as_serde_json_follows_it() {

@@ -57,6 +57,8 @@ mod limits;
 mod once;
 #[path = "attacks/place.rs"]
 mod place;
+#[path = "attacks/reading.rs"]
+mod reading;
 #[path = "attacks/restart.rs"]
 mod restart;
 #[path = "attacks/secrets.rs"]

@@ -2,17 +2,12 @@
 //! algorithm, around the claims of a JSON Web Token (RFC 7519). The profile is closed: what it does
 //! not name is refused.
 
-use std::{collections::HashSet, fmt};
-
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{
-    Deserialize,
-    de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
-};
 use serde_json::{Map, Value};
 
 use crate::{
     clock::Timestamp,
+    json,
     key::KeyId,
     mac::{HashOutput, MacAlgorithm, MacKey},
     rejection::{Rejection, RejectionKind},
@@ -163,9 +158,8 @@ fn decode(what: &str, text: &str) -> Result<Vec<u8>, Rejection> {
 }
 
 fn object(what: &str, text: &str) -> Result<Map<String, Value>, Rejection> {
-    let json = decode(what, text)?;
-    let read = serde_json::from_slice::<Unambiguous>(&json);
-    read.and_then(|Unambiguous| serde_json::from_slice(&json))
+    let document = decode(what, text)?;
+    json::read(&document)
         .map_err(|error| malformed(format!("the {what} is no JSON object: {error}")))
 }
 
@@ -203,63 +197,6 @@ fn excerpt(text: &str) -> String {
     let shown = &text[..text.floor_char_boundary(MAX_LEN)];
     let more = if shown.len() < text.len() { "…" } else { "" };
     format!("{shown:?}{more}")
-}
-
-/// JSON in which no object has two members of one name: these are an error, not the last one's.
-/// What it says is read apart from this: how a `Value` is read depends on features of `serde_json`.
-struct Unambiguous;
-
-impl<'de> Deserialize<'de> for Unambiguous {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
-    }
-}
-
-impl<'de> Visitor<'de> for Unambiguous {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self, A::Error> {
-        while access.next_element::<Self>()?.is_some() {}
-        Ok(self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self, A::Error> {
-        let mut names = HashSet::new();
-        while let Some((name, Self)) = access.next_entry::<String, _>()? {
-            if !names.insert(name) {
-                return Err(A::Error::custom("a member stands there twice"));
-            }
-        }
-        Ok(self)
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::budget::Charge;
 use crate::{
     clock::Timestamp,
+    json,
     key::KeyId,
     nonce::Nonce,
     scheme::{Candidate, CoveredPart, Head},
@@ -119,10 +120,10 @@ impl VerifiedPayload {
     /// The body, read as JSON.
     ///
     /// # Errors
-    /// When the body is not JSON, or not of this shape. Note that `serde` takes the last of several
-    /// members of one name for maps and `Value`, and refuses them for structs.
+    /// Returns an error if the body is not JSON, or not of this shape, and if a name appears twice in
+    /// one of its objects, at any depth: readers differ in which of the two members they take.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(&self.0.bytes)
+        json::read(&self.0.bytes)
     }
 
     /// The key that the request was verified under.

@@ -6,7 +6,7 @@ use serde::de::{
     Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
     Visitor,
 };
-use serde_json::Value;
+use serde_json::{Value, de::SliceRead};
 
 use super::Parameters;
 use crate::{
@@ -18,36 +18,58 @@ use crate::{
 /// The greatest length of an event id, in bytes.
 const MAX_ID: usize = 256;
 
-/// Takes the event id from this member of the body. In a body that is no JSON object, or has no such
-/// member, there is none.
+/// Takes the event id from this member of the body. A body that begins as no JSON object does, or has
+/// no such member, has no event id.
 pub(super) fn read_event_id(
     parameters: &mut Parameters<'_>,
     body: &[u8],
     name: &str,
 ) -> Result<(), Rejection> {
-    match member_as(body, name)? {
-        None => Ok(()),
-        Some(Leaf(Some(Value::String(id)))) if (1..=MAX_ID).contains(&id.len()) => {
+    let members = read_whole(body, b'{', |json| json.deserialize_map(Members::of([name])))?;
+    match members {
+        None | Some([Found::Never]) => Ok(()),
+        Some([Found::Once(Leaf(Some(Value::String(id))))]) if (1..=MAX_ID).contains(&id.len()) => {
             parameters.nonce = Some((NonceKind::Event, Cow::Owned(id.into_bytes())));
             Ok(())
         }
         Some(_) => Err(malformed(format!(
-            "`{name}` of the body is not a string of 1 to {MAX_ID} bytes"
+            "`{name}` of the body is not, once, a string of 1 to {MAX_ID} bytes"
         ))),
     }
 }
 
+/// Reads a body that begins with this bracket; `None` if it begins otherwise.
+///
+/// A body that begins so and cannot be read is refused, because another reader may be less strict, and
+/// find an event id in it. The event would then be told from others by something else, unnoticed.
+fn read_whole<T>(
+    body: &[u8],
+    bracket: u8,
+    read: impl FnOnce(&mut serde_json::Deserializer<SliceRead<'_>>) -> Result<T, serde_json::Error>,
+) -> Result<Option<T>, Rejection> {
+    let text = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+    if text.trim_ascii_start().first() != Some(&bracket) {
+        return Ok(None);
+    }
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let found = read(&mut json).and_then(|found| json.end().map(|()| found));
+    found.map(Some).map_err(|error| {
+        malformed(format!(
+            "the body begins as JSON, and cannot be read, so that its event id is not known: {error}"
+        ))
+    })
+}
+
 /// Takes the event id from the first event of a body that is a JSON array: the member of the first of
-/// these names, and with it the others, without which it is not unique. In any other body, there is
-/// none.
+/// these names, and with it the others, without which it is not unique. A body that begins as no array
+/// does has no event id.
 pub(super) fn read_first_event_id<const N: usize>(
     parameters: &mut Parameters<'_>,
     body: &[u8],
     names: [&str; N],
 ) -> Result<(), Rejection> {
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let first = json.deserialize_seq(First(Members::<Leaf, N>::of(names)));
-    let Ok(Some(members)) = first.and_then(|first| json.end().map(|()| first)) else {
+    let first = First(Members::<Leaf, N>::of(names));
+    let Some(Some(members)) = read_whole(body, b'[', |json| json.deserialize_seq(first))? else {
         return Ok(());
     };
     if matches!(members.first(), None | Some(Found::Never)) {
@@ -320,6 +342,74 @@ mod tests {
         );
     }
 
+    /// Readers differ in how they take these. No reading of them is an event without an id.
+    #[test]
+    fn a50_an_id_that_cannot_be_read_is_no_missing_id() {
+        let read = |body: &[u8]| {
+            let body = body.to_vec();
+            read_id("", move |to, _| read_event_id(to, &body, "id"))
+        };
+        for body in [
+            r#"{"id":1e999}"#,
+            r#"{"id":-1e999,"x":1}"#,
+            r#"{"id":"\ud800"}"#,
+            r#"{"id":"\udc00\ud800"}"#,
+            r#"{"\ud800":1,"id":"1"}"#,
+            r#"{"id":"1","x":NaN}"#,
+            r#"{"id":"1","x":01}"#,
+            r#"{"id":"1","x":'y'}"#,
+            r#"{"id":"1",}"#,
+            r#"{"id":"1"} x"#,
+            r#"{"id":"1"}{"id":"2"}"#,
+            r#"{"id":"1""#,
+            r#"{id:"1"}"#,
+            "{\"id\":\"a\nb\"}",
+            "{/**/\"id\":\"1\"}",
+            " \r\n\t{\"id\":\"1\"",
+            "\u{feff}{\"id\":\"1\"}",
+            "\u{feff} {}",
+        ] {
+            assert_eq!(read(body.as_bytes()), Err(()), "{body}");
+        }
+        assert_eq!(read(b"{\"id\":\"\xff\"}"), Err(()));
+        // Neighbours say nothing of the id.
+        for body in [
+            &br#"{"x":1e999,"id":"1"}"#[..],
+            br#"{"x":{"\ud800":"\ud800"},"id":"1"}"#,
+            b"{\"x\":\"\xff\",\"id\":\"1\"}",
+        ] {
+            assert_eq!(read(body), Ok(Some("1".into())), "{body:?}");
+        }
+        for body in [
+            "",
+            "null",
+            "[]",
+            "[{\"id\":\"1\"}]",
+            "\"{\"",
+            "id=1&x={",
+            "\u{feff}",
+        ] {
+            assert_eq!(read(body.as_bytes()), Ok(None), "{body}");
+        }
+    }
+
+    /// A reader for which everything unreadable is an event without an id.
+    #[test]
+    fn a50_twin_a_reader_that_passes_over_what_it_cannot_read_is_found() {
+        let naive = |body: &str| {
+            let value: Option<Value> = serde_json::from_str(body).ok();
+            value.and_then(|value| Some(value.get("id")?.as_str()?.to_owned()))
+        };
+        assert_eq!(naive(r#"{"id":"1"}"#), Some("1".into()));
+        for body in [
+            r#"{"id":1e999}"#,
+            r#"{"id":"\ud800"}"#,
+            r#"{"x":1e999,"id":"1"}"#,
+        ] {
+            assert_eq!(naive(body), None, "{body}");
+        }
+    }
+
     /// One that reads whole values finds no id beside what is too deep for it.
     #[test]
     fn a50_twin_a_reader_of_whole_values_is_found() {
@@ -339,11 +429,9 @@ mod tests {
             (r#"[{"of":"a","id":7,"x":{"id":8}}]"#, Some(r#"[7,"a"]"#)),
             (r#"[{"i\u0064":7},{"id":8},9]"#, Some("[7,null]")),
             (r#"[{"of":"a"},{"id":8}]"#, None),
-            (r#"[7,{"id":8}]"#, None),
             (r#"{"id":7}"#, None),
-            (r#"[{"id":7}] x"#, None),
-            (r#"[{"id":7},"#, None),
             ("[]", None),
+            ("", None),
         ] {
             assert_eq!(read_first(body), Ok(id.map(Into::into)), "{body}");
         }
@@ -362,6 +450,12 @@ mod tests {
             &nested(r#"[{"id":7,"of":…}]"#),
             &nested(r#"[{"id":7,"id":…}]"#),
             &long,
+            r#"[7,{"id":8}]"#,
+            r#"[{"id":7}] x"#,
+            r#"[{"id":7},"#,
+            r#"[{"id":1e999}]"#,
+            r#"[{"id":7},{"x":NaN}]"#,
+            r#"[{"id":"\ud800"}]"#,
         ] {
             assert_eq!(read_first(body), Err(()), "{body}");
         }
