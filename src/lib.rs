@@ -82,9 +82,10 @@
 //!
 //! Every refused request is one event, `request refused`, with `code`, `status`, `reason` and
 //! `advice`, which is [what there is to do](RejectionKind::advice): at level `ERROR` where the status
-//! is 5xx, else at `INFO`. Reasons name key ids and nonces, and never hold a secret or an expected
-//! MAC. Where a MAC does not match, an event at `DEBUG` shows the beginning of the message that was
-//! expected, covered headers included.
+//! is 5xx, else at `INFO`. With a 5xx, `cause` adds the text of the errors behind the reason, such as a
+//! database's. Reasons name key ids and nonces, and never hold a secret or an expected MAC. Where a
+//! MAC does not match, an event at `DEBUG` shows the beginning of the message that was expected,
+//! covered headers included.
 //!
 //! What is counted and timed with the feature `metrics`, the module `measure` says.
 //!

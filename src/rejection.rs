@@ -280,10 +280,25 @@ impl Rejection {
         let reason = self.detail();
         measure::rejected(code);
         if kind.status().is_server_error() {
-            tracing::error!(code, status, reason, advice, "request refused");
+            let cause = self.cause();
+            let cause = cause.as_deref();
+            tracing::error!(code, status, reason, cause, advice, "request refused");
         } else {
             tracing::info!(code, status, reason, advice, "request refused");
         }
+    }
+
+    /// Returns the texts of the errors behind the reason, such as a database's own words.
+    fn cause(&self) -> Option<String> {
+        let mut texts = Vec::new();
+        let mut next = self.source();
+        while let Some(error) = next {
+            texts.push(error.to_string());
+            next = error.source();
+        }
+        // The reason of a `StoreError` is its own text.
+        texts.retain(|text| *text != self.0.detail);
+        (!texts.is_empty()).then(|| texts.join(": "))
     }
 
     /// After what time the sender may try again, as the answer says it: whole seconds, at least

@@ -3,7 +3,7 @@
 #   tests/postgres.sh start FOLDER             starts it and prints its URL
 #   tests/postgres.sh stop FOLDER              stops it and removes the folder
 #   tests/postgres.sh kill FOLDER              ends it at once, as in a crash
-#   tests/postgres.sh again FOLDER             starts it again
+#   tests/postgres.sh again FOLDER [SETTING]   starts it again, with a setting
 #   tests/postgres.sh pause|resume FOLDER      stops all its processes where they are; lets them go on
 #   tests/postgres.sh cramp|ease FOLDER        lets no file of it grow beyond 20 MB; takes that back
 #   tests/postgres.sh standby FOLDER PRIMARY   a copy of PRIMARY as it is, which waits and gets no more
@@ -46,7 +46,7 @@ logged() {
 
 run() {
     logged "$programs/pg_ctl" -D "$folder/data" -l "$folder/log" --wait start -o \
-        "-c listen_addresses= -c unix_socket_directories=$folder -c max_connections=300"
+        "-c listen_addresses= -c unix_socket_directories=$folder -c max_connections=300 ${1:+-c $1}"
 }
 
 signal() {
@@ -70,7 +70,7 @@ start)
     echo "postgres://postgres@localhost/postgres?host=$folder"
     ;;
 kill) unprivileged "$programs/pg_ctl" -D "$folder/data" --mode=immediate --wait stop >/dev/null ;;
-again) run ;;
+again) run "${3:-}" ;;
 pause) signal STOP ;;
 resume) signal CONT ;;
 cramp) limit $((20 << 20)) ;;

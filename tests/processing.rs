@@ -248,8 +248,10 @@ async fn a_store_that_fails_lets_nothing_through_and_says_when_to_come_back() {
     ] {
         let service = Service::quick(processing);
         let request = service.signed();
+        let log = Log::captured();
         service.store.fault(asked, Fault::Fails);
         let refused = service.response(&request).await;
+        assert!(log.text().contains("cause=\"a cause\""), "{}", log.text());
         assert_eq!(refused.headers()[RETRY_AFTER], "1");
         assert_eq!(verdict(refused).await, unavailable());
         assert_eq!(service.effects.count(), 0);

@@ -180,7 +180,7 @@ impl FaultyStore {
         let Some(next) = faults.iter().position(|(a, _)| *a == asked) else {
             return step();
         };
-        let told = || StoreError::unavailable("as it was told");
+        let told = || StoreError::unavailable("as it was told").with_source("a cause");
         match faults.remove(next).1 {
             Fault::Fails => StoreFuture::ready(Err(told())),
             Fault::Hangs => StoreFuture::new(pending()),

@@ -2,6 +2,7 @@
 //! meanwhile, and service again by itself.
 
 use std::{
+    error::Error as _,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -10,8 +11,8 @@ use std::{
 };
 
 use countersign::{
-    Claim, Claimed, Held, KeyId, LeaseStore as _, Leased, Nonce, NonceKind, PostgresStore,
-    StoreErrorKind, conformance, postgres,
+    Claim, Claimed, ConsumeIn as _, Held, KeyId, LeaseStore as _, Leased, Nonce, NonceKind,
+    PostgresStore, StoreError, StoreErrorKind, conformance, postgres,
 };
 use tokio::task::JoinHandle;
 
@@ -228,7 +229,8 @@ async fn a27_a_failover_that_loses_what_was_acknowledged_accepts_none_of_it_agai
         .wait(WAIT)
         .connect(super::server::options(&standby.folder))
         .await;
-    assert!(refused.is_err(), "a standby cannot be written to");
+    let refused = refused.unwrap_err();
+    assert!(refused.to_string().contains("is a standby"), "{refused}");
     let store = open(&server.folder, WAIT).await;
     assert_eq!(
         ask(&store, &claim_signed(2, signed)).await,
@@ -257,6 +259,38 @@ async fn a27_a_failover_that_loses_what_was_acknowledged_accepts_none_of_it_agai
         let claim = claim_signed(nonce, signed);
         assert_eq!(ask(&successor, &claim).await, answer, "{nonce}");
     }
+}
+
+/// Whichever way a standby is asked, it is said that it is a standby, and what to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_answer_of_a_standby_is_reported_with_its_cause() {
+    let Some(server) = Server::migrated("a standby's answer").await else {
+        return;
+    };
+    let says = |error: StoreError, cause: &str| {
+        let source = error.source().map(ToString::to_string).unwrap_or_default();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        assert!(error.to_string().contains("connect to the primary"), "{error}");
+        assert!(source.contains(cause), "{source}");
+    };
+    let standby = server.standby();
+    let connected = PostgresStore::connect(options(&standby.folder)).await;
+    says(connected.unwrap_err(), "during recovery");
+    let pool = standby.pool().await;
+    let consumed = pool.begin().await.unwrap().consume(&claim(1)).await;
+    says(consumed.unwrap_err(), "recovery is in progress");
+    let swept = postgres::drop_expired(&pool).await;
+    says(swept.unwrap_err(), "read-only transaction");
+    // A standby that takes no connections.
+    standby.again_with("hot_standby=off");
+    let connected = PostgresStore::connect(options(&standby.folder)).await;
+    says(connected.unwrap_err(), "not accepting connections");
+
+    // The twin: an outage has another cause, and is reported as an outage.
+    server.tell("kill");
+    let connected = PostgresStore::connect(options(&server.folder)).await;
+    let outage = connected.unwrap_err();
+    assert!(!outage.to_string().contains("standby"), "{outage}");
 }
 
 #[tokio::test]

@@ -93,6 +93,12 @@ impl Server {
         script(&[action, self.folder.to_str().unwrap()]);
     }
 
+    /// Starts it again with this setting.
+    pub fn again_with(&self, setting: &str) {
+        self.tell("kill");
+        script(&["again", self.folder.to_str().unwrap(), setting]);
+    }
+
     pub async fn pool(&self) -> PgPool {
         let pool = PgPoolOptions::new().max_connections(4);
         pool.connect_with(options(&self.folder)).await.unwrap()

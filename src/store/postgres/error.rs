@@ -15,9 +15,18 @@ pub(super) fn of_driver(error: sqlx::Error) -> StoreError {
             StoreErrorKind::Full,
             "there is no room left for the database",
         ),
-        Some("25006" | "55000") => (
+        // A standby answers `BEGIN READ WRITE` with 0A000, a function that reads the end of the log
+        // with 55000, and a write with 25006.
+        Some("0A000" | "25006" | "55000") => (
             StoreErrorKind::Unavailable,
-            "this PostgreSQL server is a standby, or cannot be written to",
+            "this PostgreSQL server is a standby or read-only, and cannot record a nonce; connect to \
+             the primary, or promote this server",
+        ),
+        // Also the answer of a standby that takes no connections (`hot_standby = off`).
+        Some("57P01" | "57P02" | "57P03") => (
+            StoreErrorKind::Unavailable,
+            "this PostgreSQL server is starting, stopping, or a standby that takes no connections; \
+             wait for it, or connect to the primary",
         ),
         Some("55P03" | "57014") => (
             StoreErrorKind::Unavailable,
