@@ -11,6 +11,8 @@
     reason = "a test may fail"
 )]
 
+#[path = "postgres/copies.rs"]
+mod copies;
 mod database;
 #[path = "postgres/faults.rs"]
 mod faults;

@@ -8,13 +8,17 @@
 #   tests/postgres.sh cramp|ease FOLDER        lets no file of it grow beyond 20 MB; takes that back
 #   tests/postgres.sh standby FOLDER PRIMARY   a copy of PRIMARY as it is, which waits and gets no more
 #   tests/postgres.sh promote FOLDER           makes a primary of it
+#   tests/postgres.sh dump FOLDER DATABASE     dumps it to a file in FOLDER
+#   tests/postgres.sh restore FOLDER DATABASE OPTION   restores that dump, with an option of pg_restore
+#   tests/postgres.sh backup FOLDER            makes a base backup in FOLDER
+#   tests/postgres.sh rewind FOLDER            puts that backup in the place of the server, and starts it
 #   tests/postgres.sh bouncer FOLDER SERVER    PgBouncer in transaction mode; prints its URL
 #   tests/postgres.sh unbounce FOLDER          stops it and removes the folder
 # PostgreSQL does not run as root, which becomes `nobody` for it.
 set -euo pipefail
 
-(($# == 2 || $# == 3)) || {
-    sed -n '2,13s/^# //p' "$0" >&2
+(($# >= 2 && $# <= 4)) || {
+    sed -n '2,17s/^# //p' "$0" >&2
     exit 2
 }
 folder=$2
@@ -83,6 +87,18 @@ standby)
     run
     ;;
 promote) logged "$programs/pg_ctl" -D "$folder/data" --wait promote ;;
+dump) logged "$programs/pg_dump" -h "$folder" -U postgres -Fc -f "$folder/dump" "$3" ;;
+restore) logged "$programs/pg_restore" -h "$folder" -U postgres -d "$3" "$4" "$folder/dump" ;;
+backup)
+    logged "$programs/pg_basebackup" --host="$folder" --username=postgres \
+        --pgdata="$folder/backup" --checkpoint=fast
+    ;;
+rewind)
+    unprivileged "$programs/pg_ctl" -D "$folder/data" --mode=immediate --wait stop >/dev/null
+    rm -rf "$folder/data"
+    mv "$folder/backup" "$folder/data"
+    run
+    ;;
 stop)
     unprivileged "$programs/pg_ctl" -D "$folder/data" --mode=immediate --wait stop >/dev/null || true
     rm -rf "$folder" "$folder.log"

@@ -138,10 +138,12 @@ struct Ending<'d, D: ?Sized> {
 
 impl<D: TransactIn + ?Sized> Ending<'_, D> {
     async fn refused(&self, transaction: D::Transaction, rejection: &Rejection) {
-        // Nothing was done but to extend the record of an event, which has to last.
-        if self.claim.extends() && rejection.kind() == RejectionKind::RequestReplayed {
+        // Nothing was done but to extend the record of an event, or to fence a database that has
+        // forgotten, and that has to last.
+        let extended = self.claim.extends() && rejection.kind() == RejectionKind::RequestReplayed;
+        if extended || rejection.kind() == RejectionKind::SignAgain {
             if let Err(error) = within(self.timeout, D::commit(transaction)).await {
-                tracing::warn!(%error, "the record of an event was not extended");
+                tracing::warn!(%error, "the record of an event was not extended, or no fence kept");
             }
         } else {
             self.roll_back(transaction).await;

@@ -252,7 +252,7 @@ async fn a27_a_failover_that_loses_what_was_acknowledged_accepts_none_of_it_agai
     );
 
     standby
-        .run("UPDATE countersign_store SET since_ms = 0")
+        .run("UPDATE countersign_store SET since_ms = 0, written_by = DEFAULT")
         .await;
     let unfenced = [Ok(Claimed::Replayed), Ok(Claimed::New)];
     for (nonce, answer) in [1, 2].into_iter().zip(unfenced) {
@@ -270,7 +270,10 @@ async fn the_answer_of_a_standby_is_reported_with_its_cause() {
     let says = |error: StoreError, cause: &str| {
         let source = error.source().map(ToString::to_string).unwrap_or_default();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable);
-        assert!(error.to_string().contains("connect to the primary"), "{error}");
+        assert!(
+            error.to_string().contains("connect to the primary"),
+            "{error}"
+        );
         assert!(source.contains(cause), "{source}");
     };
     let standby = server.standby();
@@ -279,10 +282,11 @@ async fn the_answer_of_a_standby_is_reported_with_its_cause() {
     let pool = standby.pool().await;
     let consumed = pool.begin().await.unwrap().consume(&claim(1)).await;
     says(consumed.unwrap_err(), "recovery is in progress");
-    let swept = postgres::drop_expired(&pool).await;
-    says(swept.unwrap_err(), "read-only transaction");
+    let fenced = postgres::fence(&pool).await;
+    says(fenced.unwrap_err(), "read-only transaction");
     // A standby that takes no connections.
-    standby.again_with("hot_standby=off");
+    standby.tell("kill");
+    standby.tell_of("again", &["hot_standby=off"]);
     let connected = PostgresStore::connect(options(&standby.folder)).await;
     says(connected.unwrap_err(), "not accepting connections");
 
@@ -540,7 +544,7 @@ async fn a27_a_fence_allows_for_clocks_that_differ() {
     assert_eq!(ask(&store, &claim(0)).await, Ok(Claimed::New));
     let second = Duration::from_secs(1);
     let lost = claim_signed(1, now().plus(super::SKEW + second * 4));
-    let ended = "UPDATE countersign_store SET timeline = 'that ended'";
+    let ended = "UPDATE countersign_store SET timeline = 'that ended', written_by = DEFAULT";
     server.run(ended).await;
     assert_eq!(ask(&store, &lost).await, Err(StoreErrorKind::SignAgain));
     let later = claim_signed(2, now().plus(super::SKEW + second * 60));
@@ -548,7 +552,7 @@ async fn a27_a_fence_allows_for_clocks_that_differ() {
 
     // The twin: without the margin it is accepted.
     server
-        .run("UPDATE countersign_store SET since_ms = since_ms - 5000")
+        .run("UPDATE countersign_store SET since_ms = since_ms - 5000, written_by = DEFAULT")
         .await;
     assert_eq!(ask(&store, &lost).await, Ok(Claimed::New));
 }

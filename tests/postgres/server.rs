@@ -93,10 +93,9 @@ impl Server {
         script(&[action, self.folder.to_str().unwrap()]);
     }
 
-    /// Starts it again with this setting.
-    pub fn again_with(&self, setting: &str) {
-        self.tell("kill");
-        script(&["again", self.folder.to_str().unwrap(), setting]);
+    pub fn tell_of(&self, action: &str, more: &[&str]) {
+        let folder = self.folder.to_str().unwrap();
+        script(&[&[action, folder], more].concat());
     }
 
     pub async fn pool(&self) -> PgPool {

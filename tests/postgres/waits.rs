@@ -75,7 +75,7 @@ async fn the_first_transaction_after_a_failover_keeps_nobody_waiting() {
         return;
     };
     assert_eq!(consumed(&pool, 0).await, Ok(Claimed::New));
-    let ended = "UPDATE countersign_store SET timeline = 'that ended'";
+    let ended = "UPDATE countersign_store SET timeline = 'that ended', written_by = DEFAULT";
     sqlx::raw_sql(ended).execute(&pool).await.unwrap();
 
     let again = StoreErrorKind::SignAgain;

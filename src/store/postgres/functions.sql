@@ -4,10 +4,56 @@
 --
 -- Each array has one element for each step; names and bytes are hexadecimal digits.
 
+-- What may have been forgotten, and whether that was written here: in this table of this database, and
+-- not in the one that it is a copy of.
+CREATE OR REPLACE FUNCTION countersign_present() RETURNS TABLE (since_ms bigint, is_known boolean)
+LANGUAGE sql STABLE AS $$
+    SELECT store.since_ms, coalesce(
+        store.system_identifier = control.system_identifier
+            AND store.timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8)
+            AND store.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND store.nonces = 'countersign_nonces'::regclass
+            AND store.written_by::xid = store.xmin,
+        false
+    )
+    FROM pg_control_system() AS control LEFT JOIN (
+        SELECT *, xmin FROM countersign_store ORDER BY id DESC LIMIT 1
+    ) AS store ON true
+$$;
+
+-- Refuses what was signed up to now, by a clock that may be so far ahead of this one. To be called by
+-- hand when an older state of this database was put back in a way that nothing in it shows.
+CREATE OR REPLACE FUNCTION countersign_fence(margin_ms bigint DEFAULT 5000) RETURNS void
+LANGUAGE sql AS $$
+    INSERT INTO countersign_store (since_ms, system_identifier, timeline, database, nonces)
+    SELECT greatest(
+               (SELECT max(since_ms) FROM countersign_store),
+               (extract(epoch FROM clock_timestamp()) * 1000)::bigint + margin_ms
+           ), system_identifier, left(pg_walfile_name(pg_current_wal_lsn()), 8),
+           (SELECT oid FROM pg_database WHERE datname = current_database()),
+           'countersign_nonces'::regclass
+    FROM pg_control_system()
+$$;
+
+-- When the tables are made, and when they are found to be a copy.
+SELECT countersign_fence(0) WHERE NOT EXISTS (SELECT FROM countersign_store);
+SELECT countersign_fence() FROM countersign_present() WHERE NOT is_known;
+
+-- Whether an attempt is on record. Its plan goes by the index, as that of `countersign_hold` does.
+CREATE OR REPLACE FUNCTION countersign_is_recorded(own_digest text, own_attempt text) RETURNS boolean
+LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM countersign_nonces
+        WHERE digest = decode(own_digest, 'hex') AND attempt = decode(own_attempt, 'hex')
+    );
+END $$;
+
 -- Claims, or takes leases of so many milliseconds. A nonce is free that has a lease that has ended,
 -- or is past its deadline and not dropped yet.
 CREATE OR REPLACE FUNCTION countersign_record(
     name text, needs_ms bigint, skew_ms bigint, lease_ms bigint, extends boolean,
+    own_digest text, own_attempt text, own_deadline_ms bigint, own_ms bigint,
     digests text[], attempts text[], deadlines bigint[], signed bigint[]
 ) RETURNS TABLE (
     place bigint, refusal text, now_ms bigint, retention_ms bigint, is_own boolean,
@@ -16,22 +62,22 @@ CREATE OR REPLACE FUNCTION countersign_record(
 #variable_conflict use_column
 DECLARE
     here_ms CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000;
+    is_own_lost CONSTANT boolean := CASE WHEN own_deadline_ms > here_ms
+        THEN NOT countersign_is_recorded(own_digest, own_attempt) ELSE false END;
     refusal_of_all text;
     forgotten_ms bigint;
     dropped_ms bigint;
     known_ms bigint;
 BEGIN
     SELECT CASE
-               WHEN store.system_identifier IS DISTINCT FROM control.system_identifier
-                   OR timeline IS DISTINCT FROM left(pg_walfile_name(pg_current_wal_lsn()), 8)
-                   THEN 'unknown'
+               -- A fence that came later than the lost record covers it.
+               WHEN NOT is_known OR is_own_lost AND own_ms > since_ms THEN 'unknown'
                WHEN retention_ms IS NULL THEN 'unregistered'
                WHEN retention_ms < needs_ms THEN 'retention'
                ELSE ''
            END, since_ms, dropped_up_to_ms, retention_ms
     INTO STRICT refusal_of_all, forgotten_ms, dropped_ms, known_ms
-    FROM (SELECT * FROM countersign_store ORDER BY id DESC LIMIT 1) AS store,
-         pg_control_system() AS control, (
+    FROM countersign_present(), (
              SELECT min(retention_ms) AS retention_ms, max(dropped_up_to_ms) AS dropped_up_to_ms
              FROM countersign_namespaces
              WHERE namespace = convert_from(decode(name, 'hex'), 'UTF8')
@@ -84,7 +130,7 @@ END $$;
 CREATE OR REPLACE FUNCTION countersign_hold(
     name text, lease_ms bigint, change text,
     digests text[], attempts text[], deadlines bigint[], signed bigint[]
-) RETURNS TABLE (place bigint, is_own boolean)
+) RETURNS TABLE (place bigint, is_own boolean, now_ms bigint)
 LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     here_ms CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000;
@@ -119,6 +165,7 @@ BEGIN
         END CASE;
         place := own.place;
         is_own := FOUND;
+        now_ms := here_ms;
         RETURN NEXT;
     END LOOP;
 END $$;

@@ -5,6 +5,7 @@
 
 mod consume;
 mod error;
+mod own;
 mod schema;
 mod statement;
 mod sweep;
@@ -19,13 +20,14 @@ use tokio::{
     time::timeout,
 };
 
-pub use self::{
-    schema::{SCHEMA, assume_no_history, extend_retention, migrate},
-    sweep::drop_expired,
-};
 use self::{
-    transaction::{FENCE, in_transaction},
+    own::Newest,
+    transaction::{FENCE_A_COPY, in_transaction},
     writer::{Writer, connect},
+};
+pub use self::{
+    schema::{SCHEMA, assume_no_history, extend_retention, fence, migrate},
+    sweep::drop_expired,
 };
 use crate::{
     error::StoreError,
@@ -45,10 +47,11 @@ use crate::{
 /// - a live record is never evicted. A database that is down, slow, a standby, read-only or out of
 ///   room is answered with an error, and so is a wait of more than [`PostgresStoreBuilder::wait`];
 ///   the store goes on by itself when the database does;
-/// - a database that is another than before, or on another timeline (a standby that was promoted,
-///   a backup that was restored to a point in time), refuses what was signed until it was first
-///   asked, with the code `sign_again`. [What this cannot see](self#failover-by-failover) is part
-///   of the module's text;
+/// - a database that is another than before, a copy, or on another timeline (a standby that was
+///   promoted, a backup that was restored to a point in time, a dump) refuses what was signed until it
+///   was first asked, with the code `sign_again`. So does a database that has lost the newest record
+///   of an open store.
+///   [What this cannot see](self#what-is-put-back-and-what-is-seen-of-it) is part of the module's text;
 /// - a clock that steps back reopens nothing that was dropped while it was ahead.
 ///
 /// Claims that come in while a transaction is written go into the next one together. The store has
@@ -112,10 +115,12 @@ impl PostgresStore {
 
 async fn check(options: &PgConnectOptions, wait: Duration) -> Result<(), StoreError> {
     let sql = format!(
-        "{FENCE}; UPDATE countersign_store SET since_ms = since_ms;
+        "{FENCE_A_COPY};
+        UPDATE countersign_store SET written_by = DEFAULT WHERE written_by::xid = xmin;
         SELECT digest, attempt, deadline_ms, lease_end_ms FROM countersign_nonces LIMIT 0;
         SELECT namespace, retention_ms, dropped_up_to_ms FROM countersign_namespaces LIMIT 0;
-        SELECT 'countersign_record'::regproc, 'countersign_hold'::regproc"
+        SELECT 'countersign_record'::regproc, 'countersign_hold'::regproc,
+               'countersign_is_recorded'::regproc"
     );
     let checked = timeout(wait, async {
         let mut connection = connect(options).await?;
@@ -210,12 +215,14 @@ impl PostgresStoreBuilder {
         check(&options, wait).await?;
         let (queue, requests) = Queue::new("PostgreSQL", wait);
         let requests = Arc::new(Mutex::new(requests));
+        let newest = Arc::new(Newest::default());
         for _ in 0..self.connections {
             let writer = Writer {
                 options: options.clone(),
                 connection: None,
                 queue: Arc::clone(&requests),
                 wait,
+                newest: Arc::clone(&newest),
             };
             tokio::spawn(writer.run());
         }

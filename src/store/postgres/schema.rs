@@ -35,10 +35,28 @@ pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
 /// # Errors
 /// When the database refuses or cannot be reached.
 pub async fn assume_no_history(pool: &PgPool) -> Result<(), StoreError> {
-    let sql = "UPDATE countersign_store SET since_ms = 0
-        WHERE NOT EXISTS (SELECT FROM countersign_namespaces)";
+    // Not of a database that has been fenced, or has to be: it is a copy of one that was in use.
+    let sql = "UPDATE countersign_store SET since_ms = 0, written_by = DEFAULT
+        WHERE NOT EXISTS (SELECT FROM countersign_namespaces)
+            AND (SELECT count(*) FROM countersign_store) = 1
+            AND (SELECT is_known FROM countersign_present())";
     let run = sqlx::raw_sql(sql).execute(pool).await;
     run.map(drop).map_err(error::of_driver)
+}
+
+/// Refuses what was signed up to now, and up to five seconds and `max_skew` later (503, code
+/// `sign_again`): records of it may be missing.
+///
+/// Copies and failovers are found and fenced without this call. Call it, before servers connect, after
+/// an older state of the same database was put back in a way that
+/// [nothing in it shows](super#what-is-put-back-and-what-is-seen-of-it). In `psql` it is
+/// `SELECT countersign_fence()`.
+///
+/// # Errors
+/// Returns an error if the database refuses or cannot be reached.
+pub async fn fence(pool: &PgPool) -> Result<(), StoreError> {
+    let run = sqlx::raw_sql("SELECT countersign_fence()").execute(pool);
+    run.await.map(drop).map_err(error::of_driver)
 }
 
 /// Makes a namespace remember for longer: after `max_age` and the like were raised, and before the

@@ -8,14 +8,16 @@ CREATE TABLE IF NOT EXISTS countersign_store (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- What was signed up to here may have been forgotten.
     since_ms bigint NOT NULL,
-    -- The cluster and the timeline in which that is true: others begin with a fence.
+    -- The cluster, the timeline, the database and the table in which that is true: others begin with
+    -- a fence.
     system_identifier bigint NOT NULL,
-    timeline text NOT NULL
+    timeline text NOT NULL,
+    database oid NOT NULL,
+    nonces oid NOT NULL,
+    -- The transaction that wrote the row, and so the row's `xmin`. A row that came out of a dump was
+    -- written by another one.
+    written_by xid8 NOT NULL DEFAULT pg_current_xact_id()
 );
-INSERT INTO countersign_store (since_ms, system_identifier, timeline)
-    SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, system_identifier,
-           left(pg_walfile_name(pg_current_wal_lsn()), 8)
-    FROM pg_control_system() WHERE NOT EXISTS (SELECT FROM countersign_store);
 CREATE TABLE IF NOT EXISTS countersign_namespaces (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     namespace text NOT NULL,

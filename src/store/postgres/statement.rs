@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use super::own::Own;
 use crate::{clock::Timestamp, encoding::Encoding, nonce::Claim, store::queue::Action};
 
 /// One step of a batch, of which no two are on the same nonce, but for those of two holders.
@@ -65,13 +66,22 @@ impl<'a> Terms<'a> {
 }
 
 /// Answers with one row for each step: its place, why it is refused or what was found, and times.
-pub(super) fn decide(terms: &Terms<'_>, steps: &[Step<'_>]) -> String {
+/// `own` is a record that has to be there.
+pub(super) fn decide(terms: &Terms<'_>, steps: &[Step<'_>], own: Option<Own>) -> String {
     let lease = or_null(terms.lease.map(millis));
     let name = terms.name();
     let function = match terms.change {
         Change::Record { extends } => {
             let (needs, skew) = (millis(terms.retention), millis(terms.max_skew));
-            format!("countersign_record('{name}', {needs}, {skew}, {lease}, {extends}")
+            let own = own.map_or_else(
+                || "NULL, NULL, NULL, NULL".to_owned(),
+                |own| {
+                    let (digest, attempt) = (hex(&own.digest), hex(&own.attempt));
+                    let (deadline, recorded) = (own.deadline_ms, own.recorded_ms);
+                    format!("'{digest}', '{attempt}', {deadline}, {recorded}")
+                },
+            );
+            format!("countersign_record('{name}', {needs}, {skew}, {lease}, {extends}, {own}")
         }
         Change::Renew => format!("countersign_hold('{name}', {lease}, 'renew'"),
         Change::Complete => format!("countersign_hold('{name}', {lease}, 'complete'"),

@@ -8,6 +8,7 @@ use tokio::{sync::mpsc, time::timeout};
 use super::{
     error,
     schema::{Lock, lock},
+    transaction::FENCE_A_COPY,
     writer::connect,
 };
 use crate::error::StoreError;
@@ -114,6 +115,9 @@ async fn drop_batch(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
     if !lock(&mut transaction, Lock::Try).await? {
         return Ok(0);
     }
+    // A handler that consumes may roll back the fence that it finds necessary; this one stays.
+    let fence = sqlx::raw_sql(FENCE_A_COPY);
+    fence.execute(&mut *transaction).await?;
     // The minute is for a statement that has looked at the clock and has not yet recorded anything.
     let dropped = sqlx::raw_sql(
         "WITH here AS MATERIALIZED (

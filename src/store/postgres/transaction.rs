@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
 
 use super::{
     error,
+    own::{Newest, Own},
     statement::{self, Step, Terms},
 };
 use crate::{
@@ -25,8 +26,20 @@ pub(super) async fn commit(
     terms: &Terms<'_>,
     steps: &[Step<'_>],
     wait: Duration,
+    newest: &Newest,
 ) -> Result<Answers, StoreError> {
-    run(connection, terms, steps, |sql| in_transaction(sql, wait)).await
+    let whole = |sql: &str| in_transaction(sql, wait);
+    let rows = run(connection, terms, steps, newest.get(), whole).await?;
+    let answers = read(steps, &rows)?;
+    let now: Option<i64> = rows.first().and_then(|row| row.try_get("now_ms").ok());
+    let made = steps
+        .iter()
+        .zip(&answers)
+        .filter_map(|(step, answer)| Own::made_by(step, answer.clone().ok()?, now?));
+    if let Some(own) = made.max_by_key(|own| own.deadline_ms) {
+        newest.learn(own);
+    }
+    Ok(answers)
 }
 
 /// Runs one step in the transaction that is open.
@@ -35,8 +48,8 @@ pub(super) async fn within(
     step: Step<'_>,
 ) -> Result<Answer, StoreError> {
     let terms = Terms::of(step.claim, step.action);
-    let answers = run(connection, &terms, &[step], str::to_owned).await?;
-    answers
+    let rows = run(connection, &terms, &[step], None, str::to_owned).await?;
+    read(&[step], &rows)?
         .into_iter()
         .next()
         .unwrap_or_else(|| Err(no_answer()))
@@ -60,18 +73,19 @@ async fn run(
     connection: &mut PgConnection,
     terms: &Terms<'_>,
     steps: &[Step<'_>],
+    own: Option<Own>,
     whole: impl Fn(&str) -> String,
-) -> Result<Answers, StoreError> {
-    // A cluster that is new is fenced, and a namespace that is new registered, before the third.
+) -> Result<Vec<PgRow>, StoreError> {
+    // A database that is new, or older than it was, is fenced, and a namespace that is new registered, before the third.
     for _ in 0..3 {
-        let rows = fetch(connection, whole(&statement::decide(terms, steps))).await?;
+        let rows = fetch(connection, whole(&statement::decide(terms, steps, own))).await?;
         let refused = |refusal| rows.iter().any(|row| is_refused(row, refusal));
         if refused("unknown") {
-            fetch(connection, whole(FENCE)).await?;
+            fetch(connection, whole("SELECT countersign_fence()")).await?;
         } else if refused("unregistered") {
             fetch(connection, whole(&statement::register(terms))).await?;
         } else {
-            return read(steps, &rows);
+            return Ok(rows);
         }
     }
     Err(StoreError::unavailable(
@@ -79,16 +93,9 @@ async fn run(
     ))
 }
 
-/// What was signed up to now may have been used in another cluster, or on a timeline that ended; by
-/// a clock that may have been five seconds ahead of this one.
-pub(super) const FENCE: &str = "
-    INSERT INTO countersign_store (since_ms, system_identifier, timeline)
-    SELECT greatest(since_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 5000),
-           control.system_identifier, left(pg_walfile_name(pg_current_wal_lsn()), 8)
-    FROM (SELECT * FROM countersign_store ORDER BY id DESC LIMIT 1) AS store,
-         pg_control_system() AS control
-    WHERE store.system_identifier <> control.system_identifier
-        OR timeline <> left(pg_walfile_name(pg_current_wal_lsn()), 8)";
+/// Refuses what was signed up to now if these tables are a copy of others.
+pub(super) const FENCE_A_COPY: &str =
+    "SELECT countersign_fence() FROM countersign_present() WHERE NOT is_known";
 
 async fn fetch(connection: &mut PgConnection, sql: String) -> Result<Vec<PgRow>, StoreError> {
     sqlx::raw_sql(AssertSqlSafe(sql))
@@ -177,8 +184,8 @@ fn refused(step: &Step<'_>, refusal: &str, now: i64, retention: Option<i64>) -> 
             claim.deadline()
         )),
         "forgotten" => sign_again(
-            "signed before these tables were made or the database failed over, or too shortly \
-             after it"
+            "signed before these tables were made, or the database failed over or was restored, or \
+             too shortly after it"
                 .to_owned(),
         ),
         _ => sign_again("records with as late a deadline have been dropped".to_owned()),

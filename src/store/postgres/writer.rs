@@ -12,6 +12,7 @@ use tokio::{
 
 use super::{
     error,
+    own::Newest,
     statement::{Step, Terms},
     transaction::{Answers, commit},
 };
@@ -32,6 +33,7 @@ pub(super) struct Writer {
     pub(super) connection: Option<PgConnection>,
     pub(super) queue: Arc<Mutex<mpsc::Receiver<Request>>>,
     pub(super) wait: Duration,
+    pub(super) newest: Arc<Newest>,
 }
 
 impl Writer {
@@ -83,13 +85,13 @@ impl Writer {
         let steps: Vec<_> = batch.iter().map(|copies| copies.first.step()).collect();
         // What is dropped in the midst of it leaves no connection behind.
         let connection = self.connection.take();
-        let wait = self.wait;
+        let (wait, newest) = (self.wait, &self.newest);
         let committed = timeout(wait, async {
             let mut connection = match connection {
                 Some(connection) => connection,
                 None => connect(&self.options).await?,
             };
-            let answers = commit(&mut connection, &terms, &steps, wait).await?;
+            let answers = commit(&mut connection, &terms, &steps, wait, newest).await?;
             Ok((connection, answers))
         });
         let (connection, answers) = committed.await.unwrap_or_else(|_| {
