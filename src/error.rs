@@ -164,6 +164,9 @@ pub enum StoreErrorKind {
     KeyOverQuota,
     /// The store may have forgotten a request that was signed then: 503, `sign_again`.
     SignAgain,
+    /// The namespace remembers for less time than this claim needs, and goes on doing so until
+    /// somebody changes it: 500, `store_misconfigured`. The error's text says how.
+    Misconfigured,
 }
 
 impl StoreError {

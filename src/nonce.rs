@@ -12,7 +12,12 @@ use std::{
 use http::Method;
 use sha2::{Digest as _, Sha256};
 
-use crate::{clock::Timestamp, future::StoreFuture, key::KeyId};
+use crate::{
+    clock::Timestamp,
+    error::{StoreError, StoreErrorKind},
+    future::StoreFuture,
+    key::KeyId,
+};
 
 /// What makes one signed request unique under its key.
 #[derive(Clone, PartialEq, Eq)]
@@ -149,7 +154,8 @@ impl Claim {
         self
     }
 
-    /// Adds the longest time for which any claim of this namespace may have to be remembered.
+    /// Adds the longest time for which any claim of this namespace may have to be remembered: one for
+    /// all claims of a namespace.
     #[must_use]
     pub fn with_retention(mut self, retention: Duration) -> Self {
         self.terms.retention = retention;
@@ -212,6 +218,34 @@ impl Claim {
     #[must_use]
     pub fn retention(&self) -> Duration {
         self.terms.retention
+    }
+
+    /// Refuses a claim that has to be remembered for longer than its namespace remembers. The namespace
+    /// has forgotten too much to take it, and nobody knows for how long others go on asking for less.
+    pub(crate) fn check_retention(&self, known: Duration, way: &str) -> Result<(), StoreError> {
+        if self.retention() <= known {
+            return Ok(());
+        }
+        Err(StoreError::new(
+            StoreErrorKind::Misconfigured,
+            format!(
+                "namespace `{}` remembers for {} ms, and this layer needs {} ms: give all layers of \
+                 a namespace the same `max_age` and retention, or {way}",
+                self.namespace(),
+                known.as_millis(),
+                self.retention().as_nanos().div_ceil(1_000_000),
+            ),
+        ))
+    }
+
+    /// Until when a record of this claim is kept in a namespace that remembers for `retention`. Where
+    /// that is more than this claim needs, another server can be given a copy for longer than this one.
+    pub(crate) fn keep_until(&self, retention: Duration, now: Timestamp) -> Timestamp {
+        if retention > self.retention() {
+            self.deadline().max(now.plus(retention))
+        } else {
+            self.deadline()
+        }
     }
 
     /// Feeds what identifies the claim to `sink`: namespace, key id, nonce and, where it counts,
@@ -312,9 +346,13 @@ pub enum Held {
 ///   refused ([`StoreErrorKind::SignAgain`]), so that a clock which steps back reopens nothing;
 /// - a claim with a signed time that may have been accepted before the store lost its memory is
 ///   refused likewise;
+/// - a namespace remembers for as long as its first claim needed ([`Claim::retention`]). A claim that
+///   needs longer is refused ([`StoreErrorKind::Misconfigured`]); a claim that needs less is remembered
+///   for as long as the namespace's others;
 /// - what is full, down, slow or unsure answers with an error. Live records are never evicted.
 ///
 /// [`StoreErrorKind::SignAgain`]: crate::StoreErrorKind::SignAgain
+/// [`StoreErrorKind::Misconfigured`]: crate::StoreErrorKind::Misconfigured
 pub trait NonceStore: Send + Sync + 'static {
     /// Records the nonce if, and only if, it is not recorded: one atomic step. A duplicate of an
     /// event id extends the record in the same step.
@@ -370,9 +408,12 @@ pub trait LeaseStore: Send + Sync {
 /// - what was recorded is there if, and only if, the rest of the transaction is;
 /// - a deadline that the database's clock has reached, or that is not above everything the
 ///   database has dropped for its age, is refused ([`StoreErrorKind::SignAgain`]);
+/// - a claim that needs a longer memory than its namespace has is refused
+///   ([`StoreErrorKind::Misconfigured`]);
 /// - what is unsure answers with an error. Live records are never evicted.
 ///
 /// [`StoreErrorKind::SignAgain`]: crate::StoreErrorKind::SignAgain
+/// [`StoreErrorKind::Misconfigured`]: crate::StoreErrorKind::Misconfigured
 #[diagnostic::on_unimplemented(
     message = "a nonce is consumed in an open database transaction, and `{Self}` is none",
     label = "this is no open transaction",

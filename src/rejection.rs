@@ -160,6 +160,11 @@ kinds! {
         "The service cannot tell at present whether it saw this request before. Send it again later.",
         "Look at the store, or at the key look-up: the reason says what failed. Requests are \
          refused until it answers.";
+    /// 500: the store remembers for less time than this service needs.
+    StoreMisconfigured = INTERNAL_SERVER_ERROR, "store_misconfigured",
+        "The service is not set up correctly, and cannot accept requests. Its log says why.",
+        "Waiting does not help. The reason names the namespace and both retentions: give all \
+         layers of the namespace the same `max_age` and retention, or extend the namespace's.";
     /// 500: the handler answered with success, and recorded no nonce in its transaction.
     NonceNotRecorded = INTERNAL_SERVER_ERROR, "nonce_not_recorded",
         "The service did not record this request, so that its outcome is unknown. Its log says why.",
@@ -379,6 +384,7 @@ impl From<StoreError> for Rejection {
             StoreErrorKind::Full => RejectionKind::StoreFull,
             StoreErrorKind::KeyOverQuota => RejectionKind::KeyOverQuota,
             StoreErrorKind::SignAgain => RejectionKind::SignAgain,
+            StoreErrorKind::Misconfigured => RejectionKind::StoreMisconfigured,
         };
         Self(Arc::new(Reason {
             kind,
@@ -468,6 +474,7 @@ mod tests {
             (503, "body_budget_exhausted"),
             (503, "store_full"),
             (503, "store_unavailable"),
+            (500, "store_misconfigured"),
             (500, "nonce_not_recorded"),
             (503, "sign_again"),
             (428, "version_required"),

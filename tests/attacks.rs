@@ -63,6 +63,8 @@ mod reading;
 mod restart;
 #[path = "attacks/secrets.rs"]
 mod secrets;
+#[path = "attacks/shared.rs"]
+mod shared;
 #[path = "attacks/signature.rs"]
 mod signature;
 #[cfg(all(feature = "postgres", feature = "redis", feature = "sqlite"))]

@@ -778,8 +778,9 @@ async fn a_server_that_needs_a_longer_memory_is_refused_until_it_is_made() {
     let longer = transacting(&pool, longer.build().unwrap());
     let old = order(&clock);
     assert_eq!(send(&short, &old).await, done());
-    assert_eq!(send(&longer, &old).await, unavailable());
-    assert_eq!(send(&longer, &order(&clock)).await, unavailable());
+    let misconfigured = refused(500, "store_misconfigured");
+    assert_eq!(send(&longer, &old).await, misconfigured);
+    assert_eq!(send(&longer, &order(&clock)).await, misconfigured);
 
     let retention = Duration::from_secs(700);
     postgres::extend_retention(&pool, "default", retention, Duration::from_secs(5))

@@ -343,6 +343,10 @@ async fn a_look_up_that_fails_is_not_an_unknown_key() {
         (StoreErrorKind::Full, RejectionKind::StoreFull),
         (StoreErrorKind::KeyOverQuota, RejectionKind::KeyOverQuota),
         (StoreErrorKind::SignAgain, RejectionKind::SignAgain),
+        (
+            StoreErrorKind::Misconfigured,
+            RejectionKind::StoreMisconfigured,
+        ),
     ] {
         let failing =
             Told::new(move |_| StoreFuture::ready(Err(StoreError::new(failure, "as it was told"))));

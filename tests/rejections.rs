@@ -12,7 +12,7 @@ mod common;
 mod log;
 mod parts;
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -169,6 +169,19 @@ async fn every_rejection(adjust: impl Fn(VerifyLayer) -> VerifyLayer) -> Vec<(K,
     let anew = MemoryStore::builder().clock(clock.clone()).build().unwrap();
     let anew = adjust(layer(&clock).store(anew).build().unwrap());
     answers.push((K::SignAgain, send(&anew, fresh().map(Body::from)).await));
+
+    // One after the other, with a longer window.
+    let shared = Arc::new(store(&clock));
+    let window = |max_age| {
+        let layer = layer(&clock).store(Arc::clone(&shared));
+        adjust(layer.max_age(Duration::from_secs(max_age)).build().unwrap())
+    };
+    let served = send(&window(30), fresh().map(Body::from)).await;
+    assert_eq!(served.status(), 200);
+    answers.push((
+        K::StoreMisconfigured,
+        send(&window(300), fresh().map(Body::from)).await,
+    ));
 
     // A handler that leaves its nonce alone, and says that all is well.
     let in_transaction = VerifyLayer::builder(scheme())

@@ -103,6 +103,8 @@ enum Fault {
     KeepsNothingThatIsPastAndSaysSuccess,
     AcceptsWhatItForgot,
     HasNoWatermark,
+    HasNoRetention,
+    KeepsToEachClaim,
     DoesNotExtend,
     ShortensEvents,
     UndoesWhatOthersDid,
@@ -120,7 +122,7 @@ enum Fault {
 }
 
 /// Every fault, and a check that has to find it.
-const FOUND: [(Fault, &str); 27] = [
+const FOUND: [(Fault, &str); 29] = [
     (
         Fault::RecordsNothing,
         "the_first_claim_wins_and_copies_are_refused",
@@ -166,6 +168,14 @@ const FOUND: [(Fault, &str); 27] = [
     (
         Fault::HasNoWatermark,
         "a_clock_that_steps_back_reopens_nothing",
+    ),
+    (
+        Fault::HasNoRetention,
+        "a_namespace_that_remembers_for_less_refuses",
+    ),
+    (
+        Fault::KeepsToEachClaim,
+        "a_claim_that_needs_less_is_remembered_for_as_long_as_its_namespace",
     ),
     (
         Fault::DoesNotExtend,
@@ -238,6 +248,8 @@ struct Model {
 struct Memory {
     records: HashMap<Vec<u8>, Record>,
     watermark: Option<Timestamp>,
+    /// By namespace.
+    retentions: HashMap<String, Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -284,7 +296,9 @@ impl Model {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         let mut memory = self.memory.lock().unwrap();
         let now = self.clock.now();
-        let Memory { records, watermark } = &mut *memory;
+        let Memory {
+            records, watermark, ..
+        } = &mut *memory;
         records.retain(|_, record| {
             let in_flight = record.lease_end.is_some_and(|end| end > now);
             let keep = record.deadline > now || in_flight;
@@ -308,6 +322,14 @@ impl Model {
         if is_past {
             return Err(StoreError::new(StoreErrorKind::SignAgain, "past"));
         }
+        let retention = *memory
+            .retentions
+            .entry(claim.namespace().to_owned())
+            .or_insert(claim.retention());
+        if claim.retention() > retention && !self.is(Fault::HasNoRetention) {
+            return Err(StoreError::new(StoreErrorKind::Misconfigured, "too short"));
+        }
+        let deadline = self.deadline(memory, claim);
         let identity = self.identity(claim);
         let Some(record) = memory.records.get_mut(&identity) else {
             return Ok(Found::Nothing);
@@ -322,15 +344,27 @@ impl Model {
             record.deadline = match self.fault {
                 Fault::DoesNotExtend => record.deadline,
                 Fault::ShortensEvents => claim.deadline(),
-                _ => record.deadline.max(claim.deadline()),
+                _ => record.deadline.max(deadline),
             };
         }
         Ok(found)
     }
 
+    /// That of the claim's record.
+    fn deadline(&self, memory: &Memory, claim: &Claim) -> Timestamp {
+        match memory.retentions.get(claim.namespace()) {
+            Some(retention)
+                if *retention > claim.retention() && !self.is(Fault::KeepsToEachClaim) =>
+            {
+                claim.deadline().max(self.clock.now().plus(*retention))
+            }
+            _ => claim.deadline(),
+        }
+    }
+
     fn put(&self, memory: &mut Memory, claim: &Claim, lease_end: Option<Timestamp>) {
         let record = Record {
-            deadline: claim.deadline(),
+            deadline: self.deadline(memory, claim),
             attempt: claim.attempt(),
             lease_end,
         };

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     clock::{Clock as _, Timestamp},
+    error::StoreErrorKind,
     key::KeyId,
     nonce::{Claim, Claimed, Held, Leased, Nonce, NonceKind, NonceStore},
 };
@@ -179,6 +180,53 @@ impl<S: NonceStore> Subject<'_, S> {
         // The store may be shared with the checks that follow.
         clock.set(ahead);
         Ok(())
+    }
+
+    pub(super) async fn a_namespace_that_remembers_for_less_refuses(&self) -> Check {
+        let first = self.nonce("first").with_retention(60 * SECOND);
+        self.claims(&first, Claimed::New).await?;
+        for nonce in ["first", "second"] {
+            let longer = self.nonce(nonce).with_retention(HOUR);
+            let mut answers = vec![self.store.claim(&longer).await.map(|a| format!("{a:?}"))];
+            if let Some(leases) = self.store.leases() {
+                let leased = leases.lease(&longer, HOUR).await;
+                answers.push(leased.map(|a| format!("{a:?}")));
+            }
+            for answer in answers {
+                match answer {
+                    Err(error) if error.kind() == StoreErrorKind::Misconfigured => {}
+                    answer => return Err(format!("{answer:?} to a claim that needs longer")),
+                }
+            }
+        }
+        let second = self.nonce("second").with_retention(60 * SECOND);
+        self.claims(&second, Claimed::New).await
+    }
+
+    pub(super) async fn a_claim_that_needs_less_is_remembered_for_as_long_as_its_namespace(
+        &self,
+    ) -> Check {
+        let first = self.nonce("first").with_retention(HOUR);
+        self.claims(&first, Claimed::New).await?;
+        let soon = self.time.now().plus(2 * SECOND);
+        let claim = |nonce| self.nonce_until(nonce, soon).with_retention(2 * SECOND);
+        self.claims(&claim("claimed"), Claimed::New).await?;
+        if let Some(leases) = self.store.leases() {
+            let handled = claim("handled");
+            self.leases(leases, &handled, HOUR, Leased::Held).await?;
+            is_held(leases.complete(&handled).await, Held::Done, "completing")?;
+        }
+        self.time.pass(3 * SECOND).await;
+        self.give_time_to_sweep().await?;
+        let copy = |nonce| self.nonce(nonce).with_retention(HOUR);
+        self.claims(&copy("claimed"), Claimed::Replayed).await?;
+        match self.store.leases() {
+            None => Ok(()),
+            Some(leases) => {
+                self.leases(leases, &copy("handled"), HOUR, Leased::Completed)
+                    .await
+            }
+        }
     }
 
     pub(super) async fn a_duplicate_extends_an_event_and_never_shortens_it(&self) -> Check {

@@ -151,6 +151,8 @@ checks! {
     a_deadline_that_has_passed_is_refused,
     a_late_copy_is_refused,
     a_clock_that_steps_back_reopens_nothing,
+    a_namespace_that_remembers_for_less_refuses,
+    a_claim_that_needs_less_is_remembered_for_as_long_as_its_namespace,
     a_duplicate_extends_an_event_and_never_shortens_it,
     a_claim_that_is_given_up_wins_at_most_once,
     a_claim_has_no_holder,

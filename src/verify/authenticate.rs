@@ -286,12 +286,9 @@ impl Settings {
             .unwrap_or_default();
         // By the signed time wherever there is one, so that a copy never has a later deadline than
         // the record that was made of it: a store that has dropped the one refuses the other.
-        let (deadline, retention) = match parameters.signed_at {
-            Some(signed_at) => (
-                signed_at.plus(window + horizon),
-                window + horizon + self.freshness.max_skew,
-            ),
-            None => (now.plus(untimed.max(horizon)), untimed.max(horizon)),
+        let deadline = match parameters.signed_at {
+            Some(signed_at) => signed_at.plus(window + horizon),
+            None => now.plus(untimed.max(horizon)),
         };
         let claim = Claim::new(
             Arc::clone(&self.namespace),
@@ -299,7 +296,7 @@ impl Settings {
             nonce.clone(),
             deadline,
         )
-        .with_retention(retention);
+        .with_retention(self.retention);
         match parameters.signed_at {
             Some(signed_at) => claim.signed(signed_at, self.freshness.max_skew),
             None => claim,

@@ -14,7 +14,7 @@ use crate::{
     key::{KeyRing, KeySet, KeyStore},
     measure::LiveNonces,
     nonce::NonceStore,
-    scheme::{Describe, Scheme},
+    scheme::{Describe, Profile, Scheme},
     secret::Secret,
     target::{Forwarded, Origin, Origins},
 };
@@ -284,6 +284,8 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
             Some(methods) => Some(Methods::new(methods)?),
             None => (!profile.covers_place && !profile.may_repeat).then(Methods::default),
         };
+        let margin = self.clock_difference + self.store_timeout;
+        let retention = retention(&profile, self.freshness, margin);
         let budget = Budget::new(self.body_budget);
         ConfigError::unless(
             self.body.max_bytes <= budget.share(),
@@ -315,7 +317,8 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
                 origins,
                 freshness: self.freshness,
                 methods,
-                margin: self.clock_difference + self.store_timeout,
+                margin,
+                retention,
                 body: self.body,
                 budget: Arc::new(budget),
                 namespace: self.namespace.into(),
@@ -367,6 +370,14 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
             _ => Ok(()),
         }
     }
+}
+
+/// One for all claims of a layer, whether or not a request has an event id or a signed time: a store
+/// has one for a namespace.
+fn retention(profile: &Profile, freshness: Freshness, margin: Duration) -> Duration {
+    let horizon = profile.event_horizon.unwrap_or_default();
+    let timed = freshness.max_age + margin + horizon + freshness.max_skew;
+    profile.untimed_retention.unwrap_or_default().max(timed)
 }
 
 /// The one key of a scheme whose requests name none.

@@ -143,6 +143,8 @@ pub(crate) struct Settings {
     /// How much longer than fresh a request is remembered: for a claim that is on its way, and for
     /// clocks that differ.
     margin: Duration,
+    /// The longest time for which any claim is remembered, counted from the moment of the claim.
+    retention: Duration,
     body: BodyLimits,
     budget: Arc<Budget>,
     namespace: Arc<str>,

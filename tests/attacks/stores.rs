@@ -38,7 +38,8 @@ use crate::{
     redis_server::{self, Server},
     restart::{a_clock_that_jumps, a_replay_to_another_server},
     subject::{
-        ALL, EVENTS, HOUSE, PLACED, REPLAYED, SIGN_AGAIN, Subject, Target, accepted, refused,
+        ALL, EVENTS, HOUSE, MISCONFIGURED, PLACED, REPLAYED, SIGN_AGAIN, Subject, Target, accepted,
+        refused,
     },
     time::{MAX_SKEW, SECOND, replayed_for_ever},
 };
@@ -88,6 +89,27 @@ impl Place {
                 let builder = RedisStore::builder().wait(SECOND * 20);
                 let builder = builder.assume_no_history();
                 Arc::new(builder.open(&server.url()).await.unwrap())
+            }
+        }
+    }
+
+    /// As somebody does before servers start that need longer.
+    async fn extend(&self, clock: &ManualClock, namespace: &str, retention: Duration) {
+        match self {
+            Self::Sqlite(folder) => {
+                let builder = SqliteStore::builder().clock(clock.clone());
+                let store = builder.open(folder.path().join("nonces.db")).await.unwrap();
+                store.extend_retention(namespace, retention).await.unwrap();
+            }
+            Self::Postgres(options) => {
+                let pool = sqlx::PgPool::connect_with(options.clone()).await.unwrap();
+                countersign::postgres::extend_retention(&pool, namespace, retention, SECOND)
+                    .await
+                    .unwrap();
+            }
+            Self::Redis(server) => {
+                let store = RedisStore::open(&server.url()).await.unwrap();
+                store.extend_retention(namespace, retention).await.unwrap();
             }
         }
     }
@@ -159,6 +181,7 @@ on_every_store! {
     a36_a_duplicate_is_acknowledged_only_after_completion
     a38_a_deadline_that_is_past_when_the_claim_arrives_records_nothing
     a40_two_copies_in_one_batch_have_one_effect
+    a61_a_longer_window_is_refused_until_its_namespace_is_extended
 }
 
 async fn a16_dated_in_the_future_and_replayed_after_receipt_and_window(place: &Place) {
@@ -405,6 +428,35 @@ async fn a40_two_copies_in_one_batch_have_one_effect(place: &Place) {
         let target = place.target(subject, &clock()).await.on_a_socket().await;
         two_copies_in_one_batch(&target, subject).await;
     }
+}
+
+/// Two servers, of which the second one has a longer window: with its records gone, it would accept
+/// what the first one accepted.
+async fn a61_a_longer_window_is_refused_until_its_namespace_is_extended(place: &Place) {
+    let clock = clock();
+    let window = async |max_age| {
+        let store = place.open(clock.clone()).await;
+        Target::with_store(&HOUSE, &clock, store, |layer| {
+            patient(layer).max_age(max_age).max_skew(SECOND)
+        })
+    };
+    let (short, long) = (window(SECOND * 10).await, window(SECOND * 600).await);
+    let genuine = HOUSE.signed(&clock);
+    accepted(&short, genuine.clone()).await.unwrap();
+    clock.advance(SECOND);
+    for request in [&genuine, &HOUSE.signed(&clock)] {
+        refused(&long, request.clone(), MISCONFIGURED)
+            .await
+            .unwrap();
+    }
+    place.extend(&clock, HOUSE.name, SECOND * 630).await;
+    // SQLite goes by this clock: what was signed until now is refused.
+    clock.advance(SECOND * 2);
+    let later = HOUSE.signed(&clock);
+    accepted(&short, later.clone()).await.unwrap();
+    clock.advance(SECOND * 300);
+    refused(&long, later, REPLAYED).await.unwrap();
+    accepted(&long, HOUSE.signed(&clock)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -41,6 +41,7 @@ pub const NOT_COVERED: Answer = (400, "body_not_covered");
 pub const REPLAYED: Answer = (409, "request_replayed");
 pub const IN_FLIGHT: Answer = (409, "request_in_flight");
 pub const SIGN_AGAIN: Answer = (503, "sign_again");
+pub const MISCONFIGURED: Answer = (500, "store_misconfigured");
 
 /// Status and code.
 pub type Answer = (u16, &'static str);
@@ -543,7 +544,7 @@ pub async fn refused(target: &Target, request: Request<String>, expected: Answer
     if target.effects.count() != effects {
         return Err(Breach::Effect(format!("{answer:?} and an effect")));
     }
-    let replayed = [REPLAYED, IN_FLIGHT, SIGN_AGAIN].contains(&expected);
+    let replayed = [REPLAYED, IN_FLIGHT, SIGN_AGAIN, MISCONFIGURED].contains(&expected);
     if !replayed && target.claims.count() != claims {
         return Err(Breach::Claim(format!("{answer:?} and a claim")));
     }

@@ -21,7 +21,8 @@ fn error(kind: StoreErrorKind) {
         StoreErrorKind::Unavailable
         | StoreErrorKind::Full
         | StoreErrorKind::KeyOverQuota
-        | StoreErrorKind::SignAgain => {}
+        | StoreErrorKind::SignAgain
+        | StoreErrorKind::Misconfigured => {}
     }
 }
 

@@ -7,6 +7,7 @@ mod high_watermark;
 #[cfg(all(test, countersign_loom))]
 mod interleavings;
 mod lease;
+mod namespaces;
 mod quota;
 mod shard;
 mod sync;
@@ -23,6 +24,7 @@ pub use self::builder::MemoryStoreBuilder;
 use self::{
     hash::{Hashed, Hasher},
     high_watermark::{HighWatermark, History},
+    namespaces::Namespaces,
     shard::{Limits, Shard, Step},
     sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering},
     time::Base,
@@ -49,6 +51,9 @@ use crate::{
 ///   more than 64 bits of a keyed hash: one that is new may be taken for a replay, with a
 ///   probability of one in 2⁶⁴ for each nonce in its shard, and never the other way round;
 /// - a live record is never evicted. A full store refuses with [`StoreErrorKind::Full`];
+/// - a namespace is remembered for as long as its first claim needed, by whichever layer. A claim that
+///   needs longer is refused with [`StoreErrorKind::Misconfigured`]: to raise `max_age` or a retention,
+///   make a new store;
 /// - one key holds no more than its share ([`MemoryStoreBuilder::key_share`]), beyond which it is
 ///   refused with [`StoreErrorKind::KeyOverQuota`];
 /// - a clock that steps back reopens nothing that was dropped while it was ahead. The clock has to
@@ -77,6 +82,7 @@ use crate::{
 pub struct MemoryStore {
     shards: Box<[Padded]>,
     limits: Limits,
+    namespaces: Namespaces,
     hasher: Hasher,
     clock: Arc<dyn Clock>,
     base: Base,
@@ -221,12 +227,15 @@ impl MemoryStore {
         let Some(shard) = self.shards.get(scale(shard, self.shards.len())) else {
             return Err(StoreError::unavailable("the store has no shard"));
         };
+        let retention = self.namespaces.retention(claim, &self.limits.budget)?;
+        claim.check_retention(retention, "make a new store")?;
         let deadline = self.base.deadline(claim.deadline());
         let once = || {
             let mut shard = lock(shard);
             // Read under the lock: a claim that had to wait is judged by when its turn comes.
             let clock = self.clock.now();
             let now = self.base.now(clock);
+            let keep_until = self.base.deadline(claim.keep_until(retention, clock));
             let (history, limits) = (self.history, &self.limits);
             let answer = step(
                 &mut shard,
@@ -235,6 +244,7 @@ impl MemoryStore {
                     owner,
                     fingerprint,
                     deadline,
+                    keep_until,
                     clock,
                     now,
                     history,

@@ -32,7 +32,10 @@ pub(super) struct Step<'a> {
     /// The hash of the claim's namespace and key, which quotas go by.
     pub(super) owner: u64,
     pub(super) fingerprint: u64,
+    /// The claim's own.
     pub(super) deadline: Second,
+    /// That of its record, which lasts for as long as its namespace remembers.
+    pub(super) keep_until: Second,
     pub(super) clock: Timestamp,
     pub(super) now: Second,
     pub(super) history: History,
@@ -121,7 +124,7 @@ impl Shard {
     pub(super) fn complete(&mut self, step: &Step<'_>) -> Held {
         let done = self.end_lease(step);
         if done && let Some(record) = self.table.find(step.fingerprint) {
-            record.extend(step.deadline);
+            record.extend(step.keep_until);
             record.complete();
             self.earliest = self.earliest.min(record.deadline());
         }
@@ -187,7 +190,7 @@ impl Shard {
             };
             if let Some(found) = found {
                 if step.claim.extends() {
-                    record.extend(step.deadline);
+                    record.extend(step.keep_until);
                 }
                 return Ok(found);
             }
@@ -209,8 +212,8 @@ impl Shard {
     /// Records a nonce in the place of an earlier record of it.
     fn renew_record(&mut self, step: &Step<'_>, leased: bool) {
         if let Some(record) = self.table.find(step.fingerprint) {
-            *record = Record::new(step.fingerprint, step.deadline, record.place(), leased);
-            self.earliest = self.earliest.min(step.deadline);
+            *record = Record::new(step.fingerprint, step.keep_until, record.place(), leased);
+            self.earliest = self.earliest.min(step.keep_until);
         }
     }
 
@@ -224,12 +227,12 @@ impl Shard {
             )
             .with_retry_after(self.until_earliest(step.now))
         })?;
-        let record = Record::new(step.fingerprint, step.deadline, place, leased);
+        let record = Record::new(step.fingerprint, step.keep_until, place, leased);
         self.insert(record, step.now, limits).map_err(|_| {
             limits.quota.give_back(place);
             self.full(step.now)
         })?;
-        self.earliest = self.earliest.min(step.deadline);
+        self.earliest = self.earliest.min(step.keep_until);
         Ok(())
     }
 

@@ -3,13 +3,13 @@
 
 #[cfg(not(countersign_loom))]
 pub(super) use std::sync::{
-    Mutex, MutexGuard,
+    Mutex, MutexGuard, RwLock,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 #[cfg(countersign_loom)]
 pub(super) use loom::sync::{
-    Mutex, MutexGuard,
+    Mutex, MutexGuard, RwLock,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 

@@ -52,7 +52,10 @@ use crate::{
 ///   was first asked, with the code `sign_again`. So does a database that has lost the newest record
 ///   of an open store.
 ///   [What this cannot see](self#what-is-put-back-and-what-is-seen-of-it) is part of the module's text;
-/// - a clock that steps back reopens nothing that was dropped while it was ahead.
+/// - a clock that steps back reopens nothing that was dropped while it was ahead;
+/// - a namespace is remembered for as long as its first claim needed, by whichever server. A server
+///   that needs longer is refused with [`Misconfigured`](crate::StoreErrorKind::Misconfigured) until
+///   [`extend_retention`]; one that needs less is served.
 ///
 /// Claims that come in while a transaction is written go into the next one together. The store has
 /// connections of its own, so that it never waits for a handler's transaction, and takes tasks on

@@ -172,13 +172,12 @@ fn refused(step: &Step<'_>, refusal: &str, now: i64, retention: Option<i64>) -> 
     let claim = step.claim;
     let sign_again = |message: String| StoreError::new(StoreErrorKind::SignAgain, message);
     match refusal {
-        "retention" => StoreError::unavailable(format!(
-            "namespace `{}` remembers for {} ms in this database, and {} ms are needed; see \
-             `extend_retention`",
-            claim.namespace(),
-            retention.unwrap_or(0),
-            statement::millis(claim.retention()),
-        )),
+        "retention" => {
+            let known = Duration::from_millis(retention.unwrap_or(0).try_into().unwrap_or(0));
+            let way = "call `postgres::extend_retention` before this server starts";
+            let misconfigured = claim.check_retention(known, way);
+            misconfigured.err().unwrap_or_else(no_answer)
+        }
         "past" => sign_again(format!(
             "to be remembered until {}, and the database's clock shows {now} ms",
             claim.deadline()

@@ -36,7 +36,7 @@ pub(super) struct Knowledge {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Namespace {
     pub(super) retention: u64,
-    /// When that was raised, or zero: what came before was remembered for less.
+    /// When that was extended, or zero: what came before was remembered for less.
     pub(super) raised: u64,
     pub(super) read: Instant,
 }
@@ -87,43 +87,29 @@ impl Knowledge {
 
     /// Refuses what may have been accepted before, and of which there may be no record any more.
     pub(super) fn vouch(&self, claim: &Claim, namespace: Namespace) -> Result<(), StoreError> {
+        claim.check_retention(
+            Duration::from_millis(namespace.retention),
+            "call `RedisStore::extend_retention` before this server starts",
+        )?;
         let mark = timestamp(self.mark.load(Ordering::Acquire));
         if claim.deadline() <= mark {
             return Err(sign_again("the claim's deadline has passed"));
         }
         let signed_by = |moment: u64| {
             let until = timestamp(moment).plus(claim.max_skew());
-            claim.signed_at().map(|at| at <= until)
+            claim.signed_at().is_some_and(|at| at <= until)
         };
-        if signed_by(self.since.load(Ordering::Acquire)) == Some(true) {
+        if signed_by(self.since.load(Ordering::Acquire)) {
             return Err(sign_again(
                 "signed before the present master can vouch for, or too shortly after it",
             ));
         }
-        if namespace.raised == 0 {
-            return Ok(());
-        }
-        // An event may come again under a new signature, and what covers no time at any time.
-        match signed_by(namespace.raised).filter(|_| !claim.extends()) {
-            Some(false) => Ok(()),
-            Some(true) => Err(sign_again(
+        if namespace.raised > 0 && signed_by(namespace.raised) {
+            return Err(sign_again(
                 "signed before this namespace had its present retention, or too shortly after it",
-            )),
-            None => {
-                let over = timestamp(namespace.raised.saturating_add(namespace.retention));
-                if mark > over {
-                    return Ok(());
-                }
-                Err(StoreError::unavailable(format!(
-                    "namespace `{}` had a shorter retention until {}, and claims that cover no \
-                     time are refused until the new one is over: use a namespace of its own for \
-                     them",
-                    claim.namespace(),
-                    timestamp(namespace.raised)
-                ))
-                .with_retry_after(over.since(mark)))
-            }
+            ));
         }
+        Ok(())
     }
 }
 
@@ -133,14 +119,9 @@ impl Namespace {
         self.read.elapsed() < KNOWN_FOR && self.retention >= millis(claim.retention())
     }
 
-    /// The deadline of the claim's record. Where other servers of the namespace need more, they may
-    /// be asked for a copy later than this one is.
+    /// The deadline of the claim's record.
     pub(super) fn keep_until(&self, claim: &Claim, clock_difference: Duration) -> Timestamp {
-        if self.retention <= millis(claim.retention()) {
-            return claim.deadline();
-        }
-        let retention = Duration::from_millis(self.retention);
         let now = SystemClock.now().plus(clock_difference);
-        claim.deadline().max(now.plus(retention))
+        claim.keep_until(Duration::from_millis(self.retention), now)
     }
 }

@@ -19,6 +19,7 @@ use self::{
     servers::{Servers, info},
     shared::{Shared, watch},
     step::Action,
+    time::millis,
 };
 use crate::{
     error::StoreError,
@@ -81,6 +82,31 @@ impl RedisStore {
             self.shared.inspect().await
         };
         self.within(checked).await
+    }
+
+    /// Makes a namespace remember for longer: before servers start whose `max_age`, retention or
+    /// lifetime was raised, which are refused until then. The refusal names the time that they need.
+    /// Servers that need less go on.
+    ///
+    /// What was signed until all servers know of it is refused from here on (503, code `sign_again`),
+    /// for its records may be dropped too soon: that is 2 seconds, the
+    /// [`clock_difference`](RedisStoreBuilder::clock_difference) and `max_skew` from now. An event, or a
+    /// request that covers no time, that was recorded before is remembered for as long as was promised
+    /// then.
+    ///
+    /// A retention that is not longer than the present one changes nothing.
+    ///
+    /// # Errors
+    /// When the server gives no answer.
+    pub async fn extend_retention(
+        &self,
+        namespace: &str,
+        retention: Duration,
+    ) -> Result<(), StoreError> {
+        let asked = self
+            .shared
+            .ask_of_namespace(namespace, millis(retention), true);
+        self.within(asked).await.map(drop)
     }
 
     /// How many records the databases hold: live nonces, with some records of the store's own and

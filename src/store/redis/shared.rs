@@ -224,11 +224,24 @@ impl Shared {
         name: &str,
         retention: u64,
     ) -> Result<Namespace, StoreError> {
+        self.ask_of_namespace(name, retention, false).await
+    }
+
+    /// Reads what is recorded of a namespace. Records this retention where there is none, or where it
+    /// is to extend a shorter one.
+    pub(super) async fn ask_of_namespace(
+        self: &Arc<Self>,
+        name: &str,
+        retention: u64,
+        extend: bool,
+    ) -> Result<Namespace, StoreError> {
         let key = format!("countersign:namespace:{name}");
         let server = self.server(slot(key.as_bytes())).await?;
         let mut ask = server.link.namespace_script(key.as_bytes());
         let known_by = super::knowledge::KNOWN_FOR + self.terms.clock_difference;
-        ask.arg(retention).arg(millis(known_by));
+        ask.arg(retention)
+            .arg(millis(known_by))
+            .arg(u8::from(extend));
         let read_at = std::time::Instant::now();
         let wait = self.terms.wait;
         let answer = timeout(wait, server.link.ask(&ask)).await;

@@ -12,7 +12,7 @@ mod writer;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
-use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
+use sqlx::{Connection as _, SqlitePool, sqlite::SqliteConnectOptions};
 use tokio::time::timeout;
 
 use self::{mark::Mark, record::Limits, sweep::Cursor, writer::Writer};
@@ -41,9 +41,9 @@ use crate::{
 /// - a database that is locked, cannot be written to, or is damaged is answered with an error, and
 ///   so is a wait of more than [`SqliteStoreBuilder::wait`];
 /// - a clock that steps back reopens nothing that was dropped while it was ahead;
-/// - a namespace is remembered for the longest retention that any server asked for. Where a server
-///   asks for more than before, what was signed earlier is refused, and what covers no time, or is
-///   an event, is refused until the new retention is over.
+/// - a namespace is remembered for as long as its first claim needed, by whichever server. A server
+///   that needs longer is refused with [`StoreErrorKind::Misconfigured`] until
+///   [`SqliteStore::extend_retention`]; one that needs less is served.
 ///
 /// **The first start forgets**: where the tables are made, every claim with
 /// `signed time <= that moment + max_skew` is refused with the code `sign_again`, as long as
@@ -94,11 +94,13 @@ use crate::{
 /// ```
 ///
 /// [`StoreErrorKind::Full`]: crate::StoreErrorKind::Full
+/// [`StoreErrorKind::Misconfigured`]: crate::StoreErrorKind::Misconfigured
 /// [`StoreErrorKind::KeyOverQuota`]: crate::StoreErrorKind::KeyOverQuota
 pub struct SqliteStore {
     queue: Queue,
     options: SqliteConnectOptions,
     wait: Duration,
+    clock: Arc<dyn Clock>,
 }
 
 /// Configures a [`SqliteStore`].
@@ -149,6 +151,54 @@ impl SqliteStore {
                 self.wait
             )))
         })
+    }
+
+    /// Makes a namespace remember for longer: before servers start whose `max_age`, retention or
+    /// lifetime was raised, which are refused until then. The refusal names the time that they need.
+    /// Servers that need less go on.
+    ///
+    /// What was signed until this moment, and up to `max_skew` later, is refused from here on (503, code
+    /// `sign_again`): its records may be dropped too soon for the new retention. An event, or a request
+    /// that covers no time, that was recorded before is remembered for as long as was promised then.
+    ///
+    /// A retention that is not longer than the present one changes nothing, and neither does a namespace
+    /// that nobody has used.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn extend_retention(
+        &self,
+        namespace: &str,
+        retention: Duration,
+    ) -> Result<(), StoreError> {
+        let mut connection = schema::connect(&self.options, self.wait).await?;
+        let now = self.clock.now();
+        schema::extend_retention(&mut connection, namespace, retention, now, self.wait).await?;
+        // Whatever fails here has nothing to say of the database.
+        let _ = connection.close().await;
+        Ok(())
+    }
+
+    /// The same as [`extend_retention`](Self::extend_retention), in a database of yours in whose
+    /// transactions nonces are consumed.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn extend_retention_in(
+        pool: &SqlitePool,
+        namespace: &str,
+        retention: Duration,
+    ) -> Result<(), StoreError> {
+        let mut connection = pool.acquire().await.map_err(error::of_driver)?;
+        let now = SystemClock.now();
+        let extended =
+            schema::extend_retention(&mut connection, namespace, retention, now, DEFAULT_WAIT)
+                .await;
+        if extended.is_err() {
+            // It may have left a transaction open.
+            connection.close_on_drop();
+        }
+        extended
     }
 
     /// Makes the tables in a database of yours, where they are not there, so that nonces can be
@@ -313,7 +363,7 @@ impl SqliteStoreBuilder {
             connection: Some(connection),
             mark,
             queue: requests,
-            clock: self.clock,
+            clock: Arc::clone(&self.clock),
             limits: Limits {
                 records: self.capacity,
                 records_of_a_key: (self.capacity / 100 * u64::from(self.key_share)).max(1),
@@ -325,6 +375,7 @@ impl SqliteStoreBuilder {
             queue,
             options,
             wait: self.wait,
+            clock: self.clock,
         })
     }
 }

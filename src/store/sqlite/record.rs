@@ -36,9 +36,9 @@ pub(super) struct Whole {
 /// What is known of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Namespace {
-    /// For how long its claims are remembered at least; the longest that any server asked for.
+    /// For how long its claims are remembered at least.
     pub(super) retention: Duration,
-    /// When that was raised: what came before was remembered for less.
+    /// When that was extended: what came before was remembered for less.
     pub(super) raised: Option<Timestamp>,
 }
 
@@ -166,7 +166,7 @@ impl State<'_> {
         if claim.deadline() <= self.now {
             return Err(sign_again("the claim's deadline has passed"));
         }
-        self.raise_retention(claim);
+        self.check_retention(claim)?;
         let deadline = self.keep_until(claim);
         if let Some(record) = self.record {
             let found = match record.lease_end {
@@ -191,60 +191,39 @@ impl State<'_> {
             ));
         }
         let signed_by = |moment: Timestamp| {
-            claim
-                .signed_at()
-                .map(|at| at <= moment.plus(claim.max_skew()))
+            let until = moment.plus(claim.max_skew());
+            claim.signed_at().is_some_and(|at| at <= until)
         };
-        if signed_by(self.whole.since) == Some(true) {
+        if signed_by(self.whole.since) {
             return Err(sign_again(
                 "signed before this store was made, or too shortly after it",
             ));
         }
-        let Some((raised, retention)) = self.raised() else {
-            return Ok(());
-        };
-        // An event may come again under a new signature, and what covers no time at any time.
-        match signed_by(raised).filter(|_| !claim.extends()) {
-            Some(false) => Ok(()),
-            Some(true) => Err(sign_again(
+        let extended = self.namespace.as_ref().and_then(|n| n.raised);
+        if extended.is_some_and(signed_by) {
+            return Err(sign_again(
                 "signed before this namespace had its present retention, or too shortly after it",
-            )),
-            None if self.now > raised.plus(retention) => Ok(()),
-            None => Err(StoreError::unavailable(format!(
-                "namespace `{}` had a shorter retention until {raised}, and claims that cover no \
-                 time are refused until the new one, of {retention:?}, is over: use a namespace \
-                 of its own for them",
-                claim.namespace()
-            ))
-            .with_retry_after(raised.plus(retention).since(self.now))),
+            ));
         }
+        Ok(())
     }
 
-    fn raised(&self) -> Option<(Timestamp, Duration)> {
-        let namespace = self.namespace.as_ref()?;
-        Some((namespace.raised?, namespace.retention))
-    }
-
-    fn raise_retention(&mut self, claim: &Claim) {
-        let retention = claim.retention();
+    /// The first claim of a namespace says for how long it is remembered.
+    fn check_retention(&mut self, claim: &Claim) -> Result<(), StoreError> {
         let namespace = self.namespace.get_or_insert(Namespace {
-            retention,
+            retention: claim.retention(),
             raised: None,
         });
-        if retention > namespace.retention {
-            namespace.retention = retention;
-            namespace.raised = Some(self.now);
-        }
+        claim.check_retention(
+            namespace.retention,
+            "call `SqliteStore::extend_retention` before this server starts",
+        )
     }
 
-    /// The deadline of the claim's record. Where other servers of the namespace need more, they may
-    /// be asked for a copy later than this one is.
+    /// The deadline of the claim's record.
     fn keep_until(&self, claim: &Claim) -> Timestamp {
         let retention = self.namespace.as_ref().map(|n| n.retention);
-        match retention.filter(|retention| *retention > claim.retention()) {
-            Some(retention) => claim.deadline().max(self.now.plus(retention)),
-            None => claim.deadline(),
-        }
+        claim.keep_until(retention.unwrap_or_default(), self.now)
     }
 
     /// Records the nonce, in the place of a record that is past.

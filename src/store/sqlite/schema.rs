@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     error,
     mark::{Mark, Marked},
-    time::millis,
+    time::{millis, millis_of},
 };
 use crate::{clock::Timestamp, error::StoreError};
 
@@ -194,6 +194,27 @@ pub(super) fn check_version(version: i64) -> Result<(), StoreError> {
     Err(StoreError::unavailable(format!(
         "the database has the tables of version {version}, and this is version {VERSION}"
     )))
+}
+
+/// See [`SqliteStore::extend_retention`](super::SqliteStore::extend_retention).
+pub(super) async fn extend_retention(
+    connection: &mut SqliteConnection,
+    namespace: &str,
+    retention: Duration,
+    now: Timestamp,
+    wait: Duration,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE countersign_namespace SET retention = ?1, raised = ?2
+        WHERE name = ?3 AND retention < ?1";
+    begin(connection, wait).await?;
+    sqlx::query(sql)
+        .bind(millis_of(retention))
+        .bind(millis(now))
+        .bind(namespace)
+        .execute(&mut *connection)
+        .await
+        .map_err(error::of_driver)?;
+    commit(connection).await
 }
 
 /// Commits a write, over a connection of its own.
