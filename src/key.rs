@@ -170,7 +170,10 @@ impl fmt::Debug for KeySet {
 /// Looks up the secrets of a key id, with or without waiting.
 ///
 /// The look-up comes before a signature is verified: anyone can cause one, for any name. Answer
-/// unknown names fast, and cache.
+/// unknown names fast, and cache. One request causes at most four look-ups. It is refused if its fresh
+/// signatures name more keys.
+///
+/// A look-up that fails, is slow, or panics is an outage of the key store: 503, `store_unavailable`.
 pub trait KeyStore: Send + Sync + 'static {
     /// The secrets of `key_id`; `None` when there is no such key.
     ///

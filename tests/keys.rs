@@ -24,8 +24,8 @@ use std::{
 use bytes::Bytes;
 use common::*;
 use countersign::{
-    KeyRing, KeySet, KeyStore, ManualClock, Rejection, RejectionKind, Secret, StoreError,
-    StoreErrorKind, StoreFuture, Verified, Verifier,
+    KeyRing, KeySet, KeyStore, ManualClock, OneTimeToken, Rejection, RejectionKind, Secret,
+    StoreError, StoreErrorKind, StoreFuture, Verified, Verifier,
 };
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
@@ -403,4 +403,50 @@ async fn a_key_is_looked_up_once_and_only_for_what_may_pass() {
         assert!(verify(&verifier, refused).await.is_err());
     }
     assert_eq!(keys.asked(), 1);
+}
+
+/// Panics when it is asked, or when its answer is waited for.
+struct Panics {
+    when_asked: bool,
+}
+
+const PAYLOAD: &str = "a panic that tells a secret";
+
+impl KeyStore for Panics {
+    fn find<'a>(&'a self, _: &'a str) -> StoreFuture<'a, Option<Arc<KeySet>>> {
+        assert!(!self.when_asked, "{PAYLOAD}");
+        StoreFuture::new(async { panic!("{PAYLOAD}") })
+    }
+}
+
+#[tokio::test]
+async fn a_key_store_that_panics_is_an_outage_and_no_panic_of_the_connection() {
+    let clock = clock();
+    for when_asked in [true, false] {
+        let request = under(KEY, SECRET, &clock);
+        let (head, body) = request.into_parts();
+        let verifier = verifier(&clock, Panics { when_asked });
+        let verified = verifier.verify(&head, Full::<Bytes>::from(body)).await;
+        let rejection = verified.unwrap_err();
+        assert_eq!(rejection.kind(), RejectionKind::StoreUnavailable);
+        assert!(rejection.detail().contains("panicked"), "{rejection}");
+        assert!(!format!("{rejection:?} {rejection}").contains(PAYLOAD));
+
+        let tokens: OneTimeToken<String> = OneTimeToken::builder("purpose")
+            .keys(Panics { when_asked })
+            .issue_under(KEY)
+            .store(store(&clock))
+            .clock(clock.clone())
+            .build()
+            .unwrap();
+        let rejection = tokens.issue(&"payload".into()).await.unwrap_err();
+        assert!(!format!("{rejection:?} {rejection}").contains(PAYLOAD));
+    }
+}
+
+/// The twin: without a guard, the panic reaches whoever waits for the key.
+#[tokio::test]
+#[should_panic(expected = "a panic that tells a secret")]
+async fn and_its_panic_is_one_where_nobody_catches_it() {
+    let _ = Panics { when_asked: false }.find(KEY).await;
 }

@@ -145,6 +145,42 @@ pub fn countersign_forged(body_len: usize) -> Contender {
     )
 }
 
+/// Refuses a head of 64 KiB that names 16 signatures, each of them over as many parameters of a long
+/// query as there is room for.
+pub fn countersign_refusing(name: &'static str, created: u64, key: &str, end: &str) -> Contender {
+    let verifier = verifier(rfc9421());
+    let components = |of: usize| {
+        let names = (0..28).map(|at| format!("\"@query-param\";name=\"p{of}-{at}\""));
+        names.collect::<Vec<_>>().join(" ")
+    };
+    let members = (0..16).map(|at| {
+        let components = components(at);
+        format!("l{at}=({components});created={created};nonce=\"n\";keyid=\"{key}\"")
+    });
+    let inputs = members.collect::<Vec<_>>().join(", ") + end;
+    let mac = "A".repeat(43);
+    let macs: Vec<_> = (0..16).map(|at| format!("l{at}=:{mac}=:")).collect();
+    let so_far = inputs.len() + 16 * 53;
+    let query: String = (0..).map(|at| format!("q{at}=v&")).take(6000).collect();
+    let query = &query[..64 * 1024 - so_far];
+    let request = Request::post(format!("/transfer?{query}"))
+        .header("host", ORIGIN.rsplit('/').next().unwrap_or_default())
+        .header("signature-input", inputs)
+        .header("signature", macs.join(", "))
+        .body(())
+        .expect("a request");
+    let (head, ()) = request.into_parts();
+    Contender::new(
+        name,
+        move || head.clone(),
+        move |head| {
+            let body = Full::new(Bytes::new()).inspect_frame(|_| panic!("the body was read"));
+            let verified = ready(verifier.verify(head, body));
+            let _ = black_box(verified.expect_err("a request that is not believed"));
+        },
+    )
+}
+
 /// Verifies the signature, and the digest; it makes no claim.
 pub fn httpsig_hyper(body_len: usize) -> Contender {
     let key = SharedKey::HmacSha256(SECRET.into());

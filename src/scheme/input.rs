@@ -42,7 +42,7 @@ pub(crate) struct BodyDigest {
 }
 
 /// In which form the body stands in the signed message.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) enum BodyForm {
     /// As it was received.
     Raw,
@@ -54,6 +54,8 @@ pub(crate) enum BodyForm {
     },
     /// As this function writes it anew.
     Canonical(fn(&Bytes) -> Result<Formed, Cow<'static, str>>),
+    /// In a form that was extracted from the body together with its signature.
+    Extracted(Formed),
 }
 
 /// A body in its form.
@@ -68,8 +70,20 @@ pub(crate) struct Formed {
     pub(crate) uncovered: Option<Bytes>,
 }
 
+impl Formed {
+    /// How many bytes it takes up beside the body that it was made of.
+    pub(crate) fn len_beside(&self, body: &Bytes) -> usize {
+        let is_own = |bytes: &&Bytes| bytes.as_ptr() != body.as_ptr();
+        let given = Some(&self.given).filter(is_own).map_or(0, Bytes::len);
+        if self.signed.as_ptr() == self.given.as_ptr() {
+            return given;
+        }
+        given + Some(&self.signed).filter(is_own).map_or(0, Bytes::len)
+    }
+}
+
 impl BodyForm {
-    fn rewrite(self, body: &Bytes) -> Result<Option<Formed>, Cow<'static, str>> {
+    pub(crate) fn rewrite(&self, body: &Bytes) -> Result<Option<Formed>, Cow<'static, str>> {
         match self {
             Self::Raw => Ok(None),
             Self::Json {
@@ -94,6 +108,7 @@ impl BodyForm {
                 }))
             }
             Self::Canonical(rewrite) => rewrite(body).map(Some),
+            Self::Extracted(formed) => Ok(Some(formed.clone())),
         }
     }
 }
@@ -118,28 +133,34 @@ impl SigningInput {
         claimed.iter().map(|digest| digest.algorithm).chain(nested)
     }
 
-    /// The body in the form in which it is signed, and in that in which the handler is given it;
-    /// `None` where both are the one in which it was received.
-    pub(crate) fn form_body(&self, body: &Bytes) -> Result<Option<Formed>, Cow<'static, str>> {
+    /// The form of the body, where that is not the one in which it was received.
+    pub(crate) fn body_form(&self) -> Option<&BodyForm> {
         match self {
-            Self::AroundBody { form, .. } => form.rewrite(body),
-            _ => Ok(None),
+            Self::AroundBody {
+                form: BodyForm::Raw,
+                ..
+            } => None,
+            Self::AroundBody { form, .. } => Some(form),
+            Self::Head { .. } | Self::NestedDigest { .. } => None,
+        }
+    }
+
+    /// How long the message is without the body.
+    pub(crate) fn head_len(&self) -> usize {
+        match self {
+            Self::Head { message, .. } => message.len(),
+            Self::AroundBody { before, after, .. } => before.len() + after.len(),
+            Self::NestedDigest { prefix, before } => prefix.len() + before.len(),
         }
     }
 
     /// The body in the form in which it is signed, where that is not the one in which it is sent.
     pub(crate) fn rewrite_body(&self, body: &[u8]) -> Result<Option<Bytes>, Cow<'static, str>> {
-        match self {
-            Self::AroundBody {
-                form: BodyForm::Raw,
-                ..
-            } => Ok(None),
-            Self::AroundBody { form, .. } => {
-                let formed = form.rewrite(&Bytes::copy_from_slice(body))?;
-                Ok(formed.map(|formed| formed.signed))
-            }
-            _ => Ok(None),
-        }
+        let Some(form) = self.body_form() else {
+            return Ok(None);
+        };
+        let formed = form.rewrite(&Bytes::copy_from_slice(body))?;
+        Ok(formed.map(|formed| formed.signed))
     }
 
     /// Feeds the signed message to `sink`; `body` is in the form in which it is signed.

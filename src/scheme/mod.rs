@@ -11,11 +11,12 @@ use crate::{
     key::KeyId,
     mac::{HashOutput, MacAlgorithm, MacKey, RunningMac},
     nonce::NonceKind,
-    rejection::Rejection,
+    rejection::{Rejection, RejectionKind},
     secret::Secret,
     target::{self, Target},
 };
 
+mod announced;
 pub(crate) mod header;
 pub(crate) mod http_message_signatures;
 mod input;
@@ -23,6 +24,7 @@ mod input;
 mod shapes;
 pub mod webhooks;
 
+pub(crate) use announced::{Announced, Build, Described, Room};
 pub(crate) use input::{BodyDigest, BodyForm, Formed, SigningInput};
 
 /// How a request carries its signature, and what it signs.
@@ -62,11 +64,20 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Reads the signatures of a request: bounded, without I/O, without comparing a MAC.
+    /// Reads the signatures of a request: bounded, without I/O, without building a signed message or
+    /// comparing a MAC.
     ///
-    /// A scheme whose parameters stand in the body answers [`Reading::AfterBody`] and is asked
-    /// again with the body.
-    fn read<'h>(&'h self, head: &Head<'h>, body: Option<&Bytes>) -> Result<Reading<'h>, Rejection>;
+    /// A scheme whose parameters stand in the body answers [`Reading::AfterBody`], and its
+    /// [`read_body`](Self::read_body) is called with the body.
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection>;
+
+    /// Reads the signatures that a body holds.
+    fn read_body(&self, _body: &Bytes) -> Result<Vec<Announced<'static>>, Rejection> {
+        Err(Rejection::new(
+            RejectionKind::SignatureMissing,
+            "no signature in the body",
+        ))
+    }
 
     /// Starts the MAC; a scheme that derives a key from the secret does so here.
     fn start(&self, key: &MacKey, _parameters: &Parameters<'_>) -> RunningMac {
@@ -171,12 +182,12 @@ impl fmt::Debug for Head<'_> {
 #[derive(Debug)]
 pub(crate) enum Reading<'h> {
     /// At least one signature.
-    Candidates(Vec<Candidate<'h>>),
+    Announced(Vec<Announced<'h>>),
     /// The signature stands in the body.
     AfterBody,
 }
 
-/// One signature, as a request claims it.
+/// One signature, with the message that it claims to sign.
 pub(crate) struct Candidate<'h> {
     pub(crate) parameters: Parameters<'h>,
     pub(crate) mac: HashOutput,

@@ -12,7 +12,8 @@ use http_body_util::Full;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Candidate, Coverage, Describe, Head, Parameters, Profile, Reading, Signing, SigningInput,
+    Announced, Candidate, Coverage, Describe, Head, Parameters, Profile, Reading, Signing,
+    SigningInput,
 };
 use crate::{
     KeyRing, ManualClock, MemoryStore, RejectionKind, Signer, Timestamp, Verifier,
@@ -141,7 +142,7 @@ impl Describe for Scoped {
         RunningMac::new(MacAlgorithm::HmacSha256, &derived)
     }
 
-    fn read<'h>(&'h self, head: &Head<'h>, _: Option<&Bytes>) -> Result<Reading<'h>, Rejection> {
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
         let value = head
             .headers
             .get("authorization")
@@ -151,7 +152,11 @@ impl Describe for Scoped {
             Self::candidate(head, split.next()?, split.next()?, output(split.next()?)?)
         };
         let candidate = read().ok_or_else(|| malformed("an authorization that cannot be read"))?;
-        Ok(Reading::Candidates(vec![candidate]))
+        Ok(Reading::Announced(vec![Announced {
+            parameters: candidate.parameters,
+            mac: candidate.mac,
+            build: Box::new(|_, _| Ok((candidate.input, candidate.coverage))),
+        }]))
     }
 
     fn prepare(

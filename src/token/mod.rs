@@ -22,7 +22,7 @@ use crate::{
     measure::Stopwatch,
     nonce::{Claim, Claimed, ConsumeIn, Nonce, NonceKind, NonceStore, TransactIn},
     rejection::{Rejection, RejectionKind},
-    verify::{Unconsumed, Unread, claimed_outcome, within},
+    verify::{Unconsumed, Unread, claimed_outcome, find_keys, within},
 };
 
 /// Issues and redeems one-time tokens for one purpose: confirmation links, password resets,
@@ -250,7 +250,7 @@ impl<T: DeserializeOwned> OneTimeToken<T> {
 
 impl Settings {
     async fn find(&self, key_id: &KeyId) -> Result<Option<Arc<KeySet>>, StoreError> {
-        let found = within(self.store_timeout, self.keys.find(key_id.as_str())).await?;
+        let found = find_keys(&*self.keys, key_id.as_str(), self.store_timeout).await?;
         // A look-up that answers with another key's secrets would let it sign for this one.
         Ok(found.filter(|set| set.id() == key_id))
     }

@@ -1,18 +1,18 @@
 //! Second stage: is it fresh, is the key known, and where the head decides, does the MAC match?
-//! All of it before any of the body is read.
+//! All of it before any of the body is read, and in this order: a message is built only for a
+//! signature that is fresh and under a known key.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use http::{HeaderMap, header::CONTENT_ENCODING};
 
-use super::{Freshness, Parsed, Settings, Verifier, within};
+use super::{Freshness, Parsed, Settings, Verifier, find_keys};
 use crate::{
     clock::{Clock, Timestamp},
     key::{KeySet, KeyStore},
     mac::MacKey,
     rejection::{Rejection, RejectionKind, malformed},
-    scheme::{Candidate, Describe, Head, Parameters, Reading, SigningInput},
+    scheme::{Announced, Candidate, Describe, Head, Parameters, Reading, Room, SigningInput},
 };
 
 /// Signatures that are looked at; what goes beyond is refused.
@@ -20,6 +20,9 @@ const MAX_SIGNATURES: usize = 16;
 
 /// Signatures under a known key that are verified; what goes beyond is refused.
 const MAX_CANDIDATES: usize = 4;
+
+/// Different keys that are looked up for one request; a request that names more is refused.
+const MAX_LOOK_UPS: usize = 4;
 
 /// A request that is fresh and names a known key. Where the head completes the signed message, its
 /// MAC has passed.
@@ -74,8 +77,11 @@ impl<'h> Parsed<'h> {
     ///
     /// # Errors
     /// When every signature is stale, dated ahead, or under an unknown key, when the key look-up
-    /// gives no answer, or when the MAC does not match. Of several signatures, a bad one blocks
-    /// nothing, and the first one's rejection is returned.
+    /// gives no answer, when a signature leaves out what must be covered or covers what is not there,
+    /// or when the MAC does not match. Of several signatures, a bad one blocks nothing, and the first
+    /// one's rejection is returned. Signatures under more than four different keys are refused, and
+    /// so are signatures that cause more work than
+    /// [stated](crate::HttpMessageSignatures#what-the-default-profile-requires).
     ///
     /// # Panics
     /// When there is something to wait for, outside of a Tokio runtime with its timer.
@@ -89,9 +95,9 @@ impl<'h> Parsed<'h> {
         async move {
             let signatures = match reading {
                 Reading::AfterBody => Vec::new(),
-                Reading::Candidates(candidates) => {
+                Reading::Announced(announced) => {
                     let trust = verifier.settings.trust();
-                    admit_candidates(&trust, head.headers, candidates).await?
+                    admit_announced(&trust, &head, head.headers, announced).await?
                 }
             };
             Ok(Admitted {
@@ -107,40 +113,45 @@ impl<'h> Parsed<'h> {
 pub(super) async fn admit_from_body(
     settings: &Settings,
     head: &Head<'_>,
-    body: &Bytes,
+    announced: Vec<Announced<'static>>,
 ) -> Result<Vec<Signature<'static>>, Rejection> {
-    let Reading::Candidates(candidates) = settings.scheme.read(head, Some(body))? else {
-        return Err(Rejection::new(
-            RejectionKind::SignatureMissing,
-            "no signature in the body",
-        ));
-    };
-    let signatures = admit_candidates(&settings.trust(), head.headers, candidates).await?;
-    Ok(signatures.into_iter().map(Signature::into_owned).collect())
+    admit_announced(&settings.trust(), head, head.headers, announced).await
 }
 
-pub(super) async fn admit_candidates<'h>(
+/// Admits signatures of a message with these headers; the messages are built from the head of the
+/// request, also of a response.
+pub(super) async fn admit_announced<'h>(
     trust: &Trust<'_>,
+    head: &Head<'_>,
     headers: &HeaderMap,
-    candidates: Vec<Candidate<'h>>,
+    mut announced: Vec<Announced<'h>>,
 ) -> Result<Vec<Signature<'h>>, Rejection> {
-    if candidates.len() > MAX_SIGNATURES {
+    if announced.len() > MAX_SIGNATURES {
         return Err(malformed(format!("more than {MAX_SIGNATURES} signatures")));
     }
     let now = trust.clock.now();
-    let mut admitted = Vec::with_capacity(candidates.len().min(MAX_CANDIDATES));
     let mut first_rejection = None;
-    let mut candidates = candidates.into_iter();
-    // Each stays where it is until its key is there: what is held over a wait is moved around.
-    while let Some(next) = candidates.as_slice().first() {
-        let found = find_keys(trust, headers, next, now).await;
-        let Some(candidate) = candidates.next() else {
-            break;
-        };
-        let keys = match found {
-            Ok(keys) => keys,
-            // What is wrong with the store is not a matter of this one signature.
-            Err(rejection) if rejection.kind().status().is_server_error() => return Err(rejection),
+    announced.retain(|Announced { parameters, .. }| {
+        let (signed_at, expires_at) = (parameters.signed_at, parameters.expires_at);
+        let fresh = trust.freshness.check(now, signed_at, expires_at);
+        fresh
+            .map_err(|rejection| first_rejection.get_or_insert(rejection))
+            .is_ok()
+    });
+    let found = find_all(trust, &announced).await?;
+
+    let mut room = Room::new();
+    let mut admitted = Vec::with_capacity(announced.len().min(MAX_CANDIDATES));
+    for (announced, keys) in announced.into_iter().zip(found) {
+        let keys = known(keys, &announced.parameters.key_id);
+        let described = keys.and_then(|keys| {
+            let candidate = announced.build(head, &mut room)?;
+            check_encoding(headers, &candidate)?;
+            Ok((candidate, keys))
+        });
+        let (candidate, keys) = match described {
+            Ok(described) => described,
+            Err(rejection) if room.is_exceeded() => return Err(rejection),
             Err(rejection) => {
                 first_rejection.get_or_insert(rejection);
                 continue;
@@ -151,16 +162,14 @@ pub(super) async fn admit_candidates<'h>(
             keys,
             admitted_at: now,
         };
-        match signature.compare_with_head(trust.scheme) {
-            Ok(()) if admitted.len() == MAX_CANDIDATES => {
-                return Err(malformed(format!(
-                    "more than {MAX_CANDIDATES} signatures under known keys"
-                )));
-            }
-            Ok(()) => admitted.push(signature),
-            Err(rejection) => {
-                first_rejection.get_or_insert(rejection);
-            }
+        if !signature.passes_over_head(trust.scheme, &mut room)? {
+            first_rejection.get_or_insert_with(|| signature.mismatch(0));
+        } else if admitted.len() == MAX_CANDIDATES {
+            return Err(malformed(format!(
+                "more than {MAX_CANDIDATES} signatures under known keys"
+            )));
+        } else {
+            admitted.push(signature);
         }
     }
     match first_rejection {
@@ -173,48 +182,69 @@ pub(super) async fn admit_candidates<'h>(
     }
 }
 
-async fn find_keys(
+/// Looks up the keys of all signatures, each key once.
+async fn find_all(
     trust: &Trust<'_>,
-    headers: &HeaderMap,
-    candidate: &Candidate<'_>,
-    now: Timestamp,
-) -> Result<Arc<KeySet>, Rejection> {
-    let parameters = &candidate.parameters;
-    if headers.contains_key(CONTENT_ENCODING) && !candidate.coverage.has_header(&CONTENT_ENCODING) {
-        return Err(Rejection::new(
-            RejectionKind::SignatureInsufficient,
-            "`content-encoding` changes what the body means, and is not covered",
-        ));
+    announced: &[Announced<'_>],
+) -> Result<Vec<Option<Arc<KeySet>>>, Rejection> {
+    let mut found: Vec<Option<Arc<KeySet>>> = Vec::with_capacity(announced.len());
+    let mut look_ups = 0;
+    for Announced { parameters, .. } in announced {
+        let key_id = &*parameters.key_id;
+        let same = announced
+            .iter()
+            .position(|other| other.parameters.key_id == key_id);
+        if let Some(known) = same.and_then(|same| found.get(same)) {
+            found.push(known.clone());
+            continue;
+        }
+        // Were the others ignored, they could hide a signature that counts when it comes alone.
+        if look_ups == MAX_LOOK_UPS {
+            return Err(malformed(format!(
+                "signatures under more than {MAX_LOOK_UPS} different keys"
+            )));
+        }
+        look_ups += 1;
+        found.push(find_keys(trust.keys, key_id, trust.timeout).await?);
     }
-    trust
-        .freshness
-        .check(now, parameters.signed_at, parameters.expires_at)?;
+    Ok(found)
+}
 
-    let found = within(trust.timeout, trust.keys.find(&parameters.key_id)).await?;
-    let Some(keys) = found else {
-        return Err(invalid(format!("no key `{}`", parameters.key_id)));
-    };
-    if keys.id().as_str() != parameters.key_id {
-        return Err(invalid(format!(
-            "asked for key `{}`, the key store answered with `{}`",
-            parameters.key_id,
-            keys.id()
-        )));
+/// An encoding that is not covered would change what the covered bytes mean.
+fn check_encoding(headers: &HeaderMap, candidate: &Candidate<'_>) -> Result<(), Rejection> {
+    if !headers.contains_key(CONTENT_ENCODING) || candidate.coverage.has_header(&CONTENT_ENCODING) {
+        return Ok(());
     }
-    Ok(keys)
+    Err(Rejection::new(
+        RejectionKind::SignatureInsufficient,
+        "`content-encoding` changes what the body means, and is not covered",
+    ))
+}
+
+fn known(keys: Option<Arc<KeySet>>, key_id: &str) -> Result<Arc<KeySet>, Rejection> {
+    let keys = keys.ok_or_else(|| invalid(format!("no key `{key_id}`")))?;
+    if keys.id().as_str() == key_id {
+        return Ok(keys);
+    }
+    Err(invalid(format!(
+        "asked for key `{key_id}`, the key store answered with `{}`",
+        keys.id()
+    )))
 }
 
 impl Signature<'_> {
-    /// Where the head completes the signed message, its MAC has to match.
-    fn compare_with_head(&self, scheme: &dyn Describe) -> Result<(), Rejection> {
-        if let SigningInput::Head { .. } = self.candidate.input
-            && !self
-                .secrets()
-                .any(|secret| self.passes(scheme, secret, &[]))
-        {
-            return Err(self.mismatch(0));
+    /// Whether the MAC matches, where the head completes the signed message. Where the body is still
+    /// missing, this takes the room that the head needs, and the MAC is compared later.
+    fn passes_over_head(&self, scheme: &dyn Describe, room: &mut Room) -> Result<bool, Rejection> {
+        let input = &self.candidate.input;
+        let is_whole = matches!(input, SigningInput::Head { .. });
+        for secret in self.secrets() {
+            room.authenticate(input.head_len()).map_err(malformed)?;
+            if is_whole && self.passes(scheme, secret, &[]) {
+                return Ok(true);
+            }
         }
-        Ok(())
+        Ok(!is_whole)
     }
 
     pub(super) fn secrets(&self) -> impl Iterator<Item = &MacKey> {
@@ -247,7 +277,7 @@ impl Signature<'_> {
         ))
     }
 
-    fn into_owned(self) -> Signature<'static> {
+    pub(super) fn into_owned(self) -> Signature<'static> {
         let Self {
             candidate,
             keys,

@@ -18,7 +18,7 @@ use crate::{
     mac::{DigestAlgorithm, RunningDigest},
     nonce::{Claim, Nonce, NonceKind},
     rejection::{Rejection, malformed},
-    scheme::{BodyDigest, Candidate, Formed, Parameters, SigningInput},
+    scheme::{BodyDigest, Candidate, Parameters, SigningInput},
 };
 
 /// A request that is authentic and fresh, and not yet known to be new.
@@ -50,26 +50,24 @@ impl Received<'_> {
             head,
             mut signatures,
             body,
+            formed,
             fed,
             charge,
         } = self;
         let settings = &*verifier.settings;
         let now = settings.clock.now();
 
-        let mut matching: Option<(&mut Signature<'_>, Option<Formed>)> = None;
+        let signed = formed.as_ref().map_or(&body, |formed| &formed.signed);
+        let given = formed.as_ref().map_or(&body, |formed| &formed.given);
+        let mut matching: Option<&mut Signature<'_>> = None;
         let mut mismatch = None;
         for (index, signature) in signatures.iter_mut().enumerate() {
-            match matches(settings, signature, &body, fed.of(index)) {
+            match matches(settings, signature, &body, signed, fed.of(index)) {
                 Err(rejection) => {
                     mismatch.get_or_insert(rejection);
                 }
-                Ok(formed) => match &matching {
-                    Some((other, used))
-                        if !is_one_claim(
-                            (other, signed(used, &body)),
-                            (signature, signed(&formed, &body)),
-                        ) =>
-                    {
+                Ok(()) => match &matching {
+                    Some(other) if !is_one_claim(other, signature, signed) => {
                         return Err(malformed(format!(
                             "two valid signatures, under key `{}` and under key `{}`, that differ \
                              in key, nonce or time: with either left out, the other would be a \
@@ -79,19 +77,18 @@ impl Received<'_> {
                         )));
                     }
                     Some(_) => {}
-                    None => matching = Some((signature, formed)),
+                    None => matching = Some(signature),
                 },
             }
         }
-        let Some((signature, formed)) = matching else {
+        let Some(signature) = matching else {
             return Err(mismatch.unwrap_or_else(|| invalid("no signature to verify".into())));
         };
 
-        let answer = settings.answer(head.target.routed_path(), signature, &formed, &body);
+        let answer = settings.answer(head.target.routed_path(), signature, given, signed);
         let Signature {
             candidate, keys, ..
         } = signature;
-        let given = given(&formed, &body);
         settings
             .scheme
             .read_covered_body(&mut candidate.parameters, given)?;
@@ -101,7 +98,7 @@ impl Received<'_> {
             .check(now, parameters.signed_at, parameters.expires_at)?;
 
         let profile = settings.scheme.profile();
-        let nonce = (!profile.may_repeat).then(|| nonce(candidate, signed(&formed, &body)));
+        let nonce = (!profile.may_repeat).then(|| nonce(candidate, signed));
         let claim = nonce.as_ref().map(|nonce| {
             let claim = settings.claim(parameters, keys.id(), nonce, now);
             if profile.covers_place {
@@ -160,21 +157,18 @@ impl Fed {
     }
 }
 
-/// Whether the signature accounts for this body; if so, the body in its form, where that is not the
-/// one in which it was received.
+/// Whether the signature accounts for this body, which is signed in this form.
 fn matches(
     settings: &Settings,
     signature: &Signature<'_>,
     body: &Bytes,
+    signed: &Bytes,
     fed: &Fed,
-) -> Result<Option<Formed>, Rejection> {
+) -> Result<(), Rejection> {
     let input = &signature.candidate.input;
     match (input, fed) {
         // The MAC has passed over the head; what is left is that the body is the one it names.
-        (SigningInput::Head { body: claimed, .. }, fed) => {
-            fed.compare(claimed, body)?;
-            Ok(None)
-        }
+        (SigningInput::Head { body: claimed, .. }, fed) => fed.compare(claimed, body),
         (SigningInput::NestedDigest { .. }, Fed::Digests(digests)) => {
             let digest = digests.iter().find(|(a, _)| *a == DigestAlgorithm::Sha256);
             let Some((_, digest)) = digest else {
@@ -188,7 +182,7 @@ fn matches(
                 mac.verify(&signature.candidate.mac)
             });
             if passes {
-                Ok(None)
+                Ok(())
             } else {
                 Err(signature.mismatch(body.len()))
             }
@@ -201,19 +195,17 @@ fn matches(
             if mac.verify(&signature.candidate.mac)
                 || others.any(|secret| signature.passes(&*settings.scheme, secret, body))
             {
-                Ok(None)
+                Ok(())
             } else {
                 Err(signature.mismatch(body.len()))
             }
         }
         _ => {
-            let formed = input.form_body(body).map_err(malformed)?;
-            let signed = signed(&formed, body);
             if signature
                 .secrets()
                 .any(|secret| signature.passes(&*settings.scheme, secret, signed))
             {
-                Ok(formed)
+                Ok(())
             } else {
                 Err(signature.mismatch(signed.len()))
             }
@@ -221,25 +213,11 @@ fn matches(
     }
 }
 
-/// The body as the handler is given it.
-fn given<'b>(formed: &'b Option<Formed>, body: &'b Bytes) -> &'b Bytes {
-    formed.as_ref().map_or(body, |formed| &formed.given)
-}
-
-/// The body in the form in which it is signed.
-fn signed<'b>(formed: &'b Option<Formed>, body: &'b Bytes) -> &'b Bytes {
-    formed.as_ref().map_or(body, |formed| &formed.signed)
-}
-
-/// Whether two signatures of one request, each with the body that it signs, lead to the same claim,
-/// and for as long.
-fn is_one_claim(
-    (one, one_body): (&Signature<'_>, &Bytes),
-    (other, other_body): (&Signature<'_>, &Bytes),
-) -> bool {
+/// Whether two signatures of one request lead to the same claim, and for as long.
+fn is_one_claim(one: &Signature<'_>, other: &Signature<'_>, signed_body: &Bytes) -> bool {
     one.keys.id() == other.keys.id()
         && one.candidate.parameters.signed_at == other.candidate.parameters.signed_at
-        && nonce(&one.candidate, one_body) == nonce(&other.candidate, other_body)
+        && nonce(&one.candidate, signed_body) == nonce(&other.candidate, signed_body)
 }
 
 /// The covered nonce or event id, or else the digest of the signed message.
@@ -259,10 +237,9 @@ impl Settings {
         &self,
         path: &str,
         signature: &Signature<'_>,
-        formed: &Option<Formed>,
-        body: &Bytes,
+        given: &Bytes,
+        signed: &Bytes,
     ) -> Option<Response<Bytes>> {
-        let (given, signed) = (given(formed, body), signed(formed, body));
         let secrets = signature.secrets();
         let mut used = secrets.filter(|secret| signature.passes(&*self.scheme, secret, signed));
         self.scheme.answer_verified(path, given, &mut used)

@@ -1,6 +1,11 @@
 //! The configuration of a verifier, with its defaults and with what it refuses.
 
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{
+    fmt, marker::PhantomData, num::NonZero, sync::Arc, thread::available_parallelism,
+    time::Duration,
+};
+
+use tokio::sync::Semaphore;
 
 use http::Method;
 
@@ -183,8 +188,8 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
         self
     }
 
-    /// The bytes that bodies in flight may take up all together, from their arrival until the
-    /// payload is dropped. Default: 64 MiB. At least twice the greatest body.
+    /// The bytes that bodies in flight, and their canonical forms, may take up all together, from their
+    /// arrival until the payload is dropped. Default: 64 MiB. At least twice the greatest body.
     ///
     /// An eighth of it is kept for small bodies, of up to 16 KiB. Of one key's bodies, those in flight
     /// get at most five eighths of it, and with its small ones three quarters: whoever names a known
@@ -287,6 +292,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
         let margin = self.clock_difference + self.store_timeout;
         let retention = retention(&profile, self.freshness, margin);
         let budget = Budget::new(self.body_budget);
+        let processors = available_parallelism().map_or(1, NonZero::get);
         ConfigError::unless(
             self.body.max_bytes <= budget.share(),
             "`body_budget_bytes` is at least twice `max_body_bytes`",
@@ -325,6 +331,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
                 processing: self.processing,
                 store_timeout: self.store_timeout,
                 live: LiveNonces::default(),
+                long_bodies: Arc::new(Semaphore::new(processors)),
             }),
         }))
     }

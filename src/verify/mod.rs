@@ -18,11 +18,19 @@
 //! # }
 //! ```
 
-use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, request::Parts};
 use http_body::Body;
+use tokio::sync::Semaphore;
 use tracing::{Span, field::Empty};
 
 use crate::{
@@ -30,7 +38,7 @@ use crate::{
     clock::Clock,
     error::StoreError,
     future::StoreFuture,
-    key::KeyStore,
+    key::{KeySet, KeyStore},
     measure::{LiveNonces, Stopwatch},
     nonce::NonceStore,
     rejection::Rejection,
@@ -43,6 +51,8 @@ mod authenticate;
 mod budget;
 mod builder;
 mod claim;
+#[cfg(test)]
+mod cost;
 mod freshness;
 mod lease;
 mod methods;
@@ -151,6 +161,8 @@ pub(crate) struct Settings {
     processing: Processing,
     store_timeout: Duration,
     live: LiveNonces,
+    /// Whose turn it is to read a long body whole.
+    long_bodies: Arc<Semaphore>,
 }
 
 impl Settings {
@@ -317,4 +329,24 @@ pub(crate) fn within<'a, T: Unpin + Send + 'a>(
                 })
         }),
     }
+}
+
+/// Looks up a key. If the key store panics, that is an outage of the key store: the panic must not
+/// reach the connection, on which other requests may be served.
+pub(crate) async fn find_keys(
+    keys: &dyn KeyStore,
+    key_id: &str,
+    limit: Duration,
+) -> Result<Option<Arc<KeySet>>, StoreError> {
+    // The payload may hold a secret, and is not told.
+    let panicked = |_| StoreError::unavailable("the key store panicked while it looked up a key");
+    let asked = catch_unwind(AssertUnwindSafe(|| keys.find(key_id))).map_err(panicked)?;
+    let guarded = match asked.at_hand() {
+        Ok(answer) => StoreFuture::ready(answer),
+        Err(mut to_wait_for) => StoreFuture::new(poll_fn(move |context| {
+            let polling = AssertUnwindSafe(|| Pin::new(&mut to_wait_for).poll(context));
+            catch_unwind(polling).unwrap_or_else(|panic| Poll::Ready(Err(panicked(panic))))
+        })),
+    };
+    within(limit, guarded).await
 }

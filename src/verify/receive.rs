@@ -1,9 +1,10 @@
 //! Third stage: the body arrives, within its limits, and goes into the MAC frame by frame.
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, sync::Arc};
 
 use bytes::Bytes;
 use http_body::Body;
+use tokio::runtime::Handle;
 
 use super::{
     Admitted, Settings, Verifier,
@@ -13,9 +14,12 @@ use super::{
 use crate::{
     body,
     mac::{DigestAlgorithm, RunningDigest, RunningMac},
-    rejection::{Rejection, RejectionKind},
-    scheme::{BodyForm, Head, SigningInput},
+    rejection::{Rejection, RejectionKind, malformed},
+    scheme::{Announced, BodyForm, Formed, Head, SigningInput},
 };
+
+/// The longest body that is sorted or parsed on the thread of the runtime, in bytes.
+const MAX_ON_RUNTIME: usize = 64 * 1024;
 
 /// A request whose body has arrived whole.
 #[must_use]
@@ -24,6 +28,8 @@ pub struct Received<'h> {
     pub(super) head: Head<'h>,
     pub(super) signatures: Vec<Signature<'h>>,
     pub(super) body: Bytes,
+    /// The body in the form in which it is signed, where that is not the one in which it arrived.
+    pub(super) formed: Option<Formed>,
     pub(super) fed: Fed,
     pub(super) charge: Charge,
 }
@@ -68,10 +74,12 @@ impl<'h> Admitted<'h> {
     /// are dropped.
     ///
     /// A body of one frame is kept as it came; frames of a longer one are copied into one
-    /// buffer, which grows with what arrives.
+    /// buffer, which grows with what arrives. Where a canonical form is signed, the body is put into
+    /// it: a body of more than 64 KiB on a thread of the runtime where work may block.
     ///
     /// # Errors
-    /// When the body is too large, too slow, broken off, or not covered, or when no budget is left.
+    /// When the body is too large, too slow, broken off, or not covered, when it has no canonical form
+    /// and must have one, or when no budget is left.
     ///
     /// # Panics
     /// When the body is not ready at once, outside of a Tokio runtime with its timer.
@@ -97,20 +105,93 @@ impl<'h> Admitted<'h> {
                 fed.update(bytes)
             })
             .await?;
+            let mut formed = None;
+            // Boxed, so that what few schemes need makes the future no larger for all.
             if signatures.is_empty() {
-                // Boxed, so that what few schemes need makes the future no larger for all.
-                signatures = Box::pin(admit_from_body(settings, &head, &body)).await?;
+                let announced;
+                (announced, charge) = Box::pin(read_signatures(settings, &body, charge)).await?;
+                signatures = Box::pin(admit_from_body(settings, &head, announced)).await?;
+            }
+            // One scheme signs all bodies in one form.
+            if let Some(first) = signatures.first()
+                && let Some(form) = first.candidate.input.body_form()
+            {
+                (formed, charge) =
+                    Box::pin(form_body(settings, form.clone(), &body, charge, first)).await?;
             }
             Ok(Received {
                 verifier,
                 head,
                 signatures,
                 body,
+                formed,
                 fed,
                 charge,
             })
         }
     }
+}
+
+/// Reads the signatures that the body holds.
+async fn read_signatures(
+    settings: &Arc<Settings>,
+    body: &Bytes,
+    charge: Charge,
+) -> Result<(Vec<Announced<'static>>, Charge), Rejection> {
+    let (asked, bytes) = (Arc::clone(settings), body.clone());
+    let (announced, charge) = over_body(settings, body.len(), move || {
+        (asked.scheme.read_body(&bytes), charge)
+    })
+    .await?;
+    Ok((announced?, charge))
+}
+
+/// Puts the body into the form in which it is signed, and charges what that takes up.
+async fn form_body(
+    settings: &Settings,
+    form: BodyForm,
+    body: &Bytes,
+    charge: Charge,
+    signature: &Signature<'_>,
+) -> Result<(Option<Formed>, Charge), Rejection> {
+    let bytes = body.clone();
+    let (formed, mut charge) =
+        over_body(settings, body.len(), move || (form.rewrite(&bytes), charge)).await?;
+    let formed = formed.map_err(malformed)?;
+    if let Some(formed) = &formed {
+        let key = &signature.candidate.parameters.key_id;
+        charge.add(formed.len_beside(body), key)?;
+    }
+    Ok((formed, charge))
+}
+
+/// Does work over a whole body: that over a long one on a thread where work may block. It holds the
+/// charge of the body, because it cannot be stopped when nobody waits for it any longer.
+///
+/// Outside of a Tokio runtime, the work is done at once.
+async fn over_body<T: Send + 'static>(
+    settings: &Settings,
+    body_len: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Rejection> {
+    let runtime = match Handle::try_current() {
+        Ok(runtime) if body_len > MAX_ON_RUNTIME => runtime,
+        _ => return Ok(work()),
+    };
+    let stopped = |_| {
+        Rejection::new(
+            RejectionKind::BodyUnreadable,
+            "the runtime was shut down while the body was read",
+        )
+    };
+    // As many at a time as there are processors: what one needs beside its body is not charged.
+    let turn = Arc::clone(&settings.long_bodies).acquire_owned().await;
+    let working = runtime.spawn_blocking(move || {
+        let done = work();
+        drop(turn);
+        done
+    });
+    working.await.map_err(stopped)
 }
 
 impl Fed {

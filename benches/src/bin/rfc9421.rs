@@ -1,7 +1,10 @@
 //! RFC 9421, the default profile, with five components and the digest of the body: in process beside
-//! the `httpsig-hyper` crate and bare hashing, in an Axum router, and a forged request.
+//! the `httpsig-hyper` crate and bare hashing, in an Axum router, heads that are refused before their
+//! message is built, and a forged request.
 
-use countersign_benches::{Must, layer, measure, row, verify};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use countersign_benches::{Must, layer, measure, requests::KEY, row, verify};
 
 const MIB: usize = 1024 * 1024;
 
@@ -29,6 +32,19 @@ fn main() {
         ("limit", 3000.0),
         Must::AtMost(1.0),
     );
+
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.expect("a clock after 1970").as_secs();
+    for (what, created, key, end) in [
+        ("stale", 1, KEY, ""),
+        ("unknown key", now, "nobody", ""),
+        ("unreadable", now, KEY, ", l("),
+    ] {
+        let contenders = [verify::countersign_refusing(what, created, key, end)];
+        let what = format!("RFC 9421, head of 64 KiB, {what}");
+        let [refused] = measure(&what, 200, contenders).map(|time| time.min);
+        row(what, refused, ("limit", 100_000.0), Must::AtMost(1.0));
+    }
 
     let what = "RFC 9421, 1 MiB";
     let contenders = [

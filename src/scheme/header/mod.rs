@@ -2,12 +2,11 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use bytes::Bytes;
 use http::{HeaderName, HeaderValue, request::Parts};
 
 use super::{
-    Candidate, Coverage, Describe, Head, Parameters, Profile, Reading, Signing, SigningInput,
-    signs_under,
+    Announced, Candidate, Coverage, Describe, Head, Parameters, Profile, Reading, Signing,
+    SigningInput, signs_under,
 };
 use crate::{
     clock::Timestamp,
@@ -216,7 +215,7 @@ impl Describe for HeaderScheme {
         }
     }
 
-    fn read<'h>(&'h self, head: &Head<'h>, _: Option<&Bytes>) -> Result<Reading<'h>, Rejection> {
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
         let description = &*self.0;
         let Some(signature) = head.single(&description.signature)? else {
             return Err(Rejection::new(
@@ -267,8 +266,7 @@ impl Describe for HeaderScheme {
             time,
             nonce: nonce.map(|(_, value)| value).unwrap_or_default(),
         };
-        Ok(Reading::Candidates(vec![Candidate {
-            input: description.input(head, &fields)?,
+        Ok(Reading::Announced(vec![Announced {
             parameters: Parameters {
                 key_id: Cow::Borrowed(key_id),
                 signed_at,
@@ -276,7 +274,10 @@ impl Describe for HeaderScheme {
                 nonce: nonce.map(|(kind, value)| (kind, Cow::Borrowed(value))),
             },
             mac,
-            coverage: Cow::Borrowed(&description.coverage),
+            build: Box::new(move |head, _| {
+                let input = description.input(head, &fields)?;
+                Ok((input, Cow::Borrowed(&description.coverage)))
+            }),
         }]))
     }
 

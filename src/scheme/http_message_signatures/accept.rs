@@ -50,9 +50,9 @@ impl AcceptSignature {
         let read = members.into_iter().map(|member| {
             let input = member.input.map_err(SignError::new)?;
             let parameters = input.parameters;
-            let components = input.components.into_iter();
+            let components = input.listed.components.into_iter();
             Ok(Self {
-                label: input.label.to_owned(),
+                label: input.listed.label.into_owned(),
                 components: components.map(|(c, _)| Component(c.into_owned())).collect(),
                 expires: parameters.expires.is_some() || parameters.wanted.contains(&"expires"),
                 nonce: parameters.nonce.map(Into::into),

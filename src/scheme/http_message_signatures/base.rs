@@ -7,16 +7,12 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, uri::Scheme};
 
 use super::{
-    canonical::{FieldType, push_field, push_member, registered},
+    canonical::{FieldType, Wanted, push_field, read_members, registered},
     component::{Fault, Form, Identifier, Name},
-    fields::{Input, joined},
+    fields::{Listed, joined},
     query,
 };
-use crate::scheme::{Coverage, CoveredPart, Head};
-
-/// Bytes of fields and of the query that are read for one signature. Anybody can send one that
-/// covers a long dictionary member by member.
-const MAX_READ: usize = 64 * 1024;
+use crate::scheme::{Coverage, CoveredPart, Head, Room};
 
 /// The message that a signature covers.
 #[derive(Clone, Copy)]
@@ -36,22 +32,40 @@ pub(crate) type FieldTypes = [(HeaderName, FieldType)];
 /// The signature base, and what of a request it covers.
 pub(crate) fn base(
     message: Message<'_>,
-    input: &Input<'_>,
+    listed: &Listed<'_>,
     types: &FieldTypes,
+    room: &mut Room,
 ) -> Result<(Vec<u8>, Coverage), Fault> {
     // Room for each value beside what is known.
-    let mut base = String::with_capacity(2 * input.text.len() + 64 * input.components.len());
+    let mut base = String::with_capacity(2 * listed.text.len() + 64 * listed.components.len());
     let mut coverage = Coverage::default();
-    let mut read = 0;
-    for (identifier, range) in &input.components {
-        read += message.len_to_read(identifier);
-        if read > MAX_READ {
-            return Err(format!("it covers fields of more than {MAX_READ} bytes").into());
-        }
-        base.push_str(input.text.get(range.clone()).unwrap_or_default());
+    let mut inputs: Vec<((&Name, bool), Wanted<'_>)> = Vec::new();
+    for (identifier, range) in &listed.components {
+        base.push_str(listed.text.get(range.clone()).unwrap_or_default());
         base.push_str(": ");
         let start = base.len();
-        message.push_value(&mut base, identifier, types)?;
+        let input = (&identifier.name, identifier.req);
+        match (
+            identifier.key(),
+            inputs.iter_mut().find(|(i, _)| *i == input),
+        ) {
+            (Some(_), Some((_, wanted))) => push_taken(&mut base, identifier, wanted)?,
+            (Some(_), None) => {
+                room.read(message.len_to_read(identifier))?;
+                let of_input = listed
+                    .components
+                    .iter()
+                    .filter(|(other, _)| (&other.name, other.req) == input);
+                let mut wanted = Wanted::new(of_input.filter_map(|(other, _)| other.key()));
+                message.read_named(identifier, types, &mut wanted)?;
+                push_taken(&mut base, identifier, &mut wanted)?;
+                inputs.push((input, wanted));
+            }
+            (None, _) => {
+                room.read(message.len_to_read(identifier))?;
+                message.push_value(&mut base, identifier, types)?;
+            }
+        }
         if !identifier.req {
             let signed = base.get(start..).unwrap_or_default();
             coverage.add(identifier, message.headers(), signed);
@@ -59,7 +73,7 @@ pub(crate) fn base(
         base.push('\n');
     }
     base.push_str("\"@signature-params\": ");
-    base.push_str(&input.text);
+    base.push_str(&listed.text);
     if !base.is_ascii() {
         return Err("what it covers is not ASCII".into());
     }
@@ -82,10 +96,52 @@ impl<'m> Message<'m> {
         };
         match (&identifier.name, self) {
             (Name::Field(name), _) => headers.get_all(name).iter().map(HeaderValue::len).sum(),
-            (Name::QueryParam, Self::Request(request) | Self::Response { request, .. }) => {
-                request.target.query().map_or(0, str::len)
+            (Name::Method | Name::Authority | Name::Scheme | Name::Status, _) => 0,
+            (_, Self::Request(request) | Self::Response { request, .. }) => {
+                let target = &request.target;
+                match identifier.name {
+                    Name::Path => target.path().len(),
+                    Name::Query | Name::QueryParam => target.query().map_or(0, str::len),
+                    _ => target.path_and_query.as_str().len(),
+                }
             }
-            _ => 0,
+        }
+    }
+
+    /// The head that a component is a part of, if it is that of a request, and its fields.
+    fn source(
+        self,
+        identifier: &Identifier<'_>,
+    ) -> Result<(Option<&'m Head<'m>>, &'m HeaderMap), Fault> {
+        Ok(match (self, identifier.req) {
+            (Self::Request(_), true) => {
+                return Err(format!("{identifier}: a request answers no other").into());
+            }
+            (Self::Request(head), false) => (Some(head), head.headers),
+            (Self::Response { request, .. }, true) => (Some(request), request.headers),
+            (Self::Response { headers, .. }, false) => (None, headers),
+        })
+    }
+
+    /// Reads the input of this component once, for all parameters or members that are wanted of it.
+    fn read_named(
+        self,
+        identifier: &Identifier<'_>,
+        types: &FieldTypes,
+        wanted: &mut Wanted<'_>,
+    ) -> Result<(), Fault> {
+        match (&identifier.name, self.source(identifier)?) {
+            (Name::QueryParam, (Some(head), _)) => {
+                query::params(head.target.query().unwrap_or_default(), wanted)
+            }
+            (Name::Field(name), (_, headers)) => {
+                let value = joined(headers, name)?.ok_or_else(|| absent(name))?;
+                match field_type(name, types) {
+                    Some(FieldType::Dictionary) | None => read_members(&value, wanted),
+                    Some(_) => Err(format!("{identifier}: the field is no dictionary").into()),
+                }
+            }
+            _ => Err(foreign(identifier)),
         }
     }
 
@@ -95,28 +151,49 @@ impl<'m> Message<'m> {
         identifier: &Identifier<'_>,
         types: &FieldTypes,
     ) -> Result<(), Fault> {
-        let (head, headers) = match (self, identifier.req) {
-            (Self::Request(_), true) => {
-                return Err(format!("{identifier}: a request answers no other").into());
-            }
-            (Self::Request(head), false) => (Some(head), head.headers),
-            (Self::Response { request, .. }, true) => (Some(request), request.headers),
-            (Self::Response { headers, .. }, false) => (None, headers),
-        };
+        if let Some(key) = identifier.key() {
+            let mut wanted = Wanted::new([key]);
+            self.read_named(identifier, types, &mut wanted)?;
+            return push_taken(to, identifier, &mut wanted);
+        }
+        let (head, headers) = self.source(identifier)?;
         if let Name::Field(name) = &identifier.name {
             return push_field_value(to, headers, name, identifier, types);
         }
         match (head, self, &identifier.name) {
             (None, Self::Response { status, .. }, Name::Status) => to.push_str(status.as_str()),
             (Some(head), _, name) if *name != Name::Status => push_derived(to, head, identifier)?,
-            _ => {
-                return Err(
-                    format!("{identifier} is no part of the message that is signed").into(),
-                );
-            }
+            _ => return Err(foreign(identifier)),
         }
         Ok(())
     }
+}
+
+fn foreign(identifier: &Identifier<'_>) -> Fault {
+    format!("{identifier} is no part of the message that is signed").into()
+}
+
+/// Appends one of the values that were wanted of an input.
+fn push_taken(
+    to: &mut String,
+    identifier: &Identifier<'_>,
+    wanted: &mut Wanted<'_>,
+) -> Result<(), Fault> {
+    match (
+        &identifier.form,
+        identifier.key().and_then(|key| wanted.take(key)),
+    ) {
+        (Form::Param(_), Some(value)) => to.push_str(&query::encode(&value)),
+        (_, Some(value)) => to.push_str(&value),
+        (Form::Param(name), None) => return Err(query::absent(name)),
+        (_, None) => return Err(format!("{identifier}: the field has no such member").into()),
+    }
+    Ok(())
+}
+
+fn field_type(name: &HeaderName, types: &FieldTypes) -> Option<FieldType> {
+    let declared = types.iter().find(|(known, _)| known == name);
+    declared.map_or_else(|| registered(name.as_str()), |(_, kind)| Some(*kind))
 }
 
 fn push_derived(
@@ -134,13 +211,6 @@ fn push_derived(
             to.push('?');
             to.push_str(target.query().unwrap_or_default());
         }
-        Name::QueryParam => {
-            let Form::Param(name) = &identifier.form else {
-                return Err("`@query-param` without a name".into());
-            };
-            let value = query::param(target.query().unwrap_or_default(), name)?;
-            to.push_str(&query::encode(&value));
-        }
         Name::TargetUri => {
             path(head)?;
             let (scheme, authority) = (scheme(head)?, authority(head)?);
@@ -152,7 +222,8 @@ fn push_derived(
                 None => write!(to, "{}", target.path_and_query),
             };
         }
-        Name::Status | Name::Field(_) => {}
+        // A parameter of the query is read by its name.
+        Name::Status | Name::Field(_) | Name::QueryParam => {}
     }
     Ok(())
 }
@@ -199,25 +270,13 @@ fn push_field_value(
         to.push_str(&value);
         return Ok(());
     }
-    let declared = types.iter().find(|(known, _)| known == name);
-    let kind = declared.map_or_else(|| registered(name.as_str()), |(_, kind)| Some(*kind));
-    match (&identifier.form, kind) {
+    match (&identifier.form, field_type(name, types)) {
         (Form::Structured, Some(kind)) => push_field(to, &value, kind),
         (Form::Structured, None) => Err(format!(
             "{identifier}: it is not known what kind of structured field this is; declare it with \
              `structured_field`"
         )
         .into()),
-        (Form::Member(key), Some(FieldType::Dictionary) | None) => {
-            if push_member(to, &value, key)? {
-                Ok(())
-            } else {
-                Err(format!("{identifier}: the field has no such member").into())
-            }
-        }
-        (Form::Member(_), Some(_)) => {
-            Err(format!("{identifier}: the field is no dictionary").into())
-        }
         _ => {
             to.push_str(&value);
             Ok(())

@@ -67,22 +67,65 @@ pub(super) fn push_field(to: &mut String, field: &str, kind: FieldType) -> Resul
     .map_err(|error| format!("a structured field that cannot be read: {error}").into())
 }
 
-/// Appends one member of a dictionary, and tells whether it is there.
-pub(super) fn push_member(to: &mut String, field: &str, key: &str) -> Result<bool, Fault> {
-    let mut members = Members {
-        wanted: Some(key),
-        ..Members::whole(to)
-    };
-    Parser::new(field)
-        .parse_dictionary_with_visitor(&mut members)
-        .map_err(|error| Fault::from(format!("a dictionary that cannot be read: {error}")))?;
-    Ok(members.names.contains(key))
+/// Values that are wanted of one input, by their names: it is read once for all of them.
+pub(super) struct Wanted<'n>(Vec<(&'n str, Option<String>)>);
+
+impl<'n> Wanted<'n> {
+    pub(super) fn new(names: impl IntoIterator<Item = &'n str>) -> Self {
+        let mut wanted: Vec<_> = names.into_iter().map(|name| (name, None)).collect();
+        wanted.sort_unstable();
+        Self(wanted)
+    }
+
+    /// Returns the place of the value with this name, if it is wanted.
+    pub(super) fn place(&mut self, name: &str) -> Option<&mut Option<String>> {
+        let at = self.0.binary_search_by(|(other, _)| (*other).cmp(name));
+        self.0.get_mut(at.ok()?).map(|(_, value)| value)
+    }
+
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
+        self.place(name)?.take()
+    }
 }
 
-/// The members of a dictionary or a list; of a dictionary all of them, or one.
+/// Reads a dictionary once for all members that are wanted, each as it is written anew.
+pub(super) fn read_members(field: &str, wanted: &mut Wanted<'_>) -> Result<(), Fault> {
+    let members = Picked {
+        wanted,
+        names: HashSet::new(),
+    };
+    Parser::new(field)
+        .parse_dictionary_with_visitor(members)
+        .map_err(|error| format!("a dictionary that cannot be read: {error}").into())
+}
+
+/// The members of a dictionary that are wanted.
+struct Picked<'w, 'n, 'de> {
+    wanted: &'w mut Wanted<'n>,
+    names: HashSet<&'de str>,
+}
+
+impl<'de> DictionaryVisitor<'de> for Picked<'_, '_, 'de> {
+    type Out = ();
+    type Error = Duplicate;
+
+    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Duplicate> {
+        let key = key.as_str();
+        insert(&mut self.names, key)?;
+        Ok(self.wanted.place(key).map(|value| MemberTo {
+            to: value.insert(String::new()),
+            named: false,
+        }))
+    }
+
+    fn finish(self) -> Result<(), Duplicate> {
+        Ok(())
+    }
+}
+
+/// All members of a dictionary or a list.
 struct Members<'t, 'de> {
     to: &'t mut String,
-    wanted: Option<&'de str>,
     names: HashSet<&'de str>,
     begun: bool,
 }
@@ -91,7 +134,6 @@ impl<'t> Members<'t, '_> {
     fn whole(to: &'t mut String) -> Self {
         Self {
             to,
-            wanted: None,
             names: HashSet::new(),
             begun: false,
         }
@@ -138,20 +180,11 @@ impl<'de> DictionaryVisitor<'de> for &mut Members<'_, 'de> {
     fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Duplicate> {
         let key = key.as_str();
         insert(&mut self.names, key)?;
-        Ok(match self.wanted {
-            None => {
-                self.begin();
-                self.to.push_str(key);
-                Some(MemberTo {
-                    to: self.to,
-                    named: true,
-                })
-            }
-            Some(wanted) if wanted == key => Some(MemberTo {
-                to: self.to,
-                named: false,
-            }),
-            Some(_) => None,
+        self.begin();
+        self.to.push_str(key);
+        Ok(MemberTo {
+            to: self.to,
+            named: true,
         })
     }
 
@@ -350,13 +383,10 @@ mod tests {
 
     #[test]
     fn one_member_of_a_dictionary_is_its_value() {
-        let member = |key| {
-            let mut text = String::new();
-            let dictionary = " a=1, b=2;x=1;y=2, c=(a   b    c), d";
-            push_member(&mut text, dictionary, key)
-                .unwrap()
-                .then_some(text)
-        };
+        let mut wanted = Wanted::new(["d", "a", "e", "c", "b"]);
+        let dictionary = " a=1, b=2;x=1;y=2, c=(a   b    c), d";
+        read_members(dictionary, &mut wanted).unwrap();
+        let mut member = |key| wanted.take(key);
         assert_eq!(member("a").as_deref(), Some("1"));
         assert_eq!(member("b").as_deref(), Some("2;x=1;y=2"));
         assert_eq!(member("c").as_deref(), Some("(a b c)"));

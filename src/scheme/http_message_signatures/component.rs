@@ -212,6 +212,14 @@ impl Identifier<'_> {
         }
     }
 
+    /// The name of a member of a dictionary, or of a parameter of the query.
+    pub(super) fn key(&self) -> Option<&str> {
+        match &self.form {
+            Form::Member(name) | Form::Param(name) => Some(name),
+            Form::Plain | Form::Structured | Form::Binary => None,
+        }
+    }
+
     /// Whether a signature that covers this covers all of `other` too.
     pub(crate) fn includes(&self, other: &Identifier<'_>) -> bool {
         let scheme = self.name == Name::TargetUri && other.name == Name::Scheme;

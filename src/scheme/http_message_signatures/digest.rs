@@ -10,7 +10,7 @@ use sfv::{
 
 use super::{
     component::Fault,
-    fields::{BytesVisitor, CONTENT_DIGEST, joined},
+    fields::{BytesVisitor, CONTENT_DIGEST, check_length, joined},
 };
 use crate::{
     encoding::Encoding,
@@ -43,6 +43,7 @@ pub(crate) fn read(headers: &HeaderMap) -> Result<Option<Vec<BodyDigest>>, Fault
     let Some(field) = joined(headers, &CONTENT_DIGEST)? else {
         return Ok(None);
     };
+    check_length(&field)?;
     let mut members = Members {
         found: Vec::with_capacity(2),
         fault: None,

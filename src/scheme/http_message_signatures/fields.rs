@@ -28,7 +28,7 @@ const MAX_LABELS: usize = 16;
 /// Components that one signature may cover, and parameters that it may have.
 const MAX_COMPONENTS: usize = 64;
 
-/// The greatest length of a field that describes signatures, in bytes.
+/// The greatest length of a field that describes signatures or digests, in bytes.
 const MAX_FIELD: usize = 16 * 1024;
 
 /// The lines of a field, trimmed and joined (RFC 9421, section 2.1); `None` where there is none.
@@ -60,12 +60,31 @@ pub(crate) fn joined<'h>(
 /// One member of `Signature-Input`, or of `Accept-Signature`.
 #[derive(Debug)]
 pub(crate) struct Input<'de> {
-    pub(crate) label: &'de str,
+    pub(crate) listed: Listed<'de>,
+    pub(crate) parameters: SignatureParameters<'de>,
+}
+
+/// What a signature says that it covers.
+#[derive(Debug)]
+pub(crate) struct Listed<'de> {
+    pub(crate) label: Cow<'de, str>,
     /// The components and parameters as they are signed: the value of `@signature-params`.
     pub(crate) text: String,
     /// With the place in the text where each identifier stands.
     pub(crate) components: Vec<(Identifier<'de>, Range<usize>)>,
-    pub(crate) parameters: SignatureParameters<'de>,
+}
+
+impl Listed<'_> {
+    pub(crate) fn into_owned(self) -> Listed<'static> {
+        let components = self.components.into_iter();
+        Listed {
+            label: Cow::Owned(self.label.into_owned()),
+            text: self.text,
+            components: components
+                .map(|(identifier, range)| (identifier.into_owned(), range))
+                .collect(),
+        }
+    }
 }
 
 /// What a signature says about itself (RFC 9421, section 2.3).
@@ -102,7 +121,6 @@ fn read_members(field: &str, accept: bool) -> Result<Vec<Member<'_>>, Fault> {
     check_length(field)?;
     let mut inputs = Inputs {
         accept,
-        length: field.len(),
         members: Vec::with_capacity(1),
         fault: None,
     };
@@ -131,11 +149,11 @@ pub(crate) fn read_signatures(field: &str) -> Result<Vec<(&str, Option<HashOutpu
     }
 }
 
-fn check_length(field: &str) -> Result<(), Fault> {
+pub(super) fn check_length(field: &str) -> Result<(), Fault> {
     if field.len() <= MAX_FIELD {
         return Ok(());
     }
-    Err(format!("signatures that are described by more than {MAX_FIELD} bytes").into())
+    Err(format!("signatures or digests that are described by more than {MAX_FIELD} bytes").into())
 }
 
 fn new_label<'l>(label: &str, mut known: impl ExactSizeIterator<Item = &'l str>) -> Option<Fault> {
@@ -150,7 +168,6 @@ fn new_label<'l>(label: &str, mut known: impl ExactSizeIterator<Item = &'l str>)
 
 struct Inputs<'de> {
     accept: bool,
-    length: usize,
     members: Vec<Member<'de>>,
     fault: Option<Fault>,
 }
@@ -172,13 +189,9 @@ impl<'de> DictionaryVisitor<'de> for &mut Inputs<'de> {
             tag: None,
             input: Err("it has no list of components".into()),
         });
-        let length = self.length;
         let accept = self.accept;
-        Ok(self.members.last_mut().map(|member| InputVisitor {
-            member,
-            accept,
-            length,
-        }))
+        let member = self.members.last_mut();
+        Ok(member.map(|member| InputVisitor { member, accept }))
     }
 
     fn finish(self) -> Result<(), Infallible> {
@@ -189,7 +202,6 @@ impl<'de> DictionaryVisitor<'de> for &mut Inputs<'de> {
 struct InputVisitor<'m, 'de> {
     member: &'m mut Member<'de>,
     accept: bool,
-    length: usize,
 }
 
 impl<'de> EntryVisitor<'de> for InputVisitor<'_, 'de> {
@@ -200,13 +212,17 @@ impl<'de> EntryVisitor<'de> for InputVisitor<'_, 'de> {
     }
 
     fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Infallible> {
-        let mut text = String::with_capacity(self.length);
+        // Enough for what most signatures say. It grows with what is read: 16 of them must not each
+        // reserve the length of the whole field.
+        let mut text = String::with_capacity(256);
         text.push('(');
         Ok(ListVisitor {
             input: Input {
-                label: self.member.label,
-                text,
-                components: Vec::with_capacity(8),
+                listed: Listed {
+                    label: Cow::Borrowed(self.member.label),
+                    text,
+                    components: Vec::with_capacity(8),
+                },
                 parameters: SignatureParameters::default(),
             },
             read: None,
@@ -240,12 +256,13 @@ impl<'de> ListVisitor<'_, 'de> {
         };
         match identifier {
             Err(fault) => self.fail(fault),
-            Ok(_) if self.input.components.len() == MAX_COMPONENTS => {
+            Ok(_) if self.input.listed.components.len() == MAX_COMPONENTS => {
                 self.fail(format!("it covers more than {MAX_COMPONENTS} components"));
             }
             Ok(identifier)
                 if self
                     .input
+                    .listed
                     .components
                     .iter()
                     .any(|(other, _)| *other == identifier) =>
@@ -253,8 +270,8 @@ impl<'de> ListVisitor<'_, 'de> {
                 self.fail(format!("it covers {identifier} twice"));
             }
             Ok(identifier) => {
-                let range = start..self.input.text.len();
-                self.input.components.push((identifier, range));
+                let range = start..self.input.listed.text.len();
+                self.input.listed.components.push((identifier, range));
             }
         }
     }
@@ -309,20 +326,20 @@ impl<'de> InnerListVisitor<'de> for ListVisitor<'_, 'de> {
 
     fn item(&mut self) -> Result<impl ItemVisitor<'de>, Infallible> {
         self.settle();
-        if self.input.text.len() > 1 {
-            self.input.text.push(' ');
+        if self.input.listed.text.len() > 1 {
+            self.input.listed.text.push(' ');
         }
         Ok(ComponentVisitor {
             read: &mut self.read,
             visitor: IdentifierVisitor {
-                canonical: &mut self.input.text,
+                canonical: &mut self.input.listed.text,
             },
         })
     }
 
     fn finish(mut self) -> Result<impl ParameterVisitor<'de>, Infallible> {
         self.settle();
-        self.input.text.push(')');
+        self.input.listed.text.push(')');
         self.seen.clear();
         Ok(self)
     }
@@ -341,7 +358,7 @@ impl<'de> ParameterVisitor<'de> for ListVisitor<'_, 'de> {
         if self.fault.is_some() && key.as_str() != "tag" {
             return Ok(());
         }
-        push_parameter(&mut self.input.text, key, &value);
+        push_parameter(&mut self.input.listed.text, key, &value);
         if let Err(fault) = Self::parameter(self, key.as_str(), value) {
             self.fail(fault);
         }

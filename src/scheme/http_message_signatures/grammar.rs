@@ -8,7 +8,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use sfv::{Dictionary, FieldType as _, Item, List, ListEntry, Parser};
 
 use super::{
-    canonical::{FieldType, push_field, push_member},
+    canonical::{FieldType, Wanted, push_field, read_members},
     digest,
     fields::{CONTENT_DIGEST, Input, read_accepted, read_inputs, read_signatures},
 };
@@ -395,11 +395,11 @@ proptest! {
         for (member, meant) in members.iter().zip(&signatures) {
             prop_assert_eq!(member.label, &meant.label);
             let input = member.input.as_ref().map_err(|f| TestCaseError::fail(format!("{field}: {f}")))?;
-            prop_assert_eq!(&input.text, &canonical(meant));
-            for ((identifier, range), (name, parameters)) in input.components.iter().zip(&meant.components) {
+            prop_assert_eq!(&input.listed.text, &canonical(meant));
+            for ((identifier, range), (name, parameters)) in input.listed.components.iter().zip(&meant.components) {
                 let mut own = Spelling::canonical();
                 let text = own.value(&Value::String(name.clone())) + &own.parameters(parameters);
-                prop_assert_eq!(&input.text[range.clone()], &text);
+                prop_assert_eq!(&input.listed.text[range.clone()], &text);
                 prop_assert_eq!(identifier.req, parameters.iter().any(|(key, _)| key == "req"));
             }
             let meant = |key: &str| meant.parameters.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone());
@@ -464,13 +464,13 @@ proptest! {
         for (member, (label, entry)) in members.iter().zip(&reference) {
             prop_assert_eq!(member.label, label.as_str());
             let Ok(input) = &member.input else { continue };
-            prop_assert_eq!(&input.text, &serialized(entry), "{}", field);
+            prop_assert_eq!(&input.listed.text, &serialized(entry), "{}", field);
             // And what is signed means the same again.
-            let again = format!("a={}", input.text);
+            let again = format!("a={}", input.listed.text);
             let again = read_inputs(&again).unwrap().remove(0).input.unwrap();
-            prop_assert_eq!(&again.text, &input.text);
+            prop_assert_eq!(&again.listed.text, &input.listed.text);
             let identifiers = |i: &Input<'_>| {
-                i.components.iter().map(|(c, _)| c.clone().into_owned()).collect::<Vec<_>>()
+                i.listed.components.iter().map(|(c, _)| c.clone().into_owned()).collect::<Vec<_>>()
             };
             prop_assert_eq!(identifiers(&again), identifiers(input));
         }
@@ -524,12 +524,13 @@ proptest! {
         if let Ok(text) = push(FieldType::Dictionary) {
             let reference = reference(&field).expect("it was read");
             prop_assert_eq!(&text, &reference.serialize().unwrap_or_default());
+            let names = reference.keys().map(|key| key.as_str());
+            let mut members = Wanted::new(names.chain(["not-there"]));
+            read_members(&field, &mut members).unwrap();
             for (key, entry) in &reference {
-                let mut member = String::new();
-                prop_assert!(push_member(&mut member, &field, key.as_str()).unwrap());
-                prop_assert_eq!(member, serialized(entry));
+                prop_assert_eq!(members.take(key.as_str()), Some(serialized(entry)));
             }
-            prop_assert!(!push_member(&mut String::new(), &field, "not-there").unwrap());
+            prop_assert_eq!(members.take("not-there"), None);
         }
         if let Ok(text) = push(FieldType::List) {
             let reference: List = Parser::new(&field).parse().expect("it was read");

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
-use super::{BodyDigest, Candidate, Coverage, Describe, Head, Parameters, Profile, SigningInput};
+use super::{Announced, Candidate, Coverage, Describe, Head, Parameters, Profile, SigningInput};
 use crate::mac::DigestAlgorithm;
 
 mod accept;
@@ -74,8 +74,10 @@ const MAX_NONCE: usize = 256;
 /// given. Labels mean nothing. Of several signatures those under a known key count, and with
 /// [`tag`](HttpMessageSignaturesBuilder::tag) those of that tag; without it, those that have none.
 ///
-/// Up to 16 signatures in 16 KiB are read, each with 64 components and parameters, and with fields
-/// of 64 KiB in all; what goes beyond is refused.
+/// Up to 16 signatures in 16 KiB are read, each with 64 components and parameters. A signed message is
+/// built only for a signature that is fresh and under a known key. For one head, fields and query of
+/// 64 KiB are read for messages, and 64 KiB go into MACs, over all signatures and secrets. Anything
+/// beyond is refused.
 ///
 /// # Responses
 /// [`SignResponseLayer`](crate::SignResponseLayer) and

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::component::Fault;
+use super::{canonical::Wanted, component::Fault};
 
 /// What the `application/x-www-form-urlencoded` percent-encode set of the URL standard leaves as it
 /// is.
@@ -18,29 +18,43 @@ pub(in crate::scheme) fn encode(text: &str) -> Cow<'_, str> {
     utf8_percent_encode(text, ENCODED).into()
 }
 
-/// The value of the parameter with this name, which is encoded. What is no UTF-8 cannot be told
-/// apart once it is decoded, and is refused.
+/// Returns the value of the parameter with this name, which is encoded.
 pub(in crate::scheme) fn param(query: &str, name: &str) -> Result<String, Fault> {
-    let mut found = None;
+    let mut wanted = Wanted::new([name]);
+    params(query, &mut wanted)?;
+    wanted.take(name).ok_or_else(|| absent(name))
+}
+
+/// Reads the query once for all parameters that are wanted, by their encoded names. A value that is
+/// no UTF-8 cannot be told apart once it is decoded, and is refused.
+pub(super) fn params(query: &str, wanted: &mut Wanted<'_>) -> Result<(), Fault> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let Some(key) = decode(key) else { continue };
-        if encode(&key) != name {
+        let name = encode(&key);
+        let Some(place) = wanted.place(&name) else {
             continue;
-        }
+        };
         let value = decode(value)
             .ok_or_else(|| Fault::from(format!("the query parameter `{name}` is no UTF-8")))?;
-        if found.replace(value).is_some() {
+        if place.replace(value.into_owned()).is_some() {
             return Err(format!("the query parameter `{name}` occurs more than once").into());
         }
     }
-    found.ok_or_else(|| format!("the covered query parameter `{name}` is not there").into())
+    Ok(())
 }
 
-pub(in crate::scheme) fn decode(text: &str) -> Option<String> {
+pub(super) fn absent(name: &str) -> Fault {
+    format!("the covered query parameter `{name}` is not there").into()
+}
+
+pub(in crate::scheme) fn decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('+') {
+        return percent_decode_str(text).decode_utf8().ok();
+    }
     let spaced = text.replace('+', " ");
     let decoded = percent_decode_str(&spaced).decode_utf8().ok()?;
-    Some(decoded.into_owned())
+    Some(Cow::Owned(decoded.into_owned()))
 }
 
 #[cfg(test)]

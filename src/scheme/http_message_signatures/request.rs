@@ -1,13 +1,12 @@
 //! Requests: what a profile wants covered, and both halves of signing.
 
-use bytes::Bytes;
 use http::{HeaderValue, request::Parts};
 
 use super::{
     Candidate, Coverage, Describe, Head, HttpMessageSignatures, Identifier, Name, Profile,
     Settings,
     base::Message,
-    fields::{CONTENT_DIGEST, Input, SIGNATURE_INPUT},
+    fields::{CONTENT_DIGEST, Listed, SIGNATURE_INPUT},
     signature::{Required, check_nonce, insufficient},
 };
 use crate::{
@@ -19,16 +18,18 @@ use crate::{
 };
 
 impl Settings {
-    fn required(&self) -> Required<'_, impl Fn(&Input<'_>, &Coverage) -> Result<(), Rejection>> {
+    fn required(&self) -> Required<'_, impl Fn(&Listed<'_>, &Coverage) -> Result<(), Rejection>> {
         Required {
             created: self.profile.untimed_retention.is_none(),
             nonce: self.nonce_required,
             if_present: &self.if_present,
-            covered: |input: &Input<'_>, coverage: &Coverage| self.check_coverage(input, coverage),
+            covered: |listed: &Listed<'_>, coverage: &Coverage| {
+                self.check_coverage(listed, coverage)
+            },
         }
     }
 
-    fn check_coverage(&self, input: &Input<'_>, coverage: &Coverage) -> Result<(), Rejection> {
+    fn check_coverage(&self, listed: &Listed<'_>, coverage: &Coverage) -> Result<(), Rejection> {
         let covers = |wanted: &Identifier<'_>| match wanted.name {
             // These may be covered under other names too.
             Name::Method => coverage.method,
@@ -36,7 +37,7 @@ impl Settings {
             Name::Path => coverage.path,
             Name::Query => coverage.query,
             _ => {
-                let mut covered = input.components.iter();
+                let mut covered = listed.components.iter();
                 covered.any(|(covered, _)| covered.includes(wanted))
             }
         };
@@ -44,7 +45,7 @@ impl Settings {
             None => Ok(()),
             Some(missing) => Err(insufficient(format!(
                 "signature `{}` does not cover {missing}; it covers {}",
-                input.label, input.text
+                listed.label, listed.text
             ))),
         }
     }
@@ -59,11 +60,14 @@ impl Describe for HttpMessageSignatures {
         Some(&self.0.accept)
     }
 
-    fn read<'h>(&'h self, head: &Head<'h>, _: Option<&Bytes>) -> Result<Reading<'h>, Rejection> {
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
         let settings = &*self.0;
-        settings
-            .read(Message::Request(head), &settings.required())
-            .map(Reading::Candidates)
+        let announced = settings.read(head.headers, &settings.required(), |listed| {
+            Box::new(move |head, room| {
+                settings.describe(Message::Request(head), &listed, &settings.required(), room)
+            })
+        });
+        announced.map(Reading::Announced)
     }
 
     fn prepare(
@@ -79,7 +83,7 @@ impl Describe for HttpMessageSignatures {
         let digest = settings.required.iter().any(|r| r.includes(&digest));
         settings.write_digest(&mut parts.headers, signing.body, digest);
 
-        let description = settings.describe(
+        let description = settings.describe_new(
             &parts.headers,
             &settings.required,
             &settings.if_present,

@@ -4,9 +4,9 @@
 use http::{HeaderMap, Method, StatusCode, response::Parts};
 
 use super::{
-    Candidate, Coverage, Form, Head, HttpMessageSignatures, Identifier, Name, Settings,
+    Announced, Candidate, Coverage, Form, Head, HttpMessageSignatures, Identifier, Name, Settings,
     base::Message,
-    fields::{CONTENT_DIGEST, Input, SIGNATURE, SIGNATURE_INPUT, joined, read_signatures},
+    fields::{CONTENT_DIGEST, Listed, SIGNATURE, SIGNATURE_INPUT, joined, read_signatures},
     signature::{Required, insufficient},
 };
 use crate::{
@@ -76,23 +76,29 @@ impl HttpMessageSignatures {
         Ok(binding)
     }
 
-    /// Reads the signatures of a response to this request, as it was sent, and bound to this of it.
-    pub(crate) fn read_response(
-        &self,
-        request: &Head<'_>,
-        binding: &Binding,
+    /// Reads the signatures of a response that is bound to this of its request. Their messages are
+    /// built from the request, as it was sent.
+    pub(crate) fn read_response<'h>(
+        &'h self,
+        binding: &'h Binding,
         status: StatusCode,
-        headers: &HeaderMap,
-    ) -> Result<Vec<Candidate<'static>>, Rejection> {
+        headers: &'h HeaderMap,
+    ) -> Result<Vec<Announced<'h>>, Rejection> {
         if status.is_informational() {
             return Err(Rejection::new(RejectionKind::BodyNotCovered, TUNNEL));
         }
-        let message = Message::Response {
-            status,
-            headers,
-            request,
-        };
-        self.0.read(message, &self.0.required_of_response(binding))
+        let settings = &*self.0;
+        settings.read(headers, &settings.required_of_response(binding), |listed| {
+            Box::new(move |request, room| {
+                let message = Message::Response {
+                    status,
+                    headers,
+                    request,
+                };
+                let required = settings.required_of_response(binding);
+                settings.describe(message, &listed, &required, room)
+            })
+        })
     }
 
     /// Signing, first half: as [`prepare`](super::Describe::prepare) does it for a request.
@@ -113,7 +119,8 @@ impl HttpMessageSignatures {
         let of_response = settings.response_required.iter().filter(|r| !r.req);
         let covered: Vec<_> = of_response.chain(&binding).cloned().collect();
         let if_present = &settings.response_if_present;
-        let description = settings.describe(&parts.headers, &covered, if_present, signing, None);
+        let description =
+            settings.describe_new(&parts.headers, &covered, if_present, signing, None);
         let message = Message::Response {
             status: parts.status,
             headers: &parts.headers,
@@ -139,14 +146,14 @@ impl Settings {
     fn required_of_response<'s>(
         &'s self,
         binding: &'s Binding,
-    ) -> Required<'s, impl Fn(&Input<'_>, &Coverage) -> Result<(), Rejection> + 's> {
+    ) -> Required<'s, impl Fn(&Listed<'_>, &Coverage) -> Result<(), Rejection> + 's> {
         Required {
             created: true,
             nonce: false,
             if_present: &self.response_if_present,
-            covered: move |input: &Input<'_>, _: &Coverage| {
+            covered: move |listed: &Listed<'_>, _: &Coverage| {
                 let covers = |wanted: &Identifier<'_>| {
-                    let mut covered = input.components.iter();
+                    let mut covered = listed.components.iter();
                     covered.any(|(covered, _)| covered.includes(wanted) || tells(covered, wanted))
                 };
                 let mut wanted = self.response_required.iter().chain(binding);
@@ -154,7 +161,7 @@ impl Settings {
                     None => Ok(()),
                     Some(missing) => Err(insufficient(format!(
                         "signature `{}` of the response does not cover {missing}; it covers {}",
-                        input.label, input.text
+                        listed.label, listed.text
                     ))),
                 }
             },

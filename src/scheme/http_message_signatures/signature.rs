@@ -7,14 +7,14 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::StringRef;
 
 use super::{
-    ALGORITHM, BodyDigest, Candidate, Coverage, Form, Identifier, MAX_NONCE, Name, Parameters,
-    Settings, SigningInput,
+    ALGORITHM, Candidate, Coverage, Form, Identifier, MAX_NONCE, Name, Parameters, Settings,
+    SigningInput,
     base::{Message, base},
     canonical::push_quoted,
     component::Fault,
     digest,
     fields::{
-        CONTENT_DIGEST, Input, Member, SIGNATURE, SIGNATURE_INPUT, joined, read_inputs,
+        CONTENT_DIGEST, Input, Listed, Member, SIGNATURE, SIGNATURE_INPUT, joined, read_inputs,
         read_signatures,
     },
 };
@@ -26,7 +26,7 @@ use crate::{
     mac::{DigestAlgorithm, HashOutput},
     nonce::NonceKind,
     rejection::{Rejection, RejectionKind, malformed},
-    scheme::Signing,
+    scheme::{Announced, Build, Described, Room, Signing},
 };
 
 /// What a signature has to have, beside being readable.
@@ -40,17 +40,14 @@ pub(super) struct Required<'s, C> {
 }
 
 impl Settings {
-    /// All signatures of a message that have our tag and what is required. A bad one blocks
-    /// nothing, as long as there is a good one.
-    pub(super) fn read<C>(
+    /// All signatures of a message that have our tag and say of themselves what is required. A bad
+    /// one blocks nothing, as long as there is a good one.
+    pub(super) fn read<'h, C>(
         &self,
-        message: Message<'_>,
+        headers: &HeaderMap,
         required: &Required<'_, C>,
-    ) -> Result<Vec<Candidate<'static>>, Rejection>
-    where
-        C: Fn(&Input<'_>, &Coverage) -> Result<(), Rejection>,
-    {
-        let headers = message.headers();
+        build: impl Fn(Listed<'static>) -> Build<'h>,
+    ) -> Result<Vec<Announced<'h>>, Rejection> {
         let inputs = joined(headers, &SIGNATURE_INPUT).map_err(malformed)?;
         let signatures = joined(headers, &SIGNATURE).map_err(malformed)?;
         let (inputs, signatures) = match (&inputs, &signatures) {
@@ -60,9 +57,8 @@ impl Settings {
         };
         let inputs = read_inputs(inputs).map_err(malformed)?;
         let signatures = read_signatures(signatures).map_err(malformed)?;
-        let digests = digest::read(headers).map_err(malformed)?;
 
-        let mut candidates = Vec::with_capacity(1);
+        let mut announced = Vec::with_capacity(1);
         let mut first_rejection = None;
         for (label, _) in &signatures {
             if !inputs.iter().any(|member| member.label == *label) {
@@ -74,15 +70,19 @@ impl Settings {
             }
         }
         let mac_len = self.profile.algorithm.mac_len();
-        for Member { label, tag, input } in &inputs {
-            if *tag != self.tag.as_deref().map(Cow::Borrowed) {
+        for Member { label, tag, input } in inputs {
+            if tag != self.tag.as_deref().map(Cow::Borrowed) {
                 first_rejection.get_or_insert_with(|| self.other_tag(label, tag.as_deref()));
                 continue;
             }
-            let mac = signatures.iter().find(|(other, _)| other == label);
-            let candidate = match (input, mac) {
+            let mac = signatures.iter().find(|(other, _)| *other == label);
+            let read = match (input, mac) {
                 (Ok(input), Some((_, Some(mac)))) if mac.as_ref().len() == mac_len => {
-                    self.candidate(message, input, *mac, digests.as_deref(), required)
+                    parameters(&input, required).map(|parameters| Announced {
+                        parameters,
+                        mac: *mac,
+                        build: build(input.listed.into_owned()),
+                    })
                 }
                 (Err(fault), _) => Err(malformed(format!("signature `{label}`: {fault}"))),
                 (_, Some(_)) => Err(malformed(format!(
@@ -92,17 +92,17 @@ impl Settings {
                     "`signature-input` has `{label}`, `signature` has not"
                 ))),
             };
-            match candidate {
-                Ok(candidate) => candidates.push(candidate),
+            match read {
+                Ok(signature) => announced.push(signature),
                 Err(rejection) => {
                     first_rejection.get_or_insert(rejection);
                 }
             }
         }
         match first_rejection {
-            Some(rejection) if candidates.is_empty() => Err(rejection),
-            None if candidates.is_empty() => Err(missing("`signature-input` is empty")),
-            _ => Ok(candidates),
+            Some(rejection) if announced.is_empty() => Err(rejection),
+            None if announced.is_empty() => Err(missing("`signature-input` is empty")),
+            _ => Ok(announced),
         }
     }
 
@@ -118,22 +118,21 @@ impl Settings {
         ))
     }
 
-    fn candidate<C>(
+    /// Builds the message of one signature, and checks what it covers.
+    pub(super) fn describe<C>(
         &self,
         message: Message<'_>,
-        input: &Input<'_>,
-        mac: HashOutput,
-        digests: Option<&[BodyDigest]>,
+        listed: &Listed<'_>,
         required: &Required<'_, C>,
-    ) -> Result<Candidate<'static>, Rejection>
+        room: &mut Room,
+    ) -> Result<Described<'static>, Rejection>
     where
-        C: Fn(&Input<'_>, &Coverage) -> Result<(), Rejection>,
+        C: Fn(&Listed<'_>, &Coverage) -> Result<(), Rejection>,
     {
-        let label = input.label;
-        let parameters = parameters(input, required)?;
-        let (base, coverage) = base(message, input, &self.types)
+        let label = &*listed.label;
+        let (base, coverage) = base(message, listed, &self.types, room)
             .map_err(|fault| malformed(format!("signature `{label}`: {fault}")))?;
-        (required.covered)(input, &coverage)?;
+        (required.covered)(listed, &coverage)?;
         for name in required.if_present {
             if message.headers().contains_key(name) && !coverage.has_header(name) {
                 return Err(insufficient(format!(
@@ -141,7 +140,8 @@ impl Settings {
                 )));
             }
         }
-        if let Some(digests) = digests
+        let digests = digest::read(message.headers()).map_err(malformed)?;
+        if let Some(digests) = &digests
             && !digests
                 .iter()
                 .any(|digest| coverage.has_digest(digest.algorithm))
@@ -150,15 +150,11 @@ impl Settings {
                 "signature `{label}` does not cover `content-digest` with sha-256 or sha-512"
             )));
         }
-        Ok(Candidate {
-            parameters,
-            mac,
-            input: SigningInput::Head {
-                message: base,
-                body: digests.unwrap_or_default().to_vec(),
-            },
-            coverage: Cow::Owned(coverage),
-        })
+        let input = SigningInput::Head {
+            message: base,
+            body: digests.unwrap_or_default(),
+        };
+        Ok((input, Cow::Owned(coverage)))
     }
 
     /// Writes `Content-Digest` where there is a body, or where the field is there or wanted.
@@ -171,7 +167,7 @@ impl Settings {
     }
 
     /// What a new signature covers and says about itself, as it stands in `Signature-Input`.
-    pub(super) fn describe(
+    pub(super) fn describe_new(
         &self,
         headers: &HeaderMap,
         required: &[Identifier<'_>],
@@ -219,16 +215,22 @@ impl Settings {
         required: &Required<'_, C>,
     ) -> Result<Candidate<'static>, SignError>
     where
-        C: Fn(&Input<'_>, &Coverage) -> Result<(), Rejection>,
+        C: Fn(&Listed<'_>, &Coverage) -> Result<(), Rejection>,
     {
         let mut members = read_inputs(description).map_err(SignError::new)?;
         let input = members.pop().map(|member| member.input);
         let input = input
             .unwrap_or_else(|| Err("there is no label".into()))
             .map_err(SignError::new)?;
-        let digests = digest::read(message.headers()).map_err(SignError::new)?;
-        let mac = HashOutput::new(&[]);
-        Ok(self.candidate(message, &input, mac, digests.as_deref(), required)?)
+        let parameters = parameters(&input, required)?;
+        let (input, coverage) =
+            self.describe(message, &input.listed, required, &mut Room::new())?;
+        Ok(Candidate {
+            parameters,
+            mac: HashOutput::new(&[]),
+            input,
+            coverage,
+        })
     }
 
     pub(super) fn write_mac(
@@ -267,7 +269,7 @@ fn parameters<C>(
     input: &Input<'_>,
     required: &Required<'_, C>,
 ) -> Result<Parameters<'static>, Rejection> {
-    let label = input.label;
+    let label = &*input.listed.label;
     let given = &input.parameters;
     if let Some(alg) = given.alg.as_deref().filter(|alg| *alg != ALGORITHM) {
         return Err(Rejection::new(

@@ -39,7 +39,7 @@ fn input(text: &str) -> Result<(String, usize), Fault> {
     let member = fields::read_inputs(&field)?.remove(0);
     member
         .input
-        .map(|input| (input.text, input.components.len()))
+        .map(|input| (input.listed.text, input.listed.components.len()))
 }
 
 /// The base of a request, as far as there is one.
@@ -51,7 +51,12 @@ fn base_of(request: &Request<()>, text: &str) -> Result<String, Fault> {
     let field = format!("sig={text}");
     let input = fields::read_inputs(&field)?.remove(0).input?;
     with_head(request, |head| {
-        let (message, _) = base(Message::Request(head), &input, &types)?;
+        let (message, _) = base(
+            Message::Request(head),
+            &input.listed,
+            &types,
+            &mut crate::scheme::Room::new(),
+        )?;
         Ok(String::from_utf8(message).unwrap())
     })
 }
@@ -228,8 +233,11 @@ fn a_signature_does_not_make_much_work() {
         "example-dict",
         &format!("{};x=\"{}\"", members(64), "x".repeat(2000)),
     )]);
-    assert!(base_of(&long, &format!("({})", covered(16))).is_ok());
-    assert!(base_of(&long, &format!("({})", covered(64))).is_err());
+    // Each input is read once, however many of its members are covered.
+    assert!(base_of(&long, &format!("({})", covered(64))).is_ok());
+    let long = request(&[("example-dict", &"x".repeat(40 * 1024))]);
+    assert!(base_of(&long, r#"("example-dict")"#).is_ok());
+    assert!(base_of(&long, r#"("example-dict" "example-dict";bs)"#).is_err());
 
     let parameters = |n| format!("(){}", list(n, &|i| format!(";p{i}"), ""));
     assert!(input(&parameters(64)).is_ok());
@@ -330,7 +338,14 @@ fn the_base_of_a_response_is_that_of_the_rfc() {
             headers: &headers,
             request,
         };
-        base(response, &input, &[]).unwrap().0
+        base(
+            response,
+            &input.listed,
+            &[],
+            &mut crate::scheme::Room::new(),
+        )
+        .unwrap()
+        .0
     });
     let expected = format!(
         "\"@status\": 200\n\"content-type\": application/json\n\"content-digest\": {DIGEST}\n\
@@ -357,7 +372,14 @@ fn a_response_is_bound_to_the_request_that_it_answers() {
             headers: &headers,
             request,
         };
-        base(response, &input, &[]).unwrap().0
+        base(
+            response,
+            &input.listed,
+            &[],
+            &mut crate::scheme::Room::new(),
+        )
+        .unwrap()
+        .0
     });
     let expected = format!(
         "\"@status\": 200\n\"content-type\": text/plain\n\"@method\";req: POST\n\
@@ -373,7 +395,13 @@ fn a_response_is_bound_to_the_request_that_it_answers() {
             headers: &headers,
             request,
         };
-        base(response, &input, &[]).is_err()
+        base(
+            response,
+            &input.listed,
+            &[],
+            &mut crate::scheme::Room::new(),
+        )
+        .is_err()
     });
     assert!(refused, "a response has no method");
 }

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use http::{HeaderName, request::Parts};
 
 use super::{elements, read_macs};
@@ -13,8 +12,8 @@ use crate::{
     mac::HashOutput,
     rejection::{Rejection, RejectionKind, malformed},
     scheme::{
-        BodyForm, Candidate, Coverage, Describe, Head, Parameters, Profile, Reading, Signing,
-        SigningInput,
+        Announced, BodyForm, Candidate, Coverage, Describe, Head, Parameters, Profile, Reading,
+        Signing, SigningInput,
         header::{TimeUnit, header_value, read_time},
         signs_under,
     },
@@ -35,21 +34,20 @@ pub(crate) struct SignatureList {
 }
 
 impl SignatureList {
-    fn candidate(&self, time: &str, signed_at: Timestamp, mac: HashOutput) -> Candidate<'static> {
-        Candidate {
-            parameters: Parameters {
-                key_id: Cow::Borrowed(self.key_id),
-                signed_at: Some(signed_at),
-                expires_at: None,
-                nonce: None,
-            },
-            mac,
-            input: SigningInput::AroundBody {
-                before: format!("{time}{}", self.delimiter).into(),
-                form: BodyForm::Raw,
-                after: Vec::new(),
-            },
-            coverage: Cow::Owned(Coverage::default()),
+    fn parameters(&self, signed_at: Timestamp) -> Parameters<'static> {
+        Parameters {
+            key_id: Cow::Borrowed(self.key_id),
+            signed_at: Some(signed_at),
+            expires_at: None,
+            nonce: None,
+        }
+    }
+
+    fn message(&self, time: &str) -> SigningInput {
+        SigningInput::AroundBody {
+            before: format!("{time}{}", self.delimiter).into(),
+            form: BodyForm::Raw,
+            after: Vec::new(),
         }
     }
 }
@@ -63,7 +61,7 @@ impl Describe for SignatureList {
         Some(self.key_id)
     }
 
-    fn read<'h>(&'h self, head: &Head<'h>, _: Option<&Bytes>) -> Result<Reading<'h>, Rejection> {
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
         let (header, time_name) = (&self.header, self.time);
         let Some(value) = head.single(header)? else {
             return Err(Rejection::new(
@@ -98,12 +96,12 @@ impl Describe for SignatureList {
                     "`{time_name}` of header `{header}` is not plain digits: seconds since 1970"
                 ))
             })?;
-        let candidates = macs.into_iter();
-        Ok(Reading::Candidates(
-            candidates
-                .map(|mac| self.candidate(time, signed_at, mac))
-                .collect(),
-        ))
+        let announced = macs.into_iter().map(|mac| Announced {
+            parameters: self.parameters(signed_at),
+            mac,
+            build: Box::new(|_, _| Ok((self.message(time), Cow::Owned(Coverage::default())))),
+        });
+        Ok(Reading::Announced(announced.collect()))
     }
 
     fn prepare(
@@ -113,7 +111,12 @@ impl Describe for SignatureList {
     ) -> Result<Candidate<'static>, SignError> {
         signs_under(self.key_id, signing)?;
         let time = signing.now.as_secs().to_string();
-        Ok(self.candidate(&time, signing.now, HashOutput::new(&[])))
+        Ok(Candidate {
+            parameters: self.parameters(signing.now),
+            mac: HashOutput::new(&[]),
+            input: self.message(&time),
+            coverage: Cow::Owned(Coverage::default()),
+        })
     }
 
     fn write(

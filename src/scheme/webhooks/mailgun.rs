@@ -18,8 +18,8 @@ use crate::{
     nonce::NonceKind,
     rejection::{Rejection, RejectionKind, malformed},
     scheme::{
-        BodyForm, Candidate, Coverage, Describe, Formed, Head, Parameters, Reading, Signing,
-        SigningInput,
+        Announced, BodyForm, Candidate, Coverage, Describe, Formed, Head, Parameters, Reading,
+        Signing, SigningInput,
         header::{TimeUnit, read_time},
         signs_under,
     },
@@ -145,18 +145,6 @@ impl Envelope {
     }
 }
 
-fn covered(body: &Bytes) -> Result<Formed, Cow<'static, str>> {
-    let Envelope { time, token, .. } =
-        Envelope::read(body).map_err(|_| "the signature cannot be read")?;
-    Ok(Formed {
-        signed: format!("{time}{token}").into(),
-        given: json!({ "timestamp": time, "token": token })
-            .to_string()
-            .into(),
-        uncovered: Some(body.clone()),
-    })
-}
-
 fn parameters(signed_at: Timestamp, token: Vec<u8>) -> Parameters<'static> {
     Parameters {
         key_id: Cow::Borrowed(KEY_ID),
@@ -175,21 +163,36 @@ impl Describe for Mailgun {
         Some(KEY_ID)
     }
 
-    fn read<'h>(&'h self, _: &Head<'h>, body: Option<&Bytes>) -> Result<Reading<'h>, Rejection> {
-        let Some(body) = body else {
-            return Ok(Reading::AfterBody);
+    fn read<'h>(&'h self, _: &Head<'h>) -> Result<Reading<'h>, Rejection> {
+        Ok(Reading::AfterBody)
+    }
+
+    fn read_body(&self, body: &Bytes) -> Result<Vec<Announced<'static>>, Rejection> {
+        let Envelope {
+            time,
+            signed_at,
+            token,
+            mac,
+        } = Envelope::read(body)?;
+        let formed = Formed {
+            signed: format!("{time}{token}").into(),
+            given: json!({ "timestamp": time, "token": token })
+                .to_string()
+                .into(),
+            uncovered: Some(body.clone()),
         };
-        let envelope = Envelope::read(body)?;
-        Ok(Reading::Candidates(vec![Candidate {
-            parameters: parameters(envelope.signed_at, envelope.token.into()),
-            mac: envelope.mac,
-            input: SigningInput::AroundBody {
-                before: Vec::new(),
-                form: BodyForm::Canonical(covered),
-                after: Vec::new(),
-            },
-            coverage: Cow::Owned(Coverage::default()),
-        }]))
+        Ok(vec![Announced {
+            parameters: parameters(signed_at, token.into()),
+            mac,
+            build: Box::new(|_, _| {
+                let input = SigningInput::AroundBody {
+                    before: Vec::new(),
+                    form: BodyForm::Extracted(formed),
+                    after: Vec::new(),
+                };
+                Ok((input, Cow::Owned(Coverage::default())))
+            }),
+        }])
     }
 
     fn prepare(

@@ -13,7 +13,7 @@ use http::{
 };
 
 use super::{
-    Candidate, Describe, Head, Parameters, Profile, Reading, Signing,
+    Announced, Candidate, Describe, Head, Parameters, Profile, Reading, Signing,
     header::{HeaderScheme, HeaderSchemeBuilder},
 };
 use crate::{
@@ -112,8 +112,12 @@ impl<P: Preset> Describe for P {
         Preset::read_secret(self, text)
     }
 
-    fn read<'h>(&'h self, head: &Head<'h>, body: Option<&Bytes>) -> Result<Reading<'h>, Rejection> {
-        self.format().read(head, body)
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
+        self.format().read(head)
+    }
+
+    fn read_body(&self, body: &Bytes) -> Result<Vec<Announced<'static>>, Rejection> {
+        self.format().read_body(body)
     }
 
     fn read_covered_body(

@@ -2,7 +2,6 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use bytes::Bytes;
 use http::{HeaderName, request::Parts};
 
 use super::{EVENT_HORIZON, PROFILE, Preset, Profile, elements, read_macs};
@@ -14,7 +13,8 @@ use crate::{
     nonce::NonceKind,
     rejection::{Rejection, RejectionKind, malformed},
     scheme::{
-        BodyForm, Candidate, Coverage, Describe, Head, Parameters, Reading, Signing, SigningInput,
+        Announced, BodyForm, Candidate, Coverage, Describe, Head, Parameters, Reading, Signing,
+        SigningInput,
         header::{TimeUnit, check_nonce, header_value, read_time, required},
         signs_under,
     },
@@ -166,7 +166,7 @@ impl Describe for Format {
         Some(KEY_ID)
     }
 
-    fn read<'h>(&'h self, head: &Head<'h>, _: Option<&Bytes>) -> Result<Reading<'h>, Rejection> {
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
         let header = &self.signature;
         let Some(signature) = head.single(header)? else {
             return Err(Rejection::new(
@@ -201,7 +201,7 @@ impl Describe for Format {
             ))
         })?;
 
-        let candidates = macs.into_iter().map(|mac| Candidate {
+        let announced = macs.into_iter().map(|mac| Announced {
             parameters: Parameters {
                 key_id: Cow::Borrowed(KEY_ID),
                 signed_at: Some(signed_at),
@@ -209,10 +209,11 @@ impl Describe for Format {
                 nonce: Some((NonceKind::Event, Cow::Borrowed(id))),
             },
             mac,
-            input: Self::message(id, time),
-            coverage: Cow::Borrowed(&self.coverage),
+            build: Box::new(move |_, _| {
+                Ok((Self::message(id, time), Cow::Borrowed(&self.coverage)))
+            }),
         });
-        Ok(Reading::Candidates(candidates.collect()))
+        Ok(Reading::Announced(announced.collect()))
     }
 
     fn prepare(

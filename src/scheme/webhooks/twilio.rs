@@ -1,6 +1,6 @@
 //! Twilio.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{
@@ -17,8 +17,9 @@ use crate::{
     mac::{DigestAlgorithm, HashOutput, MacAlgorithm, RunningDigest},
     rejection::{Rejection, malformed},
     scheme::{
-        BodyDigest, BodyForm, Candidate, Coverage, Describe, Formed, Head, Parameters, Reading,
-        Signing, SigningInput, header::header_value, http_message_signatures::query, signs_under,
+        Announced, BodyDigest, BodyForm, Candidate, Coverage, Describe, Formed, Head, Parameters,
+        Reading, Signing, SigningInput, header::header_value, http_message_signatures::query,
+        signs_under,
     },
     target::Target,
 };
@@ -247,18 +248,20 @@ fn sort(body: &Bytes) -> Result<Formed, Cow<'static, str>> {
     let unreadable = "the body is not a form of parameters in UTF-8, each a name, `=` and a value; \
                       JSON is read by `Twilio::json()`";
     let text = std::str::from_utf8(body).map_err(|_| unreadable)?;
-    let mut pairs = BTreeSet::new();
+    let mut pairs = Vec::new();
     if !text.is_empty() {
         for pair in text.split('&') {
             let (name, value) = pair.split_once('=').ok_or(unreadable)?;
             let name = query::decode(name).filter(|name| !name.is_empty());
             let value = query::decode(value);
-            pairs.insert(name.zip(value).ok_or(unreadable)?);
+            pairs.push(name.zip(value).ok_or(unreadable)?);
         }
     }
+    pairs.sort_unstable();
+    pairs.dedup();
     let (mut signed, mut given) = (String::new(), String::new());
     for (name, value) in &pairs {
-        signed.extend([name.as_str(), value]);
+        signed.extend([&**name, value]);
         if !given.is_empty() {
             given.push('&');
         }
@@ -271,23 +274,22 @@ fn sort(body: &Bytes) -> Result<Formed, Cow<'static, str>> {
     })
 }
 
-fn candidate(input: SigningInput, mac: HashOutput, covers_authority: bool) -> Candidate<'static> {
-    Candidate {
-        parameters: Parameters {
-            key_id: Cow::Borrowed(KEY_ID),
-            signed_at: None,
-            expires_at: None,
-            nonce: None,
-        },
-        mac,
-        input,
-        coverage: Cow::Owned(Coverage {
-            authority: covers_authority,
-            path: true,
-            query: true,
-            ..Coverage::default()
-        }),
+fn parameters() -> Parameters<'static> {
+    Parameters {
+        key_id: Cow::Borrowed(KEY_ID),
+        signed_at: None,
+        expires_at: None,
+        nonce: None,
     }
+}
+
+fn covered(covers_authority: bool) -> Cow<'static, Coverage> {
+    Cow::Owned(Coverage {
+        authority: covers_authority,
+        path: true,
+        query: true,
+        ..Coverage::default()
+    })
 }
 
 /// Writes the digest of the body into the query, unless the query already has it.
@@ -335,19 +337,22 @@ impl Describe for Twilio {
         Some(KEY_ID)
     }
 
-    fn read<'h>(&'h self, head: &Head<'h>, _: Option<&Bytes>) -> Result<Reading<'h>, Rejection> {
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
         let mac = read_mac(head, &SIGNATURE, self.profile.algorithm, Encoding::Base64)?;
         if matches!(self.mode, Mode::Json) && is_form(head.headers) {
             return Err(malformed(
                 "the body is said to be a form, which is read by `Twilio::new()`",
             ));
         }
-        let mut candidates = Vec::with_capacity(2);
-        for authority in authorities(&head.target) {
-            let input = self.input(&head.target, &authority.text)?;
-            candidates.push(candidate(input, mac, authority.is_whole));
-        }
-        Ok(Reading::Candidates(candidates))
+        let announced = authorities(&head.target).map(|authority| Announced {
+            parameters: parameters(),
+            mac,
+            build: Box::new(move |head, _| {
+                let input = self.input(&head.target, &authority.text)?;
+                Ok((input, covered(authority.is_whole)))
+            }),
+        });
+        Ok(Reading::Announced(announced.into()))
     }
 
     fn prepare(
@@ -373,7 +378,12 @@ impl Describe for Twilio {
         }
         let target = outgoing_target(parts)?;
         let input = self.input(&target, &target.authority)?;
-        Ok(candidate(input, HashOutput::new(&[]), true))
+        Ok(Candidate {
+            parameters: parameters(),
+            mac: HashOutput::new(&[]),
+            input,
+            coverage: covered(true),
+        })
     }
 
     fn write(

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use http::{HeaderName, request::Parts};
 
 use super::{Profile, outgoing_target, read_mac, url};
@@ -13,7 +12,8 @@ use crate::{
     mac::HashOutput,
     rejection::{Rejection, malformed},
     scheme::{
-        BodyForm, Candidate, Coverage, Describe, Head, Parameters, Reading, Signing, SigningInput,
+        Announced, BodyForm, Candidate, Coverage, Describe, Described, Head, Parameters, Reading,
+        Signing, SigningInput,
         header::{TimeUnit, header_value, read_time, required},
         signs_under,
     },
@@ -37,13 +37,21 @@ pub(crate) struct UrlAndBody {
 }
 
 impl UrlAndBody {
-    fn candidate(
+    fn parameters(&self, signed_at: Option<Timestamp>) -> Parameters<'static> {
+        Parameters {
+            key_id: Cow::Borrowed(self.key_id),
+            signed_at,
+            expires_at: None,
+            nonce: None,
+        }
+    }
+
+    fn describe(
         &self,
         method: &str,
         target: &Target<'_>,
-        time: Option<(&[u8], Timestamp)>,
-        mac: HashOutput,
-    ) -> Result<Candidate<'static>, Rejection> {
+        time: &[u8],
+    ) -> Result<Described<'static>, Rejection> {
         let url = url(target, &target.authority);
         // Only what stands there as it was signed is covered as it stands there.
         let formed = (self.form)(&url);
@@ -55,28 +63,20 @@ impl UrlAndBody {
             Some(time) => (method, vec![time.clone()]),
             None => ("", Vec::new()),
         };
-        Ok(Candidate {
-            parameters: Parameters {
-                key_id: Cow::Borrowed(self.key_id),
-                signed_at: time.map(|(_, signed_at)| signed_at),
-                expires_at: None,
-                nonce: None,
-            },
-            mac,
-            input: SigningInput::AroundBody {
-                before: [method, &formed].concat().into(),
-                form: BodyForm::Raw,
-                after: time.map(|(text, _)| text.to_vec()).unwrap_or_default(),
-            },
-            coverage: Cow::Owned(Coverage {
-                method: self.framed.is_some(),
-                authority: true,
-                path: is_plain,
-                query: is_plain,
-                headers,
-                ..Coverage::default()
-            }),
-        })
+        let input = SigningInput::AroundBody {
+            before: [method, &formed].concat().into(),
+            form: BodyForm::Raw,
+            after: time.to_vec(),
+        };
+        let coverage = Coverage {
+            method: self.framed.is_some(),
+            authority: true,
+            path: is_plain,
+            query: is_plain,
+            headers,
+            ..Coverage::default()
+        };
+        Ok((input, Cow::Owned(coverage)))
     }
 }
 
@@ -99,7 +99,7 @@ impl Describe for UrlAndBody {
         Some(self.key_id)
     }
 
-    fn read<'h>(&'h self, head: &Head<'h>, _: Option<&Bytes>) -> Result<Reading<'h>, Rejection> {
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
         let algorithm = self.profile.algorithm;
         let mac = read_mac(head, &self.signature, algorithm, Encoding::Base64)?;
         let time = match &self.framed {
@@ -114,8 +114,15 @@ impl Describe for UrlAndBody {
                 Some((text, time))
             }
         };
-        let candidate = self.candidate(head.method.as_str(), &head.target, time, mac)?;
-        Ok(Reading::Candidates(vec![candidate]))
+        let (time, signed_at) = time.unzip();
+        Ok(Reading::Announced(vec![Announced {
+            parameters: self.parameters(signed_at),
+            mac,
+            build: Box::new(move |head, _| {
+                let time = time.unwrap_or_default();
+                self.describe(head.method.as_str(), &head.target, time)
+            }),
+        }]))
     }
 
     fn prepare(
@@ -133,8 +140,15 @@ impl Describe for UrlAndBody {
             time = Some((text.as_bytes(), signing.now));
         }
         let target = outgoing_target(parts)?;
-        let mac = HashOutput::new(&[]);
-        Ok(self.candidate(parts.method.as_str(), &target, time, mac)?)
+        let (time, signed_at) = time.unzip();
+        let time = time.unwrap_or_default();
+        let (input, coverage) = self.describe(parts.method.as_str(), &target, time)?;
+        Ok(Candidate {
+            parameters: self.parameters(signed_at),
+            mac: HashOutput::new(&[]),
+            input,
+            coverage,
+        })
     }
 
     fn write(

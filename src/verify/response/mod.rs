@@ -17,7 +17,7 @@ use http_body::Body;
 
 use super::{
     Freshness,
-    admit::{Signature, Trust, admit_candidates},
+    admit::{Signature, Trust, admit_announced},
     receive::Fed,
 };
 use crate::{
@@ -196,10 +196,12 @@ impl Settings {
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
-        let candidates =
-            self.scheme
-                .read_response(&sent.head, &sent.binding, head.status, &head.headers)?;
-        let signatures = admit_candidates(&self.trust(), &head.headers, candidates).await?;
+        let announced = self
+            .scheme
+            .read_response(&sent.binding, head.status, &head.headers)?;
+        let signatures =
+            admit_announced(&self.trust(), &sent.head, &head.headers, announced).await?;
+        let signatures: Vec<_> = signatures.into_iter().map(Signature::into_owned).collect();
 
         let has_body = has_body(sent.head.method, head.status);
         let mut fed = if has_body {

@@ -180,11 +180,11 @@ fn message_of(scheme: &HeaderScheme, parts: &Parts, body: &[u8]) -> Option<Vec<u
         target: origins.resolve(parts).ok()?,
         headers: &parts.headers,
     };
-    let Ok(Reading::Candidates(candidates)) = scheme.read(&head, None) else {
+    let Ok(Reading::Announced(mut announced)) = scheme.read(&head) else {
         return None;
     };
     let mut message = Vec::new();
-    let input = &candidates[0].input;
+    let (input, _) = (announced.remove(0).build)(&head, &mut crate::scheme::Room::new()).ok()?;
     let formed = input.rewrite_body(body).ok()?;
     let body = formed.as_deref().unwrap_or(body);
     input.feed(body, |bytes| message.extend_from_slice(bytes));
