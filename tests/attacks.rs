@@ -53,6 +53,8 @@ mod handshake;
 mod http_message_signatures;
 #[path = "attacks/json.rs"]
 mod json;
+#[path = "attacks/leases.rs"]
+mod leases;
 #[path = "attacks/limits.rs"]
 mod limits;
 #[path = "attacks/once.rs"]
