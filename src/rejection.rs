@@ -124,6 +124,10 @@ kinds! {
         "A copy of this request is being handled. Send it again later.",
         "Nothing to do if the sender waits and retries; many at once mean that handlers are \
          slow.";
+    /// 503 with `Retry-After`: as many handlers are running as may.
+    HandlersExhausted = SERVICE_UNAVAILABLE, "handlers_exhausted",
+        "The service is handling as many requests as it can. Send it again later.",
+        "Look for handlers that hang or are slow; if they should run, raise `max_running`.";
     /// 413: the body is over the limit.
     BodyTooLarge = PAYLOAD_TOO_LARGE, "body_too_large",
         "The body is larger than this service accepts.",
@@ -311,10 +315,12 @@ impl Rejection {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         use RejectionKind::{
-            BodyBudgetExhausted, KeyOverQuota, RequestInFlight, StoreFull, StoreUnavailable,
+            BodyBudgetExhausted, HandlersExhausted, KeyOverQuota, RequestInFlight, StoreFull,
+            StoreUnavailable,
         };
         match self.0.kind {
-            RequestInFlight | KeyOverQuota | BodyBudgetExhausted | StoreFull | StoreUnavailable => {
+            RequestInFlight | HandlersExhausted | KeyOverQuota | BodyBudgetExhausted
+            | StoreFull | StoreUnavailable => {
                 let wait = self.0.retry_after.unwrap_or(Duration::from_secs(1));
                 let part = u64::from(wait.subsec_nanos() > 0);
                 Some(Duration::from_secs(
@@ -466,6 +472,7 @@ mod tests {
             (405, "method_not_allowed"),
             (409, "request_replayed"),
             (409, "request_in_flight"),
+            (503, "handlers_exhausted"),
             (413, "body_too_large"),
             (408, "body_timeout"),
             (400, "body_unreadable"),

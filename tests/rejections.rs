@@ -137,6 +137,7 @@ async fn every_rejection(adjust: impl Fn(VerifyLayer) -> VerifyLayer) -> Vec<(K,
     answers.push((K::MethodNotAllowed, send(&only_post, put).await));
 
     answers.push((K::RequestInFlight, in_flight(&clock, &adjust).await));
+    answers.push((K::HandlersExhausted, one_runs(&clock, &adjust).await));
     answers.push((K::BodyBudgetExhausted, over_budget(&clock, &adjust).await));
 
     // A store that is full, one that one key has filled, one that is down, and one that was
@@ -225,6 +226,23 @@ async fn in_flight(clock: &ManualClock, adjust: &impl Fn(VerifyLayer) -> VerifyL
     send(&layer, request.map(Body::from)).await
 }
 
+async fn one_runs(clock: &ManualClock, adjust: &impl Fn(VerifyLayer) -> VerifyLayer) -> Response {
+    let layer = layer(clock)
+        .processing(Processing::Retryable {
+            lease: Duration::from_secs(30),
+        })
+        .max_running(1)
+        .build()
+        .unwrap();
+    let router = Router::new()
+        .route("/orders", any(std::future::pending::<()>))
+        .layer(adjust(layer));
+    let first = router.clone().oneshot(sign(clock).map(Body::from));
+    let waited = tokio::time::timeout(Duration::from_secs(1), first).await;
+    assert!(waited.is_err(), "it runs for ever");
+    router.oneshot(sign(clock).map(Body::from)).await.unwrap()
+}
+
 async fn over_budget(
     clock: &ManualClock,
     adjust: &impl Fn(VerifyLayer) -> VerifyLayer,
@@ -247,8 +265,9 @@ async fn over_budget(
     send(&layer, second).await
 }
 
-const WAITING_HELPS: [K; 5] = [
+const WAITING_HELPS: [K; 6] = [
     K::RequestInFlight,
+    K::HandlersExhausted,
     K::KeyOverQuota,
     K::BodyBudgetExhausted,
     K::StoreFull,

@@ -4,6 +4,7 @@ use std::panic;
 
 use http::Response;
 use http_body::Body;
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument as _;
 
 use super::{
@@ -21,6 +22,7 @@ use crate::rejection::{Rejection, RejectionKind};
 pub(super) async fn detached<F, R, E>(
     handling: F,
     kept: KeptLease,
+    running: Option<OwnedSemaphorePermit>,
 ) -> Result<Result<Response<ResponseBody<R>>, E>, Rejection>
 where
     F: Future<Output = Result<Response<R>, E>> + Send + 'static,
@@ -28,7 +30,7 @@ where
     R::Data: Send,
     E: Send + 'static,
 {
-    let handled = tokio::spawn(handle(handling, kept).in_current_span());
+    let handled = tokio::spawn(handle(handling, kept, running).in_current_span());
     handled.await.map_err(|error| match error.try_into_panic() {
         Ok(panic) => panic::resume_unwind(panic),
         Err(_) => Rejection::new(
@@ -38,11 +40,16 @@ where
     })
 }
 
-/// Runs the handler, and then completes or releases its lease.
+/// Runs the handler, and then completes or releases its lease. It counts as running until then, for
+/// as long as the permit is here.
 ///
 /// A handler that panics, or answers with an error instead of a response, leaves its outcome
 /// unknown: the lease is left to end by itself.
-async fn handle<F, R, E>(handling: F, kept: KeptLease) -> Result<Response<ResponseBody<R>>, E>
+async fn handle<F, R, E>(
+    handling: F,
+    kept: KeptLease,
+    _running: Option<OwnedSemaphorePermit>,
+) -> Result<Response<ResponseBody<R>>, E>
 where
     F: Future<Output = Result<Response<R>, E>>,
     R: Body,

@@ -88,11 +88,12 @@ impl LayerSettings {
     {
         match handling {
             Handling::Plain => service.call(request).await.map(answer),
-            Handling::Leased(lease) => {
+            Handling::Leased(mut lease) => {
                 request.extensions_mut().insert(lease.status());
+                let running = lease.take_running();
                 // Before the service is called, which may block its thread as well.
                 let kept = KeptLease::new(lease);
-                match detached(service.call(request), kept).await {
+                match detached(service.call(request), kept, running).await {
                     Ok(result) => result.map(private),
                     Err(rejection) => Ok(self.refuse(&rejection)),
                 }

@@ -9,6 +9,8 @@ use tokio::sync::Semaphore;
 
 use http::Method;
 
+use tokio::sync::Semaphore;
+
 use super::{
     Processing, Settings, Verifier, budget::Budget, freshness::Freshness, methods::Methods,
 };
@@ -49,6 +51,7 @@ pub struct VerifierBuilder<T> {
     body_budget: usize,
     namespace: String,
     processing: Processing,
+    max_running: usize,
     store_timeout: Duration,
     builds: PhantomData<fn() -> T>,
 }
@@ -76,6 +79,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
             body_budget: 64 * 1024 * 1024,
             namespace: "default".into(),
             processing,
+            max_running: 1024,
             store_timeout: Duration::from_secs(2),
             builds: PhantomData,
         }
@@ -215,6 +219,19 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
         self
     }
 
+    /// Bounds how many handlers run at once with [`Processing::Retryable`]. Default: 1024. Range: 1 to
+    /// 1,000,000.
+    ///
+    /// These handlers outlive their connections, so a limit in front of the layer does not bound
+    /// them. A handler counts from before its lease is taken until its response leaves for the
+    /// client. Beyond the bound, a request is refused with 503, `handlers_exhausted`, and no lease is
+    /// taken. The bound is shared by all keys, and by all services that are made from one layer. A
+    /// handler that may hang needs a timeout inside the layer.
+    pub fn max_running(mut self, max: usize) -> Self {
+        self.max_running = max;
+        self
+    }
+
     /// How long a store or a key look-up may take to answer: between 1 millisecond and 1 hour. After
     /// that the request is refused with 503. Default: 2 seconds.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
@@ -329,6 +346,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
                 budget: Arc::new(budget),
                 namespace: self.namespace.into(),
                 processing: self.processing,
+                running: Arc::new(Semaphore::new(self.max_running)),
                 store_timeout: self.store_timeout,
                 live: LiveNonces::default(),
                 long_bodies: Arc::new(Semaphore::new(processors)),
@@ -351,6 +369,10 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
         ConfigError::unless(
             (MILLISECOND..=HOUR).contains(&self.store_timeout),
             "`store_timeout` is between 1 millisecond and 1 hour",
+        )?;
+        ConfigError::unless(
+            (1..=1_000_000).contains(&self.max_running),
+            "`max_running` is between 1 and 1,000,000",
         )?;
         let profile = self.scheme.profile();
         ConfigError::unless(

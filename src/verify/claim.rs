@@ -82,7 +82,15 @@ impl Authentic {
                 Ok(Verified::Claimed(payload))
             }
             (Processing::Retryable { lease: duration }, Some(store)) => {
-                let lease = Lease::new(Arc::clone(store), claim, duration, settings.store_timeout);
+                // Before the store is asked: what is refused here leaves nothing to be given back.
+                let Ok(running) = Arc::clone(&settings.running).try_acquire_owned() else {
+                    return Err(Rejection::new(
+                        RejectionKind::HandlersExhausted,
+                        "as many handlers as may are running; `max_running` is the bound",
+                    ));
+                };
+                let timeout = settings.store_timeout;
+                let lease = Lease::new(Arc::clone(store), claim, duration, timeout, running);
                 let asked = Stopwatch::start();
                 let leased = lease.take().await;
                 asked.claimed(leased_outcome(&leased));

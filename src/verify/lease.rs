@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{unconsumed::lock, within};
 use crate::{
@@ -17,8 +17,9 @@ use crate::{
 /// The right to handle a request, for as long as it is renewed. Its steps wait for the store, on a
 /// Tokio runtime with its timer.
 ///
-/// Dropping it does nothing: the outcome is then unknown, the lease ends by itself, and the request
-/// may run again.
+/// It counts as one of the handlers that [may run](crate::VerifierBuilder::max_running) until it is
+/// dropped. Dropping it does nothing else: the outcome is then unknown, the lease ends by itself, and
+/// the request may run again.
 #[must_use = "complete or release it, or nobody may handle a copy until it ends"]
 pub struct Lease {
     store: Arc<dyn NonceStore>,
@@ -26,6 +27,8 @@ pub struct Lease {
     duration: Duration,
     timeout: Duration,
     status: LeaseStatus,
+    /// Counts the handler among those that run.
+    running: Option<OwnedSemaphorePermit>,
 }
 
 impl Lease {
@@ -35,6 +38,7 @@ impl Lease {
         claim: Claim,
         duration: Duration,
         store_timeout: Duration,
+        running: OwnedSemaphorePermit,
     ) -> Self {
         Self {
             store,
@@ -43,7 +47,13 @@ impl Lease {
             // So that a slow answer still leaves a lease to renew.
             timeout: store_timeout.min(duration / 3),
             status: LeaseStatus(Arc::default()),
+            running: Some(running),
         }
+    }
+
+    /// To be dropped when the handler has ended, which may be before the lease has.
+    pub(crate) fn take_running(&mut self) -> Option<OwnedSemaphorePermit> {
+        self.running.take()
     }
 
     pub(super) async fn take(&self) -> Result<Leased, StoreError> {

@@ -159,6 +159,8 @@ pub(crate) struct Settings {
     budget: Arc<Budget>,
     namespace: Arc<str>,
     processing: Processing,
+    /// A permit for each handler that may run under a lease.
+    running: Arc<Semaphore>,
     store_timeout: Duration,
     live: LiveNonces,
     /// Whose turn it is to read a long body whole.

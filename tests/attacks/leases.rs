@@ -1,17 +1,21 @@
-//! Row 48: handlers that block their threads.
+//! Rows 48 and 52: handlers that block their threads, and how many run at once.
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
 use axum::{Router, body::Body, routing::any};
 use countersign::{
     Claim, Claimed, Held, LeaseStatus, LeaseStore, Leased, ManualClock, NonceStore, Processing,
-    StoreFuture, Verified, Verifier,
+    StoreFuture, Verified, Verifier, VerifierBuilder, VerifyLayer,
 };
-use http::StatusCode;
+use http::{StatusCode, header::RETRY_AFTER};
 use tokio::{
     runtime::{Builder, Handle},
     sync::Semaphore,
@@ -25,7 +29,9 @@ use crate::{
     common::{self, Effects},
     handling::{LEASE, RETRYABLE},
     parts::{Asked, Fault, FaultyStore},
-    subject::{ALL, BODY, Breach, Finding, HOUSE, IN_FLIGHT, OK, REPLAYED, Target, refused},
+    subject::{
+        ALL, BODY, Breach, Finding, HOUSE, IN_FLIGHT, OK, REPLAYED, Subject, Target, refused,
+    },
 };
 
 /// The shortest there is: these tests run in real time.
@@ -444,6 +450,196 @@ impl<S: NonceStore> LeaseStore for PanicsOnce<S> {
 
     fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
         self.inner.leases().unwrap().release(claim)
+    }
+}
+
+const EXHAUSTED: (u16, &str) = (503, "handlers_exhausted");
+
+/// What an outer limit on concurrency allows.
+const ALLOWED: usize = 2;
+
+/// A handler that runs until it is let go, and how many of it run.
+#[derive(Clone)]
+struct Long {
+    running: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+    let_go: Arc<Semaphore>,
+}
+
+impl Long {
+    fn new() -> Self {
+        Self {
+            running: Arc::default(),
+            most: Arc::default(),
+            let_go: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    fn app(&self, effects: &Effects) -> Router {
+        let (long, effects) = (self.clone(), effects.clone());
+        let handler = async move |body: String| {
+            let running = long.running.fetch_add(1, Ordering::SeqCst) + 1;
+            long.most.fetch_max(running, Ordering::SeqCst);
+            let held = long.let_go.acquire().await;
+            held.unwrap().forget();
+            long.running.fetch_sub(1, Ordering::SeqCst);
+            effects.happened();
+            if body == "panics" {
+                panic!("as it was told");
+            }
+            "handled"
+        };
+        Router::new().route("/transfer", any(handler))
+    }
+
+    /// Behind the layer, behind a limit on concurrency.
+    fn target<S: NonceStore>(
+        &self,
+        subject: &Subject,
+        store: S,
+        settings: impl FnOnce(VerifierBuilder<VerifyLayer>) -> VerifierBuilder<VerifyLayer>,
+    ) -> Target {
+        let app = |effects: &Effects| self.app(effects);
+        let target = Target::around(subject, &common::clock(), store, app, |layer| {
+            settings(layer.processing(RETRYABLE))
+        });
+        let limit = ServiceBuilder::new()
+            .layer(CatchPanicLayer::new())
+            .layer(GlobalConcurrencyLimitLayer::new(ALLOWED));
+        Target {
+            app: target.app.clone().layer(limit),
+            ..target
+        }
+    }
+}
+
+/// Fifty requests, whose senders hang up.
+async fn hung_up(target: &Target, subject: &Subject) -> Vec<http::Request<String>> {
+    let requests: Vec<_> = (0..50)
+        .map(|n| common::request("POST", "/transfer", &n.to_string()))
+        .map(|request| subject.sign(&target.clock, request))
+        .collect();
+    for request in &requests {
+        let sent = target.app.clone().oneshot(request.clone().map(Body::from));
+        let _ = timeout(Duration::from_millis(1), sent).await;
+    }
+    requests
+}
+
+#[tokio::test(start_paused = true)]
+async fn a52_no_more_handlers_run_than_may_whatever_their_senders_do() {
+    for subject in ALL {
+        let long = Long::new();
+        let store = FaultyStore::around(common::store(&common::clock()));
+        let target = long.target(subject, store.clone(), |layer| layer.max_running(ALLOWED));
+        let requests = hung_up(&target, subject).await;
+        assert_eq!(long.running.load(Ordering::SeqCst), ALLOWED);
+        assert_eq!(
+            store.times(Asked::Lease),
+            ALLOWED,
+            "of the others none was asked for"
+        );
+
+        // Refused in time to be sent again, and not burned.
+        let refusal = target
+            .app
+            .clone()
+            .oneshot(requests[2].clone().map(Body::from));
+        let refusal = refusal.await.unwrap();
+        assert_eq!(refusal.headers()[RETRY_AFTER], "1");
+        let (status, code) = common::verdict(refusal).await;
+        assert_eq!((status, code.as_str()), EXHAUSTED);
+        long.let_go.add_permits(requests.len());
+        sleep(LEASE).await;
+        for (n, request) in requests.into_iter().enumerate() {
+            let expected = if n < ALLOWED {
+                REPLAYED
+            } else {
+                (OK, "handled")
+            };
+            let (status, code) = target.send(request).await;
+            assert_eq!((status, code.as_str()), expected, "{}: {n}", subject.name);
+        }
+        assert_eq!(
+            long.most.load(Ordering::SeqCst),
+            ALLOWED,
+            "{}",
+            subject.name
+        );
+        assert_eq!(target.effects.count(), 50);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a52_twin_without_a_bound_of_its_own_the_layer_escapes_the_limit() {
+    let long = Long::new();
+    let store = common::store(&common::clock());
+    let target = long.target(&HOUSE, store, |layer| layer.max_running(1000));
+    hung_up(&target, &HOUSE).await;
+    assert_eq!(
+        long.running.load(Ordering::SeqCst),
+        50,
+        "and 2 were allowed"
+    );
+}
+
+/// However a handler ends, another may run: also where it is a duplicate, or the store fails.
+#[tokio::test(start_paused = true)]
+async fn a52_whatever_becomes_of_a_request_its_place_is_free_again() {
+    let long = Long::new();
+    let store = FaultyStore::around(common::store(&common::clock()));
+    let target = long.target(&HOUSE, store.clone(), |layer| layer.max_running(1));
+    long.let_go.add_permits(1000);
+    let sign = |body| HOUSE.sign(&target.clock, common::request("POST", "/transfer", body));
+    let again = sign("once more");
+    assert_eq!(target.send(again.clone()).await.0, OK);
+    for _ in 0..3 {
+        refused(&target, again.clone(), REPLAYED).await.unwrap();
+        assert_eq!(target.send(sign("panics")).await.0, 500);
+        store.fault(Asked::Lease, Fault::Fails);
+        assert_eq!(target.send(sign("")).await.1, "store_unavailable");
+        store.fault(Asked::Lease, Fault::Hangs);
+        let given_up = target.app.clone().oneshot(sign("").map(Body::from));
+        assert!(timeout(Duration::from_millis(1), given_up).await.is_err());
+        // A store that takes no completion does not keep others from running.
+        store.fault(Asked::Complete, Fault::Fails);
+        assert_eq!(target.send(sign("")).await.0, OK);
+    }
+    assert_eq!(target.send(sign("")).await, (OK, "handled".into()));
+    assert_eq!(long.most.load(Ordering::SeqCst), 1);
+}
+
+/// A body that a client takes slowly is no handler: it holds the lease, and no place.
+#[tokio::test(start_paused = true)]
+async fn a52_a_response_that_is_taken_slowly_holds_no_place() {
+    let clock = common::clock();
+    let streamed = async || Body::new(crate::parts::Script::new([crate::parts::Step::Hangs]));
+    let app = |_: &Effects| Router::new().route("/transfer", any(streamed));
+    let target = Target::around(&HOUSE, &clock, common::store(&clock), app, |layer| {
+        layer.processing(RETRYABLE).max_running(1)
+    });
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        let request = HOUSE.signed(&clock).map(Body::from);
+        let response = target.app.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        held.push(response);
+    }
+}
+
+#[tokio::test]
+async fn a52_the_bound_is_between_one_and_a_million() {
+    let clock = common::clock();
+    let built = |max| {
+        let layer = HOUSE.layer(&clock).store(common::store(&clock));
+        layer.max_running(max).build()
+    };
+    for max in [0, 1_000_001, usize::MAX] {
+        let error = built(max).unwrap_err().to_string();
+        assert!(error.contains("max_running"), "{error}");
+    }
+    for max in [1, 1_000_000] {
+        assert!(built(max).is_ok());
     }
 }
 
