@@ -5,10 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Semaphore;
-
 use http::Method;
-
 use tokio::sync::Semaphore;
 
 use super::{
