@@ -88,7 +88,7 @@ impl Lease {
     /// Holds the lease for its full duration from now.
     ///
     /// # Errors
-    /// When the store gives no answer.
+    /// Returns an error if the store gives no answer.
     pub async fn renew(&self) -> Result<Held, StoreError> {
         let asked = Instant::now();
         let held = within(
@@ -101,10 +101,12 @@ impl Lease {
         Ok(held)
     }
 
-    /// The request was handled: copies of it are refused, or acknowledged, from now on.
+    /// Records that the request was handled: duplicates are refused, or acknowledged, from now on.
+    ///
+    /// If the response is streamed, call this when its body has come to its end.
     ///
     /// # Errors
-    /// When the store gives no answer; it is then unknown whether this was recorded, and worth
+    /// Returns an error if the store gives no answer; it is then unknown whether this was recorded, and worth
     /// trying again.
     pub async fn complete(&self) -> Result<Held, StoreError> {
         let held = within(self.timeout, self.leases()?.complete(&self.claim)).await?;
@@ -112,10 +114,10 @@ impl Lease {
         Ok(held)
     }
 
-    /// The request was not handled: the next copy of it may be.
+    /// Gives the request back, because it was not handled: the next duplicate may be.
     ///
     /// # Errors
-    /// When the store gives no answer; the lease then ends by itself.
+    /// Returns an error if the store gives no answer; the lease then ends by itself.
     pub async fn release(&self) -> Result<Held, StoreError> {
         // Another attempt may hold it as soon as the store was asked, answered or not.
         self.status.held_until(None);
