@@ -280,8 +280,8 @@ pub static HUBSPOT: Provider = Provider {
 /// With JSON bodies, whose digest the URL names.
 pub static TWILIO: Provider = Provider {
     name: "Twilio",
-    builder: || Verifier::builder(Twilio::json()).public_origin(common::ORIGIN),
-    signer: |secret| Signer::with_secret(Twilio::json(), secret),
+    builder: || Verifier::builder(Twilio::json_at("/hook").unwrap()).public_origin(common::ORIGIN),
+    signer: |secret| Signer::with_secret(Twilio::json_at("/hook").unwrap(), secret),
     hash: Hash::Sha1,
     signature: "x-twilio-signature",
     message: |_, request| url(request).into_bytes(),

@@ -147,9 +147,13 @@ const TWILIO_FORM: Case = Case {
     is_an_event: false,
 };
 
+fn twilio_json() -> Twilio {
+    Twilio::json_at("/twilio/hook?a=1").unwrap()
+}
+
 const TWILIO_JSON: Case = Case {
-    builder: || VerifyLayer::builder(Twilio::json()),
-    delivery: |body| test::delivery(Twilio::json(), TOKEN, body),
+    builder: || VerifyLayer::builder(twilio_json()),
+    delivery: |body| test::delivery(twilio_json(), TOKEN, body),
     content_type: JSON,
     body: EVENT,
     verified: EVENT,

@@ -10,6 +10,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderValue, Request};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
+use tower::ServiceExt as _;
 
 use crate::{
     common, log,
@@ -27,8 +28,9 @@ fn verifier(origin: &str) -> Verifier {
     verifier_of(Twilio::new(), origin)
 }
 
-fn json_verifier() -> Verifier {
-    verifier_of(Twilio::json(), common::ORIGIN)
+/// Reads JSON at one URL.
+fn json_verifier(path_and_query: &str) -> Verifier {
+    verifier_of(Twilio::json_at(path_and_query).unwrap(), common::ORIGIN)
 }
 
 fn verifier_of(scheme: Twilio, origin: &str) -> Verifier {
@@ -71,7 +73,8 @@ fn sign(request: Request<Bytes>) -> Result<Request<Bytes>, countersign::SignErro
 }
 
 fn sign_json(request: Request<Bytes>) -> Result<Request<Bytes>, countersign::SignError> {
-    let signer = Signer::with_secret(Twilio::json(), SECRET).unwrap();
+    let scheme = Twilio::json_at("/hook?a=1").unwrap();
+    let signer = Signer::with_secret(scheme, SECRET).unwrap();
     signer.sign_body(request, "unused")
 }
 
@@ -126,7 +129,7 @@ async fn what_is_signed_is_the_message_of_the_test() {
     assert_eq!(signed.uri(), whole.as_str());
     let url = format!("https://api.example.com{whole}");
     assert_eq!(get(&signed, SIGNATURE), mac(&url));
-    let verified = payload(&json_verifier(), &signed).await.unwrap();
+    let verified = payload(&json_verifier("/hook?a=1"), &signed).await.unwrap();
     assert_eq!(verified.bytes(), r#"{"a":1}"#);
 
     let get_request = Request::get("/hook?From=1").header("host", common::HOST);
@@ -266,7 +269,7 @@ async fn every_change_of_one_byte_is_refused_but_for_another_spelling_of_the_for
         assert_eq!(changed, &given, "{what}");
     }
     let genuine = json(r#"{"a":1,"b":"c"}"#);
-    let accepted = accepted_changes(&json_verifier(), &genuine).await;
+    let accepted = accepted_changes(&json_verifier("/hook?a=1"), &genuine).await;
     assert_eq!(accepted, []);
 }
 
@@ -377,7 +380,7 @@ async fn a_form_that_cannot_be_read_one_way_is_refused() {
 
 #[tokio::test]
 async fn a_json_body_is_the_one_whose_digest_the_query_names() {
-    let verifier = json_verifier();
+    let verifier = json_verifier("/hook?a=1");
     let genuine = json(r#"{"a":1}"#);
     for body in ["", "{}", r#"{"a":1} "#, r#"{ "a":1}"#, "a=1"] {
         let refused = payload(&verifier, &with_body(&genuine, body)).await;
@@ -385,15 +388,19 @@ async fn a_json_body_is_the_one_whose_digest_the_query_names() {
     }
     let digest = digest_of("{}");
     let upper = digest.to_uppercase();
-    for query in [
-        format!("?bodySHA256={digest}"),
-        format!("?bodySHA256={upper}"),
-        format!("?a=&b=%C3%A9+%2B/?&bodySHA256={digest}"),
+    for (path, query) in [
+        ("/", format!("?bodySHA256={digest}")),
+        ("/hook", format!("?bodySHA256={digest}")),
+        ("/hook", format!("?bodySHA256={upper}")),
+        ("/hook?a=&b=%C3%A9+%2B/?", format!("&bodySHA256={digest}")),
+        ("/hook?a", format!("&bodySHA256={digest}")),
     ] {
-        let accepted = payload(&verifier, &json_at(&format!("/hook{query}"), "{}")).await;
-        assert_eq!(accepted.unwrap().bytes(), "{}", "{query}");
+        let verifier = json_verifier(path);
+        let accepted = payload(&verifier, &json_at(&format!("{path}{query}"), "{}")).await;
+        assert_eq!(accepted.unwrap().bytes(), "{}", "{path}{query}");
     }
     let malformed = Some(RejectionKind::SignatureMalformed);
+    let verifier = json_verifier("/hook");
     for path in [
         "/hook".to_owned(),
         "/hook?".into(),
@@ -410,22 +417,50 @@ async fn a_json_body_is_the_one_whose_digest_the_query_names() {
         // Not the last one.
         format!("/hook?bodySHA256={digest}&"),
         format!("/hook?bodySHA256={digest}&a=1"),
-        // Parameters that are none, and characters that no URL has.
-        format!("/hook?a&bodySHA256={digest}"),
-        format!("/hook?=1&bodySHA256={digest}"),
-        format!("/hook?a=1&&bodySHA256={digest}"),
+        // At another URL than the one that is configured.
+        format!("/hook?a=1&bodySHA256={digest}"),
         format!("/hook?&bodySHA256={digest}"),
-        format!("/hook?%ff=1&bodySHA256={digest}"),
-        format!("/hook?a={{1}}&bodySHA256={digest}"),
-        format!("/hook?a=%4&bodySHA256={digest}"),
-        format!("/ho\"ok?bodySHA256={digest}"),
+        format!("/hook&bodySHA256={digest}"),
+        format!("/hook/?bodySHA256={digest}"),
+        format!("/h%6Fok?bodySHA256={digest}"),
+        format!("/HOOK?bodySHA256={digest}"),
+        format!("//hook?bodySHA256={digest}"),
+        format!("/hookx?bodySHA256={digest}"),
+        format!("/?bodySHA256={digest}"),
     ] {
         let refused = payload(&verifier, &json_at(&path, "{}")).await;
-        assert_eq!(refused.err(), malformed, "{path}");
+        let expected = match path.starts_with("/hook?bodySHA256=") {
+            true => malformed,
+            false => Some(RejectionKind::SignatureInvalid),
+        };
+        assert_eq!(refused.err(), expected, "{path}");
     }
     // The digest of an empty body is one, too.
     let empty = json_at(&format!("/hook?bodySHA256={}", digest_of("")), "");
     assert!(payload(&verifier, &empty).await.is_ok());
+}
+
+#[test]
+fn json_is_read_at_one_url_that_no_callback_can_have() {
+    for path in [
+        "",
+        "hook",
+        "*",
+        "?a=1",
+        "https://a.example/hook",
+        "/hook?",
+        "/hook#a",
+        "/ho ok",
+        "/hookAccountSid",
+        "/hook?AccountSid=AC1",
+        "/hook?bodySHA256=00",
+        "/bodySHA256",
+    ] {
+        assert!(Twilio::json_at(path).is_err(), "{path}");
+    }
+    for path in ["/", "/hook", "/hook?a=1&b", "/hook/%C3%A9?accountsid=1"] {
+        assert!(Twilio::json_at(path).is_ok(), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -436,11 +471,11 @@ async fn each_mode_refuses_what_the_other_reads() {
     let hook = "https://api.example.com/hook?a=1";
     let form = form("/hook?a=1", FORM, &format!("{hook}{SORTED}"));
     assert!(given(common::ORIGIN, &form).await.is_ok());
-    let refused = payload(&json_verifier(), &form).await;
+    let refused = payload(&json_verifier("/hook?a=1"), &form).await;
     assert_eq!(refused.err(), malformed);
     // JSON mode refuses a form by its `Content-Type`, although the digest matches.
     let said = with(&json, "content-type", "Application/x-www-form-urlencoded");
-    let refused = payload(&json_verifier(), &said).await;
+    let refused = payload(&json_verifier("/hook?a=1"), &said).await;
     assert_eq!(refused.err(), malformed);
 }
 
@@ -474,13 +509,11 @@ async fn a41_a_signed_text_does_not_vouch_for_a_body() {
     let as_form = with(&attack, "content-type", "application/x-www-form-urlencoded");
     for attack in [&attack, &as_form] {
         assert_eq!(given(common::ORIGIN, attack).await.err(), malformed);
-        let refused = payload(&json_verifier(), attack).await;
-        assert_eq!(refused.err(), malformed);
+        let refused = payload(&json_verifier("/hook?a=1"), attack).await;
+        assert!(refused.is_err());
     }
-    // A body that is a form is taken for the parameters that it has, digest or not.
     let form = with_body(&as_form, "admin=true");
-    let refused = given(common::ORIGIN, &form).await;
-    assert_eq!(refused.err(), Some(RejectionKind::SignatureInvalid));
+    assert_eq!(given(common::ORIGIN, &form).await.err(), malformed);
 }
 
 /// As it is often written: a digest anywhere in the query says that the body is JSON.
@@ -502,28 +535,152 @@ fn a41_twin_a_reader_that_believes_a_digest_anywhere_is_found() {
     assert!(naive_reader_accepts(&attack));
 }
 
-/// This ambiguity stays open: the last parameter ends in a digest.
-#[tokio::test]
-async fn a41_a_form_that_ends_in_a_digest_passes_for_json_under_its_own_path() {
+/// A form of Twilio whose text, by its last parameter, ends like the URL of JSON; and the URLs at which
+/// its signed text could be read so: each with a body of the attacker's.
+fn forms_that_end_in_a_digest() -> Vec<Request<Bytes>> {
     let forged = r#"{"admin":true}"#;
-    let text = format!("&bodySHA256={}", digest_of(forged));
-    for (path, signed_for) in [("/hook?a=1", "/hook"), ("/hook", "/hookAccountSidAC1Zx")] {
-        // Without a query of its own, the text brings the `?`.
-        let text = match path {
-            "/hook" => text.replacen('&', "?", 1),
-            _ => text.clone(),
-        };
-        let uri = format!("{path}AccountSidAC1Zx{text}");
-        let attack = json_at(&uri, forged);
-        assert_eq!(attack.uri().path(), signed_for);
-        assert!(payload(&json_verifier(), &attack).await.is_ok(), "{uri}");
-        let refused = given(common::ORIGIN, &attack).await;
-        assert_eq!(refused.err(), Some(RejectionKind::SignatureMalformed));
-        // One that another parameter follows does not pass.
-        let followed = json_at(&format!("{uri}Zz1"), forged);
-        let refused = payload(&json_verifier(), &followed).await;
-        assert_eq!(refused.err(), Some(RejectionKind::SignatureMalformed));
+    let digest = digest_of(forged);
+    let mut attacks = Vec::new();
+    for url in [
+        "",
+        "/",
+        "/hook",
+        "/hook?",
+        "/hook?a=1",
+        "/form",
+        "/form/hook",
+    ] {
+        for separator in ["?", "&", "/hook?", "/hook?a=1&"] {
+            let text = format!("AccountSidAC1Zx{separator}bodySHA256={digest}");
+            let path = format!("{url}{text}");
+            let path = match url {
+                "" => format!("/{path}"),
+                _ => path,
+            };
+            let attack = json_at(&path, forged);
+            assert_eq!(
+                get(&attack, SIGNATURE),
+                mac(&format!("https://api.example.com{path}"))
+            );
+            attacks.push(attack);
+        }
     }
+    attacks
+}
+
+#[tokio::test]
+async fn a41_a_form_that_was_signed_for_another_route_is_no_json_below_a_wildcard() {
+    let effects = common::Effects::default();
+    let layer = VerifyLayer::builder(Twilio::json_at("/hook?a=1").unwrap())
+        .public_origin(common::ORIGIN)
+        .secret(SECRET);
+    let app = common::echo(&effects).layer(layer.build().unwrap());
+    let send = async |request: Request<Bytes>| {
+        let request = request.map(axum::body::Body::from);
+        app.clone().oneshot(request).await.unwrap().status()
+    };
+    assert_eq!(send(json("{}")).await, 200);
+    for attack in forms_that_end_in_a_digest() {
+        assert_eq!(send(attack).await, 401);
+    }
+    assert_eq!(effects.count(), 1);
+
+    let invalid = Some(RejectionKind::SignatureInvalid);
+    for attack in forms_that_end_in_a_digest() {
+        for path in ["/", "/hook", "/hook?a=1", "/form/hook"] {
+            let refused = payload(&json_verifier(path), &attack).await;
+            assert_eq!(refused.err(), invalid, "{path} {}", attack.uri());
+        }
+    }
+}
+
+/// Such a reader wants the digest once, as the last parameter, and leaves the rest of the URL free.
+#[tokio::test]
+async fn a41_twin_a_reader_of_json_at_any_url_is_found() {
+    let naive = |request: &Request<Bytes>| {
+        let query = request.uri().query().unwrap_or_default();
+        let last = query.rsplit('&').next().unwrap_or_default();
+        let digest = last.strip_prefix("bodySHA256=");
+        let url = format!("https://{}{}", common::HOST, request.uri());
+        digest == Some(&*digest_of(std::str::from_utf8(request.body()).unwrap()))
+            && query.matches("bodySHA256").count() == 1
+            && get(request, SIGNATURE) == mac(&url)
+    };
+    let attacks = forms_that_end_in_a_digest();
+    let found = attacks.iter().filter(|attack| naive(attack)).count();
+    assert!(found > 15, "{found} of {}", attacks.len());
+}
+
+/// Cut in two wherever one likes, the URL of JSON is no form, and none without a body.
+#[tokio::test]
+async fn a41_json_is_read_as_no_form() {
+    for genuine in [
+        json("{}"),
+        json_at(&format!("/hook?bodySHA256={}", digest_of("{}")), "{}"),
+    ] {
+        let uri = genuine.uri().to_string();
+        let message = format!("https://api.example.com{uri}");
+        let mut malformed = 0;
+        for at in 1..=uri.len() {
+            let (path, text) = uri.split_at(at);
+            let text = text
+                .replace('&', "%26")
+                .replace('=', "%3D")
+                .replace('?', "%3F");
+            // A name of one byte, or all of it as a name.
+            let bodies = match text.len() {
+                0 => vec![String::new()],
+                1 => vec![format!("{text}=")],
+                _ if text.starts_with('%') => {
+                    vec![format!("{}={}", &text[..3], &text[3..]), format!("{text}=")]
+                }
+                _ => vec![format!("{}={}", &text[..1], &text[1..]), format!("{text}=")],
+            };
+            for body in bodies {
+                let refused = given(common::ORIGIN, &form(path, &body, &message)).await;
+                assert_eq!(
+                    refused,
+                    Err(RejectionKind::SignatureMalformed),
+                    "{path} {body}"
+                );
+                malformed += 1;
+            }
+        }
+        assert!(malformed > 80, "{malformed}");
+    }
+    // Close to it, and a form.
+    let digest = digest_of("{}");
+    for text in [
+        format!("bodySHA256={}", &digest[1..]),
+        format!("bodySHA256={digest}0"),
+        format!("bodySHA256={digest}x"),
+        format!("bodySHA255={digest}"),
+        format!("xbodySHA256={digest}"),
+        digest.clone(),
+    ] {
+        let hook = "https://api.example.com/hook";
+        let body = format!("Body={}", text.replace('=', "%3D"));
+        let request = form("/hook", &body, &format!("{hook}Body{text}"));
+        assert!(given(common::ORIGIN, &request).await.is_ok(), "{text}");
+    }
+}
+
+/// This stays open: a Studio flow posts a form without `AccountSid` to a URL with which that of the JSON
+/// begins, and its parameter has the name with which it goes on.
+#[tokio::test]
+async fn a41_a_form_of_a_flow_can_pass_for_json_if_its_url_begins_that_of_the_json() {
+    let forged = r#"{"admin":true}"#;
+    let text = format!("?bodySHA256={}", digest_of(forged));
+    let body = format!("vents={}", text.replace('=', "%3D").replace('?', "%3F"));
+    let message = format!("https://api.example.com/events{text}");
+    let genuine = form("/e", &body, &message);
+    let refused = given(common::ORIGIN, &genuine).await;
+    assert_eq!(refused, Err(RejectionKind::SignatureMalformed));
+    let attack = json_at(&format!("/events{text}"), forged);
+    assert_eq!(get(&attack, SIGNATURE), get(&genuine, SIGNATURE));
+    assert!(payload(&json_verifier("/events"), &attack).await.is_ok());
+    let elsewhere = payload(&json_verifier("/json"), &attack).await;
+    assert_eq!(elsewhere.err(), Some(RejectionKind::SignatureInvalid));
 }
 
 #[tokio::test]
@@ -558,6 +715,8 @@ fn a_signer_does_not_sign_the_digest_of_another_body() {
     assert!(sign_json(with_body(&signed, "[]")).is_err());
     assert!(sign_json(at_path(&signed, "/hook?bodySHA256=x")).is_err());
     assert!(sign_json(at_path(&signed, "/hook?bodySHA256")).is_err());
+    assert!(sign_json(at_path(&signed, "/hook")).is_err());
+    assert!(sign_json(at_path(&signed, "/hook?a=1&b=2")).is_err());
     let followed = format!("{}&a=1", signed.uri());
     assert!(sign_json(at_path(&signed, &followed)).is_err());
     let mut nowhere = request("/hook", "application/json", "{}");
@@ -567,12 +726,12 @@ fn a_signer_does_not_sign_the_digest_of_another_body() {
 
 #[test]
 fn a_signer_signs_what_a_verifier_of_its_mode_reads() {
-    let json = request("/hook?", "application/json", "{}");
+    let json = request("/hook?a=1", "application/json", "{}");
     assert!(sign(json.clone()).is_err());
-    let whole = format!("/hook?bodySHA256={}", digest_of("{}"));
+    let whole = format!("/hook?a=1&bodySHA256={}", digest_of("{}"));
     assert_eq!(sign_json(json.clone()).unwrap().uri(), whole.as_str());
     assert!(sign_json(at_path(&json, "/hook?a")).is_err());
-    let form = request("/hook", "application/x-www-form-urlencoded", FORM);
+    let form = request("/hook?a=1", "application/x-www-form-urlencoded", FORM);
     assert!(sign_json(form.clone()).is_err());
     assert!(sign(form).is_ok());
 }

@@ -96,7 +96,11 @@ fn preset(vector: &ProviderVector) -> Option<VerifierBuilder<Verifier>> {
         "shopify" => Verifier::builder(Shopify::new()),
         "linear" => Verifier::builder(Linear::new()),
         "paddle" => Verifier::builder(Paddle::new()),
-        "twilio" if vector.form.is_empty() => Verifier::builder(Twilio::json()),
+        "twilio" if vector.form.is_empty() => {
+            let url: http::Uri = vector.url.parse().unwrap();
+            let (path, _) = url.path_and_query()?.as_str().split_once("&bodySHA256")?;
+            Verifier::builder(Twilio::json_at(path).unwrap())
+        }
         "twilio" => Verifier::builder(Twilio::new()),
         "square" => Verifier::builder(Square::new()),
         "hubspot-v3" => Verifier::builder(HubSpot::new()),

@@ -1,6 +1,6 @@
 //! Twilio.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, str::FromStr as _};
 
 use bytes::Bytes;
 use http::{
@@ -13,9 +13,9 @@ use http::{
 use super::{PROFILE, Profile, outgoing_target, read_mac, url};
 use crate::{
     encoding::Encoding,
-    error::SignError,
+    error::{ConfigError, ConfigErrorKind, SignError},
     mac::{DigestAlgorithm, HashOutput, MacAlgorithm, RunningDigest},
-    rejection::{Rejection, malformed},
+    rejection::{Rejection, RejectionKind, malformed},
     scheme::{
         Announced, BodyDigest, BodyForm, Candidate, Coverage, Describe, Formed, Head, Parameters,
         Reading, Signing, SigningInput, header::header_value, http_message_signatures::query,
@@ -30,8 +30,11 @@ const SIGNATURE: HeaderName = HeaderName::from_static("x-twilio-signature");
 /// The parameter of the query that holds the SHA-256 of a body that is no form.
 const BODY_DIGEST: &str = "bodySHA256";
 
+/// A parameter of every form that Twilio makes by itself.
+const OF_EVERY_FORM: &str = "AccountSid";
+
 /// Webhooks of [Twilio](https://www.twilio.com/docs/usage/webhooks/webhooks-security): forms by
-/// [`new`](Self::new), JSON by [`json`](Self::json).
+/// [`new`](Self::new), JSON by [`json_at`](Self::json_at).
 ///
 /// ```
 /// # use countersign::{VerifyLayer, webhooks::Twilio};
@@ -45,7 +48,7 @@ const BODY_DIGEST: &str = "bodySHA256";
 /// | | |
 /// | --- | --- |
 /// | signature | `X-Twilio-Signature: <base64>`, with HMAC-SHA1. Those with HMAC-SHA256 under a shared key are not read |
-/// | covered | the URL, with its query. With `new` also the parameters of a form; with `json` also the body, by its SHA-256 in the query. Not the method, and no time |
+/// | covered | the URL, with its query. With `new` also the parameters of a form; with `json_at` also the body, by its SHA-256 in the query. Not the method, and no time |
 /// | secret | the auth token, as it stands; the key id is `twilio` |
 /// | fresh for | ever |
 /// | used once by | nothing: two callbacks that are alike may both be meant |
@@ -56,19 +59,25 @@ const BODY_DIGEST: &str = "bodySHA256";
 /// now the one, now the other.
 ///
 /// # Forms or JSON
-/// One layer reads one of the two, and the request has no say in it. Twilio signs forms without
-/// delimiters: a text message `&bodySHA256=…` can be moved into the URL, and would there vouch for any
-/// body.
+/// One layer reads one of the two, and the request has no say in it. Twilio signs a form without
+/// delimiters: the URL, then name after value after name. A text message `&bodySHA256=…` inside a form
+/// looks, signed, like the end of a URL, and would there vouch for any body. So each mode refuses the
+/// messages of the other:
 ///
-/// - [`Twilio::new`] reads forms. A body is a form, or empty. `bodySHA256` of the query means nothing.
-///   The handler is given the form as it was signed: its parameters sorted by name, and of several that
-///   are alike in name and value only one. A form is refused as malformed if a parameter has no `=` or
-///   no name, or if it is no UTF-8; so is a form in several parts (`multipart/form-data`). The signer
-///   refuses a body whose `Content-Type` names no form.
-/// - [`Twilio::json`] reads bodies of any other type. The query names `bodySHA256` once, as its last
-///   parameter, and the body has this digest. Each parameter of the query has a name and `=`, and path
-///   and query hold only what RFC 3986 allows there. A request whose `Content-Type` names a form is
-///   refused as malformed. The signer writes `bodySHA256` if it is not there, and refuses forms.
+/// - [`Twilio::new`] reads forms. A body is a form, or empty. The handler is given the form as it was
+///   signed: its parameters sorted by name, and of several that are alike in name and value only one. A
+///   form is refused as malformed if a parameter has no `=` or no name, or if it is no UTF-8; so is a
+///   form in several parts (`multipart/form-data`). A request is refused too if its query has
+///   `bodySHA256`, or if its form, signed, ends in `bodySHA256=` and a digest. The signer refuses a body
+///   whose `Content-Type` names no form.
+/// - [`Twilio::json_at`] reads bodies of any other type, at one URL. The request asks for exactly the
+///   path and query that are configured, followed by `bodySHA256=` and the digest of the body. A request
+///   for another URL is refused as one with another signature would be, and a request whose `Content-Type` names a form is refused as malformed. The signer writes `bodySHA256` if it is
+///   not there, and refuses forms and other URLs.
+///
+/// A callback that Twilio makes by itself always has the parameter `AccountSid`, in its form or in its
+/// query. This name is part of the signed text, and of no URL that `json_at` accepts. So no callback passes
+/// for JSON, whichever route it was signed for, and whatever strangers wrote into it.
 ///
 /// # What stays open
 /// - **Whoever captured a request can post it again**, at any time and as often as they like. Let the
@@ -80,15 +89,11 @@ const BODY_DIGEST: &str = "bodySHA256";
 ///   parameters of the form or of the query. What was moved is still nothing but what Twilio wrote, in
 ///   its order. Refuse parameters that a callback never has, and miss none that it always has,
 ///   `AccountSid` first of all.
-/// - **A form can pass for JSON** if the value of its last parameter, by name, ends in `&bodySHA256=`
-///   and a digest, and everything signed before that value can appear in a URL. An attacker who captured
-///   the form can then send any body to a route with [`Twilio::json`]. If the form's URL had a query, the
-///   attacker's request has the same path. If it had none, the path goes on with the parameters, and only
-///   a wildcard route takes it. No parser can tell the two apart. Do not use one auth token for forms and
-///   for JSON if a route of one mode takes a path that begins with a path of the other mode. Two accounts
-///   or subaccounts have two tokens.
-/// - A request with JSON can likewise pass for one without a body, or, its URL cut in two, for a form,
-///   where such a path is taken by a route with [`Twilio::new`]. Its body does not pass.
+/// - **A form without `AccountSid`, or a URL, that a Studio flow makes of a stranger's words** can pass for
+///   JSON. For a form, its URL must be the beginning of the URL of the JSON, and the rest of that URL must
+///   begin with the name of the form's first parameter: `https://example.com/` and `events`, if the JSON
+///   goes to `https://example.com/events`. Let no flow post a form to such a URL, and let no stranger
+///   write into a URL that Twilio requests.
 /// - The method is not covered: put the layer on the one route and method that takes these webhooks.
 /// - Where the public origin has a port of its own, a request that was signed without the port counts
 ///   too, though it may have been meant for another service on that host. The payload then answers
@@ -102,10 +107,13 @@ pub struct Twilio {
 }
 
 /// Says how a body is read. The configuration decides, because the request can be forged.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Mode {
     Form,
-    Json,
+    /// What the request asks for, up to the digest: such as `/hook?bodySHA256=`.
+    Json {
+        before_digest: String,
+    },
 }
 
 impl Twilio {
@@ -115,11 +123,41 @@ impl Twilio {
         Self::in_mode(Mode::Form)
     }
 
-    /// The format of webhooks with JSON, or with another body that is no form: `bodySHA256` of the
-    /// query is its digest.
-    #[must_use]
-    pub fn json() -> Self {
-        Self::in_mode(Mode::Json)
+    /// The format of webhooks with JSON, or with another body that is no form, at the one URL with this
+    /// path and query. `bodySHA256` behind it is the digest of the body.
+    ///
+    /// Path and query are those of the URL that is configured at Twilio, to the byte. The
+    /// [public origin](crate::VerifierBuilder::public_origin) says the rest of the URL.
+    ///
+    /// ```
+    /// # use countersign::{VerifyLayer, webhooks::Twilio};
+    /// // Configured at Twilio: https://example.com/twilio/events?tenant=7
+    /// let layer = VerifyLayer::builder(Twilio::json_at("/twilio/events?tenant=7")?)
+    ///     .public_origin("https://example.com")
+    ///     .secret("the auth token of the account")
+    ///     .build()?;
+    /// # Ok::<_, countersign::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if this does not begin with `/`, ends in `?`, cannot be part of a URL, or has
+    /// `AccountSid` or `bodySHA256` in it.
+    pub fn json_at(path_and_query: impl Into<String>) -> Result<Self, ConfigError> {
+        let text = path_and_query.into();
+        let read = PathAndQuery::from_str(&text);
+        let is_whole = read.is_ok_and(|read| read.as_str() == text && read.query() != Some(""));
+        let is_apart = !text.contains(OF_EVERY_FORM) && !text.contains(BODY_DIGEST);
+        if !(text.starts_with('/') && is_whole && is_apart) {
+            let why = format!(
+                "JSON of Twilio is read at a path with or without a query, such as `/hook?a=1`, \
+                 without `{OF_EVERY_FORM}` and `{BODY_DIGEST}`; `{}` is not one",
+                text.escape_debug()
+            );
+            return Err(ConfigErrorKind::Scheme(why.into()).into());
+        }
+        Ok(Self::in_mode(Mode::Json {
+            before_digest: before_digest(&text),
+        }))
     }
 
     fn in_mode(mode: Mode) -> Self {
@@ -136,17 +174,22 @@ impl Twilio {
 
     fn input(&self, target: &Target<'_>, authority: &str) -> Result<SigningInput, Rejection> {
         let url = url(target, authority).into();
-        Ok(match self.mode {
+        Ok(match &self.mode {
+            Mode::Form if names_digest(target.query()) => {
+                return Err(malformed(format!(
+                    "the query has `{BODY_DIGEST}`: JSON is read by `Twilio::json_at()`"
+                )));
+            }
             Mode::Form => SigningInput::AroundBody {
                 before: url,
                 form: BodyForm::Canonical(sort),
                 after: Vec::new(),
             },
-            Mode::Json => SigningInput::Head {
+            Mode::Json { before_digest } => SigningInput::Head {
                 message: url,
                 body: vec![BodyDigest {
                     algorithm: DigestAlgorithm::Sha256,
-                    claimed: body_digest(target.path_and_query.as_str())?,
+                    claimed: body_digest(before_digest, target.path_and_query.as_str())?,
                 }],
             },
         })
@@ -184,56 +227,57 @@ fn authorities(target: &Target<'_>) -> [Authority; 2] {
     [asked, other]
 }
 
-/// The SHA-256 of the body, which the query names once, as its last parameter.
-///
-/// A form that was moved into the URL may look like this, too. The more is asked of a URL, the fewer
-/// do.
-fn body_digest(path_and_query: &str) -> Result<HashOutput, Rejection> {
-    let (path, query) = path_and_query
-        .split_once('?')
-        .unwrap_or((path_and_query, ""));
-    if !is_of_uri(path) || !is_of_uri(query) {
-        return Err(malformed(
-            "the URL holds a character that has to be percent-encoded",
-        ));
-    }
-    let (others, last) = match query.rsplit_once('&') {
-        Some((others, last)) => (Some(others), last),
-        None => (None, query),
+/// What is asked for, up to the digest of the body, at this path and query.
+fn before_digest(path_and_query: &str) -> String {
+    let separator = if path_and_query.contains('?') {
+        '&'
+    } else {
+        '?'
     };
-    for pair in others.into_iter().flat_map(|others| others.split('&')) {
-        let name = pair
-            .split_once('=')
-            .and_then(|(name, _)| query::decode(name));
-        if name.is_none_or(|name| name.is_empty() || name == BODY_DIGEST) {
-            return Err(malformed(format!(
-                "a parameter of the query before the last one has no name or no `=`, or is \
-                 `{BODY_DIGEST}`"
-            )));
-        }
-    }
-    let value = last
-        .strip_prefix(BODY_DIGEST)
-        .and_then(|v| v.strip_prefix('='));
+    format!("{path_and_query}{separator}{BODY_DIGEST}=")
+}
+
+/// The SHA-256 of the body, behind the URL that is configured. Nothing else may be there: a form that
+/// was moved into the URL would be.
+fn body_digest(before: &str, path_and_query: &str) -> Result<HashOutput, Rejection> {
+    let Some(value) = path_and_query.strip_prefix(before) else {
+        return Err(Rejection::new(
+            RejectionKind::SignatureInvalid,
+            format!("the request is for another URL: path and query do not begin with `{before}`"),
+        ));
+    };
     let mut digest = [0; 32];
-    let read = value.and_then(|v| Encoding::Hex.decode_exact(v.as_bytes(), &mut digest));
-    if read.is_none() {
-        return Err(malformed(format!(
-            "the query does not end in `{BODY_DIGEST}` with one SHA-256 in hexadecimal digits"
-        )));
-    }
+    Encoding::Hex
+        .decode_exact(value.as_bytes(), &mut digest)
+        .ok_or_else(|| {
+            malformed(format!(
+                "the query does not end in `{BODY_DIGEST}` and one SHA-256 in hexadecimal digits"
+            ))
+        })?;
     Ok(HashOutput::new(&digest))
 }
 
-/// Whether this may stand in a path or in a query by RFC 3986. The type of a URI allows more.
-fn is_of_uri(text: &str) -> bool {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?".contains(&b);
-    let mut parts = text.split('%');
-    parts.next().unwrap_or_default().bytes().all(is_plain)
-        && parts.all(|part| {
-            let hex = part.bytes().take(2).filter(u8::is_ascii_hexdigit).count();
-            hex == 2 && part.bytes().all(is_plain)
-        })
+/// Whether a query has a parameter that names the digest.
+fn names_digest(query: Option<&str>) -> bool {
+    let mut pairs = query.unwrap_or_default().split('&');
+    pairs.any(|pair| pair.split('=').next() == Some(BODY_DIGEST))
+}
+
+/// Whether the parameters of a form, as they are signed, can be the end of a URL with a digest, cut off
+/// before the digest: in front of the name or within it.
+fn ends_as_url_of_json(signed: &str) -> bool {
+    let digest_at = signed.len().saturating_sub(64);
+    let Some((before, digest)) = signed.split_at_checked(digest_at) else {
+        return false;
+    };
+    let Some(before) = before.strip_suffix('=') else {
+        return false;
+    };
+    digest.bytes().all(|b| b.is_ascii_hexdigit())
+        && match before.strip_suffix(BODY_DIGEST) {
+            Some(before) => before.is_empty() || before.ends_with(['?', '&']),
+            None => BODY_DIGEST.ends_with(before),
+        }
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
@@ -246,7 +290,7 @@ fn is_form(headers: &HeaderMap) -> bool {
 /// The parameters of a form, sorted by name and then by value, each pair once.
 fn sort(body: &Bytes) -> Result<Formed, Cow<'static, str>> {
     let unreadable = "the body is not a form of parameters in UTF-8, each a name, `=` and a value; \
-                      JSON is read by `Twilio::json()`";
+                      JSON is read by `Twilio::json_at()`";
     let text = std::str::from_utf8(body).map_err(|_| unreadable)?;
     let mut pairs = Vec::new();
     if !text.is_empty() {
@@ -266,6 +310,9 @@ fn sort(body: &Bytes) -> Result<Formed, Cow<'static, str>> {
             given.push('&');
         }
         given.extend([&query::encode(name), "=", &query::encode(value)]);
+    }
+    if ends_as_url_of_json(&signed) {
+        return Err("the form ends, as it is signed, like the URL of JSON".into());
     }
     Ok(Formed {
         signed: signed.into(),
@@ -293,13 +340,12 @@ fn covered(covers_authority: bool) -> Cow<'static, Coverage> {
 }
 
 /// Writes the digest of the body into the query, unless the query already has it.
-fn add_digest(parts: &mut Parts, body: &[u8]) -> Result<(), SignError> {
+fn add_digest(before: &str, parts: &mut Parts, body: &[u8]) -> Result<(), SignError> {
     let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
     digest.update(body);
     let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    let query = parts.uri.query().unwrap_or_default();
-    if query.split('&').any(is_digest) {
-        return if digest.verify(&body_digest(path)?) {
+    if before_digest(path) != before {
+        return if digest.verify(&body_digest(before, path)?) {
             Ok(())
         } else {
             Err(SignError::new(
@@ -308,22 +354,12 @@ fn add_digest(parts: &mut Parts, body: &[u8]) -> Result<(), SignError> {
         };
     }
     let digest = Encoding::Hex.encode(digest.finish().as_ref());
-    let separator = match parts.uri.query() {
-        None => "?",
-        Some("") => "",
-        Some(_) => "&",
-    };
-    let path = format!("{path}{separator}{BODY_DIGEST}={digest}");
     let unwritable = || SignError::new("the URI has no room for `bodySHA256`");
+    let path = format!("{before}{digest}");
     let mut uri = parts.uri.clone().into_parts();
     uri.path_and_query = Some(path.parse().map_err(|_| unwritable())?);
     parts.uri = Uri::from_parts(uri).map_err(|_| unwritable())?;
     Ok(())
-}
-
-/// Whether this parameter of a query names the digest.
-fn is_digest(pair: &str) -> bool {
-    pair.split('=').next() == Some(BODY_DIGEST)
 }
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
@@ -339,7 +375,7 @@ impl Describe for Twilio {
 
     fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
         let mac = read_mac(head, &SIGNATURE, self.profile.algorithm, Encoding::Base64)?;
-        if matches!(self.mode, Mode::Json) && is_form(head.headers) {
+        if matches!(self.mode, Mode::Json { .. }) && is_form(head.headers) {
             return Err(malformed(
                 "the body is said to be a form, which is read by `Twilio::new()`",
             ));
@@ -361,20 +397,22 @@ impl Describe for Twilio {
         signing: &Signing<'_>,
     ) -> Result<Candidate<'static>, SignError> {
         signs_under(KEY_ID, signing)?;
-        match (self.mode, is_form(&parts.headers)) {
+        match (&self.mode, is_form(&parts.headers)) {
             (Mode::Form, true) => {}
             (Mode::Form, false) if signing.body.is_empty() => {}
             (Mode::Form, false) => {
                 return Err(SignError::new(
-                    "the `Content-Type` names no form; JSON is signed by `Twilio::json()`",
+                    "the `Content-Type` names no form; JSON is signed by `Twilio::json_at()`",
                 ));
             }
-            (Mode::Json, true) => {
+            (Mode::Json { .. }, true) => {
                 return Err(SignError::new(
                     "the `Content-Type` names a form, which is signed by `Twilio::new()`",
                 ));
             }
-            (Mode::Json, false) => add_digest(parts, signing.body)?,
+            (Mode::Json { before_digest }, false) => {
+                add_digest(before_digest, parts, signing.body)?;
+            }
         }
         let target = outgoing_target(parts)?;
         let input = self.input(&target, &target.authority)?;
