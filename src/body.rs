@@ -5,7 +5,7 @@ use std::{
     future::poll_fn,
     mem,
     pin::{Pin, pin},
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -50,8 +50,25 @@ impl BodyLimits {
     }
 }
 
-/// Reads a whole body. Before a frame with bytes is kept, `arrived` sees the frame and the number of
-/// bytes about to be allocated for it, and may refuse the body. Trailers are dropped.
+/// What has a say while a body arrives.
+pub(crate) trait Arriving {
+    /// Sees a frame with bytes before it is kept, and the number of bytes about to be allocated for
+    /// it; may refuse the body.
+    fn arrived(&mut self, data: &[u8], more: usize) -> Result<(), Rejection>;
+
+    /// Called whenever the next frame has to be waited for; ready where the wait is at an end.
+    fn poll_refused(&mut self, _: &mut Context<'_>) -> Poll<Rejection> {
+        Poll::Pending
+    }
+}
+
+impl<F: FnMut(&[u8], usize) -> Result<(), Rejection>> Arriving for F {
+    fn arrived(&mut self, data: &[u8], more: usize) -> Result<(), Rejection> {
+        self(data, more)
+    }
+}
+
+/// Reads a whole body, as far as `arriving` lets it. Trailers are dropped.
 ///
 /// A body of one frame is kept as it came. The frames of a longer body are copied into one buffer. The
 /// buffer grows with what has arrived, because anybody can declare a large length.
@@ -62,7 +79,7 @@ impl BodyLimits {
 pub(crate) fn read<B>(
     body: B,
     limits: &BodyLimits,
-    mut arrived: impl FnMut(&[u8], usize) -> Result<(), Rejection>,
+    mut arriving: impl Arriving,
 ) -> impl Future<Output = Result<Bytes, Rejection>>
 where
     B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
@@ -87,7 +104,9 @@ where
         let mut joined = Vec::new();
         let mut held = 0;
         let mut empty_frames = 0;
-        while let Some(data) = next_data(body.as_mut(), limits, &mut deadline).await? {
+        while let Some(data) =
+            next_data(body.as_mut(), limits, &mut deadline, &mut arriving).await?
+        {
             if data.is_empty() {
                 empty_frames += 1;
                 if empty_frames > MAX_EMPTY_FRAMES {
@@ -110,7 +129,7 @@ where
             } else {
                 room_for(len, most, limits.max_bytes)
             };
-            arrived(&data, needed - held)?;
+            arriving.arrived(&data, needed - held)?;
             held = needed;
             if so_far == 0 {
                 first = data;
@@ -143,6 +162,7 @@ async fn next_data<B>(
     mut body: Pin<&mut B>,
     limits: &BodyLimits,
     deadline: &mut Option<Pin<Box<Sleep>>>,
+    arriving: &mut impl Arriving,
 ) -> Result<Option<Bytes>, Rejection>
 where
     B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
@@ -150,6 +170,9 @@ where
     let frame = poll_fn(|cx| match body.as_mut().poll_frame(cx) {
         Poll::Ready(frame) => Poll::Ready(Ok(frame)),
         Poll::Pending => {
+            if let Poll::Ready(refused) = arriving.poll_refused(cx) {
+                return Poll::Ready(Err(refused));
+            }
             let deadline = deadline.get_or_insert_with(|| Box::pin(sleep(limits.deadline)));
             deadline.as_mut().poll(cx).map(|()| {
                 Err(Rejection::new(
@@ -182,7 +205,7 @@ fn unreadable(error: Box<dyn StdError + Send + Sync>) -> Rejection {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, convert::Infallible, task::Context};
+    use std::{collections::VecDeque, convert::Infallible};
 
     use http_body::SizeHint;
     use proptest::prelude::*;
@@ -227,7 +250,7 @@ mod tests {
             max_bytes: MAX,
             ..BodyLimits::default()
         };
-        let reading = read(body, &limits, |_, more| {
+        let reading = read(body, &limits, |_: &[u8], more| {
             announced.push(more);
             Ok(())
         });

@@ -150,7 +150,8 @@ kinds! {
         "This key has sent as many requests as are remembered for one key. Send it again later.",
         "Find out why this key sends so much; give the store more capacity, or a key a larger \
          share.";
-    /// 503 with `Retry-After`: too many bytes of bodies are in flight.
+    /// 503 with `Retry-After`: too many bytes of bodies are in flight, and this body was incomplete
+    /// for longer than others.
     BodyBudgetExhausted = SERVICE_UNAVAILABLE, "body_budget_exhausted",
         "The service is taking in as much as it can. Send the request again later.",
         "Raise `body_budget_bytes` if there is memory; else look for slow or large bodies in \

@@ -39,6 +39,8 @@ mod redis_server;
 #[path = "attacks/subject.rs"]
 mod subject;
 
+#[path = "attacks/budget.rs"]
+mod budget;
 #[path = "attacks/cost.rs"]
 mod cost;
 #[path = "attacks/coverage.rs"]

@@ -253,16 +253,16 @@ async fn over_budget(
         .build()
         .unwrap();
     let layer = adjust(layer);
-    // A body that never ends holds all that its key may have.
-    let endless = Script::new([Step::Data("x".into()), Step::Hangs]);
-    let mut held = Box::pin(send(&layer, with_body(sign(clock), endless)));
-    std::future::poll_fn(|cx| {
-        assert!(held.as_mut().poll(cx).is_pending());
-        std::task::Poll::Ready(())
-    })
-    .await;
-    let second = with_body(sign(clock), Script::frames(["x"]));
-    send(&layer, second).await
+    // The second of two bodies that never end displaces the first.
+    let endless = || {
+        let endless = Script::new([Step::Data("x".into()), Step::Hangs]);
+        send(&layer, with_body(sign(clock), endless))
+    };
+    tokio::select! {
+        biased;
+        displaced = endless() => displaced,
+        _ = endless() => panic!("the new one gives way to the old one"),
+    }
 }
 
 const WAITING_HELPS: [K; 6] = [

@@ -96,7 +96,7 @@ impl Signer {
 
 async fn buffer(mut request: Request, limits: &BodyLimits) -> Result<Request, SignError> {
     if let Some(stream) = request.body_mut().take() {
-        let bytes = body::read(stream, limits, |_, _| Ok(())).await?;
+        let bytes = body::read(stream, limits, |_: &[u8], _| Ok(())).await?;
         *request.body_mut() = Some(bytes.into());
     }
     request.headers_mut().remove(TRANSFER_ENCODING);

@@ -150,7 +150,7 @@ impl SignSettings {
         B: Body<Data: Into<Bytes>, Error: Into<BoxError>>,
     {
         let (mut head, body) = request.into_parts();
-        let body = body::read(body, &self.limits, |_, _| Ok(())).await?;
+        let body = body::read(body, &self.limits, |_: &[u8], _| Ok(())).await?;
         // The body is whole now, and has no trailers.
         head.headers.remove(TRANSFER_ENCODING);
         head.headers.remove(TRAILER);

@@ -42,8 +42,9 @@ impl Received<'_> {
     /// Compares the MAC, or the digests that its message holds, in constant time.
     ///
     /// # Errors
-    /// When none of the signatures matches, when two match that differ in key, nonce or signed time,
-    /// or when the request ceased to be fresh while its body arrived.
+    /// When none of the signatures matches; when two match that differ in key, nonce or signed time;
+    /// when the request ceased to be fresh while its body arrived, or when the bodies of running
+    /// handlers leave no room for one that had to be waited for.
     pub fn authenticate(self) -> Result<Authentic, Rejection> {
         let Self {
             verifier,
@@ -52,7 +53,7 @@ impl Received<'_> {
             body,
             formed,
             fed,
-            charge,
+            mut charge,
         } = self;
         let settings = &*verifier.settings;
         let now = settings.clock.now();
@@ -97,6 +98,7 @@ impl Received<'_> {
             .freshness
             .check(now, parameters.signed_at, parameters.expires_at)?;
 
+        charge.verified(keys.id().as_str())?;
         let profile = settings.scheme.profile();
         let nonce = (!profile.may_repeat).then(|| nonce(candidate, signed));
         let claim = nonce.as_ref().map(|nonce| {

@@ -192,9 +192,15 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
     /// The bytes that bodies in flight, and their canonical forms, may take up all together, from their
     /// arrival until the payload is dropped. Default: 64 MiB. At least twice the greatest body.
     ///
-    /// An eighth of it is kept for small bodies, of up to 16 KiB. Of one key's bodies, those in flight
-    /// get at most five eighths of it, and with its small ones three quarters: whoever names a known
-    /// key may send a body before its MAC can be checked.
+    /// Anybody who names a known key can send a body before its MAC can be checked. So half of the
+    /// budget is for bodies that have to be waited for, and one key gets half of that, or one greatest
+    /// body. Where no room is left, the body that has been incomplete longest is refused
+    /// (`body_budget_exhausted`), in favour of the new one. A genuine body is lost only if strangers
+    /// send more than this share while it arrives. The other half is for verified bodies, of which one key
+    /// gets three quarters; where it is used up, a body that had to be waited for is refused.
+    ///
+    /// A body that is complete when it is first asked for, as most webhooks are, counts and is never
+    /// refused. Limit how many of them are handled at one time with a concurrency limit.
     pub fn body_budget_bytes(mut self, budget: usize) -> Self {
         self.body_budget = budget;
         self
@@ -305,10 +311,10 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
         };
         let margin = self.clock_difference + self.store_timeout;
         let retention = retention(&profile, self.freshness, margin);
-        let budget = Budget::new(self.body_budget);
+        let budget = Budget::new(self.body_budget, self.body.max_bytes);
         let processors = available_parallelism().map_or(1, NonZero::get);
         ConfigError::unless(
-            self.body.max_bytes <= budget.share(),
+            self.body.max_bytes <= self.body_budget / 2,
             "`body_budget_bytes` is at least twice `max_body_bytes`",
         )?;
         if matches!(self.processing, Processing::Retryable { .. })

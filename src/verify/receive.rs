@@ -1,6 +1,10 @@
 //! Third stage: the body arrives, within its limits, and goes into the MAC frame by frame.
 
-use std::{error::Error as StdError, sync::Arc};
+use std::{
+    error::Error as StdError,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use http_body::Body;
@@ -12,7 +16,7 @@ use super::{
     budget::Charge,
 };
 use crate::{
-    body,
+    body::{self, Arriving},
     mac::{DigestAlgorithm, RunningDigest, RunningMac},
     rejection::{Rejection, RejectionKind, malformed},
     scheme::{Announced, BodyForm, Formed, Head, SigningInput},
@@ -78,8 +82,8 @@ impl<'h> Admitted<'h> {
     /// it: a body of more than 64 KiB on a thread of the runtime where work may block.
     ///
     /// # Errors
-    /// When the body is too large, too slow, broken off, or not covered, when it has no canonical form
-    /// and must have one, or when no budget is left.
+    /// When the body is too large, too slow, broken off, or not covered; when it has no canonical form
+    /// and must have one; or when it has to give way to another.
     ///
     /// # Panics
     /// When the body is not ready at once, outside of a Tokio runtime with its timer.
@@ -100,11 +104,13 @@ impl<'h> Admitted<'h> {
             let key = signatures
                 .first()
                 .map_or("", |signature| &signature.candidate.parameters.key_id);
-            let body = body::read(body, &settings.body, |bytes, more| {
-                charge.add(more, key)?;
-                fed.update(bytes)
-            })
-            .await?;
+            let arriving = Charged {
+                charge: &mut charge,
+                key,
+                fed: &mut fed,
+            };
+            let body = body::read(body, &settings.body, arriving).await?;
+            charge.complete();
             let mut formed = None;
             // Boxed, so that what few schemes need makes the future no larger for all.
             if signatures.is_empty() {
@@ -192,6 +198,24 @@ async fn over_body<T: Send + 'static>(
         done
     });
     working.await.map_err(stopped)
+}
+
+/// Charges what arrives, and feeds it.
+struct Charged<'a> {
+    charge: &'a mut Charge,
+    key: &'a str,
+    fed: &'a mut Fed,
+}
+
+impl Arriving for Charged<'_> {
+    fn arrived(&mut self, data: &[u8], more: usize) -> Result<(), Rejection> {
+        self.charge.add(more, self.key)?;
+        self.fed.update(data)
+    }
+
+    fn poll_refused(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
+        self.charge.poll_displaced(self.key, cx)
+    }
 }
 
 impl Fed {

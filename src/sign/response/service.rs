@@ -128,7 +128,7 @@ impl SignResponseSettings {
         let (mut head, body) = response.into_parts();
         let headers = &mut head.headers;
         let body = if has_body(method, head.status) {
-            let body = body::read(body, &self.limits, |_, _| Ok(())).await?;
+            let body = body::read(body, &self.limits, |_: &[u8], _| Ok(())).await?;
             check_length(headers, &body)?;
             headers.insert(CONTENT_LENGTH, body.len().into());
             body

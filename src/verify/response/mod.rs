@@ -209,7 +209,7 @@ impl Settings {
         } else {
             Fed::NoBody
         };
-        let body = body::read(body, &self.body, |bytes, _| fed.update(bytes)).await?;
+        let body = body::read(body, &self.body, |bytes: &[u8], _| fed.update(bytes)).await?;
 
         let signature = self.still_fresh(signatures)?;
         if let SigningInput::Head { body: claimed, .. } = &signature.candidate.input
