@@ -64,10 +64,12 @@ const PLACES: [(&str, &[&str]); 5] = [
         &[
             "store/redis/error.rs",
             "store/redis/link.rs",
+            "store/redis/queue.rs",
             "store/redis/replication.rs",
             "store/redis/servers.rs",
             "store/redis/shared.rs",
             "store/redis/step.rs",
+            "store/redis/watch.rs",
         ],
     ),
     (

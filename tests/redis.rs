@@ -14,6 +14,8 @@
 mod faults;
 mod history;
 mod log;
+#[path = "redis/lost.rs"]
+mod lost;
 #[path = "redis/proxy.rs"]
 mod proxy;
 mod race;

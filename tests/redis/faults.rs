@@ -386,7 +386,7 @@ async fn a_replica_is_not_used() {
         let port = master.port.to_string();
         let replica = Server::start(&program, &["--save", "", "--replicaof", "127.0.0.1", &port]);
         let refused = RedisStore::open(&replica.url()).await.unwrap_err();
-        assert!(refused.to_string().contains("role"), "{refused}");
+        assert!(refused.to_string().contains("replica"), "{refused}");
         // Made one while it is in use.
         let store = quick(&master.url()).await;
         assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));

@@ -5,7 +5,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 use crate::error::{StoreError, StoreErrorKind};
 
 /// Why a step on one server has no answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Failure {
     /// The connection was lost, or the server does not have the record any more: worth another try
     /// over a new connection. Whether the step was done is unknown.
@@ -25,8 +25,7 @@ impl Failure {
 pub(super) fn of_driver(error: RedisError) -> Failure {
     let code = error.code().unwrap_or_default();
     if code == "OOM" {
-        let message = "Redis has no memory left, and evicts nothing";
-        return Failure::Refused(StoreError::new(StoreErrorKind::Full, message).with_source(error));
+        return Failure::Refused(full().with_source(error));
     }
     let message = match error.kind() {
         // What the new server remembers is known once the whole slot is there.
@@ -48,6 +47,11 @@ pub(super) fn of_driver(error: RedisError) -> Failure {
 
 pub(super) fn unavailable(error: RedisError) -> StoreError {
     of_driver(error).into_error()
+}
+
+pub(super) fn full() -> StoreError {
+    let message = "Redis has no memory left, and evicts nothing";
+    StoreError::new(StoreErrorKind::Full, message)
 }
 
 pub(super) fn sign_again(message: &'static str) -> StoreError {

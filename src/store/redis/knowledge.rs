@@ -28,8 +28,8 @@ pub(super) struct Knowledge {
     since: AtomicU64,
     mark: AtomicU64,
     namespaces: Mutex<HashMap<Box<str>, Namespace>>,
-    /// What the records are called that servers have of themselves, by their keys.
-    records: Mutex<HashMap<Box<str>, String>>,
+    /// The records that servers have of themselves, as they were read last, by their keys.
+    records: Mutex<HashMap<Box<str>, Inspected>>,
 }
 
 /// What the store has recorded of a namespace.
@@ -42,21 +42,35 @@ pub(super) struct Namespace {
 }
 
 impl Knowledge {
-    /// What the server said that has this record of itself.
-    pub(super) fn learn(&self, record: &str, inspected: Inspected) {
-        let records = self.records.lock();
-        let mut records = records.unwrap_or_else(PoisonError::into_inner);
-        records.insert(record.into(), inspected.name);
-        drop(records);
+    /// Keeps what a server has said, by the key of its record of itself.
+    pub(super) fn learn(&self, key: &str, inspected: Inspected) {
         self.since.fetch_max(inspected.since, Ordering::AcqRel);
         self.shows(inspected.mark);
+        // Steps are compared with this record, so the fence that it tells of comes first.
+        let records = self.records.lock();
+        let mut records = records.unwrap_or_else(PoisonError::into_inner);
+        records.insert(key.into(), inspected);
     }
 
-    /// What this record was called when it was read last.
-    pub(super) fn record_at(&self, key: &str) -> Option<String> {
+    /// Returns the record under this key, as it was read last.
+    pub(super) fn record_at(&self, key: &str) -> Option<Inspected> {
         let records = self.records.lock();
         let records = records.unwrap_or_else(PoisonError::into_inner);
         records.get(key).cloned()
+    }
+
+    /// The server whose record has this key has carried out so many commands.
+    pub(super) fn counts(&self, key: &str, commands: u64) {
+        let records = self.records.lock();
+        let mut records = records.unwrap_or_else(PoisonError::into_inner);
+        if let Some(record) = records.get_mut(key) {
+            record.commands = record.commands.max(commands);
+        }
+    }
+
+    /// Returns the latest moment that any server's clock has shown.
+    pub(super) fn mark(&self) -> u64 {
+        self.mark.load(Ordering::Acquire)
     }
 
     /// A server's clock shows this moment.
@@ -91,7 +105,7 @@ impl Knowledge {
             Duration::from_millis(namespace.retention),
             "call `RedisStore::extend_retention` before this server starts",
         )?;
-        let mark = timestamp(self.mark.load(Ordering::Acquire));
+        let mark = timestamp(self.mark());
         if claim.deadline() <= mark {
             return Err(sign_again("the claim's deadline has passed"));
         }
@@ -101,7 +115,7 @@ impl Knowledge {
         };
         if signed_by(self.since.load(Ordering::Acquire)) {
             return Err(sign_again(
-                "signed before the present master can vouch for, or too shortly after it",
+                "signed before the server can vouch for its memory, or too shortly after it",
             ));
         }
         if namespace.raised > 0 && signed_by(namespace.raised) {

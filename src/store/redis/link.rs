@@ -3,7 +3,10 @@
 //! its own for a server to come back.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,6 +18,7 @@ use tokio::time::timeout;
 use super::{
     error::{self, Failure},
     knowledge::Knowledge,
+    queue::{Answers, Lane, Queue, WITHOUT_INSPECTION},
     slot,
     time::millis,
 };
@@ -23,13 +27,31 @@ use crate::{encoding::Encoding, error::StoreError};
 #[derive(Debug)]
 pub(super) struct Link {
     connection: MultiplexedConnection,
-    /// What this server has recorded of itself.
+    queue: Queue,
+    /// The key of what this server has recorded of itself.
     pub(super) key: Box<str>,
+    scripts: Scripts,
+    is_broken: Arc<AtomicBool>,
+}
+
+/// The scripts, as the server names them.
+#[derive(Debug)]
+struct Scripts {
     record: String,
+    /// The same, for steps that a server without memory carries out.
+    record_of_holder: String,
     namespace: String,
     inspect: String,
-    is_broken: AtomicBool,
 }
+
+/// How many canaries a server has.
+const CANARIES: u32 = 8;
+
+/// For how long a canary lives longer than the one before. It is less than [`SPARE`]: a jump of the
+/// clock that loses a record takes a canary along.
+///
+/// [`SPARE`]: super::time::SPARE
+const CANARY: Duration = Duration::from_secs(8);
 
 /// What a server says of itself, in milliseconds by its own clock.
 #[derive(Clone, Debug)]
@@ -43,6 +65,10 @@ pub(super) struct Inspected {
     pub(super) since: u64,
     /// The latest moment that its clock has shown; it never falls.
     pub(super) mark: u64,
+    /// Whether it has no memory for new records.
+    pub(super) is_full: bool,
+    /// How many commands it has carried out. They fall only when its counters are reset.
+    pub(super) commands: u64,
 }
 
 /// How a server is inspected.
@@ -60,18 +86,23 @@ impl Link {
         info: ConnectionInfo,
         slot: u16,
         terms: Terms,
-        knowledge: &Knowledge,
+        knowledge: &Arc<Knowledge>,
     ) -> Result<(Self, Inspected), StoreError> {
         let mut connection = connect(info, terms.wait).await?;
         let mut load = Pipeline::new();
         for script in [
             include_str!("record.lua"),
+            concat!("#!lua flags=allow-oom\n", include_str!("record.lua")),
             include_str!("namespace.lua"),
             include_str!("inspect.lua"),
+            include_str!("check.lua"),
         ] {
             load.cmd("SCRIPT").arg("LOAD").arg(script);
         }
-        let loaded = timeout(terms.wait, connection.send_packed_commands(&load, 0, 3));
+        let loaded = timeout(
+            terms.wait,
+            connection.send_packed_commands(&load, 0, load.len()),
+        );
         let loaded = loaded.await.map_err(|_| late(terms.wait))?;
         let values =
             loaded.and_then(|values| values.into_iter().map(Value::extract_error).collect());
@@ -81,13 +112,28 @@ impl Link {
             Some(script) => script.map_err(|error| error::unavailable(error.into())),
             None => Err(error::unexpected()),
         };
-        let link = Self {
-            connection,
-            key: format!("countersign:{{{}}}", slot::tag_in(slot)).into(),
+        let scripts = Scripts {
             record: script()?,
+            record_of_holder: script()?,
             namespace: script()?,
             inspect: script()?,
-            is_broken: AtomicBool::new(false),
+        };
+        let key: Box<str> = format!("countersign:{{{}}}", slot::tag_in(slot)).into();
+        let is_broken = Arc::new(AtomicBool::new(false));
+        let queue = Queue::start(Lane {
+            connection: connection.clone(),
+            check: script()?,
+            key: key.clone(),
+            knowledge: Arc::clone(knowledge),
+            wait: terms.wait,
+            is_broken: Arc::clone(&is_broken),
+        });
+        let link = Self {
+            connection,
+            queue,
+            key,
+            scripts,
+            is_broken,
         };
         let inspected = link.inspect(terms, knowledge).await?;
         Ok((link, inspected))
@@ -99,36 +145,36 @@ impl Link {
         terms: Terms,
         knowledge: &Knowledge,
     ) -> Result<Inspected, StoreError> {
-        let mut inspect = self.script(&self.inspect, self.key.as_bytes());
-        inspect
-            .arg(u8::from(terms.assume_no_history))
-            .arg(millis(terms.clock_difference))
-            .arg(Encoding::Hex.encode(&crate::random::bytes::<16>()))
-            .arg(knowledge.record_at(&self.key).unwrap_or_default());
+        let inspect = self.inspection(terms, knowledge);
         let asked = timeout(terms.wait, self.ask(&inspect)).await;
         let answer = asked
             .map_err(|_| late(terms.wait))?
             .map_err(Failure::into_error)?;
-        let (policy, role, now, since, mark, id, name): (String, String, _, _, _, _, _) =
-            read(answer)?;
-        if role != "master" {
-            return Err(StoreError::unavailable(format!(
-                "the server's role is `{role}`"
-            )));
+        inspected(answer)
+    }
+
+    /// The command whose answer [`inspected`] reads.
+    pub(super) fn inspection(&self, terms: Terms, knowledge: &Knowledge) -> Cmd {
+        let known = knowledge.record_at(&self.key);
+        let (name, commands) = known
+            .map(|known| (known.name, known.commands))
+            .unwrap_or_default();
+        let mut inspect = redis::cmd("EVALSHA");
+        inspect.arg(&self.scripts.inspect).arg(1 + CANARIES);
+        inspect.arg(self.key.as_bytes());
+        for canary in 1..=CANARIES {
+            inspect.arg(format!("{}:canary:{canary}", self.key));
         }
-        if policy != "noeviction" {
-            return Err(StoreError::unavailable(format!(
-                "the server's `maxmemory-policy` is `{policy}`, which forgets what is to be \
-                 remembered; set it to `noeviction`"
-            )));
-        }
-        Ok(Inspected {
-            id,
-            name,
-            now,
-            since,
-            mark,
-        })
+        inspect
+            .arg(u8::from(terms.assume_no_history))
+            .arg(millis(terms.clock_difference))
+            .arg(Encoding::Hex.encode(&crate::random::bytes::<16>()))
+            .arg(name)
+            .arg(knowledge.mark())
+            .arg(millis(CANARY))
+            .arg(millis(WITHOUT_INSPECTION))
+            .arg(commands);
+        inspect
     }
 
     pub(super) fn break_off(&self) {
@@ -140,17 +186,16 @@ impl Link {
     }
 
     pub(super) fn record_script(&self, key: &[u8]) -> Cmd {
-        self.script(&self.record, key)
+        script(&self.scripts.record, key)
+    }
+
+    /// A server without memory carries it out as well: for steps that write no more than they find.
+    pub(super) fn record_script_of_holder(&self, key: &[u8]) -> Cmd {
+        script(&self.scripts.record_of_holder, key)
     }
 
     pub(super) fn namespace_script(&self, key: &[u8]) -> Cmd {
-        self.script(&self.namespace, key)
-    }
-
-    fn script(&self, script: &str, key: &[u8]) -> Cmd {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(script).arg(1).arg(key);
-        command
+        script(&self.scripts.namespace, key)
     }
 
     pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
@@ -161,15 +206,42 @@ impl Link {
             .map_err(error::of_driver)
     }
 
-    pub(super) async fn ask_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
-        let mut connection = self.connection.clone();
-        let values = connection
-            .send_packed_commands(commands, 0, commands.len())
-            .await
-            .map_err(error::of_driver)?;
-        let values = values.into_iter().map(Value::extract_error);
-        values.collect::<Result<_, _>>().map_err(error::of_driver)
+    /// Asks the server, and finds out whether it was still as it was inspected.
+    pub(super) async fn ask_and_check(&self, commands: Vec<Cmd>) -> Result<Answers, Failure> {
+        self.queue.ask(commands).await
     }
+}
+
+/// Reads the answer to an inspection.
+pub(super) fn inspected(answer: Value) -> Result<Inspected, StoreError> {
+    type Parts = (String, String, u64, u64, u64, String, String, u8, u64);
+    let (policy, role, now, since, mark, id, name, is_full, commands): Parts = read(answer)?;
+    if role != "master" {
+        return Err(StoreError::unavailable(format!(
+            "the server's role is `{role}`"
+        )));
+    }
+    if policy != "noeviction" {
+        return Err(StoreError::unavailable(format!(
+            "the server's `maxmemory-policy` is `{policy}`, which forgets what is to be \
+             remembered; set it to `noeviction`"
+        )));
+    }
+    Ok(Inspected {
+        id,
+        name,
+        now,
+        since,
+        mark,
+        is_full: is_full != 0,
+        commands,
+    })
+}
+
+fn script(script: &str, key: &[u8]) -> Cmd {
+    let mut command = redis::cmd("EVALSHA");
+    command.arg(script).arg(1).arg(key);
+    command
 }
 
 /// A plain connection.

@@ -3,12 +3,14 @@
 mod error;
 mod knowledge;
 mod link;
+mod queue;
 mod replication;
 mod servers;
 mod shared;
 mod slot;
 mod step;
 mod time;
+mod watch;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -17,7 +19,7 @@ use tokio::time::timeout;
 use self::{
     link::{Terms, late},
     servers::{Servers, info},
-    shared::{Shared, watch},
+    shared::{Shared, keep_up},
     step::Action,
     time::millis,
 };
@@ -71,8 +73,8 @@ impl RedisStore {
         RedisStoreBuilder::default()
     }
 
-    /// Whether all servers that it takes can be reached, evict nothing and are masters: for a health
-    /// check. Changes nothing, and waits no longer than [`RedisStoreBuilder::wait`].
+    /// Whether all servers that it takes can be reached, evict nothing, have memory and are masters: for
+    /// a health check. Changes nothing, and waits no longer than [`RedisStoreBuilder::wait`].
     ///
     /// # Errors
     /// What is wrong, as a claim would be told.
@@ -282,7 +284,7 @@ impl RedisStoreBuilder {
         };
         let shared = Arc::new(Shared::new(servers, terms, self.replicas));
         shared.serve_all().await?;
-        tokio::spawn(watch(Arc::downgrade(&shared)));
+        tokio::spawn(keep_up(Arc::downgrade(&shared)));
         Ok(RedisStore { shared })
     }
 }

@@ -1,7 +1,7 @@
 -- A step on the record of one nonce. KEYS[1]: the record. ARGV: the step, the attempt, the call, the
--- deadline, the duration of a lease, whether a duplicate extends the record. All times are in
--- milliseconds. A record is `f` and the call that made it final, or `l`, attempt, call and the end
--- of the lease.
+-- deadline, the duration of a lease, whether a duplicate extends the record, for how much longer
+-- than that a record stays. All times are in milliseconds. A record is `f` and the call that made it
+-- final, or `l`, attempt, call and the end of the lease.
 local step, attempt, call, deadline = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -13,7 +13,7 @@ local lease_end = is_lease and tonumber(string.sub(record, 26))
 local by = is_final and string.sub(record, 2, 9) or is_lease and string.sub(record, 18, 25)
 
 local function keep(value, moment)
-    moment = math.max(moment, redis.call('PEXPIRETIME', KEYS[1]))
+    moment = math.max(moment + tonumber(ARGV[7]), redis.call('PEXPIRETIME', KEYS[1]))
     redis.call('SET', KEYS[1], value, 'PXAT', string.format('%.0f', moment))
 end
 
@@ -35,7 +35,8 @@ if step == 'claim' or step == 'lease' then
     end
     if is_final or (is_lease and lease_end > now) then
         if ARGV[6] == '1' then
-            redis.call('PEXPIREAT', KEYS[1], ARGV[4], 'GT')
+            local moment = string.format('%.0f', deadline + tonumber(ARGV[7]))
+            redis.call('PEXPIREAT', KEYS[1], moment, 'GT')
         end
         return {is_final and 'final' or 'held', now, is_lease and lease_end - now or 0}
     end

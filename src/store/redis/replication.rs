@@ -84,7 +84,9 @@ async fn replicated(
 ) -> Result<(), StoreError> {
     let replicas = of.replicas;
     let mut commands = Pipeline::new();
-    commands.cmd("SET").arg(&of.key).arg(1);
+    // A lease is completed on a server without memory too.
+    let set = "#!lua flags=allow-oom\nreturn redis.call('SET', KEYS[1], 1)";
+    commands.cmd("EVAL").arg(set).arg(1).arg(&of.key);
     let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
     commands.cmd("WAIT").arg(replicas).arg(millis.max(1));
     commands.cmd("INFO").arg("replication");

@@ -8,13 +8,14 @@ use std::{
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::{
-    error::{Failure, unexpected},
+    error::{self, Failure, unexpected},
     knowledge::{Knowledge, Namespace},
-    link::{Inspected, Link, Terms, late, read},
+    link::{Inspected, Link, Terms, connect, late, read},
     replication::Replication,
     servers::{Master, Servers},
     slot::{SLOTS, slot},
     time::millis,
+    watch::watch,
 };
 use crate::{
     clock::{Clock as _, SystemClock},
@@ -22,8 +23,8 @@ use crate::{
     nonce::Claim,
 };
 
-/// How often servers are inspected again.
-const INSPECTION: Duration = Duration::from_secs(1);
+/// How often connections and namespaces are looked after.
+const EVERY: Duration = Duration::from_secs(1);
 
 /// After a failure to connect, nobody tries again for so long.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -34,7 +35,7 @@ pub(super) struct Shared {
     terms: Terms,
     /// How many replicas are waited for.
     replicas: u16,
-    pub(super) knowledge: Knowledge,
+    pub(super) knowledge: Arc<Knowledge>,
     shards: Mutex<Arc<Vec<Shard>>>,
     /// Who holds it connects.
     connecting: tokio::sync::Mutex<Connecting>,
@@ -57,6 +58,8 @@ struct Shard {
 #[derive(Debug)]
 pub(super) struct Server {
     address: redis::ConnectionAddr,
+    /// Its replication id.
+    pub(super) id: String,
     pub(super) link: Link,
     pub(super) replication: Option<Replication>,
 }
@@ -67,7 +70,7 @@ impl Shared {
             servers,
             terms,
             replicas,
-            knowledge: Knowledge::default(),
+            knowledge: Arc::default(),
             shards: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
         }
@@ -131,7 +134,7 @@ impl Shared {
     }
 
     /// Finds the masters, and connects to those that are not connected.
-    async fn connect(&self, connecting: &mut Connecting) -> Result<(), StoreError> {
+    async fn connect(self: &Arc<Self>, connecting: &mut Connecting) -> Result<(), StoreError> {
         let masters = self.servers.masters(self.terms.wait).await?;
         let known = self.connected();
         let terms = Terms {
@@ -150,7 +153,7 @@ impl Shared {
                 .or_else(|| known.iter().find(is_whole));
             let server = match found {
                 Some(server) => Ok(Arc::clone(server)),
-                None => self.connect_to(&master, terms).await.map(Arc::new),
+                None => self.connect_to(&master, terms).await,
             };
             match server {
                 Ok(server) => {
@@ -169,7 +172,11 @@ impl Shared {
         failed.filter(|_| none).map_or(Ok(()), Err)
     }
 
-    async fn connect_to(&self, master: &Master, terms: Terms) -> Result<Server, StoreError> {
+    async fn connect_to(
+        self: &Arc<Self>,
+        master: &Master,
+        terms: Terms,
+    ) -> Result<Arc<Server>, StoreError> {
         let (slot, _) = master.slots;
         let connected = Link::connect(master.info.clone(), slot, terms, &self.knowledge);
         let (link, inspected) = connected.await?;
@@ -179,16 +186,22 @@ impl Shared {
         let replication = match self.replicas {
             0 => None,
             replicas => {
+                let of = id.clone();
                 let started =
-                    Replication::start(master.info.clone(), (slot, replicas), id, terms.wait);
+                    Replication::start(master.info.clone(), (slot, replicas), of, terms.wait);
                 Some(started.await?)
             }
         };
-        Ok(Server {
+        let server = Arc::new(Server {
             address: master.info.addr().clone(),
+            id,
             link,
             replication,
-        })
+        });
+        let connection = connect(master.info.clone(), terms.wait).await?;
+        let (shared, watched) = (Arc::downgrade(self), Arc::downgrade(&server));
+        tokio::spawn(watch(shared, watched, connection));
+        Ok(server)
     }
 
     /// What was signed before the present master is told from what was signed later by two clocks.
@@ -268,25 +281,41 @@ impl Shared {
 
     /// Inspects all servers once more.
     pub(super) async fn inspect(self: &Arc<Self>) -> Result<(), StoreError> {
-        let terms = Terms {
-            assume_no_history: false,
-            ..self.terms
-        };
         let mut outcome = Ok(());
         for server in self.connected() {
-            let inspected = server.link.inspect(terms, &self.knowledge).await;
-            match inspected.and_then(|found| self.check_clock(&found).map(|()| found)) {
-                Ok(inspected) => self.knowledge.learn(&server.link.key, inspected),
-                Err(error) => {
-                    // A server without memory is asked again, and refuses for itself.
-                    if error.kind() != crate::StoreErrorKind::Full {
-                        server.link.break_off();
-                    }
-                    outcome = Err(error);
-                }
+            match self.inspect_one(&server).await {
+                Ok(inspected) if inspected.is_full => outcome = Err(error::full()),
+                Ok(_) => {}
+                Err(error) => outcome = Err(error),
             }
         }
         outcome
+    }
+
+    /// Inspects a server once more, which is not used any more if it is not fit.
+    pub(super) async fn inspect_one(&self, server: &Server) -> Result<Inspected, StoreError> {
+        let inspected = server.link.inspect(self.terms_later(), &self.knowledge);
+        self.judge(server, inspected.await)
+    }
+
+    /// The terms of an inspection after the first one.
+    pub(super) fn terms_later(&self) -> Terms {
+        Terms {
+            assume_no_history: false,
+            ..self.terms
+        }
+    }
+
+    /// Learns what an inspection has found.
+    pub(super) fn judge(
+        &self,
+        server: &Server,
+        inspected: Result<Inspected, StoreError>,
+    ) -> Result<Inspected, StoreError> {
+        let inspected = inspected.and_then(|found| self.check_clock(&found).map(|()| found));
+        let inspected = inspected.inspect_err(|_| server.link.break_off())?;
+        self.knowledge.learn(&server.link.key, inspected.clone());
+        Ok(inspected)
     }
 
     /// How many records there are, those of others in the same databases included.
@@ -313,17 +342,17 @@ impl Shared {
     }
 }
 
-/// Inspects all servers every second, until the store is dropped.
-pub(super) async fn watch(store: Weak<Shared>) {
-    let mut ticks = interval(INSPECTION);
+/// Keeps connections and namespaces at hand, until the store is dropped.
+pub(super) async fn keep_up(store: Weak<Shared>) {
+    let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let Some(shared) = store.upgrade() else {
             return;
         };
-        if let Err(error) = shared.inspect().await {
-            tracing::warn!(%error, "a Redis server is not fit to remember nonces");
+        if let Err(error) = shared.serve_all().await {
+            tracing::warn!(%error, "a Redis server cannot be used to remember nonces");
             sleep(PAUSE).await;
         }
         for (name, namespace) in shared.knowledge.namespaces() {

@@ -8,14 +8,14 @@ use std::{
     time::Duration,
 };
 
-use redis::{Pipeline, Value};
+use redis::Value;
 
 use super::{
     error::{self, Failure, sign_again, unexpected},
     link::{Link, read},
     shared::{Server, Shared},
     slot::slot,
-    time::{millis, timestamp},
+    time::{SPARE, millis, timestamp},
 };
 use crate::{
     clock::Timestamp,
@@ -45,6 +45,16 @@ enum Outcome {
     Past,
     Done,
     Lost,
+}
+
+/// What a server has answered.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    outcome: Outcome,
+    /// The time on the server.
+    now: u64,
+    /// Whether the server was as it was inspected, so that it had lost nothing before it answered.
+    is_as_inspected: bool,
 }
 
 /// One step, on its way.
@@ -113,19 +123,22 @@ async fn step(shared: &Arc<Shared>, claim: &Claim, action: Action) -> Result<Out
         }
         step.keep_until = namespace.keep_until(claim, shared.terms().clock_difference);
         match step.on(&server.link, failed.is_some()).await {
-            Ok((outcome, now)) => {
-                shared.knowledge.shows(now);
-                if outcome == Outcome::Past {
+            Ok(answer) => {
+                shared.knowledge.shows(answer.now);
+                if answer.outcome == Outcome::Past {
                     return Err(sign_again("the claim's deadline has passed"));
                 }
-                if matches!(outcome, Outcome::New | Outcome::Done) {
+                if matches!(answer.outcome, Outcome::New | Outcome::Done) {
                     if is_first {
+                        if !answer.is_as_inspected {
+                            shared.inspect_one(&server).await?;
+                        }
                         // It may have become known in the meantime.
                         shared.knowledge.vouch(claim, namespace)?;
                     }
                     replicated(&server).await?;
                 }
-                return Ok(outcome);
+                return Ok(answer.outcome);
             }
             Err(Failure::Refused(error)) => return Err(error),
             Err(lost) => {
@@ -152,41 +165,51 @@ async fn replicated(server: &Server) -> Result<(), StoreError> {
 }
 
 impl Step<'_> {
-    async fn on(&self, link: &Link, again: bool) -> Result<(Outcome, u64), Failure> {
+    async fn on(&self, link: &Link, again: bool) -> Result<Answer, Failure> {
         if !matches!(self.action, Action::Claim) {
             return self.by_script(link).await;
         }
-        match self.by_set(link, again).await? {
-            // A lease, which may have ended.
-            (Outcome::Leased(_), _) => self.by_script(link).await,
-            answered => Ok(answered),
+        let answer = self.by_set(link, again).await?;
+        if matches!(answer.outcome, Outcome::Leased(_)) {
+            // The lease may have ended.
+            return self.by_script(link).await;
         }
+        Ok(answer)
     }
 
     /// One round trip: records the nonce if it is not recorded, and reads the server's clock.
-    async fn by_set(&self, link: &Link, again: bool) -> Result<(Outcome, u64), Failure> {
+    async fn by_set(&self, link: &Link, again: bool) -> Result<Answer, Failure> {
         let mut record = [0; 9];
         let [kind, call @ ..] = &mut record;
         *kind = b'f';
         *call = self.call;
-        let deadline = self.keep_until.as_millis();
-        let mut commands = Pipeline::with_capacity(3);
-        let set_command = commands.cmd("SET").arg(&self.key[..]).arg(&record[..]);
-        set_command.arg("NX").arg("GET").arg("PXAT").arg(deadline);
+        let kept_until = self.keep_until.plus(SPARE).as_millis();
+        let mut set_command = redis::cmd("SET");
+        set_command.arg(&self.key[..]).arg(&record[..]);
+        set_command.arg("NX").arg("GET").arg("PXAT").arg(kept_until);
+        let mut commands = vec![set_command];
         if self.claim.extends() {
-            let extend = commands.cmd("PEXPIREAT").arg(&self.key[..]);
-            extend.arg(deadline).arg("GT");
+            let mut extend = redis::cmd("PEXPIREAT");
+            extend.arg(&self.key[..]).arg(kept_until).arg("GT");
+            commands.push(extend);
         }
-        commands.cmd("TIME");
-        let mut values = link.ask_all(&commands).await?;
+        commands.push(redis::cmd("TIME"));
+        let answers = link.ask_and_check(commands).await?;
+        let is_as_inspected = answers.is_as_inspected;
+        let mut values = answers.values;
         let (now, found) = (values.pop(), values.into_iter().next());
         let refused = Failure::Refused;
         let now: (u64, u64) = read(now.ok_or_else(|| refused(unexpected()))?).map_err(refused)?;
         let now = now.0.saturating_mul(1000).saturating_add(now.1 / 1000);
         // Redis keeps nothing whose deadline has passed, and says that it did. So the clock is read
         // after it has been recorded.
+        let answer = |outcome| Answer {
+            outcome,
+            now,
+            is_as_inspected,
+        };
         if self.claim.deadline() <= timestamp(now) {
-            return Ok((Outcome::Past, now));
+            return Ok(answer(Outcome::Past));
         }
         let outcome = match found {
             Some(Value::Nil) => Outcome::New,
@@ -197,10 +220,10 @@ impl Step<'_> {
             }
             _ => return Err(refused(unexpected())),
         };
-        Ok((outcome, now))
+        Ok(answer(outcome))
     }
 
-    async fn by_script(&self, link: &Link) -> Result<(Outcome, u64), Failure> {
+    async fn by_script(&self, link: &Link) -> Result<Answer, Failure> {
         let (name, duration) = match self.action {
             Action::Claim => ("claim", Duration::ZERO),
             Action::Lease(duration) => ("lease", duration),
@@ -208,17 +231,29 @@ impl Step<'_> {
             Action::Complete => ("complete", Duration::ZERO),
             Action::Release => ("release", Duration::ZERO),
         };
-        let mut script = link.record_script(&self.key);
+        let mut script = match self.action {
+            Action::Claim | Action::Lease(_) => link.record_script(&self.key),
+            // The record is there, and gets no larger.
+            _ => link.record_script_of_holder(&self.key),
+        };
         script
             .arg(name)
             .arg(&self.claim.attempt().to_bytes()[..])
             .arg(&self.call[..])
             .arg(self.keep_until.as_millis())
             .arg(millis(duration))
-            .arg(u8::from(self.claim.extends()));
-        let answer = link.ask(&script).await?;
-        let answer: Vec<Value> = read(answer).map_err(Failure::Refused)?;
-        self.outcome(answer).map_err(Failure::Refused)
+            .arg(u8::from(self.claim.extends()))
+            .arg(millis(SPARE));
+        let answers = link.ask_and_check(vec![script]).await?;
+        let value = answers.values.into_iter().next();
+        let outcome = value.ok_or_else(unexpected).and_then(read);
+        let outcome = outcome.and_then(|parts| self.outcome(parts));
+        let (outcome, now) = outcome.map_err(Failure::Refused)?;
+        Ok(Answer {
+            outcome,
+            now,
+            is_as_inspected: answers.is_as_inspected,
+        })
     }
 
     fn outcome(&self, answer: Vec<Value>) -> Result<(Outcome, u64), StoreError> {
