@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign::NonceStore;
+use countersign::{Held, LeaseStore as _, Leased, NonceStore};
 use redis::Value;
 
 use super::{
@@ -312,6 +312,15 @@ async fn with_wait_a_claim_is_accepted_only_once_a_replica_has_it() {
         assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
         let records: u64 = replica.ask(&["DBSIZE"]).unwrap();
         assert!(records > 0);
+        // A lease is completed on a server without memory too.
+        let lease = claim(3);
+        assert_eq!(
+            store.lease(&lease, super::HOUR).await.unwrap(),
+            Leased::Held
+        );
+        master.tell(&["CONFIG", "SET", "maxmemory", "1"]);
+        assert_eq!(store.complete(&lease).await.unwrap(), Held::Done);
+        master.tell(&["CONFIG", "SET", "maxmemory", "0"]);
         replica.kill();
         let late = claim(2);
         assert_eq!(ask(&store, &late).await, Err(StoreErrorKind::Unavailable));
