@@ -137,6 +137,10 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for VerifiedJson<T> {
 /// The verified body, read as a form (`application/x-www-form-urlencoded`), whatever `content-type`
 /// says.
 ///
+/// A form with a raw `"`, `<`, `>`, `{` or `}` is refused with 400: a form encodes these. Otherwise a JSON
+/// body that was signed under the same key could be read as a form, and a text `&admin=1` in it as a
+/// parameter.
+///
 /// A form in which a name appears twice is refused with 422, unless `T` is a list of pairs, such as
 /// `Vec<(String, String)>`, which has both.
 #[derive(Clone, Copy, Debug)]
@@ -150,7 +154,13 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for VerifiedForm<T> {
     type Rejection = ExtractRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
-        read_pairs(payload(parts)?.bytes()).map(Self)
+        let form = payload(parts)?.bytes();
+        if form.iter().any(|byte| b"\"<>{}".contains(byte)) {
+            return Err(ExtractRejection::unreadable(
+                "it holds a character that a form encodes",
+            ));
+        }
+        read_pairs(form).map(Self)
     }
 }
 
@@ -346,10 +356,14 @@ impl ExtractRejection {
     }
 
     fn syntax(error: &dyn std::error::Error) -> Self {
+        Self::unreadable(&error.to_string())
+    }
+
+    fn unreadable(why: &str) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
             code: "payload_malformed",
-            detail: format!("The payload cannot be read: {error}."),
+            detail: format!("The payload cannot be read: {why}."),
             rejection: None,
         }
     }

@@ -1,4 +1,4 @@
-//! Row 50: what was signed is read in one way alone, whatever type it is read into.
+//! Rows 41 and 50: what was signed is read in one way alone, whatever type it is read into.
 
 use std::collections::HashMap;
 
@@ -136,6 +136,39 @@ async fn a50_a_form_or_query_in_which_a_name_appears_twice_is_read_as_a_list_alo
             assert_eq!(answer, (OK, 1), "{pairs}");
         }
     }
+}
+
+#[derive(Debug, Deserialize)]
+struct Command {
+    user: String,
+    command: String,
+}
+
+/// A text that a stranger wrote, inside a document that the sender signed.
+const EVENT: &str =
+    r#"{"token":"x","event":{"url":"https://a.example/?a=1&user=admin&command=deploy&b=1"}}"#;
+
+#[tokio::test]
+async fn a41_a_document_that_was_signed_is_read_as_no_form() {
+    let clock = common::clock();
+    let effects = Effects::default();
+    for (body, answer) in [
+        (EVENT, (400, 0)),
+        ("user=admin&command=deploy&c=%22%7B%7D%3C%3E", (OK, 1)),
+    ] {
+        let handled = effects.clone();
+        let handler = post(async move |VerifiedForm(read): VerifiedForm<Command>| {
+            assert_eq!((&*read.user, &*read.command), ("admin", "deploy"));
+            handled.happened();
+        });
+        assert_eq!(sent(&clock, &effects, handler, "", body).await, answer);
+    }
+}
+
+#[test]
+fn a41_twin_a_reader_of_forms_that_takes_every_byte_is_found() {
+    let naive: Command = serde_urlencoded::from_str(EVENT).unwrap();
+    assert_eq!((&*naive.user, &*naive.command), ("admin", "deploy"));
 }
 
 /// What `serde` makes of them by itself: the last one counts.

@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-use super::{HeaderScheme, Preset, UNTIMED_RETENTION, single_header};
-use crate::{encoding::Encoding, scheme::header::Part};
+use bytes::Bytes;
+
+use super::{HeaderScheme, Parameters, Preset, UNTIMED_RETENTION, single_header};
+use crate::{
+    encoding::Encoding,
+    rejection::{Rejection, malformed},
+    scheme::header::Part,
+};
 
 /// Webhooks of [Shopify](https://shopify.dev/docs/apps/build/webhooks).
 ///
@@ -15,6 +21,11 @@ use crate::{encoding::Encoding, scheme::header::Part};
 /// | fresh for | ever |
 /// | used once by | the body: neither `X-Shopify-Webhook-Id` nor `X-Shopify-Event-Id` is covered |
 /// | remembered for | 30 days: Shopify [retries](https://shopify.dev/changelog/updates-to-webhook-retry-mechanism) 8 times in 4 hours, with the very same body |
+///
+/// Under the same secret, Shopify signs query strings, such as those with which it opens an app in a
+/// browser. Their parameters are sorted by name, and `shop` and `timestamp` come before every name that
+/// begins with `{`. So a body that does not begin with `{` is refused: no query string passes for a
+/// delivery. Deliveries in XML are not read.
 ///
 /// # What stays open
 /// - Whoever captured a delivery can post it again once it is no longer remembered: after the
@@ -61,5 +72,14 @@ impl Preset for Shopify {
 
     fn format(&self) -> &HeaderScheme {
         &self.format
+    }
+
+    fn read_covered_body(&self, _: &mut Parameters<'_>, body: &Bytes) -> Result<(), Rejection> {
+        if body.starts_with(b"{") {
+            return Ok(());
+        }
+        Err(malformed(
+            "the body does not begin with `{`, so that it could be a query string that Shopify signed",
+        ))
     }
 }

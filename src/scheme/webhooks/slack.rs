@@ -34,8 +34,9 @@ const MAX_CHALLENGE: usize = 1024;
 /// - Method, path and all other headers are not covered: put the layer on the routes that take these
 ///   requests.
 /// - Until it is stale, a captured delivery can be posted to another path behind the same layer, where
-///   it counts as another. Commands and events of one app are signed under one secret: tell them apart
-///   by what is in the body.
+///   it counts as another. Commands and events of one app are signed under one secret, and an event
+///   can hold any text: read commands with [`VerifiedForm`](crate::VerifiedForm), which refuses JSON, and
+///   events as JSON.
 ///
 /// The format is that of Slack's libraries `slack_sdk` 3.48.0 for Python and `@slack/bolt` 5.1.0.
 #[derive(Clone, Debug)]
