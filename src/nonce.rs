@@ -371,6 +371,16 @@ pub trait NonceStore: Send + Sync + 'static {
     fn live(&self) -> Option<usize> {
         None
     }
+
+    /// Returns the latest signed time that the store refuses, because it may have forgotten what was
+    /// signed then: as far as it can tell without asking a server. Default: `None`.
+    ///
+    /// Nothing is refused by it. [`OneTimeToken::issue`](crate::OneTimeToken::issue) dates tokens
+    /// later than this.
+    fn refuses_until(&self, max_skew: Duration) -> Option<Timestamp> {
+        let _ = max_skew;
+        None
+    }
 }
 
 /// Records that are held while a handler runs, and kept or given back by what it answers.
@@ -477,6 +487,10 @@ impl<S: NonceStore + ?Sized> NonceStore for Arc<S> {
 
     fn live(&self) -> Option<usize> {
         (**self).live()
+    }
+
+    fn refuses_until(&self, max_skew: Duration) -> Option<Timestamp> {
+        (**self).refuses_until(max_skew)
     }
 }
 

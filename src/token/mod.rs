@@ -134,9 +134,15 @@ impl<T: Serialize> OneTimeToken<T> {
     /// A new token around `payload`, which lives for the [lifetime](OneTimeTokenBuilder::lifetime).
     /// It is made of letters, digits, `-`, `_` and two dots, and stands in a URL as it is.
     ///
+    /// A store that does not survive restarts refuses tokens that it may have seen redeemed before it
+    /// was made. In its first seconds, as many as [`max_skew`](OneTimeTokenBuilder::max_skew) has and
+    /// one, tokens are therefore dated ahead. A token of the first second may be redeemed from the next
+    /// second on.
+    ///
     /// # Errors
-    /// When the key look-up fails or has no valid secret, the payload cannot be written as JSON, or
-    /// the token would be longer than 8 KiB.
+    /// When the key look-up fails or has no valid secret, the payload cannot be written as JSON, the
+    /// token would be longer than 8 KiB, or the store refuses tokens because its high watermark is
+    /// ahead of the clock.
     ///
     /// # Panics
     /// When the key look-up has to be waited for, outside of a Tokio runtime with its timer.
@@ -153,8 +159,7 @@ impl<T: Serialize> OneTimeToken<T> {
         let key = key.ok_or_else(|| {
             SignError::new(format!("no secret is valid now under key id `{key_id}`"))
         })?;
-        // Whole seconds, as they are written: never later than now.
-        let issued_at = Timestamp::from_secs(now.as_secs()).unwrap_or(now);
+        let issued_at = settings.issued_at(now)?;
         let claims = Claims {
             id: URL_SAFE_NO_PAD.encode(crate::random::bytes::<16>()),
             purpose: settings.purpose.clone(),
@@ -249,6 +254,27 @@ impl<T: DeserializeOwned> OneTimeToken<T> {
 }
 
 impl Settings {
+    /// Whole seconds, as they are written. Not later than now, unless the store would refuse the token
+    /// for ever as one that it may have forgotten.
+    fn issued_at(&self, now: Timestamp) -> Result<Timestamp, SignError> {
+        let issued_at = Timestamp::from_secs(now.as_secs()).unwrap_or(now);
+        let store = self.store.as_ref();
+        let refused = store.and_then(|store| store.refuses_until(self.max_skew));
+        let Some(refused) = refused.filter(|refused| *refused >= issued_at) else {
+            return Ok(issued_at);
+        };
+        let later = Timestamp::from_secs(refused.as_secs() + 1);
+        // One that is dated further ahead would be refused as not yet valid for longer than a second.
+        later
+            .filter(|later| *later <= now.plus(self.max_skew + Duration::from_secs(1)))
+            .ok_or_else(|| {
+                SignError::new(format!(
+                    "the store refuses tokens that are issued until {refused}, and it is {now}; set \
+                     the clock right, if it is behind"
+                ))
+            })
+    }
+
     async fn find(&self, key_id: &KeyId) -> Result<Option<Arc<KeySet>>, StoreError> {
         let found = find_keys(&*self.keys, key_id.as_str(), self.store_timeout).await?;
         // A look-up that answers with another key's secrets would let it sign for this one.

@@ -1,12 +1,13 @@
 //! Redeemed once: at once, on every store, and inside of a database transaction.
 
-use std::{sync::Barrier, thread};
+use std::{sync::Barrier, thread, time::Duration};
 
 use countersign::{
-    Claim, Claimed, LeaseStore, NonceStore, OneTimeToken, RejectionKind, StoreError, StoreFuture,
+    Claim, Claimed, LeaseStore, ManualClock, MemoryStore, NonceStore, OneTimeToken, RejectionKind,
+    StoreError, StoreFuture,
 };
 
-use crate::{Confirm, clock, code, confirm, memory, tokens};
+use crate::{Confirm, HOUR, builder, claims, clock, code, confirm, header, memory, sealed, tokens};
 
 const ATTEMPTS: usize = 1000;
 
@@ -122,31 +123,89 @@ async fn a_store_that_fails_or_is_silent_gives_out_nothing() {
     }
 }
 
+/// As each process makes it when it starts.
+fn started(clock: &ManualClock) -> MemoryStore {
+    MemoryStore::builder().clock(clock.clone()).build().unwrap()
+}
+
 /// A store that forgot takes no token that it may have seen redeemed.
 #[tokio::test]
 async fn a_memory_store_that_was_started_anew_wants_a_new_token() {
     let clock = clock();
-    let token = tokens(&clock, memory(&clock))
-        .issue(&confirm())
-        .await
-        .unwrap();
-    let started = countersign::MemoryStore::builder()
-        .clock(clock.clone())
-        .build();
-    let tokens = tokens(&clock, started.unwrap());
-    assert_eq!(code(tokens.redeem(&token).await), "sign_again");
-    clock.advance(std::time::Duration::from_secs(6));
-    let token = tokens.issue(&confirm()).await.unwrap();
-    assert_eq!(tokens.redeem(&token).await.unwrap(), confirm());
+    let before = tokens(&clock, started(&clock));
+    clock.advance(Duration::from_secs(1));
+    let token = before.issue(&confirm()).await.unwrap();
+    assert_eq!(before.redeem(&token).await.unwrap(), confirm());
+    // Whenever the next process starts while that token is fresh, it refuses it.
+    for _ in 0..20 {
+        let after = tokens(&clock, started(&clock));
+        assert_eq!(code(after.redeem(&token).await), "sign_again");
+        clock.advance(Duration::from_millis(500));
+    }
+}
+
+/// Also in the first seconds of a process, at any fraction of a second, and with every skew.
+#[tokio::test]
+async fn a_token_is_good_from_the_next_second_on_however_young_its_process_is() {
+    for max_skew in [0, 1, 5, 3600].map(Duration::from_secs) {
+        for fraction in [0, 1, 499, 999].map(Duration::from_millis) {
+            let clock = clock();
+            clock.advance(fraction);
+            let settings = builder(&clock).lifetime(2 * HOUR).max_skew(max_skew);
+            let tokens = settings.store(started(&clock)).build().unwrap();
+            for _ in 0..20 {
+                let token = tokens.issue(&confirm()).await.unwrap();
+                let mut answer = tokens.redeem(&token).await;
+                if answer.is_err() {
+                    assert_eq!(code(answer), "token_not_yet_valid");
+                    clock.advance(Duration::from_secs(1));
+                    answer = tokens.redeem(&token).await;
+                }
+                assert_eq!(answer.unwrap(), confirm(), "{max_skew:?} {fraction:?}");
+                clock.advance(Duration::from_millis(490));
+            }
+        }
+    }
+}
+
+/// The twin: a token that is dated now, as another issuer would date it, is dead for ever.
+#[tokio::test]
+async fn a_token_that_is_dated_at_the_start_of_the_process_is_never_redeemed() {
+    let clock = clock();
+    let tokens = tokens(&clock, started(&clock));
+    let token = sealed(&header().to_string(), &claims(&clock).to_string());
+    for _ in 0..20 {
+        assert_eq!(code(tokens.redeem(&token).await), "sign_again");
+        clock.advance(Duration::from_secs(1));
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_far_ahead_issues_no_dead_token() {
+    let clock = clock();
+    let folder = tempfile::tempdir().unwrap();
+    let store = || {
+        let store = MemoryStore::builder().clock(clock.clone());
+        store.high_watermark(folder.path().join("mark")).build()
+    };
+    clock.advance(HOUR);
+    let ahead = tokens(&clock, store().unwrap());
+    clock.advance(Duration::from_secs(10));
+    let token = ahead.issue(&confirm()).await.unwrap();
+    ahead.redeem(&token).await.unwrap();
+    drop(ahead);
+    clock.step_back(HOUR);
+    let error = tokens(&clock, store().unwrap()).issue(&confirm()).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("set the clock right"), "{error}");
 }
 
 #[cfg(feature = "sqlite")]
 mod sqlite {
-    use countersign::{Clock as _, ManualClock, Rejection, SqliteStore, SystemClock};
+    use countersign::{Clock as _, Rejection, SqliteStore, SystemClock};
     use sqlx::{SqlitePool, sqlite::SqliteConnectOptions, sqlite::SqlitePoolOptions};
 
     use super::*;
-    use crate::builder;
 
     #[test]
     fn of_1000_redemptions_at_once_one_wins_on_sqlite() {
@@ -255,7 +314,7 @@ mod database;
 mod postgres {
     use std::sync::Arc;
 
-    use countersign::{Clock as _, ManualClock, Rejection, SystemClock};
+    use countersign::{Clock as _, Rejection, SystemClock};
     use tokio::task::JoinSet;
 
     use super::{database, *};

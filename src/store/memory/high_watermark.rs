@@ -36,9 +36,13 @@ pub(super) struct History {
 impl History {
     pub(super) fn may_hold(&self, claim: &Claim) -> bool {
         claim.signed_at().is_some_and(|signed_at| {
-            let since = self.since.map(|since| since.plus(claim.max_skew()));
-            since.max(self.mark).is_some_and(|until| signed_at <= until)
+            self.refuses_until(claim.max_skew())
+                .is_some_and(|until| signed_at <= until)
         })
+    }
+
+    pub(super) fn refuses_until(&self, max_skew: Duration) -> Option<Timestamp> {
+        self.since.map(|since| since.plus(max_skew)).max(self.mark)
     }
 
     const MAGIC: [u8; 8] = *b"csmark01";

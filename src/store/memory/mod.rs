@@ -319,6 +319,10 @@ impl NonceStore for MemoryStore {
     fn live(&self) -> Option<usize> {
         Some(self.len())
     }
+
+    fn refuses_until(&self, max_skew: Duration) -> Option<Timestamp> {
+        self.history.refuses_until(max_skew)
+    }
 }
 
 impl LeaseStore for MemoryStore {
