@@ -162,6 +162,8 @@ pub enum StoreErrorKind {
     Full,
     /// This key has used up its share of the store: 429, `key_over_quota`.
     KeyOverQuota,
+    /// This message has left as many records as it may at open places: 429, `too_many_places`.
+    TooManyPlaces,
     /// The store may have forgotten a request that was signed then: 503, `sign_again`.
     SignAgain,
     /// The namespace remembers for less time than this claim needs, and goes on doing so until

@@ -110,7 +110,7 @@ struct Terms {
     namespace: Arc<str>,
     key_id: KeyId,
     nonce: Nonce,
-    place: Option<(Method, Arc<str>)>,
+    place: Option<Place>,
     attempt: AttemptId,
     signed_at: Option<Timestamp>,
     max_skew: Duration,
@@ -118,7 +118,20 @@ struct Terms {
     retention: Duration,
 }
 
+/// Where a request arrived, if its signature does not say it.
+#[derive(Clone, Debug)]
+struct Place {
+    method: Method,
+    path: Arc<str>,
+    /// Whether there is no end of such places.
+    is_open: bool,
+}
+
 impl Claim {
+    /// How many records one message may leave at open places: see
+    /// [`at_open_place`](Self::at_open_place).
+    pub const OPEN_PLACES: usize = 16;
+
     /// A claim that has to be remembered until `deadline`, without a place or a signed time, and with
     /// a retention of zero. It is an attempt of its own; a clone of it is the same attempt.
     #[must_use]
@@ -140,9 +153,31 @@ impl Claim {
 
     /// Adds method and path to the scope, where the scheme does not cover them: a captured request
     /// that is posted elsewhere must not burn the genuine one.
+    ///
+    /// The place is one of a known set, such as the routes of a router that have no parameter.
     #[must_use]
     pub fn at_place(mut self, method: Method, path: impl Into<Arc<str>>) -> Self {
-        self.terms.place = Some((method, path.into()));
+        self.terms.place = Some(Place {
+            method,
+            path: path.into(),
+            is_open: false,
+        });
+        self
+    }
+
+    /// As [`at_place`](Self::at_place), where there is no end of paths: behind a parameter, a
+    /// wildcard or a fallback, or without a router.
+    ///
+    /// The identity is the same as that of the claim at the known place. But a store adds no record
+    /// to a message that has [`OPEN_PLACES`](Self::OPEN_PLACES) of them: it refuses the claim with
+    /// [`StoreErrorKind::TooManyPlaces`](crate::StoreErrorKind::TooManyPlaces).
+    #[must_use]
+    pub fn at_open_place(mut self, method: Method, path: impl Into<Arc<str>>) -> Self {
+        self.terms.place = Some(Place {
+            method,
+            path: path.into(),
+            is_open: true,
+        });
         self
     }
 
@@ -248,21 +283,34 @@ impl Claim {
         }
     }
 
+    /// How many records the claim's message may have for this claim to add another:
+    /// [`OPEN_PLACES`](Self::OPEN_PLACES) at an open place, and `None` at a known one.
+    ///
+    /// The records of one message are those whose [`digest`](Self::digest) has the same first 16
+    /// bytes. A store counts at least those that were made at open places, and counts no record
+    /// that the claim finds already there.
+    #[must_use]
+    pub fn most_records(&self) -> Option<usize> {
+        let is_open = self.terms.place.as_ref().is_some_and(|place| place.is_open);
+        is_open.then_some(Self::OPEN_PLACES)
+    }
+
     /// Feeds what identifies the claim to `sink`: namespace, key id, nonce and, where it counts,
     /// the place, each behind its length, so that no two claims are fed the same bytes.
     pub fn write_identity(&self, mut sink: impl FnMut(&[u8])) {
         self.write_owner(&mut sink);
-        self.write_use(sink);
+        self.write_nonce(&mut sink);
+        self.write_place(sink);
     }
 
-    /// The first half of the identity: namespace and key id. Quotas go by it.
+    /// The first part of the identity: namespace and key id. Quotas go by it.
     pub(crate) fn write_owner(&self, mut sink: impl FnMut(&[u8])) {
         part(&mut sink, self.terms.namespace.as_bytes());
         part(&mut sink, self.terms.key_id.as_str().as_bytes());
     }
 
-    /// The second half of the identity: what the owner used, and where.
-    pub(crate) fn write_use(&self, mut sink: impl FnMut(&[u8])) {
+    /// The second part of the identity: the owner's nonce. Up to here it is that of the message.
+    pub(crate) fn write_nonce(&self, mut sink: impl FnMut(&[u8])) {
         part(
             &mut sink,
             match self.terms.nonce.kind {
@@ -272,20 +320,46 @@ impl Claim {
             },
         );
         part(&mut sink, &self.terms.nonce.bytes);
-        if let Some((method, path)) = &self.terms.place {
-            part(&mut sink, method.as_str().as_bytes());
-            part(&mut sink, path.as_bytes());
+    }
+
+    /// The last part of the identity, where it counts: the place.
+    pub(crate) fn write_place(&self, mut sink: impl FnMut(&[u8])) {
+        if let Some(place) = &self.terms.place {
+            part(&mut sink, place.method.as_str().as_bytes());
+            part(&mut sink, place.path.as_bytes());
         }
     }
 
+    pub(crate) fn has_place(&self) -> bool {
+        self.terms.place.is_some()
+    }
+
     /// SHA-256 of the identity: the same on every server that shares a store.
+    ///
+    /// Where a place counts, the first 16 bytes are those of the message alone, so that a store
+    /// finds the records of one message side by side.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        let mut digest = Sha256::new();
-        self.write_identity(|bytes| digest.update(bytes));
-        digest.finalize().into()
+        let mut whole = Sha256::new();
+        self.write_owner(|bytes| whole.update(bytes));
+        self.write_nonce(|bytes| whole.update(bytes));
+        if !self.has_place() {
+            return whole.finalize().into();
+        }
+        let message = whole.clone().finalize();
+        self.write_place(|bytes| whole.update(bytes));
+        let mut digest: [u8; 32] = whole.finalize().into();
+        digest
+            .iter_mut()
+            .zip(message)
+            .take(MESSAGE_LEN)
+            .for_each(|(byte, of_message)| *byte = of_message);
+        digest
     }
 }
+
+/// How much of a digest is that of the message, in bytes.
+pub(crate) const MESSAGE_LEN: usize = 16;
 
 /// A part of an identity, behind its length.
 fn part(sink: &mut impl FnMut(&[u8]), bytes: &[u8]) {
@@ -349,10 +423,13 @@ pub enum Held {
 /// - a namespace remembers for as long as its first claim needed ([`Claim::retention`]). A claim that
 ///   needs longer is refused ([`StoreErrorKind::Misconfigured`]); a claim that needs less is remembered
 ///   for as long as the namespace's others;
+/// - a claim that would give its message more records than [`Claim::most_records`] is refused
+///   ([`StoreErrorKind::TooManyPlaces`]);
 /// - what is full, down, slow or unsure answers with an error. Live records are never evicted.
 ///
 /// [`StoreErrorKind::SignAgain`]: crate::StoreErrorKind::SignAgain
 /// [`StoreErrorKind::Misconfigured`]: crate::StoreErrorKind::Misconfigured
+/// [`StoreErrorKind::TooManyPlaces`]: crate::StoreErrorKind::TooManyPlaces
 pub trait NonceStore: Send + Sync + 'static {
     /// Records the nonce if, and only if, it is not recorded: one atomic step. A duplicate of an
     /// event id extends the record in the same step.

@@ -150,6 +150,12 @@ kinds! {
         "This key has sent as many requests as are remembered for one key. Send it again later.",
         "Find out why this key sends so much; give the store more capacity, or a key a larger \
          share.";
+    /// 429: this message arrived at as many places as are remembered for one message. There is no
+    /// `Retry-After`: it is the same for as long as the message is remembered.
+    TooManyPlaces = TOO_MANY_REQUESTS, "too_many_places",
+        "This message was sent to more methods and paths than are remembered for one message.",
+        "Find out who has a copy of the message. Put the layer on routes without parameters, and \
+         list the `methods` that they take: there, nothing is refused for what arrives elsewhere.";
     /// 503 with `Retry-After`: too many bytes of bodies are in flight, and this body was incomplete
     /// for longer than others.
     BodyBudgetExhausted = SERVICE_UNAVAILABLE, "body_budget_exhausted",
@@ -390,6 +396,7 @@ impl From<StoreError> for Rejection {
             StoreErrorKind::Unavailable => RejectionKind::StoreUnavailable,
             StoreErrorKind::Full => RejectionKind::StoreFull,
             StoreErrorKind::KeyOverQuota => RejectionKind::KeyOverQuota,
+            StoreErrorKind::TooManyPlaces => RejectionKind::TooManyPlaces,
             StoreErrorKind::SignAgain => RejectionKind::SignAgain,
             StoreErrorKind::Misconfigured => RejectionKind::StoreMisconfigured,
         };
@@ -479,6 +486,7 @@ mod tests {
             (400, "body_unreadable"),
             (400, "body_not_covered"),
             (429, "key_over_quota"),
+            (429, "too_many_places"),
             (503, "body_budget_exhausted"),
             (503, "store_full"),
             (503, "store_unavailable"),

@@ -189,6 +189,7 @@ impl Origins {
             if self.any || self.origins.is_empty() {
                 return Ok(Target {
                     absolute_form: absolute_form(uri, parts.version),
+                    is_known_route: is_known_route(parts),
                     ..Target::without_origin(uri, asked)
                 });
             }
@@ -218,6 +219,7 @@ impl Origins {
             authority: Cow::Borrowed(&origin.authority),
             path_and_query,
             prefix_len: origin.prefix.len(),
+            is_known_route: is_known_route(parts),
             absolute_form: absolute_form(uri, parts.version),
         })
     }
@@ -243,6 +245,8 @@ pub(crate) struct Target<'h> {
     pub(crate) path_and_query: Cow<'h, PathAndQuery>,
     /// How much of the path a proxy took off before it passed the request on, in bytes.
     pub(crate) prefix_len: usize,
+    /// Whether a router took it for a route that this very path is all of.
+    pub(crate) is_known_route: bool,
     /// The whole URI, where it stood in the request line (RFC 9112, section 3.2.2).
     pub(crate) absolute_form: Option<&'h Uri>,
 }
@@ -266,6 +270,7 @@ impl<'h> Target<'h> {
             ),
             path_and_query: path_and_query(uri),
             prefix_len: 0,
+            is_known_route: false,
             absolute_form: None,
         }
     }
@@ -362,6 +367,19 @@ pub(crate) fn original_uri(parts: &Parts) -> &Uri {
         return uri;
     }
     &parts.uri
+}
+
+/// Whether the path is one of those that the router names: a route with a parameter or a wildcard is
+/// spelled in another way than any path that it matches.
+fn is_known_route(parts: &Parts) -> bool {
+    #[cfg(feature = "axum")]
+    let route = parts
+        .extensions
+        .get()
+        .map(axum::extract::MatchedPath::as_str);
+    #[cfg(not(feature = "axum"))]
+    let route = None::<&str>;
+    route.is_some_and(|route| route == original_uri(parts).path())
 }
 
 /// What of the head of a request that arrived tells its target, and its headers: to be kept while

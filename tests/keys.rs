@@ -342,6 +342,7 @@ async fn a_look_up_that_fails_is_not_an_unknown_key() {
         (StoreErrorKind::Unavailable, RejectionKind::StoreUnavailable),
         (StoreErrorKind::Full, RejectionKind::StoreFull),
         (StoreErrorKind::KeyOverQuota, RejectionKind::KeyOverQuota),
+        (StoreErrorKind::TooManyPlaces, RejectionKind::TooManyPlaces),
         (StoreErrorKind::SignAgain, RejectionKind::SignAgain),
         (
             StoreErrorKind::Misconfigured,

@@ -23,8 +23,9 @@ use axum::{
 use bytes::Bytes;
 use common::*;
 use countersign::{
-    HeaderScheme, ManualClock, MemoryStore, OnDuplicate, Part, Processing, Rejection,
-    RejectionKind, Signer, VerifiedPayload, VerifyLayer,
+    Claim, Claimed, HeaderScheme, LeaseStore, ManualClock, MemoryStore, NonceStore, OnDuplicate,
+    Part, Processing, Rejection, RejectionKind, Signer, StoreError, StoreErrorKind, StoreFuture,
+    VerifiedPayload, VerifyLayer,
 };
 use http::{
     HeaderMap, HeaderValue, Method, Request,
@@ -36,6 +37,23 @@ use parts::{Asked, Fault, FaultyStore, Script, Step};
 use tower::ServiceExt as _;
 
 type K = RejectionKind;
+
+/// A store that refuses whatever it is asked.
+struct Refusing(StoreError);
+
+impl NonceStore for Refusing {
+    fn claim<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, Claimed> {
+        StoreFuture::ready(Err(self.0.clone()))
+    }
+
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        None
+    }
+
+    fn survives_restart(&self) -> bool {
+        true
+    }
+}
 
 /// Kinds that no request meets in the layer by itself: they are a matter of extractors, and of the
 /// layer that signs responses.
@@ -135,6 +153,13 @@ async fn every_rejection(adjust: impl Fn(VerifyLayer) -> VerifyLayer) -> Vec<(K,
     let only_post = adjust(layer(&clock).methods([Method::POST]).build().unwrap());
     let put = signed(&clock, "PUT", "/orders", "{}");
     answers.push((K::MethodNotAllowed, send(&only_post, put).await));
+
+    let beyond = StoreError::new(StoreErrorKind::TooManyPlaces, "16 records");
+    let counting = adjust(layer(&clock).store(Refusing(beyond)).build().unwrap());
+    answers.push((
+        K::TooManyPlaces,
+        send(&counting, fresh().map(Body::from)).await,
+    ));
 
     answers.push((K::RequestInFlight, in_flight(&clock, &adjust).await));
     answers.push((K::HandlersExhausted, one_runs(&clock, &adjust).await));

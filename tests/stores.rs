@@ -1,6 +1,11 @@
 //! Every store under the conformance suite; and the suite against stores of which each breaks one
 //! promise.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
 
 mod log;
 
@@ -119,10 +124,13 @@ enum Fault {
     NeverEndsALease,
     DoesNotRenew,
     DoesNotFence,
+    CountsNoPlaces,
+    CountsPlacesAndThenSets,
+    LeasesAtAnyPlace,
 }
 
 /// Every fault, and a check that has to find it.
-const FOUND: [(Fault, &str); 29] = [
+const FOUND: [(Fault, &str); 32] = [
     (
         Fault::RecordsNothing,
         "the_first_claim_wins_and_copies_are_refused",
@@ -200,6 +208,18 @@ const FOUND: [(Fault, &str); 29] = [
     (Fault::NeverEndsALease, "a_lease_ends_by_itself"),
     (Fault::DoesNotRenew, "a_renewed_lease_goes_on"),
     (Fault::DoesNotFence, "an_old_holder_changes_nothing"),
+    (
+        Fault::CountsNoPlaces,
+        "a_message_leaves_no_more_records_than_it_may",
+    ),
+    (
+        Fault::CountsPlacesAndThenSets,
+        "of_places_at_once_no_more_than_may_be_win",
+    ),
+    (
+        Fault::LeasesAtAnyPlace,
+        "a_message_has_no_more_leases_than_it_may",
+    ),
 ];
 
 fn run(fault: Fault) -> Result<(), Broken> {
@@ -257,6 +277,7 @@ struct Record {
     deadline: Timestamp,
     attempt: AttemptId,
     lease_end: Option<Timestamp>,
+    message: [u8; 16],
 }
 
 enum Found {
@@ -362,19 +383,35 @@ impl Model {
         }
     }
 
+    /// Refuses one more record of a message that has as many as it may.
+    fn count(memory: &Memory, claim: &Claim) -> Result<(), StoreError> {
+        let message = message(claim);
+        let of_message = memory.records.values().filter(|r| r.message == message);
+        match claim.most_records() {
+            Some(most) if of_message.count() >= most => {
+                Err(StoreError::new(StoreErrorKind::TooManyPlaces, "places"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn put(&self, memory: &mut Memory, claim: &Claim, lease_end: Option<Timestamp>) {
         let record = Record {
             deadline: self.deadline(memory, claim),
             attempt: claim.attempt(),
             lease_end,
+            message: message(claim),
         };
         memory.records.insert(self.identity(claim), record);
     }
 
     async fn decide_claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
         let found = self.look_up(&mut self.memory(), claim)?;
+        let counted = Self::count(&self.memory(), claim);
         match self.fault {
-            Fault::ChecksAndThenSets => std::thread::sleep(Duration::from_micros(200)),
+            Fault::ChecksAndThenSets | Fault::CountsPlacesAndThenSets => {
+                std::thread::sleep(Duration::from_micros(200));
+            }
             Fault::DecidesABatchByWhatWasThereBefore => tokio::task::yield_now().await,
             _ => {}
         }
@@ -398,6 +435,11 @@ impl Model {
             Found::InFlight(_) if self.is(Fault::ClaimsWhatIsLeased) => Ok(Claimed::New),
             Found::Recorded(_) | Found::InFlight(_) => Ok(Claimed::Replayed),
             Found::Nothing => {
+                match self.fault {
+                    Fault::CountsNoPlaces => {}
+                    Fault::CountsPlacesAndThenSets => counted?,
+                    _ => Self::count(&memory, claim)?,
+                }
                 if !self.is(Fault::RecordsNothing) {
                     self.put(&mut memory, claim, None);
                 }
@@ -425,6 +467,9 @@ impl Model {
             Found::InFlight(remaining) => Leased::in_flight(remaining),
             Found::Recorded(_) => Leased::Completed,
             Found::Nothing => {
+                if !self.is(Fault::LeasesAtAnyPlace) {
+                    Self::count(&memory, claim)?;
+                }
                 self.put(&mut memory, claim, Some(self.clock.now().plus(duration)));
                 Leased::Held
             }
@@ -454,6 +499,11 @@ impl Model {
         step(&mut memory.records, identity);
         StoreFuture::ready(Ok(Held::Done))
     }
+}
+
+/// The part of the digest that the records of one message have in common.
+fn message(claim: &Claim) -> [u8; 16] {
+    claim.digest()[..16].try_into().unwrap()
 }
 
 /// Takes back what a claim recorded, if it is given up.

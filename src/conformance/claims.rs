@@ -6,7 +6,7 @@ use http::Method;
 
 use super::{
     Check, HOUR, SECOND,
-    subject::{Subject, exactly_one, is_held, join},
+    subject::{Subject, exactly_one, is_held, join, too_many},
 };
 use crate::{
     clock::{Clock as _, Timestamp},
@@ -117,6 +117,47 @@ impl<S: NonceStore> Subject<'_, S> {
         }
         for claim in &claims {
             self.claims(claim, Claimed::Replayed).await?;
+        }
+        Ok(())
+    }
+
+    /// Whoever captured a message sends it to one made-up path after the other.
+    pub(super) async fn a_message_leaves_no_more_records_than_it_may(&self) -> Check {
+        for place in 0..Claim::OPEN_PLACES {
+            self.claims(&self.at_open("one", place), Claimed::New)
+                .await?;
+        }
+        for _ in 0..2 {
+            let beyond = self.at_open("one", Claim::OPEN_PLACES);
+            too_many(self.store.claim(&beyond).await)?;
+        }
+        for place in 0..Claim::OPEN_PLACES {
+            self.claims(&self.at_open("one", place), Claimed::Replayed)
+                .await?;
+        }
+        // A place is known or open; it is one place.
+        let known = self.nonce("one").at_place(Method::POST, "/0");
+        self.claims(&known, Claimed::Replayed).await?;
+        let known = self.nonce("one").at_place(Method::POST, "/known");
+        self.claims(&known, Claimed::New).await?;
+        self.claims(&self.at_open("two", 0), Claimed::New).await
+    }
+
+    pub(super) async fn of_places_at_once_no_more_than_may_be_win(&self) -> Check {
+        for round in 0..5 {
+            let nonce = format!("round {round}");
+            // Each twice.
+            let claims = (0..128).map(|place| self.at_open(&nonce, place / 2));
+            let answers = self
+                .ask_at_once(claims.collect(), async |store: &S, claim: &Claim| {
+                    store.claim(claim).await
+                })
+                .await;
+            let won = answers.iter().filter(|a| matches!(a, Ok(Claimed::New)));
+            match won.count() {
+                Claim::OPEN_PLACES => {}
+                won => return Err(format!("{won} places of one message")),
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::{
     Check, HOUR, SECOND,
-    subject::{Subject, exactly_one, is_held},
+    subject::{Subject, exactly_one, is_held, too_many},
 };
 use crate::{
     error::StoreError,
@@ -71,6 +71,31 @@ impl<S: NonceStore> Subject<'_, S> {
             self.time.pass_for_leases(2 * SECOND).await;
         }
         Ok(())
+    }
+
+    pub(super) async fn a_message_has_no_more_leases_than_it_may(&self) -> Check {
+        let Some(leases) = self.store.leases() else {
+            return Ok(());
+        };
+        let held: Vec<_> = (0..Claim::OPEN_PLACES)
+            .map(|place| self.at_open("one", place))
+            .collect();
+        for claim in &held {
+            self.leases(leases, claim, HOUR, Leased::Held).await?;
+        }
+        let beyond = || self.at_open("one", Claim::OPEN_PLACES);
+        too_many(leases.lease(&beyond(), HOUR).await)?;
+        // Completed or held, it is a record; released, it is none.
+        for (place, claim) in held.iter().enumerate() {
+            if place == 0 {
+                is_held(leases.release(claim).await, Held::Done, "releasing")?;
+            } else {
+                is_held(leases.complete(claim).await, Held::Done, "completing")?;
+            }
+        }
+        self.leases(leases, &beyond(), HOUR, Leased::Held).await?;
+        too_many(leases.lease(&self.at_open("one", 0), HOUR).await)?;
+        too_many(self.store.claim(&self.at_open("one", 0)).await)
     }
 
     pub(super) async fn a_released_lease_is_free(&self) -> Check {

@@ -9,12 +9,13 @@ use std::{
     time::Duration,
 };
 
+use http::Method;
 use tokio::runtime::Handle;
 
 use super::{Check, HOUR, SECOND, Time};
 use crate::{
     clock::Timestamp,
-    error::StoreError,
+    error::{StoreError, StoreErrorKind},
     key::KeyId,
     nonce::{Claim, Claimed, Held, LeaseStore, Leased, Nonce, NonceKind, NonceStore},
 };
@@ -35,6 +36,12 @@ impl<S: NonceStore> Subject<'_, S> {
     /// An attempt of its own on this nonce, for an hour.
     pub(super) fn nonce(&self, nonce: &str) -> Claim {
         self.nonce_until(nonce, self.in_an_hour())
+    }
+
+    /// The message with this nonce, at one of any number of paths.
+    pub(super) fn at_open(&self, nonce: &str, place: usize) -> Claim {
+        let path = format!("/{place}");
+        self.nonce(nonce).at_open_place(Method::POST, path)
     }
 
     pub(super) fn nonce_until(&self, nonce: &str, deadline: Timestamp) -> Claim {
@@ -136,6 +143,13 @@ pub(super) fn exactly_one<T: PartialEq + fmt::Debug>(
     match answers.iter().filter(is).count() {
         1 => Ok(()),
         won => Err(format!("{what}: {won} answers are {winner:?}")),
+    }
+}
+
+pub(super) fn too_many<T: fmt::Debug>(answer: Result<T, StoreError>) -> Check {
+    match answer {
+        Err(error) if error.kind() == StoreErrorKind::TooManyPlaces => Ok(()),
+        answer => Err(format!("{answer:?} to one more place of a message")),
     }
 }
 

@@ -145,6 +145,8 @@ pub(crate) struct Profile {
     /// Authority, method and path are covered by every signature.
     pub(crate) covers_authority: bool,
     pub(crate) covers_place: bool,
+    /// The method is, whatever else.
+    pub(crate) covers_method: bool,
     /// Where no time is covered: how long a claim is remembered.
     pub(crate) untimed_retention: Option<Duration>,
     /// Where the nonce is an event id: how long its sender may go on retrying.

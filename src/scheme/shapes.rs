@@ -121,6 +121,7 @@ impl Describe for Scoped {
                 algorithm: MacAlgorithm::HmacSha256,
                 covers_authority: false,
                 covers_place: true,
+                covers_method: true,
                 untimed_retention: None,
                 event_horizon: None,
                 may_repeat: false,

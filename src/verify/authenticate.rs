@@ -106,7 +106,12 @@ impl Received<'_> {
             if profile.covers_place {
                 claim
             } else {
-                claim.at_place(head.method.clone(), head.target.routed_path())
+                let (method, path) = (head.method.clone(), head.target.routed_path());
+                if head.target.is_known_route {
+                    claim.at_place(method, path)
+                } else {
+                    claim.at_open_place(method, path)
+                }
             }
         });
         let (bytes, uncovered) = match formed {

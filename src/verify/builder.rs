@@ -135,11 +135,11 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
 
     /// The methods that are let in: between 1 and 16. Requests with another method are answered
     /// with 405, `method_not_allowed`, before any of their body is read. Default: GET, HEAD,
-    /// POST, PUT, PATCH and DELETE if the scheme leaves out the method or the path; any method if
-    /// the scheme covers both.
+    /// POST, PUT, PATCH and DELETE if the scheme leaves out the method; any method if the scheme
+    /// covers it.
     ///
-    /// If the scheme leaves them out, a captured request can be sent again with another method or
-    /// path, and each makes a record of its own. Webhooks need `[Method::POST]` only.
+    /// If the scheme leaves it out, a captured request can be sent again with another method, and
+    /// each makes a record of its own. Webhooks need `[Method::POST]` only.
     ///
     /// ```
     /// use countersign::{VerifyLayer, webhooks};
@@ -307,7 +307,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
 
         let methods = match &self.methods {
             Some(methods) => Some(Methods::new(methods)?),
-            None => (!profile.covers_place && !profile.may_repeat).then(Methods::default),
+            None => (!profile.covers_method && !profile.may_repeat).then(Methods::default),
         };
         let margin = self.clock_difference + self.store_timeout;
         let retention = retention(&profile, self.freshness, margin);

@@ -648,3 +648,252 @@ async fn a44_twin_a_server_that_gives_a_claim_back_for_its_status_is_found() {
         assert!(matches!(found, Err(Breach::Answer(_))), "{found:?}");
     }
 }
+
+const TOO_MANY: Answer = (429, "too_many_places");
+
+/// How many records one message may leave at open places.
+const MOST: usize = 16;
+
+/// The captured delivery is sent to one made-up path after the other, and the genuine one is among
+/// the first 16.
+pub async fn made_up_paths(target: &Target, subject: &Subject) -> Finding {
+    let genuine = subject.sign(&target.clock, common::request("POST", "/hook/1", BODY));
+    let made_up = |n: usize| with_uri(&genuine, &format!("/hook/{n}0?n={n}"));
+    for n in 1..MOST {
+        accepted(target, made_up(n)).await?;
+    }
+    accepted(target, genuine.clone()).await?;
+    for n in MOST..MOST + 20 {
+        refused_after_the_claim(target, made_up(n), TOO_MANY).await?;
+    }
+    refused(target, genuine.clone(), REPLAYED).await?;
+    refused(target, made_up(1), REPLAYED).await?;
+    // Another message is another matter.
+    target.clock.advance(std::time::Duration::from_secs(1));
+    let other = subject.sign(&target.clock, common::request("POST", "/hook/1", "other"));
+    accepted(target, other).await
+}
+
+/// As [`refused`], by the store.
+async fn refused_after_the_claim(
+    target: &Target,
+    request: HttpRequest<String>,
+    expected: Answer,
+) -> Finding {
+    let effects = target.effects.count();
+    let (status, code) = target.send(request).await;
+    if target.effects.count() != effects {
+        return Err(Breach::Effect(format!("{status} {code} and an effect")));
+    }
+    if (status, code.as_str()) != expected {
+        return Err(Breach::Answer(format!("{status} {code}")));
+    }
+    Ok(())
+}
+
+/// All at one moment: the genuine delivery and its copies, with no more made-up paths than there
+/// may be; then many more paths.
+pub async fn made_up_paths_at_once(target: &Target, subject: &Subject) -> Finding {
+    let genuine = subject.sign(&target.clock, common::request("POST", "/hook/1", BODY));
+    let made_up = |n: usize| with_uri(&genuine, &format!("/hook/{n}0"));
+    let copies = (0..20).map(|_| genuine.clone());
+    let first = (1..MOST).map(made_up).chain(copies).collect();
+    all_have_one_effect(target, first, MOST).await?;
+    refused(target, genuine.clone(), REPLAYED).await?;
+    all_have_one_effect(target, (MOST..100).map(made_up).collect(), 0).await?;
+
+    // None of them first.
+    target.clock.advance(std::time::Duration::from_secs(1));
+    let other = subject.sign(&target.clock, common::request("POST", "/hook/1", "other"));
+    let made_up = |n: usize| with_uri(&other, &format!("/hook/{n}0"));
+    all_have_one_effect(target, (0..100).map(made_up).collect(), MOST).await
+}
+
+/// So many of the requests have an effect, and the others are told why not.
+async fn all_have_one_effect(
+    target: &Target,
+    requests: Vec<HttpRequest<String>>,
+    expected: usize,
+) -> Finding {
+    let before = target.effects.count();
+    let mut sending = tokio::task::JoinSet::new();
+    for request in requests {
+        let app = target.app.clone();
+        sending.spawn(async move {
+            common::verdict(
+                app.oneshot(request.map(axum::body::Body::from))
+                    .await
+                    .unwrap(),
+            )
+            .await
+        });
+    }
+    let mut accepted = 0;
+    for (status, code) in sending.join_all().await {
+        match (status, code.as_str()) {
+            (OK, _) => accepted += 1,
+            REPLAYED | TOO_MANY => {}
+            _ => return Err(Breach::Answer(format!("{status} {code}"))),
+        }
+    }
+    let effects = target.effects.count() - before;
+    if (accepted, effects) != (expected, expected) {
+        return Err(Breach::Effect(format!(
+            "{accepted} accepted, {effects} effects, instead of {expected}"
+        )));
+    }
+    Ok(())
+}
+
+/// Services in which there is no end of paths: behind a wildcard, behind parameters, in a fallback,
+/// in a service that is nested, and without a router around the layer.
+fn open_paths(subject: &Subject) -> Vec<(&'static str, Target, Arc<MemoryStore>)> {
+    let clock = common::clock();
+    let around = |wrap: fn(Router, VerifyLayer) -> Router, inner: fn(&Effects) -> Router| {
+        let store = Arc::new(common::store(&clock));
+        let layer = subject.layer(&clock).store(Arc::clone(&store));
+        let layer = layer.build().unwrap();
+        let target = Target::of(&clock, |effects| wrap(inner(effects), layer));
+        (target, store)
+    };
+    let parameters = |effects: &Effects| {
+        let effects = effects.clone();
+        let handler = async move |body: String| {
+            effects.happened();
+            body
+        };
+        Router::new().route("/{one}/{two}", post(handler))
+    };
+    let in_a_fallback = |effects: &Effects| Router::new().fallback_service(app(effects));
+    let inside = |app: Router, layer: VerifyLayer| app.layer(layer);
+    let around_all =
+        |app: Router, layer: VerifyLayer| Router::new().fallback_service(layer.layer(app));
+    let nested =
+        |app: Router, layer: VerifyLayer| Router::new().nest_service("/hook", app.layer(layer));
+    [
+        ("a wildcard", around(inside, app)),
+        ("parameters", around(inside, parameters)),
+        ("a fallback", around(inside, in_a_fallback)),
+        ("no router", around(around_all, app)),
+        ("a nested service", around(nested, app)),
+    ]
+    .map(|(name, (target, store))| (name, target, store))
+    .into()
+}
+
+#[tokio::test]
+async fn a44_made_up_paths_leave_no_more_than_16_records() {
+    for subject in UNPLACED {
+        for (name, target, store) in open_paths(subject) {
+            let found = made_up_paths(&target, subject).await;
+            found.unwrap_or_else(|breach| panic!("{name}: {breach:?}"));
+            assert_eq!(store.len(), MOST + 1, "{name}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a44_made_up_paths_at_once_leave_no_more_than_16_records() {
+    for subject in UNPLACED {
+        for (name, target, store) in open_paths(subject) {
+            let found = made_up_paths_at_once(&target, subject).await;
+            found.unwrap_or_else(|breach| panic!("{name}: {breach:?}"));
+            assert_eq!(store.len(), 2 * MOST, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a44_what_is_refused_for_its_place_is_not_told_to_come_back() {
+    let (_, target, _) = open_paths(&WEBHOOK).remove(0);
+    let genuine = WEBHOOK.sign(&target.clock, common::request("POST", "/hook/1", BODY));
+    for n in 0..MOST {
+        let made_up = with_uri(&genuine, &format!("/{n}"));
+        accepted(&target, made_up).await.unwrap();
+    }
+    let request = genuine.map(axum::body::Body::from);
+    let answer = target.app.clone().oneshot(request).await.unwrap();
+    assert_eq!(answer.status(), TOO_MANY.0);
+    assert!(!answer.headers().contains_key(http::header::RETRY_AFTER));
+}
+
+/// A route without parameters is one of a known set, whatever arrives elsewhere.
+async fn a_known_route(target: &Target, subject: &Subject) -> Finding {
+    let genuine = subject.sign(&target.clock, common::request("POST", "/hook", BODY));
+    for n in 0..100 {
+        target.send(with_uri(&genuine, &format!("/{n}"))).await;
+    }
+    accepted(target, genuine.clone()).await?;
+    refused(target, genuine, REPLAYED).await
+}
+
+#[tokio::test]
+async fn a44_a_known_route_is_not_burned_by_any_number_of_made_up_paths() {
+    for subject in UNPLACED {
+        let clock = common::clock();
+        let store = Arc::new(common::store(&clock));
+        let layer = subject.layer(&clock).store(Arc::clone(&store));
+        let layer = layer.build().unwrap();
+        let target = Target::of(&clock, |effects| one_route(effects).layer(layer));
+        a_known_route(&target, subject).await.unwrap();
+        assert_eq!(store.len(), MOST + 1);
+
+        let layer = subject.layer(&clock).store(common::store(&clock));
+        let layer = layer.build().unwrap();
+        let target = Target::of(&clock, |effects| {
+            Router::new().nest("/in", one_route(effects).layer(layer))
+        });
+        let genuine = subject.sign(&clock, common::request("POST", "/in/hook", BODY));
+        for n in 0..100 {
+            target.send(with_uri(&genuine, &format!("/in/{n}"))).await;
+        }
+        accepted(&target, genuine.clone()).await.unwrap();
+        refused(&target, genuine, REPLAYED).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a44_a_place_that_is_known_to_one_server_and_open_to_another_is_one_place() {
+    for subject in UNPLACED {
+        let clock = common::clock();
+        let store = Arc::new(common::store(&clock));
+        let layer = || {
+            let layer = subject.layer(&clock).store(Arc::clone(&store));
+            layer.build().unwrap()
+        };
+        let known = Target::of(&clock, |effects| one_route(effects).layer(layer()));
+        let open = Target::of(&clock, |effects| {
+            Router::new().fallback_service(layer().layer(one_route(effects)))
+        });
+        for (n, (one, other)) in [(&known, &open), (&open, &known)].into_iter().enumerate() {
+            let request = common::request("POST", "/hook", &n.to_string());
+            let genuine = subject.sign(&clock, request);
+            accepted(one, genuine.clone()).await.unwrap();
+            refused(other, genuine, REPLAYED).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a44_twin_a_store_that_does_not_count_places_is_found() {
+    for subject in UNPLACED {
+        let clock = common::clock();
+        let target = Target::with_store(subject, &clock, MapStore::new(&clock), |layer| layer);
+        let found = made_up_paths(&target, subject).await;
+        assert!(matches!(found, Err(Breach::Effect(_))), "{found:?}");
+        let target = Target::with_store(subject, &clock, MapStore::new(&clock), |layer| layer);
+        let found = made_up_paths_at_once(&target, subject).await;
+        assert!(matches!(found, Err(Breach::Effect(_))), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a44_twin_a_store_that_refuses_a_message_at_its_second_place_is_found() {
+    for subject in UNPLACED {
+        let clock = common::clock();
+        let store = MapStore::new(&clock).identity(|claim| claim.digest()[..16].to_vec());
+        let target = Target::around(subject, &clock, store, one_route, |layer| layer);
+        let found = a_known_route(&target, subject).await;
+        assert!(matches!(found, Err(Breach::Answer(_))), "{found:?}");
+    }
+}

@@ -35,11 +35,12 @@ use crate::{
         RETRIES, SMUGGLED, copies_at_once, event_retried, forgeries_come_first, ring, rotation,
         two_copies_in_one_batch, two_pairs, two_signatures_over_one_message,
     },
+    place::{made_up_paths, made_up_paths_at_once},
     redis_server::{self, Server},
     restart::{a_clock_that_jumps, a_replay_to_another_server},
     subject::{
-        ALL, EVENTS, HOUSE, MISCONFIGURED, PLACED, REPLAYED, SIGN_AGAIN, Subject, Target, accepted,
-        refused,
+        ALL, EVENTS, HOUSE, MISCONFIGURED, PLACED, REPLAYED, SIGN_AGAIN, Subject, Target, WEBHOOK,
+        accepted, refused,
     },
     time::{MAX_SKEW, SECOND, replayed_for_ever},
 };
@@ -181,6 +182,8 @@ on_every_store! {
     a36_a_duplicate_is_acknowledged_only_after_completion
     a38_a_deadline_that_is_past_when_the_claim_arrives_records_nothing
     a40_two_copies_in_one_batch_have_one_effect
+    a44_made_up_paths_leave_no_more_than_16_records
+    a44_made_up_paths_at_once_through_two_servers_leave_no_more_than_16_records
     a61_a_longer_window_is_refused_until_its_namespace_is_extended
 }
 
@@ -457,6 +460,22 @@ async fn a61_a_longer_window_is_refused_until_its_namespace_is_extended(place: &
     clock.advance(SECOND * 300);
     refused(&long, later, REPLAYED).await.unwrap();
     accepted(&long, HOUSE.signed(&clock)).await.unwrap();
+}
+
+async fn a44_made_up_paths_leave_no_more_than_16_records(place: &Place) {
+    for subject in [&WEBHOOK, &EVENTS] {
+        let target = place.target(subject, &clock()).await;
+        made_up_paths(&target, subject).await.unwrap();
+    }
+}
+
+async fn a44_made_up_paths_at_once_through_two_servers_leave_no_more_than_16_records(
+    place: &Place,
+) {
+    for subject in [&WEBHOOK, &EVENTS] {
+        let target = two_servers(place, subject, &clock()).await;
+        made_up_paths_at_once(&target, subject).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

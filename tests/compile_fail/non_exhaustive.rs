@@ -21,6 +21,7 @@ fn error(kind: StoreErrorKind) {
         StoreErrorKind::Unavailable
         | StoreErrorKind::Full
         | StoreErrorKind::KeyOverQuota
+        | StoreErrorKind::TooManyPlaces
         | StoreErrorKind::SignAgain
         | StoreErrorKind::Misconfigured => {}
     }

@@ -276,6 +276,7 @@ impl HeaderSchemeBuilder {
         let profile = Profile {
             algorithm: self.algorithm,
             covers_authority: coverage.authority,
+            covers_method: coverage.method,
             covers_place: coverage.method && path,
             untimed_retention: self.untimed_retention,
             event_horizon: event.then_some(self.event_horizon),

@@ -215,6 +215,7 @@ impl HttpMessageSignaturesBuilder {
         let profile = Profile {
             algorithm: MacAlgorithm::HmacSha256,
             covers_authority: requires(&[Name::Authority, Name::TargetUri]),
+            covers_method: requires(&[Name::Method]),
             covers_place: requires(&[Name::Method]) && requires(&[Name::Path, Name::TargetUri]),
             untimed_retention: self.untimed_retention,
             event_horizon: None,

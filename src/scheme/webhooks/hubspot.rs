@@ -71,6 +71,7 @@ impl HubSpot {
                 profile: Profile {
                     covers_authority: true,
                     covers_place: true,
+                    covers_method: true,
                     event_horizon: Some(EVENT_HORIZON),
                     ..PROFILE
                 },

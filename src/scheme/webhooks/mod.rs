@@ -180,6 +180,7 @@ const PROFILE: Profile = Profile {
     algorithm: MacAlgorithm::HmacSha256,
     covers_authority: false,
     covers_place: false,
+    covers_method: false,
     untimed_retention: None,
     event_horizon: None,
     may_repeat: false,

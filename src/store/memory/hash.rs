@@ -14,10 +14,14 @@ pub(super) struct Hasher(SipHasher13);
 pub(super) struct Hashed {
     /// Of namespace and key id.
     pub(super) owner: u64,
-    /// Of the whole identity, as are the other 64 bits.
+    /// Of the message, so that all of its records are in one shard.
     pub(super) shard: u64,
+    /// Of the whole identity; where a place counts, the upper half is that of the message.
     pub(super) fingerprint: u64,
 }
+
+/// The half of a fingerprint that the records of one message have in common, where a place counts.
+pub(super) const OF_MESSAGE: u64 = !(u32::MAX as u64);
 
 impl Hasher {
     pub(super) fn new() -> Self {
@@ -33,13 +37,19 @@ impl Hasher {
         claim.write_owner(|part| blocks.write(part));
         blocks.flush();
         let owner = blocks.hasher.finish();
-        claim.write_use(|part| blocks.write(part));
+        claim.write_nonce(|part| blocks.write(part));
         blocks.flush();
-        let identity = blocks.hasher.finish128();
+        let message = blocks.hasher.finish128();
+        let mut fingerprint = message.h2;
+        if claim.has_place() {
+            claim.write_place(|part| blocks.write(part));
+            blocks.flush();
+            fingerprint = message.h2 & OF_MESSAGE | blocks.hasher.finish() & !OF_MESSAGE;
+        }
         Hashed {
             owner,
-            shard: identity.h1,
-            fingerprint: identity.h2,
+            shard: message.h1,
+            fingerprint,
         }
     }
 }

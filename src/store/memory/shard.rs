@@ -220,6 +220,17 @@ impl Shard {
     /// Records a nonce of which there is no record.
     fn add(&mut self, step: &Step<'_>, leased: bool) -> Result<(), StoreError> {
         let limits = step.limits;
+        let of_message = || self.table.count_of_message(step.fingerprint);
+        if step
+            .claim
+            .most_records()
+            .is_some_and(|most| of_message() >= most)
+        {
+            return Err(StoreError::new(
+                StoreErrorKind::TooManyPlaces,
+                "the message has left as many records as it may at open places",
+            ));
+        }
         let place = limits.quota.take(step.owner).map_err(|_| {
             StoreError::new(
                 StoreErrorKind::KeyOverQuota,

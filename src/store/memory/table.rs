@@ -9,7 +9,7 @@
 
 use memchr::{memchr, memchr2};
 
-use super::{quota::Place, scale, time::Second};
+use super::{hash::OF_MESSAGE, quota::Place, scale, time::Second};
 
 /// One record: 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +117,29 @@ impl Table {
             Some(record) => Some(record),
             None => self.slots.get_mut(at),
         }
+    }
+
+    /// How many records share the upper half of this fingerprint: those of one message. They have
+    /// one home, or two beside each other.
+    pub(super) fn count_of_message(&self, fingerprint: u64) -> usize {
+        let first = home(self.slots(), fingerprint & OF_MESSAGE);
+        let last = home(self.slots(), fingerprint | !OF_MESSAGE);
+        let mut count = 0;
+        for at in first.. {
+            match self.tags.get(at) {
+                None => break,
+                Some(&FREE) if at >= last => break,
+                Some(&FREE) => {}
+                Some(_) => {
+                    let record = self.waiting.get(at).or_else(|| self.slots.get(at));
+                    let is_alike = |record: &Record| {
+                        record.fingerprint & OF_MESSAGE == fingerprint & OF_MESSAGE
+                    };
+                    count += usize::from(record.is_some_and(is_alike));
+                }
+            }
+        }
+        count
     }
 
     /// Adds a record whose fingerprint is not in the table.

@@ -53,6 +53,7 @@ END $$;
 -- or is past its deadline and not dropped yet.
 CREATE OR REPLACE FUNCTION countersign_record(
     name text, needs_ms bigint, skew_ms bigint, lease_ms bigint, extends boolean,
+    most_records bigint, in_turn boolean,
     own_digest text, own_attempt text, own_deadline_ms bigint, own_ms bigint,
     digests text[], attempts text[], deadlines bigint[], signed bigint[]
 ) RETURNS TABLE (
@@ -68,7 +69,11 @@ DECLARE
     forgotten_ms bigint;
     dropped_ms bigint;
     known_ms bigint;
+    too_many bigint[];
 BEGIN
+    IF most_records IS NOT NULL THEN
+        too_many := countersign_too_many(digests, most_records, in_turn);
+    END IF;
     SELECT CASE
                -- A fence that came later than the lost record covers it.
                WHEN NOT is_known OR is_own_lost AND own_ms > since_ms THEN 'unknown'
@@ -89,6 +94,7 @@ BEGIN
                    WHEN deadline_ms <= here_ms THEN 'past'
                    WHEN coalesce(signed_ms, here_ms) <= forgotten_ms + skew_ms THEN 'forgotten'
                    WHEN keep_until_ms <= dropped_ms THEN 'dropped'
+                   WHEN place = ANY (too_many) THEN 'places'
                END AS refusal
         FROM (
             SELECT *, countersign_keep_until(deadline_ms, signed_ms, here_ms, known_ms)
@@ -122,6 +128,43 @@ BEGIN
     SELECT place, refusal, here_ms, known_ms, recorded.attempt = asked.attempt,
            recorded.lease_end_ms - here_ms, outside_savepoints
     FROM asked LEFT JOIN recorded USING (digest);
+END $$;
+
+-- Which of the steps would give their message more records than it may have. The records of one
+-- message are those whose digests have the same first half. In turn: of transactions that add to
+-- one message, one waits for the other. Their turns are 1024, so that they fit into the table of
+-- locks, and are taken in one order.
+CREATE OR REPLACE FUNCTION countersign_too_many(
+    digests text[], most_records bigint, in_turn boolean
+) RETURNS bigint[] LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    turn integer;
+BEGIN
+    IF in_turn THEN
+        FOR turn IN
+            SELECT DISTINCT ('x' || left(digest, 4))::bit(16)::integer >> 6
+            FROM unnest(digests) AS digest ORDER BY 1
+        LOOP
+            PERFORM pg_advisory_xact_lock(x'63736967'::integer, turn);
+        END LOOP;
+    END IF;
+    RETURN ARRAY(
+        SELECT place FROM (
+            SELECT place, row_number() OVER (PARTITION BY message ORDER BY digest) + (
+                SELECT count(*) FROM countersign_nonces AS held
+                WHERE held.digest BETWEEN message AND message || decode(repeat('ff', 16), 'hex')
+            ) AS nth
+            FROM (
+                SELECT place, decode(digest, 'hex') AS digest,
+                       decode(left(digest, 32), 'hex') AS message
+                FROM unnest(digests) WITH ORDINALITY AS step (digest, place)
+            ) AS step
+            WHERE NOT EXISTS (
+                SELECT FROM countersign_nonces AS held WHERE held.digest = step.digest
+            )
+        ) AS new
+        WHERE nth > most_records
+    );
 END $$;
 
 -- What the holder of a lease does, and nobody else can: one row after the other, in the order in

@@ -31,7 +31,13 @@ pub(super) struct Terms<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Change {
-    Record { extends: bool },
+    Record {
+        extends: bool,
+        /// How many records the message may have.
+        most: Option<usize>,
+        /// A transaction of somebody else's waits for no other, and can go beyond.
+        in_turn: bool,
+    },
     Renew,
     Complete,
     Release,
@@ -39,10 +45,14 @@ enum Change {
 
 impl<'a> Terms<'a> {
     pub(super) fn of(claim: &'a Claim, action: Action) -> Self {
-        let extends = claim.extends();
+        let record = Change::Record {
+            extends: claim.extends(),
+            most: claim.most_records(),
+            in_turn: !matches!(action, Action::Consume),
+        };
         let (change, lease) = match action {
-            Action::Claim | Action::Consume => (Change::Record { extends }, None),
-            Action::Lease(duration) => (Change::Record { extends }, Some(duration)),
+            Action::Claim | Action::Consume => (record, None),
+            Action::Lease(duration) => (record, Some(duration)),
             Action::Renew(duration) => (Change::Renew, Some(duration)),
             Action::Complete => (Change::Complete, None),
             Action::Release => (Change::Release, None),
@@ -71,7 +81,11 @@ pub(super) fn decide(terms: &Terms<'_>, steps: &[Step<'_>], own: Option<Own>) ->
     let lease = or_null(terms.lease.map(millis));
     let name = terms.name();
     let function = match terms.change {
-        Change::Record { extends } => {
+        Change::Record {
+            extends,
+            most,
+            in_turn,
+        } => {
             let (needs, skew) = (millis(terms.retention), millis(terms.max_skew));
             let own = own.map_or_else(
                 || "NULL, NULL, NULL, NULL".to_owned(),
@@ -81,7 +95,10 @@ pub(super) fn decide(terms: &Terms<'_>, steps: &[Step<'_>], own: Option<Own>) ->
                     format!("'{digest}', '{attempt}', {deadline}, {recorded}")
                 },
             );
-            format!("countersign_record('{name}', {needs}, {skew}, {lease}, {extends}, {own}")
+            let most = most.map_or_else(|| "NULL".to_owned(), |most| most.to_string());
+            format!(
+                "countersign_record('{name}', {needs}, {skew}, {lease}, {extends}, {most}, {in_turn}, {own}"
+            )
         }
         Change::Renew => format!("countersign_hold('{name}', {lease}, 'renew'"),
         Change::Complete => format!("countersign_hold('{name}', {lease}, 'complete'"),

@@ -178,6 +178,10 @@ fn refused(step: &Step<'_>, refusal: &str, now: i64, retention: Option<i64>) -> 
             let misconfigured = claim.check_retention(known, way);
             misconfigured.err().unwrap_or_else(no_answer)
         }
+        "places" => StoreError::new(
+            StoreErrorKind::TooManyPlaces,
+            "the message has left as many records as it may at open places",
+        ),
         "past" => sign_again(format!(
             "to be remembered until {}, and the database's clock shows {now} ms",
             claim.deadline()

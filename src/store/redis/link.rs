@@ -185,13 +185,14 @@ impl Link {
         self.is_broken.load(Ordering::Acquire)
     }
 
-    pub(super) fn record_script(&self, key: &[u8]) -> Cmd {
-        script(&self.scripts.record, key)
+    /// With the key of the record and, at an open place, that of the message's places.
+    pub(super) fn record_script(&self, keys: &[&[u8]]) -> Cmd {
+        script_on(&self.scripts.record, keys)
     }
 
     /// A server without memory carries it out as well: for steps that write no more than they find.
-    pub(super) fn record_script_of_holder(&self, key: &[u8]) -> Cmd {
-        script(&self.scripts.record_of_holder, key)
+    pub(super) fn record_script_of_holder(&self, keys: &[&[u8]]) -> Cmd {
+        script_on(&self.scripts.record_of_holder, keys)
     }
 
     pub(super) fn namespace_script(&self, key: &[u8]) -> Cmd {
@@ -239,8 +240,12 @@ pub(super) fn inspected(answer: Value) -> Result<Inspected, StoreError> {
 }
 
 fn script(script: &str, key: &[u8]) -> Cmd {
+    script_on(script, &[key])
+}
+
+fn script_on(script: &str, keys: &[&[u8]]) -> Cmd {
     let mut command = redis::cmd("EVALSHA");
-    command.arg(script).arg(1).arg(key);
+    command.arg(script).arg(keys.len()).arg(keys);
     command
 }
 

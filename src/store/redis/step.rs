@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    error::StoreError,
-    nonce::{Claim, Claimed, Held, Leased},
+    error::{StoreError, StoreErrorKind},
+    nonce::{Claim, Claimed, Held, Leased, MESSAGE_LEN},
 };
 
 /// How often a step is tried over a new connection.
@@ -43,6 +43,8 @@ enum Outcome {
     Leased(Duration),
     /// The server's clock had reached the deadline.
     Past,
+    /// The message has as many records as it may.
+    Places,
     Done,
     Lost,
 }
@@ -61,7 +63,7 @@ struct Answer {
 struct Step<'a> {
     claim: &'a Claim,
     action: Action,
-    key: [u8; 35],
+    key: Key,
     /// Tells a reply that was lost from a copy, even from one of the same attempt.
     call: [u8; 8],
     keep_until: Timestamp,
@@ -105,11 +107,11 @@ async fn step(shared: &Arc<Shared>, claim: &Claim, action: Action) -> Result<Out
     let mut step = Step {
         claim,
         action,
-        key: key(claim),
+        key: Key::of(claim),
         call: next_call(),
         keep_until: claim.deadline(),
     };
-    let slot = slot(&step.key);
+    let slot = slot(&step.key.record);
     let mut failed = None;
     for _ in 0..TRIES {
         // What a server may have forgotten is known once it is connected.
@@ -127,6 +129,12 @@ async fn step(shared: &Arc<Shared>, claim: &Claim, action: Action) -> Result<Out
                 shared.knowledge.shows(answer.now);
                 if answer.outcome == Outcome::Past {
                     return Err(sign_again("the claim's deadline has passed"));
+                }
+                if answer.outcome == Outcome::Places {
+                    return Err(StoreError::new(
+                        StoreErrorKind::TooManyPlaces,
+                        "the message has left as many records as it may at open places",
+                    ));
                 }
                 if matches!(answer.outcome, Outcome::New | Outcome::Done) {
                     if is_first {
@@ -166,7 +174,7 @@ async fn replicated(server: &Server) -> Result<(), StoreError> {
 
 impl Step<'_> {
     async fn on(&self, link: &Link, again: bool) -> Result<Answer, Failure> {
-        if !matches!(self.action, Action::Claim) {
+        if !matches!(self.action, Action::Claim) || self.claim.most_records().is_some() {
             return self.by_script(link).await;
         }
         let answer = self.by_set(link, again).await?;
@@ -185,12 +193,12 @@ impl Step<'_> {
         *call = self.call;
         let kept_until = self.keep_until.plus(SPARE).as_millis();
         let mut set_command = redis::cmd("SET");
-        set_command.arg(&self.key[..]).arg(&record[..]);
+        set_command.arg(&*self.key.record).arg(&record[..]);
         set_command.arg("NX").arg("GET").arg("PXAT").arg(kept_until);
         let mut commands = vec![set_command];
         if self.claim.extends() {
             let mut extend = redis::cmd("PEXPIREAT");
-            extend.arg(&self.key[..]).arg(kept_until).arg("GT");
+            extend.arg(&*self.key.record).arg(kept_until).arg("GT");
             commands.push(extend);
         }
         commands.push(redis::cmd("TIME"));
@@ -231,10 +239,16 @@ impl Step<'_> {
             Action::Complete => ("complete", Duration::ZERO),
             Action::Release => ("release", Duration::ZERO),
         };
+        let most = self.claim.most_records();
+        let (places, place) = self.key.places_and_place();
+        let keys: &[&[u8]] = match most {
+            Some(_) => &[&self.key.record, places],
+            None => &[&self.key.record],
+        };
         let mut script = match self.action {
-            Action::Claim | Action::Lease(_) => link.record_script(&self.key),
+            Action::Claim | Action::Lease(_) => link.record_script(keys),
             // The record is there, and gets no larger.
-            _ => link.record_script_of_holder(&self.key),
+            _ => link.record_script_of_holder(keys),
         };
         script
             .arg(name)
@@ -244,6 +258,9 @@ impl Step<'_> {
             .arg(millis(duration))
             .arg(u8::from(self.claim.extends()))
             .arg(millis(SPARE));
+        if let Some(most) = most {
+            script.arg(place).arg(most);
+        }
         let answers = link.ask_and_check(vec![script]).await?;
         let value = answers.values.into_iter().next();
         let outcome = value.ok_or_else(unexpected).and_then(read);
@@ -270,6 +287,7 @@ impl Step<'_> {
             "final" => Outcome::Final,
             "held" => Outcome::Leased(Duration::from_millis(read(part()?)?)),
             "past" => Outcome::Past,
+            "places" => Outcome::Places,
             "done" => Outcome::Done,
             "lost" => Outcome::Lost,
             _ => return Err(error::unexpected()),
@@ -278,13 +296,37 @@ impl Step<'_> {
     }
 }
 
-/// The same on every server that shares the store.
-fn key(claim: &Claim) -> [u8; 35] {
-    let mut key = [0; 35];
-    let (prefix, digest) = key.split_at_mut(3);
-    prefix.copy_from_slice(b"cs:");
-    digest.copy_from_slice(&claim.digest());
-    key
+/// The key of the record: the same on every server that shares the store.
+struct Key {
+    record: Vec<u8>,
+    /// Where its last part begins, the place. The parts before it are the key of the message's
+    /// places, on the same server of a cluster.
+    place_at: usize,
+}
+
+impl Key {
+    fn of(claim: &Claim) -> Self {
+        let digest = claim.digest();
+        let (message, place) = digest.split_at(MESSAGE_LEN);
+        if !claim.has_place() {
+            let record = [b"cs:", message, place].concat();
+            return Self {
+                place_at: record.len(),
+                record,
+            };
+        }
+        // A closing brace would end the part that the slot goes by.
+        let message = message.iter().map(|&b| if b == b'}' { b'|' } else { b });
+        let mut record: Vec<u8> = b"cs:{".iter().copied().chain(message).collect();
+        record.push(b'}');
+        let place_at = record.len();
+        record.extend_from_slice(place);
+        Self { record, place_at }
+    }
+
+    fn places_and_place(&self) -> (&[u8], &[u8]) {
+        self.record.split_at(self.place_at)
+    }
 }
 
 fn next_call() -> [u8; 8] {

@@ -2,7 +2,7 @@
 //! changed is written at once.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     iter,
 };
 
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     error::StoreError,
-    nonce::Claim,
+    nonce::{Claim, MESSAGE_LEN},
     store::queue::{Action, Answer},
 };
 
@@ -34,6 +34,16 @@ pub(super) struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
+    /// The half of the digest that all records of the message have in common.
+    fn message(&self) -> [u8; MESSAGE_LEN] {
+        let mut message = [0; MESSAGE_LEN];
+        message
+            .iter_mut()
+            .zip(self.digest)
+            .for_each(|(to, byte)| *to = byte);
+        message
+    }
+
     fn scope(&self) -> Scope<'a> {
         (self.claim.namespace(), self.claim.key_id().as_str())
     }
@@ -69,6 +79,7 @@ pub(super) async fn apply(
     let before = read_shared(connection, steps).await?;
     let mut after = before.clone();
     let records = read_records(connection, steps).await?;
+    let mut of_messages = count_messages(connection, steps).await?;
     // In the order of the table, so that neighbours are written one after the other.
     let mut slots: BTreeMap<[u8; 32], Option<Record>> = steps
         .iter()
@@ -91,6 +102,7 @@ pub(super) async fn apply(
             namespace,
             key,
             record,
+            of_message: of_messages.entry(step.message()).or_default(),
         };
         answers.push(state.step(step.claim, step.action));
     }
@@ -242,6 +254,51 @@ async fn read_records(
                 lease_end: column::<Option<i64>>(row, 4)?.map(timestamp).transpose()?,
             };
             Ok((digest, record))
+        })
+        .collect()
+}
+
+/// How many records each message has, of those for which it counts.
+async fn count_messages(
+    connection: &mut SqliteConnection,
+    steps: &[Step<'_>],
+) -> Result<BTreeMap<[u8; MESSAGE_LEN], u64>, StoreError> {
+    let counts = |step: &&Step<'_>| {
+        let may_add = matches!(
+            step.action,
+            Action::Claim | Action::Consume | Action::Lease(_)
+        );
+        may_add && step.claim.most_records().is_some()
+    };
+    let messages: BTreeSet<_> = steps.iter().filter(counts).map(Step::message).collect();
+    if messages.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let sql = format!(
+        "SELECT wanted.column1, (
+            SELECT count(*) FROM countersign_nonce
+            WHERE digest BETWEEN wanted.column2 AND wanted.column3
+        ) FROM ({}) AS wanted",
+        values(messages.len(), 3)
+    );
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for message in padded(messages) {
+        let filled = |rest| [message, [rest; MESSAGE_LEN]].concat();
+        query = query
+            .bind(message.to_vec())
+            .bind(filled(0))
+            .bind(filled(u8::MAX));
+    }
+    let rows = query
+        .fetch_all(connection)
+        .await
+        .map_err(error::of_driver)?;
+    rows.iter()
+        .map(|row| {
+            let message = column::<&[u8]>(row, 0)?
+                .try_into()
+                .map_err(|_| unreadable())?;
+            Ok((message, count(column(row, 1)?)?))
         })
         .collect()
 }

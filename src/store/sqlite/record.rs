@@ -65,6 +65,8 @@ pub(super) struct State<'a> {
     pub(super) namespace: &'a mut Option<Namespace>,
     pub(super) key: &'a mut Key,
     pub(super) record: &'a mut Option<Record>,
+    /// How many records the message has, where that counts.
+    pub(super) of_message: &'a mut u64,
 }
 
 enum Found {
@@ -148,6 +150,7 @@ impl State<'_> {
             return Held::Lost;
         }
         *self.record = None;
+        *self.of_message = self.of_message.saturating_sub(1);
         self.whole.records = self.whole.records.saturating_sub(1);
         self.key.records = self.key.records.saturating_sub(1);
         Held::Done
@@ -236,7 +239,7 @@ impl State<'_> {
         let deadline = self.keep_until(claim);
         let past = self.record.as_ref().map(|record| record.deadline);
         if past.is_none() {
-            self.count()?;
+            self.count(claim)?;
         }
         *self.record = Some(Record {
             deadline: past.map_or(deadline, |past| past.max(deadline)),
@@ -247,8 +250,17 @@ impl State<'_> {
         Ok(())
     }
 
-    fn count(&mut self) -> Result<(), StoreError> {
+    fn count(&mut self, claim: &Claim) -> Result<(), StoreError> {
         const SECOND: Duration = Duration::from_secs(1);
+        if claim
+            .most_records()
+            .is_some_and(|most| *self.of_message >= most as u64)
+        {
+            return Err(StoreError::new(
+                StoreErrorKind::TooManyPlaces,
+                "the message has left as many records as it may at open places",
+            ));
+        }
         let refused = |kind, message| Err(StoreError::new(kind, message).with_retry_after(SECOND));
         if self.whole.records >= self.limits.records {
             return refused(StoreErrorKind::Full, "the store is full");
@@ -259,6 +271,7 @@ impl State<'_> {
         }
         self.whole.records += 1;
         self.key.records += 1;
+        *self.of_message += 1;
         Ok(())
     }
 }

@@ -164,6 +164,7 @@ fn unchecked(parts: &[Part]) -> HeaderScheme {
             algorithm: MacAlgorithm::HmacSha256,
             covers_authority: false,
             covers_place: false,
+            covers_method: false,
             untimed_retention: None,
             event_horizon: None,
             may_repeat: false,

@@ -140,6 +140,10 @@ fn what_is_signed_verifies_once_whatever_the_description() {
         if !parts.contains(&Part::Body) {
             values.body.clear();
         }
+        if !parts.contains(&Part::Method) {
+            // No other is let in.
+            values.method = "POST".into();
+        }
         let key_id = if parts.contains(&Part::KeyId) {
             &values.key_id
         } else {
@@ -321,6 +325,9 @@ fn every_change_of_one_byte_is_refused_where_it_is_covered_and_answers_none_wher
                 let verdict = verify(&verifier(&scheme, key_id, changed.method()), &changed);
                 if let Ok(payload) = verdict {
                     check_payload(&payload, &parts, &values);
+                } else if matches!(place, Place::Method) {
+                    let kind = verdict.unwrap_err().kind();
+                    assert_eq!(kind, RejectionKind::MethodNotAllowed, "{changed:?}");
                 } else {
                     // A host that cannot be read, or a path that is none.
                     let kind = verdict.unwrap_err().kind();
