@@ -5,6 +5,8 @@ use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
 use http::StatusCode;
 
+use crate::clock::Timestamp;
+
 /// A configuration that would not work, or would not be safe.
 ///
 /// Its text says what is wrong, what was expected, and what to do.
@@ -150,6 +152,7 @@ pub struct StoreError {
     message: Cow<'static, str>,
     source: Option<Arc<dyn Error + Send + Sync>>,
     retry_after: Option<Duration>,
+    final_since: Option<Timestamp>,
 }
 
 /// The kinds of [`StoreError`], each with a rejection of its own.
@@ -180,6 +183,7 @@ impl StoreError {
             message: message.into(),
             source: None,
             retry_after: None,
+            final_since: None,
         }
     }
 
@@ -203,6 +207,17 @@ impl StoreError {
         self
     }
 
+    /// Says that the refusal is final: since this moment, no server that shares the store has accepted
+    /// the claim, and none ever will. Default: the refusal is not final.
+    ///
+    /// A signed response then says [`Never`](crate::Outcome::Never) of a request that was sent after
+    /// this moment, and its client can sign the same order again.
+    #[must_use]
+    pub fn for_good_since(mut self, moment: Timestamp) -> Self {
+        self.final_since = Some(moment);
+        self
+    }
+
     /// The kind.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
@@ -213,6 +228,12 @@ impl StoreError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    /// Since when the refusal is final, if it is.
+    #[must_use]
+    pub fn final_since(&self) -> Option<Timestamp> {
+        self.final_since
     }
 }
 
@@ -328,6 +349,9 @@ pub enum ResponseErrorKind {
     BodyUnreadable,
     /// There is a body, or a switch of protocols, that nothing in the signature covers.
     BodyNotCovered,
+    /// The server received another body than the one that was sent: the request was altered on the
+    /// way.
+    RequestAltered,
     /// The key look-up gave no answer.
     KeysUnavailable,
 }

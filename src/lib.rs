@@ -48,7 +48,7 @@
 //! - [`SignLayer`] signs what a client sends; [`VerifyLayer`] verifies it on the server.
 //! - [`SignResponseLayer`], outside of that one, signs what the server answers, rejections included;
 //!   [`VerifyResponseLayer`], inside of `SignLayer`, refuses whatever is not the server's answer to
-//!   the very request that was sent.
+//!   the very request that was sent. [`SignedBy::outcome`] says what became of the request.
 //!
 //! # One-time tokens
 //! [`OneTimeToken`] issues and redeems signed tokens that expire and work once: for confirmation links
@@ -120,6 +120,7 @@ mod measure;
 pub mod measure;
 mod middleware;
 mod nonce;
+mod outcome;
 mod random;
 mod rejection;
 mod scheme;
@@ -157,6 +158,7 @@ pub use nonce::{
     AttemptId, Claim, Claimed, ConsumeIn, Held, LeaseStore, Leased, Nonce, NonceKind, NonceStore,
     TransactIn,
 };
+pub use outcome::Outcome;
 pub use rejection::{Rejection, RejectionKind};
 pub use scheme::Scheme;
 pub use scheme::header::{HeaderScheme, HeaderSchemeBuilder, JsonObject, Part};

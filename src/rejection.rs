@@ -9,6 +9,7 @@ use http::{
 };
 
 use crate::{
+    clock::Timestamp,
     error::{
         ResponseError, ResponseErrorKind, SignError, SignErrorKind, StoreError, StoreErrorKind,
     },
@@ -29,6 +30,8 @@ struct Reason {
     retry_after: Option<Duration>,
     /// The methods that are let in.
     allow: Option<HeaderValue>,
+    /// Since when no server accepts the request, if none ever will.
+    final_since: Option<Timestamp>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -237,6 +240,7 @@ impl Rejection {
             detail: detail.into(),
             retry_after: None,
             allow: None,
+            final_since: None,
             source: None,
         }))
     }
@@ -247,6 +251,7 @@ impl Rejection {
             detail: "another attempt holds the lease".into(),
             retry_after: Some(remaining),
             allow: None,
+            final_since: None,
             source: None,
         }))
     }
@@ -257,6 +262,19 @@ impl Rejection {
             detail: detail.into(),
             retry_after: None,
             allow: Some(allow),
+            final_since: None,
+            source: None,
+        }))
+    }
+
+    /// The request is too old for every server, since this moment.
+    pub(crate) fn expired_for_good(detail: String, since: Timestamp) -> Self {
+        Self(Arc::new(Reason {
+            kind: RejectionKind::SignatureExpired,
+            detail: detail.into(),
+            retry_after: None,
+            allow: None,
+            final_since: Some(since),
             source: None,
         }))
     }
@@ -272,8 +290,14 @@ impl Rejection {
             detail: detail.into(),
             retry_after: None,
             allow: None,
+            final_since: None,
             source,
         }))
+    }
+
+    /// Since when no server of the namespace accepts the request, if none ever will.
+    pub(crate) fn final_since(&self) -> Option<Timestamp> {
+        self.0.final_since
     }
 
     /// Which kind.
@@ -405,6 +429,7 @@ impl From<StoreError> for Rejection {
             detail: error.to_string().into(),
             retry_after: error.retry_after(),
             allow: None,
+            final_since: error.final_since(),
             source: Some(Arc::new(error)),
         }))
     }

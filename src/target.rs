@@ -15,6 +15,7 @@ use ipnet::IpNet;
 
 use crate::{
     error::{ConfigError, ConfigErrorKind},
+    outcome::{Report, Signed},
     rejection::{Rejection, RejectionKind, malformed},
 };
 
@@ -389,13 +390,20 @@ pub(crate) fn keep_received(parts: &Parts) -> Parts {
     if let Some(peer) = peer(parts) {
         kept.extensions.insert(PeerAddr(SocketAddr::new(peer, 0)));
     }
+    if let Some(report) = parts.extensions.get::<Report>() {
+        kept.extensions.insert(report.clone());
+    }
     kept
 }
 
 /// The same of one that is about to be sent. Where it is one that arrived and is passed on, what it
 /// was before does not count.
 pub(crate) fn keep_sent(parts: &Parts) -> Parts {
-    keep(parts, &parts.uri)
+    let mut kept = keep(parts, &parts.uri);
+    if let Some(signed) = parts.extensions.get::<Signed>() {
+        kept.extensions.insert(*signed);
+    }
+    kept
 }
 
 fn keep(parts: &Parts, uri: &Uri) -> Parts {

@@ -31,7 +31,7 @@ const LEVELS: [&[&str]; 7] = [
         "measure",
     ],
     &["mac", "body"],
-    &["key", "nonce", "target"],
+    &["key", "nonce", "outcome", "target"],
     &["scheme", "store"],
     &["verify", "conformance"],
     &["middleware", "sign", "token"],
@@ -39,7 +39,10 @@ const LEVELS: [&[&str]; 7] = [
 ];
 
 /// Within a level, these and no others.
-const WITHIN: [(&str, &str); 6] = [
+const WITHIN: [(&str, &str); 9] = [
+    ("target", "outcome"),
+    ("error", "clock"),
+    ("rejection", "clock"),
     ("rejection", "error"),
     ("rejection", "measure"),
     ("future", "error"),

@@ -39,6 +39,8 @@ mod redis_server;
 #[path = "attacks/subject.rs"]
 mod subject;
 
+#[path = "attacks/answers.rs"]
+mod answers;
 #[path = "attacks/budget.rs"]
 mod budget;
 #[path = "attacks/cost.rs"]

@@ -32,9 +32,12 @@ use axum::{
 use bytes::Bytes;
 use common::{ORIGIN, keys, request, scheme, signer, verdict};
 use countersign::{
-    Claim, Claimed, Clock as _, ConfigErrorKind, ConsumeIn, HeaderScheme, ManualClock, OnDuplicate,
-    Part, PendingPayload, PendingSlot, Processing, Rejection, Signer, SqliteStore, StoreError,
-    StoreFuture, SystemClock, TransactIn, VerifiedPayload, VerifierBuilder, VerifyLayer, postgres,
+    Claim, Claimed, Clock as _, ConfigErrorKind, ConsumeIn, HeaderScheme, HttpMessageSignatures,
+    KeyRing, ManualClock, OnDuplicate,
+    Outcome::{Open, Used},
+    Part, PendingPayload, PendingSlot, Processing, Rejection, ResponseSigner, ResponseVerifier,
+    SignResponseLayer, SignedBy, Signer, SqliteStore, StoreError, StoreFuture, SystemClock,
+    TransactIn, VerifiedPayload, VerifierBuilder, VerifyLayer, postgres,
 };
 use database::{count, effects, nonces, pool};
 use http::{HeaderMap, Request, StatusCode};
@@ -1273,4 +1276,80 @@ async fn what_is_misplaced_is_answered_with_500_and_logged() {
         "{}",
         log.text()
     );
+}
+
+/// Row 42: an outcome is used once the transaction was committed, and not before.
+#[tokio::test]
+async fn a42_an_outcome_follows_the_transaction() {
+    let clock = clock();
+    let pool = sqlite().await;
+    let scheme = HttpMessageSignatures::default;
+    let verify = || {
+        VerifyLayer::builder(scheme())
+            .public_origin(ORIGIN)
+            .keys(keys())
+            .clock(clock.clone())
+            .processing(Processing::InTransaction)
+            .build()
+            .unwrap()
+    };
+    // Whether the handler commits in a transaction of its own, and what it answers.
+    let handler = |commits: bool, status: StatusCode| {
+        let pool = pool.clone();
+        async move |pending: PendingPayload| -> Result<StatusCode, Rejection> {
+            let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+            pending.consume(&mut tx).await?;
+            if commits {
+                tx.commit().await.unwrap();
+            }
+            Ok(status)
+        }
+    };
+    let transacting = {
+        let pool = pool.clone();
+        async move |pending: PendingPayload| -> Result<StatusCode, Rejection> {
+            pending
+                .transact(&pool, async |_, _| Ok(StatusCode::NOT_FOUND))
+                .await
+        }
+    };
+    let (ok, failed) = (StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR);
+    let confirming = || verify().confirm_in(pool.clone());
+    for (app, outcomes) in [
+        // Whatever a handler answers once it has committed.
+        (app(verify(), transacting), [(404, Used), (409, Used)]),
+        (
+            app(verify(), handler(false, failed)),
+            [(500, Open), (500, Open)],
+        ),
+        // Whether it has committed cannot be seen, and the next duplicate shows it.
+        (app(verify(), handler(true, ok)), [(200, Open), (409, Used)]),
+        (
+            app(confirming(), handler(true, ok)),
+            [(200, Used), (409, Used)],
+        ),
+        (
+            app(confirming(), handler(false, ok)),
+            [(500, Open), (500, Open)],
+        ),
+    ] {
+        let server = ResponseSigner::new(scheme(), "api", "the secret of the api").unwrap();
+        let app = app.layer(SignResponseLayer::new(server.clock(clock.clone())));
+        let client = Signer::new(scheme(), common::KEY, common::SECRET).unwrap();
+        let verifier = ResponseVerifier::builder(scheme())
+            .keys(KeyRing::new().with("api", "the secret of the api").unwrap())
+            .clock(clock.clone())
+            .build()
+            .unwrap();
+        let order = Request::post(format!("{ORIGIN}/orders")).body("{}");
+        let order = client.clock(clock.clone()).sign(order.unwrap()).unwrap();
+        for expected in outcomes {
+            let (head, body) = order.clone().into_parts();
+            let asked = AxumRequest::from_parts(head.clone(), Body::from(body));
+            let response = app.clone().oneshot(asked).await.unwrap();
+            let response = verifier.verify(&head, response).await.unwrap();
+            let by: &SignedBy = response.extensions().get().unwrap();
+            assert_eq!((response.status().as_u16(), by.outcome()), expected);
+        }
+    }
 }

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     rejection::{Rejection, RejectionKind},
     scheme::http_message_signatures::ACCEPT_SIGNATURE,
-    verify::{FateCell, Lease},
+    verify::{Fate, FateCell, Lease},
 };
 
 /// What is answered without the inner service.
@@ -113,7 +113,9 @@ impl LayerSettings {
         match (judge(fate.get(), status), &self.confirm) {
             (Verdict::Refused(rejection), _) => Err(rejection),
             (Verdict::Consumed(claim), Some(confirm)) => {
-                judge_confirmed(confirm.look_up(claim).await)
+                judge_confirmed(confirm.look_up(claim).await)?;
+                fate.set(Fate::Committed);
+                Ok(())
             }
             (Verdict::PassesFor(rejection), _) => {
                 rejection.report();

@@ -31,15 +31,17 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 /// found by `downcast_ref`. What became of the request is then not known. A request to which no
 /// response could be bound is not sent.
 ///
+/// A verified response is final only if its [outcome](crate::SignedBy::outcome) is: a refusal, be it
+/// signed, may be the answer to a request that was altered on the way, and the genuine request may be
+/// delivered later.
+///
 /// # Where it stands
 /// - Inside of [`SignLayer`](crate::SignLayer), for it has to see the request as it is sent, and
 ///   nearest to the client: outside of any layer that changes a response, such as decompression, or
 ///   follows redirects.
-/// - Inside of [`SignAgainLayer`](crate::SignAgainLayer) likewise: that one then goes by what was
-///   verified alone, and by the signed time. It is asked for a new signature by a response that is as
-///   far off its clock as the clock is off, so that this far has to be allowed:
-///   [`max_skew`](crate::ResponseVerifierBuilder::max_skew) for a clock that is behind,
-///   [`max_age`](crate::ResponseVerifierBuilder::max_age) for one that is ahead.
+/// - Inside of [`SignAgainLayer`](crate::SignAgainLayer) likewise, which goes by the verified outcome and
+///   the signed time. If the client's clock is behind, the response is dated ahead by as much, which
+///   [`max_skew`](crate::ResponseVerifierBuilder::max_skew) must allow.
 ///
 /// # Example
 /// ```

@@ -1,6 +1,9 @@
-//! Whether an answer asks for a new signature, and as of what time that one is made.
+//! Whether a request may be signed again after an answer, and with which time.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    fmt,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use http::{
@@ -11,7 +14,12 @@ use http_body::Body;
 use tokio::time::timeout;
 
 use super::PeekedBody;
-use crate::{clock::Timestamp, rejection::RejectionKind, target};
+use crate::{
+    clock::Timestamp,
+    outcome::{Outcome, VerifiedAnswer},
+    rejection::RejectionKind,
+    target,
+};
 
 /// The kinds of rejection after which another signature may pass.
 const KINDS: [RejectionKind; 3] = [
@@ -20,7 +28,20 @@ const KINDS: [RejectionKind; 3] = [
     RejectionKind::SignatureNotYetValid,
 ];
 
-/// An answer that asks for a new signature.
+/// The time to sign with after a verified answer: that of the server's clock. `None` unless the answer
+/// says that the request was not accepted, and never will be.
+pub(super) fn time_after_never<R>(
+    answer: &Response<R>,
+    attempt: &Attempt,
+    max: Duration,
+) -> Option<Timestamp> {
+    let verified = answer.extensions().get::<VerifiedAnswer>()?;
+    let never = verified.outcome == Outcome::Never;
+    let time = never.then(|| verified.signed_at.max(attempt.signed_at))?;
+    follow(time, attempt, max, Outcome::Never)
+}
+
+/// An unverified answer that asks for a new signature.
 pub(super) struct Asked {
     kind: RejectionKind,
     date: Option<Timestamp>,
@@ -85,10 +106,25 @@ impl Asked {
             // The store began after the request was signed, and by a clock that may be ahead of ours.
             _ => self.date.map_or(now, |date| date.max(now)),
         };
-        let (ahead, behind) = (time.since(now), now.since(time));
-        let follows = ahead.max(behind) <= max;
-        let code = self.kind.code();
-        tracing::info!(code, ?ahead, ?behind, follows, "asked for a new signature");
-        follows.then_some(time)
+        follow(time, attempt, max, self.kind)
     }
+}
+
+/// The time, unless it is too far from our own.
+fn follow(
+    time: Timestamp,
+    attempt: &Attempt,
+    max: Duration,
+    because: impl fmt::Debug,
+) -> Option<Timestamp> {
+    let (ahead, behind) = (time.since(attempt.now), attempt.now.since(time));
+    let follows = ahead.max(behind) <= max;
+    tracing::info!(
+        ?because,
+        ?ahead,
+        ?behind,
+        follows,
+        "asked for a new signature"
+    );
+    follows.then_some(time)
 }

@@ -100,15 +100,29 @@ impl SignLayer {
         self
     }
 
-    /// Signs a request that may be repeated a second time, where the server asks for it. Default:
-    /// each request is signed once.
+    /// Signs a repeatable request once more if a verified response says that the first was not accepted,
+    /// and never will be. Default: each request is signed once.
+    ///
+    /// It needs a [`VerifyResponseLayer`](crate::VerifyResponseLayer) inside of it. Without verified
+    /// responses, nothing is signed again.
     pub fn sign_again(self) -> SignAgainLayer {
         SignAgainLayer {
             settings: SignAgainSettings {
                 sign: self.settings,
+                unverified: false,
                 max_correction: Duration::from_secs(60 * 60),
             },
         }
+    }
+
+    /// Signs a repeatable request once more if a response, which nobody verifies, asks for it. Default:
+    /// each request is signed once.
+    ///
+    /// Both requests can then have an effect; see [`SignAgainLayer`] for when.
+    pub fn danger_sign_again_unverified(self) -> SignAgainLayer {
+        let mut layer = self.sign_again();
+        layer.settings.unverified = true;
+        layer
     }
 }
 
@@ -120,35 +134,44 @@ impl<S> Layer<S> for SignLayer {
     }
 }
 
-/// A [`SignLayer`] that signs anew, once, where the server asks for it; made by
-/// [`SignLayer::sign_again`].
+/// A [`SignLayer`] that signs a request once more; made by [`SignLayer::sign_again`].
 ///
 /// # When
-/// Only for a request whose sender said that it may be repeated, with [`Repeatable`] among its
-/// extensions; its method is not asked. And only where the answer is `application/problem+json`, up
-/// to 4 KiB, with one of these as its `code`, and the status that belongs to it:
+/// Only if all of this holds:
+/// - The sender said that the request may be repeated, with [`Repeatable`] among its extensions. The
+///   method does not count.
+/// - The response was verified by a [`VerifyResponseLayer`](crate::VerifyResponseLayer) inside of this
+///   layer, and its [outcome](crate::SignedBy::outcome) is [`Never`](crate::Outcome::Never): the first
+///   request was not accepted, and no server will ever accept it.
+/// - The time of the server, which the second request is signed with, is no further from our own than
+///   [`max_correction`](Self::max_correction).
 ///
-/// | code | signed anew with |
+/// A clock that is far behind is so corrected for one request; the clock of the [`Signer`] stays as it
+/// is. After `signature_not_yet_valid`, 400, 408, 413, or a store that is unavailable, nothing is signed
+/// again, because the first request can still be accepted.
+///
+/// The second request has a new nonce, and is signed under the key of that moment. Its response is given
+/// back, whatever it says. Every response keeps its body byte for byte.
+///
+/// # Without verified responses
+/// [`danger_sign_again_unverified`](SignLayer::danger_sign_again_unverified) goes by responses that
+/// nobody verifies. A response must be `application/problem+json`, at most 4 KiB long, with one of these
+/// codes and the status of that code:
+///
+/// | code | signed again with |
 /// | --- | --- |
-/// | `signature_expired` | the server's `Date`, where it is later than what was signed |
-/// | `signature_not_yet_valid` | the server's `Date`, where it is earlier than what was signed |
-/// | `sign_again` | the present time, or the server's `Date` where that is later |
+/// | `signature_expired` | the server's `Date`, if it is later than the first signed time |
+/// | `signature_not_yet_valid` | the server's `Date`, if it is earlier than the first signed time |
+/// | `sign_again` | the present time, or the server's `Date` if that is later |
 ///
-/// The correction is for this one signature; the clock of the [`Signer`] stays as it is. Where it
-/// would be larger than [`max_correction`](Self::max_correction), nothing is signed. The second
-/// request has a new nonce, and is signed under the key of that moment.
+/// - Both requests can have an effect. A first request that was dated ahead becomes valid when its time
+///   comes, and somebody who saw it can then deliver it. A first request can also have been accepted
+///   before, or be accepted later, if somebody on the way answers in the server's place.
+/// - Anybody who can answer can make the client sign once more, with a time of their choice within the
+///   correction.
 ///
-/// Every other answer is given back with its body byte for byte, and so is the answer to the second
-/// request, whatever it says.
-///
-/// # Security
-/// - Both requests are valid, once each, as long as they are fresh: a first one that was dated ahead
-///   becomes valid when its time comes. Whoever saw it can then send it. Mark as [`Repeatable`] only
-///   what may happen twice, or has a covered `Idempotency-Key` that the server honours.
-/// - Whoever answers can make us sign once more, with a time of their choice within the correction.
-///   So have the answers come over TLS, from a server that was authenticated, or have them verified
-///   by a [`VerifyResponseLayer`](crate::VerifyResponseLayer) inside of this one; and do not allow
-///   for a larger correction than clocks are off.
+/// Use it only if the requests may have two effects, or have a covered `Idempotency-Key` that the server
+/// honours.
 ///
 /// # Example
 /// ```
@@ -156,10 +179,11 @@ impl<S> Layer<S> for SignLayer {
 /// use http::Request;
 /// # use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 /// # use tower::{ServiceBuilder, ServiceExt as _};
-/// # async fn f(signer: Signer) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// # async fn f(signer: Signer, verifier: ResponseVerifier) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// # let client = Client::builder(TokioExecutor::new()).build_http();
 /// let client = ServiceBuilder::new()
 ///     .layer(SignLayer::new(signer).sign_again())
+///     .layer(VerifyResponseLayer::new(verifier))
 ///     .service(client);
 ///
 /// let request = Request::put("http://api.example.com/orders/7")
@@ -177,6 +201,8 @@ pub struct SignAgainLayer {
 #[derive(Clone, Debug)]
 pub(super) struct SignAgainSettings {
     pub(super) sign: SignSettings,
+    /// Goes by what any answer asks for.
+    pub(super) unverified: bool,
     pub(super) max_correction: Duration,
 }
 
@@ -197,7 +223,7 @@ impl<S> Layer<S> for SignAgainLayer {
     }
 }
 
-/// Says that a request may be signed anew and sent again, as an extension of the request.
+/// Says that a request may be signed again, as an extension of the request.
 ///
 /// ```
 /// use countersign::Repeatable;

@@ -10,6 +10,7 @@ use crate::{
     clock::{Clock, SystemClock, Timestamp},
     encoding::Encoding,
     error::{ConfigError, ConfigErrorKind, SignError},
+    outcome::Signed,
     scheme::{Describe, Scheme, Signing},
     secret::Secret,
 };
@@ -230,6 +231,8 @@ impl Signer {
             });
         let mac = mac.finish();
         self.scheme.write(parts, &candidate, &mac)?;
+        // By our clock, whatever time is signed.
+        parts.extensions.insert(Signed::at(self.clock.now()));
         self.scheme.write_body(body, &candidate, &mac)
     }
 }

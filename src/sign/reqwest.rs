@@ -55,7 +55,9 @@ impl Signer {
     /// # Ok(()) }
     /// ```
     ///
-    /// Extensions, such as [`Repeatable`](crate::Repeatable), are set on a request of `http`:
+    /// Extensions, such as [`Repeatable`](crate::Repeatable), are set on a request of `http`. Responses of
+    /// `reqwest` are not verified, so only
+    /// [`danger_sign_again_unverified`](crate::SignLayer::danger_sign_again_unverified) signs again:
     /// ```
     /// # use countersign::*;
     /// # use tower::ServiceExt as _;

@@ -21,7 +21,7 @@ use tower_service::Service;
 
 use super::{
     PeekedBody, Repeatable,
-    again::{Attempt, asked_to_sign_again},
+    again::{Attempt, asked_to_sign_again, time_after_never},
     layer::{SignAgainSettings, SignSettings},
 };
 use crate::{body, error::SignError};
@@ -184,14 +184,17 @@ impl SignAgainSettings {
         let Some(unsigned) = unsigned else {
             return Ok(answer);
         };
-        let Some(asked) = asked_to_sign_again(&mut answer, self.sign.limits.deadline).await else {
-            return Ok(answer);
-        };
         let attempt = Attempt {
             signed_at,
             now: signer.clock.now(),
         };
-        let Some(time) = asked.time_to_sign(&attempt, self.max_correction) else {
+        let time = if self.unverified {
+            let asked = asked_to_sign_again(&mut answer, self.sign.limits.deadline).await;
+            asked.and_then(|asked| asked.time_to_sign(&attempt, self.max_correction))
+        } else {
+            time_after_never(&answer, &attempt, self.max_correction)
+        };
+        let Some(time) = time else {
             return Ok(answer);
         };
         drop(answer);

@@ -11,6 +11,7 @@ use crate::{
     clock::{Clock, Timestamp},
     key::{KeySet, KeyStore},
     mac::MacKey,
+    outcome::Report,
     rejection::{Rejection, RejectionKind, malformed},
     scheme::{Announced, Candidate, Describe, Head, Parameters, Reading, Room, SigningInput},
 };
@@ -33,6 +34,7 @@ pub struct Admitted<'h> {
     pub(super) head: Head<'h>,
     /// Empty where the signature stands in the body.
     pub(super) signatures: Vec<Signature<'h>>,
+    pub(super) report: Option<Report>,
 }
 
 /// What decides whether a signature counts, be it of a request or of a response.
@@ -91,19 +93,22 @@ impl<'h> Parsed<'h> {
             verifier,
             head,
             reading,
+            report,
         } = self;
         async move {
             let signatures = match reading {
                 Reading::AfterBody => Vec::new(),
                 Reading::Announced(announced) => {
                     let trust = verifier.settings.trust();
-                    admit_announced(&trust, &head, head.headers, announced).await?
+                    let report = report.as_ref();
+                    admit_announced(&trust, &head, head.headers, announced, report).await?
                 }
             };
             Ok(Admitted {
                 verifier,
                 head,
                 signatures,
+                report,
             })
         }
     }
@@ -115,7 +120,7 @@ pub(super) async fn admit_from_body(
     head: &Head<'_>,
     announced: Vec<Announced<'static>>,
 ) -> Result<Vec<Signature<'static>>, Rejection> {
-    admit_announced(&settings.trust(), head, head.headers, announced).await
+    admit_announced(&settings.trust(), head, head.headers, announced, None).await
 }
 
 /// Admits signatures of a message with these headers; the messages are built from the head of the
@@ -125,19 +130,30 @@ pub(super) async fn admit_announced<'h>(
     head: &Head<'_>,
     headers: &HeaderMap,
     mut announced: Vec<Announced<'h>>,
+    report: Option<&Report>,
 ) -> Result<Vec<Signature<'h>>, Rejection> {
     if announced.len() > MAX_SIGNATURES {
         return Err(malformed(format!("more than {MAX_SIGNATURES} signatures")));
     }
     let now = trust.clock.now();
     let mut first_rejection = None;
-    announced.retain(|Announced { parameters, .. }| {
-        let (signed_at, expires_at) = (parameters.signed_at, parameters.expires_at);
-        let fresh = trust.freshness.check(now, signed_at, expires_at);
-        fresh
-            .map_err(|rejection| first_rejection.get_or_insert(rejection))
-            .is_ok()
-    });
+    let mut refused_for_good = None;
+    announced.retain(
+        |Announced {
+             parameters, mac, ..
+         }| {
+            let (signed_at, expires_at) = (parameters.signed_at, parameters.expires_at);
+            let fresh = trust.freshness.check(now, signed_at, expires_at);
+            if let Err(rejection) = &fresh
+                && rejection.final_since().is_some()
+            {
+                refused_for_good.get_or_insert_with(|| (rejection.clone(), *mac));
+            }
+            fresh
+                .map_err(|rejection| first_rejection.get_or_insert(rejection))
+                .is_ok()
+        },
+    );
     let found = find_all(trust, &announced).await?;
 
     let mut room = Room::new();
@@ -171,6 +187,13 @@ pub(super) async fn admit_announced<'h>(
         } else {
             admitted.push(signature);
         }
+    }
+    // That a signature is too old is a fact of the very parameters that a response is bound to. It
+    // holds without the MAC, and whatever else of the request was altered.
+    if let (Some(report), Some((rejection, mac)), true) =
+        (report, &refused_for_good, admitted.is_empty())
+    {
+        report.refused(rejection, mac);
     }
     match first_rejection {
         Some(rejection) if admitted.is_empty() => Err(rejection),

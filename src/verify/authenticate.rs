@@ -17,6 +17,7 @@ use crate::{
     key::KeyId,
     mac::{DigestAlgorithm, RunningDigest},
     nonce::{Claim, Nonce, NonceKind},
+    outcome::Subject,
     rejection::{Rejection, malformed},
     scheme::{BodyDigest, Candidate, Parameters, SigningInput},
 };
@@ -28,6 +29,7 @@ pub struct Authentic {
     pub(super) snapshot: Arc<Snapshot>,
     /// `None` where requests may be alike.
     pub(super) claim: Option<Claim>,
+    pub(super) subject: Subject,
 }
 
 impl std::fmt::Debug for Authentic {
@@ -54,6 +56,7 @@ impl Received<'_> {
             formed,
             fed,
             mut charge,
+            report,
         } = self;
         let settings = &*verifier.settings;
         let now = settings.clock.now();
@@ -94,9 +97,13 @@ impl Received<'_> {
             .scheme
             .read_covered_body(&mut candidate.parameters, given)?;
         let parameters = &candidate.parameters;
+        // What covers no time is not recorded for good, and never too old.
+        let report = report.filter(|_| parameters.signed_at.is_some());
+        let subject = Subject::new(report.as_ref(), candidate.mac);
         settings
             .freshness
-            .check(now, parameters.signed_at, parameters.expires_at)?;
+            .check(now, parameters.signed_at, parameters.expires_at)
+            .inspect_err(|rejection| subject.refused(rejection))?;
 
         charge.verified(keys.id().as_str())?;
         let profile = settings.scheme.profile();
@@ -125,6 +132,7 @@ impl Received<'_> {
             verifier: verifier.clone(),
             snapshot: Arc::new(snapshot),
             claim,
+            subject,
         })
     }
 }
@@ -262,7 +270,7 @@ impl Settings {
         now: Timestamp,
     ) -> Claim {
         let profile = self.scheme.profile();
-        let window = self.freshness.max_age + self.margin;
+        let window = self.freshness.max_age + self.freshness.margin;
         let untimed = profile.untimed_retention.unwrap_or_default();
         let horizon = profile
             .event_horizon

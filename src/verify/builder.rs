@@ -341,9 +341,11 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
                 store: self.store,
                 clock: self.clock,
                 origins,
-                freshness: self.freshness,
+                freshness: Freshness {
+                    margin,
+                    ..self.freshness
+                },
                 methods,
-                margin,
                 retention,
                 body: self.body,
                 budget: Arc::new(budget),

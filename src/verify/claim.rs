@@ -63,6 +63,7 @@ impl Authentic {
             verifier,
             snapshot,
             claim,
+            subject,
         } = self;
         let settings = &verifier.settings;
         let payload = VerifiedPayload::new(snapshot);
@@ -75,9 +76,14 @@ impl Authentic {
                 let claimed = within(settings.store_timeout, store.claim(&claim)).await;
                 asked.claimed(claimed_outcome(&claimed));
                 settings.ask_live(&**store);
-                if claimed? != Claimed::New {
-                    return Err(replayed(&claim));
-                }
+                claimed
+                    .map_err(Rejection::from)
+                    .and_then(|claimed| match claimed {
+                        Claimed::New => Ok(()),
+                        _ => Err(replayed(&claim)),
+                    })
+                    .inspect_err(|rejection| subject.refused(rejection))?;
+                subject.used();
                 settings.check_freshness(&payload)?;
                 Ok(Verified::Claimed(payload))
             }
@@ -90,16 +96,26 @@ impl Authentic {
                     ));
                 };
                 let timeout = settings.store_timeout;
-                let lease = Lease::new(Arc::clone(store), claim, duration, timeout, running);
+                let lease = Lease::new(
+                    Arc::clone(store),
+                    claim,
+                    duration,
+                    timeout,
+                    running,
+                    subject.clone(),
+                );
                 let asked = Stopwatch::start();
                 let leased = lease.take().await;
                 asked.claimed(leased_outcome(&leased));
                 settings.ask_live(&**store);
-                match leased? {
-                    Leased::Held => {}
-                    Leased::InFlight { remaining } => return Err(Rejection::in_flight(remaining)),
-                    Leased::Completed => return Err(replayed(lease.claim())),
-                }
+                leased
+                    .map_err(Rejection::from)
+                    .and_then(|leased| match leased {
+                        Leased::Held => Ok(()),
+                        Leased::InFlight { remaining } => Err(Rejection::in_flight(remaining)),
+                        Leased::Completed => Err(replayed(lease.claim())),
+                    })
+                    .inspect_err(|rejection| subject.refused(rejection))?;
                 if let Err(stale) = settings.check_freshness(&payload) {
                     // No handler has begun: the same event, signed anew, need not wait for the
                     // lease to end.
@@ -110,7 +126,7 @@ impl Authentic {
             }
             // The builder sees to it that only this processing has no store.
             (Processing::InTransaction, _) | (_, None) => Ok(Verified::Pending(
-                PendingPayload::new(verifier, payload, claim),
+                PendingPayload::new(verifier, payload, claim, subject),
             )),
         }
     }

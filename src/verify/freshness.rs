@@ -13,6 +13,9 @@ use crate::{
 pub(crate) struct Freshness {
     pub(crate) max_age: Duration,
     pub(crate) max_skew: Duration,
+    /// For how much longer another server may take a request for fresh, because its clock differs, or
+    /// because a claim is on its way. A request is remembered for as long.
+    pub(crate) margin: Duration,
 }
 
 impl Default for Freshness {
@@ -20,6 +23,7 @@ impl Default for Freshness {
         Self {
             max_age: Duration::from_secs(300),
             max_skew: Duration::from_secs(5),
+            margin: Duration::ZERO,
         }
     }
 }
@@ -46,13 +50,11 @@ impl Freshness {
     ) -> Result<(), Rejection> {
         if let Some(signed_at) = signed_at {
             if signed_at < now.minus(self.max_age) {
-                return Err(Rejection::new(
-                    RejectionKind::SignatureExpired,
-                    format!(
-                        "signed at {signed_at}, more than {:?} before {now}",
-                        self.max_age
-                    ),
-                ));
+                let detail = format!(
+                    "signed at {signed_at}, more than {:?} before {now}",
+                    self.max_age
+                );
+                return Err(self.expired(now, signed_at.plus(self.max_age), detail));
             }
             if signed_at > now.plus(self.max_skew) {
                 return Err(Rejection::new(
@@ -65,12 +67,21 @@ impl Freshness {
             }
         }
         if let Some(expires_at) = expires_at.filter(|expires_at| *expires_at < now) {
-            return Err(Rejection::new(
-                RejectionKind::SignatureExpired,
-                format!("expired at {expires_at}, before {now}"),
-            ));
+            let detail = format!("expired at {expires_at}, before {now}");
+            return Err(self.expired(now, expires_at, detail));
         }
         Ok(())
+    }
+
+    /// The refusal of a request that was fresh until `end` by this clock: for good, once it is too old
+    /// for every other server too.
+    fn expired(&self, now: Timestamp, end: Timestamp, detail: String) -> Rejection {
+        let end_of_all = end.plus(self.margin);
+        if now > end_of_all {
+            Rejection::expired_for_good(detail, end_of_all)
+        } else {
+            Rejection::new(RejectionKind::SignatureExpired, detail)
+        }
     }
 }
 
@@ -83,6 +94,7 @@ mod tests {
     const FRESHNESS: Freshness = Freshness {
         max_age: Duration::from_secs(300),
         max_skew: Duration::from_secs(5),
+        margin: Duration::from_secs(7),
     };
 
     fn at(millis: u64) -> Timestamp {
@@ -113,6 +125,23 @@ mod tests {
             verdict(now, now, Some(now - 1)),
             Err(RejectionKind::SignatureExpired)
         );
+    }
+
+    #[test]
+    fn a_refusal_is_for_good_once_it_is_stale_for_the_slowest_clock() {
+        let since = |now: u64, signed: u64, expires: Option<u64>| {
+            let checked = FRESHNESS.check(at(now), Some(at(signed)), expires.map(at));
+            checked.unwrap_err().final_since()
+        };
+        let now = 1_000_000_000;
+        assert_eq!(since(now, now - 300_001, None), None);
+        assert_eq!(since(now, now - 307_000, None), None);
+        assert_eq!(since(now, now - 307_001, None), Some(at(now - 1)));
+        assert_eq!(since(now, now, Some(now - 7_000)), None);
+        assert_eq!(since(now, now, Some(now - 7_001)), Some(at(now - 1)));
+        // It becomes fresh when its time comes.
+        assert_eq!(since(now, now + 5_001, None), None);
+        assert_eq!(since(now, now + 5_001, Some(now - 10_000)), None);
     }
 
     proptest! {

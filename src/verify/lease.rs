@@ -12,6 +12,7 @@ use super::{unconsumed::lock, within};
 use crate::{
     error::StoreError,
     nonce::{Claim, Held, LeaseStore, Leased, NonceStore},
+    outcome::Subject,
 };
 
 /// The right to handle a request, for as long as it is renewed. Its steps wait for the store, on a
@@ -29,6 +30,8 @@ pub struct Lease {
     status: LeaseStatus,
     /// Counts the handler among those that run.
     running: Option<OwnedSemaphorePermit>,
+    /// Told once the completion is recorded.
+    subject: Subject,
 }
 
 impl Lease {
@@ -39,6 +42,7 @@ impl Lease {
         duration: Duration,
         store_timeout: Duration,
         running: OwnedSemaphorePermit,
+        subject: Subject,
     ) -> Self {
         Self {
             store,
@@ -48,6 +52,7 @@ impl Lease {
             timeout: store_timeout.min(duration / 3),
             status: LeaseStatus(Arc::default()),
             running: Some(running),
+            subject,
         }
     }
 
@@ -111,6 +116,9 @@ impl Lease {
     pub async fn complete(&self) -> Result<Held, StoreError> {
         let held = within(self.timeout, self.leases()?.complete(&self.claim)).await?;
         self.status.held_until(None);
+        if held == Held::Done {
+            self.subject.used();
+        }
         Ok(held)
     }
 

@@ -150,9 +150,6 @@ pub(crate) struct Settings {
     freshness: Freshness,
     /// `None` where any method may come, because the signature covers it.
     methods: Option<Methods>,
-    /// How much longer than fresh a request is remembered: for a claim that is on its way, and for
-    /// clocks that differ.
-    margin: Duration,
     /// The longest time for which any claim is remembered, counted from the moment of the claim.
     retention: Duration,
     body: BodyLimits,

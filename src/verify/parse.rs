@@ -8,6 +8,7 @@ use http::{
 
 use super::Verifier;
 use crate::{
+    outcome::Report,
     rejection::{Rejection, RejectionKind, malformed},
     scheme::{Head, Reading},
 };
@@ -19,6 +20,7 @@ pub struct Parsed<'h> {
     pub(super) verifier: &'h Verifier,
     pub(super) head: Head<'h>,
     pub(super) reading: Reading<'h>,
+    pub(super) report: Option<Report>,
 }
 
 impl Verifier {
@@ -40,6 +42,7 @@ impl Verifier {
             return Err(malformed("both `content-length` and `transfer-encoding`"));
         }
         let target = self.settings.origins.resolve(head)?;
+        let report = head.extensions.get().cloned();
         let head = Head {
             method: &head.method,
             target,
@@ -53,6 +56,7 @@ impl Verifier {
             verifier: self,
             head,
             reading,
+            report,
         })
     }
 }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     nonce::{Claim, ConsumeIn, TransactIn},
+    outcome::Subject,
     rejection::Rejection,
 };
 
@@ -52,10 +53,15 @@ impl Unread for UnreadPayload {
 }
 
 impl PendingPayload {
-    pub(super) fn new(verifier: Verifier, payload: VerifiedPayload, claim: Claim) -> Self {
+    pub(super) fn new(
+        verifier: Verifier,
+        payload: VerifiedPayload,
+        claim: Claim,
+        subject: Subject,
+    ) -> Self {
         let timeout = verifier.settings.store_timeout;
         let unread = UnreadPayload { verifier, payload };
-        Self(Unconsumed::new(unread, claim, timeout))
+        Self(Unconsumed::new(unread, claim, timeout).telling(subject))
     }
 
     /// What is going to be recorded: under which identity, until when, and by which attempt. Kept by

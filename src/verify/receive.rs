@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     body::{self, Arriving},
-    mac::{DigestAlgorithm, RunningDigest, RunningMac},
+    mac::{DigestAlgorithm, HashOutput, RunningDigest, RunningMac},
+    outcome::Report,
     rejection::{Rejection, RejectionKind, malformed},
     scheme::{Announced, BodyForm, Formed, Head, SigningInput},
 };
@@ -36,6 +37,7 @@ pub struct Received<'h> {
     pub(super) formed: Option<Formed>,
     pub(super) fed: Fed,
     pub(super) charge: Charge,
+    pub(super) report: Option<Report>,
 }
 
 /// What the frames of the body are fed to as they arrive.
@@ -96,6 +98,7 @@ impl<'h> Admitted<'h> {
             verifier,
             head,
             mut signatures,
+            report,
         } = self;
         async move {
             let settings = &verifier.settings;
@@ -111,6 +114,10 @@ impl<'h> Admitted<'h> {
             };
             let body = body::read(body, &settings.body, arriving).await?;
             charge.complete();
+            if let Some(report) = &report {
+                let (algorithm, digest) = fed.digest(&body);
+                report.received(algorithm, digest);
+            }
             let mut formed = None;
             // Boxed, so that what few schemes need makes the future no larger for all.
             if signatures.is_empty() {
@@ -133,6 +140,7 @@ impl<'h> Admitted<'h> {
                 formed,
                 fed,
                 charge,
+                report,
             })
         }
     }
@@ -259,6 +267,19 @@ impl Fed {
         } else {
             Self::Digests(digests)
         }
+    }
+
+    /// A digest of the whole body: one that was fed with it, or else SHA-256.
+    fn digest(&self, body: &[u8]) -> (DigestAlgorithm, HashOutput) {
+        if let Self::Digests(digests) = self
+            && let Some((algorithm, digest)) = digests.first()
+        {
+            return (*algorithm, digest.clone().finish());
+        }
+        let algorithm = DigestAlgorithm::Sha256;
+        let mut digest = RunningDigest::new(algorithm);
+        digest.update(body);
+        (algorithm, digest.finish())
     }
 
     pub(super) fn update(&mut self, bytes: &[u8]) -> Result<(), Rejection> {

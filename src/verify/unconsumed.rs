@@ -11,6 +11,7 @@ use crate::{
     error::StoreError,
     measure::Stopwatch,
     nonce::{Claim, Claimed, ConsumeIn, TransactIn},
+    outcome::Subject,
     rejection::{Rejection, RejectionKind},
 };
 
@@ -44,6 +45,12 @@ impl<U: Unread> Unconsumed<U> {
             timeout,
             fate: FateCell::default(),
         }
+    }
+
+    /// Tells what becomes of the claim.
+    pub(crate) fn telling(mut self, subject: Subject) -> Self {
+        self.fate.subject = subject;
+        self
     }
 
     pub(crate) fn unread(&self) -> &U {
@@ -235,16 +242,24 @@ pub(crate) enum Fate {
 }
 
 /// A [`Fate`] that the layer and the holder share.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct FateCell(Arc<Mutex<Fate>>);
+#[derive(Clone, Default)]
+pub(crate) struct FateCell {
+    fate: Arc<Mutex<Fate>>,
+    subject: Subject,
+}
 
 impl FateCell {
     pub(crate) fn get(&self) -> Fate {
-        lock(&self.0).clone()
+        lock(&self.fate).clone()
     }
 
-    fn set(&self, fate: Fate) {
-        *lock(&self.0) = fate;
+    pub(crate) fn set(&self, fate: Fate) {
+        match &fate {
+            Fate::Committed => self.subject.used(),
+            Fate::Failed(rejection) => self.subject.refused(rejection),
+            _ => {}
+        }
+        *lock(&self.fate) = fate;
     }
 
     fn fail(&self, rejection: Rejection) -> Rejection {

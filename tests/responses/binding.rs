@@ -67,19 +67,23 @@ async fn what_others_sign_as_the_rfc_says_is_accepted_and_is_what_we_sign() {
     let (request, response) = exchange();
     let digest = |body: &str| STANDARD.encode(Sha256::digest(body));
     let signature = text(&request.headers, "signature");
+    let input = text(&request.headers, "signature-input");
     let parameters = format!(
         "(\"@status\" \"@method\";req \"@authority\";req \"@path\";req \"@query\";req \
-         \"content-digest\";req \"signature\";key=\"sig1\";req \"content-digest\" \"content-type\" \
-         \"location\");created={NOW};alg=\"hmac-sha256\";keyid=\"api\""
+         \"content-digest\";req \"signature\";key=\"sig1\";req \"signature-input\";key=\"sig1\";req \
+         \"content-digest\" \"content-type\" \"location\" \"countersign-outcome\");created={NOW};alg=\"hmac-sha256\";keyid=\"api\""
     );
     let base = format!(
         "\"@status\": 201\n\"@method\";req: POST\n\"@authority\";req: api.example.com\n\
          \"@path\";req: /transfer\n\"@query\";req: ?batch=7\n\
          \"content-digest\";req: sha-256=:{}:\n\"signature\";key=\"sig1\";req: {}\n\
+         \"signature-input\";key=\"sig1\";req: {}\n\
          \"content-digest\": sha-256=:{}:\n\"content-type\": text/plain\n\
-         \"location\": /transfers/9\n\"@signature-params\": {parameters}",
+         \"location\": /transfers/9\n\"countersign-outcome\": open\n\
+         \"@signature-params\": {parameters}",
         digest("{\"amount\":25}"),
         signature.strip_prefix("sig1=").unwrap(),
+        input.strip_prefix("sig1=").unwrap(),
         digest("moved 25"),
     );
     assert_eq!(
@@ -94,16 +98,19 @@ async fn what_others_sign_as_the_rfc_says_is_accepted_and_is_what_we_sign() {
     // Another order, more than is required, `@target-uri` for its parts, another label.
     let parameters = format!(
         "(\"x-uncovered\" \"location\" \"content-type\" \"content-digest\" \
+         \"countersign-outcome\" \"signature-input\";req;key=\"sig1\" \
          \"signature\";req;key=\"sig1\" \"@target-uri\";req \"@method\";req \
          \"content-type\";req \"content-digest\";req;sf \"@status\");keyid=\"api\";created={NOW}"
     );
     let base = format!(
         "\"x-uncovered\": 1\n\"location\": /transfers/9\n\"content-type\": text/plain\n\
-         \"content-digest\": sha-256=:{}:\n\"signature\";req;key=\"sig1\": {}\n\
+         \"content-digest\": sha-256=:{}:\n\"countersign-outcome\": open\n\
+         \"signature-input\";req;key=\"sig1\": {}\n\"signature\";req;key=\"sig1\": {}\n\
          \"@target-uri\";req: https://api.example.com/transfer?batch=7\n\"@method\";req: POST\n\
          \"content-type\";req: application/json\n\"content-digest\";req;sf: sha-256=:{}:\n\
          \"@status\": 201\n\"@signature-params\": {parameters}",
         digest("moved 25"),
+        input.strip_prefix("sig1=").unwrap(),
         signature.strip_prefix("sig1=").unwrap(),
         digest("{\"amount\":25}"),
     );
@@ -147,11 +154,16 @@ async fn a_signature_that_covers_less_is_refused() {
             text(&request.headers, "signature").replacen("sig1=", "", 1),
         ),
         (
+            "\"signature-input\";req;key=\"sig1\"",
+            text(&request.headers, "signature-input").replacen("sig1=", "", 1),
+        ),
+        (
             "\"content-digest\"",
             text(response.headers(), "content-digest"),
         ),
         ("\"content-type\"", "text/plain".to_owned()),
         ("\"location\"", "/transfers/9".to_owned()),
+        ("\"countersign-outcome\"", "open".to_owned()),
     ];
     let signed = |left_out: Option<usize>, parameters: &str| {
         let covered: Vec<_> = all
@@ -546,6 +558,20 @@ async fn keys_are_those_of_the_server_and_rotate() {
     );
 }
 
+/// A gateway has a signature of its own in front of ours.
+#[tokio::test]
+async fn of_several_signatures_of_a_request_the_one_under_our_label_binds() {
+    let gateway = countersign::HttpMessageSignatures::builder().label("gw");
+    let gateway = Signer::new(gateway.build().unwrap(), "gateway", OTHER_SECRET).unwrap();
+    let request = gateway.clock(clock()).sign(transfer()).unwrap();
+    let request = head_of(&request_signer(&clock()).sign(request).unwrap());
+    let response = response_signer(&clock()).sign(&request, moved()).unwrap();
+    let input = text(response.headers(), "signature-input");
+    assert!(input.contains("\"signature-input\";key=\"sig1\";req"));
+    assert!(!input.contains("gw"));
+    assert!(judge(&verifier(), &request, response).await.is_ok());
+}
+
 #[tokio::test]
 async fn of_several_signatures_one_that_holds_is_enough() {
     let (request, _) = exchange();
@@ -625,6 +651,7 @@ async fn headers_that_are_not_covered_can_be_taken_out() {
         "content-digest",
         "content-length",
         "content-type",
+        "countersign-outcome",
         "date",
         "location",
     ];

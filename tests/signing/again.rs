@@ -36,7 +36,7 @@ fn clock_at(secs: u64) -> ManualClock {
 }
 
 fn client(format: Format, clock: &ManualClock, protocol: Protocol) -> SignAgain<HttpClient> {
-    let layer = SignLayer::new(format.signer(clock.clone())).sign_again();
+    let layer = SignLayer::new(format.signer(clock.clone())).danger_sign_again_unverified();
     layer.layer(protocol.client())
 }
 
@@ -258,7 +258,8 @@ async fn nothing_is_repeated_twice() {
             dated,
         )
         .await;
-        let layer = SignLayer::new(Format::Rfc9421.signer(clock_at(ours))).sign_again();
+        let layer =
+            SignLayer::new(Format::Rfc9421.signer(clock_at(ours))).danger_sign_again_unverified();
         let client = layer
             .max_correction(Duration::from_secs(2 * HOUR))
             .layer(Protocol::Http2.client());
@@ -284,7 +285,7 @@ async fn a_date_beyond_the_bound_is_not_followed() {
         (Some(0), 400, false),
     ] {
         for ours in [NOW - off, NOW + off] {
-            let mut layer = SignLayer::new(signer(&clock_at(ours))).sign_again();
+            let mut layer = SignLayer::new(signer(&clock_at(ours))).danger_sign_again_unverified();
             if let Some(bound) = bound {
                 layer = layer.max_correction(Duration::from_secs(bound));
             }
@@ -329,7 +330,7 @@ where
         ready(Ok::<_, Infallible>(answer()))
     });
     let client = SignLayer::new(signer(&clock_at(ours)))
-        .sign_again()
+        .danger_sign_again_unverified()
         .layer(client);
     let request = repeatable(request("POST", "/orders", "{}"));
     let answer = client.oneshot(request).await.unwrap();
@@ -653,7 +654,9 @@ async fn the_second_request_has_the_same_body_and_the_key_of_its_moment() {
             DATE_NOW,
         )))
     });
-    let client = SignLayer::new(signer).sign_again().layer(client);
+    let client = SignLayer::new(signer)
+        .danger_sign_again_unverified()
+        .layer(client);
     let body = Bytes::from(b"{}".to_vec());
     let request = repeatable(request("POST", "/orders", "").map(|_| Full::new(body.clone())));
     client.oneshot(request).await.unwrap();
@@ -678,7 +681,7 @@ async fn the_service_is_polled_ready_before_each_of_the_two_calls() {
         calls: Effects::default(),
     };
     let mut signing = SignLayer::new(signer(&clock_at(NOW - 400)))
-        .sign_again()
+        .danger_sign_again_unverified()
         .layer(client.clone());
     for _ in 0..3 {
         let request = repeatable(request("POST", "/orders", "{}"));
@@ -707,7 +710,7 @@ async fn an_error_of_the_second_call_is_the_outcome() {
         })
     });
     let client = SignLayer::new(signer(&clock_at(NOW - 400)))
-        .sign_again()
+        .danger_sign_again_unverified()
         .layer(client);
     let error = client
         .oneshot(repeatable(request("POST", "/orders", "{}")))

@@ -253,7 +253,7 @@ async fn an_error_of_the_client_comes_as_it_is() {
     assert!(error.is_connect());
 
     let client = SignLayer::new(signer)
-        .sign_again()
+        .danger_sign_again_unverified()
         .layer(Protocol::Http1.client());
     let error = client.oneshot(request()).await.unwrap_err();
     assert!(error.is::<hyper_util::client::legacy::Error>());

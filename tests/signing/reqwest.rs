@@ -186,7 +186,9 @@ async fn an_error_of_the_client_comes_as_it_is() {
     let signer = Format::Rfc9421.signer(clock());
     let request = || client().get(&origin).build().unwrap();
     let plain = SignLayer::new(signer.clone()).layer(client());
-    let again = SignLayer::new(signer).sign_again().layer(client());
+    let again = SignLayer::new(signer)
+        .danger_sign_again_unverified()
+        .layer(client());
     for error in [
         plain.oneshot(request()).await.unwrap_err(),
         again.oneshot(request()).await.unwrap_err(),
@@ -202,7 +204,9 @@ async fn a_client_signs_anew_where_it_may() {
     for format in Format::ALL {
         let server = Server::start(format, &server_clock).await;
         let signer = format.signer(ManualClock::at(at(NOW - 400)));
-        let signing = SignLayer::new(signer).sign_again().layer(client());
+        let signing = SignLayer::new(signer)
+            .danger_sign_again_unverified()
+            .layer(client());
 
         let answer = signing.clone().oneshot(put(&server, "{}")).await.unwrap();
         assert_eq!(answer.url().path(), "/orders/7", "of the first answer");

@@ -178,6 +178,9 @@ mod retention {
         store.extend_retention("tests", long + SKEW).await.unwrap();
         let copy = ask(&store, &signed(1, start(), long)).await;
         assert_eq!(copy, Err(StoreErrorKind::SignAgain));
+        // For good, and for every process: it may have been accepted before, and not since.
+        let refusal = store.claim(&signed(1, start(), long)).await.unwrap_err();
+        assert_eq!(refusal.final_since(), Some(clock_of(&clock)));
         // What is signed from now on is known.
         clock.advance(2 * SKEW);
         let fresh = clock_of(&clock);

@@ -11,7 +11,7 @@ use sfv::{KeyRef, StringRef};
 use super::{
     ALGORITHM, FieldType, HttpMessageSignatures, Settings,
     component::{Component, Form, Identifier, Name},
-    fields::{CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT},
+    fields::{CONTENT_DIGEST, OUTCOME, RECEIVED, SIGNATURE, SIGNATURE_INPUT},
     signature::push_string,
 };
 use crate::{
@@ -229,7 +229,14 @@ impl HttpMessageSignaturesBuilder {
             required,
             if_present: vec![CONTENT_TYPE, CONTENT_ENCODING],
             response_required,
-            response_if_present: vec![CONTENT_TYPE, CONTENT_ENCODING, CONTENT_RANGE, LOCATION],
+            response_if_present: vec![
+                CONTENT_TYPE,
+                CONTENT_ENCODING,
+                CONTENT_RANGE,
+                LOCATION,
+                OUTCOME,
+                RECEIVED,
+            ],
             nonce_required: self.nonce_required,
             digest: self.digest,
             expires_after: self.expires_after,

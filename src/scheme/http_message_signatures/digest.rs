@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{
     KeyRef, Parser,
     visitor::{DictionaryVisitor, EntryVisitor},
@@ -40,7 +40,15 @@ impl DigestAlgorithm {
 /// The digests under algorithms that we support, each of which has to match; `None` where there is
 /// no such field. Others, such as `md5`, prove nothing and are passed over.
 pub(crate) fn read(headers: &HeaderMap) -> Result<Option<Vec<BodyDigest>>, Fault> {
-    let Some(field) = joined(headers, &CONTENT_DIGEST)? else {
+    read_field(headers, &CONTENT_DIGEST)
+}
+
+/// The same of another field of this form.
+pub(super) fn read_field(
+    headers: &HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<Vec<BodyDigest>>, Fault> {
+    let Some(field) = joined(headers, name)? else {
         return Ok(None);
     };
     check_length(&field)?;
@@ -50,22 +58,21 @@ pub(crate) fn read(headers: &HeaderMap) -> Result<Option<Vec<BodyDigest>>, Fault
     };
     Parser::new(&*field)
         .parse_dictionary_with_visitor(&mut members)
-        .map_err(|error| format!("`content-digest` cannot be read: {error}"))?;
+        .map_err(|error| format!("`{name}` cannot be read: {error}"))?;
     if let Some(fault) = members.fault {
         return Err(fault);
     }
     let mut digests = Vec::with_capacity(members.found.len());
-    for (name, value) in members.found {
+    for (key, value) in members.found {
         let algorithms = [DigestAlgorithm::Sha256, DigestAlgorithm::Sha512];
-        let Some(algorithm) = algorithms.into_iter().find(|known| known.name() == name) else {
+        let Some(algorithm) = algorithms.into_iter().find(|known| known.name() == key) else {
             continue;
         };
         let claimed = value.filter(|value| value.as_ref().len() == algorithm.len());
         digests.push(BodyDigest {
             algorithm,
-            claimed: claimed.ok_or_else(|| {
-                format!("`content-digest`: `{name}` is not a digest of that algorithm")
-            })?,
+            claimed: claimed
+                .ok_or_else(|| format!("`{name}`: `{key}` is not a digest of that algorithm"))?,
         });
     }
     Ok(Some(digests))
@@ -75,7 +82,12 @@ pub(crate) fn read(headers: &HeaderMap) -> Result<Option<Vec<BodyDigest>>, Fault
 pub(crate) fn write(algorithm: DigestAlgorithm, body: &[u8]) -> Option<HeaderValue> {
     let mut digest = RunningDigest::new(algorithm);
     digest.update(body);
-    let digest = Encoding::Base64.encode(digest.finish().as_ref());
+    value(algorithm, &digest.finish())
+}
+
+/// The value of a field that tells this digest.
+pub(super) fn value(algorithm: DigestAlgorithm, digest: &HashOutput) -> Option<HeaderValue> {
+    let digest = Encoding::Base64.encode(digest.as_ref());
     format!("{}=:{digest}:", algorithm.name()).parse().ok()
 }
 

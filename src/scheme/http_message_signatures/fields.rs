@@ -20,6 +20,8 @@ use crate::mac::HashOutput;
 pub(crate) const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 pub(crate) const ACCEPT_SIGNATURE: HeaderName = HeaderName::from_static("accept-signature");
+pub(crate) const OUTCOME: HeaderName = HeaderName::from_static("countersign-outcome");
+pub(crate) const RECEIVED: HeaderName = HeaderName::from_static("countersign-received");
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
 /// Signatures of one message that are read.

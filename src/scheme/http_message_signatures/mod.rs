@@ -28,7 +28,7 @@ pub use builder::HttpMessageSignaturesBuilder;
 pub use canonical::FieldType;
 pub use component::Component;
 pub(crate) use fields::ACCEPT_SIGNATURE;
-pub(crate) use response::{Binding, has_body};
+pub(crate) use response::{Binding, has_body, received_another_body, stated};
 
 use component::{Form, Identifier, Name};
 
@@ -89,16 +89,47 @@ const MAX_NONCE: usize = 256;
 /// | the response | `@status` | always |
 /// | | `content-digest` | with a body, and whenever the field is there |
 /// | | `content-type`, `content-encoding`, `content-range`, `location` | whenever they are there |
+/// | | `countersign-outcome`, `countersign-received` | whenever they are there; our servers write the first always |
 /// | the request | `@method`, `@authority`, `@path`, `@query` | always |
 /// | | `content-digest` | whenever the field is there |
-/// | | its first signature | whenever it is signed |
+/// | | one signature, and its member of `signature-input` | whenever it is signed |
 /// | the signature | `created`, `keyid` | always |
 ///
 /// and what [`response_covers`](HttpMessageSignaturesBuilder::response_covers) adds. The request's
 /// signature makes the response one to this very request, and to no other that asks for the same.
-/// The rest of the request is covered beside it, for a server answers requests whose signature it
-/// has not verified, or has refused: with the signature alone, somebody could send it along with a
-/// request of their own, and pass off the answer as one to ours.
+/// The rest of the request is covered beside it, because a server also answers requests whose
+/// signature it has not verified, or has refused: with the signature alone, somebody could send it
+/// along with a request of their own, and pass off the answer as one to ours. If a request has several
+/// signatures, the response covers the one that was verified. Otherwise it covers the one under the
+/// [`label`](HttpMessageSignaturesBuilder::label) of the profile, or else the first.
+///
+/// ## What a response states
+/// Even so, somebody on the way can alter what the response does not cover, or the body, so that the
+/// server refuses the request, and can deliver the genuine request later. So a refusal is not final by
+/// itself. Two fields of the response, which the server writes and covers, say what is:
+///
+/// | field | value | meaning |
+/// | --- | --- | --- |
+/// | `countersign-outcome` | `used` | the nonce of this signed request is recorded for good: final |
+/// | | `never;since=1700000307` | since that time, in seconds, no server of the namespace accepts this signed request, and none ever will |
+/// | | `open`, any other value, or no field | nothing is final |
+/// | `countersign-received` | `sha-256=:…:`, or `sha-512=:…:` | the digest of the whole body that the server received |
+/// | | no field | the server read no body, or it broke off, or was refused before its end |
+///
+/// A server states `used` when the nonce was recorded: with
+/// [`Retryable`](crate::Processing::Retryable), once the request is completed, and with
+/// [`InTransaction`](crate::Processing::InTransaction), once it is known that the transaction was
+/// committed. It states `never` when the request is older than `max_age`, the clock difference and the
+/// time for a claim together, or when the store says that its refusal
+/// [is final](crate::StoreError::for_good_since), as `MemoryStore` and `SqliteStore` do. Everything else
+/// is `open`: other refusals, a lease that was released, a store that gave no answer, and a profile
+/// without `created`.
+///
+/// A request that is refused for good may have been accepted before, and its response been kept back.
+/// So a client counts `never` only if it sent the request after that time, by the clock of the server:
+/// after the signed time of the response less the time for which the request was on its way. A client
+/// refuses a response whose `countersign-received` contradicts the `content-digest` of its request.
+/// [`SignedBy::outcome`](crate::SignedBy::outcome) is what remains.
 ///
 /// # What stays open
 /// RFC 9421 signs some requests alike, and no verifier can tell them apart:

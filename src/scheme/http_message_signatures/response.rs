@@ -1,17 +1,23 @@
 //! Responses: a signature over status and body that is bound to the very request (RFC 9421,
 //! section 2.4).
 
-use http::{HeaderMap, Method, StatusCode, response::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, response::Parts};
 
 use super::{
     Announced, Candidate, Coverage, Form, Head, HttpMessageSignatures, Identifier, Name, Settings,
     base::Message,
-    fields::{CONTENT_DIGEST, Listed, SIGNATURE, SIGNATURE_INPUT, joined, read_signatures},
+    canonical::{Wanted, read_members},
+    digest,
+    fields::{
+        CONTENT_DIGEST, Listed, OUTCOME, RECEIVED, SIGNATURE, SIGNATURE_INPUT, joined,
+        read_signatures,
+    },
     signature::{Required, insufficient},
 };
 use crate::{
     error::SignError,
     mac::HashOutput,
+    outcome::{Facts, Statement},
     rejection::{Rejection, RejectionKind, malformed},
     scheme::Signing,
 };
@@ -24,18 +30,29 @@ pub(crate) fn has_body(method: &Method, status: StatusCode) -> bool {
     *method != Method::HEAD && !never && !status.is_informational()
 }
 
-/// What of a request every response to it has to cover.
-pub(crate) type Binding = Vec<Identifier<'static>>;
+/// The components of a request that every response to it has to cover.
+pub(crate) struct Binding {
+    components: Vec<Identifier<'static>>,
+    /// Whether one signature is among them, with its parameters: only then is an outcome about it.
+    to_signature: bool,
+}
 
 const TUNNEL: &str = "the protocol is switched: what follows could not be verified";
 
 impl HttpMessageSignatures {
-    /// What binds the responses to a request: where it was sent, what body it had, and
-    /// its first signature, which no other request has.
+    /// Returns what binds the responses to a request: where it was sent, the digest that it claims for
+    /// its body, and one signature with its parameters, which no other request has.
     ///
-    /// The signature alone would not do: it can be sent along with another request, to which a
-    /// server gives another answer, be it a refusal.
-    pub(crate) fn bind(&self, request: &Head<'_>) -> Result<Binding, Rejection> {
+    /// The signature alone would not do: it can be sent along with another request, or with other
+    /// parameters, to which a server gives another answer, be it a refusal.
+    ///
+    /// The signature is the one with the `judged` MAC. Without it, the one under our label counts, and
+    /// otherwise the first: so a server and a client find the same one by themselves.
+    pub(crate) fn bind(
+        &self,
+        request: &Head<'_>,
+        judged: Option<&HashOutput>,
+    ) -> Result<Binding, Rejection> {
         let of_request = |name, form| Identifier {
             name,
             form,
@@ -46,18 +63,45 @@ impl HttpMessageSignatures {
         if request.headers.contains_key(CONTENT_DIGEST) {
             binding.push(of_request(Name::Field(CONTENT_DIGEST), Form::Plain));
         }
+        let mut to_signature = false;
         if let Some(field) = joined(request.headers, &SIGNATURE).map_err(malformed)? {
             // It may be of another scheme.
-            let labels = read_signatures(&field).unwrap_or_default();
-            let form = match labels.first() {
-                Some((label, _)) => Form::Member((*label).to_owned().into()),
-                None => Form::Plain,
+            let signatures = read_signatures(&field).unwrap_or_default();
+            let is_judged = |mac: &Option<HashOutput>| {
+                let both = judged.zip(mac.as_ref());
+                both.is_some_and(|(judged, mac)| judged.as_ref() == mac.as_ref())
             };
-            binding.push(of_request(Name::Field(SIGNATURE), form));
+            let mut judged_ones = signatures.iter().filter(|(_, mac)| is_judged(mac));
+            let first_judged = judged_ones.next();
+            // Anybody can write a MAC under a second label, with parameters of their own.
+            let is_unique = judged_ones.next().is_none();
+            let signature = first_judged
+                .or_else(|| signatures.iter().find(|(label, _)| *label == self.0.label))
+                .or(signatures.first());
+            let Some((label, mac)) = signature else {
+                binding.push(of_request(Name::Field(SIGNATURE), Form::Plain));
+                return self.bound(request, binding, false);
+            };
+            let member = || Form::Member((*label).to_owned().into());
+            binding.push(of_request(Name::Field(SIGNATURE), member()));
+            if has_member(request.headers, &SIGNATURE_INPUT, label) {
+                binding.push(of_request(Name::Field(SIGNATURE_INPUT), member()));
+                to_signature = is_unique && (judged.is_none() || is_judged(mac));
+            }
         }
+        self.bound(request, binding, to_signature)
+    }
+
+    /// Adds what the profile requires, and checks that a response can cover all of it.
+    fn bound(
+        &self,
+        request: &Head<'_>,
+        mut components: Vec<Identifier<'static>>,
+        to_signature: bool,
+    ) -> Result<Binding, Rejection> {
         for required in self.0.response_required.iter().filter(|r| r.req) {
-            if !binding.contains(required) {
-                binding.push(required.clone());
+            if !components.contains(required) {
+                components.push(required.clone());
             }
         }
         let answer = Message::Response {
@@ -65,7 +109,7 @@ impl HttpMessageSignatures {
             headers: &HeaderMap::new(),
             request,
         };
-        for component in &binding {
+        for component in &components {
             let pushed = answer.push_value(&mut String::new(), component, &self.0.types);
             pushed.map_err(|fault| {
                 malformed(format!(
@@ -73,7 +117,10 @@ impl HttpMessageSignatures {
                 ))
             })?;
         }
-        Ok(binding)
+        Ok(Binding {
+            components,
+            to_signature,
+        })
     }
 
     /// Reads the signatures of a response that is bound to this of its request. Their messages are
@@ -107,17 +154,20 @@ impl HttpMessageSignatures {
         request: &Head<'_>,
         parts: &mut Parts,
         signing: &Signing<'_>,
+        facts: &Facts,
     ) -> Result<Candidate<'static>, SignError> {
         let settings = &*self.0;
-        let binding = self.bind(request)?;
+        let judged = facts.settled.as_ref();
+        let binding = self.bind(request, judged.map(|(_, mac)| mac))?;
         if parts.status.is_informational() {
             return Err(SignError::new(TUNNEL));
         }
         if has_body(request.method, parts.status) {
             settings.write_digest(&mut parts.headers, signing.body, false);
         }
+        state(facts, &binding, &mut parts.headers);
         let of_response = settings.response_required.iter().filter(|r| !r.req);
-        let covered: Vec<_> = of_response.chain(&binding).cloned().collect();
+        let covered: Vec<_> = of_response.chain(&binding.components).cloned().collect();
         let if_present = &settings.response_if_present;
         let description =
             settings.describe_new(&parts.headers, &covered, if_present, signing, None);
@@ -156,7 +206,7 @@ impl Settings {
                     let mut covered = listed.components.iter();
                     covered.any(|(covered, _)| covered.includes(wanted) || tells(covered, wanted))
                 };
-                let mut wanted = self.response_required.iter().chain(binding);
+                let mut wanted = self.response_required.iter().chain(&binding.components);
                 match wanted.find(|wanted| !covers(wanted)) {
                     None => Ok(()),
                     Some(missing) => Err(insufficient(format!(
@@ -167,6 +217,59 @@ impl Settings {
             },
         }
     }
+}
+
+/// Writes what is known of the request, in place of what an inner service may have written.
+fn state(facts: &Facts, binding: &Binding, headers: &mut HeaderMap) {
+    let statement = match facts.settled {
+        Some((statement, _)) if binding.to_signature => statement,
+        _ => Statement::Open,
+    };
+    headers.remove(&OUTCOME);
+    if let Ok(value) = HeaderValue::from_str(&statement.to_string()) {
+        headers.insert(OUTCOME, value);
+    }
+    headers.remove(&RECEIVED);
+    if let Some((algorithm, digest)) = &facts.received
+        && let Some(value) = digest::value(*algorithm, digest)
+    {
+        headers.insert(RECEIVED, value);
+    }
+}
+
+/// Reads what a verified response, which has this coverage, states of the request that it is bound to.
+pub(crate) fn stated(headers: &HeaderMap, coverage: &Coverage, binding: &Binding) -> Statement {
+    let mut values = headers.get_all(&OUTCOME).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) if binding.to_signature && coverage.has_header(&OUTCOME) => {
+            Statement::read(value.as_bytes().trim_ascii())
+        }
+        _ => Statement::Open,
+    }
+}
+
+/// Whether the server received another body than the one whose digest the request has.
+pub(crate) fn received_another_body(
+    request: &HeaderMap,
+    response: &HeaderMap,
+) -> Result<bool, Rejection> {
+    let received = digest::read_field(response, &RECEIVED).map_err(malformed)?;
+    let received = received.unwrap_or_default();
+    let sent = digest::read(request).ok().flatten().unwrap_or_default();
+    Ok(received.iter().any(|received| {
+        let mut same = sent
+            .iter()
+            .filter(|sent| sent.algorithm == received.algorithm);
+        same.any(|sent| sent.claimed.as_ref() != received.claimed.as_ref())
+    }))
+}
+
+fn has_member(headers: &HeaderMap, name: &HeaderName, label: &str) -> bool {
+    let Ok(Some(field)) = joined(headers, name) else {
+        return false;
+    };
+    let mut wanted = Wanted::new([label]);
+    read_members(&field, &mut wanted).is_ok() && wanted.take(label).is_some()
 }
 
 /// `@target-uri` holds what these three say.

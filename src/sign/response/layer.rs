@@ -14,7 +14,8 @@ use crate::body::BodyLimits;
 ///    Trailers are dropped, and `content-length` is that of the body. A response to `HEAD`, and one
 ///    with 204 or 304, is signed without a body.
 /// 2. It is signed under the [present key](ResponseSigner::rotate), with the present time. Its
-///    headers stay as they are, `Cache-Control` among them.
+///    headers stay as they are, `Cache-Control` among them. Only `countersign-outcome` and
+///    `countersign-received` are [the server's own](crate::HttpMessageSignatures#what-a-response-states).
 /// 3. Where that cannot be done, 500 with the code `response_not_signed` takes its place, signed
 ///    wherever possible: the body is over the limit, broken off, shorter or longer than its
 ///    `content-length`, or too slow, the response switches protocols, or has a signature of the same
@@ -25,7 +26,8 @@ use crate::body::BodyLimits;
 /// or 421, without a signature, and does not reach the inner service.
 ///
 /// # Where it stands
-/// - Outside of [`VerifyLayer`](crate::VerifyLayer), so that rejections are signed too, and outside of
+/// - Outside of [`VerifyLayer`](crate::VerifyLayer), so that rejections are signed too, and their
+///   outcome is stated. Without that layer inside, every outcome is `open`. It also stands outside of
 ///   any layer that changes a response, such as compression. In Axum it works at every place of a
 ///   router.
 /// - Streams that are longer than the limit, or that do not end, have no place behind it.

@@ -8,6 +8,7 @@ use super::key::{RotatingKey, SigningKey};
 use crate::{
     clock::{Clock, SystemClock},
     error::{ConfigError, ConfigErrorKind, SignError},
+    outcome::Report,
     rejection::Rejection,
     scheme::{Describe, Head, Signing, http_message_signatures::HttpMessageSignatures},
     secret::Secret,
@@ -30,7 +31,8 @@ pub use service::{SignResponse, SignResponseFuture};
 ///   them too. So have a key for each client, or for clients that trust each other, and another than
 ///   the one with which that client signs.
 /// - What is signed is that this server answers, whatever it answers, also to requests that it did
-///   not verify.
+///   not verify. What became of the request is said by
+///   [`countersign-outcome`](HttpMessageSignatures#what-a-response-states) alone.
 ///
 /// ```
 /// use countersign::{HttpMessageSignatures, ResponseSigner};
@@ -122,6 +124,13 @@ impl ResponseSigner {
         self.key.rotate(key_id, secret)
     }
 
+    /// Has a verifier of this request note what becomes of it, for [`sign`](Self::sign) to state in
+    /// `countersign-outcome` and `countersign-received`. Call it before the request is verified; a
+    /// [`SignResponseLayer`] does so by itself. Without it, every outcome is `open`.
+    pub fn ask_for_outcome(&self, request: &mut request::Parts) {
+        request.extensions.get_or_insert_default::<Report>();
+    }
+
     /// Signs the response to this request, as it arrived, with the present time.
     ///
     /// `content-digest` is written where the response has a body. A response that cannot have one (to
@@ -147,6 +156,8 @@ impl ResponseSigner {
         parts: &mut response::Parts,
         body: &[u8],
     ) -> Result<(), SignError> {
+        let facts = request.extensions.get::<Report>().map(Report::facts);
+        let facts = facts.unwrap_or_default();
         let request = self.head(request)?;
         let SigningKey { id, key } = &*self.key.current();
         let signing = Signing {
@@ -155,7 +166,9 @@ impl ResponseSigner {
             nonce: &[],
             body,
         };
-        let candidate = self.scheme.prepare_response(&request, parts, &signing)?;
+        let candidate = self
+            .scheme
+            .prepare_response(&request, parts, &signing, &facts)?;
         let mut mac = self.scheme.start(key, &candidate.parameters);
         candidate.input.feed(body, |bytes| mac.update(bytes));
         self.scheme.write_response(parts, &mac.finish())
@@ -163,7 +176,7 @@ impl ResponseSigner {
 
     /// Whether a response to this request could be signed, as far as that depends on the request.
     fn check(&self, request: &request::Parts) -> Result<(), Rejection> {
-        self.scheme.bind(&self.head(request)?).map(|_| ())
+        self.scheme.bind(&self.head(request)?, None).map(|_| ())
     }
 
     fn head<'h>(&'h self, request: &'h request::Parts) -> Result<Head<'h>, Rejection> {

@@ -56,7 +56,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        self.settings.signer.ask_for_outcome(&mut head);
         let kept = target::keep_received(&head);
         if let Err(rejection) = self.settings.signer.check(&kept) {
             rejection.report();

@@ -45,6 +45,14 @@ impl History {
         self.since.map(|since| since.plus(max_skew)).max(self.mark)
     }
 
+    /// Since when a claim that may be held is refused by every process that goes by this history. What
+    /// is refused because of the mark alone may have been accepted by an earlier process.
+    pub(super) fn never_accepted_since(&self, claim: &Claim) -> Option<Timestamp> {
+        let signed_at = claim.signed_at()?;
+        self.since
+            .filter(|since| signed_at <= since.plus(claim.max_skew()))
+    }
+
     const MAGIC: [u8; 8] = *b"csmark01";
 
     /// Of the file: what it is, two times, and a checksum.
@@ -288,6 +296,10 @@ fn write(path: &Path, history: History) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        key::KeyId,
+        nonce::{Nonce, NonceKind},
+    };
 
     #[test]
     fn every_changed_byte_and_every_other_length_is_found() {
@@ -304,5 +316,29 @@ mod tests {
             assert_eq!(History::from_bytes(bytes.get(..at).unwrap()), None, "{at}");
         }
         assert_eq!(History::from_bytes(&[&bytes[..], b"\n"].concat()), None);
+    }
+
+    /// An earlier process may have accepted what the mark covers.
+    #[test]
+    fn a_refusal_because_of_the_mark_alone_is_not_final() {
+        let at = |seconds: u64| Timestamp::from_secs(1_700_000_000 + seconds).unwrap();
+        let history = History {
+            since: Some(at(0)),
+            mark: Some(at(500)),
+        };
+        for (signed, may_hold, since) in [
+            (4, true, Some(at(0))),
+            (5, true, Some(at(0))),
+            (6, true, None),
+            (500, true, None),
+            (501, false, None),
+        ] {
+            let nonce = Nonce::new(NonceKind::Covered, "n");
+            let key = KeyId::new("k").unwrap();
+            let claim = Claim::new("tests".into(), key, nonce, Timestamp::MAX);
+            let claim = claim.signed(at(signed), Duration::from_secs(5));
+            assert_eq!(history.may_hold(&claim), may_hold, "{signed}");
+            assert_eq!(history.never_accepted_since(&claim), since, "{signed}");
+        }
     }
 }

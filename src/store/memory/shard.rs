@@ -202,9 +202,11 @@ impl Shard {
             ));
         }
         if step.history.may_hold(step.claim) {
-            return Err(sign_again(
-                "signed before this store was made, or too shortly after it",
-            ));
+            let error = sign_again("signed before this store was made, or too shortly after it");
+            return Err(match step.history.never_accepted_since(step.claim) {
+                Some(since) => error.for_good_since(since),
+                None => error,
+            });
         }
         Ok(if is_past { Found::Past } else { Found::Unknown })
     }

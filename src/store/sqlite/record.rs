@@ -198,15 +198,17 @@ impl State<'_> {
             claim.signed_at().is_some_and(|at| at <= until)
         };
         if signed_by(self.whole.since) {
-            return Err(sign_again(
-                "signed before this store was made, or too shortly after it",
-            ));
+            return Err(
+                sign_again("signed before this store was made, or too shortly after it")
+                    .for_good_since(self.whole.since),
+            );
         }
         let extended = self.namespace.as_ref().and_then(|n| n.raised);
-        if extended.is_some_and(signed_by) {
+        if let Some(extended) = extended.filter(|extended| signed_by(*extended)) {
             return Err(sign_again(
                 "signed before this namespace had its present retention, or too shortly after it",
-            ));
+            )
+            .for_good_since(extended));
         }
         Ok(())
     }

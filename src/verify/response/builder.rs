@@ -53,9 +53,9 @@ impl ResponseVerifierBuilder {
 
     /// How far ahead of the clock a signed time may be: at most `max_age`. Default: 5 seconds.
     ///
-    /// A client that [signs anew](crate::SignAgainLayer) after its clock was found to be behind reads
-    /// that in a response which is dated ahead by as much. With requests that are signed under a
-    /// nonce of their own, a longer time here lets nothing else pass.
+    /// A client whose clock is behind, and which [signs again](crate::SignAgainLayer) for that reason,
+    /// reads so in a response that is dated ahead by as much. If each request is signed under a nonce of
+    /// its own, a longer time here lets nothing else pass.
     pub fn max_skew(mut self, max_skew: Duration) -> Self {
         self.freshness.max_skew = max_skew;
         self

@@ -25,10 +25,13 @@ use crate::{
     clock::{Clock, Timestamp},
     error::{ResponseError, ResponseErrorKind},
     key::{KeyId, KeyStore},
+    outcome::{Outcome, Signed, VerifiedAnswer},
     rejection::{Rejection, RejectionKind},
     scheme::{
         Coverage, Head, SigningInput,
-        http_message_signatures::{Binding, HttpMessageSignatures, has_body},
+        http_message_signatures::{
+            Binding, HttpMessageSignatures, has_body, received_another_body, stated,
+        },
     },
     target::Target,
 };
@@ -74,7 +77,8 @@ pub use builder::ResponseVerifierBuilder;
 /// - A response to a signed request is bound to that very request by its signature, which a nonce
 ///   makes unique. A request that is not signed has none: a response that was recorded can be given
 ///   again to another one with the same method, target and body digest, for as long as it is fresh.
-/// - A response that is not verified says nothing about what became of the request.
+/// - A response that is not verified says nothing about what became of the request. A verified one says
+///   so in its [outcome](SignedBy::outcome), and not in its status.
 #[derive(Clone)]
 pub struct ResponseVerifier {
     settings: Arc<Settings>,
@@ -96,6 +100,7 @@ struct Settings {
 pub struct SignedBy {
     key_id: KeyId,
     signed_at: Timestamp,
+    outcome: Outcome,
     coverage: Arc<Coverage>,
 }
 
@@ -110,6 +115,17 @@ impl SignedBy {
     #[must_use]
     pub fn signed_at(&self) -> Timestamp {
         self.signed_at
+    }
+
+    /// Returns what became of the request. Only [`Outcome::Used`] and [`Outcome::Never`] are final;
+    /// every other value, and every status, leaves it open.
+    ///
+    /// The outcome is [`Outcome::Open`] if the server states none, if the request has no signature of
+    /// RFC 9421, or if the request head that [`verify`](ResponseVerifier::verify) was given is not the
+    /// one that a [`Signer`](crate::Signer) returned, with its extensions.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
     }
 
     /// Whether the signature covers this header of the response with all its values.
@@ -152,9 +168,14 @@ impl ResponseVerifier {
     {
         let (mut head, body) = response.into_parts();
         let sent = self.settings.bind(request)?;
-        match self.settings.verify(&sent, &mut head, body).await {
+        let verified = self.settings.verify(&sent, &mut head, body).await;
+        let verified = verified.map_err(ResponseError::from).and_then(|body| {
+            refuse_answer_to_another_body(&sent, &head)?;
+            Ok(body)
+        });
+        match verified {
             Ok(body) => Ok(Response::from_parts(head, body)),
-            Err(rejection) => Err(ResponseError::from(rejection).with_status(head.status)),
+            Err(error) => Err(error.with_status(head.status)),
         }
     }
 
@@ -168,6 +189,22 @@ impl ResponseVerifier {
 struct Sent<'h> {
     head: Head<'h>,
     binding: Binding,
+    /// When it was signed.
+    signed: Option<Signed>,
+}
+
+/// The verified head says which body the server received.
+fn refuse_answer_to_another_body(
+    sent: &Sent<'_>,
+    head: &response::Parts,
+) -> Result<(), ResponseError> {
+    if received_another_body(sent.head.headers, &head.headers)? {
+        return Err(ResponseError::new(
+            ResponseErrorKind::RequestAltered,
+            "the server received another body than the one whose digest the request has",
+        ));
+    }
+    Ok(())
 }
 
 impl Settings {
@@ -178,8 +215,12 @@ impl Settings {
                 target,
                 headers: &request.headers,
             };
-            let binding = self.scheme.bind(&head)?;
-            Ok(Sent { head, binding })
+            let binding = self.scheme.bind(&head, None)?;
+            Ok(Sent {
+                head,
+                binding,
+                signed: request.extensions.get().copied(),
+            })
         });
         bound.map_err(|rejection| {
             let reason = rejection.detail().to_owned();
@@ -200,7 +241,7 @@ impl Settings {
             .scheme
             .read_response(&sent.binding, head.status, &head.headers)?;
         let signatures =
-            admit_announced(&self.trust(), &sent.head, &head.headers, announced).await?;
+            admit_announced(&self.trust(), &sent.head, &head.headers, announced, None).await?;
         let signatures: Vec<_> = signatures.into_iter().map(Signature::into_owned).collect();
 
         let has_body = has_body(sent.head.method, head.status);
@@ -217,7 +258,7 @@ impl Settings {
         {
             fed.compare(claimed, &body)?;
         }
-        self.settle(head, signature)?;
+        self.settle(sent, head, signature)?;
         Ok(body)
     }
 
@@ -252,6 +293,7 @@ impl Settings {
     /// What is given back says nothing that could be taken for verified and is not.
     fn settle(
         &self,
+        sent: &Sent<'_>,
         head: &mut response::Parts,
         signature: Signature<'_>,
     ) -> Result<(), Rejection> {
@@ -261,9 +303,13 @@ impl Settings {
         let signed_at = candidate.parameters.signed_at.ok_or_else(|| {
             Rejection::new(RejectionKind::SignatureInsufficient, "there is no time")
         })?;
+        let on_its_way = sent.signed.map(|signed| signed.ago(self.clock.now()));
+        let statement = stated(&head.headers, &candidate.coverage, &sent.binding);
+        let outcome = statement.outcome(signed_at, on_its_way);
         let by = SignedBy {
             key_id: keys.id().clone(),
             signed_at,
+            outcome,
             coverage: Arc::new(candidate.coverage.into_owned()),
         };
         if self.strip_uncovered {
@@ -281,6 +327,8 @@ impl Settings {
             }
         }
         head.extensions.insert(by);
+        head.extensions
+            .insert(VerifiedAnswer { outcome, signed_at });
         Ok(())
     }
 }
