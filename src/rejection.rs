@@ -179,6 +179,11 @@ kinds! {
         "The service is not set up correctly, and cannot accept requests. Its log says why.",
         "Waiting does not help. The reason names the namespace and both retentions: give all \
          layers of the namespace the same `max_age` and retention, or extend the namespace's.";
+    /// 503 with `Retry-After`: the inner service was not ready in time; nothing was claimed.
+    ServiceNotReady = SERVICE_UNAVAILABLE, "service_not_ready",
+        "The service is handling as many requests as it can. Send the request again later.",
+        "Find out what makes handlers slow, or raise the limit of the inner service or \
+         `readiness_timeout`.";
     /// 500: the handler answered with success, and recorded no nonce in its transaction.
     NonceNotRecorded = INTERNAL_SERVER_ERROR, "nonce_not_recorded",
         "The service did not record this request, so that its outcome is unknown. Its log says why.",
@@ -346,12 +351,12 @@ impl Rejection {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         use RejectionKind::{
-            BodyBudgetExhausted, HandlersExhausted, KeyOverQuota, RequestInFlight, StoreFull,
-            StoreUnavailable,
+            BodyBudgetExhausted, HandlersExhausted, KeyOverQuota, RequestInFlight, ServiceNotReady,
+            StoreFull, StoreUnavailable,
         };
         match self.0.kind {
             RequestInFlight | HandlersExhausted | KeyOverQuota | BodyBudgetExhausted
-            | StoreFull | StoreUnavailable => {
+            | ServiceNotReady | StoreFull | StoreUnavailable => {
                 let wait = self.0.retry_after.unwrap_or(Duration::from_secs(1));
                 let part = u64::from(wait.subsec_nanos() > 0);
                 Some(Duration::from_secs(
@@ -516,6 +521,7 @@ mod tests {
             (503, "store_full"),
             (503, "store_unavailable"),
             (500, "store_misconfigured"),
+            (503, "service_not_ready"),
             (500, "nonce_not_recorded"),
             (503, "sign_again"),
             (428, "version_required"),

@@ -65,6 +65,8 @@ mod limits;
 mod once;
 #[path = "attacks/place.rs"]
 mod place;
+#[path = "attacks/readiness.rs"]
+mod readiness;
 #[path = "attacks/reading.rs"]
 mod reading;
 #[path = "attacks/restart.rs"]

@@ -12,7 +12,14 @@ mod common;
 mod log;
 mod parts;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -34,7 +41,7 @@ use http::{
 use http_body_util::BodyExt as _;
 use log::Log;
 use parts::{Asked, Fault, FaultyStore, Script, Step};
-use tower::ServiceExt as _;
+use tower::{Layer as _, Service, ServiceExt as _};
 
 type K = RejectionKind;
 
@@ -209,6 +216,11 @@ async fn every_rejection(adjust: impl Fn(VerifyLayer) -> VerifyLayer) -> Vec<(K,
         send(&window(300), fresh().map(Body::from)).await,
     ));
 
+    // An inner service that is never ready.
+    let busy = adjust(layer(&clock).build().unwrap()).layer(NeverReady);
+    let refused = busy.oneshot(fresh().map(Body::from)).await.unwrap();
+    answers.push((K::ServiceNotReady, refused.map(Body::new)));
+
     // A handler that leaves its nonce alone, and says that all is well.
     let in_transaction = VerifyLayer::builder(scheme())
         .public_origin(ORIGIN)
@@ -221,6 +233,23 @@ async fn every_rejection(adjust: impl Fn(VerifyLayer) -> VerifyLayer) -> Vec<(K,
     let success = careless.oneshot(fresh().map(Body::from)).await.unwrap();
     answers.push((K::NonceNotRecorded, success));
     answers
+}
+
+#[derive(Clone)]
+struct NeverReady;
+
+impl Service<Request<Body>> for NeverReady {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Ready<Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Pending
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        ready(Ok(Response::new(Body::from("called without being ready"))))
+    }
 }
 
 trait MinimumCapacity {
@@ -290,7 +319,8 @@ async fn over_budget(
     }
 }
 
-const WAITING_HELPS: [K; 6] = [
+const WAITING_HELPS: [K; 7] = [
+    K::ServiceNotReady,
     K::RequestInFlight,
     K::HandlersExhausted,
     K::KeyOverQuota,

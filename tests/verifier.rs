@@ -568,6 +568,18 @@ fn a_configuration_that_would_not_be_safe_is_refused_and_says_what_to_do() {
             "between 1 millisecond",
         ),
         (
+            "no time for the inner service",
+            with(&|b| b.readiness_timeout(Duration::ZERO)),
+            "Range",
+            "`readiness_timeout` is between 1 millisecond",
+        ),
+        (
+            "much time for the inner service",
+            with(&|b| b.readiness_timeout(days(1))),
+            "Range",
+            "`readiness_timeout` is between 1 millisecond and 1 hour",
+        ),
+        (
             "much time for a store",
             with(&|b| b.store_timeout(days(1))),
             "Range",
@@ -779,6 +791,10 @@ fn a_configuration_that_would_not_be_safe_is_refused_and_says_what_to_do() {
             with(&|b| b.clock_difference(Duration::ZERO)),
         ),
         ("a fast store", with(&|b| b.store_timeout(millis(1)))),
+        (
+            "a fast inner service",
+            with(&|b| b.readiness_timeout(millis(1))),
+        ),
         ("a body at once", with(&|b| b.body_deadline(millis(1)))),
         (
             "no body at all",

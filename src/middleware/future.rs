@@ -27,14 +27,16 @@ use crate::{
     verify::{Fate, FateCell, Lease},
 };
 
-/// What is answered without the inner service.
-pub(super) enum Early {
+/// What is answered without a call of the inner service.
+pub(super) enum Early<E> {
     Rejection(Rejection),
     /// The handshake of a scheme.
     Answer(Response<Bytes>),
+    /// The inner service failed before it was ready.
+    Failed(E),
 }
 
-impl From<Rejection> for Early {
+impl<E> From<Rejection> for Early<E> {
     fn from(rejection: Rejection) -> Self {
         Self::Rejection(rejection)
     }

@@ -2,9 +2,10 @@
 
 use std::{
     error::Error as StdError,
-    mem,
+    future::poll_fn,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use http::{
 };
 use http_body::Body;
 use http_body_util::Full;
+use tokio::time::timeout;
 use tower_service::Service;
 
 use super::{
@@ -22,7 +24,10 @@ use super::{
     future::{Early, Handling},
     layer::LayerSettings,
 };
-use crate::verify::{PendingSlot, Verified, VerifiedPayload};
+use crate::{
+    rejection::{Rejection, RejectionKind},
+    verify::{PendingSlot, Verified, VerifiedPayload},
+};
 
 /// The service that [`VerifyLayer`](crate::VerifyLayer) makes.
 #[derive(Clone, Debug)]
@@ -37,6 +42,9 @@ impl<S> Verify<S> {
     }
 
     /// Verifies a request with a body of one kind, and calls the inner service with another.
+    ///
+    /// Each request has an instance of the inner service of its own. The instance that is polled ready
+    /// is the one to call.
     fn verify<B, I, R>(&mut self, request: Request<B>) -> ResponseFuture<R, S::Error>
     where
         S: Service<Request<I>, Response = Response<R>> + Clone + Send + 'static,
@@ -46,25 +54,30 @@ impl<S> Verify<S> {
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
         I: From<Bytes> + Send + 'static,
     {
-        // The service that was polled ready is the one to call.
-        let next = self.inner.clone();
-        let ready = mem::replace(&mut self.inner, next);
+        let service = self.inner.clone();
         let settings = Arc::clone(&self.settings);
         ResponseFuture::new(async move {
-            match settings.verify(request).await {
-                Ok((request, handling)) => settings.handle(ready, request, handling).await,
+            match settings.verify(request, service).await {
+                Ok((request, handling, ready)) => settings.handle(ready, request, handling).await,
                 // The verifier has reported it.
                 Err(Early::Rejection(rejection)) => Ok(settings.render(&rejection)),
                 Err(Early::Answer(answer)) => Ok(answer.map(ResponseBody::of_layer)),
+                Err(Early::Failed(error)) => Err(error),
             }
         })
     }
 }
 
 impl LayerSettings {
-    /// The request that the inner service gets, and how it is to be called.
-    async fn verify<B, I>(&self, request: Request<B>) -> Result<(Request<I>, Handling), Early>
+    /// The request that the inner service gets, how it is to be called, and the service, which is
+    /// ready.
+    async fn verify<S, B, I>(
+        &self,
+        request: Request<B>,
+        service: S,
+    ) -> Result<(Request<I>, Handling, S), Early<S::Error>>
     where
+        S: Service<Request<I>>,
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
         I: From<Bytes>,
     {
@@ -73,7 +86,9 @@ impl LayerSettings {
         if let Some(answer) = self.verifier.handshake(&head) {
             return Err(Early::Answer(answer));
         }
-        let verified = self.verifier.verify(&head, body).await?;
+        let readiness = until_ready(service, self.verifier.readiness_timeout());
+        let verified = self.verifier.verify_when(&head, body, readiness).await?;
+        let (verified, service) = verified.map_err(Early::Failed)?;
         let payload = match &verified {
             Verified::Pending(pending) => Some(pending.unread()),
             verified => verified.payload(),
@@ -85,6 +100,10 @@ impl LayerSettings {
             }
             return Err(Early::Answer(answer));
         }
+        let Some(service) = service else {
+            // Such a request is answered above.
+            return Err(not_ready(Duration::ZERO).into());
+        };
         let (body, handling) = match verified {
             Verified::Claimed(payload) | Verified::Unclaimed(payload) => {
                 (hand_over(&mut head, payload, strip), Handling::Plain)
@@ -100,8 +119,32 @@ impl LayerSettings {
                 (Bytes::new(), Handling::InTransaction(fate))
             }
         };
-        Ok((Request::from_parts(head, I::from(body)), handling))
+        Ok((Request::from_parts(head, I::from(body)), handling, service))
     }
+}
+
+/// Waits until the service is ready, which may take something scarce, such as a permit: it is given
+/// back when the service is dropped. A service that is ready at once needs no timer.
+async fn until_ready<S: Service<R>, R>(
+    mut service: S,
+    limit: Duration,
+) -> Result<Result<S, S::Error>, Rejection> {
+    let asked = poll_fn(|context| Poll::Ready(service.poll_ready(context))).await;
+    let answer = match asked {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => {
+            let waiting = timeout(limit, poll_fn(|context| service.poll_ready(context)));
+            waiting.await.map_err(|_| not_ready(limit))?
+        }
+    };
+    Ok(answer.map(|()| service))
+}
+
+fn not_ready(limit: Duration) -> Rejection {
+    Rejection::new(
+        RejectionKind::ServiceNotReady,
+        format!("the inner service was not ready within {limit:?}"),
+    )
 }
 
 impl<S, B, R> Service<Request<B>> for Verify<S>
@@ -117,8 +160,9 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<R, S::Error>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+    /// Is always ready: nothing scarce is held for a request that was not verified.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
@@ -142,8 +186,9 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<R, S::Error>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.inner.poll_ready(cx)
+    /// Is always ready: nothing scarce is held for a request that was not verified.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {

@@ -50,6 +50,7 @@ pub struct VerifierBuilder<T> {
     processing: Processing,
     max_running: usize,
     store_timeout: Duration,
+    readiness_timeout: Duration,
     builds: PhantomData<fn() -> T>,
 }
 
@@ -78,6 +79,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
             processing,
             max_running: 1024,
             store_timeout: Duration::from_secs(2),
+            readiness_timeout: Duration::from_secs(5),
             builds: PhantomData,
         }
     }
@@ -242,6 +244,14 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
         self
     }
 
+    /// How long a verified request waits for the inner service of a layer to be ready: between 1
+    /// millisecond and 1 hour. Default: 5 seconds. After that the request is refused with 503,
+    /// `service_not_ready`, and nothing is claimed.
+    pub fn readiness_timeout(mut self, timeout: Duration) -> Self {
+        self.readiness_timeout = timeout;
+        self
+    }
+
     /// The clock. Default: the [system's](SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Box::new(clock);
@@ -353,6 +363,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
                 processing: self.processing,
                 running: Arc::new(Semaphore::new(self.max_running)),
                 store_timeout: self.store_timeout,
+                readiness_timeout: self.readiness_timeout,
                 live: LiveNonces::default(),
                 long_bodies: Arc::new(Semaphore::new(processors)),
             }),
@@ -378,6 +389,10 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
         ConfigError::unless(
             (1..=1_000_000).contains(&self.max_running),
             "`max_running` is between 1 and 1,000,000",
+        )?;
+        ConfigError::unless(
+            (MILLISECOND..=HOUR).contains(&self.readiness_timeout),
+            "`readiness_timeout` is between 1 millisecond and 1 hour",
         )?;
         let profile = self.scheme.profile();
         ConfigError::unless(

@@ -50,6 +50,17 @@ impl Verified {
 }
 
 impl Authentic {
+    /// Whether the scheme answers by itself, once the request is claimed.
+    pub(super) fn is_answered(&self) -> bool {
+        self.snapshot.answer.is_some()
+    }
+
+    /// Once more, after something was waited for.
+    pub(super) fn check_freshness(&self) -> Result<(), Rejection> {
+        let settings = &self.verifier.settings;
+        settings.check_freshness(&VerifiedPayload::new(Arc::clone(&self.snapshot)))
+    }
+
     /// Claims the nonce, or takes the lease on it, or leaves it to the handler's transaction.
     ///
     /// # Errors

@@ -19,7 +19,8 @@
 //! ```
 
 use std::{
-    future::poll_fn,
+    convert::Infallible,
+    future::{poll_fn, ready},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
@@ -159,6 +160,7 @@ pub(crate) struct Settings {
     /// A permit for each handler that may run under a lease.
     running: Arc<Semaphore>,
     store_timeout: Duration,
+    readiness_timeout: Duration,
     live: LiveNonces,
     /// Whose turn it is to read a long body whole.
     long_bodies: Arc<Semaphore>,
@@ -210,9 +212,34 @@ impl Verifier {
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
         async move {
+            let at_once = ready(Ok(Ok::<(), Infallible>(())));
+            match self.verify_when(head, body, at_once).await? {
+                Ok((verified, _)) => Ok(verified),
+                Err(never) => match never {},
+            }
+        }
+    }
+
+    /// Takes a request through all stages, and before the claim waits until it may be handled:
+    /// nothing is claimed for a request that nobody handles, and nothing that is scarce is held for
+    /// one that is not believed yet. Nobody handles a request that the scheme answers by itself.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` would keep room for its arguments twice"
+    )]
+    pub(crate) fn verify_when<B, T, E>(
+        &self,
+        head: &Parts,
+        body: B,
+        ready: impl Future<Output = Result<Result<T, E>, Rejection>>,
+    ) -> impl Future<Output = Result<Result<(Verified, Option<T>), E>, Rejection>>
+    where
+        B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
+        async move {
             let span = self.settings.span();
             let started = Stopwatch::start();
-            let mut taking = pin!(self.take_through(head, body, &span));
+            let mut taking = pin!(self.take_through(head, body, ready, &span));
             // `Instrument` would have the future moved into it.
             let verified = poll_fn(|context| {
                 let _entered = span.enter();
@@ -221,9 +248,11 @@ impl Verifier {
             .await;
             started.verified(verified.is_ok());
             match &verified {
-                Ok(verified) => {
+                Ok(Ok((verified, _))) => {
                     span.record("outcome", verified.outcome());
                 }
+                // The inner service failed, and says so itself.
+                Ok(Err(_)) => {}
                 Err(rejection) => {
                     span.record("outcome", rejection.kind().code());
                     span.in_scope(|| rejection.report());
@@ -237,12 +266,13 @@ impl Verifier {
         clippy::manual_async_fn,
         reason = "an `async fn` would keep room for its arguments twice"
     )]
-    fn take_through<B>(
+    fn take_through<B, T, E>(
         &self,
         head: &Parts,
         body: B,
+        ready: impl Future<Output = Result<Result<T, E>, Rejection>>,
         span: &Span,
-    ) -> impl Future<Output = Result<Verified, Rejection>>
+    ) -> impl Future<Output = Result<Result<(Verified, Option<T>), E>, Rejection>>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
@@ -263,7 +293,15 @@ impl Verifier {
                 span.record("body_bytes", received.body.len());
                 received.authenticate()?
             };
-            authentic.claim().await
+            if authentic.is_answered() {
+                return Ok(Ok((authentic.claim().await?, None)));
+            }
+            let ready = match ready.await? {
+                Ok(ready) => ready,
+                Err(error) => return Ok(Err(error)),
+            };
+            authentic.check_freshness()?;
+            Ok(Ok((authentic.claim().await?, Some(ready))))
         }
     }
 
@@ -293,6 +331,11 @@ impl Verifier {
     #[must_use]
     pub fn processing(&self) -> Processing {
         self.settings.processing
+    }
+
+    /// How long the inner service of a layer may take to be ready.
+    pub(crate) fn readiness_timeout(&self) -> Duration {
+        self.settings.readiness_timeout
     }
 
     pub(crate) fn store_timeout(&self) -> Duration {

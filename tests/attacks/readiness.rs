@@ -21,7 +21,10 @@ use tokio::{
     net::TcpStream,
     sync::Semaphore,
 };
-use tower::{Layer as _, Service, ServiceExt as _, limit::ConcurrencyLimitLayer};
+use tower::{
+    Layer as _, Service, ServiceBuilder, ServiceExt as _,
+    limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer},
+};
 
 use crate::common::{self, Effects, KEY, clock, exchange, signed, to_wire, verdict};
 
@@ -67,9 +70,10 @@ async fn answered_first(app: Router, clock: &ManualClock) -> usize {
 #[tokio::test]
 async fn a46_idle_strangers_delay_nobody() {
     let clock = clock();
-    let app = common::echo(&Effects::default())
-        .layer(ConcurrencyLimitLayer::new(PERMITS))
-        .layer(common::layer(&clock).build().unwrap());
+    let layers = ServiceBuilder::new()
+        .layer(common::layer(&clock).build().unwrap())
+        .layer(ConcurrencyLimitLayer::new(PERMITS));
+    let app = common::echo(&Effects::default()).layer(layers);
     assert_eq!(answered_first(app, &clock).await, 0);
 }
 
@@ -121,10 +125,11 @@ impl OneAtATime {
                 (status, "handled")
             }
         };
-        let app = Router::new()
-            .route("/transfer", any(handler))
-            .layer(ConcurrencyLimitLayer::new(1))
-            .layer(layer.build().unwrap());
+        // Two calls of `Router::layer` would put a box between the two layers, which is always ready.
+        let layers = ServiceBuilder::new()
+            .layer(layer.build().unwrap())
+            .layer(GlobalConcurrencyLimitLayer::new(1));
+        let app = Router::new().route("/transfer", any(handler)).layer(layers);
         Self {
             clock,
             gate,
@@ -207,7 +212,11 @@ async fn a46_freshness_is_checked_after_the_wait_and_the_permit_goes_back() {
 
         service.let_one_go();
         let next = service.send(&service.request()).await;
-        assert_eq!(verdict(next).await.1, "handled", "the permit is there again");
+        assert_eq!(
+            verdict(next).await.1,
+            "handled",
+            "the permit is there again"
+        );
         assert_eq!(service.effects.count(), 2);
     }
 }
