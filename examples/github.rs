@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let addr = listener.local_addr()?;
 
     // GitHub signs no time, so that a delivery is fresh for ever: in production, take a store that
-    // survives a restart.
+    // survives a restart, and give this service a `namespace` in it.
     let layer = VerifyLayer::builder(GitHub::new())
         .secret(SECRET)
         .store(MemoryStore::new().assume_no_history())

@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let addr = listener.local_addr()?;
 
     // What Stripe retries after a restart is handled again: in production, take a store that
-    // survives one.
+    // survives one, and give this service a `namespace` in it.
     let layer = VerifyLayer::builder(Stripe::new())
         .secret(SECRET)
         .store(MemoryStore::new().assume_no_history())

@@ -91,6 +91,15 @@ pub enum ConfigErrorKind {
     Range(&'static str),
     /// The file of a memory store's high watermark, and why it cannot be used.
     HighWatermark(String),
+    /// A store that others may have too, under the key id that is named here and the namespace `default`:
+    /// names that nobody chose.
+    UnchosenNames(String),
+    /// Another layer of this process claims in the same store and namespace, with other secrets under the
+    /// key id that is named second (`*` where key ids are looked up).
+    OtherSecrets(String, String),
+    /// Another layer of this process claims in the same store and namespace, and has to be remembered for
+    /// another time: its own comes first.
+    OtherRetention(String, Duration, Duration),
     /// A processing that the store cannot give.
     Processing(&'static str),
 }
@@ -131,6 +140,25 @@ impl fmt::Display for ConfigErrorKind {
             Self::Forwarded(what) => write!(f, "forwarded headers: {what}"),
             Self::Scheme(what) => write!(f, "the scheme's description: {what}"),
             Self::HighWatermark(what) => write!(f, "the high watermark in {what}"),
+            Self::UnchosenNames(key_id) => write!(
+                f,
+                "key id `{key_id}` and namespace `default` are the names that every service with this \
+                 preset has, and others can use the same store: one service's webhooks would use up \
+                 another's; call `namespace` with the name of this service, or the preset's `key_id` with \
+                 the name of this account"
+            ),
+            Self::OtherSecrets(namespace, key_id) => write!(
+                f,
+                "another layer on this store has other secrets for key id `{key_id}` in namespace \
+                 `{namespace}`: the holder of one secret could use up requests of the other; give each \
+                 layer a `namespace`, or a key id, of its own, or give both the same `KeyRing`"
+            ),
+            Self::OtherRetention(namespace, other, this) => write!(
+                f,
+                "another layer on this store has to be remembered for {other:?} in namespace \
+                 `{namespace}`, and this layer for {this:?}: give each layer a `namespace` of its own, or \
+                 give both the same `max_age`, retention, `clock_difference` and `store_timeout`"
+            ),
             Self::Missing(what) => f.write_str(what),
             Self::Range(what) => f.write_str(what),
             Self::Processing(what) => f.write_str(what),

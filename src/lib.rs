@@ -125,6 +125,7 @@ mod random;
 mod rejection;
 mod scheme;
 mod secret;
+mod sharing;
 mod sign;
 mod store;
 mod target;
@@ -148,7 +149,7 @@ pub use error::{
     StoreError, StoreErrorKind,
 };
 pub use future::StoreFuture;
-pub use key::{KeyId, KeyRing, KeySet, KeyStore};
+pub use key::{KeyId, KeyRing, KeySet, KeyStore, KnownKeys};
 pub use mac::{DigestAlgorithm, MacAlgorithm};
 pub use middleware::{
     BufferedLayer, BufferedVerify, OnDuplicate, ResponseBody, ResponseFuture, Verify, VerifyLayer,
@@ -156,7 +157,7 @@ pub use middleware::{
 };
 pub use nonce::{
     AttemptId, Claim, Claimed, ConsumeIn, Held, LeaseStore, Leased, Nonce, NonceKind, NonceStore,
-    TransactIn,
+    Sharing, TransactIn,
 };
 pub use outcome::Outcome;
 pub use rejection::{Rejection, RejectionKind};

@@ -1,7 +1,7 @@
 //! Used once: what a nonce is, the claim on it, and what a store of claims has to do.
 
 use std::{
-    fmt,
+    fmt, ptr,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -443,6 +443,14 @@ pub trait NonceStore: Send + Sync + 'static {
     /// the scheme covers no time, a warning is logged when the layer is built.
     fn survives_restart(&self) -> bool;
 
+    /// Tells which store this is, and whether others may claim in it: [`Sharing::within_process`] or
+    /// [`Sharing::between_processes`], with the store itself. A store around another store answers with
+    /// that one's.
+    ///
+    /// By this, [`build`](crate::VerifierBuilder::build) refuses two layers of this process that would
+    /// use up each other's requests.
+    fn sharing(&self) -> Sharing;
+
     /// How many nonces are on record, for a gauge: `None`, as by default, where that cannot be told
     /// without asking a server. Nothing is decided by it.
     fn live(&self) -> Option<usize> {
@@ -457,6 +465,57 @@ pub trait NonceStore: Send + Sync + 'static {
     fn refuses_until(&self, max_skew: Duration) -> Option<Timestamp> {
         let _ = max_skew;
         None
+    }
+}
+
+/// Tells which store this is, and whether others may claim in it: see [`NonceStore::sharing`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Sharing {
+    /// Where the store lives. It stays there for as long as a layer has it.
+    store: usize,
+    is_shared: bool,
+}
+
+impl Sharing {
+    /// Describes a store that no other process can open.
+    #[must_use]
+    pub fn within_process<S: ?Sized>(store: &S) -> Self {
+        Self {
+            store: ptr::from_ref(store).addr(),
+            is_shared: false,
+        }
+    }
+
+    /// Describes a store that other processes can open.
+    #[must_use]
+    pub fn between_processes<S: ?Sized>(store: &S) -> Self {
+        Self {
+            is_shared: true,
+            ..Self::within_process(store)
+        }
+    }
+
+    /// Whether another layer, or another process, can have the same store.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// Where the store lives.
+    pub(crate) fn place(self) -> usize {
+        self.store
+    }
+
+    /// The same store, where `Arc`s beside the one that was given point to it.
+    pub(crate) fn with_owners(mut self, owners: usize) -> Self {
+        self.is_shared |= owners > 1;
+        self
+    }
+}
+
+impl fmt::Debug for Sharing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sharing({})", self.is_shared)
     }
 }
 
@@ -560,6 +619,10 @@ impl<S: NonceStore + ?Sized> NonceStore for Arc<S> {
 
     fn survives_restart(&self) -> bool {
         (**self).survives_restart()
+    }
+
+    fn sharing(&self) -> Sharing {
+        (**self).sharing().with_owners(Arc::strong_count(self))
     }
 
     fn live(&self) -> Option<usize> {

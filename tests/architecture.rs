@@ -32,7 +32,7 @@ const LEVELS: [&[&str]; 7] = [
     ],
     &["mac", "body"],
     &["key", "nonce", "outcome", "target"],
-    &["scheme", "store"],
+    &["scheme", "sharing", "store"],
     &["verify", "conformance"],
     &["middleware", "sign", "token"],
     &["axum", "guide", "test"],

@@ -236,6 +236,10 @@ impl countersign::NonceStore for Forgetful {
     fn survives_restart(&self) -> bool {
         false
     }
+
+    fn sharing(&self) -> countersign::Sharing {
+        countersign::Sharing::within_process(self)
+    }
 }
 
 impl countersign::LeaseStore for Forgetful {

@@ -125,6 +125,10 @@ mod copies {
         fn survives_restart(&self) -> bool {
             false
         }
+
+        fn sharing(&self) -> countersign::Sharing {
+            countersign::Sharing::within_process(self)
+        }
     }
 
     #[test]

@@ -616,6 +616,10 @@ impl NonceStore for Plain {
     fn survives_restart(&self) -> bool {
         false
     }
+
+    fn sharing(&self) -> countersign::Sharing {
+        countersign::Sharing::within_process(self)
+    }
 }
 
 impl LeaseStore for Plain {

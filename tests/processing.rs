@@ -724,6 +724,10 @@ impl countersign::NonceStore for NoLeases {
     fn survives_restart(&self) -> bool {
         true
     }
+
+    fn sharing(&self) -> countersign::Sharing {
+        countersign::Sharing::between_processes(self)
+    }
 }
 
 #[test]

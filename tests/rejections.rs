@@ -60,6 +60,10 @@ impl NonceStore for Refusing {
     fn survives_restart(&self) -> bool {
         true
     }
+
+    fn sharing(&self) -> countersign::Sharing {
+        countersign::Sharing::between_processes(self)
+    }
 }
 
 /// Kinds that no request meets in the layer by itself: they are a matter of extractors, and of the

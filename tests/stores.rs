@@ -538,6 +538,10 @@ impl NonceStore for Model {
     fn survives_restart(&self) -> bool {
         false
     }
+
+    fn sharing(&self) -> countersign::Sharing {
+        countersign::Sharing::within_process(self)
+    }
 }
 
 impl LeaseStore for Model {

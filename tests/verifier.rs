@@ -221,6 +221,10 @@ impl NonceStore for TimePasses {
     fn survives_restart(&self) -> bool {
         false
     }
+
+    fn sharing(&self) -> countersign::Sharing {
+        countersign::Sharing::within_process(self)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -439,6 +443,10 @@ impl NonceStore for Durable {
 
     fn survives_restart(&self) -> bool {
         true
+    }
+
+    fn sharing(&self) -> countersign::Sharing {
+        countersign::Sharing::between_processes(self)
     }
 }
 

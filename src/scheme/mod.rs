@@ -153,6 +153,8 @@ pub(crate) struct Profile {
     pub(crate) event_horizon: Option<Duration>,
     /// Requests that are alike are legitimate: none is claimed.
     pub(crate) may_repeat: bool,
+    /// The fixed key id is a preset's own: everybody who takes the preset has it, unless they choose one.
+    pub(crate) key_id_is_own: bool,
     /// The sender retries until it is answered with 2xx.
     pub(crate) sender_retries: bool,
 }

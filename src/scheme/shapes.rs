@@ -125,6 +125,7 @@ impl Describe for Scoped {
                 untimed_retention: None,
                 event_horizon: None,
                 may_repeat: false,
+                key_id_is_own: false,
                 sender_retries: false,
             }
         }

@@ -13,6 +13,7 @@ use crate::{
     error::{ConfigError, ConfigErrorKind},
     key::{KeyId, KeyStore},
     nonce::NonceStore,
+    sharing::User,
 };
 
 /// Configures a [`OneTimeToken`]; every setting states its default.
@@ -20,12 +21,12 @@ use crate::{
 pub struct OneTimeTokenBuilder<T> {
     purpose: String,
     namespace: Option<String>,
-    keys: Option<Box<dyn KeyStore>>,
+    keys: Option<Arc<dyn KeyStore>>,
     issue_under: Option<String>,
     lifetime: Duration,
     max_skew: Duration,
     clock_difference: Duration,
-    store: Option<Box<dyn NonceStore>>,
+    store: Option<Arc<dyn NonceStore>>,
     in_transaction: bool,
     store_timeout: Duration,
     clock: Box<dyn Clock>,
@@ -54,7 +55,7 @@ impl<T> OneTimeTokenBuilder<T> {
 
     /// Where keys are looked up: a [`KeyRing`](crate::KeyRing), or a store of your own. No default.
     pub fn keys(mut self, keys: impl KeyStore) -> Self {
-        self.keys = Some(Box::new(keys));
+        self.keys = Some(Arc::new(keys));
         self
     }
 
@@ -87,7 +88,7 @@ impl<T> OneTimeTokenBuilder<T> {
     /// What remembers which tokens were redeemed. No default: either this, or
     /// [`in_transaction`](Self::in_transaction).
     pub fn store(mut self, store: impl NonceStore) -> Self {
-        self.store = Some(Box::new(store));
+        self.store = Some(Arc::new(store));
         self
     }
 
@@ -124,7 +125,8 @@ impl<T> OneTimeTokenBuilder<T> {
     /// Checks the configuration.
     ///
     /// # Errors
-    /// When something is missing, out of its range, or would not be safe.
+    /// When something is missing, out of its range, or would not be safe; when other tokens of this
+    /// process have the same store and namespace, and other secrets under a key id, or another lifetime.
     pub fn build(self) -> Result<OneTimeToken<T>, ConfigError> {
         let missing = |what| ConfigError::from(ConfigErrorKind::Missing(what));
         ConfigError::unless(
@@ -167,17 +169,33 @@ impl<T> OneTimeTokenBuilder<T> {
         let issue_under = self
             .issue_under
             .ok_or_else(|| missing("no key id to issue under; call `issue_under`"))?;
+        let keys = self
+            .keys
+            .ok_or_else(|| missing("no keys are given; call `keys`"))?;
+        let namespace: Arc<str> = namespace.into();
+        let margin = self.clock_difference + self.store_timeout;
+        let retention = self.lifetime + self.max_skew + margin;
+        let user = self.store.as_ref().map(|store| {
+            User {
+                store: Arc::clone(store),
+                namespace: Arc::clone(&namespace),
+                retention,
+                key_id: None,
+                keys: Arc::clone(&keys),
+            }
+            .enter()
+        });
         Ok(OneTimeToken {
             settings: Arc::new(Settings {
                 purpose: self.purpose,
-                namespace: namespace.into(),
-                keys: self
-                    .keys
-                    .ok_or_else(|| missing("no keys are given; call `keys`"))?,
+                namespace,
+                _user: user.transpose()?,
+                keys,
                 issue_under: RwLock::new(KeyId::new(issue_under)?),
                 lifetime: self.lifetime,
                 max_skew: self.max_skew,
-                margin: self.clock_difference + self.store_timeout,
+                margin,
+                retention,
                 store: self.store,
                 store_timeout: self.store_timeout,
                 clock: self.clock,

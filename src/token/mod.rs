@@ -22,6 +22,7 @@ use crate::{
     measure::Stopwatch,
     nonce::{Claim, Claimed, ConsumeIn, Nonce, NonceKind, NonceStore, TransactIn},
     rejection::{Rejection, RejectionKind},
+    sharing::User,
     verify::{Unconsumed, Unread, claimed_outcome, find_keys, within},
 };
 
@@ -94,15 +95,19 @@ pub struct OneTimeToken<T> {
 struct Settings {
     purpose: String,
     namespace: Arc<str>,
-    keys: Box<dyn KeyStore>,
+    /// Their place among the users of the store, which they leave when they are dropped.
+    _user: Option<Arc<User>>,
+    keys: Arc<dyn KeyStore>,
     issue_under: RwLock<KeyId>,
     lifetime: Duration,
     max_skew: Duration,
     /// How much longer than it lives a token is remembered: for a claim that is on its way, and for
     /// clocks that differ.
     margin: Duration,
+    /// The longest time for which a token is remembered, counted from the moment of its claim.
+    retention: Duration,
     /// `None` where tokens are redeemed in database transactions.
-    store: Option<Box<dyn NonceStore>>,
+    store: Option<Arc<dyn NonceStore>>,
     store_timeout: Duration,
     clock: Box<dyn Clock>,
 }
@@ -239,7 +244,7 @@ impl<T: DeserializeOwned> OneTimeToken<T> {
             claims.expires_at.plus(settings.margin),
         )
         .signed(claims.issued_at, settings.max_skew)
-        .with_retention(settings.lifetime + settings.max_skew + settings.margin);
+        .with_retention(settings.retention);
         let unread = UnreadToken {
             settings: Arc::clone(&self.settings),
             expires_at: claims.expires_at,

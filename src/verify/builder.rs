@@ -15,17 +15,20 @@ use crate::{
     body::BodyLimits,
     clock::{Clock, SystemClock},
     error::{ConfigError, ConfigErrorKind},
-    key::{KeyRing, KeySet, KeyStore},
+    key::{KeyId, KeyRing, KeySet, KeyStore},
     measure::LiveNonces,
     nonce::NonceStore,
     scheme::{Describe, Profile, Scheme},
     secret::Secret,
+    sharing::User,
     target::{Forwarded, Origin, Origins},
 };
 
 /// How long a lease holds where the sender retries: longer than most handlers, and not so long that
 /// a crash delays the next attempt by much.
 const LEASE: Duration = Duration::from_secs(30);
+
+const DEFAULT_NAMESPACE: &str = "default";
 
 /// Configures a [`Verifier`], or a [`VerifyLayer`](crate::VerifyLayer) around one.
 ///
@@ -34,7 +37,7 @@ const LEASE: Duration = Duration::from_secs(30);
 #[must_use]
 pub struct VerifierBuilder<T> {
     scheme: Box<dyn Describe>,
-    keys: Option<Box<dyn KeyStore>>,
+    keys: Option<Arc<dyn KeyStore>>,
     secrets: Vec<Result<Secret, ConfigError>>,
     store: Option<Arc<dyn NonceStore>>,
     clock: Box<dyn Clock>,
@@ -75,7 +78,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
             clock_difference: Duration::from_secs(5),
             body: BodyLimits::default(),
             body_budget: 64 * 1024 * 1024,
-            namespace: "default".into(),
+            namespace: DEFAULT_NAMESPACE.into(),
             processing,
             max_running: 1024,
             store_timeout: Duration::from_secs(2),
@@ -86,7 +89,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
 
     /// Where keys are looked up: a [`KeyRing`](crate::KeyRing), or a store of your own. No default.
     pub fn keys(mut self, keys: impl KeyStore) -> Self {
-        self.keys = Some(Box::new(keys));
+        self.keys = Some(Arc::new(keys));
         self
     }
 
@@ -211,7 +214,9 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
     /// Keeps this service apart from others that share its store: a request used in one namespace
     /// is new in another. 1 to 256 bytes, none of them zero. Default: `default`.
     ///
-    /// All servers of one service must have the same.
+    /// All servers of one service must have the same. With a preset for webhooks, a store that others may
+    /// have too needs a namespace of this service's own, or the preset's `key_id`: all who take the
+    /// preset's own key id and `default` would use up each other's webhooks. [`build`](Self::build) says so.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self
@@ -263,7 +268,8 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
     /// Logs a warning where a store that forgets on restart meets a scheme in which that matters.
     ///
     /// # Errors
-    /// When something is missing, out of its range, or would not be safe.
+    /// When something is missing, out of its range, or would not be safe; when another layer of this
+    /// process has the same store and namespace, and other secrets under a key id, or another retention.
     pub fn build(self) -> Result<T, ConfigError> {
         self.check_ranges()?;
         let profile = self.scheme.profile().clone();
@@ -271,7 +277,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
         let keys = match (self.keys, self.secrets) {
             (Some(keys), secrets) if secrets.is_empty() => keys,
             (None, secrets) if !secrets.is_empty() => {
-                Box::new(fixed_key(&*self.scheme, secrets)?) as Box<dyn KeyStore>
+                Arc::new(fixed_key(&*self.scheme, secrets)?) as Arc<dyn KeyStore>
             }
             (Some(_), _) => return Err(missing("give either `keys` or `secret`, but not both")),
             (None, _) if self.scheme.fixed_key_id().is_some() => {
@@ -292,6 +298,22 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
             let what = "with `Processing::InTransaction` the handler's database remembers; a store \
                         beside it would be a second truth: leave out `store`";
             return Err(ConfigErrorKind::Processing(what).into());
+        }
+
+        let key_id = self.scheme.fixed_key_id().map(KeyId::new).transpose()?;
+        let namespace: Arc<str> = self.namespace.into();
+        // A database in whose transactions nonces are recorded is as open to others as a store is.
+        let is_shared = match &self.store {
+            Some(store) => store.sharing().is_shared(),
+            None => in_transaction,
+        };
+        if let Some(id) = &key_id
+            && profile.key_id_is_own
+            && *namespace == *DEFAULT_NAMESPACE
+            && is_shared
+            && !profile.may_repeat
+        {
+            return Err(ConfigErrorKind::UnchosenNames(id.to_string()).into());
         }
 
         let mut origins = Origins::default();
@@ -337,13 +359,26 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
             && (profile.untimed_retention.is_some() || profile.event_horizon.is_some())
         {
             tracing::warn!(
-                namespace = self.namespace,
+                namespace = &*namespace,
                 "the store forgets on restart, and the scheme has event ids or covers no time: \
                  what was handled before a restart can be handled again after it; use a store that \
                  survives restarts"
             );
         }
 
+        let user = match &self.store {
+            Some(store) if !profile.may_repeat => Some(
+                User {
+                    store: Arc::clone(store),
+                    namespace: Arc::clone(&namespace),
+                    retention,
+                    key_id,
+                    keys: Arc::clone(&keys),
+                }
+                .enter()?,
+            ),
+            _ => None,
+        };
         Ok(T::from(Verifier {
             settings: Arc::new(Settings {
                 scheme: self.scheme,
@@ -359,7 +394,8 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
                 retention,
                 body: self.body,
                 budget: Arc::new(budget),
-                namespace: self.namespace.into(),
+                namespace,
+                _user: user,
                 processing: self.processing,
                 running: Arc::new(Semaphore::new(self.max_running)),
                 store_timeout: self.store_timeout,

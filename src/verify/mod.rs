@@ -44,6 +44,7 @@ use crate::{
     nonce::NonceStore,
     rejection::Rejection,
     scheme::{Describe, Scheme},
+    sharing::User,
     target::{Origins, original_uri},
 };
 
@@ -143,7 +144,7 @@ pub struct Verifier {
 /// All that a verification needs, checked against each other by the builder.
 pub(crate) struct Settings {
     scheme: Box<dyn Describe>,
-    keys: Box<dyn KeyStore>,
+    keys: Arc<dyn KeyStore>,
     /// `None` with [`Processing::InTransaction`] alone.
     store: Option<Arc<dyn NonceStore>>,
     clock: Box<dyn Clock>,
@@ -156,6 +157,8 @@ pub(crate) struct Settings {
     body: BodyLimits,
     budget: Arc<Budget>,
     namespace: Arc<str>,
+    /// Its place among the users of the store, which it leaves when it is dropped.
+    _user: Option<Arc<User>>,
     processing: Processing,
     /// A permit for each handler that may run under a lease.
     running: Arc<Semaphore>,

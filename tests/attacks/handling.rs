@@ -693,6 +693,10 @@ impl<S: NonceStore> NonceStore for Unrenewed<S> {
     fn survives_restart(&self) -> bool {
         self.0.survives_restart()
     }
+
+    fn sharing(&self) -> countersign::Sharing {
+        self.0.sharing()
+    }
 }
 
 impl<S: NonceStore> LeaseStore for Unrenewed<S> {
@@ -731,6 +735,10 @@ impl NonceStore for Unfenced {
 
     fn survives_restart(&self) -> bool {
         true
+    }
+
+    fn sharing(&self) -> countersign::Sharing {
+        countersign::Sharing::between_processes(self)
     }
 }
 

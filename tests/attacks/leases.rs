@@ -431,6 +431,10 @@ impl<S: NonceStore> NonceStore for PanicsOnce<S> {
     fn survives_restart(&self) -> bool {
         self.inner.survives_restart()
     }
+
+    fn sharing(&self) -> countersign::Sharing {
+        self.inner.sharing()
+    }
 }
 
 impl<S: NonceStore> LeaseStore for PanicsOnce<S> {

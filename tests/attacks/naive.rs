@@ -312,4 +312,8 @@ impl NonceStore for MapStore {
     fn survives_restart(&self) -> bool {
         true
     }
+
+    fn sharing(&self) -> countersign::Sharing {
+        countersign::Sharing::between_processes(self)
+    }
 }

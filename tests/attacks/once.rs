@@ -185,6 +185,10 @@ impl NonceStore for RacyStore {
     fn survives_restart(&self) -> bool {
         true
     }
+
+    fn sharing(&self) -> countersign::Sharing {
+        countersign::Sharing::between_processes(self)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

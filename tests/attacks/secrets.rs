@@ -125,6 +125,10 @@ impl NonceStore for Failing {
     fn survives_restart(&self) -> bool {
         false
     }
+
+    fn sharing(&self) -> countersign::Sharing {
+        countersign::Sharing::within_process(self)
+    }
 }
 
 fn rotating() -> KeyRing {

@@ -2,13 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::{Router, body::Body, routing::any};
 use countersign::{
-    Claim, Clock as _, KeyId, ManualClock, MemoryStore, Nonce, NonceKind, NonceStore,
-    StoreErrorKind,
+    Claim, Claimed, Clock as _, ConfigError, ConfigErrorKind, KeyId, KeyRing, KeySet, KeyStore,
+    LeaseStore, ManualClock, MemoryStore, Nonce, NonceKind, NonceStore, OneTimeToken, Processing,
+    Scheme, Secret, Sharing, StoreErrorKind, StoreFuture, VerifierBuilder, VerifyLayer, test,
+    webhooks::{self, GitHub, Stripe},
 };
+use tower::ServiceExt as _;
 
 use crate::{
-    common,
+    common::{self, Effects},
     naive::MapStore,
     subject::{Breach, Finding, HOUSE, MISCONFIGURED, REPLAYED, Target, accepted, refused},
 };
@@ -87,4 +91,328 @@ fn a61_namespaces_take_no_more_room_than_the_store_has() {
         assert!(store.allocated_bytes() <= capacity);
     }
     assert!(refused > 0);
+}
+
+/// The layers of two tenants, each with a secret of its own for the one provider.
+pub const TENANTS: [(&str, &str); 2] = [
+    ("mallory", "the webhook secret of mallory"),
+    ("victim", "the webhook secret of the victim"),
+];
+
+const EVENT: &str = r#"{"id":"evt_42"}"#;
+
+/// Has a store, and passes for another one.
+struct Disguised(Arc<MemoryStore>);
+
+impl NonceStore for Disguised {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+        self.0.claim(claim)
+    }
+
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        self.0.leases()
+    }
+
+    fn survives_restart(&self) -> bool {
+        false
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::within_process(self)
+    }
+}
+
+pub fn endpoint(
+    preset: impl Scheme,
+    secret: &str,
+    clock: &ManualClock,
+    store: impl NonceStore,
+) -> VerifierBuilder<VerifyLayer> {
+    let layer = VerifyLayer::builder(preset).secret(secret);
+    layer.store(store).clock(clock.clone())
+}
+
+/// Whether the event, as it is delivered to an endpoint, is handled there.
+pub async fn is_handled(
+    layer: &VerifyLayer,
+    preset: impl Scheme,
+    secret: &str,
+    clock: &ManualClock,
+) -> bool {
+    let effects = Effects::default();
+    let handler = effects.clone();
+    let app = Router::new()
+        .route("/hook", any(async move || handler.happened()))
+        .layer(layer.clone());
+    let delivery = test::delivery(preset, secret, EVENT).to("/hook");
+    let request = delivery.clock(clock.clone()).request();
+    let answer = app.oneshot(request.map(Body::new)).await.unwrap();
+    assert_eq!(answer.status(), 200, "handled, or acknowledged");
+    effects.count() == 1
+}
+
+#[tokio::test]
+async fn a45_a_tenants_event_uses_up_no_other_tenants() {
+    let clock = common::clock();
+    let store = Arc::new(common::store(&clock));
+    let mut layers = Vec::new();
+    for (tenant, secret) in TENANTS {
+        let preset = || Stripe::new().key_id(tenant);
+        let layer = endpoint(preset(), secret, &clock, Arc::clone(&store));
+        layers.push((layer.build().unwrap(), preset(), secret));
+    }
+    for (layer, preset, secret) in layers {
+        assert!(is_handled(&layer, preset.clone(), secret, &clock).await);
+        assert!(!is_handled(&layer, preset, secret, &clock).await, "twice");
+    }
+}
+
+/// Both under the names that nobody chose, on stores that hide that they are one.
+#[tokio::test]
+async fn a45_twin_a_shared_key_id_and_namespace_are_found() {
+    let clock = common::clock();
+    let store = Arc::new(common::store(&clock));
+    let mut handled = Vec::new();
+    let mut layers = Vec::new();
+    for (_, secret) in TENANTS {
+        let store = Disguised(Arc::clone(&store));
+        let layer = endpoint(Stripe::new(), secret, &clock, store);
+        layers.push((layer.build().unwrap(), secret));
+    }
+    for (layer, secret) in layers {
+        handled.push(is_handled(&layer, Stripe::new(), secret, &clock).await);
+    }
+    assert_eq!(handled, [true, false], "the victim's event is lost");
+}
+
+#[tokio::test]
+async fn a45_two_services_that_receive_one_delivery_handle_it_each() {
+    let clock = common::clock();
+    let store = Arc::new(common::store(&clock));
+    let (_, secret) = TENANTS[0];
+    let mut layers = Vec::new();
+    for service in ["orders", "deployments"] {
+        let layer = endpoint(GitHub::new(), secret, &clock, Arc::clone(&store));
+        layers.push(layer.namespace(service).build().unwrap());
+    }
+    for layer in layers {
+        assert!(is_handled(&layer, GitHub::new(), secret, &clock).await);
+    }
+}
+
+fn kind<T>(built: Result<T, ConfigError>) -> Option<ConfigErrorKind> {
+    built.err().map(|error| error.kind().clone())
+}
+
+/// Where others can have the same store, under the names that every service with the preset has.
+#[test]
+fn a45_a_preset_on_a_shared_store_needs_a_name() {
+    macro_rules! check {
+        ($($preset:ident $own:literal,)*) => {$(
+            let builder = |preset| {
+                let builder = VerifyLayer::builder(preset).public_origin(common::ORIGIN);
+                builder.keys(common::keys())
+            };
+            let unchosen = Some(ConfigErrorKind::UnchosenNames($own.into()));
+            let new = webhooks::$preset::new;
+            // Its own.
+            assert_eq!(kind(builder(new()).store(MemoryStore::new()).build()), None);
+            assert_eq!(kind(builder(new()).store(Arc::new(MemoryStore::new())).build()), None);
+
+            let store = Arc::new(MemoryStore::new());
+            let shared = || Arc::clone(&store);
+            let dynamic: Arc<dyn NonceStore> = shared();
+            assert_eq!(kind(builder(new()).store(shared()).build()), unchosen);
+            assert_eq!(kind(builder(new()).store(dynamic).build()), unchosen);
+            assert_eq!(kind(builder(new()).store(Durable(shared())).build()), unchosen);
+            let chosen = builder(new()).store(shared()).namespace("default");
+            assert_eq!(kind(chosen.build()), unchosen, "the name that all have");
+            let in_transaction = || builder(new()).processing(Processing::InTransaction);
+            assert_eq!(kind(in_transaction().build()), unchosen);
+
+            let error = builder(new()).store(shared()).build().unwrap_err().to_string();
+            assert!(error.contains("`namespace`") && error.contains("`key_id`"), "{error}");
+
+            let named = || builder(new().key_id("acme"));
+            assert_eq!(kind(named().store(shared()).build()), None);
+            assert_eq!(kind(named().processing(Processing::InTransaction).build()), None);
+            let chosen = builder(new()).store(shared()).namespace("shop");
+            assert_eq!(kind(chosen.build()), None);
+            assert_eq!(kind(in_transaction().namespace("shop").build()), None);
+
+            let unusable = builder(new().key_id("a b")).store(MemoryStore::new());
+            assert_eq!(kind(unusable.build()), Some(ConfigErrorKind::KeyId));
+        )*};
+    }
+    check! {
+        GitHub "github", HubSpot "hubspot", Linear "linear", Mailgun "mailgun", Meta "meta",
+        Paddle "paddle", Shopify "shopify", Slack "slack", Square "square",
+        StandardWebhooks "standard-webhooks", Stripe "stripe", Zoom "zoom",
+    }
+    // These claim nothing.
+    let keys = || common::keys();
+    let twilio = VerifyLayer::builder(webhooks::Twilio::new().key_id("acme")).keys(keys());
+    assert_eq!(kind(twilio.public_origin(common::ORIGIN).build()), None);
+    let dropbox = VerifyLayer::builder(webhooks::Dropbox::new()).keys(keys());
+    let store = Arc::new(MemoryStore::new());
+    assert_eq!(kind(dropbox.store(Arc::clone(&store)).build()), None);
+}
+
+/// As another process could open it.
+struct Durable(Arc<MemoryStore>);
+
+impl NonceStore for Durable {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+        self.0.claim(claim)
+    }
+
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        self.0.leases()
+    }
+
+    fn survives_restart(&self) -> bool {
+        true
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::between_processes(self)
+    }
+}
+
+/// Keys that are known when they are asked for.
+struct Asked;
+
+impl KeyStore for Asked {
+    fn find<'a>(&'a self, _: &'a str) -> StoreFuture<'a, Option<Arc<KeySet>>> {
+        StoreFuture::ready(Ok(None))
+    }
+}
+
+#[test]
+fn a45_one_key_id_with_other_secrets_is_a_mistake_that_build_reports() {
+    let clock = common::clock();
+    let store = Arc::new(common::store(&clock));
+    let ring = |pairs: &[(&str, &str)]| {
+        pairs.iter().fold(KeyRing::new(), |ring, (id, secret)| {
+            ring.with(id, *secret).unwrap()
+        })
+    };
+    let on = |namespace: &str| {
+        let layer = VerifyLayer::builder(common::scheme()).public_origin(common::ORIGIN);
+        layer.store(Arc::clone(&store)).namespace(namespace)
+    };
+    let (one, two) = ("the secret of number one", "the secret of number two");
+    let first = ring(&[("a", one), ("b", two)]);
+    let layer = on("n").keys(first.clone()).build().unwrap();
+    let other = |id: &str| Some(ConfigErrorKind::OtherSecrets("n".into(), id.into()));
+    let built = |keys: KeyRing| kind(on("n").keys(keys).build());
+
+    assert_eq!(built(first.clone()), None, "the same ring");
+    assert_eq!(
+        built(ring(&[("a", one), ("b", two)])),
+        None,
+        "the same keys"
+    );
+    assert_eq!(
+        built(ring(&[("a", one), ("c", "another secret, of c")])),
+        None
+    );
+    assert_eq!(built(ring(&[("a", two)])), other("a"));
+    let set = KeySet::new("a").unwrap().with(Secret::new(one).unwrap());
+    let rotating =
+        KeyRing::new().with_set(set.with(Secret::new("the newer secret, of a").unwrap()));
+    assert_eq!(
+        built(rotating.unwrap()),
+        other("a"),
+        "one of two is another holder's"
+    );
+    assert_eq!(
+        kind(on("m").keys(ring(&[("a", two)])).build()),
+        None,
+        "another namespace"
+    );
+    let elsewhere = on("n")
+        .store(common::store(&clock))
+        .keys(ring(&[("a", two)]));
+    assert_eq!(kind(elsewhere.build()), None, "another store");
+
+    // What is looked up could be anything, but for what is looked up at the same place.
+    assert_eq!(kind(on("n").keys(Asked).build()), other("a"));
+    let asked = Arc::new(Asked);
+    let layers = [(); 2].map(|()| on("asked").keys(Arc::clone(&asked)).build().unwrap());
+    let twice = Some(ConfigErrorKind::OtherSecrets("asked".into(), "*".into()));
+    assert_eq!(kind(on("asked").keys(Asked).build()), twice);
+    drop(layers);
+    assert_eq!(
+        kind(on("asked").keys(Asked).build()),
+        None,
+        "they have left"
+    );
+
+    // A rotation goes through the ring that all have.
+    first.replace(ring(&[("a", two)]));
+    assert_eq!(built(first), None);
+    assert_eq!(built(ring(&[("a", two)])), None);
+    // A clone keeps the place of its layer.
+    let clone = layer.clone();
+    drop(layer);
+    assert_eq!(built(ring(&[("a", one)])), other("a"));
+    drop(clone);
+    assert_eq!(built(ring(&[("a", one)])), None, "it has left");
+}
+
+#[test]
+fn a45_the_fixed_key_of_two_presets_is_one_only_if_its_name_is() {
+    let clock = common::clock();
+    let store = Arc::new(common::store(&clock));
+    let (one, two) = (TENANTS[0].1, TENANTS[1].1);
+    let built = |preset: Stripe, secret| {
+        let layer = endpoint(preset, secret, &clock, Arc::clone(&store));
+        layer.namespace("shop").build()
+    };
+    let _first = built(Stripe::new(), one).unwrap();
+    assert_eq!(kind(built(Stripe::new(), one)), None);
+    let other = ConfigErrorKind::OtherSecrets("shop".into(), "stripe".into());
+    assert_eq!(kind(built(Stripe::new(), two)), Some(other));
+    assert_eq!(kind(built(Stripe::new().key_id("stripe-2"), two)), None);
+}
+
+#[test]
+fn a45_tokens_of_one_purpose_have_one_set_of_keys() {
+    let store = Arc::new(MemoryStore::new());
+    let tokens = |secret: &str, lifetime| {
+        let keys = KeyRing::new().with("k", secret).unwrap();
+        let tokens = OneTimeToken::<String>::builder("confirm").keys(keys);
+        let tokens = tokens.issue_under("k").store(Arc::clone(&store));
+        tokens.lifetime(lifetime).build()
+    };
+    let (one, two) = (TENANTS[0].1, TENANTS[1].1);
+    let _first = tokens(one, SECOND).unwrap();
+    assert_eq!(kind(tokens(one, SECOND)), None);
+    let other = ConfigErrorKind::OtherSecrets("token:confirm".into(), "k".into());
+    assert_eq!(kind(tokens(two, SECOND)), Some(other));
+    let longer = kind(tokens(one, SECOND * 2));
+    assert!(matches!(longer, Some(ConfigErrorKind::OtherRetention(..))));
+}
+
+#[test]
+fn a61_another_window_beside_the_first_is_a_mistake_that_build_reports() {
+    let clock = common::clock();
+    let store = Arc::new(common::store(&clock));
+    let window = |namespace: &str, max_age| {
+        let layer = common::layer(&clock).store(Arc::clone(&store));
+        layer.namespace(namespace).max_age(max_age).build()
+    };
+    for (namespace, first, second) in [("up", 30, 300), ("down", 300, 30)] {
+        let [first, second] = [first, second].map(|seconds| SECOND * seconds);
+        let layer = window(namespace, first).unwrap();
+        assert_eq!(kind(window(namespace, first)), None);
+        // The differences of clocks, the store's timeout and the skew.
+        let [known, needed] = [first, second].map(|max_age| max_age + SECOND * 12);
+        let other = ConfigErrorKind::OtherRetention(namespace.into(), known, needed);
+        assert_eq!(kind(window(namespace, second)), Some(other));
+        assert_eq!(kind(window("another", SECOND * 30)), None);
+        drop(layer);
+        assert_eq!(kind(window(namespace, second)), None);
+    }
 }

@@ -17,8 +17,9 @@ use std::{
 
 use axum::{Router, extract::Request};
 use countersign::{
-    Claim, Claimed, Clock, KeyId, ManualClock, Nonce, NonceKind, NonceStore, PostgresStore,
-    Processing, RedisStore, SqliteStore, StoreErrorKind, SystemClock, Timestamp,
+    Claim, Claimed, Clock, ConfigErrorKind, KeyId, ManualClock, Nonce, NonceKind, NonceStore,
+    PostgresStore, Processing, RedisStore, SqliteStore, StoreErrorKind, SystemClock, Timestamp,
+    webhooks::Stripe,
 };
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -38,6 +39,7 @@ use crate::{
     place::{made_up_paths, made_up_paths_at_once},
     redis_server::{self, Server},
     restart::{a_clock_that_jumps, a_replay_to_another_server},
+    shared::{TENANTS, endpoint, is_handled},
     subject::{
         ALL, EVENTS, HOUSE, MISCONFIGURED, PLACED, REPLAYED, SIGN_AGAIN, Subject, Target, WEBHOOK,
         accepted, refused,
@@ -184,6 +186,7 @@ on_every_store! {
     a40_two_copies_in_one_batch_have_one_effect
     a44_made_up_paths_leave_no_more_than_16_records
     a44_made_up_paths_at_once_through_two_servers_leave_no_more_than_16_records
+    a45_two_tenants_on_one_store_need_names_of_their_own
     a61_a_longer_window_is_refused_until_its_namespace_is_extended
 }
 
@@ -430,6 +433,23 @@ async fn a40_two_copies_in_one_batch_have_one_effect(place: &Place) {
     for subject in ALL {
         let target = place.target(subject, &clock()).await.on_a_socket().await;
         two_copies_in_one_batch(&target, subject).await;
+    }
+}
+
+/// Each store can be opened by other processes: a preset's own key id is not enough on any.
+async fn a45_two_tenants_on_one_store_need_names_of_their_own(place: &Place) {
+    let clock = clock();
+    for (tenant, secret) in TENANTS {
+        let store = place.open(clock.clone()).await;
+        let unnamed = endpoint(Stripe::new(), secret, &clock, Arc::clone(&store));
+        let unchosen = ConfigErrorKind::UnchosenNames("stripe".into());
+        assert_eq!(*unnamed.build().unwrap_err().kind(), unchosen);
+
+        let preset = || Stripe::new().key_id(tenant);
+        let layer = endpoint(preset(), secret, &clock, store).store_timeout(SECOND * 20);
+        let layer = layer.build().unwrap();
+        assert!(is_handled(&layer, preset(), secret, &clock).await);
+        assert!(!is_handled(&layer, preset(), secret, &clock).await, "twice");
     }
 }
 

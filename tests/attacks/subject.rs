@@ -637,6 +637,10 @@ impl<S: NonceStore> NonceStore for Spy<S> {
     fn survives_restart(&self) -> bool {
         self.inner.survives_restart()
     }
+
+    fn sharing(&self) -> countersign::Sharing {
+        self.inner.sharing()
+    }
 }
 
 impl<S: NonceStore> LeaseStore for Spy<S> {
@@ -692,6 +696,10 @@ impl NonceStore for SlowStore {
 
     fn survives_restart(&self) -> bool {
         self.inner.survives_restart()
+    }
+
+    fn sharing(&self) -> countersign::Sharing {
+        self.inner.sharing()
     }
 }
 

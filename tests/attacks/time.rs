@@ -490,6 +490,10 @@ impl NonceStore for Told {
     fn survives_restart(&self) -> bool {
         true
     }
+
+    fn sharing(&self) -> countersign::Sharing {
+        countersign::Sharing::between_processes(self)
+    }
 }
 
 /// Tells when a key was looked up: the request has then been admitted as fresh.

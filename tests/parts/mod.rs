@@ -213,6 +213,10 @@ impl NonceStore for FaultyStore {
     fn survives_restart(&self) -> bool {
         false
     }
+
+    fn sharing(&self) -> countersign::Sharing {
+        countersign::Sharing::within_process(self)
+    }
 }
 
 impl LeaseStore for FaultyStore {

@@ -69,6 +69,10 @@ impl NonceStore for Racy {
     fn survives_restart(&self) -> bool {
         false
     }
+
+    fn sharing(&self) -> countersign::Sharing {
+        countersign::Sharing::within_process(self)
+    }
 }
 
 #[test]
@@ -95,6 +99,10 @@ impl NonceStore for Down {
     fn survives_restart(&self) -> bool {
         true
     }
+
+    fn sharing(&self) -> countersign::Sharing {
+        countersign::Sharing::between_processes(self)
+    }
 }
 
 /// Never answers.
@@ -111,6 +119,10 @@ impl NonceStore for Silent {
 
     fn survives_restart(&self) -> bool {
         true
+    }
+
+    fn sharing(&self) -> countersign::Sharing {
+        countersign::Sharing::between_processes(self)
     }
 }
 

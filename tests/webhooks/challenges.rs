@@ -263,7 +263,7 @@ async fn a_challenge_is_answered_with_every_processing() {
                 .clock(clock.clone())
                 .processing(processing);
         let builder = match processing {
-            Processing::InTransaction => builder,
+            Processing::InTransaction => builder.namespace("tests"),
             _ => builder.store(common::store(&clock)),
         };
         let app = axum::Router::new()

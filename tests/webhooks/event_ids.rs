@@ -224,7 +224,9 @@ fn a_retention_out_of_its_range_is_refused() {
     fn built(builder: countersign::VerifierBuilder<Verifier>) -> bool {
         let builder = builder.secret(STANDARD_WEBHOOKS.secrets[0]);
         let builder = builder.public_origin(common::ORIGIN);
-        let in_transaction = builder.processing(Processing::InTransaction);
+        let in_transaction = builder
+            .namespace("tests")
+            .processing(Processing::InTransaction);
         in_transaction.build().is_ok()
     }
     let second = Duration::from_secs(1);

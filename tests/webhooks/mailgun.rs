@@ -55,6 +55,7 @@ fn in_transaction() -> Verifier {
     Verifier::builder(Mailgun::new())
         .secret(SECRET)
         .clock(common::clock())
+        .namespace("tests")
         .processing(Processing::InTransaction)
         .build()
         .unwrap()

@@ -104,6 +104,7 @@ async fn every_change_of_one_byte_is_refused_but_for_the_case_of_hexadecimal_dig
         // the first.
         let verifier = provider
             .verifier(&clock)
+            .namespace("tests")
             .processing(countersign::Processing::InTransaction)
             .build()
             .unwrap();
@@ -135,6 +136,7 @@ async fn twin_a_header_that_is_not_covered_is_found() {
     let clock = common::clock();
     let verifier = Verifier::builder(scheme.clone())
         .secret(secret)
+        .namespace("tests")
         .processing(countersign::Processing::InTransaction)
         .build()
         .unwrap();

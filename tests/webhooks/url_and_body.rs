@@ -186,6 +186,7 @@ async fn every_change_of_one_byte_is_refused() {
             .public_origin(common::ORIGIN)
             .secret(SECRETS[0])
             .clock(clock.clone())
+            .namespace("tests")
             .processing(Processing::InTransaction);
         let genuine = sender.delivery(&clock);
         let verifier = verifier.build().unwrap();
@@ -202,6 +203,7 @@ async fn twin_a_verifier_that_does_not_cover_the_url_is_found() {
     let genuine = crate::provider::SHOPIFY.sign(&clock, "{}");
     let verifier = crate::provider::SHOPIFY
         .verifier(&clock)
+        .namespace("tests")
         .processing(Processing::InTransaction);
     let found = accepted_changes(&verifier.build().unwrap(), &genuine, &[]).await;
     assert!(found.len() > 100, "{}", found.len());

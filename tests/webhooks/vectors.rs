@@ -340,7 +340,9 @@ async fn examples_of_standard_webhooks() {
     for Unpadded { secret } in &vectors.secrets_unpadded_python_only {
         let builder = Verifier::builder(StandardWebhooks::new()).secret(secret);
         let padded = secret.len() % 4 == 0;
-        let built = builder.processing(countersign::Processing::InTransaction);
+        let built = builder
+            .namespace("tests")
+            .processing(countersign::Processing::InTransaction);
         assert_eq!(built.build().is_ok(), padded, "{secret}");
     }
 }

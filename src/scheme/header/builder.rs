@@ -188,7 +188,9 @@ impl HeaderSchemeBuilder {
 
         let key = match (self.key_header, self.key_fixed) {
             (Some(name), None) if has(Element::KeyId) => KeySource::Header(header_name(&name)?),
-            (None, Some(id)) if !has(Element::KeyId) => KeySource::Fixed(KeyId::new(id)?),
+            (None, Some(id)) if !has(Element::KeyId) => {
+                KeySource::Fixed(KeyId::new(id)?.to_string())
+            }
             (Some(_), None) => {
                 return Err(refuse(
                     "the key id is not covered; add `Part::KeyId` to the message",
@@ -281,6 +283,7 @@ impl HeaderSchemeBuilder {
             untimed_retention: self.untimed_retention,
             event_horizon: event.then_some(self.event_horizon),
             may_repeat: false,
+            key_id_is_own: false,
             sender_retries: false,
         };
         Ok(HeaderScheme(Arc::new(Description {

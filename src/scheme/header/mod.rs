@@ -96,7 +96,7 @@ struct Description {
 #[derive(Clone, Debug)]
 enum KeySource {
     Header(HeaderName),
-    Fixed(KeyId),
+    Fixed(String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +109,13 @@ impl HeaderScheme {
     /// Describes a format whose signature stands in this header.
     pub fn builder(signature_header: impl Into<String>) -> HeaderSchemeBuilder {
         HeaderSchemeBuilder::new(signature_header.into())
+    }
+
+    /// For a preset of which this is a part; checked when a verifier or a signer is built.
+    pub(super) fn set_key_id(&mut self, id: String) {
+        let description = Arc::make_mut(&mut self.0);
+        description.key = KeySource::Fixed(id);
+        description.profile.key_id_is_own = false;
     }
 
     /// For a preset of which this is a part.

@@ -220,6 +220,7 @@ impl HttpMessageSignaturesBuilder {
             untimed_retention: self.untimed_retention,
             event_horizon: None,
             may_repeat: false,
+            key_id_is_own: false,
             sender_retries: false,
         };
         let accept = accept(&self.label, &required, self.tag.as_deref())?;

@@ -67,6 +67,8 @@ impl Dropbox {
         }
     }
 
+    key_id!("dropbox", format.set_key_id);
+
     /// Answers the unsigned `GET` by which Dropbox asks whether this path is the right one, with its
     /// challenge. Default: the `GET` is refused, as is every request without a signature.
     ///

@@ -55,6 +55,8 @@ impl GitHub {
         }
     }
 
+    key_id!("github", format.set_key_id);
+
     /// For how long a delivery is remembered: between 1 hour and 1 year (checked when a verifier is
     /// built). Default: 30 days.
     #[must_use]

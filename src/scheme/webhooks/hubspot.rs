@@ -64,7 +64,7 @@ impl HubSpot {
     pub fn new() -> Self {
         Self {
             format: UrlAndBody {
-                key_id: "hubspot",
+                key_id: "hubspot".into(),
                 signature: HeaderName::from_static("x-hubspot-signature-v3"),
                 framed: Some(HeaderName::from_static("x-hubspot-request-timestamp")),
                 form: decode,
@@ -78,6 +78,8 @@ impl HubSpot {
             },
         }
     }
+
+    key_id!("hubspot", format.set_key_id);
 
     /// For how long an event is remembered, since its last delivery: between 1 second and 1 year
     /// (checked when a verifier is built). Default: 3 days.

@@ -51,6 +51,8 @@ impl Linear {
         format.profile_mut().untimed_retention = None;
         Self { format }
     }
+
+    key_id!("linear", format.set_key_id);
 }
 
 impl Preset for Linear {

@@ -23,7 +23,7 @@ use crate::{
 /// are rotated. Elements of other names are skipped.
 #[derive(Clone, Debug)]
 pub(crate) struct SignatureList {
-    pub(super) key_id: &'static str,
+    pub(super) key_id: Cow<'static, str>,
     pub(super) header: HeaderName,
     pub(super) separator: char,
     pub(super) time: &'static str,
@@ -34,9 +34,14 @@ pub(crate) struct SignatureList {
 }
 
 impl SignatureList {
+    pub(super) fn set_key_id(&mut self, id: String) {
+        self.key_id = id.into();
+        self.profile.key_id_is_own = false;
+    }
+
     fn parameters(&self, signed_at: Timestamp) -> Parameters<'static> {
         Parameters {
-            key_id: Cow::Borrowed(self.key_id),
+            key_id: self.key_id.clone(),
             signed_at: Some(signed_at),
             expires_at: None,
             nonce: None,
@@ -58,7 +63,7 @@ impl Describe for SignatureList {
     }
 
     fn fixed_key_id(&self) -> Option<&str> {
-        Some(self.key_id)
+        Some(&self.key_id)
     }
 
     fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
@@ -109,7 +114,7 @@ impl Describe for SignatureList {
         _: &mut Parts,
         signing: &Signing<'_>,
     ) -> Result<Candidate<'static>, SignError> {
-        signs_under(self.key_id, signing)?;
+        signs_under(&self.key_id, signing)?;
         let time = signing.now.as_secs().to_string();
         Ok(Candidate {
             parameters: self.parameters(signing.now),

@@ -82,6 +82,7 @@ const TIME_LEN: usize = 10;
 /// is that of Mailgun's documentation.
 #[derive(Clone, Debug)]
 pub struct Mailgun {
+    key_id: Cow<'static, str>,
     profile: Profile,
 }
 
@@ -89,7 +90,17 @@ impl Mailgun {
     /// The format, with every default.
     #[must_use]
     pub fn new() -> Self {
-        Self { profile: PROFILE }
+        Self {
+            key_id: KEY_ID.into(),
+            profile: PROFILE,
+        }
+    }
+
+    key_id!("mailgun", set_key_id);
+
+    fn set_key_id(&mut self, id: String) {
+        self.key_id = id.into();
+        self.profile.key_id_is_own = false;
     }
 }
 
@@ -145,9 +156,13 @@ impl Envelope {
     }
 }
 
-fn parameters(signed_at: Timestamp, token: Vec<u8>) -> Parameters<'static> {
+fn parameters(
+    key_id: Cow<'static, str>,
+    signed_at: Timestamp,
+    token: Vec<u8>,
+) -> Parameters<'static> {
     Parameters {
-        key_id: Cow::Borrowed(KEY_ID),
+        key_id,
         signed_at: Some(signed_at),
         expires_at: None,
         nonce: Some((NonceKind::Covered, Cow::Owned(token))),
@@ -160,7 +175,7 @@ impl Describe for Mailgun {
     }
 
     fn fixed_key_id(&self) -> Option<&str> {
-        Some(KEY_ID)
+        Some(&self.key_id)
     }
 
     fn read<'h>(&'h self, _: &Head<'h>) -> Result<Reading<'h>, Rejection> {
@@ -182,7 +197,7 @@ impl Describe for Mailgun {
             uncovered: Some(body.clone()),
         };
         Ok(vec![Announced {
-            parameters: parameters(signed_at, token.into()),
+            parameters: parameters(self.key_id.clone(), signed_at, token.into()),
             mac,
             build: Box::new(|_, _| {
                 let input = SigningInput::AroundBody {
@@ -200,14 +215,14 @@ impl Describe for Mailgun {
         _: &mut Parts,
         signing: &Signing<'_>,
     ) -> Result<Candidate<'static>, SignError> {
-        signs_under(KEY_ID, signing)?;
+        signs_under(&self.key_id, signing)?;
         let time = signing.now.as_secs().to_string();
         let token = std::str::from_utf8(signing.nonce).ok();
         token
             .and_then(|token| read_seconds(&time).and(check_token(token)))
             .ok_or_else(|| SignError::new("a time or a token that no verifier accepts"))?;
         Ok(Candidate {
-            parameters: parameters(signing.now, signing.nonce.to_vec()),
+            parameters: parameters(self.key_id.clone(), signing.now, signing.nonce.to_vec()),
             mac: HashOutput::new(&[]),
             // The body that is signed has no place for the two yet.
             input: SigningInput::Head {

@@ -63,6 +63,8 @@ impl Meta {
         }
     }
 
+    key_id!("meta", format.set_key_id);
+
     /// Answers the unsigned `GET` by which Meta asks whether this path is the right one, with its
     /// challenge, if the `GET` names this token. Default: it is refused, as is every request without a
     /// signature.

@@ -25,6 +25,23 @@ use crate::{
     target::Target,
 };
 
+/// The setter of every preset, over what its format is called by.
+macro_rules! key_id {
+    ($own:literal, $($set_key_id:tt)+) => {
+        /// The key id that deliveries are verified under: 1 to 128 visible ASCII characters (checked when
+        /// a verifier or a signer is built).
+        #[doc = concat!("Default: `", $own, "`.")]
+        ///
+        /// It keeps deliveries apart in a store that others may have too: name it by the account that
+        /// sends, such as `acme`. A delivery that was used under another key id is new under this one.
+        #[must_use]
+        pub fn key_id(mut self, id: impl Into<String>) -> Self {
+            self.$($set_key_id)+(id.into());
+            self
+        }
+    };
+}
+
 mod dropbox;
 mod event;
 mod github;
@@ -184,6 +201,7 @@ const PROFILE: Profile = Profile {
     untimed_retention: None,
     event_horizon: None,
     may_repeat: false,
+    key_id_is_own: true,
     sender_retries: true,
 };
 
@@ -194,7 +212,9 @@ const PROFILE: Profile = Profile {
 )]
 fn single_header(description: HeaderSchemeBuilder) -> HeaderScheme {
     let mut format = description.build().expect("a description that is safe");
-    format.profile_mut().sender_retries = true;
+    let profile = format.profile_mut();
+    profile.key_id_is_own = true;
+    profile.sender_retries = true;
     format
 }
 

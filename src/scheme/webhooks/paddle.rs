@@ -41,7 +41,7 @@ impl Paddle {
     pub fn new() -> Self {
         Self {
             format: SignatureList {
-                key_id: "paddle",
+                key_id: "paddle".into(),
                 header: HeaderName::from_static("paddle-signature"),
                 separator: ';',
                 time: "ts",
@@ -54,6 +54,8 @@ impl Paddle {
             },
         }
     }
+
+    key_id!("paddle", format.set_key_id);
 
     /// For how long an event is remembered, since its last delivery: between 1 second and 1 year
     /// (checked when a verifier is built). Default: 3 days.

@@ -67,6 +67,8 @@ impl Slack {
         }
     }
 
+    key_id!("slack", format.set_key_id);
+
     /// Answers `url_verification`, by which Slack asks whether this path is the right one, with its
     /// challenge, once its signature was verified. Default: it goes to the handler like any event, as
     /// it does at every other path.

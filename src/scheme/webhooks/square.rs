@@ -58,7 +58,7 @@ impl Square {
     pub fn new() -> Self {
         Self {
             format: UrlAndBody {
-                key_id: "square",
+                key_id: "square".into(),
                 signature: HeaderName::from_static("x-square-hmacsha256-signature"),
                 framed: None,
                 form: |url| Cow::Borrowed(url),
@@ -70,6 +70,8 @@ impl Square {
             },
         }
     }
+
+    key_id!("square", format.set_key_id);
 
     /// For how long an event is remembered, since its last delivery: between 1 hour and 1 year
     /// (checked when a verifier is built). Default: 30 days.

@@ -68,6 +68,8 @@ impl StandardWebhooks {
         Self::under(["webhook-id", "webhook-timestamp", "webhook-signature"])
     }
 
+    key_id!("standard-webhooks", format.set_key_id);
+
     /// The same under the names that Svix gives to the headers: `svix-id`, `svix-timestamp`,
     /// `svix-signature`.
     #[must_use]
@@ -79,6 +81,7 @@ impl StandardWebhooks {
         let [id, time, signature] = headers.map(HeaderName::from_static);
         Self {
             format: Format {
+                key_id: KEY_ID.into(),
                 coverage: Coverage {
                     headers: vec![id.clone(), time.clone()],
                     ..Coverage::default()
@@ -128,6 +131,7 @@ impl Preset for StandardWebhooks {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Format {
+    key_id: Cow<'static, str>,
     id: HeaderName,
     time: HeaderName,
     signature: HeaderName,
@@ -136,6 +140,11 @@ pub(crate) struct Format {
 }
 
 impl Format {
+    fn set_key_id(&mut self, id: String) {
+        self.key_id = id.into();
+        self.profile.key_id_is_own = false;
+    }
+
     /// An id that holds no `.`, so that the message ends it at the first one.
     fn check_id(&self, id: &[u8]) -> Result<(), Rejection> {
         check_nonce(&self.id, id)?;
@@ -163,7 +172,7 @@ impl Describe for Format {
     }
 
     fn fixed_key_id(&self) -> Option<&str> {
-        Some(KEY_ID)
+        Some(&self.key_id)
     }
 
     fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
@@ -203,7 +212,7 @@ impl Describe for Format {
 
         let announced = macs.into_iter().map(|mac| Announced {
             parameters: Parameters {
-                key_id: Cow::Borrowed(KEY_ID),
+                key_id: Cow::Borrowed(&self.key_id),
                 signed_at: Some(signed_at),
                 expires_at: None,
                 nonce: Some((NonceKind::Event, Cow::Borrowed(id))),
@@ -221,7 +230,7 @@ impl Describe for Format {
         parts: &mut Parts,
         signing: &Signing<'_>,
     ) -> Result<Candidate<'static>, SignError> {
-        signs_under(KEY_ID, signing)?;
+        signs_under(&self.key_id, signing)?;
         self.check_id(signing.nonce)?;
         let time = signing.now.as_secs().to_string();
         let headers = &mut parts.headers;
@@ -229,7 +238,7 @@ impl Describe for Format {
         headers.insert(&self.time, header_value(time.as_bytes())?);
         Ok(Candidate {
             parameters: Parameters {
-                key_id: Cow::Borrowed(KEY_ID),
+                key_id: self.key_id.clone(),
                 signed_at: Timestamp::from_secs(signing.now.as_secs()),
                 expires_at: None,
                 nonce: None,

@@ -49,7 +49,7 @@ impl Stripe {
     pub fn new() -> Self {
         Self {
             format: SignatureList {
-                key_id: "stripe",
+                key_id: "stripe".into(),
                 header: HeaderName::from_static("stripe-signature"),
                 separator: ',',
                 time: "t",
@@ -62,6 +62,8 @@ impl Stripe {
             },
         }
     }
+
+    key_id!("stripe", format.set_key_id);
 
     /// For how long an event is remembered, since its last delivery: between 1 second and 1 year
     /// (checked when a verifier is built). Default: 3 days.

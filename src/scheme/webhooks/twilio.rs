@@ -102,6 +102,7 @@ const OF_EVERY_FORM: &str = "AccountSid";
 /// The format is that of Twilio's library `twilio` 9.13.0 for Python.
 #[derive(Clone, Debug)]
 pub struct Twilio {
+    key_id: Cow<'static, str>,
     mode: Mode,
     profile: Profile,
 }
@@ -160,8 +161,16 @@ impl Twilio {
         }))
     }
 
+    key_id!("twilio", set_key_id);
+
+    fn set_key_id(&mut self, id: String) {
+        self.key_id = id.into();
+        self.profile.key_id_is_own = false;
+    }
+
     fn in_mode(mode: Mode) -> Self {
         Self {
+            key_id: KEY_ID.into(),
             mode,
             profile: Profile {
                 algorithm: MacAlgorithm::HmacSha1,
@@ -321,9 +330,9 @@ fn sort(body: &Bytes) -> Result<Formed, Cow<'static, str>> {
     })
 }
 
-fn parameters() -> Parameters<'static> {
+fn parameters(key_id: Cow<'static, str>) -> Parameters<'static> {
     Parameters {
-        key_id: Cow::Borrowed(KEY_ID),
+        key_id,
         signed_at: None,
         expires_at: None,
         nonce: None,
@@ -370,7 +379,7 @@ impl Describe for Twilio {
     }
 
     fn fixed_key_id(&self) -> Option<&str> {
-        Some(KEY_ID)
+        Some(&self.key_id)
     }
 
     fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
@@ -381,7 +390,7 @@ impl Describe for Twilio {
             ));
         }
         let announced = authorities(&head.target).map(|authority| Announced {
-            parameters: parameters(),
+            parameters: parameters(self.key_id.clone()),
             mac,
             build: Box::new(move |head, _| {
                 let input = self.input(&head.target, &authority.text)?;
@@ -396,7 +405,7 @@ impl Describe for Twilio {
         parts: &mut Parts,
         signing: &Signing<'_>,
     ) -> Result<Candidate<'static>, SignError> {
-        signs_under(KEY_ID, signing)?;
+        signs_under(&self.key_id, signing)?;
         match (&self.mode, is_form(&parts.headers)) {
             (Mode::Form, true) => {}
             (Mode::Form, false) if signing.body.is_empty() => {}
@@ -417,7 +426,7 @@ impl Describe for Twilio {
         let target = outgoing_target(parts)?;
         let input = self.input(&target, &target.authority)?;
         Ok(Candidate {
-            parameters: parameters(),
+            parameters: parameters(self.key_id.clone()),
             mac: HashOutput::new(&[]),
             input,
             coverage: covered(true),

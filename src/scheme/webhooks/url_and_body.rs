@@ -27,7 +27,7 @@ const BEGINNINGS: &[char] = &['{', '['];
 
 #[derive(Clone, Debug)]
 pub(crate) struct UrlAndBody {
-    pub(super) key_id: &'static str,
+    pub(super) key_id: Cow<'static, str>,
     pub(super) signature: HeaderName,
     /// The method before the URL, and a time in milliseconds from this header after the body.
     pub(super) framed: Option<HeaderName>,
@@ -37,9 +37,14 @@ pub(crate) struct UrlAndBody {
 }
 
 impl UrlAndBody {
+    pub(super) fn set_key_id(&mut self, id: String) {
+        self.key_id = id.into();
+        self.profile.key_id_is_own = false;
+    }
+
     fn parameters(&self, signed_at: Option<Timestamp>) -> Parameters<'static> {
         Parameters {
-            key_id: Cow::Borrowed(self.key_id),
+            key_id: self.key_id.clone(),
             signed_at,
             expires_at: None,
             nonce: None,
@@ -96,7 +101,7 @@ impl Describe for UrlAndBody {
     }
 
     fn fixed_key_id(&self) -> Option<&str> {
-        Some(self.key_id)
+        Some(&self.key_id)
     }
 
     fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
@@ -130,7 +135,7 @@ impl Describe for UrlAndBody {
         parts: &mut Parts,
         signing: &Signing<'_>,
     ) -> Result<Candidate<'static>, SignError> {
-        signs_under(self.key_id, signing)?;
+        signs_under(&self.key_id, signing)?;
         check_beginning(signing.body)?;
         let text = signing.now.as_millis().to_string();
         let mut time = None;

@@ -73,6 +73,8 @@ impl Zoom {
         }
     }
 
+    key_id!("zoom", format.set_key_id);
+
     /// Answers `endpoint.url_validation`, by which Zoom asks every 72 hours whether this path knows the
     /// secret, with the HMAC of its token, once its signature was verified. Default: it goes to the
     /// handler like any event, as it does at every other path.

@@ -33,7 +33,7 @@ use crate::{
     clock::{Clock, Timestamp},
     error::{StoreError, StoreErrorKind},
     future::StoreFuture,
-    nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore},
+    nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
 };
 
 /// Remembers nonces in memory.
@@ -314,6 +314,10 @@ impl NonceStore for MemoryStore {
 
     fn survives_restart(&self) -> bool {
         false
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::within_process(self)
     }
 
     fn live(&self) -> Option<usize> {

@@ -32,7 +32,7 @@ pub use self::{
 use crate::{
     error::StoreError,
     future::StoreFuture,
-    nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore},
+    nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
     store::queue::{Action, Queue},
 };
 
@@ -152,6 +152,10 @@ impl NonceStore for PostgresStore {
 
     fn survives_restart(&self) -> bool {
         true
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::between_processes(self)
     }
 }
 

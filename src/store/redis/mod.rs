@@ -26,7 +26,7 @@ use self::{
 use crate::{
     error::StoreError,
     future::StoreFuture,
-    nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore},
+    nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
 };
 
 /// Remembers nonces in Redis 7 or Valkey, shared by all servers of a service: one server, the master
@@ -147,6 +147,10 @@ impl NonceStore for RedisStore {
 
     fn survives_restart(&self) -> bool {
         true
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::between_processes(self)
     }
 }
 

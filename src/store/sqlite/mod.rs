@@ -20,7 +20,7 @@ use crate::{
     clock::{Clock, SystemClock, Timestamp},
     error::StoreError,
     future::StoreFuture,
-    nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore},
+    nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
     store::{
         file,
         queue::{Action, Queue},
@@ -251,6 +251,10 @@ impl NonceStore for SqliteStore {
 
     fn survives_restart(&self) -> bool {
         true
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::between_processes(self)
     }
 }
 

@@ -11,8 +11,8 @@ use proptest::{
 };
 
 use super::{
-    Coverage, Describe, Description, Element, Head, HeaderScheme, HeaderSchemeBuilder, KeyId,
-    KeySource, Part, Profile, Reading, TimeUnit, part::elements,
+    Coverage, Describe, Description, Element, Head, HeaderScheme, HeaderSchemeBuilder, KeySource,
+    Part, Profile, Reading, TimeUnit, part::elements,
 };
 use crate::{Encoding, MacAlgorithm, NonceKind, target::Origins};
 
@@ -149,7 +149,7 @@ fn unchecked(parts: &[Part]) -> HeaderScheme {
     let key = if has(Part::KeyId) {
         KeySource::Header(name("x-key-id"))
     } else {
-        KeySource::Fixed(KeyId::new("k").unwrap())
+        KeySource::Fixed("k".into())
     };
     HeaderScheme(Arc::new(Description {
         signature: name("x-signature"),
@@ -168,6 +168,7 @@ fn unchecked(parts: &[Part]) -> HeaderScheme {
             untimed_retention: None,
             event_horizon: None,
             may_repeat: false,
+            key_id_is_own: false,
             sender_retries: false,
         },
     }))
