@@ -3,8 +3,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    future::Future as _,
-    pin::Pin,
+    future::poll_fn,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -25,13 +25,15 @@ use crate::{
 /// Anybody who names a known key may send a body before its MAC can be checked. So half of the budget
 /// is for bodies that have to be waited for. Where no room is left, the one that has been incomplete
 /// longest gives way to the new one, and strangers displace each other: a genuine body is at risk only
-/// while it arrives. The other half is for bodies that were verified, which strangers cannot fill.
+/// until nothing is left to wait for but its MAC. The other half is for bodies that were verified, which
+/// strangers can fill with nothing but copies of genuine requests, each for as long as the store is asked.
 ///
 /// Of the first half, one key gets half. Of the second, one key gets three quarters: until a quarter
-/// is in use nobody can be locked out, and nobody is counted.
+/// is in use nobody can be locked out, and nobody is counted. A verified body that is alone there
+/// passes, whatever its canonical form takes up: if it were refused, it would be refused for ever.
 ///
-/// A body that is complete when it is first asked for is counted and never refused: it is in memory
-/// already, and a server has few such bodies at one time.
+/// A body that is complete when it is first asked for, and can be verified at once, is counted and
+/// never refused: it is in memory already, and a server has few such bodies at one time.
 #[derive(Debug)]
 pub(crate) struct Budget {
     half: usize,
@@ -41,7 +43,7 @@ pub(crate) struct Budget {
     verified_by_key: Mutex<HashMap<Box<str>, usize>>,
 }
 
-/// The bodies that are waited for, by their tickets: the lower one has waited longer.
+/// The bodies that wait or are waited for, by their tickets: the lower one has waited longer.
 #[derive(Debug, Default)]
 struct Incomplete {
     used: usize,
@@ -99,6 +101,10 @@ impl Budget {
     /// the body itself had to give way before.
     fn grow(&self, place: &Place, more: usize) -> bool {
         let mut incomplete = self.incomplete();
+        // A body that is gone anyhow must not displace others.
+        if !incomplete.keys.contains_key(&place.ticket) {
+            return false;
+        }
         let others = |of_key: &OfKey| {
             let mut tickets = of_key.bodies.keys().copied();
             tickets.find(|ticket| *ticket != place.ticket)
@@ -116,7 +122,8 @@ impl Budget {
             };
             incomplete.remove(oldest);
         }
-        incomplete.add(place, more)
+        incomplete.add(place, more);
+        true
     }
 }
 
@@ -143,17 +150,14 @@ impl Incomplete {
         }
     }
 
-    fn add(&mut self, place: &Place, more: usize) -> bool {
-        let Some(of_key) = self.by_key.get_mut(&place.key) else {
-            return false;
-        };
-        let Some(waiting) = of_key.bodies.get_mut(&place.ticket) else {
-            return false;
-        };
-        waiting.bytes += more;
-        of_key.used += more;
-        self.used += more;
-        true
+    fn add(&mut self, place: &Place, more: usize) {
+        if let Some(of_key) = self.by_key.get_mut(&place.key)
+            && let Some(waiting) = of_key.bodies.get_mut(&place.ticket)
+        {
+            waiting.bytes += more;
+            of_key.used += more;
+            self.used += more;
+        }
     }
 
     fn remove(&mut self, ticket: u64) {
@@ -178,10 +182,10 @@ impl Incomplete {
 pub(crate) struct Charge {
     budget: Arc<Budget>,
     bytes: usize,
-    /// Whether the body was not complete when it was first asked for.
+    /// Whether the body was not complete when it was first asked for, or had to wait itself.
     has_waited: bool,
     is_complete: bool,
-    /// From the first byte of a body that is waited for until it is complete.
+    /// From the first byte of a body that is waited for until it is complete, and waits no more.
     place: Option<Box<Place>>,
     verified: Verified,
 }
@@ -218,7 +222,7 @@ impl Charge {
         Ok(())
     }
 
-    /// Called when there is nothing at hand: ready when the body has to give way.
+    /// Called when there is something to wait for: ready when the body has to give way.
     pub(crate) fn poll_displaced(&mut self, key: &str, cx: &mut Context<'_>) -> Poll<Rejection> {
         if !self.has_waited {
             self.has_waited = true;
@@ -251,7 +255,22 @@ impl Charge {
         }
     }
 
-    /// The body has arrived whole, and gives way to no other any more.
+    /// Waits for something else than the body, before it can be verified, and for as long as it need
+    /// not give way. Were a body that has arrived not counted meanwhile, any number of them could wait.
+    pub(crate) async fn wait_for<T>(
+        &mut self,
+        key: &str,
+        awaited: impl Future<Output = T>,
+    ) -> Result<T, Rejection> {
+        let mut awaited = pin!(awaited);
+        poll_fn(|cx| match awaited.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => self.poll_displaced(key, cx).map(Err),
+        })
+        .await
+    }
+
+    /// The body is there, waits for nothing, and gives way to no other any more.
     pub(crate) fn complete(&mut self) {
         self.is_complete = true;
         if let Some(place) = self.place.take() {
@@ -265,9 +284,10 @@ impl Charge {
     /// When these leave no room for a body that was waited for.
     pub(crate) fn verified(&mut self, key: &str) -> Result<(), Rejection> {
         let budget = Arc::clone(&self.budget);
-        let used = budget.verified.fetch_add(self.bytes, Ordering::Relaxed) + self.bytes;
+        let of_others = budget.verified.fetch_add(self.bytes, Ordering::Relaxed);
+        let used = of_others + self.bytes;
         self.verified = Verified::Yes;
-        if self.has_waited && used > budget.half {
+        if self.has_waited && of_others > 0 && used > budget.half {
             return Err(exhausted(
                 "the bodies of running handlers take up the budget",
             ));
@@ -275,7 +295,7 @@ impl Charge {
         if used > budget.half / 4 && self.bytes > 0 {
             let mut by_key = budget.verified_by_key();
             let of_key = by_key.entry(key.into()).or_default();
-            if self.has_waited && *of_key + self.bytes > budget.share_of_a_key {
+            if self.has_waited && *of_key > 0 && *of_key + self.bytes > budget.share_of_a_key {
                 return Err(exhausted(
                     "the bodies of this key's running handlers take up its share of the budget",
                 ));
@@ -360,6 +380,34 @@ mod tests {
         last.add(128 * KIB, "a").unwrap();
         let gone: Vec<_> = bodies.iter_mut().map(|body| gives_way(body, "a")).collect();
         assert_eq!(gone, [true, true, true, false]);
+    }
+
+    #[test]
+    fn a_body_that_gave_way_displaces_no_other() {
+        let budget = budget();
+        let mut bodies: Vec<_> = (0..5).map(|_| waiting(&budget, 64 * KIB, "a")).collect();
+        assert!(gives_way(&mut bodies[0], "a"));
+        assert!(bodies[0].add(64 * KIB, "a").is_err());
+        let left = bodies
+            .iter_mut()
+            .filter_map(|body| (!gives_way(body, "a")).then_some(()));
+        assert_eq!(left.count(), 4);
+    }
+
+    #[test]
+    fn a_body_that_is_alone_passes_whatever_its_canonical_form_takes_up() {
+        let budget = Arc::new(Budget::new(128 * KIB, 64 * KIB));
+        let with_form = || {
+            let mut charge = waiting(&budget, 64 * KIB, "a");
+            charge.complete();
+            charge.add(64 * KIB, "a").unwrap();
+            charge.verified("a").map(|()| charge)
+        };
+        let alone = with_form().unwrap();
+        with_form().unwrap_err();
+        drop(alone);
+        with_form().unwrap();
+        assert!(budget.verified_by_key().is_empty());
     }
 
     #[test]

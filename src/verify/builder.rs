@@ -202,10 +202,14 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
     /// body. Where no room is left, the body that has been incomplete longest is refused
     /// (`body_budget_exhausted`), in favour of the new one. A genuine body is lost only if strangers
     /// send more than this share while it arrives. The other half is for verified bodies, of which one key
-    /// gets three quarters; where it is used up, a body that had to be waited for is refused.
+    /// gets three quarters; where it is used up, a body that had to be waited for is refused, unless it
+    /// is the only one.
     ///
     /// A body that is complete when it is first asked for, as most webhooks are, counts and is never
-    /// refused. Limit how many of them are handled at one time with a concurrency limit.
+    /// refused. Limit how many of them are handled at one time with a concurrency limit. But where such a
+    /// body has to wait itself, it has to be waited for like others: if it has a canonical form, is longer
+    /// than 64 KiB, and as many such bodies as there are processors are before it; or if it holds its own
+    /// signature, and the key store has to be waited for.
     pub fn body_budget_bytes(mut self, budget: usize) -> Self {
         self.body_budget = budget;
         self

@@ -113,7 +113,6 @@ impl<'h> Admitted<'h> {
                 fed: &mut fed,
             };
             let body = body::read(body, &settings.body, arriving).await?;
-            charge.complete();
             if let Some(report) = &report {
                 let (algorithm, digest) = fed.digest(&body);
                 report.received(algorithm, digest);
@@ -123,7 +122,8 @@ impl<'h> Admitted<'h> {
             if signatures.is_empty() {
                 let announced;
                 (announced, charge) = Box::pin(read_signatures(settings, &body, charge)).await?;
-                signatures = Box::pin(admit_from_body(settings, &head, announced)).await?;
+                let admitting = Box::pin(admit_from_body(settings, &head, announced));
+                signatures = charge.wait_for("", admitting).await??;
             }
             // One scheme signs all bodies in one form.
             if let Some(first) = signatures.first()
@@ -132,6 +132,7 @@ impl<'h> Admitted<'h> {
                 (formed, charge) =
                     Box::pin(form_body(settings, form.clone(), &body, charge, first)).await?;
             }
+            charge.complete();
             Ok(Received {
                 verifier,
                 head,
@@ -153,10 +154,8 @@ async fn read_signatures(
     charge: Charge,
 ) -> Result<(Vec<Announced<'static>>, Charge), Rejection> {
     let (asked, bytes) = (Arc::clone(settings), body.clone());
-    let (announced, charge) = over_body(settings, body.len(), move || {
-        (asked.scheme.read_body(&bytes), charge)
-    })
-    .await?;
+    let work = move || asked.scheme.read_body(&bytes);
+    let (announced, charge) = over_body(settings, body.len(), "", charge, work).await?;
     Ok((announced?, charge))
 }
 
@@ -169,28 +168,31 @@ async fn form_body(
     signature: &Signature<'_>,
 ) -> Result<(Option<Formed>, Charge), Rejection> {
     let bytes = body.clone();
-    let (formed, mut charge) =
-        over_body(settings, body.len(), move || (form.rewrite(&bytes), charge)).await?;
+    let key = &signature.candidate.parameters.key_id;
+    let work = move || form.rewrite(&bytes);
+    let (formed, mut charge) = over_body(settings, body.len(), key, charge, work).await?;
     let formed = formed.map_err(malformed)?;
+    charge.complete();
     if let Some(formed) = &formed {
-        let key = &signature.candidate.parameters.key_id;
         charge.add(formed.len_beside(body), key)?;
     }
     Ok((formed, charge))
 }
 
-/// Does work over a whole body: that over a long one on a thread where work may block. It holds the
-/// charge of the body, because it cannot be stopped when nobody waits for it any longer.
+/// Does work over a whole body: that over a long one on a thread where work may block. That thread
+/// holds the charge of the body, because it cannot be stopped when nobody waits for it any longer.
 ///
 /// Outside of a Tokio runtime, the work is done at once.
 async fn over_body<T: Send + 'static>(
     settings: &Settings,
     body_len: usize,
+    key: &str,
+    mut charge: Charge,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Rejection> {
+) -> Result<(T, Charge), Rejection> {
     let runtime = match Handle::try_current() {
         Ok(runtime) if body_len > MAX_ON_RUNTIME => runtime,
-        _ => return Ok(work()),
+        _ => return Ok((work(), charge)),
     };
     let stopped = |_| {
         Rejection::new(
@@ -199,9 +201,10 @@ async fn over_body<T: Send + 'static>(
         )
     };
     // As many at a time as there are processors: what one needs beside its body is not charged.
-    let turn = Arc::clone(&settings.long_bodies).acquire_owned().await;
+    let turn = Arc::clone(&settings.long_bodies).acquire_owned();
+    let turn = charge.wait_for(key, turn).await?;
     let working = runtime.spawn_blocking(move || {
-        let done = work();
+        let done = (work(), charge);
         drop(turn);
         done
     });

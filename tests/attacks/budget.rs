@@ -1,7 +1,19 @@
 //! Row 51: strangers who name the one fixed key of a preset use up the memory for bodies.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use countersign::{
+    KeySet, KeyStore, RejectionKind, Scheme, Signer, StoreFuture, Verifier, VerifierBuilder,
+    webhooks::{Mailgun, Twilio},
+};
+use http::Request;
+use http_body_util::Full;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -10,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    common::{self, KEY},
+    common::{self, KEY, SECRET},
     limits::{NO_BUDGET, believes_what_is_declared},
     subject::{OK, Target, WEBHOOK, to_wire},
 };
@@ -111,4 +123,82 @@ async fn a51_twin_a_budget_that_refuses_the_new_one_is_found() {
     let target = Target::of(&common::clock(), believes_what_is_declared);
     let target = target.on_a_socket().await;
     assert_eq!(served_under_attack(&target, 20).await, [0; 2]);
+}
+
+/// Never answers.
+struct Silent;
+
+impl KeyStore for Silent {
+    fn find<'a>(&'a self, _: &'a str) -> StoreFuture<'a, Option<Arc<KeySet>>> {
+        StoreFuture::new(std::future::pending())
+    }
+}
+
+fn verifier(scheme: impl Scheme) -> VerifierBuilder<Verifier> {
+    let clock = common::clock();
+    Verifier::builder(scheme)
+        .public_origin(common::ORIGIN)
+        .store(common::store(&clock))
+        .clock(clock)
+        .max_body_bytes(256 * 1024)
+        .body_budget_bytes(1024 * 1024)
+}
+
+/// Sends so many copies of a request, all of whose body is at hand. Returns how many wait to be verified;
+/// the others were refused for want of room.
+fn waiting(verifier: &Verifier, request: &http::Request<Bytes>, copies: usize) -> usize {
+    let (head, body) = request.clone().into_parts();
+    let mut verifying: Vec<_> = (0..copies)
+        .map(|_| Box::pin(verifier.verify(&head, Full::new(body.clone()))))
+        .collect();
+    // Once more, for those that gave way to a later one.
+    for _ in 0..2 {
+        verifying.retain_mut(|verifying| {
+            let mut cx = Context::from_waker(Waker::noop());
+            let Poll::Ready(refused) = verifying.as_mut().poll(&mut cx) else {
+                return true;
+            };
+            let refused = refused.unwrap_err().kind();
+            assert_eq!(refused, RejectionKind::BodyBudgetExhausted);
+            false
+        });
+    }
+    verifying.len()
+}
+
+#[tokio::test]
+async fn a51_bodies_that_wait_for_the_key_that_they_name_are_counted() {
+    let clock = common::clock();
+    let signer = Signer::with_secret(Mailgun::new(), SECRET).unwrap();
+    let body = format!(r#"{{"x":"{}"}}"#, "x".repeat(50 * 1024));
+    let request = Request::post("/").header("host", common::HOST);
+    let request = request.body(Bytes::from(body)).unwrap();
+    let request = signer.clock(clock).sign_body(request, "a-token").unwrap();
+    let verifier = verifier(Mailgun::new()).keys(Silent).build().unwrap();
+    // One key, and a key that is not known yet, get 256 KiB.
+    assert_eq!(waiting(&verifier, &request, 5), 5);
+    assert_eq!(waiting(&verifier, &request, 100), 5);
+}
+
+#[test]
+fn a51_bodies_that_wait_for_their_turn_are_counted() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let (go_on, held) = std::sync::mpsc::channel::<()>();
+    runtime.spawn_blocking(move || held.recv());
+    runtime.block_on(async {
+        let verifier = verifier(Twilio::new()).secret(SECRET).build().unwrap();
+        let request = Request::post("/sms")
+            .header("host", common::HOST)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("x-twilio-signature", STANDARD.encode([7; 20]))
+            .body(Bytes::from(format!("a={}", "x".repeat(100 * 1024))));
+        // It is the turn of as many as there are processors.
+        let turns = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(waiting(&verifier, &request.unwrap(), turns + 20), turns + 2);
+    });
+    drop(go_on);
 }
