@@ -550,7 +550,8 @@ pub trait LeaseStore: Send + Sync {
 /// An implementation keeps these promises:
 /// - of any number of transactions that consume one identity, at once or one after another, at
 ///   most one is answered [`Claimed::New`] and commits, until the deadline has passed by the
-///   database's own clock; one that asks while another has not ended waits for it, or fails;
+///   database's own clock; one that asks while another has not ended waits for it, or fails. The
+///   database itself gives up after `wait`, so that the transaction can be rolled back in time;
 /// - what was recorded is there if, and only if, the rest of the transaction is;
 /// - a deadline that the database's clock has reached, or that is not above everything the
 ///   database has dropped for its age, is refused ([`StoreErrorKind::SignAgain`]);
@@ -568,8 +569,9 @@ pub trait LeaseStore: Send + Sync {
 )]
 pub trait ConsumeIn: Send {
     /// Records the nonce under the claim's attempt if, and only if, it is not recorded. A duplicate
-    /// of an event id extends the record in the same step.
-    fn consume<'a>(&'a mut self, claim: &'a Claim) -> StoreFuture<'a, Claimed>;
+    /// of an event id extends the record in the same step. The database waits for a lock no longer
+    /// than `wait`.
+    fn consume<'a>(&'a mut self, claim: &'a Claim, wait: Duration) -> StoreFuture<'a, Claimed>;
 
     /// Whether the nonce is recorded under this very attempt, as far as this transaction sees.
     ///

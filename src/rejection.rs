@@ -250,10 +250,10 @@ impl Rejection {
         }))
     }
 
-    pub(crate) fn in_flight(remaining: Duration) -> Self {
+    pub(crate) fn in_flight(detail: &'static str, remaining: Duration) -> Self {
         Self(Arc::new(Reason {
             kind: RejectionKind::RequestInFlight,
-            detail: "another attempt holds the lease".into(),
+            detail: detail.into(),
             retry_after: Some(remaining),
             allow: None,
             final_since: None,
@@ -560,10 +560,10 @@ mod tests {
     #[test]
     fn a_wait_is_told_in_whole_seconds_and_never_zero() {
         for (wait, told) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (5000, "5")] {
-            let response = Rejection::in_flight(Duration::from_millis(wait)).to_response();
+            let response = Rejection::in_flight("", Duration::from_millis(wait)).to_response();
             assert_eq!(response.headers()[RETRY_AFTER], told, "{wait} ms");
         }
-        let longest = Rejection::in_flight(Duration::MAX).retry_after();
+        let longest = Rejection::in_flight("", Duration::MAX).retry_after();
         assert_eq!(longest, Some(Duration::from_secs(u64::MAX)));
         let response = Rejection::new(RejectionKind::SignAgain, "").to_response();
         assert!(

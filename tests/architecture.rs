@@ -88,6 +88,7 @@ const PLACES: [(&str, &[&str]); 5] = [
             "store/postgres/mod.rs",
             "store/postgres/consume.rs",
             "store/postgres/error.rs",
+            "store/postgres/pooled.rs",
             "store/postgres/schema.rs",
             "store/postgres/sweep.rs",
             "store/postgres/transaction.rs",

@@ -12,6 +12,8 @@
 
 mod common;
 mod database;
+#[path = "in_transaction/duplicates.rs"]
+mod duplicates;
 mod log;
 mod parts;
 
@@ -37,14 +39,14 @@ use countersign::{
     Outcome::{Open, Used},
     Part, PendingPayload, PendingSlot, Processing, Rejection, ResponseSigner, ResponseVerifier,
     SignResponseLayer, SignedBy, Signer, SqliteStore, StoreError, StoreFuture, SystemClock,
-    TransactIn, VerifiedPayload, VerifierBuilder, VerifyLayer, postgres,
+    TransactIn, VerifiedPayload, VerifierBuilder, VerifyLayer,
+    postgres::{self, PooledTransaction},
 };
 use database::{count, effects, nonces, pool};
 use http::{HeaderMap, Request, StatusCode};
 use log::Log;
 use sqlx::{
-    Acquire as _, PgConnection, PgPool, PgTransaction, Postgres, SqlitePool, Transaction,
-    sqlite::SqlitePoolOptions,
+    Acquire as _, PgConnection, PgPool, PgTransaction, SqlitePool, sqlite::SqlitePoolOptions,
 };
 use tokio::sync::{Barrier, Notify};
 use tower::ServiceExt as _;
@@ -484,10 +486,10 @@ fn common_failure() -> Rejection {
 struct Autocommit<'c>(&'c PgPool);
 
 impl ConsumeIn for Autocommit<'_> {
-    fn consume<'a>(&'a mut self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn consume<'a>(&'a mut self, claim: &'a Claim, wait: Duration) -> StoreFuture<'a, Claimed> {
         StoreFuture::new(async move {
             let mut tx = TransactIn::begin(self.0).await?;
-            let claimed = tx.consume(claim).await?;
+            let claimed = tx.consume(claim, wait).await?;
             PgPool::commit(tx).await?;
             Ok(claimed)
         })
@@ -972,7 +974,7 @@ impl TransactIn for Faulty {
     }
 
     fn connection(transaction: &mut FaultyTransaction) -> &mut PgConnection {
-        &mut transaction.0
+        PgPool::connection(&mut transaction.0)
     }
 
     fn commit(transaction: FaultyTransaction) -> StoreFuture<'static, ()> {
@@ -990,11 +992,11 @@ impl TransactIn for Faulty {
     }
 }
 
-struct FaultyTransaction(Transaction<'static, Postgres>, Commit);
+struct FaultyTransaction(PooledTransaction, Commit);
 
 impl ConsumeIn for FaultyTransaction {
-    fn consume<'a>(&'a mut self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
-        self.0.consume(claim)
+    fn consume<'a>(&'a mut self, claim: &'a Claim, wait: Duration) -> StoreFuture<'a, Claimed> {
+        self.0.consume(claim, wait)
     }
 
     fn is_recorded<'a>(&'a mut self, claim: &'a Claim) -> StoreFuture<'a, bool> {
@@ -1079,7 +1081,8 @@ async fn at_every_isolation_level_one_of_two_copies_has_an_effect() {
         ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", 1),
         ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", 2),
     ] {
-        let app = {
+        // Layers of their own, so that they meet in the database.
+        let service = || {
             let pool = pool.clone();
             app(
                 layer(&clock).build().unwrap(),
@@ -1096,7 +1099,8 @@ async fn at_every_isolation_level_one_of_two_copies_has_an_effect() {
         };
         // Until it is there, the namespace itself makes one of two fail.
         let order = order(&clock);
-        let (one, other) = tokio::join!(send(&app, &order), send(&app, &order));
+        let (app, another) = (service(), service());
+        let (one, other) = tokio::join!(send(&app, &order), send(&another, &order));
         let statuses = [one.0, other.0];
         assert!(statuses.iter().filter(|status| **status == 200).count() <= 1);
         assert!(

@@ -14,6 +14,7 @@ use crate::{
     key::{KeyId, KeyStore},
     nonce::NonceStore,
     sharing::User,
+    verify::Turns,
 };
 
 /// Configures a [`OneTimeToken`]; every setting states its default.
@@ -199,6 +200,7 @@ impl<T> OneTimeTokenBuilder<T> {
                 store: self.store,
                 store_timeout: self.store_timeout,
                 clock: self.clock,
+                turns: Turns::default(),
             }),
             payload: PhantomData,
         })

@@ -23,7 +23,7 @@ use crate::{
     nonce::{Claim, Claimed, ConsumeIn, Nonce, NonceKind, NonceStore, TransactIn},
     rejection::{Rejection, RejectionKind},
     sharing::User,
-    verify::{Unconsumed, Unread, claimed_outcome, find_keys, within},
+    verify::{Turns, Unconsumed, Unread, claimed_outcome, find_keys, within},
 };
 
 /// Issues and redeems one-time tokens for one purpose: confirmation links, password resets,
@@ -110,6 +110,7 @@ struct Settings {
     store: Option<Arc<dyn NonceStore>>,
     store_timeout: Duration,
     clock: Box<dyn Clock>,
+    turns: Turns,
 }
 
 impl<T> OneTimeToken<T> {
@@ -374,7 +375,13 @@ impl<T> PendingToken<T> {
         E: From<Rejection>,
     {
         self.without_store()?;
-        self.0.transact(database, work).await
+        let settings = &self.0.unread().settings;
+        let turn = settings.turns.take(self.0.claim(), settings.store_timeout);
+        let turn = turn.await?;
+        if turn.is_used() {
+            return Err(redeemed(self.0.claim()).into());
+        }
+        self.0.in_turn(turn).transact(database, work).await
     }
 
     /// Records the token in the caller's transaction, and hands out its payload. The token is used up

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     Processing, Settings, Verifier, budget::Budget, freshness::Freshness, methods::Methods,
+    turns::Turns,
 };
 use crate::{
     body::BodyLimits,
@@ -406,6 +407,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
                 readiness_timeout: self.readiness_timeout,
                 live: LiveNonces::default(),
                 long_bodies: Arc::new(Semaphore::new(processors)),
+                turns: Turns::default(),
             }),
         }))
     }

@@ -123,7 +123,10 @@ impl Authentic {
                     .map_err(Rejection::from)
                     .and_then(|leased| match leased {
                         Leased::Held => Ok(()),
-                        Leased::InFlight { remaining } => Err(Rejection::in_flight(remaining)),
+                        Leased::InFlight { remaining } => {
+                            let detail = "another attempt holds the lease";
+                            Err(Rejection::in_flight(detail, remaining))
+                        }
                         Leased::Completed => Err(replayed(lease.claim())),
                     })
                     .inspect_err(|rejection| subject.refused(rejection))?;
@@ -136,9 +139,18 @@ impl Authentic {
                 Ok(Verified::Leased(payload, lease))
             }
             // The builder sees to it that only this processing has no store.
-            (Processing::InTransaction, _) | (_, None) => Ok(Verified::Pending(
-                PendingPayload::new(verifier, payload, claim, subject),
-            )),
+            (Processing::InTransaction, _) | (_, None) => {
+                let turn = settings.turns.take(&claim, settings.store_timeout).await;
+                let turn = turn
+                    .and_then(|turn| match turn.is_used() {
+                        // The duplicate of an event extends its record, which is in the database.
+                        true if !claim.extends() => Err(replayed(&claim)),
+                        _ => Ok(turn),
+                    })
+                    .inspect_err(|rejection| subject.refused(rejection))?;
+                let pending = PendingPayload::new(verifier, payload, claim, subject, turn);
+                Ok(Verified::Pending(pending))
+            }
         }
     }
 }

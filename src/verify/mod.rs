@@ -63,6 +63,7 @@ mod payload;
 mod pending;
 mod receive;
 mod response;
+mod turns;
 mod unconsumed;
 mod version;
 
@@ -79,6 +80,7 @@ pub use response::{ResponseVerifier, ResponseVerifierBuilder, SignedBy};
 pub use version::SignedVersion;
 
 pub(crate) use claim::claimed_outcome;
+pub(crate) use turns::Turns;
 pub(crate) use unconsumed::{Fate, FateCell, Unconsumed, Unread};
 
 use admit::first_key;
@@ -167,6 +169,8 @@ pub(crate) struct Settings {
     live: LiveNonces,
     /// Whose turn it is to read a long body whole.
     long_bodies: Arc<Semaphore>,
+    /// Of [`Processing::InTransaction`].
+    turns: Turns,
 }
 
 impl Settings {

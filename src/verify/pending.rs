@@ -9,6 +9,7 @@ use std::{
 use super::{
     VerifiedPayload, Verifier,
     claim::replayed,
+    turns::Turn,
     unconsumed::{FateCell, Unconsumed, Unread, lock},
 };
 use crate::{
@@ -58,10 +59,12 @@ impl PendingPayload {
         payload: VerifiedPayload,
         claim: Claim,
         subject: Subject,
+        turn: Turn,
     ) -> Self {
         let timeout = verifier.settings.store_timeout;
         let unread = UnreadPayload { verifier, payload };
-        Self(Unconsumed::new(unread, claim, timeout).telling(subject))
+        let unconsumed = Unconsumed::new(unread, claim, timeout);
+        Self(unconsumed.telling(subject).in_turn(turn))
     }
 
     /// What is going to be recorded: under which identity, until when, and by which attempt. Kept by
@@ -80,9 +83,10 @@ impl PendingPayload {
     /// and ROLLBACK alone; savepoints are its own affair, for the nonce was recorded before them.
     ///
     /// Beginning, recording and committing wait for the database no longer than the
-    /// [`store_timeout`](crate::VerifierBuilder::store_timeout) each. A copy of a request that is in
-    /// another transaction waits for that one to end. A future that is dropped, by a client that
-    /// hangs up, rolls back.
+    /// [`store_timeout`](crate::VerifierBuilder::store_timeout) each. A duplicate of a request
+    /// that is in another transaction waits for that one to end. A future that is dropped, by a client
+    /// that hangs up, rolls back. A connection whose answer is still outstanding then is closed, and
+    /// does not go back to the pool.
     ///
     /// If COMMIT is not answered, the database is asked, in a new transaction, how it ended.
     ///

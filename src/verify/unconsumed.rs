@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{claim::claimed_outcome, within};
+use super::{claim::claimed_outcome, turns::Turn, within};
 use crate::{
     error::StoreError,
     measure::Stopwatch,
@@ -50,6 +50,12 @@ impl<U: Unread> Unconsumed<U> {
     /// Tells what becomes of the claim.
     pub(crate) fn telling(mut self, subject: Subject) -> Self {
         self.fate.subject = subject;
+        self
+    }
+
+    /// Holds the turn for as long as anybody looks at what becomes of this.
+    pub(crate) fn in_turn(mut self, turn: Turn) -> Self {
+        self.fate.turn = Some(Arc::new(turn));
         self
     }
 
@@ -118,7 +124,11 @@ impl<U: Unread> Unconsumed<U> {
         let recorded = async {
             self.unread.check_freshness()?;
             let asked = Stopwatch::start();
-            let claimed = within(self.timeout, transaction.consume(&self.claim)).await;
+            let claimed = within(
+                self.timeout,
+                transaction.consume(&self.claim, lock_wait(self.timeout)),
+            )
+            .await;
             asked.claimed(claimed_outcome(&claimed));
             if claimed? != Claimed::New {
                 return Err(self.unread.used_before(&self.claim));
@@ -210,13 +220,20 @@ impl<D: TransactIn + ?Sized> Ending<'_, D> {
     /// ended.
     async fn was_committed(&self) -> Result<bool, StoreError> {
         let mut transaction = within(self.timeout, self.database.begin()).await?;
-        let committed = match within(self.timeout, transaction.consume(&self.claim)).await? {
+        let wait = lock_wait(self.timeout);
+        let consumed = within(self.timeout, transaction.consume(&self.claim, wait));
+        let committed = match consumed.await? {
             Claimed::New => false,
             Claimed::Replayed => within(self.timeout, transaction.is_recorded(&self.claim)).await?,
         };
         self.roll_back(transaction).await;
         Ok(committed)
     }
+}
+
+/// How long the database waits for a duplicate, so that it can say so within the timeout.
+fn lock_wait(timeout: Duration) -> Duration {
+    timeout * 3 / 4
 }
 
 fn unavailable(detail: &'static str, error: StoreError) -> Rejection {
@@ -246,6 +263,7 @@ pub(crate) enum Fate {
 pub(crate) struct FateCell {
     fate: Arc<Mutex<Fate>>,
     subject: Subject,
+    turn: Option<Arc<Turn>>,
 }
 
 impl FateCell {
@@ -255,7 +273,12 @@ impl FateCell {
 
     pub(crate) fn set(&self, fate: Fate) {
         match &fate {
-            Fate::Committed => self.subject.used(),
+            Fate::Committed => {
+                self.subject.used();
+                if let Some(turn) = &self.turn {
+                    turn.mark_used();
+                }
+            }
             Fate::Failed(rejection) => self.subject.refused(rejection),
             _ => {}
         }

@@ -1,6 +1,8 @@
 //! The twin that compiles: every stage, each once, in order. It is built as a part of the test, to
 //! spare the cases a build of every dependency for the machine.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use countersign::{
     Claim, Claimed, ConsumeIn, HeaderScheme, Rejection, Scheme, StoreError, StoreErrorKind,
@@ -30,7 +32,7 @@ async fn verify(verifier: &Verifier, head: &Parts) -> Result<VerifiedPayload, Re
 struct Always;
 
 impl ConsumeIn for Always {
-    fn consume<'a>(&'a mut self, _: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn consume<'a>(&'a mut self, _: &'a Claim, _: Duration) -> StoreFuture<'a, Claimed> {
         StoreFuture::ready(Ok(Claimed::New))
     }
 

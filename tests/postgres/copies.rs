@@ -290,13 +290,13 @@ async fn a58_a_fence_that_is_rolled_back_is_kept_by_the_sweep() {
         .begin()
         .await
         .unwrap()
-        .consume(&claim_signed(1, now()))
+        .consume(&claim_signed(1, now()), WAIT)
         .await;
     assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::SignAgain);
     assert_eq!(fences().await, 1);
     postgres::drop_expired(&pool).await.unwrap();
     assert_eq!(fences().await, 2);
     let later = claim_signed(2, now().plus(2 * SKEW));
-    let consumed = pool.begin().await.unwrap().consume(&later).await;
+    let consumed = pool.begin().await.unwrap().consume(&later, WAIT).await;
     assert_eq!(consumed.unwrap(), Claimed::New);
 }

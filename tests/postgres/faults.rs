@@ -280,7 +280,7 @@ async fn the_answer_of_a_standby_is_reported_with_its_cause() {
     let connected = PostgresStore::connect(options(&standby.folder)).await;
     says(connected.unwrap_err(), "during recovery");
     let pool = standby.pool().await;
-    let consumed = pool.begin().await.unwrap().consume(&claim(1)).await;
+    let consumed = pool.begin().await.unwrap().consume(&claim(1), WAIT).await;
     says(consumed.unwrap_err(), "recovery is in progress");
     let fenced = postgres::fence(&pool).await;
     says(fenced.unwrap_err(), "read-only transaction");

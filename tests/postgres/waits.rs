@@ -21,7 +21,7 @@ async fn store(pool: &PgPool) -> PostgresStore {
 
 async fn consumed(pool: &PgPool, nonce: u64) -> Result<Claimed, StoreErrorKind> {
     let mut transaction = pool.begin().await.unwrap();
-    let consumed = transaction.consume(&claim(nonce)).await;
+    let consumed = transaction.consume(&claim(nonce), LONG).await;
     transaction.commit().await.unwrap();
     consumed.map_err(|error| error.kind())
 }
@@ -51,7 +51,7 @@ async fn the_first_transaction_of_a_namespace_keeps_only_its_copies_waiting() {
         return;
     };
     let mut first = pool.begin().await.unwrap();
-    assert_eq!(first.consume(&claim(1)).await.unwrap(), Claimed::New);
+    assert_eq!(first.consume(&claim(1), LONG).await.unwrap(), Claimed::New);
     others_are_told(&pool, Ok(Claimed::New)).await;
 
     // The twin: a copy waits.
@@ -80,7 +80,7 @@ async fn the_first_transaction_after_a_failover_keeps_nobody_waiting() {
 
     let again = StoreErrorKind::SignAgain;
     let mut first = pool.begin().await.unwrap();
-    let refused = first.consume(&claim(1)).await.unwrap_err();
+    let refused = first.consume(&claim(1), LONG).await.unwrap_err();
     assert_eq!(refused.kind(), again);
     others_are_told(&pool, Err(again)).await;
     // Nor do those that were fenced twice forget it.

@@ -10,7 +10,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
 
-use super::{claim, claim_until, folder, now};
+use super::{HOUR, claim, claim_until, folder, now};
 
 /// A database with a table of the user's, and the store's.
 async fn database(path: &Path) -> SqlitePool {
@@ -47,7 +47,7 @@ async fn effects(pool: &SqlitePool) -> i64 {
 /// Consumes the nonce, and has an effect if it is new.
 async fn handle(pool: &SqlitePool, nonce: u64) -> Claimed {
     let mut transaction = pool.begin().await.unwrap();
-    let claimed = transaction.consume(&claim(nonce)).await.unwrap();
+    let claimed = transaction.consume(&claim(nonce), HOUR).await.unwrap();
     if claimed == Claimed::New {
         let effect = sqlx::query("INSERT INTO effects VALUES (1)");
         effect.execute(&mut *transaction).await.unwrap();
@@ -62,14 +62,17 @@ async fn the_nonce_is_recorded_with_the_effect_or_not_at_all() {
     let pool = database(&folder.path().join("own.db")).await;
     let first = claim(1);
     let mut transaction = sqlx::Pool::begin(&pool).await.unwrap();
-    assert_eq!(transaction.consume(&first).await.unwrap(), Claimed::New);
+    assert_eq!(
+        transaction.consume(&first, HOUR).await.unwrap(),
+        Claimed::New
+    );
     assert!(transaction.is_recorded(&first).await.unwrap());
     assert!(
         !transaction.is_recorded(&claim(1)).await.unwrap(),
         "another attempt"
     );
     assert_eq!(
-        transaction.consume(&claim(1)).await.unwrap(),
+        transaction.consume(&claim(1), HOUR).await.unwrap(),
         Claimed::Replayed
     );
     transaction.rollback().await.unwrap();
@@ -92,7 +95,7 @@ async fn of_many_transactions_at_once_one_has_an_effect() {
             let pool = pool.clone();
             tasks.spawn(async move {
                 let mut transaction = countersign::TransactIn::begin(&pool).await.unwrap();
-                let claimed = transaction.consume(&claim(nonce)).await.unwrap();
+                let claimed = transaction.consume(&claim(nonce), HOUR).await.unwrap();
                 if claimed == Claimed::New {
                     let effect = sqlx::query("INSERT INTO effects VALUES (1)");
                     effect.execute(&mut *transaction).await.unwrap();
@@ -113,7 +116,7 @@ async fn a_transaction_that_cannot_know_better_fails() {
     let mut transaction = sqlx::Pool::begin(&pool).await.unwrap();
     assert!(!transaction.is_recorded(&claim(1)).await.unwrap());
     assert_eq!(handle(&pool, 1).await, Claimed::New);
-    let error = transaction.consume(&claim(1)).await.unwrap_err();
+    let error = transaction.consume(&claim(1), HOUR).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     transaction.rollback().await.unwrap();
     assert_eq!(effects(&pool).await, 1);
@@ -126,8 +129,14 @@ async fn what_was_dropped_is_refused_and_so_is_what_is_past() {
     let soon = now().plus(Duration::from_millis(300));
     let mut transaction = sqlx::Pool::begin(&pool).await.unwrap();
     let short = claim_until("k", 1, soon);
-    assert_eq!(transaction.consume(&short).await.unwrap(), Claimed::New);
-    assert_eq!(transaction.consume(&claim(2)).await.unwrap(), Claimed::New);
+    assert_eq!(
+        transaction.consume(&short, HOUR).await.unwrap(),
+        Claimed::New
+    );
+    assert_eq!(
+        transaction.consume(&claim(2), HOUR).await.unwrap(),
+        Claimed::New
+    );
     transaction.commit().await.unwrap();
     assert_eq!(SqliteStore::sweep(&pool).await.unwrap(), 0);
     tokio::time::sleep(Duration::from_millis(400)).await;
@@ -135,7 +144,7 @@ async fn what_was_dropped_is_refused_and_so_is_what_is_past() {
 
     let mut transaction = sqlx::Pool::begin(&pool).await.unwrap();
     let error = transaction
-        .consume(&claim_until("k", 1, soon))
+        .consume(&claim_until("k", 1, soon), HOUR)
         .await
         .unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::SignAgain);
@@ -147,11 +156,14 @@ async fn what_was_dropped_is_refused_and_so_is_what_is_past() {
         .await
         .unwrap();
     let error = transaction
-        .consume(&claim_until("k", 3, far))
+        .consume(&claim_until("k", 3, far), HOUR)
         .await
         .unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::SignAgain);
-    assert_eq!(transaction.consume(&claim(3)).await.unwrap(), Claimed::New);
+    assert_eq!(
+        transaction.consume(&claim(3), HOUR).await.unwrap(),
+        Claimed::New
+    );
 }
 
 #[tokio::test]
@@ -176,6 +188,6 @@ async fn without_the_tables_nothing_is_consumed() {
         .create_if_missing(true);
     let pool = SqlitePool::connect_with(options).await.unwrap();
     let mut transaction = sqlx::Pool::begin(&pool).await.unwrap();
-    let error = transaction.consume(&claim(1)).await.unwrap_err();
+    let error = transaction.consume(&claim(1), HOUR).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
 }

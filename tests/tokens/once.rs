@@ -327,7 +327,8 @@ mod postgres {
     use std::sync::Arc;
 
     use countersign::{Clock as _, Rejection, SystemClock};
-    use tokio::task::JoinSet;
+    use sqlx::PgConnection;
+    use tokio::{sync::Notify, task::JoinSet};
 
     use super::{database, *};
     use crate::builder;
@@ -386,5 +387,43 @@ mod postgres {
         }
         assert_eq!(database::effects(&pool).await, 1);
         assert_eq!(code(spend(false).await), "token_redeemed");
+    }
+
+    #[tokio::test]
+    async fn a57_duplicates_of_a_token_wait_without_a_connection() {
+        let Some(pool) = database::pool("duplicates of a token").await else {
+            return;
+        };
+        let clock = ManualClock::at(SystemClock::default().now());
+        let limit = std::time::Duration::from_millis(500);
+        let tokens = builder(&clock).in_transaction().store_timeout(limit);
+        let tokens = tokens.build().unwrap();
+        let token = tokens.issue(&confirm()).await.unwrap();
+        let (begun, go_on) = (Notify::new(), Notify::new());
+        let first = async {
+            let work = async |_: &mut PgConnection, _| {
+                begun.notify_one();
+                go_on.notified().await;
+                Ok::<_, Rejection>(())
+            };
+            tokens.verify(&token).await?.transact(&pool, work).await
+        };
+        let duplicates = async {
+            begun.notified().await;
+            let connections = pool.size();
+            let duplicate = async || {
+                let work = async |_: &mut PgConnection, _| Ok::<_, Rejection>(());
+                tokens.verify(&token).await?.transact(&pool, work).await
+            };
+            let told = tokio::join!(duplicate(), duplicate(), duplicate());
+            for told in [told.0, told.1, told.2] {
+                assert_eq!(code(told), "request_in_flight");
+            }
+            assert_eq!(pool.size(), connections);
+            go_on.notify_one();
+            assert_eq!(code(duplicate().await), "token_redeemed");
+        };
+        let (first, ()) = tokio::join!(first, duplicates);
+        first.unwrap();
     }
 }

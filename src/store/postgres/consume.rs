@@ -1,36 +1,56 @@
 //! Nonces that are consumed in a transaction of the handler's own.
 
+use std::time::Duration;
+
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Row as _, Transaction};
 
-use super::{error, statement::Step, transaction};
+use super::{error, pooled::PooledTransaction, statement::Step, transaction};
 use crate::{
     encoding::Encoding,
+    error::StoreError,
     future::StoreFuture,
     nonce::{Claim, Claimed, ConsumeIn, TransactIn},
     store::queue::{Action, Answer, unexpected},
 };
 
+/// Keeps to `wait` by a `lock_timeout` of that one statement; the transaction's own stays as it is.
 impl ConsumeIn for Transaction<'_, Postgres> {
-    fn consume<'a>(&'a mut self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
-        StoreFuture::new(async move {
-            let step = Step {
-                claim,
-                digest: claim.digest(),
-                action: Action::Consume,
-            };
-            match transaction::within(self, step).await? {
-                Answer::Claimed(claimed) => Ok(claimed),
-                other => Err(unexpected(other)),
-            }
-        })
+    fn consume<'a>(&'a mut self, claim: &'a Claim, wait: Duration) -> StoreFuture<'a, Claimed> {
+        StoreFuture::new(consume(self, claim, wait))
     }
 
     fn is_recorded<'a>(&'a mut self, claim: &'a Claim) -> StoreFuture<'a, bool> {
-        StoreFuture::new(async move { is_recorded(self, claim).await.map_err(error::of_driver) })
+        StoreFuture::new(is_recorded(self, claim))
     }
 }
 
-async fn is_recorded(connection: &mut PgConnection, claim: &Claim) -> Result<bool, sqlx::Error> {
+impl ConsumeIn for PooledTransaction {
+    fn consume<'a>(&'a mut self, claim: &'a Claim, wait: Duration) -> StoreFuture<'a, Claimed> {
+        StoreFuture::new(consume(self.connection(), claim, wait))
+    }
+
+    fn is_recorded<'a>(&'a mut self, claim: &'a Claim) -> StoreFuture<'a, bool> {
+        StoreFuture::new(is_recorded(self.connection(), claim))
+    }
+}
+
+async fn consume(
+    connection: &mut PgConnection,
+    claim: &Claim,
+    wait: Duration,
+) -> Result<Claimed, StoreError> {
+    let step = Step {
+        claim,
+        digest: claim.digest(),
+        action: Action::Consume,
+    };
+    match transaction::within(connection, step, wait).await? {
+        Answer::Claimed(claimed) => Ok(claimed),
+        other => Err(unexpected(other)),
+    }
+}
+
+async fn is_recorded(connection: &mut PgConnection, claim: &Claim) -> Result<bool, StoreError> {
     let sql = format!(
         "SELECT EXISTS (
              SELECT FROM countersign_nonces WHERE digest = decode('{}', 'hex')
@@ -40,26 +60,30 @@ async fn is_recorded(connection: &mut PgConnection, claim: &Claim) -> Result<boo
         Encoding::Hex.encode(&claim.attempt().to_bytes()),
     );
     let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(connection);
-    row.await?.try_get(0)
+    let recorded = row.await.and_then(|row| row.try_get(0));
+    recorded.map_err(error::of_driver)
 }
 
 impl TransactIn for PgPool {
-    type Transaction = Transaction<'static, Postgres>;
+    type Transaction = PooledTransaction;
     type Connection = PgConnection;
 
-    fn begin(&self) -> StoreFuture<'_, Self::Transaction> {
-        StoreFuture::new(async move { PgPool::begin(self).await.map_err(error::of_driver) })
+    fn begin(&self) -> StoreFuture<'_, PooledTransaction> {
+        StoreFuture::new(async move {
+            let begun = PooledTransaction::begin(self).await;
+            begun.map_err(error::of_driver)
+        })
     }
 
-    fn connection(transaction: &mut Self::Transaction) -> &mut PgConnection {
-        transaction
+    fn connection(transaction: &mut PooledTransaction) -> &mut PgConnection {
+        transaction.connection()
     }
 
-    fn commit(transaction: Self::Transaction) -> StoreFuture<'static, ()> {
+    fn commit(transaction: PooledTransaction) -> StoreFuture<'static, ()> {
         StoreFuture::new(async move { transaction.commit().await.map_err(error::of_driver) })
     }
 
-    fn rollback(transaction: Self::Transaction) -> StoreFuture<'static, ()> {
-        StoreFuture::new(async move { transaction.rollback().await.map_err(error::of_driver) })
+    fn rollback(transaction: PooledTransaction) -> StoreFuture<'static, ()> {
+        StoreFuture::new(async move { transaction.roll_back().await.map_err(error::of_driver) })
     }
 }

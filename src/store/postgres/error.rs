@@ -30,7 +30,8 @@ pub(super) fn of_driver(error: sqlx::Error) -> StoreError {
         ),
         Some("55P03" | "57014") => (
             StoreErrorKind::Unavailable,
-            "PostgreSQL did not get the locks or the time that it needed",
+            "PostgreSQL did not get the locks or the time that it needed; a duplicate of the request \
+             may be in a transaction that has not ended",
         ),
         _ => (
             StoreErrorKind::Unavailable,

@@ -167,6 +167,23 @@ BEGIN
     );
 END $$;
 
+-- Claims in a handler's transaction, and waits for no lock longer than so many milliseconds. When the
+-- function ends, the setting is again what it was in that transaction.
+CREATE OR REPLACE FUNCTION countersign_consume(
+    wait_ms bigint, name text, needs_ms bigint, skew_ms bigint, extends boolean,
+    most_records bigint, digest text, attempt text, deadline_ms bigint, signed_ms bigint
+) RETURNS TABLE (
+    place bigint, refusal text, now_ms bigint, retention_ms bigint, is_own boolean,
+    remaining_ms bigint, outside_savepoints boolean
+) LANGUAGE plpgsql SET lock_timeout = 0 AS $$
+BEGIN
+    PERFORM set_config('lock_timeout', wait_ms::text, true);
+    RETURN QUERY SELECT * FROM countersign_record(
+        name, needs_ms, skew_ms, NULL, extends, most_records, false, NULL, NULL, NULL, NULL,
+        ARRAY[digest], ARRAY[attempt], ARRAY[deadline_ms], ARRAY[signed_ms]
+    );
+END $$;
+
 -- What the holder of a lease does, and nobody else can: one row after the other, in the order in
 -- which they are recorded. Its plans are made while the table may be small, and kept while it grows:
 -- they go by the index in any case, and what that seems to cost is no reason to compile them.

@@ -6,6 +6,7 @@
 mod consume;
 mod error;
 mod own;
+mod pooled;
 mod schema;
 mod statement;
 mod sweep;
@@ -26,6 +27,7 @@ use self::{
     writer::{Writer, connect},
 };
 pub use self::{
+    pooled::PooledTransaction,
     schema::{SCHEMA, assume_no_history, extend_retention, fence, migrate},
     sweep::drop_expired,
 };
@@ -123,7 +125,7 @@ async fn check(options: &PgConnectOptions, wait: Duration) -> Result<(), StoreEr
         SELECT digest, attempt, deadline_ms, lease_end_ms FROM countersign_nonces LIMIT 0;
         SELECT namespace, retention_ms, dropped_up_to_ms FROM countersign_namespaces LIMIT 0;
         SELECT 'countersign_record'::regproc, 'countersign_hold'::regproc,
-               'countersign_is_recorded'::regproc"
+               'countersign_is_recorded'::regproc, 'countersign_consume'::regproc"
     );
     let checked = timeout(wait, async {
         let mut connection = connect(options).await?;

@@ -35,8 +35,6 @@ enum Change {
         extends: bool,
         /// How many records the message may have.
         most: Option<usize>,
-        /// A transaction of somebody else's waits for no other, and can go beyond.
-        in_turn: bool,
     },
     Renew,
     Complete,
@@ -48,7 +46,6 @@ impl<'a> Terms<'a> {
         let record = Change::Record {
             extends: claim.extends(),
             most: claim.most_records(),
-            in_turn: !matches!(action, Action::Consume),
         };
         let (change, lease) = match action {
             Action::Claim | Action::Consume => (record, None),
@@ -81,11 +78,7 @@ pub(super) fn decide(terms: &Terms<'_>, steps: &[Step<'_>], own: Option<Own>) ->
     let lease = or_null(terms.lease.map(millis));
     let name = terms.name();
     let function = match terms.change {
-        Change::Record {
-            extends,
-            most,
-            in_turn,
-        } => {
+        Change::Record { extends, most } => {
             let (needs, skew) = (millis(terms.retention), millis(terms.max_skew));
             let own = own.map_or_else(
                 || "NULL, NULL, NULL, NULL".to_owned(),
@@ -95,9 +88,9 @@ pub(super) fn decide(terms: &Terms<'_>, steps: &[Step<'_>], own: Option<Own>) ->
                     format!("'{digest}', '{attempt}', {deadline}, {recorded}")
                 },
             );
-            let most = most.map_or_else(|| "NULL".to_owned(), |most| most.to_string());
+            let most = or_null(most);
             format!(
-                "countersign_record('{name}', {needs}, {skew}, {lease}, {extends}, {most}, {in_turn}, {own}"
+                "countersign_record('{name}', {needs}, {skew}, {lease}, {extends}, {most}, true, {own}"
             )
         }
         Change::Renew => format!("countersign_hold('{name}', {lease}, 'renew'"),
@@ -109,6 +102,24 @@ pub(super) fn decide(terms: &Terms<'_>, steps: &[Step<'_>], own: Option<Own>) ->
     let deadlines = array(steps, |s| at(s.claim.deadline()));
     let signed = array(steps, |s| or_null(s.claim.signed_at().map(at)));
     format!("SELECT * FROM {function}, '{digests}', '{attempts}', '{deadlines}', '{signed}')")
+}
+
+/// Answers as [`decide`], for one claim in a handler's transaction. It waits for no other record of its
+/// message, whose records can go beyond their number.
+pub(super) fn consume(terms: &Terms<'_>, step: &Step<'_>, wait: Duration) -> String {
+    format!(
+        "SELECT * FROM countersign_consume({}, '{}', {}, {}, {}, {}, '{}', '{}', {}, {})",
+        millis(wait).max(1),
+        terms.name(),
+        millis(terms.retention),
+        millis(terms.max_skew),
+        step.claim.extends(),
+        or_null(step.claim.most_records()),
+        hex(&step.digest),
+        hex(&step.claim.attempt().to_bytes()),
+        at(step.claim.deadline()),
+        or_null(step.claim.signed_at().map(at)),
+    )
 }
 
 /// Registers the namespace; the first one that asks says for how long its requests are remembered.
@@ -126,8 +137,8 @@ fn hex(bytes: &[u8]) -> String {
     Encoding::Hex.encode(bytes)
 }
 
-fn or_null(millis: Option<i64>) -> String {
-    millis.map_or_else(|| "NULL".to_owned(), |millis| millis.to_string())
+fn or_null(number: Option<impl Display>) -> String {
+    number.map_or_else(|| "NULL".to_owned(), |number| number.to_string())
 }
 
 fn array<T: Display>(steps: &[Step<'_>], of: impl Fn(&Step<'_>) -> T) -> String {

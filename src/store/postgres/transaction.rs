@@ -29,7 +29,8 @@ pub(super) async fn commit(
     newest: &Newest,
 ) -> Result<Answers, StoreError> {
     let whole = |sql: &str| in_transaction(sql, wait);
-    let rows = run(connection, terms, steps, newest.get(), whole).await?;
+    let decision = statement::decide(terms, steps, newest.get());
+    let rows = run(connection, terms, &decision, whole).await?;
     let answers = read(steps, &rows)?;
     let now: Option<i64> = rows.first().and_then(|row| row.try_get("now_ms").ok());
     let made = steps
@@ -42,13 +43,15 @@ pub(super) async fn commit(
     Ok(answers)
 }
 
-/// Runs one step in the transaction that is open.
+/// Consumes in the transaction that is open, which waits for no lock longer than `wait`.
 pub(super) async fn within(
     connection: &mut PgConnection,
     step: Step<'_>,
+    wait: Duration,
 ) -> Result<Answer, StoreError> {
     let terms = Terms::of(step.claim, step.action);
-    let rows = run(connection, &terms, &[step], None, str::to_owned).await?;
+    let decision = statement::consume(&terms, &step, wait);
+    let rows = run(connection, &terms, &decision, str::to_owned).await?;
     read(&[step], &rows)?
         .into_iter()
         .next()
@@ -72,13 +75,12 @@ pub(super) fn in_transaction(sql: &str, wait: Duration) -> String {
 async fn run(
     connection: &mut PgConnection,
     terms: &Terms<'_>,
-    steps: &[Step<'_>],
-    own: Option<Own>,
+    decision: &str,
     whole: impl Fn(&str) -> String,
 ) -> Result<Vec<PgRow>, StoreError> {
     // A database that is new, or older than it was, is fenced, and a namespace that is new registered, before the third.
     for _ in 0..3 {
-        let rows = fetch(connection, whole(&statement::decide(terms, steps, own))).await?;
+        let rows = fetch(connection, whole(decision)).await?;
         let refused = |refusal| rows.iter().any(|row| is_refused(row, refusal));
         if refused("unknown") {
             fetch(connection, whole("SELECT countersign_fence()")).await?;

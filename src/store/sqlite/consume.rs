@@ -1,6 +1,8 @@
 //! Nonces that are consumed in a transaction of the handler's own, in a database of its own that
 //! has the store's tables.
 
+use std::time::Duration;
+
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use super::{
@@ -27,9 +29,12 @@ const NO_LIMITS: Limits = Limits {
 /// at all, open it with `synchronous=FULL`.
 ///
 /// Begin with `pool.begin_with("BEGIN IMMEDIATE")`. A transaction that has read before it consumes
-/// fails (503) when another has written since; nothing is lost by that.
+/// fails (503) when another has written since; nothing is lost by that. Keep the `busy_timeout` of the
+/// connections below the verifier's [`store_timeout`](crate::VerifierBuilder::store_timeout): a
+/// connection that is given up while it waits is of no use until that wait ends.
 impl ConsumeIn for Transaction<'_, Sqlite> {
-    fn consume<'a>(&'a mut self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    /// SQLite waits for its lock as long as the connection's `busy_timeout` says, whatever `wait` is.
+    fn consume<'a>(&'a mut self, claim: &'a Claim, _: Duration) -> StoreFuture<'a, Claimed> {
         StoreFuture::new(consume(self, claim))
     }
 
