@@ -157,3 +157,20 @@ async fn a59_twin_the_database_that_was_used_last_is_not_fenced() {
     let store = open(copied.database()).await;
     assert_eq!(answer(&store, &claim(3)).await, Ok(Claimed::New));
 }
+
+/// The second one finds the tables of the first, and its mark. That the mark came after the tables was
+/// found in one of some fifty rounds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a59_stores_that_are_opened_at_once_for_the_first_time_find_no_copy() {
+    for _ in 0..30 {
+        let folder = folder();
+        let path = folder.path().join("nonces.db");
+        let opening: Vec<_> = (0..6).map(|_| tokio::spawn(open(path.clone()))).collect();
+        let mut stores = Vec::new();
+        for store in opening {
+            stores.push(store.await.unwrap());
+        }
+        // A store that took the tables for a copy has fenced them for all.
+        assert_eq!(answer(&stores[0], &claim(1)).await, Ok(Claimed::New));
+    }
+}

@@ -128,6 +128,13 @@ pub(super) async fn prepare(
              whose signature covers no time, may be accepted again"
         );
     }
+    // The mark of new tables is there before they are: another process, which finds them as soon as they
+    // are committed, must not take them for a copy. If they are not committed, the next ones have another
+    // identity. The mark of other tables comes after what was recorded of them.
+    if is_new {
+        mark.replace(found).map_err(error::of_mark)?;
+        return commit(connection).await;
+    }
     commit(connection).await?;
     mark.replace(found).map_err(error::of_mark)
 }
