@@ -49,10 +49,14 @@ mod cost;
 mod coverage;
 #[path = "attacks/delivery.rs"]
 mod delivery;
+#[path = "attacks/given_up.rs"]
+mod given_up;
 #[path = "attacks/handling.rs"]
 mod handling;
 #[path = "attacks/handshake.rs"]
 mod handshake;
+#[path = "attacks/holders.rs"]
+mod holders;
 #[path = "attacks/http_message_signatures.rs"]
 mod http_message_signatures;
 #[path = "attacks/json.rs"]

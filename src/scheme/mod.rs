@@ -27,6 +27,13 @@ pub mod webhooks;
 pub(crate) use announced::{Announced, Build, Described, Room};
 pub(crate) use input::{BodyDigest, BodyForm, Formed, SigningInput};
 
+/// Returns how many cases a test tries: this many, or as many as `tests/long.sh` asks for.
+#[cfg(test)]
+fn cases(usual: u32) -> u32 {
+    let asked = std::env::var("COUNTERSIGN_CASES").ok();
+    asked.map_or(usual, |asked| asked.parse().expect("a number"))
+}
+
 /// How a request carries its signature, and what it signs.
 ///
 /// The trait is sealed: a format of your own is a [`HeaderScheme`](crate::HeaderScheme). Each

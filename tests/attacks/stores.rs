@@ -31,6 +31,7 @@ use crate::{
         LEASE, RETRYABLE, acknowledged, disconnects, gives_back, old_holder, outlives_its_lease,
         panics, panics_under_a_lease, sender_hangs_up,
     },
+    holders::one_holds_at_a_time,
     limits::{OVER_QUOTA, one_key_floods},
     once::{
         RETRIES, SMUGGLED, copies_at_once, event_retried, forgeries_come_first, ring, rotation,
@@ -176,6 +177,7 @@ on_every_store! {
     a28_a_handler_that_panics_or_whose_client_has_gone_has_used_its_request
     a31_a_second_signature_over_one_message_is_no_second_request
     a32_an_event_that_is_signed_anew_is_the_same_event
+    a35_of_several_at_random_one_at_a_time_holds_a_lease
     a35_the_old_holder_of_a_lease_neither_completes_nor_releases_the_new_one
     a35_a_lease_is_renewed_while_its_handler_lives
     a36_a_sender_that_hangs_up_does_not_cut_its_handler_off
@@ -345,6 +347,18 @@ async fn a31_a_second_signature_over_one_message_is_no_second_request(place: &Pl
 async fn a32_an_event_that_is_signed_anew_is_the_same_event(place: &Place) {
     let target = place.target(&EVENTS, &clock()).await;
     event_retried(&target, &EVENTS, &RETRIES).await.unwrap();
+}
+
+async fn a35_of_several_at_random_one_at_a_time_holds_a_lease(place: &Place) {
+    let mut stores = Vec::new();
+    for _ in 0..2 {
+        stores.push(place.open(SystemClock::default()).await);
+    }
+    let leases = one_holds_at_a_time(&stores, common::cases(40))
+        .await
+        .unwrap();
+    println!("{leases} leases");
+    assert!(leases > 40, "{leases}");
 }
 
 async fn a35_the_old_holder_of_a_lease_neither_completes_nor_releases_the_new_one(place: &Place) {

@@ -1,8 +1,11 @@
 //! Row 29: bodies and heads as no client should send them.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
+    net::SocketAddr,
     pin::Pin,
+    sync::{Arc, Mutex},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -15,10 +18,16 @@ use axum::{
     response::IntoResponse as _,
 };
 use bytes::Bytes;
-use countersign::{VerifierBuilder, VerifyLayer};
-use http::HeaderValue;
+use countersign::{ManualClock, VerifierBuilder, VerifyLayer};
+use http::{HeaderName, HeaderValue};
+
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use proptest::{
+    collection::vec, option, prelude::*, sample::select, strategy::ValueTree as _,
+    test_runner::TestRunner,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -29,7 +38,7 @@ use crate::{
     common::{self, Effects, exchange, parse_answer},
     naive::guard,
     subject::{
-        ALL, Answer, BODY, Breach, Finding, Frames, HOUSE, INVALID, MALFORMED, MISSING, OK,
+        ALL, Answer, BODY, Breach, Finding, Frames, HOUSE, INVALID, MALFORMED, MISSING, OK, PLACED,
         Subject, Target, accepted, app, refused, to_wire, with, without,
     },
 };
@@ -561,5 +570,387 @@ async fn a29_targets_and_methods_out_of_the_ordinary() {
         let (status, code) = exchange(target.addr.unwrap(), unsigned.as_bytes()).await;
         assert_eq!((status, code.as_str()), MISSING);
         assert_eq!((target.effects.count(), target.claims.count()), (0, 0));
+    }
+}
+
+/// What is done to a request on its way.
+#[derive(Clone, Debug)]
+enum Damage {
+    /// So many bytes at this place are replaced by this.
+    Edit(prop::sample::Index, usize, &'static str),
+    /// The line, or what stands for one, is said twice.
+    Line(prop::sample::Index),
+    /// All after this is lost.
+    CutOff(prop::sample::Index),
+}
+
+fn damages() -> impl Strategy<Value = Vec<Damage>> {
+    let pieces = vec![
+        "",
+        "\r\n",
+        "\n",
+        "\r",
+        " ",
+        "\t",
+        ":",
+        ";",
+        "0",
+        "5",
+        "\r\n\r\n",
+        "0\r\n\r\n",
+        "1a\r\n",
+        "content-length: 5\r\n",
+        "\r\ncontent-length: 0",
+        "\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\n",
+        "\r\nexpect: 100-continue",
+        "\r\nte: trailers",
+        "\r\nhost: other.example.com",
+        "\r\nupgrade: h2c",
+        "\r\ntrailer: host",
+        "\0",
+        "\u{ff}",
+        "//",
+        "%2f",
+        "HTTP/1.0",
+        "HTTP/2.0",
+        "http://other.example.com",
+        "?x=1",
+        "#",
+        "amount",
+    ];
+    let at = any::<prop::sample::Index>;
+    let damage = prop_oneof![
+        8 => (at(), 0..4_usize, select(pieces)).prop_map(|(at, n, piece)| Damage::Edit(at, n, piece)),
+        2 => at().prop_map(Damage::Line),
+        1 => at().prop_map(Damage::CutOff),
+    ];
+    vec(damage, 0..4)
+}
+
+fn damaged(mut wire: Vec<u8>, damages: &[Damage]) -> Vec<u8> {
+    for damage in damages {
+        match damage {
+            Damage::Edit(at, len, piece) => {
+                let at = at.index(wire.len() + 1);
+                let end = (at + len).min(wire.len());
+                wire.splice(at..end, piece.bytes());
+            }
+            Damage::Line(which) => {
+                let lines: Vec<_> = wire.split_inclusive(|byte| *byte == b'\n').collect();
+                if !lines.is_empty() {
+                    let which = which.index(lines.len());
+                    wire = [&lines[..which], &lines[which..=which], &lines[which..]]
+                        .concat()
+                        .concat();
+                }
+            }
+            Damage::CutOff(at) => wire.truncate(at.index(wire.len() + 1)),
+        }
+    }
+    wire
+}
+
+/// All that came back, once the server has closed.
+async fn all_answers(addr: SocketAddr, pieces: Vec<Vec<u8>>) -> Vec<u8> {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    for piece in pieces {
+        // It may answer, and close, before all was sent.
+        let _ = stream.write_all(&piece).await;
+        tokio::task::yield_now().await;
+    }
+    let _ = stream.shutdown().await;
+    let mut answers = Vec::new();
+    let read = stream.read_to_end(&mut answers);
+    let _ = timeout(Duration::from_secs(30), read)
+        .await
+        .expect("it ends");
+    answers
+}
+
+/// A server on a socket, and what it handled.
+struct Watched {
+    subject: &'static Subject,
+    clock: ManualClock,
+    addr: SocketAddr,
+    handled: Arc<Mutex<Vec<(String, Bytes)>>>,
+    counts: [u32; 2],
+}
+
+impl Watched {
+    async fn new(
+        subject: &'static Subject,
+        serve: impl FnOnce(&ManualClock, Router) -> Router,
+    ) -> Self {
+        let handled = Arc::new(Mutex::new(Vec::new()));
+        let handler = {
+            let handled = Arc::clone(&handled);
+            async move |request: Request| {
+                let (head, body) = request.into_parts();
+                let place = head.uri.path_and_query().unwrap();
+                let place = format!("{} {place}", head.method);
+                let body = body.collect().await.unwrap().to_bytes();
+                handled.lock().unwrap().push((place, body));
+            }
+        };
+        let clock = common::clock();
+        let app = serve(&clock, Router::new().fallback(handler));
+        Self {
+            subject,
+            addr: common::serve(app).await,
+            clock,
+            handled,
+            counts: [0, 0],
+        }
+    }
+
+    async fn verifying(subject: &'static Subject) -> Self {
+        let serve = |clock: &ManualClock, inner: Router| {
+            let layer = subject.layer(clock).store(common::store(clock));
+            inner.layer(layer.build().unwrap())
+        };
+        Self::new(subject, serve).await
+    }
+
+    /// Another one each time.
+    fn signed(&self) -> http::Request<String> {
+        let body = format!(r#"{{"to":"alice","amount":{:?}}}"#, self.counts);
+        let request = common::request("POST", "/transfer?a=b", &body);
+        self.subject.sign(&self.clock, request)
+    }
+
+    /// After the genuine request came damaged, or whole: it was handled as it was signed, or not at all.
+    fn judge(&mut self, genuine: &http::Request<String>, is_whole: bool) -> Result<(), String> {
+        let handled = std::mem::take(&mut *self.handled.lock().unwrap());
+        let is_placed = PLACED.iter().any(|placed| placed.name == self.subject.name);
+        let is_right = match &handled[..] {
+            [] => !is_whole,
+            [(place, body)] => {
+                body == genuine.body() && (!is_placed || place == "POST /transfer?a=b")
+            }
+            _ => false,
+        };
+        self.counts[usize::from(handled.is_empty())] += 1;
+        is_right.then_some(()).ok_or(format!("{handled:?}"))
+    }
+
+    fn survived(&self) {
+        let [handled, refused] = self.counts;
+        let name = self.subject.name;
+        println!("{name}: {handled} handled, {refused} refused");
+        assert!(handled > 10 && refused > 10, "{handled}, {refused}");
+    }
+}
+
+/// Over HTTP/1, damaged as bytes, and in several pieces.
+async fn damaged_at_random(watched: &mut Watched, requests: u32) -> Result<(), String> {
+    let mut runner = TestRunner::deterministic();
+    let cuts = vec(any::<prop::sample::Index>(), 0..3);
+    let strategy = (damages(), cuts, any::<bool>());
+    for _ in 0..requests {
+        let (damages, cuts, is_chunked) = strategy.new_tree(&mut runner).unwrap().current();
+        let genuine = watched.signed();
+        let wire = if is_chunked {
+            let lines = "transfer-encoding: chunked\r\n";
+            framed(&genuine, lines, &chunked(genuine.body()))
+        } else {
+            to_wire(&genuine)
+        };
+        let wire = damaged(wire, &damages);
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(wire.len() + 1)).collect();
+        cuts.extend([0, wire.len()]);
+        cuts.sort_unstable();
+        let pieces = cuts.windows(2).map(|cut| wire[cut[0]..cut[1]].to_vec());
+        all_answers(watched.addr, pieces.collect()).await;
+        let judged = watched.judge(&genuine, damages.is_empty());
+        judged.map_err(|what| format!("{what} of {}", wire.escape_ascii()))?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a29_whatever_is_damaged_over_http1_what_is_handled_was_signed() {
+    for subject in ALL {
+        let mut watched = Watched::verifying(subject).await;
+        let requests = common::cases(250);
+        damaged_at_random(&mut watched, requests).await.unwrap();
+        watched.survived();
+    }
+}
+
+#[tokio::test]
+async fn a29_twin_a_server_that_handles_what_was_damaged_is_found() {
+    let mut watched = Watched::new(&HOUSE, |_, inner| inner).await;
+    let found = damaged_at_random(&mut watched, 250).await;
+    assert!(found.is_err());
+    let mut watched = Watched::new(&HOUSE, |_, inner| inner).await;
+    let found = altered_at_random(&mut watched, 70).await;
+    assert!(found.is_err());
+}
+
+/// What is done to a request of HTTP/2.
+#[derive(Clone, Debug)]
+enum Alteration {
+    /// `None` leaves it out.
+    Header(&'static str, Option<&'static str>),
+    /// Said once more, with this value or its own.
+    Again(prop::sample::Index, Option<&'static str>),
+    Method(&'static str),
+    Target(&'static str),
+    /// What the frames carry, and whether trailers follow.
+    Frames(&'static [&'static str], bool),
+    /// The body in several frames.
+    Split(prop::sample::Index, bool),
+}
+
+fn alterations() -> impl Strategy<Value = Vec<Alteration>> {
+    let names = vec![
+        "content-length",
+        "host",
+        "te",
+        "trailer",
+        "expect",
+        "content-type",
+        "content-encoding",
+        "cookie",
+        "x-other",
+        "content-digest",
+    ];
+    let values = vec![
+        "0",
+        "1",
+        "26",
+        "27",
+        "9999",
+        "trailers",
+        "gzip",
+        "other.example.com",
+        "api.example.com",
+        "100-continue",
+        "text/plain",
+        "",
+    ];
+    let targets = vec![
+        "http://api.example.com/transfer?a=b",
+        "http://api.example.com/transfer?a=c",
+        "http://api.example.com/transfer",
+        "http://api.example.com//transfer?a=b",
+        "http://other.example.com/transfer?a=b",
+        "http://API.EXAMPLE.COM:80/transfer?a=b",
+        "https://api.example.com/transfer?a=b",
+        "http://u@api.example.com/transfer?a=b",
+    ];
+    let bodies: Vec<&'static [&'static str]> =
+        vec![&[], &[""], &["", "{}"], &["{\"to\":", "\"mallory\"}"]];
+    let value = || option::of(select(values.clone()));
+    let at = any::<prop::sample::Index>;
+    let alteration = prop_oneof![
+        3 => (select(names), value()).prop_map(|(n, v)| Alteration::Header(n, v)),
+        1 => (at(), value()).prop_map(|(at, v)| Alteration::Again(at, v)),
+        1 => select(vec!["GET", "PUT", "OPTIONS"]).prop_map(Alteration::Method),
+        2 => select(targets).prop_map(Alteration::Target),
+        1 => (select(bodies), any::<bool>()).prop_map(|(b, t)| Alteration::Frames(b, t)),
+        4 => (at(), any::<bool>()).prop_map(|(at, t)| Alteration::Split(at, t)),
+    ];
+    vec(alteration, 0..3)
+}
+
+/// The frames of a body.
+type Sent = VecDeque<Frame<Bytes>>;
+
+struct Sending(Sent);
+
+impl http_body::Body for Sending {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(Ok))
+    }
+}
+
+fn altered(genuine: &http::Request<String>, alterations: &[Alteration]) -> http::Request<Sending> {
+    let (mut head, body) = genuine.clone().into_parts();
+    head.uri = "http://api.example.com/transfer?a=b".parse().unwrap();
+    let data = |text: &str| Frame::data(Bytes::copy_from_slice(text.as_bytes()));
+    let trailers = || {
+        let trailers = [
+            ("content-digest", "sha-256=::"),
+            ("host", "other.example.com"),
+        ];
+        let named = |(name, value)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        };
+        Frame::trailers(trailers.into_iter().map(named).collect())
+    };
+    let mut frames = Sent::from([data(&body)]);
+    for alteration in alterations {
+        match alteration {
+            Alteration::Header(name, Some(value)) => {
+                _ = head.headers.insert(*name, HeaderValue::from_static(value));
+            }
+            Alteration::Header(name, None) => _ = head.headers.remove(*name),
+            Alteration::Again(at, value) => {
+                let fields: Vec<_> = head.headers.iter().collect();
+                if let Some((name, own)) = fields.get(at.index(fields.len().max(1))) {
+                    let own = (*own).clone();
+                    let value = value.map_or(own, HeaderValue::from_static);
+                    let name = (*name).clone();
+                    head.headers.append(name, value);
+                }
+            }
+            Alteration::Method(method) => head.method = method.parse().unwrap(),
+            Alteration::Target(target) => head.uri = target.parse().unwrap(),
+            Alteration::Frames(texts, with_trailers) => {
+                frames = texts.iter().map(|text| data(text)).collect();
+                frames.extend(with_trailers.then(trailers));
+            }
+            Alteration::Split(at, with_trailers) => {
+                let (one, other) = body.split_at(at.index(body.len() + 1));
+                frames = [one, "", other].map(data).into();
+                frames.extend(with_trailers.then(trailers));
+            }
+        }
+    }
+    http::Request::from_parts(head, Sending(frames))
+}
+
+/// Over HTTP/2, altered as far as a client lets it be sent.
+async fn altered_at_random(watched: &mut Watched, requests: u32) -> Result<(), String> {
+    let mut runner = TestRunner::deterministic();
+    let strategy = alterations();
+    for _ in 0..requests {
+        let alterations = strategy.new_tree(&mut runner).unwrap().current();
+        let genuine = watched.signed();
+        let stream = TokioIo::new(TcpStream::connect(watched.addr).await.unwrap());
+        let connected = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream);
+        let (mut sender, connection) = connected.await.unwrap();
+        let connection = tokio::spawn(connection);
+        let answer = sender.send_request(altered(&genuine, &alterations));
+        if let Ok(answer) = timeout(Duration::from_secs(30), answer).await.unwrap() {
+            let _ = answer.into_body().collect().await;
+        }
+        drop(sender);
+        let _ = connection.await;
+        let judged = watched.judge(&genuine, alterations.is_empty());
+        judged.map_err(|what| format!("{what} of {alterations:?}"))?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a29_whatever_is_altered_over_http2_what_is_handled_was_signed() {
+    for subject in ALL {
+        let mut watched = Watched::verifying(subject).await;
+        let requests = common::cases(70);
+        altered_at_random(&mut watched, requests).await.unwrap();
+        watched.survived();
     }
 }

@@ -164,6 +164,12 @@ pub fn echo(effects: &Effects) -> Router {
         .route("/{*path}", any(handler))
 }
 
+/// How many cases a test tries: this many, or as many as `tests/long.sh` asks for.
+pub fn cases(usual: u32) -> u32 {
+    let asked = std::env::var("COUNTERSIGN_CASES").ok();
+    asked.map_or(usual, |asked| asked.parse().expect("a number"))
+}
+
 /// The stable code of a rejection, or the body of any other answer; with the status.
 pub async fn verdict<B>(response: Response<B>) -> (u16, String)
 where
@@ -258,11 +264,20 @@ pub fn ready<F: Future>(future: F) -> F::Output {
 /// Python, with its standard library alone. Where there is none, a word about the test that is
 /// skipped, or with `COUNTERSIGN_NO_SKIP` a failure.
 pub fn python(test: &str) -> Option<Command> {
-    let mut python = Command::new("python3");
-    python.args(["-I", "-X", "utf8"]);
-    if Command::new("python3").arg("--version").output().is_ok() {
-        return Some(python);
+    program("python3", &["-I", "-X", "utf8"], test)
+}
+
+/// Node, as [`python`].
+pub fn node(test: &str) -> Option<Command> {
+    program("node", &[], test)
+}
+
+fn program(name: &str, arguments: &[&str], test: &str) -> Option<Command> {
+    if Command::new(name).arg("--version").output().is_ok() {
+        let mut program = Command::new(name);
+        program.args(arguments);
+        return Some(program);
     }
-    log::missing(test, "`python3` is not installed");
+    log::missing(test, &format!("`{name}` is not installed"));
     None
 }

@@ -1,10 +1,21 @@
 //! Generated fields, valid, nearly valid and hostile: each is read in one way or refused, and never
 //! with a panic. What a field means is known from a model that it was written from; what is read of
-//! any other text is compared with what `sfv` makes of it.
+//! any other text is compared with what `sfv` makes of it, and implementations in two other languages.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader, Write as _},
+    iter,
+    process::{Command, Stdio},
+    thread,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderMap;
-use proptest::{collection::vec, prelude::*, sample::select};
+use proptest::{
+    collection::vec, prelude::*, sample::select, strategy::ValueTree as _, test_runner::TestRunner,
+};
+use serde_json::json;
 use sfv::{Dictionary, FieldType as _, Item, List, ListEntry, Parser};
 
 use super::{
@@ -12,6 +23,7 @@ use super::{
     digest,
     fields::{CONTENT_DIGEST, Input, read_accepted, read_inputs, read_signatures},
 };
+use crate::scheme::cases;
 
 /// A value, as it is meant.
 #[derive(Clone, Debug, PartialEq)]
@@ -382,7 +394,7 @@ fn bytes_of(entry: &ListEntry) -> Option<&[u8]> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases(256)) })]
 
     #[test]
     fn a_signature_is_read_as_it_is_meant(signatures in signatures(), mut spelling in spelling()) {
@@ -550,5 +562,146 @@ proptest! {
         let mut again = String::new();
         push_field(&mut again, &text, FieldType::Dictionary).unwrap();
         prop_assert_eq!(again, text);
+    }
+}
+
+/// A reading of `Signature-Input`: the labels, and each member as it is signed. `None` is refused.
+type Read = Option<Vec<(String, Option<String>)>>;
+
+fn ours(field: &str) -> Read {
+    let members = read_inputs(field).ok()?;
+    let member = |input: Input<'_>| input.listed.text;
+    let members = members
+        .into_iter()
+        .map(|m| (m.label.to_owned(), m.input.ok().map(member)));
+    Some(members.collect())
+}
+
+/// A script of `tests/peers` that reads dictionaries.
+struct Peer {
+    command: Command,
+    /// Fields that it is known to read otherwise.
+    differs: fn(&str) -> bool,
+}
+
+/// `http-sf` of PyPI.
+fn python() -> Option<Peer> {
+    let (python, script) = script("COUNTERSIGN_PEERS_PYTHON", "py")?;
+    let mut command = Command::new(python);
+    command.arg(script);
+    Some(Peer {
+        command,
+        differs: |_| false,
+    })
+}
+
+/// `structured-headers` of npm. It reads no parameter behind a date and writes some bytes of a display
+/// string with one digit; and it has one kind of number, so that it writes `1.0` as `1`.
+fn node() -> Option<Peer> {
+    let (_, script) = script("COUNTERSIGN_PEERS_NODE_PATH", "mjs")?;
+    let mut command = Command::new("node");
+    command.arg(script);
+    Some(Peer {
+        command,
+        differs: |field| ["=@", "=%\"", ".0"].iter().any(|it| field.contains(it)),
+    })
+}
+
+/// The value of the variable, and the script, where what it needs is installed: `tests/run.sh` says
+/// so. Without that the test is skipped, and says so.
+fn script(variable: &str, extension: &str) -> Option<(String, String)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers");
+    if let Ok(value) = env::var(variable) {
+        return Some((value, format!("{folder}/inputs.{extension}")));
+    }
+    let is_failure = env::var_os("COUNTERSIGN_NO_SKIP").is_some();
+    assert!(!is_failure, "{variable} is not set");
+    println!("skipped: {variable} is not set");
+    None
+}
+
+/// Reads fields that are valid, and hostile ones, here and with a peer: each that is read here is
+/// read there, in the same way. The first that is not; or how many were read here, and refused.
+fn compare(mut peer: Peer, ours: impl Fn(&str) -> Read) -> Result<[usize; 2], String> {
+    let mut runner = TestRunner::deterministic();
+    let valid = inputs().prop_map(|field| (field, true));
+    let hostile = hostile(inputs()).prop_map(|field| (field, false));
+    let strategy = prop_oneof![valid, hostile];
+    let fields: Vec<_> = iter::repeat_with(|| strategy.new_tree(&mut runner).unwrap().current())
+        .filter(|(field, _)| !(peer.differs)(field))
+        .take(usize::try_from(cases(1000)).unwrap())
+        .collect();
+    let lines = fields
+        .iter()
+        .map(|(field, _)| json!(field).to_string() + "\n");
+    let lines: String = lines.collect();
+
+    let command = peer.command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let writer = thread::spawn(move || input.write_all(lines.as_bytes()));
+    let answers: Vec<_> = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    writer.join().unwrap().unwrap();
+    child.wait().unwrap();
+    assert_eq!(answers.len(), fields.len(), "an answer to each line");
+
+    let mut counts = [0, 0];
+    for ((field, is_valid), answer) in fields.iter().zip(&answers) {
+        let theirs: Option<Vec<(String, String)>> = serde_json::from_str(answer).unwrap();
+        let ours = ours(field);
+        counts[usize::from(ours.is_none())] += 1;
+        let agree = match (&ours, &theirs) {
+            (None, _) => !is_valid,
+            (Some(_), None) => false,
+            (Some(ours), Some(theirs)) => {
+                let labels = ours.iter().map(|(label, _)| label);
+                // A member that is refused here alone is taken for no other.
+                let mut texts = ours.iter().map(|(_, text)| text.as_ref()).zip(theirs);
+                labels.eq(theirs.iter().map(|(label, _)| label))
+                    && texts.all(|(ours, (_, theirs))| ours.is_none_or(|ours| ours == theirs))
+            }
+        };
+        if !agree {
+            return Err(format!("`{field}`: {ours:?}, and not {theirs:?}"));
+        }
+    }
+    Ok(counts)
+}
+
+fn agrees(peer: Peer) {
+    let [read, refused] = compare(peer, ours).unwrap();
+    println!("{read} were read, {refused} refused");
+    assert!(read > 300 && refused > 100, "{read}, {refused}");
+}
+
+#[test]
+fn python_reads_each_signature_input_that_is_read_and_in_the_same_way() {
+    if let Some(peer) = python() {
+        agrees(peer);
+    }
+}
+
+#[test]
+fn node_reads_each_signature_input_that_is_read_and_in_the_same_way() {
+    if let Some(peer) = node() {
+        agrees(peer);
+    }
+}
+
+/// The twin of both: a reader that signs what the sender spelled is found.
+#[test]
+fn twin_a_signature_input_that_is_signed_as_it_was_spelled_is_found() {
+    let spelled = |field: &str| {
+        let mut members = ours(field)?;
+        if let [(_, Some(text))] = &mut *members {
+            field.trim().split_once('=')?.1.clone_into(text);
+        }
+        Some(members)
+    };
+    for peer in [python(), node()].into_iter().flatten() {
+        assert!(compare(peer, spelled).is_err());
     }
 }

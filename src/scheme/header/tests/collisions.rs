@@ -12,9 +12,15 @@ use super::{
 use crate::{JsonForm, PythonJson};
 
 /// Another request with the same message: every way to take the message apart is tried, up to a
-/// bound, with the values that are not covered left as they are.
-fn collision(scheme: &HeaderScheme, parts: &[Part], values: &Values) -> Option<Values> {
+/// bound, with the values that are not covered left as they are. `tried` counts the requests.
+fn collision(
+    scheme: &HeaderScheme,
+    parts: &[Part],
+    values: &Values,
+    tried: &Cell<usize>,
+) -> Option<Values> {
     let message_of_values = message(scheme, values)?;
+    tried.set(tried.get() + 1);
     let elements = elements(parts).unwrap();
     let mut original = values.clone();
     for element in &elements {
@@ -27,6 +33,7 @@ fn collision(scheme: &HeaderScheme, parts: &[Part], values: &Values) -> Option<V
         scheme,
         message: &message_of_values,
         original: &original,
+        tried,
         left: 2000,
     };
     search.from(0, 0, original.clone())
@@ -37,6 +44,7 @@ struct Search<'s> {
     scheme: &'s HeaderScheme,
     message: &'s [u8],
     original: &'s Values,
+    tried: &'s Cell<usize>,
     left: usize,
 }
 
@@ -49,6 +57,7 @@ impl Search<'_> {
                 return None;
             }
             self.left -= 1;
+            self.tried.set(self.tried.get() + 1);
             let same = message(self.scheme, &values).as_deref() == Some(self.message);
             return same.then_some(values);
         };
@@ -117,7 +126,7 @@ fn plausible(part: &Part, value: &[u8]) -> bool {
 
 #[track_caller]
 fn none_is_found(parts: impl Strategy<Value = Vec<Part>>, values: impl Strategy<Value = Values>) {
-    let searched = Cell::new(0);
+    let (searched, tried) = (Cell::new(0), Cell::new(0));
     let outcome = runner(4000).run(&(parts, values), |(parts, values)| {
         let Ok(scheme) = builder(&parts).build() else {
             return Ok(());
@@ -125,12 +134,14 @@ fn none_is_found(parts: impl Strategy<Value = Vec<Part>>, values: impl Strategy<
         if message(&scheme, &values).is_some() {
             searched.set(searched.get() + 1);
         }
-        let other = collision(&scheme, &parts, &values);
+        let other = collision(&scheme, &parts, &values, &tried);
         prop_assert_eq!(other, None, "{:?}", parts);
         Ok(())
     });
     outcome.unwrap();
-    assert!(searched.get() > 500, "{} were searched", searched.get());
+    let (searched, tried) = (searched.get(), tried.get());
+    println!("{searched} accepted descriptions, {tried} requests");
+    assert!(searched > 500 && tried > searched, "{searched}: {tried}");
 }
 
 #[test]
@@ -227,7 +238,7 @@ fn the_search_finds_collisions_under_descriptions_that_are_refused() {
         let scheme = unchecked(&parts);
         found += usize::from((0..20).any(|_| {
             let values = any_values().new_tree(&mut runner).unwrap().current();
-            collision(&scheme, &parts, &values).is_some()
+            collision(&scheme, &parts, &values, &Cell::default()).is_some()
         }));
     }
     assert!(found * 2 > refused, "{found} of {refused}");
@@ -290,7 +301,7 @@ fn is_refused_and_found(parts: &[Part], values: impl Strategy<Value = Values>) {
     let mut runner = TestRunner::deterministic();
     let found = (0..2000).any(|_| {
         let values = values.new_tree(&mut runner).unwrap().current();
-        collision(&scheme, parts, &values).is_some()
+        collision(&scheme, parts, &values, &Cell::default()).is_some()
     });
     assert!(found, "{parts:?}");
 }

@@ -14,7 +14,7 @@ use super::{
     Coverage, Describe, Description, Element, Head, HeaderScheme, HeaderSchemeBuilder, KeySource,
     Part, Profile, Reading, TimeUnit, part::elements,
 };
-use crate::{Encoding, MacAlgorithm, NonceKind, target::Origins};
+use crate::{Encoding, MacAlgorithm, NonceKind, scheme::cases, target::Origins};
 
 mod alphabets;
 mod collisions;
@@ -278,9 +278,10 @@ fn any_parts() -> impl Strategy<Value = Vec<Part>> {
     })
 }
 
-fn runner(cases: u32) -> TestRunner {
+/// With this many cases, unless `tests/long.sh` asks for more.
+fn runner(usual: u32) -> TestRunner {
     TestRunner::new(Config {
-        cases,
+        cases: cases(usual),
         ..Config::default()
     })
 }

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Runs some of the tests with as many cases as a review has, instead of the few that each change can
+# wait for: the same code with a larger number, and with what `tests/run.sh` installs.
+#   tests/long.sh collisions         requests that share a signed message
+#   tests/long.sh json               canonical JSON against Python and Node
+#   tests/long.sh signature-inputs   `Signature-Input` against implementations in three languages
+#   tests/long.sh leases             several who ask for one lease, on every store
+#   tests/long.sh processing         requests given up, and processes killed, at any moment
+#   tests/long.sh wire               HTTP/1 and HTTP/2 as no client should send them
+# With another number of cases: COUNTERSIGN_CASES=N tests/long.sh NAME
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The number of cases, where none was asked for, and the tests.
+tests() {
+    local cases=${COUNTERSIGN_CASES:-$1}
+    shift
+    run "$cases cases" env COUNTERSIGN_CASES="$cases" \
+        cargo test --locked --all-features "$@" --show-output
+}
+
+case ${1:-} in
+collisions | json | signature-inputs | leases | processing | wire) . tests/servers.sh ;;
+*)
+    sed -n 's/^# *tests.long.sh \([a-z]\)/\1/p' "$0" >&2
+    exit 2
+    ;;
+esac
+
+case $1 in
+collisions)
+    tests 22620 --lib -- header::tests::exhaustive::all_short
+    tests 40000 --lib -- no_two_requests_share_a_message what_is_signed_verifies_once
+    ;;
+json) tests 100000 --test canonical_json -- _writes_the_same_bytes_ ;;
+signature-inputs)
+    tests 100300 --lib -- _reads_each_signature_input_
+    tests 20000 --lib -- http_message_signatures::grammar::any_
+    ;;
+leases)
+    tests 1000 --test attacks -- a35_of_several_at_random
+    tests 20000 --test memory_model -- the_memory_store_answers
+    ;;
+processing)
+    tests 2000 --test attacks -- given_up_at_random
+    tests 40 --test crash -- killed_under_load
+    ;;
+wire) tests 2000 --test attacks -- wire:: ;;
+esac
