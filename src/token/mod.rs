@@ -381,7 +381,7 @@ impl<T> PendingToken<T> {
         if turn.is_used() {
             return Err(redeemed(self.0.claim()).into());
         }
-        self.0.in_turn(turn).transact(database, work).await
+        self.0.in_turn(Some(turn)).transact(database, work).await
     }
 
     /// Records the token in the caller's transaction, and hands out its payload. The token is used up

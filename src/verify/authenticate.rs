@@ -11,6 +11,7 @@ use super::{
     admit::{Signature, invalid},
     payload::Snapshot,
     receive::{Fed, body_not_covered},
+    turns::Turn,
 };
 use crate::{
     clock::Timestamp,
@@ -30,6 +31,8 @@ pub struct Authentic {
     /// `None` where requests may be alike.
     pub(super) claim: Option<Claim>,
     pub(super) subject: Subject,
+    /// With [`Processing::InTransaction`](super::Processing::InTransaction), once it was waited for.
+    pub(super) turn: Option<Turn>,
 }
 
 impl std::fmt::Debug for Authentic {
@@ -133,6 +136,7 @@ impl Received<'_> {
             snapshot: Arc::new(snapshot),
             claim,
             subject,
+            turn: None,
         })
     }
 }

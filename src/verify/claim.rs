@@ -61,6 +61,26 @@ impl Authentic {
         settings.check_freshness(&VerifiedPayload::new(Arc::clone(&self.snapshot)))
     }
 
+    /// With [`Processing::InTransaction`], waits until no duplicate is in its handler.
+    pub(super) async fn wait_for_turn(&mut self) -> Result<(), Rejection> {
+        let settings = &self.verifier.settings;
+        let (Processing::InTransaction, Some(claim), None) =
+            (settings.processing, &self.claim, &self.turn)
+        else {
+            return Ok(());
+        };
+        let turn = settings.turns.take(claim, settings.store_timeout).await;
+        let turn = turn
+            .and_then(|turn| match turn.is_used() {
+                // The duplicate of an event extends its record, which is in the database.
+                true if !claim.extends() => Err(replayed(claim)),
+                _ => Ok(turn),
+            })
+            .inspect_err(|rejection| self.subject.refused(rejection))?;
+        self.turn = Some(turn);
+        Ok(())
+    }
+
     /// Claims the nonce, or takes the lease on it, or leaves it to the handler's transaction.
     ///
     /// # Errors
@@ -69,12 +89,14 @@ impl Authentic {
     ///
     /// # Panics
     /// When there is something to wait for, outside of a Tokio runtime with its timer.
-    pub async fn claim(self) -> Result<Verified, Rejection> {
+    pub async fn claim(mut self) -> Result<Verified, Rejection> {
+        self.wait_for_turn().await?;
         let Self {
             verifier,
             snapshot,
             claim,
             subject,
+            turn,
         } = self;
         let settings = &verifier.settings;
         let payload = VerifiedPayload::new(snapshot);
@@ -139,18 +161,9 @@ impl Authentic {
                 Ok(Verified::Leased(payload, lease))
             }
             // The builder sees to it that only this processing has no store.
-            (Processing::InTransaction, _) | (_, None) => {
-                let turn = settings.turns.take(&claim, settings.store_timeout).await;
-                let turn = turn
-                    .and_then(|turn| match turn.is_used() {
-                        // The duplicate of an event extends its record, which is in the database.
-                        true if !claim.extends() => Err(replayed(&claim)),
-                        _ => Ok(turn),
-                    })
-                    .inspect_err(|rejection| subject.refused(rejection))?;
-                let pending = PendingPayload::new(verifier, payload, claim, subject, turn);
-                Ok(Verified::Pending(pending))
-            }
+            (Processing::InTransaction, _) | (_, None) => Ok(Verified::Pending(
+                PendingPayload::new(verifier, payload, claim, subject, turn),
+            )),
         }
     }
 }

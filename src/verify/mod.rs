@@ -292,7 +292,7 @@ impl Verifier {
                 let signed_in_head = !admitted.signatures.is_empty();
                 (admitted.receive(body), signed_in_head)
             };
-            let authentic = {
+            let mut authentic = {
                 let received = receiving.await?;
                 if !signed_in_head {
                     span.record("key_id", first_key(&received.signatures));
@@ -303,6 +303,8 @@ impl Verifier {
             if authentic.is_answered() {
                 return Ok(Ok((authentic.claim().await?, None)));
             }
+            // Before the inner service is asked: a duplicate that waits holds no permit of it.
+            authentic.wait_for_turn().await?;
             let ready = match ready.await? {
                 Ok(ready) => ready,
                 Err(error) => return Ok(Err(error)),

@@ -59,7 +59,7 @@ impl PendingPayload {
         payload: VerifiedPayload,
         claim: Claim,
         subject: Subject,
-        turn: Turn,
+        turn: Option<Turn>,
     ) -> Self {
         let timeout = verifier.settings.store_timeout;
         let unread = UnreadPayload { verifier, payload };

@@ -63,7 +63,9 @@ impl Turns {
         let turn = match Arc::clone(&queue).try_lock_owned() {
             Ok(turn) => turn,
             Err(_) => {
-                let waited = tokio::time::timeout(limit, queue.lock_owned()).await;
+                // Boxed, so that those who do not wait keep no room for it.
+                let waiting = Box::pin(tokio::time::timeout(limit, queue.lock_owned()));
+                let waited = waiting.await;
                 waited.map_err(|_| {
                     let detail = "a duplicate is in its handler, and has not ended within the \
                                   `store_timeout`";

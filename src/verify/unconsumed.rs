@@ -54,8 +54,8 @@ impl<U: Unread> Unconsumed<U> {
     }
 
     /// Holds the turn for as long as anybody looks at what becomes of this.
-    pub(crate) fn in_turn(mut self, turn: Turn) -> Self {
-        self.fate.turn = Some(Arc::new(turn));
+    pub(crate) fn in_turn(mut self, turn: Option<Turn>) -> Self {
+        self.fate.turn = turn.map(Arc::new);
         self
     }
 

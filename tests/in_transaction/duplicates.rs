@@ -12,6 +12,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use tower::limit::GlobalConcurrencyLimitLayer;
+
 use super::{
     Answer, app, clock, count, database, done, effect, effects, layer, order, refused, replayed,
     run, send, transacting, unavailable,
@@ -38,7 +40,7 @@ impl Long {
         let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let app = {
             let (pool, begun, go_on) = (pool.clone(), Arc::clone(&begun), Arc::clone(&go_on));
-            app(layer, async move |pending: PendingPayload| -> Answer {
+            let handler = async move |pending: PendingPayload| -> Answer {
                 pending
                     .transact(&pool, async |tx, payload| {
                         effect(tx, &payload).await;
@@ -49,7 +51,11 @@ impl Long {
                         Ok("done".to_owned())
                     })
                     .await
-            })
+            };
+            axum::Router::new()
+                .route("/orders", axum::routing::post(handler))
+                .layer(GlobalConcurrencyLimitLayer::new(2))
+                .layer(layer)
         };
         Self { app, begun, go_on }
     }
@@ -82,7 +88,7 @@ async fn a57_duplicates_in_one_process_wait_without_a_connection() {
         let (app, order) = (long.app.clone(), first_order.clone());
         duplicates.spawn(async move { send(&app, &order).await });
     }
-    // One connection is left, and the duplicates have not taken it.
+    // One connection and one permit of the limit are left, and the duplicates have taken neither.
     for _ in 0..5 {
         assert_eq!(send(&long.app, &another(&clock)).await, done());
     }
