@@ -116,6 +116,8 @@ struct Terms {
     max_skew: Duration,
     deadline: Timestamp,
     retention: Duration,
+    /// Whether only a duplicate is to be answered.
+    adds_no_record: bool,
 }
 
 /// Where a request arrived, if its signature does not say it.
@@ -147,6 +149,7 @@ impl Claim {
                 max_skew: Duration::ZERO,
                 deadline,
                 retention: Duration::ZERO,
+                adds_no_record: false,
             }),
         }
     }
@@ -291,6 +294,9 @@ impl Claim {
     /// that the claim finds already there.
     #[must_use]
     pub fn most_records(&self) -> Option<usize> {
+        if self.terms.adds_no_record {
+            return Some(0);
+        }
         let is_open = self.terms.place.as_ref().is_some_and(|place| place.is_open);
         is_open.then_some(Self::OPEN_PLACES)
     }
@@ -307,6 +313,26 @@ impl Claim {
     pub(crate) fn write_owner(&self, mut sink: impl FnMut(&[u8])) {
         part(&mut sink, self.terms.namespace.as_bytes());
         part(&mut sink, self.terms.key_id.as_str().as_bytes());
+    }
+
+    /// A digest of namespace and key id.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    pub(crate) fn owner(&self) -> [u8; MESSAGE_LEN] {
+        let mut digest = Sha256::new();
+        self.write_owner(|bytes| digest.update(bytes));
+        let mut owner = [0; MESSAGE_LEN];
+        owner
+            .iter_mut()
+            .zip(digest.finalize())
+            .for_each(|(to, byte)| *to = byte);
+        owner
+    }
+
+    /// The same attempt, but for a record: a store that finds none refuses the claim.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    pub(crate) fn adding_no_record(mut self) -> Self {
+        self.terms.adds_no_record = true;
+        self
     }
 
     /// The second part of the identity: the owner's nonce. Up to here it is that of the message.

@@ -87,6 +87,7 @@ const PLACES: [(&str, &[&str]); 5] = [
             "store/sqlite/writer.rs",
             "store/postgres/mod.rs",
             "store/postgres/consume.rs",
+            "store/postgres/exchange.rs",
             "store/postgres/error.rs",
             "store/postgres/pooled.rs",
             "store/postgres/schema.rs",

@@ -6,6 +6,8 @@ pub(crate) mod memory;
 pub mod postgres;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod queue;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod quota;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 #[cfg(feature = "sqlite")]

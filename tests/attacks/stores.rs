@@ -4,8 +4,8 @@
 //!
 //! Requests are dated years ahead, where the clocks of the servers take all for live; what those
 //! clocks decide is tested with each store (row 38), as are its faults (26 and 27). Row 37 stands in
-//! `in_transaction.rs`. A capacity (21) has SQLite alone (`tests/sqlite/limits.rs`), and quotas (22, 40)
-//! too: Redis refuses where its memory is full (`tests/redis/faults.rs`), PostgreSQL where its disk is.
+//! `in_transaction.rs`. A capacity (21) has SQLite alone (`tests/sqlite/limits.rs`): Redis refuses where
+//! its memory is full (`tests/redis/faults.rs`), PostgreSQL where its disk is.
 
 use std::{
     sync::{
@@ -187,6 +187,9 @@ on_every_store! {
     a38_a_deadline_that_is_past_when_the_claim_arrives_records_nothing
     a40_two_copies_in_one_batch_have_one_effect
     a44_made_up_paths_leave_no_more_than_16_records
+    a44_one_keys_flood_leaves_room_for_other_keys_and_namespaces
+    a44_twin_a_store_without_a_quota_is_found
+    a44_a_server_learns_how_much_others_recorded
     a44_made_up_paths_at_once_through_two_servers_leave_no_more_than_16_records
     a45_two_tenants_on_one_store_need_names_of_their_own
     a61_a_longer_window_is_refused_until_its_namespace_is_extended
@@ -510,6 +513,128 @@ async fn a44_made_up_paths_at_once_through_two_servers_leave_no_more_than_16_rec
         let target = two_servers(place, subject, &clock()).await;
         made_up_paths_at_once(&target, subject).await.unwrap();
     }
+}
+
+const QUOTA: u64 = 300;
+
+impl Place {
+    /// With a quota for each key.
+    async fn with_quota(&self, quota: u64) -> Store {
+        match self {
+            Self::Sqlite(folder) => {
+                let builder = SqliteStore::builder().clock(SystemClock::default());
+                let builder = builder.assume_no_history().capacity(quota * 2);
+                Arc::new(builder.open(folder.path().join("nonces.db")).await.unwrap())
+            }
+            Self::Postgres(options) => {
+                let builder = PostgresStore::builder().wait(SECOND * 20);
+                let builder = builder.records_of_a_key(quota);
+                Arc::new(builder.connect(options.clone()).await.unwrap())
+            }
+            Self::Redis(server) => {
+                let builder = RedisStore::builder().wait(SECOND * 20);
+                let builder = builder.assume_no_history().records_of_a_key(quota);
+                Arc::new(builder.open(&server.url()).await.unwrap())
+            }
+        }
+    }
+}
+
+fn of(namespace: &str, key: &str, nonce: usize, keep: Duration) -> Claim {
+    let nonce = Nonce::new(NonceKind::Covered, nonce.to_string());
+    let deadline = SystemClock::default().now().plus(keep);
+    Claim::new(namespace.into(), KeyId::new(key).unwrap(), nonce, deadline).with_retention(keep)
+}
+
+/// How many of so many claims of one key are new; the others are over its quota.
+async fn flood(store: &Store, key: &str, nonces: std::ops::Range<usize>, keep: Duration) -> u64 {
+    let mut claiming = tokio::task::JoinSet::new();
+    for nonce in nonces {
+        let (store, claim) = (Arc::clone(store), of("shop", key, nonce, keep));
+        claiming.spawn(async move { store.claim(&claim).await });
+    }
+    let mut new = 0;
+    for answer in claiming.join_all().await {
+        match answer {
+            Ok(Claimed::New) => new += 1,
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => assert_eq!(error.kind(), StoreErrorKind::KeyOverQuota, "{error}"),
+        }
+    }
+    new
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn one_keys_flood(store: &Store) -> Result<(), String> {
+    let made = flood(store, "one", 0..400, HOUR).await;
+    if made > QUOTA {
+        return Err(format!("one key made {made} records"));
+    }
+    // A duplicate is told one, and a lease is over the quota as a claim is.
+    let copy = of("shop", "one", 0, HOUR);
+    assert_eq!(store.claim(&copy).await.unwrap(), Claimed::Replayed);
+    let leases = store.leases().unwrap();
+    let lease = leases.lease(&of("shop", "one", 1000, HOUR), LEASE).await;
+    assert_eq!(lease.unwrap_err().kind(), StoreErrorKind::KeyOverQuota);
+    for (namespace, key) in [("shop", "other"), ("elsewhere", "one")] {
+        for nonce in 0..20 {
+            let claim = of(namespace, key, nonce, HOUR);
+            assert_eq!(store.claim(&claim).await.unwrap(), Claimed::New);
+        }
+    }
+    Ok(())
+}
+
+async fn a44_one_keys_flood_leaves_room_for_other_keys_and_namespaces(place: &Place) {
+    let store = place.with_quota(QUOTA).await;
+    one_keys_flood(&store).await.unwrap();
+}
+
+async fn a44_twin_a_store_without_a_quota_is_found(place: &Place) {
+    let store = place.with_quota(1_000_000).await;
+    one_keys_flood(&store).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a44_a_quota_of_nothing_is_refused() {
+    if let Some(Place::Redis(server)) = Place::redis().await {
+        let none = RedisStore::builder().records_of_a_key(0);
+        none.open(&server.url()).await.unwrap_err();
+    }
+    if let Some(Place::Postgres(options)) = Place::postgres().await {
+        let none = PostgresStore::builder().records_of_a_key(0);
+        none.connect(options).await.unwrap_err();
+    }
+}
+
+/// Asks until the store has learnt of it.
+async fn in_time(what: &str, mut asked: impl AsyncFnMut() -> bool) {
+    for _ in 0..300 {
+        if asked().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("not within 15 seconds: {what}");
+}
+
+async fn a44_a_server_learns_how_much_others_recorded(place: &Place) {
+    let keep = SECOND * 8;
+    let one = place.with_quota(QUOTA).await;
+    assert_eq!(flood(&one, "one", 0..400, keep).await, QUOTA);
+    let other = place.with_quota(QUOTA).await;
+    let mut next = 400..;
+    let mut refuses = async |store: &Store, key: &str| {
+        let claim = of("shop", key, next.next().unwrap(), keep);
+        store.claim(&claim).await.is_err()
+    };
+    in_time("the other refuses", async || refuses(&other, "one").await).await;
+    assert!(!refuses(&other, "other").await, "another key");
+    in_time("what has ended does not count", async || {
+        !refuses(&one, "one").await && !refuses(&other, "one").await
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

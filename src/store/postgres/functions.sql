@@ -235,3 +235,28 @@ CREATE OR REPLACE FUNCTION countersign_keep_until(
     deadline_ms bigint, signed_ms bigint, now_ms bigint, retention_ms bigint
 ) RETURNS bigint LANGUAGE sql IMMUTABLE AS
     'SELECT greatest(deadline_ms, coalesce(signed_ms, now_ms) + coalesce(retention_ms, 0))';
+
+-- Tells how many more records a key has, or fewer, and when those end; answers how many it has, and
+-- when the first of them end.
+CREATE OR REPLACE FUNCTION countersign_count(name text, change bigint, change_end_ms bigint)
+RETURNS TABLE (records bigint, fewer_at_ms bigint) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    here_ms CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000;
+    of_key CONSTANT bytea := decode(name, 'hex');
+BEGIN
+    IF change <> 0 THEN
+        UPDATE countersign_keys SET records = records + change
+        WHERE ctid = (
+            SELECT ctid FROM countersign_keys
+            WHERE owner = of_key AND end_ms = change_end_ms LIMIT 1
+        );
+        IF NOT FOUND THEN
+            INSERT INTO countersign_keys (owner, end_ms, records)
+            VALUES (of_key, change_end_ms, change);
+        END IF;
+        DELETE FROM countersign_keys WHERE owner = of_key AND end_ms <= here_ms;
+    END IF;
+    RETURN QUERY SELECT greatest(coalesce(sum(records), 0), 0)::bigint, coalesce(min(end_ms), 0)
+        FROM countersign_keys WHERE owner = of_key AND end_ms > here_ms;
+END $$;

@@ -5,6 +5,7 @@
 
 mod consume;
 mod error;
+mod exchange;
 mod own;
 mod pooled;
 mod schema;
@@ -35,7 +36,10 @@ use crate::{
     error::StoreError,
     future::StoreFuture,
     nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
-    store::queue::{Action, Queue},
+    store::{
+        queue::{Action, Queue},
+        quota::{Quota, RECORDS_OF_A_KEY},
+    },
 };
 
 /// Remembers nonces in PostgreSQL, for all servers of a service.
@@ -46,6 +50,8 @@ use crate::{
 ///   database. Nonces are told apart by SHA-256. A nonce that was
 ///   [consumed](crate::PendingPayload::consume) in the same database is a replay, and the reverse;
 /// - what was answered is committed with `synchronous_commit = on`, whatever is set elsewhere;
+/// - one key of one namespace has no more records than
+///   [`PostgresStoreBuilder::records_of_a_key`] says. Those that handlers consume are not counted;
 /// - a live record is never evicted. A database that is down, slow, a standby, read-only or out of
 ///   room is answered with an error, and so is a wait of more than [`PostgresStoreBuilder::wait`];
 ///   the store goes on by itself when the database does;
@@ -61,8 +67,8 @@ use crate::{
 ///
 /// Claims that come in while a transaction is written go into the next one together. The store has
 /// connections of its own, so that it never waits for a handler's transaction, and takes tasks on
-/// the Tokio runtime that it was connected on: one for each connection, and one that drops what has
-/// expired. They end with it.
+/// the Tokio runtime that it was connected on: one for each connection, one that drops what has
+/// expired, and one that counts the records of keys. Each has a connection. They end with it.
 ///
 /// ```no_run
 /// use countersign::{PostgresStore, postgres};
@@ -77,6 +83,7 @@ use crate::{
 /// ```
 pub struct PostgresStore {
     queue: Queue,
+    quota: Arc<Quota>,
     options: PgConnectOptions,
     wait: Duration,
     /// The sweep ends with it.
@@ -88,6 +95,7 @@ pub struct PostgresStore {
 pub struct PostgresStoreBuilder {
     connections: u16,
     wait: Duration,
+    records_of_a_key: u64,
 }
 
 impl PostgresStore {
@@ -145,7 +153,11 @@ async fn check(options: &PgConnectOptions, wait: Duration) -> Result<(), StoreEr
 
 impl NonceStore for PostgresStore {
     fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
-        self.queue.claim(claim)
+        let counted = self.quota.count(claim);
+        StoreFuture::new(async move {
+            let answer = self.queue.claim(counted.claim()).await;
+            counted.claimed(answer)
+        })
     }
 
     fn leases(&self) -> Option<&dyn LeaseStore> {
@@ -163,7 +175,11 @@ impl NonceStore for PostgresStore {
 
 impl LeaseStore for PostgresStore {
     fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
-        self.queue.lease(claim, duration)
+        let counted = self.quota.count(claim);
+        StoreFuture::new(async move {
+            let answer = self.queue.lease(counted.claim(), duration).await;
+            counted.leased(answer)
+        })
     }
 
     fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
@@ -175,7 +191,11 @@ impl LeaseStore for PostgresStore {
     }
 
     fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
-        self.queue.hold(claim, Action::Release)
+        StoreFuture::new(async move {
+            let answer = self.queue.hold(claim, Action::Release).await;
+            self.quota.released(claim, &answer);
+            answer
+        })
     }
 }
 
@@ -204,6 +224,21 @@ impl PostgresStoreBuilder {
         self
     }
 
+    /// How many records one key of one namespace may have, at least 1. Beyond them it is refused
+    /// (429, `key_over_quota`), and other keys are not. Default: 10 million.
+    ///
+    /// Set it so that the keys of all your senders together fit into the disk.
+    ///
+    /// Each process counts what it records, and learns of what others record within a second. So a
+    /// key can have more, by at most, for each process, a 256th of the quota and the records that it
+    /// makes in a second. An event that is sent again is kept for longer than it is counted. A claim
+    /// whose outcome is unknown counts.
+    #[must_use]
+    pub fn records_of_a_key(mut self, records: u64) -> Self {
+        self.records_of_a_key = records;
+        self
+    }
+
     /// Connects, and [checks](PostgresStore::check) that the tables are there and can be written
     /// to; [`migrate`] makes them.
     ///
@@ -218,6 +253,9 @@ impl PostgresStoreBuilder {
             return Err(StoreError::unavailable(
                 "a store has 1 to 64 connections, and waits for at most 30 seconds",
             ));
+        }
+        if self.records_of_a_key == 0 {
+            return Err(StoreError::unavailable("a key may have at least 1 record"));
         }
         // Nothing here is a float, and poolers know nothing of this parameter.
         let options = options.extra_float_digits(None);
@@ -235,10 +273,13 @@ impl PostgresStoreBuilder {
             };
             tokio::spawn(writer.run());
         }
+        let quota = Arc::new(Quota::new(self.records_of_a_key));
+        tokio::spawn(exchange::run(options.clone(), Arc::downgrade(&quota), wait));
         let (alive, store) = mpsc::channel(1);
         tokio::spawn(sweep::run(options.clone(), store));
         Ok(PostgresStore {
             queue,
+            quota,
             options,
             wait,
             _alive: alive,
@@ -254,6 +295,7 @@ impl Default for PostgresStoreBuilder {
         Self {
             connections: 2,
             wait: Duration::from_secs(2),
+            records_of_a_key: RECORDS_OF_A_KEY,
         }
     }
 }

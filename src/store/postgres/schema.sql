@@ -38,3 +38,10 @@ CREATE TABLE IF NOT EXISTS countersign_nonces (
     lease_end_ms bigint
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 10000);
 CREATE INDEX IF NOT EXISTS countersign_nonces_by_deadline ON countersign_nonces (deadline_ms);
+-- How many records each key of a namespace has, and when they end.
+CREATE TABLE IF NOT EXISTS countersign_keys (
+    owner bytea NOT NULL,
+    end_ms bigint NOT NULL,
+    records bigint NOT NULL
+);
+CREATE INDEX IF NOT EXISTS countersign_keys_by_owner ON countersign_keys (owner);

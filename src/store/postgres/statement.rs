@@ -88,9 +88,11 @@ pub(super) fn decide(terms: &Terms<'_>, steps: &[Step<'_>], own: Option<Own>) ->
                     format!("'{digest}', '{attempt}', {deadline}, {recorded}")
                 },
             );
+            // What adds nothing needs no turn.
+            let in_turn = most != Some(0);
             let most = or_null(most);
             format!(
-                "countersign_record('{name}', {needs}, {skew}, {lease}, {extends}, {most}, true, {own}"
+                "countersign_record('{name}', {needs}, {skew}, {lease}, {extends}, {most}, {in_turn}, {own}"
             )
         }
         Change::Renew => format!("countersign_hold('{name}', {lease}, 'renew'"),

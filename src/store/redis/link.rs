@@ -42,6 +42,7 @@ struct Scripts {
     record_of_holder: String,
     namespace: String,
     inspect: String,
+    quota: String,
 }
 
 /// How many canaries a server has.
@@ -95,6 +96,7 @@ impl Link {
             concat!("#!lua flags=allow-oom\n", include_str!("record.lua")),
             include_str!("namespace.lua"),
             include_str!("inspect.lua"),
+            include_str!("quota.lua"),
             include_str!("check.lua"),
         ] {
             load.cmd("SCRIPT").arg("LOAD").arg(script);
@@ -117,6 +119,7 @@ impl Link {
             record_of_holder: script()?,
             namespace: script()?,
             inspect: script()?,
+            quota: script()?,
         };
         let key: Box<str> = format!("countersign:{{{}}}", slot::tag_in(slot)).into();
         let is_broken = Arc::new(AtomicBool::new(false));
@@ -193,6 +196,10 @@ impl Link {
     /// A server without memory carries it out as well: for steps that write no more than they find.
     pub(super) fn record_script_of_holder(&self, keys: &[&[u8]]) -> Cmd {
         script_on(&self.scripts.record_of_holder, keys)
+    }
+
+    pub(super) fn quota_script(&self, key: &[u8]) -> Cmd {
+        script(&self.scripts.quota, key)
     }
 
     pub(super) fn namespace_script(&self, key: &[u8]) -> Cmd {

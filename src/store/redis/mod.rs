@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use self::{
     link::{Terms, late},
     servers::{Servers, info},
-    shared::{Shared, keep_up},
+    shared::{Shared, count, keep_up},
     step::Action,
     time::millis,
 };
@@ -27,6 +27,7 @@ use crate::{
     error::StoreError,
     future::StoreFuture,
     nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
+    store::quota::{Quota, RECORDS_OF_A_KEY},
 };
 
 /// Remembers nonces in Redis 7 or Valkey, shared by all servers of a service: one server, the master
@@ -52,6 +53,7 @@ pub struct RedisStoreBuilder {
     wait: Duration,
     clock_difference: Duration,
     replicas: u16,
+    records_of_a_key: u64,
     assume_no_history: bool,
 }
 
@@ -138,7 +140,13 @@ impl RedisStore {
 
 impl NonceStore for RedisStore {
     fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
-        StoreFuture::new(self.within(step::claim(&self.shared, claim)))
+        let counted = self.shared.quota.count(claim);
+        StoreFuture::new(async move {
+            let answer = self
+                .within(step::claim(&self.shared, counted.claim()))
+                .await;
+            counted.claimed(answer)
+        })
     }
 
     fn leases(&self) -> Option<&dyn LeaseStore> {
@@ -156,7 +164,12 @@ impl NonceStore for RedisStore {
 
 impl LeaseStore for RedisStore {
     fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
-        StoreFuture::new(self.within(step::lease(&self.shared, claim, duration)))
+        let counted = self.shared.quota.count(claim);
+        StoreFuture::new(async move {
+            let step = step::lease(&self.shared, counted.claim(), duration);
+            let answer = self.within(step).await;
+            counted.leased(answer)
+        })
     }
 
     fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
@@ -168,7 +181,12 @@ impl LeaseStore for RedisStore {
     }
 
     fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
-        self.step_of_holder(claim, Action::Release)
+        StoreFuture::new(async move {
+            let step = step::of_holder(&self.shared, claim, Action::Release);
+            let answer = self.within(step).await;
+            self.shared.quota.released(claim, &answer);
+            answer
+        })
     }
 }
 
@@ -208,6 +226,21 @@ impl RedisStoreBuilder {
     #[must_use]
     pub fn replicas(mut self, replicas: u16) -> Self {
         self.replicas = replicas;
+        self
+    }
+
+    /// How many records one key of one namespace may have, at least 1. Beyond them it is refused
+    /// (429, `key_over_quota`), and other keys are not. Default: 10 million.
+    ///
+    /// Set it so that the keys of all your senders together fit into `maxmemory`.
+    ///
+    /// Each process counts what it records, and learns of what others record within a second. So a
+    /// key can have more, by at most, for each process, a 256th of the quota and the records that it
+    /// makes in a second. An event that is sent again is kept for longer than it is counted. A claim
+    /// whose outcome is unknown counts.
+    #[must_use]
+    pub fn records_of_a_key(mut self, records: u64) -> Self {
+        self.records_of_a_key = records;
         self
     }
 
@@ -281,14 +314,23 @@ impl RedisStoreBuilder {
                 "a store waits for at most 30 seconds, and clocks are at most an hour apart",
             ));
         }
+        if self.records_of_a_key == 0 {
+            return Err(StoreError::unavailable("a key may have at least 1 record"));
+        }
         let terms = Terms {
             wait: self.wait,
             clock_difference: self.clock_difference,
             assume_no_history: self.assume_no_history,
         };
-        let shared = Arc::new(Shared::new(servers, terms, self.replicas));
+        let shared = Arc::new(Shared::new(
+            servers,
+            terms,
+            self.replicas,
+            Quota::new(self.records_of_a_key),
+        ));
         shared.serve_all().await?;
         tokio::spawn(keep_up(Arc::downgrade(&shared)));
+        tokio::spawn(count(Arc::downgrade(&shared)));
         Ok(RedisStore { shared })
     }
 }
@@ -302,6 +344,7 @@ impl Default for RedisStoreBuilder {
             wait: Duration::from_secs(1),
             clock_difference: Duration::from_secs(5),
             replicas: 0,
+            records_of_a_key: RECORDS_OF_A_KEY,
             assume_no_history: false,
         }
     }

@@ -2,8 +2,8 @@
 -- deadline, the duration of a lease, whether a duplicate extends the record, for how much longer
 -- than that a record stays. All times are in milliseconds. A record is `f` and the call that made it
 -- final, or `l`, attempt, call and the end of the lease. At an open place, KEYS[2] has the places of
--- the message, each with the end of its record, and ARGV ends with the place and with how many there
--- may be.
+-- the message, each with the end of its record. ARGV ends with the place and with how many records the
+-- message may have, if that is limited.
 local step, attempt, call, deadline = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -53,9 +53,13 @@ if step == 'claim' or step == 'lease' then
         end
         return {is_final and 'final' or 'held', now, is_lease and lease_end - now or 0}
     end
-    if KEYS[2] and not record then
-        redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
-        if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[9]) then
+    if ARGV[9] and not record then
+        local places = 0
+        if KEYS[2] then
+            redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+            places = redis.call('ZCARD', KEYS[2])
+        end
+        if places >= tonumber(ARGV[9]) then
             return {'places', now}
         end
     end

@@ -21,6 +21,7 @@ use crate::{
     clock::{Clock as _, SystemClock},
     error::StoreError,
     nonce::Claim,
+    store::quota::{EXCHANGE, Quota, Report},
 };
 
 /// How often connections and namespaces are looked after.
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     /// How many replicas are waited for.
     replicas: u16,
     pub(super) knowledge: Arc<Knowledge>,
+    pub(super) quota: Quota,
     shards: Mutex<Arc<Vec<Shard>>>,
     /// Who holds it connects.
     connecting: tokio::sync::Mutex<Connecting>,
@@ -65,12 +67,13 @@ pub(super) struct Server {
 }
 
 impl Shared {
-    pub(super) fn new(servers: Servers, terms: Terms, replicas: u16) -> Self {
+    pub(super) fn new(servers: Servers, terms: Terms, replicas: u16, quota: Quota) -> Self {
         Self {
             servers,
             terms,
             replicas,
             knowledge: Arc::default(),
+            quota,
             shards: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
         }
@@ -279,6 +282,20 @@ impl Shared {
         Ok(namespace)
     }
 
+    /// Tells how many records a key has, and is told how many all processes made.
+    async fn exchange(self: &Arc<Self>, report: Report) -> Result<(), StoreError> {
+        let owner = crate::encoding::Encoding::Hex.encode(&report.owner);
+        let key = format!("countersign:key:{owner}");
+        let server = self.server(slot(key.as_bytes())).await?;
+        let mut ask = server.link.quota_script(key.as_bytes());
+        ask.arg(report.change).arg(report.end);
+        let answer = timeout(self.terms.wait, server.link.ask(&ask)).await;
+        let answer = answer.map_err(|_| late(self.terms.wait))?;
+        let (records, fewer_at) = read(answer.map_err(Failure::into_error)?)?;
+        report.told(records, fewer_at);
+        Ok(())
+    }
+
     /// Inspects all servers once more.
     pub(super) async fn inspect(self: &Arc<Self>) -> Result<(), StoreError> {
         let mut outcome = Ok(());
@@ -358,6 +375,24 @@ pub(super) async fn keep_up(store: Weak<Shared>) {
         for (name, namespace) in shared.knowledge.namespaces() {
             // Who claims reads it anew, and finds out.
             let _ = shared.read_namespace(&name, namespace.retention).await;
+        }
+    }
+}
+
+/// Puts the counts of keys together every second, until the store is dropped.
+pub(super) async fn count(store: Weak<Shared>) {
+    let mut ticks = interval(EXCHANGE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(shared) = store.upgrade() else {
+            return;
+        };
+        for report in shared.quota.reports() {
+            if let Err(error) = shared.exchange(report).await {
+                tracing::warn!(%error, "the records of a key were not counted in Redis");
+                break;
+            }
         }
     }
 }

@@ -242,8 +242,8 @@ impl Step<'_> {
         let most = self.claim.most_records();
         let (places, place) = self.key.places_and_place();
         let keys: &[&[u8]] = match most {
-            Some(_) => &[&self.key.record, places],
-            None => &[&self.key.record],
+            Some(_) if self.claim.has_place() => &[&self.key.record, places],
+            _ => &[&self.key.record],
         };
         let mut script = match self.action {
             Action::Claim | Action::Lease(_) => link.record_script(keys),

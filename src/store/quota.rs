@@ -1,0 +1,340 @@
+//! How many records each key has in a store that several servers share: counted in each process, and
+//! put together in the store by a task of its own.
+//!
+//! A claim asks nobody. Of what other processes claim, this one learns at the next exchange.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{
+    clock::{Clock as _, SystemClock},
+    error::{StoreError, StoreErrorKind},
+    nonce::{Claim, Claimed, Held, Leased, MESSAGE_LEN},
+};
+
+/// A digest of namespace and key id.
+pub(super) type Owner = [u8; MESSAGE_LEN];
+
+/// How often counts are put together.
+pub(super) const EXCHANGE: Duration = Duration::from_secs(1);
+
+/// The quota that keys have by default.
+pub(super) const RECORDS_OF_A_KEY: u64 = 10_000_000;
+
+/// A key with less than this part of its quota to tell can wait.
+const PART: u64 = 256;
+
+/// For so many exchanges.
+const PATIENCE: u64 = 60;
+
+/// Of a key that is new here: more than that.
+const AT_ONCE: u64 = u64::MAX / 2;
+
+const ORDER: Ordering = Ordering::Relaxed;
+
+/// What every process counts.
+#[derive(Debug)]
+pub(super) struct Quota {
+    limit: u64,
+    keys: RwLock<HashMap<Owner, Arc<Own>>>,
+}
+
+/// What is counted of one key in this process.
+#[derive(Debug, Default)]
+struct Own {
+    /// Records of all processes, as the store knew last.
+    total: AtomicU64,
+    /// When some of them end, in milliseconds since the epoch.
+    fewer_at: AtomicU64,
+    /// Records that the store does not know of yet; below zero after a lease was released.
+    untold: AtomicI64,
+    /// The latest end of those, and the longest time for which any is kept, in milliseconds.
+    end: AtomicU64,
+    kept_for: AtomicU64,
+    /// How many exchanges went by without this key.
+    waited: AtomicU64,
+}
+
+/// What there is to tell the store of one key.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) owner: Owner,
+    pub(super) change: i64,
+    /// When those records end, rounded up, so that there are some sixteen such moments.
+    pub(super) end: u64,
+    own: Arc<Own>,
+}
+
+/// A claim that is counted, whatever comes of it.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Counted<'c> {
+    own: Arc<Own>,
+    claim: Cow<'c, Claim>,
+    is_over: bool,
+}
+
+impl Quota {
+    pub(super) fn new(limit: u64) -> Self {
+        Self {
+            limit,
+            keys: RwLock::default(),
+        }
+    }
+
+    /// Counts the claim before it is made. Beyond the quota it is made in a way that adds no record,
+    /// so that a duplicate is still told one.
+    pub(super) fn count<'c>(&self, claim: &'c Claim) -> Counted<'c> {
+        let own = self.own(claim.owner());
+        let is_over = own.count(claim, self.limit).is_err();
+        let claim = if is_over {
+            Cow::Owned(claim.clone().adding_no_record())
+        } else {
+            Cow::Borrowed(claim)
+        };
+        Counted {
+            own,
+            claim,
+            is_over,
+        }
+    }
+
+    /// A lease was given back, if this is the answer.
+    pub(super) fn released(&self, claim: &Claim, answer: &Result<Held, StoreError>) {
+        if matches!(answer, Ok(Held::Done)) {
+            self.own(claim.owner()).untold.fetch_sub(1, ORDER);
+        }
+    }
+
+    fn own(&self, owner: Owner) -> Arc<Own> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = keys.get(&owner) {
+            return Arc::clone(own);
+        }
+        drop(keys);
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let own = keys.entry(owner).or_insert_with(|| {
+            Arc::new(Own {
+                waited: AtomicU64::new(AT_ONCE),
+                ..Own::default()
+            })
+        });
+        Arc::clone(own)
+    }
+
+    /// What there is to tell at this exchange. A key that was idle, and has few records, is
+    /// forgotten: the store knows them.
+    pub(super) fn reports(&self) -> Vec<Report> {
+        let part = self.limit.div_ceil(PART);
+        let now = SystemClock.now().as_millis();
+        let mut reports = Vec::new();
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        keys.retain(|owner, own| {
+            let waited = own.waited.fetch_add(1, ORDER);
+            let change = own.untold.load(ORDER);
+            let total = own.total.load(ORDER);
+            // Beyond half of the quota, others may be using up the rest.
+            let is_due = waited >= PATIENCE
+                || change.unsigned_abs() >= part
+                || total.saturating_mul(2) >= self.limit;
+            if is_due && change == 0 && total < part && waited < AT_ONCE {
+                return Arc::strong_count(own) > 1;
+            }
+            if is_due {
+                reports.push(Report {
+                    owner: *owner,
+                    change,
+                    end: own.take_end(now),
+                    own: Arc::clone(own),
+                });
+            }
+            true
+        });
+        reports
+    }
+}
+
+impl Own {
+    fn count(&self, claim: &Claim, limit: u64) -> Result<(), ()> {
+        let kept_for = u64::try_from(claim.retention().as_millis()).unwrap_or(u64::MAX);
+        self.kept_for.fetch_max(kept_for, ORDER);
+        self.end.fetch_max(claim.deadline().as_millis(), ORDER);
+        let untold = self.untold.fetch_add(1, ORDER).saturating_add(1);
+        if self.total.load(ORDER).saturating_add_signed(untold) <= limit {
+            return Ok(());
+        }
+        self.untold.fetch_sub(1, ORDER);
+        Err(())
+    }
+
+    fn take_end(&self, now: u64) -> u64 {
+        const LEAST: u64 = 1024;
+        let kept_for = self.kept_for.load(ORDER).min(1 << 52);
+        let width = (kept_for / 16).next_power_of_two().max(LEAST);
+        let end = self.end.swap(0, ORDER).max(now.saturating_add(kept_for));
+        end.div_ceil(width).saturating_mul(width)
+    }
+}
+
+impl Report {
+    /// The store took it, and knows of so many records, some of which end at that moment.
+    pub(super) fn told(self, records: u64, fewer_at: u64) {
+        // In this order: between the two, too many are counted, and never too few.
+        self.own.total.store(records, ORDER);
+        self.own.fewer_at.store(fewer_at, ORDER);
+        self.own.untold.fetch_sub(self.change, ORDER);
+        self.own.waited.store(0, ORDER);
+    }
+}
+
+impl Counted<'_> {
+    /// The claim to make.
+    pub(super) fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    pub(super) fn claimed(
+        self,
+        answer: Result<Claimed, StoreError>,
+    ) -> Result<Claimed, StoreError> {
+        self.settle(answer, |answer| *answer == Claimed::New)
+    }
+
+    pub(super) fn leased(self, answer: Result<Leased, StoreError>) -> Result<Leased, StoreError> {
+        self.settle(answer, |answer| *answer == Leased::Held)
+    }
+
+    /// Takes the count back if nothing was recorded. If it is unknown whether something was, it
+    /// counts.
+    fn settle<T>(
+        self,
+        answer: Result<T, StoreError>,
+        is_new: impl Fn(&T) -> bool,
+    ) -> Result<T, StoreError> {
+        if self.is_over {
+            return answer.map_err(|error| match error.kind() {
+                StoreErrorKind::TooManyPlaces => self.over_quota(),
+                _ => error,
+            });
+        }
+        let may_be_recorded = match &answer {
+            Ok(answer) => is_new(answer),
+            Err(error) => error.kind() == StoreErrorKind::Unavailable,
+        };
+        if !may_be_recorded {
+            self.own.untold.fetch_sub(1, ORDER);
+        }
+        answer
+    }
+
+    fn over_quota(&self) -> StoreError {
+        let now = SystemClock.now().as_millis();
+        let wait = self.own.fewer_at.load(ORDER).saturating_sub(now);
+        StoreError::new(
+            StoreErrorKind::KeyOverQuota,
+            "the key has as many records as it may have in this store",
+        )
+        .with_retry_after(Duration::from_millis(wait).max(EXCHANGE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        key::KeyId,
+        nonce::{Nonce, NonceKind},
+    };
+
+    fn claim(key: &str) -> Claim {
+        let deadline = SystemClock.now().plus(Duration::from_secs(300));
+        let nonce = Nonce::new(NonceKind::Covered, "1");
+        Claim::new("tests".into(), KeyId::new(key).unwrap(), nonce, deadline)
+            .with_retention(Duration::from_secs(300))
+    }
+
+    fn new(quota: &Quota, key: &str) -> Option<StoreErrorKind> {
+        let claim = claim(key);
+        let counted = quota.count(&claim);
+        let answer = match counted.claim().most_records() {
+            Some(0) => Err(StoreError::new(StoreErrorKind::TooManyPlaces, "")),
+            _ => Ok(Claimed::New),
+        };
+        counted.claimed(answer).err().map(|error| error.kind())
+    }
+
+    #[test]
+    fn a_key_has_its_quota_and_no_more() {
+        let quota = Quota::new(3);
+        let over = Some(StoreErrorKind::KeyOverQuota);
+        let answers: Vec<_> = (0..5).map(|_| new(&quota, "one")).collect();
+        assert_eq!(answers, [None, None, None, over, over]);
+        assert_eq!(new(&quota, "other"), None);
+        quota.released(&claim("one"), &Ok(Held::Lost));
+        assert_eq!(new(&quota, "one"), over);
+        quota.released(&claim("one"), &Ok(Held::Done));
+        assert_eq!(new(&quota, "one"), None);
+        assert_eq!(new(&quota, "one"), over);
+    }
+
+    #[test]
+    fn only_what_is_or_may_be_recorded_counts() {
+        let quota = Quota::new(2);
+        let refused = |kind| Err(StoreError::new(kind, ""));
+        for (answer, counts) in [
+            (Ok(Claimed::Replayed), false),
+            (refused(StoreErrorKind::SignAgain), false),
+            (refused(StoreErrorKind::Full), false),
+            (refused(StoreErrorKind::Unavailable), true),
+            (Ok(Claimed::New), true),
+        ] {
+            let claim = claim("one");
+            let counted = quota.count(&claim);
+            assert!(!counted.is_over);
+            let own = Arc::clone(&counted.own);
+            let before = own.untold.load(ORDER) - 1;
+            let _ = counted.claimed(answer);
+            assert_eq!(own.untold.load(ORDER) - before, i64::from(counts));
+        }
+    }
+
+    #[test]
+    fn what_others_have_counts_once_it_is_known() {
+        let quota = Quota::new(100);
+        assert_eq!(new(&quota, "one"), None);
+        let mut reports = quota.reports();
+        let report = reports.pop().unwrap();
+        assert!(reports.is_empty());
+        assert_eq!(report.change, 1);
+        // Made in the meantime.
+        assert_eq!(new(&quota, "one"), None);
+        report.told(99, 0);
+        assert_eq!(new(&quota, "one"), Some(StoreErrorKind::KeyOverQuota));
+        let report = quota.reports().pop().expect("it is close to its quota");
+        assert_eq!(report.change, 1);
+        report.told(50, 0);
+        assert_eq!(new(&quota, "one"), None);
+    }
+
+    #[test]
+    fn a_report_that_fails_is_made_again_and_an_idle_key_is_forgotten() {
+        let quota = Quota::new(1000);
+        assert_eq!(new(&quota, "one"), None);
+        drop(quota.reports());
+        let report = quota.reports().pop().unwrap();
+        assert_eq!(report.change, 1);
+        report.told(1, 0);
+        for _ in 0..=PATIENCE {
+            assert_eq!(quota.keys.read().unwrap().len(), 1);
+            assert!(quota.reports().is_empty());
+        }
+        assert!(quota.keys.read().unwrap().is_empty());
+    }
+}
