@@ -161,7 +161,7 @@ pub fn countersign_refusing(name: &'static str, created: u64, key: &str, end: &s
     let mac = "A".repeat(43);
     let macs: Vec<_> = (0..16).map(|at| format!("l{at}=:{mac}=:")).collect();
     let so_far = inputs.len() + 16 * 53;
-    let query: String = (0..).map(|at| format!("q{at}=v&")).take(6000).collect();
+    let query: String = (0..).map(|at| format!("q{at}=v&")).take(9000).collect();
     let query = &query[..64 * 1024 - so_far];
     let request = Request::post(format!("/transfer?{query}"))
         .header("host", ORIGIN.rsplit('/').next().unwrap_or_default())

@@ -285,7 +285,6 @@ pub(super) struct ParametersVisitor<'t, 'de> {
     canonical: &'t mut String,
     start: usize,
     name: Result<Name, Fault>,
-    seen: Vec<&'de str>,
     key: Option<Cow<'de, str>>,
     param: Option<Cow<'de, str>>,
     sf: bool,
@@ -308,7 +307,6 @@ impl<'t, 'de> IdentifierVisitor<'t> {
             canonical: self.canonical,
             start,
             name,
-            seen: Vec::new(),
             key: None,
             param: None,
             sf: false,
@@ -333,10 +331,18 @@ impl<'de> ItemVisitor<'de> for IdentifierVisitor<'_> {
 impl<'de> ParametersVisitor<'_, 'de> {
     fn read(&mut self, key: &'de KeyRef, value: BareItemFromInput<'de>) -> Result<(), Fault> {
         let key = key.as_str();
-        if self.seen.contains(&key) {
+        // Every other parameter is refused.
+        let is_duplicate = match key {
+            "sf" => self.sf,
+            "bs" => self.bs,
+            "req" => self.req,
+            "key" => self.key.is_some(),
+            "name" => self.param.is_some(),
+            _ => false,
+        };
+        if is_duplicate {
             return Err(format!("the component parameter `{key}` stands there twice").into());
         }
-        self.seen.push(key);
         match (key, value) {
             ("sf", BareItemFromInput::Boolean(true)) => self.sf = true,
             ("bs", BareItemFromInput::Boolean(true)) => self.bs = true,
