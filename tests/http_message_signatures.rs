@@ -26,7 +26,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use common::{KEY, SECRET, clock, keys, store};
 use countersign::{
     Component, HttpMessageSignatures, HttpMessageSignaturesBuilder, Rejection, Signer,
-    VerifiedPayload, Verifier,
+    VerifiedPayload, Verifier, VerifierBuilder,
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderName, HeaderValue, Request};
@@ -46,14 +46,16 @@ fn covering(components: &[&str]) -> HttpMessageSignaturesBuilder {
 }
 
 fn verifier(scheme: &HttpMessageSignatures) -> Verifier {
+    builder_of(scheme).build().unwrap()
+}
+
+fn builder_of(scheme: &HttpMessageSignatures) -> VerifierBuilder<Verifier> {
     let clock = clock();
     Verifier::builder(scheme.clone())
         .public_origin(common::ORIGIN)
         .keys(keys())
         .store(store(&clock))
         .clock(clock)
-        .build()
-        .unwrap()
 }
 
 async fn verify(
