@@ -92,7 +92,7 @@ pub(super) struct HighWatermark {
     answers: watch::Receiver<Option<StoreError>>,
     writer: Option<JoinHandle<()>>,
     /// Held until the writer has ended.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// In milliseconds since the Unix epoch.
@@ -254,8 +254,19 @@ impl Writer {
     }
 }
 
+/// The lock of a file. It is given back in so many words: a process that another thread has just
+/// forked has the file open too, and closing it here alone would keep the lock until that process
+/// executes its program.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
 /// Taken by one process at a time; the file stays when the lock is given back.
-fn lock(path: &Path) -> io::Result<File> {
+fn lock(path: &Path) -> io::Result<Lock> {
     let mut options = OpenOptions::new();
     let options = options.write(true).create(true).truncate(false);
     let file = file::open(options, path)?;
@@ -267,7 +278,7 @@ fn lock(path: &Path) -> io::Result<File> {
         ),
         TryLockError::Error(error) => error,
     })?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 /// Reads one byte more than there should be, which shows a file that is too long.
