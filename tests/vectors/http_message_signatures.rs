@@ -65,6 +65,7 @@ async fn verdict(
     let verifier = Verifier::builder(profile.build().unwrap())
         .public_origin(origin)
         .danger_any_authority()
+        .methods([request.method().clone()])
         .keys(KeyRing::new().with(key, secret).unwrap())
         .store(store.build().unwrap())
         .clock(clock)
