@@ -370,6 +370,7 @@ impl Facts {
             .clock(clock.clone());
         let verifier = Verifier::builder(scheme.clone())
             .danger_any_authority()
+            .methods([head.method.clone()])
             .keys(
                 KeyRing::new()
                     .with(key_id, SECRET)
