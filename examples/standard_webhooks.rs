@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr = listener.local_addr()?;
 
-    // What is retried after a restart is handled again: in production, take a store that survives one,
+    // A retry after a restart is handled again: in production, take a store that survives one,
     // and give this service a `namespace` in it.
     let layer = VerifyLayer::builder(StandardWebhooks::new())
         .secret(SECRET)

@@ -50,7 +50,7 @@ impl BodyLimits {
     }
 }
 
-/// What has a say while a body arrives.
+/// Watches a body while it arrives, and may refuse it.
 pub(crate) trait Arriving {
     /// Sees a frame with bytes before it is kept, and the number of bytes about to be allocated for
     /// it; may refuse the body.

@@ -33,7 +33,7 @@ pub enum Outcome {
     Open,
 }
 
-/// What a server states of a request.
+/// The statements of a server about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Statement {
     Used,

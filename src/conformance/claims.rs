@@ -121,7 +121,7 @@ impl<S: NonceStore> Subject<'_, S> {
         Ok(())
     }
 
-    /// Whoever captured a message sends it to one made-up path after the other.
+    /// A captured message is sent to one made-up path after the other.
     pub(super) async fn a_message_leaves_no_more_records_than_it_may(&self) -> Check {
         for place in 0..Claim::OPEN_PLACES {
             self.claims(&self.at_open("one", place), Claimed::New)

@@ -38,7 +38,7 @@ impl<S: NonceStore> Subject<'_, S> {
         self.nonce_until(nonce, self.in_an_hour())
     }
 
-    /// The message with this nonce, at one of any number of paths.
+    /// Returns the message with this nonce, sent to a path that anybody can make up.
     pub(super) fn at_open(&self, nonce: &str, place: usize) -> Claim {
         let path = format!("/{place}");
         self.nonce(nonce).at_open_place(Method::POST, path)

@@ -27,7 +27,7 @@ use crate::{
     verify::{Fate, FateCell, Lease},
 };
 
-/// What is answered without a call of the inner service.
+/// An answer that is given without a call of the inner service.
 pub(super) enum Early<E> {
     Rejection(Rejection),
     /// The handshake of a scheme.

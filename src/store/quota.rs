@@ -39,14 +39,14 @@ const AT_ONCE: u64 = u64::MAX / 2;
 
 const ORDER: Ordering = Ordering::Relaxed;
 
-/// What every process counts.
+/// The counts of this process.
 #[derive(Debug)]
 pub(super) struct Quota {
     limit: u64,
     keys: RwLock<HashMap<Owner, Arc<Own>>>,
 }
 
-/// What is counted of one key in this process.
+/// The counts of one key in this process.
 #[derive(Debug, Default)]
 struct Own {
     /// Records of all processes, as the store knew last.
@@ -62,7 +62,7 @@ struct Own {
     waited: AtomicU64,
 }
 
-/// What there is to tell the store of one key.
+/// The news of one key for the store.
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) owner: Owner,
@@ -129,7 +129,7 @@ impl Quota {
         Arc::clone(own)
     }
 
-    /// What there is to tell at this exchange. A key that was idle, and has few records, is
+    /// Returns the news for this exchange. A key that was idle, and has few records, is
     /// forgotten: the store knows them.
     pub(super) fn reports(&self) -> Vec<Report> {
         let part = self.limit.div_ceil(PART);

@@ -100,7 +100,7 @@ impl Received<'_> {
             .scheme
             .read_covered_body(&mut candidate.parameters, given)?;
         let parameters = &candidate.parameters;
-        // What covers no time is not recorded for good, and never too old.
+        // A request that covers no time is not recorded for good, and is never too old.
         let report = report.filter(|_| parameters.signed_at.is_some());
         let subject = Subject::new(report.as_ref(), candidate.mac);
         settings

@@ -65,7 +65,7 @@ struct Waiting {
     _displaced: oneshot::Sender<()>,
 }
 
-/// What a body that is waited for knows of its place.
+/// The place of a body that is waited for, as the body knows it.
 #[derive(Debug)]
 struct Place {
     ticket: u64,

@@ -1,4 +1,4 @@
-//! What a request costs before it is believed, counted with a scheme that counts what is asked of it.
+//! The cost of a request before it is believed, as a scheme counts it that is asked for the work.
 
 use std::{
     borrow::Cow,

@@ -88,7 +88,7 @@ impl<'n> Wanted<'n> {
     }
 }
 
-/// Reads a dictionary once for all members that are wanted, each as it is written anew.
+/// Reads a dictionary once for all members that are wanted, each as it is written again.
 pub(super) fn read_members(field: &str, wanted: &mut Wanted<'_>) -> Result<(), Fault> {
     let members = Picked {
         wanted,

@@ -66,7 +66,7 @@ pub(crate) struct Input<'de> {
     pub(crate) parameters: SignatureParameters<'de>,
 }
 
-/// What a signature says that it covers.
+/// The components that a signature says it covers.
 #[derive(Debug)]
 pub(crate) struct Listed<'de> {
     pub(crate) label: Cow<'de, str>,

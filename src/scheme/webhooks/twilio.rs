@@ -111,7 +111,7 @@ pub struct Twilio {
 #[derive(Clone, Debug)]
 enum Mode {
     Form,
-    /// What the request asks for, up to the digest: such as `/hook?bodySHA256=`.
+    /// Path and query of the request, up to the digest: such as `/hook?bodySHA256=`.
     Json {
         before_digest: String,
     },
@@ -236,7 +236,7 @@ fn authorities(target: &Target<'_>) -> [Authority; 2] {
     [asked, other]
 }
 
-/// What is asked for, up to the digest of the body, at this path and query.
+/// Returns the path and query of a request, up to the digest of its body.
 fn before_digest(path_and_query: &str) -> String {
     let separator = if path_and_query.contains('?') {
         '&'

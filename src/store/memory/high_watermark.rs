@@ -99,7 +99,7 @@ pub(super) struct HighWatermark {
 struct Shared {
     /// The latest signed time that was asked for.
     wanted: AtomicU64,
-    /// What the file says.
+    /// The mark that the file holds.
     written: AtomicU64,
 }
 
@@ -254,7 +254,7 @@ impl Writer {
     }
 }
 
-/// The lock of a file. It is given back in so many words: a process that another thread has just
+/// The lock of a file. It is given back explicitly: a process that another thread has just
 /// forked has the file open too, and closing it here alone would keep the lock until that process
 /// executes its program.
 struct Lock(File);

@@ -88,7 +88,7 @@ pub(super) fn decide(terms: &Terms<'_>, steps: &[Step<'_>], own: Option<Own>) ->
                     format!("'{digest}', '{attempt}', {deadline}, {recorded}")
                 },
             );
-            // What adds nothing needs no turn.
+            // A step that adds nothing needs no turn.
             let in_turn = most != Some(0);
             let most = or_null(most);
             format!(

@@ -54,7 +54,7 @@ pub(super) struct Answers {
     pub(super) is_as_inspected: bool,
 }
 
-/// What the tasks of a queue share.
+/// The state that the tasks of a queue share.
 pub(super) struct Lane {
     pub(super) connection: MultiplexedConnection,
     /// The name of the script.
@@ -116,7 +116,7 @@ async fn work(lane: Arc<Lane>, waiting: Arc<Mutex<mpsc::Receiver<Step>>>) {
                         values,
                         is_as_inspected,
                     });
-                    // Who has given up does not wait for it.
+                    // A caller that has given up does not wait for it.
                     let _ = answer.send(answers);
                 }
             }

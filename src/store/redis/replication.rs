@@ -51,7 +51,7 @@ impl Replication {
                 let outcome = replicated(&mut connection, &of, wait).await;
                 for answer in batch.drain(..) {
                     let answer: Answer = answer;
-                    // Who has given up does not wait for it.
+                    // A caller that has given up does not wait for it.
                     let _ = answer.send(outcome.clone());
                 }
             }

@@ -49,7 +49,7 @@ enum Outcome {
     Lost,
 }
 
-/// What a server has answered.
+/// The answer of a server.
 #[derive(Clone, Copy, Debug)]
 struct Answer {
     outcome: Outcome,

@@ -16,7 +16,7 @@ use crate::store::file::{self, beside};
 #[derive(Debug)]
 pub(super) struct Mark(File);
 
-/// What the file says.
+/// The content of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Marked {
     /// Drawn when the tables were made.
