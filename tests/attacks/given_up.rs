@@ -135,6 +135,7 @@ impl Server {
 
     /// Asks again while a copy is in flight, or as many run as may.
     async fn settled(&self, request: &http::Request<String>) -> Result<(u16, String), String> {
+        let mut last = None;
         for _ in 0..100 {
             let answer = Self::send(self.app.clone(), request.clone(), None).await;
             let answer = answer.unwrap();
@@ -146,9 +147,10 @@ impl Server {
             if !is_busy.contains(&&*answer.1) {
                 return Ok(answer);
             }
+            last = Some(answer);
             sleep(Duration::from_millis(200)).await;
         }
-        Err("it is busy for ever".into())
+        Err(format!("it is busy for ever: {last:?}"))
     }
 
     async fn course(&self, sent: &[Sent]) -> Result<(), String> {
@@ -263,7 +265,11 @@ fn a28_twin_a_place_that_is_lost_with_its_request_is_found() {
 mod in_transaction {
     use axum::response::{IntoResponse, Response};
     use countersign::{Clock as _, PendingPayload, Rejection, SqliteStore, SystemClock};
-    use sqlx::{SqlitePool, sqlite::SqlitePoolOptions};
+    use sqlx::{
+        SqlitePool,
+        sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
+    };
+    use tempfile::TempDir;
 
     use super::*;
 
@@ -282,14 +288,21 @@ mod in_transaction {
         }
     }
 
-    async fn database() -> SqlitePool {
+    /// In a file: sqlx closes a connection if whoever waits for it gives up, and a database in memory
+    /// ends with its only connection.
+    async fn database() -> (SqlitePool, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SqliteConnectOptions::new()
+            .filename(folder.path().join("effects.db"))
+            .create_if_missing(true)
+            .synchronous(SqliteSynchronous::Off);
         let pool = SqlitePoolOptions::new().max_connections(1);
-        let pool = pool.connect("sqlite::memory:").await.unwrap();
+        let pool = pool.connect_with(file).await.unwrap();
         SqliteStore::migrate(&pool).await.unwrap();
         let tables = "CREATE TABLE effects (body text NOT NULL);
                       UPDATE countersign_store SET since = 0";
         sqlx::raw_sql(tables).execute(&pool).await.unwrap();
-        pool
+        (pool, folder)
     }
 
     fn server(pool: SqlitePool) -> Server {
@@ -322,10 +335,10 @@ mod in_transaction {
     #[test]
     fn a37_given_up_at_random_a_request_succeeds_once() {
         let make = async || {
-            let pool = database().await;
-            (server(pool.clone()), pool)
+            let (pool, folder) = database().await;
+            (server(pool.clone()), (pool, folder))
         };
-        let most = async |pool: SqlitePool| {
+        let most = async |(pool, _folder): (SqlitePool, TempDir)| {
             let most = "SELECT max(n) FROM (SELECT count(*) AS n FROM effects GROUP BY body)";
             let most: i64 = sqlx::query_scalar(most).fetch_one(&pool).await.unwrap();
             usize::try_from(most).unwrap()
