@@ -1,6 +1,6 @@
 //! For Axum: extractors that read what was verified, and answers where they cannot.
 
-use ::axum::{
+use axum::{
     body::Body,
     extract::{FromRequestParts, MatchedPath, Path, RawPathParams},
     response::{IntoResponse, Response},
@@ -18,8 +18,9 @@ use serde::{
 };
 
 use crate::{
-    rejection::{Rejection, RejectionKind, problem},
-    verify::{LeaseStatus, PendingPayload, PendingSlot, SignedVersion, VerifiedPayload},
+    error::{Rejection, RejectionKind, problem},
+    once::LeaseStatus,
+    request::{PendingPayload, PendingSlot, SignedVersion, VerifiedPayload},
 };
 
 impl IntoResponse for Rejection {
@@ -58,7 +59,7 @@ impl<S: Sync> FromRequestParts<S> for PendingPayload {
     }
 }
 
-/// Whether the lease is still held. Without [`Processing::Retryable`](crate::Processing::Retryable)
+/// Whether the lease is still held. Without [`Processing::Retryable`](crate::request::Processing::Retryable)
 /// there is none, and the answer is 500.
 impl<S: Sync> FromRequestParts<S> for LeaseStatus {
     type Rejection = ExtractRejection;

@@ -14,10 +14,7 @@ use http_body::{Body, Frame};
 use http_body_util::LengthLimitError;
 use tokio::time::{Sleep, sleep};
 
-use crate::{
-    error::ConfigError,
-    rejection::{Rejection, RejectionKind},
-};
+use crate::error::{ConfigError, Rejection, RejectionKind};
 
 /// Frames without a byte, trailers among them, that are passed over; what goes beyond is refused.
 /// A body that always has one at hand is never waited for, and would pass every other limit.

@@ -4,6 +4,7 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use crate::error::StoreError;
@@ -64,5 +65,25 @@ impl<T> fmt::Debug for StoreFuture<'_, T> {
             Inner::Ready(_) => "StoreFuture(ready)",
             Inner::Boxed(_) => "StoreFuture(boxed)",
         })
+    }
+}
+
+/// Waits for a store, but no longer than `limit`. What is at hand needs no timer, and no room for
+/// one in the futures that wait.
+pub(crate) fn within<'a, T: Unpin + Send + 'a>(
+    limit: Duration,
+    answer: StoreFuture<'a, T>,
+) -> StoreFuture<'a, T> {
+    match answer.at_hand() {
+        Ok(answer) => StoreFuture::ready(answer),
+        Err(to_wait_for) => StoreFuture::new(async move {
+            tokio::time::timeout(limit, to_wait_for)
+                .await
+                .unwrap_or_else(|_| {
+                    Err(StoreError::unavailable(format!(
+                        "the store gave no answer within {limit:?}"
+                    )))
+                })
+        }),
     }
 }

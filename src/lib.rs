@@ -87,7 +87,7 @@
 //! MAC does not match, an event at `DEBUG` shows the beginning of the message that was expected,
 //! covered headers included.
 //!
-//! What is counted and timed with the feature `metrics`, the module `measure` says.
+//! What is counted and timed with the feature `metrics`, the module `metrics` says.
 //!
 //! # Features
 //! - `axum` (default): extractors, and the original URI of nested routers.
@@ -97,81 +97,71 @@
 //! - `reqwest`: signing for the client `reqwest`.
 //! - `redis`: a store in Redis 7 or Valkey, for all servers of one service.
 //! - `sqlite`: a store that is durable, in a file that the processes of one host share.
-//! - `test-util`: for the tests of users: a clock that can be set, `test::delivery`, requests signed as
-//!   their sender would, and `conformance`, what every store has to pass.
+//! - `test-util`: for the tests of users: a clock that can be set, `testing::delivery`, requests signed as
+//!   their sender would, and `testing::conformance`, what every store has to pass.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
-mod canonical_json;
+mod client;
 mod clock;
-#[cfg(any(test, feature = "test-util"))]
-pub mod conformance;
-mod encoding;
 mod error;
 mod future;
 pub mod guide;
-mod json;
 mod key;
-mod mac;
+mod message;
 #[cfg(not(feature = "metrics"))]
-mod measure;
+mod metrics;
 #[cfg(feature = "metrics")]
-pub mod measure;
-mod middleware;
-mod nonce;
-mod outcome;
+pub mod metrics;
+mod once;
+mod proof;
 mod random;
-mod rejection;
+pub mod request;
+mod response;
 mod scheme;
-mod secret;
-mod sharing;
-mod sign;
 mod store;
-mod target;
 #[cfg(any(test, feature = "test-util"))]
-pub mod test;
+pub mod testing;
 mod token;
-pub mod verify;
 
 #[cfg(feature = "axum")]
 mod axum;
 
 #[cfg(feature = "axum")]
 pub use axum::{ExtractRejection, VerifiedForm, VerifiedJson, VerifiedPath, VerifiedQuery};
-pub use canonical_json::{JsonForm, PythonJson};
+pub use client::{
+    PeekedBody, Repeatable, Sign, SignAgain, SignAgainLayer, SignFuture, SignLayer, Signer,
+};
 #[cfg(any(test, feature = "test-util"))]
 pub use clock::ManualClock;
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use encoding::Encoding;
 pub use error::{
-    ConfigError, ConfigErrorKind, ResponseError, ResponseErrorKind, SignError, SignErrorKind,
-    StoreError, StoreErrorKind,
+    ConfigError, ConfigErrorKind, Rejection, RejectionKind, ResponseError, ResponseErrorKind,
+    SignError, SignErrorKind, StoreError, StoreErrorKind,
 };
 pub use future::StoreFuture;
-pub use key::{KeyId, KeyRing, KeySet, KeyStore, KnownKeys};
-pub use mac::{DigestAlgorithm, MacAlgorithm};
-pub use middleware::{
-    BufferedLayer, BufferedVerify, OnDuplicate, ResponseBody, ResponseFuture, Verify, VerifyLayer,
-    VerifyResponse, VerifyResponseFuture, VerifyResponseLayer,
+pub use key::{KeyId, KeyRing, KeySet, KeyStore, KnownKeys, MacAlgorithm, Secret};
+pub use message::{DigestAlgorithm, Encoding, Forwarded, JsonForm, PeerAddr, PythonJson};
+pub use once::{
+    AttemptId, Claim, Claimed, ConsumeIn, Held, Lease, LeaseStatus, LeaseStore, Leased, Nonce,
+    NonceKind, NonceStore, Outcome, Sharing, TransactIn,
 };
-pub use nonce::{
-    AttemptId, Claim, Claimed, ConsumeIn, Held, LeaseStore, Leased, Nonce, NonceKind, NonceStore,
-    Sharing, TransactIn,
+pub use request::{
+    BufferedLayer, BufferedVerify, OnDuplicate, PendingPayload, PendingSlot, Processing,
+    ResponseBody, ResponseFuture, SignedVersion, Verified, VerifiedPayload, Verifier,
+    VerifierBuilder, Verify, VerifyLayer,
 };
-pub use outcome::Outcome;
-pub use rejection::{Rejection, RejectionKind};
+pub use response::{
+    ResponseSigner, ResponseVerifier, ResponseVerifierBuilder, SignResponse, SignResponseFuture,
+    SignResponseLayer, SignedBy, VerifyResponse, VerifyResponseFuture, VerifyResponseLayer,
+};
 pub use scheme::Scheme;
 pub use scheme::header::{HeaderScheme, HeaderSchemeBuilder, JsonObject, Part};
-pub use scheme::http_message_signatures::{
+pub use scheme::rfc9421::{
     AcceptSignature, Component, FieldType, HttpMessageSignatures, HttpMessageSignaturesBuilder,
 };
 pub use scheme::webhooks;
-pub use secret::Secret;
-pub use sign::{
-    PeekedBody, Repeatable, ResponseSigner, Sign, SignAgain, SignAgainLayer, SignFuture, SignLayer,
-    SignResponse, SignResponseFuture, SignResponseLayer, Signer,
-};
 pub use store::memory::{MemoryStatistics, MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "postgres")]
 pub use store::postgres::{self, PostgresStore, PostgresStoreBuilder};
@@ -179,13 +169,7 @@ pub use store::postgres::{self, PostgresStore, PostgresStoreBuilder};
 pub use store::redis::{RedisStore, RedisStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::{SqliteStore, SqliteStoreBuilder};
-pub use target::{Forwarded, PeerAddr};
 pub use token::{OneTimeToken, OneTimeTokenBuilder, PendingToken};
-pub use verify::{
-    Lease, LeaseStatus, PendingPayload, PendingSlot, Processing, ResponseVerifier,
-    ResponseVerifierBuilder, SignedBy, SignedVersion, Verified, VerifiedPayload, Verifier,
-    VerifierBuilder,
-};
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]

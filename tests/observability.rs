@@ -21,7 +21,7 @@ use axum::{
 use common::{Effects, HOST, KEY, OTHER_KEY, verdict};
 use countersign::{
     ManualClock, MemoryStore, Processing, RejectionKind, VerifiedPayload, Verifier, VerifyLayer,
-    measure,
+    metrics as measure,
 };
 use http_body_util::Full;
 use log::Log;
@@ -29,7 +29,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder
 use parts::{Asked, Fault, FaultyStore};
 use tower::ServiceExt as _;
 
-const SOURCE: &str = include_str!("../src/measure.rs");
+const SOURCE: &str = include_str!("../src/metrics.rs");
 const DASHBOARD: &str = include_str!("../examples/grafana.json");
 
 fn recorder() -> PrometheusRecorder {

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use countersign::{
     Claim, Claimed, Clock, KeyId, Nonce, NonceKind, NonceStore, RedisStore, StoreErrorKind,
     SystemClock, Timestamp,
-    conformance::{self, Time},
+    testing::conformance::{self, Time},
 };
 
 use server::{Server, programs};

@@ -19,7 +19,7 @@ use std::{
 use countersign::{
     AttemptId, Claim, Claimed, Clock, Held, LeaseStore, Leased, ManualClock, MemoryStore,
     NonceKind, NonceStore, StoreError, StoreErrorKind, StoreFuture, Timestamp,
-    conformance::{self, Broken, Time},
+    testing::conformance::{self, Broken, Time},
 };
 
 fn clock() -> ManualClock {

@@ -11,17 +11,16 @@ use http::{Request, header::HOST, request::Parts};
 use http_body_util::Full;
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    Announced, Candidate, Coverage, Describe, Head, Parameters, Profile, Reading, Signing,
-    SigningInput,
-};
+use super::describe::{Describe, Profile, Reading, Signing};
 use crate::{
-    KeyRing, ManualClock, MemoryStore, RejectionKind, Signer, Timestamp, Verifier,
-    encoding::{Encoding, decode_hex},
-    error::SignError,
-    mac::{HashOutput, MacAlgorithm, MacKey, RunningMac},
-    rejection::{Rejection, malformed},
-    target::Target,
+    client::Signer,
+    clock::{ManualClock, Timestamp},
+    error::{Rejection, RejectionKind, SignError, malformed},
+    key::{KeyRing, MacAlgorithm, MacKey, RunningMac},
+    message::{Coverage, Encoding, HashOutput, Head, SigningInput, Target, encoding::decode_hex},
+    proof::{Announced, Candidate, Parameters},
+    request::Verifier,
+    store::memory::MemoryStore,
 };
 
 const KEYS: [(&str, &str); 2] = [

@@ -11,7 +11,7 @@ use tokio::{
 use crate::{
     error::StoreError,
     future::StoreFuture,
-    nonce::{Claim, Claimed, Held, Leased},
+    once::{Claim, Claimed, Held, Leased},
 };
 
 /// What is asked of a nonce.

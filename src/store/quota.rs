@@ -16,7 +16,7 @@ use std::{
 use crate::{
     clock::{Clock as _, SystemClock},
     error::{StoreError, StoreErrorKind},
-    nonce::{Claim, Claimed, Held, Leased, MESSAGE_LEN},
+    once::{Claim, Claimed, Held, Leased, MESSAGE_LEN},
 };
 
 /// A digest of namespace and key id.
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
     use crate::{
         key::KeyId,
-        nonce::{Nonce, NonceKind},
+        once::{Nonce, NonceKind},
     };
 
     fn claim(key: &str) -> Claim {

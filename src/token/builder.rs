@@ -7,14 +7,12 @@ use std::{
     time::Duration,
 };
 
-use super::{OneTimeToken, Settings};
+use super::one_time::{OneTimeToken, Settings};
 use crate::{
     clock::{Clock, SystemClock},
     error::{ConfigError, ConfigErrorKind},
     key::{KeyId, KeyStore},
-    nonce::NonceStore,
-    sharing::User,
-    verify::Turns,
+    once::{NonceStore, Turns, User},
 };
 
 /// Configures a [`OneTimeToken`]; every setting states its default.
@@ -54,7 +52,7 @@ impl<T> OneTimeTokenBuilder<T> {
         }
     }
 
-    /// Where keys are looked up: a [`KeyRing`](crate::KeyRing), or a store of your own. No default.
+    /// Where keys are looked up: a [`KeyRing`](crate::key::KeyRing), or a store of your own. No default.
     pub fn keys(mut self, keys: impl KeyStore) -> Self {
         self.keys = Some(Arc::new(keys));
         self

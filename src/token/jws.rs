@@ -7,10 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::{
     clock::Timestamp,
-    json,
-    key::KeyId,
-    mac::{HashOutput, MacAlgorithm, MacKey},
-    rejection::{Rejection, RejectionKind},
+    error::{Rejection, RejectionKind},
+    key::{KeyId, MacAlgorithm, MacKey},
+    message::{HashOutput, json},
 };
 
 /// The greatest length of a token, in bytes.
@@ -202,7 +201,7 @@ fn excerpt(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
+    use crate::key::Secret;
 
     /// RFC 7515, appendix A.1: made by others, with a header that names no key. Its MAC is of this
     /// kind; as a token it is refused.

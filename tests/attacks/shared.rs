@@ -6,7 +6,7 @@ use axum::{Router, body::Body, routing::any};
 use countersign::{
     Claim, Claimed, Clock as _, ConfigError, ConfigErrorKind, KeyId, KeyRing, KeySet, KeyStore,
     LeaseStore, ManualClock, MemoryStore, Nonce, NonceKind, NonceStore, OneTimeToken, Processing,
-    Scheme, Secret, Sharing, StoreErrorKind, StoreFuture, VerifierBuilder, VerifyLayer, test,
+    Scheme, Secret, Sharing, StoreErrorKind, StoreFuture, VerifierBuilder, VerifyLayer, testing,
     webhooks::{self, GitHub, Stripe},
 };
 use tower::ServiceExt as _;
@@ -144,7 +144,7 @@ pub async fn is_handled(
     let app = Router::new()
         .route("/hook", any(async move || handler.happened()))
         .layer(layer.clone());
-    let delivery = test::delivery(preset, secret, EVENT).to("/hook");
+    let delivery = testing::delivery(preset, secret, EVENT).to("/hook");
     let request = delivery.clock(clock.clone()).request();
     let answer = app.oneshot(request.map(Body::new)).await.unwrap();
     assert_eq!(answer.status(), 200, "handled, or acknowledged");

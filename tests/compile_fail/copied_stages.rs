@@ -2,7 +2,7 @@
 
 use countersign::{
     Lease,
-    verify::{Admitted, Authentic, Parsed, Received},
+    request::{Admitted, Authentic, Parsed, Received},
 };
 
 fn copy<T: Clone>() {}

@@ -1,6 +1,6 @@
 //! A stage is made by the one before, and in no other way.
 
-use countersign::verify::{Admitted, Authentic, Parsed, Received};
+use countersign::request::{Admitted, Authentic, Parsed, Received};
 
 fn main() {
     let _ = Parsed {};

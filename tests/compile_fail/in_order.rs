@@ -7,7 +7,7 @@ use bytes::Bytes;
 use countersign::{
     Claim, Claimed, ConsumeIn, HeaderScheme, Rejection, Scheme, StoreError, StoreErrorKind,
     StoreFuture, Verified, VerifiedPayload, Verifier,
-    verify::{Admitted, Authentic, Parsed, Received},
+    request::{Admitted, Authentic, Parsed, Received},
 };
 use http::request::Parts;
 use http_body_util::Full;

@@ -1,7 +1,7 @@
 //! No stage can be taken twice.
 
 use bytes::Bytes;
-use countersign::verify::{Admitted, Authentic, Parsed, Received};
+use countersign::request::{Admitted, Authentic, Parsed, Received};
 use http_body_util::Full;
 
 async fn parsed(parsed: Parsed<'_>) {

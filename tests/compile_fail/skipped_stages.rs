@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use countersign::{
-    verify::{Admitted, Parsed, Received},
+    request::{Admitted, Parsed, Received},
 };
 use http_body_util::Full;
 

@@ -12,7 +12,7 @@ use std::{
 
 use countersign::{
     Claim, Claimed, ConsumeIn as _, Held, KeyId, LeaseStore as _, Leased, Nonce, NonceKind,
-    PostgresStore, StoreError, StoreErrorKind, conformance, postgres,
+    PostgresStore, StoreError, StoreErrorKind, postgres, testing::conformance,
 };
 use tokio::task::JoinHandle;
 

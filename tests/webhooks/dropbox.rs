@@ -3,7 +3,7 @@
 use axum::{Router, body::Body, routing::any};
 use bytes::Bytes;
 use countersign::{
-    Processing, RejectionKind, Signer, VerifiedPayload, Verifier, VerifyLayer, verify::Verified,
+    Processing, RejectionKind, Signer, VerifiedPayload, Verifier, VerifyLayer, request::Verified,
     webhooks::Dropbox,
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};

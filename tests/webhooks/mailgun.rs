@@ -6,7 +6,7 @@ use axum::{Router, body::Body, extract::Extension, routing::any};
 use bytes::Bytes;
 use countersign::{
     NonceKind, Processing, RejectionKind, Signer, VerifiedPayload, Verifier, VerifyLayer,
-    verify::Verified, webhooks::Mailgun,
+    request::Verified, webhooks::Mailgun,
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::Request;

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
     Clock as _, ConfigError, Encoding, ManualClock, Rejection, Signer, Verifier, VerifierBuilder,
-    verify::Verified,
+    request::Verified,
     webhooks::{
         Dropbox, GitHub, HubSpot, Linear, Mailgun, Meta, Paddle, Shopify, Slack, Square,
         StandardWebhooks, Stripe, Twilio, Zoom,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use countersign::{HeaderScheme, Held, Part, Processing, verify::Verified};
+use countersign::{HeaderScheme, Held, Part, Processing, request::Verified};
 use http::{Request, StatusCode, header::RETRY_AFTER};
 
 use crate::{

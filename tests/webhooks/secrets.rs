@@ -1,7 +1,7 @@
 //! Secrets: in their provider's form, never too short, and never shown.
 
 use countersign::{
-    KeyRing, Secret, Signer, Verifier, test,
+    KeyRing, Secret, Signer, Verifier, testing,
     webhooks::{GitHub, Meta, Square, StandardWebhooks, Twilio},
 };
 use http::Request;
@@ -159,7 +159,7 @@ async fn a_delivery_for_tests_is_what_the_sender_would_send() {
         .clock(clock.clone())
         .build()
         .unwrap();
-    let delivery = test::delivery(StandardWebhooks::new(), STANDARD_WEBHOOKS.secrets[0], "{}")
+    let delivery = testing::delivery(StandardWebhooks::new(), STANDARD_WEBHOOKS.secrets[0], "{}")
         .to("/hook?x=1")
         .header("x-other", "1")
         .clock(clock.clone())
@@ -171,7 +171,7 @@ async fn a_delivery_for_tests_is_what_the_sender_would_send() {
     assert_eq!(request.headers()["webhook-timestamp"], NOW.to_string());
     let (head, body) = request.into_parts();
     let first = verifier.verify(&head, body).await.unwrap();
-    let countersign::verify::Verified::Leased(payload, lease) = first else {
+    let countersign::request::Verified::Leased(payload, lease) = first else {
         panic!("{first:?}");
     };
     assert_eq!(payload.bytes(), "{}");

@@ -9,7 +9,7 @@ use std::{net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use countersign::{
     Clock as _, ManualClock, MemoryStore, SystemClock, VerifierBuilder, VerifyLayer,
-    test::{self, Delivery},
+    testing::{self, Delivery},
     webhooks::{GitHub, Slack, StandardWebhooks, Stripe, Twilio},
 };
 use http::{Request, Response};
@@ -60,7 +60,7 @@ const STRIPE_EVENT: Case = Case {
     sender: "stripe",
     secret: STRIPE.secrets[0],
     builder: || VerifyLayer::builder(Stripe::new()),
-    delivery: |body| test::delivery(Stripe::new(), STRIPE.secrets[0], body),
+    delivery: |body| testing::delivery(Stripe::new(), STRIPE.secrets[0], body),
     content_type: JSON,
     body: EVENT,
     verified: EVENT,
@@ -77,7 +77,7 @@ const STANDARD_EVENT: Case = Case {
     sender: "standardwebhooks",
     secret: STANDARD_WEBHOOKS.secrets[0],
     builder: || VerifyLayer::builder(StandardWebhooks::new()),
-    delivery: |body| test::delivery(StandardWebhooks::new(), STANDARD_WEBHOOKS.secrets[0], body),
+    delivery: |body| testing::delivery(StandardWebhooks::new(), STANDARD_WEBHOOKS.secrets[0], body),
     changes: &[
         (":7,", ":8,"),
         ("Zoë", "Zoé"),
@@ -92,7 +92,7 @@ const SLACK_EVENT: Case = Case {
     sender: "slack",
     secret: SLACK.secrets[0],
     builder: || VerifyLayer::builder(Slack::new()),
-    delivery: |body| test::delivery(Slack::new(), SLACK.secrets[0], body),
+    delivery: |body| testing::delivery(Slack::new(), SLACK.secrets[0], body),
     changes: &[
         (":7,", ":8,"),
         ("Zoë", "Zoé"),
@@ -119,7 +119,7 @@ const GITHUB_EVENT: Case = Case {
     sender: "github",
     secret: GITHUB.secrets[0],
     builder: || VerifyLayer::builder(GitHub::new()),
-    delivery: |body| test::delivery(GitHub::new(), GITHUB.secrets[0], body),
+    delivery: |body| testing::delivery(GitHub::new(), GITHUB.secrets[0], body),
     changes: &[
         (":7,", ":8,"),
         ("Zoë", "Zoé"),
@@ -132,7 +132,7 @@ const TWILIO_FORM: Case = Case {
     sender: "twilio",
     secret: TOKEN,
     builder: || VerifyLayer::builder(Twilio::new()),
-    delivery: |body| test::delivery(Twilio::new(), TOKEN, body),
+    delivery: |body| testing::delivery(Twilio::new(), TOKEN, body),
     content_type: FORM,
     body: "To=12&From=%2B1415&Body=a+b%26c+%C3%AB&AccountSid=AC1",
     verified: "AccountSid=AC1&Body=a%20b%26c%20%C3%AB&From=%2B1415&To=12",
@@ -153,7 +153,7 @@ fn twilio_json() -> Twilio {
 
 const TWILIO_JSON: Case = Case {
     builder: || VerifyLayer::builder(twilio_json()),
-    delivery: |body| test::delivery(twilio_json(), TOKEN, body),
+    delivery: |body| testing::delivery(twilio_json(), TOKEN, body),
     content_type: JSON,
     body: EVENT,
     verified: EVENT,

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
     HeaderScheme, Part, Processing, RejectionKind, Signer, VerifiedPayload, Verifier, VerifyLayer,
-    verify::Verified, webhooks::Twilio,
+    request::Verified, webhooks::Twilio,
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderValue, Request};

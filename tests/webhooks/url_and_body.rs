@@ -7,7 +7,7 @@ use bytes::Bytes;
 use countersign::{
     ConfigError, ManualClock, NonceKind, Processing, RejectionKind, Signer, VerifiedPayload,
     Verifier, VerifierBuilder,
-    verify::Verified,
+    request::Verified,
     webhooks::{HubSpot, Square},
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};

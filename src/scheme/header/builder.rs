@@ -5,16 +5,17 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use http::HeaderName;
 
 use super::{
-    Description, Element, HeaderScheme, KeySource, Part, TimeUnit, decodable::undelimited,
-    part::elements,
+    decodable::undelimited,
+    element::Element,
+    part::{Part, elements},
+    scheme::{Description, HeaderScheme, KeySource, TimeUnit},
 };
 use crate::{
-    encoding::Encoding,
     error::{ConfigError, ConfigErrorKind},
-    key::KeyId,
-    mac::MacAlgorithm,
-    nonce::NonceKind,
-    scheme::{Coverage, Profile},
+    key::{KeyId, MacAlgorithm},
+    message::{Coverage, Encoding},
+    once::NonceKind,
+    scheme::Profile,
 };
 
 /// For as long as senders are known to retry.
@@ -72,7 +73,7 @@ impl HeaderSchemeBuilder {
         self
     }
 
-    /// The header that holds the key id, a [`KeyId`](crate::KeyId). It must be covered, by
+    /// The header that holds the key id, a [`KeyId`](crate::key::KeyId). It must be covered, by
     /// [`Part::KeyId`]. No default: either this or [`fixed_key_id`](Self::fixed_key_id) has to be
     /// given.
     pub fn key_id(mut self, header: impl Into<String>) -> Self {

@@ -7,7 +7,7 @@
 //! inside, and whatever is left is the pivot. JSON tells by itself where it ends, once its beginning
 //! is found.
 
-use super::Element;
+use super::element::Element;
 
 type Bytes = fn(u8) -> bool;
 

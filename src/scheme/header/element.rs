@@ -3,9 +3,8 @@
 use http::HeaderName;
 
 use crate::{
-    canonical_json::JsonForm,
-    rejection::{Rejection, RejectionKind, malformed},
-    scheme::{BodyForm, Head},
+    error::{Rejection, RejectionKind, malformed},
+    message::{BodyForm, Head, JsonForm},
 };
 
 /// One element of the signed message.

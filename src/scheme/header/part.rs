@@ -3,12 +3,12 @@
 use http::header::{HOST, TRANSFER_ENCODING};
 
 use super::{
-    Element,
     builder::{header_name, refuse},
+    element::Element,
 };
-use crate::{canonical_json::JsonForm, error::ConfigError};
+use crate::{error::ConfigError, message::JsonForm};
 
-/// A part of the signed message of a [`HeaderScheme`](crate::HeaderScheme).
+/// A part of the signed message of a [`HeaderScheme`](crate::scheme::header::HeaderScheme).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Part {
@@ -17,7 +17,7 @@ pub enum Part {
     /// The method, as it was sent: `POST`.
     Method,
     /// The authority, in lower case and without the default port: `api.example.com`. It must be a
-    /// [public origin](crate::VerifierBuilder::public_origin).
+    /// [public origin](crate::request::VerifierBuilder::public_origin).
     Authority,
     /// The path, with its percent-encoding as it was sent.
     Path,
@@ -87,7 +87,7 @@ impl Part {
 }
 
 /// A JSON object whose members are parts of the request, in the one canonical text of a
-/// [`JsonForm`]: a [`Part`] of a [`HeaderScheme`](crate::HeaderScheme).
+/// [`JsonForm`]: a [`Part`] of a [`HeaderScheme`](crate::scheme::header::HeaderScheme).
 ///
 /// ```
 /// use countersign::{HeaderScheme, JsonObject, Part, PythonJson};

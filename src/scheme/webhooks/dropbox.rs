@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use http::{Method, Response, Uri};
 
-use super::{
-    HeaderScheme, Preset, UNTIMED_RETENTION, handshake::HandshakePath, plain_text, single_header,
-};
+use super::{Preset, UNTIMED_RETENTION, handshake::HandshakePath, plain_text, single_header};
 use crate::{
     error::ConfigError,
-    scheme::{header::Part, http_message_signatures::query},
+    scheme::{
+        header::{HeaderScheme, Part},
+        rfc9421::query,
+    },
 };
 
 /// The greatest length of a challenge, in bytes.
@@ -28,7 +29,7 @@ const MAX_CHALLENGE: usize = 256;
 /// | --- | --- |
 /// | signature | `X-Dropbox-Signature: <hex>` |
 /// | covered | the body. Not the time |
-/// | secret | the app secret, as it stands; the key id is `dropbox`. One under 16 bytes needs [`keys`](crate::VerifierBuilder::keys) and [`danger_short`](crate::Secret::danger_short) |
+/// | secret | the app secret, as it stands; the key id is `dropbox`. One under 16 bytes needs [`keys`](crate::request::VerifierBuilder::keys) and [`danger_short`](crate::key::Secret::danger_short) |
 /// | fresh for | ever |
 /// | used once by | nothing: a notification names the accounts that changed, and the next one of the same accounts is alike to the last byte |
 /// | remembered for | not at all, so that no store is needed |

@@ -8,11 +8,11 @@ use serde::de::{
 };
 use serde_json::{Value, de::SliceRead};
 
-use super::Parameters;
 use crate::{
-    json::Leaf,
-    nonce::NonceKind,
-    rejection::{Rejection, malformed},
+    error::{Rejection, malformed},
+    message::json::Leaf,
+    once::NonceKind,
+    proof::Parameters,
 };
 
 /// The greatest length of an event id, in bytes.

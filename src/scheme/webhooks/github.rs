@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{HeaderScheme, Preset, UNTIMED_RETENTION, single_header};
-use crate::scheme::header::Part;
+use super::{Preset, UNTIMED_RETENTION, single_header};
+use crate::scheme::header::{HeaderScheme, Part};
 
 /// Webhooks of [GitHub](https://docs.github.com/webhooks).
 ///
@@ -33,7 +33,7 @@ use crate::scheme::header::Part;
 ///   `X-GitHub-Event` says may have been written by anybody. Put the layer on the one route that
 ///   takes these webhooks: at another path a captured delivery counts as another.
 ///
-/// A delivery may have up to 25 MB: see [`max_body_bytes`](crate::VerifierBuilder::max_body_bytes). The
+/// A delivery may have up to 25 MB: see [`max_body_bytes`](crate::request::VerifierBuilder::max_body_bytes). The
 /// format is that of GitHub's library `@octokit/webhooks-methods` 6.0.0.
 #[derive(Clone, Debug)]
 pub struct GitHub {

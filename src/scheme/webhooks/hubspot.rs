@@ -6,11 +6,11 @@ use bytes::Bytes;
 use http::HeaderName;
 
 use super::{
-    EVENT_HORIZON, PROFILE, Parameters, Preset, Profile,
+    EVENT_HORIZON, PROFILE, Preset,
     event::read_first_event_id,
     url_and_body::{UrlAndBody, check_beginning},
 };
-use crate::rejection::Rejection;
+use crate::{error::Rejection, proof::Parameters, scheme::Profile};
 
 /// What tells an event: HubSpot does not promise that an `eventId` alone is unique.
 const EVENT_ID: [&str; 4] = ["eventId", "portalId", "subscriptionId", "occurredAt"];
@@ -37,7 +37,7 @@ const EVENT_ID: [&str; 4] = ["eventId", "portalId", "subscriptionId", "occurredA
 /// | used once by | the event id: `eventId` of the first event of the body, with its `portalId`, `subscriptionId` and `occurredAt`, for HubSpot does not promise that it is unique alone; without one, the signed message |
 /// | remembered for | 3 days since the last delivery: HubSpot [retries](https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide) up to 10 times in 24 hours |
 ///
-/// The URL is put together from the [public origin](crate::VerifierBuilder::public_origin), which has to
+/// The URL is put together from the [public origin](crate::request::VerifierBuilder::public_origin), which has to
 /// be given, and what the request asks for. URL, body and time are signed without a delimiter. So that
 /// no byte can move between them, a URL with a `{` or a `[` is refused, and a body that is not empty and
 /// begins with anything else.

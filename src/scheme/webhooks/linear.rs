@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{HeaderScheme, Parameters, Preset, UNTIMED_RETENTION, event::member, single_header};
+use super::{Preset, UNTIMED_RETENTION, event::member, single_header};
 use crate::{
     clock::Timestamp,
-    rejection::{Rejection, malformed},
-    scheme::header::Part,
+    error::{Rejection, malformed},
+    proof::Parameters,
+    scheme::header::{HeaderScheme, Part},
 };
 
 /// Webhooks of [Linear](https://linear.app/developers/webhooks).
@@ -17,7 +18,7 @@ use crate::{
 /// | signature | `Linear-Signature: <hex>` |
 /// | covered | the body, and in it the time: `webhookTimestamp`, in milliseconds. The header `Linear-Timestamp` means nothing |
 /// | secret | the signing secret, as it stands; the key id is `linear` |
-/// | fresh for | 300 seconds; Linear's library takes 60: see [`max_age`](crate::VerifierBuilder::max_age) |
+/// | fresh for | 300 seconds; Linear's library takes 60: see [`max_age`](crate::request::VerifierBuilder::max_age) |
 /// | used once by | the body: `Linear-Delivery` is not covered |
 /// | remembered for | as long as it is fresh |
 ///

@@ -7,13 +7,11 @@ use http::{HeaderName, request::Parts};
 use super::{elements, read_macs};
 use crate::{
     clock::Timestamp,
-    encoding::Encoding,
-    error::SignError,
-    mac::HashOutput,
-    rejection::{Rejection, RejectionKind, malformed},
+    error::{Rejection, RejectionKind, SignError, malformed},
+    message::{BodyForm, Coverage, Encoding, HashOutput, Head, SigningInput},
+    proof::{Announced, Candidate, Parameters},
     scheme::{
-        Announced, BodyForm, Candidate, Coverage, Describe, Head, Parameters, Profile, Reading,
-        Signing, SigningInput,
+        Describe, Profile, Reading, Signing,
         header::{TimeUnit, header_value, read_time},
         signs_under,
     },

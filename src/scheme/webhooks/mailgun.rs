@@ -7,19 +7,17 @@ use http::request::Parts;
 use serde_json::{Map, Value, json};
 
 use super::{
-    PROFILE, Profile,
+    PROFILE,
     event::{Object, member, member_as},
 };
 use crate::{
     clock::Timestamp,
-    encoding::Encoding,
-    error::SignError,
-    mac::HashOutput,
-    nonce::NonceKind,
-    rejection::{Rejection, RejectionKind, malformed},
+    error::{Rejection, RejectionKind, SignError, malformed},
+    message::{BodyForm, Coverage, Encoding, Formed, HashOutput, Head, SigningInput},
+    once::NonceKind,
+    proof::{Announced, Candidate, Parameters},
     scheme::{
-        Announced, BodyForm, Candidate, Coverage, Describe, Formed, Head, Parameters, Reading,
-        Signing, SigningInput,
+        Describe, Profile, Reading, Signing,
         header::{TimeUnit, read_time},
         signs_under,
     },
@@ -58,12 +56,12 @@ const TIME_LEN: usize = 10;
 /// | used once by | the token |
 /// | remembered for | as long as it is fresh |
 ///
-/// The payload's [`bytes`](crate::VerifiedPayload::bytes) are the two fields that are covered, as JSON,
+/// The payload's [`bytes`](crate::request::VerifiedPayload::bytes) are the two fields that are covered, as JSON,
 /// and the body of the request that the handler receives is empty. The event is to be had from
-/// [`danger_uncovered_body`](crate::VerifiedPayload::danger_uncovered_body) alone.
+/// [`danger_uncovered_body`](crate::request::VerifiedPayload::danger_uncovered_body) alone.
 ///
 /// The signature is looked at once the body is there. It can be signed with
-/// [`Signer::sign_body`](crate::Signer::sign_body) only, which adds `signature` to a JSON object that
+/// [`Signer::sign_body`](crate::client::Signer::sign_body) only, which adds `signature` to a JSON object that
 /// has none; the nonce is the token.
 ///
 /// # What stays open
@@ -72,7 +70,7 @@ const TIME_LEN: usize = 10;
 ///   the event or the message.
 /// - Mailgun [retries](https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhook-retries)
 ///   for 8 hours, after any answer but 200 and 406, and does not say whether a retry is dated anew. If
-///   retries arrive too old, give them [`max_age`](crate::VerifierBuilder::max_age) of 9 hours; all that
+///   retries arrive too old, give them [`max_age`](crate::request::VerifierBuilder::max_age) of 9 hours; all that
 ///   time a captured delivery that was not handled is worth something.
 /// - Method, path and headers are not covered: put the layer on the one route that takes these webhooks.
 ///   Until it is stale, a captured delivery counts as another at another path.

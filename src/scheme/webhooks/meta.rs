@@ -5,13 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Response, Uri};
 
-use super::{
-    HeaderScheme, Preset, UNTIMED_RETENTION, handshake::HandshakePath, plain_text, single_header,
-};
+use super::{Preset, UNTIMED_RETENTION, handshake::HandshakePath, plain_text, single_header};
 use crate::{
     error::ConfigError,
-    scheme::{header::Part, http_message_signatures::query},
-    secret::Secret,
+    key::Secret,
+    scheme::{
+        header::{HeaderScheme, Part},
+        rfc9421::query,
+    },
 };
 
 /// The greatest length of a challenge, in bytes.
@@ -38,7 +39,7 @@ const MAX_CHALLENGE: usize = 256;
 /// - Method, path and headers are not covered: put the layer on the one route that takes these
 ///   webhooks, for at another path a captured delivery counts as another.
 ///
-/// A delivery may have up to 3 MiB: see [`max_body_bytes`](crate::VerifierBuilder::max_body_bytes). The
+/// A delivery may have up to 3 MiB: see [`max_body_bytes`](crate::request::VerifierBuilder::max_body_bytes). The
 /// format is that of Meta's documentation.
 #[derive(Clone, Debug)]
 pub struct Meta {

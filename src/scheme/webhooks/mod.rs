@@ -12,17 +12,16 @@ use http::{
     uri::Scheme,
 };
 
-use super::{
-    Announced, Candidate, Describe, Head, Parameters, Profile, Reading, Signing,
-    header::{HeaderScheme, HeaderSchemeBuilder},
+use super::describe::{Describe, Profile, Reading, Signing};
+use crate::{
+    error::{ConfigError, Rejection, RejectionKind, SignError, malformed},
+    key::{MacAlgorithm, MacKey, Secret},
+    message::{Encoding, HashOutput, MAX_LEN, Target},
 };
 use crate::{
-    encoding::Encoding,
-    error::{ConfigError, SignError},
-    mac::{HashOutput, MAX_LEN, MacAlgorithm, MacKey},
-    rejection::{Rejection, RejectionKind, malformed},
-    secret::Secret,
-    target::Target,
+    message::Head,
+    proof::{Announced, Candidate, Parameters},
+    scheme::header::{HeaderScheme, HeaderSchemeBuilder},
 };
 
 /// The setter of every preset, over what its format is called by.

@@ -5,10 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderName;
 
-use super::{
-    EVENT_HORIZON, PROFILE, Parameters, Preset, Profile, event::read_event_id, list::SignatureList,
-};
-use crate::rejection::Rejection;
+use super::{EVENT_HORIZON, PROFILE, Preset, event::read_event_id, list::SignatureList};
+use crate::{error::Rejection, proof::Parameters, scheme::Profile};
 
 /// Webhooks of [Paddle Billing](https://developer.paddle.com/webhooks/overview).
 ///
@@ -17,7 +15,7 @@ use crate::rejection::Rejection;
 /// | signature | `Paddle-Signature: ts=<seconds>;h1=<hex>`; `h1` may repeat, other names are skipped |
 /// | covered | the time and the body |
 /// | secret | the string `pdl_ntfset_…` as it stands; the key id is `paddle` |
-/// | fresh for | 300 seconds. Paddle's libraries take 5: see [`max_age`](crate::VerifierBuilder::max_age) |
+/// | fresh for | 300 seconds. Paddle's libraries take 5: see [`max_age`](crate::request::VerifierBuilder::max_age) |
 /// | used once by | the event id, `event_id` of the body; without one, the signed message |
 /// | remembered for | 3 days since the last delivery: a live account [retries](https://developer.paddle.com/webhooks/about/respond-to-webhooks) up to 60 times in 3 days |
 ///

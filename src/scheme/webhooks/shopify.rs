@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{HeaderScheme, Parameters, Preset, UNTIMED_RETENTION, single_header};
+use super::{Preset, UNTIMED_RETENTION, single_header};
 use crate::{
-    encoding::Encoding,
-    rejection::{Rejection, malformed},
-    scheme::header::Part,
+    error::{Rejection, malformed},
+    message::Encoding,
+    proof::Parameters,
+    scheme::header::{HeaderScheme, Part},
 };
 
 /// Webhooks of [Shopify](https://shopify.dev/docs/apps/build/webhooks).

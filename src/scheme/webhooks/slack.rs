@@ -7,12 +7,17 @@ use http::Response;
 use serde_json::Value;
 
 use super::{
-    EVENT_HORIZON, HeaderScheme, Parameters, Preset,
+    EVENT_HORIZON, Preset,
     event::{member, read_event_id},
     handshake::HandshakePath,
     plain_text, single_header,
 };
-use crate::{error::ConfigError, mac::MacKey, rejection::Rejection, scheme::header::Part};
+use crate::{
+    error::{ConfigError, Rejection},
+    key::MacKey,
+    proof::Parameters,
+    scheme::header::{HeaderScheme, Part},
+};
 
 /// The greatest length of a challenge, in bytes.
 const MAX_CHALLENGE: usize = 1024;
@@ -35,7 +40,7 @@ const MAX_CHALLENGE: usize = 1024;
 ///   requests.
 /// - Until it is stale, a captured delivery can be posted to another path behind the same layer, where
 ///   it counts as another. Commands and events of one app are signed under one secret, and an event
-///   can hold any text: read commands with [`VerifiedForm`](crate::VerifiedForm), which refuses JSON, and
+///   can hold any text: read commands with [`VerifiedForm`](crate::axum::VerifiedForm), which refuses JSON, and
 ///   events as JSON.
 ///
 /// The format is that of Slack's libraries `slack_sdk` 3.48.0 for Python and `@slack/bolt` 5.1.0.

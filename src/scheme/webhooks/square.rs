@@ -6,11 +6,11 @@ use bytes::Bytes;
 use http::HeaderName;
 
 use super::{
-    PROFILE, Parameters, Preset, Profile, UNTIMED_RETENTION,
+    PROFILE, Preset, UNTIMED_RETENTION,
     event::read_event_id,
     url_and_body::{UrlAndBody, check_beginning},
 };
-use crate::rejection::Rejection;
+use crate::{error::Rejection, proof::Parameters, scheme::Profile};
 
 /// Webhooks of [Square](https://developer.squareup.com/docs/webhooks/overview).
 ///
@@ -34,7 +34,7 @@ use crate::rejection::Rejection;
 /// | remembered for | 30 days since the last delivery: Square [retries](https://developer.squareup.com/docs/webhooks/troubleshooting) for up to 24 hours |
 ///
 /// Square signs the notification URL as it was written in its console. Here it is put together from
-/// the [public origin](crate::VerifierBuilder::public_origin), which has to be given, and what the
+/// the [public origin](crate::request::VerifierBuilder::public_origin), which has to be given, and what the
 /// request asks for: write it there with the host in lower case, without `:443`, and with a path.
 ///
 /// URL and body are signed without a delimiter. So that no byte can move between them, a URL with a

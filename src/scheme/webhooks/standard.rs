@@ -4,21 +4,19 @@ use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderName, request::Parts};
 
-use super::{EVENT_HORIZON, PROFILE, Preset, Profile, elements, read_macs};
+use super::{EVENT_HORIZON, PROFILE, Preset, elements, read_macs};
 use crate::{
     clock::Timestamp,
-    encoding::Encoding,
-    error::{ConfigError, ConfigErrorKind, SignError},
-    mac::HashOutput,
-    nonce::NonceKind,
-    rejection::{Rejection, RejectionKind, malformed},
+    error::{ConfigError, ConfigErrorKind, Rejection, RejectionKind, SignError, malformed},
+    key::Secret,
+    message::{BodyForm, Coverage, Encoding, HashOutput, Head, SigningInput},
+    once::NonceKind,
+    proof::{Announced, Candidate, Parameters},
     scheme::{
-        Announced, BodyForm, Candidate, Coverage, Describe, Head, Parameters, Reading, Signing,
-        SigningInput,
+        Describe, Profile, Reading, Signing,
         header::{TimeUnit, check_nonce, header_value, read_time, required},
         signs_under,
     },
-    secret::Secret,
 };
 
 const KEY_ID: &str = "standard-webhooks";

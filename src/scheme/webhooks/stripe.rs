@@ -5,10 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderName;
 
-use super::{
-    EVENT_HORIZON, PROFILE, Parameters, Preset, Profile, event::read_event_id, list::SignatureList,
-};
-use crate::rejection::Rejection;
+use super::{EVENT_HORIZON, PROFILE, Preset, event::read_event_id, list::SignatureList};
+use crate::{error::Rejection, proof::Parameters, scheme::Profile};
 
 /// Webhooks of [Stripe](https://docs.stripe.com/webhooks).
 ///

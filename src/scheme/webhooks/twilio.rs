@@ -10,18 +10,18 @@ use http::{
     uri::{PathAndQuery, Scheme},
 };
 
-use super::{PROFILE, Profile, outgoing_target, read_mac, url};
+use super::{PROFILE, outgoing_target, read_mac, url};
 use crate::{
-    encoding::Encoding,
-    error::{ConfigError, ConfigErrorKind, SignError},
-    mac::{DigestAlgorithm, HashOutput, MacAlgorithm, RunningDigest},
-    rejection::{Rejection, RejectionKind, malformed},
-    scheme::{
-        Announced, BodyDigest, BodyForm, Candidate, Coverage, Describe, Formed, Head, Parameters,
-        Reading, Signing, SigningInput, header::header_value, http_message_signatures::query,
-        signs_under,
+    error::{ConfigError, ConfigErrorKind, Rejection, RejectionKind, SignError, malformed},
+    key::MacAlgorithm,
+    message::{
+        BodyDigest, BodyForm, Coverage, DigestAlgorithm, Encoding, Formed, HashOutput, Head,
+        RunningDigest, SigningInput, Target,
     },
-    target::Target,
+    proof::{Announced, Candidate, Parameters},
+    scheme::{
+        Describe, Profile, Reading, Signing, header::header_value, rfc9421::query, signs_under,
+    },
 };
 
 const KEY_ID: &str = "twilio";
@@ -54,7 +54,7 @@ const OF_EVERY_FORM: &str = "AccountSid";
 /// | used once by | nothing: two callbacks that are alike may both be meant |
 /// | remembered for | not at all, so that no store is needed |
 ///
-/// The URL is put together from the [public origin](crate::VerifierBuilder::public_origin), which has
+/// The URL is put together from the [public origin](crate::request::VerifierBuilder::public_origin), which has
 /// to be given, and what the request asks for. It is tried with its port and without, for Twilio signs
 /// now the one, now the other.
 ///
@@ -128,7 +128,7 @@ impl Twilio {
     /// path and query. `bodySHA256` behind it is the digest of the body.
     ///
     /// Path and query are those of the URL that is configured at Twilio, to the byte. The
-    /// [public origin](crate::VerifierBuilder::public_origin) says the rest of the URL.
+    /// [public origin](crate::request::VerifierBuilder::public_origin) says the rest of the URL.
     ///
     /// ```
     /// # use countersign::{VerifyLayer, webhooks::Twilio};

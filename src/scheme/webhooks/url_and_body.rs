@@ -4,20 +4,17 @@ use std::borrow::Cow;
 
 use http::{HeaderName, request::Parts};
 
-use super::{Profile, outgoing_target, read_mac, url};
+use super::{outgoing_target, read_mac, url};
 use crate::{
     clock::Timestamp,
-    encoding::Encoding,
-    error::SignError,
-    mac::HashOutput,
-    rejection::{Rejection, malformed},
+    error::{Rejection, SignError, malformed},
+    message::{BodyForm, Coverage, Encoding, HashOutput, Head, SigningInput, Target},
+    proof::{Announced, Candidate, Described, Parameters},
     scheme::{
-        Announced, BodyForm, Candidate, Coverage, Describe, Described, Head, Parameters, Reading,
-        Signing, SigningInput,
+        Describe, Profile, Reading, Signing,
         header::{TimeUnit, header_value, read_time, required},
         signs_under,
     },
-    target::Target,
 };
 
 /// A body begins with one of these bytes, which no path and no query has here: so that there is one

@@ -7,16 +7,15 @@ use http::{HeaderValue, Response};
 use serde_json::{Value, json};
 
 use super::{
-    EVENT_HORIZON, HeaderScheme, Parameters, Preset, answer, event::member,
-    handshake::HandshakePath, single_header,
+    EVENT_HORIZON, Preset, answer, event::member, handshake::HandshakePath, single_header,
 };
 use crate::{
-    encoding::Encoding,
-    error::ConfigError,
-    mac::{DigestAlgorithm, MacAlgorithm, MacKey, RunningDigest},
-    nonce::NonceKind,
-    rejection::Rejection,
-    scheme::header::Part,
+    error::{ConfigError, Rejection},
+    key::{MacAlgorithm, MacKey},
+    message::{DigestAlgorithm, Encoding, RunningDigest},
+    once::NonceKind,
+    proof::Parameters,
+    scheme::header::{HeaderScheme, Part},
 };
 
 /// The greatest length of a token to be answered, in bytes.
@@ -41,7 +40,7 @@ const MAX_TOKEN: usize = 256;
 ///   it counts as another.
 /// - Two events whose bodies are alike to the last byte are one.
 /// - Zoom does not say whether a retry is dated anew. If retries arrive too old, give them
-///   [`max_age`](crate::VerifierBuilder::max_age) of 2 hours.
+///   [`max_age`](crate::request::VerifierBuilder::max_age) of 2 hours.
 ///
 /// The format is that of Zoom's library `@zoom/rivet` 0.4.0, which does not verify the bytes as they
 /// arrived, but the body parsed and written anew.

@@ -96,7 +96,7 @@ impl MemoryStoreBuilder {
     /// of the store's own, in whole and synced with its folder. A claim waits for it only where it
     /// is signed later than the file says: the first one after a pause, or the first whose clock is
     /// ahead. A file that cannot be written refuses what is signed after it, with
-    /// [`Unavailable`](crate::StoreErrorKind::Unavailable), until it can be; each such claim tries
+    /// [`Unavailable`](crate::error::StoreErrorKind::Unavailable), until it can be; each such claim tries
     /// again.
     ///
     /// **What it cannot cover.** A claim without a signed time, and an event whose sender signs its

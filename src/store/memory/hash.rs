@@ -5,7 +5,7 @@ use std::hash::Hasher as _;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use super::sync::hash_key;
-use crate::nonce::Claim;
+use crate::once::Claim;
 
 /// SipHash-1-3 under a key of this process: nobody outside can make two claims meet.
 #[derive(Clone, Copy, Debug)]

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::{
     clock::Timestamp,
     error::{ConfigError, ConfigErrorKind, StoreError},
-    nonce::Claim,
+    once::Claim,
     store::file::{self, beside, sync_folder},
 };
 
@@ -309,7 +309,7 @@ mod tests {
     use super::*;
     use crate::{
         key::KeyId,
-        nonce::{Nonce, NonceKind},
+        once::{Nonce, NonceKind},
     };
 
     #[test]

@@ -6,11 +6,12 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use loom::{sync::Mutex, thread};
 
-use super::{MemoryStore, MemoryStoreBuilder, lock, quota::Quota};
+use super::{MemoryStore, lock, quota::Quota};
 use crate::{
     clock::{ManualClock, Timestamp},
     key::KeyId,
-    nonce::{Claim, Claimed, Held, LeaseStore as _, Leased, Nonce, NonceKind, NonceStore as _},
+    once::{Claim, Claimed, Held, LeaseStore as _, Leased, Nonce, NonceKind, NonceStore as _},
+    store::memory::builder::MemoryStoreBuilder,
 };
 
 const LIFE: Duration = Duration::from_secs(10);

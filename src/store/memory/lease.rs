@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::budget::{Budget, OverCap};
-use crate::nonce::AttemptId;
+use crate::once::AttemptId;
 
 /// Leases end by the monotonic clock: a step of the wall clock neither ends nor prolongs one.
 #[derive(Debug)]

@@ -33,7 +33,7 @@ use crate::{
     clock::{Clock, Timestamp},
     error::{StoreError, StoreErrorKind},
     future::StoreFuture,
-    nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
+    once::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
 };
 
 /// Remembers nonces in memory.

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::PoisonError, time::Duration};
 use super::{budget::Budget, sync::RwLock};
 use crate::{
     error::{StoreError, StoreErrorKind},
-    nonce::Claim,
+    once::Claim,
 };
 
 /// Nothing leaves it: a namespace whose retention were forgotten could be given a longer one, for which

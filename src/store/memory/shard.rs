@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
-    nonce::{Claim, Claimed, Held, Leased},
+    once::{Claim, Claimed, Held, Leased},
 };
 
 /// What the shards share.

@@ -6,10 +6,10 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Row as _, Transaction}
 
 use super::{error, pooled::PooledTransaction, statement::Step, transaction};
 use crate::{
-    encoding::Encoding,
     error::StoreError,
     future::StoreFuture,
-    nonce::{Claim, Claimed, ConsumeIn, TransactIn},
+    message::Encoding,
+    once::{Claim, Claimed, ConsumeIn, TransactIn},
     store::queue::{Action, Answer, unexpected},
 };
 

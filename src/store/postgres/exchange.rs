@@ -7,8 +7,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{error, transaction::in_transaction, writer::connect};
 use crate::{
-    encoding::Encoding,
     error::StoreError,
+    message::Encoding,
     store::quota::{EXCHANGE, Quota, Report},
 };
 

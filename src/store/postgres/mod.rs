@@ -32,14 +32,14 @@ pub use self::{
     schema::{SCHEMA, assume_no_history, extend_retention, fence, migrate},
     sweep::drop_expired,
 };
+use super::{
+    queue::{Action, Queue},
+    quota::{Quota, RECORDS_OF_A_KEY},
+};
 use crate::{
     error::StoreError,
     future::StoreFuture,
-    nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
-    store::{
-        queue::{Action, Queue},
-        quota::{Quota, RECORDS_OF_A_KEY},
-    },
+    once::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
 };
 
 /// Remembers nonces in PostgreSQL, for all servers of a service.
@@ -48,7 +48,7 @@ use crate::{
 /// - of any number of claims on one nonce, from any of the servers, at once or one after another,
 ///   at most one is answered [`Claimed::New`] until its deadline has passed by the clock of the
 ///   database. Nonces are told apart by SHA-256. A nonce that was
-///   [consumed](crate::PendingPayload::consume) in the same database is a replay, and the reverse;
+///   [consumed](crate::request::PendingPayload::consume) in the same database is a replay, and the reverse;
 /// - what was answered is committed with `synchronous_commit = on`, whatever is set elsewhere;
 /// - one key of one namespace has no more records than
 ///   [`PostgresStoreBuilder::records_of_a_key`] says. Those that handlers consume are not counted;
@@ -62,7 +62,7 @@ use crate::{
 ///   [What this cannot see](self#what-is-put-back-and-what-is-seen-of-it) is part of the module's text;
 /// - a clock that steps back reopens nothing that was dropped while it was ahead;
 /// - a namespace is remembered for as long as its first claim needed, by whichever server. A server
-///   that needs longer is refused with [`Misconfigured`](crate::StoreErrorKind::Misconfigured) until
+///   that needs longer is refused with [`Misconfigured`](crate::error::StoreErrorKind::Misconfigured) until
 ///   [`extend_retention`]; one that needs less is served.
 ///
 /// Claims that come in while a transaction is written go into the next one together. The store has
@@ -217,7 +217,7 @@ impl PostgresStoreBuilder {
 
     /// For how long a step waits for its answer, and the database for a lock. At most 30 seconds.
     /// Default: 2 seconds, as the verifier's
-    /// [`store_timeout`](crate::VerifierBuilder::store_timeout).
+    /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout).
     #[must_use]
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::statement::{Step, at};
 use crate::{
-    nonce::{Claimed, Held},
+    once::{Claimed, Held},
     store::queue::{Action, Answer},
 };
 

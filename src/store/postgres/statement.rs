@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::own::Own;
-use crate::{clock::Timestamp, encoding::Encoding, nonce::Claim, store::queue::Action};
+use crate::{clock::Timestamp, message::Encoding, once::Claim, store::queue::Action};
 
 /// One step of a batch, of which no two are on the same nonce, but for those of two holders.
 #[derive(Clone, Copy, Debug)]

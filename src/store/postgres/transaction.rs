@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::{StoreError, StoreErrorKind},
-    nonce::{Claimed, Held, Leased},
+    once::{Claimed, Held, Leased},
     store::queue::{Action, Answer},
 };
 

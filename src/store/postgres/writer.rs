@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::StoreError,
-    nonce::{Claimed, Leased},
+    once::{Claimed, Leased},
     store::queue::{Action, Answer, Request},
 };
 

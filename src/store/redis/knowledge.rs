@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock::{Clock as _, SystemClock, Timestamp},
     error::StoreError,
-    nonce::Claim,
+    once::Claim,
 };
 
 /// For how long a namespace is known after it was read.

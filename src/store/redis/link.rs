@@ -22,7 +22,7 @@ use super::{
     slot,
     time::millis,
 };
-use crate::{encoding::Encoding, error::StoreError};
+use crate::{error::StoreError, message::Encoding};
 
 #[derive(Debug)]
 pub(super) struct Link {

@@ -23,11 +23,11 @@ use self::{
     step::Action,
     time::millis,
 };
+use super::quota::{Quota, RECORDS_OF_A_KEY};
 use crate::{
     error::StoreError,
     future::StoreFuture,
-    nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
-    store::quota::{Quota, RECORDS_OF_A_KEY},
+    once::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
 };
 
 /// Remembers nonces in Redis 7 or Valkey, shared by all servers of a service: one server, the master
@@ -204,7 +204,7 @@ impl fmt::Debug for RedisStore {
 
 impl RedisStoreBuilder {
     /// For how long a step waits for its answer at most, a new connection included. Default: 1 second,
-    /// which is below the verifier's [`store_timeout`](crate::VerifierBuilder::store_timeout). At
+    /// which is below the verifier's [`store_timeout`](crate::request::VerifierBuilder::store_timeout). At
     /// most 30 seconds.
     #[must_use]
     pub fn wait(mut self, wait: Duration) -> Self {

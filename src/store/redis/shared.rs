@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock::{Clock as _, SystemClock},
     error::StoreError,
-    nonce::Claim,
+    once::Claim,
     store::quota::{EXCHANGE, Quota, Report},
 };
 
@@ -284,7 +284,7 @@ impl Shared {
 
     /// Tells how many records a key has, and is told how many all processes made.
     async fn exchange(self: &Arc<Self>, report: Report) -> Result<(), StoreError> {
-        let owner = crate::encoding::Encoding::Hex.encode(&report.owner);
+        let owner = crate::message::Encoding::Hex.encode(&report.owner);
         let key = format!("countersign:key:{owner}");
         let server = self.server(slot(key.as_bytes())).await?;
         let mut ask = server.link.quota_script(key.as_bytes());

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
-    nonce::{Claim, Claimed, Held, Leased, MESSAGE_LEN},
+    once::{Claim, Claimed, Held, Leased, MESSAGE_LEN},
 };
 
 /// How often a step is tried over a new connection.

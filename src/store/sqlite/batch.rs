@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     error::StoreError,
-    nonce::{Claim, MESSAGE_LEN},
+    once::{Claim, MESSAGE_LEN},
     store::queue::{Action, Answer},
 };
 

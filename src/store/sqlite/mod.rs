@@ -16,15 +16,13 @@ use sqlx::{Connection as _, SqlitePool, sqlite::SqliteConnectOptions};
 use tokio::time::timeout;
 
 use self::{mark::Mark, record::Limits, sweep::Cursor, writer::Writer};
+use super::queue::{Action, Queue};
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
     error::StoreError,
     future::StoreFuture,
-    nonce::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
-    store::{
-        file,
-        queue::{Action, Queue},
-    },
+    once::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
+    store::file,
 };
 
 /// Remembers nonces in a SQLite database: a file, shared by the processes of one host.
@@ -93,9 +91,9 @@ use crate::{
 /// # Ok::<_, std::io::Error>(())
 /// ```
 ///
-/// [`StoreErrorKind::Full`]: crate::StoreErrorKind::Full
-/// [`StoreErrorKind::Misconfigured`]: crate::StoreErrorKind::Misconfigured
-/// [`StoreErrorKind::KeyOverQuota`]: crate::StoreErrorKind::KeyOverQuota
+/// [`StoreErrorKind::Full`]: crate::error::StoreErrorKind::Full
+/// [`StoreErrorKind::Misconfigured`]: crate::error::StoreErrorKind::Misconfigured
+/// [`StoreErrorKind::KeyOverQuota`]: crate::error::StoreErrorKind::KeyOverQuota
 pub struct SqliteStore {
     queue: Queue,
     options: SqliteConnectOptions,
@@ -304,7 +302,7 @@ impl SqliteStoreBuilder {
 
     /// For how long a step waits for its answer, and the store for the lock of another process.
     /// Default: 2 seconds, as the verifier's
-    /// [`store_timeout`](crate::VerifierBuilder::store_timeout).
+    /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout).
     #[must_use]
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;

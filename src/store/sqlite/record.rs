@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
-    nonce::{Claim, Claimed, Held, Leased},
+    once::{Claim, Claimed, Held, Leased},
     store::queue::{Action, Answer},
 };
 

@@ -6,12 +6,12 @@ use http::{HeaderValue, Method, Request, Uri, uri};
 
 use super::{
     super::{
-        Element, Part,
         decodable::{alphabet, is_never_empty},
         part::elements,
     },
     builder, message_of, no_mac, unchecked,
 };
+use crate::scheme::header::{element::Element, part::Part};
 
 /// Every byte, in every place of every value, as far as HTTP lets it through: what reaches the
 /// message is of the alphabet that the check goes by.

@@ -6,10 +6,17 @@ use http::{HeaderValue, Method};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 use super::{
-    super::{Element, HeaderScheme, JsonObject, Part, decodable::undelimited, part::elements},
+    super::{decodable::undelimited, part::elements},
     Values, any_part, any_parts, any_values, builder, message, runner, unchecked,
 };
-use crate::{JsonForm, PythonJson};
+use crate::{
+    message::{JsonForm, PythonJson},
+    scheme::header::{
+        HeaderScheme,
+        element::Element,
+        part::{JsonObject, Part},
+    },
+};
 
 /// Another request with the same message: every way to take the message apart is tried, up to a
 /// bound, with the values that are not covered left as they are. `tried` counts the requests.

@@ -4,11 +4,14 @@ use std::collections::HashSet;
 
 use super::{
     super::{
-        Element, HeaderScheme, Part,
         decodable::{alphabet, is_never_empty, undelimited},
         part::elements,
     },
-    Values, builder, cases, message, unchecked,
+    Values, builder, message, unchecked,
+};
+use crate::scheme::{
+    cases,
+    header::{HeaderScheme, element::Element, part::Part},
 };
 
 /// A few values of each part, chosen so that they overlap with each other and with the delimiters.

@@ -11,10 +11,21 @@ use proptest::{
 };
 
 use super::{
-    Coverage, Describe, Description, Element, Head, HeaderScheme, HeaderSchemeBuilder, KeySource,
-    Part, Profile, Reading, TimeUnit, part::elements,
+    builder::HeaderSchemeBuilder,
+    element::Element,
+    part::{Part, elements},
+    scheme::{Description, HeaderScheme, KeySource, TimeUnit},
 };
-use crate::{Encoding, MacAlgorithm, NonceKind, scheme::cases, target::Origins};
+use crate::{
+    key::MacAlgorithm,
+    message::{Encoding, Origins},
+    once::NonceKind,
+    scheme::cases,
+};
+use crate::{
+    message::{Coverage, Head},
+    scheme::{Describe, Profile, Reading},
+};
 
 mod alphabets;
 mod collisions;
@@ -186,7 +197,7 @@ fn message_of(scheme: &HeaderScheme, parts: &Parts, body: &[u8]) -> Option<Vec<u
         return None;
     };
     let mut message = Vec::new();
-    let (input, _) = (announced.remove(0).build)(&head, &mut crate::scheme::Room::new()).ok()?;
+    let (input, _) = (announced.remove(0).build)(&head, &mut crate::proof::Room::new()).ok()?;
     let formed = input.rewrite_body(body).ok()?;
     let body = formed.as_deref().unwrap_or(body);
     input.feed(body, |bytes| message.extend_from_slice(bytes));

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use super::{
-    super::{HeaderScheme, HeaderSchemeBuilder, JsonObject, Part},
-    Values, builder, message,
+use super::{Values, builder, message};
+use crate::{
+    message::PythonJson,
+    scheme::header::{
+        HeaderScheme,
+        builder::HeaderSchemeBuilder,
+        part::{JsonObject, Part},
+    },
 };
-use crate::PythonJson;
 
 /// The formats that are in use, by what stands between their parts.
 #[test]

@@ -7,13 +7,20 @@ use http::{HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 use proptest::prelude::*;
 
-use super::{
-    super::{HeaderScheme, JsonObject, Part},
-    Values, any_parts, any_values, builder, covers, runner,
-};
+use super::{Values, any_parts, any_values, builder, covers, runner};
 use crate::{
-    Encoding, KeyRing, MacAlgorithm, ManualClock, MemoryStore, NonceKind, PythonJson,
-    RejectionKind, Signer, Timestamp, VerifiedPayload, Verifier, rejection::Rejection,
+    client::Signer,
+    clock::{ManualClock, Timestamp},
+    error::{Rejection, RejectionKind},
+    key::{KeyRing, MacAlgorithm},
+    message::{Encoding, PythonJson},
+    once::NonceKind,
+    request::{VerifiedPayload, Verifier},
+    scheme::header::{
+        HeaderScheme,
+        part::{JsonObject, Part},
+    },
+    store::memory::MemoryStore,
 };
 
 fn run<F: Future>(future: F) -> F::Output {

@@ -1,0 +1,208 @@
+//! `Sign` and `SignAgain`: they read a request's body, sign the request, and call the client.
+
+use std::{
+    error::Error as StdError,
+    fmt,
+    future::poll_fn,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{
+    Request, Response,
+    header::{TRAILER, TRANSFER_ENCODING},
+};
+use http_body::Body;
+use http_body_util::Full;
+use tower_service::Service;
+
+use super::{
+    again::{Attempt, asked_to_sign_again, time_after_never},
+    layer::{Repeatable, SignAgainSettings, SignSettings},
+    peeked::PeekedBody,
+};
+use crate::{body, error::SignError};
+
+pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// The future of [`Sign`] and [`SignAgain`].
+#[must_use = "futures do nothing unless polled"]
+pub struct SignFuture<T>(Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>);
+
+impl<T> SignFuture<T> {
+    pub(super) fn new(future: impl Future<Output = Result<T, BoxError>> + Send + 'static) -> Self {
+        Self(Box::pin(future))
+    }
+}
+
+impl<T> Future for SignFuture<T> {
+    type Output = Result<T, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<T> fmt::Debug for SignFuture<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SignFuture")
+    }
+}
+
+/// The service that [`SignLayer`](crate::client::SignLayer) makes.
+#[derive(Clone, Debug)]
+pub struct Sign<S> {
+    pub(super) inner: S,
+    pub(super) settings: Arc<SignSettings>,
+}
+
+impl<S> Sign<S> {
+    pub(super) fn new(inner: S, settings: Arc<SignSettings>) -> Self {
+        Self { inner, settings }
+    }
+}
+
+impl<S, B> Service<Request<B>> for Sign<S>
+where
+    S: Service<Request<Full<Bytes>>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = SignFuture<S::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let service = take_ready(&mut self.inner);
+        let settings = Arc::clone(&self.settings);
+        SignFuture::new(async move { settings.send(service, request).await })
+    }
+}
+
+/// The service that [`SignAgainLayer`](crate::client::SignAgainLayer) makes.
+#[derive(Clone, Debug)]
+pub struct SignAgain<S> {
+    pub(super) inner: S,
+    pub(super) settings: Arc<SignAgainSettings>,
+}
+
+impl<S> SignAgain<S> {
+    pub(super) fn new(inner: S, settings: Arc<SignAgainSettings>) -> Self {
+        Self { inner, settings }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for SignAgain<S>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + 'static,
+    R: Body<Data = Bytes, Error: Send> + Send + 'static,
+{
+    type Response = Response<PeekedBody<R>>;
+    type Error = BoxError;
+    type Future = SignFuture<Self::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let service = take_ready(&mut self.inner);
+        let settings = Arc::clone(&self.settings);
+        SignFuture::new(async move { settings.send(service, request).await })
+    }
+}
+
+/// The service that was polled ready is the one to call.
+pub(super) fn take_ready<S: Clone>(service: &mut S) -> S {
+    let next = service.clone();
+    mem::replace(service, next)
+}
+
+impl SignSettings {
+    pub(super) async fn send<S, B, I>(
+        &self,
+        mut service: S,
+        request: Request<B>,
+    ) -> Result<S::Response, BoxError>
+    where
+        S: Service<Request<I>, Error: Into<BoxError>>,
+        B: Body<Data: Into<Bytes>, Error: Into<BoxError>>,
+        I: From<Bytes>,
+    {
+        let request = self.buffer(request).await?;
+        let signed = self.signer.sign(request)?;
+        service.call(signed.map(I::from)).await.map_err(Into::into)
+    }
+
+    async fn buffer<B>(&self, request: Request<B>) -> Result<Request<Bytes>, SignError>
+    where
+        B: Body<Data: Into<Bytes>, Error: Into<BoxError>>,
+    {
+        let (mut head, body) = request.into_parts();
+        let body = body::read(body, &self.limits, |_: &[u8], _| Ok(())).await?;
+        // The body is whole now, and has no trailers.
+        head.headers.remove(TRANSFER_ENCODING);
+        head.headers.remove(TRAILER);
+        Ok(Request::from_parts(head, body))
+    }
+}
+
+impl SignAgainSettings {
+    pub(super) async fn send<S, B, I, R>(
+        &self,
+        mut service: S,
+        request: Request<B>,
+    ) -> Result<Response<PeekedBody<R>>, BoxError>
+    where
+        S: Service<Request<I>, Response = Response<R>, Error: Into<BoxError>>,
+        B: Body<Data: Into<Bytes>, Error: Into<BoxError>>,
+        I: From<Bytes>,
+        R: Body<Data = Bytes>,
+    {
+        let signer = &self.sign.signer;
+        let request = self.sign.buffer(request).await?;
+        let unsigned = request
+            .extensions()
+            .get::<Repeatable>()
+            .map(|_| request.clone());
+        let signed_at = signer.clock.now();
+        let signed = signer.sign_at(request, signed_at)?;
+        let answer = service.call(signed.map(I::from)).await;
+        let mut answer = answer.map_err(Into::into)?.map(PeekedBody::new);
+
+        let Some(unsigned) = unsigned else {
+            return Ok(answer);
+        };
+        let attempt = Attempt {
+            signed_at,
+            now: signer.clock.now(),
+        };
+        let time = if self.unverified {
+            let asked = asked_to_sign_again(&mut answer, self.sign.limits.deadline).await;
+            asked.and_then(|asked| asked.time_to_sign(&attempt, self.max_correction))
+        } else {
+            time_after_never(&answer, &attempt, self.max_correction)
+        };
+        let Some(time) = time else {
+            return Ok(answer);
+        };
+        drop(answer);
+        poll_fn(|cx| service.poll_ready(cx))
+            .await
+            .map_err(Into::into)?;
+        let signed = signer.sign_at(unsigned, time)?;
+        let answer = service.call(signed.map(I::from)).await;
+        Ok(answer.map_err(Into::into)?.map(PeekedBody::new))
+    }
+}

@@ -1,0 +1,258 @@
+//! Signs outgoing requests under one key.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{Request, request::Parts};
+
+use crate::{
+    clock::{Clock, SystemClock, Timestamp},
+    error::{ConfigError, ConfigErrorKind, SignError},
+    key::{RotatingKey, Secret, SigningKey},
+    message::Encoding,
+    once::Signed,
+    scheme::{Describe, Scheme, Signing},
+};
+
+/// Signs outgoing requests under one key.
+///
+/// Use another key for what you send than for what you accept: otherwise what you sent can be sent
+/// back to you, and would be valid.
+///
+/// ```
+/// use countersign::{HeaderScheme, Part, Signer};
+///
+/// let scheme = HeaderScheme::builder("x-signature")
+///     .key_id("x-key-id")
+///     .time("x-timestamp")
+///     .nonce("x-nonce")
+///     .signs(Part::lines([Part::Method, Part::PathAndQuery, Part::KeyId, Part::Time, Part::Nonce, Part::Body]))
+///     .build()?;
+/// let signer = Signer::new(scheme, "billing", "the secret of billing")?;
+///
+/// let request = http::Request::post("https://api.example.com/transfer").body("{}")?;
+/// let signed = signer.sign(request)?;
+/// assert!(signed.headers().contains_key("x-signature"));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Rotation
+/// The key can be [rotated](Signer::rotate) while requests are sent. Clones share it.
+#[derive(Clone)]
+pub struct Signer {
+    scheme: Arc<dyn Describe>,
+    key: RotatingKey,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Signer {
+    /// A signer for this scheme, under this key.
+    ///
+    /// # Errors
+    /// When the key id or the secret is not valid.
+    pub fn new<T>(
+        scheme: impl Scheme,
+        key_id: impl AsRef<str>,
+        secret: T,
+    ) -> Result<Self, ConfigError>
+    where
+        T: TryInto<Secret>,
+        ConfigError: From<T::Error>,
+    {
+        Ok(Self {
+            scheme: Arc::new(scheme),
+            key: RotatingKey::new(key_id, secret)?,
+            clock: Arc::new(SystemClock),
+        })
+    }
+
+    /// A signer for a scheme whose requests name no key, with its secret in the very form in which
+    /// the provider shows it.
+    ///
+    /// # Errors
+    /// When the requests of this scheme name their key, or the secret is not valid.
+    pub fn with_secret(scheme: impl Scheme, secret: impl AsRef<str>) -> Result<Self, ConfigError> {
+        let id = scheme.fixed_key_id().map(str::to_owned);
+        let id = id.ok_or(ConfigErrorKind::Missing(
+            "requests of this scheme name their key; give its id with `Signer::new`",
+        ))?;
+        let secret = scheme.read_secret(secret.as_ref())?;
+        Self::new(scheme, id, secret)
+    }
+
+    /// The clock that signed times are taken from. Default: the [system's](SystemClock).
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Replaces the key, for every clone at once: the client need not be built anew.
+    ///
+    /// Once this returns, nothing more is begun under the old key. What is being signed at that
+    /// moment, and what is on its way, still carries it. So a rotation has this order:
+    ///
+    /// 1. The receiver learns the new secret, and accepts both: a
+    ///    [`KeySet`](crate::key::KeySet) with two, or a second key id.
+    /// 2. The sender rotates.
+    /// 3. The receiver lets go of the old secret, no sooner than a request that was signed before
+    ///    is too old for it: `max_age` later.
+    ///
+    /// A scheme with a fixed key id signs under no other.
+    ///
+    /// ```
+    /// # use countersign::{HttpMessageSignatures, Signer};
+    /// let signer = Signer::new(HttpMessageSignatures::default(), "billing", "the secret of billing")?;
+    /// let in_the_client = signer.clone();
+    ///
+    /// signer.rotate("billing-2", "a newer secret of billing")?;
+    ///
+    /// let request = http::Request::get("https://api.example.com/").body("")?;
+    /// let signed = in_the_client.sign(request)?;
+    /// assert!(signed.headers()["signature-input"].to_str()?.contains("keyid=\"billing-2\""));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the key id or the secret is not valid; the key stays as it was.
+    pub fn rotate<T>(&self, key_id: impl AsRef<str>, secret: T) -> Result<(), ConfigError>
+    where
+        T: TryInto<Secret>,
+        ConfigError: From<T::Error>,
+    {
+        self.key.rotate(key_id, secret)
+    }
+
+    /// Signs a request, with the present time and, where the scheme has one, a nonce of 128 random
+    /// bits.
+    ///
+    /// Whatever else is covered has to be there already; the URI names the authority, or `Host` does.
+    /// Headers that the scheme writes replace those of the same name.
+    ///
+    /// # Errors
+    /// When something that is covered is missing, or cannot be read one way only.
+    pub fn sign<B: AsRef<[u8]>>(&self, request: Request<B>) -> Result<Request<B>, SignError> {
+        self.sign_at(request, self.clock.now())
+    }
+
+    /// Signs a request under a nonce, or an event id, of your own: new for each request, or the
+    /// same for each retry of one event.
+    ///
+    /// # Errors
+    /// As [`Signer::sign`]; and when the scheme has a nonce, and a verifier would not accept this one.
+    pub fn sign_with_nonce<B: AsRef<[u8]>>(
+        &self,
+        request: Request<B>,
+        nonce: &str,
+    ) -> Result<Request<B>, SignError> {
+        self.sign_with(request, self.clock.now(), nonce)
+    }
+
+    /// Signs a request as of another time than the present.
+    pub(super) fn sign_at<B: AsRef<[u8]>>(
+        &self,
+        request: Request<B>,
+        now: Timestamp,
+    ) -> Result<Request<B>, SignError> {
+        self.sign_with(request, now, &new_nonce())
+    }
+
+    fn sign_with<B: AsRef<[u8]>>(
+        &self,
+        request: Request<B>,
+        now: Timestamp,
+        nonce: &str,
+    ) -> Result<Request<B>, SignError> {
+        let (mut parts, body) = request.into_parts();
+        match self.write(&mut parts, body.as_ref(), now, nonce)? {
+            None => Ok(Request::from_parts(parts, body)),
+            Some(_) => Err(SignError::new(
+                "the signature stands in the body, which only `sign_body` can write",
+            )),
+        }
+    }
+
+    /// Signs a request under a nonce of your own, with any scheme: also with one whose signature
+    /// stands in the body.
+    ///
+    /// # Errors
+    /// As [`Signer::sign_with_nonce`].
+    pub fn sign_body(
+        &self,
+        request: Request<Bytes>,
+        nonce: &str,
+    ) -> Result<Request<Bytes>, SignError> {
+        let (mut parts, body) = request.into_parts();
+        let written = self.write(&mut parts, &body, self.clock.now(), nonce)?;
+        Ok(Request::from_parts(parts, written.unwrap_or(body)))
+    }
+
+    /// Writes the signature into the head, or answers with the body that it stands in.
+    fn write(
+        &self,
+        parts: &mut Parts,
+        body: &[u8],
+        now: Timestamp,
+        nonce: &str,
+    ) -> Result<Option<Bytes>, SignError> {
+        let SigningKey { id, key } = &*self.key.current();
+        let candidate = self.scheme.prepare(
+            parts,
+            &Signing {
+                key_id: id,
+                now,
+                nonce: nonce.as_bytes(),
+                body,
+            },
+        )?;
+        let rewritten = candidate.input.rewrite_body(body).map_err(SignError::new)?;
+        let mut mac = self.scheme.start(key, &candidate.parameters);
+        candidate
+            .input
+            .feed(rewritten.as_deref().unwrap_or(body), |bytes| {
+                mac.update(bytes);
+            });
+        let mac = mac.finish();
+        self.scheme.write(parts, &candidate, &mac)?;
+        // By our clock, whatever time is signed.
+        parts.extensions.insert(Signed::at(self.clock.now()));
+        self.scheme.write_body(body, &candidate, &mac)
+    }
+}
+
+/// 128 random bits.
+pub(crate) fn new_nonce() -> String {
+    Encoding::Hex.encode(&crate::random::bytes::<16>())
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer")
+            .field("scheme", &self.scheme)
+            .field("key_id", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheme::header::{HeaderScheme, Part};
+
+    #[test]
+    fn a_nonce_that_no_verifier_accepts_is_not_signed() {
+        let scheme = HeaderScheme::builder("x-signature")
+            .fixed_key_id("partner-1")
+            .time("x-timestamp")
+            .nonce("x-nonce")
+            .signs(Part::lines([Part::Time, Part::Nonce, Part::Body]))
+            .build()
+            .unwrap();
+        let signer = Signer::new(scheme, "partner-1", "the secret of partner 1").unwrap();
+        let sign = |nonce: &str| signer.sign_with_nonce(Request::new(""), nonce);
+        for nonce in ["", "a b", "a\n", "é", &"n".repeat(257)] {
+            assert!(sign(nonce).is_err(), "{nonce:?}");
+        }
+        assert!(sign(&"n".repeat(256)).is_ok());
+    }
+}

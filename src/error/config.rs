@@ -1,0 +1,162 @@
+//! Why a configuration is refused.
+
+use std::{borrow::Cow, error::Error, fmt, time::Duration};
+
+/// A configuration that would not work, or would not be safe.
+///
+/// Its text says what is wrong, what was expected, and what to do.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConfigError(ConfigErrorKind);
+
+impl ConfigError {
+    /// What is wrong.
+    #[must_use]
+    pub fn kind(&self) -> &ConfigErrorKind {
+        &self.0
+    }
+
+    /// Refuses a limit or duration that does not hold to its range.
+    pub(crate) fn unless(holds: bool, range: &'static str) -> Result<(), Self> {
+        if holds {
+            Ok(())
+        } else {
+            Err(ConfigErrorKind::Range(range).into())
+        }
+    }
+}
+
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConfigError({:?}: {self})", self.0)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl Error for ConfigError {}
+
+impl From<ConfigErrorKind> for ConfigError {
+    fn from(kind: ConfigErrorKind) -> Self {
+        Self(kind)
+    }
+}
+
+/// So that a conversion which cannot fail fits where one that can is asked for.
+impl From<std::convert::Infallible> for ConfigError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// What is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigErrorKind {
+    /// A secret with too few or too many bytes.
+    #[non_exhaustive]
+    SecretLength {
+        /// Bytes found, zeros at the end not counted.
+        found: usize,
+        /// The least number of bytes.
+        min: usize,
+        /// The greatest number of bytes.
+        max: usize,
+    },
+    /// A secret whose text is not of the encoding that is named here.
+    SecretEncoding(&'static str),
+    /// A key id that is empty, too long, or has characters that a header cannot carry.
+    KeyId,
+    /// Two sets of secrets under the key id that is named here.
+    DuplicateKeyId(String),
+    /// One secret (or two that HMAC does not tell apart) under both key ids.
+    SharedSecret(String, String),
+    /// A public origin that is not `scheme://authority` with, at most, a path prefix.
+    Origin(String),
+    /// A forwarded header that cannot be used, or a network that cannot be read.
+    Forwarded(String),
+    /// A description of a scheme that is not safe, or contradicts itself.
+    Scheme(Cow<'static, str>),
+    /// Something that has to be configured is missing.
+    Missing(&'static str),
+    /// A limit or duration that is out of its range.
+    Range(&'static str),
+    /// The file of a memory store's high watermark, and why it cannot be used.
+    HighWatermark(String),
+    /// A store that others may have too, under the key id that is named here and the namespace `default`:
+    /// names that nobody chose.
+    UnchosenNames(String),
+    /// Another layer of this process claims in the same store and namespace, with other secrets under the
+    /// key id that is named second (`*` where key ids are looked up).
+    OtherSecrets(String, String),
+    /// Another layer of this process claims in the same store and namespace, and has to be remembered for
+    /// another time: its own comes first.
+    OtherRetention(String, Duration, Duration),
+    /// A processing that the store cannot give.
+    Processing(&'static str),
+}
+
+impl fmt::Display for ConfigErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SecretLength { found, min, max } => write!(
+                f,
+                "the secret has {found} bytes that count; it needs {min} to {max} (zeros at its \
+                 end do not count); make one with `openssl rand -hex 32`"
+            ),
+            Self::SecretEncoding(encoding) => {
+                write!(
+                    f,
+                    "the secret is not valid {encoding}; copy it again, without spaces"
+                )
+            }
+            Self::KeyId => write!(
+                f,
+                "a key id is 1 to 128 visible ASCII characters without spaces, so that a header \
+                 can carry it"
+            ),
+            Self::DuplicateKeyId(id) => write!(
+                f,
+                "key id `{id}` is given twice; put all its secrets into one `KeySet`"
+            ),
+            Self::SharedSecret(one, other) => write!(
+                f,
+                "key ids `{one}` and `{other}` have the same secret, so that a request signed \
+                 under one could be sent again under the other; give each its own"
+            ),
+            Self::Origin(origin) => write!(
+                f,
+                "`{origin}` is not usable as a public origin; write it as clients see it, such as \
+                 `https://api.example.com` or `https://example.com/api`, each authority once"
+            ),
+            Self::Forwarded(what) => write!(f, "forwarded headers: {what}"),
+            Self::Scheme(what) => write!(f, "the scheme's description: {what}"),
+            Self::HighWatermark(what) => write!(f, "the high watermark in {what}"),
+            Self::UnchosenNames(key_id) => write!(
+                f,
+                "key id `{key_id}` and namespace `default` are the names that every service with this \
+                 preset has, and others can use the same store: one service's webhooks would use up \
+                 another's; call `namespace` with the name of this service, or the preset's `key_id` with \
+                 the name of this account"
+            ),
+            Self::OtherSecrets(namespace, key_id) => write!(
+                f,
+                "another layer on this store has other secrets for key id `{key_id}` in namespace \
+                 `{namespace}`: the holder of one secret could use up requests of the other; give each \
+                 layer a `namespace`, or a key id, of its own, or give both the same `KeyRing`"
+            ),
+            Self::OtherRetention(namespace, other, this) => write!(
+                f,
+                "another layer on this store has to be remembered for {other:?} in namespace \
+                 `{namespace}`, and this layer for {this:?}: give each layer a `namespace` of its own, or \
+                 give both the same `max_age`, retention, `clock_difference` and `store_timeout`"
+            ),
+            Self::Missing(what) => f.write_str(what),
+            Self::Range(what) => f.write_str(what),
+            Self::Processing(what) => f.write_str(what),
+        }
+    }
+}

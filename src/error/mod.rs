@@ -1,0 +1,16 @@
+//! Why something is refused: configurations, stores, signing, responses, requests.
+
+mod config;
+mod rejection;
+mod response;
+mod sign;
+mod store;
+
+pub use config::{ConfigError, ConfigErrorKind};
+pub(crate) use rejection::malformed;
+#[cfg(feature = "axum")]
+pub(crate) use rejection::problem;
+pub use rejection::{Rejection, RejectionKind};
+pub use response::{ResponseError, ResponseErrorKind};
+pub use sign::{SignError, SignErrorKind};
+pub use store::{StoreError, StoreErrorKind};

@@ -1,0 +1,64 @@
+//! Why something could not be signed.
+
+use std::{borrow::Cow, error::Error, fmt, sync::Arc};
+
+/// A request or a response that could not be signed, and was not sent.
+#[derive(Clone, Debug)]
+pub struct SignError {
+    kind: SignErrorKind,
+    message: Cow<'static, str>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// The kinds of [`SignError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SignErrorKind {
+    /// Something that is covered is missing, or cannot be read one way only.
+    NotCoverable,
+    /// The body is over the limit.
+    BodyTooLarge,
+    /// The body was not there in time.
+    BodyTimeout,
+    /// The body broke off or could not be read.
+    BodyUnreadable,
+    /// The body is a stream, and cannot be waited for here.
+    BodyIsStream,
+}
+
+impl SignError {
+    pub(crate) fn new(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::of_kind(SignErrorKind::NotCoverable, message)
+    }
+
+    pub(crate) fn of_kind(kind: SignErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn with_source(mut self, source: Option<Arc<dyn Error + Send + Sync>>) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> SignErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for SignError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the message cannot be signed: {}", self.message)
+    }
+}
+
+impl Error for SignError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|e| e as _)
+    }
+}

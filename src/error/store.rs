@@ -1,0 +1,116 @@
+//! Why a store gave no answer.
+
+use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
+
+use crate::clock::Timestamp;
+
+/// Why a store or a key look-up gave no answer. Whatever the reason, the request is refused.
+///
+/// ```
+/// use countersign::{StoreError, StoreErrorKind};
+///
+/// let error = StoreError::unavailable("no connection within 2 s");
+/// assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+/// ```
+#[derive(Clone, Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    message: Cow<'static, str>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+    retry_after: Option<Duration>,
+    final_since: Option<Timestamp>,
+}
+
+/// The kinds of [`StoreError`], each with a rejection of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// Down, slow or unsure: 503, `store_unavailable`.
+    Unavailable,
+    /// No room for one more record, and none is evicted: 503, `store_full`.
+    Full,
+    /// This key has used up its share of the store: 429, `key_over_quota`.
+    KeyOverQuota,
+    /// This message has left as many records as it may at open places: 429, `too_many_places`.
+    TooManyPlaces,
+    /// The store may have forgotten a request that was signed then: 503, `sign_again`.
+    SignAgain,
+    /// The namespace remembers for less time than this claim needs, and goes on doing so until
+    /// somebody changes it: 500, `store_misconfigured`. The error's text says how.
+    Misconfigured,
+}
+
+impl StoreError {
+    /// An error of this kind; `message` goes to the log, never to the sender.
+    #[must_use]
+    pub fn new(kind: StoreErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+            retry_after: None,
+            final_since: None,
+        }
+    }
+
+    /// The store is down, slow or unsure.
+    #[must_use]
+    pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StoreErrorKind::Unavailable, message)
+    }
+
+    /// Keeps the driver's error as the source.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// Says after what time it is worth trying again.
+    #[must_use]
+    pub fn with_retry_after(mut self, retry_after: Duration) -> Self {
+        self.retry_after = Some(retry_after);
+        self
+    }
+
+    /// Says that the refusal is final: since this moment, no server that shares the store has accepted
+    /// the claim, and none ever will. Default: the refusal is not final.
+    ///
+    /// A signed response then says [`Never`](crate::once::Outcome::Never) of a request that was sent after
+    /// this moment, and its client can sign the same order again.
+    #[must_use]
+    pub fn for_good_since(mut self, moment: Timestamp) -> Self {
+        self.final_since = Some(moment);
+        self
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// After what time it is worth trying again, where the store can tell.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Since when the refusal is final, if it is.
+    #[must_use]
+    pub fn final_since(&self) -> Option<Timestamp> {
+        self.final_since
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|e| e as _)
+    }
+}

@@ -1,0 +1,18 @@
+//! Secrets, the names they go by, and where they are looked up.
+
+mod id;
+mod mac;
+mod ring;
+mod secret;
+mod set;
+mod signing;
+mod store;
+
+pub use id::KeyId;
+pub use mac::MacAlgorithm;
+pub(crate) use mac::{MacKey, RunningMac};
+pub use ring::KeyRing;
+pub use secret::Secret;
+pub use set::KeySet;
+pub(crate) use signing::{RotatingKey, SigningKey};
+pub use store::{KeyStore, KnownKeys};

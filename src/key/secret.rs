@@ -1,0 +1,188 @@
+//! Secret bytes: redacted in `Debug`, wiped on drop, never shorter than they may be.
+
+use std::fmt;
+
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use crate::{
+    error::{ConfigError, ConfigErrorKind},
+    message::encoding,
+};
+
+/// The bytes of a shared secret.
+///
+/// A secret is redacted in `Debug`, wiped from memory when it is dropped, and cannot be read back
+/// outside of this crate. It has at least [`Secret::MIN_LEN`] bytes, not counting zeros at its end:
+/// HMAC pads a key with zeros, so that a secret which ends in them is no stronger than without.
+///
+/// ```
+/// use countersign::Secret;
+///
+/// let secret = Secret::new("9f1c1b2e0a7d4c55")?;
+/// assert_eq!(format!("{secret:?}"), "Secret(redacted)");
+/// assert!(Secret::new("short").is_err());
+/// # Ok::<_, countersign::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    /// The least number of bytes of a secret: 16 bytes, or 128 bits.
+    pub const MIN_LEN: usize = 16;
+
+    /// The greatest number of bytes of a secret: 4 KiB.
+    pub const MAX_LEN: usize = 4096;
+
+    /// Takes the bytes as they are; a string is taken as its UTF-8 bytes.
+    ///
+    /// # Errors
+    /// When the bytes, zeros at the end not counted, are fewer than [`Secret::MIN_LEN`], or more
+    /// than [`Secret::MAX_LEN`].
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, ConfigError> {
+        Self::at_least(Self::MIN_LEN, bytes.into())
+    }
+
+    /// Takes a secret that is shorter than [`Secret::MIN_LEN`], but not empty.
+    ///
+    /// A secret that can be guessed makes every other promise of this crate void. This is for a
+    /// partner who cannot be moved to a longer one.
+    ///
+    /// # Errors
+    /// When the bytes are empty or all zero, which HMAC does not tell apart.
+    pub fn danger_short(bytes: impl Into<Vec<u8>>) -> Result<Self, ConfigError> {
+        Self::at_least(1, bytes.into())
+    }
+
+    /// Decodes hexadecimal digits, of either case.
+    ///
+    /// # Errors
+    /// When the text is not hexadecimal, or decodes to too few bytes.
+    pub fn from_hex(text: &str) -> Result<Self, ConfigError> {
+        encoding::decode_hex(text.as_bytes())
+            .ok_or_else(|| ConfigErrorKind::SecretEncoding("hex").into())
+            .and_then(Self::new)
+    }
+
+    /// Decodes padded base64 of the standard alphabet (RFC 4648, section 4).
+    ///
+    /// # Errors
+    /// When the text is not base64, or decodes to too few bytes.
+    pub fn from_base64(text: &str) -> Result<Self, ConfigError> {
+        encoding::decode_base64(text.as_bytes())
+            .ok_or_else(|| ConfigErrorKind::SecretEncoding("base64").into())
+            .and_then(Self::new)
+    }
+
+    fn at_least(min: usize, bytes: Vec<u8>) -> Result<Self, ConfigError> {
+        let bytes = Zeroizing::new(bytes);
+        let effective = bytes.iter().rposition(|&b| b != 0).map_or(0, |i| i + 1);
+        if effective < min || bytes.len() > Self::MAX_LEN {
+            return Err(ConfigErrorKind::SecretLength {
+                found: if effective < min {
+                    effective
+                } else {
+                    bytes.len()
+                },
+                min,
+                max: Self::MAX_LEN,
+            }
+            .into());
+        }
+        Ok(Self(bytes))
+    }
+
+    /// Whether these are its bytes, compared in constant time. That the lengths differ can be seen.
+    pub(crate) fn is(&self, bytes: &[u8]) -> bool {
+        self.0.ct_eq(bytes).into()
+    }
+
+    /// The one place where the bytes of a secret are read.
+    pub(crate) fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(redacted)")
+    }
+}
+
+macro_rules! try_from {
+    ($($bytes:ty),*) => {$(
+        impl TryFrom<$bytes> for Secret {
+            type Error = ConfigError;
+
+            fn try_from(bytes: $bytes) -> Result<Self, ConfigError> {
+                Self::new(bytes)
+            }
+        }
+    )*};
+}
+
+try_from!(&str, String, &[u8], Vec<u8>);
+
+impl<const N: usize> TryFrom<&[u8; N]> for Secret {
+    type Error = ConfigError;
+
+    fn try_from(bytes: &[u8; N]) -> Result<Self, ConfigError> {
+        Self::new(bytes)
+    }
+}
+
+impl<const N: usize> TryFrom<[u8; N]> for Secret {
+    type Error = ConfigError;
+
+    fn try_from(bytes: [u8; N]) -> Result<Self, ConfigError> {
+        Self::new(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_has_at_least_sixteen_bytes_that_count() {
+        assert!(Secret::new([7; 15]).is_err());
+        assert!(Secret::new([7; 16]).is_ok());
+        assert!(Secret::new([7; Secret::MAX_LEN + 1]).is_err());
+        let mut padded = vec![7; 15];
+        padded.extend([0; 64]);
+        assert!(Secret::new(padded).is_err(), "zeros at the end add nothing");
+        assert!(Secret::new([0; 64]).is_err(), "equal to the empty secret");
+    }
+
+    #[test]
+    fn a_short_secret_needs_the_word_danger_and_is_never_empty() {
+        assert!(Secret::danger_short("k").is_ok());
+        assert!(Secret::danger_short("").is_err());
+        assert!(Secret::danger_short([0; 20]).is_err());
+    }
+
+    #[test]
+    fn a_secret_is_its_own_bytes_and_no_others() {
+        let secret = Secret::new("0123456789abcdef").unwrap();
+        assert!(secret.is(b"0123456789abcdef"));
+        for other in [
+            "",
+            "0123456789abcde",
+            "0123456789abcdeg",
+            "0123456789abcdef0",
+        ] {
+            assert!(!secret.is(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn encoded_secrets_are_decoded() {
+        let raw = Secret::new("0123456789abcdef").unwrap();
+        let hex = Secret::from_hex("30313233343536373839616263646566").unwrap();
+        let base64 = Secret::from_base64("MDEyMzQ1Njc4OWFiY2RlZg==").unwrap();
+        assert_eq!(raw.expose(), hex.expose());
+        assert_eq!(raw.expose(), base64.expose());
+        assert!(Secret::from_hex("3031323334353637383961626364656").is_err());
+        assert!(Secret::from_base64("MDEyMzQ1Njc4OWFiY2RlZg").is_err());
+    }
+}

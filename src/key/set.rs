@@ -1,0 +1,106 @@
+//! The secrets that are valid under one name at one time.
+
+use std::fmt;
+
+use super::{id::KeyId, mac::MacKey, secret::Secret};
+use crate::{clock::Timestamp, error::ConfigError};
+
+/// The secrets that are valid under one key id, each with the time in which it is.
+///
+/// Two secrets at a time make a rotation: add the new one, move the senders, take the old one out.
+///
+/// ```
+/// use countersign::{KeySet, Secret, Timestamp};
+///
+/// let end = Timestamp::from_secs(1_800_000_000).unwrap();
+/// let set = KeySet::new("partner-1")?
+///     .with(Secret::new("the new secret, 25 bytes!")?)
+///     .with_until(Secret::new("the old secret, 25 bytes!")?, end);
+/// # Ok::<_, countersign::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct KeySet {
+    id: KeyId,
+    pub(super) secrets: Vec<TimedSecret>,
+}
+
+#[derive(Clone)]
+pub(super) struct TimedSecret {
+    pub(super) key: MacKey,
+    pub(super) not_before: Timestamp,
+    pub(super) not_after: Timestamp,
+}
+
+impl KeySet {
+    /// The greatest number of secrets that are tried for one signature.
+    pub const MAX_SECRETS: usize = 8;
+
+    /// A set without a secret yet: requests under it are refused.
+    ///
+    /// # Errors
+    /// When the id is not a [`KeyId`].
+    pub fn new(id: impl AsRef<str>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            id: KeyId::new(id)?,
+            secrets: Vec::new(),
+        })
+    }
+
+    /// Adds a secret that is valid at any time.
+    #[must_use]
+    pub fn with(self, secret: Secret) -> Self {
+        self.with_between(secret, Timestamp::EPOCH, Timestamp::MAX)
+    }
+
+    /// Adds a secret that is valid until `not_after`, that moment included.
+    ///
+    /// What counts is the moment at which a request was admitted, before its body arrived.
+    #[must_use]
+    pub fn with_until(self, secret: Secret, not_after: Timestamp) -> Self {
+        self.with_between(secret, Timestamp::EPOCH, not_after)
+    }
+
+    /// Adds a secret that is valid from `not_before` until `not_after`, both included.
+    ///
+    /// Secrets beyond [`KeySet::MAX_SECRETS`] that are valid at one time are not tried.
+    #[must_use]
+    pub fn with_between(
+        mut self,
+        secret: Secret,
+        not_before: Timestamp,
+        not_after: Timestamp,
+    ) -> Self {
+        self.secrets.push(TimedSecret {
+            key: MacKey::new(secret),
+            not_before,
+            not_after,
+        });
+        self
+    }
+
+    /// The name that the secrets are valid under.
+    #[must_use]
+    pub fn id(&self) -> &KeyId {
+        &self.id
+    }
+
+    /// The secrets that are valid at `now`, in the order in which they were added.
+    pub(crate) fn valid_at(&self, now: Timestamp) -> impl Iterator<Item = &MacKey> {
+        self.secrets
+            .iter()
+            .filter(move |secret| (secret.not_before..=secret.not_after).contains(&now))
+            .map(|secret| &secret.key)
+            .take(Self::MAX_SECRETS)
+    }
+}
+
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "KeySet({:?}, {} secrets, redacted)",
+            self.id,
+            self.secrets.len()
+        )
+    }
+}

@@ -1,0 +1,89 @@
+//! Looking keys up.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt, ptr,
+    sync::Arc,
+};
+
+use super::{id::KeyId, set::KeySet};
+use crate::future::StoreFuture;
+
+/// Looks up the secrets of a key id, with or without waiting.
+///
+/// The look-up comes before a signature is verified: anyone can cause one, for any name. Answer
+/// unknown names fast, and cache. One request causes at most four look-ups. It is refused if its fresh
+/// signatures name more keys.
+///
+/// A look-up that fails, is slow, or panics is an outage of the key store: 503, `store_unavailable`.
+pub trait KeyStore: Send + Sync + 'static {
+    /// The secrets of `key_id`; `None` when there is no such key.
+    ///
+    /// A set under another id than the one asked for is refused. No two ids may share a secret:
+    /// a request signed under the one could be sent again under the other.
+    fn find<'a>(&'a self, key_id: &'a str) -> StoreFuture<'a, Option<Arc<KeySet>>>;
+
+    /// Which keys these are, for two layers that share a store of nonces. Default: those that this very
+    /// object looks up. Let layers share it in an [`Arc`], or give each a namespace.
+    fn known_keys(&self) -> KnownKeys {
+        KnownKeys::looked_up_by(self)
+    }
+}
+
+/// Tells whether two [`KeyStore`]s mean the same secrets by a key id: see [`KeyStore::known_keys`].
+#[derive(Clone)]
+pub struct KnownKeys(pub(super) Known);
+
+#[derive(Clone)]
+pub(super) enum Known {
+    /// The fingerprints of the secrets under each id.
+    Listed(HashMap<KeyId, HashSet<Vec<u8>>>),
+    /// Not before they are asked for, by the object at this place.
+    LookedUpBy(usize),
+}
+
+impl KnownKeys {
+    /// Those that this object looks up, whatever they are.
+    #[must_use]
+    pub fn looked_up_by<K: ?Sized>(keys: &K) -> Self {
+        Self(Known::LookedUpBy(ptr::from_ref(keys).addr()))
+    }
+
+    /// An id under which the two have other secrets, or may have: this one, if it is given.
+    pub(crate) fn differ(&self, other: &Self, only: Option<&KeyId>) -> Option<String> {
+        let counts = |id: &KeyId| only.is_none_or(|only| only == id);
+        match (&self.0, &other.0) {
+            (Known::Listed(one), Known::Listed(other)) => one
+                .iter()
+                .filter(|(id, secrets)| counts(id) && other.get(*id).is_some_and(|o| o != *secrets))
+                .map(|(id, _)| id)
+                .min()
+                .map(ToString::to_string),
+            (Known::LookedUpBy(one), Known::LookedUpBy(other)) => {
+                (one != other).then(|| only.map_or("*".to_owned(), ToString::to_string))
+            }
+            (Known::Listed(listed), Known::LookedUpBy(_))
+            | (Known::LookedUpBy(_), Known::Listed(listed)) => listed
+                .keys()
+                .filter(|id| counts(id))
+                .min()
+                .map(ToString::to_string),
+        }
+    }
+}
+
+impl fmt::Debug for KnownKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KnownKeys(redacted)")
+    }
+}
+
+impl<K: KeyStore + ?Sized> KeyStore for Arc<K> {
+    fn find<'a>(&'a self, key_id: &'a str) -> StoreFuture<'a, Option<Arc<KeySet>>> {
+        (**self).find(key_id)
+    }
+
+    fn known_keys(&self) -> KnownKeys {
+        (**self).known_keys()
+    }
+}

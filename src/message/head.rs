@@ -1,0 +1,31 @@
+//! The head of a request, as a scheme reads it.
+
+use std::fmt;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::target::{self, Target};
+use crate::error::Rejection;
+
+/// The head of a request, as a scheme reads it.
+pub(crate) struct Head<'h> {
+    pub(crate) method: &'h Method,
+    pub(crate) target: Target<'h>,
+    pub(crate) headers: &'h HeaderMap,
+}
+
+impl<'h> Head<'h> {
+    pub(crate) fn single(&self, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Rejection> {
+        target::single(self.headers, name)
+    }
+}
+
+/// Without the headers: a signature that is not used yet may stand among them, and other secrets.
+impl fmt::Debug for Head<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Head")
+            .field("method", self.method)
+            .field("target", &self.target)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,411 @@
+//! The public origins of a service, and whom to believe which of them a client asked for.
+
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+};
+
+use http::{
+    HeaderName, Uri,
+    request::Parts,
+    uri::{PathAndQuery, Scheme},
+};
+use ipnet::IpNet;
+
+use super::target::{
+    Target, absolute_form, is_known_route, original_uri, path_and_query, peer, requested_authority,
+    single_authority,
+};
+use crate::error::{ConfigError, ConfigErrorKind, Rejection, RejectionKind, malformed};
+
+/// The address of the peer that a connection was accepted from, as an extension of the request.
+///
+/// With Axum's `into_make_service_with_connect_info::<SocketAddr>()` it is not needed. Other
+/// servers insert it, for [forwarded headers](crate::message::Forwarded) to be trusted:
+///
+/// ```
+/// use countersign::PeerAddr;
+/// # let (mut request, addr) = (http::Request::new(()), "10.0.0.1:9".parse::<std::net::SocketAddr>()?);
+/// request.extensions_mut().insert(PeerAddr::from(addr));
+/// # Ok::<_, std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddr(pub(crate) SocketAddr);
+
+impl From<SocketAddr> for PeerAddr {
+    fn from(addr: SocketAddr) -> Self {
+        Self(addr)
+    }
+}
+
+/// A header in which a trusted proxy says which authority the client asked for.
+///
+/// From a peer outside of the networks that are named here, the header is ignored, and `Host` or
+/// `:authority` counts. Without a network no peer is trusted.
+///
+/// ```
+/// use countersign::Forwarded;
+///
+/// let forwarded = Forwarded::host("x-forwarded-host")?.from_network("10.0.0.0/8")?;
+/// # Ok::<_, countersign::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Forwarded {
+    header: HeaderName,
+    networks: Vec<IpNet>,
+}
+
+impl Forwarded {
+    /// The header that holds the authority, such as `x-forwarded-host`: one value, without a list.
+    ///
+    /// # Errors
+    /// When this is not the name of a header.
+    pub fn host(header: &str) -> Result<Self, ConfigError> {
+        let header = header.parse().map_err(|_| {
+            ConfigErrorKind::Forwarded(format!("`{header}` is not the name of a header"))
+        })?;
+        Ok(Self {
+            header,
+            networks: Vec::new(),
+        })
+    }
+
+    /// Trusts the proxies of this network, such as `10.0.0.0/8`, or this one address.
+    ///
+    /// # Errors
+    /// When this is neither a network nor an address.
+    pub fn from_network(mut self, network: &str) -> Result<Self, ConfigError> {
+        let network = network
+            .parse()
+            .or_else(|_| network.parse::<IpAddr>().map(IpNet::from))
+            .map_err(|_| {
+                ConfigErrorKind::Forwarded(format!(
+                    "`{network}` is neither a network, such as `10.0.0.0/8`, nor an address"
+                ))
+            })?;
+        self.networks.push(network);
+        Ok(self)
+    }
+
+    /// Whether anybody is trusted at all.
+    pub(crate) fn trusts_nobody(&self) -> bool {
+        self.networks.is_empty()
+    }
+
+    fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.networks.iter().any(|network| network.contains(&peer))
+    }
+}
+
+/// Where clients reach this service: scheme, authority, and the part of the path that a proxy takes
+/// off before it passes the request on.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    scheme: Scheme,
+    authority: String,
+    prefix: String,
+}
+
+impl Origin {
+    pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
+        let refuse = || ConfigErrorKind::Origin(text.to_owned());
+        let uri: Uri = text.parse().map_err(|_| refuse())?;
+        let parts = uri.into_parts();
+        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
+            return Err(refuse().into());
+        };
+        let path = parts
+            .path_and_query
+            .unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let known = scheme == Scheme::HTTP || scheme == Scheme::HTTPS;
+        if !known || authority.as_str().contains('@') || path.query().is_some() {
+            return Err(refuse().into());
+        }
+        Ok(Self {
+            authority: without_default_port(authority.as_str(), &scheme).to_ascii_lowercase(),
+            prefix: path.path().trim_end_matches('/').to_owned(),
+            scheme,
+        })
+    }
+
+    fn serves(&self, authority: &str) -> bool {
+        without_default_port(authority, &self.scheme).eq_ignore_ascii_case(&self.authority)
+    }
+}
+
+pub(super) fn without_default_port<'a>(authority: &'a str, scheme: &Scheme) -> &'a str {
+    let port = if *scheme == Scheme::HTTP {
+        ":80"
+    } else {
+        ":443"
+    };
+    authority.strip_suffix(port).unwrap_or(authority)
+}
+
+/// The authorities that this service answers for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origins {
+    origins: Vec<Origin>,
+    forwarded: Option<Forwarded>,
+    any: bool,
+}
+
+impl Origins {
+    pub(crate) fn add(&mut self, origin: Origin) -> Result<(), ConfigError> {
+        if self
+            .origins
+            .iter()
+            .any(|known| known.authority == origin.authority)
+        {
+            return Err(ConfigErrorKind::Origin(origin.authority).into());
+        }
+        self.origins.push(origin);
+        Ok(())
+    }
+
+    pub(crate) fn allow_any(&mut self) {
+        self.any = true;
+    }
+
+    pub(crate) fn trust(&mut self, forwarded: Forwarded) {
+        self.forwarded = Some(forwarded);
+    }
+
+    /// Whether it is said which authorities this service answers for.
+    pub(crate) fn are_known(&self) -> bool {
+        self.any || !self.origins.is_empty()
+    }
+
+    /// The target that the client asked for.
+    pub(crate) fn resolve<'h>(&'h self, parts: &'h Parts) -> Result<Target<'h>, Rejection> {
+        let uri = original_uri(parts);
+        let asked = match self.forwarded_authority(parts)? {
+            Some(authority) => Some(authority),
+            None => requested_authority(uri, &parts.headers)?,
+        };
+        let origin = asked.and_then(|asked| self.origins.iter().find(|o| o.serves(asked)));
+        let Some(origin) = origin else {
+            if self.any || self.origins.is_empty() {
+                return Ok(Target {
+                    absolute_form: absolute_form(uri, parts.version),
+                    is_known_route: is_known_route(parts),
+                    ..Target::without_origin(uri, asked)
+                });
+            }
+            return Err(Rejection::new(
+                RejectionKind::AuthorityNotServed,
+                format!(
+                    "the request is for `{}`, which is no public origin of this service; if a \
+                     proxy stands in front, let it pass on the client's `Host`, or configure \
+                     `forwarded`",
+                    asked.unwrap_or_default().escape_debug()
+                ),
+            ));
+        };
+        let path_and_query = path_and_query(uri);
+        let path_and_query = if origin.prefix.is_empty() {
+            path_and_query
+        } else {
+            let whole = format!("{}{path_and_query}", origin.prefix);
+            Cow::Owned(
+                whole
+                    .parse()
+                    .map_err(|_| malformed("the path cannot be read"))?,
+            )
+        };
+        Ok(Target {
+            scheme: Some(&origin.scheme),
+            authority: Cow::Borrowed(&origin.authority),
+            path_and_query,
+            prefix_len: origin.prefix.len(),
+            is_known_route: is_known_route(parts),
+            absolute_form: absolute_form(uri, parts.version),
+        })
+    }
+
+    fn forwarded_authority<'h>(&self, parts: &'h Parts) -> Result<Option<&'h str>, Rejection> {
+        let Some(forwarded) = &self.forwarded else {
+            return Ok(None);
+        };
+        if !peer(parts).is_some_and(|peer| forwarded.trusts(peer)) {
+            return Ok(None);
+        }
+        single_authority(&parts.headers, &forwarded.header)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, header::HOST};
+
+    use super::*;
+
+    fn origins(list: &[&str]) -> Origins {
+        let mut origins = Origins::default();
+        for origin in list {
+            origins.add(Origin::parse(origin).unwrap()).unwrap();
+        }
+        origins
+    }
+
+    fn request(uri: &str, hosts: &[&str]) -> Parts {
+        let mut request = Request::get(uri);
+        for host in hosts {
+            request = request.header(HOST, *host);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn resolved(origins: &Origins, parts: &Parts) -> Result<String, RejectionKind> {
+        let target = origins
+            .resolve(parts)
+            .map_err(|rejection| rejection.kind())?;
+        Ok(format!("{} {}", target.authority, target.path_and_query))
+    }
+
+    #[test]
+    fn the_authority_is_compared_without_case_and_default_port() {
+        let ours = origins(&["https://API.example.com:443", "http://plain.example.com:80"]);
+        for host in ["api.example.com", "Api.Example.COM", "api.example.com:443"] {
+            let target = resolved(&ours, &request("/a?b", &[host]));
+            assert_eq!(target.as_deref(), Ok("api.example.com /a?b"), "{host}");
+        }
+        assert!(resolved(&ours, &request("/", &["plain.example.com:80"])).is_ok());
+        for host in [
+            "api.example.com:80",
+            "api.example.com.",
+            "xapi.example.com",
+            "evil.com",
+        ] {
+            let refused = resolved(&ours, &request("/", &[host]));
+            assert_eq!(refused, Err(RejectionKind::AuthorityNotServed), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_cannot_be_read_one_way_is_malformed() {
+        let ours = origins(&["https://a.example"]);
+        let many: &[&[&str]] = &[
+            &["a.example", "a.example"],
+            &["a.example,b.example"],
+            &["u@a.example"],
+            &[""],
+            &["a.example/x"],
+        ];
+        for hosts in many {
+            let refused = resolved(&ours, &request("/", hosts));
+            assert_eq!(refused, Err(RejectionKind::SignatureMalformed), "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn host_and_the_target_may_not_disagree() {
+        let ours = origins(&["https://a.example", "https://b.example"]);
+        let both = |host| resolved(&ours, &request("https://a.example/x", &[host]));
+        assert_eq!(both("A.example:443").as_deref(), Ok("a.example /x"));
+        assert_eq!(both("b.example"), Err(RejectionKind::SignatureMalformed));
+        assert!(
+            resolved(&ours, &request("https://b.example/", &[])).is_ok(),
+            "as in HTTP/2"
+        );
+        assert_eq!(
+            resolved(&ours, &request("https://u@a.example/", &[])),
+            Err(RejectionKind::SignatureMalformed)
+        );
+    }
+
+    #[test]
+    fn without_an_authority_the_request_is_for_nobody() {
+        let refused = resolved(&origins(&["https://a.example"]), &request("/", &[]));
+        assert_eq!(refused, Err(RejectionKind::AuthorityNotServed));
+    }
+
+    #[test]
+    fn the_prefix_that_a_proxy_took_off_is_put_back() {
+        let ours = origins(&["https://a.example/api/v1/", "https://b.example"]);
+        let path = |host| resolved(&ours, &request("/x%2Fy?z", &[host]));
+        assert_eq!(
+            path("a.example").as_deref(),
+            Ok("a.example /api/v1/x%2Fy?z")
+        );
+        assert_eq!(path("b.example").as_deref(), Ok("b.example /x%2Fy?z"));
+    }
+
+    #[test]
+    fn forwarded_headers_count_from_trusted_peers_only() {
+        let mut ours = origins(&["https://a.example"]);
+        let forwarded = Forwarded::host("x-forwarded-host").unwrap();
+        ours.trust(
+            forwarded
+                .from_network("10.0.0.0/8")
+                .unwrap()
+                .from_network("::1")
+                .unwrap(),
+        );
+        let from = |peer: Option<&str>, values: &[&str]| {
+            let mut parts = request("/", &["internal:8080"]);
+            for value in values {
+                parts
+                    .headers
+                    .append("x-forwarded-host", value.parse().unwrap());
+            }
+            if let Some(peer) = peer {
+                parts.extensions.insert(PeerAddr(peer.parse().unwrap()));
+            }
+            resolved(&ours, &parts)
+        };
+        for peer in ["10.1.2.3:9", "[::ffff:10.1.2.3]:9", "[::1]:9"] {
+            assert!(from(Some(peer), &["a.example"]).is_ok(), "{peer}");
+        }
+        for peer in [None, Some("192.168.0.1:9"), Some("[::2]:9")] {
+            let refused = from(peer, &["a.example"]);
+            assert_eq!(refused, Err(RejectionKind::AuthorityNotServed), "{peer:?}");
+        }
+        for values in [
+            &["a.example, b.example"] as &[_],
+            &["a.example", "a.example"],
+        ] {
+            let refused = from(Some("10.1.2.3:9"), values);
+            assert_eq!(
+                refused,
+                Err(RejectionKind::SignatureMalformed),
+                "{values:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_origin_that_says_two_things_is_refused() {
+        for text in [
+            "a.example",
+            "ftp://a.example",
+            "https://",
+            "https://u@a.example",
+            "/x",
+            "https://a.example/?q",
+        ] {
+            assert!(Origin::parse(text).is_err(), "{text}");
+        }
+        let mut ours = origins(&["https://a.example/one"]);
+        assert!(
+            ours.add(Origin::parse("https://A.example:443/two").unwrap())
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn any_authority_is_taken_as_it_came_but_normalized() {
+        let mut any = Origins::default();
+        any.allow_any();
+        let target = resolved(&any, &request("/x", &["LOCALHOST:8080"]));
+        assert_eq!(target.as_deref(), Ok("localhost:8080 /x"));
+        // The default port is that of the URI's scheme, with public origins or without.
+        let mut some = origins(&["https://a.example/api"]);
+        some.allow_any();
+        for any in [any, some] {
+            let target = resolved(&any, &request("http://B.example:80/x", &[]));
+            assert_eq!(target.as_deref(), Ok("b.example /x"));
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The target of a request: authority, path and query, as the client signed them.
+
+use std::{borrow::Cow, net::IpAddr};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Uri, Version,
+    header::HOST,
+    request::Parts,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+
+use super::origin::{PeerAddr, without_default_port};
+use crate::error::{Rejection, malformed};
+
+/// The target of a request: what of it a client signs.
+#[derive(Clone, Debug)]
+pub(crate) struct Target<'h> {
+    /// Of the public origin, or of the URI; not known where neither says it.
+    pub(crate) scheme: Option<&'h Scheme>,
+    /// In lower case and without the default port; empty where the request names none.
+    pub(crate) authority: Cow<'h, str>,
+    pub(crate) path_and_query: Cow<'h, PathAndQuery>,
+    /// How much of the path a proxy took off before it passed the request on, in bytes.
+    pub(crate) prefix_len: usize,
+    /// Whether a router took it for a route that this very path is all of.
+    pub(crate) is_known_route: bool,
+    /// The whole URI, where it stood in the request line (RFC 9112, section 3.2.2).
+    pub(crate) absolute_form: Option<&'h Uri>,
+}
+
+impl<'h> Target<'h> {
+    /// The target of an outgoing request: from its URI, and where that names no authority, `Host`.
+    pub(crate) fn of_outgoing(uri: &'h Uri, headers: &'h HeaderMap) -> Result<Self, Rejection> {
+        Ok(Self::without_origin(
+            uri,
+            requested_authority(uri, headers)?,
+        ))
+    }
+
+    /// The authority as it was asked for, where no public origin says how it is written.
+    pub(super) fn without_origin(uri: &'h Uri, asked: Option<&'h str>) -> Self {
+        Self {
+            scheme: uri.scheme(),
+            authority: normalize(
+                asked.unwrap_or_default(),
+                uri.scheme().unwrap_or(&Scheme::HTTPS),
+            ),
+            path_and_query: path_and_query(uri),
+            prefix_len: 0,
+            is_known_route: false,
+            absolute_form: None,
+        }
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.path_and_query.path()
+    }
+
+    /// The path without the prefix that a proxy took off: the same whichever of several public
+    /// origins a request names.
+    pub(crate) fn routed_path(&self) -> &str {
+        self.path().get(self.prefix_len..).unwrap_or_default()
+    }
+
+    pub(crate) fn query(&self) -> Option<&str> {
+        self.path_and_query.query()
+    }
+}
+
+/// From HTTP/2 on a request has no line; its URI is put together from pseudo-headers.
+pub(super) fn absolute_form(uri: &Uri, version: Version) -> Option<&Uri> {
+    (version < Version::HTTP_2 && uri.scheme().is_some()).then_some(uri)
+}
+
+pub(super) fn path_and_query(uri: &Uri) -> Cow<'_, PathAndQuery> {
+    uri.path_and_query()
+        .map_or_else(|| Cow::Owned(PathAndQuery::from_static("/")), Cow::Borrowed)
+}
+
+pub(super) fn normalize<'a>(authority: &'a str, scheme: &Scheme) -> Cow<'a, str> {
+    let authority = without_default_port(authority, scheme);
+    if authority.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(authority.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(authority)
+    }
+}
+
+/// What `:authority` or an absolute request target says, and `Host`: they may not disagree.
+pub(super) fn requested_authority<'h>(
+    uri: &'h Uri,
+    headers: &'h HeaderMap,
+) -> Result<Option<&'h str>, Rejection> {
+    let host = single_authority(headers, &HOST)?;
+    let Some(authority) = uri.authority().map(Authority::as_str) else {
+        return Ok(host);
+    };
+    if authority.contains('@') {
+        return Err(malformed("the authority has user information"));
+    }
+    let scheme = uri.scheme().unwrap_or(&Scheme::HTTPS);
+    let plain = |authority| without_default_port(authority, scheme);
+    if host.is_some_and(|host| !plain(host).eq_ignore_ascii_case(plain(authority))) {
+        return Err(malformed("`Host` and the authority of the target disagree"));
+    }
+    Ok(Some(authority))
+}
+
+/// The value of a header that must not stand there twice.
+pub(crate) fn single<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h HeaderValue>, Rejection> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(malformed(format!("header `{name}` stands there twice")));
+    }
+    Ok(first)
+}
+
+pub(super) fn single_authority<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h str>, Rejection> {
+    let Some(value) = single(headers, name)? else {
+        return Ok(None);
+    };
+    // Whether it is one of ours is decided by comparison; here, only that it can be nothing else.
+    let authority = value.to_str().ok().filter(|text| {
+        let never = |b| matches!(b, b'@' | b'/' | b'?' | b'#' | b'\\' | b',' | b' ' | b'\t');
+        !text.is_empty() && !text.bytes().any(never)
+    });
+    match authority {
+        Some(authority) => Ok(Some(authority)),
+        None => Err(malformed(format!("`{name}` is no authority"))),
+    }
+}
+
+/// The URI before a router took off the prefix under which it is nested.
+pub(crate) fn original_uri(parts: &Parts) -> &Uri {
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::OriginalUri(uri)) = parts.extensions.get() {
+        return uri;
+    }
+    &parts.uri
+}
+
+/// Whether the path is one of those that the router names: a route with a parameter or a wildcard is
+/// spelled in another way than any path that it matches.
+pub(super) fn is_known_route(parts: &Parts) -> bool {
+    #[cfg(feature = "axum")]
+    let route = parts
+        .extensions
+        .get()
+        .map(axum::extract::MatchedPath::as_str);
+    #[cfg(not(feature = "axum"))]
+    let route = None::<&str>;
+    route.is_some_and(|route| route == original_uri(parts).path())
+}
+
+pub(crate) fn peer(parts: &Parts) -> Option<IpAddr> {
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::ConnectInfo(addr)) = parts.extensions.get() {
+        let addr: &std::net::SocketAddr = addr;
+        return Some(addr.ip());
+    }
+    parts.extensions.get::<PeerAddr>().map(|peer| peer.0.ip())
+}

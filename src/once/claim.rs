@@ -1,0 +1,389 @@
+//! The claim on a nonce: what a store is asked to record.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use http::Method;
+use sha2::{Digest as _, Sha256};
+
+use super::nonce::{Nonce, NonceKind};
+use crate::{
+    clock::Timestamp,
+    error::{StoreError, StoreErrorKind},
+    key::KeyId,
+};
+
+/// One attempt to claim: tells a copy of a request from a reply that was lost on the way, and the
+/// present holder of a lease from an earlier one.
+///
+/// Unique in this process and, with the 64 random bits that each process draws, among all that
+/// share a store. It is no secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AttemptId(u128);
+
+impl AttemptId {
+    fn next() -> Self {
+        static PROCESS: OnceLock<u64> = OnceLock::new();
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let process = *PROCESS.get_or_init(crate::random::u64);
+        Self(u128::from(process) << 64 | u128::from(COUNT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// The attempt as 16 bytes, for a store to keep.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+}
+
+/// What a store is asked to record: this nonce, in this scope, until that time.
+///
+/// Stores go by [`Claim::write_identity`] or [`Claim::digest`] and by the times; the parts are not
+/// theirs to interpret.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Claim {
+    terms: Box<Terms>,
+}
+
+/// Boxed, because a claim is handed on from stage to stage.
+#[derive(Clone, Debug)]
+struct Terms {
+    namespace: Arc<str>,
+    key_id: KeyId,
+    nonce: Nonce,
+    place: Option<Place>,
+    attempt: AttemptId,
+    signed_at: Option<Timestamp>,
+    max_skew: Duration,
+    deadline: Timestamp,
+    retention: Duration,
+    /// Whether only a duplicate is to be answered.
+    adds_no_record: bool,
+}
+
+/// Where a request arrived, if its signature does not say it.
+#[derive(Clone, Debug)]
+struct Place {
+    method: Method,
+    path: Arc<str>,
+    /// Whether there is no end of such places.
+    is_open: bool,
+}
+
+impl Claim {
+    /// How many records one message may leave at open places: see
+    /// [`at_open_place`](Self::at_open_place).
+    pub const OPEN_PLACES: usize = 16;
+
+    /// A claim that has to be remembered until `deadline`, without a place or a signed time, and with
+    /// a retention of zero. It is an attempt of its own; a clone of it is the same attempt.
+    #[must_use]
+    pub fn new(namespace: Arc<str>, key_id: KeyId, nonce: Nonce, deadline: Timestamp) -> Self {
+        Self {
+            terms: Box::new(Terms {
+                namespace,
+                key_id,
+                nonce,
+                place: None,
+                attempt: AttemptId::next(),
+                signed_at: None,
+                max_skew: Duration::ZERO,
+                deadline,
+                retention: Duration::ZERO,
+                adds_no_record: false,
+            }),
+        }
+    }
+
+    /// Adds method and path to the scope, where the scheme does not cover them: a captured request
+    /// that is posted elsewhere must not burn the genuine one.
+    ///
+    /// The place is one of a known set, such as the routes of a router that have no parameter.
+    #[must_use]
+    pub fn at_place(mut self, method: Method, path: impl Into<Arc<str>>) -> Self {
+        self.terms.place = Some(Place {
+            method,
+            path: path.into(),
+            is_open: false,
+        });
+        self
+    }
+
+    /// As [`at_place`](Self::at_place), where there is no end of paths: behind a parameter, a
+    /// wildcard or a fallback, or without a router.
+    ///
+    /// The identity is the same as that of the claim at the known place. But a store adds no record
+    /// to a message that has [`OPEN_PLACES`](Self::OPEN_PLACES) of them: it refuses the claim with
+    /// [`StoreErrorKind::TooManyPlaces`](crate::error::StoreErrorKind::TooManyPlaces).
+    #[must_use]
+    pub fn at_open_place(mut self, method: Method, path: impl Into<Arc<str>>) -> Self {
+        self.terms.place = Some(Place {
+            method,
+            path: path.into(),
+            is_open: true,
+        });
+        self
+    }
+
+    /// Adds the signed time, and how far ahead of a server's clock it may be.
+    #[must_use]
+    pub fn signed(mut self, at: Timestamp, max_skew: Duration) -> Self {
+        self.terms.signed_at = Some(at);
+        self.terms.max_skew = max_skew;
+        self
+    }
+
+    /// Adds the longest time for which any claim of this namespace may have to be remembered: one for
+    /// all claims of a namespace.
+    #[must_use]
+    pub fn with_retention(mut self, retention: Duration) -> Self {
+        self.terms.retention = retention;
+        self
+    }
+
+    /// Which service claims; keeps two services apart in one store.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.terms.namespace
+    }
+
+    /// The key that the request was verified under; quotas go by it.
+    #[must_use]
+    pub fn key_id(&self) -> &KeyId {
+        &self.terms.key_id
+    }
+
+    /// The nonce.
+    #[must_use]
+    pub fn nonce(&self) -> &Nonce {
+        &self.terms.nonce
+    }
+
+    /// This attempt; a lease is held under it.
+    #[must_use]
+    pub fn attempt(&self) -> AttemptId {
+        self.terms.attempt
+    }
+
+    /// The covered time at which the request says it was signed, if it covers one.
+    #[must_use]
+    pub fn signed_at(&self) -> Option<Timestamp> {
+        self.terms.signed_at
+    }
+
+    /// How far ahead of a server's clock a signed time may be. A store that forgot what came
+    /// before `start` refuses whatever was signed at `start + max_skew` or earlier.
+    #[must_use]
+    pub fn max_skew(&self) -> Duration {
+        self.terms.max_skew
+    }
+
+    /// Until when the record has to be kept. A store whose clock shows this moment or a later one
+    /// refuses the claim: it could be accepted again after it is forgotten.
+    #[must_use]
+    pub fn deadline(&self) -> Timestamp {
+        self.terms.deadline
+    }
+
+    /// Whether a duplicate extends the record to its own deadline: so for event ids, whose senders
+    /// go on retrying.
+    #[must_use]
+    pub fn extends(&self) -> bool {
+        self.terms.nonce.kind == NonceKind::Event
+    }
+
+    /// The longest time for which any claim of this namespace may have to be remembered, counted
+    /// from the moment of the claim.
+    #[must_use]
+    pub fn retention(&self) -> Duration {
+        self.terms.retention
+    }
+
+    /// Refuses a claim that has to be remembered for longer than its namespace remembers. The namespace
+    /// has forgotten too much to take it, and nobody knows for how long others go on asking for less.
+    pub(crate) fn check_retention(&self, known: Duration, way: &str) -> Result<(), StoreError> {
+        if self.retention() <= known {
+            return Ok(());
+        }
+        Err(StoreError::new(
+            StoreErrorKind::Misconfigured,
+            format!(
+                "namespace `{}` remembers for {} ms, and this layer needs {} ms: give all layers of \
+                 a namespace the same `max_age` and retention, or {way}",
+                self.namespace(),
+                known.as_millis(),
+                self.retention().as_nanos().div_ceil(1_000_000),
+            ),
+        ))
+    }
+
+    /// Until when a record of this claim is kept in a namespace that remembers for `retention`. Where
+    /// that is more than this claim needs, another server can be given a copy for longer than this one.
+    pub(crate) fn keep_until(&self, retention: Duration, now: Timestamp) -> Timestamp {
+        if retention > self.retention() {
+            self.deadline().max(now.plus(retention))
+        } else {
+            self.deadline()
+        }
+    }
+
+    /// How many records the claim's message may have for this claim to add another:
+    /// [`OPEN_PLACES`](Self::OPEN_PLACES) at an open place, and `None` at a known one.
+    ///
+    /// The records of one message are those whose [`digest`](Self::digest) has the same first 16
+    /// bytes. A store counts at least those that were made at open places, and counts no record
+    /// that the claim finds already there.
+    #[must_use]
+    pub fn most_records(&self) -> Option<usize> {
+        if self.terms.adds_no_record {
+            return Some(0);
+        }
+        let is_open = self.terms.place.as_ref().is_some_and(|place| place.is_open);
+        is_open.then_some(Self::OPEN_PLACES)
+    }
+
+    /// Feeds what identifies the claim to `sink`: namespace, key id, nonce and, where it counts,
+    /// the place, each behind its length, so that no two claims are fed the same bytes.
+    pub fn write_identity(&self, mut sink: impl FnMut(&[u8])) {
+        self.write_owner(&mut sink);
+        self.write_nonce(&mut sink);
+        self.write_place(sink);
+    }
+
+    /// The first part of the identity: namespace and key id. Quotas go by it.
+    pub(crate) fn write_owner(&self, mut sink: impl FnMut(&[u8])) {
+        part(&mut sink, self.terms.namespace.as_bytes());
+        part(&mut sink, self.terms.key_id.as_str().as_bytes());
+    }
+
+    /// A digest of namespace and key id.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    pub(crate) fn owner(&self) -> [u8; MESSAGE_LEN] {
+        let mut digest = Sha256::new();
+        self.write_owner(|bytes| digest.update(bytes));
+        let mut owner = [0; MESSAGE_LEN];
+        owner
+            .iter_mut()
+            .zip(digest.finalize())
+            .for_each(|(to, byte)| *to = byte);
+        owner
+    }
+
+    /// The same attempt, but for a record: a store that finds none refuses the claim.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    pub(crate) fn adding_no_record(mut self) -> Self {
+        self.terms.adds_no_record = true;
+        self
+    }
+
+    /// The second part of the identity: the owner's nonce. Up to here it is that of the message.
+    pub(crate) fn write_nonce(&self, mut sink: impl FnMut(&[u8])) {
+        part(
+            &mut sink,
+            match self.terms.nonce.kind {
+                NonceKind::Covered => b"n",
+                NonceKind::Event => b"e",
+                NonceKind::Digest => b"d",
+            },
+        );
+        part(&mut sink, &self.terms.nonce.bytes);
+    }
+
+    /// The last part of the identity, where it counts: the place.
+    pub(crate) fn write_place(&self, mut sink: impl FnMut(&[u8])) {
+        if let Some(place) = &self.terms.place {
+            part(&mut sink, place.method.as_str().as_bytes());
+            part(&mut sink, place.path.as_bytes());
+        }
+    }
+
+    pub(crate) fn has_place(&self) -> bool {
+        self.terms.place.is_some()
+    }
+
+    /// SHA-256 of the identity: the same on every server that shares a store.
+    ///
+    /// Where a place counts, the first 16 bytes are those of the message alone, so that a store
+    /// finds the records of one message side by side.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut whole = Sha256::new();
+        self.write_owner(|bytes| whole.update(bytes));
+        self.write_nonce(|bytes| whole.update(bytes));
+        if !self.has_place() {
+            return whole.finalize().into();
+        }
+        let message = whole.clone().finalize();
+        self.write_place(|bytes| whole.update(bytes));
+        let mut digest: [u8; 32] = whole.finalize().into();
+        digest
+            .iter_mut()
+            .zip(message)
+            .take(MESSAGE_LEN)
+            .for_each(|(byte, of_message)| *byte = of_message);
+        digest
+    }
+}
+
+/// How much of a digest is that of the message, in bytes.
+pub(crate) const MESSAGE_LEN: usize = 16;
+
+/// A part of an identity, behind its length.
+fn part(sink: &mut impl FnMut(&[u8]), bytes: &[u8]) {
+    sink(&(bytes.len() as u64).to_be_bytes());
+    sink(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Parts = (String, String, u8, Vec<u8>, Option<String>);
+
+    fn identity((namespace, key, kind, nonce, path): &Parts) -> Vec<u8> {
+        let kind = [NonceKind::Covered, NonceKind::Event, NonceKind::Digest][usize::from(*kind)];
+        let nonce = Nonce::new(kind, nonce.clone());
+        let key = KeyId::new(key).unwrap();
+        let mut claim = Claim::new(namespace.as_str().into(), key, nonce, Timestamp::MAX);
+        if let Some(path) = path {
+            claim = claim.at_place(Method::POST, path.as_str());
+        }
+        let mut bytes = Vec::new();
+        claim.write_identity(|part| bytes.extend_from_slice(part));
+        bytes
+    }
+
+    fn parts() -> impl Strategy<Value = Parts> {
+        let nonce = prop::collection::vec(prop_oneof![Just(0), Just(1), Just(b'a')], 0..4);
+        (
+            "[ab]{0,2}",
+            "[ab]{1,2}",
+            0..3u8,
+            nonce,
+            prop::option::of("[ab/]{0,3}"),
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn different_claims_have_different_identities(one in parts(), other in parts()) {
+            prop_assert_eq!(one == other, identity(&one) == identity(&other));
+        }
+    }
+
+    #[test]
+    fn attempts_are_unique() {
+        let ids: HashSet<_> = (0..1000).map(|_| AttemptId::next()).collect();
+        assert_eq!(ids.len(), 1000);
+    }
+}

@@ -1,0 +1,205 @@
+//! A lease: the right to handle a request, and whether it is still held.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+use super::{
+    claim::Claim,
+    outcome::Subject,
+    store::{Held, LeaseStore, Leased, NonceStore},
+    unconsumed::lock,
+};
+use crate::{error::StoreError, future::within};
+
+/// The right to handle a request, for as long as it is renewed. Its steps wait for the store, on a
+/// Tokio runtime with its timer.
+///
+/// It counts as one of the handlers that [may run](crate::request::VerifierBuilder::max_running) until it is
+/// dropped. Dropping it does nothing else: the outcome is then unknown, the lease ends by itself, and
+/// the request may run again.
+#[must_use = "complete or release it, or nobody may handle a copy until it ends"]
+pub struct Lease {
+    store: Arc<dyn NonceStore>,
+    claim: Claim,
+    duration: Duration,
+    timeout: Duration,
+    status: LeaseStatus,
+    /// Counts the handler among those that run.
+    running: Option<OwnedSemaphorePermit>,
+    /// Told once the completion is recorded.
+    subject: Subject,
+}
+
+impl Lease {
+    /// Not yet held.
+    pub(crate) fn new(
+        store: Arc<dyn NonceStore>,
+        claim: Claim,
+        duration: Duration,
+        store_timeout: Duration,
+        running: OwnedSemaphorePermit,
+        subject: Subject,
+    ) -> Self {
+        Self {
+            store,
+            claim,
+            duration,
+            // So that a slow answer still leaves a lease to renew.
+            timeout: store_timeout.min(duration / 3),
+            status: LeaseStatus(Arc::default()),
+            running: Some(running),
+            subject,
+        }
+    }
+
+    /// To be dropped when the handler has ended, which may be before the lease has.
+    pub(crate) fn take_running(&mut self) -> Option<OwnedSemaphorePermit> {
+        self.running.take()
+    }
+
+    pub(crate) async fn take(&self) -> Result<Leased, StoreError> {
+        let asked = Instant::now();
+        let leased = within(
+            self.timeout,
+            self.leases()?.lease(&self.claim, self.duration),
+        )
+        .await?;
+        if leased == Leased::Held {
+            self.status.held_until(Some(asked + self.duration));
+        }
+        Ok(leased)
+    }
+
+    pub(crate) fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    /// Returns how long each renewal holds.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        self.duration
+    }
+
+    /// Returns the status that a handler can ask, from any thread, whether the lease is still held.
+    #[must_use]
+    pub fn status(&self) -> LeaseStatus {
+        self.status.clone()
+    }
+
+    /// Holds the lease for its full duration from now.
+    ///
+    /// # Errors
+    /// Returns an error if the store gives no answer.
+    pub async fn renew(&self) -> Result<Held, StoreError> {
+        let asked = Instant::now();
+        let held = within(
+            self.timeout,
+            self.leases()?.renew(&self.claim, self.duration),
+        )
+        .await?;
+        let until = (held == Held::Done).then(|| asked + self.duration);
+        self.status.held_until(until);
+        Ok(held)
+    }
+
+    /// Records that the request was handled: duplicates are refused, or acknowledged, from now on.
+    ///
+    /// If the response is streamed, call this when its body has come to its end.
+    ///
+    /// # Errors
+    /// Returns an error if the store gives no answer; it is then unknown whether this was recorded, and worth
+    /// trying again.
+    pub async fn complete(&self) -> Result<Held, StoreError> {
+        let held = within(self.timeout, self.leases()?.complete(&self.claim)).await?;
+        self.status.held_until(None);
+        if held == Held::Done {
+            self.subject.used();
+        }
+        Ok(held)
+    }
+
+    /// Gives the request back, because it was not handled: the next duplicate may be.
+    ///
+    /// # Errors
+    /// Returns an error if the store gives no answer; the lease then ends by itself.
+    pub async fn release(&self) -> Result<Held, StoreError> {
+        // Another attempt may hold it as soon as the store was asked, answered or not.
+        self.status.held_until(None);
+        within(self.timeout, self.leases()?.release(&self.claim)).await
+    }
+
+    fn leases(&self) -> Result<&dyn LeaseStore, StoreError> {
+        self.store
+            .leases()
+            .ok_or_else(|| StoreError::unavailable("the store has no leases"))
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lease({:?}, {:?})", self.claim.attempt(), self.duration)
+    }
+}
+
+/// Tells a handler whether the lease on its request is still held.
+///
+/// With [`Processing::Retryable`](crate::request::Processing::Retryable) the layer puts it into the request's
+/// extensions, and Axum's handlers extract it. The layer renews the lease in a task outside the
+/// handler. No task can do so while every thread of the runtime is blocked, or while the store is
+/// down for as long as the lease lasts. A handler that may meet either asks right before its
+/// effect, and gives up when the lease is lost:
+///
+/// ```
+/// use countersign::{LeaseStatus, VerifiedPayload};
+/// use http::StatusCode;
+/// # fn render(_: &[u8]) -> Vec<u8> { Vec::new() }
+/// # async fn send(_: Vec<u8>) {}
+///
+/// async fn print(lease: LeaseStatus, payload: VerifiedPayload) -> StatusCode {
+///     // Work that blocks belongs on a thread of its own:
+///     let page = tokio::task::spawn_blocking(move || render(payload.bytes()));
+///     let Ok(page) = page.await else {
+///         return StatusCode::INTERNAL_SERVER_ERROR;
+///     };
+///     if !lease.is_held() {
+///         // A duplicate may be at work. The sender retries.
+///         return StatusCode::SERVICE_UNAVAILABLE;
+///     }
+///     send(page).await;
+///     StatusCode::OK
+/// }
+/// ```
+#[derive(Clone)]
+pub struct LeaseStatus(Arc<Mutex<Option<Instant>>>);
+
+impl LeaseStatus {
+    /// Returns whether the lease is still held, without asking the store.
+    ///
+    /// It is held for its duration from the moment at which the store was last asked to take or
+    /// renew it, and did so. It is not held once the store has said that it was lost, nor after the
+    /// request was completed or released. The time is that of this process's monotonic clock, which
+    /// stands still on some systems while the machine is suspended.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        lock(&self.0).is_some_and(|until| Instant::now() < until)
+    }
+
+    fn held_until(&self, until: Option<Instant>) {
+        *lock(&self.0) = until;
+    }
+}
+
+impl fmt::Debug for LeaseStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_held() {
+            "LeaseStatus(held)"
+        } else {
+            "LeaseStatus(lost)"
+        })
+    }
+}

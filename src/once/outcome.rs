@@ -1,0 +1,248 @@
+//! The outcome of a signed request: what a signed response says became of it.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    clock::Timestamp,
+    error::{Rejection, RejectionKind},
+    message::{DigestAlgorithm, HashOutput},
+};
+
+/// The outcome of a signed request, as a signed response states it in `countersign-outcome`.
+///
+/// [`SignedBy::outcome`](crate::response::SignedBy::outcome) returns it. Only [`Used`](Self::Used) and
+/// [`Never`](Self::Never) are final. A client must treat every other value, also one that a later
+/// version adds, as [`Open`](Self::Open).
+///
+/// A status is not final, even if it is signed. Somebody on the way, without a key, can alter a request
+/// so that the server refuses it, pass the signed refusal on, and deliver the genuine request later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The nonce of this signed request is recorded for good. The request was handled, or is being
+    /// handled, or was lost after it was recorded. It is not handled again.
+    Used,
+    /// This signed request was not accepted, and no server of the namespace will ever accept it. The
+    /// same order can be signed again: it then has one effect at most.
+    Never,
+    /// Nothing is final: the same signed request may be accepted later, or may have been accepted.
+    Open,
+}
+
+/// The statements of a server about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Statement {
+    Used,
+    /// Since this moment, no server of the namespace accepts the request.
+    Never {
+        since: Timestamp,
+    },
+    Open,
+}
+
+impl Statement {
+    /// Reads the value of `countersign-outcome`; a value that is not known is open.
+    pub(crate) fn read(value: &[u8]) -> Self {
+        let since = |value: &[u8]| {
+            let seconds = str::from_utf8(value.strip_prefix(b"never;since=")?).ok()?;
+            Timestamp::from_secs(seconds.parse().ok()?)
+        };
+        match value {
+            b"used" => Self::Used,
+            value => since(value).map_or(Self::Open, |since| Self::Never { since }),
+        }
+    }
+
+    /// The outcome for a client whose request had been on its way for this long when the response
+    /// arrived, which the server signed at `answered_at`.
+    ///
+    /// A request that the server did not accept any more may have been accepted before, and its
+    /// answer been kept back. So `never` counts only if no server accepted the request when it was
+    /// sent.
+    pub(crate) fn outcome(self, answered_at: Timestamp, on_its_way: Option<Duration>) -> Outcome {
+        match (self, on_its_way) {
+            (Self::Used, _) => Outcome::Used,
+            (Self::Never { since }, Some(on_its_way)) if answered_at.minus(on_its_way) >= since => {
+                Outcome::Never
+            }
+            (Self::Never { .. } | Self::Open, _) => Outcome::Open,
+        }
+    }
+}
+
+/// The value of `countersign-outcome`: a structured item (RFC 9651).
+impl fmt::Display for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Used => f.write_str("used"),
+            Self::Never { since } => {
+                // In whole seconds, and not before the moment.
+                let seconds = since.as_millis().div_ceil(1000);
+                write!(f, "never;since={seconds}")
+            }
+            Self::Open => f.write_str("open"),
+        }
+    }
+}
+
+/// The facts about one request, shared by the signer of its response, which asks for them, and the
+/// verifier, which states them: an extension of the request.
+#[derive(Clone, Default)]
+pub(crate) struct Report(Arc<Mutex<Facts>>);
+
+/// The facts that a response may state.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Facts {
+    /// A final statement, and the MAC of the one signature that it is about.
+    pub(crate) settled: Option<(Statement, HashOutput)>,
+    /// The digest of the body, if all of it arrived.
+    pub(crate) received: Option<(DigestAlgorithm, HashOutput)>,
+}
+
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Report")
+    }
+}
+
+impl Report {
+    /// Notes that the body arrived whole, and its digest.
+    pub(crate) fn received(&self, algorithm: DigestAlgorithm, digest: HashOutput) {
+        self.lock().received.get_or_insert((algorithm, digest));
+    }
+
+    /// Notes what a refusal says for good of the request with this signature.
+    pub(crate) fn refused(&self, rejection: &Rejection, signature: &HashOutput) {
+        if let Some(statement) = final_statement(rejection) {
+            self.settle(statement, signature);
+        }
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        *self.lock()
+    }
+
+    /// The first final statement stays: it does not become less true.
+    fn settle(&self, statement: Statement, signature: &HashOutput) {
+        self.lock().settled.get_or_insert((statement, *signature));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Facts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn final_statement(rejection: &Rejection) -> Option<Statement> {
+    if rejection.kind() == RejectionKind::RequestReplayed {
+        return Some(Statement::Used);
+    }
+    rejection
+        .final_since()
+        .map(|since| Statement::Never { since })
+}
+
+/// A [`Report`] on one verified signature. It is empty if nobody asked for a report.
+#[derive(Clone, Default)]
+pub(crate) struct Subject(Option<Box<(Report, HashOutput)>>);
+
+impl Subject {
+    pub(crate) fn new(report: Option<&Report>, signature: HashOutput) -> Self {
+        Self(report.map(|report| Box::new((report.clone(), signature))))
+    }
+
+    /// Notes that the nonce is recorded for good.
+    pub(crate) fn used(&self) {
+        if let Some(subject) = &self.0 {
+            subject.0.settle(Statement::Used, &subject.1);
+        }
+    }
+
+    /// Notes what a refusal says for good.
+    pub(crate) fn refused(&self, rejection: &Rejection) {
+        if let Some(subject) = &self.0 {
+            subject.0.refused(rejection, &subject.1);
+        }
+    }
+}
+
+/// When a request was signed, by both clocks of the client: an extension of the request.
+#[derive(Clone, Copy)]
+pub(crate) struct Signed {
+    clock: Timestamp,
+    elapsing: Instant,
+}
+
+impl Signed {
+    pub(crate) fn at(now: Timestamp) -> Self {
+        Self {
+            clock: now,
+            elapsing: Instant::now(),
+        }
+    }
+
+    /// The time since then, by the clock that shows more.
+    pub(crate) fn ago(&self, now: Timestamp) -> Duration {
+        now.since(self.clock).max(self.elapsing.elapsed())
+    }
+}
+
+/// The verified answer, for the layer that signs again: an extension of the response.
+#[derive(Clone, Copy)]
+pub(crate) struct VerifiedAnswer {
+    pub(crate) outcome: Outcome,
+    pub(crate) signed_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_secs(seconds).unwrap()
+    }
+
+    #[test]
+    fn a_statement_is_read_as_it_is_written_and_all_else_is_open() {
+        let since = Timestamp::from_millis(7_001).unwrap();
+        assert_eq!(Statement::Never { since }.to_string(), "never;since=8");
+        for statement in [
+            Statement::Used,
+            Statement::Never { since: at(8) },
+            Statement::Open,
+        ] {
+            assert_eq!(Statement::read(statement.to_string().as_bytes()), statement);
+        }
+        for other in [
+            "",
+            "never",
+            "Used",
+            "used, open",
+            "used;x",
+            "open, used",
+            "never;since=",
+            "later",
+            "never;since=-1",
+            "never;since=8, used",
+            "never;since=99999999999999999999",
+        ] {
+            assert_eq!(
+                Statement::read(other.as_bytes()),
+                Statement::Open,
+                "{other}"
+            );
+        }
+    }
+
+    #[test]
+    fn never_counts_only_for_a_request_that_was_sent_later() {
+        let never = Statement::Never { since: at(1000) };
+        let outcome = |seconds| never.outcome(at(1010), Some(Duration::from_secs(seconds)));
+        assert_eq!(outcome(10), Outcome::Never);
+        assert_eq!(outcome(11), Outcome::Open);
+        assert_eq!(never.outcome(at(1010), None), Outcome::Open);
+    }
+}

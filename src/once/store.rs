@@ -1,0 +1,283 @@
+//! What a store of claims has to do, and its answers.
+
+use std::{fmt, ptr, sync::Arc, time::Duration};
+
+use super::claim::Claim;
+use crate::{clock::Timestamp, error::StoreError, future::StoreFuture, metrics::ClaimOutcome};
+
+/// The answer to a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Claimed {
+    /// The nonce was not recorded before, and now is.
+    New,
+    /// The nonce was recorded before, or is leased.
+    Replayed,
+}
+
+/// The answer to a request for a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Leased {
+    /// The lease is held under the claim's attempt.
+    Held,
+    /// Another attempt holds the lease, for at most this long unless it is renewed.
+    #[non_exhaustive]
+    InFlight {
+        /// The time that is left to the other attempt.
+        remaining: Duration,
+    },
+    /// An attempt has been completed.
+    Completed,
+}
+
+impl Leased {
+    /// Another attempt holds the lease for `remaining` time.
+    #[must_use]
+    pub fn in_flight(remaining: Duration) -> Self {
+        Self::InFlight { remaining }
+    }
+}
+
+/// The answer to a step of the holder of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Held {
+    /// The step was done.
+    Done,
+    /// The lease had ended, and the nonce is another's or nobody's; nothing was changed.
+    Lost,
+}
+
+/// Remembers which nonces were used.
+///
+/// An implementation keeps these promises:
+/// - of any number of claims on one identity, at once or one after another, at most one is
+///   answered [`Claimed::New`] until its deadline has passed by the store's own clock;
+/// - a claim whose deadline is not above everything that the store has dropped for its age is
+///   refused ([`StoreErrorKind::SignAgain`]), so that a clock which steps back reopens nothing;
+/// - a claim with a signed time that may have been accepted before the store lost its memory is
+///   refused likewise;
+/// - a namespace remembers for as long as its first claim needed ([`Claim::retention`]). A claim that
+///   needs longer is refused ([`StoreErrorKind::Misconfigured`]); a claim that needs less is remembered
+///   for as long as the namespace's others;
+/// - a claim that would give its message more records than [`Claim::most_records`] is refused
+///   ([`StoreErrorKind::TooManyPlaces`]);
+/// - what is full, down, slow or unsure answers with an error. Live records are never evicted.
+///
+/// [`StoreErrorKind::SignAgain`]: crate::error::StoreErrorKind::SignAgain
+/// [`StoreErrorKind::Misconfigured`]: crate::error::StoreErrorKind::Misconfigured
+/// [`StoreErrorKind::TooManyPlaces`]: crate::error::StoreErrorKind::TooManyPlaces
+pub trait NonceStore: Send + Sync + 'static {
+    /// Records the nonce if, and only if, it is not recorded: one atomic step. A duplicate of an
+    /// event id extends the record in the same step.
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed>;
+
+    /// The same store's leases; `None` where it has none, and then it cannot serve
+    /// [`Processing::Retryable`](crate::request::Processing::Retryable).
+    fn leases(&self) -> Option<&dyn LeaseStore>;
+
+    /// Whether what was recorded is still there after this process has ended. Where it is not, and
+    /// the scheme covers no time, a warning is logged when the layer is built.
+    fn survives_restart(&self) -> bool;
+
+    /// Tells which store this is, and whether others may claim in it: [`Sharing::within_process`] or
+    /// [`Sharing::between_processes`], with the store itself. A store around another store answers with
+    /// that one's.
+    ///
+    /// By this, [`build`](crate::request::VerifierBuilder::build) refuses two layers of this process that would
+    /// use up each other's requests.
+    fn sharing(&self) -> Sharing;
+
+    /// How many nonces are on record, for a gauge: `None`, as by default, where that cannot be told
+    /// without asking a server. Nothing is decided by it.
+    fn live(&self) -> Option<usize> {
+        None
+    }
+
+    /// Returns the latest signed time that the store refuses, because it may have forgotten what was
+    /// signed then: as far as it can tell without asking a server. Default: `None`.
+    ///
+    /// Nothing is refused by it. [`OneTimeToken::issue`](crate::token::OneTimeToken::issue) dates tokens
+    /// later than this.
+    fn refuses_until(&self, max_skew: Duration) -> Option<Timestamp> {
+        let _ = max_skew;
+        None
+    }
+}
+
+/// Tells which store this is, and whether others may claim in it: see [`NonceStore::sharing`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Sharing {
+    /// Where the store lives. It stays there for as long as a layer has it.
+    store: usize,
+    is_shared: bool,
+}
+
+impl Sharing {
+    /// Describes a store that no other process can open.
+    #[must_use]
+    pub fn within_process<S: ?Sized>(store: &S) -> Self {
+        Self {
+            store: ptr::from_ref(store).addr(),
+            is_shared: false,
+        }
+    }
+
+    /// Describes a store that other processes can open.
+    #[must_use]
+    pub fn between_processes<S: ?Sized>(store: &S) -> Self {
+        Self {
+            is_shared: true,
+            ..Self::within_process(store)
+        }
+    }
+
+    /// Whether another layer, or another process, can have the same store.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// Where the store lives.
+    pub(crate) fn place(self) -> usize {
+        self.store
+    }
+
+    /// The same store, where `Arc`s beside the one that was given point to it.
+    pub(crate) fn with_owners(mut self, owners: usize) -> Self {
+        self.is_shared |= owners > 1;
+        self
+    }
+}
+
+impl fmt::Debug for Sharing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sharing({})", self.is_shared)
+    }
+}
+
+/// Records that are held while a handler runs, and kept or given back by what it answers.
+///
+/// Each step is fenced by the claim's attempt: once a lease has ended and another attempt holds
+/// the nonce, the earlier holder changes nothing. A lease that ends without a step is given to the
+/// next attempt that asks.
+pub trait LeaseStore: Send + Sync {
+    /// Takes the lease for `duration` if the nonce is neither completed nor held. A duplicate of a
+    /// completed event id extends the record in the same step.
+    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased>;
+
+    /// Makes the lease end `duration` from now. A lease that has ended, but that no other attempt
+    /// has taken, may be renewed.
+    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held>;
+
+    /// Makes the record final, until the claim's deadline.
+    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held>;
+
+    /// Gives the nonce back: the next attempt takes it.
+    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held>;
+}
+
+/// An open database transaction in which a nonce can be consumed: recorded together with the
+/// effects of a handler, or rolled back together with them.
+///
+/// Implemented for `sqlx::Transaction` of PostgreSQL and of SQLite (features `postgres` and
+/// `sqlite`). What commits each statement by itself, such as a pool or a bare connection, must not
+/// implement it.
+///
+/// An implementation keeps these promises:
+/// - of any number of transactions that consume one identity, at once or one after another, at
+///   most one is answered [`Claimed::New`] and commits, until the deadline has passed by the
+///   database's own clock; one that asks while another has not ended waits for it, or fails. The
+///   database itself gives up after `wait`, so that the transaction can be rolled back in time;
+/// - what was recorded is there if, and only if, the rest of the transaction is;
+/// - a deadline that the database's clock has reached, or that is not above everything the
+///   database has dropped for its age, is refused ([`StoreErrorKind::SignAgain`]);
+/// - a claim that needs a longer memory than its namespace has is refused
+///   ([`StoreErrorKind::Misconfigured`]);
+/// - what is unsure answers with an error. Live records are never evicted.
+///
+/// [`StoreErrorKind::SignAgain`]: crate::error::StoreErrorKind::SignAgain
+/// [`StoreErrorKind::Misconfigured`]: crate::error::StoreErrorKind::Misconfigured
+#[diagnostic::on_unimplemented(
+    message = "a nonce is consumed in an open database transaction, and `{Self}` is none",
+    label = "this is no open transaction",
+    note = "begin one, `let mut tx = pool.begin().await?`, and pass `&mut tx`; or leave BEGIN and COMMIT to `transact`",
+    note = "a pool or a bare connection commits each statement by itself, and would keep the nonce of a request whose effect was lost"
+)]
+pub trait ConsumeIn: Send {
+    /// Records the nonce under the claim's attempt if, and only if, it is not recorded. A duplicate
+    /// of an event id extends the record in the same step. The database waits for a lock no longer
+    /// than `wait`.
+    fn consume<'a>(&'a mut self, claim: &'a Claim, wait: Duration) -> StoreFuture<'a, Claimed>;
+
+    /// Whether the nonce is recorded under this very attempt, as far as this transaction sees.
+    ///
+    /// In the transaction that consumed it, this is asked last before COMMIT: a transaction that
+    /// the database will not commit answers `false` or fails. In a later one it tells how an attempt
+    /// ended whose COMMIT was never answered.
+    fn is_recorded<'a>(&'a mut self, claim: &'a Claim) -> StoreFuture<'a, bool>;
+}
+
+/// A database that begins transactions in which nonces can be consumed: a pool.
+///
+/// Implemented for `sqlx::Pool` of PostgreSQL and of SQLite (features `postgres` and `sqlite`).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` begins no transactions in which a nonce can be consumed",
+    label = "a pool is wanted here",
+    note = "pass a reference to a pool of a database whose feature is on (`postgres`, `sqlite`); in a transaction of your own, call `consume(&mut tx)`"
+)]
+pub trait TransactIn: Send + Sync {
+    /// An open transaction. One that is dropped is rolled back.
+    type Transaction: ConsumeIn + Unpin + 'static;
+
+    /// What statements are run on while the transaction is open: a type without lifetimes, or
+    /// rustc takes no async closure on it where a future has to be `Send`.
+    type Connection: Send + ?Sized;
+
+    /// Begins a transaction that may write.
+    fn begin(&self) -> StoreFuture<'_, Self::Transaction>;
+
+    /// The connection in the transaction.
+    fn connection(transaction: &mut Self::Transaction) -> &mut Self::Connection;
+
+    /// Commits. After an error it is unknown whether the transaction was committed.
+    fn commit(transaction: Self::Transaction) -> StoreFuture<'static, ()>;
+
+    /// Rolls back.
+    fn rollback(transaction: Self::Transaction) -> StoreFuture<'static, ()>;
+}
+
+impl<S: NonceStore + ?Sized> NonceStore for Arc<S> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+        (**self).claim(claim)
+    }
+
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        (**self).leases()
+    }
+
+    fn survives_restart(&self) -> bool {
+        (**self).survives_restart()
+    }
+
+    fn sharing(&self) -> Sharing {
+        (**self).sharing().with_owners(Arc::strong_count(self))
+    }
+
+    fn live(&self) -> Option<usize> {
+        (**self).live()
+    }
+
+    fn refuses_until(&self, max_skew: Duration) -> Option<Timestamp> {
+        (**self).refuses_until(max_skew)
+    }
+}
+
+pub(crate) fn claimed_outcome(answer: &Result<Claimed, StoreError>) -> ClaimOutcome {
+    match answer {
+        Ok(Claimed::New) => ClaimOutcome::New,
+        Ok(Claimed::Replayed) => ClaimOutcome::Replayed,
+        Err(_) => ClaimOutcome::Failed,
+    }
+}

@@ -1,0 +1,153 @@
+//! Freshness: how old a signed time may be, and how far ahead.
+
+use std::time::Duration;
+
+use crate::{
+    clock::Timestamp,
+    error::{ConfigError, Rejection, RejectionKind},
+};
+
+/// A request is fresh while `now - max_age <= signed time <= now + max_skew`, and until it expires.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Freshness {
+    pub(crate) max_age: Duration,
+    pub(crate) max_skew: Duration,
+    /// For how much longer another server may take a request for fresh, because its clock differs, or
+    /// because a claim is on its way. A request is remembered for as long.
+    pub(crate) margin: Duration,
+}
+
+impl Default for Freshness {
+    fn default() -> Self {
+        Self {
+            max_age: Duration::from_secs(300),
+            max_skew: Duration::from_secs(5),
+            margin: Duration::ZERO,
+        }
+    }
+}
+
+impl Freshness {
+    pub(crate) fn check_ranges(&self) -> Result<(), ConfigError> {
+        const SECOND: Duration = Duration::from_secs(1);
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        ConfigError::unless(
+            (SECOND..=DAY).contains(&self.max_age),
+            "`max_age` is between 1 second and 1 day",
+        )?;
+        ConfigError::unless(
+            self.max_skew <= self.max_age,
+            "`max_skew` is at most `max_age`",
+        )
+    }
+
+    pub(crate) fn check(
+        &self,
+        now: Timestamp,
+        signed_at: Option<Timestamp>,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(), Rejection> {
+        if let Some(signed_at) = signed_at {
+            if signed_at < now.minus(self.max_age) {
+                let detail = format!(
+                    "signed at {signed_at}, more than {:?} before {now}",
+                    self.max_age
+                );
+                return Err(self.expired(now, signed_at.plus(self.max_age), detail));
+            }
+            if signed_at > now.plus(self.max_skew) {
+                return Err(Rejection::new(
+                    RejectionKind::SignatureNotYetValid,
+                    format!(
+                        "signed at {signed_at}, more than {:?} ahead of {now}",
+                        self.max_skew
+                    ),
+                ));
+            }
+        }
+        if let Some(expires_at) = expires_at.filter(|expires_at| *expires_at < now) {
+            let detail = format!("expired at {expires_at}, before {now}");
+            return Err(self.expired(now, expires_at, detail));
+        }
+        Ok(())
+    }
+
+    /// The refusal of a request that was fresh until `end` by this clock: for good, once it is too old
+    /// for every other server too.
+    fn expired(&self, now: Timestamp, end: Timestamp, detail: String) -> Rejection {
+        let end_of_all = end.plus(self.margin);
+        if now > end_of_all {
+            Rejection::expired_for_good(detail, end_of_all)
+        } else {
+            Rejection::new(RejectionKind::SignatureExpired, detail)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FRESHNESS: Freshness = Freshness {
+        max_age: Duration::from_secs(300),
+        max_skew: Duration::from_secs(5),
+        margin: Duration::from_secs(7),
+    };
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis).unwrap()
+    }
+
+    fn verdict(now: u64, signed: u64, expires: Option<u64>) -> Result<(), RejectionKind> {
+        FRESHNESS
+            .check(at(now), Some(at(signed)), expires.map(at))
+            .map_err(|rejection| rejection.kind())
+    }
+
+    #[test]
+    fn both_edges_are_inside_and_a_millisecond_beyond_is_not() {
+        let now = 1_000_000_000;
+        assert_eq!(verdict(now, now - 300_000, None), Ok(()));
+        assert_eq!(
+            verdict(now, now - 300_001, None),
+            Err(RejectionKind::SignatureExpired)
+        );
+        assert_eq!(verdict(now, now + 5_000, None), Ok(()));
+        assert_eq!(
+            verdict(now, now + 5_001, None),
+            Err(RejectionKind::SignatureNotYetValid)
+        );
+        assert_eq!(verdict(now, now, Some(now)), Ok(()));
+        assert_eq!(
+            verdict(now, now, Some(now - 1)),
+            Err(RejectionKind::SignatureExpired)
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_for_good_once_it_is_stale_for_the_slowest_clock() {
+        let since = |now: u64, signed: u64, expires: Option<u64>| {
+            let checked = FRESHNESS.check(at(now), Some(at(signed)), expires.map(at));
+            checked.unwrap_err().final_since()
+        };
+        let now = 1_000_000_000;
+        assert_eq!(since(now, now - 300_001, None), None);
+        assert_eq!(since(now, now - 307_000, None), None);
+        assert_eq!(since(now, now - 307_001, None), Some(at(now - 1)));
+        assert_eq!(since(now, now, Some(now - 7_000)), None);
+        assert_eq!(since(now, now, Some(now - 7_001)), Some(at(now - 1)));
+        // It becomes fresh when its time comes.
+        assert_eq!(since(now, now + 5_001, None), None);
+        assert_eq!(since(now, now + 5_001, Some(now - 10_000)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_window_is_what_it_says(now in 0..10_000_000_u64, signed in 0..10_000_000_u64) {
+            let fresh = signed + 300_000 >= now && signed <= now + 5_000;
+            prop_assert_eq!(verdict(now, signed, None).is_ok(), fresh);
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Second stage: is it fresh, is the key known, and where the head decides, does the MAC match?
+//! All of it before any of the body is read, and in this order: a message is built only for a
+//! signature that is fresh and under a known key.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use http::{HeaderMap, header::CONTENT_ENCODING};
+
+use super::{
+    parse::Parsed,
+    verifier::{Settings, Verifier},
+};
+use crate::{
+    clock::{Clock, Timestamp},
+    error::{Rejection, RejectionKind, malformed},
+    key::{KeySet, KeyStore, MacKey},
+    message::{Head, SigningInput},
+    once::Report,
+    proof::{Announced, Candidate, Freshness, Parameters, Room, find_keys},
+    scheme::{Describe, Reading},
+};
+
+/// Signatures that are looked at; what goes beyond is refused.
+const MAX_SIGNATURES: usize = 16;
+
+/// Signatures under a known key that are verified; what goes beyond is refused.
+const MAX_CANDIDATES: usize = 4;
+
+/// Different keys that are looked up for one request; a request that names more is refused.
+const MAX_LOOK_UPS: usize = 4;
+
+/// A request that is fresh and names a known key. Where the head completes the signed message, its
+/// MAC has passed.
+#[derive(Debug)]
+#[must_use]
+pub struct Admitted<'h> {
+    pub(super) verifier: &'h Verifier,
+    pub(super) head: Head<'h>,
+    /// Empty where the signature stands in the body.
+    pub(super) signatures: Vec<Signature<'h>>,
+    pub(super) report: Option<Report>,
+}
+
+/// What decides whether a signature counts, be it of a request or of a response.
+#[derive(Clone, Copy)]
+pub(crate) struct Trust<'s> {
+    pub(crate) scheme: &'s dyn Describe,
+    pub(crate) keys: &'s dyn KeyStore,
+    pub(crate) clock: &'s dyn Clock,
+    pub(crate) freshness: &'s Freshness,
+    /// How long a key look-up may take.
+    pub(crate) timeout: Duration,
+}
+
+impl Settings {
+    fn trust(&self) -> Trust<'_> {
+        Trust {
+            scheme: &*self.scheme,
+            keys: &*self.keys,
+            clock: &*self.clock,
+            freshness: &self.freshness,
+            timeout: self.store_timeout,
+        }
+    }
+}
+
+/// A signature under a known key.
+#[derive(Debug)]
+pub(crate) struct Signature<'h> {
+    pub(crate) candidate: Candidate<'h>,
+    pub(crate) keys: Arc<KeySet>,
+    /// The secrets that count are those which were valid at this moment.
+    admitted_at: Timestamp,
+}
+
+/// The key id of the first signature under a known key, for the log.
+pub(crate) fn first_key<'s>(signatures: &'s [Signature<'_>]) -> Option<&'s str> {
+    signatures.first().map(|first| first.keys.id().as_str())
+}
+
+impl<'h> Parsed<'h> {
+    /// Checks freshness, looks up the key, and compares the MAC where the head decides.
+    ///
+    /// # Errors
+    /// When every signature is stale, dated ahead, or under an unknown key, when the key look-up
+    /// gives no answer, when a signature leaves out what must be covered or covers what is not there,
+    /// or when the MAC does not match. Of several signatures, a bad one blocks nothing, and the first
+    /// one's rejection is returned. Signatures under more than four different keys are refused, and
+    /// so are signatures that cause more work than
+    /// [stated](crate::scheme::rfc9421::HttpMessageSignatures#what-the-default-profile-requires).
+    ///
+    /// # Panics
+    /// When there is something to wait for, outside of a Tokio runtime with its timer.
+    pub fn admit(self) -> impl Future<Output = Result<Admitted<'h>, Rejection>> {
+        // An `async fn` would keep room for its arguments twice.
+        let Self {
+            verifier,
+            head,
+            reading,
+            report,
+        } = self;
+        async move {
+            let signatures = match reading {
+                Reading::AfterBody => Vec::new(),
+                Reading::Announced(announced) => {
+                    let trust = verifier.settings.trust();
+                    let report = report.as_ref();
+                    admit_announced(&trust, &head, head.headers, announced, report).await?
+                }
+            };
+            Ok(Admitted {
+                verifier,
+                head,
+                signatures,
+                report,
+            })
+        }
+    }
+}
+
+/// For the schemes whose signature stands in the body.
+pub(super) async fn admit_from_body(
+    settings: &Settings,
+    head: &Head<'_>,
+    announced: Vec<Announced<'static>>,
+) -> Result<Vec<Signature<'static>>, Rejection> {
+    admit_announced(&settings.trust(), head, head.headers, announced, None).await
+}
+
+/// Admits signatures of a message with these headers; the messages are built from the head of the
+/// request, also of a response.
+pub(crate) async fn admit_announced<'h>(
+    trust: &Trust<'_>,
+    head: &Head<'_>,
+    headers: &HeaderMap,
+    mut announced: Vec<Announced<'h>>,
+    report: Option<&Report>,
+) -> Result<Vec<Signature<'h>>, Rejection> {
+    if announced.len() > MAX_SIGNATURES {
+        return Err(malformed(format!("more than {MAX_SIGNATURES} signatures")));
+    }
+    let now = trust.clock.now();
+    let mut first_rejection = None;
+    let mut refused_for_good = None;
+    announced.retain(
+        |Announced {
+             parameters, mac, ..
+         }| {
+            let (signed_at, expires_at) = (parameters.signed_at, parameters.expires_at);
+            let fresh = trust.freshness.check(now, signed_at, expires_at);
+            if let Err(rejection) = &fresh
+                && rejection.final_since().is_some()
+            {
+                refused_for_good.get_or_insert_with(|| (rejection.clone(), *mac));
+            }
+            fresh
+                .map_err(|rejection| first_rejection.get_or_insert(rejection))
+                .is_ok()
+        },
+    );
+    let found = find_all(trust, &announced).await?;
+
+    let mut room = Room::new();
+    let mut admitted = Vec::with_capacity(announced.len().min(MAX_CANDIDATES));
+    for (announced, keys) in announced.into_iter().zip(found) {
+        let keys = known(keys, &announced.parameters.key_id);
+        let described = keys.and_then(|keys| {
+            let candidate = announced.build(head, &mut room)?;
+            check_encoding(headers, &candidate)?;
+            Ok((candidate, keys))
+        });
+        let (candidate, keys) = match described {
+            Ok(described) => described,
+            Err(rejection) if room.is_exceeded() => return Err(rejection),
+            Err(rejection) => {
+                first_rejection.get_or_insert(rejection);
+                continue;
+            }
+        };
+        let signature = Signature {
+            candidate,
+            keys,
+            admitted_at: now,
+        };
+        if !signature.passes_over_head(trust.scheme, &mut room)? {
+            first_rejection.get_or_insert_with(|| signature.mismatch(0));
+        } else if admitted.len() == MAX_CANDIDATES {
+            return Err(malformed(format!(
+                "more than {MAX_CANDIDATES} signatures under known keys"
+            )));
+        } else {
+            admitted.push(signature);
+        }
+    }
+    // That a signature is too old is a fact of the very parameters that a response is bound to. It
+    // holds without the MAC, and whatever else of the request was altered.
+    if let (Some(report), Some((rejection, mac)), true) =
+        (report, &refused_for_good, admitted.is_empty())
+    {
+        report.refused(rejection, mac);
+    }
+    match first_rejection {
+        Some(rejection) if admitted.is_empty() => Err(rejection),
+        _ if admitted.is_empty() => Err(Rejection::new(
+            RejectionKind::SignatureMissing,
+            "no signature",
+        )),
+        _ => Ok(admitted),
+    }
+}
+
+/// Looks up the keys of all signatures, each key once.
+async fn find_all(
+    trust: &Trust<'_>,
+    announced: &[Announced<'_>],
+) -> Result<Vec<Option<Arc<KeySet>>>, Rejection> {
+    let mut found: Vec<Option<Arc<KeySet>>> = Vec::with_capacity(announced.len());
+    let mut look_ups = 0;
+    for Announced { parameters, .. } in announced {
+        let key_id = &*parameters.key_id;
+        let same = announced
+            .iter()
+            .position(|other| other.parameters.key_id == key_id);
+        if let Some(known) = same.and_then(|same| found.get(same)) {
+            found.push(known.clone());
+            continue;
+        }
+        // Were the others ignored, they could hide a signature that counts when it comes alone.
+        if look_ups == MAX_LOOK_UPS {
+            return Err(malformed(format!(
+                "signatures under more than {MAX_LOOK_UPS} different keys"
+            )));
+        }
+        look_ups += 1;
+        found.push(find_keys(trust.keys, key_id, trust.timeout).await?);
+    }
+    Ok(found)
+}
+
+/// An encoding that is not covered would change what the covered bytes mean.
+fn check_encoding(headers: &HeaderMap, candidate: &Candidate<'_>) -> Result<(), Rejection> {
+    if !headers.contains_key(CONTENT_ENCODING) || candidate.coverage.has_header(&CONTENT_ENCODING) {
+        return Ok(());
+    }
+    Err(Rejection::new(
+        RejectionKind::SignatureInsufficient,
+        "`content-encoding` changes what the body means, and is not covered",
+    ))
+}
+
+fn known(keys: Option<Arc<KeySet>>, key_id: &str) -> Result<Arc<KeySet>, Rejection> {
+    let keys = keys.ok_or_else(|| invalid(format!("no key `{key_id}`")))?;
+    if keys.id().as_str() == key_id {
+        return Ok(keys);
+    }
+    Err(invalid(format!(
+        "asked for key `{key_id}`, the key store answered with `{}`",
+        keys.id()
+    )))
+}
+
+impl Signature<'_> {
+    /// Whether the MAC matches, where the head completes the signed message. Where the body is still
+    /// missing, this takes the room that the head needs, and the MAC is compared later.
+    fn passes_over_head(&self, scheme: &dyn Describe, room: &mut Room) -> Result<bool, Rejection> {
+        let input = &self.candidate.input;
+        let is_whole = matches!(input, SigningInput::Head { .. });
+        for secret in self.secrets() {
+            room.authenticate(input.head_len()).map_err(malformed)?;
+            if is_whole && self.passes(scheme, secret, &[]) {
+                return Ok(true);
+            }
+        }
+        Ok(!is_whole)
+    }
+
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &MacKey> {
+        self.keys.valid_at(self.admitted_at)
+    }
+
+    /// Whether this secret makes this MAC over the message with this body.
+    pub(super) fn passes(&self, scheme: &dyn Describe, secret: &MacKey, body: &[u8]) -> bool {
+        let mut mac = scheme.start(secret, &self.candidate.parameters);
+        self.candidate.input.feed(body, |bytes| mac.update(bytes));
+        mac.verify(&self.candidate.mac)
+    }
+
+    /// The reason for the log. What was expected to be signed, which a developer needs to find the
+    /// difference, is told at debug level alone: covered headers may be confidential.
+    pub(super) fn mismatch(&self, body_len: usize) -> Rejection {
+        const SHOWN: usize = 1024;
+        let before = self.candidate.input.before_body();
+        tracing::debug!(
+            key_id = %self.keys.id(),
+            message = %before.get(..SHOWN).unwrap_or(before).escape_ascii(),
+            message_len = before.len(),
+            body_len,
+            "the message that was expected to be signed, up to the body"
+        );
+        invalid(format!(
+            "no secret of key `{}` makes this MAC over what arrived, with a body of {body_len} \
+             bytes; at debug level the log shows the message that was expected",
+            self.keys.id(),
+        ))
+    }
+
+    pub(crate) fn into_owned(self) -> Signature<'static> {
+        let Self {
+            candidate,
+            keys,
+            admitted_at,
+        } = self;
+        let parameters = candidate.parameters;
+        Signature {
+            candidate: Candidate {
+                parameters: Parameters {
+                    key_id: Cow::Owned(parameters.key_id.into_owned()),
+                    signed_at: parameters.signed_at,
+                    expires_at: parameters.expires_at,
+                    nonce: parameters
+                        .nonce
+                        .map(|(kind, n)| (kind, Cow::Owned(n.into_owned()))),
+                },
+                mac: candidate.mac,
+                input: candidate.input,
+                coverage: Cow::Owned(candidate.coverage.into_owned()),
+            },
+            keys,
+            admitted_at,
+        }
+    }
+}
+
+pub(super) fn invalid(detail: String) -> Rejection {
+    Rejection::new(RejectionKind::SignatureInvalid, detail)
+}

@@ -1,0 +1,299 @@
+//! Fourth stage: does the MAC or the digest match what arrived? From here on the request is
+//! believed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+
+use super::{
+    admit::{Signature, invalid},
+    payload::Snapshot,
+    receive::{Fed, Received, body_not_covered},
+    verifier::{Settings, Verifier},
+};
+use crate::{
+    clock::Timestamp,
+    error::{Rejection, malformed},
+    key::KeyId,
+    message::{BodyDigest, DigestAlgorithm, RunningDigest, SigningInput},
+    once::{Claim, Nonce, NonceKind, Subject, Turn},
+    proof::{Candidate, Parameters},
+};
+
+/// A request that is authentic and fresh, and not yet known to be new.
+#[must_use]
+pub struct Authentic {
+    pub(super) verifier: Verifier,
+    pub(super) snapshot: Arc<Snapshot>,
+    /// `None` where requests may be alike.
+    pub(super) claim: Option<Claim>,
+    pub(super) subject: Subject,
+    /// With [`Processing::InTransaction`](crate::request::Processing::InTransaction), once it was waited for.
+    pub(super) turn: Option<Turn>,
+}
+
+impl std::fmt::Debug for Authentic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authentic")
+            .field("claim", &self.claim)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Received<'_> {
+    /// Compares the MAC, or the digests that its message holds, in constant time.
+    ///
+    /// # Errors
+    /// When none of the signatures matches; when two match that differ in key, nonce or signed time;
+    /// when the request ceased to be fresh while its body arrived, or when the bodies of running
+    /// handlers leave no room for one that had to be waited for.
+    pub fn authenticate(self) -> Result<Authentic, Rejection> {
+        let Self {
+            verifier,
+            head,
+            mut signatures,
+            body,
+            formed,
+            fed,
+            mut charge,
+            report,
+        } = self;
+        let settings = &*verifier.settings;
+        let now = settings.clock.now();
+
+        let signed = formed.as_ref().map_or(&body, |formed| &formed.signed);
+        let given = formed.as_ref().map_or(&body, |formed| &formed.given);
+        let mut matching: Option<&mut Signature<'_>> = None;
+        let mut mismatch = None;
+        for (index, signature) in signatures.iter_mut().enumerate() {
+            match matches(settings, signature, &body, signed, fed.of(index)) {
+                Err(rejection) => {
+                    mismatch.get_or_insert(rejection);
+                }
+                Ok(()) => match &matching {
+                    Some(other) if !is_one_claim(other, signature, signed) => {
+                        return Err(malformed(format!(
+                            "two valid signatures, under key `{}` and under key `{}`, that differ \
+                             in key, nonce or time: with either left out, the other would be a \
+                             second request",
+                            other.keys.id(),
+                            signature.keys.id()
+                        )));
+                    }
+                    Some(_) => {}
+                    None => matching = Some(signature),
+                },
+            }
+        }
+        let Some(signature) = matching else {
+            return Err(mismatch.unwrap_or_else(|| invalid("no signature to verify".into())));
+        };
+
+        let answer = settings.answer(head.target.routed_path(), signature, given, signed);
+        let Signature {
+            candidate, keys, ..
+        } = signature;
+        settings
+            .scheme
+            .read_covered_body(&mut candidate.parameters, given)?;
+        let parameters = &candidate.parameters;
+        // A request that covers no time is not recorded for good, and is never too old.
+        let report = report.filter(|_| parameters.signed_at.is_some());
+        let subject = Subject::new(report.as_ref(), candidate.mac);
+        settings
+            .freshness
+            .check(now, parameters.signed_at, parameters.expires_at)
+            .inspect_err(|rejection| subject.refused(rejection))?;
+
+        charge.verified(keys.id().as_str())?;
+        let profile = settings.scheme.profile();
+        let nonce = (!profile.may_repeat).then(|| nonce(candidate, signed));
+        let claim = nonce.as_ref().map(|nonce| {
+            let claim = settings.claim(parameters, keys.id(), nonce, now);
+            if profile.covers_place {
+                claim
+            } else {
+                let (method, path) = (head.method.clone(), head.target.routed_path());
+                if head.target.is_known_route {
+                    claim.at_place(method, path)
+                } else {
+                    claim.at_open_place(method, path)
+                }
+            }
+        });
+        let (bytes, uncovered) = match formed {
+            None => (body, None),
+            Some(formed) => (formed.given, formed.uncovered),
+        };
+        let mut snapshot = Snapshot::new(&head, candidate, keys.id().clone(), nonce, bytes, charge);
+        snapshot.uncovered = uncovered;
+        snapshot.answer = answer.map(Box::new);
+        Ok(Authentic {
+            verifier: verifier.clone(),
+            snapshot: Arc::new(snapshot),
+            claim,
+            subject,
+            turn: None,
+        })
+    }
+}
+
+impl Fed {
+    /// What serves this signature: the running MAC is the first one's alone.
+    fn of(&self, index: usize) -> &Self {
+        match self {
+            Self::Mac(_) if index > 0 => &Self::Nothing,
+            fed => fed,
+        }
+    }
+
+    /// Each digest that the head claims has to be that of the body; without one, there is no body.
+    pub(crate) fn compare(&self, claimed: &[BodyDigest], body: &Bytes) -> Result<(), Rejection> {
+        if claimed.is_empty() && !body.is_empty() {
+            return Err(body_not_covered());
+        }
+        let digests = match self {
+            Self::Digests(digests) => digests.as_slice(),
+            _ => &[],
+        };
+        for covered in claimed {
+            let digest = digests
+                .iter()
+                .find(|(algorithm, _)| *algorithm == covered.algorithm)
+                .map(|(_, digest)| digest.clone());
+            if !digest.is_some_and(|digest| digest.verify(&covered.claimed)) {
+                return Err(invalid(format!(
+                    "the covered {:?} digest is not that of the body of {} bytes",
+                    covered.algorithm,
+                    body.len()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the signature accounts for this body, which is signed in this form.
+fn matches(
+    settings: &Settings,
+    signature: &Signature<'_>,
+    body: &Bytes,
+    signed: &Bytes,
+    fed: &Fed,
+) -> Result<(), Rejection> {
+    let input = &signature.candidate.input;
+    match (input, fed) {
+        // The MAC has passed over the head; what is left is that the body is the one it names.
+        (SigningInput::Head { body: claimed, .. }, fed) => fed.compare(claimed, body),
+        (SigningInput::NestedDigest { .. }, Fed::Digests(digests)) => {
+            let digest = digests.iter().find(|(a, _)| *a == DigestAlgorithm::Sha256);
+            let Some((_, digest)) = digest else {
+                return Err(signature.mismatch(body.len()));
+            };
+            let passes = signature.secrets().any(|secret| {
+                let mut mac = settings
+                    .scheme
+                    .start(secret, &signature.candidate.parameters);
+                input.feed_nested(digest.clone(), |bytes| mac.update(bytes));
+                mac.verify(&signature.candidate.mac)
+            });
+            if passes {
+                Ok(())
+            } else {
+                Err(signature.mismatch(body.len()))
+            }
+        }
+        // The running MAC is that of the first secret.
+        (SigningInput::AroundBody { after, .. }, Fed::Mac(mac)) => {
+            let mut mac = mac.clone();
+            mac.update(after);
+            let mut others = signature.secrets().skip(1);
+            if mac.verify(&signature.candidate.mac)
+                || others.any(|secret| signature.passes(&*settings.scheme, secret, body))
+            {
+                Ok(())
+            } else {
+                Err(signature.mismatch(body.len()))
+            }
+        }
+        _ => {
+            if signature
+                .secrets()
+                .any(|secret| signature.passes(&*settings.scheme, secret, signed))
+            {
+                Ok(())
+            } else {
+                Err(signature.mismatch(signed.len()))
+            }
+        }
+    }
+}
+
+/// Whether two signatures of one request lead to the same claim, and for as long.
+fn is_one_claim(one: &Signature<'_>, other: &Signature<'_>, signed_body: &Bytes) -> bool {
+    one.keys.id() == other.keys.id()
+        && one.candidate.parameters.signed_at == other.candidate.parameters.signed_at
+        && nonce(&one.candidate, signed_body) == nonce(&other.candidate, signed_body)
+}
+
+/// The covered nonce or event id, or else the digest of the signed message.
+fn nonce(candidate: &Candidate<'_>, signed_body: &Bytes) -> Nonce {
+    if let Some((kind, bytes)) = &candidate.parameters.nonce {
+        return Nonce::new(*kind, bytes);
+    }
+    let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
+    let input = &candidate.input;
+    input.feed(signed_body, |bytes| digest.update(bytes));
+    Nonce::new(NonceKind::Digest, digest.finish())
+}
+
+impl Settings {
+    /// What the scheme answers by itself.
+    fn answer(
+        &self,
+        path: &str,
+        signature: &Signature<'_>,
+        given: &Bytes,
+        signed: &Bytes,
+    ) -> Option<Response<Bytes>> {
+        let secrets = signature.secrets();
+        let mut used = secrets.filter(|secret| signature.passes(&*self.scheme, secret, signed));
+        self.scheme.answer_verified(path, given, &mut used)
+    }
+
+    /// What has to be recorded, and for how long: at least while the request would be fresh on any
+    /// server that shares the store.
+    fn claim(
+        &self,
+        parameters: &Parameters<'_>,
+        key_id: &KeyId,
+        nonce: &Nonce,
+        now: Timestamp,
+    ) -> Claim {
+        let profile = self.scheme.profile();
+        let window = self.freshness.max_age + self.freshness.margin;
+        let untimed = profile.untimed_retention.unwrap_or_default();
+        let horizon = profile
+            .event_horizon
+            .filter(|_| nonce.kind() == NonceKind::Event)
+            .unwrap_or_default();
+        // By the signed time wherever there is one, so that a copy never has a later deadline than
+        // the record that was made of it: a store that has dropped the one refuses the other.
+        let deadline = match parameters.signed_at {
+            Some(signed_at) => signed_at.plus(window + horizon),
+            None => now.plus(untimed.max(horizon)),
+        };
+        let claim = Claim::new(
+            Arc::clone(&self.namespace),
+            key_id.clone(),
+            nonce.clone(),
+            deadline,
+        )
+        .with_retention(self.retention);
+        match parameters.signed_at {
+            Some(signed_at) => claim.signed(signed_at, self.freshness.max_skew),
+            None => claim,
+        }
+    }
+}

@@ -1,0 +1,491 @@
+//! The memory that bodies in flight may take up: those that have not arrived whole, and those that
+//! were verified.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    error::{Rejection, RejectionKind},
+    metrics,
+};
+
+/// Bytes of bodies in flight, with the room that is kept for what follows: counted before the memory
+/// is taken up, and until the last payload made of them is dropped.
+///
+/// Anybody who names a known key may send a body before its MAC can be checked. So half of the budget
+/// is for bodies that have to be waited for. Where no room is left, the one that has been incomplete
+/// longest gives way to the new one, and strangers displace each other: a genuine body is at risk only
+/// until nothing is left to wait for but its MAC. The other half is for bodies that were verified, which
+/// strangers can fill with nothing but copies of genuine requests, each for as long as the store is asked.
+///
+/// Of the first half, one key gets half. Of the second, one key gets three quarters: until a quarter
+/// is in use nobody can be locked out, and nobody is counted. A verified body that is alone there
+/// passes, whatever its canonical form takes up: if it were refused, it would be refused for ever.
+///
+/// A body that is complete when it is first asked for, and can be verified at once, is counted and
+/// never refused: it is in memory already, and a server has few such bodies at one time.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    half: usize,
+    share_of_a_key: usize,
+    incomplete: Mutex<Incomplete>,
+    verified: AtomicUsize,
+    verified_by_key: Mutex<HashMap<Box<str>, usize>>,
+}
+
+/// The bodies that wait or are waited for, by their tickets: the lower one has waited longer.
+#[derive(Debug, Default)]
+struct Incomplete {
+    used: usize,
+    next: u64,
+    keys: BTreeMap<u64, Arc<str>>,
+    by_key: HashMap<Arc<str>, OfKey>,
+}
+
+#[derive(Debug, Default)]
+struct OfKey {
+    used: usize,
+    bodies: BTreeMap<u64, Waiting>,
+}
+
+/// Dropped in order to tell the body that it has to give way.
+#[derive(Debug)]
+struct Waiting {
+    bytes: usize,
+    _displaced: oneshot::Sender<()>,
+}
+
+/// The place of a body that is waited for, as the body knows it.
+#[derive(Debug)]
+struct Place {
+    ticket: u64,
+    key: Arc<str>,
+    /// `None` once it is displaced.
+    displaced: Option<oneshot::Receiver<()>>,
+}
+
+impl Budget {
+    /// A budget of `total` bytes, which is at least twice the greatest body.
+    pub(crate) fn new(total: usize, max_body: usize) -> Self {
+        let half = total / 2;
+        Self {
+            half,
+            share_of_a_key: (half / 2).max(max_body),
+            incomplete: Mutex::default(),
+            verified: AtomicUsize::new(0),
+            verified_by_key: Mutex::default(),
+        }
+    }
+
+    fn incomplete(&self) -> MutexGuard<'_, Incomplete> {
+        let locked = self.incomplete.lock();
+        locked.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn verified_by_key(&self) -> MutexGuard<'_, HashMap<Box<str>, usize>> {
+        let locked = self.verified_by_key.lock();
+        locked.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes room for `more` bytes of a body, at the cost of those that have waited longest. False if
+    /// the body itself had to give way before.
+    fn grow(&self, place: &Place, more: usize) -> bool {
+        let mut incomplete = self.incomplete();
+        // A body that is gone anyhow must not displace others.
+        if !incomplete.keys.contains_key(&place.ticket) {
+            return false;
+        }
+        let others = |of_key: &OfKey| {
+            let mut tickets = of_key.bodies.keys().copied();
+            tickets.find(|ticket| *ticket != place.ticket)
+        };
+        while let Some(of_key) = incomplete.by_key.get(&place.key)
+            && of_key.used + more > self.share_of_a_key
+            && let Some(oldest) = others(of_key)
+        {
+            incomplete.remove(oldest);
+        }
+        while incomplete.used + more > self.half {
+            let mut tickets = incomplete.keys.keys().copied();
+            let Some(oldest) = tickets.find(|ticket| *ticket != place.ticket) else {
+                break;
+            };
+            incomplete.remove(oldest);
+        }
+        incomplete.add(place, more);
+        true
+    }
+}
+
+impl Incomplete {
+    fn enter(&mut self, key: &str) -> Place {
+        let ticket = self.next;
+        self.next += 1;
+        let key = match self.by_key.get_key_value(key) {
+            Some((key, _)) => Arc::clone(key),
+            None => Arc::from(key),
+        };
+        let (sender, displaced) = oneshot::channel();
+        let waiting = Waiting {
+            bytes: 0,
+            _displaced: sender,
+        };
+        let of_key = self.by_key.entry(Arc::clone(&key)).or_default();
+        of_key.bodies.insert(ticket, waiting);
+        self.keys.insert(ticket, Arc::clone(&key));
+        Place {
+            ticket,
+            key,
+            displaced: Some(displaced),
+        }
+    }
+
+    fn add(&mut self, place: &Place, more: usize) {
+        if let Some(of_key) = self.by_key.get_mut(&place.key)
+            && let Some(waiting) = of_key.bodies.get_mut(&place.ticket)
+        {
+            waiting.bytes += more;
+            of_key.used += more;
+            self.used += more;
+        }
+    }
+
+    fn remove(&mut self, ticket: u64) {
+        let Some(key) = self.keys.remove(&ticket) else {
+            return;
+        };
+        let Some(of_key) = self.by_key.get_mut(&key) else {
+            return;
+        };
+        if let Some(waiting) = of_key.bodies.remove(&ticket) {
+            of_key.used -= waiting.bytes;
+            self.used -= waiting.bytes;
+        }
+        if of_key.bodies.is_empty() {
+            self.by_key.remove(&key);
+        }
+    }
+}
+
+/// What one body has been charged; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    budget: Arc<Budget>,
+    bytes: usize,
+    /// Whether the body was not complete when it was first asked for, or had to wait itself.
+    has_waited: bool,
+    is_complete: bool,
+    /// From the first byte of a body that is waited for until it is complete, and waits no more.
+    place: Option<Box<Place>>,
+    verified: Verified,
+}
+
+#[derive(Debug)]
+enum Verified {
+    No,
+    Yes,
+    /// Counted for this key too.
+    Of(Box<str>),
+}
+
+impl Charge {
+    pub(crate) fn new(budget: &Arc<Budget>) -> Self {
+        Self {
+            budget: Arc::clone(budget),
+            bytes: 0,
+            has_waited: false,
+            is_complete: false,
+            place: None,
+            verified: Verified::No,
+        }
+    }
+
+    /// Charges `more` bytes that the body is about to take up under this key, or under none that is
+    /// known yet. Once it is complete, what it takes up beside itself needs no room among those that
+    /// are not.
+    pub(crate) fn add(&mut self, more: usize, key: &str) -> Result<(), Rejection> {
+        if self.has_waited && !self.is_complete {
+            self.wait_with(more, key)?;
+        }
+        self.bytes += more;
+        metrics::body_charged(more);
+        Ok(())
+    }
+
+    /// Called when there is something to wait for: ready when the body has to give way.
+    pub(crate) fn poll_displaced(&mut self, key: &str, cx: &mut Context<'_>) -> Poll<Rejection> {
+        if !self.has_waited {
+            self.has_waited = true;
+            // One without a byte takes up nothing that it could give.
+            if self.bytes > 0
+                && let Err(rejection) = self.wait_with(self.bytes, key)
+            {
+                return Poll::Ready(rejection);
+            }
+        }
+        let Some(place) = &mut self.place else {
+            return Poll::Pending;
+        };
+        if let Some(waiting) = &mut place.displaced {
+            ready!(Pin::new(waiting).poll(cx)).unwrap_or_default();
+            place.displaced = None;
+        }
+        Poll::Ready(displaced())
+    }
+
+    fn wait_with(&mut self, more: usize, key: &str) -> Result<(), Rejection> {
+        let budget = &*self.budget;
+        let place = self
+            .place
+            .get_or_insert_with(|| Box::new(budget.incomplete().enter(key)));
+        if budget.grow(place, more) {
+            Ok(())
+        } else {
+            Err(displaced())
+        }
+    }
+
+    /// Waits for something else than the body, before it can be verified, and for as long as it need
+    /// not give way. Were a body that has arrived not counted meanwhile, any number of them could wait.
+    pub(crate) async fn wait_for<T>(
+        &mut self,
+        key: &str,
+        awaited: impl Future<Output = T>,
+    ) -> Result<T, Rejection> {
+        let mut awaited = pin!(awaited);
+        poll_fn(|cx| match awaited.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => self.poll_displaced(key, cx).map(Err),
+        })
+        .await
+    }
+
+    /// The body is there, waits for nothing, and gives way to no other any more.
+    pub(crate) fn complete(&mut self) {
+        self.is_complete = true;
+        if let Some(place) = self.place.take() {
+            self.budget.incomplete().remove(place.ticket);
+        }
+    }
+
+    /// Counts the body among those that were verified.
+    ///
+    /// # Errors
+    /// When these leave no room for a body that was waited for.
+    pub(crate) fn verified(&mut self, key: &str) -> Result<(), Rejection> {
+        let budget = Arc::clone(&self.budget);
+        let of_others = budget.verified.fetch_add(self.bytes, Ordering::Relaxed);
+        let used = of_others + self.bytes;
+        self.verified = Verified::Yes;
+        if self.has_waited && of_others > 0 && used > budget.half {
+            return Err(exhausted(
+                "the bodies of running handlers take up the budget",
+            ));
+        }
+        if used > budget.half / 4 && self.bytes > 0 {
+            let mut by_key = budget.verified_by_key();
+            let of_key = by_key.entry(key.into()).or_default();
+            if self.has_waited && *of_key > 0 && *of_key + self.bytes > budget.share_of_a_key {
+                return Err(exhausted(
+                    "the bodies of this key's running handlers take up its share of the budget",
+                ));
+            }
+            *of_key += self.bytes;
+            self.verified = Verified::Of(key.into());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.complete();
+        metrics::body_released(self.bytes);
+        match &self.verified {
+            Verified::No => return,
+            Verified::Yes => {}
+            Verified::Of(key) => {
+                let mut by_key = self.budget.verified_by_key();
+                if let Some(used) = by_key.get_mut(key) {
+                    *used -= self.bytes;
+                    if *used == 0 {
+                        by_key.remove(key);
+                    }
+                }
+            }
+        }
+        self.budget
+            .verified
+            .fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+fn displaced() -> Rejection {
+    exhausted("the body was incomplete for longer than others, and gave way to a new one")
+}
+
+fn exhausted(detail: &'static str) -> Rejection {
+    Rejection::new(RejectionKind::BodyBudgetExhausted, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TOTAL: usize = 1024 * 1024;
+    const KIB: usize = 1024;
+
+    fn budget() -> Arc<Budget> {
+        Arc::new(Budget::new(TOTAL, 64 * KIB))
+    }
+
+    fn gives_way(charge: &mut Charge, key: &str) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        charge.poll_displaced(key, &mut cx).is_ready()
+    }
+
+    /// A body that is waited for, of which so much has arrived.
+    fn waiting(budget: &Arc<Budget>, bytes: usize, key: &str) -> Charge {
+        let mut charge = Charge::new(budget);
+        charge.add(bytes, key).unwrap();
+        assert!(!gives_way(&mut charge, key));
+        charge
+    }
+
+    #[test]
+    fn the_body_of_a_key_that_is_incomplete_longest_gives_way() {
+        let budget = budget();
+        let mut other = waiting(&budget, 64 * KIB, "b");
+        let mut bodies: Vec<_> = (0..4).map(|_| waiting(&budget, 64 * KIB, "a")).collect();
+        let mut last = waiting(&budget, 1, "a");
+        let gone: Vec<_> = bodies.iter_mut().map(|body| gives_way(body, "a")).collect();
+        assert_eq!(gone, [true, false, false, false]);
+        assert!(!gives_way(&mut last, "a") && !gives_way(&mut other, "b"));
+        assert!(bodies[0].add(1, "a").is_err(), "it does not come back");
+        // The room of two is needed at once.
+        last.add(128 * KIB, "a").unwrap();
+        let gone: Vec<_> = bodies.iter_mut().map(|body| gives_way(body, "a")).collect();
+        assert_eq!(gone, [true, true, true, false]);
+    }
+
+    #[test]
+    fn a_body_that_gave_way_displaces_no_other() {
+        let budget = budget();
+        let mut bodies: Vec<_> = (0..5).map(|_| waiting(&budget, 64 * KIB, "a")).collect();
+        assert!(gives_way(&mut bodies[0], "a"));
+        assert!(bodies[0].add(64 * KIB, "a").is_err());
+        let left = bodies
+            .iter_mut()
+            .filter_map(|body| (!gives_way(body, "a")).then_some(()));
+        assert_eq!(left.count(), 4);
+    }
+
+    #[test]
+    fn a_body_that_is_alone_passes_whatever_its_canonical_form_takes_up() {
+        let budget = Arc::new(Budget::new(128 * KIB, 64 * KIB));
+        let with_form = || {
+            let mut charge = waiting(&budget, 64 * KIB, "a");
+            charge.complete();
+            charge.add(64 * KIB, "a").unwrap();
+            charge.verified("a").map(|()| charge)
+        };
+        let alone = with_form().unwrap();
+        with_form().unwrap_err();
+        drop(alone);
+        with_form().unwrap();
+        assert!(budget.verified_by_key().is_empty());
+    }
+
+    #[test]
+    fn of_many_keys_the_body_that_is_incomplete_longest_gives_way() {
+        let budget = budget();
+        let mut bodies: Vec<_> = (0..9)
+            .map(|key| waiting(&budget, 64 * KIB, &key.to_string()))
+            .collect();
+        let gone = (0..9).filter(|key| gives_way(&mut bodies[*key], &key.to_string()));
+        assert_eq!(gone.collect::<Vec<_>>(), [0]);
+    }
+
+    #[test]
+    fn what_is_complete_gives_way_to_nobody() {
+        let budget = budget();
+        let mut done = waiting(&budget, 64 * KIB, "a");
+        done.complete();
+        let _others: Vec<_> = (0..20).map(|_| waiting(&budget, 64 * KIB, "a")).collect();
+        assert!(!gives_way(&mut done, "a"));
+        done.verified("a").unwrap();
+    }
+
+    #[test]
+    fn strangers_take_nothing_from_what_is_verified_and_what_was_not_waited_for_is_never_refused() {
+        let budget = budget();
+        let _strangers: Vec<_> = (0..9).map(|_| waiting(&budget, 64 * KIB, "a")).collect();
+        let verified = |waits: bool, key: &str| {
+            let mut charge = Charge::new(&budget);
+            charge.add(64 * KIB, key).unwrap();
+            charge.has_waited = waits;
+            charge.verified(key).map(|()| charge)
+        };
+        let mut held: Vec<_> = (0..6).map(|_| verified(true, "a").unwrap()).collect();
+        let share = verified(true, "a").unwrap_err();
+        assert_eq!(share.kind(), RejectionKind::BodyBudgetExhausted);
+        held.extend((0..2).map(|_| verified(true, "b").unwrap()));
+        verified(true, "c").unwrap_err();
+        held.extend((0..4).map(|_| verified(false, "a").unwrap()));
+        drop(held);
+        verified(true, "a").unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn all_that_was_charged_is_given_back(
+            steps in prop::collection::vec((0..6usize, 0..32 * KIB, 0..4u8), 0..80),
+        ) {
+            let budget = budget();
+            let mut charges: Vec<_> = (0..6).map(|_| Charge::new(&budget)).collect();
+            for (i, bytes, step) in steps {
+                let key = ["a", "b", "c"][i % 3];
+                let charge = &mut charges[i];
+                match step {
+                    0 if charge.bytes + bytes <= 64 * KIB => drop(charge.add(bytes, key)),
+                    1 => drop(gives_way(charge, key)),
+                    2 => {
+                        charge.complete();
+                        if matches!(charge.verified, Verified::No) {
+                            let _ = charge.verified(key);
+                        }
+                        *charge = Charge::new(&budget);
+                    }
+                    _ => *charge = Charge::new(&budget),
+                }
+                let incomplete = budget.incomplete();
+                let waiting = incomplete.by_key.values().flat_map(|of_key| of_key.bodies.values());
+                prop_assert_eq!(waiting.map(|body| body.bytes).sum::<usize>(), incomplete.used);
+                prop_assert!(incomplete.used <= budget.half);
+                for of_key in incomplete.by_key.values() {
+                    prop_assert!(of_key.used <= budget.share_of_a_key);
+                }
+            }
+            drop(charges);
+            let incomplete = budget.incomplete();
+            prop_assert_eq!(incomplete.used, 0);
+            prop_assert!(incomplete.keys.is_empty() && incomplete.by_key.is_empty());
+            prop_assert_eq!(budget.verified.load(Ordering::Relaxed), 0);
+            prop_assert!(budget.verified_by_key().is_empty());
+        }
+    }
+}

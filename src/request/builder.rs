@@ -1,0 +1,496 @@
+//! The configuration of a verifier, with its defaults and with what it refuses.
+
+use std::{
+    fmt, marker::PhantomData, num::NonZero, sync::Arc, thread::available_parallelism,
+    time::Duration,
+};
+
+use http::Method;
+use tokio::sync::Semaphore;
+
+use super::{
+    budget::Budget,
+    methods::Methods,
+    processing::Processing,
+    verifier::{Settings, Verifier},
+};
+use crate::{
+    body::BodyLimits,
+    clock::{Clock, SystemClock},
+    error::{ConfigError, ConfigErrorKind},
+    key::{KeyId, KeyRing, KeySet, KeyStore, Secret},
+    message::{Forwarded, Origin, Origins},
+    metrics::LiveNonces,
+    once::{NonceStore, Turns, User},
+    proof::Freshness,
+    scheme::{Describe, Profile, Scheme},
+};
+
+/// How long a lease holds where the sender retries: longer than most handlers, and not so long that
+/// a crash delays the next attempt by much.
+const LEASE: Duration = Duration::from_secs(30);
+
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// Configures a [`Verifier`], or a [`VerifyLayer`](crate::request::layer::VerifyLayer) around one.
+///
+/// Keys and (but for [`Processing::InTransaction`]) a store have to be given, and, where the scheme
+/// covers the authority, a public origin; everything else has a default that is safe.
+#[must_use]
+pub struct VerifierBuilder<T> {
+    scheme: Box<dyn Describe>,
+    keys: Option<Arc<dyn KeyStore>>,
+    secrets: Vec<Result<Secret, ConfigError>>,
+    store: Option<Arc<dyn NonceStore>>,
+    clock: Box<dyn Clock>,
+    origins: Vec<String>,
+    forwarded: Option<Forwarded>,
+    any_authority: bool,
+    methods: Option<Vec<Method>>,
+    freshness: Freshness,
+    clock_difference: Duration,
+    body: BodyLimits,
+    body_budget: usize,
+    namespace: String,
+    processing: Processing,
+    max_running: usize,
+    store_timeout: Duration,
+    readiness_timeout: Duration,
+    builds: PhantomData<fn() -> T>,
+}
+
+impl<T: From<Verifier>> VerifierBuilder<T> {
+    pub(crate) fn new(scheme: impl Scheme) -> Self {
+        let processing = if scheme.profile().sender_retries {
+            Processing::Retryable { lease: LEASE }
+        } else {
+            Processing::AtMostOnce
+        };
+        Self {
+            scheme: Box::new(scheme),
+            keys: None,
+            secrets: Vec::new(),
+            store: None,
+            clock: Box::new(SystemClock),
+            origins: Vec::new(),
+            forwarded: None,
+            any_authority: false,
+            methods: None,
+            freshness: Freshness::default(),
+            clock_difference: Duration::from_secs(5),
+            body: BodyLimits::default(),
+            body_budget: 64 * 1024 * 1024,
+            namespace: DEFAULT_NAMESPACE.into(),
+            processing,
+            max_running: 1024,
+            store_timeout: Duration::from_secs(2),
+            readiness_timeout: Duration::from_secs(5),
+            builds: PhantomData,
+        }
+    }
+
+    /// Where keys are looked up: a [`KeyRing`](crate::key::KeyRing), or a store of your own. No default.
+    pub fn keys(mut self, keys: impl KeyStore) -> Self {
+        self.keys = Some(Arc::new(keys));
+        self
+    }
+
+    /// A secret of a scheme whose requests name no key, in the very form in which its provider shows
+    /// it. May be said several times, while a secret is rotated: each is then valid. No default.
+    ///
+    /// It stands in place of [`keys`](Self::keys).
+    pub fn secret(mut self, secret: impl AsRef<str>) -> Self {
+        self.secrets.push(self.scheme.read_secret(secret.as_ref()));
+        self
+    }
+
+    /// What remembers which requests were used. No default.
+    ///
+    /// With [`Processing::InTransaction`] the handler's database remembers, and a store beside it
+    /// is a mistake that [`build`](Self::build) reports.
+    pub fn store(mut self, store: impl NonceStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Where clients reach this service, such as `https://api.example.com`. May be said several
+    /// times, for several authorities. No default.
+    ///
+    /// A path, such as in `https://example.com/api`, is what a proxy takes off before it passes the
+    /// request on; it is put back before the signature is verified. Requests for any other
+    /// authority are answered with 421.
+    pub fn public_origin(mut self, origin: impl Into<String>) -> Self {
+        self.origins.push(origin.into());
+        self
+    }
+
+    /// Takes the authority from a header that a trusted proxy sets. Default: from `Host` or
+    /// `:authority` only.
+    ///
+    /// It still has to be one of the public origins. Of several calls the last one counts.
+    pub fn forwarded(mut self, forwarded: Forwarded) -> Self {
+        self.forwarded = Some(forwarded);
+        self
+    }
+
+    /// Serves whatever authority a request names. A request that was signed for another service
+    /// with the same keys is then accepted here too.
+    pub fn danger_any_authority(mut self) -> Self {
+        self.any_authority = true;
+        self
+    }
+
+    /// The methods that are let in: between 1 and 16. Requests with another method are answered
+    /// with 405, `method_not_allowed`, before any of their body is read. Default: GET, HEAD,
+    /// POST, PUT, PATCH and DELETE if the scheme leaves out the method; any method if the scheme
+    /// covers it.
+    ///
+    /// If the scheme leaves it out, a captured request can be sent again with another method, and
+    /// each makes a record of its own. Webhooks need `[Method::POST]` only.
+    ///
+    /// ```
+    /// use countersign::{VerifyLayer, webhooks};
+    /// use http::Method;
+    ///
+    /// # fn f() -> Result<(), Box<dyn std::error::Error>> {
+    /// let layer = VerifyLayer::builder(webhooks::Stripe::new()).methods([Method::POST]);
+    /// # Ok(()) }
+    /// ```
+    pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
+        self.methods = Some(methods.into_iter().collect());
+        self
+    }
+
+    /// How old a signed time may be: between 1 second and 1 day. Default: 300 seconds.
+    pub fn max_age(mut self, max_age: Duration) -> Self {
+        self.freshness.max_age = max_age;
+        self
+    }
+
+    /// How far ahead of the clock a signed time may be: at most `max_age`. Default: 5 seconds.
+    pub fn max_skew(mut self, max_skew: Duration) -> Self {
+        self.freshness.max_skew = max_skew;
+        self
+    }
+
+    /// By how much the clocks of servers and stores may differ: at most 1 hour. Default: 5 seconds.
+    ///
+    /// Requests are remembered for longer by this, and by the [store's
+    /// timeout](Self::store_timeout).
+    pub fn clock_difference(mut self, difference: Duration) -> Self {
+        self.clock_difference = difference;
+        self
+    }
+
+    /// The greatest length of a body, in bytes: at most half of the
+    /// [budget](Self::body_budget_bytes). Default: 1 MiB.
+    pub fn max_body_bytes(mut self, max: usize) -> Self {
+        self.body.max_bytes = max;
+        self
+    }
+
+    /// The time in which the whole body has to arrive: between 1 millisecond and 1 hour. Default: 10
+    /// seconds.
+    pub fn body_deadline(mut self, deadline: Duration) -> Self {
+        self.body.deadline = deadline;
+        self
+    }
+
+    /// The bytes that bodies in flight, and their canonical forms, may take up all together, from their
+    /// arrival until the payload is dropped. Default: 64 MiB. At least twice the greatest body.
+    ///
+    /// Anybody who names a known key can send a body before its MAC can be checked. So half of the
+    /// budget is for bodies that have to be waited for, and one key gets half of that, or one greatest
+    /// body. Where no room is left, the body that has been incomplete longest is refused
+    /// (`body_budget_exhausted`), in favour of the new one. A genuine body is lost only if strangers
+    /// send more than this share while it arrives. The other half is for verified bodies, of which one key
+    /// gets three quarters; where it is used up, a body that had to be waited for is refused, unless it
+    /// is the only one.
+    ///
+    /// A body that is complete when it is first asked for, as most webhooks are, counts and is never
+    /// refused. Limit how many of them are handled at one time with a concurrency limit. But where such a
+    /// body has to wait itself, it has to be waited for like others: if it has a canonical form, is longer
+    /// than 64 KiB, and as many such bodies as there are processors are before it; or if it holds its own
+    /// signature, and the key store has to be waited for.
+    pub fn body_budget_bytes(mut self, budget: usize) -> Self {
+        self.body_budget = budget;
+        self
+    }
+
+    /// Keeps this service apart from others that share its store: a request used in one namespace
+    /// is new in another. 1 to 256 bytes, none of them zero. Default: `default`.
+    ///
+    /// All servers of one service must have the same. With a preset for webhooks, a store that others may
+    /// have too needs a namespace of this service's own, or the preset's `key_id`: all who take the
+    /// preset's own key id and `default` would use up each other's webhooks. [`build`](Self::build) says so.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// What is guaranteed about handling. Default: [`Processing::AtMostOnce`]; with the
+    /// [presets for webhooks](crate::scheme::webhooks), [`Processing::Retryable`] under a lease of 30 seconds.
+    pub fn processing(mut self, processing: Processing) -> Self {
+        self.processing = processing;
+        self
+    }
+
+    /// Bounds how many handlers run at once with [`Processing::Retryable`]. Default: 1024. Range: 1 to
+    /// 1,000,000.
+    ///
+    /// These handlers outlive their connections, so a limit in front of the layer does not bound
+    /// them. A handler counts from before its lease is taken until its response leaves for the
+    /// client. Beyond the bound, a request is refused with 503, `handlers_exhausted`, and no lease is
+    /// taken. The bound is shared by all keys, and by all services that are made from one layer. A
+    /// handler that may hang needs a timeout inside the layer.
+    pub fn max_running(mut self, max: usize) -> Self {
+        self.max_running = max;
+        self
+    }
+
+    /// How long a store or a key look-up may take to answer: between 1 millisecond and 1 hour. After
+    /// that the request is refused with 503. Default: 2 seconds.
+    pub fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.store_timeout = timeout;
+        self
+    }
+
+    /// How long a verified request waits for the inner service of a layer to be ready: between 1
+    /// millisecond and 1 hour. Default: 5 seconds. After that the request is refused with 503,
+    /// `service_not_ready`, and nothing is claimed.
+    pub fn readiness_timeout(mut self, timeout: Duration) -> Self {
+        self.readiness_timeout = timeout;
+        self
+    }
+
+    /// The clock. Default: the [system's](SystemClock).
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Checks the configuration.
+    ///
+    /// Logs a warning where a store that forgets on restart meets a scheme in which that matters.
+    ///
+    /// # Errors
+    /// When something is missing, out of its range, or would not be safe; when another layer of this
+    /// process has the same store and namespace, and other secrets under a key id, or another retention.
+    pub fn build(self) -> Result<T, ConfigError> {
+        self.check_ranges()?;
+        let profile = self.scheme.profile().clone();
+        let missing = |what| ConfigError::from(ConfigErrorKind::Missing(what));
+        let keys = match (self.keys, self.secrets) {
+            (Some(keys), secrets) if secrets.is_empty() => keys,
+            (None, secrets) if !secrets.is_empty() => {
+                Arc::new(fixed_key(&*self.scheme, secrets)?) as Arc<dyn KeyStore>
+            }
+            (Some(_), _) => return Err(missing("give either `keys` or `secret`, but not both")),
+            (None, _) if self.scheme.fixed_key_id().is_some() => {
+                return Err(missing("no secret is given; call `secret`"));
+            }
+            (None, _) => return Err(missing("no keys are given; call `keys`")),
+        };
+        let in_transaction = self.processing == Processing::InTransaction;
+        if in_transaction && profile.may_repeat {
+            let what = "requests of this scheme may be alike, and none is claimed: there is no \
+                        nonce for a transaction to record";
+            return Err(ConfigErrorKind::Processing(what).into());
+        }
+        if self.store.is_none() && !in_transaction && !profile.may_repeat {
+            return Err(missing("no store is given; call `store`"));
+        }
+        if self.store.is_some() && in_transaction {
+            let what = "with `Processing::InTransaction` the handler's database remembers; a store \
+                        beside it would be a second truth: leave out `store`";
+            return Err(ConfigErrorKind::Processing(what).into());
+        }
+
+        let key_id = self.scheme.fixed_key_id().map(KeyId::new).transpose()?;
+        let namespace: Arc<str> = self.namespace.into();
+        // A database in whose transactions nonces are recorded is as open to others as a store is.
+        let is_shared = match &self.store {
+            Some(store) => store.sharing().is_shared(),
+            None => in_transaction,
+        };
+        if let Some(id) = &key_id
+            && profile.key_id_is_own
+            && *namespace == *DEFAULT_NAMESPACE
+            && is_shared
+            && !profile.may_repeat
+        {
+            return Err(ConfigErrorKind::UnchosenNames(id.to_string()).into());
+        }
+
+        let mut origins = Origins::default();
+        for origin in &self.origins {
+            origins.add(Origin::parse(origin)?)?;
+        }
+        if self.any_authority {
+            origins.allow_any();
+        }
+        if let Some(forwarded) = self.forwarded {
+            if forwarded.trusts_nobody() {
+                let what = "no network is trusted; name the proxies with `from_network`";
+                return Err(ConfigErrorKind::Forwarded(what.into()).into());
+            }
+            origins.trust(forwarded);
+        }
+        if profile.covers_authority && !origins.are_known() {
+            return Err(missing(
+                "the scheme covers the authority, and no public origin is given; call \
+                 `public_origin` with what clients see, such as `https://api.example.com`",
+            ));
+        }
+
+        let methods = match &self.methods {
+            Some(methods) => Some(Methods::new(methods)?),
+            None => (!profile.covers_method && !profile.may_repeat).then(Methods::default),
+        };
+        let margin = self.clock_difference + self.store_timeout;
+        let retention = retention(&profile, self.freshness, margin);
+        let budget = Budget::new(self.body_budget, self.body.max_bytes);
+        let processors = available_parallelism().map_or(1, NonZero::get);
+        ConfigError::unless(
+            self.body.max_bytes <= self.body_budget / 2,
+            "`body_budget_bytes` is at least twice `max_body_bytes`",
+        )?;
+        if matches!(self.processing, Processing::Retryable { .. })
+            && self.store.as_ref().is_some_and(|s| s.leases().is_none())
+        {
+            let what = "this store has no leases; use another, or `Processing::AtMostOnce`";
+            return Err(ConfigErrorKind::Processing(what).into());
+        }
+        if self.store.as_ref().is_some_and(|s| !s.survives_restart())
+            && (profile.untimed_retention.is_some() || profile.event_horizon.is_some())
+        {
+            tracing::warn!(
+                namespace = &*namespace,
+                "the store forgets on restart, and the scheme has event ids or covers no time: \
+                 what was handled before a restart can be handled again after it; use a store that \
+                 survives restarts"
+            );
+        }
+
+        let user = match &self.store {
+            Some(store) if !profile.may_repeat => Some(
+                User {
+                    store: Arc::clone(store),
+                    namespace: Arc::clone(&namespace),
+                    retention,
+                    key_id,
+                    keys: Arc::clone(&keys),
+                }
+                .enter()?,
+            ),
+            _ => None,
+        };
+        Ok(T::from(Verifier {
+            settings: Arc::new(Settings {
+                scheme: self.scheme,
+                keys,
+                store: self.store,
+                clock: self.clock,
+                origins,
+                freshness: Freshness {
+                    margin,
+                    ..self.freshness
+                },
+                methods,
+                retention,
+                body: self.body,
+                budget: Arc::new(budget),
+                namespace,
+                _user: user,
+                processing: self.processing,
+                running: Arc::new(Semaphore::new(self.max_running)),
+                store_timeout: self.store_timeout,
+                readiness_timeout: self.readiness_timeout,
+                live: LiveNonces::default(),
+                long_bodies: Arc::new(Semaphore::new(processors)),
+                turns: Turns::default(),
+            }),
+        }))
+    }
+
+    fn check_ranges(&self) -> Result<(), ConfigError> {
+        const MILLISECOND: Duration = Duration::from_millis(1);
+        const SECOND: Duration = Duration::from_secs(1);
+        const HOUR: Duration = Duration::from_secs(60 * 60);
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+        self.freshness.check_ranges()?;
+        self.body.check_ranges()?;
+        ConfigError::unless(
+            self.clock_difference <= HOUR,
+            "`clock_difference` is at most 1 hour",
+        )?;
+        ConfigError::unless(
+            (MILLISECOND..=HOUR).contains(&self.store_timeout),
+            "`store_timeout` is between 1 millisecond and 1 hour",
+        )?;
+        ConfigError::unless(
+            (1..=1_000_000).contains(&self.max_running),
+            "`max_running` is between 1 and 1,000,000",
+        )?;
+        ConfigError::unless(
+            (MILLISECOND..=HOUR).contains(&self.readiness_timeout),
+            "`readiness_timeout` is between 1 millisecond and 1 hour",
+        )?;
+        let profile = self.scheme.profile();
+        ConfigError::unless(
+            profile
+                .untimed_retention
+                .is_none_or(|r| (HOUR..=YEAR).contains(&r)),
+            "without a signed time, requests are remembered for between 1 hour and 1 year",
+        )?;
+        ConfigError::unless(
+            profile
+                .event_horizon
+                .is_none_or(|h| (SECOND..=YEAR).contains(&h)),
+            "an event horizon is between 1 second and 1 year",
+        )?;
+        ConfigError::unless(
+            (1..=256).contains(&self.namespace.len()) && !self.namespace.contains('\0'),
+            "a namespace has between 1 and 256 bytes, and none of them is zero",
+        )?;
+        match self.processing {
+            Processing::Retryable { lease } => ConfigError::unless(
+                (SECOND..=DAY).contains(&lease),
+                "a lease is between 1 second and 1 day",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// One for all claims of a layer, whether or not a request has an event id or a signed time: a store
+/// has one for a namespace.
+fn retention(profile: &Profile, freshness: Freshness, margin: Duration) -> Duration {
+    let horizon = profile.event_horizon.unwrap_or_default();
+    let timed = freshness.max_age + margin + horizon + freshness.max_skew;
+    profile.untimed_retention.unwrap_or_default().max(timed)
+}
+
+/// The one key of a scheme whose requests name none.
+fn fixed_key(
+    scheme: &dyn Describe,
+    secrets: Vec<Result<Secret, ConfigError>>,
+) -> Result<KeyRing, ConfigError> {
+    let id = scheme.fixed_key_id().ok_or(ConfigErrorKind::Missing(
+        "requests of this scheme name their key; call `keys` with a key id for each secret",
+    ))?;
+    let mut set = KeySet::new(id)?;
+    for secret in secrets {
+        set = set.with(secret?);
+    }
+    KeyRing::new().with_set(set)
+}
+
+impl<T> fmt::Debug for VerifierBuilder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifierBuilder")
+            .field("scheme", &self.scheme)
+            .finish_non_exhaustive()
+    }
+}

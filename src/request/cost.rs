@@ -1,0 +1,219 @@
+//! The cost of a request before it is believed, as a scheme counts it that is asked for the work.
+
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    thread::{self, ThreadId},
+};
+
+use bytes::Bytes;
+use http::{Request, request::Parts};
+use http_body_util::Full;
+
+use super::verifier::Verifier;
+use crate::{
+    clock::{ManualClock, Timestamp},
+    error::{Rejection, RejectionKind, SignError},
+    key::{KeyRing, MacAlgorithm, MacKey, RunningMac},
+    message::{BodyForm, Coverage, Formed, HashOutput, Head, SigningInput},
+    once::NonceKind,
+    proof::{Announced, Candidate, Parameters},
+    scheme::{Describe, Profile, Reading, Signing},
+    store::memory::MemoryStore,
+};
+
+const NOW: u64 = 1_700_000_000;
+const STALE: u64 = NOW - 1000;
+
+/// A signature that a request claims: under a key, at a time, over a message of this length.
+type Claimed = (&'static str, u64, usize);
+
+/// Counts messages that are built, and MACs that are begun.
+#[derive(Clone, Debug, Default)]
+struct Counting {
+    claimed: Vec<Claimed>,
+    covers_body: bool,
+    built: Arc<AtomicUsize>,
+    begun: Arc<AtomicUsize>,
+}
+
+impl Describe for Counting {
+    fn profile(&self) -> &Profile {
+        const {
+            &Profile {
+                algorithm: MacAlgorithm::HmacSha256,
+                covers_authority: false,
+                covers_place: true,
+                covers_method: true,
+                untimed_retention: None,
+                event_horizon: None,
+                may_repeat: false,
+                key_id_is_own: false,
+                sender_retries: false,
+            }
+        }
+    }
+
+    fn read<'h>(&'h self, _: &Head<'h>) -> Result<Reading<'h>, Rejection> {
+        let announced = self.claimed.iter().map(|(key, time, length)| Announced {
+            parameters: Parameters {
+                key_id: Cow::Borrowed(key),
+                signed_at: Timestamp::from_secs(*time),
+                expires_at: None,
+                nonce: Some((NonceKind::Covered, Cow::Borrowed(b"nonce"))),
+            },
+            mac: HashOutput::new(&[0; 32]),
+            build: Box::new(|_, _| {
+                self.built.fetch_add(1, SeqCst);
+                let message = vec![0; *length];
+                let input = if self.covers_body {
+                    SigningInput::AroundBody {
+                        before: message,
+                        form: BodyForm::Canonical(sorted),
+                        after: Vec::new(),
+                    }
+                } else {
+                    SigningInput::Head {
+                        message,
+                        body: Vec::new(),
+                    }
+                };
+                Ok((input, Cow::Owned(Coverage::default())))
+            }),
+        });
+        Ok(Reading::Announced(announced.collect()))
+    }
+
+    fn start(&self, key: &MacKey, _: &Parameters<'_>) -> RunningMac {
+        self.begun.fetch_add(1, SeqCst);
+        key.start(MacAlgorithm::HmacSha256)
+    }
+
+    fn prepare(&self, _: &mut Parts, _: &Signing<'_>) -> Result<Candidate<'static>, SignError> {
+        Err(SignError::new("it signs nothing"))
+    }
+
+    fn write(&self, _: &mut Parts, _: &Candidate<'_>, _: &HashOutput) -> Result<(), SignError> {
+        Ok(())
+    }
+}
+
+static SORTED: Mutex<Vec<(usize, ThreadId)>> = Mutex::new(Vec::new());
+
+/// Notes which body was put into its form, by its length, and on which thread.
+fn sorted(body: &Bytes) -> Result<Formed, Cow<'static, str>> {
+    SORTED
+        .lock()
+        .unwrap()
+        .push((body.len(), thread::current().id()));
+    Ok(Formed {
+        signed: body.clone(),
+        given: body.clone(),
+        uncovered: None,
+    })
+}
+
+/// The verdict, how many messages were built, and how many MACs were begun.
+async fn cost(scheme: &Counting, body: &'static [u8]) -> (RejectionKind, usize, usize) {
+    let clock = ManualClock::at(Timestamp::from_secs(NOW).unwrap());
+    let store = MemoryStore::builder()
+        .clock(clock.clone())
+        .assume_no_history();
+    let secret = "the secret of a known key";
+    let verifier = Verifier::builder(scheme.clone())
+        .keys(KeyRing::new().with("known", secret).unwrap())
+        .store(store.build().unwrap())
+        .clock(clock)
+        .build()
+        .unwrap();
+    let (head, ()) = Request::post("/").body(()).unwrap().into_parts();
+    let body = Full::new(Bytes::from_static(body));
+    let refused = verifier.verify(&head, body).await.unwrap_err().kind();
+    (
+        refused,
+        scheme.built.load(SeqCst),
+        scheme.begun.load(SeqCst),
+    )
+}
+
+fn claiming(claimed: &[Claimed]) -> Counting {
+    Counting {
+        claimed: claimed.to_vec(),
+        ..Counting::default()
+    }
+}
+
+#[tokio::test]
+async fn a47_no_message_is_built_for_a_stale_time_or_an_unknown_key() {
+    use RejectionKind::{SignatureExpired, SignatureInvalid};
+    let stale = claiming(&[("known", STALE, 100); 16]);
+    assert_eq!(cost(&stale, b"").await, (SignatureExpired, 0, 0));
+    let unknown = claiming(&[("nobody", NOW, 100); 16]);
+    assert_eq!(cost(&unknown, b"").await, (SignatureInvalid, 0, 0));
+}
+
+#[tokio::test]
+async fn a47_twin_a_fresh_signature_under_a_known_key_has_its_message_built_once() {
+    let mixed = claiming(&[
+        ("nobody", NOW, 100),
+        ("known", STALE, 100),
+        ("known", NOW, 100),
+    ]);
+    let invalid = RejectionKind::SignatureExpired;
+    assert_eq!(cost(&mixed, b"").await, (invalid, 1, 1));
+}
+
+#[tokio::test]
+async fn a47_the_bytes_that_are_authenticated_for_one_head_are_bounded() {
+    use RejectionKind::{SignatureInvalid, SignatureMalformed};
+    let fits = claiming(&[("known", NOW, 32 * 1024); 2]);
+    assert_eq!(cost(&fits, b"").await, (SignatureInvalid, 2, 2));
+    let too_much = claiming(&[("known", NOW, 32 * 1024 + 1); 16]);
+    assert_eq!(cost(&too_much, b"").await, (SignatureMalformed, 2, 1));
+}
+
+#[tokio::test]
+async fn a47_a_body_is_put_into_its_form_once_for_all_signatures() {
+    let scheme = Counting {
+        covers_body: true,
+        ..claiming(&[("known", NOW, 100); 2])
+    };
+    let (verdict, _, compared) = cost(&scheme, &[b'x'; 1001]).await;
+    assert_eq!((verdict, compared), (RejectionKind::SignatureInvalid, 2));
+    assert_eq!(threads(1001), [thread::current().id()]);
+}
+
+/// The threads on which a body of this length was put into its form.
+fn threads(length: usize) -> Vec<ThreadId> {
+    let sorted = SORTED.lock().unwrap();
+    let of_length = sorted.iter().filter(|(other, _)| *other == length);
+    of_length.map(|(_, thread)| *thread).collect()
+}
+
+#[tokio::test]
+async fn a47_a_long_body_is_put_into_its_form_on_another_thread() {
+    let scheme = Counting {
+        covers_body: true,
+        ..claiming(&[("known", NOW, 100)])
+    };
+    cost(&scheme, &[b'x'; 64 * 1024]).await;
+    assert_eq!(threads(64 * 1024), [thread::current().id()]);
+    cost(&scheme, &[b'x'; 64 * 1024 + 1]).await;
+    assert_eq!(threads(64 * 1024 + 1).len(), 1);
+    assert_ne!(threads(64 * 1024 + 1), [thread::current().id()]);
+}
+
+#[tokio::test]
+async fn a47_a_long_body_under_a_stale_time_or_an_unknown_key_is_not_put_into_its_form() {
+    for claimed in [("known", STALE, 100), ("nobody", NOW, 100)] {
+        let scheme = Counting {
+            covers_body: true,
+            ..claiming(&[claimed])
+        };
+        cost(&scheme, &[b'x'; 70_001]).await;
+    }
+    assert_eq!(threads(70_001), []);
+}

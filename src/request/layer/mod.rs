@@ -1,0 +1,14 @@
+//! The Tower layer: it lets a request through to the inner service once it is verified.
+
+mod detached;
+mod future;
+mod leased_body;
+mod response;
+mod service;
+mod transacted;
+mod verify_layer;
+
+pub use future::ResponseFuture;
+pub use response::ResponseBody;
+pub use service::{BufferedVerify, Verify};
+pub use verify_layer::{BufferedLayer, OnDuplicate, VerifyLayer};

@@ -1,0 +1,245 @@
+//! `Verify`: verifies a request, then calls the inner service with what was verified.
+
+use std::{
+    error::Error as StdError,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, Request, Response,
+    header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING},
+    request::Parts,
+};
+use http_body::Body;
+use http_body_util::Full;
+use tokio::time::timeout;
+use tower_service::Service;
+
+use super::{
+    future::{Early, Handling, ResponseFuture},
+    response::ResponseBody,
+    verify_layer::LayerSettings,
+};
+use crate::{
+    error::{Rejection, RejectionKind},
+    request::{PendingSlot, Verified, VerifiedPayload},
+};
+
+/// The service that [`VerifyLayer`](crate::request::layer::VerifyLayer) makes.
+#[derive(Clone, Debug)]
+pub struct Verify<S> {
+    inner: S,
+    settings: Arc<LayerSettings>,
+}
+
+impl<S> Verify<S> {
+    pub(super) fn new(inner: S, settings: Arc<LayerSettings>) -> Self {
+        Self { inner, settings }
+    }
+
+    /// Verifies a request with a body of one kind, and calls the inner service with another.
+    ///
+    /// Each request has an instance of the inner service of its own. The instance that is polled ready
+    /// is the one to call.
+    fn verify<B, I, R>(&mut self, request: Request<B>) -> ResponseFuture<R, S::Error>
+    where
+        S: Service<Request<I>, Response = Response<R>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Send + 'static,
+        R: Body<Data: Send, Error: Send> + Send + 'static,
+        B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
+        I: From<Bytes> + Send + 'static,
+    {
+        let service = self.inner.clone();
+        let settings = Arc::clone(&self.settings);
+        ResponseFuture::new(async move {
+            match settings.verify(request, service).await {
+                Ok((request, handling, ready)) => settings.handle(ready, request, handling).await,
+                // The verifier has reported it.
+                Err(Early::Rejection(rejection)) => Ok(settings.render(&rejection)),
+                Err(Early::Answer(answer)) => Ok(answer.map(ResponseBody::of_layer)),
+                Err(Early::Failed(error)) => Err(error),
+            }
+        })
+    }
+}
+
+impl LayerSettings {
+    /// The request that the inner service gets, how it is to be called, and the service, which is
+    /// ready.
+    async fn verify<S, B, I>(
+        &self,
+        request: Request<B>,
+        service: S,
+    ) -> Result<(Request<I>, Handling, S), Early<S::Error>>
+    where
+        S: Service<Request<I>>,
+        B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
+        I: From<Bytes>,
+    {
+        let (mut head, body) = request.into_parts();
+        let strip = self.strip_uncovered;
+        if let Some(answer) = self.verifier.handshake(&head) {
+            return Err(Early::Answer(answer));
+        }
+        let readiness = until_ready(service, self.verifier.readiness_timeout());
+        let verified = self.verifier.verify_when(&head, body, readiness).await?;
+        let (verified, service) = verified.map_err(Early::Failed)?;
+        let payload = match &verified {
+            Verified::Pending(pending) => Some(pending.unread()),
+            verified => verified.payload(),
+        };
+        if let Some(answer) = payload.and_then(VerifiedPayload::handshake) {
+            if let Verified::Leased(_, lease) = verified {
+                // Nobody handles it: the lease ends by itself if the store cannot be told.
+                let _ = lease.complete().await;
+            }
+            return Err(Early::Answer(answer));
+        }
+        let Some(service) = service else {
+            // Such a request is answered above.
+            return Err(not_ready(Duration::ZERO).into());
+        };
+        let (body, handling) = match verified {
+            Verified::Claimed(payload) | Verified::Unclaimed(payload) => {
+                (hand_over(&mut head, payload, strip), Handling::Plain)
+            }
+            Verified::Leased(payload, lease) => (
+                hand_over(&mut head, payload, strip),
+                Handling::Leased(lease),
+            ),
+            Verified::Pending(pending) => {
+                rewrite_headers(&mut head.headers, pending.unread(), 0, strip);
+                let fate = pending.fate();
+                head.extensions.insert(PendingSlot::holding(pending));
+                (Bytes::new(), Handling::InTransaction(fate))
+            }
+        };
+        Ok((Request::from_parts(head, I::from(body)), handling, service))
+    }
+}
+
+/// Waits until the service is ready, which may take something scarce, such as a permit: it is given
+/// back when the service is dropped. A service that is ready at once needs no timer.
+async fn until_ready<S: Service<R>, R>(
+    mut service: S,
+    limit: Duration,
+) -> Result<Result<S, S::Error>, Rejection> {
+    let asked = poll_fn(|context| Poll::Ready(service.poll_ready(context))).await;
+    let answer = match asked {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => {
+            let waiting = timeout(limit, poll_fn(|context| service.poll_ready(context)));
+            waiting.await.map_err(|_| not_ready(limit))?
+        }
+    };
+    Ok(answer.map(|()| service))
+}
+
+fn not_ready(limit: Duration) -> Rejection {
+    Rejection::new(
+        RejectionKind::ServiceNotReady,
+        format!("the inner service was not ready within {limit:?}"),
+    )
+}
+
+impl<S, B, R> Service<Request<B>> for Verify<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    R: Body<Data: Send, Error: Send> + Send + 'static,
+    B: Body<Data = Bytes> + From<Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<R, S::Error>;
+
+    /// Is always ready: nothing scarce is held for a request that was not verified.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.verify(request)
+    }
+}
+
+/// The service that [`BufferedLayer`](crate::request::layer::BufferedLayer) makes.
+#[derive(Clone, Debug)]
+pub struct BufferedVerify<S>(pub(super) Verify<S>);
+
+impl<S, B, R> Service<Request<B>> for BufferedVerify<S>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    R: Body<Data: Send, Error: Send> + Send + 'static,
+    B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<R, S::Error>;
+
+    /// Is always ready: nothing scarce is held for a request that was not verified.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.0.verify(request)
+    }
+}
+
+/// Headers that some frameworks read as another method.
+static METHOD_OVERRIDES: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+];
+
+/// The payload becomes an extension, and its bytes the body.
+fn hand_over(head: &mut Parts, payload: VerifiedPayload, strip_uncovered: bool) -> Bytes {
+    // Where not all of it is covered, the body that was sent would say more than the payload does.
+    let body = match payload.danger_uncovered_body() {
+        None => payload.bytes().clone(),
+        Some(_) => Bytes::new(),
+    };
+    rewrite_headers(&mut head.headers, &payload, body.len(), strip_uncovered);
+    head.extensions.insert(payload);
+    body
+}
+
+fn rewrite_headers(
+    headers: &mut HeaderMap,
+    payload: &VerifiedPayload,
+    body_len: usize,
+    strip_uncovered: bool,
+) {
+    if strip_uncovered {
+        *headers = payload.covered_headers().cloned().collect();
+        headers.insert(CONTENT_LENGTH, body_len.into());
+        return;
+    }
+    // A look over all names is cheaper than a search for each of the three.
+    while let Some(name) = headers
+        .keys()
+        .find(|name| METHOD_OVERRIDES.contains(name) && payload.header(name).is_none())
+        .cloned()
+    {
+        headers.remove(name);
+    }
+    // The body is whole now, and has no trailers.
+    if headers.remove(TRANSFER_ENCODING).is_some() {
+        headers.remove(TRAILER);
+        headers.insert(CONTENT_LENGTH, body_len.into());
+    } else if headers.contains_key(CONTENT_LENGTH) {
+        // While the payload is pending, the body is empty.
+        headers.insert(CONTENT_LENGTH, body_len.into());
+    }
+}

@@ -1,0 +1,238 @@
+//! `VerifyLayer`: what the layer adds to a verifier, and how it is set.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use tower_layer::Layer;
+
+use super::{
+    service::{BufferedVerify, Verify},
+    transacted::Confirm,
+};
+use crate::{
+    error::Rejection,
+    once::TransactIn,
+    request::{Verifier, VerifierBuilder},
+    scheme::Scheme,
+};
+
+/// A layer behind which every request is verified, and used once.
+///
+/// # What happens to a request
+/// 1. Without a signature, with one that is stale, or under an unknown key, it is answered before
+///    any of its body is read.
+/// 2. The body is buffered, within limits of size, time and memory, and the MAC is compared in
+///    constant time.
+/// 3. Only then is the inner service asked whether it is ready, for at most
+///    [`readiness_timeout`](VerifierBuilder::readiness_timeout): a permit that it takes is never held
+///    for a request that was not verified. After the wait, freshness is checked again.
+/// 4. Then the nonce is claimed. A copy is answered with 409.
+/// 5. The inner service gets the [`VerifiedPayload`](crate::request::VerifiedPayload) as an extension, and
+///    the same bytes as its body. Trailers are dropped, and headers that some frameworks read as
+///    another method (such as `x-http-method-override`) are taken out unless they are covered.
+///    (With [`Processing::InTransaction`](crate::request::Processing::InTransaction) nothing is claimed
+///    yet: the body is empty, and the extension is a [`PendingSlot`](crate::request::PendingSlot).)
+/// 6. The answer gets `Cache-Control: private, no-store`, unless the handler has set its own.
+///
+/// # Where it stands
+/// The MAC covers the bytes as they arrived, so that this layer has to stand outside of any that
+/// decompresses or changes a request. A [`SignResponseLayer`](crate::response::SignResponseLayer) stands outside
+/// of this layer, so that rejections are signed too. CORS stands outside of this layer: preflight requests are not
+/// signed. In Axum it works at every place of a router; the target is taken as it was before a
+/// router took off a prefix.
+///
+/// This layer is always ready. A limit of concurrency stands inside of this layer: outside of it, a
+/// permit would be held while a stranger sends a body. Load shedding stands inside for the same
+/// reason, nearest to the limit whose readiness it looks at. Add both layers by one
+/// `tower::ServiceBuilder`: if each is added by its own call of Axum's `Router::layer`, a box stands
+/// between them that says it is always ready, and a request waits for its permit after its nonce was
+/// claimed.
+///
+/// # Example
+/// ```
+/// # use countersign::*;
+/// use axum::{Router, body::Body, routing::post};
+/// use http::{Request, StatusCode};
+/// use tower::ServiceExt as _;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # let scheme = HeaderScheme::builder("x-signature")
+/// #     .fixed_key_id("partner-1").time("x-timestamp").nonce("x-nonce")
+/// #     .signs(Part::lines([Part::Method, Part::Authority, Part::PathAndQuery, Part::Time, Part::Nonce, Part::Body]))
+/// #     .build()?;
+/// let layer = VerifyLayer::builder(scheme.clone())
+///     .public_origin("https://api.example.com")
+///     .keys(KeyRing::new().with("partner-1", "the secret of partner 1")?)
+///     .store(MemoryStore::new().assume_no_history())
+///     .build()?;
+///
+/// let transfer = async |payload: VerifiedPayload| format!("moved {} bytes", payload.bytes().len());
+/// let app = Router::new().route("/transfer", post(transfer)).layer(layer);
+///
+/// // A signed request passes:
+/// let signer = Signer::new(scheme, "partner-1", "the secret of partner 1")?;
+/// let request = Request::post("https://api.example.com/transfer").body("{}")?;
+/// let request = signer.sign(request)?.map(Body::from);
+/// let response = app.clone().oneshot(request).await?;
+/// assert_eq!(response.status(), StatusCode::OK);
+///
+/// // Another without a signature does not:
+/// let request = Request::post("https://api.example.com/transfer").body(Body::from("{}"))?;
+/// let response = app.oneshot(request).await?;
+/// assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+/// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct VerifyLayer {
+    pub(super) settings: Arc<LayerSettings>,
+}
+
+#[derive(Clone)]
+pub(super) struct LayerSettings {
+    pub(super) verifier: Verifier,
+    pub(super) on_duplicate: OnDuplicate,
+    pub(super) strip_uncovered: bool,
+    pub(super) renderer: Option<Arc<Renderer>>,
+    pub(super) confirm: Option<Confirm>,
+}
+
+type Renderer = dyn Fn(&Rejection) -> (HeaderValue, Bytes) + Send + Sync;
+
+/// What a copy of a request that was handled is answered with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnDuplicate {
+    /// 409, `request_replayed`.
+    #[default]
+    Reject,
+    /// 200 without a body: for senders who take anything else for a failure, and go on retrying.
+    ///
+    /// With [`Processing::Retryable`](crate::request::Processing::Retryable) that is said only of a request
+    /// that was completed. With [`Processing::AtMostOnce`](crate::request::Processing::AtMostOnce) it may
+    /// still be running, or have failed. With
+    /// [`Processing::InTransaction`](crate::request::Processing::InTransaction) it was committed.
+    Acknowledge,
+}
+
+impl VerifyLayer {
+    /// Configures a layer; every setting states its default.
+    pub fn builder(scheme: impl Scheme) -> VerifierBuilder<Self> {
+        VerifierBuilder::new(scheme)
+    }
+
+    /// What a copy is answered with. Default: [`OnDuplicate::Reject`]; with the presets for
+    /// webhooks, [`OnDuplicate::Acknowledge`].
+    pub fn on_duplicate(mut self, on_duplicate: OnDuplicate) -> Self {
+        self.settings_mut().on_duplicate = on_duplicate;
+        self
+    }
+
+    /// Takes every header that the signature does not cover out of the request that the inner
+    /// service gets, but for `content-length`. Default: headers are left, for tracing and
+    /// compression to work.
+    pub fn strip_uncovered_headers(mut self) -> Self {
+        self.settings_mut().strip_uncovered = true;
+        self
+    }
+
+    /// Looks up in this database, before a success leaves, whether the attempt was committed.
+    /// Default: not looked up.
+    ///
+    /// For [`Processing::InTransaction`](crate::request::Processing::InTransaction) with handlers that call
+    /// [`consume`](crate::request::PendingPayload::consume) in a transaction of their own: whether they have
+    /// committed it, and not rolled it back in whole or to a savepoint, cannot be seen otherwise. A
+    /// success without a committed nonce then becomes 500. It costs a short transaction for each
+    /// such success. Where [`transact`](crate::request::PendingPayload::transact) is called the outcome is
+    /// known, and nothing is looked up.
+    pub fn confirm_in(mut self, database: impl TransactIn + 'static) -> Self {
+        let limit = self.settings.verifier.store_timeout();
+        self.settings_mut().confirm = Some(Confirm::within(database, limit));
+        self
+    }
+
+    /// Writes the body of rejections: its content type, and its bytes. Default:
+    /// `application/problem+json`.
+    ///
+    /// Status and headers stay as they are. What [`Rejection::detail`] says is not for the sender.
+    ///
+    /// ```
+    /// # use countersign::{Rejection, VerifyLayer};
+    /// use http::HeaderValue;
+    ///
+    /// # fn f(layer: VerifyLayer) -> VerifyLayer {
+    /// layer.render_rejection(|rejection: &Rejection| {
+    ///     let text = format!("refused: {}\n", rejection.kind().code());
+    ///     (HeaderValue::from_static("text/plain"), text.into())
+    /// })
+    /// # }
+    /// ```
+    pub fn render_rejection(
+        mut self,
+        renderer: impl Fn(&Rejection) -> (HeaderValue, Bytes) + Send + Sync + 'static,
+    ) -> Self {
+        self.settings_mut().renderer = Some(Arc::new(renderer));
+        self
+    }
+
+    /// The same layer for services whose request body cannot be made from bytes, such as those of
+    /// plain hyper: it takes any body, and hands the inner service a `Full<Bytes>`.
+    pub fn buffered(self) -> BufferedLayer {
+        BufferedLayer(self)
+    }
+
+    fn settings_mut(&mut self) -> &mut LayerSettings {
+        Arc::make_mut(&mut self.settings)
+    }
+}
+
+impl From<Verifier> for VerifyLayer {
+    fn from(verifier: Verifier) -> Self {
+        Self {
+            settings: Arc::new(LayerSettings {
+                on_duplicate: if verifier.sender_retries() {
+                    OnDuplicate::Acknowledge
+                } else {
+                    OnDuplicate::Reject
+                },
+                verifier,
+                strip_uncovered: false,
+                renderer: None,
+                confirm: None,
+            }),
+        }
+    }
+}
+
+impl<S> Layer<S> for VerifyLayer {
+    type Service = Verify<S>;
+
+    fn layer(&self, inner: S) -> Verify<S> {
+        Verify::new(inner, Arc::clone(&self.settings))
+    }
+}
+
+/// [`VerifyLayer`] for any body; made by [`VerifyLayer::buffered`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct BufferedLayer(VerifyLayer);
+
+impl<S> Layer<S> for BufferedLayer {
+    type Service = BufferedVerify<S>;
+
+    fn layer(&self, inner: S) -> BufferedVerify<S> {
+        BufferedVerify(self.0.layer(inner))
+    }
+}
+
+impl fmt::Debug for LayerSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LayerSettings")
+            .field("verifier", &self.verifier)
+            .field("on_duplicate", &self.on_duplicate)
+            .field("strip_uncovered", &self.strip_uncovered)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,53 @@
+//! The way of a request, without a framework: five stages, each made from the one before.
+//!
+//! ```text
+//! parse         the scheme reads the head                          -> Parsed
+//! admit         freshness, key; where the head decides, the MAC    -> Admitted
+//! receive       the body, within its limits                        -> Received
+//! authenticate  MAC or digest over what arrived; freshness again   -> Authentic
+//! claim         the store's one atomic step; freshness once more   -> Verified
+//! ```
+//!
+//! Each stage consumes the one before and has no other way to be made, so that none can be left out
+//! or taken twice:
+//!
+//! ```compile_fail,E0599
+//! # async fn f(verifier: countersign::Verifier, head: http::request::Parts) {
+//! // A request whose MAC was not compared cannot be claimed:
+//! verifier.parse(&head).unwrap().claim().await;
+//! # }
+//! ```
+
+mod admit;
+mod authenticate;
+mod budget;
+mod builder;
+mod claim;
+#[cfg(test)]
+mod cost;
+pub(crate) mod layer;
+mod methods;
+mod parse;
+mod payload;
+mod pending;
+mod processing;
+mod receive;
+mod verifier;
+mod version;
+
+pub use admit::Admitted;
+pub(crate) use admit::{Signature, Trust, admit_announced};
+pub use authenticate::Authentic;
+pub use builder::VerifierBuilder;
+pub use claim::Verified;
+pub use layer::{
+    BufferedLayer, BufferedVerify, OnDuplicate, ResponseBody, ResponseFuture, Verify, VerifyLayer,
+};
+pub use parse::Parsed;
+pub use payload::VerifiedPayload;
+pub use pending::{PendingPayload, PendingSlot};
+pub use processing::Processing;
+pub(crate) use receive::Fed;
+pub use receive::Received;
+pub use verifier::Verifier;
+pub use version::SignedVersion;

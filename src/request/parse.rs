@@ -1,0 +1,63 @@
+//! First stage: the scheme reads the head. Bounded, and without I/O.
+
+use http::{
+    Method,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
+    request::Parts,
+};
+
+use super::verifier::Verifier;
+use crate::{
+    error::{Rejection, RejectionKind, malformed},
+    message::Head,
+    once::Report,
+    scheme::Reading,
+};
+
+/// A request whose signature was read, and nothing of it believed.
+#[derive(Debug)]
+#[must_use]
+pub struct Parsed<'h> {
+    pub(super) verifier: &'h Verifier,
+    pub(super) head: Head<'h>,
+    pub(super) reading: Reading<'h>,
+    pub(super) report: Option<Report>,
+}
+
+impl Verifier {
+    /// Reads the head of a request.
+    ///
+    /// # Errors
+    /// When the request has no signature, one that cannot be read or can be read twice, a method that
+    /// is not let in, or an authority that is not served; or when it asks for a tunnel.
+    pub fn parse<'h>(&'h self, head: &'h Parts) -> Result<Parsed<'h>, Rejection> {
+        // What comes after a switch of protocols is covered by nothing.
+        if head.method == Method::CONNECT || head.headers.contains_key(UPGRADE) {
+            return Err(Rejection::new(
+                RejectionKind::BodyNotCovered,
+                "`CONNECT` or `Upgrade`: what follows could not be verified",
+            ));
+        }
+        if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH)
+        {
+            return Err(malformed("both `content-length` and `transfer-encoding`"));
+        }
+        let target = self.settings.origins.resolve(head)?;
+        let report = head.extensions.get().cloned();
+        let head = Head {
+            method: &head.method,
+            target,
+            headers: &head.headers,
+        };
+        let reading = self.settings.scheme.read(&head)?;
+        if let Some(methods) = &self.settings.methods {
+            methods.check(head.method)?;
+        }
+        Ok(Parsed {
+            verifier: self,
+            head,
+            reading,
+            report,
+        })
+    }
+}

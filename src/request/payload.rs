@@ -1,0 +1,259 @@
+//! What a handler receives: the immutable snapshot of what was verified.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Response, uri::PathAndQuery};
+use serde::de::DeserializeOwned;
+
+use super::budget::Charge;
+use crate::{
+    clock::Timestamp,
+    key::KeyId,
+    message::{CoveredPart, Head, json},
+    once::Nonce,
+    proof::Candidate,
+};
+
+/// The verified snapshot of a request.
+///
+/// It holds nothing but what the signature covers, as it was at the moment of verification; what
+/// was not covered answers `None`. Only the pipeline can make one, so whoever holds a
+/// `VerifiedPayload` holds the proof. Clones share the snapshot.
+///
+/// ```compile_fail,E0423
+/// // It cannot be made by hand:
+/// let forged = countersign::VerifiedPayload(Default::default());
+/// ```
+#[derive(Clone)]
+pub struct VerifiedPayload(Arc<Snapshot>);
+
+pub(super) struct Snapshot {
+    bytes: Bytes,
+    key_id: KeyId,
+    signed_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    nonce: Option<Nonce>,
+    /// What the scheme answers by itself: seldom there, and boxed to be small.
+    pub(super) answer: Option<Box<Response<Bytes>>>,
+    /// The whole body, where more stands in it than is covered.
+    pub(super) uncovered: Option<Bytes>,
+    method: Option<Method>,
+    authority: Option<Box<str>>,
+    path_and_query: PathAndQuery,
+    #[cfg_attr(
+        not(feature = "axum"),
+        expect(dead_code, reason = "for `VerifiedPath`")
+    )]
+    prefix_len: usize,
+    covers_path: bool,
+    covers_query: bool,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Members of headers, and parameters of the query, that are covered by themselves.
+    parts: Vec<CoveredPart>,
+    /// The bytes count against the budget for as long as they are here.
+    _charge: Charge,
+}
+
+impl Snapshot {
+    pub(super) fn new(
+        head: &Head<'_>,
+        candidate: &Candidate<'_>,
+        key_id: KeyId,
+        nonce: Option<Nonce>,
+        bytes: Bytes,
+        charge: Charge,
+    ) -> Self {
+        let Candidate {
+            parameters,
+            coverage,
+            ..
+        } = candidate;
+        let mut headers: Vec<(HeaderName, HeaderValue)> =
+            Vec::with_capacity(coverage.headers.len());
+        for name in &coverage.headers {
+            let values = head.headers.get_all(name).iter();
+            headers.extend(values.map(|value| (name.clone(), value.clone())));
+        }
+        let mut parts = Vec::new();
+        for part in &coverage.parts {
+            match part {
+                CoveredPart::Header(name, value) => headers.push((name.clone(), value.clone())),
+                part => parts.push(part.clone()),
+            }
+        }
+        Self {
+            bytes,
+            uncovered: None,
+            answer: None,
+            key_id,
+            signed_at: parameters.signed_at,
+            expires_at: parameters.expires_at,
+            nonce,
+            method: coverage.method.then(|| head.method.clone()),
+            authority: coverage
+                .authority
+                .then(|| head.target.authority.as_ref().into()),
+            path_and_query: head.target.path_and_query.as_ref().clone(),
+            prefix_len: head.target.prefix_len,
+            covers_path: coverage.path,
+            covers_query: coverage.query,
+            headers,
+            parts,
+            _charge: charge,
+        }
+    }
+}
+
+impl VerifiedPayload {
+    pub(super) fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self(snapshot)
+    }
+
+    /// The body, as it was signed. Empty where the scheme covers no body, for then a request with
+    /// one is refused.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.0.bytes
+    }
+
+    /// The body, read as JSON.
+    ///
+    /// # Errors
+    /// Returns an error if the body is not JSON, or not of this shape, and if a name appears twice in
+    /// one of its objects, at any depth: readers differ in which of the two members they take.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        json::read(&self.0.bytes)
+    }
+
+    /// The key that the request was verified under.
+    #[must_use]
+    pub fn key_id(&self) -> &KeyId {
+        &self.0.key_id
+    }
+
+    /// When the request was signed, by the sender's clock; `None` where the scheme covers no time.
+    #[must_use]
+    pub fn signed_at(&self) -> Option<Timestamp> {
+        self.0.signed_at
+    }
+
+    /// When the signature expires by its own word, where it has one. The window in which the
+    /// request is fresh may end earlier.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.0.expires_at
+    }
+
+    /// What makes this request unique under its key; `None` with schemes whose requests may be
+    /// alike, and which are not claimed.
+    #[must_use]
+    pub fn nonce(&self) -> Option<&Nonce> {
+        self.0.nonce.as_ref()
+    }
+
+    /// The whole body, as it was received, of a scheme that covers only some of it: of the rest,
+    /// whoever captured the request may have written every byte. `None` where all of the body is
+    /// covered, and [`bytes`](Self::bytes) has it.
+    #[must_use]
+    pub fn danger_uncovered_body(&self) -> Option<&Bytes> {
+        self.0.uncovered.as_ref()
+    }
+
+    /// What the sender wants to be answered, of a request that asks for nothing else: the handshake
+    /// of a scheme that was told to answer it. The layer does so by itself.
+    #[must_use]
+    pub fn handshake(&self) -> Option<Response<Bytes>> {
+        self.0.answer.as_deref().cloned()
+    }
+
+    /// The method, if it is covered.
+    #[must_use]
+    pub fn method(&self) -> Option<&Method> {
+        self.0.method.as_ref()
+    }
+
+    /// The authority, if it is covered: in lower case and without the default port.
+    #[must_use]
+    pub fn authority(&self) -> Option<&str> {
+        self.0.authority.as_deref()
+    }
+
+    /// The path, if it is covered, as the client signed it: with its percent-encoding, and with whatever prefix a
+    /// proxy or a router took off on the way.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        self.0.covers_path.then(|| self.0.path_and_query.path())
+    }
+
+    /// The path without the prefix that a proxy took off: what a router would see of it.
+    #[cfg(feature = "axum")]
+    pub(crate) fn routed_path(&self) -> Option<&str> {
+        self.path()?.get(self.0.prefix_len..)
+    }
+
+    /// The query, if it is covered, as the client signed it: without the `?`, and empty where there is
+    /// none.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.0
+            .covers_query
+            .then(|| self.0.path_and_query.query().unwrap_or_default())
+    }
+
+    /// The value of this header, if all of it is covered; its name in either case.
+    ///
+    /// Where a scheme covers a header of several lines (RFC 9421), they are one value, joined by
+    /// commas, as they were signed.
+    #[must_use]
+    pub fn header(&self, name: impl AsRef<str>) -> Option<&HeaderValue> {
+        let name = name.as_ref();
+        let mut headers = self.0.headers.iter();
+        headers
+            .find(|(known, _)| known.as_str().eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    /// One member of a header that is a dictionary (RFC 9651), as it was signed, if it is covered
+    /// by itself; the header's name in either case.
+    #[must_use]
+    pub fn header_member(&self, name: impl AsRef<str>, key: &str) -> Option<&str> {
+        let name = name.as_ref();
+        self.0.parts.iter().find_map(|part| match part {
+            CoveredPart::Member(header, member, value)
+                if header.as_str().eq_ignore_ascii_case(name) && **member == *key =>
+            {
+                Some(&**value)
+            }
+            _ => None,
+        })
+    }
+
+    /// One parameter of the query, decoded, if it is covered by itself.
+    #[must_use]
+    pub fn query_param(&self, name: &str) -> Option<&str> {
+        self.0.parts.iter().find_map(|part| match part {
+            CoveredPart::QueryParam(param, value) if **param == *name => Some(&**value),
+            _ => None,
+        })
+    }
+
+    /// The covered headers, each once.
+    pub(crate) fn covered_headers(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
+        self.0.headers.iter()
+    }
+}
+
+impl fmt::Debug for VerifiedPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedPayload")
+            .field("key_id", self.key_id())
+            .field("signed_at", &self.signed_at())
+            .field("nonce", &self.nonce())
+            .field("method", &self.method())
+            .field("authority", &self.authority())
+            .field("path", &self.path())
+            .field("bytes", &self.bytes().len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,206 @@
+//! `Processing::InTransaction`: a payload that cannot be read until its nonce is recorded in the
+//! handler's own database transaction.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use super::{claim::replayed, payload::VerifiedPayload, verifier::Verifier};
+use crate::{
+    error::Rejection,
+    once::{Claim, ConsumeIn, FateCell, Subject, TransactIn, Turn, Unconsumed, Unread, lock},
+};
+
+/// A verified payload that cannot be read until its nonce is recorded, in the database transaction
+/// in which its effects happen.
+///
+/// [`transact`](Self::transact) begins and commits that transaction; [`consume`](Self::consume)
+/// takes part in one of the caller's. Either takes the payload out, once.
+///
+/// In Axum it is an extractor; elsewhere it is taken from the [`PendingSlot`] in the extensions.
+///
+/// The layer watches what becomes of it: an answer of 2xx is let out only if the nonce was
+/// recorded, and becomes 500 otherwise; a duplicate is answered as
+/// [`on_duplicate`](crate::request::layer::VerifyLayer::on_duplicate) says, whatever the handler said.
+#[must_use = "a payload that is not consumed makes every success an error"]
+pub struct PendingPayload(Unconsumed<UnreadPayload>);
+
+struct UnreadPayload {
+    verifier: Verifier,
+    payload: VerifiedPayload,
+}
+
+impl Unread for UnreadPayload {
+    type Content = VerifiedPayload;
+
+    fn check_freshness(&self) -> Result<(), Rejection> {
+        self.verifier.settings.check_freshness(&self.payload)
+    }
+
+    fn used_before(&self, claim: &Claim) -> Rejection {
+        replayed(claim)
+    }
+
+    fn read(self) -> VerifiedPayload {
+        self.payload
+    }
+}
+
+impl PendingPayload {
+    pub(super) fn new(
+        verifier: Verifier,
+        payload: VerifiedPayload,
+        claim: Claim,
+        subject: Subject,
+        turn: Option<Turn>,
+    ) -> Self {
+        let timeout = verifier.settings.store_timeout;
+        let unread = UnreadPayload { verifier, payload };
+        let unconsumed = Unconsumed::new(unread, claim, timeout);
+        Self(unconsumed.telling(subject).in_turn(turn))
+    }
+
+    /// What is going to be recorded: under which identity, until when, and by which attempt. Kept by
+    /// a caller of [`consume`](Self::consume), it tells with
+    /// [`ConsumeIn::is_recorded`], in a later transaction, how a COMMIT ended that was never answered.
+    #[must_use]
+    pub fn claim(&self) -> &Claim {
+        self.0.claim()
+    }
+
+    /// Begins a transaction, records the nonce in it, calls `work` with the connection and the
+    /// payload, and commits.
+    ///
+    /// `work` is called only if the request is new and still fresh. Where it answers with an error,
+    /// all is rolled back, the nonce with it, and the same request may come again. It leaves COMMIT
+    /// and ROLLBACK alone; savepoints are its own affair, for the nonce was recorded before them.
+    ///
+    /// Beginning, recording and committing wait for the database no longer than the
+    /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout) each. A duplicate of a request
+    /// that is in another transaction waits for that one to end. A future that is dropped, by a client
+    /// that hangs up, rolls back. A connection whose answer is still outstanding then is closed, and
+    /// does not go back to the pool.
+    ///
+    /// If COMMIT is not answered, the database is asked, in a new transaction, how it ended.
+    ///
+    /// ```
+    /// # #[cfg(feature = "postgres")] mod example {
+    /// use countersign::{PendingPayload, Rejection};
+    /// use sqlx::PgPool;
+    ///
+    /// # enum Error { Refused(Rejection), Database(sqlx::Error), Json(serde_json::Error) }
+    /// # impl From<Rejection> for Error { fn from(e: Rejection) -> Self { Self::Refused(e) } }
+    /// # impl From<sqlx::Error> for Error { fn from(e: sqlx::Error) -> Self { Self::Database(e) } }
+    /// # impl From<serde_json::Error> for Error { fn from(e: serde_json::Error) -> Self { Self::Json(e) } }
+    /// #[derive(serde::Deserialize)]
+    /// struct Deposit { account: i64, amount: i64 }
+    ///
+    /// async fn deposit(pool: &PgPool, pending: PendingPayload) -> Result<String, Error> {
+    ///     pending
+    ///         .transact(pool, async |tx, payload| {
+    ///             let order: Deposit = payload.json()?;
+    ///             sqlx::query("UPDATE accounts SET balance = balance + $2 WHERE id = $1")
+    ///                 .bind(order.account)
+    ///                 .bind(order.amount)
+    ///                 .execute(tx)
+    ///                 .await?;
+    ///             Ok("deposited".to_owned())
+    ///         })
+    ///         .await
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What `work` answers with; else a [`Rejection`]: the request was seen before, is no longer
+    /// fresh, or the database failed or gave no answer. After `store_unavailable` from a COMMIT the
+    /// text of the rejection says whether the outcome is known.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn transact<D, T, E>(
+        self,
+        database: &D,
+        work: impl AsyncFnOnce(&mut D::Connection, VerifiedPayload) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        D: TransactIn + ?Sized,
+        E: From<Rejection>,
+    {
+        self.0.transact(database, work).await
+    }
+
+    /// Records the nonce in the caller's transaction, and hands out the payload.
+    ///
+    /// The caller commits, before it answers with success. The layer cannot see whether it did: with
+    /// [`confirm_in`](crate::request::layer::VerifyLayer::confirm_in) it looks the attempt up before a success leaves.
+    ///
+    /// To be called at the top of the transaction, outside of savepoints: a savepoint that is rolled
+    /// back takes the nonce with it, and leaves what was done outside of it. PostgreSQL tells, and
+    /// then this is refused; SQLite does not.
+    ///
+    /// Waits for the database no longer than the
+    /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout); a copy of a request that is in
+    /// another transaction waits for that one to end.
+    ///
+    /// # Errors
+    /// When the request was seen before or is no longer fresh, or when the database refuses or gives
+    /// no answer. The transaction is then to be rolled back. (A duplicate of an event id has extended
+    /// the record: that holds if the transaction is committed.)
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn consume<T: ConsumeIn + ?Sized>(
+        self,
+        transaction: &mut T,
+    ) -> Result<VerifiedPayload, Rejection> {
+        self.0.consume(transaction).await
+    }
+
+    /// What the layer goes by when the handler has answered.
+    pub(crate) fn fate(&self) -> FateCell {
+        self.0.fate()
+    }
+
+    /// For the layer, which rewrites the head of the inner request.
+    pub(crate) fn unread(&self) -> &VerifiedPayload {
+        &self.0.unread().payload
+    }
+}
+
+impl fmt::Debug for PendingPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingPayload")
+            .field("claim", self.0.claim())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a [`PendingPayload`] waits to be taken, once: an extension of the inner request.
+///
+/// Clones share the slot, so that of several takers, in clones of the request too, one gets it.
+#[derive(Clone)]
+pub struct PendingSlot(Arc<Mutex<Option<PendingPayload>>>);
+
+impl PendingSlot {
+    pub(crate) fn holding(pending: PendingPayload) -> Self {
+        Self(Arc::new(Mutex::new(Some(pending))))
+    }
+
+    /// The payload; `None` when it was taken before.
+    #[must_use]
+    pub fn take(&self) -> Option<PendingPayload> {
+        lock(&self.0).take()
+    }
+}
+
+impl fmt::Debug for PendingSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if lock(&self.0).is_some() {
+            "PendingSlot(full)"
+        } else {
+            "PendingSlot(taken)"
+        })
+    }
+}

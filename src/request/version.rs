@@ -1,0 +1,275 @@
+//! The version of a resource that a request was signed for, so that it is not changed as another.
+
+use std::{fmt, str::FromStr};
+
+use http::header::IF_MATCH;
+use serde_json::Value;
+
+use super::payload::VerifiedPayload;
+use crate::{
+    error::{Rejection, RejectionKind},
+    message::json::leaf_at,
+};
+
+/// The version of a resource that a signed request is about, to be checked in the same statement or
+/// transaction as the change.
+///
+/// It stands in a covered `If-Match` header, as strong entity tags (`"7"`; of several, any may be the
+/// present one), or in a field of the body. `*` and weak tags name no version and do not count.
+///
+/// In Axum it is an extractor, which reads `If-Match`. With
+/// [`Processing::InTransaction`](crate::request::Processing::InTransaction), where nothing can be read before
+/// the nonce is recorded, it is read from the payload.
+///
+/// The present version is compared where it is changed, and nowhere earlier: between a check and a
+/// later change the row may be another's.
+///
+/// ```
+/// # #[cfg(feature = "postgres")] mod example {
+/// use countersign::{Rejection, VerifiedPayload};
+///
+/// # enum Error { Refused(Rejection), Database(sqlx::Error) }
+/// # impl From<Rejection> for Error { fn from(e: Rejection) -> Self { Self::Refused(e) } }
+/// # impl From<sqlx::Error> for Error { fn from(e: sqlx::Error) -> Self { Self::Database(e) } }
+/// async fn rename(
+///     tx: &mut sqlx::PgTransaction<'_>,
+///     payload: &VerifiedPayload,
+///     (id, name): (i64, &str),
+/// ) -> Result<(), Error> {
+///     let version = payload.signed_version()?; // else 428
+///     let updated = sqlx::query(
+///         "UPDATE documents SET name = $3, version = version + 1 WHERE id = $1 AND version = $2",
+///     )
+///     .bind(id)
+///     .bind(version.parse::<i64>()?) // else 412: no version of ours
+///     .bind(name)
+///     .execute(&mut **tx)
+///     .await?;
+///     Ok(version.expect_change(updated.rows_affected())?) // 0 rows: 412
+/// }
+/// # }
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct SignedVersion {
+    first: Box<str>,
+    others: Vec<Box<str>>,
+}
+
+impl VerifiedPayload {
+    /// The version in the covered `If-Match` header.
+    ///
+    /// # Errors
+    /// 428, `version_required`: the header is missing, cannot be read, is not covered, or has
+    /// nothing but `*` or weak tags.
+    pub fn signed_version(&self) -> Result<SignedVersion, Rejection> {
+        let mut tags = Vec::new();
+        let values = self.covered_headers().filter(|(name, _)| name == IF_MATCH);
+        for (_, value) in values {
+            let value = value.as_bytes();
+            if !read_tags(value, &mut tags) {
+                let detail = format!(
+                    "`if-match` is no list of entity tags: {}",
+                    value.escape_ascii()
+                );
+                return Err(Rejection::new(RejectionKind::VersionRequired, detail));
+            }
+        }
+        let mut tags = tags.into_iter();
+        let first = tags.next().ok_or_else(|| {
+            Rejection::new(
+                RejectionKind::VersionRequired,
+                "no strong entity tag in a covered `if-match`",
+            )
+        })?;
+        Ok(SignedVersion {
+            first,
+            others: tags.collect(),
+        })
+    }
+
+    /// The version in a field of the JSON body, such as `/version` (a JSON pointer, RFC 6901): a
+    /// string that is not empty, or a whole number.
+    ///
+    /// # Errors
+    /// 428, `version_required`: the body is not JSON, or the field is missing or something else. So
+    /// too where an object has a name of the pointer twice: this reader could take the one, and that
+    /// of the change the other.
+    pub fn signed_version_at(&self, pointer: &str) -> Result<SignedVersion, Rejection> {
+        let version = leaf_at(self.bytes(), pointer).map_err(|error| {
+            Rejection::with_source(
+                RejectionKind::VersionRequired,
+                "the body is not JSON that can be read in one way alone, and names no version",
+                error,
+            )
+        })?;
+        let first = match version {
+            Some(Value::String(version)) if !version.is_empty() => version.into(),
+            Some(Value::Number(version)) if version.is_i64() || version.is_u64() => {
+                version.to_string().into()
+            }
+            _ => {
+                let detail = format!("no string or whole number at `{pointer}` of the body");
+                return Err(Rejection::new(RejectionKind::VersionRequired, detail));
+            }
+        };
+        Ok(SignedVersion {
+            first,
+            others: Vec::new(),
+        })
+    }
+}
+
+impl SignedVersion {
+    /// The versions that were signed, without their quotes: at least one.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.first)
+            .chain(&self.others)
+            .map(AsRef::as_ref)
+    }
+
+    /// The one version that was signed, as a number or whatever else versions are here.
+    ///
+    /// # Errors
+    /// 412, `version_mismatch`: it cannot be the present one, for it is not of this type. 428,
+    /// `version_required`: several were signed.
+    pub fn parse<T: FromStr>(&self) -> Result<T, Rejection> {
+        if !self.others.is_empty() {
+            return Err(Rejection::new(
+                RejectionKind::VersionRequired,
+                format!("{self} are several versions, and one is wanted"),
+            ));
+        }
+        self.first.parse().map_err(|_| {
+            Rejection::new(
+                RejectionKind::VersionMismatch,
+                format!("{self} is no version of this resource"),
+            )
+        })
+    }
+
+    /// For a row that is locked, or a change that compares by itself.
+    ///
+    /// # Errors
+    /// 412, `version_mismatch`, unless the present version is one that was signed.
+    pub fn expect(&self, present: impl AsRef<str>) -> Result<(), Rejection> {
+        let present = present.as_ref();
+        if self.iter().any(|signed| signed == present) {
+            return Ok(());
+        }
+        let detail = format!("signed for {self}, the present version is \"{present}\"");
+        Err(Rejection::new(RejectionKind::VersionMismatch, detail))
+    }
+
+    /// For a statement that changes only the version that was signed: how many rows it has changed.
+    ///
+    /// # Errors
+    /// 412, `version_mismatch`, when it is none.
+    pub fn expect_change(&self, rows: u64) -> Result<(), Rejection> {
+        if rows > 0 {
+            return Ok(());
+        }
+        let detail = format!("signed for {self}, and nothing has that version now");
+        Err(Rejection::new(RejectionKind::VersionMismatch, detail))
+    }
+}
+
+/// As in `If-Match`.
+impl fmt::Display for SignedVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.first)?;
+        self.others
+            .iter()
+            .try_for_each(|tag| write!(f, ", \"{tag}\""))
+    }
+}
+
+impl fmt::Debug for SignedVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SignedVersion({self})")
+    }
+}
+
+/// Adds the strong tags of a list (RFC 9110, section 13.1.1) and passes over weak ones and `*`;
+/// `false` where it is no such list.
+fn read_tags(list: &[u8], strong: &mut Vec<Box<str>>) -> bool {
+    let mut rest = list.trim_ascii();
+    if rest == b"*" {
+        return true;
+    }
+    loop {
+        // A list may have empty members.
+        while let [b',' | b' ' | b'\t', after @ ..] = rest {
+            rest = after;
+        }
+        if rest.is_empty() {
+            return true;
+        }
+        let is_weak = rest.starts_with(b"W/");
+        let quoted = rest.strip_prefix(b"W/").unwrap_or(rest);
+        let Some(opened) = quoted.strip_prefix(b"\"") else {
+            return false;
+        };
+        let Some(end) = opened.iter().position(|byte| *byte == b'"') else {
+            return false;
+        };
+        let (tag, closed) = opened.split_at(end);
+        if !tag.iter().all(|byte| matches!(byte, 0x21 | 0x23..=0x7e)) {
+            return false;
+        }
+        if !is_weak {
+            strong.push(String::from_utf8_lossy(tag).into());
+        }
+        rest = closed.get(1..).unwrap_or_default().trim_ascii_start();
+        if !(rest.is_empty() || rest.starts_with(b",")) {
+            return false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strong(list: &str) -> Option<Vec<String>> {
+        let mut tags = Vec::new();
+        read_tags(list.as_bytes(), &mut tags).then(|| tags.into_iter().map(String::from).collect())
+    }
+
+    #[test]
+    fn strong_tags_count_and_weak_ones_and_a_star_do_not() {
+        for (list, expected) in [
+            ("\"7\"", &["7"][..]),
+            (" \"7\" , \"8\"", &["7", "8"]),
+            ("W/\"7\", \"8\"", &["8"]),
+            ("\"a,b\",,\"c\"", &["a,b", "c"]),
+            ("\"*\"", &["*"]),
+            ("\"W/\"", &["W/"]),
+            ("\"\"", &[""]),
+            ("W/\"7\"", &[]),
+            ("*", &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(strong(list).unwrap(), expected, "{list}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_of_tags_names_no_version() {
+        for list in [
+            "7",
+            "\"7",
+            "7\"",
+            "\"7\"\"8\"",
+            "\"7\" \"8\"",
+            "w/\"7\"",
+            "\"7\", *",
+            "*, \"7\"",
+            "\"7 8\"",
+            "\"\u{e9}\"",
+            "\"7\"x",
+            "W/7",
+        ] {
+            assert_eq!(strong(list), None, "{list}");
+        }
+    }
+}

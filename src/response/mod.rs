@@ -1,0 +1,16 @@
+//! Signing the responses of a server, and verifying them.
+
+mod builder;
+mod kept;
+mod sign_layer;
+mod sign_service;
+mod signer;
+mod verifier;
+mod verify_layer;
+
+pub use builder::ResponseVerifierBuilder;
+pub use sign_layer::SignResponseLayer;
+pub use sign_service::{SignResponse, SignResponseFuture};
+pub use signer::ResponseSigner;
+pub use verifier::{ResponseVerifier, SignedBy};
+pub use verify_layer::{VerifyResponse, VerifyResponseFuture, VerifyResponseLayer};

@@ -1,0 +1,105 @@
+//! `SignResponseLayer`: how the signing of a server's responses is set.
+
+use std::{sync::Arc, time::Duration};
+
+use tower_layer::Layer;
+
+use super::{sign_service::SignResponse, signer::ResponseSigner};
+use crate::body::BodyLimits;
+
+/// A layer that signs every response of a service, bound to the request that it answers.
+///
+/// # What happens to a response
+/// 1. Its body is read whole, within limits of size and time, for the signature stands in the head.
+///    Trailers are dropped, and `content-length` is that of the body. A response to `HEAD`, and one
+///    with 204 or 304, is signed without a body.
+/// 2. It is signed under the [present key](ResponseSigner::rotate), with the present time. Its
+///    headers stay as they are, `Cache-Control` among them. Only `countersign-outcome` and
+///    `countersign-received` are [the server's own](crate::scheme::rfc9421::HttpMessageSignatures#what-a-response-states).
+/// 3. Where that cannot be done, 500 with the code `response_not_signed` takes its place, signed
+///    wherever possible: the body is over the limit, broken off, shorter or longer than its
+///    `content-length`, or too slow, the response switches protocols, or has a signature of the same
+///    label. The reason is in the log and, as a [`Rejection`](crate::error::Rejection), among the extensions.
+///    The request has been handled all the same.
+///
+/// A request that no response could be bound to, such as one with two `Host`s, is answered with 400
+/// or 421, without a signature, and does not reach the inner service.
+///
+/// # Where it stands
+/// - Outside of [`VerifyLayer`](crate::request::VerifyLayer), so that rejections are signed too, and their
+///   outcome is stated. Without that layer inside, every outcome is `open`. It also stands outside of
+///   any layer that changes a response, such as compression. In Axum it works at every place of a
+///   router.
+/// - Streams that are longer than the limit, or that do not end, have no place behind it.
+/// - With [`Processing::Retryable`](crate::request::Processing::Retryable) the lease is completed by what the
+///   handler answered, even where 500 takes its place here.
+///
+/// # Example
+/// ```
+/// use axum::{Router, routing::post};
+/// use countersign::{
+///     HttpMessageSignatures, KeyRing, MemoryStore, ResponseSigner, SignResponseLayer, VerifyLayer,
+/// };
+///
+/// # async fn transfer() {}
+/// let verify = VerifyLayer::builder(HttpMessageSignatures::default())
+///     .public_origin("https://api.example.com")
+///     .keys(KeyRing::new().with("partner-1", "the secret of partner 1")?)
+///     .store(MemoryStore::new())
+///     .build()?;
+/// let signer = ResponseSigner::new(
+///     HttpMessageSignatures::default(),
+///     "api",
+///     "the secret of the api for partner 1",
+/// )?;
+///
+/// let app: Router = Router::new()
+///     .route("/transfer", post(transfer))
+///     .layer(verify)
+///     .layer(SignResponseLayer::new(signer.public_origin("https://api.example.com")?));
+/// # Ok::<_, countersign::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct SignResponseLayer {
+    settings: SignResponseSettings,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct SignResponseSettings {
+    pub(super) signer: ResponseSigner,
+    pub(super) limits: BodyLimits,
+}
+
+impl SignResponseLayer {
+    /// Signs with this signer; clones of it share its key.
+    pub fn new(signer: ResponseSigner) -> Self {
+        Self {
+            settings: SignResponseSettings {
+                signer,
+                limits: BodyLimits::default(),
+            },
+        }
+    }
+
+    /// The greatest length of a body, in bytes. Default: 1 MiB.
+    pub fn max_body_bytes(mut self, max: usize) -> Self {
+        self.settings.limits.max_bytes = max;
+        self
+    }
+
+    /// The time in which the whole body has to be there, once the response has begun. Default: 10
+    /// seconds.
+    pub fn body_deadline(mut self, deadline: Duration) -> Self {
+        self.settings.limits.deadline = deadline;
+        self
+    }
+}
+
+impl<S> Layer<S> for SignResponseLayer {
+    type Service = SignResponse<S>;
+
+    fn layer(&self, inner: S) -> SignResponse<S> {
+        SignResponse::new(inner, Arc::new(self.settings.clone()))
+    }
+}

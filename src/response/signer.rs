@@ -1,0 +1,190 @@
+//! Signing the responses of a server, each bound to the request that it answers.
+
+use std::{fmt, sync::Arc};
+
+use http::{Response, request, response};
+
+use crate::{
+    clock::{Clock, SystemClock},
+    error::{ConfigError, ConfigErrorKind, Rejection, SignError},
+    key::{RotatingKey, Secret, SigningKey},
+    message::{Forwarded, Head, Origin, Origins},
+    once::Report,
+    scheme::{Describe, Signing, rfc9421::HttpMessageSignatures},
+};
+
+/// Signs responses under one key, each bound to the request that it answers.
+///
+/// [`SignResponseLayer`] does so for a whole service. What a response covers is said at
+/// [`HttpMessageSignatures`](HttpMessageSignatures#responses).
+///
+/// # Security
+/// - A MAC is made and verified with one secret: whoever verifies responses under a key can make
+///   them too. So have a key for each client, or for clients that trust each other, and another than
+///   the one with which that client signs.
+/// - What is signed is that this server answers, whatever it answers, also to requests that it did
+///   not verify. What became of the request is said by
+///   [`countersign-outcome`](HttpMessageSignatures#what-a-response-states) alone.
+///
+/// ```
+/// use countersign::{HttpMessageSignatures, ResponseSigner};
+/// use http::{Request, Response};
+///
+/// let scheme = HttpMessageSignatures::default();
+/// let signer = ResponseSigner::new(scheme, "api", "the secret of the api")?;
+///
+/// let (request, _) = Request::get("https://api.example.com/orders/7").body(())?.into_parts();
+/// let response = signer.sign(&request, Response::new("{}"))?;
+/// assert!(response.headers().contains_key("signature"));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct ResponseSigner {
+    scheme: HttpMessageSignatures,
+    key: RotatingKey,
+    clock: Arc<dyn Clock>,
+    origins: Arc<Origins>,
+}
+
+impl ResponseSigner {
+    /// A signer under this profile and key.
+    ///
+    /// # Errors
+    /// When the key id or the secret is not valid.
+    pub fn new<T>(
+        scheme: HttpMessageSignatures,
+        key_id: impl AsRef<str>,
+        secret: T,
+    ) -> Result<Self, ConfigError>
+    where
+        T: TryInto<Secret>,
+        ConfigError: From<T::Error>,
+    {
+        Ok(Self {
+            scheme,
+            key: RotatingKey::new(key_id, secret)?,
+            clock: Arc::new(SystemClock),
+            origins: Arc::default(),
+        })
+    }
+
+    /// The clock that signed times are taken from. Default: the [system's](SystemClock).
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Where clients reach this service, as
+    /// [`VerifierBuilder::public_origin`](crate::request::VerifierBuilder::public_origin) says it. Default: as
+    /// each request names it, which is right where no proxy changes host or path.
+    ///
+    /// Nothing is signed for any other authority: in a layer, such a request is answered with 421.
+    ///
+    /// # Errors
+    /// When this is no origin, or one of this authority was given.
+    pub fn public_origin(mut self, origin: impl AsRef<str>) -> Result<Self, ConfigError> {
+        Arc::make_mut(&mut self.origins).add(Origin::parse(origin.as_ref())?)?;
+        Ok(self)
+    }
+
+    /// Takes the authority from a header that a trusted proxy sets, as
+    /// [`VerifierBuilder::forwarded`](crate::request::VerifierBuilder::forwarded) does. Default: from `Host` or
+    /// `:authority` only.
+    ///
+    /// # Errors
+    /// When no network is trusted.
+    pub fn forwarded(mut self, forwarded: Forwarded) -> Result<Self, ConfigError> {
+        if forwarded.trusts_nobody() {
+            let what = "no network is trusted; name the proxies with `from_network`";
+            return Err(ConfigErrorKind::Forwarded(what.into()).into());
+        }
+        Arc::make_mut(&mut self.origins).trust(forwarded);
+        Ok(self)
+    }
+
+    /// Replaces the key, for every clone at once, in the order that
+    /// [`Signer::rotate`](crate::client::Signer::rotate) tells: here the clients are the receivers.
+    ///
+    /// # Errors
+    /// When the key id or the secret is not valid; the key stays as it was.
+    pub fn rotate<T>(&self, key_id: impl AsRef<str>, secret: T) -> Result<(), ConfigError>
+    where
+        T: TryInto<Secret>,
+        ConfigError: From<T::Error>,
+    {
+        self.key.rotate(key_id, secret)
+    }
+
+    /// Has a verifier of this request note what becomes of it, for [`sign`](Self::sign) to state in
+    /// `countersign-outcome` and `countersign-received`. Call it before the request is verified; a
+    /// [`SignResponseLayer`] does so by itself. Without it, every outcome is `open`.
+    pub fn ask_for_outcome(&self, request: &mut request::Parts) {
+        request.extensions.get_or_insert_default::<Report>();
+    }
+
+    /// Signs the response to this request, as it arrived, with the present time.
+    ///
+    /// `content-digest` is written where the response has a body. A response that cannot have one (to
+    /// `HEAD`, or with 204 or 304) keeps the one that it has, which tells of another response.
+    ///
+    /// # Errors
+    /// When something that is covered is missing or cannot be read one way only, in the request or
+    /// in the response, when the response switches protocols, or when it has a signature of this
+    /// label already.
+    pub fn sign<B: AsRef<[u8]>>(
+        &self,
+        request: &request::Parts,
+        response: Response<B>,
+    ) -> Result<Response<B>, SignError> {
+        let (mut parts, body) = response.into_parts();
+        self.write(request, &mut parts, body.as_ref())?;
+        Ok(Response::from_parts(parts, body))
+    }
+
+    fn write(
+        &self,
+        request: &request::Parts,
+        parts: &mut response::Parts,
+        body: &[u8],
+    ) -> Result<(), SignError> {
+        let facts = request.extensions.get::<Report>().map(Report::facts);
+        let facts = facts.unwrap_or_default();
+        let request = self.head(request)?;
+        let SigningKey { id, key } = &*self.key.current();
+        let signing = Signing {
+            key_id: id,
+            now: self.clock.now(),
+            nonce: &[],
+            body,
+        };
+        let candidate = self
+            .scheme
+            .prepare_response(&request, parts, &signing, &facts)?;
+        let mut mac = self.scheme.start(key, &candidate.parameters);
+        candidate.input.feed(body, |bytes| mac.update(bytes));
+        self.scheme.write_response(parts, &mac.finish())
+    }
+
+    /// Whether a response to this request could be signed, as far as that depends on the request.
+    pub(super) fn check(&self, request: &request::Parts) -> Result<(), Rejection> {
+        self.scheme.bind(&self.head(request)?, None).map(|_| ())
+    }
+
+    fn head<'h>(&'h self, request: &'h request::Parts) -> Result<Head<'h>, Rejection> {
+        Ok(Head {
+            method: &request.method,
+            target: self.origins.resolve(request)?,
+            headers: &request.headers,
+        })
+    }
+}
+
+impl fmt::Debug for ResponseSigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseSigner")
+            .field("scheme", &self.scheme)
+            .field("key_id", &self.key)
+            .finish_non_exhaustive()
+    }
+}

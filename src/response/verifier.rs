@@ -1,0 +1,331 @@
+//! Verifying the responses of a server, each against the request that was sent.
+
+use std::{
+    error::Error as StdError,
+    fmt,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Response,
+    header::{CONTENT_LENGTH, DATE},
+    request, response,
+};
+use http_body::Body;
+
+use super::builder::ResponseVerifierBuilder;
+use crate::{
+    body::{self, BodyLimits},
+    clock::{Clock, Timestamp},
+    error::{Rejection, RejectionKind, ResponseError, ResponseErrorKind},
+    key::{KeyId, KeyStore},
+    message::{Coverage, Head, SigningInput, Target},
+    once::{Outcome, Signed, VerifiedAnswer},
+    proof::Freshness,
+    request::{Fed, Signature, Trust, admit_announced},
+    scheme::rfc9421::{Binding, HttpMessageSignatures, has_body, received_another_body, stated},
+};
+
+/// Verifies responses, each against the request that was sent.
+///
+/// [`VerifyResponseLayer`](crate::response::VerifyResponseLayer) does so for a client. What a response has to
+/// cover is said at [`HttpMessageSignatures`](HttpMessageSignatures#responses).
+///
+/// ```
+/// use bytes::Bytes;
+/// use countersign::{HttpMessageSignatures, KeyRing, ResponseSigner, ResponseVerifier, Signer};
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// let scheme = HttpMessageSignatures::default();
+/// let verifier = ResponseVerifier::builder(scheme.clone())
+///     .keys(KeyRing::new().with("api", "the secret of the api")?)
+///     .build()?;
+///
+/// let signer = Signer::new(scheme.clone(), "partner-1", "the secret of partner 1")?;
+/// let request = Request::post("https://api.example.com/transfer").body("{}")?;
+/// let (sent, _) = signer.sign(request)?.into_parts();
+/// # let server = ResponseSigner::new(scheme, "api", "the secret of the api")?;
+/// # let answer = server.sign(&sent, Response::new(Bytes::from("moved")))?.map(Full::new);
+///
+/// // The answer of the server:
+/// let response = verifier.verify(&sent, answer).await?;
+/// assert_eq!(response.body(), "moved");
+/// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Security
+/// - Whoever has one of the keys can answer in place of the server. So give it the keys of the one
+///   server that the requests go to, and see that neither this client nor another has a use for them
+///   as a server.
+/// - A response to a signed request is bound to that very request by its signature, which a nonce
+///   makes unique. A request that is not signed has none: a response that was recorded can be given
+///   again to another one with the same method, target and body digest, for as long as it is fresh.
+/// - A response that is not verified says nothing about what became of the request. A verified one says
+///   so in its [outcome](SignedBy::outcome), and not in its status.
+#[derive(Clone)]
+pub struct ResponseVerifier {
+    pub(super) settings: Arc<Settings>,
+}
+
+pub(super) struct Settings {
+    pub(super) scheme: HttpMessageSignatures,
+    pub(super) keys: Box<dyn KeyStore>,
+    pub(super) clock: Box<dyn Clock>,
+    pub(super) freshness: Freshness,
+    pub(super) key_timeout: Duration,
+    pub(super) body: BodyLimits,
+    pub(super) strip_uncovered: bool,
+}
+
+/// Under which key a response was signed, and when: among the extensions of a response that was
+/// verified.
+#[derive(Clone, Debug)]
+pub struct SignedBy {
+    key_id: KeyId,
+    signed_at: Timestamp,
+    outcome: Outcome,
+    coverage: Arc<Coverage>,
+}
+
+impl SignedBy {
+    /// The key.
+    #[must_use]
+    pub fn key_id(&self) -> &KeyId {
+        &self.key_id
+    }
+
+    /// The signed time, by the clock of the server.
+    #[must_use]
+    pub fn signed_at(&self) -> Timestamp {
+        self.signed_at
+    }
+
+    /// Returns what became of the request. Only [`Outcome::Used`] and [`Outcome::Never`] are final;
+    /// every other value, and every status, leaves it open.
+    ///
+    /// The outcome is [`Outcome::Open`] if the server states none, if the request has no signature of
+    /// RFC 9421, or if the request head that [`verify`](ResponseVerifier::verify) was given is not the
+    /// one that a [`Signer`](crate::client::Signer) returned, with its extensions.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// Whether the signature covers this header of the response with all its values.
+    #[must_use]
+    pub fn covers(&self, name: &HeaderName) -> bool {
+        self.coverage.has_header(name)
+    }
+}
+
+impl ResponseVerifier {
+    /// Configures a verifier; every setting states its default.
+    pub fn builder(scheme: HttpMessageSignatures) -> ResponseVerifierBuilder {
+        ResponseVerifierBuilder::new(scheme)
+    }
+
+    /// Verifies the response to this request, as it was sent: with the signature, and before whatever
+    /// the client changes that no signature covers.
+    ///
+    /// The MAC is compared before any of the body is read. What is given back has
+    /// [`SignedBy`] among its extensions, and a `Date` that can be believed: one that the signature
+    /// does not cover is replaced by the signed time. Trailers are dropped.
+    ///
+    /// Of several signatures one that holds is enough, and a bad one blocks nothing; under known keys
+    /// there may be four.
+    ///
+    /// # Errors
+    /// When the response is not signed, with what is required, under a known key, in time; when it
+    /// answers another request; or when its body is not the one that was signed, too large, or too
+    /// slow.
+    ///
+    /// # Panics
+    /// When there is something to wait for, outside of a Tokio runtime with its timer.
+    pub async fn verify<B>(
+        &self,
+        request: &request::Parts,
+        response: Response<B>,
+    ) -> Result<Response<Bytes>, ResponseError>
+    where
+        B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
+    {
+        let (mut head, body) = response.into_parts();
+        let sent = self.settings.bind(request)?;
+        let verified = self.settings.verify(&sent, &mut head, body).await;
+        let verified = verified.map_err(ResponseError::from).and_then(|body| {
+            refuse_answer_to_another_body(&sent, &head)?;
+            Ok(body)
+        });
+        match verified {
+            Ok(body) => Ok(Response::from_parts(head, body)),
+            Err(error) => Err(error.with_status(head.status)),
+        }
+    }
+
+    /// Whether a response to this request could be verified, as far as that depends on the request.
+    pub(crate) fn check(&self, request: &request::Parts) -> Result<(), ResponseError> {
+        self.settings.bind(request).map(|_| ())
+    }
+}
+
+/// A request as it was sent, and what of it binds its response.
+struct Sent<'h> {
+    head: Head<'h>,
+    binding: Binding,
+    /// When it was signed.
+    signed: Option<Signed>,
+}
+
+/// The verified head says which body the server received.
+fn refuse_answer_to_another_body(
+    sent: &Sent<'_>,
+    head: &response::Parts,
+) -> Result<(), ResponseError> {
+    if received_another_body(sent.head.headers, &head.headers)? {
+        return Err(ResponseError::new(
+            ResponseErrorKind::RequestAltered,
+            "the server received another body than the one whose digest the request has",
+        ));
+    }
+    Ok(())
+}
+
+impl Settings {
+    fn bind<'h>(&self, request: &'h request::Parts) -> Result<Sent<'h>, ResponseError> {
+        let bound = Target::of_outgoing(&request.uri, &request.headers).and_then(|target| {
+            let head = Head {
+                method: &request.method,
+                target,
+                headers: &request.headers,
+            };
+            let binding = self.scheme.bind(&head, None)?;
+            Ok(Sent {
+                head,
+                binding,
+                signed: request.extensions.get().copied(),
+            })
+        });
+        bound.map_err(|rejection| {
+            let reason = rejection.detail().to_owned();
+            ResponseError::new(ResponseErrorKind::RequestNotBindable, reason)
+        })
+    }
+
+    async fn verify<B>(
+        &self,
+        sent: &Sent<'_>,
+        head: &mut response::Parts,
+        body: B,
+    ) -> Result<Bytes, Rejection>
+    where
+        B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
+    {
+        let announced = self
+            .scheme
+            .read_response(&sent.binding, head.status, &head.headers)?;
+        let signatures =
+            admit_announced(&self.trust(), &sent.head, &head.headers, announced, None).await?;
+        let signatures: Vec<_> = signatures.into_iter().map(Signature::into_owned).collect();
+
+        let has_body = has_body(sent.head.method, head.status);
+        let mut fed = if has_body {
+            Fed::digests(&signatures)
+        } else {
+            Fed::NoBody
+        };
+        let body = body::read(body, &self.body, |bytes: &[u8], _| fed.update(bytes)).await?;
+
+        let signature = self.still_fresh(signatures)?;
+        if let SigningInput::Head { body: claimed, .. } = &signature.candidate.input
+            && has_body
+        {
+            fed.compare(claimed, &body)?;
+        }
+        self.settle(sent, head, signature)?;
+        Ok(body)
+    }
+
+    fn trust(&self) -> Trust<'_> {
+        Trust {
+            scheme: &self.scheme,
+            keys: &*self.keys,
+            clock: &*self.clock,
+            freshness: &self.freshness,
+            timeout: self.key_timeout,
+        }
+    }
+
+    /// The first signature that is fresh now that the body is there.
+    fn still_fresh<'h>(&self, signatures: Vec<Signature<'h>>) -> Result<Signature<'h>, Rejection> {
+        let now = self.clock.now();
+        let mut stale = None;
+        for signature in signatures {
+            let parameters = &signature.candidate.parameters;
+            let fresh = self
+                .freshness
+                .check(now, parameters.signed_at, parameters.expires_at);
+            match fresh {
+                Ok(()) => return Ok(signature),
+                Err(rejection) => stale = stale.or(Some(rejection)),
+            }
+        }
+        Err(stale
+            .unwrap_or_else(|| Rejection::new(RejectionKind::SignatureMissing, "no signature")))
+    }
+
+    /// What is given back says nothing that could be taken for verified and is not.
+    fn settle(
+        &self,
+        sent: &Sent<'_>,
+        head: &mut response::Parts,
+        signature: Signature<'_>,
+    ) -> Result<(), Rejection> {
+        let Signature {
+            candidate, keys, ..
+        } = signature;
+        let signed_at = candidate.parameters.signed_at.ok_or_else(|| {
+            Rejection::new(RejectionKind::SignatureInsufficient, "there is no time")
+        })?;
+        let on_its_way = sent.signed.map(|signed| signed.ago(self.clock.now()));
+        let statement = stated(&head.headers, &candidate.coverage, &sent.binding);
+        let outcome = statement.outcome(signed_at, on_its_way);
+        let by = SignedBy {
+            key_id: keys.id().clone(),
+            signed_at,
+            outcome,
+            coverage: Arc::new(candidate.coverage.into_owned()),
+        };
+        if self.strip_uncovered {
+            let names: Vec<_> = head.headers.keys().cloned().collect();
+            for name in names {
+                if !by.covers(&name) && name != CONTENT_LENGTH {
+                    head.headers.remove(name);
+                }
+            }
+        }
+        if !by.covers(&DATE) {
+            let date = UNIX_EPOCH + Duration::from_secs(signed_at.as_secs());
+            if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(date)) {
+                head.headers.insert(DATE, date);
+            }
+        }
+        head.extensions.insert(by);
+        head.extensions
+            .insert(VerifiedAnswer { outcome, signed_at });
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ResponseVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseVerifier")
+            .field("scheme", &self.settings.scheme)
+            .field("freshness", &self.settings.freshness)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,149 @@
+//! `VerifyResponseLayer`: a client gets what the server signed, or an error.
+
+use std::{
+    error::Error as StdError,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::verifier::ResponseVerifier;
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// A layer that verifies every response that an HTTP client gets.
+///
+/// # What happens to a response
+/// 1. Without a signature, with one that is stale, under an unknown key, over another status or
+///    header, or over the response to another request, it is refused before any of its body is read.
+/// 2. The body is read, within limits of size and time, and compared with the covered digest.
+/// 3. Whoever asked gets it with a `Full<Bytes>` as its body, and with
+///    [`SignedBy`](crate::response::SignedBy) among its extensions.
+///
+/// A refusal is a [`ResponseError`](crate::error::ResponseError): boxed, as an error of the client is, and
+/// found by `downcast_ref`. What became of the request is then not known. A request to which no
+/// response could be bound is not sent.
+///
+/// A verified response is final only if its [outcome](crate::response::SignedBy::outcome) is: a refusal, be it
+/// signed, may be the answer to a request that was altered on the way, and the genuine request may be
+/// delivered later.
+///
+/// # Where it stands
+/// - Inside of [`SignLayer`](crate::client::SignLayer), for it has to see the request as it is sent, and
+///   nearest to the client: outside of any layer that changes a response, such as decompression, or
+///   follows redirects.
+/// - Inside of [`SignAgainLayer`](crate::client::SignAgainLayer) likewise, which goes by the verified outcome and
+///   the signed time. If the client's clock is behind, the response is dated ahead by as much, which
+///   [`max_skew`](crate::response::ResponseVerifierBuilder::max_skew) must allow.
+///
+/// # Example
+/// ```
+/// use countersign::{
+///     HttpMessageSignatures, KeyRing, ResponseVerifier, SignLayer, Signer, VerifyResponseLayer,
+/// };
+/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+/// use tower::{ServiceBuilder, ServiceExt as _};
+///
+/// # async fn f() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let scheme = HttpMessageSignatures::default();
+/// let signer = Signer::new(scheme.clone(), "partner-1", "the secret of partner 1")?;
+/// let verifier = ResponseVerifier::builder(scheme)
+///     .keys(KeyRing::new().with("api", "the secret of the api for partner 1")?)
+///     .build()?;
+/// let client = ServiceBuilder::new()
+///     .layer(SignLayer::new(signer))
+///     .layer(VerifyResponseLayer::new(verifier))
+///     .service(Client::builder(TokioExecutor::new()).build_http());
+///
+/// let request = http::Request::post("http://api.example.com/transfer").body("{}".to_owned())?;
+/// let response = client.oneshot(request).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct VerifyResponseLayer {
+    verifier: ResponseVerifier,
+}
+
+impl VerifyResponseLayer {
+    /// Verifies with this verifier.
+    pub fn new(verifier: ResponseVerifier) -> Self {
+        Self { verifier }
+    }
+}
+
+impl<S> Layer<S> for VerifyResponseLayer {
+    type Service = VerifyResponse<S>;
+
+    fn layer(&self, inner: S) -> VerifyResponse<S> {
+        VerifyResponse {
+            inner,
+            verifier: self.verifier.clone(),
+        }
+    }
+}
+
+/// The service that [`VerifyResponseLayer`] makes.
+#[derive(Clone, Debug)]
+pub struct VerifyResponse<S> {
+    inner: S,
+    verifier: ResponseVerifier,
+}
+
+impl<S, B, R> Service<Request<B>> for VerifyResponse<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    R: Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = BoxError;
+    type Future = VerifyResponseFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (head, body) = request.into_parts();
+        let sent = super::kept::keep_sent(&head);
+        if let Err(error) = self.verifier.check(&sent) {
+            return VerifyResponseFuture(Box::pin(async { Err(error.into()) }));
+        }
+        let answering = self.inner.call(Request::from_parts(head, body));
+        let verifier = self.verifier.clone();
+        VerifyResponseFuture(Box::pin(async move {
+            let response = answering.await.map_err(Into::into)?;
+            let verified = verifier.verify(&sent, response).await?;
+            Ok(verified.map(Full::new))
+        }))
+    }
+}
+
+/// The future of [`VerifyResponse`].
+#[must_use = "futures do nothing unless polled"]
+pub struct VerifyResponseFuture(Pin<Box<Verifying>>);
+
+type Verifying = dyn Future<Output = Result<Response<Full<Bytes>>, BoxError>> + Send;
+
+impl Future for VerifyResponseFuture {
+    type Output = Result<Response<Full<Bytes>>, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for VerifyResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("VerifyResponseFuture")
+    }
+}

@@ -1,0 +1,181 @@
+//! What the pipeline and the signer need of a scheme.
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, Uri, request::Parts};
+
+use crate::{
+    clock::Timestamp,
+    error::{ConfigError, Rejection, RejectionKind, SignError},
+    key::{KeyId, MacAlgorithm, MacKey, RunningMac, Secret},
+    message::{HashOutput, Head},
+    proof::{Announced, Candidate, Parameters},
+};
+
+/// Returns how many cases a test tries: this many, or as many as `tests/long.sh` asks for.
+#[cfg(test)]
+pub(crate) fn cases(usual: u32) -> u32 {
+    let asked = std::env::var("COUNTERSIGN_CASES").ok();
+    asked.map_or(usual, |asked| asked.parse().expect("a number"))
+}
+
+/// How a request carries its signature, and what it signs.
+///
+/// The trait is sealed: a format of your own is a [`HeaderScheme`](crate::scheme::header::HeaderScheme). Each
+/// scheme both verifies and signs, from one description.
+///
+/// ```compile_fail,E0277
+/// struct Mine;
+/// impl countersign::Scheme for Mine {}
+/// ```
+#[expect(
+    private_bounds,
+    reason = "what a scheme has to do is not public, so that it may grow"
+)]
+pub trait Scheme: Describe {}
+
+impl<S: Describe> Scheme for S {}
+
+/// What the pipeline and the signer need of a scheme.
+pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
+    /// What is true of every request under this scheme.
+    fn profile(&self) -> &Profile;
+
+    /// The key id of a scheme whose requests name none.
+    fn fixed_key_id(&self) -> Option<&str> {
+        None
+    }
+
+    /// Reads a secret in the form in which its provider shows it.
+    fn read_secret(&self, text: &str) -> Result<Secret, ConfigError> {
+        Secret::new(text)
+    }
+
+    /// What a 401 asks the client for, in `Accept-Signature`.
+    fn accept_signature(&self) -> Option<&HeaderValue> {
+        None
+    }
+
+    /// Reads the signatures of a request: bounded, without I/O, without building a signed message or
+    /// comparing a MAC.
+    ///
+    /// A scheme whose parameters stand in the body answers [`Reading::AfterBody`], and its
+    /// [`read_body`](Self::read_body) is called with the body.
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection>;
+
+    /// Reads the signatures that a body holds.
+    fn read_body(&self, _body: &Bytes) -> Result<Vec<Announced<'static>>, Rejection> {
+        Err(Rejection::new(
+            RejectionKind::SignatureMissing,
+            "no signature in the body",
+        ))
+    }
+
+    /// Starts the MAC; a scheme that derives a key from the secret does so here.
+    fn start(&self, key: &MacKey, _parameters: &Parameters<'_>) -> RunningMac {
+        key.start(self.profile().algorithm)
+    }
+
+    /// Reads parameters that stand in a covered body, such as an event id, once its MAC has passed.
+    fn read_covered_body(
+        &self,
+        _parameters: &mut Parameters<'_>,
+        _body: &Bytes,
+    ) -> Result<(), Rejection> {
+        Ok(())
+    }
+
+    /// Answers a request by which the sender asks, unsigned, whether this is the right place. The URI
+    /// is the one that arrived, before a router took off a prefix.
+    fn answer_unsigned(&self, _method: &Method, _uri: &Uri) -> Option<Response<Bytes>> {
+        None
+    }
+
+    /// Answers a request of which the sender asks nothing but this answer, once it was verified.
+    /// The path is the one that arrived, before a router took off a prefix. The secrets are those that
+    /// made its MAC, found as they are asked for.
+    fn answer_verified(
+        &self,
+        _path: &str,
+        _body: &Bytes,
+        _secrets: &mut dyn Iterator<Item = &MacKey>,
+    ) -> Option<Response<Bytes>> {
+        None
+    }
+
+    /// Signing, first half: writes the parameters into the head of an outgoing request and tells
+    /// what is to be signed. The MAC of the candidate is left empty.
+    fn prepare(
+        &self,
+        parts: &mut Parts,
+        signing: &Signing<'_>,
+    ) -> Result<Candidate<'static>, SignError>;
+
+    /// Signing, second half: writes the MAC.
+    fn write(
+        &self,
+        parts: &mut Parts,
+        candidate: &Candidate<'_>,
+        mac: &HashOutput,
+    ) -> Result<(), SignError>;
+
+    /// Signing, second half, of a scheme whose signature stands in the body: the body with it.
+    fn write_body(
+        &self,
+        _body: &[u8],
+        _candidate: &Candidate<'_>,
+        _mac: &HashOutput,
+    ) -> Result<Option<Bytes>, SignError> {
+        Ok(None)
+    }
+}
+
+/// What is true of every request under a scheme; the layer's configuration is checked against it.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    pub(crate) algorithm: MacAlgorithm,
+    /// Authority, method and path are covered by every signature.
+    pub(crate) covers_authority: bool,
+    pub(crate) covers_place: bool,
+    /// The method is, whatever else.
+    pub(crate) covers_method: bool,
+    /// Where no time is covered: how long a claim is remembered.
+    pub(crate) untimed_retention: Option<Duration>,
+    /// Where the nonce is an event id: how long its sender may go on retrying.
+    pub(crate) event_horizon: Option<Duration>,
+    /// Requests that are alike are legitimate: none is claimed.
+    pub(crate) may_repeat: bool,
+    /// The fixed key id is a preset's own: everybody who takes the preset has it, unless they choose one.
+    pub(crate) key_id_is_own: bool,
+    /// The sender retries until it is answered with 2xx.
+    pub(crate) sender_retries: bool,
+}
+
+/// What a scheme found in a request.
+#[derive(Debug)]
+pub(crate) enum Reading<'h> {
+    /// At least one signature.
+    Announced(Vec<Announced<'h>>),
+    /// The signature stands in the body.
+    AfterBody,
+}
+
+/// What the signer gives to a scheme.
+#[derive(Debug)]
+pub(crate) struct Signing<'s> {
+    pub(crate) key_id: &'s KeyId,
+    pub(crate) now: Timestamp,
+    pub(crate) nonce: &'s [u8],
+    pub(crate) body: &'s [u8],
+}
+
+/// A scheme with a fixed key id signs under no other.
+pub(crate) fn signs_under(fixed: &str, signing: &Signing<'_>) -> Result<(), SignError> {
+    if signing.key_id.as_str() == fixed {
+        return Ok(());
+    }
+    Err(SignError::new(format!(
+        "the scheme has the fixed key id `{fixed}`, and the signer another"
+    )))
+}

@@ -1,0 +1,286 @@
+//! The builder of `HttpMessageSignatures`: other profiles than the default one.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use http::{
+    HeaderValue,
+    header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, LOCATION, TRANSFER_ENCODING},
+};
+use sfv::{KeyRef, StringRef};
+
+use super::{
+    canonical::FieldType,
+    component::{Component, Form, Identifier, Name},
+    fields::{CONTENT_DIGEST, OUTCOME, RECEIVED, SIGNATURE, SIGNATURE_INPUT},
+    scheme::{ALGORITHM, HttpMessageSignatures, Settings},
+    signature::push_string,
+};
+use crate::{
+    error::{ConfigError, ConfigErrorKind},
+    key::MacAlgorithm,
+    message::DigestAlgorithm,
+    scheme::Profile,
+};
+
+/// Makes a profile of [`HttpMessageSignatures`].
+///
+/// ```
+/// use countersign::{Component, HttpMessageSignatures};
+///
+/// let scheme = HttpMessageSignatures::builder()
+///     .tag("payments")
+///     .covers(Component::header("x-tenant")?)
+///     .build()?;
+/// # Ok::<_, countersign::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct HttpMessageSignaturesBuilder {
+    label: String,
+    tag: Option<String>,
+    required: Vec<Component>,
+    response_required: Vec<Component>,
+    nonce_required: bool,
+    digest: DigestAlgorithm,
+    expires_after: Option<Duration>,
+    types: Vec<(String, FieldType)>,
+    untimed_retention: Option<Duration>,
+}
+
+impl HttpMessageSignaturesBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            label: "sig1".to_owned(),
+            tag: None,
+            required: vec![
+                Component::METHOD,
+                Component::AUTHORITY,
+                Component::PATH,
+                Component::QUERY,
+            ],
+            response_required: vec![Component::STATUS],
+            nonce_required: true,
+            digest: DigestAlgorithm::Sha256,
+            expires_after: None,
+            types: Vec::new(),
+            untimed_retention: None,
+        }
+    }
+
+    /// The label under which requests are signed: lower-case letters, digits and `_-.*`, beginning
+    /// with a letter or `*`. It is not covered, and any is accepted. Default: `sig1`.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// The tag of the application: signatures of another tag, or of none, are passed over. Default:
+    /// none, and signatures that have one are passed over.
+    ///
+    /// Two services that share a key keep their signatures apart by it.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tag = Some(tag.into());
+        self
+    }
+
+    /// One more component that every signature has to cover, and which therefore has to be there.
+    pub fn covers(mut self, component: Component) -> Self {
+        if !self.required.contains(&component) {
+            self.required.push(component);
+        }
+        self
+    }
+
+    /// One more component that every response has to cover, and which therefore has to be there: a
+    /// field of the response, or, with [`of_request`](Component::of_request), anything of the request
+    /// that it answers.
+    ///
+    /// ```
+    /// # use countersign::{Component, HttpMessageSignatures};
+    /// let scheme = HttpMessageSignatures::builder()
+    ///     .response_covers(Component::header("etag")?)
+    ///     .response_covers(Component::header("x-tenant")?.of_request())
+    ///     .build()?;
+    /// # Ok::<_, countersign::ConfigError>(())
+    /// ```
+    pub fn response_covers(mut self, component: Component) -> Self {
+        if !self.response_required.contains(&component) {
+            self.response_required.push(component);
+        }
+        self
+    }
+
+    /// The digest that is written when signing; both are accepted. Default:
+    /// [`DigestAlgorithm::Sha256`].
+    pub fn digest(mut self, algorithm: DigestAlgorithm) -> Self {
+        self.digest = algorithm;
+        self
+    }
+
+    /// After what time a signature that is made expires by its own word: at least 1 second, in
+    /// whole seconds. Default: none is said, and the receiver's window decides.
+    pub fn expires_after(mut self, expires_after: Duration) -> Self {
+        self.expires_after = Some(expires_after);
+        self
+    }
+
+    /// Declares that a field is a structured field of this kind, for signatures that cover it with
+    /// `sf` or `key`. Default: those that their RFCs declare, such as `content-digest`.
+    pub fn structured_field(mut self, name: impl Into<String>, kind: FieldType) -> Self {
+        self.types.push((name.into(), kind));
+        self
+    }
+
+    /// Requires these components, and no longer those of the default profile. What a signature does
+    /// not cover, whoever captured a request can change; the payload answers `None` for it. That a
+    /// body, a content type or a content encoding is covered when it is there stays required.
+    pub fn danger_require_only(mut self, components: impl IntoIterator<Item = Component>) -> Self {
+        self.required.clear();
+        components.into_iter().fold(self, Self::covers)
+    }
+
+    /// Accepts signatures without `nonce`. The SHA-256 of the signed message then serves as the
+    /// nonce: two requests alike that are signed within one second are one, and the second is
+    /// refused.
+    pub fn danger_without_nonce(mut self) -> Self {
+        self.nonce_required = false;
+        self
+    }
+
+    /// Accepts signatures without `created`. Such a request is fresh for ever: it is remembered for
+    /// `retention`, and whoever captured it can send it again after that, or after a store that
+    /// does not survive a restart was started anew. The retention is between 1 hour and 1 year
+    /// (checked when a verifier is built).
+    pub fn danger_without_created(mut self, retention: Duration) -> Self {
+        self.untimed_retention = Some(retention);
+        self
+    }
+
+    /// Checks the profile.
+    ///
+    /// # Errors
+    /// When the label, the tag or the name of a field is not valid, when a component is none of a
+    /// request, or of a response, or when a signature would expire at once.
+    pub fn build(self) -> Result<HttpMessageSignatures, ConfigError> {
+        if KeyRef::from_str(&self.label).is_err() {
+            return Err(refuse(format!("`{}` is not usable as a label", self.label)));
+        }
+        if let Some(tag) = &self.tag
+            && StringRef::from_str(tag).is_err()
+        {
+            return Err(refuse("the tag is not visible ASCII"));
+        }
+        if self.expires_after.is_some_and(|after| after.as_secs() == 0) {
+            return Err(refuse("a signature has to be valid for at least 1 second"));
+        }
+        for component in &self.required {
+            let identifier = &component.0;
+            if identifier.req || identifier.name == Name::Status {
+                return Err(refuse(format!("{component} is no component of a request")));
+            }
+        }
+        for component in &self.response_required {
+            let fits = match (&component.0.name, component.0.req) {
+                (Name::Status, req) => !req,
+                (Name::Field(_), _) => true,
+                (_, req) => req,
+            };
+            if !fits {
+                return Err(refuse(format!("{component} is no component of a response")));
+            }
+        }
+        for component in self.required.iter().chain(&self.response_required) {
+            let identifier = &component.0;
+            let ours = [SIGNATURE, SIGNATURE_INPUT].map(Name::Field);
+            let whole = !identifier.req && !matches!(identifier.form, Form::Member(_));
+            if whole && ours.contains(&identifier.name) {
+                return Err(refuse(format!(
+                    "{component} changes as the signature is added; cover one member of it"
+                )));
+            }
+            if identifier.name == Name::Field(TRANSFER_ENCODING) {
+                return Err(refuse(
+                    "`transfer-encoding` changes from one hop to the next",
+                ));
+            }
+        }
+        let required: Vec<_> = self.required.into_iter().map(|c| c.0).collect();
+        let response_required = self.response_required.into_iter().map(|c| c.0).collect();
+        let types = self.types.into_iter().map(|(name, kind)| {
+            let parsed = name.parse();
+            let parsed = parsed.map_err(|_| refuse(format!("`{name}` is no header")))?;
+            Ok((parsed, kind))
+        });
+        let types = types.collect::<Result<_, ConfigError>>()?;
+
+        let requires = |names: &[Name]| required.iter().any(|r| names.contains(&r.name));
+        let profile = Profile {
+            algorithm: MacAlgorithm::HmacSha256,
+            covers_authority: requires(&[Name::Authority, Name::TargetUri]),
+            covers_method: requires(&[Name::Method]),
+            covers_place: requires(&[Name::Method]) && requires(&[Name::Path, Name::TargetUri]),
+            untimed_retention: self.untimed_retention,
+            event_horizon: None,
+            may_repeat: false,
+            key_id_is_own: false,
+            sender_retries: false,
+        };
+        let accept = accept(&self.label, &required, self.tag.as_deref())?;
+        Ok(HttpMessageSignatures(Arc::new(Settings {
+            label: self.label,
+            tag: self.tag,
+            required,
+            if_present: vec![CONTENT_TYPE, CONTENT_ENCODING],
+            response_required,
+            response_if_present: vec![
+                CONTENT_TYPE,
+                CONTENT_ENCODING,
+                CONTENT_RANGE,
+                LOCATION,
+                OUTCOME,
+                RECEIVED,
+            ],
+            nonce_required: self.nonce_required,
+            digest: self.digest,
+            expires_after: self.expires_after,
+            types,
+            accept,
+            profile,
+        })))
+    }
+}
+
+impl Default for HttpMessageSignatures {
+    /// The profile that [`HttpMessageSignatures`] describes.
+    #[expect(clippy::expect_used, reason = "nothing of it depends on the caller")]
+    fn default() -> Self {
+        Self::builder().build().expect("a profile that is valid")
+    }
+}
+
+/// What a client is asked for on a 401 (RFC 9421, section 5.1): the required components, with the
+/// digest of the body. No `nonce`, which would ask for that very one.
+fn accept(
+    label: &str,
+    required: &[Identifier<'_>],
+    tag: Option<&str>,
+) -> Result<HeaderValue, ConfigError> {
+    let digest = Identifier::of(Name::Field(CONTENT_DIGEST));
+    let covered = required.iter().any(|r| r.includes(&digest));
+    let components: Vec<_> = required
+        .iter()
+        .chain((!covered).then_some(&digest))
+        .map(ToString::to_string)
+        .collect();
+    let mut text = format!("{label}=({});created", components.join(" "));
+    push_string(&mut text, "alg", ALGORITHM);
+    if let Some(tag) = tag {
+        push_string(&mut text, "tag", tag);
+    }
+    text.parse()
+        .map_err(|_| refuse("a component that cannot be named in a header"))
+}
+
+fn refuse(what: impl Into<Cow<'static, str>>) -> ConfigError {
+    ConfigErrorKind::Scheme(what.into()).into()
+}

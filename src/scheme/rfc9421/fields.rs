@@ -1,0 +1,459 @@
+//! The fields `Signature-Input` and `Signature` (RFC 9421, section 4), read strictly: a label or a
+//! parameter that stands there twice has two readings, and is refused.
+
+use std::{borrow::Cow, convert::Infallible, ops::Range};
+
+use http::{HeaderMap, HeaderName};
+use sfv::{
+    BareItemFromInput, KeyRef, Parser,
+    visitor::{
+        DictionaryVisitor, EntryVisitor, Ignored, InnerListVisitor, ItemVisitor, ParameterVisitor,
+    },
+};
+
+use super::{
+    canonical::push_parameter,
+    component::{Fault, Identifier, IdentifierVisitor, Read, text},
+};
+use crate::message::HashOutput;
+
+pub(crate) const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
+pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("signature");
+pub(crate) const ACCEPT_SIGNATURE: HeaderName = HeaderName::from_static("accept-signature");
+pub(crate) const OUTCOME: HeaderName = HeaderName::from_static("countersign-outcome");
+pub(crate) const RECEIVED: HeaderName = HeaderName::from_static("countersign-received");
+pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+
+/// Signatures of one message that are read.
+const MAX_LABELS: usize = 16;
+
+/// Components that one signature may cover, and parameters that it may have.
+const MAX_COMPONENTS: usize = 64;
+
+/// The greatest length of a field that describes signatures or digests, in bytes.
+const MAX_FIELD: usize = 16 * 1024;
+
+/// The lines of a field, trimmed and joined (RFC 9421, section 2.1); `None` where there is none.
+pub(crate) fn joined<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<Cow<'h, str>>, Fault> {
+    let mut lines = headers.get_all(name).iter().map(|line| {
+        let line = line.as_bytes().trim_ascii();
+        let text = str::from_utf8(line).ok().filter(|text| text.is_ascii());
+        text.ok_or_else(|| {
+            Fault::from(format!(
+                "header `{name}` has bytes that are not visible ASCII"
+            ))
+        })
+    });
+    let Some(first) = lines.next() else {
+        return Ok(None);
+    };
+    let mut joined = Cow::Borrowed(first?);
+    for line in lines {
+        let joined = joined.to_mut();
+        joined.push_str(", ");
+        joined.push_str(line?);
+    }
+    Ok(Some(joined))
+}
+
+/// One member of `Signature-Input`, or of `Accept-Signature`.
+#[derive(Debug)]
+pub(crate) struct Input<'de> {
+    pub(crate) listed: Listed<'de>,
+    pub(crate) parameters: SignatureParameters<'de>,
+}
+
+/// The components that a signature says it covers.
+#[derive(Debug)]
+pub(crate) struct Listed<'de> {
+    pub(crate) label: Cow<'de, str>,
+    /// The components and parameters as they are signed: the value of `@signature-params`.
+    pub(crate) text: String,
+    /// With the place in the text where each identifier stands.
+    pub(crate) components: Vec<(Identifier<'de>, Range<usize>)>,
+}
+
+impl Listed<'_> {
+    pub(crate) fn into_owned(self) -> Listed<'static> {
+        let components = self.components.into_iter();
+        Listed {
+            label: Cow::Owned(self.label.into_owned()),
+            text: self.text,
+            components: components
+                .map(|(identifier, range)| (identifier.into_owned(), range))
+                .collect(),
+        }
+    }
+}
+
+/// What a signature says about itself (RFC 9421, section 2.3).
+#[derive(Debug, Default)]
+pub(crate) struct SignatureParameters<'de> {
+    pub(crate) created: Option<u64>,
+    pub(crate) expires: Option<u64>,
+    pub(crate) nonce: Option<Cow<'de, str>>,
+    pub(crate) alg: Option<Cow<'de, str>>,
+    pub(crate) key_id: Option<Cow<'de, str>>,
+    pub(crate) tag: Option<Cow<'de, str>>,
+    /// Those without a value: in `Accept-Signature`, "include one".
+    pub(crate) wanted: Vec<&'de str>,
+}
+
+/// A member that can be told apart from the others, but may not be usable.
+pub(crate) struct Member<'de> {
+    pub(crate) label: &'de str,
+    pub(crate) tag: Option<Cow<'de, str>>,
+    pub(crate) input: Result<Input<'de>, Fault>,
+}
+
+/// Reads `Signature-Input`.
+pub(crate) fn read_inputs(field: &str) -> Result<Vec<Member<'_>>, Fault> {
+    read_members(field, false)
+}
+
+/// Reads `Accept-Signature`, where `created` and `expires` have no value.
+pub(crate) fn read_accepted(field: &str) -> Result<Vec<Member<'_>>, Fault> {
+    read_members(field, true)
+}
+
+fn read_members(field: &str, accept: bool) -> Result<Vec<Member<'_>>, Fault> {
+    check_length(field)?;
+    let mut inputs = Inputs {
+        accept,
+        members: Vec::with_capacity(1),
+        fault: None,
+    };
+    Parser::new(field)
+        .parse_dictionary_with_visitor(&mut inputs)
+        .map_err(|error| format!("`signature-input` cannot be read: {error}"))?;
+    match inputs.fault {
+        Some(fault) => Err(fault),
+        None => Ok(inputs.members),
+    }
+}
+
+/// Reads `Signature`: labels, and the MAC of each that has one.
+pub(crate) fn read_signatures(field: &str) -> Result<Vec<(&str, Option<HashOutput>)>, Fault> {
+    check_length(field)?;
+    let mut signatures = Signatures {
+        found: Vec::with_capacity(1),
+        fault: None,
+    };
+    Parser::new(field)
+        .parse_dictionary_with_visitor(&mut signatures)
+        .map_err(|error| format!("`signature` cannot be read: {error}"))?;
+    match signatures.fault {
+        Some(fault) => Err(fault),
+        None => Ok(signatures.found),
+    }
+}
+
+pub(super) fn check_length(field: &str) -> Result<(), Fault> {
+    if field.len() <= MAX_FIELD {
+        return Ok(());
+    }
+    Err(format!("signatures or digests that are described by more than {MAX_FIELD} bytes").into())
+}
+
+fn new_label<'l>(label: &str, mut known: impl ExactSizeIterator<Item = &'l str>) -> Option<Fault> {
+    if known.len() == MAX_LABELS {
+        Some(format!("more than {MAX_LABELS} signatures").into())
+    } else if known.any(|other| other == label) {
+        Some(format!("the label `{label}` stands there twice").into())
+    } else {
+        None
+    }
+}
+
+struct Inputs<'de> {
+    accept: bool,
+    members: Vec<Member<'de>>,
+    fault: Option<Fault>,
+}
+
+impl<'de> DictionaryVisitor<'de> for &mut Inputs<'de> {
+    type Out = ();
+    type Error = Infallible;
+
+    fn entry(&mut self, label: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Infallible> {
+        let label = label.as_str();
+        if self.fault.is_none() {
+            self.fault = new_label(label, self.members.iter().map(|member| member.label));
+        }
+        if self.fault.is_some() {
+            return Ok(None);
+        }
+        self.members.push(Member {
+            label,
+            tag: None,
+            input: Err("it has no list of components".into()),
+        });
+        let accept = self.accept;
+        let member = self.members.last_mut();
+        Ok(member.map(|member| InputVisitor { member, accept }))
+    }
+
+    fn finish(self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+struct InputVisitor<'m, 'de> {
+    member: &'m mut Member<'de>,
+    accept: bool,
+}
+
+impl<'de> EntryVisitor<'de> for InputVisitor<'_, 'de> {
+    type Error = Infallible;
+
+    fn item(self) -> Result<impl ItemVisitor<'de>, Infallible> {
+        Ok(Ignored)
+    }
+
+    fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Infallible> {
+        // Enough for what most signatures say. It grows with what is read: 16 of them must not each
+        // reserve the length of the whole field.
+        let mut text = String::with_capacity(256);
+        text.push('(');
+        Ok(ListVisitor {
+            input: Input {
+                listed: Listed {
+                    label: Cow::Borrowed(self.member.label),
+                    text,
+                    components: Vec::with_capacity(8),
+                },
+                parameters: SignatureParameters::default(),
+            },
+            read: None,
+            member: self.member,
+            accept: self.accept,
+            fault: None,
+            seen: Vec::with_capacity(8),
+        })
+    }
+}
+
+/// The components of one signature, and then its parameters.
+struct ListVisitor<'m, 'de> {
+    member: &'m mut Member<'de>,
+    accept: bool,
+    input: Input<'de>,
+    read: Option<Read<'de>>,
+    seen: Vec<&'de str>,
+    fault: Option<Fault>,
+}
+
+impl<'de> ListVisitor<'_, 'de> {
+    fn fail(&mut self, fault: impl Into<Fault>) {
+        self.fault.get_or_insert_with(|| fault.into());
+    }
+
+    /// Takes in the component that was read last.
+    fn settle(&mut self) {
+        let Some((identifier, start)) = self.read.take().filter(|_| self.fault.is_none()) else {
+            return;
+        };
+        match identifier {
+            Err(fault) => self.fail(fault),
+            Ok(_) if self.input.listed.components.len() == MAX_COMPONENTS => {
+                self.fail(format!("it covers more than {MAX_COMPONENTS} components"));
+            }
+            Ok(identifier)
+                if self
+                    .input
+                    .listed
+                    .components
+                    .iter()
+                    .any(|(other, _)| *other == identifier) =>
+            {
+                self.fail(format!("it covers {identifier} twice"));
+            }
+            Ok(identifier) => {
+                let range = start..self.input.listed.text.len();
+                self.input.listed.components.push((identifier, range));
+            }
+        }
+    }
+
+    fn parameter(&mut self, key: &'de str, value: BareItemFromInput<'de>) -> Result<(), Fault> {
+        if self.seen.contains(&key) {
+            return Err(format!("its parameter `{key}` stands there twice").into());
+        }
+        if self.seen.len() == MAX_COMPONENTS {
+            return Err(format!("it has more than {MAX_COMPONENTS} parameters").into());
+        }
+        self.seen.push(key);
+        let parameters = &mut self.input.parameters;
+        let place = match key {
+            "created" | "expires" => {
+                let seconds = match value {
+                    BareItemFromInput::Boolean(true) if self.accept => {
+                        parameters.wanted.push(key);
+                        return Ok(());
+                    }
+                    BareItemFromInput::Integer(seconds) => u64::try_from(seconds).ok(),
+                    _ => None,
+                };
+                if seconds.is_none() {
+                    return Err(format!("its `{key}` is not in whole seconds since 1970").into());
+                }
+                if key == "created" {
+                    parameters.created = seconds;
+                } else {
+                    parameters.expires = seconds;
+                }
+                return Ok(());
+            }
+            "nonce" => &mut parameters.nonce,
+            "alg" => &mut parameters.alg,
+            "keyid" => &mut parameters.key_id,
+            "tag" => &mut parameters.tag,
+            // It is signed with the others, and has no meaning here.
+            _ => return Ok(()),
+        };
+        match value {
+            BareItemFromInput::String(value) => *place = Some(text(value)),
+            BareItemFromInput::Boolean(true) if self.accept => parameters.wanted.push(key),
+            _ => return Err(format!("its `{key}` is no string").into()),
+        }
+        Ok(())
+    }
+}
+
+impl<'de> InnerListVisitor<'de> for ListVisitor<'_, 'de> {
+    type Error = Infallible;
+
+    fn item(&mut self) -> Result<impl ItemVisitor<'de>, Infallible> {
+        self.settle();
+        if self.input.listed.text.len() > 1 {
+            self.input.listed.text.push(' ');
+        }
+        Ok(ComponentVisitor {
+            read: &mut self.read,
+            visitor: IdentifierVisitor {
+                canonical: &mut self.input.listed.text,
+            },
+        })
+    }
+
+    fn finish(mut self) -> Result<impl ParameterVisitor<'de>, Infallible> {
+        self.settle();
+        self.input.listed.text.push(')');
+        self.seen.clear();
+        Ok(self)
+    }
+}
+
+impl<'de> ParameterVisitor<'de> for ListVisitor<'_, 'de> {
+    type Out = ();
+    type Error = Infallible;
+
+    fn parameter(
+        &mut self,
+        key: &'de KeyRef,
+        value: BareItemFromInput<'de>,
+    ) -> Result<(), Infallible> {
+        // The tag is read of a faulty one too, to tell whether it is for us.
+        if self.fault.is_some() && key.as_str() != "tag" {
+            return Ok(());
+        }
+        push_parameter(&mut self.input.listed.text, key, &value);
+        if let Err(fault) = Self::parameter(self, key.as_str(), value) {
+            self.fail(fault);
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Infallible> {
+        self.member.tag.clone_from(&self.input.parameters.tag);
+        self.member.input = match self.fault {
+            None => Ok(self.input),
+            Some(fault) => Err(fault),
+        };
+        Ok(())
+    }
+}
+
+/// Reads a component, and hands it to the list when it is complete.
+struct ComponentVisitor<'l, 'de> {
+    read: &'l mut Option<Read<'de>>,
+    visitor: IdentifierVisitor<'l>,
+}
+
+impl<'de> ItemVisitor<'de> for ComponentVisitor<'_, 'de> {
+    type Out = ();
+    type Error = Infallible;
+
+    fn bare_item(
+        self,
+        item: BareItemFromInput<'de>,
+    ) -> Result<impl ParameterVisitor<'de, Out = ()>, Infallible> {
+        let Self { read, visitor } = self;
+        Ok(sfv::visitor::parameter_visitor_with(
+            visitor.begin(&item),
+            move |found| {
+                *read = Some(found);
+                Ok(())
+            },
+        ))
+    }
+}
+
+struct Signatures<'de> {
+    found: Vec<(&'de str, Option<HashOutput>)>,
+    fault: Option<Fault>,
+}
+
+impl<'de> DictionaryVisitor<'de> for &mut Signatures<'de> {
+    type Out = ();
+    type Error = Infallible;
+
+    fn entry(&mut self, label: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Infallible> {
+        let label = label.as_str();
+        if self.fault.is_none() {
+            self.fault = new_label(label, self.found.iter().map(|(label, _)| *label));
+        }
+        if self.fault.is_some() {
+            return Ok(None);
+        }
+        self.found.push((label, None));
+        Ok(self.found.last_mut().map(|(_, mac)| BytesVisitor(mac)))
+    }
+
+    fn finish(self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// Takes a byte sequence, where the member is one.
+pub(super) struct BytesVisitor<'m>(pub(super) &'m mut Option<HashOutput>);
+
+impl<'de> EntryVisitor<'de> for BytesVisitor<'_> {
+    type Error = Infallible;
+
+    fn item(self) -> Result<impl ItemVisitor<'de>, Infallible> {
+        Ok(self)
+    }
+
+    fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Infallible> {
+        Ok(Ignored)
+    }
+}
+
+impl<'de> ItemVisitor<'de> for BytesVisitor<'_> {
+    type Out = ();
+    type Error = Infallible;
+
+    fn bare_item(
+        self,
+        item: BareItemFromInput<'de>,
+    ) -> Result<impl ParameterVisitor<'de, Out = ()>, Infallible> {
+        if let BareItemFromInput::ByteSequence(bytes) = item {
+            *self.0 = HashOutput::exactly(&bytes);
+        }
+        Ok(Ignored)
+    }
+}

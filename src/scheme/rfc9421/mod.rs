@@ -1,0 +1,26 @@
+//! `HttpMessageSignatures`: RFC 9421 with hmac-sha256, and the digest of RFC 9530 for the body.
+
+mod accept;
+mod base;
+mod builder;
+mod canonical;
+mod component;
+mod digest;
+mod fields;
+#[cfg(test)]
+mod grammar;
+pub(crate) mod query;
+mod request;
+mod response;
+mod scheme;
+mod signature;
+#[cfg(test)]
+mod tests;
+
+pub use accept::AcceptSignature;
+pub use builder::HttpMessageSignaturesBuilder;
+pub use canonical::FieldType;
+pub use component::Component;
+pub(crate) use fields::ACCEPT_SIGNATURE;
+pub(crate) use response::{Binding, has_body, received_another_body, stated};
+pub use scheme::HttpMessageSignatures;

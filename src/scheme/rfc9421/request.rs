@@ -1,0 +1,111 @@
+//! Requests: what a profile wants covered, and both halves of signing.
+
+use http::{HeaderValue, request::Parts};
+
+use super::{
+    base::Message,
+    component::{Identifier, Name},
+    fields::{CONTENT_DIGEST, Listed, SIGNATURE_INPUT},
+    scheme::{HttpMessageSignatures, Settings},
+    signature::{Required, check_nonce, insufficient},
+};
+use crate::{
+    error::{Rejection, SignError},
+    message::{Coverage, HashOutput, Head, Target},
+    proof::Candidate,
+    scheme::{Describe, Profile, Reading, Signing},
+};
+
+impl Settings {
+    fn required(&self) -> Required<'_, impl Fn(&Listed<'_>, &Coverage) -> Result<(), Rejection>> {
+        Required {
+            created: self.profile.untimed_retention.is_none(),
+            nonce: self.nonce_required,
+            if_present: &self.if_present,
+            covered: |listed: &Listed<'_>, coverage: &Coverage| {
+                self.check_coverage(listed, coverage)
+            },
+        }
+    }
+
+    fn check_coverage(&self, listed: &Listed<'_>, coverage: &Coverage) -> Result<(), Rejection> {
+        let covers = |wanted: &Identifier<'_>| match wanted.name {
+            // These may be covered under other names too.
+            Name::Method => coverage.method,
+            Name::Authority => coverage.authority,
+            Name::Path => coverage.path,
+            Name::Query => coverage.query,
+            _ => {
+                let mut covered = listed.components.iter();
+                covered.any(|(covered, _)| covered.includes(wanted))
+            }
+        };
+        match self.required.iter().find(|wanted| !covers(wanted)) {
+            None => Ok(()),
+            Some(missing) => Err(insufficient(format!(
+                "signature `{}` does not cover {missing}; it covers {}",
+                listed.label, listed.text
+            ))),
+        }
+    }
+}
+
+impl Describe for HttpMessageSignatures {
+    fn profile(&self) -> &Profile {
+        &self.0.profile
+    }
+
+    fn accept_signature(&self) -> Option<&HeaderValue> {
+        Some(&self.0.accept)
+    }
+
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
+        let settings = &*self.0;
+        let announced = settings.read(head.headers, &settings.required(), |listed| {
+            Box::new(move |head, room| {
+                settings.describe(Message::Request(head), &listed, &settings.required(), room)
+            })
+        });
+        announced.map(Reading::Announced)
+    }
+
+    fn prepare(
+        &self,
+        parts: &mut Parts,
+        signing: &Signing<'_>,
+    ) -> Result<Candidate<'static>, SignError> {
+        let settings = &*self.0;
+        let nonce = std::str::from_utf8(signing.nonce)
+            .map_err(|_| SignError::new("the nonce is no text"))?;
+        check_nonce(nonce).map_err(SignError::new)?;
+        let digest = Identifier::of(Name::Field(CONTENT_DIGEST));
+        let digest = settings.required.iter().any(|r| r.includes(&digest));
+        settings.write_digest(&mut parts.headers, signing.body, digest);
+
+        let description = settings.describe_new(
+            &parts.headers,
+            &settings.required,
+            &settings.if_present,
+            signing,
+            Some(nonce),
+        );
+        let head = Head {
+            method: &parts.method,
+            target: Target::of_outgoing(&parts.uri, &parts.headers)?,
+            headers: &parts.headers,
+        };
+        let request = Message::Request(&head);
+        let candidate = settings.described(request, &description, &settings.required())?;
+        settings.append(&mut parts.headers, &SIGNATURE_INPUT, &description)?;
+        Ok(candidate)
+    }
+
+    fn write(
+        &self,
+        parts: &mut Parts,
+        _: &Candidate<'_>,
+        mac: &HashOutput,
+    ) -> Result<(), SignError> {
+        self.0.write_mac(&mut parts.headers, mac)
+    }
+}

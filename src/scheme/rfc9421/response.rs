@@ -1,0 +1,280 @@
+//! Responses: a signature over status and body that is bound to the very request (RFC 9421,
+//! section 2.4).
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, response::Parts};
+
+use super::{
+    base::Message,
+    canonical::{Wanted, read_members},
+    component::{Form, Identifier, Name},
+    fields::{
+        CONTENT_DIGEST, Listed, OUTCOME, RECEIVED, SIGNATURE, SIGNATURE_INPUT, joined,
+        read_signatures,
+    },
+    scheme::{HttpMessageSignatures, Settings},
+    signature::{Required, insufficient},
+};
+use crate::{
+    error::{Rejection, RejectionKind, SignError, malformed},
+    message::{Coverage, HashOutput, Head},
+    once::{Facts, Statement},
+    proof::{Announced, Candidate},
+    scheme::{Signing, rfc9421::digest},
+};
+
+/// Whether a response with this status, to a request with this method, can have a body (RFC 9110,
+/// section 6.4.1). Of one that cannot, `content-digest` and `content-length` tell what another
+/// response would have.
+pub(crate) fn has_body(method: &Method, status: StatusCode) -> bool {
+    let never = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    *method != Method::HEAD && !never && !status.is_informational()
+}
+
+/// The components of a request that every response to it has to cover.
+pub(crate) struct Binding {
+    components: Vec<Identifier<'static>>,
+    /// Whether one signature is among them, with its parameters: only then is an outcome about it.
+    to_signature: bool,
+}
+
+const TUNNEL: &str = "the protocol is switched: what follows could not be verified";
+
+impl HttpMessageSignatures {
+    /// Returns what binds the responses to a request: where it was sent, the digest that it claims for
+    /// its body, and one signature with its parameters, which no other request has.
+    ///
+    /// The signature alone would not do: it can be sent along with another request, or with other
+    /// parameters, to which a server gives another answer, be it a refusal.
+    ///
+    /// The signature is the one with the `judged` MAC. Without it, the one under our label counts, and
+    /// otherwise the first: so a server and a client find the same one by themselves.
+    pub(crate) fn bind(
+        &self,
+        request: &Head<'_>,
+        judged: Option<&HashOutput>,
+    ) -> Result<Binding, Rejection> {
+        let of_request = |name, form| Identifier {
+            name,
+            form,
+            req: true,
+        };
+        let target = [Name::Method, Name::Authority, Name::Path, Name::Query];
+        let mut binding = Vec::from(target.map(|name| of_request(name, Form::Plain)));
+        if request.headers.contains_key(CONTENT_DIGEST) {
+            binding.push(of_request(Name::Field(CONTENT_DIGEST), Form::Plain));
+        }
+        let mut to_signature = false;
+        if let Some(field) = joined(request.headers, &SIGNATURE).map_err(malformed)? {
+            // It may be of another scheme.
+            let signatures = read_signatures(&field).unwrap_or_default();
+            let is_judged = |mac: &Option<HashOutput>| {
+                let both = judged.zip(mac.as_ref());
+                both.is_some_and(|(judged, mac)| judged.as_ref() == mac.as_ref())
+            };
+            let mut judged_ones = signatures.iter().filter(|(_, mac)| is_judged(mac));
+            let first_judged = judged_ones.next();
+            // Anybody can write a MAC under a second label, with parameters of their own.
+            let is_unique = judged_ones.next().is_none();
+            let signature = first_judged
+                .or_else(|| signatures.iter().find(|(label, _)| *label == self.0.label))
+                .or(signatures.first());
+            let Some((label, mac)) = signature else {
+                binding.push(of_request(Name::Field(SIGNATURE), Form::Plain));
+                return self.bound(request, binding, false);
+            };
+            let member = || Form::Member((*label).to_owned().into());
+            binding.push(of_request(Name::Field(SIGNATURE), member()));
+            if has_member(request.headers, &SIGNATURE_INPUT, label) {
+                binding.push(of_request(Name::Field(SIGNATURE_INPUT), member()));
+                to_signature = is_unique && (judged.is_none() || is_judged(mac));
+            }
+        }
+        self.bound(request, binding, to_signature)
+    }
+
+    /// Adds what the profile requires, and checks that a response can cover all of it.
+    fn bound(
+        &self,
+        request: &Head<'_>,
+        mut components: Vec<Identifier<'static>>,
+        to_signature: bool,
+    ) -> Result<Binding, Rejection> {
+        for required in self.0.response_required.iter().filter(|r| r.req) {
+            if !components.contains(required) {
+                components.push(required.clone());
+            }
+        }
+        let answer = Message::Response {
+            status: StatusCode::OK,
+            headers: &HeaderMap::new(),
+            request,
+        };
+        for component in &components {
+            let pushed = answer.push_value(&mut String::new(), component, &self.0.types);
+            pushed.map_err(|fault| {
+                malformed(format!(
+                    "no response could be bound to the request: {fault}"
+                ))
+            })?;
+        }
+        Ok(Binding {
+            components,
+            to_signature,
+        })
+    }
+
+    /// Reads the signatures of a response that is bound to this of its request. Their messages are
+    /// built from the request, as it was sent.
+    pub(crate) fn read_response<'h>(
+        &'h self,
+        binding: &'h Binding,
+        status: StatusCode,
+        headers: &'h HeaderMap,
+    ) -> Result<Vec<Announced<'h>>, Rejection> {
+        if status.is_informational() {
+            return Err(Rejection::new(RejectionKind::BodyNotCovered, TUNNEL));
+        }
+        let settings = &*self.0;
+        settings.read(headers, &settings.required_of_response(binding), |listed| {
+            Box::new(move |request, room| {
+                let message = Message::Response {
+                    status,
+                    headers,
+                    request,
+                };
+                let required = settings.required_of_response(binding);
+                settings.describe(message, &listed, &required, room)
+            })
+        })
+    }
+
+    /// Signing, first half: as [`prepare`](crate::scheme::Describe::prepare) does it for a request.
+    pub(crate) fn prepare_response(
+        &self,
+        request: &Head<'_>,
+        parts: &mut Parts,
+        signing: &Signing<'_>,
+        facts: &Facts,
+    ) -> Result<Candidate<'static>, SignError> {
+        let settings = &*self.0;
+        let judged = facts.settled.as_ref();
+        let binding = self.bind(request, judged.map(|(_, mac)| mac))?;
+        if parts.status.is_informational() {
+            return Err(SignError::new(TUNNEL));
+        }
+        if has_body(request.method, parts.status) {
+            settings.write_digest(&mut parts.headers, signing.body, false);
+        }
+        state(facts, &binding, &mut parts.headers);
+        let of_response = settings.response_required.iter().filter(|r| !r.req);
+        let covered: Vec<_> = of_response.chain(&binding.components).cloned().collect();
+        let if_present = &settings.response_if_present;
+        let description =
+            settings.describe_new(&parts.headers, &covered, if_present, signing, None);
+        let message = Message::Response {
+            status: parts.status,
+            headers: &parts.headers,
+            request,
+        };
+        let required = settings.required_of_response(&binding);
+        let candidate = settings.described(message, &description, &required)?;
+        settings.append(&mut parts.headers, &SIGNATURE_INPUT, &description)?;
+        Ok(candidate)
+    }
+
+    /// Signing, second half: writes the MAC.
+    pub(crate) fn write_response(
+        &self,
+        parts: &mut Parts,
+        mac: &HashOutput,
+    ) -> Result<(), SignError> {
+        self.0.write_mac(&mut parts.headers, mac)
+    }
+}
+
+impl Settings {
+    fn required_of_response<'s>(
+        &'s self,
+        binding: &'s Binding,
+    ) -> Required<'s, impl Fn(&Listed<'_>, &Coverage) -> Result<(), Rejection> + 's> {
+        Required {
+            created: true,
+            nonce: false,
+            if_present: &self.response_if_present,
+            covered: move |listed: &Listed<'_>, _: &Coverage| {
+                let covers = |wanted: &Identifier<'_>| {
+                    let mut covered = listed.components.iter();
+                    covered.any(|(covered, _)| covered.includes(wanted) || tells(covered, wanted))
+                };
+                let mut wanted = self.response_required.iter().chain(&binding.components);
+                match wanted.find(|wanted| !covers(wanted)) {
+                    None => Ok(()),
+                    Some(missing) => Err(insufficient(format!(
+                        "signature `{}` of the response does not cover {missing}; it covers {}",
+                        listed.label, listed.text
+                    ))),
+                }
+            },
+        }
+    }
+}
+
+/// Writes what is known of the request, in place of what an inner service may have written.
+fn state(facts: &Facts, binding: &Binding, headers: &mut HeaderMap) {
+    let statement = match facts.settled {
+        Some((statement, _)) if binding.to_signature => statement,
+        _ => Statement::Open,
+    };
+    headers.remove(&OUTCOME);
+    if let Ok(value) = HeaderValue::from_str(&statement.to_string()) {
+        headers.insert(OUTCOME, value);
+    }
+    headers.remove(&RECEIVED);
+    if let Some((algorithm, digest)) = &facts.received
+        && let Some(value) = digest::value(*algorithm, digest)
+    {
+        headers.insert(RECEIVED, value);
+    }
+}
+
+/// Reads what a verified response, which has this coverage, states of the request that it is bound to.
+pub(crate) fn stated(headers: &HeaderMap, coverage: &Coverage, binding: &Binding) -> Statement {
+    let mut values = headers.get_all(&OUTCOME).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) if binding.to_signature && coverage.has_header(&OUTCOME) => {
+            Statement::read(value.as_bytes().trim_ascii())
+        }
+        _ => Statement::Open,
+    }
+}
+
+/// Whether the server received another body than the one whose digest the request has.
+pub(crate) fn received_another_body(
+    request: &HeaderMap,
+    response: &HeaderMap,
+) -> Result<bool, Rejection> {
+    let received = digest::read_field(response, &RECEIVED).map_err(malformed)?;
+    let received = received.unwrap_or_default();
+    let sent = digest::read(request).ok().flatten().unwrap_or_default();
+    Ok(received.iter().any(|received| {
+        let mut same = sent
+            .iter()
+            .filter(|sent| sent.algorithm == received.algorithm);
+        same.any(|sent| sent.claimed.as_ref() != received.claimed.as_ref())
+    }))
+}
+
+fn has_member(headers: &HeaderMap, name: &HeaderName, label: &str) -> bool {
+    let Ok(Some(field)) = joined(headers, name) else {
+        return false;
+    };
+    let mut wanted = Wanted::new([label]);
+    read_members(&field, &mut wanted).is_ok() && wanted.take(label).is_some()
+}
+
+/// `@target-uri` holds what these three say.
+fn tells(covered: &Identifier<'_>, wanted: &Identifier<'_>) -> bool {
+    covered.name == Name::TargetUri
+        && covered.req == wanted.req
+        && matches!(wanted.name, Name::Authority | Name::Path | Name::Query)
+}

@@ -1,0 +1,147 @@
+//! RFC 9421, as a scheme.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue};
+
+use super::{builder::HttpMessageSignaturesBuilder, canonical::FieldType, component::Identifier};
+use crate::{message::DigestAlgorithm, scheme::Profile};
+
+/// The only algorithm of RFC 9421 with a shared secret.
+pub(super) const ALGORITHM: &str = "hmac-sha256";
+
+/// The greatest length of a nonce, in bytes.
+pub(super) const MAX_NONCE: usize = 256;
+
+/// HTTP Message Signatures (RFC 9421) with `hmac-sha256`, and `Content-Digest` (RFC 9530) for the
+/// body: the scheme to use between services.
+///
+/// ```
+/// # use countersign::*;
+/// let layer = VerifyLayer::builder(HttpMessageSignatures::default())
+///     .public_origin("https://api.example.com")
+///     .keys(KeyRing::new().with("partner-1", "the secret of partner 1")?)
+///     .store(MemoryStore::new())
+///     .build()?;
+///
+/// let signer = Signer::new(HttpMessageSignatures::default(), "partner-1", "the secret of partner 1")?;
+/// let request = http::Request::post("https://api.example.com/transfer").body("{}")?;
+/// let signed = signer.sign(request)?;
+/// assert!(signed.headers().contains_key("signature-input"));
+/// assert!(signed.headers().contains_key("content-digest"));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # What the default profile requires
+/// | covered | |
+/// | --- | --- |
+/// | `@method`, `@authority`, `@path`, `@query` | always; `@target-uri` or `@request-target` may stand for what they hold |
+/// | `content-digest` | with a body, and whenever the field is there; sha-256 or sha-512, and each of the two that is there has to match |
+/// | `content-type`, `content-encoding` | whenever they are there |
+/// | `created`, `keyid`, `nonce` | always |
+///
+/// More may be covered: every derived component of a request, `@query-param`, and fields in each of
+/// their forms (`sf`, `key`, `bs`). What the signature covers is what the
+/// [`VerifiedPayload`](crate::request::VerifiedPayload) tells; another profile is made by
+/// [`builder`](Self::builder).
+///
+/// The MAC is compared before any of the body is read. `alg` has to be `hmac-sha256` where it is
+/// given. Labels mean nothing. Of several signatures those under a known key count, and with
+/// [`tag`](HttpMessageSignaturesBuilder::tag) those of that tag; without it, those that have none.
+///
+/// Up to 16 signatures in 16 KiB are read, each with 64 components and parameters. A signed message is
+/// built only for a signature that is fresh and under a known key. For one head, fields and query of
+/// 64 KiB are read for messages, and 64 KiB go into MACs, over all signatures and secrets. Anything
+/// beyond is refused.
+///
+/// # Responses
+/// [`SignResponseLayer`](crate::response::SignResponseLayer) and
+/// [`VerifyResponseLayer`](crate::response::VerifyResponseLayer) sign and verify responses under the same
+/// profile. A response covers
+///
+/// | of | covered | |
+/// | --- | --- | --- |
+/// | the response | `@status` | always |
+/// | | `content-digest` | with a body, and whenever the field is there |
+/// | | `content-type`, `content-encoding`, `content-range`, `location` | whenever they are there |
+/// | | `countersign-outcome`, `countersign-received` | whenever they are there; our servers write the first always |
+/// | the request | `@method`, `@authority`, `@path`, `@query` | always |
+/// | | `content-digest` | whenever the field is there |
+/// | | one signature, and its member of `signature-input` | whenever it is signed |
+/// | the signature | `created`, `keyid` | always |
+///
+/// and what [`response_covers`](HttpMessageSignaturesBuilder::response_covers) adds. The request's
+/// signature makes the response one to this very request, and to no other that asks for the same.
+/// The rest of the request is covered beside it, because a server also answers requests whose
+/// signature it has not verified, or has refused: with the signature alone, somebody could send it
+/// along with a request of their own, and pass off the answer as one to ours. If a request has several
+/// signatures, the response covers the one that was verified. Otherwise it covers the one under the
+/// [`label`](HttpMessageSignaturesBuilder::label) of the profile, or else the first.
+///
+/// ## What a response states
+/// Even so, somebody on the way can alter what the response does not cover, or the body, so that the
+/// server refuses the request, and can deliver the genuine request later. So a refusal is not final by
+/// itself. Two fields of the response, which the server writes and covers, say what is:
+///
+/// | field | value | meaning |
+/// | --- | --- | --- |
+/// | `countersign-outcome` | `used` | the nonce of this signed request is recorded for good: final |
+/// | | `never;since=1700000307` | since that time, in seconds, no server of the namespace accepts this signed request, and none ever will |
+/// | | `open`, any other value, or no field | nothing is final |
+/// | `countersign-received` | `sha-256=:…:`, or `sha-512=:…:` | the digest of the whole body that the server received |
+/// | | no field | the server read no body, or it broke off, or was refused before its end |
+///
+/// A server states `used` when the nonce was recorded: with
+/// [`Retryable`](crate::request::Processing::Retryable), once the request is completed, and with
+/// [`InTransaction`](crate::request::Processing::InTransaction), once it is known that the transaction was
+/// committed. It states `never` when the request is older than `max_age`, the clock difference and the
+/// time for a claim together, or when the store says that its refusal
+/// [is final](crate::error::StoreError::for_good_since), as `MemoryStore` and `SqliteStore` do. Everything else
+/// is `open`: other refusals, a lease that was released, a store that gave no answer, and a profile
+/// without `created`.
+///
+/// A request that is refused for good may have been accepted before, and its response been kept back.
+/// So a client counts `never` only if it sent the request after that time, by the clock of the server:
+/// after the signed time of the response less the time for which the request was on its way. A client
+/// refuses a response whose `countersign-received` contradicts the `content-digest` of its request.
+/// [`SignedBy::outcome`](crate::response::SignedBy::outcome) is what remains.
+///
+/// # What stays open
+/// RFC 9421 signs some requests alike, and no verifier can tell them apart:
+/// - `/x` and `/x?`: `@query` is `?` for both, and the payload's query is empty for both;
+/// - a field in two lines, and in one line with `, ` between them, and with white space around
+///   either; the payload has the one line;
+/// - with `sf` and `key`, spellings of one structured field; the payload has the strict one;
+/// - with `@query-param`, spellings of one parameter (`%61` for `a`, `+` for `%20`), its place in
+///   the query, and all other parameters.
+///
+/// A signature has several spellings too: another label, spaces, zeros in front of a number, and
+/// the padding of a byte sequence. They make no second request.
+#[derive(Clone, Debug)]
+pub struct HttpMessageSignatures(pub(super) Arc<Settings>);
+
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) label: String,
+    pub(super) tag: Option<String>,
+    /// What every signature has to cover.
+    pub(super) required: Vec<Identifier<'static>>,
+    /// What has to be covered whenever it is there.
+    pub(super) if_present: Vec<HeaderName>,
+    /// The same of responses: `@status`, and what a profile adds, of the response and its request.
+    pub(super) response_required: Vec<Identifier<'static>>,
+    pub(super) response_if_present: Vec<HeaderName>,
+    pub(super) nonce_required: bool,
+    pub(super) digest: DigestAlgorithm,
+    pub(super) expires_after: Option<Duration>,
+    pub(super) types: Vec<(HeaderName, FieldType)>,
+    pub(super) accept: HeaderValue,
+    pub(super) profile: Profile,
+}
+
+impl HttpMessageSignatures {
+    /// Makes another profile than the default.
+    pub fn builder() -> HttpMessageSignaturesBuilder {
+        HttpMessageSignaturesBuilder::new()
+    }
+}

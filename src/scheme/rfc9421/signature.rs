@@ -1,0 +1,350 @@
+//! One signature, read from a message or written into one: what requests and responses have in
+//! common.
+
+use std::{borrow::Cow, fmt::Write as _};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sfv::StringRef;
+
+use super::{
+    base::{Message, base},
+    canonical::push_quoted,
+    component::{Fault, Form, Identifier, Name},
+    fields::{
+        CONTENT_DIGEST, Input, Listed, Member, SIGNATURE, SIGNATURE_INPUT, joined, read_inputs,
+        read_signatures,
+    },
+    scheme::{ALGORITHM, MAX_NONCE, Settings},
+};
+use crate::{
+    clock::Timestamp,
+    error::{Rejection, RejectionKind, SignError, malformed},
+    key::KeyId,
+    message::{Coverage, DigestAlgorithm, Encoding, HashOutput, SigningInput},
+    once::NonceKind,
+    proof::{Announced, Build, Candidate, Described, Parameters, Room},
+    scheme::{Signing, rfc9421::digest},
+};
+
+/// What a signature has to have, beside being readable.
+pub(super) struct Required<'s, C> {
+    pub(super) created: bool,
+    pub(super) nonce: bool,
+    /// The fields that it has to cover whenever they are there.
+    pub(super) if_present: &'s [HeaderName],
+    /// The components that it has to cover.
+    pub(super) covered: C,
+}
+
+impl Settings {
+    /// All signatures of a message that have our tag and say of themselves what is required. A bad
+    /// one blocks nothing, as long as there is a good one.
+    pub(super) fn read<'h, C>(
+        &self,
+        headers: &HeaderMap,
+        required: &Required<'_, C>,
+        build: impl Fn(Listed<'static>) -> Build<'h>,
+    ) -> Result<Vec<Announced<'h>>, Rejection> {
+        let inputs = joined(headers, &SIGNATURE_INPUT).map_err(malformed)?;
+        let signatures = joined(headers, &SIGNATURE).map_err(malformed)?;
+        let (inputs, signatures) = match (&inputs, &signatures) {
+            (Some(inputs), Some(signatures)) => (inputs, signatures),
+            (None, None) => return Err(missing("there is no `signature-input`")),
+            _ => return Err(malformed("only one of `signature-input` and `signature`")),
+        };
+        let inputs = read_inputs(inputs).map_err(malformed)?;
+        let signatures = read_signatures(signatures).map_err(malformed)?;
+
+        let mut announced = Vec::with_capacity(1);
+        let mut first_rejection = None;
+        for (label, _) in &signatures {
+            if !inputs.iter().any(|member| member.label == *label) {
+                first_rejection.get_or_insert_with(|| {
+                    malformed(format!(
+                        "`signature` has `{label}`, `signature-input` has not"
+                    ))
+                });
+            }
+        }
+        let mac_len = self.profile.algorithm.mac_len();
+        for Member { label, tag, input } in inputs {
+            if tag != self.tag.as_deref().map(Cow::Borrowed) {
+                first_rejection.get_or_insert_with(|| self.other_tag(label, tag.as_deref()));
+                continue;
+            }
+            let mac = signatures.iter().find(|(other, _)| *other == label);
+            let read = match (input, mac) {
+                (Ok(input), Some((_, Some(mac)))) if mac.as_ref().len() == mac_len => {
+                    parameters(&input, required).map(|parameters| Announced {
+                        parameters,
+                        mac: *mac,
+                        build: build(input.listed.into_owned()),
+                    })
+                }
+                (Err(fault), _) => Err(malformed(format!("signature `{label}`: {fault}"))),
+                (_, Some(_)) => Err(malformed(format!(
+                    "signature `{label}` is no MAC of {mac_len} bytes"
+                ))),
+                (_, None) => Err(malformed(format!(
+                    "`signature-input` has `{label}`, `signature` has not"
+                ))),
+            };
+            match read {
+                Ok(signature) => announced.push(signature),
+                Err(rejection) => {
+                    first_rejection.get_or_insert(rejection);
+                }
+            }
+        }
+        match first_rejection {
+            Some(rejection) if announced.is_empty() => Err(rejection),
+            None if announced.is_empty() => Err(missing("`signature-input` is empty")),
+            _ => Ok(announced),
+        }
+    }
+
+    fn other_tag(&self, label: &str, tag: Option<&str>) -> Rejection {
+        let quoted = |tag: Option<&str>| match tag {
+            Some(tag) => format!("the tag `{}`", tag.escape_debug()),
+            None => "no tag".to_owned(),
+        };
+        missing(format!(
+            "signature `{label}` has {}, and those that count here have {}",
+            quoted(tag),
+            quoted(self.tag.as_deref()),
+        ))
+    }
+
+    /// Builds the message of one signature, and checks what it covers.
+    pub(super) fn describe<C>(
+        &self,
+        message: Message<'_>,
+        listed: &Listed<'_>,
+        required: &Required<'_, C>,
+        room: &mut Room,
+    ) -> Result<Described<'static>, Rejection>
+    where
+        C: Fn(&Listed<'_>, &Coverage) -> Result<(), Rejection>,
+    {
+        let label = &*listed.label;
+        let (base, coverage) = base(message, listed, &self.types, room)
+            .map_err(|fault| malformed(format!("signature `{label}`: {fault}")))?;
+        (required.covered)(listed, &coverage)?;
+        for name in required.if_present {
+            if message.headers().contains_key(name) && !coverage.has_header(name) {
+                return Err(insufficient(format!(
+                    "signature `{label}` does not cover `{name}`, which is there"
+                )));
+            }
+        }
+        let digests = digest::read(message.headers()).map_err(malformed)?;
+        if let Some(digests) = &digests
+            && !digests
+                .iter()
+                .any(|digest| coverage.has_digest(digest.algorithm))
+        {
+            return Err(insufficient(format!(
+                "signature `{label}` does not cover `content-digest` with sha-256 or sha-512"
+            )));
+        }
+        let input = SigningInput::Head {
+            message: base,
+            body: digests.unwrap_or_default(),
+        };
+        Ok((input, Cow::Owned(coverage)))
+    }
+
+    /// Writes `Content-Digest` where there is a body, or where the field is there or wanted.
+    pub(super) fn write_digest(&self, headers: &mut HeaderMap, body: &[u8], wanted: bool) {
+        if (wanted || !body.is_empty() || headers.contains_key(CONTENT_DIGEST))
+            && let Some(digest) = digest::write(self.digest, body)
+        {
+            headers.insert(CONTENT_DIGEST, digest);
+        }
+    }
+
+    /// What a new signature covers and says about itself, as it stands in `Signature-Input`.
+    pub(super) fn describe_new(
+        &self,
+        headers: &HeaderMap,
+        required: &[Identifier<'_>],
+        if_present: &[HeaderName],
+        signing: &Signing<'_>,
+        nonce: Option<&str>,
+    ) -> String {
+        let mut text = format!("{}=(", self.label);
+        let mut delimiter = "";
+        let mut cover = |component: &Identifier<'_>| {
+            let _ = write!(text, "{delimiter}{component}");
+            delimiter = " ";
+        };
+        required.iter().for_each(&mut cover);
+        for name in [&CONTENT_DIGEST].into_iter().chain(if_present) {
+            let field = Identifier::of(Name::Field(name.clone()));
+            let covered = required.iter().any(|required| required.includes(&field));
+            if headers.contains_key(name) && !covered {
+                cover(&field);
+            }
+        }
+        let created = signing.now.as_secs();
+        let _ = write!(text, ");created={created}");
+        if let Some(expires_after) = self.expires_after {
+            let expires = created.saturating_add(expires_after.as_secs());
+            let _ = write!(text, ";expires={expires}");
+        }
+        if let Some(nonce) = nonce {
+            push_string(&mut text, "nonce", nonce);
+        }
+        push_string(&mut text, "alg", ALGORITHM);
+        push_string(&mut text, "keyid", signing.key_id.as_str());
+        if let Some(tag) = &self.tag {
+            push_string(&mut text, "tag", tag);
+        }
+        text
+    }
+
+    /// The candidate of a message that is being signed, read from its description as a verifier
+    /// would read it.
+    pub(super) fn described<C>(
+        &self,
+        message: Message<'_>,
+        description: &str,
+        required: &Required<'_, C>,
+    ) -> Result<Candidate<'static>, SignError>
+    where
+        C: Fn(&Listed<'_>, &Coverage) -> Result<(), Rejection>,
+    {
+        let mut members = read_inputs(description).map_err(SignError::new)?;
+        let input = members.pop().map(|member| member.input);
+        let input = input
+            .unwrap_or_else(|| Err("there is no label".into()))
+            .map_err(SignError::new)?;
+        let parameters = parameters(&input, required)?;
+        let (input, coverage) =
+            self.describe(message, &input.listed, required, &mut Room::new())?;
+        Ok(Candidate {
+            parameters,
+            mac: HashOutput::new(&[]),
+            input,
+            coverage,
+        })
+    }
+
+    pub(super) fn write_mac(
+        &self,
+        headers: &mut HeaderMap,
+        mac: &HashOutput,
+    ) -> Result<(), SignError> {
+        let mac = Encoding::Base64.encode(mac.as_ref());
+        self.append(headers, &SIGNATURE, &format!("{}=:{mac}:", self.label))
+    }
+
+    /// Adds a member beside those that others made, under a label of its own.
+    pub(super) fn append(
+        &self,
+        headers: &mut HeaderMap,
+        name: &HeaderName,
+        member: &str,
+    ) -> Result<(), SignError> {
+        if let Some(others) = joined(headers, name).map_err(SignError::new)? {
+            let others = read_signatures(&others).map_err(SignError::new)?;
+            if others.iter().any(|(label, _)| *label == self.label) {
+                return Err(SignError::new(format!(
+                    "`{name}` has a signature `{}` already; sign under another label",
+                    self.label
+                )));
+            }
+        }
+        let value = HeaderValue::from_str(member)
+            .map_err(|_| SignError::new("the signature cannot stand in a header"))?;
+        headers.append(name, value);
+        Ok(())
+    }
+}
+
+fn parameters<C>(
+    input: &Input<'_>,
+    required: &Required<'_, C>,
+) -> Result<Parameters<'static>, Rejection> {
+    let label = &*input.listed.label;
+    let given = &input.parameters;
+    if let Some(alg) = given.alg.as_deref().filter(|alg| *alg != ALGORITHM) {
+        return Err(Rejection::new(
+            RejectionKind::SignatureInvalid,
+            format!("signature `{label}` is made with `{alg}`, and not with `{ALGORITHM}`"),
+        ));
+    }
+    let lacks = |what| insufficient(format!("signature `{label}` has no `{what}`"));
+    let key_id = given.key_id.as_deref().ok_or_else(|| lacks("keyid"))?;
+    if !KeyId::is_valid(key_id.as_bytes()) {
+        return Err(malformed(format!(
+            "signature `{label}`: its `keyid` is not 1 to 128 visible characters"
+        )));
+    }
+    if required.created && given.created.is_none() {
+        return Err(lacks("created"));
+    }
+    let time = |seconds: Option<u64>| match seconds.map(Timestamp::from_secs) {
+        Some(None) => Err(malformed(format!(
+            "signature `{label}`: a time that is out of range"
+        ))),
+        time => Ok(time.flatten()),
+    };
+    let nonce = match given.nonce.as_deref() {
+        Some(nonce) => {
+            check_nonce(nonce).map_err(malformed)?;
+            Some((NonceKind::Covered, Cow::Owned(nonce.as_bytes().to_vec())))
+        }
+        None if required.nonce => return Err(lacks("nonce")),
+        None => None,
+    };
+    Ok(Parameters {
+        key_id: Cow::Owned(key_id.to_owned()),
+        signed_at: time(given.created)?,
+        expires_at: time(given.expires)?,
+        nonce,
+    })
+}
+
+impl Coverage {
+    fn has_digest(&self, algorithm: DigestAlgorithm) -> bool {
+        self.has_header(&CONTENT_DIGEST) || self.has_member(&CONTENT_DIGEST, algorithm.name())
+    }
+}
+
+impl Identifier<'static> {
+    /// A component without parameters.
+    pub(super) fn of(name: Name) -> Self {
+        Self {
+            name,
+            form: Form::Plain,
+            req: false,
+        }
+    }
+}
+
+/// A parameter that is a string; what such a string cannot hold was refused before.
+pub(super) fn push_string(to: &mut String, key: &str, value: &str) {
+    if let Ok(value) = StringRef::from_str(value) {
+        to.push(';');
+        to.push_str(key);
+        to.push('=');
+        push_quoted(to, value);
+    }
+}
+
+pub(super) fn check_nonce(nonce: &str) -> Result<(), Fault> {
+    let plain = nonce.bytes().all(|b| (0x20..0x7f).contains(&b));
+    if plain && (1..=MAX_NONCE).contains(&nonce.len()) {
+        return Ok(());
+    }
+    Err(format!("the nonce is not 1 to {MAX_NONCE} characters of ASCII").into())
+}
+
+pub(super) fn insufficient(detail: String) -> Rejection {
+    Rejection::new(RejectionKind::SignatureInsufficient, detail)
+}
+
+fn missing(detail: impl Into<Cow<'static, str>>) -> Rejection {
+    Rejection::new(RejectionKind::SignatureMissing, detail)
+}

@@ -1,0 +1,52 @@
+//! The time that a store goes by, and how a check ends.
+
+use std::time::Duration;
+
+use crate::clock::{Clock as _, ManualClock, SystemClock, Timestamp};
+
+/// The time that a store goes by.
+#[derive(Clone, Debug)]
+pub struct Time(pub(super) Option<ManualClock>);
+
+impl Time {
+    /// That of the host, or of a server whose clock is within a second of it. Time passes by itself,
+    /// and the checks take some 20 seconds.
+    #[must_use]
+    pub fn real() -> Self {
+        Self(None)
+    }
+
+    /// That of this clock, which the store was given. Leases may go by a clock of their own.
+    #[must_use]
+    pub fn manual(clock: ManualClock) -> Self {
+        Self(Some(clock))
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        match &self.0 {
+            Some(clock) => clock.now(),
+            None => SystemClock.now(),
+        }
+    }
+
+    pub(super) async fn pass(&self, time: Duration) {
+        match &self.0 {
+            Some(clock) => clock.advance(time),
+            None => tokio::time::sleep(time).await,
+        }
+    }
+
+    /// Passes for leases too, where these go by a clock of their own.
+    pub(super) async fn pass_for_leases(&self, time: Duration) {
+        if let Some(clock) = &self.0 {
+            clock.advance(time);
+        }
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// Why a check failed.
+pub(super) type Check = Result<(), String>;
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);

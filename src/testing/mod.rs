@@ -1,0 +1,30 @@
+//! For the tests of users: deliveries as their senders sign them, a clock that can be set, and the
+//! suite that every store has to pass.
+//!
+//! ```
+//! use axum::{Router, routing::post};
+//! use countersign::{MemoryStore, VerifiedPayload, VerifyLayer, testing, webhooks::Stripe};
+//! use tower::ServiceExt as _;
+//!
+//! const SECRET: &str = "whsec_for tests and nothing else";
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let layer = VerifyLayer::builder(Stripe::new())
+//!     .secret(SECRET)
+//!     .store(MemoryStore::new().assume_no_history())
+//!     .build()?;
+//! let paid = async |payload: VerifiedPayload| payload.bytes().clone();
+//! let app = Router::new().route("/stripe", post(paid)).layer(layer);
+//!
+//! // One line:
+//! let paid = testing::delivery(Stripe::new(), SECRET, r#"{"id":"evt_1"}"#).to("/stripe").request();
+//! assert_eq!(app.oneshot(paid).await?.status(), 200);
+//! # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod conformance;
+mod delivery;
+
+pub use crate::clock::ManualClock;
+pub use delivery::{Delivery, delivery};

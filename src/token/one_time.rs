@@ -1,0 +1,457 @@
+//! Issues tokens that work once, and redeems them.
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    builder::OneTimeTokenBuilder,
+    jws,
+    jws::{Claims, Sealed, malformed},
+};
+use crate::{
+    clock::{Clock, Timestamp},
+    error::{ConfigError, Rejection, RejectionKind, SignError, StoreError},
+    future::within,
+    key::{KeyId, KeySet, KeyStore},
+    metrics::Stopwatch,
+    once::{
+        Claim, Claimed, ConsumeIn, Nonce, NonceKind, NonceStore, TransactIn, Turns, Unconsumed,
+        Unread, User, claimed_outcome,
+    },
+    proof::find_keys,
+};
+
+/// Issues and redeems one-time tokens for one purpose: confirmation links, password resets,
+/// invitations, unsubscribing.
+///
+/// A token is a JSON Web Token (RFC 7519) in JWS compact form (RFC 7515), signed with HMAC-SHA256
+/// (`HS256`), so that other libraries issue and read it:
+///
+/// | where | member | what |
+/// | --- | --- | --- |
+/// | header | `alg` | `HS256`; nothing else is taken, `none` neither |
+/// | | `kid` | the key id |
+/// | | `typ` | `JWT`; may be left out |
+/// | payload | `aud` | the purpose: a token for another one is refused |
+/// | | `iat`, `exp` | whole seconds since 1970; `exp` is after `iat`, by the lifetime at most |
+/// | | `jti` | 1 to 256 bytes, what makes it unique under its key; issued with 128 random bits |
+/// | | `data` | the payload, of type `T` |
+///
+/// The profile is closed: any other member (`crit`, `b64`, `jwk`, `nbf` …), a member that stands
+/// there twice, a fraction of a second, or more than 8 KiB is refused.
+///
+/// What it guarantees:
+/// - **Nothing is read before it was verified**: the algorithm is fixed, the MAC is compared in
+///   constant time, and only then is the payload parsed.
+/// - **Nothing is given out before it was used up**: [`verify`](Self::verify) answers with a
+///   [`PendingToken`], whose payload cannot be read until it is redeemed.
+/// - **Redeemed once**: of any number of attempts, at once or one after another, on any server, one
+///   gets the payload. With a [store](OneTimeTokenBuilder::store) the token is claimed before the
+///   payload is handed out, and never given back. [In the database transaction of its
+///   effects](PendingToken::transact), it is used up if, and only if, they are committed.
+/// - **Fails closed**: where the store gives no answer, nobody gets the payload.
+///
+/// ```
+/// use countersign::{KeyRing, MemoryStore, OneTimeToken, RejectionKind};
+/// use std::time::Duration;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// // The address that is to be confirmed; any type that `serde` reads and writes.
+/// let tokens = OneTimeToken::<String>::builder("confirm-address")
+///     .keys(KeyRing::new().with("2026-11", "a secret for tokens alone")?)
+///     .issue_under("2026-11")
+///     .lifetime(Duration::from_secs(3600))
+///     .store(MemoryStore::new().assume_no_history())
+///     .build()?;
+///
+/// let token = tokens.issue(&"alice@example.com".to_owned()).await?;
+/// assert_eq!(tokens.redeem(&token).await?, "alice@example.com");
+///
+/// let again = tokens.redeem(&token).await.unwrap_err();
+/// assert_eq!(again.kind(), RejectionKind::TokenRedeemed);
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Security
+/// - Whoever has a token may use it: hand it over TLS, and keep it out of logs. Where it stands in a
+///   link, answer a GET with a page that asks, and redeem on POST: scanners of mail open links.
+/// - Give tokens a secret of their own. A scheme that signs bare bodies would sign, with the same
+///   secret, a body that is a token.
+/// - A store has to remember for as long as a token lives: a [`MemoryStore`](crate::store::memory::MemoryStore)
+///   refuses, after a restart, all tokens that were issued before it (503, `sign_again`). Take a
+///   durable one for tokens that live longer than a process.
+/// - The payload is signed, and not encrypted: the bearer can read it.
+pub struct OneTimeToken<T> {
+    pub(super) settings: Arc<Settings>,
+    pub(super) payload: PhantomData<fn(T) -> T>,
+}
+
+pub(super) struct Settings {
+    pub(super) purpose: String,
+    pub(super) namespace: Arc<str>,
+    /// Their place among the users of the store, which they leave when they are dropped.
+    pub(super) _user: Option<Arc<User>>,
+    pub(super) keys: Arc<dyn KeyStore>,
+    pub(super) issue_under: RwLock<KeyId>,
+    pub(super) lifetime: Duration,
+    pub(super) max_skew: Duration,
+    /// How much longer than it lives a token is remembered: for a claim that is on its way, and for
+    /// clocks that differ.
+    pub(super) margin: Duration,
+    /// The longest time for which a token is remembered, counted from the moment of its claim.
+    pub(super) retention: Duration,
+    /// `None` where tokens are redeemed in database transactions.
+    pub(super) store: Option<Arc<dyn NonceStore>>,
+    pub(super) store_timeout: Duration,
+    pub(super) clock: Box<dyn Clock>,
+    pub(super) turns: Turns,
+}
+
+impl<T> OneTimeToken<T> {
+    /// Configures tokens for a purpose, such as `confirm-address`: 1 to 128 bytes. A token for one
+    /// purpose is refused for another, also under the same key.
+    pub fn builder(purpose: impl Into<String>) -> OneTimeTokenBuilder<T> {
+        OneTimeTokenBuilder::new(purpose.into())
+    }
+
+    /// Issues from now on under another key id, on every clone at once. Tokens under the earlier one
+    /// are redeemed for as long as its secrets are valid.
+    ///
+    /// # Errors
+    /// When the id is not a [`KeyId`].
+    pub fn rotate(&self, key_id: impl AsRef<str>) -> Result<(), ConfigError> {
+        let key_id = KeyId::new(key_id)?;
+        *self
+            .settings
+            .issue_under
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = key_id;
+        Ok(())
+    }
+}
+
+impl<T: Serialize> OneTimeToken<T> {
+    /// A new token around `payload`, which lives for the [lifetime](OneTimeTokenBuilder::lifetime).
+    /// It is made of letters, digits, `-`, `_` and two dots, and stands in a URL as it is.
+    ///
+    /// A store that does not survive restarts refuses tokens that it may have seen redeemed before it
+    /// was made. In its first seconds, as many as [`max_skew`](OneTimeTokenBuilder::max_skew) has and
+    /// one, tokens are therefore dated ahead. A token of the first second may be redeemed from the next
+    /// second on.
+    ///
+    /// # Errors
+    /// When the key look-up fails or has no valid secret, the payload cannot be written as JSON, the
+    /// token would be longer than 8 KiB, or the store refuses tokens because its high watermark is
+    /// ahead of the clock.
+    ///
+    /// # Panics
+    /// When the key look-up has to be waited for, outside of a Tokio runtime with its timer.
+    pub async fn issue(&self, payload: &T) -> Result<String, SignError> {
+        let settings = &*self.settings;
+        let key_id = settings
+            .issue_under
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let now = settings.clock.now();
+        let set = settings.find(&key_id).await.map_err(Rejection::from)?;
+        let key = set.as_deref().and_then(|set| set.valid_at(now).next());
+        let key = key.ok_or_else(|| {
+            SignError::new(format!("no secret is valid now under key id `{key_id}`"))
+        })?;
+        let issued_at = settings.issued_at(now)?;
+        let claims = Claims {
+            id: URL_SAFE_NO_PAD.encode(crate::random::bytes::<16>()),
+            purpose: settings.purpose.clone(),
+            issued_at,
+            expires_at: issued_at.plus(settings.lifetime),
+            data: serde_json::to_value(payload)
+                .map_err(|error| SignError::new(format!("the payload is not JSON: {error}")))?,
+        };
+        jws::write(&claims, &key_id, key).ok_or_else(|| {
+            SignError::new(format!(
+                "the token would be longer than {} bytes; put less into it",
+                jws::MAX_LEN
+            ))
+        })
+    }
+}
+
+impl<T: DeserializeOwned> OneTimeToken<T> {
+    /// Verifies the token, claims it in the store, and hands out its payload.
+    ///
+    /// # Errors
+    /// When the token is refused, was redeemed before, or the store gives no answer. After
+    /// `store_unavailable` it is not known whether the token was used up.
+    ///
+    /// # Panics
+    /// When there is something to wait for, outside of a Tokio runtime with its timer.
+    pub async fn redeem(&self, token: &str) -> Result<T, Rejection> {
+        self.verify(token).await?.redeem().await
+    }
+
+    /// Verifies the token, and redeems nothing: key, MAC, purpose, times, and that the payload is a
+    /// `T`. Whether it was redeemed before is not asked.
+    ///
+    /// # Errors
+    /// When the token is refused, or the key look-up gives no answer.
+    ///
+    /// # Panics
+    /// When the key look-up has to be waited for, outside of a Tokio runtime with its timer.
+    pub async fn verify(&self, token: &str) -> Result<PendingToken<T>, Rejection> {
+        let settings = &*self.settings;
+        let sealed = Sealed::read(token)?;
+        let invalid = |why| Err(Rejection::new(RejectionKind::TokenInvalid, why));
+        let Some(set) = settings.find(&sealed.key_id).await? else {
+            return invalid(format!("no key is known as `{}`", sealed.key_id));
+        };
+        let now = settings.clock.now();
+        if !set.valid_at(now).any(|key| sealed.is_signed_with(key)) {
+            return invalid(format!("the MAC is not that of key `{}`", sealed.key_id));
+        }
+        let claims = sealed.claims()?;
+        if claims.purpose != settings.purpose {
+            return invalid(format!(
+                "a token for {:?}, and this is {:?}",
+                claims.purpose, settings.purpose
+            ));
+        }
+        if claims.expires_at.since(claims.issued_at) > settings.lifetime {
+            return invalid(format!(
+                "it lives longer than {:?}; see `lifetime`",
+                settings.lifetime
+            ));
+        }
+        if claims.issued_at > now.plus(settings.max_skew) {
+            return Err(Rejection::new(
+                RejectionKind::TokenNotYetValid,
+                format!("issued at {}, and it is {now}", claims.issued_at),
+            ));
+        }
+        settings.check_expiry(claims.expires_at)?;
+        let payload = serde_json::from_value(claims.data)
+            // The parser's own words would quote what is in it.
+            .map_err(|_| malformed("`data` is not of the type that these tokens carry"))?;
+        let claim = Claim::new(
+            Arc::clone(&settings.namespace),
+            sealed.key_id,
+            Nonce::new(NonceKind::Covered, &claims.id),
+            claims.expires_at.plus(settings.margin),
+        )
+        .signed(claims.issued_at, settings.max_skew)
+        .with_retention(settings.retention);
+        let unread = UnreadToken {
+            settings: Arc::clone(&self.settings),
+            expires_at: claims.expires_at,
+            payload,
+        };
+        Ok(PendingToken(Unconsumed::new(
+            unread,
+            claim,
+            settings.store_timeout,
+        )))
+    }
+}
+
+impl Settings {
+    /// Whole seconds, as they are written. Not later than now, unless the store would refuse the token
+    /// for ever as one that it may have forgotten.
+    fn issued_at(&self, now: Timestamp) -> Result<Timestamp, SignError> {
+        let issued_at = Timestamp::from_secs(now.as_secs()).unwrap_or(now);
+        let store = self.store.as_ref();
+        let refused = store.and_then(|store| store.refuses_until(self.max_skew));
+        let Some(refused) = refused.filter(|refused| *refused >= issued_at) else {
+            return Ok(issued_at);
+        };
+        let later = Timestamp::from_secs(refused.as_secs() + 1);
+        // One that is dated further ahead would be refused as not yet valid for longer than a second.
+        later
+            .filter(|later| *later <= now.plus(self.max_skew + Duration::from_secs(1)))
+            .ok_or_else(|| {
+                SignError::new(format!(
+                    "the store refuses tokens that are issued until {refused}, and it is {now}; set \
+                     the clock right, if it is behind"
+                ))
+            })
+    }
+
+    async fn find(&self, key_id: &KeyId) -> Result<Option<Arc<KeySet>>, StoreError> {
+        let found = find_keys(&*self.keys, key_id.as_str(), self.store_timeout).await?;
+        // A look-up that answers with another key's secrets would let it sign for this one.
+        Ok(found.filter(|set| set.id() == key_id))
+    }
+
+    /// RFC 7519, section 4.1.4: not on or after.
+    fn check_expiry(&self, expires_at: Timestamp) -> Result<(), Rejection> {
+        let now = self.clock.now();
+        if now < expires_at {
+            return Ok(());
+        }
+        Err(Rejection::new(
+            RejectionKind::TokenExpired,
+            format!("expired at {expires_at}, and it is {now}"),
+        ))
+    }
+}
+
+/// A token that was verified, and whose payload cannot be read before it is redeemed.
+///
+/// Dropping it redeems nothing.
+#[must_use = "a token is not redeemed by being verified"]
+pub struct PendingToken<T>(Unconsumed<UnreadToken<T>>);
+
+struct UnreadToken<T> {
+    settings: Arc<Settings>,
+    expires_at: Timestamp,
+    payload: T,
+}
+
+impl<T> Unread for UnreadToken<T> {
+    type Content = T;
+
+    fn check_freshness(&self) -> Result<(), Rejection> {
+        self.settings.check_expiry(self.expires_at)
+    }
+
+    fn used_before(&self, claim: &Claim) -> Rejection {
+        redeemed(claim)
+    }
+
+    fn read(self) -> T {
+        self.payload
+    }
+}
+
+impl<T> PendingToken<T> {
+    /// Claims the token in the store, and hands out its payload.
+    ///
+    /// # Errors
+    /// When it was redeemed before, has expired, or the store gives no answer.
+    ///
+    /// # Panics
+    /// When there is something to wait for, outside of a Tokio runtime with its timer.
+    pub async fn redeem(self) -> Result<T, Rejection> {
+        let (unread, claim) = self.0.into_parts();
+        let settings = Arc::clone(&unread.settings);
+        let Some(store) = &settings.store else {
+            return Err(StoreError::unavailable(
+                "these tokens are redeemed in a database transaction: call `transact` or `redeem_in`",
+            )
+            .into());
+        };
+        let asked = Stopwatch::start();
+        let claimed = within(settings.store_timeout, store.claim(&claim)).await;
+        asked.claimed(claimed_outcome(&claimed));
+        if claimed? != Claimed::New {
+            return Err(redeemed(&claim));
+        }
+        unread.check_freshness()?;
+        Ok(unread.read())
+    }
+
+    /// Begins a transaction, records the token in it, calls `work` with the connection and the
+    /// payload, and commits. Where `work` answers with an error, all is rolled back, and the token
+    /// may be redeemed again. It is the counterpart of
+    /// [`PendingPayload::transact`](crate::request::PendingPayload::transact), which says more.
+    ///
+    /// # Errors
+    /// What `work` answers with; else a [`Rejection`].
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn transact<D, R, E>(
+        self,
+        database: &D,
+        work: impl AsyncFnOnce(&mut D::Connection, T) -> Result<R, E>,
+    ) -> Result<R, E>
+    where
+        D: TransactIn + ?Sized,
+        E: From<Rejection>,
+    {
+        self.without_store()?;
+        let settings = &self.0.unread().settings;
+        let turn = settings.turns.take(self.0.claim(), settings.store_timeout);
+        let turn = turn.await?;
+        if turn.is_used() {
+            return Err(redeemed(self.0.claim()).into());
+        }
+        self.0.in_turn(Some(turn)).transact(database, work).await
+    }
+
+    /// Records the token in the caller's transaction, and hands out its payload. The token is used up
+    /// once the caller commits. To be called outside of savepoints, as
+    /// [`PendingPayload::consume`](crate::request::PendingPayload::consume) is.
+    ///
+    /// # Errors
+    /// When it was redeemed before, has expired, or the database refuses or gives no answer. The
+    /// transaction is then to be rolled back.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn redeem_in<C: ConsumeIn + ?Sized>(
+        self,
+        transaction: &mut C,
+    ) -> Result<T, Rejection> {
+        self.without_store()?;
+        self.0.consume(transaction).await
+    }
+
+    /// A store beside the database would be a second truth: what was used up in the one would be new
+    /// in the other.
+    fn without_store(&self) -> Result<(), Rejection> {
+        if self.0.unread().settings.store.is_none() {
+            return Ok(());
+        }
+        Err(StoreError::unavailable(
+            "these tokens are redeemed in a store; for a database transaction build them with \
+             `in_transaction`",
+        )
+        .into())
+    }
+}
+
+fn redeemed(claim: &Claim) -> Rejection {
+    Rejection::new(
+        RejectionKind::TokenRedeemed,
+        format!(
+            "{:?} of key `{}` was redeemed before",
+            claim.nonce(),
+            claim.key_id()
+        ),
+    )
+}
+
+impl<T> Clone for OneTimeToken<T> {
+    fn clone(&self) -> Self {
+        Self {
+            settings: Arc::clone(&self.settings),
+            payload: PhantomData,
+        }
+    }
+}
+
+impl<T> fmt::Debug for OneTimeToken<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OneTimeToken")
+            .field("purpose", &self.settings.purpose)
+            .field("lifetime", &self.settings.lifetime)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Without the payload.
+impl<T> fmt::Debug for PendingToken<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingToken")
+            .field("claim", self.0.claim())
+            .finish_non_exhaustive()
+    }
+}
