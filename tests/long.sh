@@ -32,18 +32,18 @@ collisions)
     tests 22620 --lib -- header::tests::exhaustive::all_short
     tests 40000 --lib -- no_two_requests_share_a_message what_is_signed_verifies_once
     ;;
-json) tests 100000 --test canonical_json -- _writes_the_same_bytes_ ;;
+json) tests 100000 --test schemes -- _writes_the_same_bytes_ ;;
 signature-inputs)
     tests 100300 --lib -- _reads_each_signature_input_
     tests 20000 --lib -- http_message_signatures::grammar::any_
     ;;
 leases)
     tests 1000 --test attacks -- a35_of_several_at_random
-    tests 20000 --test memory_model -- the_memory_store_answers
+    tests 20000 --test stores -- memory_model::the_memory_store_answers
     ;;
 processing)
     tests 2000 --test attacks -- given_up_at_random
-    tests 40 --test crash -- killed_under_load
+    tests 40 --test stores -- killed_under_load
     ;;
 wire) tests 2000 --test attacks -- wire:: ;;
 esac

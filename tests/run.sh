@@ -22,7 +22,7 @@ run "Tests" kept cargo test --locked --all-features -- --show-output
 run "Interleavings" env RUSTFLAGS="--cfg countersign_loom" \
     cargo test --locked --lib store::memory::interleavings
 run "Constant time, as released" \
-    cargo test --locked --all-features --release --test constant_time
+    cargo test --locked --all-features --release --test house -- constant_time::
 run "Quickstart" kept cargo run --locked --quiet --example quickstart
 run "Service to service" kept cargo run --locked --quiet --example service_to_service
 run "Confirmation link" kept cargo run --locked --quiet --example confirmation_link
@@ -34,4 +34,4 @@ run "Transfer, on SQLite" \
 run "Transfer, on PostgreSQL" \
     kept cargo run --locked --quiet --all-features --example transfer \
     -- "$COUNTERSIGN_POSTGRES_URL"
-run "What was said" cargo test --locked --all-features --test said -- --nocapture
+run "What was said" cargo test --locked --all-features --test house -- said:: --nocapture

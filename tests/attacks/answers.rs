@@ -23,9 +23,11 @@ use tokio::{
 use tower::{BoxError, Layer as _, Service, ServiceBuilder, ServiceExt as _, service_fn};
 
 use crate::{
-    common::{self, Effects, KEY, NOW, OTHER_KEY, OTHER_SECRET, SECRET, at},
+    common::{
+        self, Effects, KEY, NOW, OTHER_KEY, OTHER_SECRET, SECRET, at,
+        parts::{Asked, Fault, FaultyStore, Script, Step},
+    },
     handling::RETRYABLE,
-    parts::{Asked, Fault, FaultyStore, Script, Step},
 };
 
 const SERVER_KEY: &str = "api";

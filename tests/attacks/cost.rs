@@ -20,9 +20,10 @@ use countersign::{
 use http::{Request, request::Parts};
 use http_body_util::Full;
 
-use crate::{
-    common::{self, KEY, NOW, SECRET, clock, keys, store},
+use crate::common::{
+    self, KEY, NOW, SECRET, clock, keys,
     parts::{Script, Step},
+    store,
 };
 
 /// Counts look-ups.

@@ -24,9 +24,11 @@ use tokio::{io::AsyncReadExt as _, io::AsyncWriteExt as _, net::TcpStream, time:
 use tower::ServiceExt as _;
 
 use crate::{
-    common,
+    common::{
+        self,
+        parts::{Asked, Fault, FaultyStore, Script, Step},
+    },
     handling::{LEASE, RETRYABLE},
-    parts::{Asked, Fault, FaultyStore, Script, Step},
     subject::{
         ALL, Breach, Finding, HOUSE, IN_FLIGHT, OK, REPLAYED, Subject, Target, refused, to_wire,
     },

@@ -26,9 +26,11 @@ use tower::{ServiceBuilder, ServiceExt as _, limit::GlobalConcurrencyLimitLayer,
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    common::{self, Effects},
+    common::{
+        self, Effects,
+        parts::{Asked, Fault, FaultyStore},
+    },
     handling::{LEASE, RETRYABLE},
-    parts::{Asked, Fault, FaultyStore},
     subject::{
         ALL, BODY, Breach, Finding, HOUSE, IN_FLIGHT, OK, REPLAYED, Subject, Target, refused,
     },
@@ -369,7 +371,7 @@ async fn a48_no_renewer_is_left_behind() {
             "refuses" => (StatusCode::CONFLICT, Body::empty()),
             "streams" => (
                 StatusCode::OK,
-                Body::new(crate::parts::Script::frames(["a", "b"])),
+                Body::new(common::parts::Script::frames(["a", "b"])),
             ),
             _ => (StatusCode::OK, Body::from("done")),
         }
@@ -617,7 +619,7 @@ async fn a52_whatever_becomes_of_a_request_its_place_is_free_again() {
 #[tokio::test(start_paused = true)]
 async fn a52_a_response_that_is_taken_slowly_holds_no_place() {
     let clock = common::clock();
-    let streamed = async || Body::new(crate::parts::Script::new([crate::parts::Step::Hangs]));
+    let streamed = async || Body::new(common::parts::Script::new([common::parts::Step::Hangs]));
     let app = |_: &Effects| Router::new().route("/transfer", any(streamed));
     let target = Target::around(&HOUSE, &clock, common::store(&clock), app, |layer| {
         layer.processing(RETRYABLE).max_running(1)

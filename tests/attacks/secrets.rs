@@ -12,9 +12,7 @@ use http_body_util::{BodyExt as _, Full};
 use tower::{Layer as _, Service as _, ServiceExt};
 
 use crate::{
-    common::{self, KEY, OTHER_KEY, OTHER_SECRET, SECRET},
-    forms::forms,
-    log::Log,
+    common::{self, KEY, OTHER_KEY, OTHER_SECRET, SECRET, forms::forms, log::Log},
     naive::NEXT_SECRET,
     subject::{ALL, BODY, HOUSE, Subject, Target, app, get, set, with, with_body, without},
 };

@@ -4,8 +4,8 @@
 //!
 //! Requests are dated years ahead, where the clocks of the servers take all for live; what those
 //! clocks decide is tested with each store (row 38), as are its faults (26 and 27). Row 37 stands in
-//! `in_transaction.rs`. A capacity (21) has SQLite alone (`tests/sqlite/limits.rs`): Redis refuses where
-//! its memory is full (`tests/redis/faults.rs`), PostgreSQL where its disk is.
+//! `layer/in_transaction.rs`. A capacity (21) has SQLite alone (`stores/sqlite/limits.rs`): Redis
+//! refuses where its memory is full (`stores/redis/faults.rs`), PostgreSQL where its disk is.
 
 use std::{
     sync::{
@@ -25,8 +25,10 @@ use tempfile::TempDir;
 use tower::ServiceExt as _;
 
 use crate::{
-    common::{self, at},
-    database,
+    common::{
+        self, at, database,
+        redis_server::{self, Server},
+    },
     handling::{
         LEASE, RETRYABLE, acknowledged, disconnects, gives_back, old_holder, outlives_its_lease,
         panics, panics_under_a_lease, sender_hangs_up,
@@ -38,7 +40,6 @@ use crate::{
         two_copies_in_one_batch, two_pairs, two_signatures_over_one_message,
     },
     place::{made_up_paths, made_up_paths_at_once},
-    redis_server::{self, Server},
     restart::{a_clock_that_jumps, a_replay_to_another_server},
     shared::{TENANTS, endpoint, is_handled},
     subject::{

@@ -23,8 +23,8 @@ use std::time::Duration;
 use tower::ServiceExt as _;
 
 use crate::{
-    common::{self, Effects, KEY, ORIGIN, SECRET},
-    log, naive,
+    common::{self, Effects, KEY, ORIGIN, SECRET, log},
+    naive,
     parameter::{Place, joined},
 };
 

@@ -1,12 +1,18 @@
 //! What the tests have in common: a house format, a clock, keys, and a server on a real socket.
 
-#![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 #![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test may fail"
+    dead_code,
+    unreachable_pub,
+    reason = "each program takes what it needs"
 )]
+
+#[cfg(feature = "postgres")]
+pub mod database;
+pub mod forms;
+pub mod log;
+pub mod parts;
+#[cfg(feature = "redis")]
+pub mod redis_server;
 
 use std::{
     net::SocketAddr,
@@ -20,11 +26,10 @@ use std::{
     time::Duration,
 };
 
-use crate::log;
-use axum::{Router, body::Body, routing::any};
+use axum::{Router, body::Body};
 use countersign::{
-    HeaderScheme, KeyRing, ManualClock, MemoryStore, Part, Signer, Timestamp, VerifiedPayload,
-    VerifierBuilder, VerifyLayer,
+    HeaderScheme, KeyRing, ManualClock, MemoryStore, Part, Signer, Timestamp, VerifierBuilder,
+    VerifyLayer,
 };
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
@@ -150,9 +155,10 @@ impl Effects {
 }
 
 /// A router whose handler, at any path, counts an effect and echoes the verified bytes.
+#[cfg(feature = "axum")]
 pub fn echo(effects: &Effects) -> Router {
     let effects = effects.clone();
-    let handler = move |payload: VerifiedPayload| {
+    let handler = move |payload: countersign::VerifiedPayload| {
         let effects = effects.clone();
         async move {
             effects.happened();
@@ -160,8 +166,8 @@ pub fn echo(effects: &Effects) -> Router {
         }
     };
     Router::new()
-        .route("/", any(handler.clone()))
-        .route("/{*path}", any(handler))
+        .route("/", axum::routing::any(handler.clone()))
+        .route("/{*path}", axum::routing::any(handler))
 }
 
 /// How many cases a test tries: this many, or as many as `tests/long.sh` asks for.

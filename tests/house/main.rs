@@ -1,0 +1,21 @@
+//! The crate itself: how it is built, what must not compile, how long a comparison takes, what its
+//! examples print, and what all tests have said.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may fail"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod architecture;
+mod compile_fail;
+mod constant_time;
+mod examples;
+mod rows;
+mod said;

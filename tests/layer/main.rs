@@ -1,0 +1,31 @@
+//! The way of a request through verifier and layer to its handler, and of what is signed on the way
+//! back; and clients that sign.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::large_futures,
+    unreachable_pub,
+    reason = "a test may fail"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod body;
+mod extractors;
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+mod in_transaction;
+mod json_client;
+mod keys;
+#[cfg(feature = "metrics")]
+mod observability;
+mod places;
+mod processing;
+mod rejections;
+mod responses;
+mod signing;
+mod verifier;
+mod version;

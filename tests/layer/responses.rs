@@ -1,0 +1,9 @@
+//! Signed responses: bound to the very request, over real sockets and byte by byte.
+
+mod world;
+
+mod again;
+mod binding;
+mod limits;
+mod profile;
+mod wire;

@@ -1,0 +1,9 @@
+//! A client that signs, over real sockets: bodies of every kind, rotation, signing anew, reqwest.
+
+mod server;
+
+mod again;
+mod layer;
+#[cfg(feature = "reqwest")]
+mod reqwest;
+mod rotation;

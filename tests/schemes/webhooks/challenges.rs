@@ -1,0 +1,277 @@
+//! How a preset answers when its provider asks whether this is the right place.
+
+use bytes::Bytes;
+use countersign::{
+    ManualClock, Processing, Scheme, VerifiedPayload, Verifier, VerifyLayer,
+    webhooks::{Meta, Slack, Zoom},
+};
+use http::{
+    HeaderMap, Method, Request,
+    header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use super::{
+    provider::{META, Provider, SLACK, ZOOM, verify, with_body},
+    service::{INVALID, MISSING},
+};
+use crate::common;
+
+const TOKEN: &str = "the verify token of the dashboard";
+
+/// The answer of a service whose handler says `handled`.
+async fn ask(
+    scheme: impl Scheme,
+    clock: &ManualClock,
+    request: Request<Bytes>,
+) -> (u16, HeaderMap, String) {
+    let layer = VerifyLayer::builder(scheme)
+        .secret(META.secrets[0])
+        .store(common::store(clock))
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    let handler = async |_: VerifiedPayload| "handled";
+    let app = axum::Router::new()
+        .route("/hook", axum::routing::any(handler))
+        .layer(layer);
+    let response = app
+        .oneshot(request.map(axum::body::Body::from))
+        .await
+        .unwrap();
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    (head.status.as_u16(), head.headers, body)
+}
+
+fn is_plain_text(headers: &HeaderMap) -> bool {
+    headers[CONTENT_TYPE] == "text/plain; charset=utf-8"
+        && headers[X_CONTENT_TYPE_OPTIONS] == "nosniff"
+        && headers[CACHE_CONTROL] == "no-store"
+}
+
+fn slack_asks(challenge: &Value) -> String {
+    json!({ "token": "x", "challenge": challenge, "type": "url_verification" }).to_string()
+}
+
+#[tokio::test]
+async fn slack_is_answered_with_its_challenge_once_its_signature_was_verified() {
+    let clock = common::clock();
+    let request = SLACK.sign(&clock, slack_asks(&"3eZbrw1aBm2rZgRNFdxV".into()));
+    let scheme = Slack::new().answer_url_verification_at("/hook").unwrap();
+    let (status, headers, body) = ask(scheme.clone(), &clock, request.clone()).await;
+    assert_eq!((status, &*body), (200, "3eZbrw1aBm2rZgRNFdxV"));
+    assert!(is_plain_text(&headers), "{headers:?}");
+
+    // Who does not know the secret learns nothing.
+    let stranger = SLACK.sign_under(
+        SLACK.secrets[1],
+        &clock,
+        slack_asks(&"3eZbrw1aBm2rZgRNFdxV".into()),
+    );
+    let (status, _, body) = ask(scheme.clone(), &clock, stranger).await;
+    assert_eq!((status, &*common::code_or_body(body.as_bytes())), INVALID);
+    let (status, ..) = ask(scheme, &clock, with_body(&request, slack_asks(&"x".into()))).await;
+    assert_eq!(status, 401);
+
+    // Who was not told to answer leaves it to the handler.
+    let (status, _, body) = ask(Slack::new(), &clock, request).await;
+    assert_eq!((status, &*body), (200, "handled"));
+}
+
+#[tokio::test]
+async fn what_is_no_challenge_of_slack_goes_to_the_handler() {
+    let clock = common::clock();
+    for body in [
+        slack_asks(&json!(1)),
+        slack_asks(&json!(null)),
+        slack_asks(&"x".repeat(1025).into()),
+        json!({ "type": "url_verification" }).to_string(),
+        json!({ "type": "event_callback", "challenge": "x" }).to_string(),
+        json!({ "event": { "type": "url_verification", "challenge": "x" } }).to_string(),
+        r#"{"type":"url_verification","challenge":"x","challenge":"y"}"#.into(),
+        r#"{"type":"url_verification","type":"x","challenge":"y"}"#.into(),
+        "type=url_verification&challenge=x".into(),
+    ] {
+        let request = SLACK.sign(&clock, body.clone());
+        let scheme = Slack::new().answer_url_verification_at("/hook").unwrap();
+        let (status, _, answer) = ask(scheme, &clock, request).await;
+        assert_eq!((status, &*answer), (200, "handled"), "{body}");
+    }
+}
+
+fn zoom_asks(token: &Value) -> String {
+    let payload = json!({ "plainToken": token });
+    json!({ "payload": payload, "event_ts": 1_654_503_849_680_u64, "event": "endpoint.url_validation" })
+        .to_string()
+}
+
+/// The HMAC was made elsewhere, as Zoom's own library makes it of the token.
+#[tokio::test]
+async fn zoom_is_answered_with_the_hmac_of_its_token() {
+    let clock = common::clock();
+    let request = ZOOM.sign(&clock, zoom_asks(&"qgg8vlvZRS6UYooatFL8Aw".into()));
+    let scheme = Zoom::new().answer_url_validation_at("/hook").unwrap();
+    let (status, headers, body) = ask(scheme.clone(), &clock, request.clone()).await;
+    let encrypted = "174b784c2d1d23758f6f52545326b33e5e232a66a8a9179ab1d005772278aa30";
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(status, 200);
+    assert_eq!(headers[CONTENT_TYPE], "application/json");
+    assert_eq!(headers[CACHE_CONTROL], "no-store");
+    assert_eq!(answer["plainToken"], "qgg8vlvZRS6UYooatFL8Aw");
+    assert_eq!(answer["encryptedToken"], encrypted);
+    assert_eq!(answer.as_object().unwrap().len(), 2);
+
+    let stranger = ZOOM.sign_under(ZOOM.secrets[1], &clock, zoom_asks(&"abc".into()));
+    let (status, ..) = ask(scheme, &clock, stranger).await;
+    assert_eq!(status, 401);
+    let (status, _, body) = ask(Zoom::new(), &clock, request).await;
+    assert_eq!((status, &*body), (200, "handled"));
+}
+
+/// While secrets are rotated, the answer is made with the one that made the signature.
+#[tokio::test]
+async fn zoom_is_answered_under_the_secret_by_which_it_asked() {
+    let clock = common::clock();
+    let verifier = Verifier::builder(Zoom::new().answer_url_validation_at("/hook").unwrap())
+        .secret(ZOOM.secrets[0])
+        .secret(ZOOM.secrets[1])
+        .store(common::store(&clock))
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    let mut answers = Vec::new();
+    for secret in ZOOM.secrets {
+        let request = ZOOM.sign_under(secret, &clock, zoom_asks(&secret.len().to_string().into()));
+        let verified = verify(&verifier, &request).await.unwrap();
+        let answer = verified.payload().unwrap().handshake().unwrap();
+        let answer: Value = serde_json::from_slice(answer.body()).unwrap();
+        answers.push(answer["encryptedToken"].as_str().unwrap().to_owned());
+        let mut of_token = ZOOM.sign(&clock, "");
+        *of_token.body_mut() = secret.len().to_string().into();
+        let unframed = Provider {
+            before: |_, _| String::new(),
+            ..ZOOM
+        };
+        assert_eq!(answers.last().unwrap(), &unframed.mac(secret, &of_token));
+    }
+    assert_ne!(answers[0], answers[1]);
+}
+
+/// Zoom's secret is not for signing whatever a token says.
+#[tokio::test]
+async fn a_token_that_could_be_a_message_is_not_answered() {
+    let clock = common::clock();
+    for token in [
+        json!("v0:1700000000:{}"),
+        json!(""),
+        json!("a b"),
+        json!("a\n"),
+        json!("é"),
+        json!("x".repeat(257)),
+        json!(1),
+        json!(null),
+        json!({}),
+    ] {
+        let request = ZOOM.sign(&clock, zoom_asks(&token));
+        let scheme = Zoom::new().answer_url_validation_at("/hook").unwrap();
+        let (status, _, body) = ask(scheme, &clock, request).await;
+        assert_eq!((status, &*body), (200, "handled"), "{token}");
+    }
+}
+
+fn meta_asks(method: Method, query: &str) -> Request<Bytes> {
+    Request::builder()
+        .method(method)
+        .uri(format!("/hook?{query}"))
+        .body(Bytes::new())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn meta_is_answered_with_its_challenge_if_it_knows_the_token() {
+    let clock = common::clock();
+    let scheme = || Meta::new().answer_subscription_at("/hook", TOKEN).unwrap();
+    let token = TOKEN.replace(' ', "%20");
+    for query in [
+        format!("hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token={token}"),
+        format!(
+            "hub.verify_token={}&x=1&hub.challenge=1158201444&hub.mode=subscribe",
+            TOKEN.replace(' ', "+")
+        ),
+    ] {
+        let request = meta_asks(Method::GET, &query);
+        let (status, headers, body) = ask(scheme(), &clock, request.clone()).await;
+        assert_eq!((status, &*body), (200, "1158201444"));
+        assert!(is_plain_text(&headers), "{headers:?}");
+        let (status, _, body) = ask(Meta::new(), &clock, request).await;
+        assert_eq!((status, &*common::code_or_body(body.as_bytes())), MISSING);
+    }
+
+    let long = "1".repeat(257);
+    for query in [
+        String::new(),
+        "hub.mode=subscribe&hub.challenge=1&hub.verify_token=".into(),
+        "hub.mode=subscribe&hub.challenge=1&hub.verify_token=another".into(),
+        "hub.mode=subscribe&hub.challenge=1".into(),
+        format!("hub.mode=subscribe&hub.challenge=1&hub.verify_token={token}x"),
+        format!(
+            "hub.mode=subscribe&hub.challenge=1&hub.verify_token={}",
+            &token[..token.len() - 1]
+        ),
+        format!("hub.mode=unsubscribe&hub.challenge=1&hub.verify_token={token}"),
+        format!("hub.challenge=1&hub.verify_token={token}"),
+        format!("hub.mode=subscribe&hub.verify_token={token}"),
+        format!("hub.mode=subscribe&hub.challenge=&hub.verify_token={token}"),
+        format!("hub.mode=subscribe&hub.challenge={long}&hub.verify_token={token}"),
+        format!("hub.mode=subscribe&hub.challenge=%3Cscript%3E&hub.verify_token={token}"),
+        format!("hub.mode=subscribe&hub.challenge=1&hub.challenge=2&hub.verify_token={token}"),
+        format!("hub.mode=subscribe&hub.challenge=1&hub.verify_token=x&hub.verify_token={token}"),
+        format!("hub_mode=subscribe&hub_challenge=1&hub_verify_token={token}"),
+    ] {
+        let (status, ..) = ask(scheme(), &clock, meta_asks(Method::GET, &query)).await;
+        assert_eq!(status, 401, "{query}");
+    }
+    let query = format!("hub.mode=subscribe&hub.challenge=1&hub.verify_token={token}");
+    for method in [Method::POST, Method::HEAD, Method::PUT] {
+        let (status, ..) = ask(scheme(), &clock, meta_asks(method.clone(), &query)).await;
+        assert_eq!(status, 401, "{method}");
+    }
+}
+
+#[test]
+fn a_token_that_can_be_guessed_is_refused() {
+    assert!(
+        Meta::new()
+            .answer_subscription_at("/hook", "meatyhamhock")
+            .is_err()
+    );
+    assert!(Meta::new().answer_subscription_at("/hook", "").is_err());
+}
+
+/// Also where the handler's transaction records the nonce, there is nothing to record.
+#[tokio::test]
+async fn a_challenge_is_answered_with_every_processing() {
+    let clock = common::clock();
+    for processing in [Processing::AtMostOnce, Processing::InTransaction] {
+        let builder =
+            VerifyLayer::builder(Slack::new().answer_url_verification_at("/hook").unwrap())
+                .secret(SLACK.secrets[0])
+                .clock(clock.clone())
+                .processing(processing);
+        let builder = match processing {
+            Processing::InTransaction => builder.namespace("tests"),
+            _ => builder.store(common::store(&clock)),
+        };
+        let app = axum::Router::new()
+            .route("/hook", axum::routing::any(async || "handled"))
+            .layer(builder.build().unwrap());
+        let request = SLACK.sign(&clock, slack_asks(&"abc".into()));
+        let request = request.map(axum::body::Body::from);
+        let answer = common::verdict(app.oneshot(request).await.unwrap()).await;
+        assert_eq!(answer, (200, "abc".to_owned()), "{processing:?}");
+    }
+}

@@ -1,0 +1,190 @@
+//! Which attack is tried on which preset, and that none is left out.
+
+use std::{fs, path::Path};
+
+use super::provider::{ALL, Provider};
+
+/// The rows of the attacks that concern webhooks: the others are about stores, keys that are named, and
+/// what no preset has.
+const ROWS: [u8; 22] = [
+    1, 2, 4, 5, 6, 7, 10, 11, 13, 14, 15, 16, 17, 18, 19, 30, 31, 32, 33, 34, 35, 36,
+];
+
+const NO_TIME: &str = "no time is covered";
+const UNTIMED: &[&str] = &["GitHub", "Shopify", "Meta", "Square", "Twilio", "Dropbox"];
+
+const NO_CLAIM: &str = "it makes no claim";
+
+/// Presets on which a row is not tried in the way of the others: why not, or `see` the test that does.
+const BUT: &[(u8, &[&str], &str)] = &[
+    (
+        2,
+        &[
+            "Slack", "Zoom", "Linear", "GitHub", "Shopify", "Meta", "HubSpot", "Square", "Mailgun",
+            "Twilio", "Dropbox",
+        ],
+        "it writes a single MAC",
+    ),
+    (
+        6,
+        &["Mailgun"],
+        "see a06_what_stands_in_a_form_or_a_header_is_not_read",
+    ),
+    (
+        7,
+        &["Linear", "GitHub", "Shopify", "Meta", "Dropbox"],
+        "the body is all that is signed",
+    ),
+    (
+        7,
+        &["HubSpot", "Square"],
+        "see a07_bytes_cannot_move_between_url_and_body",
+    ),
+    (
+        7,
+        &["Mailgun"],
+        "see a07_digits_cannot_move_between_time_and_token",
+    ),
+    (
+        7,
+        &["Twilio"],
+        "see a07_bytes_can_move_between_parameters_that_are_signed_without_delimiters",
+    ),
+    (
+        10,
+        &["Mailgun"],
+        "see a10_a11_a_signature_that_cannot_be_read_one_way_is_refused",
+    ),
+    (
+        11,
+        &["Mailgun"],
+        "see a10_a11_a_signature_that_cannot_be_read_one_way_is_refused",
+    ),
+    (
+        13,
+        &["Mailgun"],
+        "of the body nothing is covered but the signature's own fields",
+    ),
+    (14, UNTIMED, NO_TIME),
+    (
+        14,
+        &["Linear"],
+        "see a14_a_time_in_the_body_is_a_whole_number",
+    ),
+    (
+        14,
+        &["HubSpot"],
+        "see a14_a_time_is_plain_digits_in_milliseconds",
+    ),
+    (14, &["Mailgun"], "see a14_a_time_is_ten_plain_digits"),
+    (15, UNTIMED, NO_TIME),
+    (16, UNTIMED, NO_TIME),
+    (17, &["Twilio", "Dropbox"], NO_CLAIM),
+    (18, UNTIMED, NO_TIME),
+    (
+        32,
+        &["Mailgun"],
+        "see a32_a_token_is_used_once_whatever_else_the_body_says",
+    ),
+    (
+        32,
+        &["Twilio"],
+        "see a32_what_is_alike_is_handled_each_time_and_no_store_is_asked",
+    ),
+    (
+        32,
+        &["Dropbox"],
+        "see a32_notifications_that_are_alike_are_each_handled_and_no_store_is_asked",
+    ),
+    (35, &["Twilio", "Dropbox"], NO_CLAIM),
+];
+
+/// The presets on which this row is tried.
+pub fn concerned(row: u8) -> impl Iterator<Item = &'static Provider> {
+    ALL.into_iter().filter(move |provider| {
+        let mut exempt = BUT.iter().filter(|(number, ..)| *number == row);
+        !exempt.any(|(_, names, _)| names.contains(&provider.name))
+    })
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// The names and the text of all the tests of this folder.
+fn tests() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemes/webhooks");
+    let mut tests = Vec::new();
+    for file in fs::read_dir(folder).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        for test in text.split("#[tokio::test").chain(text.split("#[test]")) {
+            let Some((_, test)) = test.split_once("fn ") else {
+                continue;
+            };
+            let (name, text) = test.split_once('(').unwrap();
+            tests.push((name.to_owned(), text.to_owned()));
+        }
+    }
+    tests
+}
+
+/// The presets that there are.
+fn presets() -> Vec<String> {
+    let text = read("src/scheme/webhooks/mod.rs");
+    let exported = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub use "));
+    let exported = exported.filter_map(|line| line.split_once("::"));
+    exported
+        .map(|(_, name)| name.trim_end_matches(';').to_owned())
+        .collect()
+}
+
+/// What is not tried.
+fn gaps(presets: &[String], tests: &[(String, String)]) -> Vec<String> {
+    let mut gaps = Vec::new();
+    let named = |name: &str| ALL.iter().any(|p| p.name.replace(' ', "") == name);
+    let presets = presets.iter().filter(|preset| !named(preset));
+    gaps.extend(presets.map(|preset| format!("{preset} is not in the table")));
+    for row in ROWS {
+        let is_tried = tests.iter().any(|(name, text)| {
+            name.contains(&format!("a{row:02}_")) && text.contains(&format!("concerned({row})"))
+        });
+        if !is_tried {
+            gaps.push(format!("row {row} is not tried"));
+        }
+    }
+    for (row, names, why) in BUT {
+        let unknown = names
+            .iter()
+            .filter(|name| ALL.iter().all(|p| p.name != **name));
+        gaps.extend(unknown.map(|name| format!("row {row}: there is no {name}")));
+        if let Some(test) = why.strip_prefix("see ")
+            && !(test.contains(&format!("a{row:02}_"))
+                && tests.iter().any(|(name, _)| name == test))
+        {
+            gaps.push(format!("row {row}: there is no {test}"));
+        }
+    }
+    gaps
+}
+
+#[test]
+fn every_attack_is_tried_on_every_preset() {
+    assert_eq!(presets().len() + 1, ALL.len(), "and Svix");
+    assert_eq!(gaps(&presets(), &tests()), Vec::<String>::new());
+}
+
+#[test]
+fn twin_a_preset_or_an_attack_that_is_left_out_is_found() {
+    let mut presets = presets();
+    presets.push("Another".to_owned());
+    let mut tests = tests();
+    tests.retain(|(name, _)| !name.contains("a34_") && !name.contains("a06_what"));
+    let expected = [
+        "Another is not in the table",
+        "row 34 is not tried",
+        "row 6: there is no a06_what_stands_in_a_form_or_a_header_is_not_read",
+    ];
+    assert_eq!(gaps(&presets, &tests), expected);
+}

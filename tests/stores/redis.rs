@@ -1,0 +1,87 @@
+//! The Redis store on real servers, Redis and Valkey: copies from several processes, and servers
+//! that fail.
+mod faults;
+mod lost;
+mod proxy;
+mod races;
+mod replicated;
+
+use std::time::{Duration, Instant};
+
+use countersign::{
+    Claim, Claimed, Clock, KeyId, Nonce, NonceKind, NonceStore, RedisStore, StoreErrorKind,
+    SystemClock, Timestamp,
+    testing::conformance::{self, Time},
+};
+
+use crate::common::{
+    log,
+    redis_server::{Server, programs},
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const SKEW: Duration = Duration::from_secs(5);
+
+async fn open(url: &str) -> RedisStore {
+    log::listen();
+    let builder = RedisStore::builder().assume_no_history();
+    // Machines that build are slow at times.
+    builder
+        .wait(Duration::from_secs(20))
+        .open(url)
+        .await
+        .unwrap()
+}
+
+fn now() -> Timestamp {
+    SystemClock::default().now()
+}
+
+fn claim_until(nonce: u64, deadline: Timestamp) -> Claim {
+    let nonce = Nonce::new(NonceKind::Covered, nonce.to_be_bytes());
+    Claim::new("tests".into(), KeyId::new("k").unwrap(), nonce, deadline)
+}
+
+/// An attempt of its own, signed at this time.
+fn claim_signed(nonce: u64, at: Timestamp) -> Claim {
+    claim_until(nonce, now().plus(HOUR)).signed(at, SKEW)
+}
+
+/// An attempt of its own, signed as late as can be.
+fn claim(nonce: u64) -> Claim {
+    claim_signed(nonce, now().plus(HOUR))
+}
+
+async fn ask(store: &RedisStore, claim: &Claim) -> Result<Claimed, StoreErrorKind> {
+    store.claim(claim).await.map_err(|error| {
+        println!("{error:?}");
+        error.kind()
+    })
+}
+
+/// Asks for new nonces, from `first` on, until one is accepted.
+async fn resumes(store: &RedisStore, first: u64) -> Duration {
+    let start = Instant::now();
+    let mut nonce = first;
+    while store.claim(&claim(nonce)).await.is_err() {
+        assert!(
+            start.elapsed() < Duration::from_secs(40),
+            "it did not resume"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        nonce += 1;
+    }
+    start.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_redis_store_keeps_every_promise() {
+    for program in programs() {
+        let server = Server::start(&program, &["--save", ""]);
+        let url = server.url();
+        conformance::run(&Time::real(), async || open(&url).await)
+            .await
+            .unwrap();
+        println!("kept on {program}");
+    }
+}
