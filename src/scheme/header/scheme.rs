@@ -97,18 +97,6 @@ impl HeaderScheme {
     pub fn builder(signature_header: impl Into<String>) -> HeaderSchemeBuilder {
         HeaderSchemeBuilder::new(signature_header.into())
     }
-
-    /// For a preset of which this is a part; checked when a verifier or a signer is built.
-    pub(crate) fn set_key_id(&mut self, id: String) {
-        let description = Arc::make_mut(&mut self.0);
-        description.key = KeySource::Fixed(id);
-        description.profile.key_id_is_own = false;
-    }
-
-    /// For a preset of which this is a part.
-    pub(crate) fn profile_mut(&mut self) -> &mut Profile {
-        &mut Arc::make_mut(&mut self.0).profile
-    }
 }
 
 impl Description {

@@ -7,8 +7,8 @@ use http::request::Parts;
 use serde_json::{Map, Value, json};
 
 use super::{
-    PROFILE,
     event::{Object, member, member_as},
+    format::{PROFILE, decode_mac},
 };
 use crate::{
     clock::Timestamp,
@@ -56,12 +56,12 @@ const TIME_LEN: usize = 10;
 /// | used once by | the token |
 /// | remembered for | as long as it is fresh |
 ///
-/// The payload's [`bytes`](crate::request::VerifiedPayload::bytes) are the two fields that are covered, as JSON,
+/// The payload's [`bytes`](crate::VerifiedPayload::bytes) are the two fields that are covered, as JSON,
 /// and the body of the request that the handler receives is empty. The event is to be had from
-/// [`danger_uncovered_body`](crate::request::VerifiedPayload::danger_uncovered_body) alone.
+/// [`danger_uncovered_body`](crate::VerifiedPayload::danger_uncovered_body) alone.
 ///
 /// The signature is looked at once the body is there. It can be signed with
-/// [`Signer::sign_body`](crate::client::Signer::sign_body) only, which adds `signature` to a JSON object that
+/// [`Signer::sign_body`](crate::Signer::sign_body) only, which adds `signature` to a JSON object that
 /// has none; the nonce is the token.
 ///
 /// # What stays open
@@ -70,7 +70,7 @@ const TIME_LEN: usize = 10;
 ///   the event or the message.
 /// - Mailgun [retries](https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhook-retries)
 ///   for 8 hours, after any answer but 200 and 406, and does not say whether a retry is dated anew. If
-///   retries arrive too old, give them [`max_age`](crate::request::VerifierBuilder::max_age) of 9 hours; all that
+///   retries arrive too old, give them [`max_age`](crate::VerifierBuilder::max_age) of 9 hours; all that
 ///   time a captured delivery that was not handled is worth something.
 /// - Method, path and headers are not covered: put the layer on the one route that takes these webhooks.
 ///   Until it is stale, a captured delivery counts as another at another path.
@@ -99,6 +99,12 @@ impl Mailgun {
     fn set_key_id(&mut self, id: String) {
         self.key_id = id.into();
         self.profile.key_id_is_own = false;
+    }
+}
+
+impl Default for Mailgun {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -134,14 +140,13 @@ impl Envelope {
         };
         let mut read = || {
             let (time, token, mac) = (text("timestamp")?, text("token")?, text("signature")?);
-            let mut bytes = [0; PROFILE.algorithm.mac_len()];
-            Encoding::Hex.decode_exact(mac.as_bytes(), &mut bytes)?;
+            let mac = decode_mac(PROFILE.algorithm, Encoding::Hex, mac.as_bytes())?;
             check_token(&token)?;
             Some(Self {
                 signed_at: read_seconds(&time)?,
                 time,
                 token,
-                mac: HashOutput::new(&bytes),
+                mac,
             })
         };
         read().ok_or_else(|| {

@@ -10,7 +10,7 @@ use http::{
     uri::{PathAndQuery, Scheme},
 };
 
-use super::{PROFILE, outgoing_target, read_mac, url};
+use super::format::{PROFILE, decode_mac, outgoing_target, signature, url};
 use crate::{
     error::{ConfigError, ConfigErrorKind, Rejection, RejectionKind, SignError, malformed},
     key::MacAlgorithm,
@@ -54,7 +54,7 @@ const OF_EVERY_FORM: &str = "AccountSid";
 /// | used once by | nothing: two callbacks that are alike may both be meant |
 /// | remembered for | not at all, so that no store is needed |
 ///
-/// The URL is put together from the [public origin](crate::request::VerifierBuilder::public_origin), which has
+/// The URL is put together from the [public origin](crate::VerifierBuilder::public_origin), which has
 /// to be given, and what the request asks for. It is tried with its port and without, for Twilio signs
 /// now the one, now the other.
 ///
@@ -128,7 +128,7 @@ impl Twilio {
     /// path and query. `bodySHA256` behind it is the digest of the body.
     ///
     /// Path and query are those of the URL that is configured at Twilio, to the byte. The
-    /// [public origin](crate::request::VerifierBuilder::public_origin) says the rest of the URL.
+    /// [public origin](crate::VerifierBuilder::public_origin) says the rest of the URL.
     ///
     /// ```
     /// # use countersign::{VerifyLayer, webhooks::Twilio};
@@ -202,6 +202,12 @@ impl Twilio {
                 }],
             },
         })
+    }
+}
+
+impl Default for Twilio {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -383,7 +389,14 @@ impl Describe for Twilio {
     }
 
     fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
-        let mac = read_mac(head, &SIGNATURE, self.profile.algorithm, Encoding::Base64)?;
+        let algorithm = self.profile.algorithm;
+        let text = signature(head, &SIGNATURE)?.as_bytes();
+        let mac = decode_mac(algorithm, Encoding::Base64, text).ok_or_else(|| {
+            malformed(format!(
+                "header `{SIGNATURE}` is not a MAC of {} bytes in Base64",
+                algorithm.mac_len()
+            ))
+        })?;
         if matches!(self.mode, Mode::Json { .. }) && is_form(head.headers) {
             return Err(malformed(
                 "the body is said to be a form, which is read by `Twilio::new()`",

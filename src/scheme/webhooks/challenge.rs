@@ -1,0 +1,175 @@
+//! Challenges: how a sender asks whether this is the right place, and where it is answered.
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Response, Uri,
+    header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    uri::PathAndQuery,
+};
+use serde_json::{Value, json};
+
+use super::event::member;
+use crate::{
+    error::{ConfigError, ConfigErrorKind},
+    key::{MacAlgorithm, MacKey, Secret},
+    message::Encoding,
+    scheme::rfc9421::query,
+};
+
+/// The question of a sender.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Challenge {
+    /// An unsigned `GET`, answered with one parameter of its query.
+    Query {
+        /// The parameter: up to [`MAX_QUERY`] letters and digits.
+        parameter: &'static str,
+        /// The other characters that it may hold.
+        also: &'static str,
+        /// What else the query says, for a sender that proves that it was told where to ask.
+        subscribes: Option<Subscription>,
+    },
+    /// A signed body in which a member says that it is the question.
+    Body {
+        member: &'static str,
+        value: &'static str,
+        answer: fn(&Bytes, &mut dyn Iterator<Item = &MacKey>) -> Option<Response<Bytes>>,
+    },
+}
+
+/// Parameters of a query: one with a fixed value, and one that holds the token.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subscription {
+    pub(super) mode: (&'static str, &'static str),
+    pub(super) token: &'static str,
+}
+
+/// The greatest length of a challenge in a query, in bytes.
+const MAX_QUERY: usize = 256;
+
+/// The greatest length of a challenge in a body, in bytes.
+const MAX_BODY: usize = 1024;
+
+/// The greatest length of a token to be answered with its MAC, in bytes.
+const MAX_TOKEN: usize = 256;
+
+/// The one path at which a challenge is answered, and the token that must come with it. At every other
+/// path, a request that looks like a challenge is a request to another handler.
+#[derive(Clone, Debug)]
+pub(super) struct AnswersAt {
+    path: String,
+    token: Option<Secret>,
+}
+
+impl AnswersAt {
+    pub(super) fn new(path: impl Into<String>, token: Option<Secret>) -> Result<Self, ConfigError> {
+        let path = path.into();
+        let whole = path.parse::<PathAndQuery>();
+        if path.starts_with('/') && whole.is_ok_and(|whole| whole.path() == path) {
+            return Ok(Self { path, token });
+        }
+        let why = format!(
+            "a handshake is answered at a path such as `/webhooks`, without a query; `{}` is not one",
+            path.escape_debug()
+        );
+        Err(ConfigErrorKind::Scheme(why.into()).into())
+    }
+
+    pub(super) fn unsigned(
+        &self,
+        challenge: &Challenge,
+        method: &Method,
+        uri: &Uri,
+    ) -> Option<Response<Bytes>> {
+        let Challenge::Query {
+            parameter,
+            also,
+            subscribes,
+        } = challenge
+        else {
+            return None;
+        };
+        if method != Method::GET || self.path != uri.path() {
+            return None;
+        }
+        let query = uri.query()?;
+        let param = |name| query::param(query, name).ok();
+        let challenge = param(parameter)?;
+        let mut bytes = challenge.bytes();
+        if !(1..=MAX_QUERY).contains(&challenge.len())
+            || !bytes.all(|b| b.is_ascii_alphanumeric() || also.as_bytes().contains(&b))
+        {
+            return None;
+        }
+        if let Some(Subscription { mode, token }) = subscribes
+            && !(param(mode.0)? == mode.1 && self.token.as_ref()?.is(param(token)?.as_bytes()))
+        {
+            return None;
+        }
+        Some(plain_text(challenge))
+    }
+
+    pub(super) fn verified(
+        &self,
+        challenge: &Challenge,
+        path: &str,
+        body: &Bytes,
+        secrets: &mut dyn Iterator<Item = &MacKey>,
+    ) -> Option<Response<Bytes>> {
+        let Challenge::Body {
+            member: name,
+            value,
+            answer,
+        } = challenge
+        else {
+            return None;
+        };
+        if self.path != path || member(body, name).ok()?? != *value {
+            return None;
+        }
+        answer(body, secrets)
+    }
+}
+
+/// Answers Slack's `url_verification` with its `challenge`.
+pub(super) fn echo(body: &Bytes, _: &mut dyn Iterator<Item = &MacKey>) -> Option<Response<Bytes>> {
+    match member(body, "challenge") {
+        Ok(Some(Value::String(challenge))) if challenge.len() <= MAX_BODY => {
+            Some(plain_text(challenge))
+        }
+        _ => None,
+    }
+}
+
+/// Answers Zoom's `endpoint.url_validation` with the MAC of its token. A token that could be a message
+/// which Zoom signs is not answered.
+pub(super) fn prove_secret(
+    body: &Bytes,
+    secrets: &mut dyn Iterator<Item = &MacKey>,
+) -> Option<Response<Bytes>> {
+    let payload = member(body, "payload").ok()??;
+    let token = payload.get("plainToken").and_then(Value::as_str)?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"+/=-_".contains(&b);
+    if !(1..=MAX_TOKEN).contains(&token.len()) || !token.bytes().all(plain) {
+        return None;
+    }
+    let mut mac = secrets.next()?.start(MacAlgorithm::HmacSha256);
+    mac.update(token.as_bytes());
+    let encrypted = Encoding::Hex.encode(mac.finish().as_ref());
+    let json = json!({ "plainToken": token, "encryptedToken": encrypted });
+    let content_type = HeaderValue::from_static("application/json");
+    Some(respond(content_type, json.to_string()))
+}
+
+/// The answer repeats what the sender wrote, and is read as nothing but text.
+fn plain_text(body: impl Into<Bytes>) -> Response<Bytes> {
+    respond(HeaderValue::from_static("text/plain; charset=utf-8"), body)
+}
+
+fn respond(content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,557 @@
+//! The format that a row of the catalogue describes, read and written.
+
+use std::{borrow::Cow, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Response, Uri, request::Parts, uri::Scheme};
+use serde_json::Value;
+
+use super::{
+    challenge::AnswersAt,
+    event::{member, read_event_id, read_first_event_id},
+    sender::{Macs, Once, Part, SecretForm, Sender, Time},
+};
+use crate::{
+    clock::Timestamp,
+    error::{ConfigError, ConfigErrorKind, Rejection, RejectionKind, SignError, malformed},
+    key::{MacAlgorithm, MacKey, Secret},
+    message::{
+        BodyForm, Coverage, DigestAlgorithm, Encoding, HashOutput, Head, MAX_LEN, RunningDigest,
+        SigningInput, Target,
+    },
+    once::NonceKind,
+    proof::{Announced, Candidate, Described, Parameters},
+    scheme::{
+        Describe, Profile, Reading, Signing,
+        header::{TimeUnit, check_nonce, header_value, read_time, required},
+        signs_under,
+    },
+};
+
+/// Senders that sign under several secrets at once have two, or a few more.
+const MAX_ELEMENTS: usize = 16;
+
+/// Beside a URL, a body begins with one of these bytes, and no path and no query has one: so that there
+/// is one place only where the one can end and the other begin. Of a time after the body, no digit can
+/// move: with one more or less it is of another century, and never fresh.
+const BEGINNINGS: &[char] = &['{', '['];
+
+/// What is true of every webhook: HMAC-SHA256, under one key, of a body that goes to no place in
+/// particular, from a sender that retries.
+pub(super) const PROFILE: Profile = Profile {
+    algorithm: MacAlgorithm::HmacSha256,
+    covers_authority: false,
+    covers_place: false,
+    covers_method: false,
+    untimed_retention: None,
+    event_horizon: None,
+    may_repeat: false,
+    key_id_is_own: true,
+    sender_retries: true,
+};
+
+/// The webhooks of one sender, with the options that a user chose.
+#[derive(Clone, Debug)]
+pub(crate) struct Webhooks {
+    sender: &'static Sender,
+    key_id: Cow<'static, str>,
+    profile: Profile,
+    signature: HeaderName,
+    id: Option<HeaderName>,
+    time: Option<HeaderName>,
+    /// How the URL is respelled, if it is covered.
+    respell: Option<fn(&str) -> Cow<'_, str>>,
+    coverage: Coverage,
+    answers_at: Option<AnswersAt>,
+}
+
+/// The parameters as they stand in the head, and go into the signed message.
+#[derive(Clone, Copy, Default)]
+struct Fields<'h> {
+    id: &'h [u8],
+    time: &'h [u8],
+}
+
+impl Webhooks {
+    pub(super) fn of(sender: &'static Sender) -> Self {
+        let id = match sender.once {
+            Once::Header { name, .. } => Some(header_name(name)),
+            _ => None,
+        };
+        let time = match sender.time {
+            Time::Header(name, _) => Some(header_name(name)),
+            _ => None,
+        };
+        let respell = sender.parts().find_map(|part| match part {
+            Part::Url(respell) => Some(*respell),
+            _ => None,
+        });
+        let covers_url = respell.is_some();
+        let covers_method = sender.parts().any(|part| matches!(part, Part::Method));
+        let is_timed = sender.time != Time::None;
+        Self {
+            sender,
+            key_id: sender.key_id.into(),
+            profile: Profile {
+                algorithm: sender.algorithm,
+                covers_authority: covers_url,
+                covers_method,
+                covers_place: covers_method && covers_url,
+                untimed_retention: sender.remembered.filter(|_| !is_timed),
+                event_horizon: sender.remembered.filter(|_| is_timed),
+                may_repeat: sender.once == Once::Nothing,
+                ..PROFILE
+            },
+            signature: header_name(sender.header),
+            coverage: Coverage {
+                method: covers_method,
+                authority: covers_url,
+                path: covers_url,
+                query: covers_url,
+                headers: id.iter().chain(&time).cloned().collect(),
+                parts: Vec::new(),
+            },
+            id,
+            time,
+            respell,
+            answers_at: None,
+        }
+    }
+
+    pub(super) fn set_key_id(&mut self, id: String) {
+        self.key_id = id.into();
+        self.profile.key_id_is_own = false;
+    }
+
+    pub(super) fn set_retention(&mut self, retention: Duration) {
+        let Profile {
+            untimed_retention,
+            event_horizon,
+            ..
+        } = &mut self.profile;
+        if let Some(remembered) = untimed_retention.as_mut().or(event_horizon.as_mut()) {
+            *remembered = retention;
+        }
+    }
+
+    pub(super) fn answer_at(
+        &mut self,
+        path: impl Into<String>,
+        token: Option<Secret>,
+    ) -> Result<(), ConfigError> {
+        self.answers_at = Some(AnswersAt::new(path, token)?);
+        Ok(())
+    }
+
+    fn decode(&self, text: &[u8]) -> Option<HashOutput> {
+        decode_mac(self.sender.algorithm, self.sender.encoding, text)
+    }
+
+    /// The MACs of a list, and the time if it is an element.
+    fn read_list<'h>(
+        &self,
+        (separator, mac_name, binder): (char, &str, char),
+        value: &'h HeaderValue,
+    ) -> Result<(Vec<HashOutput>, Option<&'h str>), Rejection> {
+        let header = &self.signature;
+        let text = value
+            .to_str()
+            .map_err(|_| malformed(format!("header `{header}` is not visible ASCII")))?;
+        if text.split(separator).count() > MAX_ELEMENTS {
+            return Err(malformed(format!(
+                "header `{header}` has more than {MAX_ELEMENTS} elements"
+            )));
+        }
+        let time_name = match self.sender.time {
+            Time::Element(name) => Some(name),
+            _ => None,
+        };
+        let (mut time, mut has_mac, mut macs) = (None, false, Vec::new());
+        for element in text.split(separator) {
+            let (name, value) = element.split_once(binder).ok_or_else(|| {
+                malformed(format!(
+                    "header `{header}` has an element without `{binder}`"
+                ))
+            })?;
+            // As it would stand there if two lines were joined to one.
+            let joined = [' ', '\t', ','];
+            if name.contains(joined) || value.contains(joined) {
+                return Err(malformed(format!(
+                    "header `{header}` has an element with a space or a comma"
+                )));
+            }
+            if name == mac_name {
+                has_mac = true;
+                // A MAC that cannot be read matches nothing, and blocks nothing either.
+                macs.extend(self.decode(value.as_bytes()));
+            } else if Some(name) == time_name && time.replace(value).is_some() {
+                return Err(malformed(format!("header `{header}` has `{name}` twice")));
+            }
+        }
+        if !has_mac {
+            return Err(Rejection::new(
+                RejectionKind::SignatureMissing,
+                format!("header `{header}` has no signature of the version that is accepted"),
+            ));
+        }
+        if macs.is_empty() {
+            return Err(malformed(format!(
+                "header `{header}` has no MAC of {} bytes in {:?}",
+                self.sender.algorithm.mac_len(),
+                self.sender.encoding,
+            )));
+        }
+        Ok((macs, time))
+    }
+
+    /// Reads the parameters that stand beside these MACs.
+    fn announce<'h>(
+        &'h self,
+        head: &Head<'h>,
+        macs: impl IntoIterator<Item = HashOutput>,
+        element: Option<&'h str>,
+    ) -> Result<Reading<'h>, Rejection> {
+        let mut fields = Fields::default();
+        if let Some(name) = &self.id {
+            fields.id = required(head, name)?.as_bytes();
+            self.check_id(name, fields.id)?;
+        }
+        let mut signed_at = None;
+        if let (Time::Header(_, unit), Some(name)) = (self.sender.time, &self.time) {
+            fields.time = required(head, name)?.as_bytes();
+            signed_at = Some(read_time(fields.time, unit).ok_or_else(|| {
+                malformed(format!(
+                    "header `{name}` is not plain digits: {unit:?} since 1970"
+                ))
+            })?);
+        }
+        if let Time::Element(name) = self.sender.time {
+            fields.time = element.unwrap_or_default().as_bytes();
+            signed_at = Some(read_time(fields.time, TimeUnit::Seconds).ok_or_else(|| {
+                malformed(format!(
+                    "`{name}` of header `{}` is not plain digits: seconds since 1970",
+                    self.signature
+                ))
+            })?);
+        }
+        let announced = macs.into_iter().map(|mac| Announced {
+            parameters: Parameters {
+                key_id: Cow::Borrowed(&self.key_id),
+                signed_at,
+                expires_at: None,
+                nonce: (self.id.is_some()).then_some((NonceKind::Event, Cow::Borrowed(fields.id))),
+            },
+            mac,
+            build: Box::new(move |head, _| self.describe(head.method, Some(&head.target), fields)),
+        });
+        Ok(Reading::Announced(announced.collect()))
+    }
+
+    /// An id does not hold the byte that ends it in the signed message.
+    fn check_id(&self, name: &HeaderName, id: &[u8]) -> Result<(), Rejection> {
+        check_nonce(name, id)?;
+        match self.sender.once {
+            Once::Header { end, .. } if id.contains(&end) => Err(malformed(format!(
+                "header `{name}` holds a `{}`, which ends it in the signed message",
+                char::from(end)
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The one place where the signed message is put together, for verifying and for signing. The target
+    /// is needed if the URL is covered.
+    fn describe(
+        &self,
+        method: &Method,
+        target: Option<&Target<'_>>,
+        fields: Fields<'_>,
+    ) -> Result<Described<'_>, Rejection> {
+        let mut coverage = Cow::Borrowed(&self.coverage);
+        let mut respelled = String::new();
+        if let (Some(respell), Some(target)) = (self.respell, target) {
+            if target.path_and_query.as_str().contains(BEGINNINGS) {
+                return Err(malformed("the URL has a byte with which a body begins"));
+            }
+            let url = url(target, &target.authority);
+            let changed = match respell(&url) {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(changed) => Some(changed),
+            };
+            // Only what stands there as it was signed is covered as it stands there.
+            if changed.is_some() {
+                coverage.to_mut().path = false;
+                coverage.to_mut().query = false;
+            }
+            respelled = changed.unwrap_or(url);
+        }
+        let join = |parts: &[Part]| {
+            let bytes = parts.iter().map(|part| match part {
+                Part::Text(text) => text.as_bytes(),
+                Part::Method => method.as_str().as_bytes(),
+                Part::Url(_) => respelled.as_bytes(),
+                Part::Id => fields.id,
+                Part::Time => fields.time,
+            });
+            let mut joined = Vec::with_capacity(bytes.clone().map(<[u8]>::len).sum());
+            bytes.for_each(|bytes| joined.extend_from_slice(bytes));
+            joined
+        };
+        let input = SigningInput::AroundBody {
+            before: join(self.sender.before),
+            form: BodyForm::Raw,
+            after: join(self.sender.after),
+        };
+        Ok((input, coverage))
+    }
+
+    fn check_beginning(&self, body: &[u8]) -> Result<(), Rejection> {
+        if let Some(beginning) = self.sender.body_begins
+            && !body.starts_with(beginning.as_bytes())
+        {
+            return Err(malformed(format!(
+                "the body does not begin with `{beginning}`, so that it could be something else that \
+                 the sender signed"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// A body beside a URL begins where the URL ends.
+fn check_boundary(body: &[u8]) -> Result<(), Rejection> {
+    match body.first() {
+        None | Some(b'{' | b'[') => Ok(()),
+        Some(_) => Err(malformed(
+            "the body is neither empty nor a JSON object or array from its first byte",
+        )),
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "it depends on nothing from outside of this crate, whose tests build every row"
+)]
+fn header_name(name: &str) -> HeaderName {
+    name.parse().expect("the name of a header")
+}
+
+fn digits(time: Timestamp, unit: TimeUnit) -> String {
+    match unit {
+        TimeUnit::Seconds => time.as_secs().to_string(),
+        TimeUnit::Millis => time.as_millis().to_string(),
+    }
+}
+
+impl Describe for Webhooks {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn fixed_key_id(&self) -> Option<&str> {
+        Some(&self.key_id)
+    }
+
+    fn read_secret(&self, text: &str) -> Result<Secret, ConfigError> {
+        let SecretForm::Base64 { prefix, min, max } = self.sender.secret else {
+            return Secret::new(text);
+        };
+        let secret = Secret::from_base64(text.strip_prefix(prefix).unwrap_or(text))?;
+        let found = secret.expose().len();
+        if !(min..=max).contains(&found) {
+            return Err(ConfigErrorKind::SecretLength { found, min, max }.into());
+        }
+        Ok(secret)
+    }
+
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
+        let header = &self.signature;
+        let value = signature(head, header)?;
+        match self.sender.macs {
+            Macs::Single { prefix } => {
+                let text = value.as_bytes().strip_prefix(prefix.as_bytes());
+                let mac = text.and_then(|text| self.decode(text)).ok_or_else(|| {
+                    malformed(format!(
+                        "header `{header}` is not `{prefix}` and a MAC of {} bytes in {:?}",
+                        self.sender.algorithm.mac_len(),
+                        self.sender.encoding,
+                    ))
+                })?;
+                self.announce(head, [mac], None)
+            }
+            Macs::List {
+                separator,
+                name,
+                binder,
+            } => {
+                let (macs, time) = self.read_list((separator, name, binder), value)?;
+                self.announce(head, macs, time)
+            }
+        }
+    }
+
+    fn read_covered_body(
+        &self,
+        parameters: &mut Parameters<'_>,
+        body: &Bytes,
+    ) -> Result<(), Rejection> {
+        self.check_beginning(body)?;
+        if self.respell.is_some() {
+            check_boundary(body)?;
+        }
+        if let Time::Member(name, unit) = self.sender.time {
+            let time = member(body, name)?;
+            let time = time.as_ref().and_then(Value::as_u64);
+            let time = time.and_then(|time| match unit {
+                TimeUnit::Seconds => Timestamp::from_secs(time),
+                TimeUnit::Millis => Timestamp::from_millis(time),
+            });
+            parameters.signed_at = Some(time.ok_or_else(|| {
+                malformed(format!(
+                    "`{name}` of the body is no whole number: {unit:?} since 1970"
+                ))
+            })?);
+        }
+        match self.sender.once {
+            Once::Nothing | Once::Message | Once::Header { .. } => {}
+            Once::Member(name) => read_event_id(parameters, body, name)?,
+            Once::FirstOf(names) => read_first_event_id(parameters, body, names)?,
+            Once::Body => {
+                let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
+                digest.update(body);
+                let id = Encoding::Hex.encode(digest.finish().as_ref());
+                parameters.nonce = Some((NonceKind::Event, Cow::Owned(id.into_bytes())));
+            }
+        }
+        Ok(())
+    }
+
+    fn answer_unsigned(&self, method: &Method, uri: &Uri) -> Option<Response<Bytes>> {
+        let challenge = self.sender.challenge.as_ref()?;
+        self.answers_at.as_ref()?.unsigned(challenge, method, uri)
+    }
+
+    fn answer_verified(
+        &self,
+        path: &str,
+        body: &Bytes,
+        secrets: &mut dyn Iterator<Item = &MacKey>,
+    ) -> Option<Response<Bytes>> {
+        let challenge = self.sender.challenge.as_ref()?;
+        self.answers_at
+            .as_ref()?
+            .verified(challenge, path, body, secrets)
+    }
+
+    fn prepare(
+        &self,
+        parts: &mut Parts,
+        signing: &Signing<'_>,
+    ) -> Result<Candidate<'static>, SignError> {
+        signs_under(&self.key_id, signing)?;
+        let mut fields = Fields::default();
+        if let Some(name) = &self.id {
+            self.check_id(name, signing.nonce)?;
+            fields.id = signing.nonce;
+            parts.headers.insert(name, header_value(fields.id)?);
+        }
+        let time = match self.sender.time {
+            Time::Header(_, unit) => digits(signing.now, unit),
+            Time::Element(_) => digits(signing.now, TimeUnit::Seconds),
+            Time::None | Time::Member(..) => String::new(),
+        };
+        fields.time = time.as_bytes();
+        if let Some(name) = &self.time {
+            parts.headers.insert(name, header_value(fields.time)?);
+        }
+        let target = match self.respell {
+            Some(_) => {
+                check_boundary(signing.body)?;
+                Some(outgoing_target(parts)?)
+            }
+            None => None,
+        };
+        let (input, coverage) = self.describe(&parts.method, target.as_ref(), fields)?;
+        Ok(Candidate {
+            parameters: Parameters {
+                key_id: self.key_id.clone(),
+                signed_at: Some(signing.now),
+                expires_at: None,
+                nonce: None,
+            },
+            mac: HashOutput::new(&[]),
+            input,
+            coverage: Cow::Owned(coverage.into_owned()),
+        })
+    }
+
+    fn write(
+        &self,
+        parts: &mut Parts,
+        candidate: &Candidate<'_>,
+        mac: &HashOutput,
+    ) -> Result<(), SignError> {
+        let mac = self.sender.encoding.encode(mac.as_ref());
+        let value = match self.sender.macs {
+            Macs::Single { prefix } => format!("{prefix}{mac}"),
+            Macs::List {
+                separator,
+                name,
+                binder,
+            } => {
+                let signed_at = candidate.parameters.signed_at;
+                let time = match (self.sender.time, signed_at) {
+                    (Time::Element(time), Some(signed_at)) => {
+                        format!("{time}{binder}{}{separator}", signed_at.as_secs())
+                    }
+                    _ => String::new(),
+                };
+                format!("{time}{name}{binder}{mac}")
+            }
+        };
+        let value = header_value(value.as_bytes())?;
+        parts.headers.insert(&self.signature, value);
+        Ok(())
+    }
+}
+
+/// The header of the signature.
+pub(super) fn signature<'h>(
+    head: &Head<'h>,
+    header: &HeaderName,
+) -> Result<&'h HeaderValue, Rejection> {
+    head.single(header)?.ok_or_else(|| {
+        Rejection::new(
+            RejectionKind::SignatureMissing,
+            format!("header `{header}` is missing"),
+        )
+    })
+}
+
+pub(super) fn decode_mac(
+    algorithm: MacAlgorithm,
+    encoding: Encoding,
+    text: &[u8],
+) -> Option<HashOutput> {
+    let mut bytes = [0; MAX_LEN];
+    let mac = bytes.get_mut(..algorithm.mac_len())?;
+    encoding.decode_exact(text, mac)?;
+    Some(HashOutput::new(mac))
+}
+
+/// A URL as a provider writes it: what a request asks for, under this authority.
+pub(super) fn url(target: &Target<'_>, authority: &str) -> String {
+    let scheme = target.scheme.unwrap_or(&Scheme::HTTPS);
+    format!("{scheme}://{authority}{}", target.path_and_query)
+}
+
+/// The target of a request that is to be signed with its URL.
+pub(super) fn outgoing_target(parts: &Parts) -> Result<Target<'_>, SignError> {
+    let target = Target::of_outgoing(&parts.uri, &parts.headers)?;
+    if target.authority.is_empty() {
+        return Err(SignError::new(
+            "the request names no authority, in its URI or in `Host`",
+        ));
+    }
+    Ok(target)
+}

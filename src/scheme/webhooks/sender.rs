@@ -1,0 +1,132 @@
+//! The vocabulary of the catalogue: what a row says of a sender. A row is data; `format` reads it.
+
+use std::{borrow::Cow, time::Duration};
+
+use super::challenge::Challenge;
+use crate::{key::MacAlgorithm, message::Encoding, scheme::header::TimeUnit};
+
+/// A sender of webhooks: how it signs, and what tells its deliveries apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender {
+    /// The name in Rust, such as `Stripe`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the documentation"))]
+    pub(super) preset: &'static str,
+    /// Where the sender's own documentation describes the format.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the documentation"))]
+    pub(super) source: &'static str,
+    /// The key id, unless another is chosen: no request names one.
+    pub(super) key_id: &'static str,
+    pub(super) secret: SecretForm,
+    /// The header of the signature, as the sender writes it.
+    pub(super) header: &'static str,
+    pub(super) macs: Macs,
+    pub(super) encoding: Encoding,
+    pub(super) algorithm: MacAlgorithm,
+    pub(super) time: Time,
+    /// What is signed before the body.
+    pub(super) before: &'static [Part],
+    /// What is signed after the body.
+    pub(super) after: &'static [Part],
+    /// How a body begins that the sender signed as a webhook, and not as something else.
+    pub(super) body_begins: Option<&'static str>,
+    pub(super) once: Once,
+    /// How long a delivery is remembered. `None`: as long as it is fresh, if it is claimed at all.
+    ///
+    /// The time counts from the last delivery of an event.
+    pub(super) remembered: Option<Duration>,
+    pub(super) challenge: Option<Challenge>,
+}
+
+/// The form in which a sender shows its secret.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SecretForm {
+    /// The text itself is the key.
+    Text,
+    /// Base64 of so many bytes, after a prefix that may be missing.
+    Base64 {
+        prefix: &'static str,
+        min: usize,
+        max: usize,
+    },
+}
+
+/// How MACs stand in the header.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Macs {
+    /// One, after a prefix.
+    Single { prefix: &'static str },
+    /// Any number of elements `name`, `binder`, value. The MACs have this name, one for each secret
+    /// while secrets are rotated; elements with an unknown name are skipped.
+    List {
+        separator: char,
+        name: &'static str,
+        binder: char,
+    },
+}
+
+/// Where the signed time stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Time {
+    /// No time is covered.
+    None,
+    Header(&'static str, TimeUnit),
+    /// In the header of the signature, as the element with this name, in seconds.
+    Element(&'static str),
+    /// In the body, as the member with this name.
+    Member(&'static str, TimeUnit),
+}
+
+/// A part of the signed message that stands in the head of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part {
+    Text(&'static str),
+    Method,
+    /// The URL, respelled by this function.
+    Url(fn(&str) -> Cow<'_, str>),
+    Id,
+    Time,
+}
+
+/// What tells one delivery from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Once {
+    /// Nothing: callbacks that are alike may both be meant, and none is claimed.
+    Nothing,
+    /// The signed message.
+    Message,
+    /// The event id in this covered header. It does not hold the byte that ends it in the signed
+    /// message.
+    Header { name: &'static str, end: u8 },
+    /// The event id in this member of the body; without one, the signed message.
+    Member(&'static str),
+    /// The event id in the first of these members of the first event of the body, and the others with
+    /// it; without one, the signed message.
+    FirstOf([&'static str; 4]),
+    /// The SHA-256 of the body: a retry differs in its time alone.
+    Body,
+}
+
+/// A row to begin with: the whole body, in hexadecimal digits, under the text of the secret.
+pub(super) const PLAIN: Sender = Sender {
+    preset: "",
+    source: "",
+    key_id: "",
+    secret: SecretForm::Text,
+    header: "",
+    macs: Macs::Single { prefix: "" },
+    encoding: Encoding::Hex,
+    algorithm: MacAlgorithm::HmacSha256,
+    time: Time::None,
+    before: &[],
+    after: &[],
+    body_begins: None,
+    once: Once::Message,
+    remembered: None,
+    challenge: None,
+};
+
+impl Sender {
+    pub(super) fn parts(&self) -> impl Iterator<Item = &'static Part> {
+        self.before.iter().chain(self.after)
+    }
+}

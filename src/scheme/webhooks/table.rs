@@ -1,0 +1,343 @@
+//! What the documentation says of the senders, made of their rows: `senders.md` is the table of all of
+//! them, and the documentation of each preset begins its table with the same words.
+//!
+//! `COUNTERSIGN_WRITE=1 cargo test --lib webhooks::table` writes `senders.md`.
+
+use std::{env, fmt::Write as _, fs, path::Path};
+
+use super::{
+    catalogue::{SENDERS, SVIX},
+    challenge::Challenge,
+    sender::{Macs, Once, Part, SecretForm, Sender, Time},
+};
+use crate::{
+    key::MacAlgorithm,
+    message::Encoding,
+    scheme::header::TimeUnit::{Millis, Seconds},
+};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/scheme/webhooks");
+
+/// The columns of the table, by their names in the documentation of a preset.
+const COLUMNS: [&str; 6] = [
+    "signature",
+    "covered",
+    "time",
+    "used once by",
+    "remembered for",
+    "challenge",
+];
+
+/// What is said of one sender.
+struct Facts {
+    preset: &'static str,
+    source: &'static str,
+    columns: [String; 6],
+}
+
+/// The senders that are code: no row can say what they sign.
+fn by_code() -> [Facts; 2] {
+    [
+        Facts {
+            preset: "Twilio",
+            source: "https://www.twilio.com/docs/usage/webhooks/webhooks-security",
+            columns: [
+                "`X-Twilio-Signature: <base64>`, with HMAC-SHA1",
+                "the URL, with its query. With `new` also the parameters of a form",
+                "not covered",
+                "nothing",
+                "not at all",
+                "",
+            ]
+            .map(str::to_owned),
+        },
+        Facts {
+            preset: "Mailgun",
+            source: "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks",
+            columns: [
+                "`signature` of the JSON body",
+                "`timestamp` and `token`. **Nothing else of the body**: not the event",
+                "in the body",
+                "the token",
+                "as long as it is fresh",
+                "",
+            ]
+            .map(str::to_owned),
+        },
+    ]
+}
+
+impl Sender {
+    fn facts(&self) -> Facts {
+        Facts {
+            preset: self.preset,
+            source: self.source,
+            columns: [
+                self.signature(),
+                self.covered(),
+                self.time(),
+                self.once(),
+                self.remembered(),
+                self.challenge(),
+            ],
+        }
+    }
+
+    fn signature(&self) -> String {
+        let mac = match self.encoding {
+            Encoding::Hex => "<hex>",
+            Encoding::Base64 => "<base64>",
+        };
+        let value = match self.macs {
+            Macs::Single { prefix } => format!("{prefix}{mac}"),
+            Macs::List {
+                separator,
+                name,
+                binder,
+            } => match self.time {
+                Time::Element(time) => {
+                    format!("{time}{binder}<seconds>{separator}{name}{binder}{mac}")
+                }
+                _ => format!("{name}{binder}{mac}"),
+            },
+        };
+        let mut text = format!("`{}: {value}`", self.header);
+        let id = match self.once {
+            Once::Header { name, .. } => Some(format!("`{name}`")),
+            _ => None,
+        };
+        let time = match self.time {
+            Time::Header(name, Seconds) => Some(format!("`{name}` in seconds")),
+            Time::Header(name, Millis) => Some(format!("`{name}` in milliseconds")),
+            _ => None,
+        };
+        let beside: Vec<_> = id.into_iter().chain(time).collect();
+        if !beside.is_empty() {
+            write!(text, ", with {}", beside.join(" and ")).unwrap();
+        }
+        match self.algorithm {
+            MacAlgorithm::HmacSha256 => {}
+            other => write!(text, ", with {other:?}").unwrap(),
+        }
+        text
+    }
+
+    fn covered(&self) -> String {
+        let name = |part: &Part| match part {
+            Part::Text(_) => None,
+            Part::Method => Some("the method"),
+            Part::Url(_) => Some("the URL with its query"),
+            Part::Id => Some("the id"),
+            Part::Time => Some("the time"),
+        };
+        let before = self.before.iter().filter_map(name);
+        let after = self.after.iter().filter_map(name);
+        let mut parts: Vec<_> = before.chain(["the body"]).chain(after).collect();
+        let last = parts.pop().unwrap();
+        if parts.is_empty() {
+            last.to_owned()
+        } else {
+            format!("{} and {last}", parts.join(", "))
+        }
+    }
+
+    fn time(&self) -> String {
+        match self.time {
+            Time::None => "not covered".to_owned(),
+            Time::Header(..) | Time::Element(_) => "covered".to_owned(),
+            Time::Member(name, _) => format!("in the body: `{name}`"),
+        }
+    }
+
+    fn once(&self) -> String {
+        const OTHERWISE: &str = "; without one, the signed message";
+        match self.once {
+            Once::Nothing => "nothing".to_owned(),
+            Once::Message if self.parts().next().is_none() => "the body".to_owned(),
+            Once::Message => "the signed message".to_owned(),
+            Once::Header { name, .. } => format!("the event id, `{name}`"),
+            Once::Member(name) => format!("the event id, `{name}` of the body{OTHERWISE}"),
+            Once::FirstOf([name, a, b, c]) => format!(
+                "the event id: `{name}` of the first event of the body, with its `{a}`, `{b}` and \
+                 `{c}`{OTHERWISE}"
+            ),
+            Once::Body => "the SHA-256 of the body".to_owned(),
+        }
+    }
+
+    fn remembered(&self) -> String {
+        match (self.remembered, self.once) {
+            (None, Once::Nothing) => "not at all".to_owned(),
+            (None, _) => "as long as it is fresh".to_owned(),
+            (Some(time), once) => {
+                let days = time.as_secs() / (24 * 60 * 60);
+                let since = match once {
+                    Once::Nothing | Once::Message => "",
+                    _ => " since the last delivery",
+                };
+                format!("{days} days{since}")
+            }
+        }
+    }
+
+    fn challenge(&self) -> String {
+        match self.challenge {
+            None => String::new(),
+            Some(Challenge::Query { parameter, .. }) => format!("`{parameter}`"),
+            Some(Challenge::Body { value, .. }) => format!("`{value}`"),
+        }
+    }
+}
+
+fn rows() -> impl Iterator<Item = &'static Sender> {
+    SENDERS.iter().copied().chain([&SVIX])
+}
+
+fn senders() -> Vec<Facts> {
+    rows().map(Sender::facts).chain(by_code()).collect()
+}
+
+fn table() -> String {
+    let mut table = format!("| preset | {} |\n", COLUMNS.join(" | "));
+    table.push_str(&"| --- ".repeat(1 + COLUMNS.len()));
+    table.push_str("|\n");
+    for sender in senders() {
+        let Facts {
+            preset,
+            source,
+            columns,
+        } = sender;
+        write!(table, "| [`{preset}`] ([docs]({source})) |").unwrap();
+        for column in columns {
+            let space = if column.is_empty() { "" } else { " " };
+            write!(table, "{space}{column} |").unwrap();
+        }
+        table.push('\n');
+    }
+    table
+}
+
+#[test]
+fn the_table_of_senders_is_made_of_their_rows() {
+    let path = Path::new(FOLDER).join("senders.md");
+    if env::var_os("COUNTERSIGN_WRITE").is_some() {
+        fs::write(&path, table()).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap();
+    assert!(
+        written == table(),
+        "`senders.md` is not the table of the rows: write it with `COUNTERSIGN_WRITE=1`"
+    );
+}
+
+/// The documentation of each preset, with its name.
+fn documentation(file: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(Path::new(FOLDER).join(file)).unwrap();
+    let mut found = Vec::new();
+    let mut lines = String::new();
+    for line in text.lines().map(str::trim_start) {
+        match line.strip_prefix("///") {
+            Some(line) => lines.extend([line.trim_start(), "\n"]),
+            None if line.starts_with("#[") => {}
+            None => {
+                let of_row = line.split_once(" = ").map(|(name, _)| name);
+                let of_type = line.strip_prefix("pub struct ");
+                let name = of_type.map(|line| line.trim_end_matches(" {"));
+                let name = name.or(of_row).unwrap_or_default().to_owned();
+                found.push((name, std::mem::take(&mut lines)));
+            }
+        }
+    }
+    found
+}
+
+/// What a preset's documentation lacks of its row.
+fn missing(sender: &Facts, documentation: &str) -> Vec<String> {
+    let columns = COLUMNS.iter().zip(&sender.columns);
+    let said = columns.filter(|(column, fact)| **column != "time" && !fact.is_empty());
+    said.map(|(column, fact)| format!("| {column} | {fact}"))
+        .filter(|begin| !documentation.contains(begin))
+        .collect()
+}
+
+#[test]
+fn the_documentation_of_a_preset_says_what_its_row_says() {
+    let documented = ["catalogue.rs", "mailgun.rs", "twilio.rs"].map(documentation);
+    let documented = documented.concat();
+    let of = |preset: &str| {
+        let mut found = documented.iter();
+        let found = found.find(|(name, text)| name == preset && !text.is_empty());
+        &found.unwrap().1
+    };
+    for sender in SENDERS.iter().map(|sender| sender.facts()).chain(by_code()) {
+        let text = of(sender.preset);
+        let missing = missing(&sender, text);
+        assert!(missing.is_empty(), "{}: {missing:#?}", sender.preset);
+    }
+    for sender in SENDERS {
+        let text = of(sender.preset);
+        let key_id = format!("the key id is `{}`", sender.key_id);
+        assert!(text.contains(&key_id), "{}: {key_id}", sender.preset);
+        if let SecretForm::Base64 { prefix, min, max } = sender.secret {
+            let secret = format!("| secret | base64 of {min} to {max} bytes, with `{prefix}`");
+            assert!(text.contains(&secret), "{}: {secret}", sender.preset);
+        }
+    }
+}
+
+/// Documentation of one sender under the name of another is found.
+#[test]
+fn twin_documentation_that_says_something_else_is_found() {
+    let documented = documentation("catalogue.rs");
+    let (_, stripe) = documented
+        .iter()
+        .find(|(name, _)| name == "Stripe")
+        .unwrap();
+    let paddle = senders().into_iter().find(|facts| facts.preset == "Paddle");
+    assert_eq!(missing(&paddle.unwrap(), stripe).len(), 2);
+}
+
+/// A row says nothing that contradicts itself, and leaves no two ways to read one message.
+#[test]
+fn every_row_is_coherent() {
+    for sender in rows() {
+        let name = sender.preset;
+        let has = |wanted: fn(&Part) -> bool| sender.parts().filter(|p| wanted(p)).count();
+        let times = has(|part| matches!(part, Part::Time));
+        let in_head = matches!(sender.time, Time::Header(..) | Time::Element(_));
+        assert_eq!(times, usize::from(in_head), "{name}: the time is signed");
+        let ids = has(|part| matches!(part, Part::Id));
+        let in_header = matches!(sender.once, Once::Header { .. });
+        assert_eq!(ids, usize::from(in_header), "{name}: the id is signed");
+        if sender.once == Once::Nothing {
+            assert_eq!(sender.remembered, None, "{name}: nothing to remember");
+        } else if sender.time == Time::None {
+            assert!(sender.remembered.is_some(), "{name}: fresh for ever");
+        } else if sender.once == Once::Message {
+            assert_eq!(sender.remembered, None, "{name}: fresh for a time");
+        }
+        if let Time::Element(_) = sender.time {
+            assert!(matches!(sender.macs, Macs::List { .. }), "{name}: a list");
+        }
+        // What varies in length is followed by something that ends it.
+        for (at, part) in sender.before.iter().enumerate() {
+            let next = sender.before.get(at + 1);
+            match (part, next) {
+                (Part::Id, Some(Part::Text(text))) => {
+                    let end = text.as_bytes()[0];
+                    let expected = matches!(sender.once, Once::Header { end: e, .. } if e == end);
+                    assert!(expected, "{name}: the end of the id");
+                }
+                (Part::Time, Some(Part::Text(text))) => {
+                    assert!(!text.as_bytes()[0].is_ascii_digit(), "{name}");
+                }
+                // A method has no `:`, and a URL begins with its scheme; the interpreter looks after
+                // the end of a URL.
+                (Part::Text(_), _) | (Part::Method, Some(Part::Url(_))) | (Part::Url(_), None) => {}
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+        // Of a time that ends the message no digit can move.
+        assert!(matches!(sender.after, [] | [Part::Time]), "{name}");
+    }
+}
