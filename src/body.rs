@@ -16,6 +16,9 @@ use tokio::time::{Sleep, sleep};
 
 use crate::error::{ConfigError, Rejection, RejectionKind};
 
+/// Why a body broke off, or an inner service failed: an error of any type.
+pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
+
 /// Frames without a byte, trailers among them, that are passed over; what goes beyond is refused.
 /// A body that always has one at hand is never waited for, and would pass every other limit.
 const MAX_EMPTY_FRAMES: usize = 1000;
@@ -79,7 +82,7 @@ pub(crate) fn read<B>(
     mut arriving: impl Arriving,
 ) -> impl Future<Output = Result<Bytes, Rejection>>
 where
-    B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
+    B: Body<Data: Into<Bytes>, Error: Into<BoxError>>,
 {
     async move {
         let too_large = || {
@@ -162,7 +165,7 @@ async fn next_data<B>(
     arriving: &mut impl Arriving,
 ) -> Result<Option<Bytes>, Rejection>
 where
-    B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
+    B: Body<Data: Into<Bytes>, Error: Into<BoxError>>,
 {
     let frame = poll_fn(|cx| match body.as_mut().poll_frame(cx) {
         Poll::Ready(frame) => Poll::Ready(Ok(frame)),
@@ -187,7 +190,7 @@ where
     }
 }
 
-fn unreadable(error: Box<dyn StdError + Send + Sync>) -> Rejection {
+fn unreadable(error: BoxError) -> Rejection {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(&*error);
     while let Some(error) = cause {
         if error.is::<LengthLimitError>() {

@@ -114,66 +114,6 @@ impl Clock for SystemClock {
     }
 }
 
-#[cfg(any(test, feature = "test-util"))]
-pub use manual::ManualClock;
-
-#[cfg(any(test, feature = "test-util"))]
-mod manual {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use super::{Arc, Clock, Duration, Timestamp};
-
-    /// A clock for tests: it stands still until it is set or stepped, forward or back.
-    ///
-    /// Clones show the same time.
-    ///
-    /// ```
-    /// use countersign::{Clock, ManualClock, Timestamp};
-    /// use std::time::Duration;
-    ///
-    /// let clock = ManualClock::at(Timestamp::from_secs(1_700_000_000).unwrap());
-    /// clock.advance(Duration::from_secs(5));
-    /// assert_eq!(clock.now().as_secs(), 1_700_000_005);
-    /// ```
-    #[derive(Clone, Debug)]
-    pub struct ManualClock(Arc<AtomicU64>);
-
-    impl ManualClock {
-        /// A clock that stands at `now`.
-        #[must_use]
-        pub fn at(now: Timestamp) -> Self {
-            Self(Arc::new(AtomicU64::new(now.0)))
-        }
-
-        /// Sets the clock.
-        pub fn set(&self, now: Timestamp) {
-            self.0.store(now.0, Ordering::SeqCst);
-        }
-
-        /// Steps the clock forward, to [`Timestamp::MAX`] at most.
-        pub fn advance(&self, by: Duration) {
-            self.change(|now| now.plus(by));
-        }
-
-        /// Steps the clock back, to [`Timestamp::EPOCH`] at most.
-        pub fn step_back(&self, by: Duration) {
-            self.change(|now| now.minus(by));
-        }
-
-        fn change(&self, to: impl Fn(Timestamp) -> Timestamp) {
-            self.0.update(Ordering::SeqCst, Ordering::SeqCst, |now| {
-                to(Timestamp(now)).0
-            });
-        }
-    }
-
-    impl Clock for ManualClock {
-        fn now(&self) -> Timestamp {
-            Timestamp(self.0.load(Ordering::SeqCst))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,14 +126,5 @@ mod tests {
         assert_eq!(t.since(t.plus(Duration::from_secs(1))), Duration::ZERO);
         assert_eq!(Timestamp::from_secs(u64::MAX), None);
         assert_eq!(Timestamp::from_millis(Timestamp::MAX.0 + 1), None);
-    }
-
-    #[test]
-    fn a_manual_clock_stops_at_both_ends() {
-        let clock = ManualClock::at(Timestamp::from_secs(10).unwrap());
-        clock.step_back(Duration::from_secs(11));
-        assert_eq!(clock.now(), Timestamp::EPOCH);
-        clock.advance(Duration::MAX);
-        assert_eq!(clock.now(), Timestamp::MAX);
     }
 }

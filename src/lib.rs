@@ -133,8 +133,6 @@ pub use axum::{ExtractRejection, VerifiedForm, VerifiedJson, VerifiedPath, Verif
 pub use client::{
     PeekedBody, Repeatable, Sign, SignAgain, SignAgainLayer, SignFuture, SignLayer, Signer,
 };
-#[cfg(any(test, feature = "test-util"))]
-pub use clock::ManualClock;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use error::{
     ConfigError, ConfigErrorKind, Rejection, RejectionKind, ResponseError, ResponseErrorKind,
@@ -169,6 +167,8 @@ pub use store::postgres::{self, PostgresStore, PostgresStoreBuilder};
 pub use store::redis::{RedisStore, RedisStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::{SqliteStore, SqliteStoreBuilder};
+#[cfg(any(test, feature = "test-util"))]
+pub use testing::ManualClock;
 pub use token::{OneTimeToken, OneTimeTokenBuilder, PendingToken};
 
 /// The examples of the README, compiled.

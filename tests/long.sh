@@ -35,7 +35,7 @@ collisions)
 json) tests 100000 --test schemes -- _writes_the_same_bytes_ ;;
 signature-inputs)
     tests 100300 --lib -- _reads_each_signature_input_
-    tests 20000 --lib -- http_message_signatures::grammar::any_
+    tests 20000 --lib -- rfc9421::grammar_tests::any_
     ;;
 leases)
     tests 1000 --test attacks -- a35_of_several_at_random

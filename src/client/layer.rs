@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tower_layer::Layer;
 
 use super::{
-    service::{Sign, SignAgain},
+    service::{Sign, SignAgain, SignAgainSettings, SignSettings},
     signer::Signer,
 };
 use crate::body::BodyLimits;
@@ -72,12 +72,6 @@ use crate::body::BodyLimits;
 #[must_use]
 pub struct SignLayer {
     settings: SignSettings,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct SignSettings {
-    pub(super) signer: Signer,
-    pub(super) limits: BodyLimits,
 }
 
 impl SignLayer {
@@ -201,14 +195,6 @@ pub struct SignAgainLayer {
     settings: SignAgainSettings,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct SignAgainSettings {
-    pub(super) sign: SignSettings,
-    /// Goes by what any answer asks for.
-    pub(super) unverified: bool,
-    pub(super) max_correction: Duration,
-}
-
 impl SignAgainLayer {
     /// The greatest correction of a clock, towards the past and the future. Default: 1 hour; more
     /// than 1 day counts as 1 day.
@@ -225,19 +211,3 @@ impl<S> Layer<S> for SignAgainLayer {
         SignAgain::new(inner, Arc::new(self.settings.clone()))
     }
 }
-
-/// Says that a request may be signed again, as an extension of the request.
-///
-/// ```
-/// use countersign::Repeatable;
-///
-/// let request = http::Request::put("https://api.example.com/orders/7")
-///     .extension(Repeatable)
-///     .body("{}")?;
-/// # Ok::<_, http::Error>(())
-/// ```
-///
-/// See [`SignAgainLayer`] for what that means.
-#[derive(Clone, Copy, Debug)]
-#[expect(clippy::exhaustive_structs, reason = "a mark that holds nothing")]
-pub struct Repeatable;

@@ -9,10 +9,9 @@ mod reqwest;
 mod service;
 mod signer;
 
-pub use layer::{Repeatable, SignAgainLayer, SignLayer};
+pub use layer::{SignAgainLayer, SignLayer};
 pub use peeked::PeekedBody;
-pub(crate) use service::BoxError;
-pub use service::{Sign, SignAgain, SignFuture};
+pub use service::{Repeatable, Sign, SignAgain, SignFuture};
 pub use signer::Signer;
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) use signer::new_nonce;

@@ -10,11 +10,11 @@ use reqwest::{Body, Request, Response, ResponseBuilderExt as _};
 use tower_service::Service;
 
 use super::{
-    service::{BoxError, Sign, SignAgain, SignFuture, take_ready},
+    service::{Sign, SignAgain, SignFuture, take_ready},
     signer::Signer,
 };
 use crate::{
-    body::{self, BodyLimits},
+    body::{self, BodyLimits, BoxError},
     error::{SignError, SignErrorKind},
 };
 

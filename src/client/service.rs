@@ -1,13 +1,13 @@
 //! `Sign` and `SignAgain`: they read a request's body, sign the request, and call the client.
 
 use std::{
-    error::Error as StdError,
     fmt,
     future::poll_fn,
     mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,12 +21,13 @@ use tower_service::Service;
 
 use super::{
     again::{Attempt, asked_to_sign_again, time_after_never},
-    layer::{Repeatable, SignAgainSettings, SignSettings},
     peeked::PeekedBody,
+    signer::Signer,
 };
-use crate::{body, error::SignError};
-
-pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
+use crate::{
+    body::{self, BodyLimits, BoxError},
+    error::SignError,
+};
 
 /// The future of [`Sign`] and [`SignAgain`].
 #[must_use = "futures do nothing unless polled"]
@@ -206,3 +207,33 @@ impl SignAgainSettings {
         Ok(answer.map_err(Into::into)?.map(PeekedBody::new))
     }
 }
+
+#[derive(Clone, Debug)]
+pub(super) struct SignSettings {
+    pub(super) signer: Signer,
+    pub(super) limits: BodyLimits,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct SignAgainSettings {
+    pub(super) sign: SignSettings,
+    /// Goes by what any answer asks for.
+    pub(super) unverified: bool,
+    pub(super) max_correction: Duration,
+}
+
+/// Says that a request may be signed again, as an extension of the request.
+///
+/// ```
+/// use countersign::Repeatable;
+///
+/// let request = http::Request::put("https://api.example.com/orders/7")
+///     .extension(Repeatable)
+///     .body("{}")?;
+/// # Ok::<_, http::Error>(())
+/// ```
+///
+/// See [`SignAgainLayer`] for what that means.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a mark that holds nothing")]
+pub struct Repeatable;

@@ -8,6 +8,7 @@ mod head;
 mod input;
 pub(crate) mod json;
 mod origin;
+mod peer;
 mod target;
 
 pub use canonical_json::{JsonForm, PythonJson};
@@ -17,6 +18,8 @@ pub(crate) use digest::{HashOutput, MAX_LEN, RunningDigest};
 pub use encoding::Encoding;
 pub(crate) use head::Head;
 pub(crate) use input::{BodyDigest, BodyForm, Formed, SigningInput};
-pub use origin::{Forwarded, PeerAddr};
+pub use origin::Forwarded;
 pub(crate) use origin::{Origin, Origins};
-pub(crate) use target::{Target, original_uri, peer, single};
+pub use peer::PeerAddr;
+pub(crate) use peer::peer;
+pub(crate) use target::{Target, original_uri, single};

@@ -1,9 +1,6 @@
 //! The public origins of a service, and whom to believe which of them a client asked for.
 
-use std::{
-    borrow::Cow,
-    net::{IpAddr, SocketAddr},
-};
+use std::{borrow::Cow, net::IpAddr};
 
 use http::{
     HeaderName, Uri,
@@ -12,31 +9,14 @@ use http::{
 };
 use ipnet::IpNet;
 
-use super::target::{
-    Target, absolute_form, is_known_route, original_uri, path_and_query, peer, requested_authority,
-    single_authority,
+use super::{
+    peer::peer,
+    target::{
+        Target, absolute_form, is_known_route, original_uri, path_and_query, requested_authority,
+        single_authority, without_default_port,
+    },
 };
 use crate::error::{ConfigError, ConfigErrorKind, Rejection, RejectionKind, malformed};
-
-/// The address of the peer that a connection was accepted from, as an extension of the request.
-///
-/// With Axum's `into_make_service_with_connect_info::<SocketAddr>()` it is not needed. Other
-/// servers insert it, for [forwarded headers](crate::message::Forwarded) to be trusted:
-///
-/// ```
-/// use countersign::PeerAddr;
-/// # let (mut request, addr) = (http::Request::new(()), "10.0.0.1:9".parse::<std::net::SocketAddr>()?);
-/// request.extensions_mut().insert(PeerAddr::from(addr));
-/// # Ok::<_, std::net::AddrParseError>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerAddr(pub(crate) SocketAddr);
-
-impl From<SocketAddr> for PeerAddr {
-    fn from(addr: SocketAddr) -> Self {
-        Self(addr)
-    }
-}
 
 /// A header in which a trusted proxy says which authority the client asked for.
 ///
@@ -134,15 +114,6 @@ impl Origin {
     }
 }
 
-pub(super) fn without_default_port<'a>(authority: &'a str, scheme: &Scheme) -> &'a str {
-    let port = if *scheme == Scheme::HTTP {
-        ":80"
-    } else {
-        ":443"
-    };
-    authority.strip_suffix(port).unwrap_or(authority)
-}
-
 /// The authorities that this service answers for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origins {
@@ -237,6 +208,7 @@ impl Origins {
 
 #[cfg(test)]
 mod tests {
+    use super::super::peer::PeerAddr;
     use http::{Request, header::HOST};
 
     use super::*;

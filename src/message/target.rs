@@ -1,6 +1,6 @@
 //! The target of a request: authority, path and query, as the client signed them.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::borrow::Cow;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri, Version,
@@ -9,7 +9,6 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 
-use super::origin::{PeerAddr, without_default_port};
 use crate::error::{Rejection, malformed};
 
 /// The target of a request: what of it a client signs.
@@ -159,11 +158,11 @@ pub(super) fn is_known_route(parts: &Parts) -> bool {
     route.is_some_and(|route| route == original_uri(parts).path())
 }
 
-pub(crate) fn peer(parts: &Parts) -> Option<IpAddr> {
-    #[cfg(feature = "axum")]
-    if let Some(axum::extract::ConnectInfo(addr)) = parts.extensions.get() {
-        let addr: &std::net::SocketAddr = addr;
-        return Some(addr.ip());
-    }
-    parts.extensions.get::<PeerAddr>().map(|peer| peer.0.ip())
+pub(super) fn without_default_port<'a>(authority: &'a str, scheme: &Scheme) -> &'a str {
+    let port = if *scheme == Scheme::HTTP {
+        ":80"
+    } else {
+        ":443"
+    };
+    authority.strip_suffix(port).unwrap_or(authority)
 }

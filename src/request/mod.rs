@@ -24,7 +24,7 @@ mod budget;
 mod builder;
 mod claim;
 #[cfg(test)]
-mod cost;
+mod cost_tests;
 pub(crate) mod layer;
 mod methods;
 mod parse;

@@ -12,6 +12,13 @@ use crate::{
     scheme::rfc9421::HttpMessageSignatures,
 };
 
+impl ResponseVerifier {
+    /// Configures a verifier; every setting states its default.
+    pub fn builder(scheme: HttpMessageSignatures) -> ResponseVerifierBuilder {
+        ResponseVerifierBuilder::new(scheme)
+    }
+}
+
 /// Configures a [`ResponseVerifier`].
 ///
 /// Keys have to be given; everything else has a default that is safe.

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{sign_service::SignResponse, signer::ResponseSigner};
+use super::{
+    sign_service::{SignResponse, SignResponseSettings},
+    signer::ResponseSigner,
+};
 use crate::body::BodyLimits;
 
 /// A layer that signs every response of a service, bound to the request that it answers.
@@ -63,12 +66,6 @@ use crate::body::BodyLimits;
 #[must_use]
 pub struct SignResponseLayer {
     settings: SignResponseSettings,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct SignResponseSettings {
-    pub(super) signer: ResponseSigner,
-    pub(super) limits: BodyLimits,
 }
 
 impl SignResponseLayer {

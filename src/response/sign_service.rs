@@ -17,10 +17,9 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
-use super::sign_layer::SignResponseSettings;
+use super::{kept::keep_received, signer::ResponseSigner};
 use crate::{
-    body,
-    client::BoxError,
+    body::{self, BodyLimits, BoxError},
     error::{Rejection, RejectionKind, SignError, SignErrorKind},
     message::single,
     scheme::rfc9421::has_body,
@@ -57,7 +56,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut head, body) = request.into_parts();
         self.settings.signer.ask_for_outcome(&mut head);
-        let kept = super::kept::keep_received(&head);
+        let kept = keep_received(&head);
         if let Err(rejection) = self.settings.signer.check(&kept) {
             rejection.report();
             let refusal = rejection.to_response().map(Full::new);
@@ -166,4 +165,10 @@ fn check_length(headers: &HeaderMap, body: &Bytes) -> Result<(), SignError> {
             body.len()
         ),
     ))
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct SignResponseSettings {
+    pub(super) signer: ResponseSigner,
+    pub(super) limits: BodyLimits,
 }

@@ -15,7 +15,6 @@ use http::{
 };
 use http_body::Body;
 
-use super::builder::ResponseVerifierBuilder;
 use crate::{
     body::{self, BodyLimits},
     clock::{Clock, Timestamp},
@@ -124,11 +123,6 @@ impl SignedBy {
 }
 
 impl ResponseVerifier {
-    /// Configures a verifier; every setting states its default.
-    pub fn builder(scheme: HttpMessageSignatures) -> ResponseVerifierBuilder {
-        ResponseVerifierBuilder::new(scheme)
-    }
-
     /// Verifies the response to this request, as it was sent: with the signature, and before whatever
     /// the client changes that no signature covers.
     ///

@@ -1,7 +1,6 @@
 //! `VerifyResponseLayer`: a client gets what the server signed, or an error.
 
 use std::{
-    error::Error as StdError,
     fmt,
     pin::Pin,
     task::{Context, Poll},
@@ -15,8 +14,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::verifier::ResponseVerifier;
-
-type BoxError = Box<dyn StdError + Send + Sync>;
+use crate::body::BoxError;
 
 /// A layer that verifies every response that an HTTP client gets.
 ///

@@ -25,6 +25,7 @@
 
 pub mod conformance;
 mod delivery;
+mod manual_clock;
 
-pub use crate::clock::ManualClock;
 pub use delivery::{Delivery, delivery};
+pub use manual_clock::ManualClock;

@@ -15,6 +15,14 @@ use crate::{
     once::{NonceStore, Turns, User},
 };
 
+impl<T> OneTimeToken<T> {
+    /// Configures tokens for a purpose, such as `confirm-address`: 1 to 128 bytes. A token for one
+    /// purpose is refused for another, also under the same key.
+    pub fn builder(purpose: impl Into<String>) -> OneTimeTokenBuilder<T> {
+        OneTimeTokenBuilder::new(purpose.into())
+    }
+}
+
 /// Configures a [`OneTimeToken`]; every setting states its default.
 #[must_use]
 pub struct OneTimeTokenBuilder<T> {

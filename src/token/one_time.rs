@@ -11,7 +11,6 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    builder::OneTimeTokenBuilder,
     jws,
     jws::{Claims, Sealed, malformed},
 };
@@ -116,12 +115,6 @@ pub(super) struct Settings {
 }
 
 impl<T> OneTimeToken<T> {
-    /// Configures tokens for a purpose, such as `confirm-address`: 1 to 128 bytes. A token for one
-    /// purpose is refused for another, also under the same key.
-    pub fn builder(purpose: impl Into<String>) -> OneTimeTokenBuilder<T> {
-        OneTimeTokenBuilder::new(purpose.into())
-    }
-
     /// Issues from now on under another key id, on every clone at once. Tokens under the earlier one
     /// are redeemed for as long as its secrets are valid.
     ///

@@ -1,8 +1,6 @@
 //! The forms of JSON in which a body can be signed.
 
-use std::{borrow::Cow, cmp::Ordering};
-
-use super::rewrite;
+use std::cmp::Ordering;
 
 /// The depth to which `serde_json` reads: what is deeper, no handler could.
 pub(super) const MAX_DEPTH: usize = 127;
@@ -103,11 +101,6 @@ impl From<PythonJson> for JsonForm {
 }
 
 impl JsonForm {
-    /// The document in this form; the fault says why it has none.
-    pub(crate) fn rewrite(self, document: &[u8]) -> Result<Vec<u8>, Cow<'static, str>> {
-        rewrite::rewrite(self, document)
-    }
-
     /// This text as a string.
     pub(crate) fn string(self, text: &str) -> Vec<u8> {
         let mut string = Vec::with_capacity(text.len() + 2);

@@ -5,10 +5,19 @@ use std::{borrow::Cow, ops::Range, str};
 
 use memchr::memchr2;
 
-use super::form::{JsonForm, MAX_DEPTH};
-use crate::message::canonical_json::number;
+use super::{
+    form::{JsonForm, MAX_DEPTH},
+    number,
+};
 
 type Fault = Cow<'static, str>;
+
+impl JsonForm {
+    /// The document in this form; the fault says why it has none.
+    pub(crate) fn rewrite(self, document: &[u8]) -> Result<Vec<u8>, Cow<'static, str>> {
+        rewrite(self, document)
+    }
+}
 
 /// The document in this form.
 pub(super) fn rewrite(form: JsonForm, document: &[u8]) -> Result<Vec<u8>, Fault> {

@@ -18,6 +18,13 @@ use crate::{
     scheme::Profile,
 };
 
+impl HeaderScheme {
+    /// Describes a format whose signature stands in this header.
+    pub fn builder(signature_header: impl Into<String>) -> HeaderSchemeBuilder {
+        HeaderSchemeBuilder::new(signature_header.into())
+    }
+}
+
 /// For as long as senders are known to retry.
 const EVENT_HORIZON: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 

@@ -4,10 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderName, HeaderValue, request::Parts};
 
-use super::{
-    builder::HeaderSchemeBuilder,
-    element::{Element, Fields},
-};
+use super::element::{Element, Fields};
 use crate::{
     clock::Timestamp,
     error::{Rejection, RejectionKind, SignError, malformed},
@@ -90,13 +87,6 @@ pub(super) enum KeySource {
 pub(crate) enum TimeUnit {
     Seconds,
     Millis,
-}
-
-impl HeaderScheme {
-    /// Describes a format whose signature stands in this header.
-    pub fn builder(signature_header: impl Into<String>) -> HeaderSchemeBuilder {
-        HeaderSchemeBuilder::new(signature_header.into())
-    }
 }
 
 impl Description {

@@ -22,6 +22,13 @@ use crate::{
     scheme::Profile,
 };
 
+impl HttpMessageSignatures {
+    /// Makes another profile than the default.
+    pub fn builder() -> HttpMessageSignaturesBuilder {
+        HttpMessageSignaturesBuilder::new()
+    }
+}
+
 /// Makes a profile of [`HttpMessageSignatures`].
 ///
 /// ```

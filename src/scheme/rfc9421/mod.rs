@@ -8,7 +8,7 @@ mod component;
 mod digest;
 mod fields;
 #[cfg(test)]
-mod grammar;
+mod grammar_tests;
 pub(crate) mod query;
 mod request;
 mod response;

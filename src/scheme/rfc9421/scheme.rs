@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
-use super::{builder::HttpMessageSignaturesBuilder, canonical::FieldType, component::Identifier};
+use super::{canonical::FieldType, component::Identifier};
 use crate::{message::DigestAlgorithm, scheme::Profile};
 
 /// The only algorithm of RFC 9421 with a shared secret.
@@ -137,11 +137,4 @@ pub(super) struct Settings {
     pub(super) types: Vec<(HeaderName, FieldType)>,
     pub(super) accept: HeaderValue,
     pub(super) profile: Profile,
-}
-
-impl HttpMessageSignatures {
-    /// Makes another profile than the default.
-    pub fn builder() -> HttpMessageSignaturesBuilder {
-        HttpMessageSignaturesBuilder::new()
-    }
 }

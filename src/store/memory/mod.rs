@@ -5,7 +5,7 @@ mod builder;
 mod hash;
 mod high_watermark;
 #[cfg(all(test, countersign_loom))]
-mod interleavings;
+mod interleavings_tests;
 mod lease;
 mod namespaces;
 mod quota;

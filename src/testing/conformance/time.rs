@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::clock::{Clock as _, ManualClock, SystemClock, Timestamp};
+use crate::{
+    clock::{Clock as _, SystemClock, Timestamp},
+    testing::ManualClock,
+};
 
 /// The time that a store goes by.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::{Values, any_parts, any_values, builder, covers, runner};
 use crate::{
     client::Signer,
-    clock::{ManualClock, Timestamp},
+    clock::Timestamp,
     error::{Rejection, RejectionKind},
     key::{KeyRing, MacAlgorithm},
     message::{Encoding, PythonJson},
@@ -21,6 +21,7 @@ use crate::{
         part::{JsonObject, Part},
     },
     store::memory::MemoryStore,
+    testing::ManualClock,
 };
 
 fn run<F: Future>(future: F) -> F::Output {

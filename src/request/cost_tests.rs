@@ -15,7 +15,7 @@ use http_body_util::Full;
 
 use super::verifier::Verifier;
 use crate::{
-    clock::{ManualClock, Timestamp},
+    clock::Timestamp,
     error::{Rejection, RejectionKind, SignError},
     key::{KeyRing, MacAlgorithm, MacKey, RunningMac},
     message::{BodyForm, Coverage, Formed, HashOutput, Head, SigningInput},
@@ -23,6 +23,7 @@ use crate::{
     proof::{Announced, Candidate, Parameters},
     scheme::{Describe, Profile, Reading, Signing},
     store::memory::MemoryStore,
+    testing::ManualClock,
 };
 
 const NOW: u64 = 1_700_000_000;

@@ -8,10 +8,11 @@ use loom::{sync::Mutex, thread};
 
 use super::{MemoryStore, lock, quota::Quota};
 use crate::{
-    clock::{ManualClock, Timestamp},
+    clock::Timestamp,
     key::KeyId,
     once::{Claim, Claimed, Held, LeaseStore as _, Leased, Nonce, NonceKind, NonceStore as _},
     store::memory::builder::MemoryStoreBuilder,
+    testing::ManualClock,
 };
 
 const LIFE: Duration = Duration::from_secs(10);

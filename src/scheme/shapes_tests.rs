@@ -14,13 +14,14 @@ use sha2::{Digest as _, Sha256};
 use super::describe::{Describe, Profile, Reading, Signing};
 use crate::{
     client::Signer,
-    clock::{ManualClock, Timestamp},
+    clock::Timestamp,
     error::{Rejection, RejectionKind, SignError, malformed},
     key::{KeyRing, MacAlgorithm, MacKey, RunningMac},
     message::{Coverage, Encoding, HashOutput, Head, SigningInput, Target, encoding::decode_hex},
     proof::{Announced, Candidate, Parameters},
     request::Verifier,
     store::memory::MemoryStore,
+    testing::ManualClock,
 };
 
 const KEYS: [(&str, &str); 2] = [
