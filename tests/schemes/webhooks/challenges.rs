@@ -153,7 +153,7 @@ async fn zoom_is_answered_under_the_secret_by_which_it_asked() {
         let mut of_token = ZOOM.sign(&clock, "");
         *of_token.body_mut() = secret.len().to_string().into();
         let unframed = Provider {
-            before: |_, _| String::new(),
+            message: "{body}",
             ..ZOOM
         };
         assert_eq!(answers.last().unwrap(), &unframed.mac(secret, &of_token));

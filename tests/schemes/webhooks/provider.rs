@@ -21,32 +21,36 @@ use crate::common::{self, NOW, log};
 
 pub const ID: &str = "msg_1";
 
-/// A preset, and what it takes to forge in its format.
+/// A preset, and what it takes to forge in its format, as the documentation of its sender says it.
 pub struct Provider {
     pub name: &'static str,
-    pub builder: fn() -> VerifierBuilder<Verifier>,
+    pub begin: fn() -> VerifierBuilder<Verifier>,
     pub signer: fn(&str) -> Result<Signer, ConfigError>,
     /// As the provider shows it; a second one, for a rotation.
     pub secrets: [&'static str; 2],
     /// What the MAC is keyed with.
     pub key: fn(&str) -> Vec<u8>,
     pub hash: Hash,
-    /// The header that ends in the MAC, or [`IN_BODY`], and what stands before the MAC.
+    /// The header that ends in the MAC, or [`IN_BODY`].
     pub signature: &'static str,
-    pub prefix: &'static str,
+    /// The value of that header, of `{time}` and `{mac}`.
+    pub value: &'static str,
+    /// What separates several MACs in it, if it is a list.
+    pub list: Option<&'static str>,
     pub encoding: Encoding,
     pub time: Time,
     /// The header that holds the id.
     pub id: Option<&'static str>,
-    /// What stands in the signed message before the body, put together a second time: of id and time.
-    pub before: fn(&str, &str) -> String,
-    /// The signed message of a request as it stands, put together a second time.
-    pub message: fn(&Provider, &Request<Bytes>) -> Vec<u8>,
-    /// The URL is signed.
-    pub covers_url: bool,
+    /// The signed message, of `{id}`, `{time}`, `{method}`, `{url}`, `{body}`, and the strings of a body
+    /// whose signature stands in it.
+    pub message: &'static str,
     /// A body that is an event for it, at this time.
     pub event: fn(u64) -> String,
     pub retries: Retries,
+    /// How long after the first delivery the sender delivers again, in seconds.
+    pub schedule: &'static [u64],
+    /// An example that the sender publishes: the secret, the body, and the header's value.
+    pub example: Option<[&'static str; 3]>,
 }
 
 /// The signature stands in the body, as its member `signature`.
@@ -80,8 +84,8 @@ impl Hash {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Time {
     Header(&'static str),
-    /// Under this name, in a list with this separator, in the header of the signature.
-    Listed(&'static str, char),
+    /// First in the header of the signature, under this name.
+    Listed(&'static str),
     /// Under this name, in milliseconds, in the body.
     Body(&'static str),
     None,
@@ -100,23 +104,28 @@ pub enum Retries {
     Unclaimed,
 }
 
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
 const PLAIN: Provider = Provider {
     name: "",
-    builder: || Verifier::builder(GitHub::new()),
+    begin: || Verifier::builder(GitHub::new()),
     signer: |secret| Signer::with_secret(GitHub::new(), secret),
     secrets: ["the secret of the sender", "the next secret of the sender"],
     key: |secret| secret.as_bytes().to_vec(),
     hash: Hash::Sha256,
     signature: "",
-    prefix: "",
+    value: "{mac}",
+    list: None,
     encoding: Encoding::Hex,
     time: Time::None,
     id: None,
-    before: |_, _| String::new(),
-    message: around_body,
-    covers_url: false,
+    message: "{body}",
     event,
     retries: Retries::SignedAnew,
+    schedule: &[MINUTE, HOUR],
+    example: None,
 };
 
 fn decoded(secret: &str) -> Vec<u8> {
@@ -125,211 +134,174 @@ fn decoded(secret: &str) -> Vec<u8> {
         .unwrap()
 }
 
-pub static STANDARD_WEBHOOKS: Provider = Provider {
-    name: "Standard Webhooks",
-    builder: || Verifier::builder(StandardWebhooks::new()),
-    signer: |secret| Signer::with_secret(StandardWebhooks::new(), secret),
-    secrets: [
-        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-        "whsec_dGhlIG5leHQgc2VjcmV0IG9mIHRoZSBzZW5kZXI=",
-    ],
-    key: decoded,
-    signature: "webhook-signature",
-    prefix: "v1,",
-    encoding: Encoding::Base64,
-    time: Time::Header("webhook-timestamp"),
-    id: Some("webhook-id"),
-    before: |id, time| format!("{id}.{time}."),
-    ..PLAIN
-};
+macro_rules! providers {
+    ($($provider:ident = $name:literal $scheme:expr => { $($field:tt)* })*) => {
+        $(
+            pub static $provider: Provider = Provider {
+                name: $name,
+                begin: || Verifier::builder($scheme),
+                signer: |secret| Signer::with_secret($scheme, secret),
+                $($field)*
+            };
+        )*
 
-pub static SVIX: Provider = Provider {
-    name: "Svix",
-    builder: || Verifier::builder(StandardWebhooks::svix()),
-    signer: |secret| Signer::with_secret(StandardWebhooks::svix(), secret),
-    signature: "svix-signature",
-    time: Time::Header("svix-timestamp"),
-    id: Some("svix-id"),
-    ..STANDARD_WEBHOOKS
-};
+        pub static ALL: [&Provider; [$($name),*].len()] = [$(&$provider),*];
+    };
+}
 
-pub static STRIPE: Provider = Provider {
-    name: "Stripe",
-    builder: || Verifier::builder(Stripe::new()),
-    signer: |secret| Signer::with_secret(Stripe::new(), secret),
-    secrets: [
-        "whsec_is not decoded",
-        "whsec_the next secret of the sender",
-    ],
-    signature: "stripe-signature",
-    prefix: "t=1700000000,v1=",
-    time: Time::Listed("t", ','),
-    before: |_, time| format!("{time}."),
-    ..PLAIN
-};
-
-pub static PADDLE: Provider = Provider {
-    name: "Paddle",
-    builder: || Verifier::builder(Paddle::new()),
-    signer: |secret| Signer::with_secret(Paddle::new(), secret),
-    signature: "paddle-signature",
-    prefix: "ts=1700000000;h1=",
-    time: Time::Listed("ts", ';'),
-    before: |_, time| format!("{time}:"),
-    ..PLAIN
-};
-
-pub static SLACK: Provider = Provider {
-    name: "Slack",
-    builder: || Verifier::builder(Slack::new()),
-    signer: |secret| Signer::with_secret(Slack::new(), secret),
-    signature: "x-slack-signature",
-    prefix: "v0=",
-    time: Time::Header("x-slack-request-timestamp"),
-    before: |_, time| format!("v0:{time}:"),
-    ..PLAIN
-};
-
-pub static ZOOM: Provider = Provider {
-    name: "Zoom",
-    builder: || Verifier::builder(Zoom::new()),
-    signer: |secret| Signer::with_secret(Zoom::new(), secret),
-    signature: "x-zm-signature",
-    time: Time::Header("x-zm-request-timestamp"),
-    ..SLACK
-};
-
-pub static LINEAR: Provider = Provider {
-    name: "Linear",
-    builder: || Verifier::builder(Linear::new()),
-    signer: |secret| Signer::with_secret(Linear::new(), secret),
-    signature: "linear-signature",
-    time: Time::Body("webhookTimestamp"),
-    retries: Retries::Redated,
-    ..PLAIN
-};
-
-pub static GITHUB: Provider = Provider {
-    name: "GitHub",
-    signature: "x-hub-signature-256",
-    prefix: "sha256=",
-    retries: Retries::Identical,
-    ..PLAIN
-};
-
-pub static SHOPIFY: Provider = Provider {
-    name: "Shopify",
-    builder: || Verifier::builder(Shopify::new()),
-    signer: |secret| Signer::with_secret(Shopify::new(), secret),
-    signature: "x-shopify-hmac-sha256",
-    encoding: Encoding::Base64,
-    retries: Retries::Identical,
-    ..PLAIN
-};
-
-pub static META: Provider = Provider {
-    name: "Meta",
-    builder: || Verifier::builder(Meta::new()),
-    signer: |secret| Signer::with_secret(Meta::new(), secret),
-    signature: "x-hub-signature-256",
-    prefix: "sha256=",
-    retries: Retries::Identical,
-    ..PLAIN
-};
-
-pub static DROPBOX: Provider = Provider {
-    name: "Dropbox",
-    builder: || Verifier::builder(Dropbox::new()),
-    signer: |secret| Signer::with_secret(Dropbox::new(), secret),
-    signature: "x-dropbox-signature",
-    retries: Retries::Unclaimed,
-    ..PLAIN
-};
-
-pub static SQUARE: Provider = Provider {
-    name: "Square",
-    builder: || Verifier::builder(Square::new()).public_origin(common::ORIGIN),
-    signer: |secret| Signer::with_secret(Square::new(), secret),
-    signature: "x-square-hmacsha256-signature",
-    encoding: Encoding::Base64,
-    message: |_, request| [url(request).as_bytes(), request.body()].concat(),
-    covers_url: true,
-    retries: Retries::Identical,
-    ..PLAIN
-};
-
-pub static HUBSPOT: Provider = Provider {
-    name: "HubSpot",
-    builder: || Verifier::builder(HubSpot::new()).public_origin(common::ORIGIN),
-    signer: |secret| Signer::with_secret(HubSpot::new(), secret),
-    signature: "x-hubspot-signature-v3",
-    time: Time::Header("x-hubspot-request-timestamp"),
-    message: |provider, request| {
-        let start = format!("{}{}", request.method(), url(request));
-        let time = provider.get_time(request);
-        [start.as_bytes(), request.body(), &time].concat()
-    },
-    event: |_| r#"[{"eventId":1,"portalId":2,"amount":7},{"eventId":9}]"#.to_owned(),
-    retries: Retries::SignedAnew,
-    ..SQUARE
-};
-
-/// With JSON bodies, whose digest the URL names.
-pub static TWILIO: Provider = Provider {
-    name: "Twilio",
-    builder: || Verifier::builder(Twilio::json_at("/hook").unwrap()).public_origin(common::ORIGIN),
-    signer: |secret| Signer::with_secret(Twilio::json_at("/hook").unwrap(), secret),
-    hash: Hash::Sha1,
-    signature: "x-twilio-signature",
-    message: |_, request| url(request).into_bytes(),
-    retries: Retries::Unclaimed,
-    ..SQUARE
-};
-
-pub static MAILGUN: Provider = Provider {
-    name: "Mailgun",
-    builder: || Verifier::builder(Mailgun::new()),
-    signer: |secret| Signer::with_secret(Mailgun::new(), secret),
-    signature: IN_BODY,
-    time: Time::Body("timestamp"),
-    message: |_, request| {
-        let body: Value = serde_json::from_slice(request.body()).unwrap();
-        let part = |name: &str| body[IN_BODY][name].as_str().unwrap().to_owned();
-        (part("timestamp") + &part("token")).into_bytes()
-    },
-    retries: Retries::Redated,
-    ..PLAIN
-};
-
-pub static ALL: [&Provider; 15] = [
-    &STANDARD_WEBHOOKS,
-    &SVIX,
-    &STRIPE,
-    &PADDLE,
-    &SLACK,
-    &ZOOM,
-    &LINEAR,
-    &GITHUB,
-    &SHOPIFY,
-    &META,
-    &HUBSPOT,
-    &SQUARE,
-    &MAILGUN,
-    &TWILIO,
-    &DROPBOX,
-];
+providers! {
+    STANDARD_WEBHOOKS = "Standard Webhooks" StandardWebhooks::new() => {
+        secrets: [
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "whsec_dGhlIG5leHQgc2VjcmV0IG9mIHRoZSBzZW5kZXI=",
+        ],
+        key: decoded,
+        signature: "webhook-signature",
+        value: "v1,{mac}",
+        list: Some(" "),
+        encoding: Encoding::Base64,
+        time: Time::Header("webhook-timestamp"),
+        id: Some("webhook-id"),
+        message: "{id}.{time}.{body}",
+        schedule: &[
+            5,
+            5 + 5 * MINUTE,
+            5 + 35 * MINUTE,
+            5 + 155 * MINUTE,
+            5 + 455 * MINUTE,
+            5 + 1055 * MINUTE,
+            28 * HOUR,
+        ],
+        ..PLAIN
+    }
+    SVIX = "Svix" StandardWebhooks::svix() => {
+        signature: "svix-signature",
+        time: Time::Header("svix-timestamp"),
+        id: Some("svix-id"),
+        ..STANDARD_WEBHOOKS
+    }
+    STRIPE = "Stripe" Stripe::new() => {
+        secrets: ["whsec_is not decoded", "whsec_the next secret of the sender"],
+        signature: "stripe-signature",
+        value: "t={time},v1={mac}",
+        list: Some(","),
+        time: Time::Listed("t"),
+        message: "{time}.{body}",
+        schedule: &[MINUTE, HOUR, 12 * HOUR, DAY, 2 * DAY, 3 * DAY],
+        ..PLAIN
+    }
+    PADDLE = "Paddle" Paddle::new() => {
+        signature: "paddle-signature",
+        value: "ts={time};h1={mac}",
+        list: Some(";"),
+        time: Time::Listed("ts"),
+        message: "{time}:{body}",
+        schedule: &[MINUTE, HOUR, 12 * HOUR, DAY, 2 * DAY, 3 * DAY],
+        ..PLAIN
+    }
+    SLACK = "Slack" Slack::new() => {
+        signature: "x-slack-signature",
+        value: "v0={mac}",
+        time: Time::Header("x-slack-request-timestamp"),
+        message: "v0:{time}:{body}",
+        schedule: &[1, MINUTE, 6 * MINUTE, DAY + 6 * MINUTE],
+        ..PLAIN
+    }
+    ZOOM = "Zoom" Zoom::new() => {
+        signature: "x-zm-signature",
+        value: "v0={mac}",
+        time: Time::Header("x-zm-request-timestamp"),
+        message: "v0:{time}:{body}",
+        schedule: &[5 * MINUTE, 25 * MINUTE, 85 * MINUTE],
+        ..PLAIN
+    }
+    LINEAR = "Linear" Linear::new() => {
+        signature: "linear-signature",
+        time: Time::Body("webhookTimestamp"),
+        retries: Retries::Redated,
+        schedule: &[MINUTE, 61 * MINUTE, 421 * MINUTE],
+        ..PLAIN
+    }
+    GITHUB = "GitHub" GitHub::new() => {
+        signature: "x-hub-signature-256",
+        value: "sha256={mac}",
+        retries: Retries::Identical,
+        schedule: &[HOUR, 3 * DAY, 7 * DAY],
+        example: Some([
+            "It's a Secret to Everybody",
+            "Hello, World!",
+            "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17",
+        ]),
+        ..PLAIN
+    }
+    SHOPIFY = "Shopify" Shopify::new() => {
+        signature: "x-shopify-hmac-sha256",
+        encoding: Encoding::Base64,
+        retries: Retries::Identical,
+        schedule: &[MINUTE, HOUR, 4 * HOUR],
+        ..PLAIN
+    }
+    META = "Meta" Meta::new() => {
+        signature: "x-hub-signature-256",
+        value: "sha256={mac}",
+        retries: Retries::Identical,
+        schedule: &[1, HOUR, 36 * HOUR, 7 * DAY],
+        ..PLAIN
+    }
+    HUBSPOT = "HubSpot" HubSpot::new() => {
+        signature: "x-hubspot-signature-v3",
+        encoding: Encoding::Base64,
+        time: Time::Header("x-hubspot-request-timestamp"),
+        message: "{method}{url}{body}{time}",
+        event: |_| r#"[{"eventId":1,"portalId":2,"amount":7},{"eventId":9}]"#.to_owned(),
+        schedule: &[MINUTE, HOUR, DAY],
+        ..PLAIN
+    }
+    SQUARE = "Square" Square::new() => {
+        signature: "x-square-hmacsha256-signature",
+        encoding: Encoding::Base64,
+        message: "{url}{body}",
+        retries: Retries::Identical,
+        schedule: &[MINUTE, HOUR, DAY],
+        ..PLAIN
+    }
+    MAILGUN = "Mailgun" Mailgun::new() => {
+        signature: IN_BODY,
+        time: Time::Body("timestamp"),
+        message: "{timestamp}{token}",
+        retries: Retries::Redated,
+        schedule: &[5 * MINUTE, 15 * MINUTE, 30 * MINUTE, 90 * MINUTE, 8 * HOUR],
+        ..PLAIN
+    }
+    // With JSON bodies, whose digest the URL names.
+    TWILIO = "Twilio" Twilio::json_at("/hook").unwrap() => {
+        hash: Hash::Sha1,
+        signature: "x-twilio-signature",
+        encoding: Encoding::Base64,
+        message: "{url}",
+        retries: Retries::Unclaimed,
+        ..PLAIN
+    }
+    DROPBOX = "Dropbox" Dropbox::new() => {
+        signature: "x-dropbox-signature",
+        retries: Retries::Unclaimed,
+        ..PLAIN
+    }
+}
 
 /// Those that sign the body, with a time or an id at most, and claim what they sign. Of the others
 /// there is more to say, in files of their own.
 pub fn alike() -> impl Iterator<Item = &'static Provider> {
     ALL.into_iter().filter(|provider| {
-        let in_headers = provider.signature != IN_BODY && !provider.covers_url;
+        let in_headers = provider.signature != IN_BODY && !provider.covers_url();
         in_headers && provider.retries != Retries::Unclaimed
     })
 }
 
 /// Those whose header may hold several MACs.
-pub static LISTS: [&Provider; 4] = [&STANDARD_WEBHOOKS, &SVIX, &STRIPE, &PADDLE];
+pub fn lists() -> impl Iterator<Item = &'static Provider> {
+    ALL.into_iter().filter(|provider| provider.list.is_some())
+}
 
 /// Those that cover a time.
 pub fn timed() -> impl Iterator<Item = &'static Provider> {
@@ -346,19 +318,38 @@ fn url(request: &Request<Bytes>) -> String {
     format!("https://{}{}", get(request, "host"), request.uri())
 }
 
-/// The body, and before it what the provider puts there.
-fn around_body(provider: &Provider, request: &Request<Bytes>) -> Vec<u8> {
-    let id = provider.id.map(|name| get(request, name));
-    // Any bytes may stand in a time: the message is put together around it.
-    let before = (provider.before)(&id.unwrap_or_default(), "\0");
-    let before = match before.split_once('\0') {
-        Some((id, rest)) => [id.as_bytes(), &provider.get_time(request), rest.as_bytes()].concat(),
-        None => before.into_bytes(),
-    };
-    [&before[..], request.body()].concat()
+/// The template with its `{names}` replaced. A value may hold any bytes.
+fn fill(template: &str, value: impl Fn(&str) -> Vec<u8>) -> Vec<u8> {
+    let mut pieces = template.split('{');
+    let mut filled = pieces.next().unwrap().as_bytes().to_vec();
+    for piece in pieces {
+        let (name, text) = piece.split_once('}').unwrap();
+        filled.extend(value(name));
+        filled.extend(text.as_bytes());
+    }
+    filled
 }
 
 impl Provider {
+    pub fn covers_url(&self) -> bool {
+        self.message.contains("{url}")
+    }
+
+    /// What stands before each MAC of a list.
+    pub fn version(&self) -> &'static str {
+        let last = self.value.rsplit(self.list.unwrap()).next().unwrap();
+        last.strip_suffix("{mac}").unwrap()
+    }
+
+    pub fn builder(&self) -> VerifierBuilder<Verifier> {
+        let builder = (self.begin)();
+        if self.covers_url() {
+            builder.public_origin(common::ORIGIN)
+        } else {
+            builder
+        }
+    }
+
     /// A verifier with all but a store.
     pub fn verifier(&self, clock: &ManualClock) -> VerifierBuilder<Verifier> {
         log::listen();
@@ -366,9 +357,7 @@ impl Provider {
             log::hide("a secret", secret.as_bytes());
             log::hide("a secret", &(self.key)(secret));
         }
-        (self.builder)()
-            .secret(self.secrets[0])
-            .clock(clock.clone())
+        self.builder().secret(self.secrets[0]).clock(clock.clone())
     }
 
     /// `POST /hook` with this body, as the sender signs it.
@@ -419,14 +408,12 @@ impl Provider {
     pub fn set_time(&self, request: &mut Request<Bytes>, time: &str) {
         match self.time {
             Time::Header(name) => set(request, name, time),
-            Time::Listed(name, separator) => {
+            Time::Listed(name) => {
+                let separator = self.list.unwrap();
                 let header = get(request, self.signature);
                 let (_, rest) = header.split_once(separator).unwrap();
-                set(
-                    request,
-                    self.signature,
-                    &format!("{name}={time}{separator}{rest}"),
-                );
+                let header = format!("{name}={time}{separator}{rest}");
+                set(request, self.signature, &header);
             }
             Time::Body(name) => {
                 let body = String::from_utf8(request.body().to_vec()).unwrap();
@@ -441,7 +428,8 @@ impl Provider {
     fn get_time(&self, request: &Request<Bytes>) -> Vec<u8> {
         match self.time {
             Time::Header(name) => request.headers()[name].as_bytes().to_vec(),
-            Time::Listed(name, separator) => {
+            Time::Listed(name) => {
+                let separator = self.list.unwrap();
                 let header = request.headers()[self.signature].as_bytes();
                 let header = std::str::from_utf8(header).unwrap();
                 let (listed, _) = header.rsplit_once(separator).unwrap();
@@ -452,13 +440,28 @@ impl Provider {
         }
     }
 
+    /// The signed message of a request as it stands, put together a second time.
+    fn signed(&self, request: &Request<Bytes>) -> Vec<u8> {
+        fill(self.message, |name| match name {
+            "id" => get(request, self.id.unwrap()).into_bytes(),
+            "time" => self.get_time(request),
+            "method" => request.method().as_str().into(),
+            "url" => url(request).into_bytes(),
+            "body" => request.body().to_vec(),
+            member => {
+                let body: Value = serde_json::from_slice(request.body()).unwrap();
+                body[IN_BODY][member].as_str().unwrap().into()
+            }
+        })
+    }
+
     /// The MAC that a holder of the secret would make of the request as it stands.
     pub fn mac(&self, secret: &str, request: &Request<Bytes>) -> String {
         self.mac_by(self.hash, secret, request)
     }
 
     pub fn mac_by(&self, hash: Hash, secret: &str, request: &Request<Bytes>) -> String {
-        let mac = hash.hmac(&(self.key)(secret), &(self.message)(self, request));
+        let mac = hash.hmac(&(self.key)(secret), &self.signed(request));
         match self.encoding {
             Encoding::Hex => base16ct::lower::encode_string(&mac),
             _ => STANDARD.encode(mac),

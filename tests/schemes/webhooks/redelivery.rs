@@ -8,7 +8,7 @@ use http::{Request, StatusCode, header::RETRY_AFTER};
 
 use super::{
     coverage::concerned,
-    provider::{ALL, Provider, Retries, SLACK, Time, at_path, event, get, verify, with},
+    provider::{ALL, Provider, Retries, SLACK, at_path, event, get, verify, with},
     service::{ACKNOWLEDGED, IN_FLIGHT, INVALID, PANICS, Service},
 };
 use crate::common::{self, NOW, at};
@@ -17,38 +17,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// When they deliver again, after the first time, by what each says of itself.
-fn schedule(provider: &Provider) -> Vec<Duration> {
-    match provider.name {
-        "Standard Webhooks" | "Svix" => {
-            let pauses = [
-                5 * MINUTE / 60,
-                5 * MINUTE,
-                30 * MINUTE,
-                2 * HOUR,
-                5 * HOUR,
-                10 * HOUR,
-            ];
-            let later = pauses.iter().scan(Duration::ZERO, |sum, pause| {
-                *sum += *pause;
-                Some(*sum)
-            });
-            later.chain([28 * HOUR]).collect()
-        }
-        "Stripe" | "Paddle" => vec![MINUTE, HOUR, 12 * HOUR, DAY, 2 * DAY, 3 * DAY],
-        "Slack" => vec![Duration::from_secs(1), MINUTE, 6 * MINUTE, DAY + 6 * MINUTE],
-        "Zoom" => vec![5 * MINUTE, 25 * MINUTE, 85 * MINUTE],
-        "Linear" => vec![MINUTE, 61 * MINUTE, 421 * MINUTE],
-        "HubSpot" => vec![MINUTE, HOUR, DAY],
-        "Square" => vec![MINUTE, HOUR, DAY],
-        "Mailgun" => vec![5 * MINUTE, 15 * MINUTE, 30 * MINUTE, 90 * MINUTE, 8 * HOUR],
-        // Whenever it is.
-        "Twilio" | "Dropbox" => vec![MINUTE, HOUR],
-        "GitHub" => vec![HOUR, 3 * DAY, 7 * DAY],
-        "Shopify" => vec![MINUTE, HOUR, 4 * HOUR],
-        "Meta" => vec![Duration::from_secs(1), HOUR, 36 * HOUR, 7 * DAY],
-        other => panic!("{other}"),
-    }
+fn schedule(provider: &Provider) -> impl Iterator<Item = Duration> {
+    provider.schedule.iter().copied().map(Duration::from_secs)
 }
 
 fn claiming() -> impl Iterator<Item = &'static Provider> {
@@ -169,10 +139,7 @@ async fn a31_two_macs_over_one_message_are_one_delivery() {
         let service = Service::with(provider, |builder| builder.secret(provider.secrets[1]));
         let one = provider.delivery(&service.clock);
         let other = provider.sign_under(provider.secrets[1], &service.clock, event(NOW));
-        let separator = match provider.time {
-            Time::Listed(_, separator) => separator,
-            _ => ' ',
-        };
+        let separator = provider.list.unwrap();
         let both = {
             let other = get(&other, provider.signature);
             let other = other.rsplit_once(separator).map_or(&*other, |(_, mac)| mac);
@@ -200,7 +167,7 @@ async fn a31_both_secrets_are_valid_while_they_are_rotated() {
 #[tokio::test]
 async fn a33_what_is_for_another_authority_is_refused_and_uses_nothing_up() {
     for provider in concerned(33) {
-        let service = Service::with(provider, |builder| match provider.covers_url {
+        let service = Service::with(provider, |builder| match provider.covers_url() {
             true => builder,
             false => builder.public_origin(common::ORIGIN),
         });
@@ -209,7 +176,7 @@ async fn a33_what_is_for_another_authority_is_refused_and_uses_nothing_up() {
         let not_served = (421, "authority_not_served");
         let elsewhere = with(&genuine, "host", other);
         service.refuses(elsewhere, not_served, provider.name).await;
-        if provider.covers_url {
+        if provider.covers_url() {
             let event = (provider.event)(NOW);
             let secret = provider.secrets[0];
             let for_other = provider.sign_for(other, secret, &service.clock, event);
@@ -229,7 +196,7 @@ async fn a34_what_was_posted_elsewhere_uses_nothing_up() {
         let query = query.unwrap_or_default();
         for path in ["/other", "/nowhere/at/all", "/hook/"] {
             let captured = at_path(&genuine, &format!("{path}{query}"));
-            if provider.covers_url {
+            if provider.covers_url() {
                 service.refuses(captured, INVALID, provider.name).await;
             } else {
                 assert_eq!(service.send(captured).await.0, 200);

@@ -8,7 +8,7 @@ use http::Request;
 
 use super::{
     coverage::concerned,
-    provider::{ALL, GITHUB, LISTS, Provider, STANDARD_WEBHOOKS, SVIX},
+    provider::{ALL, GITHUB, Provider, STANDARD_WEBHOOKS, SVIX, lists},
     service::{INVALID, Service},
 };
 use crate::common::{
@@ -21,7 +21,8 @@ fn a04_an_empty_or_short_secret_is_refused() {
     for provider in concerned(4) {
         for secret in ["", "short", "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "whsec_"] {
             let clock = common::clock();
-            let builder = (provider.builder)()
+            let builder = provider
+                .builder()
                 .secret(secret)
                 .store(common::store(&clock));
             let error = builder.build().unwrap_err();
@@ -39,7 +40,8 @@ async fn a_short_secret_takes_the_word_danger() {
     let clock = common::clock();
     let secret = Secret::danger_short("mysecret").unwrap();
     let keys = KeyRing::new().with("github", secret.clone()).unwrap();
-    let verifier = (GITHUB.builder)()
+    let verifier = GITHUB
+        .builder()
         .keys(keys)
         .store(common::store(&clock))
         .build()
@@ -145,7 +147,7 @@ async fn a30_neither_secret_nor_expected_mac_is_shown() {
 
 #[test]
 fn the_twin_of_hidden_finds_what_is_shown() {
-    for provider in LISTS {
+    for provider in lists() {
         let shown = format!("{:?}", provider.secrets);
         assert!(!hides_secrets(provider, &shown), "{}", provider.name);
     }
