@@ -583,26 +583,37 @@ struct Peer {
     differs: fn(&str) -> bool,
 }
 
-/// `http-sf` of PyPI.
+/// `http-sf` of PyPI. It reads no date after the year 9999.
 fn python() -> Option<Peer> {
     let (python, script) = script("COUNTERSIGN_PEERS_PYTHON", "py")?;
     let mut command = Command::new(python);
     command.arg(script);
     Some(Peer {
         command,
-        differs: |_| false,
+        differs: |field| {
+            let is_late = |date: &str| {
+                let digits = date.trim_start_matches('-').bytes();
+                digits.take_while(u8::is_ascii_digit).count() > 10
+            };
+            field.split('@').skip(1).any(is_late)
+        },
     })
 }
 
 /// `structured-headers` of npm. It reads no parameter behind a date and writes some bytes of a display
-/// string with one digit; and it has one kind of number, so that it writes `1.0` as `1`.
+/// string with one digit; it has one kind of number, so that it writes `1.0` as `1`; and it refuses
+/// half of a padding.
 fn node() -> Option<Peer> {
     let (_, script) = script("COUNTERSIGN_PEERS_NODE_PATH", "mjs")?;
     let mut command = Command::new("node");
     command.arg(script);
     Some(Peer {
         command,
-        differs: |field| ["=@", "=%\"", ".0"].iter().any(|it| field.contains(it)),
+        differs: |field| {
+            let is_half_padded = |bytes: &str| bytes.ends_with('=') && bytes.len() % 4 != 0;
+            ["=@", "=%\"", ".0"].iter().any(|it| field.contains(it))
+                || field.split(':').any(is_half_padded)
+        },
     })
 }
 
