@@ -42,6 +42,7 @@ mod leases;
 mod limits;
 mod once;
 mod place;
+mod protocol;
 mod readiness;
 mod reading;
 mod restart;
