@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use crate::error::StoreError;
+use crate::error::{KeyError, StoreError};
 
-/// What a store or a key look-up returns: ready without allocation, or boxed.
+/// The answer of a store or a key store: ready without allocation, or boxed.
 ///
 /// Dropping it before it is done may leave the step done or undone; whoever drops it must take the
 /// outcome for unknown.
@@ -21,26 +21,26 @@ use crate::error::StoreError;
 /// let to_wait_for: StoreFuture<'_, u8> = StoreFuture::new(async { Ok::<_, StoreError>(7) });
 /// ```
 #[must_use = "a store does nothing unless its future is awaited"]
-pub struct StoreFuture<'a, T>(Inner<'a, T>);
+pub struct StoreFuture<'a, T, E = StoreError>(Inner<'a, T, E>);
 
-enum Inner<'a, T> {
-    Ready(Option<Result<T, StoreError>>),
-    Boxed(Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>),
+enum Inner<'a, T, E> {
+    Ready(Option<Result<T, E>>),
+    Boxed(Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>),
 }
 
-impl<'a, T> StoreFuture<'a, T> {
+impl<'a, T, E> StoreFuture<'a, T, E> {
     /// An answer that is at hand.
-    pub fn ready(answer: Result<T, StoreError>) -> Self {
+    pub fn ready(answer: Result<T, E>) -> Self {
         Self(Inner::Ready(Some(answer)))
     }
 
     /// An answer to wait for.
-    pub fn new(future: impl Future<Output = Result<T, StoreError>> + Send + 'a) -> Self {
+    pub fn new(future: impl Future<Output = Result<T, E>> + Send + 'a) -> Self {
         Self(Inner::Boxed(Box::pin(future)))
     }
 
     /// The answer, if it is at hand; saves the caller a timer.
-    pub(crate) fn at_hand(self) -> Result<Result<T, StoreError>, Self> {
+    pub(crate) fn at_hand(self) -> Result<Result<T, E>, Self> {
         match self.0 {
             Inner::Ready(Some(answer)) => Ok(answer),
             inner => Err(Self(inner)),
@@ -48,8 +48,8 @@ impl<'a, T> StoreFuture<'a, T> {
     }
 }
 
-impl<T: Unpin> Future for StoreFuture<'_, T> {
-    type Output = Result<T, StoreError>;
+impl<T: Unpin, E: Unpin> Future for StoreFuture<'_, T, E> {
+    type Output = Result<T, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
@@ -59,7 +59,7 @@ impl<T: Unpin> Future for StoreFuture<'_, T> {
     }
 }
 
-impl<T> fmt::Debug for StoreFuture<'_, T> {
+impl<T, E> fmt::Debug for StoreFuture<'_, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Inner::Ready(_) => "StoreFuture(ready)",
@@ -68,22 +68,39 @@ impl<T> fmt::Debug for StoreFuture<'_, T> {
     }
 }
 
-/// Waits for a store, but no longer than `limit`. What is at hand needs no timer, and no room for
-/// one in the futures that wait.
-pub(crate) fn within<'a, T: Unpin + Send + 'a>(
+/// Waits for an answer, but no longer than `limit`. An answer that is at hand needs no timer, and no
+/// room for one in the futures that wait.
+pub(crate) fn within<'a, T, E>(
     limit: Duration,
-    answer: StoreFuture<'a, T>,
-) -> StoreFuture<'a, T> {
+    answer: StoreFuture<'a, T, E>,
+) -> StoreFuture<'a, T, E>
+where
+    T: Unpin + Send + 'a,
+    E: Late + Unpin + Send + 'a,
+{
     match answer.at_hand() {
         Ok(answer) => StoreFuture::ready(answer),
         Err(to_wait_for) => StoreFuture::new(async move {
             tokio::time::timeout(limit, to_wait_for)
                 .await
-                .unwrap_or_else(|_| {
-                    Err(StoreError::unavailable(format!(
-                        "the store gave no answer within {limit:?}"
-                    )))
-                })
+                .unwrap_or_else(|_| Err(E::late(limit)))
         }),
+    }
+}
+
+/// An error that says that there was no answer in time.
+pub(crate) trait Late {
+    fn late(limit: Duration) -> Self;
+}
+
+impl Late for StoreError {
+    fn late(limit: Duration) -> Self {
+        Self::unavailable(format!("the store gave no answer within {limit:?}"))
+    }
+}
+
+impl Late for KeyError {
+    fn late(limit: Duration) -> Self {
+        Self::unavailable(format!("the key store gave no answer within {limit:?}"))
     }
 }

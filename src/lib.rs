@@ -135,11 +135,11 @@ pub use client::{
 };
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use error::{
-    ConfigError, ConfigErrorKind, Rejection, RejectionKind, ResponseError, ResponseErrorKind,
-    SignError, SignErrorKind, StoreError, StoreErrorKind,
+    ConfigError, ConfigErrorKind, KeyError, Rejection, RejectionKind, ResponseError,
+    ResponseErrorKind, SignError, SignErrorKind, StoreError, StoreErrorKind,
 };
 pub use future::StoreFuture;
-pub use key::{KeyId, KeyRing, KeySet, KeyStore, KnownKeys, MacAlgorithm, Secret};
+pub use key::{KeyFuture, KeyId, KeyRing, KeySet, KeyStore, KnownKeys, MacAlgorithm, Secret};
 pub use message::{DigestAlgorithm, Encoding, Forwarded, JsonForm, PeerAddr, PythonJson};
 pub use once::{
     AttemptId, Claim, Claimed, ConsumeIn, Held, Lease, LeaseStatus, LeaseStore, Leased, Nonce,

@@ -1,12 +1,14 @@
 //! Why something is refused: configurations, stores, signing, responses, requests.
 
 mod config;
+mod key;
 mod rejection;
 mod response;
 mod sign;
 mod store;
 
 pub use config::{ConfigError, ConfigErrorKind};
+pub use key::KeyError;
 pub(crate) use rejection::malformed;
 #[cfg(feature = "axum")]
 pub(crate) use rejection::problem;

@@ -9,6 +9,7 @@ use http::{
 };
 
 use super::{
+    key::KeyError,
     response::{ResponseError, ResponseErrorKind},
     sign::{SignError, SignErrorKind},
     store::{StoreError, StoreErrorKind},
@@ -416,6 +417,13 @@ pub(crate) fn problem(status: StatusCode, code: &str, detail: &str) -> String {
         "detail": detail,
     })
     .to_string()
+}
+
+impl From<KeyError> for Rejection {
+    fn from(error: KeyError) -> Self {
+        let detail = error.to_string();
+        Self::with_source(RejectionKind::StoreUnavailable, detail, error)
+    }
 }
 
 impl From<StoreError> for Rejection {

@@ -15,4 +15,4 @@ pub use ring::KeyRing;
 pub use secret::Secret;
 pub use set::KeySet;
 pub(crate) use signing::{RotatingKey, SigningKey};
-pub use store::{KeyStore, KnownKeys};
+pub use store::{KeyFuture, KeyStore, KnownKeys};

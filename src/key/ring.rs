@@ -3,14 +3,14 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
 };
 
 use super::{
     id::KeyId,
     secret::Secret,
     set::KeySet,
-    store::{KeyStore, Known, KnownKeys},
+    store::{KeyFuture, KeyStore, Known, KnownKeys},
 };
 use crate::{
     error::{ConfigError, ConfigErrorKind},
@@ -62,40 +62,69 @@ impl KeyRing {
     /// Adds a set of secrets, for every clone at once.
     ///
     /// # Errors
-    /// When the set's id is there already, or one of its secrets is there under another id. Two
-    /// secrets count as one when HMAC does not tell them apart.
+    /// As [`insert`](Self::insert).
     pub fn with_set(self, set: KeySet) -> Result<Self, ConfigError> {
-        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if keys.sets.contains_key(set.id()) {
+        self.insert(set)?;
+        Ok(self)
+    }
+
+    /// Adds a set of secrets. Every clone of the ring has them from now on, that of a running layer
+    /// too.
+    ///
+    /// # Errors
+    /// Returns an error if the set's id is there already, or if one of its secrets is there under
+    /// another id. Two secrets count as one if HMAC does not tell them apart.
+    pub fn insert(&self, set: KeySet) -> Result<(), ConfigError> {
+        self.write().insert(set)
+    }
+
+    /// Removes the key with this id from every clone of the ring, and says whether it was there.
+    /// Requests whose key has been looked up go on with the secrets that were found.
+    pub fn remove(&self, id: &str) -> bool {
+        self.write().remove(id)
+    }
+
+    /// Replaces all keys by those of another ring, for every clone at once. Requests whose key has
+    /// been looked up go on with the secrets that were found.
+    #[expect(clippy::needless_pass_by_value, reason = "the new keys are used up")]
+    pub fn replace(&self, new: Self) {
+        let keys = new.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        *self.write() = keys;
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Keys> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keys {
+    fn insert(&mut self, set: KeySet) -> Result<(), ConfigError> {
+        if self.sets.contains_key(set.id()) {
             return Err(ConfigErrorKind::DuplicateKeyId(set.id().to_string()).into());
         }
         let prints: Vec<_> = set
             .secrets
             .iter()
-            .flat_map(|s| s.key.fingerprints())
+            .flat_map(|secret| secret.key.fingerprints())
             .collect();
-        if let Some(owner) = prints.iter().find_map(|print| keys.owners.get(print)) {
-            let ids = (owner.to_string(), set.id().to_string());
-            return Err(ConfigErrorKind::SharedSecret(ids.0, ids.1).into());
+        if let Some(owner) = prints.iter().find_map(|print| self.owners.get(print)) {
+            let (owner, id) = (owner.to_string(), set.id().to_string());
+            return Err(ConfigErrorKind::SharedSecret(owner, id).into());
         }
-        keys.owners
-            .extend(prints.into_iter().map(|print| (print, set.id().clone())));
-        keys.sets.insert(set.id().clone(), Arc::new(set));
-        drop(keys);
-        Ok(self)
+        let owned = prints.into_iter().map(|print| (print, set.id().clone()));
+        self.owners.extend(owned);
+        self.sets.insert(set.id().clone(), Arc::new(set));
+        Ok(())
     }
 
-    /// Replaces all keys, for every clone at once. Requests whose key has been looked up go on
-    /// with what was found.
-    #[expect(clippy::needless_pass_by_value, reason = "the new keys are used up")]
-    pub fn replace(&self, new: Self) {
-        let keys = new.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    fn remove(&mut self, id: &str) -> bool {
+        self.owners.retain(|_, owner| owner.as_str() != id);
+        self.sets.remove(id).is_some()
     }
 }
 
 impl KeyStore for KeyRing {
-    fn find<'a>(&'a self, key_id: &'a str) -> StoreFuture<'a, Option<Arc<KeySet>>> {
+    fn find<'a>(&'a self, key_id: &'a str) -> KeyFuture<'a> {
         let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
         StoreFuture::ready(Ok(keys.sets.get(key_id).cloned()))
     }
@@ -180,6 +209,18 @@ mod tests {
         ring.replace(KeyRing::new().with("b", B).unwrap());
         assert!(found(&clone, "a").is_none());
         assert!(found(&clone, "b").is_some());
+    }
+
+    #[test]
+    fn a_key_that_is_removed_is_gone_for_every_clone_and_its_secret_is_free() {
+        let ring = KeyRing::new().with("a", A).unwrap();
+        let clone = ring.clone();
+        let set = |id| KeySet::new(id).unwrap().with(Secret::new(A).unwrap());
+        assert!(clone.insert(set("b")).is_err());
+        assert!(ring.remove("a") && !ring.remove("a"));
+        assert!(found(&clone, "a").is_none());
+        clone.insert(set("b")).unwrap();
+        assert!(found(&ring, "b").is_some());
     }
 
     #[test]

@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{id::KeyId, set::KeySet};
-use crate::future::StoreFuture;
+use crate::{error::KeyError, future::StoreFuture};
+
+/// The answer of a [`KeyStore`]: the secrets of a key id, or `None`.
+pub type KeyFuture<'a> = StoreFuture<'a, Option<Arc<KeySet>>, KeyError>;
 
 /// Looks up the secrets of a key id, with or without waiting.
 ///
@@ -17,11 +20,14 @@ use crate::future::StoreFuture;
 ///
 /// A look-up that fails, is slow, or panics is an outage of the key store: 503, `store_unavailable`.
 pub trait KeyStore: Send + Sync + 'static {
-    /// The secrets of `key_id`; `None` when there is no such key.
+    /// Returns the secrets of `key_id`, or `None` if there is no such key.
     ///
     /// A set under another id than the one asked for is refused. No two ids may share a secret:
     /// a request signed under the one could be sent again under the other.
-    fn find<'a>(&'a self, key_id: &'a str) -> StoreFuture<'a, Option<Arc<KeySet>>>;
+    ///
+    /// # Errors
+    /// Returns a [`KeyError`] if the key store cannot tell.
+    fn find<'a>(&'a self, key_id: &'a str) -> KeyFuture<'a>;
 
     /// Which keys these are, for two layers that share a store of nonces. Default: those that this very
     /// object looks up. Let layers share it in an [`Arc`], or give each a namespace.
@@ -79,7 +85,7 @@ impl fmt::Debug for KnownKeys {
 }
 
 impl<K: KeyStore + ?Sized> KeyStore for Arc<K> {
-    fn find<'a>(&'a self, key_id: &'a str) -> StoreFuture<'a, Option<Arc<KeySet>>> {
+    fn find<'a>(&'a self, key_id: &'a str) -> KeyFuture<'a> {
         (**self).find(key_id)
     }
 

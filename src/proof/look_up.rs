@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    error::StoreError,
+    error::KeyError,
     future::{StoreFuture, within},
     key::{KeySet, KeyStore},
 };
@@ -21,9 +21,9 @@ pub(crate) async fn find_keys(
     keys: &dyn KeyStore,
     key_id: &str,
     limit: Duration,
-) -> Result<Option<Arc<KeySet>>, StoreError> {
+) -> Result<Option<Arc<KeySet>>, KeyError> {
     // The payload may hold a secret, and is not told.
-    let panicked = |_| StoreError::unavailable("the key store panicked while it looked up a key");
+    let panicked = |_| KeyError::unavailable("the key store panicked while it looked up a key");
     let asked = catch_unwind(AssertUnwindSafe(|| keys.find(key_id))).map_err(panicked)?;
     let guarded = match asked.at_hand() {
         Ok(answer) => StoreFuture::ready(answer),

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Timestamp},
-    error::{ConfigError, Rejection, RejectionKind, SignError, StoreError},
+    error::{ConfigError, KeyError, Rejection, RejectionKind, SignError, StoreError},
     future::within,
     key::{KeyId, KeySet, KeyStore},
     metrics::Stopwatch,
@@ -276,7 +276,7 @@ impl Settings {
             })
     }
 
-    async fn find(&self, key_id: &KeyId) -> Result<Option<Arc<KeySet>>, StoreError> {
+    async fn find(&self, key_id: &KeyId) -> Result<Option<Arc<KeySet>>, KeyError> {
         let found = find_keys(&*self.keys, key_id.as_str(), self.store_timeout).await?;
         // A look-up that answers with another key's secrets would let it sign for this one.
         Ok(found.filter(|set| set.id() == key_id))

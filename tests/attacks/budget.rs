@@ -1,7 +1,6 @@
 //! Row 51: strangers who name the one fixed key of a preset use up the memory for bodies.
 
 use std::{
-    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -9,7 +8,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
-    KeySet, KeyStore, RejectionKind, Scheme, Signer, StoreFuture, Verifier, VerifierBuilder,
+    KeyFuture, KeyStore, RejectionKind, Scheme, Signer, StoreFuture, Verifier, VerifierBuilder,
     webhooks::{Mailgun, Twilio},
 };
 use http::Request;
@@ -129,7 +128,7 @@ async fn a51_twin_a_budget_that_refuses_the_new_one_is_found() {
 struct Silent;
 
 impl KeyStore for Silent {
-    fn find<'a>(&'a self, _: &'a str) -> StoreFuture<'a, Option<Arc<KeySet>>> {
+    fn find<'a>(&'a self, _: &'a str) -> KeyFuture<'a> {
         StoreFuture::new(std::future::pending())
     }
 }

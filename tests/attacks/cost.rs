@@ -13,9 +13,8 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
-    HeaderScheme, HttpMessageSignatures, JsonForm, KeyRing, KeySet, KeyStore, Part, PythonJson,
-    RejectionKind, Scheme, Signer, StoreFuture, Verified, Verifier, VerifierBuilder,
-    webhooks::Twilio,
+    HeaderScheme, HttpMessageSignatures, JsonForm, KeyFuture, KeyRing, KeyStore, Part, PythonJson,
+    RejectionKind, Scheme, Signer, Verified, Verifier, VerifierBuilder, webhooks::Twilio,
 };
 use http::{Request, request::Parts};
 use http_body_util::Full;
@@ -37,7 +36,7 @@ impl Counting {
 }
 
 impl KeyStore for Counting {
-    fn find<'a>(&'a self, key_id: &'a str) -> StoreFuture<'a, Option<Arc<KeySet>>> {
+    fn find<'a>(&'a self, key_id: &'a str) -> KeyFuture<'a> {
         self.1.fetch_add(1, SeqCst);
         self.0.find(key_id)
     }

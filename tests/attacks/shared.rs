@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, routing::any};
 use countersign::{
-    Claim, Claimed, Clock as _, ConfigError, ConfigErrorKind, KeyId, KeyRing, KeySet, KeyStore,
-    LeaseStore, ManualClock, MemoryStore, Nonce, NonceKind, NonceStore, OneTimeToken, Processing,
-    Scheme, Secret, Sharing, StoreErrorKind, StoreFuture, VerifierBuilder, VerifyLayer, testing,
+    Claim, Claimed, Clock as _, ConfigError, ConfigErrorKind, KeyFuture, KeyId, KeyRing, KeySet,
+    KeyStore, LeaseStore, ManualClock, MemoryStore, Nonce, NonceKind, NonceStore, OneTimeToken,
+    Processing, Scheme, Secret, Sharing, StoreErrorKind, StoreFuture, VerifierBuilder, VerifyLayer,
+    testing,
     webhooks::{self, GitHub, Stripe},
 };
 use tower::ServiceExt as _;
@@ -283,7 +284,7 @@ impl NonceStore for Durable {
 struct Asked;
 
 impl KeyStore for Asked {
-    fn find<'a>(&'a self, _: &'a str) -> StoreFuture<'a, Option<Arc<KeySet>>> {
+    fn find<'a>(&'a self, _: &'a str) -> KeyFuture<'a> {
         StoreFuture::ready(Ok(None))
     }
 }

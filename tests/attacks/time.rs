@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use countersign::{
-    Claim, Claimed, Clock as _, HeaderScheme, KeyStore, LeaseStore, ManualClock, NonceStore, Part,
-    Signer, StoreFuture, Timestamp, VerifyLayer,
+    Claim, Claimed, Clock as _, HeaderScheme, KeyFuture, KeyStore, LeaseStore, ManualClock,
+    NonceStore, Part, Signer, StoreFuture, Timestamp, VerifyLayer,
 };
 use std::sync::{Arc, Mutex};
 use tokio::{
@@ -503,7 +503,7 @@ struct Heard {
 }
 
 impl KeyStore for Heard {
-    fn find<'a>(&'a self, key_id: &'a str) -> StoreFuture<'a, Option<Arc<countersign::KeySet>>> {
+    fn find<'a>(&'a self, key_id: &'a str) -> KeyFuture<'a> {
         self.heard.notify_one();
         self.keys.find(key_id)
     }

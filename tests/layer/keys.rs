@@ -15,8 +15,8 @@ use crate::common::{
 };
 use bytes::Bytes;
 use countersign::{
-    KeyRing, KeySet, KeyStore, ManualClock, OneTimeToken, Rejection, RejectionKind, Secret,
-    StoreError, StoreErrorKind, StoreFuture, Verified, Verifier,
+    KeyError, KeyFuture, KeyRing, KeySet, KeyStore, ManualClock, OneTimeToken, Rejection,
+    RejectionKind, Secret, StoreFuture, Verified, Verifier,
 };
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
@@ -267,16 +267,14 @@ async fn a_secret_that_ends_while_the_body_arrives_still_counts() {
 
 // Look-ups
 
-type Answer = Box<dyn Fn(&str) -> StoreFuture<'static, Option<Arc<KeySet>>> + Send + Sync>;
+type Answer = Box<dyn Fn(&str) -> KeyFuture<'static> + Send + Sync>;
 
 /// A key store that answers as it is told, and counts.
 #[derive(Clone)]
 struct Told(Arc<(Mutex<Answer>, AtomicUsize)>);
 
 impl Told {
-    fn new(
-        answer: impl Fn(&str) -> StoreFuture<'static, Option<Arc<KeySet>>> + Send + Sync + 'static,
-    ) -> Self {
+    fn new(answer: impl Fn(&str) -> KeyFuture<'static> + Send + Sync + 'static) -> Self {
         Self(Arc::new((
             Mutex::new(Box::new(answer)),
             AtomicUsize::new(0),
@@ -289,7 +287,7 @@ impl Told {
 }
 
 impl KeyStore for Told {
-    fn find<'a>(&'a self, key_id: &'a str) -> StoreFuture<'a, Option<Arc<KeySet>>> {
+    fn find<'a>(&'a self, key_id: &'a str) -> KeyFuture<'a> {
         self.0.1.fetch_add(1, Ordering::SeqCst);
         (self.0.0.lock().unwrap())(key_id)
     }
@@ -328,23 +326,10 @@ async fn a_look_up_that_hangs_is_not_waited_for() {
 #[tokio::test]
 async fn a_look_up_that_fails_is_not_an_unknown_key() {
     let clock = clock();
-    for (failure, expected) in [
-        (StoreErrorKind::Unavailable, RejectionKind::StoreUnavailable),
-        (StoreErrorKind::Full, RejectionKind::StoreFull),
-        (StoreErrorKind::KeyOverQuota, RejectionKind::KeyOverQuota),
-        (StoreErrorKind::TooManyPlaces, RejectionKind::TooManyPlaces),
-        (StoreErrorKind::SignAgain, RejectionKind::SignAgain),
-        (
-            StoreErrorKind::Misconfigured,
-            RejectionKind::StoreMisconfigured,
-        ),
-    ] {
-        let failing =
-            Told::new(move |_| StoreFuture::ready(Err(StoreError::new(failure, "as it was told"))));
-        let verifier = verifier(&clock, failing);
-        let verdict = verify(&verifier, under(KEY, OLD, &clock)).await;
-        assert_eq!(verdict, Err(expected));
-    }
+    let failing = Told::new(|_| StoreFuture::ready(Err(KeyError::unavailable("as it was told"))));
+    let verifier = verifier(&clock, failing);
+    let verdict = verify(&verifier, under(KEY, OLD, &clock)).await;
+    assert_eq!(verdict, Err(RejectionKind::StoreUnavailable));
 }
 
 #[tokio::test]
@@ -404,7 +389,7 @@ struct Panics {
 const PAYLOAD: &str = "a panic that tells a secret";
 
 impl KeyStore for Panics {
-    fn find<'a>(&'a self, _: &'a str) -> StoreFuture<'a, Option<Arc<KeySet>>> {
+    fn find<'a>(&'a self, _: &'a str) -> KeyFuture<'a> {
         assert!(!self.when_asked, "{PAYLOAD}");
         StoreFuture::new(async { panic!("{PAYLOAD}") })
     }

@@ -1,11 +1,11 @@
 //! Bodies that are large, slow or broken, on both sides, and look-ups that give no answer.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{future::pending, time::Duration};
 
 use bytes::Bytes;
 use countersign::{
-    KeySet, KeyStore, Rejection, ResponseErrorKind, ResponseErrorKind::*, ResponseVerifierBuilder,
-    SignResponseLayer, StoreError, StoreFuture,
+    KeyError, KeyFuture, KeyStore, Rejection, ResponseErrorKind, ResponseErrorKind::*,
+    ResponseVerifierBuilder, SignResponseLayer, StoreFuture,
 };
 use http::{Request, Response, StatusCode, request::Parts};
 use http_body_util::{BodyExt as _, Full};
@@ -156,11 +156,11 @@ struct Down {
 }
 
 impl KeyStore for Down {
-    fn find<'a>(&'a self, _: &'a str) -> StoreFuture<'a, Option<Arc<KeySet>>> {
+    fn find<'a>(&'a self, _: &'a str) -> KeyFuture<'a> {
         if self.hangs {
             StoreFuture::new(pending())
         } else {
-            StoreFuture::ready(Err(StoreError::unavailable("down")))
+            StoreFuture::ready(Err(KeyError::unavailable("down")))
         }
     }
 }
