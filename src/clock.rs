@@ -51,13 +51,18 @@ impl Timestamp {
         self.0
     }
 
-    /// The moment that is `duration` later.
+    /// Whole seconds since the Unix epoch, rounded up.
+    pub(crate) fn as_secs_up(self) -> u64 {
+        self.0.div_ceil(1000)
+    }
+
+    /// The moment that is `duration` later. A part of a millisecond counts as a whole one.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(millis(duration)).min(Self::MAX.0))
     }
 
-    /// The moment that is `duration` earlier.
+    /// The moment that is `duration` earlier. A part of a millisecond counts as a whole one.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(millis(duration)))
@@ -70,8 +75,12 @@ impl Timestamp {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+/// A duration in milliseconds. All durations are rounded here, and up, so that nothing is forgotten too
+/// early.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    let part = duration.subsec_nanos().div_ceil(1_000_000);
+    let whole = duration.as_secs().saturating_mul(1000);
+    whole.saturating_add(u64::from(part))
 }
 
 impl fmt::Debug for Timestamp {
@@ -110,7 +119,9 @@ impl Clock for SystemClock {
         let since_epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        Timestamp(millis(since_epoch).min(Timestamp::MAX.0))
+        // The present is rounded down: what is to come has not been yet.
+        let now = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        Timestamp(now.min(Timestamp::MAX.0))
     }
 }
 
@@ -126,5 +137,17 @@ mod tests {
         assert_eq!(t.since(t.plus(Duration::from_secs(1))), Duration::ZERO);
         assert_eq!(Timestamp::from_secs(u64::MAX), None);
         assert_eq!(Timestamp::from_millis(Timestamp::MAX.0 + 1), None);
+    }
+
+    #[test]
+    fn durations_are_rounded_up() {
+        let nanos = |n| millis(Duration::from_nanos(n));
+        let found = [0, 1, 999_999, 1_000_000, 1_000_001, 1_999_999_999].map(nanos);
+        assert_eq!(found, [0, 1, 1, 1, 2, 2000]);
+        assert_eq!(millis(Duration::MAX), u64::MAX);
+        let t = Timestamp::from_secs(10).unwrap();
+        let moment = t.plus(Duration::from_nanos(1));
+        assert_eq!((moment.as_millis(), moment.as_secs_up()), (10_001, 11));
+        assert_eq!((t.as_secs(), t.as_secs_up()), (10, 10));
     }
 }

@@ -120,7 +120,7 @@ mod random;
 pub mod request;
 mod response;
 mod scheme;
-mod store;
+pub mod store;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 mod token;

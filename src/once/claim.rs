@@ -12,11 +12,7 @@ use http::Method;
 use sha2::{Digest as _, Sha256};
 
 use super::nonce::{Nonce, NonceKind};
-use crate::{
-    clock::Timestamp,
-    error::{StoreError, StoreErrorKind},
-    key::KeyId,
-};
+use crate::{clock::Timestamp, key::KeyId};
 
 /// One attempt to claim: tells a copy of a request from a reply that was lost on the way, and the
 /// present holder of a lease from an earlier one.
@@ -203,34 +199,6 @@ impl Claim {
     #[must_use]
     pub fn retention(&self) -> Duration {
         self.terms.retention
-    }
-
-    /// Refuses a claim that has to be remembered for longer than its namespace remembers. The namespace
-    /// has forgotten too much to take it, and nobody knows for how long others go on asking for less.
-    pub(crate) fn check_retention(&self, known: Duration, way: &str) -> Result<(), StoreError> {
-        if self.retention() <= known {
-            return Ok(());
-        }
-        Err(StoreError::new(
-            StoreErrorKind::Misconfigured,
-            format!(
-                "namespace `{}` remembers for {} ms, and this layer needs {} ms: give all layers of \
-                 a namespace the same `max_age` and retention, or {way}",
-                self.namespace(),
-                known.as_millis(),
-                self.retention().as_nanos().div_ceil(1_000_000),
-            ),
-        ))
-    }
-
-    /// Until when a record of this claim is kept in a namespace that remembers for `retention`. Where
-    /// that is more than this claim needs, another server can be given a copy for longer than this one.
-    pub(crate) fn keep_until(&self, retention: Duration, now: Timestamp) -> Timestamp {
-        if retention > self.retention() {
-            self.deadline().max(now.plus(retention))
-        } else {
-            self.deadline()
-        }
     }
 
     /// How many records the claim's message may have for this claim to add another:

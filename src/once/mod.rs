@@ -1,6 +1,7 @@
 //! Used once: the nonce, the claim on it, and what becomes of both.
 
 mod claim;
+mod history;
 mod lease;
 mod nonce;
 mod outcome;
@@ -13,6 +14,7 @@ mod unconsumed;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) use claim::MESSAGE_LEN;
 pub use claim::{AttemptId, Claim};
+pub use history::{Forgotten, History};
 pub use lease::{Lease, LeaseStatus};
 pub use nonce::{Nonce, NonceKind};
 pub use outcome::Outcome;

@@ -81,7 +81,7 @@ impl fmt::Display for Statement {
             Self::Used => f.write_str("used"),
             Self::Never { since } => {
                 // In whole seconds, and not before the moment.
-                let seconds = since.as_millis().div_ceil(1000);
+                let seconds = since.as_secs_up();
                 write!(f, "never;since={seconds}")
             }
             Self::Open => f.write_str("open"),

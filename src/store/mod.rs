@@ -12,3 +12,5 @@ mod quota;
 pub(crate) mod redis;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+
+pub use crate::once::{Forgotten, History};

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    clock::{Clock as _, SystemClock},
+    clock::{self, Clock as _, SystemClock},
     error::{StoreError, StoreErrorKind},
     once::{Claim, Claimed, Held, Leased, MESSAGE_LEN},
 };
@@ -163,7 +163,7 @@ impl Quota {
 
 impl Own {
     fn count(&self, claim: &Claim, limit: u64) -> Result<(), ()> {
-        let kept_for = u64::try_from(claim.retention().as_millis()).unwrap_or(u64::MAX);
+        let kept_for = clock::millis(claim.retention());
         self.kept_for.fetch_max(kept_for, ORDER);
         self.end.fetch_max(claim.deadline().as_millis(), ORDER);
         let untold = self.untold.fetch_add(1, ORDER).saturating_add(1);

@@ -108,7 +108,7 @@ impl Place {
             }
             Self::Postgres(options) => {
                 let pool = sqlx::PgPool::connect_with(options.clone()).await.unwrap();
-                countersign::postgres::extend_retention(&pool, namespace, retention, SECOND)
+                countersign::postgres::extend_retention(&pool, namespace, retention)
                     .await
                     .unwrap();
             }

@@ -782,7 +782,7 @@ async fn a_server_that_needs_a_longer_memory_is_refused_until_it_is_made() {
     assert_eq!(send(&longer, &order(&clock)).await, misconfigured);
 
     let retention = Duration::from_secs(700);
-    postgres::extend_retention(&pool, "default", retention, Duration::from_secs(5))
+    postgres::extend_retention(&pool, "default", retention)
         .await
         .unwrap();
     let sign_again = refused(503, "sign_again");
@@ -794,7 +794,7 @@ async fn a_server_that_needs_a_longer_memory_is_refused_until_it_is_made() {
     let mut connection = pool.acquire().await.unwrap();
     run(
         &mut connection,
-        "UPDATE countersign_namespaces SET dropped_up_to_ms = dropped_up_to_ms - 70000",
+        "UPDATE countersign_namespaces SET raised_ms = raised_ms - 70000",
     )
     .await;
     // A record of the server with the shorter memory lasts as long as the other's.

@@ -3,6 +3,7 @@
 mod copies;
 mod faults;
 mod races;
+mod rule;
 mod server;
 mod waits;
 

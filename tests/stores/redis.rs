@@ -5,6 +5,7 @@ mod lost;
 mod proxy;
 mod races;
 mod replicated;
+mod rule;
 
 use std::time::{Duration, Instant};
 

@@ -6,7 +6,7 @@ use super::{
     MemoryStore, Padded,
     budget::Budget,
     hash::Hasher,
-    high_watermark::{HighWatermark, History},
+    high_watermark::{HighWatermark, Marked},
     namespaces::Namespaces,
     quota::Quota,
     shard::{Limits, Shard},
@@ -15,8 +15,9 @@ use super::{
     time::Base,
 };
 use crate::{
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, Timestamp},
     error::{ConfigError, ConfigErrorKind},
+    once::History,
 };
 
 /// Configures a [`MemoryStore`].
@@ -145,11 +146,16 @@ impl MemoryStoreBuilder {
             return Err(ConfigErrorKind::Range(message).into());
         }
         let file = self.high_watermark.take();
-        let mut store = self.build_in_range();
+        let since = self.since();
+        let mut store = self.build_from(since);
         if let Some(file) = file {
-            let (mark, history) = HighWatermark::open(&file, store.history)?;
+            let first = Marked {
+                since,
+                mark: Timestamp::EPOCH,
+            };
+            let (mark, marked) = HighWatermark::open(&file, first)?;
             let now = store.clock.now();
-            if history.mark.is_some_and(|mark| mark > now.plus(FAR_AHEAD)) {
+            if marked.mark > now.plus(FAR_AHEAD) {
                 tracing::warn!(
                     file = %file.display(),
                     watermark = %mark.written(),
@@ -159,12 +165,26 @@ impl MemoryStoreBuilder {
                 );
             }
             store.high_watermark = Some(mark);
-            store.history = history;
+            store.history = marked.history();
         }
         Ok(store)
     }
 
     pub(super) fn build_in_range(self) -> MemoryStore {
+        let since = self.since();
+        self.build_from(since)
+    }
+
+    /// Since when nothing was accepted that the store will not know of.
+    fn since(&self) -> Timestamp {
+        if self.assume_no_history {
+            Timestamp::EPOCH
+        } else {
+            self.clock.now()
+        }
+    }
+
+    fn build_from(self, since: Timestamp) -> MemoryStore {
         let cap = self.capacity_bytes;
         let keys = (cap / 1024).min(1 << 16);
         // A sixteenth is for leases, and for a shard that exists twice while it moves.
@@ -191,10 +211,7 @@ impl MemoryStoreBuilder {
             hasher: Hasher::new(),
             clock: self.clock,
             base: Base::around(start),
-            history: History {
-                since: (!self.assume_no_history).then_some(start),
-                mark: None,
-            },
+            history: History::since(since),
             high_watermark: None,
             cursor: AtomicUsize::new(0),
             next_sweep: AtomicU64::new(0),

@@ -20,46 +20,31 @@ use tokio::sync::watch;
 use crate::{
     clock::Timestamp,
     error::{ConfigError, ConfigErrorKind, StoreError},
-    once::Claim,
+    once::History,
     store::file::{self, beside, sync_folder},
 };
 
-/// What may have been accepted by an earlier process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct History {
-    /// Before this moment, any claim may have been accepted.
-    pub(super) since: Option<Timestamp>,
+/// The content of the file: what may have been accepted by an earlier process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Marked {
+    /// Before this moment, any claim may have been accepted; the epoch says that none was.
+    pub(super) since: Timestamp,
     /// What was signed later than this was not accepted since then.
-    pub(super) mark: Option<Timestamp>,
+    pub(super) mark: Timestamp,
 }
 
-impl History {
-    pub(super) fn may_hold(&self, claim: &Claim) -> bool {
-        claim.signed_at().is_some_and(|signed_at| {
-            self.refuses_until(claim.max_skew())
-                .is_some_and(|until| signed_at <= until)
-        })
-    }
-
-    pub(super) fn refuses_until(&self, max_skew: Duration) -> Option<Timestamp> {
-        self.since.map(|since| since.plus(max_skew)).max(self.mark)
-    }
-
-    /// Since when a claim that may be held is refused by every process that goes by this history. What
-    /// is refused because of the mark alone may have been accepted by an earlier process.
-    pub(super) fn never_accepted_since(&self, claim: &Claim) -> Option<Timestamp> {
-        let signed_at = claim.signed_at()?;
-        self.since
-            .filter(|since| signed_at <= since.plus(claim.max_skew()))
-    }
-
+impl Marked {
     const MAGIC: [u8; 8] = *b"csmark01";
 
     /// Of the file: what it is, two times, and a checksum.
     const BYTES: u64 = 8 + 2 * 8 + 32;
 
+    pub(super) fn history(self) -> History {
+        History::since(self.since).accepted_up_to(self.mark)
+    }
+
     fn to_bytes(self) -> Vec<u8> {
-        let millis = |time: Option<Timestamp>| time.map_or(0, Timestamp::as_millis).to_be_bytes();
+        let millis = |time: Timestamp| time.as_millis().to_be_bytes();
         let mut bytes = [Self::MAGIC, millis(self.since), millis(self.mark)].concat();
         bytes.extend(Sha256::digest(&bytes));
         bytes
@@ -70,10 +55,7 @@ impl History {
         let (magic, times) = content.split_first_chunk::<8>()?;
         let (since, mark) = times.split_first_chunk::<8>()?;
         let whole = *magic == Self::MAGIC && Sha256::digest(content).as_slice() == checksum;
-        let time = |millis: [u8; 8]| match u64::from_be_bytes(millis) {
-            0 => Some(None),
-            millis => Timestamp::from_millis(millis).map(Some),
-        };
+        let time = |millis: [u8; 8]| Timestamp::from_millis(u64::from_be_bytes(millis));
         whole.then_some(Self {
             since: time(*since)?,
             mark: time(mark.try_into().ok()?)?,
@@ -105,7 +87,7 @@ struct Shared {
 
 impl HighWatermark {
     /// Locks and reads the file. Where there is none, it is made, with `first` as what is known.
-    pub(super) fn open(path: &Path, first: History) -> Result<(Self, History), ConfigError> {
+    pub(super) fn open(path: &Path, first: Marked) -> Result<(Self, Marked), ConfigError> {
         let refused = |what: &dyn fmt::Display| {
             let path = path.display();
             ConfigError::from(ConfigErrorKind::HighWatermark(format!("{path}: {what}")))
@@ -113,8 +95,8 @@ impl HighWatermark {
         // The file is replaced at each write, and the name of a link must not be.
         let path = &file::resolve(path).map_err(|error| refused(&error))?;
         let lock = lock(&beside(path, ".lock")).map_err(|error| refused(&error))?;
-        let history = match read(path) {
-            Ok(bytes) => History::from_bytes(&bytes).ok_or_else(|| {
+        let marked = match read(path) {
+            Ok(bytes) => Marked::from_bytes(&bytes).ok_or_else(|| {
                 refused(
                     &"it is damaged, or not a high watermark; if it was one, delete it: then what \
                       was signed until the next start is refused",
@@ -124,9 +106,9 @@ impl HighWatermark {
             Err(error) => return Err(refused(&error)),
         };
         // Written again at each start: a folder that cannot be written to is found now.
-        write(path, history).map_err(|error| refused(&error))?;
+        write(path, marked).map_err(|error| refused(&error))?;
 
-        let mark = history.mark.map_or(0, Timestamp::as_millis);
+        let mark = marked.mark.as_millis();
         let shared = Arc::new(Shared {
             wanted: AtomicU64::new(mark),
             written: AtomicU64::new(mark),
@@ -135,7 +117,7 @@ impl HighWatermark {
         let (answer, answers) = watch::channel(None);
         let writer = Writer {
             path: path.to_owned(),
-            since: history.since,
+            since: marked.since,
             shared: Arc::clone(&shared),
             prods,
             answer,
@@ -151,7 +133,7 @@ impl HighWatermark {
             writer: Some(writer),
             _lock: lock,
         };
-        Ok((watermark, history))
+        Ok((watermark, marked))
     }
 
     /// What the file says: nothing that was signed later has been accepted.
@@ -205,7 +187,7 @@ impl Drop for HighWatermark {
 
 struct Writer {
     path: PathBuf,
-    since: Option<Timestamp>,
+    since: Timestamp,
     shared: Arc<Shared>,
     prods: Receiver<()>,
     answer: watch::Sender<Option<StoreError>>,
@@ -220,12 +202,12 @@ impl Writer {
             if mark.as_millis() <= self.shared.written.load(SeqCst) {
                 continue;
             }
-            let history = History {
+            let marked = Marked {
                 since: self.since,
-                mark: Some(mark),
+                mark,
             };
             let path = self.path.display();
-            let answer = match write(&self.path, history) {
+            let answer = match write(&self.path, marked) {
                 Ok(()) => {
                     self.shared.written.store(mark.as_millis(), SeqCst);
                     if failing {
@@ -285,12 +267,12 @@ fn lock(path: &Path) -> io::Result<Lock> {
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = file::open(OpenOptions::new().read(true), path)?;
-    file.take(History::BYTES + 1).read_to_end(&mut bytes)?;
+    file.take(Marked::BYTES + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 /// Puts a whole new file, which is on the disk, in the place of the old one.
-fn write(path: &Path, history: History) -> io::Result<()> {
+fn write(path: &Path, marked: Marked) -> io::Result<()> {
     let new = beside(path, ".new");
     // A leftover, or a link to something else, is not written through.
     match fs::remove_file(&new) {
@@ -298,7 +280,7 @@ fn write(path: &Path, history: History) -> io::Result<()> {
         _ => {}
     }
     let mut file = File::create_new(&new)?;
-    file.write_all(&history.to_bytes())?;
+    file.write_all(&marked.to_bytes())?;
     file.sync_all()?;
     fs::rename(&new, path)?;
     sync_folder(path)
@@ -307,49 +289,21 @@ fn write(path: &Path, history: History) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        key::KeyId,
-        once::{Nonce, NonceKind},
-    };
 
     #[test]
     fn every_changed_byte_and_every_other_length_is_found() {
-        let history = History {
-            since: Timestamp::from_secs(1_700_000_000),
-            mark: Timestamp::from_secs(1_700_000_500),
+        let marked = Marked {
+            since: Timestamp::from_secs(1_700_000_000).unwrap(),
+            mark: Timestamp::from_secs(1_700_000_500).unwrap(),
         };
-        let bytes = history.to_bytes();
-        assert_eq!(History::from_bytes(&bytes), Some(history));
+        let bytes = marked.to_bytes();
+        assert_eq!(Marked::from_bytes(&bytes), Some(marked));
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             *changed.get_mut(at).unwrap() ^= 1;
-            assert_eq!(History::from_bytes(&changed), None, "{at}");
-            assert_eq!(History::from_bytes(bytes.get(..at).unwrap()), None, "{at}");
+            assert_eq!(Marked::from_bytes(&changed), None, "{at}");
+            assert_eq!(Marked::from_bytes(bytes.get(..at).unwrap()), None, "{at}");
         }
-        assert_eq!(History::from_bytes(&[&bytes[..], b"\n"].concat()), None);
-    }
-
-    /// An earlier process may have accepted what the mark covers.
-    #[test]
-    fn a_refusal_because_of_the_mark_alone_is_not_final() {
-        let at = |seconds: u64| Timestamp::from_secs(1_700_000_000 + seconds).unwrap();
-        let history = History {
-            since: Some(at(0)),
-            mark: Some(at(500)),
-        };
-        for (signed, may_hold, since) in [
-            (4, true, Some(at(0))),
-            (5, true, Some(at(0))),
-            (6, true, None),
-            (500, true, None),
-            (501, false, None),
-        ] {
-            let nonce = Nonce::new(NonceKind::Covered, "n");
-            let key = KeyId::new("k").unwrap();
-            let claim = Claim::new("tests".into(), key, nonce, Timestamp::MAX);
-            let claim = claim.signed(at(signed), Duration::from_secs(5));
-            assert_eq!(history.may_hold(&claim), may_hold, "{signed}");
-            assert_eq!(history.never_accepted_since(&claim), since, "{signed}");
-        }
+        assert_eq!(Marked::from_bytes(&[&bytes[..], b"\n"].concat()), None);
     }
 }

@@ -23,7 +23,7 @@ use std::{
 pub use self::builder::MemoryStoreBuilder;
 use self::{
     hash::{Hashed, Hasher},
-    high_watermark::{HighWatermark, History},
+    high_watermark::HighWatermark,
     namespaces::Namespaces,
     shard::{Limits, Shard, Step},
     sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering},
@@ -33,7 +33,7 @@ use crate::{
     clock::{Clock, Timestamp},
     error::{StoreError, StoreErrorKind},
     future::StoreFuture,
-    once::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
+    once::{Claim, Claimed, Held, History, LeaseStore, Leased, NonceStore, Sharing},
 };
 
 /// Remembers nonces in memory.
@@ -145,7 +145,7 @@ impl MemoryStore {
     #[must_use]
     pub fn assume_no_history(mut self) -> Self {
         if self.high_watermark.is_none() {
-            self.history = History::default();
+            self.history = History::COMPLETE;
         }
         self
     }
@@ -228,26 +228,25 @@ impl MemoryStore {
             return Err(StoreError::unavailable("the store has no shard"));
         };
         let retention = self.namespaces.retention(claim, &self.limits.budget)?;
-        claim.check_retention(retention, "make a new store")?;
-        let deadline = self.base.deadline(claim.deadline());
+        let history = self.history.remembering(retention);
         let once = || {
             let mut shard = lock(shard);
             // Read under the lock: a claim that had to wait is judged by when its turn comes.
             let clock = self.clock.now();
             let now = self.base.now(clock);
-            let keep_until = self.base.deadline(claim.keep_until(retention, clock));
-            let (history, limits) = (self.history, &self.limits);
+            let keep_until = self.base.deadline(history.keep_until(claim, clock));
+            let (base, limits) = (self.base, &self.limits);
             let answer = step(
                 &mut shard,
                 &Step {
                     claim,
                     owner,
                     fingerprint,
-                    deadline,
                     keep_until,
                     clock,
                     now,
-                    history,
+                    base,
+                    history: &history,
                     limits,
                 },
             );

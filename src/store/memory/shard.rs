@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use super::{
     budget::{Budget, OverCap},
-    high_watermark::History,
     lease::Leases,
     quota::Quota,
     table::{NoSlot, Record, Table},
-    time::Second,
+    time::{Base, Second},
 };
 use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
-    once::{Claim, Claimed, Held, Leased},
+    once::{Claim, Claimed, Forgotten, Held, History, Leased},
 };
 
 /// What the shards share.
@@ -32,13 +31,13 @@ pub(super) struct Step<'a> {
     /// The hash of the claim's namespace and key, which quotas go by.
     pub(super) owner: u64,
     pub(super) fingerprint: u64,
-    /// The claim's own.
-    pub(super) deadline: Second,
-    /// That of its record, which lasts for as long as its namespace remembers.
+    /// When its record ends, which lasts for as long as its namespace remembers.
     pub(super) keep_until: Second,
     pub(super) clock: Timestamp,
     pub(super) now: Second,
-    pub(super) history: History,
+    pub(super) base: Base,
+    /// That of the store; each shard drops records for itself.
+    pub(super) history: &'a History,
     pub(super) limits: &'a Limits,
 }
 
@@ -175,8 +174,13 @@ impl Shard {
 
     /// Finds out what is known of the nonce, and refuses it if it may have been forgotten.
     fn look_up(&mut self, step: &Step<'_>) -> Result<Found, StoreError> {
-        if step.claim.deadline() <= step.clock || step.deadline <= step.now {
-            return Err(sign_again("the claim's deadline has passed"));
+        let refused = |why| step.history.final_refusal(step.claim, why);
+        step.history
+            .takes(step.claim, step.clock)
+            .map_err(refused)?;
+        // At the end of the store's seconds, the clock may say otherwise.
+        if step.keep_until <= step.now {
+            return Err(refused(Forgotten::Past));
         }
         let mut is_past = false;
         if let Some(record) = self.table.find(step.fingerprint) {
@@ -196,18 +200,10 @@ impl Shard {
             }
             is_past = true;
         }
-        if step.deadline <= self.watermark {
-            return Err(sign_again(
-                "records with as late a deadline have been dropped",
-            ));
-        }
-        if step.history.may_hold(step.claim) {
-            let error = sign_again("signed before this store was made, or too shortly after it");
-            return Err(match step.history.never_accepted_since(step.claim) {
-                Some(since) => error.for_good_since(since),
-                None => error,
-            });
-        }
+        step.history
+            .dropped_up_to(step.base.moment(self.watermark))
+            .vouches_for(step.claim)
+            .map_err(refused)?;
         Ok(if is_past { Found::Past } else { Found::Unknown })
     }
 
@@ -331,8 +327,4 @@ impl Shard {
 
 fn held(done: bool) -> Held {
     if done { Held::Done } else { Held::Lost }
-}
-
-fn sign_again(message: &'static str) -> StoreError {
-    StoreError::new(StoreErrorKind::SignAgain, message)
 }

@@ -30,8 +30,13 @@ impl Base {
 
     /// A deadline, rounded up, so that a record is never dropped too early.
     pub(super) fn deadline(self, deadline: Timestamp) -> Second {
-        self.second(deadline.as_millis().div_ceil(1000))
-            .max(Second(1))
+        self.second(deadline.as_secs_up()).max(Second(1))
+    }
+
+    /// The moment that a second stands for.
+    pub(super) fn moment(self, second: Second) -> Timestamp {
+        let secs = self.0.saturating_add(u64::from(second.0));
+        Timestamp::from_secs(secs).unwrap_or(Timestamp::MAX)
     }
 
     fn second(self, secs: u64) -> Second {

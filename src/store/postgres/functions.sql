@@ -49,6 +49,30 @@ BEGIN
     );
 END $$;
 
+-- Why a claim is refused of which a record may have been forgotten, and until when one is kept: what
+-- `History` says in Rust, with which a test compares both. Zero says that there was no such moment.
+CREATE OR REPLACE FUNCTION countersign_refusal(
+    deadline_ms bigint, signed_ms bigint, skew_ms bigint, needs_ms bigint, now_ms bigint,
+    since_ms bigint, raised_ms bigint, dropped_ms bigint, retention_ms bigint
+) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE
+        WHEN needs_ms > retention_ms THEN 'retention'
+        WHEN deadline_ms <= now_ms THEN 'past'
+        WHEN since_ms > 0 AND signed_ms <= since_ms + skew_ms THEN 'start'
+        WHEN raised_ms > 0 AND signed_ms <= raised_ms + skew_ms THEN 'raised'
+        WHEN deadline_ms <= dropped_ms THEN 'dropped'
+    END
+$$;
+
+CREATE OR REPLACE FUNCTION countersign_keep_until(
+    deadline_ms bigint, needs_ms bigint, now_ms bigint, retention_ms bigint
+) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE
+        WHEN retention_ms > needs_ms THEN greatest(deadline_ms, now_ms + retention_ms)
+        ELSE deadline_ms
+    END
+$$;
+
 -- Claims, or takes leases of so many milliseconds. A nonce is free that has a lease that has ended,
 -- or is past its deadline and not dropped yet.
 CREATE OR REPLACE FUNCTION countersign_record(
@@ -67,6 +91,7 @@ DECLARE
         THEN NOT countersign_is_recorded(own_digest, own_attempt) ELSE false END;
     refusal_of_all text;
     forgotten_ms bigint;
+    extended_ms bigint;
     dropped_ms bigint;
     known_ms bigint;
     too_many bigint[];
@@ -78,30 +103,27 @@ BEGIN
                -- A fence that came later than the lost record covers it.
                WHEN NOT is_known OR is_own_lost AND own_ms > since_ms THEN 'unknown'
                WHEN retention_ms IS NULL THEN 'unregistered'
-               WHEN retention_ms < needs_ms THEN 'retention'
-               ELSE ''
-           END, since_ms, dropped_up_to_ms, retention_ms
-    INTO STRICT refusal_of_all, forgotten_ms, dropped_ms, known_ms
+           END, since_ms, raised_ms, dropped_up_to_ms, retention_ms
+    INTO STRICT refusal_of_all, forgotten_ms, extended_ms, dropped_ms, known_ms
     FROM countersign_present(), (
-             SELECT min(retention_ms) AS retention_ms, max(dropped_up_to_ms) AS dropped_up_to_ms
+             SELECT min(retention_ms) AS retention_ms, max(raised_ms) AS raised_ms,
+                    max(dropped_up_to_ms) AS dropped_up_to_ms
              FROM countersign_namespaces
              WHERE namespace = convert_from(decode(name, 'hex'), 'UTF8')
          ) AS known;
     RETURN QUERY WITH asked AS MATERIALIZED (
         SELECT place, decode(digest, 'hex') AS digest, decode(attempt, 'hex') AS attempt,
-               keep_until_ms, CASE
-                   WHEN refusal_of_all <> '' THEN refusal_of_all
-                   WHEN deadline_ms <= here_ms THEN 'past'
-                   WHEN coalesce(signed_ms, here_ms) <= forgotten_ms + skew_ms THEN 'forgotten'
-                   WHEN keep_until_ms <= dropped_ms THEN 'dropped'
-                   WHEN place = ANY (too_many) THEN 'places'
-               END AS refusal
-        FROM (
-            SELECT *, countersign_keep_until(deadline_ms, signed_ms, here_ms, known_ms)
-                       AS keep_until_ms
-            FROM unnest(digests, attempts, deadlines, signed) WITH ORDINALITY
-                AS step (digest, attempt, deadline_ms, signed_ms, place)
-        ) AS step
+               countersign_keep_until(deadline_ms, needs_ms, here_ms, known_ms) AS keep_until_ms,
+               coalesce(
+                   refusal_of_all,
+                   countersign_refusal(
+                       deadline_ms, signed_ms, skew_ms, needs_ms, here_ms,
+                       forgotten_ms, extended_ms, dropped_ms, known_ms
+                   ),
+                   CASE WHEN place = ANY (too_many) THEN 'places' END
+               ) AS refusal
+        FROM unnest(digests, attempts, deadlines, signed) WITH ORDINALITY
+            AS step (digest, attempt, deadline_ms, signed_ms, place)
     ), recorded AS (
         INSERT INTO countersign_nonces AS held (digest, attempt, deadline_ms, lease_end_ms)
         -- In one order, so that no two transactions wait for each other.
@@ -188,8 +210,8 @@ END $$;
 -- which they are recorded. Its plans are made while the table may be small, and kept while it grows:
 -- they go by the index in any case, and what that seems to cost is no reason to compile them.
 CREATE OR REPLACE FUNCTION countersign_hold(
-    name text, lease_ms bigint, change text,
-    digests text[], attempts text[], deadlines bigint[], signed bigint[]
+    name text, needs_ms bigint, lease_ms bigint, change text,
+    digests text[], attempts text[], deadlines bigint[]
 ) RETURNS TABLE (place bigint, is_own boolean, now_ms bigint)
 LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 DECLARE
@@ -203,9 +225,9 @@ BEGIN
     FOR own IN
         SELECT step.place, decode(step.digest, 'hex') AS digest,
                decode(step.attempt, 'hex') AS attempt,
-               countersign_keep_until(deadline_ms, signed_ms, here_ms, known_ms) AS keep_until_ms
-        FROM unnest(digests, attempts, deadlines, signed) WITH ORDINALITY
-            AS step (digest, attempt, deadline_ms, signed_ms, place)
+               countersign_keep_until(deadline_ms, needs_ms, here_ms, known_ms) AS keep_until_ms
+        FROM unnest(digests, attempts, deadlines) WITH ORDINALITY
+            AS step (digest, attempt, deadline_ms, place)
         ORDER BY 2
     LOOP
         CASE change
@@ -229,12 +251,6 @@ BEGIN
         RETURN NEXT;
     END LOOP;
 END $$;
-
--- Until when a nonce is remembered. What has no time at which it was signed is new now.
-CREATE OR REPLACE FUNCTION countersign_keep_until(
-    deadline_ms bigint, signed_ms bigint, now_ms bigint, retention_ms bigint
-) RETURNS bigint LANGUAGE sql IMMUTABLE AS
-    'SELECT greatest(deadline_ms, coalesce(signed_ms, now_ms) + coalesce(retention_ms, 0))';
 
 -- Tells how many more records a key has, or fewer, and when those end; answers how many it has, and
 -- when the first of them end.

@@ -131,7 +131,7 @@ async fn check(options: &PgConnectOptions, wait: Duration) -> Result<(), StoreEr
         "{FENCE_A_COPY};
         UPDATE countersign_store SET written_by = DEFAULT WHERE written_by::xid = xmin;
         SELECT digest, attempt, deadline_ms, lease_end_ms FROM countersign_nonces LIMIT 0;
-        SELECT namespace, retention_ms, dropped_up_to_ms FROM countersign_namespaces LIMIT 0;
+        SELECT namespace, retention_ms, raised_ms, dropped_up_to_ms FROM countersign_namespaces LIMIT 0;
         SELECT 'countersign_record'::regproc, 'countersign_hold'::regproc,
                'countersign_is_recorded'::regproc, 'countersign_consume'::regproc"
     );

@@ -62,7 +62,7 @@ pub async fn fence(pool: &PgPool) -> Result<(), StoreError> {
 /// Makes a namespace remember for longer: after `max_age` and the like were raised, and before the
 /// servers that need it are started, which are refused until then. The refusal names the time.
 ///
-/// What was signed up to `max_skew` and a minute from now is refused from here on (503, code
+/// What was signed up to a minute and `max_skew` from now is refused from here on (503, code
 /// `sign_again`): earlier records may be dropped too soon for the new retention.
 ///
 /// A retention that is shorter than the present one changes nothing.
@@ -73,18 +73,16 @@ pub async fn extend_retention(
     pool: &PgPool,
     namespace: &str,
     retention: Duration,
-    max_skew: Duration,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE countersign_namespaces SET retention_ms = $2, dropped_up_to_ms = greatest(
-             dropped_up_to_ms,
-             (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 60000 + $3 + $2
+        // The minute is for a statement that has read the retention and has not yet recorded anything.
+        "UPDATE countersign_namespaces SET retention_ms = $2, raised_ms = greatest(
+             raised_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 60000
          )
          WHERE namespace = $1 AND retention_ms < $2",
     )
     .bind(namespace)
     .bind(millis(retention))
-    .bind(millis(max_skew))
     .execute(pool)
     .await
     .map(drop)

@@ -21,8 +21,10 @@ CREATE TABLE IF NOT EXISTS countersign_store (
 CREATE TABLE IF NOT EXISTS countersign_namespaces (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     namespace text NOT NULL,
-    -- For how long after it was signed each of its requests is remembered. The least counts.
+    -- For how long each of its requests is remembered. The least counts.
     retention_ms bigint NOT NULL,
+    -- What was signed up to here may have been remembered for less, and is refused. The greatest counts.
+    raised_ms bigint NOT NULL DEFAULT 0,
     -- What has a deadline up to here may have been dropped, and is refused. The greatest counts.
     dropped_up_to_ms bigint NOT NULL
 );

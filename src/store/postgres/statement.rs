@@ -9,7 +9,12 @@ use std::{
 };
 
 use super::own::Own;
-use crate::{clock::Timestamp, message::Encoding, once::Claim, store::queue::Action};
+use crate::{
+    clock::{self, Timestamp},
+    message::Encoding,
+    once::Claim,
+    store::queue::Action,
+};
 
 /// One step of a batch, of which no two are on the same nonce, but for those of two holders.
 #[derive(Clone, Copy, Debug)]
@@ -77,9 +82,10 @@ impl<'a> Terms<'a> {
 pub(super) fn decide(terms: &Terms<'_>, steps: &[Step<'_>], own: Option<Own>) -> String {
     let lease = or_null(terms.lease.map(millis));
     let name = terms.name();
+    let (needs, skew) = (millis(terms.retention), millis(terms.max_skew));
+    let hold = |change| format!("countersign_hold('{name}', {needs}, {lease}, '{change}'");
     let function = match terms.change {
         Change::Record { extends, most } => {
-            let (needs, skew) = (millis(terms.retention), millis(terms.max_skew));
             let own = own.map_or_else(
                 || "NULL, NULL, NULL, NULL".to_owned(),
                 |own| {
@@ -95,15 +101,20 @@ pub(super) fn decide(terms: &Terms<'_>, steps: &[Step<'_>], own: Option<Own>) ->
                 "countersign_record('{name}', {needs}, {skew}, {lease}, {extends}, {most}, {in_turn}, {own}"
             )
         }
-        Change::Renew => format!("countersign_hold('{name}', {lease}, 'renew'"),
-        Change::Complete => format!("countersign_hold('{name}', {lease}, 'complete'"),
-        Change::Release => format!("countersign_hold('{name}', {lease}, 'release'"),
+        Change::Renew => hold("renew"),
+        Change::Complete => hold("complete"),
+        Change::Release => hold("release"),
     };
     let digests = array(steps, |s| hex(&s.digest));
     let attempts = array(steps, |s| hex(&s.claim.attempt().to_bytes()));
     let deadlines = array(steps, |s| at(s.claim.deadline()));
-    let signed = array(steps, |s| or_null(s.claim.signed_at().map(at)));
-    format!("SELECT * FROM {function}, '{digests}', '{attempts}', '{deadlines}', '{signed}')")
+    let steps = if terms.is_of_holder() {
+        format!("'{digests}', '{attempts}', '{deadlines}'")
+    } else {
+        let signed = array(steps, |s| or_null(s.claim.signed_at().map(at)));
+        format!("'{digests}', '{attempts}', '{deadlines}', '{signed}'")
+    };
+    format!("SELECT * FROM {function}, {steps})")
 }
 
 /// Answers as [`decide`], for one claim in a handler's transaction. It waits for no other record of its
@@ -160,5 +171,5 @@ pub(super) fn at(time: Timestamp) -> i64 {
 /// At most a thousand years, so that no sum of times overflows.
 pub(super) fn millis(duration: Duration) -> i64 {
     const MILLENNIUM: i64 = 1000 * 366 * 24 * 3600 * 1000;
-    i64::try_from(duration.as_millis()).map_or(MILLENNIUM, |millis| millis.min(MILLENNIUM))
+    i64::try_from(clock::millis(duration)).map_or(MILLENNIUM, |millis| millis.min(MILLENNIUM))
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::{StoreError, StoreErrorKind},
-    once::{Claimed, Held, Leased},
+    once::{Claimed, Forgotten, Held, History, Leased},
     store::queue::{Action, Answer},
 };
 
@@ -143,9 +143,8 @@ fn read_one(step: &Step<'_>, row: &PgRow) -> Result<Result<Answer, StoreError>, 
 fn read_recorded(step: &Step<'_>, row: &PgRow) -> Result<Result<Answer, StoreError>, sqlx::Error> {
     let refusal: Option<&str> = row.try_get("refusal")?;
     if let Some(refusal) = refusal {
-        let (now, retention): (i64, Option<i64>) =
-            (row.try_get("now_ms")?, row.try_get("retention_ms")?);
-        return Ok(Err(refused(step, refusal, now, retention)));
+        let retention = row.try_get("retention_ms")?;
+        return Ok(Err(refused(step, refusal, retention)));
     }
     if row.try_get::<Option<bool>, _>("outside_savepoints")? == Some(false) {
         return Ok(Err(StoreError::unavailable(
@@ -170,31 +169,25 @@ fn read_recorded(step: &Step<'_>, row: &PgRow) -> Result<Result<Answer, StoreErr
     }))
 }
 
-fn refused(step: &Step<'_>, refusal: &str, now: i64, retention: Option<i64>) -> StoreError {
-    let claim = step.claim;
-    let sign_again = |message: String| StoreError::new(StoreErrorKind::SignAgain, message);
-    match refusal {
-        "retention" => {
-            let known = Duration::from_millis(retention.unwrap_or(0).try_into().unwrap_or(0));
-            let way = "call `postgres::extend_retention` before this server starts";
-            let misconfigured = claim.check_retention(known, way);
-            misconfigured.err().unwrap_or_else(no_answer)
+fn refused(step: &Step<'_>, refusal: &str, retention: Option<i64>) -> StoreError {
+    let why = match refusal {
+        "retention" => Forgotten::Retention,
+        "past" => Forgotten::Past,
+        "start" => Forgotten::Start,
+        "raised" => Forgotten::Raised,
+        "dropped" => Forgotten::Dropped,
+        "places" => {
+            return StoreError::new(
+                StoreErrorKind::TooManyPlaces,
+                "the message has left as many records as it may at open places",
+            );
         }
-        "places" => StoreError::new(
-            StoreErrorKind::TooManyPlaces,
-            "the message has left as many records as it may at open places",
-        ),
-        "past" => sign_again(format!(
-            "to be remembered until {}, and the database's clock shows {now} ms",
-            claim.deadline()
-        )),
-        "forgotten" => sign_again(
-            "signed before these tables were made, or the database failed over or was restored, or \
-             too shortly after it"
-                .to_owned(),
-        ),
-        _ => sign_again("records with as late a deadline have been dropped".to_owned()),
-    }
+        _ => return no_answer(),
+    };
+    let known = Duration::from_millis(retention.unwrap_or(0).try_into().unwrap_or(0));
+    History::COMPLETE
+        .remembering(known)
+        .refusal(step.claim, why)
 }
 
 fn no_answer() -> StoreError {

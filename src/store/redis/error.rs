@@ -54,10 +54,6 @@ pub(super) fn full() -> StoreError {
     StoreError::new(StoreErrorKind::Full, message)
 }
 
-pub(super) fn sign_again(message: &'static str) -> StoreError {
-    StoreError::new(StoreErrorKind::SignAgain, message)
-}
-
 /// Redis did not answer in the form that it documents.
 pub(super) fn unexpected() -> StoreError {
     StoreError::unavailable("the answer of Redis cannot be read")

@@ -10,14 +10,13 @@ use std::{
 };
 
 use super::{
-    error::sign_again,
     link::Inspected,
     time::{millis, timestamp},
 };
 use crate::{
     clock::{Clock as _, SystemClock, Timestamp},
     error::StoreError,
-    once::Claim,
+    once::{Claim, History},
 };
 
 /// For how long a namespace is known after it was read.
@@ -100,30 +99,16 @@ impl Knowledge {
     }
 
     /// Refuses what may have been accepted before, and of which there may be no record any more.
+    ///
+    /// Any server may drop what is past by the latest moment that one has shown.
     pub(super) fn vouch(&self, claim: &Claim, namespace: Namespace) -> Result<(), StoreError> {
-        claim.check_retention(
-            Duration::from_millis(namespace.retention),
-            "call `RedisStore::extend_retention` before this server starts",
-        )?;
-        let mark = timestamp(self.mark());
-        if claim.deadline() <= mark {
-            return Err(sign_again("the claim's deadline has passed"));
-        }
-        let signed_by = |moment: u64| {
-            let until = timestamp(moment).plus(claim.max_skew());
-            claim.signed_at().is_some_and(|at| at <= until)
-        };
-        if signed_by(self.since.load(Ordering::Acquire)) {
-            return Err(sign_again(
-                "signed before the server can vouch for its memory, or too shortly after it",
-            ));
-        }
-        if namespace.raised > 0 && signed_by(namespace.raised) {
-            return Err(sign_again(
-                "signed before this namespace had its present retention, or too shortly after it",
-            ));
-        }
-        Ok(())
+        let history = History::since(timestamp(self.since.load(Ordering::Acquire)))
+            .raised_at(timestamp(namespace.raised))
+            .remembering(Duration::from_millis(namespace.retention));
+        history
+            .takes(claim, timestamp(self.mark()))
+            .and_then(|()| history.vouches_for(claim))
+            .map_err(|why| history.refusal(claim, why))
     }
 }
 
@@ -136,6 +121,9 @@ impl Namespace {
     /// The deadline of the claim's record.
     pub(super) fn keep_until(&self, claim: &Claim, clock_difference: Duration) -> Timestamp {
         let now = SystemClock.now().plus(clock_difference);
-        claim.keep_until(Duration::from_millis(self.retention), now)
+        let retention = Duration::from_millis(self.retention);
+        History::COMPLETE
+            .remembering(retention)
+            .keep_until(claim, now)
     }
 }

@@ -16,6 +16,7 @@ use super::{
     error,
     link::{connect, late, read},
     slot,
+    time::millis,
 };
 use crate::error::StoreError;
 
@@ -87,8 +88,7 @@ async fn replicated(
     // A lease is completed on a server without memory too.
     let set = "#!lua flags=allow-oom\nreturn redis.call('SET', KEYS[1], 1)";
     commands.cmd("EVAL").arg(set).arg(1).arg(&of.key);
-    let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    commands.cmd("WAIT").arg(replicas).arg(millis.max(1));
+    commands.cmd("WAIT").arg(replicas).arg(millis(wait).max(1));
     commands.cmd("INFO").arg("replication");
     let asked = timeout(wait * 2, connection.send_packed_commands(&commands, 0, 3));
     let answers = asked.await.map_err(|_| late(wait))?;

@@ -11,7 +11,7 @@ use std::{
 use redis::Value;
 
 use super::{
-    error::{self, Failure, sign_again, unexpected},
+    error::{self, Failure, unexpected},
     link::{Link, read},
     shared::{Server, Shared},
     slot::slot,
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
-    once::{Claim, Claimed, Held, Leased, MESSAGE_LEN},
+    once::{Claim, Claimed, Forgotten, Held, History, Leased, MESSAGE_LEN},
 };
 
 /// How often a step is tried over a new connection.
@@ -128,7 +128,7 @@ async fn step(shared: &Arc<Shared>, claim: &Claim, action: Action) -> Result<Out
             Ok(answer) => {
                 shared.knowledge.shows(answer.now);
                 if answer.outcome == Outcome::Past {
-                    return Err(sign_again("the claim's deadline has passed"));
+                    return Err(History::COMPLETE.refusal(claim, Forgotten::Past));
                 }
                 if answer.outcome == Outcome::Places {
                     return Err(StoreError::new(
@@ -216,7 +216,7 @@ impl Step<'_> {
             now,
             is_as_inspected,
         };
-        if self.claim.deadline() <= timestamp(now) {
+        if History::is_past(self.claim, timestamp(now)) {
             return Ok(answer(Outcome::Past));
         }
         let outcome = match found {
@@ -279,7 +279,7 @@ impl Step<'_> {
         let name: String = read(part()?)?;
         let now = read(part()?)?;
         let is_first = matches!(self.action, Action::Claim | Action::Lease(_));
-        if is_first && self.claim.deadline() <= timestamp(now) {
+        if is_first && History::is_past(self.claim, timestamp(now)) {
             return Ok((Outcome::Past, now));
         }
         let outcome = match name.as_str() {

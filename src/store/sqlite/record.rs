@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
-    once::{Claim, Claimed, Held, Leased},
+    once::{Claim, Claimed, Held, History, Leased},
     store::queue::{Action, Answer},
 };
 
@@ -166,11 +166,14 @@ impl State<'_> {
 
     /// Finds out what is known of the nonce, and refuses it if it may have been forgotten.
     fn look_up(&mut self, claim: &Claim) -> Result<Found, StoreError> {
-        if claim.deadline() <= self.now {
-            return Err(sign_again("the claim's deadline has passed"));
-        }
-        self.check_retention(claim)?;
-        let deadline = self.keep_until(claim);
+        let history = self.history(claim);
+        let refused = |why| history.final_refusal(claim, why);
+        history.takes(claim, self.now).map_err(refused)?;
+        // The first claim of a namespace says for how long it is remembered.
+        self.namespace.get_or_insert(Namespace {
+            retention: claim.retention(),
+            raised: None,
+        });
         if let Some(record) = self.record {
             let found = match record.lease_end {
                 Some(end) => (end > self.now).then(|| Found::InFlight(end.since(self.now))),
@@ -178,57 +181,28 @@ impl State<'_> {
             };
             if let Some(found) = found {
                 if claim.extends() {
+                    let deadline = history.keep_until(claim, self.now);
                     record.deadline = record.deadline.max(deadline);
                 }
                 return Ok(found);
             }
         }
-        self.may_be_forgotten(claim).map(|()| Found::Nothing)
+        history.vouches_for(claim).map_err(refused)?;
+        Ok(Found::Nothing)
     }
 
-    /// Refuses what may have been accepted before, and of which there is no record any more.
-    fn may_be_forgotten(&self, claim: &Claim) -> Result<(), StoreError> {
-        if claim.deadline() <= self.whole.watermark {
-            return Err(sign_again(
-                "records with as late a deadline have been dropped",
-            ));
-        }
-        let signed_by = |moment: Timestamp| {
-            let until = moment.plus(claim.max_skew());
-            claim.signed_at().is_some_and(|at| at <= until)
-        };
-        if signed_by(self.whole.since) {
-            return Err(
-                sign_again("signed before this store was made, or too shortly after it")
-                    .for_good_since(self.whole.since),
-            );
-        }
-        let extended = self.namespace.as_ref().and_then(|n| n.raised);
-        if let Some(extended) = extended.filter(|extended| signed_by(*extended)) {
-            return Err(sign_again(
-                "signed before this namespace had its present retention, or too shortly after it",
-            )
-            .for_good_since(extended));
-        }
-        Ok(())
-    }
-
-    /// The first claim of a namespace says for how long it is remembered.
-    fn check_retention(&mut self, claim: &Claim) -> Result<(), StoreError> {
-        let namespace = self.namespace.get_or_insert(Namespace {
-            retention: claim.retention(),
-            raised: None,
-        });
-        claim.check_retention(
-            namespace.retention,
-            "call `SqliteStore::extend_retention` before this server starts",
-        )
+    /// What may have been forgotten of the claim's namespace.
+    fn history(&self, claim: &Claim) -> History {
+        let namespace = self.namespace.as_ref();
+        History::since(self.whole.since)
+            .dropped_up_to(self.whole.watermark)
+            .raised_at(namespace.and_then(|n| n.raised).unwrap_or(Timestamp::EPOCH))
+            .remembering(namespace.map_or(claim.retention(), |n| n.retention))
     }
 
     /// The deadline of the claim's record.
     fn keep_until(&self, claim: &Claim) -> Timestamp {
-        let retention = self.namespace.as_ref().map(|n| n.retention);
-        claim.keep_until(retention.unwrap_or_default(), self.now)
+        self.history(claim).keep_until(claim, self.now)
     }
 
     /// Records the nonce, in the place of a record that is past.
@@ -276,8 +250,4 @@ impl State<'_> {
         *self.of_message += 1;
         Ok(())
     }
-}
-
-fn sign_again(message: &'static str) -> StoreError {
-    StoreError::new(StoreErrorKind::SignAgain, message)
 }

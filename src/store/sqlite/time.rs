@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{clock::Timestamp, error::StoreError};
+use crate::{
+    clock::{self, Timestamp},
+    error::StoreError,
+};
 
 pub(super) fn millis(moment: Timestamp) -> i64 {
     moment.as_millis().cast_signed()
@@ -15,9 +18,8 @@ pub(super) fn timestamp(millis: i64) -> Result<Timestamp, StoreError> {
         .ok_or_else(|| StoreError::unavailable("the database holds a time that is none"))
 }
 
-/// Rounded up, so that nothing is forgotten too early.
 pub(super) fn millis_of(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+    i64::try_from(clock::millis(duration)).unwrap_or(i64::MAX)
 }
 
 pub(super) fn duration(millis: i64) -> Result<Duration, StoreError> {
