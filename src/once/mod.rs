@@ -11,7 +11,7 @@ mod store;
 mod turns;
 mod unconsumed;
 
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use claim::MESSAGE_LEN;
 pub use claim::{AttemptId, Claim};
 pub use history::{Forgotten, History};

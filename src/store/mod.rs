@@ -1,13 +1,11 @@
 //! What remembers claims, one file per backend.
 
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+mod batched;
 mod file;
 pub(crate) mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod queue;
-#[cfg(any(feature = "postgres", feature = "redis"))]
-mod quota;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 #[cfg(feature = "sqlite")]

@@ -10,7 +10,7 @@ use crate::{
     future::StoreFuture,
     message::Encoding,
     once::{Claim, Claimed, ConsumeIn, TransactIn},
-    store::queue::{Action, Answer, unexpected},
+    store::batched::{Action, Answer, unexpected},
 };
 
 /// Keeps to `wait` by a `lock_timeout` of that one statement; the transaction's own stays as it is.

@@ -1,38 +1,41 @@
-//! The task that puts the counts of keys together.
+//! The way to the counts of keys that all processes share.
 
-use std::{sync::Weak, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgConnectOptions};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
 use super::{error, transaction::in_transaction, writer::connect};
 use crate::{
     error::StoreError,
     message::Encoding,
-    store::quota::{EXCHANGE, Quota, Report},
+    store::batched::{Exchange, Quota, Report},
 };
 
-/// Puts counts together every second, until the store is dropped.
-pub(super) async fn run(options: PgConnectOptions, quota: Weak<Quota>, wait: Duration) {
-    let mut connection = None;
-    let mut ticks = interval(EXCHANGE);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let Some(quota) = quota.upgrade() else {
-            return;
-        };
-        for report in quota.reports() {
-            let told = timeout(wait, exchange(&options, connection.take(), report, wait)).await;
-            match told.unwrap_or_else(|_| Err(StoreError::unavailable("it took too long"))) {
-                Ok(kept) => connection = Some(kept),
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "the records of a key were not counted in PostgreSQL");
-                    break;
-                }
-            }
-        }
+/// The counts of one store, and a connection for them alone.
+pub(super) struct Counts {
+    pub(super) options: PgConnectOptions,
+    pub(super) connection: Option<PgConnection>,
+    pub(super) quota: Weak<Quota>,
+    pub(super) wait: Duration,
+}
+
+impl Exchange for Counts {
+    const DATABASE: &'static str = "PostgreSQL";
+
+    fn quota(&self) -> Option<Arc<Quota>> {
+        self.quota.upgrade()
+    }
+
+    async fn tell(&mut self, report: Report) -> Result<(), StoreError> {
+        let (connection, wait) = (self.connection.take(), self.wait);
+        let told = timeout(wait, exchange(&self.options, connection, report, wait)).await;
+        let kept = told.unwrap_or_else(|_| Err(StoreError::unavailable("it took too long")))?;
+        self.connection = Some(kept);
+        Ok(())
     }
 }
 

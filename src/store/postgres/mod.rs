@@ -23,24 +23,18 @@ use tokio::{
 };
 
 use self::{
+    exchange::Counts,
     own::Newest,
     transaction::{FENCE_A_COPY, in_transaction},
-    writer::{Writer, connect},
+    writer::{MAX_STEPS, Writer, connect},
 };
 pub use self::{
     pooled::PooledTransaction,
     schema::{SCHEMA, assume_no_history, extend_retention, fence, migrate},
     sweep::drop_expired,
 };
-use super::{
-    queue::{Action, Queue},
-    quota::{Quota, RECORDS_OF_A_KEY},
-};
-use crate::{
-    error::StoreError,
-    future::StoreFuture,
-    once::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
-};
+use super::batched::{Action, Answer, Queue, Quota, RECORDS_OF_A_KEY, Steps, put_together};
+use crate::{error::StoreError, once::Claim};
 
 /// Remembers nonces in PostgreSQL, for all servers of a service.
 ///
@@ -151,51 +145,13 @@ async fn check(options: &PgConnectOptions, wait: Duration) -> Result<(), StoreEr
     })
 }
 
-impl NonceStore for PostgresStore {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
-        let counted = self.quota.count(claim);
-        StoreFuture::new(async move {
-            let answer = self.queue.claim(counted.claim()).await;
-            counted.claimed(answer)
-        })
+impl Steps for PostgresStore {
+    async fn step(&self, claim: &Claim, action: Action) -> Result<Answer, StoreError> {
+        self.queue.ask(claim, action).await
     }
 
-    fn leases(&self) -> Option<&dyn LeaseStore> {
-        Some(self)
-    }
-
-    fn survives_restart(&self) -> bool {
-        true
-    }
-
-    fn sharing(&self) -> Sharing {
-        Sharing::between_processes(self)
-    }
-}
-
-impl LeaseStore for PostgresStore {
-    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
-        let counted = self.quota.count(claim);
-        StoreFuture::new(async move {
-            let answer = self.queue.lease(counted.claim(), duration).await;
-            counted.leased(answer)
-        })
-    }
-
-    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
-        self.queue.hold(claim, Action::Renew(duration))
-    }
-
-    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
-        self.queue.hold(claim, Action::Complete)
-    }
-
-    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
-        StoreFuture::new(async move {
-            let answer = self.queue.hold(claim, Action::Release).await;
-            self.quota.released(claim, &answer);
-            answer
-        })
+    fn quota(&self) -> Option<&Quota> {
+        Some(&self.quota)
     }
 }
 
@@ -260,7 +216,7 @@ impl PostgresStoreBuilder {
         // Nothing here is a float, and poolers know nothing of this parameter.
         let options = options.extra_float_digits(None);
         check(&options, wait).await?;
-        let (queue, requests) = Queue::new("PostgreSQL", wait);
+        let (queue, requests) = Queue::new("PostgreSQL", wait, MAX_STEPS);
         let requests = Arc::new(Mutex::new(requests));
         let newest = Arc::new(Newest::default());
         for _ in 0..self.connections {
@@ -274,7 +230,12 @@ impl PostgresStoreBuilder {
             tokio::spawn(writer.run());
         }
         let quota = Arc::new(Quota::new(self.records_of_a_key));
-        tokio::spawn(exchange::run(options.clone(), Arc::downgrade(&quota), wait));
+        tokio::spawn(put_together(Counts {
+            options: options.clone(),
+            connection: None,
+            quota: Arc::downgrade(&quota),
+            wait,
+        }));
         let (alive, store) = mpsc::channel(1);
         tokio::spawn(sweep::run(options.clone(), store));
         Ok(PostgresStore {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::statement::{Step, at};
 use crate::{
     once::{Claimed, Held},
-    store::queue::{Action, Answer},
+    store::batched::{Action, Answer},
 };
 
 /// A record, and the time of the database's clock at which it was made.

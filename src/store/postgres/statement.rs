@@ -13,7 +13,7 @@ use crate::{
     clock::{self, Timestamp},
     message::Encoding,
     once::Claim,
-    store::queue::Action,
+    store::batched::Action,
 };
 
 /// One step of a batch, of which no two are on the same nonce, but for those of two holders.

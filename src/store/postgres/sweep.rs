@@ -11,7 +11,7 @@ use super::{
     transaction::FENCE_A_COPY,
     writer::connect,
 };
-use crate::error::StoreError;
+use crate::{error::StoreError, store::batched::Pace};
 
 /// Rows that one statement drops at most, so that it locks few and is done soon.
 const BATCH: u64 = 1000;
@@ -20,7 +20,6 @@ const BATCH: u64 = 1000;
 const MAX_BATCHES: usize = 1000;
 
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-const MOST_BACKOFF: Duration = Duration::from_secs(60);
 
 /// For how long a batch may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -69,29 +68,19 @@ pub async fn drop_expired(pool: &PgPool) -> Result<u64, StoreError> {
 /// again, after a while.
 pub(super) async fn run(options: PgConnectOptions, mut store: mpsc::Receiver<Infallible>) {
     let mut connection = None;
-    let mut failures = 0;
+    let mut pace = Pace::default();
     let mut pause = SWEEP_EVERY;
     while timeout(pause, store.recv()).await.is_err() {
         let swept = timeout(PATIENCE, sweep(&options, connection.take())).await;
-        match swept.unwrap_or_else(|_| Err(StoreError::unavailable("it took too long"))) {
-            Ok((kept, dropped)) => {
-                connection = Some(kept);
-                failures = 0;
-                pause = if dropped < BATCH {
-                    SWEEP_EVERY
-                } else {
-                    Duration::ZERO
-                };
+        let swept = swept.unwrap_or_else(|_| Err(StoreError::unavailable("it took too long")));
+        pause = pace.pause(swept.map(|(kept, dropped)| {
+            connection = Some(kept);
+            if dropped < BATCH {
+                SWEEP_EVERY
+            } else {
+                Duration::ZERO
             }
-            Err(error) => {
-                pause = (SWEEP_EVERY * 2u32.saturating_pow(failures)).min(MOST_BACKOFF);
-                failures = (failures + 1).min(6);
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "expired nonces were not dropped; trying again in {pause:?}"
-                );
-            }
-        }
+        }));
     }
 }
 

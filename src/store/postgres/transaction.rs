@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::{StoreError, StoreErrorKind},
     once::{Claimed, Forgotten, Held, History, Leased},
-    store::queue::{Action, Answer},
+    store::batched::{Action, Answer},
 };
 
 pub(super) type Answers = Vec<Result<Answer, StoreError>>;

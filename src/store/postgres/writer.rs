@@ -4,11 +4,7 @@
 use std::{mem, sync::Arc, time::Duration};
 
 use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
-use tokio::{
-    sync::{Mutex, mpsc},
-    task::yield_now,
-    time::timeout,
-};
+use tokio::{sync::Mutex, time::timeout};
 
 use super::{
     error,
@@ -19,11 +15,11 @@ use super::{
 use crate::{
     error::StoreError,
     once::{Claimed, Leased},
-    store::queue::{Action, Answer, Request},
+    store::batched::{Action, Answer, Request, Taken, leave_out_given_up},
 };
 
 /// The most nonces in one transaction, so that its locks are held for a few milliseconds.
-const MAX_STEPS: usize = 512;
+pub(super) const MAX_STEPS: usize = 512;
 
 /// Lives until the other end of its queue is gone.
 #[derive(Debug)]
@@ -31,7 +27,7 @@ pub(super) struct Writer {
     pub(super) options: PgConnectOptions,
     /// None after an error: whatever state it was in ends with the connection.
     pub(super) connection: Option<PgConnection>,
-    pub(super) queue: Arc<Mutex<mpsc::Receiver<Request>>>,
+    pub(super) queue: Arc<Mutex<Taken<Request>>>,
     pub(super) wait: Duration,
     pub(super) newest: Arc<Newest>,
 }
@@ -42,16 +38,10 @@ impl Writer {
         loop {
             {
                 let mut queue = self.queue.lock().await;
-                if queue.recv_many(&mut taken, MAX_STEPS).await == 0 {
+                if !queue.take(&mut taken).await {
                     return;
                 }
-                // Who was answered last asks again by now, and belongs to the same transaction.
-                yield_now().await;
-                while taken.len() < MAX_STEPS
-                    && let Ok(request) = queue.try_recv()
-                {
-                    taken.push(request);
-                }
+                queue.take_more(&mut taken).await;
             }
             let mut nonces = by_nonce(mem::take(&mut taken));
             while let Some(first) = nonces.first() {
@@ -167,7 +157,7 @@ impl Request {
 /// By terms, and in the order of their digests, so that no two transactions wait for each other.
 /// Whoever has given up is left out.
 fn by_nonce(mut taken: Vec<Request>) -> Vec<Copies> {
-    taken.retain(|request| !request.answer.is_closed());
+    leave_out_given_up(&mut taken);
     taken.sort_by(|a, b| a.key().cmp(&b.key()));
     let mut nonces: Vec<Copies> = Vec::with_capacity(taken.len());
     for request in taken {

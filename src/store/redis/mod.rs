@@ -19,16 +19,11 @@ use tokio::time::timeout;
 use self::{
     link::{Terms, late},
     servers::{Servers, info},
-    shared::{Shared, count, keep_up},
-    step::Action,
+    shared::{Counts, Shared, keep_up},
     time::millis,
 };
-use super::quota::{Quota, RECORDS_OF_A_KEY};
-use crate::{
-    error::StoreError,
-    future::StoreFuture,
-    once::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
-};
+use super::batched::{Action, Answer, Quota, RECORDS_OF_A_KEY, Steps, put_together};
+use crate::{error::StoreError, once::Claim};
 
 /// Remembers nonces in Redis 7 or Valkey, shared by all servers of a service: one server, the master
 /// that a Sentinel names, or a cluster.
@@ -138,61 +133,13 @@ impl RedisStore {
     }
 }
 
-impl NonceStore for RedisStore {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
-        let counted = self.shared.quota.count(claim);
-        StoreFuture::new(async move {
-            let answer = self
-                .within(step::claim(&self.shared, counted.claim()))
-                .await;
-            counted.claimed(answer)
-        })
+impl Steps for RedisStore {
+    async fn step(&self, claim: &Claim, action: Action) -> Result<Answer, StoreError> {
+        self.within(step::step(&self.shared, claim, action)).await
     }
 
-    fn leases(&self) -> Option<&dyn LeaseStore> {
-        Some(self)
-    }
-
-    fn survives_restart(&self) -> bool {
-        true
-    }
-
-    fn sharing(&self) -> Sharing {
-        Sharing::between_processes(self)
-    }
-}
-
-impl LeaseStore for RedisStore {
-    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
-        let counted = self.shared.quota.count(claim);
-        StoreFuture::new(async move {
-            let step = step::lease(&self.shared, counted.claim(), duration);
-            let answer = self.within(step).await;
-            counted.leased(answer)
-        })
-    }
-
-    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
-        self.step_of_holder(claim, Action::Renew(duration))
-    }
-
-    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
-        self.step_of_holder(claim, Action::Complete)
-    }
-
-    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
-        StoreFuture::new(async move {
-            let step = step::of_holder(&self.shared, claim, Action::Release);
-            let answer = self.within(step).await;
-            self.shared.quota.released(claim, &answer);
-            answer
-        })
-    }
-}
-
-impl RedisStore {
-    fn step_of_holder<'a>(&'a self, claim: &'a Claim, action: Action) -> StoreFuture<'a, Held> {
-        StoreFuture::new(self.within(step::of_holder(&self.shared, claim, action)))
+    fn quota(&self) -> Option<&Quota> {
+        Some(&self.shared.quota)
     }
 }
 
@@ -326,11 +273,11 @@ impl RedisStoreBuilder {
             servers,
             terms,
             self.replicas,
-            Quota::new(self.records_of_a_key),
+            Arc::new(Quota::new(self.records_of_a_key)),
         ));
         shared.serve_all().await?;
         tokio::spawn(keep_up(Arc::downgrade(&shared)));
-        tokio::spawn(count(Arc::downgrade(&shared)));
+        tokio::spawn(put_together(Counts(Arc::downgrade(&shared))));
         Ok(RedisStore { shared })
     }
 }

@@ -22,10 +22,10 @@ use super::{
     link::{late, read},
     time::millis,
 };
-use crate::error::StoreError;
-
-/// How many steps wait for their turn at most.
-const WAITING: usize = 4096;
+use crate::{
+    error::StoreError,
+    store::batched::{Asked, Taken, leave_out_given_up},
+};
 
 /// How many steps go together at most.
 const TOGETHER: usize = 512;
@@ -44,6 +44,12 @@ pub(super) struct Queue {
 struct Step {
     commands: Vec<Cmd>,
     answer: oneshot::Sender<Result<Answers, Failure>>,
+}
+
+impl Asked for Step {
+    fn is_given_up(&self) -> bool {
+        self.answer.is_closed()
+    }
 }
 
 /// The answers to the commands of one step.
@@ -69,7 +75,7 @@ pub(super) struct Lane {
 impl Queue {
     /// Starts tasks, which end with this.
     pub(super) fn start(lane: Lane) -> Self {
-        let (steps, waiting) = mpsc::channel(WAITING);
+        let (steps, waiting) = Taken::new(TOGETHER);
         let (lane, waiting) = (Arc::new(lane), Arc::new(Mutex::new(waiting)));
         for _ in 0..ROUND_TRIPS {
             tokio::spawn(work(Arc::clone(&lane), Arc::clone(&waiting)));
@@ -86,16 +92,15 @@ impl Queue {
     }
 }
 
-async fn work(lane: Arc<Lane>, waiting: Arc<Mutex<mpsc::Receiver<Step>>>) {
+async fn work(lane: Arc<Lane>, waiting: Arc<Mutex<Taken<Step>>>) {
     let mut steps = Vec::new();
     loop {
         let mut queue = waiting.lock().await;
-        if queue.recv_many(&mut steps, TOGETHER).await == 0 {
+        if !queue.take(&mut steps).await {
             return;
         }
         drop(queue);
-        // A step that was given up is not taken.
-        steps.retain(|step| !step.answer.is_closed());
+        leave_out_given_up(&mut steps);
         if steps.is_empty() {
             continue;
         }

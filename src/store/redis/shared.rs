@@ -21,7 +21,7 @@ use crate::{
     clock::{Clock as _, SystemClock},
     error::StoreError,
     once::Claim,
-    store::quota::{EXCHANGE, Quota, Report},
+    store::batched::{Exchange, Quota, Report},
 };
 
 /// How often connections and namespaces are looked after.
@@ -37,7 +37,7 @@ pub(super) struct Shared {
     /// How many replicas are waited for.
     replicas: u16,
     pub(super) knowledge: Arc<Knowledge>,
-    pub(super) quota: Quota,
+    pub(super) quota: Arc<Quota>,
     shards: Mutex<Arc<Vec<Shard>>>,
     /// Who holds it connects.
     connecting: tokio::sync::Mutex<Connecting>,
@@ -67,7 +67,7 @@ pub(super) struct Server {
 }
 
 impl Shared {
-    pub(super) fn new(servers: Servers, terms: Terms, replicas: u16, quota: Quota) -> Self {
+    pub(super) fn new(servers: Servers, terms: Terms, replicas: u16, quota: Arc<Quota>) -> Self {
         Self {
             servers,
             terms,
@@ -379,20 +379,21 @@ pub(super) async fn keep_up(store: Weak<Shared>) {
     }
 }
 
-/// Puts the counts of keys together every second, until the store is dropped.
-pub(super) async fn count(store: Weak<Shared>) {
-    let mut ticks = interval(EXCHANGE);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let Some(shared) = store.upgrade() else {
-            return;
-        };
-        for report in shared.quota.reports() {
-            if let Err(error) = shared.exchange(report).await {
-                tracing::warn!(%error, "the records of a key were not counted in Redis");
-                break;
-            }
+/// The way to the counts of keys that all processes share.
+pub(super) struct Counts(pub(super) Weak<Shared>);
+
+impl Exchange for Counts {
+    const DATABASE: &'static str = "Redis";
+
+    fn quota(&self) -> Option<Arc<Quota>> {
+        let shared = self.0.upgrade()?;
+        Some(Arc::clone(&shared.quota))
+    }
+
+    async fn tell(&mut self, report: Report) -> Result<(), StoreError> {
+        match self.0.upgrade() {
+            Some(shared) => shared.exchange(report).await,
+            None => Ok(()),
         }
     }
 }

@@ -21,19 +21,11 @@ use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
     once::{Claim, Claimed, Forgotten, Held, History, Leased, MESSAGE_LEN},
+    store::batched::{Action, Answer},
 };
 
 /// How often a step is tried over a new connection.
 const TRIES: u32 = 3;
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Action {
-    Claim,
-    Lease(Duration),
-    Renew(Duration),
-    Complete,
-    Release,
-}
 
 /// What became of the record, and the time on the server right after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +43,7 @@ enum Outcome {
 
 /// The answer of a server.
 #[derive(Clone, Copy, Debug)]
-struct Answer {
+struct Told {
     outcome: Outcome,
     /// The time on the server.
     now: u64,
@@ -69,41 +61,29 @@ struct Step<'a> {
     keep_until: Timestamp,
 }
 
-pub(super) async fn claim(shared: &Arc<Shared>, claim: &Claim) -> Result<Claimed, StoreError> {
-    match step(shared, claim, Action::Claim).await? {
-        Outcome::New => Ok(Claimed::New),
-        Outcome::Final | Outcome::Leased(_) => Ok(Claimed::Replayed),
-        _ => Err(unexpected()),
-    }
-}
-
-pub(super) async fn lease(
-    shared: &Arc<Shared>,
-    claim: &Claim,
-    duration: Duration,
-) -> Result<Leased, StoreError> {
-    match step(shared, claim, Action::Lease(duration)).await? {
-        Outcome::New => Ok(Leased::Held),
-        Outcome::Final => Ok(Leased::Completed),
-        Outcome::Leased(remaining) => Ok(Leased::in_flight(remaining)),
-        _ => Err(unexpected()),
-    }
-}
-
-pub(super) async fn of_holder(
+/// Does a step, and returns what came of it.
+pub(super) async fn step(
     shared: &Arc<Shared>,
     claim: &Claim,
     action: Action,
-) -> Result<Held, StoreError> {
-    match step(shared, claim, action).await? {
-        Outcome::Done => Ok(Held::Done),
-        Outcome::Lost => Ok(Held::Lost),
-        _ => Err(unexpected()),
-    }
+) -> Result<Answer, StoreError> {
+    let outcome = ask(shared, claim, action).await?;
+    Ok(match (action, outcome) {
+        (Action::Lease(_), Outcome::New) => Answer::Leased(Leased::Held),
+        (Action::Lease(_), Outcome::Final) => Answer::Leased(Leased::Completed),
+        (Action::Lease(_), Outcome::Leased(remaining)) => {
+            Answer::Leased(Leased::in_flight(remaining))
+        }
+        (_, Outcome::New) => Answer::Claimed(Claimed::New),
+        (_, Outcome::Final | Outcome::Leased(_)) => Answer::Claimed(Claimed::Replayed),
+        (_, Outcome::Done) => Answer::Held(Held::Done),
+        (_, Outcome::Lost) => Answer::Held(Held::Lost),
+        (_, Outcome::Past | Outcome::Places) => return Err(unexpected()),
+    })
 }
 
-async fn step(shared: &Arc<Shared>, claim: &Claim, action: Action) -> Result<Outcome, StoreError> {
-    let is_first = matches!(action, Action::Claim | Action::Lease(_));
+async fn ask(shared: &Arc<Shared>, claim: &Claim, action: Action) -> Result<Outcome, StoreError> {
+    let is_first = action.may_add();
     let mut step = Step {
         claim,
         action,
@@ -173,7 +153,7 @@ async fn replicated(server: &Server) -> Result<(), StoreError> {
 }
 
 impl Step<'_> {
-    async fn on(&self, link: &Link, again: bool) -> Result<Answer, Failure> {
+    async fn on(&self, link: &Link, again: bool) -> Result<Told, Failure> {
         if !matches!(self.action, Action::Claim) || self.claim.most_records().is_some() {
             return self.by_script(link).await;
         }
@@ -186,7 +166,7 @@ impl Step<'_> {
     }
 
     /// One round trip: records the nonce if it is not recorded, and reads the server's clock.
-    async fn by_set(&self, link: &Link, again: bool) -> Result<Answer, Failure> {
+    async fn by_set(&self, link: &Link, again: bool) -> Result<Told, Failure> {
         let mut record = [0; 9];
         let [kind, call @ ..] = &mut record;
         *kind = b'f';
@@ -211,7 +191,7 @@ impl Step<'_> {
         let now = now.0.saturating_mul(1000).saturating_add(now.1 / 1000);
         // Redis keeps nothing whose deadline has passed, and says that it did. So the clock is read
         // after it has been recorded.
-        let answer = |outcome| Answer {
+        let answer = |outcome| Told {
             outcome,
             now,
             is_as_inspected,
@@ -231,8 +211,10 @@ impl Step<'_> {
         Ok(answer(outcome))
     }
 
-    async fn by_script(&self, link: &Link) -> Result<Answer, Failure> {
+    async fn by_script(&self, link: &Link) -> Result<Told, Failure> {
         let (name, duration) = match self.action {
+            #[cfg(any(feature = "postgres", feature = "sqlite"))]
+            Action::Consume => ("claim", Duration::ZERO),
             Action::Claim => ("claim", Duration::ZERO),
             Action::Lease(duration) => ("lease", duration),
             Action::Renew(duration) => ("renew", duration),
@@ -245,10 +227,11 @@ impl Step<'_> {
             Some(_) if self.claim.has_place() => &[&self.key.record, places],
             _ => &[&self.key.record],
         };
-        let mut script = match self.action {
-            Action::Claim | Action::Lease(_) => link.record_script(keys),
+        let mut script = if self.action.may_add() {
+            link.record_script(keys)
+        } else {
             // The record is there, and gets no larger.
-            _ => link.record_script_of_holder(keys),
+            link.record_script_of_holder(keys)
         };
         script
             .arg(name)
@@ -266,7 +249,7 @@ impl Step<'_> {
         let outcome = value.ok_or_else(unexpected).and_then(read);
         let outcome = outcome.and_then(|parts| self.outcome(parts));
         let (outcome, now) = outcome.map_err(Failure::Refused)?;
-        Ok(Answer {
+        Ok(Told {
             outcome,
             now,
             is_as_inspected: answers.is_as_inspected,
@@ -278,7 +261,7 @@ impl Step<'_> {
         let mut part = || answer.next().ok_or_else(unexpected);
         let name: String = read(part()?)?;
         let now = read(part()?)?;
-        let is_first = matches!(self.action, Action::Claim | Action::Lease(_));
+        let is_first = self.action.may_add();
         if is_first && History::is_past(self.claim, timestamp(now)) {
             return Ok((Outcome::Past, now));
         }

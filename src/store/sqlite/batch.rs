@@ -18,7 +18,7 @@ use crate::{
     clock::Timestamp,
     error::StoreError,
     once::{Claim, MESSAGE_LEN},
-    store::queue::{Action, Answer},
+    store::batched::{Action, Answer},
 };
 
 /// The most steps in one transaction: five values for each are well below SQLite's limit of 32,766
@@ -263,13 +263,7 @@ async fn count_messages(
     connection: &mut SqliteConnection,
     steps: &[Step<'_>],
 ) -> Result<BTreeMap<[u8; MESSAGE_LEN], u64>, StoreError> {
-    let counts = |step: &&Step<'_>| {
-        let may_add = matches!(
-            step.action,
-            Action::Claim | Action::Consume | Action::Lease(_)
-        );
-        may_add && step.claim.most_records().is_some()
-    };
+    let counts = |step: &&Step<'_>| step.action.may_add() && step.claim.most_records().is_some();
     let messages: BTreeSet<_> = steps.iter().filter(counts).map(Step::message).collect();
     if messages.is_empty() {
         return Ok(BTreeMap::new());

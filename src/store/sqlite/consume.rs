@@ -15,7 +15,7 @@ use crate::{
     error::StoreError,
     future::StoreFuture,
     once::{Claim, Claimed, ConsumeIn, TransactIn},
-    store::queue::{Action, Answer, unexpected},
+    store::batched::{Action, Answer, unexpected},
 };
 
 /// What the database holds is its owner's business.

@@ -15,14 +15,15 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 use sqlx::{Connection as _, SqlitePool, sqlite::SqliteConnectOptions};
 use tokio::time::timeout;
 
-use self::{mark::Mark, record::Limits, sweep::Cursor, writer::Writer};
-use super::queue::{Action, Queue};
+use self::{batch::MAX_STEPS, mark::Mark, record::Limits, sweep::Cursor, writer::Writer};
+use super::{
+    batched::{Action, Answer, Queue, Steps},
+    file,
+};
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
     error::StoreError,
-    future::StoreFuture,
-    once::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
-    store::file,
+    once::Claim,
 };
 
 /// Remembers nonces in a SQLite database: a file, shared by the processes of one host.
@@ -238,39 +239,9 @@ impl SqliteStore {
     }
 }
 
-impl NonceStore for SqliteStore {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
-        self.queue.claim(claim)
-    }
-
-    fn leases(&self) -> Option<&dyn LeaseStore> {
-        Some(self)
-    }
-
-    fn survives_restart(&self) -> bool {
-        true
-    }
-
-    fn sharing(&self) -> Sharing {
-        Sharing::between_processes(self)
-    }
-}
-
-impl LeaseStore for SqliteStore {
-    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
-        self.queue.lease(claim, duration)
-    }
-
-    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
-        self.queue.hold(claim, Action::Renew(duration))
-    }
-
-    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
-        self.queue.hold(claim, Action::Complete)
-    }
-
-    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
-        self.queue.hold(claim, Action::Release)
+impl Steps for SqliteStore {
+    async fn step(&self, claim: &Claim, action: Action) -> Result<Answer, StoreError> {
+        self.queue.ask(claim, action).await
     }
 }
 
@@ -359,7 +330,7 @@ impl SqliteStoreBuilder {
         schema::prepare(&mut connection, &mut mark, (since, now), self.wait).await?;
         // A file that is taken away is not made anew behind the back of its store.
         let options = options.create_if_missing(false);
-        let (queue, requests) = Queue::new("SQLite", self.wait);
+        let (queue, requests) = Queue::new("SQLite", self.wait, MAX_STEPS);
         let writer = Writer {
             options: options.clone(),
             connection: Some(connection),

@@ -6,7 +6,7 @@ use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
     once::{Claim, Claimed, Held, History, Leased},
-    store::queue::{Action, Answer},
+    store::batched::{Action, Answer},
 };
 
 /// One row.

@@ -4,11 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use tokio::{
-    sync::mpsc,
-    task::yield_now,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     batch::{MAX_STEPS, Step, apply},
@@ -20,7 +16,7 @@ use super::{
 use crate::{
     clock::Clock,
     error::StoreError,
-    store::queue::{Answer, Request},
+    store::batched::{Answer, Pace, Request, Taken, leave_out_given_up},
 };
 
 /// Lives until the last sender of its queue is gone.
@@ -30,7 +26,7 @@ pub(super) struct Writer {
     /// None after an error: whatever state it was in ends with the connection.
     pub(super) connection: Option<SqliteConnection>,
     pub(super) mark: Mark,
-    pub(super) queue: mpsc::Receiver<Request>,
+    pub(super) queue: Taken<Request>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Limits,
     /// For how long the lock of another process is waited for.
@@ -40,40 +36,27 @@ pub(super) struct Writer {
 /// The time between two steps of the sweep, and after the last one.
 const SWEEP_EVERY: Duration = Duration::from_millis(100);
 const SWEEP_AGAIN_AFTER: Duration = Duration::from_secs(1);
-const SWEEP_MOST_BACKOFF: Duration = Duration::from_secs(60);
 
 impl Writer {
     pub(super) async fn run(mut self) {
         let mut batch = Vec::with_capacity(MAX_STEPS);
         let mut cursor = Cursor::anywhere();
-        let mut backoff = SWEEP_AGAIN_AFTER;
+        let mut pace = Pace::default();
         let mut next_sweep = Instant::now() + SWEEP_EVERY;
         loop {
-            match timeout_at(next_sweep, self.queue.recv_many(&mut batch, MAX_STEPS)).await {
-                Ok(0) => break,
-                Ok(_) => self.answer(&mut batch).await,
+            match timeout_at(next_sweep, self.queue.take(&mut batch)).await {
+                Ok(false) => break,
+                Ok(true) => self.answer(&mut batch).await,
                 Err(_) => {}
             }
             if Instant::now() < next_sweep {
                 continue;
             }
-            let pause = match self.sweep(&mut cursor).await {
-                Ok(pause) => {
-                    backoff = SWEEP_AGAIN_AFTER;
-                    pause
-                }
-                Err(error) => {
-                    self.connection = None;
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "nonces that are past were not dropped; trying again in {backoff:?}"
-                    );
-                    let pause = backoff;
-                    backoff = (backoff * 2).min(SWEEP_MOST_BACKOFF);
-                    pause
-                }
-            };
-            next_sweep = Instant::now() + pause;
+            let swept = self.sweep(&mut cursor).await;
+            if swept.is_err() {
+                self.connection = None;
+            }
+            next_sweep = Instant::now() + pace.pause(swept);
         }
         if let Some(connection) = self.connection {
             // Moves the log to the database. Whatever fails here is done by who opens it next.
@@ -105,20 +88,8 @@ impl Writer {
     ) -> Result<Vec<Result<Answer, StoreError>>, StoreError> {
         let wait = self.wait;
         begin(self.connection().await?, wait).await?;
-        // Who was answered last is about to ask again, and belongs to the same transaction.
-        loop {
-            yield_now().await;
-            let before = batch.len();
-            while batch.len() < MAX_STEPS
-                && let Ok(request) = self.queue.try_recv()
-            {
-                batch.push(request);
-            }
-            if batch.len() == before {
-                break;
-            }
-        }
-        batch.retain(|request| !request.answer.is_closed());
+        while self.queue.take_more(batch).await {}
+        leave_out_given_up(batch);
         let steps: Vec<_> = batch
             .iter()
             .map(|request| Step {

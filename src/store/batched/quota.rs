@@ -13,20 +13,23 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::action::Answer;
 use crate::{
     clock::{self, Clock as _, SystemClock},
     error::{StoreError, StoreErrorKind},
-    once::{Claim, Claimed, Held, Leased, MESSAGE_LEN},
+    once::{Claim, Claimed, Leased, MESSAGE_LEN},
 };
 
 /// A digest of namespace and key id.
-pub(super) type Owner = [u8; MESSAGE_LEN];
+pub(in crate::store) type Owner = [u8; MESSAGE_LEN];
 
 /// How often counts are put together.
-pub(super) const EXCHANGE: Duration = Duration::from_secs(1);
+const EXCHANGE: Duration = Duration::from_secs(1);
 
 /// The quota that keys have by default.
-pub(super) const RECORDS_OF_A_KEY: u64 = 10_000_000;
+pub(in crate::store) const RECORDS_OF_A_KEY: u64 = 10_000_000;
 
 /// A key with less than this part of its quota to tell can wait.
 const PART: u64 = 256;
@@ -41,7 +44,7 @@ const ORDER: Ordering = Ordering::Relaxed;
 
 /// The counts of this process.
 #[derive(Debug)]
-pub(super) struct Quota {
+pub(in crate::store) struct Quota {
     limit: u64,
     keys: RwLock<HashMap<Owner, Arc<Own>>>,
 }
@@ -64,11 +67,11 @@ struct Own {
 
 /// The news of one key for the store.
 #[derive(Debug)]
-pub(super) struct Report {
-    pub(super) owner: Owner,
-    pub(super) change: i64,
+pub(in crate::store) struct Report {
+    pub(in crate::store) owner: Owner,
+    pub(in crate::store) change: i64,
     /// When those records end, rounded up, so that there are some sixteen such moments.
-    pub(super) end: u64,
+    pub(in crate::store) end: u64,
     own: Arc<Own>,
 }
 
@@ -82,7 +85,7 @@ pub(super) struct Counted<'c> {
 }
 
 impl Quota {
-    pub(super) fn new(limit: u64) -> Self {
+    pub(in crate::store) fn new(limit: u64) -> Self {
         Self {
             limit,
             keys: RwLock::default(),
@@ -106,11 +109,9 @@ impl Quota {
         }
     }
 
-    /// A lease was given back, if this is the answer.
-    pub(super) fn released(&self, claim: &Claim, answer: &Result<Held, StoreError>) {
-        if matches!(answer, Ok(Held::Done)) {
-            self.own(claim.owner()).untold.fetch_sub(1, ORDER);
-        }
+    /// A lease was given back.
+    pub(super) fn released(&self, claim: &Claim) {
+        self.own(claim.owner()).untold.fetch_sub(1, ORDER);
     }
 
     fn own(&self, owner: Owner) -> Arc<Own> {
@@ -131,7 +132,7 @@ impl Quota {
 
     /// Returns the news for this exchange. A key that was idle, and has few records, is
     /// forgotten: the store knows them.
-    pub(super) fn reports(&self) -> Vec<Report> {
+    fn reports(&self) -> Vec<Report> {
         let part = self.limit.div_ceil(PART);
         let now = SystemClock.now().as_millis();
         let mut reports = Vec::new();
@@ -185,7 +186,7 @@ impl Own {
 
 impl Report {
     /// The store took it, and knows of so many records, some of which end at that moment.
-    pub(super) fn told(self, records: u64, fewer_at: u64) {
+    pub(in crate::store) fn told(self, records: u64, fewer_at: u64) {
         // In this order: between the two, too many are counted, and never too few.
         self.own.total.store(records, ORDER);
         self.own.fewer_at.store(fewer_at, ORDER);
@@ -200,24 +201,9 @@ impl Counted<'_> {
         &self.claim
     }
 
-    pub(super) fn claimed(
-        self,
-        answer: Result<Claimed, StoreError>,
-    ) -> Result<Claimed, StoreError> {
-        self.settle(answer, |answer| *answer == Claimed::New)
-    }
-
-    pub(super) fn leased(self, answer: Result<Leased, StoreError>) -> Result<Leased, StoreError> {
-        self.settle(answer, |answer| *answer == Leased::Held)
-    }
-
     /// Takes the count back if nothing was recorded. If it is unknown whether something was, it
     /// counts.
-    fn settle<T>(
-        self,
-        answer: Result<T, StoreError>,
-        is_new: impl Fn(&T) -> bool,
-    ) -> Result<T, StoreError> {
+    pub(super) fn settle(self, answer: Result<Answer, StoreError>) -> Result<Answer, StoreError> {
         if self.is_over {
             return answer.map_err(|error| match error.kind() {
                 StoreErrorKind::TooManyPlaces => self.over_quota(),
@@ -225,7 +211,10 @@ impl Counted<'_> {
             });
         }
         let may_be_recorded = match &answer {
-            Ok(answer) => is_new(answer),
+            Ok(answer) => matches!(
+                answer,
+                Answer::Claimed(Claimed::New) | Answer::Leased(Leased::Held)
+            ),
             Err(error) => error.kind() == StoreErrorKind::Unavailable,
         };
         if !may_be_recorded {
@@ -242,6 +231,38 @@ impl Counted<'_> {
             "the key has as many records as it may have in this store",
         )
         .with_retry_after(Duration::from_millis(wait).max(EXCHANGE))
+    }
+}
+
+/// A way to the counts that all processes share.
+pub(in crate::store) trait Exchange: Send {
+    /// Of the database, for the log.
+    const DATABASE: &'static str;
+
+    /// Returns the counts of this process, while its store is there.
+    fn quota(&self) -> Option<Arc<Quota>>;
+
+    /// Tells the store of one key, and takes note of what it answers.
+    fn tell(&mut self, report: Report) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Puts counts together every second, until the store is dropped.
+pub(in crate::store) async fn put_together<E: Exchange>(mut exchange: E) {
+    let database = E::DATABASE;
+    let mut ticks = interval(EXCHANGE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(quota) = exchange.quota() else {
+            return;
+        };
+        for report in quota.reports() {
+            if let Err(error) = exchange.tell(report).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the records of a key were not counted in {database}");
+                break;
+            }
+        }
     }
 }
 
@@ -263,11 +284,11 @@ mod tests {
     fn new(quota: &Quota, key: &str) -> Option<StoreErrorKind> {
         let claim = claim(key);
         let counted = quota.count(&claim);
-        let answer = match counted.claim().most_records() {
+        let answer = match counted.claim.most_records() {
             Some(0) => Err(StoreError::new(StoreErrorKind::TooManyPlaces, "")),
-            _ => Ok(Claimed::New),
+            _ => Ok(Answer::Claimed(Claimed::New)),
         };
-        counted.claimed(answer).err().map(|error| error.kind())
+        counted.settle(answer).err().map(|error| error.kind())
     }
 
     #[test]
@@ -277,9 +298,7 @@ mod tests {
         let answers: Vec<_> = (0..5).map(|_| new(&quota, "one")).collect();
         assert_eq!(answers, [None, None, None, over, over]);
         assert_eq!(new(&quota, "other"), None);
-        quota.released(&claim("one"), &Ok(Held::Lost));
-        assert_eq!(new(&quota, "one"), over);
-        quota.released(&claim("one"), &Ok(Held::Done));
+        quota.released(&claim("one"));
         assert_eq!(new(&quota, "one"), None);
         assert_eq!(new(&quota, "one"), over);
     }
@@ -300,7 +319,7 @@ mod tests {
             assert!(!counted.is_over);
             let own = Arc::clone(&counted.own);
             let before = own.untold.load(ORDER) - 1;
-            let _ = counted.claimed(answer);
+            let _ = counted.settle(answer.map(Answer::Claimed));
             assert_eq!(own.untold.load(ORDER) - before, i64::from(counts));
         }
     }

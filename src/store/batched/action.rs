@@ -1,0 +1,40 @@
+//! The steps on a nonce, and what is answered to them.
+
+use std::time::Duration;
+
+use crate::{
+    error::StoreError,
+    once::{Claimed, Held, Leased},
+};
+
+/// What is asked of a nonce.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) enum Action {
+    Claim,
+    /// As a claim, within a transaction of somebody else's, and never queued.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    Consume,
+    Lease(Duration),
+    Renew(Duration),
+    Complete,
+    Release,
+}
+
+/// What is answered to a step.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) enum Answer {
+    Claimed(Claimed),
+    Leased(Leased),
+    Held(Held),
+}
+
+impl Action {
+    /// Whether a record may be made.
+    pub(in crate::store) fn may_add(self) -> bool {
+        !matches!(self, Self::Renew(_) | Self::Complete | Self::Release)
+    }
+}
+
+pub(in crate::store) fn unexpected(answer: Answer) -> StoreError {
+    StoreError::unavailable(format!("the answer is to another question: {answer:?}"))
+}

@@ -1,0 +1,54 @@
+//! What waits is taken many at once, so that it shares one round trip.
+
+use tokio::sync::mpsc;
+
+/// How many wait at most; who comes later waits for a place.
+const PLACES: usize = 4096;
+
+/// Something that is asked for, and whose answer somebody waits for.
+pub(in crate::store) trait Asked {
+    /// Whether nobody waits for the answer any more.
+    fn is_given_up(&self) -> bool;
+}
+
+/// The end of a queue at which what waits is taken, many at once.
+#[derive(Debug)]
+pub(in crate::store) struct Taken<T> {
+    waiting: mpsc::Receiver<T>,
+    most: usize,
+}
+
+impl<T: Asked> Taken<T> {
+    /// Makes a queue of which at most so many are taken together.
+    pub(in crate::store) fn new(most: usize) -> (mpsc::Sender<T>, Self) {
+        let (asking, waiting) = mpsc::channel(PLACES);
+        (asking, Self { waiting, most })
+    }
+
+    /// Waits until there is something, and takes it with all that wait beside it. Returns `false` once
+    /// nobody can ask any more.
+    ///
+    /// If it is dropped, nothing is taken.
+    pub(in crate::store) async fn take(&mut self, batch: &mut Vec<T>) -> bool {
+        self.waiting.recv_many(batch, self.most).await > 0
+    }
+
+    /// Takes what has come in meanwhile: who was answered last asks again by now, and belongs to the
+    /// same round trip. Tells whether there was anything.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(in crate::store) async fn take_more(&mut self, batch: &mut Vec<T>) -> bool {
+        tokio::task::yield_now().await;
+        let before = batch.len();
+        while batch.len() < self.most
+            && let Ok(asked) = self.waiting.try_recv()
+        {
+            batch.push(asked);
+        }
+        batch.len() > before
+    }
+}
+
+/// Leaves out what nobody waits for any more.
+pub(in crate::store) fn leave_out_given_up(batch: &mut Vec<impl Asked>) {
+    batch.retain(|asked| !asked.is_given_up());
+}
