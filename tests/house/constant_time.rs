@@ -11,13 +11,14 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use crate::common::{self, log};
 use bytes::Bytes;
 use countersign::{
     Encoding, HeaderScheme, KeyRing, MacAlgorithm, Part, RejectionKind, Signer, Verified, Verifier,
 };
 use http::{HeaderValue, request::Parts};
 use http_body_util::Full;
+
+use crate::common::{self, log};
 
 /// Says which case to run, in the copy of this binary whose instructions are counted.
 const CASE: &str = "COUNTERSIGN_COUNTED_CASE";

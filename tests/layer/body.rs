@@ -8,10 +8,6 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{
-    parts::{BoxError, Script, Step},
-    *,
-};
 use axum::{Router, body::Body, routing::post};
 use bytes::{Bytes, BytesMut};
 use countersign::{
@@ -26,6 +22,11 @@ use tokio::{
     time::Instant,
 };
 use tower::ServiceExt as _;
+
+use crate::common::{
+    parts::{BoxError, Script, Step},
+    *,
+};
 
 fn verifier(clock: &ManualClock) -> VerifierBuilder<Verifier> {
     Verifier::builder(scheme())

@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 
-use crate::common::{log::Log, *};
 use axum::{
     Router,
     body::Body,
@@ -18,6 +17,8 @@ use http::{HeaderValue, Method, Request, Uri};
 use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use tower::{Layer as _, ServiceBuilder, ServiceExt as _};
+
+use crate::common::{log::Log, *};
 
 #[derive(Debug, Deserialize, PartialEq)]
 struct Order {

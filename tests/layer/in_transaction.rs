@@ -8,13 +8,6 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{
-    self, ORIGIN,
-    database::{self, count, effects, nonces, pool},
-    keys,
-    log::Log,
-    request, scheme, signer, verdict,
-};
 use axum::{
     Router,
     body::Body,
@@ -40,6 +33,14 @@ use sqlx::{
 };
 use tokio::sync::{Barrier, Notify};
 use tower::ServiceExt as _;
+
+use crate::common::{
+    self, ORIGIN,
+    database::{self, count, effects, nonces, pool},
+    keys,
+    log::Log,
+    request, scheme, signer, verdict,
+};
 
 type Answer = Result<String, Rejection>;
 

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use crate::common::{self, Effects, KEY, SECRET};
 use axum::Router;
 use countersign::{
     HeaderScheme, HeaderSchemeBuilder, JsonObject, KeyRing, MemoryStore, Part, PythonJson,
     VerifyLayer,
 };
+
+use crate::common::{self, Effects, KEY, SECRET};
 
 fn scheme() -> HeaderSchemeBuilder {
     HeaderScheme::builder("x-signature").fixed_key_id(KEY)

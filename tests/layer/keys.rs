@@ -9,10 +9,6 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{
-    parts::{Script, Step},
-    *,
-};
 use bytes::Bytes;
 use countersign::{
     KeyError, KeyFuture, KeyRing, KeySet, KeyStore, ManualClock, OneTimeToken, Rejection,
@@ -21,6 +17,11 @@ use countersign::{
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use tokio::time::{Instant, sleep};
+
+use crate::common::{
+    parts::{Script, Step},
+    *,
+};
 
 const OLD: &str = "the old secret of partner 1";
 const NEW: &str = "the new secret of partner 1";

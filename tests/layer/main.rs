@@ -14,6 +14,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod protocol;
+
 mod body;
 mod extractors;
 #[cfg(all(feature = "postgres", feature = "sqlite"))]

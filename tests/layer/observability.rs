@@ -2,12 +2,6 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::common::{
-    self, Effects, HOST, KEY, OTHER_KEY,
-    log::Log,
-    parts::{Asked, Fault, FaultyStore},
-    verdict,
-};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -20,6 +14,13 @@ use countersign::{
 use http_body_util::Full;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 use tower::ServiceExt as _;
+
+use crate::common::{
+    self, Effects, HOST, KEY, OTHER_KEY,
+    log::Log,
+    parts::{Asked, Fault, FaultyStore},
+    verdict,
+};
 
 const SOURCE: &str = include_str!("../../src/metrics.rs");
 const DASHBOARD: &str = include_str!("../../examples/grafana.json");

@@ -10,12 +10,6 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{
-    self,
-    log::Log,
-    parts::{Script, Step},
-    *,
-};
 use axum::{
     Form, Json, Router,
     body::Body,
@@ -61,6 +55,13 @@ use tower_http::{
     limit::RequestBodyLimitLayer,
     timeout::TimeoutLayer,
     trace::TraceLayer,
+};
+
+use crate::common::{
+    self,
+    log::Log,
+    parts::{Script, Step},
+    *,
 };
 
 type App = BoxCloneSyncService<Request<Body>, Response, Infallible>;

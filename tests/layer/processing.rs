@@ -9,11 +9,6 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{
-    log::Log,
-    parts::{Asked, Fault, FaultyStore},
-    *,
-};
 use axum::{
     Router,
     body::Body,
@@ -33,6 +28,12 @@ use tokio::{
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
+
+use crate::common::{
+    log::Log,
+    parts::{Asked, Fault, FaultyStore},
+    *,
+};
 
 const LEASE: Duration = Duration::from_secs(30);
 const RETRYABLE: Processing = Processing::Retryable { lease: LEASE };

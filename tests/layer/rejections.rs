@@ -9,11 +9,6 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{
-    log::Log,
-    parts::{Asked, Fault, FaultyStore, Script, Step},
-    *,
-};
 use axum::{
     Router,
     body::Body,
@@ -32,6 +27,12 @@ use http::{
 };
 use http_body_util::BodyExt as _;
 use tower::{Layer as _, Service, ServiceExt as _};
+
+use crate::common::{
+    log::Log,
+    parts::{Asked, Fault, FaultyStore, Script, Step},
+    *,
+};
 
 type K = RejectionKind;
 

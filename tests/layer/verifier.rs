@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{log::Log, parts::Script, *};
 use axum::{
     Router,
     body::Body,
@@ -27,6 +26,8 @@ use http_body_util::{BodyExt as _, Full};
 use proptest::prelude::*;
 use tower::ServiceExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::common::{log::Log, parts::Script, *};
 
 fn builder(clock: &ManualClock) -> VerifierBuilder<Verifier> {
     Verifier::builder(scheme())

@@ -1,6 +1,5 @@
 //! The version that a request was signed for: covered, strong, and compared where the change is.
 
-use crate::common::*;
 use axum::{
     Router,
     body::Body,
@@ -13,6 +12,8 @@ use countersign::{
 };
 use http::Request;
 use tower::ServiceExt as _;
+
+use crate::common::*;
 
 /// The version of the only document.
 const PRESENT: &str = "7";

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{self, KEY, SECRET};
 use bytes::Bytes;
 use countersign::{
     HeaderScheme, JsonForm, KeyRing, MemoryStore, Part, PythonJson, RejectionKind, Signer, Verifier,
@@ -23,6 +22,8 @@ use proptest::{
     strategy::ValueTree as _,
     test_runner::{Config, TestRunner},
 };
+
+use crate::common::{self, KEY, SECRET};
 
 const JCS: JsonForm = JsonForm::Jcs;
 

@@ -6,7 +6,6 @@ mod forms;
 mod served;
 mod several;
 
-use crate::common::{self, KEY, SECRET, clock, keys, store};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use countersign::{
     Component, HttpMessageSignatures, HttpMessageSignaturesBuilder, Rejection, Signer,
@@ -16,6 +15,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderName, HeaderValue, Request};
 use http_body_util::Full;
 use sha2::Sha256;
+
+use crate::common::{self, KEY, SECRET, clock, keys, store};
 
 const BODY: &str = r#"{"to":"alice","amount":7}"#;
 

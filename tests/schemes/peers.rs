@@ -13,11 +13,6 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    common::{self, Effects, KEY, SECRET, at, echo},
-    script::{Language, Script},
-    wire::{Change, Wire},
-};
 use bytes::Bytes;
 use cases::{ABSENT, CASES, Case, LABEL};
 use countersign::{Clock as _, ManualClock, MemoryStore, Signer, SystemClock, VerifyLayer};
@@ -25,6 +20,12 @@ use http::Request;
 use http_body_util::Full;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::json;
+
+use crate::{
+    common::{self, Effects, KEY, SECRET, at, echo},
+    script::{Language, Script},
+    wire::{Change, Wire},
+};
 
 const PYTHON: &str = "PyPI http-message-signatures 3.0.0";
 const NODE: &str = "npm http-message-signatures 1.0.6";

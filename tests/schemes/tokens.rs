@@ -7,7 +7,6 @@ mod settings;
 
 use std::time::Duration;
 
-use crate::common::log;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use countersign::{
     Clock as _, KeyRing, ManualClock, MemoryStore, NonceStore, OneTimeToken, OneTimeTokenBuilder,
@@ -17,6 +16,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::Sha256;
+
+use crate::common::log;
 
 pub(crate) const KEY: &str = "2026-11";
 pub(crate) const SECRET: &str = "the secret of all tokens";

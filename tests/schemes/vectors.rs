@@ -10,7 +10,6 @@ mod jcs;
 
 use std::{env, fs, path::Path, time::Duration};
 
-use crate::common::log;
 use bytes::Bytes;
 use countersign::{
     ConfigError, Encoding, HeaderScheme, HeaderSchemeBuilder, KeyRing, MacAlgorithm, ManualClock,
@@ -21,6 +20,8 @@ use http::{HeaderMap, HeaderName, Request};
 use http_body_util::Full;
 use serde::Deserialize;
 use sha2::Sha256;
+
+use crate::common::log;
 
 const SENDER: &str = "sender";
 const DAY: Duration = Duration::from_secs(86_400);

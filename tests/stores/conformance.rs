@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
-use crate::common::log;
 use countersign::{
     AttemptId, Claim, Claimed, Clock, Held, LeaseStore, Leased, ManualClock, MemoryStore,
     NonceKind, NonceStore, StoreError, StoreErrorKind, StoreFuture, Timestamp,
     testing::conformance::{self, Broken, Time},
 };
+
+use crate::common::log;
 
 fn clock() -> ManualClock {
     log::listen();

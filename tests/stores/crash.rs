@@ -16,9 +16,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::{
-    self, KEY, ORIGIN, SECRET, database, exchange, exchange_over, keys, request, scheme, to_wire,
-};
 use axum::{
     Router,
     extract::Request as AxumRequest,
@@ -36,6 +33,10 @@ use tempfile::TempDir;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
+};
+
+use crate::common::{
+    self, KEY, ORIGIN, SECRET, database, exchange, exchange_over, keys, request, scheme, to_wire,
 };
 
 const POINT: &str = "CRASH_POINT";

@@ -11,11 +11,12 @@ use std::{
     time::Duration,
 };
 
-use crate::common::log;
 use countersign::{
     Claim, Claimed, Clock as _, ConfigError, ConfigErrorKind, KeyId, LeaseStore as _, ManualClock,
     MemoryStore, Nonce, NonceKind, NonceStore as _, StoreErrorKind, Timestamp,
 };
+
+use crate::common::log;
 
 const SKEW: Duration = Duration::from_secs(5);
 const WINDOW: Duration = Duration::from_secs(300);

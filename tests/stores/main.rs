@@ -16,6 +16,8 @@
 mod common;
 
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+mod claims;
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod history;
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod race;

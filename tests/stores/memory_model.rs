@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, sync::Mutex, time::Duration};
 
-use crate::common;
 use countersign::{
     AttemptId, Claim, Claimed, Clock, Held, KeyId, LeaseStore, Leased, ManualClock, MemoryStore,
     Nonce, NonceKind, NonceStore, StoreError, StoreErrorKind, StoreFuture, Timestamp,
@@ -15,6 +14,8 @@ use tokio::{
     runtime::{Builder, Runtime},
     time::{self, Instant},
 };
+
+use crate::common;
 
 const START: u64 = 1_700_000_000_000;
 const SKEW: Duration = Duration::from_secs(2);

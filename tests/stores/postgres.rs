@@ -7,20 +7,12 @@ mod rule;
 mod server;
 mod waits;
 
-use std::time::Duration;
+use countersign::{Claim, Claimed, NonceStore, PostgresStore, StoreErrorKind, Timestamp};
 
-use crate::common::log;
-use countersign::{
-    Claim, Claimed, Clock as _, KeyId, Nonce, NonceKind, NonceStore, PostgresStore, StoreErrorKind,
-    SystemClock, Timestamp,
+use crate::{
+    claims::{HOUR, SKEW, claim_until, now},
+    common::log,
 };
-
-const HOUR: Duration = Duration::from_secs(3600);
-const SKEW: Duration = Duration::from_secs(5);
-
-fn now() -> Timestamp {
-    SystemClock::default().now()
-}
 
 /// An attempt of its own, signed now.
 fn claim(nonce: u64) -> Claim {
@@ -28,9 +20,7 @@ fn claim(nonce: u64) -> Claim {
 }
 
 fn claim_signed(nonce: u64, at: Timestamp) -> Claim {
-    let nonce = Nonce::new(NonceKind::Covered, nonce.to_be_bytes());
-    let key = KeyId::new("k").unwrap();
-    Claim::new("tests".into(), key, nonce, at.plus(HOUR)).signed(at, SKEW)
+    claim_until(nonce, at.plus(HOUR)).signed(at, SKEW)
 }
 
 async fn ask(store: &PostgresStore, claim: &Claim) -> Result<Claimed, StoreErrorKind> {

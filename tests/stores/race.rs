@@ -1,8 +1,8 @@
 //! Copies of nonces, claimed at once by several who write down what they were answered.
 
 use std::{
-    fs,
-    path::Path,
+    env, fs,
+    path::{Path, PathBuf},
     process::Command,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -16,6 +16,9 @@ use crate::history::{Answer, Event, faults};
 pub const NONCES: u64 = 100_000;
 pub const PROCESSES: u64 = 3;
 pub const IN_FLIGHT: usize = 512;
+
+const PROCESS: &str = "COUNTERSIGN_TEST_PROCESS";
+const FOLDER: &str = "COUNTERSIGN_TEST_FOLDER";
 
 /// From here on, nonces of which there are many copies: as many as the number says.
 const MANY_COPIES: u64 = 1 << 32;
@@ -98,6 +101,23 @@ pub fn nonces(process: u64) -> impl Iterator<Item = u64> {
     let start = NONCES / PROCESSES * process;
     let forward = (0..NONCES).map(move |nonce| (start + nonce) % NONCES);
     forward.chain(copies(0))
+}
+
+/// This very program, to run its test `child` in a process of its own, which [`part`] tells its
+/// number and folder.
+pub fn process(child: &str, number: u64, folder: &Path) -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command
+        .args(["--exact", child, "--nocapture"])
+        .env(PROCESS, number.to_string())
+        .env(FOLDER, folder);
+    command
+}
+
+/// In a [`process`]: its number and folder.
+pub fn part() -> Option<(u64, PathBuf)> {
+    let number = env::var(PROCESS).ok()?;
+    Some((number.parse().unwrap(), env::var_os(FOLDER)?.into()))
 }
 
 /// What a child does: waits for the others, claims, and writes down what it was answered.

@@ -10,18 +10,17 @@ mod rule;
 use std::time::{Duration, Instant};
 
 use countersign::{
-    Claim, Claimed, Clock, KeyId, Nonce, NonceKind, NonceStore, RedisStore, StoreErrorKind,
-    SystemClock, Timestamp,
+    Claim, Claimed, NonceStore, RedisStore, StoreErrorKind, Timestamp,
     testing::conformance::{self, Time},
 };
 
-use crate::common::{
-    log,
-    redis_server::{Server, programs},
+use crate::{
+    claims::{HOUR, SKEW, claim_until, now},
+    common::{
+        log,
+        redis_server::{Server, programs},
+    },
 };
-
-const HOUR: Duration = Duration::from_secs(3600);
-const SKEW: Duration = Duration::from_secs(5);
 
 async fn open(url: &str) -> RedisStore {
     log::listen();
@@ -32,15 +31,6 @@ async fn open(url: &str) -> RedisStore {
         .open(url)
         .await
         .unwrap()
-}
-
-fn now() -> Timestamp {
-    SystemClock::default().now()
-}
-
-fn claim_until(nonce: u64, deadline: Timestamp) -> Claim {
-    let nonce = Nonce::new(NonceKind::Covered, nonce.to_be_bytes());
-    Claim::new("tests".into(), KeyId::new("k").unwrap(), nonce, deadline)
 }
 
 /// An attempt of its own, signed at this time.

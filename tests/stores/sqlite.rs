@@ -9,15 +9,14 @@ mod races;
 
 use std::{path::Path, process::Command, time::Duration};
 
-use crate::common::log;
-use countersign::{
-    Claim, Claimed, Clock, KeyId, Nonce, NonceKind, NonceStore, SqliteStore, StoreErrorKind,
-    SystemClock, Timestamp,
-};
+use countersign::{Claim, Claimed, NonceStore, SqliteStore, StoreErrorKind};
 use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
-const HOUR: Duration = Duration::from_secs(3600);
+use crate::{
+    claims::{HOUR, SKEW, claim_by, now},
+    common::log,
+};
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -34,22 +33,13 @@ async fn open(path: impl AsRef<Path>) -> SqliteStore {
         .unwrap()
 }
 
-fn now() -> Timestamp {
-    SystemClock::default().now()
-}
-
 /// An attempt of its own, signed a moment ago.
 fn claim(nonce: u64) -> Claim {
     claim_of("k", nonce)
 }
 
 fn claim_of(key: &str, nonce: u64) -> Claim {
-    claim_until(key, nonce, now().plus(HOUR)).signed(now(), Duration::from_secs(5))
-}
-
-fn claim_until(key: &str, nonce: u64, deadline: Timestamp) -> Claim {
-    let nonce = Nonce::new(NonceKind::Covered, nonce.to_be_bytes());
-    Claim::new("tests".into(), KeyId::new(key).unwrap(), nonce, deadline)
+    claim_by(key, nonce, now().plus(HOUR)).signed(now(), SKEW)
 }
 
 async fn ask(store: &SqliteStore, nonce: u64) -> Result<Claimed, StoreErrorKind> {

@@ -11,10 +11,6 @@ use countersign::{
 };
 use http::{Request, Response, StatusCode, request::Parts};
 use http_body_util::{BodyExt as _, Full};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use tokio::net::TcpListener;
 use tower::{BoxError, ServiceBuilder};
 
@@ -22,6 +18,7 @@ use crate::common::{
     parts::{Script, Step},
     *,
 };
+pub use crate::protocol::Protocol;
 
 pub const SERVER_KEY: &str = "api";
 pub const SERVER_SECRET: &str = "the secret of the api";
@@ -98,25 +95,6 @@ pub async fn judge(
 pub fn kind(error: BoxError) -> ResponseErrorKind {
     let error: Box<ResponseError> = error.downcast().expect("an error of the layer");
     error.kind()
-}
-
-/// Over which version of HTTP.
-#[derive(Clone, Copy, Debug)]
-pub enum Protocol {
-    Http1,
-    Http2,
-}
-
-pub type HttpClient = Client<HttpConnector, Full<Bytes>>;
-
-impl Protocol {
-    pub const ALL: [Self; 2] = [Self::Http1, Self::Http2];
-
-    pub fn client(self) -> HttpClient {
-        Client::builder(TokioExecutor::new())
-            .http2_only(matches!(self, Self::Http2))
-            .build_http()
-    }
 }
 
 /// A client that signs and verifies.

@@ -19,14 +19,11 @@ use countersign::{
     VerifierBuilder, VerifyLayer,
 };
 use http::{HeaderMap, Request, Response, header::DATE};
-use http_body_util::{BodyExt as _, Full};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use http_body_util::BodyExt as _;
 use tokio::net::TcpListener;
 
 use crate::common::*;
+pub use crate::protocol::{HttpClient, Protocol};
 
 /// In which format requests are signed.
 #[derive(Clone, Copy, Debug)]
@@ -55,25 +52,6 @@ impl Format {
             Self::House => VerifyLayer::builder(scheme()),
             Self::Rfc9421 => VerifyLayer::builder(HttpMessageSignatures::default()),
         }
-    }
-}
-
-/// Over which version of HTTP.
-#[derive(Clone, Copy, Debug)]
-pub enum Protocol {
-    Http1,
-    Http2,
-}
-
-pub type HttpClient = Client<HttpConnector, Full<Bytes>>;
-
-impl Protocol {
-    pub const ALL: [Self; 2] = [Self::Http1, Self::Http2];
-
-    pub fn client(self) -> HttpClient {
-        Client::builder(TokioExecutor::new())
-            .http2_only(matches!(self, Self::Http2))
-            .build_http()
     }
 }
 

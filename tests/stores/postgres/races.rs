@@ -1,6 +1,6 @@
 //! Copies at once: from several processes, directly and through PgBouncer.
 
-use std::{path::Path, process::Command, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use countersign::NonceStore;
 
@@ -16,13 +16,11 @@ const SOCKET: &str = "COUNTERSIGN_TEST_SOCKET";
 /// Not a test: what this program does as a child of one.
 #[tokio::test(flavor = "multi_thread")]
 async fn child() {
-    let Ok(number) = std::env::var("COUNTERSIGN_TEST_PROCESS") else {
+    let Some((number, folder)) = race::part() else {
         return;
     };
-    let folder = std::env::var("COUNTERSIGN_TEST_FOLDER").unwrap();
     let store = open(Path::new(&std::env::var(SOCKET).unwrap()), PATIENCE).await;
-    let number = number.parse().unwrap();
-    race::child(Path::new(&folder), number, Arc::new(store), claim).await;
+    race::child(&folder, number, Arc::new(store), claim).await;
 }
 
 #[tokio::test]
@@ -32,12 +30,8 @@ async fn a20_each_of_a_hundred_thousand_nonces_is_accepted_once_by_several_proce
     };
     let folder = tempfile::tempdir().unwrap();
     let process = |number: u64| {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command
-            .args(["--exact", "postgres::races::child", "--nocapture"])
-            .env("COUNTERSIGN_TEST_PROCESS", number.to_string())
-            .env("COUNTERSIGN_TEST_FOLDER", folder.path())
-            .env(SOCKET, &server.folder);
+        let mut command = race::process("postgres::races::child", number, folder.path());
+        command.env(SOCKET, &server.folder);
         command
     };
     of_processes(folder.path(), process).await;

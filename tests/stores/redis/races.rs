@@ -1,6 +1,6 @@
 //! Copies at once: over several connections, and from several processes.
 
-use std::{path::Path, process::Command, sync::Arc};
+use std::sync::Arc;
 
 use countersign::NonceStore;
 
@@ -15,13 +15,11 @@ const URL: &str = "COUNTERSIGN_TEST_REDIS";
 /// Not a test: what this program does as a child of one.
 #[tokio::test(flavor = "multi_thread")]
 async fn child() {
-    let Ok(number) = std::env::var("COUNTERSIGN_TEST_PROCESS") else {
+    let Some((number, folder)) = race::part() else {
         return;
     };
-    let folder = std::env::var("COUNTERSIGN_TEST_FOLDER").unwrap();
     let store = open(&std::env::var(URL).unwrap()).await;
-    let number = number.parse().unwrap();
-    race::child(Path::new(&folder), number, Arc::new(store), claim).await;
+    race::child(&folder, number, Arc::new(store), claim).await;
 }
 
 #[tokio::test]
@@ -30,12 +28,8 @@ async fn a20_each_of_a_hundred_thousand_nonces_is_accepted_once_by_several_proce
         let server = Server::start(&program, &["--save", ""]);
         let folder = tempfile::tempdir().unwrap();
         let process = |number: u64| {
-            let mut command = Command::new(std::env::current_exe().unwrap());
-            command
-                .args(["--exact", "redis::races::child", "--nocapture"])
-                .env("COUNTERSIGN_TEST_PROCESS", number.to_string())
-                .env("COUNTERSIGN_TEST_FOLDER", folder.path())
-                .env(URL, server.url());
+            let mut command = race::process("redis::races::child", number, folder.path());
+            command.env(URL, server.url());
             command
         };
         of_processes(folder.path(), process).await;

@@ -10,7 +10,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
 
-use super::{HOUR, claim, claim_until, folder, now};
+use super::{HOUR, claim, claim_by, folder, now};
 
 /// A database with a table of the user's, and the store's.
 async fn database(path: &Path) -> SqlitePool {
@@ -128,7 +128,7 @@ async fn what_was_dropped_is_refused_and_so_is_what_is_past() {
     let pool = database(&folder.path().join("own.db")).await;
     let soon = now().plus(Duration::from_millis(300));
     let mut transaction = sqlx::Pool::begin(&pool).await.unwrap();
-    let short = claim_until("k", 1, soon);
+    let short = claim_by("k", 1, soon);
     assert_eq!(
         transaction.consume(&short, HOUR).await.unwrap(),
         Claimed::New
@@ -144,7 +144,7 @@ async fn what_was_dropped_is_refused_and_so_is_what_is_past() {
 
     let mut transaction = sqlx::Pool::begin(&pool).await.unwrap();
     let error = transaction
-        .consume(&claim_until("k", 1, soon), HOUR)
+        .consume(&claim_by("k", 1, soon), HOUR)
         .await
         .unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::SignAgain);
@@ -156,7 +156,7 @@ async fn what_was_dropped_is_refused_and_so_is_what_is_past() {
         .await
         .unwrap();
     let error = transaction
-        .consume(&claim_until("k", 3, far), HOUR)
+        .consume(&claim_by("k", 3, far), HOUR)
         .await
         .unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::SignAgain);
