@@ -10,9 +10,9 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     claim::Claim,
+    lock::lock,
     outcome::Subject,
     store::{Held, LeaseStore, Leased, NonceStore},
-    unconsumed::lock,
 };
 use crate::{error::StoreError, future::within};
 
@@ -37,12 +37,11 @@ pub struct Lease {
 
 impl Lease {
     /// Not yet held.
-    pub(crate) fn new(
+    pub(super) fn new(
         store: Arc<dyn NonceStore>,
         claim: Claim,
         duration: Duration,
         store_timeout: Duration,
-        running: OwnedSemaphorePermit,
         subject: Subject,
     ) -> Self {
         Self {
@@ -52,9 +51,14 @@ impl Lease {
             // So that a slow answer still leaves a lease to renew.
             timeout: store_timeout.min(duration / 3),
             status: LeaseStatus(Arc::default()),
-            running: Some(running),
+            running: None,
             subject,
         }
+    }
+
+    /// Counts the handler among those that run, until the lease is dropped or the permit is taken.
+    pub(crate) fn count_running(&mut self, permit: OwnedSemaphorePermit) {
+        self.running = Some(permit);
     }
 
     /// To be dropped when the handler has ended, which may be before the lease has.
@@ -62,7 +66,7 @@ impl Lease {
         self.running.take()
     }
 
-    pub(crate) async fn take(&self) -> Result<Leased, StoreError> {
+    pub(super) async fn take(&self) -> Result<Leased, StoreError> {
         let asked = Instant::now();
         let leased = within(
             self.timeout,
@@ -75,7 +79,7 @@ impl Lease {
         Ok(leased)
     }
 
-    pub(crate) fn claim(&self) -> &Claim {
+    pub(super) fn claim(&self) -> &Claim {
         &self.claim
     }
 

@@ -2,10 +2,11 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+use super::lock::lock;
 use crate::{
     clock::Timestamp,
     error::{Rejection, RejectionKind},
@@ -112,7 +113,7 @@ impl fmt::Debug for Report {
 impl Report {
     /// Notes that the body arrived whole, and its digest.
     pub(crate) fn received(&self, algorithm: DigestAlgorithm, digest: HashOutput) {
-        self.lock().received.get_or_insert((algorithm, digest));
+        lock(&self.0).received.get_or_insert((algorithm, digest));
     }
 
     /// Notes what a refusal says for good of the request with this signature.
@@ -123,16 +124,12 @@ impl Report {
     }
 
     pub(crate) fn facts(&self) -> Facts {
-        *self.lock()
+        *lock(&self.0)
     }
 
     /// The first final statement stays: it does not become less true.
     fn settle(&self, statement: Statement, signature: &HashOutput) {
-        self.lock().settled.get_or_insert((statement, *signature));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Facts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).settled.get_or_insert((statement, *signature));
     }
 }
 

@@ -1,11 +1,11 @@
 //! Which layers of this process share a store, and whether they can.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
-use super::store::NonceStore;
+use super::{lock::lock, store::NonceStore};
 use crate::{
     error::{ConfigError, ConfigErrorKind},
     key::{KeyId, KeyStore},
@@ -30,7 +30,7 @@ impl User {
     /// Nothing of this is recorded in a store: names are what somebody chose. Servers in the midst of a
     /// rotation have different secrets, and still have to agree which request is which.
     pub(crate) fn enter(self) -> Result<Arc<Self>, ConfigError> {
-        let mut users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = lock(&USERS);
         users.retain(|user| user.strong_count() > 0);
         for other in users.iter().filter_map(Weak::upgrade) {
             self.check(&other)?;

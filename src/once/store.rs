@@ -3,7 +3,7 @@
 use std::{fmt, ptr, sync::Arc, time::Duration};
 
 use super::claim::Claim;
-use crate::{clock::Timestamp, error::StoreError, future::StoreFuture, metrics::ClaimOutcome};
+use crate::{clock::Timestamp, future::StoreFuture};
 
 /// The answer to a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,13 +271,5 @@ impl<S: NonceStore + ?Sized> NonceStore for Arc<S> {
 
     fn refuses_until(&self, max_skew: Duration) -> Option<Timestamp> {
         (**self).refuses_until(max_skew)
-    }
-}
-
-pub(crate) fn claimed_outcome(answer: &Result<Claimed, StoreError>) -> ClaimOutcome {
-    match answer {
-        Ok(Claimed::New) => ClaimOutcome::New,
-        Ok(Claimed::Replayed) => ClaimOutcome::Replayed,
-        Err(_) => ClaimOutcome::Failed,
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::{Mutex as Queue, OwnedMutexGuard};
 
-use super::{claim::Claim, unconsumed::lock};
+use super::{claim::Claim, lock::lock};
 use crate::error::Rejection;
 
 /// One line for each identity that is in use: there are never more lines than requests in flight.

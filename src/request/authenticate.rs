@@ -8,7 +8,8 @@ use http::Response;
 
 use super::{
     admit::{Signature, invalid},
-    payload::Snapshot,
+    claim::Usable,
+    payload::{Snapshot, VerifiedPayload},
     receive::{Fed, Received, body_not_covered},
     verifier::{Settings, Verifier},
 };
@@ -17,7 +18,7 @@ use crate::{
     error::{Rejection, malformed},
     key::KeyId,
     message::{BodyDigest, DigestAlgorithm, RunningDigest, SigningInput},
-    once::{Claim, Nonce, NonceKind, Subject, Turn},
+    once::{Claim, Nonce, NonceKind, Subject},
     proof::{Candidate, Parameters},
 };
 
@@ -25,18 +26,13 @@ use crate::{
 #[must_use]
 pub struct Authentic {
     pub(super) verifier: Verifier,
-    pub(super) snapshot: Arc<Snapshot>,
-    /// `None` where requests may be alike.
-    pub(super) claim: Option<Claim>,
-    pub(super) subject: Subject,
-    /// With [`Processing::InTransaction`](crate::request::Processing::InTransaction), once it was waited for.
-    pub(super) turn: Option<Turn>,
+    pub(super) usable: Usable,
 }
 
 impl std::fmt::Debug for Authentic {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Authentic")
-            .field("claim", &self.claim)
+            .field("claim", &self.usable.claim())
             .finish_non_exhaustive()
     }
 }
@@ -129,13 +125,8 @@ impl Received<'_> {
         let mut snapshot = Snapshot::new(&head, candidate, keys.id().clone(), nonce, bytes, charge);
         snapshot.uncovered = uncovered;
         snapshot.answer = answer.map(Box::new);
-        Ok(Authentic {
-            verifier: verifier.clone(),
-            snapshot: Arc::new(snapshot),
-            claim,
-            subject,
-            turn: None,
-        })
+        let payload = VerifiedPayload::new(Arc::new(snapshot));
+        Ok(Authentic::new(verifier, payload, claim, subject))
     }
 }
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::{
-    authenticate::Authentic, payload::VerifiedPayload, pending::PendingPayload,
-    processing::Processing, verifier::Settings,
+    authenticate::Authentic,
+    payload::VerifiedPayload,
+    pending::PendingPayload,
+    processing::Processing,
+    verifier::{Settings, Verifier},
 };
 use crate::{
-    error::{Rejection, RejectionKind, StoreError},
-    future::within,
-    metrics::{ClaimOutcome, Stopwatch},
-    once::{Claim, Claimed, Lease, Leased, NonceStore, claimed_outcome},
+    error::{Rejection, RejectionKind},
+    once::{Claim, Guarded, Lease, NonceStore, Subject, Ticket},
 };
 
 /// A request that was verified, and what remains to be done for it to be used once.
@@ -52,36 +53,93 @@ impl Verified {
     }
 }
 
+/// What an authentic request lets happen.
+pub(super) enum Usable {
+    Once(Ticket<Unread>),
+    /// Its scheme's requests may be alike.
+    Again(Unread),
+}
+
+/// A payload that nobody has read.
+pub(super) struct Unread {
+    verifier: Verifier,
+    pub(super) payload: VerifiedPayload,
+}
+
+impl Guarded for Unread {
+    type Content = VerifiedPayload;
+
+    const USED: RejectionKind = RejectionKind::RequestReplayed;
+
+    fn check_freshness(&self) -> Result<(), Rejection> {
+        let settings = &self.verifier.settings;
+        let now = settings.clock.now();
+        let (signed_at, expires_at) = (self.payload.signed_at(), self.payload.expires_at());
+        settings.freshness.check(now, signed_at, expires_at)
+    }
+
+    fn hand_out(self) -> VerifiedPayload {
+        self.payload
+    }
+}
+
+impl Usable {
+    pub(super) fn claim(&self) -> Option<&Claim> {
+        match self {
+            Self::Once(ticket) => Some(ticket.to_record()),
+            Self::Again(_) => None,
+        }
+    }
+
+    fn unread(&self) -> &Unread {
+        match self {
+            Self::Once(ticket) => ticket.guarded(),
+            Self::Again(unread) => unread,
+        }
+    }
+}
+
 impl Authentic {
+    /// Without a claim, it may come again.
+    pub(super) fn new(
+        verifier: &Verifier,
+        payload: VerifiedPayload,
+        claim: Option<Claim>,
+        subject: Subject,
+    ) -> Self {
+        let unread = Unread {
+            verifier: verifier.clone(),
+            payload,
+        };
+        let timeout = verifier.settings.store_timeout;
+        Self {
+            verifier: verifier.clone(),
+            usable: match claim {
+                Some(claim) => Usable::Once(Ticket::new(unread, claim, timeout, subject)),
+                None => Usable::Again(unread),
+            },
+        }
+    }
+
     /// Whether the scheme answers by itself, once the request is claimed.
     pub(super) fn is_answered(&self) -> bool {
-        self.snapshot.answer.is_some()
+        self.usable.unread().payload.handshake().is_some()
     }
 
     /// Once more, after something was waited for.
     pub(super) fn check_freshness(&self) -> Result<(), Rejection> {
-        let settings = &self.verifier.settings;
-        settings.check_freshness(&VerifiedPayload::new(Arc::clone(&self.snapshot)))
+        self.usable.unread().check_freshness()
     }
 
     /// With [`Processing::InTransaction`], waits until no duplicate is in its handler.
     pub(super) async fn wait_for_turn(&mut self) -> Result<(), Rejection> {
         let settings = &self.verifier.settings;
-        let (Processing::InTransaction, Some(claim), None) =
-            (settings.processing, &self.claim, &self.turn)
-        else {
-            return Ok(());
-        };
-        let turn = settings.turns.take(claim, settings.store_timeout).await;
-        let turn = turn
-            .and_then(|turn| match turn.is_used() {
-                // The duplicate of an event extends its record, which is in the database.
-                true if !claim.extends() => Err(replayed(claim)),
-                _ => Ok(turn),
-            })
-            .inspect_err(|rejection| self.subject.refused(rejection))?;
-        self.turn = Some(turn);
-        Ok(())
+        match (&mut self.usable, settings.processing) {
+            (Usable::Once(ticket), Processing::InTransaction) => {
+                ticket.wait_for_turn(&settings.turns).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Claims the nonce, or takes the lease on it, or leaves it to the handler's transaction.
@@ -94,34 +152,16 @@ impl Authentic {
     /// When there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn claim(mut self) -> Result<Verified, Rejection> {
         self.wait_for_turn().await?;
-        let Self {
-            verifier,
-            snapshot,
-            claim,
-            subject,
-            turn,
-        } = self;
-        let settings = &verifier.settings;
-        let payload = VerifiedPayload::new(snapshot);
-        let Some(claim) = claim else {
-            return Ok(Verified::Unclaimed(payload));
+        let settings = &self.verifier.settings;
+        let ticket = match self.usable {
+            Usable::Once(ticket) => ticket,
+            Usable::Again(unread) => return Ok(Verified::Unclaimed(unread.payload)),
         };
         match (settings.processing, &settings.store) {
             (Processing::AtMostOnce, Some(store)) => {
-                let asked = Stopwatch::start();
-                let claimed = within(settings.store_timeout, store.claim(&claim)).await;
-                asked.claimed(claimed_outcome(&claimed));
+                let claimed = ticket.claim(&**store).await;
                 settings.ask_live(&**store);
-                claimed
-                    .map_err(Rejection::from)
-                    .and_then(|claimed| match claimed {
-                        Claimed::New => Ok(()),
-                        _ => Err(replayed(&claim)),
-                    })
-                    .inspect_err(|rejection| subject.refused(rejection))?;
-                subject.used();
-                settings.check_freshness(&payload)?;
-                Ok(Verified::Claimed(payload))
+                Ok(Verified::Claimed(claimed?))
             }
             (Processing::Retryable { lease: duration }, Some(store)) => {
                 // Before the store is asked: what is refused here leaves nothing to be given back.
@@ -131,52 +171,17 @@ impl Authentic {
                         "as many handlers as may are running; `max_running` is the bound",
                     ));
                 };
-                let timeout = settings.store_timeout;
-                let lease = Lease::new(
-                    Arc::clone(store),
-                    claim,
-                    duration,
-                    timeout,
-                    running,
-                    subject.clone(),
-                );
-                let asked = Stopwatch::start();
-                let leased = lease.take().await;
-                asked.claimed(leased_outcome(&leased));
+                let leased = ticket.lease(Arc::clone(store), duration).await;
                 settings.ask_live(&**store);
-                leased
-                    .map_err(Rejection::from)
-                    .and_then(|leased| match leased {
-                        Leased::Held => Ok(()),
-                        Leased::InFlight { remaining } => {
-                            let detail = "another attempt holds the lease";
-                            Err(Rejection::in_flight(detail, remaining))
-                        }
-                        Leased::Completed => Err(replayed(lease.claim())),
-                    })
-                    .inspect_err(|rejection| subject.refused(rejection))?;
-                if let Err(stale) = settings.check_freshness(&payload) {
-                    // No handler has begun: the same event, signed anew, need not wait for the
-                    // lease to end.
-                    let _ = lease.release().await;
-                    return Err(stale);
-                }
+                let (payload, mut lease) = leased?;
+                lease.count_running(running);
                 Ok(Verified::Leased(payload, lease))
             }
             // The builder sees to it that only this processing has no store.
-            (Processing::InTransaction, _) | (_, None) => Ok(Verified::Pending(
-                PendingPayload::new(verifier, payload, claim, subject, turn),
-            )),
+            (Processing::InTransaction, _) | (_, None) => {
+                Ok(Verified::Pending(PendingPayload(ticket)))
+            }
         }
-    }
-}
-
-fn leased_outcome(answer: &Result<Leased, StoreError>) -> ClaimOutcome {
-    match answer {
-        Ok(Leased::Held) => ClaimOutcome::New,
-        Ok(Leased::InFlight { .. }) => ClaimOutcome::InFlight,
-        Ok(Leased::Completed) => ClaimOutcome::Replayed,
-        Err(_) => ClaimOutcome::Failed,
     }
 }
 
@@ -184,22 +189,4 @@ impl Settings {
     fn ask_live(&self, store: &dyn NonceStore) {
         self.live.ask(&self.namespace, || store.live());
     }
-
-    /// Once more, after something was waited for.
-    pub(super) fn check_freshness(&self, payload: &VerifiedPayload) -> Result<(), Rejection> {
-        let now = self.clock.now();
-        self.freshness
-            .check(now, payload.signed_at(), payload.expires_at())
-    }
-}
-
-pub(super) fn replayed(claim: &Claim) -> Rejection {
-    Rejection::new(
-        RejectionKind::RequestReplayed,
-        format!(
-            "{:?} of key `{}` was recorded before",
-            claim.nonce(),
-            claim.key_id()
-        ),
-    )
 }

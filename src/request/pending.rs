@@ -6,10 +6,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::{claim::replayed, payload::VerifiedPayload, verifier::Verifier};
+use super::{claim::Unread, payload::VerifiedPayload};
 use crate::{
     error::Rejection,
-    once::{Claim, ConsumeIn, FateCell, Subject, TransactIn, Turn, Unconsumed, Unread, lock},
+    once::{Claim, ConsumeIn, FateCell, Ticket, TransactIn, lock},
 };
 
 /// A verified payload that cannot be read until its nonce is recorded, in the database transaction
@@ -24,49 +24,15 @@ use crate::{
 /// recorded, and becomes 500 otherwise; a duplicate is answered as
 /// [`on_duplicate`](crate::request::layer::VerifyLayer::on_duplicate) says, whatever the handler said.
 #[must_use = "a payload that is not consumed makes every success an error"]
-pub struct PendingPayload(Unconsumed<UnreadPayload>);
-
-struct UnreadPayload {
-    verifier: Verifier,
-    payload: VerifiedPayload,
-}
-
-impl Unread for UnreadPayload {
-    type Content = VerifiedPayload;
-
-    fn check_freshness(&self) -> Result<(), Rejection> {
-        self.verifier.settings.check_freshness(&self.payload)
-    }
-
-    fn used_before(&self, claim: &Claim) -> Rejection {
-        replayed(claim)
-    }
-
-    fn read(self) -> VerifiedPayload {
-        self.payload
-    }
-}
+pub struct PendingPayload(pub(super) Ticket<Unread>);
 
 impl PendingPayload {
-    pub(super) fn new(
-        verifier: Verifier,
-        payload: VerifiedPayload,
-        claim: Claim,
-        subject: Subject,
-        turn: Option<Turn>,
-    ) -> Self {
-        let timeout = verifier.settings.store_timeout;
-        let unread = UnreadPayload { verifier, payload };
-        let unconsumed = Unconsumed::new(unread, claim, timeout);
-        Self(unconsumed.telling(subject).in_turn(turn))
-    }
-
     /// What is going to be recorded: under which identity, until when, and by which attempt. Kept by
     /// a caller of [`consume`](Self::consume), it tells with
     /// [`ConsumeIn::is_recorded`], in a later transaction, how a COMMIT ended that was never answered.
     #[must_use]
     pub fn claim(&self) -> &Claim {
-        self.0.claim()
+        self.0.to_record()
     }
 
     /// Begins a transaction, records the nonce in it, calls `work` with the connection and the
@@ -159,20 +125,20 @@ impl PendingPayload {
     }
 
     /// What the layer goes by when the handler has answered.
-    pub(crate) fn fate(&self) -> FateCell {
+    pub(crate) fn fate(&mut self) -> FateCell {
         self.0.fate()
     }
 
     /// For the layer, which rewrites the head of the inner request.
     pub(crate) fn unread(&self) -> &VerifiedPayload {
-        &self.0.unread().payload
+        &self.0.guarded().payload
     }
 }
 
 impl fmt::Debug for PendingPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PendingPayload")
-            .field("claim", self.0.claim())
+            .field("claim", self.0.to_record())
             .finish_non_exhaustive()
     }
 }

@@ -17,12 +17,10 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     error::{ConfigError, KeyError, Rejection, RejectionKind, SignError, StoreError},
-    future::within,
     key::{KeyId, KeySet, KeyStore},
-    metrics::Stopwatch,
     once::{
-        Claim, Claimed, ConsumeIn, Nonce, NonceKind, NonceStore, TransactIn, Turns, Unconsumed,
-        Unread, User, claimed_outcome,
+        Claim, ConsumeIn, Guarded, Nonce, NonceKind, NonceStore, Subject, Ticket, TransactIn,
+        Turns, User,
     },
     proof::find_keys,
 };
@@ -246,11 +244,9 @@ impl<T: DeserializeOwned> OneTimeToken<T> {
             expires_at: claims.expires_at,
             payload,
         };
-        Ok(PendingToken(Unconsumed::new(
-            unread,
-            claim,
-            settings.store_timeout,
-        )))
+        let timeout = settings.store_timeout;
+        let nobody = Subject::default();
+        Ok(PendingToken(Ticket::new(unread, claim, timeout, nobody)))
     }
 }
 
@@ -299,7 +295,7 @@ impl Settings {
 ///
 /// Dropping it redeems nothing.
 #[must_use = "a token is not redeemed by being verified"]
-pub struct PendingToken<T>(Unconsumed<UnreadToken<T>>);
+pub struct PendingToken<T>(Ticket<UnreadToken<T>>);
 
 struct UnreadToken<T> {
     settings: Arc<Settings>,
@@ -307,18 +303,16 @@ struct UnreadToken<T> {
     payload: T,
 }
 
-impl<T> Unread for UnreadToken<T> {
+impl<T> Guarded for UnreadToken<T> {
     type Content = T;
+
+    const USED: RejectionKind = RejectionKind::TokenRedeemed;
 
     fn check_freshness(&self) -> Result<(), Rejection> {
         self.settings.check_expiry(self.expires_at)
     }
 
-    fn used_before(&self, claim: &Claim) -> Rejection {
-        redeemed(claim)
-    }
-
-    fn read(self) -> T {
+    fn hand_out(self) -> T {
         self.payload
     }
 }
@@ -332,22 +326,14 @@ impl<T> PendingToken<T> {
     /// # Panics
     /// When there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn redeem(self) -> Result<T, Rejection> {
-        let (unread, claim) = self.0.into_parts();
-        let settings = Arc::clone(&unread.settings);
+        let settings = Arc::clone(&self.0.guarded().settings);
         let Some(store) = &settings.store else {
             return Err(StoreError::unavailable(
                 "these tokens are redeemed in a database transaction: call `transact` or `redeem_in`",
             )
             .into());
         };
-        let asked = Stopwatch::start();
-        let claimed = within(settings.store_timeout, store.claim(&claim)).await;
-        asked.claimed(claimed_outcome(&claimed));
-        if claimed? != Claimed::New {
-            return Err(redeemed(&claim));
-        }
-        unread.check_freshness()?;
-        Ok(unread.read())
+        self.0.claim(&**store).await
     }
 
     /// Begins a transaction, records the token in it, calls `work` with the connection and the
@@ -361,7 +347,7 @@ impl<T> PendingToken<T> {
     /// # Panics
     /// Outside of a Tokio runtime with its timer.
     pub async fn transact<D, R, E>(
-        self,
+        mut self,
         database: &D,
         work: impl AsyncFnOnce(&mut D::Connection, T) -> Result<R, E>,
     ) -> Result<R, E>
@@ -370,13 +356,9 @@ impl<T> PendingToken<T> {
         E: From<Rejection>,
     {
         self.without_store()?;
-        let settings = &self.0.unread().settings;
-        let turn = settings.turns.take(self.0.claim(), settings.store_timeout);
-        let turn = turn.await?;
-        if turn.is_used() {
-            return Err(redeemed(self.0.claim()).into());
-        }
-        self.0.in_turn(Some(turn)).transact(database, work).await
+        let settings = Arc::clone(&self.0.guarded().settings);
+        self.0.wait_for_turn(&settings.turns).await?;
+        self.0.transact(database, work).await
     }
 
     /// Records the token in the caller's transaction, and hands out its payload. The token is used up
@@ -400,7 +382,7 @@ impl<T> PendingToken<T> {
     /// A store beside the database would be a second truth: what was used up in the one would be new
     /// in the other.
     fn without_store(&self) -> Result<(), Rejection> {
-        if self.0.unread().settings.store.is_none() {
+        if self.0.guarded().settings.store.is_none() {
             return Ok(());
         }
         Err(StoreError::unavailable(
@@ -409,17 +391,6 @@ impl<T> PendingToken<T> {
         )
         .into())
     }
-}
-
-fn redeemed(claim: &Claim) -> Rejection {
-    Rejection::new(
-        RejectionKind::TokenRedeemed,
-        format!(
-            "{:?} of key `{}` was redeemed before",
-            claim.nonce(),
-            claim.key_id()
-        ),
-    )
 }
 
 impl<T> Clone for OneTimeToken<T> {
@@ -444,7 +415,7 @@ impl<T> fmt::Debug for OneTimeToken<T> {
 impl<T> fmt::Debug for PendingToken<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PendingToken")
-            .field("claim", self.0.claim())
+            .field("claim", self.0.to_record())
             .finish_non_exhaustive()
     }
 }

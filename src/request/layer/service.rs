@@ -112,7 +112,7 @@ impl LayerSettings {
                 hand_over(&mut head, payload, strip),
                 Handling::Leased(lease),
             ),
-            Verified::Pending(pending) => {
+            Verified::Pending(mut pending) => {
                 rewrite_headers(&mut head.headers, pending.unread(), 0, strip);
                 let fate = pending.fate();
                 head.extensions.insert(PendingSlot::holding(pending));

@@ -1,0 +1,108 @@
+//! How a transaction ends that a ticket has begun: it is known in the end, or said to be unknown.
+
+use std::time::Duration;
+
+use super::{
+    claim::Claim,
+    fate::{Fate, FateCell},
+    store::{Claimed, ConsumeIn as _, TransactIn},
+};
+use crate::{
+    error::{Rejection, RejectionKind, StoreError},
+    future::within,
+};
+
+/// What is needed to end a transaction.
+pub(super) struct Ending<'d, D: ?Sized> {
+    pub(super) database: &'d D,
+    pub(super) claim: Claim,
+    pub(super) timeout: Duration,
+    pub(super) fate: FateCell,
+}
+
+impl<D: TransactIn + ?Sized> Ending<'_, D> {
+    pub(super) async fn refused(&self, transaction: D::Transaction, rejection: &Rejection) {
+        // Nothing was done but to extend the record of an event, or to fence a database that has
+        // forgotten, and that has to last.
+        let extended = self.claim.extends() && rejection.kind() == RejectionKind::RequestReplayed;
+        if extended || rejection.kind() == RejectionKind::SignAgain {
+            if let Err(error) = within(self.timeout, D::commit(transaction)).await {
+                tracing::warn!(%error, "the record of an event was not extended, or no fence kept");
+            }
+        } else {
+            self.roll_back(transaction).await;
+        }
+    }
+
+    pub(super) async fn roll_back(&self, transaction: D::Transaction) {
+        // Dropped or not, what is not committed is rolled back; this only waits for it.
+        if let Err(error) = within(self.timeout, D::rollback(transaction)).await {
+            tracing::warn!(%error, "a rollback was not answered");
+        }
+    }
+
+    pub(super) async fn commit(&self, mut transaction: D::Transaction) -> Result<(), Rejection> {
+        // A database takes COMMIT without complaint, and rolls back, after a statement has failed.
+        match within(self.timeout, transaction.is_recorded(&self.claim)).await {
+            Ok(true) => {}
+            Ok(false) => {
+                self.roll_back(transaction).await;
+                return Err(Rejection::new(
+                    RejectionKind::NonceNotRecorded,
+                    "the nonce is gone from its transaction: something in it has rolled back",
+                ));
+            }
+            Err(error) => {
+                self.roll_back(transaction).await;
+                return Err(unavailable(
+                    "rolled back: the transaction could not be committed; a statement in it may \
+                     have failed unnoticed",
+                    error,
+                ));
+            }
+        }
+        self.fate.set(Fate::Unknown);
+        let Err(error) = within(self.timeout, D::commit(transaction)).await else {
+            self.fate.set(Fate::Committed);
+            return Ok(());
+        };
+        match self.was_committed().await {
+            Ok(true) => {
+                tracing::warn!(%error, "COMMIT was not answered, and has been done");
+                self.fate.set(Fate::Committed);
+                Ok(())
+            }
+            Ok(false) => Err(unavailable("rolled back: COMMIT failed", error)),
+            Err(unanswered) => {
+                tracing::error!(error = %unanswered, "it cannot be told how a COMMIT ended");
+                Err(unavailable(
+                    "the outcome is unknown: COMMIT was not answered",
+                    error,
+                ))
+            }
+        }
+    }
+
+    /// Whether this attempt was committed. Consuming once more waits for a transaction that has not
+    /// ended.
+    async fn was_committed(&self) -> Result<bool, StoreError> {
+        let mut transaction = within(self.timeout, self.database.begin()).await?;
+        let wait = lock_wait(self.timeout);
+        let consumed = within(self.timeout, transaction.consume(&self.claim, wait));
+        let committed = match consumed.await? {
+            Claimed::New => false,
+            Claimed::Replayed => within(self.timeout, transaction.is_recorded(&self.claim)).await?,
+        };
+        self.roll_back(transaction).await;
+        Ok(committed)
+    }
+}
+
+/// How long the database waits for a duplicate, so that it can say so within the timeout.
+pub(super) fn lock_wait(timeout: Duration) -> Duration {
+    timeout * 3 / 4
+}
+
+fn unavailable(detail: &'static str, error: StoreError) -> Rejection {
+    Rejection::with_source(RejectionKind::StoreUnavailable, detail, error)
+}

@@ -1,0 +1,68 @@
+//! What became of a ticket that is consumed in a transaction, as far as its holder has come.
+
+use std::sync::{Arc, Mutex};
+
+use super::{claim::Claim, lock::lock, outcome::Subject, turns::Turn};
+use crate::error::Rejection;
+
+/// What became of a ticket.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Fate {
+    /// Nothing was recorded.
+    #[default]
+    Pending,
+    /// Nothing was recorded, or nothing is known to be, for this reason.
+    Failed(Rejection),
+    /// Recorded in the caller's transaction; whether that was committed is not known here.
+    Consumed(Claim),
+    /// Recorded, and rolled back.
+    RolledBack,
+    /// COMMIT was begun, and not answered.
+    Unknown,
+    /// Recorded and committed.
+    Committed,
+}
+
+/// A [`Fate`] that the holder of a ticket shares with whoever watches. A turn lasts until both are
+/// done.
+#[derive(Clone)]
+pub(crate) struct FateCell(Arc<Shared>);
+
+struct Shared {
+    fate: Mutex<Fate>,
+    subject: Subject,
+    turn: Option<Turn>,
+}
+
+impl FateCell {
+    pub(super) fn new(subject: Subject, turn: Option<Turn>) -> Self {
+        Self(Arc::new(Shared {
+            fate: Mutex::default(),
+            subject,
+            turn,
+        }))
+    }
+
+    pub(crate) fn get(&self) -> Fate {
+        lock(&self.0.fate).clone()
+    }
+
+    pub(crate) fn set(&self, fate: Fate) {
+        match &fate {
+            Fate::Committed => {
+                self.0.subject.used();
+                if let Some(turn) = &self.0.turn {
+                    turn.mark_used();
+                }
+            }
+            Fate::Failed(rejection) => self.0.subject.refused(rejection),
+            _ => {}
+        }
+        *lock(&self.0.fate) = fate;
+    }
+
+    pub(super) fn fail(&self, rejection: Rejection) -> Rejection {
+        self.set(Fate::Failed(rejection.clone()));
+        rejection
+    }
+}

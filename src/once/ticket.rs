@@ -1,0 +1,230 @@
+//! A ticket: what was verified and is handed out once, and the four ways to use it up.
+
+use std::{mem, sync::Arc, time::Duration};
+
+use super::{
+    claim::Claim,
+    ending::{Ending, lock_wait},
+    fate::{Fate, FateCell},
+    lease::Lease,
+    outcome::Subject,
+    store::{Claimed, ConsumeIn, Leased, NonceStore, TransactIn},
+    turns::{Turn, Turns},
+};
+use crate::{
+    error::{Rejection, RejectionKind, StoreError},
+    future::within,
+    metrics::{ClaimOutcome, Stopwatch},
+};
+
+/// What a ticket guards: it cannot be read before the ticket is used up.
+pub(crate) trait Guarded {
+    type Content;
+
+    /// What a copy is told.
+    const USED: RejectionKind;
+
+    /// Whether it still may be used.
+    fn check_freshness(&self) -> Result<(), Rejection>;
+
+    fn hand_out(self) -> Self::Content;
+}
+
+/// Something guarded, and the claim on it. A ticket that is dropped uses up nothing.
+pub(crate) struct Ticket<G> {
+    guarded: G,
+    claim: Claim,
+    /// How long each step waits for the store, or the database.
+    timeout: Duration,
+    /// Moved into `fate` as soon as somebody watches.
+    subject: Subject,
+    turn: Option<Turn>,
+    fate: Option<FateCell>,
+}
+
+impl<G: Guarded> Ticket<G> {
+    /// Whoever asks for a report on `subject` is told what becomes of the claim.
+    pub(crate) fn new(guarded: G, claim: Claim, timeout: Duration, subject: Subject) -> Self {
+        Self {
+            guarded,
+            claim,
+            timeout,
+            subject,
+            turn: None,
+            fate: None,
+        }
+    }
+
+    pub(crate) fn guarded(&self) -> &G {
+        &self.guarded
+    }
+
+    /// What is going to be recorded.
+    pub(crate) fn to_record(&self) -> &Claim {
+        &self.claim
+    }
+
+    /// What becomes of it, for whoever waits to know. The turn lasts for as long as anybody does.
+    pub(crate) fn fate(&mut self) -> FateCell {
+        let (subject, turn) = (&mut self.subject, &mut self.turn);
+        let fate = self
+            .fate
+            .get_or_insert_with(|| FateCell::new(mem::take(subject), turn.take()));
+        fate.clone()
+    }
+
+    /// Waits until no copy is in its transaction, if it has not waited yet.
+    pub(crate) async fn wait_for_turn(&mut self, turns: &Turns) -> Result<(), Rejection> {
+        if self.turn.is_some() {
+            return Ok(());
+        }
+        let turn = turns.take(&self.claim, self.timeout).await;
+        let turn = turn
+            .and_then(|turn| match turn.is_used() {
+                // The duplicate of an event extends its record, which is in the database.
+                true if !self.claim.extends() => Err(used_before::<G>(&self.claim)),
+                _ => Ok(turn),
+            })
+            .inspect_err(|rejection| self.subject.refused(rejection))?;
+        self.turn = Some(turn);
+        Ok(())
+    }
+
+    /// Claims it in the store, which never gives it back.
+    pub(crate) async fn claim(self, store: &dyn NonceStore) -> Result<G::Content, Rejection> {
+        let asked = Stopwatch::start();
+        let claimed = within(self.timeout, store.claim(&self.claim)).await;
+        first_use::<G>(&asked, claimed.map(for_good), &self.claim)
+            .inspect_err(|rejection| self.subject.refused(rejection))?;
+        self.subject.used();
+        self.guarded.check_freshness()?;
+        Ok(self.guarded.hand_out())
+    }
+
+    /// Takes the lease on it, for `duration` at a time.
+    pub(crate) async fn lease(
+        self,
+        store: Arc<dyn NonceStore>,
+        duration: Duration,
+    ) -> Result<(G::Content, Lease), Rejection> {
+        let subject = self.subject.clone();
+        let lease = Lease::new(store, self.claim, duration, self.timeout, self.subject);
+        let asked = Stopwatch::start();
+        let leased = lease.take().await;
+        first_use::<G>(&asked, leased, lease.claim())
+            .inspect_err(|rejection| subject.refused(rejection))?;
+        if let Err(stale) = self.guarded.check_freshness() {
+            // Nobody has begun to use it: the same event, signed anew, need not wait for the lease
+            // to end.
+            let _ = lease.release().await;
+            return Err(stale);
+        }
+        Ok((self.guarded.hand_out(), lease))
+    }
+
+    /// Records it in the caller's transaction.
+    pub(crate) async fn consume<T: ConsumeIn + ?Sized>(
+        mut self,
+        transaction: &mut T,
+    ) -> Result<G::Content, Rejection> {
+        let fate = self.fate();
+        let recorded = async {
+            self.guarded.check_freshness()?;
+            let asked = Stopwatch::start();
+            let consuming = transaction.consume(&self.claim, lock_wait(self.timeout));
+            let claimed = within(self.timeout, consuming).await;
+            first_use::<G>(&asked, claimed.map(for_good), &self.claim)?;
+            self.guarded.check_freshness()
+        };
+        match recorded.await {
+            Ok(()) => {
+                fate.set(Fate::Consumed(self.claim));
+                Ok(self.guarded.hand_out())
+            }
+            Err(rejection) => Err(fate.fail(rejection)),
+        }
+    }
+
+    /// Begins a transaction, consumes, works, and commits.
+    pub(crate) async fn transact<D, T, E>(
+        mut self,
+        database: &D,
+        work: impl AsyncFnOnce(&mut D::Connection, G::Content) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        D: TransactIn + ?Sized,
+        E: From<Rejection>,
+    {
+        let fate = self.fate();
+        let end = Ending {
+            database,
+            claim: self.claim.clone(),
+            timeout: self.timeout,
+            fate: fate.clone(),
+        };
+        let mut transaction = within(end.timeout, database.begin())
+            .await
+            .map_err(|error| fate.fail(error.into()))?;
+        let content = match self.consume(&mut transaction).await {
+            Ok(content) => content,
+            Err(rejection) => {
+                end.refused(transaction, &rejection).await;
+                return Err(rejection.into());
+            }
+        };
+        // Whatever comes before COMMIT, dropping this future too, rolls back.
+        fate.set(Fate::RolledBack);
+        match work(D::connection(&mut transaction), content).await {
+            Ok(answer) => {
+                let committed = end.commit(transaction).await;
+                committed.map_err(|rejection| fate.fail(rejection))?;
+                Ok(answer)
+            }
+            Err(error) => {
+                end.roll_back(transaction).await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A claim that is never given back is a lease that was held, or is completed.
+fn for_good(claimed: Claimed) -> Leased {
+    match claimed {
+        Claimed::New => Leased::Held,
+        Claimed::Replayed => Leased::Completed,
+    }
+}
+
+/// Counts the answer of a store, and lets through nothing but a first use.
+fn first_use<G: Guarded>(
+    asked: &Stopwatch,
+    answer: Result<Leased, StoreError>,
+    claim: &Claim,
+) -> Result<(), Rejection> {
+    asked.claimed(match &answer {
+        Ok(Leased::Held) => ClaimOutcome::New,
+        Ok(Leased::InFlight { .. }) => ClaimOutcome::InFlight,
+        Ok(Leased::Completed) => ClaimOutcome::Replayed,
+        Err(_) => ClaimOutcome::Failed,
+    });
+    match answer? {
+        Leased::Held => Ok(()),
+        Leased::InFlight { remaining } => {
+            let detail = "another attempt holds the lease";
+            Err(Rejection::in_flight(detail, remaining))
+        }
+        Leased::Completed => Err(used_before::<G>(claim)),
+    }
+}
+
+fn used_before<G: Guarded>(claim: &Claim) -> Rejection {
+    Rejection::new(
+        G::USED,
+        format!(
+            "{:?} of key `{}` was used before",
+            claim.nonce(),
+            claim.key_id()
+        ),
+    )
+}
