@@ -7,7 +7,7 @@ use crate::error::Rejection;
 
 /// What became of a ticket.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum Fate {
+pub(super) enum Fate {
     /// Nothing was recorded.
     #[default]
     Pending,
@@ -43,11 +43,11 @@ impl FateCell {
         }))
     }
 
-    pub(crate) fn get(&self) -> Fate {
+    pub(super) fn get(&self) -> Fate {
         lock(&self.0.fate).clone()
     }
 
-    pub(crate) fn set(&self, fate: Fate) {
+    pub(super) fn set(&self, fate: Fate) {
         match &fate {
             Fate::Committed => {
                 self.0.subject.used();

@@ -1,6 +1,7 @@
 //! Used once: the nonce, the claim on it, and what becomes of both.
 
 mod claim;
+mod confirm;
 mod ending;
 mod fate;
 mod history;
@@ -13,11 +14,13 @@ mod sharing;
 mod store;
 mod ticket;
 mod turns;
+mod verdict;
 
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use claim::MESSAGE_LEN;
 pub use claim::{AttemptId, Claim};
-pub(crate) use fate::{Fate, FateCell};
+pub(crate) use confirm::Confirm;
+pub(crate) use fate::FateCell;
 pub use history::{Forgotten, History};
 pub use lease::{Lease, LeaseStatus};
 pub(crate) use lock::lock;
@@ -29,3 +32,4 @@ pub(crate) use sharing::User;
 pub use store::{Claimed, ConsumeIn, Held, LeaseStore, Leased, NonceStore, Sharing, TransactIn};
 pub(crate) use ticket::{Guarded, Ticket};
 pub(crate) use turns::Turns;
+pub(crate) use verdict::Verdict;

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use http::StatusCode;
 use tokio::{
     sync::oneshot,
     time::{Instant, MissedTickBehavior, interval, sleep},
@@ -24,10 +25,21 @@ use crate::error::StoreError;
 pub(crate) struct KeptLease(oneshot::Sender<Settlement>);
 
 /// How the handling of a request came out.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handled {
     Completed,
     Released,
+}
+
+impl Handled {
+    /// By the status of the answer; a success counts once its body has come to its end.
+    pub(crate) fn by(status: StatusCode) -> Self {
+        if status.is_success() {
+            Self::Completed
+        } else {
+            Self::Released
+        }
+    }
 }
 
 pub(super) struct Settlement {

@@ -54,15 +54,13 @@ where
     R: Body,
 {
     let (head, body) = handling.await?.into_parts();
-    let settled = if !head.status.is_success() {
-        kept.settle(Handled::Released)
-    } else if body.is_end_stream() {
-        kept.settle(Handled::Completed)
+    let handled = Handled::by(head.status);
+    let body = if handled == Handled::Completed && !body.is_end_stream() {
+        ResponseBody::leased(LeasedBody::begin(body, kept).await)
     } else {
-        let body = ResponseBody::leased(LeasedBody::begin(body, kept).await);
-        return Ok(Response::from_parts(head, body));
+        // It ends without a value.
+        let _ = kept.settle(handled).await;
+        ResponseBody::inner(body)
     };
-    // It ends without a value.
-    let _ = settled.await;
-    Ok(Response::from_parts(head, ResponseBody::inner(body)))
+    Ok(Response::from_parts(head, body))
 }

@@ -17,12 +17,11 @@ use tower_service::Service;
 use super::{
     detached::detached,
     response::ResponseBody,
-    transacted::{Verdict, judge, judge_confirmed},
     verify_layer::{LayerSettings, OnDuplicate},
 };
 use crate::{
     error::{Rejection, RejectionKind},
-    once::{Fate, FateCell, KeptLease, Lease},
+    once::{FateCell, KeptLease, Lease, Verdict},
     scheme::rfc9421::ACCEPT_SIGNATURE,
 };
 
@@ -101,28 +100,16 @@ impl LayerSettings {
             }
             Handling::InTransaction(fate) => {
                 let response = service.call(request).await?;
-                Ok(match self.judge(fate, response.status()).await {
-                    Ok(()) => answer(response),
-                    Err(rejection) => self.refuse(&rejection),
+                let status = response.status();
+                Ok(match fate.judge(status, self.confirm.as_ref()).await {
+                    Verdict::Leaves => answer(response),
+                    Verdict::LeavesFor(rejection) => {
+                        rejection.report();
+                        answer(response)
+                    }
+                    Verdict::Refused(rejection) => self.refuse(&rejection),
                 })
             }
-        }
-    }
-
-    /// Whether the answer of a handler whose transaction came to this may leave.
-    async fn judge(&self, fate: FateCell, status: StatusCode) -> Result<(), Rejection> {
-        match (judge(fate.get(), status), &self.confirm) {
-            (Verdict::Refused(rejection), _) => Err(rejection),
-            (Verdict::Consumed(claim), Some(confirm)) => {
-                judge_confirmed(confirm.look_up(claim).await)?;
-                fate.set(Fate::Committed);
-                Ok(())
-            }
-            (Verdict::PassesFor(rejection), _) => {
-                rejection.report();
-                Ok(())
-            }
-            (Verdict::Passes | Verdict::Consumed(_), _) => Ok(()),
         }
     }
 }

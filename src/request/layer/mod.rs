@@ -5,7 +5,6 @@ mod future;
 mod leased_body;
 mod response;
 mod service;
-mod transacted;
 mod verify_layer;
 
 pub use future::ResponseFuture;

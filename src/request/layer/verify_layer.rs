@@ -6,13 +6,10 @@ use bytes::Bytes;
 use http::HeaderValue;
 use tower_layer::Layer;
 
-use super::{
-    service::{BufferedVerify, Verify},
-    transacted::Confirm,
-};
+use super::service::{BufferedVerify, Verify};
 use crate::{
     error::Rejection,
-    once::TransactIn,
+    once::{Confirm, TransactIn},
     request::{Verifier, VerifierBuilder},
     scheme::Scheme,
 };
@@ -149,7 +146,7 @@ impl VerifyLayer {
     /// known, and nothing is looked up.
     pub fn confirm_in(mut self, database: impl TransactIn + 'static) -> Self {
         let limit = self.settings.verifier.store_timeout();
-        self.settings_mut().confirm = Some(Confirm::within(database, limit));
+        self.settings_mut().confirm = Some(Confirm::new(database, limit));
         self
     }
 
