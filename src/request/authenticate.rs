@@ -8,9 +8,9 @@ use http::Response;
 
 use super::{
     admit::{Signature, invalid},
-    claim::Usable,
     payload::{Snapshot, VerifiedPayload},
     receive::{Fed, Received, body_not_covered},
+    usable::Usable,
     verifier::{Settings, Verifier},
 };
 use crate::{
@@ -126,7 +126,10 @@ impl Received<'_> {
         snapshot.uncovered = uncovered;
         snapshot.answer = answer.map(Box::new);
         let payload = VerifiedPayload::new(Arc::new(snapshot));
-        Ok(Authentic::new(verifier, payload, claim, subject))
+        Ok(Authentic {
+            verifier: verifier.clone(),
+            usable: Usable::new(verifier, payload, claim, subject),
+        })
     }
 }
 

@@ -59,6 +59,13 @@ pub struct VerifierBuilder<T> {
     builds: PhantomData<fn() -> T>,
 }
 
+impl Verifier {
+    /// Configures a verifier; every setting states its default.
+    pub fn builder(scheme: impl Scheme) -> VerifierBuilder<Self> {
+        VerifierBuilder::new(scheme)
+    }
+}
+
 impl<T: From<Verifier>> VerifierBuilder<T> {
     pub(crate) fn new(scheme: impl Scheme) -> Self {
         let processing = if scheme.profile().sender_retries {

@@ -3,15 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    authenticate::Authentic,
-    payload::VerifiedPayload,
-    pending::PendingPayload,
-    processing::Processing,
-    verifier::{Settings, Verifier},
+    authenticate::Authentic, payload::VerifiedPayload, pending::PendingPayload,
+    processing::Processing, usable::Usable, verifier::Settings,
 };
 use crate::{
     error::{Rejection, RejectionKind},
-    once::{Claim, Guarded, Lease, NonceStore, Subject, Ticket},
+    once::{Guarded as _, Lease, NonceStore},
 };
 
 /// A request that was verified, and what remains to be done for it to be used once.
@@ -53,74 +50,7 @@ impl Verified {
     }
 }
 
-/// What an authentic request lets happen.
-pub(super) enum Usable {
-    Once(Ticket<Unread>),
-    /// Its scheme's requests may be alike.
-    Again(Unread),
-}
-
-/// A payload that nobody has read.
-pub(super) struct Unread {
-    verifier: Verifier,
-    pub(super) payload: VerifiedPayload,
-}
-
-impl Guarded for Unread {
-    type Content = VerifiedPayload;
-
-    const USED: RejectionKind = RejectionKind::RequestReplayed;
-
-    fn check_freshness(&self) -> Result<(), Rejection> {
-        let settings = &self.verifier.settings;
-        let now = settings.clock.now();
-        let (signed_at, expires_at) = (self.payload.signed_at(), self.payload.expires_at());
-        settings.freshness.check(now, signed_at, expires_at)
-    }
-
-    fn hand_out(self) -> VerifiedPayload {
-        self.payload
-    }
-}
-
-impl Usable {
-    pub(super) fn claim(&self) -> Option<&Claim> {
-        match self {
-            Self::Once(ticket) => Some(ticket.to_record()),
-            Self::Again(_) => None,
-        }
-    }
-
-    fn unread(&self) -> &Unread {
-        match self {
-            Self::Once(ticket) => ticket.guarded(),
-            Self::Again(unread) => unread,
-        }
-    }
-}
-
 impl Authentic {
-    /// Without a claim, it may come again.
-    pub(super) fn new(
-        verifier: &Verifier,
-        payload: VerifiedPayload,
-        claim: Option<Claim>,
-        subject: Subject,
-    ) -> Self {
-        let unread = Unread {
-            verifier: verifier.clone(),
-            payload,
-        };
-        let timeout = verifier.settings.store_timeout;
-        Self {
-            verifier: verifier.clone(),
-            usable: match claim {
-                Some(claim) => Usable::Once(Ticket::new(unread, claim, timeout, subject)),
-                None => Usable::Again(unread),
-            },
-        }
-    }
-
     /// Whether the scheme answers by itself, once the request is claimed.
     pub(super) fn is_answered(&self) -> bool {
         self.usable.unread().payload.handshake().is_some()

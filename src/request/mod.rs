@@ -32,7 +32,9 @@ mod payload;
 mod pending;
 mod processing;
 mod receive;
+mod usable;
 mod verifier;
+mod verify;
 mod version;
 
 pub use admit::Admitted;

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::{claim::Unread, payload::VerifiedPayload};
+use super::{payload::VerifiedPayload, usable::Unread};
 use crate::{
     error::Rejection,
     once::{Claim, ConsumeIn, FateCell, Ticket, TransactIn, lock},

@@ -2,12 +2,15 @@
 
 mod detached;
 mod future;
+mod handling;
 mod leased_body;
 mod response;
 mod service;
+mod settings;
 mod verify_layer;
 
 pub use future::ResponseFuture;
 pub use response::ResponseBody;
 pub use service::{BufferedVerify, Verify};
-pub use verify_layer::{BufferedLayer, OnDuplicate, VerifyLayer};
+pub use settings::OnDuplicate;
+pub use verify_layer::{BufferedLayer, VerifyLayer};

@@ -20,9 +20,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::{
-    future::{Early, Handling, ResponseFuture},
-    response::ResponseBody,
-    verify_layer::LayerSettings,
+    future::ResponseFuture, handling::Handling, response::ResponseBody, settings::LayerSettings,
 };
 use crate::{
     error::{Rejection, RejectionKind},
@@ -65,6 +63,21 @@ impl<S> Verify<S> {
                 Err(Early::Failed(error)) => Err(error),
             }
         })
+    }
+}
+
+/// An answer that is given without a call of the inner service.
+enum Early<E> {
+    Rejection(Rejection),
+    /// The handshake of a scheme.
+    Answer(Response<Bytes>),
+    /// The inner service failed before it was ready.
+    Failed(E),
+}
+
+impl<E> From<Rejection> for Early<E> {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejection(rejection)
     }
 }
 

@@ -1,12 +1,15 @@
-//! `VerifyLayer`: what the layer adds to a verifier, and how it is set.
+//! `VerifyLayer`: where the layer stands, and how it is set.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderValue;
 use tower_layer::Layer;
 
-use super::service::{BufferedVerify, Verify};
+use super::{
+    service::{BufferedVerify, Verify},
+    settings::{LayerSettings, OnDuplicate},
+};
 use crate::{
     error::Rejection,
     once::{Confirm, TransactIn},
@@ -87,33 +90,6 @@ pub struct VerifyLayer {
     pub(super) settings: Arc<LayerSettings>,
 }
 
-#[derive(Clone)]
-pub(super) struct LayerSettings {
-    pub(super) verifier: Verifier,
-    pub(super) on_duplicate: OnDuplicate,
-    pub(super) strip_uncovered: bool,
-    pub(super) renderer: Option<Arc<Renderer>>,
-    pub(super) confirm: Option<Confirm>,
-}
-
-type Renderer = dyn Fn(&Rejection) -> (HeaderValue, Bytes) + Send + Sync;
-
-/// What a copy of a request that was handled is answered with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnDuplicate {
-    /// 409, `request_replayed`.
-    #[default]
-    Reject,
-    /// 200 without a body: for senders who take anything else for a failure, and go on retrying.
-    ///
-    /// With [`Processing::Retryable`](crate::request::Processing::Retryable) that is said only of a request
-    /// that was completed. With [`Processing::AtMostOnce`](crate::request::Processing::AtMostOnce) it may
-    /// still be running, or have failed. With
-    /// [`Processing::InTransaction`](crate::request::Processing::InTransaction) it was committed.
-    Acknowledge,
-}
-
 impl VerifyLayer {
     /// Configures a layer; every setting states its default.
     pub fn builder(scheme: impl Scheme) -> VerifierBuilder<Self> {
@@ -188,17 +164,7 @@ impl VerifyLayer {
 impl From<Verifier> for VerifyLayer {
     fn from(verifier: Verifier) -> Self {
         Self {
-            settings: Arc::new(LayerSettings {
-                on_duplicate: if verifier.sender_retries() {
-                    OnDuplicate::Acknowledge
-                } else {
-                    OnDuplicate::Reject
-                },
-                verifier,
-                strip_uncovered: false,
-                renderer: None,
-                confirm: None,
-            }),
+            settings: Arc::new(LayerSettings::new(verifier)),
         }
     }
 }
@@ -221,15 +187,5 @@ impl<S> Layer<S> for BufferedLayer {
 
     fn layer(&self, inner: S) -> BufferedVerify<S> {
         BufferedVerify(self.0.layer(inner))
-    }
-}
-
-impl fmt::Debug for LayerSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LayerSettings")
-            .field("verifier", &self.verifier)
-            .field("on_duplicate", &self.on_duplicate)
-            .field("strip_uncovered", &self.strip_uncovered)
-            .finish_non_exhaustive()
     }
 }

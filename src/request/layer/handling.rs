@@ -1,0 +1,70 @@
+//! Calls the inner service, and lets its answer leave as what was used once allows.
+
+use http::{HeaderValue, Request, Response, header::CACHE_CONTROL};
+use http_body::Body;
+use tower_service::Service;
+
+use super::{detached::detached, response::ResponseBody, settings::LayerSettings};
+use crate::once::{FateCell, KeptLease, Lease, Verdict};
+
+/// How the inner service is to be called.
+pub(super) enum Handling {
+    Plain,
+    Leased(Lease),
+    InTransaction(FateCell),
+}
+
+impl LayerSettings {
+    /// Calls the service that was polled ready, and watches what becomes of the request.
+    pub(super) async fn handle<S, B, R>(
+        &self,
+        mut service: S,
+        mut request: Request<B>,
+        handling: Handling,
+    ) -> Result<Response<ResponseBody<R>>, S::Error>
+    where
+        S: Service<Request<B>, Response = Response<R>>,
+        S::Future: Send + 'static,
+        S::Error: Send + 'static,
+        R: Body<Data: Send, Error: Send> + Send + 'static,
+    {
+        match handling {
+            Handling::Plain => service.call(request).await.map(answer),
+            Handling::Leased(mut lease) => {
+                request.extensions_mut().insert(lease.status());
+                let running = lease.take_running();
+                // Before the service is called, which may block its thread as well.
+                let kept = KeptLease::new(lease);
+                match detached(service.call(request), kept, running).await {
+                    Ok(result) => result.map(private),
+                    Err(rejection) => Ok(self.refuse(&rejection)),
+                }
+            }
+            Handling::InTransaction(fate) => {
+                let response = service.call(request).await?;
+                let status = response.status();
+                Ok(match fate.judge(status, self.confirm.as_ref()).await {
+                    Verdict::Leaves => answer(response),
+                    Verdict::LeavesFor(rejection) => {
+                        rejection.report();
+                        answer(response)
+                    }
+                    Verdict::Refused(rejection) => self.refuse(&rejection),
+                })
+            }
+        }
+    }
+}
+
+/// The handler's answer is about one signed request: it is nobody else's.
+fn answer<R: Body>(response: Response<R>) -> Response<ResponseBody<R>> {
+    private(response.map(ResponseBody::inner))
+}
+
+fn private<B>(mut response: Response<B>) -> Response<B> {
+    response
+        .headers_mut()
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("private, no-store"));
+    response
+}

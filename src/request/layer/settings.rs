@@ -1,0 +1,97 @@
+//! What a layer adds to a verifier, and how it says that a request is refused.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http_body::Body;
+
+use super::response::ResponseBody;
+use crate::{
+    error::{Rejection, RejectionKind},
+    once::Confirm,
+    request::Verifier,
+    scheme::rfc9421::ACCEPT_SIGNATURE,
+};
+
+#[derive(Clone)]
+pub(super) struct LayerSettings {
+    pub(super) verifier: Verifier,
+    pub(super) on_duplicate: OnDuplicate,
+    pub(super) strip_uncovered: bool,
+    pub(super) renderer: Option<Arc<Renderer>>,
+    pub(super) confirm: Option<Confirm>,
+}
+
+pub(super) type Renderer = dyn Fn(&Rejection) -> (HeaderValue, Bytes) + Send + Sync;
+
+/// What a copy of a request that was handled is answered with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnDuplicate {
+    /// 409, `request_replayed`.
+    #[default]
+    Reject,
+    /// 200 without a body: for senders who take anything else for a failure, and go on retrying.
+    ///
+    /// With [`Processing::Retryable`](crate::request::Processing::Retryable) that is said only of a request
+    /// that was completed. With [`Processing::AtMostOnce`](crate::request::Processing::AtMostOnce) it may
+    /// still be running, or have failed. With
+    /// [`Processing::InTransaction`](crate::request::Processing::InTransaction) it was committed.
+    Acknowledge,
+}
+
+impl LayerSettings {
+    pub(super) fn new(verifier: Verifier) -> Self {
+        Self {
+            on_duplicate: if verifier.sender_retries() {
+                OnDuplicate::Acknowledge
+            } else {
+                OnDuplicate::Reject
+            },
+            verifier,
+            strip_uncovered: false,
+            renderer: None,
+            confirm: None,
+        }
+    }
+
+    /// The answer to a refusal that comes after verification.
+    pub(super) fn refuse<R: Body>(&self, rejection: &Rejection) -> Response<ResponseBody<R>> {
+        rejection.report();
+        self.render(rejection)
+    }
+
+    pub(super) fn render<R: Body>(&self, rejection: &Rejection) -> Response<ResponseBody<R>> {
+        let kind = rejection.kind();
+        let mut response = match &self.renderer {
+            None => rejection.to_response(),
+            Some(render) => {
+                let (content_type, body) = render(rejection);
+                rejection.to_response_with(content_type, body)
+            }
+        };
+        if kind.status() == StatusCode::UNAUTHORIZED
+            && let Some(accept) = self.verifier.accept_signature()
+        {
+            let headers = response.headers_mut();
+            headers.insert(ACCEPT_SIGNATURE, accept.clone());
+        }
+        if kind == RejectionKind::RequestReplayed && self.on_duplicate == OnDuplicate::Acknowledge {
+            *response.status_mut() = StatusCode::OK;
+            *response.body_mut() = Bytes::new();
+            response.headers_mut().remove(CONTENT_TYPE);
+        }
+        response.map(ResponseBody::of_layer)
+    }
+}
+
+impl fmt::Debug for LayerSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LayerSettings")
+            .field("verifier", &self.verifier)
+            .field("on_duplicate", &self.on_duplicate)
+            .field("strip_uncovered", &self.strip_uncovered)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,71 @@
+//! How often an authentic request may be used: once, or again and again.
+
+use super::{payload::VerifiedPayload, verifier::Verifier};
+use crate::{
+    error::{Rejection, RejectionKind},
+    once::{Claim, Guarded, Subject, Ticket},
+};
+
+/// What an authentic request lets happen.
+pub(super) enum Usable {
+    Once(Ticket<Unread>),
+    /// Its scheme's requests may be alike.
+    Again(Unread),
+}
+
+/// A payload that nobody has read.
+pub(super) struct Unread {
+    verifier: Verifier,
+    pub(super) payload: VerifiedPayload,
+}
+
+impl Guarded for Unread {
+    type Content = VerifiedPayload;
+
+    const USED: RejectionKind = RejectionKind::RequestReplayed;
+
+    fn check_freshness(&self) -> Result<(), Rejection> {
+        let settings = &self.verifier.settings;
+        let now = settings.clock.now();
+        let (signed_at, expires_at) = (self.payload.signed_at(), self.payload.expires_at());
+        settings.freshness.check(now, signed_at, expires_at)
+    }
+
+    fn hand_out(self) -> VerifiedPayload {
+        self.payload
+    }
+}
+
+impl Usable {
+    /// Without a claim, it may be used again.
+    pub(super) fn new(
+        verifier: &Verifier,
+        payload: VerifiedPayload,
+        claim: Option<Claim>,
+        subject: Subject,
+    ) -> Self {
+        let timeout = verifier.settings.store_timeout;
+        let unread = Unread {
+            verifier: verifier.clone(),
+            payload,
+        };
+        match claim {
+            Some(claim) => Self::Once(Ticket::new(unread, claim, timeout, subject)),
+            None => Self::Again(unread),
+        }
+    }
+
+    pub(super) fn claim(&self) -> Option<&Claim> {
+        match self {
+            Self::Once(ticket) => Some(ticket.to_record()),
+            Self::Again(_) => None,
+        }
+    }
+
+    pub(super) fn unread(&self) -> &Unread {
+        match self {
+            Self::Once(ticket) => ticket.guarded(),
+            Self::Again(unread) => unread,
+        }
+    }
+}
