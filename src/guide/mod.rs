@@ -13,5 +13,8 @@ pub mod what_we_got_wrong {}
 #[doc = include_str!("mismatch.md")]
 pub mod mismatch {}
 
+#[doc = include_str!("stability.md")]
+pub mod stability {}
+
 #[doc = include_str!("comparison.md")]
 pub mod comparison {}
