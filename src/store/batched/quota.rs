@@ -7,7 +7,7 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -37,6 +37,9 @@ const PART: u64 = 256;
 /// For so many exchanges.
 const PATIENCE: u64 = 60;
 
+/// So many claims of a key without an answer are told apart.
+const UNANSWERED: usize = 1 << 16;
+
 /// Of a key that is new here: more than that.
 const AT_ONCE: u64 = u64::MAX / 2;
 
@@ -63,6 +66,9 @@ struct Own {
     kept_for: AtomicU64,
     /// How many exchanges went by without this key.
     waited: AtomicU64,
+    /// The claims whose answer nobody got, by their digest, and until when their records live. Locked
+    /// only when an answer is missing.
+    unanswered: Mutex<HashMap<[u8; 32], u64>>,
 }
 
 /// The news of one key for the store.
@@ -82,6 +88,7 @@ pub(super) struct Counted<'c> {
     own: Arc<Own>,
     claim: Cow<'c, Claim>,
     is_over: bool,
+    is_settled: bool,
 }
 
 impl Quota {
@@ -106,6 +113,7 @@ impl Quota {
             own,
             claim,
             is_over,
+            is_settled: false,
         }
     }
 
@@ -175,6 +183,24 @@ impl Own {
         Err(())
     }
 
+    /// Takes the count of a claim without an answer back, if an earlier copy of it counts already: all
+    /// of them make one record at most, and copies can be sent, and given up, by anybody.
+    fn unanswered(&self, claim: &Claim) {
+        let unanswered = &self.unanswered;
+        let mut unanswered = unanswered.lock().unwrap_or_else(PoisonError::into_inner);
+        if unanswered.len() >= UNANSWERED {
+            let now = SystemClock.now().as_millis();
+            unanswered.retain(|_, end| *end > now);
+        }
+        let end = claim.deadline().as_millis();
+        if let Some(known) = unanswered.get_mut(&claim.digest()) {
+            *known = end.max(*known);
+            self.untold.fetch_sub(1, ORDER);
+        } else if unanswered.len() < UNANSWERED {
+            unanswered.insert(claim.digest(), end);
+        }
+    }
+
     fn take_end(&self, now: u64) -> u64 {
         const LEAST: u64 = 1024;
         let kept_for = self.kept_for.load(ORDER).min(1 << 52);
@@ -201,23 +227,26 @@ impl Counted<'_> {
         &self.claim
     }
 
-    /// Takes the count back if nothing was recorded. If it is unknown whether something was, it
-    /// counts.
-    pub(super) fn settle(self, answer: Result<Answer, StoreError>) -> Result<Answer, StoreError> {
+    /// Takes the count back if nothing was recorded. If it is unknown whether something was, the claim
+    /// counts once, however often it is made.
+    pub(super) fn settle(
+        mut self,
+        answer: Result<Answer, StoreError>,
+    ) -> Result<Answer, StoreError> {
+        let is_unknown =
+            matches!(&answer, Err(error) if error.kind() == StoreErrorKind::Unavailable);
+        self.is_settled = !is_unknown;
         if self.is_over {
             return answer.map_err(|error| match error.kind() {
                 StoreErrorKind::TooManyPlaces => self.over_quota(),
                 _ => error,
             });
         }
-        let may_be_recorded = match &answer {
-            Ok(answer) => matches!(
-                answer,
-                Answer::Claimed(Claimed::New) | Answer::Leased(Leased::Held)
-            ),
-            Err(error) => error.kind() == StoreErrorKind::Unavailable,
-        };
-        if !may_be_recorded {
+        let is_new = matches!(
+            &answer,
+            Ok(Answer::Claimed(Claimed::New) | Answer::Leased(Leased::Held))
+        );
+        if !is_unknown && !is_new {
             self.own.untold.fetch_sub(1, ORDER);
         }
         answer
@@ -266,6 +295,15 @@ pub(in crate::store) async fn put_together<E: Exchange>(mut exchange: E) {
     }
 }
 
+/// Without an answer: the caller may have given up.
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if !self.is_settled && !self.is_over {
+            self.own.unanswered(&self.claim);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,7 +343,6 @@ mod tests {
 
     #[test]
     fn only_what_is_or_may_be_recorded_counts() {
-        let quota = Quota::new(2);
         let refused = |kind| Err(StoreError::new(kind, ""));
         for (answer, counts) in [
             (Ok(Claimed::Replayed), false),
@@ -314,6 +351,7 @@ mod tests {
             (refused(StoreErrorKind::Unavailable), true),
             (Ok(Claimed::New), true),
         ] {
+            let quota = Quota::new(2);
             let claim = claim("one");
             let counted = quota.count(&claim);
             assert!(!counted.is_over);
@@ -322,6 +360,35 @@ mod tests {
             let _ = counted.settle(answer.map(Answer::Claimed));
             assert_eq!(own.untold.load(ORDER) - before, i64::from(counts));
         }
+    }
+
+    #[test]
+    fn a44_copies_of_one_claim_that_are_given_up_count_once() {
+        let quota = Quota::new(3);
+        let copies = claim("one");
+        for _ in 0..100 {
+            // Its sender hangs up, or the store is too slow.
+            drop(quota.count(&copies));
+            let counted = quota.count(&copies);
+            let late = Err(StoreError::unavailable("late"));
+            assert!(counted.settle(late).is_err());
+        }
+        assert_eq!(new(&quota, "one"), None);
+        assert_eq!(new(&quota, "one"), None);
+        assert_eq!(new(&quota, "one"), Some(StoreErrorKind::KeyOverQuota));
+    }
+
+    #[test]
+    fn a44_twin_copies_that_count_each_use_the_quota_up() {
+        let quota = Quota::new(3);
+        let copies = claim("one");
+        for _ in 0..3 {
+            let given_up = quota.count(&copies);
+            // Nobody learns that they are the same.
+            given_up.own.unanswered.lock().unwrap().clear();
+            drop(given_up);
+        }
+        assert_eq!(new(&quota, "one"), Some(StoreErrorKind::KeyOverQuota));
     }
 
     #[test]
