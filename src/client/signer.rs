@@ -205,10 +205,13 @@ impl Signer {
                 body,
             },
         )?;
-        let rewritten = candidate.input.rewrite_body(body).map_err(SignError::new)?;
+        let rewritten = candidate
+            .message
+            .rewrite_body(body)
+            .map_err(SignError::new)?;
         let mut mac = self.scheme.start(key, &candidate.parameters);
         candidate
-            .input
+            .message
             .feed(rewritten.as_deref().unwrap_or(body), |bytes| {
                 mac.update(bytes);
             });

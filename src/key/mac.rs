@@ -126,15 +126,6 @@ impl MacKey {
             mac.finish().as_ref().to_vec()
         })
     }
-
-    /// For schemes that derive a key from the secret.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for schemes that are proven by `scheme::shapes`")
-    )]
-    pub(crate) fn secret(&self) -> &Secret {
-        &self.secret
-    }
 }
 
 #[cfg(test)]

@@ -1,25 +1,32 @@
 //! The signed message: which bytes go into the MAC, and which part of a request each came from.
 
+mod body;
 pub(crate) mod canonical_json;
-mod coverage;
+mod covered;
 mod digest;
 pub(crate) mod encoding;
 mod head;
-mod input;
 pub(crate) mod json;
 mod origin;
+mod part;
 mod peer;
+pub(crate) mod query;
+mod signed;
 mod target;
+mod time;
 
+pub(crate) use body::{BodyDigest, BodyForm, BodyPlace, Formed};
 pub use canonical_json::{JsonForm, PythonJson};
-pub(crate) use coverage::{Coverage, CoveredPart};
+pub(crate) use covered::Covered;
 pub use digest::DigestAlgorithm;
 pub(crate) use digest::{HashOutput, MAX_LEN, RunningDigest};
 pub use encoding::Encoding;
 pub(crate) use head::Head;
-pub(crate) use input::{BodyDigest, BodyForm, Formed, SigningInput};
 pub use origin::Forwarded;
 pub(crate) use origin::{Origin, Origins};
+pub(crate) use part::Part;
 pub use peer::PeerAddr;
 pub(crate) use peer::peer;
+pub(crate) use signed::Message;
 pub(crate) use target::{Target, original_uri, single};
+pub(crate) use time::{TimeUnit, read_time};

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use super::candidate::{Candidate, Parameters};
 use crate::{
     error::Rejection,
-    message::{Coverage, HashOutput, Head, SigningInput},
+    message::{HashOutput, Head, Message},
 };
 
 /// One signature, as a request claims it. Anybody can claim one, so that its message is built only
@@ -18,24 +18,28 @@ pub(crate) struct Announced<'h> {
 
 /// Builds the signed message from the head of the request.
 pub(crate) type Build<'h> =
-    Box<dyn FnOnce(&Head<'_>, &mut Room) -> Result<Described<'h>, Rejection> + Send + Sync + 'h>;
-
-/// The signed message, and what of the request it covers.
-pub(crate) type Described<'h> = (SigningInput, Cow<'h, Coverage>);
+    Box<dyn FnOnce(&Head<'_>, &mut Room) -> Result<Message, Rejection> + Send + Sync + 'h>;
 
 impl<'h> Announced<'h> {
-    /// Builds the message: for a signature that is fresh and under a known key.
+    /// Builds the message: for a signature that is fresh and under a known key, which the request
+    /// names unless the scheme has a fixed one.
     pub(crate) fn build(
         self,
         head: &Head<'_>,
+        names_key: bool,
         room: &mut Room,
     ) -> Result<Candidate<'h>, Rejection> {
-        let (input, coverage) = (self.build)(head, room)?;
+        let Self {
+            parameters,
+            mac,
+            build,
+        } = self;
+        let message = build(head, room)?;
+        parameters.check(&message, names_key)?;
         Ok(Candidate {
-            parameters: self.parameters,
-            mac: self.mac,
-            input,
-            coverage,
+            parameters,
+            mac,
+            message,
         })
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     clock::{Clock, Timestamp},
     error::{Rejection, RejectionKind, malformed},
     key::{KeySet, KeyStore, MacKey},
-    message::{Head, SigningInput},
+    message::{BodyPlace, Head},
     once::Report,
     proof::{Announced, Candidate, Freshness, Parameters, Room, find_keys},
     scheme::{Describe, Reading},
@@ -160,12 +160,13 @@ pub(crate) async fn admit_announced<'h>(
     );
     let found = find_all(trust, &announced).await?;
 
+    let names_key = trust.scheme.fixed_key_id().is_none();
     let mut room = Room::new();
     let mut admitted = Vec::with_capacity(announced.len().min(MAX_CANDIDATES));
     for (announced, keys) in announced.into_iter().zip(found) {
         let keys = known(keys, &announced.parameters.key_id);
         let described = keys.and_then(|keys| {
-            let candidate = announced.build(head, &mut room)?;
+            let candidate = announced.build(head, names_key, &mut room)?;
             check_encoding(headers, &candidate)?;
             Ok((candidate, keys))
         });
@@ -239,7 +240,8 @@ async fn find_all(
 
 /// An encoding that is not covered would change what the covered bytes mean.
 fn check_encoding(headers: &HeaderMap, candidate: &Candidate<'_>) -> Result<(), Rejection> {
-    if !headers.contains_key(CONTENT_ENCODING) || candidate.coverage.has_header(&CONTENT_ENCODING) {
+    if !headers.contains_key(CONTENT_ENCODING) || candidate.message.covers_header(&CONTENT_ENCODING)
+    {
         return Ok(());
     }
     Err(Rejection::new(
@@ -263,10 +265,10 @@ impl Signature<'_> {
     /// Whether the MAC matches, where the head completes the signed message. Where the body is still
     /// missing, this takes the room that the head needs, and the MAC is compared later.
     fn passes_over_head(&self, scheme: &dyn Describe, room: &mut Room) -> Result<bool, Rejection> {
-        let input = &self.candidate.input;
-        let is_whole = matches!(input, SigningInput::Head { .. });
+        let message = &self.candidate.message;
+        let is_whole = matches!(message.body_place(), BodyPlace::Digests(_));
         for secret in self.secrets() {
-            room.authenticate(input.head_len()).map_err(malformed)?;
+            room.authenticate(message.head_len()).map_err(malformed)?;
             if is_whole && self.passes(scheme, secret, &[]) {
                 return Ok(true);
             }
@@ -281,7 +283,7 @@ impl Signature<'_> {
     /// Whether this secret makes this MAC over the message with this body.
     pub(super) fn passes(&self, scheme: &dyn Describe, secret: &MacKey, body: &[u8]) -> bool {
         let mut mac = scheme.start(secret, &self.candidate.parameters);
-        self.candidate.input.feed(body, |bytes| mac.update(bytes));
+        self.candidate.message.feed(body, |bytes| mac.update(bytes));
         mac.verify(&self.candidate.mac)
     }
 
@@ -289,7 +291,7 @@ impl Signature<'_> {
     /// difference, is told at debug level alone: covered headers may be confidential.
     pub(super) fn mismatch(&self, body_len: usize) -> Rejection {
         const SHOWN: usize = 1024;
-        let before = self.candidate.input.before_body();
+        let before = self.candidate.message.before_body();
         tracing::debug!(
             key_id = %self.keys.id(),
             message = %before.get(..SHOWN).unwrap_or(before).escape_ascii(),
@@ -322,8 +324,7 @@ impl Signature<'_> {
                         .map(|(kind, n)| (kind, Cow::Owned(n.into_owned()))),
                 },
                 mac: candidate.mac,
-                input: candidate.input,
-                coverage: Cow::Owned(candidate.coverage.into_owned()),
+                message: candidate.message,
             },
             keys,
             admitted_at,

@@ -17,7 +17,7 @@ use crate::{
     clock::Timestamp,
     error::{Rejection, malformed},
     key::KeyId,
-    message::{BodyDigest, DigestAlgorithm, RunningDigest, SigningInput},
+    message::{BodyDigest, BodyPlace, DigestAlgorithm, RunningDigest},
     once::{Claim, Nonce, NonceKind, Subject},
     proof::{Candidate, Parameters},
 };
@@ -48,7 +48,7 @@ impl Received<'_> {
         let Self {
             verifier,
             head,
-            mut signatures,
+            signatures,
             body,
             formed,
             fed,
@@ -60,15 +60,15 @@ impl Received<'_> {
 
         let signed = formed.as_ref().map_or(&body, |formed| &formed.signed);
         let given = formed.as_ref().map_or(&body, |formed| &formed.given);
-        let mut matching: Option<&mut Signature<'_>> = None;
+        let mut matching: Option<Signature<'_>> = None;
         let mut mismatch = None;
-        for (index, signature) in signatures.iter_mut().enumerate() {
-            match matches(settings, signature, &body, signed, fed.of(index)) {
+        for (index, signature) in signatures.into_iter().enumerate() {
+            match matches(settings, &signature, &body, signed, fed.of(index)) {
                 Err(rejection) => {
                     mismatch.get_or_insert(rejection);
                 }
                 Ok(()) => match &matching {
-                    Some(other) if !is_one_claim(other, signature, signed) => {
+                    Some(other) if !is_one_claim(other, &signature, signed) => {
                         return Err(malformed(format!(
                             "two valid signatures, under key `{}` and under key `{}`, that differ \
                              in key, nonce or time: with either left out, the other would be a \
@@ -86,9 +86,11 @@ impl Received<'_> {
             return Err(mismatch.unwrap_or_else(|| invalid("no signature to verify".into())));
         };
 
-        let answer = settings.answer(head.target.routed_path(), signature, given, signed);
+        let answer = settings.answer(head.target.routed_path(), &signature, given, signed);
         let Signature {
-            candidate, keys, ..
+            mut candidate,
+            keys,
+            ..
         } = signature;
         settings
             .scheme
@@ -104,7 +106,7 @@ impl Received<'_> {
 
         charge.verified(keys.id().as_str())?;
         let profile = settings.scheme.profile();
-        let nonce = (!profile.may_repeat).then(|| nonce(candidate, signed));
+        let nonce = (!profile.may_repeat).then(|| nonce(&candidate, signed));
         let claim = nonce.as_ref().map(|nonce| {
             let claim = settings.claim(parameters, keys.id(), nonce, now);
             if profile.covers_place {
@@ -176,32 +178,14 @@ fn matches(
     signed: &Bytes,
     fed: &Fed,
 ) -> Result<(), Rejection> {
-    let input = &signature.candidate.input;
-    match (input, fed) {
+    let message = &signature.candidate.message;
+    match (message.body_place(), fed) {
         // The MAC has passed over the head; what is left is that the body is the one it names.
-        (SigningInput::Head { body: claimed, .. }, fed) => fed.compare(claimed, body),
-        (SigningInput::NestedDigest { .. }, Fed::Digests(digests)) => {
-            let digest = digests.iter().find(|(a, _)| *a == DigestAlgorithm::Sha256);
-            let Some((_, digest)) = digest else {
-                return Err(signature.mismatch(body.len()));
-            };
-            let passes = signature.secrets().any(|secret| {
-                let mut mac = settings
-                    .scheme
-                    .start(secret, &signature.candidate.parameters);
-                input.feed_nested(digest.clone(), |bytes| mac.update(bytes));
-                mac.verify(&signature.candidate.mac)
-            });
-            if passes {
-                Ok(())
-            } else {
-                Err(signature.mismatch(body.len()))
-            }
-        }
+        (BodyPlace::Digests(claimed), fed) => fed.compare(claimed, body),
         // The running MAC is that of the first secret.
-        (SigningInput::AroundBody { after, .. }, Fed::Mac(mac)) => {
+        (BodyPlace::At { .. }, Fed::Mac(mac)) => {
             let mut mac = mac.clone();
-            mac.update(after);
+            mac.update(message.after_body());
             let mut others = signature.secrets().skip(1);
             if mac.verify(&signature.candidate.mac)
                 || others.any(|secret| signature.passes(&*settings.scheme, secret, body))
@@ -237,8 +221,8 @@ fn nonce(candidate: &Candidate<'_>, signed_body: &Bytes) -> Nonce {
         return Nonce::new(*kind, bytes);
     }
     let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
-    let input = &candidate.input;
-    input.feed(signed_body, |bytes| digest.update(bytes));
+    let message = &candidate.message;
+    message.feed(signed_body, |bytes| digest.update(bytes));
     Nonce::new(NonceKind::Digest, digest.finish())
 }
 

@@ -18,7 +18,7 @@ use crate::{
     clock::Timestamp,
     error::{Rejection, RejectionKind, SignError},
     key::{KeyRing, MacAlgorithm, MacKey, RunningMac},
-    message::{BodyForm, Coverage, Formed, HashOutput, Head, SigningInput},
+    message::{BodyForm, Formed, HashOutput, Head, Message, Part, TimeUnit},
     once::NonceKind,
     proof::{Announced, Candidate, Parameters},
     scheme::{Describe, Profile, Reading, Signing},
@@ -67,22 +67,17 @@ impl Describe for Counting {
                 nonce: Some((NonceKind::Covered, Cow::Borrowed(b"nonce"))),
             },
             mac: HashOutput::new(&[0; 32]),
-            build: Box::new(|_, _| {
+            build: Box::new(move |_, _| {
                 self.built.fetch_add(1, SeqCst);
-                let message = vec![0; *length];
-                let input = if self.covers_body {
-                    SigningInput::AroundBody {
-                        before: message,
-                        form: BodyForm::Canonical(sorted),
-                        after: Vec::new(),
-                    }
-                } else {
-                    SigningInput::Head {
-                        message,
-                        body: Vec::new(),
-                    }
-                };
-                Ok((input, Cow::Owned(Coverage::default())))
+                let mut message = Message::with_room(*length, 3);
+                message.part(Part::KeyId, key);
+                message.part(Part::Time(TimeUnit::Seconds), time.to_string());
+                message.part(Part::Nonce, b"nonce");
+                message.text(vec![0; *length - message.head_len()]);
+                if self.covers_body {
+                    message.body(BodyForm::Canonical(sorted));
+                }
+                Ok(message)
             }),
         });
         Ok(Reading::Announced(announced.collect()))

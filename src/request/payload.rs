@@ -3,14 +3,14 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, Method, Response};
 use serde::de::DeserializeOwned;
 
 use super::budget::Charge;
 use crate::{
     clock::Timestamp,
     key::KeyId,
-    message::{CoveredPart, Head, json},
+    message::{Covered, Head, json},
     once::Nonce,
     proof::Candidate,
 };
@@ -38,19 +38,12 @@ pub(super) struct Snapshot {
     pub(super) answer: Option<Box<Response<Bytes>>>,
     /// The whole body, where more stands in it than is covered.
     pub(super) uncovered: Option<Bytes>,
-    method: Option<Method>,
-    authority: Option<Box<str>>,
-    path_and_query: PathAndQuery,
+    covered: Covered,
     #[cfg_attr(
         not(feature = "axum"),
         expect(dead_code, reason = "for `VerifiedPath`")
     )]
     prefix_len: usize,
-    covers_path: bool,
-    covers_query: bool,
-    headers: Vec<(HeaderName, HeaderValue)>,
-    /// Members of headers, and parameters of the query, that are covered by themselves.
-    parts: Vec<CoveredPart>,
     /// The bytes count against the budget for as long as they are here.
     _charge: Charge,
 }
@@ -58,7 +51,7 @@ pub(super) struct Snapshot {
 impl Snapshot {
     pub(super) fn new(
         head: &Head<'_>,
-        candidate: &Candidate<'_>,
+        candidate: Candidate<'_>,
         key_id: KeyId,
         nonce: Option<Nonce>,
         bytes: Bytes,
@@ -66,22 +59,9 @@ impl Snapshot {
     ) -> Self {
         let Candidate {
             parameters,
-            coverage,
+            message,
             ..
         } = candidate;
-        let mut headers: Vec<(HeaderName, HeaderValue)> =
-            Vec::with_capacity(coverage.headers.len());
-        for name in &coverage.headers {
-            let values = head.headers.get_all(name).iter();
-            headers.extend(values.map(|value| (name.clone(), value.clone())));
-        }
-        let mut parts = Vec::new();
-        for part in &coverage.parts {
-            match part {
-                CoveredPart::Header(name, value) => headers.push((name.clone(), value.clone())),
-                part => parts.push(part.clone()),
-            }
-        }
         Self {
             bytes,
             uncovered: None,
@@ -90,16 +70,8 @@ impl Snapshot {
             signed_at: parameters.signed_at,
             expires_at: parameters.expires_at,
             nonce,
-            method: coverage.method.then(|| head.method.clone()),
-            authority: coverage
-                .authority
-                .then(|| head.target.authority.as_ref().into()),
-            path_and_query: head.target.path_and_query.as_ref().clone(),
+            covered: Covered::new(message, head.headers),
             prefix_len: head.target.prefix_len,
-            covers_path: coverage.path,
-            covers_query: coverage.query,
-            headers,
-            parts,
             _charge: charge,
         }
     }
@@ -170,20 +142,20 @@ impl VerifiedPayload {
     /// The method, if it is covered.
     #[must_use]
     pub fn method(&self) -> Option<&Method> {
-        self.0.method.as_ref()
+        self.0.covered.method()
     }
 
     /// The authority, if it is covered: in lower case and without the default port.
     #[must_use]
     pub fn authority(&self) -> Option<&str> {
-        self.0.authority.as_deref()
+        self.0.covered.authority()
     }
 
     /// The path, if it is covered, as the client signed it: with its percent-encoding, and with whatever prefix a
     /// proxy or a router took off on the way.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
-        self.0.covers_path.then(|| self.0.path_and_query.path())
+        self.0.covered.path()
     }
 
     /// The path without the prefix that a proxy took off: what a router would see of it.
@@ -196,9 +168,7 @@ impl VerifiedPayload {
     /// none.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
-        self.0
-            .covers_query
-            .then(|| self.0.path_and_query.query().unwrap_or_default())
+        self.0.covered.query()
     }
 
     /// The value of this header, if all of it is covered; its name in either case.
@@ -207,40 +177,25 @@ impl VerifiedPayload {
     /// commas, as they were signed.
     #[must_use]
     pub fn header(&self, name: impl AsRef<str>) -> Option<&HeaderValue> {
-        let name = name.as_ref();
-        let mut headers = self.0.headers.iter();
-        headers
-            .find(|(known, _)| known.as_str().eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.0.covered.header(name.as_ref())
     }
 
     /// One member of a header that is a dictionary (RFC 9651), as it was signed, if it is covered
     /// by itself; the header's name in either case.
     #[must_use]
     pub fn header_member(&self, name: impl AsRef<str>, key: &str) -> Option<&str> {
-        let name = name.as_ref();
-        self.0.parts.iter().find_map(|part| match part {
-            CoveredPart::Member(header, member, value)
-                if header.as_str().eq_ignore_ascii_case(name) && **member == *key =>
-            {
-                Some(&**value)
-            }
-            _ => None,
-        })
+        self.0.covered.member(name.as_ref(), key)
     }
 
     /// One parameter of the query, decoded, if it is covered by itself.
     #[must_use]
     pub fn query_param(&self, name: &str) -> Option<&str> {
-        self.0.parts.iter().find_map(|part| match part {
-            CoveredPart::QueryParam(param, value) if **param == *name => Some(&**value),
-            _ => None,
-        })
+        self.0.covered.query_param(name)
     }
 
     /// The covered headers, each once.
     pub(crate) fn covered_headers(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
-        self.0.headers.iter()
+        self.0.covered.headers()
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     body::{self, Arriving},
     error::{Rejection, RejectionKind, malformed},
     key::RunningMac,
-    message::{BodyForm, DigestAlgorithm, Formed, HashOutput, Head, RunningDigest, SigningInput},
+    message::{BodyForm, BodyPlace, DigestAlgorithm, Formed, HashOutput, Head, RunningDigest},
     once::Report,
     proof::Announced,
 };
@@ -128,7 +128,7 @@ impl<'h> Admitted<'h> {
             }
             // One scheme signs all bodies in one form.
             if let Some(first) = signatures.first()
-                && let Some(form) = first.candidate.input.body_form()
+                && let Some(form) = first.candidate.message.body_form()
             {
                 (formed, charge) =
                     Box::pin(form_body(settings, form.clone(), &body, charge, first)).await?;
@@ -235,9 +235,9 @@ impl Fed {
         let Some(first) = signatures.first() else {
             return Self::Nothing;
         };
-        match &first.candidate.input {
-            SigningInput::AroundBody {
-                before,
+        let message = &first.candidate.message;
+        match message.body_place() {
+            BodyPlace::At {
                 form: BodyForm::Raw,
                 ..
             } => {
@@ -245,13 +245,11 @@ impl Fed {
                     return Self::Nothing;
                 };
                 let mut mac = settings.scheme.start(key, &first.candidate.parameters);
-                mac.update(before);
+                mac.update(message.before_body());
                 Self::Mac(mac)
             }
-            SigningInput::AroundBody { .. } => Self::Nothing,
-            SigningInput::Head { .. } | SigningInput::NestedDigest { .. } => {
-                Self::digests(signatures)
-            }
+            BodyPlace::At { .. } => Self::Nothing,
+            BodyPlace::Digests(_) => Self::digests(signatures),
         }
     }
 
@@ -260,7 +258,7 @@ impl Fed {
         let mut digests: Vec<(DigestAlgorithm, RunningDigest)> = Vec::new();
         let named = signatures
             .iter()
-            .flat_map(|s| s.candidate.input.body_digests());
+            .flat_map(|s| s.candidate.message.digest_algorithms());
         for algorithm in named {
             if !digests.iter().any(|(known, _)| *known == algorithm) {
                 digests.push((algorithm, RunningDigest::new(algorithm)));

@@ -162,7 +162,7 @@ impl ResponseSigner {
             .scheme
             .prepare_response(&request, parts, &signing, &facts)?;
         let mut mac = self.scheme.start(key, &candidate.parameters);
-        candidate.input.feed(body, |bytes| mac.update(bytes));
+        candidate.message.feed(body, |bytes| mac.update(bytes));
         self.scheme.write_response(parts, &mac.finish())
     }
 

@@ -20,7 +20,7 @@ use crate::{
     clock::{Clock, Timestamp},
     error::{Rejection, RejectionKind, ResponseError, ResponseErrorKind},
     key::{KeyId, KeyStore},
-    message::{Coverage, Head, SigningInput, Target},
+    message::{Head, Target},
     once::{Outcome, Signed, VerifiedAnswer},
     proof::Freshness,
     request::{Fed, Signature, Trust, admit_announced},
@@ -88,7 +88,7 @@ pub struct SignedBy {
     key_id: KeyId,
     signed_at: Timestamp,
     outcome: Outcome,
-    coverage: Arc<Coverage>,
+    covered: Arc<[HeaderName]>,
 }
 
 impl SignedBy {
@@ -118,7 +118,7 @@ impl SignedBy {
     /// Whether the signature covers this header of the response with all its values.
     #[must_use]
     pub fn covers(&self, name: &HeaderName) -> bool {
-        self.coverage.has_header(name)
+        self.covered.contains(name)
     }
 }
 
@@ -235,10 +235,8 @@ impl Settings {
         let body = body::read(body, &self.body, |bytes: &[u8], _| fed.update(bytes)).await?;
 
         let signature = self.still_fresh(signatures)?;
-        if let SigningInput::Head { body: claimed, .. } = &signature.candidate.input
-            && has_body
-        {
-            fed.compare(claimed, &body)?;
+        if has_body {
+            fed.compare(signature.candidate.message.body_digests(), &body)?;
         }
         self.settle(sent, head, signature)?;
         Ok(body)
@@ -286,13 +284,13 @@ impl Settings {
             Rejection::new(RejectionKind::SignatureInsufficient, "there is no time")
         })?;
         let on_its_way = sent.signed.map(|signed| signed.ago(self.clock.now()));
-        let statement = stated(&head.headers, &candidate.coverage, &sent.binding);
+        let statement = stated(&candidate.message, &sent.binding);
         let outcome = statement.outcome(signed_at, on_its_way);
         let by = SignedBy {
             key_id: keys.id().clone(),
             signed_at,
             outcome,
-            coverage: Arc::new(candidate.coverage.into_owned()),
+            covered: candidate.message.headers().cloned().collect(),
         };
         if self.strip_uncovered {
             let names: Vec<_> = head.headers.keys().cloned().collect();

@@ -3,8 +3,6 @@
 mod describe;
 pub(crate) mod header;
 pub(crate) mod rfc9421;
-#[cfg(test)]
-mod shapes_tests;
 pub mod webhooks;
 
 pub use describe::Scheme;

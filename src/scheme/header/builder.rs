@@ -8,12 +8,12 @@ use super::{
     decodable::undelimited,
     element::Element,
     part::{Part, elements},
-    scheme::{Description, HeaderScheme, KeySource, TimeUnit},
+    scheme::{Description, HeaderScheme, KeySource},
 };
 use crate::{
     error::{ConfigError, ConfigErrorKind},
     key::{KeyId, MacAlgorithm},
-    message::{Coverage, Encoding},
+    message::{Encoding, TimeUnit},
     once::NonceKind,
     scheme::Profile,
 };
@@ -272,22 +272,14 @@ impl HeaderSchemeBuilder {
         }
 
         let path = has(Element::Path) || has(Element::PathAndQuery);
-        let coverage = Coverage {
-            method: has(Element::Method),
-            authority: has(Element::Authority),
-            path,
-            query: has(Element::Query) || has(Element::PathAndQuery),
-            headers,
-            parts: Vec::new(),
-        };
         let event = nonce
             .as_ref()
             .is_some_and(|(_, kind)| *kind == NonceKind::Event);
         let profile = Profile {
             algorithm: self.algorithm,
-            covers_authority: coverage.authority,
-            covers_method: coverage.method,
-            covers_place: coverage.method && path,
+            covers_authority: has(Element::Authority),
+            covers_method: has(Element::Method),
+            covers_place: has(Element::Method) && path,
             untimed_retention: self.untimed_retention,
             event_horizon: event.then_some(self.event_horizon),
             may_repeat: false,
@@ -302,7 +294,6 @@ impl HeaderSchemeBuilder {
             time,
             nonce,
             elements,
-            coverage,
             profile,
         })))
     }

@@ -4,7 +4,7 @@ use http::HeaderName;
 
 use crate::{
     error::{Rejection, RejectionKind, malformed},
-    message::{BodyForm, Head, JsonForm},
+    message::{BodyForm, Head, JsonForm, Message, Part, TimeUnit},
 };
 
 /// One element of the signed message.
@@ -60,28 +60,33 @@ impl Element {
         }
     }
 
-    /// Writes what stands in the head of a request; of the body nothing.
+    /// How many parts of a message it is, beside the body.
+    pub(super) fn parts(&self) -> usize {
+        match self.unquoted() {
+            Self::Text(_) | Self::Body | Self::Document(_) | Self::Quoted(..) => 0,
+            Self::Method | Self::Authority | Self::Path | Self::Query | Self::Header(_) => 1,
+            Self::PathAndQuery | Self::Time | Self::Nonce | Self::KeyId => 2,
+        }
+    }
+
+    /// Appends this element to a message.
     pub(super) fn write(
         &self,
         head: &Head<'_>,
         fields: &Fields<'_>,
-        message: &mut Vec<u8>,
+        message: &mut Message,
     ) -> Result<(), Rejection> {
+        if let Some(form) = self.body_form() {
+            message.body(form);
+            return Ok(());
+        }
         match self {
-            Self::Text(text) => message.extend_from_slice(text),
-            Self::Method => message.extend_from_slice(head.method.as_str().as_bytes()),
-            Self::Authority => {
-                message.extend_from_slice(head.target.authority.as_bytes());
-            }
-            Self::Path => message.extend_from_slice(plain_path(head)?.as_bytes()),
-            Self::Query => message.extend_from_slice(plain_query(head)?.as_bytes()),
-            Self::PathAndQuery => {
-                message.extend_from_slice(plain_path(head)?.as_bytes());
-                if let Some(query) = head.target.query() {
-                    message.push(b'?');
-                    message.extend_from_slice(query.as_bytes());
-                }
-            }
+            Self::Text(text) => message.text(text),
+            Self::Method => message.part(Part::Method, head.method.as_str()),
+            Self::Authority => message.part(Part::Authority, &*head.target.authority),
+            Self::Path => message.part(Part::Path, plain_path(head)?),
+            Self::Query => message.part(Part::Query, plain_query(head)?),
+            Self::PathAndQuery => message.path_and_query(plain_path(head)?, head.target.query()),
             Self::Header(name) => {
                 let value = head.single(name)?.ok_or_else(|| {
                     Rejection::new(
@@ -89,32 +94,55 @@ impl Element {
                         format!("header `{name}` must be covered, and is not there"),
                     )
                 })?;
-                message.extend_from_slice(value.as_bytes());
+                message.part(Part::Header(name.clone()), value);
             }
-            Self::Time => message.extend_from_slice(fields.time),
-            Self::Nonce => message.extend_from_slice(fields.nonce),
-            Self::KeyId => message.extend_from_slice(fields.key_id),
-            Self::Body | Self::Document(_) => {}
+            Self::Time => {
+                if let Some((field, unit)) = &fields.time {
+                    field.write(Part::Time(*unit), message);
+                }
+            }
+            Self::Nonce => {
+                if let Some(field) = &fields.nonce {
+                    field.write(Part::Nonce, message);
+                }
+            }
+            Self::KeyId => {
+                if let Some(field) = &fields.key_id {
+                    field.write(Part::KeyId, message);
+                }
+            }
             Self::Quoted(form, part) => {
-                let mut value = Vec::new();
+                let mut value = Message::with_room(64, 2);
                 part.write(head, fields, &mut value)?;
                 // Other bytes are one text by one encoding here, and another by another there.
-                let text = str::from_utf8(&value).ok().filter(|text| text.is_ascii());
-                let text = text.ok_or_else(|| {
+                message.quoted(*form, value).ok_or_else(|| {
                     malformed(format!("{part:?} is signed as a string, and is not ASCII"))
                 })?;
-                message.extend_from_slice(&form.string(text));
             }
+            Self::Body | Self::Document(_) => {}
         }
         Ok(())
     }
 }
 
-/// The parameters as they go into the message.
+/// The parameters that stand in headers.
 pub(super) struct Fields<'f> {
-    pub(super) key_id: &'f [u8],
-    pub(super) time: &'f [u8],
-    pub(super) nonce: &'f [u8],
+    pub(super) key_id: Option<Field<'f>>,
+    pub(super) time: Option<(Field<'f>, TimeUnit)>,
+    pub(super) nonce: Option<Field<'f>>,
+}
+
+/// A header that holds a parameter.
+pub(super) struct Field<'f> {
+    pub(super) name: &'f HeaderName,
+    pub(super) value: &'f [u8],
+}
+
+impl Field<'_> {
+    fn write(&self, parameter: Part, message: &mut Message) {
+        message.part(Part::Header(self.name.clone()), self.value);
+        message.also(parameter);
+    }
 }
 
 /// A path begins with `/`; `*` (RFC 9110, section 7.1) names no resource.

@@ -11,4 +11,4 @@ mod tests;
 pub use builder::HeaderSchemeBuilder;
 pub use part::{JsonObject, Part};
 pub use scheme::HeaderScheme;
-pub(crate) use scheme::{TimeUnit, check_nonce, header_value, read_time, required};
+pub(crate) use scheme::{check_nonce, header_value, required};

@@ -4,12 +4,11 @@ use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderName, HeaderValue, request::Parts};
 
-use super::element::{Element, Fields};
+use super::element::{Element, Field, Fields};
 use crate::{
-    clock::Timestamp,
     error::{Rejection, RejectionKind, SignError, malformed},
     key::KeyId,
-    message::{Coverage, Encoding, HashOutput, Head, MAX_LEN, SigningInput, Target},
+    message::{self, Encoding, HashOutput, Head, MAX_LEN, Message, Target, TimeUnit, read_time},
     once::NonceKind,
     proof::{Announced, Candidate, Parameters},
     scheme::{Describe, Profile, Reading, Signing, signs_under},
@@ -73,7 +72,6 @@ pub(super) struct Description {
     pub(super) time: Option<(HeaderName, TimeUnit)>,
     pub(super) nonce: Option<(HeaderName, NonceKind)>,
     pub(super) elements: Vec<Element>,
-    pub(super) coverage: Coverage,
     pub(super) profile: Profile,
 }
 
@@ -83,36 +81,15 @@ pub(super) enum KeySource {
     Fixed(String),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TimeUnit {
-    Seconds,
-    Millis,
-}
-
 impl Description {
     /// The one place where the message is put together, for verifying and for signing.
-    fn input(&self, head: &Head<'_>, fields: &Fields<'_>) -> Result<SigningInput, Rejection> {
-        let mut before = Vec::with_capacity(256);
-        let mut body = None;
-        let mut message = &mut before;
+    fn message(&self, head: &Head<'_>, fields: &Fields<'_>) -> Result<Message, Rejection> {
+        let parts = self.elements.iter().map(Element::parts).sum();
+        let mut message = Message::with_room(32 * parts, parts);
         for element in &self.elements {
-            if let Some(form) = element.body_form() {
-                message = &mut body.insert((form, Vec::new())).1;
-            } else {
-                element.write(head, fields, message)?;
-            }
+            element.write(head, fields, &mut message)?;
         }
-        Ok(match body {
-            Some((form, after)) => SigningInput::AroundBody {
-                before,
-                form,
-                after,
-            },
-            None => SigningInput::Head {
-                message: before,
-                body: Vec::new(),
-            },
-        })
+        Ok(message)
     }
 
     fn read_mac(&self, value: &HeaderValue) -> Result<HashOutput, Rejection> {
@@ -160,21 +137,6 @@ pub(crate) fn check_nonce(name: &HeaderName, nonce: &[u8]) -> Result<(), Rejecti
     )))
 }
 
-/// Plain digits without a leading zero: nothing that two libraries could read differently.
-pub(crate) fn read_time(text: &[u8], unit: TimeUnit) -> Option<Timestamp> {
-    if text.is_empty() || (text.len() > 1 && text.starts_with(b"0")) {
-        return None;
-    }
-    let number = text.iter().try_fold(0_u64, |number, byte| {
-        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
-        number.checked_mul(10)?.checked_add(digit.into())
-    })?;
-    match unit {
-        TimeUnit::Seconds => Timestamp::from_secs(number),
-        TimeUnit::Millis => Timestamp::from_millis(number),
-    }
-}
-
 impl Describe for HeaderScheme {
     fn profile(&self) -> &Profile {
         &self.0.profile
@@ -197,11 +159,16 @@ impl Describe for HeaderScheme {
         };
         let mac = description.read_mac(signature)?;
 
+        let mut fields = Fields {
+            key_id: None,
+            time: None,
+            nonce: None,
+        };
         let key_id = match &description.key {
             KeySource::Fixed(id) => id.as_str(),
             KeySource::Header(name) => {
                 let value = required(head, name)?;
-                value
+                let id = value
                     .to_str()
                     .ok()
                     .filter(|id| KeyId::is_valid(id.as_bytes()))
@@ -209,47 +176,41 @@ impl Describe for HeaderScheme {
                         malformed(format!(
                             "header `{name}` is not 1 to 128 visible characters"
                         ))
-                    })?
+                    })?;
+                fields.key_id = Some(Field {
+                    name,
+                    value: id.as_bytes(),
+                });
+                id
             }
         };
-        let (time, signed_at) = match &description.time {
-            None => (&[] as &[u8], None),
-            Some((name, unit)) => {
-                let value = required(head, name)?.as_bytes();
-                let time = read_time(value, *unit).ok_or_else(|| {
-                    malformed(format!(
-                        "header `{name}` is not plain digits: {unit:?} since 1970"
-                    ))
-                })?;
-                (value, Some(time))
-            }
-        };
-        let nonce = match &description.nonce {
-            None => None,
-            Some((name, kind)) => {
-                let value = required(head, name)?.as_bytes();
-                check_nonce(name, value)?;
-                Some((*kind, value))
-            }
-        };
-
-        let fields = Fields {
-            key_id: key_id.as_bytes(),
-            time,
-            nonce: nonce.map(|(_, value)| value).unwrap_or_default(),
-        };
+        let mut signed_at = None;
+        if let Some((name, unit)) = &description.time {
+            let value = required(head, name)?.as_bytes();
+            let time = read_time(value, *unit).ok_or_else(|| {
+                malformed(format!(
+                    "header `{name}` is not plain digits: {unit:?} since 1970"
+                ))
+            })?;
+            signed_at = Some(time);
+            fields.time = Some((Field { name, value }, *unit));
+        }
+        let mut nonce = None;
+        if let Some((name, kind)) = &description.nonce {
+            let value = required(head, name)?.as_bytes();
+            check_nonce(name, value)?;
+            nonce = Some((*kind, Cow::Borrowed(value)));
+            fields.nonce = Some(Field { name, value });
+        }
         Ok(Reading::Announced(vec![Announced {
             parameters: Parameters {
                 key_id: Cow::Borrowed(key_id),
                 signed_at,
                 expires_at: None,
-                nonce: nonce.map(|(kind, value)| (kind, Cow::Borrowed(value))),
+                nonce,
             },
             mac,
-            build: Box::new(move |head, _| {
-                let input = description.input(head, &fields)?;
-                Ok((input, Cow::Borrowed(&description.coverage)))
-            }),
+            build: Box::new(move |head, _| description.message(head, &fields)),
         }]))
     }
 
@@ -265,23 +226,32 @@ impl Describe for HeaderScheme {
                 "the scheme covers no body, and the request has one",
             ));
         }
-        let time = match &description.time {
-            Some((_, TimeUnit::Seconds)) => signing.now.as_secs().to_string(),
-            Some((_, TimeUnit::Millis)) => signing.now.as_millis().to_string(),
-            None => String::new(),
+        let mut fields = Fields {
+            key_id: None,
+            time: None,
+            nonce: None,
         };
-        if let Some((name, _)) = &description.time {
-            parts.headers.insert(name, header_value(time.as_bytes())?);
+        let time;
+        if let Some((name, unit)) = &description.time {
+            time = match unit {
+                TimeUnit::Seconds => signing.now.as_secs().to_string(),
+                TimeUnit::Millis => signing.now.as_millis().to_string(),
+            };
+            let value = time.as_bytes();
+            parts.headers.insert(name, header_value(value)?);
+            fields.time = Some((Field { name, value }, *unit));
         }
         if let Some((name, _)) = &description.nonce {
-            check_nonce(name, signing.nonce)?;
-            parts.headers.insert(name, header_value(signing.nonce)?);
+            let value = signing.nonce;
+            check_nonce(name, value)?;
+            parts.headers.insert(name, header_value(value)?);
+            fields.nonce = Some(Field { name, value });
         }
         match &description.key {
             KeySource::Header(name) => {
-                parts
-                    .headers
-                    .insert(name, header_value(signing.key_id.as_str().as_bytes())?);
+                let value = signing.key_id.as_str().as_bytes();
+                parts.headers.insert(name, header_value(value)?);
+                fields.key_id = Some(Field { name, value });
             }
             KeySource::Fixed(id) => signs_under(id.as_str(), signing)?,
         }
@@ -290,18 +260,14 @@ impl Describe for HeaderScheme {
             target: Target::of_outgoing(&parts.uri, &parts.headers)?,
             headers: &parts.headers,
         };
-        let fields = Fields {
-            key_id: signing.key_id.as_str().as_bytes(),
-            time: time.as_bytes(),
-            nonce: signing.nonce,
-        };
-        if description.coverage.authority && head.target.authority.is_empty() {
+        let message = description.message(&head, &fields)?;
+        if message.covers(&message::Part::Authority) && head.target.authority.is_empty() {
             return Err(SignError::new(
                 "the request names no authority, in its URI or in `Host`",
             ));
         }
         Ok(Candidate {
-            input: description.input(&head, &fields)?,
+            message,
             parameters: Parameters {
                 key_id: Cow::Owned(signing.key_id.as_str().to_owned()),
                 signed_at: Some(signing.now),
@@ -309,7 +275,6 @@ impl Describe for HeaderScheme {
                 nonce: None,
             },
             mac: HashOutput::new(&[]),
-            coverage: Cow::Owned(Coverage::default()),
         })
     }
 

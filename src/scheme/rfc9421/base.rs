@@ -1,25 +1,26 @@
 //! The signature base (RFC 9421, section 2.5): the one place where the signed message is put
 //! together, for verifying and for signing, of requests and of responses.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::borrow::Cow;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, uri::Scheme};
 
 use super::{
-    canonical::{FieldType, Wanted, push_field, read_members, registered},
+    canonical::{FieldType, push_field, read_members, registered},
     component::{Fault, Form, Identifier, Name},
     fields::{Listed, joined},
-    query,
 };
 use crate::{
-    message::{Coverage, CoveredPart, Head},
+    message::{
+        Head, Message, Part,
+        query::{self, Wanted},
+    },
     proof::Room,
 };
 
-/// The message that a signature covers.
+/// What a signature is over.
 #[derive(Clone, Copy)]
-pub(crate) enum Message<'m> {
+pub(crate) enum Source<'m> {
     Request(&'m Head<'m>),
     /// A response, and the request that it answers.
     Response {
@@ -32,58 +33,53 @@ pub(crate) enum Message<'m> {
 /// The kinds of structured fields that were declared beside those that are registered.
 pub(crate) type FieldTypes = [(HeaderName, FieldType)];
 
-/// The signature base, and what of a request it covers.
+/// The signature base.
 pub(crate) fn base(
-    message: Message<'_>,
+    source: Source<'_>,
     listed: &Listed<'_>,
     types: &FieldTypes,
     room: &mut Room,
-) -> Result<(Vec<u8>, Coverage), Fault> {
+) -> Result<Message, Fault> {
     // Room for each value beside what is known.
-    let mut base = String::with_capacity(2 * listed.text.len() + 64 * listed.components.len());
-    let mut coverage = Coverage::default();
+    let components = listed.components.len();
+    let mut message = Message::with_room(2 * listed.text.len() + 64 * components, components + 6);
     let mut inputs: Vec<((&Name, bool), Wanted<'_>)> = Vec::new();
     for (identifier, range) in &listed.components {
-        base.push_str(listed.text.get(range.clone()).unwrap_or_default());
-        base.push_str(": ");
-        let start = base.len();
+        message.text(listed.text.get(range.clone()).unwrap_or_default());
+        message.text(": ");
         let input = (&identifier.name, identifier.req);
         match (
             identifier.key(),
             inputs.iter_mut().find(|(i, _)| *i == input),
         ) {
-            (Some(_), Some((_, wanted))) => push_taken(&mut base, identifier, wanted)?,
+            (Some(_), Some((_, wanted))) => push_taken(&mut message, identifier, wanted)?,
             (Some(_), None) => {
-                room.read(message.len_to_read(identifier))?;
+                room.read(source.len_to_read(identifier))?;
                 let of_input = listed
                     .components
                     .iter()
                     .filter(|(other, _)| (&other.name, other.req) == input);
                 let mut wanted = Wanted::new(of_input.filter_map(|(other, _)| other.key()));
-                message.read_named(identifier, types, &mut wanted)?;
-                push_taken(&mut base, identifier, &mut wanted)?;
+                source.read_named(identifier, types, &mut wanted)?;
+                push_taken(&mut message, identifier, &mut wanted)?;
                 inputs.push((input, wanted));
             }
             (None, _) => {
-                room.read(message.len_to_read(identifier))?;
-                message.push_value(&mut base, identifier, types)?;
+                room.read(source.len_to_read(identifier))?;
+                source.push_value(&mut message, identifier, types)?;
             }
         }
-        if !identifier.req {
-            let signed = base.get(start..).unwrap_or_default();
-            coverage.add(identifier, message.headers(), signed);
-        }
-        base.push('\n');
+        message.text("\n");
     }
-    base.push_str("\"@signature-params\": ");
-    base.push_str(&listed.text);
-    if !base.is_ascii() {
+    message.text("\"@signature-params\": ");
+    message.text_with(&listed.text, listed.parts());
+    if !message.before_body().is_ascii() {
         return Err("what it covers is not ASCII".into());
     }
-    Ok((base.into_bytes(), coverage))
+    Ok(message)
 }
 
-impl<'m> Message<'m> {
+impl<'m> Source<'m> {
     pub(super) fn headers(self) -> &'m HeaderMap {
         match self {
             Self::Request(head) => head.headers,
@@ -148,9 +144,11 @@ impl<'m> Message<'m> {
         }
     }
 
+    /// Appends the value of a component. One of the request that a response answers is no part of
+    /// that response.
     pub(super) fn push_value(
         self,
-        to: &mut String,
+        to: &mut Message,
         identifier: &Identifier<'_>,
         types: &FieldTypes,
     ) -> Result<(), Fault> {
@@ -160,15 +158,15 @@ impl<'m> Message<'m> {
             return push_taken(to, identifier, &mut wanted);
         }
         let (head, headers) = self.source(identifier)?;
-        if let Name::Field(name) = &identifier.name {
-            return push_field_value(to, headers, name, identifier, types);
-        }
-        match (head, self, &identifier.name) {
-            (None, Self::Response { status, .. }, Name::Status) => to.push_str(status.as_str()),
-            (Some(head), _, name) if *name != Name::Status => push_derived(to, head, identifier)?,
-            _ => return Err(foreign(identifier)),
-        }
-        Ok(())
+        push_own(to, identifier, |to| match (head, self, &identifier.name) {
+            (_, _, Name::Field(name)) => push_field_value(to, headers, name, identifier, types),
+            (None, Self::Response { status, .. }, Name::Status) => {
+                to.text(status.as_str());
+                Ok(())
+            }
+            (Some(head), _, name) if *name != Name::Status => push_derived(to, head, identifier),
+            _ => Err(foreign(identifier)),
+        })
     }
 }
 
@@ -176,22 +174,37 @@ fn foreign(identifier: &Identifier<'_>) -> Fault {
     format!("{identifier} is no part of the message that is signed").into()
 }
 
+/// Appends a component: what is of another message covers nothing of this one.
+fn push_own(
+    to: &mut Message,
+    identifier: &Identifier<'_>,
+    push: impl FnOnce(&mut Message) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    if identifier.req {
+        to.of_another(push)
+    } else {
+        push(to)
+    }
+}
+
 /// Appends one of the values that were wanted of an input.
 fn push_taken(
-    to: &mut String,
+    to: &mut Message,
     identifier: &Identifier<'_>,
     wanted: &mut Wanted<'_>,
 ) -> Result<(), Fault> {
-    match (
-        &identifier.form,
-        identifier.key().and_then(|key| wanted.take(key)),
-    ) {
-        (Form::Param(_), Some(value)) => to.push_str(&query::encode(&value)),
-        (_, Some(value)) => to.push_str(&value),
-        (Form::Param(name), None) => return Err(query::absent(name)),
-        (_, None) => return Err(format!("{identifier}: the field has no such member").into()),
-    }
-    Ok(())
+    let value = identifier.key().and_then(|key| wanted.take(key));
+    push_own(to, identifier, |to| {
+        match (&identifier.name, &identifier.form, value) {
+            (_, Form::Param(name), Some(value)) => to.query_param(name, &value),
+            (Name::Field(name), Form::Member(key), Some(value)) => {
+                to.part(Part::Member(name.clone(), key.as_ref().into()), value);
+            }
+            (_, Form::Param(name), None) => return Err(query::absent(name)),
+            _ => return Err(format!("{identifier}: the field has no such member").into()),
+        }
+        Ok(())
+    })
 }
 
 fn field_type(name: &HeaderName, types: &FieldTypes) -> Option<FieldType> {
@@ -200,31 +213,36 @@ fn field_type(name: &HeaderName, types: &FieldTypes) -> Option<FieldType> {
 }
 
 fn push_derived(
-    to: &mut String,
+    to: &mut Message,
     head: &Head<'_>,
     identifier: &Identifier<'_>,
 ) -> Result<(), Fault> {
     let target = &head.target;
     match &identifier.name {
-        Name::Method => to.push_str(head.method.as_str()),
-        Name::Authority => to.push_str(authority(head)?),
-        Name::Scheme => to.push_str(&scheme(head)?),
-        Name::Path => to.push_str(path(head)?),
+        Name::Method => to.part(Part::Method, head.method.as_str()),
+        Name::Authority => to.part(Part::Authority, authority(head)?),
+        Name::Scheme => to.text(&*scheme(head)?),
+        Name::Path => to.part(Part::Path, path(head)?),
         Name::Query => {
-            to.push('?');
-            to.push_str(target.query().unwrap_or_default());
+            to.text("?");
+            to.part(Part::Query, target.query().unwrap_or_default());
         }
         Name::TargetUri => {
             path(head)?;
             let (scheme, authority) = (scheme(head)?, authority(head)?);
-            let _ = write!(to, "{scheme}://{authority}{}", target.path_and_query);
+            to.text(&*scheme);
+            to.text("://");
+            to.part(Part::Authority, authority);
+            to.path_and_query(target.path(), target.query());
         }
-        Name::RequestTarget => {
-            let _ = match target.absolute_form {
-                Some(uri) => write!(to, "{uri}"),
-                None => write!(to, "{}", target.path_and_query),
-            };
-        }
+        Name::RequestTarget => match target.absolute_form {
+            // Not in its other forms (RFC 9112, section 3.2), which name more, or no path.
+            None if target.path().starts_with('/') => {
+                to.path_and_query(target.path(), target.query());
+            }
+            None => to.text(target.path_and_query.as_str()),
+            Some(uri) => to.text(uri.to_string()),
+        },
         // A parameter of the query is read by its name.
         Name::Status | Name::Field(_) | Name::QueryParam => {}
     }
@@ -239,12 +257,16 @@ fn authority<'h>(head: &'h Head<'_>) -> Result<&'h str, Fault> {
     Ok(authority)
 }
 
-fn scheme(head: &Head<'_>) -> Result<String, Fault> {
+fn scheme<'h>(head: &'h Head<'_>) -> Result<Cow<'h, str>, Fault> {
     let scheme = head.target.scheme.map(Scheme::as_str);
-    scheme.map(str::to_ascii_lowercase).ok_or_else(|| {
+    let scheme = scheme.ok_or(
         "it is not known whether this is `https`: a verifier needs a public origin, and a signer the \
-         whole URI"
-            .into()
+         whole URI",
+    )?;
+    Ok(if scheme.bytes().any(|b| b.is_ascii_uppercase()) {
+        scheme.to_ascii_lowercase().into()
+    } else {
+        scheme.into()
     })
 }
 
@@ -259,111 +281,36 @@ fn path<'h>(head: &'h Head<'_>) -> Result<&'h str, Fault> {
 }
 
 fn push_field_value(
-    to: &mut String,
+    to: &mut Message,
     headers: &HeaderMap,
     name: &HeaderName,
     identifier: &Identifier<'_>,
     types: &FieldTypes,
 ) -> Result<(), Fault> {
     if let Form::Binary = identifier.form {
-        return push_binary(to, headers, name);
-    }
-    let value = joined(headers, name)?.ok_or_else(|| absent(name))?;
-    if let Form::Plain = identifier.form {
-        to.push_str(&value);
+        let lines = headers.get_all(name).iter();
+        if !headers.contains_key(name) {
+            return Err(absent(name));
+        }
+        to.byte_sequences(name.clone(), lines.map(|line| line.as_bytes().trim_ascii()));
         return Ok(());
     }
-    match (&identifier.form, field_type(name, types)) {
-        (Form::Structured, Some(kind)) => push_field(to, &value, kind),
-        (Form::Structured, None) => Err(format!(
-            "{identifier}: it is not known what kind of structured field this is; declare it with \
-             `structured_field`"
-        )
-        .into()),
-        _ => {
-            to.push_str(&value);
-            Ok(())
-        }
+    let mut value = joined(headers, name)?.ok_or_else(|| absent(name))?;
+    if let Form::Structured = identifier.form {
+        let kind = field_type(name, types).ok_or_else(|| {
+            format!(
+                "{identifier}: it is not known what kind of structured field this is; declare it \
+                 with `structured_field`"
+            )
+        })?;
+        let mut strict = String::new();
+        push_field(&mut strict, &value, kind)?;
+        value = strict.into();
     }
-}
-
-fn push_binary(to: &mut String, headers: &HeaderMap, name: &HeaderName) -> Result<(), Fault> {
-    let mut lines = headers.get_all(name).iter().peekable();
-    if lines.peek().is_none() {
-        return Err(absent(name));
-    }
-    while let Some(line) = lines.next() {
-        to.push(':');
-        STANDARD.encode_string(line.as_bytes().trim_ascii(), to);
-        to.push(':');
-        if lines.peek().is_some() {
-            to.push_str(", ");
-        }
-    }
+    to.part(Part::Header(name.clone()), &*value);
     Ok(())
-}
-
-/// The lines of a field as one value, without the white space around them, which is not signed;
-/// `None` where it stands there so.
-fn trimmed(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
-    let mut lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
-    if let (Some(line), None) = (lines.next(), lines.next())
-        && line.trim_ascii().len() == line.len()
-    {
-        return None;
-    }
-    let lines = headers.get_all(name).iter();
-    let lines: Vec<_> = lines.map(|line| line.as_bytes().trim_ascii()).collect();
-    HeaderValue::from_bytes(&lines.join(&b", "[..])).ok()
 }
 
 fn absent(name: &HeaderName) -> Fault {
     format!("it covers `{name}`, which is not there").into()
-}
-
-impl Coverage {
-    /// Adds what a component covers, with the value that was signed.
-    fn add(&mut self, identifier: &Identifier<'_>, headers: &HeaderMap, signed: &str) {
-        match (&identifier.name, &identifier.form) {
-            (Name::Method, _) => self.method = true,
-            (Name::Authority, _) => self.authority = true,
-            (Name::Path, _) => self.path = true,
-            (Name::Query, _) => self.query = true,
-            (Name::TargetUri, _) => {
-                self.authority = true;
-                self.path = true;
-                self.query = true;
-            }
-            (Name::Field(name), Form::Plain | Form::Binary) => match trimmed(headers, name) {
-                None if self.headers.contains(name) => {}
-                None => self.headers.push(name.clone()),
-                Some(value) => self.parts.push(CoveredPart::Header(name.clone(), value)),
-            },
-            (Name::Field(name), Form::Structured) => {
-                if let Ok(value) = HeaderValue::from_str(signed) {
-                    self.parts.push(CoveredPart::Header(name.clone(), value));
-                }
-            }
-            (Name::Field(name), Form::Member(key)) => self.parts.push(CoveredPart::Member(
-                name.clone(),
-                key.as_ref().into(),
-                signed.into(),
-            )),
-            (Name::QueryParam, Form::Param(name)) => {
-                let decoded = |text: &str| {
-                    let text = percent_encoding::percent_decode_str(text);
-                    text.decode_utf8().unwrap_or(Cow::Borrowed("")).into()
-                };
-                self.parts
-                    .push(CoveredPart::QueryParam(decoded(name), decoded(signed)));
-            }
-            // Not in its other forms (RFC 9112, section 3.2), which name more, or no path.
-            (Name::RequestTarget, _) if signed.starts_with('/') => {
-                self.path = true;
-                self.query = true;
-            }
-            (Name::RequestTarget | Name::Scheme | Name::Status | Name::QueryParam, _)
-            | (Name::Field(_), Form::Param(_)) => {}
-        }
-    }
 }

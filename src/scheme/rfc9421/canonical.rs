@@ -12,6 +12,7 @@ use sfv::{
 };
 
 use super::component::Fault;
+use crate::message::query::Wanted;
 
 /// What kind of structured field a field is (RFC 9651, section 3). It decides how the field is
 /// serialized anew, where a signature covers it with `sf` or `key`.
@@ -65,27 +66,6 @@ pub(super) fn push_field(to: &mut String, field: &str, kind: FieldType) -> Resul
         FieldType::Dictionary => parser.parse_dictionary_with_visitor(&mut members),
     }
     .map_err(|error| format!("a structured field that cannot be read: {error}").into())
-}
-
-/// Values that are wanted of one input, by their names: it is read once for all of them.
-pub(super) struct Wanted<'n>(Vec<(&'n str, Option<String>)>);
-
-impl<'n> Wanted<'n> {
-    pub(super) fn new(names: impl IntoIterator<Item = &'n str>) -> Self {
-        let mut wanted: Vec<_> = names.into_iter().map(|name| (name, None)).collect();
-        wanted.sort_unstable();
-        Self(wanted)
-    }
-
-    /// Returns the place of the value with this name, if it is wanted.
-    pub(super) fn place(&mut self, name: &str) -> Option<&mut Option<String>> {
-        let at = self.0.binary_search_by(|(other, _)| (*other).cmp(name));
-        self.0.get_mut(at.ok()?).map(|(_, value)| value)
-    }
-
-    pub(super) fn take(&mut self, name: &str) -> Option<String> {
-        self.place(name)?.take()
-    }
 }
 
 /// Reads a dictionary once for all members that are wanted, each as it is written again.

@@ -12,7 +12,10 @@ use super::{
     canonical::{push_bare_item, push_parameter, push_quoted},
     fields::CONTENT_DIGEST,
 };
-use crate::error::{ConfigError, ConfigErrorKind};
+use crate::{
+    error::{ConfigError, ConfigErrorKind},
+    message::query,
+};
 
 /// What is wrong with a signature, for the log.
 pub(crate) type Fault = Cow<'static, str>;
@@ -117,7 +120,7 @@ impl Component {
         if name.is_empty() {
             return Err(refuse("@query-param"));
         }
-        let name = super::query::encode(name).into_owned();
+        let name = query::encode(name).into_owned();
         Ok(Self(Identifier {
             name: Name::QueryParam,
             form: Form::Param(name.into()),

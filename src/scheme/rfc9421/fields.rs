@@ -15,7 +15,7 @@ use super::{
     canonical::push_parameter,
     component::{Fault, Identifier, IdentifierVisitor, Read, text},
 };
-use crate::message::HashOutput;
+use crate::message::{HashOutput, Part, TimeUnit};
 
 pub(crate) const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("signature");
@@ -74,9 +74,35 @@ pub(crate) struct Listed<'de> {
     pub(crate) text: String,
     /// With the place in the text where each identifier stands.
     pub(crate) components: Vec<(Identifier<'de>, Range<usize>)>,
+    places: Places,
+}
+
+/// Where in the text those parameters have their values that are parts of a message.
+#[derive(Debug, Default)]
+struct Places {
+    created: Option<Range<usize>>,
+    expires: Option<Range<usize>>,
+    nonce: Option<Range<usize>>,
+    key_id: Option<Range<usize>>,
 }
 
 impl Listed<'_> {
+    /// The parameters that are parts of a message, and where in the text each has its value; with the
+    /// value itself, if it is escaped there.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (Part, Range<usize>, Option<Box<[u8]>>)> {
+        let places = [
+            (Part::Time(TimeUnit::Seconds), &self.places.created),
+            (Part::Expires(TimeUnit::Seconds), &self.places.expires),
+            (Part::Nonce, &self.places.nonce),
+            (Part::KeyId, &self.places.key_id),
+        ];
+        places.into_iter().filter_map(|(part, place)| {
+            let place = place.clone()?;
+            let text = self.text.get(place.clone())?;
+            Some((part, place, text.contains('\\').then(|| unescaped(text))))
+        })
+    }
+
     pub(crate) fn into_owned(self) -> Listed<'static> {
         let components = self.components.into_iter();
         Listed {
@@ -85,8 +111,23 @@ impl Listed<'_> {
             components: components
                 .map(|(identifier, range)| (identifier.into_owned(), range))
                 .collect(),
+            places: self.places,
         }
     }
+}
+
+/// What a string (RFC 9651, section 3.3.3) holds that is written so between its quotes.
+fn unescaped(text: &str) -> Box<[u8]> {
+    let mut bytes = text.bytes();
+    let next = || {
+        let byte = bytes.next()?;
+        if byte == b'\\' {
+            bytes.next()
+        } else {
+            Some(byte)
+        }
+    };
+    std::iter::from_fn(next).collect()
 }
 
 /// What a signature says about itself (RFC 9421, section 2.3).
@@ -224,6 +265,7 @@ impl<'de> EntryVisitor<'de> for InputVisitor<'_, 'de> {
                     label: Cow::Borrowed(self.member.label),
                     text,
                     components: Vec::with_capacity(8),
+                    places: Places::default(),
                 },
                 parameters: SignatureParameters::default(),
             },
@@ -276,6 +318,26 @@ impl<'de> ListVisitor<'_, 'de> {
                 self.input.listed.components.push((identifier, range));
             }
         }
+    }
+
+    /// Notes where the value of the parameter stands that begins at `start`.
+    fn place(&mut self, key: &str, start: usize) {
+        let Listed { text, places, .. } = &mut self.input.listed;
+        let place = match key {
+            "created" => &mut places.created,
+            "expires" => &mut places.expires,
+            "nonce" => &mut places.nonce,
+            "keyid" => &mut places.key_id,
+            _ => return,
+        };
+        // A semicolon, the key, and an equals sign.
+        let (start, end) = (start + key.len() + 2, text.len());
+        let is_string = text.ends_with('"');
+        *place = Some(if is_string {
+            start + 1..end - 1
+        } else {
+            start..end
+        });
     }
 
     fn parameter(&mut self, key: &'de str, value: BareItemFromInput<'de>) -> Result<(), Fault> {
@@ -360,9 +422,11 @@ impl<'de> ParameterVisitor<'de> for ListVisitor<'_, 'de> {
         if self.fault.is_some() && key.as_str() != "tag" {
             return Ok(());
         }
+        let start = self.input.listed.text.len();
         push_parameter(&mut self.input.listed.text, key, &value);
-        if let Err(fault) = Self::parameter(self, key.as_str(), value) {
-            self.fail(fault);
+        match Self::parameter(self, key.as_str(), value) {
+            Ok(()) => self.place(key.as_str(), start),
+            Err(fault) => self.fail(fault),
         }
         Ok(())
     }

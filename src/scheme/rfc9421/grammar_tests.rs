@@ -19,10 +19,13 @@ use serde_json::json;
 use sfv::{Dictionary, FieldType as _, Item, List, ListEntry, Parser};
 
 use super::{
-    canonical::{FieldType, Wanted, push_field, read_members},
+    canonical::{FieldType, push_field, read_members},
     fields::{CONTENT_DIGEST, Input, read_accepted, read_inputs, read_signatures},
 };
-use crate::scheme::{cases, rfc9421::digest};
+use crate::{
+    message::query::Wanted,
+    scheme::{cases, rfc9421::digest},
+};
 
 /// A value, as it is meant.
 #[derive(Clone, Debug, PartialEq)]

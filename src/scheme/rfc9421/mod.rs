@@ -9,7 +9,6 @@ mod digest;
 mod fields;
 #[cfg(test)]
 mod grammar_tests;
-pub(crate) mod query;
 mod request;
 mod response;
 mod scheme;

@@ -3,7 +3,7 @@
 use http::{HeaderValue, request::Parts};
 
 use super::{
-    base::Message,
+    base::Source,
     component::{Identifier, Name},
     fields::{CONTENT_DIGEST, Listed, SIGNATURE_INPUT},
     scheme::{HttpMessageSignatures, Settings},
@@ -11,30 +11,28 @@ use super::{
 };
 use crate::{
     error::{Rejection, SignError},
-    message::{Coverage, HashOutput, Head, Target},
+    message::{HashOutput, Head, Message, Part, Target},
     proof::Candidate,
     scheme::{Describe, Profile, Reading, Signing},
 };
 
 impl Settings {
-    fn required(&self) -> Required<'_, impl Fn(&Listed<'_>, &Coverage) -> Result<(), Rejection>> {
+    fn required(&self) -> Required<'_, impl Fn(&Listed<'_>, &Message) -> Result<(), Rejection>> {
         Required {
             created: self.profile.untimed_retention.is_none(),
             nonce: self.nonce_required,
             if_present: &self.if_present,
-            covered: |listed: &Listed<'_>, coverage: &Coverage| {
-                self.check_coverage(listed, coverage)
-            },
+            covered: |listed: &Listed<'_>, message: &Message| self.check_coverage(listed, message),
         }
     }
 
-    fn check_coverage(&self, listed: &Listed<'_>, coverage: &Coverage) -> Result<(), Rejection> {
+    fn check_coverage(&self, listed: &Listed<'_>, message: &Message) -> Result<(), Rejection> {
         let covers = |wanted: &Identifier<'_>| match wanted.name {
             // These may be covered under other names too.
-            Name::Method => coverage.method,
-            Name::Authority => coverage.authority,
-            Name::Path => coverage.path,
-            Name::Query => coverage.query,
+            Name::Method => message.covers(&Part::Method),
+            Name::Authority => message.covers(&Part::Authority),
+            Name::Path => message.covers(&Part::Path),
+            Name::Query => message.covers(&Part::Query),
             _ => {
                 let mut covered = listed.components.iter();
                 covered.any(|(covered, _)| covered.includes(wanted))
@@ -63,7 +61,7 @@ impl Describe for HttpMessageSignatures {
         let settings = &*self.0;
         let announced = settings.read(head.headers, &settings.required(), |listed| {
             Box::new(move |head, room| {
-                settings.describe(Message::Request(head), &listed, &settings.required(), room)
+                settings.describe(Source::Request(head), &listed, &settings.required(), room)
             })
         });
         announced.map(Reading::Announced)
@@ -94,7 +92,7 @@ impl Describe for HttpMessageSignatures {
             target: Target::of_outgoing(&parts.uri, &parts.headers)?,
             headers: &parts.headers,
         };
-        let request = Message::Request(&head);
+        let request = Source::Request(&head);
         let candidate = settings.described(request, &description, &settings.required())?;
         settings.append(&mut parts.headers, &SIGNATURE_INPUT, &description)?;
         Ok(candidate)

@@ -4,8 +4,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, response::Parts};
 
 use super::{
-    base::Message,
-    canonical::{Wanted, read_members},
+    base::Source,
+    canonical::read_members,
     component::{Form, Identifier, Name},
     fields::{
         CONTENT_DIGEST, Listed, OUTCOME, RECEIVED, SIGNATURE, SIGNATURE_INPUT, joined,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::{Rejection, RejectionKind, SignError, malformed},
-    message::{Coverage, HashOutput, Head},
+    message::{HashOutput, Head, Message, Part, query::Wanted},
     once::{Facts, Statement},
     proof::{Announced, Candidate},
     scheme::{Signing, rfc9421::digest},
@@ -104,13 +104,14 @@ impl HttpMessageSignatures {
                 components.push(required.clone());
             }
         }
-        let answer = Message::Response {
+        let answer = Source::Response {
             status: StatusCode::OK,
             headers: &HeaderMap::new(),
             request,
         };
         for component in &components {
-            let pushed = answer.push_value(&mut String::new(), component, &self.0.types);
+            let pushed =
+                answer.push_value(&mut Message::with_room(64, 1), component, &self.0.types);
             pushed.map_err(|fault| {
                 malformed(format!(
                     "no response could be bound to the request: {fault}"
@@ -137,13 +138,13 @@ impl HttpMessageSignatures {
         let settings = &*self.0;
         settings.read(headers, &settings.required_of_response(binding), |listed| {
             Box::new(move |request, room| {
-                let message = Message::Response {
+                let source = Source::Response {
                     status,
                     headers,
                     request,
                 };
                 let required = settings.required_of_response(binding);
-                settings.describe(message, &listed, &required, room)
+                settings.describe(source, &listed, &required, room)
             })
         })
     }
@@ -171,13 +172,13 @@ impl HttpMessageSignatures {
         let if_present = &settings.response_if_present;
         let description =
             settings.describe_new(&parts.headers, &covered, if_present, signing, None);
-        let message = Message::Response {
+        let source = Source::Response {
             status: parts.status,
             headers: &parts.headers,
             request,
         };
         let required = settings.required_of_response(&binding);
-        let candidate = settings.described(message, &description, &required)?;
+        let candidate = settings.described(source, &description, &required)?;
         settings.append(&mut parts.headers, &SIGNATURE_INPUT, &description)?;
         Ok(candidate)
     }
@@ -196,12 +197,12 @@ impl Settings {
     fn required_of_response<'s>(
         &'s self,
         binding: &'s Binding,
-    ) -> Required<'s, impl Fn(&Listed<'_>, &Coverage) -> Result<(), Rejection> + 's> {
+    ) -> Required<'s, impl Fn(&Listed<'_>, &Message) -> Result<(), Rejection> + 's> {
         Required {
             created: true,
             nonce: false,
             if_present: &self.response_if_present,
-            covered: move |listed: &Listed<'_>, _: &Coverage| {
+            covered: move |listed: &Listed<'_>, _: &Message| {
                 let covers = |wanted: &Identifier<'_>| {
                     let mut covered = listed.components.iter();
                     covered.any(|(covered, _)| covered.includes(wanted) || tells(covered, wanted))
@@ -237,15 +238,12 @@ fn state(facts: &Facts, binding: &Binding, headers: &mut HeaderMap) {
     }
 }
 
-/// Reads what a verified response, which has this coverage, states of the request that it is bound to.
-pub(crate) fn stated(headers: &HeaderMap, coverage: &Coverage, binding: &Binding) -> Statement {
-    let mut values = headers.get_all(&OUTCOME).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) if binding.to_signature && coverage.has_header(&OUTCOME) => {
-            Statement::read(value.as_bytes().trim_ascii())
-        }
-        _ => Statement::Open,
-    }
+/// Reads what a verified response, which has this message, states of the request that it is bound to.
+pub(crate) fn stated(message: &Message, binding: &Binding) -> Statement {
+    let value = message.value_of(&Part::Header(OUTCOME));
+    value
+        .filter(|_| binding.to_signature)
+        .map_or(Statement::Open, Statement::read)
 }
 
 /// Whether the server received another body than the one whose digest the request has.

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::StringRef;
 
 use super::{
-    base::{Message, base},
+    base::{Source, base},
     canonical::push_quoted,
     component::{Fault, Form, Identifier, Name},
     fields::{
@@ -20,9 +20,9 @@ use crate::{
     clock::Timestamp,
     error::{Rejection, RejectionKind, SignError, malformed},
     key::KeyId,
-    message::{Coverage, DigestAlgorithm, Encoding, HashOutput, SigningInput},
+    message::{DigestAlgorithm, Encoding, HashOutput, Message},
     once::NonceKind,
-    proof::{Announced, Build, Candidate, Described, Parameters, Room},
+    proof::{Announced, Build, Candidate, Parameters, Room},
     scheme::{Signing, rfc9421::digest},
 };
 
@@ -118,40 +118,38 @@ impl Settings {
     /// Builds the message of one signature, and checks what it covers.
     pub(super) fn describe<C>(
         &self,
-        message: Message<'_>,
+        source: Source<'_>,
         listed: &Listed<'_>,
         required: &Required<'_, C>,
         room: &mut Room,
-    ) -> Result<Described<'static>, Rejection>
+    ) -> Result<Message, Rejection>
     where
-        C: Fn(&Listed<'_>, &Coverage) -> Result<(), Rejection>,
+        C: Fn(&Listed<'_>, &Message) -> Result<(), Rejection>,
     {
         let label = &*listed.label;
-        let (base, coverage) = base(message, listed, &self.types, room)
+        let mut message = base(source, listed, &self.types, room)
             .map_err(|fault| malformed(format!("signature `{label}`: {fault}")))?;
-        (required.covered)(listed, &coverage)?;
+        (required.covered)(listed, &message)?;
         for name in required.if_present {
-            if message.headers().contains_key(name) && !coverage.has_header(name) {
+            if source.headers().contains_key(name) && !message.covers_header(name) {
                 return Err(insufficient(format!(
                     "signature `{label}` does not cover `{name}`, which is there"
                 )));
             }
         }
-        let digests = digest::read(message.headers()).map_err(malformed)?;
-        if let Some(digests) = &digests
-            && !digests
-                .iter()
-                .any(|digest| coverage.has_digest(digest.algorithm))
-        {
-            return Err(insufficient(format!(
-                "signature `{label}` does not cover `content-digest` with sha-256 or sha-512"
-            )));
+        if let Some(digests) = digest::read(source.headers()).map_err(malformed)? {
+            let covers = |algorithm: DigestAlgorithm| {
+                message.covers_header(&CONTENT_DIGEST)
+                    || message.covers_member(&CONTENT_DIGEST, algorithm.name())
+            };
+            if !digests.iter().any(|digest| covers(digest.algorithm)) {
+                return Err(insufficient(format!(
+                    "signature `{label}` does not cover `content-digest` with sha-256 or sha-512"
+                )));
+            }
+            message.digests(digests);
         }
-        let input = SigningInput::Head {
-            message: base,
-            body: digests.unwrap_or_default(),
-        };
-        Ok((input, Cow::Owned(coverage)))
+        Ok(message)
     }
 
     /// Writes `Content-Digest` where there is a body, or where the field is there or wanted.
@@ -207,12 +205,12 @@ impl Settings {
     /// would read it.
     pub(super) fn described<C>(
         &self,
-        message: Message<'_>,
+        source: Source<'_>,
         description: &str,
         required: &Required<'_, C>,
     ) -> Result<Candidate<'static>, SignError>
     where
-        C: Fn(&Listed<'_>, &Coverage) -> Result<(), Rejection>,
+        C: Fn(&Listed<'_>, &Message) -> Result<(), Rejection>,
     {
         let mut members = read_inputs(description).map_err(SignError::new)?;
         let input = members.pop().map(|member| member.input);
@@ -220,13 +218,11 @@ impl Settings {
             .unwrap_or_else(|| Err("there is no label".into()))
             .map_err(SignError::new)?;
         let parameters = parameters(&input, required)?;
-        let (input, coverage) =
-            self.describe(message, &input.listed, required, &mut Room::new())?;
+        let message = self.describe(source, &input.listed, required, &mut Room::new())?;
         Ok(Candidate {
             parameters,
             mac: HashOutput::new(&[]),
-            input,
-            coverage,
+            message,
         })
     }
 
@@ -304,12 +300,6 @@ fn parameters<C>(
         expires_at: time(given.expires)?,
         nonce,
     })
-}
-
-impl Coverage {
-    fn has_digest(&self, algorithm: DigestAlgorithm) -> bool {
-        self.has_header(&CONTENT_DIGEST) || self.has_member(&CONTENT_DIGEST, algorithm.name())
-    }
 }
 
 impl Identifier<'static> {

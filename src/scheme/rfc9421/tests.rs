@@ -8,12 +8,12 @@ use http::{
 
 use super::{
     AcceptSignature, Component, FieldType, HttpMessageSignatures,
-    base::{Message, base},
+    base::{Source, base},
     component::Fault,
     fields::{self, ACCEPT_SIGNATURE},
 };
 use crate::{
-    message::{Head, Origin, Origins},
+    message::{Head, Message, Origin, Origins},
     scheme::Describe as _,
 };
 
@@ -59,14 +59,18 @@ fn base_of(request: &Request<()>, text: &str) -> Result<String, Fault> {
     let field = format!("sig={text}");
     let input = fields::read_inputs(&field)?.remove(0).input?;
     with_head(request, |head| {
-        let (message, _) = base(
-            Message::Request(head),
+        let message = base(
+            Source::Request(head),
             &input.listed,
             &types,
             &mut crate::proof::Room::new(),
         )?;
-        Ok(String::from_utf8(message).unwrap())
+        Ok(written(&message))
     })
+}
+
+fn written(message: &Message) -> String {
+    String::from_utf8(message.before_body().to_vec()).unwrap()
 }
 
 fn request(headers: &[(&'static str, &str)]) -> Request<()> {
@@ -341,20 +345,18 @@ fn the_base_of_a_response_is_that_of_the_rfc() {
         .input
         .unwrap();
     let message = with_head(&request(&[]), |request| {
-        let response = Message::Response {
+        let response = Source::Response {
             status: StatusCode::OK,
             headers: &headers,
             request,
         };
-        base(response, &input.listed, &[], &mut crate::proof::Room::new())
-            .unwrap()
-            .0
+        base(response, &input.listed, &[], &mut crate::proof::Room::new()).unwrap()
     });
     let expected = format!(
         "\"@status\": 200\n\"content-type\": application/json\n\"content-digest\": {DIGEST}\n\
          \"content-length\": 23\n\"@signature-params\": {params}"
     );
-    assert_eq!(String::from_utf8(message).unwrap(), expected);
+    assert_eq!(written(&message), expected);
 }
 
 #[test]
@@ -370,25 +372,23 @@ fn a_response_is_bound_to_the_request_that_it_answers() {
         .input
         .unwrap();
     let message = with_head(&request, |request| {
-        let response = Message::Response {
+        let response = Source::Response {
             status: StatusCode::OK,
             headers: &headers,
             request,
         };
-        base(response, &input.listed, &[], &mut crate::proof::Room::new())
-            .unwrap()
-            .0
+        base(response, &input.listed, &[], &mut crate::proof::Room::new()).unwrap()
     });
     let expected = format!(
         "\"@status\": 200\n\"content-type\": text/plain\n\"@method\";req: POST\n\
          \"signature\";req;key=\"sig1\": :YQ==:\n\"@signature-params\": {components}"
     );
-    assert_eq!(String::from_utf8(message).unwrap(), expected);
+    assert_eq!(written(&message), expected);
 
     let field = r#"sig=("@method")"#;
     let input = fields::read_inputs(field).unwrap().remove(0).input.unwrap();
     let refused = with_head(&request, |request| {
-        let response = Message::Response {
+        let response = Source::Response {
             status: StatusCode::OK,
             headers: &headers,
             request,

@@ -14,8 +14,10 @@ use super::{
 use crate::{
     error::ConfigError,
     key::Secret,
-    message::Encoding,
-    scheme::header::TimeUnit::{Millis, Seconds},
+    message::{
+        Encoding,
+        TimeUnit::{Millis, Seconds},
+    },
 };
 
 const fn days(days: u64) -> Duration {

@@ -12,8 +12,7 @@ use super::event::member;
 use crate::{
     error::{ConfigError, ConfigErrorKind},
     key::{MacAlgorithm, MacKey, Secret},
-    message::Encoding,
-    scheme::rfc9421::query,
+    message::{Encoding, query},
 };
 
 /// The question of a sender.

@@ -16,14 +16,14 @@ use crate::{
     error::{ConfigError, ConfigErrorKind, Rejection, RejectionKind, SignError, malformed},
     key::{MacAlgorithm, MacKey, Secret},
     message::{
-        BodyForm, Coverage, DigestAlgorithm, Encoding, HashOutput, Head, MAX_LEN, RunningDigest,
-        SigningInput, Target,
+        self, BodyForm, DigestAlgorithm, Encoding, HashOutput, Head, MAX_LEN, Message,
+        RunningDigest, Target, TimeUnit, read_time,
     },
     once::NonceKind,
-    proof::{Announced, Candidate, Described, Parameters},
+    proof::{Announced, Candidate, Parameters},
     scheme::{
         Describe, Profile, Reading, Signing,
-        header::{TimeUnit, check_nonce, header_value, read_time, required},
+        header::{check_nonce, header_value, required},
         signs_under,
     },
 };
@@ -61,7 +61,6 @@ pub(crate) struct Webhooks {
     time: Option<HeaderName>,
     /// How the URL is respelled, if it is covered.
     respell: Option<fn(&str) -> Cow<'_, str>>,
-    coverage: Coverage,
     answers_at: Option<AnswersAt>,
 }
 
@@ -103,14 +102,6 @@ impl Webhooks {
                 ..PROFILE
             },
             signature: header_name(sender.header),
-            coverage: Coverage {
-                method: covers_method,
-                authority: covers_url,
-                path: covers_url,
-                query: covers_url,
-                headers: id.iter().chain(&time).cloned().collect(),
-                parts: Vec::new(),
-            },
             id,
             time,
             respell,
@@ -242,7 +233,7 @@ impl Webhooks {
                 nonce: (self.id.is_some()).then_some((NonceKind::Event, Cow::Borrowed(fields.id))),
             },
             mac,
-            build: Box::new(move |head, _| self.describe(head.method, Some(&head.target), fields)),
+            build: Box::new(move |head, _| self.message(head.method, Some(&head.target), fields)),
         });
         Ok(Reading::Announced(announced.collect()))
     }
@@ -261,48 +252,62 @@ impl Webhooks {
 
     /// The one place where the signed message is put together, for verifying and for signing. The target
     /// is needed if the URL is covered.
-    fn describe(
+    fn message(
         &self,
         method: &Method,
         target: Option<&Target<'_>>,
         fields: Fields<'_>,
-    ) -> Result<Described<'_>, Rejection> {
-        let mut coverage = Cow::Borrowed(&self.coverage);
-        let mut respelled = String::new();
-        if let (Some(respell), Some(target)) = (self.respell, target) {
-            if target.path_and_query.as_str().contains(BEGINNINGS) {
-                return Err(malformed("the URL has a byte with which a body begins"));
-            }
-            let url = url(target, &target.authority);
-            let changed = match respell(&url) {
-                Cow::Borrowed(_) => None,
-                Cow::Owned(changed) => Some(changed),
-            };
-            // Only what stands there as it was signed is covered as it stands there.
-            if changed.is_some() {
-                coverage.to_mut().path = false;
-                coverage.to_mut().query = false;
-            }
-            respelled = changed.unwrap_or(url);
+    ) -> Result<Message, Rejection> {
+        let room = self.sender.parts().map(|part| match part {
+            Part::Text(text) => [text.len(), 0],
+            Part::Method => [method.as_str().len(), 1],
+            Part::Url(_) => [128, 3],
+            Part::Id => [fields.id.len(), 2],
+            Part::Time => [fields.time.len(), 2],
+        });
+        let [bytes, parts] = room.fold([0, 0], |[a, b], [c, d]| [a + c, b + d]);
+        let mut message = Message::with_room(bytes, parts);
+        for part in self.sender.before {
+            self.push(part, method, target, fields, &mut message)?;
         }
-        let join = |parts: &[Part]| {
-            let bytes = parts.iter().map(|part| match part {
-                Part::Text(text) => text.as_bytes(),
-                Part::Method => method.as_str().as_bytes(),
-                Part::Url(_) => respelled.as_bytes(),
-                Part::Id => fields.id,
-                Part::Time => fields.time,
-            });
-            let mut joined = Vec::with_capacity(bytes.clone().map(<[u8]>::len).sum());
-            bytes.for_each(|bytes| joined.extend_from_slice(bytes));
-            joined
-        };
-        let input = SigningInput::AroundBody {
-            before: join(self.sender.before),
-            form: BodyForm::Raw,
-            after: join(self.sender.after),
-        };
-        Ok((input, coverage))
+        message.body(BodyForm::Raw);
+        for part in self.sender.after {
+            self.push(part, method, target, fields, &mut message)?;
+        }
+        Ok(message)
+    }
+
+    fn push(
+        &self,
+        part: &Part,
+        method: &Method,
+        target: Option<&Target<'_>>,
+        fields: Fields<'_>,
+        to: &mut Message,
+    ) -> Result<(), Rejection> {
+        match (part, target) {
+            (Part::Text(text), _) => to.text(text),
+            (Part::Method, _) => to.part(message::Part::Method, method.as_str()),
+            (Part::Url(respell), Some(target)) => push_url(to, target, *respell)?,
+            (Part::Url(_), None) => {}
+            (Part::Id, _) => {
+                to.part(message::Part::Nonce, fields.id);
+                if let Some(name) = &self.id {
+                    to.also(message::Part::Header(name.clone()));
+                }
+            }
+            (Part::Time, _) => {
+                let unit = match self.sender.time {
+                    Time::Header(_, unit) => unit,
+                    _ => TimeUnit::Seconds,
+                };
+                to.part(message::Part::Time(unit), fields.time);
+                if let Some(name) = &self.time {
+                    to.also(message::Part::Header(name.clone()));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn check_beginning(&self, body: &[u8]) -> Result<(), Rejection> {
@@ -471,7 +476,7 @@ impl Describe for Webhooks {
             }
             None => None,
         };
-        let (input, coverage) = self.describe(&parts.method, target.as_ref(), fields)?;
+        let message = self.message(&parts.method, target.as_ref(), fields)?;
         Ok(Candidate {
             parameters: Parameters {
                 key_id: self.key_id.clone(),
@@ -480,8 +485,7 @@ impl Describe for Webhooks {
                 nonce: None,
             },
             mac: HashOutput::new(&[]),
-            input,
-            coverage: Cow::Owned(coverage.into_owned()),
+            message,
         })
     }
 
@@ -539,10 +543,31 @@ pub(super) fn decode_mac(
     Some(HashOutput::new(mac))
 }
 
-/// A URL as a provider writes it: what a request asks for, under this authority.
-pub(super) fn url(target: &Target<'_>, authority: &str) -> String {
-    let scheme = target.scheme.unwrap_or(&Scheme::HTTPS);
-    format!("{scheme}://{authority}{}", target.path_and_query)
+/// Appends a URL as it is respelled. Only what stands there as it was sent is covered.
+fn push_url(
+    to: &mut Message,
+    target: &Target<'_>,
+    respell: fn(&str) -> Cow<'_, str>,
+) -> Result<(), Rejection> {
+    if target.path_and_query.as_str().contains(BEGINNINGS) {
+        return Err(malformed("the URL has a byte with which a body begins"));
+    }
+    push_url_scheme(to, target);
+    match respell(&target.authority) {
+        Cow::Borrowed(authority) => to.part(message::Part::Authority, authority),
+        Cow::Owned(changed) => to.text(changed),
+    }
+    match respell(target.path_and_query.as_str()) {
+        Cow::Borrowed(_) => to.path_and_query(target.path(), target.query()),
+        Cow::Owned(changed) => to.text(changed),
+    }
+    Ok(())
+}
+
+/// Appends what a URL begins with.
+pub(super) fn push_url_scheme(to: &mut Message, target: &Target<'_>) {
+    to.text(target.scheme.unwrap_or(&Scheme::HTTPS).as_str());
+    to.text("://");
 }
 
 /// The target of a request that is to be signed with its URL.

@@ -13,14 +13,10 @@ use super::{
 use crate::{
     clock::Timestamp,
     error::{Rejection, RejectionKind, SignError, malformed},
-    message::{BodyForm, Coverage, Encoding, Formed, HashOutput, Head, SigningInput},
+    message::{BodyForm, Encoding, Formed, HashOutput, Head, Message, Part, TimeUnit, read_time},
     once::NonceKind,
     proof::{Announced, Candidate, Parameters},
-    scheme::{
-        Describe, Profile, Reading, Signing,
-        header::{TimeUnit, read_time},
-        signs_under,
-    },
+    scheme::{Describe, Profile, Reading, Signing, signs_under},
 };
 
 const KEY_ID: &str = "mailgun";
@@ -172,6 +168,13 @@ fn parameters(
     }
 }
 
+fn message(time: &str, token: &[u8]) -> Message {
+    let mut message = Message::with_room(time.len() + token.len(), 2);
+    message.part(Part::Time(TimeUnit::Seconds), time);
+    message.part(Part::Nonce, token);
+    message
+}
+
 impl Describe for Mailgun {
     fn profile(&self) -> &Profile {
         &self.profile
@@ -192,24 +195,19 @@ impl Describe for Mailgun {
             token,
             mac,
         } = Envelope::read(body)?;
-        let formed = Formed {
-            signed: format!("{time}{token}").into(),
+        let mut message = message(&time, token.as_bytes());
+        // All that is signed is in the message, and nothing of the body as it stands there.
+        message.body(BodyForm::Extracted(Formed {
+            signed: Bytes::new(),
             given: json!({ "timestamp": time, "token": token })
                 .to_string()
                 .into(),
             uncovered: Some(body.clone()),
-        };
+        }));
         Ok(vec![Announced {
             parameters: parameters(self.key_id.clone(), signed_at, token.into()),
             mac,
-            build: Box::new(|_, _| {
-                let input = SigningInput::AroundBody {
-                    before: Vec::new(),
-                    form: BodyForm::Extracted(formed),
-                    after: Vec::new(),
-                };
-                Ok((input, Cow::Owned(Coverage::default())))
-            }),
+            build: Box::new(|_, _| Ok(message)),
         }])
     }
 
@@ -228,11 +226,7 @@ impl Describe for Mailgun {
             parameters: parameters(self.key_id.clone(), signing.now, signing.nonce.to_vec()),
             mac: HashOutput::new(&[]),
             // The body that is signed has no place for the two yet.
-            input: SigningInput::Head {
-                message: [time.as_bytes(), signing.nonce].concat(),
-                body: Vec::new(),
-            },
-            coverage: Cow::Owned(Coverage::default()),
+            message: message(&time, signing.nonce),
         })
     }
 

@@ -3,7 +3,10 @@
 use std::{borrow::Cow, time::Duration};
 
 use super::challenge::Challenge;
-use crate::{key::MacAlgorithm, message::Encoding, scheme::header::TimeUnit};
+use crate::{
+    key::MacAlgorithm,
+    message::{Encoding, TimeUnit},
+};
 
 /// A sender of webhooks: how it signs, and what tells its deliveries apart.
 #[derive(Clone, Copy, Debug)]

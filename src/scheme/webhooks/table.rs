@@ -12,8 +12,10 @@ use super::{
 };
 use crate::{
     key::MacAlgorithm,
-    message::Encoding,
-    scheme::header::TimeUnit::{Millis, Seconds},
+    message::{
+        Encoding,
+        TimeUnit::{Millis, Seconds},
+    },
 };
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/scheme/webhooks");

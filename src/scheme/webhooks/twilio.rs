@@ -10,18 +10,16 @@ use http::{
     uri::{PathAndQuery, Scheme},
 };
 
-use super::format::{PROFILE, decode_mac, outgoing_target, signature, url};
+use super::format::{PROFILE, decode_mac, outgoing_target, push_url_scheme, signature};
 use crate::{
     error::{ConfigError, ConfigErrorKind, Rejection, RejectionKind, SignError, malformed},
     key::MacAlgorithm,
     message::{
-        BodyDigest, BodyForm, Coverage, DigestAlgorithm, Encoding, Formed, HashOutput, Head,
-        RunningDigest, SigningInput, Target,
+        BodyDigest, BodyForm, DigestAlgorithm, Encoding, Formed, HashOutput, Head, Message, Part,
+        RunningDigest, Target, query,
     },
     proof::{Announced, Candidate, Parameters},
-    scheme::{
-        Describe, Profile, Reading, Signing, header::header_value, rfc9421::query, signs_under,
-    },
+    scheme::{Describe, Profile, Reading, Signing, header::header_value, signs_under},
 };
 
 const KEY_ID: &str = "twilio";
@@ -181,65 +179,52 @@ impl Twilio {
         }
     }
 
-    fn input(&self, target: &Target<'_>, authority: &str) -> Result<SigningInput, Rejection> {
-        let url = url(target, authority).into();
-        Ok(match &self.mode {
-            Mode::Form if names_digest(target.query()) => {
-                return Err(malformed(format!(
-                    "the query has `{BODY_DIGEST}`: JSON is read by `Twilio::json_at()`"
-                )));
-            }
-            Mode::Form => SigningInput::AroundBody {
-                before: url,
-                form: BodyForm::Canonical(sort),
-                after: Vec::new(),
-            },
-            Mode::Json { before_digest } => SigningInput::Head {
-                message: url,
-                body: vec![BodyDigest {
-                    algorithm: DigestAlgorithm::Sha256,
-                    claimed: body_digest(before_digest, target.path_and_query.as_str())?,
-                }],
-            },
-        })
-    }
-}
-
-impl Default for Twilio {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// Like `a.example` and `a.example:443`.
-struct Authority {
-    text: String,
-    /// Whether it says no less than the one that was asked for.
-    is_whole: bool,
-}
-
-/// The authority in both forms, that of the target first.
-fn authorities(target: &Target<'_>) -> [Authority; 2] {
-    let text = target.authority.to_string();
-    let port = text.rsplit_once(':');
-    let other = match port.filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())) {
-        Some((host, _)) => Authority {
-            text: host.to_owned(),
-            is_whole: false,
-        },
-        None => {
-            let is_http = target.scheme == Some(&Scheme::HTTP);
-            Authority {
-                text: format!("{text}:{}", if is_http { 80 } else { 443 }),
-                is_whole: true,
-            }
+    fn message(&self, target: &Target<'_>, spelling: &Spelling) -> Result<Message, Rejection> {
+        if matches!(self.mode, Mode::Form) && names_digest(target.query()) {
+            return Err(malformed(format!(
+                "the query has `{BODY_DIGEST}`: JSON is read by `Twilio::json_at()`"
+            )));
         }
+        let mut message = Message::with_room(256, 3);
+        push_url_scheme(&mut message, target);
+        match spelling {
+            Spelling::AsAsked => message.part(Part::Authority, &*target.authority),
+            Spelling::WithPort(port) => {
+                message.part(Part::Authority, &*target.authority);
+                message.text(port);
+            }
+            // It may have been meant for another service on that host.
+            Spelling::WithoutPort(host) => message.text(host),
+        }
+        message.path_and_query(target.path(), target.query());
+        match &self.mode {
+            Mode::Form => message.body(BodyForm::Canonical(sort)),
+            Mode::Json { before_digest } => message.digests(vec![BodyDigest {
+                algorithm: DigestAlgorithm::Sha256,
+                claimed: body_digest(before_digest, target.path_and_query.as_str())?,
+            }]),
+        }
+        Ok(message)
+    }
+}
+
+/// Says how the authority is spelled in the URL that is signed.
+enum Spelling {
+    AsAsked,
+    /// Such as `:443`, behind an authority without a port.
+    WithPort(&'static str),
+    WithoutPort(String),
+}
+
+/// The two ways in which Twilio may have spelled the authority.
+fn spellings(target: &Target<'_>) -> [Spelling; 2] {
+    let port = target.authority.rsplit_once(':');
+    let other = match port.filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())) {
+        Some((host, _)) => Spelling::WithoutPort(host.to_owned()),
+        None if target.scheme == Some(&Scheme::HTTP) => Spelling::WithPort(":80"),
+        None => Spelling::WithPort(":443"),
     };
-    let asked = Authority {
-        text,
-        is_whole: true,
-    };
-    [asked, other]
+    [Spelling::AsAsked, other]
 }
 
 /// Returns the path and query of a request, up to the digest of its body.
@@ -345,15 +330,6 @@ fn parameters(key_id: Cow<'static, str>) -> Parameters<'static> {
     }
 }
 
-fn covered(covers_authority: bool) -> Cow<'static, Coverage> {
-    Cow::Owned(Coverage {
-        authority: covers_authority,
-        path: true,
-        query: true,
-        ..Coverage::default()
-    })
-}
-
 /// Writes the digest of the body into the query, unless the query already has it.
 fn add_digest(before: &str, parts: &mut Parts, body: &[u8]) -> Result<(), SignError> {
     let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
@@ -402,13 +378,10 @@ impl Describe for Twilio {
                 "the body is said to be a form, which is read by `Twilio::new()`",
             ));
         }
-        let announced = authorities(&head.target).map(|authority| Announced {
+        let announced = spellings(&head.target).map(|spelling| Announced {
             parameters: parameters(self.key_id.clone()),
             mac,
-            build: Box::new(move |head, _| {
-                let input = self.input(&head.target, &authority.text)?;
-                Ok((input, covered(authority.is_whole)))
-            }),
+            build: Box::new(move |head, _| self.message(&head.target, &spelling)),
         });
         Ok(Reading::Announced(announced.into()))
     }
@@ -437,12 +410,10 @@ impl Describe for Twilio {
             }
         }
         let target = outgoing_target(parts)?;
-        let input = self.input(&target, &target.authority)?;
         Ok(Candidate {
             parameters: parameters(self.key_id.clone()),
             mac: HashOutput::new(&[]),
-            input,
-            coverage: covered(true),
+            message: self.message(&target, &Spelling::AsAsked)?,
         })
     }
 

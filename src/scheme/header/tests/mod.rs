@@ -14,17 +14,13 @@ use super::{
     builder::HeaderSchemeBuilder,
     element::Element,
     part::{Part, elements},
-    scheme::{Description, HeaderScheme, KeySource, TimeUnit},
+    scheme::{Description, HeaderScheme, KeySource},
 };
 use crate::{
     key::MacAlgorithm,
-    message::{Encoding, Origins},
+    message::{Encoding, Head, Origins, TimeUnit},
     once::NonceKind,
-    scheme::cases,
-};
-use crate::{
-    message::{Coverage, Head},
-    scheme::{Describe, Profile, Reading},
+    scheme::{Describe, Profile, Reading, cases},
 };
 
 mod alphabets;
@@ -170,7 +166,6 @@ fn unchecked(parts: &[Part]) -> HeaderScheme {
         time: has(Part::Time).then(|| (name("x-time"), TimeUnit::Seconds)),
         nonce: has(Part::Nonce).then(|| (name("x-nonce"), NonceKind::Covered)),
         elements: elements(parts).unwrap(),
-        coverage: Coverage::default(),
         profile: Profile {
             algorithm: MacAlgorithm::HmacSha256,
             covers_authority: false,
@@ -197,10 +192,10 @@ fn message_of(scheme: &HeaderScheme, parts: &Parts, body: &[u8]) -> Option<Vec<u
         return None;
     };
     let mut message = Vec::new();
-    let (input, _) = (announced.remove(0).build)(&head, &mut crate::proof::Room::new()).ok()?;
-    let formed = input.rewrite_body(body).ok()?;
+    let signed = (announced.remove(0).build)(&head, &mut crate::proof::Room::new()).ok()?;
+    let formed = signed.rewrite_body(body).ok()?;
     let body = formed.as_deref().unwrap_or(body);
-    input.feed(body, |bytes| message.extend_from_slice(bytes));
+    signed.feed(body, |bytes| message.extend_from_slice(bytes));
     Some(message)
 }
 

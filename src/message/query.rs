@@ -1,10 +1,32 @@
-//! One parameter of a query (RFC 9421, section 2.2.8): decoded as a form is, and encoded anew.
+//! Parameters of a query or a form: decoded, and encoded in the one way of RFC 9421 (section 2.2.8).
 
 use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::{canonical::Wanted, component::Fault};
+/// What is wrong with a query, for the log.
+type Fault = Cow<'static, str>;
+
+/// Values that are wanted of one input, by their names: it is read once for all of them.
+pub(crate) struct Wanted<'n>(Vec<(&'n str, Option<String>)>);
+
+impl<'n> Wanted<'n> {
+    pub(crate) fn new(names: impl IntoIterator<Item = &'n str>) -> Self {
+        let mut wanted: Vec<_> = names.into_iter().map(|name| (name, None)).collect();
+        wanted.sort_unstable();
+        Self(wanted)
+    }
+
+    /// Returns the place of the value with this name, if it is wanted.
+    pub(crate) fn place(&mut self, name: &str) -> Option<&mut Option<String>> {
+        let at = self.0.binary_search_by(|(other, _)| (*other).cmp(name));
+        self.0.get_mut(at.ok()?).map(|(_, value)| value)
+    }
+
+    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
+        self.place(name)?.take()
+    }
+}
 
 /// What the `application/x-www-form-urlencoded` percent-encode set of the URL standard leaves as it
 /// is.
@@ -27,7 +49,7 @@ pub(crate) fn param(query: &str, name: &str) -> Result<String, Fault> {
 
 /// Reads the query once for all parameters that are wanted, by their encoded names. A value that is
 /// no UTF-8 cannot be told apart once it is decoded, and is refused.
-pub(super) fn params(query: &str, wanted: &mut Wanted<'_>) -> Result<(), Fault> {
+pub(crate) fn params(query: &str, wanted: &mut Wanted<'_>) -> Result<(), Fault> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let Some(key) = decode(key) else { continue };

@@ -1,0 +1,99 @@
+//! The body in a signed message: where it stands there, and in which form.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::{
+    canonical_json::JsonForm,
+    digest::{DigestAlgorithm, HashOutput},
+};
+
+/// Where the body stands in a signed message.
+#[derive(Clone)]
+pub(crate) enum BodyPlace {
+    /// The head completes the message, and holds these digests of the body. Every one of them must
+    /// match; with none, the request must have no body.
+    Digests(Vec<BodyDigest>),
+    /// After so many bytes of the message, in this form.
+    At { offset: usize, form: BodyForm },
+}
+
+/// A digest of the body that stands in a covered part of the head.
+#[derive(Clone)]
+pub(crate) struct BodyDigest {
+    pub(crate) algorithm: DigestAlgorithm,
+    pub(crate) claimed: HashOutput,
+}
+
+/// In which form the body stands in the signed message.
+#[derive(Clone)]
+pub(crate) enum BodyForm {
+    /// As it was received.
+    Raw,
+    /// As a document in this form, or as it was received; and where the message is itself a
+    /// document, as a string in that one.
+    Json {
+        document: Option<JsonForm>,
+        string_in: Option<JsonForm>,
+    },
+    /// As this function writes it anew.
+    Canonical(fn(&Bytes) -> Result<Formed, Cow<'static, str>>),
+    /// As it was taken apart when its signature was read.
+    Extracted(Formed),
+}
+
+/// A body in its form.
+#[derive(Clone)]
+pub(crate) struct Formed {
+    /// What of it stands in the signed message.
+    pub(crate) signed: Bytes,
+    /// What the handler is given: made of nothing but what is signed, and in a syntax that can be
+    /// read, which a form's parameters set side by side cannot.
+    pub(crate) given: Bytes,
+    /// The whole body, where more than this stands in it.
+    pub(crate) uncovered: Option<Bytes>,
+}
+
+impl Formed {
+    /// How many bytes it takes up beside the body that it was made of.
+    pub(crate) fn len_beside(&self, body: &Bytes) -> usize {
+        let is_own = |bytes: &&Bytes| bytes.as_ptr() != body.as_ptr();
+        let given = Some(&self.given).filter(is_own).map_or(0, Bytes::len);
+        if self.signed.as_ptr() == self.given.as_ptr() {
+            return given;
+        }
+        given + Some(&self.signed).filter(is_own).map_or(0, Bytes::len)
+    }
+}
+
+impl BodyForm {
+    pub(crate) fn rewrite(&self, body: &Bytes) -> Result<Option<Formed>, Cow<'static, str>> {
+        match self {
+            Self::Raw => Ok(None),
+            Self::Json {
+                document,
+                string_in,
+            } => {
+                let given = match document {
+                    Some(form) => form.rewrite(body)?.into(),
+                    None => body.clone(),
+                };
+                let signed = match string_in {
+                    Some(form) => {
+                        let text = str::from_utf8(&given).map_err(|_| "the body is not UTF-8")?;
+                        form.string(text).into()
+                    }
+                    None => given.clone(),
+                };
+                Ok(Some(Formed {
+                    signed,
+                    given,
+                    uncovered: None,
+                }))
+            }
+            Self::Canonical(rewrite) => rewrite(body).map(Some),
+            Self::Extracted(formed) => Ok(Some(formed.clone())),
+        }
+    }
+}
