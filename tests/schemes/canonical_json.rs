@@ -5,8 +5,10 @@
 use std::{
     cell::Cell,
     collections::BTreeMap,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead, BufReader, Write as _},
+    iter,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -649,17 +651,27 @@ impl Peer {
         }
     }
 
-    fn ask(&mut self, document: &[u8]) -> Option<Vec<Bytes>> {
-        let line = base16ct::lower::encode_string(document) + "\n";
-        self.input.write_all(line.as_bytes()).unwrap();
-        let mut answer = String::new();
-        self.output.read_line(&mut answer).unwrap();
-        assert!(answer.ends_with('\n'), "the program has ended");
-        let forms = answer
-            .split_whitespace()
-            .map(|form| base16ct::lower::decode_vec(form).map(Bytes::from));
-        forms.collect::<Result<_, _>>().ok()
+    /// Many at once, so that neither party waits for the other at each.
+    fn ask(&mut self, documents: &[Vec<u8>]) -> Vec<Option<Vec<Bytes>>> {
+        let line = |document: &Vec<u8>| base16ct::lower::encode_string(document) + "\n";
+        let lines: String = documents.iter().map(line).collect();
+        let Self { input, output, .. } = self;
+        thread::scope(|scope| {
+            // A pipe is soon full, if nobody reads the answers meanwhile.
+            scope.spawn(|| input.write_all(lines.as_bytes()).unwrap());
+            documents.iter().map(|_| read_answer(output)).collect()
+        })
     }
+}
+
+fn read_answer(output: &mut impl BufRead) -> Option<Vec<Bytes>> {
+    let mut answer = String::new();
+    output.read_line(&mut answer).unwrap();
+    assert!(answer.ends_with('\n'), "the program has ended");
+    let forms = answer
+        .split_whitespace()
+        .map(|form| base16ct::lower::decode_vec(form).map(Bytes::from));
+    forms.collect::<Result<_, _>>().ok()
 }
 
 impl Drop for Peer {
@@ -689,7 +701,7 @@ fn compare(
     let strategy = (Document::any(), choices(), damage());
     let mut runner = runner(1);
     let (mut accepted, mut refused) = (0, 0);
-    for _ in 0..common::cases(usual) {
+    let mut document = || {
         let (document, choices, damage) = strategy.new_tree(&mut runner).unwrap().current();
         let mut document = text(&document, &choices).into_bytes();
         if let Some((at, how, byte)) = damage {
@@ -700,17 +712,26 @@ fn compare(
                 _ => document.insert(at, byte),
             }
         }
-        let expected = peer.ask(&document);
-        let count = if expected.is_some() {
-            &mut accepted
-        } else {
-            &mut refused
-        };
-        *count += 1;
-        let ours = ours(&document);
-        if ours != expected {
-            let shown = document.escape_ascii();
-            return Err(format!("{shown}: {ours:?}, and not {expected:?}"));
+        document
+    };
+    let mut left = usize::try_from(common::cases(usual)).unwrap();
+    while left > 0 {
+        let documents: Vec<_> = iter::repeat_with(&mut document)
+            .take(left.min(500))
+            .collect();
+        left -= documents.len();
+        for (document, expected) in documents.iter().zip(peer.ask(&documents)) {
+            let count = if expected.is_some() {
+                &mut accepted
+            } else {
+                &mut refused
+            };
+            *count += 1;
+            let ours = ours(document);
+            if ours != expected {
+                let shown = document.escape_ascii();
+                return Err(format!("{shown}: {ours:?}, and not {expected:?}"));
+            }
         }
     }
     Ok((accepted, refused))
