@@ -1,9 +1,6 @@
 //! The configuration of a verifier, with its defaults and with what it refuses.
 
-use std::{
-    fmt, marker::PhantomData, num::NonZero, sync::Arc, thread::available_parallelism,
-    time::Duration,
-};
+use std::{fmt, num::NonZero, sync::Arc, thread::available_parallelism, time::Duration};
 
 use http::Method;
 use tokio::sync::Semaphore;
@@ -56,18 +53,22 @@ pub struct VerifierBuilder<T> {
     max_running: usize,
     store_timeout: Duration,
     readiness_timeout: Duration,
-    builds: PhantomData<fn() -> T>,
+    /// Makes what is configured of the verifier that was built.
+    finish: Box<dyn FnOnce(Verifier) -> T + Send + Sync>,
 }
 
 impl Verifier {
     /// Configures a verifier; every setting states its default.
     pub fn builder(scheme: impl Scheme) -> VerifierBuilder<Self> {
-        VerifierBuilder::new(scheme)
+        VerifierBuilder::new(scheme, |verifier| verifier)
     }
 }
 
-impl<T: From<Verifier>> VerifierBuilder<T> {
-    pub(crate) fn new(scheme: impl Scheme) -> Self {
+impl<T: 'static> VerifierBuilder<T> {
+    pub(super) fn new(
+        scheme: impl Scheme,
+        finish: impl FnOnce(Verifier) -> T + Send + Sync + 'static,
+    ) -> Self {
         let processing = if scheme.profile().sender_retries {
             Processing::Retryable { lease: LEASE }
         } else {
@@ -92,8 +93,15 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
             max_running: 1024,
             store_timeout: Duration::from_secs(2),
             readiness_timeout: Duration::from_secs(5),
-            builds: PhantomData,
+            finish: Box::new(finish),
         }
+    }
+
+    /// Adds a setting of what is made of the verifier.
+    pub(super) fn then(mut self, set: impl FnOnce(T) -> T + Send + Sync + 'static) -> Self {
+        let finish = self.finish;
+        self.finish = Box::new(move |verifier| set(finish(verifier)));
+        self
     }
 
     /// Where keys are looked up: a [`KeyRing`](crate::key::KeyRing), or a store of your own. No default.
@@ -392,7 +400,7 @@ impl<T: From<Verifier>> VerifierBuilder<T> {
             ),
             _ => None,
         };
-        Ok(T::from(Verifier {
+        Ok((self.finish)(Verifier {
             settings: Arc::new(Settings {
                 scheme: self.scheme,
                 keys,

@@ -93,7 +93,23 @@ pub struct VerifyLayer {
 impl VerifyLayer {
     /// Configures a layer; every setting states its default.
     pub fn builder(scheme: impl Scheme) -> VerifierBuilder<Self> {
-        VerifierBuilder::new(scheme)
+        VerifierBuilder::new(scheme, Self::new)
+    }
+
+    /// Returns a layer around a verifier that exists. Its settings are those of the verifier, and for
+    /// what the layer adds, the defaults.
+    ///
+    /// ```
+    /// use countersign::{Verifier, VerifyLayer};
+    ///
+    /// # fn f(verifier: Verifier) -> VerifyLayer {
+    /// VerifyLayer::new(verifier).strip_uncovered_headers()
+    /// # }
+    /// ```
+    pub fn new(verifier: Verifier) -> Self {
+        Self {
+            settings: Arc::new(LayerSettings::new(verifier)),
+        }
     }
 
     /// What a copy is answered with. Default: [`OnDuplicate::Reject`]; with the presets for
@@ -161,11 +177,28 @@ impl VerifyLayer {
     }
 }
 
-impl From<Verifier> for VerifyLayer {
-    fn from(verifier: Verifier) -> Self {
-        Self {
-            settings: Arc::new(LayerSettings::new(verifier)),
-        }
+impl VerifierBuilder<VerifyLayer> {
+    /// Sets [`VerifyLayer::on_duplicate`].
+    pub fn on_duplicate(self, on_duplicate: OnDuplicate) -> Self {
+        self.then(move |layer| layer.on_duplicate(on_duplicate))
+    }
+
+    /// Sets [`VerifyLayer::strip_uncovered_headers`].
+    pub fn strip_uncovered_headers(self) -> Self {
+        self.then(VerifyLayer::strip_uncovered_headers)
+    }
+
+    /// Sets [`VerifyLayer::confirm_in`].
+    pub fn confirm_in(self, database: impl TransactIn + 'static) -> Self {
+        self.then(move |layer| layer.confirm_in(database))
+    }
+
+    /// Sets [`VerifyLayer::render_rejection`].
+    pub fn render_rejection(
+        self,
+        renderer: impl Fn(&Rejection) -> (HeaderValue, Bytes) + Send + Sync + 'static,
+    ) -> Self {
+        self.then(move |layer| layer.render_rejection(renderer))
     }
 }
 

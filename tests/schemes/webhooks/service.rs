@@ -98,7 +98,7 @@ impl Service {
         settings: impl FnOnce(VerifierBuilder<Verifier>) -> VerifierBuilder<Verifier>,
     ) -> Self {
         let verifier = settings(provider.verifier(clock).store(store));
-        Self::behind(clock, verifier.build().unwrap().into())
+        Self::behind(clock, VerifyLayer::new(verifier.build().unwrap()))
     }
 
     /// With a scheme that is no preset.
