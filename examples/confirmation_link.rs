@@ -90,7 +90,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         .issue_under("2026-11")
         .lifetime(Duration::from_secs(3600))
         // Links outlive a restart: in production, a store that does so too.
-        .store(MemoryStore::new().assume_no_history())
+        .store(MemoryStore::new().danger_assume_no_history())
         .clock(clock.clone())
         .build()?;
     let app = App {

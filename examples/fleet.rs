@@ -33,7 +33,7 @@ use axum::{Router, extract::State, routing::post};
 use bytes::Bytes;
 use countersign::{
     HttpMessageSignatures, KeyRing, NonceStore, PostgresStore, RedisStore, Signer, VerifiedPayload,
-    VerifyLayer, postgres,
+    VerifyLayer,
 };
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
@@ -88,9 +88,14 @@ async fn main() -> Result<ExitCode, AnyError> {
 /// One of the fleet: says where it listens, does what is asked, and ends with its standard input.
 async fn serve(name: String, url: &str) -> Result<(), AnyError> {
     let store: Arc<dyn NonceStore> = if url.starts_with("postgres") {
-        Arc::new(PostgresStore::connect(PgConnectOptions::from_str(url)?).await?)
+        Arc::new(PostgresStore::open(PgConnectOptions::from_str(url)?).await?)
     } else {
-        Arc::new(RedisStore::builder().assume_no_history().open(url).await?)
+        Arc::new(
+            RedisStore::builder()
+                .danger_assume_no_history()
+                .open(url)
+                .await?,
+        )
     };
     let layer = VerifyLayer::builder(HttpMessageSignatures::default())
         .public_origin(ORIGIN)
@@ -121,8 +126,8 @@ async fn serve(name: String, url: &str) -> Result<(), AnyError> {
 async fn show(url: &str) -> Result<ExitCode, AnyError> {
     if url.starts_with("postgres") {
         let pool = PgPool::connect(url).await?;
-        postgres::migrate(&pool).await?;
-        postgres::assume_no_history(&pool).await?;
+        PostgresStore::migrate(&pool).await?;
+        PostgresStore::danger_assume_no_history(&pool).await?;
     }
     let kind = url.split_once(':').map_or(url, |(kind, _)| kind);
     println!("  {} server processes share one {kind}.", NAMES.len());

@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let layer = VerifyLayer::builder(scheme)
         .keys(KeyRing::new().with("acme", SECRET)?)
-        .store(MemoryStore::new().assume_no_history())
+        .store(MemoryStore::new().danger_assume_no_history())
         .build()?;
 
     let order = async |payload: VerifiedPayload| {

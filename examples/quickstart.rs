@@ -54,7 +54,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let layer = VerifyLayer::builder(scheme.clone())
         .public_origin(&origin)
         .keys(KeyRing::new().with(KEY, SECRET)?)
-        .store(MemoryStore::new().assume_no_history())
+        .store(MemoryStore::new().danger_assume_no_history())
         .max_body_bytes(16 * 1024)
         .build()?;
     let moved = Arc::new(AtomicU64::new(0));

@@ -165,7 +165,7 @@ impl Service {
         let verify = VerifyLayer::builder(scheme.clone())
             .public_origin(&origin)
             .keys(requests_from.clone())
-            .store(MemoryStore::new().assume_no_history())
+            .store(MemoryStore::new().danger_assume_no_history())
             .build()?;
         let response_signer = ResponseSigner::new(scheme, answers, secret(answers, 1))?;
         let sign = SignResponseLayer::new(response_signer.clone().public_origin(&origin)?);

@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // and give this service a `namespace` in it.
     let layer = VerifyLayer::builder(StandardWebhooks::new())
         .secret(SECRET)
-        .store(MemoryStore::new().assume_no_history())
+        .store(MemoryStore::new().danger_assume_no_history())
         .build()?;
     let app = Router::new().route("/hook", post(hook)).layer(layer);
 

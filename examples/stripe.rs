@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // survives one, and give this service a `namespace` in it.
     let layer = VerifyLayer::builder(Stripe::new())
         .secret(SECRET)
-        .store(MemoryStore::new().assume_no_history())
+        .store(MemoryStore::new().danger_assume_no_history())
         .build()?;
     let app = Router::new().route("/stripe", post(paid)).layer(layer);
 

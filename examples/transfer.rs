@@ -278,9 +278,9 @@ async fn main() -> Result<ExitCode, AnyError> {
         Some(url) => {
             println!("  On PostgreSQL.");
             let pool = sqlx::PgPool::connect(&url).await?;
-            countersign::postgres::migrate(&pool).await?;
+            countersign::PostgresStore::migrate(&pool).await?;
             // The first start of a service that has used nothing else before.
-            countersign::postgres::assume_no_history(&pool).await?;
+            countersign::PostgresStore::danger_assume_no_history(&pool).await?;
             postgres::open_accounts(&pool).await?;
             let with = hammer(postgres::guarded(pool.clone(), layer), Some(&signer)).await?;
             postgres::open_accounts(&pool).await?;

@@ -42,8 +42,8 @@
 //! # Schemes
 //! - [`HttpMessageSignatures`]: RFC 9421 with `hmac-sha256`, the one to use between services.
 //! - [`HeaderScheme`]: a house format, described part by part.
-//! - [`webhooks`]: presets for Standard Webhooks, Stripe, GitHub, Slack and other senders, with a table
-//!   of all of them.
+//! - [`webhooks`]: presets for Standard Webhooks, Stripe, GitHub, Slack, Shopify, Zoom, Paddle, Meta,
+//!   Linear, Twilio, Mailgun, Square, HubSpot and Dropbox.
 //!
 //! # Both directions
 //! - [`SignLayer`] signs what a client sends; [`VerifyLayer`] verifies it on the server.
@@ -136,7 +136,7 @@ pub use client::{
 };
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use error::{
-    ConfigError, ConfigErrorKind, KeyError, Rejection, RejectionKind, ResponseError,
+    ConfigError, ConfigErrorKind, KeyError, OpenError, Rejection, RejectionKind, ResponseError,
     ResponseErrorKind, SignError, SignErrorKind, StoreError, StoreErrorKind,
 };
 pub use future::StoreFuture;

@@ -31,7 +31,7 @@ fn verify_layer(scheme: impl Scheme) -> VerifyLayer {
     VerifyLayer::builder(scheme)
         .public_origin(ORIGIN)
         .keys(keys())
-        .store(MemoryStore::new().assume_no_history())
+        .store(MemoryStore::new().danger_assume_no_history())
         .build()
         .expect("a configuration that is safe")
 }
@@ -87,7 +87,7 @@ pub fn countersign_for_webhooks() -> Contender {
 pub fn preset_standard_webhooks() -> Contender {
     let layer = VerifyLayer::builder(StandardWebhooks::new())
         .secret(WEBHOOK_SECRET)
-        .store(MemoryStore::new().assume_no_history())
+        .store(MemoryStore::new().danger_assume_no_history())
         .processing(Processing::AtMostOnce)
         .build()
         .expect("a configuration that is safe");

@@ -82,7 +82,7 @@ impl<C: Clock + Clone> Ours<C> {
             .capacity_bytes(capacity)
             .key_share(100)
             .clock(clock.clone())
-            .assume_no_history()
+            .danger_assume_no_history()
             .build()
             .unwrap();
         Self { store, clock }

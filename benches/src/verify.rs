@@ -20,7 +20,7 @@ fn verifier(scheme: impl Scheme) -> Verifier {
     Verifier::builder(scheme)
         .public_origin(ORIGIN)
         .keys(keys())
-        .store(MemoryStore::new().assume_no_history())
+        .store(MemoryStore::new().danger_assume_no_history())
         .build()
         .expect("a configuration that is safe")
 }
@@ -62,7 +62,7 @@ fn leased(scheme: impl Scheme, mut request: impl FnMut() -> Request<Bytes> + 'st
     let verifier = Verifier::builder(scheme)
         .public_origin(ORIGIN)
         .secret(WEBHOOK_SECRET)
-        .store(MemoryStore::new().assume_no_history())
+        .store(MemoryStore::new().danger_assume_no_history())
         .build()
         .expect("a configuration that is safe");
     Contender::new(

@@ -376,7 +376,7 @@ impl Facts {
                     .with(key_id, SECRET)
                     .expect("valid, as the signer found"),
             )
-            .store(store.assume_no_history().build().expect("a valid capacity"))
+            .store(store.danger_assume_no_history().build().expect("a valid capacity"))
             .clock(clock)
             .build()
             .expect("a configuration that is valid for every scheme");

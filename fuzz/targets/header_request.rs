@@ -167,7 +167,7 @@ fn store(clock: &ManualClock) -> MemoryStore {
     let store = MemoryStore::builder().capacity_bytes(64 * 1024);
     store
         .clock(clock.clone())
-        .assume_no_history()
+        .danger_assume_no_history()
         .build()
         .expect("a valid capacity")
 }

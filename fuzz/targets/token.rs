@@ -69,7 +69,7 @@ fuzz_target!(|input: Input| {
         .issue_under("a")
         .lifetime(Duration::from_secs(3600))
         .clock(clock.clone())
-        .store(store.assume_no_history())
+        .store(store.danger_assume_no_history())
         .build()
         .expect("a valid configuration");
     let Ok(data) = runtime.block_on(tokens.redeem(&token)) else {

@@ -84,6 +84,8 @@ pub enum ConfigErrorKind {
     Missing(&'static str),
     /// A limit or duration that is out of its range.
     Range(&'static str),
+    /// The place of a store, such as its URL or its file, and why no store can be opened there.
+    StorePlace(Cow<'static, str>),
     /// The file of a memory store's high watermark, and why it cannot be used.
     HighWatermark(String),
     /// A store that others may have too, under the key id that is named here and the namespace `default`:
@@ -134,6 +136,7 @@ impl fmt::Display for ConfigErrorKind {
             ),
             Self::Forwarded(what) => write!(f, "forwarded headers: {what}"),
             Self::Scheme(what) => write!(f, "the scheme's description: {what}"),
+            Self::StorePlace(what) => f.write_str(what),
             Self::HighWatermark(what) => write!(f, "the high watermark in {what}"),
             Self::UnchosenNames(key_id) => write!(
                 f,

@@ -2,6 +2,7 @@
 
 mod config;
 mod key;
+mod open;
 mod rejection;
 mod response;
 mod sign;
@@ -9,6 +10,7 @@ mod store;
 
 pub use config::{ConfigError, ConfigErrorKind};
 pub use key::KeyError;
+pub use open::OpenError;
 pub(crate) use rejection::malformed;
 #[cfg(feature = "axum")]
 pub(crate) use rejection::problem;

@@ -117,7 +117,7 @@ async fn cost(scheme: &Counting, body: &'static [u8]) -> (RejectionKind, usize, 
     let clock = ManualClock::at(Timestamp::from_secs(NOW).unwrap());
     let store = MemoryStore::builder()
         .clock(clock.clone())
-        .assume_no_history();
+        .danger_assume_no_history();
     let secret = "the secret of a known key";
     let verifier = Verifier::builder(scheme.clone())
         .keys(KeyRing::new().with("known", secret).unwrap())

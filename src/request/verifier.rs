@@ -33,7 +33,7 @@ use crate::{
 /// let secret = "the secret of partner 1";
 /// let verifier = Verifier::builder(scheme.clone())
 ///     .keys(KeyRing::new().with("partner-1", secret)?)
-///     .store(MemoryStore::new().assume_no_history())
+///     .store(MemoryStore::new().danger_assume_no_history())
 ///     .build()?;
 ///
 /// let request = http::Request::post("/transfer").body("{}")?;

@@ -11,7 +11,7 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 //! let layer = VerifyLayer::builder(Stripe::new())
 //!     .secret(SECRET)
-//!     .store(MemoryStore::new().assume_no_history())
+//!     .store(MemoryStore::new().danger_assume_no_history())
 //!     .build()?;
 //! let paid = async |payload: VerifiedPayload| payload.bytes().clone();
 //! let app = Router::new().route("/stripe", post(paid)).layer(layer);

@@ -65,7 +65,7 @@ use crate::{
 ///     .keys(KeyRing::new().with("2026-11", "a secret for tokens alone")?)
 ///     .issue_under("2026-11")
 ///     .lifetime(Duration::from_secs(3600))
-///     .store(MemoryStore::new().assume_no_history())
+///     .store(MemoryStore::new().danger_assume_no_history())
 ///     .build()?;
 ///
 /// let token = tokens.issue(&"alice@example.com".to_owned()).await?;

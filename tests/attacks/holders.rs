@@ -278,7 +278,7 @@ pub async fn one_holds_at_a_time(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a35_of_several_at_random_one_at_a_time_holds_a_lease() {
-    let store: Arc<dyn NonceStore> = Arc::new(MemoryStore::new().assume_no_history());
+    let store: Arc<dyn NonceStore> = Arc::new(MemoryStore::new().danger_assume_no_history());
     let leases = one_holds_at_a_time(&[store], common::cases(80))
         .await
         .unwrap();
@@ -356,7 +356,7 @@ async fn a35_twin_a_store_that_keeps_leases_badly_is_found() {
         Fault::DoesNotFence,
         Fault::DoesNotRenew,
     ] {
-        let store = Faulty(MemoryStore::new().assume_no_history(), fault);
+        let store = Faulty(MemoryStore::new().danger_assume_no_history(), fault);
         let found = one_holds_at_a_time(&[Arc::new(store)], 80).await;
         assert!(found.is_err(), "{fault:?}: {found:?}");
     }

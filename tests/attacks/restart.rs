@@ -19,7 +19,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 fn restarted(subject: &Subject, clock: &ManualClock, assume_no_history: bool) -> Target {
     let mut store = MemoryStore::builder().clock(clock.clone());
     if assume_no_history {
-        store = store.assume_no_history();
+        store = store.danger_assume_no_history();
     }
     Target::with_store(subject, clock, store.build().unwrap(), |layer| layer)
 }

@@ -18,8 +18,8 @@ use std::{
 use axum::{Router, extract::Request};
 use countersign::{
     Claim, Claimed, Clock, ConfigErrorKind, KeyId, ManualClock, Nonce, NonceKind, NonceStore,
-    PostgresStore, Processing, RedisStore, SqliteStore, StoreErrorKind, SystemClock, Timestamp,
-    webhooks::Stripe,
+    OpenError, PostgresStore, Processing, RedisStore, SqliteStore, StoreErrorKind, SystemClock,
+    Timestamp, webhooks::Stripe,
 };
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -83,16 +83,16 @@ impl Place {
         match self {
             Self::Sqlite(folder) => {
                 let builder = SqliteStore::builder().clock(clock);
-                let builder = builder.assume_no_history();
+                let builder = builder.danger_assume_no_history();
                 Arc::new(builder.open(folder.path().join("nonces.db")).await.unwrap())
             }
             Self::Postgres(options) => {
                 let builder = PostgresStore::builder().wait(SECOND * 20);
-                Arc::new(builder.connect(options.clone()).await.unwrap())
+                Arc::new(builder.open(options.clone()).await.unwrap())
             }
             Self::Redis(server) => {
                 let builder = RedisStore::builder().wait(SECOND * 20);
-                let builder = builder.assume_no_history();
+                let builder = builder.danger_assume_no_history();
                 Arc::new(builder.open(&server.url()).await.unwrap())
             }
         }
@@ -108,7 +108,7 @@ impl Place {
             }
             Self::Postgres(options) => {
                 let pool = sqlx::PgPool::connect_with(options.clone()).await.unwrap();
-                countersign::postgres::extend_retention(&pool, namespace, retention)
+                countersign::PostgresStore::extend_retention_in(&pool, namespace, retention)
                     .await
                     .unwrap();
             }
@@ -524,17 +524,17 @@ impl Place {
         match self {
             Self::Sqlite(folder) => {
                 let builder = SqliteStore::builder().clock(SystemClock::default());
-                let builder = builder.assume_no_history().capacity(quota * 2);
+                let builder = builder.danger_assume_no_history().capacity(quota * 2);
                 Arc::new(builder.open(folder.path().join("nonces.db")).await.unwrap())
             }
             Self::Postgres(options) => {
                 let builder = PostgresStore::builder().wait(SECOND * 20);
                 let builder = builder.records_of_a_key(quota);
-                Arc::new(builder.connect(options.clone()).await.unwrap())
+                Arc::new(builder.open(options.clone()).await.unwrap())
             }
             Self::Redis(server) => {
                 let builder = RedisStore::builder().wait(SECOND * 20);
-                let builder = builder.assume_no_history().records_of_a_key(quota);
+                let builder = builder.danger_assume_no_history().records_of_a_key(quota);
                 Arc::new(builder.open(&server.url()).await.unwrap())
             }
         }
@@ -601,11 +601,13 @@ async fn a44_twin_a_store_without_a_quota_is_found(place: &Place) {
 async fn a44_a_quota_of_nothing_is_refused() {
     if let Some(Place::Redis(server)) = Place::redis().await {
         let none = RedisStore::builder().records_of_a_key(0);
-        none.open(&server.url()).await.unwrap_err();
+        let refused = none.open(&server.url()).await.unwrap_err();
+        assert!(matches!(refused, OpenError::Config(_)), "{refused}");
     }
     if let Some(Place::Postgres(options)) = Place::postgres().await {
         let none = PostgresStore::builder().records_of_a_key(0);
-        none.connect(options).await.unwrap_err();
+        let refused = none.open(options).await.unwrap_err();
+        assert!(matches!(refused, OpenError::Config(_)), "{refused}");
     }
 }
 
@@ -645,7 +647,7 @@ async fn a22_a40_one_key_does_not_use_up_the_capacity_of_sqlite() {
         let clock = clock();
         let builder = SqliteStore::builder()
             .clock(clock.clone())
-            .assume_no_history();
+            .danger_assume_no_history();
         let store = builder
             .capacity(1000)
             .open(folder.path().join("nonces.db"))

@@ -666,7 +666,7 @@ impl<S: NonceStore> LeaseStore for Spy<S> {
 pub fn small(clock: &ManualClock) -> MemoryStoreBuilder {
     MemoryStore::builder()
         .clock(clock.clone())
-        .assume_no_history()
+        .danger_assume_no_history()
         .capacity_bytes(64 * 1024)
 }
 

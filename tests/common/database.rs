@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use countersign::postgres;
+use countersign::PostgresStore;
 use sqlx::{
     AssertSqlSafe, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -26,8 +26,10 @@ pub async fn pool(test: &str) -> Option<PgPool> {
 pub async fn pool_and_schema(test: &str) -> Option<(PgPool, String)> {
     let (url, schema) = schema(test).await?;
     let pool = pool_of(&url, &schema, 40).await;
-    postgres::migrate(&pool).await.unwrap();
-    postgres::assume_no_history(&pool).await.unwrap();
+    PostgresStore::migrate(&pool).await.unwrap();
+    PostgresStore::danger_assume_no_history(&pool)
+        .await
+        .unwrap();
     sqlx::raw_sql("CREATE TABLE effects (request text NOT NULL)")
         .execute(&pool)
         .await

@@ -28,8 +28,8 @@ use std::{
 
 use axum::{Router, body::Body};
 use countersign::{
-    HeaderScheme, KeyRing, ManualClock, MemoryStore, Part, Signer, Timestamp, VerifierBuilder,
-    VerifyLayer,
+    HeaderScheme, KeyRing, ManualClock, MemoryStore, OpenError, Part, Signer, StoreError,
+    Timestamp, VerifierBuilder, VerifyLayer,
 };
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
@@ -88,7 +88,7 @@ pub fn keys() -> KeyRing {
 pub fn store(clock: &ManualClock) -> MemoryStore {
     MemoryStore::builder()
         .clock(clock.clone())
-        .assume_no_history()
+        .danger_assume_no_history()
         .build()
         .expect("a store with defaults")
 }
@@ -286,4 +286,12 @@ fn program(name: &str, arguments: &[&str], test: &str) -> Option<Command> {
     }
     log::missing(test, &format!("`{name}` is not installed"));
     None
+}
+
+/// Returns the store's own error, if a store could not be opened for all that it was configured well.
+pub fn of_store(error: OpenError) -> StoreError {
+    match error {
+        OpenError::Store(error) => error,
+        error => panic!("{error}"),
+    }
 }

@@ -788,7 +788,7 @@ async fn a_handler_that_keeps_its_payload_keeps_its_share() {
                 .store(
                     MemoryStore::builder()
                         .clock(clock.clone())
-                        .assume_no_history()
+                        .danger_assume_no_history()
                         .build()
                         .unwrap(),
                 )

@@ -22,10 +22,10 @@ use countersign::{
     Claim, Claimed, Clock as _, ConfigErrorKind, ConsumeIn, HeaderScheme, HttpMessageSignatures,
     KeyRing, ManualClock, OnDuplicate,
     Outcome::{Open, Used},
-    Part, PendingPayload, PendingSlot, Processing, Rejection, ResponseSigner, ResponseVerifier,
-    SignResponseLayer, SignedBy, Signer, SqliteStore, StoreError, StoreFuture, SystemClock,
-    TransactIn, VerifiedPayload, VerifierBuilder, VerifyLayer,
-    postgres::{self, PooledTransaction},
+    Part, PendingPayload, PendingSlot, PostgresStore, Processing, Rejection, ResponseSigner,
+    ResponseVerifier, SignResponseLayer, SignedBy, Signer, SqliteStore, StoreError, StoreFuture,
+    SystemClock, TransactIn, VerifiedPayload, VerifierBuilder, VerifyLayer,
+    postgres::PooledTransaction,
 };
 use http::{HeaderMap, Request, StatusCode};
 use sqlx::{
@@ -757,7 +757,7 @@ async fn what_has_expired_is_dropped_in_batches_and_nothing_else() {
         ('recent', '', (extract(epoch FROM now()) * 1000)::bigint)";
     run(&mut connection, recent).await;
 
-    assert_eq!(postgres::drop_expired(&pool).await.unwrap(), 2500);
+    assert_eq!(PostgresStore::drop_expired(&pool).await.unwrap(), 2500);
     assert_eq!(nonces(&pool).await, 2);
     let raised = "SELECT count(*) FROM countersign_namespaces WHERE dropped_up_to_ms BETWEEN
         (extract(epoch FROM now()) * 1000)::bigint - 90000 AND
@@ -783,7 +783,7 @@ async fn a_server_that_needs_a_longer_memory_is_refused_until_it_is_made() {
     assert_eq!(send(&longer, &order(&clock)).await, misconfigured);
 
     let retention = Duration::from_secs(700);
-    postgres::extend_retention(&pool, "default", retention)
+    PostgresStore::extend_retention_in(&pool, "default", retention)
         .await
         .unwrap();
     let sign_again = refused(503, "sign_again");
@@ -1118,18 +1118,22 @@ async fn tables_are_made_once_by_any_number_of_servers() {
     let app = transacting(&pool, layer(&clock).build().unwrap());
     let log = Log::captured();
     assert_eq!(send(&app, &order(&clock)).await, unavailable());
-    assert!(log.text().contains("postgres::migrate"), "{}", log.text());
+    assert!(
+        log.text().contains("PostgresStore::migrate"),
+        "{}",
+        log.text()
+    );
 
     let servers: Vec<_> = (0..8)
         .map(|_| {
             let pool = pool.clone();
-            tokio::spawn(async move { postgres::migrate(&pool).await })
+            tokio::spawn(async move { PostgresStore::migrate(&pool).await })
         })
         .collect();
     for server in servers {
         server.await.unwrap().unwrap();
     }
-    postgres::migrate(&pool).await.unwrap();
+    PostgresStore::migrate(&pool).await.unwrap();
     assert_eq!(nonces(&pool).await, 0);
 }
 
@@ -1139,7 +1143,7 @@ async fn what_was_signed_before_the_tables_were_made_may_have_been_used() {
         return;
     };
     let pool = database::pool_of(&url, &schema, 2).await;
-    postgres::migrate(&pool).await.unwrap();
+    PostgresStore::migrate(&pool).await.unwrap();
     let clock = clock();
     let app = app(
         layer(&clock).build().unwrap(),

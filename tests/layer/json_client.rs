@@ -56,7 +56,7 @@ fn values() -> HeaderSchemeBuilder {
 fn verified(scheme: HeaderSchemeBuilder, effects: &Effects) -> Router {
     let layer = VerifyLayer::builder(scheme.build().unwrap())
         .keys(KeyRing::new().with(KEY, SECRET).unwrap())
-        .store(MemoryStore::new().assume_no_history())
+        .store(MemoryStore::new().danger_assume_no_history())
         .build()
         .unwrap();
     common::echo(effects).layer(layer)

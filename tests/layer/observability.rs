@@ -331,7 +331,7 @@ async fn labels_have_few_values_whoever_sends() {
     let clock = common::clock();
     let store = MemoryStore::builder()
         .clock(clock.clone())
-        .assume_no_history();
+        .danger_assume_no_history();
     let layer = common::layer(&clock).store(store.build().unwrap());
     let app = app(layer.build().unwrap());
     let series = || recorder.handle().render().lines().count();

@@ -172,7 +172,7 @@ async fn every_rejection(adjust: impl Fn(VerifyLayer) -> VerifyLayer) -> Vec<(K,
     let small = |key_share| {
         let store = MemoryStore::builder()
             .clock(clock.clone())
-            .assume_no_history()
+            .danger_assume_no_history()
             .capacity_bytes(MemoryStore::builder_min())
             .key_share(key_share);
         adjust(layer(&clock).store(store.build().unwrap()).build().unwrap())

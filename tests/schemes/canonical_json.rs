@@ -61,7 +61,7 @@ impl Parties {
             .unwrap();
         let verifier = Verifier::builder(scheme.clone())
             .keys(KeyRing::new().with(KEY, SECRET).unwrap())
-            .store(MemoryStore::new().assume_no_history())
+            .store(MemoryStore::new().danger_assume_no_history())
             .build()
             .unwrap();
         Self {

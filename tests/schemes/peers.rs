@@ -225,7 +225,7 @@ async fn server(case: &Case, addr: SocketAddr) -> SocketAddr {
         // That the authority was changed is for the signature to tell.
         .public_origin(format!("http://127.0.0.2:{}", addr.port()))
         .keys(common::keys())
-        .store(MemoryStore::new().assume_no_history())
+        .store(MemoryStore::new().danger_assume_no_history())
         .build()
         .expect("a configuration that is safe");
     common::serve(echo(&Effects::default()).layer(layer)).await

@@ -43,7 +43,7 @@ pub(crate) fn clock() -> ManualClock {
 
 pub(crate) fn memory(clock: &ManualClock) -> MemoryStore {
     let store = MemoryStore::builder().clock(clock.clone()).build();
-    store.unwrap().assume_no_history()
+    store.unwrap().danger_assume_no_history()
 }
 
 pub(crate) fn builder(clock: &ManualClock) -> OneTimeTokenBuilder<Confirm> {

@@ -64,7 +64,7 @@ async fn verdict(
     let clock = ManualClock::at(Timestamp::from_secs(now).unwrap());
     let store = MemoryStore::builder()
         .clock(clock.clone())
-        .assume_no_history();
+        .danger_assume_no_history();
     let secret = Secret::danger_short(secret).unwrap();
     let verifier = Verifier::builder(scheme.clone())
         .keys(KeyRing::new().with(SENDER, secret).unwrap())

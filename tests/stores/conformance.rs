@@ -78,7 +78,7 @@ mod postgres {
         };
         let options = (*pool.connect_options()).clone();
         let patient = PostgresStore::builder().wait(Duration::from_secs(20));
-        let open = async || patient.clone().connect(options.clone()).await.unwrap();
+        let open = async || patient.clone().open(options.clone()).await.unwrap();
         conformance::run(&Time::real(), open).await.unwrap();
     }
 }

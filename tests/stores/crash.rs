@@ -75,7 +75,7 @@ async fn the_application() {
             acting(&folder, layer.store(memory()).build().unwrap())
         }
         "memory with a watermark" => {
-            let store = MemoryStore::builder().assume_no_history();
+            let store = MemoryStore::builder().danger_assume_no_history();
             let store = store.high_watermark(folder.join("watermark"));
             acting(
                 &folder,
@@ -83,7 +83,7 @@ async fn the_application() {
             )
         }
         "memory that says it has no history" => {
-            let store = MemoryStore::new().assume_no_history();
+            let store = MemoryStore::new().danger_assume_no_history();
             acting(&folder, layer.store(store).build().unwrap())
         }
         "sqlite, at most once" => {
@@ -122,14 +122,14 @@ async fn the_application() {
 fn memory() -> MemoryStore {
     let store = MemoryStore::new();
     if env::var_os(POINT).is_some() {
-        store.assume_no_history()
+        store.danger_assume_no_history()
     } else {
         store
     }
 }
 
 async fn nonces(folder: &Path) -> SqliteStore {
-    let store = SqliteStore::builder().assume_no_history();
+    let store = SqliteStore::builder().danger_assume_no_history();
     store.open(folder.join("nonces.db")).await.unwrap()
 }
 

@@ -39,7 +39,7 @@ fn open(file: &Path, clock: &ManualClock) -> Result<MemoryStore, ConfigError> {
 /// As at the very first start of a service.
 fn open_first(file: &Path, clock: &ManualClock) -> MemoryStore {
     let store = MemoryStore::builder().clock(clock.clone());
-    let store = store.assume_no_history().high_watermark(file);
+    let store = store.danger_assume_no_history().high_watermark(file);
     store.build().unwrap()
 }
 
@@ -103,7 +103,7 @@ async fn after_a_restart_what_may_have_been_accepted_is_refused_and_what_is_late
 
     // The twin: a store that forgets, and says that there is nothing to forget, accepts it again.
     let naive = MemoryStore::builder().clock(place.clock.clone());
-    let naive = naive.assume_no_history().build().unwrap();
+    let naive = naive.danger_assume_no_history().build().unwrap();
     assert_eq!(ask(&naive, &accepted).await, Ok(Claimed::New));
 }
 
@@ -120,7 +120,7 @@ async fn the_refusal_of_the_first_start_outlasts_the_next_ones() {
     assert_eq!(ask(&store, &claim(2, after)).await, Ok(Claimed::New));
     // Nor does it matter what a later start says of it.
     drop(store);
-    let store = open_first(&place.file(), &place.clock).assume_no_history();
+    let store = open_first(&place.file(), &place.clock).danger_assume_no_history();
     assert_eq!(ask(&store, &claim(1, before)).await, again);
 }
 
@@ -529,7 +529,7 @@ fn a62_what_is_in_the_place_of_the_new_file_is_not_written_through() {
 async fn statistics_agree_with_what_is_held() {
     let clock = ManualClock::at(start());
     let store = MemoryStore::builder().clock(clock.clone());
-    let store = store.capacity_bytes(1 << 20).assume_no_history();
+    let store = store.capacity_bytes(1 << 20).danger_assume_no_history();
     let store = store.build().unwrap();
     for nonce in 0..1000 {
         assert_eq!(ask(&store, &claim(nonce, start())).await, Ok(Claimed::New));

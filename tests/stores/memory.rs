@@ -65,7 +65,7 @@ fn builder(capacity: usize, clock: &ManualClock) -> MemoryStoreBuilder {
     MemoryStore::builder()
         .capacity_bytes(capacity)
         .clock(clock.clone())
-        .assume_no_history()
+        .danger_assume_no_history()
 }
 
 mod copies {
@@ -539,7 +539,7 @@ mod time {
             .clock(clock)
             .build()
             .unwrap()
-            .assume_no_history();
+            .danger_assume_no_history();
         assert_eq!(now(store.claim(&signed(1))), Ok(Claimed::New));
         assert!(!store.survives_restart());
     }
@@ -749,7 +749,7 @@ mod configuration {
 
     #[test]
     fn a_new_store_takes_little_memory_and_shows_nothing_of_what_it_holds() {
-        let store = MemoryStore::new().assume_no_history();
+        let store = MemoryStore::new().danger_assume_no_history();
         assert!(store.allocated_bytes() < 1 << 20);
         assert!(store.is_empty());
         assert!(format!("{store:?}").starts_with("MemoryStore("));

@@ -24,7 +24,7 @@ use crate::{
 
 async fn open(url: &str) -> RedisStore {
     log::listen();
-    let builder = RedisStore::builder().assume_no_history();
+    let builder = RedisStore::builder().danger_assume_no_history();
     // Machines that build are slow at times.
     builder
         .wait(Duration::from_secs(20))

@@ -24,7 +24,9 @@ fn folder() -> TempDir {
 
 async fn open(path: impl AsRef<Path>) -> SqliteStore {
     log::listen();
-    let builder = SqliteStore::builder().assume_no_history().key_share(100);
+    let builder = SqliteStore::builder()
+        .danger_assume_no_history()
+        .key_share(100);
     // Machines that build are slow at times.
     builder
         .wait(Duration::from_secs(60))

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign::{PostgresStore, postgres};
+use countersign::PostgresStore;
 use countersign_benches::{
     Must,
     claims::{claim, median, ours, summary, time},
@@ -80,12 +80,12 @@ impl Server {
             .connect_with(options.clone())
             .await
             .unwrap();
-        postgres::migrate(&pool).await.unwrap();
-        postgres::assume_no_history(&pool).await.unwrap();
+        PostgresStore::migrate(&pool).await.unwrap();
+        PostgresStore::danger_assume_no_history(&pool).await.unwrap();
         let builder = PostgresStore::builder()
             .connections(connections)
             .wait(Duration::from_secs(30));
-        (pool, Arc::new(builder.connect(options).await.unwrap()))
+        (pool, Arc::new(builder.open(options).await.unwrap()))
     }
 }
 

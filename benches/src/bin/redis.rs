@@ -25,7 +25,7 @@ async fn main() {
         return;
     };
     let store = RedisStore::builder()
-        .assume_no_history()
+        .danger_assume_no_history()
         .wait(Duration::from_secs(30))
         .open(&format!("redis://127.0.0.1:{}", server.port))
         .await

@@ -43,7 +43,7 @@ async fn main() {
 
 async fn open(path: &Path) -> Arc<SqliteStore> {
     let builder = SqliteStore::builder()
-        .assume_no_history()
+        .danger_assume_no_history()
         .capacity(u64::MAX / 100);
     Arc::new(builder.key_share(100).open(path).await.unwrap())
 }

@@ -64,7 +64,7 @@ use crate::{
 /// let layer = VerifyLayer::builder(scheme.clone())
 ///     .public_origin("https://api.example.com")
 ///     .keys(KeyRing::new().with("partner-1", "the secret of partner 1")?)
-///     .store(MemoryStore::new().assume_no_history())
+///     .store(MemoryStore::new().danger_assume_no_history())
 ///     .build()?;
 ///
 /// let transfer = async |payload: VerifiedPayload| format!("moved {} bytes", payload.bytes().len());

@@ -77,11 +77,11 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// See [`MemoryStore::assume_no_history`]. With a high watermark it says so of the time before
+    /// See [`MemoryStore::danger_assume_no_history`]. With a high watermark it says so of the time before
     /// its file was made, and changes nothing where there is one: do not keep it where the file
     /// itself may get lost, as in a container without a volume.
     #[must_use]
-    pub fn assume_no_history(mut self) -> Self {
+    pub fn danger_assume_no_history(mut self) -> Self {
         self.assume_no_history = true;
         self
     }

@@ -41,7 +41,7 @@ fn store() -> (Arc<MemoryStore>, ManualClock) {
         .capacity_bytes(least)
         .clock(clock.clone());
     (
-        Arc::new(builder.assume_no_history().build().unwrap()),
+        Arc::new(builder.danger_assume_no_history().build().unwrap()),
         clock,
     )
 }

@@ -41,7 +41,7 @@ use crate::{
 /// **It serves exactly one live process.** Two processes with a memory store each accept one
 /// request each. A restart forgets: the store therefore refuses what may have been accepted
 /// before, every claim with `signed time <= start + max_skew`, with 503 and the code
-/// `sign_again`. Say [`MemoryStore::assume_no_history`] where nothing was accepted earlier. A
+/// `sign_again`. Say [`MemoryStore::danger_assume_no_history`] where nothing was accepted earlier. A
 /// claim without a signed time cannot be refused in this way: there a restart does reopen what was
 /// accepted before. [`MemoryStoreBuilder::high_watermark`] narrows the refusal to about a second.
 ///
@@ -69,7 +69,7 @@ use crate::{
 /// use std::time::Duration;
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
-/// let store = MemoryStore::new().assume_no_history();
+/// let store = MemoryStore::new().danger_assume_no_history();
 /// let deadline = SystemClock::default().now().plus(Duration::from_secs(300));
 /// let nonce = Nonce::new(NonceKind::Covered, "a nonce");
 /// let claim = Claim::new("payments".into(), KeyId::new("partner-1")?, nonce, deadline);
@@ -143,7 +143,7 @@ impl MemoryStore {
     /// `signed time <= start + max_skew` is refused. On a store with a high watermark it does
     /// nothing: say it to its builder.
     #[must_use]
-    pub fn assume_no_history(mut self) -> Self {
+    pub fn danger_assume_no_history(mut self) -> Self {
         if self.high_watermark.is_none() {
             self.history = History::COMPLETE;
         }

@@ -9,7 +9,7 @@ pub(super) fn of_driver(error: sqlx::Error) -> StoreError {
         Some("42P01" | "42703" | "42883") => (
             StoreErrorKind::Unavailable,
             "a table, a column of it or a function is missing in PostgreSQL; \
-             `countersign::postgres::migrate` makes those of nonces",
+             `PostgresStore::migrate` makes those of nonces",
         ),
         Some("53100") => (
             StoreErrorKind::Full,

@@ -24,38 +24,12 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// For how long a batch may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Drops what has expired, in batches of 1,000 rows, each in a transaction of its own; up to a
-/// million rows. Answers with how many.
-///
-/// A [`PostgresStore`](super::PostgresStore) that is open does so by itself. Where nonces are only
-/// consumed, call it every minute or so, from any number of servers, one of which then does the
-/// work; nothing goes wrong where nobody does, but for the table's growth. Rows are kept for a
-/// minute beyond their deadline.
-///
-/// ```no_run
-/// # #[cfg(feature = "postgres")]
-/// # async fn f(pool: sqlx::PgPool) {
-/// tokio::spawn(async move {
-///     let mut every_minute = tokio::time::interval(std::time::Duration::from_secs(60));
-///     loop {
-///         every_minute.tick().await;
-///         if let Err(error) = countersign::postgres::drop_expired(&pool).await {
-///             tracing::warn!(%error, "expired nonces were not dropped");
-///         }
-///     }
-/// });
-/// # }
-/// ```
-///
-/// # Errors
-/// When the database refuses or cannot be reached. What was dropped stays dropped.
-pub async fn drop_expired(pool: &PgPool) -> Result<u64, StoreError> {
-    let mut connection = pool.acquire().await.map_err(error::of_driver)?;
+/// See [`PostgresStore::drop_expired`](super::PostgresStore::drop_expired).
+pub(super) async fn drop_expired(pool: &PgPool) -> Result<u64, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
     let mut dropped = 0;
     for _ in 0..MAX_BATCHES {
-        let batch = drop_batch(&mut connection)
-            .await
-            .map_err(error::of_driver)?;
+        let batch = drop_batch(&mut connection).await?;
         dropped += batch;
         if batch < BATCH {
             break;

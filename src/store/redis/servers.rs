@@ -10,7 +10,7 @@ use super::{
     link::{connect, late, read},
     slot::SLOTS,
 };
-use crate::error::StoreError;
+use crate::error::{ConfigError, ConfigErrorKind, StoreError};
 
 #[derive(Clone, Debug)]
 pub(super) enum Servers {
@@ -32,8 +32,14 @@ pub(super) struct Master {
 }
 
 /// Reads a URL.
-pub(super) fn info(url: &str) -> Result<ConnectionInfo, StoreError> {
-    let info = url.into_connection_info().map_err(error::unavailable)?;
+pub(super) fn info(url: &str) -> Result<ConnectionInfo, ConfigError> {
+    let info = url.into_connection_info().map_err(|error| {
+        let place = format!(
+            "the URL of a Redis server cannot be read ({error}); write it as \
+             `redis://user:password@host:6379`, `rediss://…` or `unix:///path`"
+        );
+        ConfigErrorKind::StorePlace(place.into())
+    })?;
     if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
         // Where an application has chosen none, and two are built in, rustls would panic.
         let provider = rustls::crypto::ring::default_provider();

@@ -13,7 +13,10 @@ use super::{
     mark::{Mark, Marked},
     time::{millis, millis_of},
 };
-use crate::{clock::Timestamp, error::StoreError};
+use crate::{
+    clock::Timestamp,
+    error::{ConfigError, ConfigErrorKind, OpenError, StoreError},
+};
 
 /// What this version of the store writes and reads.
 const VERSION: i64 = 2;
@@ -103,12 +106,13 @@ pub(super) async fn prepare(
     mark: &mut Mark,
     (since, now): (Timestamp, Timestamp),
     wait: Duration,
-) -> Result<(), StoreError> {
+) -> Result<(), OpenError> {
     let mode: String = scalar(connection, "PRAGMA journal_mode").await?;
     if mode != "wal" {
-        return Err(StoreError::unavailable(format!(
+        let place = format!(
             "the database is in journal mode `{mode}`; the store needs a file on a local disk"
-        )));
+        );
+        return Err(ConfigError::from(ConfigErrorKind::StorePlace(place.into())).into());
     }
     begin(connection, wait).await?;
     let is_new = create(connection).await?;
@@ -133,10 +137,10 @@ pub(super) async fn prepare(
     // identity. The mark of other tables comes after what was recorded of them.
     if is_new {
         mark.replace(found).map_err(error::of_mark)?;
-        return commit(connection).await;
+        return Ok(commit(connection).await?);
     }
     commit(connection).await?;
-    mark.replace(found).map_err(error::of_mark)
+    Ok(mark.replace(found).map_err(error::of_mark)?)
 }
 
 /// Why the database is not the one that was used last, if it is not.

@@ -129,7 +129,7 @@ async fn a_clock_that_is_right_is_not_corrected() {
 #[tokio::test]
 async fn what_hyper_writes_as_date_is_followed() {
     let now = SystemClock::default().now();
-    let store = MemoryStore::new().assume_no_history();
+    let store = MemoryStore::new().danger_assume_no_history();
     let server = Server::start_with(
         Format::Rfc9421,
         SystemClock::default(),

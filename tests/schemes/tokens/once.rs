@@ -226,7 +226,7 @@ mod sqlite {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::builder()
             .clock(clock.clone())
-            .assume_no_history();
+            .danger_assume_no_history();
         let store = runtime
             .block_on(store.open(folder.path().join("nonces.db")))
             .unwrap();
@@ -238,7 +238,7 @@ mod sqlite {
     pub(super) async fn pool(folder: &std::path::Path) -> SqlitePool {
         let path = folder.join("app.db");
         // Makes the tables of nonces, and says that nothing was accepted earlier.
-        let store = SqliteStore::builder().assume_no_history();
+        let store = SqliteStore::builder().danger_assume_no_history();
         drop(store.open(&path).await.unwrap());
         let options = SqliteConnectOptions::new()
             .filename(&path)

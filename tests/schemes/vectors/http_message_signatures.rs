@@ -61,7 +61,7 @@ async fn verdict(
     let clock = ManualClock::at(Timestamp::from_secs(NOW).unwrap());
     let store = MemoryStore::builder()
         .clock(clock.clone())
-        .assume_no_history();
+        .danger_assume_no_history();
     let verifier = Verifier::builder(profile.build().unwrap())
         .public_origin(origin)
         .danger_any_authority()

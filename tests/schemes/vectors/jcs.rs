@@ -21,7 +21,7 @@ async fn canonical(body: impl Into<Bytes>) -> Bytes {
     let (head, body) = signed.unwrap().into_parts();
     let verifier = Verifier::builder(scheme)
         .keys(KeyRing::new().with(SENDER, SECRET).unwrap())
-        .store(MemoryStore::new().assume_no_history())
+        .store(MemoryStore::new().danger_assume_no_history())
         .build()
         .unwrap();
     let verified = verifier.verify(&head, Full::new(body)).await.unwrap();

@@ -4,7 +4,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
     Clock as _, ConfigError, Encoding, ManualClock, Rejection, Signer, Verifier, VerifierBuilder,
-    request::Verified, webhooks,
+    request::Verified,
+    webhooks::{
+        Dropbox, GitHub, HubSpot, Linear, Mailgun, Meta, Paddle, Shopify, Slack, Square,
+        StandardWebhooks, Stripe, Twilio, Zoom,
+    },
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderName, HeaderValue, Request};
@@ -106,8 +110,8 @@ const DAY: u64 = 24 * HOUR;
 
 const PLAIN: Provider = Provider {
     name: "",
-    begin: || Verifier::builder(webhooks::GitHub::new()),
-    signer: |secret| Signer::with_secret(webhooks::GitHub::new(), secret),
+    begin: || Verifier::builder(GitHub::new()),
+    signer: |secret| Signer::with_secret(GitHub::new(), secret),
     secrets: ["the secret of the sender", "the next secret of the sender"],
     key: |secret| secret.as_bytes().to_vec(),
     hash: Hash::Sha256,
@@ -146,7 +150,7 @@ macro_rules! providers {
 }
 
 providers! {
-    STANDARD_WEBHOOKS = "Standard Webhooks" webhooks::StandardWebhooks::new() => {
+    STANDARD_WEBHOOKS = "Standard Webhooks" StandardWebhooks::new() => {
         secrets: [
             "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
             "whsec_dGhlIG5leHQgc2VjcmV0IG9mIHRoZSBzZW5kZXI=",
@@ -170,13 +174,13 @@ providers! {
         ],
         ..PLAIN
     }
-    SVIX = "Svix" webhooks::StandardWebhooks::svix() => {
+    SVIX = "Svix" StandardWebhooks::svix() => {
         signature: "svix-signature",
         time: Time::Header("svix-timestamp"),
         id: Some("svix-id"),
         ..STANDARD_WEBHOOKS
     }
-    STRIPE = "Stripe" webhooks::Stripe::new() => {
+    STRIPE = "Stripe" Stripe::new() => {
         secrets: ["whsec_is not decoded", "whsec_the next secret of the sender"],
         signature: "stripe-signature",
         value: "t={time},v1={mac}",
@@ -186,7 +190,7 @@ providers! {
         schedule: &[MINUTE, HOUR, 12 * HOUR, DAY, 2 * DAY, 3 * DAY],
         ..PLAIN
     }
-    PADDLE = "Paddle" webhooks::Paddle::new() => {
+    PADDLE = "Paddle" Paddle::new() => {
         signature: "paddle-signature",
         value: "ts={time};h1={mac}",
         list: Some(";"),
@@ -195,7 +199,7 @@ providers! {
         schedule: &[MINUTE, HOUR, 12 * HOUR, DAY, 2 * DAY, 3 * DAY],
         ..PLAIN
     }
-    SLACK = "Slack" webhooks::Slack::new() => {
+    SLACK = "Slack" Slack::new() => {
         signature: "x-slack-signature",
         value: "v0={mac}",
         time: Time::Header("x-slack-request-timestamp"),
@@ -203,7 +207,7 @@ providers! {
         schedule: &[1, MINUTE, 6 * MINUTE, DAY + 6 * MINUTE],
         ..PLAIN
     }
-    ZOOM = "Zoom" webhooks::Zoom::new() => {
+    ZOOM = "Zoom" Zoom::new() => {
         signature: "x-zm-signature",
         value: "v0={mac}",
         time: Time::Header("x-zm-request-timestamp"),
@@ -211,14 +215,14 @@ providers! {
         schedule: &[5 * MINUTE, 25 * MINUTE, 85 * MINUTE],
         ..PLAIN
     }
-    LINEAR = "Linear" webhooks::Linear::new() => {
+    LINEAR = "Linear" Linear::new() => {
         signature: "linear-signature",
         time: Time::Body("webhookTimestamp"),
         retries: Retries::Redated,
         schedule: &[MINUTE, 61 * MINUTE, 421 * MINUTE],
         ..PLAIN
     }
-    GITHUB = "GitHub" webhooks::GitHub::new() => {
+    GITHUB = "GitHub" GitHub::new() => {
         signature: "x-hub-signature-256",
         value: "sha256={mac}",
         retries: Retries::Identical,
@@ -230,32 +234,21 @@ providers! {
         ]),
         ..PLAIN
     }
-    BITBUCKET = "Bitbucket" webhooks::Bitbucket::new() => {
-        signature: "x-hub-signature",
-        value: "sha256={mac}",
-        retries: Retries::Identical,
-        example: Some([
-            "It's a Secret to Everybody",
-            "Hello World!",
-            "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9",
-        ]),
-        ..PLAIN
-    }
-    SHOPIFY = "Shopify" webhooks::Shopify::new() => {
+    SHOPIFY = "Shopify" Shopify::new() => {
         signature: "x-shopify-hmac-sha256",
         encoding: Encoding::Base64,
         retries: Retries::Identical,
         schedule: &[MINUTE, HOUR, 4 * HOUR],
         ..PLAIN
     }
-    META = "Meta" webhooks::Meta::new() => {
+    META = "Meta" Meta::new() => {
         signature: "x-hub-signature-256",
         value: "sha256={mac}",
         retries: Retries::Identical,
         schedule: &[1, HOUR, 36 * HOUR, 7 * DAY],
         ..PLAIN
     }
-    HUBSPOT = "HubSpot" webhooks::HubSpot::new() => {
+    HUBSPOT = "HubSpot" HubSpot::new() => {
         signature: "x-hubspot-signature-v3",
         encoding: Encoding::Base64,
         time: Time::Header("x-hubspot-request-timestamp"),
@@ -264,7 +257,7 @@ providers! {
         schedule: &[MINUTE, HOUR, DAY],
         ..PLAIN
     }
-    SQUARE = "Square" webhooks::Square::new() => {
+    SQUARE = "Square" Square::new() => {
         signature: "x-square-hmacsha256-signature",
         encoding: Encoding::Base64,
         message: "{url}{body}",
@@ -272,7 +265,7 @@ providers! {
         schedule: &[MINUTE, HOUR, DAY],
         ..PLAIN
     }
-    MAILGUN = "Mailgun" webhooks::Mailgun::new() => {
+    MAILGUN = "Mailgun" Mailgun::new() => {
         signature: IN_BODY,
         time: Time::Body("timestamp"),
         message: "{timestamp}{token}",
@@ -281,7 +274,7 @@ providers! {
         ..PLAIN
     }
     // With JSON bodies, whose digest the URL names.
-    TWILIO = "Twilio" webhooks::Twilio::json_at("/hook").unwrap() => {
+    TWILIO = "Twilio" Twilio::json_at("/hook").unwrap() => {
         hash: Hash::Sha1,
         signature: "x-twilio-signature",
         encoding: Encoding::Base64,
@@ -289,7 +282,7 @@ providers! {
         retries: Retries::Unclaimed,
         ..PLAIN
     }
-    DROPBOX = "Dropbox" webhooks::Dropbox::new() => {
+    DROPBOX = "Dropbox" Dropbox::new() => {
         signature: "x-dropbox-signature",
         retries: Retries::Unclaimed,
         ..PLAIN

@@ -204,7 +204,7 @@ impl Case {
         for (wire, _) in &wires {
             layer = layer.public_origin(format!("http://{}", wire.addr()));
         }
-        let layer = layer.store(MemoryStore::new().assume_no_history());
+        let layer = layer.store(MemoryStore::new().danger_assume_no_history());
         let server = common::serve(echo(&effects).layer(layer.build().unwrap())).await;
         for (wire, change) in wires {
             wire.to(server, change);

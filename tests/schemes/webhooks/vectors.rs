@@ -36,7 +36,7 @@ async fn verdict(
     clock.set(at(now));
     let store = countersign::MemoryStore::builder()
         .clock(clock.clone())
-        .assume_no_history();
+        .danger_assume_no_history();
     let builder = builder.store(store.build().unwrap()).clock(clock);
     let mut request = Request::post(url).body(body.into()).unwrap();
     *request.headers_mut() = headers.clone();

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use countersign::{Claim, Claimed, PostgresStore, StoreErrorKind, postgres};
+use countersign::{Claim, Claimed, PostgresStore, StoreErrorKind};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::time::timeout;
 
@@ -29,14 +29,16 @@ async fn connect(server: &Server, database: &str) -> PgPool {
 async fn store(server: &Server) -> PostgresStore {
     let builder = PostgresStore::builder().wait(WAIT);
     let options = options(&server.folder).database(NAME);
-    builder.connect(options).await.unwrap()
+    builder.open(options).await.unwrap()
 }
 
 async fn database(server: &Server) {
     server.run("CREATE DATABASE orders").await;
     let pool = connect(server, NAME).await;
-    postgres::migrate(&pool).await.unwrap();
-    postgres::assume_no_history(&pool).await.unwrap();
+    PostgresStore::migrate(&pool).await.unwrap();
+    PostgresStore::danger_assume_no_history(&pool)
+        .await
+        .unwrap();
     pool.close().await;
 }
 
@@ -195,7 +197,7 @@ async fn a58_maintenance_is_no_copy() {
     server.tell("kill");
     server.tell("again");
     let pool = connect(&server, NAME).await;
-    postgres::migrate(&pool).await.unwrap();
+    PostgresStore::migrate(&pool).await.unwrap();
     let store = store(&server).await;
     assert_eq!(
         ask(&store, &claim_signed(100, signed)).await,
@@ -270,7 +272,7 @@ async fn a58_a_base_backup_in_place_is_found_by_a_server_that_lives_through_it()
         ask(&started, &claim_signed(4, signed)).await,
         Ok(Claimed::New)
     );
-    postgres::fence(&connect(&server, NAME).await)
+    PostgresStore::fence(&connect(&server, NAME).await)
         .await
         .unwrap();
     assert_eq!(ask(&started, &claim_signed(5, signed)).await, AGAIN);
@@ -294,7 +296,7 @@ async fn a58_a_fence_that_is_rolled_back_is_kept_by_the_sweep() {
         .await;
     assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::SignAgain);
     assert_eq!(fences().await, 1);
-    postgres::drop_expired(&pool).await.unwrap();
+    PostgresStore::drop_expired(&pool).await.unwrap();
     assert_eq!(fences().await, 2);
     let later = claim_signed(2, now().plus(2 * SKEW));
     let consumed = pool.begin().await.unwrap().consume(&later, WAIT).await;

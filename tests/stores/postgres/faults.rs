@@ -12,7 +12,7 @@ use std::{
 
 use countersign::{
     Claim, Claimed, ConsumeIn as _, Held, KeyId, LeaseStore as _, Leased, Nonce, NonceKind,
-    PostgresStore, StoreError, StoreErrorKind, postgres, testing::conformance,
+    PostgresStore, StoreError, StoreErrorKind, testing::conformance,
 };
 use tokio::task::JoinHandle;
 
@@ -21,7 +21,7 @@ use super::{
     server::{Proxy, Server, open, options},
 };
 use crate::{
-    common::log::Log,
+    common::{log::Log, of_store},
     history::{Answer, Event, faults},
     race,
 };
@@ -229,7 +229,7 @@ async fn a27_a_failover_that_loses_what_was_acknowledged_accepts_none_of_it_agai
     let standby = server.standby();
     let refused = PostgresStore::builder()
         .wait(WAIT)
-        .connect(super::server::options(&standby.folder))
+        .open(super::server::options(&standby.folder))
         .await;
     let refused = refused.unwrap_err();
     assert!(refused.to_string().contains("is a standby"), "{refused}");
@@ -279,22 +279,25 @@ async fn the_answer_of_a_standby_is_reported_with_its_cause() {
         assert!(source.contains(cause), "{source}");
     };
     let standby = server.standby();
-    let connected = PostgresStore::connect(options(&standby.folder)).await;
-    says(connected.unwrap_err(), "during recovery");
+    let connected = PostgresStore::open(options(&standby.folder)).await;
+    says(of_store(connected.unwrap_err()), "during recovery");
     let pool = standby.pool().await;
     let consumed = pool.begin().await.unwrap().consume(&claim(1), WAIT).await;
     says(consumed.unwrap_err(), "recovery is in progress");
-    let fenced = postgres::fence(&pool).await;
+    let fenced = PostgresStore::fence(&pool).await;
     says(fenced.unwrap_err(), "read-only transaction");
     // A standby that takes no connections.
     standby.tell("kill");
     standby.tell_of("again", &["hot_standby=off"]);
-    let connected = PostgresStore::connect(options(&standby.folder)).await;
-    says(connected.unwrap_err(), "not accepting connections");
+    let connected = PostgresStore::open(options(&standby.folder)).await;
+    says(
+        of_store(connected.unwrap_err()),
+        "not accepting connections",
+    );
 
     // The twin: an outage has another cause, and is reported as an outage.
     server.tell("kill");
-    let connected = PostgresStore::connect(options(&server.folder)).await;
+    let connected = PostgresStore::open(options(&server.folder)).await;
     let outage = connected.unwrap_err();
     assert!(!outage.to_string().contains("standby"), "{outage}");
 }
@@ -318,8 +321,8 @@ async fn a26_a_database_that_becomes_read_only_refuses_or_is_made_to_write() {
     .await
     .unwrap();
     let reader = super::server::options(&server.folder).username("reader");
-    let error = PostgresStore::connect(reader).await.unwrap_err();
-    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    let error = PostgresStore::open(reader).await.unwrap_err();
+    assert_eq!(of_store(error).kind(), StoreErrorKind::Unavailable);
 }
 
 /// Rows are locked by somebody for longer than a claim may wait.
@@ -393,7 +396,7 @@ async fn a_role_that_owns_nothing_needs_no_rights_but_those_of_the_manual() {
     let open = async || {
         let builder = PostgresStore::builder().wait(Duration::from_secs(20));
         let orders = options(&server.folder).username("orders");
-        builder.connect(orders).await.unwrap()
+        builder.open(orders).await.unwrap()
     };
     conformance::run(&conformance::Time::real(), open)
         .await
@@ -413,10 +416,13 @@ async fn without_its_functions_the_store_does_not_start() {
     };
     server.run("DROP FUNCTION countersign_hold").await;
     let builder = PostgresStore::builder().wait(WAIT);
-    let error = builder.connect(options(&server.folder)).await.unwrap_err();
-    assert!(error.to_string().contains("postgres::migrate"), "{error}");
+    let error = builder.open(options(&server.folder)).await.unwrap_err();
+    assert!(
+        error.to_string().contains("PostgresStore::migrate"),
+        "{error}"
+    );
     let pool = server.pool().await;
-    postgres::migrate(&pool).await.unwrap();
+    PostgresStore::migrate(&pool).await.unwrap();
     let store = open(&server.folder, WAIT).await;
     assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
 }
@@ -463,7 +469,7 @@ async fn a_new_namespace_costs_others_of_its_batch_nothing() {
         return;
     };
     let builder = PostgresStore::builder().connections(1).wait(WAIT);
-    let store = builder.connect(options(&server.folder)).await.unwrap();
+    let store = builder.open(options(&server.folder)).await.unwrap();
     assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
     let of = |namespace: &str, nonce| {
         let nonce = Nonce::new(NonceKind::Covered, [nonce]);
@@ -582,6 +588,6 @@ async fn a38_a_deadline_that_passes_while_the_claim_waits_is_refused() {
     let recorded = "SELECT count(*) FROM countersign_nonces";
     assert_eq!(server.number(recorded).await, 1);
     let pool = server.pool().await;
-    postgres::drop_expired(&pool).await.unwrap();
+    PostgresStore::drop_expired(&pool).await.unwrap();
     assert_eq!(ask(&store, &claim(0)).await, Ok(Claimed::Replayed));
 }

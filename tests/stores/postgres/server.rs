@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use countersign::{PostgresStore, postgres};
+use countersign::PostgresStore;
 use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -75,8 +75,10 @@ impl Server {
     pub async fn migrated(test: &str) -> Option<Self> {
         let server = Self::start(test)?;
         let pool = server.pool().await;
-        postgres::migrate(&pool).await.unwrap();
-        postgres::assume_no_history(&pool).await.unwrap();
+        PostgresStore::migrate(&pool).await.unwrap();
+        PostgresStore::danger_assume_no_history(&pool)
+            .await
+            .unwrap();
         pool.close().await;
         Some(server)
     }
@@ -123,7 +125,7 @@ impl Drop for Server {
 
 pub async fn open(folder: &Path, wait: Duration) -> PostgresStore {
     let builder = PostgresStore::builder().wait(wait);
-    builder.connect(options(folder)).await.unwrap()
+    builder.open(options(folder)).await.unwrap()
 }
 
 /// Stands where a server's socket is expected. It passes on what is asked, and, where it is told

@@ -17,7 +17,7 @@ async fn store(pool: &PgPool) -> PostgresStore {
     log::listen();
     let options = (*pool.connect_options()).clone();
     let store = PostgresStore::builder().wait(LONG);
-    store.connect(options).await.unwrap()
+    store.open(options).await.unwrap()
 }
 
 async fn consumed(pool: &PgPool, nonce: u64) -> Result<Claimed, StoreErrorKind> {
@@ -34,7 +34,9 @@ async fn others_are_told(pool: &PgPool, told: Result<Claimed, StoreErrorKind>) {
         assert_eq!(consumed(pool, 2).await, told);
         assert_eq!(ask(&store, &claim(3)).await, told);
         store.check().await.unwrap();
-        countersign::postgres::drop_expired(pool).await.unwrap();
+        countersign::PostgresStore::drop_expired(pool)
+            .await
+            .unwrap();
         assert_eq!(consumed(pool, 4).await, told);
     };
     timeout(LONG, others).await.expect("nobody waits");

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use countersign::{Held, LeaseStore as _, Leased};
+use countersign::{Held, LeaseStore as _, Leased, OpenError};
 
 use super::{
     Claimed, Duration, HOUR, Instant, RedisStore, SKEW, Server, StoreErrorKind, ask, claim,
@@ -27,7 +27,7 @@ const SIGN_AGAIN: Result<Claimed, StoreErrorKind> = Err(StoreErrorKind::SignAgai
 
 /// With the waits of a service.
 async fn quick(url: &str) -> RedisStore {
-    let builder = RedisStore::builder().assume_no_history();
+    let builder = RedisStore::builder().danger_assume_no_history();
     builder.open(url).await.unwrap()
 }
 
@@ -119,7 +119,7 @@ async fn a_memory_that_was_emptied_and_is_in_use_again_is_noticed() {
         store.check().await.unwrap();
         assert_eq!(ask(&store, &accepted()).await, SIGN_AGAIN);
         // What it found out is known to all.
-        let other = RedisStore::builder().assume_no_history();
+        let other = RedisStore::builder().danger_assume_no_history();
         let other = other.open(&server.url()).await.unwrap();
         assert_eq!(ask(&other, &accepted()).await, SIGN_AGAIN);
         assert_eq!(ask(&store, &claim(2)).await, Ok(Claimed::New));
@@ -207,7 +207,7 @@ async fn a_deadline_that_is_past_on_arrival_is_refused_by_the_clock_of_the_serve
         let faults = Arc::new(proxy::Faults::default());
         let url = proxy::start(server.port, Arc::clone(&faults)).await;
         // The watch, which reads the clock as well, is to find nothing here.
-        let builder = RedisStore::builder().assume_no_history();
+        let builder = RedisStore::builder().danger_assume_no_history();
         let builder = builder.clock_difference(Duration::from_secs(300));
         let store = builder.open(&url).await.unwrap();
         assert_eq!(ask(&store, &claim(0)).await, Ok(Claimed::New));
@@ -295,7 +295,21 @@ async fn a_setting_out_of_its_range_is_refused() {
         ("clocks", builder().clock_difference(Duration::MAX)),
     ] {
         let refused = builder.open("redis://127.0.0.1:1").await.unwrap_err();
+        assert!(matches!(refused, OpenError::Config(_)), "{name}: {refused}");
         assert!(refused.to_string().contains("at most"), "{name}: {refused}");
+    }
+    for url in ["", "redis.example.com", "http://127.0.0.1:1"] {
+        let refused = RedisStore::open(url).await.unwrap_err();
+        assert!(matches!(refused, OpenError::Config(_)), "{url}: {refused}");
+    }
+    let nowhere = [
+        builder().open_cluster(&[]).await,
+        builder()
+            .open_sentinel("orders", &[], "redis://127.0.0.1:1")
+            .await,
+    ];
+    for refused in nowhere.map(Result::unwrap_err) {
+        assert!(matches!(refused, OpenError::Config(_)), "{refused}");
     }
 }
 

@@ -96,7 +96,7 @@ async fn a27_a_failover_that_a_sentinel_makes_accepts_nothing_twice() {
         })
         .await;
 
-        let store = RedisStore::builder().assume_no_history();
+        let store = RedisStore::builder().danger_assume_no_history();
         let like = "redis://like-this";
         let store = store
             .open_sentinel("main", &[&sentinel.url()], like)
@@ -212,7 +212,7 @@ async fn a27_a_failover_in_a_cluster_under_load_accepts_nothing_twice() {
 
         let urls: Vec<_> = servers.iter().map(Server::url).collect();
         let urls: Vec<_> = urls.iter().map(String::as_str).collect();
-        let store = RedisStore::builder().assume_no_history();
+        let store = RedisStore::builder().danger_assume_no_history();
         let store = store.open_cluster(&urls).await.unwrap();
         store.check().await.unwrap();
         let store: Arc<dyn NonceStore> = Arc::new(store);
@@ -260,7 +260,7 @@ async fn a27_a_slot_that_moves_to_another_server_accepts_nothing_twice() {
         until("all slots are served", || servers[..3].iter().all(is_ok)).await;
         let urls: Vec<_> = servers[..3].iter().map(Server::url).collect();
         let urls: Vec<_> = urls.iter().map(String::as_str).collect();
-        let store = RedisStore::builder().assume_no_history();
+        let store = RedisStore::builder().danger_assume_no_history();
         let store = store.open_cluster(&urls).await.unwrap();
 
         let moved = claim(1);
@@ -310,7 +310,7 @@ async fn with_wait_a_claim_is_accepted_only_once_a_replica_has_it() {
         let master = Server::start(&program, NONE);
         let mut replica = replica_of(&master, &program);
         until("the replica is in sync", || is_in_sync(&replica)).await;
-        let builder = RedisStore::builder().assume_no_history().replicas(1);
+        let builder = RedisStore::builder().danger_assume_no_history().replicas(1);
         let store = builder.open(&master.url()).await.unwrap();
         assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
         let records: u64 = replica.ask(&["DBSIZE"]).unwrap();
@@ -345,7 +345,7 @@ async fn with_wait_the_replicas_of_another_master_do_not_count() {
         let faults = Arc::new(proxy::Faults::default());
         faults.successor.store(second.port, Ordering::SeqCst);
         let url = proxy::start(first.port, faults).await;
-        let builder = RedisStore::builder().assume_no_history().replicas(1);
+        let builder = RedisStore::builder().danger_assume_no_history().replicas(1);
         let store = builder.open(&url).await.unwrap();
         let refused = store.claim(&claim(1)).await.unwrap_err();
         assert!(refused.to_string().contains("another master"), "{refused}");
@@ -366,7 +366,7 @@ async fn a_promoted_replica_that_lagged_behind_has_lost_what_the_fence_refuses()
         let mut master = Server::start(&program, NONE);
         let replica = replica_of(&master, &program);
         until("the replica is in sync", || is_in_sync(&replica)).await;
-        let builder = || RedisStore::builder().assume_no_history();
+        let builder = || RedisStore::builder().danger_assume_no_history();
         let store = builder().open(&master.url()).await.unwrap();
         until("the replica knows the store's own record", || {
             replica.ask::<u64>(&["DBSIZE"]).unwrap() > 0

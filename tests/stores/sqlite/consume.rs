@@ -138,9 +138,9 @@ async fn what_was_dropped_is_refused_and_so_is_what_is_past() {
         Claimed::New
     );
     transaction.commit().await.unwrap();
-    assert_eq!(SqliteStore::sweep(&pool).await.unwrap(), 0);
+    assert_eq!(SqliteStore::drop_expired(&pool).await.unwrap(), 0);
     tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_eq!(SqliteStore::sweep(&pool).await.unwrap(), 1);
+    assert_eq!(SqliteStore::drop_expired(&pool).await.unwrap(), 1);
 
     let mut transaction = sqlx::Pool::begin(&pool).await.unwrap();
     let error = transaction

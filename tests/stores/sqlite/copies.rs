@@ -11,6 +11,7 @@ use countersign::{Claim, Claimed, NonceStore as _, SqliteStore, StoreErrorKind};
 use tempfile::TempDir;
 
 use super::{claim, folder, open};
+use crate::common::of_store;
 
 /// A database, a copy of it without its mark, and a claim that was accepted after the copy was made.
 struct Copied {
@@ -135,7 +136,7 @@ async fn a_mark_that_is_no_file_is_refused_at_once() {
         .arg(copied.mark())
         .status();
     assert!(made.unwrap().success());
-    let error = SqliteStore::open(copied.database()).await.unwrap_err();
+    let error = of_store(SqliteStore::open(copied.database()).await.unwrap_err());
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(cause, "it is not a regular file");

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use countersign::{
-    Claim, Claimed, KeyId, ManualClock, Nonce, NonceKind, NonceStore, SqliteStore, StoreErrorKind,
-    Timestamp,
+    Claim, Claimed, KeyId, ManualClock, Nonce, NonceKind, NonceStore, OpenError, SqliteStore,
+    StoreErrorKind, Timestamp,
 };
 
 use super::{folder, number, stranger};
@@ -32,7 +32,7 @@ async fn a_full_store_refuses_knows_every_nonce_and_has_room_again() {
     let path = folder.path().join("nonces.db");
     let clock = ManualClock::at(start());
     let builder = SqliteStore::builder().capacity(100).key_share(100);
-    let builder = builder.clock(clock.clone()).assume_no_history();
+    let builder = builder.clock(clock.clone()).danger_assume_no_history();
     let store = builder.open(&path).await.unwrap();
     let deadline = start().plus(WINDOW);
     for nonce in 0..100 {
@@ -80,7 +80,9 @@ async fn until(is_so: impl AsyncFn() -> bool) {
 async fn one_key_takes_up_no_more_than_its_share() {
     let folder = folder();
     let builder = SqliteStore::builder().capacity(100).key_share(30);
-    let builder = builder.clock(ManualClock::at(start())).assume_no_history();
+    let builder = builder
+        .clock(ManualClock::at(start()))
+        .danger_assume_no_history();
     let store = builder.open(folder.path().join("nonces.db")).await.unwrap();
     let deadline = start().plus(WINDOW);
     for nonce in 0..30 {
@@ -147,7 +149,7 @@ mod retention {
     async fn store(folder: &tempfile::TempDir, clock: &ManualClock) -> SqliteStore {
         let builder = SqliteStore::builder()
             .clock(clock.clone())
-            .assume_no_history();
+            .danger_assume_no_history();
         builder.open(folder.path().join("nonces.db")).await.unwrap()
     }
 
@@ -296,7 +298,8 @@ async fn a_setting_out_of_its_range_is_refused() {
         SqliteStore::builder().key_share(0),
         SqliteStore::builder().key_share(101),
     ] {
-        assert!(builder.open(&path).await.is_err());
+        let refused = builder.open(&path).await.unwrap_err();
+        assert!(matches!(refused, OpenError::Config(_)), "{refused}");
     }
     assert!(!path.exists());
 }
@@ -310,7 +313,7 @@ async fn a_sweep_that_fails_is_logged_and_goes_on() {
     let clock = ManualClock::at(start());
     let builder = SqliteStore::builder()
         .clock(clock.clone())
-        .assume_no_history();
+        .danger_assume_no_history();
     let store = builder
         .wait(Duration::from_millis(50))
         .open(&path)

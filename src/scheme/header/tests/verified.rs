@@ -39,7 +39,9 @@ fn clock() -> ManualClock {
 }
 
 fn verifier(scheme: &HeaderScheme, key_id: &str, method: &Method) -> Verifier {
-    let store = MemoryStore::builder().clock(clock()).assume_no_history();
+    let store = MemoryStore::builder()
+        .clock(clock())
+        .danger_assume_no_history();
     Verifier::builder(scheme.clone())
         .danger_any_authority()
         .keys(KeyRing::new().with(key_id, SECRET).unwrap())

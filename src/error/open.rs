@@ -1,0 +1,56 @@
+//! Why a store could not be opened.
+
+use std::{error::Error, fmt};
+
+use super::{ConfigError, StoreError};
+
+/// Why a store could not be opened.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")] {
+/// use countersign::{OpenError, SqliteStore};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let refused = SqliteStore::builder().capacity(0).open("nonces.db").await;
+/// assert!(matches!(refused, Err(OpenError::Config(_))));
+/// # });
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The configuration would not work, or would not be safe. Trying again does not help.
+    Config(ConfigError),
+    /// The database gave no answer, or cannot be used as it is.
+    Store(StoreError),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => fmt::Display::fmt(error, f),
+            Self::Store(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl Error for OpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Config(error) => error.source(),
+            Self::Store(error) => error.source(),
+        }
+    }
+}
+
+impl From<ConfigError> for OpenError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}

@@ -1,0 +1,361 @@
+//! The PostgreSQL store, and how it is opened.
+
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
+
+use sqlx::{AssertSqlSafe, Connection as _, PgPool, postgres::PgConnectOptions};
+use tokio::{
+    sync::{Mutex, mpsc},
+    time::timeout,
+};
+
+use super::{
+    error,
+    exchange::Counts,
+    own::Newest,
+    schema, sweep,
+    transaction::{FENCE_A_COPY, in_transaction},
+    writer::{MAX_STEPS, Writer, connect},
+};
+use crate::{
+    error::{ConfigError, OpenError, StoreError},
+    once::Claim,
+    store::batched::{Action, Answer, Queue, Quota, RECORDS_OF_A_KEY, Steps, put_together},
+};
+
+/// Remembers nonces in PostgreSQL, for all servers of a service.
+///
+/// What it guarantees:
+/// - of any number of claims on one nonce, from any of the servers, at once or one after another,
+///   at most one is answered [`Claimed::New`] until its deadline has passed by the clock of the
+///   database. Nonces are told apart by SHA-256. A nonce that was
+///   [consumed](crate::request::PendingPayload::consume) in the same database is a replay, and the reverse;
+/// - what was answered is committed with `synchronous_commit = on`, whatever is set elsewhere;
+/// - one key of one namespace has no more records than
+///   [`PostgresStoreBuilder::records_of_a_key`] says. Those that handlers consume are not counted;
+/// - a live record is never evicted. A database that is down, slow, a standby, read-only or out of
+///   room is answered with an error, and so is a wait of more than [`PostgresStoreBuilder::wait`];
+///   the store goes on by itself when the database does;
+/// - a database that is another than before, a copy, or on another timeline (a standby that was
+///   promoted, a backup that was restored to a point in time, a dump) refuses what was signed until it
+///   was first asked, with the code `sign_again`. So does a database that has lost the newest record
+///   of an open store.
+///   [What this cannot see](super#what-is-put-back-and-what-is-seen-of-it) is part of the module's text;
+/// - a clock that steps back reopens nothing that was dropped while it was ahead;
+/// - a namespace is remembered for as long as its first claim needed, by whichever server. A server
+///   that needs longer is refused with [`Misconfigured`](crate::error::StoreErrorKind::Misconfigured) until
+///   [`extend_retention`](Self::extend_retention); one that needs less is served.
+///
+/// What it does on a `pool` serves handlers that consume in the same database too; the others need an
+/// open store.
+///
+/// Claims that come in while a transaction is written go into the next one together. The store has
+/// connections of its own, so that it never waits for a handler's transaction, and takes tasks on
+/// the Tokio runtime that it was opened on: one for each connection, one that drops what has
+/// expired, and one that counts the records of keys. Each has a connection. They end with it.
+///
+/// ```no_run
+/// use countersign::PostgresStore;
+///
+/// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = sqlx::PgPool::connect("postgres://orders@db.internal/orders").await?;
+/// PostgresStore::migrate(&pool).await?;
+/// let store = PostgresStore::open((*pool.connect_options()).clone()).await?;
+/// store.check().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct PostgresStore {
+    queue: Queue,
+    quota: Arc<Quota>,
+    options: PgConnectOptions,
+    wait: Duration,
+    /// The sweep ends with it.
+    _alive: mpsc::Sender<Infallible>,
+}
+
+/// Configures a [`PostgresStore`].
+#[derive(Clone, Debug)]
+pub struct PostgresStoreBuilder {
+    connections: u16,
+    wait: Duration,
+    records_of_a_key: u64,
+}
+
+impl PostgresStore {
+    /// The tables and functions, for those whose migrations are made elsewhere. Can be run again.
+    pub const SCHEMA: &str = schema::SCHEMA;
+
+    /// Opens the store with the defaults of [`PostgresStoreBuilder`].
+    ///
+    /// # Errors
+    /// As [`PostgresStoreBuilder::open`].
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn open(options: PgConnectOptions) -> Result<Self, OpenError> {
+        Self::builder().open(options).await
+    }
+
+    /// A store with other settings.
+    #[must_use]
+    pub fn builder() -> PostgresStoreBuilder {
+        PostgresStoreBuilder::default()
+    }
+
+    /// Whether the store can be used at this moment: connects anew, finds the tables, and commits
+    /// a write. For a health check.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        check(&self.options, self.wait).await
+    }
+
+    /// Makes the [tables and functions](Self::SCHEMA), unless they are there. Several servers may do so
+    /// at once.
+    ///
+    /// # Errors
+    /// Returns an error if the database refuses or cannot be reached.
+    pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
+        schema::migrate(pool).await.map_err(error::of_driver)
+    }
+
+    /// Says that nothing was accepted before the tables were made, so that requests that were signed
+    /// earlier are new. To be called before the first request; later it changes nothing.
+    ///
+    /// # Errors
+    /// Returns an error if the database refuses or cannot be reached.
+    pub async fn danger_assume_no_history(pool: &PgPool) -> Result<(), StoreError> {
+        let assumed = schema::assume_no_history(pool).await;
+        assumed.map_err(error::of_driver)
+    }
+
+    /// Refuses what was signed up to now, and up to five seconds and `max_skew` later (503, code
+    /// `sign_again`): records of it may be missing.
+    ///
+    /// Copies and failovers are found and fenced without this call. Call it, before servers connect,
+    /// after an older state of the same database was put back in a way that
+    /// [nothing in it shows](super#what-is-put-back-and-what-is-seen-of-it). In `psql` it is
+    /// `SELECT countersign_fence()`.
+    ///
+    /// # Errors
+    /// Returns an error if the database refuses or cannot be reached.
+    pub async fn fence(pool: &PgPool) -> Result<(), StoreError> {
+        schema::fence(pool).await.map_err(error::of_driver)
+    }
+
+    /// Makes a namespace remember for longer: after `max_age` and the like were raised, and before the
+    /// servers that need it are started, which are refused until then. The refusal names the time.
+    ///
+    /// What was signed up to a minute and `max_skew` from now is refused from here on (503, code
+    /// `sign_again`): earlier records may be dropped too soon for the new retention.
+    ///
+    /// A retention that is shorter than the present one changes nothing.
+    ///
+    /// # Errors
+    /// Returns an error if the database refuses or cannot be reached.
+    pub async fn extend_retention(
+        &self,
+        namespace: &str,
+        retention: Duration,
+    ) -> Result<(), StoreError> {
+        let extended = async {
+            let mut connection = connect(&self.options).await?;
+            let extended = schema::extend_retention(&mut connection, namespace, retention).await;
+            // Whatever fails here has nothing to say of the database.
+            let _ = connection.close().await;
+            extended.map_err(error::of_driver)
+        };
+        let extended = timeout(self.wait, extended).await;
+        extended.unwrap_or_else(|_| Err(late(self.wait)))
+    }
+
+    /// The same as [`extend_retention`](Self::extend_retention), without an open store.
+    ///
+    /// # Errors
+    /// Returns an error if the database refuses or cannot be reached.
+    pub async fn extend_retention_in(
+        pool: &PgPool,
+        namespace: &str,
+        retention: Duration,
+    ) -> Result<(), StoreError> {
+        let mut connection = pool.acquire().await.map_err(error::of_driver)?;
+        let extended = schema::extend_retention(&mut connection, namespace, retention).await;
+        extended.map_err(error::of_driver)
+    }
+
+    /// Drops what has expired, in batches of 1,000 rows, each in a transaction of its own; up to a
+    /// million rows. Answers with how many.
+    ///
+    /// A store that is open does so by itself. Where nonces are only consumed, call it every minute or
+    /// so, from any number of servers, one of which then does the work; nothing goes wrong where nobody
+    /// does, but for the table's growth. Rows are kept for a minute beyond their deadline.
+    ///
+    /// ```no_run
+    /// # async fn f(pool: sqlx::PgPool) {
+    /// use countersign::PostgresStore;
+    ///
+    /// tokio::spawn(async move {
+    ///     let mut every_minute = tokio::time::interval(std::time::Duration::from_secs(60));
+    ///     loop {
+    ///         every_minute.tick().await;
+    ///         if let Err(error) = PostgresStore::drop_expired(&pool).await {
+    ///             tracing::warn!(%error, "expired nonces were not dropped");
+    ///         }
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if the database refuses or cannot be reached. What was dropped stays dropped.
+    pub async fn drop_expired(pool: &PgPool) -> Result<u64, StoreError> {
+        sweep::drop_expired(pool).await.map_err(error::of_driver)
+    }
+}
+
+fn late(wait: Duration) -> StoreError {
+    StoreError::unavailable(format!("PostgreSQL gave no answer within {wait:?}"))
+}
+
+async fn check(options: &PgConnectOptions, wait: Duration) -> Result<(), StoreError> {
+    let sql = format!(
+        "{FENCE_A_COPY};
+        UPDATE countersign_store SET written_by = DEFAULT WHERE written_by::xid = xmin;
+        SELECT digest, attempt, deadline_ms, lease_end_ms FROM countersign_nonces LIMIT 0;
+        SELECT namespace, retention_ms, raised_ms, dropped_up_to_ms FROM countersign_namespaces LIMIT 0;
+        SELECT 'countersign_record'::regproc, 'countersign_hold'::regproc,
+               'countersign_is_recorded'::regproc, 'countersign_consume'::regproc"
+    );
+    let checked = timeout(wait, async {
+        let mut connection = connect(options).await?;
+        let sql = AssertSqlSafe(in_transaction(&sql, wait));
+        let run = sqlx::raw_sql(sql).execute(&mut connection).await;
+        let run = run.map_err(error::of_driver);
+        // Whatever fails here has nothing to say of the database.
+        let _ = connection.close().await;
+        run.map(drop)
+    });
+    checked.await.unwrap_or_else(|_| Err(late(wait)))
+}
+
+impl Steps for PostgresStore {
+    async fn step(&self, claim: &Claim, action: Action) -> Result<Answer, StoreError> {
+        self.queue.ask(claim, action).await
+    }
+
+    fn quota(&self) -> Option<&Quota> {
+        Some(&self.quota)
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgresStore({:?})", self.queue)
+    }
+}
+
+impl PostgresStoreBuilder {
+    /// How many transactions may be written at once, from 1 to 64. Default: 2, of which one fills
+    /// its batch while the other waits for the disk; more are worth it where a commit takes long,
+    /// as with a synchronous standby far away.
+    #[must_use]
+    pub fn connections(mut self, connections: u16) -> Self {
+        self.connections = connections;
+        self
+    }
+
+    /// For how long a step waits for its answer, and the database for a lock. At most 30 seconds.
+    /// Default: 2 seconds, as the verifier's
+    /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout).
+    #[must_use]
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// How many records one key of one namespace may have, at least 1. Beyond them it is refused
+    /// (429, `key_over_quota`), and other keys are not. Default: 10 million.
+    ///
+    /// Set it so that the keys of all your senders together fit into the disk.
+    ///
+    /// Each process counts what it records, and learns of what others record within a second. So a
+    /// key can have more, by at most, for each process, a 256th of the quota and the records that it
+    /// makes in a second. An event that is sent again is kept for longer than it is counted. A claim
+    /// whose outcome is unknown counts.
+    #[must_use]
+    pub fn records_of_a_key(mut self, records: u64) -> Self {
+        self.records_of_a_key = records;
+        self
+    }
+
+    /// Connects, and [checks](PostgresStore::check) that the tables are there and can be written
+    /// to; [`PostgresStore::migrate`] makes them.
+    ///
+    /// # Errors
+    /// Returns [`OpenError::Config`] if a setting is out of its range, and [`OpenError::Store`] if the
+    /// database cannot be reached or is not ready.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn open(self, options: PgConnectOptions) -> Result<PostgresStore, OpenError> {
+        let wait = self.wait;
+        ConfigError::unless(
+            (1..=64).contains(&self.connections),
+            "a PostgreSQL store has 1 to 64 connections",
+        )?;
+        ConfigError::unless(
+            !wait.is_zero() && wait <= MAX_WAIT,
+            "a PostgreSQL store waits for at most 30 seconds, and not for no time",
+        )?;
+        ConfigError::unless(
+            self.records_of_a_key > 0,
+            "a key may have at least 1 record",
+        )?;
+        // Nothing here is a float, and poolers know nothing of this parameter.
+        let options = options.extra_float_digits(None);
+        check(&options, wait).await?;
+        let (queue, requests) = Queue::new("PostgreSQL", wait, MAX_STEPS);
+        let requests = Arc::new(Mutex::new(requests));
+        let newest = Arc::new(Newest::default());
+        for _ in 0..self.connections {
+            let writer = Writer {
+                options: options.clone(),
+                connection: None,
+                queue: Arc::clone(&requests),
+                wait,
+                newest: Arc::clone(&newest),
+            };
+            tokio::spawn(writer.run());
+        }
+        let quota = Arc::new(Quota::new(self.records_of_a_key));
+        tokio::spawn(put_together(Counts {
+            options: options.clone(),
+            connection: None,
+            quota: Arc::downgrade(&quota),
+            wait,
+        }));
+        let (alive, store) = mpsc::channel(1);
+        tokio::spawn(sweep::run(options.clone(), store));
+        Ok(PostgresStore {
+            queue,
+            quota,
+            options,
+            wait,
+            _alive: alive,
+        })
+    }
+}
+
+/// Below the minute for which the sweep spares what is past.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+
+impl Default for PostgresStoreBuilder {
+    fn default() -> Self {
+        Self {
+            connections: 2,
+            wait: Duration::from_secs(2),
+            records_of_a_key: RECORDS_OF_A_KEY,
+        }
+    }
+}

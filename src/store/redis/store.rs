@@ -1,0 +1,300 @@
+//! The Redis store, and how it is opened.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{
+    link::{Terms, late},
+    servers::{Servers, info},
+    shared::{Counts, Shared, keep_up},
+    step,
+    time::millis,
+};
+use crate::{
+    error::{ConfigError, OpenError, StoreError},
+    once::Claim,
+    store::batched::{Action, Answer, Quota, RECORDS_OF_A_KEY, Steps, put_together},
+};
+
+/// Remembers nonces in Redis 7 or Valkey, shared by all servers of a service: one server, the master
+/// that a Sentinel names, or a cluster.
+///
+#[doc = include_str!("operations.md")]
+///
+/// ```no_run
+/// use countersign::RedisStore;
+///
+/// # async fn example() -> Result<(), countersign::OpenError> {
+/// let store = RedisStore::open("rediss://user:password@redis.example.com:6379").await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct RedisStore {
+    shared: Arc<Shared>,
+}
+
+/// Configures a [`RedisStore`].
+#[derive(Clone, Debug)]
+pub struct RedisStoreBuilder {
+    wait: Duration,
+    clock_difference: Duration,
+    replicas: u16,
+    records_of_a_key: u64,
+    assume_no_history: bool,
+}
+
+impl RedisStore {
+    /// Connects to the one server at `url`, with the defaults of [`RedisStoreBuilder`].
+    ///
+    /// # Errors
+    /// As [`RedisStoreBuilder::open`].
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn open(url: &str) -> Result<Self, OpenError> {
+        Self::builder().open(url).await
+    }
+
+    /// A store with other settings.
+    #[must_use]
+    pub fn builder() -> RedisStoreBuilder {
+        RedisStoreBuilder::default()
+    }
+
+    /// Whether all servers that it takes can be reached, evict nothing, have memory and are masters: for
+    /// a health check. Changes nothing, and waits no longer than [`RedisStoreBuilder::wait`].
+    ///
+    /// # Errors
+    /// What is wrong, as a claim would be told.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let checked = async {
+            self.shared.serve_all().await?;
+            self.shared.inspect().await
+        };
+        self.within(checked).await
+    }
+
+    /// Makes a namespace remember for longer: before servers start whose `max_age`, retention or
+    /// lifetime was raised, which are refused until then. The refusal names the time that they need.
+    /// Servers that need less go on.
+    ///
+    /// What was signed until all servers know of it is refused from here on (503, code `sign_again`),
+    /// for its records may be dropped too soon: that is 2 seconds, the
+    /// [`clock_difference`](RedisStoreBuilder::clock_difference) and `max_skew` from now. An event, or a
+    /// request that covers no time, that was recorded before is remembered for as long as was promised
+    /// then.
+    ///
+    /// A retention that is not longer than the present one changes nothing.
+    ///
+    /// # Errors
+    /// When the server gives no answer.
+    pub async fn extend_retention(
+        &self,
+        namespace: &str,
+        retention: Duration,
+    ) -> Result<(), StoreError> {
+        let asked = self
+            .shared
+            .ask_of_namespace(namespace, millis(retention), true);
+        self.within(asked).await.map(drop)
+    }
+
+    /// How many records the databases hold: live nonces, with some records of the store's own and
+    /// whatever others keep there.
+    ///
+    /// # Errors
+    /// When a server gives no answer.
+    pub async fn records(&self) -> Result<u64, StoreError> {
+        let counted = async {
+            self.shared.serve_all().await?;
+            self.shared.records().await
+        };
+        self.within(counted).await
+    }
+
+    async fn within<T>(
+        &self,
+        step: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let wait = self.shared.terms().wait;
+        match timeout(wait, step).await {
+            Ok(answer) => answer,
+            Err(_) => Err(late(wait)),
+        }
+    }
+}
+
+impl Steps for RedisStore {
+    async fn step(&self, claim: &Claim, action: Action) -> Result<Answer, StoreError> {
+        self.within(step::step(&self.shared, claim, action)).await
+    }
+
+    fn quota(&self) -> Option<&Quota> {
+        Some(&self.shared.quota)
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedisStore({} connected)", self.shared.connected().len())
+    }
+}
+
+impl RedisStoreBuilder {
+    /// For how long a step waits for its answer at most, a new connection included. Default: 1 second,
+    /// which is below the verifier's [`store_timeout`](crate::request::VerifierBuilder::store_timeout). At
+    /// most 30 seconds.
+    #[must_use]
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// How far the clocks of this server, of others and of Redis may be apart; a server of Redis that
+    /// is farther off is not used. Default: 5 seconds; at most 1 hour.
+    #[must_use]
+    pub fn clock_difference(mut self, difference: Duration) -> Self {
+        self.clock_difference = difference;
+        self
+    }
+
+    /// Accepts a nonce only once so many replicas have it (`WAIT`): one round trip more for each
+    /// claim. Where too few have it in time, the claim is refused, and the nonce is burned. Default:
+    /// none.
+    #[must_use]
+    pub fn replicas(mut self, replicas: u16) -> Self {
+        self.replicas = replicas;
+        self
+    }
+
+    /// How many records one key of one namespace may have, at least 1. Beyond them it is refused
+    /// (429, `key_over_quota`), and other keys are not. Default: 10 million.
+    ///
+    /// Set it so that the keys of all your senders together fit into `maxmemory`.
+    ///
+    /// Each process counts what it records, and learns of what others record within a second. So a
+    /// key can have more, by at most, for each process, a 256th of the quota and the records that it
+    /// makes in a second. An event that is sent again is kept for longer than it is counted. A claim
+    /// whose outcome is unknown counts.
+    #[must_use]
+    pub fn records_of_a_key(mut self, records: u64) -> Self {
+        self.records_of_a_key = records;
+        self
+    }
+
+    /// Accepts what was signed before the store's first record was made: for a first start, and for
+    /// tests. It changes nothing where there is a record already, or once this process has had an
+    /// answer: a server that comes back empty has lost its memory.
+    ///
+    /// Take it out again after the first start: a server that is emptied while this process starts
+    /// looks like a new one.
+    #[must_use]
+    pub fn danger_assume_no_history(mut self) -> Self {
+        self.assume_no_history = true;
+        self
+    }
+
+    /// Connects to the one server at `url`: `redis://`, `rediss://` (TLS), or `unix:///path`, with
+    /// user, password and database where they are needed.
+    ///
+    /// # Errors
+    /// Returns [`OpenError::Config`] if the URL cannot be read or a setting is out of its range, and
+    /// [`OpenError::Store`] if the server cannot be reached, is a replica, evicts keys
+    /// (`maxmemory-policy`), or has another time.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn open(self, url: &str) -> Result<RedisStore, OpenError> {
+        self.connect(Servers::One(info(url)?)).await
+    }
+
+    /// Connects to the master that one of the Sentinels names `master`, and to its successor after a
+    /// failover. The user, password, database and use of TLS are those of the URL `like`, whose host
+    /// and port do not matter.
+    ///
+    /// # Errors
+    /// As [`RedisStoreBuilder::open`], and when no Sentinel knows the master.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn open_sentinel(
+        self,
+        master: &str,
+        sentinels: &[&str],
+        like: &str,
+    ) -> Result<RedisStore, OpenError> {
+        ConfigError::unless(!sentinels.is_empty(), "at least one Sentinel is named")?;
+        let sentinels = sentinels
+            .iter()
+            .map(|url| info(url))
+            .collect::<Result<_, _>>()?;
+        self.connect(Servers::Sentinel {
+            master: master.to_owned(),
+            sentinels,
+            like: info(like)?,
+        })
+        .await
+    }
+
+    /// Connects to all masters of the cluster that one of these servers belongs to.
+    ///
+    /// # Errors
+    /// As [`RedisStoreBuilder::open`].
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn open_cluster(self, urls: &[&str]) -> Result<RedisStore, OpenError> {
+        ConfigError::unless(
+            !urls.is_empty(),
+            "at least one server of the cluster is named",
+        )?;
+        let seeds = urls.iter().map(|url| info(url)).collect::<Result<_, _>>()?;
+        self.connect(Servers::Cluster(seeds)).await
+    }
+
+    async fn connect(self, servers: Servers) -> Result<RedisStore, OpenError> {
+        ConfigError::unless(
+            !self.wait.is_zero() && self.wait <= MAX_WAIT,
+            "a Redis store waits for at most 30 seconds, and not for no time",
+        )?;
+        ConfigError::unless(
+            self.clock_difference <= MAX_DIFFERENCE,
+            "the clocks of a Redis store are at most an hour apart",
+        )?;
+        ConfigError::unless(
+            self.records_of_a_key > 0,
+            "a key may have at least 1 record",
+        )?;
+        let terms = Terms {
+            wait: self.wait,
+            clock_difference: self.clock_difference,
+            assume_no_history: self.assume_no_history,
+        };
+        let shared = Arc::new(Shared::new(
+            servers,
+            terms,
+            self.replicas,
+            Arc::new(Quota::new(self.records_of_a_key)),
+        ));
+        shared.serve_all().await?;
+        tokio::spawn(keep_up(Arc::downgrade(&shared)));
+        tokio::spawn(put_together(Counts(Arc::downgrade(&shared))));
+        Ok(RedisStore { shared })
+    }
+}
+
+const MAX_WAIT: Duration = Duration::from_secs(30);
+const MAX_DIFFERENCE: Duration = Duration::from_secs(3600);
+
+impl Default for RedisStoreBuilder {
+    fn default() -> Self {
+        Self {
+            wait: Duration::from_secs(1),
+            clock_difference: Duration::from_secs(5),
+            replicas: 0,
+            records_of_a_key: RECORDS_OF_A_KEY,
+            assume_no_history: false,
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! The SQLite store, and how it is opened.
+
+use std::{fmt, path::Path, sync::Arc, time::Duration};
+
+use sqlx::{Connection as _, SqlitePool, sqlite::SqliteConnectOptions};
+use tokio::time::timeout;
+
+use super::{
+    batch::MAX_STEPS,
+    error,
+    mark::Mark,
+    record::Limits,
+    schema,
+    sweep::{self, Cursor},
+    writer::Writer,
+};
+use crate::{
+    clock::{Clock, SystemClock, Timestamp},
+    error::{ConfigError, ConfigErrorKind, OpenError, StoreError},
+    once::Claim,
+    store::{
+        batched::{Action, Answer, Queue, Steps},
+        file,
+    },
+};
+
+/// Remembers nonces in a SQLite database: a file, shared by the processes of one host.
+///
+/// What it guarantees:
+/// - of any number of claims on one nonce, from any of the processes, at once or one after another,
+///   at most one is answered [`Claimed::New`] until its deadline has passed by the clock of the
+///   host. Nonces are told apart by SHA-256;
+/// - what was answered is on the disk (`synchronous=FULL`), as far as the disk keeps its word, and
+///   is known after a crash of the process or of the machine;
+/// - a live record is never evicted. A store that holds [`SqliteStoreBuilder::capacity`] records,
+///   or whose disk is full, refuses with [`StoreErrorKind::Full`]; a key that has used up its share
+///   is refused with [`StoreErrorKind::KeyOverQuota`];
+/// - a database that is locked, cannot be written to, or is damaged is answered with an error, and
+///   so is a wait of more than [`SqliteStoreBuilder::wait`];
+/// - a clock that steps back reopens nothing that was dropped while it was ahead;
+/// - a namespace is remembered for as long as its first claim needed, by whichever server. A server
+///   that needs longer is refused with [`StoreErrorKind::Misconfigured`] until
+///   [`SqliteStore::extend_retention`]; one that needs less is served.
+///
+/// **The first start forgets**: where the tables are made, every claim with
+/// `signed time <= that moment + max_skew` is refused with the code `sign_again`, as long as
+/// [`SqliteStoreBuilder::danger_assume_no_history`] does not say that nothing was accepted earlier.
+///
+/// Keep the file on a local disk: a network file system has no shared memory for its log. Three
+/// more files stand beside it and belong to it: the log (`-wal`, `-shm`), and a mark (`-mark`) that
+/// holds the identity of the database and a count of what was written.
+///
+/// # Copies
+/// By the mark, the store finds out when it is opened that the database is not the one that was
+/// used last: its log was deleted or damaged, an older copy was put in its place, it was deleted, or
+/// it was restored or moved without the mark. Then requests that were signed until that moment are
+/// refused, as after the first start, and an error is logged. An event, or a claim that covers no
+/// time, may be accepted again.
+///
+/// An older copy of the database *together with the mark of that time* looks like the database
+/// itself, and reopens what was accepted since the copy was made. So back up the database alone, or
+/// delete the mark before the restored database is opened. Nothing is put in the place of a file that
+/// is open. SQLite notices most damage to a page, and refuses; it has no checksum to notice all.
+///
+/// Claims that come in while a transaction is written go into the next one together. It takes a
+/// task on the Tokio runtime that the store was opened on, and ends with it.
+///
+/// A lease ends by the clock of the host, so that all processes agree: one that is set ahead ends
+/// leases early.
+///
+/// ```
+/// use countersign::{Claim, Claimed, Clock, KeyId, Nonce, NonceKind, NonceStore};
+/// use countersign::{SqliteStore, SystemClock};
+/// use std::time::Duration;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # let folder = std::env::temp_dir().join(format!("countersign-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// # let path = folder.join("nonces.db");
+/// let store = SqliteStore::builder().danger_assume_no_history().open(&path).await?;
+/// let deadline = SystemClock::default().now().plus(Duration::from_secs(300));
+/// let nonce = Nonce::new(NonceKind::Covered, "a nonce");
+/// let claim = Claim::new("payments".into(), KeyId::new("partner-1")?, nonce, deadline);
+/// assert_eq!(store.claim(&claim).await?, Claimed::New);
+/// assert_eq!(store.claim(&claim).await?, Claimed::Replayed);
+/// # drop(store);
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// # Ok::<_, std::io::Error>(())
+/// ```
+///
+/// [`StoreErrorKind::Full`]: crate::error::StoreErrorKind::Full
+/// [`StoreErrorKind::Misconfigured`]: crate::error::StoreErrorKind::Misconfigured
+/// [`StoreErrorKind::KeyOverQuota`]: crate::error::StoreErrorKind::KeyOverQuota
+pub struct SqliteStore {
+    queue: Queue,
+    options: SqliteConnectOptions,
+    wait: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+/// Configures a [`SqliteStore`].
+#[derive(Debug)]
+pub struct SqliteStoreBuilder {
+    capacity: u64,
+    key_share: u8,
+    wait: Duration,
+    clock: Arc<dyn Clock>,
+    assume_no_history: bool,
+}
+
+impl SqliteStore {
+    /// The tables of the store, as statements that do nothing where the tables are there: for those
+    /// who keep their schema in migrations of their own. All names begin with `countersign_`.
+    pub const SCHEMA: &str = schema::SCHEMA;
+
+    /// Opens the database at `path`, with the defaults of [`SqliteStoreBuilder`]; makes it where
+    /// there is none.
+    ///
+    /// # Errors
+    /// As [`SqliteStoreBuilder::open`].
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::builder().open(path).await
+    }
+
+    /// A store with other settings.
+    #[must_use]
+    pub fn builder() -> SqliteStoreBuilder {
+        SqliteStoreBuilder::default()
+    }
+
+    /// Whether the store can be used at this moment: opens the database anew, finds the tables, and
+    /// commits a write. For a health check.
+    ///
+    /// # Errors
+    /// Why it cannot; also when the lock, or the answer, takes longer than
+    /// [`SqliteStoreBuilder::wait`].
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let checked = timeout(self.wait, schema::check(&self.options, self.wait));
+        checked.await.unwrap_or_else(|_| {
+            Err(StoreError::unavailable(format!(
+                "SQLite gave no answer within {:?}",
+                self.wait
+            )))
+        })
+    }
+
+    /// Makes a namespace remember for longer: before servers start whose `max_age`, retention or
+    /// lifetime was raised, which are refused until then. The refusal names the time that they need.
+    /// Servers that need less go on.
+    ///
+    /// What was signed until this moment, and up to `max_skew` later, is refused from here on (503, code
+    /// `sign_again`): its records may be dropped too soon for the new retention. An event, or a request
+    /// that covers no time, that was recorded before is remembered for as long as was promised then.
+    ///
+    /// A retention that is not longer than the present one changes nothing, and neither does a namespace
+    /// that nobody has used.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn extend_retention(
+        &self,
+        namespace: &str,
+        retention: Duration,
+    ) -> Result<(), StoreError> {
+        let mut connection = schema::connect(&self.options, self.wait).await?;
+        let now = self.clock.now();
+        schema::extend_retention(&mut connection, namespace, retention, now, self.wait).await?;
+        // Whatever fails here has nothing to say of the database.
+        let _ = connection.close().await;
+        Ok(())
+    }
+
+    /// The same as [`extend_retention`](Self::extend_retention), in a database of yours in whose
+    /// transactions nonces are consumed.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn extend_retention_in(
+        pool: &SqlitePool,
+        namespace: &str,
+        retention: Duration,
+    ) -> Result<(), StoreError> {
+        let mut connection = pool.acquire().await.map_err(error::of_driver)?;
+        let now = SystemClock.now();
+        let extended =
+            schema::extend_retention(&mut connection, namespace, retention, now, DEFAULT_WAIT)
+                .await;
+        if extended.is_err() {
+            // It may have left a transaction open.
+            connection.close_on_drop();
+        }
+        extended
+    }
+
+    /// Makes the tables in a database of yours, where they are not there, so that nonces can be
+    /// consumed in its transactions. Do it before the first request: what was signed earlier is
+    /// refused.
+    ///
+    /// # Errors
+    /// When the database gives no answer.
+    pub async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
+        let run = sqlx::raw_sql(Self::SCHEMA).execute(pool).await;
+        run.map(drop).map_err(error::of_driver)
+    }
+
+    /// Drops the records whose deadline has passed, some thousand in a transaction, and says how
+    /// many these were. A store that is open does so by itself; a database of yours, in whose
+    /// transactions nonces are consumed, needs it now and then.
+    ///
+    /// # Errors
+    /// When the database gives no answer, or is locked for more than two seconds. What was dropped
+    /// until then is dropped.
+    pub async fn drop_expired(pool: &SqlitePool) -> Result<u64, StoreError> {
+        let mut connection = pool.acquire().await.map_err(error::of_driver)?;
+        let mut cursor = Cursor::start();
+        let mut dropped = 0;
+        loop {
+            let now = SystemClock.now();
+            let swept = sweep::sweep(&mut connection, &cursor, now, DEFAULT_WAIT).await;
+            if swept.is_err() {
+                // It may have left a transaction open.
+                connection.close_on_drop();
+            }
+            let swept = swept?;
+            dropped += swept.dropped;
+            cursor = swept.next;
+            if cursor.is_start() {
+                return Ok(dropped);
+            }
+        }
+    }
+}
+
+impl Steps for SqliteStore {
+    async fn step(&self, claim: &Claim, action: Action) -> Result<Answer, StoreError> {
+        self.queue.ask(claim, action).await
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SqliteStore({:?})", self.queue)
+    }
+}
+
+const DEFAULT_WAIT: Duration = Duration::from_secs(2);
+
+impl SqliteStoreBuilder {
+    /// The most records that are held, by all processes that share the file, and those included
+    /// whose deadline has passed but which have not been swept yet. Default: 10 million.
+    ///
+    /// Reckon with 60 bytes of the disk for each, and 64 MiB for the log.
+    #[must_use]
+    pub fn capacity(mut self, records: u64) -> Self {
+        self.capacity = records;
+        self
+    }
+
+    /// How much of the store one key may fill, in per cent, from 1 to 100. Default: 50.
+    #[must_use]
+    pub fn key_share(mut self, percent: u8) -> Self {
+        self.key_share = percent;
+        self
+    }
+
+    /// For how long a step waits for its answer, and the store for the lock of another process.
+    /// Default: 2 seconds, as the verifier's
+    /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout).
+    #[must_use]
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// The clock that deadlines and leases pass by. Default: the system's. All processes that share
+    /// the file need the same.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Accepts what was signed before the tables were made: for a first start, and for tests. It
+    /// changes nothing where they are there already.
+    #[must_use]
+    pub fn danger_assume_no_history(mut self) -> Self {
+        self.assume_no_history = true;
+        self
+    }
+
+    /// Opens the database at `path`, and makes it where there is none.
+    ///
+    /// # Errors
+    /// Returns [`OpenError::Config`] if the capacity is zero, the share of a key is not 1 to 100 per
+    /// cent, or the path is not that of a file on a disk. Returns [`OpenError::Store`] if the file cannot
+    /// be opened, locked or written to, is not a database, or is one of another version of this store.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with its timer.
+    pub async fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, OpenError> {
+        ConfigError::unless(
+            self.capacity > 0,
+            "a SQLite store needs a capacity of 1 at least",
+        )?;
+        ConfigError::unless(
+            (1..=100).contains(&self.key_share),
+            "the share of a key in a SQLite store is 1 to 100 per cent",
+        )?;
+        let now = self.clock.now();
+        let since = if self.assume_no_history {
+            Timestamp::EPOCH
+        } else {
+            now
+        };
+        let options = schema::options(path.as_ref()).create_if_missing(true);
+        let mut connection = schema::connect(&options, self.wait).await?;
+        if !path.as_ref().is_file() {
+            let place = "a database in memory, or in a temporary file, would not be there after a \
+                restart; name a file";
+            return Err(ConfigError::from(ConfigErrorKind::StorePlace(place.into())).into());
+        }
+        let file = file::resolve(path.as_ref()).map_err(error::of_mark)?;
+        let mut mark = Mark::open(&file).map_err(error::of_mark)?;
+        schema::prepare(&mut connection, &mut mark, (since, now), self.wait).await?;
+        // A file that is taken away is not made anew behind the back of its store.
+        let options = options.create_if_missing(false);
+        let (queue, requests) = Queue::new("SQLite", self.wait, MAX_STEPS);
+        let writer = Writer {
+            options: options.clone(),
+            connection: Some(connection),
+            mark,
+            queue: requests,
+            clock: Arc::clone(&self.clock),
+            limits: Limits {
+                records: self.capacity,
+                records_of_a_key: (self.capacity / 100 * u64::from(self.key_share)).max(1),
+            },
+            wait: self.wait,
+        };
+        tokio::spawn(writer.run());
+        Ok(SqliteStore {
+            queue,
+            options,
+            wait: self.wait,
+            clock: self.clock,
+        })
+    }
+}
+
+impl Default for SqliteStoreBuilder {
+    fn default() -> Self {
+        Self {
+            capacity: 10_000_000,
+            key_share: 50,
+            wait: DEFAULT_WAIT,
+            clock: Arc::new(SystemClock),
+            assume_no_history: false,
+        }
+    }
+}
