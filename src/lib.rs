@@ -143,8 +143,8 @@ pub use future::StoreFuture;
 pub use key::{KeyFuture, KeyId, KeyRing, KeySet, KeyStore, KnownKeys, MacAlgorithm, Secret};
 pub use message::{DigestAlgorithm, Encoding, Forwarded, JsonForm, PeerAddr, PythonJson};
 pub use once::{
-    AttemptId, Claim, Claimed, ConsumeIn, Held, Lease, LeaseStatus, LeaseStore, Leased, Nonce,
-    NonceKind, NonceStore, Outcome, Sharing, TransactIn,
+    AttemptId, Claim, ClaimOutcome, ConsumeIn, Lease, LeaseOutcome, LeaseStatus, LeaseStore, Nonce,
+    NonceKind, NonceStore, Outcome, Sharing, StepOutcome, TransactIn,
 };
 pub use request::{
     BufferedLayer, BufferedVerify, OnDuplicate, PendingPayload, PendingSlot, Processing,

@@ -85,7 +85,7 @@ pub fn describe() {
 
 /// How a claim was answered.
 #[derive(Clone, Copy)]
-pub(crate) enum ClaimOutcome {
+pub(crate) enum ClaimVerdict {
     New,
     InFlight,
     Replayed,
@@ -119,14 +119,14 @@ impl Stopwatch {
     /// The answer to a claim is there.
     #[inline]
     #[cfg_attr(not(feature = "metrics"), expect(unused_variables))]
-    pub(crate) fn claimed(&self, outcome: ClaimOutcome) {
+    pub(crate) fn claimed(&self, outcome: ClaimVerdict) {
         #[cfg(feature = "metrics")]
         {
             let outcome = match outcome {
-                ClaimOutcome::New => "new",
-                ClaimOutcome::InFlight => "in_flight",
-                ClaimOutcome::Replayed => "replayed",
-                ClaimOutcome::Failed => "failed",
+                ClaimVerdict::New => "new",
+                ClaimVerdict::InFlight => "in_flight",
+                ClaimVerdict::Replayed => "replayed",
+                ClaimVerdict::Failed => "failed",
             };
             metrics::counter!(CLAIMS, "outcome" => outcome).increment(1);
             metrics::histogram!(CLAIM).record(self.started.elapsed());

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign::{Claim, Claimed, Clock, KeyId, Nonce, NonceKind, NonceStore, SystemClock};
+use countersign::{Claim, ClaimOutcome, Clock, KeyId, Nonce, NonceKind, NonceStore, SystemClock};
 
 use crate::memory::nonce;
 
@@ -65,7 +65,7 @@ pub async fn ours(
     let store = Arc::clone(store);
     let ask = move |n| {
         let store = Arc::clone(&store);
-        async move { assert_eq!(store.claim(&claim(n)).await.unwrap(), Claimed::New) }
+        async move { assert_eq!(store.claim(&claim(n)).await.unwrap(), ClaimOutcome::New) }
     };
     time(in_flight, first, count, ask).await
 }

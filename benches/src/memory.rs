@@ -14,7 +14,7 @@ use std::{
 };
 
 use countersign::{
-    Claim, Claimed, Clock, KeyId, MemoryStore, MemoryStoreBuilder, Nonce, NonceKind, NonceStore,
+    Claim, ClaimOutcome, Clock, KeyId, MemoryStore, MemoryStoreBuilder, Nonce, NonceKind, NonceStore,
     SystemClock, Timestamp,
 };
 use dashmap::DashMap;
@@ -102,7 +102,7 @@ impl<C: Clock + Clone> Subject for Ours<C> {
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()))
         {
-            Poll::Ready(Ok(answer)) => answer == Claimed::New,
+            Poll::Ready(Ok(answer)) => answer == ClaimOutcome::New,
             other => panic!("{other:?}"),
         }
     }

@@ -6,7 +6,7 @@ use std::{collections::HashMap, time::Duration};
 
 use arbitrary::Arbitrary;
 use countersign::{
-    Claim, Claimed, Clock as _, Held, KeyId, LeaseStore as _, Leased, ManualClock, MemoryStore,
+    Claim, ClaimOutcome, Clock as _, StepOutcome, KeyId, LeaseStore as _, LeaseOutcome, ManualClock, MemoryStore,
     Nonce, NonceKind, NonceStore as _, Timestamp,
 };
 use countersign_fuzz::ready;
@@ -128,7 +128,7 @@ impl Model {
     }
 
     /// Checks the answer to a step of a holder, or of who takes himself for it.
-    fn step(&mut self, which: u8, ask: impl FnOnce(&Claim) -> Held) -> Option<(usize, Claim)> {
+    fn step(&mut self, which: u8, ask: impl FnOnce(&Claim) -> StepOutcome) -> Option<(usize, Claim)> {
         let which = usize::from(which).checked_rem(self.claims.len())?;
         let claim = self.claims[which].clone();
         let held = ask(&claim);
@@ -136,7 +136,7 @@ impl Model {
             Some(Record::Leased { holder, length, .. }) if *holder == which => Some(*length),
             _ => None,
         };
-        if held == Held::Done {
+        if held == StepOutcome::Done {
             assert!(lease.is_some(), "done by who does not hold it");
             return Some((which, claim));
         }
@@ -173,7 +173,7 @@ fuzz_target!(|steps: Vec<Step>| {
                 let claim = asked.claim(clock.now());
                 let deadline = claim.deadline();
                 match ready(store.claim(&claim)) {
-                    Ok(Claimed::New) => {
+                    Ok(ClaimOutcome::New) => {
                         model.accepted(&claim, clock.now(), latest, Record::Final { deadline });
                     }
                     Ok(_) => _ = model.refused(&claim),
@@ -186,7 +186,7 @@ fuzz_target!(|steps: Vec<Step>| {
                 let deadline = claim.deadline();
                 let holder = model.claims.len();
                 match ready(store.lease(&claim, duration(length))) {
-                    Ok(Leased::Held) => {
+                    Ok(LeaseOutcome::Held) => {
                         let record = Record::Leased {
                             deadline,
                             holder,
@@ -194,7 +194,7 @@ fuzz_target!(|steps: Vec<Step>| {
                         };
                         model.accepted(&claim, clock.now(), latest, record);
                     }
-                    Ok(Leased::InFlight { .. }) => {
+                    Ok(LeaseOutcome::InFlight { .. }) => {
                         let record = model.refused(&claim);
                         assert!(matches!(
                             record,

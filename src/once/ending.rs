@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     claim::Claim,
     fate::{Fate, FateCell},
-    store::{Claimed, ConsumeIn as _, TransactIn},
+    store::{ClaimOutcome, ConsumeIn as _, TransactIn},
 };
 use crate::{
     error::{Rejection, RejectionKind, StoreError},
@@ -90,8 +90,10 @@ impl<D: TransactIn + ?Sized> Ending<'_, D> {
         let wait = lock_wait(self.timeout);
         let consumed = within(self.timeout, transaction.consume(&self.claim, wait));
         let committed = match consumed.await? {
-            Claimed::New => false,
-            Claimed::Replayed => within(self.timeout, transaction.is_recorded(&self.claim)).await?,
+            ClaimOutcome::New => false,
+            ClaimOutcome::Replayed => {
+                within(self.timeout, transaction.is_recorded(&self.claim)).await?
+            }
         };
         self.roll_back(transaction).await;
         Ok(committed)

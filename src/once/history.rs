@@ -36,7 +36,7 @@ use crate::{
 /// # Example
 /// ```
 /// use countersign::store::History;
-/// use countersign::{Claim, Claimed, StoreError, Timestamp};
+/// use countersign::{Claim, ClaimOutcome, StoreError, Timestamp};
 /// use std::{collections::HashMap, time::Duration};
 ///
 /// struct Records {
@@ -47,17 +47,17 @@ use crate::{
 /// }
 ///
 /// impl Records {
-///     fn claim(&mut self, claim: &Claim, now: Timestamp) -> Result<Claimed, StoreError> {
+///     fn claim(&mut self, claim: &Claim, now: Timestamp) -> Result<ClaimOutcome, StoreError> {
 ///         let history = self.history;
 ///         let refuse = |why| history.refusal(claim, why);
 ///         history.takes(claim, now).map_err(refuse)?;
 ///         let digest = claim.digest();
 ///         if self.records.get(&digest).is_some_and(|until| *until > now) {
-///             return Ok(Claimed::Replayed);
+///             return Ok(ClaimOutcome::Replayed);
 ///         }
 ///         history.vouches_for(claim).map_err(refuse)?;
 ///         self.records.insert(digest, history.keep_until(claim, now));
-///         Ok(Claimed::New)
+///         Ok(ClaimOutcome::New)
 ///     }
 ///
 ///     fn sweep(&mut self, now: Timestamp) {
@@ -84,8 +84,8 @@ use crate::{
 /// };
 /// let later = start.plus(Duration::from_secs(60));
 /// assert!(store.claim(&signed(start), later).is_err(), "it may have been used before the start");
-/// assert_eq!(store.claim(&signed(later), later)?, Claimed::New);
-/// assert_eq!(store.claim(&signed(later), later)?, Claimed::Replayed);
+/// assert_eq!(store.claim(&signed(later), later)?, ClaimOutcome::New);
+/// assert_eq!(store.claim(&signed(later), later)?, ClaimOutcome::Replayed);
 /// store.sweep(later.plus(retention));
 /// assert!(store.claim(&signed(later), later).is_err(), "a clock that steps back reopens nothing");
 /// # Ok::<_, StoreError>(())

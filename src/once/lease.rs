@@ -12,7 +12,7 @@ use super::{
     claim::Claim,
     lock::lock,
     outcome::Subject,
-    store::{Held, LeaseStore, Leased, NonceStore},
+    store::{LeaseOutcome, LeaseStore, NonceStore, StepOutcome},
 };
 use crate::{error::StoreError, future::within};
 
@@ -66,14 +66,14 @@ impl Lease {
         self.running.take()
     }
 
-    pub(super) async fn take(&self) -> Result<Leased, StoreError> {
+    pub(super) async fn take(&self) -> Result<LeaseOutcome, StoreError> {
         let asked = Instant::now();
         let leased = within(
             self.timeout,
             self.leases()?.lease(&self.claim, self.duration),
         )
         .await?;
-        if leased == Leased::Held {
+        if leased == LeaseOutcome::Held {
             self.status.held_until(Some(asked + self.duration));
         }
         Ok(leased)
@@ -99,14 +99,14 @@ impl Lease {
     ///
     /// # Errors
     /// Returns an error if the store gives no answer.
-    pub async fn renew(&self) -> Result<Held, StoreError> {
+    pub async fn renew(&self) -> Result<StepOutcome, StoreError> {
         let asked = Instant::now();
         let held = within(
             self.timeout,
             self.leases()?.renew(&self.claim, self.duration),
         )
         .await?;
-        let until = (held == Held::Done).then(|| asked + self.duration);
+        let until = (held == StepOutcome::Done).then(|| asked + self.duration);
         self.status.held_until(until);
         Ok(held)
     }
@@ -118,10 +118,10 @@ impl Lease {
     /// # Errors
     /// Returns an error if the store gives no answer; it is then unknown whether this was recorded, and worth
     /// trying again.
-    pub async fn complete(&self) -> Result<Held, StoreError> {
+    pub async fn complete(&self) -> Result<StepOutcome, StoreError> {
         let held = within(self.timeout, self.leases()?.complete(&self.claim)).await?;
         self.status.held_until(None);
-        if held == Held::Done {
+        if held == StepOutcome::Done {
             self.subject.used();
         }
         Ok(held)
@@ -131,7 +131,7 @@ impl Lease {
     ///
     /// # Errors
     /// Returns an error if the store gives no answer; the lease then ends by itself.
-    pub async fn release(&self) -> Result<Held, StoreError> {
+    pub async fn release(&self) -> Result<StepOutcome, StoreError> {
         // Another attempt may hold it as soon as the store was asked, answered or not.
         self.status.held_until(None);
         within(self.timeout, self.leases()?.release(&self.claim)).await

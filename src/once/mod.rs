@@ -29,7 +29,9 @@ pub use outcome::Outcome;
 pub(crate) use outcome::{Facts, Report, Signed, Statement, Subject, VerifiedAnswer};
 pub(crate) use renewal::{Handled, KeptLease, Settled};
 pub(crate) use sharing::User;
-pub use store::{Claimed, ConsumeIn, Held, LeaseStore, Leased, NonceStore, Sharing, TransactIn};
+pub use store::{
+    ClaimOutcome, ConsumeIn, LeaseOutcome, LeaseStore, NonceStore, Sharing, StepOutcome, TransactIn,
+};
 pub(crate) use ticket::{Guarded, Ticket};
 pub(crate) use turns::Turns;
 pub(crate) use verdict::Verdict;

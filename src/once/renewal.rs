@@ -17,7 +17,7 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-use super::{lease::Lease, store::Held};
+use super::{lease::Lease, store::StepOutcome};
 use crate::error::StoreError;
 
 /// A lease that is being kept. If it is dropped, the outcome is unknown: the lease is left to end by
@@ -107,8 +107,8 @@ async fn renew_for_ever(lease: &Lease) -> Infallible {
     loop {
         due.tick().await;
         match unless_it_panics(lease.renew()).await {
-            Ok(Held::Done) => {}
-            Ok(Held::Lost) => tracing::error!(
+            Ok(StepOutcome::Done) => {}
+            Ok(StepOutcome::Lost) => tracing::error!(
                 "a handler outlived its lease, and a copy of its request may be running: is the \
                  lease too short for the store's pauses?"
             ),
@@ -133,8 +133,8 @@ async fn complete_in_the_end(lease: &Lease) {
 
 async fn is_recorded(lease: &Lease) -> bool {
     match unless_it_panics(lease.complete()).await {
-        Ok(Held::Done) => true,
-        Ok(Held::Lost) => {
+        Ok(StepOutcome::Done) => true,
+        Ok(StepOutcome::Lost) => {
             tracing::error!("a handler outlived its lease; its completion was not recorded");
             true
         }
@@ -147,8 +147,8 @@ async fn is_recorded(lease: &Lease) -> bool {
 
 /// A store that panics once must not end the renewals.
 async fn unless_it_panics(
-    step: impl Future<Output = Result<Held, StoreError>>,
-) -> Result<Held, StoreError> {
+    step: impl Future<Output = Result<StepOutcome, StoreError>>,
+) -> Result<StepOutcome, StoreError> {
     let mut step = pin!(step);
     poll_fn(|cx| {
         catch_unwind(AssertUnwindSafe(|| step.as_mut().poll(cx)))

@@ -8,7 +8,7 @@ use crate::{clock::Timestamp, future::StoreFuture};
 /// The answer to a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Claimed {
+pub enum ClaimOutcome {
     /// The nonce was not recorded before, and now is.
     New,
     /// The nonce was recorded before, or is leased.
@@ -18,7 +18,7 @@ pub enum Claimed {
 /// The answer to a request for a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Leased {
+pub enum LeaseOutcome {
     /// The lease is held under the claim's attempt.
     Held,
     /// Another attempt holds the lease, for at most this long unless it is renewed.
@@ -31,7 +31,7 @@ pub enum Leased {
     Completed,
 }
 
-impl Leased {
+impl LeaseOutcome {
     /// Another attempt holds the lease for `remaining` time.
     #[must_use]
     pub fn in_flight(remaining: Duration) -> Self {
@@ -42,7 +42,7 @@ impl Leased {
 /// The answer to a step of the holder of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Held {
+pub enum StepOutcome {
     /// The step was done.
     Done,
     /// The lease had ended, and the nonce is another's or nobody's; nothing was changed.
@@ -53,7 +53,7 @@ pub enum Held {
 ///
 /// An implementation keeps these promises:
 /// - of any number of claims on one identity, at once or one after another, at most one is
-///   answered [`Claimed::New`] until its deadline has passed by the store's own clock;
+///   answered [`ClaimOutcome::New`] until its deadline has passed by the store's own clock;
 /// - a claim whose deadline is not above everything that the store has dropped for its age is
 ///   refused ([`StoreErrorKind::SignAgain`]), so that a clock which steps back reopens nothing;
 /// - a claim with a signed time that may have been accepted before the store lost its memory is
@@ -71,7 +71,7 @@ pub enum Held {
 pub trait NonceStore: Send + Sync + 'static {
     /// Records the nonce if, and only if, it is not recorded: one atomic step. A duplicate of an
     /// event id extends the record in the same step.
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed>;
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome>;
 
     /// The same store's leases; `None` where it has none, and then it cannot serve
     /// [`Processing::Retryable`](crate::request::Processing::Retryable).
@@ -165,17 +165,17 @@ impl fmt::Debug for Sharing {
 pub trait LeaseStore: Send + Sync {
     /// Takes the lease for `duration` if the nonce is neither completed nor held. A duplicate of a
     /// completed event id extends the record in the same step.
-    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased>;
+    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, LeaseOutcome>;
 
     /// Makes the lease end `duration` from now. A lease that has ended, but that no other attempt
     /// has taken, may be renewed.
-    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held>;
+    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, StepOutcome>;
 
     /// Makes the record final, until the claim's deadline.
-    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held>;
+    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome>;
 
     /// Gives the nonce back: the next attempt takes it.
-    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held>;
+    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome>;
 }
 
 /// An open database transaction in which a nonce can be consumed: recorded together with the
@@ -187,7 +187,7 @@ pub trait LeaseStore: Send + Sync {
 ///
 /// An implementation keeps these promises:
 /// - of any number of transactions that consume one identity, at once or one after another, at
-///   most one is answered [`Claimed::New`] and commits, until the deadline has passed by the
+///   most one is answered [`ClaimOutcome::New`] and commits, until the deadline has passed by the
 ///   database's own clock; one that asks while another has not ended waits for it, or fails. The
 ///   database itself gives up after `wait`, so that the transaction can be rolled back in time;
 /// - what was recorded is there if, and only if, the rest of the transaction is;
@@ -209,7 +209,8 @@ pub trait ConsumeIn: Send {
     /// Records the nonce under the claim's attempt if, and only if, it is not recorded. A duplicate
     /// of an event id extends the record in the same step. The database waits for a lock no longer
     /// than `wait`.
-    fn consume<'a>(&'a mut self, claim: &'a Claim, wait: Duration) -> StoreFuture<'a, Claimed>;
+    fn consume<'a>(&'a mut self, claim: &'a Claim, wait: Duration)
+    -> StoreFuture<'a, ClaimOutcome>;
 
     /// Whether the nonce is recorded under this very attempt, as far as this transaction sees.
     ///
@@ -249,7 +250,7 @@ pub trait TransactIn: Send + Sync {
 }
 
 impl<S: NonceStore + ?Sized> NonceStore for Arc<S> {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         (**self).claim(claim)
     }
 

@@ -8,13 +8,13 @@ use super::{
     fate::{Fate, FateCell},
     lease::Lease,
     outcome::Subject,
-    store::{Claimed, ConsumeIn, Leased, NonceStore, TransactIn},
+    store::{ClaimOutcome, ConsumeIn, LeaseOutcome, NonceStore, TransactIn},
     turns::{Turn, Turns},
 };
 use crate::{
     error::{Rejection, RejectionKind, StoreError},
     future::within,
-    metrics::{ClaimOutcome, Stopwatch},
+    metrics::{ClaimVerdict, Stopwatch},
 };
 
 /// What a ticket guards: it cannot be read before the ticket is used up.
@@ -189,32 +189,32 @@ impl<G: Guarded> Ticket<G> {
 }
 
 /// A claim that is never given back is a lease that was held, or is completed.
-fn for_good(claimed: Claimed) -> Leased {
+fn for_good(claimed: ClaimOutcome) -> LeaseOutcome {
     match claimed {
-        Claimed::New => Leased::Held,
-        Claimed::Replayed => Leased::Completed,
+        ClaimOutcome::New => LeaseOutcome::Held,
+        ClaimOutcome::Replayed => LeaseOutcome::Completed,
     }
 }
 
 /// Counts the answer of a store, and lets through nothing but a first use.
 fn first_use<G: Guarded>(
     asked: &Stopwatch,
-    answer: Result<Leased, StoreError>,
+    answer: Result<LeaseOutcome, StoreError>,
     claim: &Claim,
 ) -> Result<(), Rejection> {
     asked.claimed(match &answer {
-        Ok(Leased::Held) => ClaimOutcome::New,
-        Ok(Leased::InFlight { .. }) => ClaimOutcome::InFlight,
-        Ok(Leased::Completed) => ClaimOutcome::Replayed,
-        Err(_) => ClaimOutcome::Failed,
+        Ok(LeaseOutcome::Held) => ClaimVerdict::New,
+        Ok(LeaseOutcome::InFlight { .. }) => ClaimVerdict::InFlight,
+        Ok(LeaseOutcome::Completed) => ClaimVerdict::Replayed,
+        Err(_) => ClaimVerdict::Failed,
     });
     match answer? {
-        Leased::Held => Ok(()),
-        Leased::InFlight { remaining } => {
+        LeaseOutcome::Held => Ok(()),
+        LeaseOutcome::InFlight { remaining } => {
             let detail = "another attempt holds the lease";
             Err(Rejection::in_flight(detail, remaining))
         }
-        Leased::Completed => Err(used_before::<G>(claim)),
+        LeaseOutcome::Completed => Err(used_before::<G>(claim)),
     }
 }
 

@@ -20,8 +20,8 @@ use axum::{
     routing::any,
 };
 use countersign::{
-    Claim, Claimed, Held, LeaseStore, Leased, ManualClock, NonceStore, OnDuplicate, Processing,
-    StoreError, StoreFuture,
+    Claim, ClaimOutcome, LeaseOutcome, LeaseStore, ManualClock, NonceStore, OnDuplicate,
+    Processing, StepOutcome, StoreError, StoreFuture,
 };
 use http::{StatusCode, header::RETRY_AFTER};
 use tokio::{
@@ -682,7 +682,7 @@ async fn a35_twin_a_lease_that_is_not_renewed_is_found() {
 struct Unrenewed<S>(S);
 
 impl<S: NonceStore> NonceStore for Unrenewed<S> {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         self.0.claim(claim)
     }
 
@@ -700,19 +700,19 @@ impl<S: NonceStore> NonceStore for Unrenewed<S> {
 }
 
 impl<S: NonceStore> LeaseStore for Unrenewed<S> {
-    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
+    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, LeaseOutcome> {
         self.0.leases().unwrap().lease(claim, duration)
     }
 
-    fn renew<'a>(&'a self, _: &'a Claim, _: Duration) -> StoreFuture<'a, Held> {
+    fn renew<'a>(&'a self, _: &'a Claim, _: Duration) -> StoreFuture<'a, StepOutcome> {
         StoreFuture::ready(Err(StoreError::unavailable("no answer")))
     }
 
-    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         self.0.leases().unwrap().complete(claim)
     }
 
-    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         self.0.leases().unwrap().release(claim)
     }
 }
@@ -725,7 +725,7 @@ struct Unfenced {
 }
 
 impl NonceStore for Unfenced {
-    fn claim<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         StoreFuture::ready(Err(StoreError::unavailable("leases only")))
     }
 
@@ -743,12 +743,12 @@ impl NonceStore for Unfenced {
 }
 
 impl LeaseStore for Unfenced {
-    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
+    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, LeaseOutcome> {
         let mut records = self.records.lock().unwrap();
         let now = Instant::now();
         StoreFuture::ready(Ok(match records.get(&claim.digest()) {
-            Some(None) => Leased::Completed,
-            Some(Some(end)) if *end > now => Leased::in_flight(*end - now),
+            Some(None) => LeaseOutcome::Completed,
+            Some(Some(end)) if *end > now => LeaseOutcome::in_flight(*end - now),
             _ => {
                 let end = if self.ending_at_once {
                     now
@@ -756,22 +756,22 @@ impl LeaseStore for Unfenced {
                     now + duration
                 };
                 records.insert(claim.digest(), Some(end));
-                Leased::Held
+                LeaseOutcome::Held
             }
         }))
     }
 
-    fn renew<'a>(&'a self, _: &'a Claim, _: Duration) -> StoreFuture<'a, Held> {
-        StoreFuture::ready(Ok(Held::Lost))
+    fn renew<'a>(&'a self, _: &'a Claim, _: Duration) -> StoreFuture<'a, StepOutcome> {
+        StoreFuture::ready(Ok(StepOutcome::Lost))
     }
 
-    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         self.records.lock().unwrap().insert(claim.digest(), None);
-        StoreFuture::ready(Ok(Held::Done))
+        StoreFuture::ready(Ok(StepOutcome::Done))
     }
 
-    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         self.records.lock().unwrap().remove(&claim.digest());
-        StoreFuture::ready(Ok(Held::Done))
+        StoreFuture::ready(Ok(StepOutcome::Done))
     }
 }

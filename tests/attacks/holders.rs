@@ -8,8 +8,8 @@ use std::{
 };
 
 use countersign::{
-    Claim, Claimed, Clock as _, Held, KeyId, LeaseStore, Leased, MemoryStore, Nonce, NonceKind,
-    NonceStore, Sharing, StoreFuture, SystemClock,
+    Claim, ClaimOutcome, Clock as _, KeyId, LeaseOutcome, LeaseStore, MemoryStore, Nonce,
+    NonceKind, NonceStore, Sharing, StepOutcome, StoreFuture, SystemClock,
 };
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use tokio::{
@@ -113,10 +113,10 @@ impl Course {
             let end = Instant::now() + duration - MARGIN;
             let answer = self.leases().lease(&claim, duration).await;
             let pause = match answer {
-                Ok(Leased::Held) if was_completed => {
+                Ok(LeaseOutcome::Held) if was_completed => {
                     return Err("a lease after a completion".into());
                 }
-                Ok(Leased::Held) => {
+                Ok(LeaseOutcome::Held) => {
                     let (now, mut known) = (Instant::now(), self.known());
                     known.leases += 1;
                     known.taken_over = known.taken_over.max(before);
@@ -130,10 +130,10 @@ impl Course {
                     return Ok(Some((claim, number)));
                 }
                 // A store may count from when the question came, before it waited for its turn.
-                Ok(Leased::InFlight { remaining, .. }) if remaining <= 2 * LONG => {
+                Ok(LeaseOutcome::InFlight { remaining, .. }) if remaining <= 2 * LONG => {
                     remaining.min(Duration::from_millis(3))
                 }
-                Ok(Leased::Completed) if self.known().completion_asked => return Ok(None),
+                Ok(LeaseOutcome::Completed) if self.known().completion_asked => return Ok(None),
                 other => return Err(format!("{other:?} to who asks for a lease")),
             };
             sleep(pause).await;
@@ -144,20 +144,20 @@ impl Course {
     async fn step(
         &self,
         number: usize,
-        step: StoreFuture<'_, Held>,
+        step: StoreFuture<'_, StepOutcome>,
         done: impl FnOnce(&mut Known),
     ) -> Result<(), String> {
         let was_old = self.known().is_old(number);
         let answer = step.await;
         let mut known = self.known();
         match answer {
-            Ok(Held::Done) if was_old => Err("done for an old holder".into()),
-            Ok(Held::Done) => {
+            Ok(StepOutcome::Done) if was_old => Err("done for an old holder".into()),
+            Ok(StepOutcome::Done) => {
                 done(&mut known);
                 Ok(())
             }
-            Ok(Held::Lost) if known.is_held(number) => Err("lost to a holder".into()),
-            Ok(Held::Lost) => Ok(()),
+            Ok(StepOutcome::Lost) if known.is_held(number) => Err("lost to a holder".into()),
+            Ok(StepOutcome::Lost) => Ok(()),
             other => Err(format!("{other:?} to a holder")),
         }
     }
@@ -297,7 +297,7 @@ enum Fault {
 struct Faulty(MemoryStore, Fault);
 
 impl NonceStore for Faulty {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         self.0.claim(claim)
     }
 
@@ -315,35 +315,37 @@ impl NonceStore for Faulty {
 }
 
 impl LeaseStore for Faulty {
-    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
+    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, LeaseOutcome> {
         StoreFuture::new(async move {
             let leased = self.0.lease(claim, duration).await?;
             Ok(match leased {
-                Leased::InFlight { .. } if self.1 == Fault::LeasesToEverybody => Leased::Held,
+                LeaseOutcome::InFlight { .. } if self.1 == Fault::LeasesToEverybody => {
+                    LeaseOutcome::Held
+                }
                 leased => leased,
             })
         })
     }
 
-    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
+    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, StepOutcome> {
         match self.1 {
             Fault::DoesNotRenew => self.0.renew(claim, Duration::ZERO),
             _ => self.0.renew(claim, duration),
         }
     }
 
-    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         StoreFuture::new(async move {
             let held = match self.1 {
                 Fault::ForgetsCompletions => self.0.release(claim).await?,
                 _ => self.0.complete(claim).await?,
             };
             let is_fenced = self.1 != Fault::DoesNotFence;
-            Ok(if is_fenced { held } else { Held::Done })
+            Ok(if is_fenced { held } else { StepOutcome::Done })
         })
     }
 
-    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         self.0.release(claim)
     }
 }

@@ -12,8 +12,8 @@ use std::{
 
 use axum::{Router, body::Body, routing::any};
 use countersign::{
-    Claim, Claimed, Held, LeaseStatus, LeaseStore, Leased, ManualClock, NonceStore, Processing,
-    StoreFuture, Verified, Verifier, VerifierBuilder, VerifyLayer,
+    Claim, ClaimOutcome, LeaseOutcome, LeaseStatus, LeaseStore, ManualClock, NonceStore,
+    Processing, StepOutcome, StoreFuture, Verified, Verifier, VerifierBuilder, VerifyLayer,
 };
 use http::{StatusCode, header::RETRY_AFTER};
 use tokio::{
@@ -422,7 +422,7 @@ impl<S> PanicsOnce<S> {
 }
 
 impl<S: NonceStore> NonceStore for PanicsOnce<S> {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         self.inner.claim(claim)
     }
 
@@ -440,21 +440,21 @@ impl<S: NonceStore> NonceStore for PanicsOnce<S> {
 }
 
 impl<S: NonceStore> LeaseStore for PanicsOnce<S> {
-    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
+    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, LeaseOutcome> {
         self.inner.leases().unwrap().lease(claim, duration)
     }
 
-    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
+    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, StepOutcome> {
         let panics = self.panicked.lock().unwrap().insert(claim.digest());
         assert!(!panics, "the first renewal panics");
         self.inner.leases().unwrap().renew(claim, duration)
     }
 
-    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         self.inner.leases().unwrap().complete(claim)
     }
 
-    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         self.inner.leases().unwrap().release(claim)
     }
 }

@@ -16,8 +16,8 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
-    Claim, Claimed, Clock as _, LeaseStore, MacAlgorithm, ManualClock, NonceStore, StoreFuture,
-    Timestamp,
+    Claim, ClaimOutcome, Clock as _, LeaseStore, MacAlgorithm, ManualClock, NonceStore,
+    StoreFuture, Timestamp,
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{StatusCode, request::Parts};
@@ -288,13 +288,13 @@ impl MapStore {
 }
 
 impl NonceStore for MapStore {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         let now = self.clock.now();
         let mut seen = self.seen.lock().unwrap();
         seen.retain(|_, deadline| *deadline > now);
         let identity = (self.identity)(claim);
         if seen.contains_key(&identity) {
-            return StoreFuture::ready(Ok(Claimed::Replayed));
+            return StoreFuture::ready(Ok(ClaimOutcome::Replayed));
         }
         if seen.len() >= self.capacity {
             let first = seen.iter().min_by_key(|(_, deadline)| **deadline);
@@ -302,7 +302,7 @@ impl NonceStore for MapStore {
             seen.remove(&first);
         }
         seen.insert(identity, (self.deadline)(claim, now));
-        StoreFuture::ready(Ok(Claimed::New))
+        StoreFuture::ready(Ok(ClaimOutcome::New))
     }
 
     fn leases(&self) -> Option<&dyn LeaseStore> {

@@ -8,8 +8,8 @@ use std::{
 
 use axum::body::Body;
 use countersign::{
-    Claim, Claimed, Clock as _, HeaderScheme, KeyId, KeyRing, KeySet, LeaseStore, NonceStore, Part,
-    Processing, Secret, Signer, StoreFuture, VerifyLayer,
+    Claim, ClaimOutcome, Clock as _, HeaderScheme, KeyId, KeyRing, KeySet, LeaseStore, NonceStore,
+    Part, Processing, Secret, Signer, StoreFuture, VerifyLayer,
 };
 use http::HeaderValue;
 use tokio::{sync::Barrier, task::JoinSet};
@@ -166,15 +166,15 @@ struct RacyStore {
 }
 
 impl NonceStore for RacyStore {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         StoreFuture::new(async {
             let known = self.seen.lock().unwrap().contains(&claim.digest());
             self.between.wait().await;
             if known {
-                return Ok(Claimed::Replayed);
+                return Ok(ClaimOutcome::Replayed);
             }
             self.seen.lock().unwrap().insert(claim.digest());
-            Ok(Claimed::New)
+            Ok(ClaimOutcome::New)
         })
     }
 

@@ -5,8 +5,8 @@ use std::{error::Error, fmt::Write as _, sync::Mutex, time::Duration};
 use axum::body::Body;
 use bytes::Bytes;
 use countersign::{
-    Claim, Claimed, KeyId, KeyRing, KeySet, LeaseStore, Nonce, NonceKind, NonceStore, Processing,
-    Rejection, Secret, StoreError, StoreFuture, Timestamp, Verified, Verifier,
+    Claim, ClaimOutcome, KeyId, KeyRing, KeySet, LeaseStore, Nonce, NonceKind, NonceStore,
+    Processing, Rejection, Secret, StoreError, StoreFuture, Timestamp, Verified, Verifier,
 };
 use http_body_util::{BodyExt as _, Full};
 use tower::{Layer as _, Service as _, ServiceExt};
@@ -111,7 +111,7 @@ async fn listen(transcript: &mut Transcript, subject: &Subject, target: &Target)
 struct Failing;
 
 impl NonceStore for Failing {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         let asked = format!("{claim:?}");
         StoreFuture::ready(Err(StoreError::unavailable("down").with_source(asked)))
     }

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, routing::any};
 use countersign::{
-    Claim, Claimed, Clock as _, ConfigError, ConfigErrorKind, KeyFuture, KeyId, KeyRing, KeySet,
-    KeyStore, LeaseStore, ManualClock, MemoryStore, Nonce, NonceKind, NonceStore, OneTimeToken,
-    Processing, Scheme, Secret, Sharing, StoreErrorKind, StoreFuture, VerifierBuilder, VerifyLayer,
-    testing,
+    Claim, ClaimOutcome, Clock as _, ConfigError, ConfigErrorKind, KeyFuture, KeyId, KeyRing,
+    KeySet, KeyStore, LeaseStore, ManualClock, MemoryStore, Nonce, NonceKind, NonceStore,
+    OneTimeToken, Processing, Scheme, Secret, Sharing, StoreErrorKind, StoreFuture,
+    VerifierBuilder, VerifyLayer, testing,
     webhooks::{self, GitHub, Stripe},
 };
 use tower::ServiceExt as _;
@@ -106,7 +106,7 @@ const EVENT: &str = r#"{"id":"evt_42"}"#;
 struct Disguised(Arc<MemoryStore>);
 
 impl NonceStore for Disguised {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         self.0.claim(claim)
     }
 
@@ -263,7 +263,7 @@ fn a45_a_preset_on_a_shared_store_needs_a_name() {
 struct Durable(Arc<MemoryStore>);
 
 impl NonceStore for Durable {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         self.0.claim(claim)
     }
 

@@ -17,7 +17,7 @@ use std::{
 
 use axum::{Router, extract::Request};
 use countersign::{
-    Claim, Claimed, Clock, ConfigErrorKind, KeyId, ManualClock, Nonce, NonceKind, NonceStore,
+    Claim, ClaimOutcome, Clock, ConfigErrorKind, KeyId, ManualClock, Nonce, NonceKind, NonceStore,
     OpenError, PostgresStore, Processing, RedisStore, SqliteStore, StoreErrorKind, SystemClock,
     Timestamp, webhooks::Stripe,
 };
@@ -438,9 +438,9 @@ async fn a38_a_deadline_that_is_past_when_the_claim_arrives_records_nothing(plac
         assert_eq!(kind, Err(StoreErrorKind::SignAgain), "{ago:?} ago");
     }
     let live = claim(now.plus(SECOND * 3600));
-    assert_eq!(store.claim(&live).await.unwrap(), Claimed::New);
+    assert_eq!(store.claim(&live).await.unwrap(), ClaimOutcome::New);
     let copy = claim(now.plus(SECOND * 3600));
-    assert_eq!(store.claim(&copy).await.unwrap(), Claimed::Replayed);
+    assert_eq!(store.claim(&copy).await.unwrap(), ClaimOutcome::Replayed);
     let leases = store.leases().unwrap();
     let leased = leases.lease(&claim(now.minus(SECOND)), LEASE).await;
     let kind = leased.map_err(|error| error.kind());
@@ -557,7 +557,7 @@ async fn flood(store: &Store, key: &str, nonces: std::ops::Range<usize>, keep: D
     let mut new = 0;
     for answer in claiming.join_all().await {
         match answer {
-            Ok(Claimed::New) => new += 1,
+            Ok(ClaimOutcome::New) => new += 1,
             Ok(other) => panic!("{other:?}"),
             Err(error) => assert_eq!(error.kind(), StoreErrorKind::KeyOverQuota, "{error}"),
         }
@@ -574,14 +574,14 @@ async fn one_keys_flood(store: &Store) -> Result<(), String> {
     }
     // A duplicate is told one, and a lease is over the quota as a claim is.
     let copy = of("shop", "one", 0, HOUR);
-    assert_eq!(store.claim(&copy).await.unwrap(), Claimed::Replayed);
+    assert_eq!(store.claim(&copy).await.unwrap(), ClaimOutcome::Replayed);
     let leases = store.leases().unwrap();
     let lease = leases.lease(&of("shop", "one", 1000, HOUR), LEASE).await;
     assert_eq!(lease.unwrap_err().kind(), StoreErrorKind::KeyOverQuota);
     for (namespace, key) in [("shop", "other"), ("elsewhere", "one")] {
         for nonce in 0..20 {
             let claim = of(namespace, key, nonce, HOUR);
-            assert_eq!(store.claim(&claim).await.unwrap(), Claimed::New);
+            assert_eq!(store.claim(&claim).await.unwrap(), ClaimOutcome::New);
         }
     }
     Ok(())

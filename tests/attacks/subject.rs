@@ -13,9 +13,9 @@ use axum::{Router, body::Body, routing::any};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
-    Claim, Claimed, Encoding, HeaderScheme, Held, HttpMessageSignatures, LeaseStore, Leased,
+    Claim, ClaimOutcome, Encoding, HeaderScheme, HttpMessageSignatures, LeaseOutcome, LeaseStore,
     MacAlgorithm, ManualClock, MemoryStore, MemoryStoreBuilder, NonceStore, Part, PythonJson,
-    Signer, StoreFuture, Timestamp, VerifierBuilder, VerifyLayer,
+    Signer, StepOutcome, StoreFuture, Timestamp, VerifierBuilder, VerifyLayer,
 };
 use http::{HeaderValue, Request, request::Parts};
 use http_body::Frame;
@@ -625,7 +625,7 @@ pub struct Spy<S> {
 }
 
 impl<S: NonceStore> NonceStore for Spy<S> {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         self.claims.happened();
         self.inner.claim(claim)
     }
@@ -644,20 +644,20 @@ impl<S: NonceStore> NonceStore for Spy<S> {
 }
 
 impl<S: NonceStore> LeaseStore for Spy<S> {
-    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
+    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, LeaseOutcome> {
         self.claims.happened();
         self.inner.leases().unwrap().lease(claim, duration)
     }
 
-    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
+    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, StepOutcome> {
         self.inner.leases().unwrap().renew(claim, duration)
     }
 
-    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         self.inner.leases().unwrap().complete(claim)
     }
 
-    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         self.inner.leases().unwrap().release(claim)
     }
 }
@@ -678,7 +678,7 @@ pub struct SlowStore {
 }
 
 impl NonceStore for SlowStore {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         StoreFuture::new(async {
             tokio::task::yield_now().await;
             let claimed = self.inner.claim(claim).await;

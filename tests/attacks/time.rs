@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use countersign::{
-    Claim, Claimed, Clock as _, HeaderScheme, KeyFuture, KeyStore, LeaseStore, ManualClock,
+    Claim, ClaimOutcome, Clock as _, HeaderScheme, KeyFuture, KeyStore, LeaseStore, ManualClock,
     NonceStore, Part, Signer, StoreFuture, Timestamp, VerifyLayer,
 };
 use std::sync::{Arc, Mutex};
@@ -478,9 +478,9 @@ async fn a17_the_claim_covers_the_window_of_every_server() {
 struct Told(Arc<Mutex<Option<Claim>>>);
 
 impl NonceStore for Told {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         *self.0.lock().unwrap() = Some(claim.clone());
-        StoreFuture::ready(Ok(Claimed::New))
+        StoreFuture::ready(Ok(ClaimOutcome::New))
     }
 
     fn leases(&self) -> Option<&dyn LeaseStore> {

@@ -14,7 +14,8 @@ use std::{
 
 use bytes::Bytes;
 use countersign::{
-    Claim, Claimed, Held, LeaseStore, Leased, MemoryStore, NonceStore, StoreError, StoreFuture,
+    Claim, ClaimOutcome, LeaseOutcome, LeaseStore, MemoryStore, NonceStore, StepOutcome,
+    StoreError, StoreFuture,
 };
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
@@ -199,7 +200,7 @@ impl FaultyStore {
 }
 
 impl NonceStore for FaultyStore {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         self.answer(Asked::Claim, move || self.0.store.claim(claim))
     }
 
@@ -217,19 +218,19 @@ impl NonceStore for FaultyStore {
 }
 
 impl LeaseStore for FaultyStore {
-    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
+    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, LeaseOutcome> {
         self.answer(Asked::Lease, move || self.0.store.lease(claim, duration))
     }
 
-    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
+    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, StepOutcome> {
         self.answer(Asked::Renew, move || self.0.store.renew(claim, duration))
     }
 
-    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         self.answer(Asked::Complete, move || self.0.store.complete(claim))
     }
 
-    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         self.answer(Asked::Release, move || self.0.store.release(claim))
     }
 }

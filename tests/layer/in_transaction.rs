@@ -19,8 +19,8 @@ use axum::{
 };
 use bytes::Bytes;
 use countersign::{
-    Claim, Claimed, Clock as _, ConfigErrorKind, ConsumeIn, HeaderScheme, HttpMessageSignatures,
-    KeyRing, ManualClock, OnDuplicate,
+    Claim, ClaimOutcome, Clock as _, ConfigErrorKind, ConsumeIn, HeaderScheme,
+    HttpMessageSignatures, KeyRing, ManualClock, OnDuplicate,
     Outcome::{Open, Used},
     Part, PendingPayload, PendingSlot, PostgresStore, Processing, Rejection, ResponseSigner,
     ResponseVerifier, SignResponseLayer, SignedBy, Signer, SqliteStore, StoreError, StoreFuture,
@@ -218,8 +218,8 @@ async fn twin_of_a_thousand_copies_a_look_before_the_record_is_found() {
 struct Forgetful;
 
 impl countersign::NonceStore for Forgetful {
-    fn claim<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, Claimed> {
-        StoreFuture::ready(Ok(Claimed::New))
+    fn claim<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
+        StoreFuture::ready(Ok(ClaimOutcome::New))
     }
 
     fn leases(&self) -> Option<&dyn countersign::LeaseStore> {
@@ -236,20 +236,24 @@ impl countersign::NonceStore for Forgetful {
 }
 
 impl countersign::LeaseStore for Forgetful {
-    fn lease<'a>(&'a self, _: &'a Claim, _: Duration) -> StoreFuture<'a, countersign::Leased> {
-        StoreFuture::ready(Ok(countersign::Leased::Held))
+    fn lease<'a>(
+        &'a self,
+        _: &'a Claim,
+        _: Duration,
+    ) -> StoreFuture<'a, countersign::LeaseOutcome> {
+        StoreFuture::ready(Ok(countersign::LeaseOutcome::Held))
     }
 
-    fn renew<'a>(&'a self, _: &'a Claim, _: Duration) -> StoreFuture<'a, countersign::Held> {
-        StoreFuture::ready(Ok(countersign::Held::Done))
+    fn renew<'a>(&'a self, _: &'a Claim, _: Duration) -> StoreFuture<'a, countersign::StepOutcome> {
+        StoreFuture::ready(Ok(countersign::StepOutcome::Done))
     }
 
-    fn complete<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, countersign::Held> {
-        StoreFuture::ready(Ok(countersign::Held::Done))
+    fn complete<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, countersign::StepOutcome> {
+        StoreFuture::ready(Ok(countersign::StepOutcome::Done))
     }
 
-    fn release<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, countersign::Held> {
-        StoreFuture::ready(Ok(countersign::Held::Done))
+    fn release<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, countersign::StepOutcome> {
+        StoreFuture::ready(Ok(countersign::StepOutcome::Done))
     }
 }
 
@@ -477,7 +481,11 @@ fn common_failure() -> Rejection {
 struct Autocommit<'c>(&'c PgPool);
 
 impl ConsumeIn for Autocommit<'_> {
-    fn consume<'a>(&'a mut self, claim: &'a Claim, wait: Duration) -> StoreFuture<'a, Claimed> {
+    fn consume<'a>(
+        &'a mut self,
+        claim: &'a Claim,
+        wait: Duration,
+    ) -> StoreFuture<'a, ClaimOutcome> {
         StoreFuture::new(async move {
             let mut tx = TransactIn::begin(self.0).await?;
             let claimed = tx.consume(claim, wait).await?;
@@ -986,7 +994,11 @@ impl TransactIn for Faulty {
 struct FaultyTransaction(PooledTransaction, Commit);
 
 impl ConsumeIn for FaultyTransaction {
-    fn consume<'a>(&'a mut self, claim: &'a Claim, wait: Duration) -> StoreFuture<'a, Claimed> {
+    fn consume<'a>(
+        &'a mut self,
+        claim: &'a Claim,
+        wait: Duration,
+    ) -> StoreFuture<'a, ClaimOutcome> {
         self.0.consume(claim, wait)
     }
 

@@ -704,8 +704,8 @@ impl countersign::NonceStore for NoLeases {
     fn claim<'a>(
         &'a self,
         _: &'a countersign::Claim,
-    ) -> countersign::StoreFuture<'a, countersign::Claimed> {
-        countersign::StoreFuture::ready(Ok(countersign::Claimed::New))
+    ) -> countersign::StoreFuture<'a, countersign::ClaimOutcome> {
+        countersign::StoreFuture::ready(Ok(countersign::ClaimOutcome::New))
     }
 
     fn leases(&self) -> Option<&dyn countersign::LeaseStore> {

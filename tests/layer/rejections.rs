@@ -17,9 +17,9 @@ use axum::{
 };
 use bytes::Bytes;
 use countersign::{
-    Claim, Claimed, HeaderScheme, LeaseStore, ManualClock, MemoryStore, NonceStore, OnDuplicate,
-    Part, Processing, Rejection, RejectionKind, Signer, StoreError, StoreErrorKind, StoreFuture,
-    VerifiedPayload, VerifyLayer,
+    Claim, ClaimOutcome, HeaderScheme, LeaseStore, ManualClock, MemoryStore, NonceStore,
+    OnDuplicate, Part, Processing, Rejection, RejectionKind, Signer, StoreError, StoreErrorKind,
+    StoreFuture, VerifiedPayload, VerifyLayer,
 };
 use http::{
     HeaderMap, HeaderValue, Method, Request,
@@ -40,7 +40,7 @@ type K = RejectionKind;
 struct Refusing(StoreError);
 
 impl NonceStore for Refusing {
-    fn claim<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         StoreFuture::ready(Err(self.0.clone()))
     }
 

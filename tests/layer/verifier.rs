@@ -16,10 +16,10 @@ use axum::{
 };
 use bytes::Bytes;
 use countersign::{
-    Claim, Claimed, ConfigError, ConfigErrorKind, Forwarded, HeaderScheme, KeyId, KeyRing, Lease,
-    LeaseStore, ManualClock, MemoryStore, NonceStore, Part, Processing, Rejection, RejectionKind,
-    Secret, StoreFuture, Timestamp, Verified, VerifiedPayload, Verifier, VerifierBuilder,
-    VerifyLayer,
+    Claim, ClaimOutcome, ConfigError, ConfigErrorKind, Forwarded, HeaderScheme, KeyId, KeyRing,
+    Lease, LeaseStore, ManualClock, MemoryStore, NonceStore, Part, Processing, Rejection,
+    RejectionKind, Secret, StoreFuture, Timestamp, Verified, VerifiedPayload, Verifier,
+    VerifierBuilder, VerifyLayer,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Uri, request::Parts};
 use http_body_util::{BodyExt as _, Full};
@@ -134,8 +134,11 @@ async fn a_lease_is_the_callers_to_complete_or_release() {
     assert_eq!(first.duration(), lease);
     let copy = kind(verifier.verify(&head, body()).await);
     assert_eq!(copy, RejectionKind::RequestInFlight);
-    assert_eq!(first.renew().await.unwrap(), countersign::Held::Done);
-    assert_eq!(first.release().await.unwrap(), countersign::Held::Done);
+    assert_eq!(first.renew().await.unwrap(), countersign::StepOutcome::Done);
+    assert_eq!(
+        first.release().await.unwrap(),
+        countersign::StepOutcome::Done
+    );
 
     let second = leased(verifier.verify(&head, body()).await.unwrap());
     // It is another's now.
@@ -144,9 +147,12 @@ async fn a_lease_is_the_callers_to_complete_or_release() {
         first.complete().await,
         first.release().await,
     ] {
-        assert_eq!(step.unwrap(), countersign::Held::Lost);
+        assert_eq!(step.unwrap(), countersign::StepOutcome::Lost);
     }
-    assert_eq!(second.complete().await.unwrap(), countersign::Held::Done);
+    assert_eq!(
+        second.complete().await.unwrap(),
+        countersign::StepOutcome::Done
+    );
     let copy = kind(verifier.verify(&head, body()).await);
     assert_eq!(copy, RejectionKind::RequestReplayed);
 }
@@ -191,7 +197,7 @@ struct TimePasses {
 }
 
 impl NonceStore for TimePasses {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         StoreFuture::new(async {
             let claimed = self.store.claim(claim).await;
             if let Some(to) = *self.to.lock().unwrap() {
@@ -420,8 +426,8 @@ struct Durable {
 }
 
 impl NonceStore for Durable {
-    fn claim<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, Claimed> {
-        StoreFuture::ready(Ok(Claimed::Replayed))
+    fn claim<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
+        StoreFuture::ready(Ok(ClaimOutcome::Replayed))
     }
 
     fn leases(&self) -> Option<&dyn LeaseStore> {
@@ -438,20 +444,24 @@ impl NonceStore for Durable {
 }
 
 impl LeaseStore for Durable {
-    fn lease<'a>(&'a self, _: &'a Claim, _: Duration) -> StoreFuture<'a, countersign::Leased> {
-        StoreFuture::ready(Ok(countersign::Leased::Completed))
+    fn lease<'a>(
+        &'a self,
+        _: &'a Claim,
+        _: Duration,
+    ) -> StoreFuture<'a, countersign::LeaseOutcome> {
+        StoreFuture::ready(Ok(countersign::LeaseOutcome::Completed))
     }
 
-    fn renew<'a>(&'a self, _: &'a Claim, _: Duration) -> StoreFuture<'a, countersign::Held> {
-        StoreFuture::ready(Ok(countersign::Held::Lost))
+    fn renew<'a>(&'a self, _: &'a Claim, _: Duration) -> StoreFuture<'a, countersign::StepOutcome> {
+        StoreFuture::ready(Ok(countersign::StepOutcome::Lost))
     }
 
-    fn complete<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, countersign::Held> {
-        StoreFuture::ready(Ok(countersign::Held::Lost))
+    fn complete<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, countersign::StepOutcome> {
+        StoreFuture::ready(Ok(countersign::StepOutcome::Lost))
     }
 
-    fn release<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, countersign::Held> {
-        StoreFuture::ready(Ok(countersign::Held::Lost))
+    fn release<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, countersign::StepOutcome> {
+        StoreFuture::ready(Ok(countersign::StepOutcome::Lost))
     }
 }
 

@@ -9,8 +9,8 @@ use std::{
 };
 
 use countersign::{
-    AttemptId, Claim, Claimed, Clock, Held, LeaseStore, Leased, ManualClock, MemoryStore,
-    NonceKind, NonceStore, StoreError, StoreErrorKind, StoreFuture, Timestamp,
+    AttemptId, Claim, ClaimOutcome, Clock, LeaseOutcome, LeaseStore, ManualClock, MemoryStore,
+    NonceKind, NonceStore, StepOutcome, StoreError, StoreErrorKind, StoreFuture, Timestamp,
     testing::conformance::{self, Broken, Time},
 };
 
@@ -397,7 +397,7 @@ impl Model {
         memory.records.insert(self.identity(claim), record);
     }
 
-    async fn decide_claim(&self, claim: &Claim) -> Result<Claimed, StoreError> {
+    async fn decide_claim(&self, claim: &Claim) -> Result<ClaimOutcome, StoreError> {
         let found = self.look_up(&mut self.memory(), claim)?;
         let counted = Self::count(&self.memory(), claim);
         match self.fault {
@@ -422,10 +422,10 @@ impl Model {
             Found::Recorded(attempt)
                 if self.is(Fault::TakesAnAttemptForItsOwnReply) && attempt == claim.attempt() =>
             {
-                Ok(Claimed::New)
+                Ok(ClaimOutcome::New)
             }
-            Found::InFlight(_) if self.is(Fault::ClaimsWhatIsLeased) => Ok(Claimed::New),
-            Found::Recorded(_) | Found::InFlight(_) => Ok(Claimed::Replayed),
+            Found::InFlight(_) if self.is(Fault::ClaimsWhatIsLeased) => Ok(ClaimOutcome::New),
+            Found::Recorded(_) | Found::InFlight(_) => Ok(ClaimOutcome::Replayed),
             Found::Nothing => {
                 match self.fault {
                     Fault::CountsNoPlaces => {}
@@ -435,12 +435,12 @@ impl Model {
                 if !self.is(Fault::RecordsNothing) {
                     self.put(&mut memory, claim, None);
                 }
-                Ok(Claimed::New)
+                Ok(ClaimOutcome::New)
             }
         }
     }
 
-    fn decide_lease(&self, claim: &Claim, duration: Duration) -> Result<Leased, StoreError> {
+    fn decide_lease(&self, claim: &Claim, duration: Duration) -> Result<LeaseOutcome, StoreError> {
         let found = self.look_up(&mut self.memory(), claim)?;
         if self.is(Fault::LeasesCheckAndThenSet) {
             std::thread::sleep(Duration::from_micros(200));
@@ -452,18 +452,18 @@ impl Model {
             self.look_up(&mut memory, claim)?
         };
         Ok(match found {
-            Found::InFlight(_) if self.is(Fault::LeasesToEverybody) => Leased::Held,
+            Found::InFlight(_) if self.is(Fault::LeasesToEverybody) => LeaseOutcome::Held,
             Found::InFlight(_) if self.is(Fault::DoesNotSayWhatRemains) => {
-                Leased::in_flight(Duration::ZERO)
+                LeaseOutcome::in_flight(Duration::ZERO)
             }
-            Found::InFlight(remaining) => Leased::in_flight(remaining),
-            Found::Recorded(_) => Leased::Completed,
+            Found::InFlight(remaining) => LeaseOutcome::in_flight(remaining),
+            Found::Recorded(_) => LeaseOutcome::Completed,
             Found::Nothing => {
                 if !self.is(Fault::LeasesAtAnyPlace) {
                     Self::count(&memory, claim)?;
                 }
                 self.put(&mut memory, claim, Some(self.clock.now().plus(duration)));
-                Leased::Held
+                LeaseOutcome::Held
             }
         })
     }
@@ -473,7 +473,7 @@ impl Model {
         &self,
         claim: &Claim,
         step: impl FnOnce(&mut HashMap<Vec<u8>, Record>, Vec<u8>),
-    ) -> StoreFuture<'static, Held> {
+    ) -> StoreFuture<'static, StepOutcome> {
         let mut memory = self.memory();
         let identity = self.identity(claim);
         let record = memory.records.get(&identity);
@@ -486,10 +486,10 @@ impl Model {
             by_it && (record.lease_end.is_some() || ignores_state)
         });
         if !is_held {
-            return StoreFuture::ready(Ok(Held::Lost));
+            return StoreFuture::ready(Ok(StepOutcome::Lost));
         }
         step(&mut memory.records, identity);
-        StoreFuture::ready(Ok(Held::Done))
+        StoreFuture::ready(Ok(StepOutcome::Done))
     }
 }
 
@@ -510,7 +510,7 @@ impl Drop for UndoOnDrop<'_> {
 }
 
 impl NonceStore for Model {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         StoreFuture::new(async move {
             if self.is(Fault::UndoesWhatOthersDid) {
                 let mut undo = UndoOnDrop(Some((self, claim)));
@@ -537,11 +537,11 @@ impl NonceStore for Model {
 }
 
 impl LeaseStore for Model {
-    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
+    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, LeaseOutcome> {
         StoreFuture::ready(self.decide_lease(claim, duration))
     }
 
-    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
+    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, StepOutcome> {
         let end = self.clock.now().plus(duration);
         self.held(claim, |records, identity| {
             if let Some(record) = records.get_mut(&identity)
@@ -552,7 +552,7 @@ impl LeaseStore for Model {
         })
     }
 
-    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         self.held(claim, |records, identity| {
             if self.is(Fault::ForgetsCompletions) {
                 records.remove(&identity);
@@ -562,7 +562,7 @@ impl LeaseStore for Model {
         })
     }
 
-    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         self.held(claim, |records, identity| {
             if !self.is(Fault::DoesNotRelease) {
                 records.remove(&identity);

@@ -12,8 +12,8 @@ use std::{
 };
 
 use countersign::{
-    Claim, Claimed, Clock as _, ConfigError, ConfigErrorKind, KeyId, LeaseStore as _, ManualClock,
-    MemoryStore, Nonce, NonceKind, NonceStore as _, StoreErrorKind, Timestamp,
+    Claim, ClaimOutcome, Clock as _, ConfigError, ConfigErrorKind, KeyId, LeaseStore as _,
+    ManualClock, MemoryStore, Nonce, NonceKind, NonceStore as _, StoreErrorKind, Timestamp,
 };
 
 use crate::common::log;
@@ -53,7 +53,7 @@ fn claim(nonce: u64, signed_at: Timestamp) -> Claim {
     unsigned_time(nonce).signed(signed_at, SKEW)
 }
 
-async fn ask(store: &MemoryStore, claim: &Claim) -> Result<Claimed, StoreErrorKind> {
+async fn ask(store: &MemoryStore, claim: &Claim) -> Result<ClaimOutcome, StoreErrorKind> {
     store.claim(claim).await.map_err(|error| error.kind())
 }
 
@@ -85,7 +85,7 @@ async fn after_a_restart_what_may_have_been_accepted_is_refused_and_what_is_late
     let place = Place::new();
     let accepted = claim(1, start());
     let store = open_first(&place.file(), &place.clock);
-    assert_eq!(ask(&store, &accepted).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &accepted).await, Ok(ClaimOutcome::New));
     let mark = store.statistics().high_watermark.unwrap();
     assert!(start() < mark && mark <= start().plus(secs(1)), "{mark}");
     drop(store);
@@ -99,12 +99,12 @@ async fn after_a_restart_what_may_have_been_accepted_is_refused_and_what_is_late
     // Without the file, this one would have been refused, too.
     let later = claim(3, mark.plus(Duration::from_millis(1)));
     assert!(later.signed_at().unwrap() < start().plus(SKEW));
-    assert_eq!(ask(&store, &later).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &later).await, Ok(ClaimOutcome::New));
 
     // The twin: a store that forgets, and says that there is nothing to forget, accepts it again.
     let naive = MemoryStore::builder().clock(place.clock.clone());
     let naive = naive.danger_assume_no_history().build().unwrap();
-    assert_eq!(ask(&naive, &accepted).await, Ok(Claimed::New));
+    assert_eq!(ask(&naive, &accepted).await, Ok(ClaimOutcome::New));
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn the_refusal_of_the_first_start_outlasts_the_next_ones() {
     let (before, after) = (start().plus(SKEW), start().plus(SKEW + secs(1)));
     let again = Err(StoreErrorKind::SignAgain);
     assert_eq!(ask(&store, &claim(1, before)).await, again);
-    assert_eq!(ask(&store, &claim(2, after)).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &claim(2, after)).await, Ok(ClaimOutcome::New));
     // Nor does it matter what a later start says of it.
     drop(store);
     let store = open_first(&place.file(), &place.clock).danger_assume_no_history();
@@ -129,12 +129,12 @@ async fn a_clock_that_steps_back_over_a_restart_reopens_nothing() {
     let place = Place::new();
     let accepted = claim(1, start());
     let store = open_first(&place.file(), &place.clock);
-    assert_eq!(ask(&store, &accepted).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &accepted).await, Ok(ClaimOutcome::New));
     // While it lives, the watermark never falls.
     let mark = store.statistics().high_watermark;
     place.clock.step_back(secs(100));
     let earlier = claim(2, place.clock.now());
-    assert_eq!(ask(&store, &earlier).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &earlier).await, Ok(ClaimOutcome::New));
     assert_eq!(store.statistics().high_watermark, mark);
     drop(store);
     let store = open(&place.file(), &place.clock).unwrap();
@@ -148,14 +148,14 @@ async fn a_file_from_the_future_refuses_until_then() {
     let place = Place::new();
     let ahead = start().plus(secs(200));
     let store = open_first(&place.file(), &place.clock);
-    assert_eq!(ask(&store, &claim(1, ahead)).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &claim(1, ahead)).await, Ok(ClaimOutcome::New));
     drop(store);
     let store = open(&place.file(), &place.clock).unwrap();
     let again = Err(StoreErrorKind::SignAgain);
     assert_eq!(ask(&store, &claim(2, start())).await, again);
     assert_eq!(ask(&store, &claim(1, ahead)).await, again);
     let later = claim(3, ahead.plus(secs(2)));
-    assert_eq!(ask(&store, &later).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &later).await, Ok(ClaimOutcome::New));
 }
 
 /// A limit that is documented: no watermark tells such claims apart.
@@ -164,7 +164,7 @@ async fn a_claim_without_a_signed_time_may_be_accepted_again_after_a_restart() {
     let place = Place::new();
     for _ in 0..2 {
         let store = open_first(&place.file(), &place.clock);
-        assert_eq!(ask(&store, &unsigned_time(1)).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &unsigned_time(1)).await, Ok(ClaimOutcome::New));
         assert!(!store.survives_restart());
     }
 }
@@ -173,7 +173,7 @@ async fn a_claim_without_a_signed_time_may_be_accepted_again_after_a_restart() {
 async fn a_file_that_is_damaged_or_foreign_is_refused_and_left_as_it_is() {
     let place = Place::new();
     let store = open_first(&place.file(), &place.clock);
-    assert_eq!(ask(&store, &claim(1, start())).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &claim(1, start())).await, Ok(ClaimOutcome::New));
     drop(store);
     let whole = fs::read(place.file()).unwrap();
     let mut changed = whole.clone();
@@ -217,7 +217,7 @@ fn a_folder_that_cannot_be_written_to_is_refused_at_the_start() {
 async fn refuses_beyond_and_recovers(block: fn(&Path), unblock: fn(&Path)) {
     let place = Place::new();
     let store = open_first(&place.file(), &place.clock);
-    assert_eq!(ask(&store, &claim(1, start())).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &claim(1, start())).await, Ok(ClaimOutcome::New));
     let mark = store.statistics().high_watermark.unwrap();
     let file = fs::read(place.file()).unwrap();
 
@@ -229,11 +229,14 @@ async fn refuses_beyond_and_recovers(block: fn(&Path), unblock: fn(&Path)) {
         assert_eq!(fs::read(place.file()).unwrap(), file);
     }
     let within = claim(3, start().plus(Duration::from_millis(1)));
-    assert_eq!(ask(&store, &within).await, Ok(Claimed::New));
-    assert_eq!(ask(&store, &claim(1, start())).await, Ok(Claimed::Replayed));
+    assert_eq!(ask(&store, &within).await, Ok(ClaimOutcome::New));
+    assert_eq!(
+        ask(&store, &claim(1, start())).await,
+        Ok(ClaimOutcome::Replayed)
+    );
 
     unblock(&place.new_file());
-    assert_eq!(ask(&store, &beyond).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &beyond).await, Ok(ClaimOutcome::New));
     drop(store);
     let store = open(&place.file(), &place.clock).unwrap();
     assert_eq!(ask(&store, &beyond).await, Err(StoreErrorKind::SignAgain));
@@ -302,7 +305,7 @@ async fn child() {
         let signed_at = clock.now();
         assert_eq!(
             ask(&store, &claim(nonce, signed_at)).await,
-            Ok(Claimed::New)
+            Ok(ClaimOutcome::New)
         );
         let mut out = std::io::stdout().lock();
         writeln!(out, "accepted {nonce} {}", signed_at.as_millis()).unwrap();
@@ -346,7 +349,7 @@ async fn reopened(file: &Path, accepted: &[Claim]) -> usize {
     let mut reopened = 0;
     for claim in accepted {
         match ask(&store, claim).await {
-            Ok(Claimed::New) => reopened += 1,
+            Ok(ClaimOutcome::New) => reopened += 1,
             answer => assert_eq!(answer, Err(StoreErrorKind::SignAgain)),
         }
     }
@@ -365,7 +368,7 @@ async fn a_process_that_is_killed_at_any_moment_leaves_a_file_that_covers_what_i
         let store = open(&place.file(), &ManualClock::at(start())).unwrap();
         // Some claims, whose lines were lost, and the second that it is written ahead.
         let later = claim(u64::MAX, last.plus(secs(60)));
-        assert_eq!(ask(&store, &later).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &later).await, Ok(ClaimOutcome::New));
     }
 }
 
@@ -427,7 +430,10 @@ impl Linked {
     }
 
     /// A new container, with a link of its own, is asked for what the first one accepted.
-    async fn asked_in_a_new_container(&self, accepted: &Claim) -> Result<Claimed, StoreErrorKind> {
+    async fn asked_in_a_new_container(
+        &self,
+        accepted: &Claim,
+    ) -> Result<ClaimOutcome, StoreErrorKind> {
         let next = Self {
             volume: Place::new(),
             container: tempfile::tempdir().unwrap(),
@@ -455,7 +461,7 @@ async fn a62_the_file_behind_a_link_is_written_and_the_link_stays() {
         }
         let accepted = claim(1, start());
         let store = open_first(&linked.path(), &linked.volume.clock);
-        assert_eq!(ask(&store, &accepted).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &accepted).await, Ok(ClaimOutcome::New));
         let is_link = fs::symlink_metadata(linked.path()).unwrap().is_symlink();
         assert!(is_link, "{round}");
         // The lock is that of the file, by whichever name.
@@ -477,10 +483,10 @@ async fn a62_twin_a_link_that_is_replaced_by_a_file_leaves_the_volume_behind() {
     fs::write(linked.path(), written).unwrap();
     let accepted = claim(1, start());
     let store = open_first(&linked.path(), &linked.volume.clock);
-    assert_eq!(ask(&store, &accepted).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &accepted).await, Ok(ClaimOutcome::New));
     drop(store);
     let again = linked.asked_in_a_new_container(&accepted).await;
-    assert_eq!(again, Ok(Claimed::New));
+    assert_eq!(again, Ok(ClaimOutcome::New));
 }
 
 #[cfg(unix)]
@@ -532,7 +538,10 @@ async fn statistics_agree_with_what_is_held() {
     let store = store.capacity_bytes(1 << 20).danger_assume_no_history();
     let store = store.build().unwrap();
     for nonce in 0..1000 {
-        assert_eq!(ask(&store, &claim(nonce, start())).await, Ok(Claimed::New));
+        assert_eq!(
+            ask(&store, &claim(nonce, start())).await,
+            Ok(ClaimOutcome::New)
+        );
     }
     let leased = claim(1000, start());
     store.lease(&leased, secs(60)).await.unwrap();

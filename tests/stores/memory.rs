@@ -10,8 +10,9 @@ use std::{
 };
 
 use countersign::{
-    Claim, Claimed, ConfigErrorKind, Held, KeyId, LeaseStore, Leased, ManualClock, MemoryStore,
-    MemoryStoreBuilder, Nonce, NonceKind, NonceStore, StoreErrorKind, StoreFuture, Timestamp,
+    Claim, ClaimOutcome, ConfigErrorKind, KeyId, LeaseOutcome, LeaseStore, ManualClock,
+    MemoryStore, MemoryStoreBuilder, Nonce, NonceKind, NonceStore, StepOutcome, StoreErrorKind,
+    StoreFuture, Timestamp,
 };
 
 const WINDOW: Duration = Duration::from_secs(300);
@@ -48,7 +49,7 @@ fn now<T: Unpin>(answer: StoreFuture<'_, T>) -> Result<T, StoreErrorKind> {
     }
 }
 
-fn retry_after(answer: StoreFuture<'_, Claimed>) -> Option<Duration> {
+fn retry_after(answer: StoreFuture<'_, ClaimOutcome>) -> Option<Duration> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
@@ -80,7 +81,7 @@ mod copies {
                 scope.spawn(|| {
                     let claim = claim("k", 1);
                     line.wait();
-                    if now(store.claim(&claim)) == Ok(Claimed::New) {
+                    if now(store.claim(&claim)) == Ok(ClaimOutcome::New) {
                         accepted.fetch_add(1, Ordering::Relaxed);
                     }
                 });
@@ -105,14 +106,14 @@ mod copies {
     }
 
     impl NonceStore for CheckThenSet {
-        fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+        fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
             let is_new = !self.seen.lock().unwrap().contains(&claim.digest());
             self.all_have_checked.wait();
             self.seen.lock().unwrap().insert(claim.digest());
             StoreFuture::ready(Ok(if is_new {
-                Claimed::New
+                ClaimOutcome::New
             } else {
-                Claimed::Replayed
+                ClaimOutcome::Replayed
             }))
         }
 
@@ -152,11 +153,11 @@ mod copies {
                         // Close on each other's heels, in two directions.
                         let nonce = if thread % 2 == 0 { i } else { NONCES - 1 - i };
                         match now(store.claim(&claim("k", nonce))) {
-                            Ok(Claimed::New) => {
+                            Ok(ClaimOutcome::New) => {
                                 let nonce = usize::try_from(nonce).unwrap();
                                 accepted[nonce].fetch_add(1, Ordering::Relaxed);
                             }
-                            answer => assert_eq!(answer, Ok(Claimed::Replayed)),
+                            answer => assert_eq!(answer, Ok(ClaimOutcome::Replayed)),
                         }
                     }
                 });
@@ -180,8 +181,8 @@ mod copies {
             start().plus(WINDOW),
         );
         for claim in [claim("k", 1), claim("l", 1), other] {
-            assert_eq!(now(store.claim(&claim)), Ok(Claimed::New));
-            assert_eq!(now(store.claim(&claim)), Ok(Claimed::Replayed));
+            assert_eq!(now(store.claim(&claim)), Ok(ClaimOutcome::New));
+            assert_eq!(now(store.claim(&claim)), Ok(ClaimOutcome::Replayed));
         }
     }
 }
@@ -194,7 +195,7 @@ mod floods {
         let mut nonce = 0;
         loop {
             match now(store.claim(&claim(key, nonce))) {
-                Ok(answer) => assert_eq!(answer, Claimed::New),
+                Ok(answer) => assert_eq!(answer, ClaimOutcome::New),
                 Err(kind) => return (nonce, kind),
             }
             nonce += 1;
@@ -208,7 +209,10 @@ mod floods {
             let (recorded, kind) = fill(&store, "k");
             assert_eq!(kind, StoreErrorKind::Full);
             for nonce in 0..recorded {
-                assert_eq!(now(store.claim(&claim("k", nonce))), Ok(Claimed::Replayed));
+                assert_eq!(
+                    now(store.claim(&claim("k", nonce))),
+                    Ok(ClaimOutcome::Replayed)
+                );
             }
         }
     }
@@ -240,7 +244,7 @@ mod floods {
         assert_eq!(retry_after(store.claim(&claim("k", refused))), Some(WINDOW));
         clock.advance(WINDOW);
         let later = claim_until("k", refused, start().plus(2 * WINDOW));
-        assert_eq!(now(store.claim(&later)), Ok(Claimed::New));
+        assert_eq!(now(store.claim(&later)), Ok(ClaimOutcome::New));
     }
 
     #[test]
@@ -303,7 +307,7 @@ mod floods {
             let nonce = Nonce::new(NonceKind::Covered, vec![byte; 1 << 20]);
             let key = KeyId::new("k").unwrap();
             let claim = Claim::new("tests".into(), key, nonce, start().plus(WINDOW));
-            assert_eq!(now(store.claim(&claim)), Ok(Claimed::New));
+            assert_eq!(now(store.claim(&claim)), Ok(ClaimOutcome::New));
         }
         assert!(store.allocated_bytes() <= MemoryStoreBuilder::MIN_CAPACITY_BYTES);
     }
@@ -317,7 +321,10 @@ mod floods {
         assert!(retry_after(store.claim(&claim("greedy", greedy))).is_some());
         let (modest, _) = fill(&store, "modest");
         assert!(modest * 10 > greedy * 8, "{modest} after {greedy}");
-        assert_eq!(now(store.claim(&claim("greedy", 0))), Ok(Claimed::Replayed));
+        assert_eq!(
+            now(store.claim(&claim("greedy", 0))),
+            Ok(ClaimOutcome::Replayed)
+        );
     }
 
     #[test]
@@ -343,17 +350,17 @@ mod floods {
         clock.advance(WINDOW);
         let later = |nonce| claim_until("k", nonce, start().plus(2 * WINDOW));
         for nonce in 1_000..1_000 + quota {
-            assert_eq!(now(store.claim(&later(nonce))), Ok(Claimed::New));
+            assert_eq!(now(store.claim(&later(nonce))), Ok(ClaimOutcome::New));
         }
         assert_eq!(now(store.claim(&later(0))), over);
 
         clock.advance(WINDOW);
         let last = claim_until("k", 5_000, start().plus(3 * WINDOW));
-        assert_eq!(now(store.lease(&last, secs(60))), Ok(Leased::Held));
-        assert_eq!(now(store.release(&last)), Ok(Held::Done));
+        assert_eq!(now(store.lease(&last, secs(60))), Ok(LeaseOutcome::Held));
+        assert_eq!(now(store.release(&last)), Ok(StepOutcome::Done));
         let again = (0..quota).map(|nonce| claim_until("k", nonce, start().plus(3 * WINDOW)));
         for claim in again {
-            assert_eq!(now(store.claim(&claim)), Ok(Claimed::New));
+            assert_eq!(now(store.claim(&claim)), Ok(ClaimOutcome::New));
         }
     }
 
@@ -366,7 +373,7 @@ mod floods {
         for key in 0..200 {
             assert_eq!(
                 now(store.claim(&claim(&format!("key-{key}"), 1))),
-                Ok(Claimed::New)
+                Ok(ClaimOutcome::New)
             );
         }
     }
@@ -398,9 +405,9 @@ mod time {
         let (store, clock) = store(1 << 20);
         let deadline = start().plus(Duration::from_millis(10_500));
         let claim = claim_until("k", 1, deadline);
-        assert_eq!(now(store.claim(&claim)), Ok(Claimed::New));
+        assert_eq!(now(store.claim(&claim)), Ok(ClaimOutcome::New));
         clock.set(deadline.minus(Duration::from_millis(1)));
-        assert_eq!(now(store.claim(&claim)), Ok(Claimed::Replayed));
+        assert_eq!(now(store.claim(&claim)), Ok(ClaimOutcome::Replayed));
         for after in [0, 1, 499, 500, 501, 10_000] {
             clock.set(deadline.plus(Duration::from_millis(after)));
             assert_eq!(now(store.claim(&claim)), Err(StoreErrorKind::SignAgain));
@@ -410,7 +417,10 @@ mod time {
     #[test]
     fn a_claim_whose_deadline_has_passed_is_refused() {
         let (store, clock) = store(1 << 20);
-        for (early, answer) in [(1, Ok(Claimed::New)), (0, Err(StoreErrorKind::SignAgain))] {
+        for (early, answer) in [
+            (1, Ok(ClaimOutcome::New)),
+            (0, Err(StoreErrorKind::SignAgain)),
+        ] {
             let deadline = start().plus(secs(7));
             clock.set(deadline.minus(Duration::from_millis(early)));
             assert_eq!(now(store.claim(&claim_until("k", early, deadline))), answer);
@@ -425,9 +435,9 @@ mod time {
     fn a_nonce_without_an_end_is_kept() {
         let (store, clock) = store(1 << 20);
         let claim = claim_until("k", 1, Timestamp::MAX);
-        assert_eq!(now(store.claim(&claim)), Ok(Claimed::New));
+        assert_eq!(now(store.claim(&claim)), Ok(ClaimOutcome::New));
         clock.advance(secs(60 * 365 * 86_400));
-        assert_eq!(now(store.claim(&claim)), Ok(Claimed::Replayed));
+        assert_eq!(now(store.claim(&claim)), Ok(ClaimOutcome::Replayed));
     }
 
     /// Fills the store, so that the sweep drops what is past its deadline at `until`.
@@ -443,14 +453,14 @@ mod time {
     fn a_clock_that_steps_forward_and_back_reopens_nothing() {
         let (store, clock) = store(1 << 20);
         let early = claim("k", 1);
-        assert_eq!(now(store.claim(&early)), Ok(Claimed::New));
+        assert_eq!(now(store.claim(&early)), Ok(ClaimOutcome::New));
         drop_all(&store, &clock, start().plus(2 * WINDOW));
         let held = store.len();
         clock.set(start());
         assert_eq!(held, 1_000, "the early nonce was dropped");
         assert_eq!(now(store.claim(&early)), Err(StoreErrorKind::SignAgain));
         let fresh = claim_until("k", 2, start().plus(WINDOW).plus(secs(1)));
-        assert_eq!(now(store.claim(&fresh)), Ok(Claimed::New));
+        assert_eq!(now(store.claim(&fresh)), Ok(ClaimOutcome::New));
     }
 
     #[test]
@@ -470,20 +480,32 @@ mod time {
     fn a_duplicate_of_an_event_extends_its_record_in_the_same_step() {
         let (store, clock) = store(1 << 20);
         let at = |s| start().plus(secs(s));
-        assert_eq!(now(store.claim(&event(1, at(10)))), Ok(Claimed::New));
-        assert_eq!(now(store.claim(&event(1, at(30)))), Ok(Claimed::Replayed));
-        assert_eq!(now(store.claim(&event(1, at(20)))), Ok(Claimed::Replayed));
+        assert_eq!(now(store.claim(&event(1, at(10)))), Ok(ClaimOutcome::New));
+        assert_eq!(
+            now(store.claim(&event(1, at(30)))),
+            Ok(ClaimOutcome::Replayed)
+        );
+        assert_eq!(
+            now(store.claim(&event(1, at(20)))),
+            Ok(ClaimOutcome::Replayed)
+        );
         clock.set(at(29));
-        assert_eq!(now(store.claim(&event(1, at(50)))), Ok(Claimed::Replayed));
+        assert_eq!(
+            now(store.claim(&event(1, at(50)))),
+            Ok(ClaimOutcome::Replayed)
+        );
         clock.set(at(49));
         assert_eq!(
             now(store.lease(&event(1, at(70)), secs(1))),
-            Ok(Leased::Completed)
+            Ok(LeaseOutcome::Completed)
         );
         clock.set(at(69));
-        assert_eq!(now(store.claim(&event(1, at(80)))), Ok(Claimed::Replayed));
+        assert_eq!(
+            now(store.claim(&event(1, at(80)))),
+            Ok(ClaimOutcome::Replayed)
+        );
         clock.set(at(80));
-        assert_eq!(now(store.claim(&event(1, at(100)))), Ok(Claimed::New));
+        assert_eq!(now(store.claim(&event(1, at(100)))), Ok(ClaimOutcome::New));
     }
 
     #[test]
@@ -492,16 +514,16 @@ mod time {
         let at = |s| start().plus(secs(s));
         assert_eq!(
             now(store.claim(&claim_until("k", 1, at(10)))),
-            Ok(Claimed::New)
+            Ok(ClaimOutcome::New)
         );
         assert_eq!(
             now(store.claim(&claim_until("k", 1, at(30)))),
-            Ok(Claimed::Replayed)
+            Ok(ClaimOutcome::Replayed)
         );
         clock.set(at(10));
         assert_eq!(
             now(store.claim(&claim_until("k", 1, at(30)))),
-            Ok(Claimed::New)
+            Ok(ClaimOutcome::New)
         );
     }
 
@@ -523,24 +545,27 @@ mod time {
         );
         assert_eq!(
             now(store.claim(&signed(3, edge.plus(millis)))),
-            Ok(Claimed::New)
+            Ok(ClaimOutcome::New)
         );
         // The same request again is a replay, whatever it says of its time.
-        assert_eq!(now(store.claim(&signed(3, start()))), Ok(Claimed::Replayed));
+        assert_eq!(
+            now(store.claim(&signed(3, start()))),
+            Ok(ClaimOutcome::Replayed)
+        );
     }
 
     #[test]
     fn a_store_without_history_accepts_what_was_signed_before_it() {
         let signed = |nonce| claim("k", nonce).signed(start().minus(secs(10)), secs(5));
         let (built, _) = store(1 << 20);
-        assert_eq!(now(built.claim(&signed(1))), Ok(Claimed::New));
+        assert_eq!(now(built.claim(&signed(1))), Ok(ClaimOutcome::New));
         let clock = ManualClock::at(start());
         let store = MemoryStore::builder()
             .clock(clock)
             .build()
             .unwrap()
             .danger_assume_no_history();
-        assert_eq!(now(store.claim(&signed(1))), Ok(Claimed::New));
+        assert_eq!(now(store.claim(&signed(1))), Ok(ClaimOutcome::New));
         assert!(!store.survives_restart());
     }
 }
@@ -556,25 +581,34 @@ mod leases {
     async fn a_lease_is_held_by_one_attempt_until_it_ends() {
         let (store, _) = store(1 << 20);
         let (first, second) = (claim("k", 1), claim("k", 1));
-        assert_eq!(store.lease(&first, secs(30)).await.unwrap(), Leased::Held);
+        assert_eq!(
+            store.lease(&first, secs(30)).await.unwrap(),
+            LeaseOutcome::Held
+        );
         tokio::time::advance(secs(10)).await;
         assert_eq!(
             store.lease(&second, secs(30)).await.unwrap(),
-            Leased::in_flight(secs(20))
+            LeaseOutcome::in_flight(secs(20))
         );
         assert_eq!(
             store.lease(&first, secs(30)).await.unwrap(),
-            Leased::in_flight(secs(20))
+            LeaseOutcome::in_flight(secs(20))
         );
-        assert_eq!(store.claim(&second).await.unwrap(), Claimed::Replayed);
-        assert_eq!(store.renew(&first, secs(30)).await.unwrap(), Held::Done);
+        assert_eq!(store.claim(&second).await.unwrap(), ClaimOutcome::Replayed);
+        assert_eq!(
+            store.renew(&first, secs(30)).await.unwrap(),
+            StepOutcome::Done
+        );
         tokio::time::advance(secs(29)).await;
         assert_eq!(
             store.lease(&second, secs(30)).await.unwrap(),
-            Leased::in_flight(secs(1))
+            LeaseOutcome::in_flight(secs(1))
         );
         tokio::time::advance(secs(1)).await;
-        assert_eq!(store.lease(&second, secs(30)).await.unwrap(), Leased::Held);
+        assert_eq!(
+            store.lease(&second, secs(30)).await.unwrap(),
+            LeaseOutcome::Held
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -583,18 +617,27 @@ mod leases {
         let (old, new) = (claim("k", 1), claim("k", 1));
         store.lease(&old, secs(1)).await.unwrap();
         tokio::time::advance(secs(1)).await;
-        assert_eq!(store.lease(&new, secs(10)).await.unwrap(), Leased::Held);
-        assert_eq!(store.complete(&old).await.unwrap(), Held::Lost);
-        assert_eq!(store.release(&old).await.unwrap(), Held::Lost);
-        assert_eq!(store.renew(&old, secs(100)).await.unwrap(), Held::Lost);
+        assert_eq!(
+            store.lease(&new, secs(10)).await.unwrap(),
+            LeaseOutcome::Held
+        );
+        assert_eq!(store.complete(&old).await.unwrap(), StepOutcome::Lost);
+        assert_eq!(store.release(&old).await.unwrap(), StepOutcome::Lost);
+        assert_eq!(
+            store.renew(&old, secs(100)).await.unwrap(),
+            StepOutcome::Lost
+        );
         assert_eq!(
             store.lease(&old, secs(1)).await.unwrap(),
-            Leased::in_flight(secs(10))
+            LeaseOutcome::in_flight(secs(10))
         );
-        assert_eq!(store.complete(&new).await.unwrap(), Held::Done);
-        assert_eq!(store.release(&old).await.unwrap(), Held::Lost);
-        assert_eq!(store.release(&new).await.unwrap(), Held::Lost);
-        assert_eq!(store.lease(&old, secs(1)).await.unwrap(), Leased::Completed);
+        assert_eq!(store.complete(&new).await.unwrap(), StepOutcome::Done);
+        assert_eq!(store.release(&old).await.unwrap(), StepOutcome::Lost);
+        assert_eq!(store.release(&new).await.unwrap(), StepOutcome::Lost);
+        assert_eq!(
+            store.lease(&old, secs(1)).await.unwrap(),
+            LeaseOutcome::Completed
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -603,10 +646,13 @@ mod leases {
         let claim = claim("k", 1);
         store.lease(&claim, secs(1)).await.unwrap();
         tokio::time::advance(secs(5)).await;
-        assert_eq!(store.renew(&claim, secs(1)).await.unwrap(), Held::Done);
+        assert_eq!(
+            store.renew(&claim, secs(1)).await.unwrap(),
+            StepOutcome::Done
+        );
         tokio::time::advance(secs(5)).await;
-        assert_eq!(store.complete(&claim).await.unwrap(), Held::Done);
-        assert_eq!(store.claim(&claim).await.unwrap(), Claimed::Replayed);
+        assert_eq!(store.complete(&claim).await.unwrap(), StepOutcome::Done);
+        assert_eq!(store.claim(&claim).await.unwrap(), ClaimOutcome::Replayed);
     }
 
     #[tokio::test(start_paused = true)]
@@ -614,14 +660,14 @@ mod leases {
         let (store, _) = store(1 << 20);
         let (first, second) = (claim("k", 1), claim("k", 1));
         store.lease(&first, secs(1)).await.unwrap();
-        assert_eq!(store.release(&first).await.unwrap(), Held::Done);
+        assert_eq!(store.release(&first).await.unwrap(), StepOutcome::Done);
         assert!(store.is_empty());
         store.lease(&second, secs(1)).await.unwrap();
         tokio::time::advance(secs(1)).await;
-        assert_eq!(store.claim(&first).await.unwrap(), Claimed::New);
-        assert_eq!(store.complete(&second).await.unwrap(), Held::Lost);
-        assert_eq!(store.release(&second).await.unwrap(), Held::Lost);
-        assert_eq!(store.claim(&first).await.unwrap(), Claimed::Replayed);
+        assert_eq!(store.claim(&first).await.unwrap(), ClaimOutcome::New);
+        assert_eq!(store.complete(&second).await.unwrap(), StepOutcome::Lost);
+        assert_eq!(store.release(&second).await.unwrap(), StepOutcome::Lost);
+        assert_eq!(store.claim(&first).await.unwrap(), ClaimOutcome::Replayed);
     }
 
     #[tokio::test(start_paused = true)]
@@ -635,11 +681,14 @@ mod leases {
         clock.advance(secs(500));
         assert_eq!(
             store.lease(&second, secs(1)).await.unwrap(),
-            Leased::in_flight(secs(10))
+            LeaseOutcome::in_flight(secs(10))
         );
         clock.set(start());
         tokio::time::advance(secs(10)).await;
-        assert_eq!(store.lease(&second, secs(10)).await.unwrap(), Leased::Held);
+        assert_eq!(
+            store.lease(&second, secs(10)).await.unwrap(),
+            LeaseOutcome::Held
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -650,9 +699,9 @@ mod leases {
         for s in 10..40 {
             clock.set(at(s));
             let other = claim_until("k", s, at(100));
-            assert_eq!(store.claim(&other).await.unwrap(), Claimed::New);
+            assert_eq!(store.claim(&other).await.unwrap(), ClaimOutcome::New);
         }
-        assert_eq!(store.complete(&claim).await.unwrap(), Held::Done);
+        assert_eq!(store.complete(&claim).await.unwrap(), StepOutcome::Done);
         for s in 40..80 {
             clock.set(at(s));
             store.claim(&claim_until("k", s, at(100))).await.unwrap();
@@ -669,12 +718,12 @@ mod leases {
         let held = event(1, at(10));
         store.lease(&held, secs(100)).await.unwrap();
         let later = store.lease(&event(1, at(50)), secs(1)).await.unwrap();
-        assert_eq!(later, Leased::in_flight(secs(100)));
+        assert_eq!(later, LeaseOutcome::in_flight(secs(100)));
         store.complete(&held).await.unwrap();
         clock.set(at(49));
         assert_eq!(
             store.claim(&event(1, at(60))).await.unwrap(),
-            Claimed::Replayed
+            ClaimOutcome::Replayed
         );
     }
 
@@ -684,7 +733,7 @@ mod leases {
         let mut refused = 0;
         for nonce in 0..4_000 {
             match store.lease(&claim("k", nonce), secs(30)).await {
-                Ok(answer) => assert_eq!(answer, Leased::Held),
+                Ok(answer) => assert_eq!(answer, LeaseOutcome::Held),
                 Err(error) => {
                     assert_eq!(error.kind(), StoreErrorKind::Full);
                     refused += 1;
@@ -712,8 +761,8 @@ mod leases {
                     let claim = claim("k", 1);
                     line.wait();
                     match now(store.lease(&claim, secs(30))) {
-                        Ok(Leased::Held) => drop(held.fetch_add(1, Ordering::Relaxed)),
-                        answer => assert!(matches!(answer, Ok(Leased::InFlight { .. }))),
+                        Ok(LeaseOutcome::Held) => drop(held.fetch_add(1, Ordering::Relaxed)),
+                        answer => assert!(matches!(answer, Ok(LeaseOutcome::InFlight { .. }))),
                     }
                 });
             }
@@ -806,7 +855,7 @@ mod an_hour {
     fn of_traffic_leaves_memory_flat_and_no_claim_sweeps_much() {
         let (store, clock) = store(2 << 20);
         let seen = watch(&clock, |claim| {
-            assert_eq!(now(store.claim(&claim)), Ok(Claimed::New));
+            assert_eq!(now(store.claim(&claim)), Ok(ClaimOutcome::New));
             let held = store.statistics();
             (held.nonces, held.allocated_bytes)
         });

@@ -3,8 +3,9 @@
 use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use countersign::{
-    AttemptId, Claim, Claimed, Clock, Held, KeyId, LeaseStore, Leased, ManualClock, MemoryStore,
-    Nonce, NonceKind, NonceStore, StoreError, StoreErrorKind, StoreFuture, Timestamp,
+    AttemptId, Claim, ClaimOutcome, Clock, KeyId, LeaseOutcome, LeaseStore, ManualClock,
+    MemoryStore, Nonce, NonceKind, NonceStore, StepOutcome, StoreError, StoreErrorKind,
+    StoreFuture, Timestamp,
 };
 use proptest::{
     prelude::*,
@@ -144,10 +145,10 @@ enum Answer {
 
 const SIGN_AGAIN: Answer = Answer::Refused(StoreErrorKind::SignAgain);
 
-impl From<Result<Claimed, StoreError>> for Answer {
-    fn from(answer: Result<Claimed, StoreError>) -> Self {
+impl From<Result<ClaimOutcome, StoreError>> for Answer {
+    fn from(answer: Result<ClaimOutcome, StoreError>) -> Self {
         match answer {
-            Ok(Claimed::New) => Self::New,
+            Ok(ClaimOutcome::New) => Self::New,
             // The model tells a lease from a record where the answer does not.
             Ok(_) => Self::Recorded,
             Err(error) => Self::Refused(error.kind()),
@@ -155,21 +156,21 @@ impl From<Result<Claimed, StoreError>> for Answer {
     }
 }
 
-impl From<Result<Leased, StoreError>> for Answer {
-    fn from(answer: Result<Leased, StoreError>) -> Self {
+impl From<Result<LeaseOutcome, StoreError>> for Answer {
+    fn from(answer: Result<LeaseOutcome, StoreError>) -> Self {
         match answer {
-            Ok(Leased::Held) => Self::New,
-            Ok(Leased::InFlight { remaining, .. }) => Self::InFlight(remaining),
+            Ok(LeaseOutcome::Held) => Self::New,
+            Ok(LeaseOutcome::InFlight { remaining, .. }) => Self::InFlight(remaining),
             Ok(_) => Self::Recorded,
             Err(error) => Self::Refused(error.kind()),
         }
     }
 }
 
-impl From<Result<Held, StoreError>> for Answer {
-    fn from(answer: Result<Held, StoreError>) -> Self {
+impl From<Result<StepOutcome, StoreError>> for Answer {
+    fn from(answer: Result<StepOutcome, StoreError>) -> Self {
         match answer {
-            Ok(Held::Done) => Self::Done,
+            Ok(StepOutcome::Done) => Self::Done,
             Ok(_) => Self::Lost,
             Err(error) => Self::Refused(error.kind()),
         }
@@ -582,16 +583,16 @@ impl Plain {
         &self,
         claim: &Claim,
         then: impl FnOnce(&mut HashMap<[u8; 32], Record>, Timestamp),
-    ) -> StoreFuture<'_, Held> {
+    ) -> StoreFuture<'_, StepOutcome> {
         let (records, _) = &mut *self.state.lock().unwrap();
         let held = match records.get(&identity(claim)) {
             Some(Record::Leased {
                 deadline, attempt, ..
             }) if *attempt == claim.attempt() || self.has(Fault::DoesNotFenceLeases) => {
                 then(records, *deadline);
-                Held::Done
+                StepOutcome::Done
             }
-            _ => Held::Lost,
+            _ => StepOutcome::Lost,
         };
         StoreFuture::ready(Ok(held))
     }
@@ -602,11 +603,11 @@ fn sign_again<T>() -> Result<T, StoreError> {
 }
 
 impl NonceStore for Plain {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         StoreFuture::ready(match self.ask(claim, None) {
-            Answer::New => Ok(Claimed::New),
+            Answer::New => Ok(ClaimOutcome::New),
             Answer::Refused(_) => sign_again(),
-            _ => Ok(Claimed::Replayed),
+            _ => Ok(ClaimOutcome::Replayed),
         })
     }
 
@@ -624,16 +625,16 @@ impl NonceStore for Plain {
 }
 
 impl LeaseStore for Plain {
-    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
+    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, LeaseOutcome> {
         StoreFuture::ready(match self.ask(claim, Some(duration)) {
-            Answer::New => Ok(Leased::Held),
-            Answer::InFlight(remaining) => Ok(Leased::in_flight(remaining)),
+            Answer::New => Ok(LeaseOutcome::Held),
+            Answer::InFlight(remaining) => Ok(LeaseOutcome::in_flight(remaining)),
             Answer::Refused(_) => sign_again(),
-            _ => Ok(Leased::Completed),
+            _ => Ok(LeaseOutcome::Completed),
         })
     }
 
-    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
+    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, StepOutcome> {
         self.hold(claim, |records, deadline| {
             let (attempt, end) = (claim.attempt(), Instant::now() + duration);
             records.insert(
@@ -647,7 +648,7 @@ impl LeaseStore for Plain {
         })
     }
 
-    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         let forgets = self.has(Fault::CompletesWithoutRecording);
         self.hold(claim, |records, deadline| {
             records.remove(&identity(claim));
@@ -664,7 +665,7 @@ impl LeaseStore for Plain {
         })
     }
 
-    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         self.hold(claim, |records, _| {
             records.remove(&identity(claim));
         })

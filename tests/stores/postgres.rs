@@ -7,7 +7,7 @@ mod rule;
 mod server;
 mod waits;
 
-use countersign::{Claim, Claimed, NonceStore, PostgresStore, StoreErrorKind, Timestamp};
+use countersign::{Claim, ClaimOutcome, NonceStore, PostgresStore, StoreErrorKind, Timestamp};
 
 use crate::{
     claims::{HOUR, SKEW, claim_until, now},
@@ -23,7 +23,7 @@ fn claim_signed(nonce: u64, at: Timestamp) -> Claim {
     claim_until(nonce, at.plus(HOUR)).signed(at, SKEW)
 }
 
-async fn ask(store: &PostgresStore, claim: &Claim) -> Result<Claimed, StoreErrorKind> {
+async fn ask(store: &PostgresStore, claim: &Claim) -> Result<ClaimOutcome, StoreErrorKind> {
     log::listen();
     store.claim(claim).await.map_err(|error| error.kind())
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use countersign::{Claim, Claimed, NonceStore};
+use countersign::{Claim, ClaimOutcome, NonceStore};
 use tokio::task::JoinSet;
 
 use crate::history::{Answer, Event, faults};
@@ -35,7 +35,7 @@ pub fn nanos() -> u128 {
 pub async fn ask(store: &dyn NonceStore, nonce: u64, claim: &Claim) -> Event {
     let asked = nanos();
     let answer = match store.claim(claim).await {
-        Ok(Claimed::New) => Answer::New,
+        Ok(ClaimOutcome::New) => Answer::New,
         Ok(_) => Answer::Replayed,
         Err(error) => {
             println!("{error:?}");

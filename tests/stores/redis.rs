@@ -10,7 +10,7 @@ mod rule;
 use std::time::{Duration, Instant};
 
 use countersign::{
-    Claim, Claimed, NonceStore, RedisStore, StoreErrorKind, Timestamp,
+    Claim, ClaimOutcome, NonceStore, RedisStore, StoreErrorKind, Timestamp,
     testing::conformance::{self, Time},
 };
 
@@ -43,7 +43,7 @@ fn claim(nonce: u64) -> Claim {
     claim_signed(nonce, now().plus(HOUR))
 }
 
-async fn ask(store: &RedisStore, claim: &Claim) -> Result<Claimed, StoreErrorKind> {
+async fn ask(store: &RedisStore, claim: &Claim) -> Result<ClaimOutcome, StoreErrorKind> {
     store.claim(claim).await.map_err(|error| {
         println!("{error:?}");
         error.kind()

@@ -9,7 +9,7 @@ mod races;
 
 use std::{path::Path, process::Command, time::Duration};
 
-use countersign::{Claim, Claimed, NonceStore, SqliteStore, StoreErrorKind};
+use countersign::{Claim, ClaimOutcome, NonceStore, SqliteStore, StoreErrorKind};
 use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
@@ -44,7 +44,7 @@ fn claim_of(key: &str, nonce: u64) -> Claim {
     claim_by(key, nonce, now().plus(HOUR)).signed(now(), SKEW)
 }
 
-async fn ask(store: &SqliteStore, nonce: u64) -> Result<Claimed, StoreErrorKind> {
+async fn ask(store: &SqliteStore, nonce: u64) -> Result<ClaimOutcome, StoreErrorKind> {
     store
         .claim(&claim(nonce))
         .await

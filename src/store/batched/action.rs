@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     error::StoreError,
-    once::{Claimed, Held, Leased},
+    once::{ClaimOutcome, LeaseOutcome, StepOutcome},
 };
 
 /// What is asked of a nonce.
@@ -23,9 +23,9 @@ pub(in crate::store) enum Action {
 /// What is answered to a step.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) enum Answer {
-    Claimed(Claimed),
-    Leased(Leased),
-    Held(Held),
+    Claimed(ClaimOutcome),
+    Leased(LeaseOutcome),
+    Held(StepOutcome),
 }
 
 impl Action {

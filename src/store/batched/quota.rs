@@ -19,7 +19,7 @@ use super::action::Answer;
 use crate::{
     clock::{self, Clock as _, SystemClock},
     error::{StoreError, StoreErrorKind},
-    once::{Claim, Claimed, Leased, MESSAGE_LEN},
+    once::{Claim, ClaimOutcome, LeaseOutcome, MESSAGE_LEN},
 };
 
 /// A digest of namespace and key id.
@@ -244,7 +244,7 @@ impl Counted<'_> {
         }
         let is_new = matches!(
             &answer,
-            Ok(Answer::Claimed(Claimed::New) | Answer::Leased(Leased::Held))
+            Ok(Answer::Claimed(ClaimOutcome::New) | Answer::Leased(LeaseOutcome::Held))
         );
         if !is_unknown && !is_new {
             self.own.untold.fetch_sub(1, ORDER);
@@ -324,7 +324,7 @@ mod tests {
         let counted = quota.count(&claim);
         let answer = match counted.claim.most_records() {
             Some(0) => Err(StoreError::new(StoreErrorKind::TooManyPlaces, "")),
-            _ => Ok(Answer::Claimed(Claimed::New)),
+            _ => Ok(Answer::Claimed(ClaimOutcome::New)),
         };
         counted.settle(answer).err().map(|error| error.kind())
     }
@@ -345,11 +345,11 @@ mod tests {
     fn only_what_is_or_may_be_recorded_counts() {
         let refused = |kind| Err(StoreError::new(kind, ""));
         for (answer, counts) in [
-            (Ok(Claimed::Replayed), false),
+            (Ok(ClaimOutcome::Replayed), false),
             (refused(StoreErrorKind::SignAgain), false),
             (refused(StoreErrorKind::Full), false),
             (refused(StoreErrorKind::Unavailable), true),
-            (Ok(Claimed::New), true),
+            (Ok(ClaimOutcome::New), true),
         ] {
             let quota = Quota::new(2);
             let claim = claim("one");

@@ -8,7 +8,7 @@ use super::quota::Quota;
 use crate::{
     error::StoreError,
     future::StoreFuture,
-    once::{Claim, Claimed, Held, LeaseStore, Leased, NonceStore, Sharing},
+    once::{Claim, ClaimOutcome, LeaseOutcome, LeaseStore, NonceStore, Sharing, StepOutcome},
 };
 
 /// A store that sends each step to a database and awaits its answer. It is a store of nonces and of
@@ -38,7 +38,7 @@ async fn counted(store: &impl Steps, claim: &Claim, action: Action) -> Result<An
             return counted.settle(answer);
         }
         let answer = store.step(claim, action).await;
-        if let (Action::Release, Ok(Answer::Held(Held::Done))) = (action, &answer) {
+        if let (Action::Release, Ok(Answer::Held(StepOutcome::Done))) = (action, &answer) {
             quota.released(claim);
         }
         return answer;
@@ -46,7 +46,11 @@ async fn counted(store: &impl Steps, claim: &Claim, action: Action) -> Result<An
     store.step(claim, action).await
 }
 
-async fn hold(store: &impl Steps, claim: &Claim, action: Action) -> Result<Held, StoreError> {
+async fn hold(
+    store: &impl Steps,
+    claim: &Claim,
+    action: Action,
+) -> Result<StepOutcome, StoreError> {
     match counted(store, claim, action).await? {
         Answer::Held(held) => Ok(held),
         other => Err(unexpected(other)),
@@ -54,7 +58,7 @@ async fn hold(store: &impl Steps, claim: &Claim, action: Action) -> Result<Held,
 }
 
 impl<S: Steps> NonceStore for S {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         StoreFuture::new(async move {
             match counted(self, claim, Action::Claim).await? {
                 Answer::Claimed(claimed) => Ok(claimed),
@@ -77,7 +81,7 @@ impl<S: Steps> NonceStore for S {
 }
 
 impl<S: Steps> LeaseStore for S {
-    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
+    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, LeaseOutcome> {
         StoreFuture::new(async move {
             match counted(self, claim, Action::Lease(duration)).await? {
                 Answer::Leased(leased) => Ok(leased),
@@ -86,15 +90,15 @@ impl<S: Steps> LeaseStore for S {
         })
     }
 
-    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
+    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, StepOutcome> {
         StoreFuture::new(hold(self, claim, Action::Renew(duration)))
     }
 
-    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         StoreFuture::new(hold(self, claim, Action::Complete))
     }
 
-    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         StoreFuture::new(hold(self, claim, Action::Release))
     }
 }

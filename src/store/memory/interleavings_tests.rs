@@ -10,7 +10,10 @@ use super::{MemoryStore, lock, quota::Quota};
 use crate::{
     clock::Timestamp,
     key::KeyId,
-    once::{Claim, Claimed, Held, LeaseStore as _, Leased, Nonce, NonceKind, NonceStore as _},
+    once::{
+        Claim, ClaimOutcome, LeaseOutcome, LeaseStore as _, Nonce, NonceKind, NonceStore as _,
+        StepOutcome,
+    },
     store::memory::builder::MemoryStoreBuilder,
     testing::ManualClock,
 };
@@ -47,7 +50,7 @@ fn store() -> (Arc<MemoryStore>, ManualClock) {
 }
 
 fn is_new(store: &MemoryStore, claim: &Claim) -> bool {
-    matches!(store.claim(claim).at_hand(), Ok(Ok(Claimed::New)))
+    matches!(store.claim(claim).at_hand(), Ok(Ok(ClaimOutcome::New)))
 }
 
 fn at_once<T: 'static>(
@@ -126,12 +129,22 @@ fn an_ended_lease_is_either_completed_or_taken() {
         let (old, new) = (claim(1), claim(1));
         assert!(matches!(
             store.lease(&old, Duration::ZERO).at_hand(),
-            Ok(Ok(Leased::Held))
+            Ok(Ok(LeaseOutcome::Held))
         ));
         let (completing, taking) = (Arc::clone(&store), Arc::clone(&store));
         let (completed, taken) = at_once(
-            move || matches!(completing.complete(&old).at_hand(), Ok(Ok(Held::Done))),
-            move || matches!(taking.lease(&new, LIFE).at_hand(), Ok(Ok(Leased::Held))),
+            move || {
+                matches!(
+                    completing.complete(&old).at_hand(),
+                    Ok(Ok(StepOutcome::Done))
+                )
+            },
+            move || {
+                matches!(
+                    taking.lease(&new, LIFE).at_hand(),
+                    Ok(Ok(LeaseOutcome::Held))
+                )
+            },
         );
         assert!(completed != taken);
         assert!(!is_new(&store, &claim(1)));
@@ -145,11 +158,16 @@ fn a_released_nonce_is_taken_once() {
         let held = claim(1);
         assert!(matches!(
             store.lease(&held, LIFE).at_hand(),
-            Ok(Ok(Leased::Held))
+            Ok(Ok(LeaseOutcome::Held))
         ));
         let (releasing, taking) = (Arc::clone(&store), Arc::clone(&store));
         let (released, taken) = at_once(
-            move || matches!(releasing.release(&held).at_hand(), Ok(Ok(Held::Done))),
+            move || {
+                matches!(
+                    releasing.release(&held).at_hand(),
+                    Ok(Ok(StepOutcome::Done))
+                )
+            },
             move || is_new(&taking, &claim(1)),
         );
         assert!(released);

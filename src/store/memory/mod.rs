@@ -33,7 +33,9 @@ use crate::{
     clock::{Clock, Timestamp},
     error::{StoreError, StoreErrorKind},
     future::StoreFuture,
-    once::{Claim, Claimed, Held, History, LeaseStore, Leased, NonceStore, Sharing},
+    once::{
+        Claim, ClaimOutcome, History, LeaseOutcome, LeaseStore, NonceStore, Sharing, StepOutcome,
+    },
 };
 
 /// Remembers nonces in memory.
@@ -47,7 +49,7 @@ use crate::{
 ///
 /// What it guarantees while it lives:
 /// - of any number of claims on one nonce, at once or one after another, at most one is answered
-///   [`Claimed::New`] until its deadline has passed by the store's clock. Nonces are told apart by
+///   [`ClaimOutcome::New`] until its deadline has passed by the store's clock. Nonces are told apart by
 ///   more than 64 bits of a keyed hash: one that is new may be taken for a replay, with a
 ///   probability of one in 2⁶⁴ for each nonce in its shard, and never the other way round;
 /// - a live record is never evicted. A full store refuses with [`StoreErrorKind::Full`];
@@ -64,7 +66,7 @@ use crate::{
 /// A record takes 17 bytes, and 19 to 23 with the slots that are free around it.
 ///
 /// ```
-/// use countersign::{Claim, Claimed, Clock, KeyId, MemoryStore, Nonce, NonceKind, NonceStore};
+/// use countersign::{Claim, ClaimOutcome, Clock, KeyId, MemoryStore, Nonce, NonceKind, NonceStore};
 /// use countersign::SystemClock;
 /// use std::time::Duration;
 ///
@@ -73,8 +75,8 @@ use crate::{
 /// let deadline = SystemClock::default().now().plus(Duration::from_secs(300));
 /// let nonce = Nonce::new(NonceKind::Covered, "a nonce");
 /// let claim = Claim::new("payments".into(), KeyId::new("partner-1")?, nonce, deadline);
-/// assert_eq!(store.claim(&claim).await?, Claimed::New);
-/// assert_eq!(store.claim(&claim).await?, Claimed::Replayed);
+/// assert_eq!(store.claim(&claim).await?, ClaimOutcome::New);
+/// assert_eq!(store.claim(&claim).await?, ClaimOutcome::Replayed);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// # }).unwrap();
 /// # Ok::<_, std::io::Error>(())
@@ -303,7 +305,7 @@ fn scale(hash: u64, n: usize) -> usize {
 }
 
 impl NonceStore for MemoryStore {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         self.accept(claim, Shard::claim)
     }
 
@@ -329,19 +331,19 @@ impl NonceStore for MemoryStore {
 }
 
 impl LeaseStore for MemoryStore {
-    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Leased> {
+    fn lease<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, LeaseOutcome> {
         self.accept(claim, move |shard, step| shard.lease(step, duration))
     }
 
-    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, Held> {
+    fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, StepOutcome> {
         StoreFuture::ready(self.step(claim, |shard, step| Ok(shard.renew(step, duration))))
     }
 
-    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn complete<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         StoreFuture::ready(self.step(claim, |shard, step| Ok(shard.complete(step))))
     }
 
-    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Held> {
+    fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, StepOutcome> {
         StoreFuture::ready(self.step(claim, |shard, step| Ok(shard.release(step))))
     }
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
-    once::{Claim, Claimed, Forgotten, Held, History, Leased},
+    once::{Claim, ClaimOutcome, Forgotten, History, LeaseOutcome, StepOutcome},
 };
 
 /// What the shards share.
@@ -78,14 +78,14 @@ impl Shard {
         self.leases.len()
     }
 
-    pub(super) fn claim(&mut self, step: &Step<'_>) -> Result<Claimed, StoreError> {
+    pub(super) fn claim(&mut self, step: &Step<'_>) -> Result<ClaimOutcome, StoreError> {
         match self.look_up(step)? {
-            Found::Recorded | Found::InFlight(_) => Ok(Claimed::Replayed),
-            Found::Unknown => self.add(step, false).map(|()| Claimed::New),
+            Found::Recorded | Found::InFlight(_) => Ok(ClaimOutcome::Replayed),
+            Found::Unknown => self.add(step, false).map(|()| ClaimOutcome::New),
             Found::Past => {
                 self.renew_record(step, false);
                 self.leases.remove(step.fingerprint, &step.limits.budget);
-                Ok(Claimed::New)
+                Ok(ClaimOutcome::New)
             }
         }
     }
@@ -94,10 +94,10 @@ impl Shard {
         &mut self,
         step: &Step<'_>,
         duration: Duration,
-    ) -> Result<Leased, StoreError> {
+    ) -> Result<LeaseOutcome, StoreError> {
         match self.look_up(step)? {
-            Found::Recorded => Ok(Leased::Completed),
-            Found::InFlight(remaining) => Ok(Leased::in_flight(remaining)),
+            Found::Recorded => Ok(LeaseOutcome::Completed),
+            Found::InFlight(remaining) => Ok(LeaseOutcome::in_flight(remaining)),
             found => {
                 self.hold(step, duration).map_err(|_| self.full(step.now))?;
                 // A sweep for the sake of room may have dropped what was past.
@@ -108,19 +108,19 @@ impl Shard {
                         self.leases.remove(step.fingerprint, &step.limits.budget);
                     })?;
                 }
-                Ok(Leased::Held)
+                Ok(LeaseOutcome::Held)
             }
         }
     }
 
-    pub(super) fn renew(&mut self, step: &Step<'_>, duration: Duration) -> Held {
+    pub(super) fn renew(&mut self, step: &Step<'_>, duration: Duration) -> StepOutcome {
         held(
             self.leases
                 .renew(step.fingerprint, step.claim.attempt(), duration),
         )
     }
 
-    pub(super) fn complete(&mut self, step: &Step<'_>) -> Held {
+    pub(super) fn complete(&mut self, step: &Step<'_>) -> StepOutcome {
         let done = self.end_lease(step);
         if done && let Some(record) = self.table.find(step.fingerprint) {
             record.extend(step.keep_until);
@@ -130,7 +130,7 @@ impl Shard {
         held(done)
     }
 
-    pub(super) fn release(&mut self, step: &Step<'_>) -> Held {
+    pub(super) fn release(&mut self, step: &Step<'_>) -> StepOutcome {
         let done = self.end_lease(step);
         if done && let Some(record) = self.table.remove(step.fingerprint) {
             step.limits.quota.give_back(record.place());
@@ -325,6 +325,10 @@ impl Shard {
     }
 }
 
-fn held(done: bool) -> Held {
-    if done { Held::Done } else { Held::Lost }
+fn held(done: bool) -> StepOutcome {
+    if done {
+        StepOutcome::Done
+    } else {
+        StepOutcome::Lost
+    }
 }

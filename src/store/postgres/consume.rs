@@ -9,13 +9,17 @@ use crate::{
     error::StoreError,
     future::StoreFuture,
     message::Encoding,
-    once::{Claim, Claimed, ConsumeIn, TransactIn},
+    once::{Claim, ClaimOutcome, ConsumeIn, TransactIn},
     store::batched::{Action, Answer, unexpected},
 };
 
 /// Keeps to `wait` by a `lock_timeout` of that one statement; the transaction's own stays as it is.
 impl ConsumeIn for Transaction<'_, Postgres> {
-    fn consume<'a>(&'a mut self, claim: &'a Claim, wait: Duration) -> StoreFuture<'a, Claimed> {
+    fn consume<'a>(
+        &'a mut self,
+        claim: &'a Claim,
+        wait: Duration,
+    ) -> StoreFuture<'a, ClaimOutcome> {
         StoreFuture::new(consume(self, claim, wait))
     }
 
@@ -25,7 +29,11 @@ impl ConsumeIn for Transaction<'_, Postgres> {
 }
 
 impl ConsumeIn for PooledTransaction {
-    fn consume<'a>(&'a mut self, claim: &'a Claim, wait: Duration) -> StoreFuture<'a, Claimed> {
+    fn consume<'a>(
+        &'a mut self,
+        claim: &'a Claim,
+        wait: Duration,
+    ) -> StoreFuture<'a, ClaimOutcome> {
         StoreFuture::new(consume(self.connection(), claim, wait))
     }
 
@@ -38,7 +46,7 @@ async fn consume(
     connection: &mut PgConnection,
     claim: &Claim,
     wait: Duration,
-) -> Result<Claimed, StoreError> {
+) -> Result<ClaimOutcome, StoreError> {
     let step = Step {
         claim,
         digest: claim.digest(),

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::statement::{Step, at};
 use crate::{
-    once::{Claimed, Held},
+    once::{ClaimOutcome, StepOutcome},
     store::batched::{Action, Answer},
 };
 
@@ -37,7 +37,8 @@ impl Own {
     pub(super) fn made_by(step: &Step<'_>, answer: Answer, recorded_ms: i64) -> Option<Self> {
         let made = matches!(
             (step.action, answer),
-            (_, Answer::Claimed(Claimed::New)) | (Action::Complete, Answer::Held(Held::Done))
+            (_, Answer::Claimed(ClaimOutcome::New))
+                | (Action::Complete, Answer::Held(StepOutcome::Done))
         );
         made.then(|| Self {
             digest: step.digest,

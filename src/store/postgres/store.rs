@@ -26,7 +26,7 @@ use crate::{
 ///
 /// What it guarantees:
 /// - of any number of claims on one nonce, from any of the servers, at once or one after another,
-///   at most one is answered [`Claimed::New`] until its deadline has passed by the clock of the
+///   at most one is answered [`ClaimOutcome::New`] until its deadline has passed by the clock of the
 ///   database. Nonces are told apart by SHA-256. A nonce that was
 ///   [consumed](crate::request::PendingPayload::consume) in the same database is a replay, and the reverse;
 /// - what was answered is committed with `synchronous_commit = on`, whatever is set elsewhere;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::{StoreError, StoreErrorKind},
-    once::{Claimed, Forgotten, Held, History, Leased},
+    once::{ClaimOutcome, Forgotten, History, LeaseOutcome, StepOutcome},
     store::batched::{Action, Answer},
 };
 
@@ -132,9 +132,9 @@ fn read_one(step: &Step<'_>, row: &PgRow) -> Result<Result<Answer, StoreError>, 
         Action::Renew(_) | Action::Complete | Action::Release => {
             let is_own = row.try_get("is_own")?;
             Ok(Ok(Answer::Held(if is_own {
-                Held::Done
+                StepOutcome::Done
             } else {
-                Held::Lost
+                StepOutcome::Lost
             })))
         }
     }
@@ -156,16 +156,16 @@ fn read_recorded(step: &Step<'_>, row: &PgRow) -> Result<Result<Answer, StoreErr
     let is_own: Option<bool> = row.try_get("is_own")?;
     Ok(Ok(match step.action {
         Action::Lease(duration) => Answer::Leased(match (is_own, row.try_get("remaining_ms")?) {
-            (Some(_), None::<i64>) => Leased::Completed,
-            (Some(true), Some(_)) => Leased::Held,
+            (Some(_), None::<i64>) => LeaseOutcome::Completed,
+            (Some(true), Some(_)) => LeaseOutcome::Held,
             (Some(false), Some(left)) => {
-                Leased::in_flight(Duration::from_millis(left.try_into().unwrap_or(0)))
+                LeaseOutcome::in_flight(Duration::from_millis(left.try_into().unwrap_or(0)))
             }
             // This very attempt holds it already.
-            (None, _) => Leased::in_flight(duration),
+            (None, _) => LeaseOutcome::in_flight(duration),
         }),
-        _ if is_own == Some(true) => Answer::Claimed(Claimed::New),
-        _ => Answer::Claimed(Claimed::Replayed),
+        _ if is_own == Some(true) => Answer::Claimed(ClaimOutcome::New),
+        _ => Answer::Claimed(ClaimOutcome::Replayed),
     }))
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::StoreError,
-    once::{Claimed, Leased},
+    once::{ClaimOutcome, LeaseOutcome},
     store::batched::{Action, Answer, Request, Taken, leave_out_given_up},
 };
 
@@ -117,9 +117,9 @@ impl Copies {
     /// Answers all: who has gone takes the outcome for unknown.
     fn answer(self, answer: &Result<Answer, StoreError>) {
         let to_copies = match answer {
-            Ok(Answer::Claimed(_)) => Ok(Answer::Claimed(Claimed::Replayed)),
-            Ok(Answer::Leased(Leased::Held)) => match self.first.action {
-                Action::Lease(duration) => Ok(Answer::Leased(Leased::in_flight(duration))),
+            Ok(Answer::Claimed(_)) => Ok(Answer::Claimed(ClaimOutcome::Replayed)),
+            Ok(Answer::Leased(LeaseOutcome::Held)) => match self.first.action {
+                Action::Lease(duration) => Ok(Answer::Leased(LeaseOutcome::in_flight(duration))),
                 _ => answer.clone(),
             },
             _ => answer.clone(),

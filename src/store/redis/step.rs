@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
-    once::{Claim, Claimed, Forgotten, Held, History, Leased, MESSAGE_LEN},
+    once::{Claim, ClaimOutcome, Forgotten, History, LeaseOutcome, MESSAGE_LEN, StepOutcome},
     store::batched::{Action, Answer},
 };
 
@@ -69,15 +69,15 @@ pub(super) async fn step(
 ) -> Result<Answer, StoreError> {
     let outcome = ask(shared, claim, action).await?;
     Ok(match (action, outcome) {
-        (Action::Lease(_), Outcome::New) => Answer::Leased(Leased::Held),
-        (Action::Lease(_), Outcome::Final) => Answer::Leased(Leased::Completed),
+        (Action::Lease(_), Outcome::New) => Answer::Leased(LeaseOutcome::Held),
+        (Action::Lease(_), Outcome::Final) => Answer::Leased(LeaseOutcome::Completed),
         (Action::Lease(_), Outcome::Leased(remaining)) => {
-            Answer::Leased(Leased::in_flight(remaining))
+            Answer::Leased(LeaseOutcome::in_flight(remaining))
         }
-        (_, Outcome::New) => Answer::Claimed(Claimed::New),
-        (_, Outcome::Final | Outcome::Leased(_)) => Answer::Claimed(Claimed::Replayed),
-        (_, Outcome::Done) => Answer::Held(Held::Done),
-        (_, Outcome::Lost) => Answer::Held(Held::Lost),
+        (_, Outcome::New) => Answer::Claimed(ClaimOutcome::New),
+        (_, Outcome::Final | Outcome::Leased(_)) => Answer::Claimed(ClaimOutcome::Replayed),
+        (_, Outcome::Done) => Answer::Held(StepOutcome::Done),
+        (_, Outcome::Lost) => Answer::Held(StepOutcome::Lost),
         (_, Outcome::Past | Outcome::Places) => return Err(unexpected()),
     })
 }

@@ -14,7 +14,7 @@ use crate::{
     clock::{Clock as _, SystemClock},
     error::StoreError,
     future::StoreFuture,
-    once::{Claim, Claimed, ConsumeIn, TransactIn},
+    once::{Claim, ClaimOutcome, ConsumeIn, TransactIn},
     store::batched::{Action, Answer, unexpected},
 };
 
@@ -34,7 +34,7 @@ const NO_LIMITS: Limits = Limits {
 /// connection that is given up while it waits is of no use until that wait ends.
 impl ConsumeIn for Transaction<'_, Sqlite> {
     /// SQLite waits for its lock as long as the connection's `busy_timeout` says, whatever `wait` is.
-    fn consume<'a>(&'a mut self, claim: &'a Claim, _: Duration) -> StoreFuture<'a, Claimed> {
+    fn consume<'a>(&'a mut self, claim: &'a Claim, _: Duration) -> StoreFuture<'a, ClaimOutcome> {
         StoreFuture::new(consume(self, claim))
     }
 
@@ -43,7 +43,10 @@ impl ConsumeIn for Transaction<'_, Sqlite> {
     }
 }
 
-async fn consume(connection: &mut SqliteConnection, claim: &Claim) -> Result<Claimed, StoreError> {
+async fn consume(
+    connection: &mut SqliteConnection,
+    claim: &Claim,
+) -> Result<ClaimOutcome, StoreError> {
     // Takes the lock: what is read from here on is what will be there at COMMIT.
     sqlx::query("UPDATE countersign_store SET version = version")
         .execute(&mut *connection)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
-    once::{Claim, Claimed, Held, History, Leased},
+    once::{Claim, ClaimOutcome, History, LeaseOutcome, StepOutcome},
     store::batched::{Action, Answer},
 };
 
@@ -101,59 +101,63 @@ impl State<'_> {
         })
     }
 
-    fn claim(&mut self, claim: &Claim, attempt: Option<Vec<u8>>) -> Result<Claimed, StoreError> {
+    fn claim(
+        &mut self,
+        claim: &Claim,
+        attempt: Option<Vec<u8>>,
+    ) -> Result<ClaimOutcome, StoreError> {
         match self.look_up(claim)? {
-            Found::Recorded | Found::InFlight(_) => Ok(Claimed::Replayed),
-            Found::Nothing => self.put(claim, attempt, None).map(|()| Claimed::New),
+            Found::Recorded | Found::InFlight(_) => Ok(ClaimOutcome::Replayed),
+            Found::Nothing => self.put(claim, attempt, None).map(|()| ClaimOutcome::New),
         }
     }
 
-    fn lease(&mut self, claim: &Claim, duration: Duration) -> Result<Leased, StoreError> {
+    fn lease(&mut self, claim: &Claim, duration: Duration) -> Result<LeaseOutcome, StoreError> {
         match self.look_up(claim)? {
-            Found::Recorded => Ok(Leased::Completed),
-            Found::InFlight(remaining) => Ok(Leased::in_flight(remaining)),
+            Found::Recorded => Ok(LeaseOutcome::Completed),
+            Found::InFlight(remaining) => Ok(LeaseOutcome::in_flight(remaining)),
             Found::Nothing => {
                 let attempt = claim.attempt().to_bytes().to_vec();
                 let end = self.now.plus(duration);
                 self.put(claim, Some(attempt), Some(end))
-                    .map(|()| Leased::Held)
+                    .map(|()| LeaseOutcome::Held)
             }
         }
     }
 
-    fn renew(&mut self, claim: &Claim, duration: Duration) -> Held {
+    fn renew(&mut self, claim: &Claim, duration: Duration) -> StepOutcome {
         let end = self.now.plus(duration);
         match self.held_by(claim) {
             Some(record) => {
                 record.lease_end = Some(end);
-                Held::Done
+                StepOutcome::Done
             }
-            None => Held::Lost,
+            None => StepOutcome::Lost,
         }
     }
 
-    fn complete(&mut self, claim: &Claim) -> Held {
+    fn complete(&mut self, claim: &Claim) -> StepOutcome {
         let deadline = self.keep_until(claim);
         match self.held_by(claim) {
             Some(record) => {
                 record.deadline = record.deadline.max(deadline);
                 record.lease_end = None;
                 record.attempt = None;
-                Held::Done
+                StepOutcome::Done
             }
-            None => Held::Lost,
+            None => StepOutcome::Lost,
         }
     }
 
-    fn release(&mut self, claim: &Claim) -> Held {
+    fn release(&mut self, claim: &Claim) -> StepOutcome {
         if self.held_by(claim).is_none() {
-            return Held::Lost;
+            return StepOutcome::Lost;
         }
         *self.record = None;
         *self.of_message = self.of_message.saturating_sub(1);
         self.whole.records = self.whole.records.saturating_sub(1);
         self.key.records = self.key.records.saturating_sub(1);
-        Held::Done
+        StepOutcome::Done
     }
 
     /// The record, if the claim's attempt holds the lease on it or was the last to do so.

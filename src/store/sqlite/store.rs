@@ -28,7 +28,7 @@ use crate::{
 ///
 /// What it guarantees:
 /// - of any number of claims on one nonce, from any of the processes, at once or one after another,
-///   at most one is answered [`Claimed::New`] until its deadline has passed by the clock of the
+///   at most one is answered [`ClaimOutcome::New`] until its deadline has passed by the clock of the
 ///   host. Nonces are told apart by SHA-256;
 /// - what was answered is on the disk (`synchronous=FULL`), as far as the disk keeps its word, and
 ///   is known after a crash of the process or of the machine;
@@ -69,7 +69,7 @@ use crate::{
 /// leases early.
 ///
 /// ```
-/// use countersign::{Claim, Claimed, Clock, KeyId, Nonce, NonceKind, NonceStore};
+/// use countersign::{Claim, ClaimOutcome, Clock, KeyId, Nonce, NonceKind, NonceStore};
 /// use countersign::{SqliteStore, SystemClock};
 /// use std::time::Duration;
 ///
@@ -81,8 +81,8 @@ use crate::{
 /// let deadline = SystemClock::default().now().plus(Duration::from_secs(300));
 /// let nonce = Nonce::new(NonceKind::Covered, "a nonce");
 /// let claim = Claim::new("payments".into(), KeyId::new("partner-1")?, nonce, deadline);
-/// assert_eq!(store.claim(&claim).await?, Claimed::New);
-/// assert_eq!(store.claim(&claim).await?, Claimed::Replayed);
+/// assert_eq!(store.claim(&claim).await?, ClaimOutcome::New);
+/// assert_eq!(store.claim(&claim).await?, ClaimOutcome::Replayed);
 /// # drop(store);
 /// # std::fs::remove_dir_all(&folder)?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())

@@ -12,16 +12,17 @@ use crate::{
     clock::{Clock as _, Timestamp},
     error::StoreErrorKind,
     key::KeyId,
-    once::{Claim, Claimed, Held, Leased, Nonce, NonceKind, NonceStore},
+    once::{Claim, ClaimOutcome, LeaseOutcome, Nonce, NonceKind, NonceStore, StepOutcome},
 };
 
 impl<S: NonceStore> Subject<'_, S> {
     pub(super) async fn the_first_claim_wins_and_copies_are_refused(&self) -> Check {
         for nonce in ["one", "two"] {
-            self.claims(&self.nonce(nonce), Claimed::New).await?;
+            self.claims(&self.nonce(nonce), ClaimOutcome::New).await?;
         }
         for nonce in ["one", "two", "one"] {
-            self.claims(&self.nonce(nonce), Claimed::Replayed).await?;
+            self.claims(&self.nonce(nonce), ClaimOutcome::Replayed)
+                .await?;
         }
         Ok(())
     }
@@ -30,9 +31,9 @@ impl<S: NonceStore> Subject<'_, S> {
     /// is for the store to settle within one call, if it can.
     pub(super) async fn an_attempt_wins_once(&self) -> Check {
         let claim = self.nonce("one");
-        self.claims(&claim, Claimed::New).await?;
+        self.claims(&claim, ClaimOutcome::New).await?;
         for _ in 0..2 {
-            self.claims(&claim.clone(), Claimed::Replayed).await?;
+            self.claims(&claim.clone(), ClaimOutcome::Replayed).await?;
         }
         Ok(())
     }
@@ -47,7 +48,7 @@ impl<S: NonceStore> Subject<'_, S> {
                         store.claim(claim).await
                     })
                     .await;
-                exactly_one(&answers, &Claimed::New, &nonce)?;
+                exactly_one(&answers, &ClaimOutcome::New, &nonce)?;
             }
         }
         Ok(())
@@ -68,7 +69,7 @@ impl<S: NonceStore> Subject<'_, S> {
                 let won = |nonce: &String| {
                     let of_nonce = nonces.iter().zip(&answers).filter(|(n, _)| *n == nonce);
                     of_nonce
-                        .filter(|(_, a)| matches!(a, Ok(Claimed::New)))
+                        .filter(|(_, a)| matches!(a, Ok(ClaimOutcome::New)))
                         .count()
                 };
                 if let Some(nonce) = nonces.iter().find(|nonce| won(nonce) != 1) {
@@ -113,10 +114,10 @@ impl<S: NonceStore> Subject<'_, S> {
             claim("", "key", covered, "nonce\0\0\0\0\0\0\0\x04POST")?,
         ];
         for claim in &claims {
-            self.claims(claim, Claimed::New).await?;
+            self.claims(claim, ClaimOutcome::New).await?;
         }
         for claim in &claims {
-            self.claims(claim, Claimed::Replayed).await?;
+            self.claims(claim, ClaimOutcome::Replayed).await?;
         }
         Ok(())
     }
@@ -124,7 +125,7 @@ impl<S: NonceStore> Subject<'_, S> {
     /// A captured message is sent to one made-up path after the other.
     pub(super) async fn a_message_leaves_no_more_records_than_it_may(&self) -> Check {
         for place in 0..Claim::OPEN_PLACES {
-            self.claims(&self.at_open("one", place), Claimed::New)
+            self.claims(&self.at_open("one", place), ClaimOutcome::New)
                 .await?;
         }
         for _ in 0..2 {
@@ -132,15 +133,16 @@ impl<S: NonceStore> Subject<'_, S> {
             too_many(self.store.claim(&beyond).await)?;
         }
         for place in 0..Claim::OPEN_PLACES {
-            self.claims(&self.at_open("one", place), Claimed::Replayed)
+            self.claims(&self.at_open("one", place), ClaimOutcome::Replayed)
                 .await?;
         }
         // A place is known or open; it is one place.
         let known = self.nonce("one").at_place(Method::POST, "/0");
-        self.claims(&known, Claimed::Replayed).await?;
+        self.claims(&known, ClaimOutcome::Replayed).await?;
         let known = self.nonce("one").at_place(Method::POST, "/known");
-        self.claims(&known, Claimed::New).await?;
-        self.claims(&self.at_open("two", 0), Claimed::New).await
+        self.claims(&known, ClaimOutcome::New).await?;
+        self.claims(&self.at_open("two", 0), ClaimOutcome::New)
+            .await
     }
 
     pub(super) async fn of_places_at_once_no_more_than_may_be_win(&self) -> Check {
@@ -153,7 +155,9 @@ impl<S: NonceStore> Subject<'_, S> {
                     store.claim(claim).await
                 })
                 .await;
-            let won = answers.iter().filter(|a| matches!(a, Ok(Claimed::New)));
+            let won = answers
+                .iter()
+                .filter(|a| matches!(a, Ok(ClaimOutcome::New)));
             match won.count() {
                 Claim::OPEN_PLACES => {}
                 won => return Err(format!("{won} places of one message")),
@@ -191,7 +195,7 @@ impl<S: NonceStore> Subject<'_, S> {
         let deadline = self.time.now().plus(3 * SECOND);
         let claim = |nonce: u32| self.nonce_until(&nonce.to_string(), deadline);
         for nonce in 0..100 {
-            self.claims(&claim(nonce), Claimed::New).await?;
+            self.claims(&claim(nonce), ClaimOutcome::New).await?;
         }
         self.time.pass(5 * SECOND).await;
         self.give_time_to_sweep().await?;
@@ -209,7 +213,7 @@ impl<S: NonceStore> Subject<'_, S> {
         let deadline = start.plus(60 * SECOND);
         let claim = |nonce: u32| self.nonce_until(&nonce.to_string(), deadline);
         for nonce in 0..100 {
-            self.claims(&claim(nonce), Claimed::New).await?;
+            self.claims(&claim(nonce), ClaimOutcome::New).await?;
         }
         clock.advance(61 * SECOND);
         self.give_time_to_sweep().await?;
@@ -225,7 +229,7 @@ impl<S: NonceStore> Subject<'_, S> {
 
     pub(super) async fn a_namespace_that_remembers_for_less_refuses(&self) -> Check {
         let first = self.nonce("first").with_retention(60 * SECOND);
-        self.claims(&first, Claimed::New).await?;
+        self.claims(&first, ClaimOutcome::New).await?;
         for nonce in ["first", "second"] {
             let longer = self.nonce(nonce).with_retention(HOUR);
             let mut answers = vec![self.store.claim(&longer).await.map(|a| format!("{a:?}"))];
@@ -241,30 +245,36 @@ impl<S: NonceStore> Subject<'_, S> {
             }
         }
         let second = self.nonce("second").with_retention(60 * SECOND);
-        self.claims(&second, Claimed::New).await
+        self.claims(&second, ClaimOutcome::New).await
     }
 
     pub(super) async fn a_claim_that_needs_less_is_remembered_for_as_long_as_its_namespace(
         &self,
     ) -> Check {
         let first = self.nonce("first").with_retention(HOUR);
-        self.claims(&first, Claimed::New).await?;
+        self.claims(&first, ClaimOutcome::New).await?;
         let soon = self.time.now().plus(2 * SECOND);
         let claim = |nonce| self.nonce_until(nonce, soon).with_retention(2 * SECOND);
-        self.claims(&claim("claimed"), Claimed::New).await?;
+        self.claims(&claim("claimed"), ClaimOutcome::New).await?;
         if let Some(leases) = self.store.leases() {
             let handled = claim("handled");
-            self.leases(leases, &handled, HOUR, Leased::Held).await?;
-            is_held(leases.complete(&handled).await, Held::Done, "completing")?;
+            self.leases(leases, &handled, HOUR, LeaseOutcome::Held)
+                .await?;
+            is_held(
+                leases.complete(&handled).await,
+                StepOutcome::Done,
+                "completing",
+            )?;
         }
         self.time.pass(3 * SECOND).await;
         self.give_time_to_sweep().await?;
         let copy = |nonce| self.nonce(nonce).with_retention(HOUR);
-        self.claims(&copy("claimed"), Claimed::Replayed).await?;
+        self.claims(&copy("claimed"), ClaimOutcome::Replayed)
+            .await?;
         match self.store.leases() {
             None => Ok(()),
             Some(leases) => {
-                self.leases(leases, &copy("handled"), HOUR, Leased::Completed)
+                self.leases(leases, &copy("handled"), HOUR, LeaseOutcome::Completed)
                     .await
             }
         }
@@ -273,29 +283,41 @@ impl<S: NonceStore> Subject<'_, S> {
     pub(super) async fn a_duplicate_extends_an_event_and_never_shortens_it(&self) -> Check {
         let event = |event: &str, deadline| self.attempt(NonceKind::Event, event, deadline);
         let (soon, late) = (self.time.now().plus(3 * SECOND), self.in_an_hour());
-        self.claims(&event("extended", soon), Claimed::New).await?;
-        self.claims(&event("extended", late), Claimed::Replayed)
+        self.claims(&event("extended", soon), ClaimOutcome::New)
             .await?;
-        self.claims(&event("not shortened", late), Claimed::New)
+        self.claims(&event("extended", late), ClaimOutcome::Replayed)
             .await?;
-        self.claims(&event("not shortened", soon), Claimed::Replayed)
+        self.claims(&event("not shortened", late), ClaimOutcome::New)
+            .await?;
+        self.claims(&event("not shortened", soon), ClaimOutcome::Replayed)
             .await?;
         if let Some(leases) = self.store.leases() {
             let handled = event("handled", soon);
-            self.leases(leases, &handled, HOUR, Leased::Held).await?;
-            is_held(leases.complete(&handled).await, Held::Done, "completing")?;
-            self.leases(leases, &event("handled", late), HOUR, Leased::Completed)
+            self.leases(leases, &handled, HOUR, LeaseOutcome::Held)
                 .await?;
+            is_held(
+                leases.complete(&handled).await,
+                StepOutcome::Done,
+                "completing",
+            )?;
+            self.leases(
+                leases,
+                &event("handled", late),
+                HOUR,
+                LeaseOutcome::Completed,
+            )
+            .await?;
         }
         self.time.pass(5 * SECOND).await;
         self.give_time_to_sweep().await?;
         for name in ["extended", "not shortened"] {
-            self.claims(&event(name, self.in_an_hour()), Claimed::Replayed)
+            self.claims(&event(name, self.in_an_hour()), ClaimOutcome::Replayed)
                 .await?;
         }
         if let Some(leases) = self.store.leases() {
             let again = event("handled", self.in_an_hour());
-            self.leases(leases, &again, HOUR, Leased::Completed).await?;
+            self.leases(leases, &again, HOUR, LeaseOutcome::Completed)
+                .await?;
         }
         Ok(())
     }
@@ -308,13 +330,13 @@ impl<S: NonceStore> Subject<'_, S> {
             {
                 let mut given_up = pin!(self.store.claim(&first));
                 let polled = poll_fn(|cx| Poll::Ready(given_up.as_mut().poll(cx))).await;
-                won += usize::from(matches!(polled, Poll::Ready(Ok(Claimed::New))));
+                won += usize::from(matches!(polled, Poll::Ready(Ok(ClaimOutcome::New))));
                 let answer = self.store.claim(&second).await;
-                won += usize::from(matches!(answer, Ok(Claimed::New)));
+                won += usize::from(matches!(answer, Ok(ClaimOutcome::New)));
             }
             for _ in 0..2 {
                 let answer = self.store.claim(&self.nonce(&nonce)).await;
-                won += usize::from(matches!(answer, Ok(Claimed::New)));
+                won += usize::from(matches!(answer, Ok(ClaimOutcome::New)));
             }
             if won > 1 {
                 return Err(format!("{won} copies won"));

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     error::StoreError,
-    once::{Claim, Claimed, Held, Leased, NonceStore},
+    once::{Claim, ClaimOutcome, LeaseOutcome, NonceStore, StepOutcome},
 };
 
 impl<S: NonceStore> Subject<'_, S> {
@@ -15,10 +15,14 @@ impl<S: NonceStore> Subject<'_, S> {
             return Ok(());
         };
         let claim = self.nonce("one");
-        self.claims(&claim, Claimed::New).await?;
-        is_held(leases.renew(&claim, HOUR).await, Held::Lost, "renewing")?;
-        is_held(leases.release(&claim).await, Held::Lost, "releasing")?;
-        self.leases(leases, &self.nonce("one"), HOUR, Leased::Completed)
+        self.claims(&claim, ClaimOutcome::New).await?;
+        is_held(
+            leases.renew(&claim, HOUR).await,
+            StepOutcome::Lost,
+            "renewing",
+        )?;
+        is_held(leases.release(&claim).await, StepOutcome::Lost, "releasing")?;
+        self.leases(leases, &self.nonce("one"), HOUR, LeaseOutcome::Completed)
             .await
     }
 
@@ -26,14 +30,15 @@ impl<S: NonceStore> Subject<'_, S> {
         let Some(leases) = self.store.leases() else {
             return Ok(());
         };
-        self.leases(leases, &self.nonce("one"), HOUR, Leased::Held)
+        self.leases(leases, &self.nonce("one"), HOUR, LeaseOutcome::Held)
             .await?;
         match leases.lease(&self.nonce("one"), HOUR).await {
-            Ok(Leased::InFlight { remaining })
+            Ok(LeaseOutcome::InFlight { remaining })
                 if remaining > HOUR - 30 * SECOND && remaining <= HOUR => {}
             answer => return Err(format!("{answer:?} to a copy of a lease of an hour")),
         }
-        self.claims(&self.nonce("one"), Claimed::Replayed).await?;
+        self.claims(&self.nonce("one"), ClaimOutcome::Replayed)
+            .await?;
         for copies in [2, 10, 200] {
             let nonce = format!("{copies} copies");
             let claims = (0..copies).map(|_| self.nonce(&nonce)).collect();
@@ -42,7 +47,7 @@ impl<S: NonceStore> Subject<'_, S> {
                 None => Err(StoreError::unavailable("the store has no leases any more")),
             };
             let answers = self.ask_at_once(claims, lease).await;
-            exactly_one(&answers, &Leased::Held, &nonce)?;
+            exactly_one(&answers, &LeaseOutcome::Held, &nonce)?;
         }
         Ok(())
     }
@@ -52,20 +57,26 @@ impl<S: NonceStore> Subject<'_, S> {
             return Ok(());
         };
         let holder = self.nonce("one");
-        self.leases(leases, &holder, SECOND, Leased::Held).await?;
-        is_held(leases.complete(&holder).await, Held::Done, "completing")?;
+        self.leases(leases, &holder, SECOND, LeaseOutcome::Held)
+            .await?;
+        is_held(
+            leases.complete(&holder).await,
+            StepOutcome::Done,
+            "completing",
+        )?;
         for _ in 0..2 {
-            self.leases(leases, &self.nonce("one"), HOUR, Leased::Completed)
+            self.leases(leases, &self.nonce("one"), HOUR, LeaseOutcome::Completed)
                 .await?;
-            self.claims(&self.nonce("one"), Claimed::Replayed).await?;
+            self.claims(&self.nonce("one"), ClaimOutcome::Replayed)
+                .await?;
             is_held(
                 leases.renew(&holder, HOUR).await,
-                Held::Lost,
+                StepOutcome::Lost,
                 "renewing what is completed",
             )?;
             is_held(
                 leases.release(&holder).await,
-                Held::Lost,
+                StepOutcome::Lost,
                 "releasing what is completed",
             )?;
             self.time.pass_for_leases(2 * SECOND).await;
@@ -81,19 +92,24 @@ impl<S: NonceStore> Subject<'_, S> {
             .map(|place| self.at_open("one", place))
             .collect();
         for claim in &held {
-            self.leases(leases, claim, HOUR, Leased::Held).await?;
+            self.leases(leases, claim, HOUR, LeaseOutcome::Held).await?;
         }
         let beyond = || self.at_open("one", Claim::OPEN_PLACES);
         too_many(leases.lease(&beyond(), HOUR).await)?;
         // Completed or held, it is a record; released, it is none.
         for (place, claim) in held.iter().enumerate() {
             if place == 0 {
-                is_held(leases.release(claim).await, Held::Done, "releasing")?;
+                is_held(leases.release(claim).await, StepOutcome::Done, "releasing")?;
             } else {
-                is_held(leases.complete(claim).await, Held::Done, "completing")?;
+                is_held(
+                    leases.complete(claim).await,
+                    StepOutcome::Done,
+                    "completing",
+                )?;
             }
         }
-        self.leases(leases, &beyond(), HOUR, Leased::Held).await?;
+        self.leases(leases, &beyond(), HOUR, LeaseOutcome::Held)
+            .await?;
         too_many(leases.lease(&self.at_open("one", 0), HOUR).await)?;
         too_many(self.store.claim(&self.at_open("one", 0)).await)
     }
@@ -104,15 +120,20 @@ impl<S: NonceStore> Subject<'_, S> {
         };
         for _ in 0..3 {
             let holder = self.nonce("one");
-            self.leases(leases, &holder, HOUR, Leased::Held).await?;
-            is_held(leases.release(&holder).await, Held::Done, "releasing")?;
+            self.leases(leases, &holder, HOUR, LeaseOutcome::Held)
+                .await?;
+            is_held(
+                leases.release(&holder).await,
+                StepOutcome::Done,
+                "releasing",
+            )?;
             is_held(
                 leases.complete(&holder).await,
-                Held::Lost,
+                StepOutcome::Lost,
                 "completing what is released",
             )?;
         }
-        self.claims(&self.nonce("one"), Claimed::New).await
+        self.claims(&self.nonce("one"), ClaimOutcome::New).await
     }
 
     pub(super) async fn a_lease_ends_by_itself(&self) -> Check {
@@ -120,14 +141,15 @@ impl<S: NonceStore> Subject<'_, S> {
             return Ok(());
         };
         for nonce in ["one", "two"] {
-            self.leases(leases, &self.nonce(nonce), SECOND, Leased::Held)
+            self.leases(leases, &self.nonce(nonce), SECOND, LeaseOutcome::Held)
                 .await?;
         }
         self.time.pass_for_leases(2 * SECOND).await;
-        self.leases(leases, &self.nonce("one"), HOUR, Leased::Held)
+        self.leases(leases, &self.nonce("one"), HOUR, LeaseOutcome::Held)
             .await?;
-        self.claims(&self.nonce("two"), Claimed::New).await?;
-        self.claims(&self.nonce("two"), Claimed::Replayed).await
+        self.claims(&self.nonce("two"), ClaimOutcome::New).await?;
+        self.claims(&self.nonce("two"), ClaimOutcome::Replayed)
+            .await
     }
 
     pub(super) async fn a_renewed_lease_goes_on(&self) -> Check {
@@ -135,14 +157,23 @@ impl<S: NonceStore> Subject<'_, S> {
             return Ok(());
         };
         let holder = self.nonce("one");
-        self.leases(leases, &holder, SECOND, Leased::Held).await?;
-        is_held(leases.renew(&holder, HOUR).await, Held::Done, "renewing")?;
+        self.leases(leases, &holder, SECOND, LeaseOutcome::Held)
+            .await?;
+        is_held(
+            leases.renew(&holder, HOUR).await,
+            StepOutcome::Done,
+            "renewing",
+        )?;
         self.time.pass_for_leases(2 * SECOND).await;
         match leases.lease(&self.nonce("one"), HOUR).await {
-            Ok(Leased::InFlight { .. }) => {}
+            Ok(LeaseOutcome::InFlight { .. }) => {}
             answer => return Err(format!("{answer:?} to a copy of what was renewed")),
         }
-        is_held(leases.complete(&holder).await, Held::Done, "completing")
+        is_held(
+            leases.complete(&holder).await,
+            StepOutcome::Done,
+            "completing",
+        )
     }
 
     pub(super) async fn an_old_holder_changes_nothing(&self) -> Check {
@@ -150,29 +181,30 @@ impl<S: NonceStore> Subject<'_, S> {
             return Ok(());
         };
         let (old, new) = (self.nonce("one"), self.nonce("one"));
-        self.leases(leases, &old, SECOND, Leased::Held).await?;
+        self.leases(leases, &old, SECOND, LeaseOutcome::Held)
+            .await?;
         self.time.pass_for_leases(2 * SECOND).await;
-        self.leases(leases, &new, HOUR, Leased::Held).await?;
+        self.leases(leases, &new, HOUR, LeaseOutcome::Held).await?;
         let by_old = async || {
             is_held(
                 leases.renew(&old, HOUR).await,
-                Held::Lost,
+                StepOutcome::Lost,
                 "renewing, by the old holder",
             )?;
             is_held(
                 leases.complete(&old).await,
-                Held::Lost,
+                StepOutcome::Lost,
                 "completing, by the old holder",
             )?;
             is_held(
                 leases.release(&old).await,
-                Held::Lost,
+                StepOutcome::Lost,
                 "releasing, by the old holder",
             )
         };
         by_old().await?;
         match leases.lease(&self.nonce("one"), HOUR).await {
-            Ok(Leased::InFlight { .. }) => {}
+            Ok(LeaseOutcome::InFlight { .. }) => {}
             answer => {
                 return Err(format!(
                     "{answer:?} to a copy, after steps of the old holder"
@@ -181,11 +213,11 @@ impl<S: NonceStore> Subject<'_, S> {
         }
         is_held(
             leases.complete(&new).await,
-            Held::Done,
+            StepOutcome::Done,
             "completing, by the new holder",
         )?;
         by_old().await?;
-        self.leases(leases, &self.nonce("one"), HOUR, Leased::Completed)
+        self.leases(leases, &self.nonce("one"), HOUR, LeaseOutcome::Completed)
             .await
     }
 }

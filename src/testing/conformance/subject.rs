@@ -17,7 +17,9 @@ use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
     key::KeyId,
-    once::{Claim, Claimed, Held, LeaseStore, Leased, Nonce, NonceKind, NonceStore},
+    once::{
+        Claim, ClaimOutcome, LeaseOutcome, LeaseStore, Nonce, NonceKind, NonceStore, StepOutcome,
+    },
 };
 
 /// One store, in the midst of a check.
@@ -57,7 +59,7 @@ impl<S: NonceStore> Subject<'_, S> {
         )
     }
 
-    pub(super) async fn claims(&self, claim: &Claim, expected: Claimed) -> Check {
+    pub(super) async fn claims(&self, claim: &Claim, expected: ClaimOutcome) -> Check {
         match self.store.claim(claim).await {
             Ok(answer) if answer == expected => Ok(()),
             answer => Err(format!(
@@ -70,7 +72,7 @@ impl<S: NonceStore> Subject<'_, S> {
 
     pub(super) async fn does_not_win(&self, claim: &Claim) -> Check {
         match self.store.claim(claim).await {
-            Ok(Claimed::New) => Err(format!("{:?} was claimed again", claim.nonce())),
+            Ok(ClaimOutcome::New) => Err(format!("{:?} was claimed again", claim.nonce())),
             _ => Ok(()),
         }
     }
@@ -80,7 +82,7 @@ impl<S: NonceStore> Subject<'_, S> {
         leases: &dyn LeaseStore,
         claim: &Claim,
         duration: Duration,
-        expected: Leased,
+        expected: LeaseOutcome,
     ) -> Check {
         match leases.lease(claim, duration).await {
             Ok(answer) if answer == expected => Ok(()),
@@ -96,7 +98,7 @@ impl<S: NonceStore> Subject<'_, S> {
         for round in 0..12 {
             for nonce in 0..10 {
                 let nonce = format!("to sweep {round} {nonce} {}", crate::random::u64());
-                self.claims(&self.nonce(&nonce), Claimed::New).await?;
+                self.claims(&self.nonce(&nonce), ClaimOutcome::New).await?;
             }
             if let Some(clock) = &self.time.0 {
                 clock.advance(2 * SECOND);
@@ -153,7 +155,11 @@ pub(super) fn too_many<T: fmt::Debug>(answer: Result<T, StoreError>) -> Check {
     }
 }
 
-pub(super) fn is_held(answer: Result<Held, StoreError>, expected: Held, what: &str) -> Check {
+pub(super) fn is_held(
+    answer: Result<StepOutcome, StoreError>,
+    expected: StepOutcome,
+    what: &str,
+) -> Check {
     match answer {
         Ok(answer) if answer == expected => Ok(()),
         answer => Err(format!("{answer:?} instead of {expected:?} to {what}")),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use countersign::{
-    Claim, Claimed, ConsumeIn, HeaderScheme, Rejection, Scheme, StoreError, StoreErrorKind,
+    Claim, ClaimOutcome, ConsumeIn, HeaderScheme, Rejection, Scheme, StoreError, StoreErrorKind,
     StoreFuture, Verified, VerifiedPayload, Verifier,
     request::{Admitted, Authentic, Parsed, Received},
 };
@@ -32,8 +32,8 @@ async fn verify(verifier: &Verifier, head: &Parts) -> Result<VerifiedPayload, Re
 struct Always;
 
 impl ConsumeIn for Always {
-    fn consume<'a>(&'a mut self, _: &'a Claim, _: Duration) -> StoreFuture<'a, Claimed> {
-        StoreFuture::ready(Ok(Claimed::New))
+    fn consume<'a>(&'a mut self, _: &'a Claim, _: Duration) -> StoreFuture<'a, ClaimOutcome> {
+        StoreFuture::ready(Ok(ClaimOutcome::New))
     }
 
     fn is_recorded<'a>(&'a mut self, _: &'a Claim) -> StoreFuture<'a, bool> {
@@ -41,15 +41,15 @@ impl ConsumeIn for Always {
     }
 }
 
-fn store(claim: &Claim) -> StoreFuture<'static, Claimed> {
+fn store(claim: &Claim) -> StoreFuture<'static, ClaimOutcome> {
     let Claim { .. } = claim;
     StoreFuture::ready(Err(StoreError::new(StoreErrorKind::Full, "no room")))
 }
 
-fn matched(claimed: Claimed) -> bool {
+fn matched(claimed: ClaimOutcome) -> bool {
     match claimed {
-        Claimed::New => true,
-        Claimed::Replayed => false,
+        ClaimOutcome::New => true,
+        ClaimOutcome::Replayed => false,
         _ => false,
     }
 }

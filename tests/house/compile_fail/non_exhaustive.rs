@@ -1,18 +1,18 @@
 //! What stores exchange can grow: it is neither written out nor matched without a rest.
 
-use countersign::{Claim, Claimed, StoreErrorKind, StoreFuture};
+use countersign::{Claim, ClaimOutcome, StoreErrorKind, StoreFuture};
 
 fn claim(claim: Claim) {
     let Claim {} = claim;
 }
 
-fn future(future: StoreFuture<'_, Claimed>) {
+fn future(future: StoreFuture<'_, ClaimOutcome>) {
     let StoreFuture(_) = future;
 }
 
-fn claimed(claimed: Claimed) {
+fn claimed(claimed: ClaimOutcome) {
     match claimed {
-        Claimed::New | Claimed::Replayed => {}
+        ClaimOutcome::New | ClaimOutcome::Replayed => {}
     }
 }
 

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use countersign::{
-    Claim, Claimed, ConsumeIn, PendingPayload, StoreFuture, TransactIn, postgres::PooledTransaction,
+    Claim, ClaimOutcome, ConsumeIn, PendingPayload, StoreFuture, TransactIn,
+    postgres::PooledTransaction,
 };
 use sqlx::{PgConnection, PgPool};
 use tokio::{
@@ -136,7 +137,7 @@ impl TransactIn for Patient {
 }
 
 impl ConsumeIn for PatientTransaction {
-    fn consume<'a>(&'a mut self, claim: &'a Claim, _: Duration) -> StoreFuture<'a, Claimed> {
+    fn consume<'a>(&'a mut self, claim: &'a Claim, _: Duration) -> StoreFuture<'a, ClaimOutcome> {
         self.0.consume(claim, HOUR)
     }
 

@@ -3,8 +3,8 @@
 use std::{sync::Barrier, thread, time::Duration};
 
 use countersign::{
-    Claim, Claimed, LeaseStore, ManualClock, MemoryStore, NonceStore, OneTimeToken, RejectionKind,
-    StoreError, StoreFuture,
+    Claim, ClaimOutcome, LeaseStore, ManualClock, MemoryStore, NonceStore, OneTimeToken,
+    RejectionKind, StoreError, StoreFuture,
 };
 
 use super::{Confirm, HOUR, builder, claims, clock, code, confirm, header, memory, sealed, tokens};
@@ -50,15 +50,15 @@ fn of_1000_redemptions_at_once_one_wins_in_memory() {
 struct Racy(std::sync::Mutex<std::collections::HashSet<Vec<u8>>>);
 
 impl NonceStore for Racy {
-    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         StoreFuture::new(async move {
             let nonce = claim.nonce().as_bytes().to_vec();
             if self.0.lock().unwrap().contains(&nonce) {
-                return Ok(Claimed::Replayed);
+                return Ok(ClaimOutcome::Replayed);
             }
             thread::sleep(std::time::Duration::from_millis(20));
             self.0.lock().unwrap().insert(nonce);
-            Ok(Claimed::New)
+            Ok(ClaimOutcome::New)
         })
     }
 
@@ -88,7 +88,7 @@ fn the_same_hammer_finds_a_store_that_looks_before_it_records() {
 struct Down;
 
 impl NonceStore for Down {
-    fn claim<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         StoreFuture::ready(Err(StoreError::unavailable("no connection")))
     }
 
@@ -109,7 +109,7 @@ impl NonceStore for Down {
 struct Silent;
 
 impl NonceStore for Silent {
-    fn claim<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, Claimed> {
+    fn claim<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         StoreFuture::new(std::future::pending())
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use countersign::{HeaderScheme, Held, Part, Processing, request::Verified};
+use countersign::{HeaderScheme, Part, Processing, StepOutcome, request::Verified};
 use http::{Request, StatusCode, header::RETRY_AFTER};
 
 use super::{
@@ -220,9 +220,9 @@ async fn a35_a_lease_that_ended_changes_nothing_any_more() {
         let old = leased(&request).await;
         tokio::time::sleep(old.duration() + Duration::from_secs(1)).await;
         let new = leased(&request).await;
-        assert_eq!(old.complete().await.unwrap(), Held::Lost);
-        assert_eq!(old.release().await.unwrap(), Held::Lost);
-        assert_eq!(new.complete().await.unwrap(), Held::Done);
+        assert_eq!(old.complete().await.unwrap(), StepOutcome::Lost);
+        assert_eq!(old.release().await.unwrap(), StepOutcome::Lost);
+        assert_eq!(new.complete().await.unwrap(), StepOutcome::Done);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use countersign::{Claim, Claimed, PostgresStore, StoreErrorKind};
+use countersign::{Claim, ClaimOutcome, PostgresStore, StoreErrorKind};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::time::timeout;
 
@@ -14,7 +14,7 @@ use super::{
 use crate::common::database;
 
 const WAIT: Duration = Duration::from_secs(20);
-const AGAIN: Result<Claimed, StoreErrorKind> = Err(StoreErrorKind::SignAgain);
+const AGAIN: Result<ClaimOutcome, StoreErrorKind> = Err(StoreErrorKind::SignAgain);
 
 /// A database of the server, as its clients name it.
 const NAME: &str = "orders";
@@ -119,14 +119,14 @@ async fn a58_a_copy_within_the_same_cluster_is_fenced() {
         let before = store(&server).await;
         assert_eq!(
             ask(&before, &claim_signed(1, signed)).await,
-            Ok(Claimed::New)
+            Ok(ClaimOutcome::New)
         );
         drop(before);
         way.keep(&server).await;
         let after = store(&server).await;
         assert_eq!(
             ask(&after, &claim_signed(2, signed)).await,
-            Ok(Claimed::New)
+            Ok(ClaimOutcome::New)
         );
         drop(after);
         way.put_back(&server).await;
@@ -148,7 +148,7 @@ async fn a58_a_copy_within_the_same_cluster_is_fenced() {
         drop(successor);
         server.run("DROP DATABASE orders WITH (FORCE)").await;
     }
-    let new = Ok(Claimed::New);
+    let new = Ok(ClaimOutcome::New);
     let expected = (true, vec![AGAIN, AGAIN, AGAIN, new, new]);
     assert_eq!(found, WAYS.map(|way| (way, expected.clone())).into());
 }
@@ -164,7 +164,7 @@ async fn a58_maintenance_is_no_copy() {
     let signed = now();
     assert_eq!(
         ask(&first, &claim_signed(0, signed)).await,
-        Ok(Claimed::New)
+        Ok(ClaimOutcome::New)
     );
     drop(first);
     for (nonce, sql) in [
@@ -183,12 +183,12 @@ async fn a58_maintenance_is_no_copy() {
         let store = store(&server).await;
         assert_eq!(
             ask(&store, &claim_signed(nonce, signed)).await,
-            Ok(Claimed::New),
+            Ok(ClaimOutcome::New),
             "{sql}"
         );
         assert_eq!(
             ask(&store, &claim_signed(0, signed)).await,
-            Ok(Claimed::Replayed),
+            Ok(ClaimOutcome::Replayed),
             "{sql}"
         );
     }
@@ -201,11 +201,11 @@ async fn a58_maintenance_is_no_copy() {
     let store = store(&server).await;
     assert_eq!(
         ask(&store, &claim_signed(100, signed)).await,
-        Ok(Claimed::New)
+        Ok(ClaimOutcome::New)
     );
     assert_eq!(
         ask(&store, &claim_signed(0, signed)).await,
-        Ok(Claimed::Replayed)
+        Ok(ClaimOutcome::Replayed)
     );
 }
 
@@ -213,7 +213,7 @@ async fn a58_maintenance_is_no_copy() {
 async fn ask_until_connected(
     store: &PostgresStore,
     claim: &Claim,
-) -> Result<Claimed, StoreErrorKind> {
+) -> Result<ClaimOutcome, StoreErrorKind> {
     let connected = async {
         loop {
             let answer = ask(store, claim).await;
@@ -238,7 +238,7 @@ async fn a58_a_base_backup_in_place_is_found_by_a_server_that_lives_through_it()
     server.tell("backup");
     assert_eq!(
         ask(&living, &claim_signed(1, signed)).await,
-        Ok(Claimed::New)
+        Ok(ClaimOutcome::New)
     );
     server.tell("rewind");
 
@@ -246,7 +246,7 @@ async fn a58_a_base_backup_in_place_is_found_by_a_server_that_lives_through_it()
     let started = store(&server).await;
     assert_eq!(
         ask(&started, &claim_signed(1, signed)).await,
-        Ok(Claimed::New)
+        Ok(ClaimOutcome::New)
     );
     in_database(&server, "DELETE FROM countersign_nonces").await;
 
@@ -259,7 +259,7 @@ async fn a58_a_base_backup_in_place_is_found_by_a_server_that_lives_through_it()
     );
     let later = now().plus(2 * SKEW);
     let told = ask_until_connected(&living, &claim_signed(3, later)).await;
-    assert_eq!(told, Ok(Claimed::New));
+    assert_eq!(told, Ok(ClaimOutcome::New));
 
     // Without such a server, an operator says so.
     in_database(
@@ -270,7 +270,7 @@ async fn a58_a_base_backup_in_place_is_found_by_a_server_that_lives_through_it()
     let started = store(&server).await;
     assert_eq!(
         ask(&started, &claim_signed(4, signed)).await,
-        Ok(Claimed::New)
+        Ok(ClaimOutcome::New)
     );
     PostgresStore::fence(&connect(&server, NAME).await)
         .await
@@ -300,5 +300,5 @@ async fn a58_a_fence_that_is_rolled_back_is_kept_by_the_sweep() {
     assert_eq!(fences().await, 2);
     let later = claim_signed(2, now().plus(2 * SKEW));
     let consumed = pool.begin().await.unwrap().consume(&later, WAIT).await;
-    assert_eq!(consumed.unwrap(), Claimed::New);
+    assert_eq!(consumed.unwrap(), ClaimOutcome::New);
 }

@@ -11,8 +11,8 @@ use std::{
 };
 
 use countersign::{
-    Claim, Claimed, ConsumeIn as _, Held, KeyId, LeaseStore as _, Leased, Nonce, NonceKind,
-    PostgresStore, StoreError, StoreErrorKind, testing::conformance,
+    Claim, ClaimOutcome, ConsumeIn as _, KeyId, LeaseOutcome, LeaseStore as _, Nonce, NonceKind,
+    PostgresStore, StepOutcome, StoreError, StoreErrorKind, testing::conformance,
 };
 use tokio::task::JoinHandle;
 
@@ -87,7 +87,7 @@ async fn goes_on(store: &PostgresStore, first: u64) {
     for nonce in first.. {
         match ask(store, &claim(nonce)).await {
             Ok(answer) => {
-                assert_eq!(answer, Claimed::New);
+                assert_eq!(answer, ClaimOutcome::New);
                 return;
             }
             Err(kind) => assert_eq!(kind, StoreErrorKind::Unavailable),
@@ -99,7 +99,7 @@ async fn goes_on(store: &PostgresStore, first: u64) {
 
 async fn accepts_some(store: &PostgresStore) {
     for nonce in 1 << 40..(1 << 40) + 50 {
-        assert_eq!(ask(store, &claim(nonce)).await, Ok(Claimed::New));
+        assert_eq!(ask(store, &claim(nonce)).await, Ok(ClaimOutcome::New));
     }
 }
 
@@ -165,15 +165,15 @@ async fn a27_a_full_disk_refuses_and_forgets_nothing() {
     }
     assert!(refused > 25, "{refused}");
     for nonce in 1 << 40..(1 << 40) + 50 {
-        assert_ne!(ask(&store, &claim(nonce)).await, Ok(Claimed::New));
+        assert_ne!(ask(&store, &claim(nonce)).await, Ok(ClaimOutcome::New));
     }
 
     server.tell("ease");
     drop(store);
     let store = open(&server.folder, Duration::from_secs(10)).await;
-    assert_eq!(ask(&store, &claim(1 << 41)).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &claim(1 << 41)).await, Ok(ClaimOutcome::New));
     for nonce in 1 << 40..(1 << 40) + 50 {
-        assert_eq!(ask(&store, &claim(nonce)).await, Ok(Claimed::Replayed));
+        assert_eq!(ask(&store, &claim(nonce)).await, Ok(ClaimOutcome::Replayed));
     }
 }
 
@@ -185,7 +185,7 @@ async fn a26_a_lost_reply_is_unknown_and_its_nonce_is_not_accepted_later() {
     };
     let proxy = Proxy::before(&server);
     let store = Arc::new(open(proxy.folder(), WAIT).await);
-    assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &claim(1)).await, Ok(ClaimOutcome::New));
     let lost = claim(2);
     proxy.cuts.store(true, SeqCst);
     assert_eq!(
@@ -198,7 +198,7 @@ async fn a26_a_lost_reply_is_unknown_and_its_nonce_is_not_accepted_later() {
     while server.number(recorded).await < 2 {
         tokio::time::sleep(WAIT / 50).await;
     }
-    assert_eq!(ask(&store, &claim(2)).await, Ok(Claimed::Replayed));
+    assert_eq!(ask(&store, &claim(2)).await, Ok(ClaimOutcome::Replayed));
 
     let load = Load::on(&store);
     for round in 1..=10 {
@@ -223,7 +223,7 @@ async fn a27_a_failover_that_loses_what_was_acknowledged_accepts_none_of_it_agai
         let store = open(&server.folder, WAIT).await;
         assert_eq!(
             ask(&store, &claim_signed(1, signed)).await,
-            Ok(Claimed::New)
+            Ok(ClaimOutcome::New)
         );
     }
     let standby = server.standby();
@@ -236,7 +236,7 @@ async fn a27_a_failover_that_loses_what_was_acknowledged_accepts_none_of_it_agai
     let store = open(&server.folder, WAIT).await;
     assert_eq!(
         ask(&store, &claim_signed(2, signed)).await,
-        Ok(Claimed::New)
+        Ok(ClaimOutcome::New)
     );
     server.tell("kill");
     standby.tell("promote");
@@ -250,13 +250,13 @@ async fn a27_a_failover_that_loses_what_was_acknowledged_accepts_none_of_it_agai
     let later = now().plus(2 * super::SKEW);
     assert_eq!(
         ask(&successor, &claim_signed(4, later)).await,
-        Ok(Claimed::New)
+        Ok(ClaimOutcome::New)
     );
 
     standby
         .run("UPDATE countersign_store SET since_ms = 0, written_by = DEFAULT")
         .await;
-    let unfenced = [Ok(Claimed::Replayed), Ok(Claimed::New)];
+    let unfenced = [Ok(ClaimOutcome::Replayed), Ok(ClaimOutcome::New)];
     for (nonce, answer) in [1, 2].into_iter().zip(unfenced) {
         let claim = claim_signed(nonce, signed);
         assert_eq!(ask(&successor, &claim).await, answer, "{nonce}");
@@ -364,7 +364,7 @@ async fn a27_the_stores_transactions_are_durable_whatever_is_set_elsewhere() {
         )
         .await;
     let store = open(&server.folder, WAIT).await;
-    assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &claim(1)).await, Ok(ClaimOutcome::New));
     let kept = "SELECT count(*) FROM seen WHERE setting = 'on, read committed'";
     assert_eq!(server.number(kept).await, 1);
 }
@@ -424,7 +424,7 @@ async fn without_its_functions_the_store_does_not_start() {
     let pool = server.pool().await;
     PostgresStore::migrate(&pool).await.unwrap();
     let store = open(&server.folder, WAIT).await;
-    assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &claim(1)).await, Ok(ClaimOutcome::New));
 }
 
 /// A plan that is made while the table is small is kept while it grows.
@@ -439,11 +439,11 @@ async fn what_a_holder_does_goes_by_the_index_of_a_small_table_too() {
     for nonce in 0..20 {
         let (done, given_up) = (claim(nonce), claim(nonce + 100));
         for claim in [&done, &given_up] {
-            assert_eq!(store.lease(claim, HOUR).await.unwrap(), Leased::Held);
-            assert_eq!(store.renew(claim, HOUR).await.unwrap(), Held::Done);
+            assert_eq!(store.lease(claim, HOUR).await.unwrap(), LeaseOutcome::Held);
+            assert_eq!(store.renew(claim, HOUR).await.unwrap(), StepOutcome::Done);
         }
-        assert_eq!(store.complete(&done).await.unwrap(), Held::Done);
-        assert_eq!(store.release(&given_up).await.unwrap(), Held::Done);
+        assert_eq!(store.complete(&done).await.unwrap(), StepOutcome::Done);
+        assert_eq!(store.release(&given_up).await.unwrap(), StepOutcome::Done);
     }
     drop(store);
     // A session has said what it read once it has ended.
@@ -470,7 +470,7 @@ async fn a_new_namespace_costs_others_of_its_batch_nothing() {
     };
     let builder = PostgresStore::builder().connections(1).wait(WAIT);
     let store = builder.open(options(&server.folder)).await.unwrap();
-    assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &claim(1)).await, Ok(ClaimOutcome::New));
     let of = |namespace: &str, nonce| {
         let nonce = Nonce::new(NonceKind::Covered, [nonce]);
         let key = KeyId::new("k").unwrap();
@@ -480,7 +480,7 @@ async fn a_new_namespace_costs_others_of_its_batch_nothing() {
         let new = format!("new {round}");
         let (old, new) = (of("tests", round), of(&new, round));
         let answers = tokio::join!(ask(&store, &old), ask(&store, &new));
-        assert_eq!(answers, (Ok(Claimed::New), Ok(Claimed::New)));
+        assert_eq!(answers, (Ok(ClaimOutcome::New), Ok(ClaimOutcome::New)));
     }
 }
 
@@ -493,8 +493,11 @@ async fn a35_an_old_and_a_new_holder_in_one_batch() {
     let store = open(&server.folder, Duration::from_secs(10)).await;
     let (old, new) = (claim(1), claim(1));
     let millisecond = Duration::from_millis(1);
-    assert_eq!(store.lease(&old, millisecond).await.unwrap(), Leased::Held);
-    while store.lease(&new, super::HOUR).await.unwrap() != Leased::Held {}
+    assert_eq!(
+        store.lease(&old, millisecond).await.unwrap(),
+        LeaseOutcome::Held
+    );
+    while store.lease(&new, super::HOUR).await.unwrap() != LeaseOutcome::Held {}
     for _ in 0..10 {
         let answers = tokio::join!(
             store.complete(&old),
@@ -502,11 +505,14 @@ async fn a35_an_old_and_a_new_holder_in_one_batch() {
             store.release(&old)
         );
         let answers = (answers.0.unwrap(), answers.1.unwrap(), answers.2.unwrap());
-        assert_eq!(answers, (Held::Lost, Held::Done, Held::Lost));
+        assert_eq!(
+            answers,
+            (StepOutcome::Lost, StepOutcome::Done, StepOutcome::Lost)
+        );
     }
-    assert_eq!(store.complete(&new).await.unwrap(), Held::Done);
+    assert_eq!(store.complete(&new).await.unwrap(), StepOutcome::Done);
     let answer = store.lease(&claim(1), super::HOUR).await.unwrap();
-    assert_eq!(answer, Leased::Completed);
+    assert_eq!(answer, LeaseOutcome::Completed);
 }
 
 #[tokio::test]
@@ -549,20 +555,20 @@ async fn a27_a_fence_allows_for_clocks_that_differ() {
         return;
     };
     let store = open(&server.folder, Duration::from_secs(10)).await;
-    assert_eq!(ask(&store, &claim(0)).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &claim(0)).await, Ok(ClaimOutcome::New));
     let second = Duration::from_secs(1);
     let lost = claim_signed(1, now().plus(super::SKEW + second * 4));
     let ended = "UPDATE countersign_store SET timeline = 'that ended', written_by = DEFAULT";
     server.run(ended).await;
     assert_eq!(ask(&store, &lost).await, Err(StoreErrorKind::SignAgain));
     let later = claim_signed(2, now().plus(super::SKEW + second * 60));
-    assert_eq!(ask(&store, &later).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &later).await, Ok(ClaimOutcome::New));
 
     // The twin: without the margin it is accepted.
     server
         .run("UPDATE countersign_store SET since_ms = since_ms - 5000, written_by = DEFAULT")
         .await;
-    assert_eq!(ask(&store, &lost).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &lost).await, Ok(ClaimOutcome::New));
 }
 
 /// Row 38, and the clock of the database instead of the application's.
@@ -572,7 +578,7 @@ async fn a38_a_deadline_that_passes_while_the_claim_waits_is_refused() {
         return;
     };
     let store = open(&server.folder, Duration::from_secs(10)).await;
-    assert_eq!(ask(&store, &claim(0)).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &claim(0)).await, Ok(ClaimOutcome::New));
     server.tell("pause");
     let signed = now().minus(super::HOUR).plus(Duration::from_millis(200));
     let late = claim_signed(1, signed);
@@ -589,5 +595,5 @@ async fn a38_a_deadline_that_passes_while_the_claim_waits_is_refused() {
     assert_eq!(server.number(recorded).await, 1);
     let pool = server.pool().await;
     PostgresStore::drop_expired(&pool).await.unwrap();
-    assert_eq!(ask(&store, &claim(0)).await, Ok(Claimed::Replayed));
+    assert_eq!(ask(&store, &claim(0)).await, Ok(ClaimOutcome::Replayed));
 }

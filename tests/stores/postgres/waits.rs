@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use countersign::{Claimed, ConsumeIn as _, PostgresStore, StoreErrorKind};
+use countersign::{ClaimOutcome, ConsumeIn as _, PostgresStore, StoreErrorKind};
 use sqlx::PgPool;
 use tokio::time::timeout;
 
@@ -20,7 +20,7 @@ async fn store(pool: &PgPool) -> PostgresStore {
     store.open(options).await.unwrap()
 }
 
-async fn consumed(pool: &PgPool, nonce: u64) -> Result<Claimed, StoreErrorKind> {
+async fn consumed(pool: &PgPool, nonce: u64) -> Result<ClaimOutcome, StoreErrorKind> {
     let mut transaction = pool.begin().await.unwrap();
     let consumed = transaction.consume(&claim(nonce), LONG).await;
     transaction.commit().await.unwrap();
@@ -28,7 +28,7 @@ async fn consumed(pool: &PgPool, nonce: u64) -> Result<Claimed, StoreErrorKind> 
 }
 
 /// What others are told while `first` is open.
-async fn others_are_told(pool: &PgPool, told: Result<Claimed, StoreErrorKind>) {
+async fn others_are_told(pool: &PgPool, told: Result<ClaimOutcome, StoreErrorKind>) {
     let store = store(pool).await;
     let others = async {
         assert_eq!(consumed(pool, 2).await, told);
@@ -54,8 +54,11 @@ async fn the_first_transaction_of_a_namespace_keeps_only_its_copies_waiting() {
         return;
     };
     let mut first = pool.begin().await.unwrap();
-    assert_eq!(first.consume(&claim(1), LONG).await.unwrap(), Claimed::New);
-    others_are_told(&pool, Ok(Claimed::New)).await;
+    assert_eq!(
+        first.consume(&claim(1), LONG).await.unwrap(),
+        ClaimOutcome::New
+    );
+    others_are_told(&pool, Ok(ClaimOutcome::New)).await;
 
     // The twin: a copy waits.
     let copy = tokio::spawn({
@@ -68,8 +71,8 @@ async fn the_first_transaction_of_a_namespace_keeps_only_its_copies_waiting() {
         tokio::task::yield_now().await;
     }
     first.commit().await.unwrap();
-    assert_eq!(copy.await.unwrap(), Ok(Claimed::Replayed));
-    assert_eq!(consumed(&pool, 3).await, Ok(Claimed::Replayed));
+    assert_eq!(copy.await.unwrap(), Ok(ClaimOutcome::Replayed));
+    assert_eq!(consumed(&pool, 3).await, Ok(ClaimOutcome::Replayed));
 }
 
 #[tokio::test]
@@ -77,7 +80,7 @@ async fn the_first_transaction_after_a_failover_keeps_nobody_waiting() {
     let Some(pool) = database::pool("an open transaction after a failover").await else {
         return;
     };
-    assert_eq!(consumed(&pool, 0).await, Ok(Claimed::New));
+    assert_eq!(consumed(&pool, 0).await, Ok(ClaimOutcome::New));
     let ended = "UPDATE countersign_store SET timeline = 'that ended', written_by = DEFAULT";
     sqlx::raw_sql(ended).execute(&pool).await.unwrap();
 

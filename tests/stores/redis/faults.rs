@@ -6,10 +6,10 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use countersign::{Held, LeaseStore as _, Leased, OpenError};
+use countersign::{LeaseOutcome, LeaseStore as _, OpenError, StepOutcome};
 
 use super::{
-    Claimed, Duration, HOUR, Instant, RedisStore, SKEW, Server, StoreErrorKind, ask, claim,
+    ClaimOutcome, Duration, HOUR, Instant, RedisStore, SKEW, Server, StoreErrorKind, ask, claim,
     claim_signed, claim_until, now, open, programs, proxy, resumes,
 };
 
@@ -22,8 +22,8 @@ const DURABLE: &[&str] = &[
     "--appendfsync",
     "always",
 ];
-const UNAVAILABLE: Result<Claimed, StoreErrorKind> = Err(StoreErrorKind::Unavailable);
-const SIGN_AGAIN: Result<Claimed, StoreErrorKind> = Err(StoreErrorKind::SignAgain);
+const UNAVAILABLE: Result<ClaimOutcome, StoreErrorKind> = Err(StoreErrorKind::Unavailable);
+const SIGN_AGAIN: Result<ClaimOutcome, StoreErrorKind> = Err(StoreErrorKind::SignAgain);
 
 /// With the waits of a service.
 async fn quick(url: &str) -> RedisStore {
@@ -41,7 +41,7 @@ async fn a_server_that_is_killed_is_refused_and_what_was_signed_before_stays_ref
             for nonce in 0..20 {
                 assert_eq!(
                     ask(&store, &claim_signed(nonce, signed)).await,
-                    Ok(Claimed::New)
+                    Ok(ClaimOutcome::New)
                 );
             }
             server.kill();
@@ -65,11 +65,11 @@ async fn a_server_without_a_disk_forgets_what_covers_no_time() {
         let mut server = Server::start(&program, NONE);
         let store = quick(&server.url()).await;
         let without_time = || claim_until(1, now().plus(HOUR));
-        assert_eq!(ask(&store, &without_time()).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &without_time()).await, Ok(ClaimOutcome::New));
         server.kill();
         server.start_again();
         resumes(&store, 1000).await;
-        assert_eq!(ask(&store, &without_time()).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &without_time()).await, Ok(ClaimOutcome::New));
     }
 }
 
@@ -79,11 +79,14 @@ async fn a_server_with_a_disk_keeps_what_covers_no_time() {
         let mut server = Server::start(&program, DURABLE);
         let store = quick(&server.url()).await;
         let without_time = || claim_until(1, now().plus(HOUR));
-        assert_eq!(ask(&store, &without_time()).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &without_time()).await, Ok(ClaimOutcome::New));
         server.kill();
         server.start_again();
         resumes(&store, 1000).await;
-        assert_eq!(ask(&store, &without_time()).await, Ok(Claimed::Replayed));
+        assert_eq!(
+            ask(&store, &without_time()).await,
+            Ok(ClaimOutcome::Replayed)
+        );
     }
 }
 
@@ -95,12 +98,12 @@ async fn a_memory_that_was_emptied_is_noticed() {
         let signed = now();
         assert_eq!(
             ask(&store, &claim_signed(1, signed)).await,
-            Ok(Claimed::New)
+            Ok(ClaimOutcome::New)
         );
         server.tell(&["FLUSHALL"]);
         store.check().await.unwrap();
         assert_eq!(ask(&store, &claim_signed(1, signed)).await, SIGN_AGAIN);
-        assert_eq!(ask(&store, &claim(2)).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &claim(2)).await, Ok(ClaimOutcome::New));
     }
 }
 
@@ -113,7 +116,7 @@ async fn a_memory_that_was_emptied_and_is_in_use_again_is_noticed() {
         let store = quick(&server.url()).await;
         let signed = now();
         let accepted = || claim_signed(1, signed);
-        assert_eq!(ask(&store, &accepted()).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &accepted()).await, Ok(ClaimOutcome::New));
         // At once, for the store looks every second.
         server.tell(&["EVAL", EMPTIED_AND_USED, "0"]);
         store.check().await.unwrap();
@@ -122,7 +125,7 @@ async fn a_memory_that_was_emptied_and_is_in_use_again_is_noticed() {
         let other = RedisStore::builder().danger_assume_no_history();
         let other = other.open(&server.url()).await.unwrap();
         assert_eq!(ask(&other, &accepted()).await, SIGN_AGAIN);
-        assert_eq!(ask(&store, &claim(2)).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &claim(2)).await, Ok(ClaimOutcome::New));
     }
 }
 
@@ -139,7 +142,7 @@ async fn a_first_start_refuses_what_was_signed_before() {
         let server = Server::start(&program, NONE);
         let store = RedisStore::open(&server.url()).await.unwrap();
         assert_eq!(ask(&store, &claim_signed(1, now())).await, SIGN_AGAIN);
-        assert_eq!(ask(&store, &claim(2)).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &claim(2)).await, Ok(ClaimOutcome::New));
     }
 }
 
@@ -148,7 +151,7 @@ async fn a_server_that_hangs_is_given_up_in_time_and_resumes() {
     for program in programs() {
         let server = Server::start(&program, NONE);
         let store = quick(&server.url()).await;
-        assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &claim(1)).await, Ok(ClaimOutcome::New));
         server.signal("STOP");
         // It lies with the server, and is carried out when that wakes up.
         let soon = now().plus(Duration::from_millis(1500));
@@ -163,7 +166,7 @@ async fn a_server_that_hangs_is_given_up_in_time_and_resumes() {
         tokio::time::sleep(Duration::from_secs(2)).await;
         server.signal("CONT");
         resumes(&store, 1000).await;
-        assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::Replayed));
+        assert_eq!(ask(&store, &claim(1)).await, Ok(ClaimOutcome::Replayed));
         // Row 38: past on arrival.
         assert_eq!(ask(&store, &claim_until(2, soon)).await, SIGN_AGAIN);
     }
@@ -177,23 +180,23 @@ async fn a_reply_that_is_cut_off_is_told_from_a_copy() {
         let faults = Arc::new(proxy::Faults::default());
         let url = proxy::start(server.port, Arc::clone(&faults)).await;
         let store = open(&url).await;
-        assert_eq!(ask(&store, &claim(0)).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &claim(0)).await, Ok(ClaimOutcome::New));
         for nonce in 1..20 {
             faults.cut.store(true, Ordering::SeqCst);
             let first = claim(nonce);
-            assert_eq!(ask(&store, &first).await, Ok(Claimed::New));
-            assert_eq!(ask(&store, &first).await, Ok(Claimed::Replayed));
+            assert_eq!(ask(&store, &first).await, Ok(ClaimOutcome::New));
+            assert_eq!(ask(&store, &first).await, Ok(ClaimOutcome::Replayed));
             faults.cut.store(true, Ordering::SeqCst);
-            assert_eq!(ask(&store, &claim(nonce)).await, Ok(Claimed::Replayed));
+            assert_eq!(ask(&store, &claim(nonce)).await, Ok(ClaimOutcome::Replayed));
         }
         for nonce in 20..30 {
             let claim = claim(nonce);
             faults.cut.store(true, Ordering::SeqCst);
-            assert_eq!(store.lease(&claim, HOUR).await.unwrap(), Leased::Held);
+            assert_eq!(store.lease(&claim, HOUR).await.unwrap(), LeaseOutcome::Held);
             faults.cut.store(true, Ordering::SeqCst);
-            assert_eq!(store.renew(&claim, HOUR).await.unwrap(), Held::Done);
+            assert_eq!(store.renew(&claim, HOUR).await.unwrap(), StepOutcome::Done);
             faults.cut.store(true, Ordering::SeqCst);
-            assert_eq!(store.complete(&claim).await.unwrap(), Held::Done);
+            assert_eq!(store.complete(&claim).await.unwrap(), StepOutcome::Done);
         }
         assert_eq!(faults.cuts.load(Ordering::SeqCst), 19 * 2 + 10 * 3);
     }
@@ -210,7 +213,7 @@ async fn a_deadline_that_is_past_on_arrival_is_refused_by_the_clock_of_the_serve
         let builder = RedisStore::builder().danger_assume_no_history();
         let builder = builder.clock_difference(Duration::from_secs(300));
         let store = builder.open(&url).await.unwrap();
-        assert_eq!(ask(&store, &claim(0)).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &claim(0)).await, Ok(ClaimOutcome::New));
         // As the server itself answers: the twin.
         let key = ["SET", "x", "1", "NX", "GET", "PXAT", "1000"];
         for _ in 0..2 {
@@ -250,13 +253,13 @@ async fn a_server_whose_clock_goes_off_is_not_used_any_more() {
         let faults = Arc::new(proxy::Faults::default());
         let url = proxy::start(server.port, Arc::clone(&faults)).await;
         let store = quick(&url).await;
-        assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &claim(1)).await, Ok(ClaimOutcome::New));
         faults.clock.store(-60, Ordering::SeqCst);
         assert!(store.check().await.is_err());
         assert_eq!(ask(&store, &claim(2)).await, UNAVAILABLE);
         faults.clock.store(0, Ordering::SeqCst);
         resumes(&store, 1000).await;
-        assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::Replayed));
+        assert_eq!(ask(&store, &claim(1)).await, Ok(ClaimOutcome::Replayed));
     }
 }
 
@@ -268,7 +271,7 @@ async fn a_connection_that_falls_silent_is_given_up_whoever_asks_on_it() {
         let faults = Arc::new(proxy::Faults::default());
         let url = proxy::start(server.port, Arc::clone(&faults)).await;
         let store = quick(&url).await;
-        assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &claim(1)).await, Ok(ClaimOutcome::New));
         faults.deaf.store(true, Ordering::SeqCst);
         // The namespace is read anew by and by.
         let start = Instant::now();
@@ -325,7 +328,7 @@ async fn a_server_that_evicts_is_not_used() {
         // Set while it is in use.
         server.tell(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
         let store = quick(&server.url()).await;
-        assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &claim(1)).await, Ok(ClaimOutcome::New));
         server.tell(&["CONFIG", "SET", "maxmemory-policy", "volatile-ttl"]);
         assert!(store.check().await.is_err());
         assert_eq!(ask(&store, &claim(2)).await, UNAVAILABLE);
@@ -340,7 +343,7 @@ async fn a_server_without_memory_refuses_and_evicts_nothing() {
         let server = Server::start(&program, NONE);
         let store = open(&server.url()).await;
         for nonce in 0..100 {
-            assert_eq!(ask(&store, &claim(nonce)).await, Ok(Claimed::New));
+            assert_eq!(ask(&store, &claim(nonce)).await, Ok(ClaimOutcome::New));
         }
         server.tell(&["CONFIG", "SET", "maxmemory", "1"]);
         for nonce in 0..101 {
@@ -348,7 +351,7 @@ async fn a_server_without_memory_refuses_and_evicts_nothing() {
         }
         server.tell(&["CONFIG", "SET", "maxmemory", "0"]);
         for nonce in 0..100 {
-            assert_eq!(ask(&store, &claim(nonce)).await, Ok(Claimed::Replayed));
+            assert_eq!(ask(&store, &claim(nonce)).await, Ok(ClaimOutcome::Replayed));
         }
     }
 }
@@ -375,7 +378,7 @@ async fn a27_a_full_disk_accepts_nothing_twice() {
             let signed = now();
             let accepted: Vec<_> = (0..20).map(|nonce| claim_signed(nonce, signed)).collect();
             for claim in &accepted {
-                assert_eq!(ask(&store, claim).await, Ok(Claimed::New));
+                assert_eq!(ask(&store, claim).await, Ok(ClaimOutcome::New));
             }
 
             // Until it is refused, or the server ends.
@@ -387,7 +390,7 @@ async fn a27_a_full_disk_accepts_nothing_twice() {
                 assert!(ask(&store, &claim(nonce)).await.is_err());
             }
             for claim in &accepted {
-                assert_ne!(ask(&store, claim).await, Ok(Claimed::New));
+                assert_ne!(ask(&store, claim).await, Ok(ClaimOutcome::New));
             }
         }
     }
@@ -403,7 +406,7 @@ async fn a_replica_is_not_used() {
         assert!(refused.to_string().contains("replica"), "{refused}");
         // Made one while it is in use.
         let store = quick(&master.url()).await;
-        assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &claim(1)).await, Ok(ClaimOutcome::New));
         replica.tell(&["REPLICAOF", "NO", "ONE"]);
         master.tell(&["REPLICAOF", "127.0.0.1", &replica.port.to_string()]);
         assert_eq!(ask(&store, &claim(2)).await, UNAVAILABLE);
@@ -420,7 +423,7 @@ async fn a_namespace_whose_retention_is_raised_refuses_what_was_remembered_for_l
             let retention = Duration::from_secs(retention);
             claim_signed(nonce, now()).with_retention(retention)
         };
-        assert_eq!(ask(&short, &of(1, 300)).await, Ok(Claimed::New));
+        assert_eq!(ask(&short, &of(1, 300)).await, Ok(ClaimOutcome::New));
         for nonce in [1, 2] {
             let refused = ask(&long, &of(nonce, 3600)).await;
             assert_eq!(refused, Err(StoreErrorKind::Misconfigured));
@@ -429,8 +432,8 @@ async fn a_namespace_whose_retention_is_raised_refuses_what_was_remembered_for_l
         long.extend_retention(&namespace, HOUR).await.unwrap();
         assert_eq!(ask(&long, &of(1, 3600)).await, SIGN_AGAIN);
         let later = claim_signed(2, now().plus(SKEW * 4)).with_retention(HOUR);
-        assert_eq!(ask(&long, &later).await, Ok(Claimed::New));
+        assert_eq!(ask(&long, &later).await, Ok(ClaimOutcome::New));
         let without_time = claim_until(3, now().plus(HOUR)).with_retention(HOUR);
-        assert_eq!(ask(&long, &without_time).await, Ok(Claimed::New));
+        assert_eq!(ask(&long, &without_time).await, Ok(ClaimOutcome::New));
     }
 }

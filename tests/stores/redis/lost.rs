@@ -9,18 +9,18 @@ use std::{
     sync::Arc,
 };
 
-use countersign::{Claim, Held, LeaseStore as _, Leased, NonceStore as _};
+use countersign::{Claim, LeaseOutcome, LeaseStore as _, NonceStore as _, StepOutcome};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::{
-    Claimed, Duration, HOUR, RedisStore, SKEW, Server, StoreErrorKind, Timestamp, ask, claim,
+    ClaimOutcome, Duration, HOUR, RedisStore, SKEW, Server, StoreErrorKind, Timestamp, ask, claim,
     claim_until, now, open, programs,
 };
 
 const NONE: &[&str] = &["--save", ""];
 const COUNT: u64 = 300;
-const SIGN_AGAIN: Result<Claimed, StoreErrorKind> = Err(StoreErrorKind::SignAgain);
+const SIGN_AGAIN: Result<ClaimOutcome, StoreErrorKind> = Err(StoreErrorKind::SignAgain);
 
 /// With five minutes to live.
 fn live(nonce: u64, signed: Timestamp) -> Claim {
@@ -31,7 +31,10 @@ fn live(nonce: u64, signed: Timestamp) -> Claim {
 /// Accepts `COUNT` nonces.
 async fn accept(store: &RedisStore, signed: Timestamp) {
     for nonce in 0..COUNT {
-        assert_eq!(ask(store, &live(nonce, signed)).await, Ok(Claimed::New));
+        assert_eq!(
+            ask(store, &live(nonce, signed)).await,
+            Ok(ClaimOutcome::New)
+        );
     }
 }
 
@@ -40,7 +43,7 @@ async fn replays(store: &RedisStore, signed: Timestamp) -> usize {
     let mut accepted = 0;
     for nonce in 0..COUNT {
         let answer = store.claim(&live(nonce, signed)).await;
-        accepted += usize::from(matches!(answer, Ok(Claimed::New)));
+        accepted += usize::from(matches!(answer, Ok(ClaimOutcome::New)));
     }
     accepted
 }
@@ -104,8 +107,8 @@ async fn a56_a_policy_that_evicts_for_a_moment_reopens_nothing() {
             let other = RedisStore::open(&server.url()).await.unwrap();
             assert_eq!(replays(&other, signed).await, 0, "{program}, {policy}");
             // It is served again, with what is signed from now on.
-            assert_eq!(ask(&store, &claim(COUNT)).await, Ok(Claimed::New));
-            assert_eq!(ask(&other, &claim(COUNT + 1)).await, Ok(Claimed::New));
+            assert_eq!(ask(&store, &claim(COUNT)).await, Ok(ClaimOutcome::New));
+            assert_eq!(ask(&other, &claim(COUNT + 1)).await, Ok(ClaimOutcome::New));
         }
     }
 }
@@ -127,7 +130,7 @@ async fn a56_the_first_claim_after_an_eviction_is_told_of_it() {
                 copies.spawn(async move { ask(&store, &live(nonce, signed)).await });
             }
             let answers = copies.join_all().await;
-            assert!(!answers.contains(&Ok(Claimed::New)));
+            assert!(!answers.contains(&Ok(ClaimOutcome::New)));
             assert!(answers.contains(&SIGN_AGAIN));
         }
     }
@@ -144,7 +147,7 @@ async fn a56_counters_that_are_reset_after_an_eviction_hide_nothing() {
             evict(&server, "volatile-random", FEW);
             server.tell(&["CONFIG", "RESETSTAT"]);
             assert_eq!(replays(&store, signed).await, 0, "{program}");
-            assert_eq!(ask(&store, &claim(COUNT)).await, Ok(Claimed::New));
+            assert_eq!(ask(&store, &claim(COUNT)).await, Ok(ClaimOutcome::New));
         }
     }
 }
@@ -156,7 +159,7 @@ async fn a56_a_policy_that_was_another_one_is_remembered() {
         let server = Server::start(&program, NONE);
         let store = open(&server.url()).await;
         let signed = now();
-        assert_eq!(ask(&store, &live(0, signed)).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &live(0, signed)).await, Ok(ClaimOutcome::New));
         server.tell(&["CONFIG", "SET", "maxmemory-policy", "volatile-ttl"]);
         store.check().await.unwrap_err();
         server.tell(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
@@ -271,7 +274,7 @@ async fn a60_a_jump_while_no_process_runs_reopens_nothing() {
             let claim = |nonce| claim_until(nonce, deadline).signed(signed, SKEW);
             let store = open(&server.url()).await;
             for nonce in 0..COUNT {
-                assert_eq!(ask(&store, &claim(nonce)).await, Ok(Claimed::New));
+                assert_eq!(ask(&store, &claim(nonce)).await, Ok(ClaimOutcome::New));
             }
             drop(store);
             let clients = || server.ask::<String>(&["CLIENT", "LIST"]).unwrap();
@@ -299,12 +302,12 @@ async fn a60_a_jump_of_a_few_seconds_loses_no_record() {
         let deadline = signed.plus(Duration::from_secs(10));
         let claim = |nonce| claim_until(nonce, deadline).signed(signed, SKEW);
         for nonce in 0..COUNT {
-            assert_eq!(ask(&store, &claim(nonce)).await, Ok(Claimed::New));
+            assert_eq!(ask(&store, &claim(nonce)).await, Ok(ClaimOutcome::New));
         }
         clocks.jump(11).await;
         assert_eq!(records(&server), COUNT);
         for nonce in 0..COUNT {
-            assert_ne!(ask(&store, &claim(nonce)).await, Ok(Claimed::New));
+            assert_ne!(ask(&store, &claim(nonce)).await, Ok(ClaimOutcome::New));
         }
     }
 }
@@ -328,7 +331,7 @@ async fn a_server_without_memory_completes_renews_and_releases() {
         let store = open(&server.url()).await;
         let leases: Vec<_> = (0..3).map(claim).collect();
         for lease in &leases {
-            assert_eq!(store.lease(lease, HOUR).await.unwrap(), Leased::Held);
+            assert_eq!(store.lease(lease, HOUR).await.unwrap(), LeaseOutcome::Held);
         }
         server.tell(&["CONFIG", "SET", "maxmemory", "1"]);
         // The twin: a step that the server is not told to carry out nevertheless.
@@ -343,15 +346,21 @@ async fn a_server_without_memory_completes_renews_and_releases() {
             StoreErrorKind::Full
         );
 
-        assert_eq!(store.complete(&leases[0]).await.unwrap(), Held::Done);
-        assert_eq!(store.renew(&leases[1], HOUR).await.unwrap(), Held::Done);
-        assert_eq!(store.release(&leases[2]).await.unwrap(), Held::Done);
+        assert_eq!(store.complete(&leases[0]).await.unwrap(), StepOutcome::Done);
+        assert_eq!(
+            store.renew(&leases[1], HOUR).await.unwrap(),
+            StepOutcome::Done
+        );
+        assert_eq!(store.release(&leases[2]).await.unwrap(), StepOutcome::Done);
         let again = async |nonce| store.lease(&claim(nonce), HOUR).await;
-        assert_eq!(again(0).await.unwrap(), Leased::Completed);
-        assert!(matches!(again(1).await.unwrap(), Leased::InFlight { .. }));
+        assert_eq!(again(0).await.unwrap(), LeaseOutcome::Completed);
+        assert!(matches!(
+            again(1).await.unwrap(),
+            LeaseOutcome::InFlight { .. }
+        ));
         server.tell(&["CONFIG", "SET", "maxmemory", "0"]);
-        assert_eq!(again(2).await.unwrap(), Leased::Held);
-        assert_eq!(again(0).await.unwrap(), Leased::Completed);
+        assert_eq!(again(2).await.unwrap(), LeaseOutcome::Held);
+        assert_eq!(again(0).await.unwrap(), LeaseOutcome::Completed);
         store.check().await.unwrap();
     }
 }

@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign::{Held, LeaseStore as _, Leased, NonceStore};
+use countersign::{LeaseOutcome, LeaseStore as _, NonceStore, StepOutcome};
 use redis::Value;
 
 use super::{
-    Claimed, RedisStore, SKEW, StoreErrorKind, ask, claim, claim_signed, now, programs, proxy,
+    ClaimOutcome, RedisStore, SKEW, StoreErrorKind, ask, claim, claim_signed, now, programs, proxy,
     resumes,
 };
 use crate::{
@@ -264,7 +264,7 @@ async fn a27_a_slot_that_moves_to_another_server_accepts_nothing_twice() {
         let store = store.open_cluster(&urls).await.unwrap();
 
         let moved = claim(1);
-        assert_eq!(ask(&store, &moved).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &moved).await, Ok(ClaimOutcome::New));
         let key = [b"cs:", &moved.digest()[..]].concat();
         let slot: u16 = servers[0]
             .ask(&[b"CLUSTER", b"KEYSLOT".as_slice(), &key])
@@ -281,7 +281,7 @@ async fn a27_a_slot_that_moves_to_another_server_accepts_nothing_twice() {
         to.tell(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
         from.tell(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
         // It still is where it was.
-        assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::Replayed));
+        assert_eq!(ask(&store, &claim(1)).await, Ok(ClaimOutcome::Replayed));
         let port = to.port.to_string();
         let (migrate, host) = (b"MIGRATE".as_slice(), b"127.0.0.1".as_slice());
         from.tell(&[migrate, host, port.as_bytes(), &key, b"0", b"5000"]);
@@ -293,7 +293,7 @@ async fn a27_a_slot_that_moves_to_another_server_accepts_nothing_twice() {
             server.tell(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
         }
         let start = Instant::now();
-        while ask(&store, &claim(1)).await != Ok(Claimed::Replayed) {
+        while ask(&store, &claim(1)).await != Ok(ClaimOutcome::Replayed) {
             assert!(
                 start.elapsed() < Duration::from_secs(30),
                 "it is not known any more"
@@ -312,17 +312,17 @@ async fn with_wait_a_claim_is_accepted_only_once_a_replica_has_it() {
         until("the replica is in sync", || is_in_sync(&replica)).await;
         let builder = RedisStore::builder().danger_assume_no_history().replicas(1);
         let store = builder.open(&master.url()).await.unwrap();
-        assert_eq!(ask(&store, &claim(1)).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &claim(1)).await, Ok(ClaimOutcome::New));
         let records: u64 = replica.ask(&["DBSIZE"]).unwrap();
         assert!(records > 0);
         // A lease is completed on a server without memory too.
         let lease = claim(3);
         assert_eq!(
             store.lease(&lease, super::HOUR).await.unwrap(),
-            Leased::Held
+            LeaseOutcome::Held
         );
         master.tell(&["CONFIG", "SET", "maxmemory", "1"]);
-        assert_eq!(store.complete(&lease).await.unwrap(), Held::Done);
+        assert_eq!(store.complete(&lease).await.unwrap(), StepOutcome::Done);
         master.tell(&["CONFIG", "SET", "maxmemory", "0"]);
         replica.kill();
         let late = claim(2);
@@ -330,7 +330,7 @@ async fn with_wait_a_claim_is_accepted_only_once_a_replica_has_it() {
         replica.start_again();
         until("the replica is in sync", || is_in_sync(&replica)).await;
         resumes(&store, 1000).await;
-        assert_eq!(ask(&store, &claim(2)).await, Ok(Claimed::Replayed));
+        assert_eq!(ask(&store, &claim(2)).await, Ok(ClaimOutcome::Replayed));
     }
 }
 
@@ -377,8 +377,8 @@ async fn a_promoted_replica_that_lagged_behind_has_lost_what_the_fence_refuses()
         let signed = now();
         let timed = claim_signed(1, signed);
         let untimed = super::claim_until(2, now().plus(super::HOUR));
-        assert_eq!(ask(&store, &timed).await, Ok(Claimed::New));
-        assert_eq!(ask(&store, &untimed).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &timed).await, Ok(ClaimOutcome::New));
+        assert_eq!(ask(&store, &untimed).await, Ok(ClaimOutcome::New));
         master.kill();
         replica.tell(&["REPLICAOF", "NO", "ONE"]);
         let store = builder().open(&replica.url()).await.unwrap();
@@ -386,8 +386,8 @@ async fn a_promoted_replica_that_lagged_behind_has_lost_what_the_fence_refuses()
         assert_eq!(ask(&store, &copy).await, Err(StoreErrorKind::SignAgain));
         // Covered by no time: nothing tells it from a new one, as the documentation says.
         let copy = super::claim_until(2, now().plus(super::HOUR));
-        assert_eq!(ask(&store, &copy).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &copy).await, Ok(ClaimOutcome::New));
         let later = claim_signed(3, now().plus(SKEW * 4));
-        assert_eq!(ask(&store, &later).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, &later).await, Ok(ClaimOutcome::New));
     }
 }

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use countersign::{
-    Claimed, ConsumeIn as _, NonceStore, SqliteStore, StoreErrorKind, TransactIn as _,
+    ClaimOutcome, ConsumeIn as _, NonceStore, SqliteStore, StoreErrorKind, TransactIn as _,
 };
 use sqlx::{
     SqlitePool,
@@ -45,10 +45,10 @@ async fn effects(pool: &SqlitePool) -> i64 {
 }
 
 /// Consumes the nonce, and has an effect if it is new.
-async fn handle(pool: &SqlitePool, nonce: u64) -> Claimed {
+async fn handle(pool: &SqlitePool, nonce: u64) -> ClaimOutcome {
     let mut transaction = pool.begin().await.unwrap();
     let claimed = transaction.consume(&claim(nonce), HOUR).await.unwrap();
-    if claimed == Claimed::New {
+    if claimed == ClaimOutcome::New {
         let effect = sqlx::query("INSERT INTO effects VALUES (1)");
         effect.execute(&mut *transaction).await.unwrap();
     }
@@ -64,7 +64,7 @@ async fn the_nonce_is_recorded_with_the_effect_or_not_at_all() {
     let mut transaction = sqlx::Pool::begin(&pool).await.unwrap();
     assert_eq!(
         transaction.consume(&first, HOUR).await.unwrap(),
-        Claimed::New
+        ClaimOutcome::New
     );
     assert!(transaction.is_recorded(&first).await.unwrap());
     assert!(
@@ -73,15 +73,15 @@ async fn the_nonce_is_recorded_with_the_effect_or_not_at_all() {
     );
     assert_eq!(
         transaction.consume(&claim(1), HOUR).await.unwrap(),
-        Claimed::Replayed
+        ClaimOutcome::Replayed
     );
     transaction.rollback().await.unwrap();
 
     let mut transaction = countersign::TransactIn::begin(&pool).await.unwrap();
     assert!(!transaction.is_recorded(&first).await.unwrap());
     SqlitePool::rollback(transaction).await.unwrap();
-    assert_eq!(handle(&pool, 1).await, Claimed::New);
-    assert_eq!(handle(&pool, 1).await, Claimed::Replayed);
+    assert_eq!(handle(&pool, 1).await, ClaimOutcome::New);
+    assert_eq!(handle(&pool, 1).await, ClaimOutcome::Replayed);
     assert_eq!(effects(&pool).await, 1);
 }
 
@@ -96,7 +96,7 @@ async fn of_many_transactions_at_once_one_has_an_effect() {
             tasks.spawn(async move {
                 let mut transaction = countersign::TransactIn::begin(&pool).await.unwrap();
                 let claimed = transaction.consume(&claim(nonce), HOUR).await.unwrap();
-                if claimed == Claimed::New {
+                if claimed == ClaimOutcome::New {
                     let effect = sqlx::query("INSERT INTO effects VALUES (1)");
                     effect.execute(&mut *transaction).await.unwrap();
                 }
@@ -115,7 +115,7 @@ async fn a_transaction_that_cannot_know_better_fails() {
     let pool = database(&folder.path().join("own.db")).await;
     let mut transaction = sqlx::Pool::begin(&pool).await.unwrap();
     assert!(!transaction.is_recorded(&claim(1)).await.unwrap());
-    assert_eq!(handle(&pool, 1).await, Claimed::New);
+    assert_eq!(handle(&pool, 1).await, ClaimOutcome::New);
     let error = transaction.consume(&claim(1), HOUR).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     transaction.rollback().await.unwrap();
@@ -131,11 +131,11 @@ async fn what_was_dropped_is_refused_and_so_is_what_is_past() {
     let short = claim_by("k", 1, soon);
     assert_eq!(
         transaction.consume(&short, HOUR).await.unwrap(),
-        Claimed::New
+        ClaimOutcome::New
     );
     assert_eq!(
         transaction.consume(&claim(2), HOUR).await.unwrap(),
-        Claimed::New
+        ClaimOutcome::New
     );
     transaction.commit().await.unwrap();
     assert_eq!(SqliteStore::drop_expired(&pool).await.unwrap(), 0);
@@ -162,7 +162,7 @@ async fn what_was_dropped_is_refused_and_so_is_what_is_past() {
     assert_eq!(error.kind(), StoreErrorKind::SignAgain);
     assert_eq!(
         transaction.consume(&claim(3), HOUR).await.unwrap(),
-        Claimed::New
+        ClaimOutcome::New
     );
 }
 
@@ -174,10 +174,13 @@ async fn a_store_on_the_same_file_knows_what_was_consumed() {
     // It has no mark yet, and refuses what was signed until now.
     let store = super::open(&path).await;
     as_if_made_a_while_ago(&pool).await;
-    assert_eq!(handle(&pool, 1).await, Claimed::New);
-    assert_eq!(store.claim(&claim(1)).await.unwrap(), Claimed::Replayed);
-    assert_eq!(store.claim(&claim(2)).await.unwrap(), Claimed::New);
-    assert_eq!(handle(&pool, 2).await, Claimed::Replayed);
+    assert_eq!(handle(&pool, 1).await, ClaimOutcome::New);
+    assert_eq!(
+        store.claim(&claim(1)).await.unwrap(),
+        ClaimOutcome::Replayed
+    );
+    assert_eq!(store.claim(&claim(2)).await.unwrap(), ClaimOutcome::New);
+    assert_eq!(handle(&pool, 2).await, ClaimOutcome::Replayed);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use countersign::{Claim, Claimed, NonceStore as _, SqliteStore, StoreErrorKind};
+use countersign::{Claim, ClaimOutcome, NonceStore as _, SqliteStore, StoreErrorKind};
 use tempfile::TempDir;
 
 use super::{claim, folder, open};
@@ -27,7 +27,7 @@ impl Copied {
             accepted: claim(2),
         };
         let store = open(copied.database()).await;
-        assert_eq!(answer(&store, &claim(1)).await, Ok(Claimed::New));
+        assert_eq!(answer(&store, &claim(1)).await, Ok(ClaimOutcome::New));
         close(store, &copied.database()).await;
         fs::copy(copied.database(), copied.copy()).unwrap();
         let mark = copied.folder.path().join("copy-of-mark");
@@ -35,7 +35,7 @@ impl Copied {
 
         let store = open(copied.database()).await;
         let accepted = answer(&store, &copied.accepted).await;
-        assert_eq!(accepted, Ok(Claimed::New));
+        assert_eq!(accepted, Ok(ClaimOutcome::New));
         close(store, &copied.database()).await;
         copied
     }
@@ -52,13 +52,13 @@ impl Copied {
         self.folder.path().join("copy.db")
     }
 
-    async fn replayed(&self) -> Result<Claimed, StoreErrorKind> {
+    async fn replayed(&self) -> Result<ClaimOutcome, StoreErrorKind> {
         let store = open(self.database()).await;
         answer(&store, &self.accepted).await
     }
 }
 
-async fn answer(store: &SqliteStore, claim: &Claim) -> Result<Claimed, StoreErrorKind> {
+async fn answer(store: &SqliteStore, claim: &Claim) -> Result<ClaimOutcome, StoreErrorKind> {
     store.claim(claim).await.map_err(|error| error.kind())
 }
 
@@ -70,7 +70,7 @@ async fn close(store: SqliteStore, path: &Path) {
     }
 }
 
-const FENCED: Result<Claimed, StoreErrorKind> = Err(StoreErrorKind::SignAgain);
+const FENCED: Result<ClaimOutcome, StoreErrorKind> = Err(StoreErrorKind::SignAgain);
 
 #[tokio::test]
 async fn a59_an_older_copy_beside_the_mark_is_found() {
@@ -118,7 +118,11 @@ async fn a59_the_mark_is_beside_the_database_and_not_beside_a_link_to_it() {
     std::os::unix::fs::symlink(copied.database(), &link).unwrap();
     let store = open(&link).await;
     let replayed = answer(&store, &copied.accepted).await;
-    assert_eq!(replayed, Ok(Claimed::Replayed), "it is the same database");
+    assert_eq!(
+        replayed,
+        Ok(ClaimOutcome::Replayed),
+        "it is the same database"
+    );
     assert!(!links.path().join("nonces.db-mark").exists());
     close(store, &copied.database()).await;
 
@@ -148,15 +152,15 @@ async fn a59_twin_a_copy_with_the_mark_of_its_time_is_not_found() {
     let copied = Copied::new().await;
     fs::copy(copied.copy(), copied.database()).unwrap();
     fs::copy(copied.folder.path().join("copy-of-mark"), copied.mark()).unwrap();
-    assert_eq!(copied.replayed().await, Ok(Claimed::New));
+    assert_eq!(copied.replayed().await, Ok(ClaimOutcome::New));
 }
 
 #[tokio::test]
 async fn a59_twin_the_database_that_was_used_last_is_not_fenced() {
     let copied = Copied::new().await;
-    assert_eq!(copied.replayed().await, Ok(Claimed::Replayed));
+    assert_eq!(copied.replayed().await, Ok(ClaimOutcome::Replayed));
     let store = open(copied.database()).await;
-    assert_eq!(answer(&store, &claim(3)).await, Ok(Claimed::New));
+    assert_eq!(answer(&store, &claim(3)).await, Ok(ClaimOutcome::New));
 }
 
 /// The second one finds the tables of the first, and its mark. That the mark came after the tables was
@@ -172,6 +176,6 @@ async fn a59_stores_that_are_opened_at_once_for_the_first_time_find_no_copy() {
             stores.push(store.await.unwrap());
         }
         // A store that took the tables for a copy has fenced them for all.
-        assert_eq!(answer(&stores[0], &claim(1)).await, Ok(Claimed::New));
+        assert_eq!(answer(&stores[0], &claim(1)).await, Ok(ClaimOutcome::New));
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use countersign::Claimed;
+use countersign::ClaimOutcome;
 use tokio::task::JoinSet;
 
 use super::{ask, folder, open, process};
@@ -26,7 +26,7 @@ pub(crate) async fn child(folder: &Path, first: u64) {
         if tasks.len() == 64
             && let Some(Ok((nonce, answer))) = tasks.join_next().await
         {
-            assert_eq!(answer, Ok(Claimed::New));
+            assert_eq!(answer, Ok(ClaimOutcome::New));
             let mut out = std::io::stdout().lock();
             writeln!(out, "accepted {nonce}").unwrap();
             out.flush().unwrap();
@@ -61,8 +61,12 @@ async fn what_was_accepted_before_a_crash_is_refused_after_it() {
 
         let store = open(folder.path().join("nonces.db")).await;
         for nonce in &accepted {
-            assert_eq!(ask(&store, *nonce).await, Ok(Claimed::Replayed), "{nonce}");
+            assert_eq!(
+                ask(&store, *nonce).await,
+                Ok(ClaimOutcome::Replayed),
+                "{nonce}"
+            );
         }
-        assert_eq!(ask(&store, u64::MAX - round).await, Ok(Claimed::New));
+        assert_eq!(ask(&store, u64::MAX - round).await, Ok(ClaimOutcome::New));
     }
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use countersign::{Claimed, NonceStore, OpenError, SqliteStore, StoreErrorKind};
+use countersign::{ClaimOutcome, NonceStore, OpenError, SqliteStore, StoreErrorKind};
 use sqlx::Connection as _;
 use tokio::task::JoinSet;
 
@@ -29,7 +29,7 @@ async fn fill(path: &Path) -> SqliteStore {
         tasks.spawn(async move { ask(&store, nonce).await });
     }
     for answer in tasks.join_all().await {
-        assert_eq!(answer, Ok(Claimed::New));
+        assert_eq!(answer, Ok(ClaimOutcome::New));
     }
     Arc::into_inner(store).unwrap()
 }
@@ -60,7 +60,7 @@ async fn none_is_accepted_again(path: &Path) -> u64 {
         }
         for answer in tasks.join_all().await {
             match answer {
-                Ok(answer) => assert_eq!(answer, Claimed::Replayed),
+                Ok(answer) => assert_eq!(answer, ClaimOutcome::Replayed),
                 Err(_) => errors += 1,
             }
         }
@@ -75,7 +75,7 @@ async fn a_locked_database_refuses_and_records_nothing() {
     let wait = Duration::from_millis(300);
     let builder = SqliteStore::builder().danger_assume_no_history().wait(wait);
     let store = builder.open(&path).await.unwrap();
-    assert_eq!(ask(&store, 1).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, 1).await, Ok(ClaimOutcome::New));
 
     let mut stranger = stranger(&path).await;
     let lock = stranger.begin_with("BEGIN IMMEDIATE").await.unwrap();
@@ -86,13 +86,13 @@ async fn a_locked_database_refuses_and_records_nothing() {
     }
     lock.rollback().await.unwrap();
 
-    assert_eq!(ask(&store, 1).await, Ok(Claimed::Replayed));
+    assert_eq!(ask(&store, 1).await, Ok(ClaimOutcome::Replayed));
     let mut second = ask(&store, 2).await;
     // What had waited so long may have been given the lock in the end.
     while second == Err(StoreErrorKind::Unavailable) {
         second = ask(&store, 2).await;
     }
-    assert_eq!(second, Ok(Claimed::New));
+    assert_eq!(second, Ok(ClaimOutcome::New));
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_database_that_is_locked_for_a_while_is_waited_for() {
             .is_err()
     );
     lock.rollback().await.unwrap();
-    assert_eq!(waiting.await.unwrap(), Claimed::New);
+    assert_eq!(waiting.await.unwrap(), ClaimOutcome::New);
 }
 
 #[tokio::test]
@@ -289,7 +289,7 @@ async fn a_log_that_lost_what_was_acknowledged_is_found_out() {
                     fs::write(path.with_extension("db-mark"), nothing).unwrap();
                 }
                 let store = open(&path).await;
-                assert_eq!(ask(&store, ACCEPTED - 1).await, Ok(Claimed::New));
+                assert_eq!(ask(&store, ACCEPTED - 1).await, Ok(ClaimOutcome::New));
             }
         }
     }
@@ -305,7 +305,7 @@ pub(crate) async fn child_on_a_full_disk(folder: &Path) {
     for nonce in 0.. {
         match ask(&store, nonce).await {
             Ok(answer) => {
-                assert_eq!(answer, Claimed::New);
+                assert_eq!(answer, ClaimOutcome::New);
                 accepted.push(nonce);
             }
             Err(kind) => {
@@ -324,14 +324,14 @@ pub(crate) async fn child_on_a_full_disk(folder: &Path) {
     assert!(accepted.len() > 100);
     for nonce in &accepted {
         let answer = ask(&store, *nonce).await;
-        assert_ne!(answer, Ok(Claimed::New), "{nonce}");
+        assert_ne!(answer, Ok(ClaimOutcome::New), "{nonce}");
     }
     drop(store);
     let reopened = open_again(&path).await;
     if let Some(store) = reopened {
         for nonce in &accepted {
             let answer = ask(&store, *nonce).await;
-            assert_ne!(answer, Ok(Claimed::New), "{nonce}");
+            assert_ne!(answer, Ok(ClaimOutcome::New), "{nonce}");
         }
     }
     println!("the disk was full");

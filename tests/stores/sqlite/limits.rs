@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use countersign::{
-    Claim, Claimed, KeyId, ManualClock, Nonce, NonceKind, NonceStore, OpenError, SqliteStore,
+    Claim, ClaimOutcome, KeyId, ManualClock, Nonce, NonceKind, NonceStore, OpenError, SqliteStore,
     StoreErrorKind, Timestamp,
 };
 
@@ -22,7 +22,7 @@ fn claim(key: &str, nonce: u64, deadline: Timestamp) -> Claim {
     Claim::new("tests".into(), KeyId::new(key).unwrap(), nonce, deadline)
 }
 
-async fn ask(store: &SqliteStore, claim: &Claim) -> Result<Claimed, StoreErrorKind> {
+async fn ask(store: &SqliteStore, claim: &Claim) -> Result<ClaimOutcome, StoreErrorKind> {
     store.claim(claim).await.map_err(|error| error.kind())
 }
 
@@ -38,7 +38,7 @@ async fn a_full_store_refuses_knows_every_nonce_and_has_room_again() {
     for nonce in 0..100 {
         assert_eq!(
             ask(&store, &claim("k", nonce, deadline)).await,
-            Ok(Claimed::New)
+            Ok(ClaimOutcome::New)
         );
     }
     let refused = store.claim(&claim("k", 100, deadline)).await.unwrap_err();
@@ -47,12 +47,12 @@ async fn a_full_store_refuses_knows_every_nonce_and_has_room_again() {
     for nonce in 0..100 {
         assert_eq!(
             ask(&store, &claim("k", nonce, deadline)).await,
-            Ok(Claimed::Replayed)
+            Ok(ClaimOutcome::Replayed)
         );
     }
     clock.advance(WINDOW);
     let later = clock_of(&clock).plus(WINDOW);
-    until(async || ask(&store, &claim("k", 100, later)).await == Ok(Claimed::New)).await;
+    until(async || ask(&store, &claim("k", 100, later)).await == Ok(ClaimOutcome::New)).await;
     let mut stranger = stranger(&path).await;
     let latest = number(&mut stranger, "SELECT watermark FROM countersign_store").await;
     assert_eq!(latest.unsigned_abs(), deadline.as_millis());
@@ -88,18 +88,18 @@ async fn one_key_takes_up_no_more_than_its_share() {
     for nonce in 0..30 {
         assert_eq!(
             ask(&store, &claim("greedy", nonce, deadline)).await,
-            Ok(Claimed::New)
+            Ok(ClaimOutcome::New)
         );
     }
     let over = ask(&store, &claim("greedy", 30, deadline)).await;
     assert_eq!(over, Err(StoreErrorKind::KeyOverQuota));
     assert_eq!(
         ask(&store, &claim("greedy", 0, deadline)).await,
-        Ok(Claimed::Replayed)
+        Ok(ClaimOutcome::Replayed)
     );
     assert_eq!(
         ask(&store, &claim("other", 30, deadline)).await,
-        Ok(Claimed::New)
+        Ok(ClaimOutcome::New)
     );
     // What is given back counts no more.
     let leases = store.leases().unwrap();
@@ -110,7 +110,7 @@ async fn one_key_takes_up_no_more_than_its_share() {
     }
     assert_eq!(
         ask(&store, &claim("third", 30, deadline)).await,
-        Ok(Claimed::New)
+        Ok(ClaimOutcome::New)
     );
 }
 
@@ -128,14 +128,14 @@ async fn a_new_database_refuses_what_was_signed_before_it() {
     let after = signed(2, start().plus(SKEW + Duration::from_millis(1)));
     let store = open().await;
     assert_eq!(ask(&store, &before).await, Err(StoreErrorKind::SignAgain));
-    assert_eq!(ask(&store, &after).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &after).await, Ok(ClaimOutcome::New));
     drop(store);
     // A restart is no new database.
     clock.advance(Duration::from_secs(10));
     let store = open().await;
-    assert_eq!(ask(&store, &after).await, Ok(Claimed::Replayed));
+    assert_eq!(ask(&store, &after).await, Ok(ClaimOutcome::Replayed));
     let third = signed(3, start().plus(Duration::from_secs(7)));
-    assert_eq!(ask(&store, &third).await, Ok(Claimed::New));
+    assert_eq!(ask(&store, &third).await, Ok(ClaimOutcome::New));
 }
 
 mod retention {
@@ -163,7 +163,7 @@ mod retention {
         let (short, long) = (WINDOW, 12 * WINDOW);
         assert_eq!(
             ask(&store, &signed(1, start(), short)).await,
-            Ok(Claimed::New)
+            Ok(ClaimOutcome::New)
         );
         clock.advance(2 * WINDOW);
         let swept = claim("k", 99, clock_of(&clock).plus(WINDOW));
@@ -189,15 +189,18 @@ mod retention {
         let fresh = clock_of(&clock);
         assert_eq!(
             ask(&store, &signed(2, fresh, short)).await,
-            Ok(Claimed::New)
+            Ok(ClaimOutcome::New)
         );
-        assert_eq!(ask(&store, &signed(3, fresh, long)).await, Ok(Claimed::New));
+        assert_eq!(
+            ask(&store, &signed(3, fresh, long)).await,
+            Ok(ClaimOutcome::New)
+        );
         // And so it is for as long as the other server asks for it.
         clock.advance(3 * WINDOW);
         tokio::time::sleep(Duration::from_millis(1500)).await;
         for nonce in [2, 3] {
             let copy = ask(&store, &signed(nonce, fresh, long)).await;
-            assert_eq!(copy, Ok(Claimed::Replayed));
+            assert_eq!(copy, Ok(ClaimOutcome::Replayed));
         }
     }
 
@@ -213,7 +216,10 @@ mod retention {
             claim("k", nonce, deadline).with_retention(retention)
         };
         let long = 12 * WINDOW;
-        assert_eq!(ask(&store, &untimed(1, WINDOW)).await, Ok(Claimed::New));
+        assert_eq!(
+            ask(&store, &untimed(1, WINDOW)).await,
+            Ok(ClaimOutcome::New)
+        );
         let refused = store.claim(&untimed(2, long)).await.unwrap_err();
         assert_eq!(refused.kind(), StoreErrorKind::Misconfigured);
         assert!(
@@ -226,15 +232,18 @@ mod retention {
         SqliteStore::extend_retention_in(&pool.await.unwrap(), "tests", long)
             .await
             .unwrap();
-        assert_eq!(ask(&store, &untimed(1, long)).await, Ok(Claimed::Replayed));
-        assert_eq!(ask(&store, &untimed(2, long)).await, Ok(Claimed::New));
+        assert_eq!(
+            ask(&store, &untimed(1, long)).await,
+            Ok(ClaimOutcome::Replayed)
+        );
+        assert_eq!(ask(&store, &untimed(2, long)).await, Ok(ClaimOutcome::New));
         clock.advance(2 * WINDOW);
         for nonce in [1, 2] {
             let answer = ask(&store, &untimed(nonce, long)).await;
             let known = if nonce == 2 {
-                Claimed::Replayed
+                ClaimOutcome::Replayed
             } else {
-                Claimed::New
+                ClaimOutcome::New
             };
             assert_eq!(
                 answer,
@@ -273,7 +282,7 @@ async fn many_may_open_a_new_database_at_once() {
     let stores = tasks.join_all().await;
     let mut accepted = 0;
     for store in &stores {
-        accepted += usize::from(super::ask(store, 1).await == Ok(Claimed::New));
+        accepted += usize::from(super::ask(store, 1).await == Ok(ClaimOutcome::New));
     }
     assert_eq!(accepted, 1);
 }
@@ -321,7 +330,7 @@ async fn a_sweep_that_fails_is_logged_and_goes_on() {
         .unwrap();
     assert_eq!(
         ask(&store, &claim("k", 1, start().plus(WINDOW))).await,
-        Ok(Claimed::New)
+        Ok(ClaimOutcome::New)
     );
     let mut stranger = stranger(&path).await;
     sqlx::query("BEGIN IMMEDIATE")
