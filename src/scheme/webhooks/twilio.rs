@@ -208,6 +208,12 @@ impl Twilio {
     }
 }
 
+impl Default for Twilio {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Says how the authority is spelled in the URL that is signed.
 enum Spelling {
     AsAsked,

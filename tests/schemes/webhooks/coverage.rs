@@ -10,8 +10,10 @@ const ROWS: [u8; 22] = [
     1, 2, 4, 5, 6, 7, 10, 11, 13, 14, 15, 16, 17, 18, 19, 30, 31, 32, 33, 34, 35, 36,
 ];
 
+type Is = fn(&Provider) -> bool;
+
 /// Presets on which a row is not tried in the way of the others, by what they are.
-const UNLIKE: &[(u8, fn(&Provider) -> bool, &str)] = &[
+const UNLIKE: &[(u8, Is, &str)] = &[
     (2, |p| p.list.is_none(), "it writes a single MAC"),
     (
         7,
@@ -27,10 +29,10 @@ const UNLIKE: &[(u8, fn(&Provider) -> bool, &str)] = &[
 ];
 
 const NO_TIME: &str = "no time is covered";
-const UNTIMED: fn(&Provider) -> bool = |provider| provider.time == Time::None;
+const UNTIMED: Is = |provider| provider.time == Time::None;
 
 const NO_CLAIM: &str = "it makes no claim";
-const UNCLAIMED: fn(&Provider) -> bool = |provider| provider.retries == Retries::Unclaimed;
+const UNCLAIMED: Is = |provider| provider.retries == Retries::Unclaimed;
 
 /// And by their names: why not, or `see` the test that tries it.
 const BUT: &[(u8, &[&str], &str)] = &[
