@@ -60,6 +60,10 @@ const MAX_NONCE: usize = 256;
 /// [`Part::Authority`], the same holds for another service that has the same key. Two formats under
 /// one key could read one message in two ways: give each its own key, or begin each with a text of
 /// its own.
+///
+/// [`Part::Authority`]: crate::Part::Authority
+/// [`Part::Body`]: crate::Part::Body
+/// [`Part::CanonicalBody`]: crate::Part::CanonicalBody
 #[derive(Clone, Debug)]
 pub struct HeaderScheme(pub(super) Arc<Description>);
 

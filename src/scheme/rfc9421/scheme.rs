@@ -47,7 +47,7 @@ pub(super) const MAX_NONCE: usize = 256;
 ///
 /// The MAC is compared before any of the body is read. `alg` has to be `hmac-sha256` where it is
 /// given. Labels mean nothing. Of several signatures those under a known key count, and with
-/// [`tag`](HttpMessageSignaturesBuilder::tag) those of that tag; without it, those that have none.
+/// [`tag`](super::HttpMessageSignaturesBuilder::tag) those of that tag; without it, those that have none.
 ///
 /// Up to 16 signatures in 16 KiB are read, each with 64 components and parameters. A signed message is
 /// built only for a signature that is fresh and under a known key. For one head, fields and query of
@@ -70,13 +70,13 @@ pub(super) const MAX_NONCE: usize = 256;
 /// | | one signature, and its member of `signature-input` | whenever it is signed |
 /// | the signature | `created`, `keyid` | always |
 ///
-/// and what [`response_covers`](HttpMessageSignaturesBuilder::response_covers) adds. The request's
+/// and what [`response_covers`](super::HttpMessageSignaturesBuilder::response_covers) adds. The request's
 /// signature makes the response one to this very request, and to no other that asks for the same.
 /// The rest of the request is covered beside it, because a server also answers requests whose
 /// signature it has not verified, or has refused: with the signature alone, somebody could send it
 /// along with a request of their own, and pass off the answer as one to ours. If a request has several
 /// signatures, the response covers the one that was verified. Otherwise it covers the one under the
-/// [`label`](HttpMessageSignaturesBuilder::label) of the profile, or else the first.
+/// [`label`](super::HttpMessageSignaturesBuilder::label) of the profile, or else the first.
 ///
 /// ## What a response states
 /// Even so, somebody on the way can alter what the response does not cover, or the body, so that the
