@@ -23,7 +23,9 @@ use axum::{
     routing::get,
 };
 use bytes::Bytes;
-use countersign::{KeyRing, ManualClock, MemoryStore, OneTimeToken, Rejection, SystemClock};
+use countersign::{
+    KeyRing, MemoryStore, OneTimeToken, Rejection, SystemClock, testing::ManualClock,
+};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::{

@@ -32,8 +32,8 @@ use std::{
 use axum::{Router, extract::State, routing::post};
 use bytes::Bytes;
 use countersign::{
-    HttpMessageSignatures, KeyRing, NonceStore, PostgresStore, RedisStore, Signer, VerifiedPayload,
-    VerifyLayer,
+    HttpMessageSignatures, KeyRing, Signer, VerifiedPayload, VerifyLayer,
+    store::{NonceStore, PostgresStore, RedisStore},
 };
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};

@@ -20,8 +20,8 @@ use std::{
 use axum::{Router, routing::any};
 use bytes::Bytes;
 use countersign::{
-    Component, HttpMessageSignatures, KeyRing, MemoryStore, Signer, VerifiedJson, VerifiedPayload,
-    VerifyLayer,
+    HttpMessageSignatures, KeyRing, MemoryStore, Signer, VerifiedJson, VerifiedPayload,
+    VerifyLayer, rfc9421::Component,
 };
 use http::{Method, Request, uri::PathAndQuery};
 use http_body_util::{BodyExt as _, Full};

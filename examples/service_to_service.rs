@@ -18,9 +18,14 @@ use std::{
 use axum::{Router, extract::State, routing::post};
 use bytes::Bytes;
 use countersign::{
-    HttpMessageSignatures, KeyRing, KeySet, MemoryStore, ResponseError, ResponseSigner,
-    ResponseVerifier, Secret, Sign, SignLayer, SignResponseLayer, SignedBy, Signer,
-    VerifiedPayload, VerifyLayer, VerifyResponse, VerifyResponseLayer,
+    HttpMessageSignatures, KeyRing, KeySet, MemoryStore, Secret, SignLayer, Signer,
+    VerifiedPayload, VerifyLayer,
+    client::Sign,
+    error::ResponseError,
+    response::{
+        ResponseSigner, ResponseVerifier, SignResponseLayer, SignedBy, VerifyResponse,
+        VerifyResponseLayer,
+    },
 };
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};

@@ -34,8 +34,8 @@ use axum::{
     routing::{get, post},
 };
 use countersign::{
-    Component, HttpMessageSignatures, KeyRing, PendingPayload, Processing, Rejection, Signer,
-    SqliteStore, VerifyLayer,
+    HttpMessageSignatures, KeyRing, PendingPayload, Processing, Rejection, Signer, VerifyLayer,
+    rfc9421::Component, store::SqliteStore,
 };
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -166,7 +166,7 @@ macro_rules! ledger {
                         .bind(order.amount)
                         .execute(&mut *tx)
                         .await?;
-                        version.expect_change(taken.rows_affected())?;
+                        version.require_changed(taken.rows_affected())?;
                         sqlx::query(
                             "UPDATE accounts SET balance = balance + $2, version = version + 1
                              WHERE id = $1",
@@ -278,9 +278,9 @@ async fn main() -> Result<ExitCode, AnyError> {
         Some(url) => {
             println!("  On PostgreSQL.");
             let pool = sqlx::PgPool::connect(&url).await?;
-            countersign::PostgresStore::migrate(&pool).await?;
+            countersign::store::PostgresStore::migrate(&pool).await?;
             // The first start of a service that has used nothing else before.
-            countersign::PostgresStore::danger_assume_no_history(&pool).await?;
+            countersign::store::PostgresStore::danger_assume_no_history(&pool).await?;
             postgres::open_accounts(&pool).await?;
             let with = hammer(postgres::guarded(pool.clone(), layer), Some(&signer)).await?;
             postgres::open_accounts(&pool).await?;

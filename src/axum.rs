@@ -83,7 +83,7 @@ impl<S: Sync> FromRequestParts<S> for LeaseStatus {
 /// async fn put(version: SignedVersion, payload: VerifiedPayload) -> Result<(), Rejection> {
 ///     // UPDATE … WHERE id = … AND version = …
 ///     let rows = update(payload.bytes(), version.parse()?).await;
-///     version.expect_change(rows) // 0 rows: 412
+///     version.require_changed(rows) // 0 rows: 412
 /// }
 /// ```
 impl<S: Sync> FromRequestParts<S> for SignedVersion {

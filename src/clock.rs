@@ -15,7 +15,7 @@ use std::{
 /// use std::time::Duration;
 ///
 /// let signed = Timestamp::from_secs(1_700_000_000).unwrap();
-/// assert_eq!(signed.plus(Duration::from_secs(300)).as_secs(), 1_700_000_300);
+/// assert_eq!(signed.saturating_add(Duration::from_secs(300)).as_secs(), 1_700_000_300);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
@@ -58,20 +58,36 @@ impl Timestamp {
 
     /// The moment that is `duration` later. A part of a millisecond counts as a whole one.
     #[must_use]
-    pub fn plus(self, duration: Duration) -> Self {
+    pub fn saturating_add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(millis(duration)).min(Self::MAX.0))
     }
 
     /// The moment that is `duration` earlier. A part of a millisecond counts as a whole one.
     #[must_use]
-    pub fn minus(self, duration: Duration) -> Self {
+    pub fn saturating_sub(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(millis(duration)))
     }
 
     /// How long after `earlier` this is; zero if it is not after it.
     #[must_use]
-    pub fn since(self, earlier: Self) -> Duration {
+    pub fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A time before 1970 is [`Timestamp::EPOCH`], and one after the year 9999 is [`Timestamp::MAX`].
+/// Parts of a millisecond are dropped.
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        Self(millis.min(Self::MAX.0))
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(timestamp: Timestamp) -> Self {
+        UNIX_EPOCH + Duration::from_millis(timestamp.0)
     }
 }
 
@@ -116,12 +132,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        // The present is rounded down: what is to come has not been yet.
-        let now = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-        Timestamp(now.min(Timestamp::MAX.0))
+        SystemTime::now().into()
     }
 }
 
@@ -132,9 +143,12 @@ mod tests {
     #[test]
     fn arithmetic_stops_at_both_ends() {
         let t = Timestamp::from_secs(10).unwrap();
-        assert_eq!(t.minus(Duration::from_secs(11)).as_millis(), 0);
-        assert_eq!(t.plus(Duration::MAX), Timestamp::MAX);
-        assert_eq!(t.since(t.plus(Duration::from_secs(1))), Duration::ZERO);
+        assert_eq!(t.saturating_sub(Duration::from_secs(11)).as_millis(), 0);
+        assert_eq!(t.saturating_add(Duration::MAX), Timestamp::MAX);
+        assert_eq!(
+            t.saturating_since(t.saturating_add(Duration::from_secs(1))),
+            Duration::ZERO
+        );
         assert_eq!(Timestamp::from_secs(u64::MAX), None);
         assert_eq!(Timestamp::from_millis(Timestamp::MAX.0 + 1), None);
     }
@@ -146,7 +160,7 @@ mod tests {
         assert_eq!(found, [0, 1, 1, 1, 2, 2000]);
         assert_eq!(millis(Duration::MAX), u64::MAX);
         let t = Timestamp::from_secs(10).unwrap();
-        let moment = t.plus(Duration::from_nanos(1));
+        let moment = t.saturating_add(Duration::from_nanos(1));
         assert_eq!((moment.as_millis(), moment.as_secs_up()), (10_001, 11));
         assert_eq!((t.as_secs(), t.as_secs_up()), (10, 10));
     }

@@ -15,7 +15,7 @@ use crate::error::{KeyError, StoreError};
 /// outcome for unknown.
 ///
 /// ```
-/// use countersign::{StoreError, StoreFuture};
+/// use countersign::{error::StoreError, store::StoreFuture};
 ///
 /// let at_hand: StoreFuture<'_, u8> = StoreFuture::ready(Ok(7));
 /// let to_wait_for: StoreFuture<'_, u8> = StoreFuture::new(async { Ok::<_, StoreError>(7) });

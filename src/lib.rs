@@ -47,9 +47,9 @@
 //!
 //! # Both directions
 //! - [`SignLayer`] signs what a client sends; [`VerifyLayer`] verifies it on the server.
-//! - [`SignResponseLayer`], outside of that one, signs what the server answers, rejections included;
-//!   [`VerifyResponseLayer`], inside of `SignLayer`, refuses whatever is not the server's answer to
-//!   the very request that was sent. [`SignedBy::outcome`] says what became of the request.
+//! - [`SignResponseLayer`](crate::response::SignResponseLayer), outside of that one, signs what the server answers, rejections included;
+//!   [`VerifyResponseLayer`](crate::response::VerifyResponseLayer), inside of `SignLayer`, refuses whatever is not the server's answer to
+//!   the very request that was sent. [`SignedBy::outcome`](crate::response::SignedBy::outcome) says what became of the request.
 //!
 //! # One-time tokens
 //! [`OneTimeToken`] issues and redeems signed tokens that expire and work once: for confirmation links
@@ -58,15 +58,15 @@
 //! # Defaults
 //! | what | default | set by |
 //! | --- | --- | --- |
-//! | age of a signed time | 300 seconds | [`max_age`](VerifierBuilder::max_age) |
-//! | time ahead | 5 seconds | [`max_skew`](VerifierBuilder::max_skew) |
-//! | difference of clocks | 5 seconds | [`clock_difference`](VerifierBuilder::clock_difference) |
-//! | length of a body | 1 MiB | [`max_body_bytes`](VerifierBuilder::max_body_bytes) |
-//! | time for the whole body | 10 seconds | [`body_deadline`](VerifierBuilder::body_deadline) |
-//! | bodies in flight | 64 MiB | [`body_budget_bytes`](VerifierBuilder::body_budget_bytes) |
-//! | answer of a store | within 2 seconds | [`store_timeout`](VerifierBuilder::store_timeout) |
+//! | age of a signed time | 300 seconds | [`max_age`](crate::request::VerifierBuilder::max_age) |
+//! | time ahead | 5 seconds | [`max_skew`](crate::request::VerifierBuilder::max_skew) |
+//! | difference of clocks | 5 seconds | [`clock_difference`](crate::request::VerifierBuilder::clock_difference) |
+//! | length of a body | 1 MiB | [`max_body_bytes`](crate::request::VerifierBuilder::max_body_bytes) |
+//! | time for the whole body | 10 seconds | [`body_deadline`](crate::request::VerifierBuilder::body_deadline) |
+//! | bodies in flight | 64 MiB | [`body_budget_bytes`](crate::request::VerifierBuilder::body_budget_bytes) |
+//! | answer of a store | within 2 seconds | [`store_timeout`](crate::request::VerifierBuilder::store_timeout) |
 //! | length of a secret | at least 16 bytes | [`Secret`] |
-//! | processing | at most once; for webhooks, retryable | [`processing`](VerifierBuilder::processing) |
+//! | processing | at most once; for webhooks, retryable | [`processing`](crate::request::VerifierBuilder::processing) |
 //!
 //! [`Processing`] says what each of the three promises, and what happens at which point of failure.
 //! What weakens a promise has a name that begins with `danger_`.
@@ -103,13 +103,15 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "axum")]
+pub mod axum;
 mod body;
-mod client;
+pub mod client;
 mod clock;
-mod error;
+pub mod error;
 mod future;
 pub mod guide;
-mod key;
+pub mod key;
 mod message;
 #[cfg(not(feature = "metrics"))]
 mod metrics;
@@ -119,58 +121,39 @@ mod once;
 mod proof;
 mod random;
 pub mod request;
-mod response;
-mod scheme;
+pub mod response;
+pub mod scheme;
 pub mod store;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
-mod token;
+pub mod token;
 
 #[cfg(feature = "axum")]
-mod axum;
-
-#[cfg(feature = "axum")]
-pub use axum::{ExtractRejection, VerifiedForm, VerifiedJson, VerifiedPath, VerifiedQuery};
-pub use client::{
-    PeekedBody, Repeatable, Sign, SignAgain, SignAgainLayer, SignFuture, SignLayer, Signer,
-};
+#[doc(inline)]
+pub use axum::{VerifiedForm, VerifiedJson, VerifiedPath, VerifiedQuery};
+#[doc(inline)]
+pub use client::{SignLayer, Signer};
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use error::{
-    ConfigError, ConfigErrorKind, KeyError, OpenError, Rejection, RejectionKind, ResponseError,
-    ResponseErrorKind, SignError, SignErrorKind, StoreError, StoreErrorKind,
-};
-pub use future::StoreFuture;
-pub use key::{KeyFuture, KeyId, KeyRing, KeySet, KeyStore, KnownKeys, MacAlgorithm, Secret};
-pub use message::{DigestAlgorithm, Encoding, Forwarded, JsonForm, PeerAddr, PythonJson};
-pub use once::{
-    AttemptId, Claim, ClaimOutcome, ConsumeIn, Lease, LeaseOutcome, LeaseStatus, LeaseStore, Nonce,
-    NonceKind, NonceStore, Outcome, Sharing, StepOutcome, TransactIn,
-};
+#[doc(inline)]
+pub use error::{ConfigError, Rejection, RejectionKind};
+#[doc(inline)]
+pub use key::{KeyId, KeyRing, KeySet, KeyStore, Secret};
+pub use message::Forwarded;
+#[doc(inline)]
 pub use request::{
-    BufferedLayer, BufferedVerify, OnDuplicate, PendingPayload, PendingSlot, Processing,
-    ResponseBody, ResponseFuture, SignedVersion, Verified, VerifiedPayload, Verifier,
-    VerifierBuilder, Verify, VerifyLayer,
+    PendingPayload, Processing, SignedVersion, VerifiedPayload, Verifier,
+    layer::{self, OnDuplicate, VerifyLayer},
 };
-pub use response::{
-    ResponseSigner, ResponseVerifier, ResponseVerifierBuilder, SignResponse, SignResponseFuture,
-    SignResponseLayer, SignedBy, VerifyResponse, VerifyResponseFuture, VerifyResponseLayer,
+#[doc(inline)]
+pub use scheme::{
+    header::{HeaderScheme, Part},
+    rfc9421::{self, HttpMessageSignatures},
+    webhooks,
 };
-pub use scheme::Scheme;
-pub use scheme::header::{HeaderScheme, HeaderSchemeBuilder, JsonObject, Part};
-pub use scheme::rfc9421::{
-    AcceptSignature, Component, FieldType, HttpMessageSignatures, HttpMessageSignaturesBuilder,
-};
-pub use scheme::webhooks;
-pub use store::memory::{MemoryStatistics, MemoryStore, MemoryStoreBuilder};
-#[cfg(feature = "postgres")]
-pub use store::postgres::{self, PostgresStore, PostgresStoreBuilder};
-#[cfg(feature = "redis")]
-pub use store::redis::{RedisStore, RedisStoreBuilder};
-#[cfg(feature = "sqlite")]
-pub use store::sqlite::{SqliteStore, SqliteStoreBuilder};
-#[cfg(any(test, feature = "test-util"))]
-pub use testing::ManualClock;
-pub use token::{OneTimeToken, OneTimeTokenBuilder, PendingToken};
+#[doc(inline)]
+pub use store::MemoryStore;
+#[doc(inline)]
+pub use token::OneTimeToken;
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]

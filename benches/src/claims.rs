@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign::{Claim, ClaimOutcome, Clock, KeyId, Nonce, NonceKind, NonceStore, SystemClock};
+use countersign::{
+    Clock, KeyId, SystemClock,
+    store::{Claim, ClaimOutcome, Nonce, NonceKind, NonceStore},
+};
 
 use crate::memory::nonce;
 
@@ -14,7 +17,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// A claim on the nonce of this number, for an hour.
 pub fn claim(n: u64) -> Claim {
     let nonce = Nonce::new(NonceKind::Covered, nonce(n));
-    let deadline = SystemClock::default().now().plus(HOUR);
+    let deadline = SystemClock::default().now().saturating_add(HOUR);
     Claim::new(
         "payments".into(),
         KeyId::new("partner-1").unwrap(),

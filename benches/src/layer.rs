@@ -3,7 +3,9 @@
 
 use axum::{Router, body::Body, routing::post};
 use bytes::Bytes;
-use countersign::{MemoryStore, Processing, Scheme, VerifyLayer, webhooks::StandardWebhooks};
+use countersign::{
+    MemoryStore, Processing, VerifyLayer, scheme::Scheme, webhooks::StandardWebhooks,
+};
 use http::{Request, Response, StatusCode};
 use tower::{Layer as _, Service, ServiceExt as _};
 

@@ -14,8 +14,8 @@ use std::{
 };
 
 use countersign::{
-    Claim, ClaimOutcome, Clock, KeyId, MemoryStore, MemoryStoreBuilder, Nonce, NonceKind, NonceStore,
-    SystemClock, Timestamp,
+    Clock, KeyId, MemoryStore, SystemClock, Timestamp,
+    store::{Claim, ClaimOutcome, MemoryStoreBuilder, Nonce, NonceKind, NonceStore},
 };
 use dashmap::DashMap;
 use moka::sync::Cache;
@@ -57,8 +57,13 @@ fn claims_by(clock: impl Clock) -> impl Fn(u64) -> Claim {
     move |n| {
         let nonce = Nonce::new(NonceKind::Covered, nonce(n));
         let now = clock.now();
-        Claim::new(namespace.clone(), key.clone(), nonce, now.plus(WINDOW))
-            .signed(now, Duration::from_secs(5))
+        Claim::new(
+            namespace.clone(),
+            key.clone(),
+            nonce,
+            now.saturating_add(WINDOW),
+        )
+        .signed(now, Duration::from_secs(5))
     }
 }
 

@@ -4,7 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use countersign::{
-    Encoding, HeaderScheme, HttpMessageSignatures, KeyRing, Part, Scheme, SignError, Signer,
+    HeaderScheme, HttpMessageSignatures, KeyRing, Part, Signer,
+    error::SignError,
+    scheme::{Encoding, Scheme},
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderMap, HeaderValue, Request, Uri};

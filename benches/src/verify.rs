@@ -3,7 +3,12 @@
 use std::hint::black_box;
 
 use bytes::Bytes;
-use countersign::{Lease, MemoryStore, Scheme, Verified, Verifier, webhooks::StandardWebhooks};
+use countersign::{
+    MemoryStore, Verifier,
+    request::{Lease, Verified},
+    scheme::Scheme,
+    webhooks::StandardWebhooks,
+};
 use http::{Request, Uri, request::Parts};
 use http_body_util::{BodyExt as _, Full};
 use httpsig_hyper::{MessageSignatureReq as _, RequestContentDigest as _, prelude::SharedKey};

@@ -6,8 +6,8 @@ use arbitrary::Arbitrary;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
-    HttpMessageSignatures, KeyRing, ManualClock, MemoryStore, Rejection, Signer, Timestamp,
-    VerifiedPayload, Verifier,
+    HttpMessageSignatures, KeyRing, MemoryStore, Rejection, Signer, Timestamp, VerifiedPayload,
+    Verifier, testing::ManualClock,
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderName, HeaderValue, Request};
@@ -142,7 +142,10 @@ pub fn verify(
 ) -> Result<VerifiedPayload, Rejection> {
     let clock = clock();
     let store = MemoryStore::builder().capacity_bytes(64 * 1024);
-    let store = store.clock(clock.clone()).danger_assume_no_history().build();
+    let store = store
+        .clock(clock.clone())
+        .danger_assume_no_history()
+        .build();
     let verifier = Verifier::builder(scheme)
         .public_origin("https://api.example.com")
         .keys(KeyRing::new().with(KEY, SECRET).expect("a valid key"))

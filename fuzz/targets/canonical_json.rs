@@ -6,7 +6,8 @@ use std::{collections::HashSet, fmt, time::Duration};
 
 use bytes::Bytes;
 use countersign::{
-    HeaderScheme, JsonForm, KeyRing, MemoryStore, Part, PythonJson, Signer, Verifier,
+    HeaderScheme, KeyRing, MemoryStore, Part, Signer, Verifier,
+    scheme::{JsonForm, PythonJson},
 };
 use countersign_fuzz::ready;
 use http::Request;
@@ -57,7 +58,12 @@ fn canonical(form: JsonForm, body: &[u8]) -> Option<Bytes> {
     let store = MemoryStore::builder().capacity_bytes(64 * 1024);
     let verifier = Verifier::builder(scheme)
         .keys(KeyRing::new().with("sender", SECRET).expect("a valid key"))
-        .store(store.danger_assume_no_history().build().expect("a valid capacity"))
+        .store(
+            store
+                .danger_assume_no_history()
+                .build()
+                .expect("a valid capacity"),
+        )
         .build()
         .expect("a valid configuration");
     let verified = ready(verifier.verify(&head, Full::new(body)));

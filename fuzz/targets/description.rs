@@ -7,8 +7,9 @@ use std::time::Duration;
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::Bytes;
 use countersign::{
-    Encoding, HeaderScheme, JsonForm, JsonObject, KeyRing, MacAlgorithm, ManualClock, MemoryStore,
-    Part, PythonJson, Signer, Timestamp, VerifiedPayload, Verifier,
+    HeaderScheme, KeyRing, MemoryStore, Part, Signer, Timestamp, VerifiedPayload, Verifier,
+    scheme::{Encoding, JsonForm, JsonObject, MacAlgorithm, PythonJson},
+    testing::ManualClock,
 };
 use countersign_fuzz::ready;
 use http::{HeaderValue, Request};
@@ -376,7 +377,12 @@ impl Facts {
                     .with(key_id, SECRET)
                     .expect("valid, as the signer found"),
             )
-            .store(store.danger_assume_no_history().build().expect("a valid capacity"))
+            .store(
+                store
+                    .danger_assume_no_history()
+                    .build()
+                    .expect("a valid capacity"),
+            )
             .clock(clock)
             .build()
             .expect("a configuration that is valid for every scheme");

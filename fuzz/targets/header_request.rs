@@ -6,8 +6,8 @@ use std::{collections::VecDeque, convert::Infallible, pin::Pin, sync::LazyLock, 
 use arbitrary::Arbitrary;
 use bytes::Bytes;
 use countersign::{
-    HeaderScheme, KeyRing, ManualClock, MemoryStore, Part, RejectionKind, Signer, Timestamp,
-    Verifier,
+    HeaderScheme, KeyRing, MemoryStore, Part, RejectionKind, Signer, Timestamp, Verifier,
+    testing::ManualClock,
 };
 use countersign_fuzz::ready;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, request, uri::PathAndQuery};

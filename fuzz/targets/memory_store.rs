@@ -6,8 +6,12 @@ use std::{collections::HashMap, time::Duration};
 
 use arbitrary::Arbitrary;
 use countersign::{
-    Claim, ClaimOutcome, Clock as _, StepOutcome, KeyId, LeaseStore as _, LeaseOutcome, ManualClock, MemoryStore,
-    Nonce, NonceKind, NonceStore as _, Timestamp,
+    Clock as _, KeyId, MemoryStore, Timestamp,
+    store::{
+        Claim, ClaimOutcome, LeaseOutcome, LeaseStore as _, Nonce, NonceKind, NonceStore as _,
+        StepOutcome,
+    },
+    testing::ManualClock,
 };
 use countersign_fuzz::ready;
 use libfuzzer_sys::fuzz_target;
@@ -96,7 +100,7 @@ impl Model {
         assert!(claim.deadline() > now, "accepted past its deadline");
         if let Some(signed_at) = claim.signed_at() {
             assert!(
-                signed_at > at(0).plus(SKEW),
+                signed_at > at(0).saturating_add(SKEW),
                 "may have been accepted earlier"
             );
         }
@@ -128,7 +132,11 @@ impl Model {
     }
 
     /// Checks the answer to a step of a holder, or of who takes himself for it.
-    fn step(&mut self, which: u8, ask: impl FnOnce(&Claim) -> StepOutcome) -> Option<(usize, Claim)> {
+    fn step(
+        &mut self,
+        which: u8,
+        ask: impl FnOnce(&Claim) -> StepOutcome,
+    ) -> Option<(usize, Claim)> {
         let which = usize::from(which).checked_rem(self.claims.len())?;
         let claim = self.claims[which].clone();
         let held = ask(&claim);

@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use countersign::{AcceptSignature, Component, FieldType, HttpMessageSignatures, RejectionKind};
+use countersign::{
+    HttpMessageSignatures, RejectionKind,
+    rfc9421::{AcceptSignature, Component, FieldType},
+};
 use countersign_fuzz::rfc9421::{HEADERS, KEY, SIGNED, Text, mac, unsigned, verify, with};
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;

@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use arbitrary::Arbitrary;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use countersign::{Clock as _, KeyRing, ManualClock, MemoryStore, OneTimeToken, Timestamp};
+use countersign::{
+    Clock as _, KeyRing, MemoryStore, OneTimeToken, Timestamp, testing::ManualClock,
+};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;

@@ -117,7 +117,10 @@ fn follow(
     max: Duration,
     because: impl fmt::Debug,
 ) -> Option<Timestamp> {
-    let (ahead, behind) = (time.since(attempt.now), attempt.now.since(time));
+    let (ahead, behind) = (
+        time.saturating_since(attempt.now),
+        attempt.now.saturating_since(time),
+    );
     let follows = ahead.max(behind) <= max;
     tracing::info!(
         ?because,

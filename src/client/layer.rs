@@ -135,7 +135,7 @@ impl<S> Layer<S> for SignLayer {
 ///
 /// # When
 /// Only if all of this holds:
-/// - The sender said that the request may be repeated, with [`Repeatable`] among its extensions. The
+/// - The sender said that the request may be repeated, with [`Repeatable`](crate::client::Repeatable) among its extensions. The
 ///   method does not count.
 /// - The response was verified by a [`VerifyResponseLayer`](crate::response::VerifyResponseLayer) inside of this
 ///   layer, and its [outcome](crate::response::SignedBy::outcome) is [`Never`](crate::once::Outcome::Never): the first

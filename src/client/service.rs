@@ -225,7 +225,7 @@ pub(super) struct SignAgainSettings {
 /// Says that a request may be signed again, as an extension of the request.
 ///
 /// ```
-/// use countersign::Repeatable;
+/// use countersign::client::Repeatable;
 ///
 /// let request = http::Request::put("https://api.example.com/orders/7")
 ///     .extension(Repeatable)
@@ -233,7 +233,7 @@ pub(super) struct SignAgainSettings {
 /// # Ok::<_, http::Error>(())
 /// ```
 ///
-/// See [`SignAgainLayer`] for what that means.
+/// See [`SignAgainLayer`](crate::client::SignAgainLayer) for what that means.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a mark that holds nothing")]
 pub struct Repeatable;

@@ -8,7 +8,7 @@ use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 /// A key that does not exist is an answer, and not an error.
 ///
 /// ```
-/// use countersign::KeyError;
+/// use countersign::error::KeyError;
 ///
 /// let error = KeyError::unavailable("the secrets service did not answer within 2 s");
 /// assert_eq!(error.to_string(), "the secrets service did not answer within 2 s");

@@ -8,7 +8,7 @@ use super::{ConfigError, StoreError};
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] {
-/// use countersign::{OpenError, SqliteStore};
+/// use countersign::{error::OpenError, store::SqliteStore};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 /// let refused = SqliteStore::builder().capacity(0).open("nonces.db").await;

@@ -313,7 +313,7 @@ impl Rejection {
 
     /// The reason, for the log: not for the sender.
     #[must_use]
-    pub fn detail(&self) -> &str {
+    pub fn reason(&self) -> &str {
         &self.0.detail
     }
 
@@ -322,7 +322,7 @@ impl Rejection {
     pub(crate) fn report(&self) {
         let kind = self.0.kind;
         let (code, status, advice) = (kind.code(), kind.status().as_u16(), kind.advice());
-        let reason = self.detail();
+        let reason = self.reason();
         metrics::rejected(code);
         if kind.status().is_server_error() {
             let cause = self.cause();
@@ -560,7 +560,7 @@ mod tests {
             assert_eq!(headers[CACHE_CONTROL], "no-store");
             assert_eq!(headers.contains_key(WWW_AUTHENTICATE), kind.status() == 401);
             let kept = response.extensions().get::<Rejection>().unwrap();
-            assert_eq!(kept.detail(), "the inner reason");
+            assert_eq!(kept.reason(), "the inner reason");
         }
     }
 

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 /// Says why a store gave no answer. Whatever the reason, the request is refused.
 ///
 /// ```
-/// use countersign::{StoreError, StoreErrorKind};
+/// use countersign::error::{StoreError, StoreErrorKind};
 ///
 /// let error = StoreError::unavailable("no connection within 2 s");
 /// assert_eq!(error.kind(), StoreErrorKind::Unavailable);

@@ -26,7 +26,7 @@ use crate::error::{ConfigError, ConfigErrorKind, Rejection, RejectionKind, malfo
 /// ```
 /// use countersign::Forwarded;
 ///
-/// let forwarded = Forwarded::host("x-forwarded-host")?.from_network("10.0.0.0/8")?;
+/// let forwarded = Forwarded::host("x-forwarded-host")?.trust_network("10.0.0.0/8")?;
 /// # Ok::<_, countersign::ConfigError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl Forwarded {
     ///
     /// # Errors
     /// When this is neither a network nor an address.
-    pub fn from_network(mut self, network: &str) -> Result<Self, ConfigError> {
+    pub fn trust_network(mut self, network: &str) -> Result<Self, ConfigError> {
         let network = network
             .parse()
             .or_else(|_| network.parse::<IpAddr>().map(IpNet::from))
@@ -310,9 +310,9 @@ mod tests {
         let forwarded = Forwarded::host("x-forwarded-host").unwrap();
         ours.trust(
             forwarded
-                .from_network("10.0.0.0/8")
+                .trust_network("10.0.0.0/8")
                 .unwrap()
-                .from_network("::1")
+                .trust_network("::1")
                 .unwrap(),
         );
         let from = |peer: Option<&str>, values: &[&str]| {

@@ -10,7 +10,7 @@ use http::request::Parts;
 /// servers insert it, for [forwarded headers](crate::message::Forwarded) to be trusted:
 ///
 /// ```
-/// use countersign::PeerAddr;
+/// use countersign::request::PeerAddr;
 /// # let (mut request, addr) = (http::Request::new(()), "10.0.0.1:9".parse::<std::net::SocketAddr>()?);
 /// request.extensions_mut().insert(PeerAddr::from(addr));
 /// # Ok::<_, std::net::AddrParseError>(())

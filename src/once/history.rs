@@ -36,7 +36,7 @@ use crate::{
 /// # Example
 /// ```
 /// use countersign::store::History;
-/// use countersign::{Claim, ClaimOutcome, StoreError, Timestamp};
+/// use countersign::{error::StoreError, store::{Claim, ClaimOutcome}, Timestamp};
 /// use std::{collections::HashMap, time::Duration};
 ///
 /// struct Records {
@@ -68,7 +68,7 @@ use crate::{
 ///     }
 /// }
 ///
-/// # use countersign::{KeyId, Nonce, NonceKind};
+/// # use countersign::{store::{Nonce, NonceKind}, KeyId};
 /// let start = Timestamp::from_secs(1_700_000_000).unwrap();
 /// let (skew, retention) = (Duration::from_secs(5), Duration::from_secs(310));
 /// let mut store = Records {
@@ -77,16 +77,16 @@ use crate::{
 /// };
 /// let signed = |at: Timestamp| {
 ///     let nonce = Nonce::new(NonceKind::Covered, at.as_millis().to_be_bytes());
-///     let deadline = at.plus(Duration::from_secs(305));
+///     let deadline = at.saturating_add(Duration::from_secs(305));
 ///     Claim::new("payments".into(), KeyId::new("partner-1").unwrap(), nonce, deadline)
 ///         .signed(at, skew)
 ///         .with_retention(retention)
 /// };
-/// let later = start.plus(Duration::from_secs(60));
+/// let later = start.saturating_add(Duration::from_secs(60));
 /// assert!(store.claim(&signed(start), later).is_err(), "it may have been used before the start");
 /// assert_eq!(store.claim(&signed(later), later)?, ClaimOutcome::New);
 /// assert_eq!(store.claim(&signed(later), later)?, ClaimOutcome::Replayed);
-/// store.sweep(later.plus(retention));
+/// store.sweep(later.saturating_add(retention));
 /// assert!(store.claim(&signed(later), later).is_err(), "a clock that steps back reopens nothing");
 /// # Ok::<_, StoreError>(())
 /// ```
@@ -220,21 +220,21 @@ impl History {
     #[must_use]
     pub fn keep_until(&self, claim: &Claim, now: Timestamp) -> Timestamp {
         if self.retention > claim.retention() {
-            claim.deadline().max(now.plus(self.retention))
+            claim.deadline().max(now.saturating_add(self.retention))
         } else {
             claim.deadline()
         }
     }
 
     /// Returns the latest signed time that is refused if senders' clocks may be `max_skew` ahead, for
-    /// [`NonceStore::refuses_until`](crate::NonceStore::refuses_until).
+    /// [`NonceStore::refuses_until`](crate::store::NonceStore::refuses_until).
     #[must_use]
     pub fn refuses_until(&self, max_skew: Duration) -> Option<Timestamp> {
         let moments = [self.since, self.raised_at];
         let known = moments.into_iter().filter(|m| *m > Timestamp::EPOCH);
         let accepted = Some(self.accepted_up_to).filter(|m| *m > Timestamp::EPOCH);
         known
-            .map(|moment| moment.plus(max_skew))
+            .map(|moment| moment.saturating_add(max_skew))
             .chain(accepted)
             .max()
     }
@@ -294,7 +294,7 @@ impl Default for History {
 /// Whether a message with this signed time may have been signed by `moment`, by a clock that is as far
 /// ahead as `max_skew`.
 fn has_forgotten(signed_at: Timestamp, moment: Timestamp, max_skew: Duration) -> bool {
-    moment > Timestamp::EPOCH && signed_at <= moment.plus(max_skew)
+    moment > Timestamp::EPOCH && signed_at <= moment.saturating_add(max_skew)
 }
 
 #[cfg(test)]
@@ -374,7 +374,7 @@ mod tests {
         assert_eq!(kept(2 * SKEW), at(18));
         // A part of a millisecond is a whole one.
         let longer = kept(2 * SKEW + Duration::from_nanos(1));
-        assert_eq!(longer, at(18).plus(Duration::from_millis(1)));
+        assert_eq!(longer, at(18).saturating_add(Duration::from_millis(1)));
     }
 
     /// An earlier process may have accepted what the mark covers.

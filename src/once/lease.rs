@@ -159,7 +159,7 @@ impl fmt::Debug for Lease {
 /// effect, and gives up when the lease is lost:
 ///
 /// ```
-/// use countersign::{LeaseStatus, VerifiedPayload};
+/// use countersign::{layer::LeaseStatus, VerifiedPayload};
 /// use http::StatusCode;
 /// # fn render(_: &[u8]) -> Vec<u8> { Vec::new() }
 /// # async fn send(_: Vec<u8>) {}

@@ -67,7 +67,9 @@ impl Statement {
     pub(crate) fn outcome(self, answered_at: Timestamp, on_its_way: Option<Duration>) -> Outcome {
         match (self, on_its_way) {
             (Self::Used, _) => Outcome::Used,
-            (Self::Never { since }, Some(on_its_way)) if answered_at.minus(on_its_way) >= since => {
+            (Self::Never { since }, Some(on_its_way))
+                if answered_at.saturating_sub(on_its_way) >= since =>
+            {
                 Outcome::Never
             }
             (Self::Never { .. } | Self::Open, _) => Outcome::Open,
@@ -183,7 +185,8 @@ impl Signed {
 
     /// The time since then, by the clock that shows more.
     pub(crate) fn ago(&self, now: Timestamp) -> Duration {
-        now.since(self.clock).max(self.elapsing.elapsed())
+        now.saturating_since(self.clock)
+            .max(self.elapsing.elapsed())
     }
 }
 

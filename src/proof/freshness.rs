@@ -48,14 +48,14 @@ impl Freshness {
         expires_at: Option<Timestamp>,
     ) -> Result<(), Rejection> {
         if let Some(signed_at) = signed_at {
-            if signed_at < now.minus(self.max_age) {
+            if signed_at < now.saturating_sub(self.max_age) {
                 let detail = format!(
                     "signed at {signed_at}, more than {:?} before {now}",
                     self.max_age
                 );
-                return Err(self.expired(now, signed_at.plus(self.max_age), detail));
+                return Err(self.expired(now, signed_at.saturating_add(self.max_age), detail));
             }
-            if signed_at > now.plus(self.max_skew) {
+            if signed_at > now.saturating_add(self.max_skew) {
                 return Err(Rejection::new(
                     RejectionKind::SignatureNotYetValid,
                     format!(
@@ -75,7 +75,7 @@ impl Freshness {
     /// The refusal of a request that was fresh until `end` by this clock: for good, once it is too old
     /// for every other server too.
     fn expired(&self, now: Timestamp, end: Timestamp, detail: String) -> Rejection {
-        let end_of_all = end.plus(self.margin);
+        let end_of_all = end.saturating_add(self.margin);
         if now > end_of_all {
             Rejection::expired_for_good(detail, end_of_all)
         } else {

@@ -259,8 +259,8 @@ impl Settings {
         // By the signed time wherever there is one, so that a copy never has a later deadline than
         // the record that was made of it: a store that has dropped the one refuses the other.
         let deadline = match parameters.signed_at {
-            Some(signed_at) => signed_at.plus(window + horizon),
-            None => now.plus(untimed.max(horizon)),
+            Some(signed_at) => signed_at.saturating_add(window + horizon),
+            None => now.saturating_add(untimed.max(horizon)),
         };
         let claim = Claim::new(
             Arc::clone(&self.namespace),

@@ -346,7 +346,7 @@ impl<T: 'static> VerifierBuilder<T> {
         }
         if let Some(forwarded) = self.forwarded {
             if forwarded.trusts_nobody() {
-                let what = "no network is trusted; name the proxies with `from_network`";
+                let what = "no network is trusted; name the proxies with `trust_network`";
                 return Err(ConfigErrorKind::Forwarded(what.into()).into());
             }
             origins.trust(forwarded);

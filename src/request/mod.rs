@@ -25,7 +25,7 @@ mod builder;
 mod claim;
 #[cfg(test)]
 mod cost_tests;
-pub(crate) mod layer;
+pub mod layer;
 mod methods;
 mod parse;
 mod payload;
@@ -37,14 +37,15 @@ mod verifier;
 mod verify;
 mod version;
 
+pub use crate::{
+    message::PeerAddr,
+    once::{Lease, LeaseStatus},
+};
 pub use admit::Admitted;
 pub(crate) use admit::{Signature, Trust, admit_announced};
 pub use authenticate::Authentic;
 pub use builder::VerifierBuilder;
 pub use claim::Verified;
-pub use layer::{
-    BufferedLayer, BufferedVerify, OnDuplicate, ResponseBody, ResponseFuture, Verify, VerifyLayer,
-};
 pub use parse::Parsed;
 pub use payload::VerifiedPayload;
 pub use pending::{PendingPayload, PendingSlot};

@@ -20,7 +20,7 @@ pub enum Processing {
     },
     /// The handler records the nonce in its own database transaction: its effects in that database
     /// happen exactly once, or not at all, and then the same request may come again. The handler is
-    /// given a [`PendingPayload`], which cannot be read before. Takes no store: the handler's
+    /// given a [`PendingPayload`](crate::PendingPayload), which cannot be read before. Takes no store: the handler's
     /// database is the one that remembers.
     InTransaction,
 }

@@ -45,7 +45,7 @@ use crate::{
 ///     .bind(name)
 ///     .execute(&mut **tx)
 ///     .await?;
-///     Ok(version.expect_change(updated.rows_affected())?) // 0 rows: 412
+///     Ok(version.require_changed(updated.rows_affected())?) // 0 rows: 412
 /// }
 /// # }
 /// ```
@@ -151,7 +151,7 @@ impl SignedVersion {
     ///
     /// # Errors
     /// 412, `version_mismatch`, unless the present version is one that was signed.
-    pub fn expect(&self, present: impl AsRef<str>) -> Result<(), Rejection> {
+    pub fn require(&self, present: impl AsRef<str>) -> Result<(), Rejection> {
         let present = present.as_ref();
         if self.iter().any(|signed| signed == present) {
             return Ok(());
@@ -164,7 +164,7 @@ impl SignedVersion {
     ///
     /// # Errors
     /// 412, `version_mismatch`, when it is none.
-    pub fn expect_change(&self, rows: u64) -> Result<(), Rejection> {
+    pub fn require_changed(&self, rows: u64) -> Result<(), Rejection> {
         if rows > 0 {
             return Ok(());
         }

@@ -8,6 +8,7 @@ mod signer;
 mod verifier;
 mod verify_layer;
 
+pub use crate::once::Outcome;
 pub use builder::ResponseVerifierBuilder;
 pub use sign_layer::SignResponseLayer;
 pub use sign_service::{SignResponse, SignResponseFuture};

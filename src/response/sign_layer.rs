@@ -29,7 +29,7 @@ use crate::body::BodyLimits;
 /// or 421, without a signature, and does not reach the inner service.
 ///
 /// # Where it stands
-/// - Outside of [`VerifyLayer`](crate::request::VerifyLayer), so that rejections are signed too, and their
+/// - Outside of [`VerifyLayer`](crate::VerifyLayer), so that rejections are signed too, and their
 ///   outcome is stated. Without that layer inside, every outcome is `open`. It also stands outside of
 ///   any layer that changes a response, such as compression. In Axum it works at every place of a
 ///   router.
@@ -41,7 +41,8 @@ use crate::body::BodyLimits;
 /// ```
 /// use axum::{Router, routing::post};
 /// use countersign::{
-///     HttpMessageSignatures, KeyRing, MemoryStore, ResponseSigner, SignResponseLayer, VerifyLayer,
+///     response::{ResponseSigner, SignResponseLayer}, HttpMessageSignatures, KeyRing,
+///     MemoryStore, VerifyLayer,
 /// };
 ///
 /// # async fn transfer() {}

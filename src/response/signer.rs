@@ -15,7 +15,7 @@ use crate::{
 
 /// Signs responses under one key, each bound to the request that it answers.
 ///
-/// [`SignResponseLayer`] does so for a whole service. What a response covers is said at
+/// [`SignResponseLayer`](crate::response::SignResponseLayer) does so for a whole service. What a response covers is said at
 /// [`HttpMessageSignatures`](HttpMessageSignatures#responses).
 ///
 /// # Security
@@ -27,7 +27,7 @@ use crate::{
 ///   [`countersign-outcome`](HttpMessageSignatures#what-a-response-states) alone.
 ///
 /// ```
-/// use countersign::{HttpMessageSignatures, ResponseSigner};
+/// use countersign::{response::ResponseSigner, HttpMessageSignatures};
 /// use http::{Request, Response};
 ///
 /// let scheme = HttpMessageSignatures::default();
@@ -96,7 +96,7 @@ impl ResponseSigner {
     /// When no network is trusted.
     pub fn forwarded(mut self, forwarded: Forwarded) -> Result<Self, ConfigError> {
         if forwarded.trusts_nobody() {
-            let what = "no network is trusted; name the proxies with `from_network`";
+            let what = "no network is trusted; name the proxies with `trust_network`";
             return Err(ConfigErrorKind::Forwarded(what.into()).into());
         }
         Arc::make_mut(&mut self.origins).trust(forwarded);
@@ -118,7 +118,7 @@ impl ResponseSigner {
 
     /// Has a verifier of this request note what becomes of it, for [`sign`](Self::sign) to state in
     /// `countersign-outcome` and `countersign-received`. Call it before the request is verified; a
-    /// [`SignResponseLayer`] does so by itself. Without it, every outcome is `open`.
+    /// [`SignResponseLayer`](crate::response::SignResponseLayer) does so by itself. Without it, every outcome is `open`.
     pub fn ask_for_outcome(&self, request: &mut request::Parts) {
         request.extensions.get_or_insert_default::<Report>();
     }

@@ -34,7 +34,9 @@ use crate::{
 ///
 /// ```
 /// use bytes::Bytes;
-/// use countersign::{HttpMessageSignatures, KeyRing, ResponseSigner, ResponseVerifier, Signer};
+/// use countersign::{
+///     response::{ResponseSigner, ResponseVerifier}, HttpMessageSignatures, KeyRing, Signer,
+/// };
 /// use http::{Request, Response};
 /// use http_body_util::Full;
 ///
@@ -205,7 +207,7 @@ impl Settings {
             })
         });
         bound.map_err(|rejection| {
-            let reason = rejection.detail().to_owned();
+            let reason = rejection.reason().to_owned();
             ResponseError::new(ResponseErrorKind::RequestNotBindable, reason)
         })
     }

@@ -44,7 +44,8 @@ use crate::body::BoxError;
 /// # Example
 /// ```
 /// use countersign::{
-///     HttpMessageSignatures, KeyRing, ResponseVerifier, SignLayer, Signer, VerifyResponseLayer,
+///     response::{ResponseVerifier, VerifyResponseLayer}, HttpMessageSignatures, KeyRing,
+///     SignLayer, Signer,
 /// };
 /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 /// use tower::{ServiceBuilder, ServiceExt as _};

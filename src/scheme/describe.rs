@@ -27,7 +27,7 @@ pub(crate) fn cases(usual: u32) -> u32 {
 ///
 /// ```compile_fail,E0277
 /// struct Mine;
-/// impl countersign::Scheme for Mine {}
+/// impl countersign::scheme::Scheme for Mine {}
 /// ```
 #[expect(
     private_bounds,

@@ -2,10 +2,15 @@
 
 mod describe;
 pub(crate) mod header;
-pub(crate) mod rfc9421;
+pub mod rfc9421;
 pub mod webhooks;
 
+pub use crate::{
+    key::MacAlgorithm,
+    message::{DigestAlgorithm, Encoding, JsonForm, PythonJson},
+};
 pub use describe::Scheme;
 #[cfg(test)]
 pub(crate) use describe::cases;
 pub(crate) use describe::{Describe, Profile, Reading, Signing, signs_under};
+pub use header::{HeaderSchemeBuilder, JsonObject};

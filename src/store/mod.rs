@@ -12,3 +12,17 @@ pub(crate) mod redis;
 pub(crate) mod sqlite;
 
 pub use crate::once::{Forgotten, History};
+pub use crate::{
+    future::StoreFuture,
+    once::{
+        AttemptId, Claim, ClaimOutcome, ConsumeIn, LeaseOutcome, LeaseStore, Nonce, NonceKind,
+        NonceStore, Sharing, StepOutcome, TransactIn,
+    },
+};
+pub use memory::{MemoryStatistics, MemoryStore, MemoryStoreBuilder};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresStore, PostgresStoreBuilder};
+#[cfg(feature = "redis")]
+pub use redis::{RedisStore, RedisStoreBuilder};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteStore, SqliteStoreBuilder};

@@ -15,7 +15,7 @@ use crate::clock::{Clock, Timestamp};
 /// Clones show the same time.
 ///
 /// ```
-/// use countersign::{Clock, ManualClock, Timestamp};
+/// use countersign::{testing::ManualClock, Clock, Timestamp};
 /// use std::time::Duration;
 ///
 /// let clock = ManualClock::at(Timestamp::from_secs(1_700_000_000).unwrap());
@@ -39,12 +39,12 @@ impl ManualClock {
 
     /// Steps the clock forward, to [`Timestamp::MAX`] at most.
     pub fn advance(&self, by: Duration) {
-        self.change(|now| now.plus(by));
+        self.change(|now| now.saturating_add(by));
     }
 
     /// Steps the clock back, to [`Timestamp::EPOCH`] at most.
     pub fn step_back(&self, by: Duration) {
-        self.change(|now| now.minus(by));
+        self.change(|now| now.saturating_sub(by));
     }
 
     fn change(&self, to: impl Fn(Timestamp) -> Timestamp) {

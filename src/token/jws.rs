@@ -225,6 +225,6 @@ mod tests {
         assert!(sealed(MAC).is_signed_with(&key));
         assert!(!sealed(&MAC.replace('d', "e")).is_signed_with(&key));
         let refused = Sealed::read(&format!("{signed}.{MAC}")).err().unwrap();
-        assert!(refused.detail().contains("`kid`"), "{}", refused.detail());
+        assert!(refused.reason().contains("`kid`"), "{}", refused.reason());
     }
 }

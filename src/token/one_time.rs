@@ -50,7 +50,7 @@ use crate::{
 /// - **Nothing is given out before it was used up**: [`verify`](Self::verify) answers with a
 ///   [`PendingToken`], whose payload cannot be read until it is redeemed.
 /// - **Redeemed once**: of any number of attempts, at once or one after another, on any server, one
-///   gets the payload. With a [store](OneTimeTokenBuilder::store) the token is claimed before the
+///   gets the payload. With a [store](crate::token::OneTimeTokenBuilder::store) the token is claimed before the
 ///   payload is handed out, and never given back. [In the database transaction of its
 ///   effects](PendingToken::transact), it is used up if, and only if, they are committed.
 /// - **Fails closed**: where the store gives no answer, nobody gets the payload.
@@ -130,11 +130,11 @@ impl<T> OneTimeToken<T> {
 }
 
 impl<T: Serialize> OneTimeToken<T> {
-    /// A new token around `payload`, which lives for the [lifetime](OneTimeTokenBuilder::lifetime).
+    /// A new token around `payload`, which lives for the [lifetime](crate::token::OneTimeTokenBuilder::lifetime).
     /// It is made of letters, digits, `-`, `_` and two dots, and stands in a URL as it is.
     ///
     /// A store that does not survive restarts refuses tokens that it may have seen redeemed before it
-    /// was made. In its first seconds, as many as [`max_skew`](OneTimeTokenBuilder::max_skew) has and
+    /// was made. In its first seconds, as many as [`max_skew`](crate::token::OneTimeTokenBuilder::max_skew) has and
     /// one, tokens are therefore dated ahead. A token of the first second may be redeemed from the next
     /// second on.
     ///
@@ -163,7 +163,7 @@ impl<T: Serialize> OneTimeToken<T> {
             id: URL_SAFE_NO_PAD.encode(crate::random::bytes::<16>()),
             purpose: settings.purpose.clone(),
             issued_at,
-            expires_at: issued_at.plus(settings.lifetime),
+            expires_at: issued_at.saturating_add(settings.lifetime),
             data: serde_json::to_value(payload)
                 .map_err(|error| SignError::new(format!("the payload is not JSON: {error}")))?,
         };
@@ -215,13 +215,13 @@ impl<T: DeserializeOwned> OneTimeToken<T> {
                 claims.purpose, settings.purpose
             ));
         }
-        if claims.expires_at.since(claims.issued_at) > settings.lifetime {
+        if claims.expires_at.saturating_since(claims.issued_at) > settings.lifetime {
             return invalid(format!(
                 "it lives longer than {:?}; see `lifetime`",
                 settings.lifetime
             ));
         }
-        if claims.issued_at > now.plus(settings.max_skew) {
+        if claims.issued_at > now.saturating_add(settings.max_skew) {
             return Err(Rejection::new(
                 RejectionKind::TokenNotYetValid,
                 format!("issued at {}, and it is {now}", claims.issued_at),
@@ -235,7 +235,7 @@ impl<T: DeserializeOwned> OneTimeToken<T> {
             Arc::clone(&settings.namespace),
             sealed.key_id,
             Nonce::new(NonceKind::Covered, &claims.id),
-            claims.expires_at.plus(settings.margin),
+            claims.expires_at.saturating_add(settings.margin),
         )
         .signed(claims.issued_at, settings.max_skew)
         .with_retention(settings.retention);
@@ -263,7 +263,7 @@ impl Settings {
         let later = Timestamp::from_secs(refused.as_secs() + 1);
         // One that is dated further ahead would be refused as not yet valid for longer than a second.
         later
-            .filter(|later| *later <= now.plus(self.max_skew + Duration::from_secs(1)))
+            .filter(|later| *later <= now.saturating_add(self.max_skew + Duration::from_secs(1)))
             .ok_or_else(|| {
                 SignError::new(format!(
                     "the store refuses tokens that are issued until {refused}, and it is {now}; set \

@@ -9,9 +9,16 @@ use std::{
 use axum::{Router, body::Body, response::IntoResponse as _, routing::put};
 use bytes::Bytes;
 use countersign::{
-    HttpMessageSignatures, KeyRing, ManualClock, MemoryStore, NonceStore, Outcome, Processing,
-    Repeatable, ResponseError, ResponseErrorKind, ResponseSigner, ResponseVerifier, SignLayer,
-    SignResponseLayer, SignedBy, Signer, Verified, Verifier, VerifyLayer, VerifyResponseLayer,
+    HttpMessageSignatures, KeyRing, MemoryStore, Processing, SignLayer, Signer, Verifier,
+    VerifyLayer,
+    client::Repeatable,
+    error::{ResponseError, ResponseErrorKind},
+    request::Verified,
+    response::{
+        Outcome, ResponseSigner, ResponseVerifier, SignResponseLayer, SignedBy, VerifyResponseLayer,
+    },
+    store::NonceStore,
+    testing::ManualClock,
 };
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};

@@ -8,7 +8,11 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
-    KeyFuture, KeyStore, RejectionKind, Scheme, Signer, StoreFuture, Verifier, VerifierBuilder,
+    KeyStore, RejectionKind, Signer, Verifier,
+    key::KeyFuture,
+    request::VerifierBuilder,
+    scheme::Scheme,
+    store::StoreFuture,
     webhooks::{Mailgun, Twilio},
 };
 use http::Request;

@@ -13,8 +13,11 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
-    HeaderScheme, HttpMessageSignatures, JsonForm, KeyFuture, KeyRing, KeyStore, Part, PythonJson,
-    RejectionKind, Scheme, Signer, Verified, Verifier, VerifierBuilder, webhooks::Twilio,
+    HeaderScheme, HttpMessageSignatures, KeyRing, KeyStore, Part, RejectionKind, Signer, Verifier,
+    key::KeyFuture,
+    request::{Verified, VerifierBuilder},
+    scheme::{JsonForm, PythonJson, Scheme},
+    webhooks::Twilio,
 };
 use http::{Request, request::Parts};
 use http_body_util::Full;
@@ -160,7 +163,7 @@ async fn a47_fields_are_read_within_a_bound_over_all_signatures() {
     let refused = refused.verify(&four, Full::<Bytes>::default()).await;
     let refused = refused.unwrap_err();
     assert_eq!(refused.kind(), RejectionKind::SignatureMalformed);
-    assert!(refused.detail().contains("65536 bytes"), "{refused:?}");
+    assert!(refused.reason().contains("65536 bytes"), "{refused:?}");
 }
 
 /// Unsigned, but with a MAC that can be read: nothing but the sorted form tells that it is wrong.

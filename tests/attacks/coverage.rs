@@ -13,7 +13,7 @@ use axum::{
     routing::{any, post},
 };
 use countersign::{
-    HeaderScheme, MacAlgorithm, Part, Signer, VerifiedJson, VerifiedPayload, VerifyLayer,
+    HeaderScheme, Part, Signer, VerifiedJson, VerifiedPayload, VerifyLayer, scheme::MacAlgorithm,
 };
 use http::header::{CONTENT_ENCODING, TRAILER, TRANSFER_ENCODING};
 use http_body_util::BodyExt as _;
@@ -264,7 +264,7 @@ fn witness() -> Router {
         .route("/{*path}", any(handler))
 }
 
-fn verified(subject: &Subject, clock: &countersign::ManualClock, app: Router) -> Router {
+fn verified(subject: &Subject, clock: &countersign::testing::ManualClock, app: Router) -> Router {
     app.layer(
         subject
             .layer(clock)

@@ -16,7 +16,12 @@ use axum::{
     routing::any,
 };
 use bytes::Bytes;
-use countersign::{Lease, ManualClock, NonceStore, Verified, Verifier};
+use countersign::{
+    Verifier,
+    request::{Lease, Verified},
+    store::NonceStore,
+    testing::ManualClock,
+};
 use http::{HeaderMap, StatusCode, header::CONTENT_LENGTH};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;

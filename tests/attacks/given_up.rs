@@ -17,7 +17,7 @@ use axum::{
     middleware::{Next, from_fn},
     routing::any,
 };
-use countersign::{ManualClock, Processing};
+use countersign::{Processing, testing::ManualClock};
 use http::StatusCode;
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use tokio::{
@@ -264,7 +264,7 @@ fn a28_twin_a_place_that_is_lost_with_its_request_is_found() {
 #[cfg(feature = "sqlite")]
 mod in_transaction {
     use axum::response::{IntoResponse, Response};
-    use countersign::{Clock as _, PendingPayload, Rejection, SqliteStore, SystemClock};
+    use countersign::{Clock as _, PendingPayload, Rejection, SystemClock, store::SqliteStore};
     use sqlx::{
         SqlitePool,
         sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},

@@ -20,8 +20,10 @@ use axum::{
     routing::any,
 };
 use countersign::{
-    Claim, ClaimOutcome, LeaseOutcome, LeaseStore, ManualClock, NonceStore, OnDuplicate,
-    Processing, StepOutcome, StoreError, StoreFuture,
+    OnDuplicate, Processing,
+    error::StoreError,
+    store::{Claim, ClaimOutcome, LeaseOutcome, LeaseStore, NonceStore, StepOutcome, StoreFuture},
+    testing::ManualClock,
 };
 use http::{StatusCode, header::RETRY_AFTER};
 use tokio::{
@@ -694,7 +696,7 @@ impl<S: NonceStore> NonceStore for Unrenewed<S> {
         self.0.survives_restart()
     }
 
-    fn sharing(&self) -> countersign::Sharing {
+    fn sharing(&self) -> countersign::store::Sharing {
         self.0.sharing()
     }
 }
@@ -737,8 +739,8 @@ impl NonceStore for Unfenced {
         true
     }
 
-    fn sharing(&self) -> countersign::Sharing {
-        countersign::Sharing::between_processes(self)
+    fn sharing(&self) -> countersign::store::Sharing {
+        countersign::store::Sharing::between_processes(self)
     }
 }
 

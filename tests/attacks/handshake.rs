@@ -10,7 +10,9 @@ use axum::{
 };
 use bytes::Bytes;
 use countersign::{
-    ConfigError, ManualClock, Scheme, Signer, VerifyLayer,
+    ConfigError, Signer, VerifyLayer,
+    scheme::Scheme,
+    testing::ManualClock,
     webhooks::{Dropbox, Meta, Slack, Zoom},
 };
 use http::Uri;

@@ -8,8 +8,11 @@ use std::{
 };
 
 use countersign::{
-    Claim, ClaimOutcome, Clock as _, KeyId, LeaseOutcome, LeaseStore, MemoryStore, Nonce,
-    NonceKind, NonceStore, Sharing, StepOutcome, StoreFuture, SystemClock,
+    Clock as _, KeyId, MemoryStore, SystemClock,
+    store::{
+        Claim, ClaimOutcome, LeaseOutcome, LeaseStore, Nonce, NonceKind, NonceStore, Sharing,
+        StepOutcome, StoreFuture,
+    },
 };
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use tokio::{
@@ -92,7 +95,7 @@ impl Course {
     fn claim(&self) -> Claim {
         let now = SystemClock::default().now();
         let nonce = Nonce::new(NonceKind::Covered, self.nonce.to_be_bytes());
-        let (key, deadline) = (KeyId::new("k").unwrap(), now.plus(HOUR));
+        let (key, deadline) = (KeyId::new("k").unwrap(), now.saturating_add(HOUR));
         let claim = Claim::new("holders".into(), key, nonce, deadline);
         // Signed as late as can be: nothing is refused because of when the store was made.
         claim.signed(deadline, Duration::from_secs(5))

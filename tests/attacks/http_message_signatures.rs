@@ -1,7 +1,9 @@
 //! The rows on what RFC 9421 has beside a scheme of one signature: labels, components and
 //! parameters in dictionaries, and digests of the body.
 
-use countersign::{Component, HttpMessageSignatures, MacAlgorithm, Signer, VerifyLayer};
+use countersign::{
+    HttpMessageSignatures, Signer, VerifyLayer, rfc9421::Component, scheme::MacAlgorithm,
+};
 use http::Request;
 use sha2::{Digest as _, Sha256, Sha512};
 

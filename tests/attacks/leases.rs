@@ -12,8 +12,11 @@ use std::{
 
 use axum::{Router, body::Body, routing::any};
 use countersign::{
-    Claim, ClaimOutcome, LeaseOutcome, LeaseStatus, LeaseStore, ManualClock, NonceStore,
-    Processing, StepOutcome, StoreFuture, Verified, Verifier, VerifierBuilder, VerifyLayer,
+    Processing, Verifier, VerifyLayer,
+    layer::LeaseStatus,
+    request::{Verified, VerifierBuilder},
+    store::{Claim, ClaimOutcome, LeaseOutcome, LeaseStore, NonceStore, StepOutcome, StoreFuture},
+    testing::ManualClock,
 };
 use http::{StatusCode, header::RETRY_AFTER};
 use tokio::{
@@ -434,7 +437,7 @@ impl<S: NonceStore> NonceStore for PanicsOnce<S> {
         self.inner.survives_restart()
     }
 
-    fn sharing(&self) -> countersign::Sharing {
+    fn sharing(&self) -> countersign::store::Sharing {
         self.inner.sharing()
     }
 }

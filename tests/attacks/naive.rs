@@ -16,8 +16,10 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
-    Claim, ClaimOutcome, Clock as _, LeaseStore, MacAlgorithm, ManualClock, NonceStore,
-    StoreFuture, Timestamp,
+    Clock as _, Timestamp,
+    scheme::MacAlgorithm,
+    store::{Claim, ClaimOutcome, LeaseStore, NonceStore, StoreFuture},
+    testing::ManualClock,
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{StatusCode, request::Parts};
@@ -215,7 +217,7 @@ fn is_fresh(time: &str, now: Timestamp, fault: Fault) -> bool {
     if fault == Fault::WholeSecondsOneSided {
         return now.as_secs().saturating_sub(signed.as_secs()) <= 300;
     }
-    let (age, ahead) = (now.since(signed), signed.since(now));
+    let (age, ahead) = (now.saturating_since(signed), signed.saturating_since(now));
     age <= Duration::from_secs(300) && ahead <= Duration::from_secs(5)
 }
 
@@ -313,7 +315,7 @@ impl NonceStore for MapStore {
         true
     }
 
-    fn sharing(&self) -> countersign::Sharing {
-        countersign::Sharing::between_processes(self)
+    fn sharing(&self) -> countersign::store::Sharing {
+        countersign::store::Sharing::between_processes(self)
     }
 }

@@ -8,8 +8,9 @@ use std::{
 
 use axum::body::Body;
 use countersign::{
-    Claim, ClaimOutcome, Clock as _, HeaderScheme, KeyId, KeyRing, KeySet, LeaseStore, NonceStore,
-    Part, Processing, Secret, Signer, StoreFuture, VerifyLayer,
+    Clock as _, HeaderScheme, KeyId, KeyRing, KeySet, Part, Processing, Secret, Signer,
+    VerifyLayer,
+    store::{Claim, ClaimOutcome, LeaseStore, NonceStore, StoreFuture},
 };
 use http::HeaderValue;
 use tokio::{sync::Barrier, task::JoinSet};
@@ -143,7 +144,7 @@ async fn a20_copies_at_once_over_sockets_have_one_effect() {
 async fn a20_copies_at_once_have_one_effect_when_they_may_be_retried() {
     let lease = Duration::from_secs(30);
     for subject in ALL {
-        let retryable = |layer: countersign::VerifierBuilder<_>| {
+        let retryable = |layer: countersign::request::VerifierBuilder<_>| {
             layer.processing(Processing::Retryable { lease })
         };
         for target in [
@@ -186,8 +187,8 @@ impl NonceStore for RacyStore {
         true
     }
 
-    fn sharing(&self) -> countersign::Sharing {
-        countersign::Sharing::between_processes(self)
+    fn sharing(&self) -> countersign::store::Sharing {
+        countersign::store::Sharing::between_processes(self)
     }
 }
 
@@ -493,7 +494,9 @@ pub async fn event_retried(target: &Target, subject: &Subject, retries: &[u64]) 
     let start = target.clock.now();
     accepted(target, sign(BODY, "event-1")).await?;
     for retry in retries {
-        target.clock.set(start.plus(Duration::from_secs(*retry)));
+        target
+            .clock
+            .set(start.saturating_add(Duration::from_secs(*retry)));
         // Whatever else is old enough is dropped meanwhile.
         for other in 0..20 {
             accepted(target, sign(BODY, &format!("other-{retry}-{other}"))).await?;
@@ -555,7 +558,7 @@ static ONE_TIME_IDS: Subject = Subject {
 fn one_time_ids() -> HeaderScheme {
     HeaderScheme::builder("event-signature")
         .prefix("v1,")
-        .encoding(countersign::Encoding::Base64)
+        .encoding(countersign::scheme::Encoding::Base64)
         .fixed_key_id(KEY)
         .time("event-time")
         .nonce("event-id")

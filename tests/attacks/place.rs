@@ -10,7 +10,9 @@ use axum::{
     extract::{Path, Request},
     routing::{any, post},
 };
-use countersign::{KeyRing, MemoryStore, NonceStore, VerifiedPath, VerifierBuilder, VerifyLayer};
+use countersign::{
+    KeyRing, MemoryStore, VerifiedPath, VerifyLayer, request::VerifierBuilder, store::NonceStore,
+};
 use http::{Method, Request as HttpRequest, header::ALLOW};
 use tower::{Layer as _, ServiceExt as _, util::MapRequest};
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, response::Response, routing::any};
-use countersign::{ManualClock, Processing, VerifyLayer};
+use countersign::{Processing, VerifyLayer, testing::ManualClock};
 use http::{Request, StatusCode, header::RETRY_AFTER};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -7,7 +7,9 @@ use axum::{
     body::Bytes,
     routing::{MethodRouter, post},
 };
-use countersign::{ManualClock, VerifiedForm, VerifiedJson, VerifiedPayload, VerifiedQuery};
+use countersign::{
+    VerifiedForm, VerifiedJson, VerifiedPayload, VerifiedQuery, testing::ManualClock,
+};
 use serde::Deserialize;
 use serde_json::Value;
 use tower::ServiceExt as _;

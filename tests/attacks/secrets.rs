@@ -5,8 +5,10 @@ use std::{error::Error, fmt::Write as _, sync::Mutex, time::Duration};
 use axum::body::Body;
 use bytes::Bytes;
 use countersign::{
-    Claim, ClaimOutcome, KeyId, KeyRing, KeySet, LeaseStore, Nonce, NonceKind, NonceStore,
-    Processing, Rejection, Secret, StoreError, StoreFuture, Timestamp, Verified, Verifier,
+    KeyId, KeyRing, KeySet, Processing, Rejection, Secret, Timestamp, Verifier,
+    error::StoreError,
+    request::Verified,
+    store::{Claim, ClaimOutcome, LeaseStore, Nonce, NonceKind, NonceStore, StoreFuture},
 };
 use http_body_util::{BodyExt as _, Full};
 use tower::{Layer as _, Service as _, ServiceExt};
@@ -50,7 +52,10 @@ impl Transcript {
 }
 
 /// Good and bad requests, one for each way to be refused that does not need a clock.
-fn requests(subject: &Subject, clock: &countersign::ManualClock) -> Vec<http::Request<String>> {
+fn requests(
+    subject: &Subject,
+    clock: &countersign::testing::ManualClock,
+) -> Vec<http::Request<String>> {
     let sign = |n: u32| subject.sign(clock, common::request("POST", "/transfer", &n.to_string()));
     let guess = subject.encode(&vec![7; subject.algorithm.mac_len()]);
     let mut requests = vec![
@@ -97,7 +102,7 @@ async fn listen(transcript: &mut Transcript, subject: &Subject, target: &Target)
             &body.collect().await.unwrap().to_bytes(),
         ));
         if let Some(rejection) = parts.extensions.get::<Rejection>() {
-            transcript.say(format!("{rejection:?} {rejection} {}", rejection.detail()));
+            transcript.say(format!("{rejection:?} {rejection} {}", rejection.reason()));
             let mut source = rejection.source();
             while let Some(error) = source {
                 transcript.say(format!("{error:?} {error}"));
@@ -124,8 +129,8 @@ impl NonceStore for Failing {
         false
     }
 
-    fn sharing(&self) -> countersign::Sharing {
-        countersign::Sharing::within_process(self)
+    fn sharing(&self) -> countersign::store::Sharing {
+        countersign::store::Sharing::within_process(self)
     }
 }
 

@@ -4,10 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, routing::any};
 use countersign::{
-    Claim, ClaimOutcome, Clock as _, ConfigError, ConfigErrorKind, KeyFuture, KeyId, KeyRing,
-    KeySet, KeyStore, LeaseStore, ManualClock, MemoryStore, Nonce, NonceKind, NonceStore,
-    OneTimeToken, Processing, Scheme, Secret, Sharing, StoreErrorKind, StoreFuture,
-    VerifierBuilder, VerifyLayer, testing,
+    Clock as _, ConfigError, KeyId, KeyRing, KeySet, KeyStore, MemoryStore, OneTimeToken,
+    Processing, Secret, VerifyLayer,
+    error::{ConfigErrorKind, StoreErrorKind},
+    key::KeyFuture,
+    request::VerifierBuilder,
+    scheme::Scheme,
+    store::{Claim, ClaimOutcome, LeaseStore, Nonce, NonceKind, NonceStore, Sharing, StoreFuture},
+    testing,
+    testing::ManualClock,
     webhooks::{self, GitHub, Stripe},
 };
 use tower::ServiceExt as _;
@@ -82,7 +87,7 @@ fn a61_namespaces_take_no_more_room_than_the_store_has() {
         let namespace = format!("tenant {n:0100}");
         let nonce = Nonce::new(NonceKind::Covered, "1");
         let key = KeyId::new("k").unwrap();
-        let deadline = clock.now().plus(SECOND);
+        let deadline = clock.now().saturating_add(SECOND);
         let claim = Claim::new(namespace.into(), key, nonce, deadline);
         let answer = common::ready(store.claim(&claim));
         if let Err(error) = answer {

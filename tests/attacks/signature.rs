@@ -1,8 +1,9 @@
 //! Rows 1, 2, 4 to 8 and 11: what stands in the signature and beside it.
 
 use countersign::{
-    ConfigErrorKind, Encoding, HeaderScheme, KeyRing, KeySet, MacAlgorithm, Part, Secret,
-    VerifyLayer,
+    HeaderScheme, KeyRing, KeySet, Part, Secret, VerifyLayer,
+    error::ConfigErrorKind,
+    scheme::{Encoding, MacAlgorithm},
 };
 use http::Request;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -379,7 +380,7 @@ fn from_to() -> HeaderScheme {
     HeaderScheme::builder("x-hook-signature")
         .prefix("v0=")
         .algorithm(MacAlgorithm::HmacSha512)
-        .encoding(countersign::Encoding::Base64)
+        .encoding(countersign::scheme::Encoding::Base64)
         .fixed_key_id(KEY)
         .time("x-hook-time")
         .signs(Part::lines([
@@ -644,7 +645,7 @@ fn bytes_moved(subject: &Subject, genuine: &Request<String>) -> Vec<Case> {
 }
 
 /// Signed when the clock had but one digit, so that one digit more is still fresh.
-fn early(subject: &Subject, clock: &countersign::ManualClock) -> Request<String> {
+fn early(subject: &Subject, clock: &countersign::testing::ManualClock) -> Request<String> {
     if subject.name == HOUSE.name {
         return subject.signed(clock);
     }

@@ -17,9 +17,13 @@ use std::{
 
 use axum::{Router, extract::Request};
 use countersign::{
-    Claim, ClaimOutcome, Clock, ConfigErrorKind, KeyId, ManualClock, Nonce, NonceKind, NonceStore,
-    OpenError, PostgresStore, Processing, RedisStore, SqliteStore, StoreErrorKind, SystemClock,
-    Timestamp, webhooks::Stripe,
+    Clock, KeyId, Processing, SystemClock, Timestamp,
+    error::{ConfigErrorKind, OpenError, StoreErrorKind},
+    store::{
+        Claim, ClaimOutcome, Nonce, NonceKind, NonceStore, PostgresStore, RedisStore, SqliteStore,
+    },
+    testing::ManualClock,
+    webhooks::Stripe,
 };
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -108,7 +112,7 @@ impl Place {
             }
             Self::Postgres(options) => {
                 let pool = sqlx::PgPool::connect_with(options.clone()).await.unwrap();
-                countersign::PostgresStore::extend_retention_in(&pool, namespace, retention)
+                countersign::store::PostgresStore::extend_retention_in(&pool, namespace, retention)
                     .await
                     .unwrap();
             }
@@ -130,8 +134,8 @@ fn target(subject: &Subject, clock: &ManualClock, store: Store) -> Target {
 
 /// Many copies at once take their time on a machine that does other work.
 fn patient(
-    layer: countersign::VerifierBuilder<countersign::VerifyLayer>,
-) -> countersign::VerifierBuilder<countersign::VerifyLayer> {
+    layer: countersign::request::VerifierBuilder<countersign::VerifyLayer>,
+) -> countersign::request::VerifierBuilder<countersign::VerifyLayer> {
     layer.store_timeout(SECOND * 20)
 }
 
@@ -200,7 +204,7 @@ async fn a16_dated_in_the_future_and_replayed_after_receipt_and_window(place: &P
     let clock = clock();
     let received = clock.now();
     let target = place.target(&HOUSE, &clock).await;
-    replayed_for_ever(&target, &HOUSE, received.plus(MAX_SKEW), received)
+    replayed_for_ever(&target, &HOUSE, received.saturating_add(MAX_SKEW), received)
         .await
         .unwrap();
 }
@@ -209,7 +213,7 @@ async fn a17_a_record_is_kept_for_longer_than_window_and_skew(place: &Place) {
     let clock = clock();
     let signed = clock.now();
     let target = place.target(&HOUSE, &clock).await;
-    replayed_for_ever(&target, &HOUSE, signed, signed.plus(SECOND * 150))
+    replayed_for_ever(&target, &HOUSE, signed, signed.saturating_add(SECOND * 150))
         .await
         .unwrap();
 }
@@ -433,16 +437,18 @@ async fn a38_a_deadline_that_is_past_when_the_claim_arrives_records_nothing(plac
     let now = SystemClock::default().now();
     let store = place.open(ManualClock::at(now)).await;
     for ago in [Duration::from_millis(1), SECOND, SECOND * 3600] {
-        let refused = store.claim(&claim(now.minus(ago))).await;
+        let refused = store.claim(&claim(now.saturating_sub(ago))).await;
         let kind = refused.map_err(|error| error.kind());
         assert_eq!(kind, Err(StoreErrorKind::SignAgain), "{ago:?} ago");
     }
-    let live = claim(now.plus(SECOND * 3600));
+    let live = claim(now.saturating_add(SECOND * 3600));
     assert_eq!(store.claim(&live).await.unwrap(), ClaimOutcome::New);
-    let copy = claim(now.plus(SECOND * 3600));
+    let copy = claim(now.saturating_add(SECOND * 3600));
     assert_eq!(store.claim(&copy).await.unwrap(), ClaimOutcome::Replayed);
     let leases = store.leases().unwrap();
-    let leased = leases.lease(&claim(now.minus(SECOND)), LEASE).await;
+    let leased = leases
+        .lease(&claim(now.saturating_sub(SECOND)), LEASE)
+        .await;
     let kind = leased.map_err(|error| error.kind());
     assert_eq!(kind, Err(StoreErrorKind::SignAgain));
 }
@@ -543,7 +549,7 @@ impl Place {
 
 fn of(namespace: &str, key: &str, nonce: usize, keep: Duration) -> Claim {
     let nonce = Nonce::new(NonceKind::Covered, nonce.to_string());
-    let deadline = SystemClock::default().now().plus(keep);
+    let deadline = SystemClock::default().now().saturating_add(keep);
     Claim::new(namespace.into(), KeyId::new(key).unwrap(), nonce, deadline).with_retention(keep)
 }
 

@@ -13,9 +13,14 @@ use axum::{Router, body::Body, routing::any};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
-    Claim, ClaimOutcome, Encoding, HeaderScheme, HttpMessageSignatures, LeaseOutcome, LeaseStore,
-    MacAlgorithm, ManualClock, MemoryStore, MemoryStoreBuilder, NonceStore, Part, PythonJson,
-    Signer, StepOutcome, StoreFuture, Timestamp, VerifierBuilder, VerifyLayer,
+    HeaderScheme, HttpMessageSignatures, MemoryStore, Part, Signer, Timestamp, VerifyLayer,
+    request::VerifierBuilder,
+    scheme::{Encoding, MacAlgorithm, PythonJson},
+    store::{
+        Claim, ClaimOutcome, LeaseOutcome, LeaseStore, MemoryStoreBuilder, NonceStore, StepOutcome,
+        StoreFuture,
+    },
+    testing::ManualClock,
 };
 use http::{HeaderValue, Request, request::Parts};
 use http_body::Frame;
@@ -638,7 +643,7 @@ impl<S: NonceStore> NonceStore for Spy<S> {
         self.inner.survives_restart()
     }
 
-    fn sharing(&self) -> countersign::Sharing {
+    fn sharing(&self) -> countersign::store::Sharing {
         self.inner.sharing()
     }
 }
@@ -698,7 +703,7 @@ impl NonceStore for SlowStore {
         self.inner.survives_restart()
     }
 
-    fn sharing(&self) -> countersign::Sharing {
+    fn sharing(&self) -> countersign::store::Sharing {
         self.inner.sharing()
     }
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use axum::body::Body;
 use countersign::{
-    Claim, ClaimOutcome, Clock as _, HeaderScheme, KeyFuture, KeyStore, LeaseStore, ManualClock,
-    NonceStore, Part, Signer, StoreFuture, Timestamp, VerifyLayer,
+    Clock as _, HeaderScheme, KeyStore, Part, Signer, Timestamp, VerifyLayer,
+    key::KeyFuture,
+    store::{Claim, ClaimOutcome, LeaseStore, NonceStore, StoreFuture},
+    testing::ManualClock,
 };
 use std::sync::{Arc, Mutex};
 use tokio::{
@@ -229,9 +231,9 @@ fn signed_time() -> Timestamp {
 fn after(millis: i64) -> Timestamp {
     let by = Duration::from_millis(millis.unsigned_abs());
     if millis < 0 {
-        signed_time().minus(by)
+        signed_time().saturating_sub(by)
     } else {
-        signed_time().plus(by)
+        signed_time().saturating_add(by)
     }
 }
 
@@ -354,18 +356,18 @@ pub async fn replayed_for_ever(
     let genuine = subject.signed(clock);
     clock.set(received);
     accepted(target, genuine.clone()).await?;
-    let end = signed.plus(MAX_AGE + Duration::from_secs(30));
+    let end = signed.saturating_add(MAX_AGE + Duration::from_secs(30));
     for second in 0.. {
-        let now = received.plus(SECOND * second);
+        let now = received.saturating_add(SECOND * second);
         if now > end {
             return Ok(());
         }
         // A millisecond on either side too: deadlines are kept in whole seconds.
-        for now in [now.minus(MILLI), now, now.plus(MILLI)] {
+        for now in [now.saturating_sub(MILLI), now, now.saturating_add(MILLI)] {
             clock.set(now);
             let expected = match now {
-                now if now.since(signed) > MAX_AGE => EXPIRED,
-                now if signed.since(now) > MAX_SKEW => NOT_YET_VALID,
+                now if now.saturating_since(signed) > MAX_AGE => EXPIRED,
+                now if signed.saturating_since(now) > MAX_SKEW => NOT_YET_VALID,
                 _ => REPLAYED,
             };
             refused(target, genuine.clone(), expected).await?;
@@ -389,7 +391,7 @@ async fn a16_dated_in_the_future_and_replayed_after_receipt_and_window() {
         let received = at(NOW);
         for ahead in [MAX_SKEW, MAX_SKEW - SECOND] {
             let target = swept(subject);
-            replayed_for_ever(&target, subject, received.plus(ahead), received)
+            replayed_for_ever(&target, subject, received.saturating_add(ahead), received)
                 .await
                 .unwrap();
         }
@@ -400,7 +402,7 @@ async fn a16_dated_in_the_future_and_replayed_after_receipt_and_window() {
 async fn a17_a_record_is_kept_for_longer_than_window_and_skew() {
     for subject in ALL {
         for received in [0, 150, 300] {
-            let received = at(NOW).plus(SECOND * received);
+            let received = at(NOW).saturating_add(SECOND * received);
             replayed_for_ever(&swept(subject), subject, at(NOW), received)
                 .await
                 .unwrap();
@@ -415,18 +417,18 @@ async fn a16_a17_twins_that_forget_too_early_are_found() {
         // From receipt, as a cache does it: too early for what is dated ahead.
         (
             "receipt",
-            (|_, now| now.plus(MAX_AGE)) as fn(&Claim, Timestamp) -> _,
+            (|_, now| now.saturating_add(MAX_AGE)) as fn(&Claim, Timestamp) -> _,
             MAX_SKEW,
         ),
         // As long as the window is, but not its last moment.
         (
             "exclusive",
-            |claim, _| claim.signed_at().unwrap().plus(MAX_AGE),
+            |claim, _| claim.signed_at().unwrap().saturating_add(MAX_AGE),
             Duration::ZERO,
         ),
         (
             "a minute",
-            |_, now| now.plus(Duration::from_secs(60)),
+            |_, now| now.saturating_add(Duration::from_secs(60)),
             Duration::ZERO,
         ),
     ] {
@@ -434,7 +436,8 @@ async fn a16_a17_twins_that_forget_too_early_are_found() {
             let clock = common::clock();
             let store = MapStore::new(&clock).deadline(deadline);
             let target = Target::with_store(subject, &clock, store, |layer| layer);
-            let found = replayed_for_ever(&target, subject, received.plus(ahead), received).await;
+            let found =
+                replayed_for_ever(&target, subject, received.saturating_add(ahead), received).await;
             assert!(
                 matches!(found, Err(Breach::Effect(_))),
                 "{fault}: {found:?}"
@@ -462,11 +465,17 @@ async fn a17_the_claim_covers_the_window_of_every_server() {
         });
         let genuine = HOUSE.signed(&clock);
         // However late or early it arrives, what counts is when it was signed.
-        for now in [clock.now().plus(age), clock.now().minus(skew)] {
+        for now in [
+            clock.now().saturating_add(age),
+            clock.now().saturating_sub(skew),
+        ] {
             clock.set(now);
             accepted(&target, genuine.clone()).await.unwrap();
             let claim = told.lock().unwrap().take().unwrap();
-            assert_eq!(claim.deadline(), at(NOW).plus(age + difference + timeout));
+            assert_eq!(
+                claim.deadline(),
+                at(NOW).saturating_add(age + difference + timeout)
+            );
             assert_eq!(claim.retention(), age + skew + difference + timeout);
             assert_eq!((claim.signed_at(), claim.max_skew()), (Some(at(NOW)), skew));
             clock.set(at(NOW));
@@ -491,8 +500,8 @@ impl NonceStore for Told {
         true
     }
 
-    fn sharing(&self) -> countersign::Sharing {
-        countersign::Sharing::between_processes(self)
+    fn sharing(&self) -> countersign::store::Sharing {
+        countersign::store::Sharing::between_processes(self)
     }
 }
 
@@ -549,7 +558,7 @@ async fn a18_a_secret_counts_as_on_admission_and_not_for_what_is_admitted_later(
             let set = set
                 .with_until(
                     countersign::Secret::new(SECRET).unwrap(),
-                    clock.now().plus(SECOND),
+                    clock.now().saturating_add(SECOND),
                 )
                 .with(countersign::Secret::new("the next secret of partner 1").unwrap());
             let keys = countersign::KeyRing::new().with_set(set).unwrap();
@@ -558,11 +567,11 @@ async fn a18_a_secret_counts_as_on_admission_and_not_for_what_is_admitted_later(
             let genuine = subject.signed(&clock);
             let setter = clock.clone();
             let slow = Frames::new([&BODY[..10], &BODY[10..]], move |frame| {
-                setter.set(at(NOW).plus(Duration::from_millis(frame as u64 * millis)));
+                setter.set(at(NOW).saturating_add(Duration::from_millis(frame as u64 * millis)));
             });
             let (status, code) = target.call(genuine.map(|_| Body::new(slow))).await;
             assert_eq!(status, OK, "{}: {code}", subject.name);
-            clock.set(at(NOW).plus(Duration::from_millis(millis)));
+            clock.set(at(NOW).saturating_add(Duration::from_millis(millis)));
             let (status, _) = target.call(subject.signed(&clock).map(Body::from)).await;
             assert_eq!(status == OK, millis == 1_000, "{}: {status}", subject.name);
         }

@@ -18,7 +18,7 @@ use axum::{
     response::IntoResponse as _,
 };
 use bytes::Bytes;
-use countersign::{ManualClock, VerifierBuilder, VerifyLayer};
+use countersign::{VerifyLayer, request::VerifierBuilder, testing::ManualClock};
 use http::{HeaderName, HeaderValue};
 
 use http_body::{Body as _, Frame, SizeHint};

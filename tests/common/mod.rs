@@ -28,8 +28,10 @@ use std::{
 
 use axum::{Router, body::Body};
 use countersign::{
-    HeaderScheme, KeyRing, ManualClock, MemoryStore, OpenError, Part, Signer, StoreError,
-    Timestamp, VerifierBuilder, VerifyLayer,
+    HeaderScheme, KeyRing, MemoryStore, Part, Signer, Timestamp, VerifyLayer,
+    error::{OpenError, StoreError},
+    request::VerifierBuilder,
+    testing::ManualClock,
 };
 use http::{Request, Response};
 use http_body_util::BodyExt as _;

@@ -14,8 +14,9 @@ use std::{
 
 use bytes::Bytes;
 use countersign::{
-    Claim, ClaimOutcome, LeaseOutcome, LeaseStore, MemoryStore, NonceStore, StepOutcome,
-    StoreError, StoreFuture,
+    MemoryStore,
+    error::StoreError,
+    store::{Claim, ClaimOutcome, LeaseOutcome, LeaseStore, NonceStore, StepOutcome, StoreFuture},
 };
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
@@ -212,8 +213,8 @@ impl NonceStore for FaultyStore {
         false
     }
 
-    fn sharing(&self) -> countersign::Sharing {
-        countersign::Sharing::within_process(self)
+    fn sharing(&self) -> countersign::store::Sharing {
+        countersign::store::Sharing::within_process(self)
     }
 }
 

@@ -13,7 +13,9 @@ use std::{
 
 use bytes::Bytes;
 use countersign::{
-    Encoding, HeaderScheme, KeyRing, MacAlgorithm, Part, RejectionKind, Signer, Verified, Verifier,
+    HeaderScheme, KeyRing, Part, RejectionKind, Signer, Verifier,
+    request::Verified,
+    scheme::{Encoding, MacAlgorithm},
 };
 use http::{HeaderValue, request::Parts};
 use http_body_util::Full;

@@ -11,8 +11,10 @@ use std::{
 use axum::{Router, body::Body, routing::post};
 use bytes::{Bytes, BytesMut};
 use countersign::{
-    HeaderScheme, ManualClock, MemoryStore, Part, Rejection, RejectionKind, Signer, Verified,
-    VerifiedPayload, Verifier, VerifierBuilder, VerifyLayer,
+    HeaderScheme, MemoryStore, Part, Rejection, RejectionKind, Signer, VerifiedPayload, Verifier,
+    VerifyLayer,
+    request::{Verified, VerifierBuilder},
+    testing::ManualClock,
 };
 use http::{HeaderMap, HeaderValue, Request, request::Parts};
 use http_body_util::{BodyExt as _, Full, Limited};

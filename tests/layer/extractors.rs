@@ -10,8 +10,8 @@ use axum::{
     routing::{any, get, post},
 };
 use countersign::{
-    ExtractRejection, HeaderScheme, ManualClock, NonceKind, Part, Signer, VerifiedForm,
-    VerifiedJson, VerifiedPath, VerifiedPayload, VerifiedQuery, VerifyLayer,
+    HeaderScheme, Part, Signer, VerifiedForm, VerifiedJson, VerifiedPath, VerifiedPayload,
+    VerifiedQuery, VerifyLayer, axum::ExtractRejection, store::NonceKind, testing::ManualClock,
 };
 use http::{HeaderValue, Method, Request, Uri};
 use http_body_util::BodyExt as _;

@@ -19,13 +19,19 @@ use axum::{
 };
 use bytes::Bytes;
 use countersign::{
-    Claim, ClaimOutcome, Clock as _, ConfigErrorKind, ConsumeIn, HeaderScheme,
-    HttpMessageSignatures, KeyRing, ManualClock, OnDuplicate,
-    Outcome::{Open, Used},
-    Part, PendingPayload, PendingSlot, PostgresStore, Processing, Rejection, ResponseSigner,
-    ResponseVerifier, SignResponseLayer, SignedBy, Signer, SqliteStore, StoreError, StoreFuture,
-    SystemClock, TransactIn, VerifiedPayload, VerifierBuilder, VerifyLayer,
-    postgres::PooledTransaction,
+    Clock as _, HeaderScheme, HttpMessageSignatures, KeyRing, OnDuplicate, Part, PendingPayload,
+    Processing, Rejection, Signer, SystemClock, VerifiedPayload, VerifyLayer,
+    error::{ConfigErrorKind, StoreError},
+    request::{PendingSlot, VerifierBuilder},
+    response::{
+        Outcome::{Open, Used},
+        ResponseSigner, ResponseVerifier, SignResponseLayer, SignedBy,
+    },
+    store::{
+        Claim, ClaimOutcome, ConsumeIn, PostgresStore, SqliteStore, StoreFuture, TransactIn,
+        postgres::PooledTransaction,
+    },
+    testing::ManualClock,
 };
 use http::{HeaderMap, Request, StatusCode};
 use sqlx::{
@@ -217,12 +223,12 @@ async fn twin_of_a_thousand_copies_a_look_before_the_record_is_found() {
 /// A store that grants everything.
 struct Forgetful;
 
-impl countersign::NonceStore for Forgetful {
+impl countersign::store::NonceStore for Forgetful {
     fn claim<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
         StoreFuture::ready(Ok(ClaimOutcome::New))
     }
 
-    fn leases(&self) -> Option<&dyn countersign::LeaseStore> {
+    fn leases(&self) -> Option<&dyn countersign::store::LeaseStore> {
         Some(self)
     }
 
@@ -230,30 +236,34 @@ impl countersign::NonceStore for Forgetful {
         false
     }
 
-    fn sharing(&self) -> countersign::Sharing {
-        countersign::Sharing::within_process(self)
+    fn sharing(&self) -> countersign::store::Sharing {
+        countersign::store::Sharing::within_process(self)
     }
 }
 
-impl countersign::LeaseStore for Forgetful {
+impl countersign::store::LeaseStore for Forgetful {
     fn lease<'a>(
         &'a self,
         _: &'a Claim,
         _: Duration,
-    ) -> StoreFuture<'a, countersign::LeaseOutcome> {
-        StoreFuture::ready(Ok(countersign::LeaseOutcome::Held))
+    ) -> StoreFuture<'a, countersign::store::LeaseOutcome> {
+        StoreFuture::ready(Ok(countersign::store::LeaseOutcome::Held))
     }
 
-    fn renew<'a>(&'a self, _: &'a Claim, _: Duration) -> StoreFuture<'a, countersign::StepOutcome> {
-        StoreFuture::ready(Ok(countersign::StepOutcome::Done))
+    fn renew<'a>(
+        &'a self,
+        _: &'a Claim,
+        _: Duration,
+    ) -> StoreFuture<'a, countersign::store::StepOutcome> {
+        StoreFuture::ready(Ok(countersign::store::StepOutcome::Done))
     }
 
-    fn complete<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, countersign::StepOutcome> {
-        StoreFuture::ready(Ok(countersign::StepOutcome::Done))
+    fn complete<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, countersign::store::StepOutcome> {
+        StoreFuture::ready(Ok(countersign::store::StepOutcome::Done))
     }
 
-    fn release<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, countersign::StepOutcome> {
-        StoreFuture::ready(Ok(countersign::StepOutcome::Done))
+    fn release<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, countersign::store::StepOutcome> {
+        StoreFuture::ready(Ok(countersign::store::StepOutcome::Done))
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::Router;
 use countersign::{
-    HeaderScheme, HeaderSchemeBuilder, JsonObject, KeyRing, MemoryStore, Part, PythonJson,
-    VerifyLayer,
+    HeaderScheme, KeyRing, MemoryStore, Part, VerifyLayer,
+    scheme::{HeaderSchemeBuilder, JsonObject, PythonJson},
 };
 
 use crate::common::{self, Effects, KEY, SECRET};

@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use countersign::{
-    KeyError, KeyFuture, KeyRing, KeySet, KeyStore, ManualClock, OneTimeToken, Rejection,
-    RejectionKind, Secret, StoreFuture, Verified, Verifier,
+    KeyRing, KeySet, KeyStore, OneTimeToken, Rejection, RejectionKind, Secret, Verifier,
+    error::KeyError, key::KeyFuture, request::Verified, store::StoreFuture, testing::ManualClock,
 };
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
@@ -406,7 +406,7 @@ async fn a_key_store_that_panics_is_an_outage_and_no_panic_of_the_connection() {
         let verified = verifier.verify(&head, Full::<Bytes>::from(body)).await;
         let rejection = verified.unwrap_err();
         assert_eq!(rejection.kind(), RejectionKind::StoreUnavailable);
-        assert!(rejection.detail().contains("panicked"), "{rejection}");
+        assert!(rejection.reason().contains("panicked"), "{rejection}");
         assert!(!format!("{rejection:?} {rejection}").contains(PAYLOAD));
 
         let tokens: OneTimeToken<String> = OneTimeToken::builder("purpose")

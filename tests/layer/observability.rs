@@ -8,8 +8,8 @@ use axum::{
     http::{Request, Response},
 };
 use countersign::{
-    ManualClock, MemoryStore, Processing, RejectionKind, VerifiedPayload, Verifier, VerifyLayer,
-    metrics as measure,
+    MemoryStore, Processing, RejectionKind, VerifiedPayload, Verifier, VerifyLayer,
+    metrics as measure, testing::ManualClock,
 };
 use http_body_util::Full;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};

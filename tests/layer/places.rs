@@ -20,8 +20,8 @@ use axum::{
 };
 use bytes::Bytes;
 use countersign::{
-    Forwarded, HeaderScheme, ManualClock, Part, PeerAddr, Processing, Signer, VerifiedPayload,
-    VerifyLayer,
+    Forwarded, HeaderScheme, Part, Processing, Signer, VerifiedPayload, VerifyLayer,
+    request::PeerAddr, testing::ManualClock,
 };
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode,
@@ -993,7 +993,7 @@ async fn a_forwarded_authority_counts_from_a_trusted_peer_and_from_nobody_else()
     let layer = |network: &str| {
         let forwarded = Forwarded::host("x-forwarded-host").unwrap();
         layer(&clock)
-            .forwarded(forwarded.from_network(network).unwrap())
+            .forwarded(forwarded.trust_network(network).unwrap())
             .build()
             .unwrap()
     };

@@ -16,8 +16,8 @@ use axum::{
     routing::post,
 };
 use countersign::{
-    ConfigErrorKind, HeaderScheme, ManualClock, OnDuplicate, Part, Processing, Signer,
-    VerifiedPayload, VerifyLayer,
+    HeaderScheme, OnDuplicate, Part, Processing, Signer, VerifiedPayload, VerifyLayer,
+    error::ConfigErrorKind, testing::ManualClock,
 };
 use http::{Request, StatusCode, header::RETRY_AFTER};
 use tokio::{
@@ -700,15 +700,15 @@ async fn a_store_without_leases_is_refused_when_the_layer_is_built() {
 
 struct NoLeases;
 
-impl countersign::NonceStore for NoLeases {
+impl countersign::store::NonceStore for NoLeases {
     fn claim<'a>(
         &'a self,
-        _: &'a countersign::Claim,
-    ) -> countersign::StoreFuture<'a, countersign::ClaimOutcome> {
-        countersign::StoreFuture::ready(Ok(countersign::ClaimOutcome::New))
+        _: &'a countersign::store::Claim,
+    ) -> countersign::store::StoreFuture<'a, countersign::store::ClaimOutcome> {
+        countersign::store::StoreFuture::ready(Ok(countersign::store::ClaimOutcome::New))
     }
 
-    fn leases(&self) -> Option<&dyn countersign::LeaseStore> {
+    fn leases(&self) -> Option<&dyn countersign::store::LeaseStore> {
         None
     }
 
@@ -716,8 +716,8 @@ impl countersign::NonceStore for NoLeases {
         true
     }
 
-    fn sharing(&self) -> countersign::Sharing {
-        countersign::Sharing::between_processes(self)
+    fn sharing(&self) -> countersign::store::Sharing {
+        countersign::store::Sharing::between_processes(self)
     }
 }
 

@@ -17,9 +17,11 @@ use axum::{
 };
 use bytes::Bytes;
 use countersign::{
-    Claim, ClaimOutcome, HeaderScheme, LeaseStore, ManualClock, MemoryStore, NonceStore,
-    OnDuplicate, Part, Processing, Rejection, RejectionKind, Signer, StoreError, StoreErrorKind,
-    StoreFuture, VerifiedPayload, VerifyLayer,
+    HeaderScheme, MemoryStore, OnDuplicate, Part, Processing, Rejection, RejectionKind, Signer,
+    VerifiedPayload, VerifyLayer,
+    error::{StoreError, StoreErrorKind},
+    store::{Claim, ClaimOutcome, LeaseStore, NonceStore, StoreFuture},
+    testing::ManualClock,
 };
 use http::{
     HeaderMap, HeaderValue, Method, Request,
@@ -52,8 +54,8 @@ impl NonceStore for Refusing {
         true
     }
 
-    fn sharing(&self) -> countersign::Sharing {
-        countersign::Sharing::between_processes(self)
+    fn sharing(&self) -> countersign::store::Sharing {
+        countersign::store::Sharing::between_processes(self)
     }
 }
 
@@ -253,7 +255,7 @@ trait MinimumCapacity {
 
 impl MinimumCapacity for MemoryStore {
     fn builder_min() -> usize {
-        countersign::MemoryStoreBuilder::MIN_CAPACITY_BYTES
+        countersign::store::MemoryStoreBuilder::MIN_CAPACITY_BYTES
     }
 }
 
@@ -340,7 +342,7 @@ async fn every_kind_is_answered_as_the_table_says() {
             .get::<Rejection>()
             .expect("it is kept");
         assert_eq!(rejection.kind(), kind);
-        let detail = rejection.detail().to_owned();
+        let detail = rejection.reason().to_owned();
         assert!(!detail.is_empty());
 
         let headers = response.headers().clone();

@@ -16,10 +16,12 @@ use axum::{
 };
 use bytes::Bytes;
 use countersign::{
-    Claim, ClaimOutcome, ConfigError, ConfigErrorKind, Forwarded, HeaderScheme, KeyId, KeyRing,
-    Lease, LeaseStore, ManualClock, MemoryStore, NonceStore, Part, Processing, Rejection,
-    RejectionKind, Secret, StoreFuture, Timestamp, Verified, VerifiedPayload, Verifier,
-    VerifierBuilder, VerifyLayer,
+    ConfigError, Forwarded, HeaderScheme, KeyId, KeyRing, MemoryStore, Part, Processing, Rejection,
+    RejectionKind, Secret, Timestamp, VerifiedPayload, Verifier, VerifyLayer,
+    error::ConfigErrorKind,
+    request::{Lease, Verified, VerifierBuilder},
+    store::{Claim, ClaimOutcome, LeaseStore, NonceStore, StoreFuture},
+    testing::ManualClock,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Uri, request::Parts};
 use http_body_util::{BodyExt as _, Full};
@@ -134,10 +136,13 @@ async fn a_lease_is_the_callers_to_complete_or_release() {
     assert_eq!(first.duration(), lease);
     let copy = kind(verifier.verify(&head, body()).await);
     assert_eq!(copy, RejectionKind::RequestInFlight);
-    assert_eq!(first.renew().await.unwrap(), countersign::StepOutcome::Done);
+    assert_eq!(
+        first.renew().await.unwrap(),
+        countersign::store::StepOutcome::Done
+    );
     assert_eq!(
         first.release().await.unwrap(),
-        countersign::StepOutcome::Done
+        countersign::store::StepOutcome::Done
     );
 
     let second = leased(verifier.verify(&head, body()).await.unwrap());
@@ -147,11 +152,11 @@ async fn a_lease_is_the_callers_to_complete_or_release() {
         first.complete().await,
         first.release().await,
     ] {
-        assert_eq!(step.unwrap(), countersign::StepOutcome::Lost);
+        assert_eq!(step.unwrap(), countersign::store::StepOutcome::Lost);
     }
     assert_eq!(
         second.complete().await.unwrap(),
-        countersign::StepOutcome::Done
+        countersign::store::StepOutcome::Done
     );
     let copy = kind(verifier.verify(&head, body()).await);
     assert_eq!(copy, RejectionKind::RequestReplayed);
@@ -215,8 +220,8 @@ impl NonceStore for TimePasses {
         false
     }
 
-    fn sharing(&self) -> countersign::Sharing {
-        countersign::Sharing::within_process(self)
+    fn sharing(&self) -> countersign::store::Sharing {
+        countersign::store::Sharing::within_process(self)
     }
 }
 
@@ -438,8 +443,8 @@ impl NonceStore for Durable {
         true
     }
 
-    fn sharing(&self) -> countersign::Sharing {
-        countersign::Sharing::between_processes(self)
+    fn sharing(&self) -> countersign::store::Sharing {
+        countersign::store::Sharing::between_processes(self)
     }
 }
 
@@ -448,20 +453,24 @@ impl LeaseStore for Durable {
         &'a self,
         _: &'a Claim,
         _: Duration,
-    ) -> StoreFuture<'a, countersign::LeaseOutcome> {
-        StoreFuture::ready(Ok(countersign::LeaseOutcome::Completed))
+    ) -> StoreFuture<'a, countersign::store::LeaseOutcome> {
+        StoreFuture::ready(Ok(countersign::store::LeaseOutcome::Completed))
     }
 
-    fn renew<'a>(&'a self, _: &'a Claim, _: Duration) -> StoreFuture<'a, countersign::StepOutcome> {
-        StoreFuture::ready(Ok(countersign::StepOutcome::Lost))
+    fn renew<'a>(
+        &'a self,
+        _: &'a Claim,
+        _: Duration,
+    ) -> StoreFuture<'a, countersign::store::StepOutcome> {
+        StoreFuture::ready(Ok(countersign::store::StepOutcome::Lost))
     }
 
-    fn complete<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, countersign::StepOutcome> {
-        StoreFuture::ready(Ok(countersign::StepOutcome::Lost))
+    fn complete<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, countersign::store::StepOutcome> {
+        StoreFuture::ready(Ok(countersign::store::StepOutcome::Lost))
     }
 
-    fn release<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, countersign::StepOutcome> {
-        StoreFuture::ready(Ok(countersign::StepOutcome::Lost))
+    fn release<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, countersign::store::StepOutcome> {
+        StoreFuture::ready(Ok(countersign::store::StepOutcome::Lost))
     }
 }
 
@@ -720,7 +729,7 @@ fn a_configuration_that_would_not_be_safe_is_refused_and_says_what_to_do() {
         (
             "no network",
             Forwarded::host("x-forwarded-host")
-                .and_then(|f| f.from_network("10.0.0.0/33"))
+                .and_then(|f| f.trust_network("10.0.0.0/33"))
                 .map(drop),
             "Forwarded",
             "10.0.0.0/8",
@@ -907,7 +916,7 @@ impl Fuzzed {
             .forwarded(
                 Forwarded::host("x-forwarded-host")
                     .unwrap()
-                    .from_network("10.0.0.0/8")
+                    .trust_network("10.0.0.0/8")
                     .unwrap(),
             )
             .body_deadline(Duration::from_millis(50))

@@ -7,8 +7,8 @@ use axum::{
     routing::put,
 };
 use countersign::{
-    Component, HttpMessageSignatures, ManualClock, Rejection, SignedVersion, Signer,
-    VerifiedPayload, VerifyLayer,
+    HttpMessageSignatures, Rejection, SignedVersion, Signer, VerifiedPayload, VerifyLayer,
+    rfc9421::Component, testing::ManualClock,
 };
 use http::Request;
 use tower::ServiceExt as _;
@@ -40,15 +40,15 @@ fn service(clock: &ManualClock, covers: bool) -> Service {
     // UPDATE … WHERE id = 1 AND version = …
     let update = |version: i64| u64::from(version.to_string() == PRESENT);
     let by_rows = async move |version: SignedVersion| -> Result<String, Rejection> {
-        version.expect_change(update(version.parse()?))?;
+        version.require_changed(update(version.parse()?))?;
         Ok("changed".to_owned())
     };
-    let by_lock = async |version: SignedVersion| version.expect(PRESENT).map(|()| "changed");
+    let by_lock = async |version: SignedVersion| version.require(PRESENT).map(|()| "changed");
     let by_body = async move |payload: VerifiedPayload| -> Response {
         let changed = payload
             .signed_version_at("/document/version")
             .and_then(|version| {
-                version.expect_change(update(version.parse()?))?;
+                version.require_changed(update(version.parse()?))?;
                 Ok("changed")
             });
         changed.into_response()

@@ -14,7 +14,8 @@ use std::{
 
 use bytes::Bytes;
 use countersign::{
-    HeaderScheme, JsonForm, KeyRing, MemoryStore, Part, PythonJson, RejectionKind, Signer, Verifier,
+    HeaderScheme, KeyRing, MemoryStore, Part, RejectionKind, Signer, Verifier,
+    scheme::{JsonForm, PythonJson},
 };
 use http::{HeaderValue, Request};
 use http_body_util::Full;

@@ -7,8 +7,10 @@ use std::{io::ErrorKind, process::Command, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
-    ConfigError, Encoding, HeaderScheme, HeaderSchemeBuilder, KeyRing, MacAlgorithm, NonceKind,
-    Part, Rejection, RejectionKind, Secret, Signer, Verified, Verifier,
+    ConfigError, HeaderScheme, KeyRing, Part, Rejection, RejectionKind, Secret, Signer, Verifier,
+    request::Verified,
+    scheme::{Encoding, HeaderSchemeBuilder, MacAlgorithm},
+    store::NonceKind,
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::Request;

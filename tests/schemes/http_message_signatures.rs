@@ -8,8 +8,9 @@ mod several;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use countersign::{
-    Component, HttpMessageSignatures, HttpMessageSignaturesBuilder, Rejection, Signer,
-    VerifiedPayload, Verifier, VerifierBuilder,
+    HttpMessageSignatures, Rejection, Signer, VerifiedPayload, Verifier,
+    request::VerifierBuilder,
+    rfc9421::{Component, HttpMessageSignaturesBuilder},
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderName, HeaderValue, Request};

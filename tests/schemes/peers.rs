@@ -15,7 +15,9 @@ use std::{
 
 use bytes::Bytes;
 use cases::{ABSENT, CASES, Case, LABEL};
-use countersign::{Clock as _, ManualClock, MemoryStore, Signer, SystemClock, VerifyLayer};
+use countersign::{
+    Clock as _, MemoryStore, Signer, SystemClock, VerifyLayer, testing::ManualClock,
+};
 use http::Request;
 use http_body_util::Full;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};

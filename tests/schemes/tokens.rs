@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use countersign::{
-    Clock as _, KeyRing, ManualClock, MemoryStore, NonceStore, OneTimeToken, OneTimeTokenBuilder,
-    Rejection, Timestamp,
+    Clock as _, KeyRing, MemoryStore, OneTimeToken, Rejection, Timestamp, store::NonceStore,
+    testing::ManualClock, token::OneTimeTokenBuilder,
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};

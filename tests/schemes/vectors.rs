@@ -12,8 +12,10 @@ use std::{env, fs, path::Path, time::Duration};
 
 use bytes::Bytes;
 use countersign::{
-    ConfigError, Encoding, HeaderScheme, HeaderSchemeBuilder, KeyRing, MacAlgorithm, ManualClock,
-    MemoryStore, Part, RejectionKind, Secret, Timestamp, Verifier,
+    ConfigError, HeaderScheme, KeyRing, MemoryStore, Part, RejectionKind, Secret, Timestamp,
+    Verifier,
+    scheme::{Encoding, HeaderSchemeBuilder, MacAlgorithm},
+    testing::ManualClock,
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderMap, HeaderName, Request};

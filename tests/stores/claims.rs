@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use countersign::{Claim, Clock as _, KeyId, Nonce, NonceKind, SystemClock, Timestamp};
+use countersign::{
+    Clock as _, KeyId, SystemClock, Timestamp,
+    store::{Claim, Nonce, NonceKind},
+};
 
 pub const HOUR: Duration = Duration::from_secs(3600);
 pub const SKEW: Duration = Duration::from_secs(5);

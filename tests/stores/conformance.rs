@@ -9,9 +9,16 @@ use std::{
 };
 
 use countersign::{
-    AttemptId, Claim, ClaimOutcome, Clock, LeaseOutcome, LeaseStore, ManualClock, MemoryStore,
-    NonceKind, NonceStore, StepOutcome, StoreError, StoreErrorKind, StoreFuture, Timestamp,
-    testing::conformance::{self, Broken, Time},
+    Clock, MemoryStore, Timestamp,
+    error::{StoreError, StoreErrorKind},
+    store::{
+        AttemptId, Claim, ClaimOutcome, LeaseOutcome, LeaseStore, NonceKind, NonceStore,
+        StepOutcome, StoreFuture,
+    },
+    testing::{
+        ManualClock,
+        conformance::{self, Broken, Time},
+    },
 };
 
 use crate::common::log;
@@ -38,7 +45,7 @@ async fn the_memory_store_keeps_every_promise_in_real_time() {
 
 #[cfg(feature = "sqlite")]
 mod sqlite {
-    use countersign::SqliteStore;
+    use countersign::store::SqliteStore;
 
     use super::*;
 
@@ -66,7 +73,7 @@ mod sqlite {
 
 #[cfg(feature = "postgres")]
 mod postgres {
-    use countersign::PostgresStore;
+    use countersign::store::PostgresStore;
 
     use super::*;
     use crate::common::database;
@@ -348,8 +355,10 @@ impl Model {
             return Ok(Found::Nothing);
         };
         let found = match record.lease_end {
-            Some(end) if end > now => Found::InFlight(end.since(now)),
-            Some(end) if self.is(Fault::NeverEndsALease) => Found::InFlight(end.since(now)),
+            Some(end) if end > now => Found::InFlight(end.saturating_since(now)),
+            Some(end) if self.is(Fault::NeverEndsALease) => {
+                Found::InFlight(end.saturating_since(now))
+            }
             Some(_) => Found::Nothing,
             None => Found::Recorded(record.attempt),
         };
@@ -369,7 +378,9 @@ impl Model {
             Some(retention)
                 if *retention > claim.retention() && !self.is(Fault::KeepsToEachClaim) =>
             {
-                claim.deadline().max(self.clock.now().plus(*retention))
+                claim
+                    .deadline()
+                    .max(self.clock.now().saturating_add(*retention))
             }
             _ => claim.deadline(),
         }
@@ -462,7 +473,11 @@ impl Model {
                 if !self.is(Fault::LeasesAtAnyPlace) {
                     Self::count(&memory, claim)?;
                 }
-                self.put(&mut memory, claim, Some(self.clock.now().plus(duration)));
+                self.put(
+                    &mut memory,
+                    claim,
+                    Some(self.clock.now().saturating_add(duration)),
+                );
                 LeaseOutcome::Held
             }
         })
@@ -531,8 +546,8 @@ impl NonceStore for Model {
         false
     }
 
-    fn sharing(&self) -> countersign::Sharing {
-        countersign::Sharing::within_process(self)
+    fn sharing(&self) -> countersign::store::Sharing {
+        countersign::store::Sharing::within_process(self)
     }
 }
 
@@ -542,7 +557,7 @@ impl LeaseStore for Model {
     }
 
     fn renew<'a>(&'a self, claim: &'a Claim, duration: Duration) -> StoreFuture<'a, StepOutcome> {
-        let end = self.clock.now().plus(duration);
+        let end = self.clock.now().saturating_add(duration);
         self.held(claim, |records, identity| {
             if let Some(record) = records.get_mut(&identity)
                 && !self.is(Fault::DoesNotRenew)

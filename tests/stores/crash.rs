@@ -24,8 +24,8 @@ use axum::{
     routing::post,
 };
 use countersign::{
-    MemoryStore, PendingPayload, Processing, Rejection, Signer, SqliteStore, TransactIn,
-    VerifiedPayload, VerifyLayer,
+    MemoryStore, PendingPayload, Processing, Rejection, Signer, VerifiedPayload, VerifyLayer,
+    store::{SqliteStore, TransactIn},
 };
 use http::Request;
 use sqlx::{PgConnection, SqliteConnection, SqlitePool, sqlite::SqliteConnectOptions};

@@ -12,8 +12,10 @@ use std::{
 };
 
 use countersign::{
-    Claim, ClaimOutcome, Clock as _, ConfigError, ConfigErrorKind, KeyId, LeaseStore as _,
-    ManualClock, MemoryStore, Nonce, NonceKind, NonceStore as _, StoreErrorKind, Timestamp,
+    Clock as _, ConfigError, KeyId, MemoryStore, Timestamp,
+    error::{ConfigErrorKind, StoreErrorKind},
+    store::{Claim, ClaimOutcome, LeaseStore as _, Nonce, NonceKind, NonceStore as _},
+    testing::ManualClock,
 };
 
 use crate::common::log;
@@ -46,7 +48,12 @@ fn open_first(file: &Path, clock: &ManualClock) -> MemoryStore {
 fn unsigned_time(nonce: u64) -> Claim {
     let nonce = Nonce::new(NonceKind::Covered, nonce.to_be_bytes());
     let key = KeyId::new("k").unwrap();
-    Claim::new("tests".into(), key, nonce, start().plus(10 * WINDOW))
+    Claim::new(
+        "tests".into(),
+        key,
+        nonce,
+        start().saturating_add(10 * WINDOW),
+    )
 }
 
 fn claim(nonce: u64, signed_at: Timestamp) -> Claim {
@@ -87,7 +94,10 @@ async fn after_a_restart_what_may_have_been_accepted_is_refused_and_what_is_late
     let store = open_first(&place.file(), &place.clock);
     assert_eq!(ask(&store, &accepted).await, Ok(ClaimOutcome::New));
     let mark = store.statistics().high_watermark.unwrap();
-    assert!(start() < mark && mark <= start().plus(secs(1)), "{mark}");
+    assert!(
+        start() < mark && mark <= start().saturating_add(secs(1)),
+        "{mark}"
+    );
     drop(store);
 
     let store = open(&place.file(), &place.clock).unwrap();
@@ -97,8 +107,8 @@ async fn after_a_restart_what_may_have_been_accepted_is_refused_and_what_is_late
     let lease = store.lease(&accepted, secs(1)).await;
     assert_eq!(lease.unwrap_err().kind(), again);
     // Without the file, this one would have been refused, too.
-    let later = claim(3, mark.plus(Duration::from_millis(1)));
-    assert!(later.signed_at().unwrap() < start().plus(SKEW));
+    let later = claim(3, mark.saturating_add(Duration::from_millis(1)));
+    assert!(later.signed_at().unwrap() < start().saturating_add(SKEW));
     assert_eq!(ask(&store, &later).await, Ok(ClaimOutcome::New));
 
     // The twin: a store that forgets, and says that there is nothing to forget, accepts it again.
@@ -114,7 +124,10 @@ async fn the_refusal_of_the_first_start_outlasts_the_next_ones() {
     // Nothing was accepted; but what was before the file is as unknown as it was.
     place.clock.advance(secs(60));
     let store = open(&place.file(), &place.clock).unwrap();
-    let (before, after) = (start().plus(SKEW), start().plus(SKEW + secs(1)));
+    let (before, after) = (
+        start().saturating_add(SKEW),
+        start().saturating_add(SKEW + secs(1)),
+    );
     let again = Err(StoreErrorKind::SignAgain);
     assert_eq!(ask(&store, &claim(1, before)).await, again);
     assert_eq!(ask(&store, &claim(2, after)).await, Ok(ClaimOutcome::New));
@@ -146,7 +159,7 @@ async fn a_clock_that_steps_back_over_a_restart_reopens_nothing() {
 #[tokio::test]
 async fn a_file_from_the_future_refuses_until_then() {
     let place = Place::new();
-    let ahead = start().plus(secs(200));
+    let ahead = start().saturating_add(secs(200));
     let store = open_first(&place.file(), &place.clock);
     assert_eq!(ask(&store, &claim(1, ahead)).await, Ok(ClaimOutcome::New));
     drop(store);
@@ -154,7 +167,7 @@ async fn a_file_from_the_future_refuses_until_then() {
     let again = Err(StoreErrorKind::SignAgain);
     assert_eq!(ask(&store, &claim(2, start())).await, again);
     assert_eq!(ask(&store, &claim(1, ahead)).await, again);
-    let later = claim(3, ahead.plus(secs(2)));
+    let later = claim(3, ahead.saturating_add(secs(2)));
     assert_eq!(ask(&store, &later).await, Ok(ClaimOutcome::New));
 }
 
@@ -222,13 +235,13 @@ async fn refuses_beyond_and_recovers(block: fn(&Path), unblock: fn(&Path)) {
     let file = fs::read(place.file()).unwrap();
 
     block(&place.new_file());
-    let beyond = claim(2, mark.plus(Duration::from_millis(1)));
+    let beyond = claim(2, mark.saturating_add(Duration::from_millis(1)));
     for _ in 0..3 {
         let refused = store.claim(&beyond).await.unwrap_err();
         assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
         assert_eq!(fs::read(place.file()).unwrap(), file);
     }
-    let within = claim(3, start().plus(Duration::from_millis(1)));
+    let within = claim(3, start().saturating_add(Duration::from_millis(1)));
     assert_eq!(ask(&store, &within).await, Ok(ClaimOutcome::New));
     assert_eq!(
         ask(&store, &claim(1, start())).await,
@@ -367,7 +380,7 @@ async fn a_process_that_is_killed_at_any_moment_leaves_a_file_that_covers_what_i
         assert_eq!(reopened(&place.file(), &accepted).await, 0, "{round}");
         let store = open(&place.file(), &ManualClock::at(start())).unwrap();
         // Some claims, whose lines were lost, and the second that it is written ahead.
-        let later = claim(u64::MAX, last.plus(secs(60)));
+        let later = claim(u64::MAX, last.saturating_add(secs(60)));
         assert_eq!(ask(&store, &later).await, Ok(ClaimOutcome::New));
     }
 }

@@ -10,9 +10,13 @@ use std::{
 };
 
 use countersign::{
-    Claim, ClaimOutcome, ConfigErrorKind, KeyId, LeaseOutcome, LeaseStore, ManualClock,
-    MemoryStore, MemoryStoreBuilder, Nonce, NonceKind, NonceStore, StepOutcome, StoreErrorKind,
-    StoreFuture, Timestamp,
+    KeyId, MemoryStore, Timestamp,
+    error::{ConfigErrorKind, StoreErrorKind},
+    store::{
+        Claim, ClaimOutcome, LeaseOutcome, LeaseStore, MemoryStoreBuilder, Nonce, NonceKind,
+        NonceStore, StepOutcome, StoreFuture,
+    },
+    testing::ManualClock,
 };
 
 const WINDOW: Duration = Duration::from_secs(300);
@@ -31,7 +35,7 @@ fn claim_until(key: &str, nonce: u64, deadline: Timestamp) -> Claim {
 }
 
 fn claim(key: &str, nonce: u64) -> Claim {
-    claim_until(key, nonce, start().plus(WINDOW))
+    claim_until(key, nonce, start().saturating_add(WINDOW))
 }
 
 fn event(nonce: u64, deadline: Timestamp) -> Claim {
@@ -125,8 +129,8 @@ mod copies {
             false
         }
 
-        fn sharing(&self) -> countersign::Sharing {
-            countersign::Sharing::within_process(self)
+        fn sharing(&self) -> countersign::store::Sharing {
+            countersign::store::Sharing::within_process(self)
         }
     }
 
@@ -178,7 +182,7 @@ mod copies {
             "others".into(),
             KeyId::new("k").unwrap(),
             claim("k", 1).nonce().clone(),
-            start().plus(WINDOW),
+            start().saturating_add(WINDOW),
         );
         for claim in [claim("k", 1), claim("l", 1), other] {
             assert_eq!(now(store.claim(&claim)), Ok(ClaimOutcome::New));
@@ -243,7 +247,7 @@ mod floods {
             .unwrap();
         assert_eq!(retry_after(store.claim(&claim("k", refused))), Some(WINDOW));
         clock.advance(WINDOW);
-        let later = claim_until("k", refused, start().plus(2 * WINDOW));
+        let later = claim_until("k", refused, start().saturating_add(2 * WINDOW));
         assert_eq!(now(store.claim(&later)), Ok(ClaimOutcome::New));
     }
 
@@ -272,7 +276,7 @@ mod floods {
                         let (store, clock, most) = (&store, &clock, &most);
                         scope.spawn(move || {
                             for round in 0..3 {
-                                let deadline = start().plus(WINDOW * (round + 1));
+                                let deadline = start().saturating_add(WINDOW * (round + 1));
                                 for nonce in 0..u64::try_from(capacity / 20).unwrap() {
                                     let nonce = nonce * 2 + thread;
                                     let claim = claim_until("k", nonce, deadline);
@@ -306,7 +310,7 @@ mod floods {
         for byte in 0..100 {
             let nonce = Nonce::new(NonceKind::Covered, vec![byte; 1 << 20]);
             let key = KeyId::new("k").unwrap();
-            let claim = Claim::new("tests".into(), key, nonce, start().plus(WINDOW));
+            let claim = Claim::new("tests".into(), key, nonce, start().saturating_add(WINDOW));
             assert_eq!(now(store.claim(&claim)), Ok(ClaimOutcome::New));
         }
         assert!(store.allocated_bytes() <= MemoryStoreBuilder::MIN_CAPACITY_BYTES);
@@ -348,17 +352,18 @@ mod floods {
         assert_eq!(now(store.claim(&claim("k", quota))), over);
 
         clock.advance(WINDOW);
-        let later = |nonce| claim_until("k", nonce, start().plus(2 * WINDOW));
+        let later = |nonce| claim_until("k", nonce, start().saturating_add(2 * WINDOW));
         for nonce in 1_000..1_000 + quota {
             assert_eq!(now(store.claim(&later(nonce))), Ok(ClaimOutcome::New));
         }
         assert_eq!(now(store.claim(&later(0))), over);
 
         clock.advance(WINDOW);
-        let last = claim_until("k", 5_000, start().plus(3 * WINDOW));
+        let last = claim_until("k", 5_000, start().saturating_add(3 * WINDOW));
         assert_eq!(now(store.lease(&last, secs(60))), Ok(LeaseOutcome::Held));
         assert_eq!(now(store.release(&last)), Ok(StepOutcome::Done));
-        let again = (0..quota).map(|nonce| claim_until("k", nonce, start().plus(3 * WINDOW)));
+        let again =
+            (0..quota).map(|nonce| claim_until("k", nonce, start().saturating_add(3 * WINDOW)));
         for claim in again {
             assert_eq!(now(store.claim(&claim)), Ok(ClaimOutcome::New));
         }
@@ -387,7 +392,7 @@ mod floods {
         let full = store.allocated_bytes();
         clock.advance(WINDOW);
         // One sender, one nonce, which goes on being refused.
-        let refused = claim_until("k", 0, start().plus(WINDOW));
+        let refused = claim_until("k", 0, start().saturating_add(WINDOW));
         for _ in 0..16 {
             clock.advance(secs(1));
             assert_eq!(now(store.claim(&refused)), Err(StoreErrorKind::SignAgain));
@@ -403,13 +408,13 @@ mod time {
     #[test]
     fn a_nonce_is_kept_to_its_deadline_and_refused_from_then_on() {
         let (store, clock) = store(1 << 20);
-        let deadline = start().plus(Duration::from_millis(10_500));
+        let deadline = start().saturating_add(Duration::from_millis(10_500));
         let claim = claim_until("k", 1, deadline);
         assert_eq!(now(store.claim(&claim)), Ok(ClaimOutcome::New));
-        clock.set(deadline.minus(Duration::from_millis(1)));
+        clock.set(deadline.saturating_sub(Duration::from_millis(1)));
         assert_eq!(now(store.claim(&claim)), Ok(ClaimOutcome::Replayed));
         for after in [0, 1, 499, 500, 501, 10_000] {
-            clock.set(deadline.plus(Duration::from_millis(after)));
+            clock.set(deadline.saturating_add(Duration::from_millis(after)));
             assert_eq!(now(store.claim(&claim)), Err(StoreErrorKind::SignAgain));
         }
     }
@@ -421,8 +426,8 @@ mod time {
             (1, Ok(ClaimOutcome::New)),
             (0, Err(StoreErrorKind::SignAgain)),
         ] {
-            let deadline = start().plus(secs(7));
-            clock.set(deadline.minus(Duration::from_millis(early)));
+            let deadline = start().saturating_add(secs(7));
+            clock.set(deadline.saturating_sub(Duration::from_millis(early)));
             assert_eq!(now(store.claim(&claim_until("k", early, deadline))), answer);
         }
         let (store, clock) = super::store(1 << 20);
@@ -445,7 +450,7 @@ mod time {
         clock.set(until);
         for nonce in 0..1_000 {
             clock.advance(Duration::from_millis(20));
-            now(store.claim(&claim_until("other", nonce, until.plus(WINDOW)))).unwrap();
+            now(store.claim(&claim_until("other", nonce, until.saturating_add(WINDOW)))).unwrap();
         }
     }
 
@@ -454,32 +459,36 @@ mod time {
         let (store, clock) = store(1 << 20);
         let early = claim("k", 1);
         assert_eq!(now(store.claim(&early)), Ok(ClaimOutcome::New));
-        drop_all(&store, &clock, start().plus(2 * WINDOW));
+        drop_all(&store, &clock, start().saturating_add(2 * WINDOW));
         let held = store.len();
         clock.set(start());
         assert_eq!(held, 1_000, "the early nonce was dropped");
         assert_eq!(now(store.claim(&early)), Err(StoreErrorKind::SignAgain));
-        let fresh = claim_until("k", 2, start().plus(WINDOW).plus(secs(1)));
+        let fresh = claim_until(
+            "k",
+            2,
+            start().saturating_add(WINDOW).saturating_add(secs(1)),
+        );
         assert_eq!(now(store.claim(&fresh)), Ok(ClaimOutcome::New));
     }
 
     #[test]
     fn a_clock_that_was_ahead_does_not_hold_up_the_sweep() {
         let (store, clock) = store(1 << 20);
-        clock.set(start().plus(secs(86_400)));
-        now(store.claim(&claim_until("k", 1, start().plus(secs(86_500))))).unwrap();
+        clock.set(start().saturating_add(secs(86_400)));
+        now(store.claim(&claim_until("k", 1, start().saturating_add(secs(86_500))))).unwrap();
         clock.set(start());
         for nonce in 0..100 {
             now(store.claim(&claim("k", nonce + 10))).unwrap();
         }
-        drop_all(&store, &clock, start().plus(2 * WINDOW));
+        drop_all(&store, &clock, start().saturating_add(2 * WINDOW));
         assert_eq!(store.len(), 1_001);
     }
 
     #[test]
     fn a_duplicate_of_an_event_extends_its_record_in_the_same_step() {
         let (store, clock) = store(1 << 20);
-        let at = |s| start().plus(secs(s));
+        let at = |s| start().saturating_add(secs(s));
         assert_eq!(now(store.claim(&event(1, at(10)))), Ok(ClaimOutcome::New));
         assert_eq!(
             now(store.claim(&event(1, at(30)))),
@@ -511,7 +520,7 @@ mod time {
     #[test]
     fn a_duplicate_of_a_nonce_does_not_extend_its_record() {
         let (store, clock) = store(1 << 20);
-        let at = |s| start().plus(secs(s));
+        let at = |s| start().saturating_add(secs(s));
         assert_eq!(
             now(store.claim(&claim_until("k", 1, at(10)))),
             Ok(ClaimOutcome::New)
@@ -534,7 +543,7 @@ mod time {
         clock.advance(secs(30));
         let skew = secs(5);
         let signed = |nonce, at: Timestamp| claim("k", nonce).signed(at, skew);
-        let edge = start().plus(skew);
+        let edge = start().saturating_add(skew);
         let millis = Duration::from_millis(1);
         let refused = Err(StoreErrorKind::SignAgain);
         assert_eq!(now(store.claim(&signed(1, start()))), refused);
@@ -544,7 +553,7 @@ mod time {
             Err(StoreErrorKind::SignAgain)
         );
         assert_eq!(
-            now(store.claim(&signed(3, edge.plus(millis)))),
+            now(store.claim(&signed(3, edge.saturating_add(millis)))),
             Ok(ClaimOutcome::New)
         );
         // The same request again is a replay, whatever it says of its time.
@@ -556,7 +565,7 @@ mod time {
 
     #[test]
     fn a_store_without_history_accepts_what_was_signed_before_it() {
-        let signed = |nonce| claim("k", nonce).signed(start().minus(secs(10)), secs(5));
+        let signed = |nonce| claim("k", nonce).signed(start().saturating_sub(secs(10)), secs(5));
         let (built, _) = store(1 << 20);
         assert_eq!(now(built.claim(&signed(1))), Ok(ClaimOutcome::New));
         let clock = ManualClock::at(start());
@@ -574,7 +583,7 @@ mod leases {
     use super::*;
 
     fn at(s: u64) -> Timestamp {
-        start().plus(secs(s))
+        start().saturating_add(secs(s))
     }
 
     #[tokio::test(start_paused = true)]
@@ -836,7 +845,8 @@ mod an_hour {
         let mut before = 0_usize;
         for nonce in 0..3600 * PER_SECOND {
             clock.advance(Duration::from_millis(1000 / PER_SECOND));
-            let (nonces, bytes) = claim(claim_until("k", nonce, clock.now().plus(WINDOW)));
+            let (nonces, bytes) =
+                claim(claim_until("k", nonce, clock.now().saturating_add(WINDOW)));
             seen.most_dropped = seen.most_dropped.max((before + 1).saturating_sub(nonces));
             before = nonces;
             if nonce > 2 * WINDOW.as_secs() * PER_SECOND {
@@ -875,11 +885,11 @@ mod an_hour {
     fn of_traffic_on_a_map_that_is_swept_as_a_whole_would_be_noticed() {
         let clock = ManualClock::at(start());
         let mut map = HashMap::new();
-        let mut next = start().plus(WINDOW);
+        let mut next = start().saturating_add(WINDOW);
         let seen = watch(&clock, |claim| {
             let now = clock.now();
             if now >= next {
-                next = now.plus(WINDOW);
+                next = now.saturating_add(WINDOW);
                 map.retain(|_, deadline| *deadline > now);
             }
             map.insert(claim.nonce().as_bytes().to_vec(), claim.deadline());

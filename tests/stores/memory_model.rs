@@ -3,9 +3,13 @@
 use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use countersign::{
-    AttemptId, Claim, ClaimOutcome, Clock, KeyId, LeaseOutcome, LeaseStore, ManualClock,
-    MemoryStore, Nonce, NonceKind, NonceStore, StepOutcome, StoreError, StoreErrorKind,
-    StoreFuture, Timestamp,
+    Clock, KeyId, MemoryStore, Timestamp,
+    error::{StoreError, StoreErrorKind},
+    store::{
+        AttemptId, Claim, ClaimOutcome, LeaseOutcome, LeaseStore, Nonce, NonceKind, NonceStore,
+        StepOutcome, StoreFuture,
+    },
+    testing::ManualClock,
 };
 use proptest::{
     prelude::*,
@@ -209,7 +213,7 @@ impl Model {
         let free = || {
             let fenced = claim
                 .signed_at()
-                .is_some_and(|at| at <= self.since.plus(SKEW));
+                .is_some_and(|at| at <= self.since.saturating_add(SKEW));
             if fenced {
                 vec![SIGN_AGAIN]
             } else if whole(claim.deadline()) <= self.watermark {
@@ -453,7 +457,7 @@ async fn agrees(
                 let now = clock.now();
                 for i in 0..48 {
                     // Each step of the clock makes the next of the 16 shards due.
-                    clock.set(now.minus(millis(2_500 * (i % 3))));
+                    clock.set(now.saturating_sub(millis(2_500 * (i % 3))));
                     let mut other = Asked {
                         nonce: 99,
                         key: 0,
@@ -557,7 +561,7 @@ impl Plain {
         }
         let fenced = claim
             .signed_at()
-            .is_some_and(|at| at <= self.since.plus(SKEW));
+            .is_some_and(|at| at <= self.since.saturating_add(SKEW));
         if whole(claim.deadline()) <= *watermark
             || (fenced && !self.has(Fault::DoesNotFenceARestart))
         {
@@ -619,8 +623,8 @@ impl NonceStore for Plain {
         false
     }
 
-    fn sharing(&self) -> countersign::Sharing {
-        countersign::Sharing::within_process(self)
+    fn sharing(&self) -> countersign::store::Sharing {
+        countersign::store::Sharing::within_process(self)
     }
 }
 

@@ -7,7 +7,11 @@ mod rule;
 mod server;
 mod waits;
 
-use countersign::{Claim, ClaimOutcome, NonceStore, PostgresStore, StoreErrorKind, Timestamp};
+use countersign::{
+    Timestamp,
+    error::StoreErrorKind,
+    store::{Claim, ClaimOutcome, NonceStore, PostgresStore},
+};
 
 use crate::{
     claims::{HOUR, SKEW, claim_until, now},
@@ -20,7 +24,7 @@ fn claim(nonce: u64) -> Claim {
 }
 
 fn claim_signed(nonce: u64, at: Timestamp) -> Claim {
-    claim_until(nonce, at.plus(HOUR)).signed(at, SKEW)
+    claim_until(nonce, at.saturating_add(HOUR)).signed(at, SKEW)
 }
 
 async fn ask(store: &PostgresStore, claim: &Claim) -> Result<ClaimOutcome, StoreErrorKind> {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use countersign::{Claim, ClaimOutcome, NonceStore};
+use countersign::store::{Claim, ClaimOutcome, NonceStore};
 use tokio::task::JoinSet;
 
 use crate::history::{Answer, Event, faults};

@@ -10,7 +10,9 @@ mod rule;
 use std::time::{Duration, Instant};
 
 use countersign::{
-    Claim, ClaimOutcome, NonceStore, RedisStore, StoreErrorKind, Timestamp,
+    Timestamp,
+    error::StoreErrorKind,
+    store::{Claim, ClaimOutcome, NonceStore, RedisStore},
     testing::conformance::{self, Time},
 };
 
@@ -35,12 +37,12 @@ async fn open(url: &str) -> RedisStore {
 
 /// An attempt of its own, signed at this time.
 fn claim_signed(nonce: u64, at: Timestamp) -> Claim {
-    claim_until(nonce, now().plus(HOUR)).signed(at, SKEW)
+    claim_until(nonce, now().saturating_add(HOUR)).signed(at, SKEW)
 }
 
 /// An attempt of its own, signed as late as can be.
 fn claim(nonce: u64) -> Claim {
-    claim_signed(nonce, now().plus(HOUR))
+    claim_signed(nonce, now().saturating_add(HOUR))
 }
 
 async fn ask(store: &RedisStore, claim: &Claim) -> Result<ClaimOutcome, StoreErrorKind> {

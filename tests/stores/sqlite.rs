@@ -9,7 +9,10 @@ mod races;
 
 use std::{path::Path, process::Command, time::Duration};
 
-use countersign::{Claim, ClaimOutcome, NonceStore, SqliteStore, StoreErrorKind};
+use countersign::{
+    error::StoreErrorKind,
+    store::{Claim, ClaimOutcome, NonceStore, SqliteStore},
+};
 use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
@@ -41,7 +44,7 @@ fn claim(nonce: u64) -> Claim {
 }
 
 fn claim_of(key: &str, nonce: u64) -> Claim {
-    claim_by(key, nonce, now().plus(HOUR)).signed(now(), SKEW)
+    claim_by(key, nonce, now().saturating_add(HOUR)).signed(now(), SKEW)
 }
 
 async fn ask(store: &SqliteStore, nonce: u64) -> Result<ClaimOutcome, StoreErrorKind> {

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign::ManualClock;
+use countersign::testing::ManualClock;
 use countersign_benches::memory::{
     Nanos, OnClaims, Ours, Subject, THREADS, WINDOW, claims, cpu_time, moka, nanos, resident_bytes,
     row, start,

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign::PostgresStore;
+use countersign::store::PostgresStore;
 use countersign_benches::{
     Must,
     claims::{claim, median, ours, summary, time},
@@ -81,7 +81,9 @@ impl Server {
             .await
             .unwrap();
         PostgresStore::migrate(&pool).await.unwrap();
-        PostgresStore::danger_assume_no_history(&pool).await.unwrap();
+        PostgresStore::danger_assume_no_history(&pool)
+            .await
+            .unwrap();
         let builder = PostgresStore::builder()
             .connections(connections)
             .wait(Duration::from_secs(30));

@@ -5,7 +5,7 @@
 //! read for it: these two have no row.
 
 use countersign::{
-    Scheme,
+    scheme::Scheme,
     webhooks::{
         Dropbox, GitHub, HubSpot, Linear, Meta, Paddle, Shopify, Slack, Square, StandardWebhooks,
         Stripe, Zoom,

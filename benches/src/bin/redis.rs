@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign::RedisStore;
+use countersign::store::RedisStore;
 use countersign_benches::{
     Must,
     claims::{median, ours, summary},

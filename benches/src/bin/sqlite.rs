@@ -12,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign::{Clock, NonceStore, SqliteStore, SystemClock};
+use countersign::{
+    Clock, SystemClock,
+    store::{NonceStore, SqliteStore},
+};
 use countersign_benches::{
     Must,
     claims::{claim, median, ours, summary, time},
@@ -141,7 +144,7 @@ async fn fill(path: &Path, live: u64) {
     let start = Instant::now();
     let deadline = SystemClock::default()
         .now()
-        .plus(HOUR)
+        .saturating_add(HOUR)
         .as_millis()
         .cast_signed();
     let mut rest = live;

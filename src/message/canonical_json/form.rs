@@ -18,7 +18,7 @@ pub(super) const MAX_DEPTH: usize = 127;
 /// | order of keys | by UTF-16 unit | by code point |
 ///
 /// ```
-/// use countersign::{HeaderScheme, JsonForm, Part};
+/// use countersign::{scheme::JsonForm, HeaderScheme, Part};
 ///
 /// let scheme = HeaderScheme::builder("x-signature")
 ///     .fixed_key_id("sender")
@@ -56,7 +56,7 @@ pub enum JsonForm {
 /// What Python writes with `json.dumps(…, sort_keys=True)`, encoded as UTF-8.
 ///
 /// ```
-/// use countersign::PythonJson;
+/// use countersign::scheme::PythonJson;
 ///
 /// // json.dumps(body, sort_keys=True)
 /// let default = PythonJson::sorted();

@@ -9,6 +9,7 @@ mod service;
 mod settings;
 mod verify_layer;
 
+pub use crate::once::LeaseStatus;
 pub use future::ResponseFuture;
 pub use response::ResponseBody;
 pub use service::{BufferedVerify, Verify};

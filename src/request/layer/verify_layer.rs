@@ -145,7 +145,7 @@ impl VerifyLayer {
     /// Writes the body of rejections: its content type, and its bytes. Default:
     /// `application/problem+json`.
     ///
-    /// Status and headers stay as they are. What [`Rejection::detail`] says is not for the sender.
+    /// Status and headers stay as they are. What [`Rejection::reason`] says is not for the sender.
     ///
     /// ```
     /// # use countersign::{Rejection, VerifyLayer};

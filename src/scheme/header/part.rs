@@ -90,7 +90,7 @@ impl Part {
 /// [`JsonForm`]: a [`Part`] of a [`HeaderScheme`](crate::scheme::header::HeaderScheme).
 ///
 /// ```
-/// use countersign::{HeaderScheme, JsonObject, Part, PythonJson};
+/// use countersign::{scheme::{JsonObject, PythonJson}, HeaderScheme, Part};
 ///
 /// // body = json.dumps(document, sort_keys=True, separators=(",", ":"))
 /// // message = json.dumps({"method": method, "path": path, "body": body, "timestamp": timestamp},

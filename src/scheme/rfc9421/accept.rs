@@ -17,7 +17,7 @@ const EXPIRES_AFTER: Duration = Duration::from_secs(300);
 /// A signature that a server asks for, in the `Accept-Signature` of its answer.
 ///
 /// ```
-/// use countersign::{AcceptSignature, Signer};
+/// use countersign::{rfc9421::AcceptSignature, Signer};
 ///
 /// # let mut response = http::Response::new(());
 /// # response.headers_mut().insert("accept-signature", r#"sig1=("@method" "x-tenant");created"#.parse()?);

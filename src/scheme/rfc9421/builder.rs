@@ -32,7 +32,7 @@ impl HttpMessageSignatures {
 /// Makes a profile of [`HttpMessageSignatures`].
 ///
 /// ```
-/// use countersign::{Component, HttpMessageSignatures};
+/// use countersign::{rfc9421::Component, HttpMessageSignatures};
 ///
 /// let scheme = HttpMessageSignatures::builder()
 ///     .tag("payments")
@@ -103,7 +103,7 @@ impl HttpMessageSignaturesBuilder {
     /// that it answers.
     ///
     /// ```
-    /// # use countersign::{Component, HttpMessageSignatures};
+    /// # use countersign::{rfc9421::Component, HttpMessageSignatures};
     /// let scheme = HttpMessageSignatures::builder()
     ///     .response_covers(Component::header("etag")?)
     ///     .response_covers(Component::header("x-tenant")?.of_request())

@@ -23,7 +23,7 @@ pub(crate) type Fault = Cow<'static, str>;
 /// A part of a message that a signature covers: a derived component, such as `@method`, or a field.
 ///
 /// ```
-/// use countersign::Component;
+/// use countersign::rfc9421::Component;
 ///
 /// assert_eq!(Component::METHOD.to_string(), r#""@method""#);
 /// assert_eq!(Component::header("X-Tenant")?.to_string(), r#""x-tenant""#);

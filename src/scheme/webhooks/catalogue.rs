@@ -177,7 +177,7 @@ senders! {
     /// | signature | `Paddle-Signature: ts=<seconds>;h1=<hex>`; `h1` may repeat, other names are skipped |
     /// | covered | the time and the body |
     /// | secret | the string `pdl_ntfset_…` as it stands; the key id is `paddle` |
-    /// | fresh for | 300 seconds. Paddle's libraries take 5: see [`max_age`](crate::VerifierBuilder::max_age) |
+    /// | fresh for | 300 seconds. Paddle's libraries take 5: see [`max_age`](crate::request::VerifierBuilder::max_age) |
     /// | used once by | the event id, `event_id` of the body; without one, the signed message |
     /// | remembered for | 3 days since the last delivery: a live account [retries](https://developer.paddle.com/webhooks/about/respond-to-webhooks) up to 60 times in 3 days |
     ///
@@ -256,7 +256,7 @@ senders! {
     ///   it counts as another.
     /// - Two events whose bodies are alike to the last byte are one.
     /// - Zoom does not say whether a retry is dated anew. If retries arrive too old, give them
-    ///   [`max_age`](crate::VerifierBuilder::max_age) of 2 hours.
+    ///   [`max_age`](crate::request::VerifierBuilder::max_age) of 2 hours.
     ///
     /// The format is that of Zoom's library `@zoom/rivet` 0.4.0, which does not verify the bytes as they
     /// arrived, but the body parsed and written anew.
@@ -282,7 +282,7 @@ senders! {
     /// | signature | `Linear-Signature: <hex>` |
     /// | covered | the body, and in it the time: `webhookTimestamp`, in milliseconds. The header `Linear-Timestamp` means nothing |
     /// | secret | the signing secret, as it stands; the key id is `linear` |
-    /// | fresh for | 300 seconds; Linear's library takes 60: see [`max_age`](crate::VerifierBuilder::max_age) |
+    /// | fresh for | 300 seconds; Linear's library takes 60: see [`max_age`](crate::request::VerifierBuilder::max_age) |
     /// | used once by | the body: `Linear-Delivery` is not covered |
     /// | remembered for | as long as it is fresh |
     ///
@@ -331,7 +331,7 @@ senders! {
     ///   `X-GitHub-Event` says may have been written by anybody. Put the layer on the one route that
     ///   takes these webhooks: at another path a captured delivery counts as another.
     ///
-    /// A delivery may have up to 25 MB: see [`max_body_bytes`](crate::VerifierBuilder::max_body_bytes). The
+    /// A delivery may have up to 25 MB: see [`max_body_bytes`](crate::request::VerifierBuilder::max_body_bytes). The
     /// format is that of GitHub's library `@octokit/webhooks-methods` 6.0.0.
     GitHub = GITHUB "github" {
         source: "https://docs.github.com/webhooks",
@@ -396,7 +396,7 @@ senders! {
     /// - Method, path and headers are not covered: put the layer on the one route that takes these
     ///   webhooks, for at another path a captured delivery counts as another.
     ///
-    /// A delivery may have up to 3 MiB: see [`max_body_bytes`](crate::VerifierBuilder::max_body_bytes). The
+    /// A delivery may have up to 3 MiB: see [`max_body_bytes`](crate::request::VerifierBuilder::max_body_bytes). The
     /// format is that of Meta's documentation.
     Meta = META "meta" {
         source: "https://developers.facebook.com/docs/graph-api/webhooks/getting-started",
@@ -435,7 +435,7 @@ senders! {
     /// | used once by | the event id: `eventId` of the first event of the body, with its `portalId`, `subscriptionId` and `occurredAt`; without one, the signed message. HubSpot does not promise that an `eventId` alone is unique |
     /// | remembered for | 3 days since the last delivery: HubSpot [retries](https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide) up to 10 times in 24 hours |
     ///
-    /// The URL is put together from the [public origin](crate::VerifierBuilder::public_origin), which has to
+    /// The URL is put together from the [public origin](crate::request::VerifierBuilder::public_origin), which has to
     /// be given, and what the request asks for. URL, body and time are signed without a delimiter. So that
     /// no byte can move between them, a URL with a `{` or a `[` is refused, and a body that is not empty and
     /// begins with anything else.
@@ -485,7 +485,7 @@ senders! {
     /// | remembered for | 30 days since the last delivery: Square [retries](https://developer.squareup.com/docs/webhooks/troubleshooting) for up to 24 hours |
     ///
     /// Square signs the notification URL as it was written in its console. Here it is put together from
-    /// the [public origin](crate::VerifierBuilder::public_origin), which has to be given, and what the
+    /// the [public origin](crate::request::VerifierBuilder::public_origin), which has to be given, and what the
     /// request asks for: write it there with the host in lower case, without `:443`, and with a path.
     ///
     /// URL and body are signed without a delimiter. So that no byte can move between them, a URL with a
@@ -521,7 +521,7 @@ senders! {
     /// | --- | --- |
     /// | signature | `X-Dropbox-Signature: <hex>` |
     /// | covered | the body. Not the time |
-    /// | secret | the app secret, as it stands; the key id is `dropbox`. One under 16 bytes needs [`keys`](crate::VerifierBuilder::keys) and [`danger_short`](crate::Secret::danger_short) |
+    /// | secret | the app secret, as it stands; the key id is `dropbox`. One under 16 bytes needs [`keys`](crate::request::VerifierBuilder::keys) and [`danger_short`](crate::Secret::danger_short) |
     /// | fresh for | ever |
     /// | used once by | nothing: a notification names the accounts that changed, and the next one of the same accounts is alike to the last byte |
     /// | remembered for | not at all, so that no store is needed |

@@ -66,7 +66,7 @@ const TIME_LEN: usize = 10;
 ///   the event or the message.
 /// - Mailgun [retries](https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhook-retries)
 ///   for 8 hours, after any answer but 200 and 406, and does not say whether a retry is dated anew. If
-///   retries arrive too old, give them [`max_age`](crate::VerifierBuilder::max_age) of 9 hours; all that
+///   retries arrive too old, give them [`max_age`](crate::request::VerifierBuilder::max_age) of 9 hours; all that
 ///   time a captured delivery that was not handled is worth something.
 /// - Method, path and headers are not covered: put the layer on the one route that takes these webhooks.
 ///   Until it is stale, a captured delivery counts as another at another path.

@@ -52,7 +52,7 @@ const OF_EVERY_FORM: &str = "AccountSid";
 /// | used once by | nothing: two callbacks that are alike may both be meant |
 /// | remembered for | not at all, so that no store is needed |
 ///
-/// The URL is put together from the [public origin](crate::VerifierBuilder::public_origin), which has
+/// The URL is put together from the [public origin](crate::request::VerifierBuilder::public_origin), which has
 /// to be given, and what the request asks for. It is tried with its port and without, for Twilio signs
 /// now the one, now the other.
 ///
@@ -126,7 +126,7 @@ impl Twilio {
     /// path and query. `bodySHA256` behind it is the digest of the body.
     ///
     /// Path and query are those of the URL that is configured at Twilio, to the byte. The
-    /// [public origin](crate::VerifierBuilder::public_origin) says the rest of the URL.
+    /// [public origin](crate::request::VerifierBuilder::public_origin) says the rest of the URL.
     ///
     /// ```
     /// # use countersign::{VerifyLayer, webhooks::Twilio};

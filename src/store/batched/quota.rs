@@ -313,7 +313,7 @@ mod tests {
     };
 
     fn claim(key: &str) -> Claim {
-        let deadline = SystemClock.now().plus(Duration::from_secs(300));
+        let deadline = SystemClock.now().saturating_add(Duration::from_secs(300));
         let nonce = Nonce::new(NonceKind::Covered, "1");
         Claim::new("tests".into(), KeyId::new(key).unwrap(), nonce, deadline)
             .with_retention(Duration::from_secs(300))

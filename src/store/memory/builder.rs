@@ -155,7 +155,7 @@ impl MemoryStoreBuilder {
             };
             let (mark, marked) = HighWatermark::open(&file, first)?;
             let now = store.clock.now();
-            if marked.mark > now.plus(FAR_AHEAD) {
+            if marked.mark > now.saturating_add(FAR_AHEAD) {
                 tracing::warn!(
                     file = %file.display(),
                     watermark = %mark.written(),

@@ -145,7 +145,7 @@ impl HighWatermark {
     pub(super) fn covers(&self, signed_at: Timestamp) -> bool {
         let written = self.written();
         let covered = signed_at <= written;
-        if covered && signed_at.plus(AHEAD / 2) > written {
+        if covered && signed_at.saturating_add(AHEAD / 2) > written {
             self.ask(signed_at);
         }
         covered
@@ -198,7 +198,7 @@ impl Writer {
         let mut failing = false;
         while self.prods.recv().is_ok() {
             let wanted = Timestamp::from_millis(self.shared.wanted.load(SeqCst));
-            let mark = wanted.unwrap_or(Timestamp::MAX).plus(AHEAD);
+            let mark = wanted.unwrap_or(Timestamp::MAX).saturating_add(AHEAD);
             if mark.as_millis() <= self.shared.written.load(SeqCst) {
                 continue;
             }

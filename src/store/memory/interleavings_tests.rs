@@ -33,7 +33,7 @@ fn claim(nonce: u8) -> Claim {
         "n".into(),
         KeyId::new("k").unwrap(),
         nonce,
-        start().plus(LIFE),
+        start().saturating_add(LIFE),
     )
 }
 
@@ -105,7 +105,7 @@ fn a_sweep_ahead_of_time_does_not_reopen_what_a_claim_recorded() {
             move || is_new(&claiming, &claim(1)),
             move || {
                 clock.advance(LIFE);
-                let now = sweeping.base.now(start().plus(LIFE));
+                let now = sweeping.base.now(start().saturating_add(LIFE));
                 for shard in &sweeping.shards {
                     // Most shards are empty; what is done to them cannot matter.
                     let mut shard = lock(shard);

@@ -66,13 +66,15 @@ use crate::{
 /// A record takes 17 bytes, and 19 to 23 with the slots that are free around it.
 ///
 /// ```
-/// use countersign::{Claim, ClaimOutcome, Clock, KeyId, MemoryStore, Nonce, NonceKind, NonceStore};
+/// use countersign::{
+///     store::{Claim, ClaimOutcome, Nonce, NonceKind, NonceStore}, Clock, KeyId, MemoryStore,
+/// };
 /// use countersign::SystemClock;
 /// use std::time::Duration;
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// let store = MemoryStore::new().danger_assume_no_history();
-/// let deadline = SystemClock::default().now().plus(Duration::from_secs(300));
+/// let deadline = SystemClock::default().now().saturating_add(Duration::from_secs(300));
 /// let nonce = Nonce::new(NonceKind::Covered, "a nonce");
 /// let claim = Claim::new("payments".into(), KeyId::new("partner-1")?, nonce, deadline);
 /// assert_eq!(store.claim(&claim).await?, ClaimOutcome::New);

@@ -26,7 +26,7 @@ use crate::{
 ///
 /// What it guarantees:
 /// - of any number of claims on one nonce, from any of the servers, at once or one after another,
-///   at most one is answered [`ClaimOutcome::New`] until its deadline has passed by the clock of the
+///   at most one is answered [`ClaimOutcome::New`](crate::store::ClaimOutcome::New) until its deadline has passed by the clock of the
 ///   database. Nonces are told apart by SHA-256. A nonce that was
 ///   [consumed](crate::request::PendingPayload::consume) in the same database is a replay, and the reverse;
 /// - what was answered is committed with `synchronous_commit = on`, whatever is set elsewhere;
@@ -54,7 +54,7 @@ use crate::{
 /// expired, and one that counts the records of keys. Each has a connection. They end with it.
 ///
 /// ```no_run
-/// use countersign::PostgresStore;
+/// use countersign::store::PostgresStore;
 ///
 /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
 /// let pool = sqlx::PgPool::connect("postgres://orders@db.internal/orders").await?;
@@ -193,7 +193,7 @@ impl PostgresStore {
     ///
     /// ```no_run
     /// # async fn f(pool: sqlx::PgPool) {
-    /// use countersign::PostgresStore;
+    /// use countersign::store::PostgresStore;
     ///
     /// tokio::spawn(async move {
     ///     let mut every_minute = tokio::time::interval(std::time::Duration::from_secs(60));

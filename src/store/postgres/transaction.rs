@@ -155,15 +155,17 @@ fn read_recorded(step: &Step<'_>, row: &PgRow) -> Result<Result<Answer, StoreErr
     // Of a nonce that is another's, claims return nothing.
     let is_own: Option<bool> = row.try_get("is_own")?;
     Ok(Ok(match step.action {
-        Action::Lease(duration) => Answer::Leased(match (is_own, row.try_get("remaining_ms")?) {
-            (Some(_), None::<i64>) => LeaseOutcome::Completed,
-            (Some(true), Some(_)) => LeaseOutcome::Held,
-            (Some(false), Some(left)) => {
-                LeaseOutcome::in_flight(Duration::from_millis(left.try_into().unwrap_or(0)))
-            }
-            // This very attempt holds it already.
-            (None, _) => LeaseOutcome::in_flight(duration),
-        }),
+        Action::Lease(duration) => {
+            Answer::Leased(match (is_own, row.try_get("remaining_ms")?) {
+                (Some(_), None::<i64>) => LeaseOutcome::Completed,
+                (Some(true), Some(_)) => LeaseOutcome::Held,
+                (Some(false), Some(left)) => {
+                    LeaseOutcome::in_flight(Duration::from_millis(left.try_into().unwrap_or(0)))
+                }
+                // This very attempt holds it already.
+                (None, _) => LeaseOutcome::in_flight(duration),
+            })
+        }
         _ if is_own == Some(true) => Answer::Claimed(ClaimOutcome::New),
         _ => Answer::Claimed(ClaimOutcome::Replayed),
     }))

@@ -120,7 +120,7 @@ impl Namespace {
 
     /// The deadline of the claim's record.
     pub(super) fn keep_until(&self, claim: &Claim, clock_difference: Duration) -> Timestamp {
-        let now = SystemClock.now().plus(clock_difference);
+        let now = SystemClock.now().saturating_add(clock_difference);
         let retention = Duration::from_millis(self.retention);
         History::COMPLETE
             .remembering(retention)

@@ -171,7 +171,7 @@ impl Step<'_> {
         let [kind, call @ ..] = &mut record;
         *kind = b'f';
         *call = self.call;
-        let kept_until = self.keep_until.plus(SPARE).as_millis();
+        let kept_until = self.keep_until.saturating_add(SPARE).as_millis();
         let mut set_command = redis::cmd("SET");
         set_command.arg(&*self.key.record).arg(&record[..]);
         set_command.arg("NX").arg("GET").arg("PXAT").arg(kept_until);

@@ -23,9 +23,9 @@ use crate::{
 #[doc = include_str!("operations.md")]
 ///
 /// ```no_run
-/// use countersign::RedisStore;
+/// use countersign::store::RedisStore;
 ///
-/// # async fn example() -> Result<(), countersign::OpenError> {
+/// # async fn example() -> Result<(), countersign::error::OpenError> {
 /// let store = RedisStore::open("rediss://user:password@redis.example.com:6379").await?;
 /// # Ok(())
 /// # }

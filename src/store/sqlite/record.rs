@@ -118,7 +118,7 @@ impl State<'_> {
             Found::InFlight(remaining) => Ok(LeaseOutcome::in_flight(remaining)),
             Found::Nothing => {
                 let attempt = claim.attempt().to_bytes().to_vec();
-                let end = self.now.plus(duration);
+                let end = self.now.saturating_add(duration);
                 self.put(claim, Some(attempt), Some(end))
                     .map(|()| LeaseOutcome::Held)
             }
@@ -126,7 +126,7 @@ impl State<'_> {
     }
 
     fn renew(&mut self, claim: &Claim, duration: Duration) -> StepOutcome {
-        let end = self.now.plus(duration);
+        let end = self.now.saturating_add(duration);
         match self.held_by(claim) {
             Some(record) => {
                 record.lease_end = Some(end);
@@ -180,7 +180,9 @@ impl State<'_> {
         });
         if let Some(record) = self.record {
             let found = match record.lease_end {
-                Some(end) => (end > self.now).then(|| Found::InFlight(end.since(self.now))),
+                Some(end) => {
+                    (end > self.now).then(|| Found::InFlight(end.saturating_since(self.now)))
+                }
                 None => (record.deadline > self.now).then_some(Found::Recorded),
             };
             if let Some(found) = found {

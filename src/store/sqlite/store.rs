@@ -28,7 +28,7 @@ use crate::{
 ///
 /// What it guarantees:
 /// - of any number of claims on one nonce, from any of the processes, at once or one after another,
-///   at most one is answered [`ClaimOutcome::New`] until its deadline has passed by the clock of the
+///   at most one is answered [`ClaimOutcome::New`](crate::store::ClaimOutcome::New) until its deadline has passed by the clock of the
 ///   host. Nonces are told apart by SHA-256;
 /// - what was answered is on the disk (`synchronous=FULL`), as far as the disk keeps its word, and
 ///   is known after a crash of the process or of the machine;
@@ -69,8 +69,8 @@ use crate::{
 /// leases early.
 ///
 /// ```
-/// use countersign::{Claim, ClaimOutcome, Clock, KeyId, Nonce, NonceKind, NonceStore};
-/// use countersign::{SqliteStore, SystemClock};
+/// use countersign::{store::{Claim, ClaimOutcome, Nonce, NonceKind, NonceStore}, Clock, KeyId};
+/// use countersign::{store::SqliteStore, SystemClock};
 /// use std::time::Duration;
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -78,7 +78,7 @@ use crate::{
 /// # std::fs::create_dir_all(&folder)?;
 /// # let path = folder.join("nonces.db");
 /// let store = SqliteStore::builder().danger_assume_no_history().open(&path).await?;
-/// let deadline = SystemClock::default().now().plus(Duration::from_secs(300));
+/// let deadline = SystemClock::default().now().saturating_add(Duration::from_secs(300));
 /// let nonce = Nonce::new(NonceKind::Covered, "a nonce");
 /// let claim = Claim::new("payments".into(), KeyId::new("partner-1")?, nonce, deadline);
 /// assert_eq!(store.claim(&claim).await?, ClaimOutcome::New);

@@ -167,7 +167,7 @@ impl<S: NonceStore> Subject<'_, S> {
     }
 
     pub(super) async fn a_deadline_that_has_passed_is_refused(&self) -> Check {
-        let mut deadlines = vec![Timestamp::EPOCH, self.time.now().minus(2 * SECOND)];
+        let mut deadlines = vec![Timestamp::EPOCH, self.time.now().saturating_sub(2 * SECOND)];
         if self.time.0.is_some() {
             deadlines.push(self.time.now());
         }
@@ -192,7 +192,7 @@ impl<S: NonceStore> Subject<'_, S> {
     }
 
     pub(super) async fn a_late_copy_is_refused(&self) -> Check {
-        let deadline = self.time.now().plus(3 * SECOND);
+        let deadline = self.time.now().saturating_add(3 * SECOND);
         let claim = |nonce: u32| self.nonce_until(&nonce.to_string(), deadline);
         for nonce in 0..100 {
             self.claims(&claim(nonce), ClaimOutcome::New).await?;
@@ -210,7 +210,7 @@ impl<S: NonceStore> Subject<'_, S> {
             return Ok(());
         };
         let start = clock.now();
-        let deadline = start.plus(60 * SECOND);
+        let deadline = start.saturating_add(60 * SECOND);
         let claim = |nonce: u32| self.nonce_until(&nonce.to_string(), deadline);
         for nonce in 0..100 {
             self.claims(&claim(nonce), ClaimOutcome::New).await?;
@@ -253,7 +253,7 @@ impl<S: NonceStore> Subject<'_, S> {
     ) -> Check {
         let first = self.nonce("first").with_retention(HOUR);
         self.claims(&first, ClaimOutcome::New).await?;
-        let soon = self.time.now().plus(2 * SECOND);
+        let soon = self.time.now().saturating_add(2 * SECOND);
         let claim = |nonce| self.nonce_until(nonce, soon).with_retention(2 * SECOND);
         self.claims(&claim("claimed"), ClaimOutcome::New).await?;
         if let Some(leases) = self.store.leases() {
@@ -282,7 +282,10 @@ impl<S: NonceStore> Subject<'_, S> {
 
     pub(super) async fn a_duplicate_extends_an_event_and_never_shortens_it(&self) -> Check {
         let event = |event: &str, deadline| self.attempt(NonceKind::Event, event, deadline);
-        let (soon, late) = (self.time.now().plus(3 * SECOND), self.in_an_hour());
+        let (soon, late) = (
+            self.time.now().saturating_add(3 * SECOND),
+            self.in_an_hour(),
+        );
         self.claims(&event("extended", soon), ClaimOutcome::New)
             .await?;
         self.claims(&event("extended", late), ClaimOutcome::Replayed)

@@ -32,7 +32,7 @@ pub(super) struct Subject<'t, S> {
 
 impl<S: NonceStore> Subject<'_, S> {
     pub(super) fn in_an_hour(&self) -> Timestamp {
-        self.time.now().plus(HOUR)
+        self.time.now().saturating_add(HOUR)
     }
 
     /// An attempt of its own on this nonce, for an hour.

@@ -1,9 +1,6 @@
 //! A stage cannot be copied, to be taken twice.
 
-use countersign::{
-    Lease,
-    request::{Admitted, Authentic, Parsed, Received},
-};
+use countersign::request::{Admitted, Authentic, Lease, Parsed, Received};
 
 fn copy<T: Clone>() {}
 

@@ -1,6 +1,6 @@
 //! Nor can what is to become one, nor a lease.
 
-use countersign::{Lease, PendingPayload, PendingSlot};
+use countersign::{request::{Lease, PendingSlot}, PendingPayload};
 
 fn pending() -> PendingPayload {
     PendingPayload {}

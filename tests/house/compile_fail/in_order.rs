@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use countersign::{
-    Claim, ClaimOutcome, ConsumeIn, HeaderScheme, Rejection, Scheme, StoreError, StoreErrorKind,
-    StoreFuture, Verified, VerifiedPayload, Verifier,
-    request::{Admitted, Authentic, Parsed, Received},
+    HeaderScheme, Rejection, VerifiedPayload, Verifier,
+    error::{StoreError, StoreErrorKind},
+    request::{Admitted, Authentic, Parsed, Received, Verified},
+    scheme::Scheme,
+    store::{Claim, ClaimOutcome, ConsumeIn, StoreFuture},
 };
 use http::request::Parts;
 use http_body_util::Full;

@@ -1,6 +1,6 @@
 //! What stores exchange can grow: it is neither written out nor matched without a rest.
 
-use countersign::{Claim, ClaimOutcome, StoreErrorKind, StoreFuture};
+use countersign::{error::StoreErrorKind, store::{Claim, ClaimOutcome, StoreFuture}};
 
 fn claim(claim: Claim) {
     let Claim {} = claim;

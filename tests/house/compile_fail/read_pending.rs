@@ -1,6 +1,6 @@
 //! A pending payload cannot be read, nor taken twice.
 
-use countersign::{ConsumeIn, PendingPayload, Verified};
+use countersign::{request::Verified, store::ConsumeIn, PendingPayload};
 
 fn read(pending: &PendingPayload) {
     let _ = pending.bytes();

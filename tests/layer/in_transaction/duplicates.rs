@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use countersign::{
-    Claim, ClaimOutcome, ConsumeIn, PendingPayload, StoreFuture, TransactIn,
-    postgres::PooledTransaction,
+    PendingPayload,
+    store::{Claim, ClaimOutcome, ConsumeIn, StoreFuture, TransactIn, postgres::PooledTransaction},
 };
 use sqlx::{PgConnection, PgPool};
 use tokio::{
@@ -70,7 +70,7 @@ impl Long {
     }
 }
 
-fn another(clock: &countersign::ManualClock) -> http::Request<String> {
+fn another(clock: &countersign::testing::ManualClock) -> http::Request<String> {
     let another = super::request("POST", "/orders", "{\"n\":2}");
     super::signer(clock).sign(another).unwrap()
 }

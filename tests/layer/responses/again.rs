@@ -7,8 +7,11 @@ use std::{
 
 use bytes::Bytes;
 use countersign::{
-    ManualClock, Repeatable, ResponseErrorKind::*, ResponseVerifierBuilder, SignLayer,
-    VerifyResponseLayer,
+    SignLayer,
+    client::Repeatable,
+    error::ResponseErrorKind::*,
+    response::{ResponseVerifierBuilder, VerifyResponseLayer},
+    testing::ManualClock,
 };
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};

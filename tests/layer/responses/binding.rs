@@ -5,8 +5,10 @@ use std::{sync::Arc, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
-    KeyRing, KeySet, ManualClock, ResponseErrorKind::*, ResponseSigner, ResponseVerifier, Secret,
-    SignedBy, Signer, Verifier,
+    KeyRing, KeySet, Secret, Signer, Verifier,
+    error::ResponseErrorKind::*,
+    response::{ResponseSigner, ResponseVerifier, SignedBy},
+    testing::ManualClock,
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{
@@ -626,7 +628,7 @@ async fn a_date_that_is_not_covered_is_replaced_by_the_signed_time() {
 
     // The twin: one that is covered is what the server said.
     let scheme = countersign::HttpMessageSignatures::builder()
-        .response_covers(countersign::Component::header("date").unwrap())
+        .response_covers(countersign::rfc9421::Component::header("date").unwrap())
         .build()
         .unwrap();
     let signer = ResponseSigner::new(scheme, SERVER_KEY, SERVER_SECRET).unwrap();

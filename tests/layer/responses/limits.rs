@@ -4,8 +4,11 @@ use std::{future::pending, time::Duration};
 
 use bytes::Bytes;
 use countersign::{
-    KeyError, KeyFuture, KeyStore, Rejection, ResponseErrorKind, ResponseErrorKind::*,
-    ResponseVerifierBuilder, SignResponseLayer, StoreFuture,
+    KeyStore, Rejection,
+    error::{KeyError, ResponseErrorKind, ResponseErrorKind::*},
+    key::KeyFuture,
+    response::{ResponseVerifierBuilder, SignResponseLayer},
+    store::StoreFuture,
 };
 use http::{Request, Response, StatusCode, request::Parts};
 use http_body_util::{BodyExt as _, Full};
@@ -257,7 +260,7 @@ async fn what_cannot_be_signed_becomes_a_signed_500_with_its_reason_in_the_log()
         let response = answered(sign_layer(), &request, answer).await;
         assert_eq!(response.status(), 500, "{reason}");
         let rejection: &Rejection = response.extensions().get().unwrap();
-        assert!(rejection.detail().contains(reason), "{rejection:?}");
+        assert!(rejection.reason().contains(reason), "{rejection:?}");
         let text = log.text();
         assert!(text.contains("ERROR") && text.contains(reason), "{text}");
 

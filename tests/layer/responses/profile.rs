@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use countersign::{
-    Component, ConfigErrorKind, Forwarded, HttpMessageSignatures, KeyRing, ResponseErrorKind::*,
-    ResponseSigner, ResponseVerifier, Signer,
+    Forwarded, HttpMessageSignatures, KeyRing, Signer,
+    error::{ConfigErrorKind, ResponseErrorKind::*},
+    response::{ResponseSigner, ResponseVerifier},
+    rfc9421::Component,
 };
 use http::{Request, request::Parts};
 
@@ -148,7 +150,9 @@ async fn a_public_origin_says_what_the_client_asked_for() {
             let value = forwarded.parse().unwrap();
             arrived.headers.insert("x-forwarded-host", value);
             let peer: std::net::SocketAddr = "10.0.0.1:9".parse().unwrap();
-            arrived.extensions.insert(countersign::PeerAddr::from(peer));
+            arrived
+                .extensions
+                .insert(countersign::request::PeerAddr::from(peer));
         }
         arrived
     };
@@ -175,7 +179,7 @@ async fn a_public_origin_says_what_the_client_asked_for() {
         "trusts nobody"
     );
     let trusting = behind
-        .forwarded(forwarded.from_network("10.0.0.0/8").unwrap())
+        .forwarded(forwarded.trust_network("10.0.0.0/8").unwrap())
         .unwrap();
     let response = trusting.sign(&arrived("internal", Some("example.com")), moved());
     assert!(judge(&verifier, &asked, response.unwrap()).await.is_ok());

@@ -5,8 +5,9 @@ use std::{convert::Infallible, sync::Arc};
 use axum::{Router, body::Body, routing::get};
 use bytes::Bytes;
 use countersign::{
-    Rejection, ResponseErrorKind::*, ResponseVerifier, SignLayer, SignResponseLayer, SignedBy,
-    VerifyLayer, VerifyResponseLayer,
+    Rejection, SignLayer, VerifyLayer,
+    error::ResponseErrorKind::*,
+    response::{ResponseVerifier, SignResponseLayer, SignedBy, VerifyResponseLayer},
 };
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};

@@ -5,9 +5,14 @@ use std::{convert::Infallible, time::Duration};
 use axum::{Router, body::Body, response::IntoResponse as _};
 use bytes::Bytes;
 use countersign::{
-    HttpMessageSignatures, KeyRing, ManualClock, ResponseError, ResponseErrorKind, ResponseSigner,
-    ResponseVerifier, ResponseVerifierBuilder, Sign, SignLayer, SignResponseLayer, Signer,
-    VerifiedPayload, VerifyLayer, VerifyResponse, VerifyResponseLayer,
+    HttpMessageSignatures, KeyRing, SignLayer, Signer, VerifiedPayload, VerifyLayer,
+    client::Sign,
+    error::{ResponseError, ResponseErrorKind},
+    response::{
+        ResponseSigner, ResponseVerifier, ResponseVerifierBuilder, SignResponseLayer,
+        VerifyResponse, VerifyResponseLayer,
+    },
+    testing::ManualClock,
 };
 use http::{Request, Response, StatusCode, request::Parts};
 use http_body_util::{BodyExt as _, Full};

@@ -10,8 +10,9 @@ use std::{
 use axum::{Router, body::Body, response::IntoResponse as _, routing::any};
 use bytes::Bytes;
 use countersign::{
-    Clock as _, ManualClock, MemoryStore, PeekedBody, RejectionKind, Repeatable, SignAgain,
-    SignLayer, SystemClock,
+    Clock as _, MemoryStore, RejectionKind, SignLayer, SystemClock,
+    client::{PeekedBody, Repeatable, SignAgain},
+    testing::ManualClock,
 };
 use http::{
     HeaderMap, Request, Response, StatusCode,
@@ -138,8 +139,8 @@ async fn what_hyper_writes_as_date_is_followed() {
     )
     .await;
     for ours in [
-        now.minus(Duration::from_secs(1000)),
-        now.plus(Duration::from_secs(1000)),
+        now.saturating_sub(Duration::from_secs(1000)),
+        now.saturating_add(Duration::from_secs(1000)),
     ] {
         for protocol in Protocol::ALL {
             let client = client(Format::Rfc9421, &ManualClock::at(ours), protocol);

@@ -11,7 +11,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use countersign::{SignError, SignErrorKind, SignLayer};
+use countersign::{
+    SignLayer,
+    error::{SignError, SignErrorKind},
+};
 use http::{
     HeaderMap, Request, Response,
     header::{TRAILER, TRANSFER_ENCODING},

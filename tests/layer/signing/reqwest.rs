@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use countersign::{ManualClock, Repeatable, SignError, SignErrorKind, SignLayer};
+use countersign::{
+    SignLayer,
+    client::Repeatable,
+    error::{SignError, SignErrorKind},
+    testing::ManualClock,
+};
 use http::header::{LOCATION, TRAILER};
 use http_body_util::Full;
 use reqwest::{Body, Client, Method, Request, Response, redirect::Policy};

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
 };
 
-use countersign::{KeyRing, KeySet, ManualClock, Secret, SignLayer, Signer};
+use countersign::{KeyRing, KeySet, Secret, SignLayer, Signer, testing::ManualClock};
 use http::Response;
 use tokio::task::JoinSet;
 use tower::{Layer as _, ServiceExt as _};

@@ -15,8 +15,8 @@ use axum::{
 };
 use bytes::Bytes;
 use countersign::{
-    Clock, HttpMessageSignatures, KeyRing, ManualClock, MemoryStore, Signer, VerifiedPayload,
-    VerifierBuilder, VerifyLayer,
+    Clock, HttpMessageSignatures, KeyRing, MemoryStore, Signer, VerifiedPayload, VerifyLayer,
+    request::VerifierBuilder, testing::ManualClock,
 };
 use http::{HeaderMap, Request, Response, header::DATE};
 use http_body_util::BodyExt as _;

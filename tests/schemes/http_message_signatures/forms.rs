@@ -1,6 +1,6 @@
 //! Every form of every component, there and back; and what each of them leaves open.
 
-use countersign::{FieldType, HttpMessageSignatures, VerifiedPayload};
+use countersign::{HttpMessageSignatures, VerifiedPayload, rfc9421::FieldType};
 use http::Request;
 
 use super::{BODY, and, covering, sign, verifier, verify, with, with_uri, without};
@@ -102,7 +102,7 @@ async fn every_form_of_every_component_is_signed_verified_and_told() {
         assert!(input.contains(text), "{input}");
         let payload = verify(&verifier(&scheme), &signed).await;
         let payload =
-            payload.unwrap_or_else(|refused| panic!("{text}: {refused} {}", refused.detail()));
+            payload.unwrap_or_else(|refused| panic!("{text}: {refused} {}", refused.reason()));
         assert_eq!(tell(&payload), told, "{text}");
     }
     let all: Vec<_> = FORMS.iter().map(|(text, _, _)| *text).collect();

@@ -9,8 +9,9 @@ use axum::{
     routing::{any, post},
 };
 use countersign::{
-    AcceptSignature, Component, HttpMessageSignatures, HttpMessageSignaturesBuilder, Signer,
-    VerifiedPayload, VerifierBuilder, VerifyLayer,
+    HttpMessageSignatures, Signer, VerifiedPayload, VerifyLayer,
+    request::VerifierBuilder,
+    rfc9421::{AcceptSignature, Component, HttpMessageSignaturesBuilder},
 };
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt as _, Full};
@@ -176,7 +177,7 @@ async fn what_else_is_covered_is_told_in_its_form() {
         "\"x-dict\";key=\"a\"",
         "\"@query-param\";name=\"n\"",
     ])
-    .structured_field("x-dict", countersign::FieldType::Dictionary)
+    .structured_field("x-dict", countersign::rfc9421::FieldType::Dictionary)
     .expires_after(Duration::from_secs(60))
     .build()
     .unwrap();

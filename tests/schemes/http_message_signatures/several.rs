@@ -7,7 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use countersign::{HttpMessageSignatures, KeyRing, ManualClock, RejectionKind, Signer, Verifier};
+use countersign::{
+    HttpMessageSignatures, KeyRing, RejectionKind, Signer, Verifier, testing::ManualClock,
+};
 use http::{HeaderValue, Request};
 use http_body::{Body, Frame};
 
@@ -60,7 +62,7 @@ fn knows_all() -> Verifier {
 
 async fn refused(verifier: &Verifier, request: &Request<String>) -> (RejectionKind, String) {
     let rejection = verify(verifier, request).await.unwrap_err();
-    (rejection.kind(), rejection.detail().to_owned())
+    (rejection.kind(), rejection.reason().to_owned())
 }
 
 fn break_mac(request: &mut Request<String>, label: &str) {

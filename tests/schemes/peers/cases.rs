@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use countersign::{
-    Component, DigestAlgorithm, FieldType, HttpMessageSignatures, HttpMessageSignaturesBuilder,
+    HttpMessageSignatures,
+    rfc9421::{Component, FieldType, HttpMessageSignaturesBuilder},
+    scheme::DigestAlgorithm,
 };
 
 pub const LABEL: &str = "sig1";

@@ -2,7 +2,7 @@
 //! else is in the way; and a reader that makes the old mistakes takes it.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use countersign::ManualClock;
+use countersign::testing::ManualClock;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
@@ -224,7 +224,7 @@ async fn what_a_stranger_wrote_is_cut_short_in_the_log() {
     ] {
         let tokens = tokens(&clock, memory(&clock));
         let refused = tokens.redeem(&sealed(&header, payload)).await.unwrap_err();
-        let detail = refused.detail();
+        let detail = refused.reason();
         assert!(detail.len() < 200, "{} bytes: {detail}", detail.len());
         assert!(!detail.contains(char::is_control), "{detail:?}");
     }

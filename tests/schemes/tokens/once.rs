@@ -3,8 +3,10 @@
 use std::{sync::Barrier, thread, time::Duration};
 
 use countersign::{
-    Claim, ClaimOutcome, LeaseStore, ManualClock, MemoryStore, NonceStore, OneTimeToken,
-    RejectionKind, StoreError, StoreFuture,
+    MemoryStore, OneTimeToken, RejectionKind,
+    error::StoreError,
+    store::{Claim, ClaimOutcome, LeaseStore, NonceStore, StoreFuture},
+    testing::ManualClock,
 };
 
 use super::{Confirm, HOUR, builder, claims, clock, code, confirm, header, memory, sealed, tokens};
@@ -70,8 +72,8 @@ impl NonceStore for Racy {
         false
     }
 
-    fn sharing(&self) -> countersign::Sharing {
-        countersign::Sharing::within_process(self)
+    fn sharing(&self) -> countersign::store::Sharing {
+        countersign::store::Sharing::within_process(self)
     }
 }
 
@@ -100,8 +102,8 @@ impl NonceStore for Down {
         true
     }
 
-    fn sharing(&self) -> countersign::Sharing {
-        countersign::Sharing::between_processes(self)
+    fn sharing(&self) -> countersign::store::Sharing {
+        countersign::store::Sharing::between_processes(self)
     }
 }
 
@@ -121,8 +123,8 @@ impl NonceStore for Silent {
         true
     }
 
-    fn sharing(&self) -> countersign::Sharing {
-        countersign::Sharing::between_processes(self)
+    fn sharing(&self) -> countersign::store::Sharing {
+        countersign::store::Sharing::between_processes(self)
     }
 }
 
@@ -214,7 +216,7 @@ async fn a_store_that_refuses_far_ahead_issues_no_dead_token() {
 
 #[cfg(feature = "sqlite")]
 mod sqlite {
-    use countersign::{Clock as _, Rejection, SqliteStore, SystemClock};
+    use countersign::{Clock as _, Rejection, SystemClock, store::SqliteStore};
     use sqlx::{SqlitePool, sqlite::SqliteConnectOptions, sqlite::SqlitePoolOptions};
 
     use super::*;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use countersign::{
-    Clock as _, ConfigErrorKind, KeyRing, KeySet, OneTimeToken, RejectionKind, Secret,
+    Clock as _, KeyRing, KeySet, OneTimeToken, RejectionKind, Secret, error::ConfigErrorKind,
 };
 use serde_json::json;
 
@@ -128,7 +128,7 @@ async fn keys_are_rotated_by_key_id() {
         tokens.issue(&confirm()).await.unwrap(),
         tokens.issue(&confirm()).await.unwrap(),
     ];
-    let end = clock.now().plus(HOUR);
+    let end = clock.now().saturating_add(HOUR);
     let retired = KeySet::new(KEY)
         .unwrap()
         .with_until(Secret::new(SECRET).unwrap(), end);
@@ -172,7 +172,7 @@ async fn a_payload_that_is_too_long_is_not_issued() {
 #[test]
 fn configurations_that_would_not_be_safe_are_refused() {
     let clock = clock();
-    let kind = |builder: countersign::OneTimeTokenBuilder<Confirm>| {
+    let kind = |builder: countersign::token::OneTimeTokenBuilder<Confirm>| {
         builder.build().unwrap_err().kind().clone()
     };
     let missing = |kind| matches!(kind, ConfigErrorKind::Missing(_));

@@ -4,7 +4,9 @@
 //! a MAC over that base is accepted if, and only if, ours is the same to the last byte.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use countersign::{FieldType, HttpMessageSignatures, ResponseErrorKind, ResponseVerifier};
+use countersign::{
+    HttpMessageSignatures, error::ResponseErrorKind, response::ResponseVerifier, rfc9421::FieldType,
+};
 use http::{HeaderValue, Response};
 
 use super::*;
@@ -44,7 +46,7 @@ impl Message {
 }
 
 /// The least that can be required, so that the base decides.
-fn profile() -> countersign::HttpMessageSignaturesBuilder {
+fn profile() -> countersign::rfc9421::HttpMessageSignaturesBuilder {
     HttpMessageSignatures::builder()
         .danger_require_only([])
         .danger_without_nonce()
@@ -53,7 +55,7 @@ fn profile() -> countersign::HttpMessageSignaturesBuilder {
 
 /// The verdict on a request that is signed by this key with this secret.
 async fn verdict(
-    profile: countersign::HttpMessageSignaturesBuilder,
+    profile: countersign::rfc9421::HttpMessageSignaturesBuilder,
     (key, secret): (&str, &[u8]),
     origin: &str,
     request: &Request<String>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use countersign::{JsonForm, Signer};
+use countersign::{Signer, scheme::JsonForm};
 use sha2::Digest as _;
 
 use super::*;

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use countersign::{
-    ManualClock, Processing, Scheme, VerifiedPayload, Verifier, VerifyLayer,
+    Processing, VerifiedPayload, Verifier, VerifyLayer,
+    scheme::Scheme,
+    testing::ManualClock,
     webhooks::{Meta, Slack, Zoom},
 };
 use http::{

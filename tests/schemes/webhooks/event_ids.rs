@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use countersign::{
-    NonceKind, Processing, VerifiedPayload, Verifier,
+    Processing, VerifiedPayload, Verifier,
+    store::NonceKind,
     webhooks::{GitHub, HubSpot, Slack, Square, StandardWebhooks, Stripe, Zoom},
 };
 
@@ -221,7 +222,7 @@ async fn a_payload_answers_for_what_is_covered_and_nothing_else() {
 
 #[test]
 fn a_retention_out_of_its_range_is_refused() {
-    fn built(builder: countersign::VerifierBuilder<Verifier>) -> bool {
+    fn built(builder: countersign::request::VerifierBuilder<Verifier>) -> bool {
         let builder = builder.secret(STANDARD_WEBHOOKS.secrets[0]);
         let builder = builder.public_origin(common::ORIGIN);
         let in_transaction = builder

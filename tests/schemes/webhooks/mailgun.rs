@@ -5,8 +5,8 @@ use std::time::Duration;
 use axum::{Router, body::Body, extract::Extension, routing::any};
 use bytes::Bytes;
 use countersign::{
-    NonceKind, Processing, RejectionKind, Signer, VerifiedPayload, Verifier, VerifyLayer,
-    request::Verified, webhooks::Mailgun,
+    Processing, RejectionKind, Signer, VerifiedPayload, Verifier, VerifyLayer, request::Verified,
+    store::NonceKind, webhooks::Mailgun,
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::Request;
@@ -61,7 +61,7 @@ fn in_transaction() -> Verifier {
         .unwrap()
 }
 
-fn at_most_once(clock: &countersign::ManualClock) -> Verifier {
+fn at_most_once(clock: &countersign::testing::ManualClock) -> Verifier {
     Verifier::builder(Mailgun::new())
         .secret(SECRET)
         .secret(OTHER)
@@ -89,7 +89,7 @@ async fn refused(request: &Request<Bytes>) -> Option<RejectionKind> {
     verified.err()
 }
 
-fn sign(body: &str, token: &str) -> Result<Request<Bytes>, countersign::SignError> {
+fn sign(body: &str, token: &str) -> Result<Request<Bytes>, countersign::error::SignError> {
     let signer = Signer::with_secret(Mailgun::new(), SECRET).unwrap();
     let signer = signer.clock(common::clock());
     signer.sign_body(request(body.to_owned()), token)

@@ -3,8 +3,10 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
-    Clock as _, ConfigError, Encoding, ManualClock, Rejection, Signer, Verifier, VerifierBuilder,
-    request::Verified,
+    Clock as _, ConfigError, Rejection, Signer, Verifier,
+    request::{Verified, VerifierBuilder},
+    scheme::Encoding,
+    testing::ManualClock,
     webhooks::{
         Dropbox, GitHub, HubSpot, Linear, Mailgun, Meta, Paddle, Shopify, Slack, Square,
         StandardWebhooks, Stripe, Twilio, Zoom,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use countersign::{HeaderScheme, Part, Processing, StepOutcome, request::Verified};
+use countersign::{HeaderScheme, Part, Processing, request::Verified, store::StepOutcome};
 use http::{Request, StatusCode, header::RETRY_AFTER};
 
 use super::{
@@ -34,7 +34,7 @@ async fn a36_after_a_failure_a_redelivery_is_handled() {
         service.handler.answer_next(failures);
         let mut answers = vec![service.send(provider.delivery(&service.clock)).await.0];
         for later in schedule(provider) {
-            service.clock.set(at(NOW).plus(later));
+            service.clock.set(at(NOW).saturating_add(later));
             answers.push(service.send(provider.redelivery(&service.clock)).await.0);
             if answers.ends_with(&[200]) {
                 break;
@@ -52,7 +52,7 @@ async fn a32_after_a_success_every_redelivery_is_acknowledged() {
         let first = provider.delivery(&service.clock);
         service.handles(first.clone()).await;
         for later in schedule(provider) {
-            service.clock.set(at(NOW).plus(later));
+            service.clock.set(at(NOW).saturating_add(later));
             let again = provider.redelivery(&service.clock);
             match provider.retries {
                 Retries::SignedAnew => assert_ne!(again.headers(), first.headers()),

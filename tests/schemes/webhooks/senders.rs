@@ -8,8 +8,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use countersign::{
-    Clock as _, ManualClock, MemoryStore, SystemClock, VerifierBuilder, VerifyLayer,
-    testing::{self, Delivery},
+    Clock as _, MemoryStore, SystemClock, VerifyLayer,
+    request::VerifierBuilder,
+    testing::{self, Delivery, ManualClock},
     webhooks::{GitHub, Slack, StandardWebhooks, Stripe, Twilio},
 };
 use http::{Request, Response};

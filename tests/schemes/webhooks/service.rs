@@ -10,7 +10,8 @@ use std::{
 use axum::{Router, body::Body, response::IntoResponse as _, routing::any};
 use bytes::Bytes;
 use countersign::{
-    ManualClock, MemoryStore, Scheme, VerifiedPayload, Verifier, VerifierBuilder, VerifyLayer,
+    MemoryStore, VerifiedPayload, Verifier, VerifyLayer, request::VerifierBuilder, scheme::Scheme,
+    testing::ManualClock,
 };
 use http::{Request, Response, StatusCode};
 use tokio::{

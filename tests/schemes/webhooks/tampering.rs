@@ -1,7 +1,7 @@
 //! Whatever was changed on the way is refused, and uses nothing up.
 
 use bytes::Bytes;
-use countersign::{Encoding, HeaderScheme, Part, Signer, Verifier};
+use countersign::{HeaderScheme, Part, Signer, Verifier, scheme::Encoding};
 use http::{HeaderValue, Request};
 
 use super::{

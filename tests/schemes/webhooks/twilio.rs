@@ -67,12 +67,12 @@ fn json(body: &str) -> Request<Bytes> {
     sign_json(request("/hook?a=1", "application/json", body)).unwrap()
 }
 
-fn sign(request: Request<Bytes>) -> Result<Request<Bytes>, countersign::SignError> {
+fn sign(request: Request<Bytes>) -> Result<Request<Bytes>, countersign::error::SignError> {
     let signer = Signer::with_secret(Twilio::new(), SECRET).unwrap();
     signer.sign_body(request, "unused")
 }
 
-fn sign_json(request: Request<Bytes>) -> Result<Request<Bytes>, countersign::SignError> {
+fn sign_json(request: Request<Bytes>) -> Result<Request<Bytes>, countersign::error::SignError> {
     let scheme = Twilio::json_at("/hook?a=1").unwrap();
     let signer = Signer::with_secret(scheme, SECRET).unwrap();
     signer.sign_body(request, "unused")

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, env, fs, path::Path};
 
 use bytes::Bytes;
 use countersign::{
-    KeyRing, RejectionKind, Secret, Verifier, VerifierBuilder,
+    KeyRing, RejectionKind, Secret, Verifier,
+    request::VerifierBuilder,
     webhooks::{GitHub, HubSpot, Linear, Paddle, Shopify, Slack, Square, StandardWebhooks, Twilio},
 };
 use http::{HeaderMap, HeaderName, Request};

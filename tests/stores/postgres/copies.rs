@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use countersign::{Claim, ClaimOutcome, PostgresStore, StoreErrorKind};
+use countersign::{
+    error::StoreErrorKind,
+    store::{Claim, ClaimOutcome, PostgresStore},
+};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::time::timeout;
 
@@ -138,7 +141,7 @@ async fn a58_a_copy_within_the_same_cluster_is_fenced() {
         for nonce in [1, 2, 3] {
             answers.push(ask(&successor, &claim_signed(nonce, signed)).await);
         }
-        let later = now().plus(2 * SKEW);
+        let later = now().saturating_add(2 * SKEW);
         answers.push(ask(&successor, &claim_signed(4, later)).await);
         // And without the fence, the lost one is accepted again.
         let unfence = "UPDATE countersign_store SET since_ms = 0, written_by = DEFAULT";
@@ -257,7 +260,7 @@ async fn a58_a_base_backup_in_place_is_found_by_a_server_that_lives_through_it()
         ask(&store(&server).await, &claim_signed(1, signed)).await,
         AGAIN
     );
-    let later = now().plus(2 * SKEW);
+    let later = now().saturating_add(2 * SKEW);
     let told = ask_until_connected(&living, &claim_signed(3, later)).await;
     assert_eq!(told, Ok(ClaimOutcome::New));
 
@@ -281,7 +284,7 @@ async fn a58_a_base_backup_in_place_is_found_by_a_server_that_lives_through_it()
 /// Consumers that roll back what is refused do not roll the fence back for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a58_a_fence_that_is_rolled_back_is_kept_by_the_sweep() {
-    use countersign::ConsumeIn as _;
+    use countersign::store::ConsumeIn as _;
     let Some(pool) = database::pool("a fence that is rolled back").await else {
         return;
     };
@@ -298,7 +301,7 @@ async fn a58_a_fence_that_is_rolled_back_is_kept_by_the_sweep() {
     assert_eq!(fences().await, 1);
     PostgresStore::drop_expired(&pool).await.unwrap();
     assert_eq!(fences().await, 2);
-    let later = claim_signed(2, now().plus(2 * SKEW));
+    let later = claim_signed(2, now().saturating_add(2 * SKEW));
     let consumed = pool.begin().await.unwrap().consume(&later, WAIT).await;
     assert_eq!(consumed.unwrap(), ClaimOutcome::New);
 }

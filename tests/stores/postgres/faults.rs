@@ -11,8 +11,13 @@ use std::{
 };
 
 use countersign::{
-    Claim, ClaimOutcome, ConsumeIn as _, KeyId, LeaseOutcome, LeaseStore as _, Nonce, NonceKind,
-    PostgresStore, StepOutcome, StoreError, StoreErrorKind, testing::conformance,
+    KeyId,
+    error::{StoreError, StoreErrorKind},
+    store::{
+        Claim, ClaimOutcome, ConsumeIn as _, LeaseOutcome, LeaseStore as _, Nonce, NonceKind,
+        PostgresStore, StepOutcome,
+    },
+    testing::conformance,
 };
 use tokio::task::JoinHandle;
 
@@ -247,7 +252,7 @@ async fn a27_a_failover_that_loses_what_was_acknowledged_accepts_none_of_it_agai
             Err(StoreErrorKind::SignAgain)
         );
     }
-    let later = now().plus(2 * super::SKEW);
+    let later = now().saturating_add(2 * super::SKEW);
     assert_eq!(
         ask(&successor, &claim_signed(4, later)).await,
         Ok(ClaimOutcome::New)
@@ -474,7 +479,7 @@ async fn a_new_namespace_costs_others_of_its_batch_nothing() {
     let of = |namespace: &str, nonce| {
         let nonce = Nonce::new(NonceKind::Covered, [nonce]);
         let key = KeyId::new("k").unwrap();
-        Claim::new(namespace.into(), key, nonce, now().plus(HOUR)).signed(now(), SKEW)
+        Claim::new(namespace.into(), key, nonce, now().saturating_add(HOUR)).signed(now(), SKEW)
     };
     for round in 2..6 {
         let new = format!("new {round}");
@@ -557,11 +562,11 @@ async fn a27_a_fence_allows_for_clocks_that_differ() {
     let store = open(&server.folder, Duration::from_secs(10)).await;
     assert_eq!(ask(&store, &claim(0)).await, Ok(ClaimOutcome::New));
     let second = Duration::from_secs(1);
-    let lost = claim_signed(1, now().plus(super::SKEW + second * 4));
+    let lost = claim_signed(1, now().saturating_add(super::SKEW + second * 4));
     let ended = "UPDATE countersign_store SET timeline = 'that ended', written_by = DEFAULT";
     server.run(ended).await;
     assert_eq!(ask(&store, &lost).await, Err(StoreErrorKind::SignAgain));
-    let later = claim_signed(2, now().plus(super::SKEW + second * 60));
+    let later = claim_signed(2, now().saturating_add(super::SKEW + second * 60));
     assert_eq!(ask(&store, &later).await, Ok(ClaimOutcome::New));
 
     // The twin: without the margin it is accepted.
@@ -580,7 +585,9 @@ async fn a38_a_deadline_that_passes_while_the_claim_waits_is_refused() {
     let store = open(&server.folder, Duration::from_secs(10)).await;
     assert_eq!(ask(&store, &claim(0)).await, Ok(ClaimOutcome::New));
     server.tell("pause");
-    let signed = now().minus(super::HOUR).plus(Duration::from_millis(200));
+    let signed = now()
+        .saturating_sub(super::HOUR)
+        .saturating_add(Duration::from_millis(200));
     let late = claim_signed(1, signed);
     let waiting = ask(&store, &late);
     let resumed = async {

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use countersign::NonceStore;
+use countersign::store::NonceStore;
 
 use super::{
     claim,

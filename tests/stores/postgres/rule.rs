@@ -3,8 +3,8 @@
 use std::{cell::RefCell, collections::BTreeSet, time::Duration};
 
 use countersign::{
-    Claim, KeyId, Nonce, NonceKind, Timestamp,
-    store::{Forgotten, History},
+    KeyId, Timestamp,
+    store::{Claim, Forgotten, History, Nonce, NonceKind},
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 use sqlx::{PgPool, Row as _};

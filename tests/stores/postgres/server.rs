@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use countersign::PostgresStore;
+use countersign::store::PostgresStore;
 use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},

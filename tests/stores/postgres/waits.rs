@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use countersign::{ClaimOutcome, ConsumeIn as _, PostgresStore, StoreErrorKind};
+use countersign::{
+    error::StoreErrorKind,
+    store::{ClaimOutcome, ConsumeIn as _, PostgresStore},
+};
 use sqlx::PgPool;
 use tokio::time::timeout;
 
@@ -34,7 +37,7 @@ async fn others_are_told(pool: &PgPool, told: Result<ClaimOutcome, StoreErrorKin
         assert_eq!(consumed(pool, 2).await, told);
         assert_eq!(ask(&store, &claim(3)).await, told);
         store.check().await.unwrap();
-        countersign::PostgresStore::drop_expired(pool)
+        countersign::store::PostgresStore::drop_expired(pool)
             .await
             .unwrap();
         assert_eq!(consumed(pool, 4).await, told);

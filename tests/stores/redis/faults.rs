@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use countersign::{LeaseOutcome, LeaseStore as _, OpenError, StepOutcome};
+use countersign::{
+    error::OpenError,
+    store::{LeaseOutcome, LeaseStore as _, StepOutcome},
+};
 
 use super::{
     ClaimOutcome, Duration, HOUR, Instant, RedisStore, SKEW, Server, StoreErrorKind, ask, claim,
@@ -64,7 +67,7 @@ async fn a_server_without_a_disk_forgets_what_covers_no_time() {
     for program in programs() {
         let mut server = Server::start(&program, NONE);
         let store = quick(&server.url()).await;
-        let without_time = || claim_until(1, now().plus(HOUR));
+        let without_time = || claim_until(1, now().saturating_add(HOUR));
         assert_eq!(ask(&store, &without_time()).await, Ok(ClaimOutcome::New));
         server.kill();
         server.start_again();
@@ -78,7 +81,7 @@ async fn a_server_with_a_disk_keeps_what_covers_no_time() {
     for program in programs() {
         let mut server = Server::start(&program, DURABLE);
         let store = quick(&server.url()).await;
-        let without_time = || claim_until(1, now().plus(HOUR));
+        let without_time = || claim_until(1, now().saturating_add(HOUR));
         assert_eq!(ask(&store, &without_time()).await, Ok(ClaimOutcome::New));
         server.kill();
         server.start_again();
@@ -154,7 +157,7 @@ async fn a_server_that_hangs_is_given_up_in_time_and_resumes() {
         assert_eq!(ask(&store, &claim(1)).await, Ok(ClaimOutcome::New));
         server.signal("STOP");
         // It lies with the server, and is carried out when that wakes up.
-        let soon = now().plus(Duration::from_millis(1500));
+        let soon = now().saturating_add(Duration::from_millis(1500));
         let start = Instant::now();
         let late = claim_until(2, soon);
         assert_eq!(ask(&store, &late).await, UNAVAILABLE);
@@ -221,7 +224,7 @@ async fn a_deadline_that_is_past_on_arrival_is_refused_by_the_clock_of_the_serve
             assert_eq!(answer, redis::Value::Nil);
         }
         faults.clock.store(60, Ordering::SeqCst);
-        let deadline = now().plus(Duration::from_secs(30));
+        let deadline = now().saturating_add(Duration::from_secs(30));
         for _ in 0..2 {
             assert_eq!(ask(&store, &claim_until(1, deadline)).await, SIGN_AGAIN);
         }
@@ -431,9 +434,9 @@ async fn a_namespace_whose_retention_is_raised_refuses_what_was_remembered_for_l
         let namespace = claim(1).namespace().to_owned();
         long.extend_retention(&namespace, HOUR).await.unwrap();
         assert_eq!(ask(&long, &of(1, 3600)).await, SIGN_AGAIN);
-        let later = claim_signed(2, now().plus(SKEW * 4)).with_retention(HOUR);
+        let later = claim_signed(2, now().saturating_add(SKEW * 4)).with_retention(HOUR);
         assert_eq!(ask(&long, &later).await, Ok(ClaimOutcome::New));
-        let without_time = claim_until(3, now().plus(HOUR)).with_retention(HOUR);
+        let without_time = claim_until(3, now().saturating_add(HOUR)).with_retention(HOUR);
         assert_eq!(ask(&long, &without_time).await, Ok(ClaimOutcome::New));
     }
 }

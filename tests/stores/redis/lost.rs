@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use countersign::{Claim, LeaseOutcome, LeaseStore as _, NonceStore as _, StepOutcome};
+use countersign::store::{Claim, LeaseOutcome, LeaseStore as _, NonceStore as _, StepOutcome};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -24,7 +24,7 @@ const SIGN_AGAIN: Result<ClaimOutcome, StoreErrorKind> = Err(StoreErrorKind::Sig
 
 /// With five minutes to live.
 fn live(nonce: u64, signed: Timestamp) -> Claim {
-    let deadline = signed.plus(Duration::from_secs(300));
+    let deadline = signed.saturating_add(Duration::from_secs(300));
     claim_until(nonce, deadline).signed(signed, SKEW)
 }
 
@@ -185,7 +185,10 @@ async fn a56_twin_a_store_that_looks_at_no_counter_accepts_what_was_evicted() {
 
 /// How many of these a store would accept that sets a record where there is none, and no more.
 fn naive(server: &Server) -> u64 {
-    let deadline = now().plus(Duration::from_secs(300)).as_millis().to_string();
+    let deadline = now()
+        .saturating_add(Duration::from_secs(300))
+        .as_millis()
+        .to_string();
     let accepts = |nonce: &u64| {
         let key = format!("cs:{nonce}");
         let value = "f".repeat(40);
@@ -270,7 +273,7 @@ async fn a60_a_jump_while_no_process_runs_reopens_nothing() {
             let clocks = Clocks::new();
             let server = clocks.start(&program);
             let signed = now();
-            let deadline = signed.plus(Duration::from_secs(15));
+            let deadline = signed.saturating_add(Duration::from_secs(15));
             let claim = |nonce| claim_until(nonce, deadline).signed(signed, SKEW);
             let store = open(&server.url()).await;
             for nonce in 0..COUNT {
@@ -299,7 +302,7 @@ async fn a60_a_jump_of_a_few_seconds_loses_no_record() {
         let server = clocks.start(&program);
         let store = open(&server.url()).await;
         let signed = now();
-        let deadline = signed.plus(Duration::from_secs(10));
+        let deadline = signed.saturating_add(Duration::from_secs(10));
         let claim = |nonce| claim_until(nonce, deadline).signed(signed, SKEW);
         for nonce in 0..COUNT {
             assert_eq!(ask(&store, &claim(nonce)).await, Ok(ClaimOutcome::New));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign::NonceStore;
+use countersign::store::NonceStore;
 
 use super::{claim, open, programs};
 use crate::{

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign::{LeaseOutcome, LeaseStore as _, NonceStore, StepOutcome};
+use countersign::store::{LeaseOutcome, LeaseStore as _, NonceStore, StepOutcome};
 use redis::Value;
 
 use super::{
@@ -49,7 +49,7 @@ async fn copies_after(store: &Arc<dyn NonceStore>, events: &mut Vec<Event>, clai
     }
 }
 
-type Tried = (u64, countersign::Claim);
+type Tried = (u64, countersign::store::Claim);
 
 /// Claims new nonces until it is told to end.
 async fn claims_until(
@@ -376,7 +376,7 @@ async fn a_promoted_replica_that_lagged_behind_has_lost_what_the_fence_refuses()
         replica.tell(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]);
         let signed = now();
         let timed = claim_signed(1, signed);
-        let untimed = super::claim_until(2, now().plus(super::HOUR));
+        let untimed = super::claim_until(2, now().saturating_add(super::HOUR));
         assert_eq!(ask(&store, &timed).await, Ok(ClaimOutcome::New));
         assert_eq!(ask(&store, &untimed).await, Ok(ClaimOutcome::New));
         master.kill();
@@ -385,9 +385,9 @@ async fn a_promoted_replica_that_lagged_behind_has_lost_what_the_fence_refuses()
         let copy = claim_signed(1, signed);
         assert_eq!(ask(&store, &copy).await, Err(StoreErrorKind::SignAgain));
         // Covered by no time: nothing tells it from a new one, as the documentation says.
-        let copy = super::claim_until(2, now().plus(super::HOUR));
+        let copy = super::claim_until(2, now().saturating_add(super::HOUR));
         assert_eq!(ask(&store, &copy).await, Ok(ClaimOutcome::New));
-        let later = claim_signed(3, now().plus(SKEW * 4));
+        let later = claim_signed(3, now().saturating_add(SKEW * 4));
         assert_eq!(ask(&store, &later).await, Ok(ClaimOutcome::New));
     }
 }

@@ -3,7 +3,8 @@
 use std::{path::Path, time::Duration};
 
 use countersign::{
-    ClaimOutcome, ConsumeIn as _, NonceStore, SqliteStore, StoreErrorKind, TransactIn as _,
+    error::StoreErrorKind,
+    store::{ClaimOutcome, ConsumeIn as _, NonceStore, SqliteStore, TransactIn as _},
 };
 use sqlx::{
     SqlitePool,
@@ -77,7 +78,7 @@ async fn the_nonce_is_recorded_with_the_effect_or_not_at_all() {
     );
     transaction.rollback().await.unwrap();
 
-    let mut transaction = countersign::TransactIn::begin(&pool).await.unwrap();
+    let mut transaction = countersign::store::TransactIn::begin(&pool).await.unwrap();
     assert!(!transaction.is_recorded(&first).await.unwrap());
     SqlitePool::rollback(transaction).await.unwrap();
     assert_eq!(handle(&pool, 1).await, ClaimOutcome::New);
@@ -94,7 +95,7 @@ async fn of_many_transactions_at_once_one_has_an_effect() {
         for _ in 0..50 {
             let pool = pool.clone();
             tasks.spawn(async move {
-                let mut transaction = countersign::TransactIn::begin(&pool).await.unwrap();
+                let mut transaction = countersign::store::TransactIn::begin(&pool).await.unwrap();
                 let claimed = transaction.consume(&claim(nonce), HOUR).await.unwrap();
                 if claimed == ClaimOutcome::New {
                     let effect = sqlx::query("INSERT INTO effects VALUES (1)");
@@ -126,7 +127,7 @@ async fn a_transaction_that_cannot_know_better_fails() {
 async fn what_was_dropped_is_refused_and_so_is_what_is_past() {
     let folder = folder();
     let pool = database(&folder.path().join("own.db")).await;
-    let soon = now().plus(Duration::from_millis(300));
+    let soon = now().saturating_add(Duration::from_millis(300));
     let mut transaction = sqlx::Pool::begin(&pool).await.unwrap();
     let short = claim_by("k", 1, soon);
     assert_eq!(
@@ -149,7 +150,7 @@ async fn what_was_dropped_is_refused_and_so_is_what_is_past() {
         .unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::SignAgain);
     // As if the clock had been ahead when that was dropped.
-    let far = now().plus(Duration::from_secs(1000));
+    let far = now().saturating_add(Duration::from_secs(1000));
     sqlx::query("UPDATE countersign_store SET watermark = ?")
         .bind(far.as_millis().cast_signed())
         .execute(&mut *transaction)

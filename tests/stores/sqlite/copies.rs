@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use countersign::{Claim, ClaimOutcome, NonceStore as _, SqliteStore, StoreErrorKind};
+use countersign::{
+    error::StoreErrorKind,
+    store::{Claim, ClaimOutcome, NonceStore as _, SqliteStore},
+};
 use tempfile::TempDir;
 
 use super::{claim, folder, open};

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use countersign::ClaimOutcome;
+use countersign::store::ClaimOutcome;
 use tokio::task::JoinSet;
 
 use super::{ask, folder, open, process};

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use countersign::{ClaimOutcome, NonceStore, OpenError, SqliteStore, StoreErrorKind};
+use countersign::{
+    error::{OpenError, StoreErrorKind},
+    store::{ClaimOutcome, NonceStore, SqliteStore},
+};
 use sqlx::Connection as _;
 use tokio::task::JoinSet;
 

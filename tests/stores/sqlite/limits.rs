@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use countersign::{
-    Claim, ClaimOutcome, KeyId, ManualClock, Nonce, NonceKind, NonceStore, OpenError, SqliteStore,
-    StoreErrorKind, Timestamp,
+    KeyId, Timestamp,
+    error::{OpenError, StoreErrorKind},
+    store::{Claim, ClaimOutcome, Nonce, NonceKind, NonceStore, SqliteStore},
+    testing::ManualClock,
 };
 
 use super::{folder, number, stranger};
@@ -34,7 +36,7 @@ async fn a_full_store_refuses_knows_every_nonce_and_has_room_again() {
     let builder = SqliteStore::builder().capacity(100).key_share(100);
     let builder = builder.clock(clock.clone()).danger_assume_no_history();
     let store = builder.open(&path).await.unwrap();
-    let deadline = start().plus(WINDOW);
+    let deadline = start().saturating_add(WINDOW);
     for nonce in 0..100 {
         assert_eq!(
             ask(&store, &claim("k", nonce, deadline)).await,
@@ -51,7 +53,7 @@ async fn a_full_store_refuses_knows_every_nonce_and_has_room_again() {
         );
     }
     clock.advance(WINDOW);
-    let later = clock_of(&clock).plus(WINDOW);
+    let later = clock_of(&clock).saturating_add(WINDOW);
     until(async || ask(&store, &claim("k", 100, later)).await == Ok(ClaimOutcome::New)).await;
     let mut stranger = stranger(&path).await;
     let latest = number(&mut stranger, "SELECT watermark FROM countersign_store").await;
@@ -84,7 +86,7 @@ async fn one_key_takes_up_no_more_than_its_share() {
         .clock(ManualClock::at(start()))
         .danger_assume_no_history();
     let store = builder.open(folder.path().join("nonces.db")).await.unwrap();
-    let deadline = start().plus(WINDOW);
+    let deadline = start().saturating_add(WINDOW);
     for nonce in 0..30 {
         assert_eq!(
             ask(&store, &claim("greedy", nonce, deadline)).await,
@@ -123,9 +125,10 @@ async fn a_new_database_refuses_what_was_signed_before_it() {
         let builder = SqliteStore::builder().clock(clock.clone());
         builder.open(&path).await.unwrap()
     };
-    let signed = |nonce, at: Timestamp| claim("k", nonce, at.plus(WINDOW)).signed(at, SKEW);
-    let before = signed(1, start().plus(SKEW));
-    let after = signed(2, start().plus(SKEW + Duration::from_millis(1)));
+    let signed =
+        |nonce, at: Timestamp| claim("k", nonce, at.saturating_add(WINDOW)).signed(at, SKEW);
+    let before = signed(1, start().saturating_add(SKEW));
+    let after = signed(2, start().saturating_add(SKEW + Duration::from_millis(1)));
     let store = open().await;
     assert_eq!(ask(&store, &before).await, Err(StoreErrorKind::SignAgain));
     assert_eq!(ask(&store, &after).await, Ok(ClaimOutcome::New));
@@ -134,7 +137,7 @@ async fn a_new_database_refuses_what_was_signed_before_it() {
     clock.advance(Duration::from_secs(10));
     let store = open().await;
     assert_eq!(ask(&store, &after).await, Ok(ClaimOutcome::Replayed));
-    let third = signed(3, start().plus(Duration::from_secs(7)));
+    let third = signed(3, start().saturating_add(Duration::from_secs(7)));
     assert_eq!(ask(&store, &third).await, Ok(ClaimOutcome::New));
 }
 
@@ -142,7 +145,7 @@ mod retention {
     use super::*;
 
     fn signed(nonce: u64, at: Timestamp, max_age: Duration) -> Claim {
-        let claim = claim("k", nonce, at.plus(max_age));
+        let claim = claim("k", nonce, at.saturating_add(max_age));
         claim.signed(at, SKEW).with_retention(max_age + SKEW)
     }
 
@@ -166,7 +169,7 @@ mod retention {
             Ok(ClaimOutcome::New)
         );
         clock.advance(2 * WINDOW);
-        let swept = claim("k", 99, clock_of(&clock).plus(WINDOW));
+        let swept = claim("k", 99, clock_of(&clock).saturating_add(WINDOW));
         until(async || {
             let _ = ask(&store, &swept).await;
             let mut stranger = stranger(folder.path().join("nonces.db")).await;
@@ -212,7 +215,7 @@ mod retention {
         let clock = ManualClock::at(start());
         let store = store(&folder, &clock).await;
         let untimed = |nonce, retention| {
-            let deadline = clock_of(&clock).plus(retention);
+            let deadline = clock_of(&clock).saturating_add(retention);
             claim("k", nonce, deadline).with_retention(retention)
         };
         let long = 12 * WINDOW;
@@ -329,7 +332,7 @@ async fn a_sweep_that_fails_is_logged_and_goes_on() {
         .await
         .unwrap();
     assert_eq!(
-        ask(&store, &claim("k", 1, start().plus(WINDOW))).await,
+        ask(&store, &claim("k", 1, start().saturating_add(WINDOW))).await,
         Ok(ClaimOutcome::New)
     );
     let mut stranger = stranger(&path).await;

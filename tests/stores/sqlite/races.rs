@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use countersign::{MemoryStore, NonceStore};
+use countersign::{MemoryStore, store::NonceStore};
 use tokio::task::JoinSet;
 
 use super::{claim, folder, open};
