@@ -52,7 +52,7 @@ use crate::body::BodyLimits;
 ///
 /// A client whose requests have another body is adapted inside of the layer, here Axum's:
 /// ```
-/// # use countersign::*;
+/// # use countersign::{SignLayer, Signer};
 /// # use bytes::Bytes;
 /// # use http::Request;
 /// # use http_body_util::Full;
@@ -172,7 +172,10 @@ impl<S> Layer<S> for SignLayer {
 ///
 /// # Example
 /// ```
-/// # use countersign::*;
+/// # use countersign::{
+/// #     client::Repeatable, response::{ResponseVerifier, VerifyResponseLayer}, SignLayer,
+/// #     Signer,
+/// # };
 /// use http::Request;
 /// # use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 /// # use tower::{ServiceBuilder, ServiceExt as _};

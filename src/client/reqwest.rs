@@ -27,7 +27,7 @@ impl Signer {
     /// pass it on.
     ///
     /// ```
-    /// # use countersign::*;
+    /// # use countersign::Signer;
     /// use reqwest::{Client, redirect::Policy};
     ///
     /// # async fn f(signer: Signer) -> Result<(), Box<dyn std::error::Error>> {
@@ -40,7 +40,7 @@ impl Signer {
     ///
     /// As a Tower service the client takes bodies that are streams, too:
     /// ```
-    /// # use countersign::*;
+    /// # use countersign::{SignLayer, Signer};
     /// use reqwest::{Client, redirect::Policy};
     /// use tower::{ServiceBuilder, ServiceExt as _};
     ///
@@ -59,7 +59,7 @@ impl Signer {
     /// `reqwest` are not verified, so only
     /// [`danger_sign_again_unverified`](crate::client::SignLayer::danger_sign_again_unverified) signs again:
     /// ```
-    /// # use countersign::*;
+    /// # use countersign::client::{Repeatable, SignAgain};
     /// # use tower::ServiceExt as _;
     /// # async fn f(signing: SignAgain<reqwest::Client>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     /// let request = http::Request::put("https://api.example.com/orders/7")

@@ -22,7 +22,7 @@ use crate::{
 /// adapts it.
 ///
 /// ```
-/// # use countersign::*;
+/// # use countersign::{HeaderScheme, KeyRing, MemoryStore, Part, Signer, Verifier};
 /// use http_body_util::Full;
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {

@@ -51,7 +51,9 @@ use crate::{
 ///
 /// # Example
 /// ```
-/// # use countersign::*;
+/// # use countersign::{
+/// #     HeaderScheme, KeyRing, MemoryStore, Part, Signer, VerifiedPayload, VerifyLayer,
+/// # };
 /// use axum::{Router, body::Body, routing::post};
 /// use http::{Request, StatusCode};
 /// use tower::ServiceExt as _;

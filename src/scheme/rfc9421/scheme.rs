@@ -17,7 +17,7 @@ pub(super) const MAX_NONCE: usize = 256;
 /// body: the scheme to use between services.
 ///
 /// ```
-/// # use countersign::*;
+/// # use countersign::{HttpMessageSignatures, KeyRing, MemoryStore, Signer, VerifyLayer};
 /// let layer = VerifyLayer::builder(HttpMessageSignatures::default())
 ///     .public_origin("https://api.example.com")
 ///     .keys(KeyRing::new().with("partner-1", "the secret of partner 1")?)
