@@ -91,11 +91,11 @@ impl Place {
                 Arc::new(builder.open(folder.path().join("nonces.db")).await.unwrap())
             }
             Self::Postgres(options) => {
-                let builder = PostgresStore::builder().wait(SECOND * 20);
+                let builder = PostgresStore::builder().timeout(SECOND * 20);
                 Arc::new(builder.open(options.clone()).await.unwrap())
             }
             Self::Redis(server) => {
-                let builder = RedisStore::builder().wait(SECOND * 20);
+                let builder = RedisStore::builder().timeout(SECOND * 20);
                 let builder = builder.danger_assume_no_history();
                 Arc::new(builder.open(&server.url()).await.unwrap())
             }
@@ -534,12 +534,12 @@ impl Place {
                 Arc::new(builder.open(folder.path().join("nonces.db")).await.unwrap())
             }
             Self::Postgres(options) => {
-                let builder = PostgresStore::builder().wait(SECOND * 20);
+                let builder = PostgresStore::builder().timeout(SECOND * 20);
                 let builder = builder.records_of_a_key(quota);
                 Arc::new(builder.open(options.clone()).await.unwrap())
             }
             Self::Redis(server) => {
-                let builder = RedisStore::builder().wait(SECOND * 20);
+                let builder = RedisStore::builder().timeout(SECOND * 20);
                 let builder = builder.danger_assume_no_history().records_of_a_key(quota);
                 Arc::new(builder.open(&server.url()).await.unwrap())
             }

@@ -84,7 +84,7 @@ mod postgres {
             return;
         };
         let options = (*pool.connect_options()).clone();
-        let patient = PostgresStore::builder().wait(Duration::from_secs(20));
+        let patient = PostgresStore::builder().timeout(Duration::from_secs(20));
         let open = async || patient.clone().open(options.clone()).await.unwrap();
         conformance::run(&Time::real(), open).await.unwrap();
     }

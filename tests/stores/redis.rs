@@ -29,7 +29,7 @@ async fn open(url: &str) -> RedisStore {
     let builder = RedisStore::builder().danger_assume_no_history();
     // Machines that build are slow at times.
     builder
-        .wait(Duration::from_secs(20))
+        .timeout(Duration::from_secs(20))
         .open(url)
         .await
         .unwrap()

@@ -32,7 +32,7 @@ async fn open(path: impl AsRef<Path>) -> SqliteStore {
         .key_share(100);
     // Machines that build are slow at times.
     builder
-        .wait(Duration::from_secs(60))
+        .timeout(Duration::from_secs(60))
         .open(path)
         .await
         .unwrap()

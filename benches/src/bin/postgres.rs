@@ -86,7 +86,7 @@ impl Server {
             .unwrap();
         let builder = PostgresStore::builder()
             .connections(connections)
-            .wait(Duration::from_secs(30));
+            .timeout(Duration::from_secs(30));
         (pool, Arc::new(builder.open(options).await.unwrap()))
     }
 }

@@ -26,7 +26,7 @@ async fn main() {
     };
     let store = RedisStore::builder()
         .danger_assume_no_history()
-        .wait(Duration::from_secs(30))
+        .timeout(Duration::from_secs(30))
         .open(&format!("redis://127.0.0.1:{}", server.port))
         .await
         .unwrap();

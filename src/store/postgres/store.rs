@@ -33,7 +33,7 @@ use crate::{
 /// - one key of one namespace has no more records than
 ///   [`PostgresStoreBuilder::records_of_a_key`] says. Those that handlers consume are not counted;
 /// - a live record is never evicted. A database that is down, slow, a standby, read-only or out of
-///   room is answered with an error, and so is a wait of more than [`PostgresStoreBuilder::wait`];
+///   room is answered with an error, and so is a wait of more than [`PostgresStoreBuilder::timeout`];
 ///   the store goes on by itself when the database does;
 /// - a database that is another than before, a copy, or on another timeline (a standby that was
 ///   promoted, a backup that was restored to a point in time, a dump) refuses what was signed until it
@@ -68,7 +68,7 @@ pub struct PostgresStore {
     queue: Queue,
     quota: Arc<Quota>,
     options: PgConnectOptions,
-    wait: Duration,
+    timeout: Duration,
     /// The sweep ends with it.
     _alive: mpsc::Sender<Infallible>,
 }
@@ -77,7 +77,7 @@ pub struct PostgresStore {
 #[derive(Clone, Debug)]
 pub struct PostgresStoreBuilder {
     connections: u16,
-    wait: Duration,
+    timeout: Duration,
     records_of_a_key: u64,
 }
 
@@ -108,7 +108,7 @@ impl PostgresStore {
     /// # Errors
     /// Why it cannot.
     pub async fn check(&self) -> Result<(), StoreError> {
-        check(&self.options, self.wait).await
+        check(&self.options, self.timeout).await
     }
 
     /// Makes the [tables and functions](Self::SCHEMA), unless they are there. Several servers may do so
@@ -166,8 +166,8 @@ impl PostgresStore {
             let _ = connection.close().await;
             extended.map_err(error::of_driver)
         };
-        let extended = timeout(self.wait, extended).await;
-        extended.unwrap_or_else(|_| Err(late(self.wait)))
+        let extended = timeout(self.timeout, extended).await;
+        extended.unwrap_or_else(|_| Err(late(self.timeout)))
     }
 
     /// The same as [`extend_retention`](Self::extend_retention), without an open store.
@@ -269,8 +269,8 @@ impl PostgresStoreBuilder {
     /// Default: 2 seconds, as the verifier's
     /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout).
     #[must_use]
-    pub fn wait(mut self, wait: Duration) -> Self {
-        self.wait = wait;
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
@@ -299,7 +299,7 @@ impl PostgresStoreBuilder {
     /// # Panics
     /// Outside of a Tokio runtime with its timer.
     pub async fn open(self, options: PgConnectOptions) -> Result<PostgresStore, OpenError> {
-        let wait = self.wait;
+        let wait = self.timeout;
         ConfigError::unless(
             (1..=64).contains(&self.connections),
             "a PostgreSQL store has 1 to 64 connections",
@@ -341,7 +341,7 @@ impl PostgresStoreBuilder {
             queue,
             quota,
             options,
-            wait,
+            timeout: self.timeout,
             _alive: alive,
         })
     }
@@ -354,7 +354,7 @@ impl Default for PostgresStoreBuilder {
     fn default() -> Self {
         Self {
             connections: 2,
-            wait: Duration::from_secs(2),
+            timeout: Duration::from_secs(2),
             records_of_a_key: RECORDS_OF_A_KEY,
         }
     }

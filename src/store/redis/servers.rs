@@ -40,10 +40,13 @@ pub(super) fn info(url: &str) -> Result<ConnectionInfo, ConfigError> {
         );
         ConfigErrorKind::StorePlace(place.into())
     })?;
-    if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-        // Where an application has chosen none, and two are built in, rustls would panic.
-        let provider = rustls::crypto::ring::default_provider();
-        drop(provider.install_default());
+    // Without one, `rustls` would guess, or panic if two are built in. The choice is the application's,
+    // because it holds for the whole process.
+    let has_provider = || rustls::crypto::CryptoProvider::get_default().is_some();
+    if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) && !has_provider() {
+        let place = "`rediss://` needs a provider of cryptography for TLS: call, once at the start of \
+                     the process, `rustls::crypto::ring::default_provider().install_default()`";
+        return Err(ConfigErrorKind::StorePlace(place.into()).into());
     }
     Ok(info)
 }

@@ -37,7 +37,7 @@ pub struct RedisStore {
 /// Configures a [`RedisStore`].
 #[derive(Clone, Debug)]
 pub struct RedisStoreBuilder {
-    wait: Duration,
+    timeout: Duration,
     clock_difference: Duration,
     replicas: u16,
     records_of_a_key: u64,
@@ -63,7 +63,7 @@ impl RedisStore {
     }
 
     /// Whether all servers that it takes can be reached, evict nothing, have memory and are masters: for
-    /// a health check. Changes nothing, and waits no longer than [`RedisStoreBuilder::wait`].
+    /// a health check. Changes nothing, and waits no longer than [`RedisStoreBuilder::timeout`].
     ///
     /// # Errors
     /// What is wrong, as a claim would be told.
@@ -146,8 +146,8 @@ impl RedisStoreBuilder {
     /// which is below the verifier's [`store_timeout`](crate::request::VerifierBuilder::store_timeout). At
     /// most 30 seconds.
     #[must_use]
-    pub fn wait(mut self, wait: Duration) -> Self {
-        self.wait = wait;
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
@@ -255,7 +255,7 @@ impl RedisStoreBuilder {
 
     async fn connect(self, servers: Servers) -> Result<RedisStore, OpenError> {
         ConfigError::unless(
-            !self.wait.is_zero() && self.wait <= MAX_WAIT,
+            !self.timeout.is_zero() && self.timeout <= MAX_WAIT,
             "a Redis store waits for at most 30 seconds, and not for no time",
         )?;
         ConfigError::unless(
@@ -267,7 +267,7 @@ impl RedisStoreBuilder {
             "a key may have at least 1 record",
         )?;
         let terms = Terms {
-            wait: self.wait,
+            wait: self.timeout,
             clock_difference: self.clock_difference,
             assume_no_history: self.assume_no_history,
         };
@@ -290,7 +290,7 @@ const MAX_DIFFERENCE: Duration = Duration::from_secs(3600);
 impl Default for RedisStoreBuilder {
     fn default() -> Self {
         Self {
-            wait: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
             clock_difference: Duration::from_secs(5),
             replicas: 0,
             records_of_a_key: RECORDS_OF_A_KEY,

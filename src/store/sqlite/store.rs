@@ -36,7 +36,7 @@ use crate::{
 ///   or whose disk is full, refuses with [`StoreErrorKind::Full`]; a key that has used up its share
 ///   is refused with [`StoreErrorKind::KeyOverQuota`];
 /// - a database that is locked, cannot be written to, or is damaged is answered with an error, and
-///   so is a wait of more than [`SqliteStoreBuilder::wait`];
+///   so is a wait of more than [`SqliteStoreBuilder::timeout`];
 /// - a clock that steps back reopens nothing that was dropped while it was ahead;
 /// - a namespace is remembered for as long as its first claim needed, by whichever server. A server
 ///   that needs longer is refused with [`StoreErrorKind::Misconfigured`] until
@@ -96,7 +96,7 @@ use crate::{
 pub struct SqliteStore {
     queue: Queue,
     options: SqliteConnectOptions,
-    wait: Duration,
+    timeout: Duration,
     clock: Arc<dyn Clock>,
 }
 
@@ -105,7 +105,7 @@ pub struct SqliteStore {
 pub struct SqliteStoreBuilder {
     capacity: u64,
     key_share: u8,
-    wait: Duration,
+    timeout: Duration,
     clock: Arc<dyn Clock>,
     assume_no_history: bool,
 }
@@ -138,13 +138,13 @@ impl SqliteStore {
     ///
     /// # Errors
     /// Why it cannot; also when the lock, or the answer, takes longer than
-    /// [`SqliteStoreBuilder::wait`].
+    /// [`SqliteStoreBuilder::timeout`].
     pub async fn check(&self) -> Result<(), StoreError> {
-        let checked = timeout(self.wait, schema::check(&self.options, self.wait));
+        let checked = timeout(self.timeout, schema::check(&self.options, self.timeout));
         checked.await.unwrap_or_else(|_| {
             Err(StoreError::unavailable(format!(
                 "SQLite gave no answer within {:?}",
-                self.wait
+                self.timeout
             )))
         })
     }
@@ -167,9 +167,9 @@ impl SqliteStore {
         namespace: &str,
         retention: Duration,
     ) -> Result<(), StoreError> {
-        let mut connection = schema::connect(&self.options, self.wait).await?;
+        let mut connection = schema::connect(&self.options, self.timeout).await?;
         let now = self.clock.now();
-        schema::extend_retention(&mut connection, namespace, retention, now, self.wait).await?;
+        schema::extend_retention(&mut connection, namespace, retention, now, self.timeout).await?;
         // Whatever fails here has nothing to say of the database.
         let _ = connection.close().await;
         Ok(())
@@ -272,8 +272,8 @@ impl SqliteStoreBuilder {
     /// Default: 2 seconds, as the verifier's
     /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout).
     #[must_use]
-    pub fn wait(mut self, wait: Duration) -> Self {
-        self.wait = wait;
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
@@ -318,7 +318,7 @@ impl SqliteStoreBuilder {
             now
         };
         let options = schema::options(path.as_ref()).create_if_missing(true);
-        let mut connection = schema::connect(&options, self.wait).await?;
+        let mut connection = schema::connect(&options, self.timeout).await?;
         if !path.as_ref().is_file() {
             let place = "a database in memory, or in a temporary file, would not be there after a \
                 restart; name a file";
@@ -326,10 +326,10 @@ impl SqliteStoreBuilder {
         }
         let file = file::resolve(path.as_ref()).map_err(error::of_mark)?;
         let mut mark = Mark::open(&file).map_err(error::of_mark)?;
-        schema::prepare(&mut connection, &mut mark, (since, now), self.wait).await?;
+        schema::prepare(&mut connection, &mut mark, (since, now), self.timeout).await?;
         // A file that is taken away is not made anew behind the back of its store.
         let options = options.create_if_missing(false);
-        let (queue, requests) = Queue::new("SQLite", self.wait, MAX_STEPS);
+        let (queue, requests) = Queue::new("SQLite", self.timeout, MAX_STEPS);
         let writer = Writer {
             options: options.clone(),
             connection: Some(connection),
@@ -340,13 +340,13 @@ impl SqliteStoreBuilder {
                 records: self.capacity,
                 records_of_a_key: (self.capacity / 100 * u64::from(self.key_share)).max(1),
             },
-            wait: self.wait,
+            wait: self.timeout,
         };
         tokio::spawn(writer.run());
         Ok(SqliteStore {
             queue,
             options,
-            wait: self.wait,
+            timeout: self.timeout,
             clock: self.clock,
         })
     }
@@ -357,7 +357,7 @@ impl Default for SqliteStoreBuilder {
         Self {
             capacity: 10_000_000,
             key_share: 50,
-            wait: DEFAULT_WAIT,
+            timeout: DEFAULT_WAIT,
             clock: Arc::new(SystemClock),
             assume_no_history: false,
         }

@@ -30,7 +30,7 @@ async fn connect(server: &Server, database: &str) -> PgPool {
 
 /// A new store, as of a server that was started again.
 async fn store(server: &Server) -> PostgresStore {
-    let builder = PostgresStore::builder().wait(WAIT);
+    let builder = PostgresStore::builder().timeout(WAIT);
     let options = options(&server.folder).database(NAME);
     builder.open(options).await.unwrap()
 }

@@ -233,7 +233,7 @@ async fn a27_a_failover_that_loses_what_was_acknowledged_accepts_none_of_it_agai
     }
     let standby = server.standby();
     let refused = PostgresStore::builder()
-        .wait(WAIT)
+        .timeout(WAIT)
         .open(super::server::options(&standby.folder))
         .await;
     let refused = refused.unwrap_err();
@@ -399,7 +399,7 @@ async fn a_role_that_owns_nothing_needs_no_rights_but_those_of_the_manual() {
         )
         .await;
     let open = async || {
-        let builder = PostgresStore::builder().wait(Duration::from_secs(20));
+        let builder = PostgresStore::builder().timeout(Duration::from_secs(20));
         let orders = options(&server.folder).username("orders");
         builder.open(orders).await.unwrap()
     };
@@ -420,7 +420,7 @@ async fn without_its_functions_the_store_does_not_start() {
         return;
     };
     server.run("DROP FUNCTION countersign_hold").await;
-    let builder = PostgresStore::builder().wait(WAIT);
+    let builder = PostgresStore::builder().timeout(WAIT);
     let error = builder.open(options(&server.folder)).await.unwrap_err();
     assert!(
         error.to_string().contains("PostgresStore::migrate"),
@@ -473,7 +473,7 @@ async fn a_new_namespace_costs_others_of_its_batch_nothing() {
     let Some(server) = Server::migrated("a new namespace").await else {
         return;
     };
-    let builder = PostgresStore::builder().connections(1).wait(WAIT);
+    let builder = PostgresStore::builder().connections(1).timeout(WAIT);
     let store = builder.open(options(&server.folder)).await.unwrap();
     assert_eq!(ask(&store, &claim(1)).await, Ok(ClaimOutcome::New));
     let of = |namespace: &str, nonce| {

@@ -124,7 +124,7 @@ impl Drop for Server {
 }
 
 pub async fn open(folder: &Path, wait: Duration) -> PostgresStore {
-    let builder = PostgresStore::builder().wait(wait);
+    let builder = PostgresStore::builder().timeout(wait);
     builder.open(options(folder)).await.unwrap()
 }
 

@@ -19,7 +19,7 @@ const LONG: Duration = Duration::from_secs(30);
 async fn store(pool: &PgPool) -> PostgresStore {
     log::listen();
     let options = (*pool.connect_options()).clone();
-    let store = PostgresStore::builder().wait(LONG);
+    let store = PostgresStore::builder().timeout(LONG);
     store.open(options).await.unwrap()
 }
 

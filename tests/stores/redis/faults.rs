@@ -296,14 +296,24 @@ async fn a_connection_that_falls_silent_is_given_up_whoever_asks_on_it() {
 async fn a_setting_out_of_its_range_is_refused() {
     let builder = RedisStore::builder;
     for (name, builder) in [
-        ("no wait", builder().wait(Duration::ZERO)),
-        ("wait", builder().wait(Duration::MAX)),
+        ("no wait", builder().timeout(Duration::ZERO)),
+        ("wait", builder().timeout(Duration::MAX)),
         ("clocks", builder().clock_difference(Duration::MAX)),
     ] {
         let refused = builder.open("redis://127.0.0.1:1").await.unwrap_err();
         assert!(matches!(refused, OpenError::Config(_)), "{name}: {refused}");
         assert!(refused.to_string().contains("at most"), "{name}: {refused}");
     }
+    // TLS needs a provider that the application chooses, and this process has chosen none.
+    let without_provider = RedisStore::open("rediss://127.0.0.1:1").await.unwrap_err();
+    assert!(
+        matches!(without_provider, OpenError::Config(_)),
+        "{without_provider}"
+    );
+    assert!(
+        without_provider.to_string().contains("install_default"),
+        "{without_provider}"
+    );
     for url in ["", "redis.example.com", "http://127.0.0.1:1"] {
         let refused = RedisStore::open(url).await.unwrap_err();
         assert!(matches!(refused, OpenError::Config(_)), "{url}: {refused}");

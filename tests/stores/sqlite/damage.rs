@@ -76,7 +76,9 @@ async fn a_locked_database_refuses_and_records_nothing() {
     let folder = folder();
     let path = folder.path().join("nonces.db");
     let wait = Duration::from_millis(300);
-    let builder = SqliteStore::builder().danger_assume_no_history().wait(wait);
+    let builder = SqliteStore::builder()
+        .danger_assume_no_history()
+        .timeout(wait);
     let store = builder.open(&path).await.unwrap();
     assert_eq!(ask(&store, 1).await, Ok(ClaimOutcome::New));
 
@@ -140,7 +142,9 @@ async fn a_check_finds_a_database_that_cannot_be_used() {
     let folder = folder();
     let path = folder.path().join("nonces.db");
     let wait = Duration::from_millis(300);
-    let builder = SqliteStore::builder().danger_assume_no_history().wait(wait);
+    let builder = SqliteStore::builder()
+        .danger_assume_no_history()
+        .timeout(wait);
     let store = builder.open(&path).await.unwrap();
     store.check().await.unwrap();
 
