@@ -72,80 +72,72 @@ impl<F: FnMut(&[u8], usize) -> Result<(), Rejection>> Arriving for F {
 ///
 /// A body of one frame is kept as it came. The frames of a longer body are copied into one buffer. The
 /// buffer grows with what has arrived, because anybody can declare a large length.
-#[expect(
-    clippy::manual_async_fn,
-    reason = "an `async fn` would keep room for its arguments twice"
-)]
-pub(crate) fn read<B>(
+pub(crate) async fn read<B>(
     body: B,
     limits: &BodyLimits,
     mut arriving: impl Arriving,
-) -> impl Future<Output = Result<Bytes, Rejection>>
+) -> Result<Bytes, Rejection>
 where
     B: Body<Data: Into<Bytes>, Error: Into<BoxError>>,
 {
-    async move {
-        let too_large = || {
-            Rejection::new(
-                RejectionKind::BodyTooLarge,
-                format!("the body has more than {} bytes", limits.max_bytes),
-            )
-        };
-        let (least, most) = (body.size_hint().lower(), body.size_hint().upper());
-        if least > limits.max_bytes as u64 {
+    let too_large = || {
+        Rejection::new(
+            RejectionKind::BodyTooLarge,
+            format!("the body has more than {} bytes", limits.max_bytes),
+        )
+    };
+    let (least, most) = (body.size_hint().lower(), body.size_hint().upper());
+    if least > limits.max_bytes as u64 {
+        return Err(too_large());
+    }
+    let most = most.and_then(|most| usize::try_from(most).ok());
+
+    let mut body = pin!(body);
+    let mut deadline = None;
+    // The only frame so far, or all frames joined; the other variable is empty.
+    let mut first = Bytes::new();
+    let mut joined = Vec::new();
+    let mut held = 0;
+    let mut empty_frames = 0;
+    while let Some(data) = next_data(body.as_mut(), limits, &mut deadline, &mut arriving).await? {
+        if data.is_empty() {
+            empty_frames += 1;
+            if empty_frames > MAX_EMPTY_FRAMES {
+                return Err(Rejection::new(
+                    RejectionKind::BodyUnreadable,
+                    format!("the body has more than {MAX_EMPTY_FRAMES} frames without a byte"),
+                ));
+            }
+            continue;
+        }
+        let so_far = first.len() + joined.len();
+        if data.len() > limits.max_bytes - so_far {
             return Err(too_large());
         }
-        let most = most.and_then(|most| usize::try_from(most).ok());
-
-        let mut body = pin!(body);
-        let mut deadline = None;
-        // The only frame so far, or all frames joined; the other variable is empty.
-        let mut first = Bytes::new();
-        let mut joined = Vec::new();
-        let mut held = 0;
-        let mut empty_frames = 0;
-        while let Some(data) =
-            next_data(body.as_mut(), limits, &mut deadline, &mut arriving).await?
-        {
-            if data.is_empty() {
-                empty_frames += 1;
-                if empty_frames > MAX_EMPTY_FRAMES {
-                    return Err(Rejection::new(
-                        RejectionKind::BodyUnreadable,
-                        format!("the body has more than {MAX_EMPTY_FRAMES} frames without a byte"),
-                    ));
-                }
-                continue;
-            }
-            let so_far = first.len() + joined.len();
-            if data.len() > limits.max_bytes - so_far {
-                return Err(too_large());
-            }
-            let len = so_far + data.len();
-            let needed = if so_far == 0 {
-                len
-            } else if len <= held {
-                held
-            } else {
-                room_for(len, most, limits.max_bytes)
-            };
-            arriving.arrived(&data, needed - held)?;
-            held = needed;
-            if so_far == 0 {
-                first = data;
-            } else {
-                // Allocates nothing while there is room.
-                joined.reserve_exact(held - joined.len());
-                joined.extend_from_slice(&mem::take(&mut first));
-                joined.extend_from_slice(&data);
-            }
-        }
-        Ok(if joined.is_empty() {
-            first
+        let len = so_far + data.len();
+        let needed = if so_far == 0 {
+            len
+        } else if len <= held {
+            held
         } else {
-            joined.into()
-        })
+            room_for(len, most, limits.max_bytes)
+        };
+        arriving.arrived(&data, needed - held)?;
+        held = needed;
+        if so_far == 0 {
+            first = data;
+        } else {
+            // Allocates nothing while there is room.
+            joined.reserve_exact(held - joined.len());
+            joined.extend_from_slice(&mem::take(&mut first));
+            joined.extend_from_slice(&data);
+        }
     }
+    Ok(if joined.is_empty() {
+        first
+    } else {
+        joined.into()
+    })
 }
 
 /// Returns the capacity for a body of which `len` bytes have arrived. It is twice `len`, so that the

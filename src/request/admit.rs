@@ -2,21 +2,23 @@
 //! All of it before any of the body is read, and in this order: a message is built only for a
 //! signature that is fresh and under a known key.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, header::CONTENT_ENCODING};
 
 use super::{
     parse::Parsed,
-    verifier::{Settings, Verifier},
+    signature::{Signature, invalid},
+    state::State,
+    verifier::Settings,
 };
 use crate::{
-    clock::{Clock, Timestamp},
+    clock::Clock,
     error::{Rejection, RejectionKind, malformed},
-    key::{KeySet, KeyStore, MacKey},
-    message::{BodyPlace, Head},
+    key::{KeySet, KeyStore},
+    message::Head,
     once::Report,
-    proof::{Announced, Candidate, Freshness, Parameters, Room, find_keys},
+    proof::{Announced, Candidate, Freshness, Room, find_keys},
     scheme::{Describe, Reading},
 };
 
@@ -33,13 +35,7 @@ const MAX_LOOK_UPS: usize = 4;
 /// MAC has passed.
 #[derive(Debug)]
 #[must_use]
-pub struct Admitted<'h> {
-    pub(super) verifier: &'h Verifier,
-    pub(super) head: Head<'h>,
-    /// Empty where the signature stands in the body.
-    pub(super) signatures: Vec<Signature<'h>>,
-    pub(super) report: Option<Report>,
-}
+pub struct Admitted<'h>(pub(super) Box<State<'h>>);
 
 /// What decides whether a signature counts, be it of a request or of a response.
 #[derive(Clone, Copy)]
@@ -64,20 +60,6 @@ impl Settings {
     }
 }
 
-/// A signature under a known key.
-#[derive(Debug)]
-pub(crate) struct Signature<'h> {
-    pub(crate) candidate: Candidate<'h>,
-    pub(crate) keys: Arc<KeySet>,
-    /// The secrets that count are those which were valid at this moment.
-    admitted_at: Timestamp,
-}
-
-/// The key id of the first signature under a known key, for the log.
-pub(crate) fn first_key<'s>(signatures: &'s [Signature<'_>]) -> Option<&'s str> {
-    signatures.first().map(|first| first.keys.id().as_str())
-}
-
 impl<'h> Parsed<'h> {
     /// Checks freshness, looks up the key, and compares the MAC where the head decides.
     ///
@@ -91,30 +73,15 @@ impl<'h> Parsed<'h> {
     ///
     /// # Panics
     /// When there is something to wait for, outside of a Tokio runtime with its timer.
-    pub fn admit(self) -> impl Future<Output = Result<Admitted<'h>, Rejection>> {
-        // An `async fn` would keep room for its arguments twice.
-        let Self {
-            verifier,
-            head,
-            reading,
-            report,
-        } = self;
-        async move {
-            let signatures = match reading {
-                Reading::AfterBody => Vec::new(),
-                Reading::Announced(announced) => {
-                    let trust = verifier.settings.trust();
-                    let report = report.as_ref();
-                    admit_announced(&trust, &head, head.headers, announced, report).await?
-                }
-            };
-            Ok(Admitted {
-                verifier,
-                head,
-                signatures,
-                report,
-            })
+    pub async fn admit(self) -> Result<Admitted<'h>, Rejection> {
+        let Self { mut state, reading } = self;
+        if let Reading::Announced(announced) = reading {
+            let trust = state.verifier.settings.trust();
+            let (head, report) = (&state.head, state.report.as_ref());
+            let admitting = admit_announced(&trust, head, head.headers, announced, report);
+            state.signatures = admitting.await?;
         }
+        Ok(Admitted(state))
     }
 }
 
@@ -214,26 +181,29 @@ pub(crate) async fn admit_announced<'h>(
 async fn find_all(
     trust: &Trust<'_>,
     announced: &[Announced<'_>],
-) -> Result<Vec<Option<Arc<KeySet>>>, Rejection> {
-    let mut found: Vec<Option<Arc<KeySet>>> = Vec::with_capacity(announced.len());
+) -> Result<[Option<Arc<KeySet>>; MAX_SIGNATURES], Rejection> {
+    let mut found = [const { None }; MAX_SIGNATURES];
     let mut look_ups = 0;
-    for Announced { parameters, .. } in announced {
+    for (at, Announced { parameters, .. }) in announced.iter().enumerate() {
         let key_id = &*parameters.key_id;
-        let same = announced
-            .iter()
-            .position(|other| other.parameters.key_id == key_id);
-        if let Some(known) = same.and_then(|same| found.get(same)) {
-            found.push(known.clone());
-            continue;
+        let mut earlier = announced.iter().take(at);
+        let same = earlier.position(|other| other.parameters.key_id == key_id);
+        let keys = match same.and_then(|same| found.get(same)) {
+            Some(known) => Option::clone(known),
+            // Were the others ignored, they could hide a signature that counts when it comes alone.
+            None if look_ups == MAX_LOOK_UPS => {
+                return Err(malformed(format!(
+                    "signatures under more than {MAX_LOOK_UPS} different keys"
+                )));
+            }
+            None => {
+                look_ups += 1;
+                find_keys(trust.keys, key_id, trust.timeout).await?
+            }
+        };
+        if let Some(place) = found.get_mut(at) {
+            *place = keys;
         }
-        // Were the others ignored, they could hide a signature that counts when it comes alone.
-        if look_ups == MAX_LOOK_UPS {
-            return Err(malformed(format!(
-                "signatures under more than {MAX_LOOK_UPS} different keys"
-            )));
-        }
-        look_ups += 1;
-        found.push(find_keys(trust.keys, key_id, trust.timeout).await?);
     }
     Ok(found)
 }
@@ -259,79 +229,4 @@ fn known(keys: Option<Arc<KeySet>>, key_id: &str) -> Result<Arc<KeySet>, Rejecti
         "asked for key `{key_id}`, the key store answered with `{}`",
         keys.id()
     )))
-}
-
-impl Signature<'_> {
-    /// Whether the MAC matches, where the head completes the signed message. Where the body is still
-    /// missing, this takes the room that the head needs, and the MAC is compared later.
-    fn passes_over_head(&self, scheme: &dyn Describe, room: &mut Room) -> Result<bool, Rejection> {
-        let message = &self.candidate.message;
-        let is_whole = matches!(message.body_place(), BodyPlace::Digests(_));
-        for secret in self.secrets() {
-            room.authenticate(message.head_len()).map_err(malformed)?;
-            if is_whole && self.passes(scheme, secret, &[]) {
-                return Ok(true);
-            }
-        }
-        Ok(!is_whole)
-    }
-
-    pub(super) fn secrets(&self) -> impl Iterator<Item = &MacKey> {
-        self.keys.valid_at(self.admitted_at)
-    }
-
-    /// Whether this secret makes this MAC over the message with this body.
-    pub(super) fn passes(&self, scheme: &dyn Describe, secret: &MacKey, body: &[u8]) -> bool {
-        let mut mac = scheme.start(secret, &self.candidate.parameters);
-        self.candidate.message.feed(body, |bytes| mac.update(bytes));
-        mac.verify(&self.candidate.mac)
-    }
-
-    /// The reason for the log. What was expected to be signed, which a developer needs to find the
-    /// difference, is told at debug level alone: covered headers may be confidential.
-    pub(super) fn mismatch(&self, body_len: usize) -> Rejection {
-        const SHOWN: usize = 1024;
-        let before = self.candidate.message.before_body();
-        tracing::debug!(
-            key_id = %self.keys.id(),
-            message = %before.get(..SHOWN).unwrap_or(before).escape_ascii(),
-            message_len = before.len(),
-            body_len,
-            "the message that was expected to be signed, up to the body"
-        );
-        invalid(format!(
-            "no secret of key `{}` makes this MAC over what arrived, with a body of {body_len} \
-             bytes; at debug level the log shows the message that was expected",
-            self.keys.id(),
-        ))
-    }
-
-    pub(crate) fn into_owned(self) -> Signature<'static> {
-        let Self {
-            candidate,
-            keys,
-            admitted_at,
-        } = self;
-        let parameters = candidate.parameters;
-        Signature {
-            candidate: Candidate {
-                parameters: Parameters {
-                    key_id: Cow::Owned(parameters.key_id.into_owned()),
-                    signed_at: parameters.signed_at,
-                    expires_at: parameters.expires_at,
-                    nonce: parameters
-                        .nonce
-                        .map(|(kind, n)| (kind, Cow::Owned(n.into_owned()))),
-                },
-                mac: candidate.mac,
-                message: candidate.message,
-            },
-            keys,
-            admitted_at,
-        }
-    }
-}
-
-pub(super) fn invalid(detail: String) -> Rejection {
-    Rejection::new(RejectionKind::SignatureInvalid, detail)
 }

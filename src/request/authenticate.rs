@@ -7,9 +7,11 @@ use bytes::Bytes;
 use http::Response;
 
 use super::{
-    admit::{Signature, invalid},
+    fed::Fed,
     payload::{Snapshot, VerifiedPayload},
-    receive::{Fed, Received, body_not_covered},
+    receive::Received,
+    signature::{Signature, invalid},
+    state::State,
     usable::Usable,
     verifier::{Settings, Verifier},
 };
@@ -17,7 +19,7 @@ use crate::{
     clock::Timestamp,
     error::{Rejection, malformed},
     key::KeyId,
-    message::{BodyDigest, BodyPlace, DigestAlgorithm, RunningDigest},
+    message::{BodyPlace, DigestAlgorithm, RunningDigest},
     once::{Claim, Nonce, NonceKind, Subject},
     proof::{Candidate, Parameters},
 };
@@ -45,16 +47,16 @@ impl Received<'_> {
     /// when the request ceased to be fresh while its body arrived, or when the bodies of running
     /// handlers leave no room for one that had to be waited for.
     pub fn authenticate(self) -> Result<Authentic, Rejection> {
-        let Self {
+        let State {
             verifier,
-            head,
+            ref head,
             signatures,
+            report,
             body,
             formed,
-            fed,
+            ref fed,
             mut charge,
-            report,
-        } = self;
+        } = *self.0;
         let settings = &*verifier.settings;
         let now = settings.clock.now();
 
@@ -124,7 +126,7 @@ impl Received<'_> {
             None => (body, None),
             Some(formed) => (formed.given, formed.uncovered),
         };
-        let mut snapshot = Snapshot::new(&head, candidate, keys.id().clone(), nonce, bytes, charge);
+        let mut snapshot = Snapshot::new(head, candidate, keys.id().clone(), nonce, bytes, charge);
         snapshot.uncovered = uncovered;
         snapshot.answer = answer.map(Box::new);
         let payload = VerifiedPayload::new(Arc::new(snapshot));
@@ -132,41 +134,6 @@ impl Received<'_> {
             verifier: verifier.clone(),
             usable: Usable::new(verifier, payload, claim, subject),
         })
-    }
-}
-
-impl Fed {
-    /// What serves this signature: the running MAC is the first one's alone.
-    fn of(&self, index: usize) -> &Self {
-        match self {
-            Self::Mac(_) if index > 0 => &Self::Nothing,
-            fed => fed,
-        }
-    }
-
-    /// Each digest that the head claims has to be that of the body; without one, there is no body.
-    pub(crate) fn compare(&self, claimed: &[BodyDigest], body: &Bytes) -> Result<(), Rejection> {
-        if claimed.is_empty() && !body.is_empty() {
-            return Err(body_not_covered());
-        }
-        let digests = match self {
-            Self::Digests(digests) => digests.as_slice(),
-            _ => &[],
-        };
-        for covered in claimed {
-            let digest = digests
-                .iter()
-                .find(|(algorithm, _)| *algorithm == covered.algorithm)
-                .map(|(_, digest)| digest.clone());
-            if !digest.is_some_and(|digest| digest.verify(&covered.claimed)) {
-                return Err(invalid(format!(
-                    "the covered {:?} digest is not that of the body of {} bytes",
-                    covered.algorithm,
-                    body.len()
-                )));
-            }
-        }
-        Ok(())
     }
 }
 

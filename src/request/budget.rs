@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     future::poll_fn,
+    mem,
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -208,6 +209,12 @@ impl Charge {
             place: None,
             verified: Verified::No,
         }
+    }
+
+    /// Leaves one without a byte behind.
+    pub(crate) fn take(&mut self) -> Self {
+        let empty = Self::new(&self.budget);
+        mem::replace(self, empty)
     }
 
     /// Charges `more` bytes that the body is about to take up under this key, or under none that is

@@ -6,11 +6,10 @@ use http::{
     request::Parts,
 };
 
-use super::verifier::Verifier;
+use super::{state::State, verifier::Verifier};
 use crate::{
     error::{Rejection, RejectionKind, malformed},
     message::Head,
-    once::Report,
     scheme::Reading,
 };
 
@@ -18,10 +17,8 @@ use crate::{
 #[derive(Debug)]
 #[must_use]
 pub struct Parsed<'h> {
-    pub(super) verifier: &'h Verifier,
-    pub(super) head: Head<'h>,
+    pub(super) state: Box<State<'h>>,
     pub(super) reading: Reading<'h>,
-    pub(super) report: Option<Report>,
 }
 
 impl Verifier {
@@ -54,10 +51,8 @@ impl Verifier {
             methods.check(head.method)?;
         }
         Ok(Parsed {
-            verifier: self,
-            head,
+            state: Box::new(State::new(self, head, report)),
             reading,
-            report,
         })
     }
 }

@@ -11,70 +11,26 @@ use http_body::Body;
 use tokio::runtime::Handle;
 
 use super::{
-    admit::{Admitted, Signature, admit_from_body},
+    admit::{Admitted, admit_from_body},
     budget::Charge,
-    verifier::{Settings, Verifier},
+    fed::Fed,
+    signature::Signature,
+    state::State,
+    verifier::Settings,
 };
 use crate::{
     body::{self, Arriving},
     error::{Rejection, RejectionKind, malformed},
-    key::RunningMac,
-    message::{BodyForm, BodyPlace, DigestAlgorithm, Formed, HashOutput, Head, RunningDigest},
-    once::Report,
-    proof::Announced,
+    message::BodyForm,
 };
 
 /// The longest body that is sorted or parsed on the thread of the runtime, in bytes.
 const MAX_ON_RUNTIME: usize = 64 * 1024;
 
 /// A request whose body has arrived whole.
+#[derive(Debug)]
 #[must_use]
-pub struct Received<'h> {
-    pub(super) verifier: &'h Verifier,
-    pub(super) head: Head<'h>,
-    pub(super) signatures: Vec<Signature<'h>>,
-    pub(super) body: Bytes,
-    /// The body in the form in which it is signed, where that is not the one in which it arrived.
-    pub(super) formed: Option<Formed>,
-    pub(super) fed: Fed,
-    pub(super) charge: Charge,
-    pub(super) report: Option<Report>,
-}
-
-/// What the frames of the body are fed to as they arrive.
-pub(crate) enum Fed {
-    /// Nothing: the message is put together once the body is there.
-    Nothing,
-    /// The MAC of the first signature, under its first secret.
-    Mac(RunningMac),
-    /// The digests that stand in a covered part of some head.
-    Digests(Vec<(DigestAlgorithm, RunningDigest)>),
-    /// No signature covers a body: there must be none.
-    NoBody,
-}
-
-/// Without the body, which may be confidential, and without what other keys use of the budget.
-impl std::fmt::Debug for Received<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Received")
-            .field("head", &self.head)
-            .field("signatures", &self.signatures)
-            .field("body", &self.body.len())
-            .field("fed", &self.fed)
-            .finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Fed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Nothing => "Nothing",
-            Self::Mac(_) => "Mac",
-            Self::Digests(_) => "Digests",
-            Self::NoBody => "NoBody",
-        })
-    }
-}
+pub struct Received<'h>(pub(super) Box<State<'h>>);
 
 impl<'h> Admitted<'h> {
     /// Reads the body: within the limit, the deadline for the whole of it, and the budget. Trailers
@@ -90,94 +46,82 @@ impl<'h> Admitted<'h> {
     ///
     /// # Panics
     /// When the body is not ready at once, outside of a Tokio runtime with its timer.
-    pub fn receive<B>(self, body: B) -> impl Future<Output = Result<Received<'h>, Rejection>>
+    pub async fn receive<B>(self, body: B) -> Result<Received<'h>, Rejection>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
-        // An `async fn` would keep room for its arguments twice.
-        let Self {
-            verifier,
-            head,
-            mut signatures,
-            report,
-        } = self;
-        async move {
-            let settings = &verifier.settings;
-            let mut fed = Fed::new(settings, &signatures);
-            let mut charge = Charge::new(&settings.budget);
-            let key = signatures
-                .first()
-                .map_or("", |signature| &signature.candidate.parameters.key_id);
-            let arriving = Charged {
-                charge: &mut charge,
-                key,
-                fed: &mut fed,
-            };
-            let body = body::read(body, &settings.body, arriving).await?;
-            if let Some(report) = &report {
-                let (algorithm, digest) = fed.digest(&body);
-                report.received(algorithm, digest);
-            }
-            let mut formed = None;
-            // Boxed, so that what few schemes need makes the future no larger for all.
-            if signatures.is_empty() {
-                let announced;
-                (announced, charge) = Box::pin(read_signatures(settings, &body, charge)).await?;
-                let admitting = Box::pin(admit_from_body(settings, &head, announced));
-                signatures = charge.wait_for("", admitting).await??;
-            }
-            // One scheme signs all bodies in one form.
-            if let Some(first) = signatures.first()
-                && let Some(form) = first.candidate.message.body_form()
-            {
-                (formed, charge) =
-                    Box::pin(form_body(settings, form.clone(), &body, charge, first)).await?;
-            }
-            charge.complete();
-            Ok(Received {
-                verifier,
-                head,
-                signatures,
-                body,
-                formed,
-                fed,
-                charge,
-                report,
-            })
+        let Self(mut state) = self;
+        state.read(body).await?;
+        // Boxed, so that what few schemes need makes the future no larger for all.
+        if state.signatures.is_empty() {
+            Box::pin(state.admit_from_body()).await?;
         }
+        // One scheme signs all bodies in one form.
+        let first = state.signatures.first();
+        if let Some(form) = first.and_then(|first| first.candidate.message.body_form()) {
+            let form = form.clone();
+            Box::pin(state.form_body(form)).await?;
+        }
+        state.charge.complete();
+        Ok(Received(state))
     }
 }
 
-/// Reads the signatures that the body holds.
-async fn read_signatures(
-    settings: &Arc<Settings>,
-    body: &Bytes,
-    charge: Charge,
-) -> Result<(Vec<Announced<'static>>, Charge), Rejection> {
-    let (asked, bytes) = (Arc::clone(settings), body.clone());
-    let work = move || asked.scheme.read_body(&bytes);
-    let (announced, charge) = over_body(settings, body.len(), "", charge, work).await?;
-    Ok((announced?, charge))
+impl State<'_> {
+    async fn read<B>(&mut self, body: B) -> Result<(), Rejection>
+    where
+        B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
+    {
+        let settings = &self.verifier.settings;
+        self.fed = Fed::new(settings, &self.signatures);
+        let arriving = Charged {
+            charge: &mut self.charge,
+            key: key(&self.signatures),
+            fed: &mut self.fed,
+        };
+        self.body = body::read(body, &settings.body, arriving).await?;
+        if let Some(report) = &self.report {
+            let (algorithm, digest) = self.fed.digest(&self.body);
+            report.received(algorithm, digest);
+        }
+        Ok(())
+    }
+
+    /// Reads the signatures that the body holds, and admits them.
+    async fn admit_from_body(&mut self) -> Result<(), Rejection> {
+        let settings = &self.verifier.settings;
+        let (asked, bytes) = (Arc::clone(settings), self.body.clone());
+        let work = move || asked.scheme.read_body(&bytes);
+        let (len, charge) = (self.body.len(), self.charge.take());
+        let announced;
+        (announced, self.charge) = over_body(settings, len, "", charge, work).await?;
+        let admitting = Box::pin(admit_from_body(settings, &self.head, announced?));
+        self.signatures = self.charge.wait_for("", admitting).await??;
+        Ok(())
+    }
+
+    /// Puts the body into the form in which it is signed, and charges what that takes up.
+    async fn form_body(&mut self, form: BodyForm) -> Result<(), Rejection> {
+        let settings = &self.verifier.settings;
+        let key = key(&self.signatures);
+        let bytes = self.body.clone();
+        let work = move || form.rewrite(&bytes);
+        let (len, charge) = (self.body.len(), self.charge.take());
+        let formed;
+        (formed, self.charge) = over_body(settings, len, key, charge, work).await?;
+        self.formed = formed.map_err(malformed)?;
+        self.charge.complete();
+        if let Some(formed) = &self.formed {
+            self.charge.add(formed.len_beside(&self.body), key)?;
+        }
+        Ok(())
+    }
 }
 
-/// Puts the body into the form in which it is signed, and charges what that takes up.
-async fn form_body(
-    settings: &Settings,
-    form: BodyForm,
-    body: &Bytes,
-    charge: Charge,
-    signature: &Signature<'_>,
-) -> Result<(Option<Formed>, Charge), Rejection> {
-    let bytes = body.clone();
-    let key = &signature.candidate.parameters.key_id;
-    let work = move || form.rewrite(&bytes);
-    let (formed, mut charge) = over_body(settings, body.len(), key, charge, work).await?;
-    let formed = formed.map_err(malformed)?;
-    charge.complete();
-    if let Some(formed) = &formed {
-        charge.add(formed.len_beside(body), key)?;
-    }
-    Ok((formed, charge))
+/// The key id that a body is charged under: empty where it is not known yet.
+fn key<'s>(signatures: &'s [Signature<'_>]) -> &'s str {
+    let first = signatures.first();
+    first.map_or("", |signature| &signature.candidate.parameters.key_id)
 }
 
 /// Does work over a whole body: that over a long one on a thread where work may block. That thread
@@ -228,83 +172,4 @@ impl Arriving for Charged<'_> {
     fn poll_refused(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
         self.charge.poll_displaced(self.key, cx)
     }
-}
-
-impl Fed {
-    fn new(settings: &Settings, signatures: &[Signature<'_>]) -> Self {
-        let Some(first) = signatures.first() else {
-            return Self::Nothing;
-        };
-        let message = &first.candidate.message;
-        match message.body_place() {
-            BodyPlace::At {
-                form: BodyForm::Raw,
-                ..
-            } => {
-                let Some(key) = first.secrets().next() else {
-                    return Self::Nothing;
-                };
-                let mut mac = settings.scheme.start(key, &first.candidate.parameters);
-                mac.update(message.before_body());
-                Self::Mac(mac)
-            }
-            BodyPlace::At { .. } => Self::Nothing,
-            BodyPlace::Digests(_) => Self::digests(signatures),
-        }
-    }
-
-    /// The digests that the signatures name.
-    pub(crate) fn digests(signatures: &[Signature<'_>]) -> Self {
-        let mut digests: Vec<(DigestAlgorithm, RunningDigest)> = Vec::new();
-        let named = signatures
-            .iter()
-            .flat_map(|s| s.candidate.message.digest_algorithms());
-        for algorithm in named {
-            if !digests.iter().any(|(known, _)| *known == algorithm) {
-                digests.push((algorithm, RunningDigest::new(algorithm)));
-            }
-        }
-        if digests.is_empty() {
-            Self::NoBody
-        } else {
-            Self::Digests(digests)
-        }
-    }
-
-    /// A digest of the whole body: one that was fed with it, or else SHA-256.
-    fn digest(&self, body: &[u8]) -> (DigestAlgorithm, HashOutput) {
-        if let Self::Digests(digests) = self
-            && let Some((algorithm, digest)) = digests.first()
-        {
-            return (*algorithm, digest.clone().finish());
-        }
-        let algorithm = DigestAlgorithm::Sha256;
-        let mut digest = RunningDigest::new(algorithm);
-        digest.update(body);
-        (algorithm, digest.finish())
-    }
-
-    pub(crate) fn update(&mut self, bytes: &[u8]) -> Result<(), Rejection> {
-        match self {
-            Self::Nothing => {}
-            Self::Mac(mac) => mac.update(bytes),
-            Self::Digests(digests) => {
-                for (_, digest) in digests {
-                    digest.update(bytes);
-                }
-            }
-            Self::NoBody if bytes.is_empty() => {}
-            Self::NoBody => {
-                return Err(body_not_covered());
-            }
-        }
-        Ok(())
-    }
-}
-
-pub(super) fn body_not_covered() -> Rejection {
-    Rejection::new(
-        RejectionKind::BodyNotCovered,
-        "the signature covers no body, and there is one",
-    )
 }

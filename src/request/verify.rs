@@ -12,8 +12,8 @@ use http_body::Body;
 use tracing::{Span, field::Empty};
 
 use super::{
-    admit::first_key,
     claim::Verified,
+    signature::first_key,
     verifier::{Settings, Verifier},
 };
 use crate::{error::Rejection, metrics::Stopwatch};
@@ -27,112 +27,83 @@ impl Verifier {
     ///
     /// # Panics
     /// When there is something to wait for, outside of a Tokio runtime with its timer.
-    #[expect(
-        clippy::manual_async_fn,
-        reason = "an `async fn` would keep room for its arguments twice"
-    )]
-    pub fn verify<B>(
-        &self,
-        head: &Parts,
-        body: B,
-    ) -> impl Future<Output = Result<Verified, Rejection>>
+    pub async fn verify<B>(&self, head: &Parts, body: B) -> Result<Verified, Rejection>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        async move {
-            let at_once = ready(Ok(Ok::<(), Infallible>(())));
-            match self.verify_when(head, body, at_once).await? {
-                Ok((verified, _)) => Ok(verified),
-                Err(never) => match never {},
-            }
+        let at_once = ready(Ok(Ok::<(), Infallible>(())));
+        match self.verify_when(head, body, at_once).await? {
+            Ok((verified, _)) => Ok(verified),
+            Err(never) => match never {},
         }
     }
 
     /// Takes a request through all stages, and before the claim waits until it may be handled:
     /// nothing is claimed for a request that nobody handles, and nothing that is scarce is held for
     /// one that is not believed yet. Nobody handles a request that the scheme answers by itself.
-    #[expect(
-        clippy::manual_async_fn,
-        reason = "an `async fn` would keep room for its arguments twice"
-    )]
-    pub(crate) fn verify_when<B, T, E>(
+    pub(crate) async fn verify_when<B, T, E>(
         &self,
         head: &Parts,
         body: B,
         ready: impl Future<Output = Result<Result<T, E>, Rejection>>,
-    ) -> impl Future<Output = Result<Result<(Verified, Option<T>), E>, Rejection>>
+    ) -> Result<Result<(Verified, Option<T>), E>, Rejection>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        async move {
-            let span = self.settings.span();
-            let started = Stopwatch::start();
-            let mut taking = pin!(self.take_through(head, body, ready, &span));
-            // `Instrument` would have the future moved into it.
-            let verified = poll_fn(|context| {
-                let _entered = span.enter();
-                taking.as_mut().poll(context)
-            })
-            .await;
-            started.verified(verified.is_ok());
-            match &verified {
-                Ok(Ok((verified, _))) => {
-                    span.record("outcome", verified.outcome());
-                }
-                // The inner service failed, and says so itself.
-                Ok(Err(_)) => {}
-                Err(rejection) => {
-                    span.record("outcome", rejection.kind().code());
-                    span.in_scope(|| rejection.report());
-                }
+        let span = self.settings.span();
+        let started = Stopwatch::start();
+        let mut taking = pin!(self.take_through(head, body, ready, &span));
+        // `Instrument` would have the future moved into it.
+        let verified = poll_fn(|context| {
+            let _entered = span.enter();
+            taking.as_mut().poll(context)
+        })
+        .await;
+        started.verified(verified.is_ok());
+        match &verified {
+            Ok(Ok((verified, _))) => {
+                span.record("outcome", verified.outcome());
             }
-            verified
+            // The inner service failed, and says so itself.
+            Ok(Err(_)) => {}
+            Err(rejection) => {
+                span.record("outcome", rejection.kind().code());
+                span.in_scope(|| rejection.report());
+            }
         }
+        verified
     }
 
-    #[expect(
-        clippy::manual_async_fn,
-        reason = "an `async fn` would keep room for its arguments twice"
-    )]
-    fn take_through<B, T, E>(
+    async fn take_through<B, T, E>(
         &self,
         head: &Parts,
         body: B,
         ready: impl Future<Output = Result<Result<T, E>, Rejection>>,
         span: &Span,
-    ) -> impl Future<Output = Result<Result<(Verified, Option<T>), E>, Rejection>>
+    ) -> Result<Result<(Verified, Option<T>), E>, Rejection>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        async move {
-            let admitting = self.parse(head)?.admit();
-            // Within a block, so that no room is kept for what was handed on.
-            let (receiving, signed_in_head) = {
-                let admitted = admitting.await?;
-                span.record("key_id", first_key(&admitted.signatures));
-                let signed_in_head = !admitted.signatures.is_empty();
-                (admitted.receive(body), signed_in_head)
-            };
-            let mut authentic = {
-                let received = receiving.await?;
-                if !signed_in_head {
-                    span.record("key_id", first_key(&received.signatures));
-                }
-                span.record("body_bytes", received.body.len());
-                received.authenticate()?
-            };
-            if authentic.is_answered() {
-                return Ok(Ok((authentic.claim().await?, None)));
-            }
-            // Before the inner service is asked: a duplicate that waits holds no permit of it.
-            authentic.wait_for_turn().await?;
-            let ready = match ready.await? {
-                Ok(ready) => ready,
-                Err(error) => return Ok(Err(error)),
-            };
-            authentic.check_freshness()?;
-            Ok(Ok((authentic.claim().await?, Some(ready))))
+        let admitted = self.parse(head)?.admit().await?;
+        let signed_in_head = !admitted.0.signatures.is_empty();
+        span.record("key_id", first_key(&admitted.0.signatures));
+        let received = admitted.receive(body).await?;
+        if !signed_in_head {
+            span.record("key_id", first_key(&received.0.signatures));
         }
+        span.record("body_bytes", received.0.body.len());
+        let mut authentic = received.authenticate()?;
+        if authentic.is_answered() {
+            return Ok(Ok((authentic.claim().await?, None)));
+        }
+        // Before the inner service is asked: a duplicate that waits holds no permit of it.
+        authentic.wait_for_turn().await?;
+        let ready = match ready.await? {
+            Ok(ready) => ready,
+            Err(error) => return Ok(Err(error)),
+        };
+        authentic.check_freshness()?;
+        Ok(Ok((authentic.claim().await?, Some(ready))))
     }
 }
 

@@ -1,0 +1,150 @@
+//! What a body is fed to as it arrives, and whether it is the one that was signed.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::{
+    signature::{Signature, invalid},
+    verifier::Settings,
+};
+use crate::{
+    error::{Rejection, RejectionKind},
+    key::RunningMac,
+    message::{BodyDigest, BodyForm, BodyPlace, DigestAlgorithm, HashOutput, RunningDigest},
+};
+
+/// What the frames of the body are fed to as they arrive.
+pub(crate) enum Fed {
+    /// Nothing: the message is put together once the body is there.
+    Nothing,
+    /// The MAC of the first signature, under its first secret.
+    Mac(RunningMac),
+    /// The digests that stand in a covered part of some head.
+    Digests(Vec<(DigestAlgorithm, RunningDigest)>),
+    /// No signature covers a body: there must be none.
+    NoBody,
+}
+
+impl fmt::Debug for Fed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "Nothing",
+            Self::Mac(_) => "Mac",
+            Self::Digests(_) => "Digests",
+            Self::NoBody => "NoBody",
+        })
+    }
+}
+
+impl Fed {
+    pub(super) fn new(settings: &Settings, signatures: &[Signature<'_>]) -> Self {
+        let Some(first) = signatures.first() else {
+            return Self::Nothing;
+        };
+        let message = &first.candidate.message;
+        match message.body_place() {
+            BodyPlace::At {
+                form: BodyForm::Raw,
+                ..
+            } => {
+                let Some(key) = first.secrets().next() else {
+                    return Self::Nothing;
+                };
+                let mut mac = settings.scheme.start(key, &first.candidate.parameters);
+                mac.update(message.before_body());
+                Self::Mac(mac)
+            }
+            BodyPlace::At { .. } => Self::Nothing,
+            BodyPlace::Digests(_) => Self::digests(signatures),
+        }
+    }
+
+    /// The digests that the signatures name.
+    pub(crate) fn digests(signatures: &[Signature<'_>]) -> Self {
+        let mut digests: Vec<(DigestAlgorithm, RunningDigest)> = Vec::new();
+        let named = signatures
+            .iter()
+            .flat_map(|s| s.candidate.message.digest_algorithms());
+        for algorithm in named {
+            if !digests.iter().any(|(known, _)| *known == algorithm) {
+                digests.push((algorithm, RunningDigest::new(algorithm)));
+            }
+        }
+        if digests.is_empty() {
+            Self::NoBody
+        } else {
+            Self::Digests(digests)
+        }
+    }
+
+    /// A digest of the whole body: one that was fed with it, or else SHA-256.
+    pub(super) fn digest(&self, body: &[u8]) -> (DigestAlgorithm, HashOutput) {
+        if let Self::Digests(digests) = self
+            && let Some((algorithm, digest)) = digests.first()
+        {
+            return (*algorithm, digest.clone().finish());
+        }
+        let algorithm = DigestAlgorithm::Sha256;
+        let mut digest = RunningDigest::new(algorithm);
+        digest.update(body);
+        (algorithm, digest.finish())
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) -> Result<(), Rejection> {
+        match self {
+            Self::Nothing => {}
+            Self::Mac(mac) => mac.update(bytes),
+            Self::Digests(digests) => {
+                for (_, digest) in digests {
+                    digest.update(bytes);
+                }
+            }
+            Self::NoBody if bytes.is_empty() => {}
+            Self::NoBody => {
+                return Err(body_not_covered());
+            }
+        }
+        Ok(())
+    }
+
+    /// What serves this signature: the running MAC is the first one's alone.
+    pub(super) fn of(&self, index: usize) -> &Self {
+        match self {
+            Self::Mac(_) if index > 0 => &Self::Nothing,
+            fed => fed,
+        }
+    }
+
+    /// Each digest that the head claims has to be that of the body; without one, there is no body.
+    pub(crate) fn compare(&self, claimed: &[BodyDigest], body: &Bytes) -> Result<(), Rejection> {
+        if claimed.is_empty() && !body.is_empty() {
+            return Err(body_not_covered());
+        }
+        let digests = match self {
+            Self::Digests(digests) => digests.as_slice(),
+            _ => &[],
+        };
+        for covered in claimed {
+            let digest = digests
+                .iter()
+                .find(|(algorithm, _)| *algorithm == covered.algorithm)
+                .map(|(_, digest)| digest.clone());
+            if !digest.is_some_and(|digest| digest.verify(&covered.claimed)) {
+                return Err(invalid(format!(
+                    "the covered {:?} digest is not that of the body of {} bytes",
+                    covered.algorithm,
+                    body.len()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn body_not_covered() -> Rejection {
+    Rejection::new(
+        RejectionKind::BodyNotCovered,
+        "the signature covers no body, and there is one",
+    )
+}

@@ -1,0 +1,53 @@
+//! What the stages of one request hand on: one box, so that each stage is as thin as a pointer, and
+//! nothing large is moved from one to the next.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::{budget::Charge, fed::Fed, signature::Signature, verifier::Verifier};
+use crate::{
+    message::{Formed, Head},
+    once::Report,
+};
+
+pub(super) struct State<'h> {
+    pub(super) verifier: &'h Verifier,
+    pub(super) head: Head<'h>,
+    pub(super) report: Option<Report>,
+    /// Those that were admitted. A scheme whose signature stands in the body has none before.
+    pub(super) signatures: Vec<Signature<'h>>,
+    /// Empty until it is received.
+    pub(super) body: Bytes,
+    /// The body in the form in which it is signed, where that is not the one in which it arrived.
+    pub(super) formed: Option<Formed>,
+    pub(super) fed: Fed,
+    pub(super) charge: Charge,
+}
+
+impl<'h> State<'h> {
+    pub(super) fn new(verifier: &'h Verifier, head: Head<'h>, report: Option<Report>) -> Self {
+        Self {
+            verifier,
+            head,
+            report,
+            signatures: Vec::new(),
+            body: Bytes::new(),
+            formed: None,
+            fed: Fed::Nothing,
+            charge: Charge::new(&verifier.settings.budget),
+        }
+    }
+}
+
+/// Without the body, which may be confidential, and without what other keys use of the budget.
+impl fmt::Debug for State<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("head", &self.head)
+            .field("signatures", &self.signatures)
+            .field("body", &self.body.len())
+            .field("fed", &self.fed)
+            .finish_non_exhaustive()
+    }
+}
