@@ -19,6 +19,13 @@ pub(crate) enum BodyPlace {
     At { offset: usize, form: BodyForm },
 }
 
+impl Default for BodyPlace {
+    /// There is no body.
+    fn default() -> Self {
+        Self::Digests(Vec::new())
+    }
+}
+
 /// A digest of the body that stands in a covered part of the head.
 #[derive(Clone)]
 pub(crate) struct BodyDigest {
@@ -40,7 +47,7 @@ pub(crate) enum BodyForm {
     /// As this function writes it anew.
     Canonical(fn(&Bytes) -> Result<Formed, Cow<'static, str>>),
     /// As it was taken apart when its signature was read.
-    Extracted(Formed),
+    Extracted(Box<Formed>),
 }
 
 /// A body in its form.
@@ -93,7 +100,7 @@ impl BodyForm {
                 }))
             }
             Self::Canonical(rewrite) => rewrite(body).map(Some),
-            Self::Extracted(formed) => Ok(Some(formed.clone())),
+            Self::Extracted(formed) => Ok(Some(Formed::clone(formed))),
         }
     }
 }

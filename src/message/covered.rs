@@ -1,5 +1,7 @@
 //! What a signed message says of its request: read from its bytes, part by part.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -11,43 +13,26 @@ use super::{
 /// The parts of a request that its signed message holds. Every value is read from the message; what
 /// is not in the message is `None`.
 pub(crate) struct Covered {
-    bytes: Bytes,
+    bytes: Vec<u8>,
     parts: Vec<Written>,
     method: Option<Method>,
-    /// Each once.
-    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Headers of the request that are marked as sensitive, whether they are covered or not.
+    sensitive: Vec<HeaderName>,
+    /// Each once; made when the first is asked for, which is seldom.
+    headers: OnceLock<Vec<(HeaderName, HeaderValue)>>,
 }
 
 impl Covered {
     /// Reads a message that is believed. A header of the request that is marked as sensitive stays so.
     pub(crate) fn new(message: Message, sent: &HeaderMap) -> Self {
-        let mut headers: Vec<(HeaderName, HeaderValue)> =
-            Vec::with_capacity(message.headers().count());
-        let Message { bytes, parts, .. } = message;
-        let bytes = Bytes::from(bytes);
-        let mut method = None;
-        for written in &parts {
-            match &written.part {
-                Part::Method => method = Method::from_bytes(written.value(&bytes)).ok(),
-                Part::Header(name) if headers.iter().all(|(known, _)| known != name) => {
-                    let value = match &written.value {
-                        Some(value) => HeaderValue::from_bytes(value),
-                        None => HeaderValue::from_maybe_shared(bytes.slice(written.place.clone())),
-                    };
-                    if let Ok(mut value) = value {
-                        let mut lines = sent.get_all(name).iter();
-                        value.set_sensitive(lines.any(HeaderValue::is_sensitive));
-                        headers.push((name.clone(), value));
-                    }
-                }
-                _ => {}
-            }
-        }
+        let method = message.value_of(&Part::Method);
+        let sensitive = sent.iter().filter(|(_, value)| value.is_sensitive());
         Self {
-            bytes,
-            parts,
-            method,
-            headers,
+            method: method.and_then(|method| Method::from_bytes(method).ok()),
+            sensitive: sensitive.map(|(name, _)| name.clone()).collect(),
+            headers: OnceLock::new(),
+            bytes: message.bytes,
+            parts: message.parts,
         }
     }
 
@@ -68,7 +53,7 @@ impl Covered {
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&HeaderValue> {
-        let mut headers = self.headers.iter();
+        let mut headers = self.headers().iter();
         headers
             .find(|(known, _)| known.as_str().eq_ignore_ascii_case(name))
             .map(|(_, value)| value)
@@ -76,7 +61,8 @@ impl Covered {
 
     pub(crate) fn member(&self, name: &str, key: &str) -> Option<&str> {
         self.text(|part| match part {
-            Part::Member(header, member) => {
+            Part::Member(member) => {
+                let (header, member) = &**member;
                 header.as_str().eq_ignore_ascii_case(name) && **member == *key
             }
             _ => false,
@@ -88,8 +74,24 @@ impl Covered {
     }
 
     /// The covered headers, each once.
-    pub(crate) fn headers(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
-        self.headers.iter()
+    pub(crate) fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        self.headers.get_or_init(|| {
+            let shared = Bytes::copy_from_slice(&self.bytes);
+            let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
+            for written in &self.parts {
+                if let Part::Header(name) = &written.part
+                    && headers.iter().all(|(known, _)| known != name)
+                    && let Ok(mut value) = match &written.value {
+                        Some(value) => HeaderValue::from_bytes(value),
+                        None => HeaderValue::from_maybe_shared(shared.slice(written.place.clone())),
+                    }
+                {
+                    value.set_sensitive(self.sensitive.contains(name));
+                    headers.push((name.clone(), value));
+                }
+            }
+            headers
+        })
     }
 
     fn text(&self, is_wanted: impl Fn(&Part) -> bool) -> Option<&str> {

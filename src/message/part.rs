@@ -17,7 +17,7 @@ pub(crate) enum Part {
     /// All lines of a header as one value, without white space around it.
     Header(HeaderName),
     /// One member of a header that is a dictionary, by its key.
-    Member(HeaderName, Box<str>),
+    Member(Box<(HeaderName, Box<str>)>),
     /// One parameter of the query, by its decoded name.
     QueryParam(Box<str>),
     /// When the request was signed.

@@ -18,6 +18,7 @@ use crate::clock::Timestamp;
 
 /// A signed message. A scheme writes it part by part, so that what it covers is known from what it
 /// holds, and from nothing else.
+#[derive(Default)]
 pub(crate) struct Message {
     /// Without the body.
     pub(super) bytes: Vec<u8>,
@@ -41,6 +42,15 @@ impl Written {
     }
 }
 
+/// What a message says of its signature.
+#[derive(Default)]
+pub(crate) struct CoveredParameters<'m> {
+    pub(crate) signed_at: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) nonce: Option<&'m [u8]>,
+    pub(crate) key_id: Option<&'m [u8]>,
+}
+
 /// Writing.
 impl Message {
     /// An empty message, with room for so many bytes and parts.
@@ -48,18 +58,18 @@ impl Message {
         Self {
             bytes: Vec::with_capacity(bytes),
             parts: Vec::with_capacity(parts),
-            body: BodyPlace::Digests(Vec::new()),
+            body: BodyPlace::default(),
         }
     }
 
     /// Appends what covers nothing: fixed text, or a part that others could read in another way.
+    #[inline]
     pub(crate) fn text(&mut self, text: impl AsRef<[u8]>) {
         self.bytes.extend_from_slice(text.as_ref());
     }
 
     /// Appends a part, as it stands in the request.
     pub(crate) fn part(&mut self, part: Part, value: impl AsRef<[u8]>) {
-        self.bytes.reserve(value.as_ref().len());
         self.write(part, None, |bytes| bytes.extend_from_slice(value.as_ref()));
     }
 
@@ -88,12 +98,10 @@ impl Message {
     ) {
         let start = self.bytes.len();
         self.text(text);
-        let parts = parts.into_iter().map(|(part, place, value)| Written {
-            part,
-            place: start + place.start..start + place.end,
-            value,
-        });
-        self.parts.extend(parts);
+        for (part, place, value) in parts {
+            let place = start + place.start..start + place.end;
+            self.parts.push(Written { part, place, value });
+        }
     }
 
     /// Appends a parameter of the query, given by its encoded name, in the one encoding of RFC 9421.
@@ -194,8 +202,10 @@ impl Message {
     }
 
     pub(crate) fn covers_member(&self, name: &HeaderName, key: &str) -> bool {
-        let is_it = |part: &Part| matches!(part, Part::Member(n, k) if n == name && **k == *key);
-        self.parts.iter().any(|written| is_it(&written.part))
+        self.parts.iter().any(|written| match &written.part {
+            Part::Member(member) => member.0 == *name && *member.1 == *key,
+            _ => false,
+        })
     }
 
     /// The headers that are covered, in the order of the message.
@@ -206,30 +216,27 @@ impl Message {
         })
     }
 
-    /// When it was signed, as the message says.
-    pub(crate) fn signed_at(&self) -> Option<Timestamp> {
-        self.find(|part, value| match part {
-            Part::Time(unit) => read_time(value, *unit),
-            _ => None,
-        })
-    }
-
-    /// When it expires, as the message says.
-    pub(crate) fn expires_at(&self) -> Option<Timestamp> {
-        self.find(|part, value| match part {
-            Part::Expires(unit) => read_time(value, *unit),
-            _ => None,
-        })
-    }
-
     /// The value of this part.
     pub(crate) fn value_of(&self, wanted: &Part) -> Option<&[u8]> {
-        self.find(|part, value| (part == wanted).then_some(value))
+        let mut parts = self.parts.iter();
+        let written = parts.find(|written| written.part == *wanted)?;
+        Some(written.value(&self.bytes))
     }
 
-    fn find<'m, T>(&'m self, read: impl Fn(&'m Part, &'m [u8]) -> Option<T>) -> Option<T> {
-        let mut parts = self.parts.iter();
-        parts.find_map(|written| read(&written.part, written.value(&self.bytes)))
+    /// What the message says of its signature. Each is there at most once.
+    pub(crate) fn parameters(&self) -> CoveredParameters<'_> {
+        let mut parameters = CoveredParameters::default();
+        for written in &self.parts {
+            let value = || written.value(&self.bytes);
+            match written.part {
+                Part::Time(unit) => parameters.signed_at = read_time(value(), unit),
+                Part::Expires(unit) => parameters.expires_at = read_time(value(), unit),
+                Part::Nonce => parameters.nonce = Some(value()),
+                Part::KeyId => parameters.key_id = Some(value()),
+                _ => {}
+            }
+        }
+        parameters
     }
 }
 

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use crate::{
     clock::Timestamp,
     error::{Rejection, RejectionKind},
-    message::{HashOutput, Message, Part},
+    message::{HashOutput, Message},
     once::NonceKind,
 };
 
@@ -40,15 +40,16 @@ impl Parameters<'_> {
     /// # Errors
     /// 401, `signature_insufficient`.
     pub(super) fn check(&self, message: &Message, names_key: bool) -> Result<(), Rejection> {
-        let key_id = message.value_of(&Part::KeyId);
+        let covered = message.parameters();
         let nonce = self.nonce.as_ref().map(|(_, nonce)| &**nonce);
-        let differs = if message.signed_at() != self.signed_at {
+        let is_own = |key_id: &[u8]| key_id == self.key_id.as_bytes();
+        let differs = if covered.signed_at != self.signed_at {
             "signed time"
-        } else if message.expires_at() != self.expires_at {
+        } else if covered.expires_at != self.expires_at {
             "time of expiry"
-        } else if message.value_of(&Part::Nonce) != nonce {
+        } else if covered.nonce != nonce {
             "nonce"
-        } else if key_id.map_or(names_key, |key_id| key_id != self.key_id.as_bytes()) {
+        } else if !covered.key_id.map_or(!names_key, is_own) {
             "key id"
         } else {
             return Ok(());

@@ -50,7 +50,7 @@ impl Received<'_> {
         let State {
             verifier,
             ref head,
-            signatures,
+            mut signatures,
             report,
             body,
             formed,
@@ -62,15 +62,15 @@ impl Received<'_> {
 
         let signed = formed.as_ref().map_or(&body, |formed| &formed.signed);
         let given = formed.as_ref().map_or(&body, |formed| &formed.given);
-        let mut matching: Option<Signature<'_>> = None;
+        let mut matching: Option<&mut Signature<'_>> = None;
         let mut mismatch = None;
-        for (index, signature) in signatures.into_iter().enumerate() {
-            match matches(settings, &signature, &body, signed, fed.of(index)) {
+        for (index, signature) in signatures.iter_mut().enumerate() {
+            match matches(settings, signature, &body, signed, fed.of(index)) {
                 Err(rejection) => {
                     mismatch.get_or_insert(rejection);
                 }
                 Ok(()) => match &matching {
-                    Some(other) if !is_one_claim(other, &signature, signed) => {
+                    Some(other) if !is_one_claim(other, signature, signed) => {
                         return Err(malformed(format!(
                             "two valid signatures, under key `{}` and under key `{}`, that differ \
                              in key, nonce or time: with either left out, the other would be a \
@@ -88,11 +88,9 @@ impl Received<'_> {
             return Err(mismatch.unwrap_or_else(|| invalid("no signature to verify".into())));
         };
 
-        let answer = settings.answer(head.target.routed_path(), &signature, given, signed);
+        let answer = settings.answer(head.target.routed_path(), signature, given, signed);
         let Signature {
-            mut candidate,
-            keys,
-            ..
+            candidate, keys, ..
         } = signature;
         settings
             .scheme
@@ -108,7 +106,7 @@ impl Received<'_> {
 
         charge.verified(keys.id().as_str())?;
         let profile = settings.scheme.profile();
-        let nonce = (!profile.may_repeat).then(|| nonce(&candidate, signed));
+        let nonce = (!profile.may_repeat).then(|| nonce(candidate, signed));
         let claim = nonce.as_ref().map(|nonce| {
             let claim = settings.claim(parameters, keys.id(), nonce, now);
             if profile.covers_place {

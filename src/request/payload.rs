@@ -51,7 +51,7 @@ pub(super) struct Snapshot {
 impl Snapshot {
     pub(super) fn new(
         head: &Head<'_>,
-        candidate: Candidate<'_>,
+        candidate: &mut Candidate<'_>,
         key_id: KeyId,
         nonce: Option<Nonce>,
         bytes: Bytes,
@@ -70,7 +70,7 @@ impl Snapshot {
             signed_at: parameters.signed_at,
             expires_at: parameters.expires_at,
             nonce,
-            covered: Covered::new(message, head.headers),
+            covered: Covered::new(std::mem::take(message), head.headers),
             prefix_len: head.target.prefix_len,
             _charge: charge,
         }
@@ -195,7 +195,7 @@ impl VerifiedPayload {
 
     /// The covered headers, each once.
     pub(crate) fn covered_headers(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
-        self.0.covered.headers()
+        self.0.covered.headers().iter()
     }
 }
 

@@ -1,5 +1,7 @@
 //! A scheme: how a request carries its signature, and what it signs.
 
+#[cfg(test)]
+mod covered_tests;
 mod describe;
 pub(crate) mod header;
 pub mod rfc9421;

@@ -40,9 +40,9 @@ pub(crate) fn base(
     types: &FieldTypes,
     room: &mut Room,
 ) -> Result<Message, Fault> {
-    // Room for each value beside what is known.
+    // Room for each value beside what is known, and for three parameters.
     let components = listed.components.len();
-    let mut message = Message::with_room(2 * listed.text.len() + 64 * components, components + 6);
+    let mut message = Message::with_room(2 * listed.text.len() + 32 * components, components + 3);
     let mut inputs: Vec<((&Name, bool), Wanted<'_>)> = Vec::new();
     for (identifier, range) in &listed.components {
         message.text(listed.text.get(range.clone()).unwrap_or_default());
@@ -198,7 +198,8 @@ fn push_taken(
         match (&identifier.name, &identifier.form, value) {
             (_, Form::Param(name), Some(value)) => to.query_param(name, &value),
             (Name::Field(name), Form::Member(key), Some(value)) => {
-                to.part(Part::Member(name.clone(), key.as_ref().into()), value);
+                let member = (name.clone(), key.as_ref().into());
+                to.part(Part::Member(member.into()), value);
             }
             (_, Form::Param(name), None) => return Err(query::absent(name)),
             _ => return Err(format!("{identifier}: the field has no such member").into()),

@@ -80,10 +80,28 @@ pub(crate) struct Listed<'de> {
 /// Where in the text those parameters have their values that are parts of a message.
 #[derive(Debug, Default)]
 struct Places {
-    created: Option<Range<usize>>,
-    expires: Option<Range<usize>>,
-    nonce: Option<Range<usize>>,
-    key_id: Option<Range<usize>>,
+    created: Place,
+    expires: Place,
+    nonce: Place,
+    key_id: Place,
+    /// Whether one of the strings has an escape.
+    has_escapes: bool,
+}
+
+/// From where to where; nowhere if it is empty. A field is never as long as 4 GiB.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place(u32, u32);
+
+impl Place {
+    fn new(range: Range<usize>) -> Self {
+        let [start, end] = [range.start, range.end].map(u32::try_from);
+        Self(start.unwrap_or_default(), end.unwrap_or_default())
+    }
+
+    fn range(self) -> Option<Range<usize>> {
+        let [start, end] = [self.0, self.1].map(usize::try_from);
+        Some(start.ok()?..end.ok()?).filter(|range| !range.is_empty())
+    }
 }
 
 impl Listed<'_> {
@@ -91,15 +109,18 @@ impl Listed<'_> {
     /// value itself, if it is escaped there.
     pub(crate) fn parts(&self) -> impl Iterator<Item = (Part, Range<usize>, Option<Box<[u8]>>)> {
         let places = [
-            (Part::Time(TimeUnit::Seconds), &self.places.created),
-            (Part::Expires(TimeUnit::Seconds), &self.places.expires),
-            (Part::Nonce, &self.places.nonce),
-            (Part::KeyId, &self.places.key_id),
+            (Part::Time(TimeUnit::Seconds), self.places.created),
+            (Part::Expires(TimeUnit::Seconds), self.places.expires),
+            (Part::Nonce, self.places.nonce),
+            (Part::KeyId, self.places.key_id),
         ];
         places.into_iter().filter_map(|(part, place)| {
-            let place = place.clone()?;
-            let text = self.text.get(place.clone())?;
-            Some((part, place, text.contains('\\').then(|| unescaped(text))))
+            let place = place.range()?;
+            let value = match self.text.get(place.clone()) {
+                Some(text) if self.places.has_escapes => Some(unescaped(text)),
+                _ => None,
+            };
+            Some((part, place, value))
         })
     }
 
@@ -333,11 +354,13 @@ impl<'de> ListVisitor<'_, 'de> {
         // A semicolon, the key, and an equals sign.
         let (start, end) = (start + key.len() + 2, text.len());
         let is_string = text.ends_with('"');
-        *place = Some(if is_string {
+        let range = if is_string {
             start + 1..end - 1
         } else {
             start..end
-        });
+        };
+        *place = Place::new(range.clone());
+        places.has_escapes |= text.get(range).is_some_and(|text| text.contains('\\'));
     }
 
     fn parameter(&mut self, key: &'de str, value: BareItemFromInput<'de>) -> Result<(), Fault> {

@@ -143,7 +143,7 @@ impl Webhooks {
         &self,
         (separator, mac_name, binder): (char, &str, char),
         value: &'h HeaderValue,
-    ) -> Result<(Vec<HashOutput>, Option<&'h str>), Rejection> {
+    ) -> Result<(impl Iterator<Item = HashOutput>, Option<&'h str>), Rejection> {
         let header = &self.signature;
         let text = value
             .to_str()
@@ -157,7 +157,9 @@ impl Webhooks {
             Time::Element(name) => Some(name),
             _ => None,
         };
-        let (mut time, mut has_mac, mut macs) = (None, false, Vec::new());
+        // There is seldom more than one.
+        let (mut first, mut others) = (None, Vec::new());
+        let (mut time, mut has_mac) = (None, false);
         for element in text.split(separator) {
             let (name, value) = element.split_once(binder).ok_or_else(|| {
                 malformed(format!(
@@ -172,7 +174,12 @@ impl Webhooks {
             if name == mac_name {
                 has_mac = true;
                 // A MAC that cannot be read matches nothing, and blocks nothing either.
-                macs.extend(self.decode(value.as_bytes()));
+                let mac = self.decode(value.as_bytes());
+                if first.is_none() {
+                    first = mac;
+                } else {
+                    others.extend(mac);
+                }
             } else if Some(name) == time_name && time.replace(value).is_some() {
                 return Err(malformed(format!("header `{header}` has `{name}` twice")));
             }
@@ -183,14 +190,14 @@ impl Webhooks {
                 format!("header `{header}` has no signature of the version that is accepted"),
             ));
         }
-        if macs.is_empty() {
+        if first.is_none() {
             return Err(malformed(format!(
                 "header `{header}` has no MAC of {} bytes in {:?}",
                 self.sender.algorithm.mac_len(),
                 self.sender.encoding,
             )));
         }
-        Ok((macs, time))
+        Ok((first.into_iter().chain(others), time))
     }
 
     /// Reads the parameters that stand beside these MACs.

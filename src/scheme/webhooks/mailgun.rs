@@ -197,13 +197,14 @@ impl Describe for Mailgun {
         } = Envelope::read(body)?;
         let mut message = message(&time, token.as_bytes());
         // All that is signed is in the message, and nothing of the body as it stands there.
-        message.body(BodyForm::Extracted(Formed {
+        let formed = Formed {
             signed: Bytes::new(),
             given: json!({ "timestamp": time, "token": token })
                 .to_string()
                 .into(),
             uncovered: Some(body.clone()),
-        }));
+        };
+        message.body(BodyForm::Extracted(formed.into()));
         Ok(vec![Announced {
             parameters: parameters(self.key_id.clone(), signed_at, token.into()),
             mac,

@@ -12,6 +12,8 @@ mod preset;
 
 mod catalogue;
 mod challenge;
+#[cfg(test)]
+mod covered_tests;
 mod event;
 mod format;
 mod mailgun;

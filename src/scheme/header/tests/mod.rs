@@ -25,6 +25,7 @@ use crate::{
 
 mod alphabets;
 mod collisions;
+mod covered;
 mod exhaustive;
 mod refusals;
 mod verified;
