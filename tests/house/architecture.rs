@@ -44,14 +44,11 @@ const PLACES: [(&str, &[&str]); 5] = [
 ];
 
 /// Faults that still stand; a fault that is mended leaves this list.
-const KNOWN: [&str; 7] = [
+const KNOWN: [&str; 4] = [
     "src/response/verifier.rs: `response` imports from `request`: request/admit.rs",
     "src/response/verifier.rs: `response` imports from `request`: request/fed.rs",
     "src/response/verifier.rs: `response` imports from `request`: request/signature.rs",
-    "src/store/memory/mod.rs: it holds more than docs and re-exports: `pub struct MemoryStore {`",
     "a circle: scheme/",
-    "a circle: store/postgres/",
-    "a circle: store/redis/",
 ];
 
 const MAX_CRATES: usize = 80;

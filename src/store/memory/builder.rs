@@ -3,13 +3,13 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    MemoryStore, Padded,
     budget::Budget,
     hash::Hasher,
     high_watermark::{HighWatermark, Marked},
     namespaces::Namespaces,
     quota::Quota,
-    shard::{Limits, Shard},
+    shard::{Limits, Padded, Shard},
+    store::MemoryStore,
     sync::{AtomicU64, AtomicUsize, Mutex},
     table::Table,
     time::Base,
@@ -19,6 +19,27 @@ use crate::{
     error::{ConfigError, ConfigErrorKind},
     once::History,
 };
+
+impl MemoryStore {
+    /// A store by the system's clock, of at most 256 MiB, allocated as needed: room for some 12
+    /// million nonces. One key may hold half of them.
+    #[must_use]
+    pub fn new() -> Self {
+        MemoryStoreBuilder::default().build_in_range()
+    }
+
+    /// A store with other settings.
+    #[must_use]
+    pub fn builder() -> MemoryStoreBuilder {
+        MemoryStoreBuilder::default()
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// Configures a [`MemoryStore`].
 #[derive(Debug)]

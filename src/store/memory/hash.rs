@@ -83,3 +83,9 @@ impl Blocks {
         self.len = 0;
     }
 }
+
+/// Maps a hash to `0..n`, evenly and in the same order.
+#[expect(clippy::cast_possible_truncation, reason = "it is below n")]
+pub(super) fn scale(hash: u64, n: usize) -> usize {
+    ((u128::from(hash) * n as u128) >> 64) as usize
+}

@@ -6,7 +6,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use loom::{sync::Mutex, thread};
 
-use super::{MemoryStore, lock, quota::Quota};
+use super::{MemoryStore, quota::Quota, shard::lock};
 use crate::{
     clock::Timestamp,
     key::KeyId,

@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use super::{
-    scale,
+    hash::scale,
     sync::{AtomicU64, Mutex, Ordering},
 };
 

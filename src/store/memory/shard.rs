@@ -1,11 +1,12 @@
 //! One shard: every step on a nonce, and the sweep, under the shard's lock.
 
-use std::time::Duration;
+use std::{sync::PoisonError, time::Duration};
 
 use super::{
     budget::{Budget, OverCap},
     lease::Leases,
     quota::Quota,
+    sync::{Mutex, MutexGuard},
     table::{NoSlot, Record, Table},
     time::{Base, Second},
 };
@@ -331,4 +332,14 @@ fn held(done: bool) -> StepOutcome {
     } else {
         StepOutcome::Lost
     }
+}
+
+/// A cache line of its own, so that threads at two shards do not wait for each other.
+#[repr(align(64))]
+pub(super) struct Padded(pub(super) Mutex<Shard>);
+
+/// A step leaves no shard half done: it calls nothing that panics once it has begun to change it.
+/// What a clock that panics leaves behind is whole.
+pub(super) fn lock(shard: &Padded) -> MutexGuard<'_, Shard> {
+    shard.0.lock().unwrap_or_else(PoisonError::into_inner)
 }

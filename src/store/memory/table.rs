@@ -9,7 +9,7 @@
 
 use memchr::{memchr, memchr2};
 
-use super::{hash::OF_MESSAGE, quota::Place, scale, time::Second};
+use super::{hash::OF_MESSAGE, hash::scale, quota::Place, time::Second};
 
 /// One record: 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Row as _, Transaction};
 
-use super::{error, pooled::PooledTransaction, statement::Step, transaction};
+use super::{error, pooled::PooledTransaction, step::Step, transaction};
 use crate::{
     error::StoreError,
     future::StoreFuture,

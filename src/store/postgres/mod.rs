@@ -10,8 +10,10 @@ mod own;
 mod pooled;
 mod schema;
 mod statement;
+mod step;
 mod store;
 mod sweep;
+mod time;
 mod transaction;
 mod writer;
 

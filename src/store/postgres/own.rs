@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::statement::{Step, at};
+use super::{step::Step, time::at};
 use crate::{
     once::{ClaimOutcome, StepOutcome},
     store::batched::{Action, Answer},

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool, Row as _};
 
-use super::statement::millis;
+use super::time::millis;
 
 /// See [`PostgresStore::SCHEMA`](super::PostgresStore::SCHEMA), as the functions below.
 pub(super) const SCHEMA: &str = concat!(

@@ -8,21 +8,12 @@ use std::{
     time::Duration,
 };
 
-use super::own::Own;
-use crate::{
-    clock::{self, Timestamp},
-    message::Encoding,
-    once::Claim,
-    store::batched::Action,
+use super::{
+    own::Own,
+    step::Step,
+    time::{at, millis},
 };
-
-/// One step of a batch, of which no two are on the same nonce, but for those of two holders.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Step<'a> {
-    pub(super) claim: &'a Claim,
-    pub(super) digest: [u8; 32],
-    pub(super) action: Action,
-}
+use crate::{message::Encoding, once::Claim, store::batched::Action};
 
 /// What the steps of a batch have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -162,14 +153,4 @@ fn array<T: Display>(steps: &[Step<'_>], of: impl Fn(&Step<'_>) -> T) -> String 
         let _ = write!(array, "{comma}{}", of(step));
     }
     array + "}"
-}
-
-pub(super) fn at(time: Timestamp) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// At most a thousand years, so that no sum of times overflows.
-pub(super) fn millis(duration: Duration) -> i64 {
-    const MILLENNIUM: i64 = 1000 * 366 * 24 * 3600 * 1000;
-    i64::try_from(clock::millis(duration)).map_or(MILLENNIUM, |millis| millis.min(MILLENNIUM))
 }

@@ -7,7 +7,9 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
 use super::{
     error,
     own::{Newest, Own},
-    statement::{self, Step, Terms},
+    statement::{self, Terms},
+    step::Step,
+    time::millis,
 };
 use crate::{
     error::{StoreError, StoreErrorKind},
@@ -62,7 +64,7 @@ pub(super) async fn within(
 ///
 /// A timeout that struck while COMMIT waits for a standby would have it answered as a success.
 pub(super) fn in_transaction(sql: &str, wait: Duration) -> String {
-    let wait = statement::millis(wait).max(1);
+    let wait = millis(wait).max(1);
     format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
         SET LOCAL synchronous_commit = on;

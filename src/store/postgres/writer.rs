@@ -9,7 +9,8 @@ use tokio::{sync::Mutex, time::timeout};
 use super::{
     error,
     own::Newest,
-    statement::{Step, Terms},
+    statement::Terms,
+    step::Step,
     transaction::{Answers, commit},
 };
 use crate::{

@@ -1,6 +1,8 @@
 //! What the driver's and the server's errors mean for a step.
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use std::time::Duration;
+
+use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 
 use crate::error::{StoreError, StoreErrorKind};
 
@@ -57,4 +59,14 @@ pub(super) fn full() -> StoreError {
 /// Redis did not answer in the form that it documents.
 pub(super) fn unexpected() -> StoreError {
     StoreError::unavailable("the answer of Redis cannot be read")
+}
+
+/// Reads an answer as a value of this type.
+pub(super) fn read<T: redis::FromRedisValue>(value: Value) -> Result<T, StoreError> {
+    redis::from_redis_value(value).map_err(|error| unexpected().with_source(error))
+}
+
+/// The error of an answer that did not come in time.
+pub(super) fn late(wait: Duration) -> StoreError {
+    StoreError::unavailable(format!("Redis gave no answer within {wait:?}"))
 }

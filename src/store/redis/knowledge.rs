@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    link::Inspected,
+    inspected::Inspected,
     time::{millis, timestamp},
 };
 use crate::{

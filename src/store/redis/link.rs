@@ -16,7 +16,8 @@ use redis::{
 use tokio::time::timeout;
 
 use super::{
-    error::{self, Failure},
+    error::{self, Failure, late},
+    inspected::{Inspected, inspected},
     knowledge::Knowledge,
     queue::{Answers, Lane, Queue, WITHOUT_INSPECTION},
     slot,
@@ -53,24 +54,6 @@ const CANARIES: u32 = 8;
 ///
 /// [`SPARE`]: super::time::SPARE
 const CANARY: Duration = Duration::from_secs(8);
-
-/// What a server says of itself, in milliseconds by its own clock.
-#[derive(Clone, Debug)]
-pub(super) struct Inspected {
-    /// Its replication id.
-    pub(super) id: String,
-    /// What its record of itself is called: another one each time that it is made.
-    pub(super) name: String,
-    pub(super) now: u64,
-    /// What was signed until then may have been forgotten.
-    pub(super) since: u64,
-    /// The latest moment that its clock has shown; it never falls.
-    pub(super) mark: u64,
-    /// Whether it has no memory for new records.
-    pub(super) is_full: bool,
-    /// How many commands it has carried out. They fall only when its counters are reset.
-    pub(super) commands: u64,
-}
 
 /// How a server is inspected.
 #[derive(Clone, Copy, Debug)]
@@ -220,32 +203,6 @@ impl Link {
     }
 }
 
-/// Reads the answer to an inspection.
-pub(super) fn inspected(answer: Value) -> Result<Inspected, StoreError> {
-    type Parts = (String, String, u64, u64, u64, String, String, u8, u64);
-    let (policy, role, now, since, mark, id, name, is_full, commands): Parts = read(answer)?;
-    if role != "master" {
-        return Err(StoreError::unavailable(format!(
-            "the server's role is `{role}`"
-        )));
-    }
-    if policy != "noeviction" {
-        return Err(StoreError::unavailable(format!(
-            "the server's `maxmemory-policy` is `{policy}`, which forgets what is to be \
-             remembered; set it to `noeviction`"
-        )));
-    }
-    Ok(Inspected {
-        id,
-        name,
-        now,
-        since,
-        mark,
-        is_full: is_full != 0,
-        commands,
-    })
-}
-
 fn script(script: &str, key: &[u8]) -> Cmd {
     script_on(script, &[key])
 }
@@ -271,12 +228,4 @@ pub(super) async fn connect(
         Ok(connected) => connected.map_err(error::unavailable),
         Err(_) => Err(late(wait)),
     }
-}
-
-pub(super) fn read<T: redis::FromRedisValue>(value: Value) -> Result<T, StoreError> {
-    redis::from_redis_value(value).map_err(|error| error::unexpected().with_source(error))
-}
-
-pub(super) fn late(wait: Duration) -> StoreError {
-    StoreError::unavailable(format!("Redis gave no answer within {wait:?}"))
 }

@@ -1,6 +1,7 @@
 //! The Redis store: nonces in Redis or Valkey, for all servers of one service.
 
 mod error;
+mod inspected;
 mod knowledge;
 mod link;
 mod queue;

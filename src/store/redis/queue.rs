@@ -17,9 +17,8 @@ use tokio::{
 };
 
 use super::{
-    error::{self, Failure},
+    error::{self, Failure, late, read},
     knowledge::Knowledge,
-    link::{late, read},
     time::millis,
 };
 use crate::{

@@ -14,7 +14,8 @@ use tokio::{
 
 use super::{
     error,
-    link::{connect, late, read},
+    error::{late, read},
+    link::connect,
     slot,
     time::millis,
 };

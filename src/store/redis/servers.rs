@@ -6,8 +6,8 @@ use redis::{Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, Value}
 use tokio::time::timeout;
 
 use super::{
-    error,
-    link::{connect, late, read},
+    error::{self, late, read},
+    link::connect,
     slot::SLOTS,
 };
 use crate::error::{ConfigError, ConfigErrorKind, StoreError};

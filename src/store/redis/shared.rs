@@ -8,14 +8,14 @@ use std::{
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::{
-    error::{self, Failure, unexpected},
+    error::{self, Failure, late, read, unexpected},
+    inspected::Inspected,
     knowledge::{Knowledge, Namespace},
-    link::{Inspected, Link, Terms, connect, late, read},
+    link::{Link, Terms, connect},
     replication::Replication,
     servers::{Master, Servers},
     slot::{SLOTS, slot},
     time::millis,
-    watch::watch,
 };
 use crate::{
     clock::{Clock as _, SystemClock},
@@ -202,8 +202,7 @@ impl Shared {
             replication,
         });
         let connection = connect(master.info.clone(), terms.wait).await?;
-        let (shared, watched) = (Arc::downgrade(self), Arc::downgrade(&server));
-        tokio::spawn(watch(shared, watched, connection));
+        self.watch(&server, connection);
         Ok(server)
     }
 

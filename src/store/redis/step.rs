@@ -11,8 +11,8 @@ use std::{
 use redis::Value;
 
 use super::{
-    error::{self, Failure, unexpected},
-    link::{Link, read},
+    error::{self, Failure, read, unexpected},
+    link::Link,
     shared::{Server, Shared},
     slot::slot,
     time::{SPARE, millis, timestamp},

@@ -5,7 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use super::{
-    link::{Terms, late},
+    error::late,
+    link::Terms,
     servers::{Servers, info},
     shared::{Counts, Shared, keep_up},
     step,

@@ -3,7 +3,7 @@
 //! server ends the wait before it drops any record, and the jump is recorded while it lasts.
 
 use std::{
-    sync::Weak,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -11,8 +11,8 @@ use redis::{Pipeline, Value, aio::MultiplexedConnection};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    error,
-    link::{Inspected, inspected, late},
+    error::{self, late},
+    inspected::{Inspected, inspected},
     shared::{Server, Shared},
 };
 use crate::error::StoreError;
@@ -26,12 +26,15 @@ const LATE: Duration = Duration::from_secs(1);
 /// Somebody who writes to the key that is waited for ends the wait too early.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Watches a server over a connection of its own, until the server is not used any more.
-pub(super) async fn watch(
-    shared: Weak<Shared>,
-    server: Weak<Server>,
-    mut connection: MultiplexedConnection,
-) {
+impl Shared {
+    /// Has a server watched over a connection of its own, until the server is not used any more.
+    pub(super) fn watch(self: &Arc<Self>, server: &Arc<Server>, connection: MultiplexedConnection) {
+        let (shared, server) = (Arc::downgrade(self), Arc::downgrade(server));
+        tokio::spawn(watch(shared, server, connection));
+    }
+}
+
+async fn watch(shared: Weak<Shared>, server: Weak<Server>, mut connection: MultiplexedConnection) {
     loop {
         let (Some(used), Some(by)) = (server.upgrade(), shared.upgrade()) else {
             return;
