@@ -35,7 +35,9 @@ const MAX_LOOK_UPS: usize = 4;
 /// MAC has passed.
 #[derive(Debug)]
 #[must_use]
-pub struct Admitted<'h>(pub(super) Box<State<'h>>);
+pub struct Admitted<'h> {
+    pub(super) state: Box<State<'h>>,
+}
 
 /// What decides whether a signature counts, be it of a request or of a response.
 #[derive(Clone, Copy)]
@@ -81,7 +83,7 @@ impl<'h> Parsed<'h> {
             let admitting = admit_announced(&trust, head, head.headers, announced, report);
             state.signatures = admitting.await?;
         }
-        Ok(Admitted(state))
+        Ok(Admitted { state })
     }
 }
 

@@ -56,7 +56,7 @@ impl Received<'_> {
             formed,
             ref fed,
             mut charge,
-        } = *self.0;
+        } = *self.state;
         let settings = &*verifier.settings;
         let now = settings.clock.now();
 

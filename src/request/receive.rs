@@ -30,7 +30,9 @@ const MAX_ON_RUNTIME: usize = 64 * 1024;
 /// A request whose body has arrived whole.
 #[derive(Debug)]
 #[must_use]
-pub struct Received<'h>(pub(super) Box<State<'h>>);
+pub struct Received<'h> {
+    pub(super) state: Box<State<'h>>,
+}
 
 impl<'h> Admitted<'h> {
     /// Reads the body: within the limit, the deadline for the whole of it, and the budget. Trailers
@@ -50,7 +52,7 @@ impl<'h> Admitted<'h> {
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
-        let Self(mut state) = self;
+        let Self { mut state } = self;
         state.read(body).await?;
         // Boxed, so that what few schemes need makes the future no larger for all.
         if state.signatures.is_empty() {
@@ -63,7 +65,7 @@ impl<'h> Admitted<'h> {
             Box::pin(state.form_body(form)).await?;
         }
         state.charge.complete();
-        Ok(Received(state))
+        Ok(Received { state })
     }
 }
 

@@ -85,13 +85,13 @@ impl Verifier {
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
         let admitted = self.parse(head)?.admit().await?;
-        let signed_in_head = !admitted.0.signatures.is_empty();
-        span.record("key_id", first_key(&admitted.0.signatures));
+        let signed_in_head = !admitted.state.signatures.is_empty();
+        span.record("key_id", first_key(&admitted.state.signatures));
         let received = admitted.receive(body).await?;
         if !signed_in_head {
-            span.record("key_id", first_key(&received.0.signatures));
+            span.record("key_id", first_key(&received.state.signatures));
         }
-        span.record("body_bytes", received.0.body.len());
+        span.record("body_bytes", received.state.body.len());
         let mut authentic = received.authenticate()?;
         if authentic.is_answered() {
             return Ok(Ok((authentic.claim().await?, None)));
