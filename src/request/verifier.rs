@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, request::Parts};
+use http::{HeaderMap, Response, request::Parts};
 use tokio::sync::Semaphore;
 
 use super::{budget::Budget, methods::Methods, processing::Processing};
@@ -81,11 +81,11 @@ pub(crate) struct Settings {
 }
 
 impl Verifier {
-    /// What a 401 asks the client for, in `Accept-Signature` (RFC 9421, section 5); `None` with a
-    /// scheme that has no such header. The layer adds it by itself.
-    #[must_use]
-    pub fn accept_signature(&self) -> Option<&HeaderValue> {
-        self.settings.scheme.accept_signature()
+    /// Adds to a 401 the headers by which the scheme asks the client for a signature:
+    /// `WWW-Authenticate`, and with RFC 9421 also `Accept-Signature` (RFC 9421, section 5). The layer does
+    /// so by itself.
+    pub fn challenge(&self, headers: &mut HeaderMap) {
+        self.settings.scheme.challenge(headers);
     }
 
     /// What the sender wants to be answered, of a request by which it asks, unsigned, whether this

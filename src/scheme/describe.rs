@@ -3,7 +3,9 @@
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, Uri, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Method, Response, Uri, header::WWW_AUTHENTICATE, request::Parts,
+};
 
 use crate::{
     clock::Timestamp,
@@ -52,9 +54,9 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
         Secret::new(text)
     }
 
-    /// What a 401 asks the client for, in `Accept-Signature`.
-    fn accept_signature(&self) -> Option<&HeaderValue> {
-        None
+    /// Adds to a 401 the headers that ask the client for a signature under this scheme.
+    fn challenge(&self, headers: &mut HeaderMap) {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Signature"));
     }
 
     /// Reads the signatures of a request: bounded, without I/O, without building a signed message or

@@ -11,7 +11,6 @@ use crate::{
     error::{Rejection, RejectionKind},
     once::Confirm,
     request::Verifier,
-    scheme::rfc9421::ACCEPT_SIGNATURE,
 };
 
 #[derive(Clone)]
@@ -71,11 +70,8 @@ impl LayerSettings {
                 rejection.to_response_with(content_type, body)
             }
         };
-        if kind.status() == StatusCode::UNAUTHORIZED
-            && let Some(accept) = self.verifier.accept_signature()
-        {
-            let headers = response.headers_mut();
-            headers.insert(ACCEPT_SIGNATURE, accept.clone());
+        if kind.status() == StatusCode::UNAUTHORIZED {
+            self.verifier.challenge(response.headers_mut());
         }
         if kind == RejectionKind::RequestReplayed && self.on_duplicate == OnDuplicate::Acknowledge {
             *response.status_mut() = StatusCode::OK;

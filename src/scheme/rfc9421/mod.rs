@@ -20,6 +20,5 @@ pub use accept::AcceptSignature;
 pub use builder::HttpMessageSignaturesBuilder;
 pub use canonical::FieldType;
 pub use component::Component;
-pub(crate) use fields::ACCEPT_SIGNATURE;
 pub(crate) use response::{Binding, has_body, received_another_body, stated};
 pub use scheme::HttpMessageSignatures;

@@ -1,11 +1,11 @@
 //! Requests: what a profile wants covered, and both halves of signing.
 
-use http::{HeaderValue, request::Parts};
+use http::{HeaderMap, HeaderValue, header::WWW_AUTHENTICATE, request::Parts};
 
 use super::{
     base::Source,
     component::{Identifier, Name},
-    fields::{CONTENT_DIGEST, Listed, SIGNATURE_INPUT},
+    fields::{ACCEPT_SIGNATURE, CONTENT_DIGEST, Listed, SIGNATURE_INPUT},
     scheme::{HttpMessageSignatures, Settings},
     signature::{Required, check_nonce, insufficient},
 };
@@ -53,8 +53,9 @@ impl Describe for HttpMessageSignatures {
         &self.0.profile
     }
 
-    fn accept_signature(&self) -> Option<&HeaderValue> {
-        Some(&self.0.accept)
+    fn challenge(&self, headers: &mut HeaderMap) {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Signature"));
+        headers.insert(ACCEPT_SIGNATURE, self.0.accept.clone());
     }
 
     fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
