@@ -265,8 +265,8 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// For how long a step waits for its answer, and the database for a lock. At most 30 seconds.
-    /// Default: 2 seconds, as the verifier's
+    /// Limits how long a step waits for its answer, and the database for a lock: more than zero, and at
+    /// most 30 seconds. Default: 2 seconds, as the verifier's
     /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {

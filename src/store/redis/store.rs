@@ -143,9 +143,9 @@ impl fmt::Debug for RedisStore {
 }
 
 impl RedisStoreBuilder {
-    /// For how long a step waits for its answer at most, a new connection included. Default: 1 second,
-    /// which is below the verifier's [`store_timeout`](crate::request::VerifierBuilder::store_timeout). At
-    /// most 30 seconds.
+    /// Limits how long a step waits for its answer, a new connection included: more than zero, and at
+    /// most 30 seconds. Default: 1 second, which is below the verifier's
+    /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

@@ -249,6 +249,7 @@ impl fmt::Debug for SqliteStore {
 }
 
 const DEFAULT_WAIT: Duration = Duration::from_secs(2);
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 impl SqliteStoreBuilder {
     /// The most records that are held, by all processes that share the file, and those included
@@ -268,8 +269,8 @@ impl SqliteStoreBuilder {
         self
     }
 
-    /// For how long a step waits for its answer, and the store for the lock of another process.
-    /// Default: 2 seconds, as the verifier's
+    /// Limits how long a step waits for its answer, and the store for the lock of another process:
+    /// more than zero, and at most 1 hour. Default: 2 seconds, as the verifier's
     /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -310,6 +311,10 @@ impl SqliteStoreBuilder {
         ConfigError::unless(
             (1..=100).contains(&self.key_share),
             "the share of a key in a SQLite store is 1 to 100 per cent",
+        )?;
+        ConfigError::unless(
+            !self.timeout.is_zero() && self.timeout <= MAX_TIMEOUT,
+            "a SQLite store waits for at most 1 hour, and not for no time",
         )?;
         let now = self.clock.now();
         let since = if self.assume_no_history {

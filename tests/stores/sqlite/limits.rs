@@ -308,6 +308,8 @@ async fn a_setting_out_of_its_range_is_refused() {
     for builder in [
         SqliteStore::builder().capacity(0),
         SqliteStore::builder().key_share(0),
+        SqliteStore::builder().timeout(Duration::ZERO),
+        SqliteStore::builder().timeout(Duration::MAX),
         SqliteStore::builder().key_share(101),
     ] {
         let refused = builder.open(&path).await.unwrap_err();
