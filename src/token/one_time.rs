@@ -16,7 +16,9 @@ use super::{
 };
 use crate::{
     clock::{Clock, Timestamp},
-    error::{ConfigError, KeyError, Rejection, RejectionKind, SignError, StoreError},
+    error::{
+        ConfigError, KeyError, Rejection, RejectionKind, SignError, StoreError, StoreErrorKind,
+    },
     key::{KeyId, KeySet, KeyStore},
     once::{
         Claim, ConsumeIn, Guarded, Nonce, NonceKind, NonceStore, Subject, Ticket, TransactIn,
@@ -328,7 +330,8 @@ impl<T> PendingToken<T> {
     pub async fn redeem(self) -> Result<T, Rejection> {
         let settings = Arc::clone(&self.0.guarded().settings);
         let Some(store) = &settings.store else {
-            return Err(StoreError::unavailable(
+            return Err(StoreError::new(
+                StoreErrorKind::Misconfigured,
                 "these tokens are redeemed in a database transaction: call `transact` or `redeem_in`",
             )
             .into());
@@ -385,7 +388,8 @@ impl<T> PendingToken<T> {
         if self.0.guarded().settings.store.is_none() {
             return Ok(());
         }
-        Err(StoreError::unavailable(
+        Err(StoreError::new(
+            StoreErrorKind::Misconfigured,
             "these tokens are redeemed in a store; for a database transaction build them with \
              `in_transaction`",
         )

@@ -312,10 +312,13 @@ mod sqlite {
         let token = in_store.issue(&confirm()).await.unwrap();
         assert_eq!(
             code(spend(&in_store, &pool, &token, false).await),
-            "store_unavailable"
+            "store_misconfigured"
         );
         let in_database = builder(&clock).in_transaction().build().unwrap();
-        assert_eq!(code(in_database.redeem(&token).await), "store_unavailable");
+        assert_eq!(
+            code(in_database.redeem(&token).await),
+            "store_misconfigured"
+        );
         assert_eq!(in_store.redeem(&token).await.unwrap(), confirm());
     }
 }
