@@ -209,7 +209,7 @@ impl Signer {
             .message
             .rewrite_body(body)
             .map_err(SignError::new)?;
-        let mut mac = self.scheme.start(key, &candidate.parameters);
+        let mut mac = key.start(self.scheme.profile().algorithm);
         candidate
             .message
             .feed(rewritten.as_deref().unwrap_or(body), |bytes| {

@@ -94,6 +94,17 @@ pub(crate) struct MacKey {
     sha512: RunningMac,
 }
 
+#[cfg(test)]
+std::thread_local! {
+    static BEGUN: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How many MACs this thread has begun.
+#[cfg(test)]
+pub(crate) fn begun() -> usize {
+    BEGUN.get()
+}
+
 impl MacKey {
     pub(crate) fn new(secret: Secret) -> Self {
         Self {
@@ -104,6 +115,8 @@ impl MacKey {
     }
 
     pub(crate) fn start(&self, algorithm: MacAlgorithm) -> RunningMac {
+        #[cfg(test)]
+        BEGUN.with(|begun| begun.set(begun.get() + 1));
         match algorithm {
             MacAlgorithm::HmacSha256 => self.sha256.clone(),
             MacAlgorithm::HmacSha512 => self.sha512.clone(),

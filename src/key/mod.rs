@@ -10,6 +10,8 @@ mod store;
 
 pub use id::KeyId;
 pub use mac::MacAlgorithm;
+#[cfg(test)]
+pub(crate) use mac::begun;
 pub(crate) use mac::{MacKey, RunningMac};
 pub use ring::KeyRing;
 pub use secret::Secret;

@@ -5,8 +5,8 @@ use std::{borrow::Cow, fmt};
 use crate::{
     clock::Timestamp,
     error::{Rejection, RejectionKind},
-    message::{HashOutput, Message},
-    once::NonceKind,
+    message::{DigestAlgorithm, HashOutput, Message, RunningDigest},
+    once::{Nonce, NonceKind},
 };
 
 /// One signature, with the message that it claims to sign.
@@ -14,6 +14,18 @@ pub(crate) struct Candidate<'h> {
     pub(crate) parameters: Parameters<'h>,
     pub(crate) mac: HashOutput,
     pub(crate) message: Message,
+}
+
+impl Candidate<'_> {
+    /// The covered nonce or event id, or else the digest of the signed message.
+    pub(crate) fn nonce(&self, signed_body: &[u8]) -> Nonce {
+        if let Some((kind, bytes)) = &self.parameters.nonce {
+            return Nonce::new(*kind, bytes);
+        }
+        let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
+        self.message.feed(signed_body, |bytes| digest.update(bytes));
+        Nonce::new(NonceKind::Digest, digest.finish())
+    }
 }
 
 impl fmt::Debug for Candidate<'_> {

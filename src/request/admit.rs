@@ -1,35 +1,13 @@
 //! Second stage: is it fresh, is the key known, and where the head decides, does the MAC match?
-//! All of it before any of the body is read, and in this order: a message is built only for a
-//! signature that is fresh and under a known key.
+//! All of it before any of the body is read.
 
-use std::{sync::Arc, time::Duration};
-
-use http::{HeaderMap, header::CONTENT_ENCODING};
-
-use super::{
-    parse::Parsed,
-    signature::{Signature, invalid},
-    state::State,
-    verifier::Settings,
-};
+use super::{parse::Parsed, state::State, verifier::Settings};
 use crate::{
-    clock::Clock,
-    error::{Rejection, RejectionKind, malformed},
-    key::{KeySet, KeyStore},
+    error::Rejection,
     message::Head,
-    once::Report,
-    proof::{Announced, Candidate, Freshness, Room, find_keys},
-    scheme::{Describe, Reading},
+    proof::{Announced, Signature, Trust, admit},
+    scheme::Reading,
 };
-
-/// Signatures that are looked at; what goes beyond is refused.
-const MAX_SIGNATURES: usize = 16;
-
-/// Signatures under a known key that are verified; what goes beyond is refused.
-const MAX_CANDIDATES: usize = 4;
-
-/// Different keys that are looked up for one request; a request that names more is refused.
-const MAX_LOOK_UPS: usize = 4;
 
 /// A request that is fresh and names a known key. Where the head completes the signed message, its
 /// MAC has passed.
@@ -39,21 +17,11 @@ pub struct Admitted<'h> {
     pub(super) state: Box<State<'h>>,
 }
 
-/// What decides whether a signature counts, be it of a request or of a response.
-#[derive(Clone, Copy)]
-pub(crate) struct Trust<'s> {
-    pub(crate) scheme: &'s dyn Describe,
-    pub(crate) keys: &'s dyn KeyStore,
-    pub(crate) clock: &'s dyn Clock,
-    pub(crate) freshness: &'s Freshness,
-    /// How long a key look-up may take.
-    pub(crate) timeout: Duration,
-}
-
 impl Settings {
     fn trust(&self) -> Trust<'_> {
         Trust {
-            scheme: &*self.scheme,
+            algorithm: self.scheme.profile().algorithm,
+            names_key: self.scheme.fixed_key_id().is_none(),
             keys: &*self.keys,
             clock: &*self.clock,
             freshness: &self.freshness,
@@ -80,7 +48,7 @@ impl<'h> Parsed<'h> {
         if let Reading::Announced(announced) = reading {
             let trust = state.verifier.settings.trust();
             let (head, report) = (&state.head, state.report.as_ref());
-            let admitting = admit_announced(&trust, head, head.headers, announced, report);
+            let admitting = admit(&trust, head, head.headers, announced, report);
             state.signatures = admitting.await?;
         }
         Ok(Admitted { state })
@@ -93,142 +61,5 @@ pub(super) async fn admit_from_body(
     head: &Head<'_>,
     announced: Vec<Announced<'static>>,
 ) -> Result<Vec<Signature<'static>>, Rejection> {
-    admit_announced(&settings.trust(), head, head.headers, announced, None).await
-}
-
-/// Admits signatures of a message with these headers; the messages are built from the head of the
-/// request, also of a response.
-pub(crate) async fn admit_announced<'h>(
-    trust: &Trust<'_>,
-    head: &Head<'_>,
-    headers: &HeaderMap,
-    mut announced: Vec<Announced<'h>>,
-    report: Option<&Report>,
-) -> Result<Vec<Signature<'h>>, Rejection> {
-    if announced.len() > MAX_SIGNATURES {
-        return Err(malformed(format!("more than {MAX_SIGNATURES} signatures")));
-    }
-    let now = trust.clock.now();
-    let mut first_rejection = None;
-    let mut refused_for_good = None;
-    announced.retain(
-        |Announced {
-             parameters, mac, ..
-         }| {
-            let (signed_at, expires_at) = (parameters.signed_at, parameters.expires_at);
-            let fresh = trust.freshness.check(now, signed_at, expires_at);
-            if let Err(rejection) = &fresh
-                && rejection.final_since().is_some()
-            {
-                refused_for_good.get_or_insert_with(|| (rejection.clone(), *mac));
-            }
-            fresh
-                .map_err(|rejection| first_rejection.get_or_insert(rejection))
-                .is_ok()
-        },
-    );
-    let found = find_all(trust, &announced).await?;
-
-    let names_key = trust.scheme.fixed_key_id().is_none();
-    let mut room = Room::new();
-    let mut admitted = Vec::with_capacity(announced.len().min(MAX_CANDIDATES));
-    for (announced, keys) in announced.into_iter().zip(found) {
-        let keys = known(keys, &announced.parameters.key_id);
-        let described = keys.and_then(|keys| {
-            let candidate = announced.build(head, names_key, &mut room)?;
-            check_encoding(headers, &candidate)?;
-            Ok((candidate, keys))
-        });
-        let (candidate, keys) = match described {
-            Ok(described) => described,
-            Err(rejection) if room.is_exceeded() => return Err(rejection),
-            Err(rejection) => {
-                first_rejection.get_or_insert(rejection);
-                continue;
-            }
-        };
-        let signature = Signature {
-            candidate,
-            keys,
-            admitted_at: now,
-        };
-        if !signature.passes_over_head(trust.scheme, &mut room)? {
-            first_rejection.get_or_insert_with(|| signature.mismatch(0));
-        } else if admitted.len() == MAX_CANDIDATES {
-            return Err(malformed(format!(
-                "more than {MAX_CANDIDATES} signatures under known keys"
-            )));
-        } else {
-            admitted.push(signature);
-        }
-    }
-    // That a signature is too old is a fact of the very parameters that a response is bound to. It
-    // holds without the MAC, and whatever else of the request was altered.
-    if let (Some(report), Some((rejection, mac)), true) =
-        (report, &refused_for_good, admitted.is_empty())
-    {
-        report.refused(rejection, mac);
-    }
-    match first_rejection {
-        Some(rejection) if admitted.is_empty() => Err(rejection),
-        _ if admitted.is_empty() => Err(Rejection::new(
-            RejectionKind::SignatureMissing,
-            "no signature",
-        )),
-        _ => Ok(admitted),
-    }
-}
-
-/// Looks up the keys of all signatures, each key once.
-async fn find_all(
-    trust: &Trust<'_>,
-    announced: &[Announced<'_>],
-) -> Result<[Option<Arc<KeySet>>; MAX_SIGNATURES], Rejection> {
-    let mut found = [const { None }; MAX_SIGNATURES];
-    let mut look_ups = 0;
-    for (at, Announced { parameters, .. }) in announced.iter().enumerate() {
-        let key_id = &*parameters.key_id;
-        let mut earlier = announced.iter().take(at);
-        let same = earlier.position(|other| other.parameters.key_id == key_id);
-        let keys = match same.and_then(|same| found.get(same)) {
-            Some(known) => Option::clone(known),
-            // Were the others ignored, they could hide a signature that counts when it comes alone.
-            None if look_ups == MAX_LOOK_UPS => {
-                return Err(malformed(format!(
-                    "signatures under more than {MAX_LOOK_UPS} different keys"
-                )));
-            }
-            None => {
-                look_ups += 1;
-                find_keys(trust.keys, key_id, trust.timeout).await?
-            }
-        };
-        if let Some(place) = found.get_mut(at) {
-            *place = keys;
-        }
-    }
-    Ok(found)
-}
-
-/// An encoding that is not covered would change what the covered bytes mean.
-fn check_encoding(headers: &HeaderMap, candidate: &Candidate<'_>) -> Result<(), Rejection> {
-    if !headers.contains_key(CONTENT_ENCODING) || candidate.message.covers_header(&CONTENT_ENCODING)
-    {
-        return Ok(());
-    }
-    Err(Rejection::new(
-        RejectionKind::SignatureInsufficient,
-        "`content-encoding` changes what the body means, and is not covered",
-    ))
-}
-
-fn known(keys: Option<Arc<KeySet>>, key_id: &str) -> Result<Arc<KeySet>, Rejection> {
-    let keys = keys.ok_or_else(|| invalid(format!("no key `{key_id}`")))?;
-    if keys.id().as_str() == key_id {
-        return Ok(keys);
-    }
-    Err(invalid(format!(
-        "asked for key `{key_id}`, the key store answered with `{}`",
-        keys.id()
-    )))
+    admit(&settings.trust(), head, head.headers, announced, None).await
 }

@@ -7,10 +7,8 @@ use bytes::Bytes;
 use http::Response;
 
 use super::{
-    fed::Fed,
     payload::{Snapshot, VerifiedPayload},
     receive::Received,
-    signature::{Signature, invalid},
     state::State,
     usable::Usable,
     verifier::{Settings, Verifier},
@@ -19,9 +17,8 @@ use crate::{
     clock::Timestamp,
     error::{Rejection, malformed},
     key::KeyId,
-    message::{BodyPlace, DigestAlgorithm, RunningDigest},
     once::{Claim, Nonce, NonceKind, Subject},
-    proof::{Candidate, Parameters},
+    proof::{Parameters, Signature, invalid},
 };
 
 /// A request that is authentic and fresh, and not yet known to be new.
@@ -65,12 +62,12 @@ impl Received<'_> {
         let mut matching: Option<&mut Signature<'_>> = None;
         let mut mismatch = None;
         for (index, signature) in signatures.iter_mut().enumerate() {
-            match matches(settings, signature, &body, signed, fed.of(index)) {
+            match fed.of(index).check(signature, &body, signed) {
                 Err(rejection) => {
                     mismatch.get_or_insert(rejection);
                 }
                 Ok(()) => match &matching {
-                    Some(other) if !is_one_claim(other, signature, signed) => {
+                    Some(other) if !other.is_one_claim(signature, signed) => {
                         return Err(malformed(format!(
                             "two valid signatures, under key `{}` and under key `{}`, that differ \
                              in key, nonce or time: with either left out, the other would be a \
@@ -106,7 +103,7 @@ impl Received<'_> {
 
         charge.verified(keys.id().as_str())?;
         let profile = settings.scheme.profile();
-        let nonce = (!profile.may_repeat).then(|| nonce(candidate, signed));
+        let nonce = (!profile.may_repeat).then(|| candidate.nonce(signed));
         let claim = nonce.as_ref().map(|nonce| {
             let claim = settings.claim(parameters, keys.id(), nonce, now);
             if profile.covers_place {
@@ -135,62 +132,6 @@ impl Received<'_> {
     }
 }
 
-/// Whether the signature accounts for this body, which is signed in this form.
-fn matches(
-    settings: &Settings,
-    signature: &Signature<'_>,
-    body: &Bytes,
-    signed: &Bytes,
-    fed: &Fed,
-) -> Result<(), Rejection> {
-    let message = &signature.candidate.message;
-    match (message.body_place(), fed) {
-        // The MAC has passed over the head; what is left is that the body is the one it names.
-        (BodyPlace::Digests(claimed), fed) => fed.compare(claimed, body),
-        // The running MAC is that of the first secret.
-        (BodyPlace::At { .. }, Fed::Mac(mac)) => {
-            let mut mac = mac.clone();
-            mac.update(message.after_body());
-            let mut others = signature.secrets().skip(1);
-            if mac.verify(&signature.candidate.mac)
-                || others.any(|secret| signature.passes(&*settings.scheme, secret, body))
-            {
-                Ok(())
-            } else {
-                Err(signature.mismatch(body.len()))
-            }
-        }
-        _ => {
-            if signature
-                .secrets()
-                .any(|secret| signature.passes(&*settings.scheme, secret, signed))
-            {
-                Ok(())
-            } else {
-                Err(signature.mismatch(signed.len()))
-            }
-        }
-    }
-}
-
-/// Whether two signatures of one request lead to the same claim, and for as long.
-fn is_one_claim(one: &Signature<'_>, other: &Signature<'_>, signed_body: &Bytes) -> bool {
-    one.keys.id() == other.keys.id()
-        && one.candidate.parameters.signed_at == other.candidate.parameters.signed_at
-        && nonce(&one.candidate, signed_body) == nonce(&other.candidate, signed_body)
-}
-
-/// The covered nonce or event id, or else the digest of the signed message.
-fn nonce(candidate: &Candidate<'_>, signed_body: &Bytes) -> Nonce {
-    if let Some((kind, bytes)) = &candidate.parameters.nonce {
-        return Nonce::new(*kind, bytes);
-    }
-    let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
-    let message = &candidate.message;
-    message.feed(signed_body, |bytes| digest.update(bytes));
-    Nonce::new(NonceKind::Digest, digest.finish())
-}
-
 impl Settings {
     /// What the scheme answers by itself.
     fn answer(
@@ -201,7 +142,7 @@ impl Settings {
         signed: &Bytes,
     ) -> Option<Response<Bytes>> {
         let secrets = signature.secrets();
-        let mut used = secrets.filter(|secret| signature.passes(&*self.scheme, secret, signed));
+        let mut used = secrets.filter(|secret| signature.passes(secret, signed));
         self.scheme.answer_verified(path, given, &mut used)
     }
 

@@ -25,7 +25,6 @@ mod builder;
 mod claim;
 #[cfg(test)]
 mod cost_tests;
-mod fed;
 pub mod layer;
 mod methods;
 mod parse;
@@ -33,7 +32,6 @@ mod payload;
 mod pending;
 mod processing;
 mod receive;
-mod signature;
 mod state;
 mod usable;
 mod verifier;
@@ -45,16 +43,13 @@ pub use crate::{
     once::{Lease, LeaseStatus},
 };
 pub use admit::Admitted;
-pub(crate) use admit::{Trust, admit_announced};
 pub use authenticate::Authentic;
 pub use builder::VerifierBuilder;
 pub use claim::Verified;
-pub(crate) use fed::Fed;
 pub use parse::Parsed;
 pub use payload::VerifiedPayload;
 pub use pending::{PendingPayload, PendingSlot};
 pub use processing::Processing;
 pub use receive::Received;
-pub(crate) use signature::Signature;
 pub use verifier::Verifier;
 pub use version::SignedVersion;

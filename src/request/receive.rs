@@ -13,8 +13,6 @@ use tokio::runtime::Handle;
 use super::{
     admit::{Admitted, admit_from_body},
     budget::Charge,
-    fed::Fed,
-    signature::Signature,
     state::State,
     verifier::Settings,
 };
@@ -22,6 +20,7 @@ use crate::{
     body::{self, Arriving},
     error::{Rejection, RejectionKind, malformed},
     message::BodyForm,
+    proof::{Fed, Signature},
 };
 
 /// The longest body that is sorted or parsed on the thread of the runtime, in bytes.
@@ -75,7 +74,7 @@ impl State<'_> {
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
         let settings = &self.verifier.settings;
-        self.fed = Fed::new(settings, &self.signatures);
+        self.fed = Fed::new(&self.signatures);
         let arriving = Charged {
             charge: &mut self.charge,
             key: key(&self.signatures),

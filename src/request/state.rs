@@ -5,10 +5,11 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{budget::Charge, fed::Fed, signature::Signature, verifier::Verifier};
+use super::{budget::Charge, verifier::Verifier};
 use crate::{
     message::{Formed, Head},
     once::Report,
+    proof::{Fed, Signature},
 };
 
 pub(super) struct State<'h> {

@@ -13,10 +13,9 @@ use tracing::{Span, field::Empty};
 
 use super::{
     claim::Verified,
-    signature::first_key,
     verifier::{Settings, Verifier},
 };
-use crate::{error::Rejection, metrics::Stopwatch};
+use crate::{error::Rejection, metrics::Stopwatch, proof::first_key};
 
 impl Verifier {
     /// Takes a request through all stages: in a span of `tracing`, and with an event for a refusal,

@@ -161,7 +161,7 @@ impl ResponseSigner {
         let candidate = self
             .scheme
             .prepare_response(&request, parts, &signing, &facts)?;
-        let mut mac = self.scheme.start(key, &candidate.parameters);
+        let mut mac = key.start(self.scheme.profile().algorithm);
         candidate.message.feed(body, |bytes| mac.update(bytes));
         self.scheme.write_response(parts, &mac.finish())
     }

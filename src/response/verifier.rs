@@ -22,9 +22,11 @@ use crate::{
     key::{KeyId, KeyStore},
     message::{Head, Target},
     once::{Outcome, Signed, VerifiedAnswer},
-    proof::Freshness,
-    request::{Fed, Signature, Trust, admit_announced},
-    scheme::rfc9421::{Binding, HttpMessageSignatures, has_body, received_another_body, stated},
+    proof::{Fed, Freshness, Signature, Trust, admit},
+    scheme::{
+        Describe as _,
+        rfc9421::{Binding, HttpMessageSignatures, has_body, received_another_body, stated},
+    },
 };
 
 /// Verifies responses, each against the request that was sent.
@@ -224,8 +226,7 @@ impl Settings {
         let announced = self
             .scheme
             .read_response(&sent.binding, head.status, &head.headers)?;
-        let signatures =
-            admit_announced(&self.trust(), &sent.head, &head.headers, announced, None).await?;
+        let signatures = admit(&self.trust(), &sent.head, &head.headers, announced, None).await?;
         let signatures: Vec<_> = signatures.into_iter().map(Signature::into_owned).collect();
 
         let has_body = has_body(sent.head.method, head.status);
@@ -246,7 +247,8 @@ impl Settings {
 
     fn trust(&self) -> Trust<'_> {
         Trust {
-            scheme: &self.scheme,
+            algorithm: self.scheme.profile().algorithm,
+            names_key: true,
             keys: &*self.keys,
             clock: &*self.clock,
             freshness: &self.freshness,

@@ -10,7 +10,7 @@ use http::{
 use crate::{
     clock::Timestamp,
     error::{ConfigError, Rejection, RejectionKind, SignError},
-    key::{KeyId, MacAlgorithm, MacKey, RunningMac, Secret},
+    key::{KeyId, MacAlgorithm, MacKey, Secret},
     message::{HashOutput, Head},
     proof::{Announced, Candidate, Parameters},
 };
@@ -72,11 +72,6 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
             RejectionKind::SignatureMissing,
             "no signature in the body",
         ))
-    }
-
-    /// Starts the MAC; a scheme that derives a key from the secret does so here.
-    fn start(&self, key: &MacKey, _parameters: &Parameters<'_>) -> RunningMac {
-        key.start(self.profile().algorithm)
     }
 
     /// Reads parameters that stand in a covered body, such as an event id, once its MAC has passed.

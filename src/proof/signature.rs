@@ -2,13 +2,15 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use super::{
+    announced::Room,
+    candidate::{Candidate, Parameters},
+};
 use crate::{
     clock::Timestamp,
     error::{Rejection, RejectionKind, malformed},
-    key::{KeySet, MacKey},
+    key::{KeySet, MacAlgorithm, MacKey, RunningMac},
     message::BodyPlace,
-    proof::{Candidate, Parameters, Room},
-    scheme::Describe,
 };
 
 /// A signature under a known key.
@@ -16,6 +18,7 @@ use crate::{
 pub(crate) struct Signature<'h> {
     pub(crate) candidate: Candidate<'h>,
     pub(crate) keys: Arc<KeySet>,
+    pub(super) algorithm: MacAlgorithm,
     /// The secrets that count are those which were valid at this moment.
     pub(super) admitted_at: Timestamp,
 }
@@ -28,36 +31,39 @@ pub(crate) fn first_key<'s>(signatures: &'s [Signature<'_>]) -> Option<&'s str> 
 impl Signature<'_> {
     /// Whether the MAC matches, where the head completes the signed message. Where the body is still
     /// missing, this takes the room that the head needs, and the MAC is compared later.
-    pub(super) fn passes_over_head(
-        &self,
-        scheme: &dyn Describe,
-        room: &mut Room,
-    ) -> Result<bool, Rejection> {
+    pub(super) fn passes_over_head(&self, room: &mut Room) -> Result<bool, Rejection> {
         let message = &self.candidate.message;
         let is_whole = matches!(message.body_place(), BodyPlace::Digests(_));
         for secret in self.secrets() {
             room.authenticate(message.head_len()).map_err(malformed)?;
-            if is_whole && self.passes(scheme, secret, &[]) {
+            if is_whole && self.passes(secret, &[]) {
                 return Ok(true);
             }
         }
         Ok(!is_whole)
     }
 
-    pub(super) fn secrets(&self) -> impl Iterator<Item = &MacKey> {
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &MacKey> {
         self.keys.valid_at(self.admitted_at)
     }
 
+    /// A MAC over this message under this secret, up to the body.
+    pub(super) fn start(&self, secret: &MacKey) -> RunningMac {
+        let mut mac = secret.start(self.algorithm);
+        mac.update(self.candidate.message.before_body());
+        mac
+    }
+
     /// Whether this secret makes this MAC over the message with this body.
-    pub(super) fn passes(&self, scheme: &dyn Describe, secret: &MacKey, body: &[u8]) -> bool {
-        let mut mac = scheme.start(secret, &self.candidate.parameters);
+    pub(crate) fn passes(&self, secret: &MacKey, body: &[u8]) -> bool {
+        let mut mac = secret.start(self.algorithm);
         self.candidate.message.feed(body, |bytes| mac.update(bytes));
         mac.verify(&self.candidate.mac)
     }
 
     /// The reason for the log. What was expected to be signed, which a developer needs to find the
     /// difference, is told at debug level alone: covered headers may be confidential.
-    pub(super) fn mismatch(&self, body_len: usize) -> Rejection {
+    pub(crate) fn mismatch(&self, body_len: usize) -> Rejection {
         const SHOWN: usize = 1024;
         let before = self.candidate.message.before_body();
         tracing::debug!(
@@ -74,10 +80,19 @@ impl Signature<'_> {
         ))
     }
 
+    /// Whether two signatures of one request lead to the same claim, and for as long.
+    pub(crate) fn is_one_claim(&self, other: &Self, signed_body: &[u8]) -> bool {
+        let (one, two) = (&self.candidate, &other.candidate);
+        self.keys.id() == other.keys.id()
+            && one.parameters.signed_at == two.parameters.signed_at
+            && one.nonce(signed_body) == two.nonce(signed_body)
+    }
+
     pub(crate) fn into_owned(self) -> Signature<'static> {
         let Self {
             candidate,
             keys,
+            algorithm,
             admitted_at,
         } = self;
         let parameters = candidate.parameters;
@@ -95,11 +110,12 @@ impl Signature<'_> {
                 message: candidate.message,
             },
             keys,
+            algorithm,
             admitted_at,
         }
     }
 }
 
-pub(super) fn invalid(detail: String) -> Rejection {
+pub(crate) fn invalid(detail: String) -> Rejection {
     Rejection::new(RejectionKind::SignatureInvalid, detail)
 }

@@ -4,10 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{
-    signature::{Signature, invalid},
-    verifier::Settings,
-};
+use super::signature::{Signature, invalid};
 use crate::{
     error::{Rejection, RejectionKind},
     key::RunningMac,
@@ -38,22 +35,17 @@ impl fmt::Debug for Fed {
 }
 
 impl Fed {
-    pub(super) fn new(settings: &Settings, signatures: &[Signature<'_>]) -> Self {
+    pub(crate) fn new(signatures: &[Signature<'_>]) -> Self {
         let Some(first) = signatures.first() else {
             return Self::Nothing;
         };
-        let message = &first.candidate.message;
-        match message.body_place() {
+        match first.candidate.message.body_place() {
             BodyPlace::At {
                 form: BodyForm::Raw,
                 ..
             } => {
-                let Some(key) = first.secrets().next() else {
-                    return Self::Nothing;
-                };
-                let mut mac = settings.scheme.start(key, &first.candidate.parameters);
-                mac.update(message.before_body());
-                Self::Mac(mac)
+                let secret = first.secrets().next();
+                secret.map_or(Self::Nothing, |secret| Self::Mac(first.start(secret)))
             }
             BodyPlace::At { .. } => Self::Nothing,
             BodyPlace::Digests(_) => Self::digests(signatures),
@@ -79,7 +71,7 @@ impl Fed {
     }
 
     /// A digest of the whole body: one that was fed with it, or else SHA-256.
-    pub(super) fn digest(&self, body: &[u8]) -> (DigestAlgorithm, HashOutput) {
+    pub(crate) fn digest(&self, body: &[u8]) -> (DigestAlgorithm, HashOutput) {
         if let Self::Digests(digests) = self
             && let Some((algorithm, digest)) = digests.first()
         {
@@ -109,10 +101,44 @@ impl Fed {
     }
 
     /// What serves this signature: the running MAC is the first one's alone.
-    pub(super) fn of(&self, index: usize) -> &Self {
+    pub(crate) fn of(&self, index: usize) -> &Self {
         match self {
             Self::Mac(_) if index > 0 => &Self::Nothing,
             fed => fed,
+        }
+    }
+
+    /// Checks that the signature accounts for this body, which is signed in this form.
+    ///
+    /// # Errors
+    /// 401, `signature_invalid`, or 400, `body_not_covered`.
+    pub(crate) fn check(
+        &self,
+        signature: &Signature<'_>,
+        body: &Bytes,
+        signed: &Bytes,
+    ) -> Result<(), Rejection> {
+        let message = &signature.candidate.message;
+        let passes = match (message.body_place(), self) {
+            // The MAC has passed over the head; what is left is that the body is the one it names.
+            (BodyPlace::Digests(claimed), fed) => return fed.compare(claimed, body),
+            // The running MAC is that of the first secret.
+            (BodyPlace::At { .. }, Self::Mac(mac)) => {
+                let mut mac = mac.clone();
+                mac.update(message.after_body());
+                let mut others = signature.secrets().skip(1);
+                mac.verify(&signature.candidate.mac)
+                    || others.any(|secret| signature.passes(secret, body))
+            }
+            _ => {
+                let mut secrets = signature.secrets();
+                secrets.any(|secret| signature.passes(secret, signed))
+            }
+        };
+        if passes {
+            Ok(())
+        } else {
+            Err(signature.mismatch(signed.len()))
         }
     }
 
