@@ -614,7 +614,11 @@ fn http2(fields: &Fields, signature: &str) -> Vec<Http2> {
             fields.and("expect", "100-continue").sent(),
             Handled,
         ),
-        case("a body in two", behind(&[halves.clone()]), Handled),
+        case(
+            "a body in two",
+            behind(std::slice::from_ref(&halves)),
+            Handled,
+        ),
         case(
             "frames of no length",
             behind(&[vec![data("", 0); 50].concat(), halves.clone()]),

@@ -613,7 +613,8 @@ fn node() -> Option<Peer> {
     Some(Peer {
         command,
         differs: |field| {
-            let is_half_padded = |bytes: &str| bytes.ends_with('=') && bytes.len() % 4 != 0;
+            let is_half_padded =
+                |bytes: &str| bytes.ends_with('=') && !bytes.len().is_multiple_of(4);
             ["=@", "=%\"", ".0"].iter().any(|it| field.contains(it))
                 || field.split(':').any(is_half_padded)
         },
