@@ -26,7 +26,7 @@ use crate::{
 /// before, every claim with `signed time <= start + max_skew`, with 503 and the code
 /// `sign_again`. Say [`MemoryStore::danger_assume_no_history`] where nothing was accepted earlier. A
 /// claim without a signed time cannot be refused in this way: there a restart does reopen what was
-/// accepted before. [`MemoryStoreBuilder::high_watermark`] narrows the refusal to about a second.
+/// accepted before. [`MemoryStoreBuilder::high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) narrows the refusal to about a second.
 ///
 /// What it guarantees while it lives:
 /// - of any number of claims on one nonce, at once or one after another, at most one is answered
@@ -37,7 +37,7 @@ use crate::{
 /// - a namespace is remembered for as long as its first claim needed, by whichever layer. A claim that
 ///   needs longer is refused with [`StoreErrorKind::Misconfigured`]: to raise `max_age` or a retention,
 ///   make a new store;
-/// - one key holds no more than its share ([`MemoryStoreBuilder::key_share`]), beyond which it is
+/// - one key holds no more than its share ([`MemoryStoreBuilder::key_share`](crate::store::MemoryStoreBuilder::key_share)), beyond which it is
 ///   refused with [`StoreErrorKind::KeyOverQuota`];
 /// - a clock that steps back reopens nothing that was dropped while it was ahead. The clock has to
 ///   be right when the store is made;
@@ -94,9 +94,9 @@ pub struct MemoryStatistics {
     pub leases: usize,
     /// Bytes allocated for nonces, leases and keys. The same as [`MemoryStore::allocated_bytes`].
     pub allocated_bytes: usize,
-    /// The most that may be: [`MemoryStoreBuilder::capacity_bytes`].
+    /// The most that may be: [`MemoryStoreBuilder::capacity_bytes`](crate::store::MemoryStoreBuilder::capacity_bytes).
     pub capacity_bytes: usize,
-    /// How far the file of [`MemoryStoreBuilder::high_watermark`] is written, where there is one:
+    /// How far the file of [`MemoryStoreBuilder::high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) is written, where there is one:
     /// nothing that was signed later has been accepted. The epoch, before the first claim.
     pub high_watermark: Option<Timestamp>,
 }
@@ -132,7 +132,7 @@ impl MemoryStore {
     }
 
     /// The bytes that are allocated for nonces, leases and keys: never more than
-    /// [`MemoryStoreBuilder::capacity_bytes`].
+    /// [`MemoryStoreBuilder::capacity_bytes`](crate::store::MemoryStoreBuilder::capacity_bytes).
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
         self.limits.budget.taken()
