@@ -43,9 +43,6 @@ const PLACES: [(&str, &[&str]); 5] = [
     ("sqlx", &["store/sqlite/", "store/postgres/"]),
 ];
 
-/// Faults that still stand; a fault that is mended leaves this list.
-const KNOWN: [&str; 1] = ["a circle: scheme/"];
-
 const MAX_CRATES: usize = 80;
 const MAX_LOOSE_FILES: usize = 12;
 
@@ -457,17 +454,7 @@ fn arrows_between_files_go_down() {
         .sum();
     assert!(arrows > 300, "the imports were not read: {arrows}");
     let faults = house.faults();
-    let is_known = |fault: &&String| KNOWN.iter().any(|known| fault.starts_with(known));
-    let new: Vec<_> = faults
-        .iter()
-        .filter(|fault| !is_known(fault))
-        .cloned()
-        .collect();
-    assert!(new.is_empty(), "{}", new.join("\n"));
-    for known in KNOWN {
-        let stands = faults.iter().any(|fault| fault.starts_with(known));
-        assert!(stands, "it is mended, and leaves the list: {known}");
-    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]

@@ -1,17 +1,17 @@
 //! The builder of a `HeaderScheme`: what it takes, and what it refuses.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderName;
 
 use super::{
     decodable::undelimited,
     element::Element,
-    part::{Part, elements},
+    part::{Part, elements, header_name, refuse},
     scheme::{Description, HeaderScheme, KeySource},
 };
 use crate::{
-    error::{ConfigError, ConfigErrorKind},
+    error::ConfigError,
     key::{KeyId, MacAlgorithm},
     message::{Encoding, TimeUnit},
     once::NonceKind,
@@ -297,13 +297,4 @@ impl HeaderSchemeBuilder {
             profile,
         })))
     }
-}
-
-pub(super) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
-    name.parse()
-        .map_err(|_| refuse(format!("`{name}` is not the name of a header")))
-}
-
-pub(super) fn refuse(what: impl Into<Cow<'static, str>>) -> ConfigError {
-    ConfigErrorKind::Scheme(what.into()).into()
 }

@@ -1,12 +1,17 @@
 //! The parts of a signed message as a user names them, and the elements they stand for.
 
-use http::header::{HOST, TRANSFER_ENCODING};
+use std::borrow::Cow;
 
-use super::{
-    builder::{header_name, refuse},
-    element::Element,
+use http::{
+    HeaderName,
+    header::{HOST, TRANSFER_ENCODING},
 };
-use crate::{error::ConfigError, message::JsonForm};
+
+use super::element::Element;
+use crate::{
+    error::{ConfigError, ConfigErrorKind},
+    message::JsonForm,
+};
 
 /// A part of the signed message of a [`HeaderScheme`](crate::scheme::header::HeaderScheme).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,4 +237,13 @@ fn element(part: &Part) -> Result<Element, ConfigError> {
         Part::CanonicalBody(form) => Element::Document(*form),
         Part::Json(_) => return Err(refuse("a JSON object cannot be a member of another")),
     })
+}
+
+pub(super) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
+    name.parse()
+        .map_err(|_| refuse(format!("`{name}` is not the name of a header")))
+}
+
+pub(super) fn refuse(what: impl Into<Cow<'static, str>>) -> ConfigError {
+    ConfigErrorKind::Scheme(what.into()).into()
 }

@@ -6,7 +6,8 @@ use http::HeaderMap;
 
 use super::{
     component::Component,
-    fields::{ACCEPT_SIGNATURE, joined, read_accepted},
+    fields::{joined, read_accepted},
+    names::ACCEPT_SIGNATURE,
     scheme::{ALGORITHM, HttpMessageSignatures},
 };
 use crate::error::{ConfigError, ConfigErrorKind, SignError};

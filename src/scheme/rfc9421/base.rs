@@ -6,8 +6,9 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, uri::Scheme};
 
 use super::{
+    canonical::Fault,
     canonical::{FieldType, push_field, read_members, registered},
-    component::{Fault, Form, Identifier, Name},
+    component::{Form, Identifier, Name},
     fields::{Listed, joined},
 };
 use crate::{

@@ -11,7 +11,7 @@ use sfv::{KeyRef, StringRef};
 use super::{
     canonical::FieldType,
     component::{Component, Form, Identifier, Name},
-    fields::{CONTENT_DIGEST, OUTCOME, RECEIVED, SIGNATURE, SIGNATURE_INPUT},
+    names::{CONTENT_DIGEST, OUTCOME, RECEIVED, SIGNATURE, SIGNATURE_INPUT},
     scheme::{ALGORITHM, HttpMessageSignatures, Settings},
     signature::push_string,
 };

@@ -11,8 +11,10 @@ use sfv::{
     },
 };
 
-use super::component::Fault;
 use crate::message::query::Wanted;
+
+/// What is wrong with a signature, for the log.
+pub(crate) type Fault = Cow<'static, str>;
 
 /// What kind of structured field a field is (RFC 9651, section 3). It decides how the field is
 /// serialized anew, where a signature covers it with `sf` or `key`.

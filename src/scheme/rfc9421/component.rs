@@ -9,16 +9,13 @@ use sfv::{
 };
 
 use super::{
-    canonical::{push_bare_item, push_parameter, push_quoted},
-    fields::CONTENT_DIGEST,
+    canonical::{Fault, push_bare_item, push_parameter, push_quoted},
+    names::CONTENT_DIGEST,
 };
 use crate::{
     error::{ConfigError, ConfigErrorKind},
     message::query,
 };
-
-/// What is wrong with a signature, for the log.
-pub(crate) type Fault = Cow<'static, str>;
 
 /// A part of a message that a signature covers: a derived component, such as `@method`, or a field.
 ///

@@ -9,8 +9,9 @@ use sfv::{
 };
 
 use super::{
-    component::Fault,
-    fields::{BytesVisitor, CONTENT_DIGEST, check_length, joined},
+    canonical::Fault,
+    fields::{BytesVisitor, check_length, joined},
+    names::CONTENT_DIGEST,
 };
 use crate::message::{BodyDigest, DigestAlgorithm, Encoding, HashOutput, RunningDigest};
 

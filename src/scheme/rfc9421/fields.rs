@@ -12,17 +12,11 @@ use sfv::{
 };
 
 use super::{
+    canonical::Fault,
     canonical::push_parameter,
-    component::{Fault, Identifier, IdentifierVisitor, Read, text},
+    component::{Identifier, IdentifierVisitor, Read, text},
 };
 use crate::message::{HashOutput, Part, TimeUnit};
-
-pub(crate) const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
-pub(crate) const SIGNATURE: HeaderName = HeaderName::from_static("signature");
-pub(super) const ACCEPT_SIGNATURE: HeaderName = HeaderName::from_static("accept-signature");
-pub(crate) const OUTCOME: HeaderName = HeaderName::from_static("countersign-outcome");
-pub(crate) const RECEIVED: HeaderName = HeaderName::from_static("countersign-received");
-pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
 /// Signatures of one message that are read.
 const MAX_LABELS: usize = 16;

@@ -20,7 +20,8 @@ use sfv::{Dictionary, FieldType as _, Item, List, ListEntry, Parser};
 
 use super::{
     canonical::{FieldType, push_field, read_members},
-    fields::{CONTENT_DIGEST, Input, read_accepted, read_inputs, read_signatures},
+    fields::{Input, read_accepted, read_inputs, read_signatures},
+    names::CONTENT_DIGEST,
 };
 use crate::{
     message::query::Wanted,

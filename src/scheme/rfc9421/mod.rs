@@ -9,6 +9,7 @@ mod digest;
 mod fields;
 #[cfg(test)]
 mod grammar_tests;
+mod names;
 mod request;
 mod response;
 mod scheme;

@@ -5,7 +5,8 @@ use http::{HeaderMap, HeaderValue, header::WWW_AUTHENTICATE, request::Parts};
 use super::{
     base::Source,
     component::{Identifier, Name},
-    fields::{ACCEPT_SIGNATURE, CONTENT_DIGEST, Listed, SIGNATURE_INPUT},
+    fields::Listed,
+    names::{ACCEPT_SIGNATURE, CONTENT_DIGEST, SIGNATURE_INPUT},
     scheme::{HttpMessageSignatures, Settings},
     signature::{Required, check_nonce, insufficient},
 };

@@ -7,10 +7,8 @@ use super::{
     base::Source,
     canonical::read_members,
     component::{Form, Identifier, Name},
-    fields::{
-        CONTENT_DIGEST, Listed, OUTCOME, RECEIVED, SIGNATURE, SIGNATURE_INPUT, joined,
-        read_signatures,
-    },
+    fields::{Listed, joined, read_signatures},
+    names::{CONTENT_DIGEST, OUTCOME, RECEIVED, SIGNATURE, SIGNATURE_INPUT},
     scheme::{HttpMessageSignatures, Settings},
     signature::{Required, insufficient},
 };

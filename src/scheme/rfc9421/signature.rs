@@ -8,12 +8,11 @@ use sfv::StringRef;
 
 use super::{
     base::{Source, base},
+    canonical::Fault,
     canonical::push_quoted,
-    component::{Fault, Form, Identifier, Name},
-    fields::{
-        CONTENT_DIGEST, Input, Listed, Member, SIGNATURE, SIGNATURE_INPUT, joined, read_inputs,
-        read_signatures,
-    },
+    component::{Form, Identifier, Name},
+    fields::{Input, Listed, Member, joined, read_inputs, read_signatures},
+    names::{CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT},
     scheme::{ALGORITHM, MAX_NONCE, Settings},
 };
 use crate::{

@@ -9,8 +9,9 @@ use http::{
 use super::{
     AcceptSignature, Component, FieldType, HttpMessageSignatures,
     base::{Source, base},
-    component::Fault,
-    fields::{self, ACCEPT_SIGNATURE},
+    canonical::Fault,
+    fields::{self},
+    names::ACCEPT_SIGNATURE,
 };
 use crate::{
     message::{Head, Message, Origin, Origins},
