@@ -1,7 +1,7 @@
 //! What every store has to keep, as checks to run against it: feature `test-util`.
 //!
 //! ```
-//! use countersign::{MemoryStore, Timestamp, testing::{ManualClock, testing::conformance}};
+//! use countersign::{MemoryStore, Timestamp, testing::{ManualClock, conformance}};
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 //! let clock = ManualClock::at(Timestamp::from_secs(1_700_000_000).unwrap());
