@@ -59,7 +59,7 @@ impl<S: Sync> FromRequestParts<S> for PendingPayload {
     }
 }
 
-/// Whether the lease is still held. Without [`Processing::Retryable`](crate::request::Processing::Retryable)
+/// Whether the lease is still held. Without [`Processing::Retryable`](crate::Processing::Retryable)
 /// there is none, and the answer is 500.
 impl<S: Sync> FromRequestParts<S> for LeaseStatus {
     type Rejection = ExtractRejection;
@@ -101,8 +101,9 @@ impl<S: Sync> FromRequestParts<S> for SignedVersion {
 /// Whatever `content-type` says, the body is read as JSON: an uncovered header does not decide what
 /// verified bytes mean.
 ///
-/// A body in which a name appears twice in one object, at any depth, is refused with 422, also where
-/// `T` is a map or a [`serde_json::Value`]: readers differ in which of the two members they take.
+/// A body in which a name appears twice in one object, at any depth, is refused with 422, also
+/// where `T` is a map or a [`serde_json::Value`]: readers differ in which of the two members they
+/// take.
 ///
 /// ```
 /// use countersign::VerifiedJson;
@@ -138,9 +139,9 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for VerifiedJson<T> {
 /// The verified body, read as a form (`application/x-www-form-urlencoded`), whatever `content-type`
 /// says.
 ///
-/// A form with a raw `"`, `<`, `>`, `{` or `}` is refused with 400: a form encodes these. Otherwise a JSON
-/// body that was signed under the same key could be read as a form, and a text `&admin=1` in it as a
-/// parameter.
+/// A form with a raw `"`, `<`, `>`, `{` or `}` is refused with 400: a form encodes these. Otherwise
+/// a JSON body that was signed under the same key could be read as a form, and a text `&admin=1` in
+/// it as a parameter.
 ///
 /// A form in which a name appears twice is refused with 422, unless `T` is a list of pairs, such as
 /// `Vec<(String, String)>`, which has both.
@@ -167,8 +168,8 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for VerifiedForm<T> {
 
 /// The verified query. Where the scheme does not cover the query, the answer is 500.
 ///
-/// A query in which a name appears twice is refused with 422, unless `T` is a list of pairs, such as
-/// `Vec<(String, String)>`, which has both.
+/// A query in which a name appears twice is refused with 422, unless `T` is a list of pairs, such
+/// as `Vec<(String, String)>`, which has both.
 #[derive(Clone, Copy, Debug)]
 #[expect(
     clippy::exhaustive_structs,
@@ -200,8 +201,8 @@ fn read_pairs<T: DeserializeOwned>(text: &[u8]) -> Result<T, ExtractRejection> {
     .map_err(|error| ExtractRejection::shape(&error))
 }
 
-/// Reads pairs as a list, or as a map or a struct if no name appears twice: a map would take the last
-/// value of a name, and other readers take the first.
+/// Reads pairs as a list, or as a map or a struct if no name appears twice: a map would take the
+/// last value of a name, and other readers take the first.
 struct Pairs<'p, D> {
     inner: D,
     twice: Option<&'p str>,

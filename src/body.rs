@@ -70,8 +70,8 @@ impl<F: FnMut(&[u8], usize) -> Result<(), Rejection>> Arriving for F {
 
 /// Reads a whole body, as far as `arriving` lets it. Trailers are dropped.
 ///
-/// A body of one frame is kept as it came. The frames of a longer body are copied into one buffer. The
-/// buffer grows with what has arrived, because anybody can declare a large length.
+/// A body of one frame is kept as it came. The frames of a longer body are copied into one buffer.
+/// The buffer grows with what has arrived, because anybody can declare a large length.
 pub(crate) async fn read<B>(
     body: B,
     limits: &BodyLimits,
@@ -140,8 +140,9 @@ where
     })
 }
 
-/// Returns the capacity for a body of which `len` bytes have arrived. It is twice `len`, so that the
-/// buffer seldom grows, but at most what can still arrive. A declared length below `len` is ignored.
+/// Returns the capacity for a body of which `len` bytes have arrived. It is twice `len`, so that
+/// the buffer seldom grows, but at most what can still arrive. A declared length below `len` is
+/// ignored.
 fn room_for(len: usize, most: Option<usize>, max_bytes: usize) -> usize {
     let most = most.filter(|most| *most >= len).unwrap_or(max_bytes);
     len.saturating_mul(2).min(most).min(max_bytes)

@@ -91,8 +91,8 @@ impl From<Timestamp> for SystemTime {
     }
 }
 
-/// A duration in milliseconds. All durations are rounded here, and up, so that nothing is forgotten too
-/// early.
+/// A duration in milliseconds. All durations are rounded here, and up, so that nothing is forgotten
+/// too early.
 pub(crate) fn millis(duration: Duration) -> u64 {
     let part = duration.subsec_nanos().div_ceil(1_000_000);
     let whole = duration.as_secs().saturating_mul(1000);

@@ -68,8 +68,8 @@ impl<T, E> fmt::Debug for StoreFuture<'_, T, E> {
     }
 }
 
-/// Waits for an answer, but no longer than `limit`. An answer that is at hand needs no timer, and no
-/// room for one in the futures that wait.
+/// Waits for an answer, but no longer than `limit`. An answer that is at hand needs no timer, and
+/// no room for one in the futures that wait.
 pub(crate) fn within<'a, T, E>(
     limit: Duration,
     answer: StoreFuture<'a, T, E>,

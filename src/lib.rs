@@ -42,18 +42,20 @@
 //! # Schemes
 //! - [`HttpMessageSignatures`]: RFC 9421 with `hmac-sha256`, the one to use between services.
 //! - [`HeaderScheme`]: a house format, described part by part.
-//! - [`webhooks`]: presets for Standard Webhooks, Stripe, GitHub, Slack, Shopify, Zoom, Paddle, Meta,
-//!   Linear, Twilio, Mailgun, Square, HubSpot and Dropbox.
+//! - [`webhooks`]: presets for Standard Webhooks, Stripe, GitHub, Slack, Shopify, Zoom, Paddle,
+//!   Meta, Linear, Twilio, Mailgun, Square, HubSpot and Dropbox.
 //!
 //! # Both directions
 //! - [`SignLayer`] signs what a client sends; [`VerifyLayer`] verifies it on the server.
-//! - [`SignResponseLayer`](crate::response::SignResponseLayer), outside of that one, signs what the server answers, rejections included;
-//!   [`VerifyResponseLayer`](crate::response::VerifyResponseLayer), inside of `SignLayer`, refuses whatever is not the server's answer to
-//!   the very request that was sent. [`SignedBy::outcome`](crate::response::SignedBy::outcome) says what became of the request.
+//! - [`SignResponseLayer`](crate::response::SignResponseLayer), outside of that one, signs what the
+//!   server answers, rejections included;
+//!   [`VerifyResponseLayer`](crate::response::VerifyResponseLayer), inside of `SignLayer`, refuses
+//!   whatever is not the server's answer to the very request that was sent.
+//!   [`SignedBy::outcome`](crate::response::SignedBy::outcome) says what became of the request.
 //!
 //! # One-time tokens
-//! [`OneTimeToken`] issues and redeems signed tokens that expire and work once: for confirmation links
-//! and the like.
+//! [`OneTimeToken`] issues and redeems signed tokens that expire and work once: for confirmation
+//! links and the like.
 //!
 //! # Defaults
 //! | what | default | set by |
@@ -82,11 +84,11 @@
 //! | `outcome` | `claimed`, `leased`, `unclaimed`, `pending`, or the code of the rejection |
 //!
 //! Every refused request is one event, `request refused`, with `code`, `status`, `reason` and
-//! `advice`, which is [what there is to do](RejectionKind::advice): at level `ERROR` where the status
-//! is 5xx, else at `INFO`. With a 5xx, `cause` adds the text of the errors behind the reason, such as a
-//! database's. Reasons name key ids and nonces, and never hold a secret or an expected MAC. Where a
-//! MAC does not match, an event at `DEBUG` shows the beginning of the message that was expected,
-//! covered headers included.
+//! `advice`, which is [what there is to do](RejectionKind::advice): at level `ERROR` where the
+//! status is 5xx, else at `INFO`. With a 5xx, `cause` adds the text of the errors behind the
+//! reason, such as a database's. Reasons name key ids and nonces, and never hold a secret or an
+//! expected MAC. Where a MAC does not match, an event at `DEBUG` shows the beginning of the message
+//! that was expected, covered headers included.
 //!
 //! What is counted and timed with the feature `metrics`, the module `metrics` says.
 //!
@@ -97,9 +99,10 @@
 //!   consumed in a transaction of the handler's own.
 //! - `reqwest`: signing for the client `reqwest`.
 //! - `redis`: a store in Redis 7 or Valkey, for all servers of one service.
-//! - `sqlite`: a store that is durable, in a file that the processes of one host share.
-//! - `test-util`: for the tests of users: a clock that can be set, `testing::delivery`, requests signed as
-//!   their sender would, and `testing::conformance`, what every store has to pass.
+//! - `sqlite`: a store that is durable, in a file that the processes of one host share, and nonces
+//!   that are consumed in a transaction of the handler's own.
+//! - `test-util`: for the tests of users: a clock that can be set, `testing::delivery`, requests
+//!   signed as their sender would, and `testing::conformance`, what every store has to pass.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -1,21 +1,21 @@
 //! What is measured, through the facade of the crate `metrics`: the one place that names it.
 //!
-//! With the feature `metrics` each verification, claim and rejection is counted by whatever recorder
-//! the process has installed; without it, none of this costs anything.
+//! With the feature `metrics` each verification, claim and rejection is counted by whatever
+//! recorder the process has installed; without it, none of this costs anything.
 //!
 //! | name | kind | labels | what it says |
 //! | --- | --- | --- | --- |
 //! | `countersign_verification_seconds` | histogram | `outcome`: `verified`, `refused` | time from the head of a request to its verdict: body and claim included, the handler not |
-//! | `countersign_rejections_total` | counter | `code`: those of [`RejectionKind`](crate::error::RejectionKind) | requests refused, by the layer and its extractors |
+//! | `countersign_rejections_total` | counter | `code`: those of [`RejectionKind`](crate::RejectionKind) | requests refused, by the layer and its extractors |
 //! | `countersign_claims_total` | counter | `outcome`: `new`, `in_flight`, `replayed`, `failed` | claims and leases asked of a store, or of a handler's transaction |
 //! | `countersign_claim_seconds` | histogram | | time until the answer to a claim, or to its timeout |
 //! | `countersign_body_budget_used_bytes` | gauge | | bytes of bodies in flight, of all verifiers |
-//! | `countersign_live_nonces` | gauge | `namespace` | nonces on record where the store [can tell](crate::once::NonceStore::live), looked up after a claim, once a second at most |
+//! | `countersign_live_nonces` | gauge | `namespace` | nonces on record where the store [can tell](crate::store::NonceStore::live), looked up after a claim, once a second at most |
 //!
 //! The labels have few values, whoever sends: no key id, no nonce and no path is among them.
-//! `namespace` is one of those that were configured. A request that is dropped before its verdict, by
-//! a client that hangs up, is in no histogram. Whoever takes a request through the stages of
-//! [`verify`](crate::request) by hand gets claims and the budget counted, and no more.
+//! `namespace` is one of those that were configured. A request that is dropped before its verdict,
+//! by a client that hangs up, is in no histogram. Whoever takes a request through the stages of
+//! [`request`](crate::request) by hand gets claims and the budget counted, and no more.
 //!
 //! A recorder for Prometheus makes summaries of histograms unless it is given [`BUCKETS`]:
 //!
@@ -44,7 +44,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Bounds for the buckets of the histograms, in seconds: from a claim in memory to the slowest body.
+/// Bounds for the buckets of the histograms, in seconds: from a claim in memory to the slowest
+/// body.
 #[cfg(feature = "metrics")]
 pub const BUCKETS: &[f64] = &[
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025,

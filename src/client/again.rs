@@ -28,8 +28,8 @@ const KINDS: [RejectionKind; 3] = [
     RejectionKind::SignatureNotYetValid,
 ];
 
-/// The time to sign with after a verified answer: that of the server's clock. `None` unless the answer
-/// says that the request was not accepted, and never will be.
+/// The time to sign with after a verified answer: that of the server's clock. `None` unless the
+/// answer says that the request was not accepted, and never will be.
 pub(super) fn time_after_never<R>(
     answer: &Response<R>,
     attempt: &Attempt,

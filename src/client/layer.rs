@@ -19,8 +19,9 @@ use crate::body::BodyLimits;
 /// 2. It is signed under the [present key](Signer::rotate), with the present time and a new nonce.
 /// 3. The client sends it with a `Full<Bytes>` as its body. The answer is given back as it is.
 ///
-/// A request that cannot be signed is not sent: the error is a [`SignError`](crate::error::SignError). An
-/// error of the client comes boxed as it is. Either is found by `downcast_ref`.
+/// A request that cannot be signed is not sent: the error is a
+/// [`SignError`](crate::error::SignError). An error of the client comes boxed as it is. Either is
+/// found by `downcast_ref`.
 ///
 /// # Where it stands
 /// - Nearest to the client: what is covered has to be there when it is signed, such as headers that
@@ -97,11 +98,11 @@ impl SignLayer {
         self
     }
 
-    /// Signs a repeatable request once more if a verified response says that the first was not accepted,
-    /// and never will be. Default: each request is signed once.
+    /// Signs a repeatable request once more if a verified response says that the first was not
+    /// accepted, and never will be. Default: each request is signed once.
     ///
-    /// It needs a [`VerifyResponseLayer`](crate::response::VerifyResponseLayer) inside of it. Without verified
-    /// responses, nothing is signed again.
+    /// It needs a [`VerifyResponseLayer`](crate::response::VerifyResponseLayer) inside of it.
+    /// Without verified responses, nothing is signed again.
     pub fn sign_again(self) -> SignAgainLayer {
         SignAgainLayer {
             settings: SignAgainSettings {
@@ -112,8 +113,8 @@ impl SignLayer {
         }
     }
 
-    /// Signs a repeatable request once more if a response, which nobody verifies, asks for it. Default:
-    /// each request is signed once.
+    /// Signs a repeatable request once more if a response, which nobody verifies, asks for it.
+    /// Default: each request is signed once.
     ///
     /// Both requests can then have an effect; see [`SignAgainLayer`] for when.
     pub fn danger_sign_again_unverified(self) -> SignAgainLayer {
@@ -135,25 +136,26 @@ impl<S> Layer<S> for SignLayer {
 ///
 /// # When
 /// Only if all of this holds:
-/// - The sender said that the request may be repeated, with [`Repeatable`](crate::client::Repeatable) among its extensions. The
-///   method does not count.
-/// - The response was verified by a [`VerifyResponseLayer`](crate::response::VerifyResponseLayer) inside of this
-///   layer, and its [outcome](crate::response::SignedBy::outcome) is [`Never`](crate::once::Outcome::Never): the first
-///   request was not accepted, and no server will ever accept it.
-/// - The time of the server, which the second request is signed with, is no further from our own than
-///   [`max_correction`](Self::max_correction).
+/// - The sender said that the request may be repeated, with
+///   [`Repeatable`](crate::client::Repeatable) among its extensions. The method does not count.
+/// - The response was verified by a [`VerifyResponseLayer`](crate::response::VerifyResponseLayer)
+///   inside of this layer, and its [outcome](crate::response::SignedBy::outcome) is
+///   [`Never`](crate::response::Outcome::Never): the first request was not accepted, and no server
+///   will ever accept it.
+/// - The time of the server, which the second request is signed with, is no further from our own
+///   than [`max_correction`](Self::max_correction).
 ///
-/// A clock that is far behind is so corrected for one request; the clock of the [`Signer`] stays as it
-/// is. After `signature_not_yet_valid`, 400, 408, 413, or a store that is unavailable, nothing is signed
-/// again, because the first request can still be accepted.
+/// A clock that is far behind is so corrected for one request; the clock of the [`Signer`] stays as
+/// it is. After `signature_not_yet_valid`, 400, 408, 413, or a store that is unavailable, nothing
+/// is signed again, because the first request can still be accepted.
 ///
-/// The second request has a new nonce, and is signed under the key of that moment. Its response is given
-/// back, whatever it says. Every response keeps its body byte for byte.
+/// The second request has a new nonce, and is signed under the key of that moment. Its response is
+/// given back, whatever it says. Every response keeps its body byte for byte.
 ///
 /// # Without verified responses
 /// [`danger_sign_again_unverified`](SignLayer::danger_sign_again_unverified) goes by responses that
-/// nobody verifies. A response must be `application/problem+json`, at most 4 KiB long, with one of these
-/// codes and the status of that code:
+/// nobody verifies. A response must be `application/problem+json`, at most 4 KiB long, with one of
+/// these codes and the status of that code:
 ///
 /// | code | signed again with |
 /// | --- | --- |
@@ -161,14 +163,14 @@ impl<S> Layer<S> for SignLayer {
 /// | `signature_not_yet_valid` | the server's `Date`, if it is earlier than the first signed time |
 /// | `sign_again` | the present time, or the server's `Date` if that is later |
 ///
-/// - Both requests can have an effect. A first request that was dated ahead becomes valid when its time
-///   comes, and somebody who saw it can then deliver it. A first request can also have been accepted
-///   before, or be accepted later, if somebody on the way answers in the server's place.
-/// - Anybody who can answer can make the client sign once more, with a time of their choice within the
-///   correction.
+/// - Both requests can have an effect. A first request that was dated ahead becomes valid when its
+///   time comes, and somebody who saw it can then deliver it. A first request can also have been
+///   accepted before, or be accepted later, if somebody on the way answers in the server's place.
+/// - Anybody who can answer can make the client sign once more, with a time of their choice within
+///   the correction.
 ///
-/// Use it only if the requests may have two effects, or have a covered `Idempotency-Key` that the server
-/// honours.
+/// Use it only if the requests may have two effects, or have a covered `Idempotency-Key` that the
+/// server honours.
 ///
 /// # Example
 /// ```

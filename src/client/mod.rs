@@ -1,5 +1,4 @@
-//! Signing outgoing requests, and the responses of a server, from the same description that
-//! verifies them.
+//! Signing outgoing requests, from the same description that verifies them.
 
 mod again;
 mod layer;

@@ -55,9 +55,10 @@ impl Signer {
     /// # Ok(()) }
     /// ```
     ///
-    /// Extensions, such as [`Repeatable`](crate::client::Repeatable), are set on a request of `http`. Responses of
-    /// `reqwest` are not verified, so only
-    /// [`danger_sign_again_unverified`](crate::client::SignLayer::danger_sign_again_unverified) signs again:
+    /// Extensions, such as [`Repeatable`](crate::client::Repeatable), are set on a request of
+    /// `http`. Responses of `reqwest` are not verified, so only
+    /// [`danger_sign_again_unverified`](crate::SignLayer::danger_sign_again_unverified) signs
+    /// again:
     /// ```
     /// # use countersign::client::{Repeatable, SignAgain};
     /// # use tower::ServiceExt as _;
@@ -70,7 +71,7 @@ impl Signer {
     /// ```
     ///
     /// # Errors
-    /// As [`Signer::sign`]; and when the body is a stream, which [`SignLayer`](crate::client::SignLayer)
+    /// As [`Signer::sign`]; and when the body is a stream, which [`SignLayer`](crate::SignLayer)
     /// would read first.
     pub fn sign_reqwest(&self, mut request: Request) -> Result<Request, SignError> {
         let body = match request.body().map(Body::as_bytes) {

@@ -53,7 +53,7 @@ impl<T> fmt::Debug for SignFuture<T> {
     }
 }
 
-/// The service that [`SignLayer`](crate::client::SignLayer) makes.
+/// The service that [`SignLayer`](crate::SignLayer) makes.
 #[derive(Clone, Debug)]
 pub struct Sign<S> {
     pub(super) inner: S,

@@ -93,7 +93,7 @@ impl Signer {
     /// moment, and what is on its way, still carries it. So a rotation has this order:
     ///
     /// 1. The receiver learns the new secret, and accepts both: a
-    ///    [`KeySet`](crate::key::KeySet) with two, or a second key id.
+    ///    [`KeySet`](crate::KeySet) with two, or a second key id.
     /// 2. The sender rotates.
     /// 3. The receiver lets go of the old secret, no sooner than a request that was signed before
     ///    is too old for it: `max_age` later.
@@ -126,8 +126,8 @@ impl Signer {
     /// Signs a request, with the present time and, where the scheme has one, a nonce of 128 random
     /// bits.
     ///
-    /// Whatever else is covered has to be there already; the URI names the authority, or `Host` does.
-    /// Headers that the scheme writes replace those of the same name.
+    /// Whatever else is covered has to be there already; the URI names the authority, or `Host`
+    /// does. Headers that the scheme writes replace those of the same name.
     ///
     /// # Errors
     /// When something that is covered is missing, or cannot be read one way only.
@@ -139,7 +139,8 @@ impl Signer {
     /// same for each retry of one event.
     ///
     /// # Errors
-    /// As [`Signer::sign`]; and when the scheme has a nonce, and a verifier would not accept this one.
+    /// As [`Signer::sign`]; and when the scheme has a nonce, and a verifier would not accept this
+    /// one.
     pub fn sign_with_nonce<B: AsRef<[u8]>>(
         &self,
         request: Request<B>,

@@ -88,14 +88,14 @@ pub enum ConfigErrorKind {
     StorePlace(Cow<'static, str>),
     /// The file of a memory store's high watermark, and why it cannot be used.
     HighWatermark(String),
-    /// A store that others may have too, under the key id that is named here and the namespace `default`:
-    /// names that nobody chose.
+    /// A store that others may have too, under the key id that is named here and the namespace
+    /// `default`: names that nobody chose.
     UnchosenNames(String),
-    /// Another layer of this process claims in the same store and namespace, with other secrets under the
-    /// key id that is named second (`*` where key ids are looked up).
+    /// Another layer of this process claims in the same store and namespace, with other secrets
+    /// under the key id that is named second (`*` where key ids are looked up).
     OtherSecrets(String, String),
-    /// Another layer of this process claims in the same store and namespace, and has to be remembered for
-    /// another time: its own comes first.
+    /// Another layer of this process claims in the same store and namespace, and has to be
+    /// remembered for another time: its own comes first.
     OtherRetention(String, Duration, Duration),
     /// A processing that the store cannot give.
     Processing(&'static str),

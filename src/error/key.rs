@@ -20,8 +20,8 @@ pub struct KeyError {
 }
 
 impl KeyError {
-    /// Returns the error of a key store that is down, slow or unsure. `message` goes to the log, never
-    /// to the sender: it must hold no secret.
+    /// Returns the error of a key store that is down, slow or unsure. `message` goes to the log,
+    /// never to the sender: it must hold no secret.
     #[must_use]
     pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
         Self {

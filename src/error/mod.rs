@@ -1,4 +1,4 @@
-//! Why something is refused: configurations, stores, signing, responses, requests.
+//! Why something is refused: configurations, key look-ups, stores, signing, responses, requests.
 
 mod config;
 mod key;

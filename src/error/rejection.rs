@@ -174,11 +174,13 @@ kinds! {
         "The service cannot tell at present whether it saw this request before. Send it again later.",
         "Look at the store, or at the key look-up: the reason says what failed. Requests are \
          refused until it answers.";
-    /// 500: the store remembers for less time than this service needs.
+    /// 500: the store remembers for less time than this service needs, or a token is redeemed in
+    /// another way than it was built for.
     StoreMisconfigured = INTERNAL_SERVER_ERROR, "store_misconfigured",
         "The service is not set up correctly, and cannot accept requests. Its log says why.",
-        "Waiting does not help. The reason names the namespace and both retentions: give all \
-         layers of the namespace the same `max_age` and retention, or extend the namespace's.";
+        "Waiting does not help. The reason says what is wrong. If it names two retentions, give all \
+         layers of the namespace the same `max_age` and retention, or extend the namespace's. If it \
+         is about tokens, build them for a store or for a transaction, as they are redeemed.";
     /// 503 with `Retry-After`: the inner service was not ready in time; nothing was claimed.
     ServiceNotReady = SERVICE_UNAVAILABLE, "service_not_ready",
         "The service is handling as many requests as it can. Send the request again later.",
@@ -208,7 +210,7 @@ kinds! {
         "The request was signed for another resource than the one it names.",
         "Look for a layer that rewrites the path after verification; else the sender asked for \
          another resource than it signed.";
-    /// 400: a [one-time token](crate::token::OneTimeToken) cannot be read, or is not of its profile.
+    /// 400: a [one-time token](crate::OneTimeToken) cannot be read, or is not of its profile.
     TokenMalformed = BAD_REQUEST, "token_malformed",
         "The token cannot be read. Take care that the whole of it was copied.",
         "Nothing to do for single ones: links are cut off in mails. Many at once are guesses.";

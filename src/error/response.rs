@@ -20,8 +20,8 @@ pub struct ResponseError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResponseErrorKind {
-    /// The request itself cannot be read one way only, so that nothing could be bound to it. A layer
-    /// has not sent it.
+    /// The request itself cannot be read one way only, so that nothing could be bound to it. A
+    /// layer has not sent it.
     RequestNotBindable,
     /// The response carries no signature.
     SignatureMissing,

@@ -73,11 +73,11 @@ impl StoreError {
         self
     }
 
-    /// Says that the refusal is final: since this moment, no server that shares the store has accepted
-    /// the claim, and none ever will. Default: the refusal is not final.
+    /// Says that the refusal is final: since this moment, no server that shares the store has
+    /// accepted the claim, and none ever will. Default: the refusal is not final.
     ///
-    /// A signed response then says [`Never`](crate::once::Outcome::Never) of a request that was sent after
-    /// this moment, and its client can sign the same order again.
+    /// A signed response then says [`Never`](crate::response::Outcome::Never) of a request that was
+    /// sent after this moment, and its client can sign the same order again.
     #[must_use]
     pub fn for_good_since(mut self, moment: Timestamp) -> Self {
         self.final_since = Some(moment);

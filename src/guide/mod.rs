@@ -1,5 +1,5 @@
-//! Pages to read: what to choose, what is promised and what is not, what we got wrong, what to do where
-//! a signature does not match, and what other crates do.
+//! Pages to read: what to choose, what is promised and what is not, what we got wrong, what to do
+//! where a signature does not match, and what other crates do.
 
 #[doc = include_str!("choosing.md")]
 pub mod choosing {}

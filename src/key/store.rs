@@ -15,10 +15,11 @@ pub type KeyFuture<'a> = StoreFuture<'a, Option<Arc<KeySet>>, KeyError>;
 /// Looks up the secrets of a key id, with or without waiting.
 ///
 /// The look-up comes before a signature is verified: anyone can cause one, for any name. Answer
-/// unknown names fast, and cache. One request causes at most four look-ups. It is refused if its fresh
-/// signatures name more keys.
+/// unknown names fast, and cache. One request causes at most four look-ups. It is refused if its
+/// fresh signatures name more keys.
 ///
-/// A look-up that fails, is slow, or panics is an outage of the key store: 503, `store_unavailable`.
+/// A look-up that fails, is slow, or panics is an outage of the key store: 503,
+/// `store_unavailable`.
 pub trait KeyStore: Send + Sync + 'static {
     /// Returns the secrets of `key_id`, or `None` if there is no such key.
     ///
@@ -29,8 +30,8 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Returns a [`KeyError`] if the key store cannot tell.
     fn find<'a>(&'a self, key_id: &'a str) -> KeyFuture<'a>;
 
-    /// Which keys these are, for two layers that share a store of nonces. Default: those that this very
-    /// object looks up. Let layers share it in an [`Arc`], or give each a namespace.
+    /// Which keys these are, for two layers that share a store of nonces. Default: those that this
+    /// very object looks up. Let layers share it in an [`Arc`], or give each a namespace.
     fn known_keys(&self) -> KnownKeys {
         KnownKeys::looked_up_by(self)
     }

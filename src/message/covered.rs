@@ -23,7 +23,8 @@ pub(crate) struct Covered {
 }
 
 impl Covered {
-    /// Reads a message that is believed. A header of the request that is marked as sensitive stays so.
+    /// Reads a message that is believed. A header of the request that is marked as sensitive stays
+    /// so.
     pub(crate) fn new(message: Message, sent: &HeaderMap) -> Self {
         let method = message.value_of(&Part::Method);
         let sensitive = sent.iter().filter(|(_, value)| value.is_sensitive());

@@ -12,16 +12,17 @@ use serde_json::Value;
 
 /// Reads a document as this type.
 ///
-/// Fails if an object of the document, at any depth, has two members of one name. `serde` refuses them
-/// for the fields of a struct alone: a map takes the last one, and other readers take the first.
+/// Fails if an object of the document, at any depth, has two members of one name. `serde` refuses
+/// them for the fields of a struct alone: a map takes the last one, and other readers take the
+/// first.
 pub(crate) fn read<T: DeserializeOwned>(document: &[u8]) -> Result<T, serde_json::Error> {
     let value = serde_json::from_slice(document)?;
     check_names(document)?;
     Ok(value)
 }
 
-/// Refuses a name that appears twice in one object. The text is known to be JSON, so that only quotes
-/// and braces have to be looked for, and nothing is read by recursion.
+/// Refuses a name that appears twice in one object. The text is known to be JSON, so that only
+/// quotes and braces have to be looked for, and nothing is read by recursion.
 fn check_names(json: &[u8]) -> Result<(), serde_json::Error> {
     // The names in the objects that are open, and where those of each object begin.
     let mut names: Vec<Cow<'_, [u8]>> = Vec::new();
@@ -80,8 +81,9 @@ fn unescape(string: &[u8]) -> Result<Cow<'_, [u8]>, serde_json::Error> {
     Ok(Cow::Borrowed(quotes.unwrap_or(string)))
 }
 
-/// Holds a string, number, boolean or `null`; `None` stands for an object or array. An object or array
-/// is skipped without recursion, because reading it as a [`Value`] fails if it is nested too deep.
+/// Holds a string, number, boolean or `null`; `None` stands for an object or array. An object or
+/// array is skipped without recursion, because reading it as a [`Value`] fails if it is nested too
+/// deep.
 pub(crate) struct Leaf(pub(crate) Option<Value>);
 
 impl<'de> Deserialize<'de> for Leaf {

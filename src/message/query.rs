@@ -1,4 +1,5 @@
-//! Parameters of a query or a form: decoded, and encoded in the one way of RFC 9421 (section 2.2.8).
+//! Parameters of a query or a form: decoded, and encoded in the one way of RFC 9421 (section
+//! 2.2.8).
 
 use std::borrow::Cow;
 

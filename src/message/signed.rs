@@ -1,4 +1,5 @@
-//! The signed message: the bytes that go into the MAC, and which part of the request each came from.
+//! The signed message: the bytes that go into the MAC, and which part of the request each came
+//! from.
 
 use std::{borrow::Cow, fmt, ops::Range};
 
@@ -104,7 +105,8 @@ impl Message {
         }
     }
 
-    /// Appends a parameter of the query, given by its encoded name, in the one encoding of RFC 9421.
+    /// Appends a parameter of the query, given by its encoded name, in the one encoding of RFC
+    /// 9421.
     pub(crate) fn query_param(&mut self, name: &str, value: &str) {
         let name = query::decode(name).unwrap_or_default();
         let encoded = query::encode(value);

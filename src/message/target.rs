@@ -145,8 +145,8 @@ pub(crate) fn original_uri(parts: &Parts) -> &Uri {
     &parts.uri
 }
 
-/// Whether the path is one of those that the router names: a route with a parameter or a wildcard is
-/// spelled in another way than any path that it matches.
+/// Whether the path is one of those that the router names: a route with a parameter or a wildcard
+/// is spelled in another way than any path that it matches.
 pub(super) fn is_known_route(parts: &Parts) -> bool {
     #[cfg(feature = "axum")]
     let route = parts

@@ -77,8 +77,8 @@ impl Claim {
     /// [`at_open_place`](Self::at_open_place).
     pub const OPEN_PLACES: usize = 16;
 
-    /// A claim that has to be remembered until `deadline`, without a place or a signed time, and with
-    /// a retention of zero. It is an attempt of its own; a clone of it is the same attempt.
+    /// A claim that has to be remembered until `deadline`, without a place or a signed time, and
+    /// with a retention of zero. It is an attempt of its own; a clone of it is the same attempt.
     #[must_use]
     pub fn new(namespace: Arc<str>, key_id: KeyId, nonce: Nonce, deadline: Timestamp) -> Self {
         Self {
@@ -135,8 +135,8 @@ impl Claim {
         self
     }
 
-    /// Adds the longest time for which any claim of this namespace may have to be remembered: one for
-    /// all claims of a namespace.
+    /// Adds the longest time for which any claim of this namespace may have to be remembered: one
+    /// for all claims of a namespace.
     #[must_use]
     pub fn with_retention(mut self, retention: Duration) -> Self {
         self.terms.retention = retention;

@@ -8,16 +8,17 @@ use crate::{
     error::{StoreError, StoreErrorKind},
 };
 
-/// What a store knows of its own past in one namespace: from when on it remembers, and for how long.
+/// What a store knows of its own past in one namespace: from when on it remembers, and for how
+/// long.
 ///
-/// A store that finds no record of a nonce must not take the nonce for a new one if a record may have
-/// been forgotten. This is the one rule that decides it, for whoever writes a store. It is pure: it
-/// reads no clock and keeps no state. Moments are milliseconds since the Unix epoch; a duration that
-/// has a part of a millisecond counts as the next whole millisecond.
+/// A store that finds no record of a nonce must not take the nonce for a new one if a record may
+/// have been forgotten. This is the one rule that decides it, for whoever writes a store. It is
+/// pure: it reads no clock and keeps no state. Moments are milliseconds since the Unix epoch; a
+/// duration that has a part of a millisecond counts as the next whole millisecond.
 ///
 /// A store asks twice, in the atomic step that records:
-/// 1. before it looks for a record, [`takes`](Self::takes): the deadline is ahead, and the namespace
-///    remembers for long enough;
+/// 1. before it looks for a record, [`takes`](Self::takes): the deadline is ahead, and the
+///    namespace remembers for long enough;
 /// 2. if it finds no record, [`vouches_for`](Self::vouches_for): none can have been there before.
 ///
 /// It then keeps the record until [`keep_until`](Self::keep_until).
@@ -26,9 +27,10 @@ use crate::{
 /// Of all claims on one nonce that this lets through, at most one is made before the deadline, also
 /// after a restart and if the clock steps back. The store must
 /// - keep each record until its [`keep_until`](Self::keep_until) at least, by its own clock,
-/// - raise [`dropped_up_to`](Self::dropped_up_to) to the latest `keep_until` of what it drops for its
-///   age, in the step that drops it,
-/// - know a moment for [`since`](Self::since) before which it may have lost records, such as its start.
+/// - raise [`dropped_up_to`](Self::dropped_up_to) to the latest `keep_until` of what it drops for
+///   its age, in the step that drops it,
+/// - know a moment for [`since`](Self::since) before which it may have lost records, such as its
+///   start.
 ///
 /// A claim that covers no time cannot be told from an earlier one, except by its deadline: after a
 /// loss of memory it may be accepted again.
@@ -113,7 +115,8 @@ pub enum Forgotten {
     Start,
     /// The claim was signed at a time up to which an earlier process may have accepted claims.
     Accepted,
-    /// The claim was signed before its namespace had its present retention, or too shortly after it.
+    /// The claim was signed before its namespace had its present retention, or too shortly after
+    /// it.
     Raised,
     /// Records with as late a deadline have been dropped.
     Dropped,
@@ -130,8 +133,8 @@ impl History {
     };
 
     /// Describes a store that has lost nothing since this moment: its start, or the end of its last
-    /// loss. A claim is refused if it was signed by `moment + max_skew`, because the clock of who signed
-    /// it may be that far ahead.
+    /// loss. A claim is refused if it was signed by `moment + max_skew`, because the clock of who
+    /// signed it may be that far ahead.
     pub fn since(moment: Timestamp) -> Self {
         Self {
             since: moment,
@@ -139,24 +142,24 @@ impl History {
         }
     }
 
-    /// Adds the latest signed time that an earlier process may have accepted. A claim is refused if it
-    /// was signed up to then. Default: none.
+    /// Adds the latest signed time that an earlier process may have accepted. A claim is refused if
+    /// it was signed up to then. Default: none.
     pub fn accepted_up_to(mut self, signed_at: Timestamp) -> Self {
         self.accepted_up_to = signed_at;
         self
     }
 
     /// Adds the moment at which the retention of the namespace was last raised: earlier records are
-    /// kept for the shorter time. A claim is refused if it was signed by `moment + max_skew`. Default:
-    /// none.
+    /// kept for the shorter time. A claim is refused if it was signed by `moment + max_skew`.
+    /// Default: none.
     pub fn raised_at(mut self, moment: Timestamp) -> Self {
         self.raised_at = moment;
         self
     }
 
-    /// Adds the low watermark: the latest moment until which a record was kept that has been dropped for
-    /// its age. A claim is refused if its deadline is not later. An earlier moment changes nothing, so the
-    /// watermark never falls. Default: none.
+    /// Adds the low watermark: the latest moment until which a record was kept that has been
+    /// dropped for its age. A claim is refused if its deadline is not later. An earlier moment
+    /// changes nothing, so the watermark never falls. Default: none.
     pub fn dropped_up_to(mut self, moment: Timestamp) -> Self {
         self.dropped_up_to = self.dropped_up_to.max(moment);
         self
@@ -175,8 +178,8 @@ impl History {
         claim.deadline() <= now
     }
 
-    /// Checks, before the store looks for a record, that the claim can be remembered for as long as it
-    /// must be: its namespace has the retention, and its deadline is later than `now`.
+    /// Checks, before the store looks for a record, that the claim can be remembered for as long as
+    /// it must be: its namespace has the retention, and its deadline is later than `now`.
     ///
     /// # Errors
     /// Returns [`Forgotten::Retention`] or [`Forgotten::Past`].
@@ -226,8 +229,8 @@ impl History {
         }
     }
 
-    /// Returns the latest signed time that is refused if senders' clocks may be `max_skew` ahead, for
-    /// [`NonceStore::refuses_until`](crate::store::NonceStore::refuses_until).
+    /// Returns the latest signed time that is refused if senders' clocks may be `max_skew` ahead,
+    /// for [`NonceStore::refuses_until`](crate::store::NonceStore::refuses_until).
     #[must_use]
     pub fn refuses_until(&self, max_skew: Duration) -> Option<Timestamp> {
         let moments = [self.since, self.raised_at];
@@ -272,7 +275,8 @@ impl History {
 
     /// Returns the same error, [final](StoreError::for_good_since) if every server of the namespace
     /// goes by this very history: since its start, or since the retention was raised, none has
-    /// accepted the claim, and none will. A store that can fail over uses [`refusal`](Self::refusal).
+    /// accepted the claim, and none will. A store that can fail over uses
+    /// [`refusal`](Self::refusal).
     #[must_use]
     pub fn final_refusal(&self, claim: &Claim, why: Forgotten) -> StoreError {
         let error = self.refusal(claim, why);
@@ -291,8 +295,8 @@ impl Default for History {
     }
 }
 
-/// Whether a message with this signed time may have been signed by `moment`, by a clock that is as far
-/// ahead as `max_skew`.
+/// Whether a message with this signed time may have been signed by `moment`, by a clock that is as
+/// far ahead as `max_skew`.
 fn has_forgotten(signed_at: Timestamp, moment: Timestamp, max_skew: Duration) -> bool {
     moment > Timestamp::EPOCH && signed_at <= moment.saturating_add(max_skew)
 }

@@ -19,9 +19,9 @@ use crate::{error::StoreError, future::within};
 /// The right to handle a request, for as long as it is renewed. Its steps wait for the store, on a
 /// Tokio runtime with its timer.
 ///
-/// It counts as one of the handlers that [may run](crate::request::VerifierBuilder::max_running) until it is
-/// dropped. Dropping it does nothing else: the outcome is then unknown, the lease ends by itself, and
-/// the request may run again.
+/// It counts as one of the handlers that [may run](crate::request::VerifierBuilder::max_running)
+/// until it is dropped. Dropping it does nothing else: the outcome is then unknown, the lease ends
+/// by itself, and the request may run again.
 #[must_use = "complete or release it, or nobody may handle a copy until it ends"]
 pub struct Lease {
     store: Arc<dyn NonceStore>,
@@ -116,8 +116,8 @@ impl Lease {
     /// If the response is streamed, call this when its body has come to its end.
     ///
     /// # Errors
-    /// Returns an error if the store gives no answer; it is then unknown whether this was recorded, and worth
-    /// trying again.
+    /// Returns an error if the store gives no answer; it is then unknown whether this was recorded,
+    /// and worth trying again.
     pub async fn complete(&self) -> Result<StepOutcome, StoreError> {
         let held = within(self.timeout, self.leases()?.complete(&self.claim)).await?;
         self.status.held_until(None);
@@ -152,11 +152,11 @@ impl fmt::Debug for Lease {
 
 /// Tells a handler whether the lease on its request is still held.
 ///
-/// With [`Processing::Retryable`](crate::request::Processing::Retryable) the layer puts it into the request's
-/// extensions, and Axum's handlers extract it. The layer renews the lease in a task outside the
-/// handler. No task can do so while every thread of the runtime is blocked, or while the store is
-/// down for as long as the lease lasts. A handler that may meet either asks right before its
-/// effect, and gives up when the lease is lost:
+/// With [`Processing::Retryable`](crate::Processing::Retryable) the layer puts it into the
+/// request's extensions, and Axum's handlers extract it. The layer renews the lease in a task
+/// outside the handler. No task can do so while every thread of the runtime is blocked, or while
+/// the store is down for as long as the lease lasts. A handler that may meet either asks right
+/// before its effect, and gives up when the lease is lost:
 ///
 /// ```
 /// use countersign::{layer::LeaseStatus, VerifiedPayload};

@@ -1,4 +1,5 @@
-//! Locks that stay good when a holder panics: whatever they guard is whole between any two of its steps.
+//! Locks that stay good when a holder panics: whatever they guard is whole between any two of its
+//! steps.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -15,20 +15,21 @@ use crate::{
 
 /// The outcome of a signed request, as a signed response states it in `countersign-outcome`.
 ///
-/// [`SignedBy::outcome`](crate::response::SignedBy::outcome) returns it. Only [`Used`](Self::Used) and
-/// [`Never`](Self::Never) are final. A client must treat every other value, also one that a later
-/// version adds, as [`Open`](Self::Open).
+/// [`SignedBy::outcome`](crate::response::SignedBy::outcome) returns it. Only [`Used`](Self::Used)
+/// and [`Never`](Self::Never) are final. A client must treat every other value, also one that a
+/// later version adds, as [`Open`](Self::Open).
 ///
-/// A status is not final, even if it is signed. Somebody on the way, without a key, can alter a request
-/// so that the server refuses it, pass the signed refusal on, and deliver the genuine request later.
+/// A status is not final, even if it is signed. Somebody on the way, without a key, can alter a
+/// request so that the server refuses it, pass the signed refusal on, and deliver the genuine
+/// request later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
     /// The nonce of this signed request is recorded for good. The request was handled, or is being
     /// handled, or was lost after it was recorded. It is not handled again.
     Used,
-    /// This signed request was not accepted, and no server of the namespace will ever accept it. The
-    /// same order can be signed again: it then has one effect at most.
+    /// This signed request was not accepted, and no server of the namespace will ever accept it.
+    /// The same order can be signed again: it then has one effect at most.
     Never,
     /// Nothing is final: the same signed request may be accepted later, or may have been accepted.
     Open,

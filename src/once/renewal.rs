@@ -20,8 +20,8 @@ use tracing::Instrument as _;
 use super::{lease::Lease, store::StepOutcome};
 use crate::error::StoreError;
 
-/// A lease that is being kept. If it is dropped, the outcome is unknown: the lease is left to end by
-/// itself.
+/// A lease that is being kept. If it is dropped, the outcome is unknown: the lease is left to end
+/// by itself.
 pub(crate) struct KeptLease(oneshot::Sender<Settlement>);
 
 /// How the handling of a request came out.

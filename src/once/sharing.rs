@@ -27,8 +27,8 @@ static USERS: Mutex<Vec<Weak<User>>> = Mutex::new(Vec::new());
 impl User {
     /// Enters, unless another user of the namespace means something else by the same names.
     ///
-    /// Nothing of this is recorded in a store: names are what somebody chose. Servers in the midst of a
-    /// rotation have different secrets, and still have to agree which request is which.
+    /// Nothing of this is recorded in a store: names are what somebody chose. Servers in the midst
+    /// of a rotation have different secrets, and still have to agree which request is which.
     pub(crate) fn enter(self) -> Result<Arc<Self>, ConfigError> {
         let mut users = lock(&USERS);
         users.retain(|user| user.strong_count() > 0);

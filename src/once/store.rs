@@ -58,9 +58,9 @@ pub enum StepOutcome {
 ///   refused ([`StoreErrorKind::SignAgain`]), so that a clock which steps back reopens nothing;
 /// - a claim with a signed time that may have been accepted before the store lost its memory is
 ///   refused likewise;
-/// - a namespace remembers for as long as its first claim needed ([`Claim::retention`]). A claim that
-///   needs longer is refused ([`StoreErrorKind::Misconfigured`]); a claim that needs less is remembered
-///   for as long as the namespace's others;
+/// - a namespace remembers for as long as its first claim needed ([`Claim::retention`]). A claim
+///   that needs longer is refused ([`StoreErrorKind::Misconfigured`]); a claim that needs less is
+///   remembered for as long as the namespace's others;
 /// - a claim that would give its message more records than [`Claim::most_records`] is refused
 ///   ([`StoreErrorKind::TooManyPlaces`]);
 /// - what is full, down, slow or unsure answers with an error. Live records are never evicted.
@@ -74,19 +74,19 @@ pub trait NonceStore: Send + Sync + 'static {
     fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome>;
 
     /// The same store's leases; `None` where it has none, and then it cannot serve
-    /// [`Processing::Retryable`](crate::request::Processing::Retryable).
+    /// [`Processing::Retryable`](crate::Processing::Retryable).
     fn leases(&self) -> Option<&dyn LeaseStore>;
 
     /// Whether what was recorded is still there after this process has ended. Where it is not, and
     /// the scheme covers no time, a warning is logged when the layer is built.
     fn survives_restart(&self) -> bool;
 
-    /// Tells which store this is, and whether others may claim in it: [`Sharing::within_process`] or
-    /// [`Sharing::between_processes`], with the store itself. A store around another store answers with
-    /// that one's.
+    /// Tells which store this is, and whether others may claim in it: [`Sharing::within_process`]
+    /// or [`Sharing::between_processes`], with the store itself. A store around another store
+    /// answers with that one's.
     ///
-    /// By this, [`build`](crate::request::VerifierBuilder::build) refuses two layers of this process that would
-    /// use up each other's requests.
+    /// By this, [`build`](crate::request::VerifierBuilder::build) refuses two layers of this
+    /// process that would use up each other's requests.
     fn sharing(&self) -> Sharing;
 
     /// How many nonces are on record, for a gauge: `None`, as by default, where that cannot be told
@@ -95,10 +95,10 @@ pub trait NonceStore: Send + Sync + 'static {
         None
     }
 
-    /// Returns the latest signed time that the store refuses, because it may have forgotten what was
-    /// signed then: as far as it can tell without asking a server. Default: `None`.
+    /// Returns the latest signed time that the store refuses, because it may have forgotten what
+    /// was signed then: as far as it can tell without asking a server. Default: `None`.
     ///
-    /// Nothing is refused by it. [`OneTimeToken::issue`](crate::token::OneTimeToken::issue) dates tokens
+    /// Nothing is refused by it. [`OneTimeToken::issue`](crate::OneTimeToken::issue) dates tokens
     /// later than this.
     fn refuses_until(&self, max_skew: Duration) -> Option<Timestamp> {
         let _ = max_skew;
@@ -215,8 +215,8 @@ pub trait ConsumeIn: Send {
     /// Whether the nonce is recorded under this very attempt, as far as this transaction sees.
     ///
     /// In the transaction that consumed it, this is asked last before COMMIT: a transaction that
-    /// the database will not commit answers `false` or fails. In a later one it tells how an attempt
-    /// ended whose COMMIT was never answered.
+    /// the database will not commit answers `false` or fails. In a later one it tells how an
+    /// attempt ended whose COMMIT was never answered.
     fn is_recorded<'a>(&'a mut self, claim: &'a Claim) -> StoreFuture<'a, bool>;
 }
 

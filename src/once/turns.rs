@@ -1,5 +1,5 @@
-//! Duplicates wait here, in their own process, before they take a connection from a handler's pool: of
-//! the requests with one identity, one at a time is in its handler.
+//! Duplicates wait here, in their own process, before they take a connection from a handler's pool:
+//! of the requests with one identity, one at a time is in its handler.
 
 use std::{
     collections::HashMap,

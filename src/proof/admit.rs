@@ -1,5 +1,5 @@
-//! Whether signatures count: fresh, under a known key, and where the head decides, with the right MAC.
-//! A message is built only for a signature that is fresh and under a known key.
+//! Whether signatures count: fresh, under a known key, and where the head decides, with the right
+//! MAC. A message is built only for a signature that is fresh and under a known key.
 
 use std::{sync::Arc, time::Duration};
 

@@ -47,7 +47,8 @@ pub(crate) struct Parameters<'h> {
 }
 
 impl Parameters<'_> {
-    /// Checks that the message says the same: time, nonce and key id count only if they are covered.
+    /// Checks that the message says the same: time, nonce and key id count only if they are
+    /// covered.
     ///
     /// # Errors
     /// 401, `signature_insufficient`.

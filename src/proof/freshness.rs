@@ -12,8 +12,8 @@ use crate::{
 pub(crate) struct Freshness {
     pub(crate) max_age: Duration,
     pub(crate) max_skew: Duration,
-    /// For how much longer another server may take a request for fresh, because its clock differs, or
-    /// because a claim is on its way. A request is remembered for as long.
+    /// For how much longer another server may take a request for fresh, because its clock differs,
+    /// or because a claim is on its way. A request is remembered for as long.
     pub(crate) margin: Duration,
 }
 
@@ -72,8 +72,8 @@ impl Freshness {
         Ok(())
     }
 
-    /// The refusal of a request that was fresh until `end` by this clock: for good, once it is too old
-    /// for every other server too.
+    /// The refusal of a request that was fresh until `end` by this clock: for good, once it is too
+    /// old for every other server too.
     fn expired(&self, now: Timestamp, end: Timestamp, detail: String) -> Rejection {
         let end_of_all = end.saturating_add(self.margin);
         if now > end_of_all {

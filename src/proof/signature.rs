@@ -29,8 +29,8 @@ pub(crate) fn first_key<'s>(signatures: &'s [Signature<'_>]) -> Option<&'s str> 
 }
 
 impl Signature<'_> {
-    /// Whether the MAC matches, where the head completes the signed message. Where the body is still
-    /// missing, this takes the room that the head needs, and the MAC is compared later.
+    /// Whether the MAC matches, where the head completes the signed message. Where the body is
+    /// still missing, this takes the room that the head needs, and the MAC is compared later.
     pub(super) fn passes_over_head(&self, room: &mut Room) -> Result<bool, Rejection> {
         let message = &self.candidate.message;
         let is_whole = matches!(message.body_place(), BodyPlace::Digests(_));

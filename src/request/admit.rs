@@ -35,11 +35,11 @@ impl<'h> Parsed<'h> {
     ///
     /// # Errors
     /// When every signature is stale, dated ahead, or under an unknown key, when the key look-up
-    /// gives no answer, when a signature leaves out what must be covered or covers what is not there,
-    /// or when the MAC does not match. Of several signatures, a bad one blocks nothing, and the first
-    /// one's rejection is returned. Signatures under more than four different keys are refused, and
-    /// so are signatures that cause more work than
-    /// [stated](crate::scheme::rfc9421::HttpMessageSignatures#what-the-default-profile-requires).
+    /// gives no answer, when a signature leaves out what must be covered or covers what is not
+    /// there, or when the MAC does not match. Of several signatures, a bad one blocks nothing, and
+    /// the first one's rejection is returned. Signatures under more than four different keys are
+    /// refused, and so are signatures that cause more work than
+    /// [stated](crate::HttpMessageSignatures#what-the-default-profile-requires).
     ///
     /// # Panics
     /// When there is something to wait for, outside of a Tokio runtime with its timer.

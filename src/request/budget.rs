@@ -20,18 +20,20 @@ use crate::{
     metrics,
 };
 
-/// Bytes of bodies in flight, with the room that is kept for what follows: counted before the memory
-/// is taken up, and until the last payload made of them is dropped.
+/// Bytes of bodies in flight, with the room that is kept for what follows: counted before the
+/// memory is taken up, and until the last payload made of them is dropped.
 ///
-/// Anybody who names a known key may send a body before its MAC can be checked. So half of the budget
-/// is for bodies that have to be waited for. Where no room is left, the one that has been incomplete
-/// longest gives way to the new one, and strangers displace each other: a genuine body is at risk only
-/// until nothing is left to wait for but its MAC. The other half is for bodies that were verified, which
-/// strangers can fill with nothing but copies of genuine requests, each for as long as the store is asked.
+/// Anybody who names a known key may send a body before its MAC can be checked. So half of the
+/// budget is for bodies that have to be waited for. Where no room is left, the one that has been
+/// incomplete longest gives way to the new one, and strangers displace each other: a genuine body
+/// is at risk only until nothing is left to wait for but its MAC. The other half is for bodies that
+/// were verified, which strangers can fill with nothing but copies of genuine requests, each for as
+/// long as the store is asked.
 ///
-/// Of the first half, one key gets half. Of the second, one key gets three quarters: until a quarter
-/// is in use nobody can be locked out, and nobody is counted. A verified body that is alone there
-/// passes, whatever its canonical form takes up: if it were refused, it would be refused for ever.
+/// Of the first half, one key gets half. Of the second, one key gets three quarters: until a
+/// quarter is in use nobody can be locked out, and nobody is counted. A verified body that is alone
+/// there passes, whatever its canonical form takes up: if it were refused, it would be refused for
+/// ever.
 ///
 /// A body that is complete when it is first asked for, and can be verified at once, is counted and
 /// never refused: it is in memory already, and a server has few such bodies at one time.
@@ -98,8 +100,8 @@ impl Budget {
         locked.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes room for `more` bytes of a body, at the cost of those that have waited longest. False if
-    /// the body itself had to give way before.
+    /// Makes room for `more` bytes of a body, at the cost of those that have waited longest. False
+    /// if the body itself had to give way before.
     fn grow(&self, place: &Place, more: usize) -> bool {
         let mut incomplete = self.incomplete();
         // A body that is gone anyhow must not displace others.
@@ -218,8 +220,8 @@ impl Charge {
     }
 
     /// Charges `more` bytes that the body is about to take up under this key, or under none that is
-    /// known yet. Once it is complete, what it takes up beside itself needs no room among those that
-    /// are not.
+    /// known yet. Once it is complete, what it takes up beside itself needs no room among those
+    /// that are not.
     pub(crate) fn add(&mut self, more: usize, key: &str) -> Result<(), Rejection> {
         if self.has_waited && !self.is_complete {
             self.wait_with(more, key)?;
@@ -262,8 +264,9 @@ impl Charge {
         }
     }
 
-    /// Waits for something else than the body, before it can be verified, and for as long as it need
-    /// not give way. Were a body that has arrived not counted meanwhile, any number of them could wait.
+    /// Waits for something else than the body, before it can be verified, and for as long as it
+    /// need not give way. Were a body that has arrived not counted meanwhile, any number of them
+    /// could wait.
     pub(crate) async fn wait_for<T>(
         &mut self,
         key: &str,

@@ -29,7 +29,7 @@ const LEASE: Duration = Duration::from_secs(30);
 
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// Configures a [`Verifier`], or a [`VerifyLayer`](crate::request::layer::VerifyLayer) around one.
+/// Configures a [`Verifier`], or a [`VerifyLayer`](crate::VerifyLayer) around one.
 ///
 /// Keys and (but for [`Processing::InTransaction`]) a store have to be given, and, where the scheme
 /// covers the authority, a public origin; everything else has a default that is safe.
@@ -104,14 +104,15 @@ impl<T: 'static> VerifierBuilder<T> {
         self
     }
 
-    /// Where keys are looked up: a [`KeyRing`](crate::key::KeyRing), or a store of your own. No default.
+    /// Where keys are looked up: a [`KeyRing`](crate::KeyRing), or a store of your own. No default.
     pub fn keys(mut self, keys: impl KeyStore) -> Self {
         self.keys = Some(Arc::new(keys));
         self
     }
 
-    /// A secret of a scheme whose requests name no key, in the very form in which its provider shows
-    /// it. May be said several times, while a secret is rotated: each is then valid. No default.
+    /// A secret of a scheme whose requests name no key, in the very form in which its provider
+    /// shows it. May be said several times, while a secret is rotated: each is then valid. No
+    /// default.
     ///
     /// It stands in place of [`keys`](Self::keys).
     pub fn secret(mut self, secret: impl AsRef<str>) -> Self {
@@ -204,29 +205,30 @@ impl<T: 'static> VerifierBuilder<T> {
         self
     }
 
-    /// The time in which the whole body has to arrive: between 1 millisecond and 1 hour. Default: 10
-    /// seconds.
+    /// The time in which the whole body has to arrive: between 1 millisecond and 1 hour. Default:
+    /// 10 seconds.
     pub fn body_deadline(mut self, deadline: Duration) -> Self {
         self.body.deadline = deadline;
         self
     }
 
-    /// The bytes that bodies in flight, and their canonical forms, may take up all together, from their
-    /// arrival until the payload is dropped. Default: 64 MiB. At least twice the greatest body.
+    /// The bytes that bodies in flight, and their canonical forms, may take up all together, from
+    /// their arrival until the payload is dropped. Default: 64 MiB. At least twice the greatest
+    /// body.
     ///
     /// Anybody who names a known key can send a body before its MAC can be checked. So half of the
-    /// budget is for bodies that have to be waited for, and one key gets half of that, or one greatest
-    /// body. Where no room is left, the body that has been incomplete longest is refused
-    /// (`body_budget_exhausted`), in favour of the new one. A genuine body is lost only if strangers
-    /// send more than this share while it arrives. The other half is for verified bodies, of which one key
-    /// gets three quarters; where it is used up, a body that had to be waited for is refused, unless it
-    /// is the only one.
+    /// budget is for bodies that have to be waited for, and one key gets half of that, or one
+    /// greatest body. Where no room is left, the body that has been incomplete longest is refused
+    /// (`body_budget_exhausted`), in favour of the new one. A genuine body is lost only if
+    /// strangers send more than this share while it arrives. The other half is for verified bodies,
+    /// of which one key gets three quarters; where it is used up, a body that had to be waited for
+    /// is refused, unless it is the only one.
     ///
-    /// A body that is complete when it is first asked for, as most webhooks are, counts and is never
-    /// refused. Limit how many of them are handled at one time with a concurrency limit. But where such a
-    /// body has to wait itself, it has to be waited for like others: if it has a canonical form, is longer
-    /// than 64 KiB, and as many such bodies as there are processors are before it; or if it holds its own
-    /// signature, and the key store has to be waited for.
+    /// A body that is complete when it is first asked for, as most webhooks are, counts and is
+    /// never refused. Limit how many of them are handled at one time with a concurrency limit. But
+    /// where such a body has to wait itself, it has to be waited for like others: if it has a
+    /// canonical form, is longer than 64 KiB, and as many such bodies as there are processors are
+    /// before it; or if it holds its own signature, and the key store has to be waited for.
     pub fn body_budget_bytes(mut self, budget: usize) -> Self {
         self.body_budget = budget;
         self
@@ -235,36 +237,38 @@ impl<T: 'static> VerifierBuilder<T> {
     /// Keeps this service apart from others that share its store: a request used in one namespace
     /// is new in another. 1 to 256 bytes, none of them zero. Default: `default`.
     ///
-    /// All servers of one service must have the same. With a preset for webhooks, a store that others may
-    /// have too needs a namespace of this service's own, or the preset's `key_id`: all who take the
-    /// preset's own key id and `default` would use up each other's webhooks. [`build`](Self::build) says so.
+    /// All servers of one service must have the same. With a preset for webhooks, a store that
+    /// others may have too needs a namespace of this service's own, or the preset's `key_id`: all
+    /// who take the preset's own key id and `default` would use up each other's webhooks.
+    /// [`build`](Self::build) says so.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self
     }
 
-    /// What is guaranteed about handling. Default: [`Processing::AtMostOnce`]; with the
-    /// [presets for webhooks](crate::scheme::webhooks), [`Processing::Retryable`] under a lease of 30 seconds.
+    /// What is guaranteed about handling. Default: [`Processing::AtMostOnce`]; with the [presets
+    /// for webhooks](crate::scheme::webhooks), [`Processing::Retryable`] under a lease of 30
+    /// seconds.
     pub fn processing(mut self, processing: Processing) -> Self {
         self.processing = processing;
         self
     }
 
-    /// Bounds how many handlers run at once with [`Processing::Retryable`]. Default: 1024. Range: 1 to
-    /// 1,000,000.
+    /// Bounds how many handlers run at once with [`Processing::Retryable`]. Default: 1024. Range: 1
+    /// to 1,000,000.
     ///
     /// These handlers outlive their connections, so a limit in front of the layer does not bound
     /// them. A handler counts from before its lease is taken until its response leaves for the
-    /// client. Beyond the bound, a request is refused with 503, `handlers_exhausted`, and no lease is
-    /// taken. The bound is shared by all keys, and by all services that are made from one layer. A
-    /// handler that may hang needs a timeout inside the layer.
+    /// client. Beyond the bound, a request is refused with 503, `handlers_exhausted`, and no lease
+    /// is taken. The bound is shared by all keys, and by all services that are made from one layer.
+    /// A handler that may hang needs a timeout inside the layer.
     pub fn max_running(mut self, max: usize) -> Self {
         self.max_running = max;
         self
     }
 
-    /// How long a store or a key look-up may take to answer: between 1 millisecond and 1 hour. After
-    /// that the request is refused with 503. Default: 2 seconds.
+    /// How long a store or a key look-up may take to answer: between 1 millisecond and 1 hour.
+    /// After that the request is refused with 503. Default: 2 seconds.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.store_timeout = timeout;
         self
@@ -289,8 +293,9 @@ impl<T: 'static> VerifierBuilder<T> {
     /// Logs a warning where a store that forgets on restart meets a scheme in which that matters.
     ///
     /// # Errors
-    /// When something is missing, out of its range, or would not be safe; when another layer of this
-    /// process has the same store and namespace, and other secrets under a key id, or another retention.
+    /// When something is missing, out of its range, or would not be safe; when another layer of
+    /// this process has the same store and namespace, and other secrets under a key id, or another
+    /// retention.
     pub fn build(self) -> Result<T, ConfigError> {
         self.check_ranges()?;
         let profile = self.scheme.profile().clone();
@@ -479,8 +484,8 @@ impl<T: 'static> VerifierBuilder<T> {
     }
 }
 
-/// One for all claims of a layer, whether or not a request has an event id or a signed time: a store
-/// has one for a namespace.
+/// One for all claims of a layer, whether or not a request has an event id or a signed time: a
+/// store has one for a namespace.
 fn retention(profile: &Profile, freshness: Freshness, margin: Duration) -> Duration {
     let horizon = profile.event_horizon.unwrap_or_default();
     let timed = freshness.max_age + margin + horizon + freshness.max_skew;

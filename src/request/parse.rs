@@ -25,8 +25,8 @@ impl Verifier {
     /// Reads the head of a request.
     ///
     /// # Errors
-    /// When the request has no signature, one that cannot be read or can be read twice, a method that
-    /// is not let in, or an authority that is not served; or when it asks for a tunnel.
+    /// When the request has no signature, one that cannot be read or can be read twice, a method
+    /// that is not let in, or an authority that is not served; or when it asks for a tunnel.
     pub fn parse<'h>(&'h self, head: &'h Parts) -> Result<Parsed<'h>, Rejection> {
         // What comes after a switch of protocols is covered by nothing.
         if head.method == Method::CONNECT || head.headers.contains_key(UPGRADE) {

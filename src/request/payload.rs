@@ -92,8 +92,8 @@ impl VerifiedPayload {
     /// The body, read as JSON.
     ///
     /// # Errors
-    /// Returns an error if the body is not JSON, or not of this shape, and if a name appears twice in
-    /// one of its objects, at any depth: readers differ in which of the two members they take.
+    /// Returns an error if the body is not JSON, or not of this shape, and if a name appears twice
+    /// in one of its objects, at any depth: readers differ in which of the two members they take.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         json::read(&self.0.bytes)
     }
@@ -151,8 +151,8 @@ impl VerifiedPayload {
         self.0.covered.authority()
     }
 
-    /// The path, if it is covered, as the client signed it: with its percent-encoding, and with whatever prefix a
-    /// proxy or a router took off on the way.
+    /// The path, if it is covered, as the client signed it: with its percent-encoding, and with
+    /// whatever prefix a proxy or a router took off on the way.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         self.0.covered.path()
@@ -164,8 +164,8 @@ impl VerifiedPayload {
         self.path()?.get(self.0.prefix_len..)
     }
 
-    /// The query, if it is covered, as the client signed it: without the `?`, and empty where there is
-    /// none.
+    /// The query, if it is covered, as the client signed it: without the `?`, and empty where there
+    /// is none.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.0.covered.query()

@@ -22,14 +22,14 @@ use crate::{
 ///
 /// The layer watches what becomes of it: an answer of 2xx is let out only if the nonce was
 /// recorded, and becomes 500 otherwise; a duplicate is answered as
-/// [`on_duplicate`](crate::request::layer::VerifyLayer::on_duplicate) says, whatever the handler said.
+/// [`on_duplicate`](crate::VerifyLayer::on_duplicate) says, whatever the handler said.
 #[must_use = "a payload that is not consumed makes every success an error"]
 pub struct PendingPayload(pub(super) Ticket<Unread>);
 
 impl PendingPayload {
-    /// What is going to be recorded: under which identity, until when, and by which attempt. Kept by
-    /// a caller of [`consume`](Self::consume), it tells with
-    /// [`ConsumeIn::is_recorded`], in a later transaction, how a COMMIT ended that was never answered.
+    /// What is going to be recorded: under which identity, until when, and by which attempt. Kept
+    /// by a caller of [`consume`](Self::consume), it tells with [`ConsumeIn::is_recorded`], in a
+    /// later transaction, how a COMMIT ended that was never answered.
     #[must_use]
     pub fn claim(&self) -> &Claim {
         self.0.to_record()
@@ -43,10 +43,10 @@ impl PendingPayload {
     /// and ROLLBACK alone; savepoints are its own affair, for the nonce was recorded before them.
     ///
     /// Beginning, recording and committing wait for the database no longer than the
-    /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout) each. A duplicate of a request
-    /// that is in another transaction waits for that one to end. A future that is dropped, by a client
-    /// that hangs up, rolls back. A connection whose answer is still outstanding then is closed, and
-    /// does not go back to the pool.
+    /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout) each. A duplicate of a
+    /// request that is in another transaction waits for that one to end. A future that is dropped,
+    /// by a client that hangs up, rolls back. A connection whose answer is still outstanding then
+    /// is closed, and does not go back to the pool.
     ///
     /// If COMMIT is not answered, the database is asked, in a new transaction, how it ended.
     ///
@@ -99,21 +99,22 @@ impl PendingPayload {
 
     /// Records the nonce in the caller's transaction, and hands out the payload.
     ///
-    /// The caller commits, before it answers with success. The layer cannot see whether it did: with
-    /// [`confirm_in`](crate::request::layer::VerifyLayer::confirm_in) it looks the attempt up before a success leaves.
+    /// The caller commits, before it answers with success. The layer cannot see whether it did:
+    /// with [`confirm_in`](crate::VerifyLayer::confirm_in) it looks the attempt up before a success
+    /// leaves.
     ///
-    /// To be called at the top of the transaction, outside of savepoints: a savepoint that is rolled
-    /// back takes the nonce with it, and leaves what was done outside of it. PostgreSQL tells, and
-    /// then this is refused; SQLite does not.
+    /// To be called at the top of the transaction, outside of savepoints: a savepoint that is
+    /// rolled back takes the nonce with it, and leaves what was done outside of it. PostgreSQL
+    /// tells, and then this is refused; SQLite does not.
     ///
     /// Waits for the database no longer than the
-    /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout); a copy of a request that is in
-    /// another transaction waits for that one to end.
+    /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout); a copy of a request that
+    /// is in another transaction waits for that one to end.
     ///
     /// # Errors
-    /// When the request was seen before or is no longer fresh, or when the database refuses or gives
-    /// no answer. The transaction is then to be rolled back. (A duplicate of an event id has extended
-    /// the record: that holds if the transaction is committed.)
+    /// When the request was seen before or is no longer fresh, or when the database refuses or
+    /// gives no answer. The transaction is then to be rolled back. (A duplicate of an event id has
+    /// extended the record: that holds if the transaction is committed.)
     ///
     /// # Panics
     /// Outside of a Tokio runtime with its timer.

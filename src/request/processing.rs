@@ -9,10 +9,11 @@ pub enum Processing {
     /// The nonce is claimed before the handler runs, and never given back. If the answer is lost,
     /// the outcome is unknown to the sender, who has to sign anew.
     AtMostOnce,
-    /// The nonce is leased before the handler runs, completed by an answer of 2xx whose body comes to
-    /// its end, and otherwise released, so that a sender who retries is served in the end. The
-    /// handler runs detached from its connection; while it lives the lease is renewed. If the process ends before the outcome
-    /// is known, the lease ends after `lease`, and the request may run again.
+    /// The nonce is leased before the handler runs, completed by an answer of 2xx whose body comes
+    /// to its end, and otherwise released, so that a sender who retries is served in the end. The
+    /// handler runs detached from its connection; while it lives the lease is renewed. If the
+    /// process ends before the outcome is known, the lease ends after `lease`, and the request may
+    /// run again.
     Retryable {
         /// For how long each renewal holds: between 1 second and 1 day. A store is waited for no
         /// longer than a third of it.
@@ -20,7 +21,7 @@ pub enum Processing {
     },
     /// The handler records the nonce in its own database transaction: its effects in that database
     /// happen exactly once, or not at all, and then the same request may come again. The handler is
-    /// given a [`PendingPayload`](crate::PendingPayload), which cannot be read before. Takes no store: the handler's
-    /// database is the one that remembers.
+    /// given a [`PendingPayload`](crate::PendingPayload), which cannot be read before. Takes no
+    /// store: the handler's database is the one that remembers.
     InTransaction,
 }

@@ -37,13 +37,13 @@ impl<'h> Admitted<'h> {
     /// Reads the body: within the limit, the deadline for the whole of it, and the budget. Trailers
     /// are dropped.
     ///
-    /// A body of one frame is kept as it came; frames of a longer one are copied into one
-    /// buffer, which grows with what arrives. Where a canonical form is signed, the body is put into
-    /// it: a body of more than 64 KiB on a thread of the runtime where work may block.
+    /// A body of one frame is kept as it came; frames of a longer one are copied into one buffer,
+    /// which grows with what arrives. Where a canonical form is signed, the body is put into it: a
+    /// body of more than 64 KiB on a thread of the runtime where work may block.
     ///
     /// # Errors
-    /// When the body is too large, too slow, broken off, or not covered; when it has no canonical form
-    /// and must have one; or when it has to give way to another.
+    /// When the body is too large, too slow, broken off, or not covered; when it has no canonical
+    /// form and must have one; or when it has to give way to another.
     ///
     /// # Panics
     /// When the body is not ready at once, outside of a Tokio runtime with its timer.

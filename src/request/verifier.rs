@@ -18,7 +18,7 @@ use crate::{
     scheme::Describe,
 };
 
-/// Verifies requests. It knows nothing of Tower or Axum; [`VerifyLayer`](crate::request::layer::VerifyLayer)
+/// Verifies requests. It knows nothing of Tower or Axum; [`VerifyLayer`](crate::VerifyLayer)
 /// adapts it.
 ///
 /// ```
@@ -82,8 +82,8 @@ pub(crate) struct Settings {
 
 impl Verifier {
     /// Adds to a 401 the headers by which the scheme asks the client for a signature:
-    /// `WWW-Authenticate`, and with RFC 9421 also `Accept-Signature` (RFC 9421, section 5). The layer does
-    /// so by itself.
+    /// `WWW-Authenticate`, and with RFC 9421 also `Accept-Signature` (RFC 9421, section 5). The
+    /// layer does so by itself.
     pub fn challenge(&self, headers: &mut HeaderMap) {
         self.settings.scheme.challenge(headers);
     }

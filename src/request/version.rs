@@ -14,12 +14,12 @@ use crate::{
 /// The version of a resource that a signed request is about, to be checked in the same statement or
 /// transaction as the change.
 ///
-/// It stands in a covered `If-Match` header, as strong entity tags (`"7"`; of several, any may be the
-/// present one), or in a field of the body. `*` and weak tags name no version and do not count.
+/// It stands in a covered `If-Match` header, as strong entity tags (`"7"`; of several, any may be
+/// the present one), or in a field of the body. `*` and weak tags name no version and do not count.
 ///
 /// In Axum it is an extractor, which reads `If-Match`. With
-/// [`Processing::InTransaction`](crate::request::Processing::InTransaction), where nothing can be read before
-/// the nonce is recorded, it is read from the payload.
+/// [`Processing::InTransaction`](crate::Processing::InTransaction), where nothing can be read
+/// before the nonce is recorded, it is read from the payload.
 ///
 /// The present version is compared where it is changed, and nowhere earlier: between a check and a
 /// later change the row may be another's.
@@ -92,8 +92,8 @@ impl VerifiedPayload {
     ///
     /// # Errors
     /// 428, `version_required`: the body is not JSON, or the field is missing or something else. So
-    /// too where an object has a name of the pointer twice: this reader could take the one, and that
-    /// of the change the other.
+    /// too where an object has a name of the pointer twice: this reader could take the one, and
+    /// that of the change the other.
     pub fn signed_version_at(&self, pointer: &str) -> Result<SignedVersion, Rejection> {
         let version = leaf_at(self.bytes(), pointer).map_err(|error| {
             Rejection::with_source(

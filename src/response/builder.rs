@@ -46,7 +46,7 @@ impl ResponseVerifierBuilder {
         }
     }
 
-    /// The keys of the server: a [`KeyRing`](crate::key::KeyRing), or a store of your own. No default.
+    /// The keys of the server: a [`KeyRing`](crate::KeyRing), or a store of your own. No default.
     pub fn keys(mut self, keys: impl KeyStore) -> Self {
         self.keys = Some(Box::new(keys));
         self
@@ -60,9 +60,9 @@ impl ResponseVerifierBuilder {
 
     /// How far ahead of the clock a signed time may be: at most `max_age`. Default: 5 seconds.
     ///
-    /// A client whose clock is behind, and which [signs again](crate::client::SignAgainLayer) for that reason,
-    /// reads so in a response that is dated ahead by as much. If each request is signed under a nonce of
-    /// its own, a longer time here lets nothing else pass.
+    /// A client whose clock is behind, and which [signs again](crate::client::SignAgainLayer) for
+    /// that reason, reads so in a response that is dated ahead by as much. If each request is
+    /// signed under a nonce of its own, a longer time here lets nothing else pass.
     pub fn max_skew(mut self, max_skew: Duration) -> Self {
         self.freshness.max_skew = max_skew;
         self
@@ -81,16 +81,16 @@ impl ResponseVerifierBuilder {
         self
     }
 
-    /// The time in which the whole body has to arrive: between 1 millisecond and 1 hour. Default: 10
-    /// seconds.
+    /// The time in which the whole body has to arrive: between 1 millisecond and 1 hour. Default:
+    /// 10 seconds.
     pub fn body_deadline(mut self, deadline: Duration) -> Self {
         self.body.deadline = deadline;
         self
     }
 
     /// Takes every header that the signature does not cover out of the response that is given back,
-    /// but for `content-length`; it has the signed time as its `Date`. Default: headers are left, and
-    /// [`SignedBy::covers`](crate::response::SignedBy::covers) tells which count.
+    /// but for `content-length`; it has the signed time as its `Date`. Default: headers are left,
+    /// and [`SignedBy::covers`](crate::response::SignedBy::covers) tells which count.
     pub fn strip_uncovered_headers(mut self) -> Self {
         self.strip_uncovered = true;
         self

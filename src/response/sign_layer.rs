@@ -18,24 +18,25 @@ use crate::body::BodyLimits;
 ///    with 204 or 304, is signed without a body.
 /// 2. It is signed under the [present key](ResponseSigner::rotate), with the present time. Its
 ///    headers stay as they are, `Cache-Control` among them. Only `countersign-outcome` and
-///    `countersign-received` are [the server's own](crate::scheme::rfc9421::HttpMessageSignatures#what-a-response-states).
+///    `countersign-received` are [the server's
+///    own](crate::HttpMessageSignatures#what-a-response-states).
 /// 3. Where that cannot be done, 500 with the code `response_not_signed` takes its place, signed
 ///    wherever possible: the body is over the limit, broken off, shorter or longer than its
-///    `content-length`, or too slow, the response switches protocols, or has a signature of the same
-///    label. The reason is in the log and, as a [`Rejection`](crate::error::Rejection), among the extensions.
-///    The request has been handled all the same.
+///    `content-length`, or too slow, the response switches protocols, or has a signature of the
+///    same label. The reason is in the log and, as a [`Rejection`](crate::Rejection), among the
+///    extensions. The request has been handled all the same.
 ///
 /// A request that no response could be bound to, such as one with two `Host`s, is answered with 400
 /// or 421, without a signature, and does not reach the inner service.
 ///
 /// # Where it stands
 /// - Outside of [`VerifyLayer`](crate::VerifyLayer), so that rejections are signed too, and their
-///   outcome is stated. Without that layer inside, every outcome is `open`. It also stands outside of
-///   any layer that changes a response, such as compression. In Axum it works at every place of a
-///   router.
+///   outcome is stated. Without that layer inside, every outcome is `open`. It also stands outside
+///   of any layer that changes a response, such as compression. In Axum it works at every place of
+///   a router.
 /// - Streams that are longer than the limit, or that do not end, have no place behind it.
-/// - With [`Processing::Retryable`](crate::request::Processing::Retryable) the lease is completed by what the
-///   handler answered, even where 500 takes its place here.
+/// - With [`Processing::Retryable`](crate::Processing::Retryable) the lease is completed by what
+///   the handler answered, even where 500 takes its place here.
 ///
 /// # Example
 /// ```

@@ -15,13 +15,13 @@ use crate::{
 
 /// Signs responses under one key, each bound to the request that it answers.
 ///
-/// [`SignResponseLayer`](crate::response::SignResponseLayer) does so for a whole service. What a response covers is said at
-/// [`HttpMessageSignatures`](HttpMessageSignatures#responses).
+/// [`SignResponseLayer`](crate::response::SignResponseLayer) does so for a whole service. What a
+/// response covers is said at [`HttpMessageSignatures`](HttpMessageSignatures#responses).
 ///
 /// # Security
 /// - A MAC is made and verified with one secret: whoever verifies responses under a key can make
-///   them too. So have a key for each client, or for clients that trust each other, and another than
-///   the one with which that client signs.
+///   them too. So have a key for each client, or for clients that trust each other, and another
+///   than the one with which that client signs.
 /// - What is signed is that this server answers, whatever it answers, also to requests that it did
 ///   not verify. What became of the request is said by
 ///   [`countersign-outcome`](HttpMessageSignatures#what-a-response-states) alone.
@@ -76,8 +76,8 @@ impl ResponseSigner {
     }
 
     /// Where clients reach this service, as
-    /// [`VerifierBuilder::public_origin`](crate::request::VerifierBuilder::public_origin) says it. Default: as
-    /// each request names it, which is right where no proxy changes host or path.
+    /// [`VerifierBuilder::public_origin`](crate::request::VerifierBuilder::public_origin) says it.
+    /// Default: as each request names it, which is right where no proxy changes host or path.
     ///
     /// Nothing is signed for any other authority: in a layer, such a request is answered with 421.
     ///
@@ -89,8 +89,8 @@ impl ResponseSigner {
     }
 
     /// Takes the authority from a header that a trusted proxy sets, as
-    /// [`VerifierBuilder::forwarded`](crate::request::VerifierBuilder::forwarded) does. Default: from `Host` or
-    /// `:authority` only.
+    /// [`VerifierBuilder::forwarded`](crate::request::VerifierBuilder::forwarded) does. Default:
+    /// from `Host` or `:authority` only.
     ///
     /// # Errors
     /// When no network is trusted.
@@ -104,7 +104,7 @@ impl ResponseSigner {
     }
 
     /// Replaces the key, for every clone at once, in the order that
-    /// [`Signer::rotate`](crate::client::Signer::rotate) tells: here the clients are the receivers.
+    /// [`Signer::rotate`](crate::Signer::rotate) tells: here the clients are the receivers.
     ///
     /// # Errors
     /// When the key id or the secret is not valid; the key stays as it was.
@@ -118,15 +118,16 @@ impl ResponseSigner {
 
     /// Has a verifier of this request note what becomes of it, for [`sign`](Self::sign) to state in
     /// `countersign-outcome` and `countersign-received`. Call it before the request is verified; a
-    /// [`SignResponseLayer`](crate::response::SignResponseLayer) does so by itself. Without it, every outcome is `open`.
+    /// [`SignResponseLayer`](crate::response::SignResponseLayer) does so by itself. Without it,
+    /// every outcome is `open`.
     pub fn ask_for_outcome(&self, request: &mut request::Parts) {
         request.extensions.get_or_insert_default::<Report>();
     }
 
     /// Signs the response to this request, as it arrived, with the present time.
     ///
-    /// `content-digest` is written where the response has a body. A response that cannot have one (to
-    /// `HEAD`, or with 204 or 304) keeps the one that it has, which tells of another response.
+    /// `content-digest` is written where the response has a body. A response that cannot have one
+    /// (to `HEAD`, or with 204 or 304) keeps the one that it has, which tells of another response.
     ///
     /// # Errors
     /// When something that is covered is missing or cannot be read one way only, in the request or

@@ -31,8 +31,8 @@ use crate::{
 
 /// Verifies responses, each against the request that was sent.
 ///
-/// [`VerifyResponseLayer`](crate::response::VerifyResponseLayer) does so for a client. What a response has to
-/// cover is said at [`HttpMessageSignatures`](HttpMessageSignatures#responses).
+/// [`VerifyResponseLayer`](crate::response::VerifyResponseLayer) does so for a client. What a
+/// response has to cover is said at [`HttpMessageSignatures`](HttpMessageSignatures#responses).
 ///
 /// ```
 /// use bytes::Bytes;
@@ -63,13 +63,13 @@ use crate::{
 ///
 /// # Security
 /// - Whoever has one of the keys can answer in place of the server. So give it the keys of the one
-///   server that the requests go to, and see that neither this client nor another has a use for them
-///   as a server.
+///   server that the requests go to, and see that neither this client nor another has a use for
+///   them as a server.
 /// - A response to a signed request is bound to that very request by its signature, which a nonce
 ///   makes unique. A request that is not signed has none: a response that was recorded can be given
 ///   again to another one with the same method, target and body digest, for as long as it is fresh.
-/// - A response that is not verified says nothing about what became of the request. A verified one says
-///   so in its [outcome](SignedBy::outcome), and not in its status.
+/// - A response that is not verified says nothing about what became of the request. A verified one
+///   says so in its [outcome](SignedBy::outcome), and not in its status.
 #[derive(Clone)]
 pub struct ResponseVerifier {
     pub(super) settings: Arc<Settings>,
@@ -111,9 +111,9 @@ impl SignedBy {
     /// Returns what became of the request. Only [`Outcome::Used`] and [`Outcome::Never`] are final;
     /// every other value, and every status, leaves it open.
     ///
-    /// The outcome is [`Outcome::Open`] if the server states none, if the request has no signature of
-    /// RFC 9421, or if the request head that [`verify`](ResponseVerifier::verify) was given is not the
-    /// one that a [`Signer`](crate::client::Signer) returned, with its extensions.
+    /// The outcome is [`Outcome::Open`] if the server states none, if the request has no signature
+    /// of RFC 9421, or if the request head that [`verify`](ResponseVerifier::verify) was given is
+    /// not the one that a [`Signer`](crate::Signer) returned, with its extensions.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.outcome
@@ -127,15 +127,15 @@ impl SignedBy {
 }
 
 impl ResponseVerifier {
-    /// Verifies the response to this request, as it was sent: with the signature, and before whatever
-    /// the client changes that no signature covers.
+    /// Verifies the response to this request, as it was sent: with the signature, and before
+    /// whatever the client changes that no signature covers.
     ///
     /// The MAC is compared before any of the body is read. What is given back has
     /// [`SignedBy`] among its extensions, and a `Date` that can be believed: one that the signature
     /// does not cover is replaced by the signed time. Trailers are dropped.
     ///
-    /// Of several signatures one that holds is enough, and a bad one blocks nothing; under known keys
-    /// there may be four.
+    /// Of several signatures one that holds is enough, and a bad one blocks nothing; under known
+    /// keys there may be four.
     ///
     /// # Errors
     /// When the response is not signed, with what is required, under a known key, in time; when it

@@ -20,26 +20,28 @@ use crate::body::BoxError;
 ///
 /// # What happens to a response
 /// 1. Without a signature, with one that is stale, under an unknown key, over another status or
-///    header, or over the response to another request, it is refused before any of its body is read.
+///    header, or over the response to another request, it is refused before any of its body is
+///    read.
 /// 2. The body is read, within limits of size and time, and compared with the covered digest.
 /// 3. Whoever asked gets it with a `Full<Bytes>` as its body, and with
 ///    [`SignedBy`](crate::response::SignedBy) among its extensions.
 ///
-/// A refusal is a [`ResponseError`](crate::error::ResponseError): boxed, as an error of the client is, and
-/// found by `downcast_ref`. What became of the request is then not known. A request to which no
-/// response could be bound is not sent.
+/// A refusal is a [`ResponseError`](crate::error::ResponseError): boxed, as an error of the client
+/// is, and found by `downcast_ref`. What became of the request is then not known. A request to
+/// which no response could be bound is not sent.
 ///
-/// A verified response is final only if its [outcome](crate::response::SignedBy::outcome) is: a refusal, be it
-/// signed, may be the answer to a request that was altered on the way, and the genuine request may be
-/// delivered later.
+/// A verified response is final only if its [outcome](crate::response::SignedBy::outcome) is: a
+/// refusal, be it signed, may be the answer to a request that was altered on the way, and the
+/// genuine request may be delivered later.
 ///
 /// # Where it stands
-/// - Inside of [`SignLayer`](crate::client::SignLayer), for it has to see the request as it is sent, and
+/// - Inside of [`SignLayer`](crate::SignLayer), for it has to see the request as it is sent, and
 ///   nearest to the client: outside of any layer that changes a response, such as decompression, or
 ///   follows redirects.
-/// - Inside of [`SignAgainLayer`](crate::client::SignAgainLayer) likewise, which goes by the verified outcome and
-///   the signed time. If the client's clock is behind, the response is dated ahead by as much, which
-///   [`max_skew`](crate::response::ResponseVerifierBuilder::max_skew) must allow.
+/// - Inside of [`SignAgainLayer`](crate::client::SignAgainLayer) likewise, which goes by the
+///   verified outcome and the signed time. If the client's clock is behind, the response is dated
+///   ahead by as much, which [`max_skew`](crate::response::ResponseVerifierBuilder::max_skew) must
+///   allow.
 ///
 /// # Example
 /// ```

@@ -1,5 +1,6 @@
-//! Whatever a payload hands out is in the signed message: if it changes, the message changes, and what is
-//! not in the message reads as `None`. Tried for every scheme, with requests that it has signed.
+//! Whatever a payload hands out is in the signed message: if it changes, the message changes, and
+//! what is not in the message reads as `None`. Tried for every scheme, with requests that it has
+//! signed.
 
 use std::{cell::Cell, time::Duration};
 
@@ -86,7 +87,8 @@ fn origins() -> Origins {
     origins
 }
 
-/// What every signature of a request says; nothing of a request that is refused before its MAC counts.
+/// What every signature of a request says; nothing of a request that is refused before its MAC
+/// counts.
 fn said(scheme: &dyn Describe, parts: &Parts, body: &Bytes) -> Vec<Said> {
     let origins = origins();
     let Ok(target) = origins.resolve(parts) else {

@@ -24,7 +24,7 @@ pub(crate) fn cases(usual: u32) -> u32 {
 
 /// How a request carries its signature, and what it signs.
 ///
-/// The trait is sealed: a format of your own is a [`HeaderScheme`](crate::scheme::header::HeaderScheme). Each
+/// The trait is sealed: a format of your own is a [`HeaderScheme`](crate::HeaderScheme). Each
 /// scheme both verifies and signs, from one description.
 ///
 /// ```compile_fail,E0277
@@ -59,8 +59,8 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Signature"));
     }
 
-    /// Reads the signatures of a request: bounded, without I/O, without building a signed message or
-    /// comparing a MAC.
+    /// Reads the signatures of a request: bounded, without I/O, without building a signed message
+    /// or comparing a MAC.
     ///
     /// A scheme whose parameters stand in the body answers [`Reading::AfterBody`], and its
     /// [`read_body`](Self::read_body) is called with the body.
@@ -83,15 +83,15 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Answers a request by which the sender asks, unsigned, whether this is the right place. The URI
-    /// is the one that arrived, before a router took off a prefix.
+    /// Answers a request by which the sender asks, unsigned, whether this is the right place. The
+    /// URI is the one that arrived, before a router took off a prefix.
     fn answer_unsigned(&self, _method: &Method, _uri: &Uri) -> Option<Response<Bytes>> {
         None
     }
 
     /// Answers a request of which the sender asks nothing but this answer, once it was verified.
-    /// The path is the one that arrived, before a router took off a prefix. The secrets are those that
-    /// made its MAC, found as they are asked for.
+    /// The path is the one that arrived, before a router took off a prefix. The secrets are those
+    /// that made its MAC, found as they are asked for.
     fn answer_verified(
         &self,
         _path: &str,
@@ -143,7 +143,8 @@ pub(crate) struct Profile {
     pub(crate) event_horizon: Option<Duration>,
     /// Requests that are alike are legitimate: none is claimed.
     pub(crate) may_repeat: bool,
-    /// The fixed key id is a preset's own: everybody who takes the preset has it, unless they choose one.
+    /// The fixed key id is a preset's own: everybody who takes the preset has it, unless they
+    /// choose one.
     pub(crate) key_id_is_own: bool,
     /// The sender retries until it is answered with 2xx.
     pub(crate) sender_retries: bool,

@@ -9,10 +9,11 @@ use std::{
 /// As many links as Linux follows in one path.
 const MAX_LINKS: usize = 40;
 
-/// Returns the path of the file itself, behind all symbolic links, whether or not the file is there.
+/// Returns the path of the file itself, behind all symbolic links, whether or not the file is
+/// there.
 ///
-/// A file that is replaced, or that has others beside it, must be known by this path: under the name
-/// of a link, the link would be replaced, and the others would stand beside the link.
+/// A file that is replaced, or that has others beside it, must be known by this path: under the
+/// name of a link, the link would be replaced, and the others would stand beside the link.
 pub(super) fn resolve(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {

@@ -1,4 +1,4 @@
-//! What remembers claims, one file per backend.
+//! The stores, which remember what was used, and the traits for a store of your own.
 
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod batched;

@@ -78,14 +78,15 @@ impl Delivery {
         self
     }
 
-    /// The clock by which it is signed. Default: that of the signer, which is the system's unless it
-    /// was given another.
+    /// The clock by which it is signed. Default: that of the signer, which is the system's unless
+    /// it was given another.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.signer = self.signer.clock(clock);
         self
     }
 
-    /// The nonce or event id, where the scheme has one outside of the body. Default: 128 random bits.
+    /// The nonce or event id, where the scheme has one outside of the body. Default: 128 random
+    /// bits.
     ///
     /// The same id, signed at two times, makes a redelivery.
     pub fn nonce(mut self, nonce: impl Into<String>) -> Self {

@@ -60,7 +60,7 @@ impl<T> OneTimeTokenBuilder<T> {
         }
     }
 
-    /// Where keys are looked up: a [`KeyRing`](crate::key::KeyRing), or a store of your own. No default.
+    /// Where keys are looked up: a [`KeyRing`](crate::KeyRing), or a store of your own. No default.
     pub fn keys(mut self, keys: impl KeyStore) -> Self {
         self.keys = Some(Arc::new(keys));
         self
@@ -100,8 +100,8 @@ impl<T> OneTimeTokenBuilder<T> {
     }
 
     /// Tokens are redeemed in database transactions of the caller's own, with
-    /// [`transact`](super::PendingToken::transact) or [`redeem_in`](super::PendingToken::redeem_in),
-    /// and the database remembers them.
+    /// [`transact`](super::PendingToken::transact) or
+    /// [`redeem_in`](super::PendingToken::redeem_in), and the database remembers them.
     pub fn in_transaction(mut self) -> Self {
         self.in_transaction = true;
         self
@@ -116,8 +116,8 @@ impl<T> OneTimeTokenBuilder<T> {
         self
     }
 
-    /// How long a store, a database or a key look-up may take to answer: between 1 millisecond and 1
-    /// hour. Default: 2 seconds.
+    /// How long a store, a database or a key look-up may take to answer: between 1 millisecond and
+    /// 1 hour. Default: 2 seconds.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.store_timeout = timeout;
         self
@@ -133,7 +133,8 @@ impl<T> OneTimeTokenBuilder<T> {
     ///
     /// # Errors
     /// When something is missing, out of its range, or would not be safe; when other tokens of this
-    /// process have the same store and namespace, and other secrets under a key id, or another lifetime.
+    /// process have the same store and namespace, and other secrets under a key id, or another
+    /// lifetime.
     pub fn build(self) -> Result<OneTimeToken<T>, ConfigError> {
         let missing = |what| ConfigError::from(ConfigErrorKind::Missing(what));
         ConfigError::unless(

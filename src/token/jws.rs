@@ -1,6 +1,6 @@
-//! The token as text: a JSON Web Signature in compact form (RFC 7515), with HMAC-SHA256 and no other
-//! algorithm, around the claims of a JSON Web Token (RFC 7519). The profile is closed: what it does
-//! not name is refused.
+//! The token as text: a JSON Web Signature in compact form (RFC 7515), with HMAC-SHA256 and no
+//! other algorithm, around the claims of a JSON Web Token (RFC 7519). The profile is closed: what
+//! it does not name is refused.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};

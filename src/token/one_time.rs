@@ -52,9 +52,9 @@ use crate::{
 /// - **Nothing is given out before it was used up**: [`verify`](Self::verify) answers with a
 ///   [`PendingToken`], whose payload cannot be read until it is redeemed.
 /// - **Redeemed once**: of any number of attempts, at once or one after another, on any server, one
-///   gets the payload. With a [store](crate::token::OneTimeTokenBuilder::store) the token is claimed before the
-///   payload is handed out, and never given back. [In the database transaction of its
-///   effects](PendingToken::transact), it is used up if, and only if, they are committed.
+///   gets the payload. With a [store](crate::token::OneTimeTokenBuilder::store) the token is
+///   claimed before the payload is handed out, and never given back. [In the database transaction
+///   of its effects](PendingToken::transact), it is used up if, and only if, they are committed.
 /// - **Fails closed**: where the store gives no answer, nobody gets the payload.
 ///
 /// ```
@@ -80,11 +80,11 @@ use crate::{
 /// ```
 ///
 /// # Security
-/// - Whoever has a token may use it: hand it over TLS, and keep it out of logs. Where it stands in a
-///   link, answer a GET with a page that asks, and redeem on POST: scanners of mail open links.
+/// - Whoever has a token may use it: hand it over TLS, and keep it out of logs. Where it stands in
+///   a link, answer a GET with a page that asks, and redeem on POST: scanners of mail open links.
 /// - Give tokens a secret of their own. A scheme that signs bare bodies would sign, with the same
 ///   secret, a body that is a token.
-/// - A store has to remember for as long as a token lives: a [`MemoryStore`](crate::store::memory::MemoryStore)
+/// - A store has to remember for as long as a token lives: a [`MemoryStore`](crate::MemoryStore)
 ///   refuses, after a restart, all tokens that were issued before it (503, `sign_again`). Take a
 ///   durable one for tokens that live longer than a process.
 /// - The payload is signed, and not encrypted: the bearer can read it.
@@ -115,8 +115,8 @@ pub(super) struct Settings {
 }
 
 impl<T> OneTimeToken<T> {
-    /// Issues from now on under another key id, on every clone at once. Tokens under the earlier one
-    /// are redeemed for as long as its secrets are valid.
+    /// Issues from now on under another key id, on every clone at once. Tokens under the earlier
+    /// one are redeemed for as long as its secrets are valid.
     ///
     /// # Errors
     /// When the id is not a [`KeyId`].
@@ -132,18 +132,19 @@ impl<T> OneTimeToken<T> {
 }
 
 impl<T: Serialize> OneTimeToken<T> {
-    /// A new token around `payload`, which lives for the [lifetime](crate::token::OneTimeTokenBuilder::lifetime).
-    /// It is made of letters, digits, `-`, `_` and two dots, and stands in a URL as it is.
+    /// A new token around `payload`, which lives for the
+    /// [lifetime](crate::token::OneTimeTokenBuilder::lifetime). It is made of letters, digits, `-`,
+    /// `_` and two dots, and stands in a URL as it is.
     ///
-    /// A store that does not survive restarts refuses tokens that it may have seen redeemed before it
-    /// was made. In its first seconds, as many as [`max_skew`](crate::token::OneTimeTokenBuilder::max_skew) has and
-    /// one, tokens are therefore dated ahead. A token of the first second may be redeemed from the next
-    /// second on.
+    /// A store that does not survive restarts refuses tokens that it may have seen redeemed before
+    /// it was made. In its first seconds, as many as
+    /// [`max_skew`](crate::token::OneTimeTokenBuilder::max_skew) has and one, tokens are therefore
+    /// dated ahead. A token of the first second may be redeemed from the next second on.
     ///
     /// # Errors
-    /// When the key look-up fails or has no valid secret, the payload cannot be written as JSON, the
-    /// token would be longer than 8 KiB, or the store refuses tokens because its high watermark is
-    /// ahead of the clock.
+    /// When the key look-up fails or has no valid secret, the payload cannot be written as JSON,
+    /// the token would be longer than 8 KiB, or the store refuses tokens because its high watermark
+    /// is ahead of the clock.
     ///
     /// # Panics
     /// When the key look-up has to be waited for, outside of a Tokio runtime with its timer.
@@ -253,8 +254,8 @@ impl<T: DeserializeOwned> OneTimeToken<T> {
 }
 
 impl Settings {
-    /// Whole seconds, as they are written. Not later than now, unless the store would refuse the token
-    /// for ever as one that it may have forgotten.
+    /// Whole seconds, as they are written. Not later than now, unless the store would refuse the
+    /// token for ever as one that it may have forgotten.
     fn issued_at(&self, now: Timestamp) -> Result<Timestamp, SignError> {
         let issued_at = Timestamp::from_secs(now.as_secs()).unwrap_or(now);
         let store = self.store.as_ref();
@@ -342,7 +343,7 @@ impl<T> PendingToken<T> {
     /// Begins a transaction, records the token in it, calls `work` with the connection and the
     /// payload, and commits. Where `work` answers with an error, all is rolled back, and the token
     /// may be redeemed again. It is the counterpart of
-    /// [`PendingPayload::transact`](crate::request::PendingPayload::transact), which says more.
+    /// [`PendingPayload::transact`](crate::PendingPayload::transact), which says more.
     ///
     /// # Errors
     /// What `work` answers with; else a [`Rejection`].
@@ -364,9 +365,9 @@ impl<T> PendingToken<T> {
         self.0.transact(database, work).await
     }
 
-    /// Records the token in the caller's transaction, and hands out its payload. The token is used up
-    /// once the caller commits. To be called outside of savepoints, as
-    /// [`PendingPayload::consume`](crate::request::PendingPayload::consume) is.
+    /// Records the token in the caller's transaction, and hands out its payload. The token is used
+    /// up once the caller commits. To be called outside of savepoints, as
+    /// [`PendingPayload::consume`](crate::PendingPayload::consume) is.
     ///
     /// # Errors
     /// When it was redeemed before, has expired, or the database refuses or gives no answer. The
@@ -382,8 +383,8 @@ impl<T> PendingToken<T> {
         self.0.consume(transaction).await
     }
 
-    /// A store beside the database would be a second truth: what was used up in the one would be new
-    /// in the other.
+    /// A store beside the database would be a second truth: what was used up in the one would be
+    /// new in the other.
     fn without_store(&self) -> Result<(), Rejection> {
         if self.0.guarded().settings.store.is_none() {
             return Ok(());

@@ -13,8 +13,8 @@ use crate::{
     once::{Handled, KeptLease},
 };
 
-/// Runs the handler in a task of its own, in the span in which the request is, and waits for it. Its
-/// panic goes on here, as if it had not been detached.
+/// Runs the handler in a task of its own, in the span in which the request is, and waits for it.
+/// Its panic goes on here, as if it had not been detached.
 ///
 /// # Errors
 /// When it was cancelled with its runtime.

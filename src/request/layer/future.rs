@@ -13,10 +13,11 @@ use super::response::ResponseBody;
 
 type Answering<R, E> = dyn Future<Output = Result<Response<ResponseBody<R>>, E>> + Send;
 
-/// The future of [`Verify`](crate::request::layer::Verify) and [`BufferedVerify`](crate::request::layer::BufferedVerify).
+/// The future of [`Verify`](crate::layer::Verify) and
+/// [`BufferedVerify`](crate::layer::BufferedVerify).
 ///
 /// Dropping it ends a verification, and a handler; only with
-/// [`Processing::Retryable`](crate::request::Processing::Retryable) a handler that has begun goes on.
+/// [`Processing::Retryable`](crate::Processing::Retryable) a handler that has begun goes on.
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<R: Body, E>(Pin<Box<Answering<R, E>>>);
 

@@ -27,7 +27,7 @@ use crate::{
     request::{PendingSlot, Verified, VerifiedPayload},
 };
 
-/// The service that [`VerifyLayer`](crate::request::layer::VerifyLayer) makes.
+/// The service that [`VerifyLayer`](crate::VerifyLayer) makes.
 #[derive(Clone, Debug)]
 pub struct Verify<S> {
     inner: S,
@@ -41,8 +41,8 @@ impl<S> Verify<S> {
 
     /// Verifies a request with a body of one kind, and calls the inner service with another.
     ///
-    /// Each request has an instance of the inner service of its own. The instance that is polled ready
-    /// is the one to call.
+    /// Each request has an instance of the inner service of its own. The instance that is polled
+    /// ready is the one to call.
     fn verify<B, I, R>(&mut self, request: Request<B>) -> ResponseFuture<R, S::Error>
     where
         S: Service<Request<I>, Response = Response<R>> + Clone + Send + 'static,
@@ -183,7 +183,7 @@ where
     }
 }
 
-/// The service that [`BufferedLayer`](crate::request::layer::BufferedLayer) makes.
+/// The service that [`BufferedLayer`](crate::layer::BufferedLayer) makes.
 #[derive(Clone, Debug)]
 pub struct BufferedVerify<S>(pub(super) Verify<S>);
 

@@ -33,10 +33,10 @@ pub enum OnDuplicate {
     Reject,
     /// 200 without a body: for senders who take anything else for a failure, and go on retrying.
     ///
-    /// With [`Processing::Retryable`](crate::request::Processing::Retryable) that is said only of a request
-    /// that was completed. With [`Processing::AtMostOnce`](crate::request::Processing::AtMostOnce) it may
+    /// With [`Processing::Retryable`](crate::Processing::Retryable) that is said only of a request
+    /// that was completed. With [`Processing::AtMostOnce`](crate::Processing::AtMostOnce) it may
     /// still be running, or have failed. With
-    /// [`Processing::InTransaction`](crate::request::Processing::InTransaction) it was committed.
+    /// [`Processing::InTransaction`](crate::Processing::InTransaction) it was committed.
     Acknowledge,
 }
 

@@ -25,29 +25,29 @@ use crate::{
 /// 2. The body is buffered, within limits of size, time and memory, and the MAC is compared in
 ///    constant time.
 /// 3. Only then is the inner service asked whether it is ready, for at most
-///    [`readiness_timeout`](VerifierBuilder::readiness_timeout): a permit that it takes is never held
-///    for a request that was not verified. After the wait, freshness is checked again.
+///    [`readiness_timeout`](VerifierBuilder::readiness_timeout): a permit that it takes is never
+///    held for a request that was not verified. After the wait, freshness is checked again.
 /// 4. Then the nonce is claimed. A copy is answered with 409.
-/// 5. The inner service gets the [`VerifiedPayload`](crate::request::VerifiedPayload) as an extension, and
+/// 5. The inner service gets the [`VerifiedPayload`](crate::VerifiedPayload) as an extension, and
 ///    the same bytes as its body. Trailers are dropped, and headers that some frameworks read as
 ///    another method (such as `x-http-method-override`) are taken out unless they are covered.
-///    (With [`Processing::InTransaction`](crate::request::Processing::InTransaction) nothing is claimed
+///    (With [`Processing::InTransaction`](crate::Processing::InTransaction) nothing is claimed
 ///    yet: the body is empty, and the extension is a [`PendingSlot`](crate::request::PendingSlot).)
 /// 6. The answer gets `Cache-Control: private, no-store`, unless the handler has set its own.
 ///
 /// # Where it stands
 /// The MAC covers the bytes as they arrived, so that this layer has to stand outside of any that
-/// decompresses or changes a request. A [`SignResponseLayer`](crate::response::SignResponseLayer) stands outside
-/// of this layer, so that rejections are signed too. CORS stands outside of this layer: preflight requests are not
-/// signed. In Axum it works at every place of a router; the target is taken as it was before a
-/// router took off a prefix.
+/// decompresses or changes a request. A [`SignResponseLayer`](crate::response::SignResponseLayer)
+/// stands outside of this layer, so that rejections are signed too. CORS stands outside of this
+/// layer: preflight requests are not signed. In Axum it works at every place of a router; the
+/// target is taken as it was before a router took off a prefix.
 ///
 /// This layer is always ready. A limit of concurrency stands inside of this layer: outside of it, a
 /// permit would be held while a stranger sends a body. Load shedding stands inside for the same
 /// reason, nearest to the limit whose readiness it looks at. Add both layers by one
-/// `tower::ServiceBuilder`: if each is added by its own call of Axum's `Router::layer`, a box stands
-/// between them that says it is always ready, and a request waits for its permit after its nonce was
-/// claimed.
+/// `tower::ServiceBuilder`: if each is added by its own call of Axum's `Router::layer`, a box
+/// stands between them that says it is always ready, and a request waits for its permit after its
+/// nonce was claimed.
 ///
 /// # Example
 /// ```
@@ -98,8 +98,8 @@ impl VerifyLayer {
         VerifierBuilder::new(scheme, Self::new)
     }
 
-    /// Returns a layer around a verifier that exists. Its settings are those of the verifier, and for
-    /// what the layer adds, the defaults.
+    /// Returns a layer around a verifier that exists. Its settings are those of the verifier, and
+    /// for what the layer adds, the defaults.
     ///
     /// ```
     /// use countersign::{Verifier, VerifyLayer};
@@ -132,11 +132,11 @@ impl VerifyLayer {
     /// Looks up in this database, before a success leaves, whether the attempt was committed.
     /// Default: not looked up.
     ///
-    /// For [`Processing::InTransaction`](crate::request::Processing::InTransaction) with handlers that call
-    /// [`consume`](crate::request::PendingPayload::consume) in a transaction of their own: whether they have
+    /// For [`Processing::InTransaction`](crate::Processing::InTransaction) with handlers that call
+    /// [`consume`](crate::PendingPayload::consume) in a transaction of their own: whether they have
     /// committed it, and not rolled it back in whole or to a savepoint, cannot be seen otherwise. A
     /// success without a committed nonce then becomes 500. It costs a short transaction for each
-    /// such success. Where [`transact`](crate::request::PendingPayload::transact) is called the outcome is
+    /// such success. Where [`transact`](crate::PendingPayload::transact) is called the outcome is
     /// known, and nothing is looked up.
     pub fn confirm_in(mut self, database: impl TransactIn + 'static) -> Self {
         let limit = self.settings.verifier.store_timeout();

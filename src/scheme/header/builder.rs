@@ -80,7 +80,7 @@ impl HeaderSchemeBuilder {
         self
     }
 
-    /// The header that holds the key id, a [`KeyId`](crate::key::KeyId). It must be covered, by
+    /// The header that holds the key id, a [`KeyId`](crate::KeyId). It must be covered, by
     /// [`Part::KeyId`]. No default: either this or [`fixed_key_id`](Self::fixed_key_id) has to be
     /// given.
     pub fn key_id(mut self, header: impl Into<String>) -> Self {
@@ -90,11 +90,11 @@ impl HeaderSchemeBuilder {
 
     /// Sets one key id for every request, for a format that does not name one.
     ///
-    /// The key id is part of what a store records. After a change, requests that were used under the
-    /// former key id are new to the store. A request that covers a time is new again only while it is
-    /// fresh: stop the servers, wait for `max_age` and `max_skew`, and start them with the new key id.
-    /// For a format that covers no time, or has event ids, keep the key id for as long as the store
-    /// keeps its records. Rotate the secret under the same key id instead.
+    /// The key id is part of what a store records. After a change, requests that were used under
+    /// the former key id are new to the store. A request that covers a time is new again only while
+    /// it is fresh: stop the servers, wait for `max_age` and `max_skew`, and start them with the
+    /// new key id. For a format that covers no time, or has event ids, keep the key id for as long
+    /// as the store keeps its records. Rotate the secret under the same key id instead.
     pub fn fixed_key_id(mut self, id: impl Into<String>) -> Self {
         self.key_fixed = Some(id.into());
         self
@@ -135,9 +135,9 @@ impl HeaderSchemeBuilder {
         self
     }
 
-    /// For how long the sender may go on retrying an event: between 1 second and 1 year (checked when
-    /// a verifier is built). Default: 3 days. Without an [`event_id`](Self::event_id) it has no
-    /// effect.
+    /// For how long the sender may go on retrying an event: between 1 second and 1 year (checked
+    /// when a verifier is built). Default: 3 days. Without an [`event_id`](Self::event_id) it has
+    /// no effect.
     pub fn event_horizon(mut self, horizon: Duration) -> Self {
         self.event_horizon = horizon;
         self

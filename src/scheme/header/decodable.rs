@@ -4,8 +4,8 @@
 //! two ways. A description passes if there is an element, the pivot, such that for each varying
 //! element before it, the first byte that cannot be its own stands at a fixed distance from its
 //! end, and likewise from its beginning for each after it. The ends are then found from outside to
-//! inside, and whatever is left is the pivot. JSON tells by itself where it ends, once its beginning
-//! is found.
+//! inside, and whatever is left is the pivot. JSON tells by itself where it ends, once its
+//! beginning is found.
 
 use super::element::Element;
 

@@ -13,7 +13,7 @@ use crate::{
     message::JsonForm,
 };
 
-/// A part of the signed message of a [`HeaderScheme`](crate::scheme::header::HeaderScheme).
+/// A part of the signed message of a [`HeaderScheme`](crate::HeaderScheme).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Part {
@@ -92,7 +92,7 @@ impl Part {
 }
 
 /// A JSON object whose members are parts of the request, in the one canonical text of a
-/// [`JsonForm`]: a [`Part`] of a [`HeaderScheme`](crate::scheme::header::HeaderScheme).
+/// [`JsonForm`]: a [`Part`] of a [`HeaderScheme`](crate::HeaderScheme).
 ///
 /// ```
 /// use countersign::{scheme::{JsonObject, PythonJson}, HeaderScheme, Part};

@@ -49,17 +49,17 @@ const MAX_NONCE: usize = 256;
 /// - Each header that is named stands there exactly once. The signature is read strictly: prefix,
 ///   then exactly the characters of one MAC.
 /// - The time is plain decimal digits, and goes into the message as it came.
-/// - A body is accepted only where [`Part::Body`](crate::Part::Body) or [`Part::CanonicalBody`](crate::Part::CanonicalBody) is covered; of the
+/// - A body is accepted only where [`Part::Body`] or [`Part::CanonicalBody`] is covered; of the
 ///   latter, the payload holds the canonical form, which is what was signed.
 ///
 /// # What stays open
 /// Whatever is not named is not covered, and a payload answers `None` for it. Where method or path
 /// are not covered, whoever captured a request can send it again with every other method and to
-/// every other path, or spelling of a path (`/%31` for `/1`), and there it counts as another request:
-/// put the layer on the one method and route, without parameters, that take such requests. Without
-/// [`Part::Authority`](crate::Part::Authority), the same holds for another service that has the same key. Two formats under
-/// one key could read one message in two ways: give each its own key, or begin each with a text of
-/// its own.
+/// every other path, or spelling of a path (`/%31` for `/1`), and there it counts as another
+/// request: put the layer on the one method and route, without parameters, that take such requests.
+/// Without [`Part::Authority`], the same holds for another service that has the same key. Two
+/// formats under one key could read one message in two ways: give each its own key, or begin each
+/// with a text of its own.
 ///
 /// [`Part::Authority`]: crate::Part::Authority
 /// [`Part::Body`]: crate::Part::Body

@@ -78,7 +78,7 @@ impl AcceptSignature {
     }
 
     /// The nonce that it should have, for
-    /// [`Signer::sign_with_nonce`](crate::client::Signer::sign_with_nonce): a challenge of this server.
+    /// [`Signer::sign_with_nonce`](crate::Signer::sign_with_nonce): a challenge of this server.
     #[must_use]
     pub fn nonce(&self) -> Option<&str> {
         self.nonce.as_deref()

@@ -99,8 +99,8 @@ impl HttpMessageSignaturesBuilder {
     }
 
     /// One more component that every response has to cover, and which therefore has to be there: a
-    /// field of the response, or, with [`of_request`](Component::of_request), anything of the request
-    /// that it answers.
+    /// field of the response, or, with [`of_request`](Component::of_request), anything of the
+    /// request that it answers.
     ///
     /// ```
     /// # use countersign::{rfc9421::Component, HttpMessageSignatures};

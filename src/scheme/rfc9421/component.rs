@@ -35,8 +35,8 @@ use crate::{
 #[derive(Clone, PartialEq, Eq)]
 pub struct Component(pub(super) Identifier<'static>);
 
-/// A name, and the form in which its value is signed. Two that are equal are duplicates, whatever the
-/// order of their parameters.
+/// A name, and the form in which its value is signed. Two that are equal are duplicates, whatever
+/// the order of their parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identifier<'c> {
     pub(crate) name: Name,

@@ -99,8 +99,8 @@ impl Place {
 }
 
 impl Listed<'_> {
-    /// The parameters that are parts of a message, and where in the text each has its value; with the
-    /// value itself, if it is escaped there.
+    /// The parameters that are parts of a message, and where in the text each has its value; with
+    /// the value itself, if it is escaped there.
     pub(crate) fn parts(&self) -> impl Iterator<Item = (Part, Range<usize>, Option<Box<[u8]>>)> {
         let places = [
             (Part::Time(TimeUnit::Seconds), self.places.created),

@@ -1,6 +1,7 @@
 //! Generated fields, valid, nearly valid and hostile: each is read in one way or refused, and never
 //! with a panic. What a field means is known from a model that it was written from; what is read of
-//! any other text is compared with what `sfv` makes of it, and implementations in two other languages.
+//! any other text is compared with what `sfv` makes of it, and implementations in two other
+//! languages.
 
 use std::{
     env,
@@ -604,9 +605,9 @@ fn python() -> Option<Peer> {
     })
 }
 
-/// `structured-headers` of npm. It reads no parameter behind a date and writes some bytes of a display
-/// string with one digit; it has one kind of number, so that it writes `1.0` as `1`; and it refuses
-/// half of a padding.
+/// `structured-headers` of npm. It reads no parameter behind a date and writes some bytes of a
+/// display string with one digit; it has one kind of number, so that it writes `1.0` as `1`; and it
+/// refuses half of a padding.
 fn node() -> Option<Peer> {
     let (_, script) = script("COUNTERSIGN_PEERS_NODE_PATH", "mjs")?;
     let mut command = Command::new("node");

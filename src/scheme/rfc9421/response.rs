@@ -38,14 +38,14 @@ pub(crate) struct Binding {
 const TUNNEL: &str = "the protocol is switched: what follows could not be verified";
 
 impl HttpMessageSignatures {
-    /// Returns what binds the responses to a request: where it was sent, the digest that it claims for
-    /// its body, and one signature with its parameters, which no other request has.
+    /// Returns what binds the responses to a request: where it was sent, the digest that it claims
+    /// for its body, and one signature with its parameters, which no other request has.
     ///
     /// The signature alone would not do: it can be sent along with another request, or with other
     /// parameters, to which a server gives another answer, be it a refusal.
     ///
-    /// The signature is the one with the `judged` MAC. Without it, the one under our label counts, and
-    /// otherwise the first: so a server and a client find the same one by themselves.
+    /// The signature is the one with the `judged` MAC. Without it, the one under our label counts,
+    /// and otherwise the first: so a server and a client find the same one by themselves.
     pub(crate) fn bind(
         &self,
         request: &Head<'_>,
@@ -236,7 +236,8 @@ fn state(facts: &Facts, binding: &Binding, headers: &mut HeaderMap) {
     }
 }
 
-/// Reads what a verified response, which has this message, states of the request that it is bound to.
+/// Reads what a verified response, which has this message, states of the request that it is bound
+/// to.
 pub(crate) fn stated(message: &Message, binding: &Binding) -> Statement {
     let value = message.value_of(&Part::Header(OUTCOME));
     value

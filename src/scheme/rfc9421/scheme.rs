@@ -42,22 +42,23 @@ pub(super) const MAX_NONCE: usize = 256;
 ///
 /// More may be covered: every derived component of a request, `@query-param`, and fields in each of
 /// their forms (`sf`, `key`, `bs`). What the signature covers is what the
-/// [`VerifiedPayload`](crate::request::VerifiedPayload) tells; another profile is made by
+/// [`VerifiedPayload`](crate::VerifiedPayload) tells; another profile is made by
 /// [`builder`](Self::builder).
 ///
 /// The MAC is compared before any of the body is read. `alg` has to be `hmac-sha256` where it is
 /// given. Labels mean nothing. Of several signatures those under a known key count, and with
-/// [`tag`](super::HttpMessageSignaturesBuilder::tag) those of that tag; without it, those that have none.
+/// [`tag`](super::HttpMessageSignaturesBuilder::tag) those of that tag; without it, those that have
+/// none.
 ///
-/// Up to 16 signatures in 16 KiB are read, each with 64 components and parameters. A signed message is
-/// built only for a signature that is fresh and under a known key. For one head, fields and query of
-/// 64 KiB are read for messages, and 64 KiB go into MACs, over all signatures and secrets. Anything
-/// beyond is refused.
+/// Up to 16 signatures in 16 KiB are read, each with 64 components and parameters. A signed message
+/// is built only for a signature that is fresh and under a known key. For one head, fields and
+/// query of 64 KiB are read for messages, and 64 KiB go into MACs, over all signatures and secrets.
+/// Anything beyond is refused.
 ///
 /// # Responses
 /// [`SignResponseLayer`](crate::response::SignResponseLayer) and
-/// [`VerifyResponseLayer`](crate::response::VerifyResponseLayer) sign and verify responses under the same
-/// profile. A response covers
+/// [`VerifyResponseLayer`](crate::response::VerifyResponseLayer) sign and verify responses under
+/// the same profile. A response covers
 ///
 /// | of | covered | |
 /// | --- | --- | --- |
@@ -70,18 +71,19 @@ pub(super) const MAX_NONCE: usize = 256;
 /// | | one signature, and its member of `signature-input` | whenever it is signed |
 /// | the signature | `created`, `keyid` | always |
 ///
-/// and what [`response_covers`](super::HttpMessageSignaturesBuilder::response_covers) adds. The request's
-/// signature makes the response one to this very request, and to no other that asks for the same.
-/// The rest of the request is covered beside it, because a server also answers requests whose
-/// signature it has not verified, or has refused: with the signature alone, somebody could send it
-/// along with a request of their own, and pass off the answer as one to ours. If a request has several
-/// signatures, the response covers the one that was verified. Otherwise it covers the one under the
-/// [`label`](super::HttpMessageSignaturesBuilder::label) of the profile, or else the first.
+/// and what [`response_covers`](super::HttpMessageSignaturesBuilder::response_covers) adds. The
+/// request's signature makes the response one to this very request, and to no other that asks for
+/// the same. The rest of the request is covered beside it, because a server also answers requests
+/// whose signature it has not verified, or has refused: with the signature alone, somebody could
+/// send it along with a request of their own, and pass off the answer as one to ours. If a request
+/// has several signatures, the response covers the one that was verified. Otherwise it covers the
+/// one under the [`label`](super::HttpMessageSignaturesBuilder::label) of the profile, or else the
+/// first.
 ///
 /// ## What a response states
-/// Even so, somebody on the way can alter what the response does not cover, or the body, so that the
-/// server refuses the request, and can deliver the genuine request later. So a refusal is not final by
-/// itself. Two fields of the response, which the server writes and covers, say what is:
+/// Even so, somebody on the way can alter what the response does not cover, or the body, so that
+/// the server refuses the request, and can deliver the genuine request later. So a refusal is not
+/// final by itself. Two fields of the response, which the server writes and covers, say what is:
 ///
 /// | field | value | meaning |
 /// | --- | --- | --- |
@@ -92,19 +94,19 @@ pub(super) const MAX_NONCE: usize = 256;
 /// | | no field | the server read no body, or it broke off, or was refused before its end |
 ///
 /// A server states `used` when the nonce was recorded: with
-/// [`Retryable`](crate::request::Processing::Retryable), once the request is completed, and with
-/// [`InTransaction`](crate::request::Processing::InTransaction), once it is known that the transaction was
-/// committed. It states `never` when the request is older than `max_age`, the clock difference and the
-/// time for a claim together, or when the store says that its refusal
-/// [is final](crate::error::StoreError::for_good_since), as `MemoryStore` and `SqliteStore` do. Everything else
-/// is `open`: other refusals, a lease that was released, a store that gave no answer, and a profile
-/// without `created`.
+/// [`Retryable`](crate::Processing::Retryable), once the request is completed, and with
+/// [`InTransaction`](crate::Processing::InTransaction), once it is known that the transaction was
+/// committed. It states `never` when the request is older than `max_age`, the clock difference and
+/// the time for a claim together, or when the store says that its refusal [is
+/// final](crate::error::StoreError::for_good_since), as `MemoryStore` and `SqliteStore` do.
+/// Everything else is `open`: other refusals, a lease that was released, a store that gave no
+/// answer, and a profile without `created`.
 ///
-/// A request that is refused for good may have been accepted before, and its response been kept back.
-/// So a client counts `never` only if it sent the request after that time, by the clock of the server:
-/// after the signed time of the response less the time for which the request was on its way. A client
-/// refuses a response whose `countersign-received` contradicts the `content-digest` of its request.
-/// [`SignedBy::outcome`](crate::response::SignedBy::outcome) is what remains.
+/// A request that is refused for good may have been accepted before, and its response been kept
+/// back. So a client counts `never` only if it sent the request after that time, by the clock of
+/// the server: after the signed time of the response less the time for which the request was on its
+/// way. A client refuses a response whose `countersign-received` contradicts the `content-digest`
+/// of its request. [`SignedBy::outcome`](crate::response::SignedBy::outcome) is what remains.
 ///
 /// # What stays open
 /// RFC 9421 signs some requests alike, and no verifier can tell them apart:

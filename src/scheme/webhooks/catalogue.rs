@@ -87,8 +87,8 @@ macro_rules! retention {
 }
 
 senders! {
-    /// Webhooks as [Standard Webhooks](https://www.standardwebhooks.com) describes them, and those of
-    /// [Svix](https://docs.svix.com).
+    /// Webhooks as [Standard Webhooks](https://www.standardwebhooks.com) describes them, and those
+    /// of [Svix](https://docs.svix.com).
     ///
     /// ```
     /// # use countersign::{MemoryStore, VerifyLayer, webhooks::StandardWebhooks};
@@ -108,18 +108,18 @@ senders! {
     /// | used once by | the event id, `webhook-id` |
     /// | remembered for | 3 days since the last delivery: Svix [retries](https://docs.svix.com/retries) for some 28 hours, each time signed anew under the same id |
     ///
-    /// An id with a `.` is refused, for the message `id.time.body` could then be read in two ways; so is
-    /// one of more than 256 characters.
+    /// An id with a `.` is refused, for the message `id.time.body` could then be read in two ways;
+    /// so is one of more than 256 characters.
     ///
     /// # What stays open
-    /// - Method, path and all other headers are not covered: put the layer on the one route that takes
-    ///   these webhooks.
-    /// - Until it is stale, a captured delivery can be posted to another path behind the same layer, where
-    ///   it counts as another.
+    /// - Method, path and all other headers are not covered: put the layer on the one route that
+    ///   takes these webhooks.
+    /// - Until it is stale, a captured delivery can be posted to another path behind the same
+    ///   layer, where it counts as another.
     /// - A message that is resent by hand, later than it is remembered for, is handled again.
     ///
-    /// The format is that of the specification, and of the libraries `standardwebhooks` 1.1.0 for Python
-    /// and 1.1.1 for Node, and `svix` 2.9.1.
+    /// The format is that of the specification, and of the libraries `standardwebhooks` 1.1.0 for
+    /// Python and 1.1.1 for Node, and `svix` 2.9.1.
     StandardWebhooks = STANDARD_WEBHOOKS "standard-webhooks" {
         source: "https://www.standardwebhooks.com",
         secret: SecretForm::Base64 { prefix: "whsec_", min: 24, max: 64 },
@@ -153,10 +153,10 @@ senders! {
     /// | remembered for | 3 days since the last delivery: in live mode Stripe retries for up to 3 days, each time signed anew |
     ///
     /// # What stays open
-    /// - Method, path and all other headers are not covered: put the layer on the one route that takes
-    ///   these webhooks.
-    /// - Until it is stale, a captured delivery can be posted to another path behind the same layer, where
-    ///   it counts as another.
+    /// - Method, path and all other headers are not covered: put the layer on the one route that
+    ///   takes these webhooks.
+    /// - Until it is stale, a captured delivery can be posted to another path behind the same
+    ///   layer, where it counts as another.
     /// - An event that is resent by hand, later than it is remembered for, is handled again.
     ///
     /// The format is that of Stripe's libraries `stripe` 16.1.0 for Python and 23.1.0 for Node.
@@ -182,10 +182,10 @@ senders! {
     /// | remembered for | 3 days since the last delivery: a live account [retries](https://developer.paddle.com/webhooks/about/respond-to-webhooks) up to 60 times in 3 days |
     ///
     /// # What stays open
-    /// - Method, path and all other headers are not covered: put the layer on the one route that takes
-    ///   these webhooks.
-    /// - Until it is stale, a captured delivery can be posted to another path behind the same layer, where
-    ///   it counts as another.
+    /// - Method, path and all other headers are not covered: put the layer on the one route that
+    ///   takes these webhooks.
+    /// - Until it is stale, a captured delivery can be posted to another path behind the same
+    ///   layer, where it counts as another.
     /// - An event that is replayed by hand, later than it is remembered for, is handled again.
     ///
     /// The format is that of Paddle's libraries `paddle-python-sdk` 1.16.1 and
@@ -200,8 +200,8 @@ senders! {
         remembered: Some(days(3)),
     }
 
-    /// Requests of [Slack](https://docs.slack.dev/authentication/verifying-requests-from-slack): events,
-    /// slash commands, interactions.
+    /// Requests of [Slack](https://docs.slack.dev/authentication/verifying-requests-from-slack):
+    /// events, slash commands, interactions.
     ///
     /// | | |
     /// | --- | --- |
@@ -214,14 +214,15 @@ senders! {
     /// | challenge | `url_verification`, answered with [`answer_url_verification_at`](Self::answer_url_verification_at) |
     ///
     /// # What stays open
-    /// - Method, path and all other headers are not covered: put the layer on the routes that take these
-    ///   requests.
-    /// - Until it is stale, a captured delivery can be posted to another path behind the same layer, where
-    ///   it counts as another. Commands and events of one app are signed under one secret, and an event
-    ///   can hold any text: read commands with [`VerifiedForm`](crate::VerifiedForm), which refuses JSON, and
-    ///   events as JSON.
+    /// - Method, path and all other headers are not covered: put the layer on the routes that take
+    ///   these requests.
+    /// - Until it is stale, a captured delivery can be posted to another path behind the same
+    ///   layer, where it counts as another. Commands and events of one app are signed under one
+    ///   secret, and an event can hold any text: read commands with
+    ///   [`VerifiedForm`](crate::VerifiedForm), which refuses JSON, and events as JSON.
     ///
-    /// The format is that of Slack's libraries `slack_sdk` 3.48.0 for Python and `@slack/bolt` 5.1.0.
+    /// The format is that of Slack's libraries `slack_sdk` 3.48.0 for Python and `@slack/bolt`
+    /// 5.1.0.
     Slack = SLACK "slack" {
         source: "https://docs.slack.dev/authentication/verifying-requests-from-slack",
         header: "X-Slack-Signature",
@@ -250,16 +251,16 @@ senders! {
     /// | challenge | `endpoint.url_validation`, answered with [`answer_url_validation_at`](Self::answer_url_validation_at) |
     ///
     /// # What stays open
-    /// - Method, path and all other headers are not covered: put the layer on the one route that takes
-    ///   these webhooks.
-    /// - Until it is stale, a captured delivery can be posted to another path behind the same layer, where
-    ///   it counts as another.
+    /// - Method, path and all other headers are not covered: put the layer on the one route that
+    ///   takes these webhooks.
+    /// - Until it is stale, a captured delivery can be posted to another path behind the same
+    ///   layer, where it counts as another.
     /// - Two events whose bodies are alike to the last byte are one.
     /// - Zoom does not say whether a retry is dated anew. If retries arrive too old, give them
     ///   [`max_age`](crate::request::VerifierBuilder::max_age) of 2 hours.
     ///
-    /// The format is that of Zoom's library `@zoom/rivet` 0.4.0, which does not verify the bytes as they
-    /// arrived, but the body parsed and written anew.
+    /// The format is that of Zoom's library `@zoom/rivet` 0.4.0, which does not verify the bytes as
+    /// they arrived, but the body parsed and written anew.
     Zoom = ZOOM "zoom" {
         source: "https://developers.zoom.us/docs/api/webhooks/",
         header: "x-zm-signature",
@@ -286,15 +287,17 @@ senders! {
     /// | used once by | the body: `Linear-Delivery` is not covered |
     /// | remembered for | as long as it is fresh |
     ///
-    /// The time is checked once the body is there: a body without one is refused. A signer signs the
-    /// body as it is given, with the time that stands in it.
+    /// The time is checked once the body is there: a body without one is refused. A signer signs
+    /// the body as it is given, with the time that stands in it.
     ///
     /// # What stays open
-    /// - Linear retries after 1 minute, 1 hour and 6 hours, dated anew. Nothing that is covered tells that
-    ///   it is the same event: one that was handled, and whose answer was lost on the way, is handled again.
-    /// - Method, path and headers are not covered. Take what happened from the body: what `Linear-Event`
-    ///   says may have been written by anybody. Put the layer on the one route that takes these webhooks:
-    ///   until it is stale, a captured delivery counts as another at another path.
+    /// - Linear retries after 1 minute, 1 hour and 6 hours, dated anew. Nothing that is covered
+    ///   tells that it is the same event: one that was handled, and whose answer was lost on the
+    ///   way, is handled again.
+    /// - Method, path and headers are not covered. Take what happened from the body: what
+    ///   `Linear-Event` says may have been written by anybody. Put the layer on the one route that
+    ///   takes these webhooks: until it is stale, a captured delivery counts as another at another
+    ///   path.
     ///
     /// The format is that of Linear's library `@linear/sdk` 98.0.0.
     Linear = LINEAR "linear" {
@@ -328,11 +331,12 @@ senders! {
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Two deliveries that are alike to the last byte are one.
     /// - Method, path and headers are not covered. Take what happened from the body: what
-    ///   `X-GitHub-Event` says may have been written by anybody. Put the layer on the one route that
-    ///   takes these webhooks: at another path a captured delivery counts as another.
+    ///   `X-GitHub-Event` says may have been written by anybody. Put the layer on the one route
+    ///   that takes these webhooks: at another path a captured delivery counts as another.
     ///
-    /// A delivery may have up to 25 MB: see [`max_body_bytes`](crate::request::VerifierBuilder::max_body_bytes). The
-    /// format is that of GitHub's library `@octokit/webhooks-methods` 6.0.0.
+    /// A delivery may have up to 25 MB: see
+    /// [`max_body_bytes`](crate::request::VerifierBuilder::max_body_bytes). The format is that of
+    /// GitHub's library `@octokit/webhooks-methods` 6.0.0.
     GitHub = GITHUB "github" {
         source: "https://docs.github.com/webhooks",
         header: "X-Hub-Signature-256",
@@ -351,20 +355,20 @@ senders! {
     /// | used once by | the body: neither `X-Shopify-Webhook-Id` nor `X-Shopify-Event-Id` is covered |
     /// | remembered for | 30 days: Shopify [retries](https://shopify.dev/changelog/updates-to-webhook-retry-mechanism) 8 times in 4 hours, with the very same body |
     ///
-    /// Under the same secret, Shopify signs query strings, such as those with which it opens an app in a
-    /// browser. Their parameters are sorted by name, and `shop` and `timestamp` come before every name that
-    /// begins with `{`. So a body that does not begin with `{` is refused: no query string passes for a
-    /// delivery. Deliveries in XML are not read.
+    /// Under the same secret, Shopify signs query strings, such as those with which it opens an app
+    /// in a browser. Their parameters are sorted by name, and `shop` and `timestamp` come before
+    /// every name that begins with `{`. So a body that does not begin with `{` is refused: no query
+    /// string passes for a delivery. Deliveries in XML are not read.
     ///
     /// # What stays open
     /// - Whoever captured a delivery can post it again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
-    /// - Two deliveries that are alike to the last byte are one, also where they are of two topics or of
-    ///   two shops.
+    /// - Two deliveries that are alike to the last byte are one, also where they are of two topics
+    ///   or of two shops.
     /// - Method, path and headers are not covered: topic (`X-Shopify-Topic`) and shop
-    ///   (`X-Shopify-Shop-Domain`) may have been written by anybody. Give each topic a route of its own,
-    ///   take the shop from the body where it is there, and put the layer on those routes: at another
-    ///   path a captured delivery counts as another.
+    ///   (`X-Shopify-Shop-Domain`) may have been written by anybody. Give each topic a route of its
+    ///   own, take the shop from the body where it is there, and put the layer on those routes: at
+    ///   another path a captured delivery counts as another.
     ///
     /// The format is that of Shopify's libraries `@shopify/shopify-api` 13.1.0.
     Shopify = SHOPIFY "shopify" {
@@ -391,13 +395,15 @@ senders! {
     /// # What stays open
     /// - Whoever captured a delivery can post it again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
-    /// - Two deliveries that are alike to the last byte are one. One delivery may hold several changes, and
-    ///   a change may come again in another delivery: tell changes apart by their own ids.
+    /// - Two deliveries that are alike to the last byte are one. One delivery may hold several
+    ///   changes, and a change may come again in another delivery: tell changes apart by their own
+    ///   ids.
     /// - Method, path and headers are not covered: put the layer on the one route that takes these
     ///   webhooks, for at another path a captured delivery counts as another.
     ///
-    /// A delivery may have up to 3 MiB: see [`max_body_bytes`](crate::request::VerifierBuilder::max_body_bytes). The
-    /// format is that of Meta's documentation.
+    /// A delivery may have up to 3 MiB: see
+    /// [`max_body_bytes`](crate::request::VerifierBuilder::max_body_bytes). The format is that of
+    /// Meta's documentation.
     Meta = META "meta" {
         source: "https://developers.facebook.com/docs/graph-api/webhooks/getting-started",
         header: "X-Hub-Signature-256",
@@ -413,7 +419,8 @@ senders! {
         }),
     }
 
-    /// Requests of [HubSpot](https://developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation),
+    /// Requests of
+    /// [HubSpot](https://developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation),
     /// with version 3 of its signature: webhooks, workflow actions, cards.
     ///
     /// ```
@@ -435,22 +442,23 @@ senders! {
     /// | used once by | the event id: `eventId` of the first event of the body, with its `portalId`, `subscriptionId` and `occurredAt`; without one, the signed message. HubSpot does not promise that an `eventId` alone is unique |
     /// | remembered for | 3 days since the last delivery: HubSpot [retries](https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide) up to 10 times in 24 hours |
     ///
-    /// The URL is put together from the [public origin](crate::request::VerifierBuilder::public_origin), which has to
-    /// be given, and what the request asks for. URL, body and time are signed without a delimiter. So that
-    /// no byte can move between them, a URL with a `{` or a `[` is refused, and a body that is not empty and
+    /// The URL is put together from the [public
+    /// origin](crate::request::VerifierBuilder::public_origin), which has to be given, and what the
+    /// request asks for. URL, body and time are signed without a delimiter. So that no byte can
+    /// move between them, a URL with a `{` or a `[` is refused, and a body that is not empty and
     /// begins with anything else.
     ///
     /// # What stays open
-    /// - **In the URL, `%3A %2F %3F %40 %21 %24 %27 %28 %29 %2A %2C %3B` are decoded before it is signed**,
-    ///   so that `/a%2Fb` and `/a/b` have one signature, and so have `?a=b` and `%3Fa=b`. Whoever captured a
-    ///   request can respell its URL so; it counts as the same request. Of a URL with one of these, the
-    ///   payload answers `None` for path and query.
-    /// - A delivery holds up to 100 events, and is told apart by the first: if HubSpot groups the others
-    ///   otherwise when it retries, tell events apart by their own `eventId`.
+    /// - **In the URL, `%3A %2F %3F %40 %21 %24 %27 %28 %29 %2A %2C %3B` are decoded before it is
+    ///   signed**, so that `/a%2Fb` and `/a/b` have one signature, and so have `?a=b` and `%3Fa=b`.
+    ///   Whoever captured a request can respell its URL so; it counts as the same request. Of a URL
+    ///   with one of these, the payload answers `None` for path and query.
+    /// - A delivery holds up to 100 events, and is told apart by the first: if HubSpot groups the
+    ///   others otherwise when it retries, tell events apart by their own `eventId`.
     /// - Headers are not covered.
     ///
-    /// The format is that of HubSpot's library `hubspot-api-client` 12.0.0 for Python, which does not decode
-    /// the URL; that is from HubSpot's documentation.
+    /// The format is that of HubSpot's library `hubspot-api-client` 12.0.0 for Python, which does
+    /// not decode the URL; that is from HubSpot's documentation.
     HubSpot = HUBSPOT "hubspot" {
         source: "https://developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation",
         header: "X-HubSpot-Signature-v3",
@@ -484,18 +492,19 @@ senders! {
     /// | used once by | the event id, `event_id` of the body; without one, the signed message |
     /// | remembered for | 30 days since the last delivery: Square [retries](https://developer.squareup.com/docs/webhooks/troubleshooting) for up to 24 hours |
     ///
-    /// Square signs the notification URL as it was written in its console. Here it is put together from
-    /// the [public origin](crate::request::VerifierBuilder::public_origin), which has to be given, and what the
-    /// request asks for: write it there with the host in lower case, without `:443`, and with a path.
+    /// Square signs the notification URL as it was written in its console. Here it is put together
+    /// from the [public origin](crate::request::VerifierBuilder::public_origin), which has to be
+    /// given, and what the request asks for: write it there with the host in lower case, without
+    /// `:443`, and with a path.
     ///
-    /// URL and body are signed without a delimiter. So that no byte can move between them, a URL with a
-    /// `{` or a `[` is refused, and a body that begins with anything else.
+    /// URL and body are signed without a delimiter. So that no byte can move between them, a URL
+    /// with a `{` or a `[` is refused, and a body that begins with anything else.
     ///
     /// # What stays open
     /// - Whoever captured a delivery can post it again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
-    /// - The method and the headers are not covered: put the layer on the one route and method that takes
-    ///   these webhooks, for under another method a captured delivery counts as another.
+    /// - The method and the headers are not covered: put the layer on the one route and method that
+    ///   takes these webhooks, for under another method a captured delivery counts as another.
     ///
     /// The format is that of Square's library `squareup` 46.0 for Python.
     Square = SQUARE "square" {
@@ -528,10 +537,11 @@ senders! {
     /// | challenge | `challenge` of a `GET`, answered with [`answer_challenge_at`](Self::answer_challenge_at) |
     ///
     /// # What stays open
-    /// - **Whoever captured a notification can post it again**, at any time and as often as they like. It
-    ///   says no more than that something changed: let the handler ask Dropbox what did, from its cursor on.
-    ///   Then a copy costs a question, and has no other effect.
-    /// - Method, path and headers are not covered: put the layer on the one route that takes these webhooks.
+    /// - **Whoever captured a notification can post it again**, at any time and as often as they
+    ///   like. It says no more than that something changed: let the handler ask Dropbox what did,
+    ///   from its cursor on. Then a copy costs a question, and has no other effect.
+    /// - Method, path and headers are not covered: put the layer on the one route that takes these
+    ///   webhooks.
     ///
     /// The format is that of Dropbox's documentation.
     Dropbox = DROPBOX "dropbox" {
@@ -580,11 +590,11 @@ retention!(GitHub Shopify Meta => "a delivery is remembered", "1 hour", "30 days
 
 impl Slack {
     /// Answers `url_verification`, by which Slack asks whether this path is the right one, with its
-    /// challenge, once its signature was verified. Default: it goes to the handler like any event, as
-    /// it does at every other path.
+    /// challenge, once its signature was verified. Default: it goes to the handler like any event,
+    /// as it does at every other path.
     ///
-    /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum router
-    /// in which the route is nested. It is compared byte by byte.
+    /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum
+    /// router in which the route is nested. It is compared byte by byte.
     ///
     /// # Errors
     /// Returns an error if the path does not begin with `/`, or has a query.
@@ -598,15 +608,15 @@ impl Slack {
 }
 
 impl Zoom {
-    /// Answers `endpoint.url_validation`, by which Zoom asks every 72 hours whether this path knows the
-    /// secret, with the HMAC of its token, once its signature was verified. Default: it goes to the
-    /// handler like any event, as it does at every other path.
+    /// Answers `endpoint.url_validation`, by which Zoom asks every 72 hours whether this path knows
+    /// the secret, with the HMAC of its token, once its signature was verified. Default: it goes to
+    /// the handler like any event, as it does at every other path.
     ///
     /// Only tokens of letters, digits and `+/=-_` are answered: none of them is a message that Zoom
     /// signs.
     ///
-    /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum router
-    /// in which the route is nested. It is compared byte by byte.
+    /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum
+    /// router in which the route is nested. It is compared byte by byte.
     ///
     /// # Errors
     /// Returns an error if the path does not begin with `/`, or has a query.
@@ -621,12 +631,12 @@ impl Zoom {
 
 impl Meta {
     /// Answers the unsigned `GET` by which Meta asks whether this path is the right one, with its
-    /// challenge, if the `GET` names this token. Default: it is refused, as is every request without a
-    /// signature.
+    /// challenge, if the `GET` names this token. Default: it is refused, as is every request
+    /// without a signature.
     ///
-    /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum router
-    /// in which the route is nested. It is compared byte by byte. At any other path, the request is
-    /// verified.
+    /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum
+    /// router in which the route is nested. It is compared byte by byte. At any other path, the
+    /// request is verified.
     ///
     /// ```
     /// use countersign::webhooks::Meta;
@@ -638,8 +648,8 @@ impl Meta {
     /// Only challenges of up to 256 letters and digits are answered.
     ///
     /// # Errors
-    /// Returns an error if the path does not begin with `/`, or has a query, and if the token is not a
-    /// [`Secret`].
+    /// Returns an error if the path does not begin with `/`, or has a query, and if the token is
+    /// not a [`Secret`].
     pub fn answer_subscription_at<T>(
         mut self,
         path: impl Into<String>,
@@ -655,15 +665,15 @@ impl Meta {
 }
 
 impl Dropbox {
-    /// Answers the unsigned `GET` by which Dropbox asks whether this path is the right one, with its
-    /// challenge. Default: the `GET` is refused, as is every request without a signature.
+    /// Answers the unsigned `GET` by which Dropbox asks whether this path is the right one, with
+    /// its challenge. Default: the `GET` is refused, as is every request without a signature.
     ///
-    /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum router
-    /// in which the route is nested. It is compared byte by byte. A `challenge` at any other path is
-    /// nothing special, and its request is verified.
+    /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum
+    /// router in which the route is nested. It is compared byte by byte. A `challenge` at any other
+    /// path is nothing special, and its request is verified.
     ///
-    /// Anybody can ask, and is answered with what they wrote, as plain text. Only a challenge of 1 to
-    /// 256 letters, digits, `-` and `_` is answered.
+    /// Anybody can ask, and is answered with what they wrote, as plain text. Only a challenge of 1
+    /// to 256 letters, digits, `-` and `_` is answered.
     ///
     /// # Errors
     /// Returns an error if the path does not begin with `/`, or has a query.

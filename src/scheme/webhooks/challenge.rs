@@ -51,8 +51,8 @@ const MAX_BODY: usize = 1024;
 /// The greatest length of a token to be answered with its MAC, in bytes.
 const MAX_TOKEN: usize = 256;
 
-/// The one path at which a challenge is answered, and the token that must come with it. At every other
-/// path, a request that looks like a challenge is a request to another handler.
+/// The one path at which a challenge is answered, and the token that must come with it. At every
+/// other path, a request that looks like a challenge is a request to another handler.
 #[derive(Clone, Debug)]
 pub(super) struct AnswersAt {
     path: String,
@@ -139,8 +139,8 @@ pub(super) fn echo(body: &Bytes, _: &mut dyn Iterator<Item = &MacKey>) -> Option
     }
 }
 
-/// Answers Zoom's `endpoint.url_validation` with the MAC of its token. A token that could be a message
-/// which Zoom signs is not answered.
+/// Answers Zoom's `endpoint.url_validation` with the MAC of its token. A token that could be a
+/// message which Zoom signs is not answered.
 pub(super) fn prove_secret(
     body: &Bytes,
     secrets: &mut dyn Iterator<Item = &MacKey>,

@@ -1,4 +1,5 @@
-//! Whatever a payload of a preset hands out is in its signed message, for every row of the catalogue.
+//! Whatever a payload of a preset hands out is in its signed message, for every row of the
+//! catalogue.
 
 use super::{
     catalogue::{SENDERS, SVIX},

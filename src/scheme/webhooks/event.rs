@@ -18,8 +18,8 @@ use crate::{
 /// The greatest length of an event id, in bytes.
 const MAX_ID: usize = 256;
 
-/// Takes the event id from this member of the body. A body that begins as no JSON object does, or has
-/// no such member, has no event id.
+/// Takes the event id from this member of the body. A body that begins as no JSON object does, or
+/// has no such member, has no event id.
 pub(super) fn read_event_id(
     parameters: &mut Parameters<'_>,
     body: &[u8],
@@ -40,8 +40,9 @@ pub(super) fn read_event_id(
 
 /// Reads a body that begins with this bracket; `None` if it begins otherwise.
 ///
-/// A body that begins so and cannot be read is refused, because another reader may be less strict, and
-/// find an event id in it. The event would then be told from others by something else, unnoticed.
+/// A body that begins so and cannot be read is refused, because another reader may be less strict,
+/// and find an event id in it. The event would then be told from others by something else,
+/// unnoticed.
 fn read_whole<T>(
     body: &[u8],
     bracket: u8,
@@ -60,9 +61,9 @@ fn read_whole<T>(
     })
 }
 
-/// Takes the event id from the first event of a body that is a JSON array: the member of the first of
-/// these names, and with it the others, without which it is not unique. A body that begins as no array
-/// does has no event id.
+/// Takes the event id from the first event of a body that is a JSON array: the member of the first
+/// of these names, and with it the others, without which it is not unique. A body that begins as no
+/// array does has no event id.
 pub(super) fn read_first_event_id<const N: usize>(
     parameters: &mut Parameters<'_>,
     body: &[u8],

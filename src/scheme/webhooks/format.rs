@@ -31,9 +31,9 @@ use crate::{
 /// Senders that sign under several secrets at once have two, or a few more.
 const MAX_ELEMENTS: usize = 16;
 
-/// Beside a URL, a body begins with one of these bytes, and no path and no query has one: so that there
-/// is one place only where the one can end and the other begin. Of a time after the body, no digit can
-/// move: with one more or less it is of another century, and never fresh.
+/// Beside a URL, a body begins with one of these bytes, and no path and no query has one: so that
+/// there is one place only where the one can end and the other begin. Of a time after the body, no
+/// digit can move: with one more or less it is of another century, and never fresh.
 const BEGINNINGS: &[char] = &['{', '['];
 
 /// What is true of every webhook: HMAC-SHA256, under one key, of a body that goes to no place in
@@ -255,8 +255,8 @@ impl Webhooks {
         }
     }
 
-    /// The one place where the signed message is put together, for verifying and for signing. The target
-    /// is needed if the URL is covered.
+    /// The one place where the signed message is put together, for verifying and for signing. The
+    /// target is needed if the URL is covered.
     fn message(
         &self,
         method: &Method,

@@ -27,7 +27,8 @@ const MAX_TOKEN: usize = 256;
 /// The length of a time in seconds, from 2001 to 2286: no digit can move between it and the token.
 const TIME_LEN: usize = 10;
 
-/// Webhooks of [Mailgun](https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks).
+/// Webhooks of
+/// [Mailgun](https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks).
 ///
 /// ```
 /// # use countersign::{MemoryStore, VerifiedPayload, VerifyLayer, webhooks::Mailgun};
@@ -52,28 +53,29 @@ const TIME_LEN: usize = 10;
 /// | used once by | the token |
 /// | remembered for | as long as it is fresh |
 ///
-/// The payload's [`bytes`](crate::VerifiedPayload::bytes) are the two fields that are covered, as JSON,
-/// and the body of the request that the handler receives is empty. The event is to be had from
-/// [`danger_uncovered_body`](crate::VerifiedPayload::danger_uncovered_body) alone.
+/// The payload's [`bytes`](crate::VerifiedPayload::bytes) are the two fields that are covered, as
+/// JSON, and the body of the request that the handler receives is empty. The event is to be had
+/// from [`danger_uncovered_body`](crate::VerifiedPayload::danger_uncovered_body) alone.
 ///
 /// The signature is looked at once the body is there. It can be signed with
-/// [`Signer::sign_body`](crate::Signer::sign_body) only, which adds `signature` to a JSON object that
-/// has none; the nonce is the token.
+/// [`Signer::sign_body`](crate::Signer::sign_body) only, which adds `signature` to a JSON object
+/// that has none; the nonce is the token.
 ///
 /// # What stays open
-/// - **Whoever captured a delivery that was not handled yet can write every event they like into it**,
-///   until it is stale. Take the event for a hint, and ask Mailgun's API for what happened by the id of
-///   the event or the message.
-/// - Mailgun [retries](https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhook-retries)
-///   for 8 hours, after any answer but 200 and 406, and does not say whether a retry is dated anew. If
-///   retries arrive too old, give them [`max_age`](crate::request::VerifierBuilder::max_age) of 9 hours; all that
-///   time a captured delivery that was not handled is worth something.
-/// - Method, path and headers are not covered: put the layer on the one route that takes these webhooks.
-///   Until it is stale, a captured delivery counts as another at another path.
+/// - **Whoever captured a delivery that was not handled yet can write every event they like into
+///   it**, until it is stale. Take the event for a hint, and ask Mailgun's API for what happened by
+///   the id of the event or the message.
+/// - Mailgun
+///   [retries](https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhook-retries)
+///   for 8 hours, after any answer but 200 and 406, and does not say whether a retry is dated anew.
+///   If retries arrive too old, give them [`max_age`](crate::request::VerifierBuilder::max_age) of
+///   9 hours; all that time a captured delivery that was not handled is worth something.
+/// - Method, path and headers are not covered: put the layer on the one route that takes these
+///   webhooks. Until it is stale, a captured delivery counts as another at another path.
 ///
 /// Webhooks in the form of old (`application/x-www-form-urlencoded`), and messages that Mailgun
-/// forwards, have their signature elsewhere and are refused; `parent-signature` is not read. The format
-/// is that of Mailgun's documentation.
+/// forwards, have their signature elsewhere and are refused; `parent-signature` is not read. The
+/// format is that of Mailgun's documentation.
 #[derive(Clone, Debug)]
 pub struct Mailgun {
     key_id: Cow<'static, str>,

@@ -1,7 +1,8 @@
 //! Presets: the formats in which senders sign their webhooks.
 //!
-//! Each preset verifies and signs. Give it the secret in the very form in which its provider shows it,
-//! with [`secret`](crate::request::VerifierBuilder::secret); say it again for a second one, while it is rotated.
+//! Each preset verifies and signs. Give it the secret in the very form in which its provider shows
+//! it, with [`secret`](crate::request::VerifierBuilder::secret); say it again for a second one,
+//! while it is rotated.
 //!
 #![doc = include_str!("senders.md")]
 //!

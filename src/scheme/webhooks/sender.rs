@@ -102,8 +102,8 @@ pub(super) enum Once {
     Header { name: &'static str, end: u8 },
     /// The event id in this member of the body; without one, the signed message.
     Member(&'static str),
-    /// The event id in the first of these members of the first event of the body, and the others with
-    /// it; without one, the signed message.
+    /// The event id in the first of these members of the first event of the body, and the others
+    /// with it; without one, the signed message.
     FirstOf([&'static str; 4]),
     /// The SHA-256 of the body: a retry differs in its time alone.
     Body,

@@ -52,50 +52,55 @@ const OF_EVERY_FORM: &str = "AccountSid";
 /// | used once by | nothing: two callbacks that are alike may both be meant |
 /// | remembered for | not at all, so that no store is needed |
 ///
-/// The URL is put together from the [public origin](crate::request::VerifierBuilder::public_origin), which has
-/// to be given, and what the request asks for. It is tried with its port and without, for Twilio signs
-/// now the one, now the other.
+/// The URL is put together from the [public
+/// origin](crate::request::VerifierBuilder::public_origin), which has to be given, and what the
+/// request asks for. It is tried with its port and without, for Twilio signs now the one, now the
+/// other.
 ///
 /// # Forms or JSON
 /// One layer reads one of the two, and the request has no say in it. Twilio signs a form without
-/// delimiters: the URL, then name after value after name. A text message `&bodySHA256=…` inside a form
-/// looks, signed, like the end of a URL, and would there vouch for any body. So each mode refuses the
-/// messages of the other:
+/// delimiters: the URL, then name after value after name. A text message `&bodySHA256=…` inside a
+/// form looks, signed, like the end of a URL, and would there vouch for any body. So each mode
+/// refuses the messages of the other:
 ///
-/// - [`Twilio::new`] reads forms. A body is a form, or empty. The handler is given the form as it was
-///   signed: its parameters sorted by name, and of several that are alike in name and value only one. A
-///   form is refused as malformed if a parameter has no `=` or no name, or if it is no UTF-8; so is a
-///   form in several parts (`multipart/form-data`). A request is refused too if its query has
-///   `bodySHA256`, or if its form, signed, ends in `bodySHA256=` and a digest. The signer refuses a body
-///   whose `Content-Type` names no form.
-/// - [`Twilio::json_at`] reads bodies of any other type, at one URL. The request asks for exactly the
-///   path and query that are configured, followed by `bodySHA256=` and the digest of the body. A request
-///   for another URL is refused as one with another signature would be, and a request whose `Content-Type` names a form is refused as malformed. The signer writes `bodySHA256` if it is
-///   not there, and refuses forms and other URLs.
+/// - [`Twilio::new`] reads forms. A body is a form, or empty. The handler is given the form as it
+///   was signed: its parameters sorted by name, and of several that are alike in name and value
+///   only one. A form is refused as malformed if a parameter has no `=` or no name, or if it is no
+///   UTF-8; so is a form in several parts (`multipart/form-data`). A request is refused too if its
+///   query has `bodySHA256`, or if its form, signed, ends in `bodySHA256=` and a digest. The signer
+///   refuses a body whose `Content-Type` names no form.
+/// - [`Twilio::json_at`] reads bodies of any other type, at one URL. The request asks for exactly
+///   the path and query that are configured, followed by `bodySHA256=` and the digest of the body.
+///   A request for another URL is refused as one with another signature would be, and a request
+///   whose `Content-Type` names a form is refused as malformed. The signer writes `bodySHA256` if
+///   it is not there, and refuses forms and other URLs.
 ///
-/// A callback that Twilio makes by itself always has the parameter `AccountSid`, in its form or in its
-/// query. This name is part of the signed text, and of no URL that `json_at` accepts. So no callback passes
-/// for JSON, whichever route it was signed for, and whatever strangers wrote into it.
+/// A callback that Twilio makes by itself always has the parameter `AccountSid`, in its form or in
+/// its query. This name is part of the signed text, and of no URL that `json_at` accepts. So no
+/// callback passes for JSON, whichever route it was signed for, and whatever strangers wrote into
+/// it.
 ///
 /// # What stays open
-/// - **Whoever captured a request can post it again**, at any time and as often as they like. Let the
-///   handler do no harm when it runs twice: by `CallSid`, `MessageSid` and the status in the body.
+/// - **Whoever captured a request can post it again**, at any time and as often as they like. Let
+///   the handler do no harm when it runs twice: by `CallSid`, `MessageSid` and the status in the
+///   body.
 /// - **Parameters are signed without delimiters**, name after value after name, and the URL before
-///   them likewise. Whoever captured a request can move bytes between neighbours: `To=12` and `T=o12`
-///   have one signature, and so have `/hook?a=1` with `To=2`, `/hook?a=1To2` without a form, and
-///   `/hook` with a parameter whose name begins with `?a=1`. The text of a message can so become
-///   parameters of the form or of the query. What was moved is still nothing but what Twilio wrote, in
-///   its order. Refuse parameters that a callback never has, and miss none that it always has,
-///   `AccountSid` first of all.
-/// - **A form without `AccountSid`, or a URL, that a Studio flow makes of a stranger's words** can pass for
-///   JSON. For a form, its URL must be the beginning of the URL of the JSON, and the rest of that URL must
-///   begin with the name of the form's first parameter: `https://example.com/` and `events`, if the JSON
-///   goes to `https://example.com/events`. Let no flow post a form to such a URL, and let no stranger
-///   write into a URL that Twilio requests.
-/// - The method is not covered: put the layer on the one route and method that takes these webhooks.
-/// - Where the public origin has a port of its own, a request that was signed without the port counts
-///   too, though it may have been meant for another service on that host. The payload then answers
-///   `None` for the authority.
+///   them likewise. Whoever captured a request can move bytes between neighbours: `To=12` and
+///   `T=o12` have one signature, and so have `/hook?a=1` with `To=2`, `/hook?a=1To2` without a
+///   form, and `/hook` with a parameter whose name begins with `?a=1`. The text of a message can so
+///   become parameters of the form or of the query. What was moved is still nothing but what Twilio
+///   wrote, in its order. Refuse parameters that a callback never has, and miss none that it always
+///   has, `AccountSid` first of all.
+/// - **A form without `AccountSid`, or a URL, that a Studio flow makes of a stranger's words** can
+///   pass for JSON. For a form, its URL must be the beginning of the URL of the JSON, and the rest
+///   of that URL must begin with the name of the form's first parameter: `https://example.com/` and
+///   `events`, if the JSON goes to `https://example.com/events`. Let no flow post a form to such a
+///   URL, and let no stranger write into a URL that Twilio requests.
+/// - The method is not covered: put the layer on the one route and method that takes these
+///   webhooks.
+/// - Where the public origin has a port of its own, a request that was signed without the port
+///   counts too, though it may have been meant for another service on that host. The payload then
+///   answers `None` for the authority.
 ///
 /// The format is that of Twilio's library `twilio` 9.13.0 for Python.
 #[derive(Clone, Debug)]
@@ -122,8 +127,8 @@ impl Twilio {
         Self::in_mode(Mode::Form)
     }
 
-    /// The format of webhooks with JSON, or with another body that is no form, at the one URL with this
-    /// path and query. `bodySHA256` behind it is the digest of the body.
+    /// The format of webhooks with JSON, or with another body that is no form, at the one URL with
+    /// this path and query. `bodySHA256` behind it is the digest of the body.
     ///
     /// Path and query are those of the URL that is configured at Twilio, to the byte. The
     /// [public origin](crate::request::VerifierBuilder::public_origin) says the rest of the URL.
@@ -139,8 +144,8 @@ impl Twilio {
     /// ```
     ///
     /// # Errors
-    /// Returns an error if this does not begin with `/`, ends in `?`, cannot be part of a URL, or has
-    /// `AccountSid` or `bodySHA256` in it.
+    /// Returns an error if this does not begin with `/`, ends in `?`, cannot be part of a URL, or
+    /// has `AccountSid` or `bodySHA256` in it.
     pub fn json_at(path_and_query: impl Into<String>) -> Result<Self, ConfigError> {
         let text = path_and_query.into();
         let read = PathAndQuery::from_str(&text);
@@ -243,8 +248,8 @@ fn before_digest(path_and_query: &str) -> String {
     format!("{path_and_query}{separator}{BODY_DIGEST}=")
 }
 
-/// The SHA-256 of the body, behind the URL that is configured. Nothing else may be there: a form that
-/// was moved into the URL would be.
+/// The SHA-256 of the body, behind the URL that is configured. Nothing else may be there: a form
+/// that was moved into the URL would be.
 fn body_digest(before: &str, path_and_query: &str) -> Result<HashOutput, Rejection> {
     let Some(value) = path_and_query.strip_prefix(before) else {
         return Err(Rejection::new(
@@ -269,8 +274,8 @@ fn names_digest(query: Option<&str>) -> bool {
     pairs.any(|pair| pair.split('=').next() == Some(BODY_DIGEST))
 }
 
-/// Whether the parameters of a form, as they are signed, can be the end of a URL with a digest, cut off
-/// before the digest: in front of the name or within it.
+/// Whether the parameters of a form, as they are signed, can be the end of a URL with a digest, cut
+/// off before the digest: in front of the name or within it.
 fn ends_as_url_of_json(signed: &str) -> bool {
     let digest_at = signed.len().saturating_sub(64);
     let Some((before, digest)) = signed.split_at_checked(digest_at) else {

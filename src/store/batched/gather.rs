@@ -25,16 +25,16 @@ impl<T: Asked> Taken<T> {
         (asking, Self { waiting, most })
     }
 
-    /// Waits until there is something, and takes it with all that wait beside it. Returns `false` once
-    /// nobody can ask any more.
+    /// Waits until there is something, and takes it with all that wait beside it. Returns `false`
+    /// once nobody can ask any more.
     ///
     /// If it is dropped, nothing is taken.
     pub(in crate::store) async fn take(&mut self, batch: &mut Vec<T>) -> bool {
         self.waiting.recv_many(batch, self.most).await > 0
     }
 
-    /// Takes what has come in meanwhile: who was answered last asks again by now, and belongs to the
-    /// same round trip. Tells whether there was anything.
+    /// Takes what has come in meanwhile: who was answered last asks again by now, and belongs to
+    /// the same round trip. Tells whether there was anything.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(in crate::store) async fn take_more(&mut self, batch: &mut Vec<T>) -> bool {
         tokio::task::yield_now().await;

@@ -15,8 +15,8 @@ pub(in crate::store) struct Pace {
 }
 
 impl Pace {
-    /// Returns the pause before the next step: the one that a step asked for, or a longer and longer
-    /// one while steps fail.
+    /// Returns the pause before the next step: the one that a step asked for, or a longer and
+    /// longer one while steps fail.
     pub(in crate::store) fn pause(&mut self, swept: Result<Duration, StoreError>) -> Duration {
         match swept {
             Ok(pause) => {

@@ -1,5 +1,5 @@
-//! How many records each key has in a store that several servers share: counted in each process, and
-//! put together in the store by a task of its own.
+//! How many records each key has in a store that several servers share: counted in each process,
+//! and put together in the store by a task of its own.
 //!
 //! A claim asks nobody. Of what other processes claim, this one learns at the next exchange.
 
@@ -66,8 +66,8 @@ struct Own {
     kept_for: AtomicU64,
     /// How many exchanges went by without this key.
     waited: AtomicU64,
-    /// The claims whose answer nobody got, by their digest, and until when their records live. Locked
-    /// only when an answer is missing.
+    /// The claims whose answer nobody got, by their digest, and until when their records live.
+    /// Locked only when an answer is missing.
     unanswered: Mutex<HashMap<[u8; 32], u64>>,
 }
 
@@ -99,8 +99,8 @@ impl Quota {
         }
     }
 
-    /// Counts the claim before it is made. Beyond the quota it is made in a way that adds no record,
-    /// so that a duplicate is still told one.
+    /// Counts the claim before it is made. Beyond the quota it is made in a way that adds no
+    /// record, so that a duplicate is still told one.
     pub(super) fn count<'c>(&self, claim: &'c Claim) -> Counted<'c> {
         let own = self.own(claim.owner());
         let is_over = own.count(claim, self.limit).is_err();
@@ -183,8 +183,8 @@ impl Own {
         Err(())
     }
 
-    /// Takes the count of a claim without an answer back, if an earlier copy of it counts already: all
-    /// of them make one record at most, and copies can be sent, and given up, by anybody.
+    /// Takes the count of a claim without an answer back, if an earlier copy of it counts already:
+    /// all of them make one record at most, and copies can be sent, and given up, by anybody.
     fn unanswered(&self, claim: &Claim) {
         let unanswered = &self.unanswered;
         let mut unanswered = unanswered.lock().unwrap_or_else(PoisonError::into_inner);
@@ -227,8 +227,8 @@ impl Counted<'_> {
         &self.claim
     }
 
-    /// Takes the count back if nothing was recorded. If it is unknown whether something was, the claim
-    /// counts once, however often it is made.
+    /// Takes the count back if nothing was recorded. If it is unknown whether something was, the
+    /// claim counts once, however often it is made.
     pub(super) fn settle(
         mut self,
         answer: Result<Answer, StoreError>,

@@ -98,9 +98,9 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// See [`MemoryStore::danger_assume_no_history`]. With a high watermark it says so of the time before
-    /// its file was made, and changes nothing where there is one: do not keep it where the file
-    /// itself may get lost, as in a container without a volume.
+    /// See [`MemoryStore::danger_assume_no_history`]. With a high watermark it says so of the time
+    /// before its file was made, and changes nothing where there is one: do not keep it where the
+    /// file itself may get lost, as in a container without a volume.
     #[must_use]
     pub fn danger_assume_no_history(mut self) -> Self {
         self.assume_no_history = true;
@@ -111,15 +111,15 @@ impl MemoryStoreBuilder {
     ///
     /// After a restart, or a crash of the process or the machine, only that is refused (503,
     /// `sign_again`) which was signed at or before the watermark: the latest signed time that was
-    /// asked for, and a second. What is signed later is served at once. The first start, which finds
-    /// no file, is like that of a store without one.
+    /// asked for, and a second. What is signed later is served at once. The first start, which
+    /// finds no file, is like that of a store without one.
     ///
     /// The file is written ahead of the claims, about once in a second of signed time, by a thread
     /// of the store's own, in whole and synced with its folder. A claim waits for it only where it
     /// is signed later than the file says: the first one after a pause, or the first whose clock is
     /// ahead. A file that cannot be written refuses what is signed after it, with
-    /// [`Unavailable`](crate::error::StoreErrorKind::Unavailable), until it can be; each such claim tries
-    /// again.
+    /// [`Unavailable`](crate::error::StoreErrorKind::Unavailable), until it can be; each such claim
+    /// tries again.
     ///
     /// **What it cannot cover.** A claim without a signed time, and an event whose sender signs its
     /// retry anew, may be accepted again after a restart: use a store that survives restarts for
@@ -129,8 +129,8 @@ impl MemoryStoreBuilder {
     ///
     /// One live process has the file: it is locked by one beside it (`.lock`), and replaced by
     /// another (`.new`). Keep it on a local disk. Symbolic links are followed, once, when the store
-    /// is built: these two then are beside the file itself. Dropping the store waits for a write that
-    /// is under way.
+    /// is built: these two then are beside the file itself. Dropping the store waits for a write
+    /// that is under way.
     ///
     /// ```
     /// use countersign::MemoryStore;

@@ -1,5 +1,5 @@
-//! For how long each namespace is remembered: as long as its first claim needed, and no claim after it
-//! may need more.
+//! For how long each namespace is remembered: as long as its first claim needed, and no claim after
+//! it may need more.
 
 use std::{collections::HashMap, sync::PoisonError, time::Duration};
 
@@ -9,8 +9,8 @@ use crate::{
     once::Claim,
 };
 
-/// Nothing leaves it: a namespace whose retention were forgotten could be given a longer one, for which
-/// its records were dropped too early.
+/// Nothing leaves it: a namespace whose retention were forgotten could be given a longer one, for
+/// which its records were dropped too early.
 #[derive(Debug, Default)]
 pub(super) struct Namespaces(RwLock<HashMap<Box<str>, Duration>>);
 

@@ -22,23 +22,25 @@ use crate::{
 /// Remembers nonces in memory.
 ///
 /// **It serves exactly one live process.** Two processes with a memory store each accept one
-/// request each. A restart forgets: the store therefore refuses what may have been accepted
-/// before, every claim with `signed time <= start + max_skew`, with 503 and the code
-/// `sign_again`. Say [`MemoryStore::danger_assume_no_history`] where nothing was accepted earlier. A
-/// claim without a signed time cannot be refused in this way: there a restart does reopen what was
-/// accepted before. [`MemoryStoreBuilder::high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) narrows the refusal to about a second.
+/// request each. A restart forgets: the store therefore refuses what may have been accepted before,
+/// every claim with `signed time <= start + max_skew`, with 503 and the code `sign_again`. Say
+/// [`MemoryStore::danger_assume_no_history`] where nothing was accepted earlier. A claim without a
+/// signed time cannot be refused in this way: there a restart does reopen what was accepted before.
+/// [`MemoryStoreBuilder::high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) narrows
+/// the refusal to about a second.
 ///
 /// What it guarantees while it lives:
 /// - of any number of claims on one nonce, at once or one after another, at most one is answered
-///   [`ClaimOutcome::New`] until its deadline has passed by the store's clock. Nonces are told apart by
-///   more than 64 bits of a keyed hash: one that is new may be taken for a replay, with a
+///   [`ClaimOutcome::New`] until its deadline has passed by the store's clock. Nonces are told
+///   apart by more than 64 bits of a keyed hash: one that is new may be taken for a replay, with a
 ///   probability of one in 2⁶⁴ for each nonce in its shard, and never the other way round;
 /// - a live record is never evicted. A full store refuses with [`StoreErrorKind::Full`];
-/// - a namespace is remembered for as long as its first claim needed, by whichever layer. A claim that
-///   needs longer is refused with [`StoreErrorKind::Misconfigured`]: to raise `max_age` or a retention,
-///   make a new store;
-/// - one key holds no more than its share ([`MemoryStoreBuilder::key_share`](crate::store::MemoryStoreBuilder::key_share)), beyond which it is
-///   refused with [`StoreErrorKind::KeyOverQuota`];
+/// - a namespace is remembered for as long as its first claim needed, by whichever layer. A claim
+///   that needs longer is refused with [`StoreErrorKind::Misconfigured`]: to raise `max_age` or a
+///   retention, make a new store;
+/// - one key holds no more than its share
+///   ([`MemoryStoreBuilder::key_share`](crate::store::MemoryStoreBuilder::key_share)), beyond which
+///   it is refused with [`StoreErrorKind::KeyOverQuota`];
 /// - a clock that steps back reopens nothing that was dropped while it was ahead. The clock has to
 ///   be right when the store is made;
 /// - no claim waits for a sweep of the whole store, or for its growth: both go by the shard, of
@@ -94,10 +96,13 @@ pub struct MemoryStatistics {
     pub leases: usize,
     /// Bytes allocated for nonces, leases and keys. The same as [`MemoryStore::allocated_bytes`].
     pub allocated_bytes: usize,
-    /// The most that may be: [`MemoryStoreBuilder::capacity_bytes`](crate::store::MemoryStoreBuilder::capacity_bytes).
+    /// The most that may be:
+    /// [`MemoryStoreBuilder::capacity_bytes`](crate::store::MemoryStoreBuilder::capacity_bytes).
     pub capacity_bytes: usize,
-    /// How far the file of [`MemoryStoreBuilder::high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) is written, where there is one:
-    /// nothing that was signed later has been accepted. The epoch, before the first claim.
+    /// How far the file of
+    /// [`MemoryStoreBuilder::high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) is
+    /// written, where there is one: nothing that was signed later has been accepted. The epoch,
+    /// before the first claim.
     pub high_watermark: Option<Timestamp>,
 }
 

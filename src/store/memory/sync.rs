@@ -1,5 +1,5 @@
-//! The locks, counters and hash keys of the memory store; under `cfg(all(test, countersign_loom))` loom's, and
-//! keys that are the same in each run, for loom repeats itself.
+//! The locks, counters and hash keys of the memory store; under `cfg(all(test, countersign_loom))`
+//! loom's, and keys that are the same in each run, for loom repeats itself.
 
 #[cfg(not(all(test, countersign_loom)))]
 pub(super) use std::sync::{

@@ -320,8 +320,8 @@ impl Waiting {
         self.records.get_mut(position)
     }
 
-    /// Kept out of line: a nonce that is new seldom comes here, and inline all of the slots would be
-    /// read ahead of the first look at a tag.
+    /// Kept out of line: a nonce that is new seldom comes here, and inline all of the slots would
+    /// be read ahead of the first look at a tag.
     #[inline(never)]
     fn position(&self, at: usize) -> Option<usize> {
         let mut slots = self.slots.iter().take(self.len as usize);

@@ -1,5 +1,5 @@
-//! The newest record that a store knows to be committed. If it is gone, an older state of the database
-//! was put back, and other records may be gone with it.
+//! The newest record that a store knows to be committed. If it is gone, an older state of the
+//! database was put back, and other records may be gone with it.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,16 +1,16 @@
-//! A transaction on a connection of a handler's pool, which closes the connection rather than leave a
-//! wait for the server in the pool.
+//! A transaction on a connection of a handler's pool, which closes the connection rather than leave
+//! a wait for the server in the pool.
 
 use std::fmt;
 
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection, postgres::PgTransactionManager};
 use sqlx_core::transaction::TransactionManager as _;
 
-/// A transaction that [`transact`](crate::request::PendingPayload::transact) has begun.
+/// A transaction that [`transact`](crate::PendingPayload::transact) has begun.
 ///
-/// Dropped before its COMMIT or ROLLBACK was answered, it closes its connection, and PostgreSQL rolls
-/// back. A connection that went back to the pool would be of no use, and counted, until the server
-/// has answered what is outstanding.
+/// Dropped before its COMMIT or ROLLBACK was answered, it closes its connection, and PostgreSQL
+/// rolls back. A connection that went back to the pool would be of no use, and counted, until the
+/// server has answered what is outstanding.
 pub struct PooledTransaction {
     connection: PoolConnection<Postgres>,
     is_open: bool,

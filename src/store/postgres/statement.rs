@@ -108,8 +108,8 @@ pub(super) fn decide(terms: &Terms<'_>, steps: &[Step<'_>], own: Option<Own>) ->
     format!("SELECT * FROM {function}, {steps})")
 }
 
-/// Answers as [`decide`], for one claim in a handler's transaction. It waits for no other record of its
-/// message, whose records can go beyond their number.
+/// Answers as [`decide`], for one claim in a handler's transaction. It waits for no other record of
+/// its message, whose records can go beyond their number.
 pub(super) fn consume(terms: &Terms<'_>, step: &Step<'_>, wait: Duration) -> String {
     format!(
         "SELECT * FROM countersign_consume({}, '{}', {}, {}, {}, {}, '{}', '{}', {}, {})",

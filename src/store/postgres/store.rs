@@ -26,27 +26,29 @@ use crate::{
 ///
 /// What it guarantees:
 /// - of any number of claims on one nonce, from any of the servers, at once or one after another,
-///   at most one is answered [`ClaimOutcome::New`](crate::store::ClaimOutcome::New) until its deadline has passed by the clock of the
-///   database. Nonces are told apart by SHA-256. A nonce that was
-///   [consumed](crate::request::PendingPayload::consume) in the same database is a replay, and the reverse;
+///   at most one is answered [`ClaimOutcome::New`](crate::store::ClaimOutcome::New) until its
+///   deadline has passed by the clock of the database. Nonces are told apart by SHA-256. A nonce
+///   that was [consumed](crate::PendingPayload::consume) in the same database is a replay, and the
+///   reverse;
 /// - what was answered is committed with `synchronous_commit = on`, whatever is set elsewhere;
 /// - one key of one namespace has no more records than
 ///   [`PostgresStoreBuilder::records_of_a_key`] says. Those that handlers consume are not counted;
 /// - a live record is never evicted. A database that is down, slow, a standby, read-only or out of
-///   room is answered with an error, and so is a wait of more than [`PostgresStoreBuilder::timeout`];
-///   the store goes on by itself when the database does;
+///   room is answered with an error, and so is a wait of more than
+///   [`PostgresStoreBuilder::timeout`]; the store goes on by itself when the database does;
 /// - a database that is another than before, a copy, or on another timeline (a standby that was
-///   promoted, a backup that was restored to a point in time, a dump) refuses what was signed until it
-///   was first asked, with the code `sign_again`. So does a database that has lost the newest record
-///   of an open store.
-///   [What this cannot see](super#what-is-put-back-and-what-is-seen-of-it) is part of the module's text;
+///   promoted, a backup that was restored to a point in time, a dump) refuses what was signed until
+///   it was first asked, with the code `sign_again`. So does a database that has lost the newest
+///   record of an open store. [What this cannot see](super#what-is-put-back-and-what-is-seen-of-it)
+///   is part of the module's text;
 /// - a clock that steps back reopens nothing that was dropped while it was ahead;
 /// - a namespace is remembered for as long as its first claim needed, by whichever server. A server
-///   that needs longer is refused with [`Misconfigured`](crate::error::StoreErrorKind::Misconfigured) until
+///   that needs longer is refused with
+///   [`Misconfigured`](crate::error::StoreErrorKind::Misconfigured) until
 ///   [`extend_retention`](Self::extend_retention); one that needs less is served.
 ///
-/// What it does on a `pool` serves handlers that consume in the same database too; the others need an
-/// open store.
+/// What it does on a `pool` serves handlers that consume in the same database too; the others need
+/// an open store.
 ///
 /// Claims that come in while a transaction is written go into the next one together. The store has
 /// connections of its own, so that it never waits for a handler's transaction, and takes tasks on
@@ -111,8 +113,8 @@ impl PostgresStore {
         check(&self.options, self.timeout).await
     }
 
-    /// Makes the [tables and functions](Self::SCHEMA), unless they are there. Several servers may do so
-    /// at once.
+    /// Makes the [tables and functions](Self::SCHEMA), unless they are there. Several servers may
+    /// do so at once.
     ///
     /// # Errors
     /// Returns an error if the database refuses or cannot be reached.
@@ -120,8 +122,8 @@ impl PostgresStore {
         schema::migrate(pool).await.map_err(error::of_driver)
     }
 
-    /// Says that nothing was accepted before the tables were made, so that requests that were signed
-    /// earlier are new. To be called before the first request; later it changes nothing.
+    /// Says that nothing was accepted before the tables were made, so that requests that were
+    /// signed earlier are new. To be called before the first request; later it changes nothing.
     ///
     /// # Errors
     /// Returns an error if the database refuses or cannot be reached.
@@ -133,10 +135,10 @@ impl PostgresStore {
     /// Refuses what was signed up to now, and up to five seconds and `max_skew` later (503, code
     /// `sign_again`): records of it may be missing.
     ///
-    /// Copies and failovers are found and fenced without this call. Call it, before servers connect,
-    /// after an older state of the same database was put back in a way that
-    /// [nothing in it shows](super#what-is-put-back-and-what-is-seen-of-it). In `psql` it is
-    /// `SELECT countersign_fence()`.
+    /// Copies and failovers are found and fenced without this call. Call it, before servers
+    /// connect, after an older state of the same database was put back in a way that [nothing in it
+    /// shows](super#what-is-put-back-and-what-is-seen-of-it). In `psql` it is `SELECT
+    /// countersign_fence()`.
     ///
     /// # Errors
     /// Returns an error if the database refuses or cannot be reached.
@@ -144,8 +146,9 @@ impl PostgresStore {
         schema::fence(pool).await.map_err(error::of_driver)
     }
 
-    /// Makes a namespace remember for longer: after `max_age` and the like were raised, and before the
-    /// servers that need it are started, which are refused until then. The refusal names the time.
+    /// Makes a namespace remember for longer: after `max_age` and the like were raised, and before
+    /// the servers that need it are started, which are refused until then. The refusal names the
+    /// time.
     ///
     /// What was signed up to a minute and `max_skew` from now is refused from here on (503, code
     /// `sign_again`): earlier records may be dropped too soon for the new retention.
@@ -187,9 +190,9 @@ impl PostgresStore {
     /// Drops what has expired, in batches of 1,000 rows, each in a transaction of its own; up to a
     /// million rows. Answers with how many.
     ///
-    /// A store that is open does so by itself. Where nonces are only consumed, call it every minute or
-    /// so, from any number of servers, one of which then does the work; nothing goes wrong where nobody
-    /// does, but for the table's growth. Rows are kept for a minute beyond their deadline.
+    /// A store that is open does so by itself. Where nonces are only consumed, call it every minute
+    /// or so, from any number of servers, one of which then does the work; nothing goes wrong where
+    /// nobody does, but for the table's growth. Rows are kept for a minute beyond their deadline.
     ///
     /// ```no_run
     /// # async fn f(pool: sqlx::PgPool) {
@@ -208,7 +211,8 @@ impl PostgresStore {
     /// ```
     ///
     /// # Errors
-    /// Returns an error if the database refuses or cannot be reached. What was dropped stays dropped.
+    /// Returns an error if the database refuses or cannot be reached. What was dropped stays
+    /// dropped.
     pub async fn drop_expired(pool: &PgPool) -> Result<u64, StoreError> {
         sweep::drop_expired(pool).await.map_err(error::of_driver)
     }
@@ -265,8 +269,8 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Limits how long a step waits for its answer, and the database for a lock: more than zero, and at
-    /// most 30 seconds. Default: 2 seconds, as the verifier's
+    /// Limits how long a step waits for its answer, and the database for a lock: more than zero,
+    /// and at most 30 seconds. Default: 2 seconds, as the verifier's
     /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -280,9 +284,9 @@ impl PostgresStoreBuilder {
     /// Set it so that the keys of all your senders together fit into the disk.
     ///
     /// Each process counts what it records, and learns of what others record within a second. So a
-    /// key can have more, by at most, for each process, a 256th of the quota and the records that it
-    /// makes in a second. An event that is sent again is kept for longer than it is counted. A claim
-    /// whose outcome is unknown counts.
+    /// key can have more, by at most, for each process, a 256th of the quota and the records that
+    /// it makes in a second. An event that is sent again is kept for longer than it is counted. A
+    /// claim whose outcome is unknown counts.
     #[must_use]
     pub fn records_of_a_key(mut self, records: u64) -> Self {
         self.records_of_a_key = records;
@@ -293,8 +297,8 @@ impl PostgresStoreBuilder {
     /// to; [`PostgresStore::migrate`] makes them.
     ///
     /// # Errors
-    /// Returns [`OpenError::Config`] if a setting is out of its range, and [`OpenError::Store`] if the
-    /// database cannot be reached or is not ready.
+    /// Returns [`OpenError::Config`] if a setting is out of its range, and [`OpenError::Store`] if
+    /// the database cannot be reached or is not ready.
     ///
     /// # Panics
     /// Outside of a Tokio runtime with its timer.

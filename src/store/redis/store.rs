@@ -18,8 +18,8 @@ use crate::{
     store::batched::{Action, Answer, Quota, RECORDS_OF_A_KEY, Steps, put_together},
 };
 
-/// Remembers nonces in Redis 7 or Valkey, shared by all servers of a service: one server, the master
-/// that a Sentinel names, or a cluster.
+/// Remembers nonces in Redis 7 or Valkey, shared by all servers of a service: one server, the
+/// master that a Sentinel names, or a cluster.
 ///
 #[doc = include_str!("operations.md")]
 ///
@@ -63,8 +63,9 @@ impl RedisStore {
         RedisStoreBuilder::default()
     }
 
-    /// Whether all servers that it takes can be reached, evict nothing, have memory and are masters: for
-    /// a health check. Changes nothing, and waits no longer than [`RedisStoreBuilder::timeout`].
+    /// Whether all servers that it takes can be reached, evict nothing, have memory and are
+    /// masters: for a health check. Changes nothing, and waits no longer than
+    /// [`RedisStoreBuilder::timeout`].
     ///
     /// # Errors
     /// What is wrong, as a claim would be told.
@@ -77,14 +78,14 @@ impl RedisStore {
     }
 
     /// Makes a namespace remember for longer: before servers start whose `max_age`, retention or
-    /// lifetime was raised, which are refused until then. The refusal names the time that they need.
-    /// Servers that need less go on.
+    /// lifetime was raised, which are refused until then. The refusal names the time that they
+    /// need. Servers that need less go on.
     ///
-    /// What was signed until all servers know of it is refused from here on (503, code `sign_again`),
-    /// for its records may be dropped too soon: that is 2 seconds, the
-    /// [`clock_difference`](RedisStoreBuilder::clock_difference) and `max_skew` from now. An event, or a
-    /// request that covers no time, that was recorded before is remembered for as long as was promised
-    /// then.
+    /// What was signed until all servers know of it is refused from here on (503, code
+    /// `sign_again`), for its records may be dropped too soon: that is 2 seconds, the
+    /// [`clock_difference`](RedisStoreBuilder::clock_difference) and `max_skew` from now. An event,
+    /// or a request that covers no time, that was recorded before is remembered for as long as was
+    /// promised then.
     ///
     /// A retention that is not longer than the present one changes nothing.
     ///
@@ -143,8 +144,8 @@ impl fmt::Debug for RedisStore {
 }
 
 impl RedisStoreBuilder {
-    /// Limits how long a step waits for its answer, a new connection included: more than zero, and at
-    /// most 30 seconds. Default: 1 second, which is below the verifier's
+    /// Limits how long a step waits for its answer, a new connection included: more than zero, and
+    /// at most 30 seconds. Default: 1 second, which is below the verifier's
     /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -152,8 +153,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How far the clocks of this server, of others and of Redis may be apart; a server of Redis that
-    /// is farther off is not used. Default: 5 seconds; at most 1 hour.
+    /// How far the clocks of this server, of others and of Redis may be apart; a server of Redis
+    /// that is farther off is not used. Default: 5 seconds; at most 1 hour.
     #[must_use]
     pub fn clock_difference(mut self, difference: Duration) -> Self {
         self.clock_difference = difference;
@@ -161,8 +162,8 @@ impl RedisStoreBuilder {
     }
 
     /// Accepts a nonce only once so many replicas have it (`WAIT`): one round trip more for each
-    /// claim. Where too few have it in time, the claim is refused, and the nonce is burned. Default:
-    /// none.
+    /// claim. Where too few have it in time, the claim is refused, and the nonce is burned.
+    /// Default: none.
     #[must_use]
     pub fn replicas(mut self, replicas: u16) -> Self {
         self.replicas = replicas;
@@ -175,9 +176,9 @@ impl RedisStoreBuilder {
     /// Set it so that the keys of all your senders together fit into `maxmemory`.
     ///
     /// Each process counts what it records, and learns of what others record within a second. So a
-    /// key can have more, by at most, for each process, a 256th of the quota and the records that it
-    /// makes in a second. An event that is sent again is kept for longer than it is counted. A claim
-    /// whose outcome is unknown counts.
+    /// key can have more, by at most, for each process, a 256th of the quota and the records that
+    /// it makes in a second. An event that is sent again is kept for longer than it is counted. A
+    /// claim whose outcome is unknown counts.
     #[must_use]
     pub fn records_of_a_key(mut self, records: u64) -> Self {
         self.records_of_a_key = records;
@@ -200,8 +201,8 @@ impl RedisStoreBuilder {
     /// user, password and database where they are needed.
     ///
     /// # Errors
-    /// Returns [`OpenError::Config`] if the URL cannot be read or a setting is out of its range, and
-    /// [`OpenError::Store`] if the server cannot be reached, is a replica, evicts keys
+    /// Returns [`OpenError::Config`] if the URL cannot be read or a setting is out of its range,
+    /// and [`OpenError::Store`] if the server cannot be reached, is a replica, evicts keys
     /// (`maxmemory-policy`), or has another time.
     ///
     /// # Panics
@@ -210,12 +211,13 @@ impl RedisStoreBuilder {
         self.connect(Servers::One(info(url)?)).await
     }
 
-    /// Connects to the master that one of the Sentinels names `master`, and to its successor after a
-    /// failover. The user, password, database and use of TLS are those of the URL `like`, whose host
-    /// and port do not matter.
+    /// Connects to the master that one of the Sentinels names `master`, and to its successor after
+    /// a failover. The user, password, database and use of TLS are those of the URL `like`, whose
+    /// host and port do not matter.
     ///
     /// # Errors
-    /// As [`RedisStoreBuilder::open`], and when no Sentinel knows the master.
+    /// As [`RedisStoreBuilder::open`], if no Sentinel is named, and if no Sentinel knows the
+    /// master.
     ///
     /// # Panics
     /// Outside of a Tokio runtime with its timer.
@@ -241,7 +243,7 @@ impl RedisStoreBuilder {
     /// Connects to all masters of the cluster that one of these servers belongs to.
     ///
     /// # Errors
-    /// As [`RedisStoreBuilder::open`].
+    /// As [`RedisStoreBuilder::open`], and if no server is named.
     ///
     /// # Panics
     /// Outside of a Tokio runtime with its timer.

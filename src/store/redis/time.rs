@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::clock::{self, Timestamp};
 
-/// For how much longer than its deadline a record stays. A jump of the clock by less than that loses
-/// nothing, and a jump by more wakes the watch.
+/// For how much longer than its deadline a record stays. A jump of the clock by less than that
+/// loses nothing, and a jump by more wakes the watch.
 pub(super) const SPARE: Duration = Duration::from_secs(10);
 
 /// At most as long as all of time.

@@ -24,16 +24,18 @@ const NO_LIMITS: Limits = Limits {
     records_of_a_key: u64::MAX,
 };
 
-/// The database needs the tables of [`SqliteStore::migrate`](crate::store::sqlite::SqliteStore::migrate), and goes
-/// by the clock of the host. For the nonce to be as durable as the effect, and the effect durable
-/// at all, open it with `synchronous=FULL`.
+/// The database needs the tables of [`SqliteStore::migrate`](crate::store::SqliteStore::migrate),
+/// and goes by the clock of the host. For the nonce to be as durable as the effect, and the effect
+/// durable at all, open it with `synchronous=FULL`.
 ///
 /// Begin with `pool.begin_with("BEGIN IMMEDIATE")`. A transaction that has read before it consumes
-/// fails (503) when another has written since; nothing is lost by that. Keep the `busy_timeout` of the
-/// connections below the verifier's [`store_timeout`](crate::request::VerifierBuilder::store_timeout): a
-/// connection that is given up while it waits is of no use until that wait ends.
+/// fails (503) when another has written since; nothing is lost by that. Keep the `busy_timeout` of
+/// the connections below the verifier's
+/// [`store_timeout`](crate::request::VerifierBuilder::store_timeout): a connection that is given up
+/// while it waits is of no use until that wait ends.
 impl ConsumeIn for Transaction<'_, Sqlite> {
-    /// SQLite waits for its lock as long as the connection's `busy_timeout` says, whatever `wait` is.
+    /// SQLite waits for its lock as long as the connection's `busy_timeout` says, whatever `wait`
+    /// is.
     fn consume<'a>(&'a mut self, claim: &'a Claim, _: Duration) -> StoreFuture<'a, ClaimOutcome> {
         StoreFuture::new(consume(self, claim))
     }

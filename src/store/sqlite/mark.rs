@@ -11,8 +11,8 @@ use std::{
 use crate::store::file::{self, beside};
 
 /// Written after each transaction, and not synced: it outlives the process, and what it says too
-/// little after a crash of the machine is no false alarm. It is synced when it is opened, so that it
-/// is there after such a crash.
+/// little after a crash of the machine is no false alarm. It is synced when it is opened, so that
+/// it is there after such a crash.
 #[derive(Debug)]
 pub(super) struct Mark(File);
 

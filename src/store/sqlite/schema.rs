@@ -98,9 +98,9 @@ pub(super) async fn connect(
     }
 }
 
-/// Makes the tables where there are none, and checks that they are ours. Where they are made, `since`
-/// is recorded as the moment before which nothing is known; where the database is not the one that
-/// was used last, `now` is.
+/// Makes the tables where there are none, and checks that they are ours. Where they are made,
+/// `since` is recorded as the moment before which nothing is known; where the database is not the
+/// one that was used last, `now` is.
 pub(super) async fn prepare(
     connection: &mut SqliteConnection,
     mark: &mut Mark,

@@ -28,8 +28,8 @@ use crate::{
 ///
 /// What it guarantees:
 /// - of any number of claims on one nonce, from any of the processes, at once or one after another,
-///   at most one is answered [`ClaimOutcome::New`](crate::store::ClaimOutcome::New) until its deadline has passed by the clock of the
-///   host. Nonces are told apart by SHA-256;
+///   at most one is answered [`ClaimOutcome::New`](crate::store::ClaimOutcome::New) until its
+///   deadline has passed by the clock of the host. Nonces are told apart by SHA-256;
 /// - what was answered is on the disk (`synchronous=FULL`), as far as the disk keeps its word, and
 ///   is known after a crash of the process or of the machine;
 /// - a live record is never evicted. A store that holds [`SqliteStoreBuilder::capacity`] records,
@@ -52,15 +52,16 @@ use crate::{
 ///
 /// # Copies
 /// By the mark, the store finds out when it is opened that the database is not the one that was
-/// used last: its log was deleted or damaged, an older copy was put in its place, it was deleted, or
-/// it was restored or moved without the mark. Then requests that were signed until that moment are
-/// refused, as after the first start, and an error is logged. An event, or a claim that covers no
-/// time, may be accepted again.
+/// used last: its log was deleted or damaged, an older copy was put in its place, it was deleted,
+/// or it was restored or moved without the mark. Then requests that were signed until that moment
+/// are refused, as after the first start, and an error is logged. An event, or a claim that covers
+/// no time, may be accepted again.
 ///
 /// An older copy of the database *together with the mark of that time* looks like the database
 /// itself, and reopens what was accepted since the copy was made. So back up the database alone, or
-/// delete the mark before the restored database is opened. Nothing is put in the place of a file that
-/// is open. SQLite notices most damage to a page, and refuses; it has no checksum to notice all.
+/// delete the mark before the restored database is opened. Nothing is put in the place of a file
+/// that is open. SQLite notices most damage to a page, and refuses; it has no checksum to notice
+/// all.
 ///
 /// Claims that come in while a transaction is written go into the next one together. It takes a
 /// task on the Tokio runtime that the store was opened on, and ends with it.
@@ -150,15 +151,16 @@ impl SqliteStore {
     }
 
     /// Makes a namespace remember for longer: before servers start whose `max_age`, retention or
-    /// lifetime was raised, which are refused until then. The refusal names the time that they need.
-    /// Servers that need less go on.
+    /// lifetime was raised, which are refused until then. The refusal names the time that they
+    /// need. Servers that need less go on.
     ///
-    /// What was signed until this moment, and up to `max_skew` later, is refused from here on (503, code
-    /// `sign_again`): its records may be dropped too soon for the new retention. An event, or a request
-    /// that covers no time, that was recorded before is remembered for as long as was promised then.
+    /// What was signed until this moment, and up to `max_skew` later, is refused from here on (503,
+    /// code `sign_again`): its records may be dropped too soon for the new retention. An event, or
+    /// a request that covers no time, that was recorded before is remembered for as long as was
+    /// promised then.
     ///
-    /// A retention that is not longer than the present one changes nothing, and neither does a namespace
-    /// that nobody has used.
+    /// A retention that is not longer than the present one changes nothing, and neither does a
+    /// namespace that nobody has used.
     ///
     /// # Errors
     /// When the database gives no answer.
@@ -297,9 +299,10 @@ impl SqliteStoreBuilder {
     /// Opens the database at `path`, and makes it where there is none.
     ///
     /// # Errors
-    /// Returns [`OpenError::Config`] if the capacity is zero, the share of a key is not 1 to 100 per
-    /// cent, or the path is not that of a file on a disk. Returns [`OpenError::Store`] if the file cannot
-    /// be opened, locked or written to, is not a database, or is one of another version of this store.
+    /// Returns [`OpenError::Config`] if the capacity is zero, the timeout is out of its range, the
+    /// share of a key is not 1 to 100 per cent, or the path is not that of a file on a disk.
+    /// Returns [`OpenError::Store`] if the file cannot be opened, locked or written to, is not a
+    /// database, or is one of another version of this store.
     ///
     /// # Panics
     /// Outside of a Tokio runtime with its timer.

@@ -27,8 +27,8 @@ impl<S: NonceStore> Subject<'_, S> {
         Ok(())
     }
 
-    /// Whoever presents an attempt again, as after a reply that was lost, gets no second `New`. That
-    /// is for the store to settle within one call, if it can.
+    /// Whoever presents an attempt again, as after a reply that was lost, gets no second `New`.
+    /// That is for the store to settle within one call, if it can.
     pub(super) async fn an_attempt_wins_once(&self) -> Check {
         let claim = self.nonce("one");
         self.claims(&claim, ClaimOutcome::New).await?;

@@ -37,11 +37,11 @@ macro_rules! checks {
         /// The names of all checks.
         pub const CHECKS: &[&str] = &[$(stringify!($check)),*];
 
-        /// Runs all checks, one after the other, each on a store that `open` makes. The store may share
-        /// its records with others: each check has a namespace of its own, drawn at random.
+        /// Runs all checks, one after the other, each on a store that `open` makes. The store may
+        /// share its records with others: each check has a namespace of its own, drawn at random.
         ///
-        /// Checks of leases are left out where the store has none, and those for which a clock has to
-        /// step back with [`Time::real`].
+        /// Checks of leases are left out where the store has none, and those for which a clock has
+        /// to step back with [`Time::real`].
         ///
         /// # Errors
         /// Which promises the store does not keep, and what it did instead.

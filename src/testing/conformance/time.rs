@@ -12,8 +12,8 @@ use crate::{
 pub struct Time(pub(super) Option<ManualClock>);
 
 impl Time {
-    /// That of the host, or of a server whose clock is within a second of it. Time passes by itself,
-    /// and the checks take some 20 seconds.
+    /// That of the host, or of a server whose clock is within a second of it. Time passes by
+    /// itself, and the checks take some 20 seconds.
     #[must_use]
     pub fn real() -> Self {
         Self(None)
