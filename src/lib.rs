@@ -42,8 +42,8 @@
 //! # Schemes
 //! - [`HttpMessageSignatures`]: RFC 9421 with `hmac-sha256`, the one to use between services.
 //! - [`HeaderScheme`]: a house format, described part by part.
-//! - [`webhooks`]: presets for Standard Webhooks, Stripe, GitHub, Slack, Shopify, Zoom, Paddle,
-//!   Meta, Linear, Twilio, Mailgun, Square, HubSpot and Dropbox.
+//! - [`webhooks`]: presets for Standard Webhooks, Stripe, GitHub, Slack and other senders, with a
+//!   table of all of them.
 //!
 //! # Both directions
 //! - [`SignLayer`] signs what a client sends; [`VerifyLayer`] verifies it on the server.

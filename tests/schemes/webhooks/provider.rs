@@ -7,10 +7,7 @@ use countersign::{
     request::{Verified, VerifierBuilder},
     scheme::Encoding,
     testing::ManualClock,
-    webhooks::{
-        Dropbox, GitHub, HubSpot, Linear, Mailgun, Meta, Paddle, Shopify, Slack, Square,
-        StandardWebhooks, Stripe, Twilio, Zoom,
-    },
+    webhooks,
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderName, HeaderValue, Request};
@@ -112,8 +109,8 @@ const DAY: u64 = 24 * HOUR;
 
 const PLAIN: Provider = Provider {
     name: "",
-    begin: || Verifier::builder(GitHub::new()),
-    signer: |secret| Signer::with_secret(GitHub::new(), secret),
+    begin: || Verifier::builder(webhooks::GitHub::new()),
+    signer: |secret| Signer::with_secret(webhooks::GitHub::new(), secret),
     secrets: ["the secret of the sender", "the next secret of the sender"],
     key: |secret| secret.as_bytes().to_vec(),
     hash: Hash::Sha256,
@@ -152,7 +149,7 @@ macro_rules! providers {
 }
 
 providers! {
-    STANDARD_WEBHOOKS = "Standard Webhooks" StandardWebhooks::new() => {
+    STANDARD_WEBHOOKS = "Standard Webhooks" webhooks::StandardWebhooks::new() => {
         secrets: [
             "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
             "whsec_dGhlIG5leHQgc2VjcmV0IG9mIHRoZSBzZW5kZXI=",
@@ -176,13 +173,13 @@ providers! {
         ],
         ..PLAIN
     }
-    SVIX = "Svix" StandardWebhooks::svix() => {
+    SVIX = "Svix" webhooks::StandardWebhooks::svix() => {
         signature: "svix-signature",
         time: Time::Header("svix-timestamp"),
         id: Some("svix-id"),
         ..STANDARD_WEBHOOKS
     }
-    STRIPE = "Stripe" Stripe::new() => {
+    STRIPE = "Stripe" webhooks::Stripe::new() => {
         secrets: ["whsec_is not decoded", "whsec_the next secret of the sender"],
         signature: "stripe-signature",
         value: "t={time},v1={mac}",
@@ -192,7 +189,7 @@ providers! {
         schedule: &[MINUTE, HOUR, 12 * HOUR, DAY, 2 * DAY, 3 * DAY],
         ..PLAIN
     }
-    PADDLE = "Paddle" Paddle::new() => {
+    PADDLE = "Paddle" webhooks::Paddle::new() => {
         signature: "paddle-signature",
         value: "ts={time};h1={mac}",
         list: Some(";"),
@@ -201,7 +198,7 @@ providers! {
         schedule: &[MINUTE, HOUR, 12 * HOUR, DAY, 2 * DAY, 3 * DAY],
         ..PLAIN
     }
-    SLACK = "Slack" Slack::new() => {
+    SLACK = "Slack" webhooks::Slack::new() => {
         signature: "x-slack-signature",
         value: "v0={mac}",
         time: Time::Header("x-slack-request-timestamp"),
@@ -209,7 +206,7 @@ providers! {
         schedule: &[1, MINUTE, 6 * MINUTE, DAY + 6 * MINUTE],
         ..PLAIN
     }
-    ZOOM = "Zoom" Zoom::new() => {
+    ZOOM = "Zoom" webhooks::Zoom::new() => {
         signature: "x-zm-signature",
         value: "v0={mac}",
         time: Time::Header("x-zm-request-timestamp"),
@@ -217,14 +214,14 @@ providers! {
         schedule: &[5 * MINUTE, 25 * MINUTE, 85 * MINUTE],
         ..PLAIN
     }
-    LINEAR = "Linear" Linear::new() => {
+    LINEAR = "Linear" webhooks::Linear::new() => {
         signature: "linear-signature",
         time: Time::Body("webhookTimestamp"),
         retries: Retries::Redated,
         schedule: &[MINUTE, 61 * MINUTE, 421 * MINUTE],
         ..PLAIN
     }
-    GITHUB = "GitHub" GitHub::new() => {
+    GITHUB = "GitHub" webhooks::GitHub::new() => {
         signature: "x-hub-signature-256",
         value: "sha256={mac}",
         retries: Retries::Identical,
@@ -236,21 +233,21 @@ providers! {
         ]),
         ..PLAIN
     }
-    SHOPIFY = "Shopify" Shopify::new() => {
+    SHOPIFY = "Shopify" webhooks::Shopify::new() => {
         signature: "x-shopify-hmac-sha256",
         encoding: Encoding::Base64,
         retries: Retries::Identical,
         schedule: &[MINUTE, HOUR, 4 * HOUR],
         ..PLAIN
     }
-    META = "Meta" Meta::new() => {
+    META = "Meta" webhooks::Meta::new() => {
         signature: "x-hub-signature-256",
         value: "sha256={mac}",
         retries: Retries::Identical,
         schedule: &[1, HOUR, 36 * HOUR, 7 * DAY],
         ..PLAIN
     }
-    HUBSPOT = "HubSpot" HubSpot::new() => {
+    HUBSPOT = "HubSpot" webhooks::HubSpot::new() => {
         signature: "x-hubspot-signature-v3",
         encoding: Encoding::Base64,
         time: Time::Header("x-hubspot-request-timestamp"),
@@ -259,7 +256,7 @@ providers! {
         schedule: &[MINUTE, HOUR, DAY],
         ..PLAIN
     }
-    SQUARE = "Square" Square::new() => {
+    SQUARE = "Square" webhooks::Square::new() => {
         signature: "x-square-hmacsha256-signature",
         encoding: Encoding::Base64,
         message: "{url}{body}",
@@ -267,7 +264,7 @@ providers! {
         schedule: &[MINUTE, HOUR, DAY],
         ..PLAIN
     }
-    MAILGUN = "Mailgun" Mailgun::new() => {
+    MAILGUN = "Mailgun" webhooks::Mailgun::new() => {
         signature: IN_BODY,
         time: Time::Body("timestamp"),
         message: "{timestamp}{token}",
@@ -276,7 +273,7 @@ providers! {
         ..PLAIN
     }
     // With JSON bodies, whose digest the URL names.
-    TWILIO = "Twilio" Twilio::json_at("/hook").unwrap() => {
+    TWILIO = "Twilio" webhooks::Twilio::json_at("/hook").unwrap() => {
         hash: Hash::Sha1,
         signature: "x-twilio-signature",
         encoding: Encoding::Base64,
@@ -284,7 +281,7 @@ providers! {
         retries: Retries::Unclaimed,
         ..PLAIN
     }
-    DROPBOX = "Dropbox" Dropbox::new() => {
+    DROPBOX = "Dropbox" webhooks::Dropbox::new() => {
         signature: "x-dropbox-signature",
         retries: Retries::Unclaimed,
         ..PLAIN
