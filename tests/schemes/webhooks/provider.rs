@@ -233,6 +233,17 @@ providers! {
         ]),
         ..PLAIN
     }
+    BITBUCKET = "Bitbucket" webhooks::Bitbucket::new() => {
+        signature: "x-hub-signature",
+        value: "sha256={mac}",
+        retries: Retries::Identical,
+        example: Some([
+            "It's a Secret to Everybody",
+            "Hello World!",
+            "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9",
+        ]),
+        ..PLAIN
+    }
     SHOPIFY = "Shopify" webhooks::Shopify::new() => {
         signature: "x-shopify-hmac-sha256",
         encoding: Encoding::Base64,
