@@ -289,12 +289,6 @@ impl History {
     }
 }
 
-impl Default for History {
-    fn default() -> Self {
-        Self::COMPLETE
-    }
-}
-
 /// Whether a message with this signed time may have been signed by `moment`, by a clock that is as
 /// far ahead as `max_skew`.
 fn has_forgotten(signed_at: Timestamp, moment: Timestamp, max_skew: Duration) -> bool {

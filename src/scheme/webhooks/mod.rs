@@ -20,7 +20,7 @@ mod format;
 mod mailgun;
 mod sender;
 #[cfg(test)]
-mod table;
+mod table_tests;
 mod twilio;
 
 pub use catalogue::*;
