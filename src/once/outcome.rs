@@ -130,9 +130,13 @@ impl Report {
         *lock(&self.0)
     }
 
-    /// The first final statement stays: it does not become less true.
+    /// The first final statement stays, because it does not become less true. But a request that one
+    /// verifier never accepts may be used with another, and then it is used.
     fn settle(&self, statement: Statement, signature: &HashOutput) {
-        lock(&self.0).settled.get_or_insert((statement, *signature));
+        let settled = &mut lock(&self.0).settled;
+        if settled.is_none() || statement == Statement::Used {
+            *settled = Some((statement, *signature));
+        }
     }
 }
 
@@ -236,6 +240,25 @@ mod tests {
                 "{other}"
             );
         }
+    }
+
+    /// Two verifiers may be asked in turn, such as one with the old settings and one with the new.
+    #[test]
+    fn a42_what_one_verifier_used_is_used_whatever_another_said() {
+        let signature = HashOutput::new(&[7; 32]);
+        let never = Statement::Never { since: at(8) };
+        let settled = |statements: &[Statement]| {
+            let report = Report::default();
+            for statement in statements {
+                report.settle(*statement, &signature);
+            }
+            report.facts().settled.unwrap().0
+        };
+        assert_eq!(settled(&[never, Statement::Used]), Statement::Used);
+        assert_eq!(settled(&[Statement::Used, never]), Statement::Used);
+        // The twin: without a use, the first statement stays.
+        let later = Statement::Never { since: at(9) };
+        assert_eq!(settled(&[never, later]), never);
     }
 
     #[test]

@@ -85,7 +85,10 @@ impl Authentic {
         let settings = &self.verifier.settings;
         let ticket = match self.usable {
             Usable::Once(ticket) => ticket,
-            Usable::Again(unread) => return Ok(Verified::Unclaimed(unread.payload)),
+            Usable::Again(unread) => {
+                unread.check_freshness()?;
+                return Ok(Verified::Unclaimed(unread.payload));
+            }
         };
         match (settings.processing, &settings.store) {
             (Processing::AtMostOnce, Some(store)) => {
