@@ -37,7 +37,7 @@
 //! [what we got wrong](guide::what_we_got_wrong) ·
 //! [a signature that does not match](guide::mismatch) ·
 //! [what other crates do](guide::comparison) ·
-//! [what stays, and what may change](guide::stability)
+//! [what is stable, and what is not](guide::stability)
 //!
 //! # Schemes
 //! - [`HttpMessageSignatures`]: RFC 9421 with `hmac-sha256`, the one to use between services.

@@ -9,7 +9,7 @@ use std::{borrow::Cow, error::Error, fmt, time::Duration};
 pub struct ConfigError(ConfigErrorKind);
 
 impl ConfigError {
-    /// What is wrong.
+    /// Returns the kind of the fault.
     #[must_use]
     pub fn kind(&self) -> &ConfigErrorKind {
         &self.0
@@ -52,7 +52,7 @@ impl From<std::convert::Infallible> for ConfigError {
     }
 }
 
-/// What is wrong with a configuration.
+/// The kinds of [`ConfigError`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigErrorKind {

@@ -54,7 +54,7 @@ impl KeySet {
 
     /// Adds a secret that is valid until `not_after`, that moment included.
     ///
-    /// What counts is the moment at which a request was admitted, before its body arrived.
+    /// A secret counts if it is valid when a request is admitted, before its body arrives.
     #[must_use]
     pub fn with_until(self, secret: Secret, not_after: Timestamp) -> Self {
         self.with_between(secret, Timestamp::EPOCH, not_after)

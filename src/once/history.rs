@@ -12,7 +12,7 @@ use crate::{
 /// long.
 ///
 /// A store that finds no record of a nonce must not take the nonce for a new one if a record may
-/// have been forgotten. This is the one rule that decides it, for whoever writes a store. It is
+/// have been forgotten. This one rule decides it, for all authors of stores. It is
 /// pure: it reads no clock and keeps no state. Moments are milliseconds since the Unix epoch; a
 /// duration that has a part of a millisecond counts as the next whole millisecond.
 ///
