@@ -90,6 +90,12 @@ impl Server {
             .is_ok()
     }
 
+    /// One connection, for those who count commands: a new one sends some of its own.
+    pub(crate) fn connection(&self) -> redis::Connection {
+        let client = redis::Client::open(self.url()).unwrap();
+        client.get_connection().unwrap()
+    }
+
     /// Asks the server something.
     pub(crate) fn ask<T: redis::FromRedisValue>(
         &self,

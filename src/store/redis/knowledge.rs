@@ -42,12 +42,27 @@ pub(super) struct Namespace {
 
 impl Knowledge {
     /// Keeps what a server has said, by the key of its record of itself.
-    pub(super) fn learn(&self, key: &str, inspected: Inspected) {
+    ///
+    /// The watch asks a second before it is answered, and the server judges by what this process
+    /// knew then. So an answer that tells of no new fence takes back no command that is known to be
+    /// carried out: the next step could not see that the counters were reset. An answer from before
+    /// the last fence changes nothing.
+    pub(super) fn learn(&self, key: &str, mut inspected: Inspected) {
         self.since.fetch_max(inspected.since, Ordering::AcqRel);
         self.shows(inspected.mark);
         // Steps are compared with this record, so the fence that it tells of comes first.
         let records = self.records.lock();
         let mut records = records.unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = records.get(key)
+            && known.name == inspected.name
+        {
+            if known.since > inspected.since {
+                return;
+            }
+            if known.since == inspected.since {
+                inspected.commands = inspected.commands.max(known.commands);
+            }
+        }
         records.insert(key.into(), inspected);
     }
 

@@ -55,8 +55,7 @@ fn records(server: &Server) -> u64 {
 /// Sets a policy for a moment, and allows less memory, until at least so many keys are evicted.
 fn evict(server: &Server, policy: &str, keys: u64) {
     // One connection: a new one uses memory of its own.
-    let client = redis::Client::open(server.url()).unwrap();
-    let mut connection = client.get_connection().unwrap();
+    let mut connection = server.connection();
     let mut tell = |words: &str| -> redis::Value {
         let mut command = redis::Cmd::new();
         command.arg(words.split(' ').collect::<Vec<_>>());
@@ -150,6 +149,64 @@ async fn a56_counters_that_are_reset_after_an_eviction_hide_nothing() {
             assert_eq!(ask(&store, &claim(COUNT)).await, Ok(ClaimOutcome::New));
         }
     }
+}
+
+/// The watch asks a second before it is answered, and is answered by what was known then: few
+/// commands. That does not take back what the steps have learned in that second.
+#[tokio::test]
+async fn a56_an_inspection_that_was_asked_for_before_hides_no_reset() {
+    for program in programs() {
+        let mut is_shown = false;
+        // An inspection that comes too early, or misses a key of its own, shows nothing.
+        for _ in 0..10 {
+            let server = Server::start(&program, NONE);
+            let store = open(&server.url()).await;
+            let signed = now();
+            accept(&store, signed).await;
+            is_shown = reset_while_the_watch_waits(&server);
+            if is_shown {
+                // The answer to the watch is read before anything is claimed.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                assert_eq!(replays(&store, signed).await, 0, "{program}");
+                assert_eq!(ask(&store, &claim(COUNT)).await, Ok(ClaimOutcome::New));
+                break;
+            }
+        }
+        assert!(is_shown, "{program}");
+    }
+}
+
+/// Evicts, resets, and waits until the server has answered the watch, all while this process reads
+/// nothing. Tells whether the watch has seen nothing: it is the twin of what the steps must see.
+fn reset_while_the_watch_waits(server: &Server) -> bool {
+    let mut connection = server.connection();
+    let mut tell = |words: &[&str]| -> redis::Value {
+        let mut command = redis::Cmd::new();
+        command.arg(words).query(&mut connection).unwrap()
+    };
+    let keys = tell(&["KEYS", "countersign:{*}"]);
+    let keys: Vec<String> = redis::from_redis_value(keys).unwrap();
+    let [key] = &keys[..] else {
+        panic!("one record of the server, and not {keys:?}");
+    };
+    let mut record = |field| -> u64 {
+        let value = tell(&["HGET", key, field]);
+        redis::from_redis_value(value).unwrap()
+    };
+    let (since, watched, known) = (record("since"), record("watched"), record("commands"));
+    evict(server, "volatile-random", FEW);
+    server.tell(&["CONFIG", "RESETSTAT"]);
+    // As many commands as the watch knows of, and fewer than the steps do.
+    if known > COUNT {
+        return false;
+    }
+    for _ in 0..known {
+        record("watched");
+    }
+    while record("watched") == watched {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    record("since") == since
 }
 
 /// Nothing is counted as evicted here: that a server could have evicted is enough.
