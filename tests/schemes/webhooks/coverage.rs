@@ -109,10 +109,6 @@ pub fn concerned(row: u8) -> impl Iterator<Item = &'static Provider> {
     })
 }
 
-fn read(path: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
-}
-
 /// The names and the text of all the tests of this folder.
 fn tests() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemes/webhooks");
@@ -132,7 +128,10 @@ fn tests() -> Vec<(String, String)> {
 
 /// The presets that there are: rows of the catalogue, and those that are code.
 fn presets() -> Vec<String> {
-    let catalogue = read("src/scheme/webhooks/catalogue.rs");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/scheme/webhooks/catalogue");
+    let files = fs::read_dir(folder).unwrap();
+    let texts = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+    let catalogue = texts.collect::<String>();
     let rows = catalogue.lines().filter_map(|line| {
         let (name, row) = line.strip_prefix("    ")?.split_once(" = ")?;
         let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric());

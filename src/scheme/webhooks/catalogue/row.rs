@@ -1,0 +1,64 @@
+//! The vocabulary in which the files of the catalogue are written.
+
+use std::time::Duration;
+
+pub(super) const fn days(days: u64) -> Duration {
+    Duration::from_secs(days * 24 * 60 * 60)
+}
+
+/// Makes a preset of a row: its type, with what every preset has.
+macro_rules! sender {
+    (
+        $(#[$docs:meta])*
+        $preset:ident = $row:ident $key_id:literal { $($field:tt)* }
+    ) => {
+        $(#[$docs])*
+        #[derive(Clone, Debug)]
+        pub struct $preset($crate::scheme::webhooks::format::Webhooks);
+
+        pub(in super::super) static $row: $crate::scheme::webhooks::sender::Sender =
+            $crate::scheme::webhooks::sender::Sender {
+                preset: stringify!($preset),
+                key_id: $key_id,
+                $($field)*
+                ..$crate::scheme::webhooks::sender::PLAIN
+            };
+
+        impl $preset {
+            /// The format, with every default.
+            #[must_use]
+            pub fn new() -> Self {
+                Self($crate::scheme::webhooks::format::Webhooks::of(&$row))
+            }
+
+            key_id!($key_id, 0.set_key_id);
+        }
+
+        impl Default for $preset {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl $crate::scheme::webhooks::preset::Preset for $preset {
+            fn webhooks(&self) -> &$crate::scheme::webhooks::format::Webhooks {
+                &self.0
+            }
+        }
+    };
+}
+
+/// The setter of a preset that remembers its deliveries for longer than they are fresh.
+macro_rules! retention {
+    ($preset:ident => $what:literal, $min:literal, $default:literal) => {
+        impl $preset {
+            #[doc = concat!("For how long ", $what, ": between ", $min, " and 1 year (checked when a")]
+            #[doc = concat!("verifier is built). Default: ", $default, ".")]
+            #[must_use]
+            pub fn retention(mut self, retention: std::time::Duration) -> Self {
+                self.0.set_retention(retention);
+                self
+            }
+        }
+    };
+}

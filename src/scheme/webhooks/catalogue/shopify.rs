@@ -1,0 +1,43 @@
+//! Shopify.
+
+use super::row::days;
+use crate::message::Encoding;
+
+sender! {
+    /// Webhooks of [Shopify](https://shopify.dev/docs/apps/build/webhooks).
+    ///
+    /// | | |
+    /// | --- | --- |
+    /// | signature | `X-Shopify-Hmac-Sha256: <base64>` |
+    /// | covered | the body. Not the time |
+    /// | secret | the client secret of the app, as it stands; the key id is `shopify` |
+    /// | fresh for | ever |
+    /// | used once by | the body: neither `X-Shopify-Webhook-Id` nor `X-Shopify-Event-Id` is covered |
+    /// | remembered for | 30 days: Shopify [retries](https://shopify.dev/changelog/updates-to-webhook-retry-mechanism) 8 times in 4 hours, with the very same body |
+    ///
+    /// Under the same secret, Shopify signs query strings, such as those with which it opens an app
+    /// in a browser. Their parameters are sorted by name, and `shop` and `timestamp` come before
+    /// every name that begins with `{`. So a body that does not begin with `{` is refused: no query
+    /// string passes for a delivery. Deliveries in XML are not read.
+    ///
+    /// # What stays open
+    /// - Whoever captured a delivery can post it again once it is no longer remembered: after the
+    ///   [`retention`](Self::retention), or after a restart with a store that forgets.
+    /// - Two deliveries that are alike to the last byte are one, also where they are of two topics
+    ///   or of two shops.
+    /// - Method, path and headers are not covered: topic (`X-Shopify-Topic`) and shop
+    ///   (`X-Shopify-Shop-Domain`) may have been written by anybody. Give each topic a route of its
+    ///   own, take the shop from the body where it is there, and put the layer on those routes: at
+    ///   another path a captured delivery counts as another.
+    ///
+    /// The format is that of Shopify's libraries `@shopify/shopify-api` 13.1.0.
+    Shopify = SHOPIFY "shopify" {
+        source: "https://shopify.dev/docs/apps/build/webhooks",
+        header: "X-Shopify-Hmac-Sha256",
+        encoding: Encoding::Base64,
+        body_begins: Some("{"),
+        remembered: Some(days(30)),
+    }
+}
+
+retention!(Shopify => "a delivery is remembered", "1 hour", "30 days");

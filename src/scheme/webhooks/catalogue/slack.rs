@@ -1,0 +1,71 @@
+//! Slack.
+
+use super::{
+    super::{
+        challenge::{self, Challenge},
+        sender::{Macs, Once, Part, Time},
+    },
+    row::days,
+};
+use crate::{error::ConfigError, message::TimeUnit::Seconds};
+
+sender! {
+    /// Requests of [Slack](https://docs.slack.dev/authentication/verifying-requests-from-slack):
+    /// events, slash commands, interactions.
+    ///
+    /// | | |
+    /// | --- | --- |
+    /// | signature | `X-Slack-Signature: v0=<hex>`, with `X-Slack-Request-Timestamp` in seconds |
+    /// | covered | the time and the body |
+    /// | secret | the signing secret of the app, as it stands; the key id is `slack` |
+    /// | fresh for | 300 seconds, as in Slack's libraries |
+    /// | used once by | the event id, `event_id` of the body; without one, the signed message. Commands and interactions have none, and are not retried |
+    /// | remembered for | 3 days since the last delivery: Slack [retries](https://docs.slack.dev/apis/events-api/#retries) at once, after 1 minute and after 5 more, and then hourly for 24 hours where an app turns on Delayed Events, each time signed anew |
+    /// | challenge | `url_verification`, answered with [`answer_url_verification_at`](Self::answer_url_verification_at) |
+    ///
+    /// # What stays open
+    /// - Method, path and all other headers are not covered: put the layer on the routes that take
+    ///   these requests.
+    /// - Until it is stale, a captured delivery can be posted to another path behind the same
+    ///   layer, where it counts as another. Commands and events of one app are signed under one
+    ///   secret, and an event can hold any text: read commands with
+    ///   [`VerifiedForm`](crate::VerifiedForm), which refuses JSON, and events as JSON.
+    ///
+    /// The format is that of Slack's libraries `slack_sdk` 3.48.0 for Python and `@slack/bolt`
+    /// 5.1.0.
+    Slack = SLACK "slack" {
+        source: "https://docs.slack.dev/authentication/verifying-requests-from-slack",
+        header: "X-Slack-Signature",
+        macs: Macs::Single { prefix: "v0=" },
+        time: Time::Header("X-Slack-Request-Timestamp", Seconds),
+        before: &[Part::Text("v0:"), Part::Time, Part::Text(":")],
+        once: Once::Member("event_id"),
+        remembered: Some(days(3)),
+        challenge: Some(Challenge::Body {
+            member: "type",
+            value: "url_verification",
+            answer: challenge::echo,
+        }),
+    }
+}
+
+retention!(Slack => "an event is remembered, since its last delivery", "1 second", "3 days");
+
+impl Slack {
+    /// Answers `url_verification`, by which Slack asks whether this path is the right one, with its
+    /// challenge, once its signature was verified. Default: it goes to the handler like any event,
+    /// as it does at every other path.
+    ///
+    /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum
+    /// router in which the route is nested. It is compared byte by byte.
+    ///
+    /// # Errors
+    /// Returns an error if the path does not begin with `/`, or has a query.
+    pub fn answer_url_verification_at(
+        mut self,
+        path: impl Into<String>,
+    ) -> Result<Self, ConfigError> {
+        self.0.answer_at(path, None)?;
+        Ok(self)
+    }
+}

@@ -1,0 +1,74 @@
+//! Zoom.
+
+use super::{
+    super::{
+        challenge::{self, Challenge},
+        sender::{Macs, Once, Part, Time},
+    },
+    row::days,
+};
+use crate::{error::ConfigError, message::TimeUnit::Seconds};
+
+sender! {
+    /// Webhooks of [Zoom](https://developers.zoom.us/docs/api/webhooks/).
+    ///
+    /// | | |
+    /// | --- | --- |
+    /// | signature | `x-zm-signature: v0=<hex>`, with `x-zm-request-timestamp` in seconds |
+    /// | covered | the time and the body |
+    /// | secret | the secret token of the app, as it stands; the key id is `zoom` |
+    /// | fresh for | 300 seconds; Zoom's own library does not check |
+    /// | used once by | the SHA-256 of the body, which has the time of the event in milliseconds: there is no event id |
+    /// | remembered for | 3 days since the last delivery: Zoom [retries](https://developers.zoom.us/blog/webhook-delays) 3 times, after 5 minutes, 20 more and 60 more |
+    /// | challenge | `endpoint.url_validation`, answered with [`answer_url_validation_at`](Self::answer_url_validation_at) |
+    ///
+    /// # What stays open
+    /// - Method, path and all other headers are not covered: put the layer on the one route that
+    ///   takes these webhooks.
+    /// - Until it is stale, a captured delivery can be posted to another path behind the same
+    ///   layer, where it counts as another.
+    /// - Two events whose bodies are alike to the last byte are one.
+    /// - Zoom does not say whether a retry is dated anew. If retries arrive too old, give them
+    ///   [`max_age`](crate::request::VerifierBuilder::max_age) of 2 hours.
+    ///
+    /// The format is that of Zoom's library `@zoom/rivet` 0.4.0, which does not verify the bytes as
+    /// they arrived, but the body parsed and written anew.
+    Zoom = ZOOM "zoom" {
+        source: "https://developers.zoom.us/docs/api/webhooks/",
+        header: "x-zm-signature",
+        macs: Macs::Single { prefix: "v0=" },
+        time: Time::Header("x-zm-request-timestamp", Seconds),
+        before: &[Part::Text("v0:"), Part::Time, Part::Text(":")],
+        once: Once::Body,
+        remembered: Some(days(3)),
+        challenge: Some(Challenge::Body {
+            member: "event",
+            value: "endpoint.url_validation",
+            answer: challenge::prove_secret,
+        }),
+    }
+}
+
+retention!(Zoom => "an event is remembered, since its last delivery", "1 second", "3 days");
+
+impl Zoom {
+    /// Answers `endpoint.url_validation`, by which Zoom asks every 72 hours whether this path knows
+    /// the secret, with the HMAC of its token, once its signature was verified. Default: it goes to
+    /// the handler like any event, as it does at every other path.
+    ///
+    /// Only tokens of letters, digits and `+/=-_` are answered: none of them is a message that Zoom
+    /// signs.
+    ///
+    /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum
+    /// router in which the route is nested. It is compared byte by byte.
+    ///
+    /// # Errors
+    /// Returns an error if the path does not begin with `/`, or has a query.
+    pub fn answer_url_validation_at(
+        mut self,
+        path: impl Into<String>,
+    ) -> Result<Self, ConfigError> {
+        self.0.answer_at(path, None)?;
+        Ok(self)
+    }
+}
