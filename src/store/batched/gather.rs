@@ -1,6 +1,11 @@
 //! What waits is taken many at once, so that it shares one round trip.
 
-use tokio::sync::mpsc;
+use std::time::Duration;
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
 
 /// How many wait at most; who comes later waits for a place.
 const PLACES: usize = 4096;
@@ -45,6 +50,43 @@ impl<T: Asked> Taken<T> {
             batch.push(asked);
         }
         batch.len() > before
+    }
+}
+
+/// A task that answers what is asked, many at once.
+pub(in crate::store) trait Work: Send {
+    type Asked: Asked + Send;
+
+    /// Waits until there is something, and takes it. Returns `false` once nobody can ask any more.
+    ///
+    /// It is dropped when the time of [`gather`] is up: until then it has taken nothing.
+    fn take(&mut self, batch: &mut Vec<Self::Asked>) -> impl Future<Output = bool> + Send;
+
+    /// Answers everybody in the batch, and leaves it empty.
+    fn answer(&mut self, batch: &mut Vec<Self::Asked>) -> impl Future<Output = ()> + Send;
+}
+
+/// Has what is asked answered, for so long. Returns `false` once nobody can ask any more.
+pub(in crate::store) async fn gather(work: &mut impl Work, time: Duration) -> bool {
+    let end = Instant::now().checked_add(time);
+    let mut batch = Vec::new();
+    loop {
+        let some = match end {
+            Some(end) => timeout_at(end, work.take(&mut batch)).await,
+            None => Ok(work.take(&mut batch).await),
+        };
+        match some {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(_) => return true,
+        }
+        leave_out_given_up(&mut batch);
+        if !batch.is_empty() {
+            work.answer(&mut batch).await;
+        }
+        if end.is_some_and(|end| Instant::now() >= end) {
+            return true;
+        }
     }
 }
 

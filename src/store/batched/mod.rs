@@ -1,28 +1,30 @@
 //! What the stores in databases share: steps that are sent and awaited, many in one round trip; the
-//! quota of each key; and the pace at which what has expired is dropped.
+//! quota of each key; and the task that drops what has expired.
 
 mod action;
 mod gather;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod pace;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod queue;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod quota;
 mod steps;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod sweep;
 
 #[cfg(feature = "redis")]
 pub(super) use self::gather::Asked;
+#[cfg(feature = "sqlite")]
+pub(super) use self::gather::leave_out_given_up;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(super) use self::quota::{Exchange, Quota, RECORDS_OF_A_KEY, Report, put_together};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(super) use self::{
     action::unexpected,
-    pace::Pace,
     queue::{Queue, Request},
+    sweep::{Sweep, sweep},
 };
 pub(super) use self::{
     action::{Action, Answer},
-    gather::{Taken, leave_out_given_up},
+    gather::{Taken, Work, gather},
     steps::Steps,
 };

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     error::{ConfigError, OpenError, StoreError},
     once::Claim,
-    store::batched::{Action, Answer, Queue, Quota, RECORDS_OF_A_KEY, Steps, put_together},
+    store::batched::{Action, Answer, Queue, Quota, RECORDS_OF_A_KEY, Steps, gather, put_together},
 };
 
 /// Remembers nonces in PostgreSQL, for all servers of a service.
@@ -323,14 +323,14 @@ impl PostgresStoreBuilder {
         let requests = Arc::new(Mutex::new(requests));
         let newest = Arc::new(Newest::default());
         for _ in 0..self.connections {
-            let writer = Writer {
+            let mut writer = Writer {
                 options: options.clone(),
                 connection: None,
                 queue: Arc::clone(&requests),
                 wait,
                 newest: Arc::clone(&newest),
             };
-            tokio::spawn(writer.run());
+            tokio::spawn(async move { gather(&mut writer, Duration::MAX).await });
         }
         let quota = Arc::new(Quota::new(self.records_of_a_key));
         tokio::spawn(put_together(Counts {

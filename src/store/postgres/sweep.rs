@@ -11,7 +11,10 @@ use super::{
     transaction::FENCE_A_COPY,
     writer::connect,
 };
-use crate::{error::StoreError, store::batched::Pace};
+use crate::{
+    error::StoreError,
+    store::batched::{Sweep, sweep},
+};
 
 /// Rows that one statement drops at most, so that it locks few and is done soon.
 const BATCH: u64 = 1000;
@@ -38,39 +41,49 @@ pub(super) async fn drop_expired(pool: &PgPool) -> Result<u64, sqlx::Error> {
     Ok(dropped)
 }
 
-/// Drops on until the store is gone, whose end of the channel this waits for. What fails is tried
-/// again, after a while.
-pub(super) async fn run(options: PgConnectOptions, mut store: mpsc::Receiver<Infallible>) {
-    let mut connection = None;
-    let mut pace = Pace::default();
-    let mut pause = SWEEP_EVERY;
-    while timeout(pause, store.recv()).await.is_err() {
-        let swept = timeout(PATIENCE, sweep(&options, connection.take())).await;
-        let swept = swept.unwrap_or_else(|_| Err(StoreError::unavailable("it took too long")));
-        pause = pace.pause(swept.map(|(kept, dropped)| {
-            connection = Some(kept);
-            if dropped < BATCH {
-                SWEEP_EVERY
-            } else {
-                Duration::ZERO
-            }
-        }));
-    }
+/// Drops what has expired while the store is there.
+pub(super) async fn run(options: PgConnectOptions, store: mpsc::Receiver<Infallible>) {
+    let mut sweeper = Sweeper {
+        options,
+        connection: None,
+        store,
+    };
+    sweep(&mut sweeper, SWEEP_EVERY).await;
 }
 
-/// A batch, on a connection that is given back if it is still good.
-async fn sweep(
-    options: &PgConnectOptions,
+struct Sweeper {
+    options: PgConnectOptions,
+    /// None after an error: whatever state it was in ends with the connection.
     connection: Option<PgConnection>,
-) -> Result<(PgConnection, u64), StoreError> {
-    let mut connection = match connection {
-        Some(connection) => connection,
-        None => connect(options).await?,
-    };
-    let dropped = drop_batch(&mut connection)
-        .await
-        .map_err(error::of_driver)?;
-    Ok((connection, dropped))
+    /// Nothing comes but the end, with the store's.
+    store: mpsc::Receiver<Infallible>,
+}
+
+impl Sweep for Sweeper {
+    async fn rest(&mut self, pause: Duration) -> bool {
+        timeout(pause, self.store.recv()).await.is_err()
+    }
+
+    async fn step(&mut self) -> Result<Duration, StoreError> {
+        let connection = self.connection.take();
+        let dropped = timeout(PATIENCE, async {
+            let mut connection = match connection {
+                Some(connection) => connection,
+                None => connect(&self.options).await?,
+            };
+            let dropped = drop_batch(&mut connection).await;
+            Ok((connection, dropped.map_err(error::of_driver)?))
+        });
+        let (connection, dropped) = dropped
+            .await
+            .unwrap_or_else(|_| Err(StoreError::unavailable("it took too long")))?;
+        self.connection = Some(connection);
+        Ok(if dropped < BATCH {
+            SWEEP_EVERY
+        } else {
+            Duration::ZERO
+        })
+    }
 }
 
 async fn drop_batch(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::StoreError,
     once::{ClaimOutcome, LeaseOutcome},
-    store::batched::{Action, Answer, Request, Taken, leave_out_given_up},
+    store::batched::{Action, Answer, Request, Taken, Work},
 };
 
 /// The most nonces in one transaction, so that its locks are held for a few milliseconds.
@@ -33,27 +33,29 @@ pub(super) struct Writer {
     pub(super) newest: Arc<Newest>,
 }
 
-impl Writer {
-    pub(super) async fn run(mut self) {
-        let mut taken = Vec::with_capacity(MAX_STEPS);
-        loop {
-            {
-                let mut queue = self.queue.lock().await;
-                if !queue.take(&mut taken).await {
-                    return;
-                }
-                queue.take_more(&mut taken).await;
-            }
-            let mut nonces = by_nonce(mem::take(&mut taken));
-            while let Some(first) = nonces.first() {
-                let ours = |copies: &&Copies| copies.first.terms() == first.first.terms();
-                let rest = nonces.split_off(nonces.iter().take_while(ours).count());
-                self.answer(mem::replace(&mut nonces, rest)).await;
-            }
+impl Work for Writer {
+    type Asked = Request;
+
+    async fn take(&mut self, batch: &mut Vec<Request>) -> bool {
+        let mut queue = self.queue.lock().await;
+        queue.take(batch).await && {
+            queue.take_more(batch).await;
+            true
         }
     }
 
-    async fn answer(&mut self, batch: Vec<Copies>) {
+    async fn answer(&mut self, batch: &mut Vec<Request>) {
+        let mut nonces = by_nonce(mem::take(batch));
+        while let Some(first) = nonces.first() {
+            let ours = |copies: &&Copies| copies.first.terms() == first.first.terms();
+            let rest = nonces.split_off(nonces.iter().take_while(ours).count());
+            self.answer_copies(mem::replace(&mut nonces, rest)).await;
+        }
+    }
+}
+
+impl Writer {
+    async fn answer_copies(&mut self, batch: Vec<Copies>) {
         match self.commit(&batch).await {
             Ok(answers) => {
                 for (copies, answer) in batch.into_iter().zip(answers) {
@@ -156,9 +158,7 @@ impl Request {
 }
 
 /// By terms, and in the order of their digests, so that no two transactions wait for each other.
-/// Whoever has given up is left out.
 fn by_nonce(mut taken: Vec<Request>) -> Vec<Copies> {
-    leave_out_given_up(&mut taken);
     taken.sort_by(|a, b| a.key().cmp(&b.key()));
     let mut nonces: Vec<Copies> = Vec::with_capacity(taken.len());
     for request in taken {

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     error::StoreError,
-    store::batched::{Asked, Taken, leave_out_given_up},
+    store::batched::{Asked, Taken, Work, gather},
 };
 
 /// How many steps go together at most.
@@ -77,7 +77,11 @@ impl Queue {
         let (steps, waiting) = Taken::new(TOGETHER);
         let (lane, waiting) = (Arc::new(lane), Arc::new(Mutex::new(waiting)));
         for _ in 0..ROUND_TRIPS {
-            tokio::spawn(work(Arc::clone(&lane), Arc::clone(&waiting)));
+            let mut round_trips = RoundTrips {
+                lane: Arc::clone(&lane),
+                waiting: Arc::clone(&waiting),
+            };
+            tokio::spawn(async move { gather(&mut round_trips, Duration::MAX).await });
         }
         Self { steps }
     }
@@ -91,18 +95,20 @@ impl Queue {
     }
 }
 
-async fn work(lane: Arc<Lane>, waiting: Arc<Mutex<Taken<Step>>>) {
-    let mut steps = Vec::new();
-    loop {
-        let mut queue = waiting.lock().await;
-        if !queue.take(&mut steps).await {
-            return;
-        }
-        drop(queue);
-        leave_out_given_up(&mut steps);
-        if steps.is_empty() {
-            continue;
-        }
+/// One task of a queue. Each of its round trips follows the one before.
+struct RoundTrips {
+    lane: Arc<Lane>,
+    waiting: Arc<Mutex<Taken<Step>>>,
+}
+
+impl Work for RoundTrips {
+    type Asked = Step;
+
+    async fn take(&mut self, steps: &mut Vec<Step>) -> bool {
+        self.waiting.lock().await.take(steps).await
+    }
+
+    async fn answer(&mut self, steps: &mut Vec<Step>) {
         let mut commands = Pipeline::new();
         let mut asked = Vec::with_capacity(steps.len());
         for step in steps.drain(..) {
@@ -111,7 +117,7 @@ async fn work(lane: Arc<Lane>, waiting: Arc<Mutex<Taken<Step>>>) {
                 commands.add_command(command);
             }
         }
-        match lane.ask(commands).await {
+        match self.lane.ask(commands).await {
             Ok((mut values, is_as_inspected)) => {
                 for (count, answer) in asked {
                     let values = values.by_ref().take(count).map(Value::extract_error);

@@ -223,7 +223,7 @@ impl SqliteStore {
         let mut dropped = 0;
         loop {
             let now = SystemClock.now();
-            let swept = sweep::sweep(&mut connection, &cursor, now, DEFAULT_WAIT).await;
+            let swept = sweep::sweep_stretch(&mut connection, &cursor, now, DEFAULT_WAIT).await;
             if swept.is_err() {
                 // It may have left a transaction open.
                 connection.close_on_drop();
@@ -343,6 +343,7 @@ impl SqliteStoreBuilder {
             connection: Some(connection),
             mark,
             queue: requests,
+            cursor: sweep::Cursor::anywhere(),
             clock: Arc::clone(&self.clock),
             limits: Limits {
                 records: self.capacity,

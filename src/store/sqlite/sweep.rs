@@ -52,7 +52,7 @@ type Past = Vec<(i64, i64, i64)>;
 
 /// Sweeps the stretch from `cursor` on, in a transaction of its own. Of what it dropped, the latest
 /// deadline becomes the low watermark.
-pub(super) async fn sweep(
+pub(super) async fn sweep_stretch(
     connection: &mut SqliteConnection,
     cursor: &Cursor,
     now: Timestamp,

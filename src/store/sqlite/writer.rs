@@ -4,19 +4,18 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use tokio::time::{Instant, timeout_at};
 
 use super::{
-    batch::{MAX_STEPS, Step, apply},
+    batch::{Step, apply},
     mark::Mark,
     record::Limits,
     schema::{begin, commit, connect},
-    sweep::{Cursor, sweep},
+    sweep::{Cursor, sweep_stretch},
 };
 use crate::{
     clock::Clock,
     error::StoreError,
-    store::batched::{Answer, Pace, Request, Taken, leave_out_given_up},
+    store::batched::{Answer, Request, Sweep, Taken, Work, gather, leave_out_given_up, sweep},
 };
 
 /// Lives until the last sender of its queue is gone.
@@ -27,6 +26,8 @@ pub(super) struct Writer {
     pub(super) connection: Option<SqliteConnection>,
     pub(super) mark: Mark,
     pub(super) queue: Taken<Request>,
+    /// Where the next step of the sweep begins.
+    pub(super) cursor: Cursor,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Limits,
     /// For how long the lock of another process is waited for.
@@ -39,46 +40,10 @@ const SWEEP_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 impl Writer {
     pub(super) async fn run(mut self) {
-        let mut batch = Vec::with_capacity(MAX_STEPS);
-        let mut cursor = Cursor::anywhere();
-        let mut pace = Pace::default();
-        let mut next_sweep = Instant::now() + SWEEP_EVERY;
-        loop {
-            match timeout_at(next_sweep, self.queue.take(&mut batch)).await {
-                Ok(false) => break,
-                Ok(true) => self.answer(&mut batch).await,
-                Err(_) => {}
-            }
-            if Instant::now() < next_sweep {
-                continue;
-            }
-            let swept = self.sweep(&mut cursor).await;
-            if swept.is_err() {
-                self.connection = None;
-            }
-            next_sweep = Instant::now() + pace.pause(swept);
-        }
+        sweep(&mut self, SWEEP_EVERY).await;
         if let Some(connection) = self.connection {
             // Moves the log to the database. Whatever fails here is done by who opens it next.
             let _ = connection.close().await;
-        }
-    }
-
-    /// Answers all requests of the batch, and leaves it empty.
-    async fn answer(&mut self, batch: &mut Vec<Request>) {
-        match self.commit(batch).await {
-            Ok(answers) => {
-                for (request, answer) in batch.drain(..).zip(answers) {
-                    // Who has gone takes the outcome for unknown.
-                    let _ = request.answer.send(answer);
-                }
-            }
-            Err(error) => {
-                self.connection = None;
-                for request in batch.drain(..) {
-                    let _ = request.answer.send(Err(error.clone()));
-                }
-            }
         }
     }
 
@@ -86,8 +51,9 @@ impl Writer {
         &mut self,
         batch: &mut Vec<Request>,
     ) -> Result<Vec<Result<Answer, StoreError>>, StoreError> {
-        let wait = self.wait;
-        begin(self.connection().await?, wait).await?;
+        // Whatever fails leaves no connection behind.
+        let mut connection = self.take_connection().await?;
+        begin(&mut connection, self.wait).await?;
         while self.queue.take_more(batch).await {}
         leave_out_given_up(batch);
         let steps: Vec<_> = batch
@@ -98,39 +64,71 @@ impl Writer {
                 action: request.action,
             })
             .collect();
-        let (now, limits) = (self.clock.now(), self.limits);
-        let connection = self.connection().await?;
-        if steps.is_empty() {
-            commit(connection).await?;
+        let applied = if steps.is_empty() {
+            None
+        } else {
+            Some(apply(&mut connection, &steps, self.clock.now(), self.limits).await?)
+        };
+        commit(&mut connection).await?;
+        self.connection = Some(connection);
+        let Some(applied) = applied else {
             return Ok(Vec::new());
-        }
-        let applied = apply(connection, &steps, now, limits).await?;
-        commit(connection).await?;
+        };
         if let Err(error) = self.mark.write(applied.steps) {
             tracing::warn!(%error, "the file `-mark` beside the database was not written");
         }
         Ok(applied.answers)
     }
 
-    /// Sweeps on; says when to go on with it.
-    async fn sweep(&mut self, cursor: &mut Cursor) -> Result<Duration, StoreError> {
+    async fn take_connection(&mut self) -> Result<SqliteConnection, StoreError> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => connect(&self.options, self.wait).await,
+        }
+    }
+}
+
+impl Sweep for Writer {
+    async fn rest(&mut self, pause: Duration) -> bool {
+        gather(self, pause).await
+    }
+
+    async fn step(&mut self) -> Result<Duration, StoreError> {
         let (now, wait) = (self.clock.now(), self.wait);
-        let swept = sweep(self.connection().await?, cursor, now, wait).await?;
-        *cursor = swept.next;
+        let mut connection = self.take_connection().await?;
+        let swept = sweep_stretch(&mut connection, &self.cursor, now, wait).await?;
+        self.connection = Some(connection);
+        self.cursor = swept.next;
         Ok(if swept.is_worthwhile {
             Duration::ZERO
-        } else if cursor.is_start() {
+        } else if self.cursor.is_start() {
             SWEEP_AGAIN_AFTER
         } else {
             SWEEP_EVERY
         })
     }
+}
 
-    async fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => connect(&self.options, self.wait).await?,
-        };
-        Ok(self.connection.insert(connection))
+impl Work for Writer {
+    type Asked = Request;
+
+    async fn take(&mut self, batch: &mut Vec<Request>) -> bool {
+        self.queue.take(batch).await
+    }
+
+    async fn answer(&mut self, batch: &mut Vec<Request>) {
+        match self.commit(batch).await {
+            Ok(answers) => {
+                for (request, answer) in batch.drain(..).zip(answers) {
+                    // Who has gone takes the outcome for unknown.
+                    let _ = request.answer.send(answer);
+                }
+            }
+            Err(error) => {
+                for request in batch.drain(..) {
+                    let _ = request.answer.send(Err(error.clone()));
+                }
+            }
+        }
     }
 }

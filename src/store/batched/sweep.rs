@@ -1,4 +1,4 @@
-//! The pace of a sweep: when the next step is due, and later after each failure.
+//! The task that drops what has expired, for as long as its store lives, and never gives up.
 
 use std::{error::Error, time::Duration};
 
@@ -8,16 +8,34 @@ use crate::error::StoreError;
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const MOST_BACKOFF: Duration = Duration::from_secs(60);
 
-/// The pace of one task that drops what has expired, and never gives up.
+/// A store whose expired records are dropped, a few in each step.
+pub(in crate::store) trait Sweep: Send {
+    /// Lets this time pass. Returns `false` once the store is gone.
+    fn rest(&mut self, pause: Duration) -> impl Future<Output = bool> + Send;
+
+    /// Drops some of what has expired, and returns the pause before the next step.
+    fn step(&mut self) -> impl Future<Output = Result<Duration, StoreError>> + Send;
+}
+
+/// Drops on until the store is gone, for the first time after this pause.
+pub(in crate::store) async fn sweep(store: &mut impl Sweep, first: Duration) {
+    let mut pace = Pace::default();
+    let mut pause = first;
+    while store.rest(pause).await {
+        pause = pace.pause(store.step().await);
+    }
+}
+
+/// When the next step is due, and later after each failure.
 #[derive(Debug, Default)]
-pub(in crate::store) struct Pace {
+struct Pace {
     failures: u32,
 }
 
 impl Pace {
     /// Returns the pause before the next step: the one that a step asked for, or a longer and
     /// longer one while steps fail.
-    pub(in crate::store) fn pause(&mut self, swept: Result<Duration, StoreError>) -> Duration {
+    fn pause(&mut self, swept: Result<Duration, StoreError>) -> Duration {
         match swept {
             Ok(pause) => {
                 self.failures = 0;
