@@ -79,16 +79,20 @@
 //! | field | what it says |
 //! | --- | --- |
 //! | `namespace` | the verifier's |
-//! | `key_id` | of the first signature that is fresh and under a known key |
+//! | `key_id` | of the first signature that is fresh and under a known key, also if its MAC does not match |
 //! | `body_bytes` | how long the body was, once it has arrived whole |
-//! | `outcome` | `claimed`, `leased`, `unclaimed`, `pending`, or the code of the rejection |
+//! | `outcome` | `claimed`, `leased`, `unclaimed`, `pending`, or the code of the rejection (also of an acknowledged duplicate) |
 //!
 //! Every refused request is one event, `request refused`, with `code`, `status`, `reason` and
 //! `advice`, which is [what there is to do](RejectionKind::advice): at level `ERROR` where the
-//! status is 5xx, else at `INFO`. With a 5xx, `cause` adds the text of the errors behind the
-//! reason, such as a database's. Reasons name key ids and nonces, and never hold a secret or an
-//! expected MAC. Where a MAC does not match, an event at `DEBUG` shows the beginning of the message
-//! that was expected, covered headers included.
+//! status is 5xx, else at `INFO`. If errors are behind the reason, such as a database's, `cause`
+//! has the texts of all of them. Reasons name key ids and nonces, and never hold a secret or an
+//! expected MAC. If a MAC does not match, an event at `DEBUG` shows the beginning of the message
+//! that was expected, before and after the body, covered headers included.
+//!
+//! A duplicate that is [acknowledged](OnDuplicate::Acknowledge) with 200 is no refusal: its event
+//! is `duplicate acknowledged`, at level `INFO`. With [`Processing::InTransaction`], the span ends
+//! when the handler is called. The events of its transaction still name the span as their parent.
 //!
 //! What is counted and timed with the feature `metrics`, the module `metrics` says.
 //!

@@ -72,6 +72,9 @@ pub enum ConfigErrorKind {
     KeyId,
     /// Two sets of secrets under the key id that is named here.
     DuplicateKeyId(String),
+    /// No secret is under the key id of the scheme, which is named here, so that every request would
+    /// be refused.
+    NoSecretFor(String),
     /// One secret (or two that HMAC does not tell apart) under both key ids.
     SharedSecret(String, String),
     /// A public origin that is not `scheme://authority` with, at most, a path prefix.
@@ -123,6 +126,12 @@ impl fmt::Display for ConfigErrorKind {
             Self::DuplicateKeyId(id) => write!(
                 f,
                 "key id `{id}` is given twice; put all its secrets into one `KeySet`"
+            ),
+            Self::NoSecretFor(id) => write!(
+                f,
+                "every request of this scheme is under key id `{id}`, and the keys have no secret \
+                 under it, so that all requests would be refused; call `secret` instead of `keys`, \
+                 name `{id}` in the key ring, or give the scheme the key id that is there"
             ),
             Self::SharedSecret(one, other) => write!(
                 f,

@@ -1,5 +1,6 @@
 //! Why something is refused: configurations, key look-ups, stores, signing, responses, requests.
 
+mod chain;
 mod config;
 mod key;
 mod open;
@@ -8,6 +9,7 @@ mod response;
 mod sign;
 mod store;
 
+pub(crate) use chain::in_full;
 pub use config::{ConfigError, ConfigErrorKind};
 pub use key::KeyError;
 pub use open::OpenError;

@@ -9,12 +9,16 @@ use http::{
 };
 
 use super::{
+    chain::chain,
     key::KeyError,
     response::{ResponseError, ResponseErrorKind},
     sign::{SignError, SignErrorKind},
     store::{StoreError, StoreErrorKind},
 };
-use crate::{clock::Timestamp, metrics};
+use crate::{
+    clock::{Clock as _, SystemClock, Timestamp},
+    metrics,
+};
 
 /// A refused request.
 ///
@@ -24,10 +28,14 @@ use crate::{clock::Timestamp, metrics};
 #[derive(Clone)]
 pub struct Rejection(Arc<Reason>);
 
+#[derive(Clone)]
 struct Reason {
     kind: RejectionKind,
     detail: Cow<'static, str>,
     retry_after: Option<Duration>,
+    /// From which signed time on requests are accepted, if this one was signed too early for the
+    /// store's memory.
+    signed_from: Option<Timestamp>,
     /// The methods that are let in.
     allow: Option<HeaderValue>,
     /// Since when no server accepts the request, if none ever will.
@@ -191,12 +199,15 @@ kinds! {
         "The service did not record this request, so that its outcome is unknown. Its log says why.",
         "Correct the handler: it has to consume its nonce, and to commit, before it answers \
          with success.";
-    /// 503: signed before this store can vouch for.
+    /// 503: signed before this store can vouch for. `Retry-After` says when a request that is signed
+    /// again is served, if that is not at once.
     SignAgain = SERVICE_UNAVAILABLE, "sign_again",
         "The service cannot tell whether it accepted this request before it was started anew. Sign \
          the request again and send it.",
-        "Nothing to do shortly after a start: senders sign again. Where it goes on, compare the \
-         clocks; a store that survives restarts avoids it.";
+        "Nothing to do for some seconds after a start: senders sign again. To serve at once after \
+         a restart, set `high_watermark` on a memory store, or choose a store that survives \
+         restarts; for tests, and for a first start, there is `danger_assume_no_history`. If it \
+         goes on, compare the clocks.";
     /// 428: a version is required, and is missing, `*`, weak or not covered.
     VersionRequired = PRECONDITION_REQUIRED, "version_required",
         "The request must name the version that it changes, and the signature must cover it.",
@@ -246,6 +257,7 @@ impl Rejection {
             kind,
             detail: detail.into(),
             retry_after: None,
+            signed_from: None,
             allow: None,
             final_since: None,
             source: None,
@@ -257,6 +269,7 @@ impl Rejection {
             kind: RejectionKind::RequestInFlight,
             detail: detail.into(),
             retry_after: Some(remaining),
+            signed_from: None,
             allow: None,
             final_since: None,
             source: None,
@@ -268,6 +281,7 @@ impl Rejection {
             kind: RejectionKind::MethodNotAllowed,
             detail: detail.into(),
             retry_after: None,
+            signed_from: None,
             allow: Some(allow),
             final_since: None,
             source: None,
@@ -280,6 +294,7 @@ impl Rejection {
             kind: RejectionKind::SignatureExpired,
             detail: detail.into(),
             retry_after: None,
+            signed_from: None,
             allow: None,
             final_since: Some(since),
             source: None,
@@ -296,6 +311,7 @@ impl Rejection {
             kind,
             detail: detail.into(),
             retry_after: None,
+            signed_from: None,
             allow: None,
             final_since: None,
             source,
@@ -325,45 +341,63 @@ impl Rejection {
         let kind = self.0.kind;
         let (code, status, advice) = (kind.code(), kind.status().as_u16(), kind.advice());
         let reason = self.reason();
+        let cause = self.cause();
+        let cause = cause.as_deref();
         metrics::rejected(code);
         if kind.status().is_server_error() {
-            let cause = self.cause();
-            let cause = cause.as_deref();
             tracing::error!(code, status, reason, cause, advice, "request refused");
         } else {
-            tracing::info!(code, status, reason, advice, "request refused");
+            tracing::info!(code, status, reason, cause, advice, "request refused");
         }
+    }
+
+    /// Writes the line of the log of a duplicate that is answered with 200: it is no refusal, and
+    /// there is nothing to do.
+    pub(crate) fn report_acknowledged(&self) {
+        let (code, reason) = (self.0.kind.code(), self.reason());
+        tracing::info!(code, status = 200, reason, "duplicate acknowledged");
     }
 
     /// Returns the texts of the errors behind the reason, such as a database's own words.
     fn cause(&self) -> Option<String> {
-        let mut texts = Vec::new();
-        let mut next = self.source();
-        while let Some(error) = next {
-            texts.push(error.to_string());
-            next = error.source();
-        }
         // The reason of a `StoreError` is its own text.
-        texts.retain(|text| *text != self.0.detail);
-        (!texts.is_empty()).then(|| texts.join(": "))
+        let texts = chain(self.source()).filter(|text| *text != self.0.detail);
+        let cause = texts.collect::<Vec<_>>().join(": ");
+        (!cause.is_empty()).then_some(cause)
+    }
+
+    /// Says how long the sender has to wait, by this clock, if it is the moment that is known.
+    pub(crate) fn counted_from(self, now: Timestamp) -> Self {
+        let Some(moment) = self.0.signed_from else {
+            return self;
+        };
+        let mut reason = Arc::unwrap_or_clone(self.0);
+        reason.retry_after = Some(moment.saturating_since(now));
+        reason.signed_from = None;
+        Self(Arc::new(reason))
     }
 
     /// After what time the sender may try again, as the answer says it: whole seconds, at least
-    /// one. `None` where waiting does not help.
+    /// one. `None` where waiting does not help. With
+    /// [`SignAgain`](RejectionKind::SignAgain), a request that is signed after this time is served.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         use RejectionKind::{
             BodyBudgetExhausted, HandlersExhausted, KeyOverQuota, RequestInFlight, ServiceNotReady,
-            StoreFull, StoreUnavailable,
+            SignAgain, StoreFull, StoreUnavailable,
         };
         match self.0.kind {
+            SignAgain => match (self.0.retry_after, self.0.signed_from) {
+                (Some(wait), _) => Some(whole_seconds(wait)),
+                (None, Some(moment)) => {
+                    Some(whole_seconds(moment.saturating_since(SystemClock.now())))
+                }
+                (None, None) => None,
+            },
             RequestInFlight | HandlersExhausted | KeyOverQuota | BodyBudgetExhausted
             | ServiceNotReady | StoreFull | StoreUnavailable => {
-                let wait = self.0.retry_after.unwrap_or(Duration::from_secs(1));
-                let part = u64::from(wait.subsec_nanos() > 0);
-                Some(Duration::from_secs(
-                    wait.as_secs().saturating_add(part).max(1),
-                ))
+                let wait = self.0.retry_after.unwrap_or_default();
+                Some(whole_seconds(wait))
             }
             _ => None,
         }
@@ -405,6 +439,12 @@ impl Rejection {
     }
 }
 
+/// As `Retry-After` can say it: rounded up, and at least one second.
+fn whole_seconds(wait: Duration) -> Duration {
+    let part = u64::from(wait.subsec_nanos() > 0);
+    Duration::from_secs(wait.as_secs().saturating_add(part).max(1))
+}
+
 pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Rejection {
     Rejection::new(RejectionKind::SignatureMalformed, detail)
 }
@@ -442,6 +482,7 @@ impl From<StoreError> for Rejection {
             kind,
             detail: error.to_string().into(),
             retry_after: error.retry_after(),
+            signed_from: error.signed_from(),
             allow: None,
             final_since: error.final_since(),
             source: Some(Arc::new(error)),

@@ -19,6 +19,7 @@ pub struct StoreError {
     source: Option<Arc<dyn Error + Send + Sync>>,
     retry_after: Option<Duration>,
     final_since: Option<Timestamp>,
+    signed_from: Option<Timestamp>,
 }
 
 /// The kinds of [`StoreError`], each with a rejection of its own.
@@ -50,6 +51,7 @@ impl StoreError {
             source: None,
             retry_after: None,
             final_since: None,
+            signed_from: None,
         }
     }
 
@@ -82,6 +84,35 @@ impl StoreError {
     pub fn for_good_since(mut self, moment: Timestamp) -> Self {
         self.final_since = Some(moment);
         self
+    }
+
+    /// Says up to which signed time the store refuses claims, for
+    /// [`SignAgain`](StoreErrorKind::SignAgain). The answer's `Retry-After` is the time that is left
+    /// until a request can be signed later than that, in whole seconds, by the server's clock.
+    /// Default: not said, and no `Retry-After`.
+    ///
+    /// ```
+    /// use countersign::{
+    ///     Rejection, Timestamp,
+    ///     error::{StoreError, StoreErrorKind},
+    /// };
+    ///
+    /// let started = Timestamp::from_secs(4_000_000_000).unwrap();
+    /// let error = StoreError::new(StoreErrorKind::SignAgain, "signed before the start")
+    ///     .refused_up_to(started);
+    /// assert!(Rejection::from(error).retry_after().is_some());
+    /// ```
+    #[must_use]
+    pub fn refused_up_to(mut self, signed_at: Timestamp) -> Self {
+        // Most signatures say their time in whole seconds.
+        let next = signed_at.as_secs().saturating_add(1);
+        self.signed_from = Timestamp::from_secs(next);
+        self
+    }
+
+    /// From which signed time on the store accepts claims, if that is what it waits for.
+    pub(crate) fn signed_from(&self) -> Option<Timestamp> {
+        self.signed_from
     }
 
     /// The kind.

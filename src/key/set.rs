@@ -84,6 +84,11 @@ impl KeySet {
         &self.id
     }
 
+    /// How many secrets there are, valid or not.
+    pub(crate) fn len(&self) -> usize {
+        self.secrets.len()
+    }
+
     /// The secrets that are valid at `now`, in the order in which they were added.
     pub(crate) fn valid_at(&self, now: Timestamp) -> impl Iterator<Item = &MacKey> {
         self.secrets

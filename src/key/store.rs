@@ -56,6 +56,14 @@ impl KnownKeys {
         Self(Known::LookedUpBy(ptr::from_ref(keys).addr()))
     }
 
+    /// Whether a secret is under this id: `None` if nobody knows before it is looked up.
+    pub(crate) fn have(&self, id: &str) -> Option<bool> {
+        match &self.0 {
+            Known::Listed(listed) => Some(listed.keys().any(|known| known.as_str() == id)),
+            Known::LookedUpBy(_) => None,
+        }
+    }
+
     /// An id under which the two have other secrets, or may have: this one, if it is given.
     pub(crate) fn differ(&self, other: &Self, only: Option<&KeyId>) -> Option<String> {
         let counts = |id: &KeyId| only.is_none_or(|only| only == id);

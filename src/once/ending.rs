@@ -8,7 +8,7 @@ use super::{
     store::{ClaimOutcome, ConsumeIn as _, TransactIn},
 };
 use crate::{
-    error::{Rejection, RejectionKind, StoreError},
+    error::{Rejection, RejectionKind, StoreError, in_full},
     future::within,
 };
 
@@ -27,7 +27,13 @@ impl<D: TransactIn + ?Sized> Ending<'_, D> {
         let extended = self.claim.extends() && rejection.kind() == RejectionKind::RequestReplayed;
         if extended || rejection.kind() == RejectionKind::SignAgain {
             if let Err(error) = within(self.timeout, D::commit(transaction)).await {
-                tracing::warn!(%error, "the record of an event was not extended, or no fence kept");
+                let error = in_full(&error);
+                self.fate.in_span(|| {
+                    tracing::warn!(
+                        error,
+                        "the record of an event was not extended, or no fence kept"
+                    );
+                });
             }
         } else {
             self.roll_back(transaction).await;
@@ -37,7 +43,9 @@ impl<D: TransactIn + ?Sized> Ending<'_, D> {
     pub(super) async fn roll_back(&self, transaction: D::Transaction) {
         // Dropped or not, what is not committed is rolled back; this only waits for it.
         if let Err(error) = within(self.timeout, D::rollback(transaction)).await {
-            tracing::warn!(%error, "a rollback was not answered");
+            let error = in_full(&error);
+            self.fate
+                .in_span(|| tracing::warn!(error, "a rollback was not answered"));
         }
     }
 
@@ -68,13 +76,19 @@ impl<D: TransactIn + ?Sized> Ending<'_, D> {
         };
         match self.was_committed().await {
             Ok(true) => {
-                tracing::warn!(%error, "COMMIT was not answered, and has been done");
+                let error = in_full(&error);
+                self.fate.in_span(|| {
+                    tracing::warn!(error, "COMMIT was not answered, and has been done")
+                });
                 self.fate.set(Fate::Committed);
                 Ok(())
             }
             Ok(false) => Err(unavailable("rolled back: COMMIT failed", error)),
             Err(unanswered) => {
-                tracing::error!(error = %unanswered, "it cannot be told how a COMMIT ended");
+                let cause = in_full(&unanswered);
+                self.fate.in_span(|| {
+                    tracing::error!(error = cause, "it cannot be told how a COMMIT ended");
+                });
                 Err(unavailable(
                     "the outcome is unknown: COMMIT was not answered",
                     error,

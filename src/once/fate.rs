@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use tracing::Span;
+
 use super::{claim::Claim, lock::lock, outcome::Subject, turns::Turn};
 use crate::error::Rejection;
 
@@ -32,6 +34,8 @@ struct Shared {
     fate: Mutex<Fate>,
     subject: Subject,
     turn: Option<Turn>,
+    /// That of the verification, for what is logged after it.
+    span: Span,
 }
 
 impl FateCell {
@@ -40,7 +44,13 @@ impl FateCell {
             fate: Mutex::default(),
             subject,
             turn,
+            span: Span::current(),
         }))
+    }
+
+    /// Logs in the span of the verification.
+    pub(crate) fn in_span<T>(&self, log: impl FnOnce() -> T) -> T {
+        self.0.span.in_scope(log)
     }
 
     pub(super) fn get(&self) -> Fate {

@@ -262,13 +262,16 @@ impl History {
             Forgotten::Start => sign_again(
                 "signed before the store can vouch for its memory, or too shortly after it: the store \
                  was made, restored, failed over or lost records then",
-            ),
+            )
+            .refused_up_to(self.since.saturating_add(claim.max_skew())),
             Forgotten::Accepted => sign_again(
                 "signed at a time up to which an earlier process may have accepted claims",
-            ),
+            )
+            .refused_up_to(self.accepted_up_to),
             Forgotten::Raised => sign_again(
                 "signed before this namespace had its present retention, or too shortly after it",
-            ),
+            )
+            .refused_up_to(self.raised_at.saturating_add(claim.max_skew())),
             Forgotten::Dropped => sign_again("records with as late a deadline have been dropped"),
         }
     }

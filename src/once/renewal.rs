@@ -18,7 +18,7 @@ use tokio::{
 use tracing::Instrument as _;
 
 use super::{lease::Lease, store::StepOutcome};
-use crate::error::StoreError;
+use crate::error::{StoreError, in_full};
 
 /// A lease that is being kept. If it is dropped, the outcome is unknown: the lease is left to end
 /// by itself.
@@ -75,7 +75,8 @@ async fn keep(lease: Lease, settled: oneshot::Receiver<Settlement>) {
     match outcome {
         Handled::Released => {
             if let Err(error) = unless_it_panics(lease.release()).await {
-                tracing::warn!(%error, "a lease was not released; it ends by itself");
+                let error = in_full(&error);
+                tracing::warn!(error, "a lease was not released; it ends by itself");
             }
         }
         Handled::Completed => {
@@ -112,7 +113,10 @@ async fn renew_for_ever(lease: &Lease) -> Infallible {
                 "a handler outlived its lease, and a copy of its request may be running: is the \
                  lease too short for the store's pauses?"
             ),
-            Err(error) => tracing::warn!(%error, "a lease was not renewed; trying again"),
+            Err(error) => {
+                let error = in_full(&error);
+                tracing::warn!(error, "a lease was not renewed; trying again");
+            }
         }
     }
 }
@@ -139,7 +143,8 @@ async fn is_recorded(lease: &Lease) -> bool {
             true
         }
         Err(error) => {
-            tracing::warn!(%error, "a completion was not recorded; trying again");
+            let error = in_full(&error);
+            tracing::warn!(error, "a completion was not recorded; trying again");
             false
         }
     }

@@ -10,7 +10,7 @@ use super::{
     candidate::Candidate,
     freshness::Freshness,
     look_up::find_keys,
-    signature::{Signature, invalid},
+    signature::{Compared, Signature, invalid},
 };
 use crate::{
     clock::Clock,
@@ -99,7 +99,7 @@ pub(crate) async fn admit<'h>(
             admitted_at: now,
         };
         if !signature.passes_over_head(&mut room)? {
-            first_rejection.get_or_insert_with(|| signature.mismatch(0));
+            first_rejection.get_or_insert_with(|| signature.mismatch(Compared::Head));
         } else if admitted.len() == MAX_CANDIDATES {
             return Err(malformed(format!(
                 "more than {MAX_CANDIDATES} signatures under known keys"

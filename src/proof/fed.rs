@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::signature::{Signature, invalid};
+use super::signature::{Compared, Signature, invalid};
 use crate::{
     error::{Rejection, RejectionKind},
     key::RunningMac,
@@ -138,7 +138,10 @@ impl Fed {
         if passes {
             Ok(())
         } else {
-            Err(signature.mismatch(signed.len()))
+            Err(signature.mismatch(Compared::Body {
+                arrived: body.len(),
+                signed: signed.len(),
+            }))
         }
     }
 

@@ -14,4 +14,4 @@ pub(crate) use candidate::{Candidate, Parameters};
 pub(crate) use fed::Fed;
 pub(crate) use freshness::Freshness;
 pub(crate) use look_up::find_keys;
-pub(crate) use signature::{Signature, first_key, invalid};
+pub(crate) use signature::{SPAN, Signature, first_key, invalid};

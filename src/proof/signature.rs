@@ -1,6 +1,8 @@
 //! A signature under a known key: whether its MAC is that of the message.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use tracing::Span;
 
 use super::{
     announced::Room,
@@ -12,6 +14,9 @@ use crate::{
     key::{KeySet, MacAlgorithm, MacKey, RunningMac},
     message::BodyPlace,
 };
+
+/// The name of the span of a verification.
+pub(crate) const SPAN: &str = "countersign.verify";
 
 /// A signature under a known key.
 #[derive(Debug)]
@@ -63,20 +68,42 @@ impl Signature<'_> {
 
     /// The reason for the log. What was expected to be signed, which a developer needs to find the
     /// difference, is told at debug level alone: covered headers may be confidential.
-    pub(crate) fn mismatch(&self, body_len: usize) -> Rejection {
+    pub(crate) fn mismatch(&self, compared: Compared) -> Rejection {
+        let id = self.keys.id();
+        // A refusal over the head comes before the span is told the key.
+        let span = Span::current();
+        if matches!(compared, Compared::Head)
+            && span.metadata().is_some_and(|span| span.name() == SPAN)
+        {
+            span.record("key_id", id.as_str());
+        }
+        if self.secrets().next().is_none() {
+            return invalid(match self.keys.len() {
+                0 => format!("key `{id}` has no secret"),
+                all => format!(
+                    "none of the {all} secrets of key `{id}` is valid at {}: each has expired or \
+                     is not valid yet; the MAC was not compared",
+                    self.admitted_at
+                ),
+            });
+        }
         const SHOWN: usize = 1024;
-        let before = self.candidate.message.before_body();
+        let shown = |text: &[u8]| {
+            let text = text.get(..SHOWN).unwrap_or(text);
+            text.escape_ascii().to_string()
+        };
+        let message = &self.candidate.message;
+        let (before, after) = (message.before_body(), message.after_body());
         tracing::debug!(
-            key_id = %self.keys.id(),
-            message = %before.get(..SHOWN).unwrap_or(before).escape_ascii(),
+            key_id = %id,
+            message = shown(before),
             message_len = before.len(),
-            body_len,
-            "the message that was expected to be signed, up to the body"
+            after_body = (!after.is_empty()).then(|| shown(after)),
+            "the message that was expected to be signed"
         );
         invalid(format!(
-            "no secret of key `{}` makes this MAC over what arrived, with a body of {body_len} \
-             bytes; at debug level the log shows the message that was expected",
-            self.keys.id(),
+            "no secret of key `{id}` makes this MAC over {compared}; at debug level the log shows \
+             the message that was expected"
         ))
     }
 
@@ -112,6 +139,30 @@ impl Signature<'_> {
             keys,
             algorithm,
             admitted_at,
+        }
+    }
+}
+
+/// What a MAC was compared over, for the reason of a mismatch.
+#[derive(Clone, Copy)]
+pub(crate) enum Compared {
+    /// The head completes the message: the body was not read.
+    Head,
+    /// The body is part of the message, in the form in which it is signed.
+    Body { arrived: usize, signed: usize },
+}
+
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Head => f.write_str("the head that arrived (no body was read)"),
+            Self::Body { arrived, signed } if arrived == signed => {
+                write!(f, "what arrived, with a body of {arrived} bytes")
+            }
+            Self::Body { arrived, signed } => write!(
+                f,
+                "what arrived, with a body of {arrived} bytes, which is signed as {signed} bytes"
+            ),
         }
     }
 }

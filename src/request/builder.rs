@@ -105,6 +105,9 @@ impl<T: 'static> VerifierBuilder<T> {
     }
 
     /// Where keys are looked up: a [`KeyRing`](crate::KeyRing), or a store of your own. No default.
+    ///
+    /// If the scheme has a fixed key id, as presets have, a ring must have a secret under it when
+    /// [`build`](Self::build) is called.
     pub fn keys(mut self, keys: impl KeyStore) -> Self {
         self.keys = Some(Arc::new(keys));
         self
@@ -311,6 +314,11 @@ impl<T: 'static> VerifierBuilder<T> {
             }
             (None, _) => return Err(missing("no keys are given; call `keys`")),
         };
+        if let Some(id) = self.scheme.fixed_key_id()
+            && keys.known_keys().have(id) == Some(false)
+        {
+            return Err(ConfigErrorKind::NoSecretFor(id.to_owned()).into());
+        }
         let in_transaction = self.processing == Processing::InTransaction;
         if in_transaction && profile.may_repeat {
             let what = "requests of this scheme may be alike, and none is claimed: there is no \

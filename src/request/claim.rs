@@ -112,7 +112,7 @@ impl Authentic {
             }
             // The builder sees to it that only this processing has no store.
             (Processing::InTransaction, _) | (_, None) => {
-                Ok(Verified::Pending(PendingPayload(ticket)))
+                Ok(Verified::Pending(PendingPayload::new(ticket)))
             }
         }
     }

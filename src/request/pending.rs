@@ -24,9 +24,15 @@ use crate::{
 /// recorded, and becomes 500 otherwise; a duplicate is answered as
 /// [`on_duplicate`](crate::VerifyLayer::on_duplicate) says, whatever the handler said.
 #[must_use = "a payload that is not consumed makes every success an error"]
-pub struct PendingPayload(pub(super) Ticket<Unread>);
+pub struct PendingPayload(Ticket<Unread>);
 
 impl PendingPayload {
+    /// Made in the span of the verification, which is kept for what is logged later.
+    pub(super) fn new(mut ticket: Ticket<Unread>) -> Self {
+        let _ = ticket.fate();
+        Self(ticket)
+    }
+
     /// What is going to be recorded: under which identity, until when, and by which attempt. Kept
     /// by a caller of [`consume`](Self::consume), it tells with [`ConsumeIn::is_recorded`], in a
     /// later transaction, how a COMMIT ended that was never answered.

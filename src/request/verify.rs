@@ -15,7 +15,11 @@ use super::{
     claim::Verified,
     verifier::{Settings, Verifier},
 };
-use crate::{error::Rejection, metrics::Stopwatch, proof::first_key};
+use crate::{
+    error::Rejection,
+    metrics::Stopwatch,
+    proof::{SPAN, first_key},
+};
 
 impl Verifier {
     /// Takes a request through all stages: in a span of `tracing`, and with an event for a refusal,
@@ -31,7 +35,10 @@ impl Verifier {
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
         let at_once = ready(Ok(Ok::<(), Infallible>(())));
-        match self.verify_when(head, body, at_once).await? {
+        match self
+            .verify_when(head, body, at_once, Rejection::report)
+            .await?
+        {
             Ok((verified, _)) => Ok(verified),
             Err(never) => match never {},
         }
@@ -40,11 +47,13 @@ impl Verifier {
     /// Takes a request through all stages, and before the claim waits until it may be handled:
     /// nothing is claimed for a request that nobody handles, and nothing that is scarce is held for
     /// one that is not believed yet. Nobody handles a request that the scheme answers by itself.
+    /// A refusal is reported in the span.
     pub(crate) async fn verify_when<B, T, E>(
         &self,
         head: &Parts,
         body: B,
         ready: impl Future<Output = Result<Result<T, E>, Rejection>>,
+        report: impl FnOnce(&Rejection),
     ) -> Result<Result<(Verified, Option<T>), E>, Rejection>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
@@ -57,7 +66,8 @@ impl Verifier {
             let _entered = span.enter();
             taking.as_mut().poll(context)
         })
-        .await;
+        .await
+        .map_err(|rejection| rejection.counted_from(self.settings.clock.now()));
         started.verified(verified.is_ok());
         match &verified {
             Ok(Ok((verified, _))) => {
@@ -67,7 +77,7 @@ impl Verifier {
             Ok(Err(_)) => {}
             Err(rejection) => {
                 span.record("outcome", rejection.kind().code());
-                span.in_scope(|| rejection.report());
+                span.in_scope(|| report(rejection));
             }
         }
         verified
@@ -110,7 +120,7 @@ impl Settings {
     /// That of one verification.
     fn span(&self) -> Span {
         let span = tracing::info_span!(
-            "countersign.verify",
+            SPAN,
             namespace = &*self.namespace,
             key_id = Empty,
             body_bytes = Empty,

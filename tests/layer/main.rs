@@ -17,6 +17,7 @@ mod common;
 mod protocol;
 
 mod body;
+mod diagnosis;
 mod extractors;
 #[cfg(all(feature = "postgres", feature = "sqlite"))]
 mod in_transaction;

@@ -360,6 +360,7 @@ async fn every_kind_is_answered_as_the_table_says() {
         assert_eq!(one(ALLOW), allowed, "{kind:?}");
         let wait = match kind {
             K::RequestInFlight => Some("30"),
+            K::SignAgain => Some("6"),
             _ => WAITING_HELPS.contains(&kind).then_some("1"),
         };
         if kind == K::KeyOverQuota || kind == K::StoreFull {

@@ -37,7 +37,10 @@ impl LayerSettings {
                 let kept = KeptLease::new(lease);
                 match detached(service.call(request), kept, running).await {
                     Ok(result) => result.map(private),
-                    Err(rejection) => Ok(self.refuse(&rejection)),
+                    Err(rejection) => {
+                        self.report(&rejection);
+                        Ok(self.render(&rejection))
+                    }
                 }
             }
             Handling::InTransaction(fate) => {
@@ -46,10 +49,13 @@ impl LayerSettings {
                 Ok(match fate.judge(status, self.confirm.as_ref()).await {
                     Verdict::Leaves => answer(response),
                     Verdict::LeavesFor(rejection) => {
-                        rejection.report();
+                        fate.in_span(|| rejection.report());
                         answer(response)
                     }
-                    Verdict::Refused(rejection) => self.refuse(&rejection),
+                    Verdict::Refused(rejection) => {
+                        fate.in_span(|| self.report(&rejection));
+                        self.render(&rejection)
+                    }
                 })
             }
         }

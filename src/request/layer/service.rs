@@ -100,7 +100,10 @@ impl LayerSettings {
             return Err(Early::Answer(answer));
         }
         let readiness = until_ready(service, self.verifier.readiness_timeout());
-        let verified = self.verifier.verify_when(&head, body, readiness).await?;
+        let verified = self
+            .verifier
+            .verify_when(&head, body, readiness, |rejection| self.report(rejection))
+            .await?;
         let (verified, service) = verified.map_err(Early::Failed)?;
         let payload = match &verified {
             Verified::Pending(pending) => Some(pending.unread()),

@@ -55,10 +55,18 @@ impl LayerSettings {
         }
     }
 
-    /// The answer to a refusal that comes after verification.
-    pub(super) fn refuse<R: Body>(&self, rejection: &Rejection) -> Response<ResponseBody<R>> {
-        rejection.report();
-        self.render(rejection)
+    /// Counts and logs what became of a request that is not let through.
+    pub(super) fn report(&self, rejection: &Rejection) {
+        if self.acknowledges(rejection) {
+            rejection.report_acknowledged();
+        } else {
+            rejection.report();
+        }
+    }
+
+    fn acknowledges(&self, rejection: &Rejection) -> bool {
+        rejection.kind() == RejectionKind::RequestReplayed
+            && self.on_duplicate == OnDuplicate::Acknowledge
     }
 
     pub(super) fn render<R: Body>(&self, rejection: &Rejection) -> Response<ResponseBody<R>> {
@@ -73,7 +81,7 @@ impl LayerSettings {
         if kind.status() == StatusCode::UNAUTHORIZED {
             self.verifier.challenge(response.headers_mut());
         }
-        if kind == RejectionKind::RequestReplayed && self.on_duplicate == OnDuplicate::Acknowledge {
+        if self.acknowledges(rejection) {
             *response.status_mut() = StatusCode::OK;
             *response.body_mut() = Bytes::new();
             response.headers_mut().remove(CONTENT_TYPE);

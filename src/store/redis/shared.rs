@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::{Clock as _, SystemClock},
-    error::StoreError,
+    error::{StoreError, in_full},
     once::Claim,
     store::batched::{Exchange, Quota, Report},
 };
@@ -368,7 +368,8 @@ pub(super) async fn keep_up(store: Weak<Shared>) {
             return;
         };
         if let Err(error) = shared.serve_all().await {
-            tracing::warn!(%error, "a Redis server cannot be used to remember nonces");
+            let error = in_full(&error);
+            tracing::warn!(error, "a Redis server cannot be used to remember nonces");
             sleep(PAUSE).await;
         }
         for (name, namespace) in shared.knowledge.namespaces() {

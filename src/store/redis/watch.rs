@@ -15,7 +15,7 @@ use super::{
     inspected::{Inspected, inspected},
     shared::{Server, Shared},
 };
-use crate::error::StoreError;
+use crate::error::{StoreError, in_full};
 
 /// How often a server is inspected, by its own clock.
 const INSPECTION: Duration = Duration::from_secs(1);
@@ -63,7 +63,8 @@ async fn watch(shared: Weak<Shared>, server: Weak<Server>, mut connection: Multi
             found => found,
         };
         if let Err(error) = by.judge(&used, found) {
-            tracing::warn!(%error, "a Redis server is not fit to remember nonces");
+            let error = in_full(&error);
+            tracing::warn!(error, "a Redis server is not fit to remember nonces");
             return;
         }
         if start.elapsed() < PAUSE {
