@@ -271,6 +271,14 @@ impl Claim {
         }
     }
 
+    /// A digest of the message alone: the same at all places.
+    pub(super) fn message(&self) -> [u8; 32] {
+        let mut message = Sha256::new();
+        self.write_owner(|bytes| message.update(bytes));
+        self.write_nonce(|bytes| message.update(bytes));
+        message.finalize().into()
+    }
+
     pub(crate) fn has_place(&self) -> bool {
         self.terms.place.is_some()
     }

@@ -79,15 +79,24 @@ impl<G: Guarded> Ticket<G> {
             return Ok(());
         }
         let turn = turns.take(&self.claim, self.timeout).await;
-        let turn = turn
-            .and_then(|turn| match turn.is_used() {
-                // The duplicate of an event extends its record, which is in the database.
-                true if !self.claim.extends() => Err(used_before::<G>(&self.claim)),
-                _ => Ok(turn),
-            })
-            .inspect_err(|rejection| self.subject.refused(rejection))?;
-        self.turn = Some(turn);
+        self.turn = Some(self.admit(turn)?);
         Ok(())
+    }
+
+    /// Takes its turn if no copy has one: for a caller whose connection is taken already.
+    pub(crate) fn take_turn_at_once(&mut self, turns: &Turns) -> Result<(), Rejection> {
+        let turn = turns.take_at_once(&self.claim);
+        self.turn = Some(self.admit(turn)?);
+        Ok(())
+    }
+
+    fn admit(&self, turn: Result<Turn, Rejection>) -> Result<Turn, Rejection> {
+        let admitted = turn.and_then(|turn| match turn.is_used() {
+            // The duplicate of an event extends its record, which is in the database.
+            true if !self.claim.extends() => Err(used_before::<G>(&self.claim)),
+            _ => Ok(turn),
+        });
+        admitted.inspect_err(|rejection| self.subject.refused(rejection))
     }
 
     /// Claims it in the store, which never gives it back.

@@ -1,13 +1,10 @@
 //! Duplicates wait here, in their own process, before they take a connection from a handler's pool:
-//! of the requests with one identity, one at a time is in its handler.
+//! of the requests with one message, one at a time is in its handler, whatever place each came to.
 
 use std::{
     collections::HashMap,
     fmt,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -16,49 +13,47 @@ use tokio::sync::{Mutex as Queue, OwnedMutexGuard};
 use super::{claim::Claim, lock::lock};
 use crate::error::Rejection;
 
-/// One line for each identity that is in use: there are never more lines than requests in flight.
+/// One line for each message that is in use: there are never more lines than requests in flight.
+///
+/// A message has one line for all places: one captured request can be sent to many of them, and
+/// each would hold a connection.
 #[derive(Clone, Default)]
 pub(crate) struct Turns(Arc<Mutex<HashMap<[u8; 32], Arc<Line>>>>);
 
 #[derive(Default)]
 struct Line {
     queue: Arc<Queue<()>>,
-    /// A transaction with this identity was committed.
-    is_used: AtomicBool,
+    /// The identities with which transactions were committed, the latest ones.
+    used: Mutex<Vec<[u8; 32]>>,
 }
+
+/// So many identities of one message are known to be used. Others are asked for in the database.
+const USED: usize = Claim::OPEN_PLACES;
 
 /// Ends when it is dropped, and the next in line has its turn.
 pub(crate) struct Turn {
     // The next one gets its turn before the place is given up.
     _turn: OwnedMutexGuard<()>,
     place: Place,
+    /// With the place of the request.
+    identity: [u8; 32],
 }
 
 /// In line, waiting or not.
 struct Place {
     turns: Turns,
-    identity: [u8; 32],
+    message: [u8; 32],
     /// `None` while it is dropped.
     line: Option<Arc<Line>>,
 }
 
 impl Turns {
-    /// Waits for the requests with the same identity that came earlier, but no longer than `limit`.
+    /// Waits for the requests with the same message that came earlier, but no longer than `limit`.
     ///
     /// # Errors
     /// Returns a rejection if the limit is over.
     pub(crate) async fn take(&self, claim: &Claim, limit: Duration) -> Result<Turn, Rejection> {
-        let identity = claim.digest();
-        let (queue, place) = {
-            let mut lines = lock(&self.0);
-            let line = lines.entry(identity).or_default();
-            let place = Place {
-                turns: self.clone(),
-                identity,
-                line: Some(Arc::clone(line)),
-            };
-            (Arc::clone(&line.queue), place)
-        };
+        let (queue, place) = self.enter(claim);
         // Without anybody ahead, no timer is needed.
         let turn = match Arc::clone(&queue).try_lock_owned() {
             Ok(turn) => turn,
@@ -67,13 +62,37 @@ impl Turns {
                 let waiting = Box::pin(tokio::time::timeout(limit, queue.lock_owned()));
                 let waited = waiting.await;
                 waited.map_err(|_| {
-                    let detail = "a duplicate is in its handler, and has not ended within the \
-                                  `store_timeout`";
-                    Rejection::in_flight(detail, Duration::ZERO)
+                    in_flight(
+                        "a duplicate is in its handler, and has not ended within the \
+                         `store_timeout`",
+                    )
                 })?
             }
         };
-        Ok(Turn { _turn: turn, place })
+        Ok(Turn::new(turn, place, claim))
+    }
+
+    /// Waits for nobody: for those who hold a connection already, which would wait with them.
+    ///
+    /// # Errors
+    /// Returns a rejection if a request with the same message has its turn.
+    pub(crate) fn take_at_once(&self, claim: &Claim) -> Result<Turn, Rejection> {
+        let (queue, place) = self.enter(claim);
+        let turn = queue.try_lock_owned();
+        let turn = turn.map_err(|_| in_flight("a duplicate waits for the database"))?;
+        Ok(Turn::new(turn, place, claim))
+    }
+
+    fn enter(&self, claim: &Claim) -> (Arc<Queue<()>>, Place) {
+        let message = claim.message();
+        let mut lines = lock(&self.0);
+        let line = lines.entry(message).or_default();
+        let place = Place {
+            turns: self.clone(),
+            message,
+            line: Some(Arc::clone(line)),
+        };
+        (Arc::clone(&line.queue), place)
     }
 
     #[cfg(test)]
@@ -83,18 +102,34 @@ impl Turns {
 }
 
 impl Turn {
+    fn new(turn: OwnedMutexGuard<()>, place: Place, claim: &Claim) -> Self {
+        Self {
+            _turn: turn,
+            place,
+            identity: claim.digest(),
+        }
+    }
+
     /// Spares those who wait the question to the database.
     pub(super) fn mark_used(&self) {
         if let Some(line) = &self.place.line {
-            line.is_used.store(true, Ordering::Release);
+            let mut used = lock(&line.used);
+            if used.len() == USED {
+                used.remove(0);
+            }
+            used.push(self.identity);
         }
     }
 
     /// Whether a transaction with this identity was committed while this one waited.
     pub(crate) fn is_used(&self) -> bool {
         let line = self.place.line.as_ref();
-        line.is_some_and(|line| line.is_used.load(Ordering::Acquire))
+        line.is_some_and(|line| lock(&line.used).contains(&self.identity))
     }
+}
+
+fn in_flight(detail: &'static str) -> Rejection {
+    Rejection::in_flight(detail, Duration::ZERO)
 }
 
 impl Drop for Place {
@@ -103,8 +138,8 @@ impl Drop for Place {
         // Given up under the lock, so that the last one to leave sees that it is the last.
         self.line = None;
         let is_left = |line: &Arc<Line>| Arc::strong_count(line) == 1;
-        if turns.get(&self.identity).is_some_and(is_left) {
-            turns.remove(&self.identity);
+        if turns.get(&self.message).is_some_and(is_left) {
+            turns.remove(&self.message);
         }
     }
 }
@@ -117,6 +152,8 @@ impl fmt::Debug for Turn {
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
     use super::*;
     use crate::{
         clock::Timestamp,
@@ -157,5 +194,48 @@ mod tests {
         drop(next);
         assert_eq!(turns.len(), 0);
         assert!(!turns.take(&one, SHORT).await.unwrap().is_used());
+    }
+    /// One captured request, sent to many paths: a connection for each would use up a pool.
+    #[tokio::test]
+    async fn a57_a_message_has_one_turn_for_all_places() {
+        let turns = Turns::default();
+        let at = |path: &str| claim(1).at_open_place(Method::POST, path);
+        let first = turns.take(&at("/a"), SHORT).await.unwrap();
+        assert!(turns.take(&at("/b"), SHORT).await.is_err());
+        assert!(turns.take_at_once(&at("/c")).is_err());
+        first.mark_used();
+        let (hour, there, elsewhere) = (Duration::from_secs(3600), at("/a"), at("/b"));
+        let waits = async {
+            let there = turns.take(&there, hour).await.unwrap();
+            assert!(there.is_used());
+            drop(there);
+            // The record of one place says nothing of another.
+            assert!(!turns.take(&elsewhere, hour).await.unwrap().is_used());
+        };
+        tokio::join!(waits, async { drop(first) });
+        assert_eq!(turns.len(), 0);
+    }
+
+    /// The twin: by the identity, with the place in it, each path has a turn of its own.
+    #[test]
+    fn a57_twin_by_their_identities_places_are_apart() {
+        let at = |path: &str| claim(1).at_open_place(Method::POST, path);
+        assert_ne!(at("/a").digest(), at("/b").digest());
+        assert_eq!(at("/a").message(), at("/b").message());
+        assert_ne!(at("/a").message(), claim(2).message());
+    }
+
+    #[tokio::test]
+    async fn no_more_is_kept_of_a_line_than_its_latest_uses() {
+        let turns = Turns::default();
+        let at = |n: usize| claim(1).at_open_place(Method::POST, n.to_string());
+        let waiting = turns.enter(&at(0));
+        for n in 0..3 * USED {
+            turns.take_at_once(&at(n)).unwrap().mark_used();
+        }
+        let is_used = |n| turns.take_at_once(&at(n)).unwrap().is_used();
+        assert!(is_used(3 * USED - 1) && is_used(2 * USED) && !is_used(2 * USED - 1));
+        drop(waiting);
+        assert_eq!(turns.len(), 0);
     }
 }

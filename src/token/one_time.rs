@@ -376,10 +376,12 @@ impl<T> PendingToken<T> {
     /// # Panics
     /// Outside of a Tokio runtime with its timer.
     pub async fn redeem_in<C: ConsumeIn + ?Sized>(
-        self,
+        mut self,
         transaction: &mut C,
     ) -> Result<T, Rejection> {
         self.without_store()?;
+        let settings = Arc::clone(&self.0.guarded().settings);
+        self.0.take_turn_at_once(&settings.turns)?;
         self.0.consume(transaction).await
     }
 

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use countersign::{
-    PendingPayload,
+    PendingPayload, Processing, Signer, VerifyLayer,
     store::{Claim, ClaimOutcome, ConsumeIn, StoreFuture, TransactIn, postgres::PooledTransaction},
+    webhooks::GitHub,
 };
 use sqlx::{PgConnection, PgPool};
 use tokio::{
@@ -46,7 +47,7 @@ impl Long {
                 pending
                     .transact(&pool, async |tx, payload| {
                         effect(tx, &payload).await;
-                        if payload.bytes() == "{}" {
+                        if payload.bytes().starts_with(b"{}") {
                             begun.notify_one();
                             go_on.notified().await;
                         }
@@ -55,7 +56,8 @@ impl Long {
                     .await
             };
             axum::Router::new()
-                .route("/orders", axum::routing::post(handler))
+                .route("/orders", axum::routing::post(handler.clone()))
+                .route("/hooks/{tenant}", axum::routing::any(handler))
                 .layer(GlobalConcurrencyLimitLayer::new(2))
                 .layer(layer)
         };
@@ -106,6 +108,75 @@ async fn a57_duplicates_in_one_process_wait_without_a_connection() {
     assert_eq!(first.await.unwrap(), done());
     assert_eq!(late.await.unwrap(), replayed());
     assert_eq!(effects(&pool).await, 6);
+}
+
+const WEBHOOK_SECRET: &str = "the webhook secret of the tests";
+
+/// Its signature covers neither method nor path, and its handler runs long if the body begins with
+/// `{}`.
+fn delivery(body: &str, method: &str, path: &str) -> http::Request<String> {
+    let signer = Signer::with_secret(GitHub::new(), WEBHOOK_SECRET).unwrap();
+    let delivery = http::Request::builder().method(method).uri(path);
+    signer
+        .sign(delivery.body(body.to_owned()).unwrap())
+        .unwrap()
+}
+
+fn webhooks(pool: &PgPool) -> Long {
+    let layer = VerifyLayer::builder(GitHub::new())
+        .secret(WEBHOOK_SECRET)
+        .namespace("webhooks of the tests")
+        .processing(Processing::InTransaction)
+        .store_timeout(LIMIT);
+    Long::on(pool, layer.build().unwrap())
+}
+
+/// At each place the delivery is another record, and would wait for nobody in the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn a57_one_delivery_sent_to_many_places_holds_one_connection() {
+    let Some(pool) = pool("one delivery at many places", 2).await else {
+        return;
+    };
+    let long = webhooks(&pool);
+    let first = long.begin(&delivery("{}", "POST", "/hooks/a")).await;
+    let mut elsewhere = JoinSet::new();
+    for method in ["POST", "GET", "PUT", "PATCH", "DELETE"] {
+        for path in ["/hooks/b", "/hooks/c", "/hooks/d"] {
+            let (app, sent) = (long.app.clone(), delivery("{}", method, path));
+            elsewhere.spawn(async move { send(&app, &sent).await });
+        }
+    }
+    for n in 0..5 {
+        let genuine = delivery(&format!("{{\"n\":{n}}}"), "POST", "/hooks/victim");
+        assert_eq!(send(&long.app, &genuine).await, done());
+    }
+    while let Some(told) = elsewhere.join_next().await {
+        assert_eq!(told.unwrap(), refused(409, "request_in_flight"));
+    }
+    long.go_on.notify_one();
+    assert_eq!(first.await.unwrap(), done());
+    // It was used at one place, and is new at another.
+    let second = long.begin(&delivery("{}", "POST", "/hooks/b")).await;
+    long.go_on.notify_one();
+    assert_eq!(second.await.unwrap(), done());
+    assert_eq!(effects(&pool).await, 7);
+}
+
+/// The twin: as many connections as there are messages. Two of them use up the pool.
+#[tokio::test(flavor = "multi_thread")]
+async fn a57_twin_two_messages_at_two_places_hold_two_connections() {
+    let Some(pool) = pool("two deliveries at two places", 2).await else {
+        return;
+    };
+    let long = webhooks(&pool);
+    let first = long.begin(&delivery("{}", "POST", "/hooks/a")).await;
+    let second = long.begin(&delivery("{} ", "POST", "/hooks/b")).await;
+    let genuine = delivery("{\"n\":1}", "POST", "/hooks/victim");
+    let told = timeout(LIMIT / 2, send(&long.app, &genuine)).await;
+    assert!(told.is_err(), "there is no connection left: {told:?}");
+    long.go_on.notify_waiters();
+    assert_eq!(first.await.unwrap(), done());
+    assert_eq!(second.await.unwrap(), done());
 }
 
 /// A database that is not told how long to wait: `consume` as it was.

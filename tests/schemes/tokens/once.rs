@@ -427,4 +427,41 @@ mod postgres {
         let (first, ()) = tokio::join!(first, duplicates);
         first.unwrap();
     }
+    /// The caller's transaction has a connection already, so few copies may wait with one.
+    #[tokio::test]
+    async fn a57_of_the_copies_of_a_token_in_transactions_one_waits() {
+        let Some(pool) = database::pool("copies of a token in transactions").await else {
+            return;
+        };
+        let clock = ManualClock::at(SystemClock::default().now());
+        let tokens = |limit| {
+            let tokens = builder(&clock).in_transaction().store_timeout(limit);
+            tokens.build().unwrap()
+        };
+        let here = tokens(std::time::Duration::from_secs(30));
+        let token = here.issue(&confirm()).await.unwrap();
+        let redeem = async |tokens: &OneTimeToken<Confirm>| {
+            let mut tx = pool.begin().await.unwrap();
+            let redeemed = tokens.verify(&token).await.unwrap();
+            (redeemed.redeem_in(&mut tx).await, tx)
+        };
+        let waiting = "SELECT count(*) FROM pg_locks AS wanted JOIN pg_locks AS held USING (pid)
+            WHERE NOT wanted.granted AND held.relation = 'countersign_nonces'::regclass";
+        let (first, tx) = redeem(&here).await;
+        first.unwrap();
+        let copy = async { code(redeem(&here).await.0) };
+        let others = async {
+            while database::count(&pool, waiting).await == 0 {}
+            for _ in 0..5 {
+                assert_eq!(code(redeem(&here).await.0), "request_in_flight");
+            }
+            // The twin: tokens of another process have turns of their own, and wait as well.
+            let there = tokens(std::time::Duration::from_millis(500));
+            assert_eq!(code(redeem(&there).await.0), "store_unavailable");
+            tx.commit().await.unwrap();
+        };
+        let (copy, ()) = tokio::join!(copy, others);
+        assert_eq!(copy, "token_redeemed");
+        assert_eq!(code(redeem(&here).await.0), "token_redeemed");
+    }
 }
