@@ -19,6 +19,8 @@ kept() {
 }
 
 run "Tests" kept cargo test --locked --all-features -- --show-output
+# By itself, so that the library is tested with its own features alone.
+run "Command" kept cargo test --locked --package countersign-cli
 run "Interleavings" env RUSTFLAGS="--cfg countersign_loom" \
     cargo test --locked --lib store::memory::interleavings
 run "Constant time, as released" \

@@ -1,0 +1,249 @@
+//! The command line. Help, man pages and completions are all made from these definitions.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use countersign::Timestamp;
+
+use crate::time;
+
+const SECRETS: &str = "Secrets";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  the request is verified, or the command has done what it was asked for
+  1  the request is refused, or the command has found something
+  2  the command line, a file or a secret is wrong
+  3  the network, a file or another program failed";
+
+/// Signs, verifies and explains HMAC-signed HTTP requests.
+#[derive(Debug, Parser)]
+#[command(
+    name = "countersign",
+    bin_name = "countersign",
+    version,
+    after_help = EXIT_CODES,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Args {
+    /// Print one JSON object on each line; `cli/README.md` describes the objects
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the schemes, or check a scheme file
+    Scheme {
+        #[command(subcommand)]
+        command: SchemeCommand,
+    },
+    Keygen(KeygenArgs),
+    Sign(SignArgs),
+    Verify(VerifyArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SchemeCommand {
+    /// List all schemes: what each covers, and what it leaves open
+    ///
+    /// The columns come from the library: each scheme signs an example request, and the list shows
+    /// what its signed message holds.
+    #[command(after_help = "Example:\n  countersign scheme list")]
+    List,
+    /// Check a scheme file
+    ///
+    /// A scheme file describes a house format in TOML. A description that the library refuses is
+    /// refused here too, with the line of the file and the reason.
+    #[command(after_help = "Example:\n  countersign scheme check house.toml")]
+    Check {
+        /// The scheme file
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+}
+
+/// Make a secret in the form that a scheme wants
+///
+/// The secret is new, random and 256 bits strong. It is the only secret that the command ever
+/// prints.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Example:
+  countersign keygen standard-webhooks > webhook.secret")]
+pub(crate) struct KeygenArgs {
+    /// The name of a scheme, or a scheme file
+    #[arg(value_name = "SCHEME", default_value = "http-message-signatures")]
+    pub(crate) scheme: String,
+}
+
+/// Sign a request
+///
+/// Prints the headers that the scheme adds. With a scheme whose signature is in the body, prints
+/// the body.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign sign stripe --secret-file stripe.secret --data '{\"id\":\"evt_1\"}' \\
+      POST https://example.com/stripe
+  countersign sign http-message-signatures --key-id billing --secret-env BILLING_SECRET \\
+      --curl GET 'https://api.example.com/orders?page=2'")]
+pub(crate) struct SignArgs {
+    #[command(flatten)]
+    pub(crate) scheme: SchemeArgs,
+
+    #[command(flatten)]
+    pub(crate) secret: SecretArgs,
+
+    /// The method, such as POST
+    #[arg(value_name = "METHOD")]
+    pub(crate) method: String,
+
+    /// The URL that the request goes to
+    #[arg(value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) url: String,
+
+    /// The signed time: seconds since 1970, or such as 2026-11-29T10:00:00Z [default: now]
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    pub(crate) at: Option<Timestamp>,
+
+    /// The nonce or event id, if the scheme has one in a header [default: 128 random bits]
+    #[arg(long, value_name = "NONCE")]
+    pub(crate) nonce: Option<String>,
+
+    /// A header of the request, such as 'content-type: application/json'; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub(crate) headers: Vec<String>,
+
+    /// The body, as it is written here
+    #[arg(long, value_name = "TEXT", conflicts_with = "data_file")]
+    pub(crate) data: Option<String>,
+
+    /// The file that holds the body, byte for byte; `-` is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) data_file: Option<PathBuf>,
+
+    /// Print a curl command that sends the signed request
+    #[arg(long, conflicts_with = "send")]
+    pub(crate) curl: bool,
+
+    /// Send the signed request, and print the answer
+    #[arg(long)]
+    pub(crate) send: bool,
+}
+
+/// Verify a request
+///
+/// Prints what was verified, what the signature covers and what it does not cover. A refused
+/// request prints the reason of the library.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign verify github --secret-file github.secret request.http
+  countersign verify slack --secret-env SLACK_SECRET --now 1700000000 recorded.har
+  pbpaste | countersign verify stripe --secret-file stripe.secret -")]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) scheme: SchemeArgs,
+
+    #[command(flatten)]
+    pub(crate) secret: SecretArgs,
+
+    #[command(flatten)]
+    pub(crate) request: RequestArgs,
+}
+
+/// Print the completions of a shell
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Example:
+  countersign completions bash > ~/.local/share/bash-completion/completions/countersign")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Shell,
+}
+
+/// Write the man pages into a folder
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Example:
+  countersign man ~/.local/share/man/man1")]
+pub(crate) struct ManArgs {
+    /// The folder; the command makes it if it is not there
+    #[arg(value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: PathBuf,
+}
+
+/// The scheme, and the key that its requests name.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct SchemeArgs {
+    /// The name of a scheme (`countersign scheme list`), or a scheme file such as house.toml
+    #[arg(value_name = "SCHEME")]
+    pub(crate) scheme: String,
+
+    /// The key id, if requests of the scheme name their key. A verifier accepts any key id unless
+    /// this option names one
+    #[arg(long, value_name = "ID")]
+    pub(crate) key_id: Option<String>,
+}
+
+/// Where the secret comes from, in the form in which its provider shows it.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct SecretArgs {
+    /// A file that holds the secret; a final line end is no part of it
+    #[arg(long, help_heading = SECRETS, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) secret_file: Vec<PathBuf>,
+
+    /// An environment variable that holds the secret
+    #[arg(long, help_heading = SECRETS, value_name = "NAME")]
+    pub(crate) secret_env: Vec<String>,
+
+    /// A shell command that prints the secret
+    #[arg(long, help_heading = SECRETS, value_name = "COMMAND", value_hint = ValueHint::CommandString)]
+    pub(crate) secret_command: Vec<String>,
+
+    /// The secret itself; other users of this machine can see it in the list of processes
+    #[arg(long, help_heading = SECRETS, value_name = "SECRET")]
+    pub(crate) secret: Vec<String>,
+}
+
+/// The request, and how to look at it.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct RequestArgs {
+    /// A file with the request: raw HTTP/1.1, HAR, or a curl command; `-` is standard input
+    #[arg(value_name = "REQUEST", value_hint = ValueHint::FilePath)]
+    pub(crate) request: PathBuf,
+
+    /// Which entry of a HAR file, counted from 1
+    #[arg(long, value_name = "N")]
+    pub(crate) entry: Option<usize>,
+
+    /// The time at which to verify [default: now]
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    pub(crate) now: Option<Timestamp>,
+
+    /// Where clients reach the service, such as https://api.example.com; a path is a prefix that a
+    /// proxy takes off. Without it, any authority is accepted
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) origin: Option<String>,
+
+    /// How old a request may be, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) max_age: Option<Duration>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text
+        .parse()
+        .map_err(|_| "write whole seconds, such as 300".to_owned());
+    seconds.map(Duration::from_secs)
+}

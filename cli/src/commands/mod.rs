@@ -1,0 +1,11 @@
+//! The commands: one file each.
+
+mod completions;
+mod keygen;
+mod man;
+mod run;
+mod scheme;
+mod sign;
+mod verify;
+
+pub(crate) use run::main;

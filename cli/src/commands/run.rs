@@ -1,0 +1,38 @@
+//! From the command line to an exit code.
+
+use clap::{Parser as _, error::ErrorKind};
+
+use super::{completions, keygen, man, scheme, sign, verify};
+use crate::{
+    args::{Args, Command},
+    exit::Exit,
+    printer::Printer,
+};
+
+/// Runs the command that the command line names.
+pub(crate) fn main() -> Exit {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // A reader of the help that has seen enough is no failure.
+            let _ = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done,
+                _ => Exit::Usage,
+            };
+        }
+    };
+    let printer = Printer::new(args.json);
+    let exit = match args.command {
+        Command::Scheme { command } => scheme::run(&command, &printer),
+        Command::Keygen(args) => keygen::run(&args, &printer),
+        Command::Sign(args) => sign::run(&args, &printer),
+        Command::Verify(args) => verify::run(&args, &printer),
+        Command::Completions(args) => completions::run(&args, &printer),
+        Command::Man(args) => man::run(&args, &printer),
+    };
+    printer.finish(exit.unwrap_or_else(|failure| {
+        printer.failure(&failure);
+        failure.exit
+    }))
+}

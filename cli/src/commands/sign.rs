@@ -1,0 +1,265 @@
+//! `countersign sign`: signs a request, and prints or sends it.
+
+use bytes::Bytes;
+use countersign::{Clock as _, SystemClock};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
+use serde_json::json;
+
+use crate::{
+    args::SignArgs,
+    exit::{Exit, Failure},
+    http_client,
+    printer::{Printer, Span, visible},
+    request::body_of,
+    runtime::block_on,
+    scheme, secret,
+    time::Fixed,
+};
+
+pub(super) fn run(args: &SignArgs, printer: &Printer) -> Result<Exit, Failure> {
+    let chosen = scheme::resolve(&args.scheme.scheme)?;
+    let secrets = secret::read(&args.secret, printer)?;
+    let [secret] = secrets.as_slice() else {
+        return Err(Failure::usage(
+            "several secrets are given",
+            "a request is signed with one secret",
+            "give one secret",
+        ));
+    };
+    let request = unsigned(args)?;
+    let now = args.at.unwrap_or_else(|| SystemClock::default().now());
+    let signer = chosen
+        .signer(args.scheme.key_id.as_deref(), secret)?
+        .clock(Fixed(now));
+    let nonce = match &args.nonce {
+        Some(nonce) => nonce.clone(),
+        None => new_nonce()?,
+    };
+    let signed = signer.sign_body(request.clone(), &nonce).map_err(|error| {
+        Failure::usage(
+            format!("`{}` cannot sign this request", chosen.name),
+            error.to_string(),
+            "add what the scheme covers, such as a header with -H, a whole URL or a body",
+        )
+    })?;
+    if args.nonce.is_some() {
+        // The same request under another nonce, if the scheme has one, is another request.
+        let other = signer.sign_body(request.clone(), "another");
+        if other.is_ok_and(|other| is_same(&other, &signed)) {
+            return Err(Failure::usage(
+                format!("`{}` has no nonce in a header", chosen.name),
+                "--nonce would be nowhere in the request",
+                "leave out --nonce; an event id of this scheme is in the body",
+            ));
+        }
+    }
+    if args.send {
+        return send(signed, printer);
+    }
+    if args.curl {
+        let command = curl(&signed, &request, args);
+        printer.text(&command);
+        return Ok(Exit::Done);
+    }
+    print(&signed, &request, printer);
+    Ok(Exit::Done)
+}
+
+fn unsigned(args: &SignArgs) -> Result<Request<Bytes>, Failure> {
+    let body = match (&args.data, &args.data_file) {
+        (Some(text), _) => Bytes::copy_from_slice(text.as_bytes()),
+        (None, Some(file)) => body_of(file)?,
+        (None, None) => Bytes::new(),
+    };
+    let method = Method::from_bytes(args.method.as_bytes()).map_err(|_| {
+        Failure::usage(
+            format!("`{}` is not a method", args.method),
+            "a method is one word, such as POST",
+            "the order is SCHEME METHOD URL",
+        )
+    })?;
+    let url_advice = "write the whole URL, such as https://example.com/hooks";
+    let uri: Uri = args.url.parse().map_err(|error| {
+        Failure::usage(
+            format!("`{}` is not a URL", args.url),
+            format!("{error}"),
+            url_advice,
+        )
+    })?;
+    if uri.scheme().is_none() || uri.authority().is_none() {
+        return Err(Failure::usage(
+            format!("`{}` is not a whole URL", args.url),
+            "the request goes to a host, and some schemes cover it",
+            url_advice,
+        ));
+    }
+    let mut request = Request::builder().method(method).uri(uri);
+    for header in &args.headers {
+        let (name, value) = read_header(header)?;
+        request = request.header(name, value);
+    }
+    request.body(body).map_err(|error| {
+        Failure::usage(
+            "the request cannot be made",
+            error.to_string(),
+            "check URL and headers",
+        )
+    })
+}
+
+fn read_header(text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
+    let read = text
+        .split_once(':')
+        .and_then(|(name, value)| Some((name.trim().parse().ok()?, value.trim().parse().ok()?)));
+    read.ok_or_else(|| {
+        Failure::usage(
+            format!("`{text}` is not a header"),
+            "a header is a name, a colon and a value",
+            "write it as -H 'content-type: application/json'",
+        )
+    })
+}
+
+/// 128 random bits.
+fn new_nonce() -> Result<String, Failure> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| {
+        Failure::unable(
+            "cannot make a nonce",
+            error.to_string(),
+            "give one with --nonce",
+        )
+    })?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn is_same(one: &Request<Bytes>, other: &Request<Bytes>) -> bool {
+    one.headers() == other.headers() && one.body() == other.body()
+}
+
+/// The headers that were added or changed.
+fn added<'s>(
+    signed: &'s Request<Bytes>,
+    request: &'s Request<Bytes>,
+) -> impl Iterator<Item = (&'s HeaderName, &'s HeaderValue)> {
+    let before = request.headers();
+    let is_new = move |name: &HeaderName, value: &HeaderValue| {
+        !before.get_all(name).iter().any(|known| known == value)
+    };
+    signed
+        .headers()
+        .iter()
+        .filter(move |(name, value)| is_new(name, value))
+}
+
+fn print(signed: &Request<Bytes>, request: &Request<Bytes>, printer: &Printer) {
+    let is_rewritten = signed.body() != request.body();
+    if printer.is_json() {
+        let headers: Vec<_> = added(signed, request)
+            .map(|(name, value)| json!([name.as_str(), visible(value.as_bytes())]))
+            .collect();
+        let body = is_rewritten.then(|| String::from_utf8_lossy(signed.body()));
+        printer.object(&json!({
+            "version": 1,
+            "method": signed.method().as_str(),
+            "url": signed.uri().to_string(),
+            "headers": headers,
+            "body": body,
+        }));
+        return;
+    }
+    for (name, value) in added(signed, request) {
+        printer.line([Span::plain(format!(
+            "{name}: {}",
+            visible(value.as_bytes())
+        ))]);
+    }
+    if signed.uri() != request.uri() {
+        printer.line([Span::plain(signed.uri().to_string())]);
+    }
+    if is_rewritten {
+        printer.line([Span::plain(String::from_utf8_lossy(signed.body()))]);
+    }
+}
+
+/// A command for a shell of POSIX that sends exactly this request.
+fn curl(signed: &Request<Bytes>, request: &Request<Bytes>, args: &SignArgs) -> String {
+    let mut command = String::from("curl --path-as-is --globoff");
+    let mut add = |text: &str| {
+        command.push_str(" \\\n  ");
+        command.push_str(text);
+    };
+    add(&format!(
+        "-X {} {}",
+        quoted(signed.method().as_str()),
+        quoted(&signed.uri().to_string())
+    ));
+    for (name, value) in signed.headers() {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        let header = if value.is_empty() {
+            format!("{name};")
+        } else {
+            format!("{name}: {value}")
+        };
+        add(&format!("-H {}", quoted(&header)));
+    }
+    let body = signed.body();
+    if body.is_empty() {
+        return command;
+    }
+    // curl would add one of its own, which the signature does not cover.
+    if !signed.headers().contains_key("content-type") {
+        add("-H 'content-type:'");
+    }
+    let file = args.data_file.as_ref().filter(|_| body == request.body());
+    match (file, std::str::from_utf8(body)) {
+        (Some(file), _) => add(&format!(
+            "--data-binary {}",
+            quoted(&format!("@{}", file.display()))
+        )),
+        (None, Ok(text)) if !text.contains('\0') && !text.starts_with('@') => {
+            add(&format!("--data-binary {}", quoted(text)));
+        }
+        _ => {
+            add("--data-binary @-");
+            let octal: String = body.iter().map(|byte| format!("\\0{byte:03o}")).collect();
+            command = format!("printf '%b' '{octal}' | {command}");
+        }
+    }
+    command
+}
+
+/// A word for a shell of POSIX.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+fn send(signed: Request<Bytes>, printer: &Printer) -> Result<Exit, Failure> {
+    let answer: Response<Bytes> = block_on(http_client::send(signed))??;
+    let status = answer.status();
+    let style = if status.is_success() {
+        Span::good
+    } else {
+        Span::bad
+    };
+    printer.line([style(status.to_string())]);
+    let headers = answer.headers().iter();
+    let headers: Vec<_> = headers
+        .map(|(n, v)| (n.as_str(), visible(v.as_bytes())))
+        .collect();
+    for (name, value) in &headers {
+        printer.line([Span::faint(format!("{name}: {value}"))]);
+    }
+    let body = String::from_utf8_lossy(answer.body());
+    if !body.is_empty() {
+        printer.line([Span::plain(format!("\n{body}"))]);
+    }
+    printer.object(&json!({
+        "version": 1, "status": status.as_u16(), "headers": headers, "body": body,
+    }));
+    Ok(if status.is_success() {
+        Exit::Done
+    } else {
+        Exit::Found
+    })
+}

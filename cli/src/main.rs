@@ -1,0 +1,17 @@
+//! The command `countersign`: signs, verifies and explains HMAC-signed HTTP requests.
+
+mod args;
+mod commands;
+mod exit;
+mod http_client;
+mod printer;
+mod request;
+mod runtime;
+mod scheme;
+mod secret;
+mod time;
+mod verification;
+
+fn main() -> std::process::ExitCode {
+    commands::main().into()
+}

@@ -1,0 +1,11 @@
+//! Reading requests: raw HTTP/1.1, HAR, or a curl command line.
+
+mod curl;
+mod har;
+mod input;
+mod raw;
+mod read;
+mod words;
+
+pub(crate) use input::body_of;
+pub(crate) use read::read;

@@ -1,0 +1,80 @@
+//! One of the library's schemes, chosen while the command runs.
+
+use std::fmt;
+
+use countersign::{
+    ConfigError, HeaderScheme, HttpMessageSignatures, Signer, Verifier, request::VerifierBuilder,
+    webhooks,
+};
+
+macro_rules! schemes {
+    ($($(#[$docs:meta])* $variant:ident($of:ty) $(= $name:literal $make:expr)?;)*) => {
+        /// One of the library's schemes.
+        #[derive(Clone)]
+        pub(crate) enum AnyScheme {
+            $($(#[$docs])* $variant($of),)*
+        }
+
+        impl AnyScheme {
+            /// Every name, and the scheme behind it.
+            pub(super) fn named() -> Vec<(&'static str, Self)> {
+                [$($(($name, Self::$variant($make)),)?)*].into()
+            }
+
+            /// A signer for a scheme whose requests name no key.
+            pub(crate) fn signer(&self, secret: &str) -> Result<Signer, ConfigError> {
+                match self.clone() {
+                    $(Self::$variant(scheme) => Signer::with_secret(scheme, secret),)*
+                }
+            }
+
+            /// A signer under this key.
+            pub(crate) fn signer_under(
+                &self,
+                key_id: &str,
+                secret: countersign::Secret,
+            ) -> Result<Signer, ConfigError> {
+                match self.clone() {
+                    $(Self::$variant(scheme) => Signer::new(scheme, key_id, secret),)*
+                }
+            }
+
+            /// Configures a verifier.
+            pub(crate) fn verifier(&self) -> VerifierBuilder<Verifier> {
+                match self.clone() {
+                    $(Self::$variant(scheme) => Verifier::builder(scheme),)*
+                }
+            }
+        }
+    };
+}
+
+schemes! {
+    HttpMessageSignatures(HttpMessageSignatures) =
+        "http-message-signatures" HttpMessageSignatures::default();
+    StandardWebhooks(webhooks::StandardWebhooks) =
+        "standard-webhooks" webhooks::StandardWebhooks::new();
+    Svix(webhooks::StandardWebhooks) = "svix" webhooks::StandardWebhooks::svix();
+    Stripe(webhooks::Stripe) = "stripe" webhooks::Stripe::new();
+    GitHub(webhooks::GitHub) = "github" webhooks::GitHub::new();
+    Bitbucket(webhooks::Bitbucket) = "bitbucket" webhooks::Bitbucket::new();
+    Slack(webhooks::Slack) = "slack" webhooks::Slack::new();
+    Shopify(webhooks::Shopify) = "shopify" webhooks::Shopify::new();
+    Zoom(webhooks::Zoom) = "zoom" webhooks::Zoom::new();
+    Paddle(webhooks::Paddle) = "paddle" webhooks::Paddle::new();
+    Meta(webhooks::Meta) = "meta" webhooks::Meta::new();
+    Linear(webhooks::Linear) = "linear" webhooks::Linear::new();
+    Twilio(webhooks::Twilio) = "twilio" webhooks::Twilio::new();
+    Mailgun(webhooks::Mailgun) = "mailgun" webhooks::Mailgun::new();
+    Square(webhooks::Square) = "square" webhooks::Square::new();
+    HubSpot(webhooks::HubSpot) = "hubspot" webhooks::HubSpot::new();
+    Dropbox(webhooks::Dropbox) = "dropbox" webhooks::Dropbox::new();
+    /// A house format from a scheme file.
+    Header(HeaderScheme);
+}
+
+impl fmt::Debug for AnyScheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AnyScheme")
+    }
+}

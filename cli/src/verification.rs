@@ -1,0 +1,136 @@
+//! Verifying one request with the library, and what its signature covers.
+
+use bytes::Bytes;
+use countersign::{
+    Clock as _, MemoryStore, Processing, Rejection, SystemClock, Timestamp, VerifiedPayload,
+    store::NonceKind,
+};
+use http::{
+    HeaderName, Request,
+    header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+};
+use http_body_util::Full;
+
+use crate::{
+    args::RequestArgs, exit::Failure, runtime::block_on, scheme::Chosen, secret::SecretText,
+    time::Fixed,
+};
+
+/// The longest body that is verified; what reads requests allows no longer ones.
+const MAX_BODY: usize = 64 * 1024 * 1024;
+
+/// They belong to the connection, or a part of another name stands for them.
+const OF_THE_CONNECTION: [HeaderName; 4] = [CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING];
+
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Verified(Facts),
+    Refused(Rejection),
+}
+
+/// What a verified request says, and what of it is covered.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) key_id: String,
+    pub(crate) signed_at: Option<Timestamp>,
+    pub(crate) nonce: Option<(NonceKind, Vec<u8>)>,
+    pub(crate) covered: Vec<String>,
+    pub(crate) uncovered: Vec<String>,
+}
+
+/// Verifies a request as a server would, at the time that the command line names.
+pub(crate) fn verify(
+    chosen: &Chosen,
+    key_id: Option<&str>,
+    secrets: &[SecretText],
+    args: &RequestArgs,
+    request: &Request<Bytes>,
+) -> Result<Verdict, Failure> {
+    let clock = Fixed(args.now.unwrap_or_else(|| SystemClock::default().now()));
+    let wrong = |error: countersign::ConfigError| {
+        Failure::usage(
+            "the request cannot be verified so",
+            error.to_string(),
+            "`countersign help verify` describes the options",
+        )
+    };
+    let store = MemoryStore::builder()
+        .danger_assume_no_history()
+        .clock(clock);
+    let mut builder = chosen
+        .verifier(key_id, secrets)?
+        .store(store.build().map_err(wrong)?)
+        .processing(Processing::AtMostOnce)
+        .clock(clock)
+        .max_body_bytes(MAX_BODY)
+        .body_budget_bytes(4 * MAX_BODY);
+    builder = match &args.origin {
+        Some(origin) => builder.public_origin(origin),
+        None => builder.danger_any_authority(),
+    };
+    if let Some(max_age) = args.max_age {
+        builder = builder.max_age(max_age);
+    }
+    let verifier = builder.build().map_err(wrong)?;
+    block_on(async {
+        let (head, body) = request.clone().into_parts();
+        match verifier.verify(&head, Full::new(body)).await {
+            Ok(verified) => Verdict::Verified(facts(verified.payload(), request)),
+            Err(rejection) => Verdict::Refused(rejection),
+        }
+    })
+}
+
+/// What the payload answers is covered; for anything else it answers `None`.
+fn facts(payload: Option<&VerifiedPayload>, request: &Request<Bytes>) -> Facts {
+    let mut facts = Facts::default();
+    let Some(payload) = payload else {
+        return facts;
+    };
+    facts.key_id = payload.key_id().to_string();
+    facts.signed_at = payload.signed_at();
+    facts.nonce = payload
+        .nonce()
+        .map(|nonce| (nonce.kind(), nonce.as_bytes().to_vec()));
+    let mut say = |is_covered: bool, what: String| {
+        let list = if is_covered {
+            &mut facts.covered
+        } else {
+            &mut facts.uncovered
+        };
+        if !list.contains(&what) {
+            list.push(what);
+        }
+    };
+    say(payload.method().is_some(), "method".to_owned());
+    say(payload.authority().is_some(), "authority".to_owned());
+    say(payload.path().is_some(), "path".to_owned());
+    say(payload.query().is_some(), "query".to_owned());
+    if payload.query().is_none() {
+        let query = request.uri().query().unwrap_or_default();
+        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+            let name = parameter.split('=').next().unwrap_or_default();
+            let is_covered = payload.query_param(name).is_some();
+            say(is_covered, format!("query parameter {name}"));
+        }
+    }
+    for name in request
+        .headers()
+        .keys()
+        .filter(|name| !OF_THE_CONNECTION.contains(name))
+    {
+        say(payload.header(name).is_some(), format!("header {name}"));
+    }
+    match payload.danger_uncovered_body() {
+        None => say(true, "body".to_owned()),
+        Some(_) => {
+            say(
+                true,
+                format!("of the body: {}", String::from_utf8_lossy(payload.bytes())),
+            );
+            say(false, "everything else of the body".to_owned());
+        }
+    }
+    facts
+}

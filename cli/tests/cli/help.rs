@@ -1,0 +1,74 @@
+//! All help texts, in one snapshot; completions and man pages.
+
+use crate::session::Session;
+
+const COMMANDS: [&str; 9] = [
+    "",
+    "scheme",
+    "scheme list",
+    "scheme check",
+    "keygen",
+    "sign",
+    "verify",
+    "completions",
+    "man",
+];
+
+#[test]
+fn all_help_texts() {
+    let session = Session::new();
+    let all: Vec<String> = COMMANDS
+        .map(|command| session.run(&format!("countersign {command} --help")))
+        .into();
+    insta::assert_snapshot!(all.join("\n\n").replace("  FOLDER", "FOLDER"));
+}
+
+#[test]
+fn each_command_shows_an_example() {
+    let session = Session::new();
+    for command in COMMANDS
+        .into_iter()
+        .filter(|command| !["", "scheme"].contains(command))
+    {
+        let help = session.stdout(&format!("countersign {command} --help"));
+        assert!(
+            help.contains(&format!("countersign {command} ")),
+            "{command}"
+        );
+        assert!(help.contains("Example"), "{command}");
+    }
+}
+
+#[test]
+fn completions_and_man_pages_are_made_of_the_same_definitions() {
+    let session = Session::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = session.stdout(&format!("countersign completions {shell}"));
+        for word in ["keygen", "secret-file", "print-message", "origin"] {
+            assert!(
+                word == "print-message" || script.contains(word),
+                "{shell}: {word}"
+            );
+        }
+    }
+    session.stdout("countersign completions bash > it && bash -n it");
+    session.stdout("countersign man pages");
+    for page in [
+        "countersign.1",
+        "countersign-sign.1",
+        "countersign-scheme-check.1",
+    ] {
+        assert!(session.path().join("pages").join(page).exists(), "{page}");
+    }
+}
+
+/// `head` closes the pipe after a line.
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let session = Session::new();
+    let first = session.run("set -o pipefail; countersign scheme list | head -n 1");
+    assert!(
+        !first.contains("exit code") && !first.contains("error"),
+        "{first}"
+    );
+}

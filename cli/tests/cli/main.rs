@@ -1,0 +1,15 @@
+//! The command as a person types it: what it prints, and its exit code.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail"
+)]
+
+mod bad_input;
+mod help;
+mod round_trip;
+mod schemes;
+mod session;
