@@ -390,7 +390,7 @@ impl ExtractRejection {
         rejection.report();
         let kind = rejection.kind();
         Self {
-            status: kind.status(),
+            status: rejection.status(),
             code: kind.code(),
             detail: kind.public_detail().into(),
             rejection: Some(rejection),

@@ -31,6 +31,8 @@ pub struct Rejection(Arc<Reason>);
 #[derive(Clone)]
 struct Reason {
     kind: RejectionKind,
+    /// The status of the answer.
+    status: StatusCode,
     detail: Cow<'static, str>,
     retry_after: Option<Duration>,
     /// From which signed time on requests are accepted, if this one was signed too early for the
@@ -90,7 +92,8 @@ kinds! {
         "The request is not signed. Sign it as agreed with this service and send it again.",
         "Nothing to do unless a sender of yours is refused: then sign its requests, or move a \
          route that is meant to be open outside of the layer.";
-    /// 400: the signature, its parameters or the target cannot be read, or can be read in two ways.
+    /// 400, or 401 with the presets for webhooks: the signature, its parameters or the target cannot
+    /// be read, or can be read in two ways.
     SignatureMalformed = BAD_REQUEST, "signature_malformed",
         "The signature or one of its parameters cannot be read, stands there twice, or contradicts \
          another. Check names, encodings and duplicates.",
@@ -255,6 +258,7 @@ impl Rejection {
     pub(crate) fn new(kind: RejectionKind, detail: impl Into<Cow<'static, str>>) -> Self {
         Self(Arc::new(Reason {
             kind,
+            status: kind.status(),
             detail: detail.into(),
             retry_after: None,
             signed_from: None,
@@ -265,40 +269,18 @@ impl Rejection {
     }
 
     pub(crate) fn in_flight(detail: &'static str, remaining: Duration) -> Self {
-        Self(Arc::new(Reason {
-            kind: RejectionKind::RequestInFlight,
-            detail: detail.into(),
-            retry_after: Some(remaining),
-            signed_from: None,
-            allow: None,
-            final_since: None,
-            source: None,
-        }))
+        Self::new(RejectionKind::RequestInFlight, detail)
+            .with(|reason| reason.retry_after = Some(remaining))
     }
 
     pub(crate) fn method_not_allowed(detail: String, allow: HeaderValue) -> Self {
-        Self(Arc::new(Reason {
-            kind: RejectionKind::MethodNotAllowed,
-            detail: detail.into(),
-            retry_after: None,
-            signed_from: None,
-            allow: Some(allow),
-            final_since: None,
-            source: None,
-        }))
+        Self::new(RejectionKind::MethodNotAllowed, detail).with(|reason| reason.allow = Some(allow))
     }
 
     /// The request is too old for every server, since this moment.
     pub(crate) fn expired_for_good(detail: String, since: Timestamp) -> Self {
-        Self(Arc::new(Reason {
-            kind: RejectionKind::SignatureExpired,
-            detail: detail.into(),
-            retry_after: None,
-            signed_from: None,
-            allow: None,
-            final_since: Some(since),
-            source: None,
-        }))
+        Self::new(RejectionKind::SignatureExpired, detail)
+            .with(|reason| reason.final_since = Some(since))
     }
 
     pub(crate) fn with_source(
@@ -306,16 +288,24 @@ impl Rejection {
         detail: impl Into<Cow<'static, str>>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        let source = Some(Arc::from(source.into()));
-        Self(Arc::new(Reason {
-            kind,
-            detail: detail.into(),
-            retry_after: None,
-            signed_from: None,
-            allow: None,
-            final_since: None,
-            source,
-        }))
+        let source = Arc::from(source.into());
+        Self::new(kind, detail).with(|reason| reason.source = Some(source))
+    }
+
+    /// The same rejection, answered with 401 if its signature is malformed: what schemes ask for
+    /// whose senders expect it.
+    pub(crate) fn malformed_as_unauthorized(self) -> Self {
+        match self.kind() {
+            RejectionKind::SignatureMalformed => {
+                self.with(|reason| reason.status = StatusCode::UNAUTHORIZED)
+            }
+            _ => self,
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Reason)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
     }
 
     /// Since when no server of the namespace accepts the request, if none ever will.
@@ -329,6 +319,14 @@ impl Rejection {
         self.0.kind
     }
 
+    /// The status of the answer: the [kind's](RejectionKind::status), except that a malformed
+    /// signature is answered with 401 if the scheme says so, as the [presets for
+    /// webhooks](crate::scheme::webhooks) do.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
     /// The reason, for the log: not for the sender.
     #[must_use]
     pub fn reason(&self) -> &str {
@@ -339,12 +337,12 @@ impl Rejection {
     /// level `ERROR` where the status is 5xx, else at `INFO`.
     pub(crate) fn report(&self) {
         let kind = self.0.kind;
-        let (code, status, advice) = (kind.code(), kind.status().as_u16(), kind.advice());
+        let (code, status, advice) = (kind.code(), self.status().as_u16(), kind.advice());
         let reason = self.reason();
         let cause = self.cause();
         let cause = cause.as_deref();
         metrics::rejected(code);
-        if kind.status().is_server_error() {
+        if self.status().is_server_error() {
             tracing::error!(code, status, reason, cause, advice, "request refused");
         } else {
             tracing::info!(code, status, reason, cause, advice, "request refused");
@@ -409,7 +407,7 @@ impl Rejection {
     #[must_use]
     pub fn to_response(&self) -> Response<Bytes> {
         let kind = self.0.kind;
-        let body = problem(kind.status(), kind.code(), kind.public_detail());
+        let body = problem(self.status(), kind.code(), kind.public_detail());
         let content_type = HeaderValue::from_static("application/problem+json");
         self.to_response_with(content_type, body.into())
     }
@@ -421,11 +419,11 @@ impl Rejection {
         body: Bytes,
     ) -> Response<Bytes> {
         let mut response = Response::new(body);
-        *response.status_mut() = self.0.kind.status();
+        *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, content_type);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if self.0.kind.status() == StatusCode::UNAUTHORIZED {
+        if self.status() == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Signature"));
         }
         if let Some(allow) = &self.0.allow {
@@ -478,15 +476,14 @@ impl From<StoreError> for Rejection {
             StoreErrorKind::SignAgain => RejectionKind::SignAgain,
             StoreErrorKind::Misconfigured => RejectionKind::StoreMisconfigured,
         };
-        Self(Arc::new(Reason {
-            kind,
-            detail: error.to_string().into(),
-            retry_after: error.retry_after(),
-            signed_from: error.signed_from(),
-            allow: None,
-            final_since: error.final_since(),
-            source: Some(Arc::new(error)),
-        }))
+        let detail = error.to_string();
+        let (retry_after, signed_from) = (error.retry_after(), error.signed_from());
+        let final_since = error.final_since();
+        Self::with_source(kind, detail, error).with(|reason| {
+            reason.retry_after = retry_after;
+            reason.signed_from = signed_from;
+            reason.final_since = final_since;
+        })
     }
 }
 
@@ -604,6 +601,25 @@ mod tests {
             assert_eq!(headers.contains_key(WWW_AUTHENTICATE), kind.status() == 401);
             let kept = response.extensions().get::<Rejection>().unwrap();
             assert_eq!(kept.reason(), "the inner reason");
+        }
+    }
+
+    #[test]
+    fn only_a_malformed_signature_is_unauthorized_where_the_scheme_says_so() {
+        for kind in RejectionKind::ALL.iter().copied() {
+            let rejection = Rejection::new(kind, "").malformed_as_unauthorized();
+            let expected = match kind {
+                RejectionKind::SignatureMalformed => StatusCode::UNAUTHORIZED,
+                kind => kind.status(),
+            };
+            let response = rejection.to_response();
+            let problem: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+            assert_eq!(rejection.kind(), kind);
+            assert_eq!(response.status(), expected, "{kind:?}");
+            assert_eq!(problem["status"], expected.as_u16(), "{kind:?}");
+            assert_eq!(problem["code"], kind.code());
+            let asks = response.headers().contains_key(WWW_AUTHENTICATE);
+            assert_eq!(asks, expected == 401, "{kind:?}");
         }
     }
 

@@ -49,7 +49,8 @@ impl<'h> Parsed<'h> {
             let trust = state.verifier.settings.trust();
             let (head, report) = (&state.head, state.report.as_ref());
             let admitting = admit(&trust, head, head.headers, announced, report);
-            state.signatures = admitting.await?;
+            let admitted = admitting.await;
+            state.signatures = admitted.map_err(|rejection| state.verifier.answered(rejection))?;
         }
         Ok(Admitted { state })
     }

@@ -44,6 +44,12 @@ impl Received<'_> {
     /// time; when the request ceased to be fresh while its body arrived, or when the bodies of
     /// running handlers leave no room for one that had to be waited for.
     pub fn authenticate(self) -> Result<Authentic, Rejection> {
+        let verifier = self.state.verifier;
+        let authentic = self.compare();
+        authentic.map_err(|rejection| verifier.answered(rejection))
+    }
+
+    fn compare(self) -> Result<Authentic, Rejection> {
         let State {
             verifier,
             ref head,

@@ -28,6 +28,11 @@ impl Verifier {
     /// When the request has no signature, one that cannot be read or can be read twice, a method
     /// that is not let in, or an authority that is not served; or when it asks for a tunnel.
     pub fn parse<'h>(&'h self, head: &'h Parts) -> Result<Parsed<'h>, Rejection> {
+        let parsed = self.read_head(head);
+        parsed.map_err(|rejection| self.answered(rejection))
+    }
+
+    fn read_head<'h>(&'h self, head: &'h Parts) -> Result<Parsed<'h>, Rejection> {
         // What comes after a switch of protocols is covered by nothing.
         if head.method == Method::CONNECT || head.headers.contains_key(UPGRADE) {
             return Err(Rejection::new(

@@ -52,23 +52,33 @@ impl<'h> Admitted<'h> {
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
         let Self { mut state } = self;
-        state.read(body).await?;
-        // Boxed, so that what few schemes need makes the future no larger for all.
-        if state.signatures.is_empty() {
-            Box::pin(state.admit_from_body()).await?;
-        }
-        // One scheme signs all bodies in one form.
-        let first = state.signatures.first();
-        if let Some(form) = first.and_then(|first| first.candidate.message.body_form()) {
-            let form = form.clone();
-            Box::pin(state.form_body(form)).await?;
-        }
-        state.charge.complete();
+        let verifier = state.verifier;
+        let received = state.receive(body).await;
+        received.map_err(|rejection| verifier.answered(rejection))?;
         Ok(Received { state })
     }
 }
 
 impl State<'_> {
+    async fn receive<B>(&mut self, body: B) -> Result<(), Rejection>
+    where
+        B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
+    {
+        self.read(body).await?;
+        // Boxed, so that what few schemes need makes the future no larger for all.
+        if self.signatures.is_empty() {
+            Box::pin(self.admit_from_body()).await?;
+        }
+        // One scheme signs all bodies in one form.
+        let first = self.signatures.first();
+        if let Some(form) = first.and_then(|first| first.candidate.message.body_form()) {
+            let form = form.clone();
+            Box::pin(self.form_body(form)).await?;
+        }
+        self.charge.complete();
+        Ok(())
+    }
+
     async fn read<B>(&mut self, body: B) -> Result<(), Rejection>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,

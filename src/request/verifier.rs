@@ -10,6 +10,7 @@ use super::{budget::Budget, methods::Methods, processing::Processing};
 use crate::{
     body::BodyLimits,
     clock::Clock,
+    error::Rejection,
     key::KeyStore,
     message::{Origins, original_uri},
     metrics::LiveNonces,
@@ -96,6 +97,15 @@ impl Verifier {
         self.settings
             .scheme
             .answer_unsigned(&head.method, original_uri(head))
+    }
+
+    /// A rejection as the scheme wants it answered.
+    pub(super) fn answered(&self, rejection: Rejection) -> Rejection {
+        if self.settings.scheme.profile().malformed_is_unauthorized {
+            rejection.malformed_as_unauthorized()
+        } else {
+            rejection
+        }
     }
 
     /// Whether the sender retries until it is answered with success.

@@ -148,6 +148,8 @@ pub(crate) struct Profile {
     pub(crate) key_id_is_own: bool,
     /// The sender retries until it is answered with 2xx.
     pub(crate) sender_retries: bool,
+    /// A signature that cannot be read is answered with 401, and not with 400.
+    pub(crate) malformed_is_unauthorized: bool,
 }
 
 /// What a scheme found in a request.

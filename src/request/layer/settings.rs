@@ -70,7 +70,6 @@ impl LayerSettings {
     }
 
     pub(super) fn render<R: Body>(&self, rejection: &Rejection) -> Response<ResponseBody<R>> {
-        let kind = rejection.kind();
         let mut response = match &self.renderer {
             None => rejection.to_response(),
             Some(render) => {
@@ -78,7 +77,7 @@ impl LayerSettings {
                 rejection.to_response_with(content_type, body)
             }
         };
-        if kind.status() == StatusCode::UNAUTHORIZED {
+        if rejection.status() == StatusCode::UNAUTHORIZED {
             self.verifier.challenge(response.headers_mut());
         }
         if self.acknowledges(rejection) {

@@ -285,6 +285,7 @@ impl HeaderSchemeBuilder {
             may_repeat: false,
             key_id_is_own: false,
             sender_retries: false,
+            malformed_is_unauthorized: false,
         };
         Ok(HeaderScheme(Arc::new(Description {
             signature,

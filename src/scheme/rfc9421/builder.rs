@@ -231,6 +231,7 @@ impl HttpMessageSignaturesBuilder {
             may_repeat: false,
             key_id_is_own: false,
             sender_retries: false,
+            malformed_is_unauthorized: false,
         };
         let accept = accept(&self.label, &required, self.tag.as_deref())?;
         Ok(HttpMessageSignatures(Arc::new(Settings {

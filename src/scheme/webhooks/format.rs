@@ -48,6 +48,7 @@ pub(super) const PROFILE: Profile = Profile {
     may_repeat: false,
     key_id_is_own: true,
     sender_retries: true,
+    malformed_is_unauthorized: true,
 };
 
 /// The webhooks of one sender, with the options that a user chose.

@@ -9,7 +9,7 @@ use http::Request;
 use super::{
     coverage::concerned,
     provider::{ALL, GITHUB, Provider, STANDARD_WEBHOOKS, SVIX, lists},
-    service::{INVALID, Service},
+    service::{INVALID, MALFORMED, Service},
 };
 use crate::common::{
     self, NOW,
@@ -123,11 +123,7 @@ async fn a30_neither_secret_nor_expected_mac_is_shown() {
         let answer = common::verdict(response).await;
         assert_eq!((answer.0, answer.1.as_str()), INVALID);
         service
-            .refuses(
-                provider.with_mac(&genuine, "x"),
-                (400, "signature_malformed"),
-                "x",
-            )
+            .refuses(provider.with_mac(&genuine, "x"), MALFORMED, "x")
             .await;
         let clock = common::clock();
         let builder = provider.verifier(&clock).store(common::store(&clock));

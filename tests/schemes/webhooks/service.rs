@@ -32,7 +32,8 @@ pub const OK: u16 = 200;
 pub const ACKNOWLEDGED: Answer = (200, "");
 pub const IN_FLIGHT: Answer = (409, "request_in_flight");
 pub const MISSING: Answer = (401, "signature_missing");
-pub const MALFORMED: Answer = (400, "signature_malformed");
+/// Providers' own checks of an endpoint want 401 for it.
+pub const MALFORMED: Answer = (401, "signature_malformed");
 pub const INVALID: Answer = (401, "signature_invalid");
 pub const EXPIRED: Answer = (401, "signature_expired");
 pub const NOT_YET_VALID: Answer = (401, "signature_not_yet_valid");

@@ -177,6 +177,7 @@ fn unchecked(parts: &[Part]) -> HeaderScheme {
             may_repeat: false,
             key_id_is_own: false,
             sender_retries: false,
+            malformed_is_unauthorized: false,
         },
     }))
 }
