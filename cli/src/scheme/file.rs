@@ -529,10 +529,12 @@ fn in_words(error: &ConfigError) -> String {
     for (rust, file) in [
         ("the scheme's description: ", ""),
         ("`Part::text(\"\\n\")`", "`{ text = \"\\n\" }`"),
-        ("Part::Time", "time"),
-        ("Part::Nonce", "nonce"),
-        ("Part::KeyId", "key-id"),
-        ("Part::Authority", "authority"),
+        ("`Part::Time`", "the part `time`"),
+        ("`Part::Nonce`", "the part `nonce`"),
+        ("`Part::KeyId`", "the part `key-id`"),
+        ("`Part::Authority`", "the part `authority`"),
+        ("the Time", "the time"),
+        ("the Nonce", "the nonce"),
         ("danger_without_time", "danger-without-time"),
         ("fixed_key_id", "fixed-key-id"),
     ] {

@@ -1,9 +1,199 @@
 //! The list of schemes, secrets for each, and scheme files.
 
+use std::{fs, path::Path};
+
 use crate::session::Session;
 
 #[test]
 fn every_scheme_is_listed() {
     let session = Session::new();
     insta::assert_snapshot!(session.run("countersign scheme list"));
+}
+
+/// The scheme files of the package, in the folder of the session.
+fn ready_files(session: &Session) -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemes");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        session.file(&name, fs::read(&path).unwrap());
+        names.push(name);
+    }
+    names.sort();
+    names
+}
+
+#[test]
+fn ready_files_are_accepted() {
+    let session = Session::new();
+    let files = ready_files(&session);
+    let checked: Vec<String> = files
+        .iter()
+        .map(|file| session.run(&format!("countersign scheme check {file}")))
+        .collect();
+    insta::assert_snapshot!(checked.join("\n"));
+}
+
+#[test]
+fn what_is_signed_with_a_ready_file_is_verified() {
+    let session = Session::new();
+    for file in ready_files(&session) {
+        let named = ["house.toml", "payments.toml"].contains(&&*file);
+        let key = if named { "--key-id partner-1" } else { "" };
+        let headers = "-H 'content-type: application/json' -H 'x-tenant: seven'";
+        let url = "'https://example.com/transfer'";
+        let body = r#"{"to": "bob", "amount": 5}"#;
+        session.file("body", body);
+        let added = session.stdout(&format!(
+            "countersign sign {file} {key} --secret-file secret --at 1700000000 {headers} \
+             --data-file body POST {url}"
+        ));
+        session.file(
+            "request",
+            format!(
+                "POST /transfer HTTP/1.1\nhost: example.com\ncontent-type: application/json\n\
+                 x-tenant: seven\n{added}\n{body}"
+            ),
+        );
+        let verified = session.run(&format!(
+            "countersign verify {file} --secret-file secret --now 1700000005 request"
+        ));
+        assert!(verified.contains("\nverified\n"), "{file}: {verified}");
+    }
+}
+
+/// What the endpoints of the two frameworks compute, in Python.
+#[test]
+fn what_python_signs_as_the_frameworks_do_is_verified() {
+    let session = Session::new();
+    ready_files(&session);
+    for (file, message, headers) in [
+        (
+            "django-payment-intent.toml",
+            "json.dumps({'method': 'POST', 'path': '/intent', 'timestamp': '1700000000', 'body': \
+             json.dumps(json.loads(body), sort_keys=True, separators=(',', ':'))}, sort_keys=True)",
+            "x-request-timestamp: 1700000000\n",
+        ),
+        (
+            "fastapi-transfer.toml",
+            "json.dumps(json.loads(body), sort_keys=True, separators=(',', ':'))",
+            "",
+        ),
+    ] {
+        let body = r#"{"to": "bob", "amount": 1.50, "note": "café"}"#;
+        session.file("body", body);
+        let script = format!(
+            "import hashlib, hmac, json\n\
+             body = open('body').read()\n\
+             secret = open('secret', 'rb').read().strip()\n\
+             print(hmac.new(secret, {message}.encode(), hashlib.sha256).hexdigest())\n"
+        );
+        session.file("sign.py", script);
+        let mac = session.stdout("python3 -X utf8 sign.py");
+        let head = format!("POST /intent HTTP/1.1\nhost: example.com\n{headers}x-signature: {mac}");
+        session.file("request", format!("{head}\n{body}"));
+        let verified = session.run(&format!(
+            "countersign verify {file} --secret-file secret --now 1700000000 request"
+        ));
+        assert!(verified.contains("\nverified\n"), "{file}: {verified}");
+    }
+}
+
+#[test]
+fn a_refused_scheme_file_shows_the_line_and_the_reason() {
+    let head = "kind = \"header\"\nsignature = \"x-signature\"\n";
+    let fixed = format!("{head}fixed-key-id = \"partner-1\"\n");
+    let timed = format!("{fixed}time = \"x-time\"\n");
+    let profile = "kind = \"http-message-signatures\"\n";
+    let files = [
+        ("not-toml", "kind = header\n".to_owned()),
+        ("no-kind", "signature = \"x-signature\"\n".to_owned()),
+        ("kind", "kind = \"headers\"\n".to_owned()),
+        (
+            "unknown-key",
+            format!("{timed}nonces = \"x-nonce\"\nsigns = [\"time\", \"body\"]\n"),
+        ),
+        ("no-signs", timed.clone()),
+        ("wrong-type", format!("{timed}signs = \"body\"\n")),
+        (
+            "unknown-part",
+            format!("{timed}signs = [\n    \"time\",\n    \"Body\",\n]\n"),
+        ),
+        (
+            "text-as-part",
+            format!("{timed}signs = [\"time\", \".\", \"body\"]\n"),
+        ),
+        (
+            "unknown-table",
+            format!("{timed}signs = [\"time\", {{ txt = \".\" }}, \"body\"]\n"),
+        ),
+        (
+            "no-delimiter",
+            format!("{timed}signs = [\"time\", \"body\"]\n"),
+        ),
+        ("time-not-covered", format!("{timed}signs = [\"body\"]\n")),
+        ("no-time", format!("{fixed}signs = [\"body\"]\n")),
+        (
+            "no-key",
+            format!("{head}time = \"x-time\"\nsigns = [\"time\", {{ text = \".\" }}, \"body\"]\n"),
+        ),
+        (
+            "two-times",
+            format!(
+                "{timed}time-millis = \"x-ms\"\nsigns = [\"time\", {{ text = \".\" }}, \"body\"]\n"
+            ),
+        ),
+        (
+            "key-id",
+            format!(
+                "{head}fixed-key-id = \"a b\"\ntime = \"x-time\"\nsigns = [\"time\", {{ text = \".\" }}, \"body\"]\n"
+            ),
+        ),
+        (
+            "header-twice",
+            format!(
+                "{timed}signs = [\"time\", {{ text = \".\" }}, {{ header = \"x-time\" }}, {{ text = \"\\n\" }}, \"body\"]\n"
+            ),
+        ),
+        (
+            "bad-header",
+            format!("{fixed}time = \"x time\"\nsigns = [\"time\", {{ text = \".\" }}, \"body\"]\n"),
+        ),
+        (
+            "host",
+            format!(
+                "{timed}signs = [\"time\", {{ text = \"\\n\" }}, {{ header = \"host\" }}, {{ text = \"\\n\" }}, \"body\"]\n"
+            ),
+        ),
+        (
+            "body-twice",
+            format!("{timed}join = \"\\n\"\nsigns = [\"time\", \"body\", \"body\"]\n"),
+        ),
+        (
+            "prefix",
+            format!("{timed}prefix = \"sha256 \"\njoin = \"\\n\"\nsigns = [\"time\", \"body\"]\n"),
+        ),
+        ("label", format!("{profile}label = \"A\"\n")),
+        (
+            "component",
+            format!("{profile}covers = [\n    \"@method\",\n    \"@status\",\n]\n"),
+        ),
+        ("derived", format!("{profile}covers = [\"@verb\"]\n")),
+        ("expiry", format!("{profile}expires-after = 0\n")),
+        ("digest", format!("{profile}digest = \"md5\"\n")),
+    ];
+    let session = Session::new();
+    let mut transcript = Vec::new();
+    for (name, text) in &files {
+        session.file(&format!("{name}.toml"), text);
+        let said = session.run(&format!("countersign scheme check {name}.toml"));
+        assert!(
+            said.contains(&format!("`{name}.toml` is refused in line ")),
+            "{said}"
+        );
+        assert!(said.contains("\n  help: "), "{said}");
+        transcript.push(said);
+    }
+    insta::assert_snapshot!(transcript.join("\n"));
 }
