@@ -43,11 +43,23 @@ pub(crate) enum BodyForm {
     Json {
         document: Option<JsonForm>,
         string_in: Option<JsonForm>,
+        /// How a request without a body is signed, if it may come.
+        empty: Option<Box<EmptyForm>>,
     },
     /// As this function writes it anew.
     Canonical(fn(&Bytes) -> Result<Formed, Cow<'static, str>>),
     /// As it was taken apart when its signature was read.
     Extracted(Box<Formed>),
+}
+
+/// How the lack of a body is signed where a body is signed in a form of JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EmptyForm {
+    /// What stands in the message instead of a body.
+    pub(crate) signed: Vec<u8>,
+    /// What stands before a body and after it, and is left out with it.
+    pub(crate) before: Vec<u8>,
+    pub(crate) after: Vec<u8>,
 }
 
 /// A body in its form.
@@ -75,13 +87,37 @@ impl Formed {
 }
 
 impl BodyForm {
+    /// The same form, for requests without a body too.
+    pub(crate) fn or_empty(self, form: EmptyForm) -> Self {
+        match self {
+            Self::Json {
+                document,
+                string_in,
+                ..
+            } => Self::Json {
+                document,
+                string_in,
+                empty: Some(Box::new(form)),
+            },
+            other => other,
+        }
+    }
+
     pub(crate) fn rewrite(&self, body: &Bytes) -> Result<Option<Formed>, Cow<'static, str>> {
         match self {
             Self::Raw => Ok(None),
             Self::Json {
                 document,
                 string_in,
+                empty,
             } => {
+                if let Some(empty) = empty.as_ref().filter(|_| body.is_empty()) {
+                    return Ok(Some(Formed {
+                        signed: Bytes::copy_from_slice(&empty.signed),
+                        given: Bytes::new(),
+                        uncovered: None,
+                    }));
+                }
                 let given = match document {
                     Some(form) => form.rewrite(body)?.into(),
                     None => body.clone(),
@@ -92,6 +128,14 @@ impl BodyForm {
                         form.string(text).into()
                     }
                     None => given.clone(),
+                };
+                let signed = match empty {
+                    None => signed,
+                    Some(empty) if *signed == *empty.signed => {
+                        return Err("the body is signed as a request without a body is".into());
+                    }
+                    Some(empty) if empty.before.is_empty() && empty.after.is_empty() => signed,
+                    Some(empty) => [&empty.before, &signed[..], &empty.after].concat().into(),
                 };
                 Ok(Some(Formed {
                     signed,

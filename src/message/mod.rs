@@ -15,7 +15,7 @@ mod signed;
 mod target;
 mod time;
 
-pub(crate) use body::{BodyDigest, BodyForm, BodyPlace, Formed};
+pub(crate) use body::{BodyDigest, BodyForm, BodyPlace, EmptyForm, Formed};
 pub use canonical_json::{JsonForm, PythonJson};
 pub(crate) use covered::Covered;
 pub use digest::DigestAlgorithm;

@@ -15,4 +15,4 @@ pub use describe::Scheme;
 #[cfg(test)]
 pub(crate) use describe::cases;
 pub(crate) use describe::{Describe, Profile, Reading, Signing, signs_under};
-pub use header::{HeaderSchemeBuilder, JsonObject};
+pub use header::{HeaderSchemeBuilder, JsonObject, WithoutBody};

@@ -21,6 +21,7 @@ use crate::common::{self, NOW, SECRET, at, clock, log, store};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const SENDER: &str = "sender";
+const PATH: &str = "/accounts/7/transfer";
 const BODY: &str = r#"{"amount":100,"to":"é"}"#;
 
 /// A format, as its sender would state it.
@@ -46,7 +47,7 @@ impl Format {
 
 /// The request that all the formats sign, with every header that one of them needs.
 fn sample() -> Request<String> {
-    Request::post("/accounts/7/transfer?dry=no&note=a%20b")
+    Request::post(format!("{PATH}?dry=no&note=a%20b"))
         .header("host", "API.example.com:443")
         .header("content-type", "application/json")
         .header("if-match", "\"7\"")
@@ -59,6 +60,12 @@ fn sample() -> Request<String> {
 
 fn scheme(header: &str, parts: impl IntoIterator<Item = Part>) -> HeaderSchemeBuilder {
     HeaderScheme::builder(header).signs(parts)
+}
+
+/// A path in which this delimiter is not, so that it can stand after it.
+fn between(delimiter: &str) -> Vec<Part> {
+    let path = Part::path_without(delimiter.chars().next().unwrap());
+    Part::joined(delimiter, [Part::Method, path, Part::Time, Part::Body])
 }
 
 fn formats() -> Vec<Format> {
@@ -103,6 +110,52 @@ fn formats() -> Vec<Format> {
             value: "{}",
             message: format!("{NOW}.{BODY}"),
             python: "f'{timestamp}.{body}'",
+        },
+        Format {
+            name: "time and body, with nothing between them",
+            scheme: timed("x-signature", vec![Part::Time, Part::Body])
+                .time_width(10)
+                .build()
+                .unwrap(),
+            header: "x-signature",
+            value: "{}",
+            message: format!("{NOW}{BODY}"),
+            python: "timestamp + body",
+        },
+        Format {
+            name: "time, method, path and body, with nothing between them",
+            scheme: timed(
+                "x-signature",
+                vec![
+                    Part::Time,
+                    Part::method_of(["GET", "POST", "PUT", "DELETE"]),
+                    Part::fixed_path(PATH),
+                    Part::Body,
+                ],
+            )
+            .time_width(10)
+            .build()
+            .unwrap(),
+            header: "x-signature",
+            value: "{}",
+            message: format!("{NOW}POST{PATH}{BODY}"),
+            python: "timestamp + method + path + body",
+        },
+        Format {
+            name: "method, path, time and body, between colons",
+            scheme: timed("x-signature", between(":")).build().unwrap(),
+            header: "x-signature",
+            value: "{}",
+            message: format!("POST:{PATH}:{NOW}:{BODY}"),
+            python: "':'.join([method, path, timestamp, body])",
+        },
+        Format {
+            name: "method, path, time and body, between bars",
+            scheme: timed("x-signature", between("|")).build().unwrap(),
+            header: "x-signature",
+            value: "{}",
+            message: format!("POST|{PATH}|{NOW}|{BODY}"),
+            python: "'|'.join([method, path, timestamp, body])",
         },
         Format {
             name: "version, time and body",
@@ -291,7 +344,7 @@ for expression in sys.argv[7:]:
     print(hmac.new(secret_key.encode(), message, hashlib.sha256).hexdigest())
 ";
     let formats = formats();
-    let (path, query) = ("/accounts/7/transfer", "dry=no&note=a%20b");
+    let (path, query) = (PATH, "dry=no&note=a%20b");
     let python = Command::new("python3")
         .args(["-I", "-X", "utf8", "-c", SCRIPT])
         .args([SECRET, "POST", path, query, &NOW.to_string(), BODY])
@@ -311,6 +364,62 @@ for expression in sys.argv[7:]:
     for (format, mac) in formats.iter().zip(macs.lines()) {
         accepts(format, mac).await;
     }
+}
+
+/// Whoever captured a request moves a byte from one part to its neighbour: the message, and so the
+/// MAC, are the same.
+#[tokio::test]
+async fn bytes_that_move_between_restricted_parts_are_refused() {
+    let moved = |name: &str, request: &mut Request<String>| match name {
+        "time and body, with nothing between them" => {
+            // The last digit of the time begins the body.
+            let (time, digit) = (NOW / 10, NOW % 10);
+            request.headers_mut().insert("x-timestamp", time.into());
+            *request.body_mut() = format!("{digit}{BODY}");
+        }
+        "time, method, path and body, with nothing between them" => {
+            *request.uri_mut() = format!("{PATH}{{").parse().unwrap();
+            *request.body_mut() = BODY[1..].to_owned();
+        }
+        "method, path, time and body, between colons" => {
+            *request.uri_mut() = format!("{PATH}:{NOW}").parse().unwrap();
+            *request.body_mut() = String::new();
+        }
+        "method, path, time and body, between bars" => {
+            *request.uri_mut() = format!("{PATH}%7C{NOW}").parse().unwrap();
+            *request.body_mut() = String::new();
+        }
+        _ => {}
+    };
+    let mut tried = 0;
+    for format in formats() {
+        let mac = hmac_hex(SECRET, &format.message);
+        let (mut request, genuine) = (format.request(&mac), format.request(&mac));
+        moved(format.name, &mut request);
+        if request.uri() == genuine.uri() && request.body() == genuine.body() {
+            continue;
+        }
+        tried += 1;
+        let verifier = verifier(format.scheme.clone(), Secret::new(SECRET).unwrap());
+        let refused = verify(&verifier, &request).await.unwrap_err();
+        assert_eq!(
+            refused.kind(),
+            RejectionKind::SignatureMalformed,
+            "{}",
+            format.name
+        );
+        let _ = verify(&verifier, &genuine).await.expect(format.name);
+    }
+    assert_eq!(tried, 4);
+}
+
+/// The twin: a verifier that joins what arrives, as many do, takes the moved byte.
+#[test]
+fn twin_a_verifier_without_the_restriction_accepts_the_moved_byte() {
+    let naive = |time: &str, body: &str| hmac_hex(SECRET, &format!("{time}{body}"));
+    let (time, digit) = (NOW / 10, NOW % 10);
+    let genuine = naive(&NOW.to_string(), BODY);
+    assert_eq!(naive(&time.to_string(), &format!("{digit}{BODY}")), genuine);
 }
 
 #[tokio::test]

@@ -5,15 +5,16 @@ use std::{sync::Arc, time::Duration};
 use http::HeaderName;
 
 use super::{
-    decodable::undelimited,
+    decodable::{remedy, undelimited},
     element::Element,
     part::{Part, elements, header_name, refuse},
     scheme::{Description, HeaderScheme, KeySource},
+    without_body::{self, WithoutBody},
 };
 use crate::{
     error::ConfigError,
     key::{KeyId, MacAlgorithm},
-    message::{Encoding, TimeUnit},
+    message::{self, Encoding, TimeUnit},
     once::NonceKind,
     scheme::Profile,
 };
@@ -39,6 +40,8 @@ pub struct HeaderSchemeBuilder {
     key_header: Option<String>,
     key_fixed: Option<String>,
     time: Option<(String, TimeUnit)>,
+    time_width: Option<usize>,
+    without_body: Option<WithoutBody>,
     nonce: Option<(String, NonceKind)>,
     event_horizon: Duration,
     untimed_retention: Option<Duration>,
@@ -55,6 +58,8 @@ impl HeaderSchemeBuilder {
             key_header: None,
             key_fixed: None,
             time: None,
+            time_width: None,
+            without_body: None,
             nonce: None,
             event_horizon: EVENT_HORIZON,
             untimed_retention: None,
@@ -111,6 +116,59 @@ impl HeaderSchemeBuilder {
     /// [`Part::Time`].
     pub fn time_millis(mut self, header: impl Into<String>) -> Self {
         self.time = Some((header.into(), TimeUnit::Millis));
+        self
+    }
+
+    /// In how many digits every time is written: between 1 and 20. Seconds have 10 digits until the
+    /// year 2286, and milliseconds 13. Requests with another number of digits are refused.
+    /// Default: any number.
+    ///
+    /// In the message, nothing needs to stand between such a time and what follows.
+    ///
+    /// ```
+    /// use countersign::{HeaderScheme, Part};
+    ///
+    /// let scheme = HeaderScheme::builder("x-signature")
+    ///     .fixed_key_id("sender")
+    ///     .time("x-timestamp")
+    ///     .time_width(10)
+    ///     .signs([Part::Time, Part::Body])
+    ///     .build()?;
+    /// # Ok::<_, countersign::ConfigError>(())
+    /// ```
+    pub fn time_width(mut self, digits: usize) -> Self {
+        self.time_width = Some(digits);
+        self
+    }
+
+    /// How a request without a body is signed, by a format that signs the body as JSON. Default:
+    /// such a request is refused if the body is [`Part::CanonicalBody`], because an empty text is
+    /// no document.
+    ///
+    /// A request whose body would be signed alike, such as the body `null` with
+    /// [`WithoutBody::Null`], is refused.
+    ///
+    /// ```
+    /// use countersign::{
+    ///     HeaderScheme, Part,
+    ///     scheme::{JsonObject, PythonJson, WithoutBody},
+    /// };
+    ///
+    /// let message = JsonObject::new(PythonJson::sorted())
+    ///     .string("method", Part::Method)
+    ///     .string("path", Part::Path)
+    ///     .string("timestamp", Part::Time)
+    ///     .value("body", Part::canonical_body(PythonJson::sorted()));
+    /// let scheme = HeaderScheme::builder("x-signature")
+    ///     .fixed_key_id("shop")
+    ///     .time("x-timestamp")
+    ///     .without_body(WithoutBody::Null)
+    ///     .signs([Part::Json(message)])
+    ///     .build()?;
+    /// # Ok::<_, countersign::ConfigError>(())
+    /// ```
+    pub fn without_body(mut self, without: WithoutBody) -> Self {
+        self.without_body = Some(without);
         self
     }
 
@@ -190,7 +248,7 @@ impl HeaderSchemeBuilder {
         if !self.prefix.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(refuse("the prefix is not visible ASCII"));
         }
-        let elements = elements(&self.parts)?;
+        let mut elements = elements(&self.parts)?;
         let parts: Vec<&Element> = elements.iter().map(Element::unquoted).collect();
         let has = |element| parts.contains(&&element);
 
@@ -224,6 +282,14 @@ impl HeaderSchemeBuilder {
             };
         let (time, unit) = self.time.unzip();
         let time = named(time.as_deref(), Element::Time, "Time")?.zip(unit);
+        if self
+            .time_width
+            .is_some_and(|width| time.is_none() || !(1..=20).contains(&width))
+        {
+            return Err(refuse(
+                "`time_width` is between 1 and 20 digits of a time that is named",
+            ));
+        }
         let (nonce, kind) = self.nonce.unzip();
         let nonce = named(nonce.as_deref(), Element::Nonce, "Nonce")?.zip(kind);
         if time.is_some() == self.untimed_retention.is_some() {
@@ -257,11 +323,26 @@ impl HeaderSchemeBuilder {
         if bodies.count() > 1 {
             return Err(refuse("the body is in the message twice"));
         }
-        if let Some(element) = undelimited(&elements) {
+        let is_bare = |part: &Part| matches!(part, Part::CanonicalBody(_));
+        let may_vanish =
+            self.without_body == Some(WithoutBody::EmptyText) && self.parts.iter().any(is_bare);
+        let to_check: Vec<_> = elements
+            .iter()
+            .map(|element| match (element, self.time_width) {
+                (Element::Time, Some(width)) => Element::TimeOf(width),
+                // If nothing may stand for it, it does not tell where it ends.
+                (Element::Document(_), _) if may_vanish => Element::Body,
+                (element, _) => element.clone(),
+            })
+            .collect();
+        if let Some(element) = undelimited(&to_check) {
+            let help = remedy(&to_check).map_or_else(String::new, |help| {
+                format!("; if the format is given, this makes it unambiguous: {help}")
+            });
             return Err(refuse(format!(
                 "bytes could move between {element:?} and what stands beside it, so that two \
                  requests would share one signed message; put a delimiter there that it cannot \
-                 hold, such as `Part::text(\"\\n\")`"
+                 hold, such as `Part::text(\"\\n\")`{help}"
             )));
         }
         if elements
@@ -271,15 +352,16 @@ impl HeaderSchemeBuilder {
             return Err(refuse("the message has no part of the request"));
         }
 
-        let path = has(Element::Path) || has(Element::PathAndQuery);
+        let covers = |part| elements.iter().any(|element| element.covers(&part));
+        let (method, path) = (covers(message::Part::Method), covers(message::Part::Path));
         let event = nonce
             .as_ref()
             .is_some_and(|(_, kind)| *kind == NonceKind::Event);
         let profile = Profile {
             algorithm: self.algorithm,
-            covers_authority: has(Element::Authority),
-            covers_method: has(Element::Method),
-            covers_place: has(Element::Method) && path,
+            covers_authority: covers(message::Part::Authority),
+            covers_method: method,
+            covers_place: method && path,
             untimed_retention: self.untimed_retention,
             event_horizon: event.then_some(self.event_horizon),
             may_repeat: false,
@@ -287,12 +369,16 @@ impl HeaderSchemeBuilder {
             sender_retries: false,
             malformed_is_unauthorized: false,
         };
+        if let Some(without) = self.without_body {
+            without_body::allow(&self.parts, &mut elements, without)?;
+        }
         Ok(HeaderScheme(Arc::new(Description {
             signature,
             encoding: self.encoding,
             prefix: self.prefix,
             key,
             time,
+            time_width: self.time_width,
             nonce,
             elements,
             profile,

@@ -1,10 +1,11 @@
 //! The elements of the signed message, and how each is written.
 
 use http::HeaderName;
+use percent_encoding::percent_decode_str;
 
 use crate::{
     error::{Rejection, RejectionKind, malformed},
-    message::{BodyForm, Head, JsonForm, Message, Part, TimeUnit},
+    message::{BodyForm, EmptyForm, Head, JsonForm, Message, Part, TimeUnit},
 };
 
 /// One element of the signed message.
@@ -12,12 +13,20 @@ use crate::{
 pub(super) enum Element {
     Text(Vec<u8>),
     Method,
+    /// One of these, of which none begins another.
+    MethodOf(Vec<String>),
     Authority,
     Path,
+    /// This path and no other.
+    FixedPath(String),
+    /// A path in which this byte is neither raw nor percent-encoded.
+    PathWithout(u8),
     Query,
     PathAndQuery,
     Header(HeaderName),
     Time,
+    /// The time, in so many digits.
+    TimeOf(usize),
     Nonce,
     KeyId,
     Body,
@@ -25,6 +34,8 @@ pub(super) enum Element {
     Document(JsonForm),
     /// One of the others, as a string in a document of this form.
     Quoted(JsonForm, Box<Self>),
+    /// The body in a form of JSON, or this instead if there is none.
+    Optional(Box<Self>, EmptyForm),
 }
 
 impl Element {
@@ -36,12 +47,29 @@ impl Element {
     pub(super) fn unquoted(&self) -> &Self {
         match self {
             Self::Quoted(_, part) => part,
+            Self::Optional(body, _) => body.unquoted(),
             part => part,
+        }
+    }
+
+    /// What it is of the request, however it is restricted.
+    pub(super) fn covers(&self, part: &Part) -> bool {
+        match (self.unquoted(), part) {
+            (Self::Method | Self::MethodOf(_), Part::Method)
+            | (Self::Authority, Part::Authority)
+            | (
+                Self::Path | Self::FixedPath(_) | Self::PathWithout(_) | Self::PathAndQuery,
+                Part::Path,
+            ) => true,
+            _ => false,
         }
     }
 
     /// The form of the body, if this is the body.
     pub(super) fn body_form(&self) -> Option<BodyForm> {
+        if let Self::Optional(body, empty) = self {
+            return body.body_form().map(|form| form.or_empty(empty.clone()));
+        }
         let string_in = match self {
             Self::Quoted(form, _) => Some(*form),
             _ => None,
@@ -51,10 +79,12 @@ impl Element {
             (Self::Body, string_in) => Some(BodyForm::Json {
                 document: None,
                 string_in,
+                empty: None,
             }),
             (Self::Document(form), string_in) => Some(BodyForm::Json {
                 document: Some(*form),
                 string_in,
+                empty: None,
             }),
             _ => None,
         }
@@ -63,9 +93,20 @@ impl Element {
     /// How many parts of a message it is, beside the body.
     pub(super) fn parts(&self) -> usize {
         match self.unquoted() {
-            Self::Text(_) | Self::Body | Self::Document(_) | Self::Quoted(..) => 0,
-            Self::Method | Self::Authority | Self::Path | Self::Query | Self::Header(_) => 1,
-            Self::PathAndQuery | Self::Time | Self::Nonce | Self::KeyId => 2,
+            Self::Text(_)
+            | Self::Body
+            | Self::Document(_)
+            | Self::Quoted(..)
+            | Self::Optional(..) => 0,
+            Self::Method
+            | Self::MethodOf(_)
+            | Self::Authority
+            | Self::Path
+            | Self::FixedPath(_)
+            | Self::PathWithout(_)
+            | Self::Query
+            | Self::Header(_) => 1,
+            Self::PathAndQuery | Self::Time | Self::TimeOf(_) | Self::Nonce | Self::KeyId => 2,
         }
     }
 
@@ -83,8 +124,37 @@ impl Element {
         match self {
             Self::Text(text) => message.text(text),
             Self::Method => message.part(Part::Method, head.method.as_str()),
+            Self::MethodOf(methods) => {
+                let method = head.method.as_str();
+                if !methods.iter().any(|listed| listed == method) {
+                    return Err(malformed(
+                        "the method is none of those that the scheme lists",
+                    ));
+                }
+                message.part(Part::Method, method);
+            }
             Self::Authority => message.part(Part::Authority, &*head.target.authority),
             Self::Path => message.part(Part::Path, plain_path(head)?),
+            Self::FixedPath(fixed) => {
+                let path = plain_path(head)?;
+                if path != fixed {
+                    return Err(malformed(format!(
+                        "the path is not `{fixed}`, the one that the scheme signs"
+                    )));
+                }
+                message.part(Part::Path, path);
+            }
+            Self::PathWithout(delimiter) => {
+                let path = plain_path(head)?;
+                if percent_decode_str(path).any(|byte| byte == *delimiter) {
+                    return Err(malformed(format!(
+                        "the path has a `{}`, raw or percent-encoded, which delimits it in the \
+                         signed message",
+                        char::from(*delimiter)
+                    )));
+                }
+                message.part(Part::Path, path);
+            }
             Self::Query => message.part(Part::Query, plain_query(head)?),
             Self::PathAndQuery => message.path_and_query(plain_path(head)?, head.target.query()),
             Self::Header(name) => {
@@ -96,7 +166,7 @@ impl Element {
                 })?;
                 message.part(Part::Header(name.clone()), value);
             }
-            Self::Time => {
+            Self::Time | Self::TimeOf(_) => {
                 if let Some((field, unit)) = &fields.time {
                     field.write(Part::Time(*unit), message);
                 }
@@ -119,7 +189,7 @@ impl Element {
                     malformed(format!("{part:?} is signed as a string, and is not ASCII"))
                 })?;
             }
-            Self::Body | Self::Document(_) => {}
+            Self::Body | Self::Document(_) | Self::Optional(..) => {}
         }
         Ok(())
     }

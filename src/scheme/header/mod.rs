@@ -7,8 +7,10 @@ mod part;
 mod scheme;
 #[cfg(test)]
 mod tests;
+mod without_body;
 
 pub use builder::HeaderSchemeBuilder;
 pub use part::{JsonObject, Part};
 pub use scheme::HeaderScheme;
 pub(crate) use scheme::{check_nonce, header_value, required};
+pub use without_body::WithoutBody;

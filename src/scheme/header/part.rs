@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use http::{
-    HeaderName,
+    HeaderName, Method,
     header::{HOST, TRANSFER_ENCODING},
+    uri::PathAndQuery,
 };
 
-use super::element::Element;
+use super::{decodable::is_delimiter, element::Element};
 use crate::{
     error::{ConfigError, ConfigErrorKind},
     message::JsonForm,
@@ -21,11 +22,22 @@ pub enum Part {
     Text(String),
     /// The method, as it was sent: `POST`.
     Method,
+    /// The method, which is one of these. None of them begins another, so that no delimiter is
+    /// needed after it: [`method_of`](Self::method_of). Requests with another method are refused.
+    MethodOf(Vec<String>),
     /// The authority, in lower case and without the default port: `api.example.com`. It must be a
     /// [public origin](crate::request::VerifierBuilder::public_origin).
     Authority,
     /// The path, with its percent-encoding as it was sent.
     Path,
+    /// The path, which is always this one, as a route without parameters has:
+    /// [`fixed_path`](Self::fixed_path). No delimiter is needed on either side. Requests to another
+    /// path are refused.
+    FixedPath(String),
+    /// The path, as it was sent, in which this delimiter is neither raw nor percent-encoded, so that
+    /// it can stand after the path: [`path_without`](Self::path_without). Requests to another path
+    /// are refused.
+    PathWithout(char),
     /// The query without its `?`; nothing where there is none. A target that ends in `?` is
     /// refused.
     Query,
@@ -57,6 +69,56 @@ impl Part {
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
+    }
+
+    /// The method, which is one of these: between 1 and 16, none of which begins another.
+    ///
+    /// ```
+    /// use countersign::{HeaderScheme, Part};
+    ///
+    /// // time + METHOD + path + body, with nothing between them
+    /// let scheme = HeaderScheme::builder("x-signature")
+    ///     .fixed_key_id("partner-1")
+    ///     .time("x-timestamp")
+    ///     .time_width(10)
+    ///     .signs([
+    ///         Part::Time,
+    ///         Part::method_of(["POST", "GET"]),
+    ///         Part::fixed_path("/hooks/orders"),
+    ///         Part::Body,
+    ///     ])
+    ///     .build()?;
+    /// # Ok::<_, countersign::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn method_of<M: Into<String>>(methods: impl IntoIterator<Item = M>) -> Self {
+        Self::MethodOf(methods.into_iter().map(Into::into).collect())
+    }
+
+    /// The path, which is always this one: as clients sign it, with its percent-encoding.
+    #[must_use]
+    pub fn fixed_path(path: impl Into<String>) -> Self {
+        Self::FixedPath(path.into())
+    }
+
+    /// The path, in which this delimiter is neither raw nor percent-encoded: a punctuation
+    /// character of ASCII other than `/` and `%`.
+    ///
+    /// ```
+    /// use countersign::{HeaderScheme, Part};
+    ///
+    /// // METHOD:path:time:body
+    /// let parts = [Part::Method, Part::path_without(':'), Part::Time, Part::Body];
+    /// let scheme = HeaderScheme::builder("x-signature")
+    ///     .fixed_key_id("partner-1")
+    ///     .time("x-timestamp")
+    ///     .signs(Part::joined(":", parts))
+    ///     .build()?;
+    /// # Ok::<_, countersign::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn path_without(delimiter: char) -> Self {
+        Self::PathWithout(delimiter)
     }
 
     /// The value of this header.
@@ -159,6 +221,16 @@ impl JsonObject {
         self
     }
 
+    /// The text that stands before the value of the body's member, and what separates members.
+    pub(super) fn body_member(&self) -> Option<(Vec<u8>, &'static str)> {
+        let is_body = |part: &Part| matches!(part, Part::Body | Part::CanonicalBody(_));
+        let (name, _) = self.members.iter().find(|(_, member)| match member {
+            Member::String(part) | Member::Value(part) => is_body(part),
+        })?;
+        let (comma, colon) = self.form.separators();
+        Some(([self.form.string(name), colon.into()].concat(), comma))
+    }
+
     /// What stands between the members is fixed, and so is their order.
     fn elements(&self) -> Result<Vec<Element>, ConfigError> {
         let form = self.form;
@@ -217,8 +289,27 @@ fn element(part: &Part) -> Result<Element, ConfigError> {
     Ok(match part {
         Part::Text(text) => Element::text(text),
         Part::Method => Element::Method,
+        Part::MethodOf(methods) => Element::MethodOf(method_list(methods)?),
         Part::Authority => Element::Authority,
         Part::Path => Element::Path,
+        Part::FixedPath(path) => {
+            let is_one = path
+                .parse::<PathAndQuery>()
+                .is_ok_and(|parsed| parsed.path() == path);
+            if !path.starts_with('/') || !is_one {
+                return Err(refuse(format!("`{path}` is not a path")));
+            }
+            Element::FixedPath(path.clone())
+        }
+        Part::PathWithout(delimiter) => match u8::try_from(*delimiter) {
+            Ok(byte) if is_delimiter(byte) => Element::PathWithout(byte),
+            _ => {
+                return Err(refuse(format!(
+                    "`{delimiter}` is not a delimiter that a path can lack: punctuation of ASCII \
+                     other than `/` and `%`"
+                )));
+            }
+        },
         Part::Query => Element::Query,
         Part::PathAndQuery => Element::PathAndQuery,
         Part::Header(name) => match header_name(name)? {
@@ -237,6 +328,23 @@ fn element(part: &Part) -> Result<Element, ConfigError> {
         Part::CanonicalBody(form) => Element::Document(*form),
         Part::Json(_) => return Err(refuse("a JSON object cannot be a member of another")),
     })
+}
+
+/// No method begins another, so that where one ends is known without what follows.
+fn method_list(methods: &[String]) -> Result<Vec<String>, ConfigError> {
+    if !(1..=16).contains(&methods.len()) {
+        return Err(refuse("a list of methods has 1 to 16 of them"));
+    }
+    for (at, method) in methods.iter().enumerate() {
+        if Method::from_bytes(method.as_bytes()).is_err() {
+            return Err(refuse(format!("`{method}` is not a method")));
+        }
+        let mut others = methods.iter().enumerate().filter(|(other, _)| *other != at);
+        if let Some((_, longer)) = others.find(|(_, other)| other.starts_with(method.as_str())) {
+            return Err(refuse(format!("method `{method}` begins `{longer}`")));
+        }
+    }
+    Ok(methods.to_vec())
 }
 
 pub(super) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {

@@ -74,6 +74,7 @@ pub(super) struct Description {
     pub(super) prefix: String,
     pub(super) key: KeySource,
     pub(super) time: Option<(HeaderName, TimeUnit)>,
+    pub(super) time_width: Option<usize>,
     pub(super) nonce: Option<(HeaderName, NonceKind)>,
     pub(super) elements: Vec<Element>,
     pub(super) profile: Profile,
@@ -191,11 +192,21 @@ impl Describe for HeaderScheme {
         let mut signed_at = None;
         if let Some((name, unit)) = &description.time {
             let value = required(head, name)?.as_bytes();
-            let time = read_time(value, *unit).ok_or_else(|| {
-                malformed(format!(
-                    "header `{name}` is not plain digits: {unit:?} since 1970"
-                ))
-            })?;
+            let has_width = description
+                .time_width
+                .is_none_or(|width| width == value.len());
+            let time = read_time(value, *unit)
+                .filter(|_| has_width)
+                .ok_or_else(|| {
+                    malformed(format!(
+                        "header `{name}` is not plain digits: {unit:?} since 1970{}",
+                        description
+                            .time_width
+                            .map_or_else(String::new, |width| format!(
+                                ", in exactly {width} digits"
+                            ))
+                    ))
+                })?;
             signed_at = Some(time);
             fields.time = Some((Field { name, value }, *unit));
         }
@@ -242,6 +253,14 @@ impl Describe for HeaderScheme {
                 TimeUnit::Millis => signing.now.as_millis().to_string(),
             };
             let value = time.as_bytes();
+            if description
+                .time_width
+                .is_some_and(|width| width != value.len())
+            {
+                return Err(SignError::new(
+                    "the time has not the number of digits of `time_width`",
+                ));
+            }
             parts.headers.insert(name, header_value(value)?);
             fields.time = Some((Field { name, value }, *unit));
         }

@@ -104,25 +104,30 @@ fn part_of(element: &Element) -> Part {
     match element {
         Element::Text(text) => Part::text(str::from_utf8(text).unwrap()),
         Element::Method => Part::Method,
+        Element::MethodOf(methods) => Part::method_of(methods),
+        Element::FixedPath(path) => Part::fixed_path(path),
+        Element::PathWithout(byte) => Part::path_without(char::from(*byte)),
         Element::Authority => Part::Authority,
         Element::Path => Part::Path,
         Element::Query => Part::Query,
         Element::PathAndQuery => Part::PathAndQuery,
         Element::Header(name) => Part::header(name.as_str()),
-        Element::Time => Part::Time,
+        Element::Time | Element::TimeOf(_) => Part::Time,
         Element::Nonce => Part::Nonce,
         Element::KeyId => Part::KeyId,
         Element::Body => Part::Body,
         Element::Document(form) => Part::canonical_body(*form),
-        Element::Quoted(_, part) => part_of(part),
+        Element::Quoted(_, part) | Element::Optional(part, _) => part_of(part),
     }
 }
 
 /// Keeps the search small; what is let through is still made into a real request.
 fn plausible(part: &Part, value: &[u8]) -> bool {
     match part {
-        Part::Method => Method::from_bytes(value).is_ok(),
-        Part::Path | Part::PathAndQuery => value.starts_with(b"/"),
+        Part::Method | Part::MethodOf(_) => Method::from_bytes(value).is_ok(),
+        Part::Path | Part::FixedPath(_) | Part::PathWithout(_) | Part::PathAndQuery => {
+            value.starts_with(b"/")
+        }
         Part::Time => !value.is_empty() && value.iter().all(u8::is_ascii_digit),
         Part::Nonce | Part::KeyId => !value.is_empty() && HeaderValue::from_bytes(value).is_ok(),
         Part::Header(_) | Part::Authority => HeaderValue::from_bytes(value).is_ok(),

@@ -15,12 +15,14 @@ use crate::scheme::{
 };
 
 /// A few values of each part, chosen so that they overlap with each other and with the delimiters.
-fn tiny(part: &Part) -> Vec<String> {
+pub(super) fn tiny(part: &Part) -> Vec<String> {
     let values: &[&str] = match part {
         Part::Text(_) => &[""],
-        Part::Method => &["A", "A1", "1", "1A", "A.A", "1.1", ".", "1."],
+        Part::Method | Part::MethodOf(_) => &["A", "A1", "1", "1A", "A.A", "1.1", ".", "1."],
         Part::Authority => &["a", "a1", "1", "1.1", "a.a", "1."],
-        Part::Path => &["/", "/1", "/1/1", "/.", "/1.1", "/a"],
+        Part::Path | Part::FixedPath(_) | Part::PathWithout(_) => {
+            &["/", "/1", "/1/1", "/.", "/1.1", "/a"]
+        }
         Part::Query => &["", "1", "/1", ".1", "1.1", "?", "/"],
         Part::PathAndQuery => &["/", "/1", "/1/1", "/?1", "/?/1", "/.", "/?"],
         Part::Header(_) => &["", "1", ".", "1.1", "/1", "A", "/1/1", " "],
@@ -37,9 +39,9 @@ fn tiny(part: &Part) -> Vec<String> {
 fn all_short(part: &Part) -> Vec<String> {
     let (first, rest, lens) = match part {
         Part::Text(_) => ("", "", 0..=0),
-        Part::Method => ("", "A1.", 1..=3),
+        Part::Method | Part::MethodOf(_) => ("", "A1.", 1..=3),
         Part::Authority => ("", "a1.", 1..=3),
-        Part::Path => ("/", "1./", 0..=3),
+        Part::Path | Part::FixedPath(_) | Part::PathWithout(_) => ("/", "1./", 0..=3),
         Part::Query => ("", "1./?", 0..=3),
         Part::PathAndQuery => ("/", "1./?", 0..=3),
         Part::Header(_) => ("", "1./A ", 0..=2),
@@ -91,8 +93,8 @@ fn descriptions(max: usize) -> impl Iterator<Item = Vec<Part>> {
     })
 }
 
-/// How many requests these values of the parts make; `None` if two of them share a message.
-fn distinct_messages(
+/// Returns how many requests these values of the parts make; `None` if two of them share a message.
+pub(super) fn distinct_messages(
     scheme: &HeaderScheme,
     parts: &[Part],
     values_of: impl Fn(&Part) -> Vec<String>,

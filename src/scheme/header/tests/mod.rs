@@ -28,6 +28,7 @@ mod collisions;
 mod covered;
 mod exhaustive;
 mod refusals;
+mod restricted;
 mod verified;
 
 /// The values of a request, covered or not.
@@ -98,9 +99,9 @@ impl Values {
         let text = || std::str::from_utf8(value).ok().map(str::to_owned);
         match part {
             Part::Text(_) => {}
-            Part::Method => self.method = text()?,
+            Part::Method | Part::MethodOf(_) => self.method = text()?,
             Part::Authority => self.authority = text()?,
-            Part::Path => self.path = text()?,
+            Part::Path | Part::FixedPath(_) | Part::PathWithout(_) => self.path = text()?,
             Part::Query => self.query = text().map(|query| (!query.is_empty()).then_some(query))?,
             Part::PathAndQuery => {
                 let text = text()?;
@@ -165,6 +166,7 @@ fn unchecked(parts: &[Part]) -> HeaderScheme {
         prefix: String::new(),
         key,
         time: has(Part::Time).then(|| (name("x-time"), TimeUnit::Seconds)),
+        time_width: None,
         nonce: has(Part::Nonce).then(|| (name("x-nonce"), NonceKind::Covered)),
         elements: elements(parts).unwrap(),
         profile: Profile {
