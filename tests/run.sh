@@ -18,13 +18,14 @@ kept() {
     return $status
 }
 
+# Most tests wait, for servers and for time.
+export RUST_TEST_THREADS=$(($(nproc) * 2))
 run "Tests" kept cargo test --locked --all-features -- --show-output
 # By itself, so that the library is tested with its own features alone.
 run "Command" kept cargo test --locked --package countersign-cli
-run "Interleavings" env RUSTFLAGS="--cfg countersign_loom" \
-    cargo test --locked --lib store::memory::interleavings
+run "Interleavings" tests/interleavings.sh
 run "Constant time, as released" \
-    cargo test --locked --no-default-features --release --test house -- constant_time::
+    cargo test --locked --no-default-features --profile as-released --test house -- constant_time::
 run "Quickstart" kept cargo run --locked --quiet --example quickstart
 run "Service to service" kept cargo run --locked --quiet --example service_to_service
 run "Confirmation link" kept cargo run --locked --quiet --example confirmation_link

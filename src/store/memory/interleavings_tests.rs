@@ -1,6 +1,6 @@
 //! Every interleaving of a few threads at the memory store, by loom.
 //!
-//! `RUSTFLAGS="--cfg countersign_loom" cargo test --lib store::memory::interleavings`
+//! They are compiled under `--cfg countersign_loom`: see `tests/interleavings.sh`.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
