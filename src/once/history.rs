@@ -280,13 +280,20 @@ impl History {
     /// goes by this very history: since its start, or since the retention was raised, none has
     /// accepted the claim, and none will. A store that can fail over uses
     /// [`refusal`](Self::refusal).
+    ///
+    /// The refusal of a claim that was signed later than that moment is not final: it comes from
+    /// the `max_skew` of the layer that asks, and another layer may have a shorter one.
     #[must_use]
     pub fn final_refusal(&self, claim: &Claim, why: Forgotten) -> StoreError {
         let error = self.refusal(claim, why);
-        match why {
-            Forgotten::Start => error.for_good_since(self.since),
-            Forgotten::Raised => error.for_good_since(self.raised_at),
+        let moment = match why {
+            Forgotten::Start => self.since,
+            Forgotten::Raised => self.raised_at,
             // An earlier process may have accepted the claim, or this one a record that is dropped.
+            _ => return error,
+        };
+        match claim.signed_at() {
+            Some(signed_at) if signed_at <= moment => error.for_good_since(moment),
             _ => error,
         }
     }
@@ -382,7 +389,13 @@ mod tests {
     #[test]
     fn a_refusal_is_final_only_if_the_store_itself_never_accepted() {
         let history = History::since(at(0)).accepted_up_to(at(500));
-        for (seconds, since) in [(5, Some(at(0))), (6, None), (500, None)] {
+        for (seconds, since) in [
+            (0, Some(at(0))),
+            (1, None),
+            (5, None),
+            (6, None),
+            (500, None),
+        ] {
             let claim = signed(seconds);
             let why = history.vouches_for(&claim).unwrap_err();
             assert_eq!(history.final_refusal(&claim, why).final_since(), since);

@@ -104,6 +104,28 @@ pub trait NonceStore: Send + Sync + 'static {
         let _ = max_skew;
         None
     }
+
+    /// Returns until when a claim that was signed at `signed_at` can be recorded in this namespace,
+    /// whichever layer of whichever server makes it: as far as the store can tell without asking a
+    /// server. `needed` is the retention of the layer that asks. Default: `None`.
+    ///
+    /// A store that remembers a namespace for as long as its first claim needed refuses every claim
+    /// that needs longer, so it answers with `signed_at` and that retention. A store that answers
+    /// must keep its word: it may not give the namespace a longer retention later, unless it then
+    /// refuses what was signed before.
+    ///
+    /// A signed response says [`Never`](crate::response::Outcome::Never) of a request that is older.
+    /// Without an answer, the response says so only of a request that is older than any `max_age`
+    /// that the [verifier](crate::request::VerifierBuilder::longest_max_age) knows of.
+    fn taken_until(
+        &self,
+        namespace: &str,
+        needed: Duration,
+        signed_at: Timestamp,
+    ) -> Option<Timestamp> {
+        let _ = (namespace, needed, signed_at);
+        None
+    }
 }
 
 /// Tells which store this is, and whether others may claim in it: see [`NonceStore::sharing`].
@@ -272,5 +294,14 @@ impl<S: NonceStore + ?Sized> NonceStore for Arc<S> {
 
     fn refuses_until(&self, max_skew: Duration) -> Option<Timestamp> {
         (**self).refuses_until(max_skew)
+    }
+
+    fn taken_until(
+        &self,
+        namespace: &str,
+        needed: Duration,
+        signed_at: Timestamp,
+    ) -> Option<Timestamp> {
+        (**self).taken_until(namespace, needed, signed_at)
     }
 }

@@ -1,6 +1,6 @@
 //! Freshness: how old a signed time may be, and how far ahead.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     clock::Timestamp,
@@ -8,14 +8,21 @@ use crate::{
 };
 
 /// A request is fresh while `now - max_age <= signed time <= now + max_skew`, and until it expires.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(crate) struct Freshness {
     pub(crate) max_age: Duration,
     pub(crate) max_skew: Duration,
     /// For how much longer another server may take a request for fresh, because its clock differs,
     /// or because a claim is on its way. A request is remembered for as long.
     pub(crate) margin: Duration,
+    /// No server of the namespace has a longer `max_age`.
+    pub(crate) longest_age: Duration,
+    /// What remembers requests, if anything is asked.
+    pub(crate) taken_until: Option<Arc<TakenUntil>>,
 }
+
+/// Until when a request with this signed time can be recorded, whoever asks: as far as is known.
+pub(crate) type TakenUntil = dyn Fn(Timestamp) -> Option<Timestamp> + Send + Sync;
 
 impl Default for Freshness {
     fn default() -> Self {
@@ -23,17 +30,25 @@ impl Default for Freshness {
             max_age: Duration::from_secs(300),
             max_skew: Duration::from_secs(5),
             margin: Duration::ZERO,
+            longest_age: Self::DAY,
+            taken_until: None,
         }
     }
 }
 
 impl Freshness {
+    /// No `max_age` is longer.
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
     pub(crate) fn check_ranges(&self) -> Result<(), ConfigError> {
         const SECOND: Duration = Duration::from_secs(1);
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         ConfigError::unless(
-            (SECOND..=DAY).contains(&self.max_age),
+            (SECOND..=Self::DAY).contains(&self.max_age),
             "`max_age` is between 1 second and 1 day",
+        )?;
+        ConfigError::unless(
+            (self.max_age..=Self::DAY).contains(&self.longest_age),
+            "`longest_max_age` is between `max_age` and 1 day",
         )?;
         ConfigError::unless(
             self.max_skew <= self.max_age,
@@ -53,7 +68,7 @@ impl Freshness {
                     "signed at {signed_at}, more than {:?} before {now}",
                     self.max_age
                 );
-                return Err(self.expired(now, signed_at.saturating_add(self.max_age), detail));
+                return Err(Self::expired(now, self.end_of_all(signed_at), detail));
             }
             if signed_at > now.saturating_add(self.max_skew) {
                 return Err(Rejection::new(
@@ -67,20 +82,39 @@ impl Freshness {
         }
         if let Some(expires_at) = expires_at.filter(|expires_at| *expires_at < now) {
             let detail = format!("expired at {expires_at}, before {now}");
-            return Err(self.expired(now, expires_at, detail));
+            let end_of_all = expires_at.saturating_add(self.margin);
+            return Err(Self::expired(now, end_of_all, detail));
         }
         Ok(())
     }
 
-    /// The refusal of a request that was fresh until `end` by this clock: for good, once it is too
-    /// old for every other server too.
-    fn expired(&self, now: Timestamp, end: Timestamp, detail: String) -> Rejection {
-        let end_of_all = end.saturating_add(self.margin);
+    /// When a request with this signed time is too old for every server of the namespace. Other
+    /// servers may have a longer window than this one.
+    fn end_of_all(&self, signed_at: Timestamp) -> Timestamp {
+        let longest = signed_at.saturating_add(self.longest_age + self.margin);
+        let taken_until = self.taken_until.as_ref();
+        taken_until
+            .and_then(|taken_until| taken_until(signed_at))
+            .map_or(longest, |end| longest.min(end))
+    }
+
+    /// The refusal of a request that is too old for this server: for good, once it is too old for
+    /// every other server too.
+    fn expired(now: Timestamp, end_of_all: Timestamp, detail: String) -> Rejection {
         if now > end_of_all {
             Rejection::expired_for_good(detail, end_of_all)
         } else {
             Rejection::new(RejectionKind::SignatureExpired, detail)
         }
+    }
+}
+
+impl fmt::Debug for Freshness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Freshness")
+            .field("max_age", &self.max_age)
+            .field("max_skew", &self.max_skew)
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,6 +128,8 @@ mod tests {
         max_age: Duration::from_secs(300),
         max_skew: Duration::from_secs(5),
         margin: Duration::from_secs(7),
+        longest_age: Duration::from_secs(300),
+        taken_until: None,
     };
 
     fn at(millis: u64) -> Timestamp {
@@ -141,6 +177,44 @@ mod tests {
         // It becomes fresh when its time comes.
         assert_eq!(since(now, now + 5_001, None), None);
         assert_eq!(since(now, now + 5_001, Some(now - 10_000)), None);
+    }
+
+    /// Another server may have a longer window. Without a word about it, all that may be.
+    #[test]
+    fn a42_never_is_said_by_the_longest_window_and_not_by_ones_own() {
+        let now = 10_000_000_000;
+        let since = |freshness: &Freshness, age: u64| {
+            let signed = now - age * 1000;
+            let checked = freshness.check(at(now), Some(at(signed)), None);
+            checked.unwrap_err().final_since()
+        };
+        let known = |seconds: u64| Freshness {
+            taken_until: Some(Arc::new(move |signed_at: Timestamp| {
+                Some(signed_at.saturating_add(Duration::from_secs(seconds)))
+            })),
+            ..Freshness::default()
+        };
+        let unknown = Freshness {
+            taken_until: Some(Arc::new(|_| None)),
+            ..FRESHNESS
+        };
+        let told = |seconds| Freshness {
+            longest_age: Duration::from_secs(seconds),
+            ..FRESHNESS
+        };
+        const DAY: u64 = 24 * 60 * 60;
+        for (freshness, end) in [
+            (Freshness::default(), DAY),
+            (told(DAY), DAY + 7),
+            (told(600), 607),
+            (unknown, 307),
+            (known(700), 700),
+            (known(2 * DAY), DAY),
+        ] {
+            assert_eq!(since(&freshness, end), None, "{end}");
+            let moment = at(now - 1000);
+            assert_eq!(since(&freshness, end + 1), Some(moment), "{end}");
+        }
     }
 
     proptest! {

@@ -186,6 +186,22 @@ impl<T: 'static> VerifierBuilder<T> {
         self
     }
 
+    /// The longest `max_age` of any server that clients reach under this origin and namespace:
+    /// between `max_age` and 1 day. Default: 1 day, or less if the store knows it.
+    ///
+    /// A signed response says [`Never`](crate::response::Outcome::Never) of a request only if the
+    /// request is too old for all servers, so that its client can sign the order again. A store
+    /// remembers a namespace for a stated time, and refuses a server whose `max_age` needs longer: a
+    /// store that [can tell](crate::store::NonceStore::taken_until) bounds the age without this
+    /// setting. With [`Processing::InTransaction`] there is no store to ask.
+    ///
+    /// Before you raise `max_age`, set this on all servers to the new value, and wait until none
+    /// runs without it.
+    pub fn longest_max_age(mut self, longest: Duration) -> Self {
+        self.freshness.longest_age = longest;
+        self
+    }
+
     /// How far ahead of the clock a signed time may be: at most `max_age`. Default: 5 seconds.
     pub fn max_skew(mut self, max_skew: Duration) -> Self {
         self.freshness.max_skew = max_skew;
@@ -376,7 +392,7 @@ impl<T: 'static> VerifierBuilder<T> {
             None => (!profile.covers_method && !profile.may_repeat).then(Methods::default),
         };
         let margin = self.clock_difference + self.store_timeout;
-        let retention = retention(&profile, self.freshness, margin);
+        let retention = retention(&profile, &self.freshness, margin);
         let budget = Budget::new(self.body_budget, self.body.max_bytes);
         let processors = available_parallelism().map_or(1, NonZero::get);
         ConfigError::unless(
@@ -413,6 +429,16 @@ impl<T: 'static> VerifierBuilder<T> {
             ),
             _ => None,
         };
+        let mut freshness = Freshness {
+            margin,
+            ..self.freshness
+        };
+        if let Some(store) = self.store.clone().filter(|_| !profile.may_repeat) {
+            let namespace = Arc::clone(&namespace);
+            freshness.taken_until = Some(Arc::new(move |signed_at| {
+                store.taken_until(&namespace, retention, signed_at)
+            }));
+        }
         Ok((self.finish)(Verifier {
             settings: Arc::new(Settings {
                 scheme: self.scheme,
@@ -420,10 +446,7 @@ impl<T: 'static> VerifierBuilder<T> {
                 store: self.store,
                 clock: self.clock,
                 origins,
-                freshness: Freshness {
-                    margin,
-                    ..self.freshness
-                },
+                freshness,
                 methods,
                 retention,
                 body: self.body,
@@ -494,7 +517,7 @@ impl<T: 'static> VerifierBuilder<T> {
 
 /// One for all claims of a layer, whether or not a request has an event id or a signed time: a
 /// store has one for a namespace.
-fn retention(profile: &Profile, freshness: Freshness, margin: Duration) -> Duration {
+fn retention(profile: &Profile, freshness: &Freshness, margin: Duration) -> Duration {
     let horizon = profile.event_horizon.unwrap_or_default();
     let timed = freshness.max_age + margin + horizon + freshness.max_skew;
     profile.untimed_retention.unwrap_or_default().max(timed)

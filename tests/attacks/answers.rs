@@ -9,15 +9,15 @@ use std::{
 use axum::{Router, body::Body, response::IntoResponse as _, routing::put};
 use bytes::Bytes;
 use countersign::{
-    HttpMessageSignatures, KeyRing, MemoryStore, Processing, SignLayer, Signer, Verifier,
-    VerifyLayer,
+    HttpMessageSignatures, KeyRing, MemoryStore, Processing, SignLayer, Signer, Timestamp,
+    Verifier, VerifyLayer,
     client::Repeatable,
     error::{ResponseError, ResponseErrorKind},
-    request::Verified,
+    request::{Verified, VerifierBuilder},
     response::{
         Outcome, ResponseSigner, ResponseVerifier, SignResponseLayer, SignedBy, VerifyResponseLayer,
     },
-    store::NonceStore,
+    store::{Claim, ClaimOutcome, LeaseStore, NonceStore, Sharing, StoreFuture},
     testing::ManualClock,
 };
 use http::{Request, Response, StatusCode};
@@ -113,6 +113,18 @@ fn signed(
     effects: &Effects,
     answer: impl Fn(usize) -> Response<Body> + Clone + Send + Sync + 'static,
 ) -> Router {
+    signed_by(clock, store, effects, answer, |layer| {
+        layer.processing(processing)
+    })
+}
+
+fn signed_by(
+    clock: &ManualClock,
+    store: impl NonceStore,
+    effects: &Effects,
+    answer: impl Fn(usize) -> Response<Body> + Clone + Send + Sync + 'static,
+    set: impl FnOnce(VerifierBuilder<VerifyLayer>) -> VerifierBuilder<VerifyLayer>,
+) -> Router {
     let keys = KeyRing::new()
         .with(KEY, SECRET)
         .and_then(|keys| keys.with(OTHER_KEY, OTHER_SECRET));
@@ -121,11 +133,9 @@ fn signed(
         .keys(keys.unwrap())
         .store(store)
         .clock(clock.clone())
-        .processing(processing)
         .max_body_bytes(1000)
-        .body_deadline(Duration::from_millis(100))
-        .build()
-        .unwrap();
+        .body_deadline(Duration::from_millis(100));
+    let verify = set(verify).build().unwrap();
     let server = ResponseSigner::new(rfc(), SERVER_KEY, SERVER_SECRET).unwrap();
     let effects = effects.clone();
     let handler = move || {
@@ -459,8 +469,8 @@ async fn a42_twin_a_client_that_signs_again_unverified_orders_twice() {
 /// A clock that is far behind: the first request was too old when it was sent.
 #[tokio::test]
 async fn a42_a_request_that_no_server_ever_accepts_is_signed_again() {
-    // The window of 300 s, and what clocks and claims may take: 7 s.
-    for (behind, outcome, attempts) in [(307, Outcome::Open, 1), (310, Outcome::Used, 2)] {
+    // The window of 300 s, what clocks and claims may take, and the skew: 12 s.
+    for (behind, outcome, attempts) in [(312, Outcome::Open, 1), (314, Outcome::Used, 2)] {
         let theirs = common::clock();
         let ours = ManualClock::at(at(NOW - behind));
         let server = Arc::new(Server::start(&theirs).await);
@@ -482,7 +492,7 @@ async fn a42_a_request_that_no_server_ever_accepts_is_signed_again() {
 #[tokio::test]
 async fn a42_a_late_refusal_does_not_count_for_a_request_that_was_accepted_before() {
     for (restarts, passed, code, header) in [
-        (false, 400, "signature_expired", "never;since=1700000307"),
+        (false, 400, "signature_expired", "never;since=1700000312"),
         (true, 2, "sign_again", "never;since=1700000002"),
     ] {
         let clock = common::clock();
@@ -548,6 +558,190 @@ async fn a42_a_request_that_the_store_fenced_when_it_was_sent_is_signed_again() 
     let refusal = server.deliver(&first).await;
     assert_eq!(common::code_or_body(refusal.body()), "sign_again");
     assert_eq!(server.effects.count(), 1);
+}
+
+/// The store of all servers, as one of them has it: each server stands for a process of its own.
+#[derive(Clone)]
+struct Elsewhere {
+    store: Arc<MemoryStore>,
+    /// How the store answers until when it takes a request.
+    is_own_window: bool,
+}
+
+impl NonceStore for Elsewhere {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
+        self.store.claim(claim)
+    }
+
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        self.store.leases()
+    }
+
+    fn survives_restart(&self) -> bool {
+        false
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::within_process(self)
+    }
+
+    fn taken_until(
+        &self,
+        namespace: &str,
+        needed: Duration,
+        signed_at: Timestamp,
+    ) -> Option<Timestamp> {
+        if self.is_own_window {
+            return Some(signed_at.saturating_add(needed));
+        }
+        self.store.taken_until(namespace, needed, signed_at)
+    }
+}
+
+/// Two servers of one namespace, while `max_age` is changed on them. A client whose clock is behind by
+/// so many seconds reaches the one with the shorter window first, and its first request is then
+/// delivered to the other: the outcome that the client believes, and the effects.
+async fn while_the_window_changes(
+    behind: u64,
+    is_own_window: bool,
+    set: fn(VerifierBuilder<VerifyLayer>) -> VerifierBuilder<VerifyLayer>,
+) -> (Outcome, usize) {
+    let (theirs, ours) = (common::clock(), ManualClock::at(at(NOW - behind)));
+    let effects = Effects::default();
+    let store = Elsewhere {
+        store: Arc::new(common::store(&theirs)),
+        is_own_window,
+    };
+    let server = |max_age: Duration| {
+        let layer = |layer: VerifierBuilder<VerifyLayer>| set(layer.max_age(max_age));
+        let app = signed_by(
+            &theirs,
+            store.clone(),
+            &effects,
+            |_| "done".into_response(),
+            layer,
+        );
+        common::serve(app)
+    };
+    let start = async |max_age| Server {
+        addr: server(max_age).await,
+        effects: effects.clone(),
+    };
+    let longer = start(HOUR / 2).await;
+    let shorter = Arc::new(start(Duration::from_secs(300)).await);
+    // The namespace is in use.
+    let first = Request::put("http://api.example.com/orders/7").body(Bytes::from("an order"));
+    let first = signer(&theirs).sign(first.unwrap()).unwrap().map(Full::new);
+    let first = longer.deliver(&Wire::of(first).await.bytes()).await;
+    assert_eq!(first.status(), StatusCode::OK);
+    effects.reset();
+
+    let way = Arc::clone(&shorter);
+    let (client, sent) = on_the_way(move |_, wire| {
+        let way = Arc::clone(&way);
+        async move { way.deliver(&wire.bytes()).await }
+    });
+    let said = careful(&ours, client, shorter.request()).await.unwrap().1;
+    let genuine = sent.lock().unwrap()[0].bytes();
+    longer.deliver(&genuine).await;
+    (said, effects.count())
+}
+
+#[tokio::test]
+async fn a42_never_is_true_while_servers_have_different_windows() {
+    let as_it_is = |layer| layer;
+    assert_eq!(
+        while_the_window_changes(400, false, as_it_is).await,
+        (Outcome::Open, 1)
+    );
+    // The longest window of 1800 s, what clocks and claims may take, and the skew: 12 s.
+    assert_eq!(
+        while_the_window_changes(1812, false, as_it_is).await,
+        (Outcome::Open, 0)
+    );
+    assert_eq!(
+        while_the_window_changes(1814, false, as_it_is).await,
+        (Outcome::Used, 1)
+    );
+}
+
+/// A server that goes by its own window, as it was.
+#[tokio::test]
+async fn a42_twin_a_server_that_goes_by_its_own_window_has_orders_handled_twice() {
+    assert_eq!(
+        while_the_window_changes(400, true, |layer| layer).await,
+        (Outcome::Used, 2)
+    );
+}
+
+/// A store of somebody's own, which says nothing of its namespaces.
+#[tokio::test]
+async fn a42_without_a_word_about_windows_never_waits_for_the_longest_that_may_be() {
+    for (behind, longest, outcome) in [
+        (HOUR.as_secs(), None, Outcome::Open),
+        (610, None, Outcome::Open),
+        (610, Some(600), Outcome::Used),
+        (607, Some(600), Outcome::Open),
+    ] {
+        let (theirs, ours) = (common::clock(), ManualClock::at(at(NOW - behind)));
+        let server = signed_by(
+            &theirs,
+            FaultyStore::around(common::store(&theirs)),
+            &Effects::default(),
+            |_| "done".into_response(),
+            |layer| match longest {
+                Some(longest) => layer.longest_max_age(Duration::from_secs(longest)),
+                None => layer,
+            },
+        );
+        let server = Arc::new(Server {
+            addr: common::serve(server).await,
+            effects: Effects::default(),
+        });
+        let way = Arc::clone(&server);
+        let (client, _) = on_the_way(move |_, wire| {
+            let way = Arc::clone(&way);
+            async move { way.deliver(&wire.bytes()).await }
+        });
+        let said = careful(&ours, client, server.request()).await;
+        assert_eq!(said.unwrap().1, outcome, "{behind}, {longest:?}");
+    }
+}
+
+/// A store that has begun to remember refuses what was signed shortly after, for a layer whose senders'
+/// clocks may be ahead. Another layer, which trusts them more, does not.
+#[tokio::test]
+async fn a42_a_fence_is_final_only_if_it_holds_for_every_layer() {
+    for (after, code) in [(0, "never;since=1700000000"), (3, "open")] {
+        let clock = common::clock();
+        let store = MemoryStore::builder().clock(clock.clone()).build().unwrap();
+        let store = Elsewhere {
+            store: Arc::new(store),
+            is_own_window: false,
+        };
+        let effects = Effects::default();
+        let server = |skew| {
+            let done = |_| "done".into_response();
+            signed_by(&clock, store.clone(), &effects, done, move |layer| {
+                layer.max_skew(Duration::from_secs(skew))
+            })
+        };
+        let (cautious, trusting) = (server(5), server(0));
+        clock.advance(Duration::from_secs(after));
+        let order = Request::put("http://api.example.com/orders/7").body(Bytes::from("an order"));
+        let order = signer(&clock).sign(order.unwrap()).unwrap();
+        clock.advance(Duration::from_secs(1));
+        let send = async |app: &Router| {
+            let again = order.clone().map(Body::from);
+            app.clone().oneshot(again).await.unwrap()
+        };
+        let refusal = send(&cautious).await;
+        assert_eq!(refusal.headers()["countersign-outcome"], code);
+        let told = send(&trusting).await.status();
+        // The twin: what is not final is accepted there.
+        assert_eq!(told == StatusCode::OK, code == "open");
+        assert_eq!(effects.count(), usize::from(code == "open"));
+    }
 }
 
 /// Somebody with a key of their own signs what they altered, beside the signature of the client.

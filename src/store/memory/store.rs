@@ -200,7 +200,9 @@ impl MemoryStore {
         let Some(shard) = self.shards.get(scale(shard, self.shards.len())) else {
             return Err(StoreError::unavailable("the store has no shard"));
         };
-        let retention = self.namespaces.retention(claim, &self.limits.budget)?;
+        let (namespace, needed) = (claim.namespace(), claim.retention());
+        let budget = &self.limits.budget;
+        let retention = self.namespaces.retention(namespace, needed, budget)?;
         let history = self.history.remembering(retention);
         let once = || {
             let mut shard = lock(shard);
@@ -286,6 +288,18 @@ impl NonceStore for MemoryStore {
 
     fn refuses_until(&self, max_skew: Duration) -> Option<Timestamp> {
         self.history.refuses_until(max_skew)
+    }
+
+    /// A namespace in which nothing was claimed has from now on the retention of who asks.
+    fn taken_until(
+        &self,
+        namespace: &str,
+        needed: Duration,
+        signed_at: Timestamp,
+    ) -> Option<Timestamp> {
+        let budget = &self.limits.budget;
+        let retention = self.namespaces.retention(namespace, needed, budget);
+        Some(signed_at.saturating_add(retention.ok()?))
     }
 }
 
