@@ -356,6 +356,45 @@ impl Rejection {
         tracing::info!(code, status = 200, reason, "duplicate acknowledged");
     }
 
+    /// Counts what a layer that lets everything through would have done, and writes the line of the
+    /// log: at `WARN` where the status would be 5xx, else at `INFO`.
+    pub(crate) fn report_observed(&self, acknowledged: bool) {
+        let kind = self.0.kind;
+        let (code, status, advice) = (kind.code(), kind.status().as_u16(), kind.advice());
+        let reason = self.reason();
+        if acknowledged {
+            tracing::info!(
+                code,
+                status = 200,
+                reason,
+                "duplicate would be acknowledged"
+            );
+            return;
+        }
+        let cause = self.cause();
+        let cause = cause.as_deref();
+        metrics::rejected(code);
+        if kind.status().is_server_error() {
+            tracing::warn!(
+                code,
+                status,
+                reason,
+                cause,
+                advice,
+                "request would be refused"
+            );
+        } else {
+            tracing::info!(
+                code,
+                status,
+                reason,
+                cause,
+                advice,
+                "request would be refused"
+            );
+        }
+    }
+
     /// Returns the texts of the errors behind the reason, such as a database's own words.
     fn cause(&self) -> Option<String> {
         // The reason of a `StoreError` is its own text.

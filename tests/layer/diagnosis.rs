@@ -275,7 +275,7 @@ fn a_ring_without_the_key_id_of_a_preset_is_an_error() {
     build(KeyRing::new().with("github", secret).unwrap()).unwrap();
     let ring = KeyRing::new().with("my-github", secret).unwrap();
     let layer = VerifyLayer::builder(GitHub::new().key_id("my-github")).keys(ring);
-    layer.store(MemoryStore::new()).build().unwrap();
+    let _ = layer.store(MemoryStore::new()).build().unwrap();
 }
 
 #[cfg(feature = "sqlite")]

@@ -25,6 +25,7 @@ mod json_client;
 mod keys;
 #[cfg(feature = "metrics")]
 mod observability;
+mod observe;
 mod places;
 mod processing;
 mod rejections;

@@ -4,6 +4,8 @@ mod detached;
 mod future;
 mod handling;
 mod leased_body;
+mod observe;
+mod observed_body;
 mod response;
 mod service;
 mod settings;
@@ -11,6 +13,8 @@ mod verify_layer;
 
 pub use crate::once::LeaseStatus;
 pub use future::ResponseFuture;
+pub use observe::{Observe, ObserveFuture, ObserveLayer};
+pub use observed_body::ObservedBody;
 pub use response::ResponseBody;
 pub use service::{BufferedVerify, Verify};
 pub use settings::OnDuplicate;

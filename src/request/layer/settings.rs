@@ -64,7 +64,8 @@ impl LayerSettings {
         }
     }
 
-    fn acknowledges(&self, rejection: &Rejection) -> bool {
+    /// Whether the request is a duplicate that is answered with 200.
+    pub(super) fn acknowledges(&self, rejection: &Rejection) -> bool {
         rejection.kind() == RejectionKind::RequestReplayed
             && self.on_duplicate == OnDuplicate::Acknowledge
     }

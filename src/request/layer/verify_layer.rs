@@ -217,6 +217,12 @@ impl<S> Layer<S> for VerifyLayer {
 #[must_use]
 pub struct BufferedLayer(VerifyLayer);
 
+impl BufferedLayer {
+    pub(super) fn into_layer(self) -> VerifyLayer {
+        self.0
+    }
+}
+
 impl<S> Layer<S> for BufferedLayer {
     type Service = BufferedVerify<S>;
 
