@@ -14,7 +14,7 @@ use http_body::{Body, Frame};
 use http_body_util::LengthLimitError;
 use tokio::time::{Sleep, sleep};
 
-use crate::error::{ConfigError, Rejection, RejectionKind};
+use crate::error::{ConfigError, Fault, FaultKind};
 
 /// Why a body broke off, or an inner service failed: an error of any type.
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
@@ -52,18 +52,23 @@ impl BodyLimits {
 
 /// Watches a body while it arrives, and may refuse it.
 pub(crate) trait Arriving {
+    /// The refusal, be it for a fault of the body or for a reason of the watcher's own.
+    type Refusal: From<Fault>;
+
     /// Sees a frame with bytes before it is kept, and the number of bytes about to be allocated for
     /// it; may refuse the body.
-    fn arrived(&mut self, data: &[u8], more: usize) -> Result<(), Rejection>;
+    fn arrived(&mut self, data: &[u8], more: usize) -> Result<(), Self::Refusal>;
 
     /// Called whenever the next frame has to be waited for; ready where the wait is at an end.
-    fn poll_refused(&mut self, _: &mut Context<'_>) -> Poll<Rejection> {
+    fn poll_refused(&mut self, _: &mut Context<'_>) -> Poll<Self::Refusal> {
         Poll::Pending
     }
 }
 
-impl<F: FnMut(&[u8], usize) -> Result<(), Rejection>> Arriving for F {
-    fn arrived(&mut self, data: &[u8], more: usize) -> Result<(), Rejection> {
+impl<F: FnMut(&[u8], usize) -> Result<(), Fault>> Arriving for F {
+    type Refusal = Fault;
+
+    fn arrived(&mut self, data: &[u8], more: usize) -> Result<(), Fault> {
         self(data, more)
     }
 }
@@ -72,23 +77,24 @@ impl<F: FnMut(&[u8], usize) -> Result<(), Rejection>> Arriving for F {
 ///
 /// A body of one frame is kept as it came. The frames of a longer body are copied into one buffer.
 /// The buffer grows with what has arrived, because anybody can declare a large length.
-pub(crate) async fn read<B>(
+pub(crate) async fn read<B, A>(
     body: B,
     limits: &BodyLimits,
-    mut arriving: impl Arriving,
-) -> Result<Bytes, Rejection>
+    mut arriving: A,
+) -> Result<Bytes, A::Refusal>
 where
+    A: Arriving,
     B: Body<Data: Into<Bytes>, Error: Into<BoxError>>,
 {
     let too_large = || {
-        Rejection::new(
-            RejectionKind::BodyTooLarge,
+        Fault::new(
+            FaultKind::BodyTooLarge,
             format!("the body has more than {} bytes", limits.max_bytes),
         )
     };
     let (least, most) = (body.size_hint().lower(), body.size_hint().upper());
     if least > limits.max_bytes as u64 {
-        return Err(too_large());
+        return Err(too_large().into());
     }
     let most = most.and_then(|most| usize::try_from(most).ok());
 
@@ -103,16 +109,17 @@ where
         if data.is_empty() {
             empty_frames += 1;
             if empty_frames > MAX_EMPTY_FRAMES {
-                return Err(Rejection::new(
-                    RejectionKind::BodyUnreadable,
+                return Err(Fault::new(
+                    FaultKind::BodyUnreadable,
                     format!("the body has more than {MAX_EMPTY_FRAMES} frames without a byte"),
-                ));
+                )
+                .into());
             }
             continue;
         }
         let so_far = first.len() + joined.len();
         if data.len() > limits.max_bytes - so_far {
-            return Err(too_large());
+            return Err(too_large().into());
         }
         let len = so_far + data.len();
         let needed = if so_far == 0 {
@@ -151,13 +158,14 @@ fn room_for(len: usize, most: Option<usize>, max_bytes: usize) -> usize {
 /// The next data frame, `None` at the end. Trailers are covered by nothing: they become a frame
 /// without a byte. The deadline is set when there is first something to wait for, and is one for
 /// the whole body.
-async fn next_data<B>(
+async fn next_data<B, A>(
     mut body: Pin<&mut B>,
     limits: &BodyLimits,
     deadline: &mut Option<Pin<Box<Sleep>>>,
-    arriving: &mut impl Arriving,
-) -> Result<Option<Bytes>, Rejection>
+    arriving: &mut A,
+) -> Result<Option<Bytes>, A::Refusal>
 where
+    A: Arriving,
     B: Body<Data: Into<Bytes>, Error: Into<BoxError>>,
 {
     let frame = poll_fn(|cx| match body.as_mut().poll_frame(cx) {
@@ -168,10 +176,11 @@ where
             }
             let deadline = deadline.get_or_insert_with(|| Box::pin(sleep(limits.deadline)));
             deadline.as_mut().poll(cx).map(|()| {
-                Err(Rejection::new(
-                    RejectionKind::BodyTimeout,
+                Err(Fault::new(
+                    FaultKind::BodyTimeout,
                     format!("the body was not there after {:?}", limits.deadline),
-                ))
+                )
+                .into())
             })
         }
     })
@@ -179,21 +188,21 @@ where
     match frame.map(|frame| frame.map(Frame::into_data)) {
         None => Ok(None),
         Some(Ok(data)) => Ok(Some(data.map_or_else(|_| Bytes::new(), Into::into))),
-        Some(Err(error)) => Err(unreadable(error.into())),
+        Some(Err(error)) => Err(unreadable(error.into()).into()),
     }
 }
 
-fn unreadable(error: BoxError) -> Rejection {
+fn unreadable(error: BoxError) -> Fault {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(&*error);
     while let Some(error) = cause {
         if error.is::<LengthLimitError>() {
             let detail = "the body is over a limit that was set outside of this layer";
-            return Rejection::new(RejectionKind::BodyTooLarge, detail);
+            return Fault::new(FaultKind::BodyTooLarge, detail);
         }
         cause = error.source();
     }
     let detail = format!("the body broke off: {error}");
-    Rejection::with_source(RejectionKind::BodyUnreadable, detail, error)
+    Fault::new(FaultKind::BodyUnreadable, detail).with_source(error)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod chain;
 mod config;
+mod fault;
 mod key;
 mod open;
 mod rejection;
@@ -11,9 +12,9 @@ mod store;
 
 pub(crate) use chain::in_full;
 pub use config::{ConfigError, ConfigErrorKind};
+pub(crate) use fault::{Fault, FaultKind, malformed};
 pub use key::KeyError;
 pub use open::OpenError;
-pub(crate) use rejection::malformed;
 #[cfg(feature = "axum")]
 pub(crate) use rejection::problem;
 pub use rejection::{Rejection, RejectionKind};

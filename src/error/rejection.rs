@@ -10,9 +10,8 @@ use http::{
 
 use super::{
     chain::chain,
+    fault::{Fault, FaultKind},
     key::KeyError,
-    response::{ResponseError, ResponseErrorKind},
-    sign::{SignError, SignErrorKind},
     store::{StoreError, StoreErrorKind},
 };
 use crate::{
@@ -277,10 +276,13 @@ impl Rejection {
         Self::new(RejectionKind::MethodNotAllowed, detail).with(|reason| reason.allow = Some(allow))
     }
 
-    /// The request is too old for every server, since this moment.
-    pub(crate) fn expired_for_good(detail: String, since: Timestamp) -> Self {
-        Self::new(RejectionKind::SignatureExpired, detail)
-            .with(|reason| reason.final_since = Some(since))
+    /// A rejection of this kind, for the reason of a fault.
+    pub(crate) fn of_fault(kind: RejectionKind, fault: Fault) -> Self {
+        let (_, detail, final_since, source) = fault.into_parts();
+        Self::new(kind, detail).with(|reason| {
+            reason.final_since = final_since;
+            reason.source = source;
+        })
     }
 
     pub(crate) fn with_source(
@@ -482,10 +484,6 @@ fn whole_seconds(wait: Duration) -> Duration {
     Duration::from_secs(wait.as_secs().saturating_add(part).max(1))
 }
 
-pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Rejection {
-    Rejection::new(RejectionKind::SignatureMalformed, detail)
-}
-
 /// A problem of RFC 9457, with our code.
 pub(crate) fn problem(status: StatusCode, code: &str, detail: &str) -> String {
     serde_json::json!({
@@ -526,37 +524,24 @@ impl From<StoreError> for Rejection {
     }
 }
 
-/// What a verifier would refuse is not signed in the first place.
-impl From<Rejection> for SignError {
-    fn from(rejection: Rejection) -> Self {
-        let kind = match rejection.kind() {
-            RejectionKind::BodyTooLarge => SignErrorKind::BodyTooLarge,
-            RejectionKind::BodyTimeout => SignErrorKind::BodyTimeout,
-            RejectionKind::BodyUnreadable => SignErrorKind::BodyUnreadable,
-            _ => SignErrorKind::NotCoverable,
+/// A request is refused for the fault that was found in it.
+impl From<Fault> for Rejection {
+    fn from(fault: Fault) -> Self {
+        let kind = match fault.kind() {
+            FaultKind::Missing => RejectionKind::SignatureMissing,
+            FaultKind::Malformed => RejectionKind::SignatureMalformed,
+            FaultKind::Insufficient => RejectionKind::SignatureInsufficient,
+            FaultKind::Invalid => RejectionKind::SignatureInvalid,
+            FaultKind::Expired => RejectionKind::SignatureExpired,
+            FaultKind::NotYetValid => RejectionKind::SignatureNotYetValid,
+            FaultKind::NotServed => RejectionKind::AuthorityNotServed,
+            FaultKind::BodyTooLarge => RejectionKind::BodyTooLarge,
+            FaultKind::BodyTimeout => RejectionKind::BodyTimeout,
+            FaultKind::BodyUnreadable => RejectionKind::BodyUnreadable,
+            FaultKind::BodyNotCovered => RejectionKind::BodyNotCovered,
+            FaultKind::KeysUnavailable => RejectionKind::StoreUnavailable,
         };
-        Self::of_kind(kind, rejection.0.detail.clone()).with_source(rejection.0.source.clone())
-    }
-}
-
-/// A response is judged as a request is.
-impl From<Rejection> for ResponseError {
-    fn from(rejection: Rejection) -> Self {
-        use RejectionKind as Of;
-        let kind = match rejection.kind() {
-            Of::SignatureMissing => ResponseErrorKind::SignatureMissing,
-            Of::SignatureInsufficient => ResponseErrorKind::SignatureInsufficient,
-            Of::SignatureInvalid => ResponseErrorKind::SignatureInvalid,
-            Of::SignatureExpired => ResponseErrorKind::SignatureExpired,
-            Of::SignatureNotYetValid => ResponseErrorKind::SignatureNotYetValid,
-            Of::BodyTooLarge => ResponseErrorKind::BodyTooLarge,
-            Of::BodyTimeout => ResponseErrorKind::BodyTimeout,
-            Of::BodyUnreadable => ResponseErrorKind::BodyUnreadable,
-            Of::BodyNotCovered => ResponseErrorKind::BodyNotCovered,
-            kind if kind.status().is_client_error() => ResponseErrorKind::SignatureMalformed,
-            _ => ResponseErrorKind::KeysUnavailable,
-        };
-        Self::new(kind, rejection.0.detail.clone()).with_source(rejection.0.source.clone())
+        Self::of_fault(kind, fault)
     }
 }
 

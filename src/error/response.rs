@@ -4,6 +4,8 @@ use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
 use http::StatusCode;
 
+use super::fault::{Fault, FaultKind};
+
 /// A response that is refused: it is not known to come from the server, or to answer the request.
 ///
 /// Nothing of it is to be believed, its status included. Whether the request had an effect is not
@@ -60,11 +62,6 @@ impl ResponseError {
         }
     }
 
-    pub(crate) fn with_source(mut self, source: Option<Arc<dyn Error + Send + Sync>>) -> Self {
-        self.source = source;
-        self
-    }
-
     /// Tells the log which response this was.
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = Some(status);
@@ -75,6 +72,33 @@ impl ResponseError {
     #[must_use]
     pub fn kind(&self) -> ResponseErrorKind {
         self.kind
+    }
+}
+
+/// A response is refused for the fault that was found in it.
+impl From<Fault> for ResponseError {
+    fn from(fault: Fault) -> Self {
+        let (kind, message, _, source) = fault.into_parts();
+        let kind = match kind {
+            FaultKind::Missing => ResponseErrorKind::SignatureMissing,
+            // Nobody asks a response for the authority that it is for.
+            FaultKind::Malformed | FaultKind::NotServed => ResponseErrorKind::SignatureMalformed,
+            FaultKind::Insufficient => ResponseErrorKind::SignatureInsufficient,
+            FaultKind::Invalid => ResponseErrorKind::SignatureInvalid,
+            FaultKind::Expired => ResponseErrorKind::SignatureExpired,
+            FaultKind::NotYetValid => ResponseErrorKind::SignatureNotYetValid,
+            FaultKind::BodyTooLarge => ResponseErrorKind::BodyTooLarge,
+            FaultKind::BodyTimeout => ResponseErrorKind::BodyTimeout,
+            FaultKind::BodyUnreadable => ResponseErrorKind::BodyUnreadable,
+            FaultKind::BodyNotCovered => ResponseErrorKind::BodyNotCovered,
+            FaultKind::KeysUnavailable => ResponseErrorKind::KeysUnavailable,
+        };
+        Self {
+            kind,
+            status: None,
+            message,
+            source,
+        }
     }
 }
 

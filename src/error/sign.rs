@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
+use super::fault::{Fault, FaultKind};
+
 /// A request or a response that could not be signed, and was not sent.
 #[derive(Clone, Debug)]
 pub struct SignError {
@@ -39,15 +41,36 @@ impl SignError {
         }
     }
 
-    pub(crate) fn with_source(mut self, source: Option<Arc<dyn Error + Send + Sync>>) -> Self {
-        self.source = source;
-        self
-    }
-
     /// The kind.
     #[must_use]
     pub fn kind(&self) -> SignErrorKind {
         self.kind
+    }
+}
+
+/// A message in which a verifier would find a fault is not signed in the first place.
+impl From<Fault> for SignError {
+    fn from(fault: Fault) -> Self {
+        let (kind, message, _, source) = fault.into_parts();
+        let kind = match kind {
+            FaultKind::BodyTooLarge => SignErrorKind::BodyTooLarge,
+            FaultKind::BodyTimeout => SignErrorKind::BodyTimeout,
+            FaultKind::BodyUnreadable => SignErrorKind::BodyUnreadable,
+            FaultKind::Missing
+            | FaultKind::Malformed
+            | FaultKind::Insufficient
+            | FaultKind::Invalid
+            | FaultKind::Expired
+            | FaultKind::NotYetValid
+            | FaultKind::NotServed
+            | FaultKind::BodyNotCovered
+            | FaultKind::KeysUnavailable => SignErrorKind::NotCoverable,
+        };
+        Self {
+            kind,
+            message,
+            source,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::target::{self, Target};
-use crate::error::Rejection;
+use crate::error::Fault;
 
 /// The head of a request, as a scheme reads it.
 pub(crate) struct Head<'h> {
@@ -15,7 +15,7 @@ pub(crate) struct Head<'h> {
 }
 
 impl<'h> Head<'h> {
-    pub(crate) fn single(&self, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Rejection> {
+    pub(crate) fn single(&self, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Fault> {
         target::single(self.headers, name)
     }
 }

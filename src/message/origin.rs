@@ -16,7 +16,7 @@ use super::{
         single_authority, without_default_port,
     },
 };
-use crate::error::{ConfigError, ConfigErrorKind, Rejection, RejectionKind, malformed};
+use crate::error::{ConfigError, ConfigErrorKind, Fault, FaultKind, malformed};
 
 /// A header in which a trusted proxy says which authority the client asked for.
 ///
@@ -149,7 +149,7 @@ impl Origins {
     }
 
     /// The target that the client asked for.
-    pub(crate) fn resolve<'h>(&'h self, parts: &'h Parts) -> Result<Target<'h>, Rejection> {
+    pub(crate) fn resolve<'h>(&'h self, parts: &'h Parts) -> Result<Target<'h>, Fault> {
         let uri = original_uri(parts);
         let asked = match self.forwarded_authority(parts)? {
             Some(authority) => Some(authority),
@@ -164,8 +164,8 @@ impl Origins {
                     ..Target::without_origin(uri, asked)
                 });
             }
-            return Err(Rejection::new(
-                RejectionKind::AuthorityNotServed,
+            return Err(Fault::new(
+                FaultKind::NotServed,
                 format!(
                     "the request is for `{}`, which is no public origin of this service; if a \
                      proxy stands in front, let it pass on the client's `Host`, or configure \
@@ -195,7 +195,7 @@ impl Origins {
         })
     }
 
-    fn forwarded_authority<'h>(&self, parts: &'h Parts) -> Result<Option<&'h str>, Rejection> {
+    fn forwarded_authority<'h>(&self, parts: &'h Parts) -> Result<Option<&'h str>, Fault> {
         let Some(forwarded) = &self.forwarded else {
             return Ok(None);
         };
@@ -229,10 +229,8 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
-    fn resolved(origins: &Origins, parts: &Parts) -> Result<String, RejectionKind> {
-        let target = origins
-            .resolve(parts)
-            .map_err(|rejection| rejection.kind())?;
+    fn resolved(origins: &Origins, parts: &Parts) -> Result<String, FaultKind> {
+        let target = origins.resolve(parts).map_err(|fault| fault.kind())?;
         Ok(format!("{} {}", target.authority, target.path_and_query))
     }
 
@@ -251,7 +249,7 @@ mod tests {
             "evil.com",
         ] {
             let refused = resolved(&ours, &request("/", &[host]));
-            assert_eq!(refused, Err(RejectionKind::AuthorityNotServed), "{host}");
+            assert_eq!(refused, Err(FaultKind::NotServed), "{host}");
         }
     }
 
@@ -267,7 +265,7 @@ mod tests {
         ];
         for hosts in many {
             let refused = resolved(&ours, &request("/", hosts));
-            assert_eq!(refused, Err(RejectionKind::SignatureMalformed), "{hosts:?}");
+            assert_eq!(refused, Err(FaultKind::Malformed), "{hosts:?}");
         }
     }
 
@@ -276,21 +274,21 @@ mod tests {
         let ours = origins(&["https://a.example", "https://b.example"]);
         let both = |host| resolved(&ours, &request("https://a.example/x", &[host]));
         assert_eq!(both("A.example:443").as_deref(), Ok("a.example /x"));
-        assert_eq!(both("b.example"), Err(RejectionKind::SignatureMalformed));
+        assert_eq!(both("b.example"), Err(FaultKind::Malformed));
         assert!(
             resolved(&ours, &request("https://b.example/", &[])).is_ok(),
             "as in HTTP/2"
         );
         assert_eq!(
             resolved(&ours, &request("https://u@a.example/", &[])),
-            Err(RejectionKind::SignatureMalformed)
+            Err(FaultKind::Malformed)
         );
     }
 
     #[test]
     fn without_an_authority_the_request_is_for_nobody() {
         let refused = resolved(&origins(&["https://a.example"]), &request("/", &[]));
-        assert_eq!(refused, Err(RejectionKind::AuthorityNotServed));
+        assert_eq!(refused, Err(FaultKind::NotServed));
     }
 
     #[test]
@@ -332,18 +330,14 @@ mod tests {
         }
         for peer in [None, Some("192.168.0.1:9"), Some("[::2]:9")] {
             let refused = from(peer, &["a.example"]);
-            assert_eq!(refused, Err(RejectionKind::AuthorityNotServed), "{peer:?}");
+            assert_eq!(refused, Err(FaultKind::NotServed), "{peer:?}");
         }
         for values in [
             &["a.example, b.example"] as &[_],
             &["a.example", "a.example"],
         ] {
             let refused = from(Some("10.1.2.3:9"), values);
-            assert_eq!(
-                refused,
-                Err(RejectionKind::SignatureMalformed),
-                "{values:?}"
-            );
+            assert_eq!(refused, Err(FaultKind::Malformed), "{values:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// What is wrong with a query, for the log.
-type Fault = Cow<'static, str>;
+type Why = Cow<'static, str>;
 
 /// Values that are wanted of one input, by their names: it is read once for all of them.
 pub(crate) struct Wanted<'n>(Vec<(&'n str, Option<String>)>);
@@ -42,7 +42,7 @@ pub(crate) fn encode(text: &str) -> Cow<'_, str> {
 }
 
 /// Returns the value of the parameter with this name, which is encoded.
-pub(crate) fn param(query: &str, name: &str) -> Result<String, Fault> {
+pub(crate) fn param(query: &str, name: &str) -> Result<String, Why> {
     let mut wanted = Wanted::new([name]);
     params(query, &mut wanted)?;
     wanted.take(name).ok_or_else(|| absent(name))
@@ -50,7 +50,7 @@ pub(crate) fn param(query: &str, name: &str) -> Result<String, Fault> {
 
 /// Reads the query once for all parameters that are wanted, by their encoded names. A value that is
 /// no UTF-8 cannot be told apart once it is decoded, and is refused.
-pub(crate) fn params(query: &str, wanted: &mut Wanted<'_>) -> Result<(), Fault> {
+pub(crate) fn params(query: &str, wanted: &mut Wanted<'_>) -> Result<(), Why> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let Some(key) = decode(key) else { continue };
@@ -59,7 +59,7 @@ pub(crate) fn params(query: &str, wanted: &mut Wanted<'_>) -> Result<(), Fault> 
             continue;
         };
         let value = decode(value)
-            .ok_or_else(|| Fault::from(format!("the query parameter `{name}` is no UTF-8")))?;
+            .ok_or_else(|| Why::from(format!("the query parameter `{name}` is no UTF-8")))?;
         if place.replace(value.into_owned()).is_some() {
             return Err(format!("the query parameter `{name}` occurs more than once").into());
         }
@@ -67,7 +67,7 @@ pub(crate) fn params(query: &str, wanted: &mut Wanted<'_>) -> Result<(), Fault> 
     Ok(())
 }
 
-pub(crate) fn absent(name: &str) -> Fault {
+pub(crate) fn absent(name: &str) -> Why {
     format!("the covered query parameter `{name}` is not there").into()
 }
 

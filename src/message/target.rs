@@ -9,7 +9,7 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 
-use crate::error::{Rejection, malformed};
+use crate::error::{Fault, malformed};
 
 /// The target of a request: what of it a client signs.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct Target<'h> {
 
 impl<'h> Target<'h> {
     /// The target of an outgoing request: from its URI, and where that names no authority, `Host`.
-    pub(crate) fn of_outgoing(uri: &'h Uri, headers: &'h HeaderMap) -> Result<Self, Rejection> {
+    pub(crate) fn of_outgoing(uri: &'h Uri, headers: &'h HeaderMap) -> Result<Self, Fault> {
         Ok(Self::without_origin(
             uri,
             requested_authority(uri, headers)?,
@@ -89,7 +89,7 @@ pub(super) fn normalize<'a>(authority: &'a str, scheme: &Scheme) -> Cow<'a, str>
 pub(super) fn requested_authority<'h>(
     uri: &'h Uri,
     headers: &'h HeaderMap,
-) -> Result<Option<&'h str>, Rejection> {
+) -> Result<Option<&'h str>, Fault> {
     let host = single_authority(headers, &HOST)?;
     let Some(authority) = uri.authority().map(Authority::as_str) else {
         return Ok(host);
@@ -109,7 +109,7 @@ pub(super) fn requested_authority<'h>(
 pub(crate) fn single<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
-) -> Result<Option<&'h HeaderValue>, Rejection> {
+) -> Result<Option<&'h HeaderValue>, Fault> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {
@@ -121,7 +121,7 @@ pub(crate) fn single<'h>(
 pub(super) fn single_authority<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
-) -> Result<Option<&'h str>, Rejection> {
+) -> Result<Option<&'h str>, Fault> {
     let Some(value) = single(headers, name)? else {
         return Ok(None);
     };

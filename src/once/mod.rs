@@ -32,6 +32,6 @@ pub(crate) use sharing::User;
 pub use store::{
     ClaimOutcome, ConsumeIn, LeaseOutcome, LeaseStore, NonceStore, Sharing, StepOutcome, TransactIn,
 };
-pub(crate) use ticket::{Guarded, Ticket};
+pub(crate) use ticket::{Guarded, Refusal, Ticket};
 pub(crate) use turns::Turns;
 pub(crate) use verdict::Verdict;

@@ -119,11 +119,9 @@ impl Report {
         lock(&self.0).received.get_or_insert((algorithm, digest));
     }
 
-    /// Notes what a refusal says for good of the request with this signature.
-    pub(crate) fn refused(&self, rejection: &Rejection, signature: &HashOutput) {
-        if let Some(statement) = final_statement(rejection) {
-            self.settle(statement, signature);
-        }
+    /// Notes that no server accepts the request with this signature since a moment.
+    pub(crate) fn never(&self, since: Timestamp, signature: &HashOutput) {
+        self.settle(Statement::Never { since }, signature);
     }
 
     pub(crate) fn facts(&self) -> Facts {
@@ -167,8 +165,10 @@ impl Subject {
 
     /// Notes what a refusal says for good.
     pub(crate) fn refused(&self, rejection: &Rejection) {
-        if let Some(subject) = &self.0 {
-            subject.0.refused(rejection, &subject.1);
+        if let Some(subject) = &self.0
+            && let Some(statement) = final_statement(rejection)
+        {
+            subject.0.settle(statement, &subject.1);
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     turns::{Turn, Turns},
 };
 use crate::{
-    error::{Rejection, RejectionKind, StoreError},
+    error::{Fault, Rejection, StoreError},
     future::within,
     metrics::{ClaimVerdict, Stopwatch},
 };
@@ -21,13 +21,21 @@ use crate::{
 pub(crate) trait Guarded {
     type Content;
 
-    /// What a copy is told.
-    const USED: RejectionKind;
-
     /// Whether it still may be used.
-    fn check_freshness(&self) -> Result<(), Rejection>;
+    fn check_freshness(&self) -> Result<(), Fault>;
+
+    /// Says in the words of its carrier why it is not handed out.
+    fn refuse(refusal: Refusal) -> Rejection;
 
     fn hand_out(self) -> Self::Content;
+}
+
+/// Why something guarded is not handed out.
+pub(crate) enum Refusal {
+    /// It was used before.
+    Used(String),
+    /// It may not be used any longer.
+    Stale(Fault),
 }
 
 /// Something guarded, and the claim on it. A ticket that is dropped uses up nothing.
@@ -57,6 +65,11 @@ impl<G: Guarded> Ticket<G> {
 
     pub(crate) fn guarded(&self) -> &G {
         &self.guarded
+    }
+
+    fn check_freshness(&self) -> Result<(), Rejection> {
+        let fresh = self.guarded.check_freshness();
+        fresh.map_err(|stale| G::refuse(Refusal::Stale(stale)))
     }
 
     /// What is going to be recorded.
@@ -106,7 +119,7 @@ impl<G: Guarded> Ticket<G> {
         first_use::<G>(&asked, claimed.map(for_good), &self.claim)
             .inspect_err(|rejection| self.subject.refused(rejection))?;
         self.subject.used();
-        self.guarded.check_freshness()?;
+        self.check_freshness()?;
         Ok(self.guarded.hand_out())
     }
 
@@ -126,7 +139,7 @@ impl<G: Guarded> Ticket<G> {
             // Nobody has begun to use it: the same event, signed anew, need not wait for the lease
             // to end.
             let _ = lease.release().await;
-            return Err(stale);
+            return Err(G::refuse(Refusal::Stale(stale)));
         }
         Ok((self.guarded.hand_out(), lease))
     }
@@ -138,12 +151,12 @@ impl<G: Guarded> Ticket<G> {
     ) -> Result<G::Content, Rejection> {
         let fate = self.fate();
         let recorded = async {
-            self.guarded.check_freshness()?;
+            self.check_freshness()?;
             let asked = Stopwatch::start();
             let consuming = transaction.consume(&self.claim, lock_wait(self.timeout));
             let claimed = within(self.timeout, consuming).await;
             first_use::<G>(&asked, claimed.map(for_good), &self.claim)?;
-            self.guarded.check_freshness()
+            self.check_freshness()
         };
         match recorded.await {
             Ok(()) => {
@@ -228,12 +241,7 @@ fn first_use<G: Guarded>(
 }
 
 fn used_before<G: Guarded>(claim: &Claim) -> Rejection {
-    Rejection::new(
-        G::USED,
-        format!(
-            "{:?} of key `{}` was used before",
-            claim.nonce(),
-            claim.key_id()
-        ),
-    )
+    let (nonce, key_id) = (claim.nonce(), claim.key_id());
+    let detail = format!("{nonce:?} of key `{key_id}` was used before");
+    G::refuse(Refusal::Used(detail))
 }

@@ -13,11 +13,10 @@ use super::{
     signature::{Compared, Signature, invalid},
 };
 use crate::{
-    clock::Clock,
-    error::{Rejection, RejectionKind, malformed},
+    clock::{Clock, Timestamp},
+    error::{Fault, FaultKind, malformed},
     key::{KeySet, KeyStore, MacAlgorithm},
-    message::Head,
-    once::Report,
+    message::{HashOutput, Head},
 };
 
 /// Signatures that are looked at; what goes beyond is refused.
@@ -49,27 +48,26 @@ pub(crate) async fn admit<'h>(
     head: &Head<'_>,
     headers: &HeaderMap,
     mut announced: Vec<Announced<'h>>,
-    report: Option<&Report>,
-) -> Result<Vec<Signature<'h>>, Rejection> {
+) -> Result<Vec<Signature<'h>>, Refused> {
     if announced.len() > MAX_SIGNATURES {
-        return Err(malformed(format!("more than {MAX_SIGNATURES} signatures")));
+        return Err(malformed(format!("more than {MAX_SIGNATURES} signatures")).into());
     }
     let now = trust.clock.now();
-    let mut first_rejection = None;
-    let mut refused_for_good = None;
+    let mut first_fault = None;
+    let mut too_old = None;
     announced.retain(
         |Announced {
              parameters, mac, ..
          }| {
             let (signed_at, expires_at) = (parameters.signed_at, parameters.expires_at);
             let fresh = trust.freshness.check(now, signed_at, expires_at);
-            if let Err(rejection) = &fresh
-                && rejection.final_since().is_some()
+            if let Err(fault) = &fresh
+                && let Some(since) = fault.final_since()
             {
-                refused_for_good.get_or_insert_with(|| (rejection.clone(), *mac));
+                too_old.get_or_insert_with(|| Box::new(TooOld { since, mac: *mac }));
             }
             fresh
-                .map_err(|rejection| first_rejection.get_or_insert(rejection))
+                .map_err(|fault| first_fault.get_or_insert(fault))
                 .is_ok()
         },
     );
@@ -86,9 +84,9 @@ pub(crate) async fn admit<'h>(
         });
         let (candidate, keys) = match described {
             Ok(described) => described,
-            Err(rejection) if room.is_exceeded() => return Err(rejection),
-            Err(rejection) => {
-                first_rejection.get_or_insert(rejection);
+            Err(fault) if room.is_exceeded() => return Err(fault.into()),
+            Err(fault) => {
+                first_fault.get_or_insert(fault);
                 continue;
             }
         };
@@ -99,29 +97,52 @@ pub(crate) async fn admit<'h>(
             admitted_at: now,
         };
         if !signature.passes_over_head(&mut room)? {
-            first_rejection.get_or_insert_with(|| signature.mismatch(Compared::Head));
+            first_fault.get_or_insert_with(|| signature.mismatch(Compared::Head));
         } else if admitted.len() == MAX_CANDIDATES {
             return Err(malformed(format!(
                 "more than {MAX_CANDIDATES} signatures under known keys"
-            )));
+            ))
+            .into());
         } else {
             admitted.push(signature);
         }
     }
-    // That a signature is too old is a fact of the very parameters that a response is bound to. It
-    // holds without the MAC, and whatever else of the request was altered.
-    if let (Some(report), Some((rejection, mac)), true) =
-        (report, &refused_for_good, admitted.is_empty())
-    {
-        report.refused(rejection, mac);
+    if !admitted.is_empty() {
+        return Ok(admitted);
     }
-    match first_rejection {
-        Some(rejection) if admitted.is_empty() => Err(rejection),
-        _ if admitted.is_empty() => Err(Rejection::new(
-            RejectionKind::SignatureMissing,
-            "no signature",
-        )),
-        _ => Ok(admitted),
+    let fault = first_fault.unwrap_or_else(|| Fault::new(FaultKind::Missing, "no signature"));
+    Err(Refused { fault, too_old })
+}
+
+/// Says why no signature was admitted.
+pub(crate) struct Refused {
+    /// That of the first signature.
+    pub(crate) fault: Fault,
+    /// The first signature that is too old for every server.
+    pub(crate) too_old: Option<Box<TooOld>>,
+}
+
+/// Says that a signature is too old for every server since a moment.
+///
+/// This is a fact of the very parameters that a response is bound to. It holds without the MAC, and
+/// whatever else of the request was altered.
+pub(crate) struct TooOld {
+    pub(crate) since: Timestamp,
+    pub(crate) mac: HashOutput,
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Self {
+            fault,
+            too_old: None,
+        }
+    }
+}
+
+impl From<Refused> for Fault {
+    fn from(refused: Refused) -> Self {
+        refused.fault
     }
 }
 
@@ -129,7 +150,7 @@ pub(crate) async fn admit<'h>(
 async fn find_all(
     trust: &Trust<'_>,
     announced: &[Announced<'_>],
-) -> Result<[Option<Arc<KeySet>>; MAX_SIGNATURES], Rejection> {
+) -> Result<[Option<Arc<KeySet>>; MAX_SIGNATURES], Fault> {
     let mut found = [const { None }; MAX_SIGNATURES];
     let mut look_ups = 0;
     for (at, Announced { parameters, .. }) in announced.iter().enumerate() {
@@ -157,18 +178,18 @@ async fn find_all(
 }
 
 /// An encoding that is not covered would change what the covered bytes mean.
-fn check_encoding(headers: &HeaderMap, candidate: &Candidate<'_>) -> Result<(), Rejection> {
+fn check_encoding(headers: &HeaderMap, candidate: &Candidate<'_>) -> Result<(), Fault> {
     if !headers.contains_key(CONTENT_ENCODING) || candidate.message.covers_header(&CONTENT_ENCODING)
     {
         return Ok(());
     }
-    Err(Rejection::new(
-        RejectionKind::SignatureInsufficient,
+    Err(Fault::new(
+        FaultKind::Insufficient,
         "`content-encoding` changes what the body means, and is not covered",
     ))
 }
 
-fn known(keys: Option<Arc<KeySet>>, key_id: &str) -> Result<Arc<KeySet>, Rejection> {
+fn known(keys: Option<Arc<KeySet>>, key_id: &str) -> Result<Arc<KeySet>, Fault> {
     let keys = keys.ok_or_else(|| invalid(format!("no key `{key_id}`")))?;
     if keys.id().as_str() == key_id {
         return Ok(keys);

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use super::candidate::{Candidate, Parameters};
 use crate::{
-    error::Rejection,
+    error::Fault,
     message::{HashOutput, Head, Message},
 };
 
@@ -18,7 +18,7 @@ pub(crate) struct Announced<'h> {
 
 /// Builds the signed message from the head of the request.
 pub(crate) type Build<'h> =
-    Box<dyn FnOnce(&Head<'_>, &mut Room) -> Result<Message, Rejection> + Send + Sync + 'h>;
+    Box<dyn FnOnce(&Head<'_>, &mut Room) -> Result<Message, Fault> + Send + Sync + 'h>;
 
 impl<'h> Announced<'h> {
     /// Builds the message: for a signature that is fresh and under a known key, which the request
@@ -28,7 +28,7 @@ impl<'h> Announced<'h> {
         head: &Head<'_>,
         names_key: bool,
         room: &mut Room,
-    ) -> Result<Candidate<'h>, Rejection> {
+    ) -> Result<Candidate<'h>, Fault> {
         let Self {
             parameters,
             mac,

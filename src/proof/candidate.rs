@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use crate::{
     clock::Timestamp,
-    error::{Rejection, RejectionKind},
+    error::{Fault, FaultKind},
     message::{DigestAlgorithm, HashOutput, Message, RunningDigest},
     once::{Nonce, NonceKind},
 };
@@ -52,7 +52,7 @@ impl Parameters<'_> {
     ///
     /// # Errors
     /// 401, `signature_insufficient`.
-    pub(super) fn check(&self, message: &Message, names_key: bool) -> Result<(), Rejection> {
+    pub(super) fn check(&self, message: &Message, names_key: bool) -> Result<(), Fault> {
         let covered = message.parameters();
         let nonce = self.nonce.as_ref().map(|(_, nonce)| &**nonce);
         let is_own = |key_id: &[u8]| key_id == self.key_id.as_bytes();
@@ -67,8 +67,8 @@ impl Parameters<'_> {
         } else {
             return Ok(());
         };
-        Err(Rejection::new(
-            RejectionKind::SignatureInsufficient,
+        Err(Fault::new(
+            FaultKind::Insufficient,
             format!("the {differs} is not covered"),
         ))
     }

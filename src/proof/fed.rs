@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::signature::{Compared, Signature, invalid};
 use crate::{
-    error::{Rejection, RejectionKind},
+    error::{Fault, FaultKind},
     key::RunningMac,
     message::{BodyDigest, BodyForm, BodyPlace, DigestAlgorithm, HashOutput, RunningDigest},
 };
@@ -83,7 +83,7 @@ impl Fed {
         (algorithm, digest.finish())
     }
 
-    pub(crate) fn update(&mut self, bytes: &[u8]) -> Result<(), Rejection> {
+    pub(crate) fn update(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         match self {
             Self::Nothing => {}
             Self::Mac(mac) => mac.update(bytes),
@@ -117,7 +117,7 @@ impl Fed {
         signature: &Signature<'_>,
         body: &Bytes,
         signed: &Bytes,
-    ) -> Result<(), Rejection> {
+    ) -> Result<(), Fault> {
         let message = &signature.candidate.message;
         let passes = match (message.body_place(), self) {
             // The MAC has passed over the head; what is left is that the body is the one it names.
@@ -146,7 +146,7 @@ impl Fed {
     }
 
     /// Each digest that the head claims has to be that of the body; without one, there is no body.
-    pub(crate) fn compare(&self, claimed: &[BodyDigest], body: &Bytes) -> Result<(), Rejection> {
+    pub(crate) fn compare(&self, claimed: &[BodyDigest], body: &Bytes) -> Result<(), Fault> {
         if claimed.is_empty() && !body.is_empty() {
             return Err(body_not_covered());
         }
@@ -171,9 +171,9 @@ impl Fed {
     }
 }
 
-fn body_not_covered() -> Rejection {
-    Rejection::new(
-        RejectionKind::BodyNotCovered,
+fn body_not_covered() -> Fault {
+    Fault::new(
+        FaultKind::BodyNotCovered,
         "the signature covers no body, and there is one",
     )
 }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     clock::Timestamp,
-    error::{ConfigError, Rejection, RejectionKind},
+    error::{ConfigError, Fault, FaultKind},
 };
 
 /// A request is fresh while `now - max_age <= signed time <= now + max_skew`, and until it expires.
@@ -61,7 +61,7 @@ impl Freshness {
         now: Timestamp,
         signed_at: Option<Timestamp>,
         expires_at: Option<Timestamp>,
-    ) -> Result<(), Rejection> {
+    ) -> Result<(), Fault> {
         if let Some(signed_at) = signed_at {
             if signed_at < now.saturating_sub(self.max_age) {
                 let detail = format!(
@@ -71,8 +71,8 @@ impl Freshness {
                 return Err(Self::expired(now, self.end_of_all(signed_at), detail));
             }
             if signed_at > now.saturating_add(self.max_skew) {
-                return Err(Rejection::new(
-                    RejectionKind::SignatureNotYetValid,
+                return Err(Fault::new(
+                    FaultKind::NotYetValid,
                     format!(
                         "signed at {signed_at}, more than {:?} ahead of {now}",
                         self.max_skew
@@ -100,11 +100,12 @@ impl Freshness {
 
     /// The refusal of a request that is too old for this server: for good, once it is too old for
     /// every other server too.
-    fn expired(now: Timestamp, end_of_all: Timestamp, detail: String) -> Rejection {
+    fn expired(now: Timestamp, end_of_all: Timestamp, detail: String) -> Fault {
+        let expired = Fault::new(FaultKind::Expired, detail);
         if now > end_of_all {
-            Rejection::expired_for_good(detail, end_of_all)
+            expired.since(end_of_all)
         } else {
-            Rejection::new(RejectionKind::SignatureExpired, detail)
+            expired
         }
     }
 }
@@ -136,30 +137,21 @@ mod tests {
         Timestamp::from_millis(millis).unwrap()
     }
 
-    fn verdict(now: u64, signed: u64, expires: Option<u64>) -> Result<(), RejectionKind> {
+    fn verdict(now: u64, signed: u64, expires: Option<u64>) -> Result<(), FaultKind> {
         FRESHNESS
             .check(at(now), Some(at(signed)), expires.map(at))
-            .map_err(|rejection| rejection.kind())
+            .map_err(|fault| fault.kind())
     }
 
     #[test]
     fn both_edges_are_inside_and_a_millisecond_beyond_is_not() {
         let now = 1_000_000_000;
         assert_eq!(verdict(now, now - 300_000, None), Ok(()));
-        assert_eq!(
-            verdict(now, now - 300_001, None),
-            Err(RejectionKind::SignatureExpired)
-        );
+        assert_eq!(verdict(now, now - 300_001, None), Err(FaultKind::Expired));
         assert_eq!(verdict(now, now + 5_000, None), Ok(()));
-        assert_eq!(
-            verdict(now, now + 5_001, None),
-            Err(RejectionKind::SignatureNotYetValid)
-        );
+        assert_eq!(verdict(now, now + 5_001, None), Err(FaultKind::NotYetValid));
         assert_eq!(verdict(now, now, Some(now)), Ok(()));
-        assert_eq!(
-            verdict(now, now, Some(now - 1)),
-            Err(RejectionKind::SignatureExpired)
-        );
+        assert_eq!(verdict(now, now, Some(now - 1)), Err(FaultKind::Expired));
     }
 
     #[test]

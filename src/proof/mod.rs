@@ -8,7 +8,7 @@ mod freshness;
 mod look_up;
 mod signature;
 
-pub(crate) use admit::{Trust, admit};
+pub(crate) use admit::{Refused, Trust, admit};
 pub(crate) use announced::{Announced, Build, Room};
 pub(crate) use candidate::{Candidate, Parameters};
 pub(crate) use fed::Fed;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    error::{Rejection, RejectionKind, malformed},
+    error::{Fault, FaultKind, malformed},
     key::{KeySet, MacAlgorithm, MacKey, RunningMac},
     message::BodyPlace,
 };
@@ -36,7 +36,7 @@ pub(crate) fn first_key<'s>(signatures: &'s [Signature<'_>]) -> Option<&'s str> 
 impl Signature<'_> {
     /// Whether the MAC matches, where the head completes the signed message. Where the body is
     /// still missing, this takes the room that the head needs, and the MAC is compared later.
-    pub(super) fn passes_over_head(&self, room: &mut Room) -> Result<bool, Rejection> {
+    pub(super) fn passes_over_head(&self, room: &mut Room) -> Result<bool, Fault> {
         let message = &self.candidate.message;
         let is_whole = matches!(message.body_place(), BodyPlace::Digests(_));
         for secret in self.secrets() {
@@ -68,7 +68,7 @@ impl Signature<'_> {
 
     /// The reason for the log. What was expected to be signed, which a developer needs to find the
     /// difference, is told at debug level alone: covered headers may be confidential.
-    pub(crate) fn mismatch(&self, compared: Compared) -> Rejection {
+    pub(crate) fn mismatch(&self, compared: Compared) -> Fault {
         let id = self.keys.id();
         // A refusal over the head comes before the span is told the key.
         let span = Span::current();
@@ -167,6 +167,6 @@ impl fmt::Display for Compared {
     }
 }
 
-pub(crate) fn invalid(detail: String) -> Rejection {
-    Rejection::new(RejectionKind::SignatureInvalid, detail)
+pub(crate) fn invalid(detail: String) -> Fault {
+    Fault::new(FaultKind::Invalid, detail)
 }

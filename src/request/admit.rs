@@ -3,9 +3,9 @@
 
 use super::{parse::Parsed, state::State, verifier::Settings};
 use crate::{
-    error::Rejection,
+    error::{Fault, Rejection},
     message::Head,
-    proof::{Announced, Signature, Trust, admit},
+    proof::{Announced, Refused, Signature, Trust, admit},
     scheme::Reading,
 };
 
@@ -47,10 +47,14 @@ impl<'h> Parsed<'h> {
         let Self { mut state, reading } = self;
         if let Reading::Announced(announced) = reading {
             let trust = state.verifier.settings.trust();
-            let (head, report) = (&state.head, state.report.as_ref());
-            let admitting = admit(&trust, head, head.headers, announced, report);
-            let admitted = admitting.await;
-            state.signatures = admitted.map_err(|rejection| state.verifier.answered(rejection))?;
+            let head = &state.head;
+            let admitting = admit(&trust, head, head.headers, announced).await;
+            state.signatures = admitting.map_err(|Refused { fault, too_old }| {
+                if let (Some(report), Some(too_old)) = (&state.report, too_old) {
+                    report.never(too_old.since, &too_old.mac);
+                }
+                state.verifier.answered(fault.into())
+            })?;
         }
         Ok(Admitted { state })
     }
@@ -61,6 +65,6 @@ pub(super) async fn admit_from_body(
     settings: &Settings,
     head: &Head<'_>,
     announced: Vec<Announced<'static>>,
-) -> Result<Vec<Signature<'static>>, Rejection> {
-    admit(&settings.trust(), head, head.headers, announced, None).await
+) -> Result<Vec<Signature<'static>>, Fault> {
+    Ok(admit(&settings.trust(), head, head.headers, announced).await?)
 }

@@ -69,8 +69,8 @@ impl Received<'_> {
         let mut mismatch = None;
         for (index, signature) in signatures.iter_mut().enumerate() {
             match fed.of(index).check(signature, &body, signed) {
-                Err(rejection) => {
-                    mismatch.get_or_insert(rejection);
+                Err(fault) => {
+                    mismatch.get_or_insert(fault);
                 }
                 Ok(()) => match &matching {
                     Some(other) if !other.is_one_claim(signature, signed) => {
@@ -80,7 +80,8 @@ impl Received<'_> {
                              second request",
                             other.keys.id(),
                             signature.keys.id()
-                        )));
+                        ))
+                        .into());
                     }
                     Some(_) => {}
                     None => matching = Some(signature),
@@ -88,7 +89,8 @@ impl Received<'_> {
             }
         }
         let Some(signature) = matching else {
-            return Err(mismatch.unwrap_or_else(|| invalid("no signature to verify".into())));
+            let none = || invalid("no signature to verify".into());
+            return Err(mismatch.unwrap_or_else(none).into());
         };
 
         let answer = settings.answer(head.target.routed_path(), signature, given, signed);
@@ -105,6 +107,7 @@ impl Received<'_> {
         settings
             .freshness
             .check(now, parameters.signed_at, parameters.expires_at)
+            .map_err(Rejection::from)
             .inspect_err(|rejection| subject.refused(rejection))?;
 
         charge.verified(keys.id().as_str())?;

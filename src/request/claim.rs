@@ -58,7 +58,7 @@ impl Authentic {
 
     /// Once more, after something was waited for.
     pub(super) fn check_freshness(&self) -> Result<(), Rejection> {
-        self.usable.unread().check_freshness()
+        Ok(self.usable.unread().check_freshness()?)
     }
 
     /// With [`Processing::InTransaction`], waits until no duplicate is in its handler.

@@ -16,7 +16,7 @@ use http_body_util::Full;
 use super::verifier::Verifier;
 use crate::{
     clock::Timestamp,
-    error::{Rejection, RejectionKind, SignError},
+    error::{Fault, RejectionKind, SignError},
     key::{self, KeyRing, MacAlgorithm},
     message::{BodyForm, Formed, HashOutput, Head, Message, Part, TimeUnit},
     once::NonceKind,
@@ -58,7 +58,7 @@ impl Describe for Counting {
         }
     }
 
-    fn read<'h>(&'h self, _: &Head<'h>) -> Result<Reading<'h>, Rejection> {
+    fn read<'h>(&'h self, _: &Head<'h>) -> Result<Reading<'h>, Fault> {
         let announced = self.claimed.iter().map(|(key, time, length)| Announced {
             parameters: Parameters {
                 key_id: Cow::Borrowed(key),

@@ -42,7 +42,7 @@ impl Verifier {
         }
         if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH)
         {
-            return Err(malformed("both `content-length` and `transfer-encoding`"));
+            return Err(malformed("both `content-length` and `transfer-encoding`").into());
         }
         let target = self.settings.origins.resolve(head)?;
         let report = head.extensions.get().cloned();

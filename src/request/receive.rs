@@ -175,9 +175,11 @@ struct Charged<'a> {
 }
 
 impl Arriving for Charged<'_> {
+    type Refusal = Rejection;
+
     fn arrived(&mut self, data: &[u8], more: usize) -> Result<(), Rejection> {
         self.charge.add(more, self.key)?;
-        self.fed.update(data)
+        Ok(self.fed.update(data)?)
     }
 
     fn poll_refused(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {

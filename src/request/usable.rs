@@ -2,8 +2,8 @@
 
 use super::{payload::VerifiedPayload, verifier::Verifier};
 use crate::{
-    error::{Rejection, RejectionKind},
-    once::{Claim, Guarded, Subject, Ticket},
+    error::{Fault, Rejection, RejectionKind},
+    once::{Claim, Guarded, Refusal, Subject, Ticket},
 };
 
 /// What an authentic request lets happen.
@@ -22,13 +22,18 @@ pub(super) struct Unread {
 impl Guarded for Unread {
     type Content = VerifiedPayload;
 
-    const USED: RejectionKind = RejectionKind::RequestReplayed;
-
-    fn check_freshness(&self) -> Result<(), Rejection> {
+    fn check_freshness(&self) -> Result<(), Fault> {
         let settings = &self.verifier.settings;
         let now = settings.clock.now();
         let (signed_at, expires_at) = (self.payload.signed_at(), self.payload.expires_at());
         settings.freshness.check(now, signed_at, expires_at)
+    }
+
+    fn refuse(refusal: Refusal) -> Rejection {
+        match refusal {
+            Refusal::Used(detail) => Rejection::new(RejectionKind::RequestReplayed, detail),
+            Refusal::Stale(fault) => fault.into(),
+        }
     }
 
     fn hand_out(self) -> VerifiedPayload {

@@ -57,7 +57,8 @@ where
         let (mut head, body) = request.into_parts();
         self.settings.signer.ask_for_outcome(&mut head);
         let kept = keep_received(&head);
-        if let Err(rejection) = self.settings.signer.check(&kept) {
+        if let Err(fault) = self.settings.signer.check(&kept) {
+            let rejection = Rejection::from(fault);
             rejection.report();
             let refusal = rejection.to_response().map(Full::new);
             return SignResponseFuture(Box::pin(async { Ok(refusal) }));

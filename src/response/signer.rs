@@ -6,7 +6,7 @@ use http::{Response, request, response};
 
 use crate::{
     clock::{Clock, SystemClock},
-    error::{ConfigError, ConfigErrorKind, Rejection, SignError},
+    error::{ConfigError, ConfigErrorKind, Fault, SignError},
     key::{RotatingKey, Secret, SigningKey},
     message::{Forwarded, Head, Origin, Origins},
     once::Report,
@@ -168,11 +168,11 @@ impl ResponseSigner {
     }
 
     /// Whether a response to this request could be signed, as far as that depends on the request.
-    pub(super) fn check(&self, request: &request::Parts) -> Result<(), Rejection> {
+    pub(super) fn check(&self, request: &request::Parts) -> Result<(), Fault> {
         self.scheme.bind(&self.head(request)?, None).map(|_| ())
     }
 
-    fn head<'h>(&'h self, request: &'h request::Parts) -> Result<Head<'h>, Rejection> {
+    fn head<'h>(&'h self, request: &'h request::Parts) -> Result<Head<'h>, Fault> {
         Ok(Head {
             method: &request.method,
             target: self.origins.resolve(request)?,

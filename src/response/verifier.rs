@@ -18,7 +18,7 @@ use http_body::Body;
 use crate::{
     body::{self, BodyLimits},
     clock::{Clock, Timestamp},
-    error::{Rejection, RejectionKind, ResponseError, ResponseErrorKind},
+    error::{Fault, FaultKind, ResponseError, ResponseErrorKind},
     key::{KeyId, KeyStore},
     message::{Head, Target},
     once::{Outcome, Signed, VerifiedAnswer},
@@ -208,8 +208,8 @@ impl Settings {
                 signed: request.extensions.get().copied(),
             })
         });
-        bound.map_err(|rejection| {
-            let reason = rejection.reason().to_owned();
+        bound.map_err(|fault: Fault| {
+            let reason = fault.reason().to_owned();
             ResponseError::new(ResponseErrorKind::RequestNotBindable, reason)
         })
     }
@@ -219,14 +219,14 @@ impl Settings {
         sent: &Sent<'_>,
         head: &mut response::Parts,
         body: B,
-    ) -> Result<Bytes, Rejection>
+    ) -> Result<Bytes, Fault>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
         let announced = self
             .scheme
             .read_response(&sent.binding, head.status, &head.headers)?;
-        let signatures = admit(&self.trust(), &sent.head, &head.headers, announced, None).await?;
+        let signatures = admit(&self.trust(), &sent.head, &head.headers, announced).await?;
         let signatures: Vec<_> = signatures.into_iter().map(Signature::into_owned).collect();
 
         let has_body = has_body(sent.head.method, head.status);
@@ -257,7 +257,7 @@ impl Settings {
     }
 
     /// The first signature that is fresh now that the body is there.
-    fn still_fresh<'h>(&self, signatures: Vec<Signature<'h>>) -> Result<Signature<'h>, Rejection> {
+    fn still_fresh<'h>(&self, signatures: Vec<Signature<'h>>) -> Result<Signature<'h>, Fault> {
         let now = self.clock.now();
         let mut stale = None;
         for signature in signatures {
@@ -267,11 +267,10 @@ impl Settings {
                 .check(now, parameters.signed_at, parameters.expires_at);
             match fresh {
                 Ok(()) => return Ok(signature),
-                Err(rejection) => stale = stale.or(Some(rejection)),
+                Err(fault) => stale = stale.or(Some(fault)),
             }
         }
-        Err(stale
-            .unwrap_or_else(|| Rejection::new(RejectionKind::SignatureMissing, "no signature")))
+        Err(stale.unwrap_or_else(|| Fault::new(FaultKind::Missing, "no signature")))
     }
 
     /// What is given back says nothing that could be taken for verified and is not.
@@ -280,13 +279,14 @@ impl Settings {
         sent: &Sent<'_>,
         head: &mut response::Parts,
         signature: Signature<'_>,
-    ) -> Result<(), Rejection> {
+    ) -> Result<(), Fault> {
         let Signature {
             candidate, keys, ..
         } = signature;
-        let signed_at = candidate.parameters.signed_at.ok_or_else(|| {
-            Rejection::new(RejectionKind::SignatureInsufficient, "there is no time")
-        })?;
+        let signed_at = candidate
+            .parameters
+            .signed_at
+            .ok_or_else(|| Fault::new(FaultKind::Insufficient, "there is no time"))?;
         let on_its_way = sent.signed.map(|signed| signed.ago(self.clock.now()));
         let statement = stated(&candidate.message, &sent.binding);
         let outcome = statement.outcome(signed_at, on_its_way);

@@ -9,7 +9,7 @@ use http::{
 
 use crate::{
     clock::Timestamp,
-    error::{ConfigError, Rejection, RejectionKind, SignError},
+    error::{ConfigError, Fault, FaultKind, SignError},
     key::{KeyId, MacAlgorithm, MacKey, Secret},
     message::{HashOutput, Head},
     proof::{Announced, Candidate, Parameters},
@@ -64,14 +64,11 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
     ///
     /// A scheme whose parameters stand in the body answers [`Reading::AfterBody`], and its
     /// [`read_body`](Self::read_body) is called with the body.
-    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection>;
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Fault>;
 
     /// Reads the signatures that a body holds.
-    fn read_body(&self, _body: &Bytes) -> Result<Vec<Announced<'static>>, Rejection> {
-        Err(Rejection::new(
-            RejectionKind::SignatureMissing,
-            "no signature in the body",
-        ))
+    fn read_body(&self, _body: &Bytes) -> Result<Vec<Announced<'static>>, Fault> {
+        Err(Fault::new(FaultKind::Missing, "no signature in the body"))
     }
 
     /// Reads parameters that stand in a covered body, such as an event id, once its MAC has passed.
@@ -79,7 +76,7 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
         &self,
         _parameters: &mut Parameters<'_>,
         _body: &Bytes,
-    ) -> Result<(), Rejection> {
+    ) -> Result<(), Fault> {
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! One-time tokens: signed, expiring, with a payload of the caller's type, and good for one use.
 
 mod builder;
+mod fault;
 mod jws;
 mod one_time;
 

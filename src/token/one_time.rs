@@ -11,18 +11,20 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
+    fault::of_token,
     jws,
     jws::{Claims, Sealed, malformed},
 };
 use crate::{
     clock::{Clock, Timestamp},
     error::{
-        ConfigError, KeyError, Rejection, RejectionKind, SignError, StoreError, StoreErrorKind,
+        ConfigError, Fault, FaultKind, KeyError, Rejection, RejectionKind, SignError, StoreError,
+        StoreErrorKind,
     },
     key::{KeyId, KeySet, KeyStore},
     once::{
-        Claim, ConsumeIn, Guarded, Nonce, NonceKind, NonceStore, Subject, Ticket, TransactIn,
-        Turns, User,
+        Claim, ConsumeIn, Guarded, Nonce, NonceKind, NonceStore, Refusal, Subject, Ticket,
+        TransactIn, Turns, User,
     },
     proof::find_keys,
 };
@@ -156,7 +158,7 @@ impl<T: Serialize> OneTimeToken<T> {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let now = settings.clock.now();
-        let set = settings.find(&key_id).await.map_err(Rejection::from)?;
+        let set = settings.find(&key_id).await.map_err(Fault::from)?;
         let key = set.as_deref().and_then(|set| set.valid_at(now).next());
         let key = key.ok_or_else(|| {
             SignError::new(format!("no secret is valid now under key id `{key_id}`"))
@@ -230,7 +232,7 @@ impl<T: DeserializeOwned> OneTimeToken<T> {
                 format!("issued at {}, and it is {now}", claims.issued_at),
             ));
         }
-        settings.check_expiry(claims.expires_at)?;
+        settings.check_expiry(claims.expires_at).map_err(of_token)?;
         let payload = serde_json::from_value(claims.data)
             // The parser's own words would quote what is in it.
             .map_err(|_| malformed("`data` is not of the type that these tokens carry"))?;
@@ -282,13 +284,13 @@ impl Settings {
     }
 
     /// RFC 7519, section 4.1.4: not on or after.
-    fn check_expiry(&self, expires_at: Timestamp) -> Result<(), Rejection> {
+    fn check_expiry(&self, expires_at: Timestamp) -> Result<(), Fault> {
         let now = self.clock.now();
         if now < expires_at {
             return Ok(());
         }
-        Err(Rejection::new(
-            RejectionKind::TokenExpired,
+        Err(Fault::new(
+            FaultKind::Expired,
             format!("expired at {expires_at}, and it is {now}"),
         ))
     }
@@ -309,10 +311,15 @@ struct UnreadToken<T> {
 impl<T> Guarded for UnreadToken<T> {
     type Content = T;
 
-    const USED: RejectionKind = RejectionKind::TokenRedeemed;
-
-    fn check_freshness(&self) -> Result<(), Rejection> {
+    fn check_freshness(&self) -> Result<(), Fault> {
         self.settings.check_expiry(self.expires_at)
+    }
+
+    fn refuse(refusal: Refusal) -> Rejection {
+        match refusal {
+            Refusal::Used(detail) => Rejection::new(RejectionKind::TokenRedeemed, detail),
+            Refusal::Stale(fault) => of_token(fault),
+        }
     }
 
     fn hand_out(self) -> T {

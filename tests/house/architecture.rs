@@ -34,6 +34,10 @@ const STORES: [&str; 4] = ["memory", "sqlite", "redis", "postgres"];
 const WAIST: [&str; 3] = ["message", "proof", "once"];
 const UNKNOWN_TO_THE_WAIST: [&str; 3] = ["http_body", "tower_layer", "tower_service"];
 
+/// These rooms say what is wrong by a `Fault`, and know of no answer to a request.
+const KNOW_NO_ANSWER: [&str; 4] = ["body", "message", "proof", "scheme"];
+const ANSWERS: [&str; 2] = ["Rejection", "RejectionKind"];
+
 /// These crates are named in these files only, or in these folders.
 const PLACES: [(&str, &[&str]); 5] = [
     ("axum", &["axum.rs", "message/peer.rs", "message/target.rs"]),
@@ -213,6 +217,11 @@ impl House {
             {
                 say(format!("the waist knows of `{name}`"));
             }
+        }
+        if KNOW_NO_ANSWER.contains(&room(file))
+            && let Some(answer) = words(code).find(|word| ANSWERS.contains(word))
+        {
+            say(format!("it knows of `{answer}`; it fails with a `Fault`"));
         }
         if words(code).any(|word| word == "unsafe") {
             say("it has `unsafe`".to_owned());
@@ -509,6 +518,10 @@ fn every_fault_is_seen() {
             "fn f() -> impl tower_service::Service<()> {}",
         ),
         ("error/sign.rs", "use crate::key::KeyId;"),
+        ("scheme/describe.rs", "fn f() -> Result<(), Rejection> {}"),
+        ("proof/admit.rs", "use crate::key::{KeyId, RejectionKind};"),
+        ("body.rs", "fn f() -> Result<(), Rejection> {}"),
+        ("message/head.rs", "fn f() -> Result<(), Rejection> {}"),
         (
             "scheme/describe.rs",
             "use crate::store::memory::table::Table;",
@@ -566,6 +579,11 @@ fn every_fault_is_seen() {
             "use crate::metrics;\nfn f() { metrics::claimed(); }",
         ),
         ("clock.rs", "#![forbid(unsafe_code)]"),
+        (
+            "scheme/describe.rs",
+            "//! A [`Rejection`](crate::Rejection) is made of it.\nfn f() -> Result<(), Fault> {}",
+        ),
+        ("request/parse.rs", "fn f() -> Result<(), Rejection> {}"),
     ] {
         let files = [&ROOMS[..], &[("metrics.rs", ""), (file, code)]].concat();
         assert_eq!(seen(&files), [""; 0], "{file}: {code}");

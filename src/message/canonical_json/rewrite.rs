@@ -10,7 +10,7 @@ use super::{
     number,
 };
 
-type Fault = Cow<'static, str>;
+type Why = Cow<'static, str>;
 
 impl JsonForm {
     /// The document in this form; the fault says why it has none.
@@ -20,7 +20,7 @@ impl JsonForm {
 }
 
 /// The document in this form.
-pub(super) fn rewrite(form: JsonForm, document: &[u8]) -> Result<Vec<u8>, Fault> {
+pub(super) fn rewrite(form: JsonForm, document: &[u8]) -> Result<Vec<u8>, Why> {
     let text = str::from_utf8(document).map_err(|_| "the body is not UTF-8")?;
     let mut rewriter = Rewriter {
         form,
@@ -52,7 +52,7 @@ struct Member<'d> {
 }
 
 impl<'d> Rewriter<'d> {
-    fn value(&mut self, depth: usize) -> Result<(), Fault> {
+    fn value(&mut self, depth: usize) -> Result<(), Why> {
         match self.rest.as_bytes().first() {
             Some(b'{' | b'[') if depth == MAX_DEPTH => Err(self.fault(&format!(
                 "objects and arrays are more than {MAX_DEPTH} deep"
@@ -75,7 +75,7 @@ impl<'d> Rewriter<'d> {
         }
     }
 
-    fn array(&mut self, depth: usize) -> Result<(), Fault> {
+    fn array(&mut self, depth: usize) -> Result<(), Why> {
         let (comma, _) = self.form.separators();
         self.out.push(b'[');
         let elements = self.each_until("]", |this| {
@@ -87,7 +87,7 @@ impl<'d> Rewriter<'d> {
         Ok(())
     }
 
-    fn object(&mut self, depth: usize) -> Result<(), Fault> {
+    fn object(&mut self, depth: usize) -> Result<(), Why> {
         let form = self.form;
         let (comma, colon) = form.separators();
         self.out.push(b'{');
@@ -134,8 +134,8 @@ impl<'d> Rewriter<'d> {
     fn each_until(
         &mut self,
         end: &str,
-        mut each: impl FnMut(&mut Self) -> Result<(), Fault>,
-    ) -> Result<usize, Fault> {
+        mut each: impl FnMut(&mut Self) -> Result<(), Why>,
+    ) -> Result<usize, Why> {
         self.rest = self.rest.get(1..).unwrap_or_default();
         self.skip_space();
         if self.takes(end) {
@@ -164,7 +164,7 @@ impl<'d> Rewriter<'d> {
         self.out.push(bracket);
     }
 
-    fn string(&mut self) -> Result<Cow<'d, str>, Fault> {
+    fn string(&mut self) -> Result<Cow<'d, str>, Why> {
         let bytes = self.rest.as_bytes();
         let mut end = 1;
         let mut has_escapes = false;
@@ -194,7 +194,7 @@ impl<'d> Rewriter<'d> {
         Ok(text)
     }
 
-    fn number(&mut self) -> Result<(), Fault> {
+    fn number(&mut self) -> Result<(), Why> {
         let of_number = |b: &u8| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
         let len = self.rest.bytes().take_while(of_number).count();
         let (token, rest) = self.rest.split_at_checked(len).unwrap_or_default();
@@ -219,7 +219,7 @@ impl<'d> Rewriter<'d> {
         Ok(())
     }
 
-    fn double(&mut self, token: &str) -> Result<(), Fault> {
+    fn double(&mut self, token: &str) -> Result<(), Why> {
         let number = token.parse().ok().filter(|number: &f64| number.is_finite());
         let number = number.ok_or_else(|| self.fault("a number is too large for a double"))?;
         number::write(self.form, number, &mut self.out);
@@ -238,7 +238,7 @@ impl<'d> Rewriter<'d> {
         rest.is_some()
     }
 
-    fn fault(&self, what: &str) -> Fault {
+    fn fault(&self, what: &str) -> Why {
         let at = self.len - self.rest.len();
         format!("the body has no canonical form: {what} (byte {at})").into()
     }

@@ -4,7 +4,7 @@ use http::HeaderName;
 use percent_encoding::percent_decode_str;
 
 use crate::{
-    error::{Rejection, RejectionKind, malformed},
+    error::{Fault, FaultKind, malformed},
     message::{BodyForm, EmptyForm, Head, JsonForm, Message, Part, TimeUnit},
 };
 
@@ -116,7 +116,7 @@ impl Element {
         head: &Head<'_>,
         fields: &Fields<'_>,
         message: &mut Message,
-    ) -> Result<(), Rejection> {
+    ) -> Result<(), Fault> {
         if let Some(form) = self.body_form() {
             message.body(form);
             return Ok(());
@@ -159,8 +159,8 @@ impl Element {
             Self::PathAndQuery => message.path_and_query(plain_path(head)?, head.target.query()),
             Self::Header(name) => {
                 let value = head.single(name)?.ok_or_else(|| {
-                    Rejection::new(
-                        RejectionKind::SignatureInsufficient,
+                    Fault::new(
+                        FaultKind::Insufficient,
                         format!("header `{name}` must be covered, and is not there"),
                     )
                 })?;
@@ -216,7 +216,7 @@ impl Field<'_> {
 }
 
 /// A path begins with `/`; `*` (RFC 9110, section 7.1) names no resource.
-fn plain_path<'a>(head: &'a Head<'_>) -> Result<&'a str, Rejection> {
+fn plain_path<'a>(head: &'a Head<'_>) -> Result<&'a str, Fault> {
     let path = head.target.path();
     if path.starts_with('/') {
         Ok(path)
@@ -226,7 +226,7 @@ fn plain_path<'a>(head: &'a Head<'_>) -> Result<&'a str, Rejection> {
 }
 
 /// An empty query would have the same message as none.
-fn plain_query<'a>(head: &'a Head<'_>) -> Result<&'a str, Rejection> {
+fn plain_query<'a>(head: &'a Head<'_>) -> Result<&'a str, Fault> {
     match head.target.query() {
         Some("") => Err(malformed("the target ends in `?`, with an empty query")),
         query => Ok(query.unwrap_or_default()),

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, request::Parts};
 
 use super::element::{Element, Field, Fields};
 use crate::{
-    error::{Rejection, RejectionKind, SignError, malformed},
+    error::{Fault, FaultKind, SignError, malformed},
     key::KeyId,
     message::{self, Encoding, HashOutput, Head, MAX_LEN, Message, Target, TimeUnit, read_time},
     once::NonceKind,
@@ -88,7 +88,7 @@ pub(super) enum KeySource {
 
 impl Description {
     /// The one place where the message is put together, for verifying and for signing.
-    fn message(&self, head: &Head<'_>, fields: &Fields<'_>) -> Result<Message, Rejection> {
+    fn message(&self, head: &Head<'_>, fields: &Fields<'_>) -> Result<Message, Fault> {
         let parts = self.elements.iter().map(Element::parts).sum();
         let mut message = Message::with_room(32 * parts, parts);
         for element in &self.elements {
@@ -97,7 +97,7 @@ impl Description {
         Ok(message)
     }
 
-    fn read_mac(&self, value: &HeaderValue) -> Result<HashOutput, Rejection> {
+    fn read_mac(&self, value: &HeaderValue) -> Result<HashOutput, Fault> {
         let mut bytes = [0; MAX_LEN];
         let out = bytes
             .get_mut(..self.profile.algorithm.mac_len())
@@ -123,15 +123,12 @@ impl Description {
     }
 }
 
-pub(crate) fn required<'h>(
-    head: &Head<'h>,
-    name: &HeaderName,
-) -> Result<&'h HeaderValue, Rejection> {
+pub(crate) fn required<'h>(head: &Head<'h>, name: &HeaderName) -> Result<&'h HeaderValue, Fault> {
     head.single(name)?
         .ok_or_else(|| malformed(format!("header `{name}` is missing")))
 }
 
-pub(crate) fn check_nonce(name: &HeaderName, nonce: &[u8]) -> Result<(), Rejection> {
+pub(crate) fn check_nonce(name: &HeaderName, nonce: &[u8]) -> Result<(), Fault> {
     // Without a way out of the loop, so that it takes many bytes at a time.
     let plain = |nonce: &[u8]| nonce.iter().fold(true, |all, b| all & b.is_ascii_graphic());
     if (1..=MAX_NONCE).contains(&nonce.len()) && plain(nonce) {
@@ -154,11 +151,11 @@ impl Describe for HeaderScheme {
         }
     }
 
-    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Fault> {
         let description = &*self.0;
         let Some(signature) = head.single(&description.signature)? else {
-            return Err(Rejection::new(
-                RejectionKind::SignatureMissing,
+            return Err(Fault::new(
+                FaultKind::Missing,
                 format!("header `{}` is missing", description.signature),
             ));
         };

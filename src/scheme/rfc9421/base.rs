@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, uri::Scheme};
 
 use super::{
-    canonical::Fault,
+    canonical::Why,
     canonical::{FieldType, push_field, read_members, registered},
     component::{Form, Identifier, Name},
     fields::{Listed, joined},
@@ -40,7 +40,7 @@ pub(crate) fn base(
     listed: &Listed<'_>,
     types: &FieldTypes,
     room: &mut Room,
-) -> Result<Message, Fault> {
+) -> Result<Message, Why> {
     // Room for each value beside what is known, and for three parameters.
     let components = listed.components.len();
     let mut message = Message::with_room(2 * listed.text.len() + 32 * components, components + 3);
@@ -112,7 +112,7 @@ impl<'m> Source<'m> {
     fn source(
         self,
         identifier: &Identifier<'_>,
-    ) -> Result<(Option<&'m Head<'m>>, &'m HeaderMap), Fault> {
+    ) -> Result<(Option<&'m Head<'m>>, &'m HeaderMap), Why> {
         Ok(match (self, identifier.req) {
             (Self::Request(_), true) => {
                 return Err(format!("{identifier}: a request answers no other").into());
@@ -129,7 +129,7 @@ impl<'m> Source<'m> {
         identifier: &Identifier<'_>,
         types: &FieldTypes,
         wanted: &mut Wanted<'_>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Why> {
         match (&identifier.name, self.source(identifier)?) {
             (Name::QueryParam, (Some(head), _)) => {
                 query::params(head.target.query().unwrap_or_default(), wanted)
@@ -152,7 +152,7 @@ impl<'m> Source<'m> {
         to: &mut Message,
         identifier: &Identifier<'_>,
         types: &FieldTypes,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Why> {
         if let Some(key) = identifier.key() {
             let mut wanted = Wanted::new([key]);
             self.read_named(identifier, types, &mut wanted)?;
@@ -171,7 +171,7 @@ impl<'m> Source<'m> {
     }
 }
 
-fn foreign(identifier: &Identifier<'_>) -> Fault {
+fn foreign(identifier: &Identifier<'_>) -> Why {
     format!("{identifier} is no part of the message that is signed").into()
 }
 
@@ -179,8 +179,8 @@ fn foreign(identifier: &Identifier<'_>) -> Fault {
 fn push_own(
     to: &mut Message,
     identifier: &Identifier<'_>,
-    push: impl FnOnce(&mut Message) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+    push: impl FnOnce(&mut Message) -> Result<(), Why>,
+) -> Result<(), Why> {
     if identifier.req {
         to.of_another(push)
     } else {
@@ -193,7 +193,7 @@ fn push_taken(
     to: &mut Message,
     identifier: &Identifier<'_>,
     wanted: &mut Wanted<'_>,
-) -> Result<(), Fault> {
+) -> Result<(), Why> {
     let value = identifier.key().and_then(|key| wanted.take(key));
     push_own(to, identifier, |to| {
         match (&identifier.name, &identifier.form, value) {
@@ -214,11 +214,7 @@ fn field_type(name: &HeaderName, types: &FieldTypes) -> Option<FieldType> {
     declared.map_or_else(|| registered(name.as_str()), |(_, kind)| Some(*kind))
 }
 
-fn push_derived(
-    to: &mut Message,
-    head: &Head<'_>,
-    identifier: &Identifier<'_>,
-) -> Result<(), Fault> {
+fn push_derived(to: &mut Message, head: &Head<'_>, identifier: &Identifier<'_>) -> Result<(), Why> {
     let target = &head.target;
     match &identifier.name {
         Name::Method => to.part(Part::Method, head.method.as_str()),
@@ -251,7 +247,7 @@ fn push_derived(
     Ok(())
 }
 
-fn authority<'h>(head: &'h Head<'_>) -> Result<&'h str, Fault> {
+fn authority<'h>(head: &'h Head<'_>) -> Result<&'h str, Why> {
     let authority = &*head.target.authority;
     if authority.is_empty() {
         return Err("the request names no authority, in its URI or in `Host`".into());
@@ -259,7 +255,7 @@ fn authority<'h>(head: &'h Head<'_>) -> Result<&'h str, Fault> {
     Ok(authority)
 }
 
-fn scheme<'h>(head: &'h Head<'_>) -> Result<Cow<'h, str>, Fault> {
+fn scheme<'h>(head: &'h Head<'_>) -> Result<Cow<'h, str>, Why> {
     let scheme = head.target.scheme.map(Scheme::as_str);
     let scheme = scheme.ok_or(
         "it is not known whether this is `https`: a verifier needs a public origin, and a signer the \
@@ -273,7 +269,7 @@ fn scheme<'h>(head: &'h Head<'_>) -> Result<Cow<'h, str>, Fault> {
 }
 
 /// `*` (RFC 9110, section 7.1) names no resource, and would be signed like `/`.
-fn path<'h>(head: &'h Head<'_>) -> Result<&'h str, Fault> {
+fn path<'h>(head: &'h Head<'_>) -> Result<&'h str, Why> {
     let path = head.target.path();
     if path.starts_with('/') {
         Ok(path)
@@ -288,7 +284,7 @@ fn push_field_value(
     name: &HeaderName,
     identifier: &Identifier<'_>,
     types: &FieldTypes,
-) -> Result<(), Fault> {
+) -> Result<(), Why> {
     if let Form::Binary = identifier.form {
         let lines = headers.get_all(name).iter();
         if !headers.contains_key(name) {
@@ -313,6 +309,6 @@ fn push_field_value(
     Ok(())
 }
 
-fn absent(name: &HeaderName) -> Fault {
+fn absent(name: &HeaderName) -> Why {
     format!("it covers `{name}`, which is not there").into()
 }

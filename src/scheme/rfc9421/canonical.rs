@@ -14,7 +14,7 @@ use sfv::{
 use crate::message::query::Wanted;
 
 /// What is wrong with a signature, for the log.
-pub(crate) type Fault = Cow<'static, str>;
+pub(crate) type Why = Cow<'static, str>;
 
 /// What kind of structured field a field is (RFC 9651, section 3). It decides how the field is
 /// serialized anew, where a signature covers it with `sf` or `key`.
@@ -59,7 +59,7 @@ pub(super) fn push_parameter(to: &mut String, key: &KeyRef, value: &BareItemFrom
 }
 
 /// Appends the field as it is serialized anew.
-pub(super) fn push_field(to: &mut String, field: &str, kind: FieldType) -> Result<(), Fault> {
+pub(super) fn push_field(to: &mut String, field: &str, kind: FieldType) -> Result<(), Why> {
     let parser = Parser::new(field);
     let mut members = Members::whole(to);
     match kind {
@@ -71,7 +71,7 @@ pub(super) fn push_field(to: &mut String, field: &str, kind: FieldType) -> Resul
 }
 
 /// Reads a dictionary once for all members that are wanted, each as it is written again.
-pub(super) fn read_members(field: &str, wanted: &mut Wanted<'_>) -> Result<(), Fault> {
+pub(super) fn read_members(field: &str, wanted: &mut Wanted<'_>) -> Result<(), Why> {
     let members = Picked {
         wanted,
         names: HashSet::new(),

@@ -9,7 +9,7 @@ use sfv::{
 };
 
 use super::{
-    canonical::{Fault, push_bare_item, push_parameter, push_quoted},
+    canonical::{Why, push_bare_item, push_parameter, push_quoted},
     names::CONTENT_DIGEST,
 };
 use crate::{
@@ -232,7 +232,7 @@ impl Identifier<'_> {
 }
 
 impl Name {
-    fn parse(text: &str) -> Result<Self, Fault> {
+    fn parse(text: &str) -> Result<Self, Why> {
         Ok(match text {
             "@method" => Self::Method,
             "@target-uri" => Self::TargetUri,
@@ -284,7 +284,7 @@ pub(super) struct IdentifierVisitor<'t> {
 pub(super) struct ParametersVisitor<'t, 'de> {
     canonical: &'t mut String,
     start: usize,
-    name: Result<Name, Fault>,
+    name: Result<Name, Why>,
     key: Option<Cow<'de, str>>,
     param: Option<Cow<'de, str>>,
     sf: bool,
@@ -293,7 +293,7 @@ pub(super) struct ParametersVisitor<'t, 'de> {
 }
 
 /// What was read, and where in the text it begins.
-pub(super) type Read<'de> = (Result<Identifier<'de>, Fault>, usize);
+pub(super) type Read<'de> = (Result<Identifier<'de>, Why>, usize);
 
 impl<'t, 'de> IdentifierVisitor<'t> {
     pub(super) fn begin(self, item: &BareItemFromInput<'de>) -> ParametersVisitor<'t, 'de> {
@@ -329,7 +329,7 @@ impl<'de> ItemVisitor<'de> for IdentifierVisitor<'_> {
 }
 
 impl<'de> ParametersVisitor<'_, 'de> {
-    fn read(&mut self, key: &'de KeyRef, value: BareItemFromInput<'de>) -> Result<(), Fault> {
+    fn read(&mut self, key: &'de KeyRef, value: BareItemFromInput<'de>) -> Result<(), Why> {
         let key = key.as_str();
         // Every other parameter is refused.
         let is_duplicate = match key {
@@ -360,8 +360,8 @@ impl<'de> ParametersVisitor<'_, 'de> {
         Ok(())
     }
 
-    fn identifier(&mut self) -> Result<Identifier<'de>, Fault> {
-        let name = std::mem::replace(&mut self.name, Err(Fault::Borrowed("")))?;
+    fn identifier(&mut self) -> Result<Identifier<'de>, Why> {
+        let name = std::mem::replace(&mut self.name, Err(Why::Borrowed("")))?;
         let form = match (self.key.take(), self.param.take(), self.sf, self.bs) {
             (None, None, false, false) => Form::Plain,
             // A member is serialized strictly with `sf` and without.

@@ -9,7 +9,7 @@ use sfv::{
 };
 
 use super::{
-    canonical::Fault,
+    canonical::Why,
     fields::{BytesVisitor, check_length, joined},
     names::CONTENT_DIGEST,
 };
@@ -36,7 +36,7 @@ impl DigestAlgorithm {
 
 /// The digests under algorithms that we support, each of which has to match; `None` where there is
 /// no such field. Others, such as `md5`, prove nothing and are passed over.
-pub(crate) fn read(headers: &HeaderMap) -> Result<Option<Vec<BodyDigest>>, Fault> {
+pub(crate) fn read(headers: &HeaderMap) -> Result<Option<Vec<BodyDigest>>, Why> {
     read_field(headers, &CONTENT_DIGEST)
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn read(headers: &HeaderMap) -> Result<Option<Vec<BodyDigest>>, Fault
 pub(super) fn read_field(
     headers: &HeaderMap,
     name: &HeaderName,
-) -> Result<Option<Vec<BodyDigest>>, Fault> {
+) -> Result<Option<Vec<BodyDigest>>, Why> {
     let Some(field) = joined(headers, name)? else {
         return Ok(None);
     };
@@ -90,7 +90,7 @@ pub(super) fn value(algorithm: DigestAlgorithm, digest: &HashOutput) -> Option<H
 
 struct Members<'de> {
     found: Vec<(&'de str, Option<HashOutput>)>,
-    fault: Option<Fault>,
+    fault: Option<Why>,
 }
 
 impl<'de> DictionaryVisitor<'de> for &mut Members<'de> {
@@ -124,7 +124,7 @@ impl<'de> DictionaryVisitor<'de> for &mut Members<'de> {
 mod tests {
     use super::*;
 
-    fn fields(lines: &[&'static str]) -> Result<Option<Vec<DigestAlgorithm>>, Fault> {
+    fn fields(lines: &[&'static str]) -> Result<Option<Vec<DigestAlgorithm>>, Why> {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(CONTENT_DIGEST, HeaderValue::from_static(line));

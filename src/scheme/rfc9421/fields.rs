@@ -12,7 +12,7 @@ use sfv::{
 };
 
 use super::{
-    canonical::Fault,
+    canonical::Why,
     canonical::push_parameter,
     component::{Identifier, IdentifierVisitor, Read, text},
 };
@@ -31,12 +31,12 @@ const MAX_FIELD: usize = 16 * 1024;
 pub(crate) fn joined<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
-) -> Result<Option<Cow<'h, str>>, Fault> {
+) -> Result<Option<Cow<'h, str>>, Why> {
     let mut lines = headers.get_all(name).iter().map(|line| {
         let line = line.as_bytes().trim_ascii();
         let text = str::from_utf8(line).ok().filter(|text| text.is_ascii());
         text.ok_or_else(|| {
-            Fault::from(format!(
+            Why::from(format!(
                 "header `{name}` has bytes that are not visible ASCII"
             ))
         })
@@ -162,20 +162,20 @@ pub(crate) struct SignatureParameters<'de> {
 pub(crate) struct Member<'de> {
     pub(crate) label: &'de str,
     pub(crate) tag: Option<Cow<'de, str>>,
-    pub(crate) input: Result<Input<'de>, Fault>,
+    pub(crate) input: Result<Input<'de>, Why>,
 }
 
 /// Reads `Signature-Input`.
-pub(crate) fn read_inputs(field: &str) -> Result<Vec<Member<'_>>, Fault> {
+pub(crate) fn read_inputs(field: &str) -> Result<Vec<Member<'_>>, Why> {
     read_members(field, false)
 }
 
 /// Reads `Accept-Signature`, where `created` and `expires` have no value.
-pub(crate) fn read_accepted(field: &str) -> Result<Vec<Member<'_>>, Fault> {
+pub(crate) fn read_accepted(field: &str) -> Result<Vec<Member<'_>>, Why> {
     read_members(field, true)
 }
 
-fn read_members(field: &str, accept: bool) -> Result<Vec<Member<'_>>, Fault> {
+fn read_members(field: &str, accept: bool) -> Result<Vec<Member<'_>>, Why> {
     check_length(field)?;
     let mut inputs = Inputs {
         accept,
@@ -192,7 +192,7 @@ fn read_members(field: &str, accept: bool) -> Result<Vec<Member<'_>>, Fault> {
 }
 
 /// Reads `Signature`: labels, and the MAC of each that has one.
-pub(crate) fn read_signatures(field: &str) -> Result<Vec<(&str, Option<HashOutput>)>, Fault> {
+pub(crate) fn read_signatures(field: &str) -> Result<Vec<(&str, Option<HashOutput>)>, Why> {
     check_length(field)?;
     let mut signatures = Signatures {
         found: Vec::with_capacity(1),
@@ -207,14 +207,14 @@ pub(crate) fn read_signatures(field: &str) -> Result<Vec<(&str, Option<HashOutpu
     }
 }
 
-pub(super) fn check_length(field: &str) -> Result<(), Fault> {
+pub(super) fn check_length(field: &str) -> Result<(), Why> {
     if field.len() <= MAX_FIELD {
         return Ok(());
     }
     Err(format!("signatures or digests that are described by more than {MAX_FIELD} bytes").into())
 }
 
-fn new_label<'l>(label: &str, mut known: impl ExactSizeIterator<Item = &'l str>) -> Option<Fault> {
+fn new_label<'l>(label: &str, mut known: impl ExactSizeIterator<Item = &'l str>) -> Option<Why> {
     if known.len() == MAX_LABELS {
         Some(format!("more than {MAX_LABELS} signatures").into())
     } else if known.any(|other| other == label) {
@@ -227,7 +227,7 @@ fn new_label<'l>(label: &str, mut known: impl ExactSizeIterator<Item = &'l str>)
 struct Inputs<'de> {
     accept: bool,
     members: Vec<Member<'de>>,
-    fault: Option<Fault>,
+    fault: Option<Why>,
 }
 
 impl<'de> DictionaryVisitor<'de> for &mut Inputs<'de> {
@@ -300,11 +300,11 @@ struct ListVisitor<'m, 'de> {
     input: Input<'de>,
     read: Option<Read<'de>>,
     seen: Vec<&'de str>,
-    fault: Option<Fault>,
+    fault: Option<Why>,
 }
 
 impl<'de> ListVisitor<'_, 'de> {
-    fn fail(&mut self, fault: impl Into<Fault>) {
+    fn fail(&mut self, fault: impl Into<Why>) {
         self.fault.get_or_insert_with(|| fault.into());
     }
 
@@ -357,7 +357,7 @@ impl<'de> ListVisitor<'_, 'de> {
         places.has_escapes |= text.get(range).is_some_and(|text| text.contains('\\'));
     }
 
-    fn parameter(&mut self, key: &'de str, value: BareItemFromInput<'de>) -> Result<(), Fault> {
+    fn parameter(&mut self, key: &'de str, value: BareItemFromInput<'de>) -> Result<(), Why> {
         if self.seen.contains(&key) {
             return Err(format!("its parameter `{key}` stands there twice").into());
         }
@@ -485,7 +485,7 @@ impl<'de> ItemVisitor<'de> for ComponentVisitor<'_, 'de> {
 
 struct Signatures<'de> {
     found: Vec<(&'de str, Option<HashOutput>)>,
-    fault: Option<Fault>,
+    fault: Option<Why>,
 }
 
 impl<'de> DictionaryVisitor<'de> for &mut Signatures<'de> {

@@ -11,14 +11,14 @@ use super::{
     signature::{Required, check_nonce, insufficient},
 };
 use crate::{
-    error::{Rejection, SignError},
+    error::{Fault, SignError},
     message::{HashOutput, Head, Message, Part, Target},
     proof::Candidate,
     scheme::{Describe, Profile, Reading, Signing},
 };
 
 impl Settings {
-    fn required(&self) -> Required<'_, impl Fn(&Listed<'_>, &Message) -> Result<(), Rejection>> {
+    fn required(&self) -> Required<'_, impl Fn(&Listed<'_>, &Message) -> Result<(), Fault>> {
         Required {
             created: self.profile.untimed_retention.is_none(),
             nonce: self.nonce_required,
@@ -27,7 +27,7 @@ impl Settings {
         }
     }
 
-    fn check_coverage(&self, listed: &Listed<'_>, message: &Message) -> Result<(), Rejection> {
+    fn check_coverage(&self, listed: &Listed<'_>, message: &Message) -> Result<(), Fault> {
         let covers = |wanted: &Identifier<'_>| match wanted.name {
             // These may be covered under other names too.
             Name::Method => message.covers(&Part::Method),
@@ -59,7 +59,7 @@ impl Describe for HttpMessageSignatures {
         headers.insert(ACCEPT_SIGNATURE, self.0.accept.clone());
     }
 
-    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Fault> {
         let settings = &*self.0;
         let announced = settings.read(head.headers, &settings.required(), |listed| {
             Box::new(move |head, room| {

@@ -13,7 +13,7 @@ use super::{
     signature::{Required, insufficient},
 };
 use crate::{
-    error::{Rejection, RejectionKind, SignError, malformed},
+    error::{Fault, FaultKind, SignError, malformed},
     message::{HashOutput, Head, Message, Part, query::Wanted},
     once::{Facts, Statement},
     proof::{Announced, Candidate},
@@ -50,7 +50,7 @@ impl HttpMessageSignatures {
         &self,
         request: &Head<'_>,
         judged: Option<&HashOutput>,
-    ) -> Result<Binding, Rejection> {
+    ) -> Result<Binding, Fault> {
         let of_request = |name, form| Identifier {
             name,
             form,
@@ -96,7 +96,7 @@ impl HttpMessageSignatures {
         request: &Head<'_>,
         mut components: Vec<Identifier<'static>>,
         to_signature: bool,
-    ) -> Result<Binding, Rejection> {
+    ) -> Result<Binding, Fault> {
         for required in self.0.response_required.iter().filter(|r| r.req) {
             if !components.contains(required) {
                 components.push(required.clone());
@@ -129,9 +129,9 @@ impl HttpMessageSignatures {
         binding: &'h Binding,
         status: StatusCode,
         headers: &'h HeaderMap,
-    ) -> Result<Vec<Announced<'h>>, Rejection> {
+    ) -> Result<Vec<Announced<'h>>, Fault> {
         if status.is_informational() {
-            return Err(Rejection::new(RejectionKind::BodyNotCovered, TUNNEL));
+            return Err(Fault::new(FaultKind::BodyNotCovered, TUNNEL));
         }
         let settings = &*self.0;
         settings.read(headers, &settings.required_of_response(binding), |listed| {
@@ -195,7 +195,7 @@ impl Settings {
     fn required_of_response<'s>(
         &'s self,
         binding: &'s Binding,
-    ) -> Required<'s, impl Fn(&Listed<'_>, &Message) -> Result<(), Rejection> + 's> {
+    ) -> Required<'s, impl Fn(&Listed<'_>, &Message) -> Result<(), Fault> + 's> {
         Required {
             created: true,
             nonce: false,
@@ -249,7 +249,7 @@ pub(crate) fn stated(message: &Message, binding: &Binding) -> Statement {
 pub(crate) fn received_another_body(
     request: &HeaderMap,
     response: &HeaderMap,
-) -> Result<bool, Rejection> {
+) -> Result<bool, Fault> {
     let received = digest::read_field(response, &RECEIVED).map_err(malformed)?;
     let received = received.unwrap_or_default();
     let sent = digest::read(request).ok().flatten().unwrap_or_default();

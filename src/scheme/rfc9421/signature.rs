@@ -8,7 +8,7 @@ use sfv::StringRef;
 
 use super::{
     base::{Source, base},
-    canonical::Fault,
+    canonical::Why,
     canonical::push_quoted,
     component::{Form, Identifier, Name},
     fields::{Input, Listed, Member, joined, read_inputs, read_signatures},
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    error::{Rejection, RejectionKind, SignError, malformed},
+    error::{Fault, FaultKind, SignError, malformed},
     key::KeyId,
     message::{DigestAlgorithm, Encoding, HashOutput, Message},
     once::NonceKind,
@@ -43,7 +43,7 @@ impl Settings {
         headers: &HeaderMap,
         required: &Required<'_, C>,
         build: impl Fn(Listed<'static>) -> Build<'h>,
-    ) -> Result<Vec<Announced<'h>>, Rejection> {
+    ) -> Result<Vec<Announced<'h>>, Fault> {
         let inputs = joined(headers, &SIGNATURE_INPUT).map_err(malformed)?;
         let signatures = joined(headers, &SIGNATURE).map_err(malformed)?;
         let (inputs, signatures) = match (&inputs, &signatures) {
@@ -55,10 +55,10 @@ impl Settings {
         let signatures = read_signatures(signatures).map_err(malformed)?;
 
         let mut announced = Vec::with_capacity(1);
-        let mut first_rejection = None;
+        let mut first_fault = None;
         for (label, _) in &signatures {
             if !inputs.iter().any(|member| member.label == *label) {
-                first_rejection.get_or_insert_with(|| {
+                first_fault.get_or_insert_with(|| {
                     malformed(format!(
                         "`signature` has `{label}`, `signature-input` has not"
                     ))
@@ -68,7 +68,7 @@ impl Settings {
         let mac_len = self.profile.algorithm.mac_len();
         for Member { label, tag, input } in inputs {
             if tag != self.tag.as_deref().map(Cow::Borrowed) {
-                first_rejection.get_or_insert_with(|| self.other_tag(label, tag.as_deref()));
+                first_fault.get_or_insert_with(|| self.other_tag(label, tag.as_deref()));
                 continue;
             }
             let mac = signatures.iter().find(|(other, _)| *other == label);
@@ -90,19 +90,19 @@ impl Settings {
             };
             match read {
                 Ok(signature) => announced.push(signature),
-                Err(rejection) => {
-                    first_rejection.get_or_insert(rejection);
+                Err(fault) => {
+                    first_fault.get_or_insert(fault);
                 }
             }
         }
-        match first_rejection {
-            Some(rejection) if announced.is_empty() => Err(rejection),
+        match first_fault {
+            Some(fault) if announced.is_empty() => Err(fault),
             None if announced.is_empty() => Err(missing("`signature-input` is empty")),
             _ => Ok(announced),
         }
     }
 
-    fn other_tag(&self, label: &str, tag: Option<&str>) -> Rejection {
+    fn other_tag(&self, label: &str, tag: Option<&str>) -> Fault {
         let quoted = |tag: Option<&str>| match tag {
             Some(tag) => format!("the tag `{}`", tag.escape_debug()),
             None => "no tag".to_owned(),
@@ -121,9 +121,9 @@ impl Settings {
         listed: &Listed<'_>,
         required: &Required<'_, C>,
         room: &mut Room,
-    ) -> Result<Message, Rejection>
+    ) -> Result<Message, Fault>
     where
-        C: Fn(&Listed<'_>, &Message) -> Result<(), Rejection>,
+        C: Fn(&Listed<'_>, &Message) -> Result<(), Fault>,
     {
         let label = &*listed.label;
         let mut message = base(source, listed, &self.types, room)
@@ -209,7 +209,7 @@ impl Settings {
         required: &Required<'_, C>,
     ) -> Result<Candidate<'static>, SignError>
     where
-        C: Fn(&Listed<'_>, &Message) -> Result<(), Rejection>,
+        C: Fn(&Listed<'_>, &Message) -> Result<(), Fault>,
     {
         let mut members = read_inputs(description).map_err(SignError::new)?;
         let input = members.pop().map(|member| member.input);
@@ -260,12 +260,12 @@ impl Settings {
 fn parameters<C>(
     input: &Input<'_>,
     required: &Required<'_, C>,
-) -> Result<Parameters<'static>, Rejection> {
+) -> Result<Parameters<'static>, Fault> {
     let label = &*input.listed.label;
     let given = &input.parameters;
     if let Some(alg) = given.alg.as_deref().filter(|alg| *alg != ALGORITHM) {
-        return Err(Rejection::new(
-            RejectionKind::SignatureInvalid,
+        return Err(Fault::new(
+            FaultKind::Invalid,
             format!("signature `{label}` is made with `{alg}`, and not with `{ALGORITHM}`"),
         ));
     }
@@ -322,7 +322,7 @@ pub(super) fn push_string(to: &mut String, key: &str, value: &str) {
     }
 }
 
-pub(super) fn check_nonce(nonce: &str) -> Result<(), Fault> {
+pub(super) fn check_nonce(nonce: &str) -> Result<(), Why> {
     let plain = nonce.bytes().all(|b| (0x20..0x7f).contains(&b));
     if plain && (1..=MAX_NONCE).contains(&nonce.len()) {
         return Ok(());
@@ -330,10 +330,10 @@ pub(super) fn check_nonce(nonce: &str) -> Result<(), Fault> {
     Err(format!("the nonce is not 1 to {MAX_NONCE} characters of ASCII").into())
 }
 
-pub(super) fn insufficient(detail: String) -> Rejection {
-    Rejection::new(RejectionKind::SignatureInsufficient, detail)
+pub(super) fn insufficient(detail: String) -> Fault {
+    Fault::new(FaultKind::Insufficient, detail)
 }
 
-fn missing(detail: impl Into<Cow<'static, str>>) -> Rejection {
-    Rejection::new(RejectionKind::SignatureMissing, detail)
+fn missing(detail: impl Into<Cow<'static, str>>) -> Fault {
+    Fault::new(FaultKind::Missing, detail)
 }

@@ -9,7 +9,7 @@ use http::{
 use super::{
     AcceptSignature, Component, FieldType, HttpMessageSignatures,
     base::{Source, base},
-    canonical::Fault,
+    canonical::Why,
     fields::{self},
     names::ACCEPT_SIGNATURE,
 };
@@ -43,7 +43,7 @@ fn with_head<T>(request: &Request<()>, run: impl FnOnce(&Head<'_>) -> T) -> T {
     })
 }
 
-fn input(text: &str) -> Result<(String, usize), Fault> {
+fn input(text: &str) -> Result<(String, usize), Why> {
     let field = format!("sig={text}");
     let member = fields::read_inputs(&field)?.remove(0);
     member
@@ -52,7 +52,7 @@ fn input(text: &str) -> Result<(String, usize), Fault> {
 }
 
 /// The base of a request, as far as there is one.
-fn base_of(request: &Request<()>, text: &str) -> Result<String, Fault> {
+fn base_of(request: &Request<()>, text: &str) -> Result<String, Why> {
     let types = [(
         HeaderName::from_static("example-dict"),
         FieldType::Dictionary,
@@ -284,7 +284,7 @@ fn parameters_are_signed_as_they_are_serialized() {
 fn labels_and_members_are_told_apart() {
     let labels = |field: &str| {
         let members = fields::read_inputs(field)?;
-        Ok::<_, Fault>(
+        Ok::<_, Why>(
             members
                 .iter()
                 .map(|member| (member.label.to_owned(), member.input.is_ok()))

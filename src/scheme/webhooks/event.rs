@@ -9,7 +9,7 @@ use serde::de::{
 use serde_json::{Value, de::SliceRead};
 
 use crate::{
-    error::{Rejection, malformed},
+    error::{Fault, malformed},
     message::json::Leaf,
     once::NonceKind,
     proof::Parameters,
@@ -24,7 +24,7 @@ pub(super) fn read_event_id(
     parameters: &mut Parameters<'_>,
     body: &[u8],
     name: &str,
-) -> Result<(), Rejection> {
+) -> Result<(), Fault> {
     let members = read_whole(body, b'{', |json| json.deserialize_map(Members::of([name])))?;
     match members {
         None | Some([Found::Never]) => Ok(()),
@@ -47,7 +47,7 @@ fn read_whole<T>(
     body: &[u8],
     bracket: u8,
     read: impl FnOnce(&mut serde_json::Deserializer<SliceRead<'_>>) -> Result<T, serde_json::Error>,
-) -> Result<Option<T>, Rejection> {
+) -> Result<Option<T>, Fault> {
     let text = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
     if text.trim_ascii_start().first() != Some(&bracket) {
         return Ok(None);
@@ -68,7 +68,7 @@ pub(super) fn read_first_event_id<const N: usize>(
     parameters: &mut Parameters<'_>,
     body: &[u8],
     names: [&str; N],
-) -> Result<(), Rejection> {
+) -> Result<(), Fault> {
     let first = First(Members::<Leaf, N>::of(names));
     let Some(Some(members)) = read_whole(body, b'[', |json| json.deserialize_seq(first))? else {
         return Ok(());
@@ -97,15 +97,12 @@ pub(super) fn read_first_event_id<const N: usize>(
 
 /// The member of this name, of a body that is a JSON object. One that stands there twice could be
 /// read in two ways, and is refused.
-pub(super) fn member(body: &[u8], name: &str) -> Result<Option<Value>, Rejection> {
+pub(super) fn member(body: &[u8], name: &str) -> Result<Option<Value>, Fault> {
     member_as(body, name)
 }
 
 /// The same, of this shape; one of another shape is none.
-pub(super) fn member_as<T: DeserializeOwned>(
-    body: &[u8],
-    name: &str,
-) -> Result<Option<T>, Rejection> {
+pub(super) fn member_as<T: DeserializeOwned>(body: &[u8], name: &str) -> Result<Option<T>, Fault> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let found = json.deserialize_map(Members::of([name]));
     match found.and_then(|[found]| json.end().map(|()| found)) {
@@ -310,7 +307,7 @@ mod tests {
 
     fn read_id(
         body: &str,
-        read: impl Fn(&mut Parameters<'_>, &[u8]) -> Result<(), Rejection>,
+        read: impl Fn(&mut Parameters<'_>, &[u8]) -> Result<(), Fault>,
     ) -> Result<Option<String>, ()> {
         let mut parameters = Parameters {
             key_id: "key".into(),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    error::{ConfigError, ConfigErrorKind, Rejection, RejectionKind, SignError, malformed},
+    error::{ConfigError, ConfigErrorKind, Fault, FaultKind, SignError, malformed},
     key::{MacAlgorithm, MacKey, Secret},
     message::{
         self, BodyForm, DigestAlgorithm, Encoding, HashOutput, Head, MAX_LEN, Message,
@@ -144,7 +144,7 @@ impl Webhooks {
         &self,
         (separator, mac_name, binder): (char, &str, char),
         value: &'h HeaderValue,
-    ) -> Result<(impl Iterator<Item = HashOutput>, Option<&'h str>), Rejection> {
+    ) -> Result<(impl Iterator<Item = HashOutput>, Option<&'h str>), Fault> {
         let header = &self.signature;
         let text = value
             .to_str()
@@ -186,8 +186,8 @@ impl Webhooks {
             }
         }
         if !has_mac {
-            return Err(Rejection::new(
-                RejectionKind::SignatureMissing,
+            return Err(Fault::new(
+                FaultKind::Missing,
                 format!("header `{header}` has no signature of the version that is accepted"),
             ));
         }
@@ -207,7 +207,7 @@ impl Webhooks {
         head: &Head<'h>,
         macs: impl IntoIterator<Item = HashOutput>,
         element: Option<&'h str>,
-    ) -> Result<Reading<'h>, Rejection> {
+    ) -> Result<Reading<'h>, Fault> {
         let mut fields = Fields::default();
         if let Some(name) = &self.id {
             fields.id = required(head, name)?.as_bytes();
@@ -245,7 +245,7 @@ impl Webhooks {
     }
 
     /// An id does not hold the byte that ends it in the signed message.
-    fn check_id(&self, name: &HeaderName, id: &[u8]) -> Result<(), Rejection> {
+    fn check_id(&self, name: &HeaderName, id: &[u8]) -> Result<(), Fault> {
         check_nonce(name, id)?;
         match self.sender.once {
             Once::Header { end, .. } if id.contains(&end) => Err(malformed(format!(
@@ -263,7 +263,7 @@ impl Webhooks {
         method: &Method,
         target: Option<&Target<'_>>,
         fields: Fields<'_>,
-    ) -> Result<Message, Rejection> {
+    ) -> Result<Message, Fault> {
         let room = self.sender.parts().map(|part| match part {
             Part::Text(text) => [text.len(), 0],
             Part::Method => [method.as_str().len(), 1],
@@ -290,7 +290,7 @@ impl Webhooks {
         target: Option<&Target<'_>>,
         fields: Fields<'_>,
         to: &mut Message,
-    ) -> Result<(), Rejection> {
+    ) -> Result<(), Fault> {
         match (part, target) {
             (Part::Text(text), _) => to.text(text),
             (Part::Method, _) => to.part(message::Part::Method, method.as_str()),
@@ -316,7 +316,7 @@ impl Webhooks {
         Ok(())
     }
 
-    fn check_beginning(&self, body: &[u8]) -> Result<(), Rejection> {
+    fn check_beginning(&self, body: &[u8]) -> Result<(), Fault> {
         if let Some(beginning) = self.sender.body_begins
             && !body.starts_with(beginning.as_bytes())
         {
@@ -337,7 +337,7 @@ fn is_joined(text: &str) -> bool {
 }
 
 /// A body beside a URL begins where the URL ends.
-fn check_boundary(body: &[u8]) -> Result<(), Rejection> {
+fn check_boundary(body: &[u8]) -> Result<(), Fault> {
     match body.first() {
         None | Some(b'{' | b'[') => Ok(()),
         Some(_) => Err(malformed(
@@ -382,7 +382,7 @@ impl Describe for Webhooks {
         Ok(secret)
     }
 
-    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Fault> {
         let header = &self.signature;
         let value = signature(head, header)?;
         match self.sender.macs {
@@ -412,7 +412,7 @@ impl Describe for Webhooks {
         &self,
         parameters: &mut Parameters<'_>,
         body: &Bytes,
-    ) -> Result<(), Rejection> {
+    ) -> Result<(), Fault> {
         self.check_beginning(body)?;
         if self.respell.is_some() {
             check_boundary(body)?;
@@ -536,13 +536,9 @@ impl Describe for Webhooks {
 pub(super) fn signature<'h>(
     head: &Head<'h>,
     header: &HeaderName,
-) -> Result<&'h HeaderValue, Rejection> {
-    head.single(header)?.ok_or_else(|| {
-        Rejection::new(
-            RejectionKind::SignatureMissing,
-            format!("header `{header}` is missing"),
-        )
-    })
+) -> Result<&'h HeaderValue, Fault> {
+    head.single(header)?
+        .ok_or_else(|| Fault::new(FaultKind::Missing, format!("header `{header}` is missing")))
 }
 
 pub(super) fn decode_mac(
@@ -561,7 +557,7 @@ fn push_url(
     to: &mut Message,
     target: &Target<'_>,
     respell: fn(&str) -> Cow<'_, str>,
-) -> Result<(), Rejection> {
+) -> Result<(), Fault> {
     if target.path_and_query.as_str().contains(BEGINNINGS) {
         return Err(malformed("the URL has a byte with which a body begins"));
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    error::{Rejection, RejectionKind, SignError, malformed},
+    error::{Fault, FaultKind, SignError, malformed},
     message::{BodyForm, Encoding, Formed, HashOutput, Head, Message, Part, TimeUnit, read_time},
     once::NonceKind,
     proof::{Announced, Candidate, Parameters},
@@ -125,10 +125,10 @@ fn read_seconds(time: &str) -> Option<Timestamp> {
 }
 
 impl Envelope {
-    fn read(body: &[u8]) -> Result<Self, Rejection> {
+    fn read(body: &[u8]) -> Result<Self, Fault> {
         let Some(mut signature) = member_as::<Object>(body, "signature")? else {
-            return Err(Rejection::new(
-                RejectionKind::SignatureMissing,
+            return Err(Fault::new(
+                FaultKind::Missing,
                 "the body is no JSON object with an object `signature`",
             ));
         };
@@ -186,11 +186,11 @@ impl Describe for Mailgun {
         Some(&self.key_id)
     }
 
-    fn read<'h>(&'h self, _: &Head<'h>) -> Result<Reading<'h>, Rejection> {
+    fn read<'h>(&'h self, _: &Head<'h>) -> Result<Reading<'h>, Fault> {
         Ok(Reading::AfterBody)
     }
 
-    fn read_body(&self, body: &Bytes) -> Result<Vec<Announced<'static>>, Rejection> {
+    fn read_body(&self, body: &Bytes) -> Result<Vec<Announced<'static>>, Fault> {
         let Envelope {
             time,
             signed_at,

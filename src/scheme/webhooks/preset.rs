@@ -7,7 +7,7 @@ use http::{Method, Response, Uri, request::Parts};
 
 use super::format::Webhooks;
 use crate::{
-    error::{ConfigError, Rejection, SignError},
+    error::{ConfigError, Fault, SignError},
     key::{MacKey, Secret},
     message::{HashOutput, Head},
     proof::{Candidate, Parameters},
@@ -50,7 +50,7 @@ impl<P: Preset> Describe for P {
         self.webhooks().read_secret(text)
     }
 
-    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Fault> {
         self.webhooks().read(head)
     }
 
@@ -58,7 +58,7 @@ impl<P: Preset> Describe for P {
         &self,
         parameters: &mut Parameters<'_>,
         body: &Bytes,
-    ) -> Result<(), Rejection> {
+    ) -> Result<(), Fault> {
         self.webhooks().read_covered_body(parameters, body)
     }
 

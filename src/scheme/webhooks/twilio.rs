@@ -12,7 +12,7 @@ use http::{
 
 use super::format::{PROFILE, decode_mac, outgoing_target, push_url_scheme, signature};
 use crate::{
-    error::{ConfigError, ConfigErrorKind, Rejection, RejectionKind, SignError, malformed},
+    error::{ConfigError, ConfigErrorKind, Fault, FaultKind, SignError, malformed},
     key::MacAlgorithm,
     message::{
         BodyDigest, BodyForm, DigestAlgorithm, Encoding, Formed, HashOutput, Head, Message, Part,
@@ -184,7 +184,7 @@ impl Twilio {
         }
     }
 
-    fn message(&self, target: &Target<'_>, spelling: &Spelling) -> Result<Message, Rejection> {
+    fn message(&self, target: &Target<'_>, spelling: &Spelling) -> Result<Message, Fault> {
         if matches!(self.mode, Mode::Form) && names_digest(target.query()) {
             return Err(malformed(format!(
                 "the query has `{BODY_DIGEST}`: JSON is read by `Twilio::json_at()`"
@@ -250,10 +250,10 @@ fn before_digest(path_and_query: &str) -> String {
 
 /// The SHA-256 of the body, behind the URL that is configured. Nothing else may be there: a form
 /// that was moved into the URL would be.
-fn body_digest(before: &str, path_and_query: &str) -> Result<HashOutput, Rejection> {
+fn body_digest(before: &str, path_and_query: &str) -> Result<HashOutput, Fault> {
     let Some(value) = path_and_query.strip_prefix(before) else {
-        return Err(Rejection::new(
-            RejectionKind::SignatureInvalid,
+        return Err(Fault::new(
+            FaultKind::Invalid,
             format!("the request is for another URL: path and query do not begin with `{before}`"),
         ));
     };
@@ -375,7 +375,7 @@ impl Describe for Twilio {
         Some(&self.key_id)
     }
 
-    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Rejection> {
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Fault> {
         let algorithm = self.profile.algorithm;
         let text = signature(head, &SIGNATURE)?.as_bytes();
         let mac = decode_mac(algorithm, Encoding::Base64, text).ok_or_else(|| {
