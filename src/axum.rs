@@ -103,7 +103,8 @@ impl<S: Sync> FromRequestParts<S> for SignedVersion {
 ///
 /// A body in which a name appears twice in one object, at any depth, is refused with 422, also
 /// where `T` is a map or a [`serde_json::Value`]: readers differ in which of the two members they
-/// take.
+/// take. A string that is read, or a name, with one half of a surrogate pair (`\ud800` alone) is
+/// refused with 422 too, because no Rust string can hold it.
 ///
 /// ```
 /// use countersign::VerifiedJson;

@@ -9,7 +9,7 @@ use crate::{
     clock::{Clock, SystemClock, Timestamp},
     error::{ConfigError, ConfigErrorKind, SignError},
     key::{RotatingKey, Secret, SigningKey},
-    message::Encoding,
+    message::{Encoding, join_cookies},
     once::Signed,
     scheme::{Describe, Scheme, Signing},
 };
@@ -197,6 +197,8 @@ impl Signer {
         nonce: &str,
     ) -> Result<Option<Bytes>, SignError> {
         let SigningKey { id, key } = &*self.key.current();
+        // A receiver has one line, whatever the versions of HTTP on the way make of it.
+        join_cookies(&mut parts.headers);
         let candidate = self.scheme.prepare(
             parts,
             &Signing {

@@ -66,8 +66,10 @@ pub enum ConfigErrorKind {
         /// The greatest number of bytes.
         max: usize,
     },
-    /// A secret whose text is not of the encoding that is named here.
-    SecretEncoding(&'static str),
+    /// A secret whose text is not of the encoding that is named here, and what is wrong with it.
+    SecretEncoding(&'static str, Cow<'static, str>),
+    /// A secret that is text and begins or ends with white space: where, and with which.
+    SecretWhiteSpace(&'static str, &'static str),
     /// A key id that is empty, too long, or has characters that a header cannot carry.
     KeyId,
     /// Two sets of secrets under the key id that is named here.
@@ -112,12 +114,14 @@ impl fmt::Display for ConfigErrorKind {
                 "the secret has {found} bytes that count; it needs {min} to {max} (zeros at its \
                  end do not count); make one with `openssl rand -hex 32`"
             ),
-            Self::SecretEncoding(encoding) => {
-                write!(
-                    f,
-                    "the secret is not valid {encoding}; copy it again, without spaces"
-                )
+            Self::SecretEncoding(encoding, what) => {
+                write!(f, "the secret is not valid {encoding}: {what}")
             }
+            Self::SecretWhiteSpace(place, what) => write!(
+                f,
+                "the secret {place} with {what}, which no sender shows as part of it; remove it, such \
+                 as with `trim()`, or give the bytes to `Secret::new` if they are meant as they are"
+            ),
             Self::KeyId => write!(
                 f,
                 "a key id is 1 to 128 visible ASCII characters without spaces, so that a header \

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     error::{ConfigError, ConfigErrorKind},
-    message::encoding,
+    message::{Encoding, encoding},
 };
 
 /// The bytes of a shared secret.
@@ -54,24 +54,56 @@ impl Secret {
         Self::at_least(1, bytes.into())
     }
 
-    /// Decodes hexadecimal digits, of either case.
+    /// Decodes hexadecimal digits, of either case. White space at the ends is ignored.
     ///
     /// # Errors
     /// When the text is not hexadecimal, or decodes to too few bytes.
     pub fn from_hex(text: &str) -> Result<Self, ConfigError> {
-        encoding::decode_hex(text.as_bytes())
-            .ok_or_else(|| ConfigErrorKind::SecretEncoding("hex").into())
-            .and_then(Self::new)
+        Self::decoded(Encoding::Hex, "hex", text, encoding::decode_hex)
     }
 
-    /// Decodes padded base64 of the standard alphabet (RFC 4648, section 4).
+    /// Decodes base64 of the standard alphabet (RFC 4648, section 4). Its padding may be missing,
+    /// and white space at the ends is ignored.
     ///
     /// # Errors
     /// When the text is not base64, or decodes to too few bytes.
     pub fn from_base64(text: &str) -> Result<Self, ConfigError> {
-        encoding::decode_base64(text.as_bytes())
-            .ok_or_else(|| ConfigErrorKind::SecretEncoding("base64").into())
-            .and_then(Self::new)
+        Self::decoded(Encoding::Base64, "base64", text, encoding::decode_base64)
+    }
+
+    fn decoded(
+        encoding: Encoding,
+        name: &'static str,
+        text: &str,
+        decode: fn(&[u8]) -> Option<Vec<u8>>,
+    ) -> Result<Self, ConfigError> {
+        let text = text.trim();
+        match decode(text.as_bytes()) {
+            Some(bytes) => Self::new(bytes),
+            None => {
+                let what = encoding::fault(encoding, text);
+                Err(ConfigErrorKind::SecretEncoding(name, what).into())
+            }
+        }
+    }
+
+    /// Takes a text. White space at its ends comes from a file or a terminal: it would be part of
+    /// the secret, and no signature would match.
+    fn from_text(text: &str) -> Result<Self, ConfigError> {
+        let named = |c: Option<char>| match c.filter(|c| c.is_whitespace())? {
+            '\n' => Some("a line feed"),
+            '\r' => Some("a carriage return"),
+            '\t' => Some("a tab"),
+            ' ' => Some("a space"),
+            _ => Some("white space"),
+        };
+        if let Some(what) = named(text.chars().next()) {
+            return Err(ConfigErrorKind::SecretWhiteSpace("begins", what).into());
+        }
+        if let Some(what) = named(text.chars().next_back()) {
+            return Err(ConfigErrorKind::SecretWhiteSpace("ends", what).into());
+        }
+        Self::new(text)
     }
 
     fn at_least(min: usize, bytes: Vec<u8>) -> Result<Self, ConfigError> {
@@ -121,7 +153,25 @@ macro_rules! try_from {
     )*};
 }
 
-try_from!(&str, String, &[u8], Vec<u8>);
+try_from!(&[u8], Vec<u8>);
+
+/// A text with white space at its ends is an error.
+impl TryFrom<&str> for Secret {
+    type Error = ConfigError;
+
+    fn try_from(text: &str) -> Result<Self, ConfigError> {
+        Self::from_text(text)
+    }
+}
+
+/// A text with white space at its ends is an error.
+impl TryFrom<String> for Secret {
+    type Error = ConfigError;
+
+    fn try_from(text: String) -> Result<Self, ConfigError> {
+        Self::from_text(&text)
+    }
+}
 
 impl<const N: usize> TryFrom<&[u8; N]> for Secret {
     type Error = ConfigError;
@@ -183,6 +233,53 @@ mod tests {
         assert_eq!(raw.expose(), hex.expose());
         assert_eq!(raw.expose(), base64.expose());
         assert!(Secret::from_hex("3031323334353637383961626364656").is_err());
-        assert!(Secret::from_base64("MDEyMzQ1Njc4OWFiY2RlZg").is_err());
+        // As it is copied from a file or a page.
+        for text in [
+            "MDEyMzQ1Njc4OWFiY2RlZg",
+            "MDEyMzQ1Njc4OWFiY2RlZg=",
+            " MDEyMzQ1Njc4OWFiY2RlZg==\r\n",
+        ] {
+            assert_eq!(Secret::from_base64(text).unwrap().expose(), raw.expose());
+        }
+        let hex = Secret::from_hex("\t30313233343536373839616263646566\n").unwrap();
+        assert_eq!(raw.expose(), hex.expose());
+    }
+
+    #[test]
+    fn an_error_says_what_to_remove_and_shows_nothing_of_the_secret() {
+        const TEXT: &str = "MDEyMzQ1Njc4OWFiY2RlZg";
+        for (text, said) in [
+            (format!("{TEXT} {TEXT}"), "white space at byte 22"),
+            (format!("whpk_{TEXT}"), "`_` at byte 4"),
+            (format!("v1,{TEXT}"), "`,` at byte 2"),
+            (format!("{TEXT}==x"), "`=` at byte 22"),
+            (TEXT[..21].to_owned(), "its end is missing"),
+            (format!("{TEXT}==="), "its end is missing"),
+        ] {
+            let error = Secret::from_base64(&text).unwrap_err().to_string();
+            assert!(error.contains(said), "{text}: {error}");
+            assert!(!error.contains("MDEy"), "{error}");
+        }
+        for (text, said) in [
+            ("0x30313233343536373839616263646566", "begins with `0x`"),
+            ("30313233343536373839616263646566a", "odd number"),
+            ("3031323334353637-3839616263646566", "`-` at byte 16"),
+        ] {
+            let error = Secret::from_hex(text).unwrap_err().to_string();
+            assert!(error.contains(said), "{text}: {error}");
+            assert!(!error.contains("3031"), "{error}");
+        }
+        for (text, said) in [
+            ("0123456789abcdef\n", "ends with a line feed"),
+            ("0123456789abcdef\r\n", "ends with a line feed"),
+            ("0123456789abcdef ", "ends with a space"),
+            ("\t0123456789abcdef", "begins with a tab"),
+        ] {
+            let error = Secret::try_from(text).unwrap_err().to_string();
+            assert!(error.contains(said), "{text}: {error}");
+            assert!(!error.contains("0123"), "{error}");
+            let owned = Secret::try_from(text.to_owned());
+            assert!(owned.is_err() && Secret::new(text).is_ok());
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! What a signed message says of its request: read from its bytes, part by part.
 
-use std::sync::OnceLock;
+use std::{collections::HashMap, sync::OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{
     part::Part,
+    query,
     signed::{Message, Written},
 };
 
@@ -20,6 +21,8 @@ pub(crate) struct Covered {
     sensitive: Vec<HeaderName>,
     /// Each once; made when the first is asked for, which is seldom.
     headers: OnceLock<Vec<(HeaderName, HeaderValue)>>,
+    /// Those of the query, by their decoded names; made when the first is asked for.
+    params: OnceLock<HashMap<Box<str>, Option<Box<str>>>>,
 }
 
 impl Covered {
@@ -32,6 +35,7 @@ impl Covered {
             method: method.and_then(|method| Method::from_bytes(method).ok()),
             sensitive: sensitive.map(|(name, _)| name.clone()).collect(),
             headers: OnceLock::new(),
+            params: OnceLock::new(),
             bytes: message.bytes,
             parts: message.parts,
         }
@@ -70,8 +74,32 @@ impl Covered {
         })
     }
 
+    /// A parameter that is covered by itself, or as part of the whole query.
     pub(crate) fn query_param(&self, name: &str) -> Option<&str> {
-        self.text(|part| matches!(part, Part::QueryParam(param) if **param == *name))
+        let by_itself = |part: &_| matches!(part, Part::QueryParam(param) if **param == *name);
+        self.text(by_itself)
+            .or_else(|| self.params().get(name)?.as_deref())
+    }
+
+    /// The parameters of the query, if all of it is covered. One that occurs more than once, or is
+    /// no UTF-8, has no value.
+    fn params(&self) -> &HashMap<Box<str>, Option<Box<str>>> {
+        self.params.get_or_init(|| {
+            let mut params = HashMap::new();
+            let pairs = self.query().unwrap_or_default().split('&');
+            for pair in pairs.filter(|pair| !pair.is_empty()) {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                let Some(name) = query::decode(name) else {
+                    continue;
+                };
+                let value = query::decode(value).map(|value| (*value).into());
+                params
+                    .entry((*name).into())
+                    .and_modify(|several| *several = None)
+                    .or_insert(value);
+            }
+            params
+        })
     }
 
     /// The covered headers, each once.

@@ -1,6 +1,14 @@
 //! Strict hexadecimal and base64: one text for one value of known length, nothing skipped.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use std::borrow::Cow;
+
+use base64::{
+    Engine, alphabet,
+    engine::{
+        DecodePaddingMode, GeneralPurpose,
+        general_purpose::{PAD, STANDARD},
+    },
+};
 
 /// How bytes are written in a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +52,45 @@ pub(crate) fn decode_hex(text: &[u8]) -> Option<Vec<u8>> {
     base16ct::mixed::decode_vec(text).ok()
 }
 
+/// Decodes base64 whose padding may be missing.
 pub(crate) fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
-    STANDARD.decode(text).ok()
+    const PADDED_OR_NOT: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        PAD.with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    PADDED_OR_NOT.decode(text).ok()
+}
+
+/// Says what is wrong with a text that could not be decoded. It shows nothing of the text but a
+/// character that no such text has, because the text may be a secret.
+pub(crate) fn fault(encoding: Encoding, text: &str) -> Cow<'static, str> {
+    let is_digit = |c: char| match encoding {
+        Encoding::Hex => c.is_ascii_hexdigit(),
+        Encoding::Base64 => c.is_ascii_alphanumeric() || "+/".contains(c),
+    };
+    let digits = match encoding {
+        Encoding::Hex => text,
+        Encoding::Base64 => text.trim_end_matches('='),
+    };
+    let foreign = digits.char_indices().find(|(_, c)| !is_digit(*c));
+    match (encoding, foreign) {
+        (Encoding::Hex, Some((1, 'x' | 'X'))) => "it begins with `0x`; remove that".into(),
+        (_, Some((at, c))) if c.is_whitespace() => {
+            format!("it has white space at byte {at}; remove that").into()
+        }
+        (Encoding::Base64, Some((at, c @ ('-' | '_')))) => format!(
+            "it has `{c}` at byte {at}: it is not base64, or it is of the URL-safe alphabet, in which \
+             `-` and `_` stand for `+` and `/`"
+        )
+        .into(),
+        (_, Some((at, c))) => {
+            format!("it has `{}` at byte {at}; copy it again", c.escape_debug()).into()
+        }
+        (Encoding::Hex, None) => "it has an odd number of digits; copy it again".into(),
+        (Encoding::Base64, None) => {
+            "its end is missing, or is changed; copy it again, up to its last character".into()
+        }
+    }
 }
 
 #[cfg(test)]

@@ -16,9 +16,26 @@ use serde_json::Value;
 /// them for the fields of a struct alone: a map takes the last one, and other readers take the
 /// first.
 pub(crate) fn read<T: DeserializeOwned>(document: &[u8]) -> Result<T, serde_json::Error> {
-    let value = serde_json::from_slice(document)?;
-    check_names(document)?;
-    Ok(value)
+    let read = || {
+        let value = serde_json::from_slice(document)?;
+        check_names(document)?;
+        Ok(value)
+    };
+    read().map_err(|error: serde_json::Error| {
+        // `serde_json` gives its errors no finer kinds.
+        let text = error.to_string();
+        if !["surrogate", "end of hex escape"]
+            .iter()
+            .any(|said| text.contains(said))
+        {
+            return error;
+        }
+        let (line, column) = (error.line(), error.column());
+        Error::custom(format_args!(
+            "line {line}, column {column}: `\\u` names one half of a surrogate pair without the \
+             other, which no text can hold; the sender has to write both halves, or U+FFFD"
+        ))
+    })
 }
 
 /// Refuses a name that appears twice in one object. The text is known to be JSON, so that only

@@ -12,8 +12,8 @@ use ipnet::IpNet;
 use super::{
     peer::peer,
     target::{
-        Target, absolute_form, is_known_route, original_uri, path_and_query, requested_authority,
-        single_authority, without_default_port,
+        Target, absolute_form, is_known_route, last_authority, original_uri, path_and_query,
+        requested_authority, without_default_port,
     },
 };
 use crate::error::{ConfigError, ConfigErrorKind, Fault, FaultKind, malformed};
@@ -36,7 +36,11 @@ pub struct Forwarded {
 }
 
 impl Forwarded {
-    /// The header that holds the authority, such as `x-forwarded-host`: one value, without a list.
+    /// The header that holds the authority, such as `x-forwarded-host`.
+    ///
+    /// Of a list, be it in one line or in several, the last value counts: the proxy that we trust
+    /// wrote it, behind values that it received and that anybody may have written. With several
+    /// proxies in a row, let each one that is not the first pass on the header as it is.
     ///
     /// # Errors
     /// When this is not the name of a header.
@@ -202,7 +206,7 @@ impl Origins {
         if !peer(parts).is_some_and(|peer| forwarded.trusts(peer)) {
             return Ok(None);
         }
-        single_authority(&parts.headers, &forwarded.header)
+        last_authority(&parts.headers, &forwarded.header)
     }
 }
 
@@ -332,12 +336,28 @@ mod tests {
             let refused = from(peer, &["a.example"]);
             assert_eq!(refused, Err(FaultKind::NotServed), "{peer:?}");
         }
+        // Of a list, the last one was written by the proxy that is trusted.
         for values in [
-            &["a.example, b.example"] as &[_],
-            &["a.example", "a.example"],
+            &["evil.example, a.example"] as &[_],
+            &["evil.example,a.example"],
+            &["evil.example", "a.example"],
+            &[
+                "evil.example, evil.example",
+                "evil.example , A.example:443 ",
+            ],
         ] {
-            let refused = from(Some("10.1.2.3:9"), values);
-            assert_eq!(refused, Err(FaultKind::Malformed), "{values:?}");
+            assert!(from(Some("10.1.2.3:9"), values).is_ok(), "{values:?}");
+            let reversed: Vec<_> = values.iter().rev().copied().collect();
+            if reversed.len() > 1 {
+                let refused = from(Some("10.1.2.3:9"), &reversed);
+                assert_eq!(refused, Err(FaultKind::NotServed), "{values:?}");
+            }
+        }
+        let first = from(Some("10.1.2.3:9"), &["a.example, evil.example"]);
+        assert_eq!(first, Err(FaultKind::NotServed));
+        for value in ["", "a.example,", "a.example, ", "a.example, u@a.example"] {
+            let refused = from(Some("10.1.2.3:9"), &[value]);
+            assert_eq!(refused, Err(FaultKind::Malformed), "{value}");
         }
     }
 

@@ -125,15 +125,29 @@ pub(super) fn single_authority<'h>(
     let Some(value) = single(headers, name)? else {
         return Ok(None);
     };
+    authority_in(value.as_bytes(), name).map(Some)
+}
+
+/// The authority that the nearest proxy wrote: the last one of a list, and of several lines. Each
+/// proxy adds its own behind those that it received, which anybody may have written.
+pub(super) fn last_authority<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h str>, Fault> {
+    let Some(line) = headers.get_all(name).iter().next_back() else {
+        return Ok(None);
+    };
+    let last = line.as_bytes().rsplit(|b| *b == b',').next();
+    authority_in(last.unwrap_or_default().trim_ascii(), name).map(Some)
+}
+
+fn authority_in<'h>(value: &'h [u8], name: &HeaderName) -> Result<&'h str, Fault> {
     // Whether it is one of ours is decided by comparison; here, only that it can be nothing else.
-    let authority = value.to_str().ok().filter(|text| {
+    let authority = str::from_utf8(value).ok().filter(|text| {
         let never = |b| matches!(b, b'@' | b'/' | b'?' | b'#' | b'\\' | b',' | b' ' | b'\t');
-        !text.is_empty() && !text.bytes().any(never)
+        text.is_ascii() && !text.is_empty() && !text.bytes().any(never)
     });
-    match authority {
-        Some(authority) => Ok(Some(authority)),
-        None => Err(malformed(format!("`{name}` is no authority"))),
-    }
+    authority.ok_or_else(|| malformed(format!("`{name}` is no authority")))
 }
 
 /// The URI before a router took off the prefix under which it is nested.

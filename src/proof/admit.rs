@@ -16,7 +16,7 @@ use crate::{
     clock::{Clock, Timestamp},
     error::{Fault, FaultKind, malformed},
     key::{KeySet, KeyStore, MacAlgorithm},
-    message::{HashOutput, Head},
+    message::{HashOutput, Head, is_present},
 };
 
 /// Signatures that are looked at; what goes beyond is refused.
@@ -179,7 +179,7 @@ async fn find_all(
 
 /// An encoding that is not covered would change what the covered bytes mean.
 fn check_encoding(headers: &HeaderMap, candidate: &Candidate<'_>) -> Result<(), Fault> {
-    if !headers.contains_key(CONTENT_ENCODING) || candidate.message.covers_header(&CONTENT_ENCODING)
+    if !is_present(headers, &CONTENT_ENCODING) || candidate.message.covers_header(&CONTENT_ENCODING)
     {
         return Ok(());
     }

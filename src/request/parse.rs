@@ -24,6 +24,10 @@ pub struct Parsed<'h> {
 impl Verifier {
     /// Reads the head of a request.
     ///
+    /// Several lines of `Cookie`, as HTTP/2 may send them, are one value that is joined by `; `.
+    /// [`verify`](Self::verify) and the layer join them; before this stage, that is the caller's
+    /// part.
+    ///
     /// # Errors
     /// When the request has no signature, one that cannot be read or can be read twice, a method
     /// that is not let in, or an authority that is not served; or when it asks for a tunnel.

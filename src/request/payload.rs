@@ -164,8 +164,9 @@ impl VerifiedPayload {
         self.path()?.get(self.0.prefix_len..)
     }
 
-    /// The query, if it is covered, as the client signed it: without the `?`, and empty where there
-    /// is none.
+    /// The query, if it is covered, as the client signed it: without the `?`, and empty if there is
+    /// none. If the scheme signs a decoded URL
+    /// ([HubSpot](crate::webhooks::HubSpot)), this is the decoded query that was signed.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.0.covered.query()
@@ -187,7 +188,8 @@ impl VerifiedPayload {
         self.0.covered.member(name.as_ref(), key)
     }
 
-    /// One parameter of the query, decoded, if it is covered by itself.
+    /// One parameter of the query, decoded, if it is covered: by itself, or with the whole query.
+    /// `None` for one that occurs more than once or is not UTF-8.
     #[must_use]
     pub fn query_param(&self, name: &str) -> Option<&str> {
         self.0.covered.query_param(name)

@@ -16,7 +16,7 @@ use crate::{
     metrics::LiveNonces,
     once::{NonceStore, Turns, User},
     proof::Freshness,
-    scheme::Describe,
+    scheme::{Asked, Describe},
 };
 
 /// Verifies requests. It knows nothing of Tower or Axum; [`VerifyLayer`](crate::VerifyLayer)
@@ -82,11 +82,23 @@ pub(crate) struct Settings {
 }
 
 impl Verifier {
-    /// Adds to a 401 the headers by which the scheme asks the client for a signature:
-    /// `WWW-Authenticate`, and with RFC 9421 also `Accept-Signature` (RFC 9421, section 5). The
-    /// layer does so by itself.
-    pub fn challenge(&self, headers: &mut HeaderMap) {
-        self.settings.scheme.challenge(headers);
+    /// Adds to a 401 the headers by which the scheme asks for a signature of this request:
+    /// `WWW-Authenticate`, and with RFC 9421 also `Accept-Signature` (RFC 9421, section 5), which
+    /// names all components that have to be covered. The layer does so by itself.
+    ///
+    /// `Accept-Signature` cannot ask for a nonce or a key id without naming it: the client knows by
+    /// the agreement that there has to be one.
+    pub fn challenge(&self, request: &HeaderMap, headers: &mut HeaderMap) {
+        self.challenge_as_asked(self.asked(request), headers);
+    }
+
+    /// What of a request decides what a 401 to it asks for.
+    pub(crate) fn asked(&self, request: &HeaderMap) -> Asked {
+        self.settings.scheme.asked(request)
+    }
+
+    pub(crate) fn challenge_as_asked(&self, asked: Asked, headers: &mut HeaderMap) {
+        self.settings.scheme.challenge(asked, headers);
     }
 
     /// What the sender wants to be answered, of a request by which it asks, unsigned, whether this

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     error::Rejection,
+    message::{has_split_cookie, join_cookies},
     metrics::Stopwatch,
     proof::{SPAN, first_key},
 };
@@ -35,6 +36,13 @@ impl Verifier {
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
         let at_once = ready(Ok(Ok::<(), Infallible>(())));
+        let joined;
+        let head = if has_split_cookie(head) {
+            joined = with_one_cookie(head);
+            &joined
+        } else {
+            head
+        };
         match self
             .verify_when(head, body, at_once, Rejection::report)
             .await?
@@ -114,6 +122,13 @@ impl Verifier {
         authentic.check_freshness()?;
         Ok(Ok((authentic.claim().await?, Some(ready))))
     }
+}
+
+/// Boxed, so that what few requests need makes the future no larger for all.
+fn with_one_cookie(head: &Parts) -> Box<Parts> {
+    let mut head = Box::new(head.clone());
+    join_cookies(&mut head.headers);
+    head
 }
 
 impl Settings {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use http::{Request, Uri, request::Parts};
 
 use crate::{
-    message::{PeerAddr, original_uri, peer},
+    message::{PeerAddr, has_split_cookie, join_cookies, original_uri, peer},
     once::{Report, Signed},
 };
 
@@ -38,5 +38,8 @@ fn keep(parts: &Parts, uri: &Uri) -> Parts {
     kept.uri.clone_from(uri);
     kept.version = parts.version;
     kept.headers.clone_from(&parts.headers);
+    if has_split_cookie(&kept) {
+        join_cookies(&mut kept.headers);
+    }
     kept
 }

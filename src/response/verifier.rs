@@ -248,7 +248,7 @@ impl Settings {
     fn trust(&self) -> Trust<'_> {
         Trust {
             algorithm: self.scheme.profile().algorithm,
-            names_key: true,
+            names_key: self.scheme.fixed_key_id().is_none(),
             keys: &*self.keys,
             clock: &*self.clock,
             freshness: &self.freshness,

@@ -51,11 +51,16 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
 
     /// Reads a secret in the form in which its provider shows it.
     fn read_secret(&self, text: &str) -> Result<Secret, ConfigError> {
-        Secret::new(text)
+        Secret::try_from(text)
+    }
+
+    /// What of a request decides what a 401 to it asks for.
+    fn asked(&self, _request: &HeaderMap) -> Asked {
+        Asked::default()
     }
 
     /// Adds to a 401 the headers that ask the client for a signature under this scheme.
-    fn challenge(&self, headers: &mut HeaderMap) {
+    fn challenge(&self, _asked: Asked, headers: &mut HeaderMap) {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Signature"));
     }
 
@@ -124,6 +129,10 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
         Ok(None)
     }
 }
+
+/// What of a request decides what a 401 to it asks for: a number that the scheme gave out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked(pub(crate) usize);
 
 /// What is true of every request under a scheme; the layer's configuration is checked against it.
 #[derive(Clone, Debug)]

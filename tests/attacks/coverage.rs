@@ -446,8 +446,12 @@ fn encodings(uncovered: bool, genuine: &http::Request<String>) -> Vec<Case> {
         "",
         "aws-chunked",
         "gzip, gzip",
+        "identity, gzip",
+        "identity;q=1",
     ]
     .into_iter()
+    // As if it were absent.
+    .filter(|value| !uncovered || !["identity", ""].contains(value))
     .map(|value| {
         let expected: Answer = if uncovered { INSUFFICIENT } else { INVALID };
         case(

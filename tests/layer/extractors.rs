@@ -243,6 +243,42 @@ async fn json_that_is_no_utf8_or_too_deep_is_malformed() {
     }
 }
 
+/// `JSON.stringify` of JavaScript writes them, and no Rust string can hold them.
+#[tokio::test]
+async fn json_with_half_of_a_surrogate_pair_is_refused_in_words() {
+    let clock = clock();
+    let router = Router::new()
+        .route(
+            "/",
+            post(async |VerifiedJson(v): VerifiedJson<serde_json::Value>| shows(v)),
+        )
+        .route(
+            "/map",
+            post(async |VerifiedJson(o): VerifiedJson<Order>| shows(o)),
+        )
+        .layer(covered(&clock));
+    for (path, body) in [
+        ("/", r#"{"a":"\ud800"}"#),
+        ("/", r#"{"a":"\udc00"}"#),
+        ("/", r#"{"a":"\ud83d\u0041"}"#),
+        ("/", r#"{"\ud800":1}"#),
+        ("/map", r#"{"id":7,"name":"\udfff"}"#),
+        ("/map", r#"{"id":7,"name":"a","\ud800":1}"#),
+    ] {
+        let response = send(&router, signed(&clock, "POST", path, body)).await;
+        let text = response.into_body().collect().await.unwrap().to_bytes();
+        let problem: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let said = problem["detail"].as_str().unwrap();
+        assert_eq!(problem["code"], "payload_unprocessable", "{body}");
+        assert!(
+            said.contains("one half of a surrogate pair"),
+            "{body}: {said}"
+        );
+    }
+    let whole = send(&router, signed(&clock, "POST", "/", r#""\ud83d\ude00""#)).await;
+    assert_eq!(verdict(whole).await.0, 200);
+}
+
 #[tokio::test]
 async fn the_query_is_read_as_it_was_signed() {
     let clock = clock();

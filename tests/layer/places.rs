@@ -797,6 +797,164 @@ async fn decompression_stands_inside_and_outside_it_breaks_the_signature() {
     );
 }
 
+/// `identity` is no coding: it is as if the field were absent, and does not reach the handler
+/// unless it was signed.
+#[tokio::test]
+async fn an_encoding_that_names_no_coding_is_as_if_absent() {
+    let clock = clock();
+    let rfc9421 = countersign::HttpMessageSignatures::default();
+    let builder = || VerifyLayer::builder(rfc9421.clone()).public_origin(common::ORIGIN);
+    let by_rfc9421 = builder()
+        .keys(keys())
+        .store(store(&clock))
+        .clock(clock.clone());
+    let signer_of_it = Signer::new(rfc9421.clone(), common::KEY, common::SECRET).unwrap();
+    let signer_of_it = signer_of_it.clock(clock.clone());
+    let github = VerifyLayer::builder(countersign::webhooks::GitHub::new());
+    let github = github
+        .secret(SECRET)
+        .store(store(&clock))
+        .clock(clock.clone());
+    let signer_of_github =
+        Signer::with_secret(countersign::webhooks::GitHub::new(), SECRET).unwrap();
+    let seen = async |_: VerifiedPayload, headers: HeaderMap| {
+        format!(
+            "{:?}",
+            headers
+                .get_all("content-encoding")
+                .iter()
+                .collect::<Vec<_>>()
+        )
+    };
+    for (layer, signer) in [
+        (layer(&clock).build().unwrap(), signer(&clock)),
+        (by_rfc9421.build().unwrap(), signer_of_it.clone()),
+        (github.build().unwrap(), signer_of_github),
+    ] {
+        let app = app(Router::new().route("/orders", post(seen)).layer(layer));
+        for (at, lines) in [
+            &["identity"][..],
+            &["IDENTITY"],
+            &["identity, identity"],
+            &["identity", "identity"],
+            &[""],
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let plain = request("POST", "/orders", &format!("{{\"n\":{at}}}"));
+            let mut signed = signer.sign(plain).unwrap();
+            for line in lines {
+                signed
+                    .headers_mut()
+                    .append("content-encoding", line.parse().unwrap());
+            }
+            let answer = send(&app, signed).await;
+            assert_eq!(answer, (200, "[]".to_owned()), "{lines:?}");
+        }
+    }
+    // One that was signed reaches it.
+    let app = app(Router::new().route("/orders", post(seen)).layer(
+        builder()
+            .keys(keys())
+            .store(store(&clock))
+            .clock(clock.clone())
+            .build()
+            .unwrap(),
+    ));
+    let mut covered = request("POST", "/orders", "{}");
+    covered
+        .headers_mut()
+        .insert("content-encoding", "identity".parse().unwrap());
+    let answer = send(&app, signer_of_it.sign(covered).unwrap()).await;
+    assert_eq!(answer, (200, r#"["identity"]"#.to_owned()));
+}
+
+/// HTTP/2 may send `cookie` in several lines, and everybody behind has the one line (RFC 9113,
+/// section 8.2.3).
+#[tokio::test]
+async fn the_lines_of_a_cookie_over_http2_are_one_value() {
+    let clock = clock();
+    let house = HeaderScheme::builder("x-signature")
+        .fixed_key_id(KEY)
+        .time("x-timestamp")
+        .signs(Part::lines([
+            Part::header("cookie"),
+            Part::Time,
+            Part::Body,
+        ]))
+        .build()
+        .unwrap();
+    let cookie = countersign::rfc9421::Component::header("cookie").unwrap();
+    let rfc9421 = countersign::HttpMessageSignatures::builder()
+        .covers(cookie)
+        .build()
+        .unwrap();
+    let seen = async |payload: VerifiedPayload, headers: HeaderMap| {
+        let lines: Vec<_> = headers.get_all("cookie").iter().collect();
+        format!("{:?} {lines:?}", payload.header("cookie").unwrap())
+    };
+    let serve_with = async |layer: countersign::request::VerifierBuilder<VerifyLayer>| {
+        let layer = layer.keys(keys()).store(store(&clock)).clock(clock.clone());
+        serve(
+            Router::new()
+                .route("/orders", post(seen))
+                .layer(layer.build().unwrap()),
+        )
+        .await
+    };
+    let of_house = serve_with(VerifyLayer::builder(house.clone())).await;
+    let of_rfc9421 = VerifyLayer::builder(rfc9421.clone()).public_origin(common::ORIGIN);
+    let of_rfc9421 = serve_with(of_rfc9421).await;
+    let by = |signer: Signer| signer.clock(clock.clone());
+    let told = r#""a=1; b=2; c=3" ["a=1; b=2; c=3"]"#.to_owned();
+    for (addr, signer) in [
+        (of_house, by(Signer::new(house, KEY, SECRET).unwrap())),
+        (of_rfc9421, by(Signer::new(rfc9421, KEY, SECRET).unwrap())),
+    ] {
+        let request = |cookies: &[&str], body: &str| {
+            let mut request = Request::post("https://api.example.com/orders");
+            for cookie in cookies {
+                request = request.header("cookie", *cookie);
+            }
+            request.body(body.to_owned()).unwrap()
+        };
+        let mut split = signer.sign(request(&["a=1; b=2; c=3"], "{}")).unwrap();
+        split
+            .headers_mut()
+            .insert("cookie", HeaderValue::from_static("a=1"));
+        for crumb in ["b=2", "c=3"] {
+            split
+                .headers_mut()
+                .append("cookie", HeaderValue::from_static(crumb));
+        }
+        assert_eq!(over_http2(addr, split.clone()).await, (200, told.clone()));
+        // A signer joins them too.
+        let signed = signer.sign(request(&["a=1", "b=2; c=3"], "[]")).unwrap();
+        assert_eq!(signed.headers().get_all("cookie").iter().count(), 1);
+        assert_eq!(over_http2(addr, signed).await, (200, told.clone()));
+        // In another order, they are another cookie.
+        let mut swapped = signer.sign(request(&["a=1; b=2"], "3")).unwrap();
+        swapped
+            .headers_mut()
+            .insert("cookie", HeaderValue::from_static("b=2"));
+        swapped
+            .headers_mut()
+            .append("cookie", HeaderValue::from_static("a=1"));
+        assert_eq!(
+            over_http2(addr, swapped).await,
+            code(401, "signature_invalid")
+        );
+        // HTTP/1.1 knows no such lines.
+        let mut first = split;
+        *first.uri_mut() = "/orders".parse().unwrap();
+        first
+            .headers_mut()
+            .insert(HOST, HeaderValue::from_static(common::HOST));
+        assert!(over_http1(addr, first).await.0 >= 400);
+    }
+}
+
 #[tokio::test]
 async fn an_encoding_that_is_not_covered_is_refused() {
     let clock = clock();
@@ -1020,6 +1178,35 @@ async fn a_forwarded_authority_counts_from_a_trusted_peer_and_from_nobody_else()
     let other = serve_hyper(service("127.0.0.2")).await;
     assert_eq!(over_http1(trusting, forwarded()).await.0, 200);
     assert_eq!(over_http1(other, forwarded()).await, refused);
+
+    // Of a list, the value that the trusted proxy wrote counts: the last one.
+    let listed = |lines: &[&str]| {
+        let mut request = forwarded();
+        request.headers_mut().remove("x-forwarded-host");
+        for line in lines {
+            request
+                .headers_mut()
+                .append("x-forwarded-host", line.parse().unwrap());
+        }
+        request
+    };
+    let ours = common::HOST;
+    for (lines, expected) in [
+        (vec![format!("other.example, {ours}")], 200),
+        (vec!["other.example".into(), ours.into()], 200),
+        (vec![format!("{ours}, other.example")], 421),
+        (vec![ours.into(), "other.example".into()], 421),
+        (vec![format!("{ours},")], 400),
+    ] {
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        let request = listed(&lines);
+        let addr = serve(router().layer(layer("127.0.0.0/8"))).await;
+        assert_eq!(
+            exchange(addr, &to_wire(&request)).await.0,
+            expected,
+            "{lines:?}"
+        );
+    }
 
     // Without an address nobody is trusted.
     let app = app(router().layer(layer("0.0.0.0/0")));

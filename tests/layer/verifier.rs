@@ -709,16 +709,24 @@ fn a_configuration_that_would_not_be_safe_is_refused_and_says_what_to_do() {
             "give each its own",
         ),
         (
+            "a secret with a line feed",
+            KeyRing::new()
+                .with(KEY, "the secret of partner 9\n")
+                .map(drop),
+            "SecretWhiteSpace",
+            "ends with a line feed",
+        ),
+        (
             "no hex",
             Secret::from_hex("zz").map(drop),
             "SecretEncoding",
-            "copy it again",
+            "`z` at byte 0",
         ),
         (
             "no base64",
             Secret::from_base64("*").map(drop),
             "SecretEncoding",
-            "copy it again",
+            "`*` at byte 0",
         ),
         (
             "no header",

@@ -97,6 +97,12 @@ fn with_uri(request: &Request<String>, uri: &str) -> Request<String> {
     request
 }
 
+/// The `Content-Digest` of a body.
+fn digest_of(body: &str) -> String {
+    use sha2::Digest as _;
+    format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(body)))
+}
+
 /// The signature over this base, by a hand that knows the secret.
 fn signed_by_hand(request: &Request<String>, lines: &str, params: &str) -> Request<String> {
     let base = format!("{lines}\"@signature-params\": {params}");

@@ -5,7 +5,10 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{detached::detached, response::ResponseBody, settings::LayerSettings};
-use crate::once::{FateCell, KeptLease, Lease, Verdict};
+use crate::{
+    once::{FateCell, KeptLease, Lease, Verdict},
+    scheme::Asked,
+};
 
 /// How the inner service is to be called.
 pub(super) enum Handling {
@@ -39,7 +42,7 @@ impl LayerSettings {
                     Ok(result) => result.map(private),
                     Err(rejection) => {
                         self.report(&rejection);
-                        Ok(self.render(&rejection))
+                        Ok(self.render(&rejection, Asked::default()))
                     }
                 }
             }
@@ -54,7 +57,7 @@ impl LayerSettings {
                     }
                     Verdict::Refused(rejection) => {
                         fate.in_span(|| self.report(&rejection));
-                        self.render(&rejection)
+                        self.render(&rejection, Asked::default())
                     }
                 })
             }

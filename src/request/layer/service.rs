@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, Request, Response,
-    header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING},
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING},
     request::Parts,
 };
 use http_body::Body;
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     error::{Rejection, RejectionKind},
+    message::{has_split_cookie, join_cookies},
     request::{PendingSlot, Verified, VerifiedPayload},
 };
 
@@ -55,10 +56,11 @@ impl<S> Verify<S> {
         let service = self.inner.clone();
         let settings = Arc::clone(&self.settings);
         ResponseFuture::new(async move {
+            let asked = settings.verifier.asked(request.headers());
             match settings.verify(request, service).await {
                 Ok((request, handling, ready)) => settings.handle(ready, request, handling).await,
                 // The verifier has reported it.
-                Err(Early::Rejection(rejection)) => Ok(settings.render(&rejection)),
+                Err(Early::Rejection(rejection)) => Ok(settings.render(&rejection, asked)),
                 Err(Early::Answer(answer)) => Ok(answer.map(ResponseBody::of_layer)),
                 Err(Early::Failed(error)) => Err(error),
             }
@@ -95,6 +97,9 @@ impl LayerSettings {
         I: From<Bytes>,
     {
         let (mut head, body) = request.into_parts();
+        if has_split_cookie(&head) {
+            join_cookies(&mut head.headers);
+        }
         let strip = self.strip_uncovered;
         if let Some(answer) = self.verifier.handshake(&head) {
             return Err(Early::Answer(answer));
@@ -249,6 +254,10 @@ fn rewrite_headers(
         .cloned()
     {
         headers.remove(name);
+    }
+    // One that names a coding was refused: this says that there is none, and nobody signed it.
+    if headers.contains_key(CONTENT_ENCODING) && payload.header(CONTENT_ENCODING).is_none() {
+        headers.remove(CONTENT_ENCODING);
     }
     // The body is whole now, and has no trailers.
     if headers.remove(TRANSFER_ENCODING).is_some() {

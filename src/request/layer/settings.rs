@@ -11,6 +11,7 @@ use crate::{
     error::{Rejection, RejectionKind},
     once::Confirm,
     request::Verifier,
+    scheme::Asked,
 };
 
 #[derive(Clone)]
@@ -70,7 +71,11 @@ impl LayerSettings {
             && self.on_duplicate == OnDuplicate::Acknowledge
     }
 
-    pub(super) fn render<R: Body>(&self, rejection: &Rejection) -> Response<ResponseBody<R>> {
+    pub(super) fn render<R: Body>(
+        &self,
+        rejection: &Rejection,
+        asked: Asked,
+    ) -> Response<ResponseBody<R>> {
         let mut response = match &self.renderer {
             None => rejection.to_response(),
             Some(render) => {
@@ -79,7 +84,8 @@ impl LayerSettings {
             }
         };
         if rejection.status() == StatusCode::UNAUTHORIZED {
-            self.verifier.challenge(response.headers_mut());
+            self.verifier
+                .challenge_as_asked(asked, response.headers_mut());
         }
         if self.acknowledges(rejection) {
             *response.status_mut() = StatusCode::OK;

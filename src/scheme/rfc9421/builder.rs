@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::{
-    HeaderValue,
+    HeaderName, HeaderValue,
     header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, LOCATION, TRANSFER_ENCODING},
 };
 use sfv::{KeyRef, StringRef};
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{ConfigError, ConfigErrorKind},
-    key::MacAlgorithm,
+    key::{KeyId, MacAlgorithm},
     message::DigestAlgorithm,
     scheme::Profile,
 };
@@ -45,6 +45,7 @@ impl HttpMessageSignatures {
 pub struct HttpMessageSignaturesBuilder {
     label: String,
     tag: Option<String>,
+    key_id: Option<String>,
     required: Vec<Component>,
     response_required: Vec<Component>,
     nonce_required: bool,
@@ -59,6 +60,7 @@ impl HttpMessageSignaturesBuilder {
         Self {
             label: "sig1".to_owned(),
             tag: None,
+            key_id: None,
             required: vec![
                 Component::METHOD,
                 Component::AUTHORITY,
@@ -87,6 +89,30 @@ impl HttpMessageSignaturesBuilder {
     /// Two services that share a key keep their signatures apart by it.
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.tag = Some(tag.into());
+        self
+    }
+
+    /// The key id of signatures without `keyid`, under one agreed key: 1 to 128 visible ASCII
+    /// characters. Default: none, and every signature has to name its key.
+    ///
+    /// A signature that names another key is refused. One that is made under this profile names
+    /// none. The secret is given by
+    /// [`secret`](crate::request::VerifierBuilder::secret), or by
+    /// [`keys`](crate::request::VerifierBuilder::keys) under this id.
+    ///
+    /// ```
+    /// use countersign::{HttpMessageSignatures, MemoryStore, VerifyLayer};
+    ///
+    /// let scheme = HttpMessageSignatures::builder().fixed_key_id("partner-1").build()?;
+    /// let layer = VerifyLayer::builder(scheme)
+    ///     .public_origin("https://api.example.com")
+    ///     .secret("the secret of partner 1")
+    ///     .store(MemoryStore::new())
+    ///     .build()?;
+    /// # Ok::<_, countersign::ConfigError>(())
+    /// ```
+    pub fn fixed_key_id(mut self, id: impl Into<String>) -> Self {
+        self.key_id = Some(id.into());
         self
     }
 
@@ -166,7 +192,7 @@ impl HttpMessageSignaturesBuilder {
     /// Checks the profile.
     ///
     /// # Errors
-    /// When the label, the tag or the name of a field is not valid, when a component is none of a
+    /// When the label, the tag, the key id or the name of a field is not valid, when a component is none of a
     /// request, or of a response, or when a signature would expire at once.
     pub fn build(self) -> Result<HttpMessageSignatures, ConfigError> {
         if KeyRef::from_str(&self.label).is_err() {
@@ -177,6 +203,7 @@ impl HttpMessageSignaturesBuilder {
         {
             return Err(refuse("the tag is not visible ASCII"));
         }
+        let key_id = self.key_id.map(KeyId::new).transpose()?;
         if self.expires_after.is_some_and(|after| after.as_secs() == 0) {
             return Err(refuse("a signature has to be valid for at least 1 second"));
         }
@@ -233,12 +260,21 @@ impl HttpMessageSignaturesBuilder {
             sender_retries: false,
             malformed_is_unauthorized: false,
         };
-        let accept = accept(&self.label, &required, self.tag.as_deref())?;
+        let if_present = vec![CONTENT_TYPE, CONTENT_ENCODING];
+        let accept =
+            |present: &[HeaderName]| accept(&self.label, &required, present, self.tag.as_deref());
+        let accept = [
+            accept(&[])?,
+            accept(&[CONTENT_TYPE])?,
+            accept(&[CONTENT_ENCODING])?,
+            accept(&[CONTENT_TYPE, CONTENT_ENCODING])?,
+        ];
         Ok(HttpMessageSignatures(Arc::new(Settings {
             label: self.label,
             tag: self.tag,
+            key_id: key_id.map(|id| id.to_string()),
             required,
-            if_present: vec![CONTENT_TYPE, CONTENT_ENCODING],
+            if_present,
             response_required,
             response_if_present: vec![
                 CONTENT_TYPE,
@@ -266,19 +302,22 @@ impl Default for HttpMessageSignatures {
     }
 }
 
-/// What a client is asked for on a 401 (RFC 9421, section 5.1): the required components, with the
-/// digest of the body. No `nonce`, which would ask for that very one.
+/// What a client is asked for on a 401 (RFC 9421, section 5.1): the required components, those
+/// fields that the request has and that are required then, and the digest of the body. No `nonce`
+/// and no `keyid`, which would ask for that very one.
 fn accept(
     label: &str,
     required: &[Identifier<'_>],
+    present: &[HeaderName],
     tag: Option<&str>,
 ) -> Result<HeaderValue, ConfigError> {
-    let digest = Identifier::of(Name::Field(CONTENT_DIGEST));
-    let covered = required.iter().any(|r| r.includes(&digest));
+    let also = present.iter().cloned().chain([CONTENT_DIGEST]);
+    let also = also.map(|name| Identifier::of(Name::Field(name)));
+    let also = also.filter(|also| !required.iter().any(|r| r.includes(also)));
     let components: Vec<_> = required
         .iter()
-        .chain((!covered).then_some(&digest))
         .map(ToString::to_string)
+        .chain(also.map(|also| also.to_string()))
         .collect();
     let mut text = format!("{label}=({});created", components.join(" "));
     push_string(&mut text, "alg", ALGORITHM);

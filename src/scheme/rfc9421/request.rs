@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     error::{Fault, SignError},
-    message::{HashOutput, Head, Message, Part, Target},
+    message::{HashOutput, Head, Message, Part, Target, is_present},
     proof::Candidate,
-    scheme::{Describe, Profile, Reading, Signing},
+    scheme::{Asked, Describe, Profile, Reading, Signing},
 };
 
 impl Settings {
@@ -54,9 +54,22 @@ impl Describe for HttpMessageSignatures {
         &self.0.profile
     }
 
-    fn challenge(&self, headers: &mut HeaderMap) {
+    fn fixed_key_id(&self) -> Option<&str> {
+        self.0.key_id.as_deref()
+    }
+
+    fn asked(&self, request: &HeaderMap) -> Asked {
+        let names = self.0.if_present.iter().enumerate();
+        Asked(names.fold(0, |bits, (at, name)| {
+            bits | usize::from(is_present(request, name)) << at
+        }))
+    }
+
+    fn challenge(&self, asked: Asked, headers: &mut HeaderMap) {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Signature"));
-        headers.insert(ACCEPT_SIGNATURE, self.0.accept.clone());
+        if let Some(accept) = self.0.accept.get(asked.0) {
+            headers.insert(ACCEPT_SIGNATURE, accept.clone());
+        }
     }
 
     fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Fault> {
@@ -88,7 +101,7 @@ impl Describe for HttpMessageSignatures {
             &settings.if_present,
             signing,
             Some(nonce),
-        );
+        )?;
         let head = Head {
             method: &parts.method,
             target: Target::of_outgoing(&parts.uri, &parts.headers)?,

@@ -169,7 +169,7 @@ impl HttpMessageSignatures {
         let covered: Vec<_> = of_response.chain(&binding.components).cloned().collect();
         let if_present = &settings.response_if_present;
         let description =
-            settings.describe_new(&parts.headers, &covered, if_present, signing, None);
+            settings.describe_new(&parts.headers, &covered, if_present, signing, None)?;
         let source = Source::Response {
             status: parts.status,
             headers: &parts.headers,

@@ -45,8 +45,13 @@ pub(super) const MAX_NONCE: usize = 256;
 /// [`VerifiedPayload`](crate::VerifiedPayload) tells; another profile is made by
 /// [`builder`](Self::builder).
 ///
+/// A `content-encoding` that names nothing but `identity` is as if it were absent.
+///
 /// The MAC is compared before any of the body is read. `alg` has to be `hmac-sha256` where it is
-/// given. Labels mean nothing. Of several signatures those under a known key count, and with
+/// given. Labels mean nothing, but a label in only one of `signature` and `signature-input` makes
+/// the request malformed (RFC 9421, section 4). If both sides agreed on one key, and signatures
+/// have no `keyid`, its id is said by
+/// [`fixed_key_id`](super::HttpMessageSignaturesBuilder::fixed_key_id). Of several signatures those under a known key count, and with
 /// [`tag`](super::HttpMessageSignaturesBuilder::tag) those of that tag; without it, those that have
 /// none.
 ///
@@ -126,6 +131,8 @@ pub struct HttpMessageSignatures(pub(super) Arc<Settings>);
 pub(super) struct Settings {
     pub(super) label: String,
     pub(super) tag: Option<String>,
+    /// The key id of signatures that name none.
+    pub(super) key_id: Option<String>,
     /// What every signature has to cover.
     pub(super) required: Vec<Identifier<'static>>,
     /// What has to be covered whenever it is there.
@@ -137,6 +144,7 @@ pub(super) struct Settings {
     pub(super) digest: DigestAlgorithm,
     pub(super) expires_after: Option<Duration>,
     pub(super) types: Vec<(HeaderName, FieldType)>,
-    pub(super) accept: HeaderValue,
+    /// What a 401 asks for, by which of `if_present` a request has: the first is bit 0.
+    pub(super) accept: [HeaderValue; 4],
     pub(super) profile: Profile,
 }

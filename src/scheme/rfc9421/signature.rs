@@ -19,10 +19,10 @@ use crate::{
     clock::Timestamp,
     error::{Fault, FaultKind, SignError, malformed},
     key::KeyId,
-    message::{DigestAlgorithm, Encoding, HashOutput, Message},
+    message::{DigestAlgorithm, Encoding, HashOutput, Message, is_present},
     once::NonceKind,
     proof::{Announced, Build, Candidate, Parameters, Room},
-    scheme::{Signing, rfc9421::digest},
+    scheme::{Signing, rfc9421::digest, signs_under},
 };
 
 /// What a signature has to have, beside being readable.
@@ -56,14 +56,22 @@ impl Settings {
 
         let mut announced = Vec::with_capacity(1);
         let mut first_fault = None;
+        // RFC 9421, section 4: an error, whoever the other signature is for.
         for (label, _) in &signatures {
             if !inputs.iter().any(|member| member.label == *label) {
-                first_fault.get_or_insert_with(|| {
-                    malformed(format!(
-                        "`signature` has `{label}`, `signature-input` has not"
-                    ))
-                });
+                return Err(malformed(format!(
+                    "`signature` has `{label}`, `signature-input` has not"
+                )));
             }
+        }
+        let unsigned = |member: &&Member<'_>| {
+            let mut labels = signatures.iter().map(|(label, _)| *label);
+            labels.all(|label| label != member.label)
+        };
+        if let Some(Member { label, .. }) = inputs.iter().find(unsigned) {
+            return Err(malformed(format!(
+                "`signature-input` has `{label}`, `signature` has not"
+            )));
         }
         let mac_len = self.profile.algorithm.mac_len();
         for Member { label, tag, input } in inputs {
@@ -73,19 +81,16 @@ impl Settings {
             }
             let mac = signatures.iter().find(|(other, _)| *other == label);
             let read = match (input, mac) {
-                (Ok(input), Some((_, Some(mac)))) if mac.as_ref().len() == mac_len => {
-                    parameters(&input, required).map(|parameters| Announced {
+                (Ok(input), Some((_, Some(mac)))) if mac.as_ref().len() == mac_len => self
+                    .parameters(&input, required)
+                    .map(|parameters| Announced {
                         parameters,
                         mac: *mac,
                         build: build(input.listed.into_owned()),
-                    })
-                }
+                    }),
                 (Err(fault), _) => Err(malformed(format!("signature `{label}`: {fault}"))),
-                (_, Some(_)) => Err(malformed(format!(
+                _ => Err(malformed(format!(
                     "signature `{label}` is no MAC of {mac_len} bytes"
-                ))),
-                (_, None) => Err(malformed(format!(
-                    "`signature-input` has `{label}`, `signature` has not"
                 ))),
             };
             match read {
@@ -100,6 +105,59 @@ impl Settings {
             None if announced.is_empty() => Err(missing("`signature-input` is empty")),
             _ => Ok(announced),
         }
+    }
+
+    fn parameters<C>(
+        &self,
+        input: &Input<'_>,
+        required: &Required<'_, C>,
+    ) -> Result<Parameters<'static>, Fault> {
+        let label = &*input.listed.label;
+        let given = &input.parameters;
+        if let Some(alg) = given.alg.as_deref().filter(|alg| *alg != ALGORITHM) {
+            return Err(Fault::new(
+                FaultKind::Invalid,
+                format!("signature `{label}` is made with `{alg}`, and not with `{ALGORITHM}`"),
+            ));
+        }
+        let lacks = |what| insufficient(format!("signature `{label}` has no `{what}`"));
+        let fixed = self.key_id.as_deref();
+        let named = given.key_id.as_deref();
+        let key_id = named.or(fixed).ok_or_else(|| lacks("keyid"))?;
+        if !KeyId::is_valid(key_id.as_bytes()) {
+            return Err(malformed(format!(
+                "signature `{label}`: its `keyid` is not 1 to 128 visible characters"
+            )));
+        }
+        if fixed.is_some_and(|fixed| fixed != key_id) {
+            return Err(Fault::new(
+                FaultKind::Invalid,
+                format!("signature `{label}` names key `{key_id}`, and the one key has another id"),
+            ));
+        }
+        if required.created && given.created.is_none() {
+            return Err(lacks("created"));
+        }
+        let time = |seconds: Option<u64>| match seconds.map(Timestamp::from_secs) {
+            Some(None) => Err(malformed(format!(
+                "signature `{label}`: a time that is out of range"
+            ))),
+            time => Ok(time.flatten()),
+        };
+        let nonce = match given.nonce.as_deref() {
+            Some(nonce) => {
+                check_nonce(nonce).map_err(malformed)?;
+                Some((NonceKind::Covered, Cow::Owned(nonce.as_bytes().to_vec())))
+            }
+            None if required.nonce => return Err(lacks("nonce")),
+            None => None,
+        };
+        Ok(Parameters {
+            key_id: Cow::Owned(key_id.to_owned()),
+            signed_at: time(given.created)?,
+            expires_at: time(given.expires)?,
+            nonce,
+        })
     }
 
     fn other_tag(&self, label: &str, tag: Option<&str>) -> Fault {
@@ -130,7 +188,7 @@ impl Settings {
             .map_err(|fault| malformed(format!("signature `{label}`: {fault}")))?;
         (required.covered)(listed, &message)?;
         for name in required.if_present {
-            if source.headers().contains_key(name) && !message.covers_header(name) {
+            if is_present(source.headers(), name) && !message.covers_header(name) {
                 return Err(insufficient(format!(
                     "signature `{label}` does not cover `{name}`, which is there"
                 )));
@@ -168,7 +226,10 @@ impl Settings {
         if_present: &[HeaderName],
         signing: &Signing<'_>,
         nonce: Option<&str>,
-    ) -> String {
+    ) -> Result<String, SignError> {
+        if let Some(fixed) = &self.key_id {
+            signs_under(fixed, signing)?;
+        }
         let mut text = format!("{}=(", self.label);
         let mut delimiter = "";
         let mut cover = |component: &Identifier<'_>| {
@@ -193,11 +254,13 @@ impl Settings {
             push_string(&mut text, "nonce", nonce);
         }
         push_string(&mut text, "alg", ALGORITHM);
-        push_string(&mut text, "keyid", signing.key_id.as_str());
+        if self.key_id.is_none() {
+            push_string(&mut text, "keyid", signing.key_id.as_str());
+        }
         if let Some(tag) = &self.tag {
             push_string(&mut text, "tag", tag);
         }
-        text
+        Ok(text)
     }
 
     /// The candidate of a message that is being signed, read from its description as a verifier
@@ -216,7 +279,7 @@ impl Settings {
         let input = input
             .unwrap_or_else(|| Err("there is no label".into()))
             .map_err(SignError::new)?;
-        let parameters = parameters(&input, required)?;
+        let parameters = self.parameters(&input, required)?;
         let message = self.describe(source, &input.listed, required, &mut Room::new())?;
         Ok(Candidate {
             parameters,
@@ -255,50 +318,6 @@ impl Settings {
         headers.append(name, value);
         Ok(())
     }
-}
-
-fn parameters<C>(
-    input: &Input<'_>,
-    required: &Required<'_, C>,
-) -> Result<Parameters<'static>, Fault> {
-    let label = &*input.listed.label;
-    let given = &input.parameters;
-    if let Some(alg) = given.alg.as_deref().filter(|alg| *alg != ALGORITHM) {
-        return Err(Fault::new(
-            FaultKind::Invalid,
-            format!("signature `{label}` is made with `{alg}`, and not with `{ALGORITHM}`"),
-        ));
-    }
-    let lacks = |what| insufficient(format!("signature `{label}` has no `{what}`"));
-    let key_id = given.key_id.as_deref().ok_or_else(|| lacks("keyid"))?;
-    if !KeyId::is_valid(key_id.as_bytes()) {
-        return Err(malformed(format!(
-            "signature `{label}`: its `keyid` is not 1 to 128 visible characters"
-        )));
-    }
-    if required.created && given.created.is_none() {
-        return Err(lacks("created"));
-    }
-    let time = |seconds: Option<u64>| match seconds.map(Timestamp::from_secs) {
-        Some(None) => Err(malformed(format!(
-            "signature `{label}`: a time that is out of range"
-        ))),
-        time => Ok(time.flatten()),
-    };
-    let nonce = match given.nonce.as_deref() {
-        Some(nonce) => {
-            check_nonce(nonce).map_err(malformed)?;
-            Some((NonceKind::Covered, Cow::Owned(nonce.as_bytes().to_vec())))
-        }
-        None if required.nonce => return Err(lacks("nonce")),
-        None => None,
-    };
-    Ok(Parameters {
-        key_id: Cow::Owned(key_id.to_owned()),
-        signed_at: time(given.created)?,
-        expires_at: time(given.expires)?,
-        nonce,
-    })
 }
 
 impl Identifier<'static> {

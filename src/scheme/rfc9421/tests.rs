@@ -476,7 +476,7 @@ fn what_a_client_is_asked_for_can_be_read_and_signed() {
         .build()
         .unwrap();
     let mut challenge = HeaderMap::new();
-    scheme.challenge(&mut challenge);
+    scheme.challenge(scheme.asked(&HeaderMap::new()), &mut challenge);
     let accept = &challenge[ACCEPT_SIGNATURE];
     assert_eq!(
         accept,

@@ -371,10 +371,12 @@ impl Describe for Webhooks {
     }
 
     fn read_secret(&self, text: &str) -> Result<Secret, ConfigError> {
-        let SecretForm::Base64 { prefix, min, max } = self.sender.secret else {
-            return Secret::new(text);
+        let SecretForm::Base64 { prefixes, min, max } = self.sender.secret else {
+            return Secret::try_from(text);
         };
-        let secret = Secret::from_base64(text.strip_prefix(prefix).unwrap_or(text))?;
+        let text = text.trim();
+        let mut bare = prefixes.iter().filter_map(|known| text.strip_prefix(known));
+        let secret = Secret::from_base64(bare.next().unwrap_or(text))?;
         let found = secret.expose().len();
         if !(min..=max).contains(&found) {
             return Err(ConfigErrorKind::SecretLength { found, min, max }.into());
@@ -552,7 +554,7 @@ pub(super) fn decode_mac(
     Some(HashOutput::new(mac))
 }
 
-/// Appends a URL as it is respelled. Only what stands there as it was sent is covered.
+/// Appends a URL as it is respelled.
 fn push_url(
     to: &mut Message,
     target: &Target<'_>,
@@ -568,9 +570,21 @@ fn push_url(
     }
     match respell(target.path_and_query.as_str()) {
         Cow::Borrowed(_) => to.path_and_query(target.path(), target.query()),
-        Cow::Owned(changed) => to.text(changed),
+        Cow::Owned(changed) => push_changed(to, target, &changed),
     }
     Ok(())
+}
+
+/// Appends path and query as they are respelled. The query that is covered is the one of this text,
+/// whichever of its spellings was sent: behind the first `?`. The path is covered if it stands there
+/// as it was sent.
+fn push_changed(to: &mut Message, target: &Target<'_>, text: &str) {
+    let path_end = text.find('?').unwrap_or(text.len());
+    let query = text.len().min(path_end + 1)..text.len();
+    let path = text.get(..path_end).filter(|path| *path == target.path());
+    let path = path.map(|_| (message::Part::Path, 0..path_end, None));
+    let query = (message::Part::Query, query, None);
+    to.text_with(text, path.into_iter().chain([query]));
 }
 
 /// Appends what a URL begins with.

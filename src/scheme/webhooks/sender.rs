@@ -45,9 +45,9 @@ pub(super) struct Sender {
 pub(super) enum SecretForm {
     /// The text itself is the key.
     Text,
-    /// Base64 of so many bytes, after a prefix that may be missing.
+    /// Base64 of so many bytes, after one of these prefixes, or without any.
     Base64 {
-        prefix: &'static str,
+        prefixes: &'static [&'static str],
         min: usize,
         max: usize,
     },

@@ -291,8 +291,9 @@ fn the_documentation_of_a_preset_says_what_its_row_says() {
         let text = of(sender.preset);
         let key_id = format!("the key id is `{}`", sender.key_id);
         assert!(text.contains(&key_id), "{}: {key_id}", sender.preset);
-        if let SecretForm::Base64 { prefix, min, max } = sender.secret {
-            let secret = format!("| secret | base64 of {min} to {max} bytes, with `{prefix}`");
+        if let SecretForm::Base64 { prefixes, min, max } = sender.secret {
+            let prefixes = prefixes.join("` or `");
+            let secret = format!("| secret | base64 of {min} to {max} bytes, with `{prefixes}`");
             assert!(text.contains(&secret), "{}: {secret}", sender.preset);
         }
     }

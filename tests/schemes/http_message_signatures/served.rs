@@ -152,7 +152,7 @@ async fn with_the_default_profile_the_handler_is_told_what_is_covered() {
         "x-lines": null,
         "x-dict": null,
         "x-dict a": null,
-        "query n": null,
+        "query n": "1",
     });
     assert_eq!(*server.send(&signed).await.told(), expected);
     server.send(&signed).await.refused(409, "request_replayed");
@@ -218,6 +218,7 @@ async fn a_client_that_does_what_it_is_asked_for_gets_through() {
             panic!("{asked:?}");
         };
         assert_eq!(asked.nonce(), None, "it would ask for that very one");
+        assert!(asked.components().contains(&component("\"content-type\"")));
         let signer = Signer::new(asked.scheme().unwrap(), KEY, SECRET).unwrap();
         let absolute = format!("https://{HOST}/?n=1");
         let signed = signer
@@ -244,6 +245,65 @@ async fn a_client_that_does_what_it_is_asked_for_gets_through() {
             answer.headers.contains_key("accept-signature"),
             status == 401
         );
+    }
+}
+
+/// A client that signs exactly the components that are listed, and nothing else.
+#[tokio::test]
+async fn what_a_401_lists_is_all_that_has_to_be_covered() {
+    let scheme = HttpMessageSignatures::default();
+    let server = Server::serving(app(layer(&scheme))).await;
+    let mut plain = post_to("/");
+    plain.headers_mut().remove("content-type");
+    let typed = with(&plain, "content-type", "application/json");
+    for (at, (request, also)) in [
+        (plain.clone(), &[][..]),
+        (typed.clone(), &["content-type"]),
+        (
+            with(&plain, "content-encoding", "gzip"),
+            &["content-encoding"],
+        ),
+        (
+            with(&typed, "content-encoding", "gzip"),
+            &["content-type", "content-encoding"],
+        ),
+        // It names no coding.
+        (
+            with(&typed, "content-encoding", "identity"),
+            &["content-type"],
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let first = server.send(&request).await;
+        first.refused(401, "signature_missing");
+        let accept = first.headers["accept-signature"].to_str().unwrap();
+        let asked = &AcceptSignature::read(&first.headers).unwrap()[0];
+        let listed: Vec<_> = asked.components().iter().map(ToString::to_string).collect();
+        let fields = also.iter().chain(&["content-digest"]);
+        let fields = fields.map(|name| format!("\"{name}\""));
+        let always = ["@method", "@authority", "@path", "@query"].map(|name| format!("\"{name}\""));
+        let expected: Vec<_> = always.into_iter().chain(fields).collect();
+        assert_eq!(listed, expected, "{accept}");
+
+        let request = with(&request, "content-digest", super::digest_of(BODY));
+        let lines = listed.iter().map(|name| {
+            let value = match name.trim_matches('"') {
+                "@method" => "POST".to_owned(),
+                "@authority" => HOST.to_owned(),
+                "@path" => "/".to_owned(),
+                "@query" => "?".to_owned(),
+                field => request.headers()[field].to_str().unwrap().to_owned(),
+            };
+            format!("{name}: {value}\n")
+        });
+        let params = format!(
+            "({});created={NOW};nonce=\"n{at}\";keyid=\"{KEY}\"",
+            listed.join(" ")
+        );
+        let signed = signed_by_hand(&request, &lines.collect::<String>(), &params);
+        server.send(&signed).await.told();
     }
 }
 

@@ -146,3 +146,104 @@ async fn and_with_the_right_mac_the_body_is_read() {
     let (head, _) = sign(&scheme, request()).into_parts();
     let _ = verifier(&scheme).verify(&head, Untouched).await;
 }
+
+/// RFC 9421, section 4: "is an error", whoever the other signature is for.
+#[tokio::test]
+async fn a_label_in_only_one_of_the_two_fields_is_malformed() {
+    let scheme = HttpMessageSignatures::default();
+    let genuine = sign(&scheme, request());
+    let with_more = |name: &'static str, member: &str| {
+        let mut request = genuine.clone();
+        request.headers_mut().append(name, member.parse().unwrap());
+        request
+    };
+    let mac = format!("other=:{}=:", "A".repeat(43));
+    for (name, member) in [
+        ("signature", &*mac),
+        ("signature", "other=1"),
+        ("signature-input", "other=()"),
+        ("signature-input", r#"other=("@method");keyid="nobody""#),
+        ("signature-input", r#"other=();tag="another application""#),
+        ("signature-input", "other"),
+    ] {
+        let (kind, detail) = refused(&verifier(&scheme), &with_more(name, member)).await;
+        assert_eq!(kind, RejectionKind::SignatureMalformed, "{name}: {member}");
+        assert!(detail.contains("`other`"), "{detail}");
+    }
+    // In both, a bad one blocks nothing.
+    for input in ["other=()", "other", r#"other=();tag="another application""#] {
+        let mut request = with_more("signature-input", input);
+        request
+            .headers_mut()
+            .append("signature", mac.parse().unwrap());
+        let verified = verify(&verifier(&scheme), &request).await;
+        assert!(verified.is_ok(), "{input}");
+    }
+}
+
+fn agreed() -> HttpMessageSignatures {
+    let scheme = HttpMessageSignatures::builder().fixed_key_id(KEY);
+    scheme.build().unwrap()
+}
+
+#[tokio::test]
+async fn a_signature_without_keyid_counts_under_the_one_agreed_key() {
+    let scheme = agreed();
+    let by_secret = || {
+        let clock = clock();
+        let builder = Verifier::builder(agreed()).public_origin(common::ORIGIN);
+        let builder = builder.secret(SECRET).store(store(&clock)).clock(clock);
+        builder.build().unwrap()
+    };
+    let signed = sign(&scheme, request());
+    let input = signed.headers()["signature-input"].to_str().unwrap();
+    assert!(!input.contains("keyid"), "{input}");
+    for verifier in [verifier(&scheme), by_secret()] {
+        let payload = verify(&verifier, &signed).await.unwrap();
+        assert_eq!(payload.key_id().as_str(), KEY);
+        let (kind, _) = refused(&verifier, &signed).await;
+        assert_eq!(kind, RejectionKind::RequestReplayed);
+        // One that names the key counts too, and is the same key's.
+        let named = sign(&HttpMessageSignatures::default(), request());
+        assert!(verify(&verifier, &named).await.is_ok());
+    }
+    // Without the setting, the key has to be named.
+    let default = HttpMessageSignatures::default();
+    let (kind, detail) = refused(&verifier(&default), &signed).await;
+    assert_eq!(kind, RejectionKind::SignatureInsufficient);
+    assert!(detail.contains("keyid"), "{detail}");
+    // Another key's name is not passed over, though its secret is known.
+    let other = Signer::new(default, common::OTHER_KEY, common::OTHER_SECRET).unwrap();
+    let other = other.clock(clock()).sign(request()).unwrap();
+    let (kind, _) = refused(&verifier(&scheme), &other).await;
+    assert_eq!(kind, RejectionKind::SignatureInvalid);
+    // A signer signs under the agreed key, and no other.
+    let signer = Signer::new(agreed(), common::OTHER_KEY, common::OTHER_SECRET).unwrap();
+    assert!(signer.sign(request()).is_err());
+    for id in ["", "a b", "x\n"] {
+        let builder = HttpMessageSignatures::builder().fixed_key_id(id);
+        assert!(builder.build().is_err(), "{id:?}");
+    }
+}
+
+/// Without a name there is nothing in the message that says whose signature it is: a change of the
+/// key id by somebody on the way is a change of what is signed.
+#[tokio::test]
+async fn a_keyid_cannot_be_added_to_a_signature_or_taken_out_of_it() {
+    let scheme = agreed();
+    let anonymous = sign(&scheme, request());
+    let named = sign(&HttpMessageSignatures::default(), request());
+    for (signed, what, by) in [
+        (&anonymous, r#";alg="#, format!(r#";keyid="{KEY}";alg="#)),
+        (&named, &*format!(r#";keyid="{KEY}""#), String::new()),
+    ] {
+        let input = signed.headers()["signature-input"].to_str().unwrap();
+        assert!(input.contains(what), "{input}");
+        let mut changed = signed.clone();
+        let input = input.replace(what, &by).parse().unwrap();
+        changed.headers_mut().insert("signature-input", input);
+        let (kind, _) = refused(&verifier(&scheme), &changed).await;
+        assert_eq!(kind, RejectionKind::SignatureInvalid);
+        assert!(verify(&verifier(&scheme), signed).await.is_ok());
+    }
+}

@@ -83,18 +83,71 @@ fn a_secret_of_standard_webhooks_is_base64_of_24_to_64_bytes() {
         ] {
             let text = STANDARD.encode(vec![b'k'; length]);
             assert_eq!(taken(&text), expected, "{length}");
-            assert_eq!(taken(&format!("whsec_{text}")), expected, "{length}");
+            for prefix in ["whsec_", "v1,whsec_"] {
+                assert_eq!(taken(&format!("{prefix}{text}")), expected, "{length}");
+            }
         }
         for text in [
-            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS",
             "whsec_whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "v1,v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "v2,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
             "WHSEC_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-            " whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n",
+            "whsec_MfKQ9r8GKYqr TwjUPD8ILPZIo2LaLaSw",
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS\u{e9}",
             "whpk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
             "a plain secret that is long enough",
         ] {
             assert!(!taken(text), "{text}");
+        }
+    }
+}
+
+/// As dashboards show it, and as it is read from a file.
+#[tokio::test]
+async fn a_secret_is_taken_as_it_is_shown() {
+    for provider in [&STANDARD_WEBHOOKS, &SVIX] {
+        let clock = common::clock();
+        let bare = "dGhlIG5leHQgc2VjcmV0IG9mIHRoZSBzZW5kZXI";
+        let request = provider.sign_under(&format!("whsec_{bare}="), &clock, "{}");
+        for text in [
+            format!("v1,whsec_{bare}="),
+            format!("v1,whsec_{bare}"),
+            format!("whsec_{bare}"),
+            format!("{bare}="),
+            bare.to_owned(),
+            format!("whsec_{bare}=\n"),
+            format!(" v1,whsec_{bare}\r\n"),
+        ] {
+            let builder = provider.builder().secret(&text).clock(clock.clone());
+            let verifier = builder.store(common::store(&clock)).build().unwrap();
+            let (head, body) = request.clone().into_parts();
+            let body = http_body_util::Full::<bytes::Bytes>::from(body);
+            assert!(verifier.verify(&head, body).await.is_ok(), "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_is_text_has_no_white_space_at_its_ends() {
+    let decoded = ["Standard Webhooks", "Svix"];
+    for provider in ALL
+        .iter()
+        .filter(|provider| !decoded.contains(&provider.name))
+    {
+        let secret = provider.secrets[0];
+        for (text, said) in [
+            (format!("{secret}\n"), "ends with a line feed"),
+            (format!("{secret} "), "ends with a space"),
+            (format!(" {secret}"), "begins with a space"),
+            (format!("{secret}\t"), "ends with a tab"),
+        ] {
+            let clock = common::clock();
+            let builder = provider.builder().secret(&text);
+            let error = builder.store(common::store(&clock)).build().unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains(said), "{}: {error}", provider.name);
+            assert!(!error.contains(secret), "{}: {error}", provider.name);
+            assert!((provider.signer)(&text).is_err(), "{}", provider.name);
         }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use countersign::{
-    ConfigError, Processing, RejectionKind, Signer, VerifiedPayload, Verifier,
+    ConfigError, Processing, RejectionKind, Signer, VerifiedPayload, VerifiedQuery, Verifier,
+    VerifyLayer,
     request::{Verified, VerifierBuilder},
     store::NonceKind,
     testing::ManualClock,
@@ -14,6 +15,7 @@ use countersign::{
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use sha2::Sha256;
+use tower::ServiceExt as _;
 
 use super::{
     provider::{at_path, get, set, verify, with, with_body},
@@ -334,6 +336,76 @@ async fn a_payload_answers_for_what_is_covered() {
     }
 }
 
+/// A card of HubSpot asks by `GET`, with an address in its query.
+#[tokio::test]
+async fn the_query_that_hubspot_signed_is_handed_out_decoded_and_by_parameter() {
+    let clock = common::clock();
+    let layer = VerifyLayer::builder(HubSpot::new())
+        .public_origin(common::ORIGIN)
+        .secret(SECRETS[0])
+        .clock(clock.clone())
+        .store(common::store(&clock));
+    let card = async |payload: VerifiedPayload, VerifiedQuery(all): VerifiedQuery<Pairs>| {
+        let email = payload.query_param("userEmail").map(str::to_owned);
+        format!(
+            "{:?} {:?} {email:?} {all:?}",
+            payload.path(),
+            payload.query()
+        )
+    };
+    let app = axum::Router::new()
+        .route("/{*path}", axum::routing::get(card))
+        .layer(layer.build().unwrap());
+    let ask = async |uri: &str, signed: &str| {
+        let mut request = HUBSPOT.sign(&clock, uri, "");
+        *request.method_mut() = Method::GET;
+        HUBSPOT.resign(&mut request, &format!("{}{signed}", common::ORIGIN));
+        let request = request.map(axum::body::Body::from);
+        common::verdict(app.clone().oneshot(request).await.unwrap()).await
+    };
+    for (uri, signed, told) in [
+        (
+            "/card?userEmail=a%40b.example&n=1",
+            "/card?userEmail=a@b.example&n=1",
+            r#"Some("/card") Some("userEmail=a@b.example&n=1") Some("a@b.example") [("userEmail", "a@b.example"), ("n", "1")]"#,
+        ),
+        // Encoded twice is decoded twice: once by the scheme, once as a parameter.
+        (
+            "/card?userEmail=a%2540b&n=%26%3D",
+            "/card?userEmail=a%2540b&n=%26%3D",
+            r#"Some("/card") Some("userEmail=a%2540b&n=%26%3D") Some("a%40b") [("userEmail", "a%40b"), ("n", "&=")]"#,
+        ),
+        // Twice is no value.
+        (
+            "/card?userEmail=a%40b&userEmail=c",
+            "/card?userEmail=a@b&userEmail=c",
+            r#"Some("/card") Some("userEmail=a@b&userEmail=c") None [("userEmail", "a@b"), ("userEmail", "c")]"#,
+        ),
+        // A path of which something was decoded is not the one that was routed.
+        (
+            "/card%2Fx?n=%40",
+            "/card/x?n=@",
+            r#"None Some("n=@") None [("n", "@")]"#,
+        ),
+        ("/card%2Fx", "/card/x", r#"None Some("") None []"#),
+        // Respelled: what was signed is one query, whichever spelling was sent.
+        (
+            "/card%3FuserEmail=a%40b",
+            "/card?userEmail=a@b",
+            r#"None Some("userEmail=a@b") Some("a@b") [("userEmail", "a@b")]"#,
+        ),
+    ] {
+        assert_eq!(ask(uri, signed).await, (200, told.to_owned()), "{uri}");
+    }
+    let changed = ask(
+        "/card?userEmail=c%40b.example",
+        "/card?userEmail=a@b.example",
+    );
+    assert_eq!(changed.await.0, 401);
+}
+
+type Pairs = Vec<(String, String)>;
+
 /// What stays open, by its name: HubSpot decodes some of the URL before it signs it.
 #[tokio::test]
 async fn a_url_of_hubspot_can_be_respelled_and_is_the_same_request() {
@@ -346,7 +418,13 @@ async fn a_url_of_hubspot_can_be_respelled_and_is_the_same_request() {
     HUBSPOT.resign(&mut genuine, decoded);
     assert_eq!(get(&genuine, HUBSPOT.signature), signed);
     let first = payload(&verifier, &genuine).await.unwrap();
-    assert_eq!((first.path(), first.query()), (None, None));
+    // What was signed is handed out: the decoded query, and the path, of which nothing was decoded.
+    assert_eq!(first.path(), Some("/hook/x"));
+    let query = "u=https://a?b@!$'()*,;&k=%20%7B%3a%26%3D";
+    assert_eq!(first.query(), Some(query));
+    assert_eq!(first.query_param("u"), Some("https://a?b@!$'()*,;"));
+    assert_eq!(first.query_param("k"), Some(" {:&="));
+    assert_eq!(first.query_param("x"), None);
 
     let respelled = at_path(&genuine, &uri.replace("/hook/x", "/hook%2Fx"));
     let plain = at_path(&genuine, &decoded["https://api.example.com".len()..]);

@@ -41,8 +41,9 @@ sender! {
     /// # What stays open
     /// - **In the URL, `%3A %2F %3F %40 %21 %24 %27 %28 %29 %2A %2C %3B` are decoded before it is
     ///   signed**, so that `/a%2Fb` and `/a/b` have one signature, and so have `?a=b` and `%3Fa=b`.
-    ///   Whoever captured a request can respell its URL so; it counts as the same request. Of a URL
-    ///   with one of these, the payload answers `None` for path and query.
+    ///   Whoever captured a request can respell its URL so; it counts as the same request. The
+    ///   payload has the query as it was signed, that is, decoded: all behind the first `?`. For a
+    ///   path with one of these, the payload answers `None`.
     /// - A delivery holds up to 100 events, and is told apart by the first: if HubSpot groups the
     ///   others otherwise when it retries, tell events apart by their own `eventId`.
     /// - Headers are not covered.

@@ -26,7 +26,7 @@ sender! {
     /// | --- | --- |
     /// | signature | `webhook-signature: v1,<base64>`, with `webhook-id` and `webhook-timestamp` in seconds; several stand apart by spaces, and other versions (`v1a`) are skipped |
     /// | covered | the id, the time and the body |
-    /// | secret | base64 of 24 to 64 bytes, with `whsec_` in front of it or without; the key id is `standard-webhooks` |
+    /// | secret | base64 of 24 to 64 bytes, with `whsec_` or `v1,whsec_` in front of it or without; the key id is `standard-webhooks` |
     /// | fresh for | 300 seconds, as in the libraries |
     /// | used once by | the event id, `webhook-id` |
     /// | remembered for | 3 days since the last delivery: Svix [retries](https://docs.svix.com/retries) for some 28 hours, each time signed anew under the same id |
@@ -45,7 +45,7 @@ sender! {
     /// Python and 1.1.1 for Node, and `svix` 2.9.1.
     StandardWebhooks = STANDARD_WEBHOOKS "standard-webhooks" {
         source: "https://www.standardwebhooks.com",
-        secret: SecretForm::Base64 { prefix: "whsec_", min: 24, max: 64 },
+        secret: SecretForm::Base64 { prefixes: &["whsec_", "v1,whsec_"], min: 24, max: 64 },
         header: "webhook-signature",
         macs: Macs::List { separator: ' ', name: "v1", binder: ',' },
         encoding: Encoding::Base64,

@@ -1,0 +1,104 @@
+//! Header fields whose meaning is not their presence or their lines.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{CONTENT_ENCODING, COOKIE},
+    request::Parts,
+};
+
+/// Whether a field is there, by what it means: `Content-Encoding: identity` names no coding (RFC
+/// 9110, section 8.4.1), and is as if it were absent.
+pub(crate) fn is_present(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let mut lines = headers.get_all(name).iter();
+    if *name == CONTENT_ENCODING {
+        lines.any(|line| !names_no_coding(line))
+    } else {
+        lines.next().is_some()
+    }
+}
+
+fn names_no_coding(line: &HeaderValue) -> bool {
+    let mut codings = line.as_bytes().split(|b| *b == b',');
+    codings.all(|coding| {
+        let coding = coding.trim_ascii();
+        coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
+    })
+}
+
+/// Whether `Cookie` arrived in several lines, as HTTP/2 and HTTP/3 allow for their compression.
+pub(crate) fn has_split_cookie(head: &Parts) -> bool {
+    head.version >= Version::HTTP_2 && head.headers.get_all(COOKIE).iter().nth(1).is_some()
+}
+
+/// Joins the lines of `Cookie` by `; ` (RFC 9113, section 8.2.3), which makes the one line that
+/// everybody else reads. A single line stays as it is.
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else {
+        return;
+    };
+    let mut is_sensitive = first.is_sensitive() || second.is_sensitive();
+    let mut joined = [first.as_bytes(), second.as_bytes()].join(&b"; "[..]);
+    for line in lines {
+        is_sensitive |= line.is_sensitive();
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(line.as_bytes());
+    }
+    // Of the bytes of values, a value can be made.
+    if let Ok(mut joined) = HeaderValue::from_bytes(&joined) {
+        joined.set_sensitive(is_sensitive);
+        headers.insert(COOKIE, joined);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_identity_is_no_coding() {
+        let is_coded = |lines: &[&'static str]| {
+            let lines = lines.iter().copied().map(HeaderValue::from_static);
+            let headers = lines.map(|line| (CONTENT_ENCODING, line)).collect();
+            is_present(&headers, &CONTENT_ENCODING)
+        };
+        for lines in [
+            &[][..],
+            &["identity"],
+            &["Identity"],
+            &[" IDENTITY\t"],
+            &["identity", "identity"],
+            &["identity, identity"],
+            &[""],
+            &[" , "],
+        ] {
+            assert!(!is_coded(lines), "{lines:?}");
+        }
+        for lines in [
+            &["gzip"][..],
+            &["identity, gzip"],
+            &["identity", "br"],
+            &["identity;q=1"],
+            &["identityx"],
+            &["identity gzip"],
+        ] {
+            assert!(is_coded(lines), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_lines_of_a_cookie_become_one() {
+        let mut headers = HeaderMap::new();
+        join_cookies(&mut headers);
+        assert!(headers.is_empty());
+        for line in ["a=1", "b=2", "c=3"] {
+            headers.append(COOKIE, HeaderValue::from_static(line));
+        }
+        headers.append("x-other", HeaderValue::from_static("1"));
+        headers.append("x-other", HeaderValue::from_static("2"));
+        join_cookies(&mut headers);
+        assert_eq!(headers.get_all(COOKIE).iter().count(), 1);
+        assert_eq!(headers[COOKIE], "a=1; b=2; c=3");
+        assert_eq!(headers.get_all("x-other").iter().count(), 2);
+    }
+}
