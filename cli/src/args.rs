@@ -1,6 +1,6 @@
 //! The command line. Help, man pages and completions are all made from these definitions.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
@@ -47,6 +47,7 @@ pub(crate) enum Command {
     Keygen(KeygenArgs),
     Sign(SignArgs),
     Verify(VerifyArgs),
+    Listen(ListenArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -159,6 +160,42 @@ pub(crate) struct VerifyArgs {
 
     #[command(flatten)]
     pub(crate) request: RequestArgs,
+}
+
+/// Listen for requests, and show what becomes of each
+///
+/// A server with the library's layer. It prints the verdict on each request and, if it is refused,
+/// the reason. The answer to the sender is the library's own, or that of the server that
+/// --forward names; it never holds a reason. Ctrl-C ends the server with a summary.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign listen stripe --secret-file stripe.secret --addr 127.0.0.1:8080
+  countersign listen house.toml --secret-env SECRET --forward http://127.0.0.1:3000")]
+pub(crate) struct ListenArgs {
+    #[command(flatten)]
+    pub(crate) scheme: SchemeArgs,
+
+    #[command(flatten)]
+    pub(crate) secret: SecretArgs,
+
+    /// The address to listen on; port 0 is any free port
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub(crate) addr: SocketAddr,
+
+    /// Where clients reach the server, such as https://api.example.com; a path is a prefix that a
+    /// proxy takes off. Without it, any authority is accepted
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) origin: Option<String>,
+
+    /// How old a request may be, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) max_age: Option<Duration>,
+
+    /// The server that gets verified requests, byte for byte as they came; it sees the sender's
+    /// Host header
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) forward: Option<String>,
 }
 
 /// Print the completions of a shell

@@ -53,7 +53,7 @@ pub(crate) async fn send(request: Request<Bytes>) -> Result<Response<Bytes>, Fai
 }
 
 /// An error and its causes, in one line.
-fn causes(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod exit;
 mod http_client;
+mod listen;
 mod printer;
 mod request;
 mod runtime;

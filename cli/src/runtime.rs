@@ -5,7 +5,17 @@ use tokio::runtime::Builder;
 use crate::exit::Failure;
 
 pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
-    let runtime = Builder::new_current_thread().enable_all().build();
+    run(&mut Builder::new_current_thread(), future)
+}
+
+/// Runs a future on this thread, and what it spawns on two more: a server goes on while this thread
+/// prints.
+pub(crate) fn serve<F: Future>(future: F) -> Result<F::Output, Failure> {
+    run(Builder::new_multi_thread().worker_threads(2), future)
+}
+
+fn run<F: Future>(builder: &mut Builder, future: F) -> Result<F::Output, Failure> {
+    let runtime = builder.enable_all().build();
     let runtime = runtime.map_err(|error| {
         Failure::unable(
             "cannot start",

@@ -10,10 +10,16 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
 };
 use http_body_util::Full;
+use serde_json::{Value, json};
 
 use crate::{
-    args::RequestArgs, exit::Failure, runtime::block_on, scheme::Chosen, secret::SecretText,
-    time::Fixed,
+    args::RequestArgs,
+    exit::Failure,
+    printer::visible,
+    runtime::block_on,
+    scheme::Chosen,
+    secret::SecretText,
+    time::{self, Fixed},
 };
 
 /// The longest body that is verified; what reads requests allows no longer ones.
@@ -30,13 +36,61 @@ pub(crate) enum Verdict {
 }
 
 /// What a verified request says, and what of it is covered.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) key_id: String,
     pub(crate) signed_at: Option<Timestamp>,
     pub(crate) nonce: Option<(NonceKind, Vec<u8>)>,
     pub(crate) covered: Vec<String>,
     pub(crate) uncovered: Vec<String>,
+}
+
+impl Facts {
+    /// How the nonce is called, and its text.
+    pub(crate) fn nonce(&self) -> Option<(&'static str, String)> {
+        self.nonce.as_ref().map(|(kind, bytes)| match kind {
+            NonceKind::Covered => ("nonce", visible(bytes)),
+            NonceKind::Event => ("event id", visible(bytes)),
+            _ => (
+                "sha-256",
+                bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            ),
+        })
+    }
+
+    /// The JSON object of a verified request, as `cli/README.md` describes it.
+    pub(crate) fn object(&self) -> Value {
+        let nonce = self.nonce().map(|(kind, text)| match kind {
+            "sha-256" => format!("sha-256:{text}"),
+            _ => text,
+        });
+        json!({
+            "version": 1,
+            "verified": true,
+            "code": null,
+            "reason": null,
+            "key_id": self.key_id,
+            "signed_at": self.signed_at.map(time::show),
+            "nonce": nonce,
+            "covered": self.covered,
+            "uncovered": self.uncovered,
+        })
+    }
+}
+
+/// The JSON object of a refused request.
+pub(crate) fn object_of_refused(rejection: &Rejection) -> Value {
+    json!({
+        "version": 1,
+        "verified": false,
+        "code": rejection.kind().code(),
+        "reason": rejection.reason(),
+        "key_id": null,
+        "signed_at": null,
+        "nonce": null,
+        "covered": [],
+        "uncovered": [],
+    })
 }
 
 /// Verifies a request as a server would, at the time that the command line names.
@@ -83,7 +137,7 @@ pub(crate) fn verify(
 }
 
 /// What the payload answers is covered; for anything else it answers `None`.
-fn facts(payload: Option<&VerifiedPayload>, request: &Request<Bytes>) -> Facts {
+pub(crate) fn facts(payload: Option<&VerifiedPayload>, request: &Request<Bytes>) -> Facts {
     let mut facts = Facts::default();
     let Some(payload) = payload else {
         return facts;

@@ -2,6 +2,7 @@
 
 mod completions;
 mod keygen;
+mod listen;
 mod man;
 mod run;
 mod scheme;

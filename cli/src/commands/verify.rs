@@ -1,14 +1,13 @@
 //! `countersign verify`: whether a request verifies, and what its signature covers.
 
-use countersign::{Rejection, store::NonceKind};
-use serde_json::json;
+use countersign::Rejection;
 
 use crate::{
     args::VerifyArgs,
     exit::{Exit, Failure},
-    printer::{Printer, Span, visible},
+    printer::{Printer, Span},
     request, scheme, secret, time,
-    verification::{Facts, Verdict, verify},
+    verification::{Facts, Verdict, object_of_refused, verify},
 };
 
 pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Exit, Failure> {
@@ -29,37 +28,19 @@ pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Exit, Failure>
 }
 
 fn verified(facts: &Facts, printer: &Printer) {
-    let nonce = facts.nonce.as_ref().map(|(kind, bytes)| match kind {
-        NonceKind::Covered => ("nonce", visible(bytes)),
-        NonceKind::Event => ("event id", visible(bytes)),
-        _ => (
-            "sha-256",
-            bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-        ),
-    });
     printer.line([Span::good("verified")]);
     printer.row("key id", facts.key_id.clone());
     printer.row(
         "signed at",
         facts.signed_at.map_or("not covered".to_owned(), time::show),
     );
-    match &nonce {
+    match facts.nonce() {
         None => printer.row("used once by", "nothing: requests may be alike"),
         Some((kind, text)) => printer.row("used once by", format!("{kind} {text}")),
     }
     printer.row_of("covered", [Span::good(facts.covered.join(", "))]);
     printer.row_of("not covered", [Span::bad(facts.uncovered.join(", "))]);
-    printer.object(&json!({
-        "version": 1,
-        "verified": true,
-        "code": null,
-        "reason": null,
-        "key_id": facts.key_id,
-        "signed_at": facts.signed_at.map(time::show),
-        "nonce": nonce.map(|(kind, text)| if kind == "sha-256" { format!("sha-256:{text}") } else { text }),
-        "covered": facts.covered,
-        "uncovered": facts.uncovered,
-    }));
+    printer.object(&facts.object());
 }
 
 fn refused(rejection: &Rejection, printer: &Printer) {
@@ -71,15 +52,5 @@ fn refused(rejection: &Rejection, printer: &Printer) {
     printer.row("status", kind.status().as_u16().to_string());
     printer.row("reason", rejection.reason());
     printer.row("advice", kind.advice());
-    printer.object(&json!({
-        "version": 1,
-        "verified": false,
-        "code": kind.code(),
-        "reason": rejection.reason(),
-        "key_id": null,
-        "signed_at": null,
-        "nonce": null,
-        "covered": [],
-        "uncovered": [],
-    }));
+    printer.object(&object_of_refused(rejection));
 }

@@ -2,7 +2,7 @@
 
 use crate::session::Session;
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "",
     "scheme",
     "scheme list",
@@ -10,6 +10,7 @@ const COMMANDS: [&str; 9] = [
     "keygen",
     "sign",
     "verify",
+    "listen",
     "completions",
     "man",
 ];

@@ -10,6 +10,9 @@
 
 mod bad_input;
 mod help;
+mod listen;
+mod listening;
 mod round_trip;
 mod schemes;
 mod session;
+mod upstream;

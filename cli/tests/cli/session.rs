@@ -48,22 +48,32 @@ impl Session {
     }
 
     pub(crate) fn output(&self, command: &str) -> Output {
+        let output = self.shell(command).output().unwrap();
+        let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+        self.scan(command, &said);
+        output
+    }
+
+    /// A shell that runs the command in the folder.
+    pub(crate) fn shell(&self, command: &str) -> Command {
         let binary = Path::new(env!("CARGO_BIN_EXE_countersign"))
             .parent()
             .unwrap();
         let path = env::var("PATH").unwrap();
-        let output = Command::new("bash")
+        let mut shell = Command::new("bash");
+        shell
             .args(["-c", command])
             .current_dir(self.path())
             .env_clear()
             .env("PATH", format!("{}:{path}", binary.display()))
-            .env("HOME", self.path())
-            .output()
-            .unwrap();
-        let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
-        let found = found(&said, &self.hidden.borrow());
+            .env("HOME", self.path());
+        shell
+    }
+
+    /// Fails if one of the secrets is in the text.
+    pub(crate) fn scan(&self, command: &str, said: &[u8]) {
+        let found = found(said, &self.hidden.borrow());
         assert!(!found, "`{command}` printed a secret");
-        output
     }
 
     /// The command, what it printed, and how it ended: as a terminal shows it.

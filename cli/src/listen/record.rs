@@ -1,0 +1,130 @@
+//! What came, and what became of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use countersign::{Rejection, Timestamp};
+use http::{Request, StatusCode};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::capture::End;
+use crate::{
+    time,
+    verification::{Facts, object_of_refused},
+};
+
+/// A request that was answered.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) id: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) request: Request<Bytes>,
+    pub(crate) end: End,
+    pub(crate) verdict: Verdict,
+    /// The status of the answer.
+    pub(crate) status: StatusCode,
+    pub(crate) took: Duration,
+    pub(crate) upstream: Option<Upstream>,
+}
+
+/// What the library says of a request.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Verified(Facts),
+    Refused(Rejection),
+    /// A handshake of the scheme, which the library answers by itself.
+    Handshake,
+}
+
+/// How the server behind answered, and how long it took; or why there is no answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Upstream {
+    pub(crate) answer: Result<StatusCode, String>,
+    pub(crate) took: Duration,
+}
+
+impl Verdict {
+    /// The verdict in one word.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Verified(_) => "verified",
+            Self::Handshake => "handshake",
+            Self::Refused(rejection) => match rejection.kind() {
+                countersign::RejectionKind::RequestReplayed => "duplicate",
+                _ => "refused",
+            },
+        }
+    }
+
+    /// The library's code of a refused request.
+    pub(crate) fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(rejection) => Some(rejection.kind().code()),
+            Self::Verified(_) | Self::Handshake => None,
+        }
+    }
+
+    /// The JSON object of `verify`.
+    pub(crate) fn object(&self) -> Value {
+        match self {
+            Self::Verified(facts) => facts.object(),
+            Self::Refused(rejection) => object_of_refused(rejection),
+            Self::Handshake => Facts::default().object(),
+        }
+    }
+}
+
+impl Record {
+    pub(crate) fn method(&self) -> &str {
+        self.request.method().as_str()
+    }
+
+    /// Path and query, as they were sent.
+    pub(crate) fn target(&self) -> &str {
+        let target = self.request.uri().path_and_query();
+        target.map_or("/", |target| target.as_str())
+    }
+
+    pub(crate) fn body_sha256(&self) -> String {
+        let digest = Sha256::digest(self.request.body());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What of the body is missing here.
+    pub(crate) fn cut(&self) -> Option<&'static str> {
+        match self.end {
+            End::Whole => None,
+            End::Open | End::Broken => Some("the sender broke off, or was too slow"),
+            End::Full => Some("the body is longer than what is recorded"),
+        }
+    }
+
+    /// The JSON object, as `cli/README.md` describes it.
+    pub(crate) fn object(&self) -> Value {
+        let mut object = self.verdict.object();
+        let millis = |took: Duration| u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let more = json!({
+            "id": self.id,
+            "at": time::show(self.at),
+            "http": format!("{:?}", self.request.version()),
+            "method": self.method(),
+            "target": self.target(),
+            "body_bytes": self.request.body().len(),
+            "body_sha256": self.body_sha256(),
+            "body_cut": self.cut(),
+            "verdict": self.verdict.word(),
+            "status": self.status.as_u16(),
+            "took_ms": millis(self.took),
+            "upstream": self.upstream.as_ref().map(|upstream| json!({
+                "status": upstream.answer.as_ref().ok().map(StatusCode::as_u16),
+                "error": upstream.answer.as_ref().err(),
+                "took_ms": millis(upstream.took),
+            })),
+        });
+        if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
+            object.extend(more);
+        }
+        object
+    }
+}

@@ -1,0 +1,89 @@
+//! Accepting connections.
+
+use std::{
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
+
+use super::exchange::Exchanges;
+use crate::exit::Failure;
+
+/// Connections that are open at once; more have to wait.
+const MAX_CONNECTIONS: usize = 1024;
+
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A port on which the command listens.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    pub(crate) async fn bind(address: SocketAddr) -> Result<Self, Failure> {
+        let failed = |error: &io::Error| {
+            let advice = match error.kind() {
+                ErrorKind::AddrInUse => {
+                    "end the other program, choose another port with --addr, or take any free one \
+                     with --addr 127.0.0.1:0"
+                }
+                ErrorKind::PermissionDenied => "choose a port from 1024 on with --addr",
+                _ => "--addr takes an address of this machine, such as 127.0.0.1:8080",
+            };
+            Failure::unable(
+                format!("cannot listen on {address}"),
+                error.to_string(),
+                advice,
+            )
+        };
+        let listener = TcpListener::bind(address).await.map_err(|e| failed(&e))?;
+        let address = listener.local_addr().map_err(|e| failed(&e))?;
+        Ok(Self { listener, address })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers connections, over HTTP/1.1 and HTTP/2, until it is dropped.
+    pub(crate) async fn serve(self, exchanges: Arc<Exchanges>) {
+        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            // The semaphore is never closed.
+            let permit = Arc::clone(&connections).acquire_owned().await;
+            let Ok((stream, _)) = self.listener.accept().await else {
+                // There are no more file descriptors, or the client is gone.
+                sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let exchanges = Arc::clone(&exchanges);
+            tokio::spawn(async move {
+                let _permit = permit;
+                let service = service_fn(move |request| {
+                    let answering = Arc::clone(&exchanges).answer(request);
+                    async move { Ok::<_, std::convert::Infallible>(answering.await) }
+                });
+                let mut builder = auto::Builder::new(TokioExecutor::new());
+                builder
+                    .http1()
+                    .preserve_header_case(true)
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEAD_DEADLINE);
+                // A client that breaks off is no failure of ours.
+                let _ = builder
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Sending a captured request to another server: the bytes as they came, on a connection of its
+//! own.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, Request, Response, Uri, Version,
+    header::{
+        CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, PROXY_AUTHENTICATE, TE, TRAILER,
+        TRANSFER_ENCODING, UPGRADE,
+    },
+    request::Parts,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use http_body::{Body, Frame, SizeHint};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::time::timeout;
+use tower_service::Service as _;
+
+use crate::{exit::Failure, http_client::causes};
+
+const CONNECT: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// They belong to one connection.
+const OF_ONE_CONNECTION: [HeaderName; 8] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Where requests are sent on to.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    base: Uri,
+    /// A path that is put before that of each request, without a `/` at its end.
+    prefix: String,
+    connector: HttpsConnector<HttpConnector>,
+}
+
+impl Target {
+    /// Reads the URL of a server.
+    pub(crate) fn parse(option: &str, url: &str) -> Result<Self, Failure> {
+        let wrong = |why: &str| {
+            Failure::usage(
+                format!("{option} `{url}` is not the URL of a server"),
+                why,
+                "write it as http://127.0.0.1:3000, or with a path that comes before all paths",
+            )
+        };
+        let base: Uri = url.parse().map_err(|_| wrong("it is not a URL"))?;
+        if base.authority().is_none_or(|of| of.as_str().contains('@')) || base.host().is_none() {
+            return Err(wrong("it names no host, or it holds a user name"));
+        }
+        let is_http = [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&base.scheme());
+        if !is_http {
+            return Err(wrong("it is neither http:// nor https://"));
+        }
+        if base.query().is_some() {
+            return Err(wrong("it has a query, and each request brings its own"));
+        }
+        let prefix = base.path().trim_end_matches('/').to_owned();
+        let connector = HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            .https_or_http()
+            .enable_http1()
+            .build();
+        Ok(Self {
+            base,
+            prefix,
+            connector,
+        })
+    }
+
+    /// Sends a request on a new connection, and waits for the head of the answer.
+    pub(crate) async fn send(
+        &self,
+        head: &Parts,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, String> {
+        self.connect().await?.send(head, body).await
+    }
+
+    /// Opens a connection.
+    pub(crate) async fn connect(&self) -> Result<Connection, String> {
+        let mut connector = self.connector.clone();
+        let connecting = async {
+            let io = connector.call(self.base.clone()).await;
+            let io = io.map_err(|error| causes(&*error))?;
+            let mut builder = http1::Builder::new();
+            builder.preserve_header_case(true);
+            let connected = builder.handshake(io).await;
+            connected.map_err(|error| causes(&error))
+        };
+        let connected = timeout(CONNECT, connecting).await;
+        let (sender, connection) = connected.map_err(|_| {
+            format!(
+                "there was no connection within {} seconds",
+                CONNECT.as_secs()
+            )
+        })??;
+        tokio::spawn(async move {
+            // The request on it says what went wrong.
+            let _ = connection.await;
+        });
+        Ok(Connection {
+            sender,
+            prefix: self.prefix.clone(),
+        })
+    }
+}
+
+/// A connection for one request.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    sender: http1::SendRequest<Framed>,
+    prefix: String,
+}
+
+impl Connection {
+    /// Sends the request, and waits for the head of the answer.
+    pub(crate) async fn send(
+        mut self,
+        head: &Parts,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, String> {
+        let request = self.request(head, body)?;
+        let answer = timeout(ANSWER, self.sender.send_request(request)).await;
+        let answer = answer
+            .map_err(|_| format!("there was no answer within {} seconds", ANSWER.as_secs()))?;
+        let mut answer = answer.map_err(|error| causes(&error))?;
+        strip(answer.headers_mut());
+        Ok(answer)
+    }
+
+    fn request(&self, head: &Parts, body: Bytes) -> Result<Request<Framed>, String> {
+        let mut head = head.clone();
+        let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let target = format!("{}{target}", self.prefix).parse();
+        let target: Uri = target.map_err(|error| format!("the target cannot be sent: {error}"))?;
+        // HTTP/2 has it in the target.
+        if let (Some(authority), false) = (head.uri.authority(), head.headers.contains_key(HOST)) {
+            let host = host(authority);
+            head.headers
+                .insert(HOST, host.map_err(|error| error.to_string())?);
+        }
+        let is_sized = head.headers.contains_key(CONTENT_LENGTH) || body.is_empty();
+        strip(&mut head.headers);
+        head.uri = target;
+        head.version = Version::HTTP_11;
+        Ok(Request::from_parts(
+            head,
+            Framed {
+                bytes: Some(body).filter(|body| !body.is_empty()),
+                is_sized,
+            },
+        ))
+    }
+}
+
+fn host(authority: &Authority) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
+    HeaderValue::from_str(authority.as_str())
+}
+
+/// Takes out what belongs to one connection.
+fn strip(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| *name != CONTENT_LENGTH && *name != HOST)
+        .collect();
+    for name in named.iter().chain(&OF_ONE_CONNECTION) {
+        headers.remove(name);
+    }
+}
+
+/// A body that says its length, or is sent in chunks, as the sender sent it.
+#[derive(Debug)]
+struct Framed {
+    bytes: Option<Bytes>,
+    is_sized: bool,
+}
+
+impl Body for Framed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if !self.is_sized {
+            return SizeHint::new();
+        }
+        let length = self.bytes.as_ref().map_or(0, Bytes::len);
+        SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
+    }
+}

@@ -1,0 +1,122 @@
+//! A running `countersign listen`: what it prints, line by line.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::session::Session;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Listening<'s> {
+    session: &'s Session,
+    command: String,
+    child: Child,
+    lines: Receiver<String>,
+    said: String,
+    /// Such as `http://127.0.0.1:4000`.
+    pub(crate) url: String,
+}
+
+impl<'s> Listening<'s> {
+    /// Starts a server that prints JSON.
+    pub(crate) fn json(session: &'s Session, arguments: &str) -> Self {
+        let mut listening = Self::start(session, &format!("listen --json {arguments}"));
+        let url = listening.object()["listening"].as_str().map(str::to_owned);
+        listening.url = url.unwrap();
+        listening
+    }
+
+    /// Starts a server that prints for people.
+    pub(crate) fn people(session: &'s Session, arguments: &str) -> Self {
+        let mut listening = Self::start(session, &format!("listen {arguments}"));
+        let line = listening.line();
+        let url = line.strip_prefix("listening on ").map(str::to_owned);
+        listening.url = url.unwrap_or_else(|| panic!("the first line is `{line}`"));
+        listening
+    }
+
+    fn start(session: &'s Session, arguments: &str) -> Self {
+        let command = format!("exec countersign {arguments}");
+        let mut child = session
+            .shell(&command)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Self {
+            session,
+            command,
+            child,
+            lines,
+            said: String::new(),
+            url: String::new(),
+        }
+    }
+
+    pub(crate) fn line(&mut self) -> String {
+        let line = match self.lines.recv_timeout(DEADLINE) {
+            Ok(line) => line,
+            Err(_) => {
+                let mut errors = String::new();
+                let _ = self.child.kill();
+                let stderr = self.child.stderr.take();
+                stderr.unwrap().read_to_string(&mut errors).unwrap();
+                panic!("`{}` prints no line: {errors}", self.command)
+            }
+        };
+        self.said.push_str(&line);
+        self.said.push('\n');
+        line
+    }
+
+    pub(crate) fn object(&mut self) -> Value {
+        let line = self.line();
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"))
+    }
+
+    /// The address, such as `127.0.0.1:4000`.
+    pub(crate) fn address(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap()
+    }
+
+    /// Presses Ctrl-C. All that was printed, and the exit code.
+    pub(crate) fn stop(mut self) -> (String, Option<i32>) {
+        let pid = self.child.id().to_string();
+        let killed = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+        assert!(killed.success());
+        while let Ok(line) = self.lines.recv_timeout(DEADLINE) {
+            self.said.push_str(&line);
+            self.said.push('\n');
+        }
+        let stderr = self.child.stderr.take().unwrap();
+        stderr
+            .take(1024 * 1024)
+            .read_to_string(&mut self.said)
+            .unwrap();
+        let code = self.child.wait().unwrap().code();
+        self.session.scan(&self.command, self.said.as_bytes());
+        (std::mem::take(&mut self.said), code)
+    }
+}
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
