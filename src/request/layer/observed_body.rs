@@ -9,15 +9,22 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{once::lock, request::VerifiedPayload};
 
-/// The body that the service behind an [`ObserveLayer`](crate::layer::ObserveLayer) gets: every
-/// frame of the request's body, trailers and errors included, in their order.
+/// Data that comes in smaller frames is put together: a frame for each byte would take many times
+/// the room of its byte.
+const SMALL: usize = 4096;
+
+/// The body that the service behind an [`ObserveLayer`](crate::layer::ObserveLayer) gets: all data
+/// of the request's body, trailers and errors included, in their order. Small frames may be put
+/// together.
 pub struct ObservedBody<B: Body> {
     frames: VecDeque<Frame<Bytes>>,
+    /// Behind the frames: data of small ones.
+    small: BytesMut,
     /// With which the body broke off while it was looked at.
     error: Option<B::Error>,
     rest: Rest<B>,
@@ -28,6 +35,25 @@ pub struct ObservedBody<B: Body> {
 type Rest<B> = Option<Pin<Box<B>>>;
 
 impl<B: Body<Data: Into<Bytes>>> ObservedBody<B> {
+    fn keep(&mut self, data: &Bytes) {
+        if data.len() < SMALL {
+            self.small.extend_from_slice(data);
+        } else {
+            self.end_small();
+            self.frames.push_back(Frame::data(data.clone()));
+        }
+        if self.small.len() >= SMALL {
+            self.end_small();
+        }
+    }
+
+    fn end_small(&mut self) {
+        if !self.small.is_empty() {
+            let data = std::mem::take(&mut self.small).freeze();
+            self.frames.push_back(Frame::data(data));
+        }
+    }
+
     fn next_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let Some(rest) = &mut self.rest else {
             return Poll::Ready(None);
@@ -94,6 +120,7 @@ impl<B: Body<Data: Into<Bytes>>> Observing<B> {
     pub(super) fn new(body: B) -> Self {
         Self(Arc::new(Mutex::new(ObservedBody {
             frames: VecDeque::new(),
+            small: BytesMut::new(),
             error: None,
             rest: Some(Box::pin(body)),
             _charged: None,
@@ -108,8 +135,10 @@ impl<B: Body<Data: Into<Bytes>>> Observing<B> {
     /// All of the body, as it came, together with what it is charged to.
     pub(super) fn pass_on(&self, charged: Option<VerifiedPayload>) -> ObservedBody<B> {
         let mut kept = lock(&self.0);
+        kept.end_small();
         ObservedBody {
             frames: std::mem::take(&mut kept.frames),
+            small: BytesMut::new(),
             error: kept.error.take(),
             rest: kept.rest.take(),
             _charged: charged,
@@ -136,10 +165,11 @@ where
         polled.map(|frame| match frame? {
             Ok(frame) => Some(Ok(match frame.into_data() {
                 Ok(data) => {
-                    kept.frames.push_back(Frame::data(data.clone()));
+                    kept.keep(&data);
                     Frame::data(data)
                 }
                 Err(other) => {
+                    kept.end_small();
                     kept.frames.push_back(other);
                     // Trailers are covered by nothing.
                     Frame::data(Bytes::new())
@@ -162,5 +192,45 @@ where
         let kept = lock(&self.0);
         let rest = kept.rest.as_ref();
         rest.map_or_else(|| SizeHint::with_exact(0), |rest| rest.size_hint())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    /// So many bytes, each in a frame of its own.
+    struct OneByOne(usize);
+
+    impl Body for OneByOne {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.checked_sub(1).map(|left| {
+                self.0 = left;
+                Ok(Frame::data(Bytes::from(vec![left.to_le_bytes()[0]])))
+            }))
+        }
+    }
+
+    /// A frame for each byte of a stranger's would take a hundred times the limit of a body.
+    #[tokio::test]
+    async fn a43_bytes_that_come_one_by_one_are_kept_together() {
+        const SENT: usize = 3 * SMALL + 7;
+        let observing = Observing::new(OneByOne(SENT));
+        let looked_at = observing.looked_at().collect().await.unwrap().to_bytes();
+        let passed_on = observing.pass_on(None);
+        assert_eq!(passed_on.frames.len(), 4);
+        assert_eq!(passed_on.size_hint().exact(), Some(SENT as u64));
+        assert_eq!(passed_on.collect().await.unwrap().to_bytes(), looked_at);
+        assert_eq!(looked_at.len(), SENT);
     }
 }
