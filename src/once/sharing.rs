@@ -1,4 +1,4 @@
-//! Which layers of this process share a store, and whether they can.
+//! Which layers of this process share a store, or may share a database, and whether they can.
 
 use std::{
     sync::{Arc, Mutex, Weak},
@@ -11,9 +11,10 @@ use crate::{
     key::{KeyId, KeyStore},
 };
 
-/// One layer, or one kind of tokens, that claims in a store under a namespace.
+/// One layer, or one kind of tokens, that claims under a namespace.
 pub(crate) struct User {
-    pub(crate) store: Arc<dyn NonceStore>,
+    /// `None` if its claims are recorded in transactions of handlers, in whichever database.
+    pub(crate) store: Option<Arc<dyn NonceStore>>,
     pub(crate) namespace: Arc<str>,
     pub(crate) retention: Duration,
     /// The one key id of a scheme whose requests name none.
@@ -41,12 +42,13 @@ impl User {
     }
 
     fn check(&self, other: &Self) -> Result<(), ConfigError> {
-        let store = |user: &Self| user.store.sharing().place();
-        if store(self) != store(other) || self.namespace != other.namespace {
+        if self.namespace != other.namespace || !self.may_share_a_store_with(other) {
             return Ok(());
         }
         let namespace = self.namespace.to_string();
-        if self.retention != other.retention {
+        // In transactions, a database that remembers for too short a time refuses for itself.
+        let have_stores = self.store.is_some() && other.store.is_some();
+        if have_stores && self.retention != other.retention {
             let retentions = (other.retention, self.retention);
             let kind = ConfigErrorKind::OtherRetention(namespace, retentions.0, retentions.1);
             return Err(kind.into());
@@ -60,6 +62,17 @@ impl User {
         match keys.differ(&others, key_id) {
             Some(id) => Err(ConfigErrorKind::OtherSecrets(namespace, id).into()),
             None => Ok(()),
+        }
+    }
+
+    /// In which database handlers record is known only when they do. So it counts as any database
+    /// that others can open: names are easily given.
+    fn may_share_a_store_with(&self, other: &Self) -> bool {
+        let sharing = |user: &Self| user.store.as_ref().map(|store| store.sharing());
+        match (sharing(self), sharing(other)) {
+            (Some(one), Some(other)) => one.is_one_store(other),
+            (Some(store), None) | (None, Some(store)) => store.is_of_database(),
+            (None, None) => true,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{fmt, ptr, sync::Arc, time::Duration};
 
+use sha2::{Digest as _, Sha256};
+
 use super::claim::Claim;
 use crate::{clock::Timestamp, future::StoreFuture};
 
@@ -82,8 +84,8 @@ pub trait NonceStore: Send + Sync + 'static {
     fn survives_restart(&self) -> bool;
 
     /// Tells which store this is, and whether others may claim in it: [`Sharing::within_process`]
-    /// or [`Sharing::between_processes`], with the store itself. A store around another store
-    /// answers with that one's.
+    /// with the store itself, or [`Sharing::of_database`]. A store around another store answers with
+    /// that one's.
     ///
     /// By this, [`build`](crate::request::VerifierBuilder::build) refuses two layers of this
     /// process that would use up each other's requests.
@@ -131,9 +133,16 @@ pub trait NonceStore: Send + Sync + 'static {
 /// Tells which store this is, and whether others may claim in it: see [`NonceStore::sharing`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Sharing {
-    /// Where the store lives. It stays there for as long as a layer has it.
-    store: usize,
+    store: Identity,
     is_shared: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Identity {
+    /// Where the store lives. It stays there for as long as a layer has it.
+    Object(usize),
+    /// SHA-256 of what identifies its database.
+    Database([u8; 32]),
 }
 
 impl Sharing {
@@ -141,17 +150,37 @@ impl Sharing {
     #[must_use]
     pub fn within_process<S: ?Sized>(store: &S) -> Self {
         Self {
-            store: ptr::from_ref(store).addr(),
+            store: Identity::Object(ptr::from_ref(store).addr()),
             is_shared: false,
         }
     }
 
-    /// Describes a store that other processes can open.
+    /// Describes a store that other processes can open, and of which it is not known where its
+    /// records are: another object on the same database counts as another store. Prefer
+    /// [`of_database`](Self::of_database).
     #[must_use]
     pub fn between_processes<S: ?Sized>(store: &S) -> Self {
         Self {
             is_shared: true,
             ..Self::within_process(store)
+        }
+    }
+
+    /// Describes a store that other processes can open, by what identifies its database: a random
+    /// value that the store recorded there, or a URL. All stores of a process with the same
+    /// identity are one store.
+    ///
+    /// ```
+    /// use countersign::store::Sharing;
+    ///
+    /// let here = Sharing::of_database("db.internal/orders");
+    /// assert!(here.is_shared() && here == Sharing::of_database("db.internal/orders"));
+    /// ```
+    #[must_use]
+    pub fn of_database(identity: impl AsRef<[u8]>) -> Self {
+        Self {
+            store: Identity::Database(Sha256::digest(identity).into()),
+            is_shared: true,
         }
     }
 
@@ -161,9 +190,14 @@ impl Sharing {
         self.is_shared
     }
 
-    /// Where the store lives.
-    pub(crate) fn place(self) -> usize {
-        self.store
+    /// Whether both have the same records.
+    pub(crate) fn is_one_store(self, other: Self) -> bool {
+        self.store == other.store
+    }
+
+    /// Whether it is known to be a database, in which handlers may record as well.
+    pub(crate) fn is_of_database(self) -> bool {
+        matches!(self.store, Identity::Database(_))
     }
 
     /// The same store, where `Arc`s beside the one that was given point to it.

@@ -416,18 +416,17 @@ impl<T: 'static> VerifierBuilder<T> {
             );
         }
 
-        let user = match &self.store {
-            Some(store) if !profile.may_repeat => Some(
-                User {
-                    store: Arc::clone(store),
-                    namespace: Arc::clone(&namespace),
-                    retention,
-                    key_id,
-                    keys: Arc::clone(&keys),
-                }
-                .enter()?,
-            ),
-            _ => None,
+        let user = if profile.may_repeat {
+            None
+        } else {
+            let user = User {
+                store: self.store.clone(),
+                namespace: Arc::clone(&namespace),
+                retention,
+                key_id,
+                keys: Arc::clone(&keys),
+            };
+            Some(user.enter()?)
         };
         let mut freshness = Freshness {
             margin,

@@ -183,21 +183,18 @@ impl<T> OneTimeTokenBuilder<T> {
         let namespace: Arc<str> = namespace.into();
         let margin = self.clock_difference + self.store_timeout;
         let retention = self.lifetime + self.max_skew + margin;
-        let user = self.store.as_ref().map(|store| {
-            User {
-                store: Arc::clone(store),
-                namespace: Arc::clone(&namespace),
-                retention,
-                key_id: None,
-                keys: Arc::clone(&keys),
-            }
-            .enter()
-        });
+        let user = User {
+            store: self.store.clone(),
+            namespace: Arc::clone(&namespace),
+            retention,
+            key_id: None,
+            keys: Arc::clone(&keys),
+        };
         Ok(OneTimeToken {
             settings: Arc::new(Settings {
                 purpose: self.purpose,
                 namespace,
-                _user: user.transpose()?,
+                _user: user.enter()?,
                 keys,
                 issue_under: RwLock::new(KeyId::new(issue_under)?),
                 lifetime: self.lifetime,

@@ -217,7 +217,8 @@ fn a45_a_preset_on_a_shared_store_needs_a_name() {
         ($($preset:ident $own:literal,)*) => {$(
             let builder = |preset| {
                 let builder = VerifyLayer::builder(preset).public_origin(common::ORIGIN);
-                builder.keys(common::keys())
+                // What is asked for may have the preset's key id.
+                builder.keys(Asked)
             };
             let unchosen = Some(ConfigErrorKind::UnchosenNames($own.into()));
             let new = webhooks::$preset::new;
@@ -256,7 +257,7 @@ fn a45_a_preset_on_a_shared_store_needs_a_name() {
         StandardWebhooks "standard-webhooks", Stripe "stripe", Zoom "zoom",
     }
     // These claim nothing.
-    let keys = || common::keys();
+    let keys = || Asked;
     let twilio = VerifyLayer::builder(webhooks::Twilio::new().key_id("acme")).keys(keys());
     assert_eq!(kind(twilio.public_origin(common::ORIGIN).build()), None);
     let dropbox = VerifyLayer::builder(webhooks::Dropbox::new()).keys(keys());
@@ -399,6 +400,87 @@ fn a45_tokens_of_one_purpose_have_one_set_of_keys() {
     assert_eq!(kind(tokens(two, SECOND)), Some(other));
     let longer = kind(tokens(one, SECOND * 2));
     assert!(matches!(longer, Some(ConfigErrorKind::OtherRetention(..))));
+}
+
+/// A store that says which database it is on.
+struct On(&'static str, Arc<MemoryStore>);
+
+impl NonceStore for On {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
+        self.1.claim(claim)
+    }
+
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        self.1.leases()
+    }
+
+    fn survives_restart(&self) -> bool {
+        true
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::of_database(self.0)
+    }
+}
+
+/// In which database a handler records is not known, and so it may be any.
+#[test]
+fn a45_handlers_transactions_have_one_holder_for_one_name() {
+    let on = |namespace: &str, secret| {
+        let keys = KeyRing::new().with("k", secret).unwrap();
+        let layer = VerifyLayer::builder(common::scheme()).public_origin(common::ORIGIN);
+        layer.keys(keys).namespace(namespace)
+    };
+    let in_transaction = |namespace: &str, secret| {
+        let layer = on(namespace, secret).processing(Processing::InTransaction);
+        layer.build()
+    };
+    let (one, two) = (TENANTS[0].1, TENANTS[1].1);
+    let other = |namespace: &str| {
+        let (namespace, key_id) = (namespace.to_owned(), "k".to_owned());
+        Some(ConfigErrorKind::OtherSecrets(namespace, key_id))
+    };
+    let first = in_transaction("a45 transactions", one).unwrap();
+    assert_eq!(kind(in_transaction("a45 transactions", one)), None);
+    assert_eq!(
+        kind(in_transaction("a45 transactions", two)),
+        other("a45 transactions")
+    );
+    assert_eq!(kind(in_transaction("a45 elsewhere", two)), None);
+
+    let store = || Arc::new(MemoryStore::new());
+    let database = |secret| on("a45 transactions", secret).store(On("a database", store()));
+    assert_eq!(kind(database(one).build()), None);
+    assert_eq!(kind(database(two).build()), other("a45 transactions"));
+    let memory = on("a45 transactions", two).store(store());
+    assert_eq!(kind(memory.build()), None, "no handler records there");
+    drop(first);
+    assert_eq!(kind(in_transaction("a45 transactions", two)), None);
+
+    let tokens = |secret| {
+        let keys = KeyRing::new().with("k", secret).unwrap();
+        let tokens = OneTimeToken::<String>::builder("a45").keys(keys);
+        tokens.issue_under("k").in_transaction().build()
+    };
+    let _first = tokens(one).unwrap();
+    assert_eq!(kind(tokens(one)), None);
+    assert_eq!(kind(tokens(two)), other("token:a45"));
+}
+
+#[test]
+fn a45_stores_of_one_database_are_one_store() {
+    let built = |database, secret| {
+        let clock = common::clock();
+        let store = On(database, Arc::new(common::store(&clock)));
+        let layer = endpoint(Stripe::new().key_id("acme"), secret, &clock, store);
+        layer.build()
+    };
+    let (one, two) = (TENANTS[0].1, TENANTS[1].1);
+    let _first = built("orders", one).unwrap();
+    assert_eq!(kind(built("orders", one)), None);
+    let other = ConfigErrorKind::OtherSecrets("default".into(), "acme".into());
+    assert_eq!(kind(built("orders", two)), Some(other));
+    assert_eq!(kind(built("billing", two)), None);
 }
 
 #[test]

@@ -31,6 +31,7 @@ use tower::ServiceExt as _;
 use crate::{
     common::{
         self, at, database,
+        parts::OfAnotherProcess,
         redis_server::{self, Server},
     },
     handling::{
@@ -81,9 +82,22 @@ impl Place {
         Some(Self::Redis(server))
     }
 
-    /// Each time as another server of the service would. SQLite goes by the clock given, the others
-    /// by their servers'.
+    /// Each time as another server of the service would.
     async fn open(&self, clock: impl Clock) -> Store {
+        Arc::new(OfAnotherProcess(self.open_here(clock).await))
+    }
+
+    /// Another one of the same kind.
+    async fn another(&self) -> Option<Self> {
+        match self {
+            Self::Sqlite(_) => Self::sqlite().await,
+            Self::Postgres(_) => Self::postgres().await,
+            Self::Redis(_) => Self::redis().await,
+        }
+    }
+
+    /// SQLite goes by the clock given, the others by their servers'.
+    async fn open_here(&self, clock: impl Clock) -> Store {
         match self {
             Self::Sqlite(folder) => {
                 let builder = SqliteStore::builder().clock(clock);
@@ -197,6 +211,7 @@ on_every_store! {
     a44_a_server_learns_how_much_others_recorded
     a44_made_up_paths_at_once_through_two_servers_leave_no_more_than_16_records
     a45_two_tenants_on_one_store_need_names_of_their_own
+    a45_two_stores_that_are_opened_on_one_database_are_one_store
     a61_a_longer_window_is_refused_until_its_namespace_is_extended
 }
 
@@ -475,6 +490,39 @@ async fn a45_two_tenants_on_one_store_need_names_of_their_own(place: &Place) {
         assert!(is_handled(&layer, preset(), secret, &clock).await);
         assert!(!is_handled(&layer, preset(), secret, &clock).await, "twice");
     }
+}
+
+/// Each has a connection of its own. The twin is what another process does, which nobody sees here.
+async fn a45_two_stores_that_are_opened_on_one_database_are_one_store(place: &Place) {
+    let clock = clock();
+    let preset = || Stripe::new().key_id("acme");
+    let [(_, mallorys), (_, victims)] = TENANTS;
+    let layer = |secret, store: &Store| {
+        let layer = endpoint(preset(), secret, &clock, Arc::clone(store));
+        layer.store_timeout(SECOND * 20)
+    };
+    let here = place.open_here(clock.clone()).await;
+    let first = layer(mallorys, &here).build().unwrap();
+
+    let there = place.open_here(clock.clone()).await;
+    let refused = layer(victims, &there).build().unwrap_err();
+    let other = ConfigErrorKind::OtherSecrets("default".into(), "acme".into());
+    assert_eq!(*refused.kind(), other);
+    let longer = layer(mallorys, &there).max_age(SECOND * 301).build();
+    let longer = longer.unwrap_err();
+    assert!(matches!(longer.kind(), ConfigErrorKind::OtherRetention(..)));
+    layer(mallorys, &there).build().map(drop).unwrap();
+    let named = layer(victims, &there).namespace("victim");
+    named.build().map(drop).unwrap();
+    if let Some(another) = place.another().await {
+        let another = another.open_here(clock.clone()).await;
+        layer(victims, &another).build().map(drop).unwrap();
+    }
+
+    let unseen = layer(victims, &place.open(clock.clone()).await);
+    let unseen = unseen.build().unwrap();
+    assert!(is_handled(&first, preset(), mallorys, &clock).await);
+    assert!(!is_handled(&unseen, preset(), victims, &clock).await);
 }
 
 /// Two servers, of which the second one has a longer window: with its records gone, it would accept

@@ -14,9 +14,12 @@ use std::{
 
 use bytes::Bytes;
 use countersign::{
-    MemoryStore,
+    MemoryStore, Timestamp,
     error::StoreError,
-    store::{Claim, ClaimOutcome, LeaseOutcome, LeaseStore, NonceStore, StepOutcome, StoreFuture},
+    store::{
+        Claim, ClaimOutcome, LeaseOutcome, LeaseStore, NonceStore, Sharing, StepOutcome,
+        StoreFuture,
+    },
 };
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
@@ -238,4 +241,42 @@ impl LeaseStore for FaultyStore {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A store as another process has it: nobody in this process sees which database it is on.
+pub struct OfAnotherProcess<S>(pub S);
+
+impl<S: NonceStore> NonceStore for OfAnotherProcess<S> {
+    fn claim<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
+        self.0.claim(claim)
+    }
+
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        self.0.leases()
+    }
+
+    fn survives_restart(&self) -> bool {
+        self.0.survives_restart()
+    }
+
+    fn sharing(&self) -> Sharing {
+        Sharing::between_processes(self)
+    }
+
+    fn live(&self) -> Option<usize> {
+        self.0.live()
+    }
+
+    fn refuses_until(&self, max_skew: Duration) -> Option<Timestamp> {
+        self.0.refuses_until(max_skew)
+    }
+
+    fn taken_until(
+        &self,
+        namespace: &str,
+        needed: Duration,
+        signed_at: Timestamp,
+    ) -> Option<Timestamp> {
+        self.0.taken_until(namespace, needed, signed_at)
+    }
 }

@@ -7,6 +7,7 @@ mod gather;
 mod queue;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod quota;
+mod retentions;
 mod steps;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sweep;
@@ -26,5 +27,6 @@ pub(super) use self::{
 pub(super) use self::{
     action::{Action, Answer},
     gather::{Taken, Work, gather},
+    retentions::Retentions,
     steps::Steps,
 };

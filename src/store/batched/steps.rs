@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use super::action::{Action, Answer, unexpected};
 #[cfg(any(feature = "postgres", feature = "redis"))]
 use super::quota::Quota;
+use super::{
+    action::{Action, Answer, unexpected},
+    retentions::Retentions,
+};
 use crate::{
+    clock::Timestamp,
     error::StoreError,
     future::StoreFuture,
     once::{Claim, ClaimOutcome, LeaseOutcome, LeaseStore, NonceStore, Sharing, StepOutcome},
@@ -20,6 +24,12 @@ pub(in crate::store) trait Steps: Send + Sync + 'static {
         claim: &Claim,
         action: Action,
     ) -> impl Future<Output = Result<Answer, StoreError>> + Send;
+
+    /// Returns what identifies the database, wherever it was opened.
+    fn identity(&self) -> &[u8];
+
+    /// Returns what this process knows of namespaces.
+    fn retentions(&self) -> &Retentions;
 
     /// Returns the counts of each key, if this process keeps them.
     #[cfg(any(feature = "postgres", feature = "redis"))]
@@ -76,7 +86,11 @@ impl<S: Steps> NonceStore for S {
     }
 
     fn sharing(&self) -> Sharing {
-        Sharing::between_processes(self)
+        Sharing::of_database(self.identity())
+    }
+
+    fn taken_until(&self, namespace: &str, _: Duration, signed_at: Timestamp) -> Option<Timestamp> {
+        self.retentions().taken_until(namespace, signed_at)
     }
 }
 

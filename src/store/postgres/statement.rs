@@ -63,6 +63,10 @@ impl<'a> Terms<'a> {
         !matches!(self.change, Change::Record { .. })
     }
 
+    pub(super) fn namespace(&self) -> &str {
+        self.namespace
+    }
+
     fn name(&self) -> String {
         hex(self.namespace.as_bytes())
     }

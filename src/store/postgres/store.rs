@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
-use sqlx::{AssertSqlSafe, Connection as _, PgPool, postgres::PgConnectOptions};
+use sqlx::{AssertSqlSafe, Connection as _, PgPool, Row as _, postgres::PgConnectOptions};
 use tokio::{
     sync::{Mutex, mpsc},
     time::timeout,
@@ -19,7 +19,9 @@ use super::{
 use crate::{
     error::{ConfigError, OpenError, StoreError},
     once::Claim,
-    store::batched::{Action, Answer, Queue, Quota, RECORDS_OF_A_KEY, Steps, gather, put_together},
+    store::batched::{
+        Action, Answer, Queue, Quota, RECORDS_OF_A_KEY, Retentions, Steps, gather, put_together,
+    },
 };
 
 /// Remembers nonces in PostgreSQL, for all servers of a service.
@@ -68,6 +70,9 @@ use crate::{
 /// ```
 pub struct PostgresStore {
     queue: Queue,
+    /// Of the cluster, the database and the table.
+    identity: String,
+    retentions: Arc<Retentions>,
     quota: Arc<Quota>,
     options: PgConnectOptions,
     timeout: Duration,
@@ -110,7 +115,7 @@ impl PostgresStore {
     /// # Errors
     /// Why it cannot.
     pub async fn check(&self) -> Result<(), StoreError> {
-        check(&self.options, self.timeout).await
+        check(&self.options, self.timeout).await.map(drop)
     }
 
     /// Makes the [tables and functions](Self::SCHEMA), unless they are there. Several servers may
@@ -222,23 +227,30 @@ fn late(wait: Duration) -> StoreError {
     StoreError::unavailable(format!("PostgreSQL gave no answer within {wait:?}"))
 }
 
-async fn check(options: &PgConnectOptions, wait: Duration) -> Result<(), StoreError> {
+/// Returns what identifies the table of nonces, among all that this process may open.
+async fn check(options: &PgConnectOptions, wait: Duration) -> Result<String, StoreError> {
     let sql = format!(
         "{FENCE_A_COPY};
         UPDATE countersign_store SET written_by = DEFAULT WHERE written_by::xid = xmin;
         SELECT digest, attempt, deadline_ms, lease_end_ms FROM countersign_nonces LIMIT 0;
         SELECT namespace, retention_ms, raised_ms, dropped_up_to_ms FROM countersign_namespaces LIMIT 0;
         SELECT 'countersign_record'::regproc, 'countersign_hold'::regproc,
-               'countersign_is_recorded'::regproc, 'countersign_consume'::regproc"
+               'countersign_is_recorded'::regproc, 'countersign_consume'::regproc;
+        SELECT format('%s/%s/%s', system_identifier, database, nonces) AS identity
+        FROM countersign_store ORDER BY id DESC LIMIT 1"
     );
     let checked = timeout(wait, async {
         let mut connection = connect(options).await?;
         let sql = AssertSqlSafe(in_transaction(&sql, wait));
-        let run = sqlx::raw_sql(sql).execute(&mut connection).await;
-        let run = run.map_err(error::of_driver);
+        let run = sqlx::raw_sql(sql).fetch_all(&mut connection).await;
+        let rows = run.map_err(error::of_driver);
         // Whatever fails here has nothing to say of the database.
         let _ = connection.close().await;
-        run.map(drop)
+        let rows = rows?;
+        let mut identities = rows.iter().map(|row| row.try_get("identity"));
+        identities
+            .find_map(Result::ok)
+            .ok_or_else(|| StoreError::unavailable("PostgreSQL did not say which database it is"))
     });
     checked.await.unwrap_or_else(|_| Err(late(wait)))
 }
@@ -246,6 +258,14 @@ async fn check(options: &PgConnectOptions, wait: Duration) -> Result<(), StoreEr
 impl Steps for PostgresStore {
     async fn step(&self, claim: &Claim, action: Action) -> Result<Answer, StoreError> {
         self.queue.ask(claim, action).await
+    }
+
+    fn identity(&self) -> &[u8] {
+        self.identity.as_bytes()
+    }
+
+    fn retentions(&self) -> &Retentions {
+        &self.retentions
     }
 
     fn quota(&self) -> Option<&Quota> {
@@ -318,7 +338,8 @@ impl PostgresStoreBuilder {
         )?;
         // Nothing here is a float, and poolers know nothing of this parameter.
         let options = options.extra_float_digits(None);
-        check(&options, wait).await?;
+        let identity = check(&options, wait).await?;
+        let retentions = Arc::new(Retentions::default());
         let (queue, requests) = Queue::new("PostgreSQL", wait, MAX_STEPS);
         let requests = Arc::new(Mutex::new(requests));
         let newest = Arc::new(Newest::default());
@@ -329,6 +350,7 @@ impl PostgresStoreBuilder {
                 queue: Arc::clone(&requests),
                 wait,
                 newest: Arc::clone(&newest),
+                retentions: Arc::clone(&retentions),
             };
             tokio::spawn(async move { gather(&mut writer, Duration::MAX).await });
         }
@@ -343,6 +365,8 @@ impl PostgresStoreBuilder {
         tokio::spawn(sweep::run(options.clone(), store));
         Ok(PostgresStore {
             queue,
+            identity,
+            retentions,
             quota,
             options,
             timeout: self.timeout,

@@ -12,9 +12,10 @@ use super::{
     time::millis,
 };
 use crate::{
+    clock::Timestamp,
     error::{StoreError, StoreErrorKind},
     once::{ClaimOutcome, Forgotten, History, LeaseOutcome, StepOutcome},
-    store::batched::{Action, Answer},
+    store::batched::{Action, Answer, Retentions},
 };
 
 pub(super) type Answers = Vec<Result<Answer, StoreError>>;
@@ -29,12 +30,23 @@ pub(super) async fn commit(
     steps: &[Step<'_>],
     wait: Duration,
     newest: &Newest,
+    retentions: &Retentions,
 ) -> Result<Answers, StoreError> {
     let whole = |sql: &str| in_transaction(sql, wait);
     let decision = statement::decide(terms, steps, newest.get());
     let rows = run(connection, terms, &decision, whole).await?;
     let answers = read(steps, &rows)?;
     let now: Option<i64> = rows.first().and_then(|row| row.try_get("now_ms").ok());
+    let retention = rows
+        .first()
+        .and_then(|row| row.try_get("retention_ms").ok());
+    if let (Some(now), Some(retention)) = (now, retention) {
+        let retention: i64 = retention;
+        let (retention, now) = (retention.unsigned_abs(), now.unsigned_abs());
+        if let Some(now) = Timestamp::from_millis(now) {
+            retentions.learn(terms.namespace(), Duration::from_millis(retention), now);
+        }
+    }
     let made = steps
         .iter()
         .zip(&answers)

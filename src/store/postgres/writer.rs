@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::StoreError,
     once::{ClaimOutcome, LeaseOutcome},
-    store::batched::{Action, Answer, Request, Taken, Work},
+    store::batched::{Action, Answer, Request, Retentions, Taken, Work},
 };
 
 /// The most nonces in one transaction, so that its locks are held for a few milliseconds.
@@ -31,6 +31,7 @@ pub(super) struct Writer {
     pub(super) queue: Arc<Mutex<Taken<Request>>>,
     pub(super) wait: Duration,
     pub(super) newest: Arc<Newest>,
+    pub(super) retentions: Arc<Retentions>,
 }
 
 impl Work for Writer {
@@ -78,13 +79,13 @@ impl Writer {
         let steps: Vec<_> = batch.iter().map(|copies| copies.first.step()).collect();
         // What is dropped in the midst of it leaves no connection behind.
         let connection = self.connection.take();
-        let (wait, newest) = (self.wait, &self.newest);
+        let (wait, newest, retentions) = (self.wait, &self.newest, &self.retentions);
         let committed = timeout(wait, async {
             let mut connection = match connection {
                 Some(connection) => connection,
                 None => connect(&self.options).await?,
             };
-            let answers = commit(&mut connection, &terms, &steps, wait, newest).await?;
+            let answers = commit(&mut connection, &terms, &steps, wait, newest, retentions).await?;
             Ok((connection, answers))
         });
         let (connection, answers) = committed.await.unwrap_or_else(|_| {

@@ -17,6 +17,7 @@ use crate::{
     clock::{Clock as _, SystemClock, Timestamp},
     error::StoreError,
     once::{Claim, History},
+    store::batched::Retentions,
 };
 
 /// For how long a namespace is known after it was read.
@@ -27,6 +28,7 @@ pub(super) struct Knowledge {
     since: AtomicU64,
     mark: AtomicU64,
     namespaces: Mutex<HashMap<Box<str>, Namespace>>,
+    pub(super) retentions: Retentions,
     /// The records that servers have of themselves, as they were read last, by their keys.
     records: Mutex<HashMap<Box<str>, Inspected>>,
 }
@@ -71,6 +73,14 @@ impl Knowledge {
         let records = self.records.lock();
         let records = records.unwrap_or_else(PoisonError::into_inner);
         records.get(key).cloned()
+    }
+
+    /// Returns the name of one record of the servers that are known: always of the same one.
+    pub(super) fn name(&self) -> Option<String> {
+        let records = self.records.lock();
+        let records = records.unwrap_or_else(PoisonError::into_inner);
+        let first = records.iter().min_by_key(|(key, _)| *key);
+        first.map(|(_, record)| record.name.clone())
     }
 
     /// The server whose record has this key has carried out so many commands.

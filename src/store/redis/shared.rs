@@ -15,7 +15,7 @@ use super::{
     replication::Replication,
     servers::{Master, Servers},
     slot::{SLOTS, slot},
-    time::millis,
+    time::{millis, timestamp},
 };
 use crate::{
     clock::{Clock as _, SystemClock},
@@ -278,6 +278,8 @@ impl Shared {
             read: read_at,
         };
         self.knowledge.learn_namespace(name, namespace);
+        let (kept_for, read_at) = (Duration::from_millis(retention), timestamp(now));
+        self.knowledge.retentions.learn(name, kept_for, read_at);
         Ok(namespace)
     }
 

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use super::{
-    error::late,
+    error::{late, unexpected},
     link::Terms,
     servers::{Servers, info},
     shared::{Counts, Shared, keep_up},
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     error::{ConfigError, OpenError, StoreError},
     once::Claim,
-    store::batched::{Action, Answer, Quota, RECORDS_OF_A_KEY, Steps, put_together},
+    store::batched::{Action, Answer, Quota, RECORDS_OF_A_KEY, Retentions, Steps, put_together},
 };
 
 /// Remembers nonces in Redis 7 or Valkey, shared by all servers of a service: one server, the
@@ -32,6 +32,8 @@ use crate::{
 /// # }
 /// ```
 pub struct RedisStore {
+    /// A random name that the first process recorded.
+    identity: String,
     shared: Arc<Shared>,
 }
 
@@ -130,6 +132,14 @@ impl RedisStore {
 impl Steps for RedisStore {
     async fn step(&self, claim: &Claim, action: Action) -> Result<Answer, StoreError> {
         self.within(step::step(&self.shared, claim, action)).await
+    }
+
+    fn identity(&self) -> &[u8] {
+        self.identity.as_bytes()
+    }
+
+    fn retentions(&self) -> &Retentions {
+        &self.shared.knowledge.retentions
     }
 
     fn quota(&self) -> Option<&Quota> {
@@ -283,7 +293,8 @@ impl RedisStoreBuilder {
         shared.serve_all().await?;
         tokio::spawn(keep_up(Arc::downgrade(&shared)));
         tokio::spawn(put_together(Counts(Arc::downgrade(&shared))));
-        Ok(RedisStore { shared })
+        let identity = shared.knowledge.name().ok_or_else(unexpected)?;
+        Ok(RedisStore { identity, shared })
     }
 }
 

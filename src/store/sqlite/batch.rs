@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     iter,
+    time::Duration,
 };
 
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, sqlite::SqliteRow};
@@ -51,8 +52,10 @@ impl<'a> Step<'a> {
 
 /// What came of a batch.
 #[derive(Debug)]
-pub(super) struct Applied {
+pub(super) struct Applied<'a> {
     pub(super) answers: Vec<Result<Answer, StoreError>>,
+    /// For how long the namespaces of the steps are remembered.
+    pub(super) retentions: Vec<(&'a str, Duration)>,
     /// How many steps have changed a record, since the tables were made.
     pub(super) steps: u64,
 }
@@ -70,12 +73,12 @@ struct Shared<'a> {
 
 /// The answer to each step, of which none counts until the transaction is committed. The caller
 /// has begun one that may write.
-pub(super) async fn apply(
+pub(super) async fn apply<'a>(
     connection: &mut SqliteConnection,
-    steps: &[Step<'_>],
+    steps: &[Step<'a>],
     now: Timestamp,
     limits: Limits,
-) -> Result<Applied, StoreError> {
+) -> Result<Applied<'a>, StoreError> {
     let before = read_shared(connection, steps).await?;
     let mut after = before.clone();
     let records = read_records(connection, steps).await?;
@@ -109,8 +112,11 @@ pub(super) async fn apply(
 
     write_records(connection, &records, &slots).await?;
     write_shared(connection, &before, &after).await?;
+    let namespaces = after.namespaces.into_iter();
+    let retentions = namespaces.filter_map(|(name, known)| Some((name, known?.retention)));
     Ok(Applied {
         answers,
+        retentions: retentions.collect(),
         steps: after.whole.steps,
     })
 }

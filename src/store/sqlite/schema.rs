@@ -100,13 +100,13 @@ pub(super) async fn connect(
 
 /// Makes the tables where there are none, and checks that they are ours. Where they are made,
 /// `since` is recorded as the moment before which nothing is known; where the database is not the
-/// one that was used last, `now` is.
+/// one that was used last, `now` is. Returns the identity of the database.
 pub(super) async fn prepare(
     connection: &mut SqliteConnection,
     mark: &mut Mark,
     (since, now): (Timestamp, Timestamp),
     wait: Duration,
-) -> Result<(), OpenError> {
+) -> Result<[u8; 16], OpenError> {
     let mode: String = scalar(connection, "PRAGMA journal_mode").await?;
     if mode != "wal" {
         let place = format!(
@@ -137,10 +137,12 @@ pub(super) async fn prepare(
     // identity. The mark of other tables comes after what was recorded of them.
     if is_new {
         mark.replace(found).map_err(error::of_mark)?;
-        return Ok(commit(connection).await?);
+        commit(connection).await?;
+    } else {
+        commit(connection).await?;
+        mark.replace(found).map_err(error::of_mark)?;
     }
-    commit(connection).await?;
-    Ok(mark.replace(found).map_err(error::of_mark)?)
+    Ok(found.identity)
 }
 
 /// Why the database is not the one that was used last, if it is not.

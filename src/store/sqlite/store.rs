@@ -19,7 +19,7 @@ use crate::{
     error::{ConfigError, ConfigErrorKind, OpenError, StoreError},
     once::Claim,
     store::{
-        batched::{Action, Answer, Queue, Steps},
+        batched::{Action, Answer, Queue, Retentions, Steps},
         file,
     },
 };
@@ -96,6 +96,9 @@ use crate::{
 /// [`StoreErrorKind::KeyOverQuota`]: crate::error::StoreErrorKind::KeyOverQuota
 pub struct SqliteStore {
     queue: Queue,
+    /// Drawn when the tables were made.
+    identity: [u8; 16],
+    retentions: Arc<Retentions>,
     options: SqliteConnectOptions,
     timeout: Duration,
     clock: Arc<dyn Clock>,
@@ -242,6 +245,14 @@ impl Steps for SqliteStore {
     async fn step(&self, claim: &Claim, action: Action) -> Result<Answer, StoreError> {
         self.queue.ask(claim, action).await
     }
+
+    fn identity(&self) -> &[u8] {
+        &self.identity
+    }
+
+    fn retentions(&self) -> &Retentions {
+        &self.retentions
+    }
 }
 
 impl fmt::Debug for SqliteStore {
@@ -334,7 +345,9 @@ impl SqliteStoreBuilder {
         }
         let file = file::resolve(path.as_ref()).map_err(error::of_mark)?;
         let mut mark = Mark::open(&file).map_err(error::of_mark)?;
-        schema::prepare(&mut connection, &mut mark, (since, now), self.timeout).await?;
+        let prepared = schema::prepare(&mut connection, &mut mark, (since, now), self.timeout);
+        let identity = prepared.await?;
+        let retentions = Arc::new(Retentions::default());
         // A file that is taken away is not made anew behind the back of its store.
         let options = options.create_if_missing(false);
         let (queue, requests) = Queue::new("SQLite", self.timeout, MAX_STEPS);
@@ -350,10 +363,13 @@ impl SqliteStoreBuilder {
                 records_of_a_key: (self.capacity / 100 * u64::from(self.key_share)).max(1),
             },
             wait: self.timeout,
+            retentions: Arc::clone(&retentions),
         };
         tokio::spawn(writer.run());
         Ok(SqliteStore {
             queue,
+            identity,
+            retentions,
             options,
             timeout: self.timeout,
             clock: self.clock,

@@ -15,7 +15,9 @@ use super::{
 use crate::{
     clock::Clock,
     error::StoreError,
-    store::batched::{Answer, Request, Sweep, Taken, Work, gather, leave_out_given_up, sweep},
+    store::batched::{
+        Answer, Request, Retentions, Sweep, Taken, Work, gather, leave_out_given_up, sweep,
+    },
 };
 
 /// Lives until the last sender of its queue is gone.
@@ -32,6 +34,7 @@ pub(super) struct Writer {
     pub(super) limits: Limits,
     /// For how long the lock of another process is waited for.
     pub(super) wait: Duration,
+    pub(super) retentions: Arc<Retentions>,
 }
 
 /// The time between two steps of the sweep, and after the last one.
@@ -64,16 +67,20 @@ impl Writer {
                 action: request.action,
             })
             .collect();
+        let now = self.clock.now();
         let applied = if steps.is_empty() {
             None
         } else {
-            Some(apply(&mut connection, &steps, self.clock.now(), self.limits).await?)
+            Some(apply(&mut connection, &steps, now, self.limits).await?)
         };
         commit(&mut connection).await?;
         self.connection = Some(connection);
         let Some(applied) = applied else {
             return Ok(Vec::new());
         };
+        for (namespace, retention) in applied.retentions {
+            self.retentions.learn(namespace, retention, now);
+        }
         if let Err(error) = self.mark.write(applied.steps) {
             tracing::warn!(%error, "the file `-mark` beside the database was not written");
         }
