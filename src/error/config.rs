@@ -102,6 +102,8 @@ pub enum ConfigErrorKind {
     /// Another layer of this process claims in the same store and namespace, and has to be
     /// remembered for another time: its own comes first.
     OtherRetention(String, Duration, Duration),
+    /// Schemes that one layer cannot accept together, and why.
+    SeveralSchemes(String),
     /// A processing that the store cannot give.
     Processing(&'static str),
 }
@@ -170,6 +172,7 @@ impl fmt::Display for ConfigErrorKind {
                  `{namespace}`, and this layer for {this:?}: give each layer a `namespace` of its own, or \
                  give both the same `max_age`, retention, `clock_difference` and `store_timeout`"
             ),
+            Self::SeveralSchemes(what) => write!(f, "several schemes for one layer: {what}"),
             Self::Missing(what) => f.write_str(what),
             Self::Range(what) => f.write_str(what),
             Self::Processing(what) => f.write_str(what),

@@ -56,6 +56,19 @@ impl KnownKeys {
         Self(Known::LookedUpBy(ptr::from_ref(keys).addr()))
     }
 
+    /// Whether some secret is in both: so it is assumed if one object looks up the keys of both.
+    pub(crate) fn may_share_a_secret(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Known::Listed(one), Known::Listed(other)) => {
+                let others: HashSet<_> = other.values().flatten().collect();
+                one.values().flatten().any(|secret| others.contains(secret))
+            }
+            (Known::LookedUpBy(one), Known::LookedUpBy(other)) => one == other,
+            // Not known before they are looked up.
+            _ => false,
+        }
+    }
+
     /// Whether a secret is under this id: `None` if nobody knows before it is looked up.
     pub(crate) fn have(&self, id: &str) -> Option<bool> {
         match &self.0 {

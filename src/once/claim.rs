@@ -135,6 +135,17 @@ impl Claim {
         self
     }
 
+    /// Makes this claim last as long as another with the same identity, and be as old as that.
+    pub(super) fn remember_as_long_as(&mut self, other: &Self) {
+        let (own, other) = (&mut self.terms, &other.terms);
+        own.deadline = own.deadline.max(other.deadline);
+        own.signed_at = match (own.signed_at, other.signed_at) {
+            (Some(one), Some(two)) => Some(one.min(two)),
+            (one, two) => one.or(two),
+        };
+        own.max_skew = own.max_skew.max(other.max_skew);
+    }
+
     /// Adds the longest time for which any claim of this namespace may have to be remembered: one
     /// for all claims of a namespace.
     #[must_use]

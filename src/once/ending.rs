@@ -16,6 +16,8 @@ use crate::{
 pub(super) struct Ending<'d, D: ?Sized> {
     pub(super) database: &'d D,
     pub(super) claim: Claim,
+    /// Whether more is recorded than the claim: then a replay records what was not used yet.
+    pub(super) records_several: bool,
     pub(super) timeout: Duration,
     pub(super) fate: FateCell,
 }
@@ -24,7 +26,8 @@ impl<D: TransactIn + ?Sized> Ending<'_, D> {
     pub(super) async fn refused(&self, transaction: D::Transaction, rejection: &Rejection) {
         // Nothing was done but to extend the record of an event, or to fence a database that has
         // forgotten, and that has to last.
-        let extended = self.claim.extends() && rejection.kind() == RejectionKind::RequestReplayed;
+        let recorded = self.claim.extends() || self.records_several;
+        let extended = recorded && rejection.kind() == RejectionKind::RequestReplayed;
         if extended || rejection.kind() == RejectionKind::SignAgain {
             if let Err(error) = within(self.timeout, D::commit(transaction)).await {
                 let error = in_full(&error);

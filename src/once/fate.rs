@@ -34,16 +34,18 @@ struct Shared {
     fate: Mutex<Fate>,
     subject: Subject,
     turn: Option<Turn>,
+    _also: Vec<Turn>,
     /// That of the verification, for what is logged after it.
     span: Span,
 }
 
 impl FateCell {
-    pub(super) fn new(subject: Subject, turn: Option<Turn>) -> Self {
+    pub(super) fn new(subject: Subject, turn: Option<Turn>, also: Vec<Turn>) -> Self {
         Self(Arc::new(Shared {
             fate: Mutex::default(),
             subject,
             turn,
+            _also: also,
             span: Span::current(),
         }))
     }

@@ -33,6 +33,8 @@ pub struct Lease {
     running: Option<OwnedSemaphorePermit>,
     /// Told once the completion is recorded.
     subject: Subject,
+    /// On what is used together with the request: each step is that of all.
+    beside: Vec<Self>,
 }
 
 impl Lease {
@@ -53,7 +55,27 @@ impl Lease {
             status: LeaseStatus(Arc::default()),
             running: None,
             subject,
+            beside: Vec::new(),
         }
+    }
+
+    /// Another lease in the same store, on the same terms; not yet held.
+    pub(super) fn beside(&self, claim: Claim) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            claim,
+            duration: self.duration,
+            timeout: self.timeout,
+            status: LeaseStatus(Arc::default()),
+            running: None,
+            subject: Subject::default(),
+            beside: Vec::new(),
+        }
+    }
+
+    /// From now on, these are renewed, completed and released with this one.
+    pub(super) fn keep_beside(&mut self, beside: Vec<Self>) {
+        self.beside = beside;
     }
 
     /// Counts the handler among those that run, until the lease is dropped or the permit is taken.
@@ -106,9 +128,16 @@ impl Lease {
             self.leases()?.renew(&self.claim, self.duration),
         )
         .await?;
-        let until = (held == StepOutcome::Done).then(|| asked + self.duration);
+        let mut all_held = held;
+        for lease in &self.beside {
+            // Boxed, because it is the same step.
+            if Box::pin(lease.renew()).await? == StepOutcome::Lost {
+                all_held = StepOutcome::Lost;
+            }
+        }
+        let until = (all_held == StepOutcome::Done).then(|| asked + self.duration);
         self.status.held_until(until);
-        Ok(held)
+        Ok(all_held)
     }
 
     /// Records that the request was handled: duplicates are refused, or acknowledged, from now on.
@@ -119,7 +148,12 @@ impl Lease {
     /// Returns an error if the store gives no answer; it is then unknown whether this was recorded,
     /// and worth trying again.
     pub async fn complete(&self) -> Result<StepOutcome, StoreError> {
-        let held = within(self.timeout, self.leases()?.complete(&self.claim)).await?;
+        let mut held = within(self.timeout, self.leases()?.complete(&self.claim)).await?;
+        for lease in &self.beside {
+            if Box::pin(lease.complete()).await? == StepOutcome::Lost {
+                held = StepOutcome::Lost;
+            }
+        }
         self.status.held_until(None);
         if held == StepOutcome::Done {
             self.subject.used();
@@ -134,7 +168,12 @@ impl Lease {
     pub async fn release(&self) -> Result<StepOutcome, StoreError> {
         // Another attempt may hold it as soon as the store was asked, answered or not.
         self.status.held_until(None);
-        within(self.timeout, self.leases()?.release(&self.claim)).await
+        let mut beside = Ok(StepOutcome::Done);
+        for lease in self.beside.iter().rev() {
+            beside = Box::pin(lease.release()).await.and(beside);
+        }
+        let released = within(self.timeout, self.leases()?.release(&self.claim)).await?;
+        beside.map(|_| released)
     }
 
     fn leases(&self) -> Result<&dyn LeaseStore, StoreError> {

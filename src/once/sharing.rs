@@ -26,19 +26,20 @@ pub(crate) struct User {
 static USERS: Mutex<Vec<Weak<User>>> = Mutex::new(Vec::new());
 
 impl User {
-    /// Enters, unless another user of the namespace means something else by the same names.
+    /// Enters all users of one layer, unless another user of the namespace means something else by
+    /// the same names.
     ///
     /// Nothing of this is recorded in a store: names are what somebody chose. Servers in the midst
     /// of a rotation have different secrets, and still have to agree which request is which.
-    pub(crate) fn enter(self) -> Result<Arc<Self>, ConfigError> {
+    pub(crate) fn enter(entering: Vec<Self>) -> Result<Vec<Arc<Self>>, ConfigError> {
         let mut users = lock(&USERS);
         users.retain(|user| user.strong_count() > 0);
         for other in users.iter().filter_map(Weak::upgrade) {
-            self.check(&other)?;
+            entering.iter().try_for_each(|user| user.check(&other))?;
         }
-        let user = Arc::new(self);
-        users.push(Arc::downgrade(&user));
-        Ok(user)
+        let entered: Vec<_> = entering.into_iter().map(Arc::new).collect();
+        users.extend(entered.iter().map(Arc::downgrade));
+        Ok(entered)
     }
 
     fn check(&self, other: &Self) -> Result<(), ConfigError> {

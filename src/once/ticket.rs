@@ -1,6 +1,6 @@
 //! A ticket: what was verified and is handed out once, and the four ways to use it up.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{iter, mem, sync::Arc, time::Duration};
 
 use super::{
     claim::Claim,
@@ -42,11 +42,14 @@ pub(crate) enum Refusal {
 pub(crate) struct Ticket<G> {
     guarded: G,
     claim: Claim,
+    /// What is recorded with it, in this order: all of it, or none of it is used.
+    also: Vec<Claim>,
     /// How long each step waits for the store, or the database.
     timeout: Duration,
     /// Moved into `fate` as soon as somebody watches.
     subject: Subject,
     turn: Option<Turn>,
+    also_turns: Vec<Turn>,
     fate: Option<FateCell>,
 }
 
@@ -56,10 +59,26 @@ impl<G: Guarded> Ticket<G> {
         Self {
             guarded,
             claim,
+            also: Vec::new(),
             timeout,
             subject,
             turn: None,
+            also_turns: Vec::new(),
             fate: None,
+        }
+    }
+
+    /// Adds what another ticket would record, so that the two are used up together. If either was
+    /// used before, both are recorded, and none is handed out: each alone is a replay from then on.
+    pub(crate) fn and(&mut self, other: Self, join: impl FnOnce(&mut G, G)) {
+        join(&mut self.guarded, other.guarded);
+        for claim in iter::once(other.claim).chain(other.also) {
+            let mut known = iter::once(&mut self.claim).chain(&mut self.also);
+            // Under one key, with one nonce, they are one.
+            match known.find(|known| known.digest() == claim.digest()) {
+                Some(known) => known.remember_as_long_as(&claim),
+                None => self.also.push(claim),
+            }
         }
     }
 
@@ -80,9 +99,10 @@ impl<G: Guarded> Ticket<G> {
     /// What becomes of it, for whoever waits to know. The turn lasts for as long as anybody does.
     pub(crate) fn fate(&mut self) -> FateCell {
         let (subject, turn) = (&mut self.subject, &mut self.turn);
+        let also = &mut self.also_turns;
         let fate = self
             .fate
-            .get_or_insert_with(|| FateCell::new(mem::take(subject), turn.take()));
+            .get_or_insert_with(|| FateCell::new(mem::take(subject), turn.take(), mem::take(also)));
         fate.clone()
     }
 
@@ -93,6 +113,10 @@ impl<G: Guarded> Ticket<G> {
         }
         let turn = turns.take(&self.claim, self.timeout).await;
         self.turn = Some(self.admit(turn)?);
+        for claim in &self.also {
+            let turn = turns.take(claim, self.timeout).await?;
+            self.also_turns.push(turn);
+        }
         Ok(())
     }
 
@@ -106,7 +130,10 @@ impl<G: Guarded> Ticket<G> {
     fn admit(&self, turn: Result<Turn, Rejection>) -> Result<Turn, Rejection> {
         let admitted = turn.and_then(|turn| match turn.is_used() {
             // The duplicate of an event extends its record, which is in the database.
-            true if !self.claim.extends() => Err(used_before::<G>(&self.claim)),
+            // What is recorded with it has to be, also if it was used before.
+            true if !self.claim.extends() && self.also.is_empty() => {
+                Err(used_before::<G>(&self.claim))
+            }
             _ => Ok(turn),
         });
         admitted.inspect_err(|rejection| self.subject.refused(rejection))
@@ -114,10 +141,17 @@ impl<G: Guarded> Ticket<G> {
 
     /// Claims it in the store, which never gives it back.
     pub(crate) async fn claim(self, store: &dyn NonceStore) -> Result<G::Content, Rejection> {
-        let asked = Stopwatch::start();
-        let claimed = within(self.timeout, store.claim(&self.claim)).await;
-        first_use::<G>(&asked, claimed.map(for_good), &self.claim)
-            .inspect_err(|rejection| self.subject.refused(rejection))?;
+        let mut used_first = Ok(());
+        for claim in iter::once(&self.claim).chain(&self.also) {
+            let asked = Stopwatch::start();
+            let claimed = within(self.timeout, store.claim(claim)).await;
+            let is_answered = claimed.is_ok();
+            used_first = used_first.and(first_use::<G>(&asked, claimed.map(for_good), claim));
+            if !is_answered {
+                break;
+            }
+        }
+        used_first.inspect_err(|rejection| self.subject.refused(rejection))?;
         self.subject.used();
         self.check_freshness()?;
         Ok(self.guarded.hand_out())
@@ -130,11 +164,16 @@ impl<G: Guarded> Ticket<G> {
         duration: Duration,
     ) -> Result<(G::Content, Lease), Rejection> {
         let subject = self.subject.clone();
-        let lease = Lease::new(store, self.claim, duration, self.timeout, self.subject);
-        let asked = Stopwatch::start();
-        let leased = lease.take().await;
-        first_use::<G>(&asked, leased, lease.claim())
-            .inspect_err(|rejection| subject.refused(rejection))?;
+        let mut lease = Lease::new(store, self.claim, duration, self.timeout, self.subject);
+        let taken = match self.also.is_empty() {
+            true => {
+                let asked = Stopwatch::start();
+                let leased = lease.take().await;
+                first_use::<G>(&asked, leased, lease.claim())
+            }
+            false => lease_all::<G>(&mut lease, self.also).await,
+        };
+        taken.inspect_err(|rejection| subject.refused(rejection))?;
         if let Err(stale) = self.guarded.check_freshness() {
             // Nobody has begun to use it: the same event, signed anew, need not wait for the lease
             // to end.
@@ -152,10 +191,18 @@ impl<G: Guarded> Ticket<G> {
         let fate = self.fate();
         let recorded = async {
             self.check_freshness()?;
-            let asked = Stopwatch::start();
-            let consuming = transaction.consume(&self.claim, lock_wait(self.timeout));
-            let claimed = within(self.timeout, consuming).await;
-            first_use::<G>(&asked, claimed.map(for_good), &self.claim)?;
+            let mut used_first = Ok(());
+            for claim in iter::once(&self.claim).chain(&self.also) {
+                let asked = Stopwatch::start();
+                let consuming = transaction.consume(claim, lock_wait(self.timeout));
+                let claimed = within(self.timeout, consuming).await;
+                let is_answered = claimed.is_ok();
+                used_first = used_first.and(first_use::<G>(&asked, claimed.map(for_good), claim));
+                if !is_answered {
+                    break;
+                }
+            }
+            used_first?;
             self.check_freshness()
         };
         match recorded.await {
@@ -181,6 +228,7 @@ impl<G: Guarded> Ticket<G> {
         let end = Ending {
             database,
             claim: self.claim.clone(),
+            records_several: !self.also.is_empty(),
             timeout: self.timeout,
             fate: fate.clone(),
         };
@@ -208,6 +256,42 @@ impl<G: Guarded> Ticket<G> {
             }
         }
     }
+}
+
+/// Takes the leases on all claims of one request. If any was completed before, all are completed;
+/// if one cannot be taken, those that were are released.
+async fn lease_all<G: Guarded>(first: &mut Lease, also: Vec<Claim>) -> Result<(), Rejection> {
+    let beside = also.into_iter().map(|claim| first.beside(claim));
+    let beside: Vec<_> = beside.collect();
+    let (mut held, mut used, mut blocked) = (Vec::new(), None, None);
+    for lease in iter::once(&*first).chain(&beside) {
+        let asked = Stopwatch::start();
+        let taken = lease.take().await;
+        let is_used = matches!(taken, Ok(LeaseOutcome::Completed));
+        match first_use::<G>(&asked, taken, lease.claim()) {
+            Ok(()) => held.push(lease),
+            Err(rejection) if is_used => used = used.or(Some(rejection)),
+            Err(rejection) => {
+                blocked = Some(rejection);
+                break;
+            }
+        }
+    }
+    if let Some(rejection) = used {
+        for lease in held {
+            lease.complete().await?;
+        }
+        return Err(rejection);
+    }
+    if let Some(rejection) = blocked {
+        for lease in held.into_iter().rev() {
+            // It ends by itself if the store cannot be told.
+            let _ = lease.release().await;
+        }
+        return Err(rejection);
+    }
+    first.keep_beside(beside);
+    Ok(())
 }
 
 /// A claim that is never given back is a lease that was held, or is completed.

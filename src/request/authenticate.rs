@@ -130,7 +130,15 @@ impl Received<'_> {
             None => (body, None),
             Some(formed) => (formed.given, formed.uncovered),
         };
-        let mut snapshot = Snapshot::new(head, candidate, keys.id().clone(), nonce, bytes, charge);
+        let mut snapshot = Snapshot::new(
+            head,
+            Arc::clone(&settings.name),
+            candidate,
+            keys.id().clone(),
+            nonce,
+            bytes,
+            charge,
+        );
         snapshot.uncovered = uncovered;
         snapshot.answer = answer.map(Box::new);
         let payload = VerifiedPayload::new(Arc::new(snapshot));

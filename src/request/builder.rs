@@ -9,18 +9,19 @@ use super::{
     budget::Budget,
     methods::Methods,
     processing::Processing,
+    several::{self, Accepted},
     verifier::{Settings, Verifier},
 };
 use crate::{
     body::BodyLimits,
     clock::{Clock, SystemClock},
     error::{ConfigError, ConfigErrorKind},
-    key::{KeyId, KeyRing, KeySet, KeyStore, Secret},
+    key::{KeyId, KeyStore},
     message::{Forwarded, Origin, Origins},
     metrics::LiveNonces,
     once::{NonceStore, Turns, User},
     proof::Freshness,
-    scheme::{Describe, Profile, Scheme},
+    scheme::{Profile, Scheme},
 };
 
 /// How long a lease holds where the sender retries: longer than most handlers, and not so long that
@@ -35,9 +36,8 @@ const DEFAULT_NAMESPACE: &str = "default";
 /// covers the authority, a public origin; everything else has a default that is safe.
 #[must_use]
 pub struct VerifierBuilder<T> {
-    scheme: Box<dyn Describe>,
-    keys: Option<Arc<dyn KeyStore>>,
-    secrets: Vec<Result<Secret, ConfigError>>,
+    /// In their order; keys that are given are those of the last.
+    accepted: Vec<Accepted>,
     store: Option<Arc<dyn NonceStore>>,
     clock: Box<dyn Clock>,
     origins: Vec<String>,
@@ -49,7 +49,8 @@ pub struct VerifierBuilder<T> {
     body: BodyLimits,
     body_budget: usize,
     namespace: String,
-    processing: Processing,
+    /// Unless it is chosen, that of the scheme.
+    processing: Option<Processing>,
     max_running: usize,
     store_timeout: Duration,
     readiness_timeout: Duration,
@@ -69,15 +70,8 @@ impl<T: 'static> VerifierBuilder<T> {
         scheme: impl Scheme,
         finish: impl FnOnce(Verifier) -> T + Send + Sync + 'static,
     ) -> Self {
-        let processing = if scheme.profile().sender_retries {
-            Processing::Retryable { lease: LEASE }
-        } else {
-            Processing::AtMostOnce
-        };
         Self {
-            scheme: Box::new(scheme),
-            keys: None,
-            secrets: Vec::new(),
+            accepted: vec![Accepted::new(scheme)],
             store: None,
             clock: Box::new(SystemClock),
             origins: Vec::new(),
@@ -89,12 +83,26 @@ impl<T: 'static> VerifierBuilder<T> {
             body: BodyLimits::default(),
             body_budget: 64 * 1024 * 1024,
             namespace: DEFAULT_NAMESPACE.into(),
-            processing,
+            processing: None,
             max_running: 1024,
             store_timeout: Duration::from_secs(2),
             readiness_timeout: Duration::from_secs(5),
             finish: Box::new(finish),
         }
+    }
+
+    /// Changes the scheme that was given last.
+    fn last(mut self, change: impl FnOnce(&mut Accepted)) -> Self {
+        if let Some(last) = self.accepted.last_mut() {
+            change(last);
+        }
+        self
+    }
+
+    /// Adds a scheme, for a layer that accepts several.
+    pub(super) fn accept(mut self, scheme: impl Scheme) -> Self {
+        self.accepted.push(Accepted::new(scheme));
+        self
     }
 
     /// Adds a setting of what is made of the verifier.
@@ -108,9 +116,8 @@ impl<T: 'static> VerifierBuilder<T> {
     ///
     /// If the scheme has a fixed key id, as presets have, a ring must have a secret under it when
     /// [`build`](Self::build) is called.
-    pub fn keys(mut self, keys: impl KeyStore) -> Self {
-        self.keys = Some(Arc::new(keys));
-        self
+    pub fn keys(self, keys: impl KeyStore) -> Self {
+        self.last(|accepted| accepted.keys = Some(Arc::new(keys)))
     }
 
     /// A secret of a scheme whose requests name no key, in the very form in which its provider
@@ -118,9 +125,11 @@ impl<T: 'static> VerifierBuilder<T> {
     /// default.
     ///
     /// It stands in place of [`keys`](Self::keys).
-    pub fn secret(mut self, secret: impl AsRef<str>) -> Self {
-        self.secrets.push(self.scheme.read_secret(secret.as_ref()));
-        self
+    pub fn secret(self, secret: impl AsRef<str>) -> Self {
+        self.last(|accepted| {
+            let secret = accepted.scheme.read_secret(secret.as_ref());
+            accepted.secrets.push(secret);
+        })
     }
 
     /// What remembers which requests were used. No default.
@@ -269,7 +278,7 @@ impl<T: 'static> VerifierBuilder<T> {
     /// for webhooks](crate::scheme::webhooks), [`Processing::Retryable`] under a lease of 30
     /// seconds.
     pub fn processing(mut self, processing: Processing) -> Self {
-        self.processing = processing;
+        self.processing = Some(processing);
         self
     }
 
@@ -317,25 +326,21 @@ impl<T: 'static> VerifierBuilder<T> {
     /// retention.
     pub fn build(self) -> Result<T, ConfigError> {
         self.check_ranges()?;
-        let profile = self.scheme.profile().clone();
         let missing = |what| ConfigError::from(ConfigErrorKind::Missing(what));
-        let keys = match (self.keys, self.secrets) {
-            (Some(keys), secrets) if secrets.is_empty() => keys,
-            (None, secrets) if !secrets.is_empty() => {
-                Arc::new(fixed_key(&*self.scheme, secrets)?) as Arc<dyn KeyStore>
-            }
-            (Some(_), _) => return Err(missing("give either `keys` or `secret`, but not both")),
-            (None, _) if self.scheme.fixed_key_id().is_some() => {
-                return Err(missing("no secret is given; call `secret`"));
-            }
-            (None, _) => return Err(missing("no keys are given; call `keys`")),
+        let accepted = self.accepted.into_iter().map(Accepted::with_keys);
+        let accepted = accepted.collect::<Result<Vec<_>, _>>()?;
+        let profiles = || accepted.iter().map(|(scheme, _)| scheme.profile());
+        several::check(&accepted, self.processing.is_none())?;
+        let Some((first, _)) = accepted.first() else {
+            return Err(missing("no scheme is given"));
         };
-        if let Some(id) = self.scheme.fixed_key_id()
-            && keys.known_keys().have(id) == Some(false)
-        {
-            return Err(ConfigErrorKind::NoSecretFor(id.to_owned()).into());
-        }
-        let in_transaction = self.processing == Processing::InTransaction;
+        let profile = first.profile().clone();
+        let processing = self.processing.unwrap_or(if profile.sender_retries {
+            Processing::Retryable { lease: LEASE }
+        } else {
+            Processing::AtMostOnce
+        });
+        let in_transaction = processing == Processing::InTransaction;
         if in_transaction && profile.may_repeat {
             let what = "requests of this scheme may be alike, and none is claimed: there is no \
                         nonce for a transaction to record";
@@ -350,20 +355,22 @@ impl<T: 'static> VerifierBuilder<T> {
             return Err(ConfigErrorKind::Processing(what).into());
         }
 
-        let key_id = self.scheme.fixed_key_id().map(KeyId::new).transpose()?;
         let namespace: Arc<str> = self.namespace.into();
         // A database in whose transactions nonces are recorded is as open to others as a store is.
         let is_shared = match &self.store {
             Some(store) => store.sharing().is_shared(),
             None => in_transaction,
         };
-        if let Some(id) = &key_id
-            && profile.key_id_is_own
-            && *namespace == *DEFAULT_NAMESPACE
-            && is_shared
-            && !profile.may_repeat
-        {
-            return Err(ConfigErrorKind::UnchosenNames(id.to_string()).into());
+        for (scheme, _) in &accepted {
+            let profile = scheme.profile();
+            if let Some(id) = scheme.fixed_key_id()
+                && profile.key_id_is_own
+                && *namespace == *DEFAULT_NAMESPACE
+                && is_shared
+                && !profile.may_repeat
+            {
+                return Err(ConfigErrorKind::UnchosenNames(id.to_owned()).into());
+            }
         }
 
         let mut origins = Origins::default();
@@ -380,34 +387,31 @@ impl<T: 'static> VerifierBuilder<T> {
             }
             origins.trust(forwarded);
         }
-        if profile.covers_authority && !origins.are_known() {
+        if profiles().any(|profile| profile.covers_authority) && !origins.are_known() {
             return Err(missing(
                 "the scheme covers the authority, and no public origin is given; call \
                  `public_origin` with what clients see, such as `https://api.example.com`",
             ));
         }
 
-        let methods = match &self.methods {
-            Some(methods) => Some(Methods::new(methods)?),
-            None => (!profile.covers_method && !profile.may_repeat).then(Methods::default),
-        };
         let margin = self.clock_difference + self.store_timeout;
-        let retention = retention(&profile, &self.freshness, margin);
+        let freshness = &self.freshness;
+        let retention = profiles().map(|profile| retention(profile, freshness, margin));
+        let retention = retention.max().unwrap_or_default();
         let budget = Budget::new(self.body_budget, self.body.max_bytes);
         let processors = available_parallelism().map_or(1, NonZero::get);
         ConfigError::unless(
             self.body.max_bytes <= self.body_budget / 2,
             "`body_budget_bytes` is at least twice `max_body_bytes`",
         )?;
-        if matches!(self.processing, Processing::Retryable { .. })
+        if matches!(processing, Processing::Retryable { .. })
             && self.store.as_ref().is_some_and(|s| s.leases().is_none())
         {
             let what = "this store has no leases; use another, or `Processing::AtMostOnce`";
             return Err(ConfigErrorKind::Processing(what).into());
         }
-        if self.store.as_ref().is_some_and(|s| !s.survives_restart())
-            && (profile.untimed_retention.is_some() || profile.event_horizon.is_some())
-        {
+        let outlives = |p: &Profile| p.untimed_retention.is_some() || p.event_horizon.is_some();
+        if self.store.as_ref().is_some_and(|s| !s.survives_restart()) && profiles().any(outlives) {
             tracing::warn!(
                 namespace = &*namespace,
                 "the store forgets on restart, and the scheme has event ids or covers no time: \
@@ -416,18 +420,17 @@ impl<T: 'static> VerifierBuilder<T> {
             );
         }
 
-        let user = if profile.may_repeat {
-            None
-        } else {
-            let user = User {
+        let mut users = Vec::new();
+        for (scheme, keys) in accepted.iter().filter(|_| !profile.may_repeat) {
+            users.push(User {
                 store: self.store.clone(),
                 namespace: Arc::clone(&namespace),
                 retention,
-                key_id,
-                keys: Arc::clone(&keys),
-            };
-            Some(user.enter()?)
-        };
+                key_id: scheme.fixed_key_id().map(KeyId::new).transpose()?,
+                keys: Arc::clone(keys),
+            });
+        }
+        let users = User::enter(users)?;
         let mut freshness = Freshness {
             margin,
             ..self.freshness
@@ -438,28 +441,55 @@ impl<T: 'static> VerifierBuilder<T> {
                 store.taken_until(&namespace, retention, signed_at)
             }));
         }
-        Ok((self.finish)(Verifier {
-            settings: Arc::new(Settings {
-                scheme: self.scheme,
+        let clock: Arc<dyn Clock> = self.clock.into();
+        let budget = Arc::new(budget);
+        let running = Arc::new(Semaphore::new(self.max_running));
+        let long_bodies = Arc::new(Semaphore::new(processors));
+        let turns = Turns::default();
+        let mut verifiers = Vec::with_capacity(accepted.len());
+        for (scheme, keys) in accepted {
+            let profile = scheme.profile();
+            let methods = match &self.methods {
+                Some(methods) => Some(Methods::new(methods)?),
+                None => (!profile.covers_method && !profile.may_repeat).then(Methods::default),
+            };
+            verifiers.push(Settings {
+                name: scheme.name().into(),
+                signature_headers: scheme.signature_headers(),
+                scheme,
                 keys,
-                store: self.store,
-                clock: self.clock,
-                origins,
-                freshness,
+                store: self.store.clone(),
+                clock: Arc::clone(&clock),
+                origins: origins.clone(),
+                freshness: freshness.clone(),
                 methods,
                 retention,
                 body: self.body,
-                budget: Arc::new(budget),
-                namespace,
-                _user: user,
-                processing: self.processing,
-                running: Arc::new(Semaphore::new(self.max_running)),
+                budget: Arc::clone(&budget),
+                namespace: Arc::clone(&namespace),
+                _users: Vec::new(),
+                processing,
+                running: Arc::clone(&running),
                 store_timeout: self.store_timeout,
                 readiness_timeout: self.readiness_timeout,
                 live: LiveNonces::default(),
-                long_bodies: Arc::new(Semaphore::new(processors)),
-                turns: Turns::default(),
-            }),
+                long_bodies: Arc::clone(&long_bodies),
+                turns: turns.clone(),
+                others: Vec::new(),
+            });
+        }
+        let mut verifiers = verifiers.into_iter();
+        let Some(mut first) = verifiers.next() else {
+            return Err(missing("no scheme is given"));
+        };
+        first._users = users;
+        first.others = verifiers
+            .map(|settings| Verifier {
+                settings: Arc::new(settings),
+            })
+            .collect();
+        Ok((self.finish)(Verifier {
+            settings: Arc::new(first),
         }))
     }
 
@@ -487,25 +517,30 @@ impl<T: 'static> VerifierBuilder<T> {
             (MILLISECOND..=HOUR).contains(&self.readiness_timeout),
             "`readiness_timeout` is between 1 millisecond and 1 hour",
         )?;
-        let profile = self.scheme.profile();
-        ConfigError::unless(
-            profile
-                .untimed_retention
-                .is_none_or(|r| (HOUR..=YEAR).contains(&r)),
-            "without a signed time, requests are remembered for between 1 hour and 1 year",
-        )?;
-        ConfigError::unless(
-            profile
-                .event_horizon
-                .is_none_or(|h| (SECOND..=YEAR).contains(&h)),
-            "an event horizon is between 1 second and 1 year",
-        )?;
+        for profile in self
+            .accepted
+            .iter()
+            .map(|accepted| accepted.scheme.profile())
+        {
+            ConfigError::unless(
+                profile
+                    .untimed_retention
+                    .is_none_or(|r| (HOUR..=YEAR).contains(&r)),
+                "without a signed time, requests are remembered for between 1 hour and 1 year",
+            )?;
+            ConfigError::unless(
+                profile
+                    .event_horizon
+                    .is_none_or(|h| (SECOND..=YEAR).contains(&h)),
+                "an event horizon is between 1 second and 1 year",
+            )?;
+        }
         ConfigError::unless(
             (1..=256).contains(&self.namespace.len()) && !self.namespace.contains('\0'),
             "a namespace has between 1 and 256 bytes, and none of them is zero",
         )?;
         match self.processing {
-            Processing::Retryable { lease } => ConfigError::unless(
+            Some(Processing::Retryable { lease }) => ConfigError::unless(
                 (SECOND..=DAY).contains(&lease),
                 "a lease is between 1 second and 1 day",
             ),
@@ -522,25 +557,10 @@ fn retention(profile: &Profile, freshness: &Freshness, margin: Duration) -> Dura
     profile.untimed_retention.unwrap_or_default().max(timed)
 }
 
-/// The one key of a scheme whose requests name none.
-fn fixed_key(
-    scheme: &dyn Describe,
-    secrets: Vec<Result<Secret, ConfigError>>,
-) -> Result<KeyRing, ConfigError> {
-    let id = scheme.fixed_key_id().ok_or(ConfigErrorKind::Missing(
-        "requests of this scheme name their key; call `keys` with a key id for each secret",
-    ))?;
-    let mut set = KeySet::new(id)?;
-    for secret in secrets {
-        set = set.with(secret?);
-    }
-    KeyRing::new().with_set(set)
-}
-
 impl<T> fmt::Debug for VerifierBuilder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifierBuilder")
-            .field("scheme", &self.scheme)
+            .field("schemes", &self.accepted)
             .finish_non_exhaustive()
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, request::Parts};
+use http::{HeaderName, Request, request::Parts};
 use http_body_util::Full;
 
 use super::verifier::Verifier;
@@ -56,6 +56,14 @@ impl Describe for Counting {
                 malformed_is_unauthorized: false,
             }
         }
+    }
+
+    fn name(&self) -> &str {
+        "counting"
+    }
+
+    fn signature_headers(&self) -> Vec<HeaderName> {
+        Vec::new()
     }
 
     fn read<'h>(&'h self, _: &Head<'h>) -> Result<Reading<'h>, Fault> {

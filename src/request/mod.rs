@@ -32,6 +32,7 @@ mod payload;
 mod pending;
 mod processing;
 mod receive;
+mod several;
 mod state;
 mod usable;
 mod verifier;

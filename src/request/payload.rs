@@ -30,6 +30,7 @@ pub struct VerifiedPayload(Arc<Snapshot>);
 
 pub(super) struct Snapshot {
     bytes: Bytes,
+    scheme: Arc<str>,
     key_id: KeyId,
     signed_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
@@ -51,6 +52,7 @@ pub(super) struct Snapshot {
 impl Snapshot {
     pub(super) fn new(
         head: &Head<'_>,
+        scheme: Arc<str>,
         candidate: &mut Candidate<'_>,
         key_id: KeyId,
         nonce: Option<Nonce>,
@@ -66,6 +68,7 @@ impl Snapshot {
             bytes,
             uncovered: None,
             answer: None,
+            scheme,
             key_id,
             signed_at: parameters.signed_at,
             expires_at: parameters.expires_at,
@@ -96,6 +99,18 @@ impl VerifiedPayload {
     /// in one of its objects, at any depth: readers differ in which of the two members they take.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         json::read(&self.0.bytes)
+    }
+
+    /// The scheme that the request was verified under: `rfc9421`, the key id that the preset has by
+    /// default, such as `github`, or for a [`HeaderScheme`](crate::HeaderScheme) the name of the
+    /// header of the signature, such as `x-signature`.
+    ///
+    /// If a layer accepts [several schemes](crate::request::VerifierBuilder::or), and the request is
+    /// signed under more than one, this is the first of them, and the payload holds what that
+    /// covers.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        &self.0.scheme
     }
 
     /// The key that the request was verified under.

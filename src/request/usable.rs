@@ -17,6 +17,8 @@ pub(super) enum Usable {
 pub(super) struct Unread {
     verifier: Verifier,
     pub(super) payload: VerifiedPayload,
+    /// What the request said under the other schemes that it is signed under.
+    beside: Vec<Unread>,
 }
 
 impl Guarded for Unread {
@@ -26,7 +28,8 @@ impl Guarded for Unread {
         let settings = &self.verifier.settings;
         let now = settings.clock.now();
         let (signed_at, expires_at) = (self.payload.signed_at(), self.payload.expires_at());
-        settings.freshness.check(now, signed_at, expires_at)
+        settings.freshness.check(now, signed_at, expires_at)?;
+        self.beside.iter().try_for_each(Self::check_freshness)
     }
 
     fn refuse(refusal: Refusal) -> Rejection {
@@ -53,10 +56,19 @@ impl Usable {
         let unread = Unread {
             verifier: verifier.clone(),
             payload,
+            beside: Vec::new(),
         };
         match claim {
             Some(claim) => Self::Once(Ticket::new(unread, claim, timeout, subject)),
             None => Self::Again(unread),
+        }
+    }
+
+    /// The same request, as it is signed under another scheme: it is used under both, or not at
+    /// all. Schemes whose requests may be alike are accepted by themselves alone.
+    pub(super) fn and(&mut self, other: Self) {
+        if let (Self::Once(ticket), Self::Once(other)) = (self, other) {
+            ticket.and(other, |unread, other| unread.beside.push(other));
         }
     }
 

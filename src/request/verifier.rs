@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, request::Parts};
+use http::{HeaderMap, HeaderName, Response, request::Parts};
 use tokio::sync::Semaphore;
 
 use super::{budget::Budget, methods::Methods, processing::Processing};
@@ -53,11 +53,15 @@ pub struct Verifier {
 
 /// All that a verification needs, checked against each other by the builder.
 pub(crate) struct Settings {
+    /// What a payload says that it was signed under.
+    pub(super) name: Arc<str>,
+    /// Where the signature of the scheme stands.
+    pub(super) signature_headers: Vec<HeaderName>,
     pub(super) scheme: Box<dyn Describe>,
     pub(super) keys: Arc<dyn KeyStore>,
     /// `None` with [`Processing::InTransaction`] alone.
     pub(super) store: Option<Arc<dyn NonceStore>>,
-    pub(super) clock: Box<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) origins: Origins,
     pub(super) freshness: Freshness,
     /// `None` where any method may come, because the signature covers it.
@@ -67,8 +71,8 @@ pub(crate) struct Settings {
     pub(super) body: BodyLimits,
     pub(super) budget: Arc<Budget>,
     pub(super) namespace: Arc<str>,
-    /// Its place among the users of the store, which it leaves when it is dropped.
-    pub(super) _user: Option<Arc<User>>,
+    /// Its places among the users of the store, which it leaves when it is dropped.
+    pub(super) _users: Vec<Arc<User>>,
     pub(super) processing: Processing,
     /// A permit for each handler that may run under a lease.
     pub(super) running: Arc<Semaphore>,
@@ -79,6 +83,8 @@ pub(crate) struct Settings {
     pub(super) long_bodies: Arc<Semaphore>,
     /// Of [`Processing::InTransaction`].
     pub(super) turns: Turns,
+    /// Of a layer that accepts several schemes: those of the others, in their order.
+    pub(super) others: Vec<Verifier>,
 }
 
 impl Verifier {
@@ -94,11 +100,17 @@ impl Verifier {
 
     /// What of a request decides what a 401 to it asks for.
     pub(crate) fn asked(&self, request: &HeaderMap) -> Asked {
-        self.settings.scheme.asked(request)
+        // One scheme at most asks for what depends on the request.
+        self.each().fold(Asked::default(), |asked, verifier| {
+            asked.or(verifier.settings.scheme.asked(request))
+        })
     }
 
     pub(crate) fn challenge_as_asked(&self, asked: Asked, headers: &mut HeaderMap) {
-        self.settings.scheme.challenge(asked, headers);
+        // What the first scheme says comes last, and stays.
+        for verifier in self.each().rev() {
+            verifier.settings.scheme.challenge(asked, headers);
+        }
     }
 
     /// What the sender wants to be answered, of a request by which it asks, unsigned, whether this
@@ -106,9 +118,9 @@ impl Verifier {
     /// it. The layer does so by itself.
     #[must_use]
     pub fn handshake(&self, head: &Parts) -> Option<Response<Bytes>> {
-        self.settings
-            .scheme
-            .answer_unsigned(&head.method, original_uri(head))
+        let uri = original_uri(head);
+        self.each()
+            .find_map(|verifier| verifier.settings.scheme.answer_unsigned(&head.method, uri))
     }
 
     /// A rejection as the scheme wants it answered.
@@ -122,7 +134,8 @@ impl Verifier {
 
     /// Whether the sender retries until it is answered with success.
     pub(crate) fn sender_retries(&self) -> bool {
-        self.settings.scheme.profile().sender_retries
+        self.each()
+            .all(|verifier| verifier.settings.scheme.profile().sender_retries)
     }
 
     /// How requests are processed.

@@ -12,6 +12,7 @@ use http_body::Body;
 use tracing::{Span, field::Empty};
 
 use super::{
+    authenticate::Authentic,
     claim::Verified,
     verifier::{Settings, Verifier},
 };
@@ -101,6 +102,10 @@ impl Verifier {
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
+        if self.accepts_several() {
+            // Boxed, so that what few layers do makes the future no larger for all.
+            return Box::pin(self.take_through_several(head, body, ready, span)).await;
+        }
         let admitted = self.parse(head)?.admit().await?;
         let signed_in_head = !admitted.state.signatures.is_empty();
         span.record("key_id", first_key(&admitted.state.signatures));
@@ -109,18 +114,27 @@ impl Verifier {
             span.record("key_id", first_key(&received.state.signatures));
         }
         span.record("body_bytes", received.state.body.len());
-        let mut authentic = received.authenticate()?;
-        if authentic.is_answered() {
-            return Ok(Ok((authentic.claim().await?, None)));
+        received.authenticate()?.take_through(ready).await
+    }
+}
+
+impl Authentic {
+    /// Waits until the request may be handled, and claims it.
+    pub(super) async fn take_through<T, E>(
+        mut self,
+        ready: impl Future<Output = Result<Result<T, E>, Rejection>>,
+    ) -> Result<Result<(Verified, Option<T>), E>, Rejection> {
+        if self.is_answered() {
+            return Ok(Ok((self.claim().await?, None)));
         }
         // Before the inner service is asked: a duplicate that waits holds no permit of it.
-        authentic.wait_for_turn().await?;
+        self.wait_for_turn().await?;
         let ready = match ready.await? {
             Ok(ready) => ready,
             Err(error) => return Ok(Err(error)),
         };
-        authentic.check_freshness()?;
-        Ok(Ok((authentic.claim().await?, Some(ready))))
+        self.check_freshness()?;
+        Ok(Ok((self.claim().await?, Some(ready))))
     }
 }
 

@@ -4,7 +4,8 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Response, Uri, header::WWW_AUTHENTICATE, request::Parts,
+    HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, header::WWW_AUTHENTICATE,
+    request::Parts,
 };
 
 use crate::{
@@ -43,6 +44,13 @@ impl<S: Describe> Scheme for S {}
 pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
     /// What is true of every request under this scheme.
     fn profile(&self) -> &Profile;
+
+    /// What a payload says that it was signed under.
+    fn name(&self) -> &str;
+
+    /// The headers of which any says that a request is signed under this scheme; none if the
+    /// signature stands in the body.
+    fn signature_headers(&self) -> Vec<HeaderName>;
 
     /// The key id of a scheme whose requests name none.
     fn fixed_key_id(&self) -> Option<&str> {
@@ -133,6 +141,13 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
 /// What of a request decides what a 401 to it asks for: a number that the scheme gave out.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Asked(pub(crate) usize);
+
+impl Asked {
+    /// What two schemes gave out, of which one at most gives out anything.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
 
 /// What is true of every request under a scheme; the layer's configuration is checked against it.
 #[derive(Clone, Debug)]

@@ -194,7 +194,7 @@ impl<T> OneTimeTokenBuilder<T> {
             settings: Arc::new(Settings {
                 purpose: self.purpose,
                 namespace,
-                _user: user.enter()?,
+                _users: User::enter(vec![user])?,
                 keys,
                 issue_under: RwLock::new(KeyId::new(issue_under)?),
                 lifetime: self.lifetime,

@@ -99,7 +99,7 @@ pub(super) struct Settings {
     pub(super) purpose: String,
     pub(super) namespace: Arc<str>,
     /// Their place among the users of the store, which they leave when they are dropped.
-    pub(super) _user: Arc<User>,
+    pub(super) _users: Vec<Arc<User>>,
     pub(super) keys: Arc<dyn KeyStore>,
     pub(super) issue_under: RwLock<KeyId>,
     pub(super) lifetime: Duration,

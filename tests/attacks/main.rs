@@ -47,6 +47,7 @@ mod readiness;
 mod reading;
 mod restart;
 mod secrets;
+mod several;
 mod shared;
 mod signature;
 #[cfg(all(feature = "postgres", feature = "redis", feature = "sqlite"))]

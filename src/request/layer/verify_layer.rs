@@ -180,6 +180,47 @@ impl VerifyLayer {
 }
 
 impl VerifierBuilder<VerifyLayer> {
+    /// Accepts another scheme too: for a sender that changes from one to the other, or a route that
+    /// takes both. At most four. [`keys`](Self::keys) and [`secret`](Self::secret) that follow are
+    /// those of this scheme. Every other setting is one for all schemes.
+    ///
+    /// - **A signature that is there must pass.** A request is under every scheme whose signature
+    ///   header it has, however broken the header is, and must pass under each. A valid signature of
+    ///   one scheme does not help a request whose signature of another is wrong.
+    /// - **All nonces are claimed**, in the order of the schemes. A request that carries several
+    ///   signatures is refused if any of them was used, and then all of them are used. Either
+    ///   signature sent alone later is a replay.
+    /// - The payload holds what the first of these schemes covers;
+    ///   [`VerifiedPayload::scheme`](crate::VerifiedPayload::scheme) names it. Quotas and logs go by
+    ///   the first key id.
+    /// - No two of the schemes may have a secret in common, or their signature in one header. Key
+    ///   stores that look keys up cannot be compared: keep their secrets apart.
+    ///
+    /// # What stays open
+    /// A request that was sent with several signatures, and never arrived, can be delivered in
+    /// pieces: whoever has it sends each signature alone, and each is a request of its own. If both
+    /// schemes sign the same event id or nonce, give both the same key id: then the pieces are one
+    /// request. Otherwise let the sender sign with one scheme at a time.
+    ///
+    /// Signed responses of such a layer state the outcome `open`.
+    ///
+    /// ```
+    /// use countersign::{HttpMessageSignatures, KeyRing, MemoryStore, VerifyLayer, webhooks::GitHub};
+    ///
+    /// let layer = VerifyLayer::builder(HttpMessageSignatures::default())
+    ///     .keys(KeyRing::new().with("partner-1", "the secret of partner 1")?)
+    ///     .or(GitHub::new())
+    ///     .secret("the secret of the webhook")
+    ///     .public_origin("https://api.example.com")
+    ///     .store(MemoryStore::new())
+    ///     .processing(countersign::Processing::AtMostOnce) // their senders do not retry alike
+    ///     .build()?;
+    /// # Ok::<_, countersign::ConfigError>(())
+    /// ```
+    pub fn or(self, scheme: impl Scheme) -> Self {
+        self.accept(scheme)
+    }
+
     /// Sets [`VerifyLayer::on_duplicate`].
     pub fn on_duplicate(self, on_duplicate: OnDuplicate) -> Self {
         self.then(move |layer| layer.on_duplicate(on_duplicate))

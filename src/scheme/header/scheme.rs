@@ -144,6 +144,14 @@ impl Describe for HeaderScheme {
         &self.0.profile
     }
 
+    fn name(&self) -> &str {
+        self.0.signature.as_str()
+    }
+
+    fn signature_headers(&self) -> Vec<HeaderName> {
+        vec![self.0.signature.clone()]
+    }
+
     fn fixed_key_id(&self) -> Option<&str> {
         match &self.0.key {
             KeySource::Fixed(id) => Some(id.as_str()),

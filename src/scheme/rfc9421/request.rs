@@ -1,12 +1,12 @@
 //! Requests: what a profile wants covered, and both halves of signing.
 
-use http::{HeaderMap, HeaderValue, header::WWW_AUTHENTICATE, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, header::WWW_AUTHENTICATE, request::Parts};
 
 use super::{
     base::Source,
     component::{Identifier, Name},
     fields::Listed,
-    names::{ACCEPT_SIGNATURE, CONTENT_DIGEST, SIGNATURE_INPUT},
+    names::{ACCEPT_SIGNATURE, CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT},
     scheme::{HttpMessageSignatures, Settings},
     signature::{Required, check_nonce, insufficient},
 };
@@ -52,6 +52,14 @@ impl Settings {
 impl Describe for HttpMessageSignatures {
     fn profile(&self) -> &Profile {
         &self.0.profile
+    }
+
+    fn name(&self) -> &str {
+        "rfc9421"
+    }
+
+    fn signature_headers(&self) -> Vec<HeaderName> {
+        vec![SIGNATURE, SIGNATURE_INPUT]
     }
 
     fn fixed_key_id(&self) -> Option<&str> {

@@ -366,6 +366,14 @@ impl Describe for Webhooks {
         &self.profile
     }
 
+    fn name(&self) -> &str {
+        self.sender.key_id
+    }
+
+    fn signature_headers(&self) -> Vec<HeaderName> {
+        vec![self.signature.clone()]
+    }
+
     fn fixed_key_id(&self) -> Option<&str> {
         Some(&self.key_id)
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::request::Parts;
+use http::{HeaderName, request::Parts};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -180,6 +180,14 @@ fn message(time: &str, token: &[u8]) -> Message {
 impl Describe for Mailgun {
     fn profile(&self) -> &Profile {
         &self.profile
+    }
+
+    fn name(&self) -> &str {
+        "mailgun"
+    }
+
+    fn signature_headers(&self) -> Vec<HeaderName> {
+        Vec::new()
     }
 
     fn fixed_key_id(&self) -> Option<&str> {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{Method, Response, Uri, request::Parts};
+use http::{HeaderName, Method, Response, Uri, request::Parts};
 
 use super::format::Webhooks;
 use crate::{
@@ -40,6 +40,14 @@ pub(crate) trait Preset: fmt::Debug + Send + Sync + 'static {
 impl<P: Preset> Describe for P {
     fn profile(&self) -> &Profile {
         self.webhooks().profile()
+    }
+
+    fn name(&self) -> &str {
+        self.webhooks().name()
+    }
+
+    fn signature_headers(&self) -> Vec<HeaderName> {
+        self.webhooks().signature_headers()
     }
 
     fn fixed_key_id(&self) -> Option<&str> {

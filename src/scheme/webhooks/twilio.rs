@@ -371,6 +371,14 @@ impl Describe for Twilio {
         &self.profile
     }
 
+    fn name(&self) -> &str {
+        "twilio"
+    }
+
+    fn signature_headers(&self) -> Vec<HeaderName> {
+        vec![SIGNATURE]
+    }
+
     fn fixed_key_id(&self) -> Option<&str> {
         Some(&self.key_id)
     }
