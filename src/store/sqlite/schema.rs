@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    ConnectOptions as _, Connection as _, SqliteConnection,
+    ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::time::{Instant, sleep};
@@ -228,6 +228,14 @@ pub(super) async fn extend_retention(
         .await
         .map_err(error::of_driver)?;
     commit(connection).await
+}
+
+/// See [`SqliteStore::danger_assume_no_history`](super::SqliteStore::danger_assume_no_history).
+pub(super) async fn assume_no_history(pool: &SqlitePool) -> Result<(), sqlx::Error> {
+    // Not of a database in which something was recorded: it may have lost something since.
+    let sql = "UPDATE countersign_store SET since = 0
+        WHERE watermark = 0 AND NOT EXISTS (SELECT 1 FROM countersign_namespace)";
+    sqlx::query(sql).execute(pool).await.map(drop)
 }
 
 /// Commits a write, over a connection of its own.

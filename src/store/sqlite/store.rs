@@ -213,6 +213,29 @@ impl SqliteStore {
         run.map(drop).map_err(error::of_driver)
     }
 
+    /// Says that nothing was accepted before the tables were made in a database of yours, so that
+    /// requests that were signed earlier are new. Call it after [`migrate`](Self::migrate) and before
+    /// the first request; once a nonce was recorded it changes nothing.
+    ///
+    /// It is the same as [`SqliteStoreBuilder::danger_assume_no_history`], without an open store.
+    ///
+    /// ```no_run
+    /// # async fn f(pool: sqlx::SqlitePool) -> Result<(), countersign::error::StoreError> {
+    /// use countersign::store::SqliteStore;
+    ///
+    /// SqliteStore::migrate(&pool).await?;
+    /// // The first start of a service that has accepted nothing elsewhere.
+    /// SqliteStore::danger_assume_no_history(&pool).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if the database gives no answer.
+    pub async fn danger_assume_no_history(pool: &SqlitePool) -> Result<(), StoreError> {
+        let assumed = schema::assume_no_history(pool).await;
+        assumed.map_err(error::of_driver)
+    }
+
     /// Drops the records whose deadline has passed, some thousand in a transaction, and says how
     /// many these were. A store that is open does so by itself; a database of yours, in whose
     /// transactions nonces are consumed, needs it now and then.

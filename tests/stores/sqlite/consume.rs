@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use countersign::{
     error::StoreErrorKind,
-    store::{ClaimOutcome, ConsumeIn as _, NonceStore, SqliteStore, TransactIn as _},
+    store::{ClaimOutcome, ConsumeIn as _, NonceStore, SqliteStore, TransactIn},
 };
 use sqlx::{
     SqlitePool,
@@ -29,13 +29,34 @@ async fn database(path: &Path) -> SqlitePool {
     SqliteStore::migrate(&pool)
         .await
         .expect("once more, and nothing is lost");
-    as_if_made_a_while_ago(&pool).await;
+    SqliteStore::danger_assume_no_history(&pool).await.unwrap();
     pool
 }
 
-async fn as_if_made_a_while_ago(pool: &SqlitePool) {
+/// It is a word about a first start. Said later, it takes back no fence.
+#[tokio::test]
+async fn no_history_is_assumed_of_a_database_in_which_nothing_was_recorded() {
+    let folder = folder();
+    let path = folder.path().join("own.db");
+    let pool = database(&path).await;
+    let signed = now();
+    let kind = async |nonce| {
+        let claim = claim(nonce).signed(signed, Duration::from_secs(5));
+        let mut transaction = TransactIn::begin(&pool).await.unwrap();
+        let consumed = transaction.consume(&claim, HOUR).await;
+        SqlitePool::commit(transaction).await.unwrap();
+        consumed.map_err(|error| error.kind())
+    };
+    assert_eq!(kind(1).await, Ok(ClaimOutcome::New));
+    // The database was restored alone, and is opened by a store, which fences it.
+    drop(SqliteStore::open(&path).await.unwrap());
+    assert_eq!(kind(2).await, Err(StoreErrorKind::SignAgain));
+    SqliteStore::danger_assume_no_history(&pool).await.unwrap();
+    assert_eq!(kind(2).await, Err(StoreErrorKind::SignAgain));
+    // The twin: the statement that asks for nothing reopens what was signed before.
     let update = sqlx::raw_sql("UPDATE countersign_store SET since = 0");
-    update.execute(pool).await.unwrap();
+    update.execute(&pool).await.unwrap();
+    assert_eq!(kind(2).await, Ok(ClaimOutcome::New));
 }
 
 async fn effects(pool: &SqlitePool) -> i64 {
@@ -174,7 +195,7 @@ async fn a_store_on_the_same_file_knows_what_was_consumed() {
     let pool = database(&path).await;
     // It has no mark yet, and refuses what was signed until now.
     let store = super::open(&path).await;
-    as_if_made_a_while_ago(&pool).await;
+    SqliteStore::danger_assume_no_history(&pool).await.unwrap();
     assert_eq!(handle(&pool, 1).await, ClaimOutcome::New);
     assert_eq!(
         store.claim(&claim(1)).await.unwrap(),
