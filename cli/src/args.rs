@@ -48,6 +48,7 @@ pub(crate) enum Command {
     Sign(SignArgs),
     Verify(VerifyArgs),
     Listen(ListenArgs),
+    Replay(ReplayArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -196,6 +197,63 @@ pub(crate) struct ListenArgs {
     /// Host header
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) forward: Option<String>,
+
+    /// A file that remembers what was accepted, also when the server starts again [default: memory]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) store: Option<PathBuf>,
+
+    /// A file to record requests to, for `verify`, `explain` and `replay`. It holds requests that may
+    /// still be good: only you can read it, and it is yours to delete
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) keep: Option<PathBuf>,
+}
+
+/// Send a recorded request again
+///
+/// The bytes are exactly those that `listen --keep` recorded. An application that acts once must
+/// not act on them again. With --sign-again, the request is signed anew under the same event id: an
+/// application must know that retry from a new event.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign replay 3 --keep requests.db --copies 8
+  countersign replay 3 --keep requests.db --sign-again --secret-file stripe.secret \\
+      --to http://127.0.0.1:3000")]
+pub(crate) struct ReplayArgs {
+    /// The number of the request, as `listen` printed it
+    #[arg(value_name = "ID")]
+    pub(crate) id: u64,
+
+    /// The file that `listen --keep` recorded to
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) keep: PathBuf,
+
+    /// A server on this machine [default: the server that `listen` forwarded to]
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) to: Option<String>,
+
+    /// Send this many copies at the same moment
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) copies: u16,
+
+    /// Sign the request again, with the present time, a new nonce and the same event id
+    #[arg(long)]
+    pub(crate) sign_again: bool,
+
+    /// The scheme to sign with [default: that of `listen`]
+    #[arg(long, value_name = "SCHEME", requires = "sign_again")]
+    pub(crate) scheme: Option<String>,
+
+    /// The key id to sign under, if requests of the scheme name their key [default: that of `listen`]
+    #[arg(long, value_name = "ID", requires = "sign_again")]
+    pub(crate) key_id: Option<String>,
+
+    /// Where clients reach the service, if the scheme signs the URL [default: that of `listen`]
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url, requires = "sign_again")]
+    pub(crate) origin: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) secret: SecretArgs,
 }
 
 /// Print the completions of a shell
@@ -256,15 +314,16 @@ pub(crate) struct SecretArgs {
 /// The request, and how to look at it.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct RequestArgs {
-    /// A file with the request: raw HTTP/1.1, HAR, or a curl command; `-` is standard input
+    /// A file with the request: raw HTTP/1.1, HAR, a curl command, or the file of `listen --keep`;
+    /// `-` is standard input
     #[arg(value_name = "REQUEST", value_hint = ValueHint::FilePath)]
     pub(crate) request: PathBuf,
 
-    /// Which entry of a HAR file, counted from 1
+    /// Which entry of a HAR file, counted from 1, or which request of the file of `listen --keep`
     #[arg(long, value_name = "N")]
     pub(crate) entry: Option<usize>,
 
-    /// The time at which to verify [default: now]
+    /// The time at which to verify [default: now, or when a request of `listen` arrived]
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
     pub(crate) now: Option<Timestamp>,
 

@@ -12,6 +12,10 @@ impl Clock for Fixed {
     }
 }
 
+/// When a recorded request arrived: an extension of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrived(pub(crate) Timestamp);
+
 /// Reads `1700000000`, `1700000000123` (milliseconds, from 12 digits on) or
 /// `2026-11-29T10:00:00Z`.
 pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {

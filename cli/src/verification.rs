@@ -19,7 +19,7 @@ use crate::{
     runtime::block_on,
     scheme::Chosen,
     secret::SecretText,
-    time::{self, Fixed},
+    time::{self, Arrived, Fixed},
 };
 
 /// The longest body that is verified; what reads requests allows no longer ones.
@@ -101,7 +101,9 @@ pub(crate) fn verify(
     args: &RequestArgs,
     request: &Request<Bytes>,
 ) -> Result<Verdict, Failure> {
-    let clock = Fixed(args.now.unwrap_or_else(|| SystemClock::default().now()));
+    let arrived = request.extensions().get().map(|Arrived(at)| *at);
+    let now = args.now.or(arrived);
+    let clock = Fixed(now.unwrap_or_else(|| SystemClock::default().now()));
     let wrong = |error: countersign::ConfigError| {
         Failure::usage(
             "the request cannot be verified so",

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use countersign::{ConfigError, MemoryStore, VerifyLayer};
+use countersign::{ConfigError, MemoryStore, VerifyLayer, store::SqliteStore};
 use serde_json::json;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -12,12 +12,20 @@ use tokio::{
 use crate::{
     args::ListenArgs,
     exit::{Exit, Failure},
-    listen::{Exchanges, Listener, MAX_BODY, Record, Tally, Target, print},
+    http_client::causes,
+    listen::{
+        Exchanges, Happened, Listener, MAX_BODY, Tally, Target,
+        keep::{Keep, Setting},
+        print,
+    },
     printer::Printer,
     runtime::serve,
     scheme::{self, Chosen},
     secret::{self, SecretText},
 };
+
+/// Records that are written in one transaction.
+const AT_ONCE: usize = 64;
 
 /// How long requests that are being answered may take when the command ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
@@ -39,7 +47,7 @@ async fn listen(
     forward: Option<Target>,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
-    let layer = layer(args, chosen, secrets)?;
+    let layer = layer(args, chosen, secrets).await?;
     let failed = |error: io::Error| {
         Failure::unable(
             "cannot wait for Ctrl-C",
@@ -51,20 +59,23 @@ async fn listen(
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let listener = Listener::bind(args.addr).await?;
     let address = listener.address();
+    let (keep, first_id) = open_keep(args, chosen, printer).await?;
     announce(address, printer);
-    let (exchanges, mut happened) = Exchanges::new(layer, forward, 1);
+    let (exchanges, mut happened) = Exchanges::new(layer, forward, first_id);
     let serving = tokio::spawn(listener.serve(Arc::clone(&exchanges)));
-    let mut tally = Tally::default();
-    let mut take = |one: &Record| {
-        print(one, printer);
-        tally.count(one);
+    let mut scribe = Scribe {
+        printer,
+        tally: Tally::default(),
+        keep,
+        exit: Exit::Done,
     };
+    let mut new = Vec::new();
     loop {
         tokio::select! {
             biased;
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
-            Some(one) = happened.recv() => take(&one.record),
+            _ = happened.recv_many(&mut new, AT_ONCE) => scribe.take(&mut new).await,
         }
     }
     serving.abort();
@@ -74,15 +85,71 @@ async fn listen(
         loop {
             tokio::select! {
                 () = &mut idle => break,
-                // Whoever cannot wait says so again.
+                // A person who cannot wait presses Ctrl-C again.
                 _ = interrupt.recv() => break,
-                Some(one) = happened.recv() => take(&one.record),
+                _ = happened.recv_many(&mut new, AT_ONCE) => scribe.take(&mut new).await,
             }
         }
     };
     let _ = timeout(LAST_ANSWERS, answering).await;
-    tally.print(printer);
-    Ok(Exit::Done)
+    Ok(scribe.finish().await)
+}
+
+/// Writes down what happens.
+struct Scribe<'p> {
+    printer: &'p Printer,
+    tally: Tally,
+    keep: Option<Keep>,
+    exit: Exit,
+}
+
+impl Scribe<'_> {
+    async fn take(&mut self, new: &mut Vec<Happened>) {
+        // First: the number that is printed is one of the file.
+        let records: Vec<_> = new.iter().map(|one| &*one.record).collect();
+        if let Some(keep) = &mut self.keep
+            && let Err(failure) = keep.write(&records).await
+        {
+            self.printer.failure(&failure);
+            self.exit = failure.exit;
+            self.keep = None;
+        }
+        for one in new.iter() {
+            print(&one.record, self.printer);
+            self.tally.count(&one.record);
+        }
+        new.clear();
+    }
+
+    async fn finish(self) -> Exit {
+        if let Some(keep) = self.keep {
+            keep.close().await;
+        }
+        self.tally.print(self.printer);
+        self.exit
+    }
+}
+
+async fn open_keep(
+    args: &ListenArgs,
+    chosen: &Chosen,
+    printer: &Printer,
+) -> Result<(Option<Keep>, u64), Failure> {
+    let Some(path) = &args.keep else {
+        return Ok((None, 1));
+    };
+    let setting = Setting {
+        scheme: chosen.name.clone(),
+        key_id: args.scheme.key_id.clone(),
+        origin: args.origin.clone(),
+        forward: args.forward.clone(),
+    };
+    let (keep, first_id) = Keep::open(path, setting).await?;
+    printer.warn(&format!(
+        "`{}` will hold requests that may still be good; only you can read it, delete it after use",
+        path.display()
+    ));
+    Ok((Some(keep), first_id))
 }
 
 /// The first line, which a script waits for.
@@ -97,7 +164,7 @@ fn announce(address: SocketAddr, printer: &Printer) {
     }
 }
 
-fn layer(
+async fn layer(
     args: &ListenArgs,
     chosen: &Chosen,
     secrets: &[SecretText],
@@ -109,11 +176,29 @@ fn layer(
             "`countersign help listen` describes the options",
         )
     };
-    // What was accepted earlier was accepted by others: a request is looked at once more.
-    let store = MemoryStore::builder().danger_assume_no_history();
-    let mut builder = chosen
-        .verifier(args.scheme.key_id.as_deref(), secrets)?
-        .store(store.build().map_err(wrong)?)
+    let builder = chosen.verifier(args.scheme.key_id.as_deref(), secrets)?;
+    // Without a file, what was accepted earlier was accepted by others: it is looked at once more.
+    let builder = match &args.store {
+        None => {
+            let store = MemoryStore::builder().danger_assume_no_history();
+            builder.store(store.build().map_err(wrong)?)
+        }
+        Some(path) => {
+            let store = SqliteStore::builder().danger_assume_no_history();
+            let opened = store.open(path).await;
+            // Other schemes of other listeners may have the same file.
+            let namespace = format!("countersign-listen-{}", chosen.name);
+            builder.namespace(namespace).store(opened.map_err(|error| {
+                Failure::unable(
+                    format!("cannot open the store `{}`", path.display()),
+                    causes(&error),
+                    "name a file of --store, or one that is not there yet, in a folder that you \
+                     may write to",
+                )
+            })?)
+        }
+    };
+    let mut builder = builder
         .max_body_bytes(MAX_BODY)
         .body_budget_bytes(4 * MAX_BODY);
     builder = match &args.origin {

@@ -4,6 +4,7 @@ mod completions;
 mod keygen;
 mod listen;
 mod man;
+mod replay;
 mod run;
 mod scheme;
 mod sign;

@@ -2,7 +2,7 @@
 
 use clap::{Parser as _, error::ErrorKind};
 
-use super::{completions, keygen, listen, man, scheme, sign, verify};
+use super::{completions, keygen, listen, man, replay, scheme, sign, verify};
 use crate::{
     args::{Args, Command},
     exit::Exit,
@@ -29,6 +29,7 @@ pub(crate) fn main() -> Exit {
         Command::Sign(args) => sign::run(&args, &printer),
         Command::Verify(args) => verify::run(&args, &printer),
         Command::Listen(args) => listen::run(&args, &printer),
+        Command::Replay(args) => replay::run(&args, &printer),
         Command::Completions(args) => completions::run(&args, &printer),
         Command::Man(args) => man::run(&args, &printer),
     };

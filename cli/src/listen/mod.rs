@@ -2,20 +2,25 @@
 //!
 //! A request is captured while the library's layer reads it (`capture`), and is answered by the
 //! layer or by the server behind it (`exchange`, `upstream`). It becomes a record (`record`), which
-//! is printed (`report`) and counted (`tally`).
+//! is printed (`report`), counted (`tally`) and kept in a file (`keep`).
+//! A request that was recorded is sent again by `replay`, as it is or signed again (`resign`).
 
 mod capture;
 mod exchange;
+pub(crate) mod keep;
 mod record;
+mod replay;
 mod report;
+mod resign;
 mod server;
 mod tally;
 mod upstream;
 
 pub(crate) use capture::MAX_BODY;
-pub(crate) use exchange::Exchanges;
-pub(crate) use record::Record;
-pub(crate) use report::print;
+pub(crate) use exchange::{Exchanges, Happened};
+pub(crate) use replay::{Copy, copies};
+pub(crate) use report::{print, shown};
+pub(crate) use resign::Resigner;
 pub(crate) use server::Listener;
 pub(crate) use tally::Tally;
 pub(crate) use upstream::Target;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use countersign::{Rejection, Timestamp};
+use countersign::{Rejection, RejectionKind, Timestamp, store::NonceKind};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -51,7 +51,7 @@ impl Verdict {
             Self::Verified(_) => "verified",
             Self::Handshake => "handshake",
             Self::Refused(rejection) => match rejection.kind() {
-                countersign::RejectionKind::RequestReplayed => "duplicate",
+                RejectionKind::RequestReplayed => "duplicate",
                 _ => "refused",
             },
         }
@@ -78,6 +78,26 @@ impl Verdict {
 impl Record {
     pub(crate) fn method(&self) -> &str {
         self.request.method().as_str()
+    }
+
+    /// The key id that the request was verified under.
+    pub(crate) fn key_id(&self) -> Option<&str> {
+        match &self.verdict {
+            Verdict::Verified(facts) => Some(&facts.key_id),
+            Verdict::Refused(_) | Verdict::Handshake => None,
+        }
+    }
+
+    /// The event id of a verified request, which its sender keeps over retries.
+    pub(crate) fn event_id(&self) -> Option<String> {
+        let Verdict::Verified(Facts {
+            nonce: Some((NonceKind::Event, id)),
+            ..
+        }) = &self.verdict
+        else {
+            return None;
+        };
+        String::from_utf8(id.clone()).ok()
     }
 
     /// Path and query, as they were sent.

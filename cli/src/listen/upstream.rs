@@ -3,6 +3,7 @@
 
 use std::{
     convert::Infallible,
+    net::{SocketAddr, ToSocketAddrs as _},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -83,6 +84,29 @@ impl Target {
             prefix,
             connector,
         })
+    }
+
+    /// Refuses a server that is not on this machine.
+    pub(crate) fn on_loopback(self, option: &str) -> Result<Self, Failure> {
+        let host = self.base.host().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = self.base.port_u16().unwrap_or(80);
+        let addresses: Vec<SocketAddr> = (host, port)
+            .to_socket_addrs()
+            .map(Iterator::collect)
+            .unwrap_or_default();
+        if !addresses.is_empty() && addresses.iter().all(|address| address.ip().is_loopback()) {
+            return Ok(self);
+        }
+        Err(Failure::usage(
+            format!("{option} `{}` is not on this machine", self.base),
+            "a recorded request may still be good, and is sent again on loopback only",
+            "give the address of a server on this machine, such as http://127.0.0.1:3000",
+        ))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.base.to_string()
     }
 
     /// Sends a request on a new connection, and waits for the head of the answer.

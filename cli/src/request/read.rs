@@ -10,10 +10,14 @@ use super::{
     input::{Unreadable, bytes_of, name_of, unreadable},
     raw,
 };
-use crate::exit::Failure;
+use crate::{exit::Failure, listen::keep, runtime::block_on};
 
-/// Reads a request from a file, or from standard input for `-`.
+/// Reads a request from a file, from standard input for `-`, or from the records of `listen`.
 pub(crate) fn read(path: &Path, entry: Option<usize>) -> Result<Request<Bytes>, Failure> {
+    if keep::is_database(path) {
+        let id = entry.and_then(|entry| u64::try_from(entry).ok());
+        return Ok(block_on(keep::read(path, id))??.request);
+    }
     let bytes = bytes_of(path)?;
     parse(&bytes, entry).map_err(|Unreadable { why, advice }| {
         Failure::usage(

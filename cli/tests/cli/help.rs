@@ -2,7 +2,7 @@
 
 use crate::session::Session;
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "",
     "scheme",
     "scheme list",
@@ -11,6 +11,7 @@ const COMMANDS: [&str; 10] = [
     "sign",
     "verify",
     "listen",
+    "replay",
     "completions",
     "man",
 ];

@@ -12,11 +12,11 @@ use crate::{
     upstream::Upstream,
 };
 
-const ACCEPTED: &str = "HTTP/1.1 201 Created\r\nX-Answer: of the upstream\r\n\
+pub(crate) const ACCEPTED: &str = "HTTP/1.1 201 Created\r\nX-Answer: of the upstream\r\n\
                         Content-Length: 5\r\n\r\ndone\n";
 
 /// The command of curl that sends a request which is signed now.
-fn curl(session: &Session, scheme: &str, url: &str) -> String {
+pub(crate) fn curl(session: &Session, scheme: &str, url: &str) -> String {
     let (content_type, body) = match scheme {
         "twilio" => (
             "application/x-www-form-urlencoded",
@@ -44,7 +44,7 @@ fn curl(session: &Session, scheme: &str, url: &str) -> String {
 }
 
 /// What curl prints: the answer's body and its status.
-fn run(session: &Session, curl: &str, options: &str) -> String {
+pub(crate) fn run(session: &Session, curl: &str, options: &str) -> String {
     let command = curl
         .trim_end()
         .replacen("curl ", &format!("curl -sS {options} "), 1);
@@ -126,7 +126,7 @@ fn a_refused_request_is_explained_here_and_not_to_its_sender() {
 }
 
 /// Sends bytes, and reads the answer until the server closes the connection.
-fn send(address: &str, request: &str) -> String {
+pub(crate) fn send(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
@@ -135,7 +135,7 @@ fn send(address: &str, request: &str) -> String {
 }
 
 /// The headers that GitHub signs this body with.
-fn github(session: &Session, body: &str) -> String {
+pub(crate) fn github(session: &Session, body: &str) -> String {
     session.file("body", body);
     let sign = "countersign sign github --secret-file github.secret --data-file body \
                 POST http://example.com/";

@@ -27,7 +27,13 @@ pub(crate) struct Listening<'s> {
 impl<'s> Listening<'s> {
     /// Starts a server that prints JSON.
     pub(crate) fn json(session: &'s Session, arguments: &str) -> Self {
-        let mut listening = Self::start(session, &format!("listen --json {arguments}"));
+        Self::json_in(session, "", arguments)
+    }
+
+    /// Starts a server that prints JSON, by a program that runs the rest of its command line.
+    pub(crate) fn json_in(session: &'s Session, program: &str, arguments: &str) -> Self {
+        let command = format!("exec {program} countersign listen --json {arguments}");
+        let mut listening = Self::start(session, &command);
         let url = listening.object()["listening"].as_str().map(str::to_owned);
         listening.url = url.unwrap();
         listening
@@ -35,17 +41,16 @@ impl<'s> Listening<'s> {
 
     /// Starts a server that prints for people.
     pub(crate) fn people(session: &'s Session, arguments: &str) -> Self {
-        let mut listening = Self::start(session, &format!("listen {arguments}"));
+        let mut listening = Self::start(session, &format!("exec countersign listen {arguments}"));
         let line = listening.line();
         let url = line.strip_prefix("listening on ").map(str::to_owned);
         listening.url = url.unwrap_or_else(|| panic!("the first line is `{line}`"));
         listening
     }
 
-    fn start(session: &'s Session, arguments: &str) -> Self {
-        let command = format!("exec countersign {arguments}");
+    fn start(session: &'s Session, command: &str) -> Self {
         let mut child = session
-            .shell(&command)
+            .shell(command)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -60,7 +65,7 @@ impl<'s> Listening<'s> {
         });
         Self {
             session,
-            command,
+            command: command.to_owned(),
             child,
             lines,
             said: String::new(),

@@ -5,13 +5,17 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stderr,
     reason = "a test may fail"
 )]
 
 mod bad_input;
 mod help;
+mod keep;
 mod listen;
 mod listening;
+mod peers;
+mod replay;
 mod round_trip;
 mod schemes;
 mod session;

@@ -1,0 +1,79 @@
+//! Signing a recorded request again, as its sender would for a retry.
+
+use bytes::Bytes;
+use countersign::Signer;
+use http::{
+    HeaderValue, Request, Uri,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
+
+use crate::{exit::Failure, scheme::Chosen, secret::SecretText};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Resigner {
+    signer: Signer,
+    origin: Option<String>,
+}
+
+impl Resigner {
+    /// Signs under the secret that was given first.
+    pub(crate) fn new(
+        chosen: &Chosen,
+        key_id: Option<&str>,
+        secrets: &[SecretText],
+        origin: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let secret = secrets.first().ok_or_else(|| {
+            Failure::usage(
+                "no secret is given",
+                "a request is signed again with the secret that both sides know",
+                "give the secret with --secret-file FILE",
+            )
+        })?;
+        let key_id = key_id.filter(|_| chosen.names_key());
+        Ok(Self {
+            signer: chosen.signer(key_id, secret)?,
+            origin: origin.map(|origin| origin.trim_end_matches('/').to_owned()),
+        })
+    }
+
+    /// Signs the request with the present time, under its event id or a new nonce.
+    pub(crate) fn sign(
+        &self,
+        request: &Request<Bytes>,
+        event_id: Option<&str>,
+    ) -> Result<Request<Bytes>, String> {
+        let nonce = match event_id {
+            Some(id) => id.to_owned(),
+            None => new_nonce()?,
+        };
+        let mut request = request.clone();
+        // Signatures of RFC 9421 stand side by side; those of other schemes are replaced.
+        if request.headers_mut().remove("signature-input").is_some() {
+            request.headers_mut().remove("signature");
+        }
+        let target = request.uri().clone();
+        if let Some(origin) = &self.origin {
+            let path = target.path_and_query().map_or("/", |path| path.as_str());
+            let whole: Result<Uri, _> = format!("{origin}{path}").parse();
+            *request.uri_mut() = whole.map_err(|error| error.to_string())?;
+        }
+        let mut signed = self
+            .signer
+            .sign_body(request, &nonce)
+            .map_err(|error| error.to_string())?;
+        *signed.uri_mut() = target;
+        // A scheme that signs in the body has changed its length.
+        if !signed.headers().contains_key(TRANSFER_ENCODING) {
+            let length = HeaderValue::from(signed.body().len());
+            signed.headers_mut().insert(CONTENT_LENGTH, length);
+        }
+        Ok(signed)
+    }
+}
+
+fn new_nonce() -> Result<String, String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| error.to_string())?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}

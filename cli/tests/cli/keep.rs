@@ -1,0 +1,134 @@
+//! `listen --keep` and `--store`: what stays in files.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::{
+    listen::{curl, github, run, send},
+    listening::Listening,
+    round_trip::keygen,
+    session::Session,
+};
+
+#[test]
+fn what_was_kept_is_verified_later_as_of_when_it_came() {
+    let session = Session::new();
+    keygen(&session, "stripe");
+    let arguments = "stripe --secret-file stripe.secret --keep kept.db";
+    let mut listening = Listening::json(&session, arguments);
+    let curl = curl(&session, "stripe", &listening.url);
+    run(&session, &curl, "");
+    let first = listening.object();
+    let first_url = listening.url.clone();
+    let file = session.path().join("kept.db");
+    let mode = file.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "{mode:o}");
+    for beside in ["kept.db-wal", "kept.db-shm"] {
+        let mode = session.path().join(beside).metadata();
+        let mode = mode.unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{beside}: {mode:o}");
+    }
+    // While the server runs, and after it.
+    let verify = "countersign verify stripe --secret-file stripe.secret --json kept.db";
+    let live: serde_json::Value = serde_json::from_str(&session.stdout(verify)).unwrap();
+    for member in [
+        "verified",
+        "key_id",
+        "signed_at",
+        "nonce",
+        "covered",
+        "uncovered",
+    ] {
+        assert_eq!(live[member], first[member], "{member}");
+    }
+    let (said, code) = listening.stop();
+    assert_eq!(code, Some(0));
+    let warning = "warning: `kept.db` will hold requests that may still be good";
+    assert!(said.contains(warning), "{said}");
+
+    // Numbers go on where they ended, and the permissions of a file are taken back.
+    session.stdout("chmod 644 kept.db");
+    let mut listening = Listening::json(&session, arguments);
+    session.file("body", r#"{"id":"evt_2"}"#);
+    run(&session, &curl.replace(&first_url, &listening.url), "");
+    assert_eq!(listening.object()["id"], 2);
+    listening.stop();
+    let mode = file.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "{mode:o}");
+    let second = session.run(&format!("{verify} --entry 2"));
+    assert!(second.contains(r#""code":"signature_invalid""#), "{second}");
+    let late = "countersign verify stripe --secret-file stripe.secret --entry 1 kept.db";
+    assert!(session.run(late).contains("\nverified\n"));
+    let late = format!("{late} --now 4000000000");
+    assert!(session.run(&late).contains("signature_expired"));
+
+    session.file("kept.txt", "x".repeat(100));
+    session.stdout(
+        "python3 -c \"import sqlite3; sqlite3.connect('other.db').execute('CREATE TABLE a (b)')\"",
+    );
+    let transcript: Vec<String> = [
+        "countersign verify stripe --secret-file stripe.secret kept.db",
+        "countersign verify stripe --secret-file stripe.secret --entry 7 kept.db",
+        "countersign verify stripe --secret-file stripe.secret other.db",
+        "countersign listen stripe --secret-file stripe.secret --keep other.db",
+        "countersign listen stripe --secret-file stripe.secret --keep kept.txt",
+        "countersign listen stripe --secret-file stripe.secret --keep missing/kept.db",
+        "countersign listen stripe --secret-file stripe.secret --store kept.txt",
+    ]
+    .map(|command| session.run(command))
+    .into();
+    insta::assert_snapshot!(transcript.join("\n"));
+}
+
+#[test]
+fn a_store_in_a_file_knows_a_duplicate_after_a_restart() {
+    let session = Session::new();
+    keygen(&session, "github");
+    let signed = github(&session, "{}");
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\n{signed}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+    );
+    for (store, second) in [("--store used.db", "duplicate"), ("", "verified")] {
+        for word in ["verified", second] {
+            let arguments = format!("github --secret-file github.secret {store}");
+            let mut listening = Listening::json(&session, &arguments);
+            send(listening.address(), &request);
+            assert_eq!(listening.object()["verdict"], word, "{store}");
+            listening.stop();
+        }
+    }
+}
+
+/// On a disk of its own, of 400 KiB.
+#[test]
+fn a_full_disk_ends_the_record_and_not_the_server() {
+    let session = Session::new();
+    keygen(&session, "github");
+    std::fs::create_dir(session.path().join("disk")).unwrap();
+    session.file(
+        "full",
+        "mount -t tmpfs -o size=400k tmpfs disk && exec \"$@\"",
+    );
+    let program = "unshare --map-root-user --mount bash full";
+    let arguments = "github --secret-file github.secret --keep disk/kept.db";
+    let mut listening = Listening::json_in(&session, program, arguments);
+    let mut ids = Vec::new();
+    for n in 0..6 {
+        let body = format!("{n}{}", "x".repeat(150_000));
+        let signed = github(&session, &body);
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\n{signed}\r\nContent-Length: {}\r\nConnection: close\
+             \r\n\r\n{body}",
+            body.len()
+        );
+        let answer = send(listening.address(), &request);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        ids.push(listening.object()["id"].as_u64().unwrap());
+    }
+    assert_eq!(ids, [1, 2, 3, 4, 5, 6]);
+    let (said, code) = listening.stop();
+    assert_eq!(code, Some(3), "{said}");
+    assert_eq!(said.matches("error: ").count(), 1, "{said}");
+    let error = said.find("error: ").unwrap();
+    let error: Vec<&str> = said[error..].lines().take(3).collect();
+    insta::assert_snapshot!(error.join("\n"));
+}

@@ -1,0 +1,161 @@
+//! `countersign replay`: the exact bytes again, signed again, and many copies at once.
+
+use crate::{
+    listen::{ACCEPTED, curl, github, run, send},
+    listening::Listening,
+    round_trip::keygen,
+    session::Session,
+    upstream::Upstream,
+};
+
+#[test]
+fn a_replay_is_the_same_bytes_for_the_application() {
+    let session = Session::new();
+    keygen(&session, "github");
+    let upstream = Upstream::start(ACCEPTED);
+    let mut listening = Listening::json(
+        &session,
+        &format!(
+            "github --secret-file github.secret --keep kept.db --forward {}",
+            upstream.url
+        ),
+    );
+    let body = "{\"caf\u{e9}\":\r\n1.50}\n";
+    let signed = github(&session, body);
+    let head = format!(
+        "POST /a%2Fb?x=%7e HTTP/1.1\r\nHost: a.example\r\nX-Two: 1\r\nX-Two: 2\r\n{signed}"
+    );
+    let length = body.len();
+    send(
+        listening.address(),
+        &format!("{head}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"),
+    );
+    listening.object();
+    let (one, two) = body.split_at(3);
+    let (a, b) = (one.len(), two.len());
+    send(
+        listening.address(),
+        &format!(
+            "{head}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n{a:x}\r\n{one}\r\n\
+             {b:x}\r\n{two}\r\n0\r\n\r\n"
+        ),
+    );
+    assert_eq!(listening.object()["verdict"], "duplicate");
+    listening.stop();
+
+    let said = session.stdout("countersign replay 1 --keep kept.db");
+    assert!(said.contains("201 Created"), "{said}");
+    assert!(said.contains("accepted: 1 of 1"), "{said}");
+    session.stdout(&format!(
+        "countersign replay 2 --keep kept.db --to {}",
+        upstream.url
+    ));
+    let seen = upstream.seen();
+    assert_eq!(seen.len(), 3);
+    let lower = |head: &str| head.to_ascii_lowercase();
+    assert_eq!(lower(&seen[1].head), lower(&seen[0].head));
+    assert_eq!(seen[1].body, seen[0].body);
+    assert_eq!(seen[2].body, body.as_bytes());
+    assert!(lower(&seen[2].head).contains("transfer-encoding: chunked"));
+
+    let many = session.stdout("countersign replay 1 --keep kept.db --copies 16 --json");
+    assert_eq!(upstream.seen().len(), 19);
+    let last: serde_json::Value = serde_json::from_str(many.lines().last().unwrap()).unwrap();
+    assert_eq!(last["summary"]["accepted"], 16, "it does not act once");
+    assert_eq!(many.lines().count(), 17);
+}
+
+/// The application is a server with the library's layer.
+#[test]
+fn an_application_that_acts_once_accepts_one_of_many_copies() {
+    let session = Session::new();
+    let scheme = "http-message-signatures";
+    keygen(&session, scheme);
+    let arguments = format!("{scheme} --secret-file {scheme}.secret");
+    let mut listening = Listening::json(&session, &format!("{arguments} --keep kept.db"));
+    let curl = curl(&session, scheme, &listening.url);
+    run(&session, &curl, "");
+    assert_eq!(listening.object()["verified"], true);
+    listening.stop();
+    let application = Listening::json(&session, &arguments);
+    let to = format!("--keep kept.db --to {}", application.url);
+    let summary = |options: &str| {
+        let said = session.stdout(&format!("countersign replay 1 {to} --json {options}"));
+        let last: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+        last["summary"]["accepted"].as_u64().unwrap()
+    };
+    assert_eq!(summary("--copies 32"), 1);
+    assert_eq!(summary("--copies 32"), 0, "all of them are too late");
+    // Signed again under a nonce of its own, it is another request.
+    let again = format!("--sign-again --secret-file {scheme}.secret");
+    assert_eq!(summary(&format!("{again} --copies 3")), 3);
+}
+
+/// A sender that retries an event signs it again under the same id.
+#[test]
+fn a_retry_that_is_signed_again_is_known_by_its_event_id() {
+    let session = Session::new();
+    for scheme in ["standard-webhooks", "stripe", "twilio"] {
+        keygen(&session, scheme);
+        let kept = format!("{scheme}.db");
+        let origin = "https://api.example.com";
+        let arguments = format!("{scheme} --secret-file {scheme}.secret --origin {origin}");
+        let mut listening = Listening::json(&session, &format!("{arguments} --keep {kept}"));
+        let curl = curl(&session, scheme, origin);
+        let connect = format!(
+            "--http2-prior-knowledge --connect-to ::{}",
+            listening.address()
+        );
+        run(&session, &curl.replace("https://", "http://"), &connect);
+        let object = listening.object();
+        assert_eq!(object["verified"], true, "{scheme}: {object}");
+        listening.stop();
+        let mut application = Listening::json(&session, &arguments);
+        let replay = format!(
+            "countersign replay 1 --keep {kept} --to {}",
+            application.url
+        );
+        session.stdout(&replay);
+        assert_eq!(application.object()["verified"], true, "{scheme}");
+        session.stdout(&format!(
+            "{replay} --sign-again --secret-file {scheme}.secret"
+        ));
+        let again = application.object();
+        let word = match scheme {
+            "standard-webhooks" | "stripe" => "duplicate",
+            _ => "verified",
+        };
+        assert_eq!(again["verdict"], word, "{scheme}: {again}");
+    }
+}
+
+#[test]
+fn what_cannot_be_sent_again_is_said() {
+    let session = Session::new();
+    keygen(&session, "github");
+    let mut listening = Listening::json(
+        &session,
+        "github --secret-file github.secret --keep kept.db",
+    );
+    let curl = curl(&session, "github", &listening.url);
+    run(&session, &curl, "");
+    listening.object();
+    listening.stop();
+    let transcript: Vec<String> = [
+        "countersign replay 1 --keep kept.db",
+        "countersign replay 1 --keep kept.db --to http://192.0.2.1:3000",
+        "countersign replay 1 --keep kept.db --to http://127.0.0.1.nip.example:3000",
+        "countersign replay 1 --keep kept.db --to http://127.0.0.1:1",
+        "countersign replay 9 --keep kept.db --to http://127.0.0.1:1",
+        "countersign replay 1 --keep missing.db --to http://127.0.0.1:1",
+        "countersign replay 1 --keep kept.db --to http://127.0.0.1:1 --sign-again",
+        "countersign replay 1 --keep kept.db --to http://127.0.0.1:1 --copies 1000",
+    ]
+    .map(|command| {
+        let said = session.run(command);
+        session.file("said", said);
+        session.stdout(r"sed -E 's/  +[0-9]+ (ms|µs)  /  TOOK  /' said")
+    })
+    .into();
+    insta::assert_snapshot!(transcript.join("\n"));
+}
