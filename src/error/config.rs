@@ -147,7 +147,8 @@ impl fmt::Display for ConfigErrorKind {
             Self::Origin(origin) => write!(
                 f,
                 "`{origin}` is not usable as a public origin; write it as clients see it, such as \
-                 `https://api.example.com` or `https://example.com/api`, each authority once"
+                 `https://api.example.com` or `https://example.com/api`, each authority once; `wss://` \
+                 and user information are for senders that sign them"
             ),
             Self::Forwarded(what) => write!(f, "forwarded headers: {what}"),
             Self::Scheme(what) => write!(f, "the scheme's description: {what}"),

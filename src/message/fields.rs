@@ -2,7 +2,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
-    header::{CONTENT_ENCODING, COOKIE},
+    header::{CONNECTION, CONTENT_ENCODING, COOKIE, UPGRADE},
     request::Parts,
 };
 
@@ -49,6 +49,23 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
         joined.set_sensitive(is_sensitive);
         headers.insert(COOKIE, joined);
     }
+}
+
+/// The fields that `Connection` nominates, and its other options, as far as they are names.
+pub(crate) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    let lines = headers.get_all(CONNECTION).iter();
+    let options = lines.flat_map(|line| line.as_bytes().split(|b| *b == b','));
+    options.filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+}
+
+/// Whether `Upgrade` offers to go on with WebSocket.
+pub(crate) fn offers_websocket(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(UPGRADE).iter();
+    let mut protocols = lines.flat_map(|line| line.as_bytes().split(|b| *b == b','));
+    protocols.any(|protocol| {
+        let name = protocol.split(|b| *b == b'/').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(b"websocket")
+    })
 }
 
 #[cfg(test)]

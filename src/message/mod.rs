@@ -22,7 +22,9 @@ pub(crate) use covered::Covered;
 pub use digest::DigestAlgorithm;
 pub(crate) use digest::{HashOutput, MAX_LEN, RunningDigest};
 pub use encoding::Encoding;
-pub(crate) use fields::{has_split_cookie, is_present, join_cookies};
+pub(crate) use fields::{
+    connection_options, has_split_cookie, is_present, join_cookies, offers_websocket,
+};
 pub(crate) use head::Head;
 pub use origin::Forwarded;
 pub(crate) use origin::{Origin, Origins};
@@ -30,5 +32,5 @@ pub(crate) use part::Part;
 pub use peer::PeerAddr;
 pub(crate) use peer::peer;
 pub(crate) use signed::Message;
-pub(crate) use target::{Target, original_uri, single};
+pub(crate) use target::{Target, default_port, original_uri, single};
 pub(crate) use time::{TimeUnit, read_time};

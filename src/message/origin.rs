@@ -12,8 +12,8 @@ use ipnet::IpNet;
 use super::{
     peer::peer,
     target::{
-        Target, absolute_form, is_known_route, last_authority, original_uri, path_and_query,
-        requested_authority, without_default_port,
+        Target, UserInfo, absolute_form, is_known_route, last_authority, original_uri,
+        path_and_query, requested_authority, without_default_port,
     },
 };
 use crate::error::{ConfigError, ConfigErrorKind, Fault, FaultKind, malformed};
@@ -89,11 +89,24 @@ pub(crate) struct Origin {
     scheme: Scheme,
     authority: String,
     prefix: String,
+    user: Option<UserInfo>,
 }
 
 impl Origin {
     pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
-        let refuse = || ConfigErrorKind::Origin(text.to_owned());
+        let origin = Self::parse_url(text)?;
+        let is_http = origin.scheme == Scheme::HTTP || origin.scheme == Scheme::HTTPS;
+        if is_http && origin.user.is_none() {
+            Ok(origin)
+        } else {
+            Err(refused(text).into())
+        }
+    }
+
+    /// The same for senders that sign the URL as it was configured there, which may begin with
+    /// `ws://` or `wss://`, and have user information.
+    pub(crate) fn parse_url(text: &str) -> Result<Self, ConfigError> {
+        let refuse = || refused(text);
         let uri: Uri = text.parse().map_err(|_| refuse())?;
         let parts = uri.into_parts();
         let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
@@ -102,12 +115,17 @@ impl Origin {
         let path = parts
             .path_and_query
             .unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let known = scheme == Scheme::HTTP || scheme == Scheme::HTTPS;
-        if !known || authority.as_str().contains('@') || path.query().is_some() {
+        let is_known = ["http", "https", "ws", "wss"].contains(&scheme.as_str());
+        let (user, host) = match authority.as_str().rsplit_once('@') {
+            Some((user, host)) => (Some(UserInfo(user.to_owned())), host),
+            None => (None, authority.as_str()),
+        };
+        if !is_known || host.is_empty() || path.query().is_some() {
             return Err(refuse().into());
         }
         Ok(Self {
-            authority: without_default_port(authority.as_str(), &scheme).to_ascii_lowercase(),
+            authority: without_default_port(host, &scheme).to_ascii_lowercase(),
+            user,
             prefix: path.path().trim_end_matches('/').to_owned(),
             scheme,
         })
@@ -116,6 +134,15 @@ impl Origin {
     fn serves(&self, authority: &str) -> bool {
         without_default_port(authority, &self.scheme).eq_ignore_ascii_case(&self.authority)
     }
+}
+
+/// Without user and password, which are a secret.
+fn refused(text: &str) -> ConfigErrorKind {
+    let shown = match text.rsplit_once('@') {
+        Some((_, host)) => format!("…@{host}"),
+        None => text.to_owned(),
+    };
+    ConfigErrorKind::Origin(shown)
 }
 
 /// The authorities that this service answers for.
@@ -191,6 +218,7 @@ impl Origins {
         };
         Ok(Target {
             scheme: Some(&origin.scheme),
+            user: origin.user.as_ref(),
             authority: Cow::Borrowed(&origin.authority),
             path_and_query,
             prefix_len: origin.prefix.len(),

@@ -210,6 +210,15 @@ impl Message {
         })
     }
 
+    /// Whether this header is covered, or a member of it.
+    pub(crate) fn covers_any_of(&self, name: &HeaderName) -> bool {
+        self.parts.iter().any(|written| match &written.part {
+            Part::Header(covered) => covered == name,
+            Part::Member(member) => member.0 == *name,
+            _ => false,
+        })
+    }
+
     /// The headers that are covered, in the order of the message.
     pub(crate) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
         self.parts.iter().filter_map(|written| match &written.part {

@@ -1,6 +1,6 @@
 //! The target of a request: authority, path and query, as the client signed them.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri, Version,
@@ -16,6 +16,8 @@ use crate::error::{Fault, malformed};
 pub(crate) struct Target<'h> {
     /// Of the public origin, or of the URI; not known where neither says it.
     pub(crate) scheme: Option<&'h Scheme>,
+    /// Of the public origin: no request says it.
+    pub(crate) user: Option<&'h UserInfo>,
     /// In lower case and without the default port; empty where the request names none.
     pub(crate) authority: Cow<'h, str>,
     pub(crate) path_and_query: Cow<'h, PathAndQuery>,
@@ -25,6 +27,16 @@ pub(crate) struct Target<'h> {
     pub(crate) is_known_route: bool,
     /// The whole URI, where it stood in the request line (RFC 9112, section 3.2.2).
     pub(crate) absolute_form: Option<&'h Uri>,
+}
+
+/// User and password of a URL, which some senders sign with it.
+#[derive(Clone)]
+pub(crate) struct UserInfo(pub(crate) String);
+
+impl fmt::Debug for UserInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UserInfo(redacted)")
+    }
 }
 
 impl<'h> Target<'h> {
@@ -40,6 +52,7 @@ impl<'h> Target<'h> {
     pub(super) fn without_origin(uri: &'h Uri, asked: Option<&'h str>) -> Self {
         Self {
             scheme: uri.scheme(),
+            user: None,
             authority: normalize(
                 asked.unwrap_or_default(),
                 uri.scheme().unwrap_or(&Scheme::HTTPS),
@@ -173,10 +186,15 @@ pub(super) fn is_known_route(parts: &Parts) -> bool {
 }
 
 pub(super) fn without_default_port<'a>(authority: &'a str, scheme: &Scheme) -> &'a str {
-    let port = if *scheme == Scheme::HTTP {
-        ":80"
-    } else {
-        ":443"
-    };
-    authority.strip_suffix(port).unwrap_or(authority)
+    authority
+        .strip_suffix(default_port(scheme))
+        .unwrap_or(authority)
+}
+
+/// Such as `:443`.
+pub(crate) fn default_port(scheme: &Scheme) -> &'static str {
+    match scheme.as_str() {
+        "http" | "ws" => ":80",
+        _ => ":443",
+    }
 }

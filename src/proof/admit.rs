@@ -16,7 +16,7 @@ use crate::{
     clock::{Clock, Timestamp},
     error::{Fault, FaultKind, malformed},
     key::{KeySet, KeyStore, MacAlgorithm},
-    message::{HashOutput, Head, is_present},
+    message::{HashOutput, Head, connection_options, is_present},
 };
 
 /// Signatures that are looked at; what goes beyond is refused.
@@ -80,6 +80,7 @@ pub(crate) async fn admit<'h>(
         let described = keys.and_then(|keys| {
             let candidate = announced.build(head, trust.names_key, &mut room)?;
             check_encoding(headers, &candidate)?;
+            check_connection(headers, &candidate)?;
             Ok((candidate, keys))
         });
         let (candidate, keys) = match described {
@@ -187,6 +188,19 @@ fn check_encoding(headers: &HeaderMap, candidate: &Candidate<'_>) -> Result<(), 
         FaultKind::Insufficient,
         "`content-encoding` changes what the body means, and is not covered",
     ))
+}
+
+/// A field that `Connection` nominates is for the next hop alone (RFC 9110, section 7.6.1), and any
+/// proxy takes it out: nobody can rely on it, signed or not.
+fn check_connection(headers: &HeaderMap, candidate: &Candidate<'_>) -> Result<(), Fault> {
+    let mut options = connection_options(headers);
+    let covered = options.find(|name| candidate.message.covers_any_of(name));
+    match covered {
+        None => Ok(()),
+        Some(name) => Err(malformed(format!(
+            "`connection` nominates `{name}`, which the signature covers: it is for the next hop alone"
+        ))),
+    }
 }
 
 fn known(keys: Option<Arc<KeySet>>, key_id: &str) -> Result<Arc<KeySet>, Fault> {

@@ -43,6 +43,7 @@ pub struct VerifierBuilder<T> {
     origins: Vec<String>,
     forwarded: Option<Forwarded>,
     any_authority: bool,
+    websockets: bool,
     methods: Option<Vec<Method>>,
     freshness: Freshness,
     clock_difference: Duration,
@@ -77,6 +78,7 @@ impl<T: 'static> VerifierBuilder<T> {
             origins: Vec::new(),
             forwarded: None,
             any_authority: false,
+            websockets: false,
             methods: None,
             freshness: Freshness::default(),
             clock_difference: Duration::from_secs(5),
@@ -144,6 +146,10 @@ impl<T: 'static> VerifierBuilder<T> {
     /// Where clients reach this service, such as `https://api.example.com`. May be said several
     /// times, for several authorities. No default.
     ///
+    /// `ws://`, `wss://`, and user information (`https://user:password@example.com`) are accepted
+    /// with schemes that sign the URL as it was configured at the sender, as
+    /// [`Twilio`](crate::webhooks::Twilio) does. Otherwise they are an error.
+    ///
     /// A path, such as in `https://example.com/api`, is what a proxy takes off before it passes the
     /// request on; it is put back before the signature is verified. Requests for any other
     /// authority are answered with 421.
@@ -165,6 +171,21 @@ impl<T: 'static> VerifierBuilder<T> {
     /// with the same keys is then accepted here too.
     pub fn danger_any_authority(mut self) -> Self {
         self.any_authority = true;
+        self
+    }
+
+    /// Lets a WebSocket handshake (`GET` with `Upgrade: websocket`) pass once it is verified, with
+    /// all that it takes to switch. Default: it is refused (400, `body_not_covered`).
+    ///
+    /// The signature covers the handshake and nothing of what follows: whoever is between the
+    /// parties may write every message. A captured handshake opens another connection, unless its
+    /// scheme makes a claim.
+    ///
+    /// Every other offer of `Upgrade`, such as that of `h2c` by clients that speak HTTP/2, is taken
+    /// out of a request that was verified, together with what a handler could take it up with.
+    /// `CONNECT` is always refused, also the extended one of HTTP/2.
+    pub fn danger_websocket_handshakes(mut self) -> Self {
+        self.websockets = true;
         self
     }
 
@@ -375,7 +396,12 @@ impl<T: 'static> VerifierBuilder<T> {
 
         let mut origins = Origins::default();
         for origin in &self.origins {
-            origins.add(Origin::parse(origin)?)?;
+            let read = if profiles().all(|profile| profile.signs_configured_url) {
+                Origin::parse_url
+            } else {
+                Origin::parse
+            };
+            origins.add(read(origin)?)?;
         }
         if self.any_authority {
             origins.allow_any();
@@ -461,6 +487,7 @@ impl<T: 'static> VerifierBuilder<T> {
                 store: self.store.clone(),
                 clock: Arc::clone(&clock),
                 origins: origins.clone(),
+                websockets: self.websockets,
                 freshness: freshness.clone(),
                 methods,
                 retention,

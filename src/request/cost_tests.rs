@@ -53,6 +53,7 @@ impl Describe for Counting {
                 may_repeat: false,
                 key_id_is_own: false,
                 sender_retries: false,
+                signs_configured_url: false,
                 malformed_is_unauthorized: false,
             }
         }

@@ -2,14 +2,14 @@
 
 use http::{
     Method,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
     request::Parts,
 };
 
 use super::{state::State, verifier::Verifier};
 use crate::{
     error::{Rejection, RejectionKind, malformed},
-    message::Head,
+    message::{Head, offers_websocket},
     scheme::Reading,
 };
 
@@ -31,19 +31,41 @@ impl Verifier {
     /// # Errors
     /// When the request has no signature, one that cannot be read or can be read twice, a method
     /// that is not let in, or an authority that is not served; or when it asks for a tunnel.
+    ///
+    /// # Security
+    /// An offer of `Upgrade` to anything but WebSocket is no reason to refuse a request, and nothing
+    /// covers what would follow: do not take it up. The layer takes it out; without the layer,
+    /// [`remove_upgrade`](crate::request::remove_upgrade) does.
     pub fn parse<'h>(&'h self, head: &'h Parts) -> Result<Parsed<'h>, Rejection> {
         let parsed = self.read_head(head);
         parsed.map_err(|rejection| self.answered(rejection))
     }
 
-    fn read_head<'h>(&'h self, head: &'h Parts) -> Result<Parsed<'h>, Rejection> {
-        // What comes after a switch of protocols is covered by nothing.
-        if head.method == Method::CONNECT || head.headers.contains_key(UPGRADE) {
-            return Err(Rejection::new(
-                RejectionKind::BodyNotCovered,
-                "`CONNECT` or `Upgrade`: what follows could not be verified",
-            ));
+    /// What comes after a switch of protocols is covered by nothing. Other offers of `Upgrade` are
+    /// optional: nobody behind is given the chance to take them up.
+    fn check_tunnel(&self, head: &Parts) -> Result<(), Rejection> {
+        let refuse = |detail| Err(Rejection::new(RejectionKind::BodyNotCovered, detail));
+        if head.method == Method::CONNECT {
+            return refuse("`CONNECT`: what follows could not be verified");
         }
+        if !offers_websocket(&head.headers) {
+            return Ok(());
+        }
+        if !self.settings.websockets {
+            return refuse(
+                "a WebSocket handshake, after which nothing could be verified; \
+                 `danger_websocket_handshakes` lets it pass",
+            );
+        }
+        if head.method == Method::GET {
+            Ok(())
+        } else {
+            refuse("a WebSocket handshake with another method than `GET`")
+        }
+    }
+
+    fn read_head<'h>(&'h self, head: &'h Parts) -> Result<Parsed<'h>, Rejection> {
+        self.check_tunnel(head)?;
         if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH)
         {
             return Err(malformed("both `content-length` and `transfer-encoding`").into());

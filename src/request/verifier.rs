@@ -6,13 +6,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, request::Parts};
 use tokio::sync::Semaphore;
 
-use super::{budget::Budget, methods::Methods, processing::Processing};
+use super::{budget::Budget, methods::Methods, processing::Processing, upgrade::remove_upgrade};
 use crate::{
     body::BodyLimits,
     clock::Clock,
     error::Rejection,
     key::KeyStore,
-    message::{Origins, original_uri},
+    message::{Origins, offers_websocket, original_uri},
     metrics::LiveNonces,
     once::{NonceStore, Turns, User},
     proof::Freshness,
@@ -63,6 +63,8 @@ pub(crate) struct Settings {
     pub(super) store: Option<Arc<dyn NonceStore>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) origins: Origins,
+    /// Whether a WebSocket handshake passes.
+    pub(super) websockets: bool,
     pub(super) freshness: Freshness,
     /// `None` where any method may come, because the signature covers it.
     pub(super) methods: Option<Methods>,
@@ -136,6 +138,15 @@ impl Verifier {
     pub(crate) fn sender_retries(&self) -> bool {
         self.each()
             .all(|verifier| verifier.settings.scheme.profile().sender_retries)
+    }
+
+    /// Takes out of a verified request whatever a handler could switch protocols with, unless it is
+    /// a WebSocket handshake that was let pass.
+    pub(crate) fn withdraw_upgrade(&self, head: &mut Parts) {
+        // Only one that was let pass is here.
+        if !offers_websocket(&head.headers) {
+            remove_upgrade(head);
+        }
     }
 
     /// How requests are processed.

@@ -169,6 +169,9 @@ pub(crate) struct Profile {
     pub(crate) key_id_is_own: bool,
     /// The sender retries until it is answered with 2xx.
     pub(crate) sender_retries: bool,
+    /// The URL that is signed is the one that was configured at the sender, which may begin with
+    /// `wss://`, and have user information.
+    pub(crate) signs_configured_url: bool,
     /// A signature that cannot be read is answered with 401, and not with 400.
     pub(crate) malformed_is_unauthorized: bool,
 }

@@ -586,20 +586,30 @@ async fn a39_an_uncovered_method_override_does_not_reach_the_handler() {
 }
 
 #[tokio::test]
-async fn a39_upgrade_and_connect_are_refused() {
+async fn a39_websockets_and_connect_are_refused() {
     for subject in ALL {
         let target = Target::new(subject);
         let genuine = subject.signed(&target.clock);
-        for protocol in ["websocket", "h2c", "TLS/1.2", ""] {
+        for protocol in ["websocket", "WebSocket", "h2c, websocket", "websocket/13"] {
             let upgrade = with(
                 &with(&genuine, "connection", "upgrade"),
                 "upgrade",
                 protocol,
             );
-            refused(&target, upgrade, NOT_COVERED).await.unwrap();
+            for method in [http::Method::GET, http::Method::POST] {
+                let mut upgrade = upgrade.clone();
+                *upgrade.method_mut() = method;
+                refused(&target, upgrade, NOT_COVERED).await.unwrap();
+            }
         }
         let mut connect = genuine.clone();
         *connect.method_mut() = http::Method::CONNECT;
+        refused(&target, connect.clone(), NOT_COVERED)
+            .await
+            .unwrap();
+        // The extended one of HTTP/2 (RFC 8441).
+        let protocol = hyper::ext::Protocol::from_static("websocket");
+        connect.extensions_mut().insert(protocol);
         refused(&target, connect, NOT_COVERED).await.unwrap();
         crate::subject::accepted(&target, genuine).await.unwrap();
 
@@ -618,6 +628,115 @@ async fn a39_upgrade_and_connect_are_refused() {
             assert_eq!((served.effects.count(), served.claims.count()), (0, 0));
         }
         assert_eq!(exchange(served.addr.unwrap(), wire.as_bytes()).await.0, OK);
+    }
+}
+
+/// Says what a handler could switch protocols with.
+async fn upgrade_seen(request: Request<Body>) -> String {
+    let (head, _) = request.into_parts();
+    let handle = head.extensions.get::<hyper::upgrade::OnUpgrade>();
+    let lines = ["connection", "upgrade", "http2-settings"].map(|name| {
+        let lines = head.headers.get_all(name).iter();
+        let lines: Vec<_> = lines.map(|line| line.to_str().unwrap()).collect();
+        lines.join("|")
+    });
+    format!("{} {lines:?}", handle.is_some())
+}
+
+const OFFER: &str = "connection: Upgrade, x-trace, HTTP2-Settings\r\nconnection: close\r\n\
+                     upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA";
+
+/// The genuine request with the offer that clients send which would rather speak HTTP/2.
+fn with_offer(genuine: &http::Request<String>) -> String {
+    let wire = String::from_utf8(to_wire(genuine)).unwrap();
+    wire.replacen("connection: close", OFFER, 1)
+}
+
+#[tokio::test]
+async fn a39_an_offer_of_upgrade_is_taken_back_before_the_handler() {
+    let clock = common::clock();
+    for subject in ALL {
+        let app = Router::new().route("/transfer", post(upgrade_seen));
+        let addr = common::serve(verified(subject, &clock, app)).await;
+        let wire = with_offer(&subject.signed(&clock));
+        let answer = exchange(addr, wire.as_bytes()).await;
+        let nothing = r#"false ["x-trace, close", "", ""]"#.to_owned();
+        assert_eq!(answer, (OK, nothing), "{}", subject.name);
+    }
+}
+
+#[tokio::test]
+async fn a39_twin_a_server_that_leaves_the_offer_is_found() {
+    let app = Router::new().route("/transfer", post(upgrade_seen));
+    let addr = common::serve(app).await;
+    let wire = with_offer(&common::request("POST", "/transfer", "{}"));
+    let (_, seen) = exchange(addr, wire.as_bytes()).await;
+    assert!(seen.starts_with("true") && seen.contains("h2c"), "{seen}");
+}
+
+/// Any proxy may take out what `Connection` nominates.
+#[tokio::test]
+async fn a39_a_covered_field_that_connection_nominates() {
+    for subject in ALL {
+        let target = Target::new(subject);
+        let genuine = subject.signed(&target.clock);
+        let covered = [&["content-type"][..], subject.headers].concat();
+        let is_covered = |name: &&str| {
+            if *name == subject.signature {
+                return false;
+            }
+            let message = (subject.message)(&genuine.clone().into_parts().0, b"");
+            let value = genuine.headers().get(*name).map(|v| v.as_bytes().to_vec());
+            value.is_some_and(|v| message.windows(v.len()).any(|window| window == v))
+        };
+        let covered: Vec<_> = covered.into_iter().filter(is_covered).collect();
+        assert!(!covered.is_empty(), "{}", subject.name);
+        for name in covered {
+            for options in [name.to_owned(), format!("close, {}", name.to_uppercase())] {
+                let nominated = with(&genuine, "connection", &options);
+                let found = refused(&target, nominated, MALFORMED).await;
+                found.unwrap_or_else(|found| panic!("{}: {options}: {found:?}", subject.name));
+            }
+        }
+        let other = with(&genuine, "connection", "x-other, close, content-typ");
+        crate::subject::accepted(&target, other).await.unwrap();
+    }
+}
+
+/// What passes with the setting: the handshake and nothing else.
+#[tokio::test]
+async fn a39_a_websocket_handshake_passes_by_name_alone() {
+    let clock = common::clock();
+    for subject in [&HOUSE, &RFC_9421, &WEBHOOK] {
+        let app = Router::new().route("/transfer", axum::routing::any(upgrade_seen));
+        let layer = subject.layer(&clock).store(common::store(&clock));
+        let layer = layer.danger_websocket_handshakes();
+        let addr = common::serve(app.layer(layer.build().unwrap())).await;
+        let signed = |method: &str| {
+            let mut request = common::request(method, "/transfer", "");
+            request
+                .headers_mut()
+                .insert("x-method", method.parse().unwrap());
+            String::from_utf8(to_wire(&subject.sign(&clock, request))).unwrap()
+        };
+        let handshake = "connection: upgrade\r\nconnection: close\r\nupgrade: websocket";
+        let offer = |wire: &str, lines| wire.replacen("connection: close", lines, 1);
+        let passed = exchange(addr, offer(&signed("GET"), handshake).as_bytes()).await;
+        let all = r#"true ["upgrade|close", "websocket", ""]"#.to_owned();
+        assert_eq!(passed, (OK, all), "{}", subject.name);
+        let unsigned =
+            "GET /transfer HTTP/1.1\r\nhost: api.example.com\r\nconnection: close\r\n\r\n";
+        assert_eq!(
+            exchange(addr, offer(unsigned, handshake).as_bytes())
+                .await
+                .0,
+            401
+        );
+        let (status, code) = exchange(addr, offer(&signed("PUT"), handshake).as_bytes()).await;
+        assert_eq!((status, &*code), NOT_COVERED, "{}", subject.name);
+        let (status, seen) = exchange(addr, offer(&signed("DELETE"), OFFER).as_bytes()).await;
+        assert_eq!(status, OK, "{}: {seen}", subject.name);
+        assert!(seen.starts_with("false"), "{}: {seen}", subject.name);
     }
 }
 

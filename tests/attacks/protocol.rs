@@ -189,7 +189,9 @@ fn http1(wire: &Wire, signature: &str) -> Vec<Http1> {
         case("HTTP/1.0 with chunks", String::from_utf8(chunked("0\r\n\r\n")).unwrap()
             .replacen("HTTP/1.1", "HTTP/1.0", 1).into_bytes(), Refused),
         case("h2c", wire.replaced("connection: close",
-            "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\nconnection: close"), Refused),
+            "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\nconnection: close"), Handled),
+        case("websocket", wire.replaced("connection: close",
+            "connection: upgrade\r\nupgrade: websocket\r\nconnection: close"), Refused),
         case("a long head", wire.with(&format!("x-other: {}", "a".repeat(900_000))), Refused),
         case("two hundred lines", wire.with(&["x-other: a"; 200].join("\r\n")), Refused),
         case("an unknown expectation", wire.with("expect: 200-ok"), Handled),

@@ -125,6 +125,7 @@ impl LayerSettings {
             // Such a request is answered above.
             return Err(not_ready(Duration::ZERO).into());
         };
+        self.verifier.withdraw_upgrade(&mut head);
         let (body, handling) = match verified {
             Verified::Claimed(payload) | Verified::Unclaimed(payload) => {
                 (hand_over(&mut head, payload, strip), Handling::Plain)

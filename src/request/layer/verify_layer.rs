@@ -30,7 +30,9 @@ use crate::{
 /// 4. Then the nonce is claimed. A copy is answered with 409.
 /// 5. The inner service gets the [`VerifiedPayload`](crate::VerifiedPayload) as an extension, and
 ///    the same bytes as its body. Trailers are dropped, and headers that some frameworks read as
-///    another method (such as `x-http-method-override`) are taken out unless they are covered.
+///    another method (such as `x-http-method-override`) are taken out unless they are covered. An
+///    offer of `Upgrade` is taken out too: `Upgrade`, `HTTP2-Settings`, their options of
+///    `Connection`, and what hyper leaves in the extensions to switch with.
 ///    (With [`Processing::InTransaction`](crate::Processing::InTransaction) nothing is claimed
 ///    yet: the body is empty, and the extension is a [`PendingSlot`](crate::request::PendingSlot).)
 /// 6. The answer gets `Cache-Control: private, no-store`, unless the handler has set its own.

@@ -367,6 +367,7 @@ impl HeaderSchemeBuilder {
             may_repeat: false,
             key_id_is_own: false,
             sender_retries: false,
+            signs_configured_url: false,
             malformed_is_unauthorized: false,
         };
         if let Some(without) = self.without_body {

@@ -258,6 +258,7 @@ impl HttpMessageSignaturesBuilder {
             may_repeat: false,
             key_id_is_own: false,
             sender_retries: false,
+            signs_configured_url: false,
             malformed_is_unauthorized: false,
         };
         let if_present = vec![CONTENT_TYPE, CONTENT_ENCODING];

@@ -48,6 +48,7 @@ pub(super) const PROFILE: Profile = Profile {
     may_repeat: false,
     key_id_is_own: true,
     sender_retries: true,
+    signs_configured_url: false,
     malformed_is_unauthorized: true,
 };
 

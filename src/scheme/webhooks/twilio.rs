@@ -16,7 +16,7 @@ use crate::{
     key::MacAlgorithm,
     message::{
         BodyDigest, BodyForm, DigestAlgorithm, Encoding, Formed, HashOutput, Head, Message, Part,
-        RunningDigest, Target, query,
+        RunningDigest, Target, default_port, query,
     },
     proof::{Announced, Candidate, Parameters},
     scheme::{Describe, Profile, Reading, Signing, header::header_value, signs_under},
@@ -55,7 +55,19 @@ const OF_EVERY_FORM: &str = "AccountSid";
 /// The URL is put together from the [public
 /// origin](crate::request::VerifierBuilder::public_origin), which has to be given, and what the
 /// request asks for. It is tried with its port and without, for Twilio signs now the one, now the
-/// other.
+/// other. Give the origin as it is in the URL that is configured at Twilio:
+///
+/// - `wss://example.com` for Media Streams and other WebSockets, with
+///   [`danger_websocket_handshakes`](crate::request::VerifierBuilder::danger_websocket_handshakes).
+///   The signature covers the handshake and no message after it. Webhooks of the same host need a
+///   layer of their own, with `https://example.com`.
+/// - `https://user:password@example.com` if the URL has user and password. Twilio first asks without
+///   `Authorization` and expects a 401 with `WWW-Authenticate: Basic`, which a layer around this one
+///   has to answer. The layer compares only the signature, not the password that was sent.
+/// - `https://example.com:8443` if the URL has a port.
+///
+/// A URL with a fragment, or with a host that is not ASCII, cannot be verified: neither is part of
+/// the request.
 ///
 /// # Forms or JSON
 /// One layer reads one of the two, and the request has no say in it. Twilio signs a form without
@@ -179,6 +191,7 @@ impl Twilio {
                 algorithm: MacAlgorithm::HmacSha1,
                 covers_authority: true,
                 may_repeat: true,
+                signs_configured_url: true,
                 ..PROFILE
             },
         }
@@ -192,6 +205,9 @@ impl Twilio {
         }
         let mut message = Message::with_room(256, 3);
         push_url_scheme(&mut message, target);
+        if let Some(user) = target.user {
+            message.text(format!("{}@", user.0));
+        }
         match spelling {
             Spelling::AsAsked => message.part(Part::Authority, &*target.authority),
             Spelling::WithPort(port) => {
@@ -232,8 +248,7 @@ fn spellings(target: &Target<'_>) -> [Spelling; 2] {
     let port = target.authority.rsplit_once(':');
     let other = match port.filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())) {
         Some((host, _)) => Spelling::WithoutPort(host.to_owned()),
-        None if target.scheme == Some(&Scheme::HTTP) => Spelling::WithPort(":80"),
-        None => Spelling::WithPort(":443"),
+        None => Spelling::WithPort(default_port(target.scheme.unwrap_or(&Scheme::HTTPS))),
     };
     [Spelling::AsAsked, other]
 }

@@ -735,3 +735,139 @@ fn a_signer_signs_what_a_verifier_of_its_mode_reads() {
     assert!(sign_json(form.clone()).is_err());
     assert!(sign(form).is_ok());
 }
+
+/// Media Streams: the handshake is signed with the URL of the socket.
+#[tokio::test]
+async fn a_handshake_of_a_websocket_is_verified_under_its_own_scheme() {
+    let layer = |origin: &str| {
+        VerifyLayer::builder(Twilio::new())
+            .public_origin(origin)
+            .secret(SECRET)
+            .danger_websocket_handshakes()
+            .build()
+            .unwrap()
+    };
+    let seen = async |request: axum::extract::Request| {
+        let payload = request.extensions().get::<VerifiedPayload>().unwrap();
+        let protocol = request.headers().get("upgrade");
+        format!(
+            "{:?} {:?} {protocol:?}",
+            payload.authority(),
+            payload.path()
+        )
+    };
+    let handshake = |message: &str| {
+        let mut request = Request::get("/media?a=1")
+            .header("host", common::HOST)
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .body(axum::body::Body::empty())
+            .unwrap();
+        let mac = mac(message).parse().unwrap();
+        request.headers_mut().insert(SIGNATURE, mac);
+        request
+    };
+    for (origin, url, status) in [
+        (
+            "wss://api.example.com",
+            "wss://api.example.com/media?a=1",
+            200,
+        ),
+        (
+            "wss://api.example.com",
+            "wss://api.example.com:443/media?a=1",
+            200,
+        ),
+        (
+            "wss://API.example.com:443",
+            "wss://api.example.com/media?a=1",
+            200,
+        ),
+        (
+            "ws://api.example.com",
+            "ws://api.example.com:80/media?a=1",
+            200,
+        ),
+        (
+            "wss://api.example.com",
+            "https://api.example.com/media?a=1",
+            401,
+        ),
+        (
+            "https://api.example.com",
+            "wss://api.example.com/media?a=1",
+            401,
+        ),
+        (
+            "ws://api.example.com",
+            "wss://api.example.com/media?a=1",
+            401,
+        ),
+        (
+            "wss://api.example.com",
+            "wss://api.example.com:80/media?a=1",
+            401,
+        ),
+    ] {
+        let router = axum::Router::new().route("/media", axum::routing::get(seen));
+        let app = router.layer(layer(origin));
+        let answer = common::verdict(app.oneshot(handshake(url)).await.unwrap()).await;
+        assert_eq!(answer.0, status, "{origin} {url}: {}", answer.1);
+        if status == 200 {
+            let told = r#"Some("api.example.com") Some("/media") Some("websocket")"#;
+            assert_eq!(answer.1, told);
+        }
+    }
+}
+
+/// Twilio signs the URL as it is configured, with user and password.
+#[tokio::test]
+async fn user_information_is_part_of_the_url_that_is_signed() {
+    let origin = "https://user:p%40ss@api.example.com";
+    let url = |user: &str, port: &str| format!("https://{user}api.example.com{port}/hook{SORTED}");
+    for port in ["", ":443"] {
+        let genuine = form("/hook", FORM, &url("user:p%40ss@", port));
+        assert!(given(origin, &genuine).await.is_ok(), "{port}");
+        let invalid = Err(RejectionKind::SignatureInvalid);
+        assert_eq!(given(common::ORIGIN, &genuine).await, invalid);
+        assert_eq!(
+            given(origin, &form("/hook", FORM, &url("", port))).await,
+            invalid
+        );
+        let other = form("/hook", FORM, &url("user:other@", port));
+        assert_eq!(given(origin, &other).await, invalid);
+    }
+    let verifier = verifier(origin);
+    let genuine = form("/hook", FORM, &url("user:p%40ss@", ""));
+    let payload = payload(&verifier, &genuine).await;
+    assert_eq!(payload.unwrap().authority(), Some(common::HOST));
+    assert!(!format!("{verifier:?}").contains("p%40ss"));
+}
+
+/// Where the sender signs no such URL, the origin is a mistake.
+#[test]
+fn an_origin_that_the_scheme_does_not_sign_is_an_error() {
+    for origin in [
+        "wss://api.example.com",
+        "ws://api.example.com",
+        "https://user:password@api.example.com",
+    ] {
+        let twilio = Verifier::builder(Twilio::new()).public_origin(origin);
+        assert!(twilio.secret(SECRET).build().is_ok(), "{origin}");
+        let square = Verifier::builder(countersign::webhooks::Square::new()).public_origin(origin);
+        let square = square.secret(SECRET).store(common::store(&common::clock()));
+        let error = square.build().unwrap_err().to_string();
+        assert!(error.contains("for senders that sign them"), "{error}");
+        assert!(!error.contains("password@"), "{error}");
+    }
+    for origin in [
+        "ftp://api.example.com",
+        "wss://",
+        "https://user@",
+        "api.example.com",
+    ] {
+        let twilio = Verifier::builder(Twilio::new()).public_origin(origin);
+        assert!(twilio.secret(SECRET).build().is_err(), "{origin}");
+    }
+}

@@ -179,6 +179,7 @@ fn unchecked(parts: &[Part]) -> HeaderScheme {
             may_repeat: false,
             key_id_is_own: false,
             sender_retries: false,
+            signs_configured_url: false,
             malformed_is_unauthorized: false,
         },
     }))
