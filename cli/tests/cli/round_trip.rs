@@ -87,3 +87,57 @@ fn a_late_request_is_refused_where_a_time_is_covered() {
     let late = "countersign verify stripe --secret-file stripe.secret --now 1700000301 request";
     insta::assert_snapshot!(session.run(late));
 }
+
+/// One request in every form in which it can be read.
+#[test]
+fn every_form_of_a_request_is_verified_alike() {
+    let session = Session::new();
+    for scheme in schemes(&session) {
+        keygen(&session, &scheme);
+        let raw = signed(&session, &scheme, "");
+        let (head, body) = raw.split_once("\n\n").unwrap();
+        session.file("lf.http", &raw);
+        let head = head.replace('\n', "\r\n");
+        session.file("crlf.http", format!("{head}\r\n\r\n{body}"));
+        let length = body.len();
+        session.file("sized.http", format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}\n"));
+        session.file(
+            "chunked.http",
+            format!("{head}\r\ntransfer-encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n"),
+        );
+        let headers: Vec<_> = head
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| serde_json::json!({"name": name, "value": value}))
+            .collect();
+        let request = serde_json::json!({"request": {
+            "method": "POST",
+            "url": "https://example.com/hooks?a=1",
+            "headers": headers,
+            "postData": {"mimeType": "", "text": body},
+        }});
+        session.file("entry.har", request.to_string());
+        session.file("log.har", serde_json::json!({"log": {"entries": [request]}}).to_string());
+        let command = signed_as_curl(&session, &scheme);
+        session.file("curl.sh", command);
+        for file in [
+            "lf.http", "crlf.http", "sized.http", "chunked.http", "entry.har", "log.har", "curl.sh",
+            "- < lf.http",
+        ] {
+            let verified = session.run(&format!(
+                "countersign verify {scheme} --secret-file {scheme}.secret --now 1700000000 {file}"
+            ));
+            assert!(verified.contains("\nverified\n"), "{scheme}, {file}: {verified}");
+        }
+    }
+}
+
+/// The command that `sign --curl` prints for the same request.
+fn signed_as_curl(session: &Session, scheme: &str) -> String {
+    signed(session, scheme, "--curl")
+        .lines()
+        .skip_while(|line| !line.starts_with("curl"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
