@@ -98,6 +98,8 @@
 //!
 //! # Features
 //! - `axum` (default): extractors, and the original URI of nested routers.
+//! - `inspect`: for tools that tell a person why a signature does not match: the signed message of
+//!   a request, piece by piece.
 //! - `metrics`: counters, histograms and gauges, through the facade of the crate `metrics`.
 //! - `postgres`: a store that all servers of a service share in PostgreSQL, and nonces that are
 //!   consumed in a transaction of the handler's own.
@@ -118,6 +120,8 @@ mod clock;
 pub mod error;
 mod future;
 pub mod guide;
+#[cfg(feature = "inspect")]
+pub mod inspect;
 pub mod key;
 mod message;
 #[cfg(not(feature = "metrics"))]

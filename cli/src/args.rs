@@ -18,6 +18,9 @@ Exit codes:
   3  the network, a file or another program failed";
 
 /// Signs, verifies and explains HMAC-signed HTTP requests.
+///
+/// A webhook or a signed API call does not verify, and nobody says why: `countersign explain` shows
+/// the signed message line by line, and searches for the change that makes the signature match.
 #[derive(Debug, Parser)]
 #[command(
     name = "countersign",
@@ -47,6 +50,7 @@ pub(crate) enum Command {
     Keygen(KeygenArgs),
     Sign(SignArgs),
     Verify(VerifyArgs),
+    Explain(ExplainArgs),
     Listen(ListenArgs),
     Replay(ReplayArgs),
     Completions(CompletionsArgs),
@@ -133,6 +137,10 @@ pub(crate) struct SignArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) data_file: Option<PathBuf>,
 
+    /// Print the signed message, byte for byte, and nothing else
+    #[arg(long, conflicts_with_all = ["send", "curl"])]
+    pub(crate) print_message: bool,
+
     /// Print a curl command that sends the signed request
     #[arg(long, conflicts_with = "send")]
     pub(crate) curl: bool,
@@ -158,6 +166,37 @@ pub(crate) struct VerifyArgs {
 
     #[command(flatten)]
     pub(crate) secret: SecretArgs,
+
+    #[command(flatten)]
+    pub(crate) request: RequestArgs,
+}
+
+/// Explain why a request does not verify
+///
+/// Shows the signed message as a verifier builds it, line by line. If the signature does not match,
+/// searches for the change that makes it match, and says what to change on which side. A change
+/// counts only if at least 16 bytes of the signature agree. The expected signature is never printed.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign explain stripe --secret-file stripe.secret request.http
+  countersign explain house.toml --secret-env HOUSE_SECRET --origin https://example.com/api -
+  countersign explain slack --secret-file new.secret --previous-secret-file old.secret slack.har")]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) scheme: SchemeArgs,
+
+    #[command(flatten)]
+    pub(crate) secret: SecretArgs,
+
+    /// A file that holds a secret that was valid before; may be repeated
+    #[arg(long, help_heading = SECRETS, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) previous_secret_file: Vec<PathBuf>,
+
+    /// The message that the sender signed, byte for byte, to compare with the verifier's; `-` is
+    /// standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) message: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) request: RequestArgs,

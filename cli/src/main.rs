@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod exit;
+mod explain;
 mod http_client;
 mod listen;
 mod printer;

@@ -44,6 +44,8 @@ spans! {
     good = colour(AnsiColor::Green).bold();
     bad = colour(AnsiColor::Red).bold();
     noted = colour(AnsiColor::Cyan);
+    added = colour(AnsiColor::Green);
+    removed = colour(AnsiColor::Red);
 }
 
 /// Prints for people, or as JSON.

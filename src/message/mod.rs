@@ -11,6 +11,8 @@ pub(crate) mod json;
 mod origin;
 mod part;
 mod peer;
+#[cfg(feature = "inspect")]
+mod pieces;
 pub(crate) mod query;
 mod signed;
 mod target;

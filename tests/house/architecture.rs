@@ -15,7 +15,7 @@ const LEVELS: [&[&str]; 6] = [
     &["once", "proof"],
     &["scheme", "store"],
     &["client", "request", "response", "token"],
-    &["axum", "guide", "testing"],
+    &["axum", "guide", "inspect", "testing"],
 ];
 
 /// Within a level, these rooms import from each other in this direction alone.

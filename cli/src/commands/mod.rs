@@ -1,7 +1,9 @@
 //! The commands: one file each.
 
 mod completions;
+mod explain;
 mod keygen;
+mod lines;
 mod listen;
 mod man;
 mod replay;

@@ -2,7 +2,7 @@
 
 use clap::{Parser as _, error::ErrorKind};
 
-use super::{completions, keygen, listen, man, replay, scheme, sign, verify};
+use super::{completions, explain, keygen, listen, man, replay, scheme, sign, verify};
 use crate::{
     args::{Args, Command},
     exit::Exit,
@@ -28,6 +28,7 @@ pub(crate) fn main() -> Exit {
         Command::Keygen(args) => keygen::run(&args, &printer),
         Command::Sign(args) => sign::run(&args, &printer),
         Command::Verify(args) => verify::run(&args, &printer),
+        Command::Explain(args) => explain::run(&args, &printer),
         Command::Listen(args) => listen::run(&args, &printer),
         Command::Replay(args) => replay::run(&args, &printer),
         Command::Completions(args) => completions::run(&args, &printer),

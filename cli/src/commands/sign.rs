@@ -1,7 +1,10 @@
 //! `countersign sign`: signs a request, and prints or sends it.
 
 use bytes::Bytes;
-use countersign::{Clock as _, SystemClock};
+use countersign::{
+    Clock as _, SystemClock,
+    inspect::{Inspected, Piece},
+};
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use serde_json::json;
 
@@ -12,7 +15,8 @@ use crate::{
     printer::{Printer, Span, visible},
     request::body_of,
     runtime::block_on,
-    scheme, secret,
+    scheme::{self, Chosen},
+    secret,
     time::Fixed,
 };
 
@@ -52,6 +56,9 @@ pub(super) fn run(args: &SignArgs, printer: &Printer) -> Result<Exit, Failure> {
                 "leave out --nonce; an event id of this scheme is in the body",
             ));
         }
+    }
+    if args.print_message {
+        return print_message(&chosen, &signed, printer);
     }
     if args.send {
         return send(signed, printer);
@@ -150,6 +157,28 @@ fn added<'s>(
         .headers()
         .iter()
         .filter(move |(name, value)| is_new(name, value))
+}
+
+/// The message as the library builds it again from the signed request.
+fn print_message(
+    chosen: &Chosen,
+    signed: &Request<Bytes>,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    let (head, body) = signed.clone().into_parts();
+    let signatures = chosen
+        .inspector(None)
+        .inspect(&head, &body)
+        .map_err(|rejection| {
+            Failure::usage("the signed message cannot be shown", rejection.reason(), "")
+        })?;
+    let pieces = signatures
+        .first()
+        .map(Inspected::pieces)
+        .unwrap_or_default();
+    let message: Vec<&[u8]> = pieces.iter().map(Piece::bytes).collect();
+    printer.raw(&message.concat());
+    Ok(Exit::Done)
 }
 
 fn print(signed: &Request<Bytes>, request: &Request<Bytes>, printer: &Printer) {

@@ -1,6 +1,7 @@
 //! `countersign verify`: whether a request verifies, and what its signature covers.
 
 use countersign::Rejection;
+use serde_json::Value;
 
 use crate::{
     args::VerifyArgs,
@@ -17,17 +18,18 @@ pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Exit, Failure>
     let key_id = args.scheme.key_id.as_deref();
     match verify(&chosen, key_id, &secrets, &args.request, &request)? {
         Verdict::Verified(facts) => {
-            verified(&facts, printer);
+            printer.object(&verified(&facts, printer));
             Ok(Exit::Done)
         }
         Verdict::Refused(rejection) => {
-            refused(&rejection, printer);
+            printer.object(&refused(&rejection, printer));
             Ok(Exit::Found)
         }
     }
 }
 
-fn verified(facts: &Facts, printer: &Printer) {
+/// Prints what was verified, for people, and returns the same as JSON.
+pub(super) fn verified(facts: &Facts, printer: &Printer) -> Value {
     printer.line([Span::good("verified")]);
     printer.row("key id", facts.key_id.clone());
     printer.row(
@@ -40,10 +42,11 @@ fn verified(facts: &Facts, printer: &Printer) {
     }
     printer.row_of("covered", [Span::good(facts.covered.join(", "))]);
     printer.row_of("not covered", [Span::bad(facts.uncovered.join(", "))]);
-    printer.object(&facts.object());
+    facts.object()
 }
 
-fn refused(rejection: &Rejection, printer: &Printer) {
+/// Prints why a request was refused, for people, and returns the same as JSON.
+pub(super) fn refused(rejection: &Rejection, printer: &Printer) -> Value {
     let kind = rejection.kind();
     printer.line([
         Span::bad("refused"),
@@ -52,5 +55,5 @@ fn refused(rejection: &Rejection, printer: &Printer) {
     printer.row("status", kind.status().as_u16().to_string());
     printer.row("reason", rejection.reason());
     printer.row("advice", kind.advice());
-    printer.object(&object_of_refused(rejection));
+    object_of_refused(rejection)
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use countersign::{
-    ConfigError, HeaderScheme, HttpMessageSignatures, Signer, Verifier, request::VerifierBuilder,
-    webhooks,
+    ConfigError, HeaderScheme, HttpMessageSignatures, Signer, Verifier, inspect::Inspector,
+    request::VerifierBuilder, webhooks,
 };
 
 macro_rules! schemes {
@@ -36,6 +36,13 @@ macro_rules! schemes {
             ) -> Result<Signer, ConfigError> {
                 match self.clone() {
                     $(Self::$variant(scheme) => Signer::new(scheme, key_id, secret),)*
+                }
+            }
+
+            /// An inspector, for any authority.
+            pub(crate) fn inspector(&self) -> Inspector {
+                match self.clone() {
+                    $(Self::$variant(scheme) => Inspector::new(scheme),)*
                 }
             }
 

@@ -1,11 +1,38 @@
 //! A scheme file that is refused: the line, the reason, and what to do.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use countersign::ConfigError;
 
-use super::file::Fault;
 use crate::exit::Failure;
+
+/// Why a description is refused: what, and in which bytes of the file.
+pub(super) struct Fault {
+    pub(super) what: String,
+    pub(super) at: Option<Range<usize>>,
+    pub(super) advice: Option<String>,
+}
+
+impl Fault {
+    pub(super) fn at(span: Range<usize>, what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            at: Some(span),
+            advice: None,
+        }
+    }
+}
+
+impl From<toml::de::Error> for Fault {
+    fn from(error: toml::de::Error) -> Self {
+        Self {
+            what: error.message().to_owned(),
+            at: error.span(),
+            advice: None,
+        }
+    }
+}
 
 pub(super) struct Refusal<'f> {
     pub(super) fault: Fault,
@@ -39,4 +66,24 @@ impl Refusal<'_> {
         failure.report = Some(shown);
         failure
     }
+}
+
+/// The library's words, with the names of the file in place of Rust's.
+pub(super) fn in_words(error: &ConfigError) -> String {
+    let mut text = error.to_string();
+    for (rust, file) in [
+        ("the scheme's description: ", ""),
+        ("`Part::text(\"\\n\")`", "`{ text = \"\\n\" }`"),
+        ("`Part::Time`", "the part `time`"),
+        ("`Part::Nonce`", "the part `nonce`"),
+        ("`Part::KeyId`", "the part `key-id`"),
+        ("`Part::Authority`", "the part `authority`"),
+        ("the Time", "the time"),
+        ("the Nonce", "the nonce"),
+        ("danger_without_time", "danger-without-time"),
+        ("fixed_key_id", "fixed-key-id"),
+    ] {
+        text = text.replace(rust, file);
+    }
+    text
 }

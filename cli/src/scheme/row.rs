@@ -1,14 +1,13 @@
 //! What a scheme covers, and what it leaves open: read off a request that the scheme signed itself.
 
-use bytes::Bytes;
-use countersign::{
-    MemoryStore, Processing, Timestamp, VerifiedPayload, Verifier, store::NonceKind,
-};
-use http::Request;
+use countersign::{MemoryStore, Processing, VerifiedPayload, Verifier, store::NonceKind};
 use http_body_util::Full;
 use serde::Serialize;
 
-use super::names::Chosen;
+use super::{
+    chosen::Chosen,
+    example::{Example, unsigned},
+};
 use crate::{exit::Failure, runtime::block_on, secret::SecretText, time::Fixed};
 
 /// One row of the list of schemes.
@@ -23,26 +22,14 @@ pub(crate) struct Row {
     pub(crate) open: Vec<String>,
 }
 
-/// Every member in which a sender keeps a time or an event id.
-const BODY: &str = r#"{"id":"evt_1","event_id":"evt_1","webhookTimestamp":1700000000000}"#;
-
-/// A body of each kind that a scheme may ask for. In one of them stands whatever event id it reads.
-const BODIES: [(&str, &str); 3] = [
-    ("application/json", BODY),
-    ("application/json", r#"[{"eventId":1}]"#),
-    ("application/x-www-form-urlencoded", "a=1"),
-];
-
-/// What the signed time of the example is.
-const SIGNED_AT: u64 = 1_700_000_000;
-
 impl Row {
     /// Reads off what a scheme covers.
     pub(crate) fn of(chosen: &Chosen) -> Result<Self, Failure> {
         let mut found = None;
         let mut refused = None;
-        for (content_type, body) in BODIES {
-            match Self::of_body(chosen, content_type, body) {
+        for kind in 0..Example::KINDS {
+            let row = Example::of_kind(chosen, kind);
+            match row.and_then(|example| Self::of_example(chosen, &example)) {
                 Ok((row, true)) => return Ok(row),
                 Ok((row, false)) => found = found.or(Some(row)),
                 Err(failure) => refused = refused.or(Some(failure)),
@@ -51,26 +38,10 @@ impl Row {
         found.ok_or_else(|| refused.unwrap_or_else(|| unsigned("no example fits")))
     }
 
-    /// Reads off what is covered of a request with this body, and whether it has an event id.
-    fn of_body(chosen: &Chosen, content_type: &str, body: &str) -> Result<(Self, bool), Failure> {
-        let clock = Fixed(Timestamp::from_secs(SIGNED_AT).unwrap_or(Timestamp::EPOCH));
-        let secret = chosen.example_secret();
-        let key_id = chosen.names_key().then_some("example");
-        let mut request =
-            Request::post("https://example.com/hooks?a=1").header("content-type", content_type);
-        for name in &chosen.headers {
-            if !name.eq_ignore_ascii_case("content-type") {
-                request = request.header(name, "example");
-            }
-        }
-        let request = request.body(Bytes::copy_from_slice(body.as_bytes()));
-        let request = request.map_err(|error| unsigned(&error.to_string()))?;
-        let signer = chosen.signer(key_id, &secret)?.clock(clock);
-        let signed = signer
-            .sign_body(request, "example")
-            .map_err(|e| unsigned(&e.to_string()))?;
-        let verifier = verifier(chosen, &secret, clock)?;
-        let (head, body) = signed.into_parts();
+    /// Reads off what is covered of this request, and whether it has an event id.
+    fn of_example(chosen: &Chosen, example: &Example) -> Result<(Self, bool), Failure> {
+        let verifier = verifier(chosen, &example.secret, example.clock)?;
+        let (head, body) = example.request.clone().into_parts();
         block_on(async {
             let verified = verifier.verify(&head, Full::new(body)).await;
             let verified = verified.map_err(|rejection| unsigned(rejection.reason()))?;
@@ -144,13 +115,4 @@ fn verifier(chosen: &Chosen, secret: &SecretText, clock: Fixed) -> Result<Verifi
         .danger_any_authority()
         .build()
         .map_err(wrong)
-}
-
-fn unsigned(why: &str) -> Failure {
-    Failure::usage(
-        "the scheme signs no example request",
-        why,
-        "sign a request of your own with `countersign sign`, and look at it with `countersign \
-         verify`",
-    )
 }

@@ -2,7 +2,7 @@
 
 use crate::session::Session;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "",
     "scheme",
     "scheme list",
@@ -10,6 +10,7 @@ const COMMANDS: [&str; 11] = [
     "keygen",
     "sign",
     "verify",
+    "explain",
     "listen",
     "replay",
     "completions",

@@ -10,6 +10,7 @@
 )]
 
 mod bad_input;
+mod explain;
 mod help;
 mod keep;
 mod listen;

@@ -100,10 +100,15 @@ fn every_form_of_a_request_is_verified_alike() {
         let head = head.replace('\n', "\r\n");
         session.file("crlf.http", format!("{head}\r\n\r\n{body}"));
         let length = body.len();
-        session.file("sized.http", format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}\n"));
+        session.file(
+            "sized.http",
+            format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}\n"),
+        );
         session.file(
             "chunked.http",
-            format!("{head}\r\ntransfer-encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n"),
+            format!(
+                "{head}\r\ntransfer-encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n"
+            ),
         );
         let headers: Vec<_> = head
             .lines()
@@ -118,17 +123,29 @@ fn every_form_of_a_request_is_verified_alike() {
             "postData": {"mimeType": "", "text": body},
         }});
         session.file("entry.har", request.to_string());
-        session.file("log.har", serde_json::json!({"log": {"entries": [request]}}).to_string());
+        session.file(
+            "log.har",
+            serde_json::json!({"log": {"entries": [request]}}).to_string(),
+        );
         let command = signed_as_curl(&session, &scheme);
         session.file("curl.sh", command);
         for file in [
-            "lf.http", "crlf.http", "sized.http", "chunked.http", "entry.har", "log.har", "curl.sh",
+            "lf.http",
+            "crlf.http",
+            "sized.http",
+            "chunked.http",
+            "entry.har",
+            "log.har",
+            "curl.sh",
             "- < lf.http",
         ] {
             let verified = session.run(&format!(
                 "countersign verify {scheme} --secret-file {scheme}.secret --now 1700000000 {file}"
             ));
-            assert!(verified.contains("\nverified\n"), "{scheme}, {file}: {verified}");
+            assert!(
+                verified.contains("\nverified\n"),
+                "{scheme}, {file}: {verified}"
+            );
         }
     }
 }
@@ -138,6 +155,7 @@ fn signed_as_curl(session: &Session, scheme: &str) -> String {
     signed(session, scheme, "--curl")
         .lines()
         .skip_while(|line| !line.starts_with("curl"))
+        .take_while(|line| !line.is_empty())
         .collect::<Vec<_>>()
         .join("\n")
 }

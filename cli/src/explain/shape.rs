@@ -1,0 +1,94 @@
+//! Where a scheme writes the MAC and the time: read off a request that it signed itself.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::HeaderName;
+
+use crate::scheme::{Chosen, Example};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MacEncoding {
+    Hex,
+    Base64,
+}
+
+impl MacEncoding {
+    pub(super) fn encode(self, mac: &[u8]) -> String {
+        match self {
+            Self::Hex => mac.iter().map(|byte| format!("{byte:02x}")).collect(),
+            Self::Base64 => STANDARD.encode(mac),
+        }
+    }
+}
+
+/// Where a scheme writes the MAC and the time.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    /// The header that holds the MAC.
+    pub(super) header: HeaderName,
+    pub(super) before: String,
+    pub(super) after: String,
+    pub(super) encoding: MacEncoding,
+    /// The header that holds the time alone, and whether it is in milliseconds.
+    pub(super) time: Option<(HeaderName, bool)>,
+}
+
+impl Shape {
+    /// The shape of a scheme; `None` if its signature is in the body.
+    pub(crate) fn of(chosen: &Chosen) -> Option<Self> {
+        let kinds = 0..Example::KINDS;
+        let example = kinds
+            .into_iter()
+            .find_map(|kind| Example::of_kind(chosen, kind).ok())?;
+        let (head, body) = example.request.into_parts();
+        let signatures = chosen.scheme.inspector().inspect(&head, &body).ok()?;
+        let mac = signatures.first()?.mac();
+        let seconds = example.clock.0.as_secs().to_string();
+        let millis = example.clock.0.as_millis().to_string();
+        let time = head.headers.iter().find_map(|(name, value)| {
+            let is = |time: &String| value.as_bytes() == time.as_bytes();
+            (is(&seconds) || is(&millis)).then(|| (name.clone(), is(&millis)))
+        });
+        head.headers.iter().find_map(|(name, value)| {
+            let value = value.to_str().ok()?;
+            [MacEncoding::Hex, MacEncoding::Base64]
+                .into_iter()
+                .find_map(|encoding| {
+                    let (before, after) = value.split_once(&encoding.encode(mac))?;
+                    Some(Self {
+                        header: name.clone(),
+                        before: before.to_owned(),
+                        after: after.to_owned(),
+                        encoding,
+                        time: time.clone(),
+                    })
+                })
+        })
+    }
+
+    /// Whether the MAC stands alone in its header, behind a text that is always the same.
+    pub(super) fn is_fixed(&self) -> bool {
+        let digits = self.before.split(|c: char| !c.is_ascii_digit());
+        digits.into_iter().all(|digits| digits.len() < 10)
+    }
+}
+
+/// The places in the value of a header where a MAC can stand.
+pub(super) fn tokens(value: &str) -> Vec<std::ops::Range<usize>> {
+    let mut tokens = Vec::new();
+    let mut start = 0;
+    for piece in value.split([' ', ',', ';', ':', '"']) {
+        let end = start + piece.len();
+        let name = piece.find('=').map(|at| at + 1);
+        let is_padding = |at: usize| {
+            piece
+                .get(at..)
+                .is_none_or(|rest| rest.trim_matches('=').is_empty())
+        };
+        let skipped = name.filter(|at| !is_padding(*at)).unwrap_or_default();
+        if end > start + skipped {
+            tokens.push(start + skipped..end);
+        }
+        start = end + 1;
+    }
+    tokens
+}
