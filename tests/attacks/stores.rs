@@ -100,7 +100,7 @@ impl Place {
     async fn open_here(&self, clock: impl Clock) -> Store {
         match self {
             Self::Sqlite(folder) => {
-                let builder = SqliteStore::builder().clock(clock);
+                let builder = SqliteStore::builder().clock(clock).timeout(SECOND * 20);
                 let builder = builder.danger_assume_no_history();
                 Arc::new(builder.open(folder.path().join("nonces.db")).await.unwrap())
             }

@@ -770,17 +770,23 @@ async fn what_has_expired_is_dropped_in_batches_and_nothing_else() {
                (extract(epoch FROM now()) * 1000)::bigint - 60000 - i
         FROM generate_series(1, 2500) AS i";
     run(&mut connection, expired).await;
+    let latest = "SELECT max(deadline_ms) FROM countersign_nonces WHERE attempt = ''";
+    let latest = count(&pool, latest).await;
     // Not for a minute yet:
     let recent = "INSERT INTO countersign_nonces VALUES
         ('recent', '', (extract(epoch FROM now()) * 1000)::bigint)";
     run(&mut connection, recent).await;
 
-    assert_eq!(PostgresStore::drop_expired(&pool).await.unwrap(), 2500);
-    assert_eq!(nonces(&pool).await, 2);
-    let raised = "SELECT count(*) FROM countersign_namespaces WHERE dropped_up_to_ms BETWEEN
-        (extract(epoch FROM now()) * 1000)::bigint - 90000 AND
-        (extract(epoch FROM now()) * 1000)::bigint - 60000";
-    assert_eq!(count(&pool, raised).await, 1);
+    // Of all that share the server, such as other tests, one drops at a time.
+    let mut dropped = 0;
+    while dropped < 2500 {
+        dropped += PostgresStore::drop_expired(&pool).await.unwrap();
+    }
+    assert_eq!((dropped, nonces(&pool).await), (2500, 2));
+    let raised = "SELECT max(dropped_up_to_ms) FROM countersign_namespaces";
+    let raised = count(&pool, raised).await;
+    let spared = "SELECT (extract(epoch FROM now()) * 1000)::bigint - 60000";
+    assert!((latest..=count(&pool, spared).await).contains(&raised));
     assert_eq!(send(&app, &live).await, replayed());
     assert_eq!(send(&app, &order(&clock)).await, done());
 }

@@ -192,15 +192,23 @@ impl<S: NonceStore> Subject<'_, S> {
     }
 
     pub(super) async fn a_late_copy_is_refused(&self) -> Check {
-        let deadline = self.time.now().saturating_add(3 * SECOND);
-        let claim = |nonce: u32| self.nonce_until(&nonce.to_string(), deadline);
-        for nonce in 0..100 {
-            self.claims(&claim(nonce), ClaimOutcome::New).await?;
-        }
-        self.time.pass(5 * SECOND).await;
+        let claim = |nonce: u32, deadline: Timestamp| {
+            let nonce = format!("{nonce} until {deadline}");
+            self.nonce_until(&nonce, deadline)
+        };
+        let deadline = self
+            .in_time(async |deadline| {
+                for nonce in 0..100 {
+                    self.claims(&claim(nonce, deadline), ClaimOutcome::New)
+                        .await?;
+                }
+                Ok(())
+            })
+            .await?;
+        self.time.pass_beyond(deadline).await;
         self.give_time_to_sweep().await?;
         for nonce in 0..100 {
-            self.does_not_win(&claim(nonce)).await?;
+            self.does_not_win(&claim(nonce, deadline)).await?;
         }
         Ok(())
     }
@@ -253,22 +261,27 @@ impl<S: NonceStore> Subject<'_, S> {
     ) -> Check {
         let first = self.nonce("first").with_retention(HOUR);
         self.claims(&first, ClaimOutcome::New).await?;
-        let soon = self.time.now().saturating_add(2 * SECOND);
-        let claim = |nonce| self.nonce_until(nonce, soon).with_retention(2 * SECOND);
-        self.claims(&claim("claimed"), ClaimOutcome::New).await?;
-        if let Some(leases) = self.store.leases() {
-            let handled = claim("handled");
-            self.leases(leases, &handled, HOUR, LeaseOutcome::Held)
-                .await?;
-            is_held(
-                leases.complete(&handled).await,
-                StepOutcome::Done,
-                "completing",
-            )?;
-        }
-        self.time.pass(3 * SECOND).await;
+        let named = |name: &str, soon: Timestamp| format!("{name} until {soon}");
+        let soon = self
+            .in_time(async |soon| {
+                let claim = |name| {
+                    let claim = self.nonce_until(&named(name, soon), soon);
+                    claim.with_retention(2 * SECOND)
+                };
+                self.claims(&claim("claimed"), ClaimOutcome::New).await?;
+                let Some(leases) = self.store.leases() else {
+                    return Ok(());
+                };
+                let handled = claim("handled");
+                self.leases(leases, &handled, HOUR, LeaseOutcome::Held)
+                    .await?;
+                let completed = leases.complete(&handled).await;
+                is_held(completed, StepOutcome::Done, "completing")
+            })
+            .await?;
+        self.time.pass_beyond(soon).await;
         self.give_time_to_sweep().await?;
-        let copy = |nonce| self.nonce(nonce).with_retention(HOUR);
+        let copy = |name| self.nonce(&named(name, soon)).with_retention(HOUR);
         self.claims(&copy("claimed"), ClaimOutcome::Replayed)
             .await?;
         match self.store.leases() {
@@ -281,48 +294,47 @@ impl<S: NonceStore> Subject<'_, S> {
     }
 
     pub(super) async fn a_duplicate_extends_an_event_and_never_shortens_it(&self) -> Check {
-        let event = |event: &str, deadline| self.attempt(NonceKind::Event, event, deadline);
-        let (soon, late) = (
-            self.time.now().saturating_add(3 * SECOND),
-            self.in_an_hour(),
-        );
-        self.claims(&event("extended", soon), ClaimOutcome::New)
+        let late = self.in_an_hour();
+        let event = |name: &str, soon: Timestamp, deadline| {
+            let event = format!("{name} until {soon}");
+            self.attempt(NonceKind::Event, &event, deadline)
+        };
+        let soon = self
+            .in_time(async |soon| {
+                let event = |name, deadline| event(name, soon, deadline);
+                for (name, first, second) in
+                    [("extended", soon, late), ("not shortened", late, soon)]
+                {
+                    self.claims(&event(name, first), ClaimOutcome::New).await?;
+                    self.claims(&event(name, second), ClaimOutcome::Replayed)
+                        .await?;
+                }
+                let Some(leases) = self.store.leases() else {
+                    return Ok(());
+                };
+                let handled = event("handled", soon);
+                self.leases(leases, &handled, HOUR, LeaseOutcome::Held)
+                    .await?;
+                let completed = leases.complete(&handled).await;
+                is_held(completed, StepOutcome::Done, "completing")?;
+                let again = event("handled", late);
+                self.leases(leases, &again, HOUR, LeaseOutcome::Completed)
+                    .await
+            })
             .await?;
-        self.claims(&event("extended", late), ClaimOutcome::Replayed)
-            .await?;
-        self.claims(&event("not shortened", late), ClaimOutcome::New)
-            .await?;
-        self.claims(&event("not shortened", soon), ClaimOutcome::Replayed)
-            .await?;
-        if let Some(leases) = self.store.leases() {
-            let handled = event("handled", soon);
-            self.leases(leases, &handled, HOUR, LeaseOutcome::Held)
-                .await?;
-            is_held(
-                leases.complete(&handled).await,
-                StepOutcome::Done,
-                "completing",
-            )?;
-            self.leases(
-                leases,
-                &event("handled", late),
-                HOUR,
-                LeaseOutcome::Completed,
-            )
-            .await?;
-        }
-        self.time.pass(5 * SECOND).await;
+        self.time.pass_beyond(soon).await;
         self.give_time_to_sweep().await?;
+        let again = |name| event(name, soon, self.in_an_hour());
         for name in ["extended", "not shortened"] {
-            self.claims(&event(name, self.in_an_hour()), ClaimOutcome::Replayed)
-                .await?;
+            self.claims(&again(name), ClaimOutcome::Replayed).await?;
         }
-        if let Some(leases) = self.store.leases() {
-            let again = event("handled", self.in_an_hour());
-            self.leases(leases, &again, HOUR, LeaseOutcome::Completed)
-                .await?;
+        match self.store.leases() {
+            None => Ok(()),
+            Some(leases) => {
+                self.leases(leases, &again("handled"), HOUR, LeaseOutcome::Completed)
+                    .await
+            }
         }
-        Ok(())
     }
 
     pub(super) async fn a_claim_that_is_given_up_wins_at_most_once(&self) -> Check {

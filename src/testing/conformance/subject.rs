@@ -59,6 +59,27 @@ impl<S: NonceStore> Subject<'_, S> {
         )
     }
 
+    /// Does something that must be done before a deadline, which it is given, and returns that
+    /// deadline. On a machine that is slow at that moment, it is done once more, with a later one.
+    pub(super) async fn in_time(
+        &self,
+        work: impl AsyncFn(Timestamp) -> Check,
+    ) -> Result<Timestamp, String> {
+        let mut failed = String::new();
+        for term in [3 * SECOND, 20 * SECOND] {
+            let deadline = self.time.now().saturating_add(term);
+            match work(deadline).await {
+                Ok(()) => return Ok(deadline),
+                Err(why) => failed = why,
+            }
+            // The clock of the store may be a second ahead.
+            if self.time.now().saturating_add(SECOND) < deadline {
+                break;
+            }
+        }
+        Err(failed)
+    }
+
     pub(super) async fn claims(&self, claim: &Claim, expected: ClaimOutcome) -> Check {
         match self.store.claim(claim).await {
             Ok(answer) if answer == expected => Ok(()),

@@ -39,6 +39,12 @@ impl Time {
         }
     }
 
+    /// Passes until the store's clock shows a later moment, for certain.
+    pub(super) async fn pass_beyond(&self, moment: Timestamp) {
+        let left = moment.saturating_since(self.now());
+        self.pass(left + 2 * SECOND).await;
+    }
+
     /// Passes for leases too, where these go by a clock of their own.
     pub(super) async fn pass_for_leases(&self, time: Duration) {
         if let Some(clock) = &self.0 {
