@@ -33,7 +33,7 @@ use http::{HeaderName, request::Parts};
 use crate::{
     clock::Timestamp,
     error::{ConfigError, Rejection, malformed},
-    key::{MacAlgorithm, MacKey, Secret},
+    key::{MacAlgorithm, RunningMac, Secret},
     message::{BodyPlace, HashOutput, Head, Message, Origin, Origins, Part, RunningDigest},
     proof::{Announced, Room},
     scheme::{Describe, Reading, Scheme},
@@ -341,7 +341,8 @@ pub fn matches(algorithm: MacAlgorithm, secret: &Secret, message: &[&[u8]], mac:
     if !(LEAST_MATCH..=algorithm.mac_len()).contains(&mac.len()) {
         return false;
     }
-    let mut running = MacKey::new(secret.clone()).start(algorithm);
+    // For one message: a key schedule of each algorithm would not be used again.
+    let mut running = RunningMac::new(algorithm, secret.expose());
     for slice in message {
         running.update(slice);
     }

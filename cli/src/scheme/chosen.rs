@@ -40,6 +40,18 @@ pub(crate) enum SecretForm {
 }
 
 impl Chosen {
+    /// A scheme of the library, with every default.
+    pub(super) fn named(name: &str, scheme: AnyScheme) -> Self {
+        Self {
+            name: name.to_owned(),
+            scheme,
+            secret: SecretForm::OfScheme,
+            key_id: None,
+            headers: Vec::new(),
+            path: None,
+        }
+    }
+
     /// Whether requests of the scheme name their key.
     pub(crate) fn names_key(&self) -> bool {
         // The library says so when a signer is made without a key id.

@@ -81,7 +81,7 @@ fn parse(text: &str, path: &Path) -> Result<Chosen, Fault> {
         File::HttpMessageSignatures(profile) => Chosen {
             name,
             secret: profile.secret,
-            key_id: None,
+            key_id: profile.fixed_key_id.as_ref().map(|id| id.get_ref().clone()),
             headers: profile.headers(),
             path: None,
             scheme: AnyScheme::HttpMessageSignatures(profile.build()?),

@@ -30,6 +30,8 @@ pub(super) struct Profile {
     #[serde(default)]
     tag: Option<Spanned<String>>,
     #[serde(default)]
+    pub(super) fixed_key_id: Option<Spanned<String>>,
+    #[serde(default)]
     covers: Vec<Spanned<String>>,
     #[serde(default)]
     response_covers: Vec<Spanned<String>>,
@@ -87,6 +89,9 @@ impl Profile {
         if let Some(label) = &self.label {
             builder = builder.label(label.get_ref());
         }
+        if let Some(id) = &self.fixed_key_id {
+            builder = builder.fixed_key_id(id.get_ref());
+        }
         if let Some(tag) = &self.tag {
             builder = builder.tag(tag.get_ref());
         }
@@ -138,7 +143,16 @@ impl Profile {
                 .as_ref()
                 .filter(|_| text.contains("at least 1 second"))
         };
-        let place = named.or_else(label).or_else(tag).map(Spanned::span);
+        let key = || {
+            self.fixed_key_id
+                .as_ref()
+                .filter(|_| text.contains("key id"))
+        };
+        let place = named
+            .or_else(label)
+            .or_else(key)
+            .or_else(tag)
+            .map(Spanned::span);
         place.or_else(|| expiry().map(Spanned::span))
     }
 }

@@ -19,5 +19,6 @@ mod peers;
 mod replay;
 mod round_trip;
 mod schemes;
+mod send;
 mod session;
 mod upstream;
