@@ -100,7 +100,9 @@ impl Claim {
     /// Adds method and path to the scope, where the scheme does not cover them: a captured request
     /// that is posted elsewhere must not burn the genuine one.
     ///
-    /// The place is one of a known set, such as the routes of a router that have no parameter.
+    /// The place is one of a known set, such as the routes of a router that have no parameter. Host
+    /// and query are no part of it: anybody can make up any number of them, and each would be one
+    /// more use of the same message.
     #[must_use]
     pub fn at_place(mut self, method: Method, path: impl Into<Arc<str>>) -> Self {
         self.terms.place = Some(Place {

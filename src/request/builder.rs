@@ -152,7 +152,7 @@ impl<T: 'static> VerifierBuilder<T> {
     ///
     /// A path, such as in `https://example.com/api`, is what a proxy takes off before it passes the
     /// request on; it is put back before the signature is verified. Requests for any other
-    /// authority are answered with 421.
+    /// authority are answered with 421, also if the scheme does not cover the authority.
     pub fn public_origin(mut self, origin: impl Into<String>) -> Self {
         self.origins.push(origin.into());
         self

@@ -481,6 +481,51 @@ async fn a34_a_captured_delivery_posted_elsewhere_first_burns_nothing() {
     }
 }
 
+/// What one captured delivery does where neither host nor query is covered: nothing twice. But the
+/// one that comes first is the one that counts.
+#[tokio::test]
+async fn a44_a_message_is_used_once_at_all_hosts_and_queries() {
+    const OTHER: &str = "admin.example.com";
+    for subject in [&WEBHOOK, &EVENTS] {
+        let both =
+            |layer: VerifierBuilder<VerifyLayer>| layer.public_origin(format!("https://{OTHER}"));
+        let genuine = |target: &Target| {
+            let request = common::request("POST", "/hook", BODY);
+            subject.sign(&target.clock, request)
+        };
+        let elsewhere = |genuine: &HttpRequest<String>| {
+            [
+                with_uri(genuine, "/hook?tenant=b"),
+                with_uri(genuine, "/hook?"),
+                with(genuine, "host", OTHER),
+                with_uri(&with(genuine, "host", OTHER), "/hook?tenant=b"),
+            ]
+        };
+        let target = Target::with(subject, both).on_a_socket().await;
+        let first = genuine(&target);
+        accepted(&target, first.clone()).await.unwrap();
+        for copy in elsewhere(&first) {
+            refused(&target, copy, REPLAYED).await.unwrap();
+        }
+        // Each of them is enough to use up the genuine one. A host that is not ours does nothing.
+        for at in 0..4 {
+            let target = Target::with(subject, both).on_a_socket().await;
+            let genuine = genuine(&target);
+            let not_served = (421, "authority_not_served");
+            let theirs = with(&genuine, "host", "other.example");
+            refused(&target, theirs, not_served).await.unwrap();
+            accepted(&target, elsewhere(&genuine)[at].clone())
+                .await
+                .unwrap();
+            refused(&target, genuine.clone(), REPLAYED).await.unwrap();
+            // The twin: a path is another place, and the same message has an effect there as well.
+            accepted(&target, with_uri(&genuine, "/other"))
+                .await
+                .unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a34_where_the_place_is_covered_nothing_else_passes() {
     for subject in PLACED {
