@@ -100,6 +100,7 @@
 //! - `axum` (default): extractors, and the original URI of nested routers.
 //! - `inspect`: for tools that tell a person why a signature does not match: the signed message of
 //!   a request, piece by piece.
+//! - `cached-keys`: `key::CachedKeys`, a bounded cache in front of keys that are slow to look up.
 //! - `metrics`: counters, histograms and gauges, through the facade of the crate `metrics`.
 //! - `postgres`: a store that all servers of a service share in PostgreSQL, and nonces that are
 //!   consumed in a transaction of the handler's own.

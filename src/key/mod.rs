@@ -1,5 +1,7 @@
 //! Secrets, the names they go by, and where they are looked up.
 
+#[cfg(feature = "cached-keys")]
+mod cached;
 mod id;
 mod mac;
 mod ring;
@@ -8,6 +10,8 @@ mod set;
 mod signing;
 mod store;
 
+#[cfg(feature = "cached-keys")]
+pub use cached::{CachedKeys, CachedKeysBuilder};
 pub use id::KeyId;
 pub use mac::MacAlgorithm;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::{
     peer::peer,
     target::{
         Target, UserInfo, absolute_form, is_known_route, last_authority, original_uri,
-        path_and_query, requested_authority, without_default_port,
+        path_and_query, requested_authority, route, without_default_port,
     },
 };
 use crate::error::{ConfigError, ConfigErrorKind, Fault, FaultKind, malformed};
@@ -192,6 +192,7 @@ impl Origins {
                 return Ok(Target {
                     absolute_form: absolute_form(uri, parts.version),
                     is_known_route: is_known_route(parts),
+                    route: route(parts),
                     ..Target::without_origin(uri, asked)
                 });
             }
@@ -223,6 +224,7 @@ impl Origins {
             path_and_query,
             prefix_len: origin.prefix.len(),
             is_known_route: is_known_route(parts),
+            route: route(parts),
             absolute_form: absolute_form(uri, parts.version),
         })
     }

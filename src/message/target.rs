@@ -25,6 +25,8 @@ pub(crate) struct Target<'h> {
     pub(crate) prefix_len: usize,
     /// Whether a router took it for a route that this very path is all of.
     pub(crate) is_known_route: bool,
+    /// The route that a router took it for, with the names of its parameters.
+    pub(super) route: Option<&'h str>,
     /// The whole URI, where it stood in the request line (RFC 9112, section 3.2.2).
     pub(crate) absolute_form: Option<&'h Uri>,
 }
@@ -60,6 +62,7 @@ impl<'h> Target<'h> {
             path_and_query: path_and_query(uri),
             prefix_len: 0,
             is_known_route: false,
+            route: None,
             absolute_form: None,
         }
     }
@@ -72,6 +75,24 @@ impl<'h> Target<'h> {
     /// origins a request names.
     pub(crate) fn routed_path(&self) -> &str {
         self.path().get(self.prefix_len..).unwrap_or_default()
+    }
+
+    /// What stands in the path for this parameter of the route, as it was sent.
+    pub(crate) fn route_parameter(&self, name: &str) -> Option<&str> {
+        let mut values = self.routed_path().split('/');
+        for segment in self.route?.split('/') {
+            let value = values.next()?;
+            let parameter = segment.strip_prefix('{').and_then(|s| s.strip_suffix('}'));
+            match parameter {
+                Some(parameter) if parameter == name => return Some(value),
+                Some(parameter) if parameter.starts_with('*') => return None,
+                Some(_) => {}
+                // The path was rewritten before it was routed.
+                None if segment != value => return None,
+                None => {}
+            }
+        }
+        None
     }
 
     pub(crate) fn query(&self) -> Option<&str> {
@@ -175,14 +196,20 @@ pub(crate) fn original_uri(parts: &Parts) -> &Uri {
 /// Whether the path is one of those that the router names: a route with a parameter or a wildcard
 /// is spelled in another way than any path that it matches.
 pub(super) fn is_known_route(parts: &Parts) -> bool {
+    route(parts).is_some_and(|route| route == original_uri(parts).path())
+}
+
+/// The route that a router took the request for.
+#[cfg_attr(not(feature = "axum"), expect(unused_variables, reason = "for Axum"))]
+pub(super) fn route(parts: &Parts) -> Option<&str> {
     #[cfg(feature = "axum")]
     let route = parts
         .extensions
         .get()
         .map(axum::extract::MatchedPath::as_str);
     #[cfg(not(feature = "axum"))]
-    let route = None::<&str>;
-    route.is_some_and(|route| route == original_uri(parts).path())
+    let route = None;
+    route
 }
 
 pub(super) fn without_default_port<'a>(authority: &'a str, scheme: &Scheme) -> &'a str {

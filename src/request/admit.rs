@@ -21,7 +21,7 @@ impl Settings {
     fn trust(&self) -> Trust<'_> {
         Trust {
             algorithm: self.scheme.profile().algorithm,
-            names_key: self.scheme.fixed_key_id().is_none(),
+            names_key: self.scheme.names_key(),
             keys: &*self.keys,
             clock: &*self.clock,
             freshness: &self.freshness,

@@ -104,7 +104,7 @@ fn said(scheme: &dyn Describe, parts: &Parts, body: &Bytes) -> Vec<Said> {
         Ok(Reading::AfterBody) => scheme.read_body(body).unwrap_or_default(),
         Err(_) => Vec::new(),
     };
-    let names_key = scheme.fixed_key_id().is_none();
+    let names_key = scheme.names_key();
     let candidates = announced
         .into_iter()
         .filter_map(|announced| announced.build(&head, names_key, &mut Room::new()).ok());

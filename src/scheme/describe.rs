@@ -57,6 +57,11 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Whether a signature names its key in the signed message.
+    fn names_key(&self) -> bool {
+        self.fixed_key_id().is_none()
+    }
+
     /// Reads a secret in the form in which its provider shows it.
     fn read_secret(&self, text: &str) -> Result<Secret, ConfigError> {
         Secret::try_from(text)

@@ -1,5 +1,5 @@
-//! For the tests of users: deliveries as their senders sign them, a clock that can be set, and the
-//! suite that every store has to pass.
+//! For the tests of users: deliveries as their senders sign them, duplicates at one moment, a clock
+//! that can be set, and the suite that every store has to pass.
 //!
 //! ```
 //! use axum::{Router, routing::post};
@@ -22,10 +22,14 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(()) })?;
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! [`at_once`] sends many duplicates of it to the same router, released together.
 
+mod at_once;
 pub mod conformance;
 mod delivery;
 mod manual_clock;
 
+pub use at_once::at_once;
 pub use delivery::{Delivery, delivery};
 pub use manual_clock::ManualClock;

@@ -240,7 +240,7 @@ fn a45_a_preset_on_a_shared_store_needs_a_name() {
             let error = builder(new()).store(shared()).build().unwrap_err().to_string();
             assert!(error.contains("`namespace`") && error.contains("`key_id`"), "{error}");
 
-            let named = || builder(new().key_id("acme"));
+            let named = || builder(new().key_id("a45-account"));
             assert_eq!(kind(named().store(shared()).build()), None);
             assert_eq!(kind(named().processing(Processing::InTransaction).build()), None);
             let chosen = builder(new()).store(shared()).namespace("shop");

@@ -16,6 +16,7 @@ mod common;
 
 mod protocol;
 
+mod at_once;
 mod body;
 mod diagnosis;
 mod extractors;
@@ -31,5 +32,6 @@ mod processing;
 mod rejections;
 mod responses;
 mod signing;
+mod tenants;
 mod verifier;
 mod version;

@@ -14,13 +14,13 @@ use super::{
 use crate::{
     clock::Timestamp,
     error::{ConfigError, ConfigErrorKind, Fault, FaultKind, SignError, malformed},
-    key::{MacAlgorithm, MacKey, Secret},
+    key::{KeyId, MacAlgorithm, MacKey, Secret},
     message::{
         self, BodyForm, DigestAlgorithm, Encoding, HashOutput, Head, MAX_LEN, Message,
         RunningDigest, Target, TimeUnit, read_time,
     },
     once::NonceKind,
-    proof::{Announced, Candidate, Parameters},
+    proof::{Announced, Candidate, Parameters, invalid},
     scheme::{
         Describe, Profile, Reading, Signing,
         header::{check_nonce, header_value, required},
@@ -57,6 +57,8 @@ pub(super) const PROFILE: Profile = Profile {
 pub(crate) struct Webhooks {
     sender: &'static Sender,
     key_id: Cow<'static, str>,
+    /// The parameter of the route that is the key id instead.
+    key_parameter: Option<String>,
     profile: Profile,
     signature: HeaderName,
     id: Option<HeaderName>,
@@ -93,6 +95,7 @@ impl Webhooks {
         Self {
             sender,
             key_id: sender.key_id.into(),
+            key_parameter: None,
             profile: Profile {
                 algorithm: sender.algorithm,
                 covers_authority: covers_url,
@@ -108,6 +111,31 @@ impl Webhooks {
             time,
             respell,
             answers_at: None,
+        }
+    }
+
+    pub(super) fn set_key_parameter(&mut self, name: String) {
+        self.key_parameter = Some(name);
+        self.profile.key_id_is_own = false;
+    }
+
+    /// The key id that the request is under.
+    fn key_id_of(&self, head: &Head<'_>) -> Result<Cow<'_, str>, Fault> {
+        let Some(name) = &self.key_parameter else {
+            return Ok(Cow::Borrowed(&self.key_id));
+        };
+        match head.target.route_parameter(name) {
+            Some(id) if KeyId::is_valid(id.as_bytes()) => Ok(Cow::Owned(id.to_owned())),
+            Some(_) => Err(invalid(format!(
+                "parameter `{name}` of the path is not a key id"
+            ))),
+            None => Err(Fault::new(
+                FaultKind::KeysUnavailable,
+                format!(
+                    "the route has no parameter `{name}`, which is the key id; put the layer on \
+                     routes of Axum that have it, such as `/webhooks/{{{name}}}`"
+                ),
+            )),
         }
     }
 
@@ -232,9 +260,10 @@ impl Webhooks {
                 ))
             })?);
         }
+        let key_id = self.key_id_of(head)?;
         let announced = macs.into_iter().map(|mac| Announced {
             parameters: Parameters {
-                key_id: Cow::Borrowed(&self.key_id),
+                key_id: key_id.clone(),
                 signed_at,
                 expires_at: None,
                 nonce: (self.id.is_some()).then_some((NonceKind::Event, Cow::Borrowed(fields.id))),
@@ -376,7 +405,11 @@ impl Describe for Webhooks {
     }
 
     fn fixed_key_id(&self) -> Option<&str> {
-        Some(&self.key_id)
+        self.key_parameter.is_none().then_some(&*self.key_id)
+    }
+
+    fn names_key(&self) -> bool {
+        false
     }
 
     fn read_secret(&self, text: &str) -> Result<Secret, ConfigError> {
@@ -477,7 +510,9 @@ impl Describe for Webhooks {
         parts: &mut Parts,
         signing: &Signing<'_>,
     ) -> Result<Candidate<'static>, SignError> {
-        signs_under(&self.key_id, signing)?;
+        if self.key_parameter.is_none() {
+            signs_under(&self.key_id, signing)?;
+        }
         let mut fields = Fields::default();
         if let Some(name) = &self.id {
             self.check_id(name, signing.nonce)?;

@@ -54,6 +54,10 @@ impl<P: Preset> Describe for P {
         self.webhooks().fixed_key_id()
     }
 
+    fn names_key(&self) -> bool {
+        self.webhooks().names_key()
+    }
+
     fn read_secret(&self, text: &str) -> Result<Secret, ConfigError> {
         self.webhooks().read_secret(text)
     }
