@@ -31,6 +31,7 @@ mod parse;
 mod payload;
 mod pending;
 mod processing;
+mod question;
 mod receive;
 mod several;
 mod state;

@@ -104,6 +104,17 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Whether the sender may ask the same in the body of this unsigned request, so that the body is
+    /// read.
+    fn asks_in_body(&self, _method: &Method, _uri: &Uri, _headers: &HeaderMap) -> bool {
+        false
+    }
+
+    /// Answers that body.
+    fn answer_unsigned_body(&self, _uri: &Uri, _body: &Bytes) -> Option<Response<Bytes>> {
+        None
+    }
+
     /// Answers a request of which the sender asks nothing but this answer, once it was verified.
     /// The path is the one that arrived, before a router took off a prefix. The secrets are those
     /// that made its MAC, found as they are asked for.

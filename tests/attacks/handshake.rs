@@ -84,6 +84,14 @@ fn unsigned(query: &'static str) -> Question {
     })
 }
 
+fn unsigned_form(body: &'static str) -> Question {
+    Box::new(move |path| {
+        let request =
+            Request::post(path).header("content-type", "application/x-www-form-urlencoded");
+        request.body(Body::from(body)).unwrap()
+    })
+}
+
 /// A question that is signed, and posted to another path than the one that was asked for.
 fn signed(scheme: impl Scheme, clock: &ManualClock, body: &'static str) -> Question {
     let signer = Signer::with_secret(scheme, SECRET).unwrap();
@@ -99,6 +107,7 @@ fn signed(scheme: impl Scheme, clock: &ManualClock, body: &'static str) -> Quest
 const META: &str =
     "hub.mode=subscribe&hub.challenge=1&hub.verify_token=the+secret+of+the+dashboard";
 const SLACK: &str = r#"{"type":"url_verification","challenge":"x"}"#;
+const CHECK: &str = "ssl_check=1&token=x";
 const ZOOM: &str = r#"{"event":"endpoint.url_validation","payload":{"plainToken":"x"}}"#;
 
 #[tokio::test]
@@ -110,12 +119,15 @@ async fn a54_a_handshake_is_answered_at_its_own_path_alone() {
             .answer_subscription_at(path, "the secret of the dashboard")
             .unwrap();
         let slack = Slack::new().answer_url_verification_at(path).unwrap();
+        let check = Slack::new().answer_ssl_check_at(path).unwrap();
         let zoom = Zoom::new().answer_url_validation_at(path).unwrap();
         let cases = [
             (layer(dropbox, &clock), unsigned("challenge=x")),
             (layer(meta, &clock), unsigned(META)),
             (layer(slack, &clock), signed(Slack::new(), &clock, SLACK)),
             (layer(zoom, &clock), signed(Zoom::new(), &clock, ZOOM)),
+            (layer(check.clone(), &clock), unsigned_form(CHECK)),
+            (layer(check, &clock), signed(Slack::new(), &clock, CHECK)),
         ];
         for (layer, ask) in cases {
             let found = answered(&served(layer.clone()), &ask).await;
@@ -165,7 +177,8 @@ async fn a54_twin_a_layer_that_answers_elsewhere_is_found() {
 #[test]
 fn a54_a_place_that_is_no_path_is_refused() {
     let refused = |path: &str| {
-        let refused: [Option<ConfigError>; 4] = [
+        let refused: [Option<ConfigError>; 5] = [
+            Slack::new().answer_ssl_check_at(path).err(),
             Dropbox::new().answer_challenge_at(path).err(),
             Meta::new().answer_subscription_at(path, SECRET).err(),
             Slack::new().answer_url_verification_at(path).err(),
@@ -183,7 +196,7 @@ fn a54_a_place_that_is_no_path_is_refused() {
         "/ho ok",
         "https://a.example/hook",
     ] {
-        assert_eq!(refused(path), 4, "{path}");
+        assert_eq!(refused(path), 5, "{path}");
     }
     for path in ["/", "/hook", "/in/hook/", "/h%6Fok"] {
         assert_eq!(refused(path), 0, "{path}");

@@ -2,6 +2,7 @@
 //! can be changed, and what its signatures leave open is what the documentation says.
 
 mod changes;
+mod curl;
 mod forms;
 mod served;
 mod several;

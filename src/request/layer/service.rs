@@ -104,6 +104,17 @@ impl LayerSettings {
         if let Some(answer) = self.verifier.handshake(&head) {
             return Err(Early::Answer(answer));
         }
+        if self.verifier.asks_in_body(&head) {
+            // Boxed, so that what few schemes need makes the future no larger for all.
+            let answer = Box::pin(self.verifier.handshake_in_body(&head, body)).await;
+            return Err(match answer {
+                Ok(answer) => Early::Answer(answer),
+                Err(rejection) => {
+                    self.report(&rejection);
+                    rejection.into()
+                }
+            });
+        }
         let readiness = until_ready(service, self.verifier.readiness_timeout());
         let verified = self
             .verifier

@@ -60,6 +60,23 @@ pub(super) const MAX_NONCE: usize = 256;
 /// query of 64 KiB are read for messages, and 64 KiB go into MACs, over all signatures and secrets.
 /// Anything beyond is refused.
 ///
+/// # curl
+/// curl signs since 8.22 (if it was built with HTTP Message Signatures), without a nonce and without
+/// a digest of its own. A profile [without a
+/// nonce](super::HttpMessageSignaturesBuilder::danger_without_nonce) verifies its requests, if curl
+/// is told to cover what the profile requires:
+///
+/// ```sh
+/// digest=$(printf %s "$body" | openssl dgst -sha256 -binary | base64)
+/// curl --httpsig-algo hmac-sha256 --httpsig-key @secret.hex --httpsig-keyid partner-1 \
+///     --httpsig-headers "method authority path query content-type: content-digest:" \
+///     -H "Content-Type: application/json" -H "Content-Digest: sha-256=:$digest:" \
+///     --data-binary "$body" https://api.example.com/transfer
+/// ```
+///
+/// `secret.hex` is the secret in hexadecimal digits
+/// ([`Secret::from_hex`](crate::Secret::from_hex)). Two requests alike within one second are one.
+///
 /// # Responses
 /// [`SignResponseLayer`](crate::response::SignResponseLayer) and
 /// [`VerifyResponseLayer`](crate::response::VerifyResponseLayer) sign and verify responses under

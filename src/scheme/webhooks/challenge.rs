@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Response, Uri,
+    HeaderMap, HeaderValue, Method, Response, Uri,
     header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
     uri::PathAndQuery,
 };
@@ -40,6 +40,13 @@ pub(super) enum Challenge {
 pub(super) struct Subscription {
     pub(super) mode: (&'static str, &'static str),
     pub(super) token: &'static str,
+}
+
+/// Parameters of a form: one with a fixed value, by which a sender asks, and one that may be there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FormCheck {
+    pub(super) asks: (&'static str, &'static str),
+    pub(super) also: &'static str,
 }
 
 /// The greatest length of a challenge in a query, in bytes.
@@ -126,6 +133,39 @@ impl AnswersAt {
             return None;
         }
         answer(body, secrets)
+    }
+}
+
+impl AnswersAt {
+    /// Whether an unsigned request may ask in its body, so that the body is read.
+    pub(super) fn asks_in_form(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
+        let mut types = headers.get_all(CONTENT_TYPE).iter();
+        let is_form = types.next().is_some_and(|value| {
+            let name = value.as_bytes().split(|b| *b == b';').next();
+            let name = name.unwrap_or_default().trim_ascii();
+            name.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+        });
+        is_form && types.next().is_none() && method == Method::POST && self.path == uri.path()
+    }
+
+    /// Whether this is the path, and the form asks and does nothing else.
+    pub(super) fn answer_form(
+        &self,
+        check: &FormCheck,
+        path: &str,
+        body: &[u8],
+    ) -> Option<Response<Bytes>> {
+        let (asks, value) = check.asks;
+        let text = str::from_utf8(body).ok().filter(|_| self.path == path)?;
+        let names = text
+            .split('&')
+            .map(|pair| pair.split('=').next().unwrap_or_default());
+        let mut names: Vec<_> = names.collect();
+        names.sort_unstable();
+        // Each once: a form that says more is a request to the handler.
+        let is_question = names == [asks] || names == [asks, check.also];
+        let asked = query::param(text, asks).ok()?;
+        (is_question && asked == value).then(|| plain_text(Bytes::new()))
     }
 }
 

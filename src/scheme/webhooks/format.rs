@@ -3,7 +3,9 @@
 use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response, Uri, request::Parts, uri::Scheme};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, request::Parts, uri::Scheme,
+};
 use serde_json::Value;
 
 use super::{
@@ -66,6 +68,7 @@ pub(crate) struct Webhooks {
     /// How the URL is respelled, if it is covered.
     respell: Option<fn(&str) -> Cow<'_, str>>,
     answers_at: Option<AnswersAt>,
+    checked_at: Option<AnswersAt>,
 }
 
 /// The parameters as they stand in the head, and go into the signed message.
@@ -111,6 +114,7 @@ impl Webhooks {
             time,
             respell,
             answers_at: None,
+            checked_at: None,
         }
     }
 
@@ -162,6 +166,16 @@ impl Webhooks {
     ) -> Result<(), ConfigError> {
         self.answers_at = Some(AnswersAt::new(path, token)?);
         Ok(())
+    }
+
+    pub(super) fn answer_check_at(&mut self, path: impl Into<String>) -> Result<(), ConfigError> {
+        self.checked_at = Some(AnswersAt::new(path, None)?);
+        Ok(())
+    }
+
+    fn answer_check(&self, path: &str, body: &Bytes) -> Option<Response<Bytes>> {
+        let check = self.sender.form_check.as_ref()?;
+        self.checked_at.as_ref()?.answer_form(check, path, body)
     }
 
     fn decode(&self, text: &[u8]) -> Option<HashOutput> {
@@ -499,10 +513,22 @@ impl Describe for Webhooks {
         body: &Bytes,
         secrets: &mut dyn Iterator<Item = &MacKey>,
     ) -> Option<Response<Bytes>> {
+        if let Some(answer) = self.answer_check(path, body) {
+            return Some(answer);
+        }
         let challenge = self.sender.challenge.as_ref()?;
         self.answers_at
             .as_ref()?
             .verified(challenge, path, body, secrets)
+    }
+
+    fn asks_in_body(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
+        let checked_at = self.checked_at.as_ref();
+        checked_at.is_some_and(|at| at.asks_in_form(method, uri, headers))
+    }
+
+    fn answer_unsigned_body(&self, uri: &Uri, body: &Bytes) -> Option<Response<Bytes>> {
+        self.answer_check(uri.path(), body)
     }
 
     fn prepare(

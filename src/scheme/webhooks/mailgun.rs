@@ -13,13 +13,20 @@ use super::{
 use crate::{
     clock::Timestamp,
     error::{Fault, FaultKind, SignError, malformed},
-    message::{BodyForm, Encoding, Formed, HashOutput, Head, Message, Part, TimeUnit, read_time},
+    message::{
+        BodyForm, Encoding, Formed, HashOutput, Head, Message, Part, TimeUnit,
+        query::{self, Wanted},
+        read_time,
+    },
     once::NonceKind,
     proof::{Announced, Candidate, Parameters},
     scheme::{Describe, Profile, Reading, Signing, signs_under},
 };
 
 const KEY_ID: &str = "mailgun";
+
+/// The fields of a form that carry a signature.
+const FIELDS: [&str; 3] = ["timestamp", "token", "signature"];
 
 /// The greatest length of a token, in bytes.
 const MAX_TOKEN: usize = 256;
@@ -46,7 +53,7 @@ const TIME_LEN: usize = 10;
 ///
 /// | | |
 /// | --- | --- |
-/// | signature | `signature` of the JSON body, an object: `timestamp` in seconds, `token`, and `signature` in hexadecimal digits |
+/// | signature | `signature` of the JSON body, an object: `timestamp` in seconds, `token`, and `signature` in hexadecimal digits. In a form (`application/x-www-form-urlencoded`), these three are fields |
 /// | covered | `timestamp` and `token`. **Nothing else of the body**: not the event |
 /// | secret | the webhook signing key, as it stands; the key id is `mailgun` |
 /// | fresh for | 300 seconds |
@@ -58,8 +65,8 @@ const TIME_LEN: usize = 10;
 /// from [`danger_uncovered_body`](crate::VerifiedPayload::danger_uncovered_body) alone.
 ///
 /// The signature is looked at once the body is there. It can be signed with
-/// [`Signer::sign_body`](crate::Signer::sign_body) only, which adds `signature` to a JSON object
-/// that has none; the nonce is the token.
+/// [`Signer::sign_body`](crate::Signer::sign_body) only, which adds `signature` to a JSON object, or
+/// the three fields to a form, that has none; the nonce is the token.
 ///
 /// # What stays open
 /// - **Whoever captured a delivery that was not handled yet can write every event they like into
@@ -73,9 +80,10 @@ const TIME_LEN: usize = 10;
 /// - Method, path and headers are not covered: put the layer on the one route that takes these
 ///   webhooks. Until it is stale, a captured delivery counts as another at another path.
 ///
-/// Webhooks in the form of old (`application/x-www-form-urlencoded`), and messages that Mailgun
-/// forwards, have their signature elsewhere and are refused; `parent-signature` is not read. The
-/// format is that of Mailgun's documentation.
+/// A body that begins with `{` is read as JSON, and any other as a form, whatever its `Content-Type`
+/// says. Forms with files (`multipart/form-data`), in which Mailgun forwards messages with
+/// attachments, are refused; `parent-signature` is not read. The format is that of Mailgun's
+/// documentation.
 #[derive(Clone, Debug)]
 pub struct Mailgun {
     key_id: Cow<'static, str>,
@@ -124,8 +132,54 @@ fn read_seconds(time: &str) -> Option<Timestamp> {
     read_time(time.as_bytes(), TimeUnit::Seconds)
 }
 
+/// Whether a body is read as JSON, and otherwise as a form: its first byte decides, because nothing
+/// covers what its `Content-Type` says.
+fn is_json(body: &[u8]) -> bool {
+    matches!(body.trim_ascii_start().first(), Some(b'{'))
+}
+
 impl Envelope {
     fn read(body: &[u8]) -> Result<Self, Fault> {
+        if is_json(body) {
+            Self::read_json(body)
+        } else {
+            Self::read_form(body)
+        }
+    }
+
+    /// The fields of a form: each once.
+    fn read_form(body: &[u8]) -> Result<Self, Fault> {
+        let mut wanted = Wanted::new(FIELDS);
+        let text = str::from_utf8(body).unwrap_or_default();
+        query::params(text, &mut wanted).map_err(malformed)?;
+        let Some(mac) = wanted.take("signature") else {
+            return Err(Fault::new(
+                FaultKind::Missing,
+                "the body is no JSON object with an object `signature`, and no form with a field \
+                 `signature`",
+            ));
+        };
+        Self::of(wanted.take("timestamp"), wanted.take("token"), Some(mac)).ok_or_else(|| {
+            malformed(format!(
+                "the form does not have `timestamp` of {TIME_LEN} digits, `token` of up to \
+                 {MAX_TOKEN} visible characters, and `signature`, a MAC in hexadecimal digits"
+            ))
+        })
+    }
+
+    fn of(time: Option<String>, token: Option<String>, mac: Option<String>) -> Option<Self> {
+        let (time, token) = (time?, token?);
+        let mac = decode_mac(PROFILE.algorithm, Encoding::Hex, mac?.as_bytes())?;
+        check_token(&token)?;
+        Some(Self {
+            signed_at: read_seconds(&time)?,
+            time,
+            token,
+            mac,
+        })
+    }
+
+    fn read_json(body: &[u8]) -> Result<Self, Fault> {
         let Some(mut signature) = member_as::<Object>(body, "signature")? else {
             return Err(Fault::new(
                 FaultKind::Missing,
@@ -136,18 +190,8 @@ impl Envelope {
             Value::String(text) => Some(text),
             _ => None,
         };
-        let mut read = || {
-            let (time, token, mac) = (text("timestamp")?, text("token")?, text("signature")?);
-            let mac = decode_mac(PROFILE.algorithm, Encoding::Hex, mac.as_bytes())?;
-            check_token(&token)?;
-            Some(Self {
-                signed_at: read_seconds(&time)?,
-                time,
-                token,
-                mac,
-            })
-        };
-        read().ok_or_else(|| {
+        let (time, token, mac) = (text("timestamp"), text("token"), text("signature"));
+        Self::of(time, token, mac).ok_or_else(|| {
             malformed(format!(
                 "`signature` of the body is not, each once and as a string: `timestamp` of \
                  {TIME_LEN} digits, `token` of up to {MAX_TOKEN} visible characters, and \
@@ -245,13 +289,37 @@ impl Describe for Mailgun {
         Ok(())
     }
 
-    /// In front of the other members, which stay as they are.
+    /// In front of the other members or fields, which stay as they are.
     fn write_body(
         &self,
         body: &[u8],
         candidate: &Candidate<'_>,
         mac: &HashOutput,
     ) -> Result<Option<Bytes>, SignError> {
+        let Parameters {
+            signed_at, nonce, ..
+        } = &candidate.parameters;
+        let seconds = signed_at.map_or(0, Timestamp::as_secs).to_string();
+        let token = nonce.as_ref().map(|(_, token)| token.as_ref());
+        let token = String::from_utf8_lossy(token.unwrap_or_default());
+        let mac = Encoding::Hex.encode(mac.as_ref());
+        if !is_json(body) {
+            let mut wanted = Wanted::new(FIELDS);
+            let form = str::from_utf8(body).ok().filter(|form| form.contains('='));
+            let read = form.map(|form| query::params(form, &mut wanted));
+            let is_signed = FIELDS.iter().any(|name| wanted.take(name).is_some());
+            return match (form, read) {
+                (Some(form), Some(Ok(()))) if !is_signed => {
+                    let token = query::encode(&token);
+                    let fields =
+                        format!("timestamp={seconds}&token={token}&signature={mac}&{form}");
+                    Ok(Some(fields.into()))
+                }
+                _ => Err(SignError::new(
+                    "the body is neither a JSON object nor a form, or has a `signature` already",
+                )),
+            };
+        }
         let is_object = serde_json::from_slice::<Map<String, Value>>(body).is_ok();
         if !is_object || member(body, "signature")?.is_some() {
             return Err(SignError::new(
@@ -260,15 +328,10 @@ impl Describe for Mailgun {
         }
         let rest = body.trim_ascii_start().get(1..).unwrap_or_default();
         let comma = if rest.trim_ascii() == b"}" { "" } else { "," };
-        let Parameters {
-            signed_at, nonce, ..
-        } = &candidate.parameters;
-        let seconds = signed_at.map_or(0, Timestamp::as_secs).to_string();
-        let token = nonce.as_ref().map(|(_, token)| token.as_ref());
         let signature = json!({
             "timestamp": seconds,
-            "token": String::from_utf8_lossy(token.unwrap_or_default()),
-            "signature": Encoding::Hex.encode(mac.as_ref()),
+            "token": token,
+            "signature": mac,
         });
         let before = format!("{{\"signature\":{signature}{comma}");
         Ok(Some([before.as_bytes(), rest].concat().into()))

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderName, Method, Response, Uri, request::Parts};
+use http::{HeaderMap, HeaderName, Method, Response, Uri, request::Parts};
 
 use super::format::Webhooks;
 use crate::{
@@ -76,6 +76,14 @@ impl<P: Preset> Describe for P {
 
     fn answer_unsigned(&self, method: &Method, uri: &Uri) -> Option<Response<Bytes>> {
         self.webhooks().answer_unsigned(method, uri)
+    }
+
+    fn asks_in_body(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
+        self.webhooks().asks_in_body(method, uri, headers)
+    }
+
+    fn answer_unsigned_body(&self, uri: &Uri, body: &Bytes) -> Option<Response<Bytes>> {
+        self.webhooks().answer_unsigned_body(uri, body)
     }
 
     fn answer_verified(

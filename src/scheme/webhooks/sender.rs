@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use super::challenge::Challenge;
+use super::challenge::{Challenge, FormCheck};
 use crate::{
     key::MacAlgorithm,
     message::{Encoding, TimeUnit},
@@ -38,6 +38,9 @@ pub(super) struct Sender {
     /// The time counts from the last delivery of an event.
     pub(super) remembered: Option<Duration>,
     pub(super) challenge: Option<Challenge>,
+    /// The question of a sender that stands in an unsigned form: a parameter and its value, and
+    /// another parameter that may be there. The answer is a success without a body.
+    pub(super) form_check: Option<FormCheck>,
 }
 
 /// The form in which a sender shows its secret.
@@ -126,6 +129,7 @@ pub(super) const PLAIN: Sender = Sender {
     once: Once::Message,
     remembered: None,
     challenge: None,
+    form_check: None,
 };
 
 impl Sender {

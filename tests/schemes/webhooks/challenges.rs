@@ -277,3 +277,91 @@ async fn a_challenge_is_answered_with_every_processing() {
         assert_eq!(answer, (200, "abc".to_owned()), "{processing:?}");
     }
 }
+
+const CHECK: &str = "ssl_check=1&token=gIkuvaNzQIHg97ATvDxqgjtO";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+fn posted(body: impl Into<Bytes>) -> Request<Bytes> {
+    let request = Request::post("/hook").header(CONTENT_TYPE, FORM);
+    request.body(body.into()).unwrap()
+}
+
+#[tokio::test]
+async fn the_unsigned_check_of_slack_is_answered_if_it_is_asked_for() {
+    let clock = common::clock();
+    let scheme = || Slack::new().answer_ssl_check_at("/hook").unwrap();
+    for body in [CHECK, "ssl_check=1", "token=x&ssl_check=1"] {
+        let (status, headers, answer) = ask(scheme(), &clock, posted(body)).await;
+        assert_eq!((status, &*answer), (200, ""), "{body}");
+        assert!(is_plain_text(&headers), "{headers:?}");
+        // Only where it was asked for.
+        let (status, _, answer) = ask(Slack::new(), &clock, posted(body)).await;
+        let answer = common::code_or_body(answer.as_bytes());
+        assert_eq!((status, &*answer), MISSING, "{body}");
+    }
+    // Nobody handles one that is signed, either.
+    let mut signed = SLACK.sign(&clock, CHECK);
+    signed
+        .headers_mut()
+        .insert(CONTENT_TYPE, FORM.parse().unwrap());
+    let (status, _, answer) = ask(scheme(), &clock, signed).await;
+    assert_eq!((status, &*answer), (200, ""));
+}
+
+/// Whatever else a form says, it needs a signature to be handled, and is none of Slack's checks.
+#[tokio::test]
+async fn a_check_that_is_smuggled_is_neither_answered_nor_handled() {
+    let clock = common::clock();
+    let scheme = || Slack::new().answer_ssl_check_at("/hook").unwrap();
+    let long = format!("ssl_check=1&token={}", "x".repeat(1024));
+    for body in [
+        "ssl_check=1&command=%2Fpay&text=1000",
+        "command=%2Fpay&ssl_check=1",
+        "ssl_check=1&ssl_check=1",
+        "ssl_check=0&ssl_check=1",
+        "ssl_check=0",
+        "ssl_check=",
+        "ssl_check=11",
+        "SSL_CHECK=1",
+        "ssl_check=1&token=x&token=y",
+        "ssl_check=1&",
+        "payload=%7B%7D&ssl_check=1",
+        r#"{"a":"&ssl_check=1&"}"#,
+        "",
+        &long,
+    ] {
+        let (status, _, answer) = ask(scheme(), &clock, posted(body.to_owned())).await;
+        let answer = common::code_or_body(answer.as_bytes());
+        assert_eq!((status, &*answer), MISSING, "{body}");
+    }
+    let as_json = |request: Request<Bytes>| {
+        let mut request = request;
+        let json = "application/json".parse().unwrap();
+        request.headers_mut().insert(CONTENT_TYPE, json);
+        request
+    };
+    let mut by_put = posted(CHECK);
+    *by_put.method_mut() = Method::PUT;
+    let mut in_query = posted("");
+    *in_query.uri_mut() = format!("/hook?{CHECK}").parse().unwrap();
+    for request in [as_json(posted(CHECK)), by_put, in_query] {
+        let (status, ..) = ask(scheme(), &clock, request).await;
+        assert_eq!(status, 401);
+    }
+    // With a signature that is wrong, it is no unsigned check.
+    let stranger = SLACK.sign_under(SLACK.secrets[1], &clock, CHECK);
+    let mut stranger = stranger;
+    stranger
+        .headers_mut()
+        .insert(CONTENT_TYPE, FORM.parse().unwrap());
+    let (status, _, answer) = ask(scheme(), &clock, stranger).await;
+    assert_eq!((status, &*common::code_or_body(answer.as_bytes())), INVALID);
+    // A command that is signed goes to its handler, whatever a user wrote into it.
+    let command = "command=%2Fpay&text=%26ssl_check%3D1&token=x";
+    let mut signed = SLACK.sign(&clock, command);
+    signed
+        .headers_mut()
+        .insert(CONTENT_TYPE, FORM.parse().unwrap());
+    let (status, _, answer) = ask(scheme(), &clock, signed).await;
+    assert_eq!((status, &*answer), (200, "handled"));
+}

@@ -39,7 +39,7 @@ const BUT: &[(u8, &[&str], &str)] = &[
     (
         6,
         &["Mailgun"],
-        "see a06_what_stands_in_a_form_or_a_header_is_not_read",
+        "see a06_what_stands_in_a_multipart_form_or_a_header_is_not_read",
     ),
     (
         7,
@@ -185,7 +185,7 @@ fn twin_a_preset_or_an_attack_that_is_left_out_is_found() {
     let expected = [
         "Another is not in the table",
         "row 34 is not tried",
-        "row 6: there is no a06_what_stands_in_a_form_or_a_header_is_not_read",
+        "row 6: there is no a06_what_stands_in_a_multipart_form_or_a_header_is_not_read",
     ];
     assert_eq!(gaps(&presets, &tests), expected);
 }

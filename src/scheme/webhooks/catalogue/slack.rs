@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        challenge::{self, Challenge},
+        challenge::{self, Challenge, FormCheck},
         sender::{Macs, Once, Part, Time},
     },
     row::days,
@@ -21,7 +21,7 @@ sender! {
     /// | fresh for | 300 seconds, as in Slack's libraries |
     /// | used once by | the event id, `event_id` of the body; without one, the signed message. Commands and interactions have none, and are not retried |
     /// | remembered for | 3 days since the last delivery: Slack [retries](https://docs.slack.dev/apis/events-api/#retries) at once, after 1 minute and after 5 more, and then hourly for 24 hours where an app turns on Delayed Events, each time signed anew |
-    /// | challenge | `url_verification`, answered with [`answer_url_verification_at`](Self::answer_url_verification_at) |
+    /// | challenge | `url_verification`, answered with [`answer_url_verification_at`](Self::answer_url_verification_at); the unsigned `ssl_check` of commands, with [`answer_ssl_check_at`](Self::answer_ssl_check_at) |
     ///
     /// # What stays open
     /// - Method, path and all other headers are not covered: put the layer on the routes that take
@@ -46,12 +46,41 @@ sender! {
             value: "url_verification",
             answer: challenge::echo,
         }),
+        form_check: Some(FormCheck {
+            asks: ("ssl_check", "1"),
+            also: "token",
+        }),
     }
 }
 
 retention!(Slack => "an event is remembered, since its last delivery", "1 second", "3 days");
 
 impl Slack {
+    /// Answers `ssl_check`, by which Slack asks now and then, in an unsigned form, whether the
+    /// certificate of a command's URL is good: with 200 and no body. Default: the form is refused,
+    /// as is every request without a signature.
+    ///
+    /// Nobody handles such a form, signed or not. Only a form of `ssl_check=1` and `token`, each at
+    /// most once, in up to 1 KiB, is answered so; any other form without a signature is refused.
+    /// Anybody can ask, and learns nothing. The `token` is not compared.
+    ///
+    /// The path is that of the command as it arrives at this server, with the prefix of an Axum
+    /// router in which the route is nested. It is compared byte by byte.
+    ///
+    /// ```
+    /// use countersign::webhooks::Slack;
+    ///
+    /// let scheme = Slack::new().answer_ssl_check_at("/slack/commands")?;
+    /// # Ok::<_, countersign::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if the path does not begin with `/`, or has a query.
+    pub fn answer_ssl_check_at(mut self, path: impl Into<String>) -> Result<Self, ConfigError> {
+        self.0.answer_check_at(path)?;
+        Ok(self)
+    }
+
     /// Answers `url_verification`, by which Slack asks whether this path is the right one, with its
     /// challenge, once its signature was verified. Default: it goes to the handler like any event,
     /// as it does at every other path.
