@@ -61,6 +61,9 @@ pub(super) fn run(args: &ExplainArgs, printer: &Printer) -> Result<Exit, Failure
     };
     let outcome = with_progress(&input, printer);
     report(&rejection, &outcome, printer);
+    if rejection.kind() == RejectionKind::SignatureMissing {
+        name_other_schemes(&request, printer);
+    }
     if let (Some(message), None) = (&message, &outcome.found) {
         show_difference(&chosen, origin, &request, message, printer);
     }
@@ -151,6 +154,11 @@ fn report(rejection: &Rejection, outcome: &Outcome, printer: &Printer) {
             let advice = "Send the whole signature, or look for what cut it off.";
             printer.line([Span::bad(text), Span::plain(advice)]);
         }
+        None if outcome.tried == 0 => {
+            let text = "\nThere is nothing to compare: the request has no signature of this scheme \
+                        that can be read.";
+            printer.line([Span::bad(text)]);
+        }
         None => {
             printer.line([
                 Span::bad("\nNothing explains the mismatch. "),
@@ -166,6 +174,19 @@ fn report(rejection: &Rejection, outcome: &Outcome, printer: &Printer) {
         printer.line([Span::bad(
             "The search was cut short: the request is very long.",
         )]);
+    }
+}
+
+/// Names the schemes whose signature the request has.
+fn name_other_schemes(request: &Request<Bytes>, printer: &Printer) {
+    let found = scheme::all().filter(|other| {
+        let shape = Shape::of(other);
+        shape.is_some_and(|shape| request.headers().contains_key(shape.header()))
+    });
+    let names: Vec<String> = found.map(|other| other.name).collect();
+    if !names.is_empty() {
+        let text = format!("The request has a signature of: {}.", names.join(", "));
+        printer.line([Span::good(text)]);
     }
 }
 

@@ -142,6 +142,8 @@ impl<'c> Case<'c> {
             .header("content-type", if is_form { form } else { "text/plain" })
             .header("accept", "Text/HTML, text/plain")
             .header("x-tenant", "Seven Eleven")
+            .header("x-forwarded-host", "public.example.com")
+            .header("x-original-uri", "/public/hooks?z=1")
             .body(Bytes::copy_from_slice(body))
             .unwrap();
         let mut case = Self {

@@ -67,6 +67,9 @@ pub(crate) struct Found {
     pub(crate) signed: Vec<u8>,
 }
 
+/// Nothing was signed before 1973.
+const FIRST_SECOND: u64 = 94_694_400;
+
 /// A request with changes.
 #[derive(Clone)]
 pub(super) struct State {
@@ -279,6 +282,11 @@ impl Search<'_, '_> {
                     .into_iter()
                     .collect()
             }
+            Change::Forwarded(edit) => {
+                let headers = self.input.request.headers();
+                let others = edit(&state.message, headers).into_iter();
+                others.map(with_message).collect()
+            }
             Change::Message(_, edit) => {
                 edit(&state.message).into_iter().map(with_message).collect()
             }
@@ -333,6 +341,7 @@ pub(super) fn rank(row: &Row) -> (u8, u8) {
     match row.change {
         Change::BodyAsSent => (0, 0),
         Change::Body(rank, _) => (0, rank),
+        Change::Forwarded(_) => (1, 0),
         Change::Message(rank, _) => (1, rank),
         Change::PreviousSecret => (2, 0),
         Change::Secret(rank, _) => (2, rank),
@@ -351,6 +360,18 @@ fn found(reading: &Reading, state: &State, rows: &[&'static Row]) -> Found {
     };
     let mut rows: Vec<_> = reading.rows.iter().chain(rows).copied().collect();
     rows.sort_by_key(|row| rank(row));
+    // In a header of milliseconds, seconds are a day of 1970.
+    if rows.is_empty()
+        && reading
+            .inspected
+            .signed_at()
+            .is_some_and(|time| time.as_secs() < FIRST_SECOND)
+    {
+        let row = TABLE
+            .iter()
+            .find(|row| matches!(row.change, Change::TimeHeader));
+        rows.extend(row);
+    }
     Found {
         rows,
         expected: whole(&reading.message),

@@ -65,6 +65,11 @@ impl Shape {
         })
     }
 
+    /// The header that holds the MAC.
+    pub(crate) fn header(&self) -> &HeaderName {
+        &self.header
+    }
+
     /// Whether the MAC stands alone in its header, behind a text that is always the same.
     pub(super) fn is_fixed(&self) -> bool {
         let digits = self.before.split(|c: char| !c.is_ascii_digit());

@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose};
 use countersign::scheme::MacAlgorithm;
+use http::HeaderMap;
 
 use super::{
     body::{self, Variants},
@@ -43,6 +44,8 @@ pub(crate) enum Change {
     BodyAsSent,
     Message(u8, fn(&[Part]) -> Vec<Message>),
     Secret(u8, fn(&Key) -> Vec<Key>),
+    /// The message, by what a proxy wrote into other headers of the request.
+    Forwarded(fn(&[Part], &HeaderMap) -> Vec<Message>),
     /// A secret that was valid before.
     PreviousSecret,
     /// The MAC in its header.
@@ -109,7 +112,7 @@ macro_rules! form {
     };
 }
 
-use Change::{Algorithm, Body, BodyAsSent, CutOff, Prefix, PreviousSecret, TimeHeader};
+use Change::{Algorithm, Body, BodyAsSent, CutOff, Forwarded, Prefix, PreviousSecret, TimeHeader};
 use Change::{Message as Signed, Secret};
 
 table! {
@@ -244,6 +247,10 @@ table! {
         => Signed(0, url::with_port);
     "host.no-port" "port" Verifier "the authority has no port", ONE_URL
         => Signed(0, url::without_port);
+    "host.forwarded" "port" Verifier "the authority is the one that a header of a proxy names",
+        ONE_URL => Forwarded(url::forwarded_host);
+    "path.forwarded" "path-prefix" Verifier "the path is the one that a header of a proxy names",
+        ONE_URL => Forwarded(url::forwarded_path);
     "path.prefix" "path-prefix" Verifier "the path has a prefix that a proxy took off", ONE_URL
         => Signed(0, url::with_prefix);
     "path.no-prefix" "path-prefix" Verifier "the path lacks its first segments", ONE_URL

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use countersign::inspect::Source;
+use http::HeaderMap;
 
 use super::{
     body,
@@ -185,4 +186,72 @@ pub(super) fn encoded_query(message: &[Part]) -> Vec<Message> {
     query(message, |query| {
         Some(query.replace('%', "%25").into_bytes())
     })
+}
+
+/// The values of these headers of a proxy; of a list, each.
+fn values<'h>(headers: &'h HeaderMap, names: &'h [&'static str]) -> impl Iterator<Item = &'h str> {
+    let values = names.iter().flat_map(|name| headers.get_all(*name));
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+/// The authorities that the headers of a proxy, or a browser, name.
+pub(super) fn forwarded_host(message: &[Part], headers: &HeaderMap) -> Vec<Message> {
+    let plain = values(headers, &["x-forwarded-host", "x-original-host", "x-host"]);
+    let urls = values(headers, &["origin", "referer"])
+        .filter_map(|url| url.split_once("://")?.1.split('/').next());
+    let listed = values(headers, &["forwarded"]).flat_map(|value| value.split(';'));
+    let hosts = listed
+        .filter_map(|pair| pair.trim().strip_prefix("host="))
+        .map(|h| h.trim_matches('"'));
+    let all: Vec<Vec<u8>> = plain
+        .chain(urls)
+        .chain(hosts)
+        .map(|host| host.to_ascii_lowercase().into_bytes())
+        .collect();
+    edited(message, |part| part.is(&Source::Authority), |_| all.clone())
+}
+
+/// The paths that the headers of a proxy name, each with its query if it has one.
+pub(super) fn forwarded_path(message: &[Part], headers: &HeaderMap) -> Vec<Message> {
+    let names = [
+        "x-original-uri",
+        "x-original-url",
+        "x-forwarded-uri",
+        "x-envoy-original-path",
+    ];
+    let whole = values(headers, &names).filter(|path| path.starts_with('/'));
+    let mut all = Vec::new();
+    for whole in whole {
+        let (path, query) = whole.split_once('?').unwrap_or((whole, ""));
+        let mut other = message.to_vec();
+        for part in &mut other {
+            let mark = if part.bytes.starts_with(b"?") {
+                "?"
+            } else {
+                ""
+            };
+            if part.is(&Source::Path) {
+                part.bytes = Bytes::copy_from_slice(path.as_bytes());
+            } else if is_query(part) {
+                part.bytes = format!("{mark}{query}").into();
+            }
+        }
+        all.push(other);
+    }
+    let prefixes: Vec<String> = values(headers, &["x-forwarded-prefix", "x-script-name"])
+        .map(|prefix| prefix.trim_end_matches('/').to_owned())
+        .collect();
+    all.extend(edited(
+        message,
+        |part| part.is(&Source::Path),
+        |path| {
+            let with = |prefix: &String| [prefix.as_bytes(), path].concat();
+            prefixes.iter().map(with).collect::<Vec<_>>()
+        },
+    ));
+    all.retain(|other| other != message);
+    all
 }

@@ -164,3 +164,26 @@ fn json_that_python_wrote_again_is_explained() {
         );
     }
 }
+
+#[test]
+fn what_a_proxy_changed_and_a_wrong_scheme_are_said() {
+    let session = Session::new();
+    let url = "https://api.example.com/v2/hooks?b=2";
+    let added = session.stdout(&format!(
+        "countersign sign square --secret-file secret --data '{{}}' POST '{url}'"
+    ));
+    let head = "POST /hooks?b=2 HTTP/1.1\nhost: 10.0.0.7:3000\nx-forwarded-host: api.example.com\n\
+                x-forwarded-prefix: /v2";
+    session.file("proxied.http", request(head, &added, "{}"));
+    let mut transcript =
+        vec![session.run("countersign explain square --secret-file secret proxied.http")];
+    let added = session.stdout(
+        "countersign sign github --secret-file secret --data '{}' POST https://example.com/",
+    );
+    session.file(
+        "github.http",
+        request("POST / HTTP/1.1\nhost: example.com", &added, "{}"),
+    );
+    transcript.push(session.run("countersign explain stripe --secret-file secret github.http"));
+    insta::assert_snapshot!(transcript.join("\n"));
+}
