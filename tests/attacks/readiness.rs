@@ -26,7 +26,11 @@ use tower::{
     limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer},
 };
 
-use crate::common::{self, Effects, KEY, clock, exchange, signed, to_wire, verdict};
+use crate::common::{
+    self, Effects, KEY, clock, exchange,
+    parts::{Asked, Fault, FaultyStore},
+    signed, to_wire, verdict,
+};
 
 const PERMITS: usize = 8;
 
@@ -234,6 +238,46 @@ async fn a46_a_replay_gives_its_permit_back() {
     service.let_one_go();
     let next = service.send(&service.request()).await;
     assert_eq!(verdict(next).await.1, "handled");
+}
+
+/// A store that is down, or slow, while a sender hangs up: a permit for each would soon be none.
+#[tokio::test]
+async fn a46_a_store_that_gives_no_answer_keeps_no_permit() {
+    for fault in [Fault::Fails, Fault::Hangs, Fault::LosesTheReply] {
+        let clock = clock();
+        let store = FaultyStore::around(common::store(&clock));
+        let layer = common::layer(&clock)
+            .store(store.clone())
+            .store_timeout(Duration::from_millis(20))
+            .readiness_timeout(Duration::from_millis(20));
+        let permits = GlobalConcurrencyLimitLayer::new(1);
+        let layers = ServiceBuilder::new()
+            .layer(layer.build().unwrap())
+            .layer(permits);
+        let app = common::echo(&Effects::default()).layer(layers);
+        let send = || {
+            let request = signed(&clock, "POST", "/transfer", "{}");
+            app.clone().oneshot(request)
+        };
+        store.fault(Asked::Claim, fault);
+        let refused = verdict(send().await.unwrap()).await;
+        assert_eq!(refused, (503, "store_unavailable".into()));
+        assert_eq!(verdict(send().await.unwrap()).await.0, 200);
+
+        store.fault(Asked::Claim, Fault::Hangs);
+        {
+            let mut given_up = pin!(send());
+            let context = &mut Context::from_waker(Waker::noop());
+            while store.times(Asked::Claim) < 3 {
+                assert!(given_up.as_mut().poll(context).is_pending());
+                tokio::task::yield_now().await;
+            }
+            // The twin: it has the permit, and nobody else gets in.
+            let refused = verdict(send().await.unwrap()).await;
+            assert_eq!(refused, (503, "service_not_ready".into()));
+        }
+        assert_eq!(verdict(send().await.unwrap()).await.0, 200);
+    }
 }
 
 /// Counts how often it is asked whether it is ready, which it never is; or fails.

@@ -205,6 +205,7 @@ on_every_store! {
     a36_a_duplicate_is_acknowledged_only_after_completion
     a38_a_deadline_that_is_past_when_the_claim_arrives_records_nothing
     a40_two_copies_in_one_batch_have_one_effect
+    a42_until_when_a_request_is_taken_is_said_by_the_namespace
     a44_made_up_paths_leave_no_more_than_16_records
     a44_one_keys_flood_leaves_room_for_other_keys_and_namespaces
     a44_twin_a_store_without_a_quota_is_found
@@ -489,6 +490,35 @@ async fn a45_two_tenants_on_one_store_need_names_of_their_own(place: &Place) {
         let layer = layer.build().unwrap();
         assert!(is_handled(&layer, preset(), secret, &clock).await);
         assert!(!is_handled(&layer, preset(), secret, &clock).await, "twice");
+    }
+}
+
+/// A signed response says *never* by this. The twin is the window of the layer that asks.
+async fn a42_until_when_a_request_is_taken_is_said_by_the_namespace(place: &Place) {
+    let (clock, needed) = (clock(), SECOND * 10);
+    let (longer, shorter) = (
+        place.open(clock.clone()).await,
+        place.open(clock.clone()).await,
+    );
+    let signed = SystemClock::default().now().saturating_sub(SECOND * 60);
+    let taken_until = |store: &Store, signed| store.taken_until("n", needed, signed);
+    assert_eq!(taken_until(&shorter, signed), None, "nobody has claimed");
+    let claim = |nonce: &str, retention| {
+        let nonce = Nonce::new(NonceKind::Covered, nonce);
+        let deadline = clock.now().saturating_add(SECOND * 60);
+        Claim::new("n".into(), KeyId::new("k").unwrap(), nonce, deadline)
+            .signed(clock.now(), MAX_SKEW)
+            .with_retention(retention)
+    };
+    let first = longer.claim(&claim("1", SECOND * 1000)).await.unwrap();
+    let second = shorter.claim(&claim("2", needed)).await.unwrap();
+    assert_eq!((first, second), (ClaimOutcome::New, ClaimOutcome::New));
+    for store in [&longer, &shorter] {
+        let end = signed.saturating_add(SECOND * 1000);
+        assert_eq!(taken_until(store, signed), Some(end));
+        // The retention may be raised before that is signed.
+        let later = clock.now().saturating_add(SECOND);
+        assert_eq!(taken_until(store, later), None);
     }
 }
 

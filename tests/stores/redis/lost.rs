@@ -151,6 +151,32 @@ async fn a56_counters_that_are_reset_after_an_eviction_hide_nothing() {
     }
 }
 
+/// All records are elsewhere for a moment, and there again: those that were made meanwhile are gone
+/// then.
+#[tokio::test]
+async fn a56_databases_that_are_swapped_and_swapped_back_reopen_nothing() {
+    for program in programs() {
+        let server = Server::start(&program, NONE);
+        let store = open(&server.url()).await;
+        let signed = now();
+        accept(&store, signed).await;
+        for round in 0..2 {
+            server.tell(&["SWAPDB", "0", "1"]);
+            assert_eq!(replays(&store, signed).await, 0, "{program}, {round}");
+            let other = RedisStore::open(&server.url()).await.unwrap();
+            assert_eq!(replays(&other, signed).await, 0, "{program}, {round}");
+            assert_eq!(
+                ask(&store, &claim(COUNT + round)).await,
+                Ok(ClaimOutcome::New)
+            );
+        }
+        // The twin: what was recorded in the one is not in the other.
+        assert!(records(&server) > COUNT);
+        server.tell(&["SWAPDB", "0", "1"]);
+        assert!(records(&server) < COUNT);
+    }
+}
+
 /// The watch asks a second before it is answered, and is answered by what was known then: few
 /// commands. That does not take back what the steps have learned in that second.
 #[tokio::test]
