@@ -231,7 +231,7 @@ const ALTERATIONS: [Alteration; 11] = [
         "an offer to switch protocols",
         |wire| {
             *wire.line("connection: ") = "connection: upgrade, close".to_owned();
-            wire.add("upgrade: x");
+            wire.add("upgrade: websocket");
         },
         (400, "body_not_covered"),
     ),
