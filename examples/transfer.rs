@@ -8,7 +8,8 @@
 //! `cargo run --example transfer --features sqlite,postgres -- postgres://…`
 //!
 //! Each transfer is signed for the version of the account that it takes money from (`If-Match`), and
-//! sent three times at once. Its nonce, its check and its change are in one transaction.
+//! sent three times at once. Its nonce, its check and its change are in one transaction. The account
+//! is a parameter of the path, and the currency one of the query: both are read from the payload.
 
 #![allow(
     clippy::print_stdout,
@@ -35,7 +36,7 @@ use axum::{
 };
 use countersign::{
     HttpMessageSignatures, KeyRing, PendingPayload, Processing, Rejection, Signer, VerifyLayer,
-    rfc9421::Component, store::SqliteStore,
+    axum::ExtractRejection, rfc9421::Component, store::SqliteStore,
 };
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -52,11 +53,26 @@ const SENDERS: i64 = 8;
 const TRANSFERS: i64 = 15;
 const COPIES: usize = 3;
 
+/// `POST /accounts/{from}/transfers?currency=EUR`, with this body.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Transfer {
-    from: i64,
     to: i64,
     amount: i64,
+}
+
+const ROUTE: &str = "/accounts/{from}/transfers";
+const CURRENCY: &str = "EUR";
+
+/// What stands in the path.
+#[derive(serde::Deserialize)]
+struct Place {
+    from: i64,
+}
+
+/// What stands in the query.
+#[derive(serde::Deserialize)]
+struct Asked {
+    currency: String,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -76,14 +92,21 @@ type AnyError = Box<dyn StdError + Send + Sync>;
 /// Why a transfer was not made.
 enum Error {
     /// Copies, stale versions, and whatever else the crate refuses.
-    Refused(Rejection),
+    Refused(ExtractRejection),
     NotEnoughMoney,
+    OtherCurrency,
     Malformed(serde_json::Error),
     Database(sqlx::Error),
 }
 
 impl From<Rejection> for Error {
     fn from(rejection: Rejection) -> Self {
+        Self::Refused(rejection.into())
+    }
+}
+
+impl From<ExtractRejection> for Error {
+    fn from(rejection: ExtractRejection) -> Self {
         Self::Refused(rejection)
     }
 }
@@ -105,6 +128,7 @@ impl IntoResponse for Error {
         match self {
             Self::Refused(rejection) => rejection.into_response(),
             Self::NotEnoughMoney => StatusCode::UNPROCESSABLE_ENTITY.into_response(),
+            Self::OtherCurrency => StatusCode::BAD_REQUEST.into_response(),
             Self::Malformed(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
             Self::Database(error) => {
                 eprintln!("  the database: {error}");
@@ -148,12 +172,17 @@ macro_rules! ledger {
                 pending
                     .transact(&pool, async |tx, payload| {
                         let version = payload.signed_version()?; // else 428
+                        let Place { from } = payload.path_params(ROUTE)?; // else 403
+                        let Asked { currency } = payload.query_params()?;
                         let order: Transfer = payload.json()?;
+                        if currency != CURRENCY {
+                            return Err(Error::OtherCurrency);
+                        }
                         // Locked in one order, so that no two wait for each other.
-                        for id in [order.from.min(order.to), order.from.max(order.to)] {
+                        for id in [from.min(order.to), from.max(order.to)] {
                             lock(tx, id).await?;
                         }
-                        if lock(tx, order.from).await?.balance < order.amount {
+                        if lock(tx, from).await?.balance < order.amount {
                             return Err(Error::NotEnoughMoney);
                         }
                         // The check and the change are one statement: 0 rows are a 412.
@@ -161,7 +190,7 @@ macro_rules! ledger {
                             "UPDATE accounts SET balance = balance - $3, version = version + 1
                              WHERE id = $1 AND version = $2",
                         )
-                        .bind(order.from)
+                        .bind(from)
                         .bind(version.parse::<i64>()?)
                         .bind(order.amount)
                         .execute(&mut *tx)
@@ -194,16 +223,17 @@ macro_rules! ledger {
             /// As it is often written: read, compute, write.
             async fn transfer_unguarded(
                 State(pool): State<$pool>,
+                Path(id): Path<i64>,
                 Json(order): Json<Transfer>,
             ) -> Result<String, Error> {
-                let from = read(&pool, order.from).await?;
+                let from = read(&pool, id).await?;
                 let to = read(&pool, order.to).await?;
                 if from.balance < order.amount {
                     return Err(Error::NotEnoughMoney);
                 }
                 yield_now().await;
                 for (id, balance) in [
-                    (order.from, from.balance - order.amount),
+                    (id, from.balance - order.amount),
                     (order.to, to.balance + order.amount),
                 ] {
                     sqlx::query("UPDATE accounts SET balance = $2 WHERE id = $1")
@@ -229,14 +259,14 @@ macro_rules! ledger {
 
             pub(super) fn guarded(pool: $pool, layer: VerifyLayer) -> Router {
                 Router::new()
-                    .route("/transfers", post(transfer).layer(layer))
+                    .route(ROUTE, post(transfer).layer(layer))
                     .route("/accounts/{id}", get(account))
                     .with_state(pool)
             }
 
             pub(super) fn unguarded(pool: $pool) -> Router {
                 Router::new()
-                    .route("/transfers", post(transfer_unguarded))
+                    .route(ROUTE, post(transfer_unguarded))
                     .route("/accounts/{id}", get(account))
                     .with_state(pool)
             }
@@ -363,11 +393,10 @@ async fn hammer(app: Router, signer: Option<&Arc<Signer>>) -> Result<bool, AnyEr
             for n in 0..TRANSFERS {
                 let from = (sender + n) % ACCOUNTS;
                 let transfer = Transfer {
-                    from,
                     to: (from + 1 + n % (ACCOUNTS - 1)) % ACCOUNTS,
                     amount: 1 + (sender * 7 + n * 3) % 20,
                 };
-                send_until_made(&app, signer.as_deref(), &transfer, &tally).await?;
+                send_until_made(&app, signer.as_deref(), from, &transfer, &tally).await?;
             }
             Ok::<_, AnyError>(())
         });
@@ -413,12 +442,14 @@ async fn hammer(app: Router, signer: Option<&Arc<Signer>>) -> Result<bool, AnyEr
 async fn send_until_made(
     app: &Router,
     signer: Option<&Signer>,
+    from: i64,
     transfer: &Transfer,
     tally: &Tally,
 ) -> Result<(), AnyError> {
     loop {
-        let version = account(app, transfer.from).await?.version;
-        let request = Request::post(format!("{ORIGIN}/transfers"))
+        let version = account(app, from).await?.version;
+        let uri = format!("{ORIGIN}/accounts/{from}/transfers?currency={CURRENCY}");
+        let request = Request::post(uri)
             .header("content-type", "application/json")
             .header("if-match", format!("\"{version}\""))
             .body(serde_json::to_string(transfer)?)?;
@@ -450,7 +481,7 @@ async fn send_until_made(
             // However many copies were told so, the sender has asked for one transfer.
             tally.made.fetch_add(made, Ordering::SeqCst);
             for (id, change) in (0..).zip(&tally.changes) {
-                if id == transfer.from {
+                if id == from {
                     change.fetch_sub(transfer.amount, Ordering::SeqCst);
                 } else if id == transfer.to {
                     change.fetch_add(transfer.amount, Ordering::SeqCst);

@@ -157,13 +157,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for VerifiedForm<T> {
     type Rejection = ExtractRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
-        let form = payload(parts)?.bytes();
-        if form.iter().any(|byte| b"\"<>{}".contains(byte)) {
-            return Err(ExtractRejection::unreadable(
-                "it holds a character that a form encodes",
-            ));
-        }
-        read_pairs(form).map(Self)
+        payload(parts)?.form().map(Self)
     }
 }
 
@@ -182,10 +176,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for VerifiedQuery<T> {
     type Rejection = ExtractRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
-        let query = payload(parts)?
-            .query()
-            .ok_or_else(|| ExtractRejection::uncovered("query"))?;
-        read_pairs(query.as_bytes()).map(Self)
+        payload(parts)?.query_params().map(Self)
     }
 }
 
@@ -294,6 +285,94 @@ fn is_same_resource(route: &str, signed: &str, routed: &RawPathParams) -> bool {
     })
 }
 
+/// What the extractors read, for a handler that has the payload in its hand: with
+/// [`Processing::InTransaction`](crate::Processing::InTransaction), inside of
+/// [`transact`](PendingPayload::transact).
+impl VerifiedPayload {
+    /// The parameters of the verified path, read as a map, or as a struct whose fields have their
+    /// names. `route` is the route of the handler, as Axum writes it.
+    ///
+    /// ```
+    /// use countersign::{PendingPayload, axum::ExtractRejection};
+    /// # #[cfg(feature = "sqlite")] mod example {
+    /// # use super::*;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Place { account: i64 }
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Amount { amount: i64 }
+    ///
+    /// /// `POST /accounts/{account}/deposits?amount=100`
+    /// async fn deposit(
+    ///     pool: &sqlx::SqlitePool,
+    ///     pending: PendingPayload,
+    /// ) -> Result<(), ExtractRejection> {
+    ///     pending.transact(pool, async |tx, payload| {
+    ///         let place: Place = payload.path_params("/accounts/{account}/deposits")?;
+    ///         let order: Amount = payload.query_params()?;
+    ///         // UPDATE accounts SET balance = balance + … WHERE id = …
+    ///         # let _ = (tx, place.account, order.amount);
+    ///         Ok(())
+    ///     }).await
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// 403, `resource_mismatch`, if the signed path is not one of this route; 422 if a parameter is
+    /// not of the expected shape; 400 if it is not UTF-8; 500 if the scheme does not cover the path,
+    /// or the route cannot be read.
+    pub fn path_params<T: DeserializeOwned>(&self, route: &str) -> Result<T, ExtractRejection> {
+        let signed = self
+            .routed_path()
+            .ok_or_else(|| ExtractRejection::uncovered("path"))?;
+        let mut router = matchit::Router::new();
+        if router.insert(route, ()).is_err() {
+            return Err(ExtractRejection::misplaced("the route cannot be read"));
+        }
+        let Ok(matched) = router.at(signed) else {
+            return Err(ExtractRejection::mismatch(route, signed));
+        };
+        let mut pairs = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in matched.params.iter() {
+            let value = percent_decode_str(value).decode_utf8();
+            pairs.append_pair(
+                name,
+                &value.map_err(|error| ExtractRejection::syntax(&error))?,
+            );
+        }
+        read_pairs(pairs.finish().as_bytes())
+    }
+
+    /// The verified query, as [`VerifiedQuery`] reads it.
+    ///
+    /// # Errors
+    /// 422 if it is not of the expected shape, or a name appears twice; 500 if the scheme does not
+    /// cover the query.
+    pub fn query_params<T: DeserializeOwned>(&self) -> Result<T, ExtractRejection> {
+        let query = self
+            .query()
+            .ok_or_else(|| ExtractRejection::uncovered("query"))?;
+        read_pairs(query.as_bytes())
+    }
+
+    /// The verified body, as [`VerifiedForm`] reads it.
+    ///
+    /// # Errors
+    /// 400 if a character is there that a form encodes; 422 if it is not of the expected shape, or
+    /// a name appears twice.
+    pub fn form<T: DeserializeOwned>(&self) -> Result<T, ExtractRejection> {
+        let form = self.bytes();
+        if form.iter().any(|byte| b"\"<>{}".contains(byte)) {
+            return Err(ExtractRejection::unreadable(
+                "it holds a character that a form encodes",
+            ));
+        }
+        read_pairs(form)
+    }
+}
+
 fn payload(parts: &Parts) -> Result<&VerifiedPayload, ExtractRejection> {
     parts.extensions.get().ok_or_else(|| {
         ExtractRejection::misplaced(if parts.extensions.get::<PendingSlot>().is_some() {
@@ -389,6 +468,14 @@ impl ExtractRejection {
 
     fn refused(rejection: Rejection) -> Self {
         rejection.report();
+        rejection.into()
+    }
+}
+
+/// So that one error serves a handler that reads inside of
+/// [`transact`](PendingPayload::transact). The layer logs and counts such a refusal.
+impl From<Rejection> for ExtractRejection {
+    fn from(rejection: Rejection) -> Self {
         let kind = rejection.kind();
         Self {
             status: rejection.status(),

@@ -81,7 +81,7 @@ impl<D: TransactIn + ?Sized> Ending<'_, D> {
             Ok(true) => {
                 let error = in_full(&error);
                 self.fate.in_span(|| {
-                    tracing::warn!(error, "COMMIT was not answered, and has been done")
+                    tracing::warn!(error, "COMMIT was not answered, and has been done");
                 });
                 self.fate.set(Fate::Committed);
                 Ok(())

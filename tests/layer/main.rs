@@ -29,6 +29,8 @@ mod observability;
 mod observe;
 mod places;
 mod processing;
+#[cfg(feature = "sqlite")]
+mod reads;
 mod rejections;
 mod responses;
 mod signing;

@@ -416,7 +416,7 @@ async fn bytes_that_move_between_restricted_parts_are_refused() {
 /// The twin: a verifier that joins what arrives, as many do, takes the moved byte.
 #[test]
 fn twin_a_verifier_without_the_restriction_accepts_the_moved_byte() {
-    let naive = |time: &str, body: &str| hmac_hex(SECRET, &format!("{time}{body}"));
+    let naive = |time: &str, body: &str| hmac_hex(SECRET, format!("{time}{body}"));
     let (time, digit) = (NOW / 10, NOW % 10);
     let genuine = naive(&NOW.to_string(), BODY);
     assert_eq!(naive(&time.to_string(), &format!("{digit}{BODY}")), genuine);

@@ -158,7 +158,7 @@ impl LayerSettings {
         let verifying =
             self.verifier
                 .verify_when(&head, observing.looked_at(), at_once, |rejection| {
-                    rejection.report_observed(self.acknowledges(rejection))
+                    rejection.report_observed(self.acknowledges(rejection));
                 });
         let verified = match verifying.await {
             Ok(Ok((verified, _))) => Some(verified),

@@ -54,15 +54,15 @@ impl Element {
 
     /// What it is of the request, however it is restricted.
     pub(super) fn covers(&self, part: &Part) -> bool {
-        match (self.unquoted(), part) {
+        matches!(
+            (self.unquoted(), part),
             (Self::Method | Self::MethodOf(_), Part::Method)
-            | (Self::Authority, Part::Authority)
-            | (
-                Self::Path | Self::FixedPath(_) | Self::PathWithout(_) | Self::PathAndQuery,
-                Part::Path,
-            ) => true,
-            _ => false,
-        }
+                | (Self::Authority, Part::Authority)
+                | (
+                    Self::Path | Self::FixedPath(_) | Self::PathWithout(_) | Self::PathAndQuery,
+                    Part::Path,
+                )
+        )
     }
 
     /// The form of the body, if this is the body.
