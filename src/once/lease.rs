@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,6 +38,7 @@ pub struct Lease {
     subject: Subject,
     /// On what is used together with the request: each step is that of all.
     beside: Vec<Self>,
+    is_completed: AtomicBool,
 }
 
 impl Lease {
@@ -56,6 +60,7 @@ impl Lease {
             running: None,
             subject,
             beside: Vec::new(),
+            is_completed: AtomicBool::new(false),
         }
     }
 
@@ -70,6 +75,7 @@ impl Lease {
             running: None,
             subject: Subject::default(),
             beside: Vec::new(),
+            is_completed: AtomicBool::new(false),
         }
     }
 
@@ -123,21 +129,16 @@ impl Lease {
     /// Returns an error if the store gives no answer.
     pub async fn renew(&self) -> Result<StepOutcome, StoreError> {
         let asked = Instant::now();
-        let held = within(
+        let own = within(
             self.timeout,
             self.leases()?.renew(&self.claim, self.duration),
-        )
-        .await?;
-        let mut all_held = held;
-        for lease in &self.beside {
-            // Boxed, because it is the same step.
-            if Box::pin(lease.renew()).await? == StepOutcome::Lost {
-                all_held = StepOutcome::Lost;
-            }
-        }
-        let until = (all_held == StepOutcome::Done).then(|| asked + self.duration);
+        );
+        // At once, so that the last one does not end while the others are renewed.
+        let (own, beside) = tokio::join!(own, renew_all(&self.beside));
+        let held = both(own?, beside?);
+        let until = (held == StepOutcome::Done).then(|| asked + self.duration);
         self.status.held_until(until);
-        Ok(all_held)
+        Ok(held)
     }
 
     /// Records that the request was handled: duplicates are refused, or acknowledged, from now on.
@@ -148,11 +149,17 @@ impl Lease {
     /// Returns an error if the store gives no answer; it is then unknown whether this was recorded,
     /// and worth trying again.
     pub async fn complete(&self) -> Result<StepOutcome, StoreError> {
-        let mut held = within(self.timeout, self.leases()?.complete(&self.claim)).await?;
+        let mut held = StepOutcome::Done;
         for lease in &self.beside {
-            if Box::pin(lease.complete()).await? == StepOutcome::Lost {
-                held = StepOutcome::Lost;
-            }
+            // Boxed, because it is the same step.
+            held = both(held, Box::pin(lease.complete()).await?);
+        }
+        // A lease that is completed can be completed no more: the next try is about the others.
+        if !self.is_completed.load(Ordering::Acquire) {
+            let own = within(self.timeout, self.leases()?.complete(&self.claim)).await?;
+            self.is_completed
+                .store(own == StepOutcome::Done, Ordering::Release);
+            held = both(held, own);
         }
         self.status.held_until(None);
         if held == StepOutcome::Done {
@@ -180,6 +187,23 @@ impl Lease {
         self.store
             .leases()
             .ok_or_else(|| StoreError::unavailable("the store has no leases"))
+    }
+}
+
+/// Renews all at once.
+async fn renew_all(leases: &[Lease]) -> Result<StepOutcome, StoreError> {
+    let Some((first, others)) = leases.split_first() else {
+        return Ok(StepOutcome::Done);
+    };
+    let (first, others) = tokio::join!(Box::pin(first.renew()), Box::pin(renew_all(others)));
+    Ok(both(first?, others?))
+}
+
+/// What was lost once is lost.
+fn both(one: StepOutcome, other: StepOutcome) -> StepOutcome {
+    match one {
+        StepOutcome::Done => other,
+        lost => lost,
     }
 }
 

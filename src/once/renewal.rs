@@ -32,9 +32,10 @@ pub(crate) enum Handled {
 }
 
 impl Handled {
-    /// By the status of the answer; a success counts once its body has come to its end.
+    /// By the status of the answer; a success counts once its body has come to its end. A switch of
+    /// protocols has its effect: the connection goes on.
     pub(crate) fn by(status: StatusCode) -> Self {
-        if status.is_success() {
+        if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
             Self::Completed
         } else {
             Self::Released

@@ -1,7 +1,7 @@
 //! Takes back an offer to switch protocols, which nobody behind may take up.
 
 use http::{
-    HeaderName, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue,
     header::{CONNECTION, UPGRADE},
     request::Parts,
 };
@@ -32,18 +32,30 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// ```
 pub fn remove_upgrade(head: &mut Parts) {
     head.extensions.remove::<OnUpgrade>();
-    head.headers.remove(UPGRADE);
-    head.headers.remove(HTTP2_SETTINGS);
-    let is_offer = |name: &HeaderName| *name == UPGRADE || *name == HTTP2_SETTINGS;
-    if !connection_options(&head.headers).any(|name| is_offer(&name)) {
+    remove(&mut head.headers, &[UPGRADE, HTTP2_SETTINGS]);
+}
+
+/// Leaves of an offer nothing but the one to go on with WebSocket.
+pub(super) fn leave_websocket(headers: &mut HeaderMap) {
+    remove(headers, &[HTTP2_SETTINGS]);
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+/// Removes these fields, and the options of `Connection` that name them.
+fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
+    for name in names {
+        headers.remove(name);
+    }
+    let is_named = |option: &HeaderName| names.contains(option);
+    if !connection_options(headers).any(|option| is_named(&option)) {
         return;
     }
-    let others = connection_options(&head.headers).filter(|name| !is_offer(name));
+    let others = connection_options(headers).filter(|option| !is_named(option));
     let others: Vec<_> = others.map(|name| name.as_str().to_owned()).collect();
-    head.headers.remove(CONNECTION);
+    headers.remove(CONNECTION);
     if !others.is_empty()
         && let Ok(value) = HeaderValue::try_from(others.join(", "))
     {
-        head.headers.insert(CONNECTION, value);
+        headers.insert(CONNECTION, value);
     }
 }

@@ -6,7 +6,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, request::Parts};
 use tokio::sync::Semaphore;
 
-use super::{budget::Budget, methods::Methods, processing::Processing, upgrade::remove_upgrade};
+use super::{
+    budget::Budget,
+    methods::Methods,
+    processing::Processing,
+    upgrade::{leave_websocket, remove_upgrade},
+};
 use crate::{
     body::BodyLimits,
     clock::Clock,
@@ -144,7 +149,9 @@ impl Verifier {
     /// a WebSocket handshake that was let pass.
     pub(crate) fn withdraw_upgrade(&self, head: &mut Parts) {
         // Only one that was let pass is here.
-        if !offers_websocket(&head.headers) {
+        if offers_websocket(&head.headers) {
+            leave_websocket(&mut head.headers);
+        } else {
             remove_upgrade(head);
         }
     }

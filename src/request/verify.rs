@@ -30,6 +30,11 @@ impl Verifier {
     /// # Errors
     /// When any of them refuses it.
     ///
+    /// # Security
+    /// An offer of `Upgrade` is no reason to refuse a request, and nothing covers what would follow
+    /// it. Before the request is passed on, call
+    /// [`remove_upgrade`](crate::request::remove_upgrade), as the layer does.
+    ///
     /// # Panics
     /// When there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn verify<B>(&self, head: &Parts, body: B) -> Result<Verified, Rejection>
@@ -37,13 +42,6 @@ impl Verifier {
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
         let at_once = ready(Ok(Ok::<(), Infallible>(())));
-        let joined;
-        let head = if has_split_cookie(head) {
-            joined = with_one_cookie(head);
-            &joined
-        } else {
-            head
-        };
         match self
             .verify_when(head, body, at_once, Rejection::report)
             .await?
@@ -67,6 +65,13 @@ impl Verifier {
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
+        let joined;
+        let head = if has_split_cookie(head) {
+            joined = with_one_cookie(head);
+            &joined
+        } else {
+            head
+        };
         let span = self.settings.span();
         let started = Stopwatch::start();
         let mut taking = pin!(self.take_through(head, body, ready, &span));

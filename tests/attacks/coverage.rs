@@ -708,10 +708,13 @@ async fn a39_a_covered_field_that_connection_nominates() {
 async fn a39_a_websocket_handshake_passes_by_name_alone() {
     let clock = common::clock();
     for subject in [&HOUSE, &RFC_9421, &WEBHOOK] {
-        let app = Router::new().route("/transfer", axum::routing::any(upgrade_seen));
-        let layer = subject.layer(&clock).store(common::store(&clock));
-        let layer = layer.danger_websocket_handshakes();
-        let addr = common::serve(app.layer(layer.build().unwrap())).await;
+        let served = async || {
+            let app = Router::new().route("/transfer", axum::routing::any(upgrade_seen));
+            let layer = subject.layer(&clock).store(common::store(&clock));
+            let layer = layer.danger_websocket_handshakes();
+            common::serve(app.layer(layer.build().unwrap())).await
+        };
+        let addr = served().await;
         let signed = |method: &str| {
             let mut request = common::request(method, "/transfer", "");
             request
@@ -724,6 +727,12 @@ async fn a39_a_websocket_handshake_passes_by_name_alone() {
         let passed = exchange(addr, offer(&signed("GET"), handshake).as_bytes()).await;
         let all = r#"true ["upgrade|close", "websocket", ""]"#.to_owned();
         assert_eq!(passed, (OK, all), "{}", subject.name);
+        let mixed = "connection: upgrade, http2-settings\r\nconnection: close\r\n\
+                     upgrade: h2c, websocket\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA";
+        let passed = offer(&signed("GET"), mixed);
+        let passed = exchange(served().await, passed.as_bytes()).await;
+        let socket = r#"true ["upgrade, close", "websocket", ""]"#.to_owned();
+        assert_eq!(passed, (OK, socket), "{}", subject.name);
         let unsigned =
             "GET /transfer HTTP/1.1\r\nhost: api.example.com\r\nconnection: close\r\n\r\n";
         assert_eq!(

@@ -40,7 +40,9 @@ impl VerifyLayer {
     ///   [`ObservedBody`], with every frame of the body, trailers and errors included: Axum takes
     ///   it; another service must take any body. A body that is longer or slower than the limits,
     ///   or breaks off, is counted, and passed on too. At most the limit of it is held in memory,
-    ///   and a slow body delays the handler until `body_deadline`.
+    ///   and a slow body delays the handler until `body_deadline`. The body of a request that would
+    ///   be refused counts in no budget while the handler has not read it: bound the requests that
+    ///   run, as before.
     /// - Nonces are claimed in the same store and namespace, so that a request which was handled is
     ///   a replay once the layer verifies. With [`Processing::Retryable`], a request is completed
     ///   if the handler answers with 2xx, and otherwise released.
