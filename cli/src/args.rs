@@ -1,6 +1,6 @@
 //! The command line. Help, man pages and completions are all made from these definitions.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
@@ -331,7 +331,7 @@ pub(crate) struct SchemeArgs {
 }
 
 /// Where the secret comes from, in the form in which its provider shows it.
-#[derive(ClapArgs, Debug)]
+#[derive(ClapArgs)]
 pub(crate) struct SecretArgs {
     /// A file that holds the secret; a final line end is no part of it
     #[arg(long, help_heading = SECRETS, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -348,6 +348,13 @@ pub(crate) struct SecretArgs {
     /// The secret itself; other users of this machine can see it in the list of processes
     #[arg(long, help_heading = SECRETS, value_name = "SECRET")]
     pub(crate) secret: Vec<String>,
+}
+
+/// Without the secret itself.
+impl fmt::Debug for SecretArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretArgs(redacted)")
+    }
 }
 
 /// The request, and how to look at it.

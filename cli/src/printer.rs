@@ -101,7 +101,7 @@ impl Printer {
         if self.is_json
             && let Ok(text) = serde_json::to_string(object)
         {
-            self.write(&text);
+            self.write(&escaped_json(&text));
         }
     }
 
@@ -174,15 +174,34 @@ fn styled(spans: impl IntoIterator<Item = Span>) -> String {
     line
 }
 
-/// Escapes control characters, but for the line feeds and tabs of our own texts.
+/// Whether a terminal obeys this character, or shows nothing for it. Line feeds and tabs are our own.
+pub(crate) fn is_harmful(c: char) -> bool {
+    let is_hidden = matches!(
+        c,
+        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+    );
+    is_hidden || (c.is_control() && !matches!(c, '\n' | '\t'))
+}
+
+/// Escapes the characters that a terminal obeys.
 pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
-        let is_harmful = c.is_control() && !matches!(c, '\n' | '\t');
-        // They turn the direction of a text around, or have no width.
-        let is_hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-        if is_harmful || is_hidden {
+        if is_harmful(c) {
             escaped.extend(c.escape_unicode());
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+/// Escapes them in JSON, where they stand in strings alone.
+fn escaped_json(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_harmful(c) {
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
         } else {
             escaped.push(c);
         }

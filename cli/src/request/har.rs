@@ -6,6 +6,7 @@ use http::{Request, Version};
 use serde::Deserialize;
 
 use super::input::{Unreadable, unreadable};
+use crate::printer::visible;
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -87,7 +88,11 @@ fn choose(entries: Vec<Entry>, wanted: Option<usize>) -> Result<Recorded, Unread
         .iter()
         .take(20)
         .zip(1..)
-        .map(|(entry, number)| format!("{number}: {} {}", entry.request.method, entry.request.url))
+        .map(|(entry, number)| {
+            let Recorded { method, url, .. } = &entry.request;
+            let (method, url) = (visible(method.as_bytes()), visible(url.as_bytes()));
+            format!("{number}: {method} {url}")
+        })
         .collect();
     let found = index.and_then(|index| entries.into_iter().nth(index));
     found.map(|entry| entry.request).ok_or_else(|| {

@@ -5,7 +5,10 @@ use std::{ops::Range, path::Path};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use countersign::ConfigError;
 
-use crate::exit::Failure;
+use crate::{
+    exit::Failure,
+    printer::{escaped, is_harmful},
+};
 
 /// Why a description is refused: what, and in which bytes of the file.
 pub(super) struct Fault {
@@ -49,7 +52,8 @@ impl Refusal<'_> {
         let before = self.text.get(..place).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
         let at = at.unwrap_or(0..0);
-        let snippet = Snippet::source(self.text)
+        let (shown_text, what) = (harmless(self.text), escaped(&what));
+        let snippet = Snippet::source(&shown_text)
             .path(&path)
             .annotation(AnnotationKind::Primary.span(at));
         let group = Group::with_title(Level::ERROR.primary_title(&what)).element(snippet);
@@ -66,6 +70,18 @@ impl Refusal<'_> {
         failure.report = Some(shown);
         failure
     }
+}
+
+/// The text with other characters in place of those that a terminal obeys, each as long as it was:
+/// the places of a fault stay where they are.
+fn harmless(text: &str) -> String {
+    let replaced = text.chars().map(|c| match (is_harmful(c), c.len_utf8()) {
+        (false, _) => c,
+        (true, 1) => '?',
+        (true, 2) => '\u{bf}',
+        (true, _) => '\u{fffd}',
+    });
+    replaced.collect()
 }
 
 /// The library's words, with the names of the file in place of Rust's.

@@ -21,4 +21,5 @@ mod round_trip;
 mod schemes;
 mod send;
 mod session;
+mod terminal;
 mod upstream;

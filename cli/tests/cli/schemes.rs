@@ -39,14 +39,17 @@ fn ready_files_are_accepted() {
 fn what_is_signed_with_a_ready_file_is_verified() {
     let session = Session::new();
     for file in ready_files(&session) {
-        let named = ["house.toml", "payments.toml"].contains(&&*file);
+        let named = ["curl.toml", "house.toml", "payments.toml"].contains(&&*file);
         let key = if named { "--key-id partner-1" } else { "" };
+        // A secret in the form that the file says.
+        let secret = session.stdout(&format!("countersign keygen {file}"));
+        session.secret("of-file", secret.trim());
         let headers = "-H 'content-type: application/json' -H 'x-tenant: seven'";
         let url = "'https://example.com/transfer'";
         let body = r#"{"to": "bob", "amount": 5}"#;
         session.file("body", body);
         let added = session.stdout(&format!(
-            "countersign sign {file} {key} --secret-file secret --at 1700000000 {headers} \
+            "countersign sign {file} {key} --secret-file of-file --at 1700000000 {headers} \
              --data-file body POST {url}"
         ));
         session.file(
@@ -57,7 +60,7 @@ fn what_is_signed_with_a_ready_file_is_verified() {
             ),
         );
         let verified = session.run(&format!(
-            "countersign verify {file} --secret-file secret --now 1700000005 request"
+            "countersign verify {file} --secret-file of-file --now 1700000005 request"
         ));
         assert!(verified.contains("\nverified\n"), "{file}: {verified}");
     }
