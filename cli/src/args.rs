@@ -245,6 +245,10 @@ pub(crate) struct ListenArgs {
     /// still be good: only you can read it, and it is yours to delete
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) keep: Option<PathBuf>,
+
+    /// Show the requests in the browser too, at an address that only this machine reaches
+    #[arg(long)]
+    pub(crate) ui: bool,
 }
 
 /// Send a recorded request again

@@ -2,9 +2,11 @@
 
 mod args;
 mod commands;
+mod curl_command;
 mod exit;
 mod explain;
 mod http_client;
+mod inspector;
 mod listen;
 mod printer;
 mod request;

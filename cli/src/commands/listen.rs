@@ -13,12 +13,13 @@ use crate::{
     args::ListenArgs,
     exit::{Exit, Failure},
     http_client::causes,
+    inspector::{Inspector, Log, Surroundings},
     listen::{
-        Exchanges, Happened, Listener, MAX_BODY, Tally, Target,
+        Exchanges, Happened, Listener, MAX_BODY, Resigner, Tally, Target,
         keep::{Keep, Setting},
         print,
     },
-    printer::Printer,
+    printer::{Printer, Span},
     runtime::serve,
     scheme::{self, Chosen},
     secret::{self, SecretText},
@@ -61,12 +62,19 @@ async fn listen(
     let address = listener.address();
     let (keep, first_id) = open_keep(args, chosen, printer).await?;
     announce(address, printer);
+    let log = match args.ui {
+        true => {
+            Some(open_inspector(args, chosen, secrets, forward.clone(), address, printer).await?)
+        }
+        false => None,
+    };
     let (exchanges, mut happened) = Exchanges::new(layer, forward, first_id);
     let serving = tokio::spawn(listener.serve(Arc::clone(&exchanges)));
     let mut scribe = Scribe {
         printer,
         tally: Tally::default(),
         keep,
+        log,
         exit: Exit::Done,
     };
     let mut new = Vec::new();
@@ -100,6 +108,7 @@ struct Scribe<'p> {
     printer: &'p Printer,
     tally: Tally,
     keep: Option<Keep>,
+    log: Option<Arc<Log>>,
     exit: Exit,
 }
 
@@ -117,6 +126,9 @@ impl Scribe<'_> {
         for one in new.iter() {
             print(&one.record, self.printer);
             self.tally.count(&one.record);
+            if let Some(log) = &self.log {
+                log.push(&one.record);
+            }
         }
         new.clear();
     }
@@ -128,6 +140,32 @@ impl Scribe<'_> {
         self.tally.print(self.printer);
         self.exit
     }
+}
+
+/// Serves the page, and answers with what it shows.
+async fn open_inspector(
+    args: &ListenArgs,
+    chosen: &Chosen,
+    secrets: &[SecretText],
+    target: Option<Target>,
+    address: SocketAddr,
+    printer: &Printer,
+) -> Result<Arc<Log>, Failure> {
+    let key_id = args.scheme.key_id.as_deref();
+    let origin = args.origin.as_deref();
+    let around = Surroundings {
+        scheme: chosen.name.clone(),
+        listening: format!("http://{address}"),
+        target,
+        resigner: Resigner::new(chosen, key_id, secrets, origin),
+    };
+    let log = Arc::new(Log::new());
+    let inspector = Inspector::bind(around, Arc::clone(&log)).await?;
+    let url = inspector.url();
+    printer.line([Span::plain("inspector at "), Span::noted(url)]);
+    printer.object(&json!({"version": 1, "inspector": url}));
+    tokio::spawn(inspector.serve());
+    Ok(log)
 }
 
 async fn open_keep(

@@ -62,10 +62,15 @@ fn requests(
     let setting = &kept.setting;
     let chosen = scheme::resolve(args.scheme.as_deref().unwrap_or(&setting.scheme))?;
     let secrets = secret::read(&args.secret, printer)?;
-    let key_id = args.key_id.as_deref().or(setting.key_id.as_deref());
     let origin = args.origin.as_deref().or(setting.origin.as_deref());
-    let resigner = Resigner::new(&chosen, key_id, &secrets, origin)?;
-    let signed = |_| resigner.sign(&kept.request, kept.event_id.as_deref());
+    let resigner = Resigner::new(&chosen, args.key_id.as_deref(), &secrets, origin);
+    let signed = |_| match &resigner {
+        Some(resigner) => {
+            let (key_id, event_id) = (setting.key_id.as_deref(), kept.event_id.as_deref());
+            resigner.sign(&kept.request, key_id, event_id)
+        }
+        None => Err("no secret is given".to_owned()),
+    };
     let signed: Result<_, _> = (0..args.copies).map(signed).collect();
     signed.map_err(|why| {
         Failure::usage(

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::{
     args::SignArgs,
+    curl_command,
     exit::{Exit, Failure},
     http_client,
     printer::{Printer, Span, visible},
@@ -64,8 +65,9 @@ pub(super) fn run(args: &SignArgs, printer: &Printer) -> Result<Exit, Failure> {
         return send(signed, printer);
     }
     if args.curl {
-        let command = curl(&signed, &request, args);
-        printer.text(&command);
+        let file = args.data_file.as_deref();
+        let file = file.filter(|_| signed.body() == request.body());
+        printer.text(&curl_command::write(&signed, file));
         return Ok(Exit::Done);
     }
     print(&signed, &request, printer);
@@ -209,58 +211,6 @@ fn print(signed: &Request<Bytes>, request: &Request<Bytes>, printer: &Printer) {
     if is_rewritten {
         printer.line([Span::plain(String::from_utf8_lossy(signed.body()))]);
     }
-}
-
-/// A command for a shell of POSIX that sends exactly this request.
-fn curl(signed: &Request<Bytes>, request: &Request<Bytes>, args: &SignArgs) -> String {
-    let mut command = String::from("curl --path-as-is --globoff");
-    let mut add = |text: &str| {
-        command.push_str(" \\\n  ");
-        command.push_str(text);
-    };
-    add(&format!(
-        "-X {} {}",
-        quoted(signed.method().as_str()),
-        quoted(&signed.uri().to_string())
-    ));
-    for (name, value) in signed.headers() {
-        let value = String::from_utf8_lossy(value.as_bytes());
-        let header = if value.is_empty() {
-            format!("{name};")
-        } else {
-            format!("{name}: {value}")
-        };
-        add(&format!("-H {}", quoted(&header)));
-    }
-    let body = signed.body();
-    if body.is_empty() {
-        return command;
-    }
-    // curl would add one of its own, which the signature does not cover.
-    if !signed.headers().contains_key("content-type") {
-        add("-H 'content-type:'");
-    }
-    let file = args.data_file.as_ref().filter(|_| body == request.body());
-    match (file, std::str::from_utf8(body)) {
-        (Some(file), _) => add(&format!(
-            "--data-binary {}",
-            quoted(&format!("@{}", file.display()))
-        )),
-        (None, Ok(text)) if !text.contains('\0') && !text.starts_with('@') => {
-            add(&format!("--data-binary {}", quoted(text)));
-        }
-        _ => {
-            add("--data-binary @-");
-            let octal: String = body.iter().map(|byte| format!("\\0{byte:03o}")).collect();
-            command = format!("printf '%b' '{octal}' | {command}");
-        }
-    }
-    command
-}
-
-/// A word for a shell of POSIX.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 fn send(signed: Request<Bytes>, printer: &Printer) -> Result<Exit, Failure> {

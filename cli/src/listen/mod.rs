@@ -18,8 +18,9 @@ mod upstream;
 
 pub(crate) use capture::MAX_BODY;
 pub(crate) use exchange::{Exchanges, Happened};
+pub(crate) use record::{Record, Verdict};
 pub(crate) use replay::{Copy, copies};
-pub(crate) use report::{print, shown};
+pub(crate) use report::{bytes, print, shown};
 pub(crate) use resign::Resigner;
 pub(crate) use server::Listener;
 pub(crate) use tally::Tally;

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use countersign::{Rejection, RejectionKind, Timestamp, store::NonceKind};
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, header::HOST};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::capture::End;
 use crate::{
+    printer::visible,
     time,
     verification::{Facts, object_of_refused},
 };
@@ -65,6 +66,14 @@ impl Verdict {
         }
     }
 
+    /// Why the request is refused.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Refused(rejection) => Some(rejection.reason()),
+            Self::Verified(_) | Self::Handshake => None,
+        }
+    }
+
     /// The JSON object of `verify`.
     pub(crate) fn object(&self) -> Value {
         match self {
@@ -104,6 +113,14 @@ impl Record {
     pub(crate) fn target(&self) -> &str {
         let target = self.request.uri().path_and_query();
         target.map_or("/", |target| target.as_str())
+    }
+
+    /// The host that the sender wrote.
+    pub(crate) fn authority(&self) -> String {
+        let host = self.request.headers().get(HOST);
+        let host = host.map(|host| visible(host.as_bytes()));
+        let of_target = || self.request.uri().authority().map(ToString::to_string);
+        host.or_else(of_target).unwrap_or_default()
     }
 
     pub(crate) fn body_sha256(&self) -> String {

@@ -1,7 +1,6 @@
 //! Signing a recorded request again, as its sender would for a retry.
 
 use bytes::Bytes;
-use countersign::Signer;
 use http::{
     HeaderValue, Request, Uri,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
@@ -11,7 +10,9 @@ use crate::{exit::Failure, scheme::Chosen, secret::SecretText};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Resigner {
-    signer: Signer,
+    chosen: Chosen,
+    key_id: Option<String>,
+    secret: SecretText,
     origin: Option<String>,
 }
 
@@ -22,27 +23,27 @@ impl Resigner {
         key_id: Option<&str>,
         secrets: &[SecretText],
         origin: Option<&str>,
-    ) -> Result<Self, Failure> {
-        let secret = secrets.first().ok_or_else(|| {
-            Failure::usage(
-                "no secret is given",
-                "a request is signed again with the secret that both sides know",
-                "give the secret with --secret-file FILE",
-            )
-        })?;
-        let key_id = key_id.filter(|_| chosen.names_key());
-        Ok(Self {
-            signer: chosen.signer(key_id, secret)?,
+    ) -> Option<Self> {
+        Some(Self {
+            chosen: chosen.clone(),
+            key_id: key_id.filter(|_| chosen.names_key()).map(str::to_owned),
+            secret: secrets.first()?.clone(),
             origin: origin.map(|origin| origin.trim_end_matches('/').to_owned()),
         })
     }
 
-    /// Signs the request with the present time, under its event id or a new nonce.
+    /// Signs the request with the present time, under its event id or a new nonce, and under the
+    /// key id that it had unless another one was named.
     pub(crate) fn sign(
         &self,
         request: &Request<Bytes>,
+        key_id: Option<&str>,
         event_id: Option<&str>,
     ) -> Result<Request<Bytes>, String> {
+        let key_id = key_id.filter(|_| self.chosen.names_key());
+        let key_id = self.key_id.as_deref().or(key_id);
+        let signer = self.chosen.signer(key_id, &self.secret);
+        let signer = signer.map_err(|Failure { what, why, .. }| format!("{what}: {why}"))?;
         let nonce = match event_id {
             Some(id) => id.to_owned(),
             None => new_nonce()?,
@@ -58,8 +59,7 @@ impl Resigner {
             let whole: Result<Uri, _> = format!("{origin}{path}").parse();
             *request.uri_mut() = whole.map_err(|error| error.to_string())?;
         }
-        let mut signed = self
-            .signer
+        let mut signed = signer
             .sign_body(request, &nonce)
             .map_err(|error| error.to_string())?;
         *signed.uri_mut() = target;

@@ -10,8 +10,13 @@
 )]
 
 mod bad_input;
+<<<<<<< HEAD
 mod explain;
+=======
+mod browser;
+>>>>>>> 4d40176 (An inspector in the browser shows what listen hears)
 mod help;
+mod inspector;
 mod keep;
 mod listen;
 mod listening;

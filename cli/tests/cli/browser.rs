@@ -1,0 +1,117 @@
+//! A real browser without a window: Debian's `chromium`, driven by its `chromium-driver`.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
+use serde_json::{Value, json};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The driver, which ends with this value.
+pub(crate) struct Browser {
+    driver: Child,
+    pub(crate) client: Client,
+}
+
+impl Browser {
+    /// Starts the browser, unless it is not installed; `tests/run.sh` installs it.
+    pub(crate) async fn start(is_dark: bool) -> Option<Self> {
+        let driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let Ok(mut driver) = driver else {
+            let may_skip = env::var_os("COUNTERSIGN_NO_SKIP").is_none();
+            assert!(may_skip, "chromedriver is not installed");
+            eprintln!("skipped: chromedriver is not installed");
+            return None;
+        };
+        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = lines.map_while(Result::ok).find_map(|line| {
+            let port = line.split("successfully on port ").nth(1)?;
+            port.trim_end_matches('.').parse::<u16>().ok()
+        });
+        let colours = format!(
+            "--blink-settings=preferredColorScheme={}",
+            u8::from(!is_dark)
+        );
+        let options = json!({"args": [
+            "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+            "--hide-scrollbars", "--window-size=1440,900", "--no-first-run", "--disable-extensions",
+            "--disable-background-networking", "--disable-component-update", colours,
+        ]});
+        let mut wanted = serde_json::Map::new();
+        wanted.insert("goog:chromeOptions".to_owned(), options);
+        wanted.insert("goog:loggingPrefs".to_owned(), json!({"browser": "ALL"}));
+        let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
+            .capabilities(wanted)
+            .connect(&format!("http://127.0.0.1:{}", port.unwrap()))
+            .await
+            .unwrap();
+        Some(Self { driver, client })
+    }
+
+    pub(crate) async fn end(self) {
+        self.client.clone().close().await.unwrap();
+    }
+
+    /// Waits for an element.
+    pub(crate) async fn element(&self, css: &str) -> Element {
+        let waiting = self.client.wait().at_most(DEADLINE);
+        let found = waiting.for_element(Locator::Css(css)).await;
+        found.unwrap_or_else(|error| panic!("{css}: {error}"))
+    }
+
+    pub(crate) async fn text(&self, css: &str) -> String {
+        self.element(css).await.text().await.unwrap()
+    }
+
+    pub(crate) async fn click(&self, css: &str) {
+        self.element(css).await.click().await.unwrap();
+    }
+
+    /// What a script returns.
+    pub(crate) async fn script(&self, script: &str) -> Value {
+        self.client.execute(script, Vec::new()).await.unwrap()
+    }
+
+    /// Waits until a script returns true.
+    pub(crate) async fn until(&self, condition: &str) {
+        let script = format!(
+            "const done = arguments[arguments.length - 1];
+             const ask = () => ({condition}) ? done(true) : setTimeout(ask, 10);
+             ask();"
+        );
+        let waited = tokio::time::timeout(DEADLINE, self.client.execute_async(&script, Vec::new()));
+        match waited.await {
+            Ok(Ok(_)) => {}
+            _ => {
+                let body = self.script("return document.body.innerText").await;
+                panic!("never: {condition}\n{body}")
+            }
+        }
+    }
+
+    /// Writes a picture into the tests' output folder.
+    pub(crate) async fn picture(&self, name: &str) {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("inspector");
+        fs::create_dir_all(&folder).unwrap();
+        let picture = self.client.screenshot().await.unwrap();
+        fs::write(folder.join(format!("{name}.png")), picture).unwrap();
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // The driver ends its browsers.
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
