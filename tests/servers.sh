@@ -23,6 +23,8 @@ run() {
 
 run "Debian packages" tests/install.sh \
     "cc --version" gcc \
+    "chromium --version" chromium \
+    "chromedriver --version" chromium-driver \
     "curl --version" curl \
     "node --version" nodejs \
     "npm --version" npm \

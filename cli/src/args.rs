@@ -205,7 +205,7 @@ pub(crate) struct ExplainArgs {
 /// Listen for requests, and show what becomes of each
 ///
 /// A server with the library's layer. It prints the verdict on each request and, if it is refused,
-/// the reason. The answer to the sender is the library's own, or that of the server that
+/// the reason and what `explain` finds. The answer to the sender is the library's own, or that of the server that
 /// --forward names; it never holds a reason. Ctrl-C ends the server with a summary.
 #[derive(ClapArgs, Debug)]
 #[command(after_help = "\
@@ -245,6 +245,10 @@ pub(crate) struct ListenArgs {
     /// still be good: only you can read it, and it is yours to delete
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) keep: Option<PathBuf>,
+
+    /// Search for the cause of a mismatch also if other machines reach the address
+    #[arg(long)]
+    pub(crate) explain: bool,
 
     /// Show the requests in the browser too, at an address that only this machine reaches
     #[arg(long)]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use countersign::{Rejection, RejectionKind, inspect::Inspected};
 use http::Request;
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     lines::{compared, numbered},
@@ -75,10 +75,7 @@ pub(super) fn run(args: &ExplainArgs, printer: &Printer) -> Result<Exit, Failure
 
 /// Adds what `explain` knows beyond `verify`.
 fn add(object: &mut Value, is_explained: bool, rows: &[&Row], tried: usize) {
-    let changes: Vec<Value> = rows
-        .iter()
-        .map(|row| json!({"id": row.id, "what": row.what, "side": row.side.name(), "fix": row.fix}))
-        .collect();
+    let changes: Vec<Value> = rows.iter().map(|row| row.object()).collect();
     if let Some(object) = object.as_object_mut() {
         object.insert("explained".to_owned(), is_explained.into());
         object.insert("changes".to_owned(), changes.into());

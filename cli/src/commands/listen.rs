@@ -15,7 +15,7 @@ use crate::{
     http_client::causes,
     inspector::{Inspector, Log, Surroundings},
     listen::{
-        Exchanges, Happened, Listener, MAX_BODY, Resigner, Tally, Target,
+        Exchanges, Happened, Listener, MAX_BODY, Resigner, Search, Tally, Target,
         keep::{Keep, Setting},
         print,
     },
@@ -68,7 +68,11 @@ async fn listen(
         }
         false => None,
     };
-    let (exchanges, mut happened) = Exchanges::new(layer, forward, first_id);
+    let search = match address.ip().is_loopback() || args.explain {
+        true => Search::new(chosen, args.origin.as_deref(), secrets),
+        false => Search::off(),
+    };
+    let (exchanges, mut happened) = Exchanges::new(layer, forward, search, first_id);
     let serving = tokio::spawn(listener.serve(Arc::clone(&exchanges)));
     let mut scribe = Scribe {
         printer,
@@ -154,7 +158,8 @@ async fn open_inspector(
     let key_id = args.scheme.key_id.as_deref();
     let origin = args.origin.as_deref();
     let around = Surroundings {
-        scheme: chosen.name.clone(),
+        chosen: chosen.clone(),
+        origin: args.origin.clone(),
         listening: format!("http://{address}"),
         target,
         resigner: Resigner::new(chosen, key_id, secrets, origin),

@@ -1,8 +1,11 @@
 //! The hypotheses: one table, ordered by how often the mistake is seen.
 
+use std::fmt;
+
 use base64::{Engine as _, engine::general_purpose};
 use countersign::scheme::MacAlgorithm;
 use http::HeaderMap;
+use serde_json::{Value, json};
 
 use super::{
     body::{self, Variants},
@@ -75,6 +78,19 @@ pub(crate) struct Row {
     pub(super) change: Change,
     /// Rows of one group do the same thing in different ways, and are not tried as a pair.
     pub(super) group: &'static str,
+}
+
+impl Row {
+    /// The JSON object of a change, as `cli/README.md` describes it.
+    pub(crate) fn object(&self) -> Value {
+        json!({"id": self.id, "what": self.what, "side": self.side.name(), "fix": self.fix})
+    }
+}
+
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Row").field(&self.id).finish()
+    }
 }
 
 const AS_DOCUMENTED: &str =

@@ -1,22 +1,29 @@
 //! One request: its verdict, what is covered, its head and its body.
 
 use bytes::Bytes;
+use countersign::inspect::Inspector;
 use http::{Request, Uri};
 use maud::{Markup, html};
 
 use super::{
     actions::Replays,
     body::{MAX_HEX, MAX_TEXT, hex, json},
+    message::messages,
     text,
 };
 use crate::{
     curl_command,
-    listen::{Record, Verdict, bytes, shown},
+    listen::{Record, Searched, Verdict, bytes, shown},
     time,
     verification::Facts,
 };
 
-pub(super) fn details(record: &Record, base: &str, replays: &Replays) -> Markup {
+pub(super) fn details(
+    record: &Record,
+    base: &str,
+    replays: &Replays,
+    reader: &Inspector,
+) -> Markup {
     let word = record.verdict.word();
     html! {
         header.title.(word) {
@@ -30,6 +37,7 @@ pub(super) fn details(record: &Record, base: &str, replays: &Replays) -> Markup 
         (cause(record))
         (actions(record, base, replays))
         @if let Verdict::Verified(facts) = &record.verdict { (signature(facts)) }
+        (messages(record, reader))
         section {
             h3 { "Head" }
             (head(record))
@@ -64,7 +72,15 @@ fn cause(record: &Record) -> Markup {
             section.cause.(record.verdict.word()) aria-label="Cause" {
                 p { code { (rejection.kind().code()) } }
                 p.reason { (text::line(rejection.reason().as_bytes())) }
-                p.muted { (rejection.kind().advice()) }
+                @if let Some(searched) = &record.searched {
+                    p.explained.found[searched.is_explained()] { (searched.sentence()) }
+                    @for (side, fix) in searched.fixes() {
+                        p { strong { (side) } ": " (fix) "." }
+                    }
+                }
+                @if !record.searched.as_ref().is_some_and(Searched::is_explained) {
+                    p.muted { (rejection.kind().advice()) }
+                }
             }
         }
         @if let Some(cut) = record.cut() {

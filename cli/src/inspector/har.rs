@@ -17,14 +17,15 @@ pub(super) fn archive(record: &Record) -> Value {
         .collect();
     let content_type = request.headers().get("content-type");
     let content_type = content_type.and_then(|value| value.to_str().ok());
-    let mut post_data = json!({"mimeType": content_type.unwrap_or_default()});
-    match std::str::from_utf8(request.body()) {
-        Ok(text) => post_data["text"] = text.into(),
-        Err(_) => {
-            post_data["text"] = STANDARD.encode(request.body()).into();
-            post_data["encoding"] = "base64".into();
-        }
-    }
+    let mime_type = content_type.unwrap_or_default();
+    let post_data = match std::str::from_utf8(request.body()) {
+        Ok(text) => json!({"mimeType": mime_type, "text": text}),
+        Err(_) => json!({
+            "mimeType": mime_type,
+            "text": STANDARD.encode(request.body()),
+            "encoding": "base64",
+        }),
+    };
     let query: Vec<Value> = request
         .uri()
         .query()

@@ -11,6 +11,7 @@ mod details;
 mod guard;
 mod har;
 mod log;
+mod message;
 mod page;
 mod query;
 mod rows;

@@ -1,7 +1,5 @@
 //! Which records a person looks for.
 
-use std::borrow::Cow;
-
 use memchr::memchr2_iter;
 
 use crate::listen::Record;
@@ -29,7 +27,7 @@ impl Query {
                     let words = value.split_whitespace().take(MAX_WORDS);
                     parsed.words = words.map(str::to_owned).collect();
                 }
-                "verdict" => parsed.verdict = Some(value.into_owned()).filter(|v| !v.is_empty()),
+                "verdict" => parsed.verdict = Some(value).filter(|v| !v.is_empty()),
                 "before" => parsed.before = value.parse().ok(),
                 _ => {}
             }
@@ -92,22 +90,25 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
 }
 
 /// Decodes `%20` and `+`.
-fn decoded(text: &str) -> Cow<'_, str> {
+fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
-        let hex = |rest: &mut std::str::Bytes<'_>| {
+        let hex = |mut rest: std::str::Bytes<'_>| {
             let mut digit = || char::from(rest.next()?).to_digit(16);
             let (high, low) = (digit()?, digit()?);
             u8::try_from(high * 16 + low).ok()
         };
-        match byte {
-            b'+' => bytes.push(b' '),
-            b'%' => bytes.extend(hex(&mut rest)),
-            byte => bytes.push(byte),
+        match (byte, hex(rest.clone())) {
+            (b'+', _) => bytes.push(b' '),
+            (b'%', Some(decoded)) => {
+                bytes.push(decoded);
+                rest.nth(1);
+            }
+            (byte, _) => bytes.push(byte),
         }
     }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -117,7 +118,7 @@ mod tests {
     #[test]
     fn words_are_decoded_and_found_in_any_case() {
         let query = Query::parse("q=caf%C3%A9+%23%zz&verdict=&before=7");
-        assert_eq!(query.words, ["café", "#"]);
+        assert_eq!(query.words, ["café", "#%zz"]);
         assert_eq!((query.verdict, query.before), (None, Some(7)));
         assert!(contains(b"abcABd", b"abD"));
         assert!(!contains(b"abcAB", b"abD"));

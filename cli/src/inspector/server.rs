@@ -4,6 +4,7 @@ use std::{convert::Infallible, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use countersign::inspect::Inspector as Reader;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{
@@ -32,6 +33,7 @@ use super::{
 use crate::{
     exit::Failure,
     listen::{Resigner, Target},
+    scheme::Chosen,
 };
 
 const MAX_CONNECTIONS: usize = 64;
@@ -44,7 +46,8 @@ type Answer = Response<Either<Full<Bytes>, Events>>;
 /// What is around the inspector.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
-    pub(crate) scheme: String,
+    pub(crate) chosen: Chosen,
+    pub(crate) origin: Option<String>,
     /// The URL that requests come to.
     pub(crate) listening: String,
     pub(crate) target: Option<Target>,
@@ -64,6 +67,7 @@ struct Shared {
     log: Arc<Log>,
     replays: Replays,
     scheme: String,
+    reader: Reader,
     listening: String,
     streams: Arc<Semaphore>,
     policy: HeaderValue,
@@ -91,7 +95,8 @@ impl Inspector {
                 guard,
                 log,
                 replays: Replays::new(around.target, around.resigner),
-                scheme: around.scheme,
+                scheme: around.chosen.name.clone(),
+                reader: around.chosen.inspector(around.origin.as_deref()),
                 listening: around.listening,
                 streams: Arc::new(Semaphore::new(MAX_STREAMS)),
                 policy: policy(),
@@ -225,7 +230,7 @@ fn record(shared: &Shared, path: &str) -> Answer {
     let record = id.parse().ok().and_then(|id| shared.log.find(id));
     match (record, what) {
         (Some(record), "") => {
-            let html = details(&record, &shared.listening, &shared.replays);
+            let html = details(&record, &shared.listening, &shared.replays, &shared.reader);
             full("text/html; charset=utf-8", html.into_string())
         }
         (Some(record), "har") => {

@@ -26,6 +26,7 @@ use tower_service::Service;
 use super::{
     capture::{Capture, End, MAX_BODIES},
     record::{Record, Upstream, Verdict},
+    search::Search,
     upstream::Target,
 };
 use crate::verification::{Facts, facts};
@@ -48,6 +49,7 @@ pub(crate) struct Happened {
 pub(crate) struct Exchanges {
     layer: BufferedLayer,
     forward: Option<Target>,
+    search: Search,
     next_id: AtomicU64,
     requests: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
@@ -58,12 +60,14 @@ impl Exchanges {
     pub(crate) fn new(
         layer: VerifyLayer,
         forward: Option<Target>,
+        search: Search,
         first_id: u64,
     ) -> (Arc<Self>, mpsc::Receiver<Happened>) {
         let (reports, receiver) = mpsc::channel(MAX_REQUESTS);
         let exchanges = Self {
             layer: layer.buffered(),
             forward,
+            search,
             next_id: AtomicU64::new(first_id),
             requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
             bodies: Arc::new(Semaphore::new(MAX_BODIES)),
@@ -123,7 +127,7 @@ impl Exchanges {
             (None, Some(facts)) => Verdict::Verified(facts.clone()),
             (None, None) => Verdict::Handshake,
         };
-        let record = Arc::new(Record {
+        let mut record = Record {
             id,
             at,
             request,
@@ -132,17 +136,21 @@ impl Exchanges {
             status: response.status(),
             took: started.elapsed(),
             upstream: exchange.upstream.get().cloned(),
-        });
+            searched: None,
+        };
         let body = exchange.take_body_permit();
-        let reports = self.reports.clone();
         tokio::spawn(async move {
+            // The sender has its answer, and does not wait for this.
+            if let Verdict::Refused(rejection) = &record.verdict {
+                record.searched = self.search.explain(rejection, &record.request).await;
+            }
             let happened = Happened {
-                record,
+                record: Arc::new(record),
                 _request: permit,
                 _body: body,
             };
             // Nobody prints it if the command is ending.
-            let _ = reports.send(happened).await;
+            let _ = self.reports.send(happened).await;
         });
         response
     }

@@ -1,8 +1,8 @@
 //! A server that shows what becomes of each request.
 //!
 //! A request is captured while the library's layer reads it (`capture`), and is answered by the
-//! layer or by the server behind it (`exchange`, `upstream`). It becomes a record (`record`), which
-//! is printed (`report`), counted (`tally`) and kept in a file (`keep`).
+//! layer or by the server behind it (`exchange`, `upstream`). If it is refused, `search` looks for the cause.
+//! It becomes a record (`record`), which is printed (`report`), counted (`tally`) and kept in a file (`keep`).
 //! A request that was recorded is sent again by `replay`, as it is or signed again (`resign`).
 
 mod capture;
@@ -12,6 +12,7 @@ mod record;
 mod replay;
 mod report;
 mod resign;
+mod search;
 mod server;
 mod tally;
 mod upstream;
@@ -22,6 +23,7 @@ pub(crate) use record::{Record, Verdict};
 pub(crate) use replay::{Copy, copies};
 pub(crate) use report::{bytes, print, shown};
 pub(crate) use resign::Resigner;
+pub(crate) use search::{Search, Searched};
 pub(crate) use server::Listener;
 pub(crate) use tally::Tally;
 pub(crate) use upstream::Target;

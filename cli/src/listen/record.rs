@@ -5,11 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use countersign::{Rejection, RejectionKind, Timestamp, store::NonceKind};
 use http::{Request, StatusCode, header::HOST};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::capture::End;
+use super::{capture::End, search::Searched};
 use crate::{
+    explain::Row,
     printer::visible,
     time,
     verification::{Facts, object_of_refused},
@@ -27,6 +28,8 @@ pub(crate) struct Record {
     pub(crate) status: StatusCode,
     pub(crate) took: Duration,
     pub(crate) upstream: Option<Upstream>,
+    /// What explains that the signature does not match.
+    pub(crate) searched: Option<Searched>,
 }
 
 /// What the library says of a request.
@@ -161,7 +164,27 @@ impl Record {
         });
         if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
             object.extend(more);
+            object.extend(self.explanation());
         }
         object
+    }
+
+    /// The members that `explain` adds.
+    fn explanation(&self) -> Map<String, Value> {
+        let (rows, tried, not_searched): (&[&Row], _, _) = match &self.searched {
+            None => (&[], 0, None),
+            Some(Searched::Found(rows, tried)) => (rows, *tried, None),
+            Some(Searched::Nothing(tried)) => (&[], *tried, None),
+            Some(Searched::Skipped(why)) => (&[], 0, Some(*why)),
+        };
+        Map::from_iter([
+            ("explained".to_owned(), (!rows.is_empty()).into()),
+            (
+                "changes".to_owned(),
+                rows.iter().map(|row| row.object()).collect(),
+            ),
+            ("tried".to_owned(), tried.into()),
+            ("not_searched".to_owned(), not_searched.into()),
+        ])
     }
 }

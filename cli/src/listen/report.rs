@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::record::{Record, Verdict};
+use super::{
+    record::{Record, Verdict},
+    search::Searched,
+};
 use crate::{
     printer::{Printer, Span, visible},
     time,
@@ -50,7 +53,19 @@ pub(crate) fn print(record: &Record, printer: &Printer) {
             let kind = rejection.kind();
             row(printer, kind.code(), []);
             row(printer, "reason", [Span::plain(rejection.reason())]);
-            row(printer, "advice", [Span::plain(kind.advice())]);
+            if let Some(searched) = &record.searched {
+                let style = match searched.is_explained() {
+                    true => Span::good,
+                    false => Span::plain,
+                };
+                row(printer, "explained", [style(searched.sentence())]);
+                for (side, fix) in searched.fixes() {
+                    row(printer, side, [Span::plain(format!("{fix}."))]);
+                }
+            }
+            if !record.searched.as_ref().is_some_and(Searched::is_explained) {
+                row(printer, "advice", [Span::plain(kind.advice())]);
+            }
         }
     }
     if let Some(cut) = record.cut() {

@@ -69,6 +69,7 @@ async fn the_inspector_shows_requests_as_they_come_and_sends_them_again() {
         answer.starts_with("HTTP/1.1 401") || answer.starts_with("HTTP/1.1 400"),
         "{answer}"
     );
+    let headers = format!("{mark}{}", github(&session, &format!("{hostile}\n")));
     let refused = post("/a?b=%3Cb%3E'", &headers, &hostile);
     assert!(send(listening.address(), &refused).starts_with("HTTP/1.1 401"));
     browser.element("#rows .verdict.refused").await;

@@ -293,3 +293,68 @@ fn a_port_that_is_taken_is_said_with_what_to_do() {
     .into();
     insta::assert_snapshot!(wrong.join("\n"));
 }
+
+/// The search finds what `explain` would, after the sender has its answer.
+#[test]
+fn a_refused_request_is_searched_for_its_cause() {
+    let session = Session::new();
+    keygen(&session, "github");
+    let mut listening = Listening::json(&session, "github --secret-file github.secret");
+    let signed = github(&session, "{\"a\":1}\n");
+    let post = |body: &str| {
+        let length = body.len();
+        format!(
+            "POST / HTTP/1.1\r\nHost: a\r\n{signed}\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        )
+    };
+    let answer = send(listening.address(), &post("{\"a\":1}"));
+    let object = listening.object();
+    assert_eq!(object["explained"], true, "{object}");
+    assert!(
+        object["changes"][0]["what"]
+            .as_str()
+            .unwrap()
+            .contains("line end"),
+        "{object}"
+    );
+    assert!(!answer.contains("line end"), "{answer}");
+    // Another body altogether, and one that is too long to be searched.
+    send(listening.address(), &post("{}"));
+    let object = listening.object();
+    assert_eq!(object["explained"], false);
+    assert!(object["tried"].as_u64().unwrap() > 10, "{object}");
+    send(listening.address(), &post(&"x".repeat(1024 * 1024 + 1)));
+    let object = listening.object();
+    assert_eq!(object["not_searched"], "the body is longer than 1 MiB");
+    // One at a time.
+    let address = listening.address().to_owned();
+    let long = post(&"[1,2]\n".repeat(100_000));
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let (address, long) = (address.clone(), long.clone());
+            std::thread::spawn(move || send(&address, &long))
+        })
+        .collect();
+    for thread in threads {
+        assert!(thread.join().unwrap().starts_with("HTTP/1.1 401"));
+    }
+    let objects: Vec<_> = (0..4).map(|_| listening.object()).collect();
+    let skipped = |object: &&serde_json::Value| {
+        object["not_searched"] == "another request was searched at that moment"
+    };
+    let skipped = objects.iter().filter(skipped).count();
+    assert!((1..4).contains(&skipped), "{objects:?}");
+    listening.stop();
+
+    // Strangers reach this one.
+    for (option, explained) in [("", false), ("--explain", true)] {
+        let arguments = format!("github --secret-file github.secret --addr 0.0.0.0:0 {option}");
+        let mut listening = Listening::json(&session, &arguments);
+        let address = listening.address().replace("0.0.0.0", "127.0.0.1");
+        send(&address, &post("{\"a\":1}"));
+        let object = listening.object();
+        assert_eq!(object["explained"], explained, "{object}");
+        assert_eq!(object["not_searched"].is_string(), !explained, "{object}");
+    }
+}

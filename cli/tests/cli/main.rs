@@ -10,11 +10,8 @@
 )]
 
 mod bad_input;
-<<<<<<< HEAD
-mod explain;
-=======
 mod browser;
->>>>>>> 4d40176 (An inspector in the browser shows what listen hears)
+mod explain;
 mod help;
 mod inspector;
 mod keep;
