@@ -54,6 +54,9 @@ fn date(text: &str) -> Option<u64> {
             let (sign, offset) = offset.split_at_checked(1)?;
             let (hours, minutes) = offset.split_once(':')?;
             let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
+            if !(0..24).contains(&hours) || !(0..60).contains(&minutes) {
+                return None;
+            }
             (hours * 60 + minutes) * 60 * if sign == "-" { -1 } else { 1 }
         }
     };
@@ -130,6 +133,8 @@ mod tests {
             "2024-13-01T00:00:00Z",
             "2024-01-01",
             "9999999999999999",
+            "2024-01-01T00:00:00+9223372036854775807:00",
+            "9223372036854775807-01-01T00:00:00Z",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }

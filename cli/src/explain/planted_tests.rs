@@ -169,7 +169,15 @@ impl<'c> Case<'c> {
         self.search_with(request, &self.secret)
     }
 
+    pub(super) fn search_within(&self, request: &Request<Bytes>, limits: Limits) -> Outcome {
+        self.search_for(request, &self.secret, limits)
+    }
+
     pub(super) fn search_with(&self, request: &Request<Bytes>, secret: &SecretText) -> Outcome {
+        self.search_for(request, secret, Limits::WORK)
+    }
+
+    fn search_for(&self, request: &Request<Bytes>, secret: &SecretText, limits: Limits) -> Outcome {
         let input = Input {
             chosen: self.chosen,
             shape: self.shape,
@@ -178,7 +186,7 @@ impl<'c> Case<'c> {
             secrets: std::slice::from_ref(secret),
             previous: &self.previous,
         };
-        search(&input, Limits::WORK, &mut |_, _| {})
+        search(&input, limits, &mut |_, _| {})
     }
 
     /// The message of the signed request, and every state that the rows make of it.

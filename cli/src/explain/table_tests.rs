@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     planted_tests::{Case, planted, requests, schemes, secrets},
-    search::Outcome,
+    search::{Limits, Outcome},
     shape::Shape,
     table::TABLE,
 };
@@ -222,5 +222,41 @@ fn a_search_at_64_kib_is_bounded() {
             started.elapsed()
         );
         assert!(mib < 900, "{}: {mib} MiB", chosen.name);
+    }
+}
+
+/// Whatever stands in the header of the signature.
+#[test]
+fn no_signature_ends_the_command() {
+    let mut numbers = Numbers(0x1234_5678_9abc_def1);
+    let limits = Limits {
+        deadline: None,
+        bytes: 64 * 1024,
+    };
+    for chosen in &schemes() {
+        let shape = Shape::of(chosen);
+        let secret = &secrets(chosen)[0];
+        let (url, body) = requests().next().unwrap();
+        let Some(case) = Case::new(chosen, shape.as_ref(), secret.clone(), url, &body) else {
+            continue;
+        };
+        for _ in 0..30 {
+            let mut request = case.signed.clone();
+            let names: Vec<_> = request.headers().keys().cloned().collect();
+            let name = &names[numbers.below(names.len())];
+            let mut value = request.headers()[name].as_bytes().to_vec();
+            for _ in 0..=numbers.below(6) {
+                let at = numbers.below(value.len() + 1);
+                match numbers.below(3) {
+                    0 => value.truncate(at),
+                    1 => value.insert(at, b" ,;:=\"v1a/+-_\xe9"[numbers.below(14)]),
+                    _ => value.extend_from_within(at..),
+                }
+            }
+            if let Ok(value) = http::HeaderValue::from_bytes(&value) {
+                request.headers_mut().insert(name, value);
+            }
+            let _ = case.search_within(&request, limits);
+        }
     }
 }

@@ -106,3 +106,59 @@ impl File {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILES: [&str; 4] = [
+        include_str!("../../schemes/house.toml"),
+        include_str!("../../schemes/payments.toml"),
+        include_str!("../../schemes/django-payment-intent.toml"),
+        include_str!("../../tests/schemes/dots.toml"),
+    ];
+
+    /// Letters changed, dropped, doubled and moved, the same in each run (xorshift).
+    #[test]
+    fn no_file_ends_the_command() {
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut below = |end: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % u64::try_from(end.max(1)).unwrap()).unwrap()
+        };
+        let (mut accepted, mut refused) = (0, 0);
+        for round in 0..4000 {
+            let mut letters: Vec<char> = FILES[round % FILES.len()].chars().collect();
+            for _ in 0..=below(3) {
+                let at = below(letters.len());
+                let end = letters.len().min(at + 1 + below(12));
+                match below(4) {
+                    0 => letters.truncate(at),
+                    1 => letters.insert(
+                        at,
+                        ['"', '\u{e9}', '\u{1f600}', '\n', '{', '\u{0}'][below(6)],
+                    ),
+                    2 => drop(letters.splice(at..end, [])),
+                    _ => {
+                        let piece = letters.get(at..end).unwrap_or_default().to_vec();
+                        let place = below(letters.len() + 1);
+                        drop(letters.splice(place..place, piece));
+                    }
+                }
+            }
+            let (text, path) = (String::from_iter(letters), Path::new("house.toml"));
+            match parse(&text, path) {
+                Ok(_) => accepted += 1,
+                Err(fault) => {
+                    let text = &text;
+                    let failure = Refusal { fault, text, path }.into_failure();
+                    assert!(failure.report.is_some_and(|report| !report.is_empty()));
+                    refused += 1;
+                }
+            }
+        }
+        assert!(accepted > 100 && refused > 1000, "{accepted}, {refused}");
+    }
+}
