@@ -35,7 +35,7 @@ use crate::{
     error::{ConfigError, Rejection, malformed},
     key::{MacAlgorithm, RunningMac, Secret},
     message::{BodyPlace, HashOutput, Head, Message, Origin, Origins, Part, RunningDigest},
-    proof::{Announced, Room},
+    proof::{Candidate, Room},
     scheme::{Describe, Reading, Scheme},
 };
 
@@ -96,15 +96,15 @@ impl Inspector {
             target: self.origins.resolve(head)?,
             headers: &head.headers,
         };
-        let announced: Vec<Announced<'_>> = match self.scheme.read(&head)? {
-            Reading::Announced(announced) => announced,
+        let candidates: Vec<Candidate<'_>> = match self.scheme.read(&head)? {
+            Reading::InHead(candidates) => candidates,
             Reading::AfterBody => self.scheme.read_body(body)?,
         };
         let names_key = self.scheme.fixed_key_id().is_none();
         let mut room = Room::new();
-        let (mut inspected, mut refused) = (Vec::with_capacity(announced.len()), None);
-        for announced in announced {
-            match self.build(announced, &head, names_key, &mut room, body) {
+        let (mut inspected, mut refused) = (Vec::with_capacity(candidates.len()), None);
+        for candidate in candidates {
+            match self.build(candidate, &head, names_key, &mut room, body) {
                 Ok(signature) => inspected.push(signature),
                 Err(rejection) => refused = refused.or(Some(rejection)),
             }
@@ -117,20 +117,26 @@ impl Inspector {
 
     fn build(
         &self,
-        announced: Announced<'_>,
+        candidate: Candidate<'_>,
         head: &Head<'_>,
         names_key: bool,
         room: &mut Room,
         body: &Bytes,
     ) -> Result<Inspected, Rejection> {
-        let candidate = announced.build(head, names_key, room)?;
-        let signed_body = candidate.message.rewrite_body(body).map_err(malformed)?;
+        let Candidate {
+            parameters,
+            mac,
+            message,
+        } = candidate;
+        let message = message(head, room)?;
+        parameters.check(&message, names_key)?;
+        let signed_body = message.rewrite_body(body).map_err(malformed)?;
         Ok(Inspected {
             algorithm: self.algorithm(),
-            key_id: candidate.parameters.key_id.into_owned(),
-            signed_at: candidate.parameters.signed_at,
-            mac: candidate.mac,
-            message: candidate.message,
+            key_id: parameters.key_id.into_owned(),
+            signed_at: parameters.signed_at,
+            mac,
+            message,
             signed_body: signed_body.unwrap_or_else(|| body.clone()),
         })
     }

@@ -199,7 +199,7 @@ impl Signer {
         let SigningKey { id, key } = &*self.key.current();
         // A receiver has one line, whatever the versions of HTTP on the way make of it.
         join_cookies(&mut parts.headers);
-        let candidate = self.scheme.prepare(
+        let unsigned = self.scheme.prepare(
             parts,
             &Signing {
                 key_id: id,
@@ -208,21 +208,21 @@ impl Signer {
                 body,
             },
         )?;
-        let rewritten = candidate
+        let rewritten = unsigned
             .message
             .rewrite_body(body)
             .map_err(SignError::new)?;
         let mut mac = key.start(self.scheme.profile().algorithm);
-        candidate
+        unsigned
             .message
             .feed(rewritten.as_deref().unwrap_or(body), |bytes| {
                 mac.update(bytes);
             });
         let mac = mac.finish();
-        self.scheme.write(parts, &candidate, &mac)?;
+        self.scheme.write(parts, &unsigned, &mac)?;
         // By our clock, whatever time is signed.
         parts.extensions.insert(Signed::at(self.clock.now()));
-        self.scheme.write_body(body, &candidate, &mac)
+        self.scheme.write_body(body, &unsigned, &mac)
     }
 }
 

@@ -11,7 +11,6 @@ use http::{
 use super::{
     chain::chain,
     fault::{Fault, FaultKind},
-    key::KeyError,
     store::{StoreError, StoreErrorKind},
 };
 use crate::{
@@ -494,13 +493,6 @@ pub(crate) fn problem(status: StatusCode, code: &str, detail: &str) -> String {
         "detail": detail,
     })
     .to_string()
-}
-
-impl From<KeyError> for Rejection {
-    fn from(error: KeyError) -> Self {
-        let detail = error.to_string();
-        Self::with_source(RejectionKind::StoreUnavailable, detail, error)
-    }
 }
 
 impl From<StoreError> for Rejection {

@@ -54,7 +54,8 @@ impl KeySet {
 
     /// Adds a secret that is valid until `not_after`, that moment included.
     ///
-    /// A secret counts if it is valid when a request is admitted, before its body arrives.
+    /// A secret counts if it is valid when the key of a request has been looked up, before the body
+    /// arrives.
     #[must_use]
     pub fn with_until(self, secret: Secret, not_after: Timestamp) -> Self {
         self.with_between(secret, Timestamp::EPOCH, not_after)

@@ -28,6 +28,7 @@ pub(crate) struct Message {
 }
 
 /// A part, and where it stands in a message.
+#[derive(PartialEq, Eq)]
 pub(super) struct Written {
     pub(super) part: Part,
     pub(super) place: Range<usize>,
@@ -270,6 +271,17 @@ impl Message {
         match self.body {
             BodyPlace::At { offset, .. } => self.bytes.split_at_checked(offset).unwrap_or_default(),
             BodyPlace::Digests(_) => (&self.bytes, &[]),
+        }
+    }
+
+    /// Whether both hold a body at the same place, and beside it the same bytes from the same parts:
+    /// with one body, they are one message.
+    pub(crate) fn is_same_around_body(&self, other: &Self) -> bool {
+        match (&self.body, &other.body) {
+            (BodyPlace::At { offset: one, .. }, BodyPlace::At { offset: two, .. }) => {
+                one == two && self.bytes == other.bytes && self.parts == other.parts
+            }
+            _ => false,
         }
     }
 

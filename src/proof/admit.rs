@@ -6,17 +6,17 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, header::CONTENT_ENCODING};
 
 use super::{
-    announced::{Announced, Room},
-    candidate::Candidate,
+    candidate::{Build, Candidate},
     freshness::Freshness,
     look_up::find_keys,
+    room::Room,
     signature::{Compared, Signature, invalid},
 };
 use crate::{
     clock::{Clock, Timestamp},
     error::{Fault, FaultKind, malformed},
     key::{KeySet, KeyStore, MacAlgorithm},
-    message::{HashOutput, Head, connection_options, is_present},
+    message::{HashOutput, Head, Message, connection_options, is_present},
 };
 
 /// Signatures that are looked at; what goes beyond is refused.
@@ -28,7 +28,7 @@ const MAX_CANDIDATES: usize = 4;
 /// Different keys that are looked up for one request; a request that names more is refused.
 const MAX_LOOK_UPS: usize = 4;
 
-/// What decides whether a signature counts, be it of a request or of a response.
+/// What decides whether a signature counts, be it of a request, of a response or of a token.
 #[derive(Clone, Copy)]
 pub(crate) struct Trust<'s> {
     pub(crate) algorithm: MacAlgorithm,
@@ -39,24 +39,41 @@ pub(crate) struct Trust<'s> {
     pub(crate) freshness: &'s Freshness,
     /// How long a key look-up may take.
     pub(crate) timeout: Duration,
+    /// What a MAC is compared over where no body is part of the message, for the log.
+    pub(crate) whole: Compared,
 }
 
-/// Admits signatures of a message with these headers; the messages are built from the head of the
-/// request, also of a response.
-pub(crate) async fn admit<'h>(
+/// Admits signatures of a request, or of a response, with these headers. The messages are built from
+/// the head of the request, also those of a response.
+pub(crate) async fn admit_over_head<'h>(
     trust: &Trust<'_>,
     head: &Head<'_>,
     headers: &HeaderMap,
-    mut announced: Vec<Announced<'h>>,
+    candidates: Vec<Candidate<'h>>,
 ) -> Result<Vec<Signature<'h>>, Refused> {
-    if announced.len() > MAX_SIGNATURES {
+    let build = |build: Build<'h>, room: &mut Room| {
+        let message = build(head, room)?;
+        check_encoding(headers, &message)?;
+        check_connection(headers, &message)?;
+        Ok(message)
+    };
+    admit(trust, candidates, build).await
+}
+
+/// Admits signatures whose messages are built by `build`.
+pub(crate) async fn admit<'h, M>(
+    trust: &Trust<'_>,
+    mut candidates: Vec<Candidate<'h, M>>,
+    mut build: impl FnMut(M, &mut Room) -> Result<Message, Fault>,
+) -> Result<Vec<Signature<'h>>, Refused> {
+    if candidates.len() > MAX_SIGNATURES {
         return Err(malformed(format!("more than {MAX_SIGNATURES} signatures")).into());
     }
     let now = trust.clock.now();
     let mut first_fault = None;
     let mut too_old = None;
-    announced.retain(
-        |Announced {
+    candidates.retain(
+        |Candidate {
              parameters, mac, ..
          }| {
             let (signed_at, expires_at) = (parameters.signed_at, parameters.expires_at);
@@ -71,19 +88,25 @@ pub(crate) async fn admit<'h>(
                 .is_ok()
         },
     );
-    let found = find_all(trust, &announced).await?;
+    let found = find_all(trust, &candidates).await?;
+    // The look-up may have taken a while, in which secrets expire or begin to be valid.
+    let admitted_at = trust.clock.now();
 
     let mut room = Room::new();
-    let mut admitted = Vec::with_capacity(announced.len().min(MAX_CANDIDATES));
-    for (announced, keys) in announced.into_iter().zip(found) {
-        let keys = known(keys, &announced.parameters.key_id);
-        let described = keys.and_then(|keys| {
-            let candidate = announced.build(head, trust.names_key, &mut room)?;
-            check_encoding(headers, &candidate)?;
-            check_connection(headers, &candidate)?;
-            Ok((candidate, keys))
+    let mut admitted: Vec<Signature<'h>> = Vec::with_capacity(candidates.len().min(MAX_CANDIDATES));
+    let mut macs = 0;
+    for (candidate, keys) in candidates.into_iter().zip(found) {
+        let Candidate {
+            parameters,
+            mac,
+            message,
+        } = candidate;
+        let described = known(keys, &parameters.key_id).and_then(|keys| {
+            let message = build(message, &mut room)?;
+            parameters.check(&message, trust.names_key)?;
+            Ok((message, keys))
         });
-        let (candidate, keys) = match described {
+        let (message, keys) = match described {
             Ok(described) => described,
             Err(fault) if room.is_exceeded() => return Err(fault.into()),
             Err(fault) => {
@@ -91,21 +114,32 @@ pub(crate) async fn admit<'h>(
                 continue;
             }
         };
+        let same = admitted.iter_mut().find(|other| {
+            other.keys.id() == keys.id() && other.message.is_same_around_body(&message)
+        });
         let signature = Signature {
-            candidate,
+            parameters,
+            message,
+            mac,
+            other_macs: Vec::new(),
             keys,
             algorithm: trust.algorithm,
-            admitted_at: now,
+            admitted_at,
         };
-        if !signature.passes_over_head(&mut room)? {
-            first_fault.get_or_insert_with(|| signature.mismatch(Compared::Head));
-        } else if admitted.len() == MAX_CANDIDATES {
+        if same.is_none() && !signature.passes_over_head(&mut room)? {
+            first_fault.get_or_insert_with(|| signature.mismatch(trust.whole));
+            continue;
+        }
+        if macs == MAX_CANDIDATES {
             return Err(malformed(format!(
                 "more than {MAX_CANDIDATES} signatures under known keys"
             ))
             .into());
-        } else {
-            admitted.push(signature);
+        }
+        macs += 1;
+        match same {
+            Some(other) => other.other_macs.push(mac),
+            None => admitted.push(signature),
         }
     }
     if !admitted.is_empty() {
@@ -148,15 +182,15 @@ impl From<Refused> for Fault {
 }
 
 /// Looks up the keys of all signatures, each key once.
-async fn find_all(
+async fn find_all<M>(
     trust: &Trust<'_>,
-    announced: &[Announced<'_>],
+    candidates: &[Candidate<'_, M>],
 ) -> Result<[Option<Arc<KeySet>>; MAX_SIGNATURES], Fault> {
     let mut found = [const { None }; MAX_SIGNATURES];
     let mut look_ups = 0;
-    for (at, Announced { parameters, .. }) in announced.iter().enumerate() {
+    for (at, Candidate { parameters, .. }) in candidates.iter().enumerate() {
         let key_id = &*parameters.key_id;
-        let mut earlier = announced.iter().take(at);
+        let mut earlier = candidates.iter().take(at);
         let same = earlier.position(|other| other.parameters.key_id == key_id);
         let keys = match same.and_then(|same| found.get(same)) {
             Some(known) => Option::clone(known),
@@ -179,9 +213,8 @@ async fn find_all(
 }
 
 /// An encoding that is not covered would change what the covered bytes mean.
-fn check_encoding(headers: &HeaderMap, candidate: &Candidate<'_>) -> Result<(), Fault> {
-    if !is_present(headers, &CONTENT_ENCODING) || candidate.message.covers_header(&CONTENT_ENCODING)
-    {
+fn check_encoding(headers: &HeaderMap, message: &Message) -> Result<(), Fault> {
+    if !is_present(headers, &CONTENT_ENCODING) || message.covers_header(&CONTENT_ENCODING) {
         return Ok(());
     }
     Err(Fault::new(
@@ -192,9 +225,9 @@ fn check_encoding(headers: &HeaderMap, candidate: &Candidate<'_>) -> Result<(), 
 
 /// A field that `Connection` nominates is for the next hop alone (RFC 9110, section 7.6.1), and any
 /// proxy takes it out: nobody can rely on it, signed or not.
-fn check_connection(headers: &HeaderMap, candidate: &Candidate<'_>) -> Result<(), Fault> {
+fn check_connection(headers: &HeaderMap, message: &Message) -> Result<(), Fault> {
     let mut options = connection_options(headers);
-    let covered = options.find(|name| candidate.message.covers_any_of(name));
+    let covered = options.find(|name| message.covers_any_of(name));
     match covered {
         None => Ok(()),
         Some(name) => Err(malformed(format!(

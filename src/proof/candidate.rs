@@ -1,40 +1,41 @@
-//! One signature, with the message that it claims to sign.
+//! One signature as a carrier claims it, and what is about to be signed.
 
 use std::{borrow::Cow, fmt};
 
+use super::room::Room;
 use crate::{
     clock::Timestamp,
     error::{Fault, FaultKind},
-    message::{DigestAlgorithm, HashOutput, Message, RunningDigest},
-    once::{Nonce, NonceKind},
+    message::{HashOutput, Head, Message},
+    once::NonceKind,
 };
 
-/// One signature, with the message that it claims to sign.
-pub(crate) struct Candidate<'h> {
+/// One signature, as a carrier claims it. Anybody can claim one, so that its message is built only
+/// once its time and its key have been checked.
+pub(crate) struct Candidate<'h, M = Build<'h>> {
     pub(crate) parameters: Parameters<'h>,
     pub(crate) mac: HashOutput,
-    pub(crate) message: Message,
+    /// The signed message, or what builds it.
+    pub(crate) message: M,
 }
 
-impl Candidate<'_> {
-    /// The covered nonce or event id, or else the digest of the signed message.
-    pub(crate) fn nonce(&self, signed_body: &[u8]) -> Nonce {
-        if let Some((kind, bytes)) = &self.parameters.nonce {
-            return Nonce::new(*kind, bytes);
-        }
-        let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
-        self.message.feed(signed_body, |bytes| digest.update(bytes));
-        Nonce::new(NonceKind::Digest, digest.finish())
-    }
-}
+/// Builds the signed message from the head of the request.
+pub(crate) type Build<'h> =
+    Box<dyn FnOnce(&Head<'_>, &mut Room) -> Result<Message, Fault> + Send + Sync + 'h>;
 
-impl fmt::Debug for Candidate<'_> {
+impl<M> fmt::Debug for Candidate<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Candidate")
             .field("parameters", &self.parameters)
-            .field("message", &self.message)
             .finish_non_exhaustive()
     }
+}
+
+/// A message that is about to be signed, with what its signature will say about itself.
+#[derive(Debug)]
+pub(crate) struct Unsigned {
+    pub(crate) parameters: Parameters<'static>,
+    pub(crate) message: Message,
 }
 
 /// What a signature says about itself.
@@ -47,12 +48,23 @@ pub(crate) struct Parameters<'h> {
 }
 
 impl Parameters<'_> {
+    pub(super) fn into_owned(self) -> Parameters<'static> {
+        Parameters {
+            key_id: Cow::Owned(self.key_id.into_owned()),
+            signed_at: self.signed_at,
+            expires_at: self.expires_at,
+            nonce: self
+                .nonce
+                .map(|(kind, nonce)| (kind, Cow::Owned(nonce.into_owned()))),
+        }
+    }
+
     /// Checks that the message says the same: time, nonce and key id count only if they are
     /// covered.
     ///
     /// # Errors
     /// 401, `signature_insufficient`.
-    pub(super) fn check(&self, message: &Message, names_key: bool) -> Result<(), Fault> {
+    pub(crate) fn check(&self, message: &Message, names_key: bool) -> Result<(), Fault> {
         let covered = message.parameters();
         let nonce = self.nonce.as_ref().map(|(_, nonce)| &**nonce);
         let is_own = |key_id: &[u8]| key_id == self.key_id.as_bytes();

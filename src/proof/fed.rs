@@ -21,6 +21,16 @@ pub(crate) enum Fed {
     Digests(Vec<(DigestAlgorithm, RunningDigest)>),
     /// No signature covers a body: there must be none.
     NoBody,
+    /// The message cannot have a body, whatever its head says of one: there must be none.
+    Absent,
+}
+
+/// A body that has arrived.
+pub(crate) struct Arrived<'b> {
+    pub(crate) fed: &'b Fed,
+    pub(crate) body: &'b Bytes,
+    /// The body in the form in which it is signed.
+    pub(crate) signed: &'b Bytes,
 }
 
 impl fmt::Debug for Fed {
@@ -30,6 +40,7 @@ impl fmt::Debug for Fed {
             Self::Mac(_) => "Mac",
             Self::Digests(_) => "Digests",
             Self::NoBody => "NoBody",
+            Self::Absent => "Absent",
         })
     }
 }
@@ -39,7 +50,7 @@ impl Fed {
         let Some(first) = signatures.first() else {
             return Self::Nothing;
         };
-        match first.candidate.message.body_place() {
+        match first.message.body_place() {
             BodyPlace::At {
                 form: BodyForm::Raw,
                 ..
@@ -57,7 +68,7 @@ impl Fed {
         let mut digests: Vec<(DigestAlgorithm, RunningDigest)> = Vec::new();
         let named = signatures
             .iter()
-            .flat_map(|s| s.candidate.message.digest_algorithms());
+            .flat_map(|s| s.message.digest_algorithms());
         for algorithm in named {
             if !digests.iter().any(|(known, _)| *known == algorithm) {
                 digests.push((algorithm, RunningDigest::new(algorithm)));
@@ -92,61 +103,17 @@ impl Fed {
                     digest.update(bytes);
                 }
             }
-            Self::NoBody if bytes.is_empty() => {}
-            Self::NoBody => {
-                return Err(body_not_covered());
-            }
+            Self::NoBody | Self::Absent if bytes.is_empty() => {}
+            Self::NoBody | Self::Absent => return Err(body_not_covered()),
         }
         Ok(())
     }
 
-    /// What serves this signature: the running MAC is the first one's alone.
-    pub(crate) fn of(&self, index: usize) -> &Self {
-        match self {
-            Self::Mac(_) if index > 0 => &Self::Nothing,
-            fed => fed,
-        }
-    }
-
-    /// Checks that the signature accounts for this body, which is signed in this form.
-    ///
-    /// # Errors
-    /// 401, `signature_invalid`, or 400, `body_not_covered`.
-    pub(crate) fn check(
-        &self,
-        signature: &Signature<'_>,
-        body: &Bytes,
-        signed: &Bytes,
-    ) -> Result<(), Fault> {
-        let message = &signature.candidate.message;
-        let passes = match (message.body_place(), self) {
-            // The MAC has passed over the head; what is left is that the body is the one it names.
-            (BodyPlace::Digests(claimed), fed) => return fed.compare(claimed, body),
-            // The running MAC is that of the first secret.
-            (BodyPlace::At { .. }, Self::Mac(mac)) => {
-                let mut mac = mac.clone();
-                mac.update(message.after_body());
-                let mut others = signature.secrets().skip(1);
-                mac.verify(&signature.candidate.mac)
-                    || others.any(|secret| signature.passes(secret, body))
-            }
-            _ => {
-                let mut secrets = signature.secrets();
-                secrets.any(|secret| signature.passes(secret, signed))
-            }
-        };
-        if passes {
-            Ok(())
-        } else {
-            Err(signature.mismatch(Compared::Body {
-                arrived: body.len(),
-                signed: signed.len(),
-            }))
-        }
-    }
-
     /// Each digest that the head claims has to be that of the body; without one, there is no body.
-    pub(crate) fn compare(&self, claimed: &[BodyDigest], body: &Bytes) -> Result<(), Fault> {
+    fn compare(&self, claimed: &[BodyDigest], body: &Bytes) -> Result<(), Fault> {
+        if matches!(self, Self::Absent) {
+            return Ok(());
+        }
         if claimed.is_empty() && !body.is_empty() {
             return Err(body_not_covered());
         }
@@ -168,6 +135,35 @@ impl Fed {
             }
         }
         Ok(())
+    }
+}
+
+impl Arrived<'_> {
+    /// Checks that the signature at this place accounts for the body.
+    pub(super) fn check(&self, index: usize, signature: &Signature<'_>) -> Result<(), Fault> {
+        let message = &signature.message;
+        let passes = match (message.body_place(), self.fed) {
+            // The MAC has passed over the head; what is left is that the body is the one it names.
+            (BodyPlace::Digests(claimed), fed) => return fed.compare(claimed, self.body),
+            // The running MAC is that of the first signature under its first secret.
+            (BodyPlace::At { .. }, Fed::Mac(mac)) if index == 0 => {
+                let mut mac = mac.clone();
+                mac.update(message.after_body());
+                let mut others = signature.secrets().skip(1);
+                signature.is(mac) || others.any(|secret| signature.passes(secret, self.body))
+            }
+            _ => {
+                let mut secrets = signature.secrets();
+                secrets.any(|secret| signature.passes(secret, self.signed))
+            }
+        };
+        if passes {
+            return Ok(());
+        }
+        Err(signature.mismatch(Compared::Body {
+            arrived: self.body.len(),
+            signed: self.signed.len(),
+        }))
     }
 }
 

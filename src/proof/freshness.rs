@@ -17,6 +17,8 @@ pub(crate) struct Freshness {
     pub(crate) margin: Duration,
     /// No server of the namespace has a longer `max_age`.
     pub(crate) longest_age: Duration,
+    /// Whether nothing is fresh at the very moment of its expiry.
+    pub(crate) ends_before_expiry: bool,
     /// What remembers requests, if anything is asked.
     pub(crate) taken_until: Option<Arc<TakenUntil>>,
 }
@@ -31,6 +33,7 @@ impl Default for Freshness {
             max_skew: Duration::from_secs(5),
             margin: Duration::ZERO,
             longest_age: Self::DAY,
+            ends_before_expiry: false,
             taken_until: None,
         }
     }
@@ -80,8 +83,9 @@ impl Freshness {
                 ));
             }
         }
-        if let Some(expires_at) = expires_at.filter(|expires_at| *expires_at < now) {
-            let detail = format!("expired at {expires_at}, before {now}");
+        let is_over = |end: &Timestamp| *end < now || self.ends_before_expiry && *end == now;
+        if let Some(expires_at) = expires_at.filter(is_over) {
+            let detail = format!("expired at {expires_at}, and it is {now}");
             let end_of_all = expires_at.saturating_add(self.margin);
             return Err(Self::expired(now, end_of_all, detail));
         }
@@ -126,6 +130,7 @@ mod tests {
     use super::*;
 
     const FRESHNESS: Freshness = Freshness {
+        ends_before_expiry: false,
         max_age: Duration::from_secs(300),
         max_skew: Duration::from_secs(5),
         margin: Duration::from_secs(7),
@@ -152,6 +157,16 @@ mod tests {
         assert_eq!(verdict(now, now + 5_001, None), Err(FaultKind::NotYetValid));
         assert_eq!(verdict(now, now, Some(now)), Ok(()));
         assert_eq!(verdict(now, now, Some(now - 1)), Err(FaultKind::Expired));
+    }
+
+    #[test]
+    fn what_ends_before_its_expiry_is_not_fresh_at_that_moment() {
+        let until = Freshness {
+            ends_before_expiry: true,
+            ..FRESHNESS
+        };
+        let fresh = |now| until.check(at(now), None, Some(at(1000))).is_ok();
+        assert_eq!([fresh(999), fresh(1000)], [true, false]);
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! Who signed it: candidates, their keys and their freshness, their MACs and digests of bodies.
 
 mod admit;
-mod announced;
 mod candidate;
 mod fed;
 mod freshness;
 mod look_up;
+mod prove;
+mod room;
 mod signature;
 
-pub(crate) use admit::{Refused, Trust, admit};
-pub(crate) use announced::{Announced, Build, Room};
-pub(crate) use candidate::{Candidate, Parameters};
-pub(crate) use fed::Fed;
+pub(crate) use admit::{Refused, Trust, admit, admit_over_head};
+pub(crate) use candidate::{Build, Candidate, Parameters, Unsigned};
+pub(crate) use fed::{Arrived, Fed};
 pub(crate) use freshness::Freshness;
 pub(crate) use look_up::find_keys;
-pub(crate) use signature::{SPAN, Signature, first_key, invalid};
+pub(crate) use prove::{Proven, Several, prove};
+pub(crate) use room::Room;
+pub(crate) use signature::{Compared, SPAN, Signature, first_key, invalid};

@@ -1,28 +1,29 @@
 //! A signature under a known key: whether its MAC is that of the message.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use tracing::Span;
 
-use super::{
-    announced::Room,
-    candidate::{Candidate, Parameters},
-};
+use super::{candidate::Parameters, room::Room};
 use crate::{
     clock::Timestamp,
     error::{Fault, FaultKind, malformed},
-    key::{KeySet, MacAlgorithm, MacKey, RunningMac},
-    message::BodyPlace,
+    key::{KeyId, KeySet, MacAlgorithm, MacKey, RunningMac},
+    message::{BodyPlace, DigestAlgorithm, HashOutput, Message, RunningDigest},
+    once::{Nonce, NonceKind},
 };
 
 /// The name of the span of a verification.
 pub(crate) const SPAN: &str = "countersign.verify";
 
-/// A signature under a known key.
-#[derive(Debug)]
+/// A signature under a known key, with the message that it claims to sign.
 pub(crate) struct Signature<'h> {
-    pub(crate) candidate: Candidate<'h>,
-    pub(crate) keys: Arc<KeySet>,
+    pub(super) parameters: Parameters<'h>,
+    pub(super) message: Message,
+    pub(super) mac: HashOutput,
+    /// Further MACs that are claimed for this very message under this key. One of all is enough.
+    pub(super) other_macs: Vec<HashOutput>,
+    pub(super) keys: Arc<KeySet>,
     pub(super) algorithm: MacAlgorithm,
     /// The secrets that count are those which were valid at this moment.
     pub(super) admitted_at: Timestamp,
@@ -30,14 +31,14 @@ pub(crate) struct Signature<'h> {
 
 /// The key id of the first signature under a known key, for the log.
 pub(crate) fn first_key<'s>(signatures: &'s [Signature<'_>]) -> Option<&'s str> {
-    signatures.first().map(|first| first.keys.id().as_str())
+    signatures.first().map(|first| first.key_id().as_str())
 }
 
 impl Signature<'_> {
     /// Whether the MAC matches, where the head completes the signed message. Where the body is
     /// still missing, this takes the room that the head needs, and the MAC is compared later.
     pub(super) fn passes_over_head(&self, room: &mut Room) -> Result<bool, Fault> {
-        let message = &self.candidate.message;
+        let message = &self.message;
         let is_whole = matches!(message.body_place(), BodyPlace::Digests(_));
         for secret in self.secrets() {
             room.authenticate(message.head_len()).map_err(malformed)?;
@@ -48,27 +49,53 @@ impl Signature<'_> {
         Ok(!is_whole)
     }
 
-    pub(crate) fn secrets(&self) -> impl Iterator<Item = &MacKey> {
+    pub(crate) fn key_id(&self) -> &KeyId {
+        self.keys.id()
+    }
+
+    pub(crate) fn message(&self) -> &Message {
+        &self.message
+    }
+
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &MacKey> {
         self.keys.valid_at(self.admitted_at)
     }
 
     /// A MAC over this message under this secret, up to the body.
     pub(super) fn start(&self, secret: &MacKey) -> RunningMac {
         let mut mac = secret.start(self.algorithm);
-        mac.update(self.candidate.message.before_body());
+        mac.update(self.message.before_body());
         mac
     }
 
+    /// Whether this is the MAC of the whole message.
+    pub(super) fn is(&self, mac: RunningMac) -> bool {
+        self.other_macs
+            .iter()
+            .any(|other| mac.clone().verify(other))
+            || mac.verify(&self.mac)
+    }
+
     /// Whether this secret makes this MAC over the message with this body.
-    pub(crate) fn passes(&self, secret: &MacKey, body: &[u8]) -> bool {
+    pub(super) fn passes(&self, secret: &MacKey, body: &[u8]) -> bool {
         let mut mac = secret.start(self.algorithm);
-        self.candidate.message.feed(body, |bytes| mac.update(bytes));
-        mac.verify(&self.candidate.mac)
+        self.message.feed(body, |bytes| mac.update(bytes));
+        self.is(mac)
+    }
+
+    /// The covered nonce or event id, or else the digest of the signed message.
+    pub(super) fn nonce(&self, signed_body: &[u8]) -> Nonce {
+        if let Some((kind, bytes)) = &self.parameters.nonce {
+            return Nonce::new(*kind, bytes);
+        }
+        let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
+        self.message.feed(signed_body, |bytes| digest.update(bytes));
+        Nonce::new(NonceKind::Digest, digest.finish())
     }
 
     /// The reason for the log. What was expected to be signed, which a developer needs to find the
     /// difference, is told at debug level alone: covered headers may be confidential.
-    pub(crate) fn mismatch(&self, compared: Compared) -> Fault {
+    pub(super) fn mismatch(&self, compared: Compared) -> Fault {
         let id = self.keys.id();
         // A refusal over the head comes before the span is told the key.
         let span = Span::current();
@@ -87,12 +114,17 @@ impl Signature<'_> {
                 ),
             });
         }
+        if matches!(compared, Compared::Token) {
+            return invalid(format!(
+                "no secret of key `{id}` makes this MAC over {compared}"
+            ));
+        }
         const SHOWN: usize = 1024;
         let shown = |text: &[u8]| {
             let text = text.get(..SHOWN).unwrap_or(text);
             text.escape_ascii().to_string()
         };
-        let message = &self.candidate.message;
+        let message = &self.message;
         let (before, after) = (message.before_body(), message.after_body());
         tracing::debug!(
             key_id = %id,
@@ -108,38 +140,32 @@ impl Signature<'_> {
     }
 
     /// Whether two signatures of one request lead to the same claim, and for as long.
-    pub(crate) fn is_one_claim(&self, other: &Self, signed_body: &[u8]) -> bool {
-        let (one, two) = (&self.candidate, &other.candidate);
-        self.keys.id() == other.keys.id()
-            && one.parameters.signed_at == two.parameters.signed_at
-            && one.nonce(signed_body) == two.nonce(signed_body)
+    pub(super) fn is_one_claim(&self, other: &Self, signed_body: &[u8]) -> bool {
+        self.key_id() == other.key_id()
+            && self.parameters.signed_at == other.parameters.signed_at
+            && self.nonce(signed_body) == other.nonce(signed_body)
     }
 
     pub(crate) fn into_owned(self) -> Signature<'static> {
-        let Self {
-            candidate,
-            keys,
-            algorithm,
-            admitted_at,
-        } = self;
-        let parameters = candidate.parameters;
         Signature {
-            candidate: Candidate {
-                parameters: Parameters {
-                    key_id: Cow::Owned(parameters.key_id.into_owned()),
-                    signed_at: parameters.signed_at,
-                    expires_at: parameters.expires_at,
-                    nonce: parameters
-                        .nonce
-                        .map(|(kind, n)| (kind, Cow::Owned(n.into_owned()))),
-                },
-                mac: candidate.mac,
-                message: candidate.message,
-            },
-            keys,
-            algorithm,
-            admitted_at,
+            parameters: self.parameters.into_owned(),
+            message: self.message,
+            mac: self.mac,
+            other_macs: self.other_macs,
+            keys: self.keys,
+            algorithm: self.algorithm,
+            admitted_at: self.admitted_at,
         }
+    }
+}
+
+impl fmt::Debug for Signature<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signature")
+            .field("parameters", &self.parameters)
+            .field("message", &self.message)
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
     }
 }
 
@@ -148,6 +174,8 @@ impl Signature<'_> {
 pub(crate) enum Compared {
     /// The head completes the message: the body was not read.
     Head,
+    /// A token. The log never shows its text, because whoever has a token may use it.
+    Token,
     /// The body is part of the message, in the form in which it is signed.
     Body { arrived: usize, signed: usize },
 }
@@ -156,6 +184,7 @@ impl fmt::Display for Compared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Head => f.write_str("the head that arrived (no body was read)"),
+            Self::Token => f.write_str("the token"),
             Self::Body { arrived, signed } if arrived == signed => {
                 write!(f, "what arrived, with a body of {arrived} bytes")
             }

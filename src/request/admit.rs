@@ -1,11 +1,16 @@
 //! Second stage: is it fresh, is the key known, and where the head decides, does the MAC match?
 //! All of it before any of the body is read.
 
-use super::{parse::Parsed, state::State, verifier::Settings};
+use super::{
+    parse::Parsed,
+    state::{Admission, State},
+    verifier::Settings,
+};
 use crate::{
-    error::{Fault, Rejection},
+    error::Rejection,
     message::Head,
-    proof::{Announced, Refused, Signature, Trust, admit},
+    once::Report,
+    proof::{Candidate, Compared, Refused, Signature, Trust, admit_over_head},
     scheme::Reading,
 };
 
@@ -18,15 +23,22 @@ pub struct Admitted<'h> {
 }
 
 impl Settings {
-    fn trust(&self) -> Trust<'_> {
-        Trust {
+    /// Admits the signatures that the head or the body of a request claims.
+    pub(super) async fn admit<'h>(
+        &self,
+        head: &Head<'_>,
+        candidates: Vec<Candidate<'h>>,
+    ) -> Result<Vec<Signature<'h>>, Refused> {
+        let trust = Trust {
             algorithm: self.scheme.profile().algorithm,
             names_key: self.scheme.names_key(),
             keys: &*self.keys,
             clock: &*self.clock,
             freshness: &self.freshness,
             timeout: self.store_timeout,
-        }
+            whole: Compared::Head,
+        };
+        admit_over_head(&trust, head, head.headers, candidates).await
     }
 }
 
@@ -45,26 +57,23 @@ impl<'h> Parsed<'h> {
     /// When there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn admit(self) -> Result<Admitted<'h>, Rejection> {
         let Self { mut state, reading } = self;
-        if let Reading::Announced(announced) = reading {
-            let trust = state.verifier.settings.trust();
-            let head = &state.head;
-            let admitting = admit(&trust, head, head.headers, announced).await;
-            state.signatures = admitting.map_err(|Refused { fault, too_old }| {
-                if let (Some(report), Some(too_old)) = (&state.report, too_old) {
-                    report.never(too_old.since, &too_old.mac);
-                }
-                state.verifier.answered(fault.into())
+        if let Reading::InHead(candidates) = reading {
+            let settings = &state.verifier.settings;
+            let admitted = settings.admit(&state.head, candidates).await;
+            let admitted = admitted.map_err(|refused| {
+                let rejection = refuse(refused, state.report.as_ref());
+                state.verifier.answered(rejection)
             })?;
+            state.admission = Admission::Signed(admitted);
         }
         Ok(Admitted { state })
     }
 }
 
-/// For the schemes whose signature stands in the body.
-pub(super) async fn admit_from_body(
-    settings: &Settings,
-    head: &Head<'_>,
-    announced: Vec<Announced<'static>>,
-) -> Result<Vec<Signature<'static>>, Fault> {
-    Ok(admit(&settings.trust(), head, head.headers, announced).await?)
+/// Refuses a request, and reports what is final of that.
+pub(super) fn refuse(refused: Refused, report: Option<&Report>) -> Rejection {
+    if let (Some(report), Some(too_old)) = (report, refused.too_old) {
+        report.never(too_old.since, &too_old.mac);
+    }
+    refused.fault.into()
 }

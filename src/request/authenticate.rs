@@ -3,22 +3,20 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::Response;
-
 use super::{
+    admit::refuse,
     payload::{Snapshot, VerifiedPayload},
     receive::Received,
-    state::State,
+    state::{Admission, State},
     usable::Usable,
     verifier::{Settings, Verifier},
 };
 use crate::{
     clock::Timestamp,
-    error::{Rejection, malformed},
+    error::Rejection,
     key::KeyId,
     once::{Claim, Nonce, NonceKind, Subject},
-    proof::{Parameters, Signature, invalid},
+    proof::{Arrived, Parameters, Several, prove},
 };
 
 /// A request that is authentic and fresh, and not yet known to be new.
@@ -53,7 +51,7 @@ impl Received<'_> {
         let State {
             verifier,
             ref head,
-            mut signatures,
+            admission,
             report,
             body,
             formed,
@@ -62,59 +60,41 @@ impl Received<'_> {
         } = *self.state;
         let settings = &*verifier.settings;
         let now = settings.clock.now();
-
-        let signed = formed.as_ref().map_or(&body, |formed| &formed.signed);
-        let given = formed.as_ref().map_or(&body, |formed| &formed.given);
-        let mut matching: Option<&mut Signature<'_>> = None;
-        let mut mismatch = None;
-        for (index, signature) in signatures.iter_mut().enumerate() {
-            match fed.of(index).check(signature, &body, signed) {
-                Err(fault) => {
-                    mismatch.get_or_insert(fault);
-                }
-                Ok(()) => match &matching {
-                    Some(other) if !other.is_one_claim(signature, signed) => {
-                        return Err(malformed(format!(
-                            "two valid signatures, under key `{}` and under key `{}`, that differ \
-                             in key, nonce or time: with either left out, the other would be a \
-                             second request",
-                            other.keys.id(),
-                            signature.keys.id()
-                        ))
-                        .into());
-                    }
-                    Some(_) => {}
-                    None => matching = Some(signature),
-                },
-            }
-        }
-        let Some(signature) = matching else {
-            let none = || invalid("no signature to verify".into());
-            return Err(mismatch.unwrap_or_else(none).into());
+        let signatures = match admission {
+            Admission::Signed(signatures) => signatures,
+            Admission::AwaitsBody => Vec::new(),
         };
 
-        let answer = settings.answer(head.target.routed_path(), signature, given, signed);
-        let Signature {
-            candidate, keys, ..
-        } = signature;
-        settings
-            .scheme
-            .read_covered_body(&mut candidate.parameters, given)?;
-        let parameters = &candidate.parameters;
+        let arrived = Arrived {
+            fed,
+            body: &body,
+            signed: formed.as_ref().map_or(&body, |formed| &formed.signed),
+        };
+        let given = formed.as_ref().map_or(&body, |formed| &formed.given);
+        let proven = prove(
+            signatures,
+            &arrived,
+            Several::OneClaim,
+            &settings.freshness,
+            now,
+            |parameters| settings.scheme.read_covered_body(parameters, given),
+        );
+        let (proven, ()) = proven.map_err(|refused| refuse(refused, report.as_ref()))?;
+        let (parameters, signed) = (proven.parameters(), arrived.signed);
+        let answer = {
+            let path = head.target.routed_path();
+            let mut secrets = proven.secrets(signed);
+            settings.scheme.answer_verified(path, given, &mut secrets)
+        };
         // A request that covers no time is not recorded for good, and is never too old.
         let report = report.filter(|_| parameters.signed_at.is_some());
-        let subject = Subject::new(report.as_ref(), candidate.mac);
-        settings
-            .freshness
-            .check(now, parameters.signed_at, parameters.expires_at)
-            .map_err(Rejection::from)
-            .inspect_err(|rejection| subject.refused(rejection))?;
+        let subject = Subject::new(report.as_ref(), *proven.mac());
 
-        charge.verified(keys.id().as_str())?;
+        charge.verified(proven.key_id().as_str())?;
         let profile = settings.scheme.profile();
-        let nonce = (!profile.may_repeat).then(|| candidate.nonce(signed));
+        let nonce = (!profile.may_repeat).then(|| proven.nonce(signed));
         let claim = nonce.as_ref().map(|nonce| {
-            let claim = settings.claim(parameters, keys.id(), nonce, now);
+            let claim = settings.claim(parameters, proven.key_id(), nonce, now);
             if profile.covers_place {
                 claim
             } else {
@@ -130,15 +110,8 @@ impl Received<'_> {
             None => (body, None),
             Some(formed) => (formed.given, formed.uncovered),
         };
-        let mut snapshot = Snapshot::new(
-            head,
-            Arc::clone(&settings.name),
-            candidate,
-            keys.id().clone(),
-            nonce,
-            bytes,
-            charge,
-        );
+        let name = Arc::clone(&settings.name);
+        let mut snapshot = Snapshot::new(head, name, proven, nonce, bytes, charge);
         snapshot.uncovered = uncovered;
         snapshot.answer = answer.map(Box::new);
         let payload = VerifiedPayload::new(Arc::new(snapshot));
@@ -150,19 +123,6 @@ impl Received<'_> {
 }
 
 impl Settings {
-    /// What the scheme answers by itself.
-    fn answer(
-        &self,
-        path: &str,
-        signature: &Signature<'_>,
-        given: &Bytes,
-        signed: &Bytes,
-    ) -> Option<Response<Bytes>> {
-        let secrets = signature.secrets();
-        let mut used = secrets.filter(|secret| signature.passes(secret, signed));
-        self.scheme.answer_verified(path, given, &mut used)
-    }
-
     /// What has to be recorded, and for how long: at least while the request would be fresh on any
     /// server that shares the store.
     fn claim(

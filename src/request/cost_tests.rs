@@ -17,10 +17,10 @@ use super::verifier::Verifier;
 use crate::{
     clock::Timestamp,
     error::{Fault, RejectionKind, SignError},
-    key::{self, KeyRing, MacAlgorithm},
+    key::{self, KeyRing, KeySet, MacAlgorithm, Secret},
     message::{BodyForm, Formed, HashOutput, Head, Message, Part, TimeUnit},
     once::NonceKind,
-    proof::{Announced, Candidate, Parameters},
+    proof::{Build, Candidate, Parameters, Unsigned},
     scheme::{Describe, Profile, Reading, Signing},
     store::memory::MemoryStore,
     testing::ManualClock,
@@ -68,7 +68,7 @@ impl Describe for Counting {
     }
 
     fn read<'h>(&'h self, _: &Head<'h>) -> Result<Reading<'h>, Fault> {
-        let announced = self.claimed.iter().map(|(key, time, length)| Announced {
+        let candidates = self.claimed.iter().map(|(key, time, length)| Candidate {
             parameters: Parameters {
                 key_id: Cow::Borrowed(key),
                 signed_at: Timestamp::from_secs(*time),
@@ -76,7 +76,7 @@ impl Describe for Counting {
                 nonce: Some((NonceKind::Covered, Cow::Borrowed(b"nonce"))),
             },
             mac: HashOutput::new(&[0; 32]),
-            build: Box::new(move |_, _| {
+            message: Box::new(move |_: &Head<'_>, _: &mut _| {
                 self.built.fetch_add(1, SeqCst);
                 let mut message = Message::with_room(*length, 3);
                 message.part(Part::KeyId, key);
@@ -87,16 +87,16 @@ impl Describe for Counting {
                     message.body(BodyForm::Canonical(sorted));
                 }
                 Ok(message)
-            }),
+            }) as Build<'h>,
         });
-        Ok(Reading::Announced(announced.collect()))
+        Ok(Reading::InHead(candidates.collect()))
     }
 
-    fn prepare(&self, _: &mut Parts, _: &Signing<'_>) -> Result<Candidate<'static>, SignError> {
+    fn prepare(&self, _: &mut Parts, _: &Signing<'_>) -> Result<Unsigned, SignError> {
         Err(SignError::new("it signs nothing"))
     }
 
-    fn write(&self, _: &mut Parts, _: &Candidate<'_>, _: &HashOutput) -> Result<(), SignError> {
+    fn write(&self, _: &mut Parts, _: &Unsigned, _: &HashOutput) -> Result<(), SignError> {
         Ok(())
     }
 }
@@ -118,13 +118,25 @@ fn sorted(body: &Bytes) -> Result<Formed, Cow<'static, str>> {
 
 /// The verdict, how many messages were built, and how many MACs were begun.
 async fn cost(scheme: &Counting, body: &'static [u8]) -> (RejectionKind, usize, usize) {
+    cost_under(1, scheme, body).await
+}
+
+/// The same, with so many secrets under the known key.
+async fn cost_under(
+    secrets: usize,
+    scheme: &Counting,
+    body: &'static [u8],
+) -> (RejectionKind, usize, usize) {
     let clock = ManualClock::at(Timestamp::from_secs(NOW).unwrap());
     let store = MemoryStore::builder()
         .clock(clock.clone())
         .danger_assume_no_history();
-    let secret = "the secret of a known key";
+    let secret = |at| Secret::new(format!("secret {at} of a known key")).unwrap();
+    let known = (0..secrets).fold(KeySet::new("known").unwrap(), |set, at| {
+        set.with(secret(at))
+    });
     let verifier = Verifier::builder(scheme.clone())
-        .keys(KeyRing::new().with("known", secret).unwrap())
+        .keys(KeyRing::new().with_set(known).unwrap())
         .store(store.build().unwrap())
         .clock(clock)
         .build()
@@ -176,11 +188,35 @@ async fn a47_the_bytes_that_are_authenticated_for_one_head_are_bounded() {
 async fn a47_a_body_is_put_into_its_form_once_for_all_signatures() {
     let scheme = Counting {
         covers_body: true,
-        ..claiming(&[("known", NOW, 100); 2])
+        ..claiming(&[("known", NOW, 100), ("known", NOW, 101)])
     };
     let (verdict, _, compared) = cost(&scheme, &[b'x'; 1001]).await;
     assert_eq!((verdict, compared), (RejectionKind::SignatureInvalid, 2));
     assert_eq!(threads(1001), [thread::current().id()]);
+}
+
+/// Each of the MACs would else be compared under each of the secrets, over the whole body.
+#[tokio::test]
+async fn a47_macs_over_one_message_cost_one_for_each_secret() {
+    let scheme = Counting {
+        covers_body: true,
+        ..claiming(&[("known", NOW, 100); 4])
+    };
+    let (verdict, built, begun) = cost_under(8, &scheme, b"a body").await;
+    assert_eq!(verdict, RejectionKind::SignatureInvalid);
+    assert_eq!((built, begun), (4, 8));
+}
+
+/// Messages that differ have nothing in common: the count sees each MAC.
+#[tokio::test]
+async fn a47_twin_macs_over_different_messages_are_each_computed() {
+    let claimed = [100, 101, 102, 103].map(|length| ("known", NOW, length));
+    let scheme = Counting {
+        covers_body: true,
+        ..claiming(&claimed)
+    };
+    let (_, _, begun) = cost_under(8, &scheme, b"a body").await;
+    assert_eq!(begun, 4 * 8);
 }
 
 /// The threads on which a body of this length was put into its form.

@@ -12,7 +12,7 @@ use crate::{
     key::KeyId,
     message::{Covered, Head, json},
     once::Nonce,
-    proof::Candidate,
+    proof::Proven,
 };
 
 /// The verified snapshot of a request.
@@ -53,27 +53,22 @@ impl Snapshot {
     pub(super) fn new(
         head: &Head<'_>,
         scheme: Arc<str>,
-        candidate: &mut Candidate<'_>,
-        key_id: KeyId,
+        proven: Proven<'_>,
         nonce: Option<Nonce>,
         bytes: Bytes,
         charge: Charge,
     ) -> Self {
-        let Candidate {
-            parameters,
-            message,
-            ..
-        } = candidate;
+        let parameters = proven.parameters();
         Self {
             bytes,
             uncovered: None,
             answer: None,
             scheme,
-            key_id,
+            key_id: proven.key_id().clone(),
             signed_at: parameters.signed_at,
             expires_at: parameters.expires_at,
             nonce,
-            covered: Covered::new(std::mem::take(message), head.headers),
+            covered: Covered::new(proven.into_message(), head.headers),
             prefix_len: head.target.prefix_len,
             _charge: charge,
         }

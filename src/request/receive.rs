@@ -11,16 +11,16 @@ use http_body::Body;
 use tokio::runtime::Handle;
 
 use super::{
-    admit::{Admitted, admit_from_body},
+    admit::Admitted,
     budget::Charge,
-    state::State,
+    state::{Admission, State},
     verifier::Settings,
 };
 use crate::{
     body::{self, Arriving},
-    error::{Rejection, RejectionKind, malformed},
+    error::{Fault, Rejection, RejectionKind, malformed},
     message::BodyForm,
-    proof::{Fed, Signature},
+    proof::{Fed, first_key},
 };
 
 /// The longest body that is sorted or parsed on the thread of the runtime, in bytes.
@@ -66,12 +66,12 @@ impl State<'_> {
     {
         self.read(body).await?;
         // Boxed, so that what few schemes need makes the future no larger for all.
-        if self.signatures.is_empty() {
+        if matches!(self.admission, Admission::AwaitsBody) {
             Box::pin(self.admit_from_body()).await?;
         }
         // One scheme signs all bodies in one form.
-        let first = self.signatures.first();
-        if let Some(form) = first.and_then(|first| first.candidate.message.body_form()) {
+        let first = self.admission.signatures().first();
+        if let Some(form) = first.and_then(|first| first.message().body_form()) {
             let form = form.clone();
             Box::pin(self.form_body(form)).await?;
         }
@@ -84,10 +84,11 @@ impl State<'_> {
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
         let settings = &self.verifier.settings;
-        self.fed = Fed::new(&self.signatures);
+        self.fed = Fed::new(self.admission.signatures());
         let arriving = Charged {
             charge: &mut self.charge,
-            key: key(&self.signatures),
+            // Empty where it is not known yet.
+            key: first_key(self.admission.signatures()).unwrap_or_default(),
             fed: &mut self.fed,
         };
         self.body = body::read(body, &settings.body, arriving).await?;
@@ -104,17 +105,18 @@ impl State<'_> {
         let (asked, bytes) = (Arc::clone(settings), self.body.clone());
         let work = move || asked.scheme.read_body(&bytes);
         let (len, charge) = (self.body.len(), self.charge.take());
-        let announced;
-        (announced, self.charge) = over_body(settings, len, "", charge, work).await?;
-        let admitting = Box::pin(admit_from_body(settings, &self.head, announced?));
-        self.signatures = self.charge.wait_for("", admitting).await??;
+        let candidates;
+        (candidates, self.charge) = over_body(settings, len, "", charge, work).await?;
+        let admitting = Box::pin(settings.admit(&self.head, candidates?));
+        let admitted = self.charge.wait_for("", admitting).await?;
+        self.admission = Admission::Signed(admitted.map_err(Fault::from)?);
         Ok(())
     }
 
     /// Puts the body into the form in which it is signed, and charges what that takes up.
     async fn form_body(&mut self, form: BodyForm) -> Result<(), Rejection> {
         let settings = &self.verifier.settings;
-        let key = key(&self.signatures);
+        let key = first_key(self.admission.signatures()).unwrap_or_default();
         let bytes = self.body.clone();
         let work = move || form.rewrite(&bytes);
         let (len, charge) = (self.body.len(), self.charge.take());
@@ -127,12 +129,6 @@ impl State<'_> {
         }
         Ok(())
     }
-}
-
-/// The key id that a body is charged under: empty where it is not known yet.
-fn key<'s>(signatures: &'s [Signature<'_>]) -> &'s str {
-    let first = signatures.first();
-    first.map_or("", |signature| &signature.candidate.parameters.key_id)
 }
 
 /// Does work over a whole body: that over a long one on a thread where work may block. That thread

@@ -12,12 +12,30 @@ use crate::{
     proof::{Fed, Signature},
 };
 
+/// Which signatures count.
+#[derive(Debug)]
+pub(super) enum Admission<'h> {
+    /// Those that were admitted: there is at least one.
+    Signed(Vec<Signature<'h>>),
+    /// The signature stands in the body.
+    AwaitsBody,
+}
+
+impl<'h> Admission<'h> {
+    /// None while the body is awaited.
+    pub(super) fn signatures(&self) -> &[Signature<'h>] {
+        match self {
+            Self::Signed(signatures) => signatures,
+            Self::AwaitsBody => &[],
+        }
+    }
+}
+
 pub(super) struct State<'h> {
     pub(super) verifier: &'h Verifier,
     pub(super) head: Head<'h>,
     pub(super) report: Option<Report>,
-    /// Those that were admitted. A scheme whose signature stands in the body has none before.
-    pub(super) signatures: Vec<Signature<'h>>,
+    pub(super) admission: Admission<'h>,
     /// Empty until it is received.
     pub(super) body: Bytes,
     /// The body in the form in which it is signed, where that is not the one in which it arrived.
@@ -32,7 +50,7 @@ impl<'h> State<'h> {
             verifier,
             head,
             report,
-            signatures: Vec::new(),
+            admission: Admission::AwaitsBody,
             body: Bytes::new(),
             formed: None,
             fed: Fed::Nothing,
@@ -46,7 +64,7 @@ impl fmt::Debug for State<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State")
             .field("head", &self.head)
-            .field("signatures", &self.signatures)
+            .field("admission", &self.admission)
             .field("body", &self.body.len())
             .field("fed", &self.fed)
             .finish_non_exhaustive()

@@ -112,11 +112,12 @@ impl Verifier {
             return Box::pin(self.take_through_several(head, body, ready, span)).await;
         }
         let admitted = self.parse(head)?.admit().await?;
-        let signed_in_head = !admitted.state.signatures.is_empty();
-        span.record("key_id", first_key(&admitted.state.signatures));
+        let in_head = admitted.state.admission.signatures();
+        let signed_in_head = !in_head.is_empty();
+        span.record("key_id", first_key(in_head));
         let received = admitted.receive(body).await?;
         if !signed_in_head {
-            span.record("key_id", first_key(&received.state.signatures));
+            span.record("key_id", first_key(received.state.admission.signatures()));
         }
         span.record("body_bytes", received.state.body.len());
         received.authenticate()?.take_through(ready).await

@@ -159,11 +159,11 @@ impl ResponseSigner {
             nonce: &[],
             body,
         };
-        let candidate = self
+        let unsigned = self
             .scheme
             .prepare_response(&request, parts, &signing, &facts)?;
         let mut mac = key.start(self.scheme.profile().algorithm);
-        candidate.message.feed(body, |bytes| mac.update(bytes));
+        unsigned.message.feed(body, |bytes| mac.update(bytes));
         self.scheme.write_response(parts, &mac.finish())
     }
 

@@ -22,7 +22,10 @@ use crate::{
     key::{KeyId, KeyStore},
     message::{Head, Target},
     once::{Outcome, Signed, VerifiedAnswer},
-    proof::{Fed, Freshness, Signature, Trust, admit},
+    proof::{
+        Arrived, Compared, Fed, Freshness, Proven, Several, Signature, Trust, admit_over_head,
+        prove,
+    },
     scheme::{
         Describe as _,
         rfc9421::{Binding, HttpMessageSignatures, has_body, received_another_body, stated},
@@ -223,25 +226,29 @@ impl Settings {
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
-        let announced = self
+        let candidates = self
             .scheme
             .read_response(&sent.binding, head.status, &head.headers)?;
-        let signatures = admit(&self.trust(), &sent.head, &head.headers, announced).await?;
-        let signatures: Vec<_> = signatures.into_iter().map(Signature::into_owned).collect();
+        let trust = self.trust();
+        let admitting = admit_over_head(&trust, &sent.head, &head.headers, candidates);
+        let admitted = admitting.await?;
+        let signatures: Vec<_> = admitted.into_iter().map(Signature::into_owned).collect();
 
-        let has_body = has_body(sent.head.method, head.status);
-        let mut fed = if has_body {
+        let mut fed = if has_body(sent.head.method, head.status) {
             Fed::digests(&signatures)
         } else {
-            Fed::NoBody
+            Fed::Absent
         };
         let body = body::read(body, &self.body, |bytes: &[u8], _| fed.update(bytes)).await?;
 
-        let signature = self.still_fresh(signatures)?;
-        if has_body {
-            fed.compare(signature.candidate.message.body_digests(), &body)?;
-        }
-        self.settle(sent, head, signature)?;
+        let arrived = Arrived {
+            fed: &fed,
+            body: &body,
+            signed: &body,
+        };
+        let (now, any) = (self.clock.now(), Several::Any);
+        let proven = prove(signatures, &arrived, any, &self.freshness, now, |_| Ok(()));
+        self.settle(sent, head, &proven?.0)?;
         Ok(body)
     }
 
@@ -253,24 +260,8 @@ impl Settings {
             clock: &*self.clock,
             freshness: &self.freshness,
             timeout: self.key_timeout,
+            whole: Compared::Head,
         }
-    }
-
-    /// The first signature that is fresh now that the body is there.
-    fn still_fresh<'h>(&self, signatures: Vec<Signature<'h>>) -> Result<Signature<'h>, Fault> {
-        let now = self.clock.now();
-        let mut stale = None;
-        for signature in signatures {
-            let parameters = &signature.candidate.parameters;
-            let fresh = self
-                .freshness
-                .check(now, parameters.signed_at, parameters.expires_at);
-            match fresh {
-                Ok(()) => return Ok(signature),
-                Err(fault) => stale = stale.or(Some(fault)),
-            }
-        }
-        Err(stale.unwrap_or_else(|| Fault::new(FaultKind::Missing, "no signature")))
     }
 
     /// What is given back says nothing that could be taken for verified and is not.
@@ -278,23 +269,19 @@ impl Settings {
         &self,
         sent: &Sent<'_>,
         head: &mut response::Parts,
-        signature: Signature<'_>,
+        proven: &Proven<'_>,
     ) -> Result<(), Fault> {
-        let Signature {
-            candidate, keys, ..
-        } = signature;
-        let signed_at = candidate
-            .parameters
-            .signed_at
-            .ok_or_else(|| Fault::new(FaultKind::Insufficient, "there is no time"))?;
+        let signed_at = proven.parameters().signed_at;
+        let signed_at =
+            signed_at.ok_or_else(|| Fault::new(FaultKind::Insufficient, "there is no time"))?;
         let on_its_way = sent.signed.map(|signed| signed.ago(self.clock.now()));
-        let statement = stated(&candidate.message, &sent.binding);
+        let statement = stated(proven.message(), &sent.binding);
         let outcome = statement.outcome(signed_at, on_its_way);
         let by = SignedBy {
-            key_id: keys.id().clone(),
+            key_id: proven.key_id().clone(),
             signed_at,
             outcome,
-            covered: candidate.message.headers().cloned().collect(),
+            covered: proven.message().headers().cloned().collect(),
         };
         if self.strip_uncovered {
             let names: Vec<_> = head.headers.keys().cloned().collect();

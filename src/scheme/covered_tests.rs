@@ -23,9 +23,9 @@ use super::{
 use crate::{
     client::Signer,
     clock::Timestamp,
-    message::{BodyPlace, Covered, Head, Origin, Origins, RunningDigest},
+    message::{BodyPlace, Covered, Head, Message, Origin, Origins, RunningDigest},
     once::NonceKind,
-    proof::{Candidate, Parameters, Room},
+    proof::{Parameters, Room},
     testing::ManualClock,
 };
 
@@ -99,31 +99,28 @@ fn said(scheme: &dyn Describe, parts: &Parts, body: &Bytes) -> Vec<Said> {
         target,
         headers: &parts.headers,
     };
-    let announced = match scheme.read(&head) {
-        Ok(Reading::Announced(announced)) => announced,
+    let candidates = match scheme.read(&head) {
+        Ok(Reading::InHead(candidates)) => candidates,
         Ok(Reading::AfterBody) => scheme.read_body(body).unwrap_or_default(),
         Err(_) => Vec::new(),
     };
     let names_key = scheme.names_key();
-    let candidates = announced
-        .into_iter()
-        .filter_map(|announced| announced.build(&head, names_key, &mut Room::new()).ok());
-    candidates
-        .filter_map(|candidate| of_candidate(scheme, candidate, &parts.headers, body))
+    let described = candidates.into_iter().filter_map(|candidate| {
+        let message = (candidate.message)(&head, &mut Room::new()).ok()?;
+        candidate.parameters.check(&message, names_key).ok()?;
+        Some((candidate.parameters, message))
+    });
+    described
+        .filter_map(|described| of_candidate(scheme, described, &parts.headers, body))
         .collect()
 }
 
 fn of_candidate(
     scheme: &dyn Describe,
-    candidate: Candidate<'_>,
+    (mut parameters, signed): (Parameters<'_>, Message),
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Option<Said> {
-    let Candidate {
-        mut parameters,
-        message: signed,
-        ..
-    } = candidate;
     if let BodyPlace::Digests(digests) = signed.body_place() {
         let all = digests.iter().all(|digest| {
             let mut running = RunningDigest::new(digest.algorithm);

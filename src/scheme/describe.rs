@@ -13,7 +13,7 @@ use crate::{
     error::{ConfigError, Fault, FaultKind, SignError},
     key::{KeyId, MacAlgorithm, MacKey, Secret},
     message::{HashOutput, Head},
-    proof::{Announced, Candidate, Parameters},
+    proof::{Candidate, Parameters, Unsigned},
 };
 
 /// Returns how many cases a test tries: this many, or as many as `tests/long.sh` asks for.
@@ -85,7 +85,7 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
     fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Fault>;
 
     /// Reads the signatures that a body holds.
-    fn read_body(&self, _body: &Bytes) -> Result<Vec<Announced<'static>>, Fault> {
+    fn read_body(&self, _body: &Bytes) -> Result<Vec<Candidate<'static>>, Fault> {
         Err(Fault::new(FaultKind::Missing, "no signature in the body"))
     }
 
@@ -128,18 +128,14 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Signing, first half: writes the parameters into the head of an outgoing request and tells
-    /// what is to be signed. The MAC of the candidate is left empty.
-    fn prepare(
-        &self,
-        parts: &mut Parts,
-        signing: &Signing<'_>,
-    ) -> Result<Candidate<'static>, SignError>;
+    /// what is to be signed.
+    fn prepare(&self, parts: &mut Parts, signing: &Signing<'_>) -> Result<Unsigned, SignError>;
 
     /// Signing, second half: writes the MAC.
     fn write(
         &self,
         parts: &mut Parts,
-        candidate: &Candidate<'_>,
+        unsigned: &Unsigned,
         mac: &HashOutput,
     ) -> Result<(), SignError>;
 
@@ -147,7 +143,7 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
     fn write_body(
         &self,
         _body: &[u8],
-        _candidate: &Candidate<'_>,
+        _unsigned: &Unsigned,
         _mac: &HashOutput,
     ) -> Result<Option<Bytes>, SignError> {
         Ok(None)
@@ -196,7 +192,7 @@ pub(crate) struct Profile {
 #[derive(Debug)]
 pub(crate) enum Reading<'h> {
     /// At least one signature.
-    Announced(Vec<Announced<'h>>),
+    InHead(Vec<Candidate<'h>>),
     /// The signature stands in the body.
     AfterBody,
 }

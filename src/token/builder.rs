@@ -13,6 +13,7 @@ use crate::{
     error::{ConfigError, ConfigErrorKind},
     key::{KeyId, KeyStore},
     once::{NonceStore, Turns, User},
+    proof::Freshness,
 };
 
 impl<T> OneTimeToken<T> {
@@ -198,8 +199,14 @@ impl<T> OneTimeTokenBuilder<T> {
                 keys,
                 issue_under: RwLock::new(KeyId::new(issue_under)?),
                 lifetime: self.lifetime,
-                max_skew: self.max_skew,
-                margin,
+                freshness: Freshness {
+                    max_age: self.lifetime,
+                    max_skew: self.max_skew,
+                    margin,
+                    // RFC 7519, section 4.1.4: not on or after.
+                    ends_before_expiry: true,
+                    ..Freshness::default()
+                },
                 retention,
                 store: self.store,
                 store_timeout: self.store_timeout,

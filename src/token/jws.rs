@@ -2,14 +2,17 @@
 //! other algorithm, around the claims of a JSON Web Token (RFC 7519). The profile is closed: what
 //! it does not name is refused.
 
+use std::borrow::Cow;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
 use crate::{
     clock::Timestamp,
-    error::{Rejection, RejectionKind},
+    error::{Fault, malformed},
     key::{KeyId, MacAlgorithm, MacKey},
-    message::{HashOutput, json},
+    message::{HashOutput, Message, Part, json},
+    proof::{Candidate, Parameters},
 };
 
 /// The greatest length of a token, in bytes.
@@ -18,8 +21,9 @@ pub(super) const MAX_LEN: usize = 8192;
 /// The greatest length of a `jti`, in bytes.
 const MAX_ID_LEN: usize = 256;
 
-/// HMAC-SHA256 is 32 bytes long.
-const MAC_LEN: usize = 32;
+/// The algorithm of every token.
+pub(super) const ALGORITHM: MacAlgorithm = MacAlgorithm::HmacSha256;
+const MAC_LEN: usize = ALGORITHM.mac_len();
 
 /// What a token says, besides the key that it is signed under.
 pub(super) struct Claims {
@@ -32,14 +36,8 @@ pub(super) struct Claims {
 
 /// A token whose MAC was not compared yet: only the name of its key has been read.
 pub(super) struct Sealed<'t> {
-    pub(super) key_id: KeyId,
-    signed: &'t str,
-    payload: &'t str,
-    mac: HashOutput,
-}
-
-pub(super) fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
-    Rejection::new(RejectionKind::TokenMalformed, detail)
+    pub(super) candidate: Candidate<'t, Message>,
+    pub(super) payload: &'t str,
 }
 
 /// The token; `None` where it would be longer than [`MAX_LEN`].
@@ -55,7 +53,7 @@ pub(super) fn write(claims: &Claims, key_id: &KeyId, key: &MacKey) -> Option<Str
     let mut token = URL_SAFE_NO_PAD.encode(header.to_string());
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(payload.to_string(), &mut token);
-    let mut mac = key.start(MacAlgorithm::HmacSha256);
+    let mut mac = key.start(ALGORITHM);
     mac.update(token.as_bytes());
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(mac.finish(), &mut token);
@@ -64,7 +62,7 @@ pub(super) fn write(claims: &Claims, key_id: &KeyId, key: &MacKey) -> Option<Str
 
 impl<'t> Sealed<'t> {
     /// Reads the three parts and the header.
-    pub(super) fn read(token: &'t str) -> Result<Self, Rejection> {
+    pub(super) fn read(token: &'t str) -> Result<Self, Fault> {
         if token.len() > MAX_LEN {
             return Err(malformed(format!(
                 "{} bytes, and a token has {MAX_LEN} at most",
@@ -85,25 +83,32 @@ impl<'t> Sealed<'t> {
                 mac.len()
             )));
         }
+        let key_id = key_id_in(header)?;
+        let named = Some(key_id.as_bytes().into());
+        let mut message = Message::with_room(signed.len(), 1);
+        message.text_with(signed, [(Part::KeyId, 0..header.len(), named)]);
+        let parameters = Parameters {
+            key_id: Cow::Owned(key_id),
+            signed_at: None,
+            expires_at: None,
+            nonce: None,
+        };
         Ok(Self {
-            key_id: key_id_in(header)?,
-            signed,
+            candidate: Candidate {
+                parameters,
+                mac: HashOutput::new(&mac),
+                message,
+            },
             payload,
-            mac: HashOutput::new(&mac),
         })
     }
+}
 
-    /// Whether this key made the MAC: compared in constant time.
-    pub(super) fn is_signed_with(&self, key: &MacKey) -> bool {
-        let mut mac = key.start(MacAlgorithm::HmacSha256);
-        mac.update(self.signed.as_bytes());
-        mac.verify(&self.mac)
-    }
-
-    /// What the token says. Only to be called once its MAC has been compared.
-    pub(super) fn claims(&self) -> Result<Claims, Rejection> {
-        let mut members = object("payload", self.payload)?;
-        let claims = Claims {
+impl Claims {
+    /// Reads a payload. Only to be called once the MAC of the token has been compared.
+    pub(super) fn read(payload: &str) -> Result<Self, Fault> {
+        let mut members = object("payload", payload)?;
+        let claims = Self {
             id: text(&mut members, "jti")?,
             purpose: text(&mut members, "aud")?,
             issued_at: time(&mut members, "iat")?,
@@ -125,7 +130,7 @@ impl<'t> Sealed<'t> {
 }
 
 /// The algorithm is fixed: what the header says of it is compared, and chooses nothing.
-fn key_id_in(header: &str) -> Result<KeyId, Rejection> {
+fn key_id_in(header: &str) -> Result<String, Fault> {
     let mut members = object("header", header)?;
     let algorithm = text(&mut members, "alg")?;
     if algorithm != "HS256" {
@@ -145,10 +150,11 @@ fn key_id_in(header: &str) -> Result<KeyId, Rejection> {
     }
     let key_id = text(&mut members, "kid")?;
     nothing_else("header", &members)?;
-    KeyId::new(&key_id).map_err(|error| malformed(format!("`kid`: {error}")))
+    KeyId::new(&key_id).map_err(|error| malformed(format!("`kid`: {error}")))?;
+    Ok(key_id)
 }
 
-fn decode(what: &str, text: &str) -> Result<Vec<u8>, Rejection> {
+fn decode(what: &str, text: &str) -> Result<Vec<u8>, Fault> {
     URL_SAFE_NO_PAD.decode(text).map_err(|error| {
         malformed(format!(
             "the {what} is no base64url without padding: {error}"
@@ -156,13 +162,13 @@ fn decode(what: &str, text: &str) -> Result<Vec<u8>, Rejection> {
     })
 }
 
-fn object(what: &str, text: &str) -> Result<Map<String, Value>, Rejection> {
+fn object(what: &str, text: &str) -> Result<Map<String, Value>, Fault> {
     let document = decode(what, text)?;
     json::read(&document)
         .map_err(|error| malformed(format!("the {what} is no JSON object: {error}")))
 }
 
-fn text(members: &mut Map<String, Value>, name: &str) -> Result<String, Rejection> {
+fn text(members: &mut Map<String, Value>, name: &str) -> Result<String, Fault> {
     match members.remove(name) {
         Some(Value::String(text)) => Ok(text),
         Some(_) => Err(malformed(format!("`{name}` is no string"))),
@@ -171,7 +177,7 @@ fn text(members: &mut Map<String, Value>, name: &str) -> Result<String, Rejectio
 }
 
 /// Whole seconds: a `NumericDate` with a fraction is refused, for one reading of it.
-fn time(members: &mut Map<String, Value>, name: &str) -> Result<Timestamp, Rejection> {
+fn time(members: &mut Map<String, Value>, name: &str) -> Result<Timestamp, Fault> {
     members
         .remove(name)
         .ok_or_else(|| malformed(format!("`{name}` is missing")))?
@@ -180,7 +186,7 @@ fn time(members: &mut Map<String, Value>, name: &str) -> Result<Timestamp, Rejec
         .ok_or_else(|| malformed(format!("`{name}` is no time in whole seconds since 1970")))
 }
 
-fn nothing_else(what: &str, rest: &Map<String, Value>) -> Result<(), Rejection> {
+fn nothing_else(what: &str, rest: &Map<String, Value>) -> Result<(), Fault> {
     match rest.keys().next() {
         None => Ok(()),
         Some(name) => Err(malformed(format!(
@@ -216,14 +222,13 @@ mod tests {
         let secret = Secret::new(URL_SAFE_NO_PAD.decode(KEY).unwrap()).unwrap();
         let key = MacKey::new(secret);
         let signed = format!("{HEADER}.{PAYLOAD}");
-        let sealed = |mac: &str| Sealed {
-            key_id: KeyId::new("a").unwrap(),
-            signed: &signed,
-            payload: PAYLOAD,
-            mac: HashOutput::new(&URL_SAFE_NO_PAD.decode(mac).unwrap()),
+        let verifies = |mac: &str| {
+            let mut running = key.start(ALGORITHM);
+            running.update(signed.as_bytes());
+            running.verify(&HashOutput::new(&URL_SAFE_NO_PAD.decode(mac).unwrap()))
         };
-        assert!(sealed(MAC).is_signed_with(&key));
-        assert!(!sealed(&MAC.replace('d', "e")).is_signed_with(&key));
+        assert!(verifies(MAC));
+        assert!(!verifies(&MAC.replace('d', "e")));
         let refused = Sealed::read(&format!("{signed}.{MAC}")).err().unwrap();
         assert!(refused.reason().contains("`kid`"), "{}", refused.reason());
     }

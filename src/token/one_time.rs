@@ -8,25 +8,28 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     fault::of_token,
     jws,
-    jws::{Claims, Sealed, malformed},
+    jws::{Claims, Sealed},
 };
 use crate::{
     clock::{Clock, Timestamp},
     error::{
-        ConfigError, Fault, FaultKind, KeyError, Rejection, RejectionKind, SignError, StoreError,
-        StoreErrorKind,
+        ConfigError, Fault, FaultKind, Rejection, RejectionKind, SignError, StoreError,
+        StoreErrorKind, malformed,
     },
-    key::{KeyId, KeySet, KeyStore},
+    key::{KeyId, KeyStore},
     once::{
-        Claim, ConsumeIn, Guarded, Nonce, NonceKind, NonceStore, Refusal, Subject, Ticket,
-        TransactIn, Turns, User,
+        Claim, ConsumeIn, Guarded, NonceKind, NonceStore, Refusal, Subject, Ticket, TransactIn,
+        Turns, User,
     },
-    proof::find_keys,
+    proof::{
+        Arrived, Compared, Fed, Freshness, Parameters, Several, Trust, admit, find_keys, prove,
+    },
 };
 
 /// Issues and redeems one-time tokens for one purpose: confirmation links, password resets,
@@ -103,10 +106,9 @@ pub(super) struct Settings {
     pub(super) keys: Arc<dyn KeyStore>,
     pub(super) issue_under: RwLock<KeyId>,
     pub(super) lifetime: Duration,
-    pub(super) max_skew: Duration,
-    /// How much longer than it lives a token is remembered: for a claim that is on its way, and for
-    /// clocks that differ.
-    pub(super) margin: Duration,
+    /// Its margin is how much longer than it lives a token is remembered: for a claim that is on its
+    /// way, and for clocks that differ.
+    pub(super) freshness: Freshness,
     /// The longest time for which a token is remembered, counted from the moment of its claim.
     pub(super) retention: Duration,
     /// `None` where tokens are redeemed in database transactions.
@@ -158,7 +160,11 @@ impl<T: Serialize> OneTimeToken<T> {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let now = settings.clock.now();
-        let set = settings.find(&key_id).await.map_err(Fault::from)?;
+        let found = find_keys(&*settings.keys, key_id.as_str(), settings.store_timeout).await;
+        // A look-up that answers with another key's secrets would let it sign for this one.
+        let set = found
+            .map_err(Fault::from)?
+            .filter(|set| *set.id() == key_id);
         let key = set.as_deref().and_then(|set| set.valid_at(now).next());
         let key = key.ok_or_else(|| {
             SignError::new(format!("no secret is valid now under key id `{key_id}`"))
@@ -204,46 +210,11 @@ impl<T: DeserializeOwned> OneTimeToken<T> {
     /// When the key look-up has to be waited for, outside of a Tokio runtime with its timer.
     pub async fn verify(&self, token: &str) -> Result<PendingToken<T>, Rejection> {
         let settings = &*self.settings;
-        let sealed = Sealed::read(token)?;
-        let invalid = |why| Err(Rejection::new(RejectionKind::TokenInvalid, why));
-        let Some(set) = settings.find(&sealed.key_id).await? else {
-            return invalid(format!("no key is known as `{}`", sealed.key_id));
-        };
-        let now = settings.clock.now();
-        if !set.valid_at(now).any(|key| sealed.is_signed_with(key)) {
-            return invalid(format!("the MAC is not that of key `{}`", sealed.key_id));
-        }
-        let claims = sealed.claims()?;
-        if claims.purpose != settings.purpose {
-            return invalid(format!(
-                "a token for {:?}, and this is {:?}",
-                claims.purpose, settings.purpose
-            ));
-        }
-        if claims.expires_at.saturating_since(claims.issued_at) > settings.lifetime {
-            return invalid(format!(
-                "it lives longer than {:?}; see `lifetime`",
-                settings.lifetime
-            ));
-        }
-        if claims.issued_at > now.saturating_add(settings.max_skew) {
-            return Err(Rejection::new(
-                RejectionKind::TokenNotYetValid,
-                format!("issued at {}, and it is {now}", claims.issued_at),
-            ));
-        }
-        settings.check_expiry(claims.expires_at).map_err(of_token)?;
+        let (claim, claims) = settings.prove(token).await.map_err(of_token)?;
         let payload = serde_json::from_value(claims.data)
             // The parser's own words would quote what is in it.
-            .map_err(|_| malformed("`data` is not of the type that these tokens carry"))?;
-        let claim = Claim::new(
-            Arc::clone(&settings.namespace),
-            sealed.key_id,
-            Nonce::new(NonceKind::Covered, &claims.id),
-            claims.expires_at.saturating_add(settings.margin),
-        )
-        .signed(claims.issued_at, settings.max_skew)
-        .with_retention(settings.retention);
+            .map_err(|_| malformed("`data` is not of the type that these tokens carry"))
+            .map_err(of_token)?;
         let unread = UnreadToken {
             settings: Arc::clone(&self.settings),
             expires_at: claims.expires_at,
@@ -261,14 +232,14 @@ impl Settings {
     fn issued_at(&self, now: Timestamp) -> Result<Timestamp, SignError> {
         let issued_at = Timestamp::from_secs(now.as_secs()).unwrap_or(now);
         let store = self.store.as_ref();
-        let refused = store.and_then(|store| store.refuses_until(self.max_skew));
+        let refused = store.and_then(|store| store.refuses_until(self.freshness.max_skew));
         let Some(refused) = refused.filter(|refused| *refused >= issued_at) else {
             return Ok(issued_at);
         };
         let later = Timestamp::from_secs(refused.as_secs() + 1);
         // One that is dated further ahead would be refused as not yet valid for longer than a second.
         later
-            .filter(|later| *later <= now.saturating_add(self.max_skew + Duration::from_secs(1)))
+            .filter(|later| *later <= now.saturating_add(self.freshness.max_skew + Duration::from_secs(1)))
             .ok_or_else(|| {
                 SignError::new(format!(
                     "the store refuses tokens that are issued until {refused}, and it is {now}; set \
@@ -277,22 +248,61 @@ impl Settings {
             })
     }
 
-    async fn find(&self, key_id: &KeyId) -> Result<Option<Arc<KeySet>>, KeyError> {
-        let found = find_keys(&*self.keys, key_id.as_str(), self.store_timeout).await?;
-        // A look-up that answers with another key's secrets would let it sign for this one.
-        Ok(found.filter(|set| set.id() == key_id))
+    /// Proves a token, and tells what is to be recorded of it.
+    async fn prove(&self, token: &str) -> Result<(Claim, Claims), Fault> {
+        let Sealed { candidate, payload } = Sealed::read(token)?;
+        let trust = Trust {
+            algorithm: jws::ALGORITHM,
+            names_key: true,
+            keys: &*self.keys,
+            clock: &*self.clock,
+            freshness: &self.freshness,
+            timeout: self.store_timeout,
+            whole: Compared::Token,
+        };
+        let signatures = admit(&trust, vec![candidate], |message, _| Ok(message)).await?;
+        let nothing = Bytes::new();
+        let arrived = Arrived {
+            fed: &Fed::NoBody,
+            body: &nothing,
+            signed: &nothing,
+        };
+        let read = |parameters: &mut Parameters<'_>| {
+            let claims = Claims::read(payload)?;
+            self.check(&claims)?;
+            parameters.signed_at = Some(claims.issued_at);
+            parameters.expires_at = Some(claims.expires_at);
+            parameters.nonce = Some((NonceKind::Covered, claims.id.clone().into_bytes().into()));
+            Ok(claims)
+        };
+        let (now, any) = (self.clock.now(), Several::Any);
+        let (proven, claims) = prove(signatures, &arrived, any, &self.freshness, now, read)?;
+        let claim = Claim::new(
+            Arc::clone(&self.namespace),
+            proven.key_id().clone(),
+            proven.nonce(&nothing),
+            claims.expires_at.saturating_add(self.freshness.margin),
+        )
+        .signed(claims.issued_at, self.freshness.max_skew)
+        .with_retention(self.retention);
+        Ok((claim, claims))
     }
 
-    /// RFC 7519, section 4.1.4: not on or after.
-    fn check_expiry(&self, expires_at: Timestamp) -> Result<(), Fault> {
-        let now = self.clock.now();
-        if now < expires_at {
-            return Ok(());
+    fn check(&self, claims: &Claims) -> Result<(), Fault> {
+        let invalid = |why| Err(Fault::new(FaultKind::Invalid, why));
+        if claims.purpose != self.purpose {
+            return invalid(format!(
+                "a token for {:?}, and this is {:?}",
+                claims.purpose, self.purpose
+            ));
         }
-        Err(Fault::new(
-            FaultKind::Expired,
-            format!("expired at {expires_at}, and it is {now}"),
-        ))
+        if claims.expires_at.saturating_since(claims.issued_at) > self.lifetime {
+            return invalid(format!(
+                "it lives longer than {:?}; see `lifetime`",
+                self.lifetime
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -312,7 +322,9 @@ impl<T> Guarded for UnreadToken<T> {
     type Content = T;
 
     fn check_freshness(&self) -> Result<(), Fault> {
-        self.settings.check_expiry(self.expires_at)
+        let settings = &*self.settings;
+        let now = settings.clock.now();
+        settings.freshness.check(now, None, Some(self.expires_at))
     }
 
     fn refuse(refusal: Refusal) -> Rejection {

@@ -298,6 +298,30 @@ fn set(id: &str) -> Option<Arc<KeySet>> {
     Some(Arc::new(KeySet::new(id).unwrap().with(secret(OLD))))
 }
 
+/// A look-up may last until a secret has ended, or begun.
+#[tokio::test]
+async fn the_times_of_a_secret_are_judged_after_the_look_up() {
+    let clock = clock();
+    for (from, until, verdict) in [
+        (NOW, NOW, INVALID),
+        (NOW, NOW + 1, Ok(())),
+        (NOW + 1, NOW + 1, Ok(())),
+        (NOW + 2, NOW + 2, INVALID),
+    ] {
+        clock.set(at(NOW));
+        let ticking = clock.clone();
+        let keys = Told::new(move |id| {
+            ticking.advance(Duration::from_secs(1));
+            let set = KeySet::new(id).unwrap();
+            let set = set.with_between(secret(OLD), at(from), at(until));
+            StoreFuture::ready(Ok(Some(Arc::new(set))))
+        });
+        let verifier = verifier(&clock, keys);
+        let verified = verify(&verifier, under(KEY, OLD, &clock)).await;
+        assert_eq!(verified, verdict, "{from} to {until}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_look_up_may_take_its_time() {
     let clock = clock();

@@ -10,7 +10,7 @@ use crate::{
     key::KeyId,
     message::{self, Encoding, HashOutput, Head, MAX_LEN, Message, Target, TimeUnit, read_time},
     once::NonceKind,
-    proof::{Announced, Candidate, Parameters},
+    proof::{Candidate, Parameters, Unsigned},
     scheme::{Describe, Profile, Reading, Signing, signs_under},
 };
 
@@ -222,7 +222,7 @@ impl Describe for HeaderScheme {
             nonce = Some((*kind, Cow::Borrowed(value)));
             fields.nonce = Some(Field { name, value });
         }
-        Ok(Reading::Announced(vec![Announced {
+        Ok(Reading::InHead(vec![Candidate {
             parameters: Parameters {
                 key_id: Cow::Borrowed(key_id),
                 signed_at,
@@ -230,15 +230,11 @@ impl Describe for HeaderScheme {
                 nonce,
             },
             mac,
-            build: Box::new(move |head, _| description.message(head, &fields)),
+            message: Box::new(move |head, _| description.message(head, &fields)),
         }]))
     }
 
-    fn prepare(
-        &self,
-        parts: &mut Parts,
-        signing: &Signing<'_>,
-    ) -> Result<Candidate<'static>, SignError> {
+    fn prepare(&self, parts: &mut Parts, signing: &Signing<'_>) -> Result<Unsigned, SignError> {
         let description = &*self.0;
         let mut bodies = description.elements.iter().filter_map(Element::body_form);
         if bodies.next().is_none() && !signing.body.is_empty() {
@@ -294,7 +290,7 @@ impl Describe for HeaderScheme {
                 "the request names no authority, in its URI or in `Host`",
             ));
         }
-        Ok(Candidate {
+        Ok(Unsigned {
             message,
             parameters: Parameters {
                 key_id: Cow::Owned(signing.key_id.as_str().to_owned()),
@@ -302,16 +298,10 @@ impl Describe for HeaderScheme {
                 expires_at: None,
                 nonce: None,
             },
-            mac: HashOutput::new(&[]),
         })
     }
 
-    fn write(
-        &self,
-        parts: &mut Parts,
-        _: &Candidate<'_>,
-        mac: &HashOutput,
-    ) -> Result<(), SignError> {
+    fn write(&self, parts: &mut Parts, _: &Unsigned, mac: &HashOutput) -> Result<(), SignError> {
         let value = header_value(self.0.encode_mac(mac).as_bytes())?;
         parts.headers.insert(&self.0.signature, value);
         Ok(())

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error::{Fault, SignError},
     message::{HashOutput, Head, Message, Part, Target, is_present},
-    proof::Candidate,
+    proof::Unsigned,
     scheme::{Asked, Describe, Profile, Reading, Signing},
 };
 
@@ -82,19 +82,15 @@ impl Describe for HttpMessageSignatures {
 
     fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Fault> {
         let settings = &*self.0;
-        let announced = settings.read(head.headers, &settings.required(), |listed| {
+        let candidates = settings.read(head.headers, &settings.required(), |listed| {
             Box::new(move |head, room| {
                 settings.describe(Source::Request(head), &listed, &settings.required(), room)
             })
         });
-        announced.map(Reading::Announced)
+        candidates.map(Reading::InHead)
     }
 
-    fn prepare(
-        &self,
-        parts: &mut Parts,
-        signing: &Signing<'_>,
-    ) -> Result<Candidate<'static>, SignError> {
+    fn prepare(&self, parts: &mut Parts, signing: &Signing<'_>) -> Result<Unsigned, SignError> {
         let settings = &*self.0;
         let nonce = std::str::from_utf8(signing.nonce)
             .map_err(|_| SignError::new("the nonce is no text"))?;
@@ -116,17 +112,12 @@ impl Describe for HttpMessageSignatures {
             headers: &parts.headers,
         };
         let request = Source::Request(&head);
-        let candidate = settings.described(request, &description, &settings.required())?;
+        let unsigned = settings.described(request, &description, &settings.required())?;
         settings.append(&mut parts.headers, &SIGNATURE_INPUT, &description)?;
-        Ok(candidate)
+        Ok(unsigned)
     }
 
-    fn write(
-        &self,
-        parts: &mut Parts,
-        _: &Candidate<'_>,
-        mac: &HashOutput,
-    ) -> Result<(), SignError> {
+    fn write(&self, parts: &mut Parts, _: &Unsigned, mac: &HashOutput) -> Result<(), SignError> {
         self.0.write_mac(&mut parts.headers, mac)
     }
 }

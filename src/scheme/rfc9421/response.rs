@@ -16,7 +16,7 @@ use crate::{
     error::{Fault, FaultKind, SignError, malformed},
     message::{HashOutput, Head, Message, Part, query::Wanted},
     once::{Facts, Statement},
-    proof::{Announced, Candidate},
+    proof::{Candidate, Unsigned},
     scheme::{Signing, rfc9421::digest},
 };
 
@@ -129,7 +129,7 @@ impl HttpMessageSignatures {
         binding: &'h Binding,
         status: StatusCode,
         headers: &'h HeaderMap,
-    ) -> Result<Vec<Announced<'h>>, Fault> {
+    ) -> Result<Vec<Candidate<'h>>, Fault> {
         if status.is_informational() {
             return Err(Fault::new(FaultKind::BodyNotCovered, TUNNEL));
         }
@@ -154,7 +154,7 @@ impl HttpMessageSignatures {
         parts: &mut Parts,
         signing: &Signing<'_>,
         facts: &Facts,
-    ) -> Result<Candidate<'static>, SignError> {
+    ) -> Result<Unsigned, SignError> {
         let settings = &*self.0;
         let judged = facts.settled.as_ref();
         let binding = self.bind(request, judged.map(|(_, mac)| mac))?;
@@ -176,9 +176,9 @@ impl HttpMessageSignatures {
             request,
         };
         let required = settings.required_of_response(&binding);
-        let candidate = settings.described(source, &description, &required)?;
+        let unsigned = settings.described(source, &description, &required)?;
         settings.append(&mut parts.headers, &SIGNATURE_INPUT, &description)?;
-        Ok(candidate)
+        Ok(unsigned)
     }
 
     /// Signing, second half: writes the MAC.

@@ -21,7 +21,7 @@ use crate::{
     key::KeyId,
     message::{DigestAlgorithm, Encoding, HashOutput, Message, is_present},
     once::NonceKind,
-    proof::{Announced, Build, Candidate, Parameters, Room},
+    proof::{Build, Candidate, Parameters, Room, Unsigned},
     scheme::{Signing, rfc9421::digest, signs_under},
 };
 
@@ -43,7 +43,7 @@ impl Settings {
         headers: &HeaderMap,
         required: &Required<'_, C>,
         build: impl Fn(Listed<'static>) -> Build<'h>,
-    ) -> Result<Vec<Announced<'h>>, Fault> {
+    ) -> Result<Vec<Candidate<'h>>, Fault> {
         let inputs = joined(headers, &SIGNATURE_INPUT).map_err(malformed)?;
         let signatures = joined(headers, &SIGNATURE).map_err(malformed)?;
         let (inputs, signatures) = match (&inputs, &signatures) {
@@ -54,7 +54,7 @@ impl Settings {
         let inputs = read_inputs(inputs).map_err(malformed)?;
         let signatures = read_signatures(signatures).map_err(malformed)?;
 
-        let mut announced = Vec::with_capacity(1);
+        let mut candidates = Vec::with_capacity(1);
         let mut first_fault = None;
         // RFC 9421, section 4: an error, whoever the other signature is for.
         for (label, _) in &signatures {
@@ -83,10 +83,10 @@ impl Settings {
             let read = match (input, mac) {
                 (Ok(input), Some((_, Some(mac)))) if mac.as_ref().len() == mac_len => self
                     .parameters(&input, required)
-                    .map(|parameters| Announced {
+                    .map(|parameters| Candidate {
                         parameters,
                         mac: *mac,
-                        build: build(input.listed.into_owned()),
+                        message: build(input.listed.into_owned()),
                     }),
                 (Err(fault), _) => Err(malformed(format!("signature `{label}`: {fault}"))),
                 _ => Err(malformed(format!(
@@ -94,16 +94,16 @@ impl Settings {
                 ))),
             };
             match read {
-                Ok(signature) => announced.push(signature),
+                Ok(signature) => candidates.push(signature),
                 Err(fault) => {
                     first_fault.get_or_insert(fault);
                 }
             }
         }
         match first_fault {
-            Some(fault) if announced.is_empty() => Err(fault),
-            None if announced.is_empty() => Err(missing("`signature-input` is empty")),
-            _ => Ok(announced),
+            Some(fault) if candidates.is_empty() => Err(fault),
+            None if candidates.is_empty() => Err(missing("`signature-input` is empty")),
+            _ => Ok(candidates),
         }
     }
 
@@ -263,14 +263,14 @@ impl Settings {
         Ok(text)
     }
 
-    /// The candidate of a message that is being signed, read from its description as a verifier
+    /// The message that is about to be signed, read from its description as a verifier
     /// would read it.
     pub(super) fn described<C>(
         &self,
         source: Source<'_>,
         description: &str,
         required: &Required<'_, C>,
-    ) -> Result<Candidate<'static>, SignError>
+    ) -> Result<Unsigned, SignError>
     where
         C: Fn(&Listed<'_>, &Message) -> Result<(), Fault>,
     {
@@ -281,9 +281,8 @@ impl Settings {
             .map_err(SignError::new)?;
         let parameters = self.parameters(&input, required)?;
         let message = self.describe(source, &input.listed, required, &mut Room::new())?;
-        Ok(Candidate {
+        Ok(Unsigned {
             parameters,
-            mac: HashOutput::new(&[]),
             message,
         })
     }

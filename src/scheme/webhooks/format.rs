@@ -22,7 +22,7 @@ use crate::{
         RunningDigest, Target, TimeUnit, read_time,
     },
     once::NonceKind,
-    proof::{Announced, Candidate, Parameters, invalid},
+    proof::{Build, Candidate, Parameters, Unsigned, invalid},
     scheme::{
         Describe, Profile, Reading, Signing,
         header::{check_nonce, header_value, required},
@@ -275,7 +275,7 @@ impl Webhooks {
             })?);
         }
         let key_id = self.key_id_of(head)?;
-        let announced = macs.into_iter().map(|mac| Announced {
+        let candidates = macs.into_iter().map(|mac| Candidate {
             parameters: Parameters {
                 key_id: key_id.clone(),
                 signed_at,
@@ -283,9 +283,11 @@ impl Webhooks {
                 nonce: (self.id.is_some()).then_some((NonceKind::Event, Cow::Borrowed(fields.id))),
             },
             mac,
-            build: Box::new(move |head, _| self.message(head.method, Some(&head.target), fields)),
+            message: Box::new(move |head: &Head<'_>, _: &mut _| {
+                self.message(head.method, Some(&head.target), fields)
+            }) as Build<'h>,
         });
-        Ok(Reading::Announced(announced.collect()))
+        Ok(Reading::InHead(candidates.collect()))
     }
 
     /// An id does not hold the byte that ends it in the signed message.
@@ -531,11 +533,7 @@ impl Describe for Webhooks {
         self.answer_check(uri.path(), body)
     }
 
-    fn prepare(
-        &self,
-        parts: &mut Parts,
-        signing: &Signing<'_>,
-    ) -> Result<Candidate<'static>, SignError> {
+    fn prepare(&self, parts: &mut Parts, signing: &Signing<'_>) -> Result<Unsigned, SignError> {
         if self.key_parameter.is_none() {
             signs_under(&self.key_id, signing)?;
         }
@@ -562,14 +560,13 @@ impl Describe for Webhooks {
             None => None,
         };
         let message = self.message(&parts.method, target.as_ref(), fields)?;
-        Ok(Candidate {
+        Ok(Unsigned {
             parameters: Parameters {
                 key_id: self.key_id.clone(),
                 signed_at: Some(signing.now),
                 expires_at: None,
                 nonce: None,
             },
-            mac: HashOutput::new(&[]),
             message,
         })
     }
@@ -577,7 +574,7 @@ impl Describe for Webhooks {
     fn write(
         &self,
         parts: &mut Parts,
-        candidate: &Candidate<'_>,
+        unsigned: &Unsigned,
         mac: &HashOutput,
     ) -> Result<(), SignError> {
         let mac = self.sender.encoding.encode(mac.as_ref());
@@ -588,7 +585,7 @@ impl Describe for Webhooks {
                 name,
                 binder,
             } => {
-                let signed_at = candidate.parameters.signed_at;
+                let signed_at = unsigned.parameters.signed_at;
                 let time = match (self.sender.time, signed_at) {
                     (Time::Element(time), Some(signed_at)) => {
                         format!("{time}{binder}{}{separator}", signed_at.as_secs())

@@ -19,7 +19,7 @@ use crate::{
         read_time,
     },
     once::NonceKind,
-    proof::{Announced, Candidate, Parameters},
+    proof::{Candidate, Parameters, Unsigned},
     scheme::{Describe, Profile, Reading, Signing, signs_under},
 };
 
@@ -242,7 +242,7 @@ impl Describe for Mailgun {
         Ok(Reading::AfterBody)
     }
 
-    fn read_body(&self, body: &Bytes) -> Result<Vec<Announced<'static>>, Fault> {
+    fn read_body(&self, body: &Bytes) -> Result<Vec<Candidate<'static>>, Fault> {
         let Envelope {
             time,
             signed_at,
@@ -259,33 +259,28 @@ impl Describe for Mailgun {
             uncovered: Some(body.clone()),
         };
         message.body(BodyForm::Extracted(formed.into()));
-        Ok(vec![Announced {
+        Ok(vec![Candidate {
             parameters: parameters(self.key_id.clone(), signed_at, token.into()),
             mac,
-            build: Box::new(|_, _| Ok(message)),
+            message: Box::new(|_, _| Ok(message)),
         }])
     }
 
-    fn prepare(
-        &self,
-        _: &mut Parts,
-        signing: &Signing<'_>,
-    ) -> Result<Candidate<'static>, SignError> {
+    fn prepare(&self, _: &mut Parts, signing: &Signing<'_>) -> Result<Unsigned, SignError> {
         signs_under(&self.key_id, signing)?;
         let time = signing.now.as_secs().to_string();
         let token = std::str::from_utf8(signing.nonce).ok();
         token
             .and_then(|token| read_seconds(&time).and(check_token(token)))
             .ok_or_else(|| SignError::new("a time or a token that no verifier accepts"))?;
-        Ok(Candidate {
+        Ok(Unsigned {
             parameters: parameters(self.key_id.clone(), signing.now, signing.nonce.to_vec()),
-            mac: HashOutput::new(&[]),
             // The body that is signed has no place for the two yet.
             message: message(&time, signing.nonce),
         })
     }
 
-    fn write(&self, _: &mut Parts, _: &Candidate<'_>, _: &HashOutput) -> Result<(), SignError> {
+    fn write(&self, _: &mut Parts, _: &Unsigned, _: &HashOutput) -> Result<(), SignError> {
         Ok(())
     }
 
@@ -293,12 +288,12 @@ impl Describe for Mailgun {
     fn write_body(
         &self,
         body: &[u8],
-        candidate: &Candidate<'_>,
+        unsigned: &Unsigned,
         mac: &HashOutput,
     ) -> Result<Option<Bytes>, SignError> {
         let Parameters {
             signed_at, nonce, ..
-        } = &candidate.parameters;
+        } = &unsigned.parameters;
         let seconds = signed_at.map_or(0, Timestamp::as_secs).to_string();
         let token = nonce.as_ref().map(|(_, token)| token.as_ref());
         let token = String::from_utf8_lossy(token.unwrap_or_default());

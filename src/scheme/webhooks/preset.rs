@@ -10,7 +10,7 @@ use crate::{
     error::{ConfigError, Fault, SignError},
     key::{MacKey, Secret},
     message::{HashOutput, Head},
-    proof::{Candidate, Parameters},
+    proof::{Parameters, Unsigned},
     scheme::{Describe, Profile, Reading, Signing},
 };
 
@@ -95,20 +95,16 @@ impl<P: Preset> Describe for P {
         self.webhooks().answer_verified(path, body, secrets)
     }
 
-    fn prepare(
-        &self,
-        parts: &mut Parts,
-        signing: &Signing<'_>,
-    ) -> Result<Candidate<'static>, SignError> {
+    fn prepare(&self, parts: &mut Parts, signing: &Signing<'_>) -> Result<Unsigned, SignError> {
         self.webhooks().prepare(parts, signing)
     }
 
     fn write(
         &self,
         parts: &mut Parts,
-        candidate: &Candidate<'_>,
+        unsigned: &Unsigned,
         mac: &HashOutput,
     ) -> Result<(), SignError> {
-        self.webhooks().write(parts, candidate, mac)
+        self.webhooks().write(parts, unsigned, mac)
     }
 }

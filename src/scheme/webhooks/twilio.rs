@@ -18,7 +18,7 @@ use crate::{
         BodyDigest, BodyForm, DigestAlgorithm, Encoding, Formed, HashOutput, Head, Message, Part,
         RunningDigest, Target, default_port, query,
     },
-    proof::{Announced, Candidate, Parameters},
+    proof::{Build, Candidate, Parameters, Unsigned},
     scheme::{Describe, Profile, Reading, Signing, header::header_value, signs_under},
 };
 
@@ -412,19 +412,17 @@ impl Describe for Twilio {
                 "the body is said to be a form, which is read by `Twilio::new()`",
             ));
         }
-        let announced = spellings(&head.target).map(|spelling| Announced {
+        let candidates = spellings(&head.target).map(|spelling| Candidate {
             parameters: parameters(self.key_id.clone()),
             mac,
-            build: Box::new(move |head, _| self.message(&head.target, &spelling)),
+            message: Box::new(move |head: &Head<'_>, _: &mut _| {
+                self.message(&head.target, &spelling)
+            }) as Build<'h>,
         });
-        Ok(Reading::Announced(announced.into()))
+        Ok(Reading::InHead(candidates.into()))
     }
 
-    fn prepare(
-        &self,
-        parts: &mut Parts,
-        signing: &Signing<'_>,
-    ) -> Result<Candidate<'static>, SignError> {
+    fn prepare(&self, parts: &mut Parts, signing: &Signing<'_>) -> Result<Unsigned, SignError> {
         signs_under(&self.key_id, signing)?;
         match (&self.mode, is_form(&parts.headers)) {
             (Mode::Form, true) => {}
@@ -444,19 +442,13 @@ impl Describe for Twilio {
             }
         }
         let target = outgoing_target(parts)?;
-        Ok(Candidate {
+        Ok(Unsigned {
             parameters: parameters(self.key_id.clone()),
-            mac: HashOutput::new(&[]),
             message: self.message(&target, &Spelling::AsAsked)?,
         })
     }
 
-    fn write(
-        &self,
-        parts: &mut Parts,
-        _: &Candidate<'_>,
-        mac: &HashOutput,
-    ) -> Result<(), SignError> {
+    fn write(&self, parts: &mut Parts, _: &Unsigned, mac: &HashOutput) -> Result<(), SignError> {
         let value = header_value(Encoding::Base64.encode(mac.as_ref()).as_bytes())?;
         parts.headers.insert(SIGNATURE, value);
         Ok(())

@@ -193,11 +193,11 @@ fn message_of(scheme: &HeaderScheme, parts: &Parts, body: &[u8]) -> Option<Vec<u
         target: origins.resolve(parts).ok()?,
         headers: &parts.headers,
     };
-    let Ok(Reading::Announced(mut announced)) = scheme.read(&head) else {
+    let Ok(Reading::InHead(mut candidates)) = scheme.read(&head) else {
         return None;
     };
     let mut message = Vec::new();
-    let signed = (announced.remove(0).build)(&head, &mut crate::proof::Room::new()).ok()?;
+    let signed = (candidates.remove(0).message)(&head, &mut crate::proof::Room::new()).ok()?;
     let formed = signed.rewrite_body(body).ok()?;
     let body = formed.as_deref().unwrap_or(body);
     signed.feed(body, |bytes| message.extend_from_slice(bytes));

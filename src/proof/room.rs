@@ -1,56 +1,6 @@
-//! A signature before its message is built: what can be checked at little cost, and how to go on.
+//! How much work one head may cause before anything of it is believed.
 
-use std::{borrow::Cow, fmt};
-
-use super::candidate::{Candidate, Parameters};
-use crate::{
-    error::Fault,
-    message::{HashOutput, Head, Message},
-};
-
-/// One signature, as a request claims it. Anybody can claim one, so that its message is built only
-/// once its time and its key have been checked.
-pub(crate) struct Announced<'h> {
-    pub(crate) parameters: Parameters<'h>,
-    pub(crate) mac: HashOutput,
-    pub(crate) build: Build<'h>,
-}
-
-/// Builds the signed message from the head of the request.
-pub(crate) type Build<'h> =
-    Box<dyn FnOnce(&Head<'_>, &mut Room) -> Result<Message, Fault> + Send + Sync + 'h>;
-
-impl<'h> Announced<'h> {
-    /// Builds the message: for a signature that is fresh and under a known key, which the request
-    /// names unless the scheme has a fixed one.
-    pub(crate) fn build(
-        self,
-        head: &Head<'_>,
-        names_key: bool,
-        room: &mut Room,
-    ) -> Result<Candidate<'h>, Fault> {
-        let Self {
-            parameters,
-            mac,
-            build,
-        } = self;
-        let message = build(head, room)?;
-        parameters.check(&message, names_key)?;
-        Ok(Candidate {
-            parameters,
-            mac,
-            message,
-        })
-    }
-}
-
-impl fmt::Debug for Announced<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Announced")
-            .field("parameters", &self.parameters)
-            .finish_non_exhaustive()
-    }
-}
+use std::borrow::Cow;
 
 /// How much may still be done for one head, over all signatures that it claims and all secrets that
 /// they are compared under: key ids are public, so that anybody can cause this work.
