@@ -49,7 +49,8 @@ impl Signer {
     /// A signer for this scheme, under this key.
     ///
     /// # Errors
-    /// When the key id or the secret is not valid.
+    /// When the key id or the secret is not valid, or the secret is tied to another algorithm than
+    /// that of the scheme.
     pub fn new<T>(
         scheme: impl Scheme,
         key_id: impl AsRef<str>,
@@ -60,8 +61,8 @@ impl Signer {
         ConfigError: From<T::Error>,
     {
         Ok(Self {
+            key: RotatingKey::new(key_id, secret, scheme.profile().algorithm)?,
             scheme: Arc::new(scheme),
-            key: RotatingKey::new(key_id, secret)?,
             clock: Arc::new(SystemClock),
         })
     }
@@ -114,13 +115,14 @@ impl Signer {
     /// ```
     ///
     /// # Errors
-    /// When the key id or the secret is not valid; the key stays as it was.
+    /// As [`Signer::new`]; the key stays as it was.
     pub fn rotate<T>(&self, key_id: impl AsRef<str>, secret: T) -> Result<(), ConfigError>
     where
         T: TryInto<Secret>,
         ConfigError: From<T::Error>,
     {
-        self.key.rotate(key_id, secret)
+        self.key
+            .rotate(key_id, secret, self.scheme.profile().algorithm)
     }
 
     /// Signs a request, with the present time and, where the scheme has one, a nonce of 128 random

@@ -77,6 +77,17 @@ pub enum ConfigErrorKind {
     /// No secret is under the key id of the scheme, which is named here, so that every request would
     /// be refused.
     NoSecretFor(String),
+    /// A secret that is [tied](crate::Secret::for_algorithm) to another algorithm than that of the
+    /// scheme it is used with.
+    #[non_exhaustive]
+    OtherAlgorithm {
+        /// The key id of the secret.
+        key_id: String,
+        /// The algorithm of the secret.
+        secret: &'static str,
+        /// The algorithm of the scheme.
+        scheme: &'static str,
+    },
     /// One secret (or two that HMAC does not tell apart) under both key ids.
     SharedSecret(String, String),
     /// A public origin that is not `scheme://authority` with, at most, a path prefix.
@@ -106,6 +117,20 @@ pub enum ConfigErrorKind {
     SeveralSchemes(String),
     /// A processing that the store cannot give.
     Processing(&'static str),
+}
+
+impl ConfigErrorKind {
+    pub(crate) fn other_algorithm(
+        key_id: &impl ToString,
+        secret: &'static str,
+        scheme: &'static str,
+    ) -> Self {
+        Self::OtherAlgorithm {
+            key_id: key_id.to_string(),
+            secret,
+            scheme,
+        }
+    }
 }
 
 impl fmt::Display for ConfigErrorKind {
@@ -138,6 +163,15 @@ impl fmt::Display for ConfigErrorKind {
                 "every request of this scheme is under key id `{id}`, and the keys have no secret \
                  under it, so that all requests would be refused; call `secret` instead of `keys`, \
                  name `{id}` in the key ring, or give the scheme the key id that is there"
+            ),
+            Self::OtherAlgorithm {
+                key_id,
+                secret,
+                scheme,
+            } => write!(
+                f,
+                "a secret under key id `{key_id}` is tied to {secret}, and the scheme has {scheme}; \
+                 give the scheme keys of its own, or do not tie the secret"
             ),
             Self::SharedSecret(one, other) => write!(
                 f,

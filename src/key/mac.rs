@@ -4,10 +4,10 @@ use hmac::{Hmac, KeyInit, Mac as _};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
-use super::secret::Secret;
 use crate::message::HashOutput;
 
-/// The algorithm of a MAC. It is fixed by the scheme's description, never by a request.
+/// The algorithm of a MAC. The scheme's description fixes it, and a [`Secret`](crate::Secret) may be
+/// [tied](crate::Secret::for_algorithm) to one. A request never chooses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MacAlgorithm {
@@ -28,6 +28,15 @@ impl MacAlgorithm {
             Self::HmacSha256 => 32,
             Self::HmacSha512 => 64,
             Self::HmacSha1 => 20,
+        }
+    }
+
+    /// What people call it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::HmacSha256 => "HMAC-SHA256",
+            Self::HmacSha512 => "HMAC-SHA512",
+            Self::HmacSha1 => "HMAC-SHA1",
         }
     }
 }
@@ -94,141 +103,5 @@ impl RunningMac {
             Self::Sha512(mac) => HashOutput::new(&mac.finalize().into_bytes()),
             Self::Sha1(mac) => HashOutput::new(&mac.finalize().into_bytes()),
         }
-    }
-}
-
-/// A secret with its key schedules done, once, for every request that will use it.
-#[derive(Clone)]
-pub(crate) struct MacKey {
-    secret: Secret,
-    sha256: RunningMac,
-    sha512: RunningMac,
-}
-
-#[cfg(test)]
-std::thread_local! {
-    static BEGUN: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
-}
-
-/// How many MACs this thread has begun.
-#[cfg(test)]
-pub(crate) fn begun() -> usize {
-    BEGUN.get()
-}
-
-impl MacKey {
-    pub(crate) fn new(secret: Secret) -> Self {
-        Self {
-            sha256: RunningMac::new(MacAlgorithm::HmacSha256, secret.expose()),
-            sha512: RunningMac::new(MacAlgorithm::HmacSha512, secret.expose()),
-            secret,
-        }
-    }
-
-    pub(crate) fn start(&self, algorithm: MacAlgorithm) -> RunningMac {
-        #[cfg(test)]
-        BEGUN.with(|begun| begun.set(begun.get() + 1));
-        match algorithm {
-            MacAlgorithm::HmacSha256 => self.sha256.clone(),
-            MacAlgorithm::HmacSha512 => self.sha512.clone(),
-            // Too seldom used for its key schedule to be kept.
-            MacAlgorithm::HmacSha1 => RunningMac::new(algorithm, self.secret.expose()),
-        }
-    }
-
-    /// Two secrets that HMAC does not tell apart have a fingerprint in common: it pads short ones
-    /// with zeros and hashes long ones, so that different bytes can be one secret.
-    pub(crate) fn fingerprints(&self) -> [Vec<u8>; 3] {
-        [
-            MacAlgorithm::HmacSha1,
-            MacAlgorithm::HmacSha256,
-            MacAlgorithm::HmacSha512,
-        ]
-        .map(|algorithm| {
-            let mut mac = self.start(algorithm);
-            mac.update(b"countersign: are these one secret?");
-            mac.finish().as_ref().to_vec()
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use sha2::Digest as _;
-
-    use super::*;
-
-    fn key(bytes: impl Into<Vec<u8>>) -> MacKey {
-        MacKey::new(Secret::danger_short(bytes).unwrap())
-    }
-
-    /// RFC 4231, test case 2.
-    #[test]
-    fn hmac_is_that_of_rfc_4231() {
-        let cases = [
-            (
-                MacAlgorithm::HmacSha256,
-                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
-            ),
-            (
-                MacAlgorithm::HmacSha512,
-                "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6\
-                 d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737",
-            ),
-        ];
-        for (algorithm, expected) in cases {
-            let mut mac = key("Jefe").start(algorithm);
-            mac.update(b"what do ya want ");
-            mac.update(b"for nothing?");
-            let expected = crate::message::encoding::decode_hex(expected.as_bytes()).unwrap();
-            assert_eq!(expected.len(), algorithm.mac_len());
-            assert_eq!(mac.clone().finish().as_ref(), expected);
-            assert!(mac.verify(&HashOutput::new(&expected)));
-        }
-    }
-
-    #[test]
-    fn every_truncated_mac_and_every_changed_byte_is_refused() {
-        let mac = key("a secret of sixteen").start(MacAlgorithm::HmacSha256);
-        let output = mac.clone().finish();
-        assert!(mac.clone().verify(&output));
-        for len in 0..32 {
-            assert!(
-                !mac.clone()
-                    .verify(&HashOutput::new(&output.as_ref()[..len])),
-                "{len} bytes"
-            );
-        }
-        for i in 0..32 {
-            let mut changed = output.as_ref().to_vec();
-            changed[i] ^= 1;
-            assert!(!mac.clone().verify(&HashOutput::new(&changed)), "byte {i}");
-        }
-    }
-
-    #[test]
-    fn secrets_that_hmac_does_not_tell_apart_are_one() {
-        let long = [9; 100];
-        let hashed = Sha256::digest(long).to_vec();
-        let shared = |one: &MacKey, other: &MacKey| {
-            let other = other.fingerprints();
-            one.fingerprints()
-                .iter()
-                .filter(|print| other.contains(print))
-                .count()
-        };
-        assert_eq!(shared(&key("abc"), &key("abc\0\0")), 3);
-        assert_eq!(
-            shared(&key(long), &key(hashed)),
-            1,
-            "equal under SHA-256 alone"
-        );
-        let hashed = Sha1::digest(long).to_vec();
-        assert_eq!(
-            shared(&key(long), &key(hashed)),
-            1,
-            "equal under SHA-1 alone"
-        );
-        assert_eq!(shared(&key("abc"), &key("abd")), 0);
     }
 }

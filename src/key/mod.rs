@@ -4,6 +4,7 @@
 mod cached;
 mod id;
 mod mac;
+mod mac_key;
 mod ring;
 mod secret;
 mod set;
@@ -14,9 +15,10 @@ mod store;
 pub use cached::{CachedKeys, CachedKeysBuilder};
 pub use id::KeyId;
 pub use mac::MacAlgorithm;
+pub(crate) use mac::RunningMac;
+pub(crate) use mac_key::MacKey;
 #[cfg(test)]
-pub(crate) use mac::begun;
-pub(crate) use mac::{MacKey, RunningMac};
+pub(crate) use mac_key::begun;
 pub use ring::KeyRing;
 pub use secret::Secret;
 pub use set::KeySet;

@@ -137,7 +137,14 @@ impl KeyStore for KeyRing {
             let secrets = listed.entry(id.clone()).or_default();
             secrets.insert(fingerprint.clone());
         }
-        KnownKeys(Known::Listed(listed))
+        let tied = keys.sets.values().flat_map(|set| {
+            let algorithms = set.secrets.iter().filter_map(|s| s.key.algorithm());
+            algorithms.map(|algorithm| (set.id().clone(), algorithm))
+        });
+        KnownKeys(Known::Listed {
+            secrets: listed,
+            tied: tied.collect(),
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+use super::mac::MacAlgorithm;
 use crate::{
     error::{ConfigError, ConfigErrorKind},
     message::{Encoding, encoding},
@@ -25,7 +26,10 @@ use crate::{
 /// # Ok::<_, countersign::ConfigError>(())
 /// ```
 #[derive(Clone)]
-pub struct Secret(Zeroizing<Vec<u8>>);
+pub struct Secret {
+    bytes: Zeroizing<Vec<u8>>,
+    algorithm: Option<MacAlgorithm>,
+}
 
 impl Secret {
     /// The least number of bytes of a secret: 16 bytes, or 128 bits.
@@ -106,6 +110,33 @@ impl Secret {
         Self::new(text)
     }
 
+    /// Ties the secret to one algorithm: it makes and verifies no MAC of another. Default: the
+    /// algorithm of the scheme that the secret is used with.
+    ///
+    /// Tie a secret that a partner made for one algorithm, or that comes from a key store whose
+    /// entries state one. A scheme with another algorithm is then refused when it is built with
+    /// keys that are known. A request whose key is looked up, and is tied to another algorithm, is
+    /// refused like an outage of the key store: 503, `store_unavailable`.
+    ///
+    /// ```
+    /// use countersign::{HttpMessageSignatures, Secret, Signer, scheme::MacAlgorithm};
+    ///
+    /// let secret = Secret::new("the secret of partner 1")?.for_algorithm(MacAlgorithm::HmacSha512);
+    /// // RFC 9421 has HMAC with SHA-256 only:
+    /// assert!(Signer::new(HttpMessageSignatures::default(), "partner-1", secret).is_err());
+    /// # Ok::<_, countersign::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn for_algorithm(mut self, algorithm: MacAlgorithm) -> Self {
+        self.algorithm = Some(algorithm);
+        self
+    }
+
+    /// The algorithm that the secret is tied to.
+    pub(crate) fn algorithm(&self) -> Option<MacAlgorithm> {
+        self.algorithm
+    }
+
     fn at_least(min: usize, bytes: Vec<u8>) -> Result<Self, ConfigError> {
         let bytes = Zeroizing::new(bytes);
         let effective = bytes.iter().rposition(|&b| b != 0).map_or(0, |i| i + 1);
@@ -121,17 +152,20 @@ impl Secret {
             }
             .into());
         }
-        Ok(Self(bytes))
+        Ok(Self {
+            bytes,
+            algorithm: None,
+        })
     }
 
     /// Whether these are its bytes, compared in constant time. That the lengths differ can be seen.
     pub(crate) fn is(&self, bytes: &[u8]) -> bool {
-        self.0.ct_eq(bytes).into()
+        self.bytes.ct_eq(bytes).into()
     }
 
     /// The one place where the bytes of a secret are read.
     pub(crate) fn expose(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{id::KeyId, mac::MacKey, secret::Secret};
+use super::{id::KeyId, mac::MacAlgorithm, mac_key::MacKey, secret::Secret};
 use crate::{clock::Timestamp, error::ConfigError};
 
 /// The secrets that are valid under one key id, each with the time in which it is.
@@ -88,6 +88,15 @@ impl KeySet {
     /// How many secrets there are, valid or not.
     pub(crate) fn len(&self) -> usize {
         self.secrets.len()
+    }
+
+    /// The algorithm of a secret that is tied to another one than this.
+    pub(crate) fn other_algorithm(&self, wanted: MacAlgorithm) -> Option<MacAlgorithm> {
+        let mut tied = self
+            .secrets
+            .iter()
+            .filter_map(|secret| secret.key.algorithm());
+        tied.find(|algorithm| *algorithm != wanted)
     }
 
     /// The secrets that are valid at `now`, in the order in which they were added.

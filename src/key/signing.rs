@@ -5,8 +5,8 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use super::{id::KeyId, mac::MacKey, secret::Secret};
-use crate::error::ConfigError;
+use super::{id::KeyId, mac::MacAlgorithm, mac_key::MacKey, secret::Secret};
+use crate::error::{ConfigError, ConfigErrorKind};
 
 /// Clones share their key.
 #[derive(Clone)]
@@ -18,33 +18,52 @@ pub(crate) struct SigningKey {
 }
 
 impl SigningKey {
-    fn new<T>(id: impl AsRef<str>, secret: T) -> Result<Arc<Self>, ConfigError>
+    fn new<T>(
+        id: impl AsRef<str>,
+        secret: T,
+        algorithm: MacAlgorithm,
+    ) -> Result<Arc<Self>, ConfigError>
     where
         T: TryInto<Secret>,
         ConfigError: From<T::Error>,
     {
-        Ok(Arc::new(Self {
-            id: KeyId::new(id)?,
-            key: MacKey::new(secret.try_into()?),
-        }))
+        let id = KeyId::new(id)?;
+        let key = MacKey::new(secret.try_into()?);
+        match key.algorithm() {
+            Some(other) if other != algorithm => {
+                Err(ConfigErrorKind::other_algorithm(&id, other.name(), algorithm.name()).into())
+            }
+            _ => Ok(Arc::new(Self { id, key })),
+        }
     }
 }
 
 impl RotatingKey {
-    pub(crate) fn new<T>(id: impl AsRef<str>, secret: T) -> Result<Self, ConfigError>
+    /// A key of a scheme that has this algorithm.
+    pub(crate) fn new<T>(
+        id: impl AsRef<str>,
+        secret: T,
+        algorithm: MacAlgorithm,
+    ) -> Result<Self, ConfigError>
     where
         T: TryInto<Secret>,
         ConfigError: From<T::Error>,
     {
-        Ok(Self(Arc::new(RwLock::new(SigningKey::new(id, secret)?))))
+        let key = SigningKey::new(id, secret, algorithm)?;
+        Ok(Self(Arc::new(RwLock::new(key))))
     }
 
-    pub(crate) fn rotate<T>(&self, id: impl AsRef<str>, secret: T) -> Result<(), ConfigError>
+    pub(crate) fn rotate<T>(
+        &self,
+        id: impl AsRef<str>,
+        secret: T,
+        algorithm: MacAlgorithm,
+    ) -> Result<(), ConfigError>
     where
         T: TryInto<Secret>,
         ConfigError: From<T::Error>,
     {
-        let new = SigningKey::new(id, secret)?;
+        let new = SigningKey::new(id, secret, algorithm)?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
     }

@@ -6,8 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{id::KeyId, set::KeySet};
-use crate::{error::KeyError, future::StoreFuture};
+use super::{id::KeyId, mac::MacAlgorithm, set::KeySet};
+use crate::{
+    error::{ConfigError, ConfigErrorKind, KeyError},
+    future::StoreFuture,
+};
 
 /// The answer of a [`KeyStore`]: the secrets of a key id, or `None`.
 pub type KeyFuture<'a> = StoreFuture<'a, Option<Arc<KeySet>>, KeyError>;
@@ -44,7 +47,11 @@ pub struct KnownKeys(pub(super) Known);
 #[derive(Clone)]
 pub(super) enum Known {
     /// The fingerprints of the secrets under each id.
-    Listed(HashMap<KeyId, HashSet<Vec<u8>>>),
+    Listed {
+        secrets: HashMap<KeyId, HashSet<Vec<u8>>>,
+        /// The algorithms to which secrets are tied.
+        tied: Vec<(KeyId, MacAlgorithm)>,
+    },
     /// Not before they are asked for, by the object at this place.
     LookedUpBy(usize),
 }
@@ -59,7 +66,7 @@ impl KnownKeys {
     /// Whether some secret is in both: so it is assumed if one object looks up the keys of both.
     pub(crate) fn may_share_a_secret(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
-            (Known::Listed(one), Known::Listed(other)) => {
+            (Known::Listed { secrets: one, .. }, Known::Listed { secrets: other, .. }) => {
                 let others: HashSet<_> = other.values().flatten().collect();
                 one.values().flatten().any(|secret| others.contains(secret))
             }
@@ -72,8 +79,33 @@ impl KnownKeys {
     /// Whether a secret is under this id: `None` if nobody knows before it is looked up.
     pub(crate) fn have(&self, id: &str) -> Option<bool> {
         match &self.0 {
-            Known::Listed(listed) => Some(listed.keys().any(|known| known.as_str() == id)),
+            Known::Listed { secrets, .. } => Some(secrets.keys().any(|known| known.as_str() == id)),
             Known::LookedUpBy(_) => None,
+        }
+    }
+
+    /// Checks that no secret is known to be tied to another algorithm: none of the keys, or none of
+    /// the one that is given.
+    ///
+    /// # Errors
+    /// Names the key.
+    pub(crate) fn check_algorithm(
+        &self,
+        wanted: MacAlgorithm,
+        only: Option<&str>,
+    ) -> Result<(), ConfigError> {
+        let Known::Listed { tied, .. } = &self.0 else {
+            return Ok(());
+        };
+        let counts = |id: &KeyId| only.is_none_or(|only| only == id.as_str());
+        let mut others = tied
+            .iter()
+            .filter(|(id, algorithm)| counts(id) && *algorithm != wanted);
+        match others.next() {
+            None => Ok(()),
+            Some((id, other)) => {
+                Err(ConfigErrorKind::other_algorithm(id, other.name(), wanted.name()).into())
+            }
         }
     }
 
@@ -81,7 +113,7 @@ impl KnownKeys {
     pub(crate) fn differ(&self, other: &Self, only: Option<&KeyId>) -> Option<String> {
         let counts = |id: &KeyId| only.is_none_or(|only| only == id);
         match (&self.0, &other.0) {
-            (Known::Listed(one), Known::Listed(other)) => one
+            (Known::Listed { secrets: one, .. }, Known::Listed { secrets: other, .. }) => one
                 .iter()
                 .filter(|(id, secrets)| counts(id) && other.get(*id).is_some_and(|o| o != *secrets))
                 .map(|(id, _)| id)
@@ -90,8 +122,8 @@ impl KnownKeys {
             (Known::LookedUpBy(one), Known::LookedUpBy(other)) => {
                 (one != other).then(|| only.map_or("*".to_owned(), ToString::to_string))
             }
-            (Known::Listed(listed), Known::LookedUpBy(_))
-            | (Known::LookedUpBy(_), Known::Listed(listed)) => listed
+            (Known::Listed { secrets, .. }, Known::LookedUpBy(_))
+            | (Known::LookedUpBy(_), Known::Listed { secrets, .. }) => secrets
                 .keys()
                 .filter(|id| counts(id))
                 .min()

@@ -101,7 +101,8 @@ pub(crate) async fn admit<'h, M>(
             mac,
             message,
         } = candidate;
-        let described = known(keys, &parameters.key_id).and_then(|keys| {
+        let known = known(keys, &parameters.key_id, trust.algorithm);
+        let described = known.and_then(|keys| {
             let message = build(message, &mut room)?;
             parameters.check(&message, trust.names_key)?;
             Ok((message, keys))
@@ -236,13 +237,26 @@ fn check_connection(headers: &HeaderMap, message: &Message) -> Result<(), Fault>
     }
 }
 
-fn known(keys: Option<Arc<KeySet>>, key_id: &str) -> Result<Arc<KeySet>, Fault> {
+fn known(
+    keys: Option<Arc<KeySet>>,
+    key_id: &str,
+    algorithm: MacAlgorithm,
+) -> Result<Arc<KeySet>, Fault> {
     let keys = keys.ok_or_else(|| invalid(format!("no key `{key_id}`")))?;
-    if keys.id().as_str() == key_id {
-        return Ok(keys);
+    if keys.id().as_str() != key_id {
+        return Err(invalid(format!(
+            "asked for key `{key_id}`, the key store answered with `{}`",
+            keys.id()
+        )));
     }
-    Err(invalid(format!(
-        "asked for key `{key_id}`, the key store answered with `{}`",
-        keys.id()
-    )))
+    // The key decides, and not the request: a key of another algorithm is a mistake of the keys.
+    if let Some(other) = keys.other_algorithm(algorithm) {
+        let detail = format!(
+            "a secret of key `{key_id}` is tied to {}, and the scheme has {}",
+            other.name(),
+            algorithm.name()
+        );
+        return Err(Fault::new(FaultKind::KeysUnavailable, detail));
+    }
+    Ok(keys)
 }

@@ -50,11 +50,13 @@ impl Accepted {
             }
             (None, _) => return missing("no keys are given; call `keys`"),
         };
-        if let Some(id) = self.scheme.fixed_key_id()
-            && keys.known_keys().have(id) == Some(false)
+        let (known, fixed) = (keys.known_keys(), self.scheme.fixed_key_id());
+        if let Some(id) = fixed
+            && known.have(id) == Some(false)
         {
             return Err(ConfigErrorKind::NoSecretFor(id.to_owned()).into());
         }
+        known.check_algorithm(self.scheme.profile().algorithm, fixed)?;
         Ok((self.scheme, keys))
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     error::{ConfigError, ConfigErrorKind},
     key::KeyStore,
     proof::Freshness,
-    scheme::rfc9421::HttpMessageSignatures,
+    scheme::{Describe as _, rfc9421::HttpMessageSignatures},
 };
 
 impl ResponseVerifier {
@@ -105,13 +105,16 @@ impl ResponseVerifierBuilder {
     /// Checks the configuration.
     ///
     /// # Errors
-    /// When keys are missing, or a time is out of its range.
+    /// When keys are missing, a secret is tied to another algorithm than HMAC with SHA-256, or a time
+    /// is out of its range.
     pub fn build(self) -> Result<ResponseVerifier, ConfigError> {
         const MILLISECOND: Duration = Duration::from_millis(1);
         const HOUR: Duration = Duration::from_secs(60 * 60);
         let keys = self.keys.ok_or(ConfigErrorKind::Missing(
             "no keys are given; call `keys` with those of the server",
         ))?;
+        let algorithm = self.scheme.profile().algorithm;
+        keys.known_keys().check_algorithm(algorithm, None)?;
         self.freshness.check_ranges()?;
         self.body.check_ranges()?;
         ConfigError::unless(

@@ -50,7 +50,8 @@ impl ResponseSigner {
     /// A signer under this profile and key.
     ///
     /// # Errors
-    /// When the key id or the secret is not valid.
+    /// When the key id or the secret is not valid, or the secret is tied to another algorithm than
+    /// HMAC with SHA-256.
     pub fn new<T>(
         scheme: HttpMessageSignatures,
         key_id: impl AsRef<str>,
@@ -61,8 +62,8 @@ impl ResponseSigner {
         ConfigError: From<T::Error>,
     {
         Ok(Self {
+            key: RotatingKey::new(key_id, secret, scheme.profile().algorithm)?,
             scheme,
-            key: RotatingKey::new(key_id, secret)?,
             clock: Arc::new(SystemClock),
             origins: Arc::default(),
         })
@@ -107,13 +108,14 @@ impl ResponseSigner {
     /// [`Signer::rotate`](crate::Signer::rotate) tells: here the clients are the receivers.
     ///
     /// # Errors
-    /// When the key id or the secret is not valid; the key stays as it was.
+    /// As [`ResponseSigner::new`]; the key stays as it was.
     pub fn rotate<T>(&self, key_id: impl AsRef<str>, secret: T) -> Result<(), ConfigError>
     where
         T: TryInto<Secret>,
         ConfigError: From<T::Error>,
     {
-        self.key.rotate(key_id, secret)
+        self.key
+            .rotate(key_id, secret, self.scheme.profile().algorithm)
     }
 
     /// Has a verifier of this request note what becomes of it, for [`sign`](Self::sign) to state in

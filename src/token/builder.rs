@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use super::one_time::{OneTimeToken, Settings};
+use super::{
+    jws,
+    one_time::{OneTimeToken, Settings},
+};
 use crate::{
     clock::{Clock, SystemClock},
     error::{ConfigError, ConfigErrorKind},
@@ -181,6 +184,7 @@ impl<T> OneTimeTokenBuilder<T> {
         let keys = self
             .keys
             .ok_or_else(|| missing("no keys are given; call `keys`"))?;
+        keys.known_keys().check_algorithm(jws::ALGORITHM, None)?;
         let namespace: Arc<str> = namespace.into();
         let margin = self.clock_difference + self.store_timeout;
         let retention = self.lifetime + self.max_skew + margin;

@@ -165,7 +165,15 @@ impl<T: Serialize> OneTimeToken<T> {
         let set = found
             .map_err(Fault::from)?
             .filter(|set| *set.id() == key_id);
-        let key = set.as_deref().and_then(|set| set.valid_at(now).next());
+        let set = set.as_deref();
+        if let Some(other) = set.and_then(|set| set.other_algorithm(jws::ALGORITHM)) {
+            return Err(SignError::new(format!(
+                "a secret of key id `{key_id}` is tied to {}, and tokens have {}",
+                other.name(),
+                jws::ALGORITHM.name()
+            )));
+        }
+        let key = set.and_then(|set| set.valid_at(now).next());
         let key = key.ok_or_else(|| {
             SignError::new(format!("no secret is valid now under key id `{key_id}`"))
         })?;

@@ -11,8 +11,15 @@ use std::{
 
 use bytes::Bytes;
 use countersign::{
-    KeyRing, KeySet, KeyStore, OneTimeToken, Rejection, RejectionKind, Secret, Verifier,
-    error::KeyError, key::KeyFuture, request::Verified, store::StoreFuture, testing::ManualClock,
+    ConfigError, HeaderScheme, HttpMessageSignatures, KeyRing, KeySet, KeyStore, OneTimeToken,
+    Part, Rejection, RejectionKind, Secret, Signer, Verifier,
+    error::{ConfigErrorKind, KeyError},
+    key::KeyFuture,
+    request::Verified,
+    response::{ResponseSigner, ResponseVerifier},
+    scheme::MacAlgorithm::{self, HmacSha1, HmacSha256, HmacSha512},
+    store::StoreFuture,
+    testing::ManualClock,
 };
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
@@ -450,4 +457,151 @@ async fn a_key_store_that_panics_is_an_outage_and_no_panic_of_the_connection() {
 #[should_panic(expected = "a panic that tells a secret")]
 async fn and_its_panic_is_one_where_nobody_catches_it() {
     let _ = Panics { when_asked: false }.find(KEY).await;
+}
+
+// Algorithms
+
+fn tied(algorithm: MacAlgorithm) -> Secret {
+    secret(OLD).for_algorithm(algorithm)
+}
+
+fn ring_of(secret: Secret) -> KeyRing {
+    KeyRing::new().with(KEY, secret).unwrap()
+}
+
+fn with_algorithm(algorithm: MacAlgorithm) -> HeaderScheme {
+    HeaderScheme::builder("x-signature")
+        .algorithm(algorithm)
+        .key_id("x-key-id")
+        .time("x-timestamp")
+        .nonce("x-nonce")
+        .signs(Part::lines([
+            Part::Method,
+            Part::Authority,
+            Part::PathAndQuery,
+            Part::KeyId,
+            Part::Time,
+            Part::Nonce,
+            Part::Body,
+        ]))
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_secret_makes_macs_of_the_algorithm_that_it_is_tied_to_and_of_no_other() {
+    let clock = clock();
+    for own in [HmacSha1, HmacSha256, HmacSha512] {
+        for keys in [tied(own), secret(OLD)] {
+            let verifier = Verifier::builder(with_algorithm(own))
+                .public_origin(ORIGIN)
+                .keys(ring_of(keys))
+                .store(store(&clock))
+                .clock(clock.clone())
+                .build()
+                .unwrap();
+            let signer = Signer::new(with_algorithm(own), KEY, tied(own)).unwrap();
+            let signer = signer.clock(clock.clone());
+            let signed = signer.sign(request("POST", "/orders", "{}")).unwrap();
+            assert_eq!(verify(&verifier, signed).await, Ok(()), "{own:?}");
+        }
+    }
+}
+
+#[test]
+fn a_known_secret_of_another_algorithm_is_a_mistake_that_build_reports() {
+    let keys = || ring_of(tied(HmacSha512));
+    let rfc = HttpMessageSignatures::default;
+    let signer = Signer::new(rfc(), KEY, NEW).unwrap();
+    let server = ResponseSigner::new(rfc(), KEY, NEW).unwrap();
+    let verifier = Verifier::builder(rfc()).public_origin(ORIGIN).keys(keys());
+    let tokens = OneTimeToken::<u8>::builder("a-purpose")
+        .keys(keys())
+        .issue_under(KEY);
+    let other: [Result<(), ConfigError>; 7] = [
+        verifier.store(store(&clock())).build().map(drop),
+        ResponseVerifier::builder(rfc())
+            .keys(keys())
+            .build()
+            .map(drop),
+        tokens.store(store(&clock())).build().map(drop),
+        Signer::new(rfc(), KEY, tied(HmacSha512)).map(drop),
+        ResponseSigner::new(rfc(), KEY, tied(HmacSha1)).map(drop),
+        signer.rotate(KEY, tied(HmacSha512)),
+        server.rotate(KEY, tied(HmacSha1)),
+    ];
+    for (place, refused) in other.into_iter().enumerate() {
+        let error = refused.unwrap_err();
+        let is_it = matches!(error.kind(), ConfigErrorKind::OtherAlgorithm { .. });
+        assert!(is_it, "{place}: {error}");
+    }
+    // A request of a scheme with a fixed key id names no other key.
+    let fixed = HeaderScheme::builder("x-signature")
+        .fixed_key_id(OTHER_KEY)
+        .time("x-timestamp")
+        .signs(Part::lines([Part::Time, Part::Body]))
+        .build()
+        .unwrap();
+    let both = keys().with(OTHER_KEY, OTHER_SECRET).unwrap();
+    let verifier = Verifier::builder(fixed).keys(both).store(store(&clock()));
+    verifier.build().unwrap();
+}
+
+const NO_ANSWER: Result<(), RejectionKind> = Err(RejectionKind::StoreUnavailable);
+
+/// The key's algorithm is not that of the scheme, whatever the request says of it.
+#[tokio::test]
+async fn a_looked_up_secret_of_another_algorithm_is_a_fault_of_the_keys() {
+    let clock = clock();
+    let verifier = |keys: Told| {
+        Verifier::builder(HttpMessageSignatures::default())
+            .public_origin(ORIGIN)
+            .keys(keys)
+            .store(store(&clock))
+            .clock(clock.clone())
+            .build()
+            .unwrap()
+    };
+    let of = |secret: Secret| {
+        Told::new(move |id| {
+            let set = KeySet::new(id).unwrap().with(secret.clone());
+            StoreFuture::ready(Ok(Some(Arc::new(set))))
+        })
+    };
+    let signed = |alg: &str| {
+        let signer = Signer::new(HttpMessageSignatures::default(), KEY, OLD).unwrap();
+        let signer = signer.clock(clock.clone());
+        let mut request = signer.sign(request("POST", "/orders", "{}")).unwrap();
+        let input = request.headers()["signature-input"].to_str().unwrap();
+        let input = input.replace(";alg=\"hmac-sha256\"", alg);
+        let headers = request.headers_mut();
+        headers.insert("signature-input", input.parse().unwrap());
+        request
+    };
+    let own = ";alg=\"hmac-sha256\"";
+    for (algorithm, alg, verdict) in [
+        (HmacSha256, own, Ok(())),
+        (HmacSha256, ";alg=\"hmac-sha512\"", INVALID),
+        (HmacSha512, own, NO_ANSWER),
+        (HmacSha512, "", NO_ANSWER),
+        (HmacSha512, ";alg=\"hmac-sha512\"", INVALID),
+        (HmacSha1, own, NO_ANSWER),
+    ] {
+        let verifier = verifier(of(tied(algorithm)));
+        let verified = verify(&verifier, signed(alg)).await;
+        assert_eq!(verified, verdict, "{algorithm:?}, {alg}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_of_another_algorithm_that_is_added_later_is_not_used() {
+    let clock = clock();
+    let ring = ring_of(secret(OLD));
+    let verifier = verifier(&clock, ring.clone());
+    let set = KeySet::new(OTHER_KEY).unwrap();
+    let set = set.with(secret(OTHER_SECRET).for_algorithm(HmacSha1));
+    ring.insert(set).unwrap();
+    let signed = under(OTHER_KEY, OTHER_SECRET, &clock);
+    assert_eq!(verify(&verifier, signed).await, NO_ANSWER);
+    assert_eq!(verify(&verifier, under(KEY, OLD, &clock)).await, Ok(()));
 }
