@@ -2,7 +2,8 @@
 
 use std::{
     fmt,
-    pin::Pin,
+    future::poll_fn,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
 };
@@ -86,6 +87,32 @@ where
                 .unwrap_or_else(|_| Err(E::late(limit)))
         }),
     }
+}
+
+/// Waits for both at once. The macro of `tokio` would bring a crate of macros along.
+pub(crate) async fn both<A: Future, B: Future>(one: A, other: B) -> (A::Output, B::Output) {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    let (mut first, mut second) = (None, None);
+    poll_fn(|context| {
+        if first.is_none()
+            && let Poll::Ready(output) = one.as_mut().poll(context)
+        {
+            first = Some(output);
+        }
+        if second.is_none()
+            && let Poll::Ready(output) = other.as_mut().poll(context)
+        {
+            second = Some(output);
+        }
+        match (first.take(), second.take()) {
+            (Some(first), Some(second)) => Poll::Ready((first, second)),
+            waiting => {
+                (first, second) = waiting;
+                Poll::Pending
+            }
+        }
+    })
+    .await
 }
 
 /// An error that says that there was no answer in time.

@@ -17,7 +17,10 @@ use super::{
     outcome::Subject,
     store::{LeaseOutcome, LeaseStore, NonceStore, StepOutcome},
 };
-use crate::{error::StoreError, future::within};
+use crate::{
+    error::StoreError,
+    future::{self, within},
+};
 
 /// The right to handle a request, for as long as it is renewed. Its steps wait for the store, on a
 /// Tokio runtime with its timer.
@@ -134,7 +137,7 @@ impl Lease {
             self.leases()?.renew(&self.claim, self.duration),
         );
         // At once, so that the last one does not end while the others are renewed.
-        let (own, beside) = tokio::join!(own, renew_all(&self.beside));
+        let (own, beside) = future::both(own, renew_all(&self.beside)).await;
         let held = both(own?, beside?);
         let until = (held == StepOutcome::Done).then(|| asked + self.duration);
         self.status.held_until(until);
@@ -195,7 +198,8 @@ async fn renew_all(leases: &[Lease]) -> Result<StepOutcome, StoreError> {
     let Some((first, others)) = leases.split_first() else {
         return Ok(StepOutcome::Done);
     };
-    let (first, others) = tokio::join!(Box::pin(first.renew()), Box::pin(renew_all(others)));
+    let renewing = future::both(Box::pin(first.renew()), Box::pin(renew_all(others)));
+    let (first, others) = renewing.await;
     Ok(both(first?, others?))
 }
 
