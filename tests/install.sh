@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing. Takes pairs: a command that succeeds where the
+# Installs the Debian packages that are missing, without starting their services. Takes pairs: a command that succeeds where the
 # package is there, and the package.
 set -euo pipefail
 
@@ -21,6 +21,14 @@ if [ "$(id -u)" != 0 ]; then
     as_root=(sudo)
 fi
 export DEBIAN_FRONTEND=noninteractive
+# Packages start their services when they are installed, unless this says no. The tests start servers
+# of their own.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+fi
 "${as_root[@]}" apt-get update -q </dev/null || fail "apt-get update failed"
 "${as_root[@]}" apt-get install -qy --no-install-recommends "${missing[@]}" </dev/null ||
     fail "apt-get install failed"

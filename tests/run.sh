@@ -1,10 +1,18 @@
 #!/usr/bin/env bash
 # Runs all tests, on any Debian machine that has the Rust toolchain: what else they need is
-# installed. Writes to `target` and to a temporary folder only.
+# installed, and no service of the system is started. Writes to `target` and to a temporary folder
+# only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+cat <<'END'
+All tests take about 20 minutes on two cores once they are built, and longer the first time. They need
+up to 10 GB in `target`, and less than 1 GB in a temporary folder.
+END
+
 . tests/servers.sh
+# A test that expects a panic prints it; where it comes from is of no use then.
+export RUST_BACKTRACE=0
 
 # What the tests and examples say is kept, and is looked through in the end. It goes to a file first:
 # a pipe that all share is set not to block by some of their children, and then loses what is written.
@@ -18,11 +26,26 @@ kept() {
     return $status
 }
 
+# The same, of which only what runs is shown, and all of it if it fails.
+watched() {
+    local output status=0 watcher
+    local lines='^ +(Compiling countersign|Running|Doc-tests)|^test result:|^skipped:|FAILED$'
+    output=$(mktemp --tmpdir="$COUNTERSIGN_SAID")
+    # Ends with this script at the latest.
+    tail --pid=$$ -n +1 -f "$output" 2>/dev/null > >(grep --line-buffered -E "$lines") &
+    watcher=$!
+    "$@" >"$output" 2>&1 || status=$?
+    sleep 1 # for the last lines to be shown
+    kill "$watcher"
+    ((status == 0)) || cat "$output"
+    return $status
+}
+
 # Most tests wait, for servers and for time.
 export RUST_TEST_THREADS=$(($(nproc) * 2))
-run "Tests" kept cargo test --locked --all-features -- --show-output
+run "Tests" watched cargo test --locked --all-features -- --show-output
 # By itself, so that the library is tested with its own features alone.
-run "Command" kept cargo test --locked --package countersign-cli
+run "Command" watched cargo test --locked --package countersign-cli
 run "Interleavings" tests/interleavings.sh
 run "Constant time, as released" \
     cargo test --locked --no-default-features --profile as-released --test house -- constant_time::
@@ -32,6 +55,10 @@ run "Confirmation link" kept cargo run --locked --quiet --example confirmation_l
 run "Fleet, on Redis" kept cargo run --locked --quiet --all-features --example fleet
 run "Fleet, on PostgreSQL" kept cargo run --locked --quiet --all-features --example fleet \
     -- "$COUNTERSIGN_POSTGRES_URL"
+run "Plain hyper" kept cargo run --locked --quiet --example hyper_server
+run "Tower alone" kept cargo run --locked --quiet --example tower_service
+run "Keys in a database" \
+    kept cargo run --locked --quiet --all-features --example keys_in_a_database
 run "Transfer, on SQLite" \
     kept cargo run --locked --quiet --all-features --example transfer
 run "Transfer, on PostgreSQL" \

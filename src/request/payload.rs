@@ -96,9 +96,9 @@ impl VerifiedPayload {
         json::read(&self.0.bytes)
     }
 
-    /// The scheme that the request was verified under: `rfc9421`, the key id that the preset has by
-    /// default, such as `github`, or for a [`HeaderScheme`](crate::HeaderScheme) the name of the
-    /// header of the signature, such as `x-signature`.
+    /// The scheme that the request was verified under: `http-message-signatures`, the key id that
+    /// the preset has by default, such as `github`, or for a [`HeaderScheme`](crate::HeaderScheme)
+    /// the name of the header of the signature, such as `x-signature`.
     ///
     /// If a layer accepts [several schemes](crate::request::VerifierBuilder::or), and the request is
     /// signed under more than one, this is the first of them, and the payload holds what that

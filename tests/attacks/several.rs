@@ -241,12 +241,14 @@ async fn a_lease_on_two_signatures_is_released_and_completed_as_one() {
     }
 }
 
+type Break = fn(&mut HeaderMap);
+
 /// Each way to break the signature of a scheme, beside a genuine one of the other.
 #[tokio::test]
 async fn a_broken_signature_of_one_scheme_beside_a_genuine_one_of_another() {
     let clock = common::clock();
     let both = both(&clock, OTHER_KEY);
-    let breaks: &[(&str, fn(&mut HeaderMap))] = &[
+    let breaks: &[(&str, Break)] = &[
         ("an empty signature", |headers| {
             headers.insert("signature", "".parse().unwrap());
         }),
@@ -304,8 +306,8 @@ async fn the_payload_says_the_scheme_and_an_unsigned_request_is_asked_for_the_fi
     let handler = async |payload: VerifiedPayload| payload.scheme().to_owned();
     let both = both(&clock, OTHER_KEY);
     for (request, scheme) in [
-        (both.clone(), "rfc9421"),
-        (without(&both, OLD), "rfc9421"),
+        (both.clone(), "http-message-signatures"),
+        (without(&both, OLD), "http-message-signatures"),
         (without(&both, NEW), "x-signature"),
     ] {
         let app = Router::new().route("/", post(handler)).layer(layer());

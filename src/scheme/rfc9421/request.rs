@@ -55,7 +55,7 @@ impl Describe for HttpMessageSignatures {
     }
 
     fn name(&self) -> &str {
-        "rfc9421"
+        "http-message-signatures"
     }
 
     fn signature_headers(&self) -> Vec<HeaderName> {

@@ -279,7 +279,11 @@ fn a_missing_body_has_a_form_only_where_the_body_is_json() {
     refused(&[Part::Method], WithoutBody::Null, "signed as JSON");
     let document = Part::canonical_body(JsonForm::Jcs);
     let delimited = |document| vec![document, Part::text("x"), Part::Method];
-    refused(&[document.clone()], WithoutBody::LeftOut, "only a member");
+    refused(
+        std::slice::from_ref(&document),
+        WithoutBody::LeftOut,
+        "only a member",
+    );
     // A document tells where it ends; nothing at all does not.
     builder(&delimited(document.clone())).build().unwrap();
     refused(
