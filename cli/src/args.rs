@@ -1,5 +1,10 @@
 //! The command line. Help, man pages and completions are all made from these definitions.
 
+#![allow(
+    rustdoc::bare_urls,
+    reason = "help is plain text for a terminal, where links have no brackets"
+)]
+
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueHint};

@@ -15,7 +15,7 @@ use crate::{
     http_client::causes,
     inspector::{Inspector, Log, Surroundings},
     listen::{
-        Exchanges, Happened, Listener, MAX_BODY, Resigner, Search, Tally, Target,
+        Exchanges, Happened, Hearing, Listener, MAX_BODY, Resigner, Search, Tally, Target,
         keep::{Keep, Setting},
         print,
     },
@@ -72,7 +72,7 @@ async fn listen(
         true => Search::new(chosen, args.origin.as_deref(), secrets),
         false => Search::off(),
     };
-    let (exchanges, mut happened) = Exchanges::new(layer, forward, search, first_id);
+    let (exchanges, hearing) = Exchanges::new(layer, forward, search, first_id);
     let serving = tokio::spawn(listener.serve(Arc::clone(&exchanges)));
     let mut scribe = Scribe {
         printer,
@@ -81,6 +81,10 @@ async fn listen(
         log,
         exit: Exit::Done,
     };
+    let Hearing {
+        mut happened,
+        mut notices,
+    } = hearing;
     let mut new = Vec::new();
     loop {
         tokio::select! {
@@ -88,6 +92,7 @@ async fn listen(
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
             _ = happened.recv_many(&mut new, AT_ONCE) => scribe.take(&mut new).await,
+            Some(notice) = notices.recv() => printer.warn(&notice),
         }
     }
     serving.abort();

@@ -56,9 +56,11 @@ pub(super) fn page(frame: &Frame<'_>) -> Markup {
                 main {
                     section.list aria-label="Requests" {
                         form #filter role="search" {
-                            label.hidden for="search" { "Search requests" }
+                            label for="search" {
+                                "Search " span.muted { "head, body, reason or #12" }
+                            }
                             input #search type="search" autocomplete="off" spellcheck="false"
-                                placeholder="Search head, body, reason or #12" aria-keyshortcuts="/";
+                                aria-keyshortcuts="/";
                             fieldset {
                                 legend.hidden { "Verdict" }
                                 @for (value, label) in VERDICTS {

@@ -34,6 +34,9 @@ use crate::verification::{Facts, facts};
 /// Requests that are answered and not yet printed; more have to wait.
 const MAX_REQUESTS: usize = 256;
 
+/// What is waiting to be said about what was no request.
+const MAX_NOTICES: usize = 16;
+
 pub(super) type AnswerBody = Either<Full<Bytes>, Incoming>;
 
 /// A record on its way, which occupies its share until it is dropped.
@@ -54,6 +57,15 @@ pub(crate) struct Exchanges {
     requests: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
     reports: mpsc::Sender<Happened>,
+    notices: mpsc::Sender<String>,
+}
+
+/// What there is to print.
+#[derive(Debug)]
+pub(crate) struct Hearing {
+    pub(crate) happened: mpsc::Receiver<Happened>,
+    /// What was no request.
+    pub(crate) notices: mpsc::Receiver<String>,
 }
 
 impl Exchanges {
@@ -62,8 +74,9 @@ impl Exchanges {
         forward: Option<Target>,
         search: Search,
         first_id: u64,
-    ) -> (Arc<Self>, mpsc::Receiver<Happened>) {
-        let (reports, receiver) = mpsc::channel(MAX_REQUESTS);
+    ) -> (Arc<Self>, Hearing) {
+        let (reports, happened) = mpsc::channel(MAX_REQUESTS);
+        let (notices, heard) = mpsc::channel(MAX_NOTICES);
         let exchanges = Self {
             layer: layer.buffered(),
             forward,
@@ -72,8 +85,18 @@ impl Exchanges {
             requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
             bodies: Arc::new(Semaphore::new(MAX_BODIES)),
             reports,
+            notices,
         };
-        (Arc::new(exchanges), receiver)
+        let hearing = Hearing {
+            happened,
+            notices: heard,
+        };
+        (Arc::new(exchanges), hearing)
+    }
+
+    /// Says something about what was no request; more than can be printed is left out.
+    pub(super) fn notice(&self, text: String) {
+        let _ = self.notices.try_send(text);
     }
 
     /// Waits until nothing more is being answered.

@@ -18,7 +18,7 @@ mod tally;
 mod upstream;
 
 pub(crate) use capture::MAX_BODY;
-pub(crate) use exchange::{Exchanges, Happened};
+pub(crate) use exchange::{Exchanges, Happened, Hearing};
 pub(crate) use record::{Record, Verdict};
 pub(crate) use replay::{Copy, copies};
 pub(crate) use report::{bytes, print, shown};

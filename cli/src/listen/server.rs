@@ -15,7 +15,7 @@ use hyper_util::{
 use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 
 use super::exchange::Exchanges;
-use crate::exit::Failure;
+use crate::{exit::Failure, http_client::causes};
 
 /// Connections that are open at once; more have to wait.
 const MAX_CONNECTIONS: usize = 1024;
@@ -61,7 +61,7 @@ impl Listener {
         loop {
             // The semaphore is never closed.
             let permit = Arc::clone(&connections).acquire_owned().await;
-            let Ok((stream, _)) = self.listener.accept().await else {
+            let Ok((stream, client)) = self.listener.accept().await else {
                 // There are no more file descriptors, or the client is gone.
                 sleep(Duration::from_millis(50)).await;
                 continue;
@@ -69,7 +69,7 @@ impl Listener {
             let exchanges = Arc::clone(&exchanges);
             tokio::spawn(async move {
                 let _permit = permit;
-                let service = service_fn(move |request| {
+                let service = service_fn(|request| {
                     let answering = Arc::clone(&exchanges).answer(request);
                     async move { Ok::<_, std::convert::Infallible>(answering.await) }
                 });
@@ -79,10 +79,17 @@ impl Listener {
                     .preserve_header_case(true)
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD_DEADLINE);
+                let serving = builder.serve_connection(TokioIo::new(stream), service);
                 // A client that breaks off is no failure of ours.
-                let _ = builder
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
+                if let Err(error) = serving.await
+                    && let Some(error) = error.downcast_ref::<hyper::Error>()
+                    && error.is_parse()
+                {
+                    exchanges.notice(format!(
+                        "{client} sent something that is not HTTP: {}",
+                        causes(error)
+                    ));
+                }
             });
         }
     }

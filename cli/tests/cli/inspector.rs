@@ -302,6 +302,39 @@ fn only_the_page_itself_may_ask() {
     assert!(host.starts_with("127.0.0.1:"), "{host}");
 }
 
+/// The oldest go when there is no room.
+#[test]
+fn at_most_64_mib_are_in_memory() {
+    let session = Session::new();
+    keygen(&session, "github");
+    let (mut listening, page) = start(&session, "");
+    session.stdout("head -c 24M /dev/zero > long");
+    let signed = github(&session, "{}");
+    let url = listening.url.clone();
+    for n in 1..=8 {
+        session.stdout(&format!(
+            "curl -sS -o answer -H '{signed}' --data-binary @long {url}/{n}"
+        ));
+        let object = listening.object();
+        assert_eq!(object["body_bytes"], 24 * 1024 * 1024, "{object}");
+    }
+    let events = session.output(&format!("curl -sSN --max-time 2 {page}events"));
+    let events = String::from_utf8(events.stdout).unwrap();
+    let first = events
+        .lines()
+        .next()
+        .unwrap()
+        .strip_prefix("data: ")
+        .unwrap();
+    let first: serde_json::Value = serde_json::from_str(first).unwrap();
+    assert_eq!(
+        (first["here"].as_u64(), first["dropped"].as_u64()),
+        (Some(2), Some(6))
+    );
+    let gone = session.stdout(&format!("curl -sS {page}requests/6"));
+    assert_eq!(gone, "this request is not here any more\n");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_requests_stay_responsive() {
     const THREADS: usize = 4;

@@ -358,3 +358,26 @@ fn a_refused_request_is_searched_for_its_cause() {
         assert_eq!(object["not_searched"].is_string(), !explained, "{object}");
     }
 }
+
+#[test]
+fn what_is_not_http_is_said() {
+    let session = Session::new();
+    keygen(&session, "github");
+    let mut listening = Listening::json(&session, "github --secret-file github.secret");
+    // A client that expects TLS, and two HTTP/1.1 requests that cannot be read.
+    let address = listening.address().to_owned();
+    session.output(&format!("curl -sS https://{address}/"));
+    send(&address, "this is not HTTP\r\n\r\n");
+    send(&address, "GET / HTTP/1.1\r\nHost: a\r\nno header\r\n\r\n");
+    send(
+        &address,
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!(listening.object()["code"], "signature_missing");
+    let (said, _) = listening.stop();
+    assert_eq!(
+        said.matches("sent something that is not HTTP").count(),
+        3,
+        "{said}"
+    );
+}
