@@ -68,6 +68,12 @@ impl<G: Guarded> Ticket<G> {
         }
     }
 
+    /// Whether this very claim is one of those that are going to be recorded.
+    pub(crate) fn records(&self, claim: &Claim) -> bool {
+        let mut known = iter::once(&self.claim).chain(&self.also);
+        known.any(|known| known.digest() == claim.digest())
+    }
+
     /// Adds what another ticket would record, so that the two are used up together. If either was
     /// used before, both are recorded, and none is handed out: each alone is a replay from then on.
     pub(crate) fn and(&mut self, other: Self, join: impl FnOnce(&mut G, G)) {
@@ -111,12 +117,21 @@ impl<G: Guarded> Ticket<G> {
         if self.turn.is_some() {
             return Ok(());
         }
-        let turn = turns.take(&self.claim, self.timeout).await;
-        self.turn = Some(self.admit(turn)?);
-        for claim in &self.also {
-            let turn = turns.take(claim, self.timeout).await?;
-            self.also_turns.push(turn);
+        let own = self.claim.message();
+        let mut claims: Vec<_> = iter::once(&self.claim).chain(&self.also).collect();
+        // In one order everywhere, so that no two wait for each other; and one message has one turn.
+        claims.sort_by_key(|claim| claim.message());
+        claims.dedup_by_key(|claim| claim.message());
+        let (mut turn, mut also) = (None, Vec::new());
+        for claim in claims {
+            let taken = turns.take(claim, self.timeout).await;
+            if claim.message() == own {
+                turn = Some(self.admit(taken)?);
+            } else {
+                also.push(taken.inspect_err(|rejection| self.subject.refused(rejection))?);
+            }
         }
+        (self.turn, self.also_turns) = (turn, also);
         Ok(())
     }
 

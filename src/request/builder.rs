@@ -44,6 +44,7 @@ pub struct VerifierBuilder<T> {
     forwarded: Option<Forwarded>,
     any_authority: bool,
     websockets: bool,
+    unrelated_signatures: bool,
     methods: Option<Vec<Method>>,
     freshness: Freshness,
     clock_difference: Duration,
@@ -79,6 +80,7 @@ impl<T: 'static> VerifierBuilder<T> {
             forwarded: None,
             any_authority: false,
             websockets: false,
+            unrelated_signatures: false,
             methods: None,
             freshness: Freshness::default(),
             clock_difference: Duration::from_secs(5),
@@ -104,6 +106,11 @@ impl<T: 'static> VerifierBuilder<T> {
     /// Adds a scheme, for a layer that accepts several.
     pub(super) fn accept(mut self, scheme: impl Scheme) -> Self {
         self.accepted.push(Accepted::new(scheme));
+        self
+    }
+
+    pub(super) fn accept_unrelated_signatures(mut self) -> Self {
+        self.unrelated_signatures = true;
         self
     }
 
@@ -488,6 +495,7 @@ impl<T: 'static> VerifierBuilder<T> {
                 clock: Arc::clone(&clock),
                 origins: origins.clone(),
                 websockets: self.websockets,
+                unrelated_signatures: self.unrelated_signatures,
                 freshness: freshness.clone(),
                 methods,
                 retention,

@@ -1,8 +1,9 @@
 //! The schemes that one layer accepts: their keys, and which of them a request is signed under.
 //!
 //! A request must pass under every scheme whose signature it carries, so that nobody gains by
-//! adding, breaking or changing one. All its nonces are claimed, in the order of the schemes, so that
-//! none of its signatures can be sent alone later.
+//! adding, breaking or changing one. Its signatures must show that they belong together, so that
+//! nobody can put two requests together. All its nonces are claimed, in the order of the schemes, so
+//! that none of its signatures can be sent alone later.
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -12,7 +13,7 @@ use http_body::Body;
 use http_body_util::Full;
 use tracing::Span;
 
-use super::{claim::Verified, verifier::Verifier};
+use super::{authenticate::Authentic, claim::Verified, verifier::Verifier};
 use crate::{
     error::{ConfigError, ConfigErrorKind, Rejection, RejectionKind},
     key::{KeyRing, KeySet, KeyStore, Secret},
@@ -201,8 +202,25 @@ impl Verifier {
         let mut authentic = received.authenticate()?;
         for admitted in admitted_beside {
             let received = admitted.receive(Full::new(bytes.clone())).await?;
-            authentic.usable.and(received.authenticate()?.usable);
+            let other = received.authenticate()?;
+            if !self.settings.unrelated_signatures && !authentic.usable.is_one_with(&other.usable) {
+                return Err(unrelated(&authentic, &other));
+            }
+            authentic.usable.and(other.usable);
         }
         authentic.take_through(ready).await
     }
+}
+
+/// Nothing shows that one sender signed the request twice.
+fn unrelated(one: &Authentic, other: &Authentic) -> Rejection {
+    let [one, other] = [one, other].map(|authentic| authentic.usable.unread().payload.scheme());
+    Rejection::new(
+        RejectionKind::SignatureInsufficient,
+        format!(
+            "signed under `{one}` and `{other}`, and neither signature says that the other belongs \
+             to it: let one cover the header of the other, or both name one nonce under one key id; \
+             `danger_unrelated_signatures` accepts it as it is"
+        ),
+    )
 }

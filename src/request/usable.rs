@@ -1,5 +1,7 @@
 //! How often an authentic request may be used: once, or again and again.
 
+use std::iter;
+
 use super::{payload::VerifiedPayload, verifier::Verifier};
 use crate::{
     error::{Fault, Rejection, RejectionKind},
@@ -19,6 +21,13 @@ pub(super) struct Unread {
     pub(super) payload: VerifiedPayload,
     /// What the request said under the other schemes that it is signed under.
     beside: Vec<Unread>,
+}
+
+impl Unread {
+    fn covers_signature_of(&self, other: &Self) -> bool {
+        let mut headers = other.verifier.settings.signature_headers.iter();
+        headers.all(|name| self.payload.header(name).is_some())
+    }
 }
 
 impl Guarded for Unread {
@@ -70,6 +79,21 @@ impl Usable {
         if let (Self::Once(ticket), Self::Once(other)) = (self, other) {
             ticket.and(other, |unread, other| unread.beside.push(other));
         }
+    }
+
+    /// Whether the two are known to be one request: they are one claim, or the signature of one
+    /// covers that of the other. Otherwise anybody could have put signatures of two requests with one
+    /// body together.
+    pub(super) fn is_one_with(&self, other: &Self) -> bool {
+        let is_one_claim = match (self, other) {
+            (Self::Once(ticket), Self::Once(other)) => ticket.records(other.to_record()),
+            _ => false,
+        };
+        let (own, other) = (self.unread(), other.unread());
+        is_one_claim
+            || iter::once(own)
+                .chain(&own.beside)
+                .any(|own| own.covers_signature_of(other) || other.covers_signature_of(own))
     }
 
     pub(super) fn claim(&self) -> Option<&Claim> {

@@ -70,6 +70,8 @@ pub(crate) struct Settings {
     pub(super) origins: Origins,
     /// Whether a WebSocket handshake passes.
     pub(super) websockets: bool,
+    /// Whether signatures of several schemes are accepted that say nothing of each other.
+    pub(super) unrelated_signatures: bool,
     pub(super) freshness: Freshness,
     /// `None` where any method may come, because the signature covers it.
     pub(super) methods: Option<Methods>,

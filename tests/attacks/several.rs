@@ -34,6 +34,11 @@ fn builder(clock: &ManualClock, old_key: &str) -> VerifierBuilder<VerifyLayer> {
         .store(common::store(clock))
 }
 
+/// The same, and it accepts signatures that say nothing of each other.
+fn accepts_unrelated(clock: &ManualClock) -> VerifierBuilder<VerifyLayer> {
+    builder(clock, OTHER_KEY).danger_unrelated_signatures()
+}
+
 /// A request that is signed under both.
 fn both(clock: &ManualClock, old_key: &str) -> Request<Bytes> {
     let request = common::request("POST", "/", "{}").map(Bytes::from);
@@ -153,7 +158,7 @@ async fn sent_with_both_then_each_alone(
 async fn sent_with_both_then_each_alone_in_every_order_and_at_once_has_one_effect() {
     let serve = |clock: &ManualClock, processing| {
         Served::new(
-            builder(clock, OTHER_KEY)
+            accepts_unrelated(clock)
                 .processing(processing)
                 .build()
                 .unwrap(),
@@ -218,12 +223,96 @@ async fn with_one_nonce_under_one_key_id_each_alone_is_the_same_request() {
     }
 }
 
+/// Two requests with one body, each signed under one scheme, and the two put together.
+fn put_together(clock: &ManualClock) -> [Request<Bytes>; 3] {
+    let (new, mut together) = (both(clock, OTHER_KEY), both(clock, OTHER_KEY));
+    for name in NEW {
+        let value = new.headers()[*name].clone();
+        together.headers_mut().insert(*name, value);
+    }
+    [without(&new, OLD), without(&together, NEW), together]
+}
+
+/// Whoever has seen two requests, used or not, gains nothing by putting them together, and takes
+/// nothing from them.
+#[tokio::test]
+async fn signatures_of_two_requests_put_together_use_up_neither() {
+    let clock = common::clock();
+    let [new, old, together] = put_together(&clock);
+    for processing in PROCESSINGS {
+        for used in [None, Some(&new), Some(&old)] {
+            let layer = builder(&clock, OTHER_KEY).processing(processing);
+            let served = Served::new(layer.build().unwrap());
+            if let Some(request) = used {
+                assert_eq!(served.send(request).await, 200);
+            }
+            assert_eq!(served.send(&together).await, 401);
+            for request in [&new, &old] {
+                served.send(request).await;
+            }
+            assert_eq!(served.effects.count(), 2, "{processing:?}");
+        }
+    }
+}
+
+/// The twin: a layer that takes any signatures for those of one request loses one of the two.
+#[tokio::test]
+async fn twin_unrelated_signatures_put_together_lose_a_request() {
+    let clock = common::clock();
+    let [new, old, together] = put_together(&clock);
+    let served = Served::new(accepts_unrelated(&clock).build().unwrap());
+    for request in [&new, &together, &old] {
+        served.send(request).await;
+    }
+    assert_eq!(served.effects.count(), 1);
+}
+
+/// A signature that covers the other one says that the two belong together.
+#[tokio::test]
+async fn a_signature_that_covers_the_other_belongs_to_it() {
+    let clock = common::clock();
+    let house = Signer::new(common::scheme(), OTHER_KEY, OTHER_SECRET).unwrap();
+    let request = common::request("POST", "/", "{}").map(Bytes::from);
+    let signed = house
+        .clock(clock.clone())
+        .sign_with_nonce(request, "n-1")
+        .unwrap();
+    let covering = HttpMessageSignatures::builder();
+    let covering = covering
+        .covers(countersign::rfc9421::Component::header("x-signature").unwrap())
+        .build()
+        .unwrap();
+    let covering = Signer::new(covering, KEY, SECRET).unwrap();
+    let both = covering
+        .clock(clock.clone())
+        .sign_with_nonce(signed, "n-2")
+        .unwrap();
+    let (new, old) = (without(&both, OLD), without(&both, NEW));
+    for processing in PROCESSINGS {
+        let serve = || {
+            let layer = builder(&clock, OTHER_KEY).processing(processing);
+            Served::new(layer.build().unwrap())
+        };
+        for (order, answers) in [
+            ([&both, &new, &old], [200, 400, 409]),
+            ([&old, &both, &new], [200, 409, 400]),
+            ([&new, &old, &both], [400, 200, 409]),
+        ] {
+            let served = serve();
+            for (request, answer) in order.into_iter().zip(answers) {
+                assert_eq!(served.send(request).await, answer, "{processing:?}");
+            }
+            assert_eq!(served.effects.count(), 1, "{processing:?}");
+        }
+    }
+}
+
 /// A handler that fails gives both signatures back, and one that succeeds uses both.
 #[tokio::test]
 async fn a_lease_on_two_signatures_is_released_and_completed_as_one() {
     let clock = common::clock();
     let lease = Duration::from_secs(30);
-    let layer = builder(&clock, OTHER_KEY).processing(Processing::Retryable { lease });
+    let layer = accepts_unrelated(&clock).processing(Processing::Retryable { lease });
     let layer = layer.build().unwrap();
     let both = both(&clock, OTHER_KEY);
     let answers = async |status: StatusCode, request: &Request<Bytes>| {
@@ -284,7 +373,7 @@ async fn a_broken_signature_of_one_scheme_beside_a_genuine_one_of_another() {
             headers.append("x-signature", copy);
         }),
     ];
-    let served = Served::new(builder(&clock, OTHER_KEY).build().unwrap());
+    let served = Served::new(accepts_unrelated(&clock).build().unwrap());
     for (name, break_it) in breaks {
         let mut broken = both.clone();
         break_it(broken.headers_mut());
@@ -302,7 +391,7 @@ async fn a_broken_signature_of_one_scheme_beside_a_genuine_one_of_another() {
 #[tokio::test]
 async fn the_payload_says_the_scheme_and_an_unsigned_request_is_asked_for_the_first() {
     let clock = common::clock();
-    let layer = || builder(&clock, OTHER_KEY).build().unwrap();
+    let layer = || accepts_unrelated(&clock).build().unwrap();
     let handler = async |payload: VerifiedPayload| payload.scheme().to_owned();
     let both = both(&clock, OTHER_KEY);
     for (request, scheme) in [
@@ -431,6 +520,7 @@ mod in_transaction {
                 .keys(KeyRing::new().with(OTHER_KEY, OTHER_SECRET).unwrap())
                 .public_origin(ORIGIN)
                 .clock(clock.clone())
+                .danger_unrelated_signatures()
                 .processing(Processing::InTransaction)
                 .build()
                 .unwrap();

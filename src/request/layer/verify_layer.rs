@@ -189,6 +189,10 @@ impl VerifierBuilder<VerifyLayer> {
     /// - **A signature that is there must pass.** A request is under every scheme whose signature
     ///   header it has, however broken the header is, and must pass under each. A valid signature of
     ///   one scheme does not help a request whose signature of another is wrong.
+    /// - **Several signatures must belong together**: one covers the headers of the other, as RFC 9421
+    ///   can, or both name one nonce, or one event id, under one key id, and cover method and path
+    ///   alike. Otherwise anybody could put the signatures of two requests with one body together:
+    ///   refused with 401, `signature_insufficient`.
     /// - **All nonces are claimed**, in the order of the schemes. A request that carries several
     ///   signatures is refused if any of them was used, and then all of them are used. Either
     ///   signature sent alone later is a replay.
@@ -199,10 +203,10 @@ impl VerifierBuilder<VerifyLayer> {
     ///   stores that look keys up cannot be compared: keep their secrets apart.
     ///
     /// # What stays open
-    /// A request that was sent with several signatures, and never arrived, can be delivered in
-    /// pieces: whoever has it sends each signature alone, and each is a request of its own. If both
-    /// schemes sign the same event id or nonce, give both the same key id: then the pieces are one
-    /// request. Otherwise let the sender sign with one scheme at a time.
+    /// A request that was sent with several signatures, and never arrived, can be delivered with
+    /// fewer of them: a signature that covers no other stands by itself too. It is then the same
+    /// request only if both signatures make one claim: one nonce, or one event id, under one key id,
+    /// with method and path covered by both or by neither.
     ///
     /// Signed responses of such a layer state the outcome `open`.
     ///
@@ -221,6 +225,18 @@ impl VerifierBuilder<VerifyLayer> {
     /// ```
     pub fn or(self, scheme: impl Scheme) -> Self {
         self.accept(scheme)
+    }
+
+    /// Accepts a request with the signatures of [several schemes](Self::or) also if they say nothing
+    /// of each other: for a sender that signs each request in two ways which are not tied together.
+    /// Default: refused.
+    ///
+    /// Whoever has two signed requests with one body, or has one and a key of another scheme, can
+    /// put them together. The handler then runs once for both, and if one of them was used before,
+    /// not at all: the other is refused, or acknowledged, and its event is lost. In pieces, a request
+    /// that never arrived can be delivered once with each signature.
+    pub fn danger_unrelated_signatures(self) -> Self {
+        self.accept_unrelated_signatures()
     }
 
     /// Sets [`VerifyLayer::on_duplicate`].
