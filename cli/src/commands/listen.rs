@@ -4,10 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use countersign::{ConfigError, MemoryStore, VerifyLayer, store::SqliteStore};
 use serde_json::json;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use crate::{
     args::ListenArgs,
@@ -15,7 +12,7 @@ use crate::{
     http_client::causes,
     inspector::{Inspector, Log, Surroundings},
     listen::{
-        Exchanges, Happened, Hearing, Listener, MAX_BODY, Resigner, Search, Tally, Target,
+        Ending, Exchanges, Happened, Hearing, Listener, MAX_BODY, Resigner, Search, Tally, Target,
         keep::{Keep, Setting},
         print,
     },
@@ -56,8 +53,7 @@ async fn listen(
             "end other programs, or start again",
         )
     };
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut ending = Ending::new().map_err(failed)?;
     let listener = Listener::bind(args.addr).await?;
     let address = listener.address();
     let (keep, first_id) = open_keep(args, chosen, printer).await?;
@@ -89,8 +85,7 @@ async fn listen(
     loop {
         tokio::select! {
             biased;
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
+            () = ending.asked() => break,
             _ = happened.recv_many(&mut new, AT_ONCE) => scribe.take(&mut new).await,
             Some(notice) = notices.recv() => printer.warn(&notice),
         }
@@ -103,7 +98,7 @@ async fn listen(
             tokio::select! {
                 () = &mut idle => break,
                 // A person who cannot wait presses Ctrl-C again.
-                _ = interrupt.recv() => break,
+                () = ending.asked() => break,
                 _ = happened.recv_many(&mut new, AT_ONCE) => scribe.take(&mut new).await,
             }
         }

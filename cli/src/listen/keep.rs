@@ -2,8 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, ErrorKind, Read as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    io::{self, Read as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -112,11 +111,14 @@ impl Keep {
 }
 
 /// Makes the file for its owner alone, or takes the permissions of others away.
+#[cfg(unix)]
 fn private(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     match options.clone().create_new(true).open(path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let file = options.open(path)?;
             let mut permissions = file.metadata()?.permissions();
             if permissions.mode() & 0o077 != 0 {
@@ -127,6 +129,14 @@ fn private(path: &Path) -> io::Result<()> {
         }
         opened => opened.map(drop),
     }
+}
+
+/// Makes the file. Who may read it is what its folder says.
+#[cfg(windows)]
+fn private(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.open(path).map(drop)
 }
 
 async fn open(path: &Path) -> Result<(SqliteConnection, u64), sqlx::Error> {

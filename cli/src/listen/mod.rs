@@ -6,6 +6,7 @@
 //! A request that was recorded is sent again by `replay`, as it is or signed again (`resign`).
 
 mod capture;
+mod ending;
 mod exchange;
 pub(crate) mod keep;
 mod record;
@@ -18,6 +19,7 @@ mod tally;
 mod upstream;
 
 pub(crate) use capture::MAX_BODY;
+pub(crate) use ending::Ending;
 pub(crate) use exchange::{Exchanges, Happened, Hearing};
 pub(crate) use record::{Record, Verdict};
 pub(crate) use replay::{Copy, copies};

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     browser::Browser,
-    listen::{ACCEPTED, github, send},
+    listen::{ACCEPTED, curl, github, run, send},
     listening::Listening,
     round_trip::keygen,
     session::Session,
@@ -151,11 +151,11 @@ async fn the_inspector_shows_requests_as_they_come_and_sends_them_again() {
     session.file("one.har", har);
     let verified = session.run("countersign verify github --secret-file github.secret one.har");
     assert!(verified.contains("\nverified\n"), "{verified}");
-    let curl = browser
+    let command = browser
         .script("return document.getElementById('curl').textContent")
         .await;
-    let curl = curl.as_str().unwrap().replacen("curl ", "curl -sS ", 1);
-    session.stdout(&curl);
+    let command = command.as_str().unwrap().replacen("curl ", "curl -sS ", 1);
+    session.stdout(&command);
     browser
         .until("document.querySelectorAll('#rows .duplicate').length === 2")
         .await;
@@ -229,6 +229,42 @@ async fn the_inspector_shows_requests_as_they_come_and_sends_them_again() {
     browser.click(refused_row).await;
     browser.element("#details header.refused").await;
     browser.picture("refused-dark").await;
+    // A message of many parts.
+    let scheme = "http-message-signatures";
+    keygen(&session, scheme);
+    let arguments = format!("{scheme} --secret-file {scheme}.secret --ui");
+    let mut other = Listening::json(&session, &arguments);
+    let other_page = other.object()["inspector"].as_str().unwrap().to_owned();
+    run(
+        &session,
+        &curl(&session, scheme, &other.url),
+        "--http2-prior-knowledge",
+    );
+    assert_eq!(other.object()["verified"], true);
+    browser.client.goto(&other_page).await.unwrap();
+    browser.click("#rows .row").await;
+    let marked = "return [...document.querySelectorAll('.message mark')].map((mark) => mark.title)";
+    browser.element(".message mark").await;
+    let marked = browser.script(marked).await.to_string();
+    for part in [
+        "method",
+        "authority",
+        "path",
+        "query",
+        "time",
+        "nonce",
+        "header content-type",
+    ] {
+        assert!(marked.contains(part), "{part}: {marked}");
+    }
+    let head = "return [...document.querySelectorAll('#details div.code .covered')].map((it) => it.innerText)";
+    let covered = browser.script(head).await.to_string();
+    assert!(
+        covered.contains("/hooks") && covered.contains("content-type"),
+        "{covered}"
+    );
+    assert!(!covered.contains("user-agent"), "{covered}");
+    browser.picture("message-dark").await;
     browser.client.set_window_size(420, 900).await.unwrap();
     browser.picture("narrow-dark").await;
     browser.end().await;
