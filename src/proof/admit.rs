@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, header::CONTENT_ENCODING};
+use http::{HeaderMap, HeaderName, header::CONTENT_ENCODING};
 
 use super::{
     candidate::{Build, Candidate},
@@ -28,6 +28,9 @@ const MAX_CANDIDATES: usize = 4;
 /// Different keys that are looked up for one request; a request that names more is refused.
 const MAX_LOOK_UPS: usize = 4;
 
+/// Options of `Connection`; a request that has more is refused.
+const MAX_OPTIONS: usize = 32;
+
 /// What decides whether a signature counts, be it of a request, of a response or of a token.
 #[derive(Clone, Copy)]
 pub(crate) struct Trust<'s> {
@@ -51,10 +54,16 @@ pub(crate) async fn admit_over_head<'h>(
     headers: &HeaderMap,
     candidates: Vec<Candidate<'h>>,
 ) -> Result<Vec<Signature<'h>>, Refused> {
+    // Read once, and only for a signature under a known key.
+    let mut nominated = None;
     let build = |build: Build<'h>, room: &mut Room| {
         let message = build(head, room)?;
         check_encoding(headers, &message)?;
-        check_connection(headers, &message)?;
+        let nominated = match &nominated {
+            Some(known) => known,
+            None => &*nominated.insert(nominated_fields(headers)?),
+        };
+        check_connection(nominated, &message)?;
         Ok(message)
     };
     admit(trust, candidates, build).await
@@ -224,11 +233,21 @@ fn check_encoding(headers: &HeaderMap, message: &Message) -> Result<(), Fault> {
     ))
 }
 
+/// What `Connection` nominates. More than a few options are no client's.
+fn nominated_fields(headers: &HeaderMap) -> Result<Vec<HeaderName>, Fault> {
+    let options: Vec<_> = connection_options(headers).take(MAX_OPTIONS + 1).collect();
+    if options.len() > MAX_OPTIONS {
+        return Err(malformed(format!(
+            "`connection` has more than {MAX_OPTIONS} options"
+        )));
+    }
+    Ok(options)
+}
+
 /// A field that `Connection` nominates is for the next hop alone (RFC 9110, section 7.6.1), and any
 /// proxy takes it out: nobody can rely on it, signed or not.
-fn check_connection(headers: &HeaderMap, message: &Message) -> Result<(), Fault> {
-    let mut options = connection_options(headers);
-    let covered = options.find(|name| message.covers_any_of(name));
+fn check_connection(nominated: &[HeaderName], message: &Message) -> Result<(), Fault> {
+    let covered = nominated.iter().find(|name| message.covers_any_of(name));
     match covered {
         None => Ok(()),
         Some(name) => Err(malformed(format!(

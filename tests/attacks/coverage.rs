@@ -698,6 +698,9 @@ async fn a39_a_covered_field_that_connection_nominates() {
                 found.unwrap_or_else(|found| panic!("{}: {options}: {found:?}", subject.name));
             }
         }
+        // Each option is compared with each covered part.
+        let many = with(&genuine, "connection", &["x-other"; 33].join(","));
+        refused(&target, many, MALFORMED).await.unwrap();
         let other = with(&genuine, "connection", "x-other, close, content-typ");
         crate::subject::accepted(&target, other).await.unwrap();
     }
