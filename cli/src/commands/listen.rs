@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use countersign::{ConfigError, MemoryStore, VerifyLayer, store::SqliteStore};
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     args::ListenArgs,
@@ -69,7 +69,8 @@ async fn listen(
         false => Search::off(),
     };
     let (exchanges, hearing) = Exchanges::new(layer, forward, search, first_id);
-    let serving = tokio::spawn(listener.serve(Arc::clone(&exchanges)));
+    let (stop, stopped) = oneshot::channel();
+    let serving = tokio::spawn(listener.serve(Arc::clone(&exchanges), stopped));
     let mut scribe = Scribe {
         printer,
         tally: Tally::default(),
@@ -90,9 +91,13 @@ async fn listen(
             Some(notice) = notices.recv() => printer.warn(&notice),
         }
     }
-    serving.abort();
+    drop(stop);
     let answering = async {
-        let idle = exchanges.idle();
+        let idle = async {
+            // Answers are sent to their end, and records are written.
+            let _ = serving.await;
+            exchanges.idle().await;
+        };
         tokio::pin!(idle);
         loop {
             tokio::select! {

@@ -10,9 +10,13 @@ use std::{
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
+    server::{conn::auto, graceful::GracefulShutdown},
 };
-use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, oneshot},
+    time::sleep,
+};
 
 use super::exchange::Exchanges;
 use crate::{exit::Failure, http_client::causes};
@@ -55,18 +59,28 @@ impl Listener {
         self.address
     }
 
-    /// Answers connections, over HTTP/1.1 and HTTP/2, until it is dropped.
-    pub(crate) async fn serve(self, exchanges: Arc<Exchanges>) {
+    /// Answers connections, over HTTP/1.1 and HTTP/2, until it is told to stop. Answers that are on
+    /// their way then are sent to their end.
+    pub(crate) async fn serve(self, exchanges: Arc<Exchanges>, mut stop: oneshot::Receiver<()>) {
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let graceful = GracefulShutdown::new();
         loop {
-            // The semaphore is never closed.
-            let permit = Arc::clone(&connections).acquire_owned().await;
-            let Ok((stream, client)) = self.listener.accept().await else {
+            let accepting = async {
+                // The semaphore is never closed.
+                let permit = Arc::clone(&connections).acquire_owned().await;
+                (permit, self.listener.accept().await)
+            };
+            let (permit, accepted) = tokio::select! {
+                accepted = accepting => accepted,
+                _ = &mut stop => break,
+            };
+            let Ok((stream, client)) = accepted else {
                 // There are no more file descriptors, or the client is gone.
                 sleep(Duration::from_millis(50)).await;
                 continue;
             };
             let exchanges = Arc::clone(&exchanges);
+            let watcher = graceful.watcher();
             tokio::spawn(async move {
                 let _permit = permit;
                 let service = service_fn(|request| {
@@ -81,7 +95,7 @@ impl Listener {
                     .header_read_timeout(HEAD_DEADLINE);
                 let serving = builder.serve_connection(TokioIo::new(stream), service);
                 // A client that breaks off is no failure of ours.
-                if let Err(error) = serving.await
+                if let Err(error) = watcher.watch(serving).await
                     && let Some(error) = error.downcast_ref::<hyper::Error>()
                     && error.is_parse()
                 {
@@ -92,5 +106,7 @@ impl Listener {
                 }
             });
         }
+        drop(self.listener);
+        graceful.shutdown().await;
     }
 }

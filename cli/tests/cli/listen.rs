@@ -381,3 +381,52 @@ fn what_is_not_http_is_said() {
         "{said}"
     );
 }
+
+/// The upstream has sent half of its answer when Ctrl-C is pressed.
+#[test]
+fn an_answer_on_its_way_is_sent_to_its_end() {
+    let session = Session::new();
+    keygen(&session, "github");
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = upstream.local_addr().unwrap();
+    let (go_on, waiting) = std::sync::mpsc::channel();
+    let answering = std::thread::spawn(move || {
+        let (mut stream, _) = upstream.accept().unwrap();
+        let mut read = Vec::new();
+        while !read.ends_with(b"{}") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            read.extend(byte);
+        }
+        let half = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf";
+        stream.write_all(half).unwrap();
+        waiting.recv().unwrap();
+        stream.write_all(b"half").unwrap();
+    });
+    let arguments = format!("github --secret-file github.secret --forward http://{address}");
+    let mut listening = Listening::json(&session, &arguments);
+    let signed = github(&session, "{}");
+    let mut stream = TcpStream::connect(listening.address()).unwrap();
+    let request =
+        format!("POST / HTTP/1.1\r\nHost: a\r\n{signed}\r\nContent-Length: 2\r\n\r\n{{}}");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    while !answer.ends_with("\r\n\r\nhalf") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        answer.push(char::from(byte[0]));
+    }
+    assert_eq!(listening.object()["verified"], true);
+    listening.interrupt();
+    // Nobody is let in any more.
+    while TcpStream::connect(listening.address()).is_ok() {
+        std::thread::yield_now();
+    }
+    go_on.send(()).unwrap();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("\r\n\r\nhalfhalf"), "{answer}");
+    answering.join().unwrap();
+    let (said, code) = listening.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("summary"), "{said}");
+}

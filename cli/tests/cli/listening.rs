@@ -99,11 +99,21 @@ impl<'s> Listening<'s> {
         self.url.strip_prefix("http://").unwrap()
     }
 
-    /// Presses Ctrl-C. All that was printed, and the exit code.
-    pub(crate) fn stop(mut self) -> (String, Option<i32>) {
+    /// Presses Ctrl-C.
+    pub(crate) fn interrupt(&self) {
         let pid = self.child.id().to_string();
         let killed = Command::new("kill").args(["-INT", &pid]).status().unwrap();
         assert!(killed.success());
+    }
+
+    /// Presses Ctrl-C. All that was printed, and the exit code.
+    pub(crate) fn stop(self) -> (String, Option<i32>) {
+        self.interrupt();
+        self.end()
+    }
+
+    /// All that was printed until the command ended, and the exit code.
+    pub(crate) fn end(mut self) -> (String, Option<i32>) {
         while let Ok(line) = self.lines.recv_timeout(DEADLINE) {
             self.said.push_str(&line);
             self.said.push('\n');
