@@ -7,6 +7,7 @@ mod fate;
 mod history;
 mod lease;
 mod lock;
+mod memory;
 mod nonce;
 mod outcome;
 mod renewal;
@@ -24,14 +25,13 @@ pub(crate) use fate::FateCell;
 pub use history::{Forgotten, History};
 pub use lease::{Lease, LeaseStatus};
 pub(crate) use lock::lock;
+pub(crate) use memory::{Memory, MemorySettings};
 pub use nonce::{Nonce, NonceKind};
 pub use outcome::Outcome;
 pub(crate) use outcome::{Facts, Report, Signed, Statement, Subject, VerifiedAnswer};
 pub(crate) use renewal::{Handled, KeptLease, Settled};
-pub(crate) use sharing::User;
 pub use store::{
     ClaimOutcome, ConsumeIn, LeaseOutcome, LeaseStore, NonceStore, Sharing, StepOutcome, TransactIn,
 };
 pub(crate) use ticket::{Guarded, Refusal, Ticket};
-pub(crate) use turns::Turns;
 pub(crate) use verdict::Verdict;

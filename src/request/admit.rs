@@ -35,7 +35,7 @@ impl Settings {
             keys: &*self.keys,
             clock: &*self.clock,
             freshness: &self.freshness,
-            timeout: self.store_timeout,
+            timeout: self.memory.timeout(),
             whole: Compared::Head,
         };
         admit_over_head(&trust, head, head.headers, candidates).await

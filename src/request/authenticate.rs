@@ -145,13 +145,7 @@ impl Settings {
             Some(signed_at) => signed_at.saturating_add(window + horizon),
             None => now.saturating_add(untimed.max(horizon)),
         };
-        let claim = Claim::new(
-            Arc::clone(&self.namespace),
-            key_id.clone(),
-            nonce.clone(),
-            deadline,
-        )
-        .with_retention(self.retention);
+        let claim = self.memory.claim(key_id.clone(), nonce.clone(), deadline);
         match parameters.signed_at {
             Some(signed_at) => claim.signed(signed_at, self.freshness.max_skew),
             None => claim,

@@ -19,7 +19,7 @@ use crate::{
     key::{KeyId, KeyStore},
     message::{Forwarded, Origin, Origins},
     metrics::LiveNonces,
-    once::{NonceStore, Turns, User},
+    once::{MemorySettings, NonceStore},
     proof::Freshness,
     scheme::{Profile, Scheme},
 };
@@ -38,7 +38,7 @@ const DEFAULT_NAMESPACE: &str = "default";
 pub struct VerifierBuilder<T> {
     /// In their order; keys that are given are those of the last.
     accepted: Vec<Accepted>,
-    store: Option<Arc<dyn NonceStore>>,
+    memory: MemorySettings,
     clock: Box<dyn Clock>,
     origins: Vec<String>,
     forwarded: Option<Forwarded>,
@@ -47,14 +47,11 @@ pub struct VerifierBuilder<T> {
     unrelated_signatures: bool,
     methods: Option<Vec<Method>>,
     freshness: Freshness,
-    clock_difference: Duration,
     body: BodyLimits,
     body_budget: usize,
-    namespace: String,
     /// Unless it is chosen, that of the scheme.
     processing: Option<Processing>,
     max_running: usize,
-    store_timeout: Duration,
     readiness_timeout: Duration,
     /// Makes what is configured of the verifier that was built.
     finish: Box<dyn FnOnce(Verifier) -> T + Send + Sync>,
@@ -74,7 +71,7 @@ impl<T: 'static> VerifierBuilder<T> {
     ) -> Self {
         Self {
             accepted: vec![Accepted::new(scheme)],
-            store: None,
+            memory: MemorySettings::new(DEFAULT_NAMESPACE.into()),
             clock: Box::new(SystemClock),
             origins: Vec::new(),
             forwarded: None,
@@ -83,13 +80,10 @@ impl<T: 'static> VerifierBuilder<T> {
             unrelated_signatures: false,
             methods: None,
             freshness: Freshness::default(),
-            clock_difference: Duration::from_secs(5),
             body: BodyLimits::default(),
             body_budget: 64 * 1024 * 1024,
-            namespace: DEFAULT_NAMESPACE.into(),
             processing: None,
             max_running: 1024,
-            store_timeout: Duration::from_secs(2),
             readiness_timeout: Duration::from_secs(5),
             finish: Box::new(finish),
         }
@@ -146,7 +140,7 @@ impl<T: 'static> VerifierBuilder<T> {
     /// With [`Processing::InTransaction`] the handler's database remembers, and a store beside it
     /// is a mistake that [`build`](Self::build) reports.
     pub fn store(mut self, store: impl NonceStore) -> Self {
-        self.store = Some(Arc::new(store));
+        self.memory.store = Some(Arc::new(store));
         self
     }
 
@@ -250,7 +244,7 @@ impl<T: 'static> VerifierBuilder<T> {
     /// Requests are remembered for longer by this, and by the [store's
     /// timeout](Self::store_timeout).
     pub fn clock_difference(mut self, difference: Duration) -> Self {
-        self.clock_difference = difference;
+        self.memory.clock_difference = difference;
         self
     }
 
@@ -298,7 +292,7 @@ impl<T: 'static> VerifierBuilder<T> {
     /// who take the preset's own key id and `default` would use up each other's webhooks.
     /// [`build`](Self::build) says so.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = namespace.into();
+        self.memory.namespace = namespace.into();
         self
     }
 
@@ -326,7 +320,7 @@ impl<T: 'static> VerifierBuilder<T> {
     /// How long a store or a key look-up may take to answer: between 1 millisecond and 1 hour.
     /// After that the request is refused with 503. Default: 2 seconds.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
-        self.store_timeout = timeout;
+        self.memory.timeout = timeout;
         self
     }
 
@@ -374,18 +368,18 @@ impl<T: 'static> VerifierBuilder<T> {
                         nonce for a transaction to record";
             return Err(ConfigErrorKind::Processing(what).into());
         }
-        if self.store.is_none() && !in_transaction && !profile.may_repeat {
+        if self.memory.store.is_none() && !in_transaction && !profile.may_repeat {
             return Err(missing("no store is given; call `store`"));
         }
-        if self.store.is_some() && in_transaction {
+        if self.memory.store.is_some() && in_transaction {
             let what = "with `Processing::InTransaction` the handler's database remembers; a store \
                         beside it would be a second truth: leave out `store`";
             return Err(ConfigErrorKind::Processing(what).into());
         }
 
-        let namespace: Arc<str> = self.namespace.into();
+        let store = &self.memory.store;
         // A database in whose transactions nonces are recorded is as open to others as a store is.
-        let is_shared = match &self.store {
+        let is_shared = match store {
             Some(store) => store.sharing().is_shared(),
             None => in_transaction,
         };
@@ -393,7 +387,7 @@ impl<T: 'static> VerifierBuilder<T> {
             let profile = scheme.profile();
             if let Some(id) = scheme.fixed_key_id()
                 && profile.key_id_is_own
-                && *namespace == *DEFAULT_NAMESPACE
+                && self.memory.namespace == DEFAULT_NAMESPACE
                 && is_shared
                 && !profile.may_repeat
             {
@@ -427,7 +421,7 @@ impl<T: 'static> VerifierBuilder<T> {
             ));
         }
 
-        let margin = self.clock_difference + self.store_timeout;
+        let margin = self.memory.margin();
         let freshness = &self.freshness;
         let retention = profiles().map(|profile| retention(profile, freshness, margin));
         let retention = retention.max().unwrap_or_default();
@@ -438,47 +432,39 @@ impl<T: 'static> VerifierBuilder<T> {
             "`body_budget_bytes` is at least twice `max_body_bytes`",
         )?;
         if matches!(processing, Processing::Retryable { .. })
-            && self.store.as_ref().is_some_and(|s| s.leases().is_none())
+            && store.as_ref().is_some_and(|s| s.leases().is_none())
         {
             let what = "this store has no leases; use another, or `Processing::AtMostOnce`";
             return Err(ConfigErrorKind::Processing(what).into());
         }
         let outlives = |p: &Profile| p.untimed_retention.is_some() || p.event_horizon.is_some();
-        if self.store.as_ref().is_some_and(|s| !s.survives_restart()) && profiles().any(outlives) {
+        if store.as_ref().is_some_and(|s| !s.survives_restart()) && profiles().any(outlives) {
             tracing::warn!(
-                namespace = &*namespace,
+                namespace = self.memory.namespace,
                 "the store forgets on restart, and the scheme has event ids or covers no time: \
                  what was handled before a restart can be handled again after it; use a store that \
                  survives restarts"
             );
         }
 
-        let mut users = Vec::new();
+        let mut keys_of = Vec::new();
         for (scheme, keys) in accepted.iter().filter(|_| !profile.may_repeat) {
-            users.push(User {
-                store: self.store.clone(),
-                namespace: Arc::clone(&namespace),
-                retention,
-                key_id: scheme.fixed_key_id().map(KeyId::new).transpose()?,
-                keys: Arc::clone(keys),
-            });
+            let key_id = scheme.fixed_key_id().map(KeyId::new).transpose()?;
+            keys_of.push((key_id, Arc::clone(keys)));
         }
-        let users = User::enter(users)?;
+        let memory = Arc::new(self.memory.remember(retention, keys_of)?);
         let mut freshness = Freshness {
             margin,
             ..self.freshness
         };
-        if let Some(store) = self.store.clone().filter(|_| !profile.may_repeat) {
-            let namespace = Arc::clone(&namespace);
-            freshness.taken_until = Some(Arc::new(move |signed_at| {
-                store.taken_until(&namespace, retention, signed_at)
-            }));
+        if !profile.may_repeat {
+            let memory = Arc::clone(&memory);
+            freshness.taken_until = Some(Arc::new(move |signed_at| memory.taken_until(signed_at)));
         }
         let clock: Arc<dyn Clock> = self.clock.into();
         let budget = Arc::new(budget);
         let running = Arc::new(Semaphore::new(self.max_running));
         let long_bodies = Arc::new(Semaphore::new(processors));
-        let turns = Turns::default();
         let mut verifiers = Vec::with_capacity(accepted.len());
         for (scheme, keys) in accepted {
             let profile = scheme.profile();
@@ -491,25 +477,20 @@ impl<T: 'static> VerifierBuilder<T> {
                 signature_headers: scheme.signature_headers(),
                 scheme,
                 keys,
-                store: self.store.clone(),
+                memory: Arc::clone(&memory),
                 clock: Arc::clone(&clock),
                 origins: origins.clone(),
                 websockets: self.websockets,
                 unrelated_signatures: self.unrelated_signatures,
                 freshness: freshness.clone(),
                 methods,
-                retention,
                 body: self.body,
                 budget: Arc::clone(&budget),
-                namespace: Arc::clone(&namespace),
-                _users: Vec::new(),
                 processing,
                 running: Arc::clone(&running),
-                store_timeout: self.store_timeout,
                 readiness_timeout: self.readiness_timeout,
                 live: LiveNonces::default(),
                 long_bodies: Arc::clone(&long_bodies),
-                turns: turns.clone(),
                 others: Vec::new(),
             });
         }
@@ -517,7 +498,6 @@ impl<T: 'static> VerifierBuilder<T> {
         let Some(mut first) = verifiers.next() else {
             return Err(missing("no scheme is given"));
         };
-        first._users = users;
         first.others = verifiers
             .map(|settings| Verifier {
                 settings: Arc::new(settings),
@@ -536,14 +516,7 @@ impl<T: 'static> VerifierBuilder<T> {
         const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
         self.freshness.check_ranges()?;
         self.body.check_ranges()?;
-        ConfigError::unless(
-            self.clock_difference <= HOUR,
-            "`clock_difference` is at most 1 hour",
-        )?;
-        ConfigError::unless(
-            (MILLISECOND..=HOUR).contains(&self.store_timeout),
-            "`store_timeout` is between 1 millisecond and 1 hour",
-        )?;
+        self.memory.check_ranges()?;
         ConfigError::unless(
             (1..=1_000_000).contains(&self.max_running),
             "`max_running` is between 1 and 1,000,000",
@@ -570,10 +543,6 @@ impl<T: 'static> VerifierBuilder<T> {
                 "an event horizon is between 1 second and 1 year",
             )?;
         }
-        ConfigError::unless(
-            (1..=256).contains(&self.namespace.len()) && !self.namespace.contains('\0'),
-            "a namespace has between 1 and 256 bytes, and none of them is zero",
-        )?;
         match self.processing {
             Some(Processing::Retryable { lease }) => ConfigError::unless(
                 (SECOND..=DAY).contains(&lease),

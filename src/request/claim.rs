@@ -66,7 +66,7 @@ impl Authentic {
         let settings = &self.verifier.settings;
         match (&mut self.usable, settings.processing) {
             (Usable::Once(ticket), Processing::InTransaction) => {
-                ticket.wait_for_turn(&settings.turns).await
+                ticket.wait_for_turn(settings.memory.turns()).await
             }
             _ => Ok(()),
         }
@@ -90,7 +90,7 @@ impl Authentic {
                 return Ok(Verified::Unclaimed(unread.payload));
             }
         };
-        match (settings.processing, &settings.store) {
+        match (settings.processing, settings.memory.store()) {
             (Processing::AtMostOnce, Some(store)) => {
                 let claimed = ticket.claim(&**store).await;
                 settings.ask_live(&**store);
@@ -120,6 +120,6 @@ impl Authentic {
 
 impl Settings {
     fn ask_live(&self, store: &dyn NonceStore) {
-        self.live.ask(&self.namespace, || store.live());
+        self.live.ask(self.memory.namespace(), || store.live());
     }
 }

@@ -61,7 +61,7 @@ impl Usable {
         claim: Option<Claim>,
         subject: Subject,
     ) -> Self {
-        let timeout = verifier.settings.store_timeout;
+        let timeout = verifier.settings.memory.timeout();
         let unread = Unread {
             verifier: verifier.clone(),
             payload,

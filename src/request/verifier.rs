@@ -19,7 +19,7 @@ use crate::{
     key::KeyStore,
     message::{Origins, offers_websocket, original_uri},
     metrics::LiveNonces,
-    once::{NonceStore, Turns, User},
+    once::Memory,
     proof::Freshness,
     scheme::{Asked, Describe},
 };
@@ -64,8 +64,8 @@ pub(crate) struct Settings {
     pub(super) signature_headers: Vec<HeaderName>,
     pub(super) scheme: Box<dyn Describe>,
     pub(super) keys: Arc<dyn KeyStore>,
-    /// `None` with [`Processing::InTransaction`] alone.
-    pub(super) store: Option<Arc<dyn NonceStore>>,
+    /// Without a store with [`Processing::InTransaction`], and if nothing is claimed.
+    pub(super) memory: Arc<Memory>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) origins: Origins,
     /// Whether a WebSocket handshake passes.
@@ -75,23 +75,15 @@ pub(crate) struct Settings {
     pub(super) freshness: Freshness,
     /// `None` where any method may come, because the signature covers it.
     pub(super) methods: Option<Methods>,
-    /// The longest time for which any claim is remembered, counted from the moment of the claim.
-    pub(super) retention: Duration,
     pub(super) body: BodyLimits,
     pub(super) budget: Arc<Budget>,
-    pub(super) namespace: Arc<str>,
-    /// Its places among the users of the store, which it leaves when it is dropped.
-    pub(super) _users: Vec<Arc<User>>,
     pub(super) processing: Processing,
     /// A permit for each handler that may run under a lease.
     pub(super) running: Arc<Semaphore>,
-    pub(super) store_timeout: Duration,
     pub(super) readiness_timeout: Duration,
     pub(super) live: LiveNonces,
     /// Whose turn it is to read a long body whole.
     pub(super) long_bodies: Arc<Semaphore>,
-    /// Of [`Processing::InTransaction`].
-    pub(super) turns: Turns,
     /// Of a layer that accepts several schemes: those of the others, in their order.
     pub(super) others: Vec<Verifier>,
 }
@@ -170,7 +162,7 @@ impl Verifier {
     }
 
     pub(crate) fn store_timeout(&self) -> Duration {
-        self.settings.store_timeout
+        self.settings.memory.timeout()
     }
 }
 
@@ -178,7 +170,7 @@ impl std::fmt::Debug for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Verifier")
             .field("scheme", &self.settings.scheme)
-            .field("namespace", &self.settings.namespace)
+            .field("namespace", &self.settings.memory.namespace())
             .field("processing", &self.settings.processing)
             .finish_non_exhaustive()
     }

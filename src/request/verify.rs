@@ -156,7 +156,7 @@ impl Settings {
     fn span(&self) -> Span {
         let span = tracing::info_span!(
             SPAN,
-            namespace = &*self.namespace,
+            namespace = &**self.memory.namespace(),
             key_id = Empty,
             body_bytes = Empty,
             outcome = Empty,

@@ -9,13 +9,13 @@ use std::{
 
 use super::{
     jws,
-    one_time::{OneTimeToken, Settings},
+    one_time::{InStore, InTransaction, OneTimeToken, Settings},
 };
 use crate::{
     clock::{Clock, SystemClock},
     error::{ConfigError, ConfigErrorKind},
     key::{KeyId, KeyStore},
-    once::{NonceStore, Turns, User},
+    once::{MemorySettings, NonceStore},
     proof::Freshness,
 };
 
@@ -29,41 +29,89 @@ impl<T> OneTimeToken<T> {
 
 /// Configures a [`OneTimeToken`]; every setting states its default.
 #[must_use]
-pub struct OneTimeTokenBuilder<T> {
+pub struct OneTimeTokenBuilder<T, M = InStore> {
     purpose: String,
-    namespace: Option<String>,
     keys: Option<Arc<dyn KeyStore>>,
     issue_under: Option<String>,
     lifetime: Duration,
     max_skew: Duration,
-    clock_difference: Duration,
-    store: Option<Arc<dyn NonceStore>>,
-    in_transaction: bool,
-    store_timeout: Duration,
+    memory: MemorySettings,
     clock: Box<dyn Clock>,
-    payload: PhantomData<fn(T) -> T>,
+    types: PhantomData<fn(T, M) -> T>,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl<T> OneTimeTokenBuilder<T> {
-    pub(super) fn new(purpose: String) -> Self {
+    fn new(purpose: String) -> Self {
         Self {
+            memory: MemorySettings::new(format!("token:{purpose}")),
             purpose,
-            namespace: None,
             keys: None,
             issue_under: None,
             lifetime: Duration::from_secs(60 * 60),
             max_skew: Duration::from_secs(5),
-            clock_difference: Duration::from_secs(5),
-            store: None,
-            in_transaction: false,
-            store_timeout: Duration::from_secs(2),
             clock: Box::new(SystemClock),
-            payload: PhantomData,
+            types: PhantomData,
         }
     }
 
+    /// What remembers which tokens were redeemed. No default: either this, or
+    /// [`in_transaction`](Self::in_transaction).
+    pub fn store(mut self, store: impl NonceStore) -> Self {
+        self.memory.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Tokens are redeemed in database transactions of the caller's own, with
+    /// [`transact`](super::PendingToken::transact) or
+    /// [`redeem_in`](super::PendingToken::redeem_in), and the database remembers them. Their type is
+    /// `OneTimeToken<T, InTransaction>`, so that none is redeemed in a store by mistake.
+    pub fn in_transaction(self) -> OneTimeTokenBuilder<T, InTransaction> {
+        OneTimeTokenBuilder {
+            purpose: self.purpose,
+            keys: self.keys,
+            issue_under: self.issue_under,
+            lifetime: self.lifetime,
+            max_skew: self.max_skew,
+            memory: self.memory,
+            clock: self.clock,
+            types: PhantomData,
+        }
+    }
+
+    /// Checks the configuration.
+    ///
+    /// # Errors
+    /// When something is missing, out of its range, or would not be safe; when other tokens of this
+    /// process have the same store and namespace, and other secrets under a key id, or another
+    /// lifetime.
+    pub fn build(self) -> Result<OneTimeToken<T>, ConfigError> {
+        let store = self.memory.store.clone().ok_or(ConfigErrorKind::Missing(
+            "nothing remembers which tokens were redeemed; call `store` or `in_transaction`",
+        ))?;
+        self.remembered(InStore(store))
+    }
+}
+
+impl<T> OneTimeTokenBuilder<T, InTransaction> {
+    /// Checks the configuration.
+    ///
+    /// # Errors
+    /// When something is missing, out of its range, or would not be safe, such as a store beside
+    /// the database; when other tokens of this process have the same namespace, and other secrets
+    /// under a key id.
+    pub fn build(self) -> Result<OneTimeToken<T, InTransaction>, ConfigError> {
+        if self.memory.store.is_some() {
+            let what = "with `in_transaction` the database remembers; a store beside it would be a \
+                        second truth: leave out `store`";
+            return Err(ConfigErrorKind::Processing(what).into());
+        }
+        self.remembered(InTransaction(()))
+    }
+}
+
+impl<T, M> OneTimeTokenBuilder<T, M> {
     /// Where keys are looked up: a [`KeyRing`](crate::KeyRing), or a store of your own. No default.
     pub fn keys(mut self, keys: impl KeyStore) -> Self {
         self.keys = Some(Arc::new(keys));
@@ -92,22 +140,7 @@ impl<T> OneTimeTokenBuilder<T> {
 
     /// By how much the clocks of servers and stores may differ: at most 1 hour. Default: 5 seconds.
     pub fn clock_difference(mut self, difference: Duration) -> Self {
-        self.clock_difference = difference;
-        self
-    }
-
-    /// What remembers which tokens were redeemed. No default: either this, or
-    /// [`in_transaction`](Self::in_transaction).
-    pub fn store(mut self, store: impl NonceStore) -> Self {
-        self.store = Some(Arc::new(store));
-        self
-    }
-
-    /// Tokens are redeemed in database transactions of the caller's own, with
-    /// [`transact`](super::PendingToken::transact) or
-    /// [`redeem_in`](super::PendingToken::redeem_in), and the database remembers them.
-    pub fn in_transaction(mut self) -> Self {
-        self.in_transaction = true;
+        self.memory.clock_difference = difference;
         self
     }
 
@@ -116,14 +149,14 @@ impl<T> OneTimeTokenBuilder<T> {
     ///
     /// All servers of one service must have the same.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = Some(namespace.into());
+        self.memory.namespace = namespace.into();
         self
     }
 
     /// How long a store, a database or a key look-up may take to answer: between 1 millisecond and
     /// 1 hour. Default: 2 seconds.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
-        self.store_timeout = timeout;
+        self.memory.timeout = timeout;
         self
     }
 
@@ -133,26 +166,13 @@ impl<T> OneTimeTokenBuilder<T> {
         self
     }
 
-    /// Checks the configuration.
-    ///
-    /// # Errors
-    /// When something is missing, out of its range, or would not be safe; when other tokens of this
-    /// process have the same store and namespace, and other secrets under a key id, or another
-    /// lifetime.
-    pub fn build(self) -> Result<OneTimeToken<T>, ConfigError> {
+    fn remembered(self, memory: M) -> Result<OneTimeToken<T, M>, ConfigError> {
         let missing = |what| ConfigError::from(ConfigErrorKind::Missing(what));
         ConfigError::unless(
             (1..=128).contains(&self.purpose.len()),
             "the purpose of a token has 1 to 128 bytes",
         )?;
-        let namespace = match self.namespace {
-            Some(namespace) => namespace,
-            None => format!("token:{}", self.purpose),
-        };
-        ConfigError::unless(
-            (1..=256).contains(&namespace.len()) && !namespace.contains('\0'),
-            "`namespace` has 1 to 256 bytes, and none of them is zero",
-        )?;
+        self.memory.check_ranges()?;
         ConfigError::unless(
             (Duration::from_secs(1)..=366 * DAY).contains(&self.lifetime)
                 && self.lifetime.subsec_nanos() == 0,
@@ -160,24 +180,6 @@ impl<T> OneTimeTokenBuilder<T> {
         )?;
         let hour = Duration::from_secs(60 * 60);
         ConfigError::unless(self.max_skew <= hour, "`max_skew` is at most 1 hour")?;
-        ConfigError::unless(
-            self.clock_difference <= hour,
-            "`clock_difference` is at most 1 hour",
-        )?;
-        ConfigError::unless(
-            (Duration::from_millis(1)..=hour).contains(&self.store_timeout),
-            "`store_timeout` is between 1 millisecond and 1 hour",
-        )?;
-        if self.store.is_none() && !self.in_transaction {
-            return Err(missing(
-                "nothing remembers which tokens were redeemed; call `store` or `in_transaction`",
-            ));
-        }
-        if self.store.is_some() && self.in_transaction {
-            let what = "with `in_transaction` the database remembers; a store beside it would be a \
-                        second truth: leave out `store`";
-            return Err(ConfigErrorKind::Processing(what).into());
-        }
         let issue_under = self
             .issue_under
             .ok_or_else(|| missing("no key id to issue under; call `issue_under`"))?;
@@ -185,21 +187,13 @@ impl<T> OneTimeTokenBuilder<T> {
             .keys
             .ok_or_else(|| missing("no keys are given; call `keys`"))?;
         keys.known_keys().check_algorithm(jws::ALGORITHM, None)?;
-        let namespace: Arc<str> = namespace.into();
-        let margin = self.clock_difference + self.store_timeout;
+        let margin = self.memory.margin();
         let retention = self.lifetime + self.max_skew + margin;
-        let user = User {
-            store: self.store.clone(),
-            namespace: Arc::clone(&namespace),
-            retention,
-            key_id: None,
-            keys: Arc::clone(&keys),
-        };
+        let remembered = self.memory.remember(retention, [(None, Arc::clone(&keys))]);
         Ok(OneTimeToken {
             settings: Arc::new(Settings {
                 purpose: self.purpose,
-                namespace,
-                _users: User::enter(vec![user])?,
+                memory: remembered?,
                 keys,
                 issue_under: RwLock::new(KeyId::new(issue_under)?),
                 lifetime: self.lifetime,
@@ -211,18 +205,15 @@ impl<T> OneTimeTokenBuilder<T> {
                     ends_before_expiry: true,
                     ..Freshness::default()
                 },
-                retention,
-                store: self.store,
-                store_timeout: self.store_timeout,
                 clock: self.clock,
-                turns: Turns::default(),
             }),
+            memory,
             payload: PhantomData,
         })
     }
 }
 
-impl<T> fmt::Debug for OneTimeTokenBuilder<T> {
+impl<T, M> fmt::Debug for OneTimeTokenBuilder<T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OneTimeTokenBuilder")
             .field("purpose", &self.purpose)

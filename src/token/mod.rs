@@ -6,4 +6,4 @@ mod jws;
 mod one_time;
 
 pub use builder::OneTimeTokenBuilder;
-pub use one_time::{OneTimeToken, PendingToken};
+pub use one_time::{InStore, InTransaction, OneTimeToken, PendingToken};

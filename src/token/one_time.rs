@@ -18,14 +18,11 @@ use super::{
 };
 use crate::{
     clock::{Clock, Timestamp},
-    error::{
-        ConfigError, Fault, FaultKind, Rejection, RejectionKind, SignError, StoreError,
-        StoreErrorKind, malformed,
-    },
+    error::{ConfigError, Fault, FaultKind, Rejection, RejectionKind, SignError, malformed},
     key::{KeyId, KeyStore},
     once::{
-        Claim, ConsumeIn, Guarded, NonceKind, NonceStore, Refusal, Subject, Ticket, TransactIn,
-        Turns, User,
+        Claim, ConsumeIn, Guarded, Memory, NonceKind, NonceStore, Refusal, Subject, Ticket,
+        TransactIn,
     },
     proof::{
         Arrived, Compared, Fed, Freshness, Parameters, Several, Trust, admit, find_keys, prove,
@@ -93,32 +90,52 @@ use crate::{
 ///   refuses, after a restart, all tokens that were issued before it (503, `sign_again`). Take a
 ///   durable one for tokens that live longer than a process.
 /// - The payload is signed, and not encrypted: the bearer can read it.
-pub struct OneTimeToken<T> {
+///
+/// `M` says what remembers which tokens were redeemed: [`InStore`](crate::token::InStore), or
+/// [`InTransaction`](crate::token::InTransaction). A token can be redeemed there and nowhere else:
+///
+/// ```compile_fail,E0599
+/// use countersign::token::{InTransaction, PendingToken};
+///
+/// async fn wrong(token: PendingToken<String, InTransaction>) {
+///     token.redeem().await;
+/// }
+/// ```
+pub struct OneTimeToken<T, M = InStore> {
     pub(super) settings: Arc<Settings>,
+    pub(super) memory: M,
     pub(super) payload: PhantomData<fn(T) -> T>,
 }
 
 pub(super) struct Settings {
     pub(super) purpose: String,
-    pub(super) namespace: Arc<str>,
-    /// Their place among the users of the store, which they leave when they are dropped.
-    pub(super) _users: Vec<Arc<User>>,
+    pub(super) memory: Memory,
     pub(super) keys: Arc<dyn KeyStore>,
     pub(super) issue_under: RwLock<KeyId>,
     pub(super) lifetime: Duration,
     /// Its margin is how much longer than it lives a token is remembered: for a claim that is on its
     /// way, and for clocks that differ.
     pub(super) freshness: Freshness,
-    /// The longest time for which a token is remembered, counted from the moment of its claim.
-    pub(super) retention: Duration,
-    /// `None` where tokens are redeemed in database transactions.
-    pub(super) store: Option<Arc<dyn NonceStore>>,
-    pub(super) store_timeout: Duration,
     pub(super) clock: Box<dyn Clock>,
-    pub(super) turns: Turns,
 }
 
-impl<T> OneTimeToken<T> {
+/// A store remembers which tokens were redeemed, as
+/// [`OneTimeTokenBuilder::store`](crate::token::OneTimeTokenBuilder::store) says.
+#[derive(Clone)]
+pub struct InStore(pub(super) Arc<dyn NonceStore>);
+
+/// The caller's database remembers which tokens were redeemed, as
+/// [`OneTimeTokenBuilder::in_transaction`](crate::token::OneTimeTokenBuilder::in_transaction) says.
+#[derive(Clone, Debug)]
+pub struct InTransaction(pub(super) ());
+
+impl fmt::Debug for InStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InStore")
+    }
+}
+
+impl<T, M> OneTimeToken<T, M> {
     /// Issues from now on under another key id, on every clone at once. Tokens under the earlier
     /// one are redeemed for as long as its secrets are valid.
     ///
@@ -135,7 +152,7 @@ impl<T> OneTimeToken<T> {
     }
 }
 
-impl<T: Serialize> OneTimeToken<T> {
+impl<T: Serialize, M> OneTimeToken<T, M> {
     /// A new token around `payload`, which lives for the
     /// [lifetime](crate::token::OneTimeTokenBuilder::lifetime). It is made of letters, digits, `-`,
     /// `_` and two dots, and stands in a URL as it is.
@@ -160,7 +177,7 @@ impl<T: Serialize> OneTimeToken<T> {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let now = settings.clock.now();
-        let found = find_keys(&*settings.keys, key_id.as_str(), settings.store_timeout).await;
+        let found = find_keys(&*settings.keys, key_id.as_str(), settings.memory.timeout()).await;
         // A look-up that answers with another key's secrets would let it sign for this one.
         let set = found
             .map_err(Fault::from)?
@@ -207,7 +224,9 @@ impl<T: DeserializeOwned> OneTimeToken<T> {
     pub async fn redeem(&self, token: &str) -> Result<T, Rejection> {
         self.verify(token).await?.redeem().await
     }
+}
 
+impl<T: DeserializeOwned, M: Clone> OneTimeToken<T, M> {
     /// Verifies the token, and redeems nothing: key, MAC, purpose, times, and that the payload is a
     /// `T`. Whether it was redeemed before is not asked.
     ///
@@ -216,7 +235,7 @@ impl<T: DeserializeOwned> OneTimeToken<T> {
     ///
     /// # Panics
     /// When the key look-up has to be waited for, outside of a Tokio runtime with its timer.
-    pub async fn verify(&self, token: &str) -> Result<PendingToken<T>, Rejection> {
+    pub async fn verify(&self, token: &str) -> Result<PendingToken<T, M>, Rejection> {
         let settings = &*self.settings;
         let (claim, claims) = settings.prove(token).await.map_err(of_token)?;
         let payload = serde_json::from_value(claims.data)
@@ -228,9 +247,12 @@ impl<T: DeserializeOwned> OneTimeToken<T> {
             expires_at: claims.expires_at,
             payload,
         };
-        let timeout = settings.store_timeout;
-        let nobody = Subject::default();
-        Ok(PendingToken(Ticket::new(unread, claim, timeout, nobody)))
+        let timeout = settings.memory.timeout();
+        let ticket = Ticket::new(unread, claim, timeout, Subject::default());
+        Ok(PendingToken {
+            ticket,
+            memory: self.memory.clone(),
+        })
     }
 }
 
@@ -239,7 +261,7 @@ impl Settings {
     /// token for ever as one that it may have forgotten.
     fn issued_at(&self, now: Timestamp) -> Result<Timestamp, SignError> {
         let issued_at = Timestamp::from_secs(now.as_secs()).unwrap_or(now);
-        let store = self.store.as_ref();
+        let store = self.memory.store();
         let refused = store.and_then(|store| store.refuses_until(self.freshness.max_skew));
         let Some(refused) = refused.filter(|refused| *refused >= issued_at) else {
             return Ok(issued_at);
@@ -265,7 +287,7 @@ impl Settings {
             keys: &*self.keys,
             clock: &*self.clock,
             freshness: &self.freshness,
-            timeout: self.store_timeout,
+            timeout: self.memory.timeout(),
             whole: Compared::Token,
         };
         let signatures = admit(&trust, vec![candidate], |message, _| Ok(message)).await?;
@@ -285,14 +307,10 @@ impl Settings {
         };
         let (now, any) = (self.clock.now(), Several::Any);
         let (proven, claims) = prove(signatures, &arrived, any, &self.freshness, now, read)?;
-        let claim = Claim::new(
-            Arc::clone(&self.namespace),
-            proven.key_id().clone(),
-            proven.nonce(&nothing),
-            claims.expires_at.saturating_add(self.freshness.margin),
-        )
-        .signed(claims.issued_at, self.freshness.max_skew)
-        .with_retention(self.retention);
+        let deadline = claims.expires_at.saturating_add(self.freshness.margin);
+        let (key_id, nonce) = (proven.key_id().clone(), proven.nonce(&nothing));
+        let claim = self.memory.claim(key_id, nonce, deadline);
+        let claim = claim.signed(claims.issued_at, self.freshness.max_skew);
         Ok((claim, claims))
     }
 
@@ -318,7 +336,10 @@ impl Settings {
 ///
 /// Dropping it redeems nothing.
 #[must_use = "a token is not redeemed by being verified"]
-pub struct PendingToken<T>(Ticket<UnreadToken<T>>);
+pub struct PendingToken<T, M = InStore> {
+    ticket: Ticket<UnreadToken<T>>,
+    memory: M,
+}
 
 struct UnreadToken<T> {
     settings: Arc<Settings>,
@@ -356,17 +377,11 @@ impl<T> PendingToken<T> {
     /// # Panics
     /// When there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn redeem(self) -> Result<T, Rejection> {
-        let settings = Arc::clone(&self.0.guarded().settings);
-        let Some(store) = &settings.store else {
-            return Err(StoreError::new(
-                StoreErrorKind::Misconfigured,
-                "these tokens are redeemed in a database transaction: call `transact` or `redeem_in`",
-            )
-            .into());
-        };
-        self.0.claim(&**store).await
+        self.ticket.claim(&*self.memory.0).await
     }
+}
 
+impl<T> PendingToken<T, InTransaction> {
     /// Begins a transaction, records the token in it, calls `work` with the connection and the
     /// payload, and commits. Where `work` answers with an error, all is rolled back, and the token
     /// may be redeemed again. It is the counterpart of
@@ -386,19 +401,23 @@ impl<T> PendingToken<T> {
         D: TransactIn + ?Sized,
         E: From<Rejection>,
     {
-        self.without_store()?;
-        let settings = Arc::clone(&self.0.guarded().settings);
-        self.0.wait_for_turn(&settings.turns).await?;
-        self.0.transact(database, work).await
+        let settings = Arc::clone(&self.ticket.guarded().settings);
+        let turns = settings.memory.turns();
+        self.ticket.wait_for_turn(turns).await?;
+        self.ticket.transact(database, work).await
     }
 
     /// Records the token in the caller's transaction, and hands out its payload. The token is used
     /// up once the caller commits. To be called outside of savepoints, as
     /// [`PendingPayload::consume`](crate::PendingPayload::consume) is.
     ///
+    /// If another transaction has recorded the token and has not ended, the database is waited for.
+    /// In each process one duplicate of the token waits so, and holds its connection for that time.
+    /// Others are refused at once (409, `request_in_flight`).
+    ///
     /// # Errors
-    /// When it was redeemed before, has expired, or the database refuses or gives no answer. The
-    /// transaction is then to be rolled back.
+    /// When it was redeemed before, has expired, another duplicate waits for the database, or the
+    /// database refuses or gives no answer. The transaction is then to be rolled back.
     ///
     /// # Panics
     /// Outside of a Tokio runtime with its timer.
@@ -406,37 +425,24 @@ impl<T> PendingToken<T> {
         mut self,
         transaction: &mut C,
     ) -> Result<T, Rejection> {
-        self.without_store()?;
-        let settings = Arc::clone(&self.0.guarded().settings);
-        self.0.take_turn_at_once(&settings.turns)?;
-        self.0.consume(transaction).await
-    }
-
-    /// A store beside the database would be a second truth: what was used up in the one would be
-    /// new in the other.
-    fn without_store(&self) -> Result<(), Rejection> {
-        if self.0.guarded().settings.store.is_none() {
-            return Ok(());
-        }
-        Err(StoreError::new(
-            StoreErrorKind::Misconfigured,
-            "these tokens are redeemed in a store; for a database transaction build them with \
-             `in_transaction`",
-        )
-        .into())
+        let settings = Arc::clone(&self.ticket.guarded().settings);
+        let turns = settings.memory.turns();
+        self.ticket.take_turn_at_once(turns)?;
+        self.ticket.consume(transaction).await
     }
 }
 
-impl<T> Clone for OneTimeToken<T> {
+impl<T, M: Clone> Clone for OneTimeToken<T, M> {
     fn clone(&self) -> Self {
         Self {
+            memory: self.memory.clone(),
             settings: Arc::clone(&self.settings),
             payload: PhantomData,
         }
     }
 }
 
-impl<T> fmt::Debug for OneTimeToken<T> {
+impl<T, M> fmt::Debug for OneTimeToken<T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OneTimeToken")
             .field("purpose", &self.settings.purpose)
@@ -446,10 +452,10 @@ impl<T> fmt::Debug for OneTimeToken<T> {
 }
 
 /// Without the payload.
-impl<T> fmt::Debug for PendingToken<T> {
+impl<T, M> fmt::Debug for PendingToken<T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PendingToken")
-            .field("claim", self.0.to_record())
+            .field("claim", self.ticket.to_record())
             .finish_non_exhaustive()
     }
 }

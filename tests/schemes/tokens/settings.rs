@@ -182,8 +182,9 @@ fn configurations_that_would_not_be_safe_are_refused() {
     assert!(missing(kind(builder(&clock))));
     let keyless = OneTimeToken::builder(PURPOSE).store(memory(&clock));
     assert!(missing(kind(keyless.issue_under(KEY))));
+    let second_truth = whole().in_transaction().build().unwrap_err();
     assert!(matches!(
-        kind(whole().in_transaction()),
+        second_truth.kind(),
         ConfigErrorKind::Processing(_)
     ));
     assert!(range(kind(whole().lifetime(Duration::ZERO))));

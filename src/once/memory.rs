@@ -1,0 +1,127 @@
+//! What remembers the claims of one namespace, and on which terms: the same for requests and for
+//! tokens.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{claim::Claim, nonce::Nonce, sharing::User, store::NonceStore, turns::Turns};
+use crate::{
+    clock::Timestamp,
+    error::ConfigError,
+    key::{KeyId, KeyStore},
+};
+
+/// What is configured of a [`Memory`].
+pub(crate) struct MemorySettings {
+    /// `None` if claims are recorded in handlers' transactions, or if there are none.
+    pub(crate) store: Option<Arc<dyn NonceStore>>,
+    pub(crate) namespace: String,
+    pub(crate) clock_difference: Duration,
+    pub(crate) timeout: Duration,
+}
+
+/// What remembers claims, checked, and entered among the users of its store for as long as it
+/// lives.
+pub(crate) struct Memory {
+    store: Option<Arc<dyn NonceStore>>,
+    namespace: Arc<str>,
+    /// The longest time for which any claim is remembered, counted from the moment of the claim.
+    retention: Duration,
+    timeout: Duration,
+    turns: Turns,
+    _users: Vec<Arc<User>>,
+}
+
+impl MemorySettings {
+    pub(crate) fn new(namespace: String) -> Self {
+        Self {
+            store: None,
+            namespace,
+            clock_difference: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+        }
+    }
+
+    pub(crate) fn check_ranges(&self) -> Result<(), ConfigError> {
+        const MILLISECOND: Duration = Duration::from_millis(1);
+        const HOUR: Duration = Duration::from_secs(60 * 60);
+        ConfigError::unless(
+            self.clock_difference <= HOUR,
+            "`clock_difference` is at most 1 hour",
+        )?;
+        ConfigError::unless(
+            (MILLISECOND..=HOUR).contains(&self.timeout),
+            "`store_timeout` is between 1 millisecond and 1 hour",
+        )?;
+        ConfigError::unless(
+            (1..=256).contains(&self.namespace.len()) && !self.namespace.contains('\0'),
+            "a namespace has between 1 and 256 bytes, and none of them is zero",
+        )
+    }
+
+    /// For how much longer than it lives something is remembered: for a claim that is on its way,
+    /// and for clocks that differ.
+    pub(crate) fn margin(&self) -> Duration {
+        self.clock_difference + self.timeout
+    }
+
+    /// Enters a user for the keys of each scheme, with the one key id of a scheme whose requests
+    /// name none.
+    ///
+    /// # Errors
+    /// Returns an error if another user means something else by the same names.
+    pub(crate) fn remember(
+        self,
+        retention: Duration,
+        keys: impl IntoIterator<Item = (Option<KeyId>, Arc<dyn KeyStore>)>,
+    ) -> Result<Memory, ConfigError> {
+        let namespace: Arc<str> = self.namespace.into();
+        let users = keys.into_iter().map(|(key_id, keys)| User {
+            store: self.store.clone(),
+            namespace: Arc::clone(&namespace),
+            retention,
+            key_id,
+            keys,
+        });
+        Ok(Memory {
+            _users: User::enter(users.collect())?,
+            store: self.store,
+            namespace,
+            retention,
+            timeout: self.timeout,
+            turns: Turns::default(),
+        })
+    }
+}
+
+impl Memory {
+    /// `None` if claims are recorded in handlers' transactions, or if there are none.
+    pub(crate) fn store(&self) -> Option<&Arc<dyn NonceStore>> {
+        self.store.as_ref()
+    }
+
+    pub(crate) fn namespace(&self) -> &Arc<str> {
+        &self.namespace
+    }
+
+    /// How long a store, a database or a key look-up may take to answer.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Of claims that are recorded in handlers' transactions.
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    /// A claim on these terms.
+    pub(crate) fn claim(&self, key_id: KeyId, nonce: Nonce, deadline: Timestamp) -> Claim {
+        let namespace = Arc::clone(&self.namespace);
+        Claim::new(namespace, key_id, nonce, deadline).with_retention(self.retention)
+    }
+
+    /// Until when a request that was signed then can be recorded, whoever asks, as far as is known.
+    pub(crate) fn taken_until(&self, signed_at: Timestamp) -> Option<Timestamp> {
+        let store = self.store.as_ref()?;
+        store.taken_until(&self.namespace, self.retention, signed_at)
+    }
+}
