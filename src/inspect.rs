@@ -1,5 +1,4 @@
-//! What a scheme reads in a request: its signatures, and the signed message of each, piece by
-//! piece.
+//! Reads the signatures of a request, and shows the signed message of each, piece by piece.
 //!
 //! This module is for tools that tell a person why a signature does not match. It verifies nothing:
 //! it looks up no key, checks no time and claims nothing. Serve requests with a

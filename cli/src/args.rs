@@ -346,7 +346,7 @@ pub(crate) struct SchemeArgs {
 /// Where the secret comes from, in the form in which its provider shows it.
 #[derive(ClapArgs)]
 pub(crate) struct SecretArgs {
-    /// A file that holds the secret; a final line end is no part of it
+    /// A file that holds the secret; a final line end does not count
     #[arg(long, help_heading = SECRETS, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) secret_file: Vec<PathBuf>,
 

@@ -105,7 +105,7 @@ impl Printer {
         }
     }
 
-    /// Says something on standard error that is no result.
+    /// Prints a warning on standard error.
     pub(crate) fn warn(&self, text: &str) {
         let label = Span {
             style: colour(AnsiColor::Yellow).bold(),
@@ -141,7 +141,7 @@ impl Printer {
         self.note(complain(&text));
     }
 
-    /// Turns an output that broke into an exit code. A reader that has seen enough is no failure.
+    /// Turns an output that broke into an exit code. A closed pipe is not a failure.
     pub(crate) fn finish(&self, exit: Exit) -> Exit {
         match self.broken.get() {
             None | Some(ErrorKind::BrokenPipe) => exit,

@@ -12,12 +12,12 @@ const MAX_LEN: usize = 64 * 1024;
 const ADVICE: &str = "give the secret with --secret-file FILE, --secret-env NAME or \
                       --secret-command COMMAND";
 
-/// A secret as text. Nothing prints it: `Debug` is redacted, and there is no `Display`.
+/// A secret as text. Nothing prints it: `Debug` is redacted, and `Display` is missing.
 #[derive(Clone)]
 pub(crate) struct SecretText(Zeroizing<Vec<u8>>);
 
 impl SecretText {
-    /// Takes the text; one final line end is no part of it.
+    /// Takes the text without one final line end.
     fn new(bytes: Vec<u8>, source: &str) -> Result<Self, Failure> {
         let mut bytes = Zeroizing::new(bytes);
         if bytes.last() == Some(&b'\n') {
@@ -134,7 +134,7 @@ fn from_command(command: &str) -> Result<SecretText, Failure> {
         Failure::unable("cannot run the secret command", error.to_string(), advice)
     })?;
     if !output.status.success() {
-        // What it wrote may hold the secret.
+        // The output is not shown, because it may hold the secret.
         return Err(Failure::unable(
             "the secret command failed",
             output.status.to_string(),

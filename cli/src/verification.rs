@@ -28,14 +28,14 @@ const MAX_BODY: usize = 64 * 1024 * 1024;
 /// They belong to the connection, or a part of another name stands for them.
 const OF_THE_CONNECTION: [HeaderName; 4] = [CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING];
 
-/// What became of a request.
+/// The outcome of a verification.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     Verified(Facts),
     Refused(Rejection),
 }
 
-/// What a verified request says, and what of it is covered.
+/// The facts of a verified request: its parameters, and the parts that are covered.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) key_id: String,
@@ -138,7 +138,7 @@ pub(crate) fn verify(
     })
 }
 
-/// What the payload answers is covered; for anything else it answers `None`.
+/// Asks the payload for each part. It answers `None` for a part that is not covered.
 pub(crate) fn facts(payload: Option<&VerifiedPayload>, request: &Request<Bytes>) -> Facts {
     let mut facts = Facts::default();
     let Some(payload) = payload else {

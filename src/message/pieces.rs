@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{body::BodyPlace, part::Part, signed::Message};
 
-/// Which bytes of a message came from which parts; bytes that are no part are fixed text.
+/// A piece of a message, and the parts that it came from. A piece without parts is fixed text.
 pub(crate) struct Piece<'m> {
     pub(crate) parts: Vec<&'m Part>,
     /// `None` is the body, in the form in which it is signed.

@@ -14,7 +14,7 @@ pub(crate) fn main() -> Exit {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
-            // A reader of the help that has seen enough is no failure.
+            // A closed pipe is not a failure.
             let _ = error.print();
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done,

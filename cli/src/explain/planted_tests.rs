@@ -292,7 +292,7 @@ pub(super) fn planted(case: &Case<'_>, rows: &[&'static Row]) -> Vec<Request<Byt
             .message
             .iter()
             .any(|p| p.sources.contains(&countersign::inspect::Source::Body));
-        // Of a digest in the head, the sender signs the digest of its own body.
+        // If the head holds a digest, the sender signs the digest of its own body.
         if is_body && is_digest {
             let mut other = case.unsigned.clone();
             *other.body_mut() = state.body.clone();
@@ -356,7 +356,7 @@ fn with_header_faults(
     mac.truncate(length);
     let own_text = shape.encoding.encode(&mac);
     let text = write.map_or(own_text.clone(), |write| write(&mac));
-    // The same text is no mistake; digits alone have no case.
+    // The same text is not a mistake, and digits alone have no case.
     if write.is_some() && (text == own_text || text.to_lowercase() == own_text) {
         return None;
     }

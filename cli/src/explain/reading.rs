@@ -18,12 +18,12 @@ use super::{
     table::{Change, PrefixFault, Row, TABLE},
 };
 
-/// What is less than 128 bits explains nothing.
+/// Fewer than 128 bits explain nothing.
 pub(super) const LEAST_MAC: usize = 16;
 
 /// One MAC, and the message that it is compared with.
 pub(super) struct Reading {
-    /// What has to be changed before a verifier can read the signature.
+    /// The changes without which a verifier cannot read the signature.
     pub(super) rows: Vec<&'static Row>,
     pub(super) message: Message,
     pub(super) mac: Vec<u8>,
@@ -252,7 +252,7 @@ impl Repair<'_> {
                 |change| matches!(change, Change::Prefix(f) if *f == fault),
             ));
         }
-        // Of several signatures, the one that was looked at.
+        // Among several signatures, only the current one counts.
         inspected.retain(|inspected| inspected.mac() == shown);
         for inspected in inspected {
             let mut rows = rows.clone();

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{scheme::Chosen, secret::SecretText};
 
-/// What is searched.
+/// The input of a search.
 pub(crate) struct Input<'i> {
     pub(crate) chosen: &'i Chosen,
     pub(crate) shape: Option<&'i Shape>,
@@ -45,7 +45,7 @@ impl Limits {
     };
 }
 
-/// What the search found.
+/// The result of a search.
 pub(crate) struct Outcome {
     pub(crate) found: Option<Found>,
     /// How many hypotheses were tried: messages under a key.
@@ -336,7 +336,7 @@ fn with_body(state: &State, body: &Bytes) -> State {
     state
 }
 
-/// What a sender does first: the body, then the message, then the key.
+/// Orders changes as a sender makes them: the body, then the message, then the key.
 pub(super) fn rank(row: &Row) -> (u8, u8) {
     match row.change {
         Change::BodyAsSent => (0, 0),

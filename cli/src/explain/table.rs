@@ -14,7 +14,7 @@ use super::{
     structure, url,
 };
 
-/// Who departs from the scheme.
+/// The side that departs from the scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Sender,
@@ -38,7 +38,7 @@ pub(crate) struct MacForm {
     pub(super) write: fn(&[u8]) -> String,
 }
 
-/// What a hypothesis changes.
+/// The change that a hypothesis makes.
 #[derive(Clone, Copy)]
 pub(crate) enum Change {
     /// The body. Those of a lower rank were done first by the sender.

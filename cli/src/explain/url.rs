@@ -9,7 +9,7 @@ use super::{
     message::{Message, Part, edited, replaced, without},
 };
 
-/// What stands before `://`, or behind `"@scheme": `, as another scheme.
+/// Replaces the scheme, before `://` or after `"@scheme": `.
 fn with_scheme(message: &[Part], scheme: &str) -> Vec<Message> {
     edited(message, Part::is_text, |text| {
         let text = std::str::from_utf8(text).unwrap_or_default();

@@ -54,8 +54,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Request<Bytes>, Unreadable> {
         }
         let Some(header) = line(&mut rest) else {
             return Err(unreadable(
-                "the head has no end: there is no empty line behind the headers",
-                "add an empty line behind the last header, also if there is no body",
+                "the head does not end: no empty line follows the headers",
+                "add an empty line after the last header, even without a body",
             ));
         };
         if header.is_empty() {
@@ -88,7 +88,7 @@ fn line<'b>(rest: &mut &'b [u8]) -> Option<&'b [u8]> {
     Some(line.strip_suffix(b"\r").unwrap_or(line))
 }
 
-/// What of the rest is the body: as `content-length` or chunks say, or all of it.
+/// Takes the body from the rest: as `content-length` or chunks say, or all of it.
 fn body(rest: &[u8], headers: Option<&http::HeaderMap>) -> Result<Bytes, Unreadable> {
     let header = |name| headers.and_then(|headers| headers.get(name));
     let is_chunked = header(TRANSFER_ENCODING)

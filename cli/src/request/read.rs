@@ -1,4 +1,4 @@
-//! Which of the formats a request is in.
+//! Finds out which format a request is in.
 
 use std::path::Path;
 

@@ -204,7 +204,7 @@ impl KeyStore for Keys {
         if self.key_id.as_deref().is_some_and(|known| known != key_id) {
             return KeyFuture::ready(Ok(None));
         }
-        // A name that is no key id has no key.
+        // A name that is not a valid key id has no key.
         let set = KeySet::new(key_id).ok().map(|set| {
             let secrets = self.secrets.iter().cloned();
             Arc::new(secrets.fold(set, KeySet::with))

@@ -1,4 +1,4 @@
-//! A request that a scheme signed itself: what is true of the scheme is read off it.
+//! A request that a scheme signed itself. Facts about the scheme are read off it.
 
 use bytes::Bytes;
 use countersign::Timestamp;

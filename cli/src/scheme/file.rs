@@ -18,7 +18,7 @@ use crate::exit::Failure;
 /// Far more than a description is long.
 const MAX_LEN: u64 = 256 * 1024;
 
-/// What a scheme file says.
+/// The content of a scheme file.
 enum File {
     Header(Box<Header>),
     HttpMessageSignatures(Box<Profile>),

@@ -1,4 +1,4 @@
-//! Which scheme is meant: by its name, or by the file that describes it.
+//! Finds the scheme that a name or a file means.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What a scheme covers, and what it leaves open: read off a request that the scheme signed itself.
+//! Rows of the list of schemes: covered and open parts, read off a request that the scheme signed.
 
 use countersign::{MemoryStore, Processing, VerifiedPayload, Verifier, store::NonceKind};
 use http_body_util::Full;
@@ -13,7 +13,7 @@ use crate::{exit::Failure, runtime::block_on, secret::SecretText, time::Fixed};
 /// One row of the list of schemes.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
-    /// Of the schema of the JSON.
+    /// The version of the JSON schema.
     pub(crate) version: u8,
     pub(crate) name: String,
     pub(crate) covered: Vec<String>,

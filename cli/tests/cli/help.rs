@@ -67,7 +67,7 @@ fn completions_and_man_pages_are_made_of_the_same_definitions() {
 
 /// `head` closes the pipe after a line.
 #[test]
-fn a_reader_that_has_seen_enough_is_no_failure() {
+fn a_closed_pipe_is_not_a_failure() {
     let session = Session::new();
     let first = session.run("set -o pipefail; countersign scheme list | head -n 1");
     assert!(
