@@ -75,7 +75,7 @@ async fn each_tenant_has_its_own_secret_and_its_own_claims() {
 }
 
 /// Whoever knows one tenant's secret signs for another tenant; nothing covers the path.
-async fn a_delivery_of_one_tenant_at_anothers_path(app: &Router) -> bool {
+async fn a_delivery_of_one_tenant_at_the_path_of_another(app: &Router) -> bool {
     let mut refusals = 0;
     for path in [
         "/hooks/globex",
@@ -91,7 +91,7 @@ async fn a_delivery_of_one_tenant_at_anothers_path(app: &Router) -> bool {
 #[tokio::test]
 async fn a_tenants_secret_opens_its_own_path_and_no_other() {
     let app = app(layer(&common::clock()).build().unwrap());
-    assert!(a_delivery_of_one_tenant_at_anothers_path(&app).await);
+    assert!(a_delivery_of_one_tenant_at_the_path_of_another(&app).await);
     let wrong = refused(401, "signature_invalid");
     // Another spelling of a name is another name.
     for path in ["/hooks/%61cme", "/hooks/nobody", "/hooks/a%20b"] {
@@ -115,7 +115,7 @@ async fn twin_secrets_under_one_key_id_open_every_path() {
         .clock(clock)
         .build()
         .unwrap();
-    assert!(!a_delivery_of_one_tenant_at_anothers_path(&app(layer)).await);
+    assert!(!a_delivery_of_one_tenant_at_the_path_of_another(&app(layer)).await);
 }
 
 #[tokio::test]
