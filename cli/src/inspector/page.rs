@@ -71,7 +71,7 @@ pub(super) fn page(frame: &Frame<'_>) -> Markup {
                                 }
                             }
                         }
-                        p #count.muted role="status" {}
+                        p #count.muted {}
                         div.rows {
                             ol #rows reversed {}
                             p #empty hidden {}

@@ -48,8 +48,14 @@
       older.hidden = false;
     }
     mark();
-    const requests = here === 1 ? "1 request" : `${here.toLocaleString("en")} requests`;
-    count.textContent = dropped ? `${requests}; ${dropped} older ones are gone` : requests;
+    const number = (n) => n.toLocaleString("en");
+    const all = here === 1 ? "1 request" : `${number(here)} requests`;
+    const found = number(rows.childElementCount) + (older.hidden ? "" : " or more");
+    const isFiltered = search.value.trim() || filter.elements.verdict.value;
+    const shown = isFiltered ? `${found} of ${all}` : all;
+    // What a filter finds is read out, and not each request that comes.
+    count.setAttribute("aria-live", replace ? "polite" : "off");
+    count.textContent = dropped ? `${shown}; ${number(dropped)} older ones are gone` : shown;
     empty.hidden = rows.childElementCount > 0;
     empty.textContent = here ? "No request matches." : "No requests yet.";
   };

@@ -85,13 +85,13 @@ fn packages_of_senders_are_verified() {
                 "standardwebhooks" => ("standard-webhooks", "whsec"),
                 sender => (sender, "text"),
             };
-            // Twilio signs the URL, which has the port.
-            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            let address = port.local_addr().unwrap();
-            drop(port);
-            let arguments = format!(
-                "{scheme} --secret-file {secret} --addr {address} --origin http://{address}"
-            );
+            let mut arguments = format!("{scheme} --secret-file {secret}");
+            if *sender == "twilio" {
+                // It signs the URL, which has the port.
+                let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+                let address = port.local_addr().unwrap();
+                arguments += &format!(" --addr {address} --origin http://{address}");
+            }
             let one = Listening::json(&session, &arguments);
             let (content_type, body) = match *sender {
                 "twilio" => (
