@@ -38,7 +38,8 @@ async fn replay(args: &ReplayArgs, printer: &Printer) -> Result<Exit, Failure> {
     })
 }
 
-/// What a command line names is on this machine; `listen` may have sent the request further.
+/// A server that the command line names must be on this machine; `listen` may have sent the request
+/// further.
 fn target(args: &ReplayArgs, kept: &Kept) -> Result<Target, Failure> {
     match (&args.to, &kept.setting.forward) {
         (Some(url), _) => Target::parse("--to", url)?.on_loopback("--to"),

@@ -14,7 +14,7 @@ const MAX_COPIES: u16 = 256;
 /// How much of an answer is shown.
 const EXCERPT: usize = 200;
 
-/// What replays are made with.
+/// The target and the secret of replays.
 #[derive(Debug)]
 pub(super) struct Replays {
     target: Option<Target>,
@@ -22,7 +22,7 @@ pub(super) struct Replays {
     one_at_a_time: Semaphore,
 }
 
-/// What the page asks for.
+/// The body of the page's POST.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use serde::de::IgnoredAny;
 
-/// What is shown of a body as text; the rest is in the file of the request.
+/// The longest text that is shown of a body; the HAR file holds the rest.
 pub(super) const MAX_TEXT: usize = 64 * 1024;
 
-/// What is shown of a body in hex.
+/// The most bytes that are shown of a body in hex.
 pub(super) const MAX_HEX: usize = 8 * 1024;
 
 const INDENT: &str = "  ";

@@ -162,7 +162,7 @@ fn signature(facts: &Facts) -> Markup {
     }
 }
 
-/// The head, line by line. Of a verified request, what is not covered is greyed.
+/// The head, line by line. If the request is verified, uncovered parts are grey.
 fn head(record: &Record) -> Markup {
     let facts = match &record.verdict {
         Verdict::Verified(facts) => Some(facts),

@@ -1,4 +1,4 @@
-//! Who may ask: pages of this inspector alone.
+//! Admits requests of this inspector's own page, and refuses all others.
 
 use std::net::SocketAddr;
 
@@ -13,13 +13,13 @@ use crate::exit::Failure;
 pub(super) const TOKEN: HeaderName = HeaderName::from_static("x-countersign-token");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// What a request has to know.
+/// The facts that a request must know.
 #[derive(Debug)]
 pub(super) struct Guard {
     authorities: [String; 2],
     /// The first segment of every path.
     pub(super) path: String,
-    /// What a POST carries in a header, where a form of another site could not put it.
+    /// The token that a POST carries in a header, which a form of another site cannot set.
     pub(super) token: String,
 }
 

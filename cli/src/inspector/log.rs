@@ -11,7 +11,7 @@ use crate::listen::Record;
 
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// What a record occupies beside its bytes, roughly.
+/// A rough figure of the memory that a record occupies beside its bytes.
 const OVERHEAD: usize = 2048;
 
 #[derive(Debug)]

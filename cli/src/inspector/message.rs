@@ -6,11 +6,11 @@ use maud::{Markup, html};
 use super::text;
 use crate::listen::Record;
 
-/// What is shown of one piece, such as a long body.
+/// The most bytes that are shown of one piece, such as a long body.
 const MAX_PIECE: usize = 16 * 1024;
 
-/// The message of each signature: what of the request is in it is marked, and what the scheme puts
-/// between is greyed.
+/// The message of each signature. Parts of the request are marked, and the text that the scheme puts
+/// between them is grey.
 pub(super) fn messages(record: &Record, reader: &Inspector) -> Markup {
     let (head, body) = record.request.clone().into_parts();
     let signatures = reader.inspect(&head, &body).unwrap_or_default();

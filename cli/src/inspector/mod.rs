@@ -2,8 +2,8 @@
 //!
 //! The page shows bytes of strangers, so nothing of them is ever markup (`page`, `rows` and
 //! `details` escape by type), and the page may run its own script alone. Requests of other sites
-//! are refused (`guard`); what changes something is a POST with a token (`actions`), and goes to
-//! the server that `--forward` names. Records stay in memory up to a bound (`log`).
+//! are refused (`guard`). A replay is a POST with a token (`actions`), and goes to the server that
+//! `--forward` names. Records stay in memory up to a bound (`log`).
 
 mod actions;
 mod body;

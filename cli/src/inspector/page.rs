@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 pub(super) const STYLE: &str = include_str!("style.css");
 pub(super) const SCRIPT: &str = include_str!("script.js");
 
-/// What the page says around the requests.
+/// The facts that the page shows around the requests.
 pub(super) struct Frame<'s> {
     pub(super) scheme: &'s str,
     pub(super) listening: &'s str,

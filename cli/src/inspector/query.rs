@@ -1,4 +1,4 @@
-//! Which records a person looks for.
+//! The records that a person looks for.
 
 use memchr::memchr2_iter;
 

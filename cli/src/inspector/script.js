@@ -53,7 +53,7 @@
     const found = number(rows.childElementCount) + (older.hidden ? "" : " or more");
     const isFiltered = search.value.trim() || filter.elements.verdict.value;
     const shown = isFiltered ? `${found} of ${all}` : all;
-    // What a filter finds is read out, and not each request that comes.
+    // A screen reader says how many requests a filter finds, and not each request that comes.
     count.setAttribute("aria-live", replace ? "polite" : "off");
     count.textContent = dropped ? `${shown}; ${number(dropped)} older ones are gone` : shown;
     empty.hidden = rows.childElementCount > 0;

@@ -43,7 +43,7 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 
 type Answer = Response<Either<Full<Bytes>, Events>>;
 
-/// What is around the inspector.
+/// The settings of `listen` that the inspector shows and uses.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     pub(crate) chosen: Chosen,

@@ -34,7 +34,7 @@ use crate::verification::{Facts, facts};
 /// Requests that are answered and not yet printed; more have to wait.
 const MAX_REQUESTS: usize = 256;
 
-/// What is waiting to be said about what was no request.
+/// Notices that wait to be printed.
 const MAX_NOTICES: usize = 16;
 
 pub(super) type AnswerBody = Either<Full<Bytes>, Incoming>;
@@ -60,11 +60,11 @@ pub(crate) struct Exchanges {
     notices: mpsc::Sender<String>,
 }
 
-/// What there is to print.
+/// The records and notices that are to be printed.
 #[derive(Debug)]
 pub(crate) struct Hearing {
     pub(crate) happened: mpsc::Receiver<Happened>,
-    /// What was no request.
+    /// Notices about bytes that were not a request.
     pub(crate) notices: mpsc::Receiver<String>,
 }
 
@@ -94,7 +94,7 @@ impl Exchanges {
         (Arc::new(exchanges), hearing)
     }
 
-    /// Says something about what was no request; more than can be printed is left out.
+    /// Says something about bytes that were not a request. More than can be printed is left out.
     pub(super) fn notice(&self, text: String) {
         let _ = self.notices.try_send(text);
     }

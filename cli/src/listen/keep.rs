@@ -105,7 +105,7 @@ impl Keep {
     }
 
     pub(crate) async fn close(self) {
-        // What was committed is in the file already.
+        // Everything that was committed is in the file already.
         let _ = self.connection.close().await;
     }
 }
@@ -131,7 +131,7 @@ fn private(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the file. Who may read it is what its folder says.
+/// Makes the file. Its folder says who may read it.
 #[cfg(windows)]
 fn private(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();

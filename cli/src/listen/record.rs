@@ -1,4 +1,4 @@
-//! What came, and what became of it.
+//! A request that came, and its verdict and answer.
 
 use std::time::Duration;
 
@@ -28,11 +28,11 @@ pub(crate) struct Record {
     pub(crate) status: StatusCode,
     pub(crate) took: Duration,
     pub(crate) upstream: Option<Upstream>,
-    /// What explains that the signature does not match.
+    /// The result of the search for the cause, if there was one.
     pub(crate) searched: Option<Searched>,
 }
 
-/// What the library says of a request.
+/// The library's verdict on a request.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     Verified(Facts),
@@ -131,7 +131,7 @@ impl Record {
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// What of the body is missing here.
+    /// Says why a part of the body is missing here.
     pub(crate) fn cut(&self) -> Option<&'static str> {
         match self.end {
             End::Whole => None,

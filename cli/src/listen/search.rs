@@ -1,4 +1,4 @@
-//! What `explain` finds for a refused request: for one at a time, within bounds.
+//! The search of `explain` for a refused request: one at a time, within bounds.
 
 use std::{
     sync::Arc,
@@ -20,10 +20,10 @@ const DEADLINE: Duration = Duration::from_secs(2);
 
 const MAX_BODY: usize = 1024 * 1024;
 
-/// What goes into MACs for one request.
+/// Bytes that go into MACs for one request.
 const WORK: u64 = 1024 * 1024 * 1024;
 
-/// What a search found.
+/// The result of a search.
 #[derive(Clone, Debug)]
 pub(crate) enum Searched {
     /// The changes that make the signature match, and how many hypotheses were tried.
@@ -139,7 +139,7 @@ impl Searched {
         }
     }
 
-    /// Who has to change something, and what.
+    /// Each side that must change something, and the change.
     pub(crate) fn fixes(&self) -> Vec<(&'static str, &'static str)> {
         let mut fixes = Vec::new();
         if let Self::Found(rows, _) = self {

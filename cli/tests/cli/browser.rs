@@ -77,7 +77,7 @@ impl Browser {
         self.element(css).await.click().await.unwrap();
     }
 
-    /// What a script returns.
+    /// Returns what a script returns.
     pub(crate) async fn script(&self, script: &str) -> Value {
         self.client.execute(script, Vec::new()).await.unwrap()
     }

@@ -146,7 +146,7 @@ async fn the_inspector_shows_requests_as_they_come_and_sends_them_again() {
     assert_eq!(upstream.seen().len(), 11);
     browser.picture("replayed-light").await;
 
-    // What the page gives away works: the archive and the command.
+    // The archive and the command that the page offers work.
     let har = session.stdout(&format!("curl -sS '{page}requests/1/har'"));
     session.file("one.har", har);
     let verified = session.run("countersign verify github --secret-file github.secret one.har");

@@ -43,7 +43,7 @@ pub(crate) fn curl(session: &Session, scheme: &str, url: &str) -> String {
     ))
 }
 
-/// What curl prints: the answer's body and its status.
+/// Runs curl, which prints the answer's body and its status.
 pub(crate) fn run(session: &Session, curl: &str, options: &str) -> String {
     let command = curl
         .trim_end()
@@ -102,6 +102,8 @@ fn a_refused_request_is_explained_here_and_not_to_its_sender() {
     session.file("body", r#"{"id":"evt_2"}"#);
     let answer = run(&session, &curl, "");
     assert!(answer.ends_with("401"), "{answer}");
+    // The search takes a moment.
+    while !listening.line().contains("hypotheses were tried") {}
     let url = listening.url.clone();
     session.stdout(&format!("curl -sS -o answer -X PURGE '{url}/%1b%5b2J'"));
     let mut last = String::new();
