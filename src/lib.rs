@@ -1,14 +1,16 @@
 //! Act on an HMAC-signed HTTP request **exactly once, on exactly the bytes that were signed**.
 //!
-//! `countersign` is a Tower layer, first of all for Axum. It buffers the body, checks signature and
-//! time, records the nonce, and hands the verified bytes to handlers as an immutable
+//! `countersign` is a Tower layer with first-class Axum support. It buffers the body, checks
+//! signature and time, records the nonce, and hands the verified bytes to handlers as an immutable
 //! [`VerifiedPayload`].
 //!
 //! 1. **Verified once.** Whatever a handler reads from the payload was covered by the MAC: body,
-//!    method, authority, path, query, headers, time, key id. What was not covered answers `None`.
-//! 2. **Used once.** One signed request has one effect: of any number of copies, at once or later,
-//!    one is let through. (With [`Processing::Retryable`], one at a time under a lease, until one
-//!    has succeeded. With [`Processing::InTransaction`], one whose effects are committed.)
+//!    method, authority, path, query, headers, time, key id. Anything the signature does not cover
+//!    reads as `None`.
+//! 2. **Used once.** One signed request has one effect: however many duplicates arrive, now or
+//!    later, only one gets through. (With [`Processing::Retryable`], one at a time under a lease,
+//!    until one has succeeded. With [`Processing::InTransaction`], one whose effects are
+//!    committed.)
 //! 3. **Never re-read.** A handler works on a snapshot that was made at the moment of verification.
 //!
 //! ```
@@ -71,7 +73,7 @@
 //! | processing | at most once; for webhooks, retryable | [`processing`](crate::request::VerifierBuilder::processing) |
 //!
 //! [`Processing`] says what each of the three promises, and what happens at which point of failure.
-//! What weakens a promise has a name that begins with `danger_`.
+//! Every method that weakens a promise starts with `danger_`.
 //!
 //! # Logs
 //! Every verification is a span of `tracing`, `countersign.verify`, at level `INFO`:
@@ -94,7 +96,11 @@
 //! is `duplicate acknowledged`, at level `INFO`. With [`Processing::InTransaction`], the span ends
 //! when the handler is called. The events of its transaction still name the span as their parent.
 //!
-//! What is counted and timed with the feature `metrics`, the module `metrics` says.
+//! A layer that [only observes](VerifyLayer::danger_observe_only) writes `request would be refused`
+//! (at `WARN` where the status would be 5xx) and `duplicate would be acknowledged`, with the same
+//! fields.
+//!
+//! With the feature `metrics`, the module `metrics` lists what is counted and timed.
 //!
 //! # Features
 //! - `axum` (default): extractors, and the original URI of nested routers.

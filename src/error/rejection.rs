@@ -361,7 +361,7 @@ impl Rejection {
     /// log: at `WARN` where the status would be 5xx, else at `INFO`.
     pub(crate) fn report_observed(&self, acknowledged: bool) {
         let kind = self.0.kind;
-        let (code, status, advice) = (kind.code(), kind.status().as_u16(), kind.advice());
+        let (code, status, advice) = (kind.code(), self.status().as_u16(), kind.advice());
         let reason = self.reason();
         if acknowledged {
             tracing::info!(
@@ -375,7 +375,7 @@ impl Rejection {
         let cause = self.cause();
         let cause = cause.as_deref();
         metrics::rejected(code);
-        if kind.status().is_server_error() {
+        if self.status().is_server_error() {
             tracing::warn!(
                 code,
                 status,

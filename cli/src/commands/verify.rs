@@ -52,7 +52,7 @@ pub(super) fn refused(rejection: &Rejection, printer: &Printer) -> Value {
         Span::bad("refused"),
         Span::plain(format!(" {}", kind.code())),
     ]);
-    printer.row("status", kind.status().as_u16().to_string());
+    printer.row("status", rejection.status().as_u16().to_string());
     printer.row("reason", rejection.reason());
     printer.row("advice", kind.advice());
     object_of_refused(rejection)

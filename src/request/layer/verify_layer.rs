@@ -27,7 +27,8 @@ use crate::{
 /// 3. Only then is the inner service asked whether it is ready, for at most
 ///    [`readiness_timeout`](VerifierBuilder::readiness_timeout): a permit that it takes is never
 ///    held for a request that was not verified. After the wait, freshness is checked again.
-/// 4. Then the nonce is claimed. A copy is answered with 409.
+/// 4. Then the nonce is claimed. A duplicate is answered with 409, or with 200 as
+///    [`on_duplicate`](VerifyLayer::on_duplicate) says.
 /// 5. The inner service gets the [`VerifiedPayload`](crate::VerifiedPayload) as an extension, and
 ///    the same bytes as its body. Trailers are dropped, and headers that some frameworks read as
 ///    another method (such as `x-http-method-override`) are taken out unless they are covered. An
@@ -185,6 +186,9 @@ impl VerifierBuilder<VerifyLayer> {
     /// Accepts another scheme too: for a sender that changes from one to the other, or a route that
     /// takes both. At most four. [`keys`](Self::keys) and [`secret`](Self::secret) that follow are
     /// those of this scheme. Every other setting is one for all schemes.
+    ///
+    /// A layer remembers for as long as its scheme with the longest retention needs. On a namespace
+    /// in use, call the store's `extend_retention` first (see [choosing](crate::guide::choosing)).
     ///
     /// - **A signature that is there must pass.** A request is under every scheme whose signature
     ///   header it has, however broken the header is, and must pass under each. A valid signature of
