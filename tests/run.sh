@@ -56,6 +56,7 @@ run "Fleet, on Redis" kept cargo run --locked --quiet --all-features --example f
 run "Fleet, on PostgreSQL" kept cargo run --locked --quiet --all-features --example fleet \
     -- "$COUNTERSIGN_POSTGRES_URL"
 run "Plain hyper" kept cargo run --locked --quiet --example hyper_server
+run "gRPC" kept cargo run --locked --quiet --example grpc
 run "Tower alone" kept cargo run --locked --quiet --example tower_service
 run "Keys in a database" \
     kept cargo run --locked --quiet --all-features --example keys_in_a_database
