@@ -65,7 +65,8 @@ use crate::{
 pub struct CachedKeys(Arc<Shared>);
 
 struct Shared {
-    inner: Box<dyn KeyStore>,
+    /// In an `Arc`, whose place is its own also if the store has no fields.
+    inner: Arc<dyn KeyStore>,
     settings: Settings,
     known: Cache<KeyId, Entry>,
     /// Names that are no key, and when that was found out.
@@ -101,7 +102,8 @@ struct Settings {
 /// Configures [`CachedKeys`].
 #[must_use]
 pub struct CachedKeysBuilder {
-    inner: Box<dyn KeyStore>,
+    /// In an `Arc`, whose place is its own also if the store has no fields.
+    inner: Arc<dyn KeyStore>,
     settings: Settings,
 }
 
@@ -189,7 +191,7 @@ impl CachedKeys {
     /// Configures a cache in front of this key store; every setting states its default.
     pub fn builder(inner: impl KeyStore) -> CachedKeysBuilder {
         CachedKeysBuilder {
-            inner: Box::new(inner),
+            inner: Arc::new(inner),
             settings: Settings {
                 capacity: 10_000,
                 unknown_capacity: 10_000,

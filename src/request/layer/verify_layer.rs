@@ -238,7 +238,9 @@ impl VerifierBuilder<VerifyLayer> {
     /// Whoever has two signed requests with one body, or has one and a key of another scheme, can
     /// put them together. The handler then runs once for both, and if one of them was used before,
     /// not at all: the other is refused, or acknowledged, and its event is lost. In pieces, a request
-    /// that never arrived can be delivered once with each signature.
+    /// that never arrived can be delivered once with each signature. A caller that
+    /// [consumes](crate::PendingPayload::consume) in a transaction of its own, and rolls back for a
+    /// replay, uses up no signature of that request.
     pub fn danger_unrelated_signatures(self) -> Self {
         self.accept_unrelated_signatures()
     }
