@@ -699,7 +699,7 @@ async fn a39_a_covered_field_that_connection_nominates() {
             }
         }
         // Each option is compared with each covered part.
-        let many = with(&genuine, "connection", &["x-other"; 33].join(","));
+        let many = with(&genuine, "connection", ["x-other"; 33].join(","));
         refused(&target, many, MALFORMED).await.unwrap();
         let other = with(&genuine, "connection", "x-other, close, content-typ");
         crate::subject::accepted(&target, other).await.unwrap();
