@@ -10,12 +10,21 @@ use super::json::{self, Json, Numbers, Style};
 /// A compressed body is read up to so many bytes.
 const MAX_PLAIN: u64 = 8 * 1024 * 1024;
 
+/// All variants of one row together are so long at most, or twice as long as the body.
+const MAX_OF_ROW: usize = 32 * 1024 * 1024;
+
 pub(super) type Variants = Vec<Vec<u8>>;
 
+/// The variants that are not the body, and not one another: the first ones, within a bound.
 fn differing(body: &[u8], variants: impl IntoIterator<Item = Vec<u8>>) -> Variants {
     let mut all: Variants = Vec::new();
+    let mut held = 0_usize;
     for variant in variants {
         if variant != body && !all.contains(&variant) {
+            held = held.saturating_add(variant.len());
+            if held > MAX_OF_ROW.max(body.len().saturating_mul(2)) {
+                break;
+            }
             all.push(variant);
         }
     }
@@ -57,6 +66,12 @@ pub(super) fn lf_as_crlf(body: &[u8]) -> Variants {
     differing(body, [wide])
 }
 
+/// The longest document that is written in place of this one. Escapes make a text three times as
+/// long at most; the indent of deep lists has no bound.
+pub(super) fn longest(body: &[u8]) -> usize {
+    body.len().saturating_mul(4).saturating_add(64 * 1024)
+}
+
 /// Only objects and lists: a bare number or string is the same in each style.
 fn written(body: &[u8], styles: &[Style]) -> Variants {
     match json::parse(body) {
@@ -68,7 +83,8 @@ fn written(body: &[u8], styles: &[Style]) -> Variants {
                 };
                 [*style, as_sent]
             });
-            differing(body, styles.map(|style| document.write(style)))
+            let most = longest(body);
+            differing(body, styles.filter_map(|style| document.write(style, most)))
         }
         _ => Vec::new(),
     }

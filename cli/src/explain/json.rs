@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 /// The depth to which documents are read.
 const MAX_DEPTH: usize = 100;
 
+/// How many values a document has at most. Each takes some 100 bytes more here than as text.
+const MAX_VALUES: usize = 256 * 1024;
+
 /// A document, with its numbers as they were written.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Json {
@@ -69,6 +72,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Json> {
     let text = std::str::from_utf8(bytes).ok()?;
     let mut reader = Reader {
         rest: text.trim_ascii_start(),
+        values: 0,
     };
     let value = reader.value(0)?;
     reader.rest.trim_ascii().is_empty().then_some(value)
@@ -76,6 +80,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Json> {
 
 struct Reader<'t> {
     rest: &'t str,
+    values: usize,
 }
 
 impl Reader<'_> {
@@ -90,7 +95,8 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Option<Json> {
-        if depth > MAX_DEPTH {
+        self.values += 1;
+        if depth > MAX_DEPTH || self.values > MAX_VALUES {
             return None;
         }
         self.skip();
@@ -190,13 +196,18 @@ impl Reader<'_> {
 }
 
 impl Json {
-    pub(super) fn write(&self, style: Style) -> Vec<u8> {
+    /// The document in this style; `None` if that is longer than so many bytes. The indent of nested
+    /// lists can be much longer than the lists.
+    pub(super) fn write(&self, style: Style, most: usize) -> Option<Vec<u8>> {
         let mut text = String::new();
-        self.push(style, 0, &mut text);
-        text.into_bytes()
+        self.push(style, 0, most, &mut text)?;
+        (text.len() <= most).then(|| text.into_bytes())
     }
 
-    fn push(&self, style: Style, depth: usize, to: &mut String) {
+    fn push(&self, style: Style, depth: usize, most: usize, to: &mut String) -> Option<()> {
+        if to.len() > most {
+            return None;
+        }
         let line = |to: &mut String, depth: usize| {
             if style.indent > 0 {
                 to.push('\n');
@@ -215,7 +226,7 @@ impl Json {
                         to.push_str(style.comma);
                     }
                     line(to, depth + 1);
-                    item.push(style, depth + 1, to);
+                    item.push(style, depth + 1, most, to)?;
                 }
                 line(to, depth);
                 to.push(']');
@@ -233,12 +244,13 @@ impl Json {
                     line(to, depth + 1);
                     push_string(name, style, to);
                     to.push_str(style.colon);
-                    value.push(style, depth + 1, to);
+                    value.push(style, depth + 1, most, to)?;
                 }
                 line(to, depth);
                 to.push('}');
             }
         }
+        Some(())
     }
 }
 
@@ -329,6 +341,7 @@ pub(super) fn unescape(bytes: &[u8]) -> Option<Vec<u8>> {
         plain.push_str(before);
         let mut reader = Reader {
             rest: escape.get(2..).unwrap_or_default(),
+            values: 0,
         };
         match escape.strip_prefix("\\u").and_then(|_| reader.escaped()) {
             Some(c) if !c.is_ascii() => {

@@ -6,6 +6,8 @@
 //! here knows a scheme, and nothing here computes a MAC that could be printed.
 
 mod body;
+#[cfg(test)]
+mod bounds_tests;
 mod json;
 mod message;
 #[cfg(test)]

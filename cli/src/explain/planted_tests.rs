@@ -201,7 +201,7 @@ impl<'c> Case<'c> {
         };
         let (head, body) = self.signed.clone().into_parts();
         let inspector = self.chosen.inspector(None);
-        let (readings, _) = readings(&inspector, None, &head, &body);
+        let (readings, _) = readings(&inspector, None, &head, &body, &|| false);
         let reading = &readings[0];
         let search = Search::for_tests(&input);
         let base = search.base(reading, &self.secret, &body);

@@ -21,6 +21,9 @@ use super::{
 /// Fewer than 128 bits explain nothing.
 pub(super) const LEAST_MAC: usize = 16;
 
+/// So many headers of a signature are looked at.
+const MAX_HEADERS: usize = 4;
+
 /// One MAC, and the message that it is compared with.
 pub(super) struct Reading {
     /// The changes without which a verifier cannot read the signature.
@@ -37,11 +40,12 @@ pub(super) fn readings(
     shape: Option<&Shape>,
     head: &Parts,
     body: &Bytes,
+    is_over: &dyn Fn() -> bool,
 ) -> (Vec<Reading>, Option<usize>) {
     let mut found = Vec::new();
     for inspected in inspector.inspect(head, body).unwrap_or_default() {
         let (mac, algorithm) = (inspected.mac().to_vec(), inspector.algorithm());
-        found.push(Reading::new(Vec::new(), inspected, mac, algorithm));
+        found.push(Reading::new(Vec::new(), inspected, mac, algorithm, body));
     }
     let mut too_short = None;
     if let Some(shape) = shape {
@@ -52,6 +56,7 @@ pub(super) fn readings(
                 body,
                 time: time.as_ref(),
                 has_plain: !found.is_empty(),
+                is_over,
             };
             repair.all(&head, &mut found, &mut too_short);
         }
@@ -66,11 +71,16 @@ impl Reading {
         inspected: Inspected,
         mac: Vec<u8>,
         algorithm: MacAlgorithm,
+        body: &Bytes,
     ) -> Self {
         let pieces = inspected.pieces();
         let message = pieces.iter().map(|piece| Part {
             sources: piece.sources().to_vec(),
-            bytes: Bytes::copy_from_slice(piece.bytes()),
+            // Readings are many, and share the body.
+            bytes: match piece.bytes() == body {
+                true => body.clone(),
+                false => Bytes::copy_from_slice(piece.bytes()),
+            },
         });
         Self {
             rows,
@@ -147,14 +157,19 @@ struct Repair<'r> {
     body: &'r Bytes,
     time: Option<&'r OtherUnit>,
     has_plain: bool,
+    is_over: &'r dyn Fn() -> bool,
 }
 
 impl Repair<'_> {
     fn all(&self, head: &Parts, found: &mut Vec<Reading>, too_short: &mut Option<usize>) {
         let values = head.headers.get_all(&self.shape.header);
-        for value in values.iter().filter_map(|value| value.to_str().ok()) {
+        let values = values.iter().take(MAX_HEADERS);
+        for value in values.filter_map(|value| value.to_str().ok()) {
             for place in tokens(value) {
                 let token = value.get(place.clone()).unwrap_or_default();
+                if (self.is_over)() {
+                    return;
+                }
                 for (form, mac) in self.decoded(token) {
                     if (4..LEAST_MAC).contains(&mac.len()) && form.is_none() {
                         *too_short = (*too_short).max(Some(mac.len()));
@@ -257,7 +272,7 @@ impl Repair<'_> {
         for inspected in inspected {
             let mut rows = rows.clone();
             rows.extend(self.time.map(|time| time.row));
-            let reading = Reading::new(rows, inspected, mac.to_vec(), algorithm);
+            let reading = Reading::new(rows, inspected, mac.to_vec(), algorithm, self.body);
             if let Some(time) = self.time {
                 found.push(reading.with_time(&time.text));
             }

@@ -11,7 +11,7 @@ use http::Request;
 use zeroize::Zeroizing;
 
 use super::{
-    message::Message,
+    message::{Message, Part},
     reading::{Reading, readings},
     secret::{self, Key},
     shape::Shape,
@@ -43,6 +43,11 @@ impl Limits {
         deadline: None,
         bytes: 8 * 1024 * 1024 * 1024,
     };
+
+    fn is_late(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+    }
 }
 
 /// The result of a search.
@@ -70,6 +75,9 @@ pub(crate) struct Found {
 /// Nothing was signed before 1973.
 const FIRST_SECOND: u64 = 94_694_400;
 
+/// So many bytes are held at once while pairs are tried; what is beyond is made anew each time.
+const MAX_HELD: usize = 64 * 1024 * 1024;
+
 /// A request with changes.
 #[derive(Clone)]
 pub(super) struct State {
@@ -88,7 +96,8 @@ pub(crate) fn search(
 ) -> Outcome {
     let (head, body) = input.request.clone().into_parts();
     let inspector = input.chosen.inspector(input.origin);
-    let (readings, too_short) = readings(&inspector, input.shape, &head, &body);
+    let is_late = || limits.is_late();
+    let (readings, too_short) = readings(&inspector, input.shape, &head, &body, &is_late);
     let mut search = Search {
         input,
         limits,
@@ -200,7 +209,7 @@ impl Search<'_, '_> {
 
     fn singles(&mut self, reading: &Reading, base: &State) -> Option<Found> {
         for row in TABLE {
-            for state in self.apply(row, base) {
+            for state in self.changed(row, base)? {
                 if self.is_match(reading, &state) {
                     return Some(found(reading, &state, &[row]));
                 }
@@ -212,19 +221,35 @@ impl Search<'_, '_> {
 
     /// Each pair, in the order of the table; of the two, what the sender did first is done first.
     fn pairs(&mut self, reading: &Reading, base: &State) -> Option<Found> {
-        let singles: Vec<Vec<State>> = TABLE.iter().map(|row| self.apply(row, base)).collect();
+        let mut singles: Vec<Option<Vec<State>>> = Vec::with_capacity(TABLE.len());
+        let mut room = MAX_HELD;
+        for row in TABLE {
+            let states = self.changed(row, base)?;
+            let held = states.iter().map(|state| own(state, base)).sum();
+            let left = room.checked_sub(held);
+            room = left.unwrap_or(room);
+            singles.push(left.map(|_| states));
+        }
         for (at, later) in TABLE.iter().enumerate() {
             for (earlier, row) in TABLE.iter().enumerate().take(at) {
                 if row.group == later.group {
                     continue;
                 }
-                let (first, second) = if rank(row) <= rank(later) {
-                    (earlier, later)
+                let (first, done, second) = if rank(row) <= rank(later) {
+                    (earlier, row, later)
                 } else {
-                    (at, row)
+                    (at, later, row)
                 };
-                for state in singles.get(first).into_iter().flatten() {
-                    for state in self.apply(second, state) {
+                let anew;
+                let states = match singles.get(first) {
+                    Some(Some(states)) => states,
+                    _ => {
+                        anew = self.changed(done, base)?;
+                        &anew
+                    }
+                };
+                for state in states {
+                    for state in self.changed(second, state)? {
                         if self.is_match(reading, &state) {
                             return Some(found(reading, &state, &[row, later]));
                         }
@@ -243,14 +268,26 @@ impl Search<'_, '_> {
         if let Some(progress) = &mut self.progress {
             progress(done.min(all), all);
         }
-        let is_late = self
-            .limits
-            .deadline
-            .is_some_and(|deadline| Instant::now() >= deadline);
-        if is_late || self.bytes >= self.limits.bytes {
+        self.go_on()
+    }
+
+    /// `None` if the limits end the search.
+    fn go_on(&mut self) -> Option<()> {
+        if self.limits.is_late() || self.bytes >= self.limits.bytes {
             self.is_cut_short = true;
         }
         (!self.is_cut_short).then_some(())
+    }
+
+    /// What a row makes of a request, within the limits. To make it is work, too.
+    fn changed(&mut self, row: &Row, state: &State) -> Option<Vec<State>> {
+        self.go_on()?;
+        let states = self.apply(row, state);
+        let made: usize = states.iter().map(|made| own(made, state)).sum();
+        self.bytes = self
+            .bytes
+            .saturating_add(u64::try_from(made).unwrap_or(u64::MAX));
+        Some(states)
     }
 
     pub(super) fn apply(&self, row: &Row, state: &State) -> Vec<State> {
@@ -310,6 +347,9 @@ impl Search<'_, '_> {
         let Some(secret) = &state.secret else {
             return false;
         };
+        if self.go_on().is_none() {
+            return false;
+        }
         self.tried += 1;
         let message: Vec<&[u8]> = state.message.iter().map(|part| &*part.bytes).collect();
         let length: usize = message.iter().map(|bytes| bytes.len()).sum();
@@ -325,6 +365,24 @@ fn body_of(message: &Message) -> Option<usize> {
     message
         .iter()
         .position(|part| part.sources.contains(&Source::Body))
+}
+
+/// The bytes that a state holds beyond those that it shares with the one that it was made of.
+fn own(state: &State, of: &State) -> usize {
+    let is_shared = |bytes: &Bytes| {
+        let mut others = of.message.iter().map(|part| &part.bytes).chain([&of.body]);
+        others.any(|other| other.as_ptr() == bytes.as_ptr())
+    };
+    let body = if is_shared(&state.body) {
+        0
+    } else {
+        state.body.len()
+    };
+    let parts = state.message.iter().map(|part| {
+        let is_counted = part.bytes.as_ptr() == state.body.as_ptr() || is_shared(&part.bytes);
+        size_of::<Part>() + if is_counted { 0 } else { part.bytes.len() }
+    });
+    parts.sum::<usize>().saturating_add(body)
 }
 
 fn with_body(state: &State, body: &Bytes) -> State {

@@ -188,13 +188,17 @@ pub(super) fn encoded_query(message: &[Part]) -> Vec<Message> {
     })
 }
 
-/// The values of these headers of a proxy; of a list, each.
+/// So many values of a proxy are looked at: more proxies are not between two servers.
+const MAX_VALUES: usize = 16;
+
+/// The first values of these headers of a proxy; of a list, each.
 fn values<'h>(headers: &'h HeaderMap, names: &'h [&'static str]) -> impl Iterator<Item = &'h str> {
     let values = names.iter().flat_map(|name| headers.get_all(*name));
     values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
+        .take(MAX_VALUES)
 }
 
 /// The authorities that the headers of a proxy, or a browser, name.
@@ -205,6 +209,7 @@ pub(super) fn forwarded_host(message: &[Part], headers: &HeaderMap) -> Vec<Messa
     let listed = values(headers, &["forwarded"]).flat_map(|value| value.split(';'));
     let hosts = listed
         .filter_map(|pair| pair.trim().strip_prefix("host="))
+        .take(MAX_VALUES)
         .map(|h| h.trim_matches('"'));
     let all: Vec<Vec<u8>> = plain
         .chain(urls)
