@@ -156,6 +156,15 @@ impl Claim {
         self
     }
 
+    /// The claim on one event of several that a request holds, on the same terms; an attempt of its
+    /// own. No nonce of a request is the same.
+    pub(crate) fn on_event(&self, id: &[u8]) -> Self {
+        let mut claim = self.clone();
+        claim.terms.nonce = Nonce::new(NonceKind::Event, [b"\0event\0", id].concat());
+        claim.terms.attempt = AttemptId::next();
+        claim
+    }
+
     /// Which service claims; keeps two services apart in one store.
     #[must_use]
     pub fn namespace(&self) -> &str {

@@ -45,6 +45,8 @@ pub(crate) struct Parameters<'h> {
     pub(crate) signed_at: Option<Timestamp>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) nonce: Option<(NonceKind, Cow<'h, [u8]>)>,
+    /// What else tells messages apart that are alike, and is not covered.
+    pub(crate) delivery_id: Option<Cow<'h, [u8]>>,
 }
 
 impl Parameters<'_> {
@@ -56,6 +58,7 @@ impl Parameters<'_> {
             nonce: self
                 .nonce
                 .map(|(kind, nonce)| (kind, Cow::Owned(nonce.into_owned()))),
+            delivery_id: self.delivery_id.map(|id| Cow::Owned(id.into_owned())),
         }
     }
 

@@ -90,7 +90,14 @@ impl Signature<'_> {
         }
         let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
         self.message.feed(signed_body, |bytes| digest.update(bytes));
-        Nonce::new(NonceKind::Digest, digest.finish())
+        let digest = digest.finish();
+        let Some(id) = &self.parameters.delivery_id else {
+            return Nonce::new(NonceKind::Digest, digest);
+        };
+        let mut with_id = RunningDigest::new(DigestAlgorithm::Sha256);
+        with_id.update(digest.as_ref());
+        with_id.update(id);
+        Nonce::new(NonceKind::Digest, with_id.finish())
     }
 
     /// The reason for the log. What was expected to be signed, which a developer needs to find the

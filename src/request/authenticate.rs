@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     admit::refuse,
-    payload::{Snapshot, VerifiedPayload},
+    payload::{Events, Snapshot, VerifiedPayload},
     receive::Received,
     state::{Admission, State},
     usable::Usable,
@@ -114,6 +114,17 @@ impl Received<'_> {
         let mut snapshot = Snapshot::new(head, name, proven, nonce, bytes, charge);
         snapshot.uncovered = uncovered;
         snapshot.answer = answer.map(Box::new);
+        snapshot.events = claim
+            .clone()
+            .filter(|_| profile.sends_batches)
+            .map(|terms| {
+                let store = settings.memory.store().cloned();
+                Box::new(Events {
+                    terms,
+                    store,
+                    timeout: settings.memory.timeout(),
+                })
+            });
         let payload = VerifiedPayload::new(Arc::new(snapshot));
         Ok(Authentic {
             verifier: verifier.clone(),

@@ -90,6 +90,11 @@ impl Budget {
         }
     }
 
+    /// The half for bodies that were not verified.
+    pub(crate) fn unverified_share(&self) -> usize {
+        self.half
+    }
+
     fn incomplete(&self) -> MutexGuard<'_, Incomplete> {
         let locked = self.incomplete.lock();
         locked.unwrap_or_else(PoisonError::into_inner)

@@ -69,6 +69,10 @@ impl<T: 'static> VerifierBuilder<T> {
         scheme: impl Scheme,
         finish: impl FnOnce(Verifier) -> T + Send + Sync + 'static,
     ) -> Self {
+        let mut freshness = Freshness::default();
+        if let Some(max_age) = scheme.profile().max_age {
+            freshness.max_age = max_age;
+        }
         Self {
             accepted: vec![Accepted::new(scheme)],
             memory: MemorySettings::new(DEFAULT_NAMESPACE.into()),
@@ -79,7 +83,7 @@ impl<T: 'static> VerifierBuilder<T> {
             websockets: false,
             unrelated_signatures: false,
             methods: None,
-            freshness: Freshness::default(),
+            freshness,
             body: BodyLimits::default(),
             body_budget: 64 * 1024 * 1024,
             processing: None,
@@ -211,7 +215,9 @@ impl<T: 'static> VerifierBuilder<T> {
         self
     }
 
-    /// How old a signed time may be: between 1 second and 1 day. Default: 300 seconds.
+    /// How old a signed time may be: between 1 second and 1 day. Default: 300 seconds, but for those
+    /// presets that say otherwise, because their senders deliver one delivery again for hours. With
+    /// several schemes, the default is that of the first.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.freshness.max_age = max_age;
         self
@@ -444,6 +450,25 @@ impl<T: 'static> VerifierBuilder<T> {
                 "the store forgets on restart, and the scheme has event ids or covers no time: \
                  what was handled before a restart can be handled again after it; use a store that \
                  survives restarts"
+            );
+        }
+        if profiles().any(|profile| profile.sends_batches) {
+            tracing::warn!(
+                namespace = self.memory.namespace,
+                "a request of this sender may hold several events, and is used once as a whole: an \
+                 event can come again in another request; let the handler ask \
+                 `VerifiedPayload::once` for each event"
+            );
+        }
+        if store.as_ref().is_some_and(|s| !s.survives_restart())
+            && profiles().any(|profile| profile.max_age.is_some())
+        {
+            tracing::warn!(
+                namespace = self.memory.namespace,
+                "the store forgets on restart, and the sender may deliver again for hours what it \
+                 has dated before: after a restart such a delivery is refused (`sign_again`), and \
+                 never comes signed anew; keep a `high_watermark`, or use a store that survives \
+                 restarts"
             );
         }
 

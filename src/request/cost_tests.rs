@@ -52,6 +52,8 @@ impl Describe for Counting {
                 event_horizon: None,
                 may_repeat: false,
                 key_id_is_own: false,
+                max_age: None,
+                sends_batches: false,
                 sender_retries: false,
                 signs_configured_url: false,
                 malformed_is_unauthorized: false,
@@ -70,6 +72,7 @@ impl Describe for Counting {
     fn read<'h>(&'h self, _: &Head<'h>) -> Result<Reading<'h>, Fault> {
         let candidates = self.claimed.iter().map(|(key, time, length)| Candidate {
             parameters: Parameters {
+                delivery_id: None,
                 key_id: Cow::Borrowed(key),
                 signed_at: Timestamp::from_secs(*time),
                 expires_at: None,

@@ -25,6 +25,7 @@ mod builder;
 mod claim;
 #[cfg(test)]
 mod cost_tests;
+mod events;
 pub mod layer;
 mod methods;
 mod parse;

@@ -1,6 +1,6 @@
 //! What a handler receives: the immutable snapshot of what was verified.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response};
@@ -11,7 +11,7 @@ use crate::{
     clock::Timestamp,
     key::KeyId,
     message::{Covered, Head, json},
-    once::Nonce,
+    once::{Claim, Nonce, NonceStore},
     proof::Proven,
 };
 
@@ -27,6 +27,14 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct VerifiedPayload(Arc<Snapshot>);
+
+/// What an event is recorded with: the terms of its request, and the store of the layer.
+pub(super) struct Events {
+    pub(super) terms: Claim,
+    /// `None` with [`Processing::InTransaction`](crate::Processing::InTransaction).
+    pub(super) store: Option<Arc<dyn NonceStore>>,
+    pub(super) timeout: Duration,
+}
 
 pub(super) struct Snapshot {
     bytes: Bytes,
@@ -45,6 +53,8 @@ pub(super) struct Snapshot {
         expect(dead_code, reason = "for `VerifiedPath`")
     )]
     prefix_len: usize,
+    /// What events are recorded with that the request may hold.
+    pub(super) events: Option<Box<Events>>,
     /// The bytes count against the budget for as long as they are here.
     _charge: Charge,
 }
@@ -63,6 +73,7 @@ impl Snapshot {
             bytes,
             uncovered: None,
             answer: None,
+            events: None,
             scheme,
             key_id: proven.key_id().clone(),
             signed_at: parameters.signed_at,
@@ -203,6 +214,10 @@ impl VerifiedPayload {
     #[must_use]
     pub fn query_param(&self, name: &str) -> Option<&str> {
         self.0.covered.query_param(name)
+    }
+
+    pub(super) fn events(&self) -> Option<&Events> {
+        self.0.events.as_deref()
     }
 
     /// The covered headers, each once.

@@ -161,6 +161,16 @@ impl Verifier {
         self.settings.readiness_timeout
     }
 
+    /// How many bytes bodies may take up that were not verified.
+    pub(crate) fn unverified_share(&self) -> usize {
+        self.settings.budget.unverified_share()
+    }
+
+    /// The time in which a whole body has to arrive.
+    pub(crate) fn body_deadline(&self) -> Duration {
+        self.settings.body.deadline
+    }
+
     pub(crate) fn store_timeout(&self) -> Duration {
         self.settings.memory.timeout()
     }

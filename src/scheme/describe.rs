@@ -179,6 +179,11 @@ pub(crate) struct Profile {
     /// The fixed key id is a preset's own: everybody who takes the preset has it, unless they
     /// choose one.
     pub(crate) key_id_is_own: bool,
+    /// How old a signed time may be, if the scheme has a default of its own: its sender retries for
+    /// as long, and does not say that a retry is dated anew.
+    pub(crate) max_age: Option<Duration>,
+    /// A request may hold several events, each with an id of its own.
+    pub(crate) sends_batches: bool,
     /// The sender retries until it is answered with 2xx.
     pub(crate) sender_retries: bool,
     /// The URL that is signed is the one that was configured at the sender, which may begin with

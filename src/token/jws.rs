@@ -92,6 +92,7 @@ impl<'t> Sealed<'t> {
             signed_at: None,
             expires_at: None,
             nonce: None,
+            delivery_id: None,
         };
         Ok(Self {
             candidate: Candidate {

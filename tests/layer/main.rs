@@ -18,6 +18,7 @@ mod protocol;
 
 mod at_once;
 mod body;
+mod clients;
 mod diagnosis;
 mod extractors;
 #[cfg(all(feature = "postgres", feature = "sqlite"))]

@@ -8,6 +8,7 @@ mod coverage;
 mod provider;
 mod service;
 
+mod batches;
 mod challenges;
 mod dropbox;
 mod event_ids;

@@ -4,6 +4,7 @@ mod detached;
 mod future;
 mod handling;
 mod leased_body;
+mod left_over;
 mod observe;
 mod observed_body;
 mod response;

@@ -20,7 +20,8 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::{
-    future::ResponseFuture, handling::Handling, response::ResponseBody, settings::LayerSettings,
+    future::ResponseFuture, handling::Handling, left_over::Watched, response::ResponseBody,
+    settings::LayerSettings,
 };
 use crate::{
     error::{Rejection, RejectionKind},
@@ -93,13 +94,14 @@ impl LayerSettings {
     ) -> Result<(Request<I>, Handling, S), Early<S::Error>>
     where
         S: Service<Request<I>>,
-        B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
+        B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
         I: From<Bytes>,
     {
         let (mut head, body) = request.into_parts();
         if has_split_cookie(&head) {
             join_cookies(&mut head.headers);
         }
+        let body = Watched::new(body, &head, &self.left_over);
         let strip = self.strip_uncovered;
         if let Some(answer) = self.verifier.handshake(&head) {
             return Err(Early::Answer(answer));

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body::Body;
 
-use super::response::ResponseBody;
+use super::{left_over::LeftOver, response::ResponseBody};
 use crate::{
     error::{Rejection, RejectionKind},
     once::Confirm,
@@ -21,6 +21,7 @@ pub(super) struct LayerSettings {
     pub(super) strip_uncovered: bool,
     pub(super) renderer: Option<Arc<Renderer>>,
     pub(super) confirm: Option<Confirm>,
+    pub(super) left_over: Arc<LeftOver>,
 }
 
 pub(super) type Renderer = dyn Fn(&Rejection) -> (HeaderValue, Bytes) + Send + Sync;
@@ -49,6 +50,7 @@ impl LayerSettings {
             } else {
                 OnDuplicate::Reject
             },
+            left_over: LeftOver::new(&verifier),
             verifier,
             strip_uncovered: false,
             renderer: None,

@@ -38,6 +38,15 @@ use crate::{
 ///    yet: the body is empty, and the extension is a [`PendingSlot`](crate::request::PendingSlot).)
 /// 6. The answer gets `Cache-Control: private, no-store`, unless the handler has set its own.
 ///
+/// # A refusal before a large body
+/// A refusal is answered at once. Some clients write their whole body before they read the answer,
+/// and would lose it if the connection were cut off. So, with HTTP/1, what is left of the body is
+/// read and dropped in the background: of at most 64 bodies at once, for at most 10 seconds or
+/// [`body_deadline`](VerifierBuilder::body_deadline), and for all together at most as many bytes as
+/// the [budget](VerifierBuilder::body_budget_bytes) has for bodies that were not verified. Beyond
+/// that, and without a Tokio runtime, the body is cut off. A body that the client holds back with
+/// `Expect: 100-continue` is not asked for.
+///
 /// # Where it stands
 /// The MAC covers the bytes as they arrived, so that this layer has to stand outside of any that
 /// decompresses or changes a request. A [`SignResponseLayer`](crate::response::SignResponseLayer)

@@ -366,6 +366,8 @@ impl HeaderSchemeBuilder {
             event_horizon: event.then_some(self.event_horizon),
             may_repeat: false,
             key_id_is_own: false,
+            max_age: None,
+            sends_batches: false,
             sender_retries: false,
             signs_configured_url: false,
             malformed_is_unauthorized: false,

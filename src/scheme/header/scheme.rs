@@ -224,6 +224,7 @@ impl Describe for HeaderScheme {
         }
         Ok(Reading::InHead(vec![Candidate {
             parameters: Parameters {
+                delivery_id: None,
                 key_id: Cow::Borrowed(key_id),
                 signed_at,
                 expires_at: None,
@@ -293,6 +294,7 @@ impl Describe for HeaderScheme {
         Ok(Unsigned {
             message,
             parameters: Parameters {
+                delivery_id: None,
                 key_id: Cow::Owned(signing.key_id.as_str().to_owned()),
                 signed_at: Some(signing.now),
                 expires_at: None,

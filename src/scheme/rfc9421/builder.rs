@@ -257,6 +257,8 @@ impl HttpMessageSignaturesBuilder {
             event_horizon: None,
             may_repeat: false,
             key_id_is_own: false,
+            max_age: None,
+            sends_batches: false,
             sender_retries: false,
             signs_configured_url: false,
             malformed_is_unauthorized: false,

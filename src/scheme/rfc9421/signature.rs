@@ -153,6 +153,7 @@ impl Settings {
             None => None,
         };
         Ok(Parameters {
+            delivery_id: None,
             key_id: Cow::Owned(key_id.to_owned()),
             signed_at: time(given.created)?,
             expires_at: time(given.expires)?,

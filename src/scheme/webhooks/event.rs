@@ -10,7 +10,7 @@ use serde_json::{Value, de::SliceRead};
 
 use crate::{
     error::{Fault, malformed},
-    message::json::Leaf,
+    message::{DigestAlgorithm, Encoding, RunningDigest, json::Leaf},
     once::NonceKind,
     proof::Parameters,
 };
@@ -61,20 +61,56 @@ fn read_whole<T>(
     })
 }
 
-/// Takes the event id from the first event of a body that is a JSON array: the member of the first
-/// of these names, and with it the others, without which it is not unique. A body that begins as no
-/// array does has no event id.
-pub(super) fn read_first_event_id<const N: usize>(
+/// Takes the event ids of all events of a body that is a JSON array, as a set: of each event the
+/// member of the first of these names, and with it the others, without which it is not unique.
+///
+/// A body that begins as no array does has no event id. Neither has one in which an event lacks the
+/// first member: were it known by the others, it could be lost.
+pub(super) fn read_event_ids<const N: usize>(
     parameters: &mut Parameters<'_>,
     body: &[u8],
     names: [&str; N],
 ) -> Result<(), Fault> {
-    let first = First(Members::<Leaf, N>::of(names));
-    let Some(Some(members)) = read_whole(body, b'[', |json| json.deserialize_seq(first))? else {
+    let Some(events) = read_whole(body, b'[', |json| json.deserialize_seq(Each(names)))? else {
         return Ok(());
     };
+    let mut ids = Vec::with_capacity(events.len());
+    let mut lacks_one = false;
+    for members in events {
+        match event_id(members, &names)? {
+            Some(id) => ids.push(id),
+            None => lacks_one = true,
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    let id = match &*ids {
+        _ if lacks_one => return Ok(()),
+        [] => return Ok(()),
+        [one] => one.clone().into_bytes(),
+        several => digest_of(several).into_bytes(),
+    };
+    parameters.nonce = Some((NonceKind::Event, Cow::Owned(id)));
+    Ok(())
+}
+
+/// The digest of a set, which is sorted: each id behind its length.
+fn digest_of(ids: &[String]) -> String {
+    let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
+    for id in ids {
+        digest.update(&(id.len() as u64).to_be_bytes());
+        digest.update(id.as_bytes());
+    }
+    Encoding::Hex.encode(digest.finish().as_ref())
+}
+
+/// The id of one event, with these members; `None` if it lacks the first.
+fn event_id<const N: usize>(
+    members: [Found<Leaf>; N],
+    names: &[&str; N],
+) -> Result<Option<String>, Fault> {
     if matches!(members.first(), None | Some(Found::Never)) {
-        return Ok(());
+        return Ok(None);
     }
     let members = members.into_iter().map(|member| match member {
         Found::Never => Some(Value::Null),
@@ -84,13 +120,10 @@ pub(super) fn read_first_event_id<const N: usize>(
     let id: Option<Vec<_>> = members.collect();
     let id = id.map(|members| Value::from(members).to_string());
     match id.filter(|id| id.len() <= MAX_ID) {
-        Some(id) => {
-            parameters.nonce = Some((NonceKind::Event, Cow::Owned(id.into_bytes())));
-            Ok(())
-        }
+        Some(id) => Ok(Some(id)),
         None => Err(malformed(format!(
-            "{names:?} of the first event are not each once a whole number or a string, of {MAX_ID} \
-             bytes all together"
+            "{names:?} of an event are not each once a whole number or a string, of {MAX_ID} bytes \
+             all together"
         ))),
     }
 }
@@ -192,20 +225,22 @@ impl Visitor<'_> for Place<'_> {
     }
 }
 
-/// Reads the first element of an array, and passes over the others.
-struct First<S>(S);
+/// Reads the members of these names of each element of an array.
+struct Each<'n, const N: usize>([&'n str; N]);
 
-impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for First<S> {
-    type Value = Option<S::Value>;
+impl<'de, const N: usize> Visitor<'de> for Each<'_, N> {
+    type Value = Vec<[Found<Leaf>; N]>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
-        let first = array.next_element_seed(self.0)?;
-        while array.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(first)
+        let mut events = Vec::new();
+        while let Some(event) = array.next_element_seed(Members::of(self.0))? {
+            events.push(event);
+        }
+        Ok(events)
     }
 }
 
@@ -310,6 +345,7 @@ mod tests {
         read: impl Fn(&mut Parameters<'_>, &[u8]) -> Result<(), Fault>,
     ) -> Result<Option<String>, ()> {
         let mut parameters = Parameters {
+            delivery_id: None,
             key_id: "key".into(),
             signed_at: None,
             expires_at: None,
@@ -335,7 +371,7 @@ mod tests {
             assert_eq!(read(body), Err(()), "{body}");
         }
         assert_eq!(
-            read_first(&nested(r#"[{"x":…,"id":7},…]"#)),
+            read_all(&nested(r#"[{"x":…,"id":7}]"#)),
             Ok(Some("[7,null]".into()))
         );
     }
@@ -417,21 +453,40 @@ mod tests {
         }
     }
 
-    fn read_first(body: &str) -> Result<Option<String>, ()> {
-        read_id(body, |to, body| read_first_event_id(to, body, ["id", "of"]))
+    fn read_all(body: &str) -> Result<Option<String>, ()> {
+        read_id(body, |to, body| read_event_ids(to, body, ["id", "of"]))
     }
 
     #[test]
-    fn of_an_array_the_first_event_counts() {
+    fn the_events_of_an_array_count_as_a_set() {
         for (body, id) in [
             (r#"[{"of":"a","id":7,"x":{"id":8}}]"#, Some(r#"[7,"a"]"#)),
-            (r#"[{"i\u0064":7},{"id":8},9]"#, Some("[7,null]")),
+            (r#"[{"i\u0064":7},{"id":7}]"#, Some("[7,null]")),
             (r#"[{"of":"a"},{"id":8}]"#, None),
+            (r#"[{"id":8},{"of":"a"}]"#, None),
             (r#"{"id":7}"#, None),
             ("[]", None),
             ("", None),
         ] {
-            assert_eq!(read_first(body), Ok(id.map(Into::into)), "{body}");
+            assert_eq!(read_all(body), Ok(id.map(Into::into)), "{body}");
+        }
+        let of = |body: &str| read_all(body).unwrap().unwrap();
+        let two = of(r#"[{"id":1},{"id":2}]"#);
+        for same in [
+            r#"[{"id":2},{"id":1}]"#,
+            r#"[{"id":1},{"id":2,"x":1},{"id":1}]"#,
+        ] {
+            assert_eq!(of(same), two, "{same}");
+        }
+        for other in [
+            r#"[{"id":1}]"#,
+            r#"[{"id":1},{"id":3}]"#,
+            r#"[{"id":1},{"id":2},{"id":3}]"#,
+            r#"[{"id":1},{"id":"2"}]"#,
+            r#"[{"id":1},{"id":2,"of":1}]"#,
+            r#"[{"id":12}]"#,
+        ] {
+            assert_ne!(of(other), two, "{other}");
         }
     }
 
@@ -449,13 +504,16 @@ mod tests {
             &nested(r#"[{"id":7,"id":…}]"#),
             &long,
             r#"[7,{"id":8}]"#,
+            r#"[{"id":8},7]"#,
+            r#"[{"id":8},{"id":-7}]"#,
+            r#"[{"of":1},{"id":7,"id":7}]"#,
             r#"[{"id":7}] x"#,
             r#"[{"id":7},"#,
             r#"[{"id":1e999}]"#,
             r#"[{"id":7},{"x":NaN}]"#,
             r#"[{"id":"\ud800"}]"#,
         ] {
-            assert_eq!(read_first(body), Err(()), "{body}");
+            assert_eq!(read_all(body), Err(()), "{body}");
         }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     challenge::AnswersAt,
-    event::{member, read_event_id, read_first_event_id},
+    event::{member, read_event_id, read_event_ids},
     sender::{Macs, Once, Part, SecretForm, Sender, Time},
 };
 use crate::{
@@ -49,6 +49,8 @@ pub(super) const PROFILE: Profile = Profile {
     event_horizon: None,
     may_repeat: false,
     key_id_is_own: true,
+    max_age: None,
+    sends_batches: false,
     sender_retries: true,
     signs_configured_url: false,
     malformed_is_unauthorized: true,
@@ -64,6 +66,8 @@ pub(crate) struct Webhooks {
     profile: Profile,
     signature: HeaderName,
     id: Option<HeaderName>,
+    /// Of the uncovered id that tells deliveries apart that are alike, if that was chosen.
+    delivery_id: Option<HeaderName>,
     time: Option<HeaderName>,
     /// How the URL is respelled, if it is covered.
     respell: Option<fn(&str) -> Cow<'_, str>>,
@@ -107,10 +111,13 @@ impl Webhooks {
                 untimed_retention: sender.remembered.filter(|_| !is_timed),
                 event_horizon: sender.remembered.filter(|_| is_timed),
                 may_repeat: sender.once == Once::Nothing,
+                max_age: sender.max_age,
+                sends_batches: matches!(sender.once, Once::Each(_)),
                 ..PROFILE
             },
             signature: header_name(sender.header),
             id,
+            delivery_id: None,
             time,
             respell,
             answers_at: None,
@@ -157,6 +164,10 @@ impl Webhooks {
         if let Some(remembered) = untimed_retention.as_mut().or(event_horizon.as_mut()) {
             *remembered = retention;
         }
+    }
+
+    pub(super) fn take_delivery_id(&mut self) {
+        self.delivery_id = self.sender.delivery_id.map(header_name);
     }
 
     pub(super) fn answer_at(
@@ -275,8 +286,15 @@ impl Webhooks {
             })?);
         }
         let key_id = self.key_id_of(head)?;
+        let mut delivery_id = None;
+        if let Some(name) = &self.delivery_id {
+            let id = required(head, name)?.as_bytes();
+            check_nonce(name, id)?;
+            delivery_id = Some(id);
+        }
         let candidates = macs.into_iter().map(|mac| Candidate {
             parameters: Parameters {
+                delivery_id: delivery_id.map(Cow::Borrowed),
                 key_id: key_id.clone(),
                 signed_at,
                 expires_at: None,
@@ -493,7 +511,7 @@ impl Describe for Webhooks {
         match self.sender.once {
             Once::Nothing | Once::Message | Once::Header { .. } => {}
             Once::Member(name) => read_event_id(parameters, body, name)?,
-            Once::FirstOf(names) => read_first_event_id(parameters, body, names)?,
+            Once::Each(names) => read_event_ids(parameters, body, names)?,
             Once::Body => {
                 let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
                 digest.update(body);
@@ -562,6 +580,7 @@ impl Describe for Webhooks {
         let message = self.message(&parts.method, target.as_ref(), fields)?;
         Ok(Unsigned {
             parameters: Parameters {
+                delivery_id: None,
                 key_id: self.key_id.clone(),
                 signed_at: Some(signing.now),
                 expires_at: None,

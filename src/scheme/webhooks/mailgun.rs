@@ -75,8 +75,11 @@ const TIME_LEN: usize = 10;
 /// - Mailgun
 ///   [retries](https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhook-retries)
 ///   for 8 hours, after any answer but 200 and 406, and does not say whether a retry is dated anew.
-///   If retries arrive too old, give them [`max_age`](crate::request::VerifierBuilder::max_age) of
-///   9 hours; all that time a captured delivery that was not handled is worth something.
+///   If retries arrive too old, this line takes them, and all that time a captured delivery that
+///   was not handled is worth something:
+///   `.max_age(Duration::from_secs(9 * 60 * 60))` on the
+///   [builder](crate::request::VerifierBuilder::max_age), with a store that survives restarts or a
+///   [`high_watermark`](crate::store::MemoryStoreBuilder::high_watermark).
 /// - Method, path and headers are not covered: put the layer on the one route that takes these
 ///   webhooks. Until it is stale, a captured delivery counts as another at another path.
 ///
@@ -207,6 +210,7 @@ fn parameters(
     token: Vec<u8>,
 ) -> Parameters<'static> {
     Parameters {
+        delivery_id: None,
         key_id,
         signed_at: Some(signed_at),
         expires_at: None,

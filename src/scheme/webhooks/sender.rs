@@ -33,6 +33,11 @@ pub(super) struct Sender {
     /// How a body begins that the sender signed as a webhook, and not as something else.
     pub(super) body_begins: Option<&'static str>,
     pub(super) once: Once,
+    /// How old a delivery may be, if its sender retries for longer than the usual 300 seconds and
+    /// does not say that a retry is dated anew.
+    pub(super) max_age: Option<Duration>,
+    /// A header that names the delivery and that no signature covers, if there is one.
+    pub(super) delivery_id: Option<&'static str>,
     /// How long a delivery is remembered. `None`: as long as it is fresh, if it is claimed at all.
     ///
     /// The time counts from the last delivery of an event.
@@ -105,9 +110,9 @@ pub(super) enum Once {
     Header { name: &'static str, end: u8 },
     /// The event id in this member of the body; without one, the signed message.
     Member(&'static str),
-    /// The event id in the first of these members of the first event of the body, and the others
-    /// with it; without one, the signed message.
-    FirstOf([&'static str; 4]),
+    /// The event ids of all events of the body, as a set: the first of these members of each, and
+    /// the others with it. If an event has none, the signed message.
+    Each([&'static str; 4]),
     /// The SHA-256 of the body: a retry differs in its time alone.
     Body,
 }
@@ -127,6 +132,8 @@ pub(super) const PLAIN: Sender = Sender {
     after: &[],
     body_begins: None,
     once: Once::Message,
+    max_age: None,
+    delivery_id: None,
     remembered: None,
     challenge: None,
     form_check: None,

@@ -21,20 +21,26 @@ use crate::{
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/scheme/webhooks");
 
 /// The columns of the table, by their names in the documentation of a preset.
-const COLUMNS: [&str; 6] = [
+const COLUMNS: [&str; 9] = [
     "signature",
     "covered",
     "time",
+    "fresh for",
     "used once by",
     "remembered for",
+    "lost meanwhile",
+    "a capture afterwards",
     "challenge",
 ];
+
+/// What the table says and the documentation of a preset says in its own words.
+const OF_THE_TABLE: [&str; 3] = ["time", "lost meanwhile", "a capture afterwards"];
 
 /// What is said of one sender.
 struct Facts {
     preset: &'static str,
     source: &'static str,
-    columns: [String; 6],
+    columns: [String; 9],
 }
 
 /// The senders that are code: no row can say what they sign.
@@ -47,8 +53,11 @@ fn by_code() -> [Facts; 2] {
                 "`X-Twilio-Signature: <base64>`, with HMAC-SHA1",
                 "the URL, with its query. With `new` also the parameters of a form",
                 "not covered",
+                "ever",
                 "nothing",
                 "not at all",
+                "nothing",
+                "is handled as often as it is sent",
                 "",
             ]
             .map(str::to_owned),
@@ -60,8 +69,11 @@ fn by_code() -> [Facts; 2] {
                 "`signature` of the JSON body",
                 "`timestamp` and `token`. **Nothing else of the body**: not the event",
                 "in the body",
+                "300 seconds",
                 "the token",
                 "as long as it is fresh",
+                "nothing",
+                "is stale",
                 "",
             ]
             .map(str::to_owned),
@@ -78,8 +90,11 @@ impl Sender {
                 self.signature(),
                 self.covered(),
                 self.time(),
+                self.fresh(),
                 self.once(),
                 self.remembered(),
+                self.lost(),
+                self.capture(),
                 self.challenge(),
             ],
         }
@@ -159,9 +174,9 @@ impl Sender {
             Once::Message => "the signed message".to_owned(),
             Once::Header { name, .. } => format!("the event id, `{name}`"),
             Once::Member(name) => format!("the event id, `{name}` of the body{OTHERWISE}"),
-            Once::FirstOf([name, a, b, c]) => format!(
-                "the event id: `{name}` of the first event of the body, with its `{a}`, `{b}` and \
-                 `{c}`{OTHERWISE}"
+            Once::Each([name, a, b, c]) => format!(
+                "all event ids of the body, as a set: `{name}` of each event, with its `{a}`, `{b}` \
+                 and `{c}`{OTHERWISE}"
             ),
             Once::Body => "the SHA-256 of the body".to_owned(),
         }
@@ -172,14 +187,48 @@ impl Sender {
             (None, Once::Nothing) => "not at all".to_owned(),
             (None, _) => "as long as it is fresh".to_owned(),
             (Some(time), once) => {
-                let days = time.as_secs() / (24 * 60 * 60);
+                let hours = time.as_secs() / (60 * 60);
+                let time = match (hours / 24, hours % 24) {
+                    (days, 0) => format!("{days} days"),
+                    _ => format!("{hours} hours"),
+                };
                 let since = match once {
                     Once::Nothing | Once::Message => "",
                     _ => " since the last delivery",
                 };
-                format!("{days} days{since}")
+                format!("{time}{since}")
             }
         }
+    }
+
+    fn fresh(&self) -> String {
+        match (self.time, self.max_age) {
+            (Time::None, _) => "ever".to_owned(),
+            (_, None) => "300 seconds".to_owned(),
+            (_, Some(age)) => format!("{} hours", age.as_secs() / (60 * 60)),
+        }
+    }
+
+    /// A genuine event that is not handled while another is remembered.
+    fn lost(&self) -> String {
+        match (self.once, self.time) {
+            (Once::Nothing, _) => "nothing",
+            (Once::Message, Time::None) | (Once::Body, _) => "an event with the body of another",
+            (Once::Message, _) => "nothing: the body has its time",
+            (Once::Each(_), _) => "nothing, if the handler asks `once` for each event",
+            (Once::Header { .. } | Once::Member(_), _) => "an event with the id of another",
+        }
+        .to_owned()
+    }
+
+    /// What becomes of a delivery that somebody kept, once it is no longer remembered.
+    fn capture(&self) -> String {
+        match (self.time, self.once) {
+            (Time::None, Once::Nothing) => "is handled as often as it is sent",
+            (Time::None, _) => "is handled once more",
+            _ => "is stale",
+        }
+        .to_owned()
     }
 
     fn challenge(&self) -> String {
@@ -268,7 +317,7 @@ fn all_documentation() -> Vec<(String, String)> {
 /// What a preset's documentation lacks of its row.
 fn missing(sender: &Facts, documentation: &str) -> Vec<String> {
     let columns = COLUMNS.iter().zip(&sender.columns);
-    let said = columns.filter(|(column, fact)| **column != "time" && !fact.is_empty());
+    let said = columns.filter(|(column, fact)| !OF_THE_TABLE.contains(*column) && !fact.is_empty());
     said.map(|(column, fact)| format!("| {column} | {fact}"))
         .filter(|begin| !documentation.contains(begin))
         .collect()
@@ -332,6 +381,17 @@ fn every_row_is_coherent() {
         }
         if let Time::Element(_) = sender.time {
             assert!(matches!(sender.macs, Macs::List { .. }), "{name}: a list");
+        }
+        // One that does not date its retries anew remembers a delivery for longer than it is fresh.
+        if let Some(age) = sender.max_age {
+            assert!(sender.time != Time::None && age.as_secs() > 300, "{name}");
+        }
+        if sender.delivery_id.is_some() {
+            assert_eq!(
+                sender.once,
+                Once::Message,
+                "{name}: nothing else tells them apart"
+            );
         }
         // What varies in length is followed by something that ends it.
         for (at, part) in sender.before.iter().enumerate() {

@@ -349,6 +349,7 @@ fn sort(body: &Bytes) -> Result<Formed, Cow<'static, str>> {
 
 fn parameters(key_id: Cow<'static, str>) -> Parameters<'static> {
     Parameters {
+        delivery_id: None,
         key_id,
         signed_at: None,
         expires_at: None,

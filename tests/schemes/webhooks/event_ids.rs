@@ -226,7 +226,7 @@ fn a_retention_out_of_its_range_is_refused() {
         let builder = builder.secret(STANDARD_WEBHOOKS.secrets[0]);
         let builder = builder.public_origin(common::ORIGIN);
         let in_transaction = builder
-            .namespace("tests")
+            .namespace("a retention out of its range")
             .processing(Processing::InTransaction);
         in_transaction.build().is_ok()
     }

@@ -367,7 +367,11 @@ impl Provider {
             log::hide("a secret", secret.as_bytes());
             log::hide("a secret", &(self.key)(secret));
         }
-        self.builder().secret(self.secrets[0]).clock(clock.clone())
+        // The usual one, whatever the preset's own.
+        self.builder()
+            .max_age(std::time::Duration::from_secs(300))
+            .secret(self.secrets[0])
+            .clock(clock.clone())
     }
 
     /// `POST /hook` with this body, as the sender signs it.

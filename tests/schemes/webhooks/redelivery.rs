@@ -3,15 +3,21 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use countersign::{HeaderScheme, Part, Processing, request::Verified, store::StepOutcome};
+use countersign::{
+    Clock as _, HeaderScheme, Part, Processing, RejectionKind, Verifier, request::Verified,
+    store::StepOutcome, testing::ManualClock, webhooks::Shopify,
+};
 use http::{Request, StatusCode, header::RETRY_AFTER};
 
 use super::{
     coverage::concerned,
-    provider::{ALL, Provider, Retries, SLACK, at_path, event, get, verify, with},
+    provider::{
+        ALL, LINEAR, MAILGUN, Provider, Retries, SHOPIFY, SLACK, ZOOM, at_path, event, get, verify,
+        with,
+    },
     service::{ACKNOWLEDGED, IN_FLIGHT, INVALID, PANICS, Service},
 };
-use crate::common::{self, NOW, at};
+use crate::common::{self, NOW, at, log::Log};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -275,4 +281,141 @@ async fn that_senders_retry_makes_processing_retryable() {
             provider.name
         );
     }
+}
+
+/// Retries that are the very same delivery, hours later: with the preset's own age they are fresh,
+/// and known.
+#[tokio::test]
+async fn by_default_a_delivery_is_fresh_for_as_long_as_it_is_retried() {
+    for (provider, schedule) in [
+        (&LINEAR, [60, 61 * 60, 421 * 60]),
+        (&ZOOM, [5 * 60, 25 * 60, 85 * 60]),
+    ] {
+        let clock = common::clock();
+        let layer = |clock: &ManualClock| {
+            let builder = (provider.begin)().secret(provider.secrets[0]);
+            let builder = builder.clock(clock.clone()).store(common::store(clock));
+            builder.build().unwrap()
+        };
+        let delivery = provider.delivery(&clock);
+        let (verifier, start) = (layer(&clock), clock.now());
+        let first = verify(&verifier, &delivery).await.unwrap();
+        let Verified::Leased(_, lease) = first else {
+            panic!("{first:?}");
+        };
+        assert!(lease.complete().await.is_ok());
+        for after in schedule.map(Duration::from_secs) {
+            clock.set(start.saturating_add(after));
+            let again = verify(&verifier, &delivery).await.unwrap_err();
+            let kind = again.kind();
+            assert_eq!(
+                kind,
+                RejectionKind::RequestReplayed,
+                "{} {after:?}",
+                provider.name
+            );
+            // One whose first delivery failed is handled.
+            let other = verify(&layer(&clock), &delivery).await;
+            assert!(other.is_ok(), "{} {after:?}", provider.name);
+        }
+        clock.set(start.saturating_add(Duration::from_secs(9 * 60 * 60)));
+        let stale = verify(&layer(&clock), &delivery).await.unwrap_err();
+        assert_eq!(stale.kind(), RejectionKind::SignatureExpired);
+    }
+    // What the documentation of Mailgun says to write.
+    let clock = common::clock();
+    let verifier = |max_age: Option<u64>| {
+        let builder = (MAILGUN.begin)().secret(MAILGUN.secrets[0]);
+        let builder = match max_age {
+            Some(hours) => builder.max_age(Duration::from_secs(hours * 60 * 60)),
+            None => builder,
+        };
+        let builder = builder.clock(clock.clone()).store(common::store(&clock));
+        builder.build().unwrap()
+    };
+    let delivery = MAILGUN.delivery(&clock);
+    let (short, long) = (verifier(None), verifier(Some(9)));
+    clock.advance(Duration::from_secs(8 * 60 * 60));
+    assert!(verify(&short, &delivery).await.is_err());
+    assert!(verify(&long, &delivery).await.is_ok());
+}
+
+/// A store that forgets would refuse, after a restart, what its sender delivers again unchanged.
+#[tokio::test]
+async fn a_store_that_forgets_is_warned_of_where_retries_are_not_dated_anew() {
+    for provider in ALL {
+        let log = Log::captured();
+        let builder = (provider.begin)().secret(provider.secrets[0]);
+        let builder = if provider.covers_url() {
+            builder.public_origin(common::ORIGIN)
+        } else {
+            builder
+        };
+        let clock = common::clock();
+        builder.store(common::store(&clock)).build().unwrap();
+        let warned = log.text().contains("high_watermark");
+        let expected = ["Linear", "Zoom"].contains(&provider.name);
+        assert_eq!(warned, expected, "{}", provider.name);
+    }
+}
+
+/// Shopify asks twice to erase the data of one customer, with one body.
+#[tokio::test]
+async fn distinct_events_with_one_body_are_told_apart_after_the_retries_or_by_name() {
+    const ID: &str = "x-shopify-webhook-id";
+    const HOUR: u64 = 60 * 60;
+    let body = r#"{"shop_id":1,"customer":{"id":2},"orders_to_redact":[]}"#;
+    let delivery = |id: &str| {
+        let mut request = SHOPIFY.sign(&common::clock(), body);
+        request.headers_mut().insert(ID, id.parse().unwrap());
+        request
+    };
+    let verifier = |scheme: Shopify, clock: &ManualClock| {
+        let builder = Verifier::builder(scheme).secret(SHOPIFY.secrets[0]);
+        let builder = builder.clock(clock.clone()).store(common::store(clock));
+        builder
+            .processing(countersign::Processing::AtMostOnce)
+            .build()
+            .unwrap()
+    };
+    let replayed = RejectionKind::RequestReplayed;
+    let clock = common::clock();
+    let by_body = verifier(Shopify::new(), &clock);
+    assert!(verify(&by_body, &delivery("a")).await.is_ok());
+    // All of Shopify's retries, and a second event among them, are the first.
+    for hours in [1, 4, 7] {
+        clock.set(common::at(NOW + hours * HOUR));
+        let again = verify(&by_body, &delivery("b")).await.unwrap_err();
+        assert_eq!(again.kind(), replayed, "{hours}");
+    }
+    clock.set(common::at(NOW + 5 * 24 * HOUR));
+    assert!(verify(&by_body, &delivery("b")).await.is_ok());
+
+    let clock = common::clock();
+    let by_id = verifier(Shopify::new().danger_delivery_id(), &clock);
+    for id in ["a", "b"] {
+        assert!(verify(&by_id, &delivery(id)).await.is_ok(), "{id}");
+        let again = verify(&by_id, &delivery(id)).await.unwrap_err();
+        assert_eq!(again.kind(), replayed, "{id}");
+    }
+    // The id is no part of what is covered, and has to be there, once.
+    let payload = verify(&by_id, &delivery("c")).await.unwrap();
+    assert_eq!(payload.payload().unwrap().header(ID), None);
+    let mut twice = delivery("d");
+    twice.headers_mut().append(ID, "e".parse().unwrap());
+    let mut without = delivery("d");
+    without.headers_mut().remove(ID);
+    let mut empty = delivery("d");
+    empty.headers_mut().insert(ID, "".parse().unwrap());
+    for request in [twice, without, empty] {
+        let refused = verify(&by_id, &request).await.unwrap_err();
+        assert_eq!(refused.kind(), RejectionKind::SignatureMalformed);
+    }
+    let other_body = SHOPIFY.sign(&common::clock(), r#"{"shop_id":2}"#);
+    let mut other_body = other_body;
+    other_body.headers_mut().insert(ID, "a".parse().unwrap());
+    assert!(
+        verify(&by_id, &other_body).await.is_ok(),
+        "another body is another delivery"
+    );
 }

@@ -17,7 +17,8 @@ sender! {
     /// # What stays open
     /// - Whoever captured a delivery can post it again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
-    /// - Two deliveries that are alike to the last byte are one.
+    /// - Two deliveries that are alike to the last byte are one, unless
+    ///   [`danger_delivery_id`](Self::danger_delivery_id) tells them apart.
     /// - Method, path and headers are not covered. Take what happened from the body, because anybody may
     ///   have written `X-Event-Key`. Put the layer on the one route that takes these webhooks: at another
     ///   path a captured delivery counts as another.
@@ -27,8 +28,10 @@ sender! {
         source: "https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/",
         header: "X-Hub-Signature",
         macs: Macs::Single { prefix: "sha256=" },
+        delivery_id: Some("X-Request-UUID"),
         remembered: Some(days(30)),
     }
 }
 
 retention!(Bitbucket => "a delivery is remembered", "1 hour", "30 days");
+delivery_id!(Bitbucket, "X-Request-UUID");

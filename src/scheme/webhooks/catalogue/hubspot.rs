@@ -14,12 +14,28 @@ sender! {
     /// with version 3 of its signature: webhooks, workflow actions, cards.
     ///
     /// ```
-    /// # use countersign::{MemoryStore, VerifyLayer, webhooks::HubSpot};
+    /// # use countersign::{MemoryStore, VerifiedPayload, VerifyLayer, webhooks::HubSpot};
+    /// # use http::StatusCode;
     /// let layer = VerifyLayer::builder(HubSpot::new())
     ///     .public_origin("https://example.com")
     ///     .secret("the client secret of the app")
     ///     .store(MemoryStore::new())
     ///     .build()?;
+    ///
+    /// async fn handler(payload: VerifiedPayload) -> StatusCode {
+    ///     let Ok(events) = payload.json::<Vec<serde_json::Value>>() else {
+    ///         return StatusCode::UNPROCESSABLE_ENTITY;
+    ///     };
+    ///     for event in events {
+    ///         let id = ["portalId", "subscriptionId", "eventId", "occurredAt"].map(|name| &event[name]);
+    ///         match payload.once(format!("{id:?}")).await {
+    ///             Ok(true) => println!("handles {event}"),
+    ///             Ok(false) => {} // It was handled with another delivery.
+    ///             Err(rejection) => return rejection.status(),
+    ///         }
+    ///     }
+    ///     StatusCode::OK
+    /// }
     /// # Ok::<_, countersign::ConfigError>(())
     /// ```
     ///
@@ -29,7 +45,7 @@ sender! {
     /// | covered | the method, the URL with its query, the body and the time |
     /// | secret | the client secret of the app, as it stands; the key id is `hubspot` |
     /// | fresh for | 300 seconds, as in HubSpot's libraries |
-    /// | used once by | the event id: `eventId` of the first event of the body, with its `portalId`, `subscriptionId` and `occurredAt`; without one, the signed message. HubSpot does not promise that an `eventId` alone is unique |
+    /// | used once by | all event ids of the body, as a set: `eventId` of each event, with its `portalId`, `subscriptionId` and `occurredAt`; without one, the signed message. HubSpot does not promise that an `eventId` alone is unique |
     /// | remembered for | 3 days since the last delivery: HubSpot [retries](https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide) up to 10 times in 24 hours |
     ///
     /// The URL is put together from the [public
@@ -44,8 +60,10 @@ sender! {
     ///   Whoever captured a request can respell its URL so; it counts as the same request. The
     ///   payload has the query as it was signed, that is, decoded: all behind the first `?`. For a
     ///   path with one of these, the payload answers `None`.
-    /// - A delivery holds up to 100 events, and is told apart by the first: if HubSpot groups the
-    ///   others otherwise when it retries, tell events apart by their own `eventId`.
+    /// - **A delivery holds up to 100 events, and is used once as a whole.** If HubSpot groups events
+    ///   otherwise when it retries, an event comes again in another delivery. Ask
+    ///   [`once`](crate::VerifiedPayload::once) for each event, as in the example, or
+    ///   [`once_in`](crate::VerifiedPayload::once_in) in a transaction.
     /// - Headers are not covered.
     ///
     /// The format is that of HubSpot's library `hubspot-api-client` 12.0.0 for Python, which does
@@ -58,7 +76,7 @@ sender! {
         before: &[Part::Method, Part::Url(decode_as_hubspot)],
         after: &[Part::Time],
         // HubSpot does not promise that an `eventId` alone is unique.
-        once: Once::FirstOf(["eventId", "portalId", "subscriptionId", "occurredAt"]),
+        once: Once::Each(["eventId", "portalId", "subscriptionId", "occurredAt"]),
         remembered: Some(days(3)),
     }
 }

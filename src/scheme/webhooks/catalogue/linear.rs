@@ -1,6 +1,6 @@
 //! Linear.
 
-use super::super::sender::Time;
+use super::{super::sender::Time, row::hours};
 use crate::message::TimeUnit::Millis;
 
 sender! {
@@ -11,7 +11,7 @@ sender! {
     /// | signature | `Linear-Signature: <hex>` |
     /// | covered | the body, and in it the time: `webhookTimestamp`, in milliseconds. The header `Linear-Timestamp` means nothing |
     /// | secret | the signing secret, as it stands; the key id is `linear` |
-    /// | fresh for | 300 seconds; Linear's library takes 60: see [`max_age`](crate::request::VerifierBuilder::max_age) |
+    /// | fresh for | 8 hours: Linear [retries](https://linear.app/developers/webhooks) after 1 minute, 1 hour and 6 hours, and does not say that a retry is dated anew. Its library takes 60 seconds: see [`max_age`](crate::request::VerifierBuilder::max_age) |
     /// | used once by | the body: `Linear-Delivery` is not covered |
     /// | remembered for | as long as it is fresh |
     ///
@@ -19,9 +19,12 @@ sender! {
     /// the body as it is given, with the time that stands in it.
     ///
     /// # What stays open
-    /// - Linear retries after 1 minute, 1 hour and 6 hours, dated anew. Nothing that is covered
-    ///   tells that it is the same event: one that was handled, and whose answer was lost on the
-    ///   way, is handled again.
+    /// - A retry that is the very same delivery is known. Of one that is dated anew, nothing that is
+    ///   covered tells that it is the same event: one that was handled, and whose answer was lost
+    ///   on the way, is handled again.
+    /// - A store that forgets on restart refuses, after it, what was dated before it (503,
+    ///   `sign_again`). Linear does not date it anew: keep a
+    ///   [`high_watermark`](crate::store::MemoryStoreBuilder::high_watermark).
     /// - Method, path and headers are not covered. Take what happened from the body: what
     ///   `Linear-Event` says may have been written by anybody. Put the layer on the one route that
     ///   takes these webhooks: until it is stale, a captured delivery counts as another at another
@@ -32,5 +35,6 @@ sender! {
         source: "https://linear.app/developers/webhooks",
         header: "Linear-Signature",
         time: Time::Member("webhookTimestamp", Millis),
+        max_age: Some(hours(8)),
     }
 }

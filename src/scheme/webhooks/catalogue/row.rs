@@ -6,6 +6,10 @@ pub(super) const fn days(days: u64) -> Duration {
     Duration::from_secs(days * 24 * 60 * 60)
 }
 
+pub(super) const fn hours(hours: u64) -> Duration {
+    Duration::from_secs(hours * 60 * 60)
+}
+
 /// Makes a preset of a row: its type, with what every preset has.
 macro_rules! sender {
     (
@@ -91,6 +95,25 @@ macro_rules! retention {
             #[must_use]
             pub fn retention(mut self, retention: std::time::Duration) -> Self {
                 self.0.set_retention(retention);
+                self
+            }
+        }
+    };
+}
+
+/// The setter of a preset whose sender names its deliveries in a header that nothing covers.
+macro_rules! delivery_id {
+    ($preset:ident, $header:literal) => {
+        impl $preset {
+            #[doc = concat!("Takes `", $header, "` into what tells deliveries apart. Default: the body")]
+            /// alone, which is all that the signature covers.
+            ///
+            /// Two events with one body are then two. But nothing covers this header: whoever
+            /// captured a delivery can send it again with another one, at any time and as often as
+            /// they like, and each is handled. A delivery without the header is refused.
+            #[must_use]
+            pub fn danger_delivery_id(mut self) -> Self {
+                self.0.take_delivery_id();
                 self
             }
         }

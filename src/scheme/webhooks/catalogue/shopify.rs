@@ -1,6 +1,6 @@
 //! Shopify.
 
-use super::row::days;
+use super::row::hours;
 use crate::message::Encoding;
 
 sender! {
@@ -13,7 +13,7 @@ sender! {
     /// | secret | the client secret of the app, as it stands; the key id is `shopify` |
     /// | fresh for | ever |
     /// | used once by | the body: neither `X-Shopify-Webhook-Id` nor `X-Shopify-Event-Id` is covered |
-    /// | remembered for | 30 days: Shopify [retries](https://shopify.dev/changelog/updates-to-webhook-retry-mechanism) 8 times in 4 hours, with the very same body |
+    /// | remembered for | 8 hours: twice the 4 hours in which Shopify [retries](https://shopify.dev/changelog/updates-to-webhook-retry-mechanism) up to 8 times, with the very same body |
     ///
     /// Under the same secret, Shopify signs query strings, such as those with which it opens an app
     /// in a browser. Their parameters are sorted by name, and `shop` and `timestamp` come before
@@ -24,7 +24,9 @@ sender! {
     /// - Whoever captured a delivery can post it again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Two deliveries that are alike to the last byte are one, also where they are of two topics
-    ///   or of two shops.
+    ///   or of two shops. Shopify documents such events: a customer's data can be asked for, or be
+    ///   erased, twice with one body. The second within 8 hours is acknowledged and not handled.
+    ///   [`danger_delivery_id`](Self::danger_delivery_id) tells them apart.
     /// - Method, path and headers are not covered: topic (`X-Shopify-Topic`) and shop
     ///   (`X-Shopify-Shop-Domain`) may have been written by anybody. Give each topic a route of its
     ///   own, take the shop from the body where it is there, and put the layer on those routes: at
@@ -36,8 +38,10 @@ sender! {
         header: "X-Shopify-Hmac-Sha256",
         encoding: Encoding::Base64,
         body_begins: Some("{"),
-        remembered: Some(days(30)),
+        delivery_id: Some("X-Shopify-Webhook-Id"),
+        remembered: Some(hours(8)),
     }
 }
 
-retention!(Shopify => "a delivery is remembered", "1 hour", "30 days");
+retention!(Shopify => "a delivery is remembered", "1 hour", "8 hours");
+delivery_id!(Shopify, "X-Shopify-Webhook-Id");

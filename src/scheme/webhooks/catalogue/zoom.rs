@@ -5,7 +5,7 @@ use super::{
         challenge::{self, Challenge},
         sender::{Macs, Once, Part, Time},
     },
-    row::days,
+    row::{days, hours},
 };
 use crate::{error::ConfigError, message::TimeUnit::Seconds};
 
@@ -17,7 +17,7 @@ sender! {
     /// | signature | `x-zm-signature: v0=<hex>`, with `x-zm-request-timestamp` in seconds |
     /// | covered | the time and the body |
     /// | secret | the secret token of the app, as it stands; the key id is `zoom` |
-    /// | fresh for | 300 seconds; Zoom's own library does not check |
+    /// | fresh for | 2 hours: Zoom does not say whether a retry is dated anew. Its own library does not check the time |
     /// | used once by | the SHA-256 of the body, which has the time of the event in milliseconds: there is no event id |
     /// | remembered for | 3 days since the last delivery: Zoom [retries](https://developers.zoom.us/blog/webhook-delays) 3 times, after 5 minutes, 20 more and 60 more |
     /// | challenge | `endpoint.url_validation`, answered with [`answer_url_validation_at`](Self::answer_url_validation_at) |
@@ -28,8 +28,6 @@ sender! {
     /// - Until it is stale, a captured delivery can be posted to another path behind the same
     ///   layer, where it counts as another.
     /// - Two events whose bodies are alike to the last byte are one.
-    /// - Zoom does not say whether a retry is dated anew. If retries arrive too old, give them
-    ///   [`max_age`](crate::request::VerifierBuilder::max_age) of 2 hours.
     ///
     /// The format is that of Zoom's library `@zoom/rivet` 0.4.0, which does not verify the bytes as
     /// they arrived, but the body parsed and written anew.
@@ -40,6 +38,7 @@ sender! {
         time: Time::Header("x-zm-request-timestamp", Seconds),
         before: &[Part::Text("v0:"), Part::Time, Part::Text(":")],
         once: Once::Body,
+        max_age: Some(hours(2)),
         remembered: Some(days(3)),
         challenge: Some(Challenge::Body {
             member: "event",

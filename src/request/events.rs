@@ -1,0 +1,91 @@
+//! Events of which one request holds several: each is used once, whichever request it comes with.
+
+use super::payload::{Events, VerifiedPayload};
+use crate::{
+    error::{Rejection, RejectionKind, malformed},
+    future::within,
+    once::{Claim, ClaimOutcome, ConsumeIn},
+};
+
+/// The greatest length of an event id, in bytes.
+const MAX_ID: usize = 256;
+
+impl VerifiedPayload {
+    /// Records one event of several that this request holds, and returns whether it is new: `false`
+    /// if it was recorded before, with this request or another under the same key.
+    ///
+    /// Ask right before the event's effect. An event is recorded at most once: if the handler fails
+    /// after this and before the effect, the event is not handled again. With
+    /// [`once_in`](Self::once_in) both happen in one transaction, or neither.
+    ///
+    /// The id is covered: take it from [`bytes`](Self::bytes), with all that makes it unique, and in
+    /// one spelling. It has 1 to 256 bytes. It is remembered as the request is: for the sender's
+    /// retries, and for as long as duplicates come.
+    ///
+    /// ```
+    /// # use countersign::{Rejection, VerifiedPayload};
+    /// async fn handle(payload: &VerifiedPayload, event_id: &str) -> Result<(), Rejection> {
+    ///     if payload.once(event_id).await? {
+    ///         println!("{event_id} is handled");
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// When the id has no byte or too many; when the store refuses or gives no answer; when there is
+    /// no store, because the handler's transaction records; or with a scheme whose requests hold no
+    /// events: only [`HubSpot`](crate::webhooks::HubSpot) has them.
+    ///
+    /// # Panics
+    /// When there is something to wait for, outside of a Tokio runtime with its timer.
+    pub async fn once(&self, event_id: impl AsRef<[u8]>) -> Result<bool, Rejection> {
+        let (events, claim) = self.on_event(event_id.as_ref())?;
+        let Some(store) = &events.store else {
+            return Err(misused(
+                "there is no store: the handler's transaction records events, with `once_in`",
+            ));
+        };
+        Ok(is_new(within(events.timeout, store.claim(&claim)).await?))
+    }
+
+    /// The same in a transaction of the handler's own, which its effect is part of: the event is
+    /// recorded if the transaction commits, and new again if it is rolled back.
+    ///
+    /// It works with every [`Processing`](crate::Processing). With
+    /// [`InTransaction`](crate::Processing::InTransaction), pass on the transaction in which the
+    /// request was consumed.
+    ///
+    /// # Errors
+    /// As [`once`](Self::once), and when the database fails.
+    ///
+    /// # Panics
+    /// When there is something to wait for, outside of a Tokio runtime with its timer.
+    pub async fn once_in<T: ConsumeIn + ?Sized>(
+        &self,
+        transaction: &mut T,
+        event_id: impl AsRef<[u8]>,
+    ) -> Result<bool, Rejection> {
+        let (events, claim) = self.on_event(event_id.as_ref())?;
+        let consuming = transaction.consume(&claim, events.timeout / 2);
+        Ok(is_new(within(events.timeout, consuming).await?))
+    }
+
+    fn on_event(&self, id: &[u8]) -> Result<(&Events, Claim), Rejection> {
+        if !(1..=MAX_ID).contains(&id.len()) {
+            return Err(malformed(format!("an event id is not of 1 to {MAX_ID} bytes")).into());
+        }
+        let events = self.events().ok_or_else(|| {
+            misused("requests of this scheme hold no events: their nonce tells them apart")
+        })?;
+        Ok((events, events.terms.on_event(id)))
+    }
+}
+
+fn is_new(outcome: ClaimOutcome) -> bool {
+    matches!(outcome, ClaimOutcome::New)
+}
+
+fn misused(detail: &'static str) -> Rejection {
+    Rejection::new(RejectionKind::StoreMisconfigured, detail)
+}
