@@ -178,7 +178,11 @@ fn styled(spans: impl IntoIterator<Item = Span>) -> String {
 pub(crate) fn is_harmful(c: char) -> bool {
     let is_hidden = matches!(
         c,
-        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+        '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}'
     );
     is_hidden || (c.is_control() && !matches!(c, '\n' | '\t'))
 }
@@ -194,6 +198,11 @@ pub(crate) fn escaped(text: &str) -> String {
         }
     }
     escaped
+}
+
+/// The same on one line: line feeds and tabs are escaped, too.
+pub(crate) fn one_line(text: &str) -> String {
+    escaped(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
 /// Escapes them in JSON, where they stand in strings alone.

@@ -168,6 +168,7 @@ pub(crate) fn facts(payload: Option<&VerifiedPayload>, request: &Request<Bytes>)
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             let name = parameter.split('=').next().unwrap_or_default();
             let is_covered = payload.query_param(name).is_some();
+            let name = visible(name.as_bytes());
             say(is_covered, format!("query parameter {name}"));
         }
     }
@@ -181,10 +182,7 @@ pub(crate) fn facts(payload: Option<&VerifiedPayload>, request: &Request<Bytes>)
     match payload.danger_uncovered_body() {
         None => say(true, "body".to_owned()),
         Some(_) => {
-            say(
-                true,
-                format!("of the body: {}", String::from_utf8_lossy(payload.bytes())),
-            );
+            say(true, format!("of the body: {}", visible(payload.bytes())));
             say(false, "everything else of the body".to_owned());
         }
     }

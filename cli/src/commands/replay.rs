@@ -8,7 +8,7 @@ use crate::{
     args::ReplayArgs,
     exit::{Exit, Failure},
     listen::{
-        Copy, Resigner, Target, copies,
+        Copy, Resigner, Target, copies, is_authentic,
         keep::{self, Kept},
         shown,
     },
@@ -38,12 +38,20 @@ async fn replay(args: &ReplayArgs, printer: &Printer) -> Result<Exit, Failure> {
     })
 }
 
-/// A server that the command line names must be on this machine; `listen` may have sent the request
-/// further.
+/// A server on this machine; or the one to which `listen` has sent the request, if the command line
+/// names it: what the file alone names is not trusted.
 fn target(args: &ReplayArgs, kept: &Kept) -> Result<Target, Failure> {
     match (&args.to, &kept.setting.forward) {
+        (Some(url), Some(known)) if url == known => Target::parse("--to", url),
         (Some(url), _) => Target::parse("--to", url)?.on_loopback("--to"),
-        (None, Some(url)) => Target::parse("--forward", url),
+        (None, Some(url)) => match Target::parse("--forward", url)?.on_loopback("--forward") {
+            Ok(target) => Ok(target),
+            Err(_) => Err(Failure::usage(
+                format!("request #{} was forwarded to `{url}`", kept.id),
+                "it is not on this machine, and only the file names it",
+                "name it with --to if the request is to be sent there again",
+            )),
+        },
         (None, None) => Err(Failure::usage(
             format!("request #{} was not forwarded", kept.id),
             "it is sent again to the server that `listen --forward` named",
@@ -59,6 +67,13 @@ fn requests(
 ) -> Result<Vec<Request<Bytes>>, Failure> {
     if !args.sign_again {
         return Ok((0..args.copies).map(|_| kept.request.clone()).collect());
+    }
+    if !is_authentic(&kept.verdict) {
+        return Err(Failure::usage(
+            format!("request #{} cannot be signed again", kept.id),
+            "its signature was not good: a stranger may have written it",
+            "leave out --sign-again, or take a request that was verified",
+        ));
     }
     let setting = &kept.setting;
     let chosen = scheme::resolve(args.scheme.as_deref().unwrap_or(&setting.scheme))?;

@@ -67,7 +67,14 @@ pub(super) fn run(args: &SignArgs, printer: &Printer) -> Result<Exit, Failure> {
     if args.curl {
         let file = args.data_file.as_deref();
         let file = file.filter(|_| signed.body() == request.body());
-        printer.text(&curl_command::write(&signed, file));
+        let command = curl_command::write(&signed, file).ok_or_else(|| {
+            Failure::usage(
+                "there is no curl command for this request",
+                "its URL or a header has a control or invisible character, or is not UTF-8",
+                "leave out --curl, or send it with --send",
+            )
+        })?;
+        printer.text(&command);
         return Ok(Exit::Done);
     }
     print(&signed, &request, printer);

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     args::VerifyArgs,
     exit::{Exit, Failure},
-    printer::{Printer, Span},
+    printer::{Printer, Span, one_line},
     request, scheme, secret, time,
     verification::{Facts, Verdict, object_of_refused, verify},
 };
@@ -31,7 +31,7 @@ pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Exit, Failure>
 /// Prints what was verified, for people, and returns the same as JSON.
 pub(super) fn verified(facts: &Facts, printer: &Printer) -> Value {
     printer.line([Span::good("verified")]);
-    printer.row("key id", facts.key_id.clone());
+    printer.row("key id", one_line(&facts.key_id));
     printer.row(
         "signed at",
         facts.signed_at.map_or("not covered".to_owned(), time::show),
@@ -53,7 +53,7 @@ pub(super) fn refused(rejection: &Rejection, printer: &Printer) -> Value {
         Span::plain(format!(" {}", kind.code())),
     ]);
     printer.row("status", rejection.status().as_u16().to_string());
-    printer.row("reason", rejection.reason());
+    printer.row("reason", one_line(rejection.reason()));
     printer.row("advice", kind.advice());
     object_of_refused(rejection)
 }

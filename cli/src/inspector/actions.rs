@@ -28,6 +28,9 @@ pub(super) struct Replays {
 struct Wanted {
     copies: u16,
     sign_again: bool,
+    /// Whether the person says that a refused request shall be sent all the same.
+    #[serde(default)]
+    refused: bool,
 }
 
 impl Replays {
@@ -79,6 +82,19 @@ impl Replays {
             return Err(refused(
                 StatusCode::CONFLICT,
                 "not all of the body was recorded",
+            ));
+        }
+        if wanted.sign_again && !record.is_authentic() {
+            return Err(refused(
+                StatusCode::CONFLICT,
+                "only a request with a good signature is signed again: a stranger may have written \
+                 this one",
+            ));
+        }
+        if record.verdict.word() == "refused" && !wanted.refused {
+            return Err(refused(
+                StatusCode::CONFLICT,
+                "this request was refused: tick the box below the buttons to send it all the same",
             ));
         }
         let event_id = record.event_id();

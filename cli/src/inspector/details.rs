@@ -91,11 +91,12 @@ fn cause(record: &Record) -> Markup {
 
 fn actions(record: &Record, base: &str, replays: &Replays) -> Markup {
     let can_replay = replays.target().is_some() && record.cut().is_none();
-    let can_sign = can_replay && replays.can_sign();
+    let can_sign = can_replay && replays.can_sign() && record.is_authentic();
+    let is_refused = record.verdict.word() == "refused";
     let curl = (record.request.body().len() <= MAX_TEXT)
         .then(|| whole(record, base))
         .flatten()
-        .map(|request| curl_command::write(&request, None));
+        .and_then(|request| curl_command::write(&request, None));
     html! {
         section.actions aria-label="Actions" data-id=(record.id) {
             div.buttons {
@@ -115,6 +116,12 @@ fn actions(record: &Record, base: &str, replays: &Replays) -> Markup {
             }
             @if replays.target().is_none() {
                 p.hint { "Start " code { "countersign listen" } " with " code { "--forward" } " to send requests again." }
+            }
+            @if can_replay && is_refused {
+                label.confirm {
+                    input #refused type="checkbox";
+                    " Send it although it was refused: a stranger may have written it."
+                }
             }
             output #answer aria-live="polite" {}
             @if let Some(curl) = curl {

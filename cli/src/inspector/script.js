@@ -94,7 +94,8 @@
     button.disabled = true;
     output.textContent = "sending …";
     const headers = { "content-type": "application/json", "x-countersign-token": token };
-    const body = JSON.stringify(wanted);
+    const refused = at("refused")?.checked ?? false;
+    const body = JSON.stringify({ ...wanted, refused });
     const answer = await fetch(`requests/${id}/replay`, { method: "POST", headers, body }).catch(() => null);
     if (answer?.ok) output.replaceChildren(fragment(await answer.text()));
     else output.textContent = answer ? await answer.text() : "The server does not answer.";

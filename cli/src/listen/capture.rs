@@ -22,7 +22,11 @@ pub(crate) const MAX_BODY: usize = 25 * 1024 * 1024;
 /// All bodies together, while their requests are answered and recorded.
 pub(super) const MAX_BODIES: usize = 64 * 1024 * 1024;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+/// How long a body is waited for that nobody else reads.
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The same, if its request is refused already: most of such a body is here.
+pub(super) const OF_REFUSED: Duration = Duration::from_secs(1);
 
 /// The recorded side of a body.
 #[derive(Clone)]
@@ -68,9 +72,12 @@ impl Capture {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads what nobody else has read, within limits. The permit holds the bytes' share of what
+    /// Reads what nobody else has read, within limits and for so long. The permit holds the bytes' share of what
     /// all bodies may occupy.
-    pub(super) async fn finish(&self) -> (Bytes, End, Option<OwnedSemaphorePermit>) {
+    pub(super) async fn finish(
+        &self,
+        patience: Duration,
+    ) -> (Bytes, End, Option<OwnedSemaphorePermit>) {
         let mut rest = self.body();
         let reading = async {
             while self.state().end == End::Open {
@@ -79,7 +86,7 @@ impl Capture {
                 }
             }
         };
-        let is_late = timeout(DEADLINE, reading).await.is_err();
+        let is_late = timeout(patience, reading).await.is_err();
         let mut state = self.state();
         let end = match state.end {
             End::Open if is_late => End::Broken,

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -24,7 +24,7 @@ use tower_layer::Layer as _;
 use tower_service::Service;
 
 use super::{
-    capture::{Capture, End, MAX_BODIES},
+    capture::{self, Capture, End, MAX_BODIES},
     record::{Record, Upstream, Verdict},
     search::Search,
     upstream::Target,
@@ -143,8 +143,12 @@ impl Exchanges {
         let mut service = self.layer.layer(Behind(Arc::clone(&exchange)));
         let answering = service.call(Request::from_parts(head, captured));
         let response = answering.await.unwrap_or_else(|never| match never {});
-        let (request, end) = exchange.request().await;
         let rejection = response.extensions().get::<Rejection>();
+        let patience = match rejection {
+            Some(_) => capture::OF_REFUSED,
+            None => capture::DEADLINE,
+        };
+        let (request, end) = exchange.request(patience).await;
         let verdict = match (rejection, exchange.verified.get()) {
             (Some(rejection), _) => Verdict::Refused(rejection.clone()),
             (None, Some(facts)) => Verdict::Verified(facts.clone()),
@@ -192,9 +196,9 @@ struct Exchange {
 
 impl Exchange {
     /// The request with what was captured of its body.
-    async fn request(&self) -> (Request<Bytes>, End) {
+    async fn request(&self, patience: Duration) -> (Request<Bytes>, End) {
         let capturing = async {
-            let (body, end, permit) = self.capture.finish().await;
+            let (body, end, permit) = self.capture.finish(patience).await;
             *self.permit() = permit;
             (body, end)
         };
@@ -214,7 +218,7 @@ impl Exchange {
 
     /// The answer to a verified request: the upstream's, or an empty one.
     async fn answer(&self, payload: Option<VerifiedPayload>) -> Response<AnswerBody> {
-        let (request, end) = self.request().await;
+        let (request, end) = self.request(capture::DEADLINE).await;
         let _ = self.verified.set(facts(payload.as_ref(), &request));
         let Some(target) = &self.forward else {
             return empty(StatusCode::OK);

@@ -110,17 +110,28 @@ impl Keep {
     }
 }
 
-/// Makes the file for its owner alone, or takes the permissions of others away.
+/// Makes the file for its owner alone, or takes the permissions of others away. A link is not
+/// followed: in a folder of all users it can lead to another file.
 #[cfg(unix)]
 fn private(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+
+    use rustix::{fs::OFlags, process::geteuid};
 
     let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
+    options
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
     match options.clone().create_new(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let file = options.open(path)?;
-            let mut permissions = file.metadata()?.permissions();
+            let metadata = file.metadata()?;
+            if !metadata.is_file() || metadata.uid() != geteuid().as_raw() {
+                return Err(io::Error::other("it is not a file of yours"));
+            }
+            let mut permissions = metadata.permissions();
             if permissions.mode() & 0o077 != 0 {
                 permissions.set_mode(0o600);
                 file.set_permissions(permissions)?;
@@ -230,6 +241,7 @@ pub(crate) struct Kept {
     pub(crate) setting: Setting,
     /// The event id, if the request was verified and has one.
     pub(crate) event_id: Option<String>,
+    pub(crate) verdict: String,
 }
 
 /// Whether the file is a database of SQLite.
@@ -348,6 +360,7 @@ fn kept(row: &SqliteRow) -> Result<Kept, sqlx::Error> {
             forward: row.try_get("forward")?,
         },
         event_id: row.try_get("event_id")?,
+        verdict: row.try_get("verdict")?,
     })
 }
 

@@ -8,6 +8,7 @@
 mod capture;
 mod ending;
 mod exchange;
+mod first_bytes;
 pub(crate) mod keep;
 mod record;
 mod replay;
@@ -21,7 +22,7 @@ mod upstream;
 pub(crate) use capture::MAX_BODY;
 pub(crate) use ending::Ending;
 pub(crate) use exchange::{Exchanges, Happened, Hearing};
-pub(crate) use record::{Record, Verdict};
+pub(crate) use record::{Record, Verdict, is_authentic};
 pub(crate) use replay::{Copy, copies};
 pub(crate) use report::{bytes, print, shown};
 pub(crate) use resign::Resigner;

@@ -87,9 +87,19 @@ impl Verdict {
     }
 }
 
+/// Whether this verdict says that the signature is good.
+pub(crate) fn is_authentic(verdict: &str) -> bool {
+    ["verified", "duplicate"].contains(&verdict)
+}
+
 impl Record {
     pub(crate) fn method(&self) -> &str {
         self.request.method().as_str()
+    }
+
+    /// Whether its signature is good, be it the first time or again.
+    pub(crate) fn is_authentic(&self) -> bool {
+        is_authentic(self.verdict.word())
     }
 
     /// The key id that the request was verified under.

@@ -7,7 +7,7 @@ use super::{
     search::Searched,
 };
 use crate::{
-    printer::{Printer, Span, visible},
+    printer::{Printer, Span, one_line, visible},
     time,
 };
 
@@ -52,7 +52,11 @@ pub(crate) fn print(record: &Record, printer: &Printer) {
         Verdict::Refused(rejection) => {
             let kind = rejection.kind();
             row(printer, kind.code(), []);
-            row(printer, "reason", [Span::plain(rejection.reason())]);
+            row(
+                printer,
+                "reason",
+                [Span::plain(one_line(rejection.reason()))],
+            );
             if let Some(searched) = &record.searched {
                 let style = match searched.is_explained() {
                     true => Span::good,
@@ -76,7 +80,7 @@ pub(crate) fn print(record: &Record, printer: &Printer) {
         let answer = match &upstream.answer {
             Ok(status) if status.is_success() => Span::good(status.to_string()),
             Ok(status) => Span::bad(status.to_string()),
-            Err(error) => Span::bad(format!("no answer: {error}")),
+            Err(error) => Span::bad(format!("no answer: {}", one_line(error))),
         };
         row(printer, "upstream", [answer, took]);
     }

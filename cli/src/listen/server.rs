@@ -18,13 +18,18 @@ use tokio::{
     time::sleep,
 };
 
-use super::exchange::Exchanges;
+use super::{exchange::Exchanges, first_bytes::FirstBytes};
 use crate::{exit::Failure, http_client::causes};
 
 /// Connections that are open at once; more have to wait.
 const MAX_CONNECTIONS: usize = 1024;
 
+/// For the first bytes of a connection, and for each head of HTTP/1.1.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often a client of HTTP/2 is asked whether it is there, and how soon it answers.
+const PING: Duration = Duration::from_secs(10);
+const PONG: Duration = Duration::from_secs(5);
 
 /// A port on which the command listens.
 #[derive(Debug)]
@@ -93,6 +98,12 @@ impl Listener {
                     .preserve_header_case(true)
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD_DEADLINE);
+                builder
+                    .http2()
+                    .timer(TokioTimer::new())
+                    .keep_alive_interval(PING)
+                    .keep_alive_timeout(PONG);
+                let stream = FirstBytes::within(HEAD_DEADLINE, stream);
                 let serving = builder.serve_connection(TokioIo::new(stream), service);
                 // A client that breaks off is no failure of ours.
                 if let Err(error) = watcher.watch(serving).await

@@ -3,7 +3,7 @@
 
 use std::{
     convert::Infallible,
-    net::{SocketAddr, ToSocketAddrs as _},
+    net::IpAddr,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -11,9 +11,9 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, Request, Response, Uri, Version,
+    HeaderMap, HeaderName, Method, Request, Response, Uri, Version,
     header::{
-        CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, PROXY_AUTHENTICATE, TE, TRAILER,
+        CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderValue, PROXY_AUTHENTICATE, TE, TRAILER,
         TRANSFER_ENCODING, UPGRADE,
     },
     request::Parts,
@@ -86,16 +86,13 @@ impl Target {
         })
     }
 
-    /// Refuses a server that is not on this machine.
+    /// Refuses a server that is not on this machine. Other names are refused, too: a name can lead to
+    /// another address when the connection is opened.
     pub(crate) fn on_loopback(self, option: &str) -> Result<Self, Failure> {
         let host = self.base.host().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let port = self.base.port_u16().unwrap_or(80);
-        let addresses: Vec<SocketAddr> = (host, port)
-            .to_socket_addrs()
-            .map(Iterator::collect)
-            .unwrap_or_default();
-        if !addresses.is_empty() && addresses.iter().all(|address| address.ip().is_loopback()) {
+        let is_loopback = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        if is_loopback || host.eq_ignore_ascii_case("localhost") {
             return Ok(self);
         }
         Err(Failure::usage(
@@ -181,7 +178,12 @@ impl Connection {
             head.headers
                 .insert(HOST, host.map_err(|error| error.to_string())?);
         }
-        let is_sized = head.headers.contains_key(CONTENT_LENGTH) || body.is_empty();
+        // Without a length, the client would leave out the body of a method that seldom has one.
+        let is_bare = [Method::GET, Method::HEAD].contains(&head.method);
+        let is_sized = is_bare || head.headers.contains_key(CONTENT_LENGTH) || body.is_empty();
+        if head.version == Version::HTTP_2 {
+            join_cookies(&mut head.headers)?;
+        }
         strip(&mut head.headers);
         head.uri = target;
         head.version = Version::HTTP_11;
@@ -197,6 +199,20 @@ impl Connection {
 
 fn host(authority: &Authority) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
     HeaderValue::from_str(authority.as_str())
+}
+
+/// HTTP/2 may split cookies into lines, and HTTP/1.1 has one line (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) -> Result<(), String> {
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if crumbs.len() > 1 {
+        let one = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]));
+        headers.insert(COOKIE, one.map_err(|error| error.to_string())?);
+    }
+    Ok(())
 }
 
 /// Takes out what belongs to one connection.

@@ -1,12 +1,12 @@
 //! A curl command line, as browsers and documentation have it.
 
-use std::{fs, path::Path};
+use std::{fs::File, io::Read as _, path::Path};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Uri, Version};
 
 use super::{
-    input::{Unreadable, unreadable},
+    input::{MAX_LEN, Unreadable, unreadable},
     words,
 };
 
@@ -101,7 +101,7 @@ pub(super) fn parse(text: &str) -> Result<Request<Bytes>, Unreadable> {
             "-X" | "--request" => command.method = Some(value()?),
             "-H" | "--header" => command.header(&value()?)?,
             "-d" | "--data" | "--data-ascii" => command.data(&value()?, true)?,
-            "--data-raw" => command.append(value()?.as_bytes()),
+            "--data-raw" => command.append(value()?.as_bytes())?,
             "--data-binary" => command.data(&value()?, false)?,
             "--data-urlencode" => command.encoded(&value()?)?,
             "--json" => {
@@ -109,8 +109,8 @@ pub(super) fn parse(text: &str) -> Result<Request<Bytes>, Unreadable> {
                 command.implied.push(("content-type", "application/json"));
                 command.implied.push(("accept", "application/json"));
                 match value.strip_prefix('@') {
-                    Some(file) => command.raw(&file_of(file)?),
-                    None => command.raw(value.as_bytes()),
+                    Some(file) => command.raw(&file_of(file)?)?,
+                    None => command.raw(value.as_bytes())?,
                 }
             }
             "-A" | "--user-agent" => command.header(&format!("user-agent: {}", value()?))?,
@@ -161,12 +161,16 @@ fn split_option(word: &str) -> (&str, Option<&str>) {
 }
 
 fn file_of(name: &str) -> Result<Vec<u8>, Unreadable> {
-    fs::read(Path::new(name)).map_err(|error| {
+    let mut bytes = Vec::new();
+    let file = File::open(Path::new(name));
+    let read = file.and_then(|file| file.take(MAX_LEN + 1).read_to_end(&mut bytes));
+    read.map_err(|error| {
         unreadable(
             format!("the curl command takes its body from `{name}`, which cannot be read: {error}"),
             "run this command in the folder of that file",
         )
-    })
+    })?;
+    Ok(bytes)
 }
 
 impl Command {
@@ -193,15 +197,13 @@ impl Command {
     /// `-d` and `--data-binary`: a text, or the file behind `@`.
     fn data(&mut self, value: &str, strips: bool) -> Result<(), Unreadable> {
         let Some(file) = value.strip_prefix('@') else {
-            self.append(value.as_bytes());
-            return Ok(());
+            return self.append(value.as_bytes());
         };
         let mut bytes = file_of(file)?;
         if strips {
             bytes.retain(|b| !matches!(b, b'\r' | b'\n' | 0));
         }
-        self.append(&bytes);
-        Ok(())
+        self.append(&bytes)
     }
 
     fn encoded(&mut self, value: &str) -> Result<(), Unreadable> {
@@ -224,19 +226,29 @@ impl Command {
                 text.push_str(&format!("%{byte:02X}"));
             }
         }
-        self.append(text.as_bytes());
-        Ok(())
+        self.append(text.as_bytes())
     }
 
-    fn append(&mut self, bytes: &[u8]) {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Unreadable> {
         if self.data.as_ref().is_some_and(|data| !data.is_empty()) {
-            self.raw(b"&");
+            self.raw(b"&")?;
         }
-        self.raw(bytes);
+        self.raw(bytes)
     }
 
-    fn raw(&mut self, bytes: &[u8]) {
-        self.data.get_or_insert_default().extend_from_slice(bytes);
+    fn raw(&mut self, bytes: &[u8]) -> Result<(), Unreadable> {
+        let data = self.data.get_or_insert_default();
+        if u64::try_from(data.len() + bytes.len()).unwrap_or(u64::MAX) > MAX_LEN {
+            return Err(unreadable(
+                format!(
+                    "the body of the curl command is longer than {} MiB",
+                    MAX_LEN / 1024 / 1024
+                ),
+                "check the files behind `@`: no webhook is that long",
+            ));
+        }
+        data.extend_from_slice(bytes);
+        Ok(())
     }
 
     fn request(self) -> Result<Request<Bytes>, Unreadable> {
@@ -338,6 +350,7 @@ mod tests {
             "curl -F a=b x",
             "curl x y",
             "curl -d @/no/file x",
+            "curl -d @/dev/zero x",
             "curl 'x",
         ] {
             assert!(read(refused).is_none(), "{refused}");

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A server with an inspector, and the address of the page.
-fn start<'s>(session: &'s Session, arguments: &str) -> (Listening<'s>, String) {
+pub(crate) fn start<'s>(session: &'s Session, arguments: &str) -> (Listening<'s>, String) {
     let arguments = format!("github --secret-file github.secret --ui {arguments}");
     let mut listening = Listening::json(session, &arguments);
     let page = listening.object()["inspector"].as_str().unwrap().to_owned();

@@ -79,6 +79,30 @@ fn what_was_kept_is_verified_later_as_of_when_it_came() {
     insta::assert_snapshot!(transcript.join("\n"));
 }
 
+/// The name may lie in a folder of all users.
+#[test]
+fn a_link_to_another_file_is_not_followed() {
+    let session = Session::new();
+    keygen(&session, "github");
+    session.file("other", "");
+    session.stdout("chmod 644 other && ln -s other kept.db && mkfifo pipe.db");
+    for file in ["kept.db", "pipe.db"] {
+        let listen = "countersign listen github --secret-file github.secret --keep";
+        let said = session.run(&format!("{listen} {file}"));
+        assert!(said.contains("(exit code 3)"), "{said}");
+    }
+    let other = session.path().join("other").metadata().unwrap();
+    assert_eq!(
+        (other.permissions().mode() & 0o777, other.len()),
+        (0o644, 0)
+    );
+    // The twin: without the link it is a file of `--keep`.
+    session.stdout("rm kept.db");
+    let arguments = "github --secret-file github.secret --keep kept.db";
+    let (_, code) = Listening::json(&session, arguments).stop();
+    assert_eq!(code, Some(0));
+}
+
 #[test]
 fn a_store_in_a_file_knows_a_duplicate_after_a_restart() {
     let session = Session::new();

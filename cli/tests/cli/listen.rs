@@ -456,3 +456,75 @@ fn a_gzip_body_of_nested_lists_does_not_fill_the_memory() {
     let (said, code) = listening.stop();
     assert_eq!(code, Some(0), "{said}");
 }
+
+#[test]
+fn a_body_of_a_get_and_cookies_of_http_2_reach_the_upstream() {
+    let session = Session::new();
+    keygen(&session, "github");
+    let upstream = Upstream::start(ACCEPTED);
+    let arguments = format!(
+        "github --secret-file github.secret --forward {}",
+        upstream.url
+    );
+    let mut listening = Listening::json(&session, &arguments);
+    let signed = github(&session, "{}");
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\n{signed}\r\nTransfer-Encoding: chunked\r\n\
+         Connection: close\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"
+    );
+    send(listening.address(), &request);
+    assert_eq!(listening.object()["verdict"], "verified");
+    let seen = upstream.seen().pop().unwrap();
+    assert_eq!(seen.body, b"{}", "{}", seen.head);
+    // Two lines over HTTP/2 are one line over HTTP/1.1, and over HTTP/1.1 they stay two.
+    for (n, (version, lines)) in [("--http2-prior-knowledge", 1), ("--http1.1", 2)]
+        .into_iter()
+        .enumerate()
+    {
+        let body = format!("{{{n}}}");
+        let signed = github(&session, &body);
+        session.stdout(&format!(
+            "curl -sS -o answer {version} -H '{signed}' -H 'cookie: a=1' -H 'cookie: b=2' \
+             --data '{body}' {}",
+            listening.url
+        ));
+        assert_eq!(listening.object()["verdict"], "verified");
+        let seen = upstream.seen().pop().unwrap();
+        let head = seen.head.to_ascii_lowercase();
+        assert_eq!(head.matches("cookie: ").count(), lines, "{head}");
+        assert_eq!(head.contains("cookie: a=1; b=2\r\n"), lines == 1, "{head}");
+    }
+}
+
+/// Nothing at all, the beginning of HTTP/2, and HTTP/2 that does not answer.
+#[test]
+fn connections_that_say_nothing_are_closed() {
+    let session = Session::new();
+    keygen(&session, "github");
+    let mut listening = Listening::json(&session, "github --secret-file github.secret");
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let whole = [&preface[..], &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
+    let silent = [&b""[..], b"P", &preface[..20], &whole];
+    let mut streams = silent.map(|bytes| {
+        let mut stream = TcpStream::connect(listening.address()).unwrap();
+        stream.write_all(bytes).unwrap();
+        stream
+    });
+    for stream in &mut streams {
+        let deadline = std::time::Duration::from_secs(60);
+        stream.set_read_timeout(Some(deadline)).unwrap();
+        // It ends, or is reset; a deadline that passes is neither.
+        if let Err(error) = stream.read_to_end(&mut Vec::new()) {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        }
+    }
+    // A request that is refused by its head does not wait for its body.
+    let mut stream = TcpStream::connect(listening.address()).unwrap();
+    let started = std::time::Instant::now();
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n{";
+    stream.write_all(head.as_bytes()).unwrap();
+    let object = listening.object();
+    assert_eq!(object["code"], "signature_missing", "{object}");
+    assert_eq!(object["body_bytes"], 1, "{object}");
+    assert!(started.elapsed().as_secs() < 8, "{:?}", started.elapsed());
+}

@@ -1,6 +1,7 @@
 //! `countersign replay`: the exact bytes again, signed again, and many copies at once.
 
 use crate::{
+    inspector::start,
     listen::{ACCEPTED, curl, github, run, send},
     listening::Listening,
     round_trip::keygen,
@@ -158,4 +159,83 @@ fn what_cannot_be_sent_again_is_said() {
     })
     .into();
     insta::assert_snapshot!(transcript.join("\n"));
+}
+
+/// A recorded stranger's request gets no good signature, and is not sent by one click.
+#[test]
+fn a_refused_request_is_never_signed_and_not_sent_by_accident() {
+    let session = Session::new();
+    keygen(&session, "github");
+    let upstream = Upstream::start(ACCEPTED);
+    let forward = format!("--forward {}", upstream.url);
+    let (mut listening, page) = start(&session, &format!("{forward} --keep kept.db"));
+    let request = |body: &str| {
+        let signed = github(&session, "{}");
+        let length = body.len();
+        format!(
+            "POST / HTTP/1.1\r\nHost: a\r\n{signed}\r\nContent-Length: {length}\r\n\
+             Connection: close\r\n\r\n{body}"
+        )
+    };
+    for (body, word) in [("{}", "verified"), ("{}", "duplicate"), ("[]", "refused")] {
+        send(listening.address(), &request(body));
+        assert_eq!(listening.object()["verdict"], word);
+    }
+    assert_eq!(upstream.seen().len(), 1);
+    let html = session.stdout(&format!("curl -sS {page}"));
+    let token = html.split("name=\"token\" content=\"").nth(1).unwrap();
+    let token = token.split('"').next().unwrap();
+    let origin = page.rsplitn(3, '/').nth(2).unwrap();
+    let status = |id: u8, wanted: &str| {
+        session.stdout(&format!(
+            "curl -sS -o answer -w '%{{http_code}}' -H 'x-countersign-token: {token}' \
+             -H 'origin: {origin}' --data '{{\"copies\":1,{wanted}}}' {page}requests/{id}/replay"
+        ))
+    };
+    let sign = "\"sign_again\":true";
+    let plain = "\"sign_again\":false";
+    for (id, wanted, expected) in [
+        (3, plain, "409"),
+        (3, sign, "409"),
+        (3, &format!("{sign},\"refused\":true"), "409"),
+        // The twins.
+        (3, &format!("{plain},\"refused\":true"), "200"),
+        (1, sign, "200"),
+        (2, sign, "200"),
+        (2, plain, "200"),
+    ] {
+        let before = upstream.seen().len();
+        assert_eq!(status(id, wanted), expected, "{id}: {wanted}");
+        let sent = usize::from(expected == "200");
+        assert_eq!(upstream.seen().len() - before, sent, "{id}: {wanted}");
+    }
+    listening.stop();
+    let again = "--keep kept.db --sign-again --secret-file github.secret";
+    let said = session.run(&format!("countersign replay 3 {again}"));
+    assert!(said.contains("its signature was not good"), "{said}");
+    session.stdout(&format!("countersign replay 2 {again}"));
+}
+
+/// The file may come from somebody else.
+#[test]
+fn a_server_that_the_file_alone_names_is_not_sent_a_request() {
+    let session = Session::new();
+    keygen(&session, "github");
+    let far = "http://upstream.invalid:9";
+    let arguments = format!("github --secret-file github.secret --keep kept.db --forward {far}");
+    let mut listening = Listening::json(&session, &arguments);
+    send(
+        listening.address(),
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    );
+    listening.object();
+    listening.stop();
+    let replay = "countersign replay 1 --keep kept.db";
+    let said = session.run(replay);
+    assert!(said.contains("only the file names it"), "{said}");
+    let said = session.run(&format!("{replay} --to http://other.invalid:9"));
+    assert!(said.contains("is not on this machine"), "{said}");
+    // The twin: it is sent to the server that both name, which does not exist.
+    let said = session.run(&format!("{replay} --to {far}"));
+    assert!(said.contains("no answer"), "{said}");
 }
