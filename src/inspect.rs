@@ -53,7 +53,7 @@ impl Inspector {
         let mut origins = Origins::default();
         origins.allow_any();
         Self {
-            scheme: Box::new(scheme),
+            scheme: Box::new(scheme.format()),
             origins,
         }
     }
@@ -99,7 +99,7 @@ impl Inspector {
             Reading::InHead(candidates) => candidates,
             Reading::AfterBody => self.scheme.read_body(body)?,
         };
-        let names_key = self.scheme.fixed_key_id().is_none();
+        let names_key = self.scheme.names_key();
         let mut room = Room::new();
         let (mut inspected, mut refused) = (Vec::with_capacity(candidates.len()), None);
         for candidate in candidates {

@@ -60,6 +60,7 @@ impl Signer {
         T: TryInto<Secret>,
         ConfigError: From<T::Error>,
     {
+        let scheme = scheme.format();
         Ok(Self {
             key: RotatingKey::new(key_id, secret, scheme.profile().algorithm)?,
             scheme: Arc::new(scheme),
@@ -73,6 +74,7 @@ impl Signer {
     /// # Errors
     /// When the requests of this scheme name their key, or the secret is not valid.
     pub fn with_secret(scheme: impl Scheme, secret: impl AsRef<str>) -> Result<Self, ConfigError> {
+        let scheme = scheme.format();
         let id = scheme.fixed_key_id().map(str::to_owned);
         let id = id.ok_or(ConfigErrorKind::Missing(
             "requests of this scheme name their key; give its id with `Signer::new`",

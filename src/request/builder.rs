@@ -21,7 +21,7 @@ use crate::{
     metrics::LiveNonces,
     once::{MemorySettings, NonceStore},
     proof::Freshness,
-    scheme::{Profile, Scheme},
+    scheme::{Describe as _, Profile, Scheme},
 };
 
 /// How long a lease holds where the sender retries: longer than most handlers, and not so long that
@@ -69,6 +69,7 @@ impl<T: 'static> VerifierBuilder<T> {
         scheme: impl Scheme,
         finish: impl FnOnce(Verifier) -> T + Send + Sync + 'static,
     ) -> Self {
+        let scheme = scheme.format();
         let mut freshness = Freshness::default();
         if let Some(max_age) = scheme.profile().max_age {
             freshness.max_age = max_age;

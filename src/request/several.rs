@@ -31,7 +31,7 @@ pub(super) struct Accepted {
 impl Accepted {
     pub(super) fn new(scheme: impl Scheme) -> Self {
         Self {
-            scheme: Box::new(scheme),
+            scheme: Box::new(scheme.format()),
             keys: None,
             secrets: Vec::new(),
         }

@@ -15,7 +15,7 @@ use proptest::{
 };
 
 use super::{
-    Describe, Reading, Scheme, cases,
+    Describe, Reading, cases,
     header::{HeaderScheme, Part},
     rfc9421::{Component, FieldType, HttpMessageSignatures},
     webhooks::{Mailgun, Twilio},
@@ -265,7 +265,7 @@ fn count(counter: &Cell<u32>) {
     counter.set(counter.get() + 1);
 }
 
-fn try_change<S: Scheme + Clone>(
+fn try_change<S: Describe + Clone>(
     scheme: &S,
     request: Request<Bytes>,
     change: &Change,
@@ -298,7 +298,7 @@ fn try_change<S: Scheme + Clone>(
 }
 
 /// Tries changes of requests, each under a scheme of its own.
-pub(super) fn holds<S: Scheme + Clone>(
+pub(super) fn holds<S: Describe + Clone>(
     usual: u32,
     schemes_and_requests: impl Strategy<Value = (S, Request<Bytes>)>,
 ) {
@@ -337,7 +337,7 @@ pub(super) fn any_request() -> impl Strategy<Value = Request<Bytes>> {
 }
 
 /// The same under one scheme.
-pub(super) fn requests_of<S: Scheme + Clone>(
+pub(super) fn requests_of<S: Describe + Clone>(
     scheme: S,
 ) -> impl Strategy<Value = (S, Request<Bytes>)> {
     (Just(scheme), any_request())

@@ -36,9 +36,24 @@ pub(crate) fn cases(usual: u32) -> u32 {
     private_bounds,
     reason = "what a scheme has to do is not public, so that it may grow"
 )]
-pub trait Scheme: Describe {}
+pub trait Scheme: Format {}
 
-impl<S: Describe> Scheme for S {}
+impl<S: Format> Scheme for S {}
+
+/// A format, or a name for one: a preset for webhooks is a row of the catalogue under a name.
+pub(crate) trait Format: fmt::Debug + Send + Sync + 'static {
+    type Described: Describe;
+
+    fn format(self) -> Self::Described;
+}
+
+impl<D: Describe> Format for D {
+    type Described = Self;
+
+    fn format(self) -> Self {
+        self
+    }
+}
 
 /// What the pipeline and the signer need of a scheme.
 pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {

@@ -14,5 +14,5 @@ pub use crate::{
 pub use describe::Scheme;
 #[cfg(test)]
 pub(crate) use describe::cases;
-pub(crate) use describe::{Asked, Describe, Profile, Reading, Signing, signs_under};
+pub(crate) use describe::{Asked, Describe, Format, Profile, Reading, Signing, signs_under};
 pub use header::{HeaderSchemeBuilder, JsonObject, WithoutBody};

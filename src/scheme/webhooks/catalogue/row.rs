@@ -78,9 +78,11 @@ macro_rules! sender {
             }
         }
 
-        impl $crate::scheme::webhooks::preset::Preset for $preset {
-            fn webhooks(&self) -> &$crate::scheme::webhooks::format::Webhooks {
-                &self.0
+        impl $crate::scheme::Format for $preset {
+            type Described = $crate::scheme::webhooks::format::Webhooks;
+
+            fn format(self) -> Self::Described {
+                self.0
             }
         }
     };
