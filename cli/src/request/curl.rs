@@ -170,7 +170,20 @@ fn file_of(name: &str) -> Result<Vec<u8>, Unreadable> {
             "run this command in the folder of that file",
         )
     })?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_LEN {
+        return Err(too_long());
+    }
     Ok(bytes)
+}
+
+fn too_long() -> Unreadable {
+    unreadable(
+        format!(
+            "the body of the curl command is longer than {} MiB",
+            MAX_LEN / 1024 / 1024
+        ),
+        "check the files behind `@`: no webhook is that long",
+    )
 }
 
 impl Command {
@@ -239,13 +252,7 @@ impl Command {
     fn raw(&mut self, bytes: &[u8]) -> Result<(), Unreadable> {
         let data = self.data.get_or_insert_default();
         if u64::try_from(data.len() + bytes.len()).unwrap_or(u64::MAX) > MAX_LEN {
-            return Err(unreadable(
-                format!(
-                    "the body of the curl command is longer than {} MiB",
-                    MAX_LEN / 1024 / 1024
-                ),
-                "check the files behind `@`: no webhook is that long",
-            ));
+            return Err(too_long());
         }
         data.extend_from_slice(bytes);
         Ok(())

@@ -432,26 +432,31 @@ fn an_answer_on_its_way_is_sent_to_its_end() {
 
 /// A server that may take 1 GiB of addresses alone.
 #[test]
-fn a_gzip_body_of_nested_lists_does_not_fill_the_memory() {
+fn a_body_of_nested_lists_does_not_fill_the_memory() {
     let session = Session::new();
     keygen(&session, "github");
     session.file("small", "ulimit -v 1048576 && exec \"$@\"");
     session.stdout(
-        "python3 -c \"import gzip; deep = '[' * 90 + ']' * 90; print('[' + ','.join([deep] * 46000) \
-         + ']', end='', file=gzip.open('body', 'wt'))\"",
+        r#"python3 -c "
+import gzip
+deep = ['{\"b\": 1.50, \"a\": \"\u00e9\"}'] + ['[' * 90 + ']' * 90] * 5700
+text = '[' + ','.join(deep) + ']'
+open('plain', 'wb').write(text.encode())
+gzip.open('gzip', 'wb').write((text[:-1] + ',' + text[1:]).encode())
+""#,
     );
     let arguments = "github --secret-file github.secret";
     let mut listening = Listening::json_in(&session, "bash small", arguments);
     let curl = format!(
-        "curl -s --data-binary @body -H 'x-hub-signature-256: sha256={}' {}",
+        "curl -s --data-binary @BODY -H 'x-hub-signature-256: sha256={}' {}",
         "0".repeat(64),
         listening.url
     );
-    for _ in 0..2 {
-        session.stdout(&curl);
+    for body in ["plain", "gzip"] {
+        session.stdout(&curl.replace("BODY", body));
         let object = listening.object();
         assert_eq!(object["code"], "signature_invalid", "{object}");
-        assert!(object["tried"].as_u64() > Some(50), "{object}");
+        assert!(object["tried"].as_u64() > Some(0), "{object}");
     }
     let (said, code) = listening.stop();
     assert_eq!(code, Some(0), "{said}");
