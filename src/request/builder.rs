@@ -468,8 +468,8 @@ impl<T: 'static> VerifierBuilder<T> {
                 namespace = self.memory.namespace,
                 "the store forgets on restart, and the sender may deliver again for hours what it \
                  has dated before: after a restart such a delivery is refused (`sign_again`), and \
-                 never comes signed anew; keep a `high_watermark`, or use a store that survives \
-                 restarts"
+                 may never come signed anew; use a store that survives restarts, or keep a \
+                 `high_watermark`, with which only what was dated up to the mark is refused"
             );
         }
 

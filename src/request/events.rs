@@ -15,7 +15,8 @@ impl VerifiedPayload {
     /// if it was recorded before, with this request or another under the same key.
     ///
     /// Ask right before the event's effect. An event is recorded at most once: if the handler fails
-    /// after this and before the effect, the event is not handled again. With
+    /// after this and before the effect, the event is not handled again. The same holds after an
+    /// error: the event may be recorded although the answer was lost. With
     /// [`once_in`](Self::once_in) both happen in one transaction, or neither.
     ///
     /// The id is covered: take it from [`bytes`](Self::bytes), with all that makes it unique, and in
@@ -54,7 +55,12 @@ impl VerifiedPayload {
     ///
     /// It works with every [`Processing`](crate::Processing). With
     /// [`InTransaction`](crate::Processing::InTransaction), pass on the transaction in which the
-    /// request was consumed.
+    /// request was consumed. With another processing, choose the layer's
+    /// [`namespace`](crate::request::VerifierBuilder::namespace) or key id: services that share the
+    /// database under the names that a preset has by itself would use up each other's events.
+    ///
+    /// Record the events of a request in one order, such as that of their ids: otherwise two
+    /// transactions may wait for each other, and the database ends one of them.
     ///
     /// # Errors
     /// As [`once`](Self::once), and when the database fails.

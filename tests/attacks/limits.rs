@@ -325,7 +325,9 @@ impl SlowBodies {
                 waiting: Arc::clone(&waiting),
             };
             let unsigned = with(&HOUSE.signed(&target.clock), "x-key-id", key);
-            let request = unsigned.map(|_| Body::new(stuck));
+            let mut request = unsigned.map(|_| Body::new(stuck));
+            // With HTTP/1, the rest of a refused body is read and dropped after the answer.
+            *request.version_mut() = http::Version::HTTP_2;
             let app = target.app.clone();
             let waits = Arc::clone(&waiting);
             sending.spawn(async move {

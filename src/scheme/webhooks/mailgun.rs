@@ -78,8 +78,9 @@ const TIME_LEN: usize = 10;
 ///   If retries arrive too old, this line takes them, and all that time a captured delivery that
 ///   was not handled is worth something:
 ///   `.max_age(Duration::from_secs(9 * 60 * 60))` on the
-///   [builder](crate::request::VerifierBuilder::max_age), with a store that survives restarts or a
-///   [`high_watermark`](crate::store::MemoryStoreBuilder::high_watermark).
+///   [builder](crate::request::VerifierBuilder::max_age), with a store that survives restarts. With a
+///   [`high_watermark`](crate::store::MemoryStoreBuilder::high_watermark), what was dated up to the
+///   mark is refused after a restart, retries among it.
 /// - Method, path and headers are not covered: put the layer on the one route that takes these
 ///   webhooks. Until it is stale, a captured delivery counts as another at another path.
 ///

@@ -72,7 +72,7 @@ fn by_code() -> [Facts; 2] {
                 "300 seconds",
                 "the token",
                 "as long as it is fresh",
-                "nothing",
+                "a retry that comes later and is not dated anew",
                 "is stale",
                 "",
             ]
@@ -215,7 +215,7 @@ impl Sender {
             (Once::Nothing, _) => "nothing",
             (Once::Message, Time::None) | (Once::Body, _) => "an event with the body of another",
             (Once::Message, _) => "nothing: the body has its time",
-            (Once::Each(_), _) => "nothing, if the handler asks `once` for each event",
+            (Once::Each(_), _) => "nothing, if the handler asks `once_in` for each event",
             (Once::Header { .. } | Once::Member(_), _) => "an event with the id of another",
         }
         .to_owned()
@@ -225,7 +225,7 @@ impl Sender {
     fn capture(&self) -> String {
         match (self.time, self.once) {
             (Time::None, Once::Nothing) => "is handled as often as it is sent",
-            (Time::None, _) => "is handled once more",
+            (Time::None, _) => "is handled once more each time it is forgotten",
             _ => "is stale",
         }
         .to_owned()

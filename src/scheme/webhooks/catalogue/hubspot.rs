@@ -27,7 +27,12 @@ sender! {
     ///         return StatusCode::UNPROCESSABLE_ENTITY;
     ///     };
     ///     for event in events {
-    ///         let id = ["portalId", "subscriptionId", "eventId", "occurredAt"].map(|name| &event[name]);
+    ///         let id = ["portalId", "subscriptionId", "eventId", "occurredAt"];
+    ///         let id = id.map(|name| event.get(name));
+    ///         if id.contains(&None) {
+    ///             println!("handles {event}, which nothing tells apart from others");
+    ///             continue;
+    ///         }
     ///         match payload.once(format!("{id:?}")).await {
     ///             Ok(true) => println!("handles {event}"),
     ///             Ok(false) => {} // It was handled with another delivery.

@@ -23,8 +23,9 @@ sender! {
     ///   covered tells that it is the same event: one that was handled, and whose answer was lost
     ///   on the way, is handled again.
     /// - A store that forgets on restart refuses, after it, what was dated before it (503,
-    ///   `sign_again`). Linear does not date it anew: keep a
-    ///   [`high_watermark`](crate::store::MemoryStoreBuilder::high_watermark).
+    ///   `sign_again`), and Linear may never date it anew: use a store that survives restarts. With a
+    ///   [`high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) only what was dated up
+    ///   to the mark is refused, retries among it.
     /// - Method, path and headers are not covered. Take what happened from the body: what
     ///   `Linear-Event` says may have been written by anybody. Put the layer on the one route that
     ///   takes these webhooks: until it is stale, a captured delivery counts as another at another

@@ -112,7 +112,8 @@ macro_rules! delivery_id {
             ///
             /// Two events with one body are then two. But nothing covers this header: whoever
             /// captured a delivery can send it again with another one, at any time and as often as
-            /// they like, and each is handled. A delivery without the header is refused.
+            /// they like. Each is handled, and is a record for as long as deliveries are remembered, up
+            /// to the quota of the key. A delivery without the header is refused.
             #[must_use]
             pub fn danger_delivery_id(mut self) -> Self {
                 self.0.take_delivery_id();
