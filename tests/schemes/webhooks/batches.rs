@@ -1,9 +1,6 @@
 //! A delivery that holds several events: it is used once as a whole, and each of its events once.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::{Arc, Mutex};
 
 use axum::{Router, body::Body, routing::post};
 use bytes::Bytes;
@@ -211,7 +208,8 @@ async fn an_event_is_recorded_in_the_transaction_of_its_effect() {
     SqliteStore::migrate(&pool).await.unwrap();
     SqliteStore::danger_assume_no_history(&pool).await.unwrap();
     // The database goes by its own clock.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap();
     let clock = ManualClock::at(common::at(now.as_secs()));
     let verifier = HUBSPOT
         .verifier(&clock)
