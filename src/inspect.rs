@@ -97,7 +97,7 @@ impl Inspector {
         };
         let candidates: Vec<Candidate<'_>> = match self.scheme.read(&head)? {
             Reading::InHead(candidates) => candidates,
-            Reading::AfterBody => self.scheme.read_body(body)?,
+            Reading::AfterBody(key_id) => self.scheme.read_body(key_id.into_owned(), body)?,
         };
         let names_key = self.scheme.names_key();
         let mut room = Room::new();

@@ -57,15 +57,17 @@ impl<'h> Parsed<'h> {
     /// When there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn admit(self) -> Result<Admitted<'h>, Rejection> {
         let Self { mut state, reading } = self;
-        if let Reading::InHead(candidates) = reading {
-            let settings = &state.verifier.settings;
-            let admitted = settings.admit(&state.head, candidates).await;
-            let admitted = admitted.map_err(|refused| {
-                let rejection = refuse(refused, state.report.as_ref());
-                state.verifier.answered(rejection)
-            })?;
-            state.admission = Admission::Signed(admitted);
-        }
+        state.admission = match reading {
+            Reading::InHead(candidates) => {
+                let settings = &state.verifier.settings;
+                let admitted = settings.admit(&state.head, candidates).await;
+                Admission::Signed(admitted.map_err(|refused| {
+                    let rejection = refuse(refused, state.report.as_ref());
+                    state.verifier.answered(rejection)
+                })?)
+            }
+            Reading::AfterBody(key_id) => Admission::AwaitsBody(key_id),
+        };
         Ok(Admitted { state })
     }
 }

@@ -62,7 +62,7 @@ impl Received<'_> {
         let now = settings.clock.now();
         let signatures = match admission {
             Admission::Signed(signatures) => signatures,
-            Admission::AwaitsBody => Vec::new(),
+            Admission::AwaitsBody(_) => Vec::new(),
         };
 
         let arrived = Arrived {

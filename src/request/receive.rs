@@ -66,8 +66,9 @@ impl State<'_> {
     {
         self.read(body).await?;
         // Boxed, so that what few schemes need makes the future no larger for all.
-        if matches!(self.admission, Admission::AwaitsBody) {
-            Box::pin(self.admit_from_body()).await?;
+        if let Admission::AwaitsBody(key_id) = &self.admission {
+            let key_id = key_id.clone().into_owned();
+            Box::pin(self.admit_from_body(key_id)).await?;
         }
         // One scheme signs all bodies in one form.
         let first = self.admission.signatures().first();
@@ -100,10 +101,10 @@ impl State<'_> {
     }
 
     /// Reads the signatures that the body holds, and admits them.
-    async fn admit_from_body(&mut self) -> Result<(), Rejection> {
+    async fn admit_from_body(&mut self, key_id: String) -> Result<(), Rejection> {
         let settings = &self.verifier.settings;
         let (asked, bytes) = (Arc::clone(settings), self.body.clone());
-        let work = move || asked.scheme.read_body(&bytes);
+        let work = move || asked.scheme.read_body(key_id, &bytes);
         let (len, charge) = (self.body.len(), self.charge.take());
         let candidates;
         (candidates, self.charge) = over_body(settings, len, "", charge, work).await?;

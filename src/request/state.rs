@@ -1,7 +1,7 @@
 //! What the stages of one request hand on: one box, so that each stage is as thin as a pointer, and
 //! nothing large is moved from one to the next.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
 
@@ -15,10 +15,10 @@ use crate::{
 /// Which signatures count.
 #[derive(Debug)]
 pub(super) enum Admission<'h> {
-    /// Those that were admitted: there is at least one.
+    /// Those that were admitted: at least one, and none before.
     Signed(Vec<Signature<'h>>),
-    /// The signature stands in the body.
-    AwaitsBody,
+    /// The signature stands in the body, and is under this key id.
+    AwaitsBody(Cow<'h, str>),
 }
 
 impl<'h> Admission<'h> {
@@ -26,7 +26,7 @@ impl<'h> Admission<'h> {
     pub(super) fn signatures(&self) -> &[Signature<'h>] {
         match self {
             Self::Signed(signatures) => signatures,
-            Self::AwaitsBody => &[],
+            Self::AwaitsBody(_) => &[],
         }
     }
 }
@@ -50,7 +50,7 @@ impl<'h> State<'h> {
             verifier,
             head,
             report,
-            admission: Admission::AwaitsBody,
+            admission: Admission::Signed(Vec::new()),
             body: Bytes::new(),
             formed: None,
             fed: Fed::Nothing,

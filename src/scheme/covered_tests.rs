@@ -101,7 +101,10 @@ fn said(scheme: &dyn Describe, parts: &Parts, body: &Bytes) -> Vec<Said> {
     };
     let candidates = match scheme.read(&head) {
         Ok(Reading::InHead(candidates)) => candidates,
-        Ok(Reading::AfterBody) => scheme.read_body(body).unwrap_or_default(),
+        Ok(Reading::AfterBody(key_id)) => {
+            let read = scheme.read_body(key_id.into_owned(), body);
+            read.unwrap_or_default()
+        }
         Err(_) => Vec::new(),
     };
     let names_key = scheme.names_key();

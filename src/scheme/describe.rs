@@ -1,6 +1,9 @@
 //! What the pipeline and the signer need of a scheme.
 
-use std::{fmt, time::Duration};
+use std::{
+    borrow::Cow,
+    {fmt, time::Duration},
+};
 
 use bytes::Bytes;
 use http::{
@@ -96,11 +99,11 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
     /// or comparing a MAC.
     ///
     /// A scheme whose parameters stand in the body answers [`Reading::AfterBody`], and its
-    /// [`read_body`](Self::read_body) is called with the body.
+    /// [`read_body`](Self::read_body) is called with the body and the key id of that answer.
     fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Fault>;
 
     /// Reads the signatures that a body holds.
-    fn read_body(&self, _body: &Bytes) -> Result<Vec<Candidate<'static>>, Fault> {
+    fn read_body(&self, _key_id: String, _body: &Bytes) -> Result<Vec<Candidate<'static>>, Fault> {
         Err(Fault::new(FaultKind::Missing, "no signature in the body"))
     }
 
@@ -213,8 +216,8 @@ pub(crate) struct Profile {
 pub(crate) enum Reading<'h> {
     /// At least one signature.
     InHead(Vec<Candidate<'h>>),
-    /// The signature stands in the body.
-    AfterBody,
+    /// The signature stands in the body, and is under this key id.
+    AfterBody(Cow<'h, str>),
 }
 
 /// What the signer gives to a scheme.

@@ -5,11 +5,12 @@ use axum::{
     body::Body,
     routing::{any, post},
 };
+use bytes::Bytes;
 use countersign::{
     KeyRing, KeySet, MemoryStore, Secret, Signer, VerifiedPayload, VerifyLayer,
     request::VerifierBuilder,
     testing::{Delivery, ManualClock},
-    webhooks::GitHub,
+    webhooks::{GitHub, Mailgun, Twilio},
 };
 use http::Request;
 use tower::ServiceExt as _;
@@ -158,4 +159,74 @@ async fn a_route_without_the_parameter_is_a_mistake_that_the_log_names() {
 fn one_secret_for_all_is_refused() {
     let layer = VerifyLayer::builder(preset()).secret(ACME);
     layer.store(MemoryStore::new()).build().unwrap_err();
+}
+
+/// A preset whose deliveries are signed in another way than a row of the catalogue says.
+async fn serves_each_tenant(
+    layer: VerifierBuilder<VerifyLayer>,
+    signer: impl Fn(&str) -> Signer,
+    content_type: &str,
+    body: &'static str,
+) {
+    let clock = common::clock();
+    let keys = KeyRing::new()
+        .with("acme", ACME)
+        .and_then(|keys| keys.with("globex", GLOBEX));
+    let layer = layer
+        .keys(keys.unwrap())
+        .public_origin("https://api.example.com")
+        .clock(clock.clone())
+        .store(common::store(&clock));
+    let app = app(layer.build().unwrap());
+    let signed = |secret: &str, path: &str| {
+        let request = Request::post(path)
+            .header("host", "api.example.com")
+            .header("content-type", content_type)
+            .body(Bytes::from_static(body.as_bytes()))
+            .unwrap();
+        let signer = signer(secret).clock(clock.clone());
+        signer.sign_body(request, "t-1").unwrap().map(Body::from)
+    };
+    for (secret, path, answer) in [
+        (ACME, "/hooks/acme", (200, "for acme".to_owned())),
+        (GLOBEX, "/hooks/globex", (200, "for globex".to_owned())),
+        (ACME, "/hooks/globex", refused(401, "signature_invalid")),
+        (ACME, "/hooks/nobody", refused(401, "signature_invalid")),
+        (ACME, "/hooks/%61cme", refused(401, "signature_invalid")),
+    ] {
+        assert_eq!(sent(&app, signed(secret, path)).await, answer, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn twilio_and_mailgun_serve_many_tenants_too() {
+    serves_each_tenant(
+        VerifyLayer::builder(Twilio::new().key_id_from_path("tenant")),
+        |secret| Signer::new(Twilio::new(), "twilio", secret).unwrap(),
+        "application/x-www-form-urlencoded",
+        "Body=hello",
+    )
+    .await;
+    serves_each_tenant(
+        VerifyLayer::builder(Mailgun::new().key_id_from_path("tenant")),
+        |secret| Signer::new(Mailgun::new(), "mailgun", secret).unwrap(),
+        "application/json",
+        r#"{"event-data":{"event":"opened"}}"#,
+    )
+    .await;
+}
+
+/// A route without the parameter is refused before any of the body is read.
+#[tokio::test]
+async fn mailgun_on_a_route_without_the_parameter_is_refused() {
+    let clock = common::clock();
+    let layer = VerifyLayer::builder(Mailgun::new().key_id_from_path("tenant"))
+        .keys(KeyRing::new().with("acme", ACME).unwrap())
+        .store(common::store(&clock))
+        .clock(clock)
+        .build()
+        .unwrap();
+    let app = Router::new().route("/hooks", post(told)).layer(layer);
+    let request = Request::post("/hooks").body(Body::from("{}")).unwrap();
+    assert_eq!(sent(&app, request).await, refused(503, "store_unavailable"));
 }

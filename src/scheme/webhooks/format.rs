@@ -9,6 +9,7 @@ use http::{
 use serde_json::Value;
 
 use super::{
+    account::Account,
     challenge::AnswersAt,
     event::{member, read_event_id, read_event_ids},
     sender::{Macs, Once, Part, SecretForm, Sender, Time},
@@ -16,13 +17,13 @@ use super::{
 use crate::{
     clock::Timestamp,
     error::{ConfigError, ConfigErrorKind, Fault, FaultKind, SignError, malformed},
-    key::{KeyId, MacAlgorithm, MacKey, Secret},
+    key::{MacAlgorithm, MacKey, Secret},
     message::{
         self, BodyForm, DigestAlgorithm, Encoding, HashOutput, Head, MAX_LEN, Message,
         RunningDigest, Target, TimeUnit, read_time,
     },
     once::NonceKind,
-    proof::{Build, Candidate, Parameters, Unsigned, invalid},
+    proof::{Build, Candidate, Parameters, Unsigned},
     scheme::{
         Describe, Profile, Reading, Signing,
         header::{check_nonce, header_value, required},
@@ -60,9 +61,7 @@ pub(super) const PROFILE: Profile = Profile {
 #[derive(Clone, Debug)]
 pub(crate) struct Webhooks {
     sender: &'static Sender,
-    key_id: Cow<'static, str>,
-    /// The parameter of the route that is the key id instead.
-    key_parameter: Option<String>,
+    account: Account,
     profile: Profile,
     signature: HeaderName,
     id: Option<HeaderName>,
@@ -101,8 +100,7 @@ impl Webhooks {
         let is_timed = sender.time != Time::None;
         Self {
             sender,
-            key_id: sender.key_id.into(),
-            key_parameter: None,
+            account: Account::new(sender.key_id),
             profile: Profile {
                 algorithm: sender.algorithm,
                 covers_authority: covers_url,
@@ -126,32 +124,12 @@ impl Webhooks {
     }
 
     pub(super) fn set_key_parameter(&mut self, name: String) {
-        self.key_parameter = Some(name);
+        self.account.set_parameter(name);
         self.profile.key_id_is_own = false;
     }
 
-    /// The key id that the request is under.
-    fn key_id_of(&self, head: &Head<'_>) -> Result<Cow<'_, str>, Fault> {
-        let Some(name) = &self.key_parameter else {
-            return Ok(Cow::Borrowed(&self.key_id));
-        };
-        match head.target.route_parameter(name) {
-            Some(id) if KeyId::is_valid(id.as_bytes()) => Ok(Cow::Owned(id.to_owned())),
-            Some(_) => Err(invalid(format!(
-                "parameter `{name}` of the path is not a key id"
-            ))),
-            None => Err(Fault::new(
-                FaultKind::KeysUnavailable,
-                format!(
-                    "the route has no parameter `{name}`, which is the key id; put the layer on \
-                     routes of Axum that have it, such as `/webhooks/{{{name}}}`"
-                ),
-            )),
-        }
-    }
-
     pub(super) fn set_key_id(&mut self, id: String) {
-        self.key_id = id.into();
+        self.account.set_id(id);
         self.profile.key_id_is_own = false;
     }
 
@@ -285,7 +263,7 @@ impl Webhooks {
                 ))
             })?);
         }
-        let key_id = self.key_id_of(head)?;
+        let key_id = self.account.of(head)?;
         let mut delivery_id = None;
         if let Some(name) = &self.delivery_id {
             let id = required(head, name)?.as_bytes();
@@ -439,7 +417,7 @@ impl Describe for Webhooks {
     }
 
     fn fixed_key_id(&self) -> Option<&str> {
-        self.key_parameter.is_none().then_some(&*self.key_id)
+        self.account.fixed()
     }
 
     fn names_key(&self) -> bool {
@@ -552,8 +530,8 @@ impl Describe for Webhooks {
     }
 
     fn prepare(&self, parts: &mut Parts, signing: &Signing<'_>) -> Result<Unsigned, SignError> {
-        if self.key_parameter.is_none() {
-            signs_under(&self.key_id, signing)?;
+        if let Some(id) = self.account.fixed() {
+            signs_under(id, signing)?;
         }
         let mut fields = Fields::default();
         if let Some(name) = &self.id {
@@ -581,7 +559,7 @@ impl Describe for Webhooks {
         Ok(Unsigned {
             parameters: Parameters {
                 delivery_id: None,
-                key_id: self.key_id.clone(),
+                key_id: self.account.id().clone(),
                 signed_at: Some(signing.now),
                 expires_at: None,
                 nonce: None,

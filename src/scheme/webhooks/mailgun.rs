@@ -7,6 +7,7 @@ use http::{HeaderName, request::Parts};
 use serde_json::{Map, Value, json};
 
 use super::{
+    account::Account,
     event::{Object, member, member_as},
     format::{PROFILE, decode_mac},
 };
@@ -90,7 +91,7 @@ const TIME_LEN: usize = 10;
 /// documentation.
 #[derive(Clone, Debug)]
 pub struct Mailgun {
-    key_id: Cow<'static, str>,
+    account: Account,
     profile: Profile,
 }
 
@@ -99,7 +100,7 @@ impl Mailgun {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            key_id: KEY_ID.into(),
+            account: Account::new(KEY_ID),
             profile: PROFILE,
         }
     }
@@ -107,7 +108,14 @@ impl Mailgun {
     key_id!("mailgun", set_key_id);
 
     fn set_key_id(&mut self, id: String) {
-        self.key_id = id.into();
+        self.account.set_id(id);
+        self.profile.key_id_is_own = false;
+    }
+
+    key_id_from_path!(Mailgun, set_key_parameter);
+
+    fn set_key_parameter(&mut self, name: String) {
+        self.account.set_parameter(name);
         self.profile.key_id_is_own = false;
     }
 }
@@ -240,14 +248,18 @@ impl Describe for Mailgun {
     }
 
     fn fixed_key_id(&self) -> Option<&str> {
-        Some(&self.key_id)
+        self.account.fixed()
     }
 
-    fn read<'h>(&'h self, _: &Head<'h>) -> Result<Reading<'h>, Fault> {
-        Ok(Reading::AfterBody)
+    fn names_key(&self) -> bool {
+        false
     }
 
-    fn read_body(&self, body: &Bytes) -> Result<Vec<Candidate<'static>>, Fault> {
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Fault> {
+        Ok(Reading::AfterBody(self.account.of(head)?))
+    }
+
+    fn read_body(&self, key_id: String, body: &Bytes) -> Result<Vec<Candidate<'static>>, Fault> {
         let Envelope {
             time,
             signed_at,
@@ -265,21 +277,27 @@ impl Describe for Mailgun {
         };
         message.body(BodyForm::Extracted(formed.into()));
         Ok(vec![Candidate {
-            parameters: parameters(self.key_id.clone(), signed_at, token.into()),
+            parameters: parameters(key_id.into(), signed_at, token.into()),
             mac,
             message: Box::new(|_, _| Ok(message)),
         }])
     }
 
     fn prepare(&self, _: &mut Parts, signing: &Signing<'_>) -> Result<Unsigned, SignError> {
-        signs_under(&self.key_id, signing)?;
+        if let Some(id) = self.account.fixed() {
+            signs_under(id, signing)?;
+        }
         let time = signing.now.as_secs().to_string();
         let token = std::str::from_utf8(signing.nonce).ok();
         token
             .and_then(|token| read_seconds(&time).and(check_token(token)))
             .ok_or_else(|| SignError::new("a time or a token that no verifier accepts"))?;
         Ok(Unsigned {
-            parameters: parameters(self.key_id.clone(), signing.now, signing.nonce.to_vec()),
+            parameters: parameters(
+                self.account.id().clone(),
+                signing.now,
+                signing.nonce.to_vec(),
+            ),
             // The body that is signed has no place for the two yet.
             message: message(&time, signing.nonce),
         })

@@ -11,6 +11,7 @@
 #[macro_use]
 mod preset;
 
+mod account;
 mod catalogue;
 mod challenge;
 #[cfg(test)]

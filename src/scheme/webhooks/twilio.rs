@@ -10,7 +10,10 @@ use http::{
     uri::{PathAndQuery, Scheme},
 };
 
-use super::format::{PROFILE, decode_mac, outgoing_target, push_url_scheme, signature};
+use super::{
+    account::Account,
+    format::{PROFILE, decode_mac, outgoing_target, push_url_scheme, signature},
+};
 use crate::{
     error::{ConfigError, ConfigErrorKind, Fault, FaultKind, SignError, malformed},
     key::MacAlgorithm,
@@ -117,7 +120,7 @@ const OF_EVERY_FORM: &str = "AccountSid";
 /// The format is that of Twilio's library `twilio` 9.13.0 for Python.
 #[derive(Clone, Debug)]
 pub struct Twilio {
-    key_id: Cow<'static, str>,
+    account: Account,
     mode: Mode,
     profile: Profile,
 }
@@ -179,13 +182,20 @@ impl Twilio {
     key_id!("twilio", set_key_id);
 
     fn set_key_id(&mut self, id: String) {
-        self.key_id = id.into();
+        self.account.set_id(id);
+        self.profile.key_id_is_own = false;
+    }
+
+    key_id_from_path!(Twilio, set_key_parameter);
+
+    fn set_key_parameter(&mut self, name: String) {
+        self.account.set_parameter(name);
         self.profile.key_id_is_own = false;
     }
 
     fn in_mode(mode: Mode) -> Self {
         Self {
-            key_id: KEY_ID.into(),
+            account: Account::new(KEY_ID),
             mode,
             profile: Profile {
                 algorithm: MacAlgorithm::HmacSha1,
@@ -347,7 +357,7 @@ fn sort(body: &Bytes) -> Result<Formed, Cow<'static, str>> {
     })
 }
 
-fn parameters(key_id: Cow<'static, str>) -> Parameters<'static> {
+fn parameters(key_id: Cow<'_, str>) -> Parameters<'_> {
     Parameters {
         delivery_id: None,
         key_id,
@@ -396,7 +406,11 @@ impl Describe for Twilio {
     }
 
     fn fixed_key_id(&self) -> Option<&str> {
-        Some(&self.key_id)
+        self.account.fixed()
+    }
+
+    fn names_key(&self) -> bool {
+        false
     }
 
     fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Fault> {
@@ -413,8 +427,9 @@ impl Describe for Twilio {
                 "the body is said to be a form, which is read by `Twilio::new()`",
             ));
         }
+        let key_id = self.account.of(head)?;
         let candidates = spellings(&head.target).map(|spelling| Candidate {
-            parameters: parameters(self.key_id.clone()),
+            parameters: parameters(key_id.clone()),
             mac,
             message: Box::new(move |head: &Head<'_>, _: &mut _| {
                 self.message(&head.target, &spelling)
@@ -424,7 +439,9 @@ impl Describe for Twilio {
     }
 
     fn prepare(&self, parts: &mut Parts, signing: &Signing<'_>) -> Result<Unsigned, SignError> {
-        signs_under(&self.key_id, signing)?;
+        if let Some(id) = self.account.fixed() {
+            signs_under(id, signing)?;
+        }
         match (&self.mode, is_form(&parts.headers)) {
             (Mode::Form, true) => {}
             (Mode::Form, false) if signing.body.is_empty() => {}
@@ -444,7 +461,7 @@ impl Describe for Twilio {
         }
         let target = outgoing_target(parts)?;
         Ok(Unsigned {
-            parameters: parameters(self.key_id.clone()),
+            parameters: parameters(self.account.id().clone()),
             message: self.message(&target, &Spelling::AsAsked)?,
         })
     }
