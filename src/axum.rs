@@ -293,9 +293,8 @@ impl VerifiedPayload {
     /// names. `route` is the route of the handler, as Axum writes it.
     ///
     /// ```
-    /// use countersign::{PendingPayload, axum::ExtractRejection};
     /// # #[cfg(feature = "sqlite")] mod example {
-    /// # use super::*;
+    /// use countersign::{PendingPayload, axum::ExtractRejection};
     ///
     /// #[derive(serde::Deserialize)]
     /// struct Place { account: i64 }
