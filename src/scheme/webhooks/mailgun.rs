@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use super::{
     account::Account,
     event::{Object, member, member_as},
-    format::{PROFILE, decode_mac},
+    format::PROFILE,
+    reading::decode_mac,
 };
 use crate::{
     clock::Timestamp,

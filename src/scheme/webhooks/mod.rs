@@ -16,13 +16,17 @@ mod catalogue;
 mod challenge;
 #[cfg(test)]
 mod covered_tests;
+mod described;
 mod event;
 mod format;
 mod mailgun;
+mod reading;
 mod sender;
 #[cfg(test)]
 mod table_tests;
 mod twilio;
+mod url;
+mod writing;
 
 pub use catalogue::*;
 pub use mailgun::Mailgun;

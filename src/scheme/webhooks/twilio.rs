@@ -12,7 +12,9 @@ use http::{
 
 use super::{
     account::Account,
-    format::{PROFILE, decode_mac, outgoing_target, push_url_scheme, signature},
+    format::PROFILE,
+    reading::{decode_mac, signature},
+    url::{outgoing_target, push_url_scheme},
 };
 use crate::{
     error::{ConfigError, ConfigErrorKind, Fault, FaultKind, SignError, malformed},

@@ -1,0 +1,110 @@
+//! The catalogue's formats, as the pipeline and the signer see them.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method, Response, Uri, request::Parts};
+
+use super::{format::Webhooks, sender::SecretForm};
+use crate::{
+    error::{ConfigError, ConfigErrorKind, Fault, SignError},
+    key::{MacKey, Secret},
+    message::{HashOutput, Head},
+    proof::{Parameters, Unsigned},
+    scheme::{Describe, Profile, Reading, Signing},
+};
+
+impl Describe for Webhooks {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn name(&self) -> &str {
+        self.sender.key_id
+    }
+
+    fn signature_headers(&self) -> Vec<HeaderName> {
+        vec![self.signature.clone()]
+    }
+
+    fn fixed_key_id(&self) -> Option<&str> {
+        self.account.fixed()
+    }
+
+    fn names_key(&self) -> bool {
+        false
+    }
+
+    fn read_secret(&self, text: &str) -> Result<Secret, ConfigError> {
+        let SecretForm::Base64 { prefixes, min, max } = self.sender.secret else {
+            return Secret::try_from(text);
+        };
+        let text = text.trim();
+        let mut bare = prefixes.iter().filter_map(|known| text.strip_prefix(known));
+        let secret = Secret::from_base64(bare.next().unwrap_or(text))?;
+        let found = secret.expose().len();
+        if !(min..=max).contains(&found) {
+            return Err(ConfigErrorKind::SecretLength { found, min, max }.into());
+        }
+        Ok(secret)
+    }
+
+    fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Fault> {
+        self.read_head(head)
+    }
+
+    fn read_covered_body(
+        &self,
+        parameters: &mut Parameters<'_>,
+        body: &Bytes,
+    ) -> Result<(), Fault> {
+        self.read_members(parameters, body)
+    }
+
+    fn answer_unsigned(&self, method: &Method, uri: &Uri) -> Option<Response<Bytes>> {
+        let challenge = self.sender.challenge.as_ref()?;
+        self.answers_at.as_ref()?.unsigned(challenge, method, uri)
+    }
+
+    fn answer_verified(
+        &self,
+        path: &str,
+        body: &Bytes,
+        secrets: &mut dyn Iterator<Item = &MacKey>,
+    ) -> Option<Response<Bytes>> {
+        if let Some(answer) = self.answer_check(path, body) {
+            return Some(answer);
+        }
+        let challenge = self.sender.challenge.as_ref()?;
+        self.answers_at
+            .as_ref()?
+            .verified(challenge, path, body, secrets)
+    }
+
+    fn asks_in_body(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
+        let checked_at = self.checked_at.as_ref();
+        checked_at.is_some_and(|at| at.asks_in_form(method, uri, headers))
+    }
+
+    fn answer_unsigned_body(&self, uri: &Uri, body: &Bytes) -> Option<Response<Bytes>> {
+        self.answer_check(uri.path(), body)
+    }
+
+    fn prepare(&self, parts: &mut Parts, signing: &Signing<'_>) -> Result<Unsigned, SignError> {
+        self.write_parameters(parts, signing)
+    }
+
+    fn write(
+        &self,
+        parts: &mut Parts,
+        unsigned: &Unsigned,
+        mac: &HashOutput,
+    ) -> Result<(), SignError> {
+        self.write_mac(parts, unsigned, mac)
+    }
+}
+
+impl Webhooks {
+    fn answer_check(&self, path: &str, body: &Bytes) -> Option<Response<Bytes>> {
+        let check = self.sender.form_check.as_ref()?;
+        self.checked_at.as_ref()?.answer_form(check, path, body)
+    }
+}

@@ -1,0 +1,255 @@
+//! How the signatures of a row of the catalogue are read.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use serde_json::Value;
+
+use super::{
+    event::{member, read_event_id, read_event_ids},
+    format::{Fields, Webhooks},
+    sender::{Macs, Once, Time},
+    url::check_boundary,
+};
+use crate::{
+    clock::Timestamp,
+    error::{Fault, FaultKind, malformed},
+    key::MacAlgorithm,
+    message::{
+        DigestAlgorithm, Encoding, HashOutput, Head, MAX_LEN, RunningDigest, TimeUnit, read_time,
+    },
+    once::NonceKind,
+    proof::{Build, Candidate, Parameters},
+    scheme::{
+        Reading,
+        header::{check_nonce, required},
+    },
+};
+
+/// Senders that sign under several secrets at once have two, or a few more.
+const MAX_ELEMENTS: usize = 16;
+
+impl Webhooks {
+    /// Reads the MACs, and the parameters that stand in the head.
+    pub(super) fn read_head<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Fault> {
+        let header = &self.signature;
+        let value = signature(head, header)?;
+        match self.sender.macs {
+            Macs::Single { prefix } => {
+                let text = value.as_bytes().strip_prefix(prefix.as_bytes());
+                let mac = text.and_then(|text| self.decode(text)).ok_or_else(|| {
+                    malformed(format!(
+                        "header `{header}` is not `{prefix}` and a MAC of {} bytes in {:?}",
+                        self.sender.algorithm.mac_len(),
+                        self.sender.encoding,
+                    ))
+                })?;
+                self.announce(head, [mac], None)
+            }
+            Macs::List {
+                separator,
+                name,
+                binder,
+            } => {
+                let (macs, time) = self.read_list((separator, name, binder), value)?;
+                self.announce(head, macs, time)
+            }
+        }
+    }
+
+    fn decode(&self, text: &[u8]) -> Option<HashOutput> {
+        decode_mac(self.sender.algorithm, self.sender.encoding, text)
+    }
+
+    /// The MACs of a list, and the time if it is an element.
+    fn read_list<'h>(
+        &self,
+        (separator, mac_name, binder): (char, &str, char),
+        value: &'h HeaderValue,
+    ) -> Result<(impl Iterator<Item = HashOutput>, Option<&'h str>), Fault> {
+        let header = &self.signature;
+        let text = value
+            .to_str()
+            .map_err(|_| malformed(format!("header `{header}` is not visible ASCII")))?;
+        if text.split(separator).count() > MAX_ELEMENTS {
+            return Err(malformed(format!(
+                "header `{header}` has more than {MAX_ELEMENTS} elements"
+            )));
+        }
+        let time_name = match self.sender.time {
+            Time::Element(name) => Some(name),
+            _ => None,
+        };
+        // There is seldom more than one.
+        let (mut first, mut others) = (None, Vec::new());
+        let (mut time, mut has_mac) = (None, false);
+        for element in text.split(separator) {
+            let (name, value) = element.split_once(binder).ok_or_else(|| {
+                malformed(format!(
+                    "header `{header}` has an element without `{binder}`"
+                ))
+            })?;
+            if is_joined(name) || is_joined(value) {
+                return Err(malformed(format!(
+                    "header `{header}` has an element with a space or a comma"
+                )));
+            }
+            if name == mac_name {
+                has_mac = true;
+                // A MAC that cannot be read matches nothing, and blocks nothing either.
+                let mac = self.decode(value.as_bytes());
+                if first.is_none() {
+                    first = mac;
+                } else {
+                    others.extend(mac);
+                }
+            } else if Some(name) == time_name && time.replace(value).is_some() {
+                return Err(malformed(format!("header `{header}` has `{name}` twice")));
+            }
+        }
+        if !has_mac {
+            return Err(Fault::new(
+                FaultKind::Missing,
+                format!("header `{header}` has no signature of the version that is accepted"),
+            ));
+        }
+        if first.is_none() {
+            return Err(malformed(format!(
+                "header `{header}` has no MAC of {} bytes in {:?}",
+                self.sender.algorithm.mac_len(),
+                self.sender.encoding,
+            )));
+        }
+        Ok((first.into_iter().chain(others), time))
+    }
+
+    /// Reads the parameters that stand beside these MACs.
+    fn announce<'h>(
+        &'h self,
+        head: &Head<'h>,
+        macs: impl IntoIterator<Item = HashOutput>,
+        element: Option<&'h str>,
+    ) -> Result<Reading<'h>, Fault> {
+        let mut fields = Fields::default();
+        if let Some(name) = &self.id {
+            fields.id = required(head, name)?.as_bytes();
+            self.check_id(name, fields.id)?;
+        }
+        let mut signed_at = None;
+        if let (Time::Header(_, unit), Some(name)) = (self.sender.time, &self.time) {
+            fields.time = required(head, name)?.as_bytes();
+            signed_at = Some(read_time(fields.time, unit).ok_or_else(|| {
+                malformed(format!(
+                    "header `{name}` is not plain digits: {unit:?} since 1970"
+                ))
+            })?);
+        }
+        if let Time::Element(name) = self.sender.time {
+            fields.time = element.unwrap_or_default().as_bytes();
+            signed_at = Some(read_time(fields.time, TimeUnit::Seconds).ok_or_else(|| {
+                malformed(format!(
+                    "`{name}` of header `{}` is not plain digits: seconds since 1970",
+                    self.signature
+                ))
+            })?);
+        }
+        let key_id = self.account.of(head)?;
+        let mut delivery_id = None;
+        if let Some(name) = &self.delivery_id {
+            let id = required(head, name)?.as_bytes();
+            check_nonce(name, id)?;
+            delivery_id = Some(id);
+        }
+        let candidates = macs.into_iter().map(|mac| Candidate {
+            parameters: Parameters {
+                delivery_id: delivery_id.map(Cow::Borrowed),
+                key_id: key_id.clone(),
+                signed_at,
+                expires_at: None,
+                nonce: (self.id.is_some()).then_some((NonceKind::Event, Cow::Borrowed(fields.id))),
+            },
+            mac,
+            message: Box::new(move |head: &Head<'_>, _: &mut _| {
+                self.message(head.method, Some(&head.target), fields)
+            }) as Build<'h>,
+        });
+        Ok(Reading::InHead(candidates.collect()))
+    }
+
+    /// Reads the parameters that stand in the body.
+    pub(super) fn read_members(
+        &self,
+        parameters: &mut Parameters<'_>,
+        body: &Bytes,
+    ) -> Result<(), Fault> {
+        self.check_beginning(body)?;
+        if self.respell.is_some() {
+            check_boundary(body)?;
+        }
+        if let Time::Member(name, unit) = self.sender.time {
+            let time = member(body, name)?;
+            let time = time.as_ref().and_then(Value::as_u64);
+            let time = time.and_then(|time| match unit {
+                TimeUnit::Seconds => Timestamp::from_secs(time),
+                TimeUnit::Millis => Timestamp::from_millis(time),
+            });
+            parameters.signed_at = Some(time.ok_or_else(|| {
+                malformed(format!(
+                    "`{name}` of the body is no whole number: {unit:?} since 1970"
+                ))
+            })?);
+        }
+        match self.sender.once {
+            Once::Nothing | Once::Message | Once::Header { .. } => {}
+            Once::Member(name) => read_event_id(parameters, body, name)?,
+            Once::Each(names) => read_event_ids(parameters, body, names)?,
+            Once::Body => {
+                let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
+                digest.update(body);
+                let id = Encoding::Hex.encode(digest.finish().as_ref());
+                parameters.nonce = Some((NonceKind::Event, Cow::Owned(id.into_bytes())));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_beginning(&self, body: &[u8]) -> Result<(), Fault> {
+        if let Some(beginning) = self.sender.body_begins
+            && !body.starts_with(beginning.as_bytes())
+        {
+            return Err(malformed(format!(
+                "the body does not begin with `{beginning}`, so that it could be something else that \
+                 the sender signed"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Whether an element looks as if two lines were joined to one.
+fn is_joined(text: &str) -> bool {
+    // Without a way out of the loop, so that it takes many bytes at a time.
+    let is_joint = |b: u8| matches!(b, b' ' | b'\t' | b',');
+    text.bytes().fold(false, |any, b| any | is_joint(b))
+}
+
+/// The header of the signature.
+pub(super) fn signature<'h>(
+    head: &Head<'h>,
+    header: &HeaderName,
+) -> Result<&'h HeaderValue, Fault> {
+    head.single(header)?
+        .ok_or_else(|| Fault::new(FaultKind::Missing, format!("header `{header}` is missing")))
+}
+
+pub(super) fn decode_mac(
+    algorithm: MacAlgorithm,
+    encoding: Encoding,
+    text: &[u8],
+) -> Option<HashOutput> {
+    let mut bytes = [0; MAX_LEN];
+    let mac = bytes.get_mut(..algorithm.mac_len())?;
+    encoding.decode_exact(text, mac)?;
+    Some(HashOutput::new(mac))
+}

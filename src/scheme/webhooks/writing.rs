@@ -1,0 +1,99 @@
+//! How a request is signed as a row of the catalogue says.
+
+use http::request::Parts;
+
+use super::{
+    format::{Fields, Webhooks},
+    sender::{Macs, Time},
+    url::{check_boundary, outgoing_target},
+};
+use crate::{
+    clock::Timestamp,
+    error::SignError,
+    message::{HashOutput, TimeUnit},
+    proof::{Parameters, Unsigned},
+    scheme::{Signing, header::header_value, signs_under},
+};
+
+impl Webhooks {
+    /// Writes the parameters that stand in the head.
+    pub(super) fn write_parameters(
+        &self,
+        parts: &mut Parts,
+        signing: &Signing<'_>,
+    ) -> Result<Unsigned, SignError> {
+        if let Some(id) = self.account.fixed() {
+            signs_under(id, signing)?;
+        }
+        let mut fields = Fields::default();
+        if let Some(name) = &self.id {
+            self.check_id(name, signing.nonce)?;
+            fields.id = signing.nonce;
+            parts.headers.insert(name, header_value(fields.id)?);
+        }
+        let time = match self.sender.time {
+            Time::Header(_, unit) => digits(signing.now, unit),
+            Time::Element(_) => digits(signing.now, TimeUnit::Seconds),
+            Time::None | Time::Member(..) => String::new(),
+        };
+        fields.time = time.as_bytes();
+        if let Some(name) = &self.time {
+            parts.headers.insert(name, header_value(fields.time)?);
+        }
+        let target = match self.respell {
+            Some(_) => {
+                check_boundary(signing.body)?;
+                Some(outgoing_target(parts)?)
+            }
+            None => None,
+        };
+        let message = self.message(&parts.method, target.as_ref(), fields)?;
+        Ok(Unsigned {
+            parameters: Parameters {
+                delivery_id: None,
+                key_id: self.account.id().clone(),
+                signed_at: Some(signing.now),
+                expires_at: None,
+                nonce: None,
+            },
+            message,
+        })
+    }
+
+    /// Writes the header of the signature.
+    pub(super) fn write_mac(
+        &self,
+        parts: &mut Parts,
+        unsigned: &Unsigned,
+        mac: &HashOutput,
+    ) -> Result<(), SignError> {
+        let mac = self.sender.encoding.encode(mac.as_ref());
+        let value = match self.sender.macs {
+            Macs::Single { prefix } => format!("{prefix}{mac}"),
+            Macs::List {
+                separator,
+                name,
+                binder,
+            } => {
+                let signed_at = unsigned.parameters.signed_at;
+                let time = match (self.sender.time, signed_at) {
+                    (Time::Element(time), Some(signed_at)) => {
+                        format!("{time}{binder}{}{separator}", signed_at.as_secs())
+                    }
+                    _ => String::new(),
+                };
+                format!("{time}{name}{binder}{mac}")
+            }
+        };
+        let value = header_value(value.as_bytes())?;
+        parts.headers.insert(&self.signature, value);
+        Ok(())
+    }
+}
+
+fn digits(time: Timestamp, unit: TimeUnit) -> String {
+    match unit {
+        TimeUnit::Seconds => time.as_secs().to_string(),
+        TimeUnit::Millis => time.as_millis().to_string(),
+    }
+}
