@@ -1,0 +1,261 @@
+//! The kinds of refusals: for each a status, a code, and what is said of it to whom.
+
+use http::StatusCode;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $status:ident, $code:literal, $public:literal,
+        $advice:literal;)*) => {
+        /// The kinds of [`Rejection`], each with one status and one stable code.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum RejectionKind {
+            $($(#[$doc])* #[doc = concat!("\n\nCode `", $code, "`.")] $kind,)*
+        }
+
+        impl RejectionKind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$kind),*];
+
+            /// The status of the answer.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$kind => StatusCode::$status,)* }
+            }
+
+            /// The code that clients and dashboards go by; it never changes.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$kind => $code,)* }
+            }
+
+            /// What the sender is told, in words.
+            #[must_use]
+            pub const fn public_detail(self) -> &'static str {
+                match self { $(Self::$kind => $public,)* }
+            }
+
+            /// What there is to do for whoever runs the service, in words: not for the sender.
+            #[must_use]
+            pub const fn advice(self) -> &'static str {
+                match self { $(Self::$kind => $advice,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// 401: the request carries no signature.
+    SignatureMissing = UNAUTHORIZED, "signature_missing",
+        "The request is not signed. Sign it as agreed with this service and send it again.",
+        "Nothing to do unless a sender of yours is refused: then sign its requests, or move a \
+         route that is meant to be open outside of the layer.";
+    /// 400, or 401 with the presets for webhooks: the signature, its parameters or the target cannot
+    /// be read, or can be read in two ways.
+    SignatureMalformed = BAD_REQUEST, "signature_malformed",
+        "The signature or one of its parameters cannot be read, stands there twice, or contradicts \
+         another. Check names, encodings and duplicates.",
+        "Compare what the sender writes with the scheme that is configured here; look for a \
+         proxy that adds, joins or rewrites headers.";
+    /// 401: the signature covers too little.
+    SignatureInsufficient = UNAUTHORIZED, "signature_insufficient",
+        "The signature leaves out a part of the request that this service wants covered.",
+        "Let the sender cover what the reason names, or choose a profile that asks for less.";
+    /// 401: unknown key, wrong MAC or wrong digest; the sender is not told which.
+    SignatureInvalid = UNAUTHORIZED, "signature_invalid",
+        "The signature does not match the request as it arrived. Check the key id, the secret, and \
+         that nothing changed the request after it was signed.",
+        "Check that both sides have the same key id and secret, and that no proxy or middleware \
+         changes the request before this layer; at DEBUG the log shows the message that was \
+         expected.";
+    /// 401: signed too long ago, or past its expiry.
+    SignatureExpired = UNAUTHORIZED, "signature_expired",
+        "The request was signed too long ago. Check the sender's clock and sign again.",
+        "Compare the sender's clock with this server's, and look for a queue between them; many \
+         at once may be an attempt to replay.";
+    /// 401: dated ahead.
+    SignatureNotYetValid = UNAUTHORIZED, "signature_not_yet_valid",
+        "The request is dated ahead. Check the sender's clock and sign again.",
+        "Synchronise the sender's clock and this server's.";
+    /// 421: the authority is none of the public origins.
+    AuthorityNotServed = MISDIRECTED_REQUEST, "authority_not_served",
+        "The request names an authority that this service does not serve.",
+        "If the authority is yours, add it as a public origin; else look at how requests for it \
+         get here.";
+    /// 405 with `Allow`: a method that is not let in.
+    MethodNotAllowed = METHOD_NOT_ALLOWED, "method_not_allowed",
+        "The service does not take requests with this method here.",
+        "Name the method in `methods` if requests with it are expected.";
+    /// 409: seen before.
+    RequestReplayed = CONFLICT, "request_replayed",
+        "This signed request was received before. If its outcome is not known, ask for it before \
+         signing a new one.",
+        "Nothing to do for a sender that retries; else find out who has a copy of the request.";
+    /// 409 with `Retry-After`: a copy is being handled.
+    RequestInFlight = CONFLICT, "request_in_flight",
+        "A copy of this request is being handled. Send it again later.",
+        "Nothing to do if the sender waits and retries; many at once mean that handlers are \
+         slow.";
+    /// 503 with `Retry-After`: as many handlers are running as may.
+    HandlersExhausted = SERVICE_UNAVAILABLE, "handlers_exhausted",
+        "The service is handling as many requests as it can. Send it again later.",
+        "Look for handlers that hang or are slow; if they should run, raise `max_running`.";
+    /// 413: the body is over the limit.
+    BodyTooLarge = PAYLOAD_TOO_LARGE, "body_too_large",
+        "The body is larger than this service accepts.",
+        "Raise `max_body_bytes` if bodies of this size are expected.";
+    /// 408: the body did not arrive in time.
+    BodyTimeout = REQUEST_TIMEOUT, "body_timeout",
+        "The body did not arrive in time.",
+        "Look at the sender's connection; raise `body_deadline` if bodies are expected to take \
+         that long.";
+    /// 400: the body broke off or could not be read.
+    BodyUnreadable = BAD_REQUEST, "body_unreadable",
+        "The body broke off or could not be read.",
+        "Look at the connection and at proxies: the sender, or something between, broke off.";
+    /// 400: the request has a body, or asks for a tunnel, that nothing in the signature covers.
+    BodyNotCovered = BAD_REQUEST, "body_not_covered",
+        "The request carries a body, or asks to switch protocols, and the signature covers neither.",
+        "Let the sender cover the body; if it did not send one, find what added it on the way.";
+    /// 429 with `Retry-After`: this key has used up its share of the store.
+    KeyOverQuota = TOO_MANY_REQUESTS, "key_over_quota",
+        "This key has sent as many requests as are remembered for one key. Send it again later.",
+        "Find out why this key sends so much; give the store more capacity, or a key a larger \
+         share.";
+    /// 429: this message arrived at as many places as are remembered for one message. There is no
+    /// `Retry-After`: it is the same for as long as the message is remembered.
+    TooManyPlaces = TOO_MANY_REQUESTS, "too_many_places",
+        "This message was sent to more methods and paths than are remembered for one message.",
+        "Find out who has a copy of the message. Put the layer on routes without parameters, and \
+         list the `methods` that they take: there, nothing is refused for what arrives elsewhere.";
+    /// 503 with `Retry-After`: too many bytes of bodies are in flight, and this body was incomplete
+    /// for longer than others.
+    BodyBudgetExhausted = SERVICE_UNAVAILABLE, "body_budget_exhausted",
+        "The service is taking in as much as it can. Send the request again later.",
+        "Raise `body_budget_bytes` if there is memory; else look for slow or large bodies in \
+         flight.";
+    /// 503 with `Retry-After`: the store has no room.
+    StoreFull = SERVICE_UNAVAILABLE, "store_full",
+        "The service cannot record one more request. Send it again later.",
+        "Give the store more capacity, or shorten `max_age`.";
+    /// 503 with `Retry-After`: the store or the key look-up gave no answer.
+    StoreUnavailable = SERVICE_UNAVAILABLE, "store_unavailable",
+        "The service cannot tell at present whether it saw this request before. Send it again later.",
+        "Look at the store, or at the key look-up: the reason says what failed. Requests are \
+         refused until it answers.";
+    /// 500: the store remembers for less time than this service needs, or a token is redeemed in
+    /// another way than it was built for.
+    StoreMisconfigured = INTERNAL_SERVER_ERROR, "store_misconfigured",
+        "The service is not set up correctly, and cannot accept requests. Its log says why.",
+        "Waiting does not help. The reason says what is wrong. If it names two retentions, give all \
+         layers of the namespace the same `max_age` and retention, or extend the namespace's. If it \
+         is about tokens, build them for a store or for a transaction, as they are redeemed.";
+    /// 503 with `Retry-After`: the inner service was not ready in time; nothing was claimed.
+    ServiceNotReady = SERVICE_UNAVAILABLE, "service_not_ready",
+        "The service is handling as many requests as it can. Send the request again later.",
+        "Find out what makes handlers slow, or raise the limit of the inner service or \
+         `readiness_timeout`.";
+    /// 500: the handler answered with success, and recorded no nonce in its transaction.
+    NonceNotRecorded = INTERNAL_SERVER_ERROR, "nonce_not_recorded",
+        "The service did not record this request, so that its outcome is unknown. Its log says why.",
+        "Correct the handler: it has to consume its nonce, and to commit, before it answers \
+         with success.";
+    /// 503: signed before this store can vouch for. `Retry-After` says when a request that is signed
+    /// again is served, if that is not at once.
+    SignAgain = SERVICE_UNAVAILABLE, "sign_again",
+        "The service cannot tell whether it accepted this request before it was started anew. Sign \
+         the request again and send it.",
+        "Nothing to do for some seconds after a start: senders sign again. To serve at once after \
+         a restart, set `high_watermark` on a memory store, or choose a store that survives \
+         restarts; for tests, and for a first start, there is `danger_assume_no_history`. If it \
+         goes on, compare the clocks.";
+    /// 428: a version is required, and is missing, `*`, weak or not covered.
+    VersionRequired = PRECONDITION_REQUIRED, "version_required",
+        "The request must name the version that it changes, and the signature must cover it.",
+        "Let the sender name the version in a covered `If-Match`, or in the body.";
+    /// 412: the version that was signed is not the present one.
+    VersionMismatch = PRECONDITION_FAILED, "version_mismatch",
+        "The version that was signed is not the present one. Read the resource again.",
+        "Nothing to do: the sender has to read the resource again.";
+    /// 403: signed for another resource than the one it was routed to.
+    ResourceMismatch = FORBIDDEN, "resource_mismatch",
+        "The request was signed for another resource than the one it names.",
+        "Look for a layer that rewrites the path after verification; else the sender asked for \
+         another resource than it signed.";
+    /// 400: a [one-time token](crate::OneTimeToken) cannot be read, or is not of its profile.
+    TokenMalformed = BAD_REQUEST, "token_malformed",
+        "The token cannot be read. Take care that the whole of it was copied.",
+        "Nothing to do for single ones: links are cut off in mails. Many at once are guesses.";
+    /// 403: unknown key, wrong MAC, or a token for another purpose; the bearer is not told which.
+    TokenInvalid = FORBIDDEN, "token_invalid",
+        "The token is not valid here. Ask for a new one.",
+        "Check that its key is still known, and that those who issue and redeem have the same \
+         purpose and lifetime; else somebody is guessing.";
+    /// 410: a token past its expiry.
+    TokenExpired = GONE, "token_expired",
+        "The token has expired. Ask for a new one.",
+        "Nothing to do; raise `lifetime` if bearers need longer.";
+    /// 403: a token dated ahead.
+    TokenNotYetValid = FORBIDDEN, "token_not_yet_valid",
+        "The token is dated ahead. Check the clock of the service that issues tokens.",
+        "Synchronise the clocks of the servers that issue and redeem.";
+    /// 409: a token that was used before.
+    TokenRedeemed = CONFLICT, "token_redeemed",
+        "The token was used before. Each is good for one use.",
+        "Nothing to do for a bearer who clicks twice; else find out who has a copy of the token.";
+    /// 500: the request was handled, and its response could not be signed.
+    ResponseNotSigned = INTERNAL_SERVER_ERROR, "response_not_signed",
+        "The request was handled, and its response could not be signed. Ask for the outcome before \
+         signing a new request.",
+        "The reason says what could not be covered; correct the handler's response, or what the \
+         scheme covers.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of the design, written down a second time: neither may change alone.
+    #[test]
+    fn every_kind_has_the_status_and_code_that_were_promised() {
+        let table = [
+            (401, "signature_missing"),
+            (400, "signature_malformed"),
+            (401, "signature_insufficient"),
+            (401, "signature_invalid"),
+            (401, "signature_expired"),
+            (401, "signature_not_yet_valid"),
+            (421, "authority_not_served"),
+            (405, "method_not_allowed"),
+            (409, "request_replayed"),
+            (409, "request_in_flight"),
+            (503, "handlers_exhausted"),
+            (413, "body_too_large"),
+            (408, "body_timeout"),
+            (400, "body_unreadable"),
+            (400, "body_not_covered"),
+            (429, "key_over_quota"),
+            (429, "too_many_places"),
+            (503, "body_budget_exhausted"),
+            (503, "store_full"),
+            (503, "store_unavailable"),
+            (500, "store_misconfigured"),
+            (503, "service_not_ready"),
+            (500, "nonce_not_recorded"),
+            (503, "sign_again"),
+            (428, "version_required"),
+            (412, "version_mismatch"),
+            (403, "resource_mismatch"),
+            (400, "token_malformed"),
+            (403, "token_invalid"),
+            (410, "token_expired"),
+            (403, "token_not_yet_valid"),
+            (409, "token_redeemed"),
+            (500, "response_not_signed"),
+        ];
+        let kinds: Vec<_> = RejectionKind::ALL
+            .iter()
+            .map(|kind| (kind.status().as_u16(), kind.code()))
+            .collect();
+        assert_eq!(kinds, table);
+    }
+}
