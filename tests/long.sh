@@ -6,6 +6,7 @@
 #   tests/long.sh signature-inputs   `Signature-Input` against implementations in three languages
 #   tests/long.sh leases             several who ask for one lease, on every store
 #   tests/long.sh processing         requests given up, and processes killed, at any moment
+#   tests/long.sh patterns           the pages of the guide: clients at once against checks and uses
 #   tests/long.sh wire               HTTP/1 and HTTP/2 as no client should send them
 # With another number of cases: COUNTERSIGN_CASES=N tests/long.sh NAME
 set -euo pipefail
@@ -22,7 +23,7 @@ tests() {
 }
 
 case ${1:-} in
-collisions | json | signature-inputs | leases | processing | wire) . tests/servers.sh ;;
+collisions | json | signature-inputs | leases | processing | patterns | wire) . tests/servers.sh ;;
 *)
     sed -n 's/^# *tests.long.sh \([a-z]\)/\1/p' "$0" >&2
     exit 2
@@ -47,5 +48,6 @@ processing)
     tests 2000 --test attacks -- given_up_at_random
     tests 40 --test stores -- killed_under_load
     ;;
+patterns) tests 10000 --test patterns ;;
 wire) tests 2000 --test attacks -- wire:: ;;
 esac

@@ -1,5 +1,8 @@
 //! Pages to read: what to choose, what is promised and what is not, what we got wrong, what to do
-//! where a signature does not match, and what other crates do.
+//! where a signature does not match, what goes wrong after a signature matched, and what other crates
+//! do.
+
+pub mod patterns;
 
 #[doc = include_str!("choosing.md")]
 pub mod choosing {}

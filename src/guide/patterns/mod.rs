@@ -1,0 +1,16 @@
+//! What goes wrong between a valid signature and the change that it allows, and the handler that
+//! cannot go wrong so: a page for each fault, for people who come from Django, FastAPI or Axum.
+//!
+//! A signature says that a request is genuine. It says nothing of the row, file or token that the
+//! handler finds a moment later: another request may have changed it since the check. Each page has
+//! the fault in a few lines of Python, the answer in Axum, its cost, and what stays open.
+//!
+//! The code at the end of a page is complete, and the page's test runs that very file: 32 clients at
+//! once, on PostgreSQL and on SQLite, beside a handler with the fault, which doubles or loses an
+//! effect in every run. `Pool` is `sqlx::PgPool` or `sqlx::SqlitePool`, and `Failure` is this:
+#![doc = concat!("```\n# fn main() {}\n# #[cfg(all(feature = \"axum\", feature = \"sqlite\"))]\n\
+                  # mod failure {\n", include_str!("failure.rs"), "# }\n```")]
+
+#[doc = include_str!("row_and_version.md")]
+#[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("row_and_version.rs"), "# }}\n```")]
+pub mod row_and_version {}

@@ -1,0 +1,27 @@
+//! The pages on PostgreSQL.
+
+use sqlx::{AssertSqlSafe, PgPool};
+
+use crate::common::database;
+pub use crate::failure::Failure;
+
+pub type Pool = PgPool;
+
+/// A schema of the test's own, with these tables; `None`, and a word about it, without a server.
+pub struct Database {
+    pub pool: Pool,
+}
+
+impl Database {
+    pub async fn with(test: &str, tables: &'static str) -> Option<Self> {
+        let pool = database::pool(test).await?;
+        sqlx::raw_sql(AssertSqlSafe(tables))
+            .execute(&pool)
+            .await
+            .unwrap();
+        Some(Self { pool })
+    }
+}
+
+#[path = "row_and_version.rs"]
+mod row_and_version;

@@ -1,0 +1,50 @@
+//! The pages on SQLite.
+
+use std::time::Duration;
+
+use countersign::store::SqliteStore;
+use sqlx::{
+    AssertSqlSafe, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
+};
+
+pub use crate::failure::Failure;
+
+pub type Pool = SqlitePool;
+
+/// A file of the test's own, with these tables.
+pub struct Database {
+    pub pool: Pool,
+    _folder: tempfile::TempDir,
+}
+
+impl Database {
+    pub async fn with(_test: &str, tables: &'static str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new()
+            .filename(folder.path().join("app.db"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // Below the `store_timeout` of the layer.
+            .busy_timeout(Duration::from_secs(50));
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(Duration::from_secs(60))
+            .connect_with(options)
+            .await
+            .unwrap();
+        SqliteStore::migrate(&pool).await.unwrap();
+        SqliteStore::danger_assume_no_history(&pool).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(tables))
+            .execute(&pool)
+            .await
+            .unwrap();
+        Some(Self {
+            pool,
+            _folder: folder,
+        })
+    }
+}
+
+#[path = "row_and_version.rs"]
+mod row_and_version;
