@@ -157,6 +157,7 @@ pub use error::{ConfigError, Rejection, RejectionKind};
 #[doc(inline)]
 pub use key::{KeyId, KeyRing, KeySet, KeyStore, Secret};
 pub use message::Forwarded;
+pub use proof::Proven;
 #[doc(inline)]
 pub use request::{
     PendingPayload, Processing, SignedVersion, VerifiedPayload, Verifier,

@@ -6,6 +6,7 @@ mod fed;
 mod freshness;
 mod look_up;
 mod prove;
+mod proven;
 mod room;
 mod signature;
 
@@ -14,6 +15,7 @@ pub(crate) use candidate::{Build, Candidate, Parameters, Unsigned};
 pub(crate) use fed::{Arrived, Fed};
 pub(crate) use freshness::Freshness;
 pub(crate) use look_up::find_keys;
-pub(crate) use prove::{Proven, Several, prove};
+pub(crate) use prove::{ProvenSignature, Several, prove};
+pub use proven::Proven;
 pub(crate) use room::Room;
 pub(crate) use signature::{Compared, SPAN, Signature, first_key, invalid};

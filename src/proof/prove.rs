@@ -30,7 +30,7 @@ pub(crate) enum Several {
 
 /// A signature that was proven. Only [`prove`] can make one.
 #[derive(Debug)]
-pub(crate) struct Proven<'h>(Signature<'h>);
+pub(crate) struct ProvenSignature<'h>(Signature<'h>);
 
 /// Proves one of these signatures, over what arrived. `read` takes parameters from a body or a text
 /// that was proven, and may refuse it; the times that it finds decide whether it is fresh.
@@ -41,7 +41,7 @@ pub(crate) fn prove<'h, T>(
     freshness: &Freshness,
     now: Timestamp,
     read: impl FnOnce(&mut Parameters<'h>) -> Result<T, Fault>,
-) -> Result<(Proven<'h>, T), Refused> {
+) -> Result<(ProvenSignature<'h>, T), Refused> {
     let fresh = |parameters: &Parameters<'_>| {
         freshness.check(now, parameters.signed_at, parameters.expires_at)
     };
@@ -87,10 +87,10 @@ pub(crate) fn prove<'h, T>(
         let too_old = since.map(|since| Box::new(TooOld { since, mac }));
         Refused { fault, too_old }
     })?;
-    Ok((Proven(signature), found))
+    Ok((ProvenSignature(signature), found))
 }
 
-impl<'h> Proven<'h> {
+impl<'h> ProvenSignature<'h> {
     pub(crate) fn key_id(&self) -> &KeyId {
         self.0.key_id()
     }

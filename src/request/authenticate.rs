@@ -16,7 +16,7 @@ use crate::{
     error::Rejection,
     key::KeyId,
     once::{Claim, Nonce, NonceKind, Subject},
-    proof::{Arrived, Parameters, Several, prove},
+    proof::{Arrived, Parameters, Proven, Several, prove},
 };
 
 /// A request that is authentic and fresh, and not yet known to be new.
@@ -111,7 +111,8 @@ impl Received<'_> {
             Some(formed) => (formed.given, formed.uncovered),
         };
         let name = Arc::clone(&settings.name);
-        let mut snapshot = Snapshot::new(head, name, proven, nonce, bytes, charge);
+        let proven = Proven::new(proven, head.headers, name, nonce, bytes);
+        let mut snapshot = Snapshot::new(proven, head.target.prefix_len, charge);
         snapshot.uncovered = uncovered;
         snapshot.answer = answer.map(Box::new);
         snapshot.events = claim

@@ -10,7 +10,6 @@ use super::budget::Charge;
 use crate::{
     clock::Timestamp,
     key::KeyId,
-    message::{Covered, Head, json},
     once::{Claim, Nonce, NonceStore},
     proof::Proven,
 };
@@ -37,17 +36,11 @@ pub(super) struct Events {
 }
 
 pub(super) struct Snapshot {
-    bytes: Bytes,
-    scheme: Arc<str>,
-    key_id: KeyId,
-    signed_at: Option<Timestamp>,
-    expires_at: Option<Timestamp>,
-    nonce: Option<Nonce>,
+    proven: Proven,
     /// What the scheme answers by itself: seldom there, and boxed to be small.
     pub(super) answer: Option<Box<Response<Bytes>>>,
     /// The whole body, where more stands in it than is covered.
     pub(super) uncovered: Option<Bytes>,
-    covered: Covered,
     #[cfg_attr(
         not(feature = "axum"),
         expect(dead_code, reason = "for `VerifiedPath`")
@@ -60,27 +53,13 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn new(
-        head: &Head<'_>,
-        scheme: Arc<str>,
-        proven: Proven<'_>,
-        nonce: Option<Nonce>,
-        bytes: Bytes,
-        charge: Charge,
-    ) -> Self {
-        let parameters = proven.parameters();
+    pub(super) fn new(proven: Proven, prefix_len: usize, charge: Charge) -> Self {
         Self {
-            bytes,
+            proven,
             uncovered: None,
             answer: None,
             events: None,
-            scheme,
-            key_id: proven.key_id().clone(),
-            signed_at: parameters.signed_at,
-            expires_at: parameters.expires_at,
-            nonce,
-            covered: Covered::new(proven.into_message(), head.headers),
-            prefix_len: head.target.prefix_len,
+            prefix_len,
             _charge: charge,
         }
     }
@@ -95,7 +74,7 @@ impl VerifiedPayload {
     /// one is refused.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
-        &self.0.bytes
+        self.0.proven.bytes()
     }
 
     /// The body, read as JSON.
@@ -104,7 +83,7 @@ impl VerifiedPayload {
     /// Returns an error if the body is not JSON, or not of this shape, and if a name appears twice
     /// in one of its objects, at any depth: readers differ in which of the two members they take.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        json::read(&self.0.bytes)
+        self.0.proven.json()
     }
 
     /// The scheme that the request was verified under: `http-message-signatures`, the key id that
@@ -116,33 +95,33 @@ impl VerifiedPayload {
     /// covers.
     #[must_use]
     pub fn scheme(&self) -> &str {
-        &self.0.scheme
+        self.0.proven.scheme()
     }
 
     /// The key that the request was verified under.
     #[must_use]
     pub fn key_id(&self) -> &KeyId {
-        &self.0.key_id
+        self.0.proven.key_id()
     }
 
     /// When the request was signed, by the sender's clock; `None` where the scheme covers no time.
     #[must_use]
     pub fn signed_at(&self) -> Option<Timestamp> {
-        self.0.signed_at
+        self.0.proven.signed_at()
     }
 
     /// When the signature expires by its own word, where it has one. The window in which the
     /// request is fresh may end earlier.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.0.expires_at
+        self.0.proven.expires_at()
     }
 
     /// What makes this request unique under its key; `None` with schemes whose requests may be
     /// alike, and which are not claimed.
     #[must_use]
     pub fn nonce(&self) -> Option<&Nonce> {
-        self.0.nonce.as_ref()
+        self.0.proven.nonce()
     }
 
     /// The whole body, as it was received, of a scheme that covers only some of it: of the rest,
@@ -163,20 +142,20 @@ impl VerifiedPayload {
     /// The method, if it is covered.
     #[must_use]
     pub fn method(&self) -> Option<&Method> {
-        self.0.covered.method()
+        self.0.proven.method()
     }
 
     /// The authority, if it is covered: in lower case and without the default port.
     #[must_use]
     pub fn authority(&self) -> Option<&str> {
-        self.0.covered.authority()
+        self.0.proven.authority()
     }
 
     /// The path, if it is covered, as the client signed it: with its percent-encoding, and with
     /// whatever prefix a proxy or a router took off on the way.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
-        self.0.covered.path()
+        self.0.proven.path()
     }
 
     /// The path without the prefix that a proxy took off: what a router would see of it.
@@ -190,7 +169,7 @@ impl VerifiedPayload {
     /// ([HubSpot](crate::webhooks::HubSpot)), this is the decoded query that was signed.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
-        self.0.covered.query()
+        self.0.proven.query()
     }
 
     /// The value of this header, if all of it is covered; its name in either case.
@@ -199,21 +178,21 @@ impl VerifiedPayload {
     /// commas, as they were signed.
     #[must_use]
     pub fn header(&self, name: impl AsRef<str>) -> Option<&HeaderValue> {
-        self.0.covered.header(name.as_ref())
+        self.0.proven.header(name)
     }
 
     /// One member of a header that is a dictionary (RFC 9651), as it was signed, if it is covered
     /// by itself; the header's name in either case.
     #[must_use]
     pub fn header_member(&self, name: impl AsRef<str>, key: &str) -> Option<&str> {
-        self.0.covered.member(name.as_ref(), key)
+        self.0.proven.header_member(name, key)
     }
 
     /// One parameter of the query, decoded, if it is covered: by itself, or with the whole query.
     /// `None` for one that occurs more than once or is not UTF-8.
     #[must_use]
     pub fn query_param(&self, name: &str) -> Option<&str> {
-        self.0.covered.query_param(name)
+        self.0.proven.query_param(name)
     }
 
     pub(super) fn events(&self) -> Option<&Events> {
@@ -222,7 +201,14 @@ impl VerifiedPayload {
 
     /// The covered headers, each once.
     pub(crate) fn covered_headers(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
-        self.0.covered.headers().iter()
+        self.0.proven.headers().iter()
+    }
+}
+
+/// The snapshot without its request: what other carriers take.
+impl AsRef<Proven> for VerifiedPayload {
+    fn as_ref(&self) -> &Proven {
+        &self.0.proven
     }
 }
 

@@ -23,8 +23,8 @@ use crate::{
     message::{Head, Target},
     once::{Outcome, Signed, VerifiedAnswer},
     proof::{
-        Arrived, Compared, Fed, Freshness, Proven, Several, Signature, Trust, admit_over_head,
-        prove,
+        Arrived, Compared, Fed, Freshness, ProvenSignature, Several, Signature, Trust,
+        admit_over_head, prove,
     },
     scheme::{
         Describe as _,
@@ -269,7 +269,7 @@ impl Settings {
         &self,
         sent: &Sent<'_>,
         head: &mut response::Parts,
-        proven: &Proven<'_>,
+        proven: &ProvenSignature<'_>,
     ) -> Result<(), Fault> {
         let signed_at = proven.parameters().signed_at;
         let signed_at =

@@ -1,0 +1,164 @@
+//! The verified snapshot: what every carrier hands out.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde::de::DeserializeOwned;
+
+use super::prove::ProvenSignature;
+use crate::{
+    clock::Timestamp,
+    key::KeyId,
+    message::{Covered, json},
+    once::Nonce,
+};
+
+/// The verified snapshot of a request, whatever carries it: a
+/// [`VerifiedPayload`](crate::VerifiedPayload) shows it in a handler.
+///
+/// It holds only what the signature covers, as it was at the moment of verification; anything else
+/// reads as `None`. It cannot be made by hand. Its methods are those of
+/// [`VerifiedPayload`](crate::VerifiedPayload), which says more of each.
+pub struct Proven {
+    body: Bytes,
+    scheme: Arc<str>,
+    key_id: KeyId,
+    signed_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    nonce: Option<Nonce>,
+    covered: Covered,
+}
+
+impl Proven {
+    pub(crate) fn new(
+        signature: ProvenSignature<'_>,
+        sent: &HeaderMap,
+        scheme: Arc<str>,
+        nonce: Option<Nonce>,
+        body: Bytes,
+    ) -> Self {
+        let parameters = signature.parameters();
+        Self {
+            body,
+            scheme,
+            key_id: signature.key_id().clone(),
+            signed_at: parameters.signed_at,
+            expires_at: parameters.expires_at,
+            nonce,
+            covered: Covered::new(signature.into_message(), sent),
+        }
+    }
+
+    /// Returns the body, as it was signed.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Reads the body as JSON.
+    ///
+    /// # Errors
+    /// Returns an error if the body is not JSON, or not of this shape, and if a name appears twice
+    /// in one of its objects, at any depth.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        json::read(&self.body)
+    }
+
+    /// Returns the name of the scheme that the request was verified under.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// Returns the key id that the request was verified under.
+    #[must_use]
+    pub fn key_id(&self) -> &KeyId {
+        &self.key_id
+    }
+
+    /// Returns when the request was signed, if that is covered.
+    #[must_use]
+    pub fn signed_at(&self) -> Option<Timestamp> {
+        self.signed_at
+    }
+
+    /// Returns when the signature expires by its own word, if it says so.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
+    /// Returns what makes the request unique under its key, if it is claimed at all.
+    #[must_use]
+    pub fn nonce(&self) -> Option<&Nonce> {
+        self.nonce.as_ref()
+    }
+
+    /// Returns the method, if it is covered.
+    #[must_use]
+    pub fn method(&self) -> Option<&Method> {
+        self.covered.method()
+    }
+
+    /// Returns the authority, if it is covered.
+    #[must_use]
+    pub fn authority(&self) -> Option<&str> {
+        self.covered.authority()
+    }
+
+    /// Returns the path, if it is covered, as the client signed it.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        self.covered.path()
+    }
+
+    /// Returns the query, if it is covered, without the `?`.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.covered.query()
+    }
+
+    /// Returns the value of this header, if all of it is covered; its name in either case.
+    #[must_use]
+    pub fn header(&self, name: impl AsRef<str>) -> Option<&HeaderValue> {
+        self.covered.header(name.as_ref())
+    }
+
+    /// Returns one member of a header that is a dictionary, if it is covered by itself.
+    #[must_use]
+    pub fn header_member(&self, name: impl AsRef<str>, key: &str) -> Option<&str> {
+        self.covered.member(name.as_ref(), key)
+    }
+
+    /// Returns one parameter of the query, decoded, if it is covered and appears once.
+    #[must_use]
+    pub fn query_param(&self, name: &str) -> Option<&str> {
+        self.covered.query_param(name)
+    }
+
+    /// The covered headers, each once.
+    pub(crate) fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        self.covered.headers()
+    }
+}
+
+impl AsRef<Self> for Proven {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+impl fmt::Debug for Proven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proven")
+            .field("key_id", self.key_id())
+            .field("signed_at", &self.signed_at())
+            .field("nonce", &self.nonce())
+            .field("method", &self.method())
+            .field("authority", &self.authority())
+            .field("path", &self.path())
+            .field("bytes", &self.bytes().len())
+            .finish_non_exhaustive()
+    }
+}
