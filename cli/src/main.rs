@@ -11,6 +11,8 @@ mod listen;
 mod printer;
 mod request;
 mod runtime;
+#[allow(dead_code, reason = "reports that are about to be written use it")]
+mod sarif;
 mod scheme;
 mod secret;
 mod time;
