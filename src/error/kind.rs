@@ -181,6 +181,22 @@ kinds! {
         "The request was signed for another resource than the one it names.",
         "Look for a layer that rewrites the path after verification; else the sender asked for \
          another resource than it signed.";
+    /// 404: there is no such resource, as [`require_changed`](crate::request::require_changed) was
+    /// told.
+    ResourceNotFound = NOT_FOUND, "resource_not_found",
+        "There is no such resource.",
+        "Nothing to do: the sender names a resource that is not there, or not there any more.";
+    /// 403: the resource belongs to somebody else, as
+    /// [`require_changed`](crate::request::require_changed) was told.
+    ResourceForbidden = FORBIDDEN, "resource_forbidden",
+        "The sender may not change this resource.",
+        "Nothing to do for single ones: the owner may have changed a moment ago. Many at once look \
+         for what they may change.";
+    /// 409: the resource is in a state that does not allow the change, as
+    /// [`require_changed`](crate::request::require_changed) was told.
+    ResourceConflict = CONFLICT, "resource_conflict",
+        "The resource is in a state that does not allow this change. Read the resource again.",
+        "Nothing to do: another request was first, or the sender has to read the resource again.";
     /// 400: a [one-time token](crate::OneTimeToken) cannot be read, or is not of its profile.
     TokenMalformed = BAD_REQUEST, "token_malformed",
         "The token cannot be read. Take care that the whole of it was copied.",
@@ -245,6 +261,9 @@ mod tests {
             (428, "version_required"),
             (412, "version_mismatch"),
             (403, "resource_mismatch"),
+            (404, "resource_not_found"),
+            (403, "resource_forbidden"),
+            (409, "resource_conflict"),
             (400, "token_malformed"),
             (403, "token_invalid"),
             (410, "token_expired"),

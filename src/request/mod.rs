@@ -22,6 +22,7 @@ mod admit;
 mod authenticate;
 mod budget;
 mod builder;
+mod changed;
 mod claim;
 #[cfg(test)]
 mod cost_tests;
@@ -49,6 +50,7 @@ pub use crate::{
 pub use admit::Admitted;
 pub use authenticate::Authentic;
 pub use builder::VerifierBuilder;
+pub use changed::{Unchanged, require_changed};
 pub use claim::Verified;
 pub use parse::Parsed;
 pub use payload::VerifiedPayload;

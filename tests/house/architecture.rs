@@ -40,7 +40,7 @@ const ANSWERS: [&str; 2] = ["Rejection", "RejectionKind"];
 
 /// These crates are named in these files only, or in these folders.
 const PLACES: [(&str, &[&str]); 5] = [
-    ("axum", &["axum.rs", "message/peer.rs", "message/target.rs"]),
+    ("axum", &["axum/", "message/peer.rs", "message/target.rs"]),
     ("metrics", &["metrics.rs"]),
     ("reqwest", &["client/reqwest.rs"]),
     ("redis", &["store/redis/"]),
@@ -575,7 +575,7 @@ fn every_fault_is_seen() {
         ),
         ("key/mac_tests.rs", "use crate::request::Verifier;"),
         (
-            "axum.rs",
+            "axum/extract.rs",
             "use axum::Router;\nuse crate::request::Verifier;",
         ),
         ("store/redis/link.rs", "use redis::Client;"),

@@ -61,10 +61,13 @@ impl NonceStore for Refusing {
 
 /// Kinds that no request meets in the layer by itself: they are a matter of extractors, and of the
 /// layer that signs responses.
-const NOT_IN_THE_LAYER: [K; 9] = [
+const NOT_IN_THE_LAYER: [K; 12] = [
     K::VersionRequired,
     K::VersionMismatch,
     K::ResourceMismatch,
+    K::ResourceNotFound,
+    K::ResourceForbidden,
+    K::ResourceConflict,
     K::ResponseNotSigned,
     K::TokenMalformed,
     K::TokenInvalid,
