@@ -115,10 +115,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for VerifiedJson<T> {
         payload(parts)?
             .json()
             .map(Self)
-            .map_err(|error| match error.classify() {
-                serde_json::error::Category::Data => ExtractRejection::shape(&error),
-                _ => ExtractRejection::syntax(&error),
-            })
+            .map_err(|error| ExtractRejection::json(&error))
     }
 }
 
@@ -240,7 +237,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Verifie
         let routed = RawPathParams::from_request_parts(parts, state)
             .await
             .map_err(|error| ExtractRejection::syntax(&error))?;
-        if !is_same_resource(route.as_str(), signed, &routed) {
+        if !leads_to(signed, route.as_str(), &routed) {
             return Err(ExtractRejection::mismatch(route.as_str(), signed));
         }
         match Path::from_request_parts(parts, state).await {
@@ -254,7 +251,11 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Verifie
 }
 
 /// Whether the signed path, matched against the route, has the parameters that the router saw.
-fn is_same_resource(route: &str, signed: &str, routed: &RawPathParams) -> bool {
+pub(super) fn leads_to<'r>(
+    signed: &str,
+    route: &str,
+    routed: impl IntoIterator<Item = (&'r str, &'r str)>,
+) -> bool {
     let mut router = matchit::Router::new();
     if router.insert(route, ()).is_err() {
         return false;
@@ -357,7 +358,7 @@ impl VerifiedPayload {
     }
 }
 
-fn payload(parts: &Parts) -> Result<&VerifiedPayload, ExtractRejection> {
+pub(super) fn payload(parts: &Parts) -> Result<&VerifiedPayload, ExtractRejection> {
     parts.extensions.get().ok_or_else(|| {
         ExtractRejection::misplaced(if parts.extensions.get::<PendingSlot>().is_some() {
             "with `Processing::InTransaction` nothing is read before the nonce is recorded; take \

@@ -2,6 +2,8 @@
 
 mod extract;
 mod rejection;
+mod resource;
 
 pub use extract::{VerifiedForm, VerifiedJson, VerifiedPath, VerifiedQuery};
 pub use rejection::ExtractRejection;
+pub use resource::{InTarget, NamesResource, PendingResource, SameResource};

@@ -92,6 +92,14 @@ impl ExtractRejection {
         }
     }
 
+    /// A body that is not JSON, or not JSON of the expected shape.
+    pub(super) fn json(error: &serde_json::Error) -> Self {
+        match error.classify() {
+            serde_json::error::Category::Data => Self::shape(error),
+            _ => Self::syntax(error),
+        }
+    }
+
     pub(super) fn mismatch(route: &str, signed: &str) -> Self {
         Self::refused(Rejection::new(
             RejectionKind::ResourceMismatch,

@@ -168,6 +168,29 @@ pub(crate) fn leaf_at(body: &[u8], pointer: &str) -> Result<Option<Value>, serde
     Ok(found)
 }
 
+/// Whether a document names a resource so at a JSON pointer.
+///
+/// A string equals exactly its characters, and an integer its canonical decimal text alone. Anything
+/// else names nothing: another type, and a name of the pointer that appears twice.
+#[cfg(feature = "axum")]
+pub(crate) fn names(document: &[u8], pointer: &str, resource: &str) -> bool {
+    leaf_at(document, pointer).is_ok_and(|leaf| leaf.is_some_and(|leaf| is_named(&leaf, resource)))
+}
+
+/// Whether a value is this name of a resource.
+pub(crate) fn is_named(value: &Value, resource: &str) -> bool {
+    match value {
+        Value::String(name) => !name.is_empty() && name == resource,
+        Value::Number(number) => {
+            // As it is written by us, whatever digits were sent.
+            let canonical = number.as_u64().map(|number| number.to_string());
+            let canonical = canonical.or_else(|| number.as_i64().map(|number| number.to_string()));
+            canonical.is_some_and(|canonical| canonical == resource)
+        }
+        _ => false,
+    }
+}
+
 /// Follows these names, and skips everything else.
 struct At<'p>(Peekable<Split<'p, char>>);
 

@@ -20,6 +20,7 @@ use crate::{
     clock::{Clock, Timestamp},
     error::{ConfigError, Fault, FaultKind, Rejection, RejectionKind, SignError, malformed},
     key::{KeyId, KeyStore},
+    message::json,
     once::{
         Claim, ConsumeIn, Guarded, Memory, NonceKind, NonceStore, Refusal, Subject, Ticket,
         TransactIn,
@@ -236,8 +237,56 @@ impl<T: DeserializeOwned, M: Clone> OneTimeToken<T, M> {
     /// # Panics
     /// When the key look-up has to be waited for, outside of a Tokio runtime with its timer.
     pub async fn verify(&self, token: &str) -> Result<PendingToken<T, M>, Rejection> {
+        let (claim, claims) = self.settings.prove(token).await.map_err(of_token)?;
+        self.pending(claim, claims)
+    }
+
+    /// Verifies a token that is for one resource, such as the one in the path of the request that
+    /// brings it: its payload has to name that resource at a JSON pointer (RFC 6901). Otherwise the
+    /// token is not used up, and nobody gets its payload.
+    ///
+    /// A string of the payload equals exactly its characters, and an integer its canonical decimal
+    /// text alone.
+    ///
+    /// ```
+    /// # use countersign::{OneTimeToken, Rejection};
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Delete { document: i64 }
+    ///
+    /// /// `DELETE /documents/{id}?token=…`
+    /// async fn delete(
+    ///     tokens: &OneTimeToken<Delete>,
+    ///     (id, token): (&str, &str),
+    /// ) -> Result<Delete, Rejection> {
+    ///     tokens.verify_for(token, "/document", id).await?.redeem().await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify); 403, `resource_mismatch`, if the payload names another resource
+    /// or none.
+    ///
+    /// # Panics
+    /// When the key look-up has to be waited for, outside of a Tokio runtime with its timer.
+    pub async fn verify_for(
+        &self,
+        token: &str,
+        pointer: &str,
+        resource: &str,
+    ) -> Result<PendingToken<T, M>, Rejection> {
+        let (claim, claims) = self.settings.prove(token).await.map_err(of_token)?;
+        let named = claims.data.pointer(pointer);
+        if !named.is_some_and(|named| json::is_named(named, resource)) {
+            return Err(Rejection::new(
+                RejectionKind::ResourceMismatch,
+                format!("the token does not name the resource that it is used for, at `{pointer}`"),
+            ));
+        }
+        self.pending(claim, claims)
+    }
+
+    fn pending(&self, claim: Claim, claims: Claims) -> Result<PendingToken<T, M>, Rejection> {
         let settings = &*self.settings;
-        let (claim, claims) = settings.prove(token).await.map_err(of_token)?;
         let payload = serde_json::from_value(claims.data)
             // The parser's own words would quote what is in it.
             .map_err(|_| malformed("`data` is not of the type that these tokens carry"))

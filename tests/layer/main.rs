@@ -33,6 +33,8 @@ mod processing;
 #[cfg(feature = "sqlite")]
 mod reads;
 mod rejections;
+#[cfg(feature = "sqlite")]
+mod resource;
 mod responses;
 mod signing;
 mod tenants;

@@ -23,5 +23,11 @@ impl Database {
     }
 }
 
+#[path = "counter.rs"]
+mod counter;
+#[path = "permission_and_delete.rs"]
+mod permission_and_delete;
 #[path = "row_and_version.rs"]
 mod row_and_version;
+#[path = "status_change.rs"]
+mod status_change;

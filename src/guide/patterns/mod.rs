@@ -14,3 +14,15 @@
 #[doc = include_str!("row_and_version.md")]
 #[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("row_and_version.rs"), "# }}\n```")]
 pub mod row_and_version {}
+
+#[doc = include_str!("permission_and_delete.md")]
+#[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("permission_and_delete.rs"), "# }}\n```")]
+pub mod permission_and_delete {}
+
+#[doc = include_str!("status_change.md")]
+#[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("status_change.rs"), "# }}\n```")]
+pub mod status_change {}
+
+#[doc = include_str!("counter.md")]
+#[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("counter.rs"), "# }}\n```")]
+pub mod counter {}
