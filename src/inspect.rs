@@ -90,11 +90,7 @@ impl Inspector {
     /// Returns the rejection of a verifier if the request has no signature, or if its signatures
     /// or what they cover cannot be read.
     pub fn inspect(&self, head: &Parts, body: &Bytes) -> Result<Vec<Inspected>, Rejection> {
-        let head = Head {
-            method: &head.method,
-            target: self.origins.resolve(head)?,
-            headers: &head.headers,
-        };
+        let head = self.origins.head(head)?;
         let candidates: Vec<Candidate<'_>> = match self.scheme.read(&head)? {
             Reading::InHead(candidates) => candidates,
             Reading::AfterBody(key_id) => self.scheme.read_body(key_id.into_owned(), body)?,

@@ -140,6 +140,7 @@ mod proof;
 mod random;
 pub mod request;
 pub mod response;
+mod routed;
 pub mod scheme;
 pub mod store;
 #[cfg(any(test, feature = "test-util"))]

@@ -6,6 +6,21 @@ use http::{
     request::Parts,
 };
 
+use crate::error::{Fault, malformed};
+
+/// The value of a header that must not appear twice.
+pub(crate) fn single<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h HeaderValue>, Fault> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(malformed(format!("header `{name}` stands there twice")));
+    }
+    Ok(first)
+}
+
 /// Whether a field is there, by what it means: `Content-Encoding: identity` names no coding (RFC
 /// 9110, section 8.4.1), and is as if it were absent.
 pub(crate) fn is_present(headers: &HeaderMap, name: &HeaderName) -> bool {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::target::{self, Target};
+use super::{fields::single, target::Target};
 use crate::error::Fault;
 
 /// The head of a request, as a scheme reads it.
@@ -16,7 +16,7 @@ pub(crate) struct Head<'h> {
 
 impl<'h> Head<'h> {
     pub(crate) fn single(&self, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Fault> {
-        target::single(self.headers, name)
+        single(self.headers, name)
     }
 }
 

@@ -10,7 +10,6 @@ mod head;
 pub(crate) mod json;
 mod origin;
 mod part;
-mod peer;
 #[cfg(feature = "inspect")]
 mod pieces;
 pub(crate) mod query;
@@ -25,14 +24,12 @@ pub use digest::DigestAlgorithm;
 pub(crate) use digest::{HashOutput, MAX_LEN, RunningDigest};
 pub use encoding::Encoding;
 pub(crate) use fields::{
-    connection_options, has_split_cookie, is_present, join_cookies, offers_websocket,
+    connection_options, has_split_cookie, is_present, join_cookies, offers_websocket, single,
 };
 pub(crate) use head::Head;
 pub use origin::Forwarded;
 pub(crate) use origin::{Origin, Origins};
 pub(crate) use part::Part;
-pub use peer::PeerAddr;
-pub(crate) use peer::peer;
 pub(crate) use signed::Message;
-pub(crate) use target::{Target, default_port, original_uri, single};
+pub(crate) use target::{Target, default_port};
 pub(crate) use time::{TimeUnit, read_time};

@@ -10,13 +10,16 @@ use http::{
 use ipnet::IpNet;
 
 use super::{
-    peer::peer,
+    head::Head,
     target::{
-        Target, UserInfo, absolute_form, is_known_route, last_authority, original_uri,
-        path_and_query, requested_authority, route, without_default_port,
+        Target, UserInfo, absolute_form, last_authority, path_and_query, requested_authority,
+        without_default_port,
     },
 };
-use crate::error::{ConfigError, ConfigErrorKind, Fault, FaultKind, malformed};
+use crate::{
+    error::{ConfigError, ConfigErrorKind, Fault, FaultKind, malformed},
+    routed::{Routed, peer},
+};
 
 /// A header in which a trusted proxy says which authority the client asked for.
 ///
@@ -179,9 +182,17 @@ impl Origins {
         self.any || !self.origins.is_empty()
     }
 
-    /// The target that the client asked for.
-    pub(crate) fn resolve<'h>(&'h self, parts: &'h Parts) -> Result<Target<'h>, Fault> {
-        let uri = original_uri(parts);
+    /// The head of a request, with the target that the client asked for.
+    pub(crate) fn head<'h>(&'h self, parts: &'h Parts) -> Result<Head<'h>, Fault> {
+        Ok(Head {
+            method: &parts.method,
+            target: self.resolve(parts)?,
+            headers: &parts.headers,
+        })
+    }
+
+    fn resolve<'h>(&'h self, parts: &'h Parts) -> Result<Target<'h>, Fault> {
+        let Routed { uri, route } = Routed::of(parts);
         let asked = match self.forwarded_authority(parts)? {
             Some(authority) => Some(authority),
             None => requested_authority(uri, &parts.headers)?,
@@ -191,8 +202,7 @@ impl Origins {
             if self.any || self.origins.is_empty() {
                 return Ok(Target {
                     absolute_form: absolute_form(uri, parts.version),
-                    is_known_route: is_known_route(parts),
-                    route: route(parts),
+                    route,
                     ..Target::without_origin(uri, asked)
                 });
             }
@@ -223,8 +233,7 @@ impl Origins {
             authority: Cow::Borrowed(&origin.authority),
             path_and_query,
             prefix_len: origin.prefix.len(),
-            is_known_route: is_known_route(parts),
-            route: route(parts),
+            route,
             absolute_form: absolute_form(uri, parts.version),
         })
     }
@@ -242,10 +251,10 @@ impl Origins {
 
 #[cfg(test)]
 mod tests {
-    use super::super::peer::PeerAddr;
     use http::{Request, header::HOST};
 
     use super::*;
+    use crate::routed::PeerAddr;
 
     fn origins(list: &[&str]) -> Origins {
         let mut origins = Origins::default();

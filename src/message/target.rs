@@ -3,12 +3,12 @@
 use std::{borrow::Cow, fmt};
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Uri, Version,
+    HeaderMap, HeaderName, Uri, Version,
     header::HOST,
-    request::Parts,
     uri::{Authority, PathAndQuery, Scheme},
 };
 
+use super::fields::single;
 use crate::error::{Fault, malformed};
 
 /// The target of a request: what of it a client signs.
@@ -23,8 +23,6 @@ pub(crate) struct Target<'h> {
     pub(crate) path_and_query: Cow<'h, PathAndQuery>,
     /// How much of the path a proxy took off before it passed the request on, in bytes.
     pub(crate) prefix_len: usize,
-    /// Whether a router took it for a route that this very path is all of.
-    pub(crate) is_known_route: bool,
     /// The route that a router took it for, with the names of its parameters.
     pub(super) route: Option<&'h str>,
     /// The whole URI, where it stood in the request line (RFC 9112, section 3.2.2).
@@ -61,7 +59,6 @@ impl<'h> Target<'h> {
             ),
             path_and_query: path_and_query(uri),
             prefix_len: 0,
-            is_known_route: false,
             route: None,
             absolute_form: None,
         }
@@ -75,6 +72,12 @@ impl<'h> Target<'h> {
     /// origins a request names.
     pub(crate) fn routed_path(&self) -> &str {
         self.path().get(self.prefix_len..).unwrap_or_default()
+    }
+
+    /// Whether a router took it for a route that this very path is all of: a route with a parameter
+    /// or a wildcard is spelled in another way than any path that it matches.
+    pub(crate) fn is_known_route(&self) -> bool {
+        self.route.is_some_and(|route| route == self.routed_path())
     }
 
     /// What stands in the path for this parameter of the route, as it was sent.
@@ -139,19 +142,6 @@ pub(super) fn requested_authority<'h>(
     Ok(Some(authority))
 }
 
-/// The value of a header that must not stand there twice.
-pub(crate) fn single<'h>(
-    headers: &'h HeaderMap,
-    name: &HeaderName,
-) -> Result<Option<&'h HeaderValue>, Fault> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next();
-    if values.next().is_some() {
-        return Err(malformed(format!("header `{name}` stands there twice")));
-    }
-    Ok(first)
-}
-
 pub(super) fn single_authority<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
@@ -182,34 +172,6 @@ fn authority_in<'h>(value: &'h [u8], name: &HeaderName) -> Result<&'h str, Fault
         text.is_ascii() && !text.is_empty() && !text.bytes().any(never)
     });
     authority.ok_or_else(|| malformed(format!("`{name}` is no authority")))
-}
-
-/// The URI before a router took off the prefix under which it is nested.
-pub(crate) fn original_uri(parts: &Parts) -> &Uri {
-    #[cfg(feature = "axum")]
-    if let Some(axum::extract::OriginalUri(uri)) = parts.extensions.get() {
-        return uri;
-    }
-    &parts.uri
-}
-
-/// Whether the path is one of those that the router names: a route with a parameter or a wildcard
-/// is spelled in another way than any path that it matches.
-pub(super) fn is_known_route(parts: &Parts) -> bool {
-    route(parts).is_some_and(|route| route == original_uri(parts).path())
-}
-
-/// The route that a router took the request for.
-#[cfg_attr(not(feature = "axum"), expect(unused_variables, reason = "for Axum"))]
-pub(super) fn route(parts: &Parts) -> Option<&str> {
-    #[cfg(feature = "axum")]
-    let route = parts
-        .extensions
-        .get()
-        .map(axum::extract::MatchedPath::as_str);
-    #[cfg(not(feature = "axum"))]
-    let route = None;
-    route
 }
 
 pub(super) fn without_default_port<'a>(authority: &'a str, scheme: &Scheme) -> &'a str {

@@ -99,7 +99,7 @@ impl Received<'_> {
                 claim
             } else {
                 let (method, path) = (head.method.clone(), head.target.routed_path());
-                if head.target.is_known_route {
+                if head.target.is_known_route() {
                     claim.at_place(method, path)
                 } else {
                     claim.at_open_place(method, path)

@@ -44,8 +44,8 @@ mod verify;
 mod version;
 
 pub use crate::{
-    message::PeerAddr,
     once::{Lease, LeaseStatus},
+    routed::PeerAddr,
 };
 pub use admit::Admitted;
 pub use authenticate::Authentic;

@@ -9,7 +9,7 @@ use http::{
 use super::{state::State, verifier::Verifier};
 use crate::{
     error::{Rejection, RejectionKind, malformed},
-    message::{Head, offers_websocket},
+    message::offers_websocket,
     scheme::Reading,
 };
 
@@ -70,13 +70,8 @@ impl Verifier {
         {
             return Err(malformed("both `content-length` and `transfer-encoding`").into());
         }
-        let target = self.settings.origins.resolve(head)?;
         let report = head.extensions.get().cloned();
-        let head = Head {
-            method: &head.method,
-            target,
-            headers: &head.headers,
-        };
+        let head = self.settings.origins.head(head)?;
         let reading = self.settings.scheme.read(&head)?;
         if let Some(methods) = &self.settings.methods {
             methods.check(head.method)?;

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     body::{self, Arriving, BodyLimits, BoxError},
     error::{Rejection, RejectionKind},
-    message::original_uri,
+    routed::original_uri,
 };
 
 /// Longer than any question, in bytes.

@@ -17,10 +17,11 @@ use crate::{
     clock::Clock,
     error::Rejection,
     key::KeyStore,
-    message::{Origins, offers_websocket, original_uri},
+    message::{Origins, offers_websocket},
     metrics::LiveNonces,
     once::Memory,
     proof::Freshness,
+    routed::original_uri,
     scheme::{Asked, Describe},
 };
 

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use http::{Request, Uri, request::Parts};
 
 use crate::{
-    message::{PeerAddr, has_split_cookie, join_cookies, original_uri, peer},
+    message::{has_split_cookie, join_cookies},
     once::{Report, Signed},
+    routed::{PeerAddr, original_uri, peer},
 };
 
 /// What of the head of a request that arrived tells its target, and its headers: to be kept while

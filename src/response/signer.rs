@@ -8,7 +8,7 @@ use crate::{
     clock::{Clock, SystemClock},
     error::{ConfigError, ConfigErrorKind, Fault, SignError},
     key::{RotatingKey, Secret, SigningKey},
-    message::{Forwarded, Head, Origin, Origins},
+    message::{Forwarded, Origin, Origins},
     once::Report,
     scheme::{Describe, Signing, rfc9421::HttpMessageSignatures},
 };
@@ -153,7 +153,7 @@ impl ResponseSigner {
     ) -> Result<(), SignError> {
         let facts = request.extensions.get::<Report>().map(Report::facts);
         let facts = facts.unwrap_or_default();
-        let request = self.head(request)?;
+        let request = self.origins.head(request)?;
         let SigningKey { id, key } = &*self.key.current();
         let signing = Signing {
             key_id: id,
@@ -171,15 +171,9 @@ impl ResponseSigner {
 
     /// Whether a response to this request could be signed, as far as that depends on the request.
     pub(super) fn check(&self, request: &request::Parts) -> Result<(), Fault> {
-        self.scheme.bind(&self.head(request)?, None).map(|_| ())
-    }
-
-    fn head<'h>(&'h self, request: &'h request::Parts) -> Result<Head<'h>, Fault> {
-        Ok(Head {
-            method: &request.method,
-            target: self.origins.resolve(request)?,
-            headers: &request.headers,
-        })
+        self.scheme
+            .bind(&self.origins.head(request)?, None)
+            .map(|_| ())
     }
 }
 

@@ -15,7 +15,7 @@ use proptest::{
 };
 
 use super::{
-    Describe, Reading, cases,
+    Describe, Reading,
     header::{HeaderScheme, Part},
     rfc9421::{Component, FieldType, HttpMessageSignatures},
     webhooks::{Mailgun, Twilio},
@@ -23,10 +23,10 @@ use super::{
 use crate::{
     client::Signer,
     clock::Timestamp,
-    message::{BodyPlace, Covered, Head, Message, Origin, Origins, RunningDigest},
+    message::{BodyPlace, Covered, Message, Origin, Origins, RunningDigest},
     once::NonceKind,
     proof::{Parameters, Room},
-    testing::ManualClock,
+    testing::{ManualClock, cases},
 };
 
 pub(super) const NOW: u64 = 1_700_000_000;
@@ -91,13 +91,8 @@ fn origins() -> Origins {
 /// counts.
 fn said(scheme: &dyn Describe, parts: &Parts, body: &Bytes) -> Vec<Said> {
     let origins = origins();
-    let Ok(target) = origins.resolve(parts) else {
+    let Ok(head) = origins.head(parts) else {
         return Vec::new();
-    };
-    let head = Head {
-        method: &parts.method,
-        target,
-        headers: &parts.headers,
     };
     let candidates = match scheme.read(&head) {
         Ok(Reading::InHead(candidates)) => candidates,

@@ -19,13 +19,6 @@ use crate::{
     proof::{Candidate, Parameters, Unsigned},
 };
 
-/// Returns how many cases a test tries: this many, or as many as `tests/long.sh` asks for.
-#[cfg(test)]
-pub(crate) fn cases(usual: u32) -> u32 {
-    let asked = std::env::var("COUNTERSIGN_CASES").ok();
-    asked.map_or(usual, |asked| asked.parse().expect("a number"))
-}
-
 /// How a request carries its signature, and what it signs.
 ///
 /// The trait is sealed: a format of your own is a [`HeaderScheme`](crate::HeaderScheme). Each

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod covered_tests;
 mod describe;
+mod fields;
 pub(crate) mod header;
 pub mod rfc9421;
 pub mod webhooks;
@@ -12,7 +13,5 @@ pub use crate::{
     message::{DigestAlgorithm, Encoding, JsonForm, PythonJson},
 };
 pub use describe::Scheme;
-#[cfg(test)]
-pub(crate) use describe::cases;
 pub(crate) use describe::{Asked, Describe, Format, Profile, Reading, Signing, signs_under};
 pub use header::{HeaderSchemeBuilder, JsonObject, WithoutBody};

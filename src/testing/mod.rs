@@ -26,10 +26,14 @@
 //! [`at_once`] sends many duplicates of it to the same router, released together.
 
 mod at_once;
+#[cfg(test)]
+mod cases;
 pub mod conformance;
 mod delivery;
 mod manual_clock;
 
 pub use at_once::at_once;
+#[cfg(test)]
+pub(crate) use cases::cases;
 pub use delivery::{Delivery, delivery};
 pub use manual_clock::ManualClock;

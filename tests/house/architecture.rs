@@ -10,7 +10,7 @@ use std::{
 
 /// A room imports from the levels below its own, and a file from its own room.
 const LEVELS: [&[&str]; 6] = [
-    &["clock", "error", "future", "metrics", "random"],
+    &["clock", "error", "future", "metrics", "random", "routed"],
     &["body", "key", "message"],
     &["once", "proof"],
     &["scheme", "store"],
@@ -40,7 +40,7 @@ const ANSWERS: [&str; 2] = ["Rejection", "RejectionKind"];
 
 /// These crates are named in these files only, or in these folders.
 const PLACES: [(&str, &[&str]); 5] = [
-    ("axum", &["axum/", "message/peer.rs", "message/target.rs"]),
+    ("axum", &["axum/", "routed.rs"]),
     ("metrics", &["metrics.rs"]),
     ("reqwest", &["client/reqwest.rs"]),
     ("redis", &["store/redis/"]),

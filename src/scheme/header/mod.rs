@@ -12,5 +12,4 @@ mod without_body;
 pub use builder::HeaderSchemeBuilder;
 pub use part::{JsonObject, Part};
 pub use scheme::HeaderScheme;
-pub(crate) use scheme::{check_nonce, header_value, required};
 pub use without_body::WithoutBody;

@@ -6,16 +6,17 @@ use http::{HeaderName, HeaderValue, request::Parts};
 
 use super::element::{Element, Field, Fields};
 use crate::{
-    error::{Fault, FaultKind, SignError, malformed},
+    error::{Fault, SignError, malformed},
     key::KeyId,
-    message::{self, Encoding, HashOutput, Head, MAX_LEN, Message, Target, TimeUnit, read_time},
+    message::{self, Encoding, HashOutput, Head, Message, Target, TimeUnit, read_time},
     once::NonceKind,
     proof::{Candidate, Parameters, Unsigned},
-    scheme::{Describe, Profile, Reading, Signing, signs_under},
+    scheme::{
+        Describe, Profile, Reading, Signing,
+        fields::{check_nonce, decode_mac, header_value, required, signature},
+        signs_under,
+    },
 };
-
-/// The greatest length of a nonce, in bytes.
-const MAX_NONCE: usize = 256;
 
 /// A house format: an HMAC in a header, over parts of the request that you name, in your order and
 /// with your delimiters.
@@ -98,45 +99,25 @@ impl Description {
     }
 
     fn read_mac(&self, value: &HeaderValue) -> Result<HashOutput, Fault> {
-        let mut bytes = [0; MAX_LEN];
-        let out = bytes
-            .get_mut(..self.profile.algorithm.mac_len())
-            .unwrap_or_default();
+        let algorithm = self.profile.algorithm;
         value
             .as_bytes()
             .strip_prefix(self.prefix.as_bytes())
-            .and_then(|text| self.encoding.decode_exact(text, out))
+            .and_then(|text| decode_mac(algorithm, self.encoding, text))
             .ok_or_else(|| {
                 malformed(format!(
                     "header `{}` is not `{}` and a MAC of {} bytes in {:?}",
                     self.signature,
                     self.prefix,
-                    self.profile.algorithm.mac_len(),
+                    algorithm.mac_len(),
                     self.encoding,
                 ))
-            })?;
-        Ok(HashOutput::new(out))
+            })
     }
 
     fn encode_mac(&self, mac: &HashOutput) -> String {
         format!("{}{}", self.prefix, self.encoding.encode(mac.as_ref()))
     }
-}
-
-pub(crate) fn required<'h>(head: &Head<'h>, name: &HeaderName) -> Result<&'h HeaderValue, Fault> {
-    head.single(name)?
-        .ok_or_else(|| malformed(format!("header `{name}` is missing")))
-}
-
-pub(crate) fn check_nonce(name: &HeaderName, nonce: &[u8]) -> Result<(), Fault> {
-    // Without a way out of the loop, so that it takes many bytes at a time.
-    let plain = |nonce: &[u8]| nonce.iter().fold(true, |all, b| all & b.is_ascii_graphic());
-    if (1..=MAX_NONCE).contains(&nonce.len()) && plain(nonce) {
-        return Ok(());
-    }
-    Err(malformed(format!(
-        "header `{name}` is not 1 to {MAX_NONCE} visible characters"
-    )))
 }
 
 impl Describe for HeaderScheme {
@@ -161,13 +142,7 @@ impl Describe for HeaderScheme {
 
     fn read<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Fault> {
         let description = &*self.0;
-        let Some(signature) = head.single(&description.signature)? else {
-            return Err(Fault::new(
-                FaultKind::Missing,
-                format!("header `{}` is missing", description.signature),
-            ));
-        };
-        let mac = description.read_mac(signature)?;
+        let mac = description.read_mac(signature(head, &description.signature)?)?;
 
         let mut fields = Fields {
             key_id: None,
@@ -308,8 +283,4 @@ impl Describe for HeaderScheme {
         parts.headers.insert(&self.0.signature, value);
         Ok(())
     }
-}
-
-pub(crate) fn header_value(bytes: &[u8]) -> Result<HeaderValue, SignError> {
-    HeaderValue::from_bytes(bytes).map_err(|_| SignError::new("a value that no header can carry"))
 }

@@ -24,10 +24,7 @@ use super::{
     fields::{Input, read_accepted, read_inputs, read_signatures},
     names::CONTENT_DIGEST,
 };
-use crate::{
-    message::query::Wanted,
-    scheme::{cases, rfc9421::digest},
-};
+use crate::{message::query::Wanted, scheme::rfc9421::digest, testing::cases};
 
 /// A value, as it is meant.
 #[derive(Clone, Debug, PartialEq)]

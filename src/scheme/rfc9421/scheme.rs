@@ -10,9 +10,6 @@ use crate::{message::DigestAlgorithm, scheme::Profile};
 /// The only algorithm of RFC 9421 with a shared secret.
 pub(super) const ALGORITHM: &str = "hmac-sha256";
 
-/// The greatest length of a nonce, in bytes.
-pub(super) const MAX_NONCE: usize = 256;
-
 /// HTTP Message Signatures (RFC 9421) with `hmac-sha256`, and `Content-Digest` (RFC 9530) for the
 /// body: the scheme to use between services.
 ///

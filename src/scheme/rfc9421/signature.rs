@@ -13,7 +13,7 @@ use super::{
     component::{Form, Identifier, Name},
     fields::{Input, Listed, Member, joined, read_inputs, read_signatures},
     names::{CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT},
-    scheme::{ALGORITHM, MAX_NONCE, Settings},
+    scheme::{ALGORITHM, Settings},
 };
 use crate::{
     clock::Timestamp,
@@ -22,7 +22,7 @@ use crate::{
     message::{DigestAlgorithm, Encoding, HashOutput, Message, is_present},
     once::NonceKind,
     proof::{Build, Candidate, Parameters, Room, Unsigned},
-    scheme::{Signing, rfc9421::digest, signs_under},
+    scheme::{Signing, fields::MAX_NONCE, rfc9421::digest, signs_under},
 };
 
 /// What a signature has to have, beside being readable.

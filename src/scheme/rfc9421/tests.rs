@@ -36,11 +36,7 @@ fn head_of(request: &Request<()>) -> (Parts, Origins) {
 
 fn with_head<T>(request: &Request<()>, run: impl FnOnce(&Head<'_>) -> T) -> T {
     let (parts, origins) = head_of(request);
-    run(&Head {
-        method: &parts.method,
-        target: origins.resolve(&parts).unwrap(),
-        headers: &parts.headers,
-    })
+    run(&origins.head(&parts).unwrap())
 }
 
 fn input(text: &str) -> Result<(String, usize), Why> {

@@ -14,7 +14,7 @@ use crate::{
     error::{ConfigError, Fault, malformed},
     key::{MacAlgorithm, Secret},
     message::{self, BodyForm, Message, Target, TimeUnit},
-    scheme::{Profile, header::check_nonce},
+    scheme::{Profile, fields::check_nonce},
 };
 
 /// What is true of every webhook: HMAC-SHA256, under one key, of a body that goes to no place in

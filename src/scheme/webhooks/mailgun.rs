@@ -10,7 +10,6 @@ use super::{
     account::Account,
     event::{Object, member, member_as},
     format::PROFILE,
-    reading::decode_mac,
 };
 use crate::{
     clock::Timestamp,
@@ -22,7 +21,7 @@ use crate::{
     },
     once::NonceKind,
     proof::{Candidate, Parameters, Unsigned},
-    scheme::{Describe, Profile, Reading, Signing, signs_under},
+    scheme::{Describe, Profile, Reading, Signing, fields::decode_mac, signs_under},
 };
 
 const KEY_ID: &str = "mailgun";

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use serde_json::Value;
 
 use super::{
@@ -15,15 +15,12 @@ use super::{
 use crate::{
     clock::Timestamp,
     error::{Fault, FaultKind, malformed},
-    key::MacAlgorithm,
-    message::{
-        DigestAlgorithm, Encoding, HashOutput, Head, MAX_LEN, RunningDigest, TimeUnit, read_time,
-    },
+    message::{DigestAlgorithm, Encoding, HashOutput, Head, RunningDigest, TimeUnit, read_time},
     once::NonceKind,
     proof::{Build, Candidate, Parameters},
     scheme::{
         Reading,
-        header::{check_nonce, required},
+        fields::{check_nonce, decode_mac, required, signature},
     },
 };
 
@@ -232,24 +229,4 @@ fn is_joined(text: &str) -> bool {
     // Without a way out of the loop, so that it takes many bytes at a time.
     let is_joint = |b: u8| matches!(b, b' ' | b'\t' | b',');
     text.bytes().fold(false, |any, b| any | is_joint(b))
-}
-
-/// The header of the signature.
-pub(super) fn signature<'h>(
-    head: &Head<'h>,
-    header: &HeaderName,
-) -> Result<&'h HeaderValue, Fault> {
-    head.single(header)?
-        .ok_or_else(|| Fault::new(FaultKind::Missing, format!("header `{header}` is missing")))
-}
-
-pub(super) fn decode_mac(
-    algorithm: MacAlgorithm,
-    encoding: Encoding,
-    text: &[u8],
-) -> Option<HashOutput> {
-    let mut bytes = [0; MAX_LEN];
-    let mac = bytes.get_mut(..algorithm.mac_len())?;
-    encoding.decode_exact(text, mac)?;
-    Some(HashOutput::new(mac))
 }

@@ -13,7 +13,6 @@ use http::{
 use super::{
     account::Account,
     format::PROFILE,
-    reading::{decode_mac, signature},
     url::{outgoing_target, push_url_scheme},
 };
 use crate::{
@@ -24,7 +23,11 @@ use crate::{
         RunningDigest, Target, default_port, query,
     },
     proof::{Build, Candidate, Parameters, Unsigned},
-    scheme::{Describe, Profile, Reading, Signing, header::header_value, signs_under},
+    scheme::{
+        Describe, Profile, Reading, Signing,
+        fields::{decode_mac, header_value, signature},
+        signs_under,
+    },
 };
 
 const KEY_ID: &str = "twilio";

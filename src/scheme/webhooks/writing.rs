@@ -12,7 +12,7 @@ use crate::{
     error::SignError,
     message::{HashOutput, TimeUnit},
     proof::{Parameters, Unsigned},
-    scheme::{Signing, header::header_value, signs_under},
+    scheme::{Signing, fields::header_value, signs_under},
 };
 
 impl Webhooks {

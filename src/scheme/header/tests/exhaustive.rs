@@ -9,9 +9,9 @@ use super::{
     },
     Values, builder, message, unchecked,
 };
-use crate::scheme::{
-    cases,
-    header::{HeaderScheme, element::Element, part::Part},
+use crate::{
+    scheme::header::{HeaderScheme, element::Element, part::Part},
+    testing::cases,
 };
 
 /// A few values of each part, chosen so that they overlap with each other and with the delimiters.

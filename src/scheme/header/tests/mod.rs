@@ -18,9 +18,10 @@ use super::{
 };
 use crate::{
     key::MacAlgorithm,
-    message::{Encoding, Head, Origins, TimeUnit},
+    message::{Encoding, Origins, TimeUnit},
     once::NonceKind,
-    scheme::{Describe, Profile, Reading, cases},
+    scheme::{Describe, Profile, Reading},
+    testing::cases,
 };
 
 mod alphabets;
@@ -190,11 +191,7 @@ fn unchecked(parts: &[Part]) -> HeaderScheme {
 /// The signed message of a request, from the code that verifies.
 fn message_of(scheme: &HeaderScheme, parts: &Parts, body: &[u8]) -> Option<Vec<u8>> {
     let origins = Origins::default();
-    let head = Head {
-        method: &parts.method,
-        target: origins.resolve(parts).ok()?,
-        headers: &parts.headers,
-    };
+    let head = origins.head(parts).ok()?;
     let Ok(Reading::InHead(mut candidates)) = scheme.read(&head) else {
         return None;
     };

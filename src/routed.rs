@@ -1,0 +1,74 @@
+//! What a server and a router say of a request: the one place that reads their extensions.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{Uri, request::Parts};
+
+/// The address of the peer that a connection was accepted from, as an extension of the request.
+///
+/// With Axum's `into_make_service_with_connect_info::<SocketAddr>()` it is not needed. Other
+/// servers insert it, for [forwarded headers](crate::Forwarded) to be trusted:
+///
+/// ```
+/// use countersign::request::PeerAddr;
+/// # let (mut request, addr) = (http::Request::new(()), "10.0.0.1:9".parse::<std::net::SocketAddr>()?);
+/// request.extensions_mut().insert(PeerAddr::from(addr));
+/// # Ok::<_, std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddr(pub(crate) SocketAddr);
+
+impl From<SocketAddr> for PeerAddr {
+    fn from(addr: SocketAddr) -> Self {
+        Self(addr)
+    }
+}
+
+/// Where a request was sent, and where it was routed to.
+#[derive(Clone, Copy)]
+pub(crate) struct Routed<'r> {
+    /// The URI before a router took off the prefix under which it is nested.
+    pub(crate) uri: &'r Uri,
+    /// The route that a router took the request for, with the names of its parameters.
+    pub(crate) route: Option<&'r str>,
+}
+
+impl<'r> Routed<'r> {
+    pub(crate) fn of(parts: &'r Parts) -> Self {
+        Self {
+            uri: original_uri(parts),
+            route: route(parts),
+        }
+    }
+}
+
+/// Returns the URI before a router took off the prefix under which it is nested.
+pub(crate) fn original_uri(parts: &Parts) -> &Uri {
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::OriginalUri(uri)) = parts.extensions.get() {
+        return uri;
+    }
+    &parts.uri
+}
+
+#[cfg_attr(not(feature = "axum"), expect(unused_variables, reason = "for Axum"))]
+fn route(parts: &Parts) -> Option<&str> {
+    #[cfg(feature = "axum")]
+    let route = parts
+        .extensions
+        .get()
+        .map(axum::extract::MatchedPath::as_str);
+    #[cfg(not(feature = "axum"))]
+    let route = None;
+    route
+}
+
+/// Returns the address of whoever opened the connection.
+pub(crate) fn peer(parts: &Parts) -> Option<IpAddr> {
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::ConnectInfo(addr)) = parts.extensions.get() {
+        let addr: &SocketAddr = addr;
+        return Some(addr.ip());
+    }
+    parts.extensions.get::<PeerAddr>().map(|peer| peer.0.ip())
+}
