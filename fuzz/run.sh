@@ -1,13 +1,21 @@
 #!/usr/bin/env bash
-# Runs every fuzz target, for a minute in total, or for as many seconds as are asked for.
+# Runs every fuzz target, for a minute in total, or for as many seconds as are asked for: as many
+# targets at once as there are processors, each for the seconds that it would have had alone.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 targets=(targets/*.rs)
 seconds=$((${1:-60} / ${#targets[@]}))
-for target in "${targets[@]}"; do
-    name=$(basename "$target" .rs)
-    printf '\n=== %s: %s s\n' "$name" "$seconds"
-    cargo run --locked --release --bin "$name" -- \
-        -max_total_time="$seconds" -verbosity=0 -print_funcs=0 -print_final_stats=1
-done
+cargo build --locked --release --bins
+
+# What a target prints is shown once it has ended.
+fuzz() {
+    local output status=0
+    output=$(cargo run --locked --quiet --release --bin "$1" -- \
+        -max_total_time="$2" -verbosity=0 -print_funcs=0 -print_final_stats=1 2>&1) || status=$?
+    printf '\n=== %s: %s s\n%s\n' "$1" "$2" "$output"
+    return "$status"
+}
+export -f fuzz
+basename --multiple --suffix=.rs "${targets[@]}" |
+    xargs -P "$(nproc)" -I{} bash -c 'fuzz "$@"' - {} "$seconds"

@@ -49,15 +49,16 @@ run "Command" watched cargo test --locked --package countersign-cli
 run "Interleavings" tests/interleavings.sh
 run "Constant time, as released" \
     cargo test --locked --no-default-features --profile as-released --test house -- constant_time::
-run "Quickstart" kept cargo run --locked --quiet --example quickstart
-run "Service to service" kept cargo run --locked --quiet --example service_to_service
-run "Confirmation link" kept cargo run --locked --quiet --example confirmation_link
+# With the features of the tests, with which they were built.
+run "Quickstart" kept cargo run --locked --quiet --all-features --example quickstart
+run "Service to service" kept cargo run --locked --quiet --all-features --example service_to_service
+run "Confirmation link" kept cargo run --locked --quiet --all-features --example confirmation_link
 run "Fleet, on Redis" kept cargo run --locked --quiet --all-features --example fleet
 run "Fleet, on PostgreSQL" kept cargo run --locked --quiet --all-features --example fleet \
     -- "$COUNTERSIGN_POSTGRES_URL"
-run "Plain hyper" kept cargo run --locked --quiet --example hyper_server
-run "gRPC" kept cargo run --locked --quiet --example grpc
-run "Tower alone" kept cargo run --locked --quiet --example tower_service
+run "Plain hyper" kept cargo run --locked --quiet --all-features --example hyper_server
+run "gRPC" kept cargo run --locked --quiet --all-features --example grpc
+run "Tower alone" kept cargo run --locked --quiet --all-features --example tower_service
 run "Keys in a database" \
     kept cargo run --locked --quiet --all-features --example keys_in_a_database
 run "Transfer, on SQLite" \

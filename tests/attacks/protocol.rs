@@ -6,6 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    task::JoinSet,
     time::timeout,
 };
 
@@ -211,33 +212,46 @@ fn http1(wire: &Wire, signature: &str) -> Vec<Http1> {
 async fn a29_http1_as_no_client_should_send_it() {
     let mut wrong = Vec::new();
     for subject in ALL {
-        let names = http1(
-            &Wire::of(&subject.signed(&common::clock())),
-            subject.signature,
+        let genuine = subject.signed(&common::clock());
+        let cases = http1(&Wire::of(&genuine), subject.signature);
+        wrong.extend(
+            each(cases, |(name, wire, expected, is_cut)| {
+                let genuine = genuine.clone();
+                async move {
+                    let target = target(subject).await;
+                    let answer = send(target.addr.unwrap(), &wire, is_cut).await;
+                    let (status, text) = parse_answer(&answer);
+                    let judged = judge(&target, &genuine, expected).await;
+                    let is_answered = match expected {
+                        Handled => status == OK && text.starts_with(BODY),
+                        Refused => status == 0 || (400..506).contains(&status),
+                        Elsewhere => true,
+                    };
+                    let judged =
+                        judged.and_then(|()| is_answered.then_some(()).ok_or("answer".into()));
+                    judged.map_err(|what| {
+                        format!("{}, {name}: {what} ({status} {text})", subject.name)
+                    })
+                }
+            })
+            .await,
         );
-        for which in 0..names.len() {
-            let target = target(subject).await;
-            let genuine = subject.signed(&target.clock);
-            let cases = http1(&Wire::of(&genuine), subject.signature);
-            let (name, wire, expected, is_cut) = &cases[which];
-            let answer = send(target.addr.unwrap(), wire, *is_cut).await;
-            let (status, text) = parse_answer(&answer);
-            let judged = judge(&target, &genuine, *expected).await;
-            let is_answered = match expected {
-                Handled => status == OK && text.starts_with(BODY),
-                Refused => status == 0 || (400..506).contains(&status),
-                Elsewhere => true,
-            };
-            let judged = judged.and_then(|()| is_answered.then_some(()).ok_or("answer".into()));
-            if let Err(what) = judged {
-                wrong.push(format!(
-                    "{}, {name}: {what} ({status} {text})",
-                    subject.name
-                ));
-            }
-        }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Tries all cases at once, each with a target of its own, for most of them wait. What was wrong.
+async fn each<C, F>(cases: Vec<C>, check: impl Fn(C) -> F) -> Vec<String>
+where
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let checks: JoinSet<_> = cases.into_iter().map(check).collect();
+    checks
+        .join_all()
+        .await
+        .into_iter()
+        .filter_map(Result::err)
+        .collect()
 }
 
 /// Frames of HTTP/2, as anybody can write them.
@@ -838,23 +852,26 @@ async fn send_frames(
 async fn a29_http2_as_no_client_should_send_it() {
     let mut wrong = Vec::new();
     for subject in ALL {
-        let fields = Fields::of(&subject.signed(&common::clock()));
-        for which in 0..http2(&fields, subject.signature).len() {
-            let target = target(subject).await;
-            let genuine = subject.signed(&target.clock);
-            let cases = http2(&Fields::of(&genuine), subject.signature);
-            let (name, frames, expected, is_cut) = &cases[which];
-            let patience = Duration::from_secs(if *expected == Handled { 30 } else { 2 });
-            let addr = target.addr.unwrap();
-            let answer = send_frames(addr, frames, *is_cut, patience).await;
-            let judged = judge(&target, &genuine, *expected).await;
-            let is_echoed = answer.as_deref() == Ok(BODY);
-            let is_right = *expected == Elsewhere || is_echoed == (*expected == Handled);
-            let judged = judged.and_then(|()| is_right.then_some(()).ok_or("answer".into()));
-            if let Err(what) = judged {
-                wrong.push(format!("{}, {name}: {what} ({answer:?})", subject.name));
-            }
-        }
+        let genuine = subject.signed(&common::clock());
+        let cases = http2(&Fields::of(&genuine), subject.signature);
+        wrong.extend(
+            each(cases, |(name, frames, expected, is_cut)| {
+                let genuine = genuine.clone();
+                async move {
+                    let target = target(subject).await;
+                    let patience = Duration::from_secs(if expected == Handled { 30 } else { 2 });
+                    let addr = target.addr.unwrap();
+                    let answer = send_frames(addr, &frames, is_cut, patience).await;
+                    let judged = judge(&target, &genuine, expected).await;
+                    let is_echoed = answer.as_deref() == Ok(BODY);
+                    let is_right = expected == Elsewhere || is_echoed == (expected == Handled);
+                    let judged =
+                        judged.and_then(|()| is_right.then_some(()).ok_or("answer".into()));
+                    judged.map_err(|what| format!("{}, {name}: {what} ({answer:?})", subject.name))
+                }
+            })
+            .await,
+        );
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -26,10 +26,16 @@ fn bash(script: &str) -> String {
 /// Runs an example, and takes the commands that it prints.
 fn commands_of(example: &str) -> (Ended, String) {
     let run = ["run", "--quiet", "--locked", "--example", example];
+    // As it was built with the tests, if they have all features.
+    let features: &[&str] = match cfg!(all(feature = "postgres", feature = "redis")) {
+        true => &["--all-features"],
+        false => &[],
+    };
     let mut example = Command::new(env!("CARGO"));
     let mut example = Ended(
         example
             .args(run)
+            .args(features)
             .stdout(Stdio::piped())
             .spawn()
             .expect("cargo"),
