@@ -5,11 +5,15 @@
     reason = "help is plain text for a terminal, where links have no brackets"
 )]
 
+mod probe;
+
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use countersign::Timestamp;
+
+pub(crate) use probe::{ProbeArgs, Severity};
 
 use crate::time;
 
@@ -58,6 +62,7 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     Listen(ListenArgs),
     Replay(ReplayArgs),
+    Probe(Box<ProbeArgs>),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }

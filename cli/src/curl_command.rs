@@ -65,7 +65,7 @@ pub(crate) fn write(signed: &Request<Bytes>, file: Option<&Path>) -> Option<Stri
 }
 
 /// A word for a shell of POSIX.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 

@@ -9,6 +9,7 @@ mod http_client;
 mod inspector;
 mod listen;
 mod printer;
+mod probe;
 mod request;
 mod runtime;
 #[allow(dead_code, reason = "reports that are about to be written use it")]

@@ -6,6 +6,7 @@ mod keygen;
 mod lines;
 mod listen;
 mod man;
+mod probe;
 mod replay;
 mod run;
 mod scheme;

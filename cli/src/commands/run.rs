@@ -2,7 +2,7 @@
 
 use clap::{Parser as _, error::ErrorKind};
 
-use super::{completions, explain, keygen, listen, man, replay, scheme, sign, verify};
+use super::{completions, explain, keygen, listen, man, probe, replay, scheme, sign, verify};
 use crate::{
     args::{Args, Command},
     exit::Exit,
@@ -31,6 +31,7 @@ pub(crate) fn main() -> Exit {
         Command::Explain(args) => explain::run(&args, &printer),
         Command::Listen(args) => listen::run(&args, &printer),
         Command::Replay(args) => replay::run(&args, &printer),
+        Command::Probe(args) => probe::run(&args, &printer),
         Command::Completions(args) => completions::run(&args, &printer),
         Command::Man(args) => man::run(&args, &printer),
     };

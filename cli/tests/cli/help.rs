@@ -2,7 +2,7 @@
 
 use crate::session::Session;
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "",
     "scheme",
     "scheme list",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 12] = [
     "explain",
     "listen",
     "replay",
+    "probe",
     "completions",
     "man",
 ];

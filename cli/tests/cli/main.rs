@@ -18,6 +18,8 @@ mod keep;
 mod listen;
 mod listening;
 mod peers;
+mod probe;
+mod probed;
 mod replay;
 mod round_trip;
 mod schemes;

@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-const SECRET: &str = "a secret of this test alone, 44 bytes long";
+pub(crate) const SECRET: &str = "a secret of this test alone, 44 bytes long";
 
 pub(crate) struct Session {
     folder: TempDir,

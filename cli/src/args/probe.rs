@@ -1,0 +1,186 @@
+//! The command line of `countersign probe`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args as ClapArgs, ValueHint};
+
+use super::{SchemeArgs, SecretArgs, seconds};
+
+const EFFECTS: &str = "Effects";
+const SAFETY: &str = "Safety";
+const REPORTS: &str = "Reports";
+
+/// Find out whether a running endpoint acts twice, or on what was not signed
+///
+/// Sends real requests with real effects: signed, again, at the same moment, altered, stale, and
+/// unsigned. The endpoint can be in any language. {uuid}, {n} and {now} in data, headers and URL are
+/// new for each request.
+///
+/// With --effect, the probe reads a state before and after, and its findings are proven. Without
+/// it, answers are all that it sees, and a finding is a suspicion.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign probe stripe --secret-file stripe.secret --data '{\"id\":\"evt_{uuid}\"}' \\
+      --effect 'GET http://127.0.0.1:8000/orders/count' POST http://127.0.0.1:8000/stripe
+  countersign probe house.toml --secret-env SECRET --data '{\"order\":\"{uuid}\",\"amount\":10}' \\
+      --effect 'GET http://127.0.0.1:8000/orders/{uuid}' --effect-json /payments \\
+      --html report.html --sarif report.sarif POST http://127.0.0.1:8000/pay")]
+pub(crate) struct ProbeArgs {
+    #[command(flatten)]
+    pub(crate) scheme: SchemeArgs,
+
+    #[command(flatten)]
+    pub(crate) secret: SecretArgs,
+
+    /// The method, such as POST
+    #[arg(value_name = "METHOD", required = true)]
+    pub(crate) method: Option<String>,
+
+    /// The URL that the requests go to
+    #[arg(value_name = "URL", value_hint = ValueHint::Url, required = true)]
+    pub(crate) url: Option<String>,
+
+    /// A header of the request, such as 'content-type: application/json'; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub(crate) headers: Vec<String>,
+
+    /// The body, as it is written here
+    #[arg(long, value_name = "TEXT", conflicts_with = "data_file")]
+    pub(crate) data: Option<String>,
+
+    /// The file that holds the body; `-` is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) data_file: Option<PathBuf>,
+
+    /// Where clients reach the service, if the URL is not what they sign
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) origin: Option<String>,
+
+    /// How old a request may be for the endpoint, in seconds: its edges are tested only if this is
+    /// given
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) max_age: Option<Duration>,
+
+    /// How many copies are sent at the same moment
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=256))]
+    pub(crate) copies: u16,
+
+    /// How often copies are sent at the same moment
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) rounds: u16,
+
+    /// How many other requests are sent before a request is sent again, to find a memory that
+    /// forgets what is old
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(0..=10_000))]
+    pub(crate) others: u16,
+
+    /// Speak HTTP/2, also without TLS
+    #[arg(long)]
+    pub(crate) http2: bool,
+
+    /// Run this check alone; may be repeated
+    #[arg(long, value_name = "ID", conflicts_with = "skip")]
+    pub(crate) check: Vec<String>,
+
+    /// Leave out this check; may be repeated
+    #[arg(long, value_name = "ID")]
+    pub(crate) skip: Vec<String>,
+
+    /// Also run the checks that wait: whether the whole window is remembered, and slow bodies
+    #[arg(long)]
+    pub(crate) wait: bool,
+
+    /// Fixes the order and the choices [default: random]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// Makes the same identifiers again [default: random]
+    #[arg(long, value_name = "ID")]
+    pub(crate) run_id: Option<String>,
+
+    /// A request whose answer tells the state, such as 'GET http://127.0.0.1:8000/count'. With {uuid}
+    /// or {n} it tells the state of one event
+    #[arg(long, help_heading = EFFECTS, value_name = "METHOD URL")]
+    pub(crate) effect: Option<String>,
+
+    /// Where in the JSON of that answer the state is: a number, or a list that is counted
+    #[arg(long, help_heading = EFFECTS, value_name = "POINTER", requires = "effect")]
+    pub(crate) effect_json: Option<String>,
+
+    /// What of that answer the state is: the first group, or how often the expression matches
+    #[arg(long, help_heading = EFFECTS, value_name = "REGEX", requires = "effect", conflicts_with = "effect_json")]
+    pub(crate) effect_regex: Option<String>,
+
+    /// A header of that request; may be repeated
+    #[arg(long, help_heading = EFFECTS, value_name = "NAME: VALUE", requires = "effect")]
+    pub(crate) effect_header: Vec<String>,
+
+    /// What an answer must have to count as accepted: `status:200,202`, `header:NAME: VALUE` or
+    /// `body:TEXT`; may be repeated [default: 2xx that is not marked as a duplicate]
+    #[arg(long, help_heading = EFFECTS, value_name = "CONDITION")]
+    pub(crate) accepted_if: Vec<String>,
+
+    /// Where an accepted answer has the identifier of what was made [default: /id, or `Location`]
+    #[arg(long, help_heading = EFFECTS, value_name = "POINTER")]
+    pub(crate) id_json: Option<String>,
+
+    /// A host that is not this machine, exactly as the URL names it; may be repeated
+    #[arg(long, help_heading = SAFETY, value_name = "HOST")]
+    pub(crate) i_am_allowed_to_test: Vec<String>,
+
+    /// Requests a second; copies that are sent at the same moment count each
+    #[arg(long, help_heading = SAFETY, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) rate: u32,
+
+    /// The most requests that are sent
+    #[arg(long, help_heading = SAFETY, value_name = "N", default_value_t = 5000)]
+    pub(crate) max_requests: u32,
+
+    /// The longest the probe takes, in seconds
+    #[arg(long, help_heading = SAFETY, value_name = "SECONDS", value_parser = seconds, default_value = "900")]
+    pub(crate) max_time: Duration,
+
+    /// How long an answer is waited for, in seconds
+    #[arg(long, help_heading = SAFETY, value_name = "SECONDS", value_parser = seconds, default_value = "10")]
+    pub(crate) timeout: Duration,
+
+    /// The least severe finding that makes the exit code 1
+    #[arg(long, help_heading = REPORTS, value_name = "SEVERITY", default_value = "low")]
+    pub(crate) fail_on: Severity,
+
+    /// Write a SARIF 2.1.0 report
+    #[arg(long, help_heading = REPORTS, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) sarif: Option<PathBuf>,
+
+    /// Write a JUnit report
+    #[arg(long, help_heading = REPORTS, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) junit: Option<PathBuf>,
+
+    /// Write a report for people: one page of HTML, to read and to print
+    #[arg(long, help_heading = REPORTS, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) html: Option<PathBuf>,
+}
+
+/// How severe a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Severity {
+    Info,
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl Severity {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}

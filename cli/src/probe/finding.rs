@@ -1,0 +1,188 @@
+//! What a probe found, and what it did.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::{check::Check, wire::Sent};
+use crate::printer::visible;
+
+/// How sure a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verdict {
+    /// The state changed: it was read before and after.
+    Proven,
+    /// The answers say so, and an answer can be given twice for one effect.
+    Suspect,
+}
+
+impl Verdict {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::Suspect => "suspect",
+        }
+    }
+}
+
+/// One request and its answer, as reports show them.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Exchange {
+    pub(crate) request: String,
+    pub(crate) status: Option<u16>,
+    pub(crate) answer: String,
+    pub(crate) accepted: bool,
+    /// Sent before what is counted.
+    pub(crate) is_setup: bool,
+    /// When its last byte left, and when its answer came, after the first of its step, in
+    /// microseconds.
+    pub(crate) left_us: Option<u64>,
+    pub(crate) answered_us: Option<u64>,
+}
+
+/// How much of a request or an answer is shown.
+const SHOWN: usize = 2000;
+
+impl Exchange {
+    pub(crate) fn new(
+        request: &http::Request<bytes::Bytes>,
+        sent: &Sent,
+        accepted: bool,
+        is_setup: bool,
+        first: Option<Instant>,
+    ) -> Self {
+        let after = |moment: Option<Instant>| {
+            let after = moment?.checked_duration_since(first?)?;
+            u64::try_from(after.as_micros()).ok()
+        };
+        let answer = match &sent.answer {
+            Ok(answer) => {
+                let body = answer.body.get(..SHOWN).unwrap_or(&answer.body);
+                format!("{}\n{}", answer.status, visible(body))
+            }
+            Err(why) => why.clone(),
+        };
+        Self {
+            request: shown(request),
+            status: sent
+                .answer
+                .as_ref()
+                .ok()
+                .map(|answer| answer.status.as_u16()),
+            answer: answer.trim_end().to_owned(),
+            accepted,
+            is_setup,
+            left_us: after(sent.left),
+            answered_us: after(sent.answered),
+        }
+    }
+}
+
+/// A request for a person to read.
+fn shown(request: &http::Request<bytes::Bytes>) -> String {
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    let mut text = format!("{} {target}\n", request.method());
+    if let Some(authority) = request.uri().authority() {
+        text.push_str(&format!("host: {authority}\n"));
+    }
+    for (name, value) in request.headers() {
+        text.push_str(&format!("{name}: {}\n", visible(value.as_bytes())));
+    }
+    let body = request.body();
+    if !body.is_empty() {
+        let start = body.get(..SHOWN).unwrap_or(body);
+        text.push_str(&format!("\n{}", visible(start)));
+        if start.len() < body.len() {
+            text.push_str(&format!(" … ({} bytes)", body.len()));
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+/// A finding.
+#[derive(Clone, Debug)]
+pub(crate) struct Finding {
+    pub(crate) check: &'static Check,
+    pub(crate) verdict: Verdict,
+    /// What was sent, in words.
+    pub(crate) what: String,
+    /// Requests that were sent and counted, and how many of them were accepted.
+    pub(crate) sent: usize,
+    pub(crate) accepted: usize,
+    /// By the state; `None` without one.
+    pub(crate) effects: Option<u64>,
+    pub(crate) allowed: u64,
+    /// The state before and after.
+    pub(crate) states: Option<(String, String)>,
+    /// In how many tries it was seen.
+    pub(crate) seen: u32,
+    pub(crate) tries: u32,
+    pub(crate) spread: Option<Duration>,
+    pub(crate) exchanges: Vec<Exchange>,
+    pub(crate) reproduce: String,
+    /// What limits how sure it is.
+    pub(crate) note: Option<String>,
+}
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Outcome {
+    Clean,
+    Found,
+    /// It says nothing about this scheme, or this request.
+    NotApplicable,
+    /// It could not be told.
+    Inconclusive,
+    /// It was left out, or the probe ended before.
+    NotRun,
+}
+
+impl Outcome {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Found => "found",
+            Self::NotApplicable => "not applicable",
+            Self::Inconclusive => "inconclusive",
+            Self::NotRun => "not run",
+        }
+    }
+}
+
+/// A check, and what became of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Ran {
+    pub(crate) check: &'static Check,
+    pub(crate) outcome: Outcome,
+    pub(crate) cases: usize,
+    pub(crate) rounds: u32,
+    pub(crate) sent: usize,
+    pub(crate) spread: Option<Duration>,
+    pub(crate) note: Option<String>,
+}
+
+/// All of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) checks: Vec<Ran>,
+    pub(crate) target: String,
+    pub(crate) scheme: String,
+    pub(crate) run: String,
+    pub(crate) seed: u64,
+    pub(crate) requests: u64,
+    pub(crate) took: Duration,
+    /// How effects were counted, in words.
+    pub(crate) oracle: String,
+    /// What limits what the run says.
+    pub(crate) notes: Vec<String>,
+    /// Why it ended before all was done.
+    pub(crate) ended: Option<String>,
+    /// How many copies were sent at once.
+    pub(crate) copies: u16,
+}

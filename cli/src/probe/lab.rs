@@ -1,0 +1,54 @@
+//! What checks make their cases of.
+
+use countersign::{inspect::Source, store::NonceKind};
+
+use super::subject::{Covered, Fresh, Subject, shifted};
+use crate::exit::Failure;
+
+/// The subject, what its scheme covers, and how much is sent.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    pub(crate) subject: Subject,
+    pub(crate) covered: Covered,
+    pub(crate) copies: u16,
+    pub(crate) others: u16,
+}
+
+impl Lab {
+    pub(crate) fn fresh(&self) -> Result<Fresh, Failure> {
+        self.subject.fresh()
+    }
+
+    pub(crate) fn covers(&self, source: &Source) -> bool {
+        self.covered.sources.contains(source)
+    }
+
+    pub(crate) fn has_event_id(&self) -> bool {
+        self.covered.nonce == Some(NonceKind::Event)
+    }
+
+    pub(crate) fn has_nonce(&self) -> bool {
+        self.covered.nonce == Some(NonceKind::Covered)
+    }
+
+    /// The same event, signed again: the number tells the signatures apart.
+    pub(crate) fn anew(&self, fresh: &Fresh, number: u16) -> Result<Fresh, Failure> {
+        let nonce = match self.has_nonce() {
+            true => self.subject.events.nonce(),
+            false => fresh.nonce.clone(),
+        };
+        let at = match self.has_nonce() {
+            true => fresh.at,
+            false => shifted(fresh.at, -i64::from(number % 60)),
+        };
+        self.subject.signed(fresh.event.clone(), nonce, at)
+    }
+
+    /// How old a request is that no window lets in.
+    pub(crate) fn far(&self) -> i64 {
+        let age = self.subject.max_age.map_or(0, |age| age.as_secs());
+        i64::try_from(age.max(DAY)).unwrap_or(i64::MAX / 4) + 3600
+    }
+}
+
+const DAY: u64 = 24 * 60 * 60;

@@ -1,0 +1,48 @@
+//! What became of a request that was sent.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+/// The longest answer that is read.
+pub(super) const MAX_ANSWER: usize = 256 * 1024;
+
+/// The head and the body of an answer, up to a bound.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) answer: Result<Answer, String>,
+    /// When its last byte was handed to the system.
+    pub(crate) left: Option<Instant>,
+    /// When its answer was there.
+    pub(crate) answered: Option<Instant>,
+    /// Whether it was answered before its last byte was sent. Such a copy raced with nobody.
+    pub(crate) is_early: bool,
+}
+
+impl Sent {
+    pub(crate) fn failed(why: impl Into<String>) -> Self {
+        Self {
+            answer: Err(why.into()),
+            left: None,
+            answered: None,
+            is_early: false,
+        }
+    }
+
+    /// The status, or why there is none.
+    pub(crate) fn shown(&self) -> String {
+        match &self.answer {
+            Ok(answer) => answer.status.to_string(),
+            Err(why) => why.clone(),
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! HTTP/1.1: a connection for each copy, and the last byte of all at once.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{
+    Request,
+    header::{CONNECTION, CONTENT_LENGTH, HOST},
+};
+use tokio::{
+    io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{WARM_UP, answer::Sent, read, spread};
+use crate::probe::site::{Io, Site};
+
+/// How long a request is left alone before its client hangs up.
+const BEFORE_HANGING_UP: Duration = Duration::from_millis(15);
+
+/// A request as bytes.
+fn written(request: &Request<Bytes>) -> Vec<u8> {
+    let path = request.uri().path_and_query();
+    let path = path.map_or("/", |path| path.as_str());
+    let mut bytes = format!("{} {path} HTTP/1.1\r\n", request.method()).into_bytes();
+    let headers = request.headers();
+    let mut line = |name: &str, value: &[u8]| {
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value);
+        bytes.extend_from_slice(b"\r\n");
+    };
+    if let (false, Some(authority)) = (headers.contains_key(HOST), request.uri().authority()) {
+        line("host", authority.as_str().as_bytes());
+    }
+    let own = [CONNECTION, CONTENT_LENGTH];
+    for (name, value) in headers.iter().filter(|(name, _)| !own.contains(name)) {
+        line(name.as_str(), value.as_bytes());
+    }
+    let has_body = !request.body().is_empty() || *request.method() != http::Method::GET;
+    if has_body {
+        line(
+            "content-length",
+            request.body().len().to_string().as_bytes(),
+        );
+    }
+    line("connection", b"close");
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(request.body());
+    bytes
+}
+
+/// A connection on which everything but the last bytes was sent.
+struct Held {
+    io: Io,
+    last: Vec<u8>,
+    /// Why not all could be sent. An answer may be there even so.
+    broken: Option<String>,
+}
+
+async fn hold(site: &Site, request: &Request<Bytes>, keep: usize) -> Result<Held, String> {
+    let mut io = site.connect(false).await?;
+    let mut bytes = written(request);
+    let last = bytes.split_off(bytes.len().saturating_sub(keep));
+    let sending = async {
+        io.write_all(&bytes).await?;
+        io.flush().await
+    };
+    let sent = timeout(site.timeout, sending).await;
+    let broken = match sent {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("the server does not read".to_owned()),
+    };
+    Ok(Held { io, last, broken })
+}
+
+pub(super) async fn together(site: &Site, requests: &[Request<Bytes>]) -> (Vec<Sent>, Duration) {
+    // The last byte alone; one request alone needs no pause, but is sent the same way.
+    let keep = 1;
+    let mut holding = JoinSet::new();
+    for (at, request) in requests.iter().enumerate() {
+        let (site, request) = (site.clone(), request.clone());
+        holding.spawn(async move { (at, hold(&site, &request, keep).await) });
+    }
+    let mut held = holding.join_all().await;
+    held.sort_by_key(|(at, _)| *at);
+    if requests.len() > 1 {
+        sleep(WARM_UP).await;
+    }
+    let mut held: Vec<_> = held.into_iter().map(|(_, held)| held).collect();
+    let early: Vec<bool> = held
+        .iter_mut()
+        .map(|held| held.as_mut().is_ok_and(|held| is_answered(&mut held.io)))
+        .collect();
+    // Nothing is awaited here but writes for which the system has room.
+    let mut left = Vec::with_capacity(held.len());
+    for (held, early) in held.iter_mut().zip(&early) {
+        let is_sent = match held {
+            Ok(held) if !early => {
+                let written = held.io.write_all(&held.last).await;
+                let flushed = held.io.flush().await;
+                written.and(flushed).is_ok()
+            }
+            _ => false,
+        };
+        left.push(is_sent.then(Instant::now));
+    }
+    let spread = spread(left.iter().flatten().copied());
+    let mut reading = JoinSet::new();
+    for (at, held) in held.into_iter().enumerate() {
+        let method = requests
+            .get(at)
+            .map(|r| r.method().clone())
+            .unwrap_or_default();
+        let deadline = site.timeout;
+        let is_early = early.get(at).copied().unwrap_or_default();
+        let left = left.get(at).copied().flatten();
+        reading.spawn(async move {
+            let sent = match held {
+                Err(why) => Sent::failed(why),
+                Ok(_) if is_early => Sent {
+                    is_early,
+                    ..Sent::failed("it was answered before its last byte was sent")
+                },
+                Ok(Held { io, broken, .. }) => {
+                    let (answer, answered) = read::answer(io, &method, deadline).await;
+                    let answer = answer.map_err(|why| broken.unwrap_or(why));
+                    Sent {
+                        answer,
+                        left,
+                        answered: Some(answered),
+                        is_early,
+                    }
+                }
+            };
+            (at, sent)
+        });
+    }
+    let mut sent = reading.join_all().await;
+    sent.sort_by_key(|(at, _)| *at);
+    (sent.into_iter().map(|(_, sent)| sent).collect(), spread)
+}
+
+/// Whether there is something to read: an answer that did not wait for the last byte, or the end.
+fn is_answered(io: &mut Io) -> bool {
+    let mut byte = [0; 1];
+    let mut buffer = ReadBuf::new(&mut byte);
+    let mut context = Context::from_waker(Waker::noop());
+    matches!(
+        Pin::new(io).poll_read(&mut context, &mut buffer),
+        Poll::Ready(_)
+    )
+}
+
+pub(super) async fn hang_up(site: &Site, request: &Request<Bytes>) -> Sent {
+    match hold(site, request, 0).await {
+        Err(why) => Sent::failed(why),
+        Ok(held) => {
+            let left = Some(Instant::now());
+            sleep(BEFORE_HANGING_UP).await;
+            drop(held);
+            Sent {
+                left,
+                ..Sent::failed("the probe hung up")
+            }
+        }
+    }
+}
+
+pub(super) async fn slowly(
+    site: &Site,
+    request: &Request<Bytes>,
+    every: Duration,
+    until: Duration,
+) -> Sent {
+    let held = hold(site, request, request.body().len()).await;
+    let Held { mut io, last, .. } = match held {
+        Ok(held) => held,
+        Err(why) => return Sent::failed(why),
+    };
+    let started = Instant::now();
+    for byte in last {
+        if started.elapsed() >= until {
+            return Sent {
+                left: Some(started),
+                ..Sent::failed(format!(
+                    "the server still waits after {} s",
+                    until.as_secs()
+                ))
+            };
+        }
+        sleep(every).await;
+        if is_answered(&mut io) || io.write_all(&[byte]).await.is_err() {
+            break;
+        }
+    }
+    Sent {
+        left: Some(started),
+        answered: Some(Instant::now()),
+        is_early: true,
+        ..Sent::failed("it was answered, or the connection was closed")
+    }
+}
+
+#[cfg(test)]
+pub(super) async fn plain(site: &Site, requests: &[Request<Bytes>]) -> (Vec<Sent>, Duration) {
+    let mut sending = JoinSet::new();
+    for request in requests {
+        let (site, request) = (site.clone(), request.clone());
+        sending.spawn(async move {
+            match hold(&site, &request, 0).await {
+                Err(why) => Sent::failed(why),
+                Ok(held) => {
+                    let left = Some(Instant::now());
+                    let (answer, at) = read::answer(held.io, request.method(), site.timeout).await;
+                    Sent {
+                        answer,
+                        left,
+                        answered: Some(at),
+                        is_early: false,
+                    }
+                }
+            }
+        });
+    }
+    let sent = sending.join_all().await;
+    let spread = spread(sent.iter().filter_map(|sent| sent.left));
+    (sent, spread)
+}
