@@ -127,6 +127,7 @@ mod clock;
 pub mod error;
 mod future;
 pub mod guide;
+pub mod idempotency;
 #[cfg(feature = "inspect")]
 pub mod inspect;
 pub mod key;

@@ -10,6 +10,7 @@ use serde::{
 
 use super::rejection::ExtractRejection;
 use crate::{
+    idempotency::PendingAnswer,
     once::LeaseStatus,
     request::{PendingPayload, PendingSlot, SignedVersion, VerifiedPayload},
 };
@@ -54,6 +55,21 @@ impl<S: Sync> FromRequestParts<S> for LeaseStatus {
             ExtractRejection::misplaced(
                 "`LeaseStatus` stands on a route without a `VerifyLayer` that processes under a \
                  lease; add the layer, with `Processing::Retryable`, outside of it",
+            )
+        })
+    }
+}
+
+/// Without an [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) whose answers are recorded in
+/// transactions there is none, and the answer is 500.
+impl<S: Sync> FromRequestParts<S> for PendingAnswer {
+    type Rejection = ExtractRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
+            ExtractRejection::misplaced(
+                "`PendingAnswer` stands on a route without an `IdempotencyLayer`; add the layer, with \
+                 `in_transaction`, outside of it",
             )
         })
     }

@@ -117,6 +117,8 @@ pub enum ConfigErrorKind {
     SeveralSchemes(String),
     /// A processing that the store cannot give.
     Processing(&'static str),
+    /// A header of answers that is never stored, or a store of answers that cannot be used.
+    Answer(String),
 }
 
 impl ConfigErrorKind {
@@ -211,6 +213,7 @@ impl fmt::Display for ConfigErrorKind {
             Self::Missing(what) => f.write_str(what),
             Self::Range(what) => f.write_str(what),
             Self::Processing(what) => f.write_str(what),
+            Self::Answer(what) => f.write_str(what),
         }
     }
 }

@@ -197,6 +197,31 @@ kinds! {
     ResourceConflict = CONFLICT, "resource_conflict",
         "The resource is in a state that does not allow this change. Read the resource again.",
         "Nothing to do: another request was first, or the sender has to read the resource again.";
+    /// 400: an [`Idempotency-Key`](crate::idempotency) is required, and the request has none.
+    IdempotencyKeyMissing = BAD_REQUEST, "idempotency_key_missing",
+        "The request must have an `Idempotency-Key`, and the signature must cover it.",
+        "Let the sender draw a key for each intention, or do not call `required`.";
+    /// 400: the `Idempotency-Key` is not a string of a Structured Field, or has a length that is
+    /// not allowed.
+    IdempotencyKeyMalformed = BAD_REQUEST, "idempotency_key_malformed",
+        "The `Idempotency-Key` cannot be read. Send it once, as a string in quotation marks.",
+        "Let the sender write the key as RFC 9651 writes a string, such as `\"k-1\"`.";
+    /// 422: the `Idempotency-Key` was used for a request that said something else.
+    IdempotencyKeyReused = UNPROCESSABLE_ENTITY, "idempotency_key_reused",
+        "The `Idempotency-Key` was used for another request. Draw a new key for a new intention.",
+        "Nothing to do for a single one; many from one sender mean that it draws keys badly, or \
+         changes a request when it retries.";
+    /// 409: an earlier attempt with this `Idempotency-Key` did not end, and nobody knows what it did.
+    OutcomeUnknown = CONFLICT, "outcome_unknown",
+        "An earlier attempt with this `Idempotency-Key` was cut off, and its outcome is unknown. Ask \
+         for the outcome before you send the request with a new key.",
+        "Find out what the attempt did, and record its answer with `resolve`. Handlers that record \
+         their answer in their own transaction leave nothing unknown.";
+    /// 500: the handler answered with success, and its transaction recorded no answer.
+    AnswerNotRecorded = INTERNAL_SERVER_ERROR, "answer_not_recorded",
+        "The service did not record its answer, so that its outcome is unknown. Its log says why.",
+        "Correct the handler: it has to record its answer in its transaction, and to commit, \
+         before it answers with success.";
     /// 400: a [one-time token](crate::OneTimeToken) cannot be read, or is not of its profile.
     TokenMalformed = BAD_REQUEST, "token_malformed",
         "The token cannot be read. Take care that the whole of it was copied.",
@@ -264,6 +289,11 @@ mod tests {
             (404, "resource_not_found"),
             (403, "resource_forbidden"),
             (409, "resource_conflict"),
+            (400, "idempotency_key_missing"),
+            (400, "idempotency_key_malformed"),
+            (422, "idempotency_key_reused"),
+            (409, "outcome_unknown"),
+            (500, "answer_not_recorded"),
             (400, "token_malformed"),
             (403, "token_invalid"),
             (410, "token_expired"),

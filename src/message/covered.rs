@@ -123,6 +123,19 @@ impl Covered {
         })
     }
 
+    /// What the message says, part by part, without what a signature says of itself: its time, its
+    /// expiry, its nonce and its key id.
+    pub(crate) fn content(&self) -> impl Iterator<Item = (&Part, &[u8])> {
+        let of_signature = |part: &Part| {
+            matches!(
+                part,
+                Part::Time(_) | Part::Expires(_) | Part::Nonce | Part::KeyId
+            )
+        };
+        let content = self.parts.iter().filter(move |w| !of_signature(&w.part));
+        content.map(|written| (&written.part, written.value(&self.bytes)))
+    }
+
     fn text(&self, is_wanted: impl Fn(&Part) -> bool) -> Option<&str> {
         let written = self.parts.iter().find(|written| is_wanted(&written.part))?;
         str::from_utf8(written.value(&self.bytes)).ok()

@@ -8,6 +8,9 @@ use http::{
 
 use crate::error::{Fault, malformed};
 
+/// The field in which a sender names its intention.
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// The value of a header that must not appear twice.
 pub(crate) fn single<'h>(
     headers: &'h HeaderMap,

@@ -24,7 +24,8 @@ pub use digest::DigestAlgorithm;
 pub(crate) use digest::{HashOutput, MAX_LEN, RunningDigest};
 pub use encoding::Encoding;
 pub(crate) use fields::{
-    connection_options, has_split_cookie, is_present, join_cookies, offers_websocket, single,
+    IDEMPOTENCY_KEY, connection_options, has_split_cookie, is_present, join_cookies,
+    offers_websocket, single,
 };
 pub(crate) use head::Head;
 pub use origin::Forwarded;

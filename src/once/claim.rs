@@ -23,7 +23,7 @@ use crate::{clock::Timestamp, key::KeyId};
 pub struct AttemptId(u128);
 
 impl AttemptId {
-    fn next() -> Self {
+    pub(super) fn next() -> Self {
         static PROCESS: OnceLock<u64> = OnceLock::new();
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let process = *PROCESS.get_or_init(crate::random::u64);

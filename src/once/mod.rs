@@ -1,5 +1,6 @@
 //! Used once: the nonce, the claim on it, and what becomes of both.
 
+mod answers;
 mod claim;
 mod confirm;
 mod ending;
@@ -17,6 +18,7 @@ mod ticket;
 mod turns;
 mod verdict;
 
+pub use answers::{AnswerClaim, AnswerIn, AnswerOutcome, AnswerRecord, AnswerStore};
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use claim::MESSAGE_LEN;
 pub use claim::{AttemptId, Claim};

@@ -10,7 +10,7 @@ use super::prove::ProvenSignature;
 use crate::{
     clock::Timestamp,
     key::KeyId,
-    message::{Covered, json},
+    message::{Covered, Part, json},
     once::Nonce,
 };
 
@@ -135,6 +135,11 @@ impl Proven {
     #[must_use]
     pub fn query_param(&self, name: &str) -> Option<&str> {
         self.covered.query_param(name)
+    }
+
+    /// What the message says, part by part, without what a signature says of itself.
+    pub(crate) fn content(&self) -> impl Iterator<Item = (&Part, &[u8])> {
+        self.covered.content()
     }
 
     /// The covered headers, each once.

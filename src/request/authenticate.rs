@@ -111,8 +111,9 @@ impl Received<'_> {
             Some(formed) => (formed.given, formed.uncovered),
         };
         let name = Arc::clone(&settings.name);
+        let namespace = Arc::clone(settings.memory.namespace());
         let proven = Proven::new(proven, head.headers, name, nonce, bytes);
-        let mut snapshot = Snapshot::new(proven, head.target.prefix_len, charge);
+        let mut snapshot = Snapshot::new(proven, namespace, head.target.prefix_len, charge);
         snapshot.uncovered = uncovered;
         snapshot.answer = answer.map(Box::new);
         snapshot.events = claim

@@ -35,6 +35,7 @@ mod pending;
 mod processing;
 mod question;
 mod receive;
+mod refused;
 mod several;
 mod state;
 mod upgrade;

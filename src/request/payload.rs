@@ -37,6 +37,7 @@ pub(super) struct Events {
 
 pub(super) struct Snapshot {
     proven: Proven,
+    namespace: Arc<str>,
     /// What the scheme answers by itself: seldom there, and boxed to be small.
     pub(super) answer: Option<Box<Response<Bytes>>>,
     /// The whole body, where more stands in it than is covered.
@@ -53,12 +54,18 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn new(proven: Proven, prefix_len: usize, charge: Charge) -> Self {
+    pub(super) fn new(
+        proven: Proven,
+        namespace: Arc<str>,
+        prefix_len: usize,
+        charge: Charge,
+    ) -> Self {
         Self {
             proven,
             uncovered: None,
             answer: None,
             events: None,
+            namespace,
             prefix_len,
             _charge: charge,
         }
@@ -197,6 +204,11 @@ impl VerifiedPayload {
 
     pub(super) fn events(&self) -> Option<&Events> {
         self.0.events.as_deref()
+    }
+
+    /// The namespace in which the request was claimed.
+    pub(crate) fn namespace(&self) -> &Arc<str> {
+        &self.0.namespace
     }
 
     /// The covered headers, each once.

@@ -13,7 +13,7 @@ use http_body::Body;
 use http_body_util::Full;
 use tracing::Span;
 
-use super::{authenticate::Authentic, claim::Verified, verifier::Verifier};
+use super::{authenticate::Authentic, claim::Verified, refused::Refused, verifier::Verifier};
 use crate::{
     error::{ConfigError, ConfigErrorKind, Rejection, RejectionKind},
     key::{KeyRing, KeySet, KeyStore, Secret},
@@ -173,16 +173,17 @@ impl Verifier {
         body: B,
         ready: impl Future<Output = Result<Result<T, E>, Rejection>>,
         span: &Span,
-    ) -> Result<Result<(Verified, Option<T>), E>, Rejection>
+    ) -> Result<Result<(Verified, Option<T>), E>, Refused>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
         let carried = self.carried(&head.headers);
         let Some((first, others)) = carried.split_first() else {
-            return Err(match self.parse(head) {
+            let refused = match self.parse(head) {
                 Err(rejection) => rejection,
                 Ok(_) => Rejection::new(RejectionKind::SignatureMissing, "no signature"),
-            });
+            };
+            return Err(refused.into());
         };
         // Each has to count before any of the body is read. With one that is stale or used, the
         // request could still be accepted under another, so that nothing is stated for good.
@@ -204,7 +205,7 @@ impl Verifier {
             let received = admitted.receive(Full::new(bytes.clone())).await?;
             let other = received.authenticate()?;
             if !self.settings.unrelated_signatures && !authentic.usable.is_one_with(&other.usable) {
-                return Err(unrelated(&authentic, &other));
+                return Err(unrelated(&authentic, &other).into());
             }
             authentic.usable.and(other.usable);
         }

@@ -14,6 +14,7 @@ use tracing::{Span, field::Empty};
 use super::{
     authenticate::Authentic,
     claim::Verified,
+    refused::Refused,
     verifier::{Settings, Verifier},
 };
 use crate::{
@@ -44,7 +45,8 @@ impl Verifier {
         let at_once = ready(Ok(Ok::<(), Infallible>(())));
         match self
             .verify_when(head, body, at_once, Rejection::report)
-            .await?
+            .await
+            .map_err(|refused| refused.rejection)?
         {
             Ok((verified, _)) => Ok(verified),
             Err(never) => match never {},
@@ -61,7 +63,7 @@ impl Verifier {
         body: B,
         ready: impl Future<Output = Result<Result<T, E>, Rejection>>,
         report: impl FnOnce(&Rejection),
-    ) -> Result<Result<(Verified, Option<T>), E>, Rejection>
+    ) -> Result<Result<(Verified, Option<T>), E>, Refused>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
@@ -81,7 +83,10 @@ impl Verifier {
             taking.as_mut().poll(context)
         })
         .await
-        .map_err(|rejection| rejection.counted_from(self.settings.clock.now()));
+        .map_err(|refused| Refused {
+            rejection: refused.rejection.counted_from(self.settings.clock.now()),
+            ..refused
+        });
         started.verified(verified.is_ok());
         match &verified {
             Ok(Ok((verified, _))) => {
@@ -89,7 +94,7 @@ impl Verifier {
             }
             // The inner service failed, and says so itself.
             Ok(Err(_)) => {}
-            Err(rejection) => {
+            Err(Refused { rejection, .. }) => {
                 span.record("outcome", rejection.kind().code());
                 span.in_scope(|| report(rejection));
             }
@@ -103,7 +108,7 @@ impl Verifier {
         body: B,
         ready: impl Future<Output = Result<Result<T, E>, Rejection>>,
         span: &Span,
-    ) -> Result<Result<(Verified, Option<T>), E>, Rejection>
+    ) -> Result<Result<(Verified, Option<T>), E>, Refused>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
@@ -129,7 +134,7 @@ impl Authentic {
     pub(super) async fn take_through<T, E>(
         mut self,
         ready: impl Future<Output = Result<Result<T, E>, Rejection>>,
-    ) -> Result<Result<(Verified, Option<T>), E>, Rejection> {
+    ) -> Result<Result<(Verified, Option<T>), E>, Refused> {
         if self.is_answered() {
             return Ok(Ok((self.claim().await?, None)));
         }
@@ -140,7 +145,10 @@ impl Authentic {
             Err(error) => return Ok(Err(error)),
         };
         self.check_freshness()?;
-        Ok(Ok((self.claim().await?, Some(ready))))
+        let payload = self.usable.unread().payload.clone();
+        let claimed = self.claim().await;
+        let verified = claimed.map_err(|rejection| Refused::claim(rejection, payload))?;
+        Ok(Ok((verified, Some(ready))))
     }
 }
 

@@ -15,11 +15,14 @@ pub use crate::once::{Forgotten, History};
 pub use crate::{
     future::StoreFuture,
     once::{
-        AttemptId, Claim, ClaimOutcome, ConsumeIn, LeaseOutcome, LeaseStore, Nonce, NonceKind,
-        NonceStore, Sharing, StepOutcome, TransactIn,
+        AnswerClaim, AnswerIn, AnswerOutcome, AnswerRecord, AnswerStore, AttemptId, Claim,
+        ClaimOutcome, ConsumeIn, LeaseOutcome, LeaseStore, Nonce, NonceKind, NonceStore, Sharing,
+        StepOutcome, TransactIn,
     },
 };
-pub use memory::{MemoryStatistics, MemoryStore, MemoryStoreBuilder};
+pub use memory::{
+    MemoryAnswers, MemoryAnswersBuilder, MemoryStatistics, MemoryStore, MemoryStoreBuilder,
+};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]

@@ -14,17 +14,19 @@ const LEVELS: [&[&str]; 6] = [
     &["body", "key", "message"],
     &["once", "proof"],
     &["scheme", "store"],
-    &["client", "request", "response", "token"],
+    &["client", "idempotency", "request", "response", "token"],
     &["axum", "guide", "inspect", "testing"],
 ];
 
 /// Within a level, these rooms import from each other in this direction alone.
-const BESIDE: [(&str, &str); 5] = [
+const BESIDE: [(&str, &str); 6] = [
     ("error", "clock"),
     ("error", "metrics"),
     ("future", "error"),
     ("key", "message"),
     ("proof", "once"),
+    // Its layer joins intentions to requests.
+    ("request", "idempotency"),
 ];
 
 /// None of these stores imports from another.

@@ -1,11 +1,12 @@
 //! Calls the inner service, and lets its answer leave as what was used once allows.
 
-use http::{HeaderValue, Request, Response, header::CACHE_CONTROL};
+use http::{HeaderValue, Request, Response, StatusCode, header::CACHE_CONTROL};
 use http_body::Body;
 use tower_service::Service;
 
 use super::{detached::detached, response::ResponseBody, settings::LayerSettings};
 use crate::{
+    error::{Rejection, RejectionKind},
     once::{FateCell, KeptLease, Lease, Verdict},
     scheme::Asked,
 };
@@ -24,6 +25,7 @@ impl LayerSettings {
         mut service: S,
         mut request: Request<B>,
         handling: Handling,
+        asked: Asked,
     ) -> Result<Response<ResponseBody<R>>, S::Error>
     where
         S: Service<Request<B>, Response = Response<R>>,
@@ -32,17 +34,20 @@ impl LayerSettings {
         R: Body<Data: Send, Error: Send> + Send + 'static,
     {
         match handling {
-            Handling::Plain => service.call(request).await.map(answer),
+            Handling::Plain => service
+                .call(request)
+                .await
+                .map(|response| self.answer(response, asked)),
             Handling::Leased(mut lease) => {
                 request.extensions_mut().insert(lease.status());
                 let running = lease.take_running();
                 // Before the service is called, which may block its thread as well.
                 let kept = KeptLease::new(lease);
                 match detached(service.call(request), kept, running).await {
-                    Ok(result) => result.map(private),
+                    Ok(result) => result.map(|response| self.leave(response, asked)),
                     Err(rejection) => {
                         self.report(&rejection);
-                        Ok(self.render(&rejection, Asked::default()))
+                        Ok(self.render(&rejection, asked))
                     }
                 }
             }
@@ -50,30 +55,38 @@ impl LayerSettings {
                 let response = service.call(request).await?;
                 let status = response.status();
                 Ok(match fate.judge(status, self.confirm.as_ref()).await {
-                    Verdict::Leaves => answer(response),
+                    Verdict::Leaves => self.answer(response, asked),
                     Verdict::LeavesFor(rejection) => {
                         fate.in_span(|| rejection.report());
-                        answer(response)
+                        self.answer(response, asked)
                     }
                     Verdict::Refused(rejection) => {
                         fate.in_span(|| self.report(&rejection));
-                        self.render(&rejection, Asked::default())
+                        self.render(&rejection, asked)
                     }
                 })
             }
         }
     }
-}
 
-/// The handler's answer is about one signed request: it is nobody else's.
-fn answer<R: Body>(response: Response<R>) -> Response<ResponseBody<R>> {
-    private(response.map(ResponseBody::inner))
-}
+    fn answer<R: Body>(&self, response: Response<R>, asked: Asked) -> Response<ResponseBody<R>> {
+        self.leave(response.map(ResponseBody::inner), asked)
+    }
 
-fn private<B>(mut response: Response<B>) -> Response<B> {
-    response
-        .headers_mut()
-        .entry(CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("private, no-store"));
-    response
+    /// The handler's answer is about one signed request: it is nobody else's.
+    fn leave<B>(&self, mut response: Response<B>, asked: Asked) -> Response<B> {
+        // A layer behind that wants more covered does not know how the scheme asks for it.
+        if response.status() == StatusCode::UNAUTHORIZED
+            && let Some(rejection) = response.extensions().get::<Rejection>()
+            && rejection.kind() == RejectionKind::SignatureInsufficient
+        {
+            self.verifier
+                .challenge_as_asked(asked, response.headers_mut());
+        }
+        response
+            .headers_mut()
+            .entry(CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("private, no-store"));
+        response
+    }
 }

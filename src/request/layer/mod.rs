@@ -3,6 +3,7 @@
 mod detached;
 mod future;
 mod handling;
+mod idempotent;
 mod leased_body;
 mod left_over;
 mod observe;
@@ -14,6 +15,7 @@ mod verify_layer;
 
 pub use crate::once::LeaseStatus;
 pub use future::ResponseFuture;
+pub use idempotent::Idempotent;
 pub use observe::{Observe, ObserveFuture, ObserveLayer};
 pub use observed_body::ObservedBody;
 pub use response::ResponseBody;

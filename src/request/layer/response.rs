@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 
-use super::leased_body::LeasedBody;
+use super::{idempotent::BegunBody, leased_body::LeasedBody};
 
 pin_project! {
     /// The body of an answer: the inner service's, or that of a rejection or a handshake.
@@ -27,6 +27,7 @@ pin_project! {
     enum Either<R: Body> {
         Inner { #[pin] body: R },
         Leased { body: Pin<Box<LeasedBody<R>>> },
+        Begun { body: Box<BegunBody<R>> },
         Layer { #[pin] body: Full<Bytes> },
     }
 }
@@ -41,6 +42,14 @@ impl<R: Body> ResponseBody<R> {
     pub(super) fn leased(body: Pin<Box<LeasedBody<R>>>) -> Self {
         Self {
             body: Either::Leased { body },
+        }
+    }
+
+    pub(super) fn begun(body: BegunBody<R>) -> Self {
+        Self {
+            body: Either::Begun {
+                body: Box::new(body),
+            },
         }
     }
 
@@ -71,6 +80,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
         match self.project().body.project() {
             EitherProjection::Inner { body } => body.poll_frame(cx),
             EitherProjection::Leased { body } => body.as_mut().poll_frame(cx),
+            EitherProjection::Begun { body } => Pin::new(&mut **body).poll_frame(cx),
             EitherProjection::Layer { body } => body.poll_frame(cx).map_err(|never| match never {}),
         }
     }
@@ -79,6 +89,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
         match &self.body {
             Either::Inner { body } => body.is_end_stream(),
             Either::Leased { body } => body.is_end_stream(),
+            Either::Begun { body } => body.is_end_stream(),
             Either::Layer { body } => body.is_end_stream(),
         }
     }
@@ -87,6 +98,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
         match &self.body {
             Either::Inner { body } => body.size_hint(),
             Either::Leased { body } => body.size_hint(),
+            Either::Begun { body } => body.size_hint(),
             Either::Layer { body } => body.size_hint(),
         }
     }

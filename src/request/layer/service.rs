@@ -25,7 +25,8 @@ use super::{
 };
 use crate::{
     error::{Rejection, RejectionKind},
-    message::{has_split_cookie, join_cookies},
+    idempotency::KeyTakenOut,
+    message::{IDEMPOTENCY_KEY, has_split_cookie, join_cookies},
     request::{PendingSlot, Verified, VerifiedPayload},
 };
 
@@ -59,7 +60,9 @@ impl<S> Verify<S> {
         ResponseFuture::new(async move {
             let asked = settings.verifier.asked(request.headers());
             match settings.verify(request, service).await {
-                Ok((request, handling, ready)) => settings.handle(ready, request, handling).await,
+                Ok((request, handling, ready)) => {
+                    settings.handle(ready, request, handling, asked).await
+                }
                 // The verifier has reported it.
                 Err(Early::Rejection(rejection)) => Ok(settings.render(&rejection, asked)),
                 Err(Early::Answer(answer)) => Ok(answer.map(ResponseBody::of_layer)),
@@ -120,8 +123,21 @@ impl LayerSettings {
         let readiness = until_ready(service, self.verifier.readiness_timeout());
         let verified = self
             .verifier
-            .verify_when(&head, body, readiness, |rejection| self.report(rejection))
-            .await?;
+            .verify_when(&head, body, readiness, |rejection| {
+                if !self.may_have_answered(rejection) {
+                    self.report(rejection);
+                }
+            })
+            .await;
+        let verified = match verified {
+            Ok(verified) => verified,
+            Err(refused) if self.may_have_answered(&refused.rejection) => {
+                // Boxed, so that what few requests need makes the future no larger for all.
+                let answering = Box::pin(self.answer_to_duplicate(&head, refused));
+                return Err(answering.await.map_or_else(Early::Rejection, Early::Answer));
+            }
+            Err(refused) => return Err(refused.rejection.into()),
+        };
         let (verified, service) = verified.map_err(Early::Failed)?;
         let payload = match &verified {
             Verified::Pending(pending) => Some(pending.unread()),
@@ -245,6 +261,12 @@ fn hand_over(head: &mut Parts, payload: VerifiedPayload, strip_uncovered: bool) 
         None => payload.bytes().clone(),
         Some(_) => Bytes::new(),
     };
+    if strip_uncovered
+        && head.headers.contains_key(IDEMPOTENCY_KEY)
+        && payload.header(IDEMPOTENCY_KEY).is_none()
+    {
+        head.extensions.insert(KeyTakenOut);
+    }
     rewrite_headers(&mut head.headers, &payload, body.len(), strip_uncovered);
     head.extensions.insert(payload);
     body

@@ -9,6 +9,7 @@ use http_body::Body;
 use super::{left_over::LeftOver, response::ResponseBody};
 use crate::{
     error::{Rejection, RejectionKind},
+    idempotency::IdempotencyLayer,
     once::Confirm,
     request::Verifier,
     scheme::Asked,
@@ -22,6 +23,8 @@ pub(super) struct LayerSettings {
     pub(super) renderer: Option<Arc<Renderer>>,
     pub(super) confirm: Option<Confirm>,
     pub(super) left_over: Arc<LeftOver>,
+    /// Where the answers to duplicates are looked up.
+    pub(super) idempotency: Option<IdempotencyLayer>,
 }
 
 pub(super) type Renderer = dyn Fn(&Rejection) -> (HeaderValue, Bytes) + Send + Sync;
@@ -55,6 +58,7 @@ impl LayerSettings {
             strip_uncovered: false,
             renderer: None,
             confirm: None,
+            idempotency: None,
         }
     }
 
@@ -71,6 +75,11 @@ impl LayerSettings {
     pub(super) fn acknowledges(&self, rejection: &Rejection) -> bool {
         rejection.kind() == RejectionKind::RequestReplayed
             && self.on_duplicate == OnDuplicate::Acknowledge
+    }
+
+    /// Whether the answer to this duplicate may be on record, so that it is not refused yet.
+    pub(super) fn may_have_answered(&self, rejection: &Rejection) -> bool {
+        rejection.kind() == RejectionKind::RequestReplayed && self.idempotency.is_some()
     }
 
     pub(super) fn render<R: Body>(

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     error::Rejection,
+    idempotency::IdempotencyLayer,
     once::{Confirm, TransactIn},
     request::{Verifier, VerifierBuilder},
     scheme::Scheme,
@@ -156,6 +157,41 @@ impl VerifyLayer {
         self
     }
 
+    /// Answers a duplicate with what this layer has on record for its intention, instead of
+    /// [`on_duplicate`](Self::on_duplicate). Default: duplicates are answered as `on_duplicate`
+    /// says.
+    ///
+    /// A sender that got no answer may then send the very same signed request again: it gets the
+    /// stored answer, or 409 while the first is at work, and no handler runs. Give it the
+    /// [`IdempotencyLayer`] that stands inside of this layer.
+    ///
+    /// # Security
+    /// Whoever captures a signed request and sends it again, while its signature is fresh, gets the
+    /// answer to it. Without this, the replay is refused. A replay changes nothing in either case.
+    ///
+    /// ```
+    /// # use axum::{Router, routing::post};
+    /// # use countersign::{HttpMessageSignatures, KeyRing, MemoryStore, VerifyLayer};
+    /// use countersign::{idempotency::IdempotencyLayer, store::MemoryAnswers};
+    ///
+    /// let idempotency = IdempotencyLayer::new(MemoryAnswers::new());
+    /// let verify = VerifyLayer::builder(HttpMessageSignatures::default())
+    ///     .public_origin("https://api.example.com")
+    ///     .keys(KeyRing::new().with("partner-1", "the secret of partner 1")?)
+    ///     .store(MemoryStore::new())
+    ///     .answer_duplicates_from(&idempotency)
+    ///     .build()?;
+    /// let app: Router = Router::new()
+    ///     .route("/transfer", post(async || "moved"))
+    ///     .layer(idempotency)
+    ///     .layer(verify);
+    /// # Ok::<_, countersign::ConfigError>(())
+    /// ```
+    pub fn answer_duplicates_from(mut self, idempotency: &IdempotencyLayer) -> Self {
+        self.settings_mut().idempotency = Some(idempotency.clone());
+        self
+    }
+
     /// Writes the body of rejections: its content type, and its bytes. Default:
     /// `application/problem+json`.
     ///
@@ -267,6 +303,12 @@ impl VerifierBuilder<VerifyLayer> {
     /// Sets [`VerifyLayer::confirm_in`].
     pub fn confirm_in(self, database: impl TransactIn + 'static) -> Self {
         self.then(move |layer| layer.confirm_in(database))
+    }
+
+    /// Sets [`VerifyLayer::answer_duplicates_from`].
+    pub fn answer_duplicates_from(self, idempotency: &IdempotencyLayer) -> Self {
+        let idempotency = idempotency.clone();
+        self.then(move |layer| layer.answer_duplicates_from(&idempotency))
     }
 
     /// Sets [`VerifyLayer::render_rejection`].

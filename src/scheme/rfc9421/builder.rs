@@ -18,7 +18,7 @@ use super::{
 use crate::{
     error::{ConfigError, ConfigErrorKind},
     key::{KeyId, MacAlgorithm},
-    message::DigestAlgorithm,
+    message::{DigestAlgorithm, IDEMPOTENCY_KEY},
     scheme::Profile,
 };
 
@@ -271,6 +271,10 @@ impl HttpMessageSignaturesBuilder {
             accept(&[CONTENT_TYPE])?,
             accept(&[CONTENT_ENCODING])?,
             accept(&[CONTENT_TYPE, CONTENT_ENCODING])?,
+            accept(&[IDEMPOTENCY_KEY])?,
+            accept(&[CONTENT_TYPE, IDEMPOTENCY_KEY])?,
+            accept(&[CONTENT_ENCODING, IDEMPOTENCY_KEY])?,
+            accept(&[CONTENT_TYPE, CONTENT_ENCODING, IDEMPOTENCY_KEY])?,
         ];
         Ok(HttpMessageSignatures(Arc::new(Settings {
             label: self.label,

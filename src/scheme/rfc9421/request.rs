@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{Fault, SignError},
-    message::{HashOutput, Head, Message, Part, Target, is_present},
+    message::{HashOutput, Head, IDEMPOTENCY_KEY, Message, Part, Target, is_present},
     proof::Unsigned,
     scheme::{Asked, Describe, Profile, Reading, Signing},
 };
@@ -67,8 +67,10 @@ impl Describe for HttpMessageSignatures {
     }
 
     fn asked(&self, request: &HeaderMap) -> Asked {
-        let names = self.0.if_present.iter().enumerate();
-        Asked(names.fold(0, |bits, (at, name)| {
+        // A key that is sent is asked to be covered; only a layer that reads it requires that.
+        let key = [IDEMPOTENCY_KEY];
+        let names = self.0.if_present.iter().chain(&key);
+        Asked(names.enumerate().fold(0, |bits, (at, name)| {
             bits | usize::from(is_present(request, name)) << at
         }))
     }

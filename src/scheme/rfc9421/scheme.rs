@@ -158,7 +158,8 @@ pub(super) struct Settings {
     pub(super) digest: DigestAlgorithm,
     pub(super) expires_after: Option<Duration>,
     pub(super) types: Vec<(HeaderName, FieldType)>,
-    /// What a 401 asks for, by which of `if_present` a request has: the first is bit 0.
-    pub(super) accept: [HeaderValue; 4],
+    /// What a 401 asks for, by which of `if_present` a request has: the first is bit 0. The last bit
+    /// is that of `idempotency-key`.
+    pub(super) accept: [HeaderValue; 8],
     pub(super) profile: Profile,
 }

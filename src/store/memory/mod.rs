@@ -1,5 +1,6 @@
 //! The memory store: nonces in one process, in a bounded number of bytes.
 
+mod answers;
 mod budget;
 mod builder;
 mod hash;
@@ -15,5 +16,6 @@ mod sync;
 mod table;
 mod time;
 
+pub use answers::{MemoryAnswers, MemoryAnswersBuilder};
 pub use builder::MemoryStoreBuilder;
 pub use store::{MemoryStatistics, MemoryStore};

@@ -12,6 +12,10 @@ use crate::{key::KeyId, once::NonceStore};
 pub struct Broken(Vec<(&'static str, String)>);
 
 impl Broken {
+    pub(super) fn new(broken: Vec<(&'static str, String)>) -> Self {
+        Self(broken)
+    }
+
     /// The names of the checks, each a promise that was broken.
     pub fn checks(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().map(|(check, _)| *check)
@@ -99,6 +103,6 @@ checks! {
 }
 
 #[expect(clippy::expect_used, reason = "it is a constant")]
-fn key() -> KeyId {
+pub(super) fn key() -> KeyId {
     KeyId::new("key").expect("a valid key id")
 }

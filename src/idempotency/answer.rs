@@ -1,0 +1,271 @@
+//! `StoredAnswer`: what is kept of a handler's answer, and in which bytes.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{
+        CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
+        CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED, LINK, LOCATION,
+        PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
+        UPGRADE, VARY,
+    },
+};
+
+use crate::error::StoreError;
+
+pub(crate) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+pub(crate) const IDEMPOTENCY_BODY: HeaderName = HeaderName::from_static("idempotency-body");
+
+/// The headers that are stored by default.
+pub(super) const STORED: [HeaderName; 11] = [
+    CACHE_CONTROL,
+    CONTENT_DISPOSITION,
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_LOCATION,
+    CONTENT_TYPE,
+    ETAG,
+    LAST_MODIFIED,
+    LINK,
+    LOCATION,
+    VARY,
+];
+
+/// The headers that are never stored: they belong to one connection, one moment or one session.
+const NEVER: [HeaderName; 12] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    DATE,
+    HeaderName::from_static("keep-alive"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    SET_COOKIE,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Whether a header may be stored.
+pub(super) fn is_storable(name: &HeaderName) -> bool {
+    !NEVER.contains(name) && *name != IDEMPOTENCY_REPLAYED && *name != IDEMPOTENCY_BODY
+}
+
+/// Whether an answer with this status is stored: 2xx to 4xx, except 401, 403, 408, 425 and 429,
+/// which say nothing of the intention. Every other status releases the key.
+pub(crate) fn is_stored(status: StatusCode) -> bool {
+    (200..500).contains(&status.as_u16()) && !matches!(status.as_u16(), 401 | 403 | 408 | 425 | 429)
+}
+
+/// An answer as it is kept: its status, the headers that are stored, and its body unless that was
+/// longer than the limit.
+#[derive(Clone)]
+pub(crate) struct StoredAnswer {
+    status: StatusCode,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Option<Bytes>,
+}
+
+/// The first byte of an answer in a store.
+const VERSION: u8 = 1;
+
+impl StoredAnswer {
+    /// Takes the headers that are stored, each with all its lines.
+    pub(crate) fn new(
+        status: StatusCode,
+        headers: &HeaderMap,
+        stored: &[HeaderName],
+        body: Option<Bytes>,
+    ) -> Self {
+        let headers = headers
+            .iter()
+            .filter(|(name, _)| stored.contains(name))
+            .map(|(name, value)| (name.clone(), value.clone()));
+        Self {
+            status,
+            headers: headers.collect(),
+            body,
+        }
+    }
+
+    /// The same answer, as it is kept if its body is longer than the limit.
+    pub(crate) fn without_body(&self) -> Self {
+        Self {
+            body: None,
+            ..self.clone()
+        }
+    }
+
+    /// The bytes for a store. Each part is behind its length.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        let body = self.body.as_deref().unwrap_or_default();
+        let headers = self
+            .headers
+            .iter()
+            .map(|(n, v)| 8 + n.as_str().len() + v.len());
+        let mut bytes = BytesMut::with_capacity(8 + headers.sum::<usize>() + body.len());
+        bytes.put_u8(VERSION);
+        bytes.put_u16(self.status.as_u16());
+        bytes.put_u8(u8::from(self.body.is_some()));
+        bytes.put_u32(u32::try_from(self.headers.len()).unwrap_or(u32::MAX));
+        for (name, value) in &self.headers {
+            for part in [name.as_str().as_bytes(), value.as_bytes()] {
+                bytes.put_u32(u32::try_from(part.len()).unwrap_or(u32::MAX));
+                bytes.put_slice(part);
+            }
+        }
+        bytes.put_slice(body);
+        bytes.freeze()
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    pub(crate) fn from_bytes(bytes: &Bytes) -> Result<Self, StoreError> {
+        let unreadable = || {
+            StoreError::unavailable(
+                "an answer in the store cannot be read: it is damaged, or of a newer version",
+            )
+        };
+        let mut rest = bytes.clone();
+        let (version, status) = (take(&mut rest, 1), take(&mut rest, 2));
+        let has_body = take(&mut rest, 1);
+        let status = match (version.as_deref(), status.as_deref()) {
+            (Some([VERSION]), Some([high, low])) => u16::from_be_bytes([*high, *low]),
+            _ => return Err(unreadable()),
+        };
+        let status = StatusCode::from_u16(status).map_err(|_| unreadable())?;
+        let count = take_length(&mut rest).ok_or_else(unreadable)?;
+        let mut headers = Vec::new();
+        for _ in 0..count {
+            let mut part = || {
+                let len = take_length(&mut rest)?;
+                take(&mut rest, len)
+            };
+            let (name, value) = (part(), part());
+            let name = name.and_then(|name| HeaderName::from_bytes(&name).ok());
+            let value = value.and_then(|value| HeaderValue::from_maybe_shared(value).ok());
+            headers.push((name.ok_or_else(unreadable)?, value.ok_or_else(unreadable)?));
+        }
+        let body = match has_body.as_deref() {
+            Some([0]) if rest.is_empty() => None,
+            Some([1]) => Some(rest),
+            _ => return Err(unreadable()),
+        };
+        Ok(Self {
+            status,
+            headers,
+            body,
+        })
+    }
+
+    /// The answer to a retry.
+    pub(crate) fn replayed(self) -> Response<Bytes> {
+        let is_whole = self.body.is_some();
+        let mut response = Response::new(self.body.unwrap_or_default());
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        for (name, value) in self.headers {
+            // What describes a body that is not there would be taken for that of an empty one.
+            if is_whole || (name != CONTENT_TYPE && name != CONTENT_ENCODING) {
+                headers.append(name, value);
+            }
+        }
+        headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+        if !is_whole {
+            headers.insert(IDEMPOTENCY_BODY, HeaderValue::from_static("omitted"));
+        }
+        response
+    }
+}
+
+fn take(rest: &mut Bytes, len: usize) -> Option<Bytes> {
+    (len <= rest.len()).then(|| rest.split_to(len))
+}
+
+fn take_length(rest: &mut Bytes) -> Option<usize> {
+    let length = take(rest, 4)?;
+    let length = u32::from_be_bytes(length.as_ref().try_into().ok()?);
+    usize::try_from(length).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(body: Option<&'static str>) -> StoredAnswer {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("content-type", "text/plain"),
+            ("link", "</1>; rel=next"),
+            ("link", "</2>; rel=last"),
+            ("set-cookie", "session=1"),
+            ("date", "now"),
+            ("x-other", "1"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        StoredAnswer::new(
+            StatusCode::CREATED,
+            &headers,
+            &STORED,
+            body.map(Bytes::from),
+        )
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_with_every_line_of_a_header() {
+        let read = StoredAnswer::from_bytes(&answer(Some("made")).to_bytes()).unwrap();
+        let response = read.replayed();
+        assert_eq!(
+            (response.status(), response.body().as_ref()),
+            (StatusCode::CREATED, &b"made"[..])
+        );
+        let links: Vec<_> = response.headers().get_all("link").iter().collect();
+        assert_eq!(links, ["</1>; rel=next", "</2>; rel=last"]);
+        assert_eq!(response.headers()["idempotency-replayed"], "true");
+        for never in ["set-cookie", "date", "x-other", "idempotency-body"] {
+            assert!(!response.headers().contains_key(never), "{never}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_its_body_says_so() {
+        let read = StoredAnswer::from_bytes(&answer(None).to_bytes()).unwrap();
+        let response = read.replayed();
+        assert_eq!(response.headers()["idempotency-body"], "omitted");
+        assert!(!response.headers().contains_key("content-type") && response.body().is_empty());
+    }
+
+    /// Whatever a store gives back, nothing panics, and what is cut off is not an answer.
+    #[test]
+    fn damaged_bytes_are_refused() {
+        let whole = answer(None).to_bytes();
+        for len in 0..whole.len() {
+            assert!(
+                StoredAnswer::from_bytes(&whole.slice(..len)).is_err(),
+                "{len}"
+            );
+        }
+        let mut longer = whole.to_vec();
+        longer.push(0);
+        assert!(StoredAnswer::from_bytes(&longer.into()).is_err());
+        for at in 0..whole.len() {
+            for flip in [1, 0x80, 0xff] {
+                let mut other = whole.to_vec();
+                other[at] ^= flip;
+                let _ = StoredAnswer::from_bytes(&other.into());
+            }
+        }
+    }
+
+    #[test]
+    fn the_statuses_that_are_stored() {
+        let stored = |status| is_stored(StatusCode::from_u16(status).unwrap());
+        for status in [200, 201, 204, 301, 304, 400, 402, 404, 409, 412, 422, 499] {
+            assert!(stored(status), "{status}");
+        }
+        for status in [101, 401, 403, 408, 425, 429, 500, 502, 503, 599] {
+            assert!(!stored(status), "{status}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The settings of an `IdempotencyLayer`.
+
+use std::{sync::Arc, time::Duration};
+
+use http::HeaderName;
+use tokio::sync::Semaphore;
+
+use super::{
+    answer::{STORED, is_storable},
+    layer::IdempotencyLayer,
+    settings::{Settings, WhenCutOff},
+};
+use crate::{
+    error::{ConfigError, ConfigErrorKind},
+    once::AnswerStore,
+};
+
+/// Configures an [`IdempotencyLayer`].
+#[derive(Debug)]
+#[must_use]
+pub struct IdempotencyLayerBuilder {
+    settings: Settings,
+    headers: Vec<Result<HeaderName, String>>,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl IdempotencyLayerBuilder {
+    pub(super) fn new(store: Arc<dyn AnswerStore>) -> Self {
+        Self {
+            settings: Settings {
+                store,
+                namespace: None,
+                is_required: false,
+                when_cut_off: WhenCutOff::Unknown,
+                lease: 30 * SECOND,
+                retention: DAY,
+                timeout: 2 * SECOND,
+                max_body: 64 * 1024,
+                body_deadline: 10 * SECOND,
+                headers: STORED.to_vec(),
+                going_on: Arc::new(Semaphore::new(1024)),
+            },
+            headers: Vec::new(),
+        }
+    }
+
+    /// Refuses a request without a key (400, `idempotency_key_missing`), unless its method is safe
+    /// (GET, HEAD, OPTIONS, TRACE). Default: such a request is handled as if the layer were not
+    /// there.
+    pub fn required(mut self) -> Self {
+        self.settings.is_required = true;
+        self
+    }
+
+    /// Keeps the keys of this layer apart from those of others in the same store. Default: the
+    /// namespace of the verifier. A namespace has 1 to 256 bytes, none of them zero.
+    pub fn namespace(mut self, namespace: impl Into<Arc<str>>) -> Self {
+        self.settings.namespace = Some(namespace.into());
+        self
+    }
+
+    /// Sets for how long a key and its answer are kept, counted from the first attempt. Default: 24
+    /// hours. Range: 1 minute to 1 year.
+    ///
+    /// A retry that comes later runs again. Tell your senders the time.
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.settings.retention = retention;
+        self
+    }
+
+    /// Sets for how long a key is held without a sign of life. Default: 30 seconds. Range: 100
+    /// milliseconds to 1 hour. It is renewed while the handler runs, and ends at once if the handler
+    /// panics; only after the process has died do retries wait for it.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.settings.lease = lease;
+        self
+    }
+
+    /// Limits how long the store may take for one step. Default: 2 seconds. Range: 1 millisecond to
+    /// 1 hour. A store that is late is answered for with 503.
+    pub fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout = timeout;
+        self
+    }
+
+    /// Limits the length of a body that is stored. Default: 64 KiB. Range: 0 to 16 MiB.
+    ///
+    /// A longer body is passed on to the sender, and its answer is recorded without it: a retry gets
+    /// the status, the stored headers and `Idempotency-Body: omitted`.
+    pub fn max_body_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_body = bytes;
+        self
+    }
+
+    /// Limits how long the layer waits for the whole body of an answer, before it passes on what is
+    /// there and records the answer without its body. Default: 10 seconds. Range: 0 to 1 hour.
+    pub fn body_deadline(mut self, deadline: Duration) -> Self {
+        self.settings.body_deadline = deadline;
+        self
+    }
+
+    /// Limits how many handlers may go on after their clients have hung up. Default: 1,024. Range: 0
+    /// to 1 million. One beyond them is cut off, and its outcome is unknown.
+    pub fn max_going_on(mut self, handlers: usize) -> Self {
+        self.settings.going_on = Arc::new(Semaphore::new(handlers.min(1_000_000)));
+        self
+    }
+
+    /// Stores one more header of answers, with all its lines. Default: `cache-control`,
+    /// `content-disposition`, `content-encoding`, `content-language`, `content-location`,
+    /// `content-type`, `etag`, `last-modified`, `link`, `location` and `vary`.
+    ///
+    /// Never stored are `set-cookie`, `date`, `content-length` and the headers of one connection:
+    /// [`build`](Self::build) refuses them.
+    pub fn store_header(mut self, name: impl TryInto<HeaderName> + ToString) -> Self {
+        let text = name.to_string();
+        let name = name.try_into().ok().filter(is_storable);
+        self.headers.push(name.ok_or(text));
+        self
+    }
+
+    /// Expects handlers to record their answer with [`PendingAnswer`](super::PendingAnswer), in the
+    /// transaction in which their effects happen. Default: the layer records the answer after the
+    /// handler has answered.
+    ///
+    /// Nothing is unknown then: if an attempt was cut off, either its transaction was committed, with
+    /// its answer, or nothing happened, and the next attempt runs. The store must be in the handler's
+    /// database (`PostgresAnswers`, `SqliteAnswers`). An answer of 4xx without a recorded answer is
+    /// recorded by the layer.
+    pub fn in_transaction(mut self) -> Self {
+        self.settings.when_cut_off = WhenCutOff::RolledBack;
+        self
+    }
+
+    /// Runs a handler again if its earlier attempt was cut off, whatever that attempt did. Default:
+    /// the outcome is unknown (409, `outcome_unknown`) until it is
+    /// [resolved](IdempotencyLayer::resolve), or its retention has ended.
+    ///
+    /// An effect that was made before the handler was cut off is made twice. An attempt that has
+    /// lost its hold, and still runs, runs beside the next one.
+    pub fn danger_run_again_after_crash(mut self) -> Self {
+        self.settings.when_cut_off = WhenCutOff::RunsAgain;
+        self
+    }
+
+    /// Returns the layer.
+    ///
+    /// # Errors
+    /// Returns an error if a setting is out of its range, or a header cannot be stored.
+    pub fn build(mut self) -> Result<IdempotencyLayer, ConfigError> {
+        let Settings {
+            namespace,
+            lease,
+            retention,
+            timeout,
+            max_body,
+            body_deadline,
+            headers,
+            ..
+        } = &mut self.settings;
+        let millisecond = Duration::from_millis(1);
+        let hour = 3600 * SECOND;
+        let is_namespace = |name: &str| (1..=256).contains(&name.len()) && !name.contains('\0');
+        for (holds, range) in [
+            (
+                namespace.as_deref().is_none_or(is_namespace),
+                "a namespace has between 1 and 256 bytes, and none of them is zero",
+            ),
+            (
+                (100 * millisecond..=hour).contains(lease),
+                "the lease of an idempotency key is between 100 milliseconds and 1 hour",
+            ),
+            (
+                (60 * SECOND..=366 * DAY).contains(retention),
+                "the retention of an idempotency key is between 1 minute and 1 year",
+            ),
+            (
+                (millisecond..=hour).contains(timeout),
+                "`store_timeout` is between 1 millisecond and 1 hour",
+            ),
+            (
+                *max_body <= 16 << 20,
+                "the body of an answer that is stored has at most 16 MiB",
+            ),
+            (*body_deadline <= hour, "`body_deadline` is at most 1 hour"),
+        ] {
+            ConfigError::unless(holds, range)?;
+        }
+        for name in self.headers.drain(..) {
+            let name = name.map_err(|name| {
+                let what = format!(
+                    "the header `{}` of an answer cannot be stored",
+                    name.escape_debug()
+                );
+                ConfigError::from(ConfigErrorKind::Answer(what))
+            })?;
+            if !headers.contains(&name) {
+                headers.push(name);
+            }
+        }
+        Ok(self.build_in_range())
+    }
+
+    pub(super) fn build_in_range(self) -> IdempotencyLayer {
+        IdempotencyLayer {
+            settings: Arc::new(self.settings),
+        }
+    }
+}

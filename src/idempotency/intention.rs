@@ -1,0 +1,165 @@
+//! What a request intends: which key it names, in which scope, and the digest of what it says.
+
+use std::sync::Arc;
+
+use http::{Method, header::DATE, request::Parts};
+use sha2::{Digest as _, Sha256};
+
+use super::key::IdempotencyKey;
+use crate::{
+    error::ConfigError,
+    key::KeyId,
+    message::{IDEMPOTENCY_KEY, Part, original_uri},
+    once::AnswerClaim,
+    proof::Proven,
+};
+
+/// One intention of a sender: what identifies the record of its answer.
+///
+/// A key counts for one namespace, one signed key id, one method and one path: the same key from
+/// another sender, or for another path, is another intention. A secret that is rotated within its
+/// key set changes nothing.
+///
+/// [`resolve`](super::IdempotencyLayer::resolve) takes one.
+#[derive(Clone, Debug)]
+pub struct Intention {
+    pub(super) namespace: Arc<str>,
+    pub(super) key_id: KeyId,
+    pub(super) method: Method,
+    pub(super) path: Box<str>,
+    pub(super) key: IdempotencyKey,
+}
+
+impl Intention {
+    /// Describes an intention. `namespace` is that of the verifier, unless the layer has one of its
+    /// own; `path` is the one that was signed, with its percent-encoding, or without a covered path
+    /// the one that arrived.
+    ///
+    /// # Errors
+    /// Returns an error if the key id is not valid.
+    pub fn new(
+        namespace: &str,
+        key_id: &str,
+        method: Method,
+        path: &str,
+        key: IdempotencyKey,
+    ) -> Result<Self, ConfigError> {
+        Ok(Self {
+            namespace: namespace.into(),
+            key_id: KeyId::new(key_id)?,
+            method,
+            path: path.into(),
+            key,
+        })
+    }
+
+    /// The claim on it, for a request with this fingerprint.
+    pub(super) fn claim(&self, fingerprint: [u8; 32]) -> AnswerClaim {
+        let mut scope = Sha256::new();
+        for part in [
+            self.namespace.as_bytes(),
+            self.key_id.as_str().as_bytes(),
+            self.method.as_str().as_bytes(),
+            self.path.as_bytes(),
+            self.key.as_str().as_bytes(),
+        ] {
+            behind_length(&mut scope, part);
+        }
+        let digest = scope.finalize().into();
+        let namespace = Arc::clone(&self.namespace);
+        AnswerClaim::new(namespace, self.key_id.clone(), digest, fingerprint)
+    }
+}
+
+/// Says in the extensions of a request that it had a key which is not covered, and was taken out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyTakenOut;
+
+/// What was verified of a request, and its head, for what is not covered.
+#[derive(Clone, Copy)]
+pub(crate) struct Said<'r> {
+    pub(crate) namespace: &'r Arc<str>,
+    pub(crate) proven: &'r Proven,
+    pub(crate) head: &'r Parts,
+}
+
+impl Said<'_> {
+    /// The covered value of the key, if it is covered.
+    pub(super) fn covered_key(&self) -> Option<&[u8]> {
+        let value = self.proven.header(IDEMPOTENCY_KEY);
+        value.map(http::HeaderValue::as_bytes)
+    }
+
+    pub(super) fn intends(&self, namespace: Option<&Arc<str>>, key: IdempotencyKey) -> Intention {
+        Intention {
+            namespace: Arc::clone(namespace.unwrap_or(self.namespace)),
+            key_id: self.proven.key_id().clone(),
+            method: self.method().clone(),
+            path: self.path().into(),
+            key,
+        }
+    }
+
+    /// Whether the request changes nothing, so that its key means nothing.
+    pub(super) fn is_safe(&self) -> bool {
+        self.method().is_safe()
+    }
+
+    /// Whether the request has a key at all.
+    pub(super) fn sends_key(&self) -> bool {
+        let head = self.head;
+        head.headers.contains_key(IDEMPOTENCY_KEY) || head.extensions.get::<KeyTakenOut>().is_some()
+    }
+
+    fn method(&self) -> &Method {
+        self.proven.method().unwrap_or(&self.head.method)
+    }
+
+    fn path(&self) -> &str {
+        let path = self.proven.path();
+        path.unwrap_or_else(|| original_uri(self.head).path())
+    }
+
+    /// The digest of what the request says: method, path, query, everything that is covered beside
+    /// them, and the body, without what belongs to one signature alone. Each is behind its length
+    /// and its name, so that no two requests are fed the same bytes.
+    ///
+    /// `Date` says when a request was made, and is another one with each retry.
+    pub(super) fn fingerprint(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        let query = self.proven.query();
+        let query = query.unwrap_or_else(|| original_uri(self.head).query().unwrap_or_default());
+        for part in [self.method().as_str(), self.path(), query] {
+            behind_length(&mut digest, part.as_bytes());
+        }
+        let content = self.proven.content().filter_map(|(part, value)| {
+            let (kind, name, member) = match part {
+                Part::Authority => (b'a', "", ""),
+                Part::Header(name) => (b'h', name.as_str(), ""),
+                Part::Member(named) => (b'm', named.0.as_str(), &*named.1),
+                Part::QueryParam(name) => (b'q', &**name, ""),
+                // They are fed above, or are no content.
+                _ => return None,
+            };
+            let of_signature = matches!(name, "signature" | "signature-input") || DATE == *name;
+            (kind == b'q' || !of_signature).then_some((kind, name, member, value))
+        });
+        // A sender may list its components in another order when it signs again.
+        let mut content: Vec<_> = content.collect();
+        content.sort_unstable();
+        for (kind, name, member, value) in content {
+            digest.update([kind]);
+            for part in [name.as_bytes(), member.as_bytes(), value] {
+                behind_length(&mut digest, part);
+            }
+        }
+        digest.update(b"b");
+        behind_length(&mut digest, self.proven.bytes());
+        digest.finalize().into()
+    }
+}
+
+fn behind_length(digest: &mut Sha256, part: &[u8]) {
+    digest.update((part.len() as u64).to_be_bytes());
+    digest.update(part);
+}

@@ -1,0 +1,178 @@
+//! `IdempotencyLayer`: what it is asked about a request.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+
+use super::{
+    answer::StoredAnswer,
+    builder::IdempotencyLayerBuilder,
+    held::Held,
+    intention::{Intention, Said},
+    key::IdempotencyKey,
+    pending::PendingAnswer,
+    settings::{Settings, WhenCutOff},
+};
+use crate::{
+    error::{Rejection, RejectionKind, StoreError},
+    future::within,
+    message::IDEMPOTENCY_KEY,
+    once::{AnswerClaim, AnswerOutcome, AnswerStore, StepOutcome},
+};
+
+/// A layer behind which one intention is acted on once, however often its sender signs it.
+///
+#[doc = include_str!("semantics.md")]
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct IdempotencyLayer {
+    pub(crate) settings: Arc<Settings>,
+}
+
+/// What becomes of a request.
+pub(crate) enum Asked {
+    /// It names no key, and need not: it is handled as if the layer were not there.
+    Unkeyed,
+    /// It was answered before.
+    Answered(StoredAnswer),
+    /// It is new, and its handler may run.
+    New(Held),
+}
+
+impl IdempotencyLayer {
+    /// Returns a layer with every default.
+    pub fn new(store: impl AnswerStore) -> Self {
+        Self::builder(store).build_in_range()
+    }
+
+    /// Configures a layer; every setting states its default.
+    pub fn builder(store: impl AnswerStore) -> IdempotencyLayerBuilder {
+        IdempotencyLayerBuilder::new(Arc::new(store))
+    }
+
+    pub(crate) fn is_in_transaction(&self) -> bool {
+        self.settings.when_cut_off == WhenCutOff::RolledBack
+    }
+
+    /// Records the answer of an intention whose outcome is unknown (409, `outcome_unknown`), once
+    /// somebody has found out what its attempt did. Retries get this answer from then on. Returns
+    /// whether there was such an intention: `false` if the key is free, in flight or answered.
+    ///
+    /// ```
+    /// use countersign::idempotency::{IdempotencyKey, IdempotencyLayer, Intention};
+    /// use http::{Method, Response};
+    ///
+    /// # async fn f(layer: IdempotencyLayer) -> Result<(), Box<dyn std::error::Error>> {
+    /// // The bank says that the transfer was made.
+    /// let key = IdempotencyKey::new("8e03978e-40d5")?;
+    /// let transfer = Intention::new("default", "partner-1", Method::POST, "/transfer", key)?;
+    /// let answer = Response::builder().status(201).body("made")?;
+    /// layer.resolve(&transfer, answer).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if the store fails, or gives no answer in time.
+    pub async fn resolve(
+        &self,
+        intention: &Intention,
+        answer: Response<impl Into<Bytes>>,
+    ) -> Result<bool, StoreError> {
+        let settings = &*self.settings;
+        let claim = intention.claim([0; 32]);
+        let (head, body) = answer.into_parts();
+        let body = Some(body.into());
+        let answer = StoredAnswer::new(head.status, &head.headers, &settings.headers, body);
+        let answer = answer.to_bytes();
+        let resolved = within(settings.timeout, settings.store.resolve(&claim, &answer)).await?;
+        Ok(resolved == StepOutcome::Done)
+    }
+
+    /// Claims the key that the request names.
+    pub(crate) async fn ask(&self, said: Said<'_>) -> Result<Asked, Rejection> {
+        let Some(key) = self.key(said)? else {
+            return Ok(Asked::Unkeyed);
+        };
+        let settings = &self.settings;
+        let claim = self.claim(said, key);
+        let found = within(settings.timeout, settings.store.claim(&claim)).await?;
+        match found {
+            AnswerOutcome::Claimed => Ok(Asked::New(Held::new(Arc::clone(settings), claim))),
+            found => answered(&found).map(Asked::Answered),
+        }
+    }
+
+    /// Looks up the answer to a duplicate, for which no handler runs: `None` if there is nothing on
+    /// record of its intention.
+    pub(crate) async fn look_up(&self, said: Said<'_>) -> Result<Option<StoredAnswer>, Rejection> {
+        let Some(key) = self.key(said)? else {
+            return Ok(None);
+        };
+        let settings = &self.settings;
+        let claim = self.claim(said, key);
+        let found = within(settings.timeout, settings.store.find(&claim)).await?;
+        found.as_ref().map(answered).transpose()
+    }
+
+    /// The slot for a handler that records its answer in its transaction.
+    pub(crate) fn pending(&self, held: Option<&Held>) -> PendingAnswer {
+        PendingAnswer::new(Arc::clone(&self.settings), held)
+    }
+
+    fn claim(&self, said: Said<'_>, key: IdempotencyKey) -> AnswerClaim {
+        let settings = &*self.settings;
+        let intention = said.intends(settings.namespace.as_ref(), key);
+        let claim = intention
+            .claim(said.fingerprint())
+            .with_lease(settings.lease)
+            .with_retention(settings.retention);
+        match settings.when_cut_off {
+            WhenCutOff::Unknown => claim,
+            WhenCutOff::RunsAgain | WhenCutOff::RolledBack => claim.running_again(),
+        }
+    }
+
+    fn key(&self, said: Said<'_>) -> Result<Option<IdempotencyKey>, Rejection> {
+        if said.is_safe() {
+            return Ok(None);
+        }
+        match said.covered_key() {
+            Some(value) => IdempotencyKey::read(value).map(Some),
+            None if said.sends_key() => Err(Rejection::new(
+                RejectionKind::SignatureInsufficient,
+                "the signature does not cover `idempotency-key`: anybody on the way could have \
+                 changed it; let the sender cover the header",
+            )),
+            None if self.settings.is_required => Err(Rejection::new(
+                RejectionKind::IdempotencyKeyMissing,
+                format!("the request has no `{IDEMPOTENCY_KEY}`"),
+            )),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The answer that was found, or why there is none.
+fn answered(found: &AnswerOutcome) -> Result<StoredAnswer, Rejection> {
+    match found {
+        AnswerOutcome::Answered(answer) => Ok(StoredAnswer::from_bytes(answer)?),
+        AnswerOutcome::InFlight { remaining } => {
+            let detail = "an attempt with this `Idempotency-Key` is at work";
+            Err(Rejection::in_flight(detail, *remaining))
+        }
+        AnswerOutcome::Unknown => Err(Rejection::new(
+            RejectionKind::OutcomeUnknown,
+            "an attempt with this `Idempotency-Key` was cut off, and recorded no answer",
+        )),
+        AnswerOutcome::OtherContent => Err(Rejection::new(
+            RejectionKind::IdempotencyKeyReused,
+            "this `Idempotency-Key` was used for a request that said something else",
+        )),
+        // A store that finds its own claim has made it twice.
+        AnswerOutcome::Claimed => Err(Rejection::in_flight(
+            "claimed twice",
+            std::time::Duration::ZERO,
+        )),
+    }
+}
