@@ -21,6 +21,7 @@ mod body;
 mod clients;
 mod diagnosis;
 mod extractors;
+mod idempotency;
 #[cfg(all(feature = "postgres", feature = "sqlite"))]
 mod in_transaction;
 mod json_client;
