@@ -15,6 +15,18 @@ use crate::{
     once::AnswerStore,
 };
 
+impl IdempotencyLayer {
+    /// Returns a layer with every default.
+    pub fn new(store: impl AnswerStore) -> Self {
+        Self::builder(store).build_in_range()
+    }
+
+    /// Configures a layer; every setting states its default.
+    pub fn builder(store: impl AnswerStore) -> IdempotencyLayerBuilder {
+        IdempotencyLayerBuilder::new(Arc::new(store))
+    }
+}
+
 /// Configures an [`IdempotencyLayer`].
 #[derive(Debug)]
 #[must_use]
@@ -27,7 +39,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl IdempotencyLayerBuilder {
-    pub(super) fn new(store: Arc<dyn AnswerStore>) -> Self {
+    fn new(store: Arc<dyn AnswerStore>) -> Self {
         Self {
             settings: Settings {
                 store,
@@ -203,7 +215,7 @@ impl IdempotencyLayerBuilder {
         Ok(self.build_in_range())
     }
 
-    pub(super) fn build_in_range(self) -> IdempotencyLayer {
+    fn build_in_range(self) -> IdempotencyLayer {
         IdempotencyLayer {
             settings: Arc::new(self.settings),
         }

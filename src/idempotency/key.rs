@@ -75,7 +75,11 @@ impl IdempotencyKey {
     /// # Ok::<_, countersign::Rejection>(())
     /// ```
     #[must_use]
-    #[expect(clippy::expect_used, reason = "a key is visible ASCII and spaces")]
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "a key is visible ASCII and spaces"
+    )]
     pub fn to_header(&self) -> HeaderValue {
         let mut quoted = String::with_capacity(self.0.len() + 2);
         quoted.push('"');

@@ -7,7 +7,6 @@ use http::Response;
 
 use super::{
     answer::StoredAnswer,
-    builder::IdempotencyLayerBuilder,
     held::Held,
     intention::{Intention, Said},
     key::IdempotencyKey,
@@ -18,7 +17,7 @@ use crate::{
     error::{Rejection, RejectionKind, StoreError},
     future::within,
     message::IDEMPOTENCY_KEY,
-    once::{AnswerClaim, AnswerOutcome, AnswerStore, StepOutcome},
+    once::{AnswerClaim, AnswerOutcome, StepOutcome},
 };
 
 /// A layer behind which one intention is acted on once, however often its sender signs it.
@@ -41,16 +40,6 @@ pub(crate) enum Asked {
 }
 
 impl IdempotencyLayer {
-    /// Returns a layer with every default.
-    pub fn new(store: impl AnswerStore) -> Self {
-        Self::builder(store).build_in_range()
-    }
-
-    /// Configures a layer; every setting states its default.
-    pub fn builder(store: impl AnswerStore) -> IdempotencyLayerBuilder {
-        IdempotencyLayerBuilder::new(Arc::new(store))
-    }
-
     pub(crate) fn is_in_transaction(&self) -> bool {
         self.settings.when_cut_off == WhenCutOff::RolledBack
     }

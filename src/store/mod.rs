@@ -24,8 +24,8 @@ pub use memory::{
     MemoryAnswers, MemoryAnswersBuilder, MemoryStatistics, MemoryStore, MemoryStoreBuilder,
 };
 #[cfg(feature = "postgres")]
-pub use postgres::{PostgresStore, PostgresStoreBuilder};
+pub use postgres::{PostgresAnswers, PostgresAnswersBuilder, PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
 pub use redis::{RedisStore, RedisStoreBuilder};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{SqliteStore, SqliteStoreBuilder};
+pub use sqlite::{SqliteAnswers, SqliteAnswersBuilder, SqliteStore, SqliteStoreBuilder};

@@ -12,8 +12,8 @@ use countersign::{
     Clock, MemoryStore, Timestamp,
     error::{StoreError, StoreErrorKind},
     store::{
-        AttemptId, Claim, ClaimOutcome, LeaseOutcome, LeaseStore, MemoryAnswers, NonceKind,
-        NonceStore, StepOutcome, StoreFuture,
+        AttemptId, Claim, ClaimOutcome, LeaseOutcome, LeaseStore, NonceKind, NonceStore,
+        StepOutcome, StoreFuture,
     },
     testing::{
         ManualClock,
@@ -40,19 +40,6 @@ async fn the_memory_store_keeps_every_promise() {
 #[tokio::test]
 async fn the_memory_store_keeps_every_promise_in_real_time() {
     let kept = conformance::run(&Time::real(), async || MemoryStore::new()).await;
-    kept.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_memory_store_of_answers_keeps_every_promise() {
-    let clock = clock();
-    let store = async || {
-        MemoryAnswers::builder()
-            .clock(clock.clone())
-            .build()
-            .unwrap()
-    };
-    let kept = conformance::run_answers(&Time::manual(clock.clone()), store).await;
     kept.unwrap();
 }
 

@@ -22,6 +22,7 @@ mod history;
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod race;
 
+mod answers;
 mod conformance;
 #[cfg(all(feature = "axum", feature = "postgres", feature = "sqlite"))]
 mod crash;

@@ -3,6 +3,7 @@
 //!
 #![doc = include_str!("operating.md")]
 
+mod answers;
 mod consume;
 mod error;
 mod exchange;
@@ -18,6 +19,7 @@ mod transaction;
 mod writer;
 
 pub use self::{
+    answers::{PostgresAnswers, PostgresAnswersBuilder},
     pooled::PooledTransaction,
     store::{PostgresStore, PostgresStoreBuilder},
 };

@@ -1,5 +1,6 @@
 //! The SQLite store: nonces in a file, for the processes of one host.
 
+mod answers;
 mod batch;
 mod consume;
 mod error;
@@ -11,4 +12,5 @@ mod sweep;
 mod time;
 mod writer;
 
+pub use self::answers::{SqliteAnswers, SqliteAnswersBuilder};
 pub use self::store::{SqliteStore, SqliteStoreBuilder};

@@ -314,7 +314,7 @@ impl<S: AnswerStore> Answers<'_, S> {
         let claim = self.claim().with_lease(SECOND / 2);
         self.claims(&claim, AnswerOutcome::Claimed, "a claim")
             .await?;
-        self.time.pass_for_leases(SECOND).await;
+        self.time.pass(SECOND).await;
         self.finds(&claim, Some(AnswerOutcome::Unknown)).await?;
         self.claims(
             &self.again(&claim),
@@ -329,7 +329,7 @@ impl<S: AnswerStore> Answers<'_, S> {
         self.claims(&claim, AnswerOutcome::Claimed, "a claim")
             .await?;
         self.renews(&claim, 60 * SECOND, StepOutcome::Done).await?;
-        self.time.pass_for_leases(SECOND).await;
+        self.time.pass(SECOND).await;
         match self.asked(&self.again(&claim)).await? {
             AnswerOutcome::InFlight { remaining } if remaining > 50 * SECOND => {}
             other => return Err(format!("{other:?} to a claim during a renewed lease")),

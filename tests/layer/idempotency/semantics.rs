@@ -336,7 +336,7 @@ fn panicking(
 
 #[tokio::test]
 async fn an_unknown_outcome_stays_unknown_until_it_is_resolved_or_ends() {
-    let (server, layer) = panicking(|store| IdempotencyLayer::new(store));
+    let (server, layer) = panicking(IdempotencyLayer::new);
     for key in ["k", "l"] {
         assert_eq!(server.send(key, "/pay", "panic").await.said().0, 500);
         // The hold is given up by a task of its own.

@@ -1,0 +1,474 @@
+//! The PostgreSQL store of answers, and answers that are recorded in a handler's own transaction.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use sqlx::{
+    AssertSqlSafe, PgConnection, PgPool, Postgres, Row as _, Transaction,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
+
+use super::{
+    error,
+    pooled::PooledTransaction,
+    schema::{Lock, lock as lock_schema},
+    time::millis,
+};
+use crate::{
+    clock::Timestamp,
+    error::{ConfigError, OpenError, StoreError, StoreErrorKind},
+    future::StoreFuture,
+    once::{AnswerClaim, AnswerIn, AnswerOutcome, AnswerRecord, AnswerStore, StepOutcome, lock},
+};
+
+/// Remembers the answers to intentions in a PostgreSQL database of yours, for all servers of a
+/// service.
+///
+/// What it guarantees:
+/// - of any number of claims on one key, from any of the servers, at once or one after another, at
+///   most one is answered [`AnswerOutcome::Claimed`] until its retention has passed by the clock of
+///   the database. Keys are told apart by SHA-256;
+/// - what was answered is committed with `synchronous_commit = on`, whatever is set elsewhere. An
+///   answer that a handler records is as durable as its own transaction;
+/// - a record is never evicted. A key id that has used up its share is refused with
+///   [`StoreErrorKind::KeyOverQuota`]. A database that is down, slow, a standby or out of room is
+///   answered with an error;
+/// - a handler's own transaction in the same database can record the answer, with
+///   [`PendingAnswer`](crate::idempotency::PendingAnswer).
+///
+/// Its table is `countersign_answers`. Records whose retention has passed are dropped by later
+/// claims, some at a time. A database that is put back to an older state forgets what came after,
+/// and runs it again.
+///
+/// ```no_run
+/// use countersign::{idempotency::IdempotencyLayer, store::PostgresAnswers};
+///
+/// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = sqlx::PgPool::connect("postgres://orders@db.internal/orders").await?;
+/// PostgresAnswers::migrate(&pool).await?;
+/// let answers = PostgresAnswers::open(pool.clone()).await?;
+/// let layer = IdempotencyLayer::builder(answers).in_transaction().build()?;
+/// # Ok(()) }
+/// ```
+pub struct PostgresAnswers {
+    pool: PgPool,
+    records_of_a_key: u64,
+    wait: Duration,
+    counts: Mutex<HashMap<[u8; 32], Count>>,
+}
+
+/// How many records a key has, as this process knows.
+#[derive(Clone, Copy)]
+struct Count {
+    records: u64,
+    asked: Instant,
+}
+
+/// For how long a count is believed.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// So many keys are counted at one time.
+const COUNTED: usize = 1 << 16;
+
+/// Configures a [`PostgresAnswers`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct PostgresAnswersBuilder {
+    records_of_a_key: u64,
+    wait: Duration,
+}
+
+const SCHEMA: &str = "\
+CREATE TABLE IF NOT EXISTS countersign_answers (
+    digest bytea PRIMARY KEY,
+    owner bytea NOT NULL,
+    fingerprint bytea NOT NULL,
+    attempt bytea NOT NULL,
+    deadline_ms bigint NOT NULL,
+    lease_end_ms bigint NOT NULL,
+    answer bytea
+);
+CREATE INDEX IF NOT EXISTS countersign_answers_by_deadline ON countersign_answers (deadline_ms);
+CREATE INDEX IF NOT EXISTS countersign_answers_by_owner ON countersign_answers (owner);
+";
+
+const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+/// Takes the key if it is free, or may be taken over. What has ended makes room.
+const CLAIM: &str = "
+WITH clock AS MATERIALIZED (
+    SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now
+), swept AS (
+    DELETE FROM countersign_answers WHERE digest IN (
+        SELECT digest FROM countersign_answers
+        WHERE deadline_ms <= (SELECT now FROM clock) AND digest <> $1
+        LIMIT 16 FOR UPDATE SKIP LOCKED
+    )
+), claimed AS (
+    INSERT INTO countersign_answers AS known
+        (digest, owner, fingerprint, attempt, deadline_ms, lease_end_ms)
+    SELECT $1, $2, $3, $4, now + $5, now + $6 FROM clock
+    ON CONFLICT (digest) DO UPDATE SET
+        owner = excluded.owner, fingerprint = excluded.fingerprint, attempt = excluded.attempt,
+        deadline_ms = excluded.deadline_ms, lease_end_ms = excluded.lease_end_ms, answer = NULL
+    WHERE known.deadline_ms <= (SELECT now FROM clock)
+        OR $7 AND known.answer IS NULL AND known.fingerprint = excluded.fingerprint
+            AND known.lease_end_ms <= (SELECT now FROM clock)
+    RETURNING true
+)
+SELECT EXISTS (SELECT FROM claimed) AS claimed";
+
+const FIND: &str = "
+SELECT fingerprint, deadline_ms, lease_end_ms, answer,
+    (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms
+FROM countersign_answers WHERE digest = $1";
+
+type Bound<'q> = Query<'q, Postgres, PgArguments>;
+
+impl PostgresAnswers {
+    /// The table, for those whose migrations are made elsewhere. Can be run again.
+    pub const SCHEMA: &str = SCHEMA;
+
+    /// Opens the store in this database with every default; [`migrate`](Self::migrate) makes its
+    /// table.
+    ///
+    /// # Errors
+    /// As [`PostgresAnswersBuilder::open`].
+    pub async fn open(pool: PgPool) -> Result<Self, OpenError> {
+        Self::builder().open(pool).await
+    }
+
+    /// Configures a store.
+    pub fn builder() -> PostgresAnswersBuilder {
+        PostgresAnswersBuilder {
+            records_of_a_key: 1_000_000,
+            wait: Duration::from_millis(1500),
+        }
+    }
+
+    /// Makes the table, unless it is there. Several servers may do so at once.
+    ///
+    /// # Errors
+    /// Returns an error if the database refuses or cannot be reached.
+    pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
+        let migrated = async {
+            let mut transaction = pool.begin().await?;
+            // `IF NOT EXISTS` alone does not stand two at once.
+            lock_schema(&mut transaction, Lock::Wait).await?;
+            sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
+            transaction.commit().await
+        };
+        migrated.await.map_err(error::of_driver)
+    }
+
+    /// Runs statements in a transaction of their own, which waits for no lock longer than the store
+    /// does, and is on the disk when it is answered.
+    async fn transact<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let begun = PooledTransaction::begin(&self.pool).await;
+        let mut transaction = begun.map_err(error::of_driver)?;
+        let wait = millis(self.wait).max(1);
+        let settings = format!(
+            "SET LOCAL synchronous_commit = on;
+            SET LOCAL lock_timeout = {wait}; SET LOCAL statement_timeout = {wait}"
+        );
+        let set = sqlx::raw_sql(AssertSqlSafe(settings)).execute(transaction.connection());
+        set.await.map_err(error::of_driver)?;
+        let answer = work(transaction.connection()).await?;
+        // A timeout that struck while COMMIT waits for a standby would have it answered as a success.
+        let unset = sqlx::raw_sql("SET LOCAL statement_timeout = 0");
+        let unset = unset.execute(transaction.connection()).await;
+        unset.map_err(error::of_driver)?;
+        transaction.commit().await.map_err(error::of_driver)?;
+        Ok(answer)
+    }
+
+    async fn try_claim(&self, claim: &AnswerClaim) -> Result<AnswerOutcome, StoreError> {
+        let owner = claim.owner();
+        if self.records(owner).await? >= self.records_of_a_key {
+            // A retry is told what is known.
+            return match self.try_find(claim).await? {
+                Some(outcome) => Ok(outcome),
+                None => Err(StoreError::new(
+                    StoreErrorKind::KeyOverQuota,
+                    "the key has as many answers on record as it may",
+                )),
+            };
+        }
+        // A record may be released between the two statements.
+        for _ in 0..3 {
+            let outcome = self.transact(async |connection| {
+                let claiming = sqlx::query(CLAIM)
+                    .bind(claim.digest().as_slice())
+                    .bind(owner.as_slice())
+                    .bind(claim.fingerprint().as_slice())
+                    .bind(claim.attempt().to_bytes().to_vec())
+                    .bind(millis(claim.retention()))
+                    .bind(millis(claim.lease()))
+                    .bind(claim.runs_again())
+                    .persistent(false);
+                let row = claiming.fetch_one(&mut *connection).await;
+                let claimed = row.and_then(|row| row.try_get("claimed"));
+                if claimed.map_err(error::of_driver)? {
+                    return Ok(Some(AnswerOutcome::Claimed));
+                }
+                find(connection, claim).await
+            });
+            if let Some(outcome) = outcome.await? {
+                if outcome == AnswerOutcome::Claimed {
+                    self.count(owner, 1);
+                }
+                return Ok(outcome);
+            }
+        }
+        Err(StoreError::unavailable(
+            "PostgreSQL found the key neither free nor taken",
+        ))
+    }
+
+    async fn try_find(&self, claim: &AnswerClaim) -> Result<Option<AnswerOutcome>, StoreError> {
+        self.transact(async |connection| find(connection, claim).await)
+            .await
+    }
+
+    /// Changes a record that has no answer.
+    async fn step(&self, query: Bound<'_>) -> Result<StepOutcome, StoreError> {
+        let rows = self.transact(async |connection| {
+            let run = query.persistent(false).execute(connection).await;
+            Ok(run.map_err(error::of_driver)?.rows_affected())
+        });
+        Ok(done(rows.await?))
+    }
+
+    /// How many records the key has. What others have recorded in the last second is not counted.
+    async fn records(&self, owner: [u8; 32]) -> Result<u64, StoreError> {
+        let known = lock(&self.counts).get(&owner).copied();
+        if let Some(known) = known
+            && known.asked.elapsed() < BELIEVED
+        {
+            return Ok(known.records);
+        }
+        let asked = Instant::now();
+        let most = i64::try_from(self.records_of_a_key).unwrap_or(i64::MAX);
+        let sql = "SELECT count(*) FROM (
+                SELECT FROM countersign_answers WHERE owner = $1 LIMIT $2
+            ) AS counted";
+        let counted = self.transact(async |connection| {
+            let query = sqlx::query_scalar(sql).bind(owner.as_slice()).bind(most);
+            let counted: Result<i64, _> = query.persistent(false).fetch_one(connection).await;
+            counted.map_err(error::of_driver)
+        });
+        let records = counted.await?.unsigned_abs();
+        let mut counts = lock(&self.counts);
+        if counts.len() >= COUNTED {
+            counts.clear();
+        }
+        counts.insert(owner, Count { records, asked });
+        Ok(records)
+    }
+
+    fn count(&self, owner: [u8; 32], more: u64) {
+        if let Some(count) = lock(&self.counts).get_mut(&owner) {
+            count.records = count.records.saturating_add(more);
+        }
+    }
+}
+
+async fn find(
+    connection: &mut PgConnection,
+    claim: &AnswerClaim,
+) -> Result<Option<AnswerOutcome>, StoreError> {
+    let query = sqlx::query(FIND).bind(claim.digest().as_slice());
+    let found = query.persistent(false).fetch_optional(connection).await;
+    let Some(row) = found.map_err(error::of_driver)? else {
+        return Ok(None);
+    };
+    let (record, now) = read(&row)?;
+    Ok(record.judge(claim, now))
+}
+
+fn read(row: &PgRow) -> Result<(AnswerRecord, Timestamp), StoreError> {
+    let time = |column| {
+        let millis: i64 = row.try_get(column).map_err(error::of_driver)?;
+        let time = u64::try_from(millis).ok().and_then(Timestamp::from_millis);
+        time.ok_or_else(|| StoreError::unavailable("the database holds a time that is none"))
+    };
+    let fingerprint: &[u8] = row.try_get("fingerprint").map_err(error::of_driver)?;
+    let answer: Option<Vec<u8>> = row.try_get("answer").map_err(error::of_driver)?;
+    let damaged = |_| StoreError::unavailable("a fingerprint in the database is not 32 bytes");
+    let record = AnswerRecord {
+        fingerprint: fingerprint.try_into().map_err(damaged)?,
+        deadline: time("deadline_ms")?,
+        lease_end: time("lease_end_ms")?,
+        answer: answer.map(Bytes::from),
+    };
+    Ok((record, time("now_ms")?))
+}
+
+fn done(rows: u64) -> StepOutcome {
+    match rows {
+        0 => StepOutcome::Lost,
+        _ => StepOutcome::Done,
+    }
+}
+
+/// The record of the claim's attempt, if it has no answer and has not ended.
+fn of_attempt<'q>(sql: String, claim: &AnswerClaim) -> Bound<'q> {
+    let sql = format!(
+        "{sql} WHERE digest = $1 AND attempt = $2 AND answer IS NULL AND deadline_ms > {NOW}"
+    );
+    sqlx::query(AssertSqlSafe(sql))
+        .bind(claim.digest().to_vec())
+        .bind(claim.attempt().to_bytes().to_vec())
+}
+
+impl AnswerStore for PostgresAnswers {
+    fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
+        StoreFuture::new(self.try_claim(claim))
+    }
+
+    fn find<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, Option<AnswerOutcome>> {
+        StoreFuture::new(self.try_find(claim))
+    }
+
+    fn renew<'a>(
+        &'a self,
+        claim: &'a AnswerClaim,
+        lease: Duration,
+    ) -> StoreFuture<'a, StepOutcome> {
+        let sql = format!("UPDATE countersign_answers SET lease_end_ms = {NOW} + $3");
+        StoreFuture::new(self.step(of_attempt(sql, claim).bind(millis(lease))))
+    }
+
+    fn record<'a>(
+        &'a self,
+        claim: &'a AnswerClaim,
+        answer: &'a Bytes,
+    ) -> StoreFuture<'a, StepOutcome> {
+        let sql = "UPDATE countersign_answers SET answer = $3".to_owned();
+        StoreFuture::new(self.step(of_attempt(sql, claim).bind(answer.as_ref())))
+    }
+
+    fn release<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
+        let sql = "DELETE FROM countersign_answers".to_owned();
+        StoreFuture::new(self.step(of_attempt(sql, claim)))
+    }
+
+    fn resolve<'a>(
+        &'a self,
+        claim: &'a AnswerClaim,
+        answer: &'a Bytes,
+    ) -> StoreFuture<'a, StepOutcome> {
+        let sql = format!(
+            "UPDATE countersign_answers SET answer = $2 WHERE digest = $1 AND answer IS NULL
+                AND lease_end_ms <= {NOW} AND deadline_ms > {NOW}"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(claim.digest().to_vec());
+        StoreFuture::new(self.step(query.bind(answer.as_ref())))
+    }
+}
+
+/// The database needs the table of
+/// [`PostgresAnswers::migrate`](crate::store::PostgresAnswers::migrate), and is the one that the
+/// store of the layer was opened in.
+impl AnswerIn for Transaction<'_, Postgres> {
+    /// Waits for a lock as long as the transaction's own `lock_timeout` says, whatever `wait` is.
+    fn record_answer<'a>(
+        &'a mut self,
+        claim: &'a AnswerClaim,
+        answer: &'a Bytes,
+        _: Duration,
+    ) -> StoreFuture<'a, StepOutcome> {
+        StoreFuture::new(record(self, claim, answer))
+    }
+}
+
+impl AnswerIn for PooledTransaction {
+    /// Waits for a lock as long as the transaction's own `lock_timeout` says, whatever `wait` is.
+    fn record_answer<'a>(
+        &'a mut self,
+        claim: &'a AnswerClaim,
+        answer: &'a Bytes,
+        _: Duration,
+    ) -> StoreFuture<'a, StepOutcome> {
+        StoreFuture::new(record(self.connection(), claim, answer))
+    }
+}
+
+async fn record(
+    connection: &mut PgConnection,
+    claim: &AnswerClaim,
+    answer: &[u8],
+) -> Result<StepOutcome, StoreError> {
+    let sql = "UPDATE countersign_answers SET answer = $3".to_owned();
+    let query = of_attempt(sql, claim).bind(answer).persistent(false);
+    let run = query.execute(connection).await;
+    Ok(done(run.map_err(error::of_driver)?.rows_affected()))
+}
+
+impl fmt::Debug for PostgresAnswers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresAnswers")
+            .field("records_of_a_key", &self.records_of_a_key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PostgresAnswersBuilder {
+    /// The most records that one key id of one namespace may have. Default: 1 million. Range: at
+    /// least 1.
+    ///
+    /// Each process counts what it records, and learns of what others record within a second. So a
+    /// key can have more, by what other processes record for it in a second.
+    pub fn records_of_a_key(mut self, records: u64) -> Self {
+        self.records_of_a_key = records;
+        self
+    }
+
+    /// Limits how long the database waits for a lock, and for a statement. Default: 1.5 seconds, which
+    /// is below the layer's
+    /// [`store_timeout`](crate::idempotency::IdempotencyLayerBuilder::store_timeout). Range: more
+    /// than zero, and at most 30 seconds.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.wait = timeout;
+        self
+    }
+
+    /// Opens the store in this database.
+    ///
+    /// # Errors
+    /// Returns [`OpenError::Config`] if a setting is out of its range, and [`OpenError::Store`] if
+    /// the table is not there, or the database cannot be reached.
+    pub async fn open(self, pool: PgPool) -> Result<PostgresAnswers, OpenError> {
+        ConfigError::unless(
+            self.records_of_a_key > 0,
+            "a key may have at least 1 answer on record",
+        )?;
+        ConfigError::unless(
+            !self.wait.is_zero() && self.wait <= Duration::from_secs(30),
+            "a PostgreSQL store of answers waits for at most 30 seconds, and not for no time",
+        )?;
+        let answers = PostgresAnswers {
+            pool,
+            records_of_a_key: self.records_of_a_key,
+            wait: self.wait,
+            counts: Mutex::default(),
+        };
+        let tables = "SELECT digest, owner, fingerprint, attempt, deadline_ms, lease_end_ms, answer
+            FROM countersign_answers LIMIT 0";
+        let checked = answers.transact(async |connection| {
+            let found = sqlx::raw_sql(tables).execute(connection).await;
+            found.map(drop).map_err(error::of_driver)
+        });
+        checked.await?;
+        Ok(answers)
+    }
+}

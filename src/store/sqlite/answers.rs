@@ -1,0 +1,409 @@
+//! The SQLite store of answers, and answers that are recorded in a handler's own transaction.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use sqlx::{Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction, sqlite::SqliteRow};
+
+use super::{
+    error,
+    time::{millis, timestamp},
+};
+use crate::{
+    clock::{Clock, SystemClock, Timestamp},
+    error::{ConfigError, ConfigErrorKind, OpenError, StoreError, StoreErrorKind},
+    future::StoreFuture,
+    once::{AnswerClaim, AnswerIn, AnswerOutcome, AnswerRecord, AnswerStore, StepOutcome},
+};
+
+/// Remembers the answers to intentions in a SQLite database of yours, shared by the processes of one
+/// host.
+///
+/// What it guarantees:
+/// - of any number of claims on one key, from any of the processes, at once or one after another, at
+///   most one is answered [`AnswerOutcome::Claimed`] until its retention has passed by the clock of
+///   the host. Keys are told apart by SHA-256;
+/// - what was answered is on the disk, as far as the disk keeps its word: a database that is not
+///   opened with `synchronous=FULL` is refused, and so is one in memory;
+/// - a record is never evicted. A key id that has used up its share is refused with
+///   [`StoreErrorKind::KeyOverQuota`], and a full disk with [`StoreErrorKind::Full`];
+/// - a handler's own transaction in the same database can record the answer, with
+///   [`PendingAnswer`](crate::idempotency::PendingAnswer).
+///
+/// Its tables begin with `countersign_answer`. Records whose retention has passed are dropped by
+/// later claims, some at a time. Give the pool a `busy_timeout` below the layer's
+/// [`store_timeout`](crate::idempotency::IdempotencyLayerBuilder::store_timeout).
+///
+/// ```
+/// use countersign::{idempotency::IdempotencyLayer, store::SqliteAnswers};
+/// use sqlx::{SqlitePool, sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous}};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # let folder = std::env::temp_dir().join(format!("countersign-answers-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// # let file = folder.join("payments.db");
+/// let options = SqliteConnectOptions::new()
+///     .filename(&file)
+///     .create_if_missing(true)
+///     .journal_mode(SqliteJournalMode::Wal)
+///     .synchronous(SqliteSynchronous::Full);
+/// let pool = SqlitePool::connect_with(options).await?;
+/// SqliteAnswers::migrate(&pool).await?;
+/// let layer = IdempotencyLayer::new(SqliteAnswers::open(pool.clone()).await?);
+/// # pool.close().await;
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// # Ok::<_, std::io::Error>(())
+/// ```
+pub struct SqliteAnswers {
+    pool: SqlitePool,
+    records_of_a_key: u64,
+    clock: Arc<dyn Clock>,
+}
+
+/// Configures a [`SqliteAnswers`].
+#[derive(Debug)]
+#[must_use]
+pub struct SqliteAnswersBuilder {
+    records_of_a_key: u64,
+    clock: Arc<dyn Clock>,
+}
+
+const SCHEMA: &str = "\
+CREATE TABLE IF NOT EXISTS countersign_answer (
+    digest BLOB PRIMARY KEY,
+    owner BLOB NOT NULL,
+    fingerprint BLOB NOT NULL,
+    attempt BLOB NOT NULL,
+    deadline INTEGER NOT NULL,
+    lease_end INTEGER NOT NULL,
+    answer BLOB
+) STRICT;
+CREATE INDEX IF NOT EXISTS countersign_answer_by_deadline ON countersign_answer (deadline);
+CREATE TABLE IF NOT EXISTS countersign_answer_key (
+    owner BLOB PRIMARY KEY,
+    records INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS countersign_answer_inserted AFTER INSERT ON countersign_answer BEGIN
+    INSERT INTO countersign_answer_key (owner, records) VALUES (new.owner, 1)
+        ON CONFLICT (owner) DO UPDATE SET records = records + 1;
+END;
+CREATE TRIGGER IF NOT EXISTS countersign_answer_deleted AFTER DELETE ON countersign_answer BEGIN
+    UPDATE countersign_answer_key SET records = records - 1 WHERE owner = old.owner;
+    DELETE FROM countersign_answer_key WHERE owner = old.owner AND records <= 0;
+END;
+";
+
+/// What `PRAGMA synchronous` says of `FULL`.
+const FULL: i64 = 2;
+
+impl SqliteAnswers {
+    /// The tables, as statements that do nothing if the tables are there: for those who keep their
+    /// schema in migrations of their own.
+    pub const SCHEMA: &str = SCHEMA;
+
+    /// Opens the store in this database with every default; [`migrate`](Self::migrate) makes its
+    /// tables.
+    ///
+    /// # Errors
+    /// As [`SqliteAnswersBuilder::open`].
+    pub async fn open(pool: SqlitePool) -> Result<Self, OpenError> {
+        Self::builder().open(pool).await
+    }
+
+    /// Configures a store.
+    pub fn builder() -> SqliteAnswersBuilder {
+        SqliteAnswersBuilder {
+            records_of_a_key: 1_000_000,
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Makes the tables, unless they are there.
+    ///
+    /// # Errors
+    /// Returns an error if the database gives no answer.
+    pub async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
+        let run = sqlx::raw_sql(SCHEMA).execute(pool).await;
+        run.map(drop).map_err(error::of_driver)
+    }
+
+    /// Claims in a transaction that has the lock, so that what is read is what is there.
+    async fn try_claim(&self, claim: &AnswerClaim) -> Result<AnswerOutcome, StoreError> {
+        let begun = self.pool.begin_with("BEGIN IMMEDIATE").await;
+        let mut transaction = begun.map_err(error::of_driver)?;
+        let now = self.clock.now();
+        let found = record(&mut transaction, claim).await?;
+        let taken_over = match &found {
+            Some(found) => match found.judge(claim, now) {
+                Some(outcome) => return Ok(outcome),
+                None => true,
+            },
+            None => false,
+        };
+        let claimed = claimed(
+            &mut transaction,
+            claim,
+            now,
+            taken_over,
+            self.records_of_a_key,
+        );
+        claimed.await?;
+        transaction.commit().await.map_err(error::of_driver)?;
+        Ok(AnswerOutcome::Claimed)
+    }
+
+    /// Changes a record that has no answer.
+    async fn step(
+        &self,
+        statement: &'static str,
+        claim: &AnswerClaim,
+        value: Value<'_>,
+    ) -> Result<StepOutcome, StoreError> {
+        let query = sqlx::query(statement)
+            .bind(claim.digest().as_slice())
+            .bind(claim.attempt().to_bytes().to_vec())
+            .bind(millis(self.clock.now()));
+        let query = match value {
+            Value::None => query,
+            Value::Time(time) => query.bind(millis(time)),
+            Value::Answer(answer) => query.bind(answer),
+        };
+        let run = query.execute(&self.pool).await.map_err(error::of_driver)?;
+        Ok(done(run.rows_affected()))
+    }
+}
+
+enum Value<'v> {
+    None,
+    Time(Timestamp),
+    Answer(&'v [u8]),
+}
+
+fn done(rows: u64) -> StepOutcome {
+    match rows {
+        0 => StepOutcome::Lost,
+        _ => StepOutcome::Done,
+    }
+}
+
+async fn record(
+    connection: &mut SqliteConnection,
+    claim: &AnswerClaim,
+) -> Result<Option<AnswerRecord>, StoreError> {
+    let sql = "SELECT fingerprint, deadline, lease_end, answer FROM countersign_answer
+        WHERE digest = ?";
+    let query = sqlx::query(sql).bind(claim.digest().as_slice());
+    let found = query.fetch_optional(connection).await;
+    let found = found.map_err(error::of_driver)?;
+    found.as_ref().map(read).transpose()
+}
+
+fn read(row: &SqliteRow) -> Result<AnswerRecord, StoreError> {
+    let fingerprint: Vec<u8> = row.try_get("fingerprint").map_err(error::of_driver)?;
+    let answer: Option<Vec<u8>> = row.try_get("answer").map_err(error::of_driver)?;
+    let damaged = |_| StoreError::unavailable("a fingerprint in the database is not 32 bytes");
+    Ok(AnswerRecord {
+        fingerprint: fingerprint.try_into().map_err(damaged)?,
+        deadline: timestamp(row.try_get("deadline").map_err(error::of_driver)?)?,
+        lease_end: timestamp(row.try_get("lease_end").map_err(error::of_driver)?)?,
+        answer: answer.map(Bytes::from),
+    })
+}
+
+async fn claimed(
+    connection: &mut SqliteConnection,
+    claim: &AnswerClaim,
+    now: Timestamp,
+    taken_over: bool,
+    records_of_a_key: u64,
+) -> Result<(), StoreError> {
+    let owner = claim.owner().to_vec();
+    let sweep = "DELETE FROM countersign_answer WHERE rowid IN
+        (SELECT rowid FROM countersign_answer WHERE deadline <= ? LIMIT 32)";
+    let swept = sqlx::query(sweep)
+        .bind(millis(now))
+        .execute(&mut *connection);
+    swept.await.map_err(error::of_driver)?;
+    if taken_over {
+        let sql = "DELETE FROM countersign_answer WHERE digest = ?";
+        let deleting = sqlx::query(sql).bind(claim.digest().as_slice());
+        deleting
+            .execute(&mut *connection)
+            .await
+            .map_err(error::of_driver)?;
+    }
+    let sql = "SELECT records FROM countersign_answer_key WHERE owner = ?";
+    let query = sqlx::query_scalar(sql).bind(&owner);
+    let records: Option<i64> = query
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(error::of_driver)?;
+    if records.unwrap_or_default().unsigned_abs() >= records_of_a_key {
+        let message = "the key has as many answers on record as it may";
+        return Err(StoreError::new(StoreErrorKind::KeyOverQuota, message));
+    }
+    let sql = "INSERT INTO countersign_answer
+        (digest, owner, fingerprint, attempt, deadline, lease_end) VALUES (?, ?, ?, ?, ?, ?)";
+    let inserting = sqlx::query(sql)
+        .bind(claim.digest().as_slice())
+        .bind(owner)
+        .bind(claim.fingerprint().as_slice())
+        .bind(claim.attempt().to_bytes().to_vec())
+        .bind(millis(now.saturating_add(claim.retention())))
+        .bind(millis(now.saturating_add(claim.lease())));
+    let inserted = inserting.execute(connection).await;
+    inserted.map(drop).map_err(error::of_driver)
+}
+
+impl AnswerStore for SqliteAnswers {
+    fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
+        StoreFuture::new(self.try_claim(claim))
+    }
+
+    fn find<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, Option<AnswerOutcome>> {
+        StoreFuture::new(async move {
+            let mut connection = self.pool.acquire().await.map_err(error::of_driver)?;
+            let found = record(&mut connection, claim).await?;
+            Ok(found.and_then(|found| found.judge(claim, self.clock.now())))
+        })
+    }
+
+    fn renew<'a>(
+        &'a self,
+        claim: &'a AnswerClaim,
+        lease: Duration,
+    ) -> StoreFuture<'a, StepOutcome> {
+        let sql = "UPDATE countersign_answer SET lease_end = ?4
+            WHERE digest = ?1 AND attempt = ?2 AND answer IS NULL AND deadline > ?3";
+        let end = self.clock.now().saturating_add(lease);
+        StoreFuture::new(self.step(sql, claim, Value::Time(end)))
+    }
+
+    fn record<'a>(
+        &'a self,
+        claim: &'a AnswerClaim,
+        answer: &'a Bytes,
+    ) -> StoreFuture<'a, StepOutcome> {
+        let sql = "UPDATE countersign_answer SET answer = ?4
+            WHERE digest = ?1 AND attempt = ?2 AND answer IS NULL AND deadline > ?3";
+        StoreFuture::new(self.step(sql, claim, Value::Answer(answer)))
+    }
+
+    fn release<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
+        let sql = "DELETE FROM countersign_answer
+            WHERE digest = ?1 AND attempt = ?2 AND answer IS NULL AND deadline > ?3";
+        StoreFuture::new(self.step(sql, claim, Value::None))
+    }
+
+    fn resolve<'a>(
+        &'a self,
+        claim: &'a AnswerClaim,
+        answer: &'a Bytes,
+    ) -> StoreFuture<'a, StepOutcome> {
+        // Whichever attempt it was.
+        let sql = "UPDATE countersign_answer SET answer = ?4 WHERE digest = ?1 AND ?2 IS NOT NULL
+            AND answer IS NULL AND lease_end <= ?3 AND deadline > ?3";
+        StoreFuture::new(self.step(sql, claim, Value::Answer(answer)))
+    }
+}
+
+/// The database needs the tables of
+/// [`SqliteAnswers::migrate`](crate::store::SqliteAnswers::migrate), and is the one that the store
+/// of the layer was opened in. Begin with `pool.begin_with("BEGIN IMMEDIATE")`.
+impl AnswerIn for Transaction<'_, Sqlite> {
+    /// SQLite waits for its lock as long as the connection's `busy_timeout` says, whatever `wait`
+    /// is.
+    fn record_answer<'a>(
+        &'a mut self,
+        claim: &'a AnswerClaim,
+        answer: &'a Bytes,
+        _: Duration,
+    ) -> StoreFuture<'a, StepOutcome> {
+        StoreFuture::new(async move {
+            let sql = "UPDATE countersign_answer SET answer = ?3
+                WHERE digest = ?1 AND attempt = ?2 AND answer IS NULL";
+            let query = sqlx::query(sql)
+                .bind(claim.digest().as_slice())
+                .bind(claim.attempt().to_bytes().to_vec())
+                .bind(answer.as_ref());
+            let run = query.execute(&mut **self).await;
+            Ok(done(run.map_err(error::of_driver)?.rows_affected()))
+        })
+    }
+}
+
+impl fmt::Debug for SqliteAnswers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteAnswers")
+            .field("records_of_a_key", &self.records_of_a_key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SqliteAnswersBuilder {
+    /// The most records that one key id of one namespace may have, those included whose retention
+    /// has passed but which are not dropped yet. Default: 1 million. Range: at least 1.
+    pub fn records_of_a_key(mut self, records: u64) -> Self {
+        self.records_of_a_key = records;
+        self
+    }
+
+    /// The clock that retentions and leases pass by. Default: the system's. All processes that share
+    /// the database need the same.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Opens the store in this database.
+    ///
+    /// # Errors
+    /// Returns [`OpenError::Config`] if a setting is out of its range, if the database is in memory,
+    /// or if its connections do not have `synchronous=FULL`. Returns [`OpenError::Store`] if the
+    /// tables are not there, or the database gives no answer.
+    pub async fn open(self, pool: SqlitePool) -> Result<SqliteAnswers, OpenError> {
+        ConfigError::unless(
+            self.records_of_a_key > 0,
+            "a key may have at least 1 answer on record",
+        )?;
+        let mut connection = pool.acquire().await.map_err(error::of_driver)?;
+        let synchronous = sqlx::query_scalar("PRAGMA synchronous");
+        let synchronous: i64 = synchronous
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(error::of_driver)?;
+        let file = sqlx::query_scalar("SELECT file FROM pragma_database_list WHERE name = 'main'");
+        let file: Option<String> = file
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(error::of_driver)?;
+        let refuse = |what: &'static str| {
+            let kind = ConfigErrorKind::StorePlace(what.into());
+            Err(OpenError::from(ConfigError::from(kind)))
+        };
+        if synchronous < FULL {
+            return refuse(
+                "the connections of a SQLite store of answers need `synchronous=FULL`, so that what \
+                 was answered is on the disk",
+            );
+        }
+        if file.unwrap_or_default().is_empty() {
+            return refuse(
+                "a database in memory, or in a temporary file, would not be there after a restart; \
+                 name a file",
+            );
+        }
+        let tables = "SELECT digest, owner, fingerprint, attempt, deadline, lease_end, answer
+            FROM countersign_answer LIMIT 0";
+        let found = sqlx::query(tables).fetch_optional(&mut *connection).await;
+        found.map_err(error::of_driver)?;
+        drop(connection);
+        Ok(SqliteAnswers {
+            pool,
+            records_of_a_key: self.records_of_a_key,
+            clock: self.clock,
+        })
+    }
+}
