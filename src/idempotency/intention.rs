@@ -9,9 +9,10 @@ use super::key::IdempotencyKey;
 use crate::{
     error::ConfigError,
     key::KeyId,
-    message::{IDEMPOTENCY_KEY, Part, original_uri},
+    message::{IDEMPOTENCY_KEY, Part},
     once::AnswerClaim,
     proof::Proven,
+    routed::original_uri,
 };
 
 /// One intention of a sender: what identifies the record of its answer.

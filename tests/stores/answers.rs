@@ -9,8 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use countersign::{
-    Clock, KeyId, Timestamp,
-    error::StoreErrorKind,
+    Clock, Timestamp,
     store::{
         AnswerClaim, AnswerOutcome, AnswerRecord, AnswerStore, AttemptId, MemoryAnswers,
         StepOutcome, StoreFuture,
@@ -51,7 +50,10 @@ mod sqlite {
     };
     use tempfile::TempDir;
 
-    use super::*;
+    use super::{
+        quota::{a_key_has_no_more_than_three, claim},
+        *,
+    };
 
     fn options(folder: &TempDir, name: &str) -> SqliteConnectOptions {
         let options = SqliteConnectOptions::new().filename(folder.path().join(name));
@@ -112,7 +114,7 @@ mod sqlite {
 mod postgres {
     use countersign::store::PostgresAnswers;
 
-    use super::*;
+    use super::{quota::a_key_has_no_more_than_three, *};
     use crate::common::database;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -145,23 +147,30 @@ mod postgres {
     }
 }
 
-fn claim(key: &str, n: u8) -> AnswerClaim {
-    let key = KeyId::new(key).unwrap();
-    AnswerClaim::new("quota".into(), key, [n; 32], [0; 32])
-}
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod quota {
+    use countersign::{KeyId, error::StoreErrorKind};
 
-/// Another key is served, what is known is told, and what was released makes room.
-async fn a_key_has_no_more_than_three<S: AnswerStore>(store: &S) {
-    let first = claim("partner", 0);
-    for claim in [&first, &claim("partner", 1), &claim("partner", 2)] {
-        assert_eq!(store.claim(claim).await.unwrap(), AnswerOutcome::Claimed);
+    use super::*;
+
+    pub fn claim(key: &str, n: u8) -> AnswerClaim {
+        let key = KeyId::new(key).unwrap();
+        AnswerClaim::new("quota".into(), key, [n; 32], [0; 32])
     }
-    let over = store.claim(&claim("partner", 3)).await.unwrap_err();
-    assert_eq!(over.kind(), StoreErrorKind::KeyOverQuota);
-    let known = store.claim(&claim("partner", 0)).await.unwrap();
-    assert!(matches!(known, AnswerOutcome::InFlight { .. }));
-    let other = claim("another", 9);
-    assert_eq!(store.claim(&other).await.unwrap(), AnswerOutcome::Claimed);
+
+    /// Another key is served, what is known is told, and what was released makes room.
+    pub async fn a_key_has_no_more_than_three<S: AnswerStore>(store: &S) {
+        let first = claim("partner", 0);
+        for claim in [&first, &claim("partner", 1), &claim("partner", 2)] {
+            assert_eq!(store.claim(claim).await.unwrap(), AnswerOutcome::Claimed);
+        }
+        let over = store.claim(&claim("partner", 3)).await.unwrap_err();
+        assert_eq!(over.kind(), StoreErrorKind::KeyOverQuota);
+        let known = store.claim(&claim("partner", 0)).await.unwrap();
+        assert!(matches!(known, AnswerOutcome::InFlight { .. }));
+        let other = claim("another", 9);
+        assert_eq!(store.claim(&other).await.unwrap(), AnswerOutcome::Claimed);
+    }
 }
 
 /// What a store of answers may do wrong.

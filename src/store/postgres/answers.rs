@@ -321,7 +321,7 @@ fn done(rows: u64) -> StepOutcome {
 }
 
 /// The record of the claim's attempt, if it has no answer and has not ended.
-fn of_attempt<'q>(sql: String, claim: &AnswerClaim) -> Bound<'q> {
+fn of_attempt<'q>(sql: &str, claim: &AnswerClaim) -> Bound<'q> {
     let sql = format!(
         "{sql} WHERE digest = $1 AND attempt = $2 AND answer IS NULL AND deadline_ms > {NOW}"
     );
@@ -345,7 +345,7 @@ impl AnswerStore for PostgresAnswers {
         lease: Duration,
     ) -> StoreFuture<'a, StepOutcome> {
         let sql = format!("UPDATE countersign_answers SET lease_end_ms = {NOW} + $3");
-        StoreFuture::new(self.step(of_attempt(sql, claim).bind(millis(lease))))
+        StoreFuture::new(self.step(of_attempt(&sql, claim).bind(millis(lease))))
     }
 
     fn record<'a>(
@@ -353,12 +353,12 @@ impl AnswerStore for PostgresAnswers {
         claim: &'a AnswerClaim,
         answer: &'a Bytes,
     ) -> StoreFuture<'a, StepOutcome> {
-        let sql = "UPDATE countersign_answers SET answer = $3".to_owned();
+        let sql = "UPDATE countersign_answers SET answer = $3";
         StoreFuture::new(self.step(of_attempt(sql, claim).bind(answer.as_ref())))
     }
 
     fn release<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
-        let sql = "DELETE FROM countersign_answers".to_owned();
+        let sql = "DELETE FROM countersign_answers";
         StoreFuture::new(self.step(of_attempt(sql, claim)))
     }
 
@@ -408,7 +408,7 @@ async fn record(
     claim: &AnswerClaim,
     answer: &[u8],
 ) -> Result<StepOutcome, StoreError> {
-    let sql = "UPDATE countersign_answers SET answer = $3".to_owned();
+    let sql = "UPDATE countersign_answers SET answer = $3";
     let query = of_attempt(sql, claim).bind(answer).persistent(false);
     let run = query.execute(connection).await;
     Ok(done(run.map_err(error::of_driver)?.rows_affected()))
