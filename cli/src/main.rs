@@ -12,7 +12,6 @@ mod printer;
 mod probe;
 mod request;
 mod runtime;
-#[allow(dead_code, reason = "reports that are about to be written use it")]
 mod sarif;
 mod scheme;
 mod secret;

@@ -132,6 +132,7 @@ impl Location {
     }
 
     /// Names the line and the column, both counted from 1.
+    #[allow(dead_code, reason = "a probe has no lines")]
     pub(crate) fn at(mut self, line: usize, column: Option<usize>, snippet: Option<&str>) -> Self {
         self.physical_location.region = Some(Region {
             start_line: line.max(1),
@@ -216,6 +217,7 @@ impl Finding {
     }
 
     /// Marks the finding as accepted by people, for this reason.
+    #[allow(dead_code, reason = "nobody accepts what a probe finds")]
     pub(crate) fn suppressed(mut self, reason: &str) -> Self {
         self.suppressions = vec![json!({"kind": "inSource", "justification": reason})];
         self

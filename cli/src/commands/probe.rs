@@ -1,6 +1,6 @@
 //! `countersign probe`: whether a running endpoint acts twice, or on what was not signed.
 
-use std::{cell::RefCell, time::Duration};
+use std::{cell::RefCell, fs, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, Method, Uri};
@@ -16,7 +16,7 @@ use crate::{
     printer::{Printer, Span, visible},
     probe::{
         Acceptance, Budget, CHECKS, Effect, Lab, Oracle, Reading, Refused, Report, Run, Sites,
-        Source, Subject, Template, VALID, Wire, json, text,
+        Source, Subject, Template, VALID, Wire, html, json, junit, sarif, text,
     },
     request::body_of,
     runtime::block_on,
@@ -122,6 +122,7 @@ async fn probe(args: &ProbeArgs, printer: &Printer) -> Result<Exit, Failure> {
     report
         .findings
         .sort_by_key(|finding| std::cmp::Reverse(finding.check.severity));
+    write_reports(args, &report)?;
     text::print(&report, printer);
     printer.object(&json::object(&report));
     let worst = report
@@ -134,6 +135,26 @@ async fn probe(args: &ProbeArgs, printer: &Printer) -> Result<Exit, Failure> {
         (_, Some(_)) => Exit::Unable,
         _ => Exit::Done,
     })
+}
+
+/// Writes the reports that go to files.
+fn write_reports(args: &ProbeArgs, report: &Report) -> Result<(), Failure> {
+    let write = |path: &Option<PathBuf>, text: &dyn Fn() -> Result<String, String>| {
+        let Some(path) = path else {
+            return Ok(());
+        };
+        let written =
+            text().and_then(|text| fs::write(path, text).map_err(|error| error.to_string()));
+        written.map_err(|why| {
+            let what = format!("cannot write the report `{}`", path.display());
+            Failure::unable(what, why, "check the path, and that you may write there")
+        })
+    };
+    write(&args.sarif, &|| {
+        serde_json::to_string_pretty(&sarif::log(report)).map_err(|error| error.to_string())
+    })?;
+    write(&args.junit, &|| junit::document(report, args.fail_on))?;
+    write(&args.html, &|| Ok(html::page(report)))
 }
 
 /// Runs the checks until they end, a bound is reached, or Ctrl-C; why they ended before all was done.

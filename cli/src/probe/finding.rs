@@ -35,7 +35,7 @@ pub(crate) struct Exchange {
     pub(crate) accepted: bool,
     /// Sent before what is counted.
     pub(crate) is_setup: bool,
-    /// When its last byte left, and when its answer came, after the first of its step, in
+    /// When its last byte left, and when its answer came, after the first that counts, in
     /// microseconds.
     pub(crate) left_us: Option<u64>,
     pub(crate) answered_us: Option<u64>,
@@ -164,6 +164,8 @@ pub(crate) struct Ran {
     pub(crate) sent: usize,
     pub(crate) spread: Option<Duration>,
     pub(crate) note: Option<String>,
+    /// The copies of one round.
+    pub(crate) round: Vec<Exchange>,
 }
 
 /// All of a run.

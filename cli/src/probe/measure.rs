@@ -129,11 +129,11 @@ impl Measuring<'_> {
         }
         let before = self.state(&case.event).await?;
         let mut new = BTreeSet::new();
-        let (mut unnamed, mut counted) = (0, 0);
+        let (mut unnamed, mut counted, mut first) = (0, 0, None);
         for step in &case.probe {
             let (sent, spread) = self.step(step, accepted_at.as_secs()).await?;
             measured.spread = spread.or(measured.spread);
-            let first = sent.iter().filter_map(|(_, sent)| sent.left).min();
+            first = first.or_else(|| sent.iter().filter_map(|(_, sent)| sent.left).min());
             for (request, sent) in &sent {
                 let accepted = self.oracle.accepts(sent);
                 measured.sent += 1;

@@ -28,7 +28,7 @@ pub(crate) use finding::Report;
 pub(crate) use lab::Lab;
 pub(crate) use measure::Oracle;
 pub(crate) use oracle::{Acceptance, Effect, Reading};
-pub(crate) use report::{json, text};
+pub(crate) use report::{html, json, junit, sarif, text};
 pub(crate) use run::{Refused, Run};
 pub(crate) use site::Sites;
 pub(crate) use subject::{Subject, Template};

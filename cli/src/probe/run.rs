@@ -305,7 +305,7 @@ impl Run<'_> {
     ) -> Result<(), Stop> {
         let (mut seen, mut tries, mut is_quiet) = (0, 0, true);
         let mut worst: Option<(Case, Measured)> = None;
-        let (mut spread, mut inconclusive) = (None, None);
+        let (mut spread, mut inconclusive, mut round) = (None, None, Vec::new());
         for _ in 0..self.rounds {
             let Some(case) = self.make(make)?.into_iter().nth(at) else {
                 break;
@@ -314,6 +314,7 @@ impl Run<'_> {
             let measured = self.measuring().measure(&case).await?;
             self.is_there(&case, &measured).await?;
             spread = spread.max(measured.spread);
+            round.clone_from(&measured.exchanges);
             if let Some(why) = measured.inconclusive {
                 inconclusive = Some(why);
                 continue;
@@ -349,6 +350,7 @@ impl Run<'_> {
         );
         if let Some(ran) = report.checks.last_mut() {
             (ran.cases, ran.rounds, ran.spread) = (1, tries, spread);
+            ran.round = round;
         }
         if let Some((case, measured)) = worst {
             let is_proven =
@@ -459,5 +461,6 @@ fn note_ran(report: &mut Report, check: &'static Check, outcome: Outcome, note: 
         sent: 0,
         spread: None,
         note,
+        round: Vec::new(),
     });
 }

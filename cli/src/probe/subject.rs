@@ -221,7 +221,7 @@ impl Subject {
             None => builder.danger_any_authority(),
         };
         if let Some(max_age) = self.max_age {
-            builder = builder.max_age(max_age);
+            builder = builder.max_age(max_age).max_skew(MAX_SKEW.min(max_age));
         }
         let verifier = builder.build().map_err(wrong)?;
         let (head, body) = request.clone().into_parts();
@@ -237,6 +237,9 @@ impl Subject {
         }))
     }
 }
+
+/// How far ahead a signed time may be.
+const MAX_SKEW: Duration = Duration::from_secs(5);
 
 /// The longest body that is signed.
 const MAX_BODY: usize = 16 * 1024 * 1024;

@@ -1,10 +1,16 @@
 //! `countersign probe`: planted faults are found under their ids, and their mended twins are clean.
 
-use std::{env, net::SocketAddr};
+use std::{
+    env,
+    io::Write as _,
+    net::SocketAddr,
+    process::{Command, Stdio},
+};
 
 use serde_json::Value;
 
 use crate::{
+    browser::Browser,
     probed::{Probed, balanced},
     session::Session,
 };
@@ -22,10 +28,7 @@ const SCHEMES: [(&str, &str); 6] = [
         r#"["method", "path", "time", "nonce", { canonical-body = "python-compact" }]"#,
     ),
     ("body", r#"[{ canonical-body = "python-compact" }]"#),
-    (
-        "no-nonce",
-        r#"["method", "authority", "path-and-query", "time", "body"]"#,
-    ),
+    ("event", r#"["time", "nonce", "body"]"#),
 ];
 
 fn write_schemes(session: &Session) {
@@ -41,8 +44,10 @@ fn write_schemes(session: &Session) {
             true => file += "time = \"x-timestamp\"\n",
             false => file += "danger-without-time = 86400\n",
         }
-        if has("nonce") {
-            file += "nonce = \"x-nonce\"\n";
+        match name {
+            "event" => file += "event-id = \"x-event-id\"\n",
+            _ if has("nonce") => file += "nonce = \"x-nonce\"\n",
+            _ => {}
         }
         session.file(&format!("{name}.toml"), file);
     }
@@ -117,7 +122,9 @@ fn are_told_apart(session: &Session, address: SocketAddr, faults: &[Fault]) {
             }
             let info = finding.is_some_and(|finding| finding["severity"] == "info");
             let scheme = if info { "full" } else { scheme };
-            let command = request(address, &format!("/mended/{name}"), more);
+            // Half a minute, in which nothing is learnt of this fault.
+            let more = more.replace("--wait", "--wait --skip slow-body");
+            let command = request(address, &format!("/mended/{name}"), &more);
             let report = probe(session, &format!("{scheme}.toml {command}"));
             let said = ids(&report);
             let said: Vec<_> = said
@@ -136,6 +143,105 @@ fn are_told_apart(session: &Session, address: SocketAddr, faults: &[Fault]) {
         assert!(found * 100 >= times() * 99, "{name}: {wrong:#?}");
         assert_eq!(clean, times(), "{name}: {wrong:#?}");
     }
+}
+
+/// The reports to files, of a run that finds something: SARIF against its schema, JUnit, and the page
+/// in a browser.
+#[test]
+fn reports_are_valid_and_the_page_is_shown_and_printed() {
+    let session = Session::new();
+    write_schemes(&session);
+    let Some(server) = Probed::start(&session, "express_app.mjs") else {
+        return;
+    };
+    let reports = "--sarif r.sarif --junit r.xml --html r.html";
+    let command = request(server.address, "/fault/has-then-add", reports);
+    let report = probe(&session, &format!("full.toml {command}"));
+    assert_eq!(ids(&report), ["race"]);
+    let finding = &report["findings"][0];
+    for member in ["sent", "accepted", "effects", "reproduce", "gain", "what"] {
+        assert!(!finding[member].is_null(), "{member}");
+    }
+    // The line that reproduces it does.
+    let again = finding["reproduce"].as_str().unwrap();
+    let output = session.output(again);
+    assert_eq!(output.status.code(), Some(1), "{again}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("[race, proven]"));
+
+    let read = |name: &str| std::fs::read_to_string(session.path().join(name)).unwrap();
+    let log: Value = serde_json::from_str(&read("r.sarif")).unwrap();
+    assert_eq!(log["runs"][0]["results"][0]["ruleId"], "race");
+    assert_eq!(sarif_errors(&log), Vec::<String>::new());
+    let mut wrong = log.clone();
+    wrong["runs"][0]["results"][0]["place"] = "here".into();
+    assert_eq!(sarif_errors(&wrong).len(), 1);
+    let junit = read("r.xml");
+    for part in [
+        "failures=\"1\"",
+        "type=\"proven\"",
+        "Again: countersign probe ",
+    ] {
+        assert!(junit.contains(part), "{part}: {junit}");
+    }
+    block_on(shown(&session.path().join("r.html")));
+}
+
+/// What is wrong with a log, by the schema of SARIF 2.1.0.
+pub(crate) fn sarif_errors(log: &Value) -> Vec<String> {
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/sarif.mjs");
+    let mut child = Command::new("node")
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.take().unwrap(), "{log}").unwrap();
+    let output = child.wait_with_output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+async fn shown(page: &std::path::Path) {
+    let Some(browser) = Browser::start(false).await else {
+        return;
+    };
+    let url = format!("file://{}", page.display());
+    browser.client.goto(&url).await.unwrap();
+    assert_eq!(
+        browser.text(".finding h2").await,
+        "Copies at the same moment act several times"
+    );
+    let bars = browser
+        .script("return document.querySelectorAll('.finding svg rect').length")
+        .await;
+    assert_eq!(bars, 8);
+    let colour = "return getComputedStyle(document.querySelector('.finding.high')).borderLeftColor";
+    assert_eq!(browser.script(colour).await, "rgb(168, 34, 26)");
+    // Each bar is as long as it took, to scale.
+    let scale = "const bars = [...document.querySelectorAll('.finding svg rect')].map(bar => {
+            const [left, answered] = bar.textContent.match(/\\d+/g).map(Number);
+            return bar.width.baseVal.value / (answered - left);
+        });
+        return Math.max(...bars) / Math.min(...bars);";
+    let scale = browser.script(scale).await.as_f64().unwrap();
+    assert!((1.0..1.2).contains(&scale), "{scale}");
+    let loaded = "return performance.getEntriesByType('resource').map(entry => entry.name)";
+    assert_eq!(browser.script(loaded).await, serde_json::json!([]));
+    assert_eq!(browser.script("return document.scripts.length").await, 0);
+    let wide = "return document.documentElement.scrollWidth <= innerWidth";
+    assert_eq!(browser.script(wide).await, true);
+    browser.picture("probe").await;
+    let printed = browser.client.print(Default::default()).await.unwrap();
+    assert!(
+        printed.starts_with(b"%PDF") && printed.len() > 10_000,
+        "{}",
+        printed.len()
+    );
+    browser.end().await;
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap().block_on(future)
 }
 
 #[test]
@@ -167,4 +273,45 @@ fn faults_of_fastapi_are_found() {
     let workers = balanced(vec![one.address, other.address]);
     let fault = Fault("workers", "full", "replay", "");
     are_told_apart(&session, workers, &[fault]);
+}
+
+#[test]
+fn faults_of_django_are_found() {
+    let session = Session::new();
+    let Some(server) = Probed::start(&session, "django_app.py") else {
+        return;
+    };
+    let faults = [
+        Fault("get-then-set", "full", "race", ""),
+        Fault("flag-cleared", "full", "replay", ""),
+        Fault("no-window", "full", "time-stale", ""),
+        Fault("path-not-covered", "no-path", "uncovered-parts", ""),
+        Fault("evicting", "full", "replay-after-others", ""),
+        Fault("status-checked", "full", "event-race", ""),
+        Fault(
+            "short-memory",
+            "full",
+            "window-memory",
+            "--wait --max-age 4",
+        ),
+    ];
+    are_told_apart(&session, server.address, &faults);
+}
+
+#[test]
+fn faults_of_express_are_found() {
+    let session = Session::new();
+    let Some(server) = Probed::start(&session, "express_app.mjs") else {
+        return;
+    };
+    let faults = [
+        Fault("has-then-add", "full", "race", ""),
+        Fault("prefix", "full", "signature-truncated", ""),
+        Fault("signature-text", "full", "replay-respelled", ""),
+        Fault("optional", "full", "signature-missing", ""),
+        Fault("stringified", "full", "json-rewritten", ""),
+        Fault("given-back", "full", "replay-after-error", ""),
+        Fault("event", "event", "event-signed-anew", ""),
+    ];
+    are_told_apart(&session, server.address, &faults);
 }

@@ -1,7 +1,11 @@
 //! Reports: one file a format.
 
+pub(crate) mod html;
 pub(crate) mod json;
+pub(crate) mod junit;
+pub(crate) mod sarif;
 pub(crate) mod text;
+mod timeline;
 
 use super::finding::{Outcome, Ran, Report};
 

@@ -1,0 +1,117 @@
+//! A run as SARIF: each check is a rule, and each finding a result at the URL.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::json;
+use crate::{
+    args::Severity,
+    probe::{
+        check::Check,
+        checks::CHECKS,
+        finding::{Finding, Report},
+    },
+    sarif::{self, Level, Location, Rule},
+};
+
+pub(crate) fn log(report: &Report) -> Value {
+    let rules: Vec<Rule> = CHECKS.iter().map(rule).collect();
+    let results: Vec<_> = report
+        .findings
+        .iter()
+        .map(|found| result(report, found))
+        .collect();
+    sarif::log(&rules, &results)
+}
+
+fn level(severity: Severity) -> Level {
+    match severity {
+        Severity::Info => Level::Note,
+        Severity::Low | Severity::Medium => Level::Warning,
+        Severity::High | Severity::Critical => Level::Error,
+    }
+}
+
+/// The score by which services for code scanning rank.
+fn score(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "0.0",
+        Severity::Low => "3.0",
+        Severity::Medium => "5.5",
+        Severity::High => "8.0",
+        Severity::Critical => "9.5",
+    }
+}
+
+fn rule(check: &Check) -> Rule {
+    let mut mend = check.mend.general.to_owned();
+    for (framework, how) in check.mend.frameworks() {
+        let _ = write!(mend, "\n\n{framework}: {how}");
+    }
+    Rule::new(
+        check.id,
+        level(check.severity),
+        check.title,
+        check.gain,
+        &mend,
+    )
+    .tags([
+        format!("external/cwe/cwe-{:03}", check.cwe),
+        check.owasp.name().to_owned(),
+    ])
+    .security_severity(score(check.severity))
+}
+
+/// The URL without what is new in each run.
+fn place(report: &Report) -> String {
+    let url = report.target.split_once(' ').map_or("", |(_, url)| url);
+    url.replace('{', "%7B").replace('}', "%7D")
+}
+
+fn result(report: &Report, finding: &Finding) -> sarif::Finding {
+    let check = finding.check;
+    let effects = match finding.effects {
+        Some(effects) => format!(
+            " {effects} of them had an effect, {} allowed.",
+            finding.allowed
+        ),
+        None => String::new(),
+    };
+    let message = match finding.sent {
+        0 => format!("{}. {}", check.title, finding.what),
+        sent => format!(
+            "{} ({}). Sent: {}. {} of {sent} were accepted.{effects}",
+            check.title,
+            finding.verdict.name(),
+            finding.what,
+            finding.accepted
+        ),
+    };
+    let identity = format!("{}\n{}\n{}", check.id, report.target, report.scheme);
+    let fingerprint: String = Sha256::digest(identity)
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let place = place(report);
+    let steps = finding.exchanges.iter().map(|exchange| {
+        let request = exchange.request.lines().next().unwrap_or_default();
+        let answer = exchange.answer.lines().next().unwrap_or_default();
+        Location::of(place.clone()).says(format!("{request}: {answer}"))
+    });
+    let location = Location::of(place.clone());
+    let result = sarif::Finding::new(
+        check.id,
+        level(check.severity),
+        message,
+        location,
+        fingerprint,
+    );
+    let result = match finding.exchanges.is_empty() {
+        true => result,
+        false => result.steps(steps),
+    };
+    result.properties(json::finding(finding))
+}
