@@ -15,7 +15,7 @@ use super::{
     store::{StoreError, StoreErrorKind},
 };
 use crate::{
-    clock::{Clock as _, SystemClock, Timestamp},
+    clock::{Clock, SystemClock, Timestamp},
     metrics,
 };
 
@@ -198,14 +198,15 @@ impl Rejection {
     }
 
     /// Says how long the sender has to wait, by this clock, if it is the moment that is known.
-    pub(crate) fn counted_from(self, now: Timestamp) -> Self {
+    pub(crate) fn counted_by(self, clock: &dyn Clock) -> Self {
         let Some(moment) = self.0.signed_from else {
             return self;
         };
-        let mut reason = Arc::unwrap_or_clone(self.0);
-        reason.retry_after = Some(moment.saturating_since(now));
-        reason.signed_from = None;
-        Self(Arc::new(reason))
+        let wait = moment.saturating_since(clock.now());
+        self.with(|reason| {
+            reason.retry_after = Some(wait);
+            reason.signed_from = None;
+        })
     }
 
     /// After what time the sender may try again, as the answer says it: whole seconds, at least

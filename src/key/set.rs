@@ -99,6 +99,13 @@ impl KeySet {
         tied.find(|algorithm| *algorithm != wanted)
     }
 
+    /// Whether a secret is valid for a time alone.
+    pub(crate) fn is_timed(&self) -> bool {
+        let always = (Timestamp::EPOCH, Timestamp::MAX);
+        let mut secrets = self.secrets.iter();
+        secrets.any(|secret| (secret.not_before, secret.not_after) != always)
+    }
+
     /// The secrets that are valid at `now`, in the order in which they were added.
     pub(crate) fn valid_at(&self, now: Timestamp) -> impl Iterator<Item = &MacKey> {
         self.secrets

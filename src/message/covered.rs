@@ -30,10 +30,14 @@ impl Covered {
     /// so.
     pub(crate) fn new(message: Message, sent: &HeaderMap) -> Self {
         let method = message.value_of(&Part::Method);
-        let sensitive = sent.iter().filter(|(_, value)| value.is_sensitive());
+        let mut sensitive = Vec::new();
+        if sent.values().any(HeaderValue::is_sensitive) {
+            let marked = sent.iter().filter(|(_, value)| value.is_sensitive());
+            sensitive.extend(marked.map(|(name, _)| name.clone()));
+        }
         Self {
             method: method.and_then(|method| Method::from_bytes(method).ok()),
-            sensitive: sensitive.map(|(name, _)| name.clone()).collect(),
+            sensitive,
             headers: OnceLock::new(),
             params: OnceLock::new(),
             bytes: message.bytes,

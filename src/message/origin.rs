@@ -135,7 +135,9 @@ impl Origin {
     }
 
     fn serves(&self, authority: &str) -> bool {
-        without_default_port(authority, &self.scheme).eq_ignore_ascii_case(&self.authority)
+        // Nearly always as it was configured.
+        authority == self.authority
+            || without_default_port(authority, &self.scheme).eq_ignore_ascii_case(&self.authority)
     }
 }
 

@@ -167,10 +167,13 @@ pub(super) fn last_authority<'h>(
 
 fn authority_in<'h>(value: &'h [u8], name: &HeaderName) -> Result<&'h str, Fault> {
     // Whether it is one of ours is decided by comparison; here, only that it can be nothing else.
-    let authority = str::from_utf8(value).ok().filter(|text| {
-        let never = |b| matches!(b, b'@' | b'/' | b'?' | b'#' | b'\\' | b',' | b' ' | b'\t');
-        text.is_ascii() && !text.is_empty() && !text.bytes().any(never)
-    });
+    let never = |b| matches!(b, b'@' | b'/' | b'?' | b'#' | b'\\' | b',' | b' ' | b'\t');
+    // Without a way out of the loop, so that it takes many bytes at a time.
+    let is_plain = |b: u8| b.is_ascii() & !never(b);
+    let authority = value
+        .iter()
+        .fold(!value.is_empty(), |all, b| all & is_plain(*b));
+    let authority = str::from_utf8(value).ok().filter(|_| authority);
     authority.ok_or_else(|| malformed(format!("`{name}` is no authority")))
 }
 

@@ -8,15 +8,21 @@ pub(crate) enum TimeUnit {
     Millis,
 }
 
+/// Those of [`Timestamp::MAX`] in milliseconds: no number of them overflows.
+const MAX_DIGITS: usize = 15;
+
 /// Reads plain digits without a leading zero: nothing that two libraries could read differently.
 pub(crate) fn read_time(text: &[u8], unit: TimeUnit) -> Option<Timestamp> {
-    if text.is_empty() || (text.len() > 1 && text.starts_with(b"0")) {
+    let is_plain = text.iter().fold(true, |all, b| all & b.is_ascii_digit());
+    if !is_plain
+        || !(1..=MAX_DIGITS).contains(&text.len())
+        || (text.len() > 1 && text.starts_with(b"0"))
+    {
         return None;
     }
-    let number = text.iter().try_fold(0_u64, |number, byte| {
-        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
-        number.checked_mul(10)?.checked_add(digit.into())
-    })?;
+    let number = text
+        .iter()
+        .fold(0, |number, byte| number * 10 + u64::from(byte - b'0'));
     match unit {
         TimeUnit::Seconds => Timestamp::from_secs(number),
         TimeUnit::Millis => Timestamp::from_millis(number),

@@ -99,7 +99,8 @@ pub(crate) async fn admit<'h, M>(
     );
     let found = find_all(trust, &candidates).await?;
     // The look-up may have taken a while, in which secrets expire or begin to be valid.
-    let admitted_at = trust.clock.now();
+    let is_timed = found.iter().flatten().any(|keys| keys.is_timed());
+    let admitted_at = if is_timed { trust.clock.now() } else { now };
 
     let mut room = Room::new();
     let mut admitted: Vec<Signature<'h>> = Vec::with_capacity(candidates.len().min(MAX_CANDIDATES));

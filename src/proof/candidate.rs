@@ -50,7 +50,7 @@ pub(crate) struct Parameters<'h> {
 }
 
 impl Parameters<'_> {
-    pub(super) fn into_owned(self) -> Parameters<'static> {
+    pub(crate) fn into_owned(self) -> Parameters<'static> {
         Parameters {
             key_id: Cow::Owned(self.key_id.into_owned()),
             signed_at: self.signed_at,

@@ -117,12 +117,12 @@ impl Received<'_> {
         snapshot.uncovered = uncovered;
         snapshot.answer = answer.map(Box::new);
         snapshot.events = claim
-            .clone()
+            .as_ref()
             .filter(|_| profile.sends_batches)
             .map(|terms| {
                 let store = settings.memory.store().cloned();
                 Box::new(Events {
-                    terms,
+                    terms: terms.clone(),
                     store,
                     timeout: settings.memory.timeout(),
                 })

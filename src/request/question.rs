@@ -25,12 +25,14 @@ impl Verifier {
     #[must_use]
     pub fn asks_in_body(&self, head: &Parts) -> bool {
         let uri = original_uri(head);
+        let mut each = self.each().map(|verifier| &verifier.settings.scheme);
+        if !each.any(|scheme| scheme.asks_in_body(&head.method, uri, &head.headers)) {
+            return false;
+        }
         let mut signatures = self
             .each()
             .flat_map(|verifier| &verifier.settings.signature_headers);
-        let is_signed = signatures.any(|name| head.headers.contains_key(name));
-        let mut each = self.each().map(|verifier| &verifier.settings.scheme);
-        !is_signed && each.any(|scheme| scheme.asks_in_body(&head.method, uri, &head.headers))
+        !signatures.any(|name| head.headers.contains_key(name))
     }
 
     /// Reads the body of a request that has no signature and may be such a question: up to 1 KiB,

@@ -32,7 +32,11 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// ```
 pub fn remove_upgrade(head: &mut Parts) {
     head.extensions.remove::<OnUpgrade>();
-    remove(&mut head.headers, &[UPGRADE, HTTP2_SETTINGS]);
+    // A look over all names is cheaper than a search for each of the three, and seldom one is there.
+    let offers = [UPGRADE, HTTP2_SETTINGS, CONNECTION];
+    if head.headers.keys().any(|name| offers.contains(name)) {
+        remove(&mut head.headers, &[UPGRADE, HTTP2_SETTINGS]);
+    }
 }
 
 /// Leaves of an offer nothing but the one to go on with WebSocket.

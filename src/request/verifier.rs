@@ -144,7 +144,7 @@ impl Verifier {
     /// a WebSocket handshake that was let pass.
     pub(crate) fn withdraw_upgrade(&self, head: &mut Parts) {
         // Only one that was let pass is here.
-        if offers_websocket(&head.headers) {
+        if self.settings.websockets && offers_websocket(&head.headers) {
             leave_websocket(&mut head.headers);
         } else {
             remove_upgrade(head);

@@ -84,7 +84,7 @@ impl Verifier {
         })
         .await
         .map_err(|refused| Refused {
-            rejection: refused.rejection.counted_from(self.settings.clock.now()),
+            rejection: refused.rejection.counted_by(&*self.settings.clock),
             ..refused
         });
         started.verified(verified.is_ok());

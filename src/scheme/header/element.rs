@@ -117,10 +117,6 @@ impl Element {
         fields: &Fields<'_>,
         message: &mut Message,
     ) -> Result<(), Fault> {
-        if let Some(form) = self.body_form() {
-            message.body(form);
-            return Ok(());
-        }
         match self {
             Self::Text(text) => message.text(text),
             Self::Method => message.part(Part::Method, head.method.as_str()),
@@ -181,6 +177,9 @@ impl Element {
                     field.write(Part::KeyId, message);
                 }
             }
+            Self::Quoted(_, part) if matches!(**part, Self::Body | Self::Document(_)) => {
+                self.write_body(message);
+            }
             Self::Quoted(form, part) => {
                 let mut value = Message::with_room(64, 2);
                 part.write(head, fields, &mut value)?;
@@ -189,9 +188,15 @@ impl Element {
                     malformed(format!("{part:?} is signed as a string, and is not ASCII"))
                 })?;
             }
-            Self::Body | Self::Document(_) | Self::Optional(..) => {}
+            Self::Body | Self::Document(_) | Self::Optional(..) => self.write_body(message),
         }
         Ok(())
+    }
+
+    fn write_body(&self, message: &mut Message) {
+        if let Some(form) = self.body_form() {
+            message.body(form);
+        }
     }
 }
 

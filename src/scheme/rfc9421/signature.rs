@@ -11,7 +11,7 @@ use super::{
     canonical::Why,
     canonical::push_quoted,
     component::{Form, Identifier, Name},
-    fields::{Input, Listed, Member, joined, read_inputs, read_signatures},
+    fields::{Input, Listed, Member, SignatureParameters, joined, read_inputs, read_signatures},
     names::{CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT},
     scheme::{ALGORITHM, Settings},
 };
@@ -40,17 +40,39 @@ impl Settings {
     /// one blocks nothing, as long as there is a good one.
     pub(super) fn read<'h, C>(
         &self,
-        headers: &HeaderMap,
+        headers: &'h HeaderMap,
         required: &Required<'_, C>,
-        build: impl Fn(Listed<'static>) -> Build<'h>,
+        build: impl Fn(Listed<'h>) -> Build<'h>,
     ) -> Result<Vec<Candidate<'h>>, Fault> {
         let inputs = joined(headers, &SIGNATURE_INPUT).map_err(malformed)?;
         let signatures = joined(headers, &SIGNATURE).map_err(malformed)?;
-        let (inputs, signatures) = match (&inputs, &signatures) {
-            (Some(inputs), Some(signatures)) => (inputs, signatures),
-            (None, None) => return Err(missing("there is no `signature-input`")),
-            _ => return Err(malformed("only one of `signature-input` and `signature`")),
-        };
+        match (inputs, signatures) {
+            (Some(Cow::Borrowed(inputs)), Some(signatures)) => {
+                self.candidates(inputs, &signatures, required, build)
+            }
+            // What is read of lines that were joined here must not borrow from them.
+            (Some(Cow::Owned(inputs)), Some(signatures)) => {
+                let build = |listed: Listed<'_>| build(listed.into_owned());
+                let candidates = self.candidates(&inputs, &signatures, required, build)?;
+                let owned = |candidate: Candidate<'_, Build<'h>>| Candidate {
+                    parameters: candidate.parameters.into_owned(),
+                    mac: candidate.mac,
+                    message: candidate.message,
+                };
+                Ok(candidates.into_iter().map(owned).collect())
+            }
+            (None, None) => Err(missing("there is no `signature-input`")),
+            _ => Err(malformed("only one of `signature-input` and `signature`")),
+        }
+    }
+
+    fn candidates<'i, M, C>(
+        &self,
+        inputs: &'i str,
+        signatures: &str,
+        required: &Required<'_, C>,
+        build: impl Fn(Listed<'i>) -> M,
+    ) -> Result<Vec<Candidate<'i, M>>, Fault> {
         let inputs = read_inputs(inputs).map_err(malformed)?;
         let signatures = read_signatures(signatures).map_err(malformed)?;
 
@@ -81,13 +103,16 @@ impl Settings {
             }
             let mac = signatures.iter().find(|(other, _)| *other == label);
             let read = match (input, mac) {
-                (Ok(input), Some((_, Some(mac)))) if mac.as_ref().len() == mac_len => self
-                    .parameters(&input, required)
-                    .map(|parameters| Candidate {
+                (Ok(Input { listed, parameters }), Some((_, Some(mac))))
+                    if mac.as_ref().len() == mac_len =>
+                {
+                    let parameters = self.parameters(label, parameters, required);
+                    parameters.map(|parameters| Candidate {
                         parameters,
                         mac: *mac,
-                        message: build(input.listed.into_owned()),
-                    }),
+                        message: build(listed),
+                    })
+                }
                 (Err(fault), _) => Err(malformed(format!("signature `{label}`: {fault}"))),
                 _ => Err(malformed(format!(
                     "signature `{label}` is no MAC of {mac_len} bytes"
@@ -107,13 +132,12 @@ impl Settings {
         }
     }
 
-    fn parameters<C>(
+    fn parameters<'i, C>(
         &self,
-        input: &Input<'_>,
+        label: &str,
+        given: SignatureParameters<'i>,
         required: &Required<'_, C>,
-    ) -> Result<Parameters<'static>, Fault> {
-        let label = &*input.listed.label;
-        let given = &input.parameters;
+    ) -> Result<Parameters<'i>, Fault> {
         if let Some(alg) = given.alg.as_deref().filter(|alg| *alg != ALGORITHM) {
             return Err(Fault::new(
                 FaultKind::Invalid,
@@ -122,8 +146,9 @@ impl Settings {
         }
         let lacks = |what| insufficient(format!("signature `{label}` has no `{what}`"));
         let fixed = self.key_id.as_deref();
-        let named = given.key_id.as_deref();
-        let key_id = named.or(fixed).ok_or_else(|| lacks("keyid"))?;
+        let unnamed = || fixed.map(|fixed| Cow::Owned(fixed.to_owned()));
+        let key_id = given.key_id.or_else(unnamed);
+        let key_id = key_id.ok_or_else(|| lacks("keyid"))?;
         if !KeyId::is_valid(key_id.as_bytes()) {
             return Err(malformed(format!(
                 "signature `{label}`: its `keyid` is not 1 to 128 visible characters"
@@ -144,17 +169,21 @@ impl Settings {
             ))),
             time => Ok(time.flatten()),
         };
-        let nonce = match given.nonce.as_deref() {
+        let nonce = match given.nonce {
             Some(nonce) => {
-                check_nonce(nonce).map_err(malformed)?;
-                Some((NonceKind::Covered, Cow::Owned(nonce.as_bytes().to_vec())))
+                check_nonce(&nonce).map_err(malformed)?;
+                let nonce = match nonce {
+                    Cow::Borrowed(nonce) => Cow::Borrowed(nonce.as_bytes()),
+                    Cow::Owned(nonce) => Cow::Owned(nonce.into_bytes()),
+                };
+                Some((NonceKind::Covered, nonce))
             }
             None if required.nonce => return Err(lacks("nonce")),
             None => None,
         };
         Ok(Parameters {
             delivery_id: None,
-            key_id: Cow::Owned(key_id.to_owned()),
+            key_id,
             signed_at: time(given.created)?,
             expires_at: time(given.expires)?,
             nonce,
@@ -280,10 +309,11 @@ impl Settings {
         let input = input
             .unwrap_or_else(|| Err("there is no label".into()))
             .map_err(SignError::new)?;
-        let parameters = self.parameters(&input, required)?;
-        let message = self.describe(source, &input.listed, required, &mut Room::new())?;
+        let Input { listed, parameters } = input;
+        let parameters = self.parameters(&listed.label, parameters, required)?;
+        let message = self.describe(source, &listed, required, &mut Room::new())?;
         Ok(Unsigned {
-            parameters,
+            parameters: parameters.into_owned(),
             message,
         })
     }
