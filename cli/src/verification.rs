@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use countersign::{
-    Clock as _, MemoryStore, Processing, Rejection, SystemClock, Timestamp, VerifiedPayload,
-    store::NonceKind,
+    Clock as _, MemoryStore, Processing, Rejection, RejectionKind, SystemClock, Timestamp,
+    VerifiedPayload, store::NonceKind,
 };
 use http::{
     HeaderName, Request,
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     args::RequestArgs,
     exit::Failure,
+    explain::Shape,
     printer::visible,
     runtime::block_on,
     scheme::Chosen,
@@ -132,14 +133,42 @@ pub(crate) fn verify(
     block_on(async {
         let (head, body) = request.clone().into_parts();
         match verifier.verify(&head, Full::new(body)).await {
-            Ok(verified) => Verdict::Verified(facts(verified.payload(), request)),
+            Ok(verified) => {
+                let carriers = carriers(chosen);
+                Verdict::Verified(facts(verified.payload(), request, &carriers))
+            }
             Err(rejection) => Verdict::Refused(rejection),
         }
     })
 }
 
+/// Says what the people of both sides can do about a refused request.
+pub(crate) fn advice(kind: RejectionKind) -> &'static str {
+    match kind {
+        // The library names its log, which the command does not have.
+        RejectionKind::SignatureInvalid => {
+            "Check that both sides have the same key id and secret, and that no proxy or middleware \
+             changes the request on its way."
+        }
+        kind => kind.advice(),
+    }
+}
+
+/// The headers that hold the signature itself, which no signature can cover.
+pub(crate) fn carriers(chosen: &Chosen) -> Vec<HeaderName> {
+    let header = Shape::of(chosen).map(|shape| shape.header().clone());
+    // With RFC 9421 the parameters have another one, and are covered as `@signature-params`.
+    let input = header.as_ref().filter(|header| *header == "signature");
+    let input = input.map(|_| HeaderName::from_static("signature-input"));
+    header.into_iter().chain(input).collect()
+}
+
 /// Asks the payload for each part. It answers `None` for a part that is not covered.
-pub(crate) fn facts(payload: Option<&VerifiedPayload>, request: &Request<Bytes>) -> Facts {
+pub(crate) fn facts(
+    payload: Option<&VerifiedPayload>,
+    request: &Request<Bytes>,
+    carriers: &[HeaderName],
+) -> Facts {
     let mut facts = Facts::default();
     let Some(payload) = payload else {
         return facts;
@@ -175,7 +204,7 @@ pub(crate) fn facts(payload: Option<&VerifiedPayload>, request: &Request<Bytes>)
     for name in request
         .headers()
         .keys()
-        .filter(|name| !OF_THE_CONNECTION.contains(name))
+        .filter(|name| !OF_THE_CONNECTION.contains(name) && !carriers.contains(name))
     {
         say(payload.header(name).is_some(), format!("header {name}"));
     }

@@ -121,10 +121,9 @@ impl Signature<'_> {
                 ),
             });
         }
+        let wrong_mac = format!("no secret of key `{id}` makes this MAC over {compared}");
         if matches!(compared, Compared::Token) {
-            return invalid(format!(
-                "no secret of key `{id}` makes this MAC over {compared}"
-            ));
+            return invalid(wrong_mac);
         }
         const SHOWN: usize = 1024;
         let shown = |text: &[u8]| {
@@ -140,10 +139,7 @@ impl Signature<'_> {
             after_body = (!after.is_empty()).then(|| shown(after)),
             "the message that was expected to be signed"
         );
-        invalid(format!(
-            "no secret of key `{id}` makes this MAC over {compared}; at debug level the log shows \
-             the message that was expected"
-        ))
+        invalid(wrong_mac)
     }
 
     /// Whether two signatures of one request lead to the same claim, and for as long.

@@ -14,6 +14,7 @@ use crate::{
     args::ExplainArgs,
     exit::{Exit, Failure},
     explain::{Found, Input, Limits, Outcome, Row, Shape, search},
+    listen::bytes,
     printer::{Printer, Span},
     request::{self, body_of},
     scheme::{self, Chosen},
@@ -143,9 +144,9 @@ fn report(rejection: &Rejection, outcome: &Outcome, printer: &Printer) {
         }
         Some(found) => explained(found, printer),
         None if outcome.too_short.is_some() => {
-            let length = outcome.too_short.unwrap_or_default();
+            let length = bytes(outcome.too_short.unwrap_or_default());
             let text = format!(
-                "\nThe signature is cut off: it has {length} bytes, and less than 16 bytes explain \
+                "\nThe signature is cut off: it has {length}, and fewer than 16 bytes explain \
                  nothing. "
             );
             let advice = "Send the whole signature, or look for what cut it off.";

@@ -68,7 +68,7 @@ async fn listen(
         true => Search::new(chosen, args.origin.as_deref(), secrets),
         false => Search::off(),
     };
-    let (exchanges, hearing) = Exchanges::new(layer, forward, search, first_id);
+    let (exchanges, hearing) = Exchanges::new(chosen, layer, forward, search, first_id);
     let (stop, stopped) = oneshot::channel();
     let serving = tokio::spawn(listener.serve(Arc::clone(&exchanges), stopped));
     let mut scribe = Scribe {

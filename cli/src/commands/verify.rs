@@ -1,6 +1,6 @@
 //! `countersign verify`: whether a request verifies, and what its signature covers.
 
-use countersign::Rejection;
+use countersign::{Rejection, RejectionKind};
 use serde_json::Value;
 
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     exit::{Exit, Failure},
     printer::{Printer, Span, one_line},
     request, scheme, secret, time,
-    verification::{Facts, Verdict, object_of_refused, verify},
+    verification::{Facts, Verdict, advice, object_of_refused, verify},
 };
 
 pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Exit, Failure> {
@@ -22,7 +22,12 @@ pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Exit, Failure>
             Ok(Exit::Done)
         }
         Verdict::Refused(rejection) => {
-            printer.object(&refused(&rejection, printer));
+            let object = refused(&rejection, printer);
+            if rejection.kind() == RejectionKind::SignatureInvalid {
+                let next = "`countersign explain`, with the same arguments, searches for the cause";
+                printer.row("next", next);
+            }
+            printer.object(&object);
             Ok(Exit::Found)
         }
     }
@@ -54,6 +59,6 @@ pub(super) fn refused(rejection: &Rejection, printer: &Printer) -> Value {
     ]);
     printer.row("status", rejection.status().as_u16().to_string());
     printer.row("reason", one_line(rejection.reason()));
-    printer.row("advice", kind.advice());
+    printer.row("advice", advice(kind));
     object_of_refused(rejection)
 }

@@ -165,18 +165,21 @@ impl Repair<'_> {
         let values = head.headers.get_all(&self.shape.header);
         let values = values.iter().take(MAX_HEADERS);
         for value in values.filter_map(|value| value.to_str().ok()) {
-            for place in tokens(value) {
+            let places = tokens(value);
+            for place in &places {
+                let before = value.get(..place.start).unwrap_or_default();
+                let is_mac = places.len() == 1 || before.ends_with(self.shape.label());
                 let token = value.get(place.clone()).unwrap_or_default();
                 if (self.is_over)() {
                     return;
                 }
                 for (form, mac) in self.decoded(token) {
-                    if (4..LEAST_MAC).contains(&mac.len()) && form.is_none() {
+                    if is_mac && (1..LEAST_MAC).contains(&mac.len()) && form.is_none() {
                         *too_short = (*too_short).max(Some(mac.len()));
                     }
                     for (length, algorithm) in self.lengths(&mac) {
                         let rows: Vec<_> = [form, length].into_iter().flatten().collect();
-                        self.read(head, value, &place, &rows, &mac, algorithm, found);
+                        self.read(head, value, place, &rows, &mac, algorithm, found);
                     }
                 }
             }

@@ -70,6 +70,14 @@ impl Shape {
         &self.header
     }
 
+    /// The text right before the MAC, which tells it from the other values of its header.
+    pub(super) fn label(&self) -> &str {
+        let inner = self.before.strip_suffix([' ', ',', ';']);
+        let inner = inner.unwrap_or(&self.before);
+        let start = inner.rfind([' ', ',', ';']).map_or(0, |at| at + 1);
+        self.before.get(start..).unwrap_or_default()
+    }
+
     /// Whether the MAC stands alone in its header, behind a text that is always the same.
     pub(super) fn is_fixed(&self) -> bool {
         let digits = self.before.split(|c: char| !c.is_ascii_digit());

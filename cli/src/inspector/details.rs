@@ -15,7 +15,7 @@ use crate::{
     curl_command,
     listen::{Record, Searched, Verdict, bytes, shown},
     time,
-    verification::Facts,
+    verification::{Facts, advice},
 };
 
 pub(super) fn details(
@@ -79,7 +79,7 @@ fn cause(record: &Record) -> Markup {
                     }
                 }
                 @if !record.searched.as_ref().is_some_and(Searched::is_explained) {
-                    p.muted { (rejection.kind().advice()) }
+                    p.muted { (advice(rejection.kind())) }
                 }
             }
         }

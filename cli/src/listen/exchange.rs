@@ -16,7 +16,7 @@ use countersign::{
     Clock as _, Rejection, SystemClock, VerifiedPayload, VerifyLayer,
     layer::{BufferedLayer, ResponseBody},
 };
-use http::{Request, Response, StatusCode, request::Parts};
+use http::{HeaderName, Request, Response, StatusCode, request::Parts};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, mpsc};
@@ -29,7 +29,10 @@ use super::{
     search::Search,
     upstream::Target,
 };
-use crate::verification::{Facts, facts};
+use crate::{
+    scheme::Chosen,
+    verification::{Facts, carriers, facts},
+};
 
 /// Requests that are answered and not yet printed; more have to wait.
 const MAX_REQUESTS: usize = 256;
@@ -51,6 +54,8 @@ pub(crate) struct Happened {
 #[derive(Debug)]
 pub(crate) struct Exchanges {
     layer: BufferedLayer,
+    /// The headers that hold the signature itself.
+    carriers: Arc<[HeaderName]>,
     forward: Option<Target>,
     search: Search,
     next_id: AtomicU64,
@@ -70,6 +75,7 @@ pub(crate) struct Hearing {
 
 impl Exchanges {
     pub(crate) fn new(
+        chosen: &Chosen,
         layer: VerifyLayer,
         forward: Option<Target>,
         search: Search,
@@ -79,6 +85,7 @@ impl Exchanges {
         let (notices, heard) = mpsc::channel(MAX_NOTICES);
         let exchanges = Self {
             layer: layer.buffered(),
+            carriers: carriers(chosen).into(),
             forward,
             search,
             next_id: AtomicU64::new(first_id),
@@ -134,6 +141,7 @@ impl Exchanges {
             head: head.clone(),
             captured: OnceCell::new(),
             body_permit: Mutex::default(),
+            carriers: Arc::clone(&self.carriers),
             forward: self.forward.clone(),
             verified: OnceLock::new(),
             upstream: OnceLock::new(),
@@ -189,6 +197,7 @@ struct Exchange {
     capture: Capture,
     captured: OnceCell<(Bytes, End)>,
     body_permit: Mutex<Option<OwnedSemaphorePermit>>,
+    carriers: Arc<[HeaderName]>,
     forward: Option<Target>,
     verified: OnceLock<Facts>,
     upstream: OnceLock<Upstream>,
@@ -219,7 +228,9 @@ impl Exchange {
     /// The answer to a verified request: the upstream's, or an empty one.
     async fn answer(&self, payload: Option<VerifiedPayload>) -> Response<AnswerBody> {
         let (request, end) = self.request(capture::DEADLINE).await;
-        let _ = self.verified.set(facts(payload.as_ref(), &request));
+        let _ = self
+            .verified
+            .set(facts(payload.as_ref(), &request, &self.carriers));
         let Some(target) = &self.forward else {
             return empty(StatusCode::OK);
         };

@@ -1,4 +1,4 @@
-//! A connection whose first bytes have a deadline.
+//! A connection whose first bytes have a deadline, and whose heads are followed.
 //!
 //! Which version of HTTP a client speaks is known by the bytes in which the preface of HTTP/2 and its
 //! own differ. Until then, no other deadline runs.
@@ -16,18 +16,22 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use super::spelling::Heads;
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub(super) struct FirstBytes {
     stream: TcpStream,
+    heads: Heads,
     /// What is left of the preface, and until when; `None` once the version is known.
     waiting: Option<(&'static [u8], Pin<Box<Sleep>>)>,
 }
 
 impl FirstBytes {
-    pub(super) fn within(deadline: Duration, stream: TcpStream) -> Self {
+    pub(super) fn within(deadline: Duration, stream: TcpStream, heads: Heads) -> Self {
         Self {
             stream,
+            heads,
             waiting: Some((PREFACE, Box::pin(sleep(deadline)))),
         }
     }
@@ -41,6 +45,8 @@ impl AsyncRead for FirstBytes {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        self.heads.follow(read);
         let Some((rest, deadline)) = &mut self.waiting else {
             return polled;
         };
@@ -50,7 +56,6 @@ impl AsyncRead for FirstBytes {
                 Poll::Ready(()) => Poll::Ready(Err(ErrorKind::TimedOut.into())),
             };
         }
-        let read = buffer.filled().get(before..).unwrap_or_default();
         match rest.strip_prefix(read) {
             Some(left) if !left.is_empty() => *rest = left,
             _ => self.waiting = None,

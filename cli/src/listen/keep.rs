@@ -9,13 +9,16 @@ use std::{
 
 use bytes::Bytes;
 use countersign::Timestamp;
-use http::{HeaderName, HeaderValue, Request, Version};
+use http::{HeaderName, HeaderValue, Request, Version, header::HOST};
 use sqlx::{
     Connection as _, Row as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous},
 };
 
-use super::record::Record;
+use super::{
+    record::Record,
+    spelling::{Spelling, field, lines},
+};
 use crate::{exit::Failure, time::Arrived};
 
 /// Pages of 4 KiB: a file that is left alone grows to 1 GiB, and no further.
@@ -214,23 +217,13 @@ async fn insert(
 
 /// The headers as lines, with the host that HTTP/2 has in the target.
 fn headers(request: &Request<Bytes>) -> Vec<u8> {
-    let mut lines = Vec::new();
-    let mut add = |name: &str, value: &[u8]| {
-        lines.extend_from_slice(name.as_bytes());
-        lines.extend_from_slice(b": ");
-        lines.extend_from_slice(value);
-        lines.extend_from_slice(b"\r\n");
-    };
-    if let (Some(authority), false) = (
-        request.uri().authority(),
-        request.headers().contains_key("host"),
-    ) {
-        add("host", authority.as_str().as_bytes());
+    let lines = lines(request.headers(), request.extensions().get());
+    match request.uri().authority() {
+        Some(authority) if !request.headers().contains_key(HOST) => {
+            [format!("host: {authority}\r\n").as_bytes(), &lines].concat()
+        }
+        _ => lines,
     }
-    for (name, value) in request.headers() {
-        add(name.as_str(), value.as_bytes());
-    }
-    lines
 }
 
 /// A request of the file, and how it was verified.
@@ -331,13 +324,8 @@ fn kept(row: &SqliteRow) -> Result<Kept, sqlx::Error> {
             _ => Version::HTTP_11,
         });
     let lines: &[u8] = row.try_get("headers")?;
-    for line in lines.split(|byte| *byte == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let colon = line.iter().position(|byte| *byte == b':');
-        let Some((name, value)) = colon.and_then(|at| line.split_at_checked(at)) else {
-            continue;
-        };
-        let value = value.get(1..).unwrap_or_default().trim_ascii();
+    request = request.extension(Spelling::of_lines(lines));
+    for (name, value) in lines.split(|byte| *byte == b'\n').filter_map(field) {
         request = request.header(
             HeaderName::from_bytes(name).map_err(|error| wrong(&error))?,
             HeaderValue::from_bytes(value).map_err(|error| wrong(&error))?,

@@ -3,7 +3,8 @@
 //! A request is captured while the library's layer reads it (`capture`), and is answered by the
 //! layer or by the server behind it (`exchange`, `upstream`). If it is refused, `search` looks for the cause.
 //! It becomes a record (`record`), which is printed (`report`), counted (`tally`) and kept in a file (`keep`).
-//! A request that was recorded is sent again by `replay`, as it is or signed again (`resign`).
+//! A request that was recorded is sent again by `replay`, as it is or signed again (`resign`). Wherever a
+//! head is kept or sent on, `spelling` writes its lines as the sender did.
 
 mod capture;
 mod ending;
@@ -14,8 +15,10 @@ mod record;
 mod replay;
 mod report;
 mod resign;
+mod respelled;
 mod search;
 mod server;
+mod spelling;
 mod tally;
 mod upstream;
 

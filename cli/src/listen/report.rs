@@ -9,6 +9,7 @@ use super::{
 use crate::{
     printer::{Printer, Span, one_line, visible},
     time,
+    verification::advice,
 };
 
 /// Prints a record.
@@ -68,7 +69,7 @@ pub(crate) fn print(record: &Record, printer: &Printer) {
                 }
             }
             if !record.searched.as_ref().is_some_and(Searched::is_explained) {
-                row(printer, "advice", [Span::plain(kind.advice())]);
+                row(printer, "advice", [Span::plain(advice(kind))]);
             }
         }
     }

@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use hyper::service::service_fn;
+use http::Request;
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -18,7 +19,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{exchange::Exchanges, first_bytes::FirstBytes};
+use super::{exchange::Exchanges, first_bytes::FirstBytes, spelling::Heads};
 use crate::{exit::Failure, http_client::causes};
 
 /// Connections that are open at once; more have to wait.
@@ -88,14 +89,17 @@ impl Listener {
             let watcher = graceful.watcher();
             tokio::spawn(async move {
                 let _permit = permit;
-                let service = service_fn(|request| {
+                let heads = Heads::default();
+                let service = service_fn(|mut request: Request<Incoming>| {
+                    if let Some(spelling) = heads.next() {
+                        request.extensions_mut().insert(spelling);
+                    }
                     let answering = Arc::clone(&exchanges).answer(request);
                     async move { Ok::<_, std::convert::Infallible>(answering.await) }
                 });
                 let mut builder = auto::Builder::new(TokioExecutor::new());
                 builder
                     .http1()
-                    .preserve_header_case(true)
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD_DEADLINE);
                 builder
@@ -103,7 +107,7 @@ impl Listener {
                     .timer(TokioTimer::new())
                     .keep_alive_interval(PING)
                     .keep_alive_timeout(PONG);
-                let stream = FirstBytes::within(HEAD_DEADLINE, stream);
+                let stream = FirstBytes::within(HEAD_DEADLINE, stream, heads.clone());
                 let serving = builder.serve_connection(TokioIo::new(stream), service);
                 // A client that breaks off is no failure of ours.
                 if let Err(error) = watcher.watch(serving).await

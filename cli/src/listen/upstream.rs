@@ -5,6 +5,7 @@ use std::{
     convert::Infallible,
     net::IpAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -26,6 +27,10 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::time::timeout;
 use tower_service::Service as _;
 
+use super::{
+    respelled::{Respelled, Wanted},
+    spelling::Spelling,
+};
 use crate::{exit::Failure, http_client::causes};
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -118,12 +123,11 @@ impl Target {
     /// Opens a connection.
     pub(crate) async fn connect(&self) -> Result<Connection, String> {
         let mut connector = self.connector.clone();
+        let wanted = Wanted::default();
         let connecting = async {
             let io = connector.call(self.base.clone()).await;
             let io = io.map_err(|error| causes(&*error))?;
-            let mut builder = http1::Builder::new();
-            builder.preserve_header_case(true);
-            let connected = builder.handshake(io).await;
+            let connected = http1::handshake(Respelled::new(io, Arc::clone(&wanted))).await;
             connected.map_err(|error| causes(&error))
         };
         let connected = timeout(CONNECT, connecting).await;
@@ -139,6 +143,7 @@ impl Target {
         });
         Ok(Connection {
             sender,
+            wanted,
             prefix: self.prefix.clone(),
         })
     }
@@ -148,6 +153,7 @@ impl Target {
 #[derive(Debug)]
 pub(crate) struct Connection {
     sender: http1::SendRequest<Framed>,
+    wanted: Wanted,
     prefix: String,
 }
 
@@ -158,6 +164,10 @@ impl Connection {
         head: &Parts,
         body: Bytes,
     ) -> Result<Response<Incoming>, String> {
+        if let Some(spelling) = head.extensions.get::<Spelling>() {
+            // It is the only request on this connection.
+            let _ = self.wanted.set(spelling.clone());
+        }
         let request = self.request(head, body)?;
         let answer = timeout(ANSWER, self.sender.send_request(request)).await;
         let answer = answer

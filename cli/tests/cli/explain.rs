@@ -65,7 +65,7 @@ fn a_mismatch_is_explained_as_a_proof() {
         session.run("countersign explain stripe --secret-file secret --now 1700009999 late.http"),
     );
     let short = right.trim_end();
-    let cut = format!("{}\n", &short[..short.len() - 44]);
+    let cut = format!("{}\n", &short[..short.len() - 62]);
     session.file("cut-off.http", request(head, &cut, body));
     transcript.push(
         session

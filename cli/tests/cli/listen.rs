@@ -173,7 +173,7 @@ fn what_is_forwarded_is_what_was_sent_to_the_byte() {
     let seen = upstream.seen();
     let expected = format!(
         "POST /app/a%2Fb//c/../d?x=%7e&y=+&& HTTP/1.1\r\nHost: api.example.com\r\nX-Twice: one\r\n\
-         x-MiXed-Case: spaced\r\n{signed}\r\nX-HTTP-Method-Override: DELETE\r\n\
+         x-MiXed-Case:  spaced \r\n{signed}\r\nX-HTTP-Method-Override: DELETE\r\n\
          Content-Length: {length}\r\n\r\n"
     );
     assert_eq!(seen[0].head, expected);
@@ -192,7 +192,7 @@ fn what_is_forwarded_is_what_was_sent_to_the_byte() {
     assert!(send(listening.address(), &chunked).starts_with("HTTP/1.1 201"));
     assert_eq!(listening.object()["verified"], true);
     let seen = upstream.seen();
-    assert!(seen[1].has("Transfer-Encoding: chunked") || seen[1].has("transfer-encoding: chunked"));
+    assert!(seen[1].has("Transfer-Encoding: chunked"));
     assert!(!seen[1].head.to_ascii_lowercase().contains("content-length"));
     assert_eq!(seen[1].body, body.as_bytes());
 

@@ -70,6 +70,10 @@ fn what_is_signed_is_verified_for_every_scheme() {
         let object: serde_json::Value = serde_json::from_str(&said).unwrap();
         assert_eq!(object["verified"], true, "{scheme}");
         assert_eq!(object["version"], 1, "{scheme}");
+        // No signature covers itself, and that opens nothing.
+        let uncovered = object["uncovered"].to_string();
+        let is_own = ["signature", "hmac"].map(|word| uncovered.contains(word));
+        assert_eq!(is_own, [false; 2], "{scheme}: {uncovered}");
         // A secret, a time and a body of others.
         keygen(&session, &scheme);
         let other = verify(1_700_000_000, "request");
