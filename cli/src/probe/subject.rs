@@ -228,7 +228,8 @@ impl Subject {
         let verified = verifier.verify(&head, Full::new(body)).await;
         Ok(verified.ok().map(|verified| {
             let payload = verified.payload();
-            let facts = crate::verification::facts(payload, request);
+            let carriers = crate::verification::carriers(&self.chosen);
+            let facts = crate::verification::facts(payload, request, &carriers);
             (
                 payload.and_then(|payload| payload.nonce().map(|nonce| nonce.kind())),
                 facts.signed_at.is_some(),
