@@ -131,6 +131,11 @@ impl Held {
         }
     }
 
+    /// Gives the key back in a task of its own.
+    pub(super) fn release_later(self) {
+        tokio::spawn(self.release().in_current_span());
+    }
+
     /// Whether an answer is on record.
     pub(crate) async fn is_answered(&self) -> Result<bool, Rejection> {
         let finding = self.settings.store.find(&self.claim);

@@ -85,7 +85,14 @@ impl IdempotencyLayer {
         };
         let settings = &self.settings;
         let claim = self.claim(said, key);
-        let found = within(settings.timeout, settings.store.claim(&claim)).await?;
+        let found = match within(settings.timeout, settings.store.claim(&claim)).await {
+            Ok(found) => found,
+            Err(error) => {
+                // The claim may have been made, and no handler runs for it.
+                Held::new(Arc::clone(settings), claim).release_later();
+                return Err(error.into());
+            }
+        };
         match found {
             AnswerOutcome::Claimed => Ok(Asked::New(Held::new(Arc::clone(settings), claim))),
             found => answered(&found).map(Asked::Answered),

@@ -4,6 +4,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::common::database;
 pub use crate::failure::Failure;
+pub use countersign::store::PostgresAnswers as Answers;
 
 pub type Pool = PgPool;
 
@@ -25,6 +26,8 @@ impl Database {
 
 #[path = "counter.rs"]
 mod counter;
+#[path = "idempotency_key.rs"]
+mod idempotency_key;
 #[path = "permission_and_delete.rs"]
 mod permission_and_delete;
 #[path = "row_and_version.rs"]

@@ -9,6 +9,7 @@ use sqlx::{
 };
 
 pub use crate::failure::Failure;
+pub use countersign::store::SqliteAnswers as Answers;
 
 pub type Pool = SqlitePool;
 
@@ -48,6 +49,8 @@ impl Database {
 
 #[path = "counter.rs"]
 mod counter;
+#[path = "idempotency_key.rs"]
+mod idempotency_key;
 #[path = "permission_and_delete.rs"]
 mod permission_and_delete;
 #[path = "row_and_version.rs"]

@@ -23,6 +23,8 @@ mod history;
 mod race;
 
 mod answers;
+#[cfg(all(feature = "axum", feature = "postgres", feature = "sqlite"))]
+mod answers_crash;
 mod conformance;
 #[cfg(all(feature = "axum", feature = "postgres", feature = "sqlite"))]
 mod crash;

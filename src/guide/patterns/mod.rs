@@ -26,3 +26,7 @@ pub mod status_change {}
 #[doc = include_str!("counter.md")]
 #[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("counter.rs"), "# }}\n```")]
 pub mod counter {}
+
+#[doc = include_str!("idempotency_key.md")]
+#[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("idempotency_key.rs"), "# }}\n```")]
+pub mod idempotency_key {}
