@@ -26,6 +26,6 @@ pub use memory::{
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresAnswers, PostgresAnswersBuilder, PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
-pub use redis::{RedisStore, RedisStoreBuilder};
+pub use redis::{RedisAnswers, RedisStore, RedisStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteAnswers, SqliteAnswersBuilder, SqliteStore, SqliteStoreBuilder};

@@ -147,7 +147,7 @@ mod postgres {
     }
 }
 
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod quota {
     use countersign::{KeyId, error::StoreErrorKind};
 
@@ -170,6 +170,62 @@ mod quota {
         assert!(matches!(known, AnswerOutcome::InFlight { .. }));
         let other = claim("another", 9);
         assert_eq!(store.claim(&other).await.unwrap(), AnswerOutcome::Claimed);
+    }
+}
+
+#[cfg(feature = "redis")]
+mod redis {
+    use countersign::store::{RedisAnswers, RedisStore};
+
+    use super::{quota::a_key_has_no_more_than_three, *};
+    use crate::common::redis_server::{Server, programs};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn the_redis_store_of_answers_keeps_every_promise() {
+        for program in programs() {
+            let server = Server::start(&program, &[]);
+            let store = RedisStore::builder().timeout(Duration::from_secs(20));
+            let store = store.open(&server.url()).await.unwrap();
+            let open = async || RedisAnswers::of(&store);
+            let kept = conformance::run_answers(&Time::real(), open).await;
+            kept.unwrap();
+            let answers = RedisAnswers::of(&store).records_of_a_key(3);
+            a_key_has_no_more_than_three(&answers).await;
+        }
+    }
+
+    /// Whatever the server does, nothing is claimed without its answer.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_that_is_gone_or_evicts_claims_nothing() {
+        for program in programs() {
+            let mut server = Server::start(&program, &[]);
+            let store = RedisStore::open(&server.url()).await.unwrap();
+            let answers = RedisAnswers::of(&store);
+            let first = super::quota::claim("partner", 1);
+            let claimed = answers.claim(&first).await.unwrap();
+            assert_eq!(claimed, AnswerOutcome::Claimed);
+            server.tell(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+            // It is inspected every second.
+            let start = std::time::Instant::now();
+            let mut n = 2;
+            while answers
+                .claim(&super::quota::claim("partner", n))
+                .await
+                .is_ok()
+            {
+                assert!(start.elapsed() < Duration::from_secs(20));
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                n = n.checked_add(1).unwrap();
+            }
+            server.kill();
+            assert!(
+                answers
+                    .claim(&super::quota::claim("partner", 0))
+                    .await
+                    .is_err()
+            );
+            assert!(answers.record(&first, &"late".into()).await.is_err());
+        }
     }
 }
 

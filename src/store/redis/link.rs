@@ -44,6 +44,7 @@ struct Scripts {
     namespace: String,
     inspect: String,
     quota: String,
+    answers: String,
 }
 
 /// How many canaries a server has.
@@ -80,6 +81,7 @@ impl Link {
             include_str!("namespace.lua"),
             include_str!("inspect.lua"),
             include_str!("quota.lua"),
+            include_str!("answers.lua"),
             include_str!("check.lua"),
         ] {
             load.cmd("SCRIPT").arg("LOAD").arg(script);
@@ -103,6 +105,7 @@ impl Link {
             namespace: script()?,
             inspect: script()?,
             quota: script()?,
+            answers: script()?,
         };
         let key: Box<str> = format!("countersign:{{{}}}", slot::tag_in(slot)).into();
         let is_broken = Arc::new(AtomicBool::new(false));
@@ -179,6 +182,11 @@ impl Link {
     /// A server without memory carries it out as well: for steps that write no more than they find.
     pub(super) fn record_script_of_holder(&self, keys: &[&[u8]]) -> Cmd {
         script_on(&self.scripts.record_of_holder, keys)
+    }
+
+    /// With the key of the record, and that of its owner's index.
+    pub(super) fn answers_script(&self, keys: &[&[u8]]) -> Cmd {
+        script_on(&self.scripts.answers, keys)
     }
 
     pub(super) fn quota_script(&self, key: &[u8]) -> Cmd {

@@ -1,5 +1,6 @@
 //! The Redis store: nonces in Redis or Valkey, for all servers of one service.
 
+mod answers;
 mod error;
 mod inspected;
 mod knowledge;
@@ -14,4 +15,5 @@ mod store;
 mod time;
 mod watch;
 
+pub use self::answers::RedisAnswers;
 pub use self::store::{RedisStore, RedisStoreBuilder};

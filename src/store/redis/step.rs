@@ -142,7 +142,7 @@ async fn ask(shared: &Arc<Shared>, claim: &Claim, action: Action) -> Result<Outc
     Err(failed.unwrap_or_else(unexpected))
 }
 
-async fn replicated(server: &Server) -> Result<(), StoreError> {
+pub(super) async fn replicated(server: &Server) -> Result<(), StoreError> {
     match &server.replication {
         None => Ok(()),
         Some(replication) => replication
@@ -312,7 +312,7 @@ impl Key {
     }
 }
 
-fn next_call() -> [u8; 8] {
+pub(super) fn next_call() -> [u8; 8] {
     static FIRST: OnceLock<u64> = OnceLock::new();
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let first = *FIRST.get_or_init(crate::random::u64);

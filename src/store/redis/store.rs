@@ -117,6 +117,10 @@ impl RedisStore {
         self.within(counted).await
     }
 
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
     async fn within<T>(
         &self,
         step: impl Future<Output = Result<T, StoreError>>,
