@@ -33,7 +33,9 @@ use crate::{
     clock::Timestamp,
     error::{ConfigError, Rejection, malformed},
     key::{MacAlgorithm, RunningMac, Secret},
-    message::{BodyPlace, HashOutput, Head, Message, Origin, Origins, Part, RunningDigest},
+    message::{
+        BodyPlace, HashOutput, Head, Message, Origin, Origins, Part, RunningDigest, Supplied,
+    },
     proof::{Candidate, Room},
     scheme::{Describe, Reading, Scheme},
 };
@@ -45,6 +47,7 @@ const LEAST_MATCH: usize = 16;
 pub struct Inspector {
     scheme: Box<dyn Describe>,
     origins: Origins,
+    supplied: Supplied,
 }
 
 impl Inspector {
@@ -55,7 +58,17 @@ impl Inspector {
         Self {
             scheme: Box::new(scheme.format()),
             origins,
+            supplied: Supplied::new(),
         }
+    }
+
+    /// Sets the values that are signed and not sent:
+    /// [`Part::supplied`](crate::Part::supplied). Default: none, so that a request under a scheme
+    /// with such a part cannot be read.
+    #[must_use]
+    pub fn supplied(mut self, supplied: Supplied) -> Self {
+        self.supplied = supplied;
+        self
     }
 
     /// Adds an origin where clients reach the service, as
@@ -90,7 +103,8 @@ impl Inspector {
     /// Returns the rejection of a verifier if the request has no signature, or if its signatures
     /// or what they cover cannot be read.
     pub fn inspect(&self, head: &Parts, body: &Bytes) -> Result<Vec<Inspected>, Rejection> {
-        let head = self.origins.head(head)?;
+        let mut head = self.origins.head(head)?;
+        head.supplied = Some(&self.supplied);
         let candidates: Vec<Candidate<'_>> = match self.scheme.read(&head)? {
             Reading::InHead(candidates) => candidates,
             Reading::AfterBody(key_id) => self.scheme.read_body(key_id.into_owned(), body)?,
@@ -291,6 +305,8 @@ pub enum Source {
     Nonce,
     /// The key id.
     KeyId,
+    /// A value of this name that is signed and not sent.
+    Supplied(String),
     /// The body, in the form in which it is signed.
     Body,
 }
@@ -309,6 +325,7 @@ impl Source {
             Part::Expires(_) => Self::Expires,
             Part::Nonce => Self::Nonce,
             Part::KeyId => Self::KeyId,
+            Part::Supplied(name) => Self::Supplied(name.to_string()),
         }
     }
 }
@@ -327,6 +344,7 @@ impl fmt::Display for Source {
             Self::Expires => f.write_str("time of expiry"),
             Self::Nonce => f.write_str("nonce"),
             Self::KeyId => f.write_str("key id"),
+            Self::Supplied(name) => write!(f, "supplied value {name}"),
             Self::Body => f.write_str("body"),
         }
     }

@@ -12,7 +12,9 @@ use super::rejection::ExtractRejection;
 use crate::{
     idempotency::PendingAnswer,
     once::LeaseStatus,
-    request::{PendingPayload, PendingSlot, SignedVersion, VerifiedPayload},
+    request::{
+        PendingPayload, PendingSlot, SignedVersion, UnprovenPayload, UnprovenSlot, VerifiedPayload,
+    },
 };
 
 /// The payload itself.
@@ -40,6 +42,25 @@ impl<S: Sync> FromRequestParts<S> for PendingPayload {
             ExtractRejection::misplaced(
                 "the pending payload was taken before: by another extractor, or through a clone of \
                  the request",
+            )
+        })
+    }
+}
+
+/// Taken from its slot, as [`PendingPayload`] is.
+impl<S: Sync> FromRequestParts<S> for UnprovenPayload {
+    type Rejection = ExtractRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
+        let slot = parts.extensions.get::<UnprovenSlot>().ok_or_else(|| {
+            ExtractRejection::misplaced(
+                "`UnprovenPayload` stands on a route without a `VerifyLayer` whose scheme signs a \
+                 value that is not sent; take `PendingPayload`, or `VerifiedPayload`",
+            )
+        })?;
+        slot.take().ok_or_else(|| {
+            ExtractRejection::misplaced(
+                "the request was taken before: by another extractor, or through a clone of it",
             )
         })
     }
@@ -376,7 +397,10 @@ impl VerifiedPayload {
 
 pub(super) fn payload(parts: &Parts) -> Result<&VerifiedPayload, ExtractRejection> {
     parts.extensions.get().ok_or_else(|| {
-        ExtractRejection::misplaced(if parts.extensions.get::<PendingSlot>().is_some() {
+        ExtractRejection::misplaced(if parts.extensions.get::<UnprovenSlot>().is_some() {
+            "the scheme signs a value that is not sent, and nothing is read before it is supplied; \
+             take `UnprovenPayload`, and read from the payload that it gives"
+        } else if parts.extensions.get::<PendingSlot>().is_some() {
             "with `Processing::InTransaction` nothing is read before the nonce is recorded; take \
              `PendingPayload`, and read from the payload that it gives"
         } else {

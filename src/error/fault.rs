@@ -49,6 +49,8 @@ pub(crate) enum FaultKind {
     BodyNotCovered,
     /// The key look-up gave no answer.
     KeysUnavailable,
+    /// A value that this side has to supply is missing, or cannot be signed.
+    NotSupplied,
 }
 
 impl Fault {

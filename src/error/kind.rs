@@ -222,6 +222,12 @@ kinds! {
         "The service did not record its answer, so that its outcome is unknown. Its log says why.",
         "Correct the handler: it has to record its answer in its transaction, and to commit, \
          before it answers with success.";
+    /// 500: a value that the service takes from its own state for the signed message is missing, or
+    /// is not one that can be signed.
+    ValueNotSupplied = INTERNAL_SERVER_ERROR, "value_not_supplied",
+        "The service did not supply what it needs to verify this request. Its log says why.",
+        "Let the handler take an `UnprovenPayload`, and supply each value that the scheme names, \
+         from the row that it has locked: 1 to 256 visible ASCII characters.";
     /// 400: a [one-time token](crate::OneTimeToken) cannot be read, or is not of its profile.
     TokenMalformed = BAD_REQUEST, "token_malformed",
         "The token cannot be read. Take care that the whole of it was copied.",
@@ -294,6 +300,7 @@ mod tests {
             (422, "idempotency_key_reused"),
             (409, "outcome_unknown"),
             (500, "answer_not_recorded"),
+            (500, "value_not_supplied"),
             (400, "token_malformed"),
             (403, "token_invalid"),
             (410, "token_expired"),

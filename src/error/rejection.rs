@@ -326,6 +326,7 @@ impl From<Fault> for Rejection {
             FaultKind::BodyUnreadable => RejectionKind::BodyUnreadable,
             FaultKind::BodyNotCovered => RejectionKind::BodyNotCovered,
             FaultKind::KeysUnavailable => RejectionKind::StoreUnavailable,
+            FaultKind::NotSupplied => RejectionKind::ValueNotSupplied,
         };
         Self::of_fault(kind, fault)
     }

@@ -81,8 +81,10 @@ impl From<Fault> for ResponseError {
         let (kind, message, _, source) = fault.into_parts();
         let kind = match kind {
             FaultKind::Missing => ResponseErrorKind::SignatureMissing,
-            // Nobody asks a response for the authority that it is for.
-            FaultKind::Malformed | FaultKind::NotServed => ResponseErrorKind::SignatureMalformed,
+            // Nobody asks a response for the authority that it is for, and none awaits a value.
+            FaultKind::Malformed | FaultKind::NotServed | FaultKind::NotSupplied => {
+                ResponseErrorKind::SignatureMalformed
+            }
             FaultKind::Insufficient => ResponseErrorKind::SignatureInsufficient,
             FaultKind::Invalid => ResponseErrorKind::SignatureInvalid,
             FaultKind::Expired => ResponseErrorKind::SignatureExpired,

@@ -64,7 +64,8 @@ impl From<Fault> for SignError {
             | FaultKind::NotYetValid
             | FaultKind::NotServed
             | FaultKind::BodyNotCovered
-            | FaultKind::KeysUnavailable => SignErrorKind::NotCoverable,
+            | FaultKind::KeysUnavailable
+            | FaultKind::NotSupplied => SignErrorKind::NotCoverable,
         };
         Self {
             kind,

@@ -68,6 +68,10 @@ impl Covered {
             .map(|(_, value)| value)
     }
 
+    pub(crate) fn supplied(&self, name: &str) -> Option<&str> {
+        self.text(|part| matches!(part, Part::Supplied(known) if **known == *name))
+    }
+
     pub(crate) fn member(&self, name: &str, key: &str) -> Option<&str> {
         self.text(|part| match part {
             Part::Member(member) => {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::{fields::single, target::Target};
+use super::{fields::single, supplied::Supplied, target::Target};
 use crate::error::Fault;
 
 /// The head of a request, as a scheme reads it.
@@ -12,6 +12,8 @@ pub(crate) struct Head<'h> {
     pub(crate) method: &'h Method,
     pub(crate) target: Target<'h>,
     pub(crate) headers: &'h HeaderMap,
+    /// What is signed and not sent; `None` while it is not known.
+    pub(crate) supplied: Option<&'h Supplied>,
 }
 
 impl<'h> Head<'h> {

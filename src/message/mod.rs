@@ -14,6 +14,7 @@ mod part;
 mod pieces;
 pub(crate) mod query;
 mod signed;
+mod supplied;
 mod target;
 mod time;
 
@@ -32,5 +33,6 @@ pub use origin::Forwarded;
 pub(crate) use origin::{Origin, Origins};
 pub(crate) use part::Part;
 pub(crate) use signed::Message;
+pub use supplied::Supplied;
 pub(crate) use target::{Target, default_port};
 pub(crate) use time::{TimeUnit, read_time};

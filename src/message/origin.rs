@@ -190,6 +190,7 @@ impl Origins {
             method: &parts.method,
             target: self.resolve(parts)?,
             headers: &parts.headers,
+            supplied: None,
         })
     }
 

@@ -27,4 +27,6 @@ pub(crate) enum Part {
     /// The nonce or event id.
     Nonce,
     KeyId,
+    /// A value that is signed and not sent, by its name.
+    Supplied(Box<str>),
 }

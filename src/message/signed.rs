@@ -25,6 +25,8 @@ pub(crate) struct Message {
     pub(super) bytes: Vec<u8>,
     pub(super) parts: Vec<Written>,
     body: BodyPlace,
+    /// A value that has to be supplied is not known: the message is that of no request.
+    is_open: bool,
 }
 
 /// A part, and where it stands in a message.
@@ -61,6 +63,7 @@ impl Message {
             bytes: Vec::with_capacity(bytes),
             parts: Vec::with_capacity(parts),
             body: BodyPlace::default(),
+            is_open: false,
         }
     }
 
@@ -142,6 +145,7 @@ impl Message {
     /// Appends all that another message holds, as one string in a document of this form; `None` if
     /// it is not ASCII, which is written in one way alone.
     pub(crate) fn quoted(&mut self, form: JsonForm, other: Self) -> Option<()> {
+        self.is_open |= other.is_open;
         let text = str::from_utf8(&other.bytes).ok()?;
         if !text.is_ascii() {
             return None;
@@ -184,6 +188,11 @@ impl Message {
     /// Says which digests of the body the message holds.
     pub(crate) fn digests(&mut self, digests: Vec<BodyDigest>) {
         self.body = BodyPlace::Digests(digests);
+    }
+
+    /// Says that a value is missing here, which has to be supplied.
+    pub(crate) fn leave_open(&mut self) {
+        self.is_open = true;
     }
 
     fn write(&mut self, part: Part, value: Option<Box<[u8]>>, write: impl FnOnce(&mut Vec<u8>)) {
@@ -256,6 +265,11 @@ impl Message {
 impl Message {
     pub(crate) fn body_place(&self) -> &BodyPlace {
         &self.body
+    }
+
+    /// Whether a value that has to be supplied is missing. No MAC is that of such a message.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open
     }
 
     /// The bytes that stand before the body, or the whole message if the head completes it.

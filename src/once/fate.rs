@@ -39,6 +39,13 @@ struct Shared {
     span: Span,
 }
 
+impl Default for FateCell {
+    /// That of a ticket which is yet to be made, and whose turn nobody waits for.
+    fn default() -> Self {
+        Self::new(Subject::default(), None, Vec::new())
+    }
+}
+
 impl FateCell {
     pub(super) fn new(subject: Subject, turn: Option<Turn>, also: Vec<Turn>) -> Self {
         Self(Arc::new(Shared {
@@ -73,7 +80,7 @@ impl FateCell {
         *lock(&self.0.fate) = fate;
     }
 
-    pub(super) fn fail(&self, rejection: Rejection) -> Rejection {
+    pub(crate) fn fail(&self, rejection: Rejection) -> Rejection {
         self.set(Fate::Failed(rejection.clone()));
         rejection
     }

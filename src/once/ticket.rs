@@ -112,6 +112,12 @@ impl<G: Guarded> Ticket<G> {
         fate.clone()
     }
 
+    /// Shares its fate with whoever waits to know already.
+    pub(crate) fn watched_by(mut self, fate: FateCell) -> Self {
+        self.fate = Some(fate);
+        self
+    }
+
     /// Waits until no copy is in its transaction, if it has not waited yet.
     pub(crate) async fn wait_for_turn(&mut self, turns: &Turns) -> Result<(), Rejection> {
         if self.turn.is_some() {
@@ -240,6 +246,23 @@ impl<G: Guarded> Ticket<G> {
         E: From<Rejection>,
     {
         let fate = self.fate();
+        let begun = within(self.timeout, database.begin()).await;
+        let transaction = begun.map_err(|error| fate.fail(error.into()))?;
+        self.transact_in(database, transaction, work).await
+    }
+
+    /// As [`transact`](Self::transact), in a transaction that has begun.
+    pub(crate) async fn transact_in<D, T, E>(
+        mut self,
+        database: &D,
+        mut transaction: D::Transaction,
+        work: impl AsyncFnOnce(&mut D::Connection, G::Content) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        D: TransactIn + ?Sized,
+        E: From<Rejection>,
+    {
+        let fate = self.fate();
         let end = Ending {
             database,
             claim: self.claim.clone(),
@@ -247,9 +270,6 @@ impl<G: Guarded> Ticket<G> {
             timeout: self.timeout,
             fate: fate.clone(),
         };
-        let mut transaction = within(end.timeout, database.begin())
-            .await
-            .map_err(|error| fate.fail(error.into()))?;
         let content = match self.consume(&mut transaction).await {
             Ok(content) => content,
             Err(rejection) => {

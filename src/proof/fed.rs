@@ -54,7 +54,7 @@ impl Fed {
             BodyPlace::At {
                 form: BodyForm::Raw,
                 ..
-            } => {
+            } if !first.message.is_open() => {
                 let secret = first.secrets().next();
                 secret.map_or(Self::Nothing, |secret| Self::Mac(first.start(secret)))
             }
@@ -143,6 +143,8 @@ impl Arrived<'_> {
     pub(super) fn check(&self, index: usize, signature: &Signature<'_>) -> Result<(), Fault> {
         let message = &signature.message;
         let passes = match (message.body_place(), self.fed) {
+            // Nothing was compared over the head either.
+            _ if message.is_open() => false,
             // The MAC has passed over the head; what is left is that the body is the one it names.
             (BodyPlace::Digests(claimed), fed) => return fed.compare(claimed, self.body),
             // The running MAC is that of the first signature under its first secret.

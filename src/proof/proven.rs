@@ -131,6 +131,13 @@ impl Proven {
         self.covered.member(name.as_ref(), key)
     }
 
+    /// Returns the value that was supplied under this name, and that was signed: the request has not
+    /// sent it.
+    #[must_use]
+    pub fn supplied(&self, name: &str) -> Option<&str> {
+        self.covered.supplied(name)
+    }
+
     /// Returns one parameter of the query, decoded, if it is covered and appears once.
     #[must_use]
     pub fn query_param(&self, name: &str) -> Option<&str> {

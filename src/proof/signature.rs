@@ -35,11 +35,11 @@ pub(crate) fn first_key<'s>(signatures: &'s [Signature<'_>]) -> Option<&'s str> 
 }
 
 impl Signature<'_> {
-    /// Whether the MAC matches, where the head completes the signed message. Where the body is
-    /// still missing, this takes the room that the head needs, and the MAC is compared later.
+    /// Whether the MAC matches, where the head completes the signed message. Where the body or a
+    /// supplied value is still missing, this takes the room that the head needs, and the MAC is compared later.
     pub(super) fn passes_over_head(&self, room: &mut Room) -> Result<bool, Fault> {
         let message = &self.message;
-        let is_whole = matches!(message.body_place(), BodyPlace::Digests(_));
+        let is_whole = matches!(message.body_place(), BodyPlace::Digests(_)) && !message.is_open();
         for secret in self.secrets() {
             room.authenticate(message.head_len()).map_err(malformed)?;
             if is_whole && self.passes(secret, &[]) {
@@ -70,6 +70,9 @@ impl Signature<'_> {
 
     /// Whether this is the MAC of the whole message.
     pub(super) fn is(&self, mac: RunningMac) -> bool {
+        if self.message.is_open() {
+            return false;
+        }
         self.other_macs
             .iter()
             .any(|other| mac.clone().verify(other))

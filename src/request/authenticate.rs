@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    error::Rejection,
+    error::{Fault, FaultKind, Rejection},
     key::KeyId,
     once::{Claim, Nonce, NonceKind, Subject},
     proof::{Arrived, Parameters, Proven, Several, prove},
@@ -57,8 +57,17 @@ impl Received<'_> {
             formed,
             ref fed,
             mut charge,
+            ..
         } = *self.state;
         let settings = &*verifier.settings;
+        if verifier.awaits_supply() && head.supplied.is_none() {
+            return Err(Fault::new(
+                FaultKind::NotSupplied,
+                "the signed message holds a value that this side has to supply: take the request \
+                 through `verify`, or through the layer, and supply it in the handler",
+            )
+            .into());
+        }
         let now = settings.clock.now();
         let signatures = match admission {
             Admission::Signed(signatures) => signatures,

@@ -52,6 +52,7 @@ pub struct VerifierBuilder<T> {
     /// Unless it is chosen, that of the scheme.
     processing: Option<Processing>,
     max_running: usize,
+    max_unproven: usize,
     readiness_timeout: Duration,
     /// Makes what is configured of the verifier that was built.
     finish: Box<dyn FnOnce(Verifier) -> T + Send + Sync>,
@@ -89,6 +90,7 @@ impl<T: 'static> VerifierBuilder<T> {
             body_budget: 64 * 1024 * 1024,
             processing: None,
             max_running: 1024,
+            max_unproven: 16,
             readiness_timeout: Duration::from_secs(5),
             finish: Box::new(finish),
         }
@@ -324,6 +326,18 @@ impl<T: 'static> VerifierBuilder<T> {
         self
     }
 
+    /// Bounds how many requests are in handlers whose MAC is not compared yet, because the handler
+    /// has to supply a signed value ([`Part::supplied`](crate::Part::supplied)). Default: 16. Range:
+    /// 1 to 10,000. With other schemes it has no effect.
+    ///
+    /// Each of them may hold a transaction and a row's lock, and anybody who knows a key id can make
+    /// one: keep the bound below the connections of the pool.
+    /// [`UnprovenPayload`](crate::request::UnprovenPayload#what-this-costs) says more.
+    pub fn max_unproven(mut self, max: usize) -> Self {
+        self.max_unproven = max;
+        self
+    }
+
     /// How long a store or a key look-up may take to answer: between 1 millisecond and 1 hour.
     /// After that the request is refused with 503. Default: 2 seconds.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
@@ -373,6 +387,12 @@ impl<T: 'static> VerifierBuilder<T> {
         if in_transaction && profile.may_repeat {
             let what = "requests of this scheme may be alike, and none is claimed: there is no \
                         nonce for a transaction to record";
+            return Err(ConfigErrorKind::Processing(what).into());
+        }
+        if !in_transaction && first.awaits_supply() {
+            let what = "the scheme signs a value that is not sent, and that only the handler can \
+                        take from its own locked row: call `processing` with \
+                        `Processing::InTransaction`, and take an `UnprovenPayload`";
             return Err(ConfigErrorKind::Processing(what).into());
         }
         if self.memory.store.is_none() && !in_transaction && !profile.may_repeat {
@@ -490,6 +510,7 @@ impl<T: 'static> VerifierBuilder<T> {
         let clock: Arc<dyn Clock> = self.clock.into();
         let budget = Arc::new(budget);
         let running = Arc::new(Semaphore::new(self.max_running));
+        let unproven = Arc::new(Semaphore::new(self.max_unproven));
         let long_bodies = Arc::new(Semaphore::new(processors));
         let mut verifiers = Vec::with_capacity(accepted.len());
         for (scheme, keys) in accepted {
@@ -514,6 +535,7 @@ impl<T: 'static> VerifierBuilder<T> {
                 budget: Arc::clone(&budget),
                 processing,
                 running: Arc::clone(&running),
+                unproven: Arc::clone(&unproven),
                 readiness_timeout: self.readiness_timeout,
                 live: LiveNonces::default(),
                 long_bodies: Arc::clone(&long_bodies),
@@ -546,6 +568,10 @@ impl<T: 'static> VerifierBuilder<T> {
         ConfigError::unless(
             (1..=1_000_000).contains(&self.max_running),
             "`max_running` is between 1 and 1,000,000",
+        )?;
+        ConfigError::unless(
+            (1..=10_000).contains(&self.max_unproven),
+            "`max_unproven` is between 1 and 10,000",
         )?;
         ConfigError::unless(
             (MILLISECOND..=HOUR).contains(&self.readiness_timeout),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     authenticate::Authentic, payload::VerifiedPayload, pending::PendingPayload,
-    processing::Processing, usable::Usable, verifier::Settings,
+    processing::Processing, unproven::UnprovenPayload, usable::Usable, verifier::Settings,
 };
 use crate::{
     error::{Rejection, RejectionKind},
@@ -25,17 +25,20 @@ pub enum Verified {
     Unclaimed(VerifiedPayload),
     /// With [`Processing::InTransaction`]: the handler's transaction finds out whether it is new.
     Pending(PendingPayload),
+    /// With a scheme that signs values which are not sent: **nothing is believed yet**. The handler's
+    /// transaction supplies them, and finds out whether the request is genuine, and new.
+    Unproven(UnprovenPayload),
 }
 
 impl Verified {
-    /// The verified snapshot; `None` while it is pending.
+    /// The verified snapshot; `None` while it is pending, or not proven.
     #[must_use]
     pub fn payload(&self) -> Option<&VerifiedPayload> {
         match self {
             Self::Claimed(payload) | Self::Leased(payload, _) | Self::Unclaimed(payload) => {
                 Some(payload)
             }
-            Self::Pending(_) => None,
+            Self::Pending(_) | Self::Unproven(_) => None,
         }
     }
 
@@ -46,6 +49,7 @@ impl Verified {
             Self::Leased(..) => "leased",
             Self::Unclaimed(_) => "unclaimed",
             Self::Pending(_) => "pending",
+            Self::Unproven(_) => "unproven",
         }
     }
 }

@@ -37,7 +37,9 @@ mod question;
 mod receive;
 mod refused;
 mod several;
+mod slot;
 mod state;
+mod unproven;
 mod upgrade;
 mod usable;
 mod verifier;
@@ -45,6 +47,7 @@ mod verify;
 mod version;
 
 pub use crate::{
+    message::Supplied,
     once::{Lease, LeaseStatus},
     routed::PeerAddr,
 };
@@ -55,9 +58,11 @@ pub use changed::{Unchanged, require_changed};
 pub use claim::Verified;
 pub use parse::Parsed;
 pub use payload::VerifiedPayload;
-pub use pending::{PendingPayload, PendingSlot};
+pub use pending::PendingPayload;
 pub use processing::Processing;
 pub use receive::Received;
+pub use slot::{PendingSlot, UnprovenSlot};
+pub use unproven::UnprovenPayload;
 pub use upgrade::remove_upgrade;
 pub use verifier::Verifier;
 pub use version::SignedVersion;

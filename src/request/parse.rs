@@ -9,7 +9,7 @@ use http::{
 use super::{state::State, verifier::Verifier};
 use crate::{
     error::{Rejection, RejectionKind, malformed},
-    message::offers_websocket,
+    message::{Supplied, offers_websocket},
     scheme::Reading,
 };
 
@@ -37,7 +37,7 @@ impl Verifier {
     /// covers what would follow: do not take it up. The layer takes it out; without the layer,
     /// [`remove_upgrade`](crate::request::remove_upgrade) does.
     pub fn parse<'h>(&'h self, head: &'h Parts) -> Result<Parsed<'h>, Rejection> {
-        let parsed = self.read_head(head);
+        let parsed = self.read_head(head, None);
         parsed.map_err(|rejection| self.answered(rejection))
     }
 
@@ -64,14 +64,22 @@ impl Verifier {
         }
     }
 
-    fn read_head<'h>(&'h self, head: &'h Parts) -> Result<Parsed<'h>, Rejection> {
+    /// Reads the head, with the values that were supplied for what is signed and not sent.
+    pub(super) fn read_head<'h>(
+        &'h self,
+        head: &'h Parts,
+        supplied: Option<&'h Supplied>,
+    ) -> Result<Parsed<'h>, Rejection> {
         self.check_tunnel(head)?;
         if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH)
         {
             return Err(malformed("both `content-length` and `transfer-encoding`").into());
         }
+        // What becomes of a request that is proven late is told by nobody.
         let report = head.extensions.get().cloned();
-        let head = self.settings.origins.head(head)?;
+        let report = report.filter(|_| !self.awaits_supply());
+        let mut head = self.settings.origins.head(head)?;
+        head.supplied = supplied;
         let reading = self.settings.scheme.read(&head)?;
         if let Some(methods) = &self.settings.methods {
             methods.check(head.method)?;

@@ -188,6 +188,13 @@ impl VerifiedPayload {
         self.0.proven.header(name)
     }
 
+    /// The value that the handler itself has supplied under this name, and that was signed:
+    /// [`Part::supplied`](crate::Part::supplied). The request has not sent it.
+    #[must_use]
+    pub fn supplied(&self, name: &str) -> Option<&str> {
+        self.0.proven.supplied(name)
+    }
+
     /// One member of a header that is a dictionary (RFC 9651), as it was signed, if it is covered
     /// by itself; the header's name in either case.
     #[must_use]

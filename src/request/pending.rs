@@ -1,15 +1,12 @@
 //! `Processing::InTransaction`: a payload that cannot be read until its nonce is recorded in the
 //! handler's own database transaction.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-};
+use std::fmt;
 
 use super::{payload::VerifiedPayload, usable::Unread};
 use crate::{
     error::Rejection,
-    once::{Claim, ConsumeIn, FateCell, Ticket, TransactIn, lock},
+    once::{Claim, ConsumeIn, FateCell, Ticket, TransactIn},
 };
 
 /// A verified payload that cannot be read until its nonce is recorded, in the database transaction
@@ -18,7 +15,7 @@ use crate::{
 /// [`transact`](Self::transact) begins and commits that transaction; [`consume`](Self::consume)
 /// takes part in one of the caller's. Either takes the payload out, once.
 ///
-/// In Axum it is an extractor; elsewhere it is taken from the [`PendingSlot`] in the extensions.
+/// In Axum it is an extractor; elsewhere it is taken from the [`PendingSlot`](crate::request::PendingSlot) in the extensions.
 ///
 /// The layer watches what becomes of it: an answer of 2xx is let out only if the nonce was
 /// recorded, and becomes 500 otherwise; a duplicate is answered as
@@ -147,33 +144,5 @@ impl fmt::Debug for PendingPayload {
         f.debug_struct("PendingPayload")
             .field("claim", self.0.to_record())
             .finish_non_exhaustive()
-    }
-}
-
-/// Where a [`PendingPayload`] waits to be taken, once: an extension of the inner request.
-///
-/// Clones share the slot, so that of several takers, in clones of the request too, one gets it.
-#[derive(Clone)]
-pub struct PendingSlot(Arc<Mutex<Option<PendingPayload>>>);
-
-impl PendingSlot {
-    pub(crate) fn holding(pending: PendingPayload) -> Self {
-        Self(Arc::new(Mutex::new(Some(pending))))
-    }
-
-    /// The payload; `None` when it was taken before.
-    #[must_use]
-    pub fn take(&self) -> Option<PendingPayload> {
-        lock(&self.0).take()
-    }
-}
-
-impl fmt::Debug for PendingSlot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if lock(&self.0).is_some() {
-            "PendingSlot(full)"
-        } else {
-            "PendingSlot(taken)"
-        })
     }
 }

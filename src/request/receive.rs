@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::Body;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 
 use super::{
     admit::Admitted,
@@ -76,7 +76,28 @@ impl State<'_> {
             let form = form.clone();
             Box::pin(self.form_body(form)).await?;
         }
+        if self.verifier.awaits_supply() {
+            Box::pin(self.wait_to_be_proven()).await?;
+        }
         self.charge.complete();
+        Ok(())
+    }
+
+    /// Waits until few enough requests are in the hands of handlers whose MAC is not compared yet.
+    async fn wait_to_be_proven(&mut self) -> Result<(), Rejection> {
+        let settings = &self.verifier.settings;
+        let key = first_key(self.admission.signatures()).unwrap_or_default();
+        let turn = Arc::clone(&settings.unproven).acquire_owned();
+        let turn = timeout(settings.memory.timeout(), turn);
+        let turn = self.charge.wait_for(key, turn).await?;
+        let turn = turn.ok().and_then(Result::ok).ok_or_else(|| {
+            Rejection::new(
+                RejectionKind::HandlersExhausted,
+                "as many requests as may are waiting for their handler to supply what is signed; \
+                 `max_unproven` is the bound",
+            )
+        })?;
+        self.unproven = Some(turn);
         Ok(())
     }
 

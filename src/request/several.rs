@@ -106,6 +106,12 @@ pub(super) fn check(accepted: &[Keyed], processing_is_open: bool) -> Result<(), 
                  request is signed under it; give it a route of its own"
             ));
         }
+        if scheme.awaits_supply() {
+            return refuse(format!(
+                "`{name}` signs a value that is not sent, so that its MAC is compared in the \
+                 handler's transaction; give it a route of its own"
+            ));
+        }
         if scheme.profile().may_repeat {
             return refuse(format!(
                 "requests of `{name}` may be alike, and none is claimed; give it a route of its own"

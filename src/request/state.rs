@@ -4,6 +4,7 @@
 use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{budget::Charge, verifier::Verifier};
 use crate::{
@@ -42,6 +43,8 @@ pub(super) struct State<'h> {
     pub(super) formed: Option<Formed>,
     pub(super) fed: Fed,
     pub(super) charge: Charge,
+    /// While the message awaits values that the handler supplies.
+    pub(super) unproven: Option<OwnedSemaphorePermit>,
 }
 
 impl<'h> State<'h> {
@@ -55,6 +58,7 @@ impl<'h> State<'h> {
             formed: None,
             fed: Fed::Nothing,
             charge: Charge::new(&verifier.settings.budget),
+            unproven: None,
         }
     }
 }

@@ -79,6 +79,8 @@ pub(crate) struct Settings {
     pub(super) body: BodyLimits,
     pub(super) budget: Arc<Budget>,
     pub(super) processing: Processing,
+    /// A permit for each request in a handler whose MAC awaits a value that is supplied.
+    pub(super) unproven: Arc<Semaphore>,
     /// A permit for each handler that may run under a lease.
     pub(super) running: Arc<Semaphore>,
     pub(super) readiness_timeout: Duration,
@@ -155,6 +157,11 @@ impl Verifier {
     #[must_use]
     pub fn processing(&self) -> Processing {
         self.settings.processing
+    }
+
+    /// Whether the MAC can be compared only once the handler has supplied a value.
+    pub(super) fn awaits_supply(&self) -> bool {
+        self.settings.scheme.awaits_supply()
     }
 
     /// How long the inner service of a layer may take to be ready.

@@ -125,6 +125,14 @@ impl Verifier {
             span.record("key_id", first_key(received.state.admission.signatures()));
         }
         span.record("body_bytes", received.state.body.len());
+        if self.awaits_supply() {
+            let unproven = received.into_unproven(head);
+            let ready = match ready.await? {
+                Ok(ready) => ready,
+                Err(error) => return Ok(Err(error)),
+            };
+            return Ok(Ok((Verified::Unproven(unproven), Some(ready))));
+        }
         received.authenticate()?.take_through(ready).await
     }
 }

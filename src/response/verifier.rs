@@ -203,6 +203,7 @@ impl Settings {
                 method: &request.method,
                 target,
                 headers: &request.headers,
+                supplied: None,
             };
             let binding = self.scheme.bind(&head, None)?;
             Ok(Sent {

@@ -63,6 +63,11 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
     /// signature stands in the body.
     fn signature_headers(&self) -> Vec<HeaderName>;
 
+    /// Whether its messages hold values that are not sent, and that this side has to supply.
+    fn awaits_supply(&self) -> bool {
+        false
+    }
+
     /// The key id of a scheme whose requests name none.
     fn fixed_key_id(&self) -> Option<&str> {
         None

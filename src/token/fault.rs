@@ -15,7 +15,8 @@ pub(super) fn of_token(fault: Fault) -> Rejection {
         | FaultKind::BodyTooLarge
         | FaultKind::BodyTimeout
         | FaultKind::BodyUnreadable
-        | FaultKind::BodyNotCovered => RejectionKind::TokenMalformed,
+        | FaultKind::BodyNotCovered
+        | FaultKind::NotSupplied => RejectionKind::TokenMalformed,
     };
     Rejection::of_fault(kind, fault)
 }

@@ -38,6 +38,8 @@ mod rejections;
 mod resource;
 mod responses;
 mod signing;
+#[cfg(feature = "sqlite")]
+mod supplied;
 mod tenants;
 mod verifier;
 mod version;

@@ -61,13 +61,14 @@ impl NonceStore for Refusing {
 
 /// Kinds that no request meets in the layer by itself: they are a matter of extractors, and of the
 /// layer that signs responses.
-const NOT_IN_THE_LAYER: [K; 12] = [
+const NOT_IN_THE_LAYER: [K; 13] = [
     K::VersionRequired,
     K::VersionMismatch,
     K::ResourceMismatch,
     K::ResourceNotFound,
     K::ResourceForbidden,
     K::ResourceConflict,
+    K::ValueNotSupplied,
     K::ResponseNotSigned,
     K::TokenMalformed,
     K::TokenInvalid,

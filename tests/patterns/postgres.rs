@@ -7,6 +7,14 @@ pub use crate::failure::Failure;
 pub use countersign::store::PostgresAnswers as Answers;
 
 pub type Pool = PgPool;
+pub type Connection = sqlx::PgConnection;
+
+/// A row that is read stays as it is until the transaction ends.
+macro_rules! locked {
+    ($select:literal) => {
+        concat!($select, " FOR UPDATE")
+    };
+}
 
 /// A schema of the test's own, with these tables; `None`, and a word about it, without a server.
 pub struct Database {

@@ -12,6 +12,14 @@ pub use crate::failure::Failure;
 pub use countersign::store::SqliteAnswers as Answers;
 
 pub type Pool = SqlitePool;
+pub type Connection = sqlx::SqliteConnection;
+
+/// The transaction has locked the whole file.
+macro_rules! locked {
+    ($select:literal) => {
+        $select
+    };
+}
 
 /// A file of the test's own, with these tables.
 pub struct Database {

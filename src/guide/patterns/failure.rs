@@ -32,6 +32,12 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
+impl From<StatusCode> for Failure {
+    fn from(status: StatusCode) -> Self {
+        Self(status.into_response())
+    }
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         self.0

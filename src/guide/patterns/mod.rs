@@ -13,6 +13,9 @@
 
 #[doc = include_str!("row_and_version.md")]
 #[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("row_and_version.rs"), "# }}\n```")]
+///
+/// ## The code, if the version is signed and not sent
+#[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("row_and_version_supplied.rs"), "# }}\n```")]
 pub mod row_and_version {}
 
 #[doc = include_str!("permission_and_delete.md")]

@@ -27,7 +27,7 @@ use crate::{
     error::{Rejection, RejectionKind},
     idempotency::KeyTakenOut,
     message::{IDEMPOTENCY_KEY, has_split_cookie, join_cookies},
-    request::{PendingSlot, Verified, VerifiedPayload},
+    request::{PendingSlot, UnprovenSlot, Verified, VerifiedPayload},
 };
 
 /// The service that [`VerifyLayer`](crate::VerifyLayer) makes.
@@ -164,9 +164,16 @@ impl LayerSettings {
                 Handling::Leased(lease),
             ),
             Verified::Pending(mut pending) => {
-                rewrite_headers(&mut head.headers, pending.unread(), 0, strip);
+                rewrite_headers(&mut head.headers, Some(pending.unread()), 0, strip);
                 let fate = pending.fate();
                 head.extensions.insert(PendingSlot::holding(pending));
+                (Bytes::new(), Handling::InTransaction(fate))
+            }
+            Verified::Unproven(unproven) => {
+                // Nothing is known to be covered.
+                rewrite_headers(&mut head.headers, None, 0, strip);
+                let fate = unproven.fate();
+                head.extensions.insert(UnprovenSlot::holding(unproven));
                 (Bytes::new(), Handling::InTransaction(fate))
             }
         };
@@ -267,32 +274,39 @@ fn hand_over(head: &mut Parts, payload: VerifiedPayload, strip_uncovered: bool) 
     {
         head.extensions.insert(KeyTakenOut);
     }
-    rewrite_headers(&mut head.headers, &payload, body.len(), strip_uncovered);
+    rewrite_headers(
+        &mut head.headers,
+        Some(&payload),
+        body.len(),
+        strip_uncovered,
+    );
     head.extensions.insert(payload);
     body
 }
 
 fn rewrite_headers(
     headers: &mut HeaderMap,
-    payload: &VerifiedPayload,
+    payload: Option<&VerifiedPayload>,
     body_len: usize,
     strip_uncovered: bool,
 ) {
     if strip_uncovered {
-        *headers = payload.covered_headers().cloned().collect();
+        let covered = payload.map(VerifiedPayload::covered_headers);
+        *headers = covered.into_iter().flatten().cloned().collect();
         headers.insert(CONTENT_LENGTH, body_len.into());
         return;
     }
+    let covers = |name: &HeaderName| payload.is_some_and(|payload| payload.header(name).is_some());
     // A look over all names is cheaper than a search for each of the three.
     while let Some(name) = headers
         .keys()
-        .find(|name| METHOD_OVERRIDES.contains(name) && payload.header(name).is_none())
+        .find(|name| METHOD_OVERRIDES.contains(name) && !covers(name))
         .cloned()
     {
         headers.remove(name);
     }
     // One that names a coding was refused: this says that there is none, and nobody signed it.
-    if headers.contains_key(CONTENT_ENCODING) && payload.header(CONTENT_ENCODING).is_none() {
+    if headers.contains_key(CONTENT_ENCODING) && !covers(&CONTENT_ENCODING) {
         headers.remove(CONTENT_ENCODING);
     }
     // The body is whole now, and has no trailers.

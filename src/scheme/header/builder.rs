@@ -319,6 +319,15 @@ impl HeaderSchemeBuilder {
             headers.push(name.clone());
         }
 
+        let mut supplied = Vec::new();
+        for name in parts.iter().filter_map(|part| part.supplied()) {
+            if supplied.contains(&name) {
+                let what = format!("the supplied value `{name}` is in the message twice");
+                return Err(refuse(what));
+            }
+            supplied.push(name);
+        }
+
         let bodies = elements.iter().filter_map(Element::body_form);
         if bodies.count() > 1 {
             return Err(refuse("the body is in the message twice"));

@@ -113,7 +113,10 @@ pub(super) fn alphabet(element: &Element) -> Bytes<'_> {
         Element::Query | Element::PathAndQuery => Box::new(|b| b > b' ' && b != b'#'),
         Element::Header(_) => Box::new(|b| b >= b' ' && b != 0x7f || b == b'\t'),
         Element::Time | Element::TimeOf(_) => Box::new(|b| b.is_ascii_digit()),
-        Element::Nonce | Element::KeyId => Box::new(|b| b.is_ascii_graphic()),
+        Element::Nonce | Element::KeyId | Element::Supplied(_) => {
+            Box::new(|b| b.is_ascii_graphic())
+        }
+        Element::SuppliedNumber(_) => Box::new(|b| b.is_ascii_digit() || b == b'-'),
         Element::Document(form) | Element::Quoted(form, _) if form.is_ascii() => {
             Box::new(|b| matches!(b, b' '..=b'~'))
         }

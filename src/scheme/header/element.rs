@@ -29,6 +29,10 @@ pub(super) enum Element {
     TimeOf(usize),
     Nonce,
     KeyId,
+    /// A value of this name that is signed and not sent.
+    Supplied(String),
+    /// The same, if it is a whole number in canonical decimal digits.
+    SuppliedNumber(String),
     Body,
     /// The body, as a document in this form.
     Document(JsonForm),
@@ -90,6 +94,14 @@ impl Element {
         }
     }
 
+    /// The name of the value, if this is one that is signed and not sent.
+    pub(super) fn supplied(&self) -> Option<&str> {
+        match self.unquoted() {
+            Self::Supplied(name) | Self::SuppliedNumber(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// How many parts of a message it is, beside the body.
     pub(super) fn parts(&self) -> usize {
         match self.unquoted() {
@@ -105,7 +117,9 @@ impl Element {
             | Self::FixedPath(_)
             | Self::PathWithout(_)
             | Self::Query
-            | Self::Header(_) => 1,
+            | Self::Header(_)
+            | Self::Supplied(_)
+            | Self::SuppliedNumber(_) => 1,
             Self::PathAndQuery | Self::Time | Self::TimeOf(_) | Self::Nonce | Self::KeyId => 2,
         }
     }
@@ -180,6 +194,20 @@ impl Element {
             Self::Quoted(_, part) if matches!(**part, Self::Body | Self::Document(_)) => {
                 self.write_body(message);
             }
+            Self::Supplied(name) | Self::SuppliedNumber(name) => {
+                let Some(supplied) = head.supplied else {
+                    message.leave_open();
+                    return Ok(());
+                };
+                let refuse = |detail: String| Fault::new(FaultKind::NotSupplied, detail);
+                let value = supplied.value(name).map_err(refuse)?;
+                if matches!(self, Self::SuppliedNumber(_)) && !is_whole_number(value) {
+                    return Err(refuse(format!(
+                        "the value that is supplied for `{name}` is not a whole number"
+                    )));
+                }
+                message.part(Part::Supplied(name.as_str().into()), value);
+            }
             Self::Quoted(form, part) => {
                 let mut value = Message::with_room(64, 2);
                 part.write(head, fields, &mut value)?;
@@ -218,6 +246,13 @@ impl Field<'_> {
         message.part(Part::Header(self.name.clone()), self.value);
         message.also(parameter);
     }
+}
+
+/// As every language writes it: `-7`, and not `-0`, `07` or `+7`.
+fn is_whole_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_canonical = !digits.starts_with('0') || text == "0";
+    is_canonical && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A path begins with `/`; `*` (RFC 9110, section 7.1) names no resource.

@@ -59,6 +59,8 @@ pub enum Part {
     /// `1E2` is read as `100` (or `100.0`). Requests whose bodies have one form are one request,
     /// where no [`Nonce`](Self::Nonce) tells them apart.
     CanonicalBody(JsonForm),
+    /// A value that is signed and not sent: [`supplied`](Self::supplied).
+    Supplied(String),
     /// A JSON object that is not sent, but put together on either side, and whose members are
     /// parts.
     Json(JsonObject),
@@ -131,6 +133,40 @@ impl Part {
     #[must_use]
     pub fn canonical_body(form: impl Into<JsonForm>) -> Self {
         Self::CanonicalBody(form.into())
+    }
+
+    /// A value that is signed and not sent, under a name of 1 to 64 lower-case letters, digits, `-`
+    /// and `_`: each side takes it from its own state, such as the version of a row. It is 1 to 256
+    /// visible ASCII characters.
+    ///
+    /// The MAC can be compared only once the value is known: such a format needs
+    /// [`Processing::InTransaction`](crate::Processing::InTransaction), and a handler that takes an
+    /// [`UnprovenPayload`](crate::request::UnprovenPayload). That page says what this costs: bodies
+    /// are read, and transactions begin, before a request is known to be genuine. Where the sender
+    /// can send the version, a covered `If-Match` costs less:
+    /// [`SignedVersion`](crate::SignedVersion).
+    ///
+    /// ```
+    /// use countersign::{HeaderScheme, Part};
+    ///
+    /// let scheme = HeaderScheme::builder("x-signature")
+    ///     .fixed_key_id("partner-1")
+    ///     .time("x-timestamp")
+    ///     .nonce("x-nonce")
+    ///     .signs(Part::lines([
+    ///         Part::Method,
+    ///         Part::Path,
+    ///         Part::supplied("version"),
+    ///         Part::Time,
+    ///         Part::Nonce,
+    ///         Part::Body,
+    ///     ]))
+    ///     .build()?;
+    /// # Ok::<_, countersign::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn supplied(name: impl Into<String>) -> Self {
+        Self::Supplied(name.into())
     }
 
     /// Parts with a line feed between them, which no part but the body and other text can hold.
@@ -210,8 +246,9 @@ impl JsonObject {
         self.with(name, Member::String(part))
     }
 
-    /// Adds a member that is no string: [`Part::Time`], as an integer, or [`Part::CanonicalBody`]
-    /// in the form of this object, as the document that it is.
+    /// Adds a member that is no string: [`Part::Time`] as an integer, [`Part::Supplied`] if it is a
+    /// whole number, or [`Part::CanonicalBody`] in the form of this object, as the document that it
+    /// is.
     pub fn value(self, name: impl Into<String>, part: Part) -> Self {
         self.with(name, Member::Value(part))
     }
@@ -251,6 +288,9 @@ impl JsonObject {
                 Member::String(Part::Text(text)) => Element::Text(form.string(text)),
                 Member::String(part) => Element::Quoted(form, Box::new(element(part)?)),
                 Member::Value(Part::Time) => Element::Time,
+                Member::Value(Part::Supplied(name)) => {
+                    Element::SuppliedNumber(supplied_name(name)?)
+                }
                 Member::Value(Part::CanonicalBody(body)) if *body == form => {
                     Element::Document(form)
                 }
@@ -324,10 +364,22 @@ fn element(part: &Part) -> Result<Element, ConfigError> {
         Part::Time => Element::Time,
         Part::Nonce => Element::Nonce,
         Part::KeyId => Element::KeyId,
+        Part::Supplied(name) => Element::Supplied(supplied_name(name)?),
         Part::Body => Element::Body,
         Part::CanonicalBody(form) => Element::Document(*form),
         Part::Json(_) => return Err(refuse("a JSON object cannot be a member of another")),
     })
+}
+
+fn supplied_name(name: &str) -> Result<String, ConfigError> {
+    let of_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
+    if (1..=64).contains(&name.len()) && name.bytes().all(of_name) {
+        return Ok(name.to_owned());
+    }
+    Err(refuse(format!(
+        "`{}` is not a name of a supplied value: 1 to 64 lower-case letters, digits, `-` and `_`",
+        name.escape_debug()
+    )))
 }
 
 /// No method begins another, so that where one ends is known without what follows.

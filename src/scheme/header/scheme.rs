@@ -8,7 +8,7 @@ use super::element::{Element, Field, Fields};
 use crate::{
     error::{Fault, SignError, malformed},
     key::KeyId,
-    message::{self, Encoding, HashOutput, Head, Message, Target, TimeUnit, read_time},
+    message::{self, Encoding, HashOutput, Head, Message, Supplied, Target, TimeUnit, read_time},
     once::NonceKind,
     proof::{Candidate, Parameters, Unsigned},
     scheme::{
@@ -133,6 +133,13 @@ impl Describe for HeaderScheme {
         vec![self.0.signature.clone()]
     }
 
+    fn awaits_supply(&self) -> bool {
+        self.0
+            .elements
+            .iter()
+            .any(|element| element.supplied().is_some())
+    }
+
     fn fixed_key_id(&self) -> Option<&str> {
         match &self.0.key {
             KeySource::Fixed(id) => Some(id.as_str()),
@@ -255,10 +262,12 @@ impl Describe for HeaderScheme {
             }
             KeySource::Fixed(id) => signs_under(id.as_str(), signing)?,
         }
+        let nothing = Supplied::new();
         let head = Head {
             method: &parts.method,
             target: Target::of_outgoing(&parts.uri, &parts.headers)?,
             headers: &parts.headers,
+            supplied: Some(parts.extensions.get().unwrap_or(&nothing)),
         };
         let message = description.message(&head, &fields)?;
         if message.covers(&message::Part::Authority) && head.target.authority.is_empty() {

@@ -112,6 +112,7 @@ impl Describe for HttpMessageSignatures {
             method: &parts.method,
             target: Target::of_outgoing(&parts.uri, &parts.headers)?,
             headers: &parts.headers,
+            supplied: None,
         };
         let request = Source::Request(&head);
         let unsigned = settings.described(request, &description, &settings.required())?;

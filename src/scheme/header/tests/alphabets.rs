@@ -11,7 +11,10 @@ use super::{
     },
     builder, message_of, no_mac, unchecked,
 };
-use crate::scheme::header::{element::Element, part::Part};
+use crate::{
+    message::Supplied,
+    scheme::header::{element::Element, part::Part},
+};
 
 /// Every byte, in every place of every value, as far as HTTP lets it through: what reaches the
 /// message is of the alphabet that the check goes by.
@@ -67,7 +70,7 @@ fn no_value_in_a_message_has_a_byte_outside_of_its_alphabet() {
     }
 }
 
-const SINGLE: [fn() -> Part; 9] = [
+const SINGLE: [fn() -> Part; 10] = [
     || Part::Method,
     || Part::Authority,
     || Part::Path,
@@ -77,6 +80,7 @@ const SINGLE: [fn() -> Part; 9] = [
     || Part::Time,
     || Part::Nonce,
     || Part::KeyId,
+    || Part::supplied("v"),
 ];
 
 /// What `raw` becomes in a message, in whichever place of a request it is accepted.
@@ -112,6 +116,8 @@ fn every_message(raw: &[u8]) -> Vec<(Element, Vec<u8>)> {
     for request in requests {
         let mut parts = request.into_parts().0;
         parts.headers.insert("x-signature", no_mac());
+        let text = str::from_utf8(raw).unwrap_or_default();
+        parts.extensions.insert(Supplied::new().with("v", text));
         for part in SINGLE.map(|part| part()) {
             let scheme = unchecked(std::slice::from_ref(&part));
             if let Some(message) = message_of(&scheme, &parts, b"") {

@@ -7,7 +7,7 @@ use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 use super::{
     super::{decodable::undelimited, part::elements},
-    Values, any_part, any_parts, any_values, builder, message, runner, unchecked,
+    Values, any_part, any_parts, any_parts_of, any_values, builder, message, runner, unchecked,
 };
 use crate::{
     message::{JsonForm, PythonJson},
@@ -115,6 +115,7 @@ fn part_of(element: &Element) -> Part {
         Element::Time | Element::TimeOf(_) => Part::Time,
         Element::Nonce => Part::Nonce,
         Element::KeyId => Part::KeyId,
+        Element::Supplied(name) | Element::SuppliedNumber(name) => Part::supplied(name),
         Element::Body => Part::Body,
         Element::Document(form) => Part::canonical_body(*form),
         Element::Quoted(_, part) | Element::Optional(part, _) => part_of(part),
@@ -129,7 +130,9 @@ fn plausible(part: &Part, value: &[u8]) -> bool {
             value.starts_with(b"/")
         }
         Part::Time => !value.is_empty() && value.iter().all(u8::is_ascii_digit),
-        Part::Nonce | Part::KeyId => !value.is_empty() && HeaderValue::from_bytes(value).is_ok(),
+        Part::Nonce | Part::KeyId | Part::Supplied(_) => {
+            !value.is_empty() && HeaderValue::from_bytes(value).is_ok()
+        }
         Part::Header(_) | Part::Authority => HeaderValue::from_bytes(value).is_ok(),
         Part::CanonicalBody(_) => serde_json::from_slice::<serde_json::Value>(value).is_ok(),
         Part::Text(_) | Part::Query | Part::Body | Part::Json(_) => true,
@@ -159,6 +162,12 @@ fn none_is_found(parts: impl Strategy<Value = Vec<Part>>, values: impl Strategy<
 #[test]
 fn no_two_requests_share_a_message_under_a_description_that_is_accepted() {
     none_is_found(any_parts(), any_values());
+}
+
+#[test]
+fn no_two_requests_share_a_message_with_a_value_that_is_supplied() {
+    let part = proptest::prop_oneof![2 => any_part(), 1 => Just(Part::supplied("v"))];
+    none_is_found(any_parts_of(part), any_values());
 }
 
 /// One or two objects, or a document beside other parts; members of all kinds.

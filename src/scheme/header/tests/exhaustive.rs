@@ -27,7 +27,7 @@ pub(super) fn tiny(part: &Part) -> Vec<String> {
         Part::PathAndQuery => &["/", "/1", "/1/1", "/?1", "/?/1", "/.", "/?"],
         Part::Header(_) => &["", "1", ".", "1.1", "/1", "A", "/1/1", " "],
         Part::Time => &["1", "11", "111"],
-        Part::Nonce | Part::KeyId => &["1", "11", "1.1", "A", "/1", ".1", "/"],
+        Part::Nonce | Part::KeyId | Part::Supplied(_) => &["1", "11", "1.1", "A", "/1", ".1", "/"],
         Part::Body => &["", "1", "\n", "1\n1", "1.1", "/1", ".1", "A"],
         Part::CanonicalBody(_) | Part::Json(_) => &[],
     };
@@ -46,7 +46,7 @@ fn all_short(part: &Part) -> Vec<String> {
         Part::PathAndQuery => ("/", "1./?", 0..=3),
         Part::Header(_) => ("", "1./A ", 0..=2),
         Part::Time => ("1", "19", 0..=2),
-        Part::Nonce | Part::KeyId => ("", "1./A", 1..=2),
+        Part::Nonce | Part::KeyId | Part::Supplied(_) => ("", "1./A", 1..=2),
         Part::Body => ("", "1./A\n", 0..=2),
         Part::CanonicalBody(_) | Part::Json(_) => return Vec::new(),
     };

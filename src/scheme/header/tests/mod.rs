@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     key::MacAlgorithm,
-    message::{Encoding, Origins, TimeUnit},
+    message::{Encoding, Origins, Supplied, TimeUnit},
     once::NonceKind,
     scheme::{Describe, Profile, Reading},
     testing::cases,
@@ -44,6 +44,8 @@ struct Values {
     time: String,
     nonce: String,
     key_id: String,
+    /// What is supplied under the name `v`.
+    version: String,
     body: Vec<u8>,
 }
 
@@ -59,6 +61,7 @@ impl Values {
             time: "1".into(),
             nonce: "n".into(),
             key_id: "k".into(),
+            version: "7".into(),
             body: Vec::new(),
         }
     }
@@ -92,6 +95,8 @@ impl Values {
             request.headers_mut().insert(name, value);
         }
         request.headers_mut().insert("x-signature", no_mac());
+        let supplied = Supplied::new().with("v", &self.version);
+        request.extensions_mut().insert(supplied);
         Some(request.into_parts().0)
     }
 
@@ -117,6 +122,7 @@ impl Values {
             Part::Time => self.time = text()?,
             Part::Nonce => self.nonce = text()?,
             Part::KeyId => self.key_id = text()?,
+            Part::Supplied(_) => self.version = text()?,
             Part::Body | Part::CanonicalBody(_) => self.body = value.to_vec(),
             Part::Json(_) => return None,
         }
@@ -191,7 +197,8 @@ fn unchecked(parts: &[Part]) -> HeaderScheme {
 /// The signed message of a request, from the code that verifies.
 fn message_of(scheme: &HeaderScheme, parts: &Parts, body: &[u8]) -> Option<Vec<u8>> {
     let origins = Origins::default();
-    let head = origins.head(parts).ok()?;
+    let mut head = origins.head(parts).ok()?;
+    head.supplied = parts.extensions.get();
     let Ok(Reading::InHead(mut candidates)) = scheme.read(&head) else {
         return None;
     };
@@ -224,10 +231,11 @@ fn any_values() -> impl Strategy<Value = Values> {
         "[1-9][0-9]{0,2}",
         "[1./A]{1,3}",
         "[1./A]{1,3}",
+        "[1./A]{1,3}",
         "[\n1./?A: \t]{0,4}",
     );
     (head, rest).prop_map(
-        |((method, authority, path, query, a, b), (time, nonce, key_id, body))| Values {
+        |((method, authority, path, query, a, b), (time, nonce, key_id, version, body))| Values {
             method,
             authority,
             path,
@@ -237,6 +245,7 @@ fn any_values() -> impl Strategy<Value = Values> {
             time,
             nonce,
             key_id,
+            version,
             body: body.into(),
         },
     )
@@ -261,17 +270,21 @@ fn any_part() -> impl Strategy<Value = Part> {
 /// Up to seven parts; between them mostly a delimiter that is safe, and often enough one that is
 /// not, or none.
 fn any_parts() -> impl Strategy<Value = Vec<Part>> {
+    any_parts_of(any_part())
+}
+
+fn any_parts_of(part: impl Strategy<Value = Part>) -> impl Strategy<Value = Vec<Part>> {
     let delimiter = prop_oneof![
         6 => Just(Part::text("\n")),
         3 => "[\n./?1A \t]{1,2}".prop_map(Part::text),
         1 => Just(Part::text("")),
     ];
-    let parts = prop::collection::vec((any_part(), delimiter), 1..=7);
+    let parts = prop::collection::vec((part, delimiter), 1..=7);
     (parts, any::<(bool, bool)>()).prop_map(|(parts, (leading, trailing))| {
         let mut joined = Vec::new();
         for (part, delimiter) in parts {
-            // A header is named once, and so is the body.
-            let once = matches!(part, Part::Header(_) | Part::Body);
+            // A header is named once, and so are a supplied value and the body.
+            let once = matches!(part, Part::Header(_) | Part::Supplied(_) | Part::Body);
             if !(once && joined.contains(&part)) {
                 joined.push(part);
                 joined.push(delimiter);
