@@ -124,6 +124,7 @@ pub mod axum;
 mod body;
 pub mod client;
 mod clock;
+pub mod envelope;
 pub mod error;
 mod future;
 pub mod guide;
@@ -154,6 +155,8 @@ pub use axum::{VerifiedForm, VerifiedJson, VerifiedPath, VerifiedQuery};
 #[doc(inline)]
 pub use client::{SignLayer, Signer};
 pub use clock::{Clock, SystemClock, Timestamp};
+#[doc(inline)]
+pub use envelope::PayloadEnvelope;
 #[doc(inline)]
 pub use error::{ConfigError, Rejection, RejectionKind};
 #[doc(inline)]

@@ -113,6 +113,9 @@ pub enum ConfigErrorKind {
     /// Another layer of this process claims in the same store and namespace, and has to be
     /// remembered for another time: its own comes first.
     OtherRetention(String, Duration, Duration),
+    /// A secret of envelopes that a layer, or tokens, of this process has too, in the namespace that
+    /// is named here.
+    SecretOfSenders(String),
     /// Schemes that one layer cannot accept together, and why.
     SeveralSchemes(String),
     /// A processing that the store cannot give.
@@ -208,6 +211,11 @@ impl fmt::Display for ConfigErrorKind {
                 "another layer on this store has to be remembered for {other:?} in namespace \
                  `{namespace}`, and this layer for {this:?}: give each layer a `namespace` of its own, or \
                  give both the same `max_age`, retention, `clock_difference` and `store_timeout`"
+            ),
+            Self::SecretOfSenders(namespace) => write!(
+                f,
+                "a secret of envelopes is one of a layer, or of tokens, in namespace `{namespace}`: \
+                 whoever has it could write any payload; give envelopes secrets of their own"
             ),
             Self::SeveralSchemes(what) => write!(f, "several schemes for one layer: {what}"),
             Self::Missing(what) => f.write_str(what),

@@ -249,6 +249,34 @@ kinds! {
     TokenRedeemed = CONFLICT, "token_redeemed",
         "The token was used before. Each is good for one use.",
         "Nothing to do for a bearer who clicks twice; else find out who has a copy of the token.";
+    /// 403: an [envelope](crate::PayloadEnvelope) that cannot be read, or whose MAC does not match.
+    EnvelopeAltered = FORBIDDEN, "envelope_altered",
+        "The envelope is not as it was sealed.",
+        "Find out who writes to the queue, table or cache that it came from, and whether that cuts \
+         long values off.";
+    /// 403: an envelope for another purpose, or of another namespace.
+    EnvelopeOfOtherPurpose = FORBIDDEN, "envelope_of_other_purpose",
+        "The envelope was sealed for another purpose.",
+        "Let whoever seals and whoever opens have the same purpose and namespace; else somebody \
+         moved it from one queue to another.";
+    /// 403: no key under the id that the envelope names.
+    EnvelopeKeyUnknown = FORBIDDEN, "envelope_key_unknown",
+        "The envelope was sealed under a key that is not known here.",
+        "Keep a key in the ring of all openers before anybody seals under it, and until the \
+         deadline of the last envelope under it has passed.";
+    /// 503: an envelope of a format that this version of the crate does not know.
+    EnvelopeNewer = SERVICE_UNAVAILABLE, "envelope_newer",
+        "The envelope has a newer format than this service reads.",
+        "Update whoever opens before whoever seals; leave the envelope where it is until then.";
+    /// 410: an envelope whose deadline has passed.
+    EnvelopeExpired = GONE, "envelope_expired",
+        "The deadline of the envelope has passed.",
+        "Nothing to do for a job that is no longer wanted; else give it a later deadline, or find \
+         out why the queue is slow.";
+    /// 409: an envelope whose payload was used before, out of this envelope or another.
+    EnvelopeUsed = CONFLICT, "envelope_used",
+        "The payload of the envelope was used before.",
+        "Nothing to do: a queue delivers a job more than once. Remove the job.";
     /// 500: the request was handled, and its response could not be signed.
     ResponseNotSigned = INTERNAL_SERVER_ERROR, "response_not_signed",
         "The request was handled, and its response could not be signed. Ask for the outcome before \
@@ -306,6 +334,12 @@ mod tests {
             (410, "token_expired"),
             (403, "token_not_yet_valid"),
             (409, "token_redeemed"),
+            (403, "envelope_altered"),
+            (403, "envelope_of_other_purpose"),
+            (403, "envelope_key_unknown"),
+            (503, "envelope_newer"),
+            (410, "envelope_expired"),
+            (409, "envelope_used"),
             (500, "response_not_signed"),
         ];
         let kinds: Vec<_> = RejectionKind::ALL

@@ -45,6 +45,17 @@ impl MacKey {
         self.start_with(self.algorithm().unwrap_or(otherwise))
     }
 
+    /// Begins a MAC under a key of its own, which is derived from the secret and a label: the MACs of
+    /// other labels, and those of the secret itself, say nothing of it.
+    pub(crate) fn derived(&self, algorithm: MacAlgorithm, label: &[u8]) -> RunningMac {
+        let mut mac = self.start_with(algorithm);
+        mac.update(label);
+        let mut key = mac.finish();
+        let derived = RunningMac::new(algorithm, key.as_ref());
+        key.wipe();
+        derived
+    }
+
     fn start_with(&self, algorithm: MacAlgorithm) -> RunningMac {
         match algorithm {
             MacAlgorithm::HmacSha256 => self.sha256.clone(),

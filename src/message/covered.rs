@@ -1,6 +1,6 @@
 //! What a signed message says of its request: read from its bytes, part by part.
 
-use std::{collections::HashMap, sync::OnceLock};
+use std::{collections::HashMap, ops::Range, sync::OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::{
     part::Part,
     query,
-    signed::{Message, Written},
+    signed::{CoveredParameters, Message, Written},
 };
 
 /// The parts of a request that its signed message holds. Every value is read from the message; what
@@ -23,6 +23,16 @@ pub(crate) struct Covered {
     headers: OnceLock<Vec<(HeaderName, HeaderValue)>>,
     /// Those of the query, by their decoded names; made when the first is asked for.
     params: OnceLock<HashMap<Box<str>, Option<Box<str>>>>,
+}
+
+/// A part, and where it stands in a text.
+pub(crate) struct Place {
+    pub(crate) part: Part,
+    pub(crate) range: Range<usize>,
+    /// The value, if the text holds it in another form.
+    pub(crate) value: Option<Box<[u8]>>,
+    /// Whether it is a header that is marked as sensitive.
+    pub(crate) is_sensitive: bool,
 }
 
 impl Covered {
@@ -43,6 +53,49 @@ impl Covered {
             bytes: message.bytes,
             parts: message.parts,
         }
+    }
+
+    /// Makes it again from what [`bytes`](Self::bytes) and [`places`](Self::places) said.
+    pub(crate) fn again(bytes: Vec<u8>, places: Vec<Place>) -> Self {
+        let mut sensitive = Vec::new();
+        let mut parts = Vec::with_capacity(places.len());
+        for place in places {
+            if place.is_sensitive
+                && let Part::Header(name) = &place.part
+            {
+                sensitive.push(name.clone());
+            }
+            parts.push(Written {
+                part: place.part,
+                place: place.range,
+                value: place.value,
+            });
+        }
+        let message = Message::of(bytes, parts);
+        Self {
+            sensitive,
+            ..Self::new(message, &HeaderMap::new())
+        }
+    }
+
+    /// The signed message, without the body.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The parts of the text, in its order.
+    pub(crate) fn places(&self) -> impl ExactSizeIterator<Item = Place> {
+        self.parts.iter().map(|written| Place {
+            is_sensitive: matches!(&written.part, Part::Header(name) if self.sensitive.contains(name)),
+            part: written.part.clone(),
+            range: written.place.clone(),
+            value: written.value.clone(),
+        })
+    }
+
+    /// What the text says of its signature.
+    pub(crate) fn parameters(&self) -> CoveredParameters<'_> {
+        CoveredParameters::read(&self.parts, &self.bytes)
     }
 
     pub(crate) fn method(&self) -> Option<&Method> {

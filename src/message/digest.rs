@@ -2,6 +2,7 @@
 
 use sha2::{Digest as _, Sha256, Sha512};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroize as _;
 
 /// The length of the longest MAC and digest, in bytes.
 pub(crate) const MAX_LEN: usize = 64;
@@ -26,6 +27,11 @@ impl HashOutput {
             to.copy_from_slice(from);
         }
         output
+    }
+
+    /// Overwrites the bytes, of an output that is used as a key.
+    pub(crate) fn wipe(&mut self) {
+        self.bytes.zeroize();
     }
 
     /// All of these bytes, where they are no more than [`MAX_LEN`].

@@ -20,7 +20,7 @@ mod time;
 
 pub(crate) use body::{BodyDigest, BodyForm, BodyPlace, EmptyForm, Formed};
 pub use canonical_json::{JsonForm, PythonJson};
-pub(crate) use covered::Covered;
+pub(crate) use covered::{Covered, Place};
 pub use digest::DigestAlgorithm;
 pub(crate) use digest::{HashOutput, MAX_LEN, RunningDigest};
 pub use encoding::Encoding;

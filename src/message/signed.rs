@@ -55,8 +55,35 @@ pub(crate) struct CoveredParameters<'m> {
     pub(crate) key_id: Option<&'m [u8]>,
 }
 
+impl<'m> CoveredParameters<'m> {
+    /// Reads these parts of a text. Each is there at most once.
+    pub(super) fn read(parts: &'m [Written], bytes: &'m [u8]) -> Self {
+        let mut parameters = Self::default();
+        for written in parts {
+            let value = || written.value(bytes);
+            match written.part {
+                Part::Time(unit) => parameters.signed_at = read_time(value(), unit),
+                Part::Expires(unit) => parameters.expires_at = read_time(value(), unit),
+                Part::Nonce => parameters.nonce = Some(value()),
+                Part::KeyId => parameters.key_id = Some(value()),
+                _ => {}
+            }
+        }
+        parameters
+    }
+}
+
 /// Writing.
 impl Message {
+    /// A message of these parts, of which no body is known.
+    pub(super) fn of(bytes: Vec<u8>, parts: Vec<Written>) -> Self {
+        Self {
+            bytes,
+            parts,
+            ..Self::default()
+        }
+    }
+
     /// An empty message, with room for so many bytes and parts.
     pub(crate) fn with_room(bytes: usize, parts: usize) -> Self {
         Self {
@@ -246,18 +273,7 @@ impl Message {
 
     /// What the message says of its signature. Each is there at most once.
     pub(crate) fn parameters(&self) -> CoveredParameters<'_> {
-        let mut parameters = CoveredParameters::default();
-        for written in &self.parts {
-            let value = || written.value(&self.bytes);
-            match written.part {
-                Part::Time(unit) => parameters.signed_at = read_time(value(), unit),
-                Part::Expires(unit) => parameters.expires_at = read_time(value(), unit),
-                Part::Nonce => parameters.nonce = Some(value()),
-                Part::KeyId => parameters.key_id = Some(value()),
-                _ => {}
-            }
-        }
-        parameters
+        CoveredParameters::read(&self.parts, &self.bytes)
     }
 }
 

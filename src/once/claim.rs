@@ -129,6 +129,12 @@ impl Claim {
         self
     }
 
+    /// Method and path, if they are part of the scope, and whether there is no end of such places.
+    pub(crate) fn place(&self) -> Option<(&Method, &str, bool)> {
+        let place = self.terms.place.as_ref()?;
+        Some((&place.method, &place.path, place.is_open))
+    }
+
     /// Adds the signed time, and how far ahead of a server's clock it may be.
     #[must_use]
     pub fn signed(mut self, at: Timestamp, max_skew: Duration) -> Self {

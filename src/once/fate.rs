@@ -23,6 +23,8 @@ pub(super) enum Fate {
     Unknown,
     /// Recorded and committed.
     Committed,
+    /// Left to somebody else, who records it later.
+    Left,
 }
 
 /// A [`Fate`] that the holder of a ticket shares with whoever watches. A turn lasts until both are

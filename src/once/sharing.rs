@@ -22,8 +22,35 @@ pub(crate) struct User {
     pub(crate) keys: Arc<dyn KeyStore>,
 }
 
+/// Keys that no sender has.
+pub(crate) struct Private(Arc<dyn KeyStore>);
+
 /// Those of this process. Each leaves when it is dropped.
 static USERS: Mutex<Vec<Weak<User>>> = Mutex::new(Vec::new());
+static PRIVATE: Mutex<Vec<Weak<Private>>> = Mutex::new(Vec::new());
+
+impl Private {
+    /// Enters keys, unless a user has a secret of them.
+    pub(crate) fn enter(keys: Arc<dyn KeyStore>) -> Result<Arc<Self>, ConfigError> {
+        let entered = Arc::new(Self(keys));
+        lock(&PRIVATE).push(Arc::downgrade(&entered));
+        let users = lock(&USERS);
+        let mut users = users.iter().filter_map(Weak::upgrade);
+        users.try_for_each(|user| entered.check(&user))?;
+        Ok(entered)
+    }
+
+    fn check(&self, user: &User) -> Result<(), ConfigError> {
+        let is_shared = self
+            .0
+            .known_keys()
+            .may_share_a_secret(&user.keys.known_keys());
+        match is_shared {
+            true => Err(ConfigErrorKind::SecretOfSenders(user.namespace.to_string()).into()),
+            false => Ok(()),
+        }
+    }
+}
 
 impl User {
     /// Enters all users of one layer, unless another user of the namespace means something else by
@@ -37,6 +64,12 @@ impl User {
         for other in users.iter().filter_map(Weak::upgrade) {
             entering.iter().try_for_each(|user| user.check(&other))?;
         }
+        let mut private = lock(&PRIVATE);
+        private.retain(|private| private.strong_count() > 0);
+        for private in private.iter().filter_map(Weak::upgrade) {
+            entering.iter().try_for_each(|user| private.check(user))?;
+        }
+        drop(private);
         let entered: Vec<_> = entering.into_iter().map(Arc::new).collect();
         users.extend(entered.iter().map(Arc::downgrade));
         Ok(entered)

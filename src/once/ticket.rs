@@ -1,4 +1,5 @@
-//! A ticket: what was verified and is handed out once, and the four ways to use it up.
+//! A ticket: what was verified and is handed out once, the four ways to use it up, and one to leave
+//! that to somebody else.
 
 use std::{iter, mem, sync::Arc, time::Duration};
 
@@ -158,6 +159,16 @@ impl<G: Guarded> Ticket<G> {
             _ => Ok(turn),
         });
         admitted.inspect_err(|rejection| self.subject.refused(rejection))
+    }
+
+    /// Leaves the use to somebody else, together with the claim on it. `None` if more than one claim
+    /// has to be recorded.
+    pub(crate) fn leave(mut self) -> Option<(G, Claim)> {
+        if !self.also.is_empty() {
+            return None;
+        }
+        self.fate().set(Fate::Left);
+        Some((self.guarded, self.claim))
     }
 
     /// Claims it in the store, which never gives it back.

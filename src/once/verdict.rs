@@ -21,7 +21,8 @@ pub(crate) enum Verdict {
 }
 
 impl FateCell {
-    /// An error of the handler's leaves; a success leaves only with a nonce that was recorded.
+    /// An error of the handler's leaves; a success leaves only with a nonce that was recorded, or left
+    /// to somebody else.
     pub(crate) async fn judge(&self, status: StatusCode, confirm: Option<&Confirm>) -> Verdict {
         let is_failure = Handled::by(status) == Handled::Released;
         match self.get() {
@@ -30,7 +31,7 @@ impl FateCell {
             }
             Fate::Failed(rejection) if is_failure => Verdict::LeavesFor(rejection),
             _ if is_failure => Verdict::Leaves,
-            Fate::Committed => Verdict::Leaves,
+            Fate::Committed | Fate::Left => Verdict::Leaves,
             Fate::Consumed(claim) => {
                 let Some(confirm) = confirm else {
                     return Verdict::Leaves;
@@ -91,6 +92,7 @@ mod tests {
         const NOT_RECORDED: &str = "nonce_not_recorded";
         for (fate, success, failure) in [
             (Fate::Committed, "leaves", "leaves"),
+            (Fate::Left, "leaves", "leaves"),
             (Fate::Pending, NOT_RECORDED, "leaves"),
             (Fate::RolledBack, NOT_RECORDED, "leaves"),
             (Fate::Unknown, NOT_RECORDED, "leaves"),

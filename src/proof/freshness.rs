@@ -92,6 +92,17 @@ impl Freshness {
         Ok(())
     }
 
+    /// Until when a request is fresh, by its signed time and by its own word; `None` if nothing ends
+    /// it.
+    pub(crate) fn until(
+        &self,
+        signed_at: Option<Timestamp>,
+        expires_at: Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        let too_old = signed_at.map(|signed_at| signed_at.saturating_add(self.max_age));
+        too_old.into_iter().chain(expires_at).min()
+    }
+
     /// When a request with this signed time is too old for every server of the namespace. Other
     /// servers may have a longer window than this one.
     fn end_of_all(&self, signed_at: Timestamp) -> Timestamp {

@@ -9,6 +9,7 @@ mod prove;
 mod proven;
 mod room;
 mod signature;
+mod unrecorded;
 
 pub(crate) use admit::{Refused, Trust, admit, admit_over_head};
 pub(crate) use candidate::{Build, Candidate, Parameters, Unsigned};
@@ -16,6 +17,8 @@ pub(crate) use fed::{Arrived, Fed};
 pub(crate) use freshness::Freshness;
 pub(crate) use look_up::find_keys;
 pub(crate) use prove::{ProvenSignature, Several, prove};
+pub(crate) use proven::Lasts;
 pub use proven::Proven;
 pub(crate) use room::Room;
 pub(crate) use signature::{Compared, SPAN, Signature, first_key, invalid};
+pub use unrecorded::Unrecorded;

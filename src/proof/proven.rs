@@ -15,19 +15,32 @@ use crate::{
 };
 
 /// The verified snapshot of a request, whatever carries it: a
-/// [`VerifiedPayload`](crate::VerifiedPayload) shows it in a handler.
+/// [`VerifiedPayload`](crate::VerifiedPayload) shows it in a handler, and a
+/// [`PayloadEnvelope`](crate::PayloadEnvelope) brings it to a worker.
 ///
 /// It holds only what the signature covers, as it was at the moment of verification; anything else
 /// reads as `None`. It cannot be made by hand. Its methods are those of
 /// [`VerifiedPayload`](crate::VerifiedPayload), which says more of each.
 pub struct Proven {
-    body: Bytes,
-    scheme: Arc<str>,
-    key_id: KeyId,
-    signed_at: Option<Timestamp>,
-    expires_at: Option<Timestamp>,
-    nonce: Option<Nonce>,
-    covered: Covered,
+    pub(crate) body: Bytes,
+    pub(crate) scheme: Arc<str>,
+    pub(crate) key_id: KeyId,
+    pub(crate) signed_at: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) nonce: Option<Nonce>,
+    pub(crate) covered: Covered,
+    pub(crate) lasts: Lasts,
+}
+
+/// For how long a request counts that was proven.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lasts {
+    /// Until when it is fresh, if anything that is covered ends it.
+    pub(crate) fresh_until: Option<Timestamp>,
+    /// Until when its nonce is on record where it arrived, if it is claimed.
+    pub(crate) claimed_until: Option<Timestamp>,
+    /// The earliest that it can have been accepted, if it covers when it was signed.
+    pub(crate) signed_from: Option<Timestamp>,
 }
 
 impl Proven {
@@ -37,6 +50,7 @@ impl Proven {
         scheme: Arc<str>,
         nonce: Option<Nonce>,
         body: Bytes,
+        lasts: Lasts,
     ) -> Self {
         let parameters = signature.parameters();
         Self {
@@ -47,6 +61,7 @@ impl Proven {
             expires_at: parameters.expires_at,
             nonce,
             covered: Covered::new(signature.into_message(), sent),
+            lasts,
         }
     }
 

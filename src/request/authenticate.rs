@@ -16,7 +16,7 @@ use crate::{
     error::{Fault, FaultKind, Rejection},
     key::KeyId,
     once::{Claim, Nonce, NonceKind, Subject},
-    proof::{Arrived, Parameters, Proven, Several, prove},
+    proof::{Arrived, Lasts, Parameters, Proven, Several, prove},
 };
 
 /// A request that is authentic and fresh, and not yet known to be new.
@@ -121,7 +121,13 @@ impl Received<'_> {
         };
         let name = Arc::clone(&settings.name);
         let namespace = Arc::clone(settings.memory.namespace());
-        let proven = Proven::new(proven, head.headers, name, nonce, bytes);
+        let (signed_at, expires_at) = (parameters.signed_at, parameters.expires_at);
+        let lasts = Lasts {
+            fresh_until: settings.freshness.until(signed_at, expires_at),
+            claimed_until: claim.as_ref().map(Claim::deadline),
+            signed_from: signed_at.map(|at| at.saturating_sub(settings.freshness.max_skew)),
+        };
+        let proven = Proven::new(proven, head.headers, name, nonce, bytes, lasts);
         let mut snapshot = Snapshot::new(proven, namespace, head.target.prefix_len, charge);
         snapshot.uncovered = uncovered;
         snapshot.answer = answer.map(Box::new);

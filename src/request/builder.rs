@@ -242,6 +242,17 @@ impl<T: 'static> VerifierBuilder<T> {
         self
     }
 
+    /// For how long after a request has ceased to be fresh a worker may record its nonce, because the
+    /// request was [left to the worker](crate::PendingPayload::leave) in an
+    /// [envelope](crate::envelope): at most 366 days. Default: zero.
+    ///
+    /// Nonces are remembered for so much longer, whoever records them. All layers of a namespace must
+    /// have the same.
+    pub fn seals_for(mut self, longest: Duration) -> Self {
+        self.freshness.margin = longest;
+        self
+    }
+
     /// How far ahead of the clock a signed time may be: at most `max_age`. Default: 5 seconds.
     pub fn max_skew(mut self, max_skew: Duration) -> Self {
         self.freshness.max_skew = max_skew;
@@ -448,7 +459,7 @@ impl<T: 'static> VerifierBuilder<T> {
             ));
         }
 
-        let margin = self.memory.margin();
+        let margin = self.memory.margin() + self.freshness.margin;
         let freshness = &self.freshness;
         let retention = profiles().map(|profile| retention(profile, freshness, margin));
         let retention = retention.max().unwrap_or_default();
@@ -563,6 +574,10 @@ impl<T: 'static> VerifierBuilder<T> {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
         self.freshness.check_ranges()?;
+        ConfigError::unless(
+            self.freshness.margin <= YEAR,
+            "`seals_for` is at most 366 days",
+        )?;
         self.body.check_ranges()?;
         self.memory.check_ranges()?;
         ConfigError::unless(

@@ -5,8 +5,9 @@ use std::fmt;
 
 use super::{payload::VerifiedPayload, usable::Unread};
 use crate::{
-    error::Rejection,
+    error::{Rejection, RejectionKind},
     once::{Claim, ConsumeIn, FateCell, Ticket, TransactIn},
+    proof::Unrecorded,
 };
 
 /// A verified payload that cannot be read until its nonce is recorded, in the database transaction
@@ -126,6 +127,30 @@ impl PendingPayload {
         transaction: &mut T,
     ) -> Result<VerifiedPayload, Rejection> {
         self.0.consume(transaction).await
+    }
+
+    /// Leaves the payload unread, and its nonce unrecorded, to a worker who records it later: to be
+    /// sealed with [`seal_unrecorded`](crate::envelope::Envelopes::seal_unrecorded), and handed over
+    /// before the handler answers.
+    ///
+    /// The layer lets a success leave, though no nonce is recorded. A duplicate that arrives at the
+    /// door before the worker has recorded the nonce is let in too, and makes one more envelope; of
+    /// all envelopes of one request one is used.
+    ///
+    /// # Errors
+    /// 500, `nonce_not_recorded`, if the request is signed under several schemes, and has more than
+    /// one nonce.
+    pub fn leave(self) -> Result<Unrecorded, Rejection> {
+        let Some((unread, claim)) = self.0.leave() else {
+            return Err(Rejection::new(
+                RejectionKind::NonceNotRecorded,
+                "a request with several nonces cannot be left to a worker; consume it at the door",
+            ));
+        };
+        Ok(Unrecorded {
+            payload: Box::new(unread.payload),
+            claim,
+        })
     }
 
     /// What the layer goes by when the handler has answered.

@@ -14,7 +14,14 @@ const LEVELS: [&[&str]; 6] = [
     &["body", "key", "message"],
     &["once", "proof"],
     &["scheme", "store"],
-    &["client", "idempotency", "request", "response", "token"],
+    &[
+        "client",
+        "envelope",
+        "idempotency",
+        "request",
+        "response",
+        "token",
+    ],
     &["axum", "guide", "inspect", "testing"],
 ];
 

@@ -20,6 +20,8 @@ mod at_once;
 mod body;
 mod clients;
 mod diagnosis;
+#[cfg(feature = "sqlite")]
+mod envelopes;
 mod extractors;
 mod idempotency;
 #[cfg(all(feature = "postgres", feature = "sqlite"))]

@@ -28,6 +28,7 @@ mod answers_crash;
 mod conformance;
 #[cfg(all(feature = "axum", feature = "postgres", feature = "sqlite"))]
 mod crash;
+mod envelopes;
 mod high_watermark;
 mod memory;
 mod memory_model;

@@ -1,0 +1,169 @@
+//! The settings of envelopes, checked against each other.
+
+use std::{
+    fmt,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    deadline::Deadline,
+    envelopes::{ALGORITHM, Envelopes, sealing_key_id},
+    payload_envelope::PayloadEnvelope,
+    settings::Settings,
+};
+use crate::{
+    clock::{Clock, SystemClock},
+    error::{ConfigError, ConfigErrorKind},
+    key::{KeyRing, KeyStore as _},
+    once::{MemorySettings, Private},
+};
+
+impl PayloadEnvelope {
+    /// Configures envelopes for a purpose, such as `ship-order`: 1 to 128 bytes. An envelope for one
+    /// purpose is refused for another, also under the same key.
+    pub fn builder(purpose: impl Into<String>) -> EnvelopesBuilder {
+        EnvelopesBuilder::new(purpose.into())
+    }
+}
+
+/// Configures [`Envelopes`]; every setting states its default.
+#[must_use]
+pub struct EnvelopesBuilder {
+    purpose: String,
+    keys: Option<KeyRing>,
+    seal_under: Option<String>,
+    memory: MemorySettings,
+    clock: Box<dyn Clock>,
+}
+
+/// One for all envelopes: the longest deadline, twice, because that of an envelope and that of the door
+/// can follow each other, and a few days for windows and margins.
+const RETENTION: Duration = Duration::from_secs(2 * Deadline::LONGEST.as_secs() + 8 * 24 * 60 * 60);
+
+impl EnvelopesBuilder {
+    fn new(purpose: String) -> Self {
+        Self {
+            purpose,
+            keys: None,
+            seal_under: None,
+            memory: MemorySettings::new("default".to_owned()),
+            clock: Box::new(SystemClock),
+        }
+    }
+
+    /// The keys of the envelopes: a ring of the service's own. No default.
+    ///
+    /// Whoever has one of these secrets can write any payload. So no sender of requests has one: keys
+    /// that share a secret with a layer, or with tokens, of this process are refused.
+    pub fn keys(mut self, keys: KeyRing) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// The key id that envelopes are sealed under, with the first of its secrets that is valid: 1 to
+    /// 16 bytes. No default.
+    pub fn seal_under(mut self, key_id: impl Into<String>) -> Self {
+        self.seal_under = Some(key_id.into());
+        self
+    }
+
+    /// The namespace of the layers whose payloads are sealed: 1 to 256 bytes, none of them zero. An
+    /// envelope of one namespace is refused in another. Default: `default`, which is that of a layer.
+    ///
+    /// Uses are recorded in a namespace that is made of this and the purpose; those that were [left to
+    /// the worker](Envelopes::seal_unrecorded), in this one.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.memory.namespace = namespace.into();
+        self
+    }
+
+    /// By how much the clocks of servers, workers and stores may differ: at most 1 hour. Default: 5
+    /// seconds.
+    pub fn clock_difference(mut self, difference: Duration) -> Self {
+        self.memory.clock_difference = difference;
+        self
+    }
+
+    /// How long a store or a database may take to answer: between 1 millisecond and 1 hour. Default: 2
+    /// seconds.
+    pub fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.memory.timeout = timeout;
+        self
+    }
+
+    /// The clock. Default: the [system's](SystemClock).
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Checks the configuration.
+    ///
+    /// # Errors
+    /// Returns an error if something is missing or out of its range, a secret is tied to another
+    /// algorithm than HMAC-SHA256, or a secret is one of a layer, or of tokens, of this process.
+    pub fn build(mut self) -> Result<Envelopes, ConfigError> {
+        let missing = |what| ConfigError::from(ConfigErrorKind::Missing(what));
+        ConfigError::unless(
+            (1..=128).contains(&self.purpose.len()),
+            "the purpose of an envelope has 1 to 128 bytes",
+        )?;
+        self.memory.check_ranges()?;
+        let keys = self
+            .keys
+            .ok_or_else(|| missing("no keys are given; call `keys`"))?;
+        let seal_under = self
+            .seal_under
+            .ok_or_else(|| missing("no key id to seal under; call `seal_under`"))?;
+        let known = keys.known_keys();
+        known.check_algorithm(ALGORITHM, None)?;
+        if known.have(&seal_under) == Some(false) {
+            return Err(ConfigErrorKind::NoSecretFor(seal_under).into());
+        }
+        let seal_under = sealing_key_id(&seal_under)?;
+        let private = Private::enter(Arc::new(keys.clone()))?;
+
+        let mut label = b"countersign envelope\0".to_vec();
+        for name in [&self.memory.namespace, &self.purpose] {
+            label.extend_from_slice(&(name.len() as u64).to_be_bytes());
+            label.extend_from_slice(name.as_bytes());
+        }
+        let digest = Sha256::digest(&label);
+        let mut tag = [0; _];
+        tag.iter_mut().zip(digest).for_each(|(to, byte)| *to = byte);
+        let namespace: Arc<str> = self.memory.namespace.as_str().into();
+        // Not a name that anybody would choose, and of one length: a store may bound names.
+        self.memory.namespace = format!("envelope:{}", hex(&digest));
+        let (margin, clock_difference) = (self.memory.margin(), self.memory.clock_difference);
+        Ok(Envelopes {
+            settings: Arc::new(Settings {
+                purpose: self.purpose,
+                namespace,
+                keys,
+                seal_under: RwLock::new(seal_under),
+                memory: self.memory.remember(RETENTION, [])?,
+                clock_difference,
+                margin,
+                clock: self.clock,
+                label,
+                tag,
+                _private: private,
+            }),
+        })
+    }
+}
+
+fn hex(digest: &[u8]) -> String {
+    base16ct::lower::encode_string(digest)
+}
+
+impl fmt::Debug for EnvelopesBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnvelopesBuilder")
+            .field("purpose", &self.purpose)
+            .finish_non_exhaustive()
+    }
+}

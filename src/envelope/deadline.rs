@@ -1,0 +1,66 @@
+//! Until when an envelope may be used.
+
+use std::time::Duration;
+
+use crate::{clock::Timestamp, error::SignError, proof::Lasts};
+
+/// Until when an envelope may be used: chosen each time that something is sealed.
+///
+/// ```
+/// use countersign::envelope::Deadline;
+/// use std::time::Duration;
+///
+/// // A job that makes no sense once its request is stale:
+/// let strict = Deadline::freshness();
+/// // A job that may wait in its queue for an hour:
+/// let patient = Deadline::after(Duration::from_secs(3600));
+/// # let _ = (strict, patient);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Deadline(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Freshness,
+    After(Duration),
+}
+
+impl Deadline {
+    /// The longest time after sealing: 366 days.
+    pub const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+    /// Ends when the request itself would be too old for the layer that verified it, or expires by
+    /// its own word, whichever comes first. A payload that came in an envelope has that envelope's
+    /// deadline.
+    ///
+    /// A request that covers no time is never too old: sealing it with this deadline is an error.
+    pub fn freshness() -> Self {
+        Self(Kind::Freshness)
+    }
+
+    /// Ends so long after the moment of sealing, whatever the age of the request. Range: 1
+    /// millisecond to [`LONGEST`](Self::LONGEST).
+    pub fn after(duration: Duration) -> Self {
+        Self(Kind::After(duration))
+    }
+
+    pub(super) fn of(self, now: Timestamp, lasts: &Lasts) -> Result<Timestamp, SignError> {
+        match self.0 {
+            Kind::Freshness => lasts.fresh_until.ok_or_else(|| {
+                SignError::new(
+                    "the request covers no time, so that it is never too old; seal it with \
+                     `Deadline::after`",
+                )
+            }),
+            Kind::After(duration)
+                if (Duration::from_millis(1)..=Self::LONGEST).contains(&duration) =>
+            {
+                Ok(now.saturating_add(duration))
+            }
+            Kind::After(_) => Err(SignError::new(
+                "the deadline of an envelope is between 1 millisecond and 366 days after sealing",
+            )),
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Seals payloads for a worker, and opens what was sealed.
+
+use std::{
+    fmt,
+    sync::{Arc, PoisonError},
+};
+
+use super::{
+    deadline::Deadline,
+    format::{self, Frame, Left, MAC_LEN, MAX_LEN, Terms, VERSION},
+    payload_envelope::{PayloadEnvelope, Sealed},
+    settings::Settings,
+};
+use crate::{
+    clock::Timestamp,
+    error::{ConfigError, Rejection, RejectionKind, SignError},
+    key::{KeyId, KeySet, KeyStore as _, MacAlgorithm, MacKey, RunningMac},
+    message::HashOutput,
+    once::{Claim, Nonce, NonceKind, Subject, Ticket},
+    proof::{Proven, Unrecorded},
+};
+
+/// Seals verified payloads for one purpose, and opens them where they are used: in a worker, behind a
+/// queue, out of an outbox table or a cache.
+///
+/// [`PayloadEnvelope::builder`] makes it. The module [`envelope`](crate::envelope) shows both sides.
+/// Clones share their keys.
+#[derive(Clone)]
+pub struct Envelopes {
+    pub(super) settings: Arc<Settings>,
+}
+
+/// The longest key id that envelopes are sealed under, in bytes.
+pub(super) const MAX_KEY_ID_LEN: usize = 16;
+
+pub(super) const ALGORITHM: MacAlgorithm = MacAlgorithm::HmacSha256;
+
+impl Envelopes {
+    /// Seals from now on under another key id, on every clone at once. Envelopes under the earlier one
+    /// are opened for as long as the ring has its secrets.
+    ///
+    /// # Errors
+    /// Returns an error if the id is not a [`KeyId`], or has more than 16 bytes.
+    pub fn rotate(&self, key_id: impl AsRef<str>) -> Result<(), ConfigError> {
+        let key_id = sealing_key_id(key_id.as_ref())?;
+        let mut current = self.settings.seal_under.write();
+        **current.as_mut().unwrap_or_else(|error| error.get_mut()) = key_id;
+        Ok(())
+    }
+
+    /// Seals a payload that a handler, or an earlier worker, holds: its nonce was recorded at the door.
+    ///
+    /// A request whose scheme has no nonce, because its requests may be alike, gets an identity of its
+    /// own with each sealing.
+    ///
+    /// # Errors
+    /// Returns an error if no secret is valid now under the key id that is sealed under, the deadline
+    /// is out of its range or has passed, or the envelope would be longer than 64 MiB.
+    pub fn seal(
+        &self,
+        payload: &impl AsRef<Proven>,
+        deadline: Deadline,
+    ) -> Result<Vec<u8>, SignError> {
+        let (settings, proven) = (&*self.settings, payload.as_ref());
+        let sealed_at = settings.clock.now();
+        let deadline = settings.deadline(deadline, sealed_at, proven)?;
+        let lasts = &proven.lasts;
+        let kept_until = deadline.saturating_add(settings.margin);
+        let terms = Terms {
+            sealed_at,
+            deadline,
+            // The same request may be accepted, and sealed, for as long at the door.
+            kept_until: lasts
+                .claimed_until
+                .map_or(kept_until, |until| until.max(kept_until)),
+            signed_at: Some(
+                lasts
+                    .signed_from
+                    .map_or(sealed_at, |from| from.min(sealed_at)),
+            ),
+            id: proven.nonce.is_none().then(crate::random::bytes),
+            left: None,
+        };
+        settings.seal(&terms, proven)
+    }
+
+    /// Seals a payload whose nonce was left to the worker, who records it under the very claim that
+    /// would have been recorded at the door.
+    ///
+    /// The deadline is at most
+    /// [`seals_for`](crate::request::VerifierBuilder::seals_for) after the request has ceased to be
+    /// fresh, because the nonce is remembered no longer than that, by whomever it is recorded.
+    ///
+    /// # Errors
+    /// As [`seal`](Self::seal); and if the deadline is beyond what the nonce is remembered for, or the
+    /// layer has another namespace than these envelopes.
+    pub fn seal_unrecorded(
+        &self,
+        unrecorded: &Unrecorded,
+        deadline: Deadline,
+    ) -> Result<Vec<u8>, SignError> {
+        let settings = &*self.settings;
+        let (proven, claim) = ((*unrecorded.payload).as_ref(), &unrecorded.claim);
+        if *claim.namespace() != *settings.namespace {
+            return Err(SignError::new(format!(
+                "the request was verified for namespace `{}`, and these envelopes are of `{}`; call \
+                 `namespace` when they are built",
+                claim.namespace(),
+                settings.namespace
+            )));
+        }
+        let sealed_at = settings.clock.now();
+        let deadline = settings.deadline(deadline, sealed_at, proven)?;
+        if deadline.saturating_add(settings.margin) > claim.deadline() {
+            return Err(SignError::new(format!(
+                "the nonce is remembered until {}, and the deadline of the envelope is {deadline} with \
+                 a margin of {:?}; raise `seals_for` of the layer",
+                claim.deadline(),
+                settings.margin
+            )));
+        }
+        let terms = Terms {
+            sealed_at,
+            deadline,
+            kept_until: claim.deadline(),
+            signed_at: claim.signed_at(),
+            id: None,
+            left: Some(Left::of(claim)),
+        };
+        settings.seal(&terms, proven)
+    }
+
+    /// Opens an envelope for one use. Key, MAC, purpose and deadline are checked; whether the payload
+    /// was used before is found out when it is used, and nothing can be read before.
+    ///
+    /// # Errors
+    /// Returns a rejection of one of these kinds:
+    /// [`EnvelopeAltered`](RejectionKind::EnvelopeAltered),
+    /// [`EnvelopeNewer`](RejectionKind::EnvelopeNewer),
+    /// [`EnvelopeOfOtherPurpose`](RejectionKind::EnvelopeOfOtherPurpose),
+    /// [`EnvelopeKeyUnknown`](RejectionKind::EnvelopeKeyUnknown),
+    /// [`EnvelopeExpired`](RejectionKind::EnvelopeExpired).
+    pub fn open(&self, envelope: &[u8]) -> Result<PayloadEnvelope, Rejection> {
+        let (terms, proven) = self.settings.open(envelope)?;
+        let claim = self.settings.claim(&terms, &proven)?;
+        let sealed = Sealed {
+            settings: Arc::clone(&self.settings),
+            deadline: terms.deadline,
+            proven,
+        };
+        let timeout = self.settings.memory.timeout();
+        Ok(PayloadEnvelope(Ticket::new(
+            sealed,
+            claim,
+            timeout,
+            Subject::default(),
+        )))
+    }
+
+    /// Opens an envelope to be read, as often as it is asked for until its deadline: for a cache, and
+    /// for a queue that takes each job out in the transaction of its effect. No use is recorded.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); and [`NonceNotRecorded`](RejectionKind::NonceNotRecorded) if the nonce
+    /// was [left to the worker](Self::seal_unrecorded), so that nobody may have recorded it.
+    pub fn read(&self, envelope: &[u8]) -> Result<Proven, Rejection> {
+        let (terms, proven) = self.settings.open(envelope)?;
+        match terms.left {
+            None => Ok(proven),
+            Some(_) => Err(Rejection::new(
+                RejectionKind::NonceNotRecorded,
+                "the nonce of the request was left to the worker, who has to record it: `open` the \
+                 envelope, and use it once",
+            )),
+        }
+    }
+}
+
+/// Key ids are part of every envelope.
+pub(super) fn sealing_key_id(key_id: &str) -> Result<KeyId, ConfigError> {
+    ConfigError::unless(
+        key_id.len() <= MAX_KEY_ID_LEN,
+        "the key id that envelopes are sealed under has at most 16 bytes",
+    )?;
+    KeyId::new(key_id)
+}
+
+impl Settings {
+    fn deadline(
+        &self,
+        deadline: Deadline,
+        now: Timestamp,
+        proven: &Proven,
+    ) -> Result<Timestamp, SignError> {
+        let deadline = deadline.of(now, &proven.lasts)?;
+        if deadline < now {
+            return Err(SignError::new(format!(
+                "the deadline of the envelope is {deadline}, and it is {now}"
+            )));
+        }
+        Ok(deadline)
+    }
+
+    fn seal(&self, terms: &Terms, proven: &Proven) -> Result<Vec<u8>, SignError> {
+        let key_id = self
+            .seal_under
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let set = self.keys(key_id.as_str());
+        let key = set
+            .as_deref()
+            .and_then(|set| set.valid_at(terms.sealed_at).next());
+        let key = key.ok_or_else(|| {
+            SignError::new(format!(
+                "no secret with {} is valid now under key id `{key_id}`",
+                ALGORITHM.name()
+            ))
+        })?;
+        let mut envelope = format::write(self.tag, &key_id, terms, proven);
+        let mut mac = self.mac(key);
+        mac.update(&envelope);
+        envelope.extend_from_slice(mac.finish().as_ref());
+        if envelope.len() > MAX_LEN {
+            return Err(SignError::new("the envelope would be longer than 64 MiB"));
+        }
+        Ok(envelope)
+    }
+
+    /// The secrets under this id, if all of them are for this algorithm.
+    fn keys(&self, key_id: &str) -> Option<Arc<KeySet>> {
+        let found = self.keys.find(key_id).at_hand().ok()?.ok()??;
+        found.other_algorithm(ALGORITHM).is_none().then_some(found)
+    }
+
+    /// A MAC under a key that is derived for this purpose: nothing else that is signed with the same
+    /// secret is an envelope.
+    fn mac(&self, key: &MacKey) -> RunningMac {
+        key.derived(ALGORITHM, &self.label)
+    }
+
+    fn open(&self, envelope: &[u8]) -> Result<(Terms, Proven), Rejection> {
+        let altered = |detail| Rejection::new(RejectionKind::EnvelopeAltered, detail);
+        let Some(frame) = Frame::read(envelope) else {
+            return Err(altered("no envelope, or only a part of one"));
+        };
+        if frame.version > VERSION {
+            let detail = format!(
+                "version {} of the format, and {VERSION} is known",
+                frame.version
+            );
+            return Err(Rejection::new(RejectionKind::EnvelopeNewer, detail));
+        }
+        if frame.version < VERSION {
+            return Err(altered("a version of the format that there never was"));
+        }
+        if frame.tag != self.tag {
+            let detail = format!(
+                "not sealed for {:?} of namespace `{}`",
+                self.purpose, self.namespace
+            );
+            return Err(Rejection::new(
+                RejectionKind::EnvelopeOfOtherPurpose,
+                detail,
+            ));
+        }
+        let unknown = || {
+            let detail = format!("no key `{}`", frame.key_id.escape_debug());
+            Rejection::new(RejectionKind::EnvelopeKeyUnknown, detail)
+        };
+        let keys = self.keys(frame.key_id).ok_or_else(unknown)?;
+        let now = self.clock.now();
+        let claimed = HashOutput::new(frame.mac);
+        let mut secrets = keys.valid_at(now).peekable();
+        if secrets.peek().is_none() {
+            return Err(unknown());
+        }
+        let is_its_mac = |key: &MacKey| {
+            let mut mac = self.mac(key);
+            mac.update(frame.signed);
+            mac.verify(&claimed)
+        };
+        if frame.mac.len() != MAC_LEN || !secrets.any(is_its_mac) {
+            return Err(altered("no secret of its key makes its MAC"));
+        }
+        let (terms, proven) = frame
+            .open()
+            .ok_or_else(|| altered("its MAC is right, and what it says cannot be read"))?;
+        self.check_deadline(terms.deadline, now)?;
+        Ok((terms, proven))
+    }
+
+    /// What is recorded when the payload is used.
+    fn claim(&self, terms: &Terms, proven: &Proven) -> Result<Claim, Rejection> {
+        let nonce = match (&proven.nonce, terms.id) {
+            (Some(nonce), _) => nonce.clone(),
+            (None, Some(id)) => {
+                Nonce::new(NonceKind::Covered, [b"\0sealed\0".as_slice(), &id].concat())
+            }
+            (None, None) => {
+                let detail = "neither a nonce nor an identity of its own";
+                return Err(Rejection::new(RejectionKind::EnvelopeAltered, detail));
+            }
+        };
+        let key_id = proven.key_id.clone();
+        let Some(left) = &terms.left else {
+            let claim = self.memory.claim(key_id, nonce, terms.kept_until);
+            return Ok(match terms.signed_at {
+                Some(signed_at) => claim.signed(signed_at, self.clock_difference),
+                None => claim,
+            });
+        };
+        let mut claim = Claim::new(Arc::clone(&self.namespace), key_id, nonce, terms.kept_until)
+            .with_retention(left.retention);
+        if let Some(signed_at) = terms.signed_at {
+            claim = claim.signed(signed_at, left.max_skew);
+        }
+        Ok(match &left.place {
+            None => claim,
+            Some((method, path, false)) => claim.at_place(method.clone(), &**path),
+            Some((method, path, true)) => claim.at_open_place(method.clone(), &**path),
+        })
+    }
+}
+
+impl fmt::Debug for Envelopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Envelopes")
+            .field("purpose", &self.settings.purpose)
+            .field("namespace", &self.settings.namespace)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,48 @@
+//! What sealing, opening and using have in common.
+
+use std::{
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use super::format::TAG_LEN;
+use crate::{
+    clock::{Clock, Timestamp},
+    error::{Rejection, RejectionKind},
+    key::{KeyId, KeyRing},
+    once::{Memory, Private},
+};
+
+pub(super) struct Settings {
+    pub(super) purpose: String,
+    /// That of the layers whose payloads are sealed.
+    pub(super) namespace: Arc<str>,
+    pub(super) keys: KeyRing,
+    pub(super) seal_under: RwLock<KeyId>,
+    /// What remembers uses, in a namespace that is its own.
+    pub(super) memory: Memory,
+    pub(super) clock_difference: Duration,
+    /// For how much longer than an envelope its use is remembered: for a claim that is on its way, and
+    /// for clocks that differ.
+    pub(super) margin: Duration,
+    pub(super) clock: Box<dyn Clock>,
+    /// Namespace and purpose: what keys are derived for.
+    pub(super) label: Vec<u8>,
+    /// The beginning of a digest of it, for those who open an envelope of others.
+    pub(super) tag: [u8; TAG_LEN],
+    pub(super) _private: Arc<Private>,
+}
+
+impl Settings {
+    pub(super) fn check_deadline(
+        &self,
+        deadline: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), Rejection> {
+        if now <= deadline {
+            return Ok(());
+        }
+        let detail = format!("its deadline was {deadline}, and it is {now}");
+        Err(Rejection::new(RejectionKind::EnvelopeExpired, detail))
+    }
+}
