@@ -107,6 +107,7 @@
 //! - `inspect`: for tools that tell a person why a signature does not match: the signed message of
 //!   a request, piece by piece.
 //! - `cached-keys`: `key::CachedKeys`, a bounded cache in front of keys that are slow to look up.
+//! - `fs`: `VerifiedFile`, files that are served as they were signed; on Unix.
 //! - `metrics`: counters, histograms and gauges, through the facade of the crate `metrics`.
 //! - `postgres`: a store that all servers of a service share in PostgreSQL, and nonces that are
 //!   consumed in a transaction of the handler's own.
@@ -126,6 +127,8 @@ pub mod client;
 mod clock;
 pub mod envelope;
 pub mod error;
+#[cfg(feature = "fs")]
+pub mod file;
 mod future;
 pub mod guide;
 pub mod idempotency;
@@ -159,6 +162,9 @@ pub use clock::{Clock, SystemClock, Timestamp};
 pub use envelope::PayloadEnvelope;
 #[doc(inline)]
 pub use error::{ConfigError, Rejection, RejectionKind};
+#[cfg(feature = "fs")]
+#[doc(inline)]
+pub use file::{FileRoot, VerifiedFile};
 #[doc(inline)]
 pub use key::{KeyId, KeyRing, KeySet, KeyStore, Secret};
 pub use message::Forwarded;

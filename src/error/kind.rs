@@ -277,6 +277,23 @@ kinds! {
     EnvelopeUsed = CONFLICT, "envelope_used",
         "The payload of the envelope was used before.",
         "Nothing to do: a queue delivers a job more than once. Remove the job.";
+    /// 400: the request names no digest for the file, or its signature does not cover it.
+    FileDigestMissing = BAD_REQUEST, "file_digest_missing",
+        "The request must name the SHA-256 of the file, and the signature must cover it.",
+        "Let the sender cover the digest, where the handler reads it.";
+    /// 404: no regular file of that name beneath the folder, or a link on the way to it.
+    FileNotFound = NOT_FOUND, "file_not_found",
+        "There is no such file.",
+        "The reason says what stands in the way; a link is never followed. If somebody puts links \
+         there, find out who writes to the folder.";
+    /// 412: the file has not the digest that was signed, or that the application keeps.
+    FileMismatch = PRECONDITION_FAILED, "file_mismatch",
+        "The file is not the one that was asked for.",
+        "Nothing to do if the file was replaced on purpose; else find out who writes to the folder.";
+    /// 500: the file is too long, or cannot be read.
+    FileUnreadable = INTERNAL_SERVER_ERROR, "file_unreadable",
+        "The file cannot be read.",
+        "The reason says why; raise `max_bytes` if the file is as long as it should be.";
     /// 500: the request was handled, and its response could not be signed.
     ResponseNotSigned = INTERNAL_SERVER_ERROR, "response_not_signed",
         "The request was handled, and its response could not be signed. Ask for the outcome before \
@@ -340,6 +357,10 @@ mod tests {
             (503, "envelope_newer"),
             (410, "envelope_expired"),
             (409, "envelope_used"),
+            (400, "file_digest_missing"),
+            (404, "file_not_found"),
+            (412, "file_mismatch"),
+            (500, "file_unreadable"),
             (500, "response_not_signed"),
         ];
         let kinds: Vec<_> = RejectionKind::ALL

@@ -17,6 +17,7 @@ const LEVELS: [&[&str]; 6] = [
     &[
         "client",
         "envelope",
+        "file",
         "idempotency",
         "request",
         "response",
@@ -48,11 +49,12 @@ const KNOW_NO_ANSWER: [&str; 4] = ["body", "message", "proof", "scheme"];
 const ANSWERS: [&str; 2] = ["Rejection", "RejectionKind"];
 
 /// These crates are named in these files only, or in these folders.
-const PLACES: [(&str, &[&str]); 5] = [
+const PLACES: [(&str, &[&str]); 6] = [
     ("axum", &["axum/", "routed.rs"]),
     ("metrics", &["metrics.rs"]),
     ("reqwest", &["client/reqwest.rs"]),
     ("redis", &["store/redis/"]),
+    ("rustix", &["file/"]),
     ("sqlx", &["store/sqlite/", "store/postgres/"]),
 ];
 
