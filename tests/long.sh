@@ -7,6 +7,7 @@
 #   tests/long.sh leases             several who ask for one lease, on every store
 #   tests/long.sh processing         requests given up, and processes killed, at any moment
 #   tests/long.sh patterns           the pages of the guide: clients at once against checks and uses
+#   tests/long.sh files              files that are swapped and overwritten while they are served
 #   tests/long.sh wire               HTTP/1 and HTTP/2 as no client should send them
 # With another number of cases: COUNTERSIGN_CASES=N tests/long.sh NAME
 set -euo pipefail
@@ -49,5 +50,6 @@ processing)
     tests 40 --test stores -- killed_under_load
     ;;
 patterns) tests 10000 --test patterns ;;
+files) tests 100000 --test layer -- files::races:: ;;
 wire) tests 2000 --test attacks -- wire:: ;;
 esac

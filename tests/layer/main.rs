@@ -14,6 +14,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+/// Counts what a test takes that is alone in its process.
+#[cfg(feature = "fs")]
+#[global_allocator]
+static ALLOCATOR: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;
+
 mod protocol;
 
 mod at_once;
@@ -23,6 +28,8 @@ mod diagnosis;
 #[cfg(feature = "sqlite")]
 mod envelopes;
 mod extractors;
+#[cfg(feature = "fs")]
+mod files;
 mod idempotency;
 #[cfg(all(feature = "postgres", feature = "sqlite"))]
 mod in_transaction;
