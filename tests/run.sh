@@ -66,4 +66,7 @@ run "Transfer, on SQLite" \
 run "Transfer, on PostgreSQL" \
     kept cargo run --locked --quiet --all-features --example transfer \
     -- "$COUNTERSIGN_POSTGRES_URL"
+run "Queue, on SQLite" kept cargo run --locked --quiet --all-features --example queue
+run "Queue, on PostgreSQL" kept cargo run --locked --quiet --all-features --example queue \
+    -- "$COUNTERSIGN_POSTGRES_URL"
 run "What was said" cargo test --locked --all-features --test house -- said:: --nocapture

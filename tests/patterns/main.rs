@@ -31,5 +31,8 @@ mod common;
 mod failure;
 mod harness;
 
+mod cache;
+#[cfg(feature = "fs")]
+mod file;
 mod postgres;
 mod sqlite;

@@ -55,6 +55,8 @@ impl Database {
     }
 }
 
+#[path = "background_job.rs"]
+mod background_job;
 #[path = "counter.rs"]
 mod counter;
 #[path = "idempotency_key.rs"]

@@ -1,7 +1,7 @@
 // What a handler answers when a request is refused or the database fails.
 
 use axum::response::{IntoResponse, Response};
-use countersign::{Rejection, axum::ExtractRejection};
+use countersign::{Rejection, axum::ExtractRejection, error::SignError};
 use http::StatusCode;
 
 #[derive(Debug)]
@@ -22,6 +22,13 @@ impl From<ExtractRejection> for Failure {
 impl From<serde_json::Error> for Failure {
     fn from(error: serde_json::Error) -> Self {
         Self((StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).into_response())
+    }
+}
+
+impl From<SignError> for Failure {
+    fn from(error: SignError) -> Self {
+        eprintln!("a payload was not sealed: {error}");
+        Self(StatusCode::INTERNAL_SERVER_ERROR.into_response())
     }
 }
 

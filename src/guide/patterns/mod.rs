@@ -33,3 +33,16 @@ pub mod counter {}
 #[doc = include_str!("idempotency_key.md")]
 #[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("idempotency_key.rs"), "# }}\n```")]
 pub mod idempotency_key {}
+
+#[cfg(feature = "fs")]
+#[doc = include_str!("file.md")]
+#[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("file.rs"), "# }}\n```")]
+pub mod file {}
+
+#[doc = include_str!("background_job.md")]
+#[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("background_job.rs"), "# }}\n```")]
+pub mod background_job {}
+
+#[doc = include_str!("cache.md")]
+#[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("cache.rs"), "# }}\n```")]
+pub mod cache {}
