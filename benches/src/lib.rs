@@ -12,6 +12,7 @@ use std::{
 use countersign::webhooks::Stripe;
 
 pub mod claims;
+pub mod envelope;
 pub mod layer;
 pub mod memory;
 pub mod requests;
