@@ -21,7 +21,7 @@ mod answer;
 
 const AMOUNT: u64 = 30;
 
-fn signed(path: String, body: String) -> Request<String> {
+fn signed(path: &str, body: String) -> Request<String> {
     let signer = Signer::new(answer::scheme().unwrap(), KEY, SECRET).unwrap();
     let request = Request::post(format!("{ORIGIN}{path}"))
         .header("content-type", "application/json")
@@ -31,14 +31,14 @@ fn signed(path: String, body: String) -> Request<String> {
 
 fn order(id: usize) -> [Request<String>; 1] {
     [signed(
-        format!("/orders/{id}"),
+        &format!("/orders/{id}"),
         format!(r#"{{"amount":{AMOUNT}}}"#),
     )]
 }
 
 /// Each is signed by itself: none is a copy of another.
 fn confirmations(id: usize) -> impl Iterator<Item = Request<String>> {
-    (0..CLIENTS).map(move |_| signed(format!("/orders/{id}/confirm"), String::new()))
+    (0..CLIENTS).map(move |_| signed(&format!("/orders/{id}/confirm"), String::new()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,11 +78,12 @@ async fn an_order_that_waits_in_a_cache_is_charged_once_and_as_it_was_signed() {
 }
 
 type Cache = Arc<Mutex<std::collections::HashMap<String, serde_json::Value>>>;
+type Charged = Arc<Mutex<Vec<u64>>>;
 
 /// As it is often written, behind a middleware that verifies: look whether it is done, charge, and say
 /// that it is done.
 async fn twin(
-    State((cache, charged, gap)): State<(Cache, Arc<Mutex<Vec<u64>>>, Gap)>,
+    State((cache, charged, gap)): State<(Cache, Charged, Gap)>,
     Path(id): Path<usize>,
 ) -> Result<StatusCode, Failure> {
     if cache.lock().unwrap().contains_key(&format!("done:{id}")) {
@@ -102,7 +103,7 @@ async fn twin(
 }
 
 async fn order_of_twin(
-    State((cache, ..)): State<(Cache, Arc<Mutex<Vec<u64>>>, Gap)>,
+    State((cache, ..)): State<(Cache, Charged, Gap)>,
     Path(id): Path<usize>,
     Json(order): Json<serde_json::Value>,
 ) -> StatusCode {
@@ -112,7 +113,7 @@ async fn order_of_twin(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twin_a_cache_that_is_looked_into_first_charges_all() {
-    let (cache, charged): (Cache, Arc<Mutex<Vec<u64>>>) = Default::default();
+    let (cache, charged): (Cache, Charged) = Default::default();
     let app = Router::new()
         .route("/orders/{id}", post(order_of_twin))
         .route("/orders/{id}/confirm", post(twin))
