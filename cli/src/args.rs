@@ -247,9 +247,10 @@ pub(crate) struct ListenArgs {
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) forward: Option<String>,
 
-    /// A file that remembers what was accepted, also when the server starts again [default: memory]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) store: Option<PathBuf>,
+    /// Where accepted requests are remembered: memory, the name of a file, redis://HOST or
+    /// postgres://USER@HOST/DATABASE. All but memory know them when the server starts again, too
+    #[arg(long, value_name = "STORE", default_value = "memory", value_hint = ValueHint::FilePath)]
+    pub(crate) store: String,
 
     /// A file to record requests to, for `verify`, `explain` and `replay`. It holds requests that may
     /// still be good: only you can read it, and it is yours to delete

@@ -15,6 +15,7 @@ mod runtime;
 mod sarif;
 mod scheme;
 mod secret;
+mod store;
 mod time;
 mod verification;
 

@@ -2,14 +2,13 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use countersign::{ConfigError, MemoryStore, VerifyLayer, store::SqliteStore};
+use countersign::{ConfigError, VerifyLayer};
 use serde_json::json;
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     args::ListenArgs,
     exit::{Exit, Failure},
-    http_client::causes,
     inspector::{Inspector, Log, Surroundings},
     listen::{
         Ending, Exchanges, Happened, Hearing, Listener, MAX_BODY, Resigner, Search, Tally, Target,
@@ -20,6 +19,7 @@ use crate::{
     runtime::serve,
     scheme::{self, Chosen},
     secret::{self, SecretText},
+    store,
 };
 
 /// Records that are written in one transaction.
@@ -31,6 +31,11 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 pub(super) fn run(args: &ListenArgs, printer: &Printer) -> Result<Exit, Failure> {
     let chosen = scheme::resolve(&args.scheme.scheme)?;
     let secrets = secret::read(&args.secret, printer)?;
+    if store::shows_password(&args.store) {
+        printer.warn(
+            "--store shows a password in the list of processes and in the history of the shell",
+        );
+    }
     let forward = match &args.forward {
         Some(url) => Some(Target::parse("--forward", url)?),
         None => None,
@@ -225,27 +230,10 @@ async fn layer(
         )
     };
     let builder = chosen.verifier(args.scheme.key_id.as_deref(), secrets)?;
-    // Without a file, what was accepted earlier was accepted by others: it is looked at once more.
-    let builder = match &args.store {
-        None => {
-            let store = MemoryStore::builder().danger_assume_no_history();
-            builder.store(store.build().map_err(wrong)?)
-        }
-        Some(path) => {
-            let store = SqliteStore::builder().danger_assume_no_history();
-            let opened = store.open(path).await;
-            // Other schemes of other listeners may have the same file.
-            let namespace = format!("countersign-listen-{}", chosen.name);
-            builder.namespace(namespace).store(opened.map_err(|error| {
-                Failure::unable(
-                    format!("cannot open the store `{}`", path.display()),
-                    causes(&error),
-                    "name a file of --store, or one that is not there yet, in a folder that you \
-                     may write to",
-                )
-            })?)
-        }
-    };
+    // Other schemes of other listeners may have the same store.
+    let builder = builder
+        .namespace(format!("countersign-listen-{}", chosen.name))
+        .store(store::open(&args.store).await?);
     let mut builder = builder
         .max_body_bytes(MAX_BODY)
         .body_budget_bytes(4 * MAX_BODY);

@@ -1,6 +1,10 @@
 //! `listen --keep` and `--store`: what stays in files.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::{
+    env,
+    os::unix::fs::PermissionsExt as _,
+    process::{Child, Stdio},
+};
 
 use crate::{
     listen::{curl, github, run, send},
@@ -73,6 +77,9 @@ fn what_was_kept_is_verified_later_as_of_when_it_came() {
         "countersign listen stripe --secret-file stripe.secret --keep kept.txt",
         "countersign listen stripe --secret-file stripe.secret --keep missing/kept.db",
         "countersign listen stripe --secret-file stripe.secret --store kept.txt",
+        "countersign listen stripe --secret-file stripe.secret --store mysql://a:b@localhost",
+        "countersign listen stripe --secret-file stripe.secret --store redis://127.0.0.1:1",
+        "countersign listen stripe --secret-file stripe.secret --store postgres://a:b@127.0.0.1:1/a",
     ]
     .map(|command| session.run(command))
     .into();
@@ -111,7 +118,12 @@ fn a_store_in_a_file_knows_a_duplicate_after_a_restart() {
     let request = format!(
         "POST / HTTP/1.1\r\nHost: a\r\n{signed}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
     );
-    for (store, second) in [("--store used.db", "duplicate"), ("", "verified")] {
+    for (store, second) in [
+        ("--store used.db", "duplicate"),
+        ("--store sqlite:other.db", "duplicate"),
+        ("--store memory", "verified"),
+        ("", "verified"),
+    ] {
         for word in ["verified", second] {
             let arguments = format!("github --secret-file github.secret {store}");
             let mut listening = Listening::json(&session, &arguments);
@@ -119,6 +131,56 @@ fn a_store_in_a_file_knows_a_duplicate_after_a_restart() {
             assert_eq!(listening.object()["verdict"], word, "{store}");
             listening.stop();
         }
+    }
+}
+
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Two servers, and then a new one, on Redis and on PostgreSQL.
+#[test]
+fn servers_with_one_store_accept_a_request_once() {
+    let session = Session::new();
+    keygen(&session, "github");
+    let folder = session.path().display().to_string();
+    let redis = format!("exec redis-server --port 0 --unixsocket {folder}/redis --save ''");
+    let _redis = Server(session.shell(&redis).stdout(Stdio::null()).spawn().unwrap());
+    session.stdout("until [ -S redis ]; do sleep 0.05; done");
+    let mut stores = vec![format!("unix://{folder}/redis")];
+    match env::var("COUNTERSIGN_POSTGRES_URL") {
+        Ok(url) => stores.push(url),
+        Err(_) => {
+            let may_skip = env::var_os("COUNTERSIGN_NO_SKIP").is_none();
+            assert!(may_skip, "COUNTERSIGN_POSTGRES_URL is not set");
+            eprintln!("skipped: COUNTERSIGN_POSTGRES_URL is not set");
+        }
+    }
+    // Another run has the same database.
+    let body = folder.as_str();
+    let signed = github(&session, body);
+    let length = body.len();
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\n{signed}\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n{body}"
+    );
+    for store in stores {
+        let arguments = format!("github --secret-file github.secret --store '{store}'");
+        let mut listening = [(); 2].map(|()| Listening::json(&session, &arguments));
+        let verdicts = listening.each_mut().map(|listening| {
+            send(listening.address(), &request);
+            listening.object()["verdict"].as_str().unwrap().to_owned()
+        });
+        assert_eq!(verdicts, ["verified", "duplicate"], "{store}");
+        listening.into_iter().for_each(|one| drop(one.stop()));
+        let mut later = Listening::json(&session, &arguments);
+        send(later.address(), &request);
+        assert_eq!(later.object()["verdict"], "duplicate", "{store}");
     }
 }
 

@@ -1,0 +1,138 @@
+//! Where a server of the command remembers what it has accepted: in memory, in a file, in Redis or in
+//! PostgreSQL.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use countersign::{
+    MemoryStore,
+    store::{NonceStore, PostgresStore, RedisStore, SqliteStore},
+};
+use http::Uri;
+use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
+use tokio::time::timeout;
+
+use crate::{exit::Failure, http_client::causes};
+
+const MEMORY: &str = "memory";
+
+const CONNECT: Duration = Duration::from_secs(5);
+
+type Opened = Result<Arc<dyn NonceStore>, Box<dyn Error + Send + Sync>>;
+
+/// Whether the text shows a password to whoever can see the command line.
+pub(crate) fn shows_password(place: &str) -> bool {
+    let address = place.split_once("://").map(|(_, address)| address);
+    let authority = address.and_then(|address| address.split('/').next());
+    let user = authority.and_then(|authority| authority.rsplit_once('@'));
+    user.is_some_and(|(user, _)| user.contains(':'))
+}
+
+/// Opens the store that this text names. It accepts what was signed before its first record: what was
+/// accepted then, others have accepted.
+pub(crate) async fn open(place: &str) -> Result<Arc<dyn NonceStore>, Failure> {
+    let scheme = place.split_once("://").map(|(scheme, _)| scheme);
+    let (opened, advice) = match scheme {
+        None if place == MEMORY => (in_memory(), ""),
+        None => (
+            in_file(place.strip_prefix("sqlite:").unwrap_or(place)).await,
+            "name a file of --store, or one that is not there yet, in a folder that you may write to",
+        ),
+        Some("redis" | "rediss" | "unix") => (
+            in_redis(place).await,
+            "check the address, and that Redis answers there: `redis-cli -u URL ping`",
+        ),
+        Some("postgres" | "postgresql") => (
+            in_postgres(place).await,
+            "check the address, and that the user may make tables there: `psql URL`",
+        ),
+        Some(other) => {
+            return Err(Failure::usage(
+                format!("`{other}://` is not a store"),
+                "the command has four of them",
+                "write memory, the name of a file, redis://HOST or postgres://USER@HOST/DATABASE",
+            ));
+        }
+    };
+    opened.map_err(|error| {
+        let shown = without_password(place);
+        Failure::unable(
+            format!("cannot open the store `{shown}`"),
+            causes(&*error),
+            advice,
+        )
+    })
+}
+
+fn in_memory() -> Opened {
+    let store = MemoryStore::builder().danger_assume_no_history();
+    Ok(Arc::new(store.build()?))
+}
+
+async fn in_file(path: &str) -> Opened {
+    let store = SqliteStore::builder().danger_assume_no_history();
+    Ok(Arc::new(store.open(path).await?))
+}
+
+async fn in_redis(url: &str) -> Opened {
+    let store = RedisStore::builder().danger_assume_no_history();
+    Ok(Arc::new(store.open(url).await?))
+}
+
+async fn in_postgres(url: &str) -> Opened {
+    let options: PgConnectOptions = url.parse()?;
+    // A pool would try again until it is late, and not say why.
+    let connecting = timeout(CONNECT, PgConnection::connect_with(&options));
+    let late = |_| {
+        format!(
+            "there was no connection within {} seconds",
+            CONNECT.as_secs()
+        )
+    };
+    connecting.await.map_err(late)??.close().await?;
+    let pool = PgPool::connect_with(options.clone()).await?;
+    PostgresStore::migrate(&pool).await?;
+    PostgresStore::danger_assume_no_history(&pool).await?;
+    pool.close().await;
+    Ok(Arc::new(PostgresStore::open(options).await?))
+}
+
+/// The place as a message may show it.
+fn without_password(place: &str) -> String {
+    let Some((scheme, _)) = place.split_once("://") else {
+        return place.to_owned();
+    };
+    let url = place.parse::<Uri>().ok();
+    let authority = url.as_ref().and_then(Uri::authority);
+    let host = authority.map_or("…", |authority| {
+        let authority = authority.as_str();
+        authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host)
+    });
+    format!("{scheme}://{host}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_message_shows_a_password() {
+        for (place, shows, shown) in [
+            ("used.db", false, "used.db"),
+            ("a:b@c.db", false, "a:b@c.db"),
+            ("redis://host:6379/0", false, "redis://host:6379"),
+            ("redis://:pass@host/0", true, "redis://host"),
+            ("postgres://me@host/a:b@c", false, "postgres://host"),
+            (
+                "postgres://me:p@ss@host/db?host=/tmp",
+                true,
+                "postgres://host",
+            ),
+            ("postgres:///db?host=/tmp", false, "postgres://…"),
+        ] {
+            assert_eq!(shows_password(place), shows, "{place}");
+            assert_eq!(without_password(place), shown, "{place}");
+        }
+    }
+}
