@@ -8,6 +8,7 @@
 #   tests/long.sh processing         requests given up, and processes killed, at any moment
 #   tests/long.sh patterns           the pages of the guide: clients at once against checks and uses
 #   tests/long.sh files              files that are swapped and overwritten while they are served
+#   tests/long.sh probe              planted faults in four frameworks, and their mended twins
 #   tests/long.sh wire               HTTP/1 and HTTP/2 as no client should send them
 # With another number of cases: COUNTERSIGN_CASES=N tests/long.sh NAME
 set -euo pipefail
@@ -24,7 +25,7 @@ tests() {
 }
 
 case ${1:-} in
-collisions | json | signature-inputs | leases | processing | patterns | wire) . tests/servers.sh ;;
+collisions | json | signature-inputs | leases | processing | patterns | probe | wire) . tests/servers.sh ;;
 *)
     sed -n 's/^# *tests.long.sh \([a-z]\)/\1/p' "$0" >&2
     exit 2
@@ -48,6 +49,10 @@ leases)
 processing)
     tests 2000 --test attacks -- given_up_at_random
     tests 40 --test stores -- killed_under_load
+    ;;
+probe)
+    tests 100 --package countersign-cli --test cli -- faults_of_
+    tests 50 --package countersign-cli --bin countersign -- held_back
     ;;
 patterns) tests 10000 --test patterns ;;
 files) tests 100000 --test layer -- files::races:: ;;

@@ -9,6 +9,7 @@ use super::{SchemeArgs, SecretArgs, seconds};
 const EFFECTS: &str = "Effects";
 const SAFETY: &str = "Safety";
 const REPORTS: &str = "Reports";
+const OPENAPI: &str = "OpenAPI";
 
 /// Find out whether a running endpoint acts twice, or on what was not signed
 ///
@@ -34,11 +35,11 @@ pub(crate) struct ProbeArgs {
     pub(crate) secret: SecretArgs,
 
     /// The method, such as POST
-    #[arg(value_name = "METHOD", required = true)]
+    #[arg(value_name = "METHOD", required_unless_present = "openapi")]
     pub(crate) method: Option<String>,
 
     /// The URL that the requests go to
-    #[arg(value_name = "URL", value_hint = ValueHint::Url, required = true)]
+    #[arg(value_name = "URL", value_hint = ValueHint::Url, required_unless_present = "openapi")]
     pub(crate) url: Option<String>,
 
     /// A header of the request, such as 'content-type: application/json'; may be repeated
@@ -98,6 +99,27 @@ pub(crate) struct ProbeArgs {
     /// Makes the same identifiers again [default: random]
     #[arg(long, value_name = "ID")]
     pub(crate) run_id: Option<String>,
+
+    /// An OpenAPI document, 3.0 or 3.1, in JSON or YAML: a file or a URL. Its operations are probed, with
+    /// its example bodies and parameters
+    #[arg(long, help_heading = OPENAPI, value_name = "FILE|URL", conflicts_with_all = ["method", "url", "data", "data_file", "origin"])]
+    pub(crate) openapi: Option<String>,
+
+    /// Probe the operation with this `operationId`; may be repeated [default: all]
+    #[arg(long, help_heading = OPENAPI, value_name = "ID", requires = "openapi")]
+    pub(crate) operation: Vec<String>,
+
+    /// Probe the operations at this path, as the document writes it; may be repeated [default: all]
+    #[arg(long, help_heading = OPENAPI, value_name = "PATH", requires = "openapi")]
+    pub(crate) path: Vec<String>,
+
+    /// Where the operations are served [default: the document's first server]
+    #[arg(long, help_heading = OPENAPI, value_name = "URL", value_hint = ValueHint::Url, requires = "openapi")]
+    pub(crate) server: Option<String>,
+
+    /// Also probe operations that are not GET, HEAD or OPTIONS
+    #[arg(long, help_heading = OPENAPI, requires = "openapi")]
+    pub(crate) allow_writes: bool,
 
     /// A request whose answer tells the state, such as 'GET http://127.0.0.1:8000/count'. With {uuid}
     /// or {n} it tells the state of one event

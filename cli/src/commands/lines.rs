@@ -12,7 +12,7 @@ const MAX_WIDTH: usize = 400;
 const CONTEXT: usize = 3;
 
 /// A line: its number, its text with the covered parts set off, and what they are.
-pub(super) fn numbered(pieces: &[Piece<'_>]) -> Vec<Vec<Span>> {
+pub(crate) fn numbered(pieces: &[Piece<'_>]) -> Vec<Vec<Span>> {
     let mut lines: Vec<(Vec<Span>, Vec<String>)> = vec![Default::default()];
     for piece in pieces {
         let names: Vec<String> = piece.sources().iter().map(ToString::to_string).collect();

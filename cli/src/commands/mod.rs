@@ -13,4 +13,5 @@ mod scheme;
 mod sign;
 mod verify;
 
+pub(crate) use lines::numbered;
 pub(crate) use run::main;

@@ -86,6 +86,8 @@ pub(crate) enum Step {
     Send(Request<Bytes>),
     Together(Vec<Request<Bytes>>),
     HangUp(Request<Bytes>),
+    /// Whether the server reads all of it before it answers.
+    Patiently(Request<Bytes>),
     /// Whether the server still waits after this time, in seconds.
     Slowly(Request<Bytes>, u64),
     /// Until this many seconds after the signed time.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{check::Check, wire::Sent};
+use super::{check::Check, lab::Lab, wire::Sent};
 use crate::printer::visible;
 
 /// How sure a finding is.
@@ -185,6 +185,24 @@ pub(crate) struct Report {
     pub(crate) notes: Vec<String>,
     /// Why it ended before all was done.
     pub(crate) ended: Option<String>,
+    /// Ctrl-C ended it.
+    pub(crate) is_interrupted: bool,
     /// How many copies were sent at once.
     pub(crate) copies: u16,
+}
+
+impl Report {
+    /// An empty report of a run.
+    pub(crate) fn of(lab: &Lab, oracle: String) -> Self {
+        let subject = &lab.subject;
+        Self {
+            target: format!("{} {}", subject.template.method, subject.template.url),
+            scheme: subject.chosen.name.clone(),
+            run: subject.events.run.clone(),
+            seed: subject.events.seed,
+            copies: lab.copies,
+            oracle,
+            ..Self::default()
+        }
+    }
 }

@@ -42,6 +42,25 @@ impl Oracle {
         self.effect.as_ref().is_some_and(Effect::is_of_event)
     }
 
+    /// What limits what it says.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.settle.is_zero() {
+            let wait = self.settle.as_millis();
+            notes.push(format!(
+                "The state changes late: each reading waited {wait} ms."
+            ));
+        }
+        if self.effect.is_some() && self.unit.is_none() {
+            notes.push(
+                "The state is no number that each request changes alike: how often it changed is not \
+                 known, and no race can be proven."
+                    .to_owned(),
+            );
+        }
+        notes
+    }
+
     pub(crate) fn accepts(&self, sent: &Sent) -> bool {
         !sent.is_early
             && sent
@@ -230,6 +249,11 @@ impl Measuring<'_> {
                     None,
                 )
             }
+            Step::Patiently(request) => {
+                self.budget.take(1).await?;
+                let sent = self.wire.patiently(request, PATIENCE).await;
+                (vec![(request.clone(), sent)], None)
+            }
             Step::Slowly(request, seconds) => {
                 self.budget.take(1).await?;
                 let until = Duration::from_secs(*seconds).min(self.budget.time_left());
@@ -255,6 +279,8 @@ impl Measuring<'_> {
 
 type Done = (Vec<(Request<Bytes>, Sent)>, Option<Duration>);
 
+/// How long a server has to answer what it need not read to the end.
+const PATIENCE: Duration = Duration::from_millis(500);
 const AFTER_HANGING_UP: Duration = Duration::from_millis(100);
 const QUIET: Duration = Duration::from_millis(40);
 
@@ -269,7 +295,8 @@ fn is_slow_or_large(step: &Step, sent: Option<&Sent>) -> bool {
         _ => {
             let refusals = [400, 411, 413, 417, 431, 503];
             let is_refused = |status: u16| refusals.contains(&status);
-            sent.left.is_some()
+            !sent.is_early
+                && sent.left.is_some()
                 && sent
                     .answer
                     .as_ref()

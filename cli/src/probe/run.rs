@@ -35,7 +35,7 @@ pub(crate) struct Run<'r> {
     pub(crate) lab: &'r Lab,
     pub(crate) wire: &'r Wire,
     pub(crate) oracle: Oracle,
-    pub(crate) budget: Budget,
+    pub(crate) budget: &'r mut Budget,
     pub(crate) rounds: u16,
     /// Whether the checks that wait run, too.
     pub(crate) waits: bool,
@@ -56,7 +56,7 @@ impl Run<'_> {
         Measuring {
             wire: self.wire,
             oracle: &self.oracle,
-            budget: &mut self.budget,
+            budget: &mut *self.budget,
         }
     }
 

@@ -21,6 +21,9 @@ use crate::exit::Failure;
 
 const LOOK_UP: Duration = Duration::from_secs(5);
 
+/// The longest answer that is read.
+const MAX_ANSWER: usize = 256 * 1024;
+
 /// A connection, with TLS or without.
 pub(crate) type Io = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
 
@@ -31,6 +34,8 @@ pub(crate) struct Site {
     pub(crate) base: Uri,
     pub(crate) address: SocketAddr,
     pub(crate) timeout: Duration,
+    /// The longest answer that is read.
+    pub(crate) max_answer: usize,
     /// For HTTP/1.1 and for HTTP/2.
     connectors: [HttpsConnector<Pinned>; 2],
 }
@@ -101,6 +106,7 @@ impl Sites {
             base: base.parse().map_err(|_| wrong("its host cannot be read"))?,
             address,
             timeout,
+            max_answer: MAX_ANSWER,
             connectors: connectors(Pinned(address)),
         })
     }

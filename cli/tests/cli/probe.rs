@@ -1,16 +1,10 @@
 //! `countersign probe`: planted faults are found under their ids, and their mended twins are clean.
 
-use std::{
-    env,
-    io::Write as _,
-    net::SocketAddr,
-    process::{Command, Stdio},
-};
+use std::{env, net::SocketAddr};
 
 use serde_json::Value;
 
 use crate::{
-    browser::Browser,
     probed::{Probed, balanced},
     session::Session,
 };
@@ -31,7 +25,7 @@ const SCHEMES: [(&str, &str); 6] = [
     ("event", r#"["time", "nonce", "body"]"#),
 ];
 
-fn write_schemes(session: &Session) {
+pub(crate) fn write_schemes(session: &Session) {
     for (name, signs) in SCHEMES {
         let has = |part: &str| signs.contains(&format!("\"{part}\""));
         let mut file = format!(
@@ -54,14 +48,19 @@ fn write_schemes(session: &Session) {
 }
 
 /// A planted fault: its route, the scheme, the id under which it is found, and more options.
-struct Fault(&'static str, &'static str, &'static str, &'static str);
+pub(crate) struct Fault(
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+);
 
 /// How often each twin is probed.
 fn times() -> usize {
     env::var("COUNTERSIGN_CASES").map_or(2, |cases| cases.parse().unwrap())
 }
 
-fn probe(session: &Session, command: &str) -> Value {
+pub(crate) fn probe(session: &Session, command: &str) -> Value {
     let output = session.output(&format!(
         "countersign probe --json --secret-file secret --rate 100000 --rounds 4 {command}"
     ));
@@ -77,7 +76,7 @@ fn probe(session: &Session, command: &str) -> Value {
     report
 }
 
-fn ids(report: &Value) -> Vec<String> {
+pub(crate) fn ids(report: &Value) -> Vec<String> {
     let findings = report["findings"].as_array().unwrap();
     findings
         .iter()
@@ -86,7 +85,7 @@ fn ids(report: &Value) -> Vec<String> {
 }
 
 /// The command line without the scheme.
-fn request(address: SocketAddr, route: &str, more: &str) -> String {
+pub(crate) fn request(address: SocketAddr, route: &str, more: &str) -> String {
     let path = match route.contains("{") {
         true => String::new(),
         false => "?v=1".to_owned(),
@@ -98,7 +97,7 @@ fn request(address: SocketAddr, route: &str, more: &str) -> String {
 }
 
 /// Each fault is found under its id, and its mended twin is clean.
-fn are_told_apart(session: &Session, address: SocketAddr, faults: &[Fault]) {
+pub(crate) fn are_told_apart(session: &Session, address: SocketAddr, faults: &[Fault]) {
     write_schemes(session);
     for Fault(name, scheme, id, more) in faults {
         let (mut found, mut clean) = (0, 0);
@@ -143,105 +142,6 @@ fn are_told_apart(session: &Session, address: SocketAddr, faults: &[Fault]) {
         assert!(found * 100 >= times() * 99, "{name}: {wrong:#?}");
         assert_eq!(clean, times(), "{name}: {wrong:#?}");
     }
-}
-
-/// The reports to files, of a run that finds something: SARIF against its schema, JUnit, and the page
-/// in a browser.
-#[test]
-fn reports_are_valid_and_the_page_is_shown_and_printed() {
-    let session = Session::new();
-    write_schemes(&session);
-    let Some(server) = Probed::start(&session, "express_app.mjs") else {
-        return;
-    };
-    let reports = "--sarif r.sarif --junit r.xml --html r.html";
-    let command = request(server.address, "/fault/has-then-add", reports);
-    let report = probe(&session, &format!("full.toml {command}"));
-    assert_eq!(ids(&report), ["race"]);
-    let finding = &report["findings"][0];
-    for member in ["sent", "accepted", "effects", "reproduce", "gain", "what"] {
-        assert!(!finding[member].is_null(), "{member}");
-    }
-    // The line that reproduces it does.
-    let again = finding["reproduce"].as_str().unwrap();
-    let output = session.output(again);
-    assert_eq!(output.status.code(), Some(1), "{again}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("[race, proven]"));
-
-    let read = |name: &str| std::fs::read_to_string(session.path().join(name)).unwrap();
-    let log: Value = serde_json::from_str(&read("r.sarif")).unwrap();
-    assert_eq!(log["runs"][0]["results"][0]["ruleId"], "race");
-    assert_eq!(sarif_errors(&log), Vec::<String>::new());
-    let mut wrong = log.clone();
-    wrong["runs"][0]["results"][0]["place"] = "here".into();
-    assert_eq!(sarif_errors(&wrong).len(), 1);
-    let junit = read("r.xml");
-    for part in [
-        "failures=\"1\"",
-        "type=\"proven\"",
-        "Again: countersign probe ",
-    ] {
-        assert!(junit.contains(part), "{part}: {junit}");
-    }
-    block_on(shown(&session.path().join("r.html")));
-}
-
-/// What is wrong with a log, by the schema of SARIF 2.1.0.
-pub(crate) fn sarif_errors(log: &Value) -> Vec<String> {
-    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/sarif.mjs");
-    let mut child = Command::new("node")
-        .arg(script)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    writeln!(child.stdin.take().unwrap(), "{log}").unwrap();
-    let output = child.wait_with_output().unwrap();
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-async fn shown(page: &std::path::Path) {
-    let Some(browser) = Browser::start(false).await else {
-        return;
-    };
-    let url = format!("file://{}", page.display());
-    browser.client.goto(&url).await.unwrap();
-    assert_eq!(
-        browser.text(".finding h2").await,
-        "Copies at the same moment act several times"
-    );
-    let bars = browser
-        .script("return document.querySelectorAll('.finding svg rect').length")
-        .await;
-    assert_eq!(bars, 8);
-    let colour = "return getComputedStyle(document.querySelector('.finding.high')).borderLeftColor";
-    assert_eq!(browser.script(colour).await, "rgb(168, 34, 26)");
-    // Each bar is as long as it took, to scale.
-    let scale = "const bars = [...document.querySelectorAll('.finding svg rect')].map(bar => {
-            const [left, answered] = bar.textContent.match(/\\d+/g).map(Number);
-            return bar.width.baseVal.value / (answered - left);
-        });
-        return Math.max(...bars) / Math.min(...bars);";
-    let scale = browser.script(scale).await.as_f64().unwrap();
-    assert!((1.0..1.2).contains(&scale), "{scale}");
-    let loaded = "return performance.getEntriesByType('resource').map(entry => entry.name)";
-    assert_eq!(browser.script(loaded).await, serde_json::json!([]));
-    assert_eq!(browser.script("return document.scripts.length").await, 0);
-    let wide = "return document.documentElement.scrollWidth <= innerWidth";
-    assert_eq!(browser.script(wide).await, true);
-    browser.picture("probe").await;
-    let printed = browser.client.print(Default::default()).await.unwrap();
-    assert!(
-        printed.starts_with(b"%PDF") && printed.len() > 10_000,
-        "{}",
-        printed.len()
-    );
-    browser.end().await;
-}
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_all().build().unwrap().block_on(future)
 }
 
 #[test]

@@ -174,6 +174,10 @@ for (const [name, [fault, twin]] of Object.entries(routes)) {
 app.get("/effects/:of", (request, response) => {
   response.type("text").send(`${effects.get(request.params.of) ?? 0}`);
 });
+/** A state that others change all the time. */
+app.get("/drift", (request, response) => {
+  response.type("text").send(`${Math.floor(performance.now() * 1000)}`);
+});
 app.use((error, request, response, next) => {
   response.sendStatus(error.status ?? 500);
 });

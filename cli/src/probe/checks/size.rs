@@ -16,8 +16,7 @@ const LARGE: usize = 8 * 1024 * 1024;
 /// How long a server may wait for a body of a few bytes, in seconds.
 const PATIENCE: u64 = 30;
 
-/// A large body without a signature: a server that reads all of it answers with something else than a
-/// refusal of its length.
+/// A large body without a signature: a server that answers before its end has not waited for it.
 pub(super) fn large(lab: &Lab) -> Result<Vec<Case>, Failure> {
     let fresh = lab.fresh()?;
     let unsigned = lab.subject.template.request(&fresh.event, fresh.at);
@@ -31,7 +30,7 @@ pub(super) fn large(lab: &Lab) -> Result<Vec<Case>, Failure> {
             "an unsigned body of 8 MiB",
             &fresh.event,
             Vec::new(),
-            vec![Step::Send(request)],
+            vec![Step::Patiently(request)],
             0,
         )
     }])

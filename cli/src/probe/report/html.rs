@@ -14,12 +14,8 @@ const STYLE: &str = include_str!("style.css");
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
-pub(crate) fn page(report: &Report) -> String {
-    let worst = report
-        .findings
-        .iter()
-        .map(|found| found.check.severity)
-        .max();
+pub(crate) fn page(reports: &[Report]) -> String {
+    let title = reports.first().map_or("", |report| &report.target);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -28,42 +24,53 @@ pub(crate) fn page(report: &Report) -> String {
                 meta http-equiv="content-security-policy" content=(POLICY);
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { "countersign probe · " (report.target) }
+                title { "countersign probe · " (title) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                header {
-                    h1 { "countersign probe" }
-                    p.target { code { (report.target) } }
-                    (summary(report, worst))
-                }
-                main {
-                    @if report.findings.is_empty() {
-                        section.none {
-                            h2 { "Nothing was found" }
-                            p { (tried(report)) }
-                        }
-                    }
-                    @for finding in &report.findings {
-                        (section(finding))
-                    }
-                    (checks(report))
-                    section {
-                        h2 { "What this run says" }
-                        p { "Effects: " (report.oracle) "." }
-                        p { (tried(report)) }
-                        @if let Some(hidden) = hidden(report) {
-                            p { (hidden) }
-                        }
-                        @for note in &report.notes {
-                            p { (note) }
-                        }
-                    }
-                }
+                h1 { "countersign probe" }
+                @for report in reports { (run(report)) }
             }
         }
     }
     .into_string()
+}
+
+fn run(report: &Report) -> Markup {
+    let worst = report
+        .findings
+        .iter()
+        .map(|found| found.check.severity)
+        .max();
+    html! {
+        main {
+            header {
+                p.target { code { (report.target) } }
+                (summary(report, worst))
+            }
+            @if report.findings.is_empty() {
+                section.none {
+                    h2 { "Nothing was found" }
+                    p { (tried(report)) }
+                }
+            }
+            @for finding in &report.findings {
+                (section(finding))
+            }
+            (checks(report))
+            section {
+                h2 { "What this run says" }
+                p { "Effects: " (report.oracle) "." }
+                p { (tried(report)) }
+                @if let Some(hidden) = hidden(report) {
+                    p { (hidden) }
+                }
+                @for note in &report.notes {
+                    p { (note) }
+                }
+            }
+        }
+    }
 }
 
 fn summary(report: &Report, worst: Option<Severity>) -> Markup {
@@ -104,7 +111,7 @@ fn section(finding: &Finding) -> Markup {
     let check = finding.check;
     let is_info = check.severity == Severity::Info;
     html! {
-        section class={ "finding " (check.severity.name()) } id=(check.id) {
+        section class={ "finding " (check.severity.name()) } {
             p.labels {
                 span.severity { (check.severity.name()) }
                 @if !is_info {

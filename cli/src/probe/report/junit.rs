@@ -9,7 +9,15 @@ use crate::{
 };
 
 /// Checks fail whose finding is at least this severe.
-pub(crate) fn document(report: &Report, fail_on: Severity) -> Result<String, String> {
+pub(crate) fn document(reports: &[Report], fail_on: Severity) -> Result<String, String> {
+    let mut junit = Junit::new("countersign probe");
+    for report in reports {
+        junit.add_test_suite(suite(report, fail_on));
+    }
+    junit.to_string().map_err(|error| error.to_string())
+}
+
+fn suite(report: &Report, fail_on: Severity) -> TestSuite {
     let mut suite = TestSuite::new(escaped(&report.target));
     for ran in &report.checks {
         let found = report
@@ -49,7 +57,5 @@ pub(crate) fn document(report: &Report, fail_on: Severity) -> Result<String, Str
         case.set_classname("countersign.probe");
         suite.add_test_case(case);
     }
-    let mut junit = Junit::new("countersign probe");
-    junit.add_test_suite(suite);
-    junit.to_string().map_err(|error| error.to_string())
+    suite
 }

@@ -3,9 +3,12 @@
 pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod junit;
+mod refused;
 pub(crate) mod sarif;
 pub(crate) mod text;
 mod timeline;
+
+pub(crate) use refused::not_accepted;
 
 use super::finding::{Outcome, Ran, Report};
 

@@ -16,12 +16,11 @@ use crate::{
     sarif::{self, Level, Location, Rule},
 };
 
-pub(crate) fn log(report: &Report) -> Value {
+pub(crate) fn log(reports: &[Report]) -> Value {
     let rules: Vec<Rule> = CHECKS.iter().map(rule).collect();
-    let results: Vec<_> = report
-        .findings
+    let results: Vec<_> = reports
         .iter()
-        .map(|found| result(report, found))
+        .flat_map(|report| report.findings.iter().map(|found| result(report, found)))
         .collect();
     sarif::log(&rules, &results)
 }

@@ -5,9 +5,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-/// The longest answer that is read.
-pub(super) const MAX_ANSWER: usize = 256 * 1024;
-
 /// The head and the body of an answer, up to a bound.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {

@@ -81,8 +81,9 @@ async fn hold(site: &Site, request: &Request<Bytes>, keep: usize) -> Result<Held
 }
 
 pub(super) async fn together(site: &Site, requests: &[Request<Bytes>]) -> (Vec<Sent>, Duration) {
-    // The last byte alone; one request alone needs no pause, but is sent the same way.
-    let keep = 1;
+    // One request alone races with nobody, and may be answered by its head.
+    let is_race = requests.len() > 1;
+    let keep = usize::from(is_race);
     let mut holding = JoinSet::new();
     for (at, request) in requests.iter().enumerate() {
         let (site, request) = (site.clone(), request.clone());
@@ -90,18 +91,19 @@ pub(super) async fn together(site: &Site, requests: &[Request<Bytes>]) -> (Vec<S
     }
     let mut held = holding.join_all().await;
     held.sort_by_key(|(at, _)| *at);
-    if requests.len() > 1 {
+    if is_race {
         sleep(WARM_UP).await;
     }
     let mut held: Vec<_> = held.into_iter().map(|(_, held)| held).collect();
     let early: Vec<bool> = held
         .iter_mut()
-        .map(|held| held.as_mut().is_ok_and(|held| is_answered(&mut held.io)))
+        .map(|held| is_race && held.as_mut().is_ok_and(|held| is_answered(&mut held.io)))
         .collect();
     // Nothing is awaited here but writes for which the system has room.
     let mut left = Vec::with_capacity(held.len());
     for (held, early) in held.iter_mut().zip(&early) {
         let is_sent = match held {
+            Ok(held) if held.last.is_empty() => held.broken.is_none(),
             Ok(held) if !early => {
                 let written = held.io.write_all(&held.last).await;
                 let flushed = held.io.flush().await;
@@ -118,7 +120,7 @@ pub(super) async fn together(site: &Site, requests: &[Request<Bytes>]) -> (Vec<S
             .get(at)
             .map(|r| r.method().clone())
             .unwrap_or_default();
-        let deadline = site.timeout;
+        let (deadline, max) = (site.timeout, site.max_answer);
         let is_early = early.get(at).copied().unwrap_or_default();
         let left = left.get(at).copied().flatten();
         reading.spawn(async move {
@@ -129,7 +131,7 @@ pub(super) async fn together(site: &Site, requests: &[Request<Bytes>]) -> (Vec<S
                     ..Sent::failed("it was answered before its last byte was sent")
                 },
                 Ok(Held { io, broken, .. }) => {
-                    let (answer, answered) = read::answer(io, &method, deadline).await;
+                    let (answer, answered) = read::answer(io, &method, deadline, max).await;
                     let answer = answer.map_err(|why| broken.unwrap_or(why));
                     Sent {
                         answer,
@@ -170,6 +172,34 @@ pub(super) async fn hang_up(site: &Site, request: &Request<Bytes>) -> Sent {
                 ..Sent::failed("the probe hung up")
             }
         }
+    }
+}
+
+/// Sends all but the last byte, and the last byte only if there is no answer within this time.
+pub(super) async fn patiently(site: &Site, request: &Request<Bytes>, patience: Duration) -> Sent {
+    let Held { mut io, last, .. } = match hold(site, request, 1).await {
+        Ok(held) => held,
+        Err(why) => return Sent::failed(why),
+    };
+    let started = Instant::now();
+    while started.elapsed() < patience {
+        if is_answered(&mut io) {
+            return Sent {
+                is_early: true,
+                ..Sent::failed("it was answered before its last byte was sent")
+            };
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    let is_sent = io.write_all(&last).await.and(io.flush().await).is_ok();
+    let left = is_sent.then(Instant::now);
+    let (answer, answered) =
+        read::answer(io, request.method(), site.timeout, site.max_answer).await;
+    Sent {
+        answer,
+        left,
+        answered: Some(answered),
+        is_early: false,
     }
 }
 
@@ -218,7 +248,9 @@ pub(super) async fn plain(site: &Site, requests: &[Request<Bytes>]) -> (Vec<Sent
                 Err(why) => Sent::failed(why),
                 Ok(held) => {
                     let left = Some(Instant::now());
-                    let (answer, at) = read::answer(held.io, request.method(), site.timeout).await;
+                    let (answer, at) =
+                        read::answer(held.io, request.method(), site.timeout, site.max_answer)
+                            .await;
                     Sent {
                         answer,
                         left,

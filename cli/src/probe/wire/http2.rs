@@ -23,7 +23,7 @@ use tokio::{
 
 use super::{
     WARM_UP,
-    answer::{Answer, MAX_ANSWER, Sent},
+    answer::{Answer, Sent},
     timed::{Moments, Timed},
 };
 use crate::probe::site::Site;
@@ -65,11 +65,16 @@ pub(super) async fn together(site: &Site, requests: &[Request<Bytes>]) -> (Vec<S
             Err(_) => Err("the server does not take that much at once".to_owned()),
         });
     }
-    sleep(WARM_UP).await;
+    let is_race = requests.len() > 1;
+    if is_race {
+        sleep(WARM_UP).await;
+    }
     let mut context = Context::from_waker(Waker::noop());
     let is_early = |held: &mut Result<Held, String>, context: &mut Context<'_>| {
-        held.as_mut()
-            .is_ok_and(|held| pin!(&mut held.answer).poll(context).is_ready())
+        is_race
+            && held
+                .as_mut()
+                .is_ok_and(|held| pin!(&mut held.answer).poll(context).is_ready())
     };
     let early: Vec<bool> = held
         .iter_mut()
@@ -87,8 +92,8 @@ pub(super) async fn together(site: &Site, requests: &[Request<Bytes>]) -> (Vec<S
     let left = Instant::now();
     let mut reading = JoinSet::new();
     for (at, (held, is_early)) in held.into_iter().zip(early).enumerate() {
-        let deadline = site.timeout;
-        reading.spawn(async move { (at, answer(held, is_early, left, deadline).await) });
+        let (deadline, max) = (site.timeout, site.max_answer);
+        reading.spawn(async move { (at, answer(held, is_early, left, deadline, max).await) });
     }
     // Its own frames of windows and pings come later.
     tokio::task::yield_now().await;
@@ -151,6 +156,7 @@ async fn answer(
     is_early: bool,
     left: Instant,
     deadline: Duration,
+    max: usize,
 ) -> Sent {
     let held = match held {
         Ok(_) if is_early => Err("it was answered before its last byte was sent".to_owned()),
@@ -167,7 +173,7 @@ async fn answer(
     };
     // It stays open until the answer is there.
     let _stream = held.stream;
-    let (answer, answered) = match timeout(deadline, read(held.answer)).await {
+    let (answer, answered) = match timeout(deadline, read(held.answer, max)).await {
         Ok(Ok((answer, at))) => (Ok(answer), at),
         Ok(Err(why)) => (Err(why), Instant::now()),
         Err(_) => (
@@ -183,15 +189,15 @@ async fn answer(
     }
 }
 
-async fn read(answer: ResponseFuture) -> Result<(Answer, Instant), String> {
+async fn read(answer: ResponseFuture, max: usize) -> Result<(Answer, Instant), String> {
     let response: Response<RecvStream> = answer.await.map_err(|error| error.to_string())?;
     let at = Instant::now();
     let (head, mut stream) = response.into_parts();
     let mut body = Vec::new();
     while let Some(part) = stream.data().await {
         let part = part.map_err(|error| error.to_string())?;
-        if body.len() + part.len() > MAX_ANSWER {
-            return Err(format!("its answer is longer than {MAX_ANSWER} bytes"));
+        if body.len() + part.len() > max {
+            return Err(format!("its answer is longer than {max} bytes"));
         }
         let _ = stream.flow_control().release_capacity(part.len());
         body.extend_from_slice(&part);

@@ -59,6 +59,11 @@ impl Wire {
         http1::hang_up(&self.site, request).await
     }
 
+    /// Sends all but the last byte, and waits whether the server answers without it.
+    pub(crate) async fn patiently(&self, request: &Request<Bytes>, patience: Duration) -> Sent {
+        http1::patiently(&self.site, request, patience).await
+    }
+
     /// Sends the head, and a part of the body from time to time.
     pub(crate) async fn slowly(
         &self,

@@ -17,7 +17,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
-use super::answer::{Answer, MAX_ANSWER};
+use super::answer::Answer;
 use crate::{http_client::causes, probe::site::Io};
 
 /// Reads the answer to a request of this method, until the deadline; and when it was there.
@@ -25,6 +25,7 @@ pub(super) async fn answer(
     io: Io,
     method: &Method,
     deadline: Duration,
+    max: usize,
 ) -> (Result<Answer, String>, Instant) {
     let reading = async {
         let io = AfterSent {
@@ -45,10 +46,10 @@ pub(super) async fn answer(
             let response = sender.send_request(request).await;
             let (head, body) = response.map_err(|error| causes(&error))?.into_parts();
             let at = Instant::now();
-            let body = Limited::new(body, MAX_ANSWER).collect().await;
+            let body = Limited::new(body, max).collect().await;
             let body = body.map_err(|error| {
                 format!(
-                    "its answer broke off or is longer than {MAX_ANSWER} bytes: {}",
+                    "its answer broke off or is longer than {max} bytes: {}",
                     causes(&*error)
                 )
             })?;

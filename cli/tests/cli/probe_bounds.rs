@@ -1,0 +1,235 @@
+//! What `countersign probe` believes, where it goes, and how it ends.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{
+    probe::{ids, probe, request, write_schemes},
+    probed::Probed,
+    session::Session,
+    upstream::Upstream,
+};
+
+/// An endpoint whose answers say nothing of what it did: no finding is more than a suspicion.
+#[test]
+fn without_a_state_nothing_is_proven() {
+    let session = Session::new();
+    write_schemes(&session);
+    let Some(server) = Probed::start(&session, "express_app.mjs") else {
+        return;
+    };
+    let command = request(server.address, "/fault/has-then-add", "");
+    let (before, after) = command.split_once("--effect '").unwrap();
+    let (_, after) = after.split_once("' ").unwrap();
+    let report = probe(&session, &format!("full.toml {before}{after}"));
+    assert_eq!(ids(&report), ["race"]);
+    assert_eq!(report["findings"][0]["verdict"], "suspect");
+    assert!(report["findings"][0]["effects"].is_null());
+    // Answers that this condition does not take for accepted are none.
+    let output = session.output(&format!(
+        "countersign probe --secret-file secret --accepted-if 'header:x-done: yes' full.toml {before}{after}"
+    ));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("see --accepted-if"), "{said}");
+    // A state that changes by itself proves nothing.
+    let state = format!("--effect 'GET http://{}/drift'", server.address);
+    let report = probe(&session, &format!("full.toml {before}{state} {after}"));
+    for finding in report["findings"].as_array().unwrap() {
+        assert_eq!(finding["verdict"], "suspect", "{finding:#}");
+    }
+}
+
+#[test]
+fn only_allowed_hosts_are_probed() {
+    let session = Session::new();
+    write_schemes(&session);
+    session.file(
+        "api.yaml",
+        "openapi: 3.0.0\nservers: [{url: 'http://192.0.2.1'}]\npaths: {/a: {get: {}}}\n",
+    );
+    let at = "--secret-file secret --max-time 1 no-time.toml";
+    for command in [
+        format!("{at} POST http://192.0.2.1/"),
+        format!("{at} POST http://0.0.0.0:9/"),
+        format!("{at} --effect 'GET http://192.0.2.1/' POST http://127.0.0.1:9/"),
+        format!("{at} --openapi api.yaml"),
+        format!("{at} --openapi http://192.0.2.1/api.json"),
+        format!("{at} --i-am-allowed-to-test 192.0.2.2 POST http://192.0.2.1/"),
+    ] {
+        let said = session.run(&format!("countersign probe {command}"));
+        assert!(
+            said.contains("is not this machine") && said.contains("(exit code 2)"),
+            "{said}"
+        );
+    }
+    // A host that is allowed is tried: nobody listens there.
+    let said = session.run(&format!(
+        "countersign probe {at} --timeout 1 --i-am-allowed-to-test 0.0.0.0 POST http://0.0.0.0:9/"
+    ));
+    let is_tried = said.contains("A valid request is not accepted: Connection refused");
+    assert!(is_tried && said.contains("(exit code 3)"), "{said}");
+}
+
+#[test]
+fn a_refused_request_is_explained() {
+    let session = Session::new();
+    write_schemes(&session);
+    for (answer, help) in [
+        (
+            "HTTP/1.1 301 x\r\nLocation: /a/\r\nContent-Length: 0\r\n\r\n",
+            "follows no redirect",
+        ),
+        (
+            "HTTP/1.1 403 x\r\nContent-Length: 0\r\n\r\n",
+            "@csrf_exempt",
+        ),
+        ("HTTP/1.1 409 x\r\nContent-Length: 0\r\n\r\n", "put {uuid}"),
+        (
+            "HTTP/1.1 401 x\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: 0\r\n\r\n",
+            "01 Jan 2024",
+        ),
+    ] {
+        let upstream = Upstream::start(answer);
+        let said = session.run(&format!(
+            "countersign probe --secret-file secret no-time.toml --data x POST {}/a",
+            upstream.url
+        ));
+        assert!(
+            said.contains(help) && said.contains("signed message"),
+            "{said}"
+        );
+        assert!(said.contains("(exit code 1)"), "{said}");
+        assert_eq!(upstream.seen().len(), 1);
+    }
+}
+
+type Hostile = fn(&mut TcpStream);
+
+/// A server that accepts the first requests, and then answers as no server should.
+fn hostile(accepted: usize, answer: Hostile) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for (at, stream) in listener.incoming().map_while(Result::ok).enumerate() {
+            thread::spawn(move || {
+                let mut stream = stream;
+                let _ = stream.read(&mut [0; 4096]);
+                if at < accepted {
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                } else {
+                    answer(&mut stream);
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn hostile_answers_end_a_probe_within_its_bounds() {
+    let session = Session::new();
+    write_schemes(&session);
+    let answers: [(&str, Hostile); 7] = [
+        ("an endless body", |stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            while stream.write_all(b"5\r\nabcde\r\n").is_ok() {}
+        }),
+        ("an endless head", |stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n");
+            while stream.write_all(b"a: b\r\n").is_ok() {}
+        }),
+        ("10,000 headers", |stream| {
+            let head = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(10_000));
+            let _ = stream.write_all(head.as_bytes());
+        }),
+        ("no HTTP", |stream| {
+            let _ = stream.write_all(b"\0\x01\xff SSH-2.0 \r\n\r\n\r\n");
+        }),
+        ("a lie about its length", |stream| {
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\nx");
+        }),
+        ("nothing", |_| {}),
+        ("slow bytes", |stream| {
+            for byte in b"HTTP/1.1 200 OK".iter().cycle() {
+                if stream.write_all(&[*byte]).is_err() {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+        }),
+    ];
+    let started = Instant::now();
+    let running: Vec<_> = answers
+        .into_iter()
+        .map(|(what, answer)| {
+            let address = hostile(1, answer);
+            let mut command = session.shell(&format!(
+                "exec countersign probe --json --secret-file secret --timeout 1 --max-time 8 \
+                 no-time.toml --data '{{\"a\":1}}' POST http://{address}/"
+            ));
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            (what, command.spawn().unwrap())
+        })
+        .collect();
+    for (what, child) in running {
+        let output = child.wait_with_output().unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(report["ended"].is_string(), "{what}: {report:#}");
+        assert_eq!(output.status.code(), Some(3), "{what}: {report:#}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(20));
+}
+
+/// Ctrl-C ends a probe with what it has.
+#[test]
+fn an_interrupted_probe_reports_what_it_has() {
+    let session = Session::new();
+    write_schemes(&session);
+    // It accepts whatever comes, and then nothing is answered for long.
+    static HANGING: AtomicUsize = AtomicUsize::new(0);
+    let address = hostile(6, |stream| {
+        HANGING.fetch_add(1, Ordering::SeqCst);
+        // Until the probe ends.
+        while stream.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
+    });
+    let mut command = session.shell(&format!(
+        "exec countersign probe --json --secret-file secret --timeout 60 no-time.toml \
+         --data '{{\"id\":\"{{uuid}}\"}}' --check uncovered-time --check replay --check altered-body \
+         POST http://{address}/"
+    ));
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let started = Instant::now();
+    while HANGING.load(Ordering::SeqCst) == 0 {
+        assert!(started.elapsed() < Duration::from_secs(30));
+        thread::sleep(Duration::from_millis(5));
+    }
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output = child.wait_with_output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["ended"], "it was interrupted");
+    assert!(
+        ids(&report).contains(&"uncovered-time".to_owned()),
+        "{report:#}"
+    );
+}

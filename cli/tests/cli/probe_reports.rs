@@ -1,0 +1,168 @@
+//! What `countersign probe` writes, and where its requests come from.
+
+use std::{
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::{
+    browser::Browser,
+    probe::{ids, probe, request, write_schemes},
+    probed::Probed,
+    session::Session,
+};
+
+/// The reports to files, of a run that finds something: SARIF against its schema, JUnit, and the page
+/// in a browser.
+#[test]
+fn reports_are_valid_and_the_page_is_shown_and_printed() {
+    let session = Session::new();
+    write_schemes(&session);
+    let Some(server) = Probed::start(&session, "express_app.mjs") else {
+        return;
+    };
+    let reports = "--sarif r.sarif --junit r.xml --html r.html";
+    let command = request(server.address, "/fault/has-then-add", reports);
+    let report = probe(&session, &format!("full.toml {command}"));
+    assert_eq!(ids(&report), ["race"]);
+    let finding = &report["findings"][0];
+    for member in ["sent", "accepted", "effects", "reproduce", "gain", "what"] {
+        assert!(!finding[member].is_null(), "{member}");
+    }
+    // The line that reproduces it does.
+    let again = finding["reproduce"].as_str().unwrap();
+    let output = session.output(again);
+    assert_eq!(output.status.code(), Some(1), "{again}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("[race, proven]"));
+
+    let read = |name: &str| std::fs::read_to_string(session.path().join(name)).unwrap();
+    let log: Value = serde_json::from_str(&read("r.sarif")).unwrap();
+    assert_eq!(log["runs"][0]["results"][0]["ruleId"], "race");
+    assert_eq!(sarif_errors(&log), Vec::<String>::new());
+    let mut wrong = log.clone();
+    wrong["runs"][0]["results"][0]["place"] = "here".into();
+    assert_eq!(sarif_errors(&wrong).len(), 1);
+    let junit = read("r.xml");
+    for part in [
+        "failures=\"1\"",
+        "type=\"proven\"",
+        "Again: countersign probe ",
+    ] {
+        assert!(junit.contains(part), "{part}: {junit}");
+    }
+    block_on(shown(&session.path().join("r.html")));
+}
+
+/// What is wrong with a log, by the schema of SARIF 2.1.0.
+pub(crate) fn sarif_errors(log: &Value) -> Vec<String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/sarif.mjs");
+    let mut child = Command::new("node")
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.take().unwrap(), "{log}").unwrap();
+    let output = child.wait_with_output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+async fn shown(page: &Path) {
+    let Some(browser) = Browser::start(false).await else {
+        return;
+    };
+    let url = format!("file://{}", page.display());
+    browser.client.goto(&url).await.unwrap();
+    assert_eq!(
+        browser.text(".finding h2").await,
+        "Copies at the same moment act several times"
+    );
+    let bars = browser
+        .script("return document.querySelectorAll('.finding svg rect').length")
+        .await;
+    assert_eq!(bars, 8);
+    let colour = "return getComputedStyle(document.querySelector('.finding.high')).borderLeftColor";
+    assert_eq!(browser.script(colour).await, "rgb(168, 34, 26)");
+    // Each bar is as long as it took, to scale.
+    let scale = "const bars = [...document.querySelectorAll('.finding svg rect')].map(bar => {
+            const [left, answered] = bar.textContent.match(/\\d+/g).map(Number);
+            return bar.width.baseVal.value / (answered - left);
+        });
+        return Math.max(...bars) / Math.min(...bars);";
+    let scale = browser.script(scale).await.as_f64().unwrap();
+    assert!((1.0..1.2).contains(&scale), "{scale}");
+    let loaded = "return performance.getEntriesByType('resource').map(entry => entry.name)";
+    assert_eq!(browser.script(loaded).await, serde_json::json!([]));
+    assert_eq!(browser.script("return document.scripts.length").await, 0);
+    let wide = "return document.documentElement.scrollWidth <= innerWidth";
+    assert_eq!(browser.script(wide).await, true);
+    browser.picture("probe").await;
+    let printed = browser.client.print(Default::default()).await.unwrap();
+    assert!(
+        printed.starts_with(b"%PDF") && printed.len() > 10_000,
+        "{}",
+        printed.len()
+    );
+    browser.end().await;
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap().block_on(future)
+}
+
+#[test]
+fn operations_of_a_document_are_probed() {
+    let session = Session::new();
+    write_schemes(&session);
+    let Some(server) = Probed::start(&session, "fastapi_app.py") else {
+        return;
+    };
+    let at = format!("http://{}", server.address);
+    session.file(
+        "api.yaml",
+        format!(
+            "openapi: 3.1.0
+servers: [{{url: '{at}'}}]
+paths:
+  /mended/no-memory: {{post: {{operationId: good, requestBody: &body {{content: {{application/json:
+    {{schema: {{type: object, properties: {{amount: {{type: integer}}, id: {{format: uuid}}}}}}}}}}}}}}}}
+  /fault/no-memory: {{post: {{operationId: bad, requestBody: *body}}}}
+  /effects/{{of}}: {{get: {{parameters: [{{name: of, in: path, example: a}}]}}}}
+"
+        ),
+    );
+    let of = "countersign probe --json --secret-file secret --rate 100000 --rounds 2 full.toml";
+    let effect = format!("--effect 'GET {at}/effects/{{uuid}}'");
+    let output = session.output(&format!(
+        "{of} {effect} --openapi api.yaml --allow-writes --operation good --operation bad \
+         --check replay --sarif all.sarif"
+    ));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let reports: Vec<Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(reports.len(), 2, "{said}");
+    for report in &reports {
+        let is_bad = report["target"].as_str().unwrap().contains("/fault/");
+        assert_eq!(ids(report), if is_bad { vec!["replay"] } else { vec![] });
+    }
+    let log: Value =
+        serde_json::from_slice(&std::fs::read(session.path().join("all.sarif")).unwrap()).unwrap();
+    assert_eq!(log["runs"][0]["results"].as_array().unwrap().len(), 1);
+    assert_eq!(sarif_errors(&log), Vec::<String>::new());
+    let said = session.run(&format!("{of} --openapi api.yaml --operation bad"));
+    assert!(
+        said.contains("1 operations write") && said.contains("exit code 2"),
+        "{said}"
+    );
+    // FastAPI writes a document of its own.
+    let said = session.run(&format!(
+        "{of} --openapi {at}/openapi.json --path '/fault/path-id/{{of}}'"
+    ));
+    assert!(said.contains("--allow-writes"), "{said}");
+}
