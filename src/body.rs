@@ -41,10 +41,8 @@ impl Default for BodyLimits {
 
 impl BodyLimits {
     pub(crate) fn check_ranges(&self) -> Result<(), ConfigError> {
-        const MILLISECOND: Duration = Duration::from_millis(1);
-        const HOUR: Duration = Duration::from_secs(60 * 60);
-        ConfigError::unless(
-            (MILLISECOND..=HOUR).contains(&self.deadline),
+        ConfigError::unless_timeout(
+            self.deadline,
             "`body_deadline` is between 1 millisecond and 1 hour",
         )
     }

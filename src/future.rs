@@ -1,4 +1,5 @@
-//! The future that stores and key look-ups return: an answer at hand, or one to wait for.
+//! The futures that this crate names: what stores and key look-ups return, an answer at hand or one
+//! to wait for; and what layers return, one box around one `async` block.
 
 use std::{
     fmt,
@@ -66,6 +67,33 @@ impl<T, E> fmt::Debug for StoreFuture<'_, T, E> {
             Inner::Ready(_) => "StoreFuture(ready)",
             Inner::Boxed(_) => "StoreFuture(boxed)",
         })
+    }
+}
+
+/// What every layer of this crate returns: one box around the way of a request to its answer.
+///
+/// Dropping it gives the request up: a verification ends, and so does a handler. Only with
+/// [`Processing::Retryable`](crate::Processing::Retryable) a handler that has begun goes on.
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<T, E>(Pin<Box<dyn Future<Output = Result<T, E>> + Send>>);
+
+impl<T, E> ResponseFuture<T, E> {
+    pub(crate) fn new(answering: impl Future<Output = Result<T, E>> + Send + 'static) -> Self {
+        Self(Box::pin(answering))
+    }
+}
+
+impl<T, E> Future for ResponseFuture<T, E> {
+    type Output = Result<T, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<T, E> fmt::Debug for ResponseFuture<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
 

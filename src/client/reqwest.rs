@@ -10,12 +10,13 @@ use reqwest::{Body, Request, Response, ResponseBuilderExt as _};
 use tower_service::Service;
 
 use super::{
-    service::{Sign, SignAgain, SignFuture, take_ready},
+    service::{Sign, SignAgain, take_ready},
     signer::Signer,
 };
 use crate::{
     body::{self, BodyLimits, BoxError},
     error::{SignError, SignErrorKind},
+    future::ResponseFuture,
 };
 
 impl Signer {
@@ -115,7 +116,7 @@ where
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = SignFuture<S::Response>;
+    type Future = ResponseFuture<S::Response, BoxError>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -124,7 +125,7 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let mut service = take_ready(&mut self.inner);
         let settings = Arc::clone(&self.settings);
-        SignFuture::new(async move {
+        ResponseFuture::new(async move {
             let request = buffer(request, &settings.limits).await?;
             let signed = settings.signer.sign_reqwest(request)?;
             service.call(signed).await.map_err(Into::into)
@@ -140,7 +141,7 @@ where
 {
     type Response = Response;
     type Error = BoxError;
-    type Future = SignFuture<Response>;
+    type Future = ResponseFuture<Response, BoxError>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -149,7 +150,7 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let service = AsHttp(take_ready(&mut self.inner));
         let settings = Arc::clone(&self.settings);
-        SignFuture::new(async move {
+        ResponseFuture::new(async move {
             let request = http::Request::<Body>::try_from(request)?;
             let answer = settings.send(service, request).await?;
             Ok(answer.map(Body::wrap).into())
@@ -168,7 +169,7 @@ where
 {
     type Response = http::Response<Body>;
     type Error = BoxError;
-    type Future = SignFuture<http::Response<Body>>;
+    type Future = ResponseFuture<http::Response<Body>, BoxError>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.0.poll_ready(cx).map_err(Into::into)
@@ -176,7 +177,7 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let answer = Request::try_from(request).map(|request| self.0.call(request));
-        SignFuture::new(async move {
+        ResponseFuture::new(async move {
             let answer = answer?.await.map_err(Into::into)?;
             // The conversion loses the URL, unless it stands among the extensions.
             let url = http::Response::builder().url(answer.url().clone());

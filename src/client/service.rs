@@ -1,10 +1,8 @@
 //! `Sign` and `SignAgain`: they read a request's body, sign the request, and call the client.
 
 use std::{
-    fmt,
     future::poll_fn,
     mem,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -27,31 +25,8 @@ use super::{
 use crate::{
     body::{self, BodyLimits, BoxError},
     error::SignError,
+    future::ResponseFuture,
 };
-
-/// The future of [`Sign`] and [`SignAgain`].
-#[must_use = "futures do nothing unless polled"]
-pub struct SignFuture<T>(Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>);
-
-impl<T> SignFuture<T> {
-    pub(super) fn new(future: impl Future<Output = Result<T, BoxError>> + Send + 'static) -> Self {
-        Self(Box::pin(future))
-    }
-}
-
-impl<T> Future for SignFuture<T> {
-    type Output = Result<T, BoxError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl<T> fmt::Debug for SignFuture<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SignFuture")
-    }
-}
 
 /// The service that [`SignLayer`](crate::SignLayer) makes.
 #[derive(Clone, Debug)]
@@ -75,7 +50,7 @@ where
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = SignFuture<S::Response>;
+    type Future = ResponseFuture<S::Response, BoxError>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -84,7 +59,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let service = take_ready(&mut self.inner);
         let settings = Arc::clone(&self.settings);
-        SignFuture::new(async move { settings.send(service, request).await })
+        ResponseFuture::new(async move { settings.send(service, request).await })
     }
 }
 
@@ -111,7 +86,7 @@ where
 {
     type Response = Response<PeekedBody<R>>;
     type Error = BoxError;
-    type Future = SignFuture<Self::Response>;
+    type Future = ResponseFuture<Self::Response, BoxError>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -120,7 +95,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let service = take_ready(&mut self.inner);
         let settings = Arc::clone(&self.settings);
-        SignFuture::new(async move { settings.send(service, request).await })
+        ResponseFuture::new(async move { settings.send(service, request).await })
     }
 }
 

@@ -15,6 +15,12 @@ impl ConfigError {
         &self.0
     }
 
+    /// Refuses a timeout that is not between 1 millisecond and 1 hour, as `range` says it.
+    pub(crate) fn unless_timeout(timeout: Duration, range: &'static str) -> Result<(), Self> {
+        const HOUR: Duration = Duration::from_secs(60 * 60);
+        Self::unless((Duration::from_millis(1)..=HOUR).contains(&timeout), range)
+    }
+
     /// Refuses a limit or duration that does not hold to its range.
     pub(crate) fn unless(holds: bool, range: &'static str) -> Result<(), Self> {
         if holds {

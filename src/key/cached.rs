@@ -155,7 +155,6 @@ impl CachedKeysBuilder {
     /// Returns an error if a setting is out of its range.
     pub fn build(self) -> Result<CachedKeys, ConfigError> {
         const MILLISECOND: Duration = Duration::from_millis(1);
-        const HOUR: Duration = Duration::from_secs(60 * 60);
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         const MOST: usize = 10_000_000;
         let settings = self.settings;
@@ -169,8 +168,8 @@ impl CachedKeysBuilder {
             lives.iter().all(|time| (MILLISECOND..=DAY).contains(time)),
             "`time_to_live` and `unknown_time_to_live` are between 1 millisecond and 1 day",
         )?;
-        ConfigError::unless(
-            (MILLISECOND..=HOUR).contains(&settings.look_up_timeout),
+        ConfigError::unless_timeout(
+            settings.look_up_timeout,
             "`look_up_timeout` is between 1 millisecond and 1 hour",
         )?;
         ConfigError::unless(

@@ -42,14 +42,13 @@ impl MemorySettings {
     }
 
     pub(crate) fn check_ranges(&self) -> Result<(), ConfigError> {
-        const MILLISECOND: Duration = Duration::from_millis(1);
         const HOUR: Duration = Duration::from_secs(60 * 60);
         ConfigError::unless(
             self.clock_difference <= HOUR,
             "`clock_difference` is at most 1 hour",
         )?;
-        ConfigError::unless(
-            (MILLISECOND..=HOUR).contains(&self.timeout),
+        ConfigError::unless_timeout(
+            self.timeout,
             "`store_timeout` is between 1 millisecond and 1 hour",
         )?;
         ConfigError::unless(

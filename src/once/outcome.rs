@@ -47,18 +47,6 @@ pub(crate) enum Statement {
 }
 
 impl Statement {
-    /// Reads the value of `countersign-outcome`; a value that is not known is open.
-    pub(crate) fn read(value: &[u8]) -> Self {
-        let since = |value: &[u8]| {
-            let seconds = str::from_utf8(value.strip_prefix(b"never;since=")?).ok()?;
-            Timestamp::from_secs(seconds.parse().ok()?)
-        };
-        match value {
-            b"used" => Self::Used,
-            value => since(value).map_or(Self::Open, |since| Self::Never { since }),
-        }
-    }
-
     /// The outcome for a client whose request had been on its way for this long when the response
     /// arrived, which the server signed at `answered_at`.
     ///
@@ -74,21 +62,6 @@ impl Statement {
                 Outcome::Never
             }
             (Self::Never { .. } | Self::Open, _) => Outcome::Open,
-        }
-    }
-}
-
-/// The value of `countersign-outcome`: a structured item (RFC 9651).
-impl fmt::Display for Statement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Used => f.write_str("used"),
-            Self::Never { since } => {
-                // In whole seconds, and not before the moment.
-                let seconds = since.as_secs_up();
-                write!(f, "never;since={seconds}")
-            }
-            Self::Open => f.write_str("open"),
         }
     }
 }
@@ -208,38 +181,6 @@ mod tests {
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_secs(seconds).unwrap()
-    }
-
-    #[test]
-    fn a_statement_is_read_as_it_is_written_and_all_else_is_open() {
-        let since = Timestamp::from_millis(7_001).unwrap();
-        assert_eq!(Statement::Never { since }.to_string(), "never;since=8");
-        for statement in [
-            Statement::Used,
-            Statement::Never { since: at(8) },
-            Statement::Open,
-        ] {
-            assert_eq!(Statement::read(statement.to_string().as_bytes()), statement);
-        }
-        for other in [
-            "",
-            "never",
-            "Used",
-            "used, open",
-            "used;x",
-            "open, used",
-            "never;since=",
-            "later",
-            "never;since=-1",
-            "never;since=8, used",
-            "never;since=99999999999999999999",
-        ] {
-            assert_eq!(
-                Statement::read(other.as_bytes()),
-                Statement::Open,
-                "{other}"
-            );
-        }
     }
 
     /// Two verifiers may be asked in turn, such as one with the old settings and one with the new.

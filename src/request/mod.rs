@@ -21,6 +21,7 @@
 mod admit;
 mod authenticate;
 mod budget;
+mod build;
 mod builder;
 mod changed;
 mod claim;

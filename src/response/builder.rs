@@ -108,8 +108,6 @@ impl ResponseVerifierBuilder {
     /// When keys are missing, a secret is tied to another algorithm than HMAC with SHA-256, or a time
     /// is out of its range.
     pub fn build(self) -> Result<ResponseVerifier, ConfigError> {
-        const MILLISECOND: Duration = Duration::from_millis(1);
-        const HOUR: Duration = Duration::from_secs(60 * 60);
         let keys = self.keys.ok_or(ConfigErrorKind::Missing(
             "no keys are given; call `keys` with those of the server",
         ))?;
@@ -117,8 +115,8 @@ impl ResponseVerifierBuilder {
         keys.known_keys().check_algorithm(algorithm, None)?;
         self.freshness.check_ranges()?;
         self.body.check_ranges()?;
-        ConfigError::unless(
-            (MILLISECOND..=HOUR).contains(&self.key_timeout),
+        ConfigError::unless_timeout(
+            self.key_timeout,
             "`key_timeout` is between 1 millisecond and 1 hour",
         )?;
         Ok(ResponseVerifier {

@@ -8,10 +8,10 @@ mod signer;
 mod verifier;
 mod verify_layer;
 
-pub use crate::once::Outcome;
+pub use crate::{future::ResponseFuture, once::Outcome};
 pub use builder::ResponseVerifierBuilder;
 pub use sign_layer::SignResponseLayer;
-pub use sign_service::{SignResponse, SignResponseFuture};
+pub use sign_service::SignResponse;
 pub use signer::ResponseSigner;
 pub use verifier::{ResponseVerifier, SignedBy};
-pub use verify_layer::{VerifyResponse, VerifyResponseFuture, VerifyResponseLayer};
+pub use verify_layer::{VerifyResponse, VerifyResponseLayer};

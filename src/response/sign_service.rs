@@ -1,8 +1,6 @@
 //! `SignResponse`: calls the inner service, reads its response whole, and signs it.
 
 use std::{
-    fmt,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -21,6 +19,7 @@ use super::{kept::keep_received, signer::ResponseSigner};
 use crate::{
     body::{self, BodyLimits, BoxError},
     error::{Rejection, RejectionKind, SignError, SignErrorKind},
+    future::ResponseFuture,
     message::single,
     scheme::rfc9421::has_body,
 };
@@ -47,7 +46,7 @@ where
 {
     type Response = Response<Full<Bytes>>;
     type Error = S::Error;
-    type Future = SignResponseFuture<S::Error>;
+    type Future = ResponseFuture<Self::Response, S::Error>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -61,34 +60,14 @@ where
             let rejection = Rejection::from(fault);
             rejection.report();
             let refusal = rejection.to_response().map(Full::new);
-            return SignResponseFuture(Box::pin(async { Ok(refusal) }));
+            return ResponseFuture::new(async { Ok(refusal) });
         }
         let handling = self.inner.call(Request::from_parts(head, body));
         let settings = Arc::clone(&self.settings);
-        SignResponseFuture(Box::pin(async move {
+        ResponseFuture::new(async move {
             let response = handling.await?;
             Ok(settings.answer(&kept, response).await.map(Full::new))
-        }))
-    }
-}
-
-/// The future of [`SignResponse`].
-#[must_use = "futures do nothing unless polled"]
-pub struct SignResponseFuture<E>(Pin<Box<Answering<E>>>);
-
-type Answering<E> = dyn Future<Output = Result<Response<Full<Bytes>>, E>> + Send;
-
-impl<E> Future for SignResponseFuture<E> {
-    type Output = Result<Response<Full<Bytes>>, E>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl<E> fmt::Debug for SignResponseFuture<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SignResponseFuture")
+        })
     }
 }
 

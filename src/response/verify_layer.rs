@@ -1,10 +1,6 @@
 //! `VerifyResponseLayer`: a client gets what the server signed, or an error.
 
-use std::{
-    fmt,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -14,7 +10,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::verifier::ResponseVerifier;
-use crate::body::BoxError;
+use crate::{body::BoxError, future::ResponseFuture};
 
 /// A layer that verifies every response that an HTTP client gets.
 ///
@@ -107,7 +103,7 @@ where
 {
     type Response = Response<Full<Bytes>>;
     type Error = BoxError;
-    type Future = VerifyResponseFuture;
+    type Future = ResponseFuture<Self::Response, BoxError>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -117,34 +113,14 @@ where
         let (head, body) = request.into_parts();
         let sent = super::kept::keep_sent(&head);
         if let Err(error) = self.verifier.check(&sent) {
-            return VerifyResponseFuture(Box::pin(async { Err(error.into()) }));
+            return ResponseFuture::new(async { Err(error.into()) });
         }
         let answering = self.inner.call(Request::from_parts(head, body));
         let verifier = self.verifier.clone();
-        VerifyResponseFuture(Box::pin(async move {
+        ResponseFuture::new(async move {
             let response = answering.await.map_err(Into::into)?;
             let verified = verifier.verify(&sent, response).await?;
             Ok(verified.map(Full::new))
-        }))
-    }
-}
-
-/// The future of [`VerifyResponse`].
-#[must_use = "futures do nothing unless polled"]
-pub struct VerifyResponseFuture(Pin<Box<Verifying>>);
-
-type Verifying = dyn Future<Output = Result<Response<Full<Bytes>>, BoxError>> + Send;
-
-impl Future for VerifyResponseFuture {
-    type Output = Result<Response<Full<Bytes>>, BoxError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl fmt::Debug for VerifyResponseFuture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("VerifyResponseFuture")
+        })
     }
 }

@@ -1,7 +1,6 @@
 //! The Tower layer: it lets a request through to the inner service once it is verified.
 
 mod detached;
-mod future;
 mod handling;
 mod idempotent;
 mod leased_body;
@@ -13,10 +12,9 @@ mod service;
 mod settings;
 mod verify_layer;
 
-pub use crate::once::LeaseStatus;
-pub use future::ResponseFuture;
+pub use crate::{future::ResponseFuture, once::LeaseStatus};
 pub use idempotent::Idempotent;
-pub use observe::{Observe, ObserveFuture, ObserveLayer};
+pub use observe::{Observe, ObserveLayer};
 pub use observed_body::ObservedBody;
 pub use response::ResponseBody;
 pub use service::{BufferedVerify, Verify};

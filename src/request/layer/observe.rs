@@ -3,7 +3,6 @@
 use std::{
     fmt,
     future::poll_fn,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -21,6 +20,7 @@ use super::{
 };
 use crate::{
     error::{ConfigError, ConfigErrorKind},
+    future::ResponseFuture,
     once::{Handled, KeptLease, Report},
     request::{Processing, Verified, VerifiedPayload},
 };
@@ -124,7 +124,7 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = ObserveFuture<Result<Response<R>, S::Error>>;
+    type Future = ResponseFuture<Response<R>, S::Error>;
 
     /// Is always ready, as the layer that verifies is.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -134,7 +134,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let mut service = self.inner.clone();
         let settings = Arc::clone(&self.settings);
-        ObserveFuture(Box::pin(async move {
+        ResponseFuture::new(async move {
             let (request, kept) = settings.observe(request).await;
             poll_fn(|context| service.poll_ready(context)).await?;
             let response = service.call(request).await?;
@@ -142,7 +142,7 @@ where
                 drop(kept.settle(Handled::by(response.status())));
             }
             Ok(response)
-        }))
+        })
     }
 }
 
@@ -179,23 +179,5 @@ impl LayerSettings {
         }
         let body = observing.pass_on(charged);
         (Request::from_parts(head, body), kept)
-    }
-}
-
-/// The future of [`Observe`].
-#[must_use = "futures do nothing unless polled"]
-pub struct ObserveFuture<T>(Pin<Box<dyn Future<Output = T> + Send>>);
-
-impl<T> Future for ObserveFuture<T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl<T> fmt::Debug for ObserveFuture<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ObserveFuture").finish_non_exhaustive()
     }
 }

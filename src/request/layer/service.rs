@@ -20,11 +20,11 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::{
-    future::ResponseFuture, handling::Handling, left_over::Watched, response::ResponseBody,
-    settings::LayerSettings,
+    handling::Handling, left_over::Watched, response::ResponseBody, settings::LayerSettings,
 };
 use crate::{
     error::{Rejection, RejectionKind},
+    future::ResponseFuture,
     idempotency::KeyTakenOut,
     message::{IDEMPOTENCY_KEY, has_split_cookie, join_cookies},
     request::{PendingSlot, UnprovenSlot, Verified, VerifiedPayload},
@@ -46,7 +46,10 @@ impl<S> Verify<S> {
     ///
     /// Each request has an instance of the inner service of its own. The instance that is polled
     /// ready is the one to call.
-    fn verify<B, I, R>(&mut self, request: Request<B>) -> ResponseFuture<R, S::Error>
+    fn verify<B, I, R>(
+        &mut self,
+        request: Request<B>,
+    ) -> ResponseFuture<Response<ResponseBody<R>>, S::Error>
     where
         S: Service<Request<I>, Response = Response<R>> + Clone + Send + 'static,
         S::Future: Send + 'static,
@@ -216,7 +219,7 @@ where
 {
     type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
-    type Future = ResponseFuture<R, S::Error>;
+    type Future = ResponseFuture<Self::Response, S::Error>;
 
     /// Is always ready: nothing scarce is held for a request that was not verified.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -242,7 +245,7 @@ where
 {
     type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
-    type Future = ResponseFuture<R, S::Error>;
+    type Future = ResponseFuture<Self::Response, S::Error>;
 
     /// Is always ready: nothing scarce is held for a request that was not verified.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {

@@ -8,8 +8,12 @@ mod component;
 mod digest;
 mod fields;
 #[cfg(test)]
+mod generated_tests;
+#[cfg(test)]
 mod grammar_tests;
 mod names;
+#[cfg(test)]
+mod readers_tests;
 mod request;
 mod response;
 mod scheme;

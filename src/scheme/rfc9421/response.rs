@@ -1,6 +1,8 @@
 //! Responses: a signature over status and body that is bound to the very request (RFC 9421,
 //! section 2.4).
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, response::Parts};
 
 use super::{
@@ -13,6 +15,7 @@ use super::{
     signature::{Required, insufficient},
 };
 use crate::{
+    clock::Timestamp,
     error::{Fault, FaultKind, SignError, malformed},
     message::{HashOutput, Head, Message, Part, query::Wanted},
     once::{Facts, Statement},
@@ -225,7 +228,7 @@ fn state(facts: &Facts, binding: &Binding, headers: &mut HeaderMap) {
         _ => Statement::Open,
     };
     headers.remove(&OUTCOME);
-    if let Ok(value) = HeaderValue::from_str(&statement.to_string()) {
+    if let Ok(value) = HeaderValue::from_str(&written(statement)) {
         headers.insert(OUTCOME, value);
     }
     headers.remove(&RECEIVED);
@@ -242,7 +245,29 @@ pub(crate) fn stated(message: &Message, binding: &Binding) -> Statement {
     let value = message.value_of(&Part::Header(OUTCOME));
     value
         .filter(|_| binding.to_signature)
-        .map_or(Statement::Open, Statement::read)
+        .map_or(Statement::Open, read_statement)
+}
+
+/// The value of `countersign-outcome`: a structured item (RFC 9651).
+fn written(statement: Statement) -> Cow<'static, str> {
+    match statement {
+        Statement::Used => "used".into(),
+        // In whole seconds, and not before the moment.
+        Statement::Never { since } => format!("never;since={}", since.as_secs_up()).into(),
+        Statement::Open => "open".into(),
+    }
+}
+
+/// Reads that value; one that is not known is open.
+fn read_statement(value: &[u8]) -> Statement {
+    let since = |value: &[u8]| {
+        let seconds = str::from_utf8(value.strip_prefix(b"never;since=")?).ok()?;
+        Timestamp::from_secs(seconds.parse().ok()?)
+    };
+    match value {
+        b"used" => Statement::Used,
+        value => since(value).map_or(Statement::Open, |since| Statement::Never { since }),
+    }
 }
 
 /// Whether the server received another body than the one whose digest the request has.
@@ -274,4 +299,34 @@ fn tells(covered: &Identifier<'_>, wanted: &Identifier<'_>) -> bool {
     covered.name == Name::TargetUri
         && covered.req == wanted.req
         && matches!(wanted.name, Name::Authority | Name::Path | Name::Query)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_read_as_it_is_written_and_all_else_is_open() {
+        let since = Timestamp::from_millis(7_001).unwrap();
+        assert_eq!(written(Statement::Never { since }), "never;since=8");
+        let since = Timestamp::from_secs(8).unwrap();
+        for statement in [Statement::Used, Statement::Never { since }, Statement::Open] {
+            assert_eq!(read_statement(written(statement).as_bytes()), statement);
+        }
+        for other in [
+            "",
+            "never",
+            "Used",
+            "used, open",
+            "used;x",
+            "open, used",
+            "never;since=",
+            "later",
+            "never;since=-1",
+            "never;since=8, used",
+            "never;since=99999999999999999999",
+        ] {
+            assert_eq!(read_statement(other.as_bytes()), Statement::Open, "{other}");
+        }
+    }
 }

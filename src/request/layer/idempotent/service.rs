@@ -19,11 +19,9 @@ use super::{
 };
 use crate::{
     error::{Rejection, RejectionKind},
+    future::ResponseFuture,
     idempotency::{Asked, Held, IdempotencyLayer, PendingAnswer, StoredAnswer, is_stored},
-    request::{
-        VerifiedPayload,
-        layer::{future::ResponseFuture, response::ResponseBody},
-    },
+    request::{VerifiedPayload, layer::response::ResponseBody},
 };
 
 /// The service that [`IdempotencyLayer`] makes.
@@ -54,7 +52,7 @@ where
 {
     type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
-    type Future = ResponseFuture<R, S::Error>;
+    type Future = ResponseFuture<Self::Response, S::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
