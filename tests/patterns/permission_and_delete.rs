@@ -86,7 +86,7 @@ async fn twin(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twin_a_permission_that_is_looked_up_first_deletes_what_is_anothers() {
+async fn twin_a_permission_that_is_looked_up_first_deletes_what_belongs_to_another() {
     let Some(Database { pool, .. }) = &Database::with("permission, twin", TABLES).await else {
         return;
     };

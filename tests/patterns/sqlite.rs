@@ -61,9 +61,15 @@ mod background_job;
 mod counter;
 #[path = "idempotency_key.rs"]
 mod idempotency_key;
+#[path = "one_time_token.rs"]
+mod one_time_token;
 #[path = "permission_and_delete.rs"]
 mod permission_and_delete;
 #[path = "row_and_version.rs"]
 mod row_and_version;
 #[path = "status_change.rs"]
 mod status_change;
+#[path = "swapped_identifier.rs"]
+mod swapped_identifier;
+#[path = "what_a_middleware_cannot_do.rs"]
+mod what_a_middleware_cannot_do;

@@ -18,6 +18,10 @@
 #[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("row_and_version_supplied.rs"), "# }}\n```")]
 pub mod row_and_version {}
 
+#[doc = include_str!("swapped_identifier.md")]
+#[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("swapped_identifier.rs"), "# }}\n```")]
+pub mod swapped_identifier {}
+
 #[doc = include_str!("permission_and_delete.md")]
 #[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("permission_and_delete.rs"), "# }}\n```")]
 pub mod permission_and_delete {}
@@ -30,9 +34,9 @@ pub mod status_change {}
 #[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("counter.rs"), "# }}\n```")]
 pub mod counter {}
 
-#[doc = include_str!("idempotency_key.md")]
-#[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("idempotency_key.rs"), "# }}\n```")]
-pub mod idempotency_key {}
+#[doc = include_str!("one_time_token.md")]
+#[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("one_time_token.rs"), "# }}\n```")]
+pub mod one_time_token {}
 
 #[cfg(feature = "fs")]
 #[doc = include_str!("file.md")]
@@ -46,3 +50,11 @@ pub mod background_job {}
 #[doc = include_str!("cache.md")]
 #[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("cache.rs"), "# }}\n```")]
 pub mod cache {}
+
+#[doc = include_str!("idempotency_key.md")]
+#[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("idempotency_key.rs"), "# }}\n```")]
+pub mod idempotency_key {}
+
+#[doc = include_str!("what_a_middleware_cannot_do.md")]
+#[doc = concat!("```\n", include_str!("doctest.txt"), include_str!("what_a_middleware_cannot_do.rs"), "# }}\n```")]
+pub mod what_a_middleware_cannot_do {}
