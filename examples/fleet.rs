@@ -92,6 +92,7 @@ async fn serve(name: String, url: &str) -> Result<(), AnyError> {
     } else {
         Arc::new(
             RedisStore::builder()
+                // Nothing was accepted before: the example starts with an empty database.
                 .danger_assume_no_history()
                 .open(url)
                 .await?,
@@ -127,6 +128,7 @@ async fn show(url: &str) -> Result<ExitCode, AnyError> {
     if url.starts_with("postgres") {
         let pool = PgPool::connect(url).await?;
         PostgresStore::migrate(&pool).await?;
+        // Nothing was accepted before: the example makes its tables here.
         PostgresStore::danger_assume_no_history(&pool).await?;
     }
     let kind = url.split_once(':').map_or(url, |(kind, _)| kind);

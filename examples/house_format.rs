@@ -35,6 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let layer = VerifyLayer::builder(scheme)
         .keys(KeyRing::new().with("acme", SECRET)?)
+        // The example starts once, and nothing was accepted before.
         .store(MemoryStore::new().danger_assume_no_history())
         .build()?;
 

@@ -433,6 +433,7 @@ fn layer(is_naive: bool) -> Result<VerifyLayer, ConfigError> {
         .keys(KeyRing::new().with(KEY, SECRET)?)
         .store_timeout(Duration::from_secs(30));
     if is_naive {
+        // The example starts once, and nothing was accepted before.
         let store = countersign::MemoryStore::new().danger_assume_no_history();
         layer.namespace("naive").store(store).build()
     } else {

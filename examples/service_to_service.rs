@@ -170,6 +170,7 @@ impl Service {
         let verify = VerifyLayer::builder(scheme.clone())
             .public_origin(&origin)
             .keys(requests_from.clone())
+            // The example starts once, and nothing was accepted before.
             .store(MemoryStore::new().danger_assume_no_history())
             .build()?;
         let response_signer = ResponseSigner::new(scheme, answers, secret(answers, 1))?;

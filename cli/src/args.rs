@@ -5,6 +5,7 @@
     reason = "help is plain text for a terminal, where links have no brackets"
 )]
 
+mod audit;
 mod probe;
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
@@ -13,6 +14,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use countersign::Timestamp;
 
+pub(crate) use audit::{AuditArgs, AuditFormat};
 pub(crate) use probe::{ProbeArgs, Severity};
 
 use crate::time;
@@ -63,6 +65,7 @@ pub(crate) enum Command {
     Listen(ListenArgs),
     Replay(ReplayArgs),
     Probe(Box<ProbeArgs>),
+    Audit(AuditArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }

@@ -1,6 +1,7 @@
 //! The command `countersign`: signs, verifies and explains HMAC-signed HTTP requests.
 
 mod args;
+mod audit;
 mod commands;
 mod curl_command;
 mod exit;

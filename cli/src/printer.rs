@@ -86,6 +86,13 @@ impl Printer {
         self.note(out.write_all(bytes).and_then(|()| out.flush()));
     }
 
+    /// Prints a text that is styled already, and that holds nothing else that a terminal obeys.
+    pub(crate) fn styled(&self, text: &str) {
+        if !self.is_json {
+            self.write(text);
+        }
+    }
+
     /// Prints a label and its value, for people.
     pub(crate) fn row(&self, label: &str, value: impl Into<String>) {
         self.row_of(label, [Span::plain(value)]);
@@ -216,6 +223,18 @@ fn escaped_json(json: &str) -> String {
         }
     }
     escaped
+}
+
+/// The text with other characters in place of those that a terminal obeys, each as long as it was:
+/// places in it stay where they are.
+pub(crate) fn harmless(text: &str) -> String {
+    let replaced = text.chars().map(|c| match (is_harmful(c), c.len_utf8()) {
+        (false, _) => c,
+        (true, 1) => '?',
+        (true, 2) => '\u{bf}',
+        (true, _) => '\u{fffd}',
+    });
+    replaced.collect()
 }
 
 /// Bytes as text on one line: control characters, line feeds and bytes that are not UTF-8 escaped.

@@ -64,16 +64,19 @@ pub(crate) async fn open(place: &str) -> Result<Arc<dyn NonceStore>, Failure> {
 }
 
 fn in_memory() -> Opened {
+    // The listener only shows what it accepts: nothing acts on it here.
     let store = MemoryStore::builder().danger_assume_no_history();
     Ok(Arc::new(store.build()?))
 }
 
 async fn in_file(path: &str) -> Opened {
+    // The listener only shows what it accepts: nothing acts on it here.
     let store = SqliteStore::builder().danger_assume_no_history();
     Ok(Arc::new(store.open(path).await?))
 }
 
 async fn in_redis(url: &str) -> Opened {
+    // The listener only shows what it accepts: nothing acts on it here.
     let store = RedisStore::builder().danger_assume_no_history();
     Ok(Arc::new(store.open(url).await?))
 }
@@ -91,6 +94,7 @@ async fn in_postgres(url: &str) -> Opened {
     connecting.await.map_err(late)??.close().await?;
     let pool = PgPool::connect_with(options.clone()).await?;
     PostgresStore::migrate(&pool).await?;
+    // The listener only shows what it accepts: nothing acts on it here.
     PostgresStore::danger_assume_no_history(&pool).await?;
     pool.close().await;
     Ok(Arc::new(PostgresStore::open(options).await?))

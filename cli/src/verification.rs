@@ -113,6 +113,7 @@ pub(crate) fn verify(
         )
     };
     let store = MemoryStore::builder()
+        // A recorded request is verified as often as somebody asks.
         .danger_assume_no_history()
         .clock(clock);
     let mut builder = chosen
@@ -124,6 +125,7 @@ pub(crate) fn verify(
         .body_budget_bytes(4 * MAX_BODY);
     builder = match &args.origin {
         Some(origin) => builder.public_origin(origin),
+        // Without `--origin`, the person does not ask for one authority.
         None => builder.danger_any_authority(),
     };
     if let Some(max_age) = args.max_age {
@@ -208,6 +210,7 @@ pub(crate) fn facts(
     {
         say(payload.header(name).is_some(), format!("header {name}"));
     }
+    // Only whether there is such a body is said.
     match payload.danger_uncovered_body() {
         None => say(true, "body".to_owned()),
         Some(_) => {

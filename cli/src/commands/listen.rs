@@ -239,6 +239,7 @@ async fn layer(
         .body_budget_bytes(4 * MAX_BODY);
     builder = match &args.origin {
         Some(origin) => builder.public_origin(origin),
+        // Without `--origin`, the person does not ask for one authority.
         None => builder.danger_any_authority(),
     };
     if let Some(max_age) = args.max_age {

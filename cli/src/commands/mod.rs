@@ -1,5 +1,6 @@
 //! The commands: one file each.
 
+mod audit;
 mod completions;
 mod explain;
 mod keygen;

@@ -2,7 +2,9 @@
 
 use clap::{Parser as _, error::ErrorKind};
 
-use super::{completions, explain, keygen, listen, man, probe, replay, scheme, sign, verify};
+use super::{
+    audit, completions, explain, keygen, listen, man, probe, replay, scheme, sign, verify,
+};
 use crate::{
     args::{Args, Command},
     exit::Exit,
@@ -32,6 +34,7 @@ pub(crate) fn main() -> Exit {
         Command::Listen(args) => listen::run(&args, &printer),
         Command::Replay(args) => replay::run(&args, &printer),
         Command::Probe(args) => probe::run(&args, &printer),
+        Command::Audit(args) => audit::run(&args, &printer),
         Command::Completions(args) => completions::run(&args, &printer),
         Command::Man(args) => man::run(&args, &printer),
     };

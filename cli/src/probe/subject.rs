@@ -196,6 +196,7 @@ impl Subject {
         };
         let clock = Fixed(now);
         let store = MemoryStore::builder()
+            // The probe asks what the scheme refuses, and not what was accepted before.
             .danger_assume_no_history()
             .clock(clock);
         let mut builder = self
@@ -218,6 +219,7 @@ impl Subject {
             .and_then(|url| Some((url.scheme_str()?.to_owned(), url.authority()?.clone())))
         {
             Some((scheme, authority)) => builder.public_origin(format!("{scheme}://{authority}")),
+            // The probe verifies its own requests, whose URL it has just made.
             None => builder.danger_any_authority(),
         };
         if let Some(max_age) = self.max_age {

@@ -7,7 +7,7 @@ use countersign::ConfigError;
 
 use crate::{
     exit::Failure,
-    printer::{escaped, is_harmful},
+    printer::{escaped, harmless},
 };
 
 /// Why a description is refused: what, and in which bytes of the file.
@@ -70,18 +70,6 @@ impl Refusal<'_> {
         failure.report = Some(shown);
         failure
     }
-}
-
-/// The text with other characters in place of those that a terminal obeys, each as long as it was:
-/// the places of a fault stay where they are.
-fn harmless(text: &str) -> String {
-    let replaced = text.chars().map(|c| match (is_harmful(c), c.len_utf8()) {
-        (false, _) => c,
-        (true, 1) => '?',
-        (true, 2) => '\u{bf}',
-        (true, _) => '\u{fffd}',
-    });
-    replaced.collect()
 }
 
 /// The library's words, with the names of the file in place of Rust's.

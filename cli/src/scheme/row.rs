@@ -56,6 +56,7 @@ impl Row {
     }
 
     fn of_payload(chosen: &Chosen, payload: &VerifiedPayload) -> Self {
+        // Only whether there is such a body is asked.
         let has_whole_body = payload.danger_uncovered_body().is_none();
         let parts = [
             ("method", payload.method().is_some()),
@@ -105,6 +106,7 @@ impl Row {
 fn verifier(chosen: &Chosen, secret: &SecretText, clock: Fixed) -> Result<Verifier, Failure> {
     let wrong = |error: countersign::ConfigError| unsigned(&error.to_string());
     let store = MemoryStore::builder()
+        // The request is an example of our own, and it is verified once.
         .danger_assume_no_history()
         .clock(clock);
     chosen
@@ -112,6 +114,7 @@ fn verifier(chosen: &Chosen, secret: &SecretText, clock: Fixed) -> Result<Verifi
         .store(store.build().map_err(wrong)?)
         .processing(Processing::AtMostOnce)
         .clock(clock)
+        // The request is an example of our own.
         .danger_any_authority()
         .build()
         .map_err(wrong)

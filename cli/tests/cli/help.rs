@@ -2,7 +2,7 @@
 
 use crate::session::Session;
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "",
     "scheme",
     "scheme list",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 13] = [
     "listen",
     "replay",
     "probe",
+    "audit",
     "completions",
     "man",
 ];

@@ -9,6 +9,7 @@
     reason = "a test may fail"
 )]
 
+mod audit;
 mod bad_input;
 mod browser;
 mod explain;

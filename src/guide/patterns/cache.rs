@@ -55,6 +55,7 @@ pub fn layer(keys: KeyRing) -> Result<VerifierBuilder<VerifyLayer>, ConfigError>
     Ok(VerifyLayer::builder(scheme()?)
         .public_origin("https://api.example.com")
         .keys(keys)
+        // The example starts once, and nothing was accepted before.
         .store(MemoryStore::new().danger_assume_no_history()))
 }
 

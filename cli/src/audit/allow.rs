@@ -1,0 +1,74 @@
+//! Comments that allow a finding: `# countersign: allow(RULE) reason`.
+
+use super::{project::File, rules, run::line_of};
+
+/// What a comment allows.
+#[derive(Debug)]
+pub(super) struct Allowed {
+    rules: Vec<String>,
+    /// The line of the comment, and the line of code that it stands above.
+    lines: [usize; 2],
+}
+
+impl Allowed {
+    pub(super) fn allows(&self, rule: &str, line: usize) -> bool {
+        self.lines.contains(&line) && self.rules.iter().any(|it| it == rule)
+    }
+}
+
+/// The comments of a file. One that gives no reason, or names no rule, allows nothing.
+pub(super) fn read(file: &File<'_>, warnings: &mut Vec<String>) -> Vec<Allowed> {
+    let mut all = Vec::new();
+    for comment in &file.tree.comments {
+        let text = file.text.get(comment.span.range()).unwrap_or_default();
+        let text = text.trim_start_matches(['#', '/', '*', '!', ' ', '\t']);
+        let Some(rest) = text.strip_prefix("countersign:") else {
+            continue;
+        };
+        if !rest.trim_start().starts_with("allow") {
+            continue;
+        }
+        let line = line_of(file.text, comment.span.start as usize);
+        let place = format!("{}:{line}", file.path);
+        let Some((names, reason)) = rest
+            .trim_start()
+            .strip_prefix("allow(")
+            .and_then(|it| it.split_once(')'))
+        else {
+            warnings.push(format!("{place}: write `countersign: allow(RULE) reason`"));
+            continue;
+        };
+        let rules: Vec<String> = names.split(',').map(|it| it.trim().to_owned()).collect();
+        if let Some(unknown) = rules.iter().find(|it| rules::find(it).is_none()) {
+            warnings.push(format!("{place}: `{unknown}` is not a rule"));
+        }
+        let reason = reason
+            .trim_end_matches("*/")
+            .trim_matches([' ', ':', '-', '\t']);
+        if reason.chars().filter(|c| c.is_alphabetic()).count() < 3 {
+            warnings.push(format!(
+                "{place}: the comment gives no reason, and allows nothing"
+            ));
+            continue;
+        }
+        all.push(Allowed {
+            rules,
+            lines: [line, code_below(file.text, comment.span.end as usize, line)],
+        });
+    }
+    all
+}
+
+/// The next line below that holds more than a comment.
+fn code_below(text: &str, end: usize, line: usize) -> usize {
+    let rest = text.get(end..).unwrap_or_default();
+    let comment = |it: &str| {
+        it.is_empty() || it.starts_with('#') && !it.starts_with("#[") || it.starts_with("//")
+    };
+    let below = rest
+        .split('\n')
+        .skip(1)
+        .take_while(|it| comment(it.trim()))
+        .count();
+    line + below + 1
+}

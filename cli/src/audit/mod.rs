@@ -1,0 +1,34 @@
+//! `countersign audit`: finds in source where something is checked and then used.
+//!
+//! From the bottom: a file is scanned ([`nesting`]) and read into one small tree for both languages
+//! ([`tree`], by [`python`] and [`rust`]). All trees make a [`project`], and a function with its
+//! helpers becomes a [`flow`] of steps, of which rules ask where values come from ([`values`]). The
+//! rules are one table, and [`run`] runs them over all files.
+
+mod allow;
+mod baseline;
+mod config;
+mod files;
+mod finding;
+mod fix;
+mod flow;
+mod mac;
+mod nesting;
+mod project;
+mod python;
+mod report;
+mod rules;
+mod run;
+mod rust;
+mod rust_expr;
+mod tree;
+mod values;
+mod words;
+
+pub(crate) use baseline::Baseline;
+pub(crate) use config::{Config, unknown};
+pub(crate) use finding::Severity;
+pub(crate) use fix::{apply, difference};
+pub(crate) use report::{annotation, object, sarif, skipped, text};
+pub(crate) use rules::{TABLE, find};
+pub(crate) use run::{Report, run};

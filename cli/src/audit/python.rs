@@ -1,0 +1,454 @@
+//! Reads Python. The one file that knows the parser of Ruff, whose interface may change with each
+//! version: its version is pinned.
+
+use ruff_python_ast::{self as py, token::TokenKind};
+use ruff_text_size::{Ranged, TextRange};
+
+use super::tree::{
+    Act, Arg, Broken, Call, Class, Comment, Compare, DEPTH, Expr, Function, Handler, Kind,
+    Operator, Param, Span, Stmt, Tree,
+};
+
+/// Reads a file.
+pub(super) fn read(text: &str) -> Result<Tree<'_>, Broken> {
+    let parsed = ruff_python_parser::parse_module(text).map_err(|error| Broken {
+        why: error.error.to_string(),
+        at: Some(span(error.location)),
+    })?;
+    let comments = parsed
+        .tokens()
+        .iter()
+        .filter(|token| token.kind() == TokenKind::Comment)
+        .map(|token| Comment {
+            span: span(token.range()),
+        });
+    let comments = comments.collect();
+    let reader = Reader { text };
+    Ok(Tree {
+        body: reader.body(parsed.suite(), None, 0),
+        comments,
+    })
+}
+
+fn span(range: TextRange) -> Span {
+    Span {
+        start: range.start().to_u32(),
+        end: range.end().to_u32(),
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Reader<'s> {
+    text: &'s str,
+}
+
+type Class_<'s> = Option<&'s str>;
+
+impl<'s> Reader<'s> {
+    fn slice(self, range: TextRange) -> &'s str {
+        self.text.get(span(range).range()).unwrap_or_default()
+    }
+
+    fn body(self, body: &[py::Stmt], class: Class_<'s>, depth: usize) -> Vec<Stmt<'s>> {
+        if depth >= DEPTH {
+            return Vec::new();
+        }
+        let mut read = Vec::with_capacity(body.len());
+        for stmt in body {
+            self.stmt(stmt, class, depth + 1, &mut read);
+        }
+        read
+    }
+
+    fn stmt(self, stmt: &py::Stmt, class: Class_<'s>, depth: usize, into: &mut Vec<Stmt<'s>>) {
+        let at = span(stmt.range());
+        let mut put = |act| into.push(Stmt { span: at, act });
+        let expr = |it: &py::Expr| self.expr(it, depth);
+        let body = |it: &[py::Stmt]| self.body(it, class, depth);
+        match stmt {
+            py::Stmt::FunctionDef(it) => {
+                put(Act::Function(Box::new(self.function(it, class, depth))));
+            }
+            py::Stmt::ClassDef(it) => {
+                let name = self.slice(it.name.range);
+                let bases = it.arguments.iter().flat_map(|all| all.args.iter());
+                put(Act::Class(Box::new(Class {
+                    name,
+                    bases: bases.map(expr).collect(),
+                    decorators: it
+                        .decorator_list
+                        .iter()
+                        .map(|it| expr(&it.expression))
+                        .collect(),
+                    body: self.body(&it.body, Some(name), depth),
+                })));
+            }
+            py::Stmt::Return(it) => put(Act::Return(it.value.as_deref().map(expr))),
+            py::Stmt::Assign(it) => {
+                for target in &it.targets {
+                    put(Act::Set {
+                        target: expr(target),
+                        value: expr(&it.value),
+                        operator: None,
+                    });
+                }
+            }
+            py::Stmt::AugAssign(it) => put(Act::Set {
+                target: expr(&it.target),
+                value: expr(&it.value),
+                operator: Some(operator(it.op)),
+            }),
+            py::Stmt::AnnAssign(it) => {
+                if let Some(value) = &it.value {
+                    put(Act::Set {
+                        target: expr(&it.target),
+                        value: expr(value),
+                        operator: None,
+                    });
+                }
+            }
+            py::Stmt::For(it) => {
+                put(Act::Loop {
+                    head: Some((expr(&it.target), expr(&it.iter))),
+                    test: None,
+                    body: body(&it.body),
+                });
+                into.extend(body(&it.orelse));
+            }
+            py::Stmt::While(it) => {
+                put(Act::Loop {
+                    head: None,
+                    test: Some(expr(&it.test)),
+                    body: body(&it.body),
+                });
+                into.extend(body(&it.orelse));
+            }
+            py::Stmt::If(it) => {
+                // From the last clause to the first: each is what the one before does otherwise.
+                let mut otherwise = Vec::new();
+                for clause in it.elif_else_clauses.iter().rev() {
+                    let inner = body(&clause.body);
+                    otherwise = match &clause.test {
+                        None => inner,
+                        Some(test) => vec![Stmt {
+                            span: span(clause.range),
+                            act: Act::If {
+                                test: expr(test),
+                                body: inner,
+                                otherwise,
+                            },
+                        }],
+                    };
+                }
+                put(Act::If {
+                    test: expr(&it.test),
+                    body: body(&it.body),
+                    otherwise,
+                });
+            }
+            py::Stmt::With(it) => {
+                let items = it.items.iter().map(|item| {
+                    let target = item.optional_vars.as_deref().map(expr);
+                    (expr(&item.context_expr), target)
+                });
+                put(Act::With {
+                    items: items.collect(),
+                    body: body(&it.body),
+                });
+            }
+            py::Stmt::Match(it) => {
+                let arms = it.cases.iter().map(|case| {
+                    let mut pattern = vec![self.pattern(&case.pattern, depth)];
+                    pattern.extend(case.guard.as_deref().map(expr));
+                    let pattern = Expr {
+                        span: span(case.pattern.range()),
+                        kind: Kind::Many(pattern),
+                    };
+                    (pattern, body(&case.body))
+                });
+                put(Act::Match {
+                    subject: expr(&it.subject),
+                    arms: arms.collect(),
+                });
+            }
+            py::Stmt::Raise(it) => put(Act::Raise(it.exc.as_deref().map(expr))),
+            py::Stmt::Try(it) => {
+                let handlers = it.handlers.iter().map(|handler| {
+                    let py::ExceptHandler::ExceptHandler(handler) = handler;
+                    Handler {
+                        span: span(handler.range),
+                        kind: handler.type_.as_deref().map(expr),
+                        body: body(&handler.body),
+                    }
+                });
+                let mut inner = body(&it.body);
+                inner.extend(body(&it.orelse));
+                put(Act::Try {
+                    body: inner,
+                    handlers: handlers.collect(),
+                    finally: body(&it.finalbody),
+                });
+            }
+            py::Stmt::Assert(it) => put(Act::Do(expr(&it.test))),
+            py::Stmt::Expr(it) => put(Act::Do(expr(&it.value))),
+            py::Stmt::Delete(it) => {
+                let targets = it.targets.iter().map(expr).collect();
+                put(Act::Do(Expr {
+                    span: at,
+                    kind: Kind::Many(targets),
+                }));
+            }
+            py::Stmt::Break(_) | py::Stmt::Continue(_) => put(Act::Leave),
+            py::Stmt::TypeAlias(_)
+            | py::Stmt::Import(_)
+            | py::Stmt::ImportFrom(_)
+            | py::Stmt::Global(_)
+            | py::Stmt::Nonlocal(_)
+            | py::Stmt::Pass(_)
+            | py::Stmt::IpyEscapeCommand(_) => {}
+        }
+    }
+
+    fn function(self, it: &py::StmtFunctionDef, class: Class_<'s>, depth: usize) -> Function<'s> {
+        let name = self.slice(it.name.range);
+        let decorators = it.decorator_list.iter();
+        Function {
+            name,
+            span: span(it.range),
+            class,
+            params: self.params(&it.parameters, depth),
+            decorators: decorators
+                .map(|decorator| self.expr(&decorator.expression, depth))
+                .collect(),
+            is_async: it.is_async,
+            is_test: name.starts_with("test_"),
+            // A class inside a function is its own; a function inside a method is not a method.
+            body: self.body(&it.body, None, depth),
+        }
+    }
+
+    fn params(self, all: &py::Parameters, depth: usize) -> Vec<Param<'s>> {
+        let with_default = all.iter_non_variadic_params().map(|it| Param {
+            target: self.name(it.parameter.name.range),
+            annotation: it
+                .parameter
+                .annotation
+                .as_deref()
+                .map(|it| self.expr(it, depth)),
+            default: it.default.as_deref().map(|it| self.expr(it, depth)),
+        });
+        with_default.collect()
+    }
+
+    fn name(self, range: TextRange) -> Expr<'s> {
+        Expr {
+            span: span(range),
+            kind: Kind::Name(self.slice(range)),
+        }
+    }
+
+    fn pattern(self, pattern: &py::Pattern, depth: usize) -> Expr<'s> {
+        let at = span(pattern.range());
+        let many = |kind| Expr { span: at, kind };
+        if depth >= DEPTH {
+            return many(Kind::Many(Vec::new()));
+        }
+        let inner = |all: &[py::Pattern]| {
+            all.iter()
+                .map(|it| self.pattern(it, depth + 1))
+                .collect::<Vec<_>>()
+        };
+        match pattern {
+            py::Pattern::MatchValue(it) => self.expr(&it.value, depth + 1),
+            py::Pattern::MatchSequence(it) => many(Kind::Many(inner(&it.patterns))),
+            py::Pattern::MatchMapping(it) => many(Kind::Many(inner(&it.patterns))),
+            py::Pattern::MatchOr(it) => many(Kind::Many(inner(&it.patterns))),
+            py::Pattern::MatchAs(it) => {
+                let mut names: Vec<_> = it.name.iter().map(|it| self.name(it.range)).collect();
+                names.extend(it.pattern.iter().map(|it| self.pattern(it, depth + 1)));
+                many(Kind::Many(names))
+            }
+            py::Pattern::MatchClass(it) => {
+                let mut all = inner(&it.arguments.patterns);
+                let keywords = it.arguments.keywords.iter();
+                all.extend(keywords.map(|it| self.pattern(&it.pattern, depth + 1)));
+                many(Kind::Many(all))
+            }
+            py::Pattern::MatchSingleton(_) | py::Pattern::MatchStar(_) => {
+                many(Kind::Many(Vec::new()))
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind of expression")]
+    fn expr(self, expr: &py::Expr, depth: usize) -> Expr<'s> {
+        let at = span(expr.range());
+        let made = |kind| Expr { span: at, kind };
+        if depth >= DEPTH {
+            return made(Kind::Many(Vec::new()));
+        }
+        let depth = depth + 1;
+        let read = |it: &py::Expr| self.expr(it, depth);
+        let boxed = |it: &py::Expr| Box::new(self.expr(it, depth));
+        let all = |many: &[py::Expr]| many.iter().map(read).collect::<Vec<_>>();
+        let comprehension = |first: Vec<Expr<'s>>, generators: &[py::Comprehension]| {
+            let mut many = first;
+            for generator in generators {
+                many.push(read(&generator.iter));
+                many.extend(generator.ifs.iter().map(read));
+            }
+            Kind::Many(many)
+        };
+        made(match expr {
+            py::Expr::BoolOp(it) => Kind::Logic(all(&it.values)),
+            py::Expr::Named(it) => Kind::Let(Box::new([read(&it.target), read(&it.value)])),
+            py::Expr::BinOp(it) => {
+                Kind::Binary(operator(it.op), Box::new([read(&it.left), read(&it.right)]))
+            }
+            py::Expr::UnaryOp(it) => match it.op {
+                py::UnaryOp::Not => Kind::Not(boxed(&it.operand)),
+                _ => Kind::Many(vec![read(&it.operand)]),
+            },
+            py::Expr::Lambda(it) => {
+                let value = Stmt {
+                    span: span(it.body.range()),
+                    act: Act::Yield(read(&it.body)),
+                };
+                Kind::Closure(vec![value])
+            }
+            py::Expr::If(it) => {
+                Kind::Choice(Box::new([read(&it.test), read(&it.body), read(&it.orelse)]))
+            }
+            py::Expr::Dict(it) => Kind::Record(
+                it.items
+                    .iter()
+                    .map(|item| {
+                        let key = item.key.as_ref().map_or_else(
+                            || Expr {
+                                span: span(item.value.range()),
+                                kind: Kind::Many(Vec::new()),
+                            },
+                            read,
+                        );
+                        (key, read(&item.value))
+                    })
+                    .collect(),
+            ),
+            py::Expr::Set(it) => Kind::Many(all(&it.elts)),
+            py::Expr::List(it) => Kind::Many(all(&it.elts)),
+            py::Expr::Tuple(it) => Kind::Many(all(&it.elts)),
+            py::Expr::ListComp(it) => comprehension(vec![read(&it.elt)], &it.generators),
+            py::Expr::SetComp(it) => comprehension(vec![read(&it.elt)], &it.generators),
+            py::Expr::Generator(it) => comprehension(vec![read(&it.elt)], &it.generators),
+            py::Expr::DictComp(it) => {
+                let mut first: Vec<_> = it.key.iter().map(|it| read(it)).collect();
+                first.push(read(&it.value));
+                comprehension(first, &it.generators)
+            }
+            py::Expr::Await(it) => Kind::Await(boxed(&it.value)),
+            py::Expr::Yield(it) => Kind::Many(it.value.iter().map(|it| read(it)).collect()),
+            py::Expr::YieldFrom(it) => Kind::Many(vec![read(&it.value)]),
+            py::Expr::Compare(it) => {
+                // `a < b < c` is two comparisons.
+                let mut left = &*it.left;
+                let mut pairs = Vec::with_capacity(it.ops.len());
+                for (op, right) in it.ops.iter().zip(&it.comparators) {
+                    pairs.push(made(Kind::Compare(
+                        compare(*op),
+                        Box::new([read(left), read(right)]),
+                    )));
+                    left = right;
+                }
+                match (pairs.pop(), pairs.is_empty()) {
+                    (Some(one), true) => one.kind,
+                    (Some(last), false) => {
+                        pairs.push(last);
+                        Kind::Logic(pairs)
+                    }
+                    (None, _) => Kind::Many(Vec::new()),
+                }
+            }
+            py::Expr::Call(it) => {
+                let mut args = Vec::with_capacity(it.arguments.len());
+                args.extend(it.arguments.args.iter().map(|value| Arg {
+                    name: None,
+                    value: read(value),
+                }));
+                args.extend(it.arguments.keywords.iter().map(|keyword| Arg {
+                    name: Some(keyword.arg.as_ref().map_or("**", |it| self.slice(it.range))),
+                    value: read(&keyword.value),
+                }));
+                Kind::Call(Box::new(Call {
+                    func: read(&it.func),
+                    args,
+                    is_macro: false,
+                }))
+            }
+            py::Expr::FString(it) => {
+                let mut pieces = Vec::new();
+                for part in &it.value {
+                    match part {
+                        py::FStringPart::Literal(literal) => pieces.push(Expr {
+                            span: span(literal.range),
+                            kind: Kind::Text(self.slice(literal.range)),
+                        }),
+                        py::FStringPart::FString(inner) => {
+                            for element in &inner.elements {
+                                match element {
+                                    py::InterpolatedStringElement::Literal(it) => {
+                                        pieces.push(Expr {
+                                            span: span(it.range),
+                                            kind: Kind::Text(self.slice(it.range)),
+                                        });
+                                    }
+                                    py::InterpolatedStringElement::Interpolation(it) => {
+                                        pieces.push(read(&it.expression));
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+                Kind::Format(pieces)
+            }
+            py::Expr::StringLiteral(it) => Kind::Text(self.slice(it.range)),
+            py::Expr::BytesLiteral(it) => Kind::Text(self.slice(it.range)),
+            py::Expr::NumberLiteral(it) => Kind::Number(self.slice(it.range)),
+            py::Expr::BooleanLiteral(it) => Kind::Name(self.slice(it.range)),
+            py::Expr::NoneLiteral(it) => Kind::Name(self.slice(it.range)),
+            py::Expr::Attribute(it) => Kind::Member(boxed(&it.value), self.slice(it.attr.range)),
+            py::Expr::Subscript(it) => Kind::Index(Box::new([read(&it.value), read(&it.slice)])),
+            py::Expr::Starred(it) => Kind::Many(vec![read(&it.value)]),
+            py::Expr::Name(it) => Kind::Name(self.slice(it.range)),
+            py::Expr::TString(_)
+            | py::Expr::EllipsisLiteral(_)
+            | py::Expr::Slice(_)
+            | py::Expr::IpyEscapeCommand(_) => Kind::Many(Vec::new()),
+        })
+    }
+}
+
+fn operator(operator: py::Operator) -> Operator {
+    match operator {
+        py::Operator::Add => Operator::Add,
+        py::Operator::Sub => Operator::Subtract,
+        py::Operator::Mult => Operator::Multiply,
+        py::Operator::Div | py::Operator::FloorDiv => Operator::Divide,
+        _ => Operator::Other,
+    }
+}
+
+fn compare(compare: py::CmpOp) -> Compare {
+    match compare {
+        py::CmpOp::Eq => Compare::Equal,
+        py::CmpOp::NotEq => Compare::NotEqual,
+        py::CmpOp::Lt => Compare::Less,
+        py::CmpOp::LtE => Compare::LessOrEqual,
+        py::CmpOp::Gt => Compare::Greater,
+        py::CmpOp::GtE => Compare::GreaterOrEqual,
+        py::CmpOp::Is => Compare::Is,
+        py::CmpOp::IsNot => Compare::IsNot,
+        py::CmpOp::In => Compare::In,
+        py::CmpOp::NotIn => Compare::NotIn,
+    }
+}

@@ -1,0 +1,294 @@
+//! What all rules look at.
+
+use std::collections::HashSet;
+
+use super::table::{Check, TABLE};
+use crate::audit::{
+    finding::{Finding, Fix, Place},
+    flow::{CallAt, Flow, RegionKind, Val, What},
+    mac,
+    project::{Id, Project},
+    tree::{Expr, Function, Kind},
+    values::{At, Go},
+    words,
+};
+
+/// What a rule says: its own name and severity come from its row.
+#[derive(Debug)]
+pub(in crate::audit) struct Hit {
+    pub(super) check: Place,
+    pub(super) use_: Place,
+    pub(super) message: String,
+    pub(super) fix: Option<Fix>,
+}
+
+/// A function, with what several rules ask about it.
+pub(super) struct Look<'f, 'a> {
+    pub(super) flow: &'f Flow<'a>,
+    pub(super) checks: Vec<mac::Check<'a>>,
+    pub(super) is_handler: bool,
+}
+
+/// Runs the rules on all functions of a file.
+pub(in crate::audit) fn run(
+    project: &Project<'_>,
+    file: usize,
+    is_on: &dyn Fn(&str) -> bool,
+) -> Vec<Finding> {
+    let Some(it) = project.files.get(file) else {
+        return Vec::new();
+    };
+    let mut found: Vec<Finding> = Vec::new();
+    let mut put = |rule: &'static super::Rule, hits: Vec<Hit>| {
+        for hit in hits {
+            found.push(Finding {
+                rule,
+                check: hit.check,
+                use_: hit.use_,
+                message: hit.message,
+                fix: hit.fix,
+            });
+        }
+    };
+    for rule in &TABLE {
+        if let Check::File(check) = rule.check
+            && is_on(rule.id)
+        {
+            put(rule, check(project, file));
+        }
+    }
+    for (number, function) in it.functions.iter().enumerate() {
+        if it.is_test || function.is_test {
+            continue;
+        }
+        let Some(flow) = Flow::new(
+            project,
+            Id {
+                file,
+                function: number,
+            },
+        ) else {
+            continue;
+        };
+        let look = Look {
+            checks: mac::checks(&flow),
+            is_handler: is_handler(function),
+            flow: &flow,
+        };
+        for rule in &TABLE {
+            if let Check::Flow(check) = rule.check
+                && is_on(rule.id)
+            {
+                put(rule, check(&look));
+            }
+        }
+    }
+    let mut seen = HashSet::new();
+    found.retain(|it| {
+        seen.insert((
+            it.rule.id,
+            it.use_.file,
+            it.use_.span.start,
+            it.check.span.start,
+        ))
+    });
+    found
+}
+
+/// Whether a function answers requests.
+fn is_handler(function: &Function<'_>) -> bool {
+    let routes = [
+        "route",
+        "post",
+        "put",
+        "patch",
+        "delete",
+        "get",
+        "api_view",
+        "action",
+        "require_POST",
+        "csrf_exempt",
+        "require_http_methods",
+        "api_route",
+        "webhook",
+    ];
+    let is_routed = function
+        .decorators
+        .iter()
+        .any(|it| it.chain().last().is_some_and(|last| routes.contains(last)));
+    let has_request = function
+        .params
+        .iter()
+        .take(2)
+        .any(|it| it.target.is_name(&["request"]));
+    let extracts = [
+        "Json",
+        "State",
+        "HeaderMap",
+        "Bytes",
+        "Request",
+        "Form",
+        "Path",
+        "Query",
+        "Extension",
+    ];
+    let is_rust = function.is_async
+        && function.params.iter().any(|param| {
+            let annotation = param.annotation.as_ref();
+            annotation.is_some_and(|it| {
+                it.chain()
+                    .last()
+                    .is_some_and(|last| extracts.contains(last))
+            }) && !matches!(param.target.kind, Kind::Name("self"))
+        });
+    is_routed || has_request || is_rust
+}
+
+impl<'a> Look<'_, 'a> {
+    pub(super) fn place(&self, at: At<'a>, what: impl Into<String>) -> Place {
+        Place {
+            file: self.flow.file(at.val.frame),
+            span: at.val.expr.span,
+            what: what.into(),
+        }
+    }
+
+    pub(super) fn hit(
+        &self,
+        check: (At<'a>, &str),
+        use_: (At<'a>, &str),
+        message: impl Into<String>,
+    ) -> Hit {
+        Hit {
+            check: self.place(check.0, check.1),
+            use_: self.place(use_.0, use_.1),
+            message: message.into(),
+            fix: None,
+        }
+    }
+
+    pub(super) fn at(&self, call: &CallAt<'a>) -> At<'a> {
+        At {
+            val: call.val,
+            step: call.step,
+        }
+    }
+
+    /// An argument or another piece of a call.
+    pub(super) fn piece(&self, call: &CallAt<'a>, expr: &'a Expr<'a>) -> At<'a> {
+        let frame = call.val.frame;
+        At {
+            val: Val { expr, frame },
+            step: call.step,
+        }
+    }
+
+    /// Whether the object of a method is a cache or a store that several requests share.
+    pub(super) fn is_cache(&self, call: &CallAt<'a>) -> bool {
+        call.call.receiver().is_some_and(|receiver| {
+            words::is_cache(receiver)
+                || words::is_cache(self.flow.resolved(self.piece(call, receiver)).val.expr)
+        })
+    }
+
+    /// Whether one of the words stands in the text of a function of this flow.
+    pub(super) fn mentions(&self, needles: &[&str]) -> bool {
+        self.flow.frames.iter().any(|frame| {
+            let Some(function) = frame.function else {
+                return false;
+            };
+            let file = self.flow.project.files.get(frame.file);
+            let text = file.and_then(|it| it.text.get(function.span.range()));
+            text.is_some_and(|it| words::has_word(it, needles))
+        })
+    }
+
+    /// Whether a step runs inside a transaction.
+    pub(super) fn in_transaction(&self, step: u32) -> bool {
+        let Some(at) = self.flow.step(step) else {
+            return false;
+        };
+        let with = self.flow.around(at.region).any(|(_, region)| {
+            matches!(region.kind, RegionKind::With(val) if words::is_transaction(val.expr))
+        });
+        let mut decorated = self.flow.around(at.region).filter_map(|(at, _)| {
+            self.flow
+                .frames
+                .get(self.flow.frame_of(at) as usize)?
+                .function
+        });
+        with || self.flow.project.facts.atomic_requests
+            || decorated.any(|function| function.decorators.iter().any(words::is_transaction))
+    }
+
+    /// Whether a step runs while a lock is held.
+    pub(super) fn is_locked(&self, step: u32) -> bool {
+        let Some(at) = self.flow.step(step) else {
+            return false;
+        };
+        let with = self.flow.around(at.region).any(
+            |(_, region)| matches!(region.kind, RegionKind::With(val) if words::is_lock(val.expr)),
+        );
+        let mut decorated = self.flow.around(at.region).filter_map(|(at, _)| {
+            self.flow
+                .frames
+                .get(self.flow.frame_of(at) as usize)?
+                .function
+        });
+        let taken = self.flow.calls.iter().any(|call| {
+            call.step <= step
+                && (matches!(
+                    call.call.last(),
+                    "acquire"
+                        | "pg_advisory_xact_lock"
+                        | "lock_exclusive"
+                        | "select_for_update"
+                        | "with_for_update"
+                        | "pg_advisory_lock"
+                ) || has_lock_sql(call.call))
+                && self.flow.reaches(call.step, step.max(call.step + 1))
+        });
+        with || taken || decorated.any(|function| function.decorators.iter().any(words::is_lock))
+    }
+
+    /// The first test between two steps that decides the later and is about a value.
+    pub(super) fn test_between(
+        &self,
+        from: u32,
+        to: u32,
+        about: impl Fn(At<'a>) -> bool,
+    ) -> Option<At<'a>> {
+        for number in from..to {
+            let Some(step) = self.flow.step(number) else {
+                break;
+            };
+            let What::Test(expr, _) = step.what else {
+                continue;
+            };
+            let at = At {
+                val: Val {
+                    expr,
+                    frame: step.frame,
+                },
+                step: number,
+            };
+            if self.flow.decides(number, to) {
+                let mut is_about = false;
+                self.flow.sources(at, &mut |it| {
+                    is_about |= about(it);
+                    if is_about { Go::Stop } else { Go::Deeper }
+                });
+                if is_about {
+                    return Some(at);
+                }
+            }
+        }
+        None
+    }
+}
+
+fn has_lock_sql(call: &crate::audit::tree::Call<'_>) -> bool {
+    call.args.iter().any(|arg| {
+        matches!(arg.value.kind, Kind::Text(text) if words::has_word(text, &["for update", "advisory_xact_lock", "advisory_lock", "begin immediate", "serializable"]))
+    })
+}

@@ -1,0 +1,522 @@
+//! Rules about what remembers that something was used.
+
+use super::{
+    look::{Hit, Look},
+    time,
+};
+use crate::audit::{
+    flow::{CallAt, What},
+    tree::{Compare, Expr, Kind, second},
+    values::At,
+    words,
+};
+
+/// A look-up or a record of something that was used.
+struct Memory<'a> {
+    at: At<'a>,
+    receiver: Option<&'a Expr<'a>>,
+    key: At<'a>,
+}
+
+fn reads<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> Option<Memory<'a>> {
+    let receiver = call.call.receiver();
+    let key = call.call.args.first()?;
+    let last = call.call.last();
+    let shared =
+        look.is_cache(call) && ["get", "exists", "has_key", "sismember", "aget"].contains(&last);
+    let locked = ["contains", "contains_key", "get"].contains(&last)
+        && receiver.is_some_and(|it| takes_lock(it) || is_concurrent(look, call, it));
+    (shared || locked).then(|| Memory {
+        at: look.at(call),
+        receiver,
+        key: look.piece(call, &key.value),
+    })
+}
+
+fn writes<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> Option<Memory<'a>> {
+    let receiver = call.call.receiver();
+    let key = call.call.args.first()?;
+    let last = call.call.last();
+    let shared = look.is_cache(call)
+        && ["set", "setex", "psetex", "sadd", "aset"].contains(&last)
+        && !call.call.args.iter().any(|arg| arg.name == Some("nx"));
+    let locked = last == "insert"
+        && receiver.is_some_and(|it| takes_lock(it) || is_concurrent(look, call, it));
+    (shared || locked).then(|| Memory {
+        at: look.at(call),
+        receiver,
+        key: look.piece(call, &key.value),
+    })
+}
+
+/// `self.seen.lock().unwrap()`: each such call takes and gives back the lock.
+fn takes_lock(receiver: &Expr<'_>) -> bool {
+    receiver.call().is_some()
+        && receiver
+            .chain()
+            .iter()
+            .skip(1)
+            .any(|it| ["lock", "write", "read"].contains(it))
+}
+
+/// A map whose type locks by itself.
+fn is_concurrent(look: &Look<'_, '_>, call: &CallAt<'_>, receiver: &Expr<'_>) -> bool {
+    let Kind::Member(_, field) = receiver.kind else {
+        return false;
+    };
+    let file = look.flow.project.files.get(look.flow.file(call.val.frame));
+    file.into_iter().flat_map(|it| &it.classes).any(|class| {
+        class.body.iter().any(|stmt| match &stmt.act {
+            crate::audit::tree::Act::Set { target, value, .. } => {
+                let mut is_map = false;
+                value.walk(&mut |it| {
+                    is_map |= matches!(
+                        it.kind,
+                        Kind::Name("DashMap" | "DashSet" | "SkipMap")
+                            | Kind::Member(_, "DashMap" | "DashSet" | "Cache")
+                    );
+                });
+                target.is_name(&[field]) && is_map
+            }
+            _ => false,
+        })
+    })
+}
+
+/// Whether what is kept says no more than that something was used.
+fn is_mark(call: &CallAt<'_>, key: &str) -> bool {
+    let last = call.call.last();
+    if ["sadd", "insert"].contains(&last) && call.call.args.len() < 3 {
+        return call.call.args.len() == 1
+            || call.call.args.get(1).is_some_and(|it| is_plain(&it.value))
+            || words::is_about_use(key);
+    }
+    let value = match last {
+        "setex" | "psetex" => call.call.arg(2, "value"),
+        _ => call.call.arg(1, "value"),
+    };
+    value.is_some_and(is_plain)
+}
+
+fn is_plain(value: &Expr<'_>) -> bool {
+    match &value.kind {
+        Kind::Number(_) | Kind::Text(_) => true,
+        Kind::Name(name) => ["True", "true", "None"].contains(name),
+        Kind::Many(all) => all.is_empty(),
+        Kind::Call(call) => words::is_clock(call),
+        _ => false,
+    }
+}
+
+pub(super) fn get_then_set(look: &Look<'_, '_>) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    for (place, read) in look.flow.calls.iter().enumerate() {
+        let Some(was) = reads(look, read) else {
+            continue;
+        };
+        if look.is_locked(read.step) && !was.receiver.is_some_and(takes_lock) {
+            continue;
+        }
+        let later = look.flow.calls.iter().skip(place + 1);
+        let write = later
+            .filter_map(|call| Some((call, writes(look, call)?)))
+            .find(|(call, kept)| {
+                let same_receiver = match (was.receiver, kept.receiver) {
+                    (Some(one), Some(other)) => {
+                        one.chain() == other.chain()
+                            || takes_lock(one)
+                                && one.chain().iter().take(2).eq(other.chain().iter().take(2))
+                    }
+                    _ => false,
+                };
+                let key = look.flow.text(kept.key.val);
+                same_receiver
+                    && look.flow.same(was.key, kept.key)
+                    && is_mark(call, key)
+                    && look.flow.reaches(read.step, call.step)
+                    && decided(look, read, call.step)
+            });
+        if let Some((_, kept)) = write {
+            hits.push(look.hit(
+                (was.at, "looked up here"),
+                (kept.at, "and recorded here, in a second step"),
+                "two requests at the same moment both find nothing: what is used once needs one \
+                 atomic step",
+            ));
+        }
+    }
+    hits
+}
+
+/// Whether the look-up decides if the record is made, and turns away what was seen.
+fn decided(look: &Look<'_, '_>, read: &CallAt<'_>, write: u32) -> bool {
+    let span = read.val.expr.span;
+    look.test_between(read.step, write, |it| it.val.expr.span == span)
+        .is_some()
+}
+
+/// What records a nonce in one step or two, before the MAC is compared.
+pub(super) fn recorded_before_check(look: &Look<'_, '_>) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    for check in &look.checks {
+        let before = look.flow.calls.iter().find(|call| {
+            let last = call.call.last();
+            let is_local = call
+                .call
+                .receiver()
+                .is_some_and(|it| is_made_here(look, look.piece(call, it)));
+            let is_shared = look.is_cache(call)
+                || !is_local
+                    && call.call.receiver().is_some_and(|it| {
+                        takes_lock(it)
+                            || words::has_word(
+                                it.chain().last().unwrap_or(&""),
+                                &["nonce", "seen", "used", "replay"],
+                            )
+                    });
+            let records = ["add", "set", "setnx", "setex", "sadd", "insert"].contains(&last);
+            let key = call
+                .call
+                .args
+                .first()
+                .map_or("", |it| look.flow.text(look.piece(call, &it.value).val));
+            let about = words::has_word(
+                key,
+                &[
+                    "nonce",
+                    "sig",
+                    "seen",
+                    "jti",
+                    "event",
+                    "request_id",
+                    "replay",
+                    "used",
+                ],
+            ) || call.call.receiver().is_some_and(|it| {
+                words::has_word(it.chain().last().unwrap_or(&""), &["nonce", "seen", "used"])
+            });
+            // A helper of the same expression may be called behind the check.
+            let seen = look.flow.seen_from(call.val, check.at.val.frame);
+            let is_before = seen.is_none_or(|it| it.expr.span.start < check.at.val.expr.span.start);
+            call.step < check.at.step
+                && is_before
+                && is_shared
+                && records
+                && about
+                && look.flow.reaches(call.step, check.at.step)
+        });
+        if let Some(before) = before {
+            hits.push(look.hit(
+                (look.at(before), "recorded as used here"),
+                (check.at, "and the MAC is checked only here"),
+                "who cannot sign can still use up a nonce, and fill the memory",
+            ));
+        }
+    }
+    hits
+}
+
+/// Whether an object was made in the function itself: nobody else sees it.
+fn is_made_here<'a>(look: &Look<'_, 'a>, object: At<'a>) -> bool {
+    let function = look
+        .flow
+        .frames
+        .get(object.val.frame as usize)
+        .and_then(|it| it.function);
+    let made = look.flow.resolved(object).val.expr;
+    object.val.expr.name().is_some()
+        && !matches!(made.kind, Kind::Name(_))
+        && function
+            .is_some_and(|it| it.span.start <= made.span.start && made.span.end <= it.span.end)
+}
+
+pub(super) fn shorter_than_window(look: &Look<'_, '_>) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    if look.checks.is_empty() {
+        return hits;
+    }
+    let windows = time::windows(look);
+    let Some((window, width)) = windows.iter().find_map(|it| Some((it, it.width?))) else {
+        return hits;
+    };
+    let needed = if window.is_two_sided {
+        2.0 * width
+    } else {
+        width
+    };
+    for call in &look.flow.calls {
+        if !look.is_cache(call) {
+            continue;
+        }
+        let ttl = match call.call.last() {
+            "add" => call.call.arg(2, "timeout"),
+            "set" | "aset" => call
+                .call
+                .named("ex")
+                .or_else(|| call.call.named("timeout"))
+                .or_else(|| call.call.arg(2, "ex")),
+            "setex" => call.call.arg(1, "time"),
+            "set_ex" => call.call.arg(2, "seconds"),
+            _ => None,
+        };
+        let Some(ttl) = ttl.map(|it| look.piece(call, it)) else {
+            continue;
+        };
+        let key = call
+            .call
+            .args
+            .first()
+            .map_or("", |it| look.flow.text(look.piece(call, &it.value).val));
+        let about = words::has_word(
+            key,
+            &["nonce", "sig", "seen", "jti", "event", "replay", "used"],
+        );
+        if let Some(kept) = look.flow.number(ttl)
+            && about
+            && kept < needed
+        {
+            let message = if window.is_two_sided {
+                format!(
+                    "a request is good from {width} s before its time to {width} s after: {needed} s in all, and it is remembered for {kept} s"
+                )
+            } else {
+                format!("a request is good for {width} s, and remembered for {kept} s")
+            };
+            hits.push(look.hit(
+                (window.at, "a request is good for this long"),
+                (look.at(call), "and forgotten before that"),
+                message,
+            ));
+        }
+    }
+    hits
+}
+
+/// What was used, kept where it can be lost: a structure that evicts, or one process of several.
+pub(super) fn can_forget(look: &Look<'_, '_>) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    let Some(check) = look.checks.first() else {
+        return hits;
+    };
+    let workers = look.flow.project.facts.has_workers;
+    for (number, step) in (0_u32..).zip(&look.flow.steps) {
+        let mut tests: Vec<At<'_>> = Vec::new();
+        step.each(&mut |root| {
+            root.expr.walk(&mut |expr| {
+                if let Kind::Compare(Compare::In | Compare::NotIn, both) = &expr.kind {
+                    let val = crate::audit::flow::Val {
+                        expr: second(both),
+                        frame: root.frame,
+                    };
+                    tests.push(At { val, step: number });
+                }
+            });
+        });
+        for place in tests {
+            let Some(name) = place.val.expr.dotted() else {
+                continue;
+            };
+            let last = name.rsplit('.').next().unwrap_or(&name);
+            if !words::has_word(
+                last,
+                &["nonce", "seen", "used", "replay", "processed", "signatures"],
+            ) {
+                continue;
+            }
+            let file = look.flow.project.files.get(look.flow.file(place.val.frame));
+            let Some(made) = file.and_then(|it| it.constants.get(last)) else {
+                continue;
+            };
+            let chain = made.chain();
+            let evicts = chain
+                .last()
+                .is_some_and(|it| ["TTLCache", "LRUCache", "LFUCache", "deque"].contains(it));
+            let is_local = evicts
+                || chain
+                    .last()
+                    .is_some_and(|it| ["set", "dict", "OrderedDict", "defaultdict"].contains(it))
+                || matches!(&made.kind, Kind::Record(all) if all.is_empty());
+            if evicts || is_local && workers {
+                let val = crate::audit::flow::Val {
+                    expr: made,
+                    frame: place.val.frame,
+                };
+                let what = if evicts {
+                    "a full structure forgets what was used"
+                } else {
+                    "each worker has a memory of its own"
+                };
+                hits.push(look.hit(
+                    (At { val, step: 0 }, what),
+                    (place, "and this is all that remembers it"),
+                    "a signed request is accepted again once it is forgotten, or by another worker",
+                ));
+            }
+        }
+    }
+    let _ = check;
+    hits
+}
+
+/// A lock of Redis or a cache that is deleted, whoever holds it now.
+pub(super) fn released_without_token(look: &Look<'_, '_>) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    for (place, taken) in look.flow.calls.iter().enumerate() {
+        let last = taken.call.last();
+        let is_shared = look.is_cache(taken);
+        let Some(key) = taken.call.args.first() else {
+            continue;
+        };
+        let key_at = look.piece(taken, &key.value);
+        let key_text = look.flow.text(key_at.val);
+        let resolved = look.flow.text(look.flow.resolved(key_at).val);
+        let is_lock = words::has_word(key_text, &["lock"]) || words::has_word(resolved, &["lock"]);
+        let takes = match last {
+            "set" => taken
+                .call
+                .named("nx")
+                .is_some_and(|it| it.is_name(&["True"])),
+            "setnx" | "add" => true,
+            _ => false,
+        };
+        // Without an end the lock is nobody else's before it is deleted.
+        let ends = match last {
+            "set" => taken
+                .call
+                .named("ex")
+                .or_else(|| taken.call.named("px"))
+                .is_some(),
+            "add" => taken.call.args.len() > 2,
+            _ => false,
+        };
+        if !is_shared || !takes || !is_lock || !ends {
+            continue;
+        }
+        let released = look.flow.calls.iter().skip(place + 1).find(|call| {
+            call.call.last() == "delete"
+                && look.is_cache(call)
+                && call
+                    .call
+                    .args
+                    .first()
+                    .is_some_and(|it| look.flow.same(key_at, look.piece(call, &it.value)))
+        });
+        if let Some(released) = released {
+            let token = look.test_between(taken.step, released.step, |it| {
+                it.val.expr.call().is_some_and(|call| {
+                    call.last() == "get"
+                        && call.receiver().is_some_and(|it| {
+                            it.chain() == taken.call.receiver().map_or_else(Vec::new, Expr::chain)
+                        })
+                })
+            });
+            if token.is_none() {
+                hits.push(look.hit(
+                    (look.at(taken), "the lock is taken here, and ends by itself"),
+                    (look.at(released), "and is deleted here, whoever holds it by then"),
+                    "a holder that was slow deletes the lock of the next: compare a token, in one step",
+                ));
+            }
+        }
+    }
+    hits
+}
+
+/// A value of an object that is read, awaited upon, and written.
+pub(super) fn changed_across_await(look: &Look<'_, '_>) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    if !look.flow.function.is_async {
+        return hits;
+    }
+    for (number, step) in (0_u32..).zip(&look.flow.steps) {
+        let What::Set {
+            target,
+            value,
+            operator,
+        } = &step.what
+        else {
+            continue;
+        };
+        let Some(name) = target.dotted() else {
+            continue;
+        };
+        let Kind::Member(inner, _) = &target.kind else {
+            continue;
+        };
+        if step.frame != 1 || !inner.is_name(&["self"]) || look.is_locked(number) {
+            continue;
+        }
+        if operator.is_some() {
+            // `self.x += await …` reads before it waits.
+            let mut awaits = false;
+            value.expr.walk(&mut |it| {
+                awaits |= matches!(it.kind, Kind::Await(_));
+            });
+            if awaits {
+                let at = At {
+                    val: crate::audit::flow::Val {
+                        expr: target,
+                        frame: 1,
+                    },
+                    step: number,
+                };
+                let waited = At {
+                    val: *value,
+                    step: number,
+                };
+                hits.push(look.hit(
+                    (at, "read here, before the wait"),
+                    (waited, "and written after it"),
+                    "another task changes the value in between, and its change is lost",
+                ));
+            }
+            continue;
+        }
+        // A local that was read from the same field before an await.
+        let mut from = None;
+        value.expr.walk(&mut |it| {
+            if let Kind::Name(local) = it.kind {
+                for read in look.flow.definitions_of(local, 1, number) {
+                    if read.val.expr.dotted().as_deref() == Some(&name) {
+                        from = Some(read);
+                    }
+                }
+            }
+        });
+        let is_changed = matches!(value.expr.kind, Kind::Binary(..));
+        if let Some(read) = from
+            && is_changed
+        {
+            let waits = look
+                .flow
+                .steps
+                .iter()
+                .take(number as usize)
+                .skip(read.step as usize + 1)
+                .any(|step| {
+                    let mut awaits = false;
+                    step.each(&mut |root| {
+                        root.expr.walk(&mut |it| {
+                            awaits |= matches!(it.kind, Kind::Await(_));
+                        });
+                    });
+                    awaits
+                });
+            if waits {
+                let at = At {
+                    val: crate::audit::flow::Val {
+                        expr: target,
+                        frame: 1,
+                    },
+                    step: number,
+                };
+                hits.push(look.hit(
+                    (read, "read here, before a wait"),
+                    (at, "and written here, after it"),
+                    "another task changes the value in between, and its change is lost",
+                ));
+            }
+        }
+    }
+    hits
+}

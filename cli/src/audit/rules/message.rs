@@ -1,0 +1,383 @@
+//! Rules about how a MAC is compared and what it is over.
+
+use super::look::{Hit, Look};
+use crate::audit::{
+    finding::Fix,
+    mac,
+    nesting::Language,
+    tree::{Compare, Expr, Kind, Span, first, second},
+    values::{At, Go},
+    words,
+};
+
+pub(super) fn compared_with_equals(look: &Look<'_, '_>) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    for check in &look.checks {
+        let Some(made) = check.made else { continue };
+        let is_received = check
+            .other
+            .is_some_and(|other| mac::is_received(look.flow, other));
+        if check.is_constant || !is_received {
+            continue;
+        }
+        let mut hit = look.hit(
+            (made, "the MAC is made here"),
+            (
+                check.at,
+                "and compared with `==`, which stops at the first byte that differs",
+            ),
+            "a MAC is compared with `==`: how long that takes tells how much of a forgery is right",
+        );
+        hit.fix = fix(look, check);
+        hits.push(hit);
+    }
+    hits
+}
+
+/// `hmac.compare_digest(a.encode(), b.encode())`: on bytes, because it refuses text beyond ASCII.
+fn fix(look: &Look<'_, '_>, check: &mac::Check<'_>) -> Option<Fix> {
+    let file = look.flow.file(check.at.val.frame);
+    let it = look.flow.project.files.get(file)?;
+    let Kind::Compare(compare, ref both) = check.at.val.expr.kind else {
+        return None;
+    };
+    let text = |expr: &Expr<'_>| it.text.get(expr.span.range());
+    let (left, right) = (text(first(both))?, text(second(both))?);
+    let not = compare == Compare::NotEqual;
+    let is_simple = |expr: &Expr<'_>| {
+        matches!(
+            expr.kind,
+            Kind::Name(_) | Kind::Member(..) | Kind::Call(_) | Kind::Index(_)
+        )
+    };
+    if it.language != Language::Python || !is_simple(first(both)) || !is_simple(second(both)) {
+        return None;
+    }
+    let is_hex = look.flow.find(check.mac, |it| {
+        it.val
+            .expr
+            .call()
+            .is_some_and(|call| matches!(call.last(), "hexdigest" | "b64encode"))
+    })?;
+    let is_bytes = is_hex
+        .val
+        .expr
+        .call()
+        .is_some_and(|call| call.last() == "b64encode")
+        && !check.mac.val.expr.chain().contains(&"decode");
+    let made = |text: &str| {
+        if is_bytes {
+            text.to_owned()
+        } else {
+            format!("{text}.encode()")
+        }
+    };
+    let call = format!(
+        "{}hmac.compare_digest({}, {})",
+        if not { "not " } else { "" },
+        made(left),
+        made(right),
+    );
+    let imports = it.text.lines().any(|line| {
+        line.trim() == "import hmac"
+            || line.starts_with("import hmac,")
+            || (line.starts_with("import ") && line.split([' ', ',']).any(|word| word == "hmac"))
+    });
+    let mut edits = vec![(check.at.val.expr.span, call)];
+    if !imports {
+        let start = u32::try_from(first_import(it.text)).ok()?;
+        edits.insert(0, (Span { start, end: start }, "import hmac\n".to_owned()));
+    }
+    Some(Fix {
+        file,
+        edits,
+        is_safe: true,
+    })
+}
+
+fn first_import(text: &str) -> usize {
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        if (line.starts_with("import ") || line.starts_with("from "))
+            && !line.contains("__future__")
+        {
+            return at;
+        }
+        at += line.len();
+    }
+    0
+}
+
+/// What a call writes again: `json.dumps(…)`.
+fn writes<'a>(expr: &'a Expr<'a>) -> Option<&'a Expr<'a>> {
+    let call = expr.call()?;
+    match call.func.chain().as_slice() {
+        [.., "json" | "simplejson" | "orjson" | "ujson", "dumps"] | ["dumps"] => {
+            call.args.first().map(|it| &it.value)
+        }
+        [
+            ..,
+            "serde_json",
+            "to_string" | "to_vec" | "to_string_pretty",
+        ] => call.args.first().map(|it| &it.value),
+        [.., "model_dump_json"] => call.receiver(),
+        _ => None,
+    }
+}
+
+/// Whether a value was read from the body of a request.
+fn is_parsed<'a>(look: &Look<'_, 'a>, at: At<'a>) -> bool {
+    let function = look.flow.function;
+    let mut parsed = false;
+    look.flow.sources(at, &mut |it| {
+        let expr = it.val.expr;
+        let reads = match &expr.kind {
+            Kind::Call(call) => match call.func.chain().as_slice() {
+                [.., "json" | "orjson" | "simplejson" | "ujson", "loads"] | ["loads"] => true,
+                [.., "serde_json", "from_slice" | "from_str" | "from_value"] => true,
+                [.., "json" | "get_json"] => call.receiver().is_some_and(|it| {
+                    words::has_word(it.chain().last().unwrap_or(&""), &["request", "req"])
+                }),
+                [.., "pop"] => false,
+                _ => false,
+            },
+            Kind::Member(inner, "data" | "json" | "POST") => inner.is_name(&["request", "req"]),
+            // A parameter of the handler or of the verifier: it is data, not bytes.
+            Kind::Name(name) => {
+                it.val.frame == 1
+                    && look.flow.definitions_of(name, 1, it.step).is_empty()
+                    && function.params.iter().any(|param| param.binds(name))
+                    && !words::has_word(
+                        name,
+                        &[
+                            "request",
+                            "self",
+                            "req",
+                            "raw",
+                            "secret",
+                            "key",
+                            "bytes",
+                            "url",
+                            "path",
+                            "method",
+                            "nonce",
+                            "timestamp",
+                            "signature",
+                        ],
+                    )
+            }
+            _ => false,
+        };
+        parsed |= reads;
+        if parsed { Go::Stop } else { Go::Deeper }
+    });
+    parsed
+}
+
+pub(super) fn over_reserialized_data(look: &Look<'_, '_>) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    for check in &look.checks {
+        let is_received = check
+            .other
+            .is_none_or(|other| mac::is_received(look.flow, other));
+        if !is_received {
+            continue;
+        }
+        let written = check.message.iter().find_map(|piece| {
+            look.flow.find(*piece, |it| {
+                let frame = it.val.frame;
+                writes(it.val.expr).is_some_and(|expr| {
+                    is_parsed(
+                        look,
+                        At {
+                            val: crate::audit::flow::Val { expr, frame },
+                            step: it.step,
+                        },
+                    )
+                })
+            })
+        });
+        if let Some(written) = written {
+            hits.push(look.hit(
+                (check.at, "the MAC is checked here"),
+                (
+                    written,
+                    "over data that is written again, and not over the bytes that came",
+                ),
+                "the signed bytes are not those that were received: another writer of JSON makes \
+                 others, and two bodies can have the same form",
+            ));
+        }
+    }
+    hits
+}
+
+/// Reads an input of the request that a signature may not cover.
+fn input<'a>(look: &Look<'_, 'a>, name: &str) -> bool {
+    let function = look.flow.function;
+    let is_param = function.params.iter().skip(1).any(|param| {
+        param.target.is_name(&[name])
+            && param.default.is_none()
+            && param.annotation.as_ref().is_none_or(|it| {
+                it.chain()
+                    .last()
+                    .is_some_and(|it| ["str", "int", "UUID"].contains(it))
+            })
+    });
+    is_param
+        && (name == "pk"
+            || name == "id"
+            || name.ends_with("_id")
+            || name.ends_with("_pk")
+            || name == "slug")
+}
+
+/// An identifier of the path that the MAC does not cover and that chooses what is changed.
+pub(super) fn unsigned_input_used(look: &Look<'_, '_>) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    if !look.is_handler {
+        return hits;
+    }
+    for check in &look.checks {
+        if check.message.is_empty() {
+            continue;
+        }
+        let covers = |name: &str| {
+            let pieces = check.message.iter().chain(&check.key).chain(&check.other);
+            pieces.copied().any(|piece| {
+                look.flow
+                    .find(piece, |it| match it.val.expr.kind {
+                        Kind::Name(other) => other == name,
+                        Kind::Member(_, member) => {
+                            ["path", "full_path", "path_info", "url", "uri"].contains(&member)
+                        }
+                        Kind::Call(ref call) => matches!(
+                            call.last(),
+                            "get_full_path" | "build_absolute_uri" | "uri" | "path"
+                        ),
+                        _ => false,
+                    })
+                    .is_some()
+            })
+        };
+        for param in &look.flow.function.params {
+            let Some(name) = param.target.name() else {
+                continue;
+            };
+            if !input(look, name) || covers(name) || compared(look, name) {
+                continue;
+            }
+            let mut lookups = look.flow.calls.iter().filter(|call| {
+                [
+                    "get",
+                    "filter",
+                    "get_object_or_404",
+                    "aget",
+                    "find_one",
+                    "execute",
+                    "query",
+                ]
+                .contains(&call.call.last())
+                    && call.val.frame == 1
+                    && !words::is_cache(&call.call.func)
+                    && call.call.args.iter().any(|arg| arg.value.is_name(&[name]))
+            });
+            let Some(lookup) = lookups.next() else {
+                continue;
+            };
+            let changed = look.flow.calls.iter().any(|call| {
+                call.step >= lookup.step && call.step > check.at.step && words::changes(call.call)
+            });
+            if changed {
+                hits.push(look.hit(
+                    (
+                        check.at,
+                        "the MAC is checked here, over a message without it",
+                    ),
+                    (
+                        look.at(lookup),
+                        "and the identifier of the path chooses what is changed",
+                    ),
+                    format!(
+                        "`{name}` is not signed: who has one signed request can name another object"
+                    ),
+                ));
+            }
+        }
+    }
+    hits
+}
+
+/// Whether the function compares the input with something else.
+fn compared(look: &Look<'_, '_>, name: &str) -> bool {
+    look.flow.steps.iter().any(|step| {
+        let mut found = false;
+        step.each(&mut |root| {
+            root.expr.walk(&mut |expr| {
+                if let Kind::Compare(_, both) = &expr.kind {
+                    found |= both.iter().any(|side| {
+                        let mut has = false;
+                        side.walk(&mut |it| has |= it.is_name(&[name]));
+                        has
+                    });
+                }
+            });
+        });
+        found
+    })
+}
+
+pub(super) fn body_read_again(look: &Look<'_, '_>) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    let reads = |expr: &Expr<'_>| match &expr.kind {
+        Kind::Member(inner, "body" | "data" | "json" | "form" | "values" | "POST") => {
+            inner.is_name(&["request", "req"])
+        }
+        Kind::Call(call) => {
+            matches!(
+                call.last(),
+                "json" | "body" | "form" | "get_json" | "get_data"
+            ) && call
+                .receiver()
+                .is_some_and(|it| it.is_name(&["request", "req"]))
+        }
+        _ => false,
+    };
+    for check in &look.checks {
+        let covers_body = check
+            .message
+            .iter()
+            .any(|piece| look.flow.find(*piece, |it| reads(it.val.expr)).is_some());
+        if !covers_body {
+            continue;
+        }
+        for (number, step) in (0_u32..).zip(&look.flow.steps) {
+            if number <= check.at.step || !look.flow.reaches(check.at.step, number) {
+                continue;
+            }
+            let mut again = None;
+            step.each(&mut |root| {
+                root.expr.walk(&mut |expr| {
+                    if again.is_none() && reads(expr) {
+                        again = Some(At {
+                            val: crate::audit::flow::Val {
+                                expr,
+                                frame: root.frame,
+                            },
+                            step: number,
+                        });
+                    }
+                });
+            });
+            if let Some(again) = again {
+                hits.push(look.hit(
+                    (check.at, "the MAC of the body is checked here"),
+                    (again, "and the body is read again from the request"),
+                    "what is used is read from the request again, and not the bytes that were verified",
+                ));
+                break;
+            }
+        }
+    }
+    hits
+}

@@ -1,0 +1,170 @@
+//! Rules about checks whose result does not count.
+
+use super::look::{Hit, Look};
+use crate::audit::{
+    flow::{RegionKind, Val, What},
+    mac,
+    tree::{Act, Expr, Kind, Stmt},
+    values::At,
+    words,
+};
+
+/// An `except` that goes on.
+pub(super) fn failed_check_passes(look: &Look<'_, '_>) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    let flow = look.flow;
+    for (region, handler) in &flow.handlers {
+        let Some(RegionKind::Handler(group)) = flow.regions.get(*region as usize).map(|it| it.kind)
+        else {
+            continue;
+        };
+        let in_try = |step: u32| {
+            flow.step(step).is_some_and(|it| {
+                flow.around(it.region)
+                    .any(|(_, it)| matches!(it.kind, RegionKind::Try(g) if g == group))
+            })
+        };
+        let check = look
+            .checks
+            .iter()
+            .map(|it| it.at)
+            .find(|it| in_try(it.step) && raises(look, *it))
+            .or_else(|| {
+                let call = flow.calls.iter().find(|it| {
+                    mac::is_library_check(it) && in_try(it.step) && is_statement(look, it.step)
+                })?;
+                Some(look.at(call))
+            });
+        let Some(check) = check else { continue };
+        let kinds = handler.kind.as_ref().map_or_else(Vec::new, |kind| {
+            let mut names = Vec::new();
+            kind.walk(&mut |it| {
+                if let Kind::Name(name) | Kind::Member(_, name) = it.kind {
+                    names.push(name);
+                }
+            });
+            names
+        });
+        let catches = handler.kind.is_none()
+            || kinds.iter().any(|it| {
+                ["Exception", "BaseException"].contains(it)
+                    || words::has_word(it, &["signature", "verif", "invalid"])
+            });
+        if catches && goes_on(&handler.body) {
+            let mut hit = look.hit(
+                (check, "the check fails by raising"),
+                (check, ""),
+                "a failed check is caught, and the request goes on as if it had passed",
+            );
+            hit.use_.span = handler.span;
+            hit.use_.what = "and is caught here".to_owned();
+            hit.use_.file = flow.file(flow.frame_of(*region));
+            hits.push(hit);
+        }
+    }
+    hits
+}
+
+/// Whether a failed check leaves by raising: its test raises.
+fn raises(look: &Look<'_, '_>, check: At<'_>) -> bool {
+    let flow = look.flow;
+    (check.step..check.step + 2).any(|number| {
+        let Some(What::Test(_, group)) = flow.step(number).map(|it| &it.what) else {
+            return false;
+        };
+        flow.regions.iter().any(|it| {
+            matches!(it.kind, RegionKind::Branch { group: g, .. } if g == *group)
+                && it.exits == Some(crate::audit::flow::Exit::Raise)
+        })
+    })
+}
+
+/// A check whose result is not looked at can only fail by raising.
+fn is_statement(look: &Look<'_, '_>, step: u32) -> bool {
+    matches!(
+        look.flow.step(step).map(|it| &it.what),
+        Some(What::Do(_) | What::Set { .. })
+    )
+}
+
+/// Whether a handler neither leaves nor notes that the check failed.
+fn goes_on(body: &[Stmt<'_>]) -> bool {
+    let mut only_tells = true;
+    for stmt in body {
+        match &stmt.act {
+            Act::Return(Some(value)) if value.is_name(&["True"]) => return true,
+            Act::Do(expr) => {
+                let tells = expr.call().is_some_and(|call| {
+                    call.func.chain().iter().any(|it| {
+                        words::has_word(it, &["log", "print", "warn", "capture", "sentry", "debug"])
+                    })
+                });
+                only_tells &= tells || expr.call().is_none();
+            }
+            _ => return false,
+        }
+    }
+    only_tells
+}
+
+/// `if not SECRET: return True`
+pub(super) fn skipped_without_secret(look: &Look<'_, '_>) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    for check in &look.checks {
+        for number in 0..check.at.step {
+            let Some(step) = look.flow.step(number) else {
+                break;
+            };
+            let What::Test(test, group) = step.what else {
+                continue;
+            };
+            let Kind::Not(inner) = &test.kind else {
+                continue;
+            };
+            let Some(name) = inner.dotted().or_else(|| called(inner)) else {
+                continue;
+            };
+            let last = name.rsplit('.').next().unwrap_or(&name);
+            if !words::is_secret(last) && !words::has_word(last, &["token", "signing"])
+                || words::has_word(last, &["signature", "header"])
+            {
+                continue;
+            }
+            let passed = look.flow.steps.iter().zip(0_u32..).find(|(step, _)| {
+                let inside = look.flow.around(step.region).any(|(_, it)| {
+                    matches!(it.kind, RegionKind::Branch { group: g, arm: 0 } if g == group)
+                });
+                inside && matches!(step.what, What::Return(Some(value)) if value.is_name(&["True", "true"]))
+            });
+            if let Some((step, at)) = passed
+                && let What::Return(Some(expr)) = step.what
+            {
+                let frame = step.frame;
+                let test = At {
+                    val: Val {
+                        expr: test,
+                        frame: step.frame,
+                    },
+                    step: number,
+                };
+                hits.push(look.hit(
+                    (test, "without a secret"),
+                    (
+                        At {
+                            val: Val { expr, frame },
+                            step: at,
+                        },
+                        "every request passes",
+                    ),
+                    "a service whose secret was not set accepts everything, and nobody notices",
+                ));
+            }
+        }
+    }
+    hits
+}
+
+fn called(expr: &Expr<'_>) -> Option<String> {
+    let call = expr.call()?;
+    call.args.first()?.value.text().map(str::to_owned)
+}

@@ -1,0 +1,247 @@
+//! Rules about the signed time.
+
+use super::look::{Hit, Look};
+use crate::audit::{
+    flow::Val,
+    tree::{Compare, Expr, Kind},
+    values::{At, Go},
+    words,
+};
+
+/// A comparison of a time with the clock.
+pub(super) struct Window<'a> {
+    pub(super) at: At<'a>,
+    /// In seconds, if the code says so.
+    pub(super) width: Option<f64>,
+    pub(super) is_two_sided: bool,
+    is_end: bool,
+}
+
+/// The comparisons of this flow in which the clock stands.
+pub(super) fn windows<'a>(look: &Look<'_, 'a>) -> Vec<Window<'a>> {
+    let mut found = Vec::new();
+    for (number, step) in (0_u32..).zip(&look.flow.steps) {
+        step.each(&mut |root| {
+            if root.frame != step.frame {
+                return;
+            }
+            root.expr.walk(&mut |expr| {
+                let Kind::Compare(compare, both) = &expr.kind else {
+                    return;
+                };
+                let is_order = matches!(
+                    compare,
+                    Compare::Less
+                        | Compare::LessOrEqual
+                        | Compare::Greater
+                        | Compare::GreaterOrEqual
+                );
+                let at = |expr: &'a Expr<'a>| At {
+                    val: Val {
+                        expr,
+                        frame: root.frame,
+                    },
+                    step: number,
+                };
+                if !is_order || words::has_clock(look.flow, at(expr)).is_none() {
+                    return;
+                }
+                let mut is_two_sided = false;
+                let mut is_end = false;
+                look.flow.sources(at(expr), &mut |it| {
+                    is_two_sided |= it.val.expr.call().is_some_and(|call| {
+                        ["abs", "abs_diff", "unsigned_abs", "fabs"].contains(&call.last())
+                    });
+                    is_end |= match &it.val.expr.kind {
+                        Kind::Name(name) | Kind::Member(_, name) => words::is_end(name),
+                        Kind::Text(text) => words::is_end(text),
+                        _ => false,
+                    };
+                    Go::Deeper
+                });
+                let width = both.iter().find_map(|side| look.flow.number(at(side)));
+                found.push(Window {
+                    at: at(expr),
+                    width,
+                    is_two_sided,
+                    is_end,
+                });
+            });
+        });
+    }
+    found
+}
+
+pub(super) fn own_clock(look: &Look<'_, '_>) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    for check in &look.checks {
+        let clock = check
+            .message
+            .iter()
+            .find_map(|piece| words::has_clock(look.flow, *piece));
+        if let Some(clock) = clock {
+            hits.push(look.hit(
+                (clock, "this machine's clock is what is taken as signed"),
+                (check.at, "and the MAC is checked over it"),
+                "the signed time is the verifier's own: it is always fresh, and no sender can have \
+                 signed it",
+            ));
+        }
+    }
+    hits
+}
+
+/// The window of a flow that checks a MAC and compares one time only one way.
+pub(super) fn one_sided(look: &Look<'_, '_>) -> Vec<Hit> {
+    let Some(check) = look.checks.first() else {
+        return Vec::new();
+    };
+    let windows = windows(look);
+    let [window] = windows.as_slice() else {
+        return Vec::new();
+    };
+    let signed = check
+        .message
+        .iter()
+        .any(|piece| signed_time(look, *piece).is_some());
+    if window.is_two_sided || window.is_end || !signed {
+        return Vec::new();
+    }
+    vec![look.hit(
+        (window.at, "the time is compared on one side only"),
+        (check.at, "and the MAC is checked here"),
+        "a time far in the future passes: the request stays fresh for as long as its sender likes",
+    )]
+}
+
+/// A time in the message that came with the request.
+fn signed_time<'a>(look: &Look<'_, 'a>, piece: At<'a>) -> Option<At<'a>> {
+    look.flow.find(piece, |it| match &it.val.expr.kind {
+        Kind::Name(name) | Kind::Member(_, name) => words::is_time(name),
+        Kind::Text(text) => words::has_word(text, &["timestamp"]) && text.len() < 50,
+        _ => false,
+    })
+}
+
+pub(super) fn never_checked(look: &Look<'_, '_>) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    let name = look.flow.function.name;
+    let is_end = look.is_handler || !look.flow.project.is_called(name);
+    let Some(check) = look.checks.first() else {
+        return hits;
+    };
+    let reads_clock = look.flow.calls.iter().any(|it| words::is_clock(it.call));
+    let is_method = look.flow.function.class.is_some() && !look.is_handler;
+    if !is_end || reads_clock || is_method {
+        return hits;
+    }
+    let Some(time) = check
+        .message
+        .iter()
+        .find_map(|piece| signed_time(look, *piece))
+    else {
+        return hits;
+    };
+    // Handed to something that we do not see: it may compare the time.
+    let is_handed_on = look.flow.calls.iter().any(|call| {
+        let plain = [
+            "int",
+            "str",
+            "float",
+            "encode",
+            "format",
+            "new",
+            "update",
+            "dumps",
+            "digest",
+            "get",
+            "join",
+            "compare_digest",
+            "bytes",
+            "Mac",
+            "debug",
+            "info",
+            "warning",
+            "error",
+            "print",
+            "to_str",
+            "chain_update",
+            "JsonResponse",
+        ];
+        !plain.contains(&call.call.last())
+            && !call.call.is_macro
+            && look.flow.helper_of(call.val).is_none()
+            && call
+                .call
+                .args
+                .iter()
+                .any(|arg| matches!(arg.value.kind, Kind::Name(name) if words::is_time(name)))
+    });
+    let says_so = look.mentions(&[
+        "tolerance",
+        "max_age",
+        "too old",
+        "expired",
+        "skew",
+        "stale",
+        "fresh",
+    ]);
+    if !is_handed_on && !says_so {
+        hits.push(look.hit(
+            (check.at, "the MAC is checked here"),
+            (time, "over a time that nothing compares with a clock"),
+            "the signed time is never compared: a request that was recorded once is good for ever",
+        ));
+    }
+    hits
+}
+
+/// A handler that checks a window, changes something, and remembers nothing.
+pub(super) fn no_memory(look: &Look<'_, '_>) -> Vec<Hit> {
+    let Some(check) = look.checks.first() else {
+        return Vec::new();
+    };
+    let end = |it: &Window<'_>| it.is_end || it.width.is_some() || it.is_two_sided;
+    let windows = windows(look);
+    let Some(window) = windows.iter().find(|it| end(it)) else {
+        return Vec::new();
+    };
+    let is_end = look.is_handler || !look.flow.project.is_called(look.flow.function.name);
+    let has_nonce = check.message.iter().any(|piece| {
+        look.flow
+            .find(*piece, |it| matches!(it.val.expr.kind, Kind::Text(text) if words::has_word(text, &["nonce"])))
+            .is_some()
+    });
+    let change = look.flow.calls.iter().find(|call| {
+        call.step > check.at.step
+            && words::changes(call.call)
+            && look.flow.reaches(check.at.step, call.step)
+            && !is_log(look, call.val.frame)
+    });
+    if !is_end || look.mentions(&words::MEMORY) && !has_nonce {
+        return Vec::new();
+    }
+    let Some(change) = change else {
+        return Vec::new();
+    };
+    if !look.is_handler {
+        return Vec::new();
+    }
+    vec![look.hit(
+        (window.at, "within this window the request is good"),
+        (
+            look.at(change),
+            "and each time it comes, this happens again",
+        ),
+        "nothing remembers that the request was used: within the window it can be sent again",
+    )]
+}
+
+fn is_log(look: &Look<'_, '_>, frame: u32) -> bool {
+    let function = look
+        .flow
+        .frames
+        .get(frame as usize)
+        .and_then(|it| it.function);
+    function.is_some_and(|it| words::has_word(it.name, &["log", "audit", "metric"]))
+}

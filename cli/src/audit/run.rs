@@ -1,0 +1,271 @@
+//! Runs all rules over all files.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use super::{
+    allow::{self, Allowed},
+    config::Config,
+    files,
+    finding::Finding,
+    nesting::{self, Language},
+    project::{File, Project},
+    python, rules, rust,
+    tree::{Broken, Tree},
+};
+use crate::exit::Failure;
+
+/// The stack of a thread that reads files: enough for the deepest text that is read, in a build
+/// without optimizations. Untouched pages of it cost nothing.
+const STACK: usize = 256 * 1024 * 1024;
+
+/// A file, as it was read.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) path: String,
+    pub(super) file: PathBuf,
+    pub(super) text: String,
+    language: Language,
+    is_test: bool,
+}
+
+/// A file that was left out, and why.
+#[derive(Debug)]
+pub(crate) struct Skipped {
+    pub(super) path: String,
+    pub(super) line: Option<usize>,
+    pub(super) why: String,
+}
+
+/// All that a run has found.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(super) sources: Vec<Source>,
+    pub(super) findings: Vec<Finding>,
+    pub(crate) skipped: Vec<Skipped>,
+    /// Comments that allow something and are not as they must be.
+    pub(crate) warnings: Vec<String>,
+    pub(crate) files: usize,
+    pub(crate) lines: usize,
+    pub(crate) allowed: usize,
+    pub(crate) known: usize,
+}
+
+/// Reads the files below the paths, and runs the rules that are on.
+///
+/// # Errors
+/// Returns a failure if a path is not there or a glob is wrong.
+pub(crate) fn run(
+    paths: &[PathBuf],
+    config: &Config,
+    tick: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Report, Failure> {
+    let (found, mut facts) = files::find(paths, &config.exclude)?;
+    let mut sources = Vec::with_capacity(found.len());
+    let mut skipped = Vec::new();
+    for it in found {
+        let path = shown(&it.path);
+        match files::read(&it.path) {
+            Ok(text) => {
+                facts.atomic_requests |=
+                    it.language == Language::Python && opens_transactions(&text);
+                let (language, is_test) = (it.language, it.is_test);
+                sources.push(Source {
+                    path,
+                    file: it.path,
+                    text,
+                    language,
+                    is_test,
+                });
+            }
+            Err(why) => skipped.push(Skipped {
+                path,
+                line: None,
+                why,
+            }),
+        }
+    }
+    let total = sources.len() * 2;
+    let done = AtomicUsize::new(0);
+    let step = || tick(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+    let trees = parallel(sources.len(), |at| {
+        let source = sources.get(at)?;
+        step();
+        Some(read(&source.text, source.language))
+    });
+    let mut files = Vec::with_capacity(trees.len());
+    for (at, tree) in trees.iter().enumerate() {
+        let (Some(Some(tree)), Some(source)) = (tree, sources.get(at)) else {
+            continue;
+        };
+        match tree {
+            Ok(tree) => files.push((
+                at,
+                File::new(
+                    &source.path,
+                    &source.text,
+                    source.language,
+                    source.is_test,
+                    tree,
+                ),
+            )),
+            Err(broken) => skipped.push(Skipped {
+                path: source.path.clone(),
+                line: broken.at.map(|it| line_of(&source.text, it.start as usize)),
+                why: broken.why.clone(),
+            }),
+        }
+    }
+    let (places, files): (Vec<usize>, Vec<File<'_>>) = files.into_iter().unzip();
+    let project = Project::new(files, facts);
+    let is_on = |id: &str| config.is_on(id);
+    let found = parallel(project.files.len(), |at| {
+        step();
+        rules::run(&project, at, &is_on)
+    });
+    let mut findings: Vec<Finding> = found.into_iter().flatten().flatten().collect();
+    findings.retain(|it| it.rule.severity >= config.min_severity);
+    let (mut allowed, mut warnings) = (0, Vec::new());
+    let comments: Vec<Vec<Allowed>> = project
+        .files
+        .iter()
+        .map(|it| allow::read(it, &mut warnings))
+        .collect();
+    findings.retain(|finding| {
+        let is_allowed = [&finding.use_, &finding.check].into_iter().any(|place| {
+            let text = project.files.get(place.file).map_or("", |it| it.text);
+            let line = line_of(text, place.span.start as usize);
+            let all = comments.get(place.file);
+            all.into_iter()
+                .flatten()
+                .any(|it| it.allows(finding.rule.id, line))
+        });
+        allowed += usize::from(is_allowed);
+        !is_allowed
+    });
+    // From the files that were read to all files.
+    for finding in &mut findings {
+        let place = |at: usize| places.get(at).copied().unwrap_or(at);
+        finding.check.file = place(finding.check.file);
+        finding.use_.file = place(finding.use_.file);
+        if let Some(fix) = &mut finding.fix {
+            fix.file = place(fix.file);
+        }
+    }
+    findings.sort_by_key(|it| {
+        (
+            it.use_.file,
+            it.use_.span.start,
+            it.check.span.start,
+            it.rule.id,
+        )
+    });
+    // A helper shows its findings in each function that calls it.
+    findings.dedup_by_key(|it| {
+        (
+            it.use_.file,
+            it.use_.span.start,
+            it.check.span.start,
+            it.rule.id,
+        )
+    });
+    let lines = sources
+        .iter()
+        .map(|it| memchr::memchr_iter(b'\n', it.text.as_bytes()).count())
+        .sum();
+    drop(project);
+    drop(trees);
+    Ok(Report {
+        files: sources.len(),
+        lines,
+        sources,
+        findings,
+        skipped,
+        warnings,
+        allowed,
+        known: 0,
+    })
+}
+
+fn read(text: &str, language: Language) -> Result<Tree<'_>, Broken> {
+    let scan = nesting::scan(text, language);
+    if scan.deepest > nesting::LIMIT {
+        return Err(Broken {
+            why: "it nests too deeply".to_owned(),
+            at: None,
+        });
+    }
+    match language {
+        Language::Python => python::read(text),
+        Language::Rust => rust::read(text, scan.comments),
+    }
+}
+
+/// `ATOMIC_REQUESTS = True`, as settings of Django write it.
+fn opens_transactions(text: &str) -> bool {
+    text.match_indices("ATOMIC_REQUESTS").any(|(at, _)| {
+        let rest = text.get(at..).unwrap_or_default();
+        let line = rest.lines().next().unwrap_or_default();
+        line.contains("True") || line.contains("default=True")
+    })
+}
+
+/// Does the same with each number below the count, on all cores. A number has no result if its
+/// thread could not be started.
+fn parallel<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<Option<T>> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::new());
+    let run = || {
+        let mut own = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= count {
+                break;
+            }
+            own.push((at, work(at)));
+        }
+        if let Ok(mut results) = results.lock() {
+            results.append(&mut own);
+        }
+    };
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(16);
+    thread::scope(|scope| {
+        for _ in 0..threads.min(count) {
+            let started = thread::Builder::new()
+                .stack_size(STACK)
+                .spawn_scoped(scope, run);
+            if started.is_err() {
+                break;
+            }
+        }
+    });
+    let mut all: Vec<Option<T>> = std::iter::repeat_with(|| None).take(count).collect();
+    for (at, result) in results.into_inner().unwrap_or_default() {
+        if let Some(place) = all.get_mut(at) {
+            *place = Some(result);
+        }
+    }
+    all
+}
+
+fn shown(path: &Path) -> String {
+    let text = path.to_string_lossy().replace('\\', "/");
+    text.strip_prefix("./").unwrap_or(&text).to_owned()
+}
+
+/// The number of the line, from 1.
+pub(super) fn line_of(text: &str, at: usize) -> usize {
+    let before = text
+        .as_bytes()
+        .get(..at.min(text.len()))
+        .unwrap_or_default();
+    memchr::memchr_iter(b'\n', before).count() + 1
+}

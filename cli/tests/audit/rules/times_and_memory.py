@@ -1,0 +1,447 @@
+"""The signed time, and what remembers that a request was used."""
+import hashlib
+import hmac
+import time
+from datetime import datetime, timedelta, timezone
+
+import redis
+from cachetools import TTLCache
+from django.core.cache import cache
+from django.http import HttpResponse, HttpResponseForbidden
+
+from shop import settings
+from shop.models import Order
+from shop.tasks import fulfil
+
+r = redis.Redis()
+MAX_AGE = 300
+
+
+def mac_of(timestamp, body):
+    return hmac.new(settings.KEY, f"{timestamp}.{body}".encode(), hashlib.sha256).hexdigest()
+
+
+# signed-time-is-own-clock
+def now_in_the_message(request):
+    now = int(time.time())
+    mine = hmac.new(settings.KEY, f"{now}.{request.body}".encode(), hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mine, request.headers["X-Signature"])  # expect: signed-time-is-own-clock
+
+
+def now_as_text(request):
+    stamp = datetime.now(timezone.utc).isoformat()
+    mine = hmac.new(settings.KEY, stamp.encode() + request.body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mine, request.headers["X-Signature"])  # expect: signed-time-is-own-clock
+
+
+def of_this_hour(request):
+    hour = str(int(time.time() // 3600))
+    mine = hmac.new(settings.KEY, hour.encode(), hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mine, request.headers["X-Signature"])  # expect: signed-time-is-own-clock
+
+
+def through_a_helper(request):
+    mine = mac_of(time.time(), request.body)
+    return hmac.compare_digest(mine, request.headers["X-Signature"])  # expect: signed-time-is-own-clock
+
+
+def two_sided(request):  # fine: signed-time-is-own-clock, time-compared-on-one-side, time-never-compared
+    timestamp = request.headers["X-Timestamp"]
+    if abs(time.time() - int(timestamp)) > 300:
+        return HttpResponseForbidden()
+    return hmac.compare_digest(mac_of(timestamp, request.body), request.headers["X-Signature"])
+
+
+def signing(body):  # fine: signed-time-is-own-clock, time-never-compared
+    now = int(time.time())
+    return now, mac_of(now, body)
+
+
+def time_of_the_log(request, log):  # fine: signed-time-is-own-clock
+    mine = hmac.new(settings.KEY, request.body, hashlib.sha256).hexdigest()
+    log.info("checked", at=time.time())
+    return hmac.compare_digest(mine, request.headers["X-Signature"])
+
+
+def of_the_sender(request):  # fine: signed-time-is-own-clock
+    sent = datetime.fromtimestamp(int(request.headers["X-Timestamp"]))
+    if abs(datetime.now() - sent) > timedelta(minutes=5):
+        return False
+    return hmac.compare_digest(mac_of(request.headers["X-Timestamp"], ""), request.headers["X-Signature"])
+
+
+# time-compared-on-one-side
+def only_old(request):
+    timestamp = request.headers["X-Timestamp"]
+    if time.time() - int(timestamp) > 300:  # the check
+        return HttpResponseForbidden()
+    return hmac.compare_digest(mac_of(timestamp, request.body), request.headers["X-Signature"])  # expect: time-compared-on-one-side
+
+
+def only_old_added(body, signature, timestamp):
+    if int(timestamp) + MAX_AGE < time.time():
+        return False
+    return hmac.compare_digest(mac_of(timestamp, body), signature)  # expect: time-compared-on-one-side
+
+
+def only_old_as_text(body, signature, ts):
+    if datetime.now() - datetime.fromtimestamp(int(ts)) > timedelta(minutes=5):
+        return False
+    return hmac.compare_digest(mac_of(ts, body), signature)  # expect: time-compared-on-one-side
+
+
+def only_old_after(body, signature, timestamp):
+    is_right = hmac.compare_digest(mac_of(timestamp, body), signature)  # expect: time-compared-on-one-side
+    return is_right and time.time() - float(timestamp) < 60
+
+
+def both_sides(body, signature, timestamp):  # fine: time-compared-on-one-side
+    now = time.time()
+    if int(timestamp) > now + 5 or int(timestamp) < now - 300:
+        return False
+    return hmac.compare_digest(mac_of(timestamp, body), signature)
+
+
+def between(body, signature, timestamp):  # fine: time-compared-on-one-side
+    if not time.time() - 300 < int(timestamp) < time.time() + 5:
+        return False
+    return hmac.compare_digest(mac_of(timestamp, body), signature)
+
+
+def it_expires(body, signature, expires):  # fine: time-compared-on-one-side
+    if int(expires) < time.time():
+        return False
+    return hmac.compare_digest(mac_of(expires, body), signature)
+
+
+# time-never-compared
+def signed_and_forgotten(request):
+    timestamp = request.headers["X-Timestamp"]
+    mine = hmac.new(settings.KEY, timestamp.encode() + request.body, hashlib.sha256).hexdigest()  # expect: time-never-compared
+    return hmac.compare_digest(mine, request.headers["X-Signature"])
+
+
+def of_slack(request):
+    ts = request.headers["X-Slack-Request-Timestamp"]
+    base = "v0:" + ts + ":" + request.body.decode()  # expect: time-never-compared
+    mine = "v0=" + hmac.new(settings.KEY, base.encode(), hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mine, request.headers["X-Slack-Signature"])
+
+
+def of_a_parameter(body, signature, timestamp):
+    message = "{}.{}".format(timestamp, body)  # expect: time-never-compared
+    mine = hmac.new(settings.KEY, message.encode(), hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mine, signature)
+
+
+def of_fields(fields, given_signature):
+    timestamp = fields["timestamp"]
+    mine = hmac.new(settings.KEY, (timestamp + fields["token"]).encode(), hashlib.sha256).hexdigest()  # expect: time-never-compared
+    return hmac.compare_digest(mine, given_signature)
+
+
+def handed_on(body, signature, timestamp, clock):  # fine: time-never-compared
+    clock.must_be_near(timestamp)
+    return hmac.compare_digest(mac_of(timestamp, body), signature)
+
+
+def no_time(body, signature):  # fine: time-never-compared
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mine, signature)
+
+
+# window-without-memory
+def within_a_window(request):
+    timestamp = request.headers["X-Timestamp"]
+    if abs(time.time() - int(timestamp)) > 300:
+        return HttpResponseForbidden()
+    if not hmac.compare_digest(mac_of(timestamp, request.body), request.headers["X-Signature"]):
+        return HttpResponseForbidden()
+    Order.objects.create(body=request.body)  # expect: window-without-memory body-read-again
+    return HttpResponse()
+
+
+def a_task_each_time(request):
+    sent = int(request.headers["X-Timestamp"])
+    if abs(time.time() - sent) > MAX_AGE:
+        return HttpResponseForbidden()
+    if not hmac.compare_digest(mac_of(sent, request.body), request.headers["X-Signature"]):
+        return HttpResponseForbidden()
+    fulfil.delay(request.body)  # expect: window-without-memory body-read-again
+    return HttpResponse()
+
+
+def checked(request):
+    timestamp = request.headers["X-Timestamp"]
+    if abs(time.time() - int(timestamp)) > 60:
+        return False
+    return hmac.compare_digest(mac_of(timestamp, request.body), request.headers["X-Signature"])
+
+
+def behind_a_helper(request):
+    if not checked(request):
+        return HttpResponseForbidden()
+    Order.objects.filter(body=request.body).update(paid=True)  # expect: window-without-memory body-read-again
+    return HttpResponse()
+
+
+def mail_each_time(request, mailer):
+    if not checked(request):
+        return HttpResponseForbidden()
+    mailer.send_email(request.body)  # expect: window-without-memory body-read-again
+    return HttpResponse()
+
+
+def remembered(request):  # fine: window-without-memory, used-get-then-set, recorded-before-check, memory-shorter-than-window
+    if not checked(request):
+        return HttpResponseForbidden()
+    if not cache.add("seen:" + request.headers["X-Signature"], 1, timeout=600):
+        return HttpResponseForbidden()
+    Order.objects.create(body=request.body)  # expect: body-read-again
+    return HttpResponse()
+
+
+def once_by_its_id(request):  # fine: window-without-memory
+    if not checked(request):
+        return HttpResponseForbidden()
+    Order.objects.get_or_create(event_id=request.headers["X-Event"])
+    return HttpResponse()
+
+
+def reads_only(request):  # fine: window-without-memory
+    if not checked(request):
+        return HttpResponseForbidden()
+    return HttpResponse(Order.objects.count())
+
+
+def a_helper_alone(body, signature, timestamp):  # fine: window-without-memory
+    if abs(time.time() - int(timestamp)) > 60:
+        return False
+    return hmac.compare_digest(mac_of(timestamp, body), signature)
+
+
+# used-get-then-set
+def get_then_set(nonce):
+    if cache.get(f"nonce:{nonce}"):
+        return False
+    cache.set(f"nonce:{nonce}", True, 600)  # expect: used-get-then-set
+    return True
+
+
+def exists_then_setex(event):
+    if r.exists(event["id"]):
+        return "seen"
+    r.setex(event["id"], 86400, 1)  # expect: used-get-then-set
+
+
+def is_none(token):
+    key = "used:" + token
+    seen = cache.get(key)
+    if seen is not None:
+        raise PermissionError
+    cache.set(key, "1", timeout=600)  # expect: used-get-then-set
+
+
+def of_a_set(signature):
+    if r.sismember("seen", signature):
+        return False
+    r.sadd("seen", signature)  # expect: used-get-then-set
+    return True
+
+
+def added(nonce):  # fine: used-get-then-set
+    return cache.add(f"nonce:{nonce}", True, 600)
+
+
+def set_if_new(nonce):  # fine: used-get-then-set
+    return r.set(f"nonce:{nonce}", 1, nx=True, ex=600)
+
+
+def a_cached_page(key, render):  # fine: used-get-then-set
+    page = cache.get(key)
+    if page is None:
+        page = render()
+        cache.set(key, page, 60)
+    return page
+
+
+def under_a_lock(nonce, lock):  # fine: used-get-then-set
+    with lock:
+        if cache.get(nonce):
+            return False
+        cache.set(nonce, True, 600)
+    return True
+
+
+# recorded-before-check
+def added_first(request):
+    if not cache.add("nonce:" + request.headers["X-Nonce"], 1, 900):
+        return HttpResponseForbidden()
+    mine = hmac.new(settings.KEY, request.body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mine, request.headers["X-Signature"])  # expect: recorded-before-check
+
+
+def set_first(body, signature, nonce):
+    if not r.set(f"nonce:{nonce}", 1, nx=True, ex=900):
+        return False
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mine, signature)  # expect: recorded-before-check
+
+
+def claim(nonce):
+    return cache.add("nonce:" + nonce, 1, 900)
+
+
+def helper_first(body, signature, nonce):
+    if not claim(nonce):
+        return False
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mine, signature)  # expect: recorded-before-check
+
+
+USED = set()
+
+
+def set_of_a_process(body, signature, nonce):
+    used_nonces = USED
+    used_nonces.add(nonce)
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mine, signature)  # expect: recorded-before-check
+
+
+def after_the_check(body, signature, nonce):  # fine: recorded-before-check
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(mine, signature):
+        return False
+    return cache.add("nonce:" + nonce, 1, 900)
+
+
+def helper_after(body, signature, nonce):  # fine: recorded-before-check
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mine, signature) and claim(nonce)
+
+
+def counts_attempts(body, signature, address):  # fine: recorded-before-check
+    cache.set("attempts:" + address, 1, 60)
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mine, signature)
+
+
+# memory-shorter-than-window
+def half_of_the_window(request):
+    if not checked(request):
+        return False
+    return cache.add("nonce:" + request.headers["X-Nonce"], 1, timeout=60)  # expect: memory-shorter-than-window
+
+
+def a_minute(request):
+    timestamp = int(request.headers["X-Timestamp"])
+    if abs(time.time() - timestamp) > 300:
+        return False
+    if not hmac.compare_digest(mac_of(timestamp, request.body), request.headers["X-Signature"]):
+        return False
+    return r.set("nonce:" + request.headers["X-Nonce"], 1, nx=True, ex=300)  # expect: memory-shorter-than-window
+
+
+def of_constants(request):
+    timestamp = int(request.headers["X-Timestamp"])
+    if abs(time.time() - timestamp) > MAX_AGE:
+        return False
+    if not hmac.compare_digest(mac_of(timestamp, request.body), request.headers["X-Signature"]):
+        return False
+    return cache.add("sig:" + request.headers["X-Signature"], 1, MAX_AGE)  # expect: memory-shorter-than-window
+
+
+def five_minutes(request):
+    timestamp = int(request.headers["X-Timestamp"])
+    if abs(time.time() - timestamp) > 60 * 60:
+        return False
+    if not hmac.compare_digest(mac_of(timestamp, request.body), request.headers["X-Signature"]):
+        return False
+    r.setex("nonce:" + request.headers["X-Nonce"], 60 * 5, 1)  # expect: memory-shorter-than-window
+
+
+def twice_the_window(request):  # fine: memory-shorter-than-window
+    if not checked(request):
+        return False
+    return cache.add("nonce:" + request.headers["X-Nonce"], 1, timeout=2 * 60)
+
+
+def a_day(request):  # fine: memory-shorter-than-window
+    if not checked(request):
+        return False
+    return r.set("nonce:" + request.headers["X-Nonce"], 1, nx=True, ex=86400)
+
+
+def another_entry(request):  # fine: memory-shorter-than-window
+    if not checked(request):
+        return False
+    return cache.add("page:" + request.path, 1, timeout=10)
+
+
+# memory-can-forget
+seen_nonces = TTLCache(maxsize=1000, ttl=600)
+used_signatures = set()
+processed = {}
+replay_guard_seen = set()
+
+
+def full_cache(body, signature, nonce):
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(mine, signature):
+        return False
+    if nonce in seen_nonces:  # expect: memory-can-forget
+        return False
+    seen_nonces[nonce] = True
+    return True
+
+
+def own_process(body, signature):
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(mine, signature):
+        return False
+    if signature in used_signatures:  # expect: memory-can-forget
+        return False
+    used_signatures.add(signature)
+    return True
+
+
+def own_record(body, signature, event):
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    if event not in processed and hmac.compare_digest(mine, signature):  # expect: memory-can-forget
+        processed[event] = True
+        return True
+    return False
+
+
+def own_set_again(body, signature, nonce):
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    fresh = nonce not in replay_guard_seen  # expect: memory-can-forget
+    return fresh and hmac.compare_digest(mine, signature)
+
+
+def a_list_of_algorithms(body, signature, algorithm):  # fine: memory-can-forget
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    return algorithm in {"sha256", "sha512"} and hmac.compare_digest(mine, signature)
+
+
+ALLOWED = set()
+
+
+def a_set_of_senders(body, signature, sender):  # fine: memory-can-forget
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    return sender in ALLOWED and hmac.compare_digest(mine, signature)
+
+
+def no_signature_here(word):  # fine: memory-can-forget
+    return word in used_signatures
+
+
+def a_local_set(body, signature, fields):  # fine: memory-can-forget
+    seen = set()
+    for field in fields:
+        if field in seen:
+            return False
+        seen.add(field)
+    mine = hmac.new(settings.KEY, body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mine, signature)

@@ -1,0 +1,396 @@
+//! The audit: which rules fire on which lines, and what the command prints.
+//!
+//! The files of `tests/audit` are the cases. A comment `expect: RULE` marks a line in which a rule
+//! finds something; in all other lines nothing is found.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use crate::session::Session;
+
+const CASES_OF_A_RULE: usize = 4;
+
+fn cases(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/audit")
+        .join(folder)
+}
+
+type Lines = BTreeSet<(String, usize, String)>;
+
+/// What the comments of the files expect.
+fn expected(folder: &Path) -> Lines {
+    let mut lines = Lines::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            let rules = line.split("expect: ").nth(1).unwrap_or_default();
+            for rule in rules.split_whitespace().take_while(|it| it.contains('-')) {
+                let name = path.file_name().unwrap().to_str().unwrap();
+                lines.insert((format!("cases/{name}"), number + 1, rule.to_owned()));
+            }
+        }
+    }
+    lines
+}
+
+fn found(session: &Session, arguments: &str) -> (Lines, Value) {
+    let output = session.output(&format!("countersign --json audit --no-config {arguments}"));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    let findings = report["findings"].as_array().unwrap();
+    let lines = findings.iter().map(|it| {
+        let line = usize::try_from(it["line"].as_u64().unwrap()).unwrap();
+        let text = |name: &str| it[name].as_str().unwrap().to_owned();
+        (text("file"), line, text("rule"))
+    });
+    (lines.collect(), report)
+}
+
+fn session_with(folder: &str) -> Session {
+    let session = Session::new();
+    let copied = session.path().join("cases");
+    fs::create_dir(&copied).unwrap();
+    for entry in fs::read_dir(cases(folder)).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, copied.join(path.file_name().unwrap())).unwrap();
+    }
+    session
+}
+
+fn compare(folder: &str) {
+    let session = session_with(folder);
+    let (found, report) = found(&session, "--all-rules cases");
+    let expected = expected(&session.path().join("cases"));
+    let missing: Vec<_> = expected.difference(&found).collect();
+    let more: Vec<_> = found.difference(&expected).collect();
+    assert!(
+        missing.is_empty() && more.is_empty(),
+        "not found: {missing:#?}\nnot expected: {more:#?}"
+    );
+    assert_eq!(report["skipped"].as_array().unwrap().len(), 0, "{report:#}");
+}
+
+/// Also what the documents call mended, and is not: each file says why.
+#[test]
+fn snippets_of_the_background_are_found() {
+    compare("background");
+}
+
+#[test]
+fn rules_find_what_is_marked_and_nothing_else() {
+    compare("rules");
+}
+
+/// `expect: RULE` and `fine: RULE`, each at least four times for each rule.
+#[test]
+fn each_rule_has_cases_and_a_page() {
+    let session = Session::new();
+    let list = session.stdout("countersign --json audit --list-rules");
+    let mut counts: BTreeMap<(&str, String), usize> = BTreeMap::new();
+    for entry in fs::read_dir(cases("rules")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        for line in text.lines() {
+            for mark in ["expect: ", "fine: "] {
+                let rules = line.split(mark).nth(1).unwrap_or_default();
+                for rule in rules.split([' ', ',']) {
+                    *counts.entry((mark, rule.to_owned())).or_default() += 1;
+                }
+            }
+        }
+    }
+    let rules: Vec<Value> = list
+        .lines()
+        .map(|it| serde_json::from_str(it).unwrap())
+        .collect();
+    assert!(rules.len() > 30);
+    for rule in &rules {
+        let id = rule["rule"].as_str().unwrap();
+        for mark in ["expect: ", "fine: "] {
+            let count = counts.get(&(mark, id.to_owned())).copied().unwrap_or(0);
+            assert!(count >= CASES_OF_A_RULE, "{mark}{id}: {count}");
+        }
+        let page = session.stdout(&format!("countersign audit --explain {id}"));
+        for part in [
+            "## Bad",
+            "## Good",
+            "## When it is a false alarm",
+            "CWE-",
+            "OWASP",
+        ] {
+            assert!(page.contains(part), "{id}: {part}");
+        }
+    }
+}
+
+const FAULT: &str = "import hmac\n\n\ndef check(request, key):\n    mine = hmac.new(key, request.body, 'sha256').hexdigest()\n    return mine == request.headers['X-Signature']\n";
+
+#[test]
+fn a_finding_shows_both_lines() {
+    let session = Session::new();
+    session.file("views.py", FAULT);
+    insta::assert_snapshot!(session.run("countersign audit --no-config views.py"));
+    insta::assert_snapshot!(session.run("countersign audit --no-config --format github views.py"));
+    insta::assert_snapshot!(session.run("countersign audit --no-config --diff views.py"));
+}
+
+#[test]
+fn a_comment_allows_a_finding_if_it_gives_a_reason() {
+    let session = Session::new();
+    for (comment, is_allowed) in [
+        (
+            "# countersign: allow(mac-compared-with-equals) a test vector",
+            true,
+        ),
+        (
+            "# countersign: allow(mac-compared-with-equals, secret-in-code): a test vector",
+            true,
+        ),
+        ("# countersign: allow(mac-compared-with-equals)", false),
+        ("# countersign: allow(secret-in-code) a test vector", false),
+        ("# mac-compared-with-equals is fine here", false),
+    ] {
+        let above = FAULT.replace("    return", &format!("    {comment}\n    return"));
+        let beside = FAULT.replace("['X-Signature']", &format!("['X-Signature']  {comment}"));
+        for text in [above, beside] {
+            session.file("views.py", text);
+            let (found, _) = found(&session, "views.py");
+            assert_eq!(found.is_empty(), is_allowed, "{comment}");
+        }
+    }
+    session.file(
+        "views.py",
+        FAULT.replace(
+            "    return",
+            "    # countersign: allow(mac-compared-with-equals)\n    return",
+        ),
+    );
+    let said = session.output("countersign audit --no-config views.py");
+    assert!(String::from_utf8_lossy(&said.stderr).contains("gives no reason"));
+}
+
+#[test]
+fn what_a_baseline_knows_is_not_reported_again() {
+    let session = Session::new();
+    session.file("views.py", FAULT);
+    session.stdout("countersign audit --no-config --write-baseline known.json views.py");
+    // Lines move, and the finding stays known.
+    session.file("views.py", format!("import os\n{FAULT}"));
+    let (known, report) = found(&session, "--baseline known.json views.py");
+    assert!(known.is_empty(), "{report:#}");
+    assert_eq!(report["known"], 1);
+    // The same fault in another place is new.
+    let other = FAULT
+        .replace("check", "check_too")
+        .replace("import hmac", "");
+    session.file("views.py", format!("{FAULT}{other}"));
+    let (known, _) = found(&session, "--baseline known.json views.py");
+    assert_eq!(known.len(), 1);
+}
+
+#[test]
+fn configuration_is_read_from_either_file() {
+    let session = Session::new();
+    session.file("views.py", FAULT);
+    let code = |session: &Session| session.output("countersign audit .").status.code();
+    assert_eq!(code(&session), Some(1));
+    let off = "disable = ['mac-compared-with-equals']\n";
+    session.file("pyproject.toml", format!("[tool.countersign]\n{off}"));
+    assert_eq!(code(&session), Some(0));
+    session.file("countersign.toml", "exclude = ['nothing/']\n");
+    assert_eq!(
+        code(&session),
+        Some(1),
+        "the file of the command's own comes first"
+    );
+    session.file("countersign.toml", "exclude = ['views.py']\n");
+    assert_eq!(code(&session), Some(0));
+    session.file("countersign.toml", "min-severity = 'high'\n");
+    assert_eq!(code(&session), Some(0));
+    for wrong in ["disable = ['no-such-rule']", "unknown = 1", "disable = 1"] {
+        session.file("countersign.toml", wrong);
+        assert_eq!(code(&session), Some(2), "{wrong}");
+    }
+    assert_eq!(
+        session
+            .output("countersign audit --no-config nowhere")
+            .status
+            .code(),
+        Some(3)
+    );
+}
+
+/// What other tools write, and what somebody else's tool made, is not read.
+#[test]
+fn only_own_files_are_read() {
+    let session = Session::new();
+    let folders = [
+        "target",
+        "node_modules/x",
+        ".venv/lib",
+        ".hidden",
+        "ignored",
+        "own",
+    ];
+    for folder in folders {
+        fs::create_dir_all(session.path().join(folder)).unwrap();
+        session.file(&format!("{folder}/views.py"), FAULT);
+    }
+    session.file(".gitignore", "ignored/\n");
+    let (found, _) = found(&session, ".");
+    let files: BTreeSet<_> = found.into_iter().map(|(file, ..)| file).collect();
+    assert_eq!(files, ["own/views.py".to_owned()].into());
+}
+
+#[test]
+fn broken_and_hostile_files_are_reported_and_skipped() {
+    let session = Session::new();
+    session.file("views.py", FAULT);
+    session.file("broken.py", "def f(:\n    pass\n");
+    session.file("broken.rs", "fn f( {\n");
+    session.file("latin.py", b"x = '\xe9'\n");
+    session.file("long.py", "x = 1\n".repeat(400_000));
+    for (name, open, close) in [
+        ("round.py", "(", ")"),
+        ("square.py", "[", "]"),
+        ("call.py", "f(", ")"),
+        ("text.py", "f'{", "}'"),
+        ("not.py", "not ", ""),
+        ("minus.py", "-", ""),
+        ("lambda.py", "lambda: ", ""),
+        ("round.rs", "(", ")"),
+        ("not.rs", "!", ""),
+        ("closure.rs", "|| ", ""),
+        ("block.rs", "{", "}"),
+        ("type.rs", "Vec::<", ">"),
+        ("if.rs", "if a {} else ", ""),
+    ] {
+        let nested = format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
+        let text = if name.ends_with("rs") {
+            format!("fn f() {{ let x = {nested}; }}")
+        } else {
+            format!("x = {nested}\n")
+        };
+        session.file(name, text);
+    }
+    // Just below the limit: the parsers get these.
+    for (name, text) in [
+        (
+            "near.py",
+            format!("x = {}1{}\n", "(".repeat(1300), ")".repeat(1300)),
+        ),
+        ("near_not.py", format!("x = {}1\n", "not ".repeat(4000))),
+        ("near_member.py", format!("x = a{}\n", ".a".repeat(2000))),
+        (
+            "near.rs",
+            format!("fn f() {{ {}1{} }}", "(".repeat(1300), ")".repeat(1300)),
+        ),
+        (
+            "near_block.rs",
+            format!("fn f() {{ {}1{} }}", "{".repeat(1300), "}".repeat(1300)),
+        ),
+        ("near_not.rs", format!("fn f() {{ {}1 }}", "!".repeat(4000))),
+        (
+            "near_member.rs",
+            format!("fn f() {{ a{} }}", ".a()".repeat(900)),
+        ),
+    ] {
+        session.file(name, text);
+    }
+    let (found, report) = found(&session, ".");
+    assert_eq!(found.len(), 1, "{report:#}");
+    let skipped: Vec<&str> = report["skipped"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["file"].as_str().unwrap())
+        .collect();
+    for name in [
+        "broken.py",
+        "broken.rs",
+        "latin.py",
+        "long.py",
+        "round.py",
+        "text.py",
+        "lambda.py",
+        "if.rs",
+        "type.rs",
+    ] {
+        assert!(skipped.contains(&name), "{name}: {skipped:?}");
+    }
+    assert!(
+        !skipped.iter().any(|it| it.starts_with("near")),
+        "{report:#}"
+    );
+}
+
+#[test]
+fn a_fix_is_written_and_leaves_no_finding() {
+    let session = Session::new();
+    session.file("views.py", FAULT);
+    session.file(
+        "models.py",
+        "def up(pk):\n    post = Post.objects.get(pk=pk)\n    post.views += 1\n    post.save()\n",
+    );
+    session.output("countersign audit --no-config --fix .");
+    let mended = fs::read_to_string(session.path().join("views.py")).unwrap();
+    assert!(
+        mended.contains(
+            "return hmac.compare_digest(mine.encode(), request.headers['X-Signature'].encode())"
+        ),
+        "{mended}"
+    );
+    let (left, _) = found(&session, ".");
+    let rules: Vec<_> = left.into_iter().map(|it| it.2).collect();
+    assert_eq!(
+        rules,
+        ["read-modify-write"],
+        "what changes behaviour is asked for"
+    );
+    session.output("countersign audit --no-config --fix --unsafe-fixes .");
+    let mended = fs::read_to_string(session.path().join("models.py")).unwrap();
+    assert!(
+        mended.contains("import F") && mended.contains("post.views = F(\"views\") + 1"),
+        "{mended}"
+    );
+    assert!(found(&session, ".").0.is_empty());
+}
+
+#[test]
+fn sarif_has_a_flow_from_the_check_to_the_use() {
+    let session = Session::new();
+    session.file("views.py", FAULT);
+    let output = session.output("countersign audit --no-config --format sarif views.py");
+    assert_eq!(output.status.code(), Some(1));
+    let log: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let result = &log["runs"][0]["results"][0];
+    assert_eq!(result["ruleId"], "mac-compared-with-equals");
+    let steps = result["codeFlows"][0]["threadFlows"][0]["locations"]
+        .as_array()
+        .unwrap();
+    let lines: Vec<_> = steps
+        .iter()
+        .map(|it| it["location"]["physicalLocation"]["region"]["startLine"].as_u64())
+        .collect();
+    assert_eq!(lines, [Some(5), Some(6)]);
+}
+
+/// This repository, with its examples: clean, or allowed with a reason.
+#[test]
+fn this_repository_is_clean() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let session = Session::new();
+    let (found, report) = found(&session, &root.display().to_string());
+    assert!(found.is_empty(), "{:#}", report["findings"]);
+    assert!(
+        report["files"].as_u64().unwrap() > 200,
+        "{}",
+        report["files"]
+    );
+    assert_eq!(report["skipped"].as_array().unwrap().len(), 0);
+}
