@@ -25,7 +25,7 @@ tests() {
 }
 
 case ${1:-} in
-collisions | json | signature-inputs | leases | processing | patterns | probe | wire) . tests/servers.sh ;;
+collisions | json | signature-inputs | leases | processing | patterns | files | probe | wire) . tests/servers.sh ;;
 *)
     sed -n 's/^# *tests.long.sh \([a-z]\)/\1/p' "$0" >&2
     exit 2

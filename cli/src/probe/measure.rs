@@ -61,6 +61,11 @@ impl Oracle {
         notes
     }
 
+    /// Whether one sighting is enough: nobody else changes the state, and nothing changes it late.
+    pub(crate) fn is_sure_at_once(&self) -> bool {
+        self.has_own_state() && self.settle.is_zero()
+    }
+
     pub(crate) fn accepts(&self, sent: &Sent) -> bool {
         !sent.is_early
             && sent
@@ -143,10 +148,10 @@ impl Measuring<'_> {
                 }
             }
         }
-        if !case.setup.is_empty() {
-            self.wait(self.oracle.settle).await;
-        }
-        let before = self.state(&case.event).await?;
+        let before = match case.setup.is_empty() {
+            true => self.state(&case.event).await?,
+            false => self.settled(&case.event).await?,
+        };
         let mut new = BTreeSet::new();
         let (mut unnamed, mut counted, mut first) = (0, 0, None);
         for step in &case.probe {
@@ -204,6 +209,24 @@ impl Measuring<'_> {
         };
         measured.states = before.zip(after);
         Ok(measured)
+    }
+
+    /// The state, once it has stopped changing: the effects of what was sent before may come late.
+    async fn settled(&mut self, event: &Event) -> Result<Option<State>, Stop> {
+        self.wait(self.oracle.settle).await;
+        let mut state = self.state(event).await?;
+        for _ in 0..SETTLING {
+            if self.oracle.settle.is_zero() {
+                break;
+            }
+            self.wait(self.oracle.settle).await;
+            let next = self.state(event).await?;
+            if next == state {
+                break;
+            }
+            state = next;
+        }
+        Ok(state)
     }
 
     /// Whether the state stays as it is while nothing is sent.
@@ -281,6 +304,8 @@ type Done = (Vec<(Request<Bytes>, Sent)>, Option<Duration>);
 
 /// How long a server has to answer what it need not read to the end.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How often a state is read that does not stop changing.
+const SETTLING: usize = 10;
 const AFTER_HANGING_UP: Duration = Duration::from_millis(100);
 const QUIET: Duration = Duration::from_millis(40);
 

@@ -10,6 +10,7 @@ mod check;
 mod checks;
 mod event;
 mod finding;
+mod found;
 mod lab;
 mod measure;
 mod mend;

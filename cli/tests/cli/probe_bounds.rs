@@ -48,6 +48,29 @@ fn without_a_state_nothing_is_proven() {
     }
 }
 
+/// Effects that come after the answer are waited for, and are not taken for those of the next request.
+#[test]
+fn late_effects_are_waited_for() {
+    let session = Session::new();
+    write_schemes(&session);
+    let Some(server) = Probed::start(&session, "express_app.mjs") else {
+        return;
+    };
+    let checks = "--check replay --check race --check event-race --check altered-body --rounds 2";
+    for (route, found) in [("/mended/later", vec![]), ("/fault/later", vec!["replay"])] {
+        let command = request(server.address, route, checks);
+        let command = format!("--json --secret-file secret full.toml {command}");
+        let output = session.output(&format!("countersign probe {command}"));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(ids(&report), found, "{report:#}");
+        let note = report["notes"][0].as_str().unwrap();
+        assert!(note.contains("changes late"), "{note}");
+        for finding in report["findings"].as_array().unwrap() {
+            assert_eq!(finding["verdict"], "proven", "{finding:#}");
+        }
+    }
+}
+
 #[test]
 fn only_allowed_hosts_are_probed() {
     let session = Session::new();

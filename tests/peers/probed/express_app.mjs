@@ -65,6 +65,21 @@ async function mended(request) {
   await pay(parsed(request).id);
 }
 
+/** Answers, and pays a while later. */
+async function paysLater(request) {
+  verify(request);
+  claim(header(request, "x-nonce"));
+  const { id } = parsed(request);
+  setTimeout(() => pay(id), 80 + 120 * Math.random());
+}
+
+/** The same without a memory. */
+async function paysLaterAgain(request) {
+  verify(request);
+  const { id } = parsed(request);
+  setTimeout(() => pay(id), 80 + 120 * Math.random());
+}
+
 /** Looks whether the nonce is known, and notes it a moment later. */
 async function hasThenAdd(request) {
   verify(request);
@@ -156,6 +171,7 @@ const routes = {
   stringified: [stringified, mended],
   "given-back": [givenBack, mended],
   event: [eventForgotten, eventKnown],
+  later: [paysLaterAgain, paysLater],
 };
 
 const answered = (act) => async (request, response) => {
