@@ -417,6 +417,8 @@ impl Writer {
             Part::Nonce => 12,
             Part::KeyId => 13,
             Part::Supplied(_) => 14,
+            Part::Time(TimeUnit::Rfc3339) => 15,
+            Part::Expires(TimeUnit::Rfc3339) => 16,
         };
         let has_value = u64::from(place.value.is_some()) << 6;
         self.number(kind | has_value);
@@ -531,6 +533,8 @@ impl<'e> Reader<'e> {
             12 => Part::Nonce,
             13 => Part::KeyId,
             14 => Part::Supplied(self.name()?.into()),
+            15 => Part::Time(TimeUnit::Rfc3339),
+            16 => Part::Expires(TimeUnit::Rfc3339),
             _ => return None,
         };
         let start = end.checked_add_signed(isize::try_from(self.difference()?).ok()?)?;

@@ -35,4 +35,4 @@ pub(crate) use part::Part;
 pub(crate) use signed::Message;
 pub use supplied::Supplied;
 pub(crate) use target::{Target, default_port};
-pub(crate) use time::{TimeUnit, read_time};
+pub(crate) use time::{TimeUnit, read_time, write_time};

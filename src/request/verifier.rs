@@ -123,8 +123,8 @@ impl Verifier {
     #[must_use]
     pub fn handshake(&self, head: &Parts) -> Option<Response<Bytes>> {
         let uri = original_uri(head);
-        self.each()
-            .find_map(|verifier| verifier.settings.scheme.answer_unsigned(&head.method, uri))
+        let mut each = self.each().map(|verifier| &verifier.settings.scheme);
+        each.find_map(|scheme| scheme.answer_unsigned(&head.method, uri, &head.headers))
     }
 
     /// A rejection as the scheme wants it answered.

@@ -116,7 +116,12 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
 
     /// Answers a request by which the sender asks, unsigned, whether this is the right place. The
     /// URI is the one that arrived, before a router took off a prefix.
-    fn answer_unsigned(&self, _method: &Method, _uri: &Uri) -> Option<Response<Bytes>> {
+    fn answer_unsigned(
+        &self,
+        _method: &Method,
+        _uri: &Uri,
+        _headers: &HeaderMap,
+    ) -> Option<Response<Bytes>> {
         None
     }
 

@@ -16,8 +16,12 @@ pub(super) fn signature<'h>(
     head: &Head<'h>,
     header: &HeaderName,
 ) -> Result<&'h HeaderValue, Fault> {
-    head.single(header)?
-        .ok_or_else(|| Fault::new(FaultKind::Missing, format!("header `{header}` is missing")))
+    head.single(header)?.ok_or_else(|| missing(header))
+}
+
+/// What a request without a signature is refused for.
+pub(super) fn missing(header: &HeaderName) -> Fault {
+    Fault::new(FaultKind::Missing, format!("header `{header}` is missing"))
 }
 
 /// A header that stands beside the signature.

@@ -76,6 +76,32 @@ schemes! {
     Square(webhooks::Square) = "square" webhooks::Square::new();
     HubSpot(webhooks::HubSpot) = "hubspot" webhooks::HubSpot::new();
     Dropbox(webhooks::Dropbox) = "dropbox" webhooks::Dropbox::new();
+    GitLab(webhooks::GitLab) = "gitlab" webhooks::GitLab::new();
+    OpenAi(webhooks::OpenAi) = "openai" webhooks::OpenAi::new();
+    Intercom(webhooks::Intercom) = "intercom" webhooks::Intercom::new();
+    Typeform(webhooks::Typeform) = "typeform" webhooks::Typeform::new();
+    Calendly(webhooks::Calendly) = "calendly" webhooks::Calendly::new();
+    WooCommerce(webhooks::WooCommerce) = "woocommerce" webhooks::WooCommerce::new();
+    Zendesk(webhooks::Zendesk) = "zendesk" webhooks::Zendesk::new();
+    PagerDuty(webhooks::PagerDuty) = "pagerduty" webhooks::PagerDuty::new();
+    Sentry(webhooks::Sentry) = "sentry" webhooks::Sentry::new();
+    Asana(webhooks::Asana) = "asana" webhooks::Asana::new();
+    BoxWebhooks(webhooks::BoxWebhooks) = "box" webhooks::BoxWebhooks::new();
+    DocuSign(webhooks::DocuSign) = "docusign" webhooks::DocuSign::new();
+    Xero(webhooks::Xero) = "xero" webhooks::Xero::new();
+    QuickBooks(webhooks::QuickBooks) = "quickbooks" webhooks::QuickBooks::new();
+    Razorpay(webhooks::Razorpay) = "razorpay" webhooks::Razorpay::new();
+    LemonSqueezy(webhooks::LemonSqueezy) = "lemon-squeezy" webhooks::LemonSqueezy::new();
+    CoinbaseCommerce(webhooks::CoinbaseCommerce) =
+        "coinbase-commerce" webhooks::CoinbaseCommerce::new();
+    Contentful(webhooks::Contentful) = "contentful" webhooks::Contentful::new();
+    CircleCi(webhooks::CircleCi) = "circleci" webhooks::CircleCi::new();
+    Buildkite(webhooks::Buildkite) = "buildkite" webhooks::Buildkite::new();
+    TerraformCloud(webhooks::TerraformCloud) = "terraform-cloud" webhooks::TerraformCloud::new();
+    Vercel(webhooks::Vercel) = "vercel" webhooks::Vercel::new();
+    Trello(webhooks::Trello) = "trello" webhooks::Trello::new();
+    Notion(webhooks::Notion) = "notion" webhooks::Notion::new();
+    Line(webhooks::Line) = "line" webhooks::Line::new();
     /// A house format from a scheme file.
     Header(HeaderScheme);
 }

@@ -8,12 +8,18 @@ use super::chosen::Chosen;
 use crate::{exit::Failure, secret::SecretText, time::Fixed};
 
 /// Every member in which a sender keeps a time or an event id.
-const BODY: &str = r#"{"id":"evt_1","event_id":"evt_1","webhookTimestamp":1700000000000}"#;
+const BODY: &str = concat!(
+    r#"{"id":"evt_1","event_id":"evt_1","webhookTimestamp":1700000000000,"#,
+    r#""event":{"id":"evt_1"},"action":{"id":"evt_1"},"events":[{"webhookEventId":"evt_1"}]}"#,
+);
 
 /// A body of each kind that a scheme may ask for. In one of them stands whatever event id it reads.
 const BODIES: [(&str, &str); 3] = [
     ("application/json", BODY),
-    ("application/json", r#"[{"eventId":1}]"#),
+    (
+        "application/json",
+        r#"[{"eventId":1,"id":"evt_1","source":"a"}]"#,
+    ),
     ("application/x-www-form-urlencoded", "a=1"),
 ];
 

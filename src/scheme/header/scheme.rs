@@ -8,7 +8,10 @@ use super::element::{Element, Field, Fields};
 use crate::{
     error::{Fault, SignError, malformed},
     key::KeyId,
-    message::{self, Encoding, HashOutput, Head, Message, Supplied, Target, TimeUnit, read_time},
+    message::{
+        self, Encoding, HashOutput, Head, Message, Supplied, Target, TimeUnit, read_time,
+        write_time,
+    },
     once::NonceKind,
     proof::{Candidate, Parameters, Unsigned},
     scheme::{
@@ -232,10 +235,7 @@ impl Describe for HeaderScheme {
         };
         let time;
         if let Some((name, unit)) = &description.time {
-            time = match unit {
-                TimeUnit::Seconds => signing.now.as_secs().to_string(),
-                TimeUnit::Millis => signing.now.as_millis().to_string(),
-            };
+            time = write_time(signing.now, *unit);
             let value = time.as_bytes();
             if description
                 .time_width

@@ -27,12 +27,42 @@ pub(super) enum Challenge {
         /// What else the query says, for a sender that proves that it was told where to ask.
         subscribes: Option<Subscription>,
     },
+    /// An unsigned `HEAD`, answered with success.
+    Head,
+    /// An unsigned `POST` that brings the secret, answered while the application waits for one.
+    Secret(SecretIn),
     /// A signed body in which a member says that it is the question.
     Body {
         member: &'static str,
-        value: &'static str,
+        value: Asks,
         answer: fn(&Bytes, &mut dyn Iterator<Item = &MacKey>) -> Option<Response<Bytes>>,
     },
+}
+
+/// What a member of a body says if the body is the question.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asks {
+    Text(&'static str),
+    /// That there are no events.
+    EmptyArray,
+}
+
+impl Asks {
+    fn is(self, found: &Value) -> bool {
+        match self {
+            Self::Text(text) => *found == *text,
+            Self::EmptyArray => found.as_array().is_some_and(Vec::is_empty),
+        }
+    }
+}
+
+/// Where a sender brings the secret.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SecretIn {
+    /// In this header, which the answer repeats.
+    Header(&'static str),
+    /// In this member of the body.
+    Member(&'static str),
 }
 
 /// Parameters of a query: one with a fixed value, and one that holds the token.
@@ -86,13 +116,17 @@ impl AnswersAt {
         method: &Method,
         uri: &Uri,
     ) -> Option<Response<Bytes>> {
-        let Challenge::Query {
-            parameter,
-            also,
-            subscribes,
-        } = challenge
-        else {
-            return None;
+        let (parameter, also, subscribes) = match challenge {
+            Challenge::Query {
+                parameter,
+                also,
+                subscribes,
+            } => (parameter, also, subscribes),
+            Challenge::Head => {
+                let asks = method == Method::HEAD && self.path == uri.path();
+                return asks.then(|| plain_text(Bytes::new()));
+            }
+            Challenge::Secret(_) | Challenge::Body { .. } => return None,
         };
         if method != Method::GET || self.path != uri.path() {
             return None;
@@ -129,7 +163,7 @@ impl AnswersAt {
         else {
             return None;
         };
-        if self.path != path || member(body, name).ok()?? != *value {
+        if self.path != path || !value.is(&member(body, name).ok()??) {
             return None;
         }
         answer(body, secrets)
@@ -199,8 +233,13 @@ pub(super) fn prove_secret(
     Some(respond(content_type, json.to_string()))
 }
 
+/// Answers Xero's intent to receive: with success, and nothing else.
+pub(super) fn succeed(_: &Bytes, _: &mut dyn Iterator<Item = &MacKey>) -> Option<Response<Bytes>> {
+    Some(plain_text(Bytes::new()))
+}
+
 /// The answer repeats what the sender wrote, and is read as nothing but text.
-fn plain_text(body: impl Into<Bytes>) -> Response<Bytes> {
+pub(super) fn plain_text(body: impl Into<Bytes>) -> Response<Bytes> {
     respond(HeaderValue::from_static("text/plain; charset=utf-8"), body)
 }
 

@@ -3,7 +3,11 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Response, Uri, request::Parts};
 
-use super::{format::Webhooks, sender::SecretForm};
+use super::{
+    challenge::{Challenge, SecretIn},
+    format::Webhooks,
+    sender::SecretForm,
+};
 use crate::{
     error::{ConfigError, ConfigErrorKind, Fault, SignError},
     key::{MacKey, Secret},
@@ -22,7 +26,7 @@ impl Describe for Webhooks {
     }
 
     fn signature_headers(&self) -> Vec<HeaderName> {
-        vec![self.signature.clone()]
+        self.signatures().cloned().collect()
     }
 
     fn fixed_key_id(&self) -> Option<&str> {
@@ -59,8 +63,19 @@ impl Describe for Webhooks {
         self.read_members(parameters, body)
     }
 
-    fn answer_unsigned(&self, method: &Method, uri: &Uri) -> Option<Response<Bytes>> {
+    fn answer_unsigned(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Option<Response<Bytes>> {
         let challenge = self.sender.challenge.as_ref()?;
+        if let (Challenge::Secret(SecretIn::Header(name)), Some(registrations)) =
+            (challenge, &self.registrations)
+        {
+            let is_signed = self.signatures().any(|name| headers.contains_key(name));
+            return registrations.answer_header(name, method, uri, headers, is_signed);
+        }
         self.answers_at.as_ref()?.unsigned(challenge, method, uri)
     }
 
@@ -82,9 +97,13 @@ impl Describe for Webhooks {
     fn asks_in_body(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
         let checked_at = self.checked_at.as_ref();
         checked_at.is_some_and(|at| at.asks_in_form(method, uri, headers))
+            || (self.secret_member().is_some() && method == Method::POST && self.awaits(uri))
     }
 
     fn answer_unsigned_body(&self, uri: &Uri, body: &Bytes) -> Option<Response<Bytes>> {
+        if let (Some(name), Some(registrations)) = (self.secret_member(), &self.registrations) {
+            return registrations.answer_body(name, uri, body);
+        }
         self.answer_check(uri.path(), body)
     }
 
@@ -103,6 +122,19 @@ impl Describe for Webhooks {
 }
 
 impl Webhooks {
+    /// The member of an unsigned body in which the sender brings the secret.
+    fn secret_member(&self) -> Option<&'static str> {
+        match self.sender.challenge {
+            Some(Challenge::Secret(SecretIn::Member(name))) => Some(name),
+            _ => None,
+        }
+    }
+
+    fn awaits(&self, uri: &Uri) -> bool {
+        let registrations = self.registrations.as_ref();
+        registrations.is_some_and(|registrations| registrations.awaits(uri.path()))
+    }
+
     fn answer_check(&self, path: &str, body: &Bytes) -> Option<Response<Bytes>> {
         let check = self.sender.form_check.as_ref()?;
         self.checked_at.as_ref()?.answer_form(check, path, body)

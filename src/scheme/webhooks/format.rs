@@ -1,14 +1,16 @@
 //! The format of a row of the catalogue, with the options that a user chose: its signed message.
 
-use std::{borrow::Cow, time::Duration};
+use std::{iter, time::Duration};
 
-use http::{HeaderName, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 use super::{
     account::Account,
     challenge::AnswersAt,
+    registration::Registrations,
     sender::{Once, Part, Sender, Time},
-    url::push_url,
+    signed_headers::push_headers,
+    url::{Side, push_target, push_url},
 };
 use crate::{
     error::{ConfigError, Fault, malformed},
@@ -42,14 +44,20 @@ pub(crate) struct Webhooks {
     pub(super) account: Account,
     pub(super) profile: Profile,
     pub(super) signature: HeaderName,
+    /// The further headers of signatures.
+    pub(super) also: Vec<HeaderName>,
+    /// The header that lists those which are signed.
+    pub(super) signed_headers: Option<HeaderName>,
     pub(super) id: Option<HeaderName>,
     /// Of the uncovered id that tells deliveries apart that are alike, if that was chosen.
     pub(super) delivery_id: Option<HeaderName>,
     pub(super) time: Option<HeaderName>,
-    /// How the URL is respelled, if it is covered.
-    pub(super) respell: Option<fn(&str) -> Cow<'_, str>>,
+    /// Where the URL is signed, if it is covered.
+    pub(super) url: Option<Side>,
     pub(super) answers_at: Option<AnswersAt>,
     pub(super) checked_at: Option<AnswersAt>,
+    /// Those that the application waits for, of a sender that brings the secret itself.
+    pub(super) registrations: Option<Registrations>,
 }
 
 /// The parameters as they stand in the head, and go into the signed message.
@@ -57,6 +65,16 @@ pub(crate) struct Webhooks {
 pub(super) struct Fields<'h> {
     pub(super) id: &'h [u8],
     pub(super) time: &'h [u8],
+    /// The names of the headers that are signed, in their order, with a comma between them.
+    pub(super) signed_headers: &'h str,
+}
+
+/// What a message is made of, beside the parameters: the target is needed if any of it is covered.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'h> {
+    pub(super) method: &'h Method,
+    pub(super) target: Option<&'h Target<'h>>,
+    pub(super) headers: &'h HeaderMap,
 }
 
 impl Webhooks {
@@ -69,11 +87,19 @@ impl Webhooks {
             Time::Header(name, _) => Some(header_name(name)),
             _ => None,
         };
-        let respell = sender.parts().find_map(|part| match part {
-            Part::Url(respell) => Some(*respell),
-            _ => None,
-        });
-        let covers_url = respell.is_some();
+        let is_url = |part: &Part| matches!(part, Part::Url(_));
+        let url = match (
+            sender.before.iter().any(is_url),
+            sender.after.iter().any(is_url),
+        ) {
+            (true, _) => Some(Side::Before),
+            (false, true) => Some(Side::After),
+            (false, false) => None,
+        };
+        let covers_target = sender
+            .parts()
+            .any(|part| matches!(part, Part::Target { .. }));
+        let covers_url = url.is_some();
         let covers_method = sender.parts().any(|part| matches!(part, Part::Method));
         let is_timed = sender.time != Time::None;
         Self {
@@ -83,21 +109,24 @@ impl Webhooks {
                 algorithm: sender.algorithm,
                 covers_authority: covers_url,
                 covers_method,
-                covers_place: covers_method && covers_url,
+                covers_place: covers_method && (covers_url || covers_target),
                 untimed_retention: sender.remembered.filter(|_| !is_timed),
                 event_horizon: sender.remembered.filter(|_| is_timed),
                 may_repeat: sender.once == Once::Nothing,
                 max_age: sender.max_age,
-                sends_batches: matches!(sender.once, Once::Each(_)),
+                sends_batches: matches!(sender.once, Once::Each { .. }),
                 ..PROFILE
             },
             signature: header_name(sender.header),
+            also: sender.also.iter().map(|name| header_name(name)).collect(),
+            signed_headers: sender.signed_headers.map(header_name),
             id,
             delivery_id: None,
             time,
-            respell,
+            url,
             answers_at: None,
             checked_at: None,
+            registrations: None,
         }
     }
 
@@ -135,6 +164,10 @@ impl Webhooks {
         Ok(())
     }
 
+    pub(super) fn answer_registrations(&mut self, registrations: &Registrations) {
+        self.registrations = Some(registrations.clone());
+    }
+
     pub(super) fn answer_check_at(&mut self, path: impl Into<String>) -> Result<(), ConfigError> {
         self.checked_at = Some(AnswersAt::new(path, None)?);
         Ok(())
@@ -152,29 +185,23 @@ impl Webhooks {
         }
     }
 
-    /// The one place where the signed message is put together, for verifying and for signing. The
-    /// target is needed if the URL is covered.
-    pub(super) fn message(
-        &self,
-        method: &Method,
-        target: Option<&Target<'_>>,
-        fields: Fields<'_>,
-    ) -> Result<Message, Fault> {
+    /// The one place where the signed message is put together, for verifying and for signing.
+    pub(super) fn message(&self, place: Place<'_>, fields: Fields<'_>) -> Result<Message, Fault> {
         let room = self.sender.parts().map(|part| match part {
             Part::Text(text) => [text.len(), 0],
-            Part::Method => [method.as_str().len(), 1],
-            Part::Url(_) => [128, 3],
+            Part::Method => [place.method.as_str().len(), 1],
+            Part::Url(_) | Part::Target { .. } | Part::SignedHeaders => [128, 3],
             Part::Id => [fields.id.len(), 2],
             Part::Time => [fields.time.len(), 2],
         });
         let [bytes, parts] = room.fold([0, 0], |[a, b], [c, d]| [a + c, b + d]);
         let mut message = Message::with_room(bytes, parts);
         for part in self.sender.before {
-            self.push(part, method, target, fields, &mut message)?;
+            self.push(part, place, fields, &mut message)?;
         }
         message.body(BodyForm::Raw);
         for part in self.sender.after {
-            self.push(part, method, target, fields, &mut message)?;
+            self.push(part, place, fields, &mut message)?;
         }
         Ok(message)
     }
@@ -182,16 +209,22 @@ impl Webhooks {
     fn push(
         &self,
         part: &Part,
-        method: &Method,
-        target: Option<&Target<'_>>,
+        place: Place<'_>,
         fields: Fields<'_>,
         to: &mut Message,
     ) -> Result<(), Fault> {
-        match (part, target) {
+        match (part, place.target) {
             (Part::Text(text), _) => to.text(text),
-            (Part::Method, _) => to.part(message::Part::Method, method.as_str()),
-            (Part::Url(respell), Some(target)) => push_url(to, target, *respell)?,
-            (Part::Url(_), None) => {}
+            (Part::Method, _) => to.part(message::Part::Method, place.method.as_str()),
+            (Part::Url(respell), Some(target)) => {
+                push_url(to, target, *respell, self.url.unwrap_or(Side::Before))?;
+            }
+            (Part::Target { path, query }, Some(target)) => push_target(to, target, *path, *query)?,
+            (Part::Url(_) | Part::Target { .. }, None) => {}
+            (Part::SignedHeaders, _) => {
+                let time = self.time.as_ref().map(|name| (name, self.time_unit()));
+                push_headers(to, fields.signed_headers, place.headers, time)?;
+            }
             (Part::Id, _) => {
                 to.part(message::Part::Nonce, fields.id);
                 if let Some(name) = &self.id {
@@ -199,17 +232,28 @@ impl Webhooks {
                 }
             }
             (Part::Time, _) => {
-                let unit = match self.sender.time {
-                    Time::Header(_, unit) => unit,
-                    _ => TimeUnit::Seconds,
-                };
-                to.part(message::Part::Time(unit), fields.time);
+                to.part(message::Part::Time(self.time_unit()), fields.time);
                 if let Some(name) = &self.time {
                     to.also(message::Part::Header(name.clone()));
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl Webhooks {
+    /// How the time is written that stands in the head.
+    pub(super) fn time_unit(&self) -> TimeUnit {
+        match self.sender.time {
+            Time::Header(_, unit) => unit,
+            _ => TimeUnit::Seconds,
+        }
+    }
+
+    /// The headers that hold a signature.
+    pub(super) fn signatures(&self) -> impl Iterator<Item = &HeaderName> {
+        iter::once(&self.signature).chain(&self.also)
     }
 }
 

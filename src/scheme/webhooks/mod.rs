@@ -18,10 +18,14 @@ mod challenge;
 mod covered_tests;
 mod described;
 mod event;
+#[cfg(test)]
+mod event_tests;
 mod format;
 mod mailgun;
 mod reading;
+mod registration;
 mod sender;
+mod signed_headers;
 #[cfg(test)]
 mod table_tests;
 mod twilio;
@@ -30,4 +34,5 @@ mod writing;
 
 pub use catalogue::*;
 pub use mailgun::Mailgun;
+pub use registration::{Announced, Registrations};
 pub use twilio::Twilio;

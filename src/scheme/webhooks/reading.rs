@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::{
     event::{member, read_event_id, read_event_ids},
-    format::{Fields, Webhooks},
+    format::{Fields, Place, Webhooks},
     sender::{Macs, Once, Time},
+    signed_headers::read_list as read_signed_headers,
     url::check_boundary,
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     proof::{Build, Candidate, Parameters},
     scheme::{
         Reading,
-        fields::{check_nonce, decode_mac, required, signature},
+        fields::{check_nonce, decode_mac, missing, required, signature},
     },
 };
 
@@ -30,25 +31,17 @@ const MAX_ELEMENTS: usize = 16;
 impl Webhooks {
     /// Reads the MACs, and the parameters that stand in the head.
     pub(super) fn read_head<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Fault> {
-        let header = &self.signature;
-        let value = signature(head, header)?;
         match self.sender.macs {
             Macs::Single { prefix } => {
-                let text = value.as_bytes().strip_prefix(prefix.as_bytes());
-                let mac = text.and_then(|text| self.decode(text)).ok_or_else(|| {
-                    malformed(format!(
-                        "header `{header}` is not `{prefix}` and a MAC of {} bytes in {:?}",
-                        self.sender.algorithm.mac_len(),
-                        self.sender.encoding,
-                    ))
-                })?;
-                self.announce(head, [mac], None)
+                let macs = self.read_single(prefix, head)?;
+                self.announce(head, macs, None)
             }
             Macs::List {
                 separator,
                 name,
                 binder,
             } => {
+                let value = signature(head, &self.signature)?;
                 let (macs, time) = self.read_list((separator, name, binder), value)?;
                 self.announce(head, macs, time)
             }
@@ -57,6 +50,41 @@ impl Webhooks {
 
     fn decode(&self, text: &[u8]) -> Option<HashOutput> {
         decode_mac(self.sender.algorithm, self.sender.encoding, text)
+    }
+
+    /// The MACs of headers that have one each. One that cannot be read matches nothing, and blocks
+    /// no other.
+    fn read_single(
+        &self,
+        prefix: &str,
+        head: &Head<'_>,
+    ) -> Result<impl Iterator<Item = HashOutput>, Fault> {
+        let (mut first, mut others, mut is_there) = (None, Vec::new(), false);
+        for header in self.signatures() {
+            let Some(value) = head.single(header)? else {
+                continue;
+            };
+            is_there = true;
+            let text = value.as_bytes().strip_prefix(prefix.as_bytes());
+            let mac = text.and_then(|text| self.decode(text));
+            if first.is_none() {
+                first = mac;
+            } else {
+                others.extend(mac);
+            }
+        }
+        let header = &self.signature;
+        if !is_there {
+            return Err(missing(header));
+        }
+        if first.is_none() {
+            return Err(malformed(format!(
+                "header `{header}` is not `{prefix}` and a MAC of {} bytes in {:?}",
+                self.sender.algorithm.mac_len(),
+                self.sender.encoding,
+            )));
+        }
+        Ok(first.into_iter().chain(others))
     }
 
     /// The MACs of a list, and the time if it is an element.
@@ -136,11 +164,10 @@ impl Webhooks {
         let mut signed_at = None;
         if let (Time::Header(_, unit), Some(name)) = (self.sender.time, &self.time) {
             fields.time = required(head, name)?.as_bytes();
-            signed_at = Some(read_time(fields.time, unit).ok_or_else(|| {
-                malformed(format!(
-                    "header `{name}` is not plain digits: {unit:?} since 1970"
-                ))
-            })?);
+            signed_at = Some(
+                read_time(fields.time, unit)
+                    .ok_or_else(|| malformed(format!("header `{name}` is not {}", unit.form())))?,
+            );
         }
         if let Time::Element(name) = self.sender.time {
             fields.time = element.unwrap_or_default().as_bytes();
@@ -150,6 +177,12 @@ impl Webhooks {
                     self.signature
                 ))
             })?);
+        }
+        if let Some(name) = &self.signed_headers {
+            let value = required(head, name)?.to_str();
+            let text = value.map_err(|_| malformed(format!("header `{name}` is not ASCII")))?;
+            let required: Vec<_> = self.time.iter().chain([name]).collect();
+            fields.signed_headers = read_signed_headers(name, text, &required)?;
         }
         let key_id = self.account.of(head)?;
         let mut delivery_id = None;
@@ -168,7 +201,12 @@ impl Webhooks {
             },
             mac,
             message: Box::new(move |head: &Head<'_>, _: &mut _| {
-                self.message(head.method, Some(&head.target), fields)
+                let place = Place {
+                    method: head.method,
+                    target: Some(&head.target),
+                    headers: head.headers,
+                };
+                self.message(place, fields)
             }) as Build<'h>,
         });
         Ok(Reading::InHead(candidates.collect()))
@@ -181,8 +219,8 @@ impl Webhooks {
         body: &Bytes,
     ) -> Result<(), Fault> {
         self.check_beginning(body)?;
-        if self.respell.is_some() {
-            check_boundary(body)?;
+        if let Some(side) = self.url {
+            check_boundary(body, side)?;
         }
         if let Time::Member(name, unit) = self.sender.time {
             let time = member(body, name)?;
@@ -190,17 +228,20 @@ impl Webhooks {
             let time = time.and_then(|time| match unit {
                 TimeUnit::Seconds => Timestamp::from_secs(time),
                 TimeUnit::Millis => Timestamp::from_millis(time),
+                // No sender writes one into a body.
+                TimeUnit::Rfc3339 => None,
             });
             parameters.signed_at = Some(time.ok_or_else(|| {
                 malformed(format!(
-                    "`{name}` of the body is no whole number: {unit:?} since 1970"
+                    "`{name}` of the body is no whole number: {}",
+                    unit.form()
                 ))
             })?);
         }
         match self.sender.once {
             Once::Nothing | Once::Message | Once::Header { .. } => {}
-            Once::Member(name) => read_event_id(parameters, body, name)?,
-            Once::Each(names) => read_event_ids(parameters, body, names)?,
+            Once::Member(path) => read_event_id(parameters, body, path)?,
+            Once::Each { within, names } => read_event_ids(parameters, body, within, names)?,
             Once::Body => {
                 let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
                 digest.update(body);

@@ -22,6 +22,8 @@ pub(super) struct Sender {
     pub(super) secret: SecretForm,
     /// The header of the signature, as the sender writes it.
     pub(super) header: &'static str,
+    /// Further headers of the same form, each with a MAC under another secret of the account.
+    pub(super) also: &'static [&'static str],
     pub(super) macs: Macs,
     pub(super) encoding: Encoding,
     pub(super) algorithm: MacAlgorithm,
@@ -30,6 +32,8 @@ pub(super) struct Sender {
     pub(super) before: &'static [Part],
     /// What is signed after the body.
     pub(super) after: &'static [Part],
+    /// The header that lists the headers which are signed, itself and that of the time among them.
+    pub(super) signed_headers: Option<&'static str>,
     /// How a body begins that the sender signed as a webhook, and not as something else.
     pub(super) body_begins: Option<&'static str>,
     pub(super) once: Once,
@@ -94,6 +98,13 @@ pub(super) enum Part {
     Method,
     /// The URL, respelled by this function.
     Url(fn(&str) -> Cow<'_, str>),
+    /// Path and query, each respelled by a function that spells no two texts alike.
+    Target {
+        path: fn(&str) -> Cow<'_, str>,
+        query: fn(&str) -> Cow<'_, str>,
+    },
+    /// The headers that are listed, each as its name, `:` and its value, with `;` between them.
+    SignedHeaders,
     Id,
     Time,
 }
@@ -108,11 +119,16 @@ pub(super) enum Once {
     /// The event id in this covered header. It does not hold the byte that ends it in the signed
     /// message.
     Header { name: &'static str, end: u8 },
-    /// The event id in this member of the body; without one, the signed message.
-    Member(&'static str),
-    /// The event ids of all events of the body, as a set: the first of these members of each, and
-    /// the others with it. If an event has none, the signed message.
-    Each([&'static str; 4]),
+    /// The event id in this member of the body, by the names that lead to it; without one, the
+    /// signed message.
+    Member(&'static [&'static str]),
+    /// The event ids of all events of the body, or of this member of it, as a set: the first of
+    /// these members of each event, and the others with it. If an event has none, the signed
+    /// message.
+    Each {
+        within: Option<&'static str>,
+        names: &'static [&'static str],
+    },
     /// The SHA-256 of the body: a retry differs in its time alone.
     Body,
 }
@@ -124,12 +140,14 @@ pub(super) const PLAIN: Sender = Sender {
     key_id: "",
     secret: SecretForm::Text,
     header: "",
+    also: &[],
     macs: Macs::Single { prefix: "" },
     encoding: Encoding::Hex,
     algorithm: MacAlgorithm::HmacSha256,
     time: Time::None,
     before: &[],
     after: &[],
+    signed_headers: None,
     body_begins: None,
     once: Once::Message,
     max_age: None,

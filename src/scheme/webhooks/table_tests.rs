@@ -7,14 +7,14 @@ use std::{env, fmt::Write as _, fs, path::Path};
 
 use super::{
     catalogue::{SENDERS, SVIX},
-    challenge::Challenge,
+    challenge::{Asks, Challenge, SecretIn},
     sender::{Macs, Once, Part, SecretForm, Sender, Time},
 };
 use crate::{
     key::MacAlgorithm,
     message::{
         Encoding,
-        TimeUnit::{Millis, Seconds},
+        TimeUnit::{Millis, Rfc3339, Seconds},
     },
 };
 
@@ -119,6 +119,12 @@ impl Sender {
             },
         };
         let mut text = format!("`{}: {value}`", self.header);
+        if let Some((last, others)) = self.also.split_last() {
+            let others: String = others.iter().map(|name| format!("`{name}`, ")).collect();
+            let others = others.trim_end_matches(", ");
+            let or = if others.is_empty() { "" } else { " or " };
+            write!(text, ", or the same in {others}{or}`{last}`").unwrap();
+        }
         let id = match self.once {
             Once::Header { name, .. } => Some(format!("`{name}`")),
             _ => None,
@@ -126,15 +132,17 @@ impl Sender {
         let time = match self.time {
             Time::Header(name, Seconds) => Some(format!("`{name}` in seconds")),
             Time::Header(name, Millis) => Some(format!("`{name}` in milliseconds")),
+            Time::Header(name, Rfc3339) => Some(format!("`{name}` as a date")),
             _ => None,
         };
-        let beside: Vec<_> = id.into_iter().chain(time).collect();
+        let list = self.signed_headers.map(|name| format!("`{name}`"));
+        let beside: Vec<_> = id.into_iter().chain(list).chain(time).collect();
         if !beside.is_empty() {
             write!(text, ", with {}", beside.join(" and ")).unwrap();
         }
         match self.algorithm {
             MacAlgorithm::HmacSha256 => {}
-            other => write!(text, ", with {other:?}").unwrap(),
+            other => write!(text, ", with {}", other.name()).unwrap(),
         }
         text
     }
@@ -144,6 +152,8 @@ impl Sender {
             Part::Text(_) => None,
             Part::Method => Some("the method"),
             Part::Url(_) => Some("the URL with its query"),
+            Part::Target { .. } => Some("the path, the query"),
+            Part::SignedHeaders => Some("the listed headers with the time"),
             Part::Id => Some("the id"),
             Part::Time => Some("the time"),
         };
@@ -173,11 +183,22 @@ impl Sender {
             Once::Message if self.parts().next().is_none() => "the body".to_owned(),
             Once::Message => "the signed message".to_owned(),
             Once::Header { name, .. } => format!("the event id, `{name}`"),
-            Once::Member(name) => format!("the event id, `{name}` of the body{OTHERWISE}"),
-            Once::Each([name, a, b, c]) => format!(
-                "all event ids of the body, as a set: `{name}` of each event, with its `{a}`, `{b}` \
-                 and `{c}`{OTHERWISE}"
-            ),
+            Once::Member(path) => {
+                format!("the event id, `{}` of the body{OTHERWISE}", path.join("."))
+            }
+            Once::Each { within, names } => {
+                let place = within.map_or(String::new(), |name| format!("`{name}` of "));
+                let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+                let (id, others) = quoted.split_first().unwrap();
+                let others = match others.split_last() {
+                    None => String::new(),
+                    Some((last, [])) => format!(", with its {last}"),
+                    Some((last, others)) => format!(", with its {} and {last}", others.join(", ")),
+                };
+                format!(
+                    "all event ids of {place}the body, as a set: {id} of each event{others}{OTHERWISE}"
+                )
+            }
             Once::Body => "the SHA-256 of the body".to_owned(),
         }
     }
@@ -215,7 +236,7 @@ impl Sender {
             (Once::Nothing, _) => "nothing",
             (Once::Message, Time::None) | (Once::Body, _) => "an event with the body of another",
             (Once::Message, _) => "nothing: the body has its time",
-            (Once::Each(_), _) => "nothing, if the handler asks `once_in` for each event",
+            (Once::Each { .. }, _) => "nothing, if the handler asks `once_in` for each event",
             (Once::Header { .. } | Once::Member(_), _) => "an event with the id of another",
         }
         .to_owned()
@@ -235,7 +256,14 @@ impl Sender {
         match self.challenge {
             None => String::new(),
             Some(Challenge::Query { parameter, .. }) => format!("`{parameter}`"),
-            Some(Challenge::Body { value, .. }) => format!("`{value}`"),
+            Some(Challenge::Head) => "`HEAD`".to_owned(),
+            Some(Challenge::Secret(SecretIn::Header(name) | SecretIn::Member(name))) => {
+                format!("`{name}`")
+            }
+            Some(Challenge::Body { member, value, .. }) => match value {
+                Asks::Text(text) => format!("`{text}`"),
+                Asks::EmptyArray => format!("`{member}: []`"),
+            },
         }
     }
 }
@@ -366,7 +394,19 @@ fn every_row_is_coherent() {
     for sender in rows() {
         let name = sender.preset;
         let has = |wanted: fn(&Part) -> bool| sender.parts().filter(|p| wanted(p)).count();
-        let times = has(|part| matches!(part, Part::Time));
+        // The list of signed headers has that of the time.
+        let times = has(|part| matches!(part, Part::Time | Part::SignedHeaders));
+        let lists = has(|part| matches!(part, Part::SignedHeaders));
+        assert_eq!(
+            lists,
+            usize::from(sender.signed_headers.is_some()),
+            "{name}"
+        );
+        // A further header has a MAC of the same form, and no time.
+        assert!(
+            sender.also.is_empty() || matches!(sender.macs, Macs::Single { .. }),
+            "{name}"
+        );
         let in_head = matches!(sender.time, Time::Header(..) | Time::Element(_));
         assert_eq!(times, usize::from(in_head), "{name}: the time is signed");
         let ids = has(|part| matches!(part, Part::Id));
@@ -405,13 +445,32 @@ fn every_row_is_coherent() {
                 (Part::Time, Some(Part::Text(text))) => {
                     assert!(!text.as_bytes()[0].is_ascii_digit(), "{name}");
                 }
+                // No date is the beginning of another one.
+                (Part::Time, None) => {
+                    assert!(matches!(sender.time, Time::Header(_, Rfc3339)), "{name}");
+                }
+                // Neither a method nor a URL nor a header has a line feed.
+                (
+                    Part::Method | Part::Target { .. } | Part::SignedHeaders,
+                    Some(Part::Text("\n")),
+                ) => {}
                 // A method has no `:`, and a URL begins with its scheme; the interpreter looks after
                 // the end of a URL.
                 (Part::Text(_), _) | (Part::Method, Some(Part::Url(_))) | (Part::Url(_), None) => {}
                 other => panic!("{name}: {other:?}"),
             }
         }
-        // Of a time that ends the message no digit can move.
-        assert!(matches!(sender.after, [] | [Part::Time]), "{name}");
+        // Of a time that ends the message no digit can move: beside a URL, it is of another century
+        // with one more or less, and no date is the end of another one.
+        let is_date = matches!(sender.time, Time::Header(_, Rfc3339));
+        let follows_url = sender
+            .before
+            .iter()
+            .any(|part| matches!(part, Part::Url(_)));
+        match sender.after {
+            [] | [Part::Url(_)] => {}
+            [Part::Time] => assert!(is_date || follows_url, "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
     }
 }

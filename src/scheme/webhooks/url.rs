@@ -9,19 +9,37 @@ use crate::{
     message::{self, Message, Target},
 };
 
-/// Beside a URL, a body begins with one of these bytes, and no path and no query has one: so that
+/// On which side of the body the URL is signed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Side {
+    Before,
+    After,
+}
+
+/// Behind a URL, a body begins with one of these bytes, and no path and no query has one: so that
 /// there is one place only where the one can end and the other begin. Of a time after the body, no
 /// digit can move: with one more or less it is of another century, and never fresh.
 const BEGINNINGS: &[char] = &['{', '['];
+
+/// The same of how a body ends in front of a URL.
+const ENDS: &[char] = &['}', ']'];
 
 /// Appends a URL as it is respelled.
 pub(super) fn push_url(
     to: &mut Message,
     target: &Target<'_>,
     respell: fn(&str) -> Cow<'_, str>,
+    side: Side,
 ) -> Result<(), Fault> {
-    if target.path_and_query.as_str().contains(BEGINNINGS) {
-        return Err(malformed("the URL has a byte with which a body begins"));
+    let text = target.path_and_query.as_str();
+    match side {
+        Side::Before if text.contains(BEGINNINGS) => {
+            return Err(malformed("the URL has a byte with which a body begins"));
+        }
+        Side::After if text.contains(ENDS) => {
+            return Err(malformed("the URL has a byte with which a body ends"));
+        }
+        Side::Before | Side::After => {}
     }
     push_url_scheme(to, target);
     match respell(&target.authority) {
@@ -47,6 +65,39 @@ fn push_changed(to: &mut Message, target: &Target<'_>, text: &str) {
     to.text_with(text, path.into_iter().chain([query]));
 }
 
+/// Appends path and query as these functions respell them. No two spellings are alike, so that both
+/// are covered as they were sent.
+pub(super) fn push_target(
+    to: &mut Message,
+    target: &Target<'_>,
+    path: fn(&str) -> Cow<'_, str>,
+    query: fn(&str) -> Cow<'_, str>,
+) -> Result<(), Fault> {
+    let sent = target.query().unwrap_or_default();
+    if sent.contains('?') {
+        return Err(malformed(
+            "the URL has a second `?`, and the sender signs nothing behind it",
+        ));
+    }
+    push_respelled(to, message::Part::Path, target.path(), path);
+    if !sent.is_empty() {
+        to.text("?");
+    }
+    push_respelled(to, message::Part::Query, sent, query);
+    Ok(())
+}
+
+fn push_respelled(
+    to: &mut Message,
+    part: message::Part,
+    sent: &str,
+    respell: fn(&str) -> Cow<'_, str>,
+) {
+    let respelled = respell(sent);
+    let value = (*respelled != *sent).then(|| sent.as_bytes().into());
+    to.text_with(&respelled, [(part, 0..respelled.len(), value)]);
+}
+
 /// Appends what a URL begins with.
 pub(super) fn push_url_scheme(to: &mut Message, target: &Target<'_>) {
     to.text(target.scheme.unwrap_or(&Scheme::HTTPS).as_str());
@@ -64,12 +115,17 @@ pub(super) fn outgoing_target(parts: &Parts) -> Result<Target<'_>, SignError> {
     Ok(target)
 }
 
-/// A body beside a URL begins where the URL ends.
-pub(super) fn check_boundary(body: &[u8]) -> Result<(), Fault> {
-    match body.first() {
-        None | Some(b'{' | b'[') => Ok(()),
-        Some(_) => Err(malformed(
+/// A body beside a URL begins where the URL ends, or ends where it begins.
+pub(super) fn check_boundary(body: &[u8], side: Side) -> Result<(), Fault> {
+    match (side, body.first(), body.last()) {
+        (_, None, _)
+        | (Side::Before, Some(b'{' | b'['), _)
+        | (Side::After, _, Some(b'}' | b']')) => Ok(()),
+        (Side::Before, ..) => Err(malformed(
             "the body is neither empty nor a JSON object or array from its first byte",
+        )),
+        (Side::After, ..) => Err(malformed(
+            "the body is neither empty nor a JSON object or array up to its last byte",
         )),
     }
 }

@@ -3,14 +3,13 @@
 use http::request::Parts;
 
 use super::{
-    format::{Fields, Webhooks},
+    format::{Fields, Place, Webhooks},
     sender::{Macs, Time},
     url::{check_boundary, outgoing_target},
 };
 use crate::{
-    clock::Timestamp,
     error::SignError,
-    message::{HashOutput, TimeUnit},
+    message::{HashOutput, Target, write_time},
     proof::{Parameters, Unsigned},
     scheme::{Signing, fields::header_value, signs_under},
 };
@@ -32,22 +31,39 @@ impl Webhooks {
             parts.headers.insert(name, header_value(fields.id)?);
         }
         let time = match self.sender.time {
-            Time::Header(_, unit) => digits(signing.now, unit),
-            Time::Element(_) => digits(signing.now, TimeUnit::Seconds),
+            Time::Header(..) | Time::Element(_) => write_time(signing.now, self.time_unit()),
             Time::None | Time::Member(..) => String::new(),
         };
         fields.time = time.as_bytes();
         if let Some(name) = &self.time {
             parts.headers.insert(name, header_value(fields.time)?);
         }
-        let target = match self.respell {
-            Some(_) => {
-                check_boundary(signing.body)?;
+        let mut signed_headers = String::new();
+        if let Some(name) = &self.signed_headers {
+            let mut names: Vec<_> = self.time.iter().chain([name]).collect();
+            names.sort_unstable_by_key(|name| name.as_str());
+            let names: Vec<_> = names.into_iter().map(|name| name.as_str()).collect();
+            signed_headers = names.join(",");
+            let value = header_value(signed_headers.as_bytes())?;
+            parts.headers.insert(name, value);
+        }
+        fields.signed_headers = &signed_headers;
+        let target = match self.url {
+            Some(side) => {
+                check_boundary(signing.body, side)?;
                 Some(outgoing_target(parts)?)
+            }
+            None if self.profile.covers_place => {
+                Some(Target::of_outgoing(&parts.uri, &parts.headers)?)
             }
             None => None,
         };
-        let message = self.message(&parts.method, target.as_ref(), fields)?;
+        let place = Place {
+            method: &parts.method,
+            target: target.as_ref(),
+            headers: &parts.headers,
+        };
+        let message = self.message(place, fields)?;
         Ok(Unsigned {
             parameters: Parameters {
                 delivery_id: None,
@@ -88,12 +104,5 @@ impl Webhooks {
         let value = header_value(value.as_bytes())?;
         parts.headers.insert(&self.signature, value);
         Ok(())
-    }
-}
-
-fn digits(time: Timestamp, unit: TimeUnit) -> String {
-    match unit {
-        TimeUnit::Seconds => time.as_secs().to_string(),
-        TimeUnit::Millis => time.as_millis().to_string(),
     }
 }

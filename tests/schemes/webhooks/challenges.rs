@@ -5,7 +5,7 @@ use countersign::{
     Processing, VerifiedPayload, Verifier, VerifyLayer,
     scheme::Scheme,
     testing::ManualClock,
-    webhooks::{Meta, Slack, Zoom},
+    webhooks::{Meta, Slack, Xero, Zoom},
 };
 use http::{
     HeaderMap, Method, Request,
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::{
-    provider::{META, Provider, SLACK, ZOOM, verify, with_body},
+    provider::{META, Provider, SLACK, XERO, ZOOM, verify, with_body},
     service::{INVALID, MISSING},
 };
 use crate::common;
@@ -182,6 +182,51 @@ async fn a_token_that_could_be_a_message_is_not_answered() {
         let scheme = Zoom::new().answer_url_validation_at("/hook").unwrap();
         let (status, _, body) = ask(scheme, &clock, request).await;
         assert_eq!((status, &*body), (200, "handled"), "{token}");
+    }
+}
+
+/// The body is that of Xero's documentation.
+const INTENT: &str =
+    r#"{"events":[],"lastEventSequence":0,"firstEventSequence":0,"entropy":"QWERTYUIOPASDF"}"#;
+
+#[tokio::test]
+async fn the_intent_to_receive_of_xero_is_answered_without_a_body() {
+    let clock = common::clock();
+    let scheme = || Xero::new().answer_intent_to_receive_at("/hook").unwrap();
+    let request = XERO.sign(&clock, INTENT);
+    let (status, headers, body) = ask(scheme(), &clock, request.clone()).await;
+    assert_eq!((status, &*body), (200, ""));
+    assert!(!headers.contains_key("set-cookie"));
+    // Xero wants 401 for one with a wrong signature, which it sends too.
+    let wrong = XERO.sign_under(XERO.secrets[1], &clock, INTENT);
+    assert_eq!(ask(scheme(), &clock, wrong).await.0, 401);
+    // The next one, with other entropy, is answered again; and so is the very same.
+    for body in [INTENT.replace("S0m3", "0th3r"), INTENT.to_owned()] {
+        let (status, _, body) = ask(scheme(), &clock, XERO.sign(&clock, body)).await;
+        assert_eq!((status, &*body), (200, ""));
+    }
+    let mut elsewhere = request.clone();
+    *elsewhere.uri_mut() = "/other".parse().unwrap();
+    assert_eq!(ask(scheme(), &clock, elsewhere).await.0, 404);
+    let (status, _, body) = ask(Xero::new(), &clock, request).await;
+    assert_eq!((status, &*body), (200, "handled"));
+}
+
+#[tokio::test]
+async fn what_is_no_intent_to_receive_goes_to_the_handler() {
+    let clock = common::clock();
+    for body in [
+        r#"{"events":[{"resourceId":"1"}],"entropy":"x"}"#,
+        r#"{"events":{},"entropy":"x"}"#,
+        r#"{"events":null}"#,
+        r#"{"x":{"events":[]}}"#,
+        r#"{"events":[],"events":[{"resourceId":"1"}]}"#,
+        "{}",
+        "events=",
+    ] {
+        let scheme = Xero::new().answer_intent_to_receive_at("/hook").unwrap();
+        let (status, _, answer) = ask(scheme, &clock, XERO.sign(&clock, body)).await;
+        assert_eq!((status, &*answer), (200, "handled"), "{body}");
     }
 }
 

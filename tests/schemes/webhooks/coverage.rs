@@ -53,6 +53,21 @@ const BUT: &[(u8, &[&str], &str)] = &[
     ),
     (
         7,
+        &["Trello"],
+        "see a07_bytes_cannot_move_between_body_and_url",
+    ),
+    (
+        7,
+        &["Contentful"],
+        "see a07_bytes_cannot_move_between_listed_headers",
+    ),
+    (
+        7,
+        &["Zendesk", "Box Webhooks"],
+        "see a07_bytes_cannot_move_between_date_and_body",
+    ),
+    (
+        7,
         &["Twilio"],
         "see a07_bytes_can_move_between_parameters_that_are_signed_without_delimiters",
     ),
@@ -80,6 +95,16 @@ const BUT: &[(u8, &[&str], &str)] = &[
         14,
         &["HubSpot"],
         "see a14_a_time_is_plain_digits_in_milliseconds",
+    ),
+    (
+        14,
+        &["Contentful"],
+        "see a14_a_listed_time_is_plain_digits_in_milliseconds",
+    ),
+    (
+        14,
+        &["Zendesk", "Box Webhooks"],
+        "see a14_a_date_is_written_in_one_form",
     ),
     (14, &["Mailgun"], "see a14_a_time_is_ten_plain_digits"),
     (

@@ -211,10 +211,10 @@ async fn a_payload_answers_for_what_is_covered_and_nothing_else() {
             assert!(payload.header(name).is_some(), "{} {name}", provider.name);
         }
         let id = provider.name.to_lowercase().replace(' ', "-");
-        let id = if id == "svix" {
-            "standard-webhooks"
-        } else {
-            &id
+        let id = match &*id {
+            "svix" => "standard-webhooks",
+            "box-webhooks" => "box",
+            id => id,
         };
         assert_eq!(payload.key_id().as_str(), id);
     }

@@ -40,8 +40,8 @@ pub struct Provider {
     pub time: Time,
     /// The header that holds the id.
     pub id: Option<&'static str>,
-    /// The signed message, of `{id}`, `{time}`, `{method}`, `{url}`, `{body}`, and the strings of a body
-    /// whose signature stands in it.
+    /// The signed message, of `{id}`, `{time}`, `{method}`, `{url}`, `{target}`, `{listed}`, `{body}`, and
+    /// the strings of a body whose signature stands in it. A listed header stands there with its name.
     pub message: &'static str,
     /// A body that is an event for it, at this time.
     pub event: fn(u64) -> String,
@@ -55,7 +55,7 @@ pub struct Provider {
 /// The signature stands in the body, as its member `signature`.
 pub const IN_BODY: &str = "signature";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hash {
     Sha1,
     Sha256,
@@ -297,6 +297,179 @@ providers! {
         retries: Retries::Unclaimed,
         ..PLAIN
     }
+    GITLAB = "GitLab" webhooks::GitLab::new() => { ..STANDARD_WEBHOOKS }
+    OPENAI = "OpenAi" webhooks::OpenAi::new() => {
+        schedule: &[MINUTE, HOUR, DAY, 3 * DAY],
+        ..STANDARD_WEBHOOKS
+    }
+    INTERCOM = "Intercom" webhooks::Intercom::new() => {
+        hash: Hash::Sha1,
+        signature: "x-hub-signature",
+        value: "sha1={mac}",
+        retries: Retries::Identical,
+        ..PLAIN
+    }
+    TYPEFORM = "Typeform" webhooks::Typeform::new() => {
+        signature: "typeform-signature",
+        value: "sha256={mac}",
+        encoding: Encoding::Base64,
+        retries: Retries::Identical,
+        schedule: &[5 * MINUTE, 35 * MINUTE, 10 * HOUR],
+        ..PLAIN
+    }
+    CALENDLY = "Calendly" webhooks::Calendly::new() => {
+        signature: "calendly-webhook-signature",
+        value: "t={time},v1={mac}",
+        list: Some(","),
+        time: Time::Listed("t"),
+        message: "{time}.{body}",
+        schedule: &[MINUTE, HOUR, DAY],
+        ..PLAIN
+    }
+    WOOCOMMERCE = "WooCommerce" webhooks::WooCommerce::new() => {
+        signature: "x-wc-webhook-signature",
+        encoding: Encoding::Base64,
+        retries: Retries::Identical,
+        ..PLAIN
+    }
+    ZENDESK = "Zendesk" webhooks::Zendesk::new() => {
+        signature: "x-zendesk-webhook-signature",
+        encoding: Encoding::Base64,
+        time: Time::Header("x-zendesk-webhook-signature-timestamp"),
+        message: "{time}{body}",
+        retries: Retries::Redated,
+        ..PLAIN
+    }
+    PAGERDUTY = "PagerDuty" webhooks::PagerDuty::new() => {
+        signature: "x-pagerduty-signature",
+        value: "v1={mac}",
+        list: Some(","),
+        event: nested_event,
+        retries: Retries::Identical,
+        ..PLAIN
+    }
+    SENTRY = "Sentry" webhooks::Sentry::new() => {
+        signature: "sentry-hook-signature",
+        retries: Retries::Identical,
+        ..PLAIN
+    }
+    ASANA = "Asana" webhooks::Asana::new() => {
+        signature: "x-hook-signature",
+        retries: Retries::Identical,
+        schedule: &[MINUTE, HOUR, DAY],
+        ..PLAIN
+    }
+    BOX = "Box Webhooks" webhooks::BoxWebhooks::new() => {
+        signature: "box-signature-primary",
+        encoding: Encoding::Base64,
+        time: Time::Header("box-delivery-timestamp"),
+        message: "{body}{time}",
+        schedule: &[5 * MINUTE, HOUR, 2 * HOUR],
+        ..PLAIN
+    }
+    DOCUSIGN = "DocuSign" webhooks::DocuSign::new() => {
+        signature: "x-docusign-signature-1",
+        encoding: Encoding::Base64,
+        event: |secs| format!(r#"{{"event":"envelope-completed","retryCount":{}}}"#, secs - NOW),
+        retries: Retries::Redated,
+        ..PLAIN
+    }
+    XERO = "Xero" webhooks::Xero::new() => {
+        signature: "x-xero-signature",
+        encoding: Encoding::Base64,
+        retries: Retries::Identical,
+        schedule: &[MINUTE, HOUR, DAY],
+        ..PLAIN
+    }
+    QUICKBOOKS = "QuickBooks" webhooks::QuickBooks::new() => {
+        signature: "intuit-signature",
+        encoding: Encoding::Base64,
+        event: |_| r#"[{"id":"evt_1","source":"intuit.x","amount":7},{"id":"evt_2"}]"#.to_owned(),
+        retries: Retries::Identical,
+        schedule: &[10, MINUTE, HOUR, DAY],
+        ..PLAIN
+    }
+    RAZORPAY = "Razorpay" webhooks::Razorpay::new() => {
+        signature: "x-razorpay-signature",
+        retries: Retries::Identical,
+        schedule: &[HOUR, DAY, 15 * DAY],
+        ..PLAIN
+    }
+    LEMON_SQUEEZY = "Lemon Squeezy" webhooks::LemonSqueezy::new() => {
+        signature: "x-signature",
+        retries: Retries::Identical,
+        schedule: &[5, 30, 155],
+        ..PLAIN
+    }
+    COINBASE_COMMERCE = "Coinbase Commerce" webhooks::CoinbaseCommerce::new() => {
+        signature: "x-cc-webhook-signature",
+        event: nested_event,
+        retries: Retries::Identical,
+        schedule: &[HOUR, DAY, 3 * DAY],
+        ..PLAIN
+    }
+    CONTENTFUL = "Contentful" webhooks::Contentful::new() => {
+        signature: "x-contentful-signature",
+        time: Time::Header("x-contentful-timestamp"),
+        id: Some("x-contentful-signed-headers"),
+        message: "{method}\n{target}\n{listed}\n{body}",
+        retries: Retries::Redated,
+        schedule: &[30, 60],
+        ..PLAIN
+    }
+    CIRCLECI = "CircleCi" webhooks::CircleCi::new() => {
+        signature: "circleci-signature",
+        value: "v1={mac}",
+        list: Some(","),
+        retries: Retries::Identical,
+        ..PLAIN
+    }
+    BUILDKITE = "Buildkite" webhooks::Buildkite::new() => {
+        signature: "x-buildkite-signature",
+        value: "timestamp={time},signature={mac}",
+        list: Some(","),
+        time: Time::Listed("timestamp"),
+        message: "{time}.{body}",
+        retries: Retries::Redated,
+        ..PLAIN
+    }
+    TERRAFORM_CLOUD = "Terraform Cloud" webhooks::TerraformCloud::new() => {
+        hash: Hash::Sha512,
+        signature: "x-tfe-notification-signature",
+        retries: Retries::Identical,
+        ..PLAIN
+    }
+    VERCEL = "Vercel" webhooks::Vercel::new() => {
+        hash: Hash::Sha1,
+        signature: "x-vercel-signature",
+        retries: Retries::Identical,
+        schedule: &[MINUTE, HOUR, DAY],
+        ..PLAIN
+    }
+    TRELLO = "Trello" webhooks::Trello::new() => {
+        hash: Hash::Sha1,
+        signature: "x-trello-webhook",
+        encoding: Encoding::Base64,
+        message: "{body}{url}",
+        event: |_| r#"{"action":{"id":"evt_1"},"amount":7}"#.to_owned(),
+        retries: Retries::Identical,
+        schedule: &[30, 90, 210],
+        ..PLAIN
+    }
+    NOTION = "Notion" webhooks::Notion::new() => {
+        signature: "x-notion-signature",
+        value: "sha256={mac}",
+        retries: Retries::Identical,
+        schedule: &[MINUTE, HOUR, DAY],
+        ..PLAIN
+    }
+    LINE = "Line" webhooks::Line::new() => {
+        signature: "x-line-signature",
+        encoding: Encoding::Base64,
+        event: |_| r#"{"events":[{"webhookEventId":"evt_1"}],"amount":7}"#.to_owned(),
+        retries: Retries::Identical,
+        ..PLAIN
+    }
 }
 
 /// Those that sign the body, with a time or an id at most, and claim what they sign. Of the others
@@ -317,6 +490,11 @@ pub fn lists() -> impl Iterator<Item = &'static Provider> {
 pub fn timed() -> impl Iterator<Item = &'static Provider> {
     ALL.into_iter()
         .filter(|provider| provider.time != Time::None)
+}
+
+/// A body whose event has its id below the top.
+fn nested_event(_: u64) -> String {
+    r#"{"id":"1","attempt_number":1,"event":{"id":"evt_1","amount":7}}"#.to_owned()
 }
 
 /// A body that is an event for most of them.
@@ -341,8 +519,24 @@ fn fill(template: &str, value: impl Fn(&str) -> Vec<u8>) -> Vec<u8> {
 }
 
 impl Provider {
-    pub fn covers_url(&self) -> bool {
+    /// What its requests are read by: the encoding of the MAC, its list, where the time and the id are.
+    pub fn shape(&self) -> impl std::hash::Hash + Eq + use<> {
+        let place = match self.time {
+            Time::Header(_) => "header",
+            Time::Listed(_) => "list",
+            Time::Body(_) => "body",
+            Time::None => "none",
+        };
+        let encoding = format!("{:?}", self.encoding);
+        (encoding, self.list, place, self.id.is_some(), self.hash)
+    }
+
+    pub fn covers_authority(&self) -> bool {
         self.message.contains("{url}")
+    }
+
+    pub fn covers_url(&self) -> bool {
+        self.covers_authority() || self.message.contains("{target}")
     }
 
     /// What stands before each MAC of a list.
@@ -353,7 +547,7 @@ impl Provider {
 
     pub fn builder(&self) -> VerifierBuilder<Verifier> {
         let builder = (self.begin)();
-        if self.covers_url() {
+        if self.covers_authority() {
             builder.public_origin(common::ORIGIN)
         } else {
             builder
@@ -461,6 +655,14 @@ impl Provider {
             "time" => self.get_time(request),
             "method" => request.method().as_str().into(),
             "url" => url(request).into_bytes(),
+            "target" => request.uri().to_string().into_bytes(),
+            "listed" => {
+                let list = get(request, self.id.unwrap());
+                let headers = list.split(',').map(|name| {
+                    [name.as_bytes(), b":", request.headers()[name].as_bytes()].concat()
+                });
+                headers.collect::<Vec<_>>().join(&b';')
+            }
             "body" => request.body().to_vec(),
             member => {
                 let body: Value = serde_json::from_slice(request.body()).unwrap();

@@ -12,8 +12,8 @@ use http::{Request, StatusCode, header::RETRY_AFTER};
 use super::{
     coverage::concerned,
     provider::{
-        ALL, LINEAR, MAILGUN, Provider, Retries, SHOPIFY, SLACK, ZOOM, at_path, event, get, verify,
-        with,
+        ALL, CALENDLY, LINEAR, MAILGUN, Provider, Retries, SHOPIFY, SLACK, ZOOM, at_path, get,
+        verify, with,
     },
     service::{ACKNOWLEDGED, IN_FLIGHT, INVALID, PANICS, Service},
 };
@@ -87,7 +87,7 @@ async fn a32_the_record_of_an_event_is_extended_by_each_redelivery() {
             let again = provider.redelivery(&service.clock);
             service.refuses(again, ACKNOWLEDGED, provider.name).await;
         }
-        service.clock.advance(3 * DAY + HOUR);
+        service.clock.advance(4 * DAY + HOUR);
         service.handles(provider.redelivery(&service.clock)).await;
     }
 }
@@ -144,7 +144,7 @@ async fn a31_two_macs_over_one_message_are_one_delivery() {
     for provider in concerned(2) {
         let service = Service::with(provider, |builder| builder.secret(provider.secrets[1]));
         let one = provider.delivery(&service.clock);
-        let other = provider.sign_under(provider.secrets[1], &service.clock, event(NOW));
+        let other = provider.sign_under(provider.secrets[1], &service.clock, (provider.event)(NOW));
         let separator = provider.list.unwrap();
         let both = {
             let other = get(&other, provider.signature);
@@ -173,7 +173,7 @@ async fn a31_both_secrets_are_valid_while_they_are_rotated() {
 #[tokio::test]
 async fn a33_what_is_for_another_authority_is_refused_and_uses_nothing_up() {
     for provider in concerned(33) {
-        let service = Service::with(provider, |builder| match provider.covers_url() {
+        let service = Service::with(provider, |builder| match provider.covers_authority() {
             true => builder,
             false => builder.public_origin(common::ORIGIN),
         });
@@ -182,7 +182,7 @@ async fn a33_what_is_for_another_authority_is_refused_and_uses_nothing_up() {
         let not_served = (421, "authority_not_served");
         let elsewhere = with(&genuine, "host", other);
         service.refuses(elsewhere, not_served, provider.name).await;
-        if provider.covers_url() {
+        if provider.covers_authority() {
             let event = (provider.event)(NOW);
             let secret = provider.secrets[0];
             let for_other = provider.sign_for(other, secret, &service.clock, event);
@@ -290,6 +290,7 @@ async fn by_default_a_delivery_is_fresh_for_as_long_as_it_is_retried() {
     for (provider, schedule) in [
         (&LINEAR, [60, 61 * 60, 421 * 60]),
         (&ZOOM, [5 * 60, 25 * 60, 85 * 60]),
+        (&CALENDLY, [60, 60 * 60, 23 * 60 * 60]),
     ] {
         let clock = common::clock();
         let layer = |clock: &ManualClock| {
@@ -318,7 +319,7 @@ async fn by_default_a_delivery_is_fresh_for_as_long_as_it_is_retried() {
             let other = verify(&layer(&clock), &delivery).await;
             assert!(other.is_ok(), "{} {after:?}", provider.name);
         }
-        clock.set(start.saturating_add(Duration::from_secs(9 * 60 * 60)));
+        clock.set(start.saturating_add(Duration::from_secs(25 * 60 * 60)));
         let stale = verify(&layer(&clock), &delivery).await.unwrap_err();
         assert_eq!(stale.kind(), RejectionKind::SignatureExpired);
     }
@@ -346,7 +347,7 @@ async fn a_store_that_forgets_is_warned_of_where_retries_are_not_dated_anew() {
     for provider in ALL {
         let log = Log::captured();
         let builder = (provider.begin)().secret(provider.secrets[0]);
-        let builder = if provider.covers_url() {
+        let builder = if provider.covers_authority() {
             builder.public_origin(common::ORIGIN)
         } else {
             builder
@@ -354,7 +355,7 @@ async fn a_store_that_forgets_is_warned_of_where_retries_are_not_dated_anew() {
         let clock = common::clock();
         builder.store(common::store(&clock)).build().unwrap();
         let warned = log.text().contains("high_watermark");
-        let expected = ["Linear", "Zoom"].contains(&provider.name);
+        let expected = ["Linear", "Zoom", "Calendly"].contains(&provider.name);
         assert_eq!(warned, expected, "{}", provider.name);
     }
 }

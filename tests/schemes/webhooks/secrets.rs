@@ -8,7 +8,7 @@ use http::Request;
 
 use super::{
     coverage::concerned,
-    provider::{ALL, GITHUB, Provider, STANDARD_WEBHOOKS, SVIX, lists},
+    provider::{ALL, GITHUB, GITLAB, OPENAI, Provider, STANDARD_WEBHOOKS, SVIX, lists},
     service::{INVALID, MALFORMED, Service},
 };
 use crate::common::{
@@ -72,7 +72,7 @@ fn a_preset_signs_under_its_own_key_id() {
 #[test]
 fn a_secret_of_standard_webhooks_is_base64_of_24_to_64_bytes() {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
-    for provider in [&STANDARD_WEBHOOKS, &SVIX] {
+    for provider in [&STANDARD_WEBHOOKS, &SVIX, &GITLAB, &OPENAI] {
         let taken = |text: &str| (provider.signer)(text).is_ok();
         for (length, expected) in [
             (16, false),
@@ -129,7 +129,7 @@ async fn a_secret_is_taken_as_it_is_shown() {
 
 #[test]
 fn a_secret_that_is_text_has_no_white_space_at_its_ends() {
-    let decoded = ["Standard Webhooks", "Svix"];
+    let decoded = ["Standard Webhooks", "Svix", "GitLab", "OpenAi"];
     for provider in ALL
         .iter()
         .filter(|provider| !decoded.contains(&provider.name))

@@ -1,5 +1,7 @@
 //! Whatever was changed on the way is refused, and uses nothing up.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use countersign::{HeaderScheme, Part, Signer, Verifier, scheme::Encoding};
 use http::{HeaderValue, Request};
@@ -37,10 +39,22 @@ async fn what_is_signed_is_the_message_of_the_test() {
 
 /// Every byte of `text` replaced by every other, left out, and doubled.
 pub fn changes(text: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> + '_ {
+    changes_by(1..=u8::MAX, text)
+}
+
+/// Every byte of `text` with one bit of it flipped, left out, and doubled.
+fn flips(text: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> + '_ {
+    changes_by((0..8).map(|bit| 1 << bit), text)
+}
+
+fn changes_by<'t>(
+    masks: impl Iterator<Item = u8> + Clone + 't,
+    text: &'t [u8],
+) -> impl Iterator<Item = (usize, Vec<u8>)> + 't {
     (0..text.len()).flat_map(move |at| {
-        let replaced = (0..=u8::MAX).filter(move |b| *b != text[at]).map(move |b| {
+        let replaced = masks.clone().map(move |mask| {
             let mut changed = text.to_vec();
-            changed[at] = b;
+            changed[at] ^= mask;
             (at, changed)
         });
         let lacking = [&text[..at], &text[at + 1..]].concat();
@@ -50,16 +64,16 @@ pub fn changes(text: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> + '_ {
 }
 
 /// The changes of one byte that are not refused.
-async fn accepted_changes(
+async fn accepted_changes<'t, C: Iterator<Item = (usize, Vec<u8>)>>(
     verifier: &Verifier,
-    genuine: &Request<Bytes>,
+    genuine: &'t Request<Bytes>,
     headers: &[&'static str],
+    changes: impl Fn(&'t [u8]) -> C,
 ) -> Vec<String> {
     let _quiet = log::quiet();
     let mut accepted = Vec::new();
     for name in headers {
-        let value = genuine.headers()[*name].as_bytes().to_vec();
-        for (at, changed) in changes(&value) {
+        for (at, changed) in changes(genuine.headers()[*name].as_bytes()) {
             let Ok(header) = HeaderValue::from_bytes(&changed) else {
                 continue;
             };
@@ -79,8 +93,11 @@ async fn accepted_changes(
     accepted
 }
 
+/// The first sender of each shape has every byte replaced by every other. Those that are read as it is
+/// have each bit flipped.
 #[tokio::test]
 async fn every_change_of_one_byte_is_refused_but_for_the_case_of_hexadecimal_digits() {
+    let mut shapes = HashSet::new();
     for provider in alike() {
         let clock = common::clock();
         let genuine = provider.sign(&clock, event(NOW));
@@ -108,7 +125,12 @@ async fn every_change_of_one_byte_is_refused_but_for_the_case_of_hexadecimal_dig
             .processing(countersign::Processing::InTransaction)
             .build()
             .unwrap();
-        let accepted = accepted_changes(&verifier, &genuine, &provider.headers()).await;
+        let headers = provider.headers();
+        let accepted = if shapes.insert(provider.shape()) {
+            accepted_changes(&verifier, &genuine, &headers, changes).await
+        } else {
+            accepted_changes(&verifier, &genuine, &headers, flips).await
+        };
         assert_eq!(accepted, either_case, "{}", provider.name);
 
         // Another spelling of the MAC is no second request.
@@ -144,7 +166,8 @@ async fn twin_a_header_that_is_not_covered_is_found() {
     set(&mut request, "x-slack-request-timestamp", "1700000000");
     let signer = Signer::with_secret(scheme, secret).unwrap().clock(clock);
     let genuine = signer.sign(request).unwrap();
-    let found = accepted_changes(&verifier, &genuine, &["x-slack-request-timestamp"]).await;
+    let found =
+        accepted_changes(&verifier, &genuine, &["x-slack-request-timestamp"], changes).await;
     assert!(found.len() > 1000, "{}", found.len());
 }
 
@@ -183,7 +206,7 @@ async fn a02_of_several_macs_in_a_header_any_may_be_the_right_one() {
             Encoding::Hex => "00".repeat(32),
             _ => format!("{}=", "A".repeat(43)),
         };
-        let other = version.replace('1', "9");
+        let other = format!("x{version}");
         for before in [
             vec![format!("{version}{wrong}")],
             vec![format!("{version}{wrong}"); 3],
@@ -217,7 +240,7 @@ async fn a02_of_a_list_that_is_too_long_nothing_is_tried() {
         let service = Service::new(provider);
         let genuine = provider.delivery(&service.clock);
         let header = get(&genuine, provider.signature);
-        let other = version.replace('1', "9");
+        let other = format!("x{version}");
         for (added, count) in [(format!("{other}x"), 16), (mac_of(provider, &genuine), 4)] {
             let added = vec![added; count].join(separator);
             let request = with(
@@ -326,7 +349,7 @@ async fn a06_a_value_under_another_name_is_not_read() {
         let genuine = provider.delivery(&service.clock);
         for name in provider.headers() {
             let value = get(&genuine, name);
-            let moved = with(&without(&genuine, name), "x-signature", &value);
+            let moved = with(&without(&genuine, name), "x-other-signature", &value);
             let expected = if name == provider.signature {
                 MISSING
             } else {

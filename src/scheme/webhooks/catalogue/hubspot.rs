@@ -81,7 +81,10 @@ sender! {
         before: &[Part::Method, Part::Url(decode_as_hubspot)],
         after: &[Part::Time],
         // HubSpot does not promise that an `eventId` alone is unique.
-        once: Once::Each(["eventId", "portalId", "subscriptionId", "occurredAt"]),
+        once: Once::Each {
+            within: None,
+            names: &["eventId", "portalId", "subscriptionId", "occurredAt"],
+        },
         remembered: Some(days(3)),
     }
 }

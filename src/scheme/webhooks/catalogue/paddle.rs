@@ -32,7 +32,7 @@ sender! {
         macs: Macs::List { separator: ';', name: "h1", binder: '=' },
         time: Time::Element("ts"),
         before: &[Part::Time, Part::Text(":")],
-        once: Once::Member("event_id"),
+        once: Once::Member(&["event_id"]),
         remembered: Some(days(3)),
     }
 }

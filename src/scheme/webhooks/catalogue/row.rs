@@ -10,11 +10,27 @@ pub(super) const fn hours(hours: u64) -> Duration {
     Duration::from_secs(hours * 60 * 60)
 }
 
-/// Makes a preset of a row: its type, with what every preset has.
+/// Makes a preset of a row: its type, with what every preset has. A row that is `like` another one
+/// says what differs.
 macro_rules! sender {
     (
         $(#[$docs:meta])*
+        $preset:ident = $row:ident $key_id:literal { like $other:ident; $($field:tt)* }
+    ) => {
+        sender!(@ $(#[$docs])* $preset $row $key_id $other { $($field)* });
+    };
+    (
+        $(#[$docs:meta])*
         $preset:ident = $row:ident $key_id:literal { $($field:tt)* }
+    ) => {
+        sender!(
+            @ $(#[$docs])* $preset $row $key_id ($crate::scheme::webhooks::sender::PLAIN)
+            { $($field)* }
+        );
+    };
+    (
+        @ $(#[$docs:meta])*
+        $preset:ident $row:ident $key_id:literal $other:tt { $($field:tt)* }
     ) => {
         $(#[$docs])*
         #[derive(Clone, Debug)]
@@ -25,7 +41,7 @@ macro_rules! sender {
                 preset: stringify!($preset),
                 key_id: $key_id,
                 $($field)*
-                ..$crate::scheme::webhooks::sender::PLAIN
+                ..$other
             };
 
         impl $preset {

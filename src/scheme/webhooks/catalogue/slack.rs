@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        challenge::{self, Challenge, FormCheck},
+        challenge::{self, Asks, Challenge, FormCheck},
         sender::{Macs, Once, Part, Time},
     },
     row::days,
@@ -39,11 +39,11 @@ sender! {
         macs: Macs::Single { prefix: "v0=" },
         time: Time::Header("X-Slack-Request-Timestamp", Seconds),
         before: &[Part::Text("v0:"), Part::Time, Part::Text(":")],
-        once: Once::Member("event_id"),
+        once: Once::Member(&["event_id"]),
         remembered: Some(days(3)),
         challenge: Some(Challenge::Body {
             member: "type",
-            value: "url_verification",
+            value: Asks::Text("url_verification"),
             answer: challenge::echo,
         }),
         form_check: Some(FormCheck {

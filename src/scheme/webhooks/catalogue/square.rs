@@ -50,7 +50,7 @@ sender! {
         header: "x-square-hmacsha256-signature",
         encoding: Encoding::Base64,
         before: &[Part::Url(|url| Cow::Borrowed(url))],
-        once: Once::Member("event_id"),
+        once: Once::Member(&["event_id"]),
         remembered: Some(days(30)),
     }
 }

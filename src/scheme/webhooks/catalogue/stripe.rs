@@ -40,7 +40,7 @@ sender! {
         macs: Macs::List { separator: ',', name: "v1", binder: '=' },
         time: Time::Element("t"),
         before: &[Part::Time, Part::Text(".")],
-        once: Once::Member("id"),
+        once: Once::Member(&["id"]),
         remembered: Some(days(3)),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        challenge::{self, Challenge},
+        challenge::{self, Asks, Challenge},
         sender::{Macs, Once, Part, Time},
     },
     row::{days, hours},
@@ -42,7 +42,7 @@ sender! {
         remembered: Some(days(3)),
         challenge: Some(Challenge::Body {
             member: "event",
-            value: "endpoint.url_validation",
+            value: Asks::Text("endpoint.url_validation"),
             answer: challenge::prove_secret,
         }),
     }
