@@ -216,13 +216,8 @@ impl Signer {
             .message
             .rewrite_body(body)
             .map_err(SignError::new)?;
-        let mut mac = key.start(self.scheme.profile().algorithm);
-        unsigned
-            .message
-            .feed(rewritten.as_deref().unwrap_or(body), |bytes| {
-                mac.update(bytes);
-            });
-        let mac = mac.finish();
+        let signed = rewritten.as_deref().unwrap_or(body);
+        let mac = unsigned.sign(key, self.scheme.profile().algorithm, signed);
         self.scheme.write(parts, &unsigned, &mac)?;
         // By our clock, whatever time is signed.
         parts.extensions.insert(Signed::at(self.clock.now()));

@@ -1,4 +1,8 @@
 //! Secrets, the names they go by, and where they are looked up.
+//!
+//! A key decides what it proves with: a secret that is [tied](Secret::for_algorithm) to an algorithm
+//! makes and compares MACs of that one alone, and an untied secret takes that of the scheme. No
+//! request has a say. Everything else only hands a key on to where MACs are made and compared.
 
 #[cfg(feature = "cached-keys")]
 mod cached;

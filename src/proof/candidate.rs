@@ -6,6 +6,7 @@ use super::room::Room;
 use crate::{
     clock::Timestamp,
     error::{Fault, FaultKind},
+    key::{MacAlgorithm, MacKey},
     message::{HashOutput, Head, Message},
     once::NonceKind,
 };
@@ -36,6 +37,15 @@ impl<M> fmt::Debug for Candidate<'_, M> {
 pub(crate) struct Unsigned {
     pub(crate) parameters: Parameters<'static>,
     pub(crate) message: Message,
+}
+
+impl Unsigned {
+    /// Makes the MAC; `body` is in the form in which it is signed.
+    pub(crate) fn sign(&self, key: &MacKey, algorithm: MacAlgorithm, body: &[u8]) -> HashOutput {
+        let mut mac = key.start(algorithm);
+        self.message.feed(body, |bytes| mac.update(bytes));
+        mac.finish()
+    }
 }
 
 /// What a signature says about itself.

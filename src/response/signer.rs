@@ -164,9 +164,8 @@ impl ResponseSigner {
         let unsigned = self
             .scheme
             .prepare_response(&request, parts, &signing, &facts)?;
-        let mut mac = key.start(self.scheme.profile().algorithm);
-        unsigned.message.feed(body, |bytes| mac.update(bytes));
-        self.scheme.write_response(parts, &mac.finish())
+        let mac = unsigned.sign(key, self.scheme.profile().algorithm, body);
+        self.scheme.write_response(parts, &mac)
     }
 
     /// Whether a response to this request could be signed, as far as that depends on the request.
