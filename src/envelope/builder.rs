@@ -22,8 +22,8 @@ use crate::{
 };
 
 impl PayloadEnvelope {
-    /// Configures envelopes for a purpose, such as `ship-order`: 1 to 128 bytes. An envelope for one
-    /// purpose is refused for another, also under the same key.
+    /// Configures envelopes for a purpose, such as `ship-order`: 1 to 128 bytes. An envelope for
+    /// one purpose is refused for another, also under the same key.
     pub fn builder(purpose: impl Into<String>) -> EnvelopesBuilder {
         EnvelopesBuilder::new(purpose.into())
     }
@@ -39,8 +39,8 @@ pub struct EnvelopesBuilder {
     clock: Box<dyn Clock>,
 }
 
-/// One for all envelopes: the longest deadline, twice, because that of an envelope and that of the door
-/// can follow each other, and a few days for windows and margins.
+/// One for all envelopes: the longest deadline, twice, because that of an envelope and that of the
+/// door can follow each other, and a few days for windows and margins.
 const RETENTION: Duration = Duration::from_secs(2 * Deadline::LONGEST.as_secs() + 8 * 24 * 60 * 60);
 
 impl EnvelopesBuilder {
@@ -56,25 +56,26 @@ impl EnvelopesBuilder {
 
     /// The keys of the envelopes: a ring of the service's own. No default.
     ///
-    /// Whoever has one of these secrets can write any payload. So no sender of requests has one: keys
-    /// that share a secret with a layer, or with tokens, of this process are refused.
+    /// Whoever has one of these secrets can write any payload. So no sender of requests has one:
+    /// keys that share a secret with a layer, or with tokens, of this process are refused.
     pub fn keys(mut self, keys: KeyRing) -> Self {
         self.keys = Some(keys);
         self
     }
 
-    /// The key id that envelopes are sealed under, with the first of its secrets that is valid: 1 to
-    /// 16 bytes. No default.
+    /// The key id that envelopes are sealed under, with the first of its secrets that is valid: 1
+    /// to 16 bytes. No default.
     pub fn seal_under(mut self, key_id: impl Into<String>) -> Self {
         self.seal_under = Some(key_id.into());
         self
     }
 
     /// The namespace of the layers whose payloads are sealed: 1 to 256 bytes, none of them zero. An
-    /// envelope of one namespace is refused in another. Default: `default`, which is that of a layer.
+    /// envelope of one namespace is refused in another. Default: `default`, which is that of a
+    /// layer.
     ///
-    /// Uses are recorded in a namespace that is made of this and the purpose; those that were [left to
-    /// the worker](Envelopes::seal_unrecorded), in this one.
+    /// Uses are recorded in a namespace that is made of this and the purpose; those that were [left
+    /// to the worker](Envelopes::seal_unrecorded), in this one.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.memory.namespace = namespace.into();
         self
@@ -87,8 +88,8 @@ impl EnvelopesBuilder {
         self
     }
 
-    /// How long a store or a database may take to answer: between 1 millisecond and 1 hour. Default: 2
-    /// seconds.
+    /// How long a store or a database may take to answer: between 1 millisecond and 1 hour.
+    /// Default: 2 seconds.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.memory.timeout = timeout;
         self

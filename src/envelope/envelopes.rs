@@ -20,11 +20,11 @@ use crate::{
     proof::{Proven, Unrecorded},
 };
 
-/// Seals verified payloads for one purpose, and opens them where they are used: in a worker, behind a
-/// queue, out of an outbox table or a cache.
+/// Seals verified payloads for one purpose, and opens them where they are used: in a worker, behind
+/// a queue, out of an outbox table or a cache.
 ///
-/// [`PayloadEnvelope::builder`] makes it. The module [`envelope`](crate::envelope) shows both sides.
-/// Clones share their keys.
+/// [`PayloadEnvelope::builder`] makes it. The module [`envelope`](crate::envelope) shows both
+/// sides. Clones share their keys.
 #[derive(Clone)]
 pub struct Envelopes {
     pub(super) settings: Arc<Settings>,
@@ -36,8 +36,8 @@ pub(super) const MAX_KEY_ID_LEN: usize = 16;
 pub(super) const ALGORITHM: MacAlgorithm = MacAlgorithm::HmacSha256;
 
 impl Envelopes {
-    /// Seals from now on under another key id, on every clone at once. Envelopes under the earlier one
-    /// are opened for as long as the ring has its secrets.
+    /// Seals from now on under another key id, on every clone at once. Envelopes under the earlier
+    /// one are opened for as long as the ring has its secrets.
     ///
     /// # Errors
     /// Returns an error if the id is not a [`KeyId`], or has more than 16 bytes.
@@ -48,14 +48,15 @@ impl Envelopes {
         Ok(())
     }
 
-    /// Seals a payload that a handler, or an earlier worker, holds: its nonce was recorded at the door.
+    /// Seals a payload that a handler, or an earlier worker, holds: its nonce was recorded at the
+    /// door.
     ///
-    /// A request whose scheme has no nonce, because its requests may be alike, gets an identity of its
-    /// own with each sealing.
+    /// A request whose scheme has no nonce, because its requests may be alike, gets an identity of
+    /// its own with each sealing.
     ///
     /// # Errors
-    /// Returns an error if no secret is valid now under the key id that is sealed under, the deadline
-    /// is out of its range or has passed, or the envelope would be longer than 64 MiB.
+    /// Returns an error if no secret is valid now under the key id that is sealed under, the
+    /// deadline is out of its range or has passed, or the envelope would be longer than 64 MiB.
     pub fn seal(
         &self,
         payload: &impl AsRef<Proven>,
@@ -92,8 +93,8 @@ impl Envelopes {
     /// fresh, because the nonce is remembered no longer than that, by whomever it is recorded.
     ///
     /// # Errors
-    /// As [`seal`](Self::seal); and if the deadline is beyond what the nonce is remembered for, or the
-    /// layer has another namespace than these envelopes.
+    /// As [`seal`](Self::seal); and if the deadline is beyond what the nonce is remembered for, or
+    /// the layer has another namespace than these envelopes.
     pub fn seal_unrecorded(
         &self,
         unrecorded: &Unrecorded,
@@ -130,8 +131,8 @@ impl Envelopes {
         settings.seal(&terms, proven)
     }
 
-    /// Opens an envelope for one use. Key, MAC, purpose and deadline are checked; whether the payload
-    /// was used before is found out when it is used, and nothing can be read before.
+    /// Opens an envelope for one use. Key, MAC, purpose and deadline are checked; whether the
+    /// payload was used before is found out when it is used, and nothing can be read before.
     ///
     /// # Errors
     /// Returns a rejection of one of these kinds:
@@ -157,12 +158,13 @@ impl Envelopes {
         )))
     }
 
-    /// Opens an envelope to be read, as often as it is asked for until its deadline: for a cache, and
-    /// for a queue that takes each job out in the transaction of its effect. No use is recorded.
+    /// Opens an envelope to be read, as often as it is asked for until its deadline: for a cache,
+    /// and for a queue that takes each job out in the transaction of its effect. No use is
+    /// recorded.
     ///
     /// # Errors
-    /// As [`open`](Self::open); and [`NonceNotRecorded`](RejectionKind::NonceNotRecorded) if the nonce
-    /// was [left to the worker](Self::seal_unrecorded), so that nobody may have recorded it.
+    /// As [`open`](Self::open); and [`NonceNotRecorded`](RejectionKind::NonceNotRecorded) if the
+    /// nonce was [left to the worker](Self::seal_unrecorded), so that nobody may have recorded it.
     pub fn read(&self, envelope: &[u8]) -> Result<Proven, Rejection> {
         let (terms, proven) = self.settings.open(envelope)?;
         match terms.left {
@@ -233,8 +235,8 @@ impl Settings {
         found.other_algorithm(ALGORITHM).is_none().then_some(found)
     }
 
-    /// A MAC under a key that is derived for this purpose: nothing else that is signed with the same
-    /// secret is an envelope.
+    /// A MAC under a key that is derived for this purpose: nothing else that is signed with the
+    /// same secret is an envelope.
     fn mac(&self, key: &MacKey) -> RunningMac {
         key.derived(ALGORITHM, &self.label)
     }

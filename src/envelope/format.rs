@@ -1,5 +1,6 @@
-//! The bytes of an envelope, version 1. Numbers are LEB128; a time is milliseconds after the moment of
-//! sealing, zigzag-encoded; a name is its place in [`NAMES`] plus one, or zero, its length and its bytes.
+//! The bytes of an envelope, version 1. Numbers are LEB128; a time is milliseconds after the moment
+//! of sealing, zigzag-encoded; a name is its place in [`NAMES`] plus one, or zero, its length and
+//! its bytes.
 //!
 //! ```text
 //! ce fe  version  tag: 4  key id: length, bytes          the frame, which anybody can read
@@ -30,7 +31,8 @@ pub(super) const TAG_LEN: usize = 4;
 /// The greatest length of an envelope, in bytes.
 pub(super) const MAX_LEN: usize = 64 * 1024 * 1024;
 
-/// Names that cost one byte. Their places are part of the format: more can only be added to the end.
+/// Names that cost one byte. Their places are part of the format: more can only be added to the
+/// end.
 const NAMES: [&str; 24] = [
     "http-message-signatures",
     "standard-webhooks",

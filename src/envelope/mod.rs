@@ -1,6 +1,7 @@
 //! Envelopes: a verified payload that travels to a worker, and is verified again where it is used.
 //!
-//! **An envelope is authenticated, and not encrypted.** Whoever can read the queue reads the payload.
+//! **An envelope is authenticated, and not encrypted.** Whoever can read the queue reads the
+//! payload.
 //!
 //! A job that is written as plain JSON can be altered, repeated and forged by whoever reaches the
 //! queue, and nobody can tell later what its request covered. An envelope keeps the whole snapshot:
@@ -34,32 +35,34 @@
 //! ```
 //!
 //! # Where the nonce is recorded
-//! - **At the door**, by the layer or in the handler's transaction. The worker then records the use of
-//!   the envelope under the nonce of its request, in a namespace of these envelopes. A handler that
-//!   runs again, because its lease ended or its answer was lost, may seal again: one job is done.
-//! - **In the worker.** [`PendingPayload::leave`](crate::PendingPayload::leave) leaves it unread and
-//!   unrecorded, and [`seal_unrecorded`](Envelopes::seal_unrecorded) seals it. The worker records the
-//!   very claim of the layer. Each duplicate that arrives at the door until then makes one more job,
-//!   and one job is done. Tell the layer by
+//! - **At the door**, by the layer or in the handler's transaction. The worker then records the use
+//!   of the envelope under the nonce of its request, in a namespace of these envelopes. A handler
+//!   that runs again, because its lease ended or its answer was lost, may seal again: one job is
+//!   done.
+//! - **In the worker.** [`PendingPayload::leave`](crate::PendingPayload::leave) leaves it unread
+//!   and unrecorded, and [`seal_unrecorded`](Envelopes::seal_unrecorded) seals it. The worker
+//!   records the very claim of the layer. Each duplicate that arrives at the door until then makes
+//!   one more job, and one job is done. Tell the layer by
 //!   [`seals_for`](crate::request::VerifierBuilder::seals_for) how long such envelopes may live.
 //!
 //! Either record is kept until the deadline of the envelope and a margin, in every store.
 //!
 //! # Size
 //! The body, the covered text, and at most 120 bytes for the key id, the times, the places of the
-//! covered parts and the MAC. Whatever is neither in the text nor in the body adds to it: a key id or
-//! a scheme of a long name, a value that the text holds in another form, such as a decoded parameter,
-//! and the place of a request whose nonce is left to the worker.
+//! covered parts and the MAC. Whatever is neither in the text nor in the body adds to it: a key id
+//! or a scheme of a long name, a value that the text holds in another form, such as a decoded
+//! parameter, and the place of a request whose nonce is left to the worker. A signature that covers
+//! more than about ten parts adds three to four bytes for each further part.
 //!
 //! # Format
-//! The format has a version. What was sealed by an earlier version of the crate can be opened; what a
-//! later one seals is refused as [`EnvelopeNewer`](crate::RejectionKind::EnvelopeNewer). So update
-//! workers first.
+//! The format has a version. What was sealed by an earlier version of the crate can be opened; what
+//! a later one seals is refused as [`EnvelopeNewer`](crate::RejectionKind::EnvelopeNewer). So
+//! update workers first.
 //!
 //! # Security
 //! - The keys are a ring of the service's own. Give no sender a secret of it, and no other use.
-//! - Whoever can write to the queue can delete jobs, delay them until their deadline, and deliver them
-//!   again. They cannot alter one, or move one to another purpose.
+//! - Whoever can write to the queue can delete jobs, delay them until their deadline, and deliver
+//!   them again. They cannot alter one, or move one to another purpose.
 //! - A worker's clock decides about the deadline, within the
 //!   [`clock_difference`](EnvelopesBuilder::clock_difference).
 

@@ -13,10 +13,10 @@ use crate::{
 /// A verified payload that came in an envelope. It cannot be read before its use is recorded.
 ///
 /// [`transact`](Self::transact) records it in the database transaction of its effects,
-/// [`consume`](Self::consume) in one of the caller's, [`claim_in`](Self::claim_in) in a store. However
-/// often the envelope is delivered, and however often its request was sealed for this purpose, one
-/// use is recorded. The record is kept until the deadline of the envelope, and a margin for clocks
-/// that differ: a later delivery is expired.
+/// [`consume`](Self::consume) in one of the caller's, [`claim_in`](Self::claim_in) in a store.
+/// However often the envelope is delivered, and however often its request was sealed for this
+/// purpose, one use is recorded. The record is kept until the deadline of the envelope, and a
+/// margin for clocks that differ: a later delivery is expired.
 ///
 /// Dropping it uses up nothing.
 #[must_use = "an envelope is not used by being opened"]
@@ -56,14 +56,15 @@ impl PayloadEnvelope {
         self.0.guarded().deadline
     }
 
-    /// Returns what is going to be recorded: under which identity, until when, and by which attempt.
+    /// Returns what is going to be recorded: under which identity, until when, and by which
+    /// attempt.
     #[must_use]
     pub fn claim(&self) -> &Claim {
         self.0.to_record()
     }
 
-    /// Begins a transaction, records the use in it, calls `work` with the connection and the payload,
-    /// and commits. It is the counterpart of
+    /// Begins a transaction, records the use in it, calls `work` with the connection and the
+    /// payload, and commits. It is the counterpart of
     /// [`PendingPayload::transact`](crate::PendingPayload::transact), which says more.
     ///
     /// If `work` answers with an error, or the worker is killed, all is rolled back, and the next
@@ -93,9 +94,9 @@ impl PayloadEnvelope {
     /// once the caller commits. Call it outside of savepoints.
     ///
     /// # Errors
-    /// Returns an error if the payload was used before, the deadline has passed, a duplicate in this
-    /// process waits for the database (409, `request_in_flight`), or the database refuses or gives no
-    /// answer. Roll the transaction back then.
+    /// Returns an error if the payload was used before, the deadline has passed, a duplicate in
+    /// this process waits for the database (409, `request_in_flight`), or the database refuses or
+    /// gives no answer. Roll the transaction back then.
     ///
     /// # Panics
     /// Panics outside of a Tokio runtime with its timer.
@@ -112,8 +113,8 @@ impl PayloadEnvelope {
     /// database. A worker that is killed after this and before the effect loses the effect.
     ///
     /// # Errors
-    /// Returns an error if the payload was used before, the deadline has passed, or the store refuses
-    /// or gives no answer.
+    /// Returns an error if the payload was used before, the deadline has passed, or the store
+    /// refuses or gives no answer.
     ///
     /// # Panics
     /// Panics if there is something to wait for, outside of a Tokio runtime with its timer.

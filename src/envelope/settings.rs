@@ -22,8 +22,8 @@ pub(super) struct Settings {
     /// What remembers uses, in a namespace that is its own.
     pub(super) memory: Memory,
     pub(super) clock_difference: Duration,
-    /// For how much longer than an envelope its use is remembered: for a claim that is on its way, and
-    /// for clocks that differ.
+    /// For how much longer than an envelope its use is remembered: for a claim that is on its way,
+    /// and for clocks that differ.
     pub(super) margin: Duration,
     pub(super) clock: Box<dyn Clock>,
     /// Namespace and purpose: what keys are derived for.

@@ -368,8 +368,8 @@ async fn a_deadline_is_in_its_range_and_ahead() {
     assert!(seal(&timed, Deadline::after(HOUR)).is_ok());
 }
 
-/// A request may be sealed for as long as its door lets it in again, and the use is remembered for as
-/// long: an event that is retried for days, and whose first job is done, makes no second effect.
+/// A request may be sealed for as long as its door lets it in again, and the use is remembered for
+/// as long: an event that is retried for days, and whose first job is done, makes no second effect.
 #[tokio::test]
 async fn a_use_is_remembered_for_as_long_as_the_door_may_seal_the_request_again() {
     let clock = clock();

@@ -47,11 +47,12 @@ impl FileDigest {
         digest.ok_or_else(|| missing(format_args!("no digest in a covered header `{name}`")))
     }
 
-    /// Reads the digest from a field of the JSON body, such as `/sha256` (a JSON pointer, RFC 6901).
+    /// Reads the digest from a field of the JSON body, such as `/sha256` (a JSON pointer, RFC
+    /// 6901).
     ///
     /// # Errors
-    /// 400, `file_digest_missing`: the body is not JSON, the field is missing, or it has no digest. So
-    /// too if an object has a name of the pointer twice.
+    /// 400, `file_digest_missing`: the body is not JSON, the field is missing, or it has no digest.
+    /// So too if an object has a name of the pointer twice.
     pub fn in_field(request: &impl AsRef<Proven>, pointer: &str) -> Result<Self, Rejection> {
         let found = leaf_at(request.as_ref().bytes(), pointer).ok().flatten();
         let digest = found
@@ -64,8 +65,8 @@ impl FileDigest {
     /// `/files/9f86…/report.pdf`, segment 1. The first one is segment 0.
     ///
     /// # Errors
-    /// 400, `file_digest_missing`: the path is not covered, has no such segment, or the segment has no
-    /// digest.
+    /// 400, `file_digest_missing`: the path is not covered, has no such segment, or the segment has
+    /// no digest.
     pub fn in_path(request: &impl AsRef<Proven>, segment: usize) -> Result<Self, Rejection> {
         let path = request.as_ref().path().unwrap_or_default();
         let found = path.split('/').skip(1).nth(segment);

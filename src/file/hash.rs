@@ -1,5 +1,5 @@
-//! SHA-256 over a file, whose state is kept at the start of every block: so each block can be checked
-//! later by itself, as strictly as the whole file was.
+//! SHA-256 over a file, whose state is kept at the start of every block: so each block can be
+//! checked later by itself, as strictly as the whole file was.
 
 use std::io;
 

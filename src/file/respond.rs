@@ -19,8 +19,8 @@ impl VerifiedFile {
         format!("\"{}\"", self.digest())
     }
 
-    /// Makes the response to a request with this method and these headers (RFC 9110). Axum takes it as
-    /// it is; so does everything that takes an [`http_body::Body`].
+    /// Makes the response to a request with this method and these headers (RFC 9110). Axum takes it
+    /// as it is; so does everything that takes an [`http_body::Body`].
     ///
     /// | request | answer |
     /// | --- | --- |

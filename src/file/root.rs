@@ -56,8 +56,8 @@ impl FileRoot {
         })
     }
 
-    /// How long a file may be, in bytes: at most 64 GiB. Default: 1 GiB. What is kept of a file while it
-    /// is served is an 8192nd of its length.
+    /// How long a file may be, in bytes: at most 64 GiB. Default: 1 GiB. What is kept of a file
+    /// while it is served is an 8192nd of its length.
     ///
     /// # Errors
     /// Returns an error if the limit is out of its range.
@@ -68,7 +68,8 @@ impl FileRoot {
         Ok(self)
     }
 
-    /// How many files are hashed at once, by all clones together: 1 to 10,000. Others wait. Default: 16.
+    /// How many files are hashed at once, by all clones together: 1 to 10,000. Others wait.
+    /// Default: 16.
     ///
     /// # Errors
     /// Returns an error if the number is out of its range.
@@ -83,17 +84,17 @@ impl FileRoot {
 
     /// Opens a file of this name, hashes it, and compares it with the digest.
     ///
-    /// The name is relative, with `/` between its parts: `reports/2026.pdf`. No part of it is empty,
-    /// `.` or `..`, and no link is followed, neither that of the file nor that of a folder on the
-    /// way.
+    /// The name is relative, with `/` between its parts: `reports/2026.pdf`. No part of it is
+    /// empty, `.` or `..`, and no link is followed, neither that of the file nor that of a folder
+    /// on the way.
     ///
-    /// The file is read on a thread where work may block. A future that is dropped leaves that work to
-    /// its end, and it counts among the files that are hashed.
+    /// The file is read on a thread where work may block. A future that is dropped leaves that work
+    /// to its end, and it counts among the files that are hashed.
     ///
     /// # Errors
-    /// 404, `file_not_found`: no regular file of that name beneath the folder. 412, `file_mismatch`: its
-    /// bytes are not those of the digest. 500, `file_unreadable`: it is longer than
-    /// [`max_bytes`](Self::max_bytes), or cannot be read.
+    /// 404, `file_not_found`: no regular file of that name beneath the folder. 412,
+    /// `file_mismatch`: its bytes are not those of the digest. 500, `file_unreadable`: it is longer
+    /// than [`max_bytes`](Self::max_bytes), or cannot be read.
     ///
     /// # Panics
     /// Panics outside of a Tokio runtime.

@@ -21,8 +21,8 @@ use super::hash::{BLOCK, Blocks};
 ///
 /// It serves those bytes and no others, whatever becomes of the file: each block of 256 KiB is read
 /// once more from the same handle, and compared with what was hashed, before any byte of it leaves.
-/// If the file was overwritten, truncated or replaced in place, the body ends with an error, so that
-/// the client sees a response that is broken off, and no byte that was not verified.
+/// If the file was overwritten, truncated or replaced in place, the body ends with an error, so
+/// that the client sees a response that is broken off, and no byte that was not verified.
 ///
 /// Clones share the handle. [`FileRoot::verify`](super::FileRoot::verify) makes it.
 #[derive(Clone)]
@@ -76,8 +76,8 @@ impl VerifiedFile {
         self.body_of(0..self.len())
     }
 
-    /// Returns some of the bytes as a body; the blocks that they stand in are read, and no others. A
-    /// range beyond the end is cut off.
+    /// Returns some of the bytes as a body; the blocks that they stand in are read, and no others.
+    /// A range beyond the end is cut off.
     #[must_use]
     pub fn body_of(&self, range: Range<u64>) -> FileBody {
         let end = range.end.min(self.len());

@@ -161,8 +161,8 @@ impl<G: Guarded> Ticket<G> {
         admitted.inspect_err(|rejection| self.subject.refused(rejection))
     }
 
-    /// Leaves the use to somebody else, together with the claim on it. `None` if more than one claim
-    /// has to be recorded.
+    /// Leaves the use to somebody else, together with the claim on it. `None` if more than one
+    /// claim has to be recorded.
     pub(crate) fn leave(mut self) -> Option<(G, Claim)> {
         if !self.also.is_empty() {
             return None;

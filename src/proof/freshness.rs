@@ -92,8 +92,8 @@ impl Freshness {
         Ok(())
     }
 
-    /// Until when a request is fresh, by its signed time and by its own word; `None` if nothing ends
-    /// it.
+    /// Until when a request is fresh, by its signed time and by its own word; `None` if nothing
+    /// ends it.
     pub(crate) fn until(
         &self,
         signed_at: Option<Timestamp>,

@@ -146,8 +146,8 @@ impl Proven {
         self.covered.member(name.as_ref(), key)
     }
 
-    /// Returns the value that was supplied under this name, and that was signed: the request has not
-    /// sent it.
+    /// Returns the value that was supplied under this name, and that was signed: the request has
+    /// not sent it.
     #[must_use]
     pub fn supplied(&self, name: &str) -> Option<&str> {
         self.covered.supplied(name)

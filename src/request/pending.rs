@@ -16,7 +16,8 @@ use crate::{
 /// [`transact`](Self::transact) begins and commits that transaction; [`consume`](Self::consume)
 /// takes part in one of the caller's. Either takes the payload out, once.
 ///
-/// In Axum it is an extractor; elsewhere it is taken from the [`PendingSlot`](crate::request::PendingSlot) in the extensions.
+/// In Axum it is an extractor; elsewhere it is taken from the
+/// [`PendingSlot`](crate::request::PendingSlot) in the extensions.
 ///
 /// The layer watches what becomes of it: an answer of 2xx is let out only if the nonce was
 /// recorded, and becomes 500 otherwise; a duplicate is answered as
@@ -130,8 +131,8 @@ impl PendingPayload {
     }
 
     /// Leaves the payload unread, and its nonce unrecorded, to a worker who records it later: to be
-    /// sealed with [`seal_unrecorded`](crate::envelope::Envelopes::seal_unrecorded), and handed over
-    /// before the handler answers.
+    /// sealed with [`seal_unrecorded`](crate::envelope::Envelopes::seal_unrecorded), and handed
+    /// over before the handler answers.
     ///
     /// The layer lets a success leave, though no nonce is recorded. A duplicate that arrives at the
     /// door before the worker has recorded the nonce is let in too, and makes one more envelope; of
