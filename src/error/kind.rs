@@ -5,7 +5,7 @@ use http::StatusCode;
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $status:ident, $code:literal, $public:literal,
         $advice:literal;)*) => {
-        /// The kinds of [`Rejection`], each with one status and one stable code.
+        /// The kinds of [`Rejection`](crate::Rejection), each with one status and one stable code.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum RejectionKind {
