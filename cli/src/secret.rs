@@ -143,3 +143,10 @@ fn from_command(command: &str) -> Result<SecretText, Failure> {
     }
     SecretText::new(output.stdout, "the secret command")
 }
+
+/// 128 random bits in hexadecimal digits, which nobody can guess.
+pub(crate) fn random() -> Result<String, String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| error.to_string())?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}

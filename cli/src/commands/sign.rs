@@ -38,7 +38,8 @@ pub(super) fn run(args: &SignArgs, printer: &Printer) -> Result<Exit, Failure> {
         .clock(Fixed(now));
     let nonce = match &args.nonce {
         Some(nonce) => nonce.clone(),
-        None => new_nonce()?,
+        None => secret::random()
+            .map_err(|why| Failure::unable("cannot make a nonce", why, "give one with --nonce"))?,
     };
     let signed = signer.sign_body(request.clone(), &nonce).map_err(|error| {
         Failure::usage(
@@ -134,19 +135,6 @@ fn read_header(text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
             "write it as -H 'content-type: application/json'",
         )
     })
-}
-
-/// 128 random bits.
-fn new_nonce() -> Result<String, Failure> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|error| {
-        Failure::unable(
-            "cannot make a nonce",
-            error.to_string(),
-            "give one with --nonce",
-        )
-    })?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn is_same(one: &Request<Bytes>, other: &Request<Bytes>) -> bool {

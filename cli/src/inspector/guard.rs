@@ -8,7 +8,7 @@ use http::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::exit::Failure;
+use crate::{exit::Failure, secret};
 
 pub(super) const TOKEN: HeaderName = HeaderName::from_static("x-countersign-token");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -81,15 +81,13 @@ fn is_same(one: &str, other: &str) -> bool {
 
 /// 128 random bits.
 fn random() -> Result<String, Failure> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|error| {
+    secret::random().map_err(|why| {
         Failure::unable(
             "cannot make a path for the inspector",
-            error.to_string(),
+            why,
             "leave out --ui",
         )
-    })?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    })
 }
 
 #[cfg(test)]

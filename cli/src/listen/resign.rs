@@ -6,7 +6,11 @@ use http::{
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 
-use crate::{exit::Failure, scheme::Chosen, secret::SecretText};
+use crate::{
+    exit::Failure,
+    scheme::Chosen,
+    secret::{self, SecretText},
+};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Resigner {
@@ -46,7 +50,7 @@ impl Resigner {
         let signer = signer.map_err(|Failure { what, why, .. }| format!("{what}: {why}"))?;
         let nonce = match event_id {
             Some(id) => id.to_owned(),
-            None => new_nonce()?,
+            None => secret::random()?,
         };
         let mut request = request.clone();
         // Signatures of RFC 9421 stand side by side; those of other schemes are replaced.
@@ -70,10 +74,4 @@ impl Resigner {
         }
         Ok(signed)
     }
-}
-
-fn new_nonce() -> Result<String, String> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|error| error.to_string())?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
