@@ -8,6 +8,7 @@ pub(crate) mod header;
 pub mod rfc9421;
 pub mod webhooks;
 
+#[doc(inline)]
 pub use crate::{
     key::MacAlgorithm,
     message::{DigestAlgorithm, Encoding, JsonForm, PythonJson},

@@ -24,6 +24,7 @@ pub use memory::{
     MemoryAnswers, MemoryAnswersBuilder, MemoryStatistics, MemoryStore, MemoryStoreBuilder,
 };
 #[cfg(feature = "postgres")]
+#[doc(inline)]
 pub use postgres::{PostgresAnswers, PostgresAnswersBuilder, PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
 pub use redis::{RedisAnswers, RedisStore, RedisStoreBuilder};
