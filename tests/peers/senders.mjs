@@ -1,4 +1,4 @@
-// The packages of senders: each signs and sends the deliveries that standard input describes, and
+// The packages of senders: each that can sign sends the deliveries that standard input describes, and each
 // verifies those that come to a server of this script's own, by the first segment of their path. Ends
 // with standard input.
 
@@ -10,6 +10,8 @@ import { pathToFileURL } from "node:url";
 const packages = process.env.COUNTERSIGN_PEERS_NODE_PATH;
 const require = createRequire(`${packages}/`);
 const Stripe = require("stripe");
+const line = require("@line/bot-sdk");
+const notion = require("@notionhq/client");
 const { Webhook, WebhookVerificationError } = require("standardwebhooks");
 // It can be imported, and not required.
 const github = await import(
@@ -36,6 +38,24 @@ const senders = {
     }),
     verify: (headers, body) =>
       github.verify(secrets.github, body.toString(), headers["x-hub-signature-256"]),
+  },
+  line: {
+    verify: (headers, body) =>
+      line.validateSignature(body, secrets.line, headers["x-line-signature"]),
+  },
+  notion: {
+    sign: async ({ body }) => ({
+      "x-notion-signature": await notion.signWebhookPayload({
+        body,
+        verificationToken: secrets.notion,
+      }),
+    }),
+    verify: (headers, body) =>
+      notion.verifyWebhookSignature({
+        body: body.toString(),
+        signature: headers["x-notion-signature"],
+        verificationToken: secrets.notion,
+      }),
   },
   standardwebhooks: {
     sign: ({ id, time, body }) => ({

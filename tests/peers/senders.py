@@ -1,4 +1,4 @@
-"""The packages of senders: each signs and sends the deliveries that standard input describes, and
+"""The packages of senders: each that can sign sends the deliveries that standard input describes, and each
 verifies those that come to a server of this script's own, by the first segment of their path. Ends
 with standard input."""
 
@@ -9,8 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import parse_qsl
 
+import razorpay
 import requests
 import stripe
+from coinbase_commerce.error import SignatureVerificationError
+from coinbase_commerce.webhook import WebhookSignature
 from slack_sdk.signature import SignatureVerifier
 from standardwebhooks import Webhook, WebhookVerificationError
 from twilio.request_validator import RequestValidator
@@ -88,11 +91,39 @@ class Twilio:
         return self.validator.validate(url, body, headers["x-twilio-signature"])
 
 
+class Razorpay:
+    utility = razorpay.Client(auth=("id", "secret")).utility
+
+    def verify(self, url, headers, body):
+        signature = headers["x-razorpay-signature"]
+        try:
+            self.utility.verify_webhook_signature(
+                body.decode(), signature, SECRETS["razorpay"]
+            )
+        except razorpay.errors.SignatureVerificationError:
+            return False
+        return True
+
+
+class CoinbaseCommerce:
+    def verify(self, url, headers, body):
+        signature = headers["x-cc-webhook-signature"]
+        try:
+            WebhookSignature.verify_sig_header(
+                body.decode(), signature, SECRETS["coinbase-commerce"]
+            )
+        except SignatureVerificationError:
+            return False
+        return True
+
+
 def is_form(content_type):
     return content_type == "application/x-www-form-urlencoded"
 
 
 SENDERS = {
+    "coinbase-commerce": CoinbaseCommerce(),
+    "razorpay": Razorpay(),
     "slack": Slack(),
     "standardwebhooks": StandardWebhooks(),
     "stripe": Stripe(),
