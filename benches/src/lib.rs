@@ -13,6 +13,7 @@ use countersign::webhooks::Stripe;
 
 pub mod claims;
 pub mod envelope;
+pub mod idempotency;
 pub mod layer;
 pub mod memory;
 pub mod requests;
@@ -144,6 +145,9 @@ pub fn all() -> Vec<Contender> {
         layer::bare_hmac(),
         layer::countersign_for_webhooks(),
         layer::webhook_verify(),
+        idempotency::without(),
+        idempotency::new_key(),
+        idempotency::stored(),
     ]
 }
 

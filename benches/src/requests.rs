@@ -299,3 +299,39 @@ impl BareHashes {
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers[name].to_str().expect("visible characters")
 }
+
+/// The house format, with a key for each intention.
+pub fn house_with_key() -> HeaderScheme {
+    HeaderScheme::builder("x-signature")
+        .prefix("sha256=")
+        .key_id("x-key-id")
+        .time("x-timestamp")
+        .nonce("x-nonce")
+        .signs(Part::lines([
+            Part::Method,
+            Part::Authority,
+            Part::PathAndQuery,
+            Part::KeyId,
+            Part::Time,
+            Part::Nonce,
+            Part::header("content-type"),
+            Part::header("idempotency-key"),
+            Part::Body,
+        ]))
+        .build()
+        .expect("a description that is safe")
+}
+
+/// Makes requests that are signed now, each with the key that `key` names for its number.
+pub fn keyed(body: Bytes, key: fn(u64) -> u64) -> impl FnMut() -> Request<Bytes> {
+    let signer = Signer::new(house_with_key(), KEY, SECRET).expect("a valid key");
+    let mut number = 0;
+    move || {
+        number += 1;
+        let mut request = unsigned(&body);
+        let value = format!("\"8e03978e-40d5-43dd-bc93-{:012x}\"", key(number));
+        let value = HeaderValue::try_from(value).expect("visible ASCII");
+        request.headers_mut().insert("idempotency-key", value);
+        received(signer.sign(request))
+    }
+}

@@ -231,7 +231,7 @@ mod redis {
 
 /// What a store of answers may do wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+pub(crate) enum Fault {
     None,
     ChecksAndThenSets,
     ClaimsTwiceForOneAttempt,
@@ -310,13 +310,21 @@ const FOUND: [(Fault, &str); 19] = [
 type Records = HashMap<[u8; 32], (AnswerRecord, AttemptId)>;
 
 /// A plain store with one fault.
-struct Faulty {
+pub(crate) struct Faulty {
     fault: Fault,
     clock: ManualClock,
     records: Mutex<Records>,
 }
 
 impl Faulty {
+    pub(crate) fn new(fault: Fault) -> Self {
+        Self {
+            fault,
+            clock: clock(),
+            records: Mutex::default(),
+        }
+    }
+
     fn is(&self, fault: Fault) -> bool {
         self.fault == fault
     }

@@ -25,6 +25,8 @@ mod race;
 mod answers;
 #[cfg(all(feature = "axum", feature = "postgres", feature = "sqlite"))]
 mod answers_crash;
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+mod answers_history;
 mod conformance;
 #[cfg(all(feature = "axum", feature = "postgres", feature = "sqlite"))]
 mod crash;
