@@ -55,6 +55,10 @@
 //!   whatever is not the server's answer to the very request that was sent.
 //!   [`SignedBy::outcome`](crate::response::SignedBy::outcome) says what became of the request.
 //!
+//! # Intentions
+//! [`idempotency::IdempotencyLayer`] acts once on what a covered `Idempotency-Key` names, however often
+//! its sender signs it, and gives each retry the stored answer.
+//!
 //! # One-time tokens
 //! [`OneTimeToken`] issues and redeems signed tokens that expire and work once: for confirmation
 //! links and the like.

@@ -6,6 +6,7 @@
 #   tests/long.sh signature-inputs   `Signature-Input` against implementations in three languages
 #   tests/long.sh leases             several who ask for one lease, on every store
 #   tests/long.sh processing         requests given up, and processes killed, at any moment
+#   tests/long.sh intentions         claims on the keys of answers, on every store
 #   tests/long.sh patterns           the pages of the guide: clients at once against checks and uses
 #   tests/long.sh files              files that are swapped and overwritten while they are served
 #   tests/long.sh probe              planted faults in four frameworks, and their mended twins
@@ -25,7 +26,7 @@ tests() {
 }
 
 case ${1:-} in
-collisions | json | signature-inputs | leases | processing | patterns | files | probe | wire) . tests/servers.sh ;;
+collisions | intentions | json | signature-inputs | leases | processing | patterns | files | probe | wire) . tests/servers.sh ;;
 *)
     sed -n 's/^# *tests.long.sh \([a-z]\)/\1/p' "$0" >&2
     exit 2
@@ -54,6 +55,7 @@ probe)
     tests 100 --package countersign-cli --test cli -- faults_of_
     tests 50 --package countersign-cli --bin countersign -- held_back
     ;;
+intentions) tests 1000 --test stores -- answers_history ;;
 patterns) tests 10000 --test patterns ;;
 files) tests 100000 --test layer -- files::races:: ;;
 wire) tests 2000 --test attacks -- wire:: ;;

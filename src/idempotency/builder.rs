@@ -83,8 +83,8 @@ impl IdempotencyLayerBuilder {
     }
 
     /// Sets for how long a key is held without a sign of life. Default: 30 seconds. Range: 100
-    /// milliseconds to 1 hour. It is renewed while the handler runs, and ends at once if the handler
-    /// panics; only after the process has died do retries wait for it.
+    /// milliseconds to 1 hour. It is renewed while the handler runs, and ends at once if the
+    /// handler panics; only after the process has died do retries wait for it.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = lease;
         self
@@ -99,8 +99,8 @@ impl IdempotencyLayerBuilder {
 
     /// Limits the length of a body that is stored. Default: 64 KiB. Range: 0 to 16 MiB.
     ///
-    /// A longer body is passed on to the sender, and its answer is recorded without it: a retry gets
-    /// the status, the stored headers and `Idempotency-Body: omitted`.
+    /// A longer body is passed on to the sender, and its answer is recorded without it: a retry
+    /// gets the status, the stored headers and `Idempotency-Body: omitted`.
     pub fn max_body_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_body = bytes;
         self
@@ -113,8 +113,8 @@ impl IdempotencyLayerBuilder {
         self
     }
 
-    /// Limits how many handlers may go on after their clients have hung up. Default: 1,024. Range: 0
-    /// to 1 million. One beyond them is cut off, and its outcome is unknown.
+    /// Limits how many handlers may go on after their clients have hung up. Default: 1,024. Range:
+    /// 0 to 1 million. One beyond them is cut off, and its outcome is unknown.
     pub fn max_going_on(mut self, handlers: usize) -> Self {
         self.settings.going_on = Arc::new(Semaphore::new(handlers.min(1_000_000)));
         self
@@ -137,10 +137,10 @@ impl IdempotencyLayerBuilder {
     /// transaction in which their effects happen. Default: the layer records the answer after the
     /// handler has answered.
     ///
-    /// Nothing is unknown then: if an attempt was cut off, either its transaction was committed, with
-    /// its answer, or nothing happened, and the next attempt runs. The store must be in the handler's
-    /// database (`PostgresAnswers`, `SqliteAnswers`). An answer of 4xx without a recorded answer is
-    /// recorded by the layer.
+    /// Nothing is unknown then: if an attempt was cut off, either its transaction was committed,
+    /// with its answer, or nothing happened, and the next attempt runs. The store must be in the
+    /// handler's database (`PostgresAnswers`, `SqliteAnswers`). An answer of 4xx without a recorded
+    /// answer is recorded by the layer.
     pub fn in_transaction(mut self) -> Self {
         self.settings.when_cut_off = WhenCutOff::RolledBack;
         self

@@ -5,7 +5,8 @@
 //! that the sender gives to the order itself, and [`IdempotencyLayer`] answers for it once.
 //!
 //! The stores are in [`store`](crate::store): `MemoryAnswers`, `SqliteAnswers`, `PostgresAnswers`
-//! and `RedisAnswers`, with the trait [`AnswerStore`](crate::store::AnswerStore) for one of your own.
+//! and `RedisAnswers`, with the trait [`AnswerStore`](crate::store::AnswerStore) for one of your
+//! own.
 //!
 //! [draft-ietf-httpapi-idempotency-key-header-07]:
 //! https://www.ietf.org/archive/id/draft-ietf-httpapi-idempotency-key-header-07.html

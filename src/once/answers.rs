@@ -83,8 +83,8 @@ impl AnswerClaim {
         &self.key_id
     }
 
-    /// Returns the SHA-256 that identifies the record: of the namespace, the key id, the method, the
-    /// path and the key, each behind its length.
+    /// Returns the SHA-256 that identifies the record: of the namespace, the key id, the method,
+    /// the path and the key, each behind its length.
     #[must_use]
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest

@@ -60,8 +60,13 @@ impl NonceStore for Refusing {
 }
 
 /// Kinds that no request meets in the layer by itself: they are a matter of extractors, and of the
-/// layer that signs responses.
-const NOT_IN_THE_LAYER: [K; 13] = [
+/// layers that sign responses and that answer for intentions.
+const NOT_IN_THE_LAYER: [K; 18] = [
+    K::IdempotencyKeyMissing,
+    K::IdempotencyKeyMalformed,
+    K::IdempotencyKeyReused,
+    K::OutcomeUnknown,
+    K::AnswerNotRecorded,
     K::VersionRequired,
     K::VersionMismatch,
     K::ResourceMismatch,

@@ -14,7 +14,7 @@ use countersign::{
 use tokio::task::JoinSet;
 
 use crate::{
-    answers::{Fault, Faulty},
+    answers_faulty::{Fault, Faulty},
     common::{cases, log},
     history::{Answer, Event, faults},
 };

@@ -25,6 +25,7 @@ mod race;
 mod answers;
 #[cfg(all(feature = "axum", feature = "postgres", feature = "sqlite"))]
 mod answers_crash;
+mod answers_faulty;
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod answers_history;
 mod conformance;

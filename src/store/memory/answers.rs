@@ -22,8 +22,8 @@ use crate::{
 
 /// Remembers the answers to intentions in memory.
 ///
-/// **It serves exactly one live process, and a restart forgets**: a retry that comes after a restart
-/// runs again. For what must not happen twice, choose `SqliteAnswers` or `PostgresAnswers`.
+/// **It serves exactly one live process, and a restart forgets**: a retry that comes after a
+/// restart runs again. For what must not happen twice, choose `SqliteAnswers` or `PostgresAnswers`.
 ///
 /// What it guarantees while it lives:
 /// - of any number of claims on one key, at once or one after another, at most one is answered

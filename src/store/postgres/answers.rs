@@ -84,45 +84,12 @@ pub struct PostgresAnswersBuilder {
     wait: Duration,
 }
 
-const SCHEMA: &str = "\
-CREATE TABLE IF NOT EXISTS countersign_answers (
-    digest bytea PRIMARY KEY,
-    owner bytea NOT NULL,
-    fingerprint bytea NOT NULL,
-    attempt bytea NOT NULL,
-    deadline_ms bigint NOT NULL,
-    lease_end_ms bigint NOT NULL,
-    answer bytea
-);
-CREATE INDEX IF NOT EXISTS countersign_answers_by_deadline ON countersign_answers (deadline_ms);
-CREATE INDEX IF NOT EXISTS countersign_answers_by_owner ON countersign_answers (owner);
-";
+const SCHEMA: &str = include_str!("answers_schema.sql");
 
 const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
 /// Takes the key if it is free, or may be taken over. What has ended makes room.
-const CLAIM: &str = "
-WITH clock AS MATERIALIZED (
-    SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now
-), swept AS (
-    DELETE FROM countersign_answers WHERE digest IN (
-        SELECT digest FROM countersign_answers
-        WHERE deadline_ms <= (SELECT now FROM clock) AND digest <> $1
-        LIMIT 16 FOR UPDATE SKIP LOCKED
-    )
-), claimed AS (
-    INSERT INTO countersign_answers AS known
-        (digest, owner, fingerprint, attempt, deadline_ms, lease_end_ms)
-    SELECT $1, $2, $3, $4, now + $5, now + $6 FROM clock
-    ON CONFLICT (digest) DO UPDATE SET
-        owner = excluded.owner, fingerprint = excluded.fingerprint, attempt = excluded.attempt,
-        deadline_ms = excluded.deadline_ms, lease_end_ms = excluded.lease_end_ms, answer = NULL
-    WHERE known.deadline_ms <= (SELECT now FROM clock)
-        OR $7 AND known.answer IS NULL AND known.fingerprint = excluded.fingerprint
-            AND known.lease_end_ms <= (SELECT now FROM clock)
-    RETURNING true
-)
-SELECT EXISTS (SELECT FROM claimed) AS claimed";
+const CLAIM: &str = include_str!("answers_claim.sql");
 
 const FIND: &str = "
 SELECT fingerprint, deadline_ms, lease_end_ms, answer,
@@ -183,7 +150,8 @@ impl PostgresAnswers {
         let set = sqlx::raw_sql(AssertSqlSafe(settings)).execute(transaction.connection());
         set.await.map_err(error::of_driver)?;
         let answer = work(transaction.connection()).await?;
-        // A timeout that struck while COMMIT waits for a standby would have it answered as a success.
+        // A timeout that struck while COMMIT waits for a standby would have it answered as a
+        // success.
         let unset = sqlx::raw_sql("SET LOCAL statement_timeout = 0");
         let unset = unset.execute(transaction.connection()).await;
         unset.map_err(error::of_driver)?;
@@ -433,8 +401,8 @@ impl PostgresAnswersBuilder {
         self
     }
 
-    /// Limits how long the database waits for a lock, and for a statement. Default: 1.5 seconds, which
-    /// is below the layer's
+    /// Limits how long the database waits for a lock, and for a statement. Default: 1.5 seconds,
+    /// which is below the layer's
     /// [`store_timeout`](crate::idempotency::IdempotencyLayerBuilder::store_timeout). Range: more
     /// than zero, and at most 30 seconds.
     pub fn timeout(mut self, timeout: Duration) -> Self {

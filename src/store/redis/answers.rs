@@ -21,15 +21,15 @@ use crate::{
     once::{AnswerClaim, AnswerOutcome, AnswerStore, StepOutcome},
 };
 
-/// Remembers the answers to intentions in the Redis or Valkey of a [`RedisStore`], for all servers of
-/// a service.
+/// Remembers the answers to intentions in the Redis or Valkey of a [`RedisStore`], for all servers
+/// of a service.
 ///
 /// What it guarantees, on one master whose data lasts:
 /// - of any number of claims on one key, from any of the servers, at once or one after another, at
 ///   most one is answered [`AnswerOutcome::Claimed`] until its retention has passed by the clock of
 ///   Redis. Keys are told apart by SHA-256;
-/// - a record is never evicted: a server whose `maxmemory-policy` is not `noeviction` is not used. A
-///   server without memory is answered with [`StoreErrorKind::Full`];
+/// - a record is never evicted: a server whose `maxmemory-policy` is not `noeviction` is not used.
+///   A server without memory is answered with [`StoreErrorKind::Full`];
 /// - one key id of one namespace has no more than 1 million records
 ///   ([`records_of_a_key`](Self::records_of_a_key)), beyond which it is refused with
 ///   [`StoreErrorKind::KeyOverQuota`];
@@ -40,7 +40,8 @@ use crate::{
 /// **What a failover forgets runs again.** Replication is asynchronous: a promoted replica can lack
 /// the last answers, and so can a server that restarts without `appendfsync always`. No signed time
 /// tells how old an intention is, so nothing can be refused for that. Prefer
-/// [`RedisStoreBuilder::replicas`](crate::store::RedisStoreBuilder::replicas), or `PostgresAnswers`.
+/// [`RedisStoreBuilder::replicas`](crate::store::RedisStoreBuilder::replicas), or
+/// `PostgresAnswers`.
 ///
 /// ```no_run
 /// use countersign::{idempotency::IdempotencyLayer, store::{RedisAnswers, RedisStore}};

@@ -16,13 +16,13 @@ use crate::{
     once::{AnswerClaim, AnswerIn, AnswerOutcome, AnswerRecord, AnswerStore, StepOutcome},
 };
 
-/// Remembers the answers to intentions in a SQLite database of yours, shared by the processes of one
-/// host.
+/// Remembers the answers to intentions in a SQLite database of yours, shared by the processes of
+/// one host.
 ///
 /// What it guarantees:
-/// - of any number of claims on one key, from any of the processes, at once or one after another, at
-///   most one is answered [`AnswerOutcome::Claimed`] until its retention has passed by the clock of
-///   the host. Keys are told apart by SHA-256;
+/// - of any number of claims on one key, from any of the processes, at once or one after another,
+///   at most one is answered [`AnswerOutcome::Claimed`] until its retention has passed by the clock
+///   of the host. Keys are told apart by SHA-256;
 /// - what was answered is on the disk, as far as the disk keeps its word: a database that is not
 ///   opened with `synchronous=FULL` is refused, and so is one in memory;
 /// - a record is never evicted. A key id that has used up its share is refused with
@@ -350,8 +350,8 @@ impl SqliteAnswersBuilder {
         self
     }
 
-    /// The clock that retentions and leases pass by. Default: the system's. All processes that share
-    /// the database need the same.
+    /// The clock that retentions and leases pass by. Default: the system's. All processes that
+    /// share the database need the same.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
@@ -360,9 +360,9 @@ impl SqliteAnswersBuilder {
     /// Opens the store in this database.
     ///
     /// # Errors
-    /// Returns [`OpenError::Config`] if a setting is out of its range, if the database is in memory,
-    /// or if its connections do not have `synchronous=FULL`. Returns [`OpenError::Store`] if the
-    /// tables are not there, or the database gives no answer.
+    /// Returns [`OpenError::Config`] if a setting is out of its range, if the database is in
+    /// memory, or if its connections do not have `synchronous=FULL`. Returns [`OpenError::Store`]
+    /// if the tables are not there, or the database gives no answer.
     pub async fn open(self, pool: SqlitePool) -> Result<SqliteAnswers, OpenError> {
         ConfigError::unless(
             self.records_of_a_key > 0,

@@ -32,8 +32,8 @@ macro_rules! checks {
         pub const ANSWER_CHECKS: &[&str] = &[$(stringify!($check)),*];
 
         /// Runs all checks of a store of answers, one after the other, each on a store that `open`
-        /// makes. The store may share its records with others: each check has a namespace and keys of
-        /// its own, drawn at random.
+        /// makes. The store may share its records with others: each check has a namespace and keys
+        /// of its own, drawn at random.
         ///
         /// ```
         /// use countersign::{Timestamp, store::MemoryAnswers, testing::{ManualClock, conformance}};

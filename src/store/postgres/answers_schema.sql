@@ -1,0 +1,12 @@
+-- The answers to intentions. Times are milliseconds since the Unix epoch.
+CREATE TABLE IF NOT EXISTS countersign_answers (
+    digest bytea PRIMARY KEY,
+    owner bytea NOT NULL,
+    fingerprint bytea NOT NULL,
+    attempt bytea NOT NULL,
+    deadline_ms bigint NOT NULL,
+    lease_end_ms bigint NOT NULL,
+    answer bytea
+);
+CREATE INDEX IF NOT EXISTS countersign_answers_by_deadline ON countersign_answers (deadline_ms);
+CREATE INDEX IF NOT EXISTS countersign_answers_by_owner ON countersign_answers (owner);
