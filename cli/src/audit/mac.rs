@@ -447,7 +447,7 @@ fn signed<'a>(flow: &Flow<'a>, made: At<'a>, until: u32) -> (Vec<At<'a>>, Option
 pub(super) fn is_received<'a>(flow: &Flow<'a>, other: At<'a>) -> bool {
     flow.find(other, |it| match it.val.expr.kind {
         Kind::Name(name) | Kind::Member(_, name) => {
-            is_signature(name) || has_word(name, &["header", "request", "token", "auth"])
+            is_signature(name) || ["request", "headers", "header", "token"].contains(&name)
         }
         Kind::Text(text) => is_signature(text) || has_word(text, &["sign", "auth"]),
         _ => false,

@@ -34,16 +34,14 @@ fn checks<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> Option<At<'a>> {
     }
 }
 
-/// Whether the check is about who may do what: links, owners, modes.
+/// Whether the check is about links and owners.
 fn is_guard(call: &CallAt<'_>) -> bool {
-    [
-        "islink",
-        "access",
-        "lstat",
-        "is_symlink",
-        "symlink_metadata",
-    ]
-    .contains(&call.call.last())
+    ["islink", "lstat", "is_symlink", "symlink_metadata"].contains(&call.call.last())
+}
+
+/// A link that is removed is not followed.
+fn removes(call: &CallAt<'_>) -> bool {
+    ["remove", "unlink", "remove_file"].contains(&call.call.last())
 }
 
 fn uses<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> Option<At<'a>> {
@@ -121,14 +119,16 @@ fn is_text_param(param: &crate::audit::tree::Param<'_>, name: &str) -> bool {
         .as_ref()
         .and_then(Expr::call)
         .is_some_and(|it| it.last() == "Depends");
-    let annotation = param
-        .annotation
-        .as_ref()
-        .and_then(|it| it.chain().first().copied());
+    let annotation = param.annotation.as_ref();
+    // `Path<String>` is an extractor, and `&Path` a file's.
+    let is_generic = annotation.is_some_and(|it| matches!(it.kind, Kind::Index(_)));
+    let annotation = annotation.and_then(|it| it.chain().first().copied());
     param.binds(name)
         && !depends
-        && annotation
-            .is_none_or(|it| ["str", "Path", "Query", "axum", "extract", "Optional"].contains(&it))
+        && annotation.is_none_or(|it| {
+            it == "str"
+                || is_generic && ["Path", "Query", "axum", "extract", "Optional"].contains(&it)
+        })
 }
 
 fn in_shared_folder<'a>(look: &Look<'_, 'a>, at: At<'a>) -> bool {
@@ -164,7 +164,9 @@ fn pairs<'a>(look: &Look<'_, 'a>, is_dangerous: bool) -> Vec<Hit> {
         {
             continue;
         }
-        let dangerous = is_guard(check) || from_request(look, path) || in_shared_folder(look, path);
+        let dangerous = (is_guard(check) && !removes(found))
+            || from_request(look, path)
+            || in_shared_folder(look, path);
         if dangerous == is_dangerous {
             hits.push(look.hit(
                 (look.at(check), "the path is checked here"),
@@ -284,6 +286,7 @@ pub(super) fn link_followed(look: &Look<'_, '_>) -> Vec<Hit> {
         "safe_path",
         "validate_filename",
         "isalnum",
+        "is_valid",
         "re.match",
         "fullmatch",
     ];

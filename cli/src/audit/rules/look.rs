@@ -121,25 +121,17 @@ fn is_handler(function: &Function<'_>) -> bool {
         .iter()
         .take(2)
         .any(|it| it.target.is_name(&["request"]));
-    let extracts = [
-        "Json",
-        "State",
-        "HeaderMap",
-        "Bytes",
-        "Request",
-        "Form",
-        "Path",
-        "Query",
-        "Extension",
-    ];
+    let generic = ["Json", "State", "Form", "Path", "Query", "Extension"];
     let is_rust = function.is_async
         && function.params.iter().any(|param| {
-            let annotation = param.annotation.as_ref();
-            annotation.is_some_and(|it| {
-                it.chain()
-                    .last()
-                    .is_some_and(|last| extracts.contains(last))
-            }) && !matches!(param.target.kind, Kind::Name("self"))
+            let Some(annotation) = &param.annotation else {
+                return false;
+            };
+            // `&Path` is a file's.
+            let has_arguments = matches!(annotation.kind, Kind::Index(_));
+            annotation.chain().last().is_some_and(|last| {
+                (has_arguments && generic.contains(last)) || *last == "HeaderMap"
+            })
         });
     is_routed || has_request || is_rust
 }

@@ -2,7 +2,7 @@
 
 use super::look::{Hit, Look};
 use crate::audit::{
-    flow::{CallAt, Val},
+    flow::{CallAt, RegionKind, Val},
     tree::Kind,
     values::At,
     words,
@@ -91,6 +91,15 @@ fn is_conditional(text: &str) -> bool {
 
 pub(super) fn select_then_write(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
+    let path = look
+        .flow
+        .project
+        .files
+        .get(look.flow.root.file)
+        .map_or("", |it| it.path);
+    if words::has_word(path, &["migration", "alembic", "scripts/"]) {
+        return hits;
+    }
     let statements: Vec<_> = look
         .flow
         .calls
@@ -122,7 +131,10 @@ pub(super) fn select_then_write(look: &Look<'_, '_>) -> Vec<Hit> {
         return hits;
     }
     for (place, read) in statements.iter().enumerate() {
-        if read.kind != Sort::Select
+        // One row is looked up by its name; who reads all rows fills in or moves data.
+        let is_one = read.text.contains(" where ") && !read.table.contains("migration");
+        if !is_one
+            || read.kind != Sort::Select
             || words::has_word(&read.text, &["count(*)", " join "])
                 && !read.text.contains("balance")
         {
@@ -147,7 +159,7 @@ pub(super) fn select_then_write(look: &Look<'_, '_>) -> Vec<Hit> {
                 }
         });
         let Some(write) = write else { continue };
-        if look.is_locked(write.at.step) {
+        if look.is_locked(write.at.step) || fills_in(look, read.at.step, write.at.step) {
             continue;
         }
         let span = read.at.val.expr.span;
@@ -185,6 +197,17 @@ pub(super) fn select_then_write(look: &Look<'_, '_>) -> Vec<Hit> {
         ));
     }
     hits
+}
+
+/// Whether the write is in a loop over what was read.
+fn fills_in(look: &Look<'_, '_>, read: u32, write: u32) -> bool {
+    let loops = |step: u32| {
+        let region = look.flow.step(step).map_or(0, |it| it.region);
+        let all = look.flow.around(region);
+        all.filter(|(_, it)| matches!(it.kind, RegionKind::Loop))
+            .count()
+    };
+    loops(write) > loops(read)
 }
 
 /// `cursor.execute("SELECT …"); row = cursor.fetchone(); if row …`

@@ -3,7 +3,7 @@
 use super::look::{Hit, Look};
 use crate::audit::{
     finding::Fix,
-    flow::{CallAt, Val, What},
+    flow::{CallAt, Exit, RegionKind, Val, What},
     tree::{Expr, Kind, Operator},
     values::{At, Go},
     words,
@@ -272,7 +272,7 @@ fn changes<'a>(look: &Look<'_, 'a>) -> Vec<Change<'a>> {
     found
 }
 
-const STATES: [&str; 36] = [
+pub(super) const STATES: [&str; 36] = [
     "status",
     "state",
     "balance",
@@ -340,6 +340,21 @@ fn tested<'a>(look: &Look<'_, 'a>, test: At<'a>, fetched: At<'a>) -> Vec<&'a str
                 return Go::Past;
             }
         }
+        // What another call answers is not the object's own state.
+        let plain = [
+            "len", "int", "abs", "bool", "min", "max", "getattr", "str", "float", "as_deref",
+            "Decimal",
+        ];
+        if let Kind::Call(call) = &it.val.expr.kind
+            && it.val.frame == test.val.frame
+            && look.flow.helper_of(it.val).is_none()
+            && !plain.contains(&call.last())
+            && !call
+                .receiver()
+                .is_some_and(|receiver| is_of(look, it, receiver, fetched))
+        {
+            return Go::Past;
+        }
         if names.len() > 8 {
             Go::Stop
         } else {
@@ -347,6 +362,27 @@ fn tested<'a>(look: &Look<'_, 'a>, test: At<'a>, fetched: At<'a>) -> Vec<&'a str
         }
     });
     names
+}
+
+/// Whether the object of a method is the one that was fetched.
+fn is_of<'a>(look: &Look<'_, 'a>, at: At<'a>, receiver: &'a Expr<'a>, fetched: At<'a>) -> bool {
+    let val = Val {
+        expr: receiver,
+        frame: at.val.frame,
+    };
+    let object = At { val, step: at.step };
+    origin(look, object).is_some_and(|it| it.val.expr.span == fetched.val.expr.span)
+}
+
+/// Whether a test turns somebody away: one of its branches returns or raises.
+fn refuses(look: &Look<'_, '_>, test: u32) -> bool {
+    let Some(What::Test(_, group)) = look.flow.step(test).map(|it| &it.what) else {
+        return false;
+    };
+    look.flow.regions.iter().any(|it| {
+        matches!(it.kind, RegionKind::Branch { group: g, .. } if g == *group)
+            && matches!(it.exits, Some(Exit::Return | Exit::Raise))
+    })
 }
 
 /// What is set on the object between two steps.
@@ -396,9 +432,10 @@ fn checked<'a>(look: &Look<'_, 'a>, change: &Change<'a>) -> Option<(At<'a>, bool
         }
         let names = tested(look, test, fetched);
         let set = set_between(look, number, change.at.step, fetched);
+        let refuses = refuses(look, number);
         let is_state = names
             .iter()
-            .any(|it| set.contains(it) || words::has_word(it, &STATES));
+            .any(|it| (refuses && set.contains(it)) || words::has_word(it, &STATES));
         let changes = !set.is_empty() || change.is_delete;
         if is_state && changes {
             return Some((test, true));

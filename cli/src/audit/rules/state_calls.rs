@@ -2,10 +2,10 @@
 
 use super::{
     look::{Hit, Look},
-    state::hands_on,
+    state::{STATES, hands_on},
 };
 use crate::audit::{
-    flow::{CallAt, RegionKind},
+    flow::{CallAt, RegionKind, What},
     tree::{Act, Class, Expr, Kind},
     values::At,
     words,
@@ -148,10 +148,51 @@ fn model<'a>(expr: &'a Expr<'a>) -> Option<&'a str> {
     found
 }
 
+/// Whether the row that is made has a field that was looked for.
+fn share_a_field<'a>(
+    look: &Look<'_, 'a>,
+    lookup: &CallAt<'a>,
+    made: &CallAt<'a>,
+    model: &str,
+) -> bool {
+    let mut fields = Vec::new();
+    lookup.val.expr.walk(&mut |it| match &it.kind {
+        Kind::Call(call) => fields.extend(call.args.iter().filter_map(|arg| arg.name).map(plain)),
+        Kind::Member(inner, name) if inner.is_name(&[model]) => fields.push(plain(name)),
+        _ => {}
+    });
+    let constructor = match made.call.last() {
+        "add" => made
+            .call
+            .args
+            .first()
+            .map(|it| look.flow.resolved(look.piece(made, &it.value))),
+        "save" => made
+            .call
+            .receiver()
+            .map(|it| look.flow.resolved(look.piece(made, it))),
+        _ => Some(look.at(made)),
+    };
+    let Some(call) = constructor.and_then(|it| it.val.expr.call()) else {
+        return false;
+    };
+    call.args.is_empty()
+        || call.args.iter().any(|arg| {
+            arg.name
+                .is_none_or(|name| name == "**" || fields.contains(&plain(name)))
+        })
+}
+
+/// `email__iexact` and `user_id` name `email` and `user`.
+fn plain(field: &str) -> &str {
+    let field = field.split("__").next().unwrap_or(field);
+    field.strip_suffix("_id").unwrap_or(field)
+}
+
 fn looks_up(call: &CallAt<'_>) -> bool {
     let chain = call.call.func.chain();
     match call.call.last() {
-        "exists" | "aexists" | "count" => chain.contains(&"objects"),
+        "exists" | "aexists" => chain.contains(&"objects"),
         "first" | "one_or_none" | "scalar_one_or_none" | "scalar" => true,
         _ => false,
     }
@@ -215,7 +256,9 @@ pub(super) fn unique_checked_then_inserted(look: &Look<'_, '_>) -> Vec<Hit> {
                 }),
                 _ => false,
             };
-            creates && look.flow.reaches(lookup.step, call.step)
+            creates
+                && look.flow.reaches(lookup.step, call.step)
+                && share_a_field(look, lookup, call, name)
         });
         let Some(insert) = insert else { continue };
         let span = lookup.val.expr.span;
@@ -320,7 +363,20 @@ pub(super) fn serializer_checks_instance(look: &Look<'_, '_>) -> Vec<Hit> {
     if !is_serializer || function.name != "update" || look.mentions(&["select_for_update"]) {
         return hits;
     }
-    let is_instance = |it: At<'_>| matches!(&it.val.expr.kind, Kind::Member(inner, _) if inner.is_name(&["instance"]));
+    // What the update sets, or what says how far something has come.
+    let mut set = Vec::new();
+    for step in &look.flow.steps {
+        if let What::Set { target, .. } = &step.what
+            && let Kind::Member(inner, name) = &target.kind
+            && inner.is_name(&["instance"])
+        {
+            set.push(*name);
+        }
+    }
+    let is_instance = |it: At<'_>| {
+        matches!(&it.val.expr.kind, Kind::Member(inner, name)
+            if inner.is_name(&["instance"]) && (set.contains(name) || words::has_word(name, &STATES)))
+    };
     let change = look.flow.calls.iter().find(|call| {
         let of_instance = call
             .call

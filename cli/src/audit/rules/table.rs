@@ -130,7 +130,7 @@ rules! {
     "select-then-write" High 367 DESIGN "`SELECT`, then a write that depends on it, without a lock"
         => Flow sql::select_then_write;
 
-    "file-checked-then-used" Medium 367 DESIGN "a path is checked, then used"
+    "file-checked-then-used" Low 367 DESIGN "a path is checked, then used"
         => Flow files::checked_then_used;
     "file-exists-then-opened" Low 367 DESIGN "a path is checked, then used, where nobody else writes"
         off "in scripts and private folders nothing changes in between"

@@ -232,11 +232,11 @@ async fn on_conflict(pool: &PgPool, event: &str) -> Result<bool, Refused> { // f
 }
 
 // file-checked-then-used
-fn remove_no_link(path: &FilePath) -> std::io::Result<()> {
+fn read_no_link(path: &FilePath) -> std::io::Result<String> {
     if fs::symlink_metadata(path)?.is_symlink() {
-        return Ok(());
+        return Ok(String::new());
     }
-    fs::remove_file(path) // expect: file-checked-then-used
+    fs::read_to_string(path) // expect: file-checked-then-used
 }
 
 fn open_it(path: &FilePath) -> std::io::Result<File> { // fine: file-checked-then-used

@@ -124,6 +124,22 @@ def only_its_name(request, pk):  # fine: checked-then-changed
     order.save()
 
 
+def filled_in(request, pk):  # fine: checked-then-changed
+    notice = Notice.objects.get(pk=pk)
+    if not notice.date_read:
+        notice.date_read = now()
+        notice.save()
+
+
+def what_another_service_says(request, pk, service):  # fine: checked-then-changed
+    payment = Payment.objects.get(pk=pk)
+    answer = service.ask(payment.amount)
+    if answer.code == "error":
+        raise Refused
+    payment.reference = answer.reference
+    payment.save()
+
+
 # owner-checked-then-changed
 def remove_post(request, pk):
     post = Post.objects.get(pk=pk)
@@ -404,8 +420,8 @@ async def register_async(session, body):
 
 
 def take(request, code):
-    used = Redemption.objects.filter(code=code).count()
-    if used == 0:
+    is_used = Redemption.objects.filter(code=code).exists()
+    if not is_used:
         Redemption.objects.create(code=code, user=request.user)  # expect: unique-checked-then-inserted
 
 
@@ -427,6 +443,13 @@ def another_model(request):  # fine: unique-checked-then-inserted
 def one_step(request):  # fine: unique-checked-then-inserted
     user, is_new = User.objects.get_or_create(email=request.POST["email"])
     return user
+
+
+def of_another_field(request, pk):  # fine: unique-checked-then-inserted
+    parent = Event.objects.filter(id=pk).first()
+    if parent is None:
+        raise Refused
+    return Event.objects.create(kind="answer", parent=parent)
 
 
 def counts_and_adds(request):  # fine: unique-checked-then-inserted
