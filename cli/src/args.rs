@@ -120,6 +120,9 @@ pub(crate) struct SignArgs {
     pub(crate) scheme: SchemeArgs,
 
     #[command(flatten)]
+    pub(crate) supply: SupplyArgs,
+
+    #[command(flatten)]
     pub(crate) secret: SecretArgs,
 
     /// The method, such as POST
@@ -178,6 +181,9 @@ pub(crate) struct VerifyArgs {
     pub(crate) scheme: SchemeArgs,
 
     #[command(flatten)]
+    pub(crate) supply: SupplyArgs,
+
+    #[command(flatten)]
     pub(crate) secret: SecretArgs,
 
     #[command(flatten)]
@@ -198,6 +204,9 @@ Examples:
 pub(crate) struct ExplainArgs {
     #[command(flatten)]
     pub(crate) scheme: SchemeArgs,
+
+    #[command(flatten)]
+    pub(crate) supply: SupplyArgs,
 
     #[command(flatten)]
     pub(crate) secret: SecretArgs,
@@ -350,6 +359,21 @@ pub(crate) struct SchemeArgs {
     /// this option names one
     #[arg(long, value_name = "ID")]
     pub(crate) key_id: Option<String>,
+}
+
+/// What is signed and not sent.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct SupplyArgs {
+    /// A value that the scheme signs and no request sends, such as version=7; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = named_value)]
+    pub(crate) supply: Vec<(String, String)>,
+}
+
+fn named_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("a name, `=` and a value, such as version=7")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Where the secret comes from, in the form in which its provider shows it.

@@ -2,14 +2,13 @@
 
 use bytes::Bytes;
 use countersign::{
-    Clock as _, MemoryStore, Processing, Rejection, RejectionKind, SystemClock, Timestamp,
-    VerifiedPayload, store::NonceKind,
+    Clock as _, MemoryStore, Rejection, RejectionKind, SystemClock, Timestamp, VerifiedPayload,
+    store::NonceKind,
 };
 use http::{
     HeaderName, Request,
     header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
 };
-use http_body_util::Full;
 use serde_json::{Value, json};
 
 use crate::{
@@ -116,10 +115,10 @@ pub(crate) fn verify(
         // A recorded request is verified as often as somebody asks.
         .danger_assume_no_history()
         .clock(clock);
+    let builder = chosen.verifier(key_id, secrets)?;
+    let store = store.build().map_err(wrong)?;
     let mut builder = chosen
-        .verifier(key_id, secrets)?
-        .store(store.build().map_err(wrong)?)
-        .processing(Processing::AtMostOnce)
+        .recording_nothing(builder, store)
         .clock(clock)
         .max_body_bytes(MAX_BODY)
         .body_budget_bytes(4 * MAX_BODY);
@@ -134,10 +133,14 @@ pub(crate) fn verify(
     let verifier = builder.build().map_err(wrong)?;
     block_on(async {
         let (head, body) = request.clone().into_parts();
-        match verifier.verify(&head, Full::new(body)).await {
-            Ok(verified) => {
+        match chosen.verified(&verifier, &head, body).await {
+            Ok(payload) => {
                 let carriers = carriers(chosen);
-                Verdict::Verified(facts(verified.payload(), request, &carriers))
+                let mut facts = facts(payload.as_ref(), request, &carriers);
+                let supplied = chosen.awaits.iter();
+                let supplied = supplied.map(|name| format!("supplied value {name}"));
+                facts.covered.extend(supplied);
+                Verdict::Verified(facts)
             }
             Err(rejection) => Verdict::Refused(rejection),
         }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 pub(super) fn run(args: &ExplainArgs, printer: &Printer) -> Result<Exit, Failure> {
-    let chosen = scheme::resolve(&args.scheme.scheme)?;
+    let chosen = scheme::resolve(&args.scheme.scheme)?.supplying(&args.supply.supply)?;
     let secrets = secret::read(&args.secret, printer)?;
     let previous = args
         .previous_secret_file

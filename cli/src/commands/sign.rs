@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub(super) fn run(args: &SignArgs, printer: &Printer) -> Result<Exit, Failure> {
-    let chosen = scheme::resolve(&args.scheme.scheme)?;
+    let chosen = scheme::resolve(&args.scheme.scheme)?.supplying(&args.supply.supply)?;
     let secrets = secret::read(&args.secret, printer)?;
     let [secret] = secrets.as_slice() else {
         return Err(Failure::usage(
@@ -31,7 +31,8 @@ pub(super) fn run(args: &SignArgs, printer: &Printer) -> Result<Exit, Failure> {
             "give one secret",
         ));
     };
-    let request = unsigned(args)?;
+    let mut request = unsigned(args)?;
+    request.extensions_mut().insert(chosen.supplied.clone());
     let now = args.at.unwrap_or_else(|| SystemClock::default().now());
     let signer = chosen
         .signer(args.scheme.key_id.as_deref(), secret)?

@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Exit, Failure> {
-    let chosen = scheme::resolve(&args.scheme.scheme)?;
+    let chosen = scheme::resolve(&args.scheme.scheme)?.supplying(&args.supply.supply)?;
     let secrets = secret::read(&args.secret, printer)?;
     let request = request::read(&args.request.request, args.request.entry)?;
     let key_id = args.scheme.key_id.as_deref();

@@ -40,7 +40,7 @@ impl Shape {
             .into_iter()
             .find_map(|kind| Example::of_kind(chosen, kind).ok())?;
         let (head, body) = example.request.into_parts();
-        let signatures = chosen.scheme.inspector().inspect(&head, &body).ok()?;
+        let signatures = chosen.inspector(None).inspect(&head, &body).ok()?;
         let mac = signatures.first()?.mac();
         let seconds = example.clock.0.as_secs().to_string();
         let millis = example.clock.0.as_millis().to_string();

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use countersign::{
-    ConfigError, KeySet, KeyStore, Secret, Signer, Verifier, error::ConfigErrorKind,
-    inspect::Inspector, key::KeyFuture, request::VerifierBuilder,
+    ConfigError, KeySet, KeyStore, Secret, Signer, Verifier,
+    error::ConfigErrorKind,
+    inspect::Inspector,
+    key::KeyFuture,
+    request::{Supplied, VerifierBuilder},
 };
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -25,6 +28,11 @@ pub(crate) struct Chosen {
     pub(super) headers: Vec<String>,
     /// The path that a scheme file fixes.
     pub(super) path: Option<String>,
+    /// The values that are signed and not sent: those of an example, unless the command line gives
+    /// others.
+    pub(crate) supplied: Supplied,
+    /// Their names.
+    pub(crate) awaits: Vec<String>,
 }
 
 /// How a secret is written.
@@ -49,6 +57,8 @@ impl Chosen {
             key_id: None,
             headers: Vec::new(),
             path: None,
+            supplied: Supplied::new(),
+            awaits: Vec::new(),
         }
     }
 
@@ -138,7 +148,7 @@ impl Chosen {
 
     /// An inspector, with this public origin if it is one.
     pub(crate) fn inspector(&self, origin: Option<&str>) -> Inspector {
-        let inspector = || self.scheme.inspector();
+        let inspector = || self.scheme.inspector().supplied(self.supplied.clone());
         let with_origin = origin.and_then(|origin| inspector().public_origin(origin).ok());
         with_origin.unwrap_or_else(inspector)
     }

@@ -45,6 +45,7 @@ impl Example {
         let key_id = chosen.names_key().then_some("example");
         let path = chosen.path.as_deref().unwrap_or("/hooks?a=1");
         let mut request = Request::post(format!("https://example.com{path}"))
+            .extension(chosen.supplied.clone())
             .header("content-type", content_type);
         for name in &chosen.headers {
             if !name.eq_ignore_ascii_case("content-type") {

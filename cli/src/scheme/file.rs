@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use countersign::request::Supplied;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -76,6 +77,11 @@ fn parse(text: &str, path: &Path) -> Result<Chosen, Fault> {
             key_id: header.fixed_key_id.as_ref().map(|id| id.get_ref().clone()),
             headers: header.headers(),
             path: header.fixed_path(),
+            supplied: header
+                .supplied()
+                .into_iter()
+                .fold(Supplied::new(), |all, name| all.with(name, 1)),
+            awaits: header.supplied(),
             scheme: AnyScheme::Header(header.build()?),
         },
         File::HttpMessageSignatures(profile) => Chosen {
@@ -84,6 +90,8 @@ fn parse(text: &str, path: &Path) -> Result<Chosen, Fault> {
             key_id: profile.fixed_key_id.as_ref().map(|id| id.get_ref().clone()),
             headers: profile.headers(),
             path: None,
+            supplied: Supplied::new(),
+            awaits: Vec::new(),
             scheme: AnyScheme::HttpMessageSignatures(profile.build()?),
         },
     })

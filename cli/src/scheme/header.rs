@@ -102,6 +102,12 @@ impl Header {
         names.collect()
     }
 
+    /// The names of the values that are signed and not sent.
+    pub(super) fn supplied(&self) -> Vec<String> {
+        let parts = self.signs.get_ref().iter().map(Spanned::get_ref);
+        parts.flat_map(PartEntry::supplied).collect()
+    }
+
     pub(super) fn build(self) -> Result<HeaderScheme, Fault> {
         let mut parts = Vec::new();
         for entry in self.signs.get_ref() {

@@ -11,6 +11,7 @@ mod part;
 mod profile;
 mod refusal;
 mod row;
+mod supply;
 
 pub(crate) use chosen::Chosen;
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub(super) enum PartTable {
     MethodOf(Vec<String>),
     FixedPath(String),
     PathWithout(char),
+    Supplied(String),
     CanonicalBody(Form),
     Json(Object),
 }
@@ -104,6 +105,18 @@ impl From<Form> for JsonForm {
 }
 
 impl PartEntry {
+    /// The names of the values that are signed and not sent.
+    pub(super) fn supplied(&self) -> Vec<String> {
+        match self {
+            Self::Table(PartTable::Supplied(name)) => vec![name.clone()],
+            Self::Table(PartTable::Json(object)) => {
+                let members = object.strings.values().chain(object.values.values());
+                members.flat_map(Self::supplied).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     pub(super) fn part(&self) -> Result<Part, (String, Option<String>)> {
         match self {
             Self::Word(word) => {
@@ -121,6 +134,7 @@ impl PartEntry {
             Self::Table(PartTable::MethodOf(methods)) => Ok(Part::method_of(methods.clone())),
             Self::Table(PartTable::FixedPath(path)) => Ok(Part::fixed_path(path)),
             Self::Table(PartTable::PathWithout(delimiter)) => Ok(Part::path_without(*delimiter)),
+            Self::Table(PartTable::Supplied(name)) => Ok(Part::supplied(name)),
             Self::Table(PartTable::CanonicalBody(form)) => Ok(Part::canonical_body(*form)),
             Self::Table(PartTable::Json(object)) => {
                 let mut made = JsonObject::new(object.form);

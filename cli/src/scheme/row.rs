@@ -1,7 +1,6 @@
 //! Rows of the list of schemes: covered and open parts, read off a request that the scheme signed.
 
-use countersign::{MemoryStore, Processing, VerifiedPayload, Verifier, store::NonceKind};
-use http_body_util::Full;
+use countersign::{MemoryStore, VerifiedPayload, Verifier, store::NonceKind};
 use serde::Serialize;
 
 use super::{
@@ -43,15 +42,13 @@ impl Row {
         let verifier = verifier(chosen, &example.secret, example.clock)?;
         let (head, body) = example.request.clone().into_parts();
         block_on(async {
-            let verified = verifier.verify(&head, Full::new(body)).await;
+            let verified = chosen.verified(&verifier, &head, body).await;
             let verified = verified.map_err(|rejection| unsigned(rejection.reason()))?;
-            let payload = verified
-                .payload()
-                .ok_or_else(|| unsigned("it is pending"))?;
+            let payload = verified.ok_or_else(|| unsigned("it is pending"))?;
             let is_event = payload
                 .nonce()
                 .is_some_and(|n| n.kind() == NonceKind::Event);
-            Ok((Self::of_payload(chosen, payload), is_event))
+            Ok((Self::of_payload(chosen, &payload), is_event))
         })?
     }
 
@@ -109,10 +106,9 @@ fn verifier(chosen: &Chosen, secret: &SecretText, clock: Fixed) -> Result<Verifi
         // The request is an example of our own, and it is verified once.
         .danger_assume_no_history()
         .clock(clock);
+    let builder = chosen.verifier(None, std::slice::from_ref(secret))?;
     chosen
-        .verifier(None, std::slice::from_ref(secret))?
-        .store(store.build().map_err(wrong)?)
-        .processing(Processing::AtMostOnce)
+        .recording_nothing(builder, store.build().map_err(wrong)?)
         .clock(clock)
         // The request is an example of our own.
         .danger_any_authority()

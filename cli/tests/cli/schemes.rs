@@ -200,3 +200,52 @@ fn a_refused_scheme_file_shows_the_line_and_the_reason() {
     }
     insta::assert_snapshot!(transcript.join("\n"));
 }
+
+/// As a view signs the version of its row: the request does not say it.
+#[test]
+fn a_value_that_is_signed_and_not_sent_comes_from_the_command_line() {
+    let session = Session::new();
+    let file = "kind = \"header\"\nsignature = \"x-signature\"\nfixed-key-id = \"partner-1\"\n\
+                time = \"x-time\"\nnonce = \"x-nonce\"\njoin = \"\\n\"\n\
+                signs = [\"method\", \"path\", { supplied = \"version\" }, \"time\", \"nonce\", \"body\"]\n";
+    session.file("row.toml", file);
+    let checked = session.run("countersign scheme check row.toml");
+    assert!(checked.contains("accepted"), "{checked}");
+    let sign = |supply: &str| {
+        format!(
+            "countersign sign row.toml --secret-file secret {supply} --nonce n-1 --at 1700000000 \
+             --data '{{}}' PUT https://example.com/documents/1"
+        )
+    };
+    let signed = session.stdout(&sign("--supply version=7"));
+    assert!(!signed.contains("version"), "{signed}");
+    let head = "PUT /documents/1 HTTP/1.1\nhost: example.com\n";
+    session.file("request", format!("{head}{signed}\n{{}}"));
+    let run = |command: &str, supply: &str| {
+        session.run(&format!(
+            "countersign {command} row.toml --secret-file secret {supply} --now 1700000000 request"
+        ))
+    };
+    let verified = run("verify", "--supply version=7");
+    assert!(verified.contains("\nverified\n"), "{verified}");
+    assert!(verified.contains("supplied value version"), "{verified}");
+    let refused = run("verify", "--supply version=8");
+    assert!(refused.contains("signature_invalid"), "{refused}");
+    let explained = run("explain", "--supply version=8");
+    assert!(explained.contains("supplied value version"), "{explained}");
+    // With nothing to supply, or something else, nothing is guessed.
+    for (supply, reason) in [
+        ("", "no value is given for `version`"),
+        ("--supply other=7", "no supplied value `other`"),
+        ("--supply version", "such as version=7"),
+    ] {
+        for command in ["verify", "explain"] {
+            let said = run(command, supply);
+            assert!(said.contains(reason), "{command}: {said}");
+        }
+        let said = session.run(&sign(supply));
+        assert!(said.contains(reason), "{said}");
+    }
+    let said = session.run("countersign listen row.toml --secret-file secret");
+    assert!(said.contains("signs a value that is not sent"), "{said}");
+}
