@@ -132,7 +132,6 @@ impl Location {
     }
 
     /// Names the line and the column, both counted from 1.
-    #[allow(dead_code, reason = "a probe has no lines")]
     pub(crate) fn at(mut self, line: usize, column: Option<usize>, snippet: Option<&str>) -> Self {
         self.physical_location.region = Some(Region {
             start_line: line.max(1),
