@@ -2,9 +2,7 @@
 
 use axum::{Router, body::Body, routing::post};
 use bytes::Bytes;
-use countersign::{
-    MemoryStore, VerifyLayer, idempotency::IdempotencyLayer, store::MemoryAnswers,
-};
+use countersign::{MemoryStore, VerifyLayer, idempotency::IdempotencyLayer, store::MemoryAnswers};
 use http::StatusCode;
 use tower::ServiceExt as _;
 
