@@ -53,7 +53,7 @@ processing)
     ;;
 probe)
     tests 100 --package countersign-cli --test cli -- faults_of_
-    tests 50 --package countersign-cli --bin countersign -- held_back
+    tests 50 --package countersign-cli --lib -- held_back
     ;;
 intentions) tests 1000 --test stores -- answers_history ;;
 patterns) tests 10000 --test patterns ;;

@@ -1,25 +1,5 @@
-//! The command `countersign`: signs, verifies and explains HMAC-signed HTTP requests.
-
-mod args;
-mod audit;
-mod commands;
-mod curl_command;
-mod exit;
-mod explain;
-mod http_client;
-mod inspector;
-mod listen;
-mod printer;
-mod probe;
-mod request;
-mod runtime;
-mod sarif;
-mod scheme;
-mod secret;
-mod store;
-mod time;
-mod verification;
+//! The command `countersign`.
 
 fn main() -> std::process::ExitCode {
-    commands::main().into()
+    countersign_cli::main()
 }

@@ -1,0 +1,27 @@
+//! The command `countersign`: signs, verifies and explains HMAC-signed HTTP requests.
+
+mod args;
+mod audit;
+mod commands;
+mod curl_command;
+mod exit;
+mod explain;
+mod http_client;
+mod inspector;
+mod listen;
+mod printer;
+mod probe;
+mod request;
+mod runtime;
+mod sarif;
+mod scheme;
+mod secret;
+mod store;
+mod time;
+mod verification;
+
+/// Runs the command that the command line names.
+#[must_use]
+pub fn main() -> std::process::ExitCode {
+    commands::main().into()
+}
