@@ -242,7 +242,7 @@ pub(crate) struct ListenArgs {
     pub(crate) secret: SecretArgs,
 
     /// The address to listen on; port 0 is any free port
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = address)]
     pub(crate) addr: SocketAddr,
 
     /// Where clients reach the server, such as https://api.example.com; a path is a prefix that a
@@ -281,7 +281,7 @@ pub(crate) struct ListenArgs {
 /// Send a recorded request again
 ///
 /// The bytes are exactly those that `listen --keep` recorded. An application that acts once must
-/// not act on them again. With --sign-again, the request is signed anew under the same event id: an
+/// not act on them again. With --sign-again, the request is signed again under the same event id: an
 /// application must know that retry from a new event.
 #[derive(ClapArgs, Debug)]
 #[command(after_help = "\
@@ -310,7 +310,8 @@ pub(crate) struct ReplayArgs {
     #[arg(long)]
     pub(crate) sign_again: bool,
 
-    /// The scheme to sign with [default: that of `listen`]
+    /// The scheme to sign with [default: that of `listen`; a scheme file is looked for in the
+    /// present folder]
     #[arg(long, value_name = "SCHEME", requires = "sign_again")]
     pub(crate) scheme: Option<String>,
 
@@ -427,6 +428,11 @@ pub(crate) struct RequestArgs {
     /// How old a request may be, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) max_age: Option<Duration>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "write an IP address and a port, such as 127.0.0.1:8080".to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -89,7 +89,7 @@ kinds! {
     RequestReplayed = CONFLICT, "request_replayed",
         "This signed request was received before. If its outcome is not known, ask for it before \
          signing a new one.",
-        "Nothing to do for a sender that retries; else find out who has a copy of the request.";
+        "Nothing to do for a sender that retries; otherwise find out who has a copy of the request.";
     /// 409 with `Retry-After`: a copy is being handled.
     RequestInFlight = CONFLICT, "request_in_flight",
         "A copy of this request is being handled. Send it again later.",
@@ -248,7 +248,7 @@ kinds! {
     /// 409: a token that was used before.
     TokenRedeemed = CONFLICT, "token_redeemed",
         "The token was used before. Each is good for one use.",
-        "Nothing to do for a bearer who clicks twice; else find out who has a copy of the token.";
+        "Nothing to do for a bearer who clicks twice; otherwise find out who has a copy of the token.";
     /// 403: an [envelope](crate::PayloadEnvelope) that cannot be read, or whose MAC does not match.
     EnvelopeAltered = FORBIDDEN, "envelope_altered",
         "The envelope is not as it was sealed.",
@@ -289,7 +289,7 @@ kinds! {
     /// 412: the file has not the digest that was signed, or that the application keeps.
     FileMismatch = PRECONDITION_FAILED, "file_mismatch",
         "The file is not the one that was asked for.",
-        "Nothing to do if the file was replaced on purpose; else find out who writes to the folder.";
+        "Nothing to do if the file was replaced on purpose; otherwise find out who writes to the folder.";
     /// 500: the file is too long, or cannot be read.
     FileUnreadable = INTERNAL_SERVER_ERROR, "file_unreadable",
         "The file cannot be read.",

@@ -21,6 +21,14 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// The word for it, as scheme files and errors have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Hex => "hex",
+            Self::Base64 => "base64",
+        }
+    }
+
     pub(crate) fn encode(self, bytes: &[u8]) -> String {
         match self {
             Self::Hex => base16ct::lower::encode_string(bytes),

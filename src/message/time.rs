@@ -17,8 +17,8 @@ impl TimeUnit {
     /// Says how a time is written, in the words of an error.
     pub(crate) fn form(self) -> &'static str {
         match self {
-            Self::Seconds => "plain digits: seconds since 1970",
-            Self::Millis => "plain digits: milliseconds since 1970",
+            Self::Seconds => "a time in seconds since 1970, in plain digits",
+            Self::Millis => "a time in milliseconds since 1970, in plain digits",
             Self::Rfc3339 => "a date and time such as `2023-11-14T22:13:20Z`",
         }
     }

@@ -8,6 +8,7 @@ use super::{
     ending::{Ending, lock_wait},
     fate::{Fate, FateCell},
     lease::Lease,
+    nonce::NonceKind,
     outcome::Subject,
     store::{ClaimOutcome, ConsumeIn, LeaseOutcome, NonceStore, TransactIn},
     turns::{Turn, Turns},
@@ -372,6 +373,12 @@ fn first_use<G: Guarded>(
 
 fn used_before<G: Guarded>(claim: &Claim) -> Rejection {
     let (nonce, key_id) = (claim.nonce(), claim.key_id());
-    let detail = format!("{nonce:?} of key `{key_id}` was used before");
+    let bytes = nonce.as_bytes().escape_ascii();
+    let what = match nonce.kind() {
+        NonceKind::Covered => format!("nonce `{bytes}`"),
+        NonceKind::Event => format!("event `{bytes}`"),
+        NonceKind::Digest => "the signed message".to_owned(),
+    };
+    let detail = format!("{what} of key `{key_id}` was used before");
     G::refuse(Refusal::Used(detail))
 }

@@ -53,6 +53,28 @@ pub(super) fn decode_mac(
     Some(HashOutput::new(mac))
 }
 
+/// Says how a MAC is written, in the words of an error.
+pub(super) fn mac_form(prefix: &str, algorithm: MacAlgorithm, encoding: Encoding) -> String {
+    let prefix = match prefix {
+        "" => String::new(),
+        prefix => format!("`{prefix}` and "),
+    };
+    let (length, encoding) = (algorithm.mac_len(), encoding.name());
+    format!("{prefix}a MAC of {length} bytes in {encoding}")
+}
+
 pub(super) fn header_value(bytes: &[u8]) -> Result<HeaderValue, SignError> {
     HeaderValue::from_bytes(bytes).map_err(|_| SignError::new("a value that no header can carry"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_a_prefix_only_if_the_scheme_has_one() {
+        let form = |prefix| mac_form(prefix, MacAlgorithm::HmacSha256, Encoding::Hex);
+        assert_eq!(form(""), "a MAC of 32 bytes in hex");
+        assert_eq!(form("sha256="), "`sha256=` and a MAC of 32 bytes in hex");
+    }
 }

@@ -14,8 +14,8 @@ const OPENAPI: &str = "OpenAPI";
 /// Find out whether a running endpoint acts twice, or on what was not signed
 ///
 /// Sends real requests with real effects: signed, again, at the same moment, altered, stale, and
-/// unsigned. The endpoint can be in any language. {uuid}, {n} and {now} in data, headers and URL are
-/// new for each request.
+/// unsigned. The endpoint can be in any language. {uuid}, {now} and the letter n in braces, a
+/// number, are new for each request, in data, headers and URL.
 ///
 /// With --effect, the probe reads a state before and after, and its findings are proven. Without
 /// it, answers are all that it sees, and a finding is a suspicion.
@@ -122,7 +122,7 @@ pub(crate) struct ProbeArgs {
     pub(crate) allow_writes: bool,
 
     /// A request whose answer tells the state, such as 'GET http://127.0.0.1:8000/count'. With {uuid}
-    /// or {n} it tells the state of one event
+    /// or the number of the request it tells the state of one event
     #[arg(long, help_heading = EFFECTS, value_name = "METHOD URL")]
     pub(crate) effect: Option<String>,
 

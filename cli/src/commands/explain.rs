@@ -61,7 +61,7 @@ pub(super) fn run(args: &ExplainArgs, printer: &Printer) -> Result<Exit, Failure
         previous: &previous,
     };
     let outcome = with_progress(&input, printer);
-    report(&rejection, &outcome, printer);
+    report(&rejection, &outcome, message.is_some(), printer);
     if rejection.kind() == RejectionKind::SignatureMissing {
         name_other_schemes(&request, printer);
     }
@@ -133,7 +133,7 @@ fn show_messages(
 }
 
 /// Says what was found, and what to do.
-fn report(rejection: &Rejection, outcome: &Outcome, printer: &Printer) {
+fn report(rejection: &Rejection, outcome: &Outcome, has_message: bool, printer: &Printer) {
     let tried = format!("{} hypotheses were tried", outcome.tried);
     match &outcome.found {
         Some(found) if found.rows.is_empty() => {
@@ -162,9 +162,14 @@ fn report(rejection: &Rejection, outcome: &Outcome, printer: &Printer) {
                 Span::bad("\nNothing explains the mismatch. "),
                 Span::plain(tried + "."),
             ]);
-            let advice = "Next: check that both sides have the same secret, byte for byte. Then let \
-                          the sender print the message that it signs, and compare it with \
-                          `countersign explain --message FILE`.";
+            let advice = match has_message {
+                true => "Next: check that both sides have the same secret, byte for byte.",
+                false => {
+                    "Next: check that both sides have the same secret, byte for byte. Then let the \
+                     sender print the message that it signs, and compare it with \
+                     `countersign explain --message FILE`."
+                }
+            };
             printer.line([Span::plain(advice)]);
         }
     }

@@ -1,6 +1,6 @@
 //! `countersign listen`: a server that shows what becomes of each request.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use countersign::{ConfigError, VerifyLayer};
 use serde_json::json;
@@ -183,6 +183,15 @@ async fn open_inspector(
     Ok(log)
 }
 
+/// How `replay` finds the scheme again: a scheme file by its own name, in the present folder alone,
+/// because the file of `--keep` may come from somebody else.
+fn recorded(typed: &str, chosen: &Chosen) -> String {
+    match Path::new(typed).file_name() {
+        Some(name) if typed.ends_with(".toml") => name.to_string_lossy().into_owned(),
+        _ => chosen.name.clone(),
+    }
+}
+
 async fn open_keep(
     args: &ListenArgs,
     chosen: &Chosen,
@@ -192,7 +201,7 @@ async fn open_keep(
         return Ok((None, 1));
     };
     let setting = Setting {
-        scheme: chosen.name.clone(),
+        scheme: recorded(&args.scheme.scheme, chosen),
         key_id: args.scheme.key_id.clone(),
         origin: args.origin.clone(),
         forward: args.forward.clone(),

@@ -9,12 +9,13 @@ use crate::{
     exit::{Exit, Failure},
     listen::{
         Copy, Resigner, Target, copies, is_authentic,
-        keep::{self, Kept},
+        keep::{self, Kept, Setting},
         shown,
     },
     printer::{Printer, Span, visible},
     runtime::serve,
-    scheme, secret,
+    scheme::{self, Chosen},
+    secret,
 };
 
 /// How much of an answer the table shows.
@@ -76,7 +77,7 @@ fn requests(
         ));
     }
     let setting = &kept.setting;
-    let chosen = scheme::resolve(args.scheme.as_deref().unwrap_or(&setting.scheme))?;
+    let chosen = chosen(args, setting)?;
     let secrets = secret::read(&args.secret, printer)?;
     let origin = args.origin.as_deref().or(setting.origin.as_deref());
     let resigner = Resigner::new(&chosen, args.key_id.as_deref(), &secrets, origin);
@@ -96,6 +97,16 @@ fn requests(
              in the body cannot be replaced",
         )
     })
+}
+
+fn chosen(args: &ReplayArgs, setting: &Setting) -> Result<Chosen, Failure> {
+    match &args.scheme {
+        Some(named) => scheme::resolve(named),
+        None => scheme::resolve(&setting.scheme).map_err(|failure| Failure {
+            advice: "name the scheme, or its file, with --scheme".to_owned(),
+            ..failure
+        }),
+    }
 }
 
 fn print(args: &ReplayArgs, kept: &Kept, target: &Target, copies: &[Copy], printer: &Printer) {

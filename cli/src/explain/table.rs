@@ -102,6 +102,8 @@ const ONE_MESSAGE: &str = "Build the signed message as the scheme says";
 const ONE_MAC: &str = "Write the MAC into its header as the scheme says";
 const ONE_URL: &str = "Tell the verifier which URL clients see: --origin here, `public_origin` in the \
      library. If it is this one already, the sender signs another URL than it sends the request to";
+const SENT_PATH: &str = "Sign the path as it is sent, to the byte. If the sender does so already, a \
+     proxy changed the path before the verifier: let it pass the path on as clients send it";
 const SENT_URL: &str = "Sign the URL as it is sent, to the byte";
 
 macro_rules! table {
@@ -253,8 +255,9 @@ table! {
         => Signed(0, message::in_seconds);
     "time.date" "time" Sender "the signed time is a date, such as 2026-11-29T10:00:00Z", ONE_MESSAGE
         => Signed(0, message::as_date);
-    "time.header" "time-header" Sender "the header of the time is in the other unit",
-        "Write the time in the unit of the scheme" => TimeHeader;
+    "time.header" "time-header" Sender
+        "the time in its header is in milliseconds in place of seconds, or the reverse",
+        "Write the time in the unit of the scheme: `countersign sign` shows how it looks" => TimeHeader;
     "url.http" "scheme" Verifier "the URL begins with http", ONE_URL => Signed(0, url::http);
     "url.https" "scheme" Verifier "the URL begins with https", ONE_URL => Signed(0, url::https);
     "url.web-socket" "scheme" Verifier "the URL begins with ws or wss", ONE_URL
@@ -269,11 +272,11 @@ table! {
         ONE_URL => Forwarded(url::forwarded_path);
     "path.prefix" "path-prefix" Verifier "the path has a prefix that a proxy took off", ONE_URL
         => Signed(0, url::with_prefix);
-    "path.no-prefix" "path-prefix" Verifier "the path lacks its first segments", ONE_URL
+    "path.no-prefix" "path-prefix" Sender "the path lacks its first segments", SENT_PATH
         => Signed(0, url::without_prefix);
-    "path.slash" "slash" Verifier "the path ends in a slash", ONE_URL
+    "path.slash" "slash" Sender "the path ends in a slash", SENT_PATH
         => Signed(1, url::with_slash);
-    "path.no-slash" "slash" Verifier "the path does not end in a slash", ONE_URL
+    "path.no-slash" "slash" Sender "the path does not end in a slash", SENT_PATH
         => Signed(1, url::without_slash);
     "path.decoded" "path-code" Sender "the path is percent-decoded", SENT_URL
         => Signed(2, url::decoded_path);

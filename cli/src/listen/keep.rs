@@ -250,6 +250,13 @@ pub(crate) fn is_database(path: &Path) -> bool {
 
 /// Reads a record, or the only record.
 pub(crate) async fn read(path: &Path, id: Option<u64>) -> Result<Kept, Failure> {
+    if let Err(error) = path.metadata() {
+        return Err(Failure::unable(
+            format!("cannot read `{}`", path.display()),
+            error.to_string(),
+            "check the path, and that you may read the file",
+        ));
+    }
     match find(path, id).await {
         Ok(Found::One(kept)) => Ok(*kept),
         Ok(Found::Among { records, last }) => {

@@ -56,6 +56,7 @@ fn bad_input_is_answered_with_what_why_and_help() {
         "countersign sign stripe --secret-file secret --nonce a POST https://example.com",
         "countersign sign http-message-signatures --secret-file secret GET https://example.com",
         "countersign sign stripe --secret-file secret --send POST http://127.0.0.1:1/",
+        "countersign listen stripe --secret-file secret --addr localhost:8080",
         "countersign sign",
     ]
     .into_iter()

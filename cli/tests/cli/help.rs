@@ -28,6 +28,18 @@ fn all_help_texts() {
     insta::assert_snapshot!(all.join("\n\n").replace("  FOLDER", "FOLDER"));
 }
 
+/// The parser of arguments writes a line end in its place.
+#[test]
+fn no_help_text_has_the_letter_n_in_braces() {
+    for source in [
+        include_str!("../../src/args.rs"),
+        include_str!("../../src/args/audit.rs"),
+        include_str!("../../src/args/probe.rs"),
+    ] {
+        assert!(!source.contains("{n}"));
+    }
+}
+
 #[test]
 fn each_command_shows_an_example() {
     let session = Session::new();

@@ -131,6 +131,47 @@ fn a_retry_that_is_signed_again_is_known_by_its_event_id() {
     }
 }
 
+/// A file that is named like a preset is not taken for the preset, either.
+#[test]
+fn a_request_of_a_scheme_file_is_signed_again_under_the_file() {
+    let session = Session::new();
+    session.file(
+        "stripe.toml",
+        "kind = \"header\"\nsignature = \"x-house\"\nsigns = [\"time\", { text = \".\" }, \"body\"]\n\
+         time = \"x-time\"\nfixed-key-id = \"house\"\n",
+    );
+    keygen(&session, "stripe");
+    let upstream = Upstream::start(ACCEPTED);
+    let mut listening = Listening::json(
+        &session,
+        &format!(
+            "./stripe.toml --secret-file stripe.secret --keep kept.db --forward {}",
+            upstream.url
+        ),
+    );
+    session.stdout(&format!(
+        "countersign sign stripe.toml --secret-file stripe.secret --at 1700000000 --data x --send \
+         POST {} || true",
+        listening.url
+    ));
+    assert_eq!(listening.object()["code"], "signature_expired");
+    session.stdout(&format!(
+        "countersign sign stripe.toml --secret-file stripe.secret --data y --send POST {}",
+        listening.url
+    ));
+    assert_eq!(listening.object()["verdict"], "verified");
+    listening.stop();
+
+    let again = "countersign replay 2 --keep kept.db --sign-again --secret-file stripe.secret";
+    let said = session.stdout(again);
+    assert!(said.contains("accepted: 1 of 1"), "{said}");
+    let seen = upstream.seen();
+    assert!(seen[1].head.contains("x-house: "), "{}", seen[1].head);
+    let said = session.run(&format!("mv stripe.toml house.toml; {again}"));
+    assert!(said.contains("with --scheme"), "{said}");
+    session.stdout(&format!("{again} --scheme house.toml"));
+}
+
 #[test]
 fn what_cannot_be_sent_again_is_said() {
     let session = Session::new();

@@ -16,7 +16,7 @@ use crate::{
     proof::{Candidate, Parameters, Unsigned},
     scheme::{
         Describe, Profile, Reading, Signing,
-        fields::{check_nonce, decode_mac, header_value, required, signature},
+        fields::{check_nonce, decode_mac, header_value, mac_form, required, signature},
         signs_under,
     },
 };
@@ -108,13 +108,8 @@ impl Description {
             .strip_prefix(self.prefix.as_bytes())
             .and_then(|text| decode_mac(algorithm, self.encoding, text))
             .ok_or_else(|| {
-                malformed(format!(
-                    "header `{}` is not `{}` and a MAC of {} bytes in {:?}",
-                    self.signature,
-                    self.prefix,
-                    algorithm.mac_len(),
-                    self.encoding,
-                ))
+                let form = mac_form(&self.prefix, algorithm, self.encoding);
+                malformed(format!("header `{}` is not {form}", self.signature))
             })
     }
 
@@ -189,7 +184,8 @@ impl Describe for HeaderScheme {
                 .filter(|_| has_width)
                 .ok_or_else(|| {
                     malformed(format!(
-                        "header `{name}` is not plain digits: {unit:?} since 1970{}",
+                        "header `{name}` is not {}{}",
+                        unit.form(),
                         description
                             .time_width
                             .map_or_else(String::new, |width| format!(

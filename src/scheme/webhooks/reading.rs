@@ -21,7 +21,7 @@ use crate::{
     proof::{Build, Candidate, Parameters},
     scheme::{
         Reading,
-        fields::{check_nonce, decode_mac, missing, required, signature},
+        fields::{check_nonce, decode_mac, mac_form, missing, required, signature},
     },
 };
 
@@ -78,11 +78,8 @@ impl Webhooks {
             return Err(missing(header));
         }
         if first.is_none() {
-            return Err(malformed(format!(
-                "header `{header}` is not `{prefix}` and a MAC of {} bytes in {:?}",
-                self.sender.algorithm.mac_len(),
-                self.sender.encoding,
-            )));
+            let form = mac_form(prefix, self.sender.algorithm, self.sender.encoding);
+            return Err(malformed(format!("header `{header}` is not {form}")));
         }
         Ok(first.into_iter().chain(others))
     }
@@ -173,8 +170,9 @@ impl Webhooks {
             fields.time = element.unwrap_or_default().as_bytes();
             signed_at = Some(read_time(fields.time, TimeUnit::Seconds).ok_or_else(|| {
                 malformed(format!(
-                    "`{name}` of header `{}` is not plain digits: seconds since 1970",
-                    self.signature
+                    "`{name}` of header `{}` is not {}",
+                    self.signature,
+                    TimeUnit::Seconds.form(),
                 ))
             })?);
         }
