@@ -3,7 +3,7 @@
 //! From the bottom: a file is scanned ([`nesting`]) and read into one small tree for both languages
 //! ([`tree`], by [`python`] and [`rust`]). All trees make a [`project`], and a function with its
 //! helpers becomes a [`flow`] of steps, of which rules ask where values come from ([`values`]). The
-//! rules are one table, and [`run`] runs them over all files.
+//! rules are one table, and [`run()`] runs them over all files.
 
 mod allow;
 mod baseline;
