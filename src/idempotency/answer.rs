@@ -6,8 +6,8 @@ use http::{
     header::{
         CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
         CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED, LINK, LOCATION,
-        PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
-        UPGRADE, VARY,
+        PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RETRY_AFTER, SET_COOKIE, TE, TRAILER,
+        TRANSFER_ENCODING, UPGRADE, VARY,
     },
 };
 
@@ -52,10 +52,14 @@ pub(super) fn is_storable(name: &HeaderName) -> bool {
     !NEVER.contains(name) && *name != IDEMPOTENCY_REPLAYED && *name != IDEMPOTENCY_BODY
 }
 
-/// Whether an answer with this status is stored: 2xx to 4xx, except 401, 403, 408, 425 and 429,
-/// which say nothing of the intention. Every other status releases the key.
-pub(crate) fn is_stored(status: StatusCode) -> bool {
-    (200..500).contains(&status.as_u16()) && !matches!(status.as_u16(), 401 | 403 | 408 | 425 | 429)
+/// Whether an answer is stored: 2xx to 4xx, except 401, 403, 408, 425, 429 and a 409 that says when
+/// to try again, which say nothing of the intention. Every other answer releases the key.
+pub(crate) fn is_stored(status: StatusCode, headers: &HeaderMap) -> bool {
+    match status.as_u16() {
+        401 | 403 | 408 | 425 | 429 => false,
+        409 => !headers.contains_key(RETRY_AFTER),
+        status => (200..500).contains(&status),
+    }
 }
 
 /// An answer as it is kept: its status, the headers that are stored, and its body unless that was
@@ -260,12 +264,16 @@ mod tests {
 
     #[test]
     fn the_statuses_that_are_stored() {
-        let stored = |status| is_stored(StatusCode::from_u16(status).unwrap());
+        let mut headers = HeaderMap::new();
+        let stored =
+            |status, headers: &HeaderMap| is_stored(StatusCode::from_u16(status).unwrap(), headers);
         for status in [200, 201, 204, 301, 304, 400, 402, 404, 409, 412, 422, 499] {
-            assert!(stored(status), "{status}");
+            assert!(stored(status, &headers), "{status}");
         }
         for status in [101, 401, 403, 408, 425, 429, 500, 502, 503, 599] {
-            assert!(!stored(status), "{status}");
+            assert!(!stored(status, &headers), "{status}");
         }
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        assert!(stored(404, &headers) && !stored(409, &headers));
     }
 }

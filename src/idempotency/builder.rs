@@ -53,6 +53,7 @@ impl IdempotencyLayerBuilder {
                 body_deadline: 10 * SECOND,
                 headers: STORED.to_vec(),
                 going_on: Arc::new(Semaphore::new(1024)),
+                taking_back: Semaphore::new(1024),
             },
             headers: Vec::new(),
         }
@@ -74,7 +75,7 @@ impl IdempotencyLayerBuilder {
     }
 
     /// Sets for how long a key and its answer are kept, counted from the first attempt. Default: 24
-    /// hours. Range: 1 minute to 1 year.
+    /// hours. Range: 1 minute to 1 year, and longer than the [lease](Self::lease).
     ///
     /// A retry that comes later runs again. Tell your senders the time.
     pub fn retention(mut self, retention: Duration) -> Self {
@@ -160,7 +161,8 @@ impl IdempotencyLayerBuilder {
     /// Returns the layer.
     ///
     /// # Errors
-    /// Returns an error if a setting is out of its range, or a header cannot be stored.
+    /// Returns an error if a setting is out of its range, if the retention is not longer than the
+    /// lease, or if a header cannot be stored.
     pub fn build(mut self) -> Result<IdempotencyLayer, ConfigError> {
         let Settings {
             namespace,
@@ -187,6 +189,10 @@ impl IdempotencyLayerBuilder {
             (
                 (60 * SECOND..=366 * DAY).contains(retention),
                 "the retention of an idempotency key is between 1 minute and 1 year",
+            ),
+            (
+                *lease < *retention,
+                "the retention of an idempotency key is longer than its lease",
             ),
             (
                 (millisecond..=hour).contains(timeout),

@@ -15,25 +15,45 @@ use crate::{
     once::{AnswerClaim, AnswerOutcome, StepOutcome},
 };
 
-/// A key that is held. If it is dropped before it is recorded or released, its handler was cut off:
-/// the lease is ended at once, so that nobody waits for it.
+/// A key that is asked for, or held. If it is dropped before it is recorded or released, its handler
+/// was cut off: the lease is ended at once, so that nobody waits for it. If no handler has begun,
+/// the key is taken back instead.
 #[derive(Debug)]
 pub(crate) struct Held {
     settings: Arc<Settings>,
     pub(super) claim: AnswerClaim,
-    is_settled: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The claim may be made or not, and no handler runs for it.
+    Asked,
+    Claimed,
+    Settled,
 }
 
 /// For how long an answer is offered to a store that fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// For how long a claim that was given up may still be carried out: longer than a store of this
+/// crate lets a statement wait.
+const LANDING: Duration = Duration::from_secs(40);
+
 impl Held {
-    pub(super) fn new(settings: Arc<Settings>, claim: AnswerClaim) -> Self {
+    /// A key that is about to be claimed.
+    pub(super) fn asked(settings: Arc<Settings>, claim: AnswerClaim) -> Self {
         Self {
             settings,
             claim,
-            is_settled: false,
+            state: State::Asked,
         }
+    }
+
+    /// The claim was made, and its handler may run.
+    pub(super) fn claimed(mut self) -> Self {
+        self.state = State::Claimed;
+        self
     }
 
     /// Renews the lease until `awaited` is ready. One that is ready at once needs no timer.
@@ -76,7 +96,7 @@ impl Held {
     /// Records the answer. If the store has no room for its body, it is recorded without; if the
     /// store fails, it is offered again for a while, by a task of its own.
     pub(crate) async fn record(mut self, answer: StoredAnswer) {
-        self.is_settled = true;
+        self.state = State::Settled;
         let mut recorded = self.offer(&answer).await;
         if let Err(error) = &recorded
             && matches!(
@@ -94,7 +114,7 @@ impl Held {
             Err(error) => {
                 let error = in_full(&error);
                 tracing::error!(error, "an answer was not recorded; trying again");
-                tokio::spawn(self.record_in_the_end(answer).in_current_span());
+                later(self.record_in_the_end(answer));
             }
         }
     }
@@ -123,17 +143,12 @@ impl Held {
     /// Gives the key back, so that the next attempt runs. If the store cannot be told, the outcome
     /// is unknown once the lease has expired.
     pub(crate) async fn release(mut self) {
-        self.is_settled = true;
+        self.state = State::Settled;
         let releasing = self.settings.store.release(&self.claim);
         if let Err(error) = within(self.settings.timeout, releasing).await {
             let error = in_full(&error);
             tracing::warn!(error, "an `Idempotency-Key` was not released");
         }
-    }
-
-    /// Gives the key back in a task of its own.
-    pub(super) fn release_later(self) {
-        tokio::spawn(self.release().in_current_span());
     }
 
     /// Whether an answer is on record.
@@ -143,27 +158,60 @@ impl Held {
         Ok(matches!(found, Some(AnswerOutcome::Answered(_))))
     }
 
-    /// Leaves the record as it is: it holds an answer.
+    /// Leaves the record as it is: it holds an answer, or is another's, or there is none.
     pub(crate) fn leave(mut self) {
-        self.is_settled = true;
+        self.state = State::Settled;
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if self.is_settled {
+        let (settings, claim) = (Arc::clone(&self.settings), self.claim.clone());
+        match self.state {
+            State::Asked => later(take_back(settings, claim)),
+            State::Claimed => later(give_up(settings, claim)),
+            State::Settled => {}
+        }
+    }
+}
+
+/// Runs this in a task of its own. Without a runtime it is left: the lease ends by itself.
+fn later(work: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(work.in_current_span());
+    }
+}
+
+/// Ends the lease of a handler that was cut off.
+async fn give_up(settings: Arc<Settings>, claim: AnswerClaim) {
+    let ending = settings.store.renew(&claim, Duration::ZERO);
+    if let Err(error) = within(settings.timeout, ending).await {
+        let error = in_full(&error);
+        tracing::warn!(error, "a hold was not given up; it ends by itself");
+    }
+}
+
+/// Takes back a claim that nobody waited for. The store may carry it out after it was first told to
+/// release it, so it is told again for a while. So many claims are taken back in this way as there
+/// are permits; one beyond them is released once.
+async fn take_back(settings: Arc<Settings>, claim: AnswerClaim) {
+    let permit = settings.taking_back.try_acquire();
+    let end = Instant::now() + LANDING;
+    let mut wait = Duration::from_millis(100);
+    loop {
+        let releasing = settings.store.release(&claim);
+        match within(settings.timeout, releasing).await {
+            Ok(StepOutcome::Done) => return,
+            Ok(StepOutcome::Lost) => {}
+            Err(error) => {
+                let error = in_full(&error);
+                tracing::warn!(error, "an `Idempotency-Key` was not released");
+            }
+        }
+        if permit.is_err() || Instant::now() >= end {
             return;
         }
-        // Without a runtime the lease ends by itself.
-        if let Ok(runtime) = Handle::try_current() {
-            let (settings, claim) = (Arc::clone(&self.settings), self.claim.clone());
-            runtime.spawn(async move {
-                let ending = settings.store.renew(&claim, Duration::ZERO);
-                if let Err(error) = within(settings.timeout, ending).await {
-                    let error = in_full(&error);
-                    tracing::warn!(error, "a hold was not given up; it ends by itself");
-                }
-            });
-        }
+        sleep(wait).await;
+        wait = (wait * 2).min(LANDING / 10);
     }
 }

@@ -14,7 +14,7 @@ use super::{
     settings::{Settings, WhenCutOff},
 };
 use crate::{
-    error::{Rejection, RejectionKind, StoreError},
+    error::{Rejection, RejectionKind, StoreError, StoreErrorKind},
     future::within,
     message::IDEMPOTENCY_KEY,
     once::{AnswerClaim, AnswerOutcome, StepOutcome},
@@ -31,8 +31,6 @@ pub struct IdempotencyLayer {
 
 /// What becomes of a request.
 pub(crate) enum Asked {
-    /// It names no key, and need not: it is handled as if the layer were not there.
-    Unkeyed,
     /// It was answered before.
     Answered(StoredAnswer),
     /// It is new, and its handler may run.
@@ -78,24 +76,31 @@ impl IdempotencyLayer {
         Ok(resolved == StepOutcome::Done)
     }
 
-    /// Claims the key that the request names.
-    pub(crate) async fn ask(&self, said: Said<'_>) -> Result<Asked, Rejection> {
-        let Some(key) = self.key(said)? else {
-            return Ok(Asked::Unkeyed);
-        };
+    /// The key that the request names, to be claimed: `None` if it names none, and need not. Such a
+    /// request is handled as if the layer were not there.
+    pub(crate) fn named(&self, said: Said<'_>) -> Result<Option<Held>, Rejection> {
+        let key = self.key(said)?;
+        Ok(key.map(|key| Held::asked(Arc::clone(&self.settings), self.claim(said, key))))
+    }
+
+    /// Claims the key. Whoever goes away meanwhile, or gets no answer, leaves no claim behind.
+    pub(crate) async fn ask(&self, asked: Held) -> Result<Asked, Rejection> {
         let settings = &self.settings;
-        let claim = self.claim(said, key);
-        let found = match within(settings.timeout, settings.store.claim(&claim)).await {
-            Ok(found) => found,
-            Err(error) => {
-                // The claim may have been made, and no handler runs for it.
-                Held::new(Arc::clone(settings), claim).release_later();
-                return Err(error.into());
+        match within(settings.timeout, settings.store.claim(&asked.claim)).await {
+            Ok(AnswerOutcome::Claimed) => Ok(Asked::New(asked.claimed())),
+            Ok(found) => {
+                asked.leave();
+                answered(&found).map(Asked::Answered)
             }
-        };
-        match found {
-            AnswerOutcome::Claimed => Ok(Asked::New(Held::new(Arc::clone(settings), claim))),
-            found => answered(&found).map(Asked::Answered),
+            Err(error) => {
+                use StoreErrorKind::{Full, KeyOverQuota};
+                match error.kind() {
+                    Full | KeyOverQuota => asked.leave(),
+                    // The claim may have been made, and no handler runs for it.
+                    _ => drop(asked),
+                }
+                Err(error.into())
+            }
         }
     }
 

@@ -80,7 +80,7 @@ impl PendingAnswer {
     ///
     /// # Errors
     /// Returns an error, and the transaction must be rolled back, if another attempt has the key by
-    /// now (409, `request_in_flight`), if the status is one that is not stored (500,
+    /// now (409, `request_in_flight`), if the answer is one that is not stored (500,
     /// `answer_not_recorded`), or if the database fails (503).
     pub async fn record<T: AnswerIn + ?Sized>(
         &self,
@@ -91,8 +91,8 @@ impl PendingAnswer {
         let body: Bytes = body.into();
         if let Some(claim) = &self.0.claim {
             let settings = &*self.0.settings;
-            if !is_stored(head.status) {
-                let detail = format!("an answer with status {} is not stored", head.status);
+            if !is_stored(head.status, &head.headers) {
+                let detail = format!("such an answer with status {} is not stored", head.status);
                 return Err(Rejection::new(RejectionKind::AnswerNotRecorded, detail));
             }
             let kept = (body.len() <= settings.max_body).then(|| body.clone());

@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) headers: Vec<HeaderName>,
     /// A permit for each handler that may go on after its client has gone.
     pub(crate) going_on: Arc<Semaphore>,
+    /// A permit for each claim that is released until it can no longer be carried out.
+    pub(super) taking_back: Semaphore,
 }
 
 /// What becomes of an attempt that was cut off before its answer was recorded.

@@ -1,13 +1,10 @@
 //! Every store of answers under its conformance suite.
 
-#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 use std::time::Duration;
 
-#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
-use countersign::store::{AnswerClaim, AnswerOutcome, AnswerStore};
 use countersign::{
     Timestamp,
-    store::MemoryAnswers,
+    store::{AnswerClaim, AnswerOutcome, AnswerStore, MemoryAnswers},
     testing::{
         ManualClock,
         conformance::{self, Time},
@@ -35,6 +32,21 @@ async fn the_memory_store_of_answers_keeps_every_promise() {
     kept.unwrap();
 }
 
+#[tokio::test]
+async fn what_has_ended_makes_room_in_memory() {
+    let clock = clock();
+    // 200 records of 1 KiB, of which a key may have a tenth.
+    let builder = MemoryAnswers::builder().capacity_bytes(200 << 10);
+    let store = builder.key_share(10).clock(clock.clone()).build().unwrap();
+    let pass = async |store| {
+        clock.advance(HOUR);
+        store
+    };
+    quota::what_has_ended_makes_room(store, 20, HOUR, pass).await;
+}
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
 #[cfg(feature = "sqlite")]
 mod sqlite {
     use countersign::store::{SqliteAnswers, SqliteAnswersBuilder};
@@ -45,7 +57,7 @@ mod sqlite {
     use tempfile::TempDir;
 
     use super::{
-        quota::{a_key_has_no_more_than_three, claim},
+        quota::{a_key_has_no_more_than_three, what_has_ended_makes_room},
         *,
     };
 
@@ -98,9 +110,12 @@ mod sqlite {
         let builder = SqliteAnswers::builder().clock(clock.clone());
         let store = open(&folder, builder.records_of_a_key(3)).await;
         a_key_has_no_more_than_three(&store).await;
-        clock.advance(Duration::from_secs(24 * 60 * 60));
-        let late = store.claim(&claim("partner", 3)).await.unwrap();
-        assert_eq!(late, AnswerOutcome::Claimed, "what has ended makes room");
+        clock.advance(24 * HOUR);
+        let pass = async |store| {
+            clock.advance(HOUR);
+            store
+        };
+        what_has_ended_makes_room(store, 3, HOUR, pass).await;
     }
 }
 
@@ -108,7 +123,10 @@ mod sqlite {
 mod postgres {
     use countersign::store::PostgresAnswers;
 
-    use super::{quota::a_key_has_no_more_than_three, *};
+    use super::{
+        quota::{a_key_has_no_more_than_three, what_has_ended_makes_room},
+        *,
+    };
     use crate::common::database;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -129,7 +147,18 @@ mod postgres {
         };
         PostgresAnswers::migrate(&pool).await.unwrap();
         let builder = PostgresAnswers::builder().records_of_a_key(3);
-        a_key_has_no_more_than_three(&builder.open(pool).await.unwrap()).await;
+        let store = builder.clone().open(pool.clone()).await.unwrap();
+        a_key_has_no_more_than_three(&store).await;
+        let delete = "DELETE FROM countersign_answers";
+        sqlx::query(delete).execute(&pool).await.unwrap();
+        let store = builder.clone().open(pool.clone()).await.unwrap();
+        let pass = async |_| {
+            let pass = "UPDATE countersign_answers SET deadline_ms = deadline_ms - 3600000";
+            sqlx::query(pass).execute(&pool).await.unwrap();
+            // Without a count that is believed for a second.
+            builder.clone().open(pool.clone()).await.unwrap()
+        };
+        what_has_ended_makes_room(store, 3, HOUR, pass).await;
     }
 
     #[tokio::test]
@@ -141,17 +170,43 @@ mod postgres {
     }
 }
 
-#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod quota {
     use countersign::{KeyId, error::StoreErrorKind};
 
     use super::*;
+
+    /// A key whose records have ended is served, whatever others have left, and is not served before.
+    /// `pass` lets the retention pass.
+    pub async fn what_has_ended_makes_room<S: AnswerStore>(
+        store: S,
+        most: u8,
+        retention: Duration,
+        pass: impl AsyncFnOnce(S) -> S,
+    ) {
+        let short = |key: &str, n| claim(key, n).with_retention(retention);
+        for n in 0..100 {
+            let other = short(&format!("other-{n}"), n);
+            assert_eq!(store.claim(&other).await.unwrap(), AnswerOutcome::Claimed);
+        }
+        for n in 100..100 + most {
+            let own = short("partner", n);
+            assert_eq!(store.claim(&own).await.unwrap(), AnswerOutcome::Claimed);
+        }
+        let next = claim("partner", 200);
+        if !retention.is_zero() {
+            let over = store.claim(&next).await.unwrap_err();
+            assert_eq!(over.kind(), StoreErrorKind::KeyOverQuota);
+        }
+        let store = pass(store).await;
+        assert_eq!(store.claim(&next).await.unwrap(), AnswerOutcome::Claimed);
+    }
 
     pub fn claim(key: &str, n: u8) -> AnswerClaim {
         let key = KeyId::new(key).unwrap();
         AnswerClaim::new("quota".into(), key, [n; 32], [0; 32])
     }
 
+    #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
     /// Another key is served, what is known is told, and what was released makes room.
     pub async fn a_key_has_no_more_than_three<S: AnswerStore>(store: &S) {
         let first = claim("partner", 0);
@@ -169,9 +224,15 @@ mod quota {
 
 #[cfg(feature = "redis")]
 mod redis {
-    use countersign::store::{RedisAnswers, RedisStore};
+    use countersign::{
+        error::StoreErrorKind,
+        store::{RedisAnswers, RedisStore},
+    };
 
-    use super::{quota::a_key_has_no_more_than_three, *};
+    use super::{
+        quota::{a_key_has_no_more_than_three, what_has_ended_makes_room},
+        *,
+    };
     use crate::common::redis_server::{Server, programs};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -185,6 +246,29 @@ mod redis {
             kept.unwrap();
             let answers = RedisAnswers::of(&store).records_of_a_key(3);
             a_key_has_no_more_than_three(&answers).await;
+            server.tell(&["FLUSHALL"]);
+            let ended = Duration::ZERO;
+            what_has_ended_makes_room(answers, 3, ended, async |store| store).await;
+        }
+    }
+
+    /// A server without memory refuses, also if there are records to be dropped.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_without_memory_claims_nothing() {
+        for program in programs() {
+            let server = Server::start(&program, &[]);
+            let store = RedisStore::open(&server.url()).await.unwrap();
+            let answers = RedisAnswers::of(&store);
+            let ended = super::quota::claim("partner", 1).with_retention(Duration::ZERO);
+            let claimed = answers.claim(&ended).await.unwrap();
+            assert_eq!(claimed, AnswerOutcome::Claimed);
+            server.tell(&["CONFIG", "SET", "maxmemory", "1"]);
+            let next = super::quota::claim("partner", 2);
+            let refused = answers.claim(&next).await.unwrap_err();
+            assert_eq!(refused.kind(), StoreErrorKind::Full, "{program}");
+            server.tell(&["CONFIG", "SET", "maxmemory", "0"]);
+            let claimed = answers.claim(&next).await.unwrap();
+            assert_eq!(claimed, AnswerOutcome::Claimed);
         }
     }
 

@@ -216,7 +216,7 @@ impl PostgresAnswers {
         Ok(done(rows.await?))
     }
 
-    /// How many records the key has. What others have recorded in the last second is not counted.
+    /// How many records the key has that have not ended. What others have recorded in the last second is not counted.
     async fn records(&self, owner: [u8; 32]) -> Result<u64, StoreError> {
         let known = lock(&self.counts).get(&owner).copied();
         if let Some(known) = known
@@ -226,11 +226,15 @@ impl PostgresAnswers {
         }
         let asked = Instant::now();
         let most = i64::try_from(self.records_of_a_key).unwrap_or(i64::MAX);
-        let sql = "SELECT count(*) FROM (
-                SELECT FROM countersign_answers WHERE owner = $1 LIMIT $2
-            ) AS counted";
+        let sql = format!(
+            "SELECT count(*) FROM (
+                SELECT FROM countersign_answers WHERE owner = $1 AND deadline_ms > {NOW} LIMIT $2
+            ) AS counted"
+        );
         let counted = self.transact(async |connection| {
-            let query = sqlx::query_scalar(sql).bind(owner.as_slice()).bind(most);
+            let query = sqlx::query_scalar(AssertSqlSafe(sql))
+                .bind(owner.as_slice())
+                .bind(most);
             let counted: Result<i64, _> = query.persistent(false).fetch_one(connection).await;
             counted.map_err(error::of_driver)
         });
@@ -392,7 +396,7 @@ impl fmt::Debug for PostgresAnswers {
 
 impl PostgresAnswersBuilder {
     /// The most records that one key id of one namespace may have. Default: 1 million. Range: at
-    /// least 1.
+    /// least 1. A record whose retention has passed does not count, a second later at most.
     ///
     /// Each process counts what it records, and learns of what others record within a second. So a
     /// key can have more, by what other processes record for it in a second.

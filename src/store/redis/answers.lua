@@ -36,18 +36,24 @@ if step == 'claim' or step == 'find' then
     if step == 'find' then
         return {'free'}
     end
-    redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
-    if not is_there and redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[9]) then
+    local live = not is_there and redis.call('ZCOUNT', KEYS[2], '(' .. as_time(now), '+inf')
+    if live and live >= tonumber(ARGV[9]) then
         return {'over'}
     end
     local deadline = now + tonumber(ARGV[6])
     local kept = deadline + tonumber(ARGV[10])
-    redis.call('DEL', KEYS[1])
+    -- Before any other command that writes: once one was carried out, the server no longer refuses this one
+    -- for want of memory.
     redis.call('HSET', KEYS[1], 'fingerprint', ARGV[5], 'attempt', attempt, 'call', call,
         'deadline', as_time(deadline), 'lease', as_time(now + tonumber(ARGV[7])))
+    redis.call('HDEL', KEYS[1], 'answer')
     redis.call('PEXPIREAT', KEYS[1], as_time(kept))
     redis.call('ZADD', KEYS[2], as_time(deadline), member)
     redis.call('PEXPIREAT', KEYS[2], as_time(math.max(kept, redis.call('PEXPIRETIME', KEYS[2]))))
+    local ended = redis.call('ZRANGE', KEYS[2], '-inf', as_time(now), 'BYSCORE', 'LIMIT', 0, 32)
+    if #ended > 0 then
+        redis.call('ZREM', KEYS[2], unpack(ended))
+    end
     return {'claimed'}
 end
 

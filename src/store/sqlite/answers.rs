@@ -3,7 +3,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use sqlx::{Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction, sqlite::SqliteRow};
+use sqlx::{
+    AssertSqlSafe, Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction, sqlite::SqliteRow,
+};
 
 use super::{
     error,
@@ -81,6 +83,7 @@ CREATE TABLE IF NOT EXISTS countersign_answer (
     answer BLOB
 ) STRICT;
 CREATE INDEX IF NOT EXISTS countersign_answer_by_deadline ON countersign_answer (deadline);
+CREATE INDEX IF NOT EXISTS countersign_answer_by_owner ON countersign_answer (owner, deadline);
 CREATE TABLE IF NOT EXISTS countersign_answer_key (
     owner BLOB PRIMARY KEY,
     records INTEGER NOT NULL
@@ -220,12 +223,21 @@ async fn claimed(
     records_of_a_key: u64,
 ) -> Result<(), StoreError> {
     let owner = claim.owner().to_vec();
-    let sweep = "DELETE FROM countersign_answer WHERE rowid IN
-        (SELECT rowid FROM countersign_answer WHERE deadline <= ? LIMIT 32)";
-    let swept = sqlx::query(sweep)
-        .bind(millis(now))
-        .execute(&mut *connection);
-    swept.await.map_err(error::of_driver)?;
+    // Its own first, so that what has ended does not count, whatever others have left.
+    for whose in ["owner = ?2 AND", ""] {
+        let sweep = format!(
+            "DELETE FROM countersign_answer WHERE rowid IN
+                (SELECT rowid FROM countersign_answer WHERE {whose} deadline <= ?1 LIMIT 16)"
+        );
+        let query = sqlx::query(AssertSqlSafe(sweep)).bind(millis(now));
+        let query = if whose.is_empty() {
+            query
+        } else {
+            query.bind(&owner)
+        };
+        let swept = query.execute(&mut *connection).await;
+        swept.map_err(error::of_driver)?;
+    }
     if taken_over {
         let sql = "DELETE FROM countersign_answer WHERE digest = ?";
         let deleting = sqlx::query(sql).bind(claim.digest().as_slice());
@@ -343,8 +355,9 @@ impl fmt::Debug for SqliteAnswers {
 }
 
 impl SqliteAnswersBuilder {
-    /// The most records that one key id of one namespace may have, those included whose retention
-    /// has passed but which are not dropped yet. Default: 1 million. Range: at least 1.
+    /// The most records that one key id of one namespace may have. Default: 1 million. Range: at
+    /// least 1. A key at this number is served again as soon as the retention of a record has
+    /// passed.
     pub fn records_of_a_key(mut self, records: u64) -> Self {
         self.records_of_a_key = records;
         self

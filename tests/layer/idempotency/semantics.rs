@@ -469,6 +469,7 @@ fn a_setting_that_is_out_of_its_range_is_refused() {
         builder().namespace(""),
         builder().lease(Duration::from_millis(99)),
         builder().retention(Duration::from_secs(59)),
+        builder().retention(MINUTE).lease(MINUTE),
         builder().store_timeout(Duration::ZERO),
         builder().max_body_bytes((16 << 20) + 1),
         builder().store_header("set-cookie"),

@@ -80,8 +80,8 @@ where
     B: Send + 'static,
 {
     let (mut head, body) = request.into_parts();
-    let asked = match head.extensions.get::<VerifiedPayload>() {
-        Some(payload) => layer.ask(said(payload, &head)).await,
+    let named = match head.extensions.get::<VerifiedPayload>() {
+        Some(payload) => layer.named(said(payload, &head)),
         None => Err(Rejection::new(
             RejectionKind::StoreMisconfigured,
             "an `IdempotencyLayer` got a request without a verified payload: put it inside of a \
@@ -89,27 +89,30 @@ where
              transactions with `in_transaction` of the layer itself",
         )),
     };
-    let held = match asked {
-        Ok(Asked::New(held)) => Some(held),
-        Ok(Asked::Unkeyed) => None,
-        Ok(Asked::Answered(answer)) => {
-            tracing::info!("stored answer replayed");
-            return Ok(answer.replayed().map(ResponseBody::of_layer));
-        }
+    let named = match named {
+        Ok(named) => named,
         Err(rejection) => return Ok(refuse(&rejection)),
     };
     let pending = layer
         .is_in_transaction()
-        .then(|| layer.pending(held.as_ref()));
+        .then(|| layer.pending(named.as_ref()));
     if let Some(pending) = &pending {
         head.extensions.insert(pending.clone());
     }
     let request = Request::from_parts(head, body);
-    let Some(held) = held else {
+    let Some(named) = named else {
         return service.call(request).await.map(inner);
     };
     let permits = Arc::clone(&layer.settings.going_on);
     let running = async move {
+        let held = match layer.ask(named).await {
+            Ok(Asked::New(held)) => held,
+            Ok(Asked::Answered(answer)) => {
+                tracing::info!("stored answer replayed");
+                return Ok(answer.replayed().map(ResponseBody::of_layer));
+            }
+            Err(rejection) => return Ok(refuse(&rejection)),
+        };
         let response = held.while_renewing(service.call(request)).await?;
         Ok(settle(&layer, held, pending.as_ref(), response).await)
     };
@@ -146,7 +149,7 @@ async fn settle<R: Body<Data = Bytes>>(
         }
     }
     let (head, body) = response.into_parts();
-    if !is_stored(head.status) {
+    if !is_stored(head.status, &head.headers) {
         held.release().await;
         return inner(Response::from_parts(head, body));
     }
