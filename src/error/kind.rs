@@ -217,7 +217,8 @@ kinds! {
          for the outcome before you send the request with a new key.",
         "Find out what the attempt did, and record its answer with `resolve`. Handlers that record \
          their answer in their own transaction leave nothing unknown.";
-    /// 500: the handler answered with success, and its transaction recorded no answer.
+    /// 500: the handler answered with success, and its transaction recorded no answer. If it did not
+    /// try to, no retry runs.
     AnswerNotRecorded = INTERNAL_SERVER_ERROR, "answer_not_recorded",
         "The service did not record its answer, so that its outcome is unknown. Its log says why.",
         "Correct the handler: it has to record its answer in its transaction, and to commit, \

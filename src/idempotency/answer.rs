@@ -93,6 +93,20 @@ impl StoredAnswer {
         }
     }
 
+    /// What is kept in place of an answer if nobody knows what the attempt did: no handler's answer
+    /// of 5xx is stored.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+
+    pub(super) fn is_unknown(&self) -> bool {
+        self.status.is_server_error() && self.body.is_none()
+    }
+
     /// The same answer, as it is kept if its body is longer than the limit.
     pub(crate) fn without_body(&self) -> Self {
         Self {

@@ -69,6 +69,10 @@ impl IdempotencyLayerBuilder {
 
     /// Keeps the keys of this layer apart from those of others in the same store. Default: the
     /// namespace of the verifier. A namespace has 1 to 256 bytes, none of them zero.
+    ///
+    /// A sender is known by namespace and key id, and by no secret. Two verifiers that give one key
+    /// id to different senders need different namespaces if their answers are in one store: else
+    /// one sender gets the answers of the other. No build refuses that.
     pub fn namespace(mut self, namespace: impl Into<Arc<str>>) -> Self {
         self.settings.namespace = Some(namespace.into());
         self

@@ -44,7 +44,8 @@ impl IdempotencyLayer {
 
     /// Records the answer of an intention whose outcome is unknown (409, `outcome_unknown`), once
     /// somebody has found out what its attempt did. Retries get this answer from then on. Returns
-    /// whether there was such an intention: `false` if the key is free, in flight or answered.
+    /// whether there was such an intention: `false` if the key is free, in flight or answered, or if
+    /// its handler forgot to record (`answer_not_recorded`).
     ///
     /// ```
     /// use countersign::idempotency::{IdempotencyKey, IdempotencyLayer, Intention};
@@ -157,7 +158,14 @@ impl IdempotencyLayer {
 /// The answer that was found, or why there is none.
 fn answered(found: &AnswerOutcome) -> Result<StoredAnswer, Rejection> {
     match found {
-        AnswerOutcome::Answered(answer) => Ok(StoredAnswer::from_bytes(answer)?),
+        AnswerOutcome::Answered(answer) => match StoredAnswer::from_bytes(answer)? {
+            answer if answer.is_unknown() => Err(Rejection::new(
+                RejectionKind::OutcomeUnknown,
+                "the handler of an earlier attempt with this `Idempotency-Key` answered with \
+                 success, and recorded nothing in a transaction",
+            )),
+            answer => Ok(answer),
+        },
         AnswerOutcome::InFlight { remaining } => {
             let detail = "an attempt with this `Idempotency-Key` is at work";
             Err(Rejection::in_flight(detail, *remaining))

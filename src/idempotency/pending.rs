@@ -31,7 +31,10 @@ use crate::{
 /// nothing.
 ///
 /// The layer looks whether the answer was committed before a success leaves: a success without a
-/// recorded answer becomes 500 (`answer_not_recorded`).
+/// recorded answer becomes 500 (`answer_not_recorded`). If the handler has not called
+/// [`record`](Self::record) at all, it may have committed effects: the outcome is unknown from then
+/// on (409, `outcome_unknown`), no retry runs, and it cannot be resolved until the retention ends.
+/// If it recorded and did not commit, the next attempt runs.
 #[derive(Clone)]
 pub struct PendingAnswer(Arc<Shared>);
 

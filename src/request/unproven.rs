@@ -71,6 +71,12 @@ use crate::{
 /// # }
 /// ```
 ///
+/// # Every handler has to take it
+/// The inner service of every route behind the layer runs before the MAC is compared. A handler that
+/// ignores this value acts on a method and path that nobody has proven; its success becomes an
+/// error, and its effects stay. Put only routes whose handlers take it behind such a layer, and
+/// nothing with effects between.
+///
 /// # What this costs
 /// Anybody who knows a key id, which is no secret, can get this far with a MAC that is made up. For
 /// such a request the body is read, the inner service is called, a transaction begins, and the

@@ -142,9 +142,10 @@ impl Part {
     /// The MAC can be compared only once the value is known: such a format needs
     /// [`Processing::InTransaction`](crate::Processing::InTransaction), and a handler that takes an
     /// [`UnprovenPayload`](crate::request::UnprovenPayload). That page says what this costs: bodies
-    /// are read, and transactions begin, before a request is known to be genuine. Where the sender
-    /// can send the version, a covered `If-Match` costs less:
-    /// [`SignedVersion`](crate::SignedVersion).
+    /// are read, and transactions begin, before a request is known to be genuine. **The inner service
+    /// of every route behind the layer runs before the MAC is compared**: a handler that takes no
+    /// `UnprovenPayload` acts on a method and path that nobody has proven. Where the sender can send
+    /// the version, a covered `If-Match` costs less: [`SignedVersion`](crate::SignedVersion).
     ///
     /// ```
     /// use countersign::{HeaderScheme, Part};

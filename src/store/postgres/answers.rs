@@ -216,7 +216,8 @@ impl PostgresAnswers {
         Ok(done(rows.await?))
     }
 
-    /// How many records the key has that have not ended. What others have recorded in the last second is not counted.
+    /// How many records the key has that have not ended. What others have recorded in the last second
+    /// is not counted.
     async fn records(&self, owner: [u8; 32]) -> Result<u64, StoreError> {
         let known = lock(&self.counts).get(&owner).copied();
         if let Some(known) = known

@@ -22,7 +22,9 @@ use crate::{
 };
 
 /// Remembers the answers to intentions in the Redis or Valkey of a [`RedisStore`], for all servers
-/// of a service.
+/// of a service. **What a failover or a restart of Redis forgets runs again, without an error**,
+/// also where the [`RedisStore`] notices the loss. For what must not happen twice, choose
+/// `PostgresAnswers`.
 ///
 /// What it guarantees, on one master whose data lasts:
 /// - of any number of claims on one key, from any of the servers, at once or one after another, at
@@ -37,7 +39,7 @@ use crate::{
 ///
 /// All records of one key id are on one server of a cluster.
 ///
-/// **What a failover forgets runs again.** Replication is asynchronous: a promoted replica can lack
+/// Replication is asynchronous: a promoted replica can lack
 /// the last answers, and so can a server that restarts without `appendfsync always`. No signed time
 /// tells how old an intention is, so nothing can be refused for that. Prefer
 /// [`RedisStoreBuilder::replicas`](crate::store::RedisStoreBuilder::replicas), or

@@ -200,3 +200,19 @@ fn a_claim_that_fails_without_a_runtime_is_refused() {
     let polled = sending.as_mut().poll(&mut context);
     assert!(polled.is_ready());
 }
+
+/// A handler that commits effects and forgets to record its answer runs once.
+#[tokio::test]
+async fn a_handler_that_forgets_to_record_in_its_transaction_runs_once() {
+    let clock = common::clock();
+    let builder = IdempotencyLayer::builder(answers(&clock)).in_transaction();
+    let server = Server::with(clock, builder);
+    let first = server.send("k", "/pay", "{}").await;
+    assert_eq!(first.said(), (500, "answer_not_recorded".into()));
+    for _ in 0..2 {
+        server.clock.advance(Duration::from_secs(31));
+        let again = server.send("k", "/pay", "{}").await;
+        assert_eq!(again.said(), (409, "outcome_unknown".into()));
+    }
+    assert_eq!(server.effects(), 1);
+}

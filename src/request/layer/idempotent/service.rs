@@ -142,8 +142,14 @@ async fn settle<R: Body<Data = Bytes>>(
                 return inner(response);
             }
             Ok(false) => {}
-            Err(rejection) => {
+            // What it recorded was rolled back, or there is a record that stays.
+            Err(rejection) if pending.is_recorded() => {
                 held.release().await;
+                return refuse(&rejection);
+            }
+            // It may have committed effects: a retry would make them a second time.
+            Err(rejection) => {
+                held.record(StoredAnswer::unknown()).await;
                 return refuse(&rejection);
             }
         }
