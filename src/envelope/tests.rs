@@ -16,7 +16,7 @@ use crate::{
         header::{HeaderScheme, Part},
     },
     testing::{Delivery, ManualClock},
-    webhooks::{GitHub, Slack, Stripe},
+    webhooks::{BoxWebhooks, GitHub, Slack, Stripe},
 };
 
 const NOW: u64 = 1_700_000_000;
@@ -114,6 +114,8 @@ async fn payloads(clock: &ManualClock) -> Vec<crate::VerifiedPayload> {
         verified(GitHub::new(), "github", SECRET, clock, BODY).await,
         verified(Stripe::new(), "stripe", SECRET, clock, BODY).await,
         verified(Slack::new(), "slack", SECRET, clock, BODY).await,
+        // Its time is a date, after the body.
+        verified(BoxWebhooks::new(), "box", SECRET, clock, BODY).await,
         // Its event id is not found in the body as it stands there.
         verified(
             Stripe::new(),

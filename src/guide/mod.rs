@@ -1,6 +1,6 @@
 //! Pages to read: what to choose, what is promised and what is not, what we got wrong, what to do
-//! where a signature does not match, what goes wrong after a signature matched, and what other crates
-//! do.
+//! where a signature does not match, what goes wrong after a signature matched, how each sender of
+//! webhooks is received, and what other crates do.
 
 pub mod patterns;
 
@@ -18,6 +18,9 @@ pub mod mismatch {}
 
 #[doc = include_str!("stability.md")]
 pub mod stability {}
+
+#[doc = include_str!("senders.md")]
+pub mod senders {}
 
 #[doc = include_str!("comparison.md")]
 pub mod comparison {}

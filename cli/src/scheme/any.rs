@@ -102,6 +102,7 @@ schemes! {
     Trello(webhooks::Trello) = "trello" webhooks::Trello::new();
     Notion(webhooks::Notion) = "notion" webhooks::Notion::new();
     Line(webhooks::Line) = "line" webhooks::Line::new();
+    CalCom(webhooks::CalCom) = "cal-com" webhooks::CalCom::new();
     /// A house format from a scheme file.
     Header(HeaderScheme);
 }

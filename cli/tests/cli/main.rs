@@ -30,4 +30,5 @@ mod schemes;
 mod send;
 mod session;
 mod terminal;
+mod tried;
 mod upstream;

@@ -22,6 +22,8 @@ mod event;
 mod event_tests;
 mod format;
 mod mailgun;
+#[cfg(test)]
+mod page_tests;
 mod reading;
 mod registration;
 mod sender;

@@ -37,10 +37,18 @@ const COLUMNS: [&str; 9] = [
 const OF_THE_TABLE: [&str; 3] = ["time", "lost meanwhile", "a capture afterwards"];
 
 /// What is said of one sender.
-struct Facts {
-    preset: &'static str,
-    source: &'static str,
+pub(super) struct Facts {
+    pub(super) preset: &'static str,
+    pub(super) source: &'static str,
     columns: [String; 9],
+}
+
+impl Facts {
+    /// What stands in this column.
+    pub(super) fn column(&self, column: &str) -> &str {
+        let at = COLUMNS.iter().position(|name| *name == column).unwrap();
+        &self.columns[at]
+    }
 }
 
 /// The senders that are code: no row can say what they sign.
@@ -272,7 +280,7 @@ fn rows() -> impl Iterator<Item = &'static Sender> {
     SENDERS.iter().copied().chain([&SVIX])
 }
 
-fn senders() -> Vec<Facts> {
+pub(super) fn senders() -> Vec<Facts> {
     rows().map(Sender::facts).chain(by_code()).collect()
 }
 
@@ -330,7 +338,7 @@ fn documentation(file: &str) -> Vec<(String, String)> {
     found
 }
 
-fn all_documentation() -> Vec<(String, String)> {
+pub(super) fn all_documentation() -> Vec<(String, String)> {
     let files = fs::read_dir(Path::new(FOLDER).join("catalogue")).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
     let rows = names.flat_map(|name| documentation(&format!("catalogue/{name}")));

@@ -470,6 +470,11 @@ providers! {
         retries: Retries::Identical,
         ..PLAIN
     }
+    CAL_COM = "Cal Com" webhooks::CalCom::new() => {
+        signature: "x-cal-signature-256",
+        retries: Retries::Identical,
+        ..PLAIN
+    }
 }
 
 /// Those that sign the body, with a time or an id at most, and claim what they sign. Of the others

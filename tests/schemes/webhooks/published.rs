@@ -6,7 +6,8 @@ use countersign::{KeyRing, RejectionKind, Secret, Verifier, testing::ManualClock
 use http::{HeaderName, HeaderValue, Request};
 
 use super::provider::{
-    BOX, CIRCLECI, CONTENTFUL, LINE, OPENAI, Provider, QUICKBOOKS, verify, with, with_body,
+    BOX, BUILDKITE, CIRCLECI, CONTENTFUL, LINE, OPENAI, Provider, QUICKBOOKS, verify, with,
+    with_body,
 };
 use crate::common::{self, NOW, at};
 
@@ -141,6 +142,19 @@ const ALL: &[Published] = &[
         ],
         body: r#"{"id": "evt_685c059ae3a481909bdc86819b066fb6", "object": "event", "created_at": 1750861210, "type": "response.completed", "data": {"id": "resp_123"}}"#,
         now: 1_750_861_210,
+        ..POSTED
+    },
+    Published {
+        source: "https://github.com/buildkite/go-buildkite, the tests of its webhooks",
+        provider: &BUILDKITE,
+        key_id: "buildkite",
+        secret: "29b1ff5779c76bd48ba6705eb99ff970",
+        headers: &[(
+            "x-buildkite-signature",
+            "timestamp=1642080837,signature=582d496ac2d869dd97a3101c4cda346288c49a742592daf582ec64c86449f79c",
+        )],
+        body: r#"{"event":"ping","service":{"id":"c9f8372d-c0cd-43dc-9274-768a875cf6ca","provider":"webhook","settings":{"url":"https://server.com/webhooks"}},"organization":{"id":"49801950-1df0-474f-bb56-ad6a930c5cb9","graphql_id":"T3JnYW5pemF0aW9uLS0tZTBmMzk3MgsTksGkxOWYtZTZjNzczZTJiYjEy","url":"https://api.buildkite.com/v2/organizations/acme-inc","web_url":"https://buildkite.com/acme-inc","name":"ACME Inc","slug":"acme-inc","agents_url":"https://api.buildkite.com/v2/organizations/acme-inc/agents","emojis_url":"https://api.buildkite.com/v2/organizations/acme-inc/emojis","created_at":"2021-02-03T20:34:10.486Z","pipelines_url":"https://api.buildkite.com/v2/organizations/acme-inc/pipelines"},"sender":{"id":"c9f8372d-c0cd-43dc-9269-bcbb7f308e3f","name":"ACME Man"}}"#,
+        now: 1_642_080_837,
         ..POSTED
     },
     Published {

@@ -2,7 +2,7 @@
 
 use super::{
     super::sender::Sender, asana::ASANA, bitbucket::BITBUCKET, box_webhooks::BOX,
-    buildkite::BUILDKITE, calendly::CALENDLY, circleci::CIRCLECI,
+    buildkite::BUILDKITE, cal_com::CAL_COM, calendly::CALENDLY, circleci::CIRCLECI,
     coinbase_commerce::COINBASE_COMMERCE, contentful::CONTENTFUL, docusign::DOCUSIGN,
     dropbox::DROPBOX, github::GITHUB, gitlab::GITLAB, hubspot::HUBSPOT, intercom::INTERCOM,
     lemon_squeezy::LEMON_SQUEEZY, line::LINE, linear::LINEAR, meta::META, notion::NOTION,
@@ -52,4 +52,5 @@ pub(in super::super) static SENDERS: &[&Sender] = &[
     &TRELLO,
     &NOTION,
     &LINE,
+    &CAL_COM,
 ];
