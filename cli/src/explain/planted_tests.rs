@@ -339,8 +339,8 @@ fn with_header_faults(
             Change::Mac(form) => write = Some(form.write),
             Change::Prefix(fault) if shape.is_fixed() => prefix = Some(fault),
             Change::TimeHeader => {
-                let (name, is_millis) = shape.time.as_ref()?;
-                let text = if *is_millis {
+                let place = shape.time.as_ref()?;
+                let text = if place.is_millis {
                     NOW.to_string()
                 } else {
                     format!("{NOW}123")
@@ -350,7 +350,7 @@ fn with_header_faults(
                         part.bytes = Bytes::copy_from_slice(text.as_bytes());
                     }
                 }
-                time = Some((name, text));
+                time = Some((place, text));
             }
             _ => return None,
         }
@@ -374,8 +374,15 @@ fn with_header_faults(
             .headers_mut()
             .insert(&shape.header, value.parse().unwrap());
     }
-    if let Some((name, text)) = time {
-        request.headers_mut().insert(name, text.parse().unwrap());
+    if let Some((place, text)) = time {
+        let value = request.headers().get(&place.header)?.to_str().unwrap();
+        let value = match value.starts_with(|first: char| first.is_ascii_digit()) {
+            true => text,
+            false => value.replacen(&format!("={NOW}"), &format!("={text}"), 1),
+        };
+        request
+            .headers_mut()
+            .insert(&place.header, value.parse().unwrap());
     }
     Some(request)
 }

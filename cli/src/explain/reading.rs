@@ -114,7 +114,7 @@ fn row_where(is_wanted: impl Fn(&Change) -> bool) -> Option<&'static Row> {
     TABLE.iter().find(|row| is_wanted(&row.change))
 }
 
-/// A header of the time in the other unit: the text that was there.
+/// The time in the other unit: the text that was there.
 struct OtherUnit {
     row: &'static Row,
     text: String,
@@ -123,30 +123,23 @@ struct OtherUnit {
 /// The head as it is, and with its time in the unit of the scheme.
 fn times(shape: &Shape, head: &Parts) -> Vec<(Option<OtherUnit>, Parts)> {
     let mut all = vec![(None, head.clone())];
-    let Some((name, is_millis)) = &shape.time else {
-        return all;
-    };
-    let value = head.headers.get(name).and_then(|value| value.to_str().ok());
-    let text = value.filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-    let repaired = text.and_then(|text| match (is_millis, text.len()) {
-        (false, 13) => text.get(..10).map(str::to_owned),
-        (true, 10) => Some(format!("{text}000")),
-        _ => None,
-    });
-    let row = row_where(|change| matches!(change, Change::TimeHeader));
-    if let (Some(text), Some(repaired), Some(row)) = (text, repaired, row)
-        && let Ok(value) = repaired.parse::<HeaderValue>()
-    {
+    all.extend(shape.time.as_ref().and_then(|time| {
+        let value = head.headers.get(&time.header)?.to_str().ok()?;
+        let place = time.in_value(value)?;
+        let (before, after) = (value.get(..place.start)?, value.get(place.end..)?);
+        let text = value.get(place)?;
+        let repaired = match (time.is_millis, text.len()) {
+            (false, 13) => text.get(..10)?.to_owned(),
+            (true, 10) => format!("{text}000"),
+            _ => return None,
+        };
+        let row = row_where(|change| matches!(change, Change::TimeHeader))?;
         let mut other = head.clone();
-        other.headers.insert(name, value);
-        all.push((
-            Some(OtherUnit {
-                row,
-                text: text.to_owned(),
-            }),
-            other,
-        ));
-    }
+        let value = format!("{before}{repaired}{after}").parse().ok()?;
+        other.headers.insert(&time.header, value);
+        let text = text.to_owned();
+        Some((Some(OtherUnit { row, text }), other))
+    }));
     all
 }
 

@@ -107,6 +107,13 @@ pub(super) fn as_hex(key: &Key) -> Vec<Key> {
     vec![key.read(Reading::Hex)]
 }
 
+/// The text in hexadecimal digits, themselves used as text.
+pub(super) fn as_hex_text(key: &Key) -> Vec<Key> {
+    let digits: Zeroizing<String> =
+        Zeroizing::new(key.text.iter().map(|byte| format!("{byte:02x}")).collect());
+    vec![key.with(digits.as_bytes())]
+}
+
 pub(super) fn as_base64(key: &Key) -> Vec<Key> {
     vec![key.read(Reading::Base64)]
 }

@@ -1,5 +1,7 @@
 //! Where a scheme writes the MAC and the time: read off a request that it signed itself.
 
+use std::ops::Range;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderName;
 
@@ -28,8 +30,28 @@ pub(crate) struct Shape {
     pub(super) before: String,
     pub(super) after: String,
     pub(super) encoding: MacEncoding,
-    /// The header that holds the time alone, and whether it is in milliseconds.
-    pub(super) time: Option<(HeaderName, bool)>,
+    pub(super) time: Option<TimePlace>,
+}
+
+/// Where a scheme writes the time: in a header of its own, or beside the MAC.
+#[derive(Clone, Debug)]
+pub(super) struct TimePlace {
+    pub(super) header: HeaderName,
+    /// The text right before the time.
+    label: String,
+    pub(super) is_millis: bool,
+}
+
+impl TimePlace {
+    /// The place of the time in the value of its header, if it is written in digits.
+    pub(super) fn in_value(&self, value: &str) -> Option<Range<usize>> {
+        let is_time = |place: &Range<usize>| {
+            let before = value.get(..place.start).unwrap_or_default();
+            let time = value.get(place.clone()).unwrap_or_default();
+            label(before) == self.label && time.bytes().all(|b| b.is_ascii_digit())
+        };
+        tokens(value).into_iter().find(is_time)
+    }
 }
 
 impl Shape {
@@ -44,9 +66,20 @@ impl Shape {
         let mac = signatures.first()?.mac();
         let seconds = example.clock.0.as_secs().to_string();
         let millis = example.clock.0.as_millis().to_string();
-        let time = head.headers.iter().find_map(|(name, value)| {
-            let is = |time: &String| value.as_bytes() == time.as_bytes();
-            (is(&seconds) || is(&millis)).then(|| (name.clone(), is(&millis)))
+        let time_in = |name: &HeaderName, value: &str| {
+            tokens(value).into_iter().find_map(|place| {
+                let text = value.get(place.clone())?;
+                let is_millis = text == millis;
+                (is_millis || text == seconds).then(|| TimePlace {
+                    header: name.clone(),
+                    label: label(value.get(..place.start).unwrap_or_default()).to_owned(),
+                    is_millis,
+                })
+            })
+        };
+        let alone = head.headers.iter().find_map(|(name, value)| {
+            let value = value.to_str().ok()?;
+            time_in(name, value).filter(|_| value == seconds || value == millis)
         });
         head.headers.iter().find_map(|(name, value)| {
             let value = value.to_str().ok()?;
@@ -59,7 +92,7 @@ impl Shape {
                         before: before.to_owned(),
                         after: after.to_owned(),
                         encoding,
-                        time: time.clone(),
+                        time: alone.clone().or_else(|| time_in(name, value)),
                     })
                 })
         })
@@ -72,10 +105,7 @@ impl Shape {
 
     /// The text right before the MAC, which tells it from the other values of its header.
     pub(super) fn label(&self) -> &str {
-        let inner = self.before.strip_suffix([' ', ',', ';']);
-        let inner = inner.unwrap_or(&self.before);
-        let start = inner.rfind([' ', ',', ';']).map_or(0, |at| at + 1);
-        self.before.get(start..).unwrap_or_default()
+        label(&self.before)
     }
 
     /// Whether the MAC stands alone in its header, behind a text that is always the same.
@@ -85,11 +115,18 @@ impl Shape {
     }
 }
 
+/// The last member of a list, with the delimiter before it if it is empty.
+fn label(before: &str) -> &str {
+    let inner = before.strip_suffix([' ', ',', ';']).unwrap_or(before);
+    let start = inner.rfind([' ', ',', ';']).map_or(0, |at| at + 1);
+    before.get(start..).unwrap_or_default()
+}
+
 /// So many places in the value of a header are looked at.
 const MAX_TOKENS: usize = 16;
 
 /// The first places in the value of a header where a MAC can stand.
-pub(super) fn tokens(value: &str) -> Vec<std::ops::Range<usize>> {
+pub(super) fn tokens(value: &str) -> Vec<Range<usize>> {
     let mut tokens = Vec::new();
     let mut start = 0;
     for piece in value.split([' ', ',', ';', ':', '"']) {

@@ -163,6 +163,8 @@ table! {
         => Secret(2, secret::as_base64_with_prefix);
     "secret.base64url" "reading" Sender "the secret is decoded from base64url", AS_DOCUMENTED
         => Secret(2, secret::as_base64_url);
+    "secret.hex-text" "reading" Sender "the key is the hexadecimal text of the secret's bytes",
+        AS_DOCUMENTED => Secret(2, secret::as_hex_text);
     "secret.trimmed" "secret-end" Verifier "the secret has no spaces or quotes around it",
         "Give the secret without the spaces or quotes" => Secret(0, secret::trimmed);
     "secret.case" "secret-case" Verifier "the letters of the secret are in the other case",

@@ -82,6 +82,33 @@ fn each_row_is_found_by_name_in_at_least_four_schemes() {
     println!("{cases} cases of {} rows", TABLE.len());
 }
 
+/// A sender of milliseconds, for every scheme that writes the time beside the MAC.
+#[test]
+fn a_time_in_the_other_unit_is_found_beside_the_mac() {
+    let row = TABLE.iter().find(|row| row.id == "time.header").unwrap();
+    let mut found = BTreeSet::new();
+    for chosen in crate::scheme::all() {
+        let Some(shape) = Shape::of(&chosen) else {
+            continue;
+        };
+        if shape.time.as_ref().map(|time| &time.header) != Some(shape.header()) {
+            continue;
+        }
+        let secret = secrets(&chosen)[0].clone();
+        let (url, body) = requests().next().unwrap();
+        let case = Case::new(&chosen, Some(&shape), secret, url, &body).unwrap();
+        let planted = planted(&case, &[row]);
+        assert_eq!(planted.len(), 1, "{}", chosen.name);
+        let names = names(&case.search(&planted[0]));
+        assert_eq!(names, Some(BTreeSet::from([row.id])), "{}", chosen.name);
+        found.insert(chosen.name);
+    }
+    for name in ["stripe", "paddle", "calendly"] {
+        assert!(found.contains(name), "{found:?}");
+    }
+    println!("{found:?}");
+}
+
 #[test]
 fn pairs_of_mistakes_are_found() {
     let mut by_name = 0;
