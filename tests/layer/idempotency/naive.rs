@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use axum::{
@@ -36,7 +39,11 @@ pub enum Fault {
 
 /// The answers of a naive server, by their keys.
 #[derive(Clone, Default)]
-pub struct Answers(Arc<Mutex<HashMap<String, Kept>>>);
+pub struct Answers {
+    kept: Arc<Mutex<HashMap<String, Kept>>>,
+    /// Requests that found no answer.
+    found_none: Arc<AtomicUsize>,
+}
 
 #[derive(Clone)]
 struct Kept {
@@ -48,15 +55,15 @@ struct Kept {
 
 impl Answers {
     pub fn len(&self) -> usize {
-        self.0.lock().unwrap().len()
+        self.kept.lock().unwrap().len()
     }
 
     fn find(&self, key: &str) -> Option<Kept> {
-        self.0.lock().unwrap().get(key).cloned()
+        self.kept.lock().unwrap().get(key).cloned()
     }
 
     fn keep(&self, key: String, kept: Kept) {
-        self.0.lock().unwrap().insert(key, kept);
+        self.kept.lock().unwrap().insert(key, kept);
     }
 }
 
@@ -126,7 +133,11 @@ async fn answer(fault: Fault, answers: &Answers, request: Request, next: Next) -
         return response;
     }
     if fault == Fault::CheckThenRecord {
-        tokio::task::yield_now().await;
+        // Nothing is recorded until a second request has looked, so that one comes.
+        answers.found_none.fetch_add(1, Ordering::SeqCst);
+        while answers.found_none.load(Ordering::SeqCst) < 2 {
+            tokio::task::yield_now().await;
+        }
     }
     let (head, body) = next.run(request).await.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
