@@ -22,6 +22,7 @@
 use std::{
     env,
     error::Error as StdError,
+    fmt,
     hash::{BuildHasher as _, RandomState},
     process::{Child, Command, ExitCode},
     time::{Duration, Instant},
@@ -52,7 +53,7 @@ const ORDERS: i64 = 60;
 const COPIES: usize = 3;
 /// What the carrier takes to answer.
 const SHIPPING: Duration = Duration::from_millis(12);
-/// When a job that was taken, and not removed, is delivered once more.
+/// When a job that was taken, and neither removed nor put off, is delivered once more.
 const INVISIBLE: Duration = Duration::from_millis(250);
 /// For how long a worker lives, at most.
 const LIFE: Duration = Duration::from_millis(250);
@@ -64,10 +65,14 @@ struct Order {
 
 type AnyError = Box<dyn StdError + Send + Sync>;
 
-/// No sender has this secret: whoever has it can write jobs.
 fn envelopes() -> Result<Envelopes, ConfigError> {
+    envelopes_with(KeyRing::new().with("2026-11", "a secret of this service alone")?)
+}
+
+/// No sender has a secret of this ring: whoever has one can write jobs.
+fn envelopes_with(keys: KeyRing) -> Result<Envelopes, ConfigError> {
     PayloadEnvelope::builder("ship-order")
-        .keys(KeyRing::new().with("2026-11", "a secret of this service alone")?)
+        .keys(keys)
         .seal_under("2026-11")
         // Both workers wait for one file.
         .store_timeout(Duration::from_secs(30))
@@ -76,6 +81,7 @@ fn envelopes() -> Result<Envelopes, ConfigError> {
 
 enum Error {
     Refused(Rejection),
+    NoOrder,
     Other(AnyError),
 }
 
@@ -97,10 +103,21 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(rejection) => rejection.fmt(f),
+            Self::NoOrder => f.write_str("the body is not an order"),
+            Self::Other(error) => error.fmt(f),
+        }
+    }
+}
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         match self {
             Self::Refused(rejection) => rejection.into_response(),
+            Self::NoOrder => StatusCode::UNPROCESSABLE_ENTITY.into_response(),
             Self::Other(error) => {
                 eprintln!("  {error}");
                 StatusCode::SERVICE_UNAVAILABLE.into_response()
@@ -124,8 +141,8 @@ macro_rules! queue {
                     "DROP TABLE IF EXISTS jobs; DROP TABLE IF EXISTS shipments;
                      CREATE TABLE jobs (job ",
                     $bytes,
-                    " NOT NULL, taken_ms bigint NOT NULL,
-                                        id text PRIMARY KEY);
+                    " NOT NULL, due_ms bigint NOT NULL,
+                                        attempts bigint NOT NULL, id text PRIMARY KEY);
                      CREATE TABLE shipments (order_id bigint NOT NULL)"
                 ))
                 .execute(pool)
@@ -138,7 +155,7 @@ macro_rules! queue {
                 job: Vec<u8>,
             ) -> Result<(), sqlx::Error> {
                 let id = format!("{:016x}", random());
-                sqlx::query("INSERT INTO jobs (job, taken_ms, id) VALUES ($1, 0, $2)")
+                sqlx::query("INSERT INTO jobs VALUES ($1, 0, 0, $2)")
                     .bind(job)
                     .bind(id)
                     .execute(tx)
@@ -153,6 +170,8 @@ macro_rules! queue {
             ) -> Result<StatusCode, Error> {
                 pending
                     .transact(&pool, async |tx, payload| {
+                        // A worker could do nothing else with it than give up.
+                        let _: Order = payload.json().map_err(|_| Error::NoOrder)?;
                         let hour = Deadline::after(Duration::from_secs(3600));
                         let job = envelopes.seal(&payload, hour).map_err(Box::new)?;
                         enqueue(tx, job).await?;
@@ -198,39 +217,57 @@ macro_rules! queue {
             pub(super) async fn work(pool: &$pool, is_naive: bool) -> Result<(), AnyError> {
                 let envelopes = envelopes()?;
                 loop {
-                    let taken: Option<(Vec<u8>, String)> = sqlx::query_as(concat!(
-                        "UPDATE jobs SET taken_ms = $1 WHERE id = (
-                             SELECT id FROM jobs WHERE taken_ms < $2 ORDER BY id LIMIT 1",
-                        $lock,
-                        ") RETURNING job, id"
-                    ))
-                    .bind(now())
-                    .bind(now() - i64::try_from(INVISIBLE.as_millis())?)
-                    .fetch_optional(pool)
-                    .await?;
-                    let Some((job, id)) = taken else {
+                    if !turn(pool, &envelopes, is_naive).await? {
                         sleep(Duration::from_millis(5)).await;
-                        continue;
-                    };
-                    if is_naive {
-                        ship(pool, &serde_json::from_slice(&job)?).await?;
-                        sleep(SHIPPING).await;
-                    } else {
-                        match used(pool, &envelopes, &job).await {
-                            Ok(()) => {}
-                            // Done by an earlier delivery, or not ours: only the job is left.
-                            Err(Error::Refused(refused)) if is_final(refused.kind()) => {}
-                            // It comes again.
-                            Err(Error::Refused(refused)) => eprintln!("  {refused}"),
-                            Err(Error::Other(error)) => return Err(error),
+                    }
+                }
+            }
+
+            /// Takes one job, and says whether one was due. Nobody else has it while it is taken.
+            pub(super) async fn turn(
+                pool: &$pool,
+                envelopes: &Envelopes,
+                is_naive: bool,
+            ) -> Result<bool, AnyError> {
+                let taken: Option<(Vec<u8>, String, i64)> = sqlx::query_as(concat!(
+                    "UPDATE jobs SET due_ms = $1, attempts = attempts + 1 WHERE id = (
+                         SELECT id FROM jobs WHERE due_ms < $2 ORDER BY id LIMIT 1",
+                    $lock,
+                    ") RETURNING job, id, attempts"
+                ))
+                .bind(now() + i64::try_from(INVISIBLE.as_millis())?)
+                .bind(now())
+                .fetch_optional(pool)
+                .await?;
+                let Some((job, id, attempts)) = taken else {
+                    return Ok(false);
+                };
+                if is_naive {
+                    ship(pool, &serde_json::from_slice(&job)?).await?;
+                    sleep(SHIPPING).await;
+                } else {
+                    match used(pool, envelopes, &job).await {
+                        Ok(()) => {}
+                        // Done by an earlier delivery, or not ours: only the job is left.
+                        Err(Error::Refused(refused)) if is_final(refused.kind()) => {}
+                        // Nobody has done it, as far as is known: it comes again, and later each time.
+                        Err(error) => {
+                            eprintln!("  {error}");
+                            sqlx::query("UPDATE jobs SET due_ms = $1 WHERE id = $2")
+                                .bind(now() + pause_ms(attempts))
+                                .bind(id)
+                                .execute(pool)
+                                .await?;
+                            return Ok(true);
                         }
                     }
-                    // Apart from the effect, as with every queue that is not in the database.
-                    sqlx::query("DELETE FROM jobs WHERE id = $1")
-                        .bind(id)
-                        .execute(pool)
-                        .await?;
                 }
+                // Apart from the effect, as with every queue that is not in the database.
+                sqlx::query("DELETE FROM jobs WHERE id = $1")
+                    .bind(id)
+                    .execute(pool)
+                    .await?;
+                Ok(true)
             }
 
             /// The use of the envelope and the shipment are recorded together, or neither.
@@ -282,6 +319,12 @@ impl<D: sqlx::Database> OfDatabase for sqlx::Pool<D> {
 queue!(sqlite, sqlx::SqlitePool, "blob", "");
 #[cfg(feature = "postgres")]
 queue!(postgres, sqlx::PgPool, "bytea", " FOR UPDATE SKIP LOCKED");
+
+/// After how long a job comes again that was not done: after a quarter of a second, twice that, and at
+/// last every four minutes. A job that a worker can open ends at its deadline.
+fn pause_ms(attempts: i64) -> i64 {
+    250 << attempts.clamp(1, 11).saturating_sub(1)
+}
 
 /// Whether no later delivery of the job can end otherwise.
 fn is_final(kind: RejectionKind) -> bool {
@@ -536,5 +579,70 @@ fn report(guarded: &Outcome, naive: &Outcome) -> ExitCode {
     match is_right && is_wrong && guarded.killed > 0 {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn database() -> (tempfile::TempDir, sqlx::SqlitePool) {
+        use countersign::store::SqliteStore;
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("queue.db").display().to_string();
+        let pool = sqlite_pool(&file).await.unwrap();
+        SqliteStore::migrate(&pool).await.unwrap();
+        SqliteStore::danger_assume_no_history(&pool).await.unwrap();
+        sqlite::tables(&pool).await.unwrap();
+        (folder, pool)
+    }
+
+    async fn sent(pool: &sqlx::SqlitePool, body: &str) -> StatusCode {
+        let app = sqlite::web(pool, envelopes().unwrap(), false).layer(layer(false).unwrap());
+        let signer = Signer::new(HttpMessageSignatures::default(), KEY, SECRET).unwrap();
+        let order = Request::post(format!("{ORIGIN}/orders")).body(body.to_owned());
+        let signed = signer.sign(order.unwrap()).unwrap();
+        app.oneshot(signed.map(Body::from)).await.unwrap().status()
+    }
+
+    /// A worker that does not have the new key yet leaves the job to others.
+    #[tokio::test]
+    async fn a_job_that_is_refused_for_now_stays_and_is_done_later() {
+        let (_folder, pool) = database().await;
+        assert_eq!(sent(&pool, r#"{"id":7}"#).await, StatusCode::ACCEPTED);
+        let late = KeyRing::new().with("2026-11", "a secret of this service alone");
+        let late = late.unwrap();
+        let worker = envelopes_with(late.clone()).unwrap();
+        late.remove("2026-11");
+        assert!(sqlite::turn(&pool, &worker, false).await.unwrap());
+        assert_eq!(sqlite::jobs(&pool).await.unwrap(), 1);
+        let (due_ms, attempts): (i64, i64) = sqlx::query_as("SELECT due_ms, attempts FROM jobs")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(attempts, 1);
+        assert!(due_ms > 0);
+        let due = sqlx::query("UPDATE jobs SET due_ms = 0").execute(&pool);
+        due.await.unwrap();
+        let other = envelopes().unwrap();
+        assert!(sqlite::turn(&pool, &other, false).await.unwrap());
+        assert_eq!(sqlite::jobs(&pool).await.unwrap(), 0);
+        assert_eq!(sqlite::shipments(&pool).await.unwrap(), [(7, 1)]);
+        assert!(!sqlite::turn(&pool, &other, false).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_order_becomes_no_job() {
+        let (_folder, pool) = database().await;
+        let answer = sent(&pool, r#"{"number":7}"#).await;
+        assert_eq!(answer, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(sqlite::jobs(&pool).await.unwrap(), 0);
+    }
+
+    #[test]
+    fn pauses_grow_and_have_an_end() {
+        assert_eq!([1, 2, 3].map(pause_ms), [250, 500, 1000]);
+        assert_eq!(pause_ms(i64::MAX), 256_000);
     }
 }

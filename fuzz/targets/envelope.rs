@@ -100,7 +100,10 @@ fuzz_target!(|input: Input| {
                 return;
             };
             let hour = Deadline::after(Duration::from_secs(3600));
-            let again = envelopes.seal(&proven, hour).expect("an envelope");
+            // But for one that says it was first sealed long ago, or is remembered for years.
+            let Ok(again) = envelopes.seal(&proven, hour) else {
+                return;
+            };
             let read = envelopes.read(&again).expect("what was sealed");
             assert_eq!(read.bytes(), proven.bytes());
             assert_eq!(

@@ -36,12 +36,15 @@ pub struct EnvelopesBuilder {
     keys: Option<KeyRing>,
     seal_under: Option<String>,
     memory: MemorySettings,
+    longest_deadline: Duration,
     clock: Box<dyn Clock>,
 }
 
-/// One for all envelopes: the longest deadline, twice, because that of an envelope and that of the
-/// door can follow each other, and a few days for windows and margins.
-const RETENTION: Duration = Duration::from_secs(2 * Deadline::LONGEST.as_secs() + 8 * 24 * 60 * 60);
+/// One for all envelopes: the longest deadline, the longest `seals_for` of a door and the longest
+/// time for which a sender may repeat a request, one after the other, and a few days for windows and
+/// margins.
+pub(super) const RETENTION: Duration =
+    Duration::from_secs(3 * Deadline::LONGEST.as_secs() + 8 * 24 * 60 * 60);
 
 impl EnvelopesBuilder {
     fn new(purpose: String) -> Self {
@@ -50,6 +53,7 @@ impl EnvelopesBuilder {
             keys: None,
             seal_under: None,
             memory: MemorySettings::new("default".to_owned()),
+            longest_deadline: Duration::from_secs(24 * 60 * 60),
             clock: Box::new(SystemClock),
         }
     }
@@ -78,6 +82,22 @@ impl EnvelopesBuilder {
     /// to the worker](Envelopes::seal_unrecorded), in this one.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.memory.namespace = namespace.into();
+        self
+    }
+
+    /// The longest time between the moment at which a request is first sealed, for whichever purpose,
+    /// and the deadline of an envelope of this purpose: 1 millisecond to [`Deadline::LONGEST`].
+    /// Default: 1 day.
+    ///
+    /// A use is remembered for so long after the door can let the request in for the last time, so
+    /// that a later sealing of the same request cannot outlive the record. A shorter time keeps fewer
+    /// records. All processes that seal for one purpose must have the same. Before you raise it, raise
+    /// it in all of them, and seal for longer once no envelope of the earlier setting is left.
+    ///
+    /// It does not count for what is [left to the worker](Envelopes::seal_unrecorded): its bound is
+    /// the layer's [`seals_for`](crate::request::VerifierBuilder::seals_for).
+    pub fn longest_deadline(mut self, longest: Duration) -> Self {
+        self.longest_deadline = longest;
         self
     }
 
@@ -113,6 +133,10 @@ impl EnvelopesBuilder {
             "the purpose of an envelope has 1 to 128 bytes",
         )?;
         self.memory.check_ranges()?;
+        ConfigError::unless(
+            (Duration::from_millis(1)..=Deadline::LONGEST).contains(&self.longest_deadline),
+            "`longest_deadline` is between 1 millisecond and 366 days",
+        )?;
         let keys = self
             .keys
             .ok_or_else(|| missing("no keys are given; call `keys`"))?;
@@ -147,6 +171,7 @@ impl EnvelopesBuilder {
                 seal_under: RwLock::new(seal_under),
                 memory: self.memory.remember(RETENTION, [])?,
                 clock_difference,
+                longest_deadline: self.longest_deadline,
                 margin,
                 clock: self.clock,
                 label,

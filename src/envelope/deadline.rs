@@ -31,8 +31,8 @@ impl Deadline {
     pub const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
     /// Ends when the request itself would be too old for the layer that verified it, or expires by
-    /// its own word, whichever comes first. A payload that came in an envelope has that envelope's
-    /// deadline.
+    /// its own word, or at the purpose's [longest deadline](super::EnvelopesBuilder::longest_deadline),
+    /// whichever comes first. A payload that came in an envelope has that envelope's deadline.
     ///
     /// A request that covers no time is never too old: sealing it with this deadline is an error.
     pub fn freshness() -> Self {
@@ -40,23 +40,40 @@ impl Deadline {
     }
 
     /// Ends so long after the moment of sealing, whatever the age of the request. Range: 1
-    /// millisecond to [`LONGEST`](Self::LONGEST).
+    /// millisecond to [`LONGEST`](Self::LONGEST), and no later than the purpose's [longest
+    /// deadline](super::EnvelopesBuilder::longest_deadline).
     pub fn after(duration: Duration) -> Self {
         Self(Kind::After(duration))
     }
 
-    pub(super) fn of(self, now: Timestamp, lasts: &Lasts) -> Result<Timestamp, SignError> {
+    /// The moment: `latest`, if a request is fresh for longer, and never later.
+    pub(super) fn of(
+        self,
+        now: Timestamp,
+        latest: Timestamp,
+        lasts: &Lasts,
+    ) -> Result<Timestamp, SignError> {
         match self.0 {
-            Kind::Freshness => lasts.fresh_until.ok_or_else(|| {
-                SignError::new(
-                    "the request covers no time, so that it is never too old; seal it with \
-                     `Deadline::after`",
-                )
-            }),
+            Kind::Freshness => {
+                let fresh_until = lasts.fresh_until.ok_or_else(|| {
+                    SignError::new(
+                        "the request covers no time, so that it is never too old; seal it with \
+                         `Deadline::after`",
+                    )
+                })?;
+                Ok(fresh_until.min(latest))
+            }
             Kind::After(duration)
                 if (Duration::from_millis(1)..=Self::LONGEST).contains(&duration) =>
             {
-                Ok(now.saturating_add(duration))
+                let deadline = now.saturating_add(duration);
+                if deadline > latest {
+                    return Err(SignError::new(format!(
+                        "the deadline of the envelope is {deadline}, and the latest for this request \
+                         and purpose is {latest}; raise `longest_deadline` of the envelopes"
+                    )));
+                }
+                Ok(deadline)
             }
             Kind::After(_) => Err(SignError::new(
                 "the deadline of an envelope is between 1 millisecond and 366 days after sealing",

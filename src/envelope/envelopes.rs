@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    builder::RETENTION,
     deadline::Deadline,
     format::{self, Frame, Left, MAC_LEN, MAX_LEN, Terms, VERSION},
     payload_envelope::{PayloadEnvelope, Sealed},
@@ -55,25 +56,41 @@ impl Envelopes {
     /// its own with each sealing.
     ///
     /// # Errors
-    /// Returns an error if no secret is valid now under the key id that is sealed under, the
-    /// deadline is out of its range or has passed, or the envelope would be longer than 64 MiB.
+    /// Returns an error if no secret is valid under the key id that is sealed under, now and until
+    /// the deadline, the deadline is out of its range, has passed or is beyond the [longest
+    /// deadline](super::EnvelopesBuilder::longest_deadline), the use would be remembered for more than
+    /// three years because the payload went through many envelopes, or the envelope would be longer
+    /// than 64 MiB.
     pub fn seal(
         &self,
         payload: &impl AsRef<Proven>,
         deadline: Deadline,
     ) -> Result<Vec<u8>, SignError> {
         let (settings, proven) = (&*self.settings, payload.as_ref());
-        let sealed_at = settings.clock.now();
-        let deadline = settings.deadline(deadline, sealed_at, proven)?;
-        let lasts = &proven.lasts;
-        let kept_until = deadline.saturating_add(settings.margin);
+        let (now, lasts) = (settings.clock.now(), &proven.lasts);
+        // However it comes to this purpose, at once or through other envelopes, late or early: every
+        // deadline counts from a moment at which the door may still let the request in.
+        let sealed_at = lasts
+            .sealed_at
+            .unwrap_or_else(|| lasts.claimed_until.map_or(now, |until| until.min(now)));
+        let latest = sealed_at.saturating_add(settings.longest_deadline);
+        let deadline = settings.deadline(deadline, now, latest, proven)?;
+        let latest = match (&proven.nonce, lasts.claimed_until) {
+            // Of a later sealing, and whoever made this one does not know of it.
+            (Some(_), Some(until)) => until.saturating_add(settings.longest_deadline),
+            _ => deadline,
+        };
+        let kept_until = latest.saturating_add(settings.margin);
+        if kept_until > now.saturating_add(RETENTION) {
+            return Err(SignError::new(format!(
+                "the use of the envelope would have to be remembered until {kept_until}; lower \
+                 `longest_deadline`, or send the payload through fewer envelopes"
+            )));
+        }
         let terms = Terms {
             sealed_at,
             deadline,
-            // The same request may be accepted, and sealed, for as long at the door.
-            kept_until: lasts
-                .claimed_until
-                .map_or(kept_until, |until| until.max(kept_until)),
+            kept_until,
             signed_at: Some(
                 lasts
                     .signed_from
@@ -82,7 +99,7 @@ impl Envelopes {
             id: proven.nonce.is_none().then(crate::random::bytes),
             left: None,
         };
-        settings.seal(&terms, proven)
+        settings.seal(now, &terms, proven)
     }
 
     /// Seals a payload whose nonce was left to the worker, who records it under the very claim that
@@ -90,11 +107,13 @@ impl Envelopes {
     ///
     /// The deadline is at most
     /// [`seals_for`](crate::request::VerifierBuilder::seals_for) after the request has ceased to be
-    /// fresh, because the nonce is remembered no longer than that, by whomever it is recorded.
+    /// fresh, also if its sender may sign the event again for days. A request that covers no time is
+    /// fresh only at the moment at which it is verified. The nonce is remembered for at least so long
+    /// after the last such request, by whomever it is recorded.
     ///
     /// # Errors
-    /// As [`seal`](Self::seal); and if the deadline is beyond what the nonce is remembered for, or
-    /// the layer has another namespace than these envelopes.
+    /// As [`seal`](Self::seal), but for the longest deadline; and if the deadline is later than that,
+    /// or the layer has another namespace than these envelopes.
     pub fn seal_unrecorded(
         &self,
         unrecorded: &Unrecorded,
@@ -111,12 +130,14 @@ impl Envelopes {
             )));
         }
         let sealed_at = settings.clock.now();
-        let deadline = settings.deadline(deadline, sealed_at, proven)?;
-        if deadline.saturating_add(settings.margin) > claim.deadline() {
+        let deadline = settings.deadline(deadline, sealed_at, Timestamp::MAX, proven)?;
+        // The sender may sign the event again until then, and a worker seal that request too: the
+        // record of this one has to last until the deadline of that.
+        let latest = claim.deadline().saturating_sub(proven.lasts.repeats_for);
+        if deadline.saturating_add(settings.margin) > latest {
             return Err(SignError::new(format!(
-                "the nonce is remembered until {}, and the deadline of the envelope is {deadline} with \
-                 a margin of {:?}; raise `seals_for` of the layer",
-                claim.deadline(),
+                "this request can be sealed until {latest}, and the deadline of the envelope is \
+                 {deadline} with a margin of {:?}; raise `seals_for` of the layer",
                 settings.margin
             )));
         }
@@ -128,7 +149,7 @@ impl Envelopes {
             id: None,
             left: Some(Left::of(claim)),
         };
-        settings.seal(&terms, proven)
+        settings.seal(sealed_at, &terms, proven)
     }
 
     /// Opens an envelope for one use. Key, MAC, purpose and deadline are checked; whether the
@@ -192,9 +213,10 @@ impl Settings {
         &self,
         deadline: Deadline,
         now: Timestamp,
+        latest: Timestamp,
         proven: &Proven,
     ) -> Result<Timestamp, SignError> {
-        let deadline = deadline.of(now, &proven.lasts)?;
+        let deadline = deadline.of(now, latest, &proven.lasts)?;
         if deadline < now {
             return Err(SignError::new(format!(
                 "the deadline of the envelope is {deadline}, and it is {now}"
@@ -203,7 +225,7 @@ impl Settings {
         Ok(deadline)
     }
 
-    fn seal(&self, terms: &Terms, proven: &Proven) -> Result<Vec<u8>, SignError> {
+    fn seal(&self, now: Timestamp, terms: &Terms, proven: &Proven) -> Result<Vec<u8>, SignError> {
         let key_id = self
             .seal_under
             .read()
@@ -212,11 +234,13 @@ impl Settings {
         let set = self.keys(key_id.as_str());
         let key = set
             .as_deref()
-            .and_then(|set| set.valid_at(terms.sealed_at).next());
+            .and_then(|set| set.valid_between(now, terms.deadline).next());
         let key = key.ok_or_else(|| {
             SignError::new(format!(
-                "no secret with {} is valid now under key id `{key_id}`",
-                ALGORITHM.name()
+                "no secret with {} is valid under key id `{key_id}` from now until the deadline of the \
+                 envelope, {}",
+                ALGORITHM.name(),
+                terms.deadline
             ))
         })?;
         let mut envelope = format::write(self.tag, &key_id, terms, proven);

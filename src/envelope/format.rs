@@ -73,6 +73,7 @@ pub(super) struct Frame<'e> {
 
 /// What an envelope says, besides the snapshot.
 pub(super) struct Terms {
+    /// When the request was first sealed, for whichever purpose.
     pub(super) sealed_at: Timestamp,
     pub(super) deadline: Timestamp,
     /// Until when the record of its use has to be kept.
@@ -340,10 +341,13 @@ impl<'e> Frame<'e> {
             nonce: nonce.map(|nonce| Nonce::new(kind, nonce)),
             body: Bytes::copy_from_slice(body),
             covered,
-            // What is sealed once more lives no longer than the envelope that it came in.
+            // With `Deadline::freshness`, what is sealed once more lives no longer than the envelope
+            // that it came in.
             lasts: Lasts {
                 fresh_until: Some(deadline),
                 claimed_until: Some(kept_until),
+                repeats_for: Duration::ZERO,
+                sealed_at: Some(at),
                 signed_from: signed_from(&terms),
             },
         };

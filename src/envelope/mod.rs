@@ -45,7 +45,9 @@
 //!   one more job, and one job is done. Tell the layer by
 //!   [`seals_for`](crate::request::VerifierBuilder::seals_for) how long such envelopes may live.
 //!
-//! Either record is kept until the deadline of the envelope and a margin, in every store.
+//! Either record is kept, in every store, until the latest deadline that an envelope of the request
+//! can have, and a margin: the [`longest_deadline`](EnvelopesBuilder::longest_deadline) of the
+//! purpose, or the layer's `seals_for`, after the door can let the request in for the last time.
 //!
 //! # Size
 //! The body, the covered text, and at most 120 bytes for the key id, the times, the places of the

@@ -15,8 +15,9 @@ use crate::{
 /// [`transact`](Self::transact) records it in the database transaction of its effects,
 /// [`consume`](Self::consume) in one of the caller's, [`claim_in`](Self::claim_in) in a store.
 /// However often the envelope is delivered, and however often its request was sealed for this
-/// purpose, one use is recorded. The record is kept until the deadline of the envelope, and a
-/// margin for clocks that differ: a later delivery is expired.
+/// purpose, one use is recorded. The record is kept until the latest deadline that any envelope of
+/// the request can have for this purpose, and a margin for clocks that differ: a later delivery is
+/// expired.
 ///
 /// Dropping it uses up nothing.
 #[must_use = "an envelope is not used by being opened"]

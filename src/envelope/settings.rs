@@ -22,6 +22,8 @@ pub(super) struct Settings {
     /// What remembers uses, in a namespace that is its own.
     pub(super) memory: Memory,
     pub(super) clock_difference: Duration,
+    /// No deadline is later than so long after the door may let the request in again.
+    pub(super) longest_deadline: Duration,
     /// For how much longer than an envelope its use is remembered: for a claim that is on its way,
     /// and for clocks that differ.
     pub(super) margin: Duration,

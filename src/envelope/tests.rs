@@ -5,6 +5,8 @@ use std::{sync::Arc, time::Duration};
 use http::Request;
 use http_body_util::Full;
 
+mod deadlines;
+
 use super::{Deadline, Envelopes, EnvelopesBuilder, PayloadEnvelope};
 use crate::{
     HttpMessageSignatures, KeyRing, KeySet, MemoryStore, Proven, RejectionKind, Secret, Signer,
@@ -224,7 +226,11 @@ async fn what_was_sealed_once_can_be_read_for_good() {
     )
     .await;
     clock.advance(MINUTE);
-    let envelopes = envelopes(&clock);
+    let for_a_year = |clock: &ManualClock| {
+        let longest = builder("ship-order", clock).longest_deadline(Deadline::LONGEST);
+        longest.build().unwrap()
+    };
+    let envelopes = for_a_year(&clock);
     let read = envelopes.read(sealed).unwrap();
     assert_same(&read, payload.as_ref());
     assert_eq!(read.nonce().unwrap().as_bytes(), b"nonce-1");
@@ -236,7 +242,7 @@ async fn what_was_sealed_once_can_be_read_for_good() {
     clock.advance(HOUR);
     assert_eq!(envelopes.read(&today).unwrap().bytes(), BODY);
     let clock = self::clock();
-    let then = super::tests::envelopes(&clock);
+    let then = for_a_year(&clock);
     assert_eq!(
         then.seal(&payload, Deadline::after(Deadline::LONGEST))
             .unwrap(),

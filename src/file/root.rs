@@ -1,12 +1,12 @@
 //! The folder that files are opened beneath.
 
-use std::{fmt, fs::File, io, os::unix::fs::FileExt as _, path::Path, sync::Arc};
+use std::{fmt, fs::File, io, os::unix::fs::FileExt as _, path::Path, sync::Arc, time::Duration};
 
 use rustix::{
     fd::{AsFd, OwnedFd},
     fs::{Mode, OFlags, openat},
 };
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
 use super::{
     digest::FileDigest,
@@ -29,6 +29,9 @@ pub struct FileRoot {
 
 /// The longest name, in bytes: that of Linux for a path.
 const MAX_NAME_LEN: usize = 4096;
+
+/// How long a file waits for others to be hashed. A read that never ends keeps its permit.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Nothing is waited for when it is opened: a pipe would wait for its other end.
 const FLAGS: OFlags = OFlags::RDONLY
@@ -68,8 +71,8 @@ impl FileRoot {
         Ok(self)
     }
 
-    /// How many files are hashed at once, by all clones together: 1 to 10,000. Others wait.
-    /// Default: 16.
+    /// How many files are hashed at once, by all clones together: 1 to 10,000. Others wait for at
+    /// most 30 seconds. Default: 16.
     ///
     /// # Errors
     /// Returns an error if the number is out of its range.
@@ -94,10 +97,12 @@ impl FileRoot {
     /// # Errors
     /// 404, `file_not_found`: no regular file of that name beneath the folder. 412,
     /// `file_mismatch`: its bytes are not those of the digest. 500, `file_unreadable`: it is longer
-    /// than [`max_bytes`](Self::max_bytes), or cannot be read.
+    /// than [`max_bytes`](Self::max_bytes), or cannot be read. 503, `service_not_ready`: after 30
+    /// seconds, as many files as [may](Self::max_hashing) are still being hashed, such as files of a
+    /// network folder whose server does not answer.
     ///
     /// # Panics
-    /// Panics outside of a Tokio runtime.
+    /// Panics outside of a Tokio runtime with its timer.
     pub async fn verify(&self, name: &str, digest: FileDigest) -> Result<VerifiedFile, Rejection> {
         let stopped = || {
             Rejection::new(
@@ -105,7 +110,11 @@ impl FileRoot {
                 "the runtime is shutting down",
             )
         };
-        let permit = Arc::clone(&self.hashing).acquire_owned().await;
+        let permit = Arc::clone(&self.hashing).acquire_owned();
+        let Ok(permit) = timeout(LONGEST_WAIT, permit).await else {
+            let detail = "as many files as may are being hashed; `max_hashing` is the bound";
+            return Err(Rejection::new(RejectionKind::ServiceNotReady, detail));
+        };
         let permit = permit.map_err(|_| stopped())?;
         let (root, name) = (self.clone(), name.to_owned());
         let verified = spawn_blocking(move || {
@@ -229,6 +238,23 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    /// Files on a folder that does not answer are hashed for ever.
+    #[tokio::test(start_paused = true)]
+    async fn others_are_refused_while_all_permits_are_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = FileRoot::open(folder.path()).unwrap();
+        let root = root.max_hashing(1).unwrap();
+        let held = Arc::clone(&root.hashing).try_acquire_owned().unwrap();
+        let verify = || root.verify("missing", FileDigest::new([0; 32]));
+        let waited = timeout(2 * LONGEST_WAIT, verify()).await;
+        let refused = waited.unwrap().unwrap_err();
+        assert_eq!(refused.kind(), RejectionKind::ServiceNotReady);
+        assert!(refused.retry_after().is_some());
+        drop(held);
+        let refused = verify().await.unwrap_err();
+        assert_eq!(refused.kind(), RejectionKind::FileNotFound);
+    }
 
     /// Both ways to open agree on what is beneath the folder, and on what is not.
     #[test]

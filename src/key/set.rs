@@ -108,11 +108,21 @@ impl KeySet {
 
     /// The secrets that are valid at `now`, in the order in which they were added.
     pub(crate) fn valid_at(&self, now: Timestamp) -> impl Iterator<Item = &MacKey> {
+        self.valid_between(now, now)
+    }
+
+    /// Those of the secrets that are tried at `now` that are valid until `end`.
+    pub(crate) fn valid_between(
+        &self,
+        now: Timestamp,
+        end: Timestamp,
+    ) -> impl Iterator<Item = &MacKey> {
         self.secrets
             .iter()
             .filter(move |secret| (secret.not_before..=secret.not_after).contains(&now))
-            .map(|secret| &secret.key)
             .take(Self::MAX_SECRETS)
+            .filter(move |secret| secret.not_after >= end)
+            .map(|secret| &secret.key)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The verified snapshot: what every carrier hands out.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -39,6 +39,10 @@ pub(crate) struct Lasts {
     pub(crate) fresh_until: Option<Timestamp>,
     /// Until when its nonce is on record where it arrived, if it is claimed.
     pub(crate) claimed_until: Option<Timestamp>,
+    /// The part of that time in which its sender may repeat it, or sign its event again.
+    pub(crate) repeats_for: Duration,
+    /// When it was first sealed, if it came in an envelope.
+    pub(crate) sealed_at: Option<Timestamp>,
     /// The earliest that it can have been accepted, if it covers when it was signed.
     pub(crate) signed_from: Option<Timestamp>,
 }

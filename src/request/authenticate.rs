@@ -1,7 +1,7 @@
 //! Fourth stage: does the MAC or the digest match what arrived? From here on the request is
 //! believed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     admit::refuse,
@@ -125,6 +125,10 @@ impl Received<'_> {
         let lasts = Lasts {
             fresh_until: settings.freshness.until(signed_at, expires_at),
             claimed_until: claim.as_ref().map(Claim::deadline),
+            repeats_for: nonce.as_ref().map_or(Duration::ZERO, |nonce| {
+                settings.repeats_for(parameters, nonce)
+            }),
+            sealed_at: None,
             signed_from: signed_at.map(|at| at.saturating_sub(settings.freshness.max_skew)),
         };
         let proven = Proven::new(proven, head.headers, name, nonce, bytes, lasts);
@@ -160,23 +164,31 @@ impl Settings {
         nonce: &Nonce,
         now: Timestamp,
     ) -> Claim {
-        let profile = self.scheme.profile();
-        let window = self.freshness.max_age + self.freshness.margin;
-        let untimed = profile.untimed_retention.unwrap_or_default();
-        let horizon = profile
-            .event_horizon
-            .filter(|_| nonce.kind() == NonceKind::Event)
-            .unwrap_or_default();
         // By the signed time wherever there is one, so that a copy never has a later deadline than
         // the record that was made of it: a store that has dropped the one refuses the other.
-        let deadline = match parameters.signed_at {
-            Some(signed_at) => signed_at.saturating_add(window + horizon),
-            None => now.saturating_add(untimed.max(horizon)),
+        let fresh_until = match parameters.signed_at {
+            Some(signed_at) => signed_at.saturating_add(self.freshness.max_age),
+            None => now,
         };
+        let repeats_for = self.repeats_for(parameters, nonce);
+        let deadline = fresh_until.saturating_add(self.freshness.margin + repeats_for);
         let claim = self.memory.claim(key_id.clone(), nonce.clone(), deadline);
         match parameters.signed_at {
             Some(signed_at) => claim.signed(signed_at, self.freshness.max_skew),
             None => claim,
+        }
+    }
+
+    /// For how long after its freshness a sender may repeat the request, or sign its event again.
+    fn repeats_for(&self, parameters: &Parameters<'_>, nonce: &Nonce) -> Duration {
+        let profile = self.scheme.profile();
+        let horizon = profile
+            .event_horizon
+            .filter(|_| nonce.kind() == NonceKind::Event)
+            .unwrap_or_default();
+        match parameters.signed_at {
+            Some(_) => horizon,
+            None => profile.untimed_retention.unwrap_or_default().max(horizon),
         }
     }
 }

@@ -281,5 +281,6 @@ impl<T> VerifierBuilder<T> {
 fn retention(profile: &Profile, freshness: &Freshness, margin: Duration) -> Duration {
     let horizon = profile.event_horizon.unwrap_or_default();
     let timed = freshness.max_age + margin + horizon + freshness.max_skew;
-    profile.untimed_retention.unwrap_or_default().max(timed)
+    let untimed = profile.untimed_retention.map(|untimed| untimed + margin);
+    untimed.unwrap_or_default().max(timed)
 }

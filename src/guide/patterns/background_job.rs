@@ -44,13 +44,15 @@ pub fn app(pool: Pool, envelopes: Envelopes, layer: VerifyLayer) -> Router {
         .with_state((pool, envelopes))
 }
 
-/// `POST /orders`, with `{"id":1}`: the nonce and the job are recorded together.
+/// `POST /orders`, with `{"id":1}`: the nonce and the job are recorded together. A body that is not an
+/// order is refused here, because no worker could do anything with it.
 async fn accept(
     State((pool, envelopes)): State<(Pool, Envelopes)>,
     pending: PendingPayload,
 ) -> Result<StatusCode, Failure> {
     pending
         .transact(&pool, async |tx, payload| {
+            let _: Order = payload.json()?;
             let hour = Deadline::after(Duration::from_secs(3600));
             let job = envelopes.seal(&payload, hour)?;
             sqlx::query("INSERT INTO jobs (job) VALUES ($1)")
@@ -62,8 +64,11 @@ async fn accept(
         .await
 }
 
-/// In the worker, for each delivery of a job: once it has returned, the job can be removed. So it can
-/// after 409 `envelope_used`, which says that an earlier delivery has done the job.
+/// In the worker, for each delivery of a job. The job can be removed after `Ok`, and after a refusal
+/// that no later delivery changes: `envelope_used` (an earlier delivery has done the job),
+/// `envelope_altered`, `envelope_of_other_purpose` and `envelope_expired`. After every other error the
+/// job stays in the queue, and comes again after a pause: another worker that has it may still roll
+/// back.
 pub async fn work(pool: &Pool, envelopes: &Envelopes, job: &[u8]) -> Result<(), Failure> {
     let envelope = envelopes.open(job)?; // 403 if it was altered, 410 if it is too late
     envelope

@@ -75,6 +75,8 @@ fn name(payload: &VerifiedPayload, Place { id }: Place) -> String {
 /// `POST /orders/1`, with `{"amount":30}`: it waits ten minutes for its confirmation.
 async fn order(State(shop): State<Shop>, payload: VerifiedPayload) -> Result<StatusCode, Failure> {
     let name = name(&payload, payload.path_params("/orders/{id}")?);
+    // What is not an order would be used up by its confirmation, and charge nothing.
+    let _: Order = payload.json()?;
     let minutes = Deadline::after(Duration::from_secs(600));
     let sealed = shop.envelopes.seal(&payload, minutes)?;
     let mut cache = shop.cache.lock().unwrap_or_else(PoisonError::into_inner);
