@@ -88,8 +88,11 @@ impl IdempotencyLayerBuilder {
     }
 
     /// Sets for how long a key is held without a sign of life. Default: 30 seconds. Range: 100
-    /// milliseconds to 1 hour. It is renewed while the handler runs, and ends at once if the
-    /// handler panics; only after the process has died do retries wait for it.
+    /// milliseconds to 1 hour. It ends at once if the handler panics; only after the process has
+    /// died do retries wait for it.
+    ///
+    /// A task of the Tokio runtime renews it while the handler runs, also if the handler blocks its
+    /// own thread, and until the answer is recorded.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = lease;
         self

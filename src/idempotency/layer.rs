@@ -7,7 +7,7 @@ use http::Response;
 
 use super::{
     answer::StoredAnswer,
-    held::Held,
+    held::{AskedKey, Held},
     intention::{Intention, Said},
     key::IdempotencyKey,
     pending::PendingAnswer,
@@ -79,13 +79,13 @@ impl IdempotencyLayer {
 
     /// The key that the request names, to be claimed: `None` if it names none, and need not. Such a
     /// request is handled as if the layer were not there.
-    pub(crate) fn named(&self, said: Said<'_>) -> Result<Option<Held>, Rejection> {
+    pub(crate) fn named(&self, said: Said<'_>) -> Result<Option<AskedKey>, Rejection> {
         let key = self.key(said)?;
-        Ok(key.map(|key| Held::asked(Arc::clone(&self.settings), self.claim(said, key))))
+        Ok(key.map(|key| AskedKey::new(Arc::clone(&self.settings), self.claim(said, key))))
     }
 
     /// Claims the key. Whoever goes away meanwhile, or gets no answer, leaves no claim behind.
-    pub(crate) async fn ask(&self, asked: Held) -> Result<Asked, Rejection> {
+    pub(crate) async fn ask(&self, asked: AskedKey) -> Result<Asked, Rejection> {
         let settings = &self.settings;
         match within(settings.timeout, settings.store.claim(&asked.claim)).await {
             Ok(AnswerOutcome::Claimed) => Ok(Asked::New(asked.claimed())),
@@ -118,8 +118,8 @@ impl IdempotencyLayer {
     }
 
     /// The slot for a handler that records its answer in its transaction.
-    pub(crate) fn pending(&self, held: Option<&Held>) -> PendingAnswer {
-        PendingAnswer::new(Arc::clone(&self.settings), held)
+    pub(crate) fn pending(&self, asked: Option<&AskedKey>) -> PendingAnswer {
+        PendingAnswer::new(Arc::clone(&self.settings), asked)
     }
 
     fn claim(&self, said: Said<'_>, key: IdempotencyKey) -> AnswerClaim {

@@ -14,7 +14,7 @@ use http_body_util::Full;
 
 use super::{
     answer::{StoredAnswer, is_stored},
-    held::Held,
+    held::AskedKey,
     settings::Settings,
 };
 use crate::{
@@ -46,10 +46,10 @@ struct Shared {
 }
 
 impl PendingAnswer {
-    pub(super) fn new(settings: Arc<Settings>, held: Option<&Held>) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, asked: Option<&AskedKey>) -> Self {
         Self(Arc::new(Shared {
             settings,
-            claim: held.map(|held| held.claim.clone()),
+            claim: asked.map(|asked| asked.claim.clone()),
             is_recorded: AtomicBool::new(false),
         }))
     }

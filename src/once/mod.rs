@@ -31,7 +31,7 @@ pub(crate) use memory::{Memory, MemorySettings};
 pub use nonce::{Nonce, NonceKind};
 pub use outcome::Outcome;
 pub(crate) use outcome::{Facts, Report, Signed, Statement, Subject, VerifiedAnswer};
-pub(crate) use renewal::{Handled, KeptLease, Settled};
+pub(crate) use renewal::{Handled, Hold, Kept, KeptLease, Settled, Step};
 pub(crate) use sharing::Private;
 pub use store::{
     ClaimOutcome, ConsumeIn, LeaseOutcome, LeaseStore, NonceStore, Sharing, StepOutcome, TransactIn,

@@ -1,5 +1,6 @@
-//! Keeps a lease in a task of its own: renews it while its handler runs, whatever the handler does
-//! to its thread, and then completes or releases it.
+//! Keeps a hold in a task of its own: renews it while its handler runs, whatever the handler does
+//! to its thread, and then ends it. A lease on a request is such a hold, and so is the key of an
+//! intention.
 
 use std::{
     convert::Infallible,
@@ -20,9 +21,66 @@ use tracing::Instrument as _;
 use super::{lease::Lease, store::StepOutcome};
 use crate::error::{StoreError, in_full};
 
-/// A lease that is being kept. If it is dropped, the outcome is unknown: the lease is left to end
-/// by itself.
-pub(crate) struct KeptLease(oneshot::Sender<Settlement>);
+/// The answer of a store to one step of a hold.
+pub(crate) type Step = Result<StepOutcome, StoreError>;
+
+/// What a store holds for a handler, until it is ended or was not renewed in time.
+pub(crate) trait Hold: Send + Sync + 'static {
+    /// How it is ended.
+    type End: Send + Sync + 'static;
+
+    /// Its name in the log.
+    const NAME: &'static str;
+
+    /// How long each renewal holds.
+    fn duration(&self) -> Duration;
+
+    fn renew(&self) -> impl Future<Output = Step> + Send;
+
+    /// Tries to end it.
+    fn end(&self, end: &Self::End) -> impl Future<Output = Step> + Send;
+
+    /// Whether this end says what was done: the store is told again for a while if it fails.
+    fn is_outcome(end: &Self::End) -> bool;
+
+    /// How it is ended if nobody says so: `None` leaves it to end by itself.
+    fn cut_off() -> Option<Self::End>;
+}
+
+impl Hold for Lease {
+    type End = Handled;
+
+    const NAME: &'static str = "lease";
+
+    fn duration(&self) -> Duration {
+        self.duration()
+    }
+
+    async fn renew(&self) -> Step {
+        self.renew().await
+    }
+
+    async fn end(&self, end: &Handled) -> Step {
+        match end {
+            Handled::Completed => self.complete().await,
+            Handled::Released => self.release().await,
+        }
+    }
+
+    fn is_outcome(end: &Handled) -> bool {
+        *end == Handled::Completed
+    }
+
+    /// The outcome is unknown.
+    fn cut_off() -> Option<Handled> {
+        None
+    }
+}
+
+/// A hold that is being kept. If it is dropped, its handler was cut off.
+pub(crate) struct Kept<E>(oneshot::Sender<Settlement<E>>);
+
+pub(crate) type KeptLease = Kept<Handled>;
 
 /// How the handling of a request came out.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,8 +101,8 @@ impl Handled {
     }
 }
 
-pub(super) struct Settlement {
-    outcome: Handled,
+struct Settlement<E> {
+    end: E,
     /// Dropped once the store was asked.
     asked: oneshot::Sender<Infallible>,
 }
@@ -52,47 +110,50 @@ pub(super) struct Settlement {
 /// Resolves once the store was asked to record an outcome, and has answered or failed.
 pub(crate) type Settled = oneshot::Receiver<Infallible>;
 
-impl KeptLease {
-    /// One task for each lease: none waits for another's store, or fails with it.
-    pub(crate) fn new(lease: Lease) -> Self {
+impl<E: Send + Sync + 'static> Kept<E> {
+    /// One task for each hold: none waits for another's store, or fails with it.
+    pub(crate) fn new<H: Hold<End = E>>(hold: H) -> Self {
         let (settle, settled) = oneshot::channel();
-        tokio::spawn(keep(lease, settled).in_current_span());
+        tokio::spawn(keep(hold, settled).in_current_span());
+        // The runtime may leave the task that was spawned last to this thread alone, which the
+        // handler may block: the keeper is not the last.
+        tokio::spawn(async {});
         Self(settle)
     }
 
-    /// Completes or releases the lease, also if nobody waits for it.
-    pub(crate) fn settle(self, outcome: Handled) -> Settled {
+    /// Ends the hold, also if nobody waits for it.
+    pub(crate) fn settle(self, end: E) -> Settled {
         let (asked, answered) = oneshot::channel();
-        // The keeper is gone only with its runtime: then the lease ends by itself.
-        let _ = self.0.send(Settlement { outcome, asked });
+        // The keeper is gone only with its runtime: then the hold ends by itself.
+        let _ = self.0.send(Settlement { end, asked });
         answered
     }
 }
 
-async fn keep(lease: Lease, settled: oneshot::Receiver<Settlement>) {
-    let Ok(Settlement { outcome, asked }) = while_renewing(settled, &lease).await else {
-        return;
+async fn keep<H: Hold>(hold: H, settled: oneshot::Receiver<Settlement<H::End>>) {
+    let (end, asked) = match while_renewing(settled, &hold).await {
+        Ok(Settlement { end, asked }) => (end, Some(asked)),
+        Err(_) => match H::cut_off() {
+            Some(end) => (end, None),
+            None => return,
+        },
     };
-    match outcome {
-        Handled::Released => {
-            if let Err(error) = unless_it_panics(lease.release()).await {
-                let error = in_full(&error);
-                tracing::warn!(error, "a lease was not released; it ends by itself");
-            }
+    if H::is_outcome(&end) {
+        if !is_recorded(&hold, &end).await {
+            // The answer leaves all the same, for what was done is done.
+            drop(asked);
+            while_renewing(record_in_the_end(&hold, &end), &hold).await;
         }
-        Handled::Completed => {
-            if !is_recorded(&lease).await {
-                // The answer leaves all the same, for what was done is done.
-                drop(asked);
-                while_renewing(complete_in_the_end(&lease), &lease).await;
-            }
-        }
+    } else if let Err(error) = unless_it_panics(hold.end(&end)).await {
+        let (name, error) = (H::NAME, in_full(&error));
+        tracing::warn!(error, "a {name} was not released; it ends by itself");
     }
 }
 
-async fn while_renewing<F: Future>(awaited: F, lease: &Lease) -> F::Output {
+async fn while_renewing<F: Future>(awaited: F, hold: &impl Hold) -> F::Output {
     let mut awaited = pin!(awaited);
-    let mut renewing = pin!(renew_for_ever(lease));
+    // One that is ready at once needs no timer.
+    let mut renewing = pin!(renew_for_ever(hold));
     poll_fn(|cx| {
         if let Poll::Ready(output) = awaited.as_mut().poll(cx) {
             return Poll::Ready(output);
@@ -102,59 +163,64 @@ async fn while_renewing<F: Future>(awaited: F, lease: &Lease) -> F::Output {
     .await
 }
 
-async fn renew_for_ever(lease: &Lease) -> Infallible {
-    let mut due = interval(lease.duration() / 3);
+async fn renew_for_ever<H: Hold>(hold: &H) -> Infallible {
+    let name = H::NAME;
+    let mut due = interval(hold.duration() / 3);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     due.tick().await;
     loop {
         due.tick().await;
-        match unless_it_panics(lease.renew()).await {
+        match unless_it_panics(hold.renew()).await {
             Ok(StepOutcome::Done) => {}
             Ok(StepOutcome::Lost) => tracing::error!(
-                "a handler outlived its lease, and a copy of its request may be running: is the \
+                "a handler outlived its {name}, and a copy of its request may be running: is the \
                  lease too short for the store's pauses?"
             ),
             Err(error) => {
                 let error = in_full(&error);
-                tracing::warn!(error, "a lease was not renewed; trying again");
+                tracing::warn!(error, "a {name} was not renewed; trying again");
             }
         }
     }
 }
 
-async fn complete_in_the_end(lease: &Lease) {
-    let end = Instant::now() + Duration::from_secs(20);
+async fn record_in_the_end<H: Hold>(hold: &H, end: &H::End) {
+    let until = Instant::now() + Duration::from_secs(20);
     let mut wait = Duration::from_millis(100);
-    while Instant::now() < end {
+    while Instant::now() < until {
         sleep(wait).await;
-        if is_recorded(lease).await {
+        if is_recorded(hold, end).await {
             return;
         }
-        // As often as a renewal: a store that comes back must not find the lease ended.
-        wait = (wait * 2).min(lease.duration() / 3);
+        wait = (wait * 2).min(hold.duration() / 3);
     }
-    tracing::error!("a completion was never recorded: a copy of the request would run again");
+    let name = H::NAME;
+    tracing::error!(
+        "the outcome under a {name} was never recorded: a retry would run again, or find it unknown"
+    );
 }
 
-async fn is_recorded(lease: &Lease) -> bool {
-    match unless_it_panics(lease.complete()).await {
+async fn is_recorded<H: Hold>(hold: &H, end: &H::End) -> bool {
+    let name = H::NAME;
+    match unless_it_panics(hold.end(end)).await {
         Ok(StepOutcome::Done) => true,
         Ok(StepOutcome::Lost) => {
-            tracing::error!("a handler outlived its lease; its completion was not recorded");
+            tracing::error!("a handler outlived its {name}; its outcome was not recorded");
             true
         }
         Err(error) => {
             let error = in_full(&error);
-            tracing::warn!(error, "a completion was not recorded; trying again");
+            tracing::warn!(
+                error,
+                "the outcome under a {name} was not recorded; trying again"
+            );
             false
         }
     }
 }
 
 /// A store that panics once must not end the renewals.
-async fn unless_it_panics(
-    step: impl Future<Output = Result<StepOutcome, StoreError>>,
-) -> Result<StepOutcome, StoreError> {
+async fn unless_it_panics(step: impl Future<Output = Step>) -> Step {
     let mut step = pin!(step);
     poll_fn(|cx| {
         catch_unwind(AssertUnwindSafe(|| step.as_mut().poll(cx)))

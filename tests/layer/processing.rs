@@ -490,7 +490,7 @@ async fn a_holder_that_lost_its_lease_changes_nothing_and_says_so() {
         assert_eq!(service.send(&request).await, in_flight());
         assert_eq!(second.await.unwrap().0, status);
         if status == 200 {
-            assert!(log.text().contains("its completion was not recorded"));
+            assert!(log.text().contains("its outcome was not recorded"));
             assert_eq!(service.send(&request).await, replayed());
         }
     }
@@ -621,7 +621,7 @@ async fn a_completion_that_is_never_recorded_is_logged_as_what_it_means() {
     assert_eq!(service.send(&request).await, done());
     sleep(Duration::from_secs(60)).await;
     assert_eq!(service.store.times(Asked::Complete), 9, "bounded");
-    assert!(log.text().contains("a completion was never recorded"));
+    assert!(log.text().contains("was never recorded"));
     // As it says: the lease has ended, and a copy runs again.
     assert_eq!(service.send(&request).await, done());
     assert_eq!(service.effects.count(), 2);

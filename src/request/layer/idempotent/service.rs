@@ -113,7 +113,7 @@ where
             }
             Err(rejection) => return Ok(refuse(&rejection)),
         };
-        let response = held.while_renewing(service.call(request)).await?;
+        let response = service.call(request).await?;
         Ok(settle(&layer, held, pending.as_ref(), response).await)
     };
     GoingOn::new(running, permits).wait().await
@@ -161,8 +161,7 @@ async fn settle<R: Body<Data = Bytes>>(
     }
     let settings = &*layer.settings;
     let answer = |body| StoredAnswer::new(head.status, &head.headers, &settings.headers, body);
-    let taking = collect(body, settings.max_body, settings.body_deadline);
-    let body = match held.while_renewing(taking).await {
+    let body = match collect(body, settings.max_body, settings.body_deadline).await {
         Collected::Whole(body) => {
             held.record(answer(Some(body.clone()))).await;
             ResponseBody::of_layer(body)

@@ -1,0 +1,186 @@
+//! The hold on a key lasts for as long as its handler needs it, whatever the store and the handler do.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use axum::{Router, body::Bytes, routing::post};
+use countersign::{
+    VerifiedPayload,
+    error::StoreError,
+    idempotency::IdempotencyLayer,
+    store::{AnswerClaim, AnswerOutcome, AnswerStore, MemoryAnswers, StepOutcome, StoreFuture},
+    testing::ManualClock,
+};
+use http::StatusCode;
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::{Server, Work, answers, ask, keyed, verify};
+use crate::common;
+
+/// A store that goes wrong as often as it is told, and tells when it was asked.
+struct Faulty {
+    store: Arc<MemoryAnswers>,
+    /// How many renewals panic.
+    panics: AtomicUsize,
+    /// How many answers are not recorded.
+    fails: AtomicUsize,
+    renewed: Semaphore,
+    recorded: Semaphore,
+    /// Told of each renewal.
+    listener: Option<mpsc::Sender<()>>,
+}
+
+/// Once more, unless it was often enough.
+fn goes_wrong(left: &AtomicUsize) -> bool {
+    let less = |left: usize| left.checked_sub(1);
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+        .is_ok()
+}
+
+impl AnswerStore for Faulty {
+    fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
+        self.store.claim(claim)
+    }
+
+    fn find<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, Option<AnswerOutcome>> {
+        self.store.find(claim)
+    }
+
+    fn renew<'a>(&'a self, c: &'a AnswerClaim, lease: Duration) -> StoreFuture<'a, StepOutcome> {
+        assert!(lease.is_zero() || !goes_wrong(&self.panics), "it panics");
+        StoreFuture::new(async move {
+            let renewed = self.store.renew(c, lease).await;
+            self.renewed.add_permits(1);
+            if let Some(listener) = &self.listener {
+                let _ = listener.send(());
+            }
+            renewed
+        })
+    }
+
+    fn record<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
+        if goes_wrong(&self.fails) {
+            return StoreFuture::ready(Err(StoreError::unavailable("down")));
+        }
+        StoreFuture::new(async move {
+            let recorded = self.store.record(c, a).await;
+            self.recorded.add_permits(1);
+            recorded
+        })
+    }
+
+    fn release<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
+        self.store.release(claim)
+    }
+
+    fn resolve<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
+        self.store.resolve(c, a)
+    }
+}
+
+impl Faulty {
+    fn new(clock: &ManualClock) -> Self {
+        Self {
+            store: answers(clock),
+            panics: AtomicUsize::new(0),
+            fails: AtomicUsize::new(0),
+            renewed: Semaphore::new(0),
+            recorded: Semaphore::new(0),
+            listener: None,
+        }
+    }
+
+    /// Behind a layer under which a second attempt runs if it finds no hold.
+    fn server(self: &Arc<Self>, clock: ManualClock) -> Server {
+        let builder = IdempotencyLayer::builder(Arc::clone(self)).danger_run_again_after_crash();
+        Server::with(clock, builder.lease(LEASE))
+    }
+}
+
+const LEASE: Duration = Duration::from_secs(3);
+
+/// Waits until it has happened, for a minute of the paused clock.
+async fn until(happened: &Semaphore) {
+    let waited = timeout(Duration::from_secs(60), happened.acquire()).await;
+    waited.expect("it never happened").unwrap().forget();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_while_it_renews_cuts_off_no_handler() {
+    let clock = common::clock();
+    let store = Arc::new(Faulty::new(&clock));
+    store.panics.store(2, Ordering::SeqCst);
+    let server = store.server(clock);
+    let (router, signed) = (
+        server.router.clone(),
+        server.sign(keyed("k", "/pay", "slow")),
+    );
+    let first = tokio::spawn(async move { ask(&router, signed).await });
+    until(&store.renewed).await;
+    let waits = server.send("k", "/pay", "slow").await;
+    assert_eq!(waits.said(), (409, "request_in_flight".into()));
+    server.work.gate.add_permits(1);
+    assert_eq!(first.await.unwrap().said().0, 201);
+    assert!(server.send("k", "/pay", "slow").await.is_replayed());
+    assert_eq!(server.effects(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_offered_late_is_held_until_it_is_recorded() {
+    let clock = common::clock();
+    let store = Arc::new(Faulty::new(&clock));
+    store.fails.store(usize::MAX, Ordering::SeqCst);
+    let server = store.server(clock);
+    assert_eq!(server.send("k", "/pay", "{}").await.said().0, 201);
+    for _ in 0..3 {
+        server.clock.advance(LEASE - Duration::from_millis(1));
+        until(&store.renewed).await;
+        let waits = server.send("k", "/pay", "{}").await;
+        assert_eq!(waits.said(), (409, "request_in_flight".into()));
+    }
+    store.fails.store(0, Ordering::SeqCst);
+    until(&store.recorded).await;
+    assert!(server.send("k", "/pay", "{}").await.is_replayed());
+    assert_eq!(server.effects(), 1);
+}
+
+/// Its thread is one of two, as with a server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_blocks_its_thread_is_renewed() {
+    let (telling, told) = mpsc::channel();
+    let told = Arc::new(Mutex::new(told));
+    let blocks = async move |_: VerifiedPayload| {
+        let told = told.lock().unwrap();
+        for _ in 0..3 {
+            if told.recv_timeout(Duration::from_secs(10)).is_err() {
+                return StatusCode::INTERNAL_SERVER_ERROR;
+            }
+        }
+        StatusCode::CREATED
+    };
+    let clock = common::clock();
+    let store = Faulty {
+        listener: Some(telling),
+        ..Faulty::new(&clock)
+    };
+    let layer = IdempotencyLayer::builder(store).lease(Duration::from_millis(100));
+    let router = Router::new()
+        .route("/pay", post(blocks))
+        .layer(layer.build().unwrap())
+        .layer(verify(&clock).build().unwrap());
+    let server = Server {
+        router,
+        work: Work::new(),
+        clock,
+    };
+    let (router, signed) = (server.router.clone(), server.sign(keyed("k", "/pay", "{}")));
+    // On a thread of the runtime, which the thread of the test is not.
+    let answer = tokio::spawn(async move { ask(&router, signed).await });
+    assert_eq!(answer.await.unwrap().said().0, 201);
+}
