@@ -163,6 +163,14 @@ pub(crate) enum State {
 }
 
 impl State {
+    /// A number, if it is one. `nan` and `inf` are words: as a number, `nan` differs from itself.
+    fn of_text(text: &str) -> Self {
+        match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Self::Number(number),
+            _ => Self::Text(text.to_owned()),
+        }
+    }
+
     /// How far away another state is, if both are numbers.
     pub(crate) fn distance(&self, other: &Self) -> Option<f64> {
         let number = |state: &Self| match state {
@@ -241,10 +249,7 @@ impl Reading {
         match self {
             Self::Whole => {
                 let text = String::from_utf8_lossy(body);
-                let text = text.trim();
-                Ok(text
-                    .parse()
-                    .map_or_else(|_| State::Text(text.to_owned()), State::Number))
+                Ok(State::of_text(text.trim()))
             }
             Self::Regex(regex) => {
                 let text = String::from_utf8_lossy(body);
@@ -253,11 +258,7 @@ impl Reading {
                     return Ok(State::Number(count.unwrap_or(u32::MAX).into()));
                 }
                 let group = regex.captures(&text).and_then(|found| found.get(1));
-                Ok(group.map_or(State::Nothing, |group| {
-                    let text = group.as_str();
-                    text.parse()
-                        .map_or_else(|_| State::Text(text.to_owned()), State::Number)
-                }))
+                Ok(group.map_or(State::Nothing, |group| State::of_text(group.as_str())))
             }
             Self::Json(pointer) => {
                 let value: Value = serde_json::from_slice(body)
@@ -358,6 +359,12 @@ mod tests {
             assert_eq!(reading.of(body).unwrap(), state, "{reading:?}");
         }
         assert_eq!(Reading::Whole.of(b" 7\n").unwrap(), State::Number(7.0));
+        for word in ["nan", "NaN", "inf", "-infinity", "1e999"] {
+            let state = Reading::Whole.of(word.as_bytes()).unwrap();
+            assert_eq!(state, State::Text(word.to_owned()));
+            let state = regex("=(.*)").of(format!("={word}").as_bytes()).unwrap();
+            assert_eq!(state, State::Text(word.to_owned()));
+        }
         assert!(json("/a").of(b"<html>").is_err());
         assert_eq!(State::Nothing.distance(&State::Number(2.0)), Some(2.0));
     }
