@@ -373,7 +373,7 @@ pub(crate) struct SupplyArgs {
 fn named_value(text: &str) -> Result<(String, String), String> {
     let (name, value) = text
         .split_once('=')
-        .ok_or("a name, `=` and a value, such as version=7")?;
+        .ok_or("it has no `=`; write a name, `=` and a value, such as version=7")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
@@ -431,13 +431,14 @@ pub(crate) struct RequestArgs {
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .map_err(|_| "write an IP address and a port, such as 127.0.0.1:8080".to_owned())
+    text.parse().map_err(|_| {
+        "it is not an IP address with a port; write one such as 127.0.0.1:8080".to_owned()
+    })
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text
         .parse()
-        .map_err(|_| "write whole seconds, such as 300".to_owned());
+        .map_err(|_| "it is not a number of whole seconds; write one such as 300".to_owned());
     seconds.map(Duration::from_secs)
 }

@@ -20,10 +20,9 @@ pub(crate) struct Arrived(pub(crate) Timestamp);
 /// `2026-11-29T10:00:00Z`.
 pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {
     let refused = || {
-        format!(
-            "`{text}` is not a time; write seconds since 1970, such as 1700000000, or \
-             2023-11-14T22:13:20Z"
-        )
+        "it is no time from 1970 on; write seconds since then, such as 1700000000, or \
+         2023-11-14T22:13:20Z"
+            .to_owned()
     };
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         let number: u64 = text.parse().map_err(|_| refused())?;

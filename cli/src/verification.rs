@@ -17,7 +17,7 @@ use crate::{
     explain::Shape,
     printer::visible,
     runtime::block_on,
-    scheme::Chosen,
+    scheme::{Chosen, in_names},
     secret::SecretText,
     time::{self, Arrived, Fixed},
 };
@@ -84,7 +84,7 @@ pub(crate) fn object_of_refused(rejection: &Rejection) -> Value {
         "version": 1,
         "verified": false,
         "code": rejection.kind().code(),
-        "reason": rejection.reason(),
+        "reason": reason(rejection),
         "key_id": null,
         "signed_at": null,
         "nonce": null,
@@ -145,6 +145,11 @@ pub(crate) fn verify(
             Err(rejection) => Verdict::Refused(rejection),
         }
     })
+}
+
+/// Why a request is refused, in the words of the command.
+pub(crate) fn reason(rejection: &Rejection) -> String {
+    in_names(rejection.reason())
 }
 
 /// Says what the people of both sides can do about a refused request.

@@ -117,7 +117,11 @@ fn print(report: &audit::Report, printer: &Printer) {
     printer.row("found", found);
     printer.row(
         "read",
-        format!("{} files, {} lines", report.files, report.lines),
+        format!(
+            "{}, {}",
+            counted(report.files, "file"),
+            counted(report.lines, "line")
+        ),
     );
     if report.allowed > 0 {
         printer.row("allowed", format!("{} by comments", report.allowed));
@@ -177,4 +181,9 @@ fn list(printer: &Printer) {
             "owasp": rule.owasp, "title": rule.title, "on": rule.off.is_none(),
         }));
     }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    let end = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{end}")
 }

@@ -42,7 +42,7 @@ pub(super) fn run(args: &ProbeArgs, printer: &Printer) -> Result<Exit, Failure> 
 
 async fn probe(args: &ProbeArgs, printer: &Printer) -> Result<Exit, Failure> {
     let mut sites = Sites::new(&args.i_am_allowed_to_test);
-    let chosen = scheme::resolve(&args.scheme.scheme)?;
+    let chosen = scheme::resolve(&args.scheme.scheme)?.supplying_nothing("probe")?;
     let secrets: Arc<[SecretText]> = secret::read(&args.secret, printer)?.into();
     let (run_id, seed) = (run_id(args)?, seed(args)?);
     let targets = targets(args, &mut sites).await?;

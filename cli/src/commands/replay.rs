@@ -100,13 +100,14 @@ fn requests(
 }
 
 fn chosen(args: &ReplayArgs, setting: &Setting) -> Result<Chosen, Failure> {
-    match &args.scheme {
+    let chosen = match &args.scheme {
         Some(named) => scheme::resolve(named),
         None => scheme::resolve(&setting.scheme).map_err(|failure| Failure {
             advice: "name the scheme, or its file, with --scheme".to_owned(),
             ..failure
         }),
-    }
+    };
+    chosen?.supplying_nothing("replay --sign-again")
 }
 
 fn print(args: &ReplayArgs, kept: &Kept, target: &Target, copies: &[Copy], printer: &Printer) {

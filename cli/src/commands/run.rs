@@ -1,14 +1,19 @@
 //! From the command line to an exit code.
 
-use clap::{Parser as _, error::ErrorKind};
+use std::error::Error as _;
+
+use clap::{
+    Parser as _,
+    error::{ContextKind, ErrorKind},
+};
 
 use super::{
     audit, completions, explain, keygen, listen, man, probe, replay, scheme, sign, verify,
 };
 use crate::{
     args::{Args, Command},
-    exit::Exit,
-    printer::Printer,
+    exit::{Exit, Failure},
+    printer::{Printer, escaped},
 };
 
 /// Runs the command that the command line names.
@@ -16,6 +21,10 @@ pub(crate) fn main() -> Exit {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
+            if let Some(failure) = invalid_value(&error) {
+                Printer::new(false).failure(&failure);
+                return failure.exit;
+            }
             // A closed pipe is not a failure.
             let _ = error.print();
             return match error.kind() {
@@ -42,4 +51,24 @@ pub(crate) fn main() -> Exit {
         printer.failure(&failure);
         failure.exit
     }))
+}
+
+/// A value that its option does not take, in the lines of every other failure. The reason of a
+/// parser is what is wrong, and behind a semicolon how to write it.
+fn invalid_value(error: &clap::Error) -> Option<Failure> {
+    if error.kind() != ErrorKind::ValueValidation {
+        return None;
+    }
+    let option = error.get(ContextKind::InvalidArg)?;
+    let value = escaped(&error.get(ContextKind::InvalidValue)?.to_string());
+    let reason = escaped(&error.source()?.to_string());
+    let (why, advice) = match reason.split_once("; ") {
+        Some((why, advice)) => (why, advice),
+        None => (&*reason, "--help describes each option"),
+    };
+    Some(Failure::usage(
+        format!("`{value}` is not a value of {option}"),
+        why,
+        advice,
+    ))
 }

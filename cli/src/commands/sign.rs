@@ -19,6 +19,7 @@ use crate::{
     scheme::{self, Chosen},
     secret,
     time::Fixed,
+    verification::reason,
 };
 
 pub(super) fn run(args: &SignArgs, printer: &Printer) -> Result<Exit, Failure> {
@@ -45,7 +46,7 @@ pub(super) fn run(args: &SignArgs, printer: &Printer) -> Result<Exit, Failure> {
     let signed = signer.sign_body(request.clone(), &nonce).map_err(|error| {
         Failure::usage(
             format!("`{}` cannot sign this request", chosen.name),
-            error.to_string(),
+            scheme::in_names(&error.to_string()),
             "add what the scheme covers, such as a header with -H, a whole URL or a body",
         )
     })?;
@@ -168,7 +169,7 @@ fn print_message(
         .inspector(None)
         .inspect(&head, &body)
         .map_err(|rejection| {
-            Failure::usage("the signed message cannot be shown", rejection.reason(), "")
+            Failure::usage("the signed message cannot be shown", reason(&rejection), "")
         })?;
     let pieces = signatures
         .first()

@@ -8,7 +8,7 @@ use crate::{
     exit::{Exit, Failure},
     printer::{Printer, Span, one_line},
     request, scheme, secret, time,
-    verification::{Facts, Verdict, advice, object_of_refused, verify},
+    verification::{Facts, Verdict, advice, object_of_refused, reason, verify},
 };
 
 pub(super) fn run(args: &VerifyArgs, printer: &Printer) -> Result<Exit, Failure> {
@@ -58,7 +58,7 @@ pub(super) fn refused(rejection: &Rejection, printer: &Printer) -> Value {
         Span::plain(format!(" {}", kind.code())),
     ]);
     printer.row("status", rejection.status().as_u16().to_string());
-    printer.row("reason", one_line(rejection.reason()));
+    printer.row("reason", one_line(&reason(rejection)));
     printer.row("advice", advice(kind));
     object_of_refused(rejection)
 }

@@ -15,7 +15,7 @@ use crate::{
     curl_command,
     listen::{Record, Searched, Verdict, bytes, shown},
     time,
-    verification::{Facts, advice},
+    verification::{Facts, advice, reason},
 };
 
 pub(super) fn details(
@@ -71,7 +71,7 @@ fn cause(record: &Record) -> Markup {
         @if let Verdict::Refused(rejection) = &record.verdict {
             section.cause.(record.verdict.word()) aria-label="Cause" {
                 p { code { (rejection.kind().code()) } }
-                p.reason { (text::line(rejection.reason().as_bytes())) }
+                p.reason { (text::line(reason(rejection).as_bytes())) }
                 @if let Some(searched) = &record.searched {
                     p.explained.found[searched.is_explained()] { (searched.sentence()) }
                     @for (side, fix) in searched.fixes() {

@@ -57,7 +57,7 @@ impl Query {
             record.target(),
             verdict,
             record.verdict.code().unwrap_or_default(),
-            reason,
+            &reason,
             &*status,
         ];
         self.words.iter().all(|word| {

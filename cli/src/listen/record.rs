@@ -13,7 +13,7 @@ use crate::{
     explain::Row,
     printer::visible,
     time,
-    verification::{Facts, object_of_refused},
+    verification::{Facts, object_of_refused, reason},
 };
 
 /// A request that was answered.
@@ -70,9 +70,9 @@ impl Verdict {
     }
 
     /// Why the request is refused.
-    pub(crate) fn reason(&self) -> Option<&str> {
+    pub(crate) fn reason(&self) -> Option<String> {
         match self {
-            Self::Refused(rejection) => Some(rejection.reason()),
+            Self::Refused(rejection) => Some(reason(rejection)),
             Self::Verified(_) | Self::Handshake => None,
         }
     }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     printer::{Printer, Span, one_line, visible},
     time,
-    verification::advice,
+    verification::{advice, reason},
 };
 
 /// Prints a record.
@@ -56,7 +56,7 @@ pub(crate) fn print(record: &Record, printer: &Printer) {
             row(
                 printer,
                 "reason",
-                [Span::plain(one_line(rejection.reason()))],
+                [Span::plain(one_line(&reason(rejection)))],
             );
             if let Some(searched) = &record.searched {
                 let style = match searched.is_explained() {

@@ -107,6 +107,17 @@ schemes! {
     Header(HeaderScheme);
 }
 
+impl AnyScheme {
+    /// The text before the secrets that the provider shows, of a scheme that uses the whole text.
+    pub(super) fn secret_prefix(&self) -> &'static str {
+        match self {
+            Self::Stripe(_) => "whsec_",
+            Self::Linear(_) => "lin_wh_",
+            _ => "",
+        }
+    }
+}
+
 impl fmt::Debug for AnyScheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AnyScheme")

@@ -77,16 +77,7 @@ impl Chosen {
         secret: &SecretText,
     ) -> Result<Signer, Failure> {
         if !self.names_key() {
-            if let Some(key_id) = key_id {
-                return Err(Failure::usage(
-                    format!("requests of `{}` name no key", self.name),
-                    format!(
-                        "--key-id {} would be nowhere in the request",
-                        escaped(key_id)
-                    ),
-                    "leave out --key-id",
-                ));
-            }
+            self.refuse_key_id(key_id)?;
             return self.refused_secret(match (&self.key_id, self.decoded(secret)?) {
                 (Some(id), Some(secret)) => self.scheme.signer_under(id, secret),
                 _ => self.scheme.signer(secret.as_str()?),
@@ -106,6 +97,18 @@ impl Chosen {
         self.refused_secret(self.scheme.signer_under(key_id, secret))
     }
 
+    /// Refuses a key id where requests name no key.
+    fn refuse_key_id(&self, key_id: Option<&str>) -> Result<(), Failure> {
+        match key_id {
+            None => Ok(()),
+            Some(key_id) => Err(Failure::usage(
+                format!("requests of `{}` name no key", self.name),
+                format!("--key-id {} is nowhere in a request", escaped(key_id)),
+                "leave out --key-id",
+            )),
+        }
+    }
+
     /// Writes these bytes as a secret of the scheme.
     pub(crate) fn write_secret(&self, bytes: &[u8]) -> Zeroizing<String> {
         let base64 = || STANDARD.encode(bytes);
@@ -113,7 +116,10 @@ impl Chosen {
             SecretForm::Base64 => base64(),
             SecretForm::OfScheme if self.decodes_secrets() => format!("whsec_{}", base64()),
             SecretForm::OfScheme | SecretForm::Hex => {
-                bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+                let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+                std::iter::once(self.scheme.secret_prefix().to_owned())
+                    .chain(digits)
+                    .collect()
             }
         };
         Zeroizing::new(text)
@@ -186,7 +192,11 @@ impl Chosen {
         secrets: &[SecretText],
     ) -> Result<VerifierBuilder<Verifier>, Failure> {
         let mut builder = self.scheme.verifier();
-        let fixed = match self.names_key() {
+        let names_key = self.names_key();
+        if !names_key {
+            self.refuse_key_id(key_id)?;
+        }
+        let fixed = match names_key {
             true => None,
             false if self.secret == SecretForm::OfScheme => {
                 for secret in secrets {

@@ -19,4 +19,5 @@ pub(crate) use chosen::SecretForm;
 pub(crate) use example::Example;
 pub(crate) use file::read as read_file;
 pub(crate) use names::{all, resolve};
+pub(crate) use refusal::in_names;
 pub(crate) use row::Row;

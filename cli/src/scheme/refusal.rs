@@ -5,6 +5,7 @@ use std::{ops::Range, path::Path};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use countersign::ConfigError;
 
+use super::nearest::nearest;
 use crate::{
     exit::Failure,
     printer::{escaped, harmless},
@@ -32,9 +33,17 @@ impl From<toml::de::Error> for Fault {
         Self {
             what: error.message().to_owned(),
             at: error.span(),
-            advice: None,
+            advice: meant(error.message()).map(|near| format!("did you mean `{near}`?")),
         }
     }
+}
+
+/// The known name that is nearest to the one that serde does not know: "unknown field `tim`,
+/// expected one of `time`, `nonce`".
+fn meant(message: &str) -> Option<&str> {
+    let names = message.strip_prefix("unknown ")?;
+    let mut names = names.split('`').skip(1).step_by(2);
+    nearest(names.next()?, names)
 }
 
 pub(super) struct Refusal<'f> {
@@ -90,4 +99,10 @@ pub(super) fn in_words(error: &ConfigError) -> String {
         text = text.replace(rust, file);
     }
     text
+}
+
+/// The library's words on a request, with the names of the command in place of Rust's.
+pub(crate) fn in_names(text: &str) -> String {
+    text.replace("`Twilio::json_at()`", "the scheme `twilio:/path`")
+        .replace("`Twilio::new()`", "the scheme `twilio`")
 }

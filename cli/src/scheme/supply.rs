@@ -47,6 +47,21 @@ impl Chosen {
         Ok(self)
     }
 
+    /// The scheme, for a command that has no values to supply.
+    pub(crate) fn supplying_nothing(self, command: &str) -> Result<Self, Failure> {
+        match self.awaits.first() {
+            None => Ok(self),
+            Some(name) => Err(Failure::usage(
+                format!("`{command}` cannot sign with `{}`", self.name),
+                format!(
+                    "its requests are signed with the value `{}`, which they do not send",
+                    escaped(name)
+                ),
+                "use `sign`, `verify` and `explain`, which take the value from --supply",
+            )),
+        }
+    }
+
     /// Sets where a verifier records nonces: nowhere that lasts.
     pub(crate) fn recording_nothing(
         &self,

@@ -19,6 +19,11 @@ fn bad_input_is_answered_with_what_why_and_help() {
     );
     session.file("other.json", r#"{"a":1}"#);
     session.file("good.http", "POST / HTTP/1.1\nhost: example.com\n\n{}");
+    session.file(
+        "twilio.http",
+        "POST /hooks HTTP/1.1\nhost: example.com\ncontent-type: application/json\n\
+         x-twilio-signature: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n{}",
+    );
     session.file("curl", "curl --form a=b https://example.com");
     session.file("zero.secret", "\n");
     let two = r#"{"request":{"method":"POST","url":"https://example.com/a"}}"#;
@@ -49,6 +54,11 @@ fn bad_input_is_answered_with_what_why_and_help() {
         "countersign verify stripe --secret-file secret curl",
         "countersign verify stripe --secret-file secret --origin example.com good.http",
         "countersign verify stripe --secret-file secret --now yesterday text",
+        "countersign verify stripe --secret-file secret --max-age long text",
+        "countersign verify stripe --secret-file secret --key-id a good.http",
+        "countersign verify twilio --secret-file secret twilio.http",
+        "countersign sign twilio --secret-file secret --data '{}' POST https://example.com/hooks",
+        "countersign sign stripe --secret-file secret --at yesterday POST https://example.com",
         "head -c 100M /dev/zero | countersign verify stripe --secret-file secret -",
         "countersign sign stripe --secret-file secret POST /path",
         "countersign sign stripe --secret-file secret -H nothing POST https://example.com",
@@ -69,5 +79,7 @@ fn bad_input_is_answered_with_what_why_and_help() {
             "{said}"
         );
     }
+    let all = transcript.join("\n");
+    assert!(!all.contains("::"), "a name of Rust: {all}");
     insta::assert_snapshot!(transcript.join("\n"));
 }

@@ -184,6 +184,11 @@ fn what_cannot_be_sent_again_is_said() {
     run(&session, &curl, "");
     listening.object();
     listening.stop();
+    session.file(
+        "row.toml",
+        "kind = \"header\"\nsignature = \"x-signature\"\nfixed-key-id = \"partner-1\"\n\
+         time = \"x-time\"\njoin = \"\\n\"\nsigns = [{ supplied = \"version\" }, \"time\", \"body\"]\n",
+    );
     let transcript: Vec<String> = [
         "countersign replay 1 --keep kept.db",
         "countersign replay 1 --keep kept.db --to http://192.0.2.1:3000",
@@ -192,6 +197,7 @@ fn what_cannot_be_sent_again_is_said() {
         "countersign replay 9 --keep kept.db --to http://127.0.0.1:1",
         "countersign replay 1 --keep missing.db --to http://127.0.0.1:1",
         "countersign replay 1 --keep kept.db --to http://127.0.0.1:1 --sign-again",
+        "countersign replay 1 --keep kept.db --to http://127.0.0.1:1 --sign-again --scheme row.toml",
         "countersign replay 1 --keep kept.db --to http://127.0.0.1:1 --copies 1000",
     ]
     .map(|command| {

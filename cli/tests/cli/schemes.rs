@@ -24,6 +24,43 @@ fn ready_files(session: &Session) -> Vec<String> {
     names
 }
 
+/// As these providers show theirs; that `sign` and `verify` take them, the round trips show.
+#[test]
+fn a_new_secret_looks_like_those_of_the_provider() {
+    let session = Session::new();
+    for (scheme, prefix, length) in [
+        ("stripe", "whsec_", 70),
+        ("linear", "lin_wh_", 71),
+        ("standard-webhooks", "whsec_", 50),
+        ("github", "", 64),
+    ] {
+        let secret = session.stdout(&format!("countersign keygen {scheme}"));
+        let secret = secret.trim();
+        assert!(secret.starts_with(prefix), "{scheme}");
+        assert_eq!(secret.len(), length, "{scheme}");
+    }
+}
+
+#[test]
+fn a_misspelt_key_of_a_file_is_answered_with_the_nearest() {
+    let session = Session::new();
+    for (text, meant) in [
+        ("kind = \"header\"\nsignatur = \"x-a\"\n", "`signature`"),
+        (
+            "kind = \"header\"\nsignature = \"x-a\"\nfixed-key-di = \"a\"\n",
+            "`fixed-key-id`",
+        ),
+        (
+            "kind = \"header\"\nsignature = \"x-a\"\nsecret = \"hexx\"\n",
+            "`hex`",
+        ),
+    ] {
+        session.file("wrong.toml", text);
+        let said = session.run("countersign scheme check wrong.toml");
+        assert!(said.contains(&format!("did you mean {meant}?")), "{said}");
+    }
+}
+
 #[test]
 fn ready_files_are_accepted() {
     let session = Session::new();
@@ -246,6 +283,10 @@ fn a_value_that_is_signed_and_not_sent_comes_from_the_command_line() {
         let said = session.run(&sign(supply));
         assert!(said.contains(reason), "{said}");
     }
+    let said = session.run(
+        "countersign probe row.toml --secret-file secret --data '{}' POST http://127.0.0.1:1/",
+    );
+    assert!(said.contains("`probe` cannot sign with `row`"), "{said}");
     let said = session.run("countersign listen row.toml --secret-file secret");
     assert!(said.contains("signs a value that is not sent"), "{said}");
 }
