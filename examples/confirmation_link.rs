@@ -24,7 +24,7 @@ use axum::{
 };
 use bytes::Bytes;
 use countersign::{
-    KeyRing, MemoryStore, OneTimeToken, Rejection, SystemClock, testing::ManualClock,
+    KeyRing, MemoryStore, OneTimeToken, Rejection, clock::SystemClock, testing::ManualClock,
 };
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};

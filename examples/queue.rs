@@ -36,9 +36,10 @@ use axum::{
     routing::post,
 };
 use countersign::{
-    Clock as _, ConfigError, HttpMessageSignatures, KeyRing, PayloadEnvelope, PendingPayload,
-    Processing, Rejection, RejectionKind, Signer, SystemClock, VerifyLayer,
-    envelope::{Deadline, Envelopes},
+    Clock as _, ConfigError, HttpMessageSignatures, KeyRing, PendingPayload, Processing, Rejection,
+    RejectionKind, Signer, VerifyLayer,
+    clock::SystemClock,
+    envelope::{Deadline, Envelopes, PayloadEnvelope},
 };
 use http::{Request, StatusCode};
 use tokio::{task::JoinSet, time::sleep};

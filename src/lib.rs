@@ -59,6 +59,11 @@
 //! [`idempotency::IdempotencyLayer`] acts once on what a covered `Idempotency-Key` names, however often
 //! its sender signs it, and gives each retry the stored answer.
 //!
+//! # Later and elsewhere
+//! - [`envelope::PayloadEnvelope`] brings a verified payload to a worker, which verifies it again.
+//! - `file::VerifiedFile` (feature `fs`) serves the very bytes of a file that a request named by its
+//!   digest.
+//!
 //! # One-time tokens
 //! [`OneTimeToken`] issues and redeems signed tokens that expire and work once: for confirmation
 //! links and the like.
@@ -111,7 +116,7 @@
 //! - `inspect`: for tools that tell a person why a signature does not match: the signed message of
 //!   a request, piece by piece.
 //! - `cached-keys`: `key::CachedKeys`, a bounded cache in front of keys that are slow to look up.
-//! - `fs`: `VerifiedFile`, files that are served as they were signed; on Unix.
+//! - `fs`: `file::VerifiedFile`, files that are served as they were signed; on Unix.
 //! - `metrics`: counters, histograms and gauges, through the facade of the crate `metrics`.
 //! - `postgres`: a store that all servers of a service share in PostgreSQL, and nonces that are
 //!   consumed in a transaction of the handler's own.
@@ -128,7 +133,7 @@
 pub mod axum;
 mod body;
 pub mod client;
-mod clock;
+pub mod clock;
 pub mod envelope;
 pub mod error;
 #[cfg(feature = "fs")]
@@ -161,18 +166,12 @@ pub mod token;
 pub use axum::{VerifiedForm, VerifiedJson, VerifiedPath, VerifiedQuery};
 #[doc(inline)]
 pub use client::{SignLayer, Signer};
-pub use clock::{Clock, SystemClock, Timestamp};
 #[doc(inline)]
-pub use envelope::PayloadEnvelope;
+pub use clock::{Clock, Timestamp};
 #[doc(inline)]
 pub use error::{ConfigError, Rejection, RejectionKind};
-#[cfg(feature = "fs")]
-#[doc(inline)]
-pub use file::{FileRoot, VerifiedFile};
 #[doc(inline)]
 pub use key::{KeyId, KeyRing, KeySet, KeyStore, Secret};
-pub use message::Forwarded;
-pub use proof::Proven;
 #[doc(inline)]
 pub use request::{
     PendingPayload, Processing, SignedVersion, VerifiedPayload, Verifier,

@@ -7,7 +7,7 @@ use http::{Uri, request::Parts};
 /// The address of the peer that a connection was accepted from, as an extension of the request.
 ///
 /// With Axum's `into_make_service_with_connect_info::<SocketAddr>()` it is not needed. Other
-/// servers insert it, for [forwarded headers](crate::Forwarded) to be trusted:
+/// servers insert it, for [forwarded headers](crate::request::Forwarded) to be trusted:
 ///
 /// ```
 /// use countersign::request::PeerAddr;

@@ -6,7 +6,8 @@ use std::{
 };
 
 use countersign::{
-    Clock, KeyId, SystemClock,
+    Clock, KeyId,
+    clock::SystemClock,
     store::{Claim, ClaimOutcome, Nonce, NonceKind, NonceStore},
 };
 

@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use countersign::{
-    KeyRing, MemoryStore, PayloadEnvelope, VerifiedPayload, Verifier,
-    envelope::{Deadline, Envelopes},
+    KeyRing, MemoryStore, VerifiedPayload, Verifier,
+    envelope::{Deadline, Envelopes, PayloadEnvelope},
 };
 use hmac::Mac as _;
 use http_body_util::Full;

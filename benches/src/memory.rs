@@ -14,7 +14,8 @@ use std::{
 };
 
 use countersign::{
-    Clock, KeyId, MemoryStore, SystemClock, Timestamp,
+    Clock, KeyId, MemoryStore, Timestamp,
+    clock::SystemClock,
     store::{Claim, ClaimOutcome, MemoryStoreBuilder, Nonce, NonceKind, NonceStore},
 };
 use dashmap::DashMap;

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use countersign::{
-    Clock as _, MemoryStore, Rejection, RejectionKind, SystemClock, Timestamp, VerifiedPayload,
-    store::NonceKind,
+    Clock as _, MemoryStore, Rejection, RejectionKind, Timestamp, VerifiedPayload,
+    clock::SystemClock, store::NonceKind,
 };
 use http::{
     HeaderName, Request,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use countersign::{
-    KeyRing, MemoryStore, PayloadEnvelope, Timestamp, Verifier,
-    envelope::{Deadline, Envelopes},
+    KeyRing, MemoryStore, Timestamp, Verifier,
+    envelope::{Deadline, Envelopes, PayloadEnvelope},
     testing::{Delivery, ManualClock},
     webhooks::StandardWebhooks,
 };

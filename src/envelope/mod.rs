@@ -15,7 +15,10 @@
 //!    and a second sealing of the same request, are refused (`envelope_used`).
 //!
 //! ```
-//! use countersign::{KeyRing, MemoryStore, PayloadEnvelope, VerifiedPayload, envelope::Deadline};
+//! use countersign::{
+//!     KeyRing, MemoryStore, VerifiedPayload,
+//!     envelope::{Deadline, PayloadEnvelope},
+//! };
 //! use std::time::Duration;
 //!
 //! # async fn example(payload: VerifiedPayload) -> Result<(), Box<dyn std::error::Error>> {

@@ -9,9 +9,10 @@ mod deadlines;
 
 use super::{Deadline, Envelopes, EnvelopesBuilder, PayloadEnvelope};
 use crate::{
-    HttpMessageSignatures, KeyRing, KeySet, MemoryStore, Proven, RejectionKind, Secret, Signer,
-    Timestamp, Verifier,
+    HttpMessageSignatures, KeyRing, KeySet, MemoryStore, RejectionKind, Secret, Signer, Timestamp,
+    Verifier,
     error::ConfigErrorKind,
+    request::Proven,
     rfc9421::Component,
     scheme::{
         Scheme,

@@ -9,7 +9,10 @@
 //! ```
 //! use axum::extract::State;
 //! use axum::response::{IntoResponse, Response};
-//! use countersign::{FileRoot, Rejection, VerifiedPayload, file::FileDigest};
+//! use countersign::{
+//!     Rejection, VerifiedPayload,
+//!     file::{FileDigest, FileRoot},
+//! };
 //! use http::{HeaderMap, Method};
 //!
 //! /// `GET /files/report.pdf`, with a covered `x-file-digest`.

@@ -27,7 +27,7 @@ use crate::{
 /// `:authority` counts. Without a network no peer is trusted.
 ///
 /// ```
-/// use countersign::Forwarded;
+/// use countersign::request::Forwarded;
 ///
 /// let forwarded = Forwarded::host("x-forwarded-host")?.trust_network("10.0.0.0/8")?;
 /// # Ok::<_, countersign::ConfigError>(())

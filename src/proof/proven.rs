@@ -16,7 +16,7 @@ use crate::{
 
 /// The verified snapshot of a request, whatever carries it: a
 /// [`VerifiedPayload`](crate::VerifiedPayload) shows it in a handler, and a
-/// [`PayloadEnvelope`](crate::PayloadEnvelope) brings it to a worker.
+/// [`PayloadEnvelope`](crate::envelope::PayloadEnvelope) brings it to a worker.
 ///
 /// It holds only what the signature covers, as it was at the moment of verification; anything else
 /// reads as `None`. It cannot be made by hand. Its methods are those of

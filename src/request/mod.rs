@@ -48,8 +48,9 @@ mod verify;
 mod version;
 
 pub use crate::{
-    message::Supplied,
+    message::{Forwarded, Supplied},
     once::{Lease, LeaseStatus},
+    proof::Proven,
     routed::PeerAddr,
 };
 pub use admit::Admitted;

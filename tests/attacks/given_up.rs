@@ -264,7 +264,9 @@ fn a28_twin_a_place_that_is_lost_with_its_request_is_found() {
 #[cfg(feature = "sqlite")]
 mod in_transaction {
     use axum::response::{IntoResponse, Response};
-    use countersign::{Clock as _, PendingPayload, Rejection, SystemClock, store::SqliteStore};
+    use countersign::{
+        Clock as _, PendingPayload, Rejection, clock::SystemClock, store::SqliteStore,
+    };
     use sqlx::{
         SqlitePool,
         sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},

@@ -8,7 +8,8 @@ use std::{
 };
 
 use countersign::{
-    Clock as _, KeyId, MemoryStore, SystemClock,
+    Clock as _, KeyId, MemoryStore,
+    clock::SystemClock,
     store::{
         Claim, ClaimOutcome, LeaseOutcome, LeaseStore, Nonce, NonceKind, NonceStore, Sharing,
         StepOutcome, StoreFuture,

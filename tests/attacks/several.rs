@@ -491,7 +491,7 @@ fn schemes_that_could_be_taken_for_each_other_are_an_error_at_build() {
 
 #[cfg(feature = "sqlite")]
 mod in_transaction {
-    use countersign::{PendingPayload, Rejection, SystemClock, store::SqliteStore};
+    use countersign::{PendingPayload, Rejection, clock::SystemClock, store::SqliteStore};
     use sqlx::sqlite::SqlitePoolOptions;
 
     use super::*;

@@ -17,7 +17,8 @@ use std::{
 
 use axum::{Router, extract::Request};
 use countersign::{
-    Clock, KeyId, Processing, SystemClock, Timestamp,
+    Clock, KeyId, Processing, Timestamp,
+    clock::SystemClock,
     error::{ConfigErrorKind, OpenError, StoreErrorKind},
     store::{
         Claim, ClaimOutcome, Nonce, NonceKind, NonceStore, PostgresStore, RedisStore, SqliteStore,

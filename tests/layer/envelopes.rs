@@ -8,9 +8,10 @@ use std::{
 
 use axum::{RequestExt as _, Router, body::Body, extract::State, http::StatusCode, routing::post};
 use countersign::{
-    Clock as _, KeyRing, PayloadEnvelope, PendingPayload, Processing, Proven, Rejection,
-    SystemClock, VerifyLayer,
-    envelope::{Deadline, Envelopes},
+    Clock as _, KeyRing, PendingPayload, Processing, Rejection, VerifyLayer,
+    clock::SystemClock,
+    envelope::{Deadline, Envelopes, PayloadEnvelope},
+    request::Proven,
     store::SqliteStore,
 };
 use http::Request;

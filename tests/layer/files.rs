@@ -13,8 +13,8 @@ use std::{
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use countersign::{
-    FileRoot, RejectionKind, VerifiedFile,
-    file::{FileBody, FileDigest},
+    RejectionKind,
+    file::{FileBody, FileDigest, FileRoot, VerifiedFile},
 };
 use http::{HeaderMap, HeaderName, Method, Response};
 use http_body_util::BodyExt as _;

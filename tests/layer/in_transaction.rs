@@ -20,7 +20,8 @@ use axum::{
 use bytes::Bytes;
 use countersign::{
     Clock as _, HeaderScheme, HttpMessageSignatures, KeyRing, OnDuplicate, Part, PendingPayload,
-    Processing, Rejection, Signer, SystemClock, VerifiedPayload, VerifyLayer,
+    Processing, Rejection, Signer, VerifiedPayload, VerifyLayer,
+    clock::SystemClock,
     error::{ConfigErrorKind, StoreError},
     request::{PendingSlot, VerifierBuilder},
     response::{

@@ -20,8 +20,9 @@ use axum::{
 };
 use bytes::Bytes;
 use countersign::{
-    Forwarded, HeaderScheme, Part, Processing, Signer, VerifiedPayload, VerifyLayer,
-    request::PeerAddr, testing::ManualClock,
+    HeaderScheme, Part, Processing, Signer, VerifiedPayload, VerifyLayer,
+    request::{Forwarded, PeerAddr},
+    testing::ManualClock,
 };
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode,

@@ -11,8 +11,8 @@ use axum::{
     routing::post,
 };
 use countersign::{
-    HeaderScheme, KeyRing, Part, PendingPayload, Processing, Signer, SystemClock, VerifiedPayload,
-    VerifyLayer, axum::ExtractRejection, store::SqliteStore,
+    HeaderScheme, KeyRing, Part, PendingPayload, Processing, Signer, VerifiedPayload, VerifyLayer,
+    axum::ExtractRejection, clock::SystemClock, store::SqliteStore,
 };
 use http::Request;
 use serde::Deserialize;

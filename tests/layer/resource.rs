@@ -10,8 +10,9 @@ use axum::{
     routing::post,
 };
 use countersign::{
-    HeaderScheme, OneTimeToken, Part, Processing, Signer, SystemClock, VerifiedJson, VerifyLayer,
+    HeaderScheme, OneTimeToken, Part, Processing, Signer, VerifiedJson, VerifyLayer,
     axum::{ExtractRejection, InTarget, NamesResource, PendingResource, SameResource},
+    clock::SystemClock,
     request::VerifierBuilder,
     store::SqliteStore,
 };

@@ -11,8 +11,9 @@ use std::{
 
 use axum::{Router, body::Body, http::Request, response::IntoResponse, routing::put};
 use countersign::{
-    HeaderScheme, Part, PendingPayload, Processing, Rejection, Signer, SystemClock,
-    VerifiedPayload, Verifier, VerifyLayer,
+    HeaderScheme, Part, PendingPayload, Processing, Rejection, Signer, VerifiedPayload, Verifier,
+    VerifyLayer,
+    clock::SystemClock,
     error::ConfigErrorKind,
     request::{Supplied, UnprovenPayload, VerifierBuilder},
     scheme::{JsonObject, PythonJson},

@@ -16,10 +16,10 @@ use axum::{
 };
 use bytes::Bytes;
 use countersign::{
-    ConfigError, Forwarded, HeaderScheme, KeyId, KeyRing, MemoryStore, Part, Processing, Rejection,
+    ConfigError, HeaderScheme, KeyId, KeyRing, MemoryStore, Part, Processing, Rejection,
     RejectionKind, Secret, Timestamp, VerifiedPayload, Verifier, VerifyLayer,
     error::ConfigErrorKind,
-    request::{Lease, Verified, VerifierBuilder},
+    request::{Forwarded, Lease, Verified, VerifierBuilder},
     store::{Claim, ClaimOutcome, LeaseStore, NonceStore, StoreFuture},
     testing::ManualClock,
 };

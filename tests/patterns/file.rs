@@ -17,7 +17,10 @@ use axum::{
     http::HeaderMap,
     routing::get,
 };
-use countersign::{FileRoot, Signer, file::FileDigest};
+use countersign::{
+    Signer,
+    file::{FileDigest, FileRoot},
+};
 use http::{Request, StatusCode};
 use sha2::{Digest as _, Sha256};
 

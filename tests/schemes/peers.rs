@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use cases::{ABSENT, CASES, Case, LABEL};
 use countersign::{
-    Clock as _, MemoryStore, Signer, SystemClock, VerifyLayer, testing::ManualClock,
+    Clock as _, MemoryStore, Signer, VerifyLayer, clock::SystemClock, testing::ManualClock,
 };
 use http::Request;
 use http_body_util::Full;

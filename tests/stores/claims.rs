@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use countersign::{
-    Clock as _, KeyId, SystemClock, Timestamp,
+    Clock as _, KeyId, Timestamp,
+    clock::SystemClock,
     store::{Claim, Nonce, NonceKind},
 };
 

@@ -9,11 +9,11 @@ use std::{
 
 use bytes::Bytes;
 use countersign::{
-    Clock, KeyRing, MemoryStore, PayloadEnvelope, Processing, Proven, Rejection, SystemClock,
-    Timestamp, VerifiedPayload, Verifier,
-    envelope::{Deadline, Envelopes},
+    Clock, KeyRing, MemoryStore, Processing, Rejection, Timestamp, VerifiedPayload, Verifier,
+    clock::SystemClock,
+    envelope::{Deadline, Envelopes, PayloadEnvelope},
     error::StoreError,
-    request::{Verified, VerifierBuilder},
+    request::{Proven, Verified, VerifierBuilder},
     store::{Claim, ClaimOutcome, LeaseStore, NonceStore, Sharing, StoreFuture, TransactIn},
     testing::ManualClock,
 };

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use countersign::{FileRoot, file::FileDigest};
+use countersign::file::{FileDigest, FileRoot};
 use countersign_benches::{Must, row};
 use http_body_util::BodyExt as _;
 use sha2::{Digest as _, Sha256};

@@ -13,7 +13,8 @@ use std::{
 };
 
 use countersign::{
-    Clock, SystemClock,
+    Clock,
+    clock::SystemClock,
     store::{NonceStore, SqliteStore},
 };
 use countersign_benches::{

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use countersign::{
-    Clock as _, SystemClock,
+    Clock as _,
+    clock::SystemClock,
     inspect::{Inspected, Piece},
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};

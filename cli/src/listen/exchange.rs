@@ -13,7 +13,8 @@ use std::{
 
 use bytes::Bytes;
 use countersign::{
-    Clock as _, Rejection, SystemClock, VerifiedPayload, VerifyLayer,
+    Clock as _, Rejection, VerifiedPayload, VerifyLayer,
+    clock::SystemClock,
     layer::{BufferedLayer, ResponseBody},
 };
 use http::{HeaderName, Request, Response, StatusCode, request::Parts};

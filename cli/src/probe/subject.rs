@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use countersign::{
-    Clock as _, MemoryStore, Processing, Signer, SystemClock, Timestamp,
+    Clock as _, MemoryStore, Processing, Signer, Timestamp,
+    clock::SystemClock,
     inspect::{Inspected, Source},
     store::NonceKind,
 };

@@ -2,9 +2,8 @@
 
 use axum::{Router, extract::State, routing::post};
 use countersign::{
-    ConfigError, HttpMessageSignatures, KeyRing, PayloadEnvelope, PendingPayload, Processing,
-    VerifyLayer,
-    envelope::{Deadline, Envelopes},
+    ConfigError, HttpMessageSignatures, KeyRing, PendingPayload, Processing, VerifyLayer,
+    envelope::{Deadline, Envelopes, PayloadEnvelope},
     request::VerifierBuilder,
 };
 use http::StatusCode;

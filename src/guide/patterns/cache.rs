@@ -8,9 +8,8 @@ use std::{
 
 use axum::{Router, extract::State, routing::post};
 use countersign::{
-    ConfigError, HttpMessageSignatures, KeyRing, MemoryStore, PayloadEnvelope, VerifiedPayload,
-    VerifyLayer,
-    envelope::{Deadline, Envelopes},
+    ConfigError, HttpMessageSignatures, KeyRing, MemoryStore, VerifiedPayload, VerifyLayer,
+    envelope::{Deadline, Envelopes, PayloadEnvelope},
     request::VerifierBuilder,
 };
 use http::StatusCode;

@@ -7,8 +7,10 @@ use axum::{
     routing::get,
 };
 use countersign::{
-    ConfigError, FileRoot, HttpMessageSignatures, KeyRing, MemoryStore, VerifiedPayload,
-    VerifyLayer, file::FileDigest, request::VerifierBuilder, rfc9421::Component,
+    ConfigError, HttpMessageSignatures, KeyRing, MemoryStore, VerifiedPayload, VerifyLayer,
+    file::{FileDigest, FileRoot},
+    request::VerifierBuilder,
+    rfc9421::Component,
 };
 use http::{HeaderMap, Method};
 

@@ -52,7 +52,7 @@ use crate::{
 /// use countersign::{
 ///     store::{Claim, ClaimOutcome, Nonce, NonceKind, NonceStore}, Clock, KeyId, MemoryStore,
 /// };
-/// use countersign::SystemClock;
+/// use countersign::clock::SystemClock;
 /// use std::time::Duration;
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {

@@ -71,7 +71,7 @@ use crate::{
 ///
 /// ```
 /// use countersign::{store::{Claim, ClaimOutcome, Nonce, NonceKind, NonceStore}, Clock, KeyId};
-/// use countersign::{store::SqliteStore, SystemClock};
+/// use countersign::{clock::SystemClock, store::SqliteStore};
 /// use std::time::Duration;
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use countersign::{FileRoot, RejectionKind};
+use countersign::{RejectionKind, file::FileRoot};
 
 use super::{BLOCK, Folder, NAME, collected, content, digest};
 use crate::common::cases;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use countersign::{
-    Forwarded, HttpMessageSignatures, KeyRing, Signer,
+    HttpMessageSignatures, KeyRing, Signer,
     error::{ConfigErrorKind, ResponseErrorKind::*},
+    request::Forwarded,
     response::{ResponseSigner, ResponseVerifier},
     rfc9421::Component,
 };

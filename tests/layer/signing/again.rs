@@ -10,8 +10,9 @@ use std::{
 use axum::{Router, body::Body, response::IntoResponse as _, routing::any};
 use bytes::Bytes;
 use countersign::{
-    Clock as _, MemoryStore, RejectionKind, SignLayer, SystemClock,
+    Clock as _, MemoryStore, RejectionKind, SignLayer,
     client::{PeekedBody, Repeatable, SignAgain},
+    clock::SystemClock,
     testing::ManualClock,
 };
 use http::{

@@ -219,7 +219,7 @@ async fn a_store_that_refuses_far_ahead_issues_no_dead_token() {
 
 #[cfg(feature = "sqlite")]
 mod sqlite {
-    use countersign::{Clock as _, Rejection, SystemClock, store::SqliteStore};
+    use countersign::{Clock as _, Rejection, clock::SystemClock, store::SqliteStore};
     use sqlx::{SqlitePool, sqlite::SqliteConnectOptions, sqlite::SqlitePoolOptions};
 
     use super::*;
@@ -311,7 +311,7 @@ mod sqlite {
 mod postgres {
     use std::sync::Arc;
 
-    use countersign::{Clock as _, Rejection, SystemClock};
+    use countersign::{Clock as _, Rejection, clock::SystemClock};
     use sqlx::PgConnection;
     use tokio::{sync::Notify, task::JoinSet};
 

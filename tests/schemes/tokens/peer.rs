@@ -1,6 +1,6 @@
 //! PyJWT issues a token that we redeem, and reads one that we issued.
 
-use countersign::{SystemClock, testing::ManualClock};
+use countersign::{clock::SystemClock, testing::ManualClock};
 use serde_json::json;
 
 use super::{KEY, PURPOSE, SECRET, claims, code, confirm, header, memory, tokens};

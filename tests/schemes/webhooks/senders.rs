@@ -8,7 +8,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use countersign::{
-    Clock as _, MemoryStore, SystemClock, VerifyLayer,
+    Clock as _, MemoryStore, VerifyLayer,
+    clock::SystemClock,
     request::VerifierBuilder,
     testing::{self, Delivery, ManualClock},
     webhooks::{
