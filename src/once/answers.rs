@@ -177,7 +177,7 @@ impl fmt::Debug for AnswerOutcome {
 /// What a store has on record of a key. Stores read it from their own table, and let
 /// [`judge`](Self::judge) decide.
 #[derive(Clone, Debug)]
-#[expect(clippy::exhaustive_structs, reason = "a store fills every field")]
+#[non_exhaustive]
 pub struct AnswerRecord {
     /// The fingerprint of the request that claimed the key.
     pub fingerprint: [u8; 32],
@@ -190,6 +190,18 @@ pub struct AnswerRecord {
 }
 
 impl AnswerRecord {
+    /// Returns the record of an attempt that holds its key until `lease_end`, and has not answered
+    /// yet. The record counts until `deadline`.
+    #[must_use]
+    pub fn new(fingerprint: [u8; 32], deadline: Timestamp, lease_end: Timestamp) -> Self {
+        Self {
+            fingerprint,
+            deadline,
+            lease_end,
+            answer: None,
+        }
+    }
+
     /// Tells what a claim finds at this moment. Returns `None` if the claim may have the key, so
     /// that the store replaces the record by the claim's own.
     ///
@@ -198,12 +210,8 @@ impl AnswerRecord {
     ///
     /// let now = Timestamp::from_secs(1_700_000_000).unwrap();
     /// let claim = AnswerClaim::new("payments".into(), KeyId::new("partner-1")?, [1; 32], [2; 32]);
-    /// let mut record = AnswerRecord {
-    ///     fingerprint: [2; 32],
-    ///     deadline: now.saturating_add(claim.retention()),
-    ///     lease_end: now,
-    ///     answer: None,
-    /// };
+    /// let deadline = now.saturating_add(claim.retention());
+    /// let mut record = AnswerRecord::new([2; 32], deadline, now);
     /// assert_eq!(record.judge(&claim, now), Some(AnswerOutcome::Unknown));
     /// record.answer = Some("done".into());
     /// assert_eq!(record.judge(&claim, now), Some(AnswerOutcome::Answered("done".into())));

@@ -163,12 +163,11 @@ impl Faulty {
 
     fn set(&self, claim: &AnswerClaim, records: &mut Records) -> AnswerOutcome {
         let now = self.clock.now();
-        let record = AnswerRecord {
-            fingerprint: *claim.fingerprint(),
-            deadline: now.saturating_add(claim.retention()),
-            lease_end: now.saturating_add(claim.lease()),
-            answer: None,
-        };
+        let record = AnswerRecord::new(
+            *claim.fingerprint(),
+            now.saturating_add(claim.retention()),
+            now.saturating_add(claim.lease()),
+        );
         records.insert(self.digest(claim), (record, claim.attempt()));
         AnswerOutcome::Claimed
     }
