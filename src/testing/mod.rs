@@ -27,13 +27,13 @@
 
 mod at_once;
 #[cfg(test)]
-mod cases;
+mod cases_tests;
 pub mod conformance;
 mod delivery;
 mod manual_clock;
 
 pub use at_once::at_once;
 #[cfg(test)]
-pub(crate) use cases::cases;
+pub(crate) use cases_tests::cases;
 pub use delivery::{Delivery, delivery};
 pub use manual_clock::ManualClock;

@@ -1,6 +1,4 @@
-//! That no description which is accepted lets two requests share a signed message, searched for
-//! with real requests; that each refusal says why; and that what is signed verifies, and nothing
-//! else does.
+//! Requests and descriptions, made at random and by hand, that the tests of this folder share.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +8,7 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
-use super::{
+use super::super::{
     builder::HeaderSchemeBuilder,
     element::Element,
     part::{Part, elements},
@@ -24,33 +22,25 @@ use crate::{
     testing::cases,
 };
 
-mod alphabets;
-mod collisions;
-mod covered;
-mod exhaustive;
-mod refusals;
-mod restricted;
-mod verified;
-
 /// The values of a request, covered or not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Values {
-    method: String,
-    authority: String,
-    path: String,
-    query: Option<String>,
-    a: String,
-    b: String,
-    time: String,
-    nonce: String,
-    key_id: String,
+pub(super) struct Values {
+    pub(super) method: String,
+    pub(super) authority: String,
+    pub(super) path: String,
+    pub(super) query: Option<String>,
+    pub(super) a: String,
+    pub(super) b: String,
+    pub(super) time: String,
+    pub(super) nonce: String,
+    pub(super) key_id: String,
     /// What is supplied under the name `v`.
-    version: String,
-    body: Vec<u8>,
+    pub(super) version: String,
+    pub(super) body: Vec<u8>,
 }
 
 impl Values {
-    fn plain() -> Self {
+    pub(super) fn plain() -> Self {
         Self {
             method: "POST".into(),
             authority: "a.example".into(),
@@ -67,7 +57,7 @@ impl Values {
     }
 
     /// A real request with these values; `None` where HTTP cannot carry them.
-    fn request(&self) -> Option<Parts> {
+    pub(super) fn request(&self) -> Option<Parts> {
         let query = self.query.iter().map(|query| format!("?{query}"));
         let target = format!("{}{}", self.path, query.collect::<String>());
         let mut request = Request::builder()
@@ -101,7 +91,7 @@ impl Values {
     }
 
     /// The same with what stands for this part replaced.
-    fn with(mut self, part: &Part, value: &[u8]) -> Option<Self> {
+    pub(super) fn with(mut self, part: &Part, value: &[u8]) -> Option<Self> {
         let text = || std::str::from_utf8(value).ok().map(str::to_owned);
         match part {
             Part::Text(_) => {}
@@ -131,7 +121,7 @@ impl Values {
 }
 
 /// Whether a description covers this part, in whichever form.
-fn covers(parts: &[Part], part: Part) -> bool {
+pub(super) fn covers(parts: &[Part], part: Part) -> bool {
     let wanted = elements(&[part]).unwrap().remove(0);
     elements(parts).unwrap().iter().any(|element| {
         let is_body = wanted == Element::Body && element.body_form().is_some();
@@ -140,7 +130,7 @@ fn covers(parts: &[Part], part: Part) -> bool {
 }
 
 /// What is named has to be covered, and the other way round.
-fn builder(parts: &[Part]) -> HeaderSchemeBuilder {
+pub(super) fn builder(parts: &[Part]) -> HeaderSchemeBuilder {
     let mut builder = HeaderScheme::builder("x-signature").signs(parts.iter().cloned());
     builder = if covers(parts, Part::KeyId) {
         builder.key_id("x-key-id")
@@ -159,7 +149,7 @@ fn builder(parts: &[Part]) -> HeaderSchemeBuilder {
 }
 
 /// The same description, past every check.
-fn unchecked(parts: &[Part]) -> HeaderScheme {
+pub(super) fn unchecked(parts: &[Part]) -> HeaderScheme {
     let has = |part| covers(parts, part);
     let name = HeaderName::from_static;
     let key = if has(Part::KeyId) {
@@ -195,7 +185,7 @@ fn unchecked(parts: &[Part]) -> HeaderScheme {
 }
 
 /// The signed message of a request, from the code that verifies.
-fn message_of(scheme: &HeaderScheme, parts: &Parts, body: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn message_of(scheme: &HeaderScheme, parts: &Parts, body: &[u8]) -> Option<Vec<u8>> {
     let origins = Origins::default();
     let mut head = origins.head(parts).ok()?;
     head.supplied = parts.extensions.get();
@@ -210,15 +200,15 @@ fn message_of(scheme: &HeaderScheme, parts: &Parts, body: &[u8]) -> Option<Vec<u
     Some(message)
 }
 
-fn message(scheme: &HeaderScheme, values: &Values) -> Option<Vec<u8>> {
+pub(super) fn message(scheme: &HeaderScheme, values: &Values) -> Option<Vec<u8>> {
     message_of(scheme, &values.request()?, &values.body)
 }
 
-fn no_mac() -> HeaderValue {
+pub(super) fn no_mac() -> HeaderValue {
     HeaderValue::from_str(&"0".repeat(64)).unwrap()
 }
 
-fn any_values() -> impl Strategy<Value = Values> {
+pub(super) fn any_values() -> impl Strategy<Value = Values> {
     let head = (
         "[A1.]{1,3}",
         "[a1.:]{1,3}",
@@ -251,7 +241,7 @@ fn any_values() -> impl Strategy<Value = Values> {
     )
 }
 
-fn any_part() -> impl Strategy<Value = Part> {
+pub(super) fn any_part() -> impl Strategy<Value = Part> {
     prop_oneof![
         Just(Part::Method),
         Just(Part::Authority),
@@ -269,11 +259,11 @@ fn any_part() -> impl Strategy<Value = Part> {
 
 /// Up to seven parts; between them mostly a delimiter that is safe, and often enough one that is
 /// not, or none.
-fn any_parts() -> impl Strategy<Value = Vec<Part>> {
+pub(super) fn any_parts() -> impl Strategy<Value = Vec<Part>> {
     any_parts_of(any_part())
 }
 
-fn any_parts_of(part: impl Strategy<Value = Part>) -> impl Strategy<Value = Vec<Part>> {
+pub(super) fn any_parts_of(part: impl Strategy<Value = Part>) -> impl Strategy<Value = Vec<Part>> {
     let delimiter = prop_oneof![
         6 => Just(Part::text("\n")),
         3 => "[\n./?1A \t]{1,2}".prop_map(Part::text),
@@ -302,7 +292,7 @@ fn any_parts_of(part: impl Strategy<Value = Part>) -> impl Strategy<Value = Vec<
 }
 
 /// With this many cases, unless `tests/long.sh` asks for more.
-fn runner(usual: u32) -> TestRunner {
+pub(super) fn runner(usual: u32) -> TestRunner {
     TestRunner::new(Config {
         cases: cases(usual),
         ..Config::default()

@@ -31,7 +31,7 @@ mod pagerduty;
 mod quickbooks;
 mod razorpay;
 #[cfg(test)]
-mod rows;
+mod rows_tests;
 mod sentry;
 mod shopify;
 mod slack;
@@ -73,7 +73,7 @@ pub use pagerduty::PagerDuty;
 pub use quickbooks::QuickBooks;
 pub use razorpay::Razorpay;
 #[cfg(test)]
-pub(super) use rows::SENDERS;
+pub(super) use rows_tests::SENDERS;
 pub use sentry::Sentry;
 pub use shopify::Shopify;
 pub use slack::Slack;
