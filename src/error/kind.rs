@@ -250,7 +250,8 @@ kinds! {
     TokenRedeemed = CONFLICT, "token_redeemed",
         "The token was used before. Each is good for one use.",
         "Nothing to do for a bearer who clicks twice; otherwise find out who has a copy of the token.";
-    /// 403: an [envelope](crate::envelope::PayloadEnvelope) that cannot be read, or whose MAC does not match.
+    /// 403: an [envelope](crate::envelope::PayloadEnvelope) that cannot be read, or whose MAC does
+    /// not match.
     EnvelopeAltered = FORBIDDEN, "envelope_altered",
         "The envelope is not as it was sealed.",
         "Find out who writes to the queue, table or cache that it came from, and whether that cuts \
