@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use super::{ConfigError, StoreError};
+use super::{ConfigError, ConfigErrorKind, StoreError};
 
 /// Why a store could not be opened.
 ///
@@ -19,9 +19,11 @@ use super::{ConfigError, StoreError};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The configuration would not work, or would not be safe. Trying again does not help.
+    /// The configuration would not work, or would not be safe. Trying again does not help. A database
+    /// that must be changed first, such as one without the tables, is a
+    /// [`StorePlace`](ConfigErrorKind::StorePlace).
     Config(ConfigError),
-    /// The database gave no answer, or cannot be used as it is.
+    /// The database gave no answer, or cannot be used at present. It may be worth trying again.
     Store(StoreError),
 }
 
@@ -51,6 +53,14 @@ impl From<ConfigError> for OpenError {
 
 impl From<StoreError> for OpenError {
     fn from(error: StoreError) -> Self {
+        if error.is_misconfiguration() {
+            let place = match error.source() {
+                // The driver's error says what the error behind it says.
+                Some(driver) => format!("{error}: {driver}"),
+                None => error.to_string(),
+            };
+            return Self::Config(ConfigErrorKind::StorePlace(place.into()).into());
+        }
         Self::Store(error)
     }
 }

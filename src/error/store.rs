@@ -20,6 +20,7 @@ pub struct StoreError {
     retry_after: Option<Duration>,
     final_since: Option<Timestamp>,
     signed_from: Option<Timestamp>,
+    is_misconfiguration: bool,
 }
 
 /// The kinds of [`StoreError`], each with a rejection of its own.
@@ -52,6 +53,7 @@ impl StoreError {
             retry_after: None,
             final_since: None,
             signed_from: None,
+            is_misconfiguration: false,
         }
     }
 
@@ -108,6 +110,21 @@ impl StoreError {
         let next = signed_at.as_secs().saturating_add(1);
         self.signed_from = Timestamp::from_secs(next);
         self
+    }
+
+    /// Says that somebody must change the database or the configuration: a store that is being opened
+    /// then fails with a `ConfigError`. A store that is in use refuses, as with every other error.
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "redis", feature = "sqlite")),
+        expect(dead_code)
+    )]
+    pub(crate) fn misconfigured(mut self) -> Self {
+        self.is_misconfiguration = true;
+        self
+    }
+
+    pub(crate) fn is_misconfiguration(&self) -> bool {
+        self.is_misconfiguration
     }
 
     /// From which signed time on the store accepts claims, if that is what it waits for.

@@ -29,7 +29,7 @@ use std::{
 use axum::{Router, body::Body};
 use countersign::{
     HeaderScheme, KeyRing, MemoryStore, Part, Signer, Timestamp, VerifyLayer,
-    error::{OpenError, StoreError},
+    error::{ConfigErrorKind, OpenError, StoreError},
     request::VerifierBuilder,
     testing::ManualClock,
 };
@@ -288,6 +288,17 @@ fn program(name: &str, arguments: &[&str], test: &str) -> Option<Command> {
     }
     log::missing(test, &format!("`{name}` is not installed"));
     None
+}
+
+/// Asserts that no store can be opened at this place until somebody changes something, and what the
+/// error says of it.
+pub fn assert_place(refused: &OpenError, says: &str) {
+    let is_place = matches!(
+        refused,
+        OpenError::Config(error) if matches!(error.kind(), ConfigErrorKind::StorePlace(_))
+    );
+    assert!(is_place, "{refused:?}");
+    assert!(refused.to_string().contains(says), "{refused}");
 }
 
 /// Returns the store's own error, if a store could not be opened for all that it was configured well.

@@ -60,6 +60,7 @@ mod sqlite {
         quota::{a_key_has_no_more_than_three, what_has_ended_makes_room},
         *,
     };
+    use crate::common::assert_place;
 
     fn options(folder: &TempDir, name: &str) -> SqliteConnectOptions {
         let options = SqliteConnectOptions::new().filename(folder.path().join(name));
@@ -90,16 +91,17 @@ mod sqlite {
         let folder = tempfile::tempdir().unwrap();
         let hasty = options(&folder, "hasty.db").synchronous(SqliteSynchronous::Normal);
         let memory = SqliteConnectOptions::new().in_memory(true);
-        for (options, migrates) in [
-            (hasty, true),
-            (memory, true),
-            (options(&folder, "empty.db"), false),
+        for (options, migrates, says) in [
+            (hasty, true, "`synchronous=FULL`"),
+            (memory, true, "name a file"),
+            (options(&folder, "empty.db"), false, "a table"),
         ] {
             let pool = SqlitePool::connect_with(options).await.unwrap();
             if migrates {
                 SqliteAnswers::migrate(&pool).await.unwrap();
             }
-            assert!(SqliteAnswers::open(pool).await.is_err());
+            let refused = SqliteAnswers::open(pool).await.unwrap_err();
+            assert_place(&refused, says);
         }
     }
 
@@ -127,7 +129,7 @@ mod postgres {
         quota::{a_key_has_no_more_than_three, what_has_ended_makes_room},
         *,
     };
-    use crate::common::database;
+    use crate::common::{assert_place, database};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn the_postgres_store_of_answers_keeps_every_promise() {
@@ -166,7 +168,9 @@ mod postgres {
         let Some((pool, _)) = database::pool_and_schema("no_answers").await else {
             return;
         };
-        assert!(PostgresAnswers::open(pool).await.is_err());
+        let refused = PostgresAnswers::open(pool).await.unwrap_err();
+        assert_place(&refused, "a table");
+        assert!(!refused.to_string().contains("PostgresStore"), "{refused}");
     }
 }
 

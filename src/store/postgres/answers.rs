@@ -418,8 +418,8 @@ impl PostgresAnswersBuilder {
     /// Opens the store in this database.
     ///
     /// # Errors
-    /// Returns [`OpenError::Config`] if a setting is out of its range, and [`OpenError::Store`] if
-    /// the table is not there, or the database cannot be reached.
+    /// Returns [`OpenError::Config`] if a setting is out of its range, or the table is not there, and
+    /// [`OpenError::Store`] if the database cannot be reached.
     pub async fn open(self, pool: PgPool) -> Result<PostgresAnswers, OpenError> {
         ConfigError::unless(
             self.records_of_a_key > 0,

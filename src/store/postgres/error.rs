@@ -5,11 +5,12 @@ use crate::error::{StoreError, StoreErrorKind};
 /// Nothing was recorded, or it is unknown whether it was.
 pub(super) fn of_driver(error: sqlx::Error) -> StoreError {
     let code = error.as_database_error().and_then(|error| error.code());
+    let is_missing = matches!(code.as_deref(), Some("42P01" | "42703" | "42883"));
     let (kind, message) = match code.as_deref() {
-        Some("42P01" | "42703" | "42883") => (
+        _ if is_missing => (
             StoreErrorKind::Unavailable,
-            "a table, a column of it or a function is missing in PostgreSQL; \
-             `PostgresStore::migrate` makes those of nonces",
+            "a table, a column of it or a function is missing in PostgreSQL; `migrate` of the store \
+             makes them",
         ),
         Some("53100") => (
             StoreErrorKind::Full,
@@ -38,5 +39,9 @@ pub(super) fn of_driver(error: sqlx::Error) -> StoreError {
             "PostgreSQL failed or gave no answer",
         ),
     };
-    StoreError::new(kind, message).with_source(error)
+    let error = StoreError::new(kind, message).with_source(error);
+    if is_missing {
+        return error.misconfigured();
+    }
+    error
 }

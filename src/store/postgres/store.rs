@@ -317,8 +317,8 @@ impl PostgresStoreBuilder {
     /// to; [`PostgresStore::migrate`] makes them.
     ///
     /// # Errors
-    /// Returns [`OpenError::Config`] if a setting is out of its range, and [`OpenError::Store`] if
-    /// the database cannot be reached or is not ready.
+    /// Returns [`OpenError::Config`] if a setting is out of its range, or the tables are not there,
+    /// and [`OpenError::Store`] if the database cannot be reached or cannot be written to.
     ///
     /// # Panics
     /// Outside of a Tokio runtime with its timer.

@@ -33,10 +33,11 @@ pub(super) fn inspected(answer: Value) -> Result<Inspected, StoreError> {
         )));
     }
     if policy != "noeviction" {
-        return Err(StoreError::unavailable(format!(
+        let message = format!(
             "the server's `maxmemory-policy` is `{policy}`, which forgets what is to be \
              remembered; set it to `noeviction`"
-        )));
+        );
+        return Err(StoreError::unavailable(message).misconfigured());
     }
     Ok(Inspected {
         id,

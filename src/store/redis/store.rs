@@ -215,9 +215,9 @@ impl RedisStoreBuilder {
     /// user, password and database where they are needed.
     ///
     /// # Errors
-    /// Returns [`OpenError::Config`] if the URL cannot be read or a setting is out of its range,
-    /// and [`OpenError::Store`] if the server cannot be reached, is a replica, evicts keys
-    /// (`maxmemory-policy`), or has another time.
+    /// Returns [`OpenError::Config`] if the URL cannot be read, a setting is out of its range, or the
+    /// server evicts keys (`maxmemory-policy`), and [`OpenError::Store`] if the server cannot be
+    /// reached, is a replica, or has another time.
     ///
     /// # Panics
     /// Outside of a Tokio runtime with its timer.

@@ -374,8 +374,8 @@ impl SqliteAnswersBuilder {
     ///
     /// # Errors
     /// Returns [`OpenError::Config`] if a setting is out of its range, if the database is in
-    /// memory, or if its connections do not have `synchronous=FULL`. Returns [`OpenError::Store`]
-    /// if the tables are not there, or the database gives no answer.
+    /// memory, if its connections do not have `synchronous=FULL`, or if the tables are not there.
+    /// Returns [`OpenError::Store`] if the database gives no answer.
     pub async fn open(self, pool: SqlitePool) -> Result<SqliteAnswers, OpenError> {
         ConfigError::unless(
             self.records_of_a_key > 0,

@@ -1,9 +1,12 @@
 //! What the driver's errors mean for a claim.
 
+use sqlx::error::DatabaseError;
+
 use crate::error::{StoreError, StoreErrorKind};
 
 /// SQLite's primary result codes: the lower byte of those that the driver reports.
 mod code {
+    pub(super) const ERROR: i64 = 1;
     pub(super) const BUSY: i64 = 5;
     pub(super) const READ_ONLY: i64 = 8;
     pub(super) const CORRUPT: i64 = 11;
@@ -22,9 +25,17 @@ pub(super) fn of_driver(error: sqlx::Error) -> StoreError {
             StoreErrorKind::Unavailable,
             "the database cannot be written to",
         ),
-        Some(code::CORRUPT | code::NOT_A_DATABASE) => (
+        Some(code::CORRUPT) => (
             StoreErrorKind::Unavailable,
             "the database is damaged; restore it, or put another in its place",
+        ),
+        Some(code::NOT_A_DATABASE) => (
+            StoreErrorKind::Unavailable,
+            "the file is not a SQLite database, or is damaged; restore it, or name another file",
+        ),
+        _ if is_missing(&error) => (
+            StoreErrorKind::Unavailable,
+            "a table or a column of it is missing in SQLite; `migrate` of the store makes them",
         ),
         Some(code::FULL) => (
             StoreErrorKind::Full,
@@ -32,7 +43,19 @@ pub(super) fn of_driver(error: sqlx::Error) -> StoreError {
         ),
         _ => (StoreErrorKind::Unavailable, "SQLite gave no answer"),
     };
-    StoreError::new(kind, message).with_source(error)
+    let is_misconfiguration =
+        primary_code(&error) == Some(code::NOT_A_DATABASE) || is_missing(&error);
+    let error = StoreError::new(kind, message).with_source(error);
+    if is_misconfiguration {
+        return error.misconfigured();
+    }
+    error
+}
+
+/// Whether a table or a column is missing. SQLite has no code of its own for that.
+fn is_missing(error: &sqlx::Error) -> bool {
+    let says = |error: &dyn DatabaseError| error.message().starts_with("no such ");
+    primary_code(error) == Some(code::ERROR) && error.as_database_error().is_some_and(says)
 }
 
 /// The file beside the database.

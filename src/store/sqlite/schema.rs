@@ -204,9 +204,9 @@ pub(super) fn check_version(version: i64) -> Result<(), StoreError> {
     if version == VERSION {
         return Ok(());
     }
-    Err(StoreError::unavailable(format!(
-        "the database has the tables of version {version}, and this is version {VERSION}"
-    )))
+    let message =
+        format!("the database has the tables of version {version}, and this is version {VERSION}");
+    Err(StoreError::unavailable(message).misconfigured())
 }
 
 /// See [`SqliteStore::extend_retention`](super::SqliteStore::extend_retention).

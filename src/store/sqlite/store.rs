@@ -334,9 +334,9 @@ impl SqliteStoreBuilder {
     ///
     /// # Errors
     /// Returns [`OpenError::Config`] if the capacity is zero, the timeout is out of its range, the
-    /// share of a key is not 1 to 100 per cent, or the path is not that of a file on a disk.
-    /// Returns [`OpenError::Store`] if the file cannot be opened, locked or written to, is not a
-    /// database, or is one of another version of this store.
+    /// share of a key is not 1 to 100 per cent, the path is not that of a file on a disk, or the file
+    /// is not a database, or is one of another version of this store. Returns [`OpenError::Store`]
+    /// if the file cannot be opened, locked or written to.
     ///
     /// # Panics
     /// Outside of a Tokio runtime with its timer.

@@ -27,7 +27,7 @@ use super::{
     server::{Proxy, Server, open, options},
 };
 use crate::{
-    common::{database, log::Log, of_store},
+    common::{assert_place, database, log::Log, of_store},
     history::{Answer, Event, faults},
     race,
 };
@@ -329,6 +329,20 @@ async fn a26_a_database_that_becomes_read_only_refuses_or_is_made_to_write() {
     let reader = super::server::options(&server.folder).username("reader");
     let error = PostgresStore::open(reader).await.unwrap_err();
     assert_eq!(of_store(error).kind(), StoreErrorKind::Unavailable);
+}
+
+/// An operator forgot `migrate`.
+#[tokio::test]
+async fn a_database_without_tables_is_not_opened() {
+    let Some((url, schema)) = database::schema("no tables").await else {
+        return;
+    };
+    let pool = database::pool_of(&url, &schema, 1).await;
+    let options = pool.connect_options().as_ref().clone();
+    let refused = PostgresStore::open(options.clone()).await.unwrap_err();
+    assert_place(&refused, "`migrate`");
+    PostgresStore::migrate(&pool).await.unwrap();
+    PostgresStore::open(options).await.unwrap();
 }
 
 /// Rows are locked by somebody for longer than a claim may wait.

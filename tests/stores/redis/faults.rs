@@ -15,6 +15,7 @@ use super::{
     ClaimOutcome, Duration, HOUR, Instant, RedisStore, SKEW, Server, StoreErrorKind, ask, claim,
     claim_signed, claim_until, now, open, programs, proxy, resumes,
 };
+use crate::common::assert_place;
 
 const NONE: &[&str] = &["--save", ""];
 const DURABLE: &[&str] = &[
@@ -337,7 +338,7 @@ async fn a_server_that_evicts_is_not_used() {
             &["--save", "", "--maxmemory-policy", "allkeys-lru"],
         );
         let refused = RedisStore::open(&server.url()).await.unwrap_err();
-        assert!(refused.to_string().contains("noeviction"), "{refused}");
+        assert_place(&refused, "noeviction");
         // Set while it is in use.
         server.tell(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
         let store = quick(&server.url()).await;

@@ -19,7 +19,7 @@ use sqlx::Connection as _;
 use tokio::task::JoinSet;
 
 use super::{ask, claim, folder, open, process, stranger};
-use crate::common::{log, of_store};
+use crate::common::{assert_place, log, of_store};
 
 /// Some hundred pages.
 const ACCEPTED: u64 = 3000;
@@ -123,18 +123,27 @@ async fn what_is_no_database_is_not_opened() {
     let folder = folder();
     let path = folder.path().join("nonces.db");
     fs::write(&path, [0xaa; 10_000]).unwrap();
-    let error = of_store(SqliteStore::open(&path).await.unwrap_err());
-    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
-    assert!(
-        std::error::Error::source(&error).is_some(),
-        "the driver's error is kept"
-    );
+    let refused = SqliteStore::open(&path).await.unwrap_err();
+    assert_place(&refused, "file is not a database");
     assert!(SqliteStore::open(folder.path()).await.is_err(), "a folder");
     for path in [":memory:", ""] {
         let refused = SqliteStore::open(path).await.unwrap_err();
         assert!(matches!(refused, OpenError::Config(_)), "{refused}");
     }
     assert!(!Path::new("-mark").exists() && !Path::new(":memory:-mark").exists());
+}
+
+#[tokio::test]
+async fn tables_of_another_version_are_not_opened() {
+    let folder = folder();
+    let path = folder.path().join("nonces.db");
+    close(fill(&path).await, &path).await;
+    let mut stranger = stranger(&path).await;
+    let later = "UPDATE countersign_store SET version = version + 1";
+    sqlx::query(later).execute(&mut stranger).await.unwrap();
+    stranger.close().await.unwrap();
+    let refused = SqliteStore::open(&path).await.unwrap_err();
+    assert_place(&refused, "the tables of version");
 }
 
 #[tokio::test]
