@@ -12,7 +12,7 @@ use super::{
     deadline::Deadline,
     envelopes::{ALGORITHM, Envelopes, sealing_key_id},
     payload_envelope::PayloadEnvelope,
-    settings::Settings,
+    settings::{RETENTION, Settings},
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -39,12 +39,6 @@ pub struct EnvelopesBuilder {
     longest_deadline: Duration,
     clock: Box<dyn Clock>,
 }
-
-/// One for all envelopes: the longest deadline, the longest `seals_for` of a door and the longest
-/// time for which a sender may repeat a request, one after the other, and a few days for windows and
-/// margins.
-pub(super) const RETENTION: Duration =
-    Duration::from_secs(3 * Deadline::LONGEST.as_secs() + 8 * 24 * 60 * 60);
 
 impl EnvelopesBuilder {
     fn new(purpose: String) -> Self {

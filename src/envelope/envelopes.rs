@@ -6,11 +6,10 @@ use std::{
 };
 
 use super::{
-    builder::RETENTION,
     deadline::Deadline,
     format::{self, Frame, Left, MAC_LEN, MAX_LEN, Terms, VERSION},
     payload_envelope::{PayloadEnvelope, Sealed},
-    settings::Settings,
+    settings::{RETENTION, Settings},
 };
 use crate::{
     clock::Timestamp,

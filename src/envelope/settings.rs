@@ -5,13 +5,19 @@ use std::{
     time::Duration,
 };
 
-use super::format::TAG_LEN;
+use super::{deadline::Deadline, format::TAG_LEN};
 use crate::{
     clock::{Clock, Timestamp},
     error::{Rejection, RejectionKind},
     key::{KeyId, KeyRing},
     once::{Memory, Private},
 };
+
+/// One for all envelopes: the longest deadline, the longest `seals_for` of a door and the longest
+/// time for which a sender may repeat a request, one after the other, and a few days for windows and
+/// margins.
+pub(super) const RETENTION: Duration =
+    Duration::from_secs(3 * Deadline::LONGEST.as_secs() + 8 * 24 * 60 * 60);
 
 pub(super) struct Settings {
     pub(super) purpose: String,
