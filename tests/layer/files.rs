@@ -415,6 +415,7 @@ fn a_file_of_1_gib_takes_less_than_1_mib() {
     let digest = FileDigest::new(hash.finalize().into());
     let root = FileRoot::open(folder.path()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .unwrap();
     runtime

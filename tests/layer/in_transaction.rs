@@ -1148,7 +1148,7 @@ async fn tables_are_made_once_by_any_number_of_servers() {
     let log = Log::captured();
     assert_eq!(send(&app, &order(&clock)).await, unavailable());
     assert!(
-        log.text().contains("PostgresStore::migrate"),
+        log.text().contains("`migrate` of the store"),
         "{}",
         log.text()
     );
