@@ -438,7 +438,7 @@ async fn without_its_functions_the_store_does_not_start() {
     let builder = PostgresStore::builder().timeout(WAIT);
     let error = builder.open(options(&server.folder)).await.unwrap_err();
     assert!(
-        error.to_string().contains("PostgresStore::migrate"),
+        error.to_string().contains("`migrate` of the store"),
         "{error}"
     );
     let pool = server.pool().await;
