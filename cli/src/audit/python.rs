@@ -1,7 +1,9 @@
 //! Reads Python. The one file that knows the parser of Ruff, whose interface may change with each
 //! version: its version is pinned.
 
-use ruff_python_ast::{self as py, token::TokenKind};
+use std::mem;
+
+use ruff_python_ast::{self as py, helpers::any_over_expr, token::TokenKind};
 use ruff_text_size::{Ranged, TextRange};
 
 use super::tree::{
@@ -349,15 +351,20 @@ impl<'s> Reader<'s> {
             py::Expr::Yield(it) => Kind::Many(it.value.iter().map(|it| read(it)).collect()),
             py::Expr::YieldFrom(it) => Kind::Many(vec![read(&it.value)]),
             py::Expr::Compare(it) => {
-                // `a < b < c` is two comparisons.
-                let mut left = &*it.left;
+                // `a < b < c` is two comparisons. Their middle is read for both, unless it holds
+                // comparisons itself: such sources could be made to be read for ever.
+                let holds_some = |it: &py::Expr| any_over_expr(it, py::Expr::is_compare_expr);
+                let mut left = read(&it.left);
                 let mut pairs = Vec::with_capacity(it.ops.len());
                 for (op, right) in it.ops.iter().zip(&it.comparators) {
-                    pairs.push(made(Kind::Compare(
-                        compare(*op),
-                        Box::new([read(left), read(right)]),
-                    )));
-                    left = right;
+                    let again = if holds_some(right) {
+                        made(Kind::Many(Vec::new()))
+                    } else {
+                        read(right)
+                    };
+                    let left = mem::replace(&mut left, again);
+                    let both = Box::new([left, read(right)]);
+                    pairs.push(made(Kind::Compare(compare(*op), both)));
                 }
                 match (pairs.pop(), pairs.is_empty()) {
                     (Some(one), true) => one.kind,

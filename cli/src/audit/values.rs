@@ -8,6 +8,9 @@ use super::{
 /// How many expressions one question looks at.
 const BUDGET: usize = 600;
 
+/// How many expressions a number is made of at most.
+const NUMBER_STEPS: usize = 64;
+
 /// What to do with the pieces of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Go {
@@ -191,20 +194,32 @@ impl<'a> Flow<'a> {
 
     /// A number that stands in the code.
     pub(super) fn number(&self, at: At<'a>) -> Option<f64> {
+        self.number_within(at, &mut { NUMBER_STEPS })
+    }
+
+    /// A name can stand for itself, as in `n = n * 2`: so many steps, and no more.
+    fn number_within(&self, at: At<'a>, steps: &mut usize) -> Option<f64> {
+        *steps = steps.checked_sub(1)?;
         let at = self.resolved(at);
         match &at.val.expr.bare().kind {
             Kind::Number(text) => number(text),
             Kind::Binary(operator, both) => {
                 let [left, right] = &**both;
                 let frame = at.val.frame;
-                let left = self.number(At {
-                    val: Val { expr: left, frame },
-                    step: at.step,
-                })?;
-                let right = self.number(At {
-                    val: Val { expr: right, frame },
-                    step: at.step,
-                })?;
+                let left = self.number_within(
+                    At {
+                        val: Val { expr: left, frame },
+                        step: at.step,
+                    },
+                    steps,
+                )?;
+                let right = self.number_within(
+                    At {
+                        val: Val { expr: right, frame },
+                        step: at.step,
+                    },
+                    steps,
+                )?;
                 match operator {
                     super::tree::Operator::Multiply => Some(left * right),
                     super::tree::Operator::Add => Some(left + right),
@@ -214,13 +229,16 @@ impl<'a> Flow<'a> {
             Kind::Call(call) => {
                 let frame = at.val.frame;
                 let arg = call.args.first()?;
-                let value = self.number(At {
-                    val: Val {
-                        expr: &arg.value,
-                        frame,
+                let value = self.number_within(
+                    At {
+                        val: Val {
+                            expr: &arg.value,
+                            frame,
+                        },
+                        step: at.step,
                     },
-                    step: at.step,
-                })?;
+                    steps,
+                )?;
                 match (call.last(), arg.name) {
                     ("timedelta", Some("minutes")) => Some(value * 60.0),
                     ("timedelta", Some("hours")) => Some(value * 3600.0),

@@ -394,3 +394,20 @@ fn this_repository_is_clean() {
     );
     assert_eq!(report["skipped"].as_array().unwrap().len(), 0);
 }
+
+/// Sources that a reader of them could be made to read for ever, or until its stack ends.
+#[test]
+fn hostile_sources_end() {
+    let session = Session::new();
+    let chained = format!("x = {}a{}\n", "a < (".repeat(60), ") < a".repeat(60));
+    session.file("chained.py", &chained);
+    session.file(
+        "itself.py",
+        "import time\n\nMAX_AGE = 60\nMAX_AGE = MAX_AGE * 5\n\n\ndef check(ts, cache, nonce):\n    \
+         if time.time() - ts > MAX_AGE:\n        return False\n    return cache.set(nonce, 1, MAX_AGE)\n",
+    );
+    let output = session.output("countersign --json audit --no-config --all-rules .");
+    assert!(output.status.code().is_some(), "it did not end by itself");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    assert_eq!(report["skipped"].as_array().unwrap().len(), 0, "{report:#}");
+}
