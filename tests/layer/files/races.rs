@@ -134,20 +134,27 @@ fn no_unverified_byte_leaves_whatever_is_swapped_while_files_are_read() {
         let (seen, done) = (Seen::default(), AtomicBool::new(false));
         let root = folder.root();
         thread::scope(|scope| {
-            for _ in 0..2 {
+            let reader = || {
                 scope.spawn(|| {
-                    let runtime = tokio::runtime::Builder::new_current_thread().build();
-                    let runtime = runtime.unwrap();
+                    let runtime = tokio::runtime::Builder::new_current_thread()
+                        .enable_time()
+                        .build()
+                        .unwrap();
                     while !done.load(Ordering::Relaxed) {
                         read(&root, &bytes, &seen, &runtime);
                     }
                     // Once more, with nobody who swaps.
                     read(&root, &bytes, &seen, &runtime);
-                });
-            }
+                })
+            };
+            let readers = [reader(), reader()];
             let mut made = 0;
             // However fast the swaps are, they meet readers.
             while made < swaps.div_ceil(SWAPS.len()) || seen.attempts() < MEETINGS {
+                assert!(
+                    !readers.iter().all(|it| it.is_finished()),
+                    "{what}: no reader"
+                );
                 swap(&folder, &bytes);
                 made += 1;
             }
