@@ -108,6 +108,7 @@ pub(crate) struct Faulty {
 }
 
 impl Faulty {
+    #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
     pub(crate) fn new(fault: Fault) -> Self {
         Self {
             fault,

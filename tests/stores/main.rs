@@ -31,6 +31,7 @@ mod answers_history;
 mod conformance;
 #[cfg(all(feature = "axum", feature = "postgres", feature = "sqlite"))]
 mod crash;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod envelopes;
 mod high_watermark;
 mod memory;
