@@ -211,7 +211,7 @@ fn faults_of_express_are_found() {
         Fault("optional", "full", "signature-missing", ""),
         Fault("stringified", "full", "json-rewritten", ""),
         Fault("given-back", "full", "replay-after-error", ""),
-        Fault("event", "event", "event-signed-anew", ""),
+        Fault("event", "event", "event-signed-again", ""),
     ];
     are_told_apart(&session, server.address, &faults);
 }

@@ -136,7 +136,7 @@ pub(super) fn respelled(lab: &Lab) -> Result<Vec<Case>, Failure> {
     Ok(cases)
 }
 
-pub(super) fn event_signed_anew(lab: &Lab) -> Result<Vec<Case>, Failure> {
+pub(super) fn event_signed_again(lab: &Lab) -> Result<Vec<Case>, Failure> {
     if !lab.has_event_id() {
         return Ok(Vec::new());
     }

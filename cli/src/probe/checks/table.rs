@@ -55,16 +55,16 @@ const fn row(
 checks! {
     "uncovered-parts" Info CWE-345 ObjectLevel COVER Read(open::parts);
         "The scheme leaves parts of the request uncovered";
-        "Whoever captured a request can change these parts before it is used."
+        "An attacker who captured a request can change these parts before it is used."
     "uncovered-time" Info CWE-294 Authentication COVER Read(open::time);
         "The scheme covers no time";
         "A captured request has no age, and stays good for as long as the secret."
     "replay" High CWE-294 Authentication CLAIM Once(replay::again);
         "The same request acts again";
-        "Whoever captured one request repeats its effect at will."
+        "An attacker who captured one request repeats its effect at will."
     "race" High CWE-362 BusinessFlows CLAIM Raced(replay::at_once);
         "Copies at the same moment act several times";
-        "Whoever captured a request, or owns an account, multiplies an effect by sending copies at once."
+        "An attacker who captured a request, or owns an account, multiplies an effect by sending copies at once."
     "replay-after-error" High CWE-294 Authentication CLAIM Once(replay::after_an_error);
         "A request acts again after an error";
         "An attacker causes an error, or hangs up, and repeats the effect of a captured request."
@@ -75,7 +75,7 @@ checks! {
         "A request acts again in another spelling";
         "An attacker changes how the signature or the time of a captured request is written, and repeats \
          its effect."
-    "event-signed-anew" High CWE-837 BusinessFlows CLAIM Once(replay::event_signed_anew);
+    "event-signed-again" High CWE-837 BusinessFlows CLAIM Once(replay::event_signed_again);
         "A retry of an event acts again";
         "Nothing but a sender that retries is needed for an event to act twice."
     "event-race" High CWE-367 BusinessFlows LOCK RacedIfKnown(replay::event_at_once);
@@ -86,34 +86,34 @@ checks! {
         "A sender that repeats nonces is not noticed, and its requests can be confused."
     "altered-body" Critical CWE-345 ObjectLevel BYTES Once(body::other_value);
         "The body is not what was signed";
-        "Whoever captured a request changes its content."
+        "An attacker who captured a request changes its content."
     "altered-path" Critical CWE-639 ObjectLevel BYTES Once(forged::path);
         "The path is not what was signed";
-        "Whoever captured a request sends it to another resource."
+        "An attacker who captured a request sends it to another resource."
     "altered-query" High CWE-639 ObjectLevel BYTES Once(forged::query);
         "The query is not what was signed";
-        "Whoever captured a request changes its parameters."
+        "An attacker who captured a request changes its parameters."
     "altered-method" High CWE-650 ObjectLevel BYTES Once(forged::method);
         "The method is not what was signed";
-        "Whoever captured a request makes another operation of it."
+        "An attacker who captured a request turns it into another operation."
     "altered-authority" Low CWE-346 Misconfiguration BYTES Once(forged::authority);
         "The host is not what was signed";
         "A request to one host is good at another that has the same secret."
     "altered-header" High CWE-345 ObjectLevel BYTES Once(forged::header);
         "A covered header is not what was signed";
-        "Whoever captured a request changes the header, such as the tenant or the kind of the content."
+        "An attacker who captured a request changes the header, such as the tenant or the kind of the content."
     "altered-time" High CWE-345 Authentication TIME Once(forged::time);
         "The time is not what was signed";
-        "Whoever captured a request makes it young again."
+        "An attacker who captured a request gives it a new time."
     "altered-nonce" High CWE-345 Authentication COVER Once(forged::nonce);
         "The nonce is not what was signed";
-        "Whoever captured a request makes a new one of it, as often as they like."
+        "An attacker who captured a request makes a new one of it, as often as they like."
     "altered-key-id" High CWE-347 Authentication SIGNATURE Once(forged::key_id);
         "The key id is not what was signed";
         "A request counts as that of another key."
     "path-identity" High CWE-367 ObjectLevel IDENTITY Once(forged::path_against_body);
         "The path decides, and the signature covers another resource";
-        "Whoever captured a request, or may act on one resource, acts on any other."
+        "An attacker who captured a request, or may act on one resource, acts on any other."
     "time-stale" High CWE-613 Authentication TIME Once(time::stale);
         "Old requests are accepted";
         "A captured request stays good, also after the endpoint has forgotten it."
