@@ -8,19 +8,15 @@ use countersign::{
 };
 
 macro_rules! schemes {
-    ($($(#[$docs:meta])* $variant:ident($of:ty) $(= $name:literal $make:expr)?;)*) => {
+    ($($(#[$docs:meta])* $variant:ident($of:ty);)*) => {
         /// One of the library's schemes.
         #[derive(Clone)]
+        #[expect(clippy::large_enum_variant, reason = "a command line names one scheme")]
         pub(crate) enum AnyScheme {
             $($(#[$docs])* $variant($of),)*
         }
 
         impl AnyScheme {
-            /// Every name, and the scheme behind it.
-            pub(super) fn named() -> Vec<(&'static str, Self)> {
-                [$($(($name, Self::$variant($make)),)?)*].into()
-            }
-
             /// A signer for a scheme whose requests name no key.
             pub(crate) fn signer(&self, secret: &str) -> Result<Signer, ConfigError> {
                 match self.clone() {
@@ -57,64 +53,32 @@ macro_rules! schemes {
 }
 
 schemes! {
-    HttpMessageSignatures(HttpMessageSignatures) =
-        "http-message-signatures" HttpMessageSignatures::default();
-    StandardWebhooks(webhooks::StandardWebhooks) =
-        "standard-webhooks" webhooks::StandardWebhooks::new();
-    Svix(webhooks::StandardWebhooks) = "svix" webhooks::StandardWebhooks::svix();
-    Stripe(webhooks::Stripe) = "stripe" webhooks::Stripe::new();
-    GitHub(webhooks::GitHub) = "github" webhooks::GitHub::new();
-    Bitbucket(webhooks::Bitbucket) = "bitbucket" webhooks::Bitbucket::new();
-    Slack(webhooks::Slack) = "slack" webhooks::Slack::new();
-    Shopify(webhooks::Shopify) = "shopify" webhooks::Shopify::new();
-    Zoom(webhooks::Zoom) = "zoom" webhooks::Zoom::new();
-    Paddle(webhooks::Paddle) = "paddle" webhooks::Paddle::new();
-    Meta(webhooks::Meta) = "meta" webhooks::Meta::new();
-    Linear(webhooks::Linear) = "linear" webhooks::Linear::new();
-    Twilio(webhooks::Twilio) = "twilio" webhooks::Twilio::new();
-    Mailgun(webhooks::Mailgun) = "mailgun" webhooks::Mailgun::new();
-    Square(webhooks::Square) = "square" webhooks::Square::new();
-    HubSpot(webhooks::HubSpot) = "hubspot" webhooks::HubSpot::new();
-    Dropbox(webhooks::Dropbox) = "dropbox" webhooks::Dropbox::new();
-    GitLab(webhooks::GitLab) = "gitlab" webhooks::GitLab::new();
-    OpenAi(webhooks::OpenAi) = "openai" webhooks::OpenAi::new();
-    Intercom(webhooks::Intercom) = "intercom" webhooks::Intercom::new();
-    Typeform(webhooks::Typeform) = "typeform" webhooks::Typeform::new();
-    Calendly(webhooks::Calendly) = "calendly" webhooks::Calendly::new();
-    WooCommerce(webhooks::WooCommerce) = "woocommerce" webhooks::WooCommerce::new();
-    Zendesk(webhooks::Zendesk) = "zendesk" webhooks::Zendesk::new();
-    PagerDuty(webhooks::PagerDuty) = "pagerduty" webhooks::PagerDuty::new();
-    Sentry(webhooks::Sentry) = "sentry" webhooks::Sentry::new();
-    Asana(webhooks::Asana) = "asana" webhooks::Asana::new();
-    BoxWebhooks(webhooks::BoxWebhooks) = "box" webhooks::BoxWebhooks::new();
-    DocuSign(webhooks::DocuSign) = "docusign" webhooks::DocuSign::new();
-    Xero(webhooks::Xero) = "xero" webhooks::Xero::new();
-    QuickBooks(webhooks::QuickBooks) = "quickbooks" webhooks::QuickBooks::new();
-    Razorpay(webhooks::Razorpay) = "razorpay" webhooks::Razorpay::new();
-    LemonSqueezy(webhooks::LemonSqueezy) = "lemon-squeezy" webhooks::LemonSqueezy::new();
-    CoinbaseCommerce(webhooks::CoinbaseCommerce) =
-        "coinbase-commerce" webhooks::CoinbaseCommerce::new();
-    Contentful(webhooks::Contentful) = "contentful" webhooks::Contentful::new();
-    CircleCi(webhooks::CircleCi) = "circleci" webhooks::CircleCi::new();
-    Buildkite(webhooks::Buildkite) = "buildkite" webhooks::Buildkite::new();
-    TerraformCloud(webhooks::TerraformCloud) = "terraform-cloud" webhooks::TerraformCloud::new();
-    Vercel(webhooks::Vercel) = "vercel" webhooks::Vercel::new();
-    Trello(webhooks::Trello) = "trello" webhooks::Trello::new();
-    Notion(webhooks::Notion) = "notion" webhooks::Notion::new();
-    Line(webhooks::Line) = "line" webhooks::Line::new();
-    CalCom(webhooks::CalCom) = "cal-com" webhooks::CalCom::new();
+    HttpMessageSignatures(HttpMessageSignatures);
+    /// A sender that is a row of the library's catalogue.
+    Preset(webhooks::AnyPreset);
+    Twilio(webhooks::Twilio);
+    Mailgun(webhooks::Mailgun);
     /// A house format from a scheme file.
     Header(HeaderScheme);
 }
 
 impl AnyScheme {
-    /// The text before the secrets that the provider shows, of a scheme that uses the whole text.
-    pub(super) fn secret_prefix(&self) -> &'static str {
-        match self {
-            Self::Stripe(_) => "whsec_",
-            Self::Linear(_) => "lin_wh_",
-            _ => "",
-        }
+    /// Lists every name, and the scheme behind it: the library's default first, then all senders in
+    /// the order of their names.
+    pub(super) fn named() -> Vec<(&'static str, Self)> {
+        let presets = webhooks::AnyPreset::all();
+        let presets = presets.map(|preset| (preset.name(), Self::Preset(preset)));
+        let by_code = [
+            ("twilio", Self::Twilio(webhooks::Twilio::new())),
+            ("mailgun", Self::Mailgun(webhooks::Mailgun::new())),
+        ];
+        let mut senders: Vec<_> = presets.chain(by_code).collect();
+        senders.sort_by_key(|(name, _)| *name);
+        let default = Self::HttpMessageSignatures(HttpMessageSignatures::default());
+        [("http-message-signatures", default)]
+            .into_iter()
+            .chain(senders)
+            .collect()
     }
 }
 

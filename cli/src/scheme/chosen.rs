@@ -117,12 +117,21 @@ impl Chosen {
             SecretForm::OfScheme if self.decodes_secrets() => format!("whsec_{}", base64()),
             SecretForm::OfScheme | SecretForm::Hex => {
                 let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
-                std::iter::once(self.scheme.secret_prefix().to_owned())
+                std::iter::once(self.secret_prefix().to_owned())
                     .chain(digits)
                     .collect()
             }
         };
         Zeroizing::new(text)
+    }
+
+    /// The text before the secrets that the provider shows, of a scheme that uses the whole text.
+    fn secret_prefix(&self) -> &'static str {
+        match self.name.as_str() {
+            "stripe" => "whsec_",
+            "linear" => "lin_wh_",
+            _ => "",
+        }
     }
 
     /// A secret that protects nothing, for an example.

@@ -12,7 +12,10 @@
 mod preset;
 
 mod account;
+mod any;
 mod catalogue;
+#[cfg(test)]
+mod catalogue_tests;
 mod challenge;
 #[cfg(test)]
 mod covered_tests;
@@ -34,6 +37,7 @@ mod twilio;
 mod url;
 mod writing;
 
+pub use any::AnyPreset;
 pub use catalogue::*;
 pub use mailgun::Mailgun;
 pub use registration::{Announced, Registrations};

@@ -34,17 +34,6 @@ fn stays_open(documentation: &str) -> String {
     points.replace('\n', "\n  ").replace("\n  - ", "\n- ")
 }
 
-/// The name that the command knows a preset by.
-fn name(documentation: &str, preset: &str) -> String {
-    match preset.split_once("::") {
-        Some((_, name)) => name.to_owned(),
-        None => {
-            let (_, name) = documentation.split_once("the key id is `").unwrap();
-            name.split_once('`').unwrap().0.to_owned()
-        }
-    }
-}
-
 /// A request that the scheme can sign.
 fn request(name: &str) -> &'static str {
     match name {
@@ -63,7 +52,7 @@ fn section(sender: &Facts, documentation: &str) -> String {
         Some(_) => format!("{preset}()"),
         None => format!("{preset}::new()"),
     };
-    let name = name(documentation, preset);
+    let name = sender.name;
     let variable = format!("{}_SECRET", name.to_uppercase().replace('-', "_"));
     let of = |column| sender.column(column);
     let origin = match of("covered").contains("URL") {
@@ -106,7 +95,7 @@ fn section(sender: &Facts, documentation: &str) -> String {
         text,
         "\nWhat stays open:\n{}\n\n```text\ncountersign sign {name} --secret-env {variable} {} POST https://example.com/hook\n```\n",
         stays_open(documentation),
-        request(&name),
+        request(name),
     )
     .unwrap();
     let preset = preset.split("::").next().unwrap();

@@ -11,8 +11,7 @@ use crate::{
 /// A sender of webhooks: how it signs, and what tells its deliveries apart.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sender {
-    /// The name in Rust, such as `Stripe`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the documentation"))]
+    /// The name in Rust, such as `Stripe`, or `StandardWebhooks::svix`.
     pub(super) preset: &'static str,
     /// Where the sender's own documentation describes the format.
     #[cfg_attr(not(test), expect(dead_code, reason = "for the documentation"))]
@@ -158,6 +157,14 @@ pub(super) const PLAIN: Sender = Sender {
 };
 
 impl Sender {
+    /// The name that a file of settings, or a command line, calls it by.
+    pub(super) fn name(&self) -> &'static str {
+        match self.preset.split_once("::") {
+            Some((_, name)) => name,
+            None => self.key_id,
+        }
+    }
+
     pub(super) fn parts(&self) -> impl Iterator<Item = &'static Part> {
         self.before.iter().chain(self.after)
     }

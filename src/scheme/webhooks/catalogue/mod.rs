@@ -1,9 +1,13 @@
 //! The catalogue: a file for each sender of webhooks, with its documentation and its row.
 //!
-//! `senders.md` is made of the rows, by the tests of `table`.
+//! This file and `rows.rs` are made of the other files of the folder, by `catalogue_tests`.
 
 #[macro_use]
 mod row;
+
+mod rows;
+
+pub(super) use rows::SENDERS;
 
 mod asana;
 mod bitbucket;
@@ -30,8 +34,6 @@ mod paddle;
 mod pagerduty;
 mod quickbooks;
 mod razorpay;
-#[cfg(test)]
-mod rows_tests;
 mod sentry;
 mod shopify;
 mod slack;
@@ -72,14 +74,10 @@ pub use paddle::Paddle;
 pub use pagerduty::PagerDuty;
 pub use quickbooks::QuickBooks;
 pub use razorpay::Razorpay;
-#[cfg(test)]
-pub(super) use rows_tests::SENDERS;
 pub use sentry::Sentry;
 pub use shopify::Shopify;
 pub use slack::Slack;
 pub use square::Square;
-#[cfg(test)]
-pub(super) use standard_webhooks::SVIX;
 pub use standard_webhooks::StandardWebhooks;
 pub use stripe::Stripe;
 pub use terraform_cloud::TerraformCloud;
