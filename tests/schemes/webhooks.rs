@@ -6,6 +6,7 @@
 
 mod coverage;
 mod provider;
+mod rows;
 mod service;
 
 mod batches;

@@ -13,7 +13,10 @@ use countersign::{
 use http::{Request, StatusCode};
 use tower::ServiceExt as _;
 
-use super::provider::{GITHUB, HUBSPOT, verify};
+use super::{
+    provider::verify,
+    rows::{GITHUB, HUBSPOT},
+};
 use crate::common::{self, log::Log};
 
 fn batch(ids: &[u64]) -> String {

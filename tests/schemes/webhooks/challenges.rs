@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::{
-    provider::{META, Provider, SLACK, XERO, ZOOM, verify, with_body},
+    provider::{Provider, verify, with_body},
+    rows::{META, SLACK, XERO, ZOOM},
     service::{INVALID, MISSING},
 };
 use crate::common;

@@ -7,7 +7,8 @@ use countersign::{
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 
 use super::{
-    provider::{CONTENTFUL, get, set, verify, with, with_body, without},
+    provider::{get, set, verify, with, with_body, without},
+    rows::CONTENTFUL,
     service::{MALFORMED, Service},
     tampering::changes,
 };

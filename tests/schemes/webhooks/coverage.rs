@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use super::provider::{ALL, Provider, Retries, Time};
+use super::{
+    provider::{Provider, Retries, Time},
+    rows::ALL,
+};
 
 /// The rows of the attacks that concern webhooks: the others are about stores, keys that are named, and
 /// what no preset has.

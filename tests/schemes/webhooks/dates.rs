@@ -5,7 +5,8 @@ use bytes::Bytes;
 use http::Request;
 
 use super::{
-    provider::{BOX, Provider, Time, ZENDESK, verify, with, with_body},
+    provider::{Provider, Time, verify, with, with_body},
+    rows::{BOX, ZENDESK},
     service::{EXPIRED, MALFORMED, NOT_YET_VALID, Service},
 };
 use crate::common;

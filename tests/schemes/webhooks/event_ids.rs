@@ -9,10 +9,8 @@ use countersign::{
 };
 
 use super::{
-    provider::{
-        ALL, ID, PADDLE, Provider, SLACK, STANDARD_WEBHOOKS, STRIPE, SVIX, Time, ZOOM, alike,
-        event, timed, verify, with, with_body,
-    },
+    provider::{ID, Provider, Time, verify, with, with_body},
+    rows::{ALL, PADDLE, SLACK, STANDARD_WEBHOOKS, STRIPE, SVIX, ZOOM, alike, event, timed},
     service::{ACKNOWLEDGED, MALFORMED, Service},
 };
 use crate::common::{self, NOW};
@@ -43,7 +41,7 @@ async fn the_event_id_is_the_one_that_is_covered() {
     assert_eq!(nonce(&ZOOM, body).await.0, NonceKind::Event);
     for name in ["GitHub", "Shopify", "Meta", "Linear"] {
         let provider = ALL.into_iter().find(|p| p.name == name).unwrap();
-        let body = super::provider::event(NOW);
+        let body = super::rows::event(NOW);
         assert_eq!(nonce(provider, &body).await.0, NonceKind::Digest, "{name}");
     }
 }

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use http::Request;
 
 use super::{
-    provider::{BOX, DOCUSIGN, Provider, get, set, with, without},
+    provider::{Provider, get, set, with, without},
+    rows::{BOX, DOCUSIGN},
     service::{ACKNOWLEDGED, INVALID, MALFORMED, MISSING, Service},
 };
 

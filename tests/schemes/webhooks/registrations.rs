@@ -12,7 +12,7 @@ use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
 use super::{
-    provider::{ASANA, NOTION},
+    rows::{ASANA, NOTION},
     service::{MISSING, OK},
 };
 use crate::common;

@@ -8,7 +8,8 @@ use http::Request;
 
 use super::{
     coverage::concerned,
-    provider::{ALL, GITHUB, GITLAB, OPENAI, Provider, STANDARD_WEBHOOKS, SVIX, lists},
+    provider::Provider,
+    rows::{ALL, GITHUB, GITLAB, OPENAI, STANDARD_WEBHOOKS, SVIX, lists},
     service::{INVALID, MALFORMED, Service},
 };
 use crate::common::{

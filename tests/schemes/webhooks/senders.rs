@@ -22,7 +22,10 @@ use hyper::body::Incoming;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::json;
 
-use super::provider::{GITHUB, ID, SLACK, STANDARD_WEBHOOKS, STRIPE};
+use super::{
+    provider::ID,
+    rows::{GITHUB, SLACK, STANDARD_WEBHOOKS, STRIPE},
+};
 use crate::{
     common::{self, Effects, at, echo},
     script::{Language, Script},

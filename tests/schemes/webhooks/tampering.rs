@@ -8,10 +8,10 @@ use http::{HeaderValue, Request};
 
 use super::{
     coverage::concerned,
-    provider::{
-        ALL, DROPBOX, GITHUB, HUBSPOT, Hash, ID, IN_BODY, LINEAR, META, PADDLE, Provider, SHOPIFY,
-        SLACK, SQUARE, STANDARD_WEBHOOKS, STRIPE, SVIX, TWILIO, Time, ZOOM, alike, event, get, set,
-        verify, with, with_body, without,
+    provider::{Hash, ID, IN_BODY, Provider, Time, get, set, verify, with, with_body, without},
+    rows::{
+        ALL, DROPBOX, GITHUB, HUBSPOT, LINEAR, META, PADDLE, SHOPIFY, SLACK, SQUARE,
+        STANDARD_WEBHOOKS, STRIPE, SVIX, TWILIO, ZOOM, alike, event,
     },
     service::{INVALID, MALFORMED, MISSING, Service},
 };

@@ -15,7 +15,8 @@ use http_body::{Body, Frame};
 
 use super::{
     coverage::concerned,
-    provider::{LINEAR, Provider, SLACK, Time, get},
+    provider::{Provider, Time, get},
+    rows::{LINEAR, SLACK},
     service::{EXPIRED, MALFORMED, NOT_YET_VALID, Service},
 };
 use crate::common::{self, NOW, at};

@@ -7,7 +7,8 @@ use countersign::{
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 
 use super::{
-    provider::{TRELLO, at_path, get, verify, with_body},
+    provider::{at_path, get, verify, with_body},
+    rows::TRELLO,
     service::{ACKNOWLEDGED, Service},
     tampering::changes,
 };

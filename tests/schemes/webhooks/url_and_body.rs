@@ -203,8 +203,8 @@ async fn every_change_of_one_byte_is_refused() {
 #[tokio::test]
 async fn twin_a_verifier_that_does_not_cover_the_url_is_found() {
     let clock = common::clock();
-    let genuine = super::provider::SHOPIFY.sign(&clock, "{}");
-    let verifier = super::provider::SHOPIFY
+    let genuine = super::rows::SHOPIFY.sign(&clock, "{}");
+    let verifier = super::rows::SHOPIFY
         .verifier(&clock)
         .namespace("tests")
         .processing(Processing::InTransaction);

@@ -22,6 +22,7 @@ pub(in super::super) static SENDERS: &[&Sender] = &[
     &super::line::LINE,
     &super::linear::LINEAR,
     &super::meta::META,
+    &super::mux::MUX,
     &super::notion::NOTION,
     &super::openai::OPENAI,
     &super::paddle::PADDLE,
