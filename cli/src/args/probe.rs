@@ -160,11 +160,11 @@ pub(crate) struct ProbeArgs {
     pub(crate) max_requests: u32,
 
     /// The longest the probe takes, in seconds
-    #[arg(long, help_heading = SAFETY, value_name = "SECONDS", value_parser = seconds, default_value = "900")]
+    #[arg(long, help_heading = SAFETY, value_name = "SECONDS", value_parser = bounded, default_value = "900")]
     pub(crate) max_time: Duration,
 
     /// How long an answer is waited for, in seconds
-    #[arg(long, help_heading = SAFETY, value_name = "SECONDS", value_parser = seconds, default_value = "10")]
+    #[arg(long, help_heading = SAFETY, value_name = "SECONDS", value_parser = bounded, default_value = "10")]
     pub(crate) timeout: Duration,
 
     /// The least severe finding that makes the exit code 1
@@ -182,6 +182,15 @@ pub(crate) struct ProbeArgs {
     /// Write a report for people: one page of HTML, to read and to print
     #[arg(long, help_heading = REPORTS, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) html: Option<PathBuf>,
+}
+
+/// Whole seconds, up to a month: a moment so far ahead can be told.
+fn bounded(text: &str) -> Result<Duration, String> {
+    let month = Duration::from_secs(30 * 24 * 60 * 60);
+    match seconds(text)? {
+        longer if longer > month => Err(format!("it is longer than {} s", month.as_secs())),
+        seconds => Ok(seconds),
+    }
 }
 
 /// How severe a finding is.

@@ -18,13 +18,16 @@ use crate::{
     printer::Printer,
     probe::{
         Acceptance, Budget, CHECKS, Check, Effect, Lab, Oracle, Reading, Refused, Report, Run,
-        Sites, Source, Subject, Template, VALID, Wire, headers, html, json, junit, method,
-        not_accepted, parsed, reproduce, sarif, targets, text,
+        Sites, Source, Stop, Subject, Target, Template, VALID, Wire, headers, html, json, junit,
+        method, not_accepted, parsed, reproduce, sarif, targets, text,
     },
     runtime::block_on,
-    scheme,
+    scheme::{self, Chosen},
     secret::{self, SecretText},
 };
+
+/// The longest that a slow body is sent for.
+const SLOWEST: Duration = Duration::from_secs(240);
 
 pub(super) fn run(args: &ProbeArgs, printer: &Printer) -> Result<Exit, Failure> {
     let ids: Vec<&str> = CHECKS.iter().map(|check| check.id).collect();
@@ -43,76 +46,47 @@ pub(super) fn run(args: &ProbeArgs, printer: &Printer) -> Result<Exit, Failure> 
 async fn probe(args: &ProbeArgs, printer: &Printer) -> Result<Exit, Failure> {
     let mut sites = Sites::new(&args.i_am_allowed_to_test);
     let chosen = scheme::resolve(&args.scheme.scheme)?.supplying_nothing("probe")?;
-    let secrets: Arc<[SecretText]> = secret::read(&args.secret, printer)?.into();
+    let secrets = secret::read(&args.secret, printer)?.into();
     let (run_id, seed) = (run_id(args)?, seed(args)?);
     let targets = targets(args, &mut sites).await?;
-    let effect = effect(args, &mut sites).await?;
-    let acceptance = Acceptance::parse(&args.accepted_if)?;
-    let mut budget = Budget::new(args.max_requests, args.max_time, args.rate);
-    let mut ending = Ending::new()
-        .map_err(|error| Failure::unable("cannot wait for Ctrl-C", error.to_string(), ""))?;
-    let (mut reports, mut is_refused) = (Vec::new(), false);
+    let mut probing = Probing {
+        args,
+        printer,
+        chosen,
+        secrets,
+        effect: effect(args, &mut sites).await?,
+        acceptance: Acceptance::parse(&args.accepted_if)?,
+        budget: Budget::new(args.max_requests, args.max_time, args.rate),
+        ending: Ending::new()
+            .map_err(|error| Failure::unable("cannot wait for Ctrl-C", error.to_string(), ""))?,
+    };
+    let (mut reports, mut is_refused, mut failed) = (Vec::new(), false, None);
     for (at, target) in targets.into_iter().enumerate() {
-        printer.warn(&format!(
-            "the probe sends real requests with real effects to {} ({})",
-            target.wire.site.base, target.wire.site.address
-        ));
         // Two targets have no identifier in common.
         let run_id = match at {
             0 => run_id.clone(),
             at => format!("{run_id}.{at}"),
         };
-        let subject = Subject {
-            chosen: chosen.clone(),
-            key_id: args.scheme.key_id.clone(),
-            secrets: Arc::clone(&secrets),
-            template: target.template,
-            max_age: args.max_age,
-            events: Source::new(run_id, seed),
-        };
-        let fresh = subject.fresh()?;
-        let covered = subject.covered(&fresh).await?;
-        let lab = Lab {
-            subject,
-            covered,
-            copies: args.copies,
-            others: args.others,
-        };
-        let mut run = Run {
-            lab: &lab,
-            wire: &target.wire,
-            oracle: Oracle {
-                effect: effect.clone(),
-                unit: None,
-                settle: Duration::ZERO,
-                acceptance: acceptance.clone(),
-                id_json: args.id_json.clone(),
-            },
-            budget: &mut budget,
-            rounds: args.rounds,
-            waits: args.wait,
-            reproduce: reproduce(std::env::args().collect(), seed),
-            unanswered: 0,
-        };
-        let mut report = Report::of(&lab, oracle_shown(args));
-        match probed(args, &mut run, &mut report, &mut ending, printer).await? {
-            Ok(()) => {}
-            Err(refused) => {
-                is_refused |= refused.sent.answer.is_ok();
-                report.ended = Some(not_accepted(&refused, &lab, printer));
+        let probed = probing.probe(target, Source::new(run_id, seed)).await;
+        // The reports of other targets are kept.
+        if let Some(failure) = failed.take() {
+            printer.failure(&failure);
+        }
+        match probed {
+            Ok((report, refused)) => {
+                is_refused |= refused;
+                reports.push(report);
             }
+            Err(failure) => failed = Some(failure),
         }
-        if !report.checks.is_empty() {
-            text::print(&report, printer);
-        }
-        printer.object(&json::object(&report));
-        let is_over = report.is_interrupted;
-        reports.push(report);
-        if is_over {
+        if reports.iter().any(|report| report.is_interrupted) {
             break;
         }
     }
     write_reports(args, &reports)?;
+    if let Some(failure) = failed {
+        return Err(failure);
+    }
     let findings = reports.iter().flat_map(|report| &report.findings);
     let worst = findings.map(|finding| finding.check.severity).max();
     let is_found = is_refused || worst.is_some_and(|worst| worst >= args.fail_on);
@@ -124,27 +98,88 @@ async fn probe(args: &ProbeArgs, printer: &Printer) -> Result<Exit, Failure> {
     })
 }
 
-/// Probes one target: a valid request first, and then each check.
+/// What the probes of all targets share.
+struct Probing<'p> {
+    args: &'p ProbeArgs,
+    printer: &'p Printer,
+    chosen: Chosen,
+    secrets: Arc<[SecretText]>,
+    effect: Option<Effect>,
+    acceptance: Acceptance,
+    budget: Budget,
+    ending: Ending,
+}
+
+impl Probing<'_> {
+    /// Probes one target: a valid request first, and then each check. Whether the endpoint refused the
+    /// valid one is told, too.
+    async fn probe(&mut self, target: Target, events: Source) -> Result<(Report, bool), Failure> {
+        let (args, printer) = (self.args, self.printer);
+        printer.warn(&format!(
+            "the probe sends real requests with real effects to {} ({})",
+            target.wire.site.base, target.wire.site.address
+        ));
+        let reproduce = reproduce(std::env::args().collect(), events.seed);
+        let subject = Subject {
+            chosen: self.chosen.clone(),
+            key_id: args.scheme.key_id.clone(),
+            secrets: Arc::clone(&self.secrets),
+            template: target.template,
+            max_age: args.max_age,
+            events,
+        };
+        let fresh = subject.fresh()?;
+        let covered = subject.covered(&fresh).await?;
+        let lab = Lab {
+            subject,
+            covered,
+            copies: args.copies,
+            others: args.others,
+            patience: (3 * args.timeout).min(SLOWEST),
+        };
+        let mut run = Run {
+            lab: &lab,
+            wire: &target.wire,
+            oracle: Oracle {
+                effect: self.effect.clone(),
+                unit: None,
+                settle: Duration::ZERO,
+                acceptance: self.acceptance.clone(),
+                id_json: args.id_json.clone(),
+            },
+            budget: &mut self.budget,
+            rounds: args.rounds,
+            waits: args.wait,
+            reproduce,
+            unanswered: 0,
+        };
+        let mut report = Report::of(&lab, oracle_shown(args));
+        let refused = probed(args, &mut run, &mut report, &mut self.ending, printer).await?;
+        if let Some(refused) = &refused {
+            report.ended = Some(not_accepted(refused, &lab, printer));
+        }
+        if !report.checks.is_empty() {
+            text::print(&report, printer);
+        }
+        printer.object(&json::object(&report));
+        Ok((
+            report,
+            refused.is_some_and(|refused| refused.sent.answer.is_ok()),
+        ))
+    }
+}
+
+/// A valid request first, and then each check, until all is done or the probe must end; the valid
+/// request, if it was not accepted.
 async fn probed(
     args: &ProbeArgs,
     run: &mut Run<'_>,
     report: &mut Report,
     ending: &mut Ending,
     printer: &Printer,
-) -> Result<Result<(), Box<Refused>>, Failure> {
+) -> Result<Option<Box<Refused>>, Failure> {
     let before = run.budget.sent;
     let started = Instant::now();
-    match run.begin().await {
-        Ok(Ok(())) => {}
-        Ok(Err(refused)) => return Ok(Err(refused)),
-        Err(stop) => {
-            return Err(Failure::unable(
-                format!("the probe cannot begin ({VALID})"),
-                stop.shown(),
-                "check the URL, and that --effect reads a state that a valid request changes",
-            ));
-        }
-    }
     let bar = ProgressBar::with_draw_target(
         u64::try_from(CHECKS.len()).ok(),
         ProgressDrawTarget::stderr(),
@@ -159,27 +194,50 @@ async fn probed(
         bar.set_position(u64::try_from(at).unwrap_or_default());
         bar.set_message(id.to_owned());
     };
+    progress(0, VALID);
     let is_wanted = |check: &Check| {
         let is_named = args.check.is_empty() || args.check.iter().any(|id| id == check.id);
         is_named && !args.skip.iter().any(|id| id == check.id)
     };
-    tokio::select! {
-        ended = run.checks(&is_wanted, report, &progress) => {
-            report.ended = ended.err().map(|stop| stop.shown());
+    let ends = run.budget.ends;
+    let probing = async {
+        match run.begin().await? {
+            Ok(()) => run
+                .checks(&is_wanted, report, &progress)
+                .await
+                .map(|()| None),
+            Err(refused) => Ok(Some(refused)),
         }
-        () = ending.asked() => {
-            report.is_interrupted = true;
-            report.ended = Some("it was interrupted".to_owned());
-        }
-    }
+    };
+    let ended = tokio::select! {
+        ended = probing => ended,
+        () = ending.asked() => Err(Stop::Asked),
+        () = tokio::time::sleep_until(ends.into()) => Err(Stop::Time),
+    };
     bar.finish_and_clear();
+    let refused = match ended {
+        Ok(refused) => refused,
+        Err(stop) if report.checks.is_empty() && stop != Stop::Asked => {
+            return Err(Failure::unable(
+                format!("the probe cannot begin ({VALID})"),
+                stop.shown(),
+                "check the URL, and that --effect reads a state that a valid request changes",
+            ));
+        }
+        Err(stop) => {
+            report.is_interrupted = stop == Stop::Asked;
+            report.ended = Some(stop.shown());
+            report.note_rest(&is_wanted);
+            None
+        }
+    };
     report.requests = run.budget.sent - before;
     report.took = started.elapsed();
     report.notes.extend(run.oracle.notes());
     report
         .findings
         .sort_by_key(|finding| std::cmp::Reverse(finding.check.severity));
-    Ok(Ok(()))
+    Ok(refused)
 }
 
 /// Writes the reports that go to files.

@@ -11,6 +11,8 @@ pub(crate) enum Stop {
     Time,
     /// Nothing is answered any more.
     Gone,
+    /// Ctrl-C was pressed.
+    Asked,
     /// Something of the probe itself failed.
     Failed(String),
 }
@@ -21,6 +23,7 @@ impl Stop {
             Self::Requests => "--max-requests were sent".to_owned(),
             Self::Time => "--max-time was over".to_owned(),
             Self::Gone => "the endpoint answers valid requests no longer".to_owned(),
+            Self::Asked => "it was interrupted".to_owned(),
             Self::Failed(why) => why.clone(),
         }
     }
@@ -29,7 +32,7 @@ impl Stop {
 #[derive(Debug)]
 pub(crate) struct Budget {
     left: u32,
-    ends: Instant,
+    pub(crate) ends: Instant,
     rate: u32,
     /// When the next request may leave.
     next: Instant,
@@ -63,6 +66,11 @@ impl Budget {
             tokio::time::sleep(at - now).await;
         }
         Ok(())
+    }
+
+    /// Waits until the next request may leave, so that what is signed then need not wait.
+    pub(crate) async fn ready(&self) {
+        tokio::time::sleep_until(self.next.min(self.ends).into()).await;
     }
 
     /// How long may still be waited.

@@ -1,6 +1,9 @@
 //! What a check is: a row of the table, and the cases that it makes.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use countersign::Timestamp;
 use http::Request;
 
 use super::{event::Event, lab::Lab, mend::Mend, subject::Fresh};
@@ -68,7 +71,7 @@ pub(crate) struct Case {
     pub(crate) what: String,
     /// Whose state is read.
     pub(crate) event: Event,
-    /// Sent first, and not counted. The first request must be accepted.
+    /// Sent first, and not counted. The first request must be accepted, and so must others.
     pub(crate) setup: Vec<Step>,
     /// Sent then, and counted.
     pub(crate) probe: Vec<Step>,
@@ -79,6 +82,8 @@ pub(crate) struct Case {
     pub(crate) needs_own_state: bool,
     /// Only the status matters: a success is the finding.
     pub(crate) by_status: bool,
+    /// The case says nothing if it is answered later: its time is at an edge of the window.
+    pub(crate) until: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug)]
@@ -88,10 +93,11 @@ pub(crate) enum Step {
     HangUp(Request<Bytes>),
     /// Whether the server reads all of it before it answers.
     Patiently(Request<Bytes>),
-    /// Whether the server still waits after this time, in seconds.
-    Slowly(Request<Bytes>, u64),
-    /// Until this many seconds after the signed time.
-    WaitUntil(u64),
+    /// Whether the server still waits after this time.
+    Slowly(Request<Bytes>, Duration),
+    /// Fresh requests, each signed when it is sent.
+    Others(u16),
+    WaitUntil(Timestamp),
 }
 
 impl Case {
@@ -120,7 +126,13 @@ impl Case {
             is_forged: false,
             needs_own_state: false,
             by_status: false,
+            until: None,
         }
+    }
+
+    /// Says nothing if it is answered after this time.
+    pub(crate) fn until(self, until: Option<Timestamp>) -> Self {
+        Self { until, ..self }
     }
 }
 

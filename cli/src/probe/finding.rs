@@ -4,7 +4,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{check::Check, lab::Lab, wire::Sent};
+use super::{
+    check::Check,
+    checks::CHECKS,
+    lab::Lab,
+    mask::{MASK, Mask},
+    wire::Sent,
+};
 use crate::printer::visible;
 
 /// How sure a finding is.
@@ -48,9 +54,9 @@ impl Exchange {
     pub(crate) fn new(
         request: &http::Request<bytes::Bytes>,
         sent: &Sent,
-        accepted: bool,
-        is_setup: bool,
+        (accepted, is_setup): (bool, bool),
         first: Option<Instant>,
+        mask: &Mask,
     ) -> Self {
         let after = |moment: Option<Instant>| {
             let after = moment?.checked_duration_since(first?)?;
@@ -64,13 +70,13 @@ impl Exchange {
             Err(why) => why.clone(),
         };
         Self {
-            request: shown(request),
+            request: shown(request, mask),
             status: sent
                 .answer
                 .as_ref()
                 .ok()
                 .map(|answer| answer.status.as_u16()),
-            answer: answer.trim_end().to_owned(),
+            answer: mask.masked(answer.trim_end().to_owned()),
             accepted,
             is_setup,
             left_us: after(sent.left),
@@ -80,7 +86,7 @@ impl Exchange {
 }
 
 /// A request for a person to read.
-fn shown(request: &http::Request<bytes::Bytes>) -> String {
+fn shown(request: &http::Request<bytes::Bytes>, mask: &Mask) -> String {
     let target = request
         .uri()
         .path_and_query()
@@ -90,7 +96,11 @@ fn shown(request: &http::Request<bytes::Bytes>) -> String {
         text.push_str(&format!("host: {authority}\n"));
     }
     for (name, value) in request.headers() {
-        text.push_str(&format!("{name}: {}\n", visible(value.as_bytes())));
+        let value = match mask.hides(name) {
+            true => MASK.to_owned(),
+            false => visible(value.as_bytes()),
+        };
+        text.push_str(&format!("{name}: {value}\n"));
     }
     let body = request.body();
     if !body.is_empty() {
@@ -168,6 +178,21 @@ pub(crate) struct Ran {
     pub(crate) round: Vec<Exchange>,
 }
 
+impl Ran {
+    fn new(check: &'static Check, outcome: Outcome) -> Self {
+        Self {
+            check,
+            outcome,
+            cases: 0,
+            rounds: 0,
+            sent: 0,
+            spread: None,
+            note: None,
+            round: Vec::new(),
+        }
+    }
+}
+
 /// All of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -192,6 +217,50 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// A check begins: if the probe ends before it does, the report says so.
+    pub(super) fn begin(&mut self, check: &'static Check) {
+        self.checks.push(Ran {
+            note: Some("the probe ended while it ran".to_owned()),
+            ..Ran::new(check, Outcome::Inconclusive)
+        });
+    }
+
+    /// The check that runs.
+    pub(super) fn ran(&mut self) -> Option<&mut Ran> {
+        self.checks.last_mut()
+    }
+
+    /// The check that runs has ended so.
+    pub(super) fn end(&mut self, outcome: Outcome, note: Option<String>) {
+        if let Some(ran) = self.checks.last_mut() {
+            (ran.outcome, ran.note) = (outcome, note);
+        }
+    }
+
+    /// Notes a finding, in place of an earlier one of the same check.
+    pub(super) fn note(&mut self, finding: Finding) {
+        if let Some(ran) = self.checks.last_mut() {
+            ran.outcome = Outcome::Found;
+        }
+        let id = finding.check.id;
+        match self.findings.iter_mut().find(|found| found.check.id == id) {
+            Some(found) => *found = finding,
+            None => self.findings.push(finding),
+        }
+    }
+
+    /// The checks that were wanted and did not begin, if the probe ended before all was done.
+    pub(crate) fn note_rest(&mut self, is_wanted: &dyn Fn(&Check) -> bool) {
+        for check in CHECKS.iter().filter(|check| is_wanted(check)) {
+            if self.ended.is_some() && !self.checks.iter().any(|ran| ran.check.id == check.id) {
+                self.checks.push(Ran {
+                    note: Some("the probe ended before it".to_owned()),
+                    ..Ran::new(check, Outcome::NotRun)
+                });
+            }
+        }
+    }
+
     /// An empty report of a run.
     pub(crate) fn of(lab: &Lab, oracle: String) -> Self {
         let subject = &lab.subject;

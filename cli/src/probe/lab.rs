@@ -1,6 +1,8 @@
 //! What checks make their cases of.
 
-use countersign::{inspect::Source, store::NonceKind};
+use std::time::Duration;
+
+use countersign::{Timestamp, inspect::Source, store::NonceKind};
 
 use super::subject::{Covered, Fresh, Subject, shifted};
 use crate::exit::Failure;
@@ -12,6 +14,8 @@ pub(crate) struct Lab {
     pub(crate) covered: Covered,
     pub(crate) copies: u16,
     pub(crate) others: u16,
+    /// How long a server may wait for a body of a few bytes.
+    pub(crate) patience: Duration,
 }
 
 impl Lab {
@@ -47,7 +51,15 @@ impl Lab {
     /// How old a request is that no window lets in.
     pub(crate) fn far(&self) -> i64 {
         let age = self.subject.max_age.map_or(0, |age| age.as_secs());
-        i64::try_from(age.max(DAY)).unwrap_or(i64::MAX / 4) + 3600
+        let age = i64::try_from(age.max(DAY)).unwrap_or(i64::MAX);
+        age.saturating_add(3600)
+    }
+
+    /// Until when a request that is signed at this time is within the window, if that is known.
+    pub(crate) fn expires(&self, at: Timestamp) -> Option<Timestamp> {
+        let age = self.subject.max_age.filter(|_| self.covered.is_timed)?;
+        // Most schemes sign whole seconds.
+        Some(Timestamp::from_secs(at.as_secs())?.saturating_add(age))
     }
 }
 

@@ -13,6 +13,8 @@ use super::{
     check::{Case, Step},
     event::Event,
     finding::Exchange,
+    lab::Lab,
+    mask::Mask,
     oracle::{Acceptance, Effect, State, identifier},
     subject::now,
     wire::{Sent, Wire},
@@ -61,9 +63,10 @@ impl Oracle {
         notes
     }
 
-    /// Whether one sighting is enough: nobody else changes the state, and nothing changes it late.
+    /// Whether one sighting is enough: nobody else changes the state, nothing changes it late, and
+    /// it is a number that each request changes alike.
     pub(crate) fn is_sure_at_once(&self) -> bool {
-        self.has_own_state() && self.settle.is_zero()
+        self.has_own_state() && self.settle.is_zero() && self.unit.is_some()
     }
 
     pub(crate) fn accepts(&self, sent: &Sent) -> bool {
@@ -122,6 +125,7 @@ pub(crate) struct Measured {
 
 #[derive(Debug)]
 pub(crate) struct Measuring<'m> {
+    pub(crate) lab: &'m Lab,
     pub(crate) wire: &'m Wire,
     pub(crate) oracle: &'m Oracle,
     pub(crate) budget: &'m mut Budget,
@@ -131,31 +135,30 @@ impl Measuring<'_> {
     pub(crate) async fn measure(&mut self, case: &Case) -> Result<Measured, Stop> {
         let mut measured = Measured::default();
         let mut known = BTreeSet::new();
-        let accepted_at = now();
+        let mask = Mask::of(&self.lab.subject.template);
         for (at, step) in case.setup.iter().enumerate() {
-            let (sent, _) = self.step(step, accepted_at.as_secs()).await?;
+            let must_be_accepted = at == 0 || matches!(step, Step::Others(_));
+            let (sent, _) = self.step(step).await?;
             for (request, sent) in &sent {
                 let accepted = self.oracle.accepts(sent);
-                if at == 0 && !accepted {
-                    let why = format!("the first request was not accepted: {}", sent.shown());
+                if must_be_accepted && !accepted {
+                    let which = if at == 0 { "the first" } else { "another" };
+                    let why = format!("{which} request was not accepted: {}", sent.shown());
                     measured.inconclusive = Some(why);
                     return Ok(measured);
                 }
                 known.extend(self.identifier(sent));
                 if at < 2 {
-                    let exchange = Exchange::new(request, sent, accepted, true, None);
+                    let exchange = Exchange::new(request, sent, (accepted, true), None, &mask);
                     measured.exchanges.push(exchange);
                 }
             }
         }
-        let before = match case.setup.is_empty() {
-            true => self.state(&case.event).await?,
-            false => self.settled(&case.event).await?,
-        };
+        let before = self.settled(&case.event).await?;
         let mut new = BTreeSet::new();
         let (mut unnamed, mut counted, mut first) = (0, 0, None);
         for step in &case.probe {
-            let (sent, spread) = self.step(step, accepted_at.as_secs()).await?;
+            let (sent, spread) = self.step(step).await?;
             measured.spread = spread.or(measured.spread);
             first = first.or_else(|| sent.iter().filter_map(|(_, sent)| sent.left).min());
             for (request, sent) in &sent {
@@ -171,9 +174,8 @@ impl Measuring<'_> {
                     }
                 }
                 if measured.exchanges.len() < SHOWN {
-                    measured
-                        .exchanges
-                        .push(Exchange::new(request, sent, accepted, false, first));
+                    let exchange = Exchange::new(request, sent, (accepted, false), first, &mask);
+                    measured.exchanges.push(exchange);
                 }
             }
             if matches!(step, Step::Together(_)) && counted < 2 {
@@ -190,6 +192,11 @@ impl Measuring<'_> {
             }
         }
         if case.by_status {
+            return Ok(measured);
+        }
+        if case.until.is_some_and(|until| now() > until) {
+            let why = "it was answered too late to tell: its time is at the edge of the window";
+            measured.inconclusive = Some(why.to_owned());
             return Ok(measured);
         }
         self.wait(self.oracle.settle).await;
@@ -212,7 +219,7 @@ impl Measuring<'_> {
     }
 
     /// The state, once it has stopped changing: the effects of what was sent before may come late.
-    async fn settled(&mut self, event: &Event) -> Result<Option<State>, Stop> {
+    pub(crate) async fn settled(&mut self, event: &Event) -> Result<Option<State>, Stop> {
         self.wait(self.oracle.settle).await;
         let mut state = self.state(event).await?;
         for _ in 0..SETTLING {
@@ -227,6 +234,39 @@ impl Measuring<'_> {
             state = next;
         }
         Ok(state)
+    }
+
+    /// Waits for the state to change, and then to stay for this long: the state, and how long the
+    /// last change took.
+    pub(crate) async fn changed(
+        &mut self,
+        event: &Event,
+        before: &State,
+        quiet: Duration,
+    ) -> Result<(State, Duration), Stop> {
+        let started = Instant::now();
+        let (mut known, mut since) = (before.clone(), Duration::ZERO);
+        loop {
+            let state = self.state(event).await?.unwrap_or(State::Nothing);
+            let passed = started.elapsed();
+            if state != known {
+                since = passed;
+                if passed > LATE + quiet {
+                    return Err(Stop::Failed(format!(
+                        "the state that --effect reads changes by itself, such as from {} to {}: point \
+                         --effect-json or --effect-regex at what only requests change",
+                        known.shown(),
+                        state.shown()
+                    )));
+                }
+                known = state;
+            }
+            let needed = if known == *before { LATE } else { quiet };
+            if passed - since >= needed {
+                return Ok((known, since));
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Whether the state stays as it is while nothing is sent.
@@ -254,7 +294,7 @@ impl Measuring<'_> {
         }
     }
 
-    async fn step(&mut self, step: &Step, signed_at: u64) -> Result<Done, Stop> {
+    async fn step(&mut self, step: &Step) -> Result<Done, Stop> {
         Ok(match step {
             Step::Send(request) => {
                 self.budget.take(1).await?;
@@ -277,19 +317,25 @@ impl Measuring<'_> {
                 let sent = self.wire.patiently(request, PATIENCE).await;
                 (vec![(request.clone(), sent)], None)
             }
-            Step::Slowly(request, seconds) => {
+            Step::Slowly(request, patience) => {
                 self.budget.take(1).await?;
-                let until = Duration::from_secs(*seconds).min(self.budget.time_left());
-                let started = Instant::now();
-                let mut sent = self.wire.slowly(request, SLOW, until).await;
-                if started.elapsed() < Duration::from_secs(*seconds) {
-                    sent.answered = sent.answered.or_else(|| Some(Instant::now()));
-                }
+                let sent = self.wire.slowly(request, SLOW, *patience).await;
                 (vec![(request.clone(), sent)], None)
             }
-            Step::WaitUntil(seconds) => {
-                let passed = now().as_secs().saturating_sub(signed_at);
-                let wait = Duration::from_secs(seconds.saturating_sub(passed));
+            Step::Others(count) => {
+                for _ in 0..*count {
+                    self.budget.take(1).await?;
+                    let other = self.lab.fresh();
+                    let request = other.map_err(|failure| Stop::Failed(failure.why))?.request;
+                    let sent = self.wire.one(&request).await;
+                    if !self.oracle.accepts(&sent) {
+                        return Ok((vec![(request, sent)], None));
+                    }
+                }
+                (Vec::new(), None)
+            }
+            Step::WaitUntil(time) => {
+                let wait = time.saturating_since(now());
                 if wait > self.budget.time_left() {
                     return Err(Stop::Time);
                 }
@@ -306,6 +352,9 @@ type Done = (Vec<(Request<Bytes>, Sent)>, Option<Duration>);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How often a state is read that does not stop changing.
 const SETTLING: usize = 10;
+/// How long a state is waited for that changes after the answer, and how often it is read.
+const LATE: Duration = Duration::from_secs(3);
+const POLL: Duration = Duration::from_millis(50);
 const AFTER_HANGING_UP: Duration = Duration::from_millis(100);
 const QUIET: Duration = Duration::from_millis(40);
 

@@ -5,6 +5,7 @@
 //! what had an effect. Requests leave through one `wire`, and go to no other address than the one
 //! that was resolved first.
 
+mod begin;
 mod budget;
 mod check;
 mod checks;
@@ -12,6 +13,7 @@ mod event;
 mod finding;
 mod found;
 mod lab;
+mod mask;
 mod measure;
 mod mend;
 mod openapi;
@@ -22,9 +24,10 @@ mod run;
 mod site;
 mod subject;
 mod targets;
+mod trial;
 mod wire;
 
-pub(crate) use budget::Budget;
+pub(crate) use budget::{Budget, Stop};
 pub(crate) use check::Check;
 pub(crate) use checks::{CHECKS, VALID};
 pub(crate) use event::Source;
@@ -37,5 +40,5 @@ pub(crate) use reproduce::reproduce;
 pub(crate) use run::{Refused, Run};
 pub(crate) use site::Sites;
 pub(crate) use subject::{Subject, Template};
-pub(crate) use targets::{headers, method, parsed, targets};
+pub(crate) use targets::{Target, headers, method, parsed, targets};
 pub(crate) use wire::Wire;

@@ -1,8 +1,6 @@
 //! How effects are counted: by a state that is read before and after; by identifiers in the answers;
 //! or by answers that accept.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{HeaderName, Request, header::LOCATION};
 use regex_lite::Regex;
@@ -14,10 +12,6 @@ use super::{
     wire::{Answer, Wire},
 };
 use crate::exit::Failure;
-
-/// How long a state is waited for that changes after the answer.
-const LATE: Duration = Duration::from_secs(3);
-const STEP: Duration = Duration::from_millis(50);
 
 /// Words by which answers say that they acknowledge a duplicate. They stand in the body.
 const MARKS: [&str; 6] = [
@@ -224,23 +218,6 @@ impl Effect {
             return Err(format!("--effect is answered with {}", answer.status));
         }
         self.reading.of(&answer.body)
-    }
-
-    /// Waits for the state to differ from this one: the state, and how long it took.
-    pub(crate) async fn changed(
-        &self,
-        event: &Event,
-        before: &State,
-    ) -> Result<(State, Duration), String> {
-        let started = std::time::Instant::now();
-        loop {
-            let state = self.read(event).await?;
-            let waited = started.elapsed();
-            if state != *before || waited > LATE {
-                return Ok((state, waited));
-            }
-            tokio::time::sleep(STEP).await;
-        }
     }
 }
 

@@ -84,18 +84,15 @@ async fn operations(
         }
     };
     let own = headers(&args.headers)?;
-    let is_wanted = |operation: &Operation| {
-        let is_named = operation
-            .id
-            .as_ref()
-            .is_some_and(|id| args.operation.contains(id));
-        let is_placed = args.path.contains(&operation.path);
+    let is_wanted = |id: Option<&str>, path: &str| {
+        let is_named = id.is_some_and(|id| args.operation.iter().any(|named| named == id));
+        let is_placed = args.path.iter().any(|placed| placed == path);
         (args.operation.is_empty() && args.path.is_empty()) || is_named || is_placed
     };
-    let (mut chosen, unsafe_ones): (Vec<_>, Vec<_>) = Operation::all(&document, &server)
-        .into_iter()
-        .filter(is_wanted)
-        .partition(|operation| args.allow_writes || operation.is_safe());
+    let (mut chosen, unsafe_ones): (Vec<_>, Vec<_>) =
+        Operation::all(&document, &server, &is_wanted)?
+            .into_iter()
+            .partition(|operation| args.allow_writes || operation.is_safe());
     if chosen.is_empty() {
         let why = match unsafe_ones.is_empty() {
             true => "none has such an id or such a path, and can be made of examples".to_owned(),

@@ -8,8 +8,12 @@ use std::{
     time::Duration,
 };
 
-use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
+use fantoccini::{
+    Client, ClientBuilder, Locator, elements::Element, wd::WebDriverCompatibleCommand,
+};
+use http::Method;
 use serde_json::{Value, json};
+use url::{ParseError, Url};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -99,12 +103,33 @@ impl Browser {
         }
     }
 
+    /// What the console says since it was last read.
+    pub(crate) async fn console(&self) -> Vec<String> {
+        let said = self.client.issue_cmd(ReadConsole).await.unwrap();
+        let entries = said.as_array().unwrap().iter();
+        entries.map(|entry| entry["message"].to_string()).collect()
+    }
+
     /// Writes a picture into the tests' output folder.
     pub(crate) async fn picture(&self, name: &str) {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("inspector");
         fs::create_dir_all(&folder).unwrap();
         let picture = self.client.screenshot().await.unwrap();
         fs::write(folder.join(format!("{name}.png")), picture).unwrap();
+    }
+}
+
+/// The log of the browser: a command of Chromium's driver.
+#[derive(Debug)]
+struct ReadConsole;
+
+impl WebDriverCompatibleCommand for ReadConsole {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(json!({"type": "browser"}).to_string()))
     }
 }
 

@@ -40,11 +40,138 @@ fn without_a_state_nothing_is_proven() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("see --accepted-if"), "{said}");
-    // A state that changes by itself proves nothing.
-    let state = format!("--effect 'GET http://{}/drift'", server.address);
-    let report = probe(&session, &format!("full.toml {before}{state} {after}"));
-    for finding in report["findings"].as_array().unwrap() {
-        assert_eq!(finding["verdict"], "suspect", "{finding:#}");
+}
+
+/// The options of a probe of the route, with this state to read.
+fn with_state(server: &Probed, route: &str, state: &str, more: &str) -> String {
+    let command = request(server.address, route, more);
+    let (before, after) = command.split_once("--effect '").unwrap();
+    let (_, after) = after.split_once("' ").unwrap();
+    let state = format!("--effect 'GET http://{}{state}'", server.address);
+    format!("{before}{state} {after}")
+}
+
+/// A clock in the answer of --effect is no effect: the probe refuses to count by it, unless it is
+/// pointed at the rest.
+#[test]
+fn a_state_that_changes_by_itself_is_refused() {
+    let session = Session::new();
+    write_schemes(&session);
+    let Some(server) = Probed::start(&session, "express_app.mjs") else {
+        return;
+    };
+    let command = with_state(
+        &server,
+        "/mended/event",
+        "/clock/{uuid}",
+        "--check altered-body",
+    );
+    let command = format!("countersign probe --secret-file secret event.toml {command}");
+    let said = session.run(&command);
+    assert!(said.contains("changes by itself"), "{said}");
+    assert!(said.contains("(exit code 3)"), "{said}");
+    let pointed = command.replace("--check", "--effect-json /effects --check");
+    let said = session.run(&pointed);
+    assert!(said.contains("Nothing was found"), "{said}");
+}
+
+/// Clean servers that look otherwise to who reads too early, too seldom or too late.
+#[test]
+fn clean_servers_are_not_accused() {
+    let session = Session::new();
+    write_schemes(&session);
+    let Some(server) = Probed::start(&session, "express_app.mjs") else {
+        return;
+    };
+    let of_event = |route: &str, checks: &str| request(server.address, route, checks);
+    let at_once = [
+        (
+            "an effect comes in two steps",
+            "full",
+            of_event("/mended/steps", "--check replay --check race"),
+        ),
+        (
+            "somebody else changes the state while the probe waits",
+            "full",
+            with_state(
+                &server,
+                "/mended/has-then-add",
+                "/shared/{uuid}",
+                "--check window-memory --wait --max-age 6",
+            ),
+        ),
+        (
+            "an edge of the window is reached late",
+            "full",
+            of_event(
+                "/mended/symmetric",
+                "--check time-future --max-age 10 --rate 2",
+            ),
+        ),
+        (
+            "the identifier in the path means nothing",
+            "no-path",
+            of_event("/mended/path-ignored/{uuid}", "--check path-identity"),
+        ),
+    ];
+    let is_clean = |(what, scheme, command): &(&str, &str, String)| {
+        let report = probe(&session, &format!("{scheme}.toml {command}"));
+        assert_eq!(ids(&report), Vec::<String>::new(), "{what}: {report:#}");
+        report["checks"][0]["outcome"].as_str().unwrap().to_owned()
+    };
+    thread::scope(|scope| {
+        for one in &at_once {
+            scope.spawn(|| assert_ne!(is_clean(one), "not-applicable", "{}", one.0));
+        }
+    });
+    // The state of all is read alone.
+    let of_all = |route: &str, checks: &str| with_state(&server, route, "/all", checks);
+    let late = (
+        "the effect of a control request comes late",
+        "full",
+        of_all(
+            "/mended/later",
+            "--check altered-body --check altered-query",
+        ),
+    );
+    assert_eq!(is_clean(&late), "clean");
+    // Without the state of one event, nothing is told of the path.
+    let untold = (
+        "no state tells whose it is",
+        "no-path",
+        of_all("/mended/path-ignored/{uuid}", "--check path-identity"),
+    );
+    assert_eq!(is_clean(&untold), "not-applicable");
+}
+
+/// Findings are kept if the budget ends before all is done.
+#[test]
+fn a_budget_that_ends_keeps_what_was_found() {
+    let session = Session::new();
+    write_schemes(&session);
+    let Some(server) = Probed::start(&session, "express_app.mjs") else {
+        return;
+    };
+    for (route, check, requests) in [
+        ("optional", "signature-missing", 3),
+        ("has-then-add", "race", 1 + 8),
+    ] {
+        let command = request(
+            server.address,
+            &format!("/fault/{route}"),
+            &format!("--check {check}"),
+        );
+        let (before, after) = command.split_once("--effect '").unwrap();
+        let (_, after) = after.split_once("' ").unwrap();
+        let output = session.output(&format!(
+            "countersign probe --json --secret-file secret --max-requests {requests} full.toml \
+             {before}{after}"
+        ));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["ended"], "--max-requests were sent");
+        assert_eq!(ids(&report), [check], "{report:#}");
+        assert_eq!(report["checks"][0]["outcome"], "found");
+        assert_eq!(output.status.code(), Some(1));
     }
 }
 
@@ -145,8 +272,8 @@ fn hostile(accepted: usize, answer: Hostile) -> SocketAddr {
         for (at, stream) in listener.incoming().map_while(Result::ok).enumerate() {
             thread::spawn(move || {
                 let mut stream = stream;
-                let _ = stream.read(&mut [0; 4096]);
                 if at < accepted {
+                    let _ = stream.read(&mut [0; 4096]);
                     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
                 } else {
                     answer(&mut stream);
@@ -161,7 +288,7 @@ fn hostile(accepted: usize, answer: Hostile) -> SocketAddr {
 fn hostile_answers_end_a_probe_within_its_bounds() {
     let session = Session::new();
     write_schemes(&session);
-    let answers: [(&str, Hostile); 7] = [
+    let answers: [(&str, Hostile); 8] = [
         ("an endless body", |stream| {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
             while stream.write_all(b"5\r\nabcde\r\n").is_ok() {}
@@ -181,7 +308,11 @@ fn hostile_answers_end_a_probe_within_its_bounds() {
             let _ = stream
                 .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\nx");
         }),
-        ("nothing", |_| {}),
+        ("nothing", |stream| {
+            let _ = stream.read(&mut [0; 4096]);
+        }),
+        // What is unread when a connection is closed resets it.
+        ("a reset", |_| {}),
         ("slow bytes", |stream| {
             for byte in b"HTTP/1.1 200 OK".iter().cycle() {
                 if stream.write_all(&[*byte]).is_err() {
@@ -213,14 +344,66 @@ fn hostile_answers_end_a_probe_within_its_bounds() {
     assert!(started.elapsed() < Duration::from_secs(20));
 }
 
+/// A server that neither reads nor answers holds nobody up: neither what is sent nor what is waited
+/// for has no end.
+#[test]
+fn a_server_that_does_nothing_ends_a_probe_within_its_bounds() {
+    let session = Session::new();
+    write_schemes(&session);
+    let idle: Hostile = |_| thread::sleep(Duration::from_secs(60));
+    for (options, ended) in [
+        (
+            "--timeout 60 --max-time 2 --check replay",
+            "--max-time was over",
+        ),
+        (
+            "--timeout 1 --max-time 60 --check large-body --check altered-body",
+            "the endpoint answers valid requests no longer",
+        ),
+    ] {
+        let started = Instant::now();
+        let output = session.output(&format!(
+            "countersign probe --json --secret-file secret {options} no-time.toml --data '{{\"a\":1}}' \
+             POST http://{}/",
+            hostile(1, idle)
+        ));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let outcomes = [
+            &report["checks"][0]["outcome"],
+            &report["checks"][1]["outcome"],
+        ];
+        assert!(started.elapsed() < Duration::from_secs(20), "{report:#}");
+        assert!(
+            report["ended"] == ended || outcomes.contains(&&"inconclusive".into()),
+            "{report:#}"
+        );
+    }
+    let said = session.run(
+        "countersign probe --secret-file secret --max-time 18446744073709551615 no-time.toml POST \
+         http://127.0.0.1:9/",
+    );
+    assert!(said.contains("longer than 2592000 s"), "{said}");
+}
+
 /// Ctrl-C ends a probe with what it has.
 #[test]
 fn an_interrupted_probe_reports_what_it_has() {
     let session = Session::new();
     write_schemes(&session);
-    // It accepts whatever comes, and then nothing is answered for long.
+    // It accepts whatever comes, and then nothing is answered for long; or nothing from the start.
+    for accepted in [6, 0] {
+        let report = interrupted(&session, accepted);
+        assert_eq!(report["ended"], "it was interrupted");
+        let is_found = ids(&report).contains(&"uncovered-time".to_owned());
+        assert_eq!(is_found, accepted > 0, "{report:#}");
+    }
+}
+
+/// The report of a probe that is interrupted once the server answers nothing any more.
+fn interrupted(session: &Session, accepted: usize) -> Value {
     static HANGING: AtomicUsize = AtomicUsize::new(0);
-    let address = hostile(6, |stream| {
+    HANGING.store(0, Ordering::SeqCst);
+    let address = hostile(accepted, |stream| {
         HANGING.fetch_add(1, Ordering::SeqCst);
         // Until the probe ends.
         while stream.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
@@ -249,10 +432,5 @@ fn an_interrupted_probe_reports_what_it_has() {
             .success()
     );
     let output = child.wait_with_output().unwrap();
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["ended"], "it was interrupted");
-    assert!(
-        ids(&report).contains(&"uncovered-time".to_owned()),
-        "{report:#}"
-    );
+    serde_json::from_slice(&output.stdout).unwrap()
 }

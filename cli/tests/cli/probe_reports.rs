@@ -99,6 +99,7 @@ async fn shown(page: &Path) {
     assert_eq!(browser.script("return document.scripts.length").await, 0);
     let wide = "return document.documentElement.scrollWidth <= innerWidth";
     assert_eq!(browser.script(wide).await, true);
+    assert_eq!(browser.console().await, Vec::<String>::new());
     browser.picture("probe").await;
     let printed = browser.client.print(Default::default()).await.unwrap();
     assert!(
@@ -106,7 +107,53 @@ async fn shown(page: &Path) {
         "{}",
         printed.len()
     );
+    // The twin: a script in the page is refused by the page itself, and the console says so.
+    let other = page.with_file_name("script.html");
+    let scripted = std::fs::read_to_string(page).unwrap();
+    std::fs::write(&other, format!("{scripted}<script>nothing()</script>")).unwrap();
+    let url = format!("file://{}", other.display());
+    browser.client.goto(&url).await.unwrap();
+    let said = browser.console().await.join("\n");
+    assert!(said.contains("Content Security Policy"), "{said}");
     browser.end().await;
+}
+
+/// Secrets in headers are in no report, although the requests that carry them are shown.
+#[test]
+fn reports_hold_no_secrets_of_headers() {
+    let session = Session::new();
+    write_schemes(&session);
+    let Some(server) = Probed::start(&session, "express_app.mjs") else {
+        return;
+    };
+    let secrets = [
+        "bearer-of-this-test",
+        "cookie-of-this-test",
+        "reader-of-this-test",
+    ];
+    let [bearer, cookie, reader] = secrets;
+    let more = format!(
+        "-H 'authorization: Bearer {bearer}' -H 'cookie: a={cookie}' \
+         --effect-header 'authorization: Bearer {reader}' --check race --sarif r.sarif --junit r.xml \
+         --html r.html"
+    );
+    let command = request(server.address, "/fault/has-then-add", &more);
+    for format in ["--json", ""] {
+        let output = session.output(&format!(
+            "countersign probe {format} --secret-file secret full.toml {command}"
+        ));
+        let said = String::from_utf8(output.stdout).unwrap();
+        let read = |name: &str| std::fs::read_to_string(session.path().join(name)).unwrap();
+        let files = ["r.sarif", "r.xml", "r.html"].map(read).concat();
+        for secret in secrets {
+            assert!(
+                !said.contains(secret) && !files.contains(secret),
+                "{secret}"
+            );
+        }
+        assert!(said.contains("$AUTHORIZATION"), "{said}");
+        assert!(files.contains("authorization: ***"), "{files}");
+    }
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {

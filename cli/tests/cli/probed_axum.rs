@@ -5,11 +5,12 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use axum::{
     Router,
-    body::Bytes,
+    body::{Body, Bytes, to_bytes},
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
     routing::{get, post},
@@ -20,7 +21,10 @@ use countersign::{
 };
 use serde_json::Value;
 use sqlx::SqlitePool;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{
+    net::TcpListener,
+    time::{sleep, timeout},
+};
 
 use crate::{
     probe::{Fault, are_told_apart, ids, probe, write_schemes},
@@ -36,7 +40,7 @@ struct World {
 
 impl World {
     async fn act(&self, body: &[u8]) {
-        sleep(std::time::Duration::from_millis(1)).await;
+        sleep(Duration::from_millis(1)).await;
         let order: Value = serde_json::from_slice(body).unwrap();
         let id = order["id"].as_str().unwrap().to_owned();
         *self.effects.lock().unwrap().entry(id).or_default() += 1;
@@ -100,7 +104,7 @@ async fn looks_first(
     if world.is_seen(&nonce) {
         return Err(StatusCode::CONFLICT);
     }
-    sleep(std::time::Duration::from_millis(1)).await;
+    sleep(Duration::from_millis(1)).await;
     world.see(&nonce);
     world.act(&body).await;
     Ok(())
@@ -131,6 +135,18 @@ async fn notes_at_once(
     }
     world.act(&body).await;
     Ok(())
+}
+
+/// Waits for a body no longer than a second.
+async fn reads_in_time(
+    state: State<World>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(), StatusCode> {
+    let reading = timeout(Duration::from_secs(1), to_bytes(body, 1 << 20));
+    let body = reading.await.map_err(|_| StatusCode::REQUEST_TIMEOUT)?;
+    let body = body.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?;
+    notes_at_once(state, headers, body).await
 }
 
 /// With the library's layer.
@@ -215,7 +231,7 @@ fn start(database: std::path::PathBuf) -> SocketAddr {
                 .route("/payments/{of}", get(payments))
                 .with_state(pool);
             let retryable = Processing::Retryable {
-                lease: std::time::Duration::from_secs(30),
+                lease: Duration::from_secs(30),
             };
             let once = Router::new()
                 .route("/at-most-once", post(verified))
@@ -228,6 +244,8 @@ fn start(database: std::path::PathBuf) -> SocketAddr {
                 .route("/fault/takes-sha1", post(takes_sha1))
                 .route("/mended/looks-first", post(notes_at_once))
                 .route("/mended/takes-sha1", post(notes_at_once))
+                .route("/fault/no-deadline", post(notes_at_once))
+                .route("/mended/no-deadline", post(reads_in_time))
                 .route("/effects/{of}", get(count))
                 .merge(once)
                 .merge(retried)
@@ -248,6 +266,7 @@ fn faults_of_axum_are_found() {
         Fault("looks-first", "no-path", "race", ""),
         Fault("looks-first", "no-path", "race", "--http2"),
         Fault("takes-sha1", "no-path", "signature-algorithm", ""),
+        Fault("no-deadline", "no-path", "slow-body", "--wait --timeout 2"),
     ];
     are_told_apart(&session, address, &faults);
 }

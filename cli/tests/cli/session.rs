@@ -1,10 +1,10 @@
 //! A folder to run commands in. Whatever a command prints is scanned for the secrets of the folder.
 
 use std::{
-    cell::RefCell,
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::Mutex,
 };
 
 use tempfile::TempDir;
@@ -13,7 +13,7 @@ pub(crate) const SECRET: &str = "a secret of this test alone, 44 bytes long";
 
 pub(crate) struct Session {
     folder: TempDir,
-    hidden: RefCell<Vec<Vec<u8>>>,
+    hidden: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Session {
@@ -21,7 +21,7 @@ impl Session {
     pub(crate) fn new() -> Self {
         let session = Self {
             folder: tempfile::tempdir().unwrap(),
-            hidden: RefCell::default(),
+            hidden: Mutex::default(),
         };
         session.secret("secret", SECRET);
         session
@@ -44,7 +44,7 @@ impl Session {
     }
 
     pub(crate) fn hide(&self, bytes: &[u8]) {
-        self.hidden.borrow_mut().push(bytes.to_vec());
+        self.hidden.lock().unwrap().push(bytes.to_vec());
     }
 
     pub(crate) fn output(&self, command: &str) -> Output {
@@ -72,7 +72,7 @@ impl Session {
 
     /// Fails if one of the secrets is in the text.
     pub(crate) fn scan(&self, command: &str, said: &[u8]) {
-        let found = found(said, &self.hidden.borrow());
+        let found = found(said, &self.hidden.lock().unwrap());
         assert!(!found, "`{command}` printed a secret");
     }
 

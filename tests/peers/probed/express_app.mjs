@@ -11,6 +11,7 @@ app.disable("etag");
 app.use(express.raw({ type: () => true, limit: "1mb" }));
 
 const effects = new Map();
+const paid = new Map();
 const seen = new Set();
 const later = () => new Promise((resolve) => setTimeout(resolve, 1));
 
@@ -55,6 +56,7 @@ function claim(nonce) {
 async function pay(of) {
   await later();
   effects.set(of, (effects.get(of) ?? 0) + 1);
+  if (!paid.has(of)) paid.set(of, Date.now());
 }
 
 const parsed = (request) => JSON.parse(bytes(request));
@@ -87,6 +89,43 @@ async function hasThenAdd(request) {
   refuseUnless(!seen.has(nonce), 409);
   await later();
   seen.add(nonce);
+  await pay(parsed(request).id);
+}
+
+/** Reads the time as a number, however it is written. */
+async function looseTime(request) {
+  const age = Date.now() / 1000 - Number(header(request, "x-timestamp"));
+  refuseUnless(age >= -5 && age <= 300);
+  refuseUnless(isSame(header(request, "x-signature"), expected(request)));
+  claim(header(request, "x-nonce"));
+  await pay(parsed(request).id);
+}
+
+/** Pays at once, and a fee a moment later. */
+async function paysInSteps(request) {
+  verify(request);
+  claim(header(request, "x-nonce"));
+  const { id } = parsed(request);
+  await pay(id);
+  setTimeout(() => pay(id), 15);
+}
+
+/** Takes times that are as far ahead as they may be old. */
+async function symmetric(request) {
+  const at = header(request, "x-timestamp");
+  refuseUnless(/^\d{1,12}$/.test(at) && Math.abs(Date.now() / 1000 - Number(at)) <= 10);
+  refuseUnless(isSame(header(request, "x-signature"), expected(request)));
+  claim(header(request, "x-nonce"));
+  await pay(parsed(request).id);
+}
+
+/** Acts on the identifier that is signed, whatever the path says. */
+async function pathIgnored(request) {
+  refuseStale(request);
+  const lines = [header(request, "x-timestamp"), header(request, "x-nonce"), ""];
+  const mac = createHmac("sha256", SECRET).update(lines.join("\n")).update(bytes(request)).digest("hex");
+  refuseUnless(isSame(header(request, "x-signature"), mac));
+  claim(header(request, "x-nonce"));
   await pay(parsed(request).id);
 }
 
@@ -172,6 +211,10 @@ const routes = {
   "given-back": [givenBack, mended],
   event: [eventForgotten, eventKnown],
   later: [paysLaterAgain, paysLater],
+  "loose-time": [looseTime, mended],
+  steps: [hasThenAdd, paysInSteps],
+  symmetric: [looseTime, symmetric],
+  "path-ignored/:of": [pathIgnored, pathIgnored],
 };
 
 const answered = (act) => async (request, response) => {
@@ -190,9 +233,18 @@ for (const [name, [fault, twin]] of Object.entries(routes)) {
 app.get("/effects/:of", (request, response) => {
   response.type("text").send(`${effects.get(request.params.of) ?? 0}`);
 });
-/** A state that others change all the time. */
-app.get("/drift", (request, response) => {
-  response.type("text").send(`${Math.floor(performance.now() * 1000)}`);
+/** The effects of all. */
+app.get("/all", (request, response) => {
+  response.type("text").send(`${[...effects.values()].reduce((sum, one) => sum + one, 0)}`);
+});
+/** The effects, and one of somebody else's a while after the first. */
+app.get("/shared/:of", (request, response) => {
+  const since = Date.now() - (paid.get(request.params.of) ?? Date.now());
+  response.type("text").send(`${(effects.get(request.params.of) ?? 0) + (since > 2000 ? 1 : 0)}`);
+});
+/** The effects, beside a clock. */
+app.get("/clock/:of", (request, response) => {
+  response.json({ effects: effects.get(request.params.of) ?? 0, now: Math.floor(Date.now() / 1000) });
 });
 app.use((error, request, response, next) => {
   response.sendStatus(error.status ?? 500);

@@ -294,22 +294,27 @@ pub(super) fn spellings(lab: &Lab, fresh: &Fresh) -> Vec<(String, Request<Bytes>
         .collect()
 }
 
+type Form = fn(&str) -> String;
+
+/// Other forms of a time: signed, a fraction, an exponent, and in the other unit.
+pub(super) const FORMS: [Form; 4] = [
+    |text| format!("+{text}"),
+    |text| format!("{text}.0"),
+    |text| format!("{text}e0"),
+    |text| match text.len() > 11 {
+        true => text.get(..text.len() - 3).unwrap_or(text).to_owned(),
+        false => format!("{text}000"),
+    },
+];
+
 /// Other spellings of a time.
 fn times(text: &str) -> Vec<String> {
-    vec![
-        format!("+{text}"),
-        format!("0{text}"),
-        format!("{text}.0"),
-        format!("{text}e0"),
-        match text.len() > 11 {
-            true => text.get(..text.len() - 3).unwrap_or(text).to_owned(),
-            false => format!("{text}000"),
-        },
-    ]
+    let forms = FORMS.iter().map(|form| form(text));
+    forms.chain([format!("0{text}")]).collect()
 }
 
 /// The spelling without the digits, so that it is the same each time.
-fn shape(text: &str, other: &str) -> String {
+pub(super) fn shape(text: &str, other: &str) -> String {
     match text.contains(other) {
         true => "seconds".to_owned(),
         false => match other.strip_prefix(text) {

@@ -1,6 +1,6 @@
 //! The same request, or the same event, again.
 
-use std::iter;
+use std::{iter, time::Duration};
 
 use http::{HeaderName, header::HeaderValue};
 
@@ -12,6 +12,9 @@ use crate::{
         lab::Lab,
     },
 };
+
+/// How long before its signature expires a request is sent again: the clocks differ.
+const BEFORE_THE_END: Duration = Duration::from_secs(2);
 
 /// How often a request is sent again: one of several workers may remember it.
 const TIMES: usize = 4;
@@ -64,36 +67,23 @@ pub(super) fn after_others(lab: &Lab) -> Result<Vec<Case>, Failure> {
         return Ok(Vec::new());
     }
     let fresh = lab.fresh()?;
-    let mut setup = vec![send(&fresh)];
-    for _ in 0..lab.others {
-        setup.push(send(&lab.fresh()?));
-    }
+    let setup = vec![send(&fresh), Step::Others(lab.others)];
     let what = format!("the same bytes again, after {} other requests", lab.others);
-    Ok(vec![Case::again(
-        what,
-        &fresh.event,
-        setup,
-        vec![send(&fresh)],
-        0,
-    )])
+    let case = Case::again(what, &fresh.event, setup, vec![send(&fresh)], 0);
+    Ok(vec![case.until(lab.expires(fresh.at))])
 }
 
 pub(super) fn after_most_of_the_window(lab: &Lab) -> Result<Vec<Case>, Failure> {
-    let Some(max_age) = lab.subject.max_age.filter(|_| lab.covered.is_timed) else {
+    let fresh = lab.fresh()?;
+    let Some(expires) = lab.expires(fresh.at) else {
         return Ok(Vec::new());
     };
-    let fresh = lab.fresh()?;
-    // Whole seconds are signed, and the clocks differ.
-    let until = max_age.as_secs().saturating_sub(2);
-    let probe = vec![Step::WaitUntil(until), send(&fresh)];
-    let what = format!("the same bytes again, {until} s after they were signed");
-    Ok(vec![Case::again(
-        what,
-        &fresh.event,
-        vec![send(&fresh)],
-        probe,
-        0,
-    )])
+    let until = expires.saturating_sub(BEFORE_THE_END);
+    let setup = vec![send(&fresh), Step::WaitUntil(until)];
+    let age = until.saturating_since(fresh.at).as_secs();
+    let what = format!("the same bytes again, {age} s after they were signed");
+    let case = Case::again(what, &fresh.event, setup, vec![send(&fresh)], 0);
+    Ok(vec![case.until(Some(expires))])
 }
 
 /// The same request in another spelling of its signature or time.

@@ -5,6 +5,7 @@ use base64::{
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE},
 };
 use bytes::Bytes;
+use countersign::inspect::Source;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderName, Request};
 
@@ -60,11 +61,14 @@ impl Place {
 
     /// Another MAC in its place.
     fn written(&self, mac: &[u8]) -> String {
-        self.with(&if self.is_hex {
-            hex(mac)
-        } else {
-            STANDARD.encode(mac)
-        })
+        self.with(&self.encoded(mac))
+    }
+
+    fn encoded(&self, mac: &[u8]) -> String {
+        match self.is_hex {
+            true => hex(mac),
+            false => STANDARD.encode(mac),
+        }
     }
 
     /// The same MAC, written otherwise.
@@ -159,7 +163,7 @@ pub(super) fn truncated(lab: &Lab) -> Result<Vec<Case>, Failure> {
 /// MACs under other algorithms, with the same secret and the same message.
 pub(super) fn other_algorithm(lab: &Lab) -> Result<Vec<Case>, Failure> {
     let mut made = Vec::new();
-    for name in ["sha1", "sha256", "sha512"] {
+    for name in ALGORITHMS {
         let fresh = lab.fresh()?;
         let Some(place) = Place::of(lab, &fresh.request) else {
             return Ok(Vec::new());
@@ -170,13 +174,9 @@ pub(super) fn other_algorithm(lab: &Lab) -> Result<Vec<Case>, Failure> {
         if mac == place.mac {
             continue;
         }
-        let text = if place.is_hex {
-            hex(&mac)
-        } else {
-            STANDARD.encode(&mac)
-        };
+        let text = place.encoded(&mac);
         // A prefix often names the algorithm.
-        let before = ["sha1", "sha256", "sha512"]
+        let before = ALGORITHMS
             .iter()
             .fold(place.before.clone(), |before, known| {
                 before.replace(known, name)
@@ -198,6 +198,44 @@ fn mac_under(lab: &Lab, request: &Request<Bytes>, known: &[u8], name: &str) -> O
         .iter()
         .flat_map(|p| p.bytes().to_vec())
         .collect();
+    let (key, _) = key(lab, &message, known)?;
+    mac(&key, &message, name)
+}
+
+/// Signs a request whose time was rewritten, over the new text; the first request is the original.
+pub(super) fn signed_over_time(
+    lab: &Lab,
+    original: &Request<Bytes>,
+    rewritten: &Request<Bytes>,
+    (text, other): (&str, &str),
+) -> Option<Request<Bytes>> {
+    let place = Place::of(lab, original)?;
+    let signature = lab.subject.signature(original)?;
+    let (mut message, mut changed) = (Vec::new(), Vec::new());
+    for piece in signature.pieces() {
+        message.extend_from_slice(piece.bytes());
+        match piece.sources().contains(&Source::Time) {
+            true => {
+                let piece = std::str::from_utf8(piece.bytes()).ok()?;
+                changed.extend(piece.replacen(text, other, 1).bytes());
+            }
+            false => changed.extend_from_slice(piece.bytes()),
+        }
+    }
+    if changed == message {
+        return None;
+    }
+    let (key, name) = key(lab, &message, &place.mac)?;
+    let mac = mac(&key, &changed, name)?;
+    let value = rewritten.headers().get(&place.name)?.to_str().ok()?;
+    let value = value.replacen(&place.text, &place.encoded(&mac), 1);
+    with_header(rewritten.clone(), &place.name, &value)
+}
+
+const ALGORITHMS: [&str; 3] = ["sha1", "sha256", "sha512"];
+
+/// The key and the algorithm under which this message has this MAC.
+fn key(lab: &Lab, message: &[u8], known: &[u8]) -> Option<(Vec<u8>, &'static str)> {
     let text = lab.subject.secrets.first()?.as_bytes();
     let stripped = text.strip_prefix(b"whsec_").unwrap_or(text);
     let keys = [
@@ -205,13 +243,11 @@ fn mac_under(lab: &Lab, request: &Request<Bytes>, known: &[u8], name: &str) -> O
         STANDARD.decode(stripped).ok(),
         std::str::from_utf8(text).ok().and_then(unhex),
     ];
-    let is_key = |key: &Vec<u8>| {
-        let all = ["sha1", "sha256", "sha512"];
-        all.iter()
-            .any(|name| mac(key, &message, name).as_deref() == Some(known))
-    };
-    let key = keys.into_iter().flatten().find(is_key)?;
-    mac(&key, &message, name)
+    keys.into_iter().flatten().find_map(|key| {
+        let is_under = |name: &&str| mac(&key, message, name).as_deref() == Some(known);
+        let name = ALGORITHMS.into_iter().find(is_under)?;
+        Some((key, name))
+    })
 }
 
 fn mac(key: &[u8], message: &[u8], name: &str) -> Option<Vec<u8>> {

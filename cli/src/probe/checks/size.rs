@@ -13,9 +13,6 @@ use crate::{
 /// Longer than a request that is signed needs to be.
 const LARGE: usize = 8 * 1024 * 1024;
 
-/// How long a server may wait for a body of a few bytes, in seconds.
-const PATIENCE: u64 = 30;
-
 /// A large body without a signature: a server that answers before its end has not waited for it.
 pub(super) fn large(lab: &Lab) -> Result<Vec<Case>, Failure> {
     let fresh = lab.fresh()?;
@@ -47,8 +44,9 @@ pub(super) fn slow(lab: &Lab) -> Result<Vec<Case>, Failure> {
         return Ok(Vec::new());
     };
     let long = [request.body().as_ref(), &[b' '; 256]].concat();
-    let probe = vec![Step::Slowly(with_body(&request, long), PATIENCE)];
-    let what = format!("a body of which a byte comes every second, for {PATIENCE} s");
+    let probe = vec![Step::Slowly(with_body(&request, long), lab.patience)];
+    let seconds = lab.patience.as_secs();
+    let what = format!("a body of which a byte comes every second, for {seconds} s");
     Ok(vec![Case {
         by_status: true,
         ..Case::again(what, &fresh.event, Vec::new(), probe, 0)

@@ -120,6 +120,9 @@ checks! {
     "time-future" Medium CWE-613 Authentication TIME Once(time::future);
         "Requests of the future are accepted";
         "A request can be made today that is good for longer than the window."
+    "time-malformed" Medium CWE-1286 Authentication TIME Once(time::malformed);
+        "Times in another form are accepted";
+        "A time that is read in two ways is good for longer than the window, or is forgotten too early."
     "time-missing" High CWE-294 Authentication TIME Once(time::missing);
         "Requests without a time are accepted";
         "An attacker takes the time out of a captured request, and it no longer gets old."

@@ -1,5 +1,13 @@
-//! Times outside of the window, and none.
+//! Times outside of the window, in another form, and none.
 
+use std::time::Duration;
+
+use countersign::Timestamp;
+
+use super::{
+    forged::{FORMS, replaced, shape, time_of},
+    signature::signed_over_time,
+};
 use crate::{
     exit::Failure,
     probe::{
@@ -10,50 +18,73 @@ use crate::{
 };
 
 /// How far from the edge of the window a time is that is tested.
-const DISTANCE: i64 = 2;
+const DISTANCE: Duration = Duration::from_secs(2);
 
-/// Well signed requests of other times.
-fn signed(lab: &Lab, times: &[(String, i64)]) -> Result<Vec<Case>, Failure> {
+/// A well signed request of another time.
+fn signed(lab: &Lab, what: String, at: Timestamp) -> Result<Case, Failure> {
+    let fresh = lab.subject.fresh_at(at)?;
+    Ok(Case::forged(what, &fresh.event, fresh.request))
+}
+
+pub(super) fn stale(lab: &Lab) -> Result<Vec<Case>, Failure> {
     if !lab.covered.is_timed {
         return Ok(Vec::new());
     }
-    let mut made = Vec::new();
-    for (what, seconds) in times {
-        let fresh = lab.subject.fresh_at(shifted(now(), *seconds))?;
-        made.push(Case::forged(what, &fresh.event, fresh.request));
+    let what = "signed more than a day ago".to_owned();
+    let mut made = vec![signed(lab, what, shifted(now(), -lab.far()))?];
+    if let Some(age) = lab.subject.max_age {
+        let edge = age.saturating_add(DISTANCE);
+        let what = format!("signed {} s ago, outside of the window", edge.as_secs());
+        made.push(signed(lab, what, now().saturating_sub(edge))?);
     }
     Ok(made)
 }
 
-fn edge(lab: &Lab) -> Option<i64> {
-    let age = lab.subject.max_age?.as_secs();
-    i64::try_from(age).ok()?.checked_add(DISTANCE)
-}
-
-pub(super) fn stale(lab: &Lab) -> Result<Vec<Case>, Failure> {
-    let mut times = vec![("signed more than a day ago".to_owned(), -lab.far())];
-    if let Some(edge) = edge(lab) {
-        times.push((format!("signed {edge} s ago, outside of the window"), -edge));
-    }
-    signed(lab, &times)
-}
-
 pub(super) fn future(lab: &Lab) -> Result<Vec<Case>, Failure> {
-    let mut times = vec![("signed for more than a day ahead".to_owned(), lab.far())];
-    if let Some(edge) = edge(lab) {
-        times.push((
-            format!("signed for {edge} s ahead, outside of the window"),
-            edge,
-        ));
+    if !lab.covered.is_timed {
+        return Ok(Vec::new());
     }
-    signed(lab, &times)
+    let what = "signed for more than a day ahead".to_owned();
+    let mut made = vec![signed(lab, what, shifted(now(), lab.far()))?];
+    if let Some(age) = lab.subject.max_age {
+        let edge = age.saturating_add(DISTANCE);
+        let what = format!(
+            "signed for {} s ahead, outside of the window",
+            edge.as_secs()
+        );
+        // Whole seconds are signed, and the distance is kept.
+        let at = now().saturating_add(edge + Duration::from_secs(1));
+        let enters = Timestamp::from_secs(at.as_secs()).map(|at| at.saturating_sub(age));
+        made.push(signed(lab, what, at)?.until(enters));
+    }
+    Ok(made)
+}
+
+/// Well signed requests whose time is written in a form that the scheme does not have.
+pub(super) fn malformed(lab: &Lab) -> Result<Vec<Case>, Failure> {
+    let mut made = Vec::new();
+    for form in FORMS {
+        let fresh = lab.fresh()?;
+        let Some(text) = time_of(lab, &fresh) else {
+            return Ok(Vec::new());
+        };
+        let other = form(&text);
+        let request = replaced(lab, &fresh.request, &text, &other).and_then(|rewritten| {
+            signed_over_time(lab, &fresh.request, &rewritten, (&text, &other))
+        });
+        if let Some(request) = request {
+            let what = format!("signed with a time written as {}", shape(&text, &other));
+            made.push(Case::forged(what, &fresh.event, request));
+        }
+    }
+    Ok(made)
 }
 
 pub(super) fn missing(lab: &Lab) -> Result<Vec<Case>, Failure> {
     let mut made = Vec::new();
     for is_empty in [false, true] {
         let fresh = lab.subject.fresh_at(shifted(now(), -lab.far()))?;
-        let Some(text) = super::forged::time_of(lab, &fresh) else {
+        let Some(text) = time_of(lab, &fresh) else {
             return Ok(Vec::new());
         };
         let own = &lab.subject.template.headers;

@@ -7,6 +7,9 @@ use crate::exit::Failure;
 /// The longest document that is read.
 pub(crate) const MAX_LEN: usize = 16 * 1024 * 1024;
 
+/// The longest URL that is made of a document.
+pub(super) const MAX_URL: usize = 8 * 1024;
+
 /// References of references that are followed.
 const DEPTH: usize = 16;
 
@@ -69,21 +72,31 @@ impl Document {
         None
     }
 
-    /// The first server, with the defaults of its variables.
+    /// The first server, with the defaults of its variables; `None` if it is too long for a URL.
     pub(crate) fn server(&self) -> Option<String> {
         let server = self.root.get("servers")?.get(0)?;
         let mut url = server.get("url")?.as_str()?.to_owned();
         let variables = server.get("variables").and_then(Value::as_object);
         for (name, variable) in variables.into_iter().flatten() {
             let default = variable.get("default").and_then(Value::as_str);
-            url = url.replace(&format!("{{{name}}}"), default.unwrap_or_default());
+            url = filled(&url, name, default.unwrap_or_default())?;
         }
         Some(url)
     }
 }
 
+/// A URL with this value for a name in braces; `None` if it gets too long: values that name each other
+/// would double it each time.
+pub(super) fn filled(url: &str, name: &str, value: &str) -> Option<String> {
+    let name = format!("{{{name}}}");
+    let more = url.matches(&name).count().saturating_mul(value.len());
+    (url.len().saturating_add(more) <= MAX_URL).then(|| url.replace(&name, value))
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -127,6 +140,16 @@ mod tests {
             "]".repeat(20_000)
         );
         assert!(Document::parse(deep.as_bytes(), "it").is_err());
+        let mut variables = serde_json::Map::new();
+        for at in 0..60 {
+            let next = at + 1;
+            let default = format!("{{v{next:02}}}{{v{next:02}}}");
+            variables.insert(format!("v{at:02}"), json!({"default": default}));
+        }
+        let doubling =
+            json!({"openapi": "3.0.0", "servers": [{"url": "{v00}", "variables": variables}]});
+        let read = Document::parse(doubling.to_string().as_bytes(), "it").unwrap();
+        assert_eq!(read.server(), None);
         let circle = br##"{"openapi": "3.0.0", "a": {"$ref": "#/b"}, "b": {"$ref": "#/a"}}"##;
         let read = Document::parse(circle, "it").unwrap();
         assert!(read.resolved(read.root().get("a").unwrap()).is_none());

@@ -4,17 +4,18 @@ use bytes::Bytes;
 use http::{HeaderName, Method, header::CONTENT_TYPE};
 use serde_json::Value;
 
-use super::{document::Document, example::example};
-use crate::probe::subject::Template;
+use super::{
+    document::{Document, MAX_URL, filled},
+    example::Examples,
+};
+use crate::{exit::Failure, probe::subject::Template};
 
-/// The most operations that are looked at.
+/// The most operations that are probed.
 const MAX: usize = 10_000;
 
 /// An operation of a document.
 #[derive(Clone, Debug)]
 pub(crate) struct Operation {
-    pub(crate) id: Option<String>,
-    pub(crate) path: String,
     pub(crate) template: Template,
 }
 
@@ -24,8 +25,14 @@ impl Operation {
         self.template.method.is_safe()
     }
 
-    /// All operations of a document whose requests can be made, at this server.
-    pub(crate) fn all(document: &Document, server: &str) -> Vec<Self> {
+    /// The operations of a document that are wanted, by id and path, and whose requests can be made, at
+    /// this server. Fails if their examples are too large together.
+    pub(crate) fn all(
+        document: &Document,
+        server: &str,
+        is_wanted: &dyn Fn(Option<&str>, &str) -> bool,
+    ) -> Result<Vec<Self>, Failure> {
+        let examples = Examples::of(document);
         let paths = document.root().get("paths").and_then(Value::as_object);
         let mut found = Vec::new();
         for (path, item) in paths.into_iter().flatten() {
@@ -33,32 +40,38 @@ impl Operation {
                 continue;
             };
             for method in ["get", "put", "post", "delete", "patch", "head", "options"] {
-                if let Some(operation) = item.get(method)
+                let Some(operation) = item.get(method) else {
+                    continue;
+                };
+                let id = operation.get("operationId").and_then(Value::as_str);
+                if is_wanted(id, path)
                     && let Some(template) =
-                        template(document, server, path, method, item, operation)
+                        template(&examples, server, path, method, item, operation)
                 {
-                    let id = operation.get("operationId").and_then(Value::as_str);
-                    found.push(Self {
-                        id: id.map(str::to_owned),
-                        path: path.clone(),
-                        template,
-                    });
+                    found.push(Self { template });
                 }
             }
         }
-        found.truncate(MAX);
-        found
+        let fits = examples.had_room() && found.len() <= MAX;
+        fits.then_some(found).ok_or_else(|| {
+            Failure::usage(
+                format!("`{}` has too many operations", document.name()),
+                format!("there are more than {MAX}, or their examples are longer than 16 MiB"),
+                "name operations with --operation or --path",
+            )
+        })
     }
 }
 
 fn template(
-    document: &Document,
+    examples: &Examples<'_>,
     server: &str,
     path: &str,
     method: &str,
     item: &Value,
     operation: &Value,
 ) -> Option<Template> {
+    let document = examples.document;
     let mut url = path.to_owned();
     let mut query = Vec::new();
     let mut headers = Vec::new();
@@ -71,12 +84,12 @@ fn template(
         if place != "path" && !is_required {
             continue;
         }
-        let value = match example(document, parameter)? {
+        let value = match examples.example(parameter)? {
             Value::String(text) => text,
             other => other.to_string(),
         };
         match place {
-            "path" => url = url.replace(&format!("{{{name}}}"), &encoded(&value)),
+            "path" => url = filled(&url, name, &encoded(&value))?,
             "query" => query.push(format!("{}={}", encoded(name), encoded(&value))),
             "header" => headers.push((name.parse::<HeaderName>().ok()?, value)),
             _ => {}
@@ -85,6 +98,9 @@ fn template(
     let mut url = format!("{}{url}", server.trim_end_matches('/'));
     if !query.is_empty() {
         url = format!("{url}?{}", query.join("&"));
+    }
+    if url.len() > MAX_URL {
+        return None;
     }
     let body = match operation.get("requestBody") {
         Some(body) => {
@@ -96,7 +112,7 @@ fn template(
                 .find(is_json)
                 .or_else(|| content.keys().next())?;
             headers.push((CONTENT_TYPE, kind.clone()));
-            match example(document, content.get(kind)?)? {
+            match examples.example(content.get(kind)?)? {
                 Value::String(text) if !is_json(&kind) => Bytes::from(text),
                 value => serde_json::to_vec(&value).ok()?.into(),
             }
@@ -130,6 +146,8 @@ fn encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const YAML: &str = "
@@ -168,11 +186,12 @@ components:
     #[test]
     fn requests_are_made_of_examples_and_of_kinds() {
         let document = Document::parse(YAML.as_bytes(), "it").unwrap();
-        let all = Operation::all(&document, "http://127.0.0.1:1/v1/");
-        let pay = all
-            .iter()
-            .find(|one| one.id.as_deref() == Some("pay"))
-            .unwrap();
+        let named = |wanted: &'static str| {
+            let is_wanted = move |id: Option<&str>, _: &str| id == Some(wanted);
+            let all = Operation::all(&document, "http://127.0.0.1:1/v1/", &is_wanted);
+            all.unwrap().pop().unwrap()
+        };
+        let pay = named("pay");
         assert!(!pay.is_safe());
         assert_eq!(
             pay.template.url,
@@ -188,9 +207,38 @@ components:
             pay.template.headers,
             [(CONTENT_TYPE, "application/json".to_owned())]
         );
-        assert!(
-            all.iter()
-                .any(|one| one.id.as_deref() == Some("look") && one.is_safe())
-        );
+        assert!(named("look").is_safe());
+    }
+
+    /// A schema of which each member is the schema itself, and so many operations of that body.
+    fn tree(operations: usize, example: usize) -> Document {
+        let itself = json!({"$ref": "#/components/schemas/Tree"});
+        let members: serde_json::Map<_, _> = (0..50)
+            .map(|at| (format!("m{at}"), itself.clone()))
+            .collect();
+        let body = json!({"content": {"application/json": {"schema": itself}}});
+        let named =
+            json!({"name": "a", "in": "query", "required": true, "example": "x".repeat(example)});
+        let post = json!({"post": {"requestBody": body, "parameters": [{"$ref": "#/p"}]}});
+        let paths: serde_json::Map<_, _> = (0..operations)
+            .map(|at| (format!("/{at}"), post.clone()))
+            .collect();
+        let document = json!({
+            "openapi": "3.0.0", "paths": paths, "p": named,
+            "components": {"schemas": {"Tree": {"properties": members}}},
+        });
+        Document::parse(document.to_string().as_bytes(), "it").unwrap()
+    }
+
+    #[test]
+    fn examples_of_what_refers_to_itself_and_of_many_operations_end() {
+        let all = |document: &Document| Operation::all(document, "http://127.0.0.1", &|_, _| true);
+        let one = all(&tree(1, 1)).unwrap();
+        let body = one[0].template.body.len();
+        assert!((1000..100_000).contains(&body), "{body}");
+        assert!(all(&tree(100, 1)).is_ok());
+        assert!(all(&tree(1000, 1)).is_err());
+        // A URL that is too long is none.
+        assert!(all(&tree(1, 9000)).unwrap().is_empty());
     }
 }

@@ -14,7 +14,7 @@ use http::{
 use tokio::{
     io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{sleep, timeout, timeout_at},
 };
 
 use super::{WARM_UP, answer::Sent, read, spread};
@@ -63,6 +63,17 @@ struct Held {
     broken: Option<String>,
 }
 
+impl Held {
+    /// Sends the last bytes; whether they were taken before the deadline.
+    async fn finish(&mut self, deadline: Instant) -> bool {
+        let sending = async {
+            self.io.write_all(&self.last).await?;
+            self.io.flush().await
+        };
+        matches!(timeout_at(deadline.into(), sending).await, Ok(Ok(())))
+    }
+}
+
 async fn hold(site: &Site, request: &Request<Bytes>, keep: usize) -> Result<Held, String> {
     let mut io = site.connect(false).await?;
     let mut bytes = written(request);
@@ -99,16 +110,14 @@ pub(super) async fn together(site: &Site, requests: &[Request<Bytes>]) -> (Vec<S
         .iter_mut()
         .map(|held| is_race && held.as_mut().is_ok_and(|held| is_answered(&mut held.io)))
         .collect();
-    // Nothing is awaited here but writes for which the system has room.
+    // Nothing is awaited here but writes for which the system has room: if it has none, because a
+    // server does not read, all of them have one deadline.
+    let deadline = Instant::now() + site.timeout;
     let mut left = Vec::with_capacity(held.len());
     for (held, early) in held.iter_mut().zip(&early) {
         let is_sent = match held {
             Ok(held) if held.last.is_empty() => held.broken.is_none(),
-            Ok(held) if !early => {
-                let written = held.io.write_all(&held.last).await;
-                let flushed = held.io.flush().await;
-                written.and(flushed).is_ok()
-            }
+            Ok(held) if !early => held.finish(deadline).await,
             _ => false,
         };
         left.push(is_sent.then(Instant::now));
@@ -177,13 +186,13 @@ pub(super) async fn hang_up(site: &Site, request: &Request<Bytes>) -> Sent {
 
 /// Sends all but the last byte, and the last byte only if there is no answer within this time.
 pub(super) async fn patiently(site: &Site, request: &Request<Bytes>, patience: Duration) -> Sent {
-    let Held { mut io, last, .. } = match hold(site, request, 1).await {
+    let mut held = match hold(site, request, 1).await {
         Ok(held) => held,
         Err(why) => return Sent::failed(why),
     };
     let started = Instant::now();
     while started.elapsed() < patience {
-        if is_answered(&mut io) {
+        if is_answered(&mut held.io) {
             return Sent {
                 is_early: true,
                 ..Sent::failed("it was answered before its last byte was sent")
@@ -191,10 +200,10 @@ pub(super) async fn patiently(site: &Site, request: &Request<Bytes>, patience: D
         }
         sleep(Duration::from_millis(5)).await;
     }
-    let is_sent = io.write_all(&last).await.and(io.flush().await).is_ok();
+    let is_sent = held.finish(Instant::now() + site.timeout).await;
     let left = is_sent.then(Instant::now);
     let (answer, answered) =
-        read::answer(io, request.method(), site.timeout, site.max_answer).await;
+        read::answer(held.io, request.method(), site.timeout, site.max_answer).await;
     Sent {
         answer,
         left,
@@ -226,7 +235,10 @@ pub(super) async fn slowly(
             };
         }
         sleep(every).await;
-        if is_answered(&mut io) || io.write_all(&[byte]).await.is_err() {
+        // A server that does not read still waits.
+        let left = until.saturating_sub(started.elapsed());
+        if is_answered(&mut io) || matches!(timeout(left, io.write_all(&[byte])).await, Ok(Err(_)))
+        {
             break;
         }
     }

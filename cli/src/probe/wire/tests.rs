@@ -140,7 +140,8 @@ fn copies_that_are_held_back_find_a_race_more_often_than_plain_ones() {
         );
         // A few rounds say that it works; many say how much better.
         assert!(held > 0, "{held}");
-        assert!(rounds < 50 || held >= 2 * plain, "{held}, {plain}");
+        let is_wide = plain_spread > Duration::from_millis(1);
+        assert!(rounds < 50 || is_wide && held >= 2 * plain, "{held}, {plain}, {plain_spread:?}");
     })
     .unwrap();
 }

@@ -1,0 +1,97 @@
+//! Valid requests: whether they are accepted, and what one of them does to the state.
+
+use std::time::Duration;
+
+use super::{
+    budget::Stop,
+    check::Case,
+    measure::Measured,
+    run::{Refused, Run},
+};
+
+/// Cases in a row without any answer, after which a valid request is sent to see whether the endpoint
+/// is there.
+const UNANSWERED: u32 = 3;
+
+/// How long a state is watched that must not change by itself: longer than a clock of seconds stays
+/// as it is.
+const WATCH: Duration = Duration::from_millis(1100);
+
+/// A change that is seen within this time came with the answer.
+const AT_ONCE: Duration = Duration::from_millis(40);
+
+impl Run<'_> {
+    /// Sends a valid request.
+    async fn valid(&mut self) -> Result<Result<(), Box<Refused>>, Stop> {
+        self.budget.take(1).await?;
+        let fresh = self.fresh()?;
+        let sent = self.wire.one(&fresh.request).await;
+        Ok(match self.oracle.accepts(&sent) {
+            true => Ok(()),
+            false => Err(Box::new(Refused { fresh, sent })),
+        })
+    }
+
+    /// Sends valid requests, and learns what one of them does to the state.
+    pub(crate) async fn begin(&mut self) -> Result<Result<(), Box<Refused>>, Stop> {
+        if self.oracle.effect.is_none() {
+            return self.valid().await;
+        }
+        let mut units = Vec::new();
+        for quiet in [WATCH, AT_ONCE] {
+            let fresh = self.fresh()?;
+            let before = self.measuring().settled(&fresh.event).await?;
+            let Some(before) = before else {
+                break;
+            };
+            self.budget.take(1).await?;
+            let sent = self.wire.one(&fresh.request).await;
+            if !self.oracle.accepts(&sent) {
+                return Ok(Err(Box::new(Refused { fresh, sent })));
+            }
+            let quiet = quiet.max(self.oracle.settle);
+            let mut measuring = self.measuring();
+            let (after, took) = measuring.changed(&fresh.event, &before, quiet).await?;
+            if after == before {
+                return Err(Stop::Failed(format!(
+                    "a valid request was accepted, and the state that --effect reads stayed {}",
+                    before.shown()
+                )));
+            }
+            if took > AT_ONCE {
+                let wait = (2 * took).max(Duration::from_millis(100));
+                self.oracle.settle = self.oracle.settle.max(wait);
+            }
+            units.push(before.distance(&after));
+        }
+        let is_same = |one: &f64, other: &f64| (one - other).abs() < 1e-6;
+        self.oracle.unit = match units.as_slice() {
+            [Some(one), Some(other)] if is_same(one, other) && *one != 0.0 => Some(*one),
+            _ => None,
+        };
+        Ok(Ok(()))
+    }
+
+    /// Ends the run if nothing is answered any more.
+    pub(super) async fn is_there(&mut self, case: &Case, measured: &Measured) -> Result<(), Stop> {
+        let is_answered = measured.is_answered || measured.inconclusive.is_some() || case.by_status;
+        self.unanswered = if is_answered { 0 } else { self.unanswered + 1 };
+        if self.unanswered < UNANSWERED {
+            return Ok(());
+        }
+        self.unanswered = 0;
+        match self.is_alive().await? {
+            true => Ok(()),
+            false => Err(Stop::Gone),
+        }
+    }
+
+    /// Whether valid requests are still accepted; a limit on the rate may pass.
+    pub(super) async fn is_alive(&mut self) -> Result<bool, Stop> {
+        if self.valid().await?.is_ok() {
+            return Ok(true);
+        }
+        tokio::time::sleep(Duration::from_secs(1).min(self.budget.time_left())).await;
+        Ok(self.valid().await?.is_ok())
+    }
+}
