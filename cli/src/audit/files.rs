@@ -8,7 +8,7 @@ use std::{
 
 use ignore::{WalkBuilder, overrides::OverrideBuilder};
 
-use super::{nesting::Language, project::Facts};
+use super::{project::Facts, tree::Language};
 use crate::exit::Failure;
 
 /// The longest file that is read, in bytes.

@@ -28,7 +28,7 @@ impl Severity {
 }
 
 /// A place in a file, and what happens there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     pub(super) file: usize,
     pub(super) span: Span,

@@ -1,7 +1,7 @@
 //! `countersign audit`: finds in source where something is checked and then used.
 //!
-//! From the bottom: a file is scanned ([`nesting`]) and read into one small tree for both languages
-//! ([`tree`], by [`python`] and [`rust`]). All trees make a [`project`], and a function with its
+//! From the bottom: a file that does not nest too deeply ([`nesting`]) is read into one small tree for
+//! both languages ([`tree`], by [`python`] and [`rust`]). All trees make a [`project`], and a function with its
 //! helpers becomes a [`flow`] of steps, of which rules ask where values come from ([`values`]). The
 //! rules are one table, and [`run()`] runs them over all files.
 
@@ -12,7 +12,11 @@ mod files;
 mod finding;
 mod fix;
 mod flow;
+mod flow_build;
+mod flow_order;
+mod fuel;
 mod mac;
+mod mac_made;
 mod nesting;
 mod project;
 mod python;
@@ -21,6 +25,7 @@ mod rules;
 mod run;
 mod rust;
 mod rust_expr;
+mod rust_scan;
 mod tree;
 mod values;
 mod words;

@@ -1,11 +1,11 @@
 //! All files that were read, and what can be found in them by name.
 
-use std::collections::HashMap;
-
-use super::{
-    nesting::Language,
-    tree::{Act, Call, Class, Expr, Function, Kind, Stmt, Tree},
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
 };
+
+use super::tree::{Act, Class, Expr, Function, Kind, Language, Stmt, Tree};
 
 /// A file that was read.
 #[derive(Debug)]
@@ -22,7 +22,28 @@ pub(super) struct File<'a> {
     pub(super) classes: Vec<&'a Class<'a>>,
     /// What is set at the top of the file or of a class.
     pub(super) constants: HashMap<&'a str, &'a Expr<'a>>,
-    by_name: HashMap<&'a str, Vec<usize>>,
+    by_name: Unique<(Option<&'a str>, &'a str), usize>,
+}
+
+/// What has a name that nothing else has: the name alone tells which it is.
+#[derive(Debug)]
+struct Unique<K, V>(HashMap<K, Option<V>>);
+
+impl<K: Eq + Hash, V: Copy> Unique<K, V> {
+    fn put(&mut self, name: K, value: V) {
+        let is_new = !self.0.contains_key(&name);
+        self.0.insert(name, Some(value).filter(|_| is_new));
+    }
+
+    fn get(&self, name: &K) -> Option<V> {
+        self.0.get(name).copied().flatten()
+    }
+}
+
+impl<K, V> Default for Unique<K, V> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
 }
 
 /// A function of the project.
@@ -45,9 +66,12 @@ pub(super) struct Facts {
 pub(super) struct Project<'a> {
     pub(super) files: Vec<File<'a>>,
     pub(super) facts: Facts,
-    functions: HashMap<&'a str, Vec<Id>>,
-    classes: HashMap<&'a str, Vec<(usize, &'a Class<'a>)>>,
-    callers: HashMap<&'a str, u32>,
+    /// Functions by their class and name, by their module and name, and by their name alone.
+    by_class: Unique<(Language, Option<&'a str>, &'a str), Id>,
+    by_module: Unique<(Language, &'a str, &'a str), Id>,
+    by_name: Unique<(Language, &'a str), Id>,
+    classes: Unique<&'a str, (usize, &'a Class<'a>)>,
+    called: HashSet<&'a str>,
 }
 
 impl<'a> File<'a> {
@@ -67,11 +91,11 @@ impl<'a> File<'a> {
             functions: Vec::new(),
             classes: Vec::new(),
             constants: HashMap::new(),
-            by_name: HashMap::new(),
+            by_name: Unique::default(),
         };
         file.collect(&tree.body, true);
         for (at, function) in file.functions.iter().enumerate() {
-            file.by_name.entry(function.name).or_default().push(at);
+            file.by_name.put((function.class, function.name), at);
         }
         file
     }
@@ -114,19 +138,6 @@ impl<'a> File<'a> {
         }
     }
 
-    fn named(&self, name: &str, fits: impl Fn(&Function<'a>) -> bool) -> Option<usize> {
-        let all = self.by_name.get(name)?;
-        let mut fitting = all.iter().filter(|at| {
-            self.functions
-                .get(**at)
-                .is_some_and(|function| fits(function))
-        });
-        match (fitting.next(), fitting.next()) {
-            (Some(one), None) => Some(*one),
-            _ => None,
-        }
-    }
-
     /// The last part of the path, without its ending.
     pub(super) fn stem(&self) -> &'a str {
         let name = self.path.rsplit('/').next().unwrap_or(self.path);
@@ -142,25 +153,23 @@ impl<'a> Project<'a> {
             ..Self::default()
         };
         for (at, file) in project.files.iter().enumerate() {
-            for (function, it) in file.functions.iter().enumerate() {
-                let id = Id { file: at, function };
-                project.functions.entry(it.name).or_default().push(id);
+            let functions = file.functions.iter().enumerate();
+            for (function, it) in functions.filter(|_| !file.is_test) {
+                let (language, id) = (file.language, Id { file: at, function });
+                project.by_class.put((language, it.class, it.name), id);
+                if it.class.is_none() {
+                    project.by_module.put((language, file.stem(), it.name), id);
+                }
+                project.by_name.put((language, it.name), id);
             }
             for class in &file.classes {
-                project
-                    .classes
-                    .entry(class.name)
-                    .or_default()
-                    .push((at, class));
+                project.classes.put(class.name, (at, class));
             }
-        }
-        for file in &project.files {
-            for function in &file.functions {
-                each_call(&function.body, &mut |call| {
-                    *project.callers.entry(call.last()).or_default() += 1;
-                });
-                // `Depends(verify)`, `get(handler)`: who is named is called, too.
-            }
+            each_expr(&file.tree.body, &mut |expr| {
+                if let Kind::Call(call) = &expr.kind {
+                    project.called.insert(call.last());
+                }
+            });
         }
         project
     }
@@ -171,91 +180,47 @@ impl<'a> Project<'a> {
 
     /// Whether some function of the project calls a function of this name.
     pub(super) fn is_called(&self, name: &str) -> bool {
-        self.callers.contains_key(name)
+        self.called.contains(name)
     }
 
     /// The class of this name, if there is one only.
     pub(super) fn class(&self, name: &str) -> Option<(usize, &'a Class<'a>)> {
-        match self.classes.get(name)?.as_slice() {
-            [one] => Some(*one),
-            _ => None,
-        }
+        self.classes.get(&name)
     }
 
     /// The function that is called, if names tell.
     pub(super) fn callee(&self, func: &Expr<'a>, file: usize, class: Option<&str>) -> Option<Id> {
         let here = self.files.get(file)?;
-        let local = |function: Option<usize>| {
-            Some(Id {
-                file,
-                function: function?,
-            })
+        let language = here.language;
+        let local = |class: Option<&str>, name: &str| {
+            let function = here.by_name.get(&(class, name))?;
+            Some(Id { file, function })
+        };
+        let by_class = |class, name| {
+            local(class, name).or_else(|| self.by_class.get(&(language, class, name)))
         };
         match &func.kind {
-            Kind::Name(name) => local(here.named(name, |it| it.class.is_none()))
-                .or_else(|| self.only(name, here.language, |it| it.class.is_none())),
+            Kind::Name(name) => by_class(None, name),
             Kind::Member(inner, name) => match inner.kind {
-                Kind::Name("self" | "cls" | "Self") => {
-                    let class = class?;
-                    local(here.named(name, |it| it.class == Some(class)))
-                }
-                Kind::Name(owner) => local(here.named(name, |it| it.class == Some(owner)))
-                    .or_else(|| self.only(name, here.language, |it| it.class == Some(owner)))
-                    .or_else(|| self.in_module(owner, name, here.language))
-                    .or_else(|| self.by_long_name(name, here.language)),
+                Kind::Name("self" | "cls" | "Self") => local(Some(class?), name),
+                Kind::Name(owner) => by_class(Some(owner), name)
+                    .or_else(|| self.by_module.get(&(language, owner, name)))
+                    .or_else(|| self.by_long_name(name, language)),
                 Kind::Member(_, owner) => self
-                    .in_module(owner, name, here.language)
-                    .or_else(|| self.by_long_name(name, here.language)),
+                    .by_module
+                    .get(&(language, owner, name))
+                    .or_else(|| self.by_long_name(name, language)),
                 _ => None,
             },
             _ => None,
         }
     }
 
-    fn only(
-        &self,
-        name: &str,
-        language: Language,
-        fits: impl Fn(&Function<'a>) -> bool,
-    ) -> Option<Id> {
-        let mut fitting = self.functions.get(name)?.iter().filter(|id| {
-            let file = self.files.get(id.file);
-            let function = self.function(**id);
-            file.is_some_and(|it| it.language == language && !it.is_test)
-                && function.is_some_and(&fits)
-        });
-        match (fitting.next(), fitting.next()) {
-            (Some(one), None) => Some(*one),
-            _ => None,
-        }
-    }
-
-    fn in_module(&self, module: &str, name: &str, language: Language) -> Option<Id> {
-        let ids = self.functions.get(name)?;
-        let mut fitting = ids.iter().filter(|id| {
-            let file = self.files.get(id.file);
-            file.is_some_and(|it| it.stem() == module && it.language == language && !it.is_test)
-                && self.function(**id).is_some_and(|it| it.class.is_none())
-        });
-        match (fitting.next(), fitting.next()) {
-            (Some(one), None) => Some(*one),
-            _ => None,
-        }
-    }
-
     /// A method of some object: its name alone must say enough.
     fn by_long_name(&self, name: &str, language: Language) -> Option<Id> {
-        (name.len() >= 10 && name.contains('_')).then(|| self.only(name, language, |_| true))?
+        let says_enough = name.len() >= 10 && name.contains('_');
+        says_enough.then(|| self.by_name.get(&(language, name)))?
     }
-}
-
-/// Visits each call in some statements, also in functions inside.
-fn each_call<'a>(body: &'a [Stmt<'a>], visit: &mut impl FnMut(&'a Call<'a>)) {
-    each_expr(body, &mut |expr| {
-        if let Kind::Call(call) = &expr.kind {
-            visit(call);
-        }
-    });
 }
 
 /// Visits each expression of some statements, in the order of the text.

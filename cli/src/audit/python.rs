@@ -4,15 +4,22 @@
 use std::mem;
 
 use ruff_python_ast::{self as py, helpers::any_over_expr, token::TokenKind};
+use ruff_python_parser::{Mode, lexer::lex};
 use ruff_text_size::{Ranged, TextRange};
 
-use super::tree::{
-    Act, Arg, Broken, Call, Class, Comment, Compare, DEPTH, Expr, Function, Handler, Kind,
-    Operator, Param, Span, Stmt, Tree,
+use super::{
+    nesting::Nesting,
+    tree::{
+        Act, Arg, Broken, Call, Class, Comment, Compare, DEPTH, Expr, Function, Handler, Kind,
+        Operator, Param, Span, Stmt, Tree,
+    },
 };
 
 /// Reads a file.
 pub(super) fn read(text: &str) -> Result<Tree<'_>, Broken> {
+    if nesting(text).is_too_deep() {
+        return Err(Broken::too_deep());
+    }
     let parsed = ruff_python_parser::parse_module(text).map_err(|error| Broken {
         why: error.error.to_string(),
         at: Some(span(error.location)),
@@ -30,6 +37,33 @@ pub(super) fn read(text: &str) -> Result<Tree<'_>, Broken> {
         body: reader.body(parsed.suite(), None, 0),
         comments,
     })
+}
+
+fn nesting(text: &str) -> Nesting {
+    const TEXT: u8 = b'"';
+    const BLOCK: u8 = b':';
+    let mut nesting = Nesting::new();
+    let mut lexer = lex(text, Mode::Module);
+    loop {
+        match lexer.next_token() {
+            TokenKind::EndOfFile => return nesting,
+            TokenKind::Comment | TokenKind::NonLogicalNewline => {}
+            TokenKind::Newline | TokenKind::Semi => nesting.end(),
+            TokenKind::Comma => nesting.comma(),
+            TokenKind::Lambda => nesting.reaching(),
+            TokenKind::Lpar => nesting.open(b')'),
+            TokenKind::Lsqb => nesting.open(b']'),
+            TokenKind::Lbrace => nesting.open(b'}'),
+            TokenKind::FStringStart | TokenKind::TStringStart => nesting.open(TEXT),
+            TokenKind::Indent => nesting.open(BLOCK),
+            TokenKind::Rpar => nesting.close(b')'),
+            TokenKind::Rsqb => nesting.close(b']'),
+            TokenKind::Rbrace => nesting.close(b'}'),
+            TokenKind::FStringEnd | TokenKind::TStringEnd => nesting.close(TEXT),
+            TokenKind::Dedent => nesting.close(BLOCK),
+            _ => nesting.token(),
+        }
+    }
 }
 
 fn span(range: TextRange) -> Span {
@@ -87,12 +121,15 @@ impl<'s> Reader<'s> {
             }
             py::Stmt::Return(it) => put(Act::Return(it.value.as_deref().map(expr))),
             py::Stmt::Assign(it) => {
+                // In `a = b = value` the value is read once: `b` is set to what `a` was set to.
+                let mut from: &py::Expr = &it.value;
                 for target in &it.targets {
                     put(Act::Set {
                         target: expr(target),
-                        value: expr(&it.value),
+                        value: expr(from),
                         operator: None,
                     });
+                    from = target;
                 }
             }
             py::Stmt::AugAssign(it) => put(Act::Set {
@@ -126,26 +163,10 @@ impl<'s> Reader<'s> {
                 into.extend(body(&it.orelse));
             }
             py::Stmt::If(it) => {
-                // From the last clause to the first: each is what the one before does otherwise.
-                let mut otherwise = Vec::new();
-                for clause in it.elif_else_clauses.iter().rev() {
-                    let inner = body(&clause.body);
-                    otherwise = match &clause.test {
-                        None => inner,
-                        Some(test) => vec![Stmt {
-                            span: span(clause.range),
-                            act: Act::If {
-                                test: expr(test),
-                                body: inner,
-                                otherwise,
-                            },
-                        }],
-                    };
-                }
                 put(Act::If {
                     test: expr(&it.test),
                     body: body(&it.body),
-                    otherwise,
+                    otherwise: self.otherwise(&it.elif_else_clauses, class, depth),
                 });
             }
             py::Stmt::With(it) => {
@@ -209,6 +230,33 @@ impl<'s> Reader<'s> {
             | py::Stmt::Pass(_)
             | py::Stmt::IpyEscapeCommand(_) => {}
         }
+    }
+
+    /// Each clause is what the one before does otherwise, and lies deeper.
+    fn otherwise(
+        self,
+        clauses: &[py::ElifElseClause],
+        class: Class_<'s>,
+        depth: usize,
+    ) -> Vec<Stmt<'s>> {
+        let Some((first, others)) = clauses.split_first() else {
+            return Vec::new();
+        };
+        let Some(test) = &first.test else {
+            return self.body(&first.body, class, depth);
+        };
+        if depth >= DEPTH {
+            return Vec::new();
+        }
+        let act = Act::If {
+            test: self.expr(test, depth + 1),
+            body: self.body(&first.body, class, depth + 1),
+            otherwise: self.otherwise(others, class, depth + 1),
+        };
+        vec![Stmt {
+            span: span(first.range),
+            act,
+        }]
     }
 
     fn function(self, it: &py::StmtFunctionDef, class: Class_<'s>, depth: usize) -> Function<'s> {
@@ -457,5 +505,60 @@ fn compare(compare: py::CmpOp) -> Compare {
         py::CmpOp::IsNot => Compare::IsNot,
         py::CmpOp::In => Compare::In,
         py::CmpOp::NotIn => Compare::NotIn,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_deep(text: &str) -> bool {
+        nesting(text).is_too_deep()
+    }
+
+    #[test]
+    fn text_that_nests_is_deep() {
+        for (open, close) in [("(", ")"), ("[", "]"), ("f(", ")"), ("f'{", "}'")] {
+            let text = format!("x = {}1{}", open.repeat(5000), close.repeat(5000));
+            assert!(is_deep(&text), "{open}");
+        }
+        for chain in [
+            "not ",
+            "not \\\r\n",
+            "-",
+            "a.",
+            "1+",
+            "lambda: ",
+            "lambda a, b: ",
+            "x if y else ",
+        ] {
+            for before in ["", "f'\\{a}' if\"{\" else ", "f\"{a:'}\" + ", "# (\r"] {
+                let text = format!("x = {before}{}1", chain.repeat(5000));
+                assert!(is_deep(&text), "{before}{chain}");
+            }
+        }
+        let skipped = format!("x = {}", "[a ) ".repeat(5000));
+        assert!(is_deep(&skipped), "a parser skips what closes nothing");
+        let mut blocks = String::new();
+        for depth in 0..2500 {
+            blocks += &" ".repeat(depth);
+            blocks += "if a:\n";
+        }
+        assert!(is_deep(&blocks));
+    }
+
+    #[test]
+    fn long_text_that_does_not_nest_is_not_deep() {
+        for line in [
+            "x = 1\n",
+            "x = ['(', \"[\", '''{''']\n",
+            "x = f'({a}'\n",
+            "# ((((\n",
+            "if a:\n    pass\nelif b:\n    pass\n",
+        ] {
+            assert!(!is_deep(&line.repeat(5000)), "{line}");
+        }
+        let list = format!("x = [{}]", "f(1) + 2, ".repeat(5000));
+        assert!(!is_deep(&list));
     }
 }

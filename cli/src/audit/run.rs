@@ -14,10 +14,9 @@ use super::{
     config::Config,
     files,
     finding::Finding,
-    nesting::{self, Language},
     project::{File, Project},
     python, rules, rust,
-    tree::{Broken, Tree},
+    tree::{Broken, Language, Tree},
 };
 use crate::exit::Failure;
 
@@ -94,18 +93,17 @@ pub(crate) fn run(
     let total = sources.len() * 2;
     let done = AtomicUsize::new(0);
     let step = || tick(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-    let trees = parallel(sources.len(), |at| {
-        let source = sources.get(at)?;
+    let trees = parallel(&sources, |_, source| {
         step();
-        Some(read(&source.text, source.language))
+        read(&source.text, source.language)
     });
     let mut files = Vec::with_capacity(trees.len());
     for (at, tree) in trees.iter().enumerate() {
-        let (Some(Some(tree)), Some(source)) = (tree, sources.get(at)) else {
+        let Some(source) = sources.get(at) else {
             continue;
         };
         match tree {
-            Ok(tree) => files.push((
+            Some(Ok(tree)) => files.push((
                 at,
                 File::new(
                     &source.path,
@@ -115,21 +113,36 @@ pub(crate) fn run(
                     tree,
                 ),
             )),
-            Err(broken) => skipped.push(Skipped {
+            Some(Err(broken)) => skipped.push(Skipped {
                 path: source.path.clone(),
                 line: broken.at.map(|it| line_of(&source.text, it.start as usize)),
                 why: broken.why.clone(),
             }),
+            None => skipped.push(no_thread(&source.path)),
         }
     }
     let (places, files): (Vec<usize>, Vec<File<'_>>) = files.into_iter().unzip();
     let project = Project::new(files, facts);
     let is_on = |id: &str| config.is_on(id);
-    let found = parallel(project.files.len(), |at| {
+    let found = parallel(&project.files, |at, _| {
         step();
         rules::run(&project, at, &is_on)
     });
-    let mut findings: Vec<Finding> = found.into_iter().flatten().flatten().collect();
+    let mut findings: Vec<Finding> = Vec::new();
+    for (file, found) in project.files.iter().zip(found) {
+        let Some(found) = found else {
+            skipped.push(no_thread(file.path));
+            continue;
+        };
+        if found.is_partial {
+            skipped.push(Skipped {
+                path: file.path.to_owned(),
+                line: None,
+                why: "only a part is audited: the whole takes too much work".to_owned(),
+            });
+        }
+        findings.extend(found.findings);
+    }
     findings.retain(|it| it.rule.severity >= config.min_severity);
     let (mut allowed, mut warnings) = (0, Vec::new());
     let comments: Vec<Vec<Allowed>> = project
@@ -194,16 +207,9 @@ pub(crate) fn run(
 }
 
 fn read(text: &str, language: Language) -> Result<Tree<'_>, Broken> {
-    let scan = nesting::scan(text, language);
-    if scan.deepest > nesting::LIMIT {
-        return Err(Broken {
-            why: "it nests too deeply".to_owned(),
-            at: None,
-        });
-    }
     match language {
         Language::Python => python::read(text),
-        Language::Rust => rust::read(text, scan.comments),
+        Language::Rust => rust::read(text),
     }
 }
 
@@ -216,19 +222,27 @@ fn opens_transactions(text: &str) -> bool {
     })
 }
 
-/// Does the same with each number below the count, on all cores. A number has no result if its
-/// thread could not be started.
-fn parallel<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<Option<T>> {
+fn no_thread(path: &str) -> Skipped {
+    Skipped {
+        path: path.to_owned(),
+        line: None,
+        why: "no thread could be started for it".to_owned(),
+    }
+}
+
+/// Does the same with each item, on all cores. An item has no result if no thread could be started.
+fn parallel<'i, I: Sync, T: Send>(
+    items: &'i [I],
+    work: impl Fn(usize, &'i I) -> T + Sync,
+) -> Vec<Option<T>> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     let run = || {
         let mut own = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            if at >= count {
-                break;
-            }
-            own.push((at, work(at)));
+            let Some(item) = items.get(at) else { break };
+            own.push((at, work(at, item)));
         }
         if let Ok(mut results) = results.lock() {
             results.append(&mut own);
@@ -237,6 +251,7 @@ fn parallel<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<Opti
     let threads = thread::available_parallelism()
         .map_or(1, usize::from)
         .min(16);
+    let count = items.len();
     thread::scope(|scope| {
         for _ in 0..threads.min(count) {
             let started = thread::Builder::new()

@@ -4,16 +4,23 @@ use syn::{Attribute, FnArg, ImplItem, Item, Signature, TraitItem, Type};
 
 use super::{
     rust_expr::Reader,
-    tree::{Act, Broken, Class, Comment, DEPTH, Expr, Function, Kind, Param, Span, Stmt, Tree},
+    rust_scan::scan,
+    tree::{Act, Broken, Class, DEPTH, Expr, Function, Kind, Param, Span, Stmt, Tree},
 };
 
 /// Reads a file.
-pub(super) fn read(text: &str, comments: Vec<Comment>) -> Result<Tree<'_>, Broken> {
+pub(super) fn read(text: &str) -> Result<Tree<'_>, Broken> {
+    let scan = scan(text);
+    if scan.nesting.is_too_deep() {
+        return Err(Broken::too_deep());
+    }
     let read = parse(text);
     // The places of a file are kept for its thread, until they are given back here.
     proc_macro2::extra::invalidate_current_thread_spans();
-    let body = read?;
-    Ok(Tree { body, comments })
+    Ok(Tree {
+        body: read?,
+        comments: scan.comments,
+    })
 }
 
 fn parse(text: &str) -> Result<Vec<Stmt<'_>>, Broken> {

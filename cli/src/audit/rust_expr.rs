@@ -4,6 +4,12 @@ use syn::{BinOp, Lit, Pat, UnOp, parse::Parser as _, punctuated::Punctuated};
 
 use super::tree::{Act, Arg, Call, Compare, DEPTH, Expr, Kind, Operator, Span, Stmt};
 
+/// How many segments of a path are read, from its end.
+const PATH: usize = 16;
+
+/// How much deeper the arguments of a macro lie: each macro in another is parsed by itself.
+const MACRO: usize = 8;
+
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'s> {
     text: &'s str,
@@ -42,7 +48,8 @@ impl<'s> Reader<'s> {
 
     pub(super) fn path(&self, path: &syn::Path) -> Expr<'s> {
         let mut made: Option<Expr<'s>> = None;
-        for segment in &path.segments {
+        let skipped = path.segments.len().saturating_sub(PATH);
+        for segment in path.segments.iter().skip(skipped) {
             let name = self.name_at(segment.ident.span());
             made = Some(match (made, &name.kind) {
                 (Some(before), Kind::Name(text)) => Expr {
@@ -451,7 +458,7 @@ impl<'s> Reader<'s> {
         let parsed =
             Punctuated::<syn::Expr, syn::Token![,]>::parse_terminated.parse2(mac.tokens.clone());
         let mut args: Vec<Expr<'s>> = match &parsed {
-            Ok(args) => args.iter().map(|it| self.expr(it, depth)).collect(),
+            Ok(args) => args.iter().map(|it| self.expr(it, depth + MACRO)).collect(),
             Err(_) => self.names(mac.tokens.clone(), depth),
         };
         let name = func.chain().last().copied().unwrap_or_default();

@@ -6,6 +6,13 @@
 /// How deep a tree can be. Expressions below this depth are read as [`Kind::Many`] of nothing.
 pub(super) const DEPTH: usize = 120;
 
+/// A language that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Language {
+    Python,
+    Rust,
+}
+
 /// Bytes of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Span {
@@ -209,6 +216,15 @@ pub(super) struct Tree<'s> {
 pub(super) struct Broken {
     pub(super) why: String,
     pub(super) at: Option<Span>,
+}
+
+impl Broken {
+    pub(super) fn too_deep() -> Self {
+        Self {
+            why: "it nests too deeply".to_owned(),
+            at: None,
+        }
+    }
 }
 
 impl<'s> Expr<'s> {

@@ -1,5 +1,7 @@
 //! Where a value comes from.
 
+use std::collections::HashSet;
+
 use super::{
     flow::{Flow, Step, Val, What},
     tree::{Expr, Kind},
@@ -79,7 +81,7 @@ impl<'a> Flow<'a> {
 
     /// Visits an expression, and all that it is made of: definitions of names, results of helpers.
     pub(super) fn sources(&self, from: At<'a>, visit: &mut impl FnMut(At<'a>) -> Go) {
-        let mut seen = Vec::new();
+        let mut seen = HashSet::new();
         let mut budget = BUDGET;
         self.source(from, visit, &mut seen, &mut budget);
     }
@@ -88,15 +90,14 @@ impl<'a> Flow<'a> {
         &self,
         at: At<'a>,
         visit: &mut impl FnMut(At<'a>) -> Go,
-        seen: &mut Vec<(usize, u32)>,
+        seen: &mut HashSet<(usize, u32)>,
         budget: &mut usize,
     ) -> bool {
         let key = (std::ptr::from_ref(at.val.expr) as usize, at.val.frame);
-        if *budget == 0 || seen.contains(&key) {
+        if *budget == 0 || !self.fuel.burn(1) || !seen.insert(key) {
             return true;
         }
         *budget -= 1;
-        seen.push(key);
         match visit(at) {
             Go::Stop => return false,
             Go::Past => return true,

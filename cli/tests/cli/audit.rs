@@ -21,7 +21,7 @@ fn cases(folder: &str) -> PathBuf {
         .join(folder)
 }
 
-type Lines = BTreeSet<(String, usize, String)>;
+pub(crate) type Lines = BTreeSet<(String, usize, String)>;
 
 /// What the comments of the files expect.
 fn expected(folder: &Path) -> Lines {
@@ -40,7 +40,7 @@ fn expected(folder: &Path) -> Lines {
     lines
 }
 
-fn found(session: &Session, arguments: &str) -> (Lines, Value) {
+pub(crate) fn found(session: &Session, arguments: &str) -> (Lines, Value) {
     let output = session.output(&format!("countersign --json audit --no-config {arguments}"));
     let report: Value = serde_json::from_slice(&output.stdout).expect("one object");
     let findings = report["findings"].as_array().unwrap();
@@ -128,7 +128,7 @@ fn each_rule_has_cases_and_a_page() {
     }
 }
 
-const FAULT: &str = "import hmac\n\n\ndef check(request, key):\n    mine = hmac.new(key, request.body, 'sha256').hexdigest()\n    return mine == request.headers['X-Signature']\n";
+pub(crate) const FAULT: &str = "import hmac\n\n\ndef check(request, key):\n    mine = hmac.new(key, request.body, 'sha256').hexdigest()\n    return mine == request.headers['X-Signature']\n";
 
 #[test]
 fn a_finding_shows_both_lines() {
@@ -248,88 +248,6 @@ fn only_own_files_are_read() {
 }
 
 #[test]
-fn broken_and_hostile_files_are_reported_and_skipped() {
-    let session = Session::new();
-    session.file("views.py", FAULT);
-    session.file("broken.py", "def f(:\n    pass\n");
-    session.file("broken.rs", "fn f( {\n");
-    session.file("latin.py", b"x = '\xe9'\n");
-    session.file("long.py", "x = 1\n".repeat(400_000));
-    for (name, open, close) in [
-        ("round.py", "(", ")"),
-        ("square.py", "[", "]"),
-        ("call.py", "f(", ")"),
-        ("text.py", "f'{", "}'"),
-        ("not.py", "not ", ""),
-        ("minus.py", "-", ""),
-        ("lambda.py", "lambda: ", ""),
-        ("round.rs", "(", ")"),
-        ("not.rs", "!", ""),
-        ("closure.rs", "|| ", ""),
-        ("block.rs", "{", "}"),
-        ("type.rs", "Vec::<", ">"),
-        ("if.rs", "if a {} else ", ""),
-    ] {
-        let nested = format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
-        let text = if name.ends_with("rs") {
-            format!("fn f() {{ let x = {nested}; }}")
-        } else {
-            format!("x = {nested}\n")
-        };
-        session.file(name, text);
-    }
-    // Just below the limit: the parsers get these.
-    for (name, text) in [
-        (
-            "near.py",
-            format!("x = {}1{}\n", "(".repeat(1300), ")".repeat(1300)),
-        ),
-        ("near_not.py", format!("x = {}1\n", "not ".repeat(4000))),
-        ("near_member.py", format!("x = a{}\n", ".a".repeat(2000))),
-        (
-            "near.rs",
-            format!("fn f() {{ {}1{} }}", "(".repeat(1300), ")".repeat(1300)),
-        ),
-        (
-            "near_block.rs",
-            format!("fn f() {{ {}1{} }}", "{".repeat(1300), "}".repeat(1300)),
-        ),
-        ("near_not.rs", format!("fn f() {{ {}1 }}", "!".repeat(4000))),
-        (
-            "near_member.rs",
-            format!("fn f() {{ a{} }}", ".a()".repeat(900)),
-        ),
-    ] {
-        session.file(name, text);
-    }
-    let (found, report) = found(&session, ".");
-    assert_eq!(found.len(), 1, "{report:#}");
-    let skipped: Vec<&str> = report["skipped"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|it| it["file"].as_str().unwrap())
-        .collect();
-    for name in [
-        "broken.py",
-        "broken.rs",
-        "latin.py",
-        "long.py",
-        "round.py",
-        "text.py",
-        "lambda.py",
-        "if.rs",
-        "type.rs",
-    ] {
-        assert!(skipped.contains(&name), "{name}: {skipped:?}");
-    }
-    assert!(
-        !skipped.iter().any(|it| it.starts_with("near")),
-        "{report:#}"
-    );
-}
-
-#[test]
 fn a_fix_is_written_and_leaves_no_finding() {
     let session = Session::new();
     session.file("views.py", FAULT);
@@ -393,21 +311,4 @@ fn this_repository_is_clean() {
         report["files"]
     );
     assert_eq!(report["skipped"].as_array().unwrap().len(), 0);
-}
-
-/// Sources that a reader of them could be made to read for ever, or until its stack ends.
-#[test]
-fn hostile_sources_end() {
-    let session = Session::new();
-    let chained = format!("x = {}a{}\n", "a < (".repeat(60), ") < a".repeat(60));
-    session.file("chained.py", &chained);
-    session.file(
-        "itself.py",
-        "import time\n\nMAX_AGE = 60\nMAX_AGE = MAX_AGE * 5\n\n\ndef check(ts, cache, nonce):\n    \
-         if time.time() - ts > MAX_AGE:\n        return False\n    return cache.set(nonce, 1, MAX_AGE)\n",
-    );
-    let output = session.output("countersign --json audit --no-config --all-rules .");
-    assert!(output.status.code().is_some(), "it did not end by itself");
-    let report: Value = serde_json::from_slice(&output.stdout).expect("one object");
-    assert_eq!(report["skipped"].as_array().unwrap().len(), 0, "{report:#}");
 }

@@ -10,6 +10,7 @@
 )]
 
 mod audit;
+mod audit_bounds;
 mod bad_input;
 mod browser;
 mod explain;

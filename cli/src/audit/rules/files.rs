@@ -3,8 +3,7 @@
 use super::look::{Hit, Look};
 use crate::audit::{
     flow::CallAt,
-    nesting::Language,
-    tree::{Expr, Kind},
+    tree::{Expr, Kind, Language},
     values::{At, Go},
 };
 
@@ -147,11 +146,11 @@ fn in_shared_folder<'a>(look: &Look<'_, 'a>, at: At<'a>) -> bool {
 
 fn pairs<'a>(look: &Look<'_, 'a>, is_dangerous: bool) -> Vec<Hit> {
     let mut hits = Vec::new();
-    for (place, check) in look.flow.calls.iter().enumerate() {
+    for (place, check) in look.flow.calls().enumerate() {
         let Some(path) = checks(look, check) else {
             continue;
         };
-        let found = look.flow.calls.iter().skip(place + 1).find(|call| {
+        let found = look.flow.calls_after(place).find(|call| {
             uses(look, call).is_some_and(|it| look.flow.same(path, it))
                 && look.flow.reaches(check.step, call.step)
                 && check.step != call.step
@@ -189,7 +188,7 @@ pub(super) fn exists_then_opened(look: &Look<'_, '_>) -> Vec<Hit> {
 /// A file that others could open before its mode is set.
 pub(super) fn created_then_restricted(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
-    for (place, made) in look.flow.calls.iter().enumerate() {
+    for (place, made) in look.flow.calls().enumerate() {
         let chain = made.call.func.chain();
         let first = made.call.args.first().map(|it| look.piece(made, &it.value));
         let mode = made
@@ -206,7 +205,7 @@ pub(super) fn created_then_restricted(look: &Look<'_, '_>) -> Vec<Hit> {
             _ => None,
         };
         let Some(path) = path else { continue };
-        let restricted = look.flow.calls.iter().skip(place + 1).find(|call| {
+        let restricted = look.flow.calls_after(place).find(|call| {
             let chain = call.call.func.chain();
             let (target, mode) = match chain.as_slice() {
                 ["os", "chmod"] | [.., "fs", "set_permissions"] => (
@@ -293,7 +292,7 @@ pub(super) fn link_followed(look: &Look<'_, '_>) -> Vec<Hit> {
     if look.mentions(&cleans) || !look.is_handler {
         return hits;
     }
-    for call in &look.flow.calls {
+    for call in look.flow.calls() {
         let Some(path) = uses(look, call) else {
             continue;
         };

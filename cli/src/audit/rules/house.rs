@@ -4,9 +4,8 @@ use super::look::{Hit, Look};
 use crate::audit::{
     finding::Place,
     flow::{CallAt, Val},
-    nesting::Language,
     project::{Project, each_expr},
-    tree::{Call, Expr, Kind, Span},
+    tree::{Call, Expr, Kind, Language, Span},
     values::At,
 };
 
@@ -40,7 +39,7 @@ fn verifies<'a>(look: &Look<'_, 'a>, at: At<'a>) -> bool {
 /// Calls of `.layer(…)` or `.route_layer(…)` with a layer that verifies; the outermost of a chain.
 fn covered<'a>(look: &Look<'_, 'a>) -> Vec<(CallAt<'a>, Vec<&'a Expr<'a>>)> {
     let mut found = Vec::new();
-    for call in &look.flow.calls {
+    for call in look.flow.calls() {
         let is_layer = ["layer", "route_layer"].contains(&call.call.last());
         if is_layer
             && let Some(arg) = call.call.args.first()
@@ -216,7 +215,7 @@ pub(super) fn route_without_verification(look: &Look<'_, '_>) -> Vec<Hit> {
 /// `pending.transact(&pool, async |tx, payload| …)` whose work uses the pool.
 pub(super) fn effects_outside_transaction(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
-    for call in &look.flow.calls {
+    for call in look.flow.calls() {
         let (Some(pool), Some(work)) = (call.call.args.first(), call.call.args.get(1)) else {
             continue;
         };
@@ -249,14 +248,14 @@ pub(super) fn effects_outside_transaction(look: &Look<'_, '_>) -> Vec<Hit> {
         }
     }
     // `let payload = pending.consume(&mut tx)`, then work on the pool.
-    for consumed in &look.flow.calls {
+    for consumed in look.flow.calls() {
         if consumed.call.last() != "consume" || consumed.call.args.len() != 1 {
             continue;
         }
         let Some(pool) = began_on(look, consumed) else {
             continue;
         };
-        let later = look.flow.calls.iter().find(|call| {
+        let later = look.flow.calls().find(|call| {
             call.step > consumed.step
                 && ["execute", "fetch_one", "fetch_optional", "fetch_all"]
                     .contains(&call.call.last())

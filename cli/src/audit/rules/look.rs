@@ -1,14 +1,15 @@
 //! What all rules look at.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, rc::Rc};
 
 use super::table::{Check, TABLE};
 use crate::audit::{
     finding::{Finding, Fix, Place},
     flow::{CallAt, Flow, RegionKind, Val, What},
+    fuel::Fuel,
     mac,
     project::{Id, Project},
-    tree::{Expr, Function, Kind},
+    tree::{Call, Expr, Function, Kind},
     values::{At, Go},
     words,
 };
@@ -27,6 +28,22 @@ pub(super) struct Look<'f, 'a> {
     pub(super) flow: &'f Flow<'a>,
     pub(super) checks: Vec<mac::Check<'a>>,
     pub(super) is_handler: bool,
+    /// The steps in which a lock is taken.
+    locks: Vec<u32>,
+}
+
+/// The most findings of a file.
+const MAX_FINDINGS: usize = 1000;
+
+/// What the rules find in a file.
+#[derive(Debug, Default)]
+pub(in crate::audit) struct Found {
+    pub(in crate::audit) findings: Vec<Finding>,
+    /// A helper shows its findings in each function that calls it.
+    seen: HashSet<(&'static str, Place, Place)>,
+    /// Whether the rules have seen less than all of the file: it asks for too much work, or has too
+    /// many findings.
+    pub(in crate::audit) is_partial: bool,
 }
 
 /// Runs the rules on all functions of a file.
@@ -34,14 +51,50 @@ pub(in crate::audit) fn run(
     project: &Project<'_>,
     file: usize,
     is_on: &dyn Fn(&str) -> bool,
-) -> Vec<Finding> {
+) -> Found {
+    let mut found = Found::default();
     let Some(it) = project.files.get(file) else {
-        return Vec::new();
+        return found;
     };
-    let mut found: Vec<Finding> = Vec::new();
-    let mut put = |rule: &'static super::Rule, hits: Vec<Hit>| {
+    for rule in TABLE.iter().filter(|it| is_on(it.id)) {
+        if let Check::File(check) = rule.check {
+            found.put(rule, check(project, file));
+        }
+    }
+    let fuel = Rc::new(Fuel::of_a_file());
+    for (function, root) in it.functions.iter().enumerate() {
+        if it.is_test || root.is_test {
+            continue;
+        }
+        let Some(flow) = Flow::new(project, Id { file, function }, Rc::clone(&fuel)) else {
+            continue;
+        };
+        let look = Look::new(&flow);
+        for rule in TABLE.iter().filter(|it| is_on(it.id)) {
+            if let Check::Flow(check) = rule.check {
+                found.put(rule, check(&look));
+            }
+        }
+        found.is_partial |= fuel.is_spent();
+        if found.is_partial {
+            break;
+        }
+    }
+    found
+}
+
+impl Found {
+    fn put(&mut self, rule: &'static super::Rule, hits: Vec<Hit>) {
         for hit in hits {
-            found.push(Finding {
+            if self.findings.len() >= MAX_FINDINGS {
+                self.is_partial = true;
+                return;
+            }
+            let places = (rule.id, hit.check.clone(), hit.use_.clone());
+            if !self.seen.insert(places) {
+                continue;
+            }
+            self.findings.push(Finding {
                 rule,
                 check: hit.check,
                 use_: hit.use_,
@@ -49,50 +102,7 @@ pub(in crate::audit) fn run(
                 fix: hit.fix,
             });
         }
-    };
-    for rule in &TABLE {
-        if let Check::File(check) = rule.check
-            && is_on(rule.id)
-        {
-            put(rule, check(project, file));
-        }
     }
-    for (number, function) in it.functions.iter().enumerate() {
-        if it.is_test || function.is_test {
-            continue;
-        }
-        let Some(flow) = Flow::new(
-            project,
-            Id {
-                file,
-                function: number,
-            },
-        ) else {
-            continue;
-        };
-        let look = Look {
-            checks: mac::checks(&flow),
-            is_handler: is_handler(function),
-            flow: &flow,
-        };
-        for rule in &TABLE {
-            if let Check::Flow(check) = rule.check
-                && is_on(rule.id)
-            {
-                put(rule, check(&look));
-            }
-        }
-    }
-    let mut seen = HashSet::new();
-    found.retain(|it| {
-        seen.insert((
-            it.rule.id,
-            it.use_.file,
-            it.use_.span.start,
-            it.check.span.start,
-        ))
-    });
-    found
 }
 
 /// Whether a function answers requests.
@@ -136,7 +146,17 @@ fn is_handler(function: &Function<'_>) -> bool {
     is_routed || has_request || is_rust
 }
 
-impl<'a> Look<'_, 'a> {
+impl<'f, 'a> Look<'f, 'a> {
+    fn new(flow: &'f Flow<'a>) -> Self {
+        let locks = flow.calls().filter(|it| takes_lock(it.call));
+        Self {
+            flow,
+            checks: mac::checks(flow),
+            is_handler: is_handler(flow.function),
+            locks: locks.map(|it| it.step).collect(),
+        }
+    }
+
     pub(super) fn place(&self, at: At<'a>, what: impl Into<String>) -> Place {
         Place {
             file: self.flow.file(at.val.frame),
@@ -191,7 +211,9 @@ impl<'a> Look<'_, 'a> {
             };
             let file = self.flow.project.files.get(frame.file);
             let text = file.and_then(|it| it.text.get(function.span.range()));
-            text.is_some_and(|it| words::has_word(it, needles))
+            text.is_some_and(|it| {
+                self.flow.fuel.burn(it.len() / 16) && words::has_word(it, needles)
+            })
         })
     }
 
@@ -227,19 +249,10 @@ impl<'a> Look<'_, 'a> {
                 .get(self.flow.frame_of(at) as usize)?
                 .function
         });
-        let taken = self.flow.calls.iter().any(|call| {
-            call.step <= step
-                && (matches!(
-                    call.call.last(),
-                    "acquire"
-                        | "pg_advisory_xact_lock"
-                        | "lock_exclusive"
-                        | "select_for_update"
-                        | "with_for_update"
-                        | "pg_advisory_lock"
-                ) || has_lock_sql(call.call))
-                && self.flow.reaches(call.step, step.max(call.step + 1))
-        });
+        let taken = self
+            .locks
+            .iter()
+            .any(|lock| *lock <= step && self.flow.reaches(*lock, step.max(lock + 1)));
         with || taken || decorated.any(|function| function.decorators.iter().any(words::is_lock))
     }
 
@@ -251,7 +264,7 @@ impl<'a> Look<'_, 'a> {
         about: impl Fn(At<'a>) -> bool,
     ) -> Option<At<'a>> {
         for number in from..to {
-            let Some(step) = self.flow.step(number) else {
+            let Some(step) = self.flow.step(number).filter(|_| self.flow.fuel.burn(1)) else {
                 break;
             };
             let What::Test(expr, _) = step.what else {
@@ -279,7 +292,19 @@ impl<'a> Look<'_, 'a> {
     }
 }
 
-fn has_lock_sql(call: &crate::audit::tree::Call<'_>) -> bool {
+fn takes_lock(call: &Call<'_>) -> bool {
+    let locks = [
+        "acquire",
+        "pg_advisory_xact_lock",
+        "lock_exclusive",
+        "select_for_update",
+        "with_for_update",
+        "pg_advisory_lock",
+    ];
+    locks.contains(&call.last()) || has_lock_sql(call)
+}
+
+fn has_lock_sql(call: &Call<'_>) -> bool {
     call.args.iter().any(|arg| {
         matches!(arg.value.kind, Kind::Text(text) if words::has_word(text, &["for update", "advisory_xact_lock", "advisory_lock", "begin immediate", "serializable"]))
     })

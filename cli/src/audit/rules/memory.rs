@@ -110,14 +110,14 @@ fn is_plain(value: &Expr<'_>) -> bool {
 
 pub(super) fn get_then_set(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
-    for (place, read) in look.flow.calls.iter().enumerate() {
+    for (place, read) in look.flow.calls().enumerate() {
         let Some(was) = reads(look, read) else {
             continue;
         };
         if look.is_locked(read.step) && !was.receiver.is_some_and(takes_lock) {
             continue;
         }
-        let later = look.flow.calls.iter().skip(place + 1);
+        let later = look.flow.calls_after(place);
         let write = later
             .filter_map(|call| Some((call, writes(look, call)?)))
             .find(|(call, kept)| {
@@ -159,7 +159,7 @@ fn decided(look: &Look<'_, '_>, read: &CallAt<'_>, write: u32) -> bool {
 pub(super) fn recorded_before_check(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
     for check in &look.checks {
-        let before = look.flow.calls.iter().find(|call| {
+        let before = look.flow.calls().find(|call| {
             let last = call.call.last();
             let is_local = call
                 .call
@@ -244,7 +244,7 @@ pub(super) fn shorter_than_window(look: &Look<'_, '_>) -> Vec<Hit> {
     } else {
         width
     };
-    for call in &look.flow.calls {
+    for call in look.flow.calls() {
         if !look.is_cache(call) {
             continue;
         }
@@ -295,11 +295,11 @@ pub(super) fn shorter_than_window(look: &Look<'_, '_>) -> Vec<Hit> {
 /// What was used, kept where it can be lost: a structure that evicts, or one process of several.
 pub(super) fn can_forget(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
-    let Some(check) = look.checks.first() else {
+    if look.checks.is_empty() {
         return hits;
-    };
+    }
     let workers = look.flow.project.facts.has_workers;
-    for (number, step) in (0_u32..).zip(&look.flow.steps) {
+    for (number, step) in look.flow.steps() {
         let mut tests: Vec<At<'_>> = Vec::new();
         step.each(&mut |root| {
             root.expr.walk(&mut |expr| {
@@ -354,14 +354,13 @@ pub(super) fn can_forget(look: &Look<'_, '_>) -> Vec<Hit> {
             }
         }
     }
-    let _ = check;
     hits
 }
 
 /// A lock of Redis or a cache that is deleted, whoever holds it now.
 pub(super) fn released_without_token(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
-    for (place, taken) in look.flow.calls.iter().enumerate() {
+    for (place, taken) in look.flow.calls().enumerate() {
         let last = taken.call.last();
         let is_shared = look.is_cache(taken);
         let Some(key) = taken.call.args.first() else {
@@ -392,7 +391,7 @@ pub(super) fn released_without_token(look: &Look<'_, '_>) -> Vec<Hit> {
         if !is_shared || !takes || !is_lock || !ends {
             continue;
         }
-        let released = look.flow.calls.iter().skip(place + 1).find(|call| {
+        let released = look.flow.calls_after(place).find(|call| {
             call.call.last() == "delete"
                 && look.is_cache(call)
                 && call
@@ -428,7 +427,7 @@ pub(super) fn changed_across_await(look: &Look<'_, '_>) -> Vec<Hit> {
     if !look.flow.function.is_async {
         return hits;
     }
-    for (number, step) in (0_u32..).zip(&look.flow.steps) {
+    for (number, step) in look.flow.steps() {
         let What::Set {
             target,
             value,
@@ -489,11 +488,9 @@ pub(super) fn changed_across_await(look: &Look<'_, '_>) -> Vec<Hit> {
         {
             let waits = look
                 .flow
-                .steps
-                .iter()
-                .take(number as usize)
-                .skip(read.step as usize + 1)
-                .any(|step| {
+                .steps()
+                .filter(|(at, _)| (read.step + 1..number).contains(at))
+                .any(|(_, step)| {
                     let mut awaits = false;
                     step.each(&mut |root| {
                         root.expr.walk(&mut |it| {

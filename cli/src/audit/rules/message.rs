@@ -4,8 +4,7 @@ use super::look::{Hit, Look};
 use crate::audit::{
     finding::Fix,
     mac,
-    nesting::Language,
-    tree::{Compare, Expr, Kind, Span, first, second},
+    tree::{Compare, Expr, Kind, Language, Span, first, second},
     values::{At, Go},
     words,
 };
@@ -267,7 +266,7 @@ pub(super) fn unsigned_input_used(look: &Look<'_, '_>) -> Vec<Hit> {
             if !input(look, name) || covers(name) || compared(look, name) {
                 continue;
             }
-            let mut lookups = look.flow.calls.iter().filter(|call| {
+            let mut lookups = look.flow.calls().filter(|call| {
                 [
                     "get",
                     "filter",
@@ -285,7 +284,7 @@ pub(super) fn unsigned_input_used(look: &Look<'_, '_>) -> Vec<Hit> {
             let Some(lookup) = lookups.next() else {
                 continue;
             };
-            let changed = look.flow.calls.iter().any(|call| {
+            let changed = look.flow.calls().any(|call| {
                 call.step >= lookup.step && call.step > check.at.step && words::changes(call.call)
             });
             if changed {
@@ -310,7 +309,7 @@ pub(super) fn unsigned_input_used(look: &Look<'_, '_>) -> Vec<Hit> {
 
 /// Whether the function compares the input with something else.
 fn compared(look: &Look<'_, '_>, name: &str) -> bool {
-    look.flow.steps.iter().any(|step| {
+    look.flow.steps().any(|(_, step)| {
         let mut found = false;
         step.each(&mut |root| {
             root.expr.walk(&mut |expr| {
@@ -351,7 +350,7 @@ pub(super) fn body_read_again(look: &Look<'_, '_>) -> Vec<Hit> {
         if !covers_body {
             continue;
         }
-        for (number, step) in (0_u32..).zip(&look.flow.steps) {
+        for (number, step) in look.flow.steps() {
             if number <= check.at.step || !look.flow.reaches(check.at.step, number) {
                 continue;
             }

@@ -2,7 +2,7 @@
 
 use super::look::{Hit, Look};
 use crate::audit::{
-    flow::{RegionKind, Val, What},
+    flow::{Exit, RegionKind, Val, What},
     mac,
     tree::{Act, Expr, Kind, Stmt},
     values::At,
@@ -30,7 +30,7 @@ pub(super) fn failed_check_passes(look: &Look<'_, '_>) -> Vec<Hit> {
             .map(|it| it.at)
             .find(|it| in_try(it.step) && raises(look, *it))
             .or_else(|| {
-                let call = flow.calls.iter().find(|it| {
+                let call = flow.calls().find(|it| {
                     mac::is_library_check(it) && in_try(it.step) && is_statement(look, it.step)
                 })?;
                 Some(look.at(call))
@@ -72,10 +72,7 @@ fn raises(look: &Look<'_, '_>, check: At<'_>) -> bool {
         let Some(What::Test(_, group)) = flow.step(number).map(|it| &it.what) else {
             return false;
         };
-        flow.regions.iter().any(|it| {
-            matches!(it.kind, RegionKind::Branch { group: g, .. } if g == *group)
-                && it.exits == Some(crate::audit::flow::Exit::Raise)
-        })
+        flow.exits_of(*group).contains(&Exit::Raise)
     })
 }
 
@@ -130,13 +127,13 @@ pub(super) fn skipped_without_secret(look: &Look<'_, '_>) -> Vec<Hit> {
             {
                 continue;
             }
-            let passed = look.flow.steps.iter().zip(0_u32..).find(|(step, _)| {
+            let passed = look.flow.steps().find(|(_, step)| {
                 let inside = look.flow.around(step.region).any(|(_, it)| {
                     matches!(it.kind, RegionKind::Branch { group: g, arm: 0 } if g == group)
                 });
                 inside && matches!(step.what, What::Return(Some(value)) if value.is_name(&["True", "true"]))
             });
-            if let Some((step, at)) = passed
+            if let Some((at, step)) = passed
                 && let What::Return(Some(expr)) = step.what
             {
                 let frame = step.frame;

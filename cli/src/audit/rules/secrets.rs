@@ -3,7 +3,7 @@
 use super::look::{Hit, Look};
 use crate::audit::{
     finding::Place,
-    mac,
+    mac_made,
     project::{Project, each_expr},
     tree::{Call, Expr, Kind},
     values::At,
@@ -103,8 +103,8 @@ pub(super) fn has_default(project: &Project<'_>, file: usize) -> Vec<Hit> {
 
 pub(super) fn in_code(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
-    for call in &look.flow.calls {
-        if !mac::is_constructor(call.val.expr) {
+    for call in look.flow.calls() {
+        if !mac_made::is_constructor(call.val.expr) {
             continue;
         }
         let Some(key) = call.call.arg(0, "key") else {

@@ -102,8 +102,7 @@ pub(super) fn select_then_write(look: &Look<'_, '_>) -> Vec<Hit> {
     }
     let statements: Vec<_> = look
         .flow
-        .calls
-        .iter()
+        .calls()
         .filter_map(|it| statement(look, it))
         .collect();
     let locks = |it: &Statement<'_>| {

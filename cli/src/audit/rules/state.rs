@@ -3,7 +3,7 @@
 use super::look::{Hit, Look};
 use crate::audit::{
     finding::Fix,
-    flow::{CallAt, Exit, RegionKind, Val, What},
+    flow::{CallAt, Exit, Val, What},
     tree::{Expr, Kind, Operator},
     values::{At, Go},
     words,
@@ -191,7 +191,7 @@ fn runs_alone(look: &Look<'_, '_>) -> bool {
 
 fn changes<'a>(look: &Look<'_, 'a>) -> Vec<Change<'a>> {
     let mut found = Vec::new();
-    for call in &look.flow.calls {
+    for call in look.flow.calls() {
         let last = call.call.last();
         let (object, is_delete) = match last {
             "save" | "asave" => (call.call.receiver(), false),
@@ -206,7 +206,7 @@ fn changes<'a>(look: &Look<'_, 'a>) -> Vec<Change<'a>> {
             "update" => (call.call.receiver(), false),
             "commit" | "flush" => {
                 // What was set on a fetched object before.
-                for (number, step) in (0_u32..).zip(&look.flow.steps) {
+                for (number, step) in look.flow.steps() {
                     if number >= call.step {
                         break;
                     }
@@ -379,16 +379,14 @@ fn refuses(look: &Look<'_, '_>, test: u32) -> bool {
     let Some(What::Test(_, group)) = look.flow.step(test).map(|it| &it.what) else {
         return false;
     };
-    look.flow.regions.iter().any(|it| {
-        matches!(it.kind, RegionKind::Branch { group: g, .. } if g == *group)
-            && matches!(it.exits, Some(Exit::Return | Exit::Raise))
-    })
+    let exits = look.flow.exits_of(*group);
+    exits.iter().any(|it| *it != Exit::Leave)
 }
 
 /// What is set on the object between two steps.
 fn set_between<'a>(look: &Look<'_, 'a>, from: u32, to: u32, fetched: At<'a>) -> Vec<&'a str> {
     let mut names = Vec::new();
-    for (number, step) in (0_u32..).zip(&look.flow.steps) {
+    for (number, step) in look.flow.steps() {
         if number <= from || number > to {
             continue;
         }
@@ -499,7 +497,7 @@ pub(super) fn read_modify_write(look: &Look<'_, '_>) -> Vec<Hit> {
     }
     let changes = changes(look);
     let mut done = Vec::new();
-    for (number, step) in (0_u32..).zip(&look.flow.steps) {
+    for (number, step) in look.flow.steps() {
         let What::Set {
             target,
             value,

@@ -24,7 +24,7 @@ pub(super) fn lock_outside_transaction(look: &Look<'_, '_>) -> Vec<Hit> {
     if !is_end || in_class || look.mentions(&["set_autocommit", "atomic"]) {
         return hits;
     }
-    for call in &look.flow.calls {
+    for call in look.flow.calls() {
         let chain = call.call.func.chain();
         let runs = [
             "get", "first", "last", "exists", "count", "update", "aget", "afirst",
@@ -53,7 +53,7 @@ pub(super) fn task_before_commit(look: &Look<'_, '_>) -> Vec<Hit> {
     if look.mentions(&["on_commit", "after_commit"]) {
         return hits;
     }
-    for task in look.flow.calls.iter().filter(|call| hands_on(call)) {
+    for task in look.flow.calls().filter(|call| hands_on(call)) {
         let Some(step) = look.flow.step(task.step) else {
             continue;
         };
@@ -74,7 +74,7 @@ pub(super) fn task_before_commit(look: &Look<'_, '_>) -> Vec<Hit> {
             .decorators
             .iter()
             .find(|it| words::is_transaction(it) && it.chain().contains(&"atomic"));
-        let has_written = look.flow.calls.iter().find(|call| {
+        let has_written = look.flow.calls().find(|call| {
             call.step < task.step
                 && [
                     "save",
@@ -93,12 +93,12 @@ pub(super) fn task_before_commit(look: &Look<'_, '_>) -> Vec<Hit> {
                 && look.flow.reaches(call.step, task.step)
         });
         let Some(written) = has_written else { continue };
-        let committed_later = look.flow.calls.iter().any(|call| {
+        let committed_later = look.flow.calls().any(|call| {
             call.call.last() == "commit"
                 && call.step > task.step
                 && look.flow.reaches(task.step, call.step)
         });
-        let committed_before = look.flow.calls.iter().any(|call| {
+        let committed_before = look.flow.calls().any(|call| {
             call.call.last() == "commit" && call.step > written.step && call.step <= task.step
         });
         let in_session = is_session(written) && committed_later && !committed_before;
@@ -226,14 +226,14 @@ pub(super) fn unique_checked_then_inserted(look: &Look<'_, '_>) -> Vec<Hit> {
     {
         return hits;
     }
-    for (place, lookup) in look.flow.calls.iter().enumerate() {
+    for (place, lookup) in look.flow.calls().enumerate() {
         if !looks_up(lookup) {
             continue;
         }
         let Some(name) = model(lookup.val.expr) else {
             continue;
         };
-        let insert = look.flow.calls.iter().skip(place + 1).find(|call| {
+        let insert = look.flow.calls_after(place).find(|call| {
             let chain = call.call.func.chain();
             let creates = match call.call.last() {
                 "create" | "acreate" | "create_user" => {
@@ -285,7 +285,7 @@ fn in_loop(look: &Look<'_, '_>, step: u32) -> bool {
 
 pub(super) fn get_or_create_without_unique(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
-    for call in &look.flow.calls {
+    for call in look.flow.calls() {
         let chain = call.call.func.chain();
         let ([name, "objects", "get_or_create" | "update_or_create"], false) =
             (chain.as_slice(), look.is_locked(call.step))
@@ -365,7 +365,7 @@ pub(super) fn serializer_checks_instance(look: &Look<'_, '_>) -> Vec<Hit> {
     }
     // What the update sets, or what says how far something has come.
     let mut set = Vec::new();
-    for step in &look.flow.steps {
+    for (_, step) in look.flow.steps() {
         if let What::Set { target, .. } = &step.what
             && let Kind::Member(inner, name) = &target.kind
             && inner.is_name(&["instance"])
@@ -377,7 +377,7 @@ pub(super) fn serializer_checks_instance(look: &Look<'_, '_>) -> Vec<Hit> {
         matches!(&it.val.expr.kind, Kind::Member(inner, name)
             if inner.is_name(&["instance"]) && (set.contains(name) || words::has_word(name, &STATES)))
     };
-    let change = look.flow.calls.iter().find(|call| {
+    let change = look.flow.calls().find(|call| {
         let of_instance = call
             .call
             .receiver()

@@ -20,7 +20,7 @@ pub(super) struct Window<'a> {
 /// The comparisons of this flow in which the clock stands.
 pub(super) fn windows<'a>(look: &Look<'_, 'a>) -> Vec<Window<'a>> {
     let mut found = Vec::new();
-    for (number, step) in (0_u32..).zip(&look.flow.steps) {
+    for (number, step) in look.flow.steps() {
         step.each(&mut |root| {
             if root.frame != step.frame {
                 return;
@@ -130,7 +130,7 @@ pub(super) fn never_checked(look: &Look<'_, '_>) -> Vec<Hit> {
     let Some(check) = look.checks.first() else {
         return hits;
     };
-    let reads_clock = look.flow.calls.iter().any(|it| words::is_clock(it.call));
+    let reads_clock = look.flow.calls().any(|it| words::is_clock(it.call));
     let is_method = look.flow.function.class.is_some() && !look.is_handler;
     if !is_end || reads_clock || is_method {
         return hits;
@@ -143,7 +143,7 @@ pub(super) fn never_checked(look: &Look<'_, '_>) -> Vec<Hit> {
         return hits;
     };
     // Handed to something that we do not see: it may compare the time.
-    let is_handed_on = look.flow.calls.iter().any(|call| {
+    let is_handed_on = look.flow.calls().any(|call| {
         let plain = [
             "int",
             "str",
@@ -212,7 +212,7 @@ pub(super) fn no_memory(look: &Look<'_, '_>) -> Vec<Hit> {
             .find(*piece, |it| matches!(it.val.expr.kind, Kind::Text(text) if words::has_word(text, &["nonce"])))
             .is_some()
     });
-    let change = look.flow.calls.iter().find(|call| {
+    let change = look.flow.calls().find(|call| {
         call.step > check.at.step
             && words::changes(call.call)
             && look.flow.reaches(check.at.step, call.step)

@@ -1,0 +1,110 @@
+//! Which steps come before which.
+
+use super::flow::{Exit, Flow, Region, RegionKind, Step, What};
+
+impl<'a> Flow<'a> {
+    /// The region and those around it, from the inside.
+    pub(super) fn around(&self, region: u32) -> impl Iterator<Item = (u32, &Region<'a>)> {
+        let mut next = Some(region);
+        std::iter::from_fn(move || {
+            let at = next?;
+            let region = self.regions.get(at as usize)?;
+            next = region.parent;
+            Some((at, region))
+        })
+    }
+
+    /// Whether the second step can come after the first in one run.
+    pub(super) fn reaches(&self, first: u32, second: u32) -> bool {
+        let (Some(a), Some(b)) = (self.step(first), self.step(second)) else {
+            return false;
+        };
+        if first >= second {
+            return false;
+        }
+        let below: Vec<u32> = self.around(b.region).map(|(at, _)| at).collect();
+        if !self.fuel.burn(below.len()) {
+            return false;
+        }
+        // Who returns from a helper goes on behind its call.
+        let helper = |region: u32| {
+            let mut path = self
+                .around(region)
+                .take_while(|(at, _)| !below.contains(at));
+            path.any(|(_, it)| matches!(it.kind, RegionKind::Helper))
+        };
+        let mut loop_left = false;
+        let mut last: Option<&Region<'a>> = None;
+        for (at, region) in self.around(a.region) {
+            if below.contains(&at) {
+                // The regions just below the one that both share.
+                let other = below.iter().take_while(|it| **it != at).last();
+                let other = other.and_then(|at| self.regions.get(*at as usize));
+                if let (Some(one), Some(other)) = (last, other)
+                    && let (
+                        RegionKind::Branch { group, arm },
+                        RegionKind::Branch { group: g, arm: a },
+                    ) = (one.kind, other.kind)
+                {
+                    return group != g || arm == a;
+                }
+                return true;
+            }
+            match region.exits {
+                Some(Exit::Raise) => {
+                    let caught = self
+                        .around(a.region)
+                        .any(|(_, it)| matches!(it.kind, RegionKind::Try(_)));
+                    if !caught {
+                        return false;
+                    }
+                }
+                Some(Exit::Return) if !helper(at) => return false,
+                Some(Exit::Leave) if !loop_left => return false,
+                _ => {}
+            }
+            loop_left |= matches!(region.kind, RegionKind::Loop);
+            last = Some(region);
+        }
+        true
+    }
+
+    /// Whether each run that comes to the second step has been at the first.
+    pub(super) fn dominates(&self, first: u32, second: u32) -> bool {
+        let (Some(a), Some(b)) = (self.step(first), self.step(second)) else {
+            return false;
+        };
+        let mut own = a.region;
+        for (at, region) in self.around(a.region) {
+            own = at;
+            let is_through = matches!(
+                region.kind,
+                RegionKind::Helper | RegionKind::With(_) | RegionKind::Try(_)
+            );
+            if !is_through {
+                break;
+            }
+        }
+        first < second && self.around(b.region).any(|(at, _)| at == own)
+    }
+
+    /// Whether the test decides if the later step happens.
+    pub(super) fn decides(&self, test: u32, later: u32) -> bool {
+        let Some(Step {
+            what: What::Test(_, group),
+            ..
+        }) = self.step(test)
+        else {
+            return false;
+        };
+        let Some(step) = self.step(later) else {
+            return false;
+        };
+        if test >= later {
+            return false;
+        }
+        let in_group = |kind: RegionKind<'a>| matches!(kind, RegionKind::Branch { group: g, .. } if g == *group);
+        let inside = self.around(step.region).any(|(_, it)| in_group(it.kind));
+        inside || (self.reaches(test, later) && !self.exits_of(*group).is_empty())
+    }
+}
