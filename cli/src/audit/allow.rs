@@ -1,18 +1,19 @@
 //! Comments that allow a finding: `# countersign: allow(RULE) reason`.
 
-use super::{project::File, rules, run::line_of};
+use super::{project::File, rules, run::line_of, tree::Span};
+use crate::printer::one_line;
 
 /// What a comment allows.
 #[derive(Debug)]
 pub(super) struct Allowed {
     rules: Vec<String>,
-    /// The line of the comment, and the line of code that it stands above.
-    lines: [usize; 2],
+    /// The line of code that the comment stands beside, or above.
+    line: usize,
 }
 
 impl Allowed {
     pub(super) fn allows(&self, rule: &str, line: usize) -> bool {
-        self.lines.contains(&line) && self.rules.iter().any(|it| it == rule)
+        self.line == line && self.rules.iter().any(|it| it == rule)
     }
 }
 
@@ -29,7 +30,7 @@ pub(super) fn read(file: &File<'_>, warnings: &mut Vec<String>) -> Vec<Allowed> 
             continue;
         }
         let line = line_of(file.text, comment.span.start as usize);
-        let place = format!("{}:{line}", file.path);
+        let place = format!("{}:{line}", one_line(file.path));
         let Some((names, reason)) = rest
             .trim_start()
             .strip_prefix("allow(")
@@ -53,22 +54,28 @@ pub(super) fn read(file: &File<'_>, warnings: &mut Vec<String>) -> Vec<Allowed> 
         }
         all.push(Allowed {
             rules,
-            lines: [line, code_below(file.text, comment.span.end as usize, line)],
+            line: line + lines_to_code(file.text, comment.span),
         });
     }
     all
 }
 
-/// The next line below that holds more than a comment.
-fn code_below(text: &str, end: usize, line: usize) -> usize {
-    let rest = text.get(end..).unwrap_or_default();
-    let comment = |it: &str| {
+/// How many lines below a comment its code is: none if it stands beside it.
+fn lines_to_code(text: &str, comment: Span) -> usize {
+    let before = text.get(..comment.start as usize).unwrap_or_default();
+    let beside = before.rsplit('\n').next().unwrap_or_default();
+    if !beside.trim().is_empty() {
+        return 0;
+    }
+    let is_comment = |it: &str| {
         it.is_empty() || it.starts_with('#') && !it.starts_with("#[") || it.starts_with("//")
     };
-    let below = rest
-        .split('\n')
-        .skip(1)
-        .take_while(|it| comment(it.trim()))
+    let below = text.get(comment.start as usize..).unwrap_or_default();
+    let inside = text
+        .get(comment.range())
+        .unwrap_or_default()
+        .matches('\n')
         .count();
-    line + below + 1
+    let lines = below.split('\n').skip(1 + inside);
+    1 + inside + lines.take_while(|it| is_comment(it.trim())).count()
 }

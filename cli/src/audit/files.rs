@@ -1,6 +1,7 @@
 //! Which files are read, and what they hold.
 
 use std::{
+    collections::HashSet,
     fs,
     io::Read as _,
     path::{Path, PathBuf},
@@ -76,9 +77,14 @@ pub(super) fn find(paths: &[PathBuf], exclude: &[String]) -> Result<(Vec<Found>,
             it.depth() == 0 || !is_dir || !FOREIGN.contains(&name)
         });
     let (mut found, mut facts) = (Vec::new(), Facts::default());
+    let mut seen = HashSet::new();
     for entry in walk.build().flatten() {
         let path = entry.path();
         if !entry.file_type().is_some_and(|it| it.is_file()) {
+            continue;
+        }
+        // One path may lie below another.
+        if !others.is_empty() && !fs::canonicalize(path).is_ok_and(|it| seen.insert(it)) {
             continue;
         }
         facts.has_workers |= starts_workers(path);

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fmt::Write as _, fs};
 
 use super::{Report, run::Source, tree::Span};
-use crate::exit::Failure;
+use crate::{
+    exit::Failure,
+    printer::{escaped, one_line},
+};
 
 /// Files with their mended texts.
 fn mended(report: &Report, with_unsafe: bool) -> Vec<(&Source, String, usize)> {
@@ -55,14 +58,15 @@ fn mended(report: &Report, with_unsafe: bool) -> Vec<(&Source, String, usize)> {
     all
 }
 
-/// The changes as a unified difference.
+/// The changes as a unified difference, with what a terminal obeys escaped.
 pub(crate) fn difference(report: &Report, with_unsafe: bool) -> String {
     let mut all = String::new();
     for (source, new, _) in mended(report, with_unsafe) {
-        let _ = write!(all, "--- a/{0}\n+++ b/{0}\n", source.path);
+        let path = one_line(&source.path);
+        let _ = write!(all, "--- a/{path}\n+++ b/{path}\n");
         all.push_str(&hunks(&source.text, &new));
     }
-    all
+    escaped(&all)
 }
 
 /// Writes the changes.

@@ -5,7 +5,7 @@ use std::{
     hash::Hash,
 };
 
-use super::tree::{Act, Class, Expr, Function, Kind, Language, Stmt, Tree};
+use super::tree::{Act, Class, Expr, Function, Kind, Language, Stmt, Tree, second};
 
 /// A file that was read.
 #[derive(Debug)]
@@ -165,11 +165,14 @@ impl<'a> Project<'a> {
             for class in &file.classes {
                 project.classes.put(class.name, (at, class));
             }
+            let is_used = !file.is_test;
             each_expr(&file.tree.body, &mut |expr| {
                 if let Kind::Call(call) = &expr.kind {
                     project.called.insert(call.last());
                 }
+                project.facts.atomic_requests |= is_used && opens_transactions(expr);
             });
+            project.facts.atomic_requests |= is_used && sets_transactions(file);
         }
         project
     }
@@ -221,6 +224,38 @@ impl<'a> Project<'a> {
         let says_enough = name.len() >= 10 && name.contains('_');
         says_enough.then(|| self.by_name.get(&(language, name)))?
     }
+}
+
+/// `"ATOMIC_REQUESTS": True`, `dict(ATOMIC_REQUESTS=True)`: as settings of Django write it.
+fn opens_transactions(expr: &Expr<'_>) -> bool {
+    const NAME: &str = "ATOMIC_REQUESTS";
+    match &expr.kind {
+        Kind::Record(pairs) => pairs
+            .iter()
+            .any(|(key, value)| key.text() == Some(NAME) && is_true(value)),
+        Kind::Call(call) => call.named(NAME).is_some_and(is_true),
+        _ => false,
+    }
+}
+
+/// `DATABASES["default"]["ATOMIC_REQUESTS"] = True`, at the top of a file.
+fn sets_transactions(file: &File<'_>) -> bool {
+    file.tree.body.iter().any(|stmt| match &stmt.act {
+        Act::Set { target, value, .. } => {
+            matches!(&target.kind, Kind::Index(both)
+                if second(both).text() == Some("ATOMIC_REQUESTS") && is_true(value))
+        }
+        _ => false,
+    })
+}
+
+/// `True`, or a setting that is so by default.
+fn is_true(value: &Expr<'_>) -> bool {
+    let is_true = |it: &Expr<'_>| it.is_name(&["True"]);
+    is_true(value)
+        || value
+            .call()
+            .is_some_and(|call| call.arg(1, "default").is_some_and(is_true))
 }
 
 /// Visits each expression of some statements, in the order of the text.

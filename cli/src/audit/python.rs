@@ -539,12 +539,6 @@ mod tests {
         }
         let skipped = format!("x = {}", "[a ) ".repeat(5000));
         assert!(is_deep(&skipped), "a parser skips what closes nothing");
-        let mut blocks = String::new();
-        for depth in 0..2500 {
-            blocks += &" ".repeat(depth);
-            blocks += "if a:\n";
-        }
-        assert!(is_deep(&blocks));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{
     run::line_of,
 };
 use crate::{
-    printer::{escaped, harmless},
+    printer::{escaped, harmless, one_line},
     sarif,
 };
 
@@ -51,7 +51,7 @@ pub(crate) fn text(report: &Report) -> impl Iterator<Item = String> {
         let (path, text) = report.text_of(&finding.use_);
         let message = escaped(&finding.message);
         let (path, shown) = (
-            escaped(path),
+            one_line(path),
             Lines::of(text, [&finding.use_, &finding.check]),
         );
         let mut snippet = Snippet::source(shown.text.as_str())
@@ -79,7 +79,7 @@ pub(crate) fn text(report: &Report) -> impl Iterator<Item = String> {
             let annotation = AnnotationKind::Context.span(check.span(&finding.check));
             group = group.element(
                 Snippet::source(check.text.as_str())
-                    .path(escaped(check_path))
+                    .path(one_line(check_path))
                     .line_start(check.first)
                     .annotation(annotation.label(escaped(&finding.check.what))),
             );
@@ -226,7 +226,7 @@ pub(crate) fn object(report: &Report) -> Object<'_> {
 pub(crate) fn skipped(report: &Report) -> impl Iterator<Item = String> {
     report.skipped.iter().map(|it| {
         let line = it.line.map_or(String::new(), |it| format!(":{it}"));
-        format!("`{}{line}` is skipped: {}", it.path, it.why)
+        format!("`{}{line}` is skipped: {}", one_line(&it.path), it.why)
     })
 }
 

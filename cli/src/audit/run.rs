@@ -65,15 +65,13 @@ pub(crate) fn run(
     config: &Config,
     tick: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Report, Failure> {
-    let (found, mut facts) = files::find(paths, &config.exclude)?;
+    let (found, facts) = files::find(paths, &config.exclude)?;
     let mut sources = Vec::with_capacity(found.len());
     let mut skipped = Vec::new();
     for it in found {
         let path = shown(&it.path);
         match files::read(&it.path) {
             Ok(text) => {
-                facts.atomic_requests |=
-                    it.language == Language::Python && opens_transactions(&text);
                 let (language, is_test) = (it.language, it.is_test);
                 sources.push(Source {
                     path,
@@ -211,15 +209,6 @@ fn read(text: &str, language: Language) -> Result<Tree<'_>, Broken> {
         Language::Python => python::read(text),
         Language::Rust => rust::read(text),
     }
-}
-
-/// `ATOMIC_REQUESTS = True`, as settings of Django write it.
-fn opens_transactions(text: &str) -> bool {
-    text.match_indices("ATOMIC_REQUESTS").any(|(at, _)| {
-        let rest = text.get(at..).unwrap_or_default();
-        let line = rest.lines().next().unwrap_or_default();
-        line.contains("True") || line.contains("default=True")
-    })
 }
 
 fn no_thread(path: &str) -> Skipped {

@@ -312,3 +312,84 @@ fn this_repository_is_clean() {
     );
     assert_eq!(report["skipped"].as_array().unwrap().len(), 0);
 }
+
+#[test]
+fn a_comment_beside_code_allows_its_own_line_alone() {
+    let session = Session::new();
+    let comment = "  # countersign: allow(mac-compared-with-equals) a test vector";
+    let twice = format!(
+        "{FAULT}    return mine == request.headers['X-Other']\n",
+        FAULT = FAULT.replace("    return", "    ok =")
+    );
+    session.file(
+        "views.py",
+        twice.replace("['X-Signature']", &format!("['X-Signature']{comment}")),
+    );
+    let (found, _) = found(&session, "views.py");
+    let lines: Vec<_> = found.into_iter().map(|it| it.1).collect();
+    assert_eq!(lines, [7]);
+}
+
+/// A path below another is no second file.
+#[test]
+fn a_file_that_is_given_twice_is_read_once() {
+    let session = Session::new();
+    session.file("views.py", FAULT);
+    let (_, report) = found(&session, ". views.py ./views.py");
+    assert_eq!(report["files"], 1);
+    assert_eq!(report["findings"].as_array().unwrap().len(), 1);
+}
+
+/// The terminal and the log of a workflow obey no name of a file, and nothing in it.
+#[cfg(unix)]
+#[test]
+fn names_and_contents_of_files_are_escaped() {
+    let session = Session::new();
+    let name = "a\n::error::b\u{1b}[31m.py";
+    session.file(
+        name,
+        FAULT.replace("    return", "    # \u{1b}[31m\n    return"),
+    );
+    session.file("c\n::error::d.py", "def f(:\n");
+    for arguments in ["", "--format github", "--diff", "--fix"] {
+        let output = session.output(&format!("countersign audit --no-config {arguments} ."));
+        for stream in [output.stdout, output.stderr] {
+            let text = String::from_utf8(stream).unwrap();
+            assert!(!text.contains('\u{1b}'), "{arguments}: {text}");
+            assert!(!text.contains("\n::error"), "{arguments}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_transaction_of_each_request_is_read_from_settings_and_not_from_comments() {
+    let session = Session::new();
+    session.file(
+        "views.py",
+        "def pay(request, pk):\n    return Order.objects.select_for_update().get(pk=pk)\n",
+    );
+    for (settings, is_found) in [
+        (
+            "DATABASES = {'default': {'ATOMIC_REQUESTS': True}}\n",
+            false,
+        ),
+        ("DATABASES['default']['ATOMIC_REQUESTS'] = True\n", false),
+        (
+            "DATABASES = {'default': dict(ATOMIC_REQUESTS=env.bool('A', default=True))}\n",
+            false,
+        ),
+        (
+            "# 'ATOMIC_REQUESTS': True\nDATABASES = {'default': {}}\n",
+            true,
+        ),
+        (
+            "DATABASES = {'default': {'ATOMIC_REQUESTS': False}}  # not True\n",
+            true,
+        ),
+        ("HELP = 'ATOMIC_REQUESTS is True'\n", true),
+    ] {
+        session.file("settings.py", settings);
+        let (found, _) = found(&session, ".");
+        assert_eq!(!found.is_empty(), is_found, "{settings}");
+    }
+}
