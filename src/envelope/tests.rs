@@ -19,7 +19,7 @@ use crate::{
         header::{HeaderScheme, Part},
     },
     testing::{Delivery, ManualClock},
-    webhooks::{BoxWebhooks, GitHub, Slack, Stripe},
+    webhooks::{BoxWebhooks, GitHub, Slack, Stripe, Twilio},
 };
 
 const NOW: u64 = 1_700_000_000;
@@ -482,6 +482,35 @@ async fn a_secret_of_senders_is_none_of_envelopes_whichever_is_built_first() {
     assert!(refused(layer().unwrap_err()));
     drop(first);
     layer().unwrap();
+}
+
+/// Also if it is claimed by nobody what they sign.
+#[test]
+fn a_secret_of_a_sender_whose_requests_may_be_alike_is_none_of_envelopes() {
+    let secret = "a secret of Twilio that two have";
+    let layer = |secret| {
+        Verifier::builder(Twilio::new())
+            .public_origin("https://api.example.com")
+            .secret(secret)
+            .build()
+    };
+    let envelopes = || {
+        let ring = KeyRing::new().with("e", secret).unwrap();
+        PayloadEnvelope::builder("p")
+            .keys(ring)
+            .seal_under("e")
+            .build()
+    };
+    let refused =
+        |error: crate::ConfigError| matches!(error.kind(), ConfigErrorKind::SecretOfSenders(_));
+    let first = layer(secret).unwrap();
+    assert!(refused(envelopes().unwrap_err()));
+    drop(first);
+    let _first = envelopes().unwrap();
+    assert!(refused(layer(secret).unwrap_err()));
+    // The twins: another secret; and two layers that claim nothing take nothing from each other.
+    let _layers = ["one of its own, of Twilio", "another of its own, of Twilio"]
+        .map(|secret| layer(secret).unwrap());
 }
 
 /// A partner cannot have anything signed that is an envelope, not even under the same secret.

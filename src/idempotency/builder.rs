@@ -8,11 +8,11 @@ use tokio::sync::Semaphore;
 use super::{
     answer::{STORED, is_storable},
     layer::IdempotencyLayer,
-    settings::{Settings, WhenCutOff},
+    settings::{Settings, TakingBack, WhenCutOff},
 };
 use crate::{
     error::{ConfigError, ConfigErrorKind},
-    once::AnswerStore,
+    once::{AnswerStore, Turns},
 };
 
 impl IdempotencyLayer {
@@ -53,7 +53,8 @@ impl IdempotencyLayerBuilder {
                 body_deadline: 10 * SECOND,
                 headers: STORED.to_vec(),
                 going_on: Arc::new(Semaphore::new(1024)),
-                taking_back: Semaphore::new(1024),
+                taking_back: TakingBack::default(),
+                turns: Turns::default(),
             },
             headers: Vec::new(),
         }
@@ -71,8 +72,12 @@ impl IdempotencyLayerBuilder {
     /// namespace of the verifier. A namespace has 1 to 256 bytes, none of them zero.
     ///
     /// A sender is known by namespace and key id, and by no secret. Two verifiers that give one key
-    /// id to different senders need different namespaces if their answers are in one store: else
-    /// one sender gets the answers of the other. No build refuses that.
+    /// id to different senders need different namespaces if their answers are in one store:
+    /// otherwise one sender gets the answers of the other. In one process, the second verifier is
+    /// refused: by its `build` if it has
+    /// [`answer_duplicates_from`](crate::request::VerifierBuilder::answer_duplicates_from), and
+    /// otherwise by 500, `store_misconfigured`, to each request with a key. Nobody sees the
+    /// verifiers of another process.
     pub fn namespace(mut self, namespace: impl Into<Arc<str>>) -> Self {
         self.settings.namespace = Some(namespace.into());
         self

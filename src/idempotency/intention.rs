@@ -10,7 +10,7 @@ use crate::{
     error::ConfigError,
     key::KeyId,
     message::{IDEMPOTENCY_KEY, Part},
-    once::AnswerClaim,
+    once::{AnswerClaim, Memory},
     proof::Proven,
     routed::original_uri,
 };
@@ -79,7 +79,7 @@ pub(crate) struct KeyTakenOut;
 /// What was verified of a request, and its head, for what is not covered.
 #[derive(Clone, Copy)]
 pub(crate) struct Said<'r> {
-    pub(crate) namespace: &'r Arc<str>,
+    pub(crate) memory: &'r Memory,
     pub(crate) proven: &'r Proven,
     pub(crate) head: &'r Parts,
 }
@@ -93,7 +93,7 @@ impl Said<'_> {
 
     pub(super) fn intends(&self, namespace: Option<&Arc<str>>, key: IdempotencyKey) -> Intention {
         Intention {
-            namespace: Arc::clone(namespace.unwrap_or(self.namespace)),
+            namespace: Arc::clone(namespace.unwrap_or(self.memory.namespace())),
             key_id: self.proven.key_id().clone(),
             method: self.method().clone(),
             path: self.path().into(),

@@ -4,20 +4,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
+use tokio::runtime::Handle;
 
 use super::{
     answer::StoredAnswer,
-    held::{AskedKey, Held},
+    held::Held,
     intention::{Intention, Said},
     key::IdempotencyKey,
     pending::PendingAnswer,
     settings::{Settings, WhenCutOff},
+    unanswered::Unanswered,
 };
 use crate::{
-    error::{Rejection, RejectionKind, StoreError, StoreErrorKind},
+    error::{ConfigError, Rejection, RejectionKind, StoreError, StoreErrorKind},
     future::within,
     message::IDEMPOTENCY_KEY,
-    once::{AnswerClaim, AnswerOutcome, StepOutcome},
+    once::{AnswerClaim, AnswerOutcome, Memory, StepOutcome},
 };
 
 /// A layer behind which one intention is acted on once, however often its sender signs it.
@@ -77,49 +79,75 @@ impl IdempotencyLayer {
         Ok(resolved == StepOutcome::Done)
     }
 
-    /// The key that the request names, to be claimed: `None` if it names none, and need not. Such a
+    /// The claim on the key that the request names: `None` if it names none, and need not. Such a
     /// request is handled as if the layer were not there.
-    pub(crate) fn named(&self, said: Said<'_>) -> Result<Option<AskedKey>, Rejection> {
-        let key = self.key(said)?;
-        Ok(key.map(|key| AskedKey::new(Arc::clone(&self.settings), self.claim(said, key))))
+    pub(crate) fn named(&self, said: Said<'_>) -> Result<Option<AnswerClaim>, Rejection> {
+        let Some(key) = self.key(said)? else {
+            return Ok(None);
+        };
+        self.answers_for(said.memory).map_err(|error| {
+            let detail = "answers of this verifier are not kept";
+            Rejection::with_source(RejectionKind::StoreMisconfigured, detail, error)
+        })?;
+        Ok(Some(self.claim(said, key)))
+    }
+
+    /// Checks that no other verifier means another sender by the same names, so that none gets the
+    /// answers of the other.
+    pub(crate) fn answers_for(&self, verifier: &Memory) -> Result<(), ConfigError> {
+        let Settings {
+            store, namespace, ..
+        } = &*self.settings;
+        let namespace = namespace.as_ref().unwrap_or(verifier.namespace());
+        verifier.keep_answers_in(store, namespace)
     }
 
     /// Claims the key. Whoever goes away meanwhile, or gets no answer, leaves no claim behind.
-    pub(crate) async fn ask(&self, asked: AskedKey) -> Result<Asked, Rejection> {
+    pub(crate) async fn ask(&self, claim: AnswerClaim) -> Result<Asked, Rejection> {
+        if Handle::try_current().is_err() {
+            return Err(Rejection::new(
+                RejectionKind::StoreMisconfigured,
+                "a request with an `Idempotency-Key` came outside of a Tokio runtime, in which its \
+                 key would be held",
+            ));
+        }
         let settings = &self.settings;
-        match within(settings.timeout, settings.store.claim(&asked.claim)).await {
-            Ok(AnswerOutcome::Claimed) => Ok(Asked::New(asked.claimed())),
-            Ok(found) => {
-                asked.leave();
-                answered(&found).map(Asked::Answered)
-            }
-            Err(error) => {
-                use StoreErrorKind::{Full, KeyOverQuota};
-                match error.kind() {
-                    Full | KeyOverQuota => asked.leave(),
-                    // The claim may have been made, and no handler runs for it.
-                    _ => drop(asked),
-                }
-                Err(error.into())
-            }
+        let (claiming, turn) = settings
+            .in_turn(&claim, settings.store.claim(&claim))
+            .await?;
+        let unanswered = Unanswered::new(settings, &claim);
+        let outcome = within(settings.step_timeout(), claiming).await;
+        drop(turn);
+        use StoreErrorKind::{Full, KeyOverQuota};
+        match outcome {
+            Ok(_) => unanswered.leave(),
+            Err(ref error) if matches!(error.kind(), Full | KeyOverQuota) => unanswered.leave(),
+            // The claim may have been made, and no handler runs for it.
+            Err(_) => drop(unanswered),
+        }
+        match outcome? {
+            AnswerOutcome::Claimed => Ok(Asked::New(Held::new(Arc::clone(settings), claim))),
+            found => answered(&found).map(Asked::Answered),
         }
     }
 
     /// Looks up the answer to a duplicate, for which no handler runs: `None` if there is nothing on
     /// record of its intention.
     pub(crate) async fn look_up(&self, said: Said<'_>) -> Result<Option<StoredAnswer>, Rejection> {
-        let Some(key) = self.key(said)? else {
+        let Some(claim) = self.named(said)? else {
             return Ok(None);
         };
         let settings = &self.settings;
-        let claim = self.claim(said, key);
-        let found = within(settings.timeout, settings.store.find(&claim)).await?;
+        let (finding, _turn) = settings
+            .in_turn(&claim, settings.store.find(&claim))
+            .await?;
+        let found = within(settings.timeout, finding).await?;
         found.as_ref().map(answered).transpose()
     }
 
     /// The slot for a handler that records its answer in its transaction.
-    pub(crate) fn pending(&self, asked: Option<&AskedKey>) -> PendingAnswer {
-        PendingAnswer::new(Arc::clone(&self.settings), asked)
+    pub(crate) fn pending(&self, claim: Option<&AnswerClaim>) -> PendingAnswer {
+        PendingAnswer::new(Arc::clone(&self.settings), claim.cloned())
     }
 
     fn claim(&self, said: Said<'_>, key: IdempotencyKey) -> AnswerClaim {

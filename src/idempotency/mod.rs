@@ -19,6 +19,7 @@ mod key;
 mod layer;
 mod pending;
 mod settings;
+mod unanswered;
 
 pub(crate) use answer::{StoredAnswer, is_stored};
 pub use builder::IdempotencyLayerBuilder;

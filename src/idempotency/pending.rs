@@ -14,7 +14,6 @@ use http_body_util::Full;
 
 use super::{
     answer::{StoredAnswer, is_stored},
-    held::AskedKey,
     settings::Settings,
 };
 use crate::{
@@ -46,10 +45,10 @@ struct Shared {
 }
 
 impl PendingAnswer {
-    pub(super) fn new(settings: Arc<Settings>, asked: Option<&AskedKey>) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, claim: Option<AnswerClaim>) -> Self {
         Self(Arc::new(Shared {
             settings,
-            claim: asked.map(|asked| asked.claim.clone()),
+            claim,
             is_recorded: AtomicBool::new(false),
         }))
     }

@@ -5,7 +5,11 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::HeaderName;
 use tokio::sync::Semaphore;
 
-use crate::once::AnswerStore;
+use crate::{
+    error::Rejection,
+    future::StoreFuture,
+    once::{AnswerClaim, AnswerStore, Turn, Turns},
+};
 
 pub(crate) struct Settings {
     pub(super) store: Arc<dyn AnswerStore>,
@@ -21,8 +25,57 @@ pub(crate) struct Settings {
     pub(crate) headers: Vec<HeaderName>,
     /// A permit for each handler that may go on after its client has gone.
     pub(crate) going_on: Arc<Semaphore>,
-    /// A permit for each claim that is released until it can no longer be carried out.
-    pub(super) taking_back: Semaphore,
+    pub(super) taking_back: TakingBack,
+    /// Of the requests with one key.
+    pub(super) turns: Turns,
+}
+
+impl Settings {
+    /// How long the store may take to claim or renew, so that a slow answer still leaves a hold to
+    /// renew.
+    pub(super) fn step_timeout(&self) -> Duration {
+        self.timeout.min(self.lease / 3)
+    }
+
+    /// Waits until no other request with this key asks the store: duplicates at once take up no more
+    /// than one of its connections. An answer that is at hand needs no turn.
+    ///
+    /// # Errors
+    /// Returns a rejection if the turn does not come in time. Nothing was asked then.
+    pub(super) async fn in_turn<'a, T>(
+        &self,
+        claim: &AnswerClaim,
+        asking: StoreFuture<'a, T>,
+    ) -> Result<(StoreFuture<'a, T>, Option<Turn>), Rejection> {
+        match asking.at_hand() {
+            Ok(answer) => Ok((StoreFuture::ready(answer), None)),
+            Err(asking) => {
+                let turn = self.turns.take(claim, self.timeout).await?;
+                Ok((asking, Some(turn)))
+            }
+        }
+    }
+}
+
+/// Bounds the claims without an answer that are taken back, and what they ask of a store in distress.
+pub(super) struct TakingBack {
+    pub(super) places: Arc<Semaphore>,
+    pub(super) asking: Semaphore,
+}
+
+impl TakingBack {
+    /// So many claims may wait to be taken back, and so many ask the store at one time.
+    pub(super) const PLACES: usize = 4096;
+    pub(super) const ASKING: usize = 16;
+}
+
+impl Default for TakingBack {
+    fn default() -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(Self::PLACES)),
+            asking: Semaphore::new(Self::ASKING),
+        }
+    }
 }
 
 /// What becomes of an attempt that was cut off before its answer was recorded.

@@ -8,7 +8,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use super::{claim::AttemptId, store::StepOutcome};
+use super::{
+    claim::AttemptId,
+    store::{Sharing, StepOutcome},
+};
 use crate::{clock::Timestamp, future::StoreFuture, key::KeyId};
 
 /// The claim on the key of an answer: what a store is asked to record before a handler runs.
@@ -253,6 +256,14 @@ impl AnswerRecord {
 ///
 /// [`StoreErrorKind::KeyOverQuota`]: crate::error::StoreErrorKind::KeyOverQuota
 pub trait AnswerStore: Send + Sync + 'static {
+    /// Tells which store this is, and whether others may have answers in it:
+    /// [`Sharing::within_process`] with the store itself, or [`Sharing::of_database`]. A store around
+    /// another store answers with that one's.
+    ///
+    /// By this, two verifiers of this process are refused whose senders would get each other's
+    /// answers.
+    fn sharing(&self) -> Sharing;
+
     /// Claims the key if it is free: one atomic step. A record of the claim's own attempt is
     /// answered as if another attempt had made it.
     fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome>;
@@ -307,6 +318,10 @@ pub trait AnswerIn: Send {
 }
 
 impl<S: AnswerStore + ?Sized> AnswerStore for Arc<S> {
+    fn sharing(&self) -> Sharing {
+        (**self).sharing().with_owners(Arc::strong_count(self))
+    }
+
     fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
         (**self).claim(claim)
     }

@@ -1,9 +1,20 @@
 //! What remembers the claims of one namespace, and on which terms: the same for requests and for
 //! tokens.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use super::{claim::Claim, nonce::Nonce, sharing::User, store::NonceStore, turns::Turns};
+use super::{
+    answers::AnswerStore,
+    claim::Claim,
+    lock::lock,
+    nonce::Nonce,
+    sharing::{Records, User},
+    store::NonceStore,
+    turns::Turns,
+};
 use crate::{
     clock::Timestamp,
     error::ConfigError,
@@ -14,6 +25,8 @@ use crate::{
 pub(crate) struct MemorySettings {
     /// `None` if claims are recorded in handlers' transactions, or if there are none.
     pub(crate) store: Option<Arc<dyn NonceStore>>,
+    /// Whether requests may be alike, so that nothing is claimed.
+    pub(crate) may_repeat: bool,
     pub(crate) namespace: String,
     pub(crate) clock_difference: Duration,
     pub(crate) timeout: Duration,
@@ -28,13 +41,16 @@ pub(crate) struct Memory {
     retention: Duration,
     timeout: Duration,
     turns: Turns,
-    _users: Vec<Arc<User>>,
+    users: Vec<Arc<User>>,
+    /// The same, once for each store of answers to their requests.
+    answering: Mutex<Vec<Arc<User>>>,
 }
 
 impl MemorySettings {
     pub(crate) fn new(namespace: String) -> Self {
         Self {
             store: None,
+            may_repeat: false,
             namespace,
             clock_difference: Duration::from_secs(5),
             timeout: Duration::from_secs(2),
@@ -74,15 +90,21 @@ impl MemorySettings {
         keys: impl IntoIterator<Item = (Option<KeyId>, Arc<dyn KeyStore>)>,
     ) -> Result<Memory, ConfigError> {
         let namespace: Arc<str> = self.namespace.into();
+        let records = match &self.store {
+            _ if self.may_repeat => Records::Nowhere,
+            Some(store) => Records::Nonces(Arc::clone(store)),
+            None => Records::InTransactions,
+        };
         let users = keys.into_iter().map(|(key_id, keys)| User {
-            store: self.store.clone(),
+            records: records.clone(),
             namespace: Arc::clone(&namespace),
             retention,
             key_id,
             keys,
         });
         Ok(Memory {
-            _users: User::enter(users.collect())?,
+            users: User::enter(users.collect())?,
+            answering: Mutex::default(),
             store: self.store,
             namespace,
             retention,
@@ -105,6 +127,36 @@ impl Memory {
     /// How long a store, a database or a key look-up may take to answer.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// Enters the senders as those whose answers are in this store, in this namespace, unless they
+    /// are in already.
+    ///
+    /// # Errors
+    /// Returns an error if another user's answers are there, and it means something else by the same
+    /// names.
+    pub(crate) fn keep_answers_in(
+        &self,
+        store: &Arc<dyn AnswerStore>,
+        namespace: &Arc<str>,
+    ) -> Result<(), ConfigError> {
+        let is_entered = |user: &Arc<User>| {
+            user.namespace == *namespace
+                && matches!(&user.records, Records::Answers(known) if Arc::ptr_eq(known, store))
+        };
+        let mut answering = lock(&self.answering);
+        if answering.iter().any(is_entered) {
+            return Ok(());
+        }
+        let entering = self.users.iter().map(|user| User {
+            records: Records::Answers(Arc::clone(store)),
+            namespace: Arc::clone(namespace),
+            retention: user.retention,
+            key_id: user.key_id.clone(),
+            keys: Arc::clone(&user.keys),
+        });
+        answering.extend(User::enter(entering.collect())?);
+        Ok(())
     }
 
     /// Of claims that are recorded in handlers' transactions.

@@ -40,8 +40,8 @@ pub(crate) trait Hold: Send + Sync + 'static {
     /// Tries to end it.
     fn end(&self, end: &Self::End) -> impl Future<Output = Step> + Send;
 
-    /// Whether this end says what was done: the store is told again for a while if it fails.
-    fn is_outcome(end: &Self::End) -> bool;
+    /// Whether a retry depends on this end: the store is told again for a while if it fails.
+    fn is_told_again(end: &Self::End) -> bool;
 
     /// How it is ended if nobody says so: `None` leaves it to end by itself.
     fn cut_off() -> Option<Self::End>;
@@ -67,7 +67,8 @@ impl Hold for Lease {
         }
     }
 
-    fn is_outcome(end: &Handled) -> bool {
+    /// A lease that is not released ends by itself, and the request may run again.
+    fn is_told_again(end: &Handled) -> bool {
         *end == Handled::Completed
     }
 
@@ -131,29 +132,55 @@ impl<E: Send + Sync + 'static> Kept<E> {
 }
 
 async fn keep<H: Hold>(hold: H, settled: oneshot::Receiver<Settlement<H::End>>) {
-    let (end, asked) = match while_renewing(settled, &hold).await {
+    let (end, asked) = match while_renewing(settled, &hold, outlived::<H>).await {
         Ok(Settlement { end, asked }) => (end, Some(asked)),
         Err(_) => match H::cut_off() {
             Some(end) => (end, None),
             None => return,
         },
     };
-    if H::is_outcome(&end) {
-        if !is_recorded(&hold, &end).await {
-            // The answer leaves all the same, for what was done is done.
-            drop(asked);
-            while_renewing(record_in_the_end(&hold, &end), &hold).await;
+    let name = H::NAME;
+    match unless_it_panics(hold.end(&end)).await {
+        Ok(StepOutcome::Done) => {}
+        Ok(StepOutcome::Lost) => {
+            if H::is_told_again(&end) {
+                tracing::error!("a handler outlived its {name}; its outcome was not recorded");
+            }
         }
-    } else if let Err(error) = unless_it_panics(hold.end(&end)).await {
-        let (name, error) = (H::NAME, in_full(&error));
-        tracing::warn!(error, "a {name} was not released; it ends by itself");
+        Err(error) => {
+            let error = in_full(&error);
+            if !H::is_told_again(&end) {
+                tracing::warn!(error, "a {name} was not released; it ends by itself");
+                return;
+            }
+            tracing::warn!(
+                error,
+                "the outcome under a {name} was not recorded; trying again"
+            );
+            // The answer leaves all the same, because what was done is done.
+            drop(asked);
+            // What is lost now may have been recorded by a try that was not answered.
+            while_renewing(tell_again(&hold, &end), &hold, || {}).await;
+        }
     }
 }
 
-async fn while_renewing<F: Future>(awaited: F, hold: &impl Hold) -> F::Output {
+fn outlived<H: Hold>() {
+    let name = H::NAME;
+    tracing::error!(
+        "a handler outlived its {name}, and a duplicate of its request may be running: is the \
+         lease too short for the store's pauses?"
+    );
+}
+
+async fn while_renewing<F: Future>(
+    awaited: F,
+    hold: &impl Hold,
+    when_lost: impl Fn(),
+) -> F::Output {
     let mut awaited = pin!(awaited);
     // One that is ready at once needs no timer.
-    let mut renewing = pin!(renew_for_ever(hold));
+    let mut renewing = pin!(renew_for_ever(hold, when_lost));
     poll_fn(|cx| {
         if let Poll::Ready(output) = awaited.as_mut().poll(cx) {
             return Poll::Ready(output);
@@ -163,7 +190,7 @@ async fn while_renewing<F: Future>(awaited: F, hold: &impl Hold) -> F::Output {
     .await
 }
 
-async fn renew_for_ever<H: Hold>(hold: &H) -> Infallible {
+async fn renew_for_ever<H: Hold>(hold: &H, when_lost: impl Fn()) -> Infallible {
     let name = H::NAME;
     let mut due = interval(hold.duration() / 3);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -172,10 +199,7 @@ async fn renew_for_ever<H: Hold>(hold: &H) -> Infallible {
         due.tick().await;
         match unless_it_panics(hold.renew()).await {
             Ok(StepOutcome::Done) => {}
-            Ok(StepOutcome::Lost) => tracing::error!(
-                "a handler outlived its {name}, and a copy of its request may be running: is the \
-                 lease too short for the store's pauses?"
-            ),
+            Ok(StepOutcome::Lost) => when_lost(),
             Err(error) => {
                 let error = in_full(&error);
                 tracing::warn!(error, "a {name} was not renewed; trying again");
@@ -184,43 +208,48 @@ async fn renew_for_ever<H: Hold>(hold: &H) -> Infallible {
     }
 }
 
-async fn record_in_the_end<H: Hold>(hold: &H, end: &H::End) {
-    let until = Instant::now() + Duration::from_secs(20);
-    let mut wait = Duration::from_millis(100);
-    while Instant::now() < until {
-        sleep(wait).await;
-        if is_recorded(hold, end).await {
-            return;
-        }
-        wait = (wait * 2).min(hold.duration() / 3);
-    }
+async fn tell_again<H: Hold>(hold: &H, end: &H::End) {
     let name = H::NAME;
-    tracing::error!(
-        "the outcome under a {name} was never recorded: a retry would run again, or find it unknown"
-    );
-}
-
-async fn is_recorded<H: Hold>(hold: &H, end: &H::End) -> bool {
-    let name = H::NAME;
-    match unless_it_panics(hold.end(end)).await {
-        Ok(StepOutcome::Done) => true,
-        Ok(StepOutcome::Lost) => {
-            tracing::error!("a handler outlived its {name}; its outcome was not recorded");
-            true
-        }
-        Err(error) => {
-            let error = in_full(&error);
+    let tell = || async {
+        let told = unless_it_panics(hold.end(end)).await;
+        told.inspect_err(|error| {
+            let error = in_full(error);
             tracing::warn!(
                 error,
                 "the outcome under a {name} was not recorded; trying again"
             );
-            false
-        }
+        })
+        .is_ok()
+    };
+    if !until(tell, Duration::from_secs(20), hold.duration() / 3).await {
+        tracing::error!(
+            "the outcome under a {name} was never recorded: a retry would run again, or find it \
+             unknown"
+        );
     }
 }
 
+/// Asks again and again until the answer is yes, or this time is up: after a tenth of a second, and
+/// then after longer and longer pauses.
+pub(crate) async fn until<F: Future<Output = bool>>(
+    mut ask: impl FnMut() -> F,
+    time: Duration,
+    longest_pause: Duration,
+) -> bool {
+    let end = Instant::now() + time;
+    let mut pause = Duration::from_millis(100);
+    while Instant::now() < end {
+        sleep(pause).await;
+        if ask().await {
+            return true;
+        }
+        pause = (pause * 2).min(longest_pause);
+    }
+    false
+}
+
 /// A store that panics once must not end the renewals.
-async fn unless_it_panics(step: impl Future<Output = Step>) -> Step {
+pub(crate) async fn unless_it_panics(step: impl Future<Output = Step>) -> Step {
     let mut step = pin!(step);
     poll_fn(|cx| {
         catch_unwind(AssertUnwindSafe(|| step.as_mut().poll(cx)))

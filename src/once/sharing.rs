@@ -5,21 +5,32 @@ use std::{
     time::Duration,
 };
 
-use super::{lock::lock, store::NonceStore};
+use super::{answers::AnswerStore, lock::lock, store::NonceStore};
 use crate::{
     error::{ConfigError, ConfigErrorKind},
     key::{KeyId, KeyStore},
 };
 
-/// One layer, or one kind of tokens, that claims under a namespace.
+/// One layer, or one kind of tokens, that tells senders apart under a namespace.
 pub(crate) struct User {
-    /// `None` if its claims are recorded in transactions of handlers, in whichever database.
-    pub(crate) store: Option<Arc<dyn NonceStore>>,
+    pub(crate) records: Records,
     pub(crate) namespace: Arc<str>,
     pub(crate) retention: Duration,
     /// The one key id of a scheme whose requests name none.
     pub(crate) key_id: Option<KeyId>,
     pub(crate) keys: Arc<dyn KeyStore>,
+}
+
+/// Where a user keeps records of what its senders did.
+#[derive(Clone)]
+pub(crate) enum Records {
+    Nonces(Arc<dyn NonceStore>),
+    /// In transactions of handlers, in whichever database.
+    InTransactions,
+    /// The answers to the intentions of its senders.
+    Answers(Arc<dyn AnswerStore>),
+    /// Its requests may be alike, and it claims none.
+    Nowhere,
 }
 
 /// Keys that no sender has.
@@ -80,9 +91,10 @@ impl User {
             return Ok(());
         }
         let namespace = self.namespace.to_string();
-        // In transactions, a database that remembers for too short a time refuses for itself.
-        let have_stores = self.store.is_some() && other.store.is_some();
-        if have_stores && self.retention != other.retention {
+        // In transactions, a database that remembers for too short a time refuses for itself, and
+        // each answer has a retention of its own.
+        let of_nonces = |user: &Self| matches!(user.records, Records::Nonces(_));
+        if of_nonces(self) && of_nonces(other) && self.retention != other.retention {
             let retentions = (other.retention, self.retention);
             let kind = ConfigErrorKind::OtherRetention(namespace, retentions.0, retentions.1);
             return Err(kind.into());
@@ -102,11 +114,15 @@ impl User {
     /// In which database handlers record is known only when they do. So it counts as any database
     /// that others can open: names are easily given.
     fn may_share_a_store_with(&self, other: &Self) -> bool {
-        let sharing = |user: &Self| user.store.as_ref().map(|store| store.sharing());
-        match (sharing(self), sharing(other)) {
-            (Some(one), Some(other)) => one.is_one_store(other),
-            (Some(store), None) | (None, Some(store)) => store.is_of_database(),
-            (None, None) => true,
+        use Records::{Answers, InTransactions, Nonces, Nowhere};
+        match (&self.records, &other.records) {
+            (Nonces(one), Nonces(other)) => one.sharing().is_one_store(other.sharing()),
+            (Answers(one), Answers(other)) => one.sharing().is_one_store(other.sharing()),
+            (Nonces(store), InTransactions) | (InTransactions, Nonces(store)) => {
+                store.sharing().is_of_database()
+            }
+            (InTransactions, InTransactions) => true,
+            (Nowhere, _) | (_, Nowhere) | (Answers(_), _) | (_, Answers(_)) => false,
         }
     }
 }

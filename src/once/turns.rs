@@ -1,5 +1,6 @@
-//! Duplicates wait here, in their own process, before they take a connection from a handler's pool:
-//! of the requests with one message, one at a time is in its handler, whatever place each came to.
+//! Duplicates wait here, in their own process, before they take a connection from a pool: of the
+//! requests with one message, one at a time is in its handler, whatever place each came to; and of
+//! those with one idempotency key, one at a time asks the store.
 
 use std::{
     collections::HashMap,
@@ -10,10 +11,11 @@ use std::{
 
 use tokio::sync::{Mutex as Queue, OwnedMutexGuard};
 
-use super::{claim::Claim, lock::lock};
+use super::{answers::AnswerClaim, claim::Claim, lock::lock};
 use crate::error::Rejection;
 
-/// One line for each message that is in use: there are never more lines than requests in flight.
+/// One line for each message or key that is in use: there are never more lines than requests in
+/// flight.
 ///
 /// A message has one line for all places: one captured request can be sent to many of them, and
 /// each would hold a connection.
@@ -39,20 +41,53 @@ pub(crate) struct Turn {
     identity: [u8; 32],
 }
 
+/// Has its turn in a line.
+pub(crate) trait InLine {
+    /// Which line it is in.
+    fn line(&self) -> [u8; 32];
+
+    /// Tells it from others in that line.
+    fn identity(&self) -> [u8; 32];
+}
+
+impl InLine for Claim {
+    fn line(&self) -> [u8; 32] {
+        self.message()
+    }
+
+    fn identity(&self) -> [u8; 32] {
+        self.digest()
+    }
+}
+
+impl InLine for AnswerClaim {
+    fn line(&self) -> [u8; 32] {
+        *self.digest()
+    }
+
+    fn identity(&self) -> [u8; 32] {
+        *self.digest()
+    }
+}
+
 /// In line, waiting or not.
 struct Place {
     turns: Turns,
-    message: [u8; 32],
+    line_of: [u8; 32],
     /// `None` while it is dropped.
     line: Option<Arc<Line>>,
 }
 
 impl Turns {
-    /// Waits for the requests with the same message that came earlier, but no longer than `limit`.
+    /// Waits for those in the same line that came earlier, but no longer than `limit`.
     ///
     /// # Errors
     /// Returns a rejection if the limit is over.
-    pub(crate) async fn take(&self, claim: &Claim, limit: Duration) -> Result<Turn, Rejection> {
+    pub(crate) async fn take(
+        &self,
+        claim: &impl InLine,
+        limit: Duration,
+    ) -> Result<Turn, Rejection> {
         let (queue, place) = self.enter(claim);
         // Without anybody ahead, no timer is needed.
         let turn = match Arc::clone(&queue).try_lock_owned() {
@@ -63,8 +98,7 @@ impl Turns {
                 let waited = waiting.await;
                 waited.map_err(|_| {
                     in_flight(
-                        "a duplicate is in its handler, and has not ended within the \
-                         `store_timeout`",
+                        "a duplicate came first, and has not ended within the `store_timeout`",
                     )
                 })?
             }
@@ -76,20 +110,20 @@ impl Turns {
     ///
     /// # Errors
     /// Returns a rejection if a request with the same message has its turn.
-    pub(crate) fn take_at_once(&self, claim: &Claim) -> Result<Turn, Rejection> {
+    pub(crate) fn take_at_once(&self, claim: &impl InLine) -> Result<Turn, Rejection> {
         let (queue, place) = self.enter(claim);
         let turn = queue.try_lock_owned();
         let turn = turn.map_err(|_| in_flight("a duplicate waits for the database"))?;
         Ok(Turn::new(turn, place, claim))
     }
 
-    fn enter(&self, claim: &Claim) -> (Arc<Queue<()>>, Place) {
-        let message = claim.message();
+    fn enter(&self, claim: &impl InLine) -> (Arc<Queue<()>>, Place) {
+        let line_of = claim.line();
         let mut lines = lock(&self.0);
-        let line = lines.entry(message).or_default();
+        let line = lines.entry(line_of).or_default();
         let place = Place {
             turns: self.clone(),
-            message,
+            line_of,
             line: Some(Arc::clone(line)),
         };
         (Arc::clone(&line.queue), place)
@@ -102,11 +136,11 @@ impl Turns {
 }
 
 impl Turn {
-    fn new(turn: OwnedMutexGuard<()>, place: Place, claim: &Claim) -> Self {
+    fn new(turn: OwnedMutexGuard<()>, place: Place, claim: &impl InLine) -> Self {
         Self {
             _turn: turn,
             place,
-            identity: claim.digest(),
+            identity: claim.identity(),
         }
     }
 
@@ -138,8 +172,8 @@ impl Drop for Place {
         // Given up under the lock, so that the last one to leave sees that it is the last.
         self.line = None;
         let is_left = |line: &Arc<Line>| Arc::strong_count(line) == 1;
-        if turns.get(&self.message).is_some_and(is_left) {
-            turns.remove(&self.message);
+        if turns.get(&self.line_of).is_some_and(is_left) {
+            turns.remove(&self.line_of);
         }
     }
 }

@@ -120,7 +120,7 @@ impl Received<'_> {
             Some(formed) => (formed.given, formed.uncovered),
         };
         let name = Arc::clone(&settings.name);
-        let namespace = Arc::clone(settings.memory.namespace());
+        let memory = Arc::clone(&settings.memory);
         let (signed_at, expires_at) = (parameters.signed_at, parameters.expires_at);
         let lasts = Lasts {
             fresh_until: settings.freshness.until(signed_at, expires_at),
@@ -132,7 +132,7 @@ impl Received<'_> {
             signed_from: signed_at.map(|at| at.saturating_sub(settings.freshness.max_skew)),
         };
         let proven = Proven::new(proven, head.headers, name, nonce, bytes, lasts);
-        let mut snapshot = Snapshot::new(proven, namespace, head.target.prefix_len, charge);
+        let mut snapshot = Snapshot::new(proven, memory, head.target.prefix_len, charge);
         snapshot.uncovered = uncovered;
         snapshot.answer = answer.map(Box::new);
         snapshot.events = claim

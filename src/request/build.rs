@@ -34,8 +34,8 @@ impl<T> VerifierBuilder<T> {
     /// # Errors
     /// When something is missing, out of its range, or would not be safe; when another layer of
     /// this process has the same store and namespace, and other secrets under a key id, or another
-    /// retention.
-    pub fn build(self) -> Result<T, ConfigError> {
+    /// retention; when a secret is one of envelopes of this process.
+    pub fn build(mut self) -> Result<T, ConfigError> {
         self.check_ranges()?;
         let missing = |what| ConfigError::from(ConfigErrorKind::Missing(what));
         let accepted = self.accepted.into_iter().map(Accepted::with_keys);
@@ -162,10 +162,11 @@ impl<T> VerifierBuilder<T> {
         }
 
         let mut keys_of = Vec::new();
-        for (scheme, keys) in accepted.iter().filter(|_| !profile.may_repeat) {
+        for (scheme, keys) in &accepted {
             let key_id = scheme.fixed_key_id().map(KeyId::new).transpose()?;
             keys_of.push((key_id, Arc::clone(keys)));
         }
+        self.memory.may_repeat = profile.may_repeat;
         let memory = Arc::new(self.memory.remember(retention, keys_of)?);
         let mut freshness = Freshness {
             margin,
@@ -219,9 +220,9 @@ impl<T> VerifierBuilder<T> {
                 settings: Arc::new(settings),
             })
             .collect();
-        Ok((self.finish)(Verifier {
+        (self.finish)(Verifier {
             settings: Arc::new(first),
-        }))
+        })
     }
 
     fn check_ranges(&self) -> Result<(), ConfigError> {

@@ -8,6 +8,7 @@ use super::{processing::Processing, several::Accepted, verifier::Verifier};
 use crate::{
     body::BodyLimits,
     clock::{Clock, SystemClock},
+    error::ConfigError,
     key::KeyStore,
     message::Forwarded,
     once::{MemorySettings, NonceStore},
@@ -42,7 +43,7 @@ pub struct VerifierBuilder<T> {
     pub(super) max_unproven: usize,
     pub(super) readiness_timeout: Duration,
     /// Makes what is configured of the verifier that was built.
-    pub(super) finish: Box<dyn FnOnce(Verifier) -> T + Send + Sync>,
+    pub(super) finish: Box<dyn FnOnce(Verifier) -> Result<T, ConfigError> + Send + Sync>,
 }
 
 impl Verifier {
@@ -79,7 +80,7 @@ impl<T: 'static> VerifierBuilder<T> {
             max_running: 1024,
             max_unproven: 16,
             readiness_timeout: Duration::from_secs(5),
-            finish: Box::new(finish),
+            finish: Box::new(|verifier| Ok(finish(verifier))),
         }
     }
 
@@ -103,9 +104,17 @@ impl<T: 'static> VerifierBuilder<T> {
     }
 
     /// Adds a setting of what is made of the verifier.
-    pub(super) fn then(mut self, set: impl FnOnce(T) -> T + Send + Sync + 'static) -> Self {
+    pub(super) fn then(self, set: impl FnOnce(T) -> T + Send + Sync + 'static) -> Self {
+        self.then_if(|made| Ok(set(made)))
+    }
+
+    /// Adds a setting that may not fit.
+    pub(super) fn then_if(
+        mut self,
+        set: impl FnOnce(T) -> Result<T, ConfigError> + Send + Sync + 'static,
+    ) -> Self {
         let finish = self.finish;
-        self.finish = Box::new(move |verifier| set(finish(verifier)));
+        self.finish = Box::new(move |verifier| set(finish(verifier)?));
         self
     }
 

@@ -10,7 +10,7 @@ use super::budget::Charge;
 use crate::{
     clock::Timestamp,
     key::KeyId,
-    once::{Claim, Nonce, NonceStore},
+    once::{Claim, Memory, Nonce, NonceStore},
     proof::Proven,
 };
 
@@ -37,7 +37,7 @@ pub(super) struct Events {
 
 pub(super) struct Snapshot {
     proven: Proven,
-    namespace: Arc<str>,
+    memory: Arc<Memory>,
     /// What the scheme answers by itself: seldom there, and boxed to be small.
     pub(super) answer: Option<Box<Response<Bytes>>>,
     /// The whole body, where more stands in it than is covered.
@@ -56,7 +56,7 @@ pub(super) struct Snapshot {
 impl Snapshot {
     pub(super) fn new(
         proven: Proven,
-        namespace: Arc<str>,
+        memory: Arc<Memory>,
         prefix_len: usize,
         charge: Charge,
     ) -> Self {
@@ -65,7 +65,7 @@ impl Snapshot {
             uncovered: None,
             answer: None,
             events: None,
-            namespace,
+            memory,
             prefix_len,
             _charge: charge,
         }
@@ -213,9 +213,9 @@ impl VerifiedPayload {
         self.0.events.as_deref()
     }
 
-    /// The namespace in which the request was claimed.
-    pub(crate) fn namespace(&self) -> &Arc<str> {
-        &self.0.namespace
+    /// What remembers the request.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.0.memory
     }
 
     /// The covered headers, each once.

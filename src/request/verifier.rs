@@ -179,6 +179,11 @@ impl Verifier {
         self.settings.body.deadline
     }
 
+    /// What remembers its requests.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.settings.memory
+    }
+
     pub(crate) fn store_timeout(&self) -> Duration {
         self.settings.memory.timeout()
     }

@@ -4,17 +4,23 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, routing::any};
 use countersign::{
-    Clock as _, ConfigError, KeyId, KeyRing, KeySet, KeyStore, MemoryStore, OneTimeToken,
-    Processing, Secret, VerifyLayer,
+    Clock as _, ConfigError, HttpMessageSignatures, KeyId, KeyRing, KeySet, KeyStore, MemoryStore,
+    OneTimeToken, Processing, Secret, Signer, VerifyLayer,
     error::{ConfigErrorKind, StoreErrorKind},
+    idempotency::IdempotencyLayer,
     key::KeyFuture,
     request::VerifierBuilder,
+    rfc9421::Component,
     scheme::Scheme,
-    store::{Claim, ClaimOutcome, LeaseStore, Nonce, NonceKind, NonceStore, Sharing, StoreFuture},
+    store::{
+        Claim, ClaimOutcome, LeaseStore, MemoryAnswers, Nonce, NonceKind, NonceStore, Sharing,
+        StoreFuture,
+    },
     testing,
     testing::ManualClock,
     webhooks::{self, GitHub, Stripe},
 };
+use http::Request;
 use tower::ServiceExt as _;
 
 use crate::{
@@ -481,6 +487,62 @@ fn a45_stores_of_one_database_are_one_store() {
     let other = ConfigErrorKind::OtherSecrets("default".into(), "acme".into());
     assert_eq!(kind(built("orders", two)), Some(other));
     assert_eq!(kind(built("billing", two)), None);
+}
+
+/// Two services whose partners have one name keep their answers in one store.
+#[tokio::test]
+async fn a45_answers_of_one_namespace_have_one_holder_for_one_name() {
+    let clock = common::clock();
+    let (one, two) = (TENANTS[0].1, TENANTS[1].1);
+    let answers = Arc::new(MemoryAnswers::new());
+    let layer = || IdempotencyLayer::builder(Arc::clone(&answers));
+    let on = |secret| {
+        VerifyLayer::builder(HttpMessageSignatures::default())
+            .public_origin(common::ORIGIN)
+            .keys(KeyRing::new().with("k", secret).unwrap())
+            .clock(clock.clone())
+            .store(common::store(&clock))
+    };
+    let default = layer().build().unwrap();
+    let _first = on(one).answer_duplicates_from(&default).build().unwrap();
+    let other = ConfigErrorKind::OtherSecrets("default".into(), "k".into());
+    for layer in [&default, &layer().build().unwrap()] {
+        assert_eq!(kind(on(one).answer_duplicates_from(layer).build()), None);
+        let refused = on(two).answer_duplicates_from(layer).build();
+        assert_eq!(kind(refused), Some(other.clone()));
+    }
+    let apart = layer().namespace("apart").build().unwrap();
+    assert_eq!(kind(on(two).answer_duplicates_from(&apart).build()), None);
+    let elsewhere = IdempotencyLayer::new(MemoryAnswers::new());
+    assert_eq!(
+        kind(on(two).answer_duplicates_from(&elsewhere).build()),
+        None
+    );
+
+    // A verifier that has not named the layer is found out by its first request.
+    let served = async |layer: IdempotencyLayer, secret| {
+        let effects = Effects::default();
+        let router = common::echo(&effects).layer(layer);
+        let router = router.layer(on(secret).build().unwrap());
+        let scheme =
+            HttpMessageSignatures::builder().covers(Component::header("idempotency-key").unwrap());
+        let signer = Signer::new(scheme.build().unwrap(), "k", secret).unwrap();
+        let request = Request::post("/").header("host", common::HOST);
+        let request = request
+            .header("idempotency-key", "\"i\"")
+            .body("{}")
+            .unwrap();
+        let request = signer.clock(clock.clone()).sign(request).unwrap();
+        let answer = router.oneshot(request.map(Body::from)).await.unwrap();
+        (answer.status().as_u16(), effects.count())
+    };
+    assert_eq!(served(default.clone(), one).await, (200, 1));
+    assert_eq!(
+        served(default, two).await,
+        (500, 0),
+        "no answer of another's"
+    );
+    assert_eq!(served(apart, two).await, (200, 1), "the twin");
 }
 
 #[test]

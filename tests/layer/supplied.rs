@@ -11,9 +11,10 @@ use std::{
 
 use axum::{Router, body::Body, http::Request, response::IntoResponse, routing::put};
 use countersign::{
-    HeaderScheme, Part, PendingPayload, Processing, Rejection, Signer, VerifiedPayload, Verifier,
-    VerifyLayer,
+    HeaderScheme, KeyRing, Part, PendingPayload, Processing, Rejection, Signer, VerifiedPayload,
+    Verifier, VerifyLayer,
     clock::SystemClock,
+    envelope::{Deadline, PayloadEnvelope},
     error::ConfigErrorKind,
     request::{Supplied, UnprovenPayload, VerifierBuilder},
     scheme::{JsonObject, PythonJson},
@@ -25,6 +26,8 @@ use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 use crate::common::{self, HOST, KEY, ORIGIN, SECRET, keys, verdict};
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn lines(version: Part) -> HeaderScheme {
     HeaderScheme::builder("x-signature")
@@ -370,6 +373,60 @@ async fn a_caller_proves_and_consumes_in_its_own_transaction() {
     assert_eq!(sent(&app, &request).await, code(200, "changed"));
     assert_eq!(sent(&app, &request).await, code(409, "request_replayed"));
     assert_eq!(left(&pool).await, (1, 1));
+}
+
+/// What was supplied travels to a worker as what it is, and is not taken for anything that was sent.
+#[tokio::test]
+async fn a_value_that_was_supplied_is_in_the_envelope() {
+    let pool = pool().await;
+    let envelopes = PayloadEnvelope::builder("publish")
+        .keys(
+            KeyRing::new()
+                .with("e", "a secret of envelopes alone")
+                .unwrap(),
+        )
+        .seal_under("e")
+        .build()
+        .unwrap();
+    let sealed = Arc::new(Mutex::new(Vec::new()));
+    let handler = {
+        let (pool, envelopes, sealed) = (pool.clone(), envelopes.clone(), Arc::clone(&sealed));
+        async move |unproven: UnprovenPayload| -> Result<(), Rejection> {
+            let seal = async |_: &mut SqliteConnection, payload: VerifiedPayload| {
+                let envelope = envelopes.seal(&payload, Deadline::after(MINUTE)).unwrap();
+                *sealed.lock().unwrap() = envelope;
+                Ok(())
+            };
+            unproven.transact(&pool, async |_| version("7"), seal).await
+        }
+    };
+    let layer = builder(scheme()).build().unwrap();
+    let app = Router::new()
+        .route("/documents/{id}", put(handler))
+        .layer(layer);
+    assert_eq!(sent(&app, &signed("7")).await, code(200, ""));
+    let sealed = sealed.lock().unwrap().clone();
+    let read = envelopes.read(&sealed).unwrap();
+    assert_eq!(read.supplied("version"), Some("7"));
+    assert_eq!(
+        (read.supplied("nonce"), read.header("version")),
+        (None, None)
+    );
+    assert_eq!(read.bytes(), r#"{"title":"new"}"#);
+    // The twin: with another value it is another envelope, wherever the value stands.
+    let places = (0..sealed.len()).filter(|at| sealed[*at] == b'7');
+    let refused = places.map(|at| {
+        let mut altered = sealed.clone();
+        altered[at] = b'8';
+        envelopes
+            .read(&altered)
+            .map(drop)
+            .unwrap_err()
+            .kind()
+            .code()
+    });
+    let refused: Vec<_> = refused.collect();
+    assert!(!refused.is_empty());
 }
 
 /// Strangers, who have no key, hold no more handlers, transactions and locks than the bound says.

@@ -119,6 +119,22 @@ mod sqlite {
         };
         what_has_ended_makes_room(store, 3, HOUR, pass).await;
     }
+
+    #[tokio::test]
+    async fn what_has_ended_is_dropped_when_it_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder, SqliteAnswers::builder()).await;
+        let pool = SqlitePool::connect_with(options(&folder, "answers.db"))
+            .await
+            .unwrap();
+        let pass = async || {
+            let pass = "UPDATE countersign_answer SET deadline = deadline - 86400000
+                WHERE digest = CAST(x'0101010101010101010101010101010101010101010101010101010101010101' AS BLOB)";
+            sqlx::query(pass).execute(&pool).await.unwrap();
+        };
+        let drop_expired = async || SqliteAnswers::drop_expired(&pool).await.unwrap();
+        super::quota::what_has_ended_is_dropped(&store, pass, drop_expired).await;
+    }
 }
 
 #[cfg(feature = "postgres")]
@@ -163,6 +179,71 @@ mod postgres {
         what_has_ended_makes_room(store, 3, HOUR, pass).await;
     }
 
+    const CLAIM: &str = include_str!("../../src/store/postgres/answers_claim.sql");
+
+    /// How the records that have ended were dropped once: the planner may look for them again for
+    /// each row of the table.
+    const TWIN: &str = "WITH clock AS MATERIALIZED (
+            SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now
+        ), swept AS (
+            DELETE FROM countersign_answers WHERE digest IN (
+                SELECT digest FROM countersign_answers
+                WHERE deadline_ms <= (SELECT now FROM clock) AND digest <> $1
+                LIMIT 16 FOR UPDATE SKIP LOCKED
+            )
+        )
+        SELECT $2::bytea, $3::bytea, $4::bytea, $5::bigint, $6::bigint, $7::bool";
+
+    /// Whatever plan the database makes, a claim drops few records, and never the one that it has
+    /// taken over.
+    #[tokio::test]
+    async fn a_claim_drops_few_that_have_ended_and_not_its_own() {
+        let Some((pool, _)) = database::pool_and_schema("answers_swept").await else {
+            return;
+        };
+        PostgresAnswers::migrate(&pool).await.unwrap();
+        for (sql, left) in [(CLAIM, 84), (TWIN, 1)] {
+            let mut tx = pool.begin().await.unwrap();
+            let prepared = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
+                SET LOCAL enable_hashagg = off; SET LOCAL enable_sort = off;
+                SET LOCAL enable_material = off; SET LOCAL enable_memoize = off;
+                SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off;
+                INSERT INTO countersign_answers
+                SELECT decode(lpad(to_hex(n), 64, '0'), 'hex'), '', '', '', n, 0, NULL
+                FROM generate_series(1, 100) AS n";
+            sqlx::raw_sql(prepared).execute(&mut *tx).await.unwrap();
+            let mut own = [0_u8; 32];
+            own[31] = 1;
+            let claimed = sqlx::query(sql)
+                .bind(own)
+                .bind([1_u8])
+                .bind([2_u8])
+                .bind([3_u8]);
+            let claimed = claimed.bind(1000_i64).bind(1000_i64).bind(false);
+            claimed.execute(&mut *tx).await.unwrap();
+            let found =
+                sqlx::query_as("SELECT count(*), bool_or(digest = $1) FROM countersign_answers");
+            let found: (i64, bool) = found.bind(own).fetch_one(&mut *tx).await.unwrap();
+            assert_eq!(found, (left, true));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_ended_is_dropped_when_it_is_asked_for() {
+        let Some((pool, _)) = database::pool_and_schema("answers_dropped").await else {
+            return;
+        };
+        PostgresAnswers::migrate(&pool).await.unwrap();
+        let store = PostgresAnswers::open(pool.clone()).await.unwrap();
+        let pass = async || {
+            let pass = "UPDATE countersign_answers SET deadline_ms = deadline_ms - 86400000
+                WHERE digest = decode(repeat('01', 32), 'hex')";
+            sqlx::query(pass).execute(&pool).await.unwrap();
+        };
+        let drop_expired = async || PostgresAnswers::drop_expired(&pool).await.unwrap();
+        super::quota::what_has_ended_is_dropped(&store, pass, drop_expired).await;
+    }
+
     #[tokio::test]
     async fn a_database_without_the_table_is_refused() {
         let Some((pool, _)) = database::pool_and_schema("no_answers").await else {
@@ -205,6 +286,25 @@ mod quota {
         assert_eq!(store.claim(&next).await.unwrap(), AnswerOutcome::Claimed);
     }
 
+    /// Of two records, `pass` lets the retention of the first pass.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub async fn what_has_ended_is_dropped<S: AnswerStore>(
+        store: &S,
+        pass: impl AsyncFn(),
+        drop_expired: impl AsyncFn() -> u64,
+    ) {
+        let (first, second) = (claim("partner", 1), claim("partner", 2));
+        for claim in [&first, &second] {
+            assert_eq!(store.claim(claim).await.unwrap(), AnswerOutcome::Claimed);
+        }
+        assert_eq!(drop_expired().await, 0);
+        pass().await;
+        assert_eq!(drop_expired().await, 1);
+        assert_eq!(drop_expired().await, 0);
+        assert!(store.find(&second).await.unwrap().is_some());
+        assert_eq!(store.claim(&first).await.unwrap(), AnswerOutcome::Claimed);
+    }
+
     pub fn claim(key: &str, n: u8) -> AnswerClaim {
         let key = KeyId::new(key).unwrap();
         AnswerClaim::new("quota".into(), key, [n; 32], [0; 32])
@@ -228,9 +328,10 @@ mod quota {
 
 #[cfg(feature = "redis")]
 mod redis {
+    use bytes::Bytes;
     use countersign::{
         error::StoreErrorKind,
-        store::{RedisAnswers, RedisStore},
+        store::{RedisAnswers, RedisStore, StepOutcome},
     };
 
     use super::{
@@ -266,10 +367,35 @@ mod redis {
             let ended = super::quota::claim("partner", 1).with_retention(Duration::ZERO);
             let claimed = answers.claim(&ended).await.unwrap();
             assert_eq!(claimed, AnswerOutcome::Claimed);
+            let held = [3, 4, 5].map(|n| super::quota::claim("partner", n));
+            for claim in &held {
+                let claimed = answers.claim(claim).await.unwrap();
+                assert_eq!(claimed, AnswerOutcome::Claimed);
+            }
             server.tell(&["CONFIG", "SET", "maxmemory", "1"]);
             let next = super::quota::claim("partner", 2);
             let refused = answers.claim(&next).await.unwrap_err();
             assert_eq!(refused.kind(), StoreErrorKind::Full, "{program}");
+            // Who has a key holds it, says what was done, and gives it back.
+            let [one, other, unknown] = &held;
+            for claim in &held {
+                assert_eq!(answers.renew(claim, HOUR).await.unwrap(), StepOutcome::Done);
+            }
+            let long = Bytes::from(vec![0; 17 << 10]);
+            let refused = answers.record(one, &long).await.unwrap_err();
+            assert_eq!(refused.kind(), StoreErrorKind::Full, "{program}");
+            let short = long.slice(..16 << 10);
+            assert_eq!(
+                answers.record(one, &short).await.unwrap(),
+                StepOutcome::Done
+            );
+            assert_eq!(answers.release(other).await.unwrap(), StepOutcome::Done);
+            let ends = answers.renew(unknown, Duration::ZERO).await.unwrap();
+            assert_eq!(ends, StepOutcome::Done);
+            let resolved = answers.resolve(unknown, &short).await.unwrap();
+            assert_eq!(resolved, StepOutcome::Done);
+            let found = answers.find(one).await.unwrap();
+            assert_eq!(found, Some(AnswerOutcome::Answered(short)));
             server.tell(&["CONFIG", "SET", "maxmemory", "0"]);
             let claimed = answers.claim(&next).await.unwrap();
             assert_eq!(claimed, AnswerOutcome::Claimed);

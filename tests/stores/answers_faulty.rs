@@ -10,7 +10,8 @@ use bytes::Bytes;
 use countersign::{
     Clock, Timestamp,
     store::{
-        AnswerClaim, AnswerOutcome, AnswerRecord, AnswerStore, AttemptId, StepOutcome, StoreFuture,
+        AnswerClaim, AnswerOutcome, AnswerRecord, AnswerStore, AttemptId, Sharing, StepOutcome,
+        StoreFuture,
     },
     testing::{
         ManualClock,
@@ -220,6 +221,10 @@ impl Faulty {
 }
 
 impl AnswerStore for Faulty {
+    fn sharing(&self) -> Sharing {
+        Sharing::within_process(self)
+    }
+
     fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
         if self.is(Fault::ChecksAndThenSets) {
             return StoreFuture::new(async move {

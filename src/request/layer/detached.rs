@@ -1,66 +1,61 @@
-//! `Processing::Retryable`: a handler that runs under a lease, detached from its connection.
+//! A handler that goes on when its client has gone.
 
-use std::panic;
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll};
 
-use http::Response;
-use http_body::Body;
-use tokio::sync::OwnedSemaphorePermit;
-use tracing::Instrument as _;
+use tokio::{runtime::Handle, sync::Semaphore};
+use tracing::{Instrument as _, Span};
 
-use super::{leased_body::LeasedBody, response::ResponseBody};
-use crate::{
-    error::{Rejection, RejectionKind},
-    once::{Handled, KeptLease},
-};
-
-/// Runs the handler in a task of its own, in the span in which the request is, and waits for it.
-/// Its panic goes on here, as if it had not been detached.
-///
-/// # Errors
-/// When it was cancelled with its runtime.
-pub(super) async fn detached<F, R, E>(
-    handling: F,
-    kept: KeptLease,
-    running: Option<OwnedSemaphorePermit>,
-) -> Result<Result<Response<ResponseBody<R>>, E>, Rejection>
-where
-    F: Future<Output = Result<Response<R>, E>> + Send + 'static,
-    R: Body<Error: Send> + Send + 'static,
-    R::Data: Send,
-    E: Send + 'static,
-{
-    let handled = tokio::spawn(handle(handling, kept, running).in_current_span());
-    handled.await.map_err(|error| match error.try_into_panic() {
-        Ok(panic) => panic::resume_unwind(panic),
-        Err(_) => Rejection::new(
-            RejectionKind::StoreUnavailable,
-            "the handler was cancelled with its runtime; its outcome is unknown",
-        ),
-    })
+/// A future that goes on in a task of its own if whoever waits for it goes away: a client that
+/// hangs up because it waits too long is the one that retries.
+pub(super) struct Detached<F: Future<Output: Send> + Send + 'static> {
+    /// Not here while it is polled, so that one that panics is not polled again.
+    future: Option<Pin<Box<F>>>,
+    /// Whoever drops it may be outside of the runtime. Without one, it ends when it is dropped.
+    runtime: Option<Handle>,
+    /// That of the request, which is another than the one in which it is given up.
+    span: Span,
+    /// So many may go on at one time; one beyond them is dropped. `None` if it was counted before.
+    permits: Option<Arc<Semaphore>>,
 }
 
-/// Runs the handler, and then completes or releases its lease. It counts as running until then, for
-/// as long as the permit is here.
-///
-/// A handler that panics, or answers with an error instead of a response, leaves its outcome
-/// unknown: the lease is left to end by itself.
-async fn handle<F, R, E>(
-    handling: F,
-    kept: KeptLease,
-    _running: Option<OwnedSemaphorePermit>,
-) -> Result<Response<ResponseBody<R>>, E>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-    R: Body,
-{
-    let (head, body) = handling.await?.into_parts();
-    let handled = Handled::by(head.status);
-    let body = if handled == Handled::Completed && !body.is_end_stream() {
-        ResponseBody::leased(LeasedBody::begin(body, kept).await)
-    } else {
-        // It ends without a value.
-        let _ = kept.settle(handled).await;
-        ResponseBody::inner(body)
-    };
-    Ok(Response::from_parts(head, body))
+impl<F: Future<Output: Send> + Send + 'static> Detached<F> {
+    pub(super) fn new(future: F, permits: Option<Arc<Semaphore>>) -> Self {
+        Self {
+            future: Some(Box::pin(future)),
+            runtime: Handle::try_current().ok(),
+            span: Span::current(),
+            permits,
+        }
+    }
+
+    pub(super) async fn wait(mut self) -> F::Output {
+        poll_fn(|context| {
+            let Some(mut future) = self.future.take() else {
+                return Poll::Pending;
+            };
+            let polled = future.as_mut().poll(context);
+            if polled.is_pending() {
+                self.future = Some(future);
+            }
+            polled
+        })
+        .await
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for Detached<F> {
+    fn drop(&mut self) {
+        let (Some(future), Some(runtime)) = (self.future.take(), &self.runtime) else {
+            return;
+        };
+        let permits = self.permits.take();
+        let permit = permits.map(Semaphore::try_acquire_owned).transpose();
+        if let Ok(permit) = permit {
+            let going_on = async move {
+                drop(future.await);
+                drop(permit);
+            };
+            runtime.spawn(going_on.instrument(self.span.clone()));
+        }
+    }
 }

@@ -4,10 +4,12 @@ use http::{HeaderValue, Request, Response, StatusCode, header::CACHE_CONTROL};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{detached::detached, response::ResponseBody, settings::LayerSettings};
+use super::{
+    detached::Detached, leased_body::LeasedBody, response::ResponseBody, settings::LayerSettings,
+};
 use crate::{
     error::{Rejection, RejectionKind},
-    once::{FateCell, KeptLease, Lease, Verdict},
+    once::{FateCell, Handled, KeptLease, Lease, Verdict},
     scheme::Asked,
 };
 
@@ -43,13 +45,14 @@ impl LayerSettings {
                 let running = lease.take_running();
                 // Before the service is called, which may block its thread as well.
                 let kept = KeptLease::new(lease);
-                match detached(service.call(request), kept, running).await {
-                    Ok(result) => result.map(|response| self.leave(response, asked)),
-                    Err(rejection) => {
-                        self.report(&rejection);
-                        Ok(self.render(&rejection, asked))
-                    }
-                }
+                let handling = service.call(request);
+                let handling = async move {
+                    let handled = under_lease(handling, kept).await;
+                    drop(running);
+                    handled
+                };
+                let handled = Detached::new(handling, None).wait().await;
+                handled.map(|response| self.leave(response, asked))
             }
             Handling::InTransaction(fate) => {
                 let response = service.call(request).await?;
@@ -89,4 +92,24 @@ impl LayerSettings {
             .or_insert(HeaderValue::from_static("private, no-store"));
         response
     }
+}
+
+/// Runs the handler, and then completes or releases its lease.
+///
+/// A handler that panics, or answers with an error instead of a response, leaves its outcome
+/// unknown: the lease is left to end by itself.
+async fn under_lease<R: Body, E>(
+    handling: impl Future<Output = Result<Response<R>, E>>,
+    kept: KeptLease,
+) -> Result<Response<ResponseBody<R>>, E> {
+    let (head, body) = handling.await?.into_parts();
+    let handled = Handled::by(head.status);
+    let body = if handled == Handled::Completed && !body.is_end_stream() {
+        ResponseBody::leased(LeasedBody::begin(body, kept).await)
+    } else {
+        // It ends without a value.
+        let _ = kept.settle(handled).await;
+        ResponseBody::inner(body)
+    };
+    Ok(Response::from_parts(head, body))
 }

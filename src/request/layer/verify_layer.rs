@@ -308,7 +308,10 @@ impl VerifierBuilder<VerifyLayer> {
     /// Sets [`VerifyLayer::answer_duplicates_from`].
     pub fn answer_duplicates_from(self, idempotency: &IdempotencyLayer) -> Self {
         let idempotency = idempotency.clone();
-        self.then(move |layer| layer.answer_duplicates_from(&idempotency))
+        self.then_if(move |layer| {
+            idempotency.answers_for(layer.settings.verifier.memory())?;
+            Ok(layer.answer_duplicates_from(&idempotency))
+        })
     }
 
     /// Sets [`VerifyLayer::render_rejection`].

@@ -2,6 +2,7 @@
 //! quota of each key; and the task that drops what has expired.
 
 mod action;
+pub(super) mod answers;
 mod gather;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod queue;

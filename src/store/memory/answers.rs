@@ -17,7 +17,10 @@ use crate::{
     error::{ConfigError, StoreError, StoreErrorKind},
     future::StoreFuture,
     key::KeyId,
-    once::{AnswerClaim, AnswerOutcome, AnswerRecord, AnswerStore, AttemptId, StepOutcome, lock},
+    once::{
+        AnswerClaim, AnswerOutcome, AnswerRecord, AnswerStore, AttemptId, Sharing, StepOutcome,
+        lock,
+    },
 };
 
 /// Remembers the answers to intentions in memory.
@@ -275,6 +278,10 @@ impl MemoryAnswers {
 }
 
 impl AnswerStore for MemoryAnswers {
+    fn sharing(&self) -> Sharing {
+        Sharing::within_process(self)
+    }
+
     fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
         StoreFuture::ready(self.try_claim(claim))
     }

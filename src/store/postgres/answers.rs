@@ -18,13 +18,17 @@ use super::{
     error,
     pooled::PooledTransaction,
     schema::{Lock, lock as lock_schema},
+    sweep,
     time::millis,
 };
 use crate::{
     clock::Timestamp,
-    error::{ConfigError, OpenError, StoreError, StoreErrorKind},
+    error::{ConfigError, OpenError, StoreError},
     future::StoreFuture,
-    once::{AnswerClaim, AnswerIn, AnswerOutcome, AnswerRecord, AnswerStore, StepOutcome, lock},
+    once::{
+        AnswerClaim, AnswerIn, AnswerOutcome, AnswerRecord, AnswerStore, Sharing, StepOutcome, lock,
+    },
+    store::batched::answers::{self, ANSWERS_OF_A_KEY},
 };
 
 /// Remembers the answers to intentions in a PostgreSQL database of yours, for all servers of a
@@ -56,11 +60,18 @@ use crate::{
 /// let layer = IdempotencyLayer::builder(answers).in_transaction().build()?;
 /// # Ok(()) }
 /// ```
+///
+/// [`StoreErrorKind::KeyOverQuota`]: crate::error::StoreErrorKind::KeyOverQuota
 pub struct PostgresAnswers {
-    pool: PgPool,
+    database: Database,
+    sharing: Sharing,
     records_of_a_key: u64,
-    wait: Duration,
     counts: Mutex<HashMap<[u8; 32], Count>>,
+}
+
+struct Database {
+    pool: PgPool,
+    wait: Duration,
 }
 
 /// How many records a key has, as this process knows.
@@ -96,6 +107,14 @@ SELECT fingerprint, deadline_ms, lease_end_ms, answer,
     (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms
 FROM countersign_answers WHERE digest = $1";
 
+const DROP_EXPIRED: &str = "
+WITH ended AS MATERIALIZED (
+    SELECT digest FROM countersign_answers
+    WHERE deadline_ms <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint
+    ORDER BY deadline_ms LIMIT 1000 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM countersign_answers USING ended WHERE countersign_answers.digest = ended.digest";
+
 type Bound<'q> = Query<'q, Postgres, PgArguments>;
 
 impl PostgresAnswers {
@@ -114,7 +133,7 @@ impl PostgresAnswers {
     /// Configures a store.
     pub fn builder() -> PostgresAnswersBuilder {
         PostgresAnswersBuilder {
-            records_of_a_key: 1_000_000,
+            records_of_a_key: ANSWERS_OF_A_KEY,
             wait: Duration::from_millis(1500),
         }
     }
@@ -134,29 +153,29 @@ impl PostgresAnswers {
         migrated.await.map_err(error::of_driver)
     }
 
-    /// Runs statements in a transaction of their own, which waits for no lock longer than the store
-    /// does, and is on the disk when it is answered.
-    async fn transact<T>(
-        &self,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let begun = PooledTransaction::begin(&self.pool).await;
-        let mut transaction = begun.map_err(error::of_driver)?;
-        let wait = millis(self.wait).max(1);
-        let settings = format!(
-            "SET LOCAL synchronous_commit = on;
-            SET LOCAL lock_timeout = {wait}; SET LOCAL statement_timeout = {wait}"
-        );
-        let set = sqlx::raw_sql(AssertSqlSafe(settings)).execute(transaction.connection());
-        set.await.map_err(error::of_driver)?;
-        let answer = work(transaction.connection()).await?;
-        // A timeout that struck while COMMIT waits for a standby would have it answered as a
-        // success.
-        let unset = sqlx::raw_sql("SET LOCAL statement_timeout = 0");
-        let unset = unset.execute(transaction.connection()).await;
-        unset.map_err(error::of_driver)?;
-        transaction.commit().await.map_err(error::of_driver)?;
-        Ok(answer)
+    /// Drops the records whose retention has passed, 1,000 in a transaction and up to a million, and
+    /// returns how many these were. Each claim drops some as well, so that a store in use needs no
+    /// call. Several servers may do so at once.
+    ///
+    /// ```no_run
+    /// # async fn f(pool: sqlx::PgPool) -> Result<(), countersign::error::StoreError> {
+    /// use countersign::store::PostgresAnswers;
+    ///
+    /// let dropped = PostgresAnswers::drop_expired(&pool).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if the database refuses or cannot be reached. What was dropped until then
+    /// stays dropped.
+    pub async fn drop_expired(pool: &PgPool) -> Result<u64, StoreError> {
+        let dropped = sweep::in_batches(pool, async |connection| {
+            let run = sqlx::query(DROP_EXPIRED)
+                .persistent(false)
+                .execute(connection);
+            Ok(run.await?.rows_affected())
+        });
+        dropped.await.map_err(error::of_driver)
     }
 
     async fn try_claim(&self, claim: &AnswerClaim) -> Result<AnswerOutcome, StoreError> {
@@ -165,15 +184,12 @@ impl PostgresAnswers {
             // A retry is told what is known.
             return match self.try_find(claim).await? {
                 Some(outcome) => Ok(outcome),
-                None => Err(StoreError::new(
-                    StoreErrorKind::KeyOverQuota,
-                    "the key has as many answers on record as it may",
-                )),
+                None => Err(answers::over_quota()),
             };
         }
         // A record may be released between the two statements.
         for _ in 0..3 {
-            let outcome = self.transact(async |connection| {
+            let outcome = self.database.transact(async |connection| {
                 let claiming = sqlx::query(CLAIM)
                     .bind(claim.digest().as_slice())
                     .bind(owner.as_slice())
@@ -203,17 +219,18 @@ impl PostgresAnswers {
     }
 
     async fn try_find(&self, claim: &AnswerClaim) -> Result<Option<AnswerOutcome>, StoreError> {
-        self.transact(async |connection| find(connection, claim).await)
+        self.database
+            .transact(async |connection| find(connection, claim).await)
             .await
     }
 
     /// Changes a record that has no answer.
     async fn step(&self, query: Bound<'_>) -> Result<StepOutcome, StoreError> {
-        let rows = self.transact(async |connection| {
+        let rows = self.database.transact(async |connection| {
             let run = query.persistent(false).execute(connection).await;
             Ok(run.map_err(error::of_driver)?.rows_affected())
         });
-        Ok(done(rows.await?))
+        Ok(answers::done(rows.await?))
     }
 
     /// How many records the key has that have not ended. What others have recorded in the last second
@@ -232,7 +249,7 @@ impl PostgresAnswers {
                 SELECT FROM countersign_answers WHERE owner = $1 AND deadline_ms > {NOW} LIMIT $2
             ) AS counted"
         );
-        let counted = self.transact(async |connection| {
+        let counted = self.database.transact(async |connection| {
             let query = sqlx::query_scalar(AssertSqlSafe(sql))
                 .bind(owner.as_slice())
                 .bind(most);
@@ -255,6 +272,33 @@ impl PostgresAnswers {
     }
 }
 
+impl Database {
+    /// Runs statements in a transaction of their own, which waits for no lock longer than the store
+    /// does, and is on the disk when it is answered.
+    async fn transact<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let begun = PooledTransaction::begin(&self.pool).await;
+        let mut transaction = begun.map_err(error::of_driver)?;
+        let wait = millis(self.wait).max(1);
+        let settings = format!(
+            "SET LOCAL synchronous_commit = on;
+            SET LOCAL lock_timeout = {wait}; SET LOCAL statement_timeout = {wait}"
+        );
+        let set = sqlx::raw_sql(AssertSqlSafe(settings)).execute(transaction.connection());
+        set.await.map_err(error::of_driver)?;
+        let answer = work(transaction.connection()).await?;
+        // A timeout that struck while COMMIT waits for a standby would have it answered as a
+        // success.
+        let unset = sqlx::raw_sql("SET LOCAL statement_timeout = 0");
+        let unset = unset.execute(transaction.connection()).await;
+        unset.map_err(error::of_driver)?;
+        transaction.commit().await.map_err(error::of_driver)?;
+        Ok(answer)
+    }
+}
+
 async fn find(
     connection: &mut PgConnection,
     claim: &AnswerClaim,
@@ -269,28 +313,18 @@ async fn find(
 }
 
 fn read(row: &PgRow) -> Result<(AnswerRecord, Timestamp), StoreError> {
-    let time = |column| {
-        let millis: i64 = row.try_get(column).map_err(error::of_driver)?;
-        let time = u64::try_from(millis).ok().and_then(Timestamp::from_millis);
-        time.ok_or_else(|| StoreError::unavailable("the database holds a time that is none"))
-    };
-    let fingerprint: &[u8] = row.try_get("fingerprint").map_err(error::of_driver)?;
-    let answer: Option<Vec<u8>> = row.try_get("answer").map_err(error::of_driver)?;
-    let damaged = |_| StoreError::unavailable("a fingerprint in the database is not 32 bytes");
-    let record = AnswerRecord {
-        fingerprint: fingerprint.try_into().map_err(damaged)?,
-        deadline: time("deadline_ms")?,
-        lease_end: time("lease_end_ms")?,
-        answer: answer.map(Bytes::from),
-    };
-    Ok((record, time("now_ms")?))
-}
-
-fn done(rows: u64) -> StepOutcome {
-    match rows {
-        0 => StepOutcome::Lost,
-        _ => StepOutcome::Done,
-    }
+    let columns = (|| {
+        Ok((
+            row.try_get("fingerprint")?,
+            row.try_get("deadline_ms")?,
+            row.try_get("lease_end_ms")?,
+            row.try_get("answer")?,
+            row.try_get("now_ms")?,
+        ))
+    })();
+    let (fingerprint, deadline, lease_end, answer, now) = columns.map_err(error::of_driver)?;
+    let record = answers::record(fingerprint, deadline, lease_end, answer)?;
+    Ok((record, answers::moment(now)?))
 }
 
 /// The record of the claim's attempt, if it has no answer and has not ended.
@@ -304,6 +338,10 @@ fn of_attempt<'q>(sql: &str, claim: &AnswerClaim) -> Bound<'q> {
 }
 
 impl AnswerStore for PostgresAnswers {
+    fn sharing(&self) -> Sharing {
+        self.sharing
+    }
+
     fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
         StoreFuture::new(self.try_claim(claim))
     }
@@ -384,7 +422,9 @@ async fn record(
     let sql = "UPDATE countersign_answers SET answer = $3";
     let query = of_attempt(sql, claim).bind(answer).persistent(false);
     let run = query.execute(connection).await;
-    Ok(done(run.map_err(error::of_driver)?.rows_affected()))
+    Ok(answers::done(
+        run.map_err(error::of_driver)?.rows_affected(),
+    ))
 }
 
 impl fmt::Debug for PostgresAnswers {
@@ -421,27 +461,31 @@ impl PostgresAnswersBuilder {
     /// Returns [`OpenError::Config`] if a setting is out of its range, or the table is not there, and
     /// [`OpenError::Store`] if the database cannot be reached.
     pub async fn open(self, pool: PgPool) -> Result<PostgresAnswers, OpenError> {
-        ConfigError::unless(
-            self.records_of_a_key > 0,
-            "a key may have at least 1 answer on record",
-        )?;
+        answers::check_quota(self.records_of_a_key)?;
         ConfigError::unless(
             !self.wait.is_zero() && self.wait <= Duration::from_secs(30),
             "a PostgreSQL store of answers waits for at most 30 seconds, and not for no time",
         )?;
-        let answers = PostgresAnswers {
+        let database = Database {
             pool,
-            records_of_a_key: self.records_of_a_key,
             wait: self.wait,
-            counts: Mutex::default(),
         };
         let tables = "SELECT digest, owner, fingerprint, attempt, deadline_ms, lease_end_ms, answer
-            FROM countersign_answers LIMIT 0";
-        let checked = answers.transact(async |connection| {
-            let found = sqlx::raw_sql(tables).execute(connection).await;
-            found.map(drop).map_err(error::of_driver)
+            FROM countersign_answers LIMIT 0;
+            SELECT format('%s/%s/%s', system_identifier, current_database(),
+                'countersign_answers'::regclass::oid) FROM pg_control_system()";
+        let checked = database.transact(async |connection| {
+            let found = sqlx::raw_sql(tables).fetch_one(connection).await;
+            found
+                .and_then(|row| row.try_get(0))
+                .map_err(error::of_driver)
         });
-        checked.await?;
-        Ok(answers)
+        let identity: String = checked.await?;
+        Ok(PostgresAnswers {
+            database,
+            sharing: Sharing::of_database(identity),
+            records_of_a_key: self.records_of_a_key,
+            counts: Mutex::default(),
+        })
     }
 }

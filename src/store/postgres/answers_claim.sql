@@ -2,12 +2,6 @@
 -- $7: whether the claim may run again.
 WITH clock AS MATERIALIZED (
     SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now
-), swept AS (
-    DELETE FROM countersign_answers WHERE digest IN (
-        SELECT digest FROM countersign_answers
-        WHERE deadline_ms <= (SELECT now FROM clock) AND digest <> $1
-        LIMIT 16 FOR UPDATE SKIP LOCKED
-    )
 ), claimed AS (
     INSERT INTO countersign_answers AS known
         (digest, owner, fingerprint, attempt, deadline_ms, lease_end_ms)
@@ -19,5 +13,15 @@ WITH clock AS MATERIALIZED (
         OR $7 AND known.answer IS NULL AND known.fingerprint = excluded.fingerprint
             AND known.lease_end_ms <= (SELECT now FROM clock)
     RETURNING true
+), outcome AS MATERIALIZED (
+    SELECT EXISTS (SELECT FROM claimed) AS claimed
+), ended AS MATERIALIZED (
+    -- After the claim, and never the claim's own record: whoever waits for a record holds none, and no
+    -- record is written twice.
+    SELECT known.digest FROM countersign_answers AS known, outcome
+    WHERE known.deadline_ms <= (SELECT now FROM clock) AND known.digest <> $1
+    ORDER BY known.deadline_ms LIMIT 16 FOR UPDATE OF known SKIP LOCKED
+), swept AS (
+    DELETE FROM countersign_answers USING ended WHERE countersign_answers.digest = ended.digest
 )
-SELECT EXISTS (SELECT FROM claimed) AS claimed
+SELECT claimed FROM outcome

@@ -29,6 +29,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// See [`PostgresStore::drop_expired`](super::PostgresStore::drop_expired).
 pub(super) async fn drop_expired(pool: &PgPool) -> Result<u64, sqlx::Error> {
+    in_batches(pool, drop_batch).await
+}
+
+/// Drops in batches of [`BATCH`] rows until one is not full.
+pub(super) async fn in_batches(
+    pool: &PgPool,
+    drop_batch: impl AsyncFn(&mut PgConnection) -> Result<u64, sqlx::Error>,
+) -> Result<u64, sqlx::Error> {
     let mut connection = pool.acquire().await?;
     let mut dropped = 0;
     for _ in 0..MAX_BATCHES {

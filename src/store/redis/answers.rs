@@ -15,10 +15,11 @@ use super::{
     time::{SPARE, millis},
 };
 use crate::{
-    error::{StoreError, StoreErrorKind},
+    error::StoreError,
     future::StoreFuture,
     message::Encoding,
-    once::{AnswerClaim, AnswerOutcome, AnswerStore, StepOutcome},
+    once::{AnswerClaim, AnswerOutcome, AnswerStore, NonceStore as _, Sharing, StepOutcome},
+    store::batched::answers::{ANSWERS_OF_A_KEY, over_quota},
 };
 
 /// Remembers the answers to intentions in the Redis or Valkey of a [`RedisStore`], for all servers
@@ -31,7 +32,8 @@ use crate::{
 ///   most one is answered [`AnswerOutcome::Claimed`] until its retention has passed by the clock of
 ///   Redis. Keys are told apart by SHA-256;
 /// - a record is never evicted: a server whose `maxmemory-policy` is not `noeviction` is not used.
-///   A server without memory is answered with [`StoreErrorKind::Full`];
+///   A server without memory is answered with [`StoreErrorKind::Full`], and still records what an
+///   attempt did that has its key, if the answer has at most 16 KiB;
 /// - one key id of one namespace has no more than 1 million records
 ///   ([`records_of_a_key`](Self::records_of_a_key)), beyond which it is refused with
 ///   [`StoreErrorKind::KeyOverQuota`];
@@ -53,10 +55,18 @@ use crate::{
 /// let layer = IdempotencyLayer::new(RedisAnswers::of(&nonces));
 /// # Ok(()) }
 /// ```
+///
+/// [`StoreErrorKind::Full`]: crate::error::StoreErrorKind::Full
+/// [`StoreErrorKind::KeyOverQuota`]: crate::error::StoreErrorKind::KeyOverQuota
 pub struct RedisAnswers {
     shared: Arc<Shared>,
+    sharing: Sharing,
     records_of_a_key: u64,
 }
+
+/// A server without memory still records an answer of this length: its status and headers, without
+/// which nobody would know of an effect. The layer leaves out the body of a longer one.
+const SHORT: usize = 16 * 1024;
 
 /// How often a step is tried over a new connection.
 const TRIES: u32 = 3;
@@ -77,7 +87,8 @@ impl RedisAnswers {
     pub fn of(store: &RedisStore) -> Self {
         Self {
             shared: store.shared(),
-            records_of_a_key: 1_000_000,
+            sharing: store.sharing(),
+            records_of_a_key: ANSWERS_OF_A_KEY,
         }
     }
 
@@ -120,7 +131,11 @@ impl RedisAnswers {
                 Step::Resolve(answer) => ("resolve", Duration::ZERO, answer),
             };
             let keys = [record.as_bytes(), index.as_bytes()];
-            let mut script = server.link.answers_script(&keys);
+            let is_holders = !matches!(step, Step::Claim) && answer.len() <= SHORT;
+            let mut script = match is_holders {
+                true => server.link.answers_script_of_holder(&keys),
+                false => server.link.answers_script(&keys),
+            };
             script
                 .arg(name)
                 .arg(&member)
@@ -173,8 +188,7 @@ impl RedisAnswers {
             }
             "free" => return Ok(None),
             "over" => {
-                let message = "the key has as many answers on record as it may";
-                return Err(StoreError::new(StoreErrorKind::KeyOverQuota, message));
+                return Err(over_quota());
             }
             _ => return Err(unexpected()),
         }))
@@ -192,6 +206,10 @@ impl RedisAnswers {
 }
 
 impl AnswerStore for RedisAnswers {
+    fn sharing(&self) -> Sharing {
+        self.sharing
+    }
+
     fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
         StoreFuture::new(async move {
             let outcome = self.outcome(claim, Step::Claim).await?;

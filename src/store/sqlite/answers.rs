@@ -4,18 +4,16 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sqlx::{
-    AssertSqlSafe, Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction, sqlite::SqliteRow,
+    Row as _, Sqlite, SqliteConnection, SqliteExecutor, SqlitePool, Transaction, sqlite::SqliteRow,
 };
 
-use super::{
-    error,
-    time::{millis, timestamp},
-};
+use super::{error, time::millis};
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
-    error::{ConfigError, ConfigErrorKind, OpenError, StoreError, StoreErrorKind},
+    error::{ConfigError, ConfigErrorKind, OpenError, StoreError},
     future::StoreFuture,
-    once::{AnswerClaim, AnswerIn, AnswerOutcome, AnswerRecord, AnswerStore, StepOutcome},
+    once::{AnswerClaim, AnswerIn, AnswerOutcome, AnswerRecord, AnswerStore, Sharing, StepOutcome},
+    store::batched::answers::{self, ANSWERS_OF_A_KEY, SWEPT},
 };
 
 /// Remembers the answers to intentions in a SQLite database of yours, shared by the processes of
@@ -58,8 +56,12 @@ use crate::{
 /// # }).unwrap();
 /// # Ok::<_, std::io::Error>(())
 /// ```
+///
+/// [`StoreErrorKind::Full`]: crate::error::StoreErrorKind::Full
+/// [`StoreErrorKind::KeyOverQuota`]: crate::error::StoreErrorKind::KeyOverQuota
 pub struct SqliteAnswers {
     pool: SqlitePool,
+    sharing: Sharing,
     records_of_a_key: u64,
     clock: Arc<dyn Clock>,
 }
@@ -118,7 +120,7 @@ impl SqliteAnswers {
     /// Configures a store.
     pub fn builder() -> SqliteAnswersBuilder {
         SqliteAnswersBuilder {
-            records_of_a_key: 1_000_000,
+            records_of_a_key: ANSWERS_OF_A_KEY,
             clock: Arc::new(SystemClock),
         }
     }
@@ -132,12 +134,39 @@ impl SqliteAnswers {
         run.map(drop).map_err(error::of_driver)
     }
 
+    /// Drops the records whose retention has passed by the system's clock, 1,000 in a transaction,
+    /// and returns how many these were. Each claim drops some as well, so that a store in use needs
+    /// no call.
+    ///
+    /// ```no_run
+    /// # async fn f(pool: sqlx::SqlitePool) -> Result<(), countersign::error::StoreError> {
+    /// use countersign::store::SqliteAnswers;
+    ///
+    /// let dropped = SqliteAnswers::drop_expired(&pool).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if the database gives no answer. What was dropped until then stays dropped.
+    pub async fn drop_expired(pool: &SqlitePool) -> Result<u64, StoreError> {
+        const BATCH: i64 = 1000;
+        let mut dropped = 0;
+        loop {
+            let batch = sweep(pool, None, SystemClock.now(), BATCH).await;
+            let batch = batch.map_err(error::of_driver)?;
+            dropped += batch;
+            if batch < BATCH.unsigned_abs() {
+                return Ok(dropped);
+            }
+        }
+    }
+
     /// Claims in a transaction that has the lock, so that what is read is what is there.
     async fn try_claim(&self, claim: &AnswerClaim) -> Result<AnswerOutcome, StoreError> {
         let begun = self.pool.begin_with("BEGIN IMMEDIATE").await;
         let mut transaction = begun.map_err(error::of_driver)?;
         let now = self.clock.now();
-        let found = record(&mut transaction, claim).await?;
+        let found = find(&mut transaction, claim).await?;
         let taken_over = match &found {
             Some(found) => match found.judge(claim, now) {
                 Some(outcome) => return Ok(outcome),
@@ -174,7 +203,7 @@ impl SqliteAnswers {
             Value::Answer(answer) => query.bind(answer),
         };
         let run = query.execute(&self.pool).await.map_err(error::of_driver)?;
-        Ok(done(run.rows_affected()))
+        Ok(answers::done(run.rows_affected()))
     }
 }
 
@@ -184,14 +213,7 @@ enum Value<'v> {
     Answer(&'v [u8]),
 }
 
-fn done(rows: u64) -> StepOutcome {
-    match rows {
-        0 => StepOutcome::Lost,
-        _ => StepOutcome::Done,
-    }
-}
-
-async fn record(
+async fn find(
     connection: &mut SqliteConnection,
     claim: &AnswerClaim,
 ) -> Result<Option<AnswerRecord>, StoreError> {
@@ -204,15 +226,16 @@ async fn record(
 }
 
 fn read(row: &SqliteRow) -> Result<AnswerRecord, StoreError> {
-    let fingerprint: Vec<u8> = row.try_get("fingerprint").map_err(error::of_driver)?;
-    let answer: Option<Vec<u8>> = row.try_get("answer").map_err(error::of_driver)?;
-    let damaged = |_| StoreError::unavailable("a fingerprint in the database is not 32 bytes");
-    Ok(AnswerRecord {
-        fingerprint: fingerprint.try_into().map_err(damaged)?,
-        deadline: timestamp(row.try_get("deadline").map_err(error::of_driver)?)?,
-        lease_end: timestamp(row.try_get("lease_end").map_err(error::of_driver)?)?,
-        answer: answer.map(Bytes::from),
-    })
+    let columns = (|| {
+        Ok((
+            row.try_get("fingerprint")?,
+            row.try_get("deadline")?,
+            row.try_get("lease_end")?,
+            row.try_get("answer")?,
+        ))
+    })();
+    let (fingerprint, deadline, lease_end, answer) = columns.map_err(error::of_driver)?;
+    answers::record(fingerprint, deadline, lease_end, answer)
 }
 
 async fn claimed(
@@ -224,18 +247,8 @@ async fn claimed(
 ) -> Result<(), StoreError> {
     let owner = claim.owner().to_vec();
     // Its own first, so that what has ended does not count, whatever others have left.
-    for whose in ["owner = ?2 AND", ""] {
-        let sweep = format!(
-            "DELETE FROM countersign_answer WHERE rowid IN
-                (SELECT rowid FROM countersign_answer WHERE {whose} deadline <= ?1 LIMIT 16)"
-        );
-        let query = sqlx::query(AssertSqlSafe(sweep)).bind(millis(now));
-        let query = if whose.is_empty() {
-            query
-        } else {
-            query.bind(&owner)
-        };
-        let swept = query.execute(&mut *connection).await;
+    for whose in [Some(&owner), None] {
+        let swept = sweep(&mut *connection, whose, now, SWEPT).await;
         swept.map_err(error::of_driver)?;
     }
     if taken_over {
@@ -253,8 +266,7 @@ async fn claimed(
         .await
         .map_err(error::of_driver)?;
     if records.unwrap_or_default().unsigned_abs() >= records_of_a_key {
-        let message = "the key has as many answers on record as it may";
-        return Err(StoreError::new(StoreErrorKind::KeyOverQuota, message));
+        return Err(answers::over_quota());
     }
     let sql = "INSERT INTO countersign_answer
         (digest, owner, fingerprint, attempt, deadline, lease_end) VALUES (?, ?, ?, ?, ?, ?)";
@@ -269,7 +281,35 @@ async fn claimed(
     inserted.map(drop).map_err(error::of_driver)
 }
 
+/// Drops so many records that have ended, of one key or of all.
+async fn sweep(
+    connection: impl SqliteExecutor<'_>,
+    owner: Option<&Vec<u8>>,
+    now: Timestamp,
+    most: i64,
+) -> Result<u64, sqlx::Error> {
+    let sql = match owner {
+        Some(_) => {
+            "DELETE FROM countersign_answer WHERE rowid IN (SELECT rowid FROM countersign_answer
+                WHERE deadline <= ?1 AND owner = ?3 LIMIT ?2)"
+        }
+        None => {
+            "DELETE FROM countersign_answer WHERE rowid IN (SELECT rowid FROM countersign_answer
+                WHERE deadline <= ?1 LIMIT ?2)"
+        }
+    };
+    let mut query = sqlx::query(sql).bind(millis(now)).bind(most);
+    if let Some(owner) = owner {
+        query = query.bind(owner);
+    }
+    Ok(query.execute(connection).await?.rows_affected())
+}
+
 impl AnswerStore for SqliteAnswers {
+    fn sharing(&self) -> Sharing {
+        self.sharing
+    }
+
     fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
         StoreFuture::new(self.try_claim(claim))
     }
@@ -277,7 +317,7 @@ impl AnswerStore for SqliteAnswers {
     fn find<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, Option<AnswerOutcome>> {
         StoreFuture::new(async move {
             let mut connection = self.pool.acquire().await.map_err(error::of_driver)?;
-            let found = record(&mut connection, claim).await?;
+            let found = find(&mut connection, claim).await?;
             Ok(found.and_then(|found| found.judge(claim, self.clock.now())))
         })
     }
@@ -341,7 +381,9 @@ impl AnswerIn for Transaction<'_, Sqlite> {
                 .bind(claim.attempt().to_bytes().to_vec())
                 .bind(answer.as_ref());
             let run = query.execute(&mut **self).await;
-            Ok(done(run.map_err(error::of_driver)?.rows_affected()))
+            Ok(answers::done(
+                run.map_err(error::of_driver)?.rows_affected(),
+            ))
         })
     }
 }
@@ -377,10 +419,7 @@ impl SqliteAnswersBuilder {
     /// memory, if its connections do not have `synchronous=FULL`, or if the tables are not there.
     /// Returns [`OpenError::Store`] if the database gives no answer.
     pub async fn open(self, pool: SqlitePool) -> Result<SqliteAnswers, OpenError> {
-        ConfigError::unless(
-            self.records_of_a_key > 0,
-            "a key may have at least 1 answer on record",
-        )?;
+        answers::check_quota(self.records_of_a_key)?;
         let mut connection = pool.acquire().await.map_err(error::of_driver)?;
         let synchronous = sqlx::query_scalar("PRAGMA synchronous");
         let synchronous: i64 = synchronous
@@ -402,7 +441,8 @@ impl SqliteAnswersBuilder {
                  was answered is on the disk",
             );
         }
-        if file.unwrap_or_default().is_empty() {
+        let file = file.unwrap_or_default();
+        if file.is_empty() {
             return refuse(
                 "a database in memory, or in a temporary file, would not be there after a restart; \
                  name a file",
@@ -415,6 +455,7 @@ impl SqliteAnswersBuilder {
         drop(connection);
         Ok(SqliteAnswers {
             pool,
+            sharing: Sharing::of_database(file),
             records_of_a_key: self.records_of_a_key,
             clock: self.clock,
         })

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub(super) use crate::store::batched::answers::moment as timestamp;
 use crate::{
     clock::{self, Timestamp},
     error::StoreError,
@@ -9,13 +10,6 @@ use crate::{
 
 pub(super) fn millis(moment: Timestamp) -> i64 {
     moment.as_millis().cast_signed()
-}
-
-pub(super) fn timestamp(millis: i64) -> Result<Timestamp, StoreError> {
-    u64::try_from(millis)
-        .ok()
-        .and_then(Timestamp::from_millis)
-        .ok_or_else(|| StoreError::unavailable("the database holds a time that is none"))
 }
 
 pub(super) fn millis_of(duration: Duration) -> i64 {

@@ -1,21 +1,23 @@
 //! Claims that nobody waits for: no key is left claimed without a handler.
 
 use std::{
-    pin::pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Waker},
     time::Duration,
 };
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use countersign::{
     error::{StoreError, StoreErrorKind},
     idempotency::IdempotencyLayer,
-    store::{AnswerClaim, AnswerOutcome, AnswerStore, MemoryAnswers, StepOutcome, StoreFuture},
+    store::{
+        AnswerClaim, AnswerOutcome, AnswerStore, MemoryAnswers, Sharing, StepOutcome, StoreFuture,
+    },
 };
+use http::Request;
 use tokio::{sync::Semaphore, task::yield_now};
 use tower::ServiceExt as _;
 
@@ -36,9 +38,15 @@ struct Odd {
     claims: Claims,
     given_up: Mutex<Option<AnswerClaim>>,
     releases: Arc<AtomicUsize>,
+    /// Whether the next release panics.
+    panics: Arc<AtomicBool>,
 }
 
 impl AnswerStore for Odd {
+    fn sharing(&self) -> Sharing {
+        self.store.sharing()
+    }
+
     fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
         if let Claims::Refused(kind) = self.claims {
             return StoreFuture::ready(Err(StoreError::new(kind, "refused")));
@@ -72,6 +80,7 @@ impl AnswerStore for Odd {
     }
 
     fn release<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
+        assert!(!self.panics.swap(false, Ordering::SeqCst), "it panics");
         StoreFuture::new(async move {
             let released = self.store.release(claim).await?;
             self.releases.fetch_add(1, Ordering::SeqCst);
@@ -93,17 +102,19 @@ struct Course {
     server: Server,
     store: Arc<MemoryAnswers>,
     releases: Arc<AtomicUsize>,
+    panics: Arc<AtomicBool>,
 }
 
 fn course(claims: Claims, going_on: usize) -> Course {
     let clock = common::clock();
     let store = answers(&clock);
-    let releases = Arc::<AtomicUsize>::default();
+    let (releases, panics) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
     let odd = Odd {
         store: Arc::clone(&store),
         claims,
         given_up: Mutex::default(),
         releases: Arc::clone(&releases),
+        panics: Arc::clone(&panics),
     };
     let builder = IdempotencyLayer::builder(odd).max_going_on(going_on);
     let server = Server::with(clock, builder.store_timeout(Duration::from_secs(1)));
@@ -111,6 +122,7 @@ fn course(claims: Claims, going_on: usize) -> Course {
         server,
         store,
         releases,
+        panics,
     }
 }
 
@@ -190,15 +202,132 @@ async fn what_a_full_store_refuses_is_not_released() {
     }
 }
 
-/// A store that answers at once needs no runtime, not even to fail.
+/// Nothing would hold the key of a handler without a runtime: nothing is claimed, and none runs. The
+/// twin has one.
 #[test]
-fn a_claim_that_fails_without_a_runtime_is_refused() {
-    let course = course(Claims::Refused(StoreErrorKind::Unavailable), 1);
-    let signed = course.server.sign(keyed("k", "/pay", "{}"));
-    let mut sending = pin!(course.server.router.clone().oneshot(signed));
-    let mut context = Context::from_waker(Waker::noop());
-    let polled = sending.as_mut().poll(&mut context);
-    assert!(polled.is_ready());
+fn a_key_is_not_claimed_without_a_runtime() {
+    let clock = common::clock();
+    let store = answers(&clock);
+    let server = Server::with(clock, IdempotencyLayer::builder(Arc::clone(&store)));
+    let refused = common::ready(server.send("k", "/pay", "{}"));
+    assert_eq!(refused.said(), (500, "store_misconfigured".into()));
+    assert!(store.is_empty() && server.effects() == 0);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let served = runtime.block_on(server.send("k", "/pay", "{}"));
+    assert_eq!((served.said().0, server.effects()), (201, 1));
+}
+
+/// A store that panics when it is told for the first time.
+#[tokio::test(start_paused = true)]
+async fn a_claim_is_taken_back_from_a_store_that_panics() {
+    let course = course(Claims::CarriedOutLate, 1);
+    course.panics.store(true, Ordering::SeqCst);
+    let refused = course.server.send("k", "/pay", "{}").await;
+    assert_eq!(refused.said(), (503, "store_unavailable".into()));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!course.panics.load(Ordering::SeqCst), "it has panicked");
+    let again = course.server.send("k", "/pay", "{}").await;
+    assert_eq!((again.said().0, course.server.effects()), (201, 1));
+}
+
+/// A store that counts who asks it at one time.
+struct Crowded {
+    store: Arc<MemoryAnswers>,
+    asking: AtomicUsize,
+    most: Arc<AtomicUsize>,
+}
+
+impl Crowded {
+    /// Somebody asks, for as long as it takes others to ask as well.
+    async fn asked(&self) {
+        let asking = self.asking.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(asking, Ordering::SeqCst);
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        self.asking.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl AnswerStore for Crowded {
+    fn sharing(&self) -> Sharing {
+        self.store.sharing()
+    }
+
+    fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
+        StoreFuture::new(async move {
+            self.asked().await;
+            self.store.claim(claim).await
+        })
+    }
+
+    fn find<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, Option<AnswerOutcome>> {
+        StoreFuture::new(async move {
+            self.asked().await;
+            self.store.find(claim).await
+        })
+    }
+
+    fn renew<'a>(&'a self, c: &'a AnswerClaim, lease: Duration) -> StoreFuture<'a, StepOutcome> {
+        self.store.renew(c, lease)
+    }
+
+    fn record<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
+        self.store.record(c, a)
+    }
+
+    fn release<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
+        self.store.release(claim)
+    }
+
+    fn resolve<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
+        self.store.resolve(c, a)
+    }
+}
+
+/// Duplicates at once would use up the connections of a pool that all keys share. The twins have a
+/// key each, and do.
+#[tokio::test]
+async fn duplicates_of_one_key_ask_the_store_one_at_a_time() {
+    const SENDERS: usize = 50;
+    let crowd = async |key: fn(usize) -> String, signs_again: bool| {
+        let clock = common::clock();
+        let most = Arc::<AtomicUsize>::default();
+        let store = Crowded {
+            store: answers(&clock),
+            asking: AtomicUsize::new(0),
+            most: Arc::clone(&most),
+        };
+        let server = Arc::new(Server::with(clock, IdempotencyLayer::builder(store)));
+        let once = server.sign(keyed("k", "/pay", "{}"));
+        let (head, _) = once.into_parts();
+        let mut senders = tokio::task::JoinSet::new();
+        for n in 0..SENDERS {
+            let (server, head) = (Arc::clone(&server), head.clone());
+            senders.spawn(async move {
+                let request = match signs_again {
+                    true => server.sign(keyed(&key(n), "/pay", "{}")),
+                    false => Request::from_parts(head, Body::from("{}")),
+                };
+                server.ask(request).await.said().0
+            });
+        }
+        let statuses = senders.join_all().await;
+        assert!(
+            statuses.iter().all(|status| [201, 409].contains(status)),
+            "{statuses:?}"
+        );
+        (most.load(Ordering::SeqCst), server.effects())
+    };
+    let one = |_: usize| "k".to_owned();
+    assert_eq!(crowd(one, true).await, (1, 1));
+    // The very same signature, whose answer is looked up.
+    assert_eq!(crowd(one, false).await, (1, 1));
+    let (most, effects) = crowd(|n| format!("k{n}"), true).await;
+    assert!(
+        most > 10 && effects == SENDERS,
+        "{most} at once, {effects} effects"
+    );
 }
 
 /// A handler that commits effects and forgets to record its answer runs once.

@@ -10,7 +10,9 @@ use axum::body::{Body, Bytes};
 use countersign::{
     error::StoreError,
     idempotency::IdempotencyLayer,
-    store::{AnswerClaim, AnswerOutcome, AnswerStore, MemoryAnswers, StepOutcome, StoreFuture},
+    store::{
+        AnswerClaim, AnswerOutcome, AnswerStore, MemoryAnswers, Sharing, StepOutcome, StoreFuture,
+    },
 };
 use http::{HeaderName, HeaderValue};
 use http_body_util::BodyExt as _;
@@ -195,6 +197,10 @@ impl Failing {
 }
 
 impl AnswerStore for Failing {
+    fn sharing(&self) -> Sharing {
+        Sharing::within_process(self)
+    }
+
     fn claim<'a>(&'a self, _: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
         self.answer()
     }
@@ -248,6 +254,10 @@ async fn an_answer_that_is_not_recorded_leaves_and_runs_no_second_time() {
     struct Forgetful(Arc<MemoryAnswers>);
 
     impl AnswerStore for Forgetful {
+        fn sharing(&self) -> Sharing {
+            self.0.sharing()
+        }
+
         fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
             self.0.claim(claim)
         }

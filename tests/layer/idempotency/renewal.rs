@@ -13,25 +13,29 @@ use axum::{Router, body::Bytes, routing::post};
 use countersign::{
     VerifiedPayload,
     error::StoreError,
-    idempotency::IdempotencyLayer,
-    store::{AnswerClaim, AnswerOutcome, AnswerStore, MemoryAnswers, StepOutcome, StoreFuture},
+    idempotency::{IdempotencyLayer, PendingAnswer},
+    store::{
+        AnswerClaim, AnswerIn, AnswerOutcome, AnswerStore, MemoryAnswers, Sharing, StepOutcome,
+        StoreFuture,
+    },
     testing::ManualClock,
 };
-use http::StatusCode;
+use http::{Response, StatusCode};
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{Server, Work, answers, ask, keyed, verify};
-use crate::common;
+use crate::common::{self, log::Log};
 
 /// A store that goes wrong as often as it is told, and tells when it was asked.
 struct Faulty {
     store: Arc<MemoryAnswers>,
     /// How many renewals panic.
     panics: AtomicUsize,
-    /// How many answers are not recorded.
+    /// How many answers are not recorded, and how many keys are not released.
     fails: AtomicUsize,
     renewed: Semaphore,
     recorded: Semaphore,
+    released: Semaphore,
     /// Told of each renewal.
     listener: Option<mpsc::Sender<()>>,
 }
@@ -44,6 +48,10 @@ fn goes_wrong(left: &AtomicUsize) -> bool {
 }
 
 impl AnswerStore for Faulty {
+    fn sharing(&self) -> Sharing {
+        self.store.sharing()
+    }
+
     fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
         self.store.claim(claim)
     }
@@ -76,7 +84,14 @@ impl AnswerStore for Faulty {
     }
 
     fn release<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
-        self.store.release(claim)
+        if goes_wrong(&self.fails) {
+            return StoreFuture::ready(Err(StoreError::unavailable("down")));
+        }
+        StoreFuture::new(async move {
+            let released = self.store.release(claim).await;
+            self.released.add_permits(1);
+            released
+        })
     }
 
     fn resolve<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
@@ -92,6 +107,7 @@ impl Faulty {
             fails: AtomicUsize::new(0),
             renewed: Semaphore::new(0),
             recorded: Semaphore::new(0),
+            released: Semaphore::new(0),
             listener: None,
         }
     }
@@ -183,4 +199,94 @@ async fn a_handler_that_blocks_its_thread_is_renewed() {
     // On a thread of the runtime, which the thread of the test is not.
     let answer = tokio::spawn(async move { ask(&router, signed).await });
     assert_eq!(answer.await.unwrap().said().0, 201);
+}
+
+/// A handler that says nothing of the intention, behind a store that fails so often.
+async fn released_by(fails: usize) -> (Server, Arc<Faulty>) {
+    let clock = common::clock();
+    let store = Arc::new(Faulty::new(&clock));
+    store.fails.store(fails, Ordering::SeqCst);
+    let builder = IdempotencyLayer::builder(Arc::clone(&store)).lease(LEASE);
+    let server = Server::with(clock, builder);
+    assert_eq!(server.send("k", "/pay", "500").await.said().0, 500);
+    (server, store)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_not_released_at_once_is_released_later_and_held_until_then() {
+    let (server, store) = released_by(6).await;
+    server.clock.advance(LEASE - Duration::from_millis(1));
+    until(&store.renewed).await;
+    server.clock.advance(Duration::from_millis(1));
+    let waits = server.send("k", "/pay", "500").await;
+    assert_eq!(waits.said(), (409, "request_in_flight".into()));
+    until(&store.released).await;
+    assert_eq!(server.send("k", "/pay", "500").await.said().0, 500);
+    assert_eq!(server.effects(), 2);
+}
+
+/// The twin: of a key that is never released, nobody knows what its attempt did.
+#[tokio::test(start_paused = true)]
+async fn twin_a_key_that_is_never_released_is_unknown_and_is_not_asked_for_without_end() {
+    let (server, store) = released_by(usize::MAX).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    server.clock.advance(LEASE);
+    let tried = usize::MAX - store.fails.load(Ordering::SeqCst);
+    assert!((2..40).contains(&tried), "{tried}");
+    let unknown = server.send("k", "/pay", "500").await;
+    assert_eq!(unknown.said(), (409, "outcome_unknown".into()));
+}
+
+/// A transaction that is committed as soon as it records.
+struct Committed(Arc<MemoryAnswers>);
+
+impl AnswerIn for Committed {
+    fn record_answer<'a>(
+        &'a mut self,
+        claim: &'a AnswerClaim,
+        answer: &'a Bytes,
+        _: Duration,
+    ) -> StoreFuture<'a, StepOutcome> {
+        self.0.record(claim, answer)
+    }
+}
+
+/// A handler goes on after its COMMIT for longer than its hold: nothing is wrong with that, and the
+/// log says so. The twin records nothing, and its key is lost.
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_goes_on_after_its_commit_has_outlived_nothing() {
+    for records in [true, false] {
+        let log = Log::captured();
+        let clock = common::clock();
+        let store = Arc::new(Faulty::new(&clock));
+        let handler = {
+            let (store, clock) = (Arc::clone(&store), clock.clone());
+            async move |pending: PendingAnswer| {
+                let answer = Response::new("paid");
+                if records {
+                    let mut transaction = Committed(Arc::clone(&store.store));
+                    pending.record(&mut transaction, answer).await.unwrap();
+                } else {
+                    // Its record ends beneath it.
+                    clock.advance(Duration::from_secs(24 * 60 * 60));
+                }
+                until(&store.renewed).await;
+                until(&store.renewed).await;
+                "paid"
+            }
+        };
+        let layer = IdempotencyLayer::builder(Arc::clone(&store)).in_transaction();
+        let router = Router::new()
+            .route("/pay", post(handler))
+            .layer(layer.lease(LEASE).build().unwrap())
+            .layer(verify(&clock).build().unwrap());
+        let server = Server {
+            router,
+            work: Work::new(),
+            clock,
+        };
+        let answer = server.send("k", "/pay", "{}").await;
+        assert_eq!(answer.said().0, if records { 200 } else { 500 });
+        assert_eq!(log.text().contains("outlived"), !records, "{log:?}");
+    }
 }

@@ -16,7 +16,7 @@ pub(in crate::request::layer) fn said<'r>(
     head: &'r Parts,
 ) -> Said<'r> {
     Said {
-        namespace: payload.namespace(),
+        memory: payload.memory(),
         proven: payload.as_ref(),
         head,
     }

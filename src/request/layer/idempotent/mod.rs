@@ -2,7 +2,6 @@
 
 mod collect;
 mod duplicate;
-mod going_on;
 mod service;
 
 pub(super) use collect::BegunBody;

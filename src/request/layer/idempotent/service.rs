@@ -15,13 +15,15 @@ use tower_service::Service;
 use super::{
     collect::{Collected, collect},
     duplicate::said,
-    going_on::GoingOn,
 };
 use crate::{
     error::{Rejection, RejectionKind},
     future::ResponseFuture,
     idempotency::{Asked, Held, IdempotencyLayer, PendingAnswer, StoredAnswer, is_stored},
-    request::{VerifiedPayload, layer::response::ResponseBody},
+    request::{
+        VerifiedPayload,
+        layer::{detached::Detached, response::ResponseBody},
+    },
 };
 
 /// The service that [`IdempotencyLayer`] makes.
@@ -116,7 +118,7 @@ where
         let response = service.call(request).await?;
         Ok(settle(&layer, held, pending.as_ref(), response).await)
     };
-    GoingOn::new(running, permits).wait().await
+    Detached::new(running, Some(permits)).wait().await
 }
 
 fn inner<R: Body>(response: Response<R>) -> Response<ResponseBody<R>> {
