@@ -20,7 +20,7 @@ tests() {
     local cases=${COUNTERSIGN_CASES:-$1} output=$scratch/output
     shift
     run "$cases cases" env COUNTERSIGN_CASES="$cases" \
-        cargo test --locked --all-features "$@" --show-output | tee "$output"
+        cargo test --locked --workspace --all-features "$@" --show-output | tee "$output"
     # A test that has another name today is no test that passed.
     grep -q '^test result: ok\. [1-9]' "$output"
 }
@@ -52,8 +52,8 @@ processing)
     tests 40 --test stores -- killed_under_load
     ;;
 probe)
-    tests 100 --package countersign-cli --test cli -- faults_of_
-    tests 50 --package countersign-cli --lib -- held_back
+    tests 100 --test cli -- faults_of_
+    tests 50 --lib -- held_back
     ;;
 intentions) tests 1000 --test stores -- answers_history ;;
 patterns) tests 10000 --test patterns ;;

@@ -42,31 +42,31 @@ watched() {
 }
 
 # Most tests wait, for servers and for time.
-export RUST_TEST_THREADS=$(($(nproc) * 2))
-run "Tests" watched cargo test --locked --all-features -- --show-output
-# By itself, so that the library is tested with its own features alone.
-run "Command" watched cargo test --locked --package countersign-cli
+export RUST_TEST_THREADS=$(($(nproc) * 4))
+# With the command, so that both share what they depend on.
+run "Tests" watched cargo test --locked --workspace --all-features -- --show-output
 run "Interleavings" tests/interleavings.sh
-run "Constant time, as released" \
-    cargo test --locked --no-default-features --profile as-released --test house -- constant_time::
-# With the features of the tests, with which they were built.
-run "Quickstart" kept cargo run --locked --quiet --all-features --example quickstart
-run "Service to service" kept cargo run --locked --quiet --all-features --example service_to_service
-run "Confirmation link" kept cargo run --locked --quiet --all-features --example confirmation_link
-run "Fleet, on Redis" kept cargo run --locked --quiet --all-features --example fleet
-run "Fleet, on PostgreSQL" kept cargo run --locked --quiet --all-features --example fleet \
-    -- "$COUNTERSIGN_POSTGRES_URL"
-run "Plain hyper" kept cargo run --locked --quiet --all-features --example hyper_server
-run "gRPC" kept cargo run --locked --quiet --all-features --example grpc
-run "Tower alone" kept cargo run --locked --quiet --all-features --example tower_service
-run "Keys in a database" \
-    kept cargo run --locked --quiet --all-features --example keys_in_a_database
-run "Transfer, on SQLite" \
-    kept cargo run --locked --quiet --all-features --example transfer
-run "Transfer, on PostgreSQL" \
-    kept cargo run --locked --quiet --all-features --example transfer \
-    -- "$COUNTERSIGN_POSTGRES_URL"
-run "Queue, on SQLite" kept cargo run --locked --quiet --all-features --example queue
-run "Queue, on PostgreSQL" kept cargo run --locked --quiet --all-features --example queue \
-    -- "$COUNTERSIGN_POSTGRES_URL"
-run "What was said" cargo test --locked --all-features --test house -- said:: --nocapture
+# The two without features share what they depend on; what nobody counts need not be fast.
+released=(cargo test --locked --no-default-features --profile as-released)
+run "Constant time, as released" "${released[@]}" --test house -- constant_time::
+run "Without features" "${released[@]}" --config profile.as-released.opt-level=0 --lib
+# They were built with the tests.
+example() {
+    local name=$1
+    shift
+    kept "${CARGO_TARGET_DIR:-target}/debug/examples/$name" "$@"
+}
+run "Quickstart" example quickstart
+run "Service to service" example service_to_service
+run "Confirmation link" example confirmation_link
+run "Fleet, on Redis" example fleet
+run "Fleet, on PostgreSQL" example fleet "$COUNTERSIGN_POSTGRES_URL"
+run "Plain hyper" example hyper_server
+run "gRPC" example grpc
+run "Tower alone" example tower_service
+run "Keys in a database" example keys_in_a_database
+run "Transfer, on SQLite" example transfer
+run "Transfer, on PostgreSQL" example transfer "$COUNTERSIGN_POSTGRES_URL"
+run "Queue, on SQLite" example queue
+run "Queue, on PostgreSQL" example queue "$COUNTERSIGN_POSTGRES_URL"
+run "What was said" cargo test --locked --workspace --all-features --test house -- said:: --nocapture

