@@ -9,6 +9,7 @@ mod explain;
 mod http_client;
 mod inspector;
 mod listen;
+mod nearest;
 mod printer;
 mod probe;
 mod request;
@@ -16,8 +17,10 @@ mod runtime;
 mod sarif;
 mod scheme;
 mod secret;
+mod serving;
 mod store;
 mod time;
+mod toml_file;
 mod verification;
 
 /// Runs the command that the command line names.

@@ -11,7 +11,7 @@ use crate::{
     exit::{Exit, Failure},
     inspector::{Inspector, Log, Surroundings},
     listen::{
-        Ending, Exchanges, Happened, Hearing, Listener, MAX_BODY, Resigner, Search, Tally, Target,
+        Exchanges, Happened, Hearing, Listener, MAX_BODY, Resigner, Search, Tally, Target,
         keep::{Keep, Setting},
         print,
     },
@@ -19,6 +19,7 @@ use crate::{
     runtime::serve,
     scheme::{self, Chosen},
     secret::{self, SecretText},
+    serving::Ending,
     store,
 };
 

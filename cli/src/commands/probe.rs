@@ -14,7 +14,6 @@ use regex_lite::Regex;
 use crate::{
     args::ProbeArgs,
     exit::{Exit, Failure},
-    listen::Ending,
     printer::Printer,
     probe::{
         Acceptance, Budget, CHECKS, Check, Effect, Lab, Oracle, Reading, Refused, Report, Run,
@@ -24,6 +23,7 @@ use crate::{
     runtime::block_on,
     scheme::{self, Chosen},
     secret::{self, SecretText},
+    serving::Ending,
 };
 
 /// The longest that a slow body is sent for.

@@ -7,9 +7,7 @@
 //! head is kept or sent on, `spelling` writes its lines as the sender did.
 
 mod capture;
-mod ending;
 mod exchange;
-mod first_bytes;
 pub(crate) mod keep;
 mod record;
 mod replay;
@@ -23,7 +21,6 @@ mod tally;
 mod upstream;
 
 pub(crate) use capture::MAX_BODY;
-pub(crate) use ending::Ending;
 pub(crate) use exchange::{Exchanges, Happened, Hearing};
 pub(crate) use record::{Record, Verdict, is_authentic};
 pub(crate) use replay::{Copy, copies};

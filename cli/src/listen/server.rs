@@ -8,29 +8,19 @@ use std::{
 };
 
 use http::Request;
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-};
+use hyper::body::Incoming;
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, oneshot},
     time::sleep,
 };
 
-use super::{exchange::Exchanges, first_bytes::FirstBytes, spelling::Heads};
-use crate::{exit::Failure, http_client::causes};
+use super::{exchange::Exchanges, spelling::Heads};
+use crate::{exit::Failure, http_client::causes, serving::ConnectionLimits};
 
 /// Connections that are open at once; more have to wait.
 const MAX_CONNECTIONS: usize = 1024;
-
-/// For the first bytes of a connection, and for each head of HTTP/1.1.
-const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-
-/// How often a client of HTTP/2 is asked whether it is there, and how soon it answers.
-const PING: Duration = Duration::from_secs(10);
-const PONG: Duration = Duration::from_secs(5);
 
 /// A port on which the command listens.
 #[derive(Debug)]
@@ -90,27 +80,18 @@ impl Listener {
             tokio::spawn(async move {
                 let _permit = permit;
                 let heads = Heads::default();
-                let service = service_fn(|mut request: Request<Incoming>| {
+                let followed = heads.clone();
+                let answering = Arc::clone(&exchanges);
+                let answer = move |mut request: Request<Incoming>| {
                     if let Some(spelling) = heads.next() {
                         request.extensions_mut().insert(spelling);
                     }
-                    let answering = Arc::clone(&exchanges).answer(request);
-                    async move { Ok::<_, std::convert::Infallible>(answering.await) }
-                });
-                let mut builder = auto::Builder::new(TokioExecutor::new());
-                builder
-                    .http1()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEAD_DEADLINE);
-                builder
-                    .http2()
-                    .timer(TokioTimer::new())
-                    .keep_alive_interval(PING)
-                    .keep_alive_timeout(PONG);
-                let stream = FirstBytes::within(HEAD_DEADLINE, stream, heads.clone());
-                let serving = builder.serve_connection(TokioIo::new(stream), service);
+                    Arc::clone(&answering).answer(request)
+                };
+                let follow = move |read: &[u8]| followed.follow(read);
+                let serving = ConnectionLimits::default().serve(stream, follow, answer, watcher);
                 // A client that breaks off is no failure of ours.
-                if let Err(error) = watcher.watch(serving).await
+                if let Err(error) = serving.await
                     && let Some(error) = error.downcast_ref::<hyper::Error>()
                     && error.is_parse()
                 {

@@ -12,13 +12,10 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, Method, Request, Response, Uri, Version,
-    header::{
-        CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderValue, PROXY_AUTHENTICATE, TE, TRAILER,
-        TRANSFER_ENCODING, UPGRADE,
-    },
+    Method, Request, Response, Uri, Version,
+    header::{CONTENT_LENGTH, HOST},
     request::Parts,
-    uri::{Authority, PathAndQuery, Scheme},
+    uri::{PathAndQuery, Scheme},
 };
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, client::conn::http1};
@@ -31,22 +28,14 @@ use super::{
     respelled::{Respelled, Wanted},
     spelling::Spelling,
 };
-use crate::{exit::Failure, http_client::causes};
+use crate::{
+    exit::Failure,
+    http_client::causes,
+    serving::{host, join_cookies, strip},
+};
 
 const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(30);
-
-/// They belong to one connection.
-const OF_ONE_CONNECTION: [HeaderName; 8] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    PROXY_AUTHENTICATE,
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
 
 /// Where requests are sent on to.
 #[derive(Clone, Debug)]
@@ -192,7 +181,7 @@ impl Connection {
         let is_bare = [Method::GET, Method::HEAD].contains(&head.method);
         let is_sized = is_bare || head.headers.contains_key(CONTENT_LENGTH) || body.is_empty();
         if head.version == Version::HTTP_2 {
-            join_cookies(&mut head.headers)?;
+            join_cookies(&mut head.headers).map_err(|error| error.to_string())?;
         }
         strip(&mut head.headers);
         head.uri = target;
@@ -204,39 +193,6 @@ impl Connection {
                 is_sized,
             },
         ))
-    }
-}
-
-fn host(authority: &Authority) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
-    HeaderValue::from_str(authority.as_str())
-}
-
-/// HTTP/2 may split cookies into lines, and HTTP/1.1 has one line (RFC 9113, 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) -> Result<(), String> {
-    let crumbs: Vec<&[u8]> = headers
-        .get_all(COOKIE)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
-    if crumbs.len() > 1 {
-        let one = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]));
-        headers.insert(COOKIE, one.map_err(|error| error.to_string())?);
-    }
-    Ok(())
-}
-
-/// Takes out what belongs to one connection.
-fn strip(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .filter(|name| *name != CONTENT_LENGTH && *name != HOST)
-        .collect();
-    for name in named.iter().chain(&OF_ONE_CONNECTION) {
-        headers.remove(name);
     }
 }
 

@@ -1,23 +1,22 @@
 //! Scheme files: a house format in TOML, with everything that the library's builders can say.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use countersign::request::Supplied;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{
-    any::AnyScheme,
-    chosen::Chosen,
-    header::Header,
+use super::{any::AnyScheme, chosen::Chosen, header::Header, profile::Profile};
+use crate::{
+    exit::Failure,
     nearest::nearest,
-    profile::Profile,
-    refusal::{Fault, Refusal},
+    toml_file::{Fault, Kind},
 };
-use crate::exit::Failure;
 
-/// Far more than a description is long.
-const MAX_LEN: u64 = 256 * 1024;
+const KIND: Kind = Kind {
+    name: "scheme file",
+    advice: "`cli/schemes/` has scheme files to begin with, and `cli/README.md` describes each key",
+};
 
 /// The content of a scheme file.
 enum File {
@@ -33,34 +32,7 @@ struct Kinded {
 
 /// Reads a scheme file. Its name is the scheme's.
 pub(crate) fn read(path: &Path) -> Result<Chosen, Failure> {
-    let unable = |why: String, advice: &str| {
-        Failure::unable(
-            format!("cannot read the scheme file `{}`", path.display()),
-            why,
-            advice,
-        )
-    };
-    let length = fs::metadata(path).map(|metadata| metadata.len());
-    if length.as_ref().is_ok_and(|length| *length > MAX_LEN) {
-        return Err(unable(
-            format!("it is longer than {MAX_LEN} bytes"),
-            "check the path",
-        ));
-    }
-    let text = fs::read_to_string(path).map_err(|error| {
-        unable(
-            error.to_string(),
-            "check the path, and that the file is a text in UTF-8",
-        )
-    })?;
-    parse(&text, path).map_err(|fault| {
-        Refusal {
-            fault,
-            text: &text,
-            path,
-        }
-        .into_failure()
-    })
+    KIND.read(path, |text| parse(text, path))
 }
 
 fn parse(text: &str, path: &Path) -> Result<Chosen, Fault> {
@@ -161,7 +133,7 @@ mod tests {
                 Ok(_) => accepted += 1,
                 Err(fault) => {
                     let text = &text;
-                    let failure = Refusal { fault, text, path }.into_failure();
+                    let failure = KIND.refusal(fault, text, path);
                     assert!(failure.report.is_some_and(|report| !report.is_empty()));
                     refused += 1;
                 }

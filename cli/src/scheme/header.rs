@@ -13,8 +13,9 @@ use toml::Spanned;
 use super::{
     chosen::SecretForm,
     part::{PartEntry, PartTable, WORDS},
-    refusal::{Fault, in_words},
+    refusal::in_words,
 };
+use crate::toml_file::Fault;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]

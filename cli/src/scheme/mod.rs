@@ -6,7 +6,6 @@ mod example;
 mod file;
 mod header;
 mod names;
-mod nearest;
 mod part;
 mod profile;
 mod refusal;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use countersign::webhooks::Twilio;
 
-use super::{any::AnyScheme, chosen::Chosen, file, nearest::nearest};
-use crate::{exit::Failure, printer::escaped};
+use super::{any::AnyScheme, chosen::Chosen, file};
+use crate::{exit::Failure, nearest::nearest, printer::escaped};
 
 /// Every scheme that has a name.
 pub(crate) fn all() -> impl Iterator<Item = Chosen> {

@@ -11,7 +11,7 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::nearest::nearest;
+use crate::nearest::nearest;
 
 /// A part of the signed message: a word such as `"body"`, or a table such as `{ text = "v0:" }`.
 #[derive(Clone, Debug)]

@@ -10,10 +10,8 @@ use countersign::{
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{
-    chosen::SecretForm,
-    refusal::{Fault, in_words},
-};
+use super::{chosen::SecretForm, refusal::in_words};
+use crate::toml_file::Fault;
 
 /// Everything that the builder of `HttpMessageSignatures` can say.
 #[derive(Debug, Deserialize)]

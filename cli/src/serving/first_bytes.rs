@@ -1,4 +1,4 @@
-//! A connection whose first bytes have a deadline, and whose heads are followed.
+//! A connection whose first bytes have a deadline.
 //!
 //! Which version of HTTP a client speaks is known by the bytes in which the preface of HTTP/2 and its
 //! own differ. Until then, no other deadline runs.
@@ -12,32 +12,30 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Sleep, sleep},
 };
 
-use super::spelling::Heads;
-
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-pub(super) struct FirstBytes {
-    stream: TcpStream,
-    heads: Heads,
+/// A connection whose first bytes have a deadline. Whatever is read is shown to `F` too.
+pub(crate) struct FirstBytes<S, F> {
+    stream: S,
+    on_read: F,
     /// What is left of the preface, and until when; `None` once the version is known.
     waiting: Option<(&'static [u8], Pin<Box<Sleep>>)>,
 }
 
-impl FirstBytes {
-    pub(super) fn within(deadline: Duration, stream: TcpStream, heads: Heads) -> Self {
+impl<S, F: FnMut(&[u8])> FirstBytes<S, F> {
+    pub(crate) fn within(deadline: Duration, stream: S, on_read: F) -> Self {
         Self {
             stream,
-            heads,
+            on_read,
             waiting: Some((PREFACE, Box::pin(sleep(deadline)))),
         }
     }
 }
 
-impl AsyncRead for FirstBytes {
+impl<S: AsyncRead + Unpin, F: FnMut(&[u8]) + Unpin> AsyncRead for FirstBytes<S, F> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -46,7 +44,7 @@ impl AsyncRead for FirstBytes {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
         let read = buffer.filled().get(before..).unwrap_or_default();
-        self.heads.follow(read);
+        (self.on_read)(read);
         let Some((rest, deadline)) = &mut self.waiting else {
             return polled;
         };
@@ -64,7 +62,7 @@ impl AsyncRead for FirstBytes {
     }
 }
 
-impl AsyncWrite for FirstBytes {
+impl<S: AsyncWrite + Unpin, F: Unpin> AsyncWrite for FirstBytes<S, F> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

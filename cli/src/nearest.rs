@@ -1,7 +1,7 @@
 //! The name that somebody may have meant.
 
 /// The name that differs in the fewest letters, if it is near at all.
-pub(super) fn nearest<'n>(
+pub(crate) fn nearest<'n>(
     wrong: &str,
     names: impl IntoIterator<Item = &'n str>,
 ) -> Option<&'n str> {

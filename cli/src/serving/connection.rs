@@ -1,0 +1,80 @@
+//! One connection of a client, over HTTP/1.1 or HTTP/2.
+
+use std::{convert::Infallible, error::Error, time::Duration};
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::Watcher},
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::first_bytes::FirstBytes;
+
+/// How often a client of HTTP/2 is asked whether it is there, and how soon it answers.
+const PING: Duration = Duration::from_secs(10);
+const PONG: Duration = Duration::from_secs(5);
+
+/// What one connection may take up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionLimits {
+    /// For the first bytes of a connection, and for each head of HTTP/1.1. A connection without a
+    /// request is closed after it.
+    pub(crate) head_deadline: Duration,
+    /// The longest head, in bytes.
+    pub(crate) head_bytes: u32,
+    /// Requests of HTTP/2 at one time.
+    pub(crate) streams: u32,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            head_deadline: Duration::from_secs(10),
+            head_bytes: 400 * 1024,
+            streams: 200,
+        }
+    }
+}
+
+impl ConnectionLimits {
+    /// Answers the requests of a connection until the client closes it, or the server shuts down.
+    /// Whatever is read is shown to `on_read` too.
+    pub(crate) async fn serve<S, F, H, A, B>(
+        self,
+        stream: S,
+        on_read: F,
+        answer: H,
+        watcher: Watcher,
+    ) -> Result<(), Box<dyn Error + Send + Sync>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        F: FnMut(&[u8]) + Unpin + Send + 'static,
+        H: Fn(Request<Incoming>) -> A,
+        A: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        let service = service_fn(|request: Request<Incoming>| {
+            let answering = answer(request);
+            async move { Ok::<_, Infallible>(answering.await) }
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.head_deadline)
+            .max_buf_size(usize::try_from(self.head_bytes).unwrap_or(usize::MAX));
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_header_list_size(self.head_bytes)
+            .max_concurrent_streams(self.streams)
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PONG);
+        let stream = FirstBytes::within(self.head_deadline, stream, on_read);
+        let serving = builder.serve_connection(TokioIo::new(stream), service);
+        watcher.watch(serving).await
+    }
+}

@@ -1,0 +1,63 @@
+//! Heads that go on from one connection to another.
+
+use http::{
+    HeaderMap, HeaderName,
+    header::{
+        CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderValue, InvalidHeaderValue,
+        PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    },
+    uri::Authority,
+};
+
+/// They belong to one connection.
+const OF_ONE_CONNECTION: [HeaderName; 9] = [
+    CONNECTION,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Returns the fields of a head that belong to its connection: those that always do, and those that
+/// `Connection` names. The length and the host belong to the message, whoever names them.
+pub(crate) fn of_one_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let named = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| *name != CONTENT_LENGTH && *name != HOST);
+    named.chain(OF_ONE_CONNECTION).collect()
+}
+
+/// Takes out of a head what belongs to its connection.
+pub(crate) fn strip(headers: &mut HeaderMap) {
+    for name in of_one_connection(headers) {
+        headers.remove(name);
+    }
+}
+
+/// Joins the lines of `Cookie`. HTTP/2 may split cookies into lines, and HTTP/1.1 has one line
+/// (RFC 9113, 8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) -> Result<(), InvalidHeaderValue> {
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if crumbs.len() > 1 {
+        let one = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))?;
+        headers.insert(COOKIE, one);
+    }
+    Ok(())
+}
+
+/// Returns the field `Host` of HTTP/1.1 for what HTTP/2 has in the target.
+pub(crate) fn host(authority: &Authority) -> Result<HeaderValue, InvalidHeaderValue> {
+    HeaderValue::from_str(authority.as_str())
+}

@@ -1,0 +1,10 @@
+//! What the servers of the command share.
+
+mod connection;
+mod ending;
+mod first_bytes;
+mod hops;
+
+pub(crate) use connection::ConnectionLimits;
+pub(crate) use ending::Ending;
+pub(crate) use hops::{host, join_cookies, strip};

@@ -1,0 +1,114 @@
+//! Files in TOML that a person writes: read whole, and refused with the line, the reason, and what to
+//! do.
+
+use std::{fs, ops::Range, path::Path};
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use crate::{
+    exit::Failure,
+    nearest::nearest,
+    printer::{escaped, harmless},
+};
+
+/// Far more than such a file is long.
+const MAX_LEN: u64 = 256 * 1024;
+
+/// A kind of file.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    /// As in "the scheme file".
+    pub(crate) name: &'static str,
+    /// Where to look, if a fault has no advice of its own.
+    pub(crate) advice: &'static str,
+}
+
+/// Why a file is refused: what, and in which bytes of the file.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) what: String,
+    pub(crate) at: Option<Range<usize>>,
+    pub(crate) advice: Option<String>,
+}
+
+impl Fault {
+    pub(crate) fn at(span: Range<usize>, what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            at: Some(span),
+            advice: None,
+        }
+    }
+}
+
+impl From<toml::de::Error> for Fault {
+    fn from(error: toml::de::Error) -> Self {
+        Self {
+            what: error.message().to_owned(),
+            at: error.span(),
+            advice: meant(error.message()).map(|near| format!("did you mean `{near}`?")),
+        }
+    }
+}
+
+/// The known name that is nearest to the one that serde does not know: "unknown field `tim`,
+/// expected one of `time`, `nonce`".
+fn meant(message: &str) -> Option<&str> {
+    let names = message.strip_prefix("unknown ")?;
+    let mut names = names.split('`').skip(1).step_by(2);
+    nearest(names.next()?, names)
+}
+
+impl Kind {
+    /// Reads a file.
+    pub(crate) fn read<T>(
+        &self,
+        path: &Path,
+        parse: impl FnOnce(&str) -> Result<T, Fault>,
+    ) -> Result<T, Failure> {
+        let unable = |why: String, advice: &str| {
+            Failure::unable(
+                format!("cannot read the {} `{}`", self.name, path.display()),
+                why,
+                advice,
+            )
+        };
+        let length = fs::metadata(path).map(|metadata| metadata.len());
+        if length.as_ref().is_ok_and(|length| *length > MAX_LEN) {
+            return Err(unable(
+                format!("it is longer than {MAX_LEN} bytes"),
+                "check the path",
+            ));
+        }
+        let text = fs::read_to_string(path).map_err(|error| {
+            unable(
+                error.to_string(),
+                "check the path, and that the file is a text in UTF-8",
+            )
+        })?;
+        parse(&text).map_err(|fault| self.refusal(fault, &text, path))
+    }
+
+    /// The failure, whose reason shows the line.
+    pub(crate) fn refusal(&self, fault: Fault, text: &str, path: &Path) -> Failure {
+        let path = path.display().to_string();
+        let Fault { what, at, advice } = fault;
+        let place = at.clone().map_or(0, |at| at.start.min(text.len()));
+        let before = text.get(..place).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let at = at.unwrap_or(0..0);
+        let (shown_text, what) = (harmless(text), escaped(&what));
+        let snippet = Snippet::source(&shown_text)
+            .path(&path)
+            .annotation(AnnotationKind::Primary.span(at));
+        let group = Group::with_title(Level::ERROR.primary_title(&what)).element(snippet);
+        let shown = Renderer::styled().render(&[group]).to_string();
+        let mut failure = Failure::usage(
+            format!("the {} `{path}` is refused in line {line}", self.name),
+            what,
+            advice.unwrap_or_else(|| self.advice.to_owned()),
+        );
+        failure.report = Some(shown);
+        failure
+    }
+}
