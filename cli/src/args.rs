@@ -7,6 +7,9 @@
 
 mod audit;
 mod probe;
+#[cfg(unix)]
+mod proxy;
+mod store;
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -16,6 +19,9 @@ use countersign::Timestamp;
 
 pub(crate) use audit::{AuditArgs, AuditFormat};
 pub(crate) use probe::{ProbeArgs, Severity};
+#[cfg(unix)]
+pub(crate) use proxy::ProxyArgs;
+pub(crate) use store::{MigrateArgs, StoreCommand};
 
 use crate::time;
 
@@ -64,6 +70,13 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     Listen(ListenArgs),
     Replay(ReplayArgs),
+    #[cfg(unix)]
+    Proxy(ProxyArgs),
+    /// Look after a store
+    Store {
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
     Probe(Box<ProbeArgs>),
     Audit(AuditArgs),
     Completions(CompletionsArgs),

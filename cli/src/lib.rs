@@ -12,6 +12,8 @@ mod listen;
 mod nearest;
 mod printer;
 mod probe;
+#[cfg(unix)]
+mod proxy;
 mod request;
 mod runtime;
 mod sarif;

@@ -14,6 +14,12 @@ pub(crate) fn serve<F: Future>(future: F) -> Result<F::Output, Failure> {
     run(Builder::new_multi_thread().worker_threads(2), future)
 }
 
+/// Runs a server on every processor.
+#[cfg(unix)]
+pub(crate) fn serve_on_all<F: Future>(future: F) -> Result<F::Output, Failure> {
+    run(&mut Builder::new_multi_thread(), future)
+}
+
 fn run<F: Future>(builder: &mut Builder, future: F) -> Result<F::Output, Failure> {
     let runtime = builder.enable_all().build();
     let runtime = runtime.map_err(|error| {

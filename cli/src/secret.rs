@@ -30,14 +30,14 @@ impl SecretText {
             return Err(Failure::usage(
                 format!("the secret from {source} is empty"),
                 "an empty secret protects nothing",
-                ADVICE,
+                "write the secret there, as its provider shows it",
             ));
         }
         if bytes.len() > MAX_LEN {
             return Err(Failure::usage(
                 format!("the secret from {source} is longer than {MAX_LEN} bytes"),
                 "this is probably another file",
-                ADVICE,
+                "name the file that holds the secret alone",
             ));
         }
         Ok(Self(bytes))
@@ -112,11 +112,11 @@ pub(crate) fn from_file(file: &Path) -> Result<SecretText, Failure> {
     SecretText::new(bytes, &format!("`{}`", file.display()))
 }
 
-fn from_env(name: &str) -> Result<SecretText, Failure> {
+pub(crate) fn from_env(name: &str) -> Result<SecretText, Failure> {
     let value = env::var_os(name).ok_or_else(|| {
         Failure::usage(
             format!("the environment variable `{name}` is not set"),
-            "--secret-env takes the name of a variable that holds the secret",
+            "a variable of this name was to hold the secret",
             format!("set it first, for example with `read -rs {name}; export {name}`"),
         )
     })?;

@@ -15,6 +15,12 @@ use crate::{exit::Failure, http_client::causes};
 
 const MEMORY: &str = "memory";
 
+/// Before the name of the file in which a store in memory keeps how far it has come.
+pub(crate) const WATERMARK: &str = "memory:";
+
+/// Before the name of a file, which may be left out.
+pub(crate) const FILE: &str = "sqlite:";
+
 const CONNECT: Duration = Duration::from_secs(5);
 
 type Opened = Result<Arc<dyn NonceStore>, Box<dyn Error + Send + Sync>>;
@@ -27,22 +33,38 @@ pub(crate) fn shows_password(place: &str) -> bool {
     user.is_some_and(|(user, _)| user.contains(':'))
 }
 
-/// Opens the store that this text names. It accepts what was signed before its first record: what was
-/// accepted then, others have accepted.
-pub(crate) async fn open(place: &str) -> Result<Arc<dyn NonceStore>, Failure> {
+/// Whether a store vouches for what was signed before its first record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// Such requests are accepted: what was accepted then, others have accepted, and nothing acts on
+    /// what this server accepts.
+    Accepted,
+    /// Such requests are refused, because they may have been accepted.
+    Refused,
+}
+
+/// Opens the store that this text names.
+pub(crate) async fn open(place: &str, before: Before) -> Result<Arc<dyn NonceStore>, Failure> {
     let scheme = place.split_once("://").map(|(scheme, _)| scheme);
     let (opened, advice) = match scheme {
-        None if place == MEMORY => (in_memory(), ""),
-        None => (
-            in_file(place.strip_prefix("sqlite:").unwrap_or(place)).await,
-            "name a file of --store, or one that is not there yet, in a folder that you may write to",
-        ),
+        None if place == MEMORY => (in_memory(None, before), ""),
+        None => match place.strip_prefix(WATERMARK) {
+            Some(file) => (
+                in_memory(Some(file), before),
+                "name a file in a folder that you may write to, and one for each process",
+            ),
+            None => (
+                in_file(place.strip_prefix(FILE).unwrap_or(place), before).await,
+                "name a file of a store, or one that is not there yet, in a folder that you may \
+                 write to",
+            ),
+        },
         Some("redis" | "rediss" | "unix") => (
-            in_redis(place).await,
+            in_redis(place, before).await,
             "check the address, and that Redis answers there: `redis-cli -u URL ping`",
         ),
         Some("postgres" | "postgresql") => (
-            in_postgres(place).await,
+            in_postgres(place, before).await,
             "check the address, and that the user may make tables there: `psql URL`",
         ),
         Some(other) => {
@@ -63,25 +85,37 @@ pub(crate) async fn open(place: &str) -> Result<Arc<dyn NonceStore>, Failure> {
     })
 }
 
-fn in_memory() -> Opened {
-    // The listener only shows what it accepts: nothing acts on it here.
-    let store = MemoryStore::builder().danger_assume_no_history();
+fn in_memory(watermark: Option<&str>, before: Before) -> Opened {
+    let mut store = MemoryStore::builder();
+    if before == Before::Accepted {
+        // Nothing acts on what is accepted here.
+        store = store.danger_assume_no_history();
+    }
+    if let Some(file) = watermark {
+        store = store.high_watermark(file);
+    }
     Ok(Arc::new(store.build()?))
 }
 
-async fn in_file(path: &str) -> Opened {
-    // The listener only shows what it accepts: nothing acts on it here.
-    let store = SqliteStore::builder().danger_assume_no_history();
+async fn in_file(path: &str, before: Before) -> Opened {
+    let mut store = SqliteStore::builder();
+    if before == Before::Accepted {
+        // Nothing acts on what is accepted here.
+        store = store.danger_assume_no_history();
+    }
     Ok(Arc::new(store.open(path).await?))
 }
 
-async fn in_redis(url: &str) -> Opened {
-    // The listener only shows what it accepts: nothing acts on it here.
-    let store = RedisStore::builder().danger_assume_no_history();
+async fn in_redis(url: &str, before: Before) -> Opened {
+    let mut store = RedisStore::builder();
+    if before == Before::Accepted {
+        // Nothing acts on what is accepted here.
+        store = store.danger_assume_no_history();
+    }
     Ok(Arc::new(store.open(url).await?))
 }
 
-async fn in_postgres(url: &str) -> Opened {
+async fn in_postgres(url: &str, before: Before) -> Opened {
     let options: PgConnectOptions = url.parse()?;
     // A pool would try again until it is late, and not say why.
     let connecting = timeout(CONNECT, PgConnection::connect_with(&options));
@@ -94,8 +128,10 @@ async fn in_postgres(url: &str) -> Opened {
     connecting.await.map_err(late)??.close().await?;
     let pool = PgPool::connect_with(options.clone()).await?;
     PostgresStore::migrate(&pool).await?;
-    // The listener only shows what it accepts: nothing acts on it here.
-    PostgresStore::danger_assume_no_history(&pool).await?;
+    if before == Before::Accepted {
+        // Nothing acts on what is accepted here.
+        PostgresStore::danger_assume_no_history(&pool).await?;
+    }
     pool.close().await;
     Ok(Arc::new(PostgresStore::open(options).await?))
 }

@@ -39,6 +39,13 @@ impl Fault {
             advice: None,
         }
     }
+
+    pub(crate) fn advising(self, advice: impl Into<String>) -> Self {
+        Self {
+            advice: Some(advice.into()),
+            ..self
+        }
+    }
 }
 
 impl From<toml::de::Error> for Fault {

@@ -8,10 +8,13 @@ mod lines;
 mod listen;
 mod man;
 mod probe;
+#[cfg(unix)]
+mod proxy;
 mod replay;
 mod run;
 mod scheme;
 mod sign;
+mod store;
 mod verify;
 
 pub(crate) use lines::numbered;

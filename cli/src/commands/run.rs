@@ -42,6 +42,9 @@ pub(crate) fn main() -> Exit {
         Command::Explain(args) => explain::run(&args, &printer),
         Command::Listen(args) => listen::run(&args, &printer),
         Command::Replay(args) => replay::run(&args, &printer),
+        #[cfg(unix)]
+        Command::Proxy(args) => super::proxy::run(&args, &printer),
+        Command::Store { command } => super::store::run(&command, &printer),
         Command::Probe(args) => probe::run(&args, &printer),
         Command::Audit(args) => audit::run(&args, &printer),
         Command::Completions(args) => completions::run(&args, &printer),

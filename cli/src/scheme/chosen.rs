@@ -161,6 +161,15 @@ impl Chosen {
         }
     }
 
+    /// The secret in the form in which the scheme's provider shows it, or as a scheme file says.
+    pub(crate) fn secret_from(&self, secret: &SecretText) -> Result<Secret, Failure> {
+        if self.secret == SecretForm::OfScheme && !self.names_key() {
+            let read = self.scheme.inspector().read_secret(secret.as_str()?);
+            return self.refused_secret(read);
+        }
+        self.read_secret(secret)
+    }
+
     /// An inspector, with this public origin if it is one.
     pub(crate) fn inspector(&self, origin: Option<&str>) -> Inspector {
         let inspector = || self.scheme.inspector().supplied(self.supplied.clone());

@@ -7,4 +7,4 @@ mod hops;
 
 pub(crate) use connection::ConnectionLimits;
 pub(crate) use ending::Ending;
-pub(crate) use hops::{host, join_cookies, strip};
+pub(crate) use hops::{host, join_cookies, of_one_connection, strip};

@@ -2,7 +2,7 @@
 
 use crate::session::Session;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 17] = [
     "",
     "scheme",
     "scheme list",
@@ -13,6 +13,9 @@ const COMMANDS: [&str; 14] = [
     "explain",
     "listen",
     "replay",
+    "proxy",
+    "store",
+    "store migrate",
     "probe",
     "audit",
     "completions",
@@ -35,6 +38,8 @@ fn no_help_text_has_the_letter_n_in_braces() {
         include_str!("../../src/args.rs"),
         include_str!("../../src/args/audit.rs"),
         include_str!("../../src/args/probe.rs"),
+        include_str!("../../src/args/proxy.rs"),
+        include_str!("../../src/args/store.rs"),
     ] {
         assert!(!source.contains("{n}"));
     }
@@ -45,7 +50,7 @@ fn each_command_shows_an_example() {
     let session = Session::new();
     for command in COMMANDS
         .into_iter()
-        .filter(|command| !["", "scheme"].contains(command))
+        .filter(|command| !["", "scheme", "store"].contains(command))
     {
         let help = session.stdout(&format!("countersign {command} --help"));
         assert!(

@@ -39,6 +39,21 @@ impl<'s> Listening<'s> {
         listening
     }
 
+    /// Starts a proxy with the configuration `proxy.toml`.
+    pub(crate) fn proxy(session: &'s Session) -> Self {
+        let command = "exec countersign proxy --json --config proxy.toml";
+        let mut listening = Self::start(session, command);
+        let url = listening.object()["listening"].as_str().map(str::to_owned);
+        listening.url = url.unwrap();
+        listening
+    }
+
+    /// Ends it at once, as a machine that loses its power does.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Starts a server that prints for people.
     pub(crate) fn people(session: &'s Session, arguments: &str) -> Self {
         let mut listening = Self::start(session, &format!("exec countersign listen {arguments}"));

@@ -21,27 +21,44 @@ impl Seen {
     }
 }
 
-/// Answers every request with the same bytes.
+/// Answers every request.
 pub(crate) struct Upstream {
     pub(crate) url: String,
     seen: Arc<(Mutex<Vec<Seen>>, Condvar)>,
 }
 
 impl Upstream {
+    /// Answers every request with the same bytes.
     pub(crate) fn start(answer: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::answering(move |stream, _| stream.write_all(answer.as_bytes()).is_ok())
+    }
+
+    /// Answers as the closure does, which says whether the connection goes on.
+    pub(crate) fn answering(
+        answer: impl Fn(&mut TcpStream, &Seen) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), answer)
+    }
+
+    /// The same on a port that is bound.
+    pub(crate) fn on(
+        listener: TcpListener,
+        answer: impl Fn(&mut TcpStream, &Seen) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let answer = Arc::new(answer);
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen: Arc<(Mutex<Vec<Seen>>, Condvar)> = Arc::default();
         let of_thread = Arc::clone(&seen);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let seen = Arc::clone(&of_thread);
+                let answer = Arc::clone(&answer);
                 thread::spawn(move || {
                     let mut stream = stream;
                     while let Some(one) = read(&mut stream) {
-                        seen.0.lock().unwrap().push(one);
+                        seen.0.lock().unwrap().push(one.clone());
                         seen.1.notify_all();
-                        if stream.write_all(answer.as_bytes()).is_err() {
+                        if !answer(&mut stream, &one) {
                             break;
                         }
                     }
@@ -49,6 +66,19 @@ impl Upstream {
             }
         });
         Self { url, seen }
+    }
+
+    /// Waits until so many requests have come.
+    pub(crate) fn wait_for(&self, count: usize) -> Vec<Seen> {
+        let seen = self.seen.0.lock().unwrap();
+        let limit = std::time::Duration::from_secs(30);
+        let waiting = self
+            .seen
+            .1
+            .wait_timeout_while(seen, limit, |seen| seen.len() < count);
+        let (seen, late) = waiting.unwrap();
+        assert!(!late.timed_out(), "{count} requests did not come");
+        seen.clone()
     }
 
     /// All requests so far.

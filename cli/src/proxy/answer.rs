@@ -1,0 +1,98 @@
+//! Answers of the proxy itself, in the form of the library's: a problem of RFC 9457 with a code.
+
+use std::error::Error;
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE},
+};
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+use serde_json::json;
+
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A body that was begun by whoever answers.
+pub(super) type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// Why the proxy itself answers a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The target or the host may be read in two ways.
+    Unclear,
+    /// No route names the target.
+    NoRoute,
+    /// The route has other methods.
+    Method(HeaderValue),
+    /// A verified value cannot be written into a field.
+    Unwritable,
+    /// There is no connection to the upstream; nothing was claimed.
+    NoUpstream,
+    /// The connection broke, or the answer cannot be read. The request may have had an effect.
+    Broken,
+    /// The answer did not come in time. The request may have had an effect.
+    Late,
+    /// A fault of our own.
+    Internal,
+}
+
+impl Refused {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Unclear | Self::Unwritable => StatusCode::BAD_REQUEST,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NoUpstream | Self::Broken => StatusCode::BAD_GATEWAY,
+            Self::Late => StatusCode::GATEWAY_TIMEOUT,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Unclear => "target_unclear",
+            Self::NoRoute => "route_unknown",
+            Self::Method(_) => "method_not_allowed",
+            Self::Unwritable => "identity_unwritable",
+            Self::NoUpstream => "upstream_unavailable",
+            Self::Broken => "upstream_failed",
+            Self::Late => "upstream_timeout",
+            Self::Internal => "internal_error",
+        }
+    }
+
+    fn detail(&self) -> &'static str {
+        match self {
+            Self::Unclear => "The path or the host of the request can be read in two ways.",
+            Self::NoRoute => "No route serves this host and path.",
+            Self::Method(_) => "The route does not allow this method.",
+            Self::Unwritable => "A signed value cannot be forwarded in a header.",
+            Self::NoUpstream => "The server behind this proxy cannot be reached. Try again later.",
+            Self::Broken => "The server behind this proxy gave no answer that can be read.",
+            Self::Late => "The server behind this proxy did not answer in time.",
+            Self::Internal => "The proxy failed.",
+        }
+    }
+
+    pub(super) fn answer(&self) -> Response<AnswerBody> {
+        let status = self.status();
+        let body = json!({
+            "type": "about:blank",
+            "title": status.canonical_reason(),
+            "status": status.as_u16(),
+            "code": self.code(),
+            "detail": self.detail(),
+        });
+        let body = Full::new(Bytes::from(body.to_string()));
+        let mut answer = Response::new(body.map_err(|never| match never {}).boxed_unsync());
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        let problem = HeaderValue::from_static("application/problem+json");
+        headers.insert(CONTENT_TYPE, problem);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Self::Method(allow) = self {
+            headers.insert(ALLOW, allow.clone());
+        }
+        answer
+    }
+}

@@ -1,0 +1,251 @@
+//! Which fields of a request are forwarded.
+//!
+//! A server behind the proxy may read names without case, and with `_` for `-` (CGI and WSGI do). So
+//! names are compared as the loosest of them would: two names are one if their letters and digits are.
+
+use countersign::VerifiedPayload;
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{ACCEPT, CONTENT_LENGTH, HOST, TE, USER_AGENT},
+};
+
+use super::identity::PREFIX;
+use crate::serving::of_one_connection;
+
+/// They are forwarded if nobody signed them too.
+const SHARED: [HeaderName; 3] = [ACCEPT, HeaderName::from_static("traceparent"), USER_AGENT];
+
+/// They change what a request means on its way through servers, or are the proxy's own to say:
+/// never forwarded, whoever signed them.
+const NEVER: [&str; 10] = [
+    "content-length",
+    "expect",
+    "host",
+    "path-info",
+    "proxy",
+    "proxy-authorization",
+    "script-name",
+    "x-forwarded-prefix",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+/// They say of a request what only somebody else than its client knows, or give it another method:
+/// forwarded if they are signed.
+const IF_COVERED: [&str; 5] = [
+    "forwarded",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-real-ip",
+];
+
+/// Beginnings of such names.
+const IF_COVERED_PREFIX: &str = "x-forwarded-";
+
+/// Which fields are forwarded that the signature does not cover.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Policy {
+    pub(super) all: bool,
+    /// Names that are forwarded in any case.
+    pub(super) also: Vec<HeaderName>,
+}
+
+/// Returns a name as the loosest server reads it.
+fn loose(name: &str) -> String {
+    let read = |c: char| match c.is_ascii_alphanumeric() {
+        true => c.to_ascii_lowercase(),
+        false => '-',
+    };
+    name.chars().map(read).collect()
+}
+
+/// Whether no policy can forward this name unsigned.
+pub(super) fn is_reserved(name: &HeaderName) -> bool {
+    let loose = loose(name.as_str());
+    is_ours(&loose) || NEVER.contains(&&*loose) || is_if_covered(&loose)
+}
+
+fn is_ours(loose: &str) -> bool {
+    loose.starts_with(PREFIX)
+}
+
+fn is_if_covered(loose: &str) -> bool {
+    IF_COVERED.contains(&loose) || loose.starts_with(IF_COVERED_PREFIX)
+}
+
+impl Policy {
+    /// Returns the client's fields that are forwarded, without the host and the length. Without a
+    /// payload nothing is known to be covered.
+    pub(super) fn forwarded(
+        &self,
+        sent: &HeaderMap,
+        payload: Option<&VerifiedPayload>,
+    ) -> HeaderMap {
+        let covered = |name: &HeaderName| payload.and_then(|payload| payload.header(name));
+        let of_connection = of_one_connection(sent);
+        let of_any: Vec<String> = of_one_connection(&HeaderMap::new())
+            .iter()
+            .map(|name| loose(name.as_str()))
+            .collect();
+        let signed: Vec<(String, &HeaderName)> = sent
+            .keys()
+            .filter(|name| covered(name).is_some())
+            .map(|name| (loose(name.as_str()), name))
+            .collect();
+        let mut fields = HeaderMap::with_capacity(sent.len());
+        for name in sent.keys() {
+            let loose = loose(name.as_str());
+            if is_ours(&loose) || NEVER.contains(&&*loose) || of_any.contains(&loose) {
+                continue;
+            }
+            if let Some(value) = covered(name) {
+                // `Connection` does not name it: the library refuses such a request.
+                fields.insert(name, value.clone());
+                continue;
+            }
+            let is_taken = signed.iter().any(|(known, _)| *known == loose);
+            let is_wanted = match self.all {
+                true => !is_if_covered(&loose),
+                false => SHARED.contains(name),
+            };
+            let is_wanted = is_wanted || self.also.contains(name);
+            if is_wanted && !is_taken && !of_connection.contains(name) {
+                for value in sent.get_all(name) {
+                    fields.append(name, value.clone());
+                }
+            }
+        }
+        if offers_trailers(sent) {
+            fields.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        fields
+    }
+}
+
+/// Whether the client takes trailers. The proxy passes them on.
+fn offers_trailers(sent: &HeaderMap) -> bool {
+    let mut offers = sent
+        .get_all(TE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    offers.any(|offer| {
+        let mut codings = offer.split(',').map(str::trim);
+        codings.any(|coding| coding.eq_ignore_ascii_case("trailers"))
+    })
+}
+
+/// Adds the host, and the length of a body.
+pub(super) fn frame(fields: &mut HeaderMap, host: Option<HeaderValue>, length: Option<u64>) {
+    if let Some(host) = host {
+        fields.insert(HOST, host);
+    }
+    if let Some(length) = length {
+        fields.insert(CONTENT_LENGTH, length.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forwarded(policy: &Policy, fields: &[(&str, &str)]) -> Vec<String> {
+        let mut sent = HeaderMap::new();
+        for (name, value) in fields {
+            let name: HeaderName = name.parse().unwrap();
+            sent.append(name, value.parse().unwrap());
+        }
+        let fields = policy.forwarded(&sent, None);
+        let lines = fields
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
+        lines.collect()
+    }
+
+    const ALL: Policy = Policy {
+        all: true,
+        also: Vec::new(),
+    };
+
+    #[test]
+    fn identity_fields_of_a_client_are_dropped_in_every_spelling() {
+        for name in [
+            "countersign-key-id",
+            "Countersign-Key-Id",
+            "COUNTERSIGN_KEY_ID",
+            "countersign_signed-at",
+            "countersign-signed_at",
+            "countersign.nonce",
+            "countersign-anything",
+            "countersign~covered",
+        ] {
+            assert!(forwarded(&ALL, &[(name, "a")]).is_empty(), "{name}");
+        }
+        // The twin: a name that no server takes for ours.
+        assert_eq!(forwarded(&ALL, &[("x-countersign", "a")]).len(), 1);
+    }
+
+    #[test]
+    fn dangerous_fields_are_dropped_in_every_spelling() {
+        for name in [
+            "script_name",
+            "script-name",
+            "x-original-url",
+            "x_original_url",
+            "x-rewrite-url",
+            "x-forwarded-prefix",
+            "x_forwarded_prefix",
+            "proxy",
+            "content_length",
+            "transfer_encoding",
+            "transfer-encoding",
+            "x-forwarded-for",
+            "x_forwarded_for",
+            "forwarded",
+            "x-http-method-override",
+            "x_http_method_override",
+            "keep-alive",
+            "upgrade",
+            "http2-settings",
+            "expect",
+            "host",
+            "path_info",
+        ] {
+            assert!(forwarded(&ALL, &[(name, "a")]).is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn fields_that_connection_names_are_dropped() {
+        let fields = [("connection", "close, X-A"), ("x-a", "1"), ("x-b", "2")];
+        assert_eq!(forwarded(&ALL, &fields), ["x-b: 2"]);
+    }
+
+    #[test]
+    fn without_a_signature_the_stated_fields_are_forwarded() {
+        let fields = [
+            ("accept", "a"),
+            ("cookie", "b"),
+            ("traceparent", "c"),
+            ("user-agent", "d"),
+            ("x-also", "e"),
+            ("te", "gzip, Trailers"),
+        ];
+        let policy = Policy {
+            all: false,
+            also: vec![HeaderName::from_static("x-also")],
+        };
+        let mut lines = forwarded(&policy, &fields);
+        lines.sort();
+        assert_eq!(
+            lines,
+            [
+                "accept: a",
+                "te: trailers",
+                "traceparent: c",
+                "user-agent: d",
+                "x-also: e"
+            ]
+        );
+    }
+}

@@ -1,0 +1,26 @@
+//! A proxy in front of a server in any language: it verifies, claims once, and forwards exactly what
+//! was verified.
+//!
+//! `written` is the file, and `plan` what the file means. A plan with its stores becomes `Routes`,
+//! which find the route of a request by its `path`, host and method. The library's layer verifies the
+//! request, around the service of `upstream`. `fields` and `identity` are the head that is forwarded.
+
+mod answer;
+mod fields;
+mod handler;
+mod identity;
+mod keys;
+mod open_stores;
+mod path;
+mod place;
+mod plan;
+mod route;
+mod server;
+mod upstream;
+mod verified;
+mod written;
+
+pub(crate) use handler::Proxy;
+pub(crate) use open_stores::OpenStores;
+pub(crate) use plan::{KIND, Plan};
+pub(crate) use server::Listeners;

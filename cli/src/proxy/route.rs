@@ -1,0 +1,202 @@
+//! Routes that are ready to serve.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use countersign::store::NonceStore;
+use http::{HeaderValue, Method, Request, Response, request::Parts};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use tower_layer::Layer as _;
+use tower_service::Service as _;
+
+use super::{
+    answer::{AnswerBody, Refused},
+    open_stores::OpenStores,
+    place::{Place, Target},
+    plan::{self, Plan},
+    upstream::{self, Failed, Forward},
+    verified::{Guard, Guards, Refusal, Verified},
+};
+use crate::exit::Failure;
+
+/// The routes of a configuration.
+#[derive(Debug)]
+pub(super) struct Routes(Vec<Route>);
+
+/// One route.
+#[derive(Debug)]
+pub(super) struct Route {
+    name: String,
+    place: Place,
+    target: Arc<upstream::Target>,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Requests are forwarded as they are, up to so many bytes.
+    Open(usize),
+    Verified {
+        verified: Box<Verified>,
+        store: Arc<dyn NonceStore>,
+        guards: RwLock<Arc<Guards>>,
+    },
+}
+
+impl Routes {
+    /// Opens the stores, and makes the layers.
+    ///
+    /// # Errors
+    /// Returns a failure if a store cannot be opened, or cannot serve a route.
+    pub(super) async fn open(plan: Plan, stores: &mut OpenStores) -> Result<Self, Failure> {
+        let mut routes = Vec::with_capacity(plan.routes.len());
+        for route in plan.routes {
+            routes.push(Route::open(route, stores).await?);
+        }
+        Ok(Self(routes))
+    }
+
+    /// Finds the route of a request: the one whose place fits best. If that place has routes of
+    /// other methods alone, no other route is asked.
+    pub(super) fn find(&self, head: &Parts) -> Result<(&Route, Option<String>), Refused> {
+        if head.method == Method::CONNECT {
+            return Err(Refused::Unclear);
+        }
+        let target = Target::read(&head.uri, &head.headers).map_err(|_| Refused::Unclear)?;
+        let fits = self
+            .0
+            .iter()
+            .filter_map(|route| Some((route.place.fit(&target)?, route)));
+        let fits: Vec<_> = fits.collect();
+        let best = fits
+            .iter()
+            .map(|(fit, _)| *fit)
+            .max()
+            .ok_or(Refused::NoRoute)?;
+        let best = fits.iter().filter(|(fit, _)| *fit == best);
+        let mut served = best
+            .clone()
+            .filter(|(_, route)| route.place.allows(&head.method));
+        let Some((_, route)) = served.next() else {
+            let methods = best.flat_map(|(_, route)| &route.place.methods);
+            let methods: Vec<&str> = methods.map(Method::as_str).collect();
+            let allow = HeaderValue::try_from(methods.join(", "));
+            return Err(Refused::Method(allow.map_err(|_| Refused::Internal)?));
+        };
+        Ok((route, route.place.tenant(&target).map(str::to_owned)))
+    }
+
+    /// Reads keys again that may have changed. Each failure keeps the keys of its route.
+    pub(super) fn read_keys(&self) -> Vec<Failure> {
+        self.0
+            .iter()
+            .filter_map(|route| route.read_keys().err())
+            .collect()
+    }
+}
+
+impl Route {
+    async fn open(planned: plan::Route, stores: &mut OpenStores) -> Result<Self, Failure> {
+        let kind = match planned.verified {
+            None => Kind::Open(planned.max_body_bytes),
+            Some(verified) => {
+                let store = stores.open(&verified.store).await?;
+                let guards = verified.guards(&store, None);
+                let guards = guards.map_err(|refusal| failure(&planned.name, refusal))?;
+                Kind::Verified {
+                    verified: Box::new(verified),
+                    store,
+                    guards: RwLock::new(Arc::new(guards)),
+                }
+            }
+        };
+        Ok(Self {
+            name: planned.name,
+            place: planned.place,
+            target: planned.target,
+            kind,
+        })
+    }
+
+    /// Answers a request of this route.
+    pub(super) async fn answer(
+        &self,
+        tenant: Option<&str>,
+        request: Request<Incoming>,
+    ) -> Result<Response<AnswerBody>, Failed> {
+        let forward = Forward::new(Arc::clone(&self.target));
+        let guards = match &self.kind {
+            Kind::Open(max) => return open(forward, request, *max).await,
+            Kind::Verified { guards, .. } => current(guards),
+        };
+        let Some(guard) = guards.find(tenant) else {
+            return Ok(Refused::NoRoute.answer());
+        };
+        let answer = match guard {
+            Guard::Verifies(layer) => layer.layer(forward).call(request).await?,
+            Guard::Observes(layer) => {
+                return layer
+                    .layer(forward)
+                    .call(request)
+                    .await
+                    .map(|answer| answer.map(|body| body.map_err(Into::into).boxed_unsync()));
+            }
+        };
+        Ok(answer.map(|body| body.boxed_unsync()))
+    }
+
+    fn read_keys(&self) -> Result<(), Failure> {
+        let Kind::Verified {
+            verified,
+            store,
+            guards,
+        } = &self.kind
+        else {
+            return Ok(());
+        };
+        if !verified.is_watched() {
+            return Ok(());
+        }
+        let read = verified.guards(store, Some(&current(guards)));
+        let read = read.map_err(|refusal| failure(&self.name, refusal))?;
+        *guards.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read);
+        Ok(())
+    }
+}
+
+fn current(guards: &RwLock<Arc<Guards>>) -> Arc<Guards> {
+    Arc::clone(&guards.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Forwards a request that nobody verifies.
+async fn open(
+    mut forward: Forward,
+    request: Request<Incoming>,
+    max: usize,
+) -> Result<Response<AnswerBody>, Failed> {
+    let request = request.map(|body| Limited::new(body, max));
+    std::future::poll_fn(|context| {
+        tower_service::Service::<Request<Limited<Incoming>>>::poll_ready(&mut forward, context)
+    })
+    .await?;
+    forward.call(request).await
+}
+
+fn failure(route: &str, refusal: Refusal) -> Failure {
+    match refusal {
+        Refusal::Failure(failure) => failure,
+        Refusal::Config(error) => Failure::usage(
+            format!("the route `{route}` cannot be served so"),
+            error.to_string(),
+            "choose another store or other settings for the route",
+        ),
+    }
+}
+
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Open(max) => f.debug_tuple("Open").field(max).finish(),
+            Self::Verified { verified, .. } => f.debug_tuple("Verified").field(verified).finish(),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Where an upstream listens, and how a connection is opened.
+
+use std::{io, path::PathBuf};
+
+use http::{Uri, uri::Scheme};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use tokio::net::{TcpStream, UnixStream};
+use tower_service::Service as _;
+
+use super::super::answer::BoxError;
+
+/// Where an upstream listens.
+#[derive(Clone, Debug)]
+pub(in crate::proxy) enum Address {
+    Url(Uri, HttpsConnector<HttpConnector>),
+    Socket(PathBuf),
+}
+
+/// A connection that was opened.
+pub(super) enum Opened {
+    Url(Box<MaybeHttpsStream<TokioIo<TcpStream>>>),
+    Socket(TokioIo<UnixStream>),
+}
+
+impl Address {
+    /// Reads an address: `http://HOST:PORT`, `https://HOST` or `unix:PATH`.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub(in crate::proxy) fn parse(text: &str, http2: bool) -> Result<Self, &'static str> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path.is_empty() {
+                true => Err("it names no file"),
+                false => Ok(Self::Socket(path.into())),
+            };
+        }
+        let url: Uri = text.parse().map_err(|_| "it is not a URL")?;
+        let is_http = [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&url.scheme());
+        let authority = url.authority().map(http::uri::Authority::as_str);
+        if !is_http || authority.is_none_or(|authority| authority.contains('@')) {
+            return Err("it does not begin with http://, https:// or unix:, or holds a user name");
+        }
+        if url.path() != "/" || url.query().is_some() {
+            return Err("it has a path or a query, and each request brings its own");
+        }
+        let connector = HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            .https_or_http();
+        let connector = match http2 {
+            true => connector.enable_http2().wrap_connector(tcp()),
+            false => connector.enable_http1().wrap_connector(tcp()),
+        };
+        Ok(Self::Url(url, connector))
+    }
+
+    /// The scheme of requests on its connections.
+    pub(super) fn scheme(&self) -> Scheme {
+        match self {
+            Self::Url(url, _) => url.scheme().cloned().unwrap_or(Scheme::HTTP),
+            Self::Socket(_) => Scheme::HTTP,
+        }
+    }
+
+    pub(super) async fn open(&self) -> Result<Opened, BoxError> {
+        Ok(match self {
+            Self::Url(url, connector) => {
+                Opened::Url(Box::new(connector.clone().call(url.clone()).await?))
+            }
+            Self::Socket(path) => {
+                let opened: io::Result<UnixStream> = UnixStream::connect(path).await;
+                Opened::Socket(TokioIo::new(opened?))
+            }
+        })
+    }
+}
+
+fn tcp() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    // The connector of TLS looks at the scheme.
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector
+}

@@ -1,0 +1,291 @@
+//! Connections to an upstream: had before they are needed, and kept for the next request.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1, http2},
+    rt::{Read, Write},
+};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use super::address::{Address, Opened};
+use crate::{
+    http_client::causes,
+    proxy::answer::{AnswerBody, BoxError, Refused},
+};
+
+/// The longest head of an answer, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// How long a connection that served a request may take to be ready for the next.
+const SETTLED: Duration = Duration::from_millis(100);
+
+/// How often an upstream of HTTP/2 is asked whether it is there, and how soon it answers.
+const PING: Duration = Duration::from_secs(10);
+const PONG: Duration = Duration::from_secs(5);
+
+/// Settings of an upstream.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proxy) struct Settings {
+    pub(in crate::proxy) http2: bool,
+    /// Requests at one time.
+    pub(in crate::proxy) requests: usize,
+    pub(in crate::proxy) connect_timeout: Duration,
+    /// Until the head of an answer.
+    pub(in crate::proxy) answer_timeout: Duration,
+    /// For how long a connection waits for the next request.
+    pub(in crate::proxy) idle_timeout: Duration,
+}
+
+/// A server behind the proxy.
+pub(in crate::proxy) struct Upstream {
+    pub(super) address: Address,
+    pub(super) settings: Settings,
+    requests: Arc<Semaphore>,
+    idle: Mutex<Vec<(Sender, Instant)>>,
+    /// Requests of HTTP/2 that come at the same moment open one connection.
+    opening: tokio::sync::Mutex<()>,
+}
+
+/// Why a request has no answer, and what is known of the cause.
+#[derive(Clone, Debug)]
+pub(in crate::proxy) struct Failed {
+    pub(in crate::proxy) refused: Refused,
+    pub(in crate::proxy) cause: String,
+}
+
+impl Failed {
+    pub(super) fn new(refused: Refused, cause: impl Into<String>) -> Self {
+        Self {
+            refused,
+            cause: cause.into(),
+        }
+    }
+}
+
+/// A connection for one request, and the turn to send it.
+pub(super) struct Checkout {
+    sender: Sender,
+    turn: OwnedSemaphorePermit,
+    upstream: Arc<Upstream>,
+}
+
+/// What an answer holds until its end.
+pub(super) struct Held {
+    sender: Sender,
+    _turn: OwnedSemaphorePermit,
+    upstream: Arc<Upstream>,
+}
+
+enum Sender {
+    Http1(http1::SendRequest<AnswerBody>),
+    /// All requests share it.
+    Http2(http2::SendRequest<AnswerBody>),
+}
+
+impl Upstream {
+    pub(in crate::proxy) fn new(address: Address, settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            address,
+            settings,
+            requests: Arc::new(Semaphore::new(settings.requests)),
+            idle: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+        })
+    }
+
+    pub(in crate::proxy) fn connect_timeout(&self) -> Duration {
+        self.settings.connect_timeout
+    }
+
+    /// Waits for a turn, and for a connection.
+    pub(super) async fn check_out(self: Arc<Self>) -> Result<Checkout, Failed> {
+        // The semaphore is never closed.
+        let turn = Arc::clone(&self.requests).acquire_owned().await;
+        let turn = turn.map_err(|error| Failed::new(Refused::Internal, error.to_string()))?;
+        let sender = match self.reuse().await {
+            Some(sender) => sender,
+            None if self.settings.http2 => {
+                let _opening = self.opening.lock().await;
+                match self.reuse().await {
+                    Some(sender) => sender,
+                    None => self.connect().await?,
+                }
+            }
+            None => self.connect().await?,
+        };
+        Ok(Checkout {
+            sender,
+            turn,
+            upstream: self,
+        })
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<(Sender, Instant)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the connection that was used last. One that waited for long may be closed by the
+    /// upstream at any moment.
+    async fn reuse(&self) -> Option<Sender> {
+        loop {
+            let (mut sender, since) = match &mut *self.idle() {
+                idle if self.settings.http2 => {
+                    let (sender, _) = idle.last()?;
+                    (sender.shared()?, Instant::now())
+                }
+                idle => idle.pop()?,
+            };
+            if since.elapsed() < self.settings.idle_timeout && sender.is_ready().await {
+                return Some(sender);
+            }
+            if self.settings.http2 {
+                self.idle().clear();
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Sender, Failed> {
+        let none = |cause: String| Failed::new(Refused::NoUpstream, cause);
+        let limit = self.settings.connect_timeout;
+        let connecting = async {
+            match self.address.open().await? {
+                Opened::Url(io) => self.start(io).await,
+                Opened::Socket(io) => self.start(io).await,
+            }
+        };
+        let connected = timeout(limit, connecting).await;
+        let connected = connected.map_err(|_| none(format!("no connection within {limit:?}")))?;
+        let sender = connected.map_err(|error| none(causes(&*error)))?;
+        if let Some(shared) = sender.shared() {
+            let mut idle = self.idle();
+            idle.clear();
+            idle.push((shared, Instant::now()));
+        }
+        Ok(sender)
+    }
+
+    async fn start<T: Read + Write + Unpin + Send + 'static>(
+        &self,
+        io: T,
+    ) -> Result<Sender, BoxError> {
+        if self.settings.http2 {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder
+                .timer(TokioTimer::new())
+                .keep_alive_interval(PING)
+                .keep_alive_timeout(PONG)
+                .max_header_list_size(u32::try_from(MAX_HEAD)?);
+            let (sender, connection) = builder.handshake(io).await?;
+            // Its requests say what went wrong.
+            tokio::spawn(async move { drop(connection.await) });
+            return Ok(Sender::Http2(sender));
+        }
+        let mut builder = http1::Builder::new();
+        let (sender, connection) = builder.max_buf_size(MAX_HEAD).handshake(io).await?;
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(Sender::Http1(sender))
+    }
+}
+
+impl Sender {
+    /// Another handle to the same connection, if requests share it.
+    fn shared(&self) -> Option<Self> {
+        match self {
+            Self::Http1(_) => None,
+            Self::Http2(sender) => Some(Self::Http2(sender.clone())),
+        }
+    }
+
+    /// Waits until the connection takes a request, for a moment.
+    async fn is_ready(&mut self) -> bool {
+        let ready = match self {
+            Self::Http1(sender) => timeout(SETTLED, sender.ready()).await,
+            Self::Http2(sender) => timeout(SETTLED, sender.ready()).await,
+        };
+        ready.is_ok_and(|ready| ready.is_ok())
+    }
+
+    async fn try_send(
+        &mut self,
+        request: Request<AnswerBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<AnswerBody>>> {
+        match self {
+            Self::Http1(sender) => sender.try_send_request(request).await,
+            Self::Http2(sender) => sender.try_send_request(request).await,
+        }
+    }
+}
+
+impl Checkout {
+    /// Sends a request, and waits for the head of its answer.
+    ///
+    /// # Errors
+    /// If bytes of the request may have reached the upstream, it is not sent again.
+    pub(super) async fn send(
+        self,
+        request: Request<AnswerBody>,
+    ) -> Result<(Response<Incoming>, Held), Failed> {
+        let upstream = Arc::clone(&self.upstream);
+        let limit = upstream.settings.answer_timeout;
+        let answered = timeout(limit, self.send_once(request)).await;
+        answered.map_err(|_| Failed::new(Refused::Late, format!("no answer within {limit:?}")))?
+    }
+
+    async fn send_once(
+        mut self,
+        request: Request<AnswerBody>,
+    ) -> Result<(Response<Incoming>, Held), Failed> {
+        let broken = |error: &hyper::Error| Failed::new(Refused::Broken, causes(error));
+        let answer = match self.sender.try_send(request).await {
+            Ok(answer) => answer,
+            Err(mut error) => {
+                let Some(request) = error.take_message() else {
+                    return Err(broken(error.error()));
+                };
+                // Not a byte was written: the upstream had closed the connection.
+                self.sender = self.upstream.connect().await?;
+                let sent = self.sender.try_send(request).await;
+                sent.map_err(|error| broken(error.error()))?
+            }
+        };
+        let held = Held {
+            sender: self.sender,
+            _turn: self.turn,
+            upstream: self.upstream,
+        };
+        Ok((answer, held))
+    }
+}
+
+impl Held {
+    /// Keeps the connection for the next request. The answer has come to its end.
+    pub(super) fn give_back(self) {
+        let is_open = match &self.sender {
+            Sender::Http1(sender) => !sender.is_closed(),
+            Sender::Http2(_) => false,
+        };
+        let mut idle = self.upstream.idle();
+        if is_open && idle.len() < self.upstream.settings.requests {
+            idle.push((self.sender, Instant::now()));
+        }
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,13 @@
+//! The server behind the proxy.
+//!
+//! A connection is had before a request is claimed, and the request is sent on it once. It is sent on
+//! another connection only if hyper hands it back, because not a byte of it was written.
+
+mod address;
+mod connections;
+mod forward;
+mod streamed;
+
+pub(super) use address::Address;
+pub(super) use connections::{Failed, Settings, Upstream};
+pub(super) use forward::{Forward, Target};

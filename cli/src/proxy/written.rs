@@ -1,0 +1,129 @@
+//! The configuration, as the file writes it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Written {
+    pub(super) listen: Spanned<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(super) store: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) limits: Limits,
+    pub(super) upstreams: BTreeMap<Spanned<String>, Upstream>,
+    pub(super) routes: Vec<Spanned<Route>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Limits {
+    pub(super) connections: Option<Spanned<u64>>,
+    pub(super) head_bytes: Option<Spanned<u64>>,
+    pub(super) head_deadline: Option<Spanned<u64>>,
+    pub(super) streams: Option<Spanned<u64>>,
+    pub(super) drain: Option<Spanned<u64>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Upstream {
+    pub(super) address: Spanned<String>,
+    #[serde(default)]
+    pub(super) http2: bool,
+    #[serde(default)]
+    pub(super) requests: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) connect_timeout: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) answer_timeout: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) idle_timeout: Option<Spanned<u64>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Route {
+    pub(super) name: Spanned<String>,
+    pub(super) upstream: Spanned<String>,
+    #[serde(default)]
+    pub(super) host: Option<Spanned<String>>,
+    pub(super) path: Spanned<String>,
+    #[serde(default)]
+    pub(super) methods: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(super) danger_open: Option<Spanned<bool>>,
+
+    #[serde(default)]
+    pub(super) scheme: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) keys: Option<Spanned<Vec<Spanned<Key>>>>,
+    #[serde(default)]
+    pub(super) key_directory: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) tenant_directory: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) public_origin: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) danger_any_authority: Option<Spanned<bool>>,
+    #[serde(default)]
+    pub(super) max_age: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) max_skew: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) max_body_bytes: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) body_deadline: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) processing: Option<Spanned<Processing>>,
+    #[serde(default)]
+    pub(super) lease: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) on_duplicate: Option<Spanned<OnDuplicate>>,
+    #[serde(default)]
+    pub(super) danger_observe_only: Option<Spanned<bool>>,
+    #[serde(default)]
+    pub(super) store: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) forward: Option<Spanned<Forward>>,
+    #[serde(default)]
+    pub(super) forward_also: Option<Spanned<Vec<Spanned<String>>>>,
+}
+
+/// One secret, and where it is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Key {
+    #[serde(default)]
+    pub(super) id: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) file: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) env: Option<Spanned<String>>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Processing {
+    AtMostOnce,
+    Retryable,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum OnDuplicate {
+    Reject,
+    Acknowledge,
+}
+
+/// Which of the client's fields are forwarded.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Forward {
+    #[default]
+    Covered,
+    All,
+}

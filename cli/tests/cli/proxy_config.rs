@@ -1,0 +1,212 @@
+//! The configuration of `countersign proxy`: its faults, and how routes are found.
+
+use crate::{
+    proxied::{DONE, KEYS, Proxied, Signed, configure, one_request},
+    session::Session,
+    upstream::Upstream,
+};
+
+const VALID: &str = r#"listen = ["127.0.0.1:0", "unix:proxy.sock"]
+store = "sqlite:used.db"
+
+[limits]
+connections = 100
+
+[upstreams.app]
+address = "http://127.0.0.1:3000"
+
+[[routes]]
+name = "transfers"
+upstream = "app"
+path = "/transfers"
+methods = ["POST"]
+scheme = "http-message-signatures"
+public-origin = "https://api.example.com"
+keys = [{ id = "partner-1", file = "secret" }]
+max-age = 60
+
+[[routes]]
+name = "hooks"
+upstream = "app"
+host = "hooks.example.com"
+path = "/hooks/{tenant}"
+scheme = "github"
+tenant-directory = "tenants"
+
+[[routes]]
+name = "health"
+upstream = "app"
+path = "/health"
+danger-open = true
+"#;
+
+#[test]
+fn each_fault_of_a_configuration_is_shown_with_its_place() {
+    let session = Session::new();
+    std::fs::create_dir(session.path().join("tenants")).unwrap();
+    session.file("tenants/acme", "the secret of acme, long enough\n");
+    session.file("proxy.toml", VALID);
+    let mut shown = session.run("countersign proxy --config proxy.toml --check");
+    for (place, fault) in [
+        ("connections = 100", "conections = 100"),
+        ("connections = 100", "connections = 0"),
+        ("\"127.0.0.1:0\"", "\"localhost\""),
+        ("http://127.0.0.1:3000", "127.0.0.1:3000"),
+        (
+            "upstream = \"app\"\npath = \"/transfers\"",
+            "upstream = \"ap\"\npath = \"/transfers\"",
+        ),
+        ("path = \"/transfers\"", "path = \"transfers\""),
+        ("path = \"/transfers\"", "path = \"/a/../transfers\""),
+        ("[\"POST\"]", "[\"post\"]"),
+        ("\"http-message-signatures\"", "\"http-message-signature\""),
+        ("scheme = \"http-message-signatures\"\n", ""),
+        ("public-origin = \"https://api.example.com\"\n", ""),
+        ("\"https://api.example.com\"", "\"api.example.com\""),
+        ("id = \"partner-1\", ", ""),
+        ("file = \"secret\"", "file = \"missing\""),
+        ("file = \"secret\"", "env = \"MISSING\""),
+        ("max-age = 60", "max-age = 0"),
+        ("max-age = 60", "lease = 60"),
+        ("max-age = 60", "processing = \"exactly-once\""),
+        ("max-age = 60", "forward-also = [\"x-forwarded-for\"]"),
+        ("/hooks/{tenant}", "/hooks"),
+        ("name = \"hooks\"", "name = \"transfers\""),
+        ("path = \"/health\"", "path = \"/transfers\""),
+        ("danger-open = true", "danger-open = true\nmax-age = 60"),
+    ] {
+        assert!(VALID.contains(place), "{place}");
+        session.file("proxy.toml", VALID.replacen(place, fault, 1));
+        let run = session.run("countersign proxy --config proxy.toml --check");
+        shown.push_str(&format!("\n# {fault:?}\n{run}"));
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn the_most_specific_route_serves_and_what_no_route_names_is_refused() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    let url = &upstream.url;
+    configure(
+        &session,
+        url,
+        "danger-open = true\nhost = \"open.example.com\"\n",
+    );
+    let more = format!(
+        "[[routes]]\nname = \"transfers\"\nupstream = \"app\"\npath = \"/transfers\"\n\
+         methods = [\"POST\"]\n{KEYS}"
+    );
+    let file = session.path().join("proxy.toml");
+    let begun = std::fs::read_to_string(&file).unwrap();
+    session.file("proxy.toml", begun + &more);
+    let proxied = Proxied::of(&session);
+    let ask = |method: &str, host: &str, path: &str| {
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let answer = proxied.send(head);
+        (answer.status(), answer.code().to_owned())
+    };
+    let is = |status: u16, code: &str| (status, code.to_owned());
+    assert_eq!(ask("GET", "open.example.com", "/"), is(200, ""));
+    assert_eq!(
+        ask("GET", "other.example.com", "/"),
+        is(404, "route_unknown")
+    );
+    // A route of this path guards it on every host, for every method and in every spelling.
+    for path in [
+        "/transfers",
+        "/TRANSFERS",
+        "/%74ransfers/",
+        "/transfers;a=b",
+        "/transfers/7?a",
+    ] {
+        for (method, expected) in [
+            ("POST", is(401, "signature_missing")),
+            ("GET", is(405, "method_not_allowed")),
+            ("PUT", is(405, "method_not_allowed")),
+        ] {
+            assert_eq!(
+                ask(method, "open.example.com", path),
+                expected,
+                "{method} {path}"
+            );
+        }
+    }
+    assert_eq!(ask("GET", "open.example.com", "/transfersx"), is(200, ""));
+    assert_eq!(upstream.seen().len(), 2);
+}
+
+#[test]
+fn each_tenant_has_keys_of_its_own_which_are_read_again() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    std::fs::create_dir(session.path().join("tenants")).unwrap();
+    session.file("tenants/acme", crate::session::SECRET);
+    session.file("tenants/other", "a secret of another tenant, long enough");
+    let route = "scheme = \"github\"\ntenant-directory = \"tenants\"\n";
+    configure(&session, &upstream.url, route);
+    let file = session.path().join("proxy.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    session.file(
+        "proxy.toml",
+        text.replace("path = \"/\"", "path = \"/hooks/{tenant}\""),
+    );
+    let proxied = Proxied::of(&session);
+    let event = |n: u32| format!("{{\"event\":{n}}}");
+    let send = |tenant: &str, n: u32| {
+        let path = format!("/hooks/{tenant}");
+        let signed = Signed::by(&session, "github", "POST", &path, &event(n));
+        let answer = proxied.send(signed.raw());
+        (answer.status(), answer.code().to_owned())
+    };
+    assert_eq!(send("acme", 1), (200, String::new()));
+    assert_eq!(send("other", 2), (401, "signature_invalid".to_owned()));
+    for unknown in ["nobody", "ACME", "%61cme", "acme;a=b"] {
+        assert_eq!(
+            send(unknown, 3),
+            (404, "route_unknown".to_owned()),
+            "{unknown}"
+        );
+    }
+    one_request(&upstream.seen(), &event(1));
+    // A key that is replaced, and a tenant that is new.
+    session.file("tenants/other", crate::session::SECRET);
+    session.file("tenants/new", crate::session::SECRET);
+    let wait = |tenant: &str, n: u32| {
+        let started = std::time::Instant::now();
+        while send(tenant, n).0 != 200 {
+            assert!(started.elapsed().as_secs() < 30, "{tenant} is not known");
+        }
+    };
+    wait("other", 4);
+    wait("new", 5);
+    std::fs::remove_file(session.path().join("tenants/new")).unwrap();
+    let started = std::time::Instant::now();
+    let mut n = 6;
+    while send("new", n).0 != 404 {
+        assert!(started.elapsed().as_secs() < 30, "the tenant stays");
+        n += 1;
+    }
+}
+
+#[test]
+fn a_route_that_observes_lets_everything_pass_without_an_identity() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    let route = format!("{KEYS}danger-observe-only = true\nforward = \"all\"\n");
+    let proxied = Proxied::start(&session, &upstream, &route);
+    let signed = Signed::new(&session, "POST", "/transfer", "{}");
+    let forged = "countersign-key-id: \"admin\"\r\nx-other: 1\r\n";
+    for _ in 0..2 {
+        assert_eq!(proxied.send(signed.with(forged)).status(), 200);
+    }
+    for seen in upstream.seen() {
+        assert!(!seen.head.contains("countersign-"), "{}", seen.head);
+        assert!(
+            seen.has("x-other: 1") && seen.body == b"{}",
+            "{}",
+            seen.head
+        );
+    }
+    assert_eq!(upstream.seen().len(), 2);
+}
