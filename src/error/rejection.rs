@@ -41,6 +41,8 @@ struct Reason {
     allow: Option<HeaderValue>,
     /// Since when no server accepts the request, if none ever will.
     final_since: Option<Timestamp>,
+    /// The answer has no body.
+    is_bare: bool,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -55,6 +57,7 @@ impl Rejection {
             signed_from: None,
             allow: None,
             final_since: None,
+            is_bare: false,
             source: None,
         }))
     }
@@ -95,6 +98,12 @@ impl Rejection {
             }
             _ => self,
         }
+    }
+
+    /// The same rejection, answered without a body, whoever renders it: what schemes ask for whose
+    /// senders refuse an answer that has one.
+    pub(crate) fn without_body(self) -> Self {
+        self.with(|reason| reason.is_bare = true)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Reason)) -> Self {
@@ -252,10 +261,13 @@ impl Rejection {
         content_type: HeaderValue,
         body: Bytes,
     ) -> Response<Bytes> {
-        let mut response = Response::new(body);
+        let mut response = Response::new(Bytes::new());
+        if !self.0.is_bare {
+            *response.body_mut() = body;
+            response.headers_mut().insert(CONTENT_TYPE, content_type);
+        }
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, content_type);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status() == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Signature"));
@@ -386,6 +398,27 @@ mod tests {
             assert_eq!(problem["code"], kind.code());
             let asks = response.headers().contains_key(WWW_AUTHENTICATE);
             assert_eq!(asks, expected == 401, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_bare_refusal_has_no_body_whoever_renders_it() {
+        let bare = Rejection::new(RejectionKind::SignatureInvalid, "").without_body();
+        let text = || HeaderValue::from_static("text/plain");
+        for (rejection, is_bare) in [
+            (bare, true),
+            (Rejection::new(RejectionKind::SignatureInvalid, ""), false),
+        ] {
+            for response in [
+                rejection.to_response(),
+                rejection.to_response_with(text(), "refused".into()),
+            ] {
+                assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+                assert_eq!(response.body().is_empty(), is_bare);
+                let is_typed = response.headers().contains_key(CONTENT_TYPE);
+                assert_eq!(is_typed, !is_bare);
+                assert!(response.headers().contains_key(WWW_AUTHENTICATE));
+            }
         }
     }
 

@@ -266,6 +266,11 @@ impl<T> VerifierBuilder<T> {
                     .is_none_or(|h| (SECOND..=YEAR).contains(&h)),
                 "an event horizon is between 1 second and 1 year",
             )?;
+            let remembered = profile.untimed_retention.or(profile.event_horizon);
+            ConfigError::unless(
+                remembered.is_none_or(|remembered| remembered >= profile.retried_for),
+                "a delivery is remembered for at least as long as its sender delivers it again",
+            )?;
         }
         match self.processing {
             Some(Processing::Retryable { lease }) => ConfigError::unless(

@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     thread::{self, ThreadId},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -50,6 +51,7 @@ impl Describe for Counting {
                 covers_method: true,
                 untimed_retention: None,
                 event_horizon: None,
+                retried_for: Duration::ZERO,
                 may_repeat: false,
                 key_id_is_own: false,
                 max_age: None,
@@ -57,6 +59,7 @@ impl Describe for Counting {
                 sender_retries: false,
                 signs_configured_url: false,
                 malformed_is_unauthorized: false,
+                bare_refusals: false,
             }
         }
     }

@@ -129,10 +129,14 @@ impl Verifier {
 
     /// A rejection as the scheme wants it answered.
     pub(super) fn answered(&self, rejection: Rejection) -> Rejection {
-        if self.settings.scheme.profile().malformed_is_unauthorized {
-            rejection.malformed_as_unauthorized()
-        } else {
-            rejection
+        let profile = self.settings.scheme.profile();
+        let rejection = match profile.malformed_is_unauthorized {
+            true => rejection.malformed_as_unauthorized(),
+            false => rejection,
+        };
+        match profile.bare_refusals {
+            true => rejection.without_body(),
+            false => rejection,
         }
     }
 

@@ -195,6 +195,8 @@ pub(crate) struct Profile {
     pub(crate) untimed_retention: Option<Duration>,
     /// Where the nonce is an event id: how long its sender may go on retrying.
     pub(crate) event_horizon: Option<Duration>,
+    /// For how long the sender delivers again, as it documents: the least that either may be.
+    pub(crate) retried_for: Duration,
     /// Requests that are alike are legitimate: none is claimed.
     pub(crate) may_repeat: bool,
     /// The fixed key id is a preset's own: everybody who takes the preset has it, unless they
@@ -212,6 +214,8 @@ pub(crate) struct Profile {
     pub(crate) signs_configured_url: bool,
     /// A signature that cannot be read is answered with 401, and not with 400.
     pub(crate) malformed_is_unauthorized: bool,
+    /// A refusal has no body, because the sender wants none.
+    pub(crate) bare_refusals: bool,
 }
 
 /// What a scheme found in a request.

@@ -28,7 +28,7 @@ use std::{
 
 use axum::{Router, body::Body};
 use countersign::{
-    HeaderScheme, KeyRing, MemoryStore, Part, Signer, Timestamp, VerifyLayer,
+    HeaderScheme, KeyRing, MemoryStore, Part, Rejection, Signer, Timestamp, VerifyLayer,
     error::{ConfigErrorKind, OpenError, StoreError},
     request::VerifierBuilder,
     testing::ManualClock,
@@ -184,13 +184,19 @@ where
     B: http_body::Body<Error: std::fmt::Debug>,
 {
     let status = response.status().as_u16();
+    // A refusal may have no body, and is known by its rejection.
+    let refused = response.extensions().get::<Rejection>();
+    let code = refused.map(|refused| refused.kind().code());
     let body = response
         .into_body()
         .collect()
         .await
         .expect("a body")
         .to_bytes();
-    (status, code_or_body(&body))
+    match code {
+        Some(code) if status >= 400 && body.is_empty() => (status, code.to_owned()),
+        _ => (status, code_or_body(&body)),
+    }
 }
 
 pub fn code_or_body(body: &[u8]) -> String {

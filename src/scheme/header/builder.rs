@@ -373,6 +373,7 @@ impl HeaderSchemeBuilder {
             covers_place: method && path,
             untimed_retention: self.untimed_retention,
             event_horizon: event.then_some(self.event_horizon),
+            retried_for: Duration::ZERO,
             may_repeat: false,
             key_id_is_own: false,
             max_age: None,
@@ -380,6 +381,7 @@ impl HeaderSchemeBuilder {
             sender_retries: false,
             signs_configured_url: false,
             malformed_is_unauthorized: false,
+            bare_refusals: false,
         };
         if let Some(without) = self.without_body {
             without_body::allow(&self.parts, &mut elements, without)?;

@@ -255,6 +255,7 @@ impl HttpMessageSignaturesBuilder {
             covers_place: requires(&[Name::Method]) && requires(&[Name::Path, Name::TargetUri]),
             untimed_retention: self.untimed_retention,
             event_horizon: None,
+            retried_for: Duration::ZERO,
             may_repeat: false,
             key_id_is_own: false,
             max_age: None,
@@ -262,6 +263,7 @@ impl HttpMessageSignaturesBuilder {
             sender_retries: false,
             signs_configured_url: false,
             malformed_is_unauthorized: false,
+            bare_refusals: false,
         };
         let if_present = vec![CONTENT_TYPE, CONTENT_ENCODING];
         let accept =

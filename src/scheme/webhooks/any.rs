@@ -42,7 +42,7 @@ impl AnyPreset {
     /// Returns the name that [`named`](Self::named) finds this preset by, whatever its key id is now.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.0.sender.name()
+        self.0.sender.key_id
     }
 
     /// The key id that deliveries are verified under: 1 to 128 visible ASCII characters (checked when

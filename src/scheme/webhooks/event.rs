@@ -19,7 +19,7 @@ use crate::{
 pub(super) const MAX_ID: usize = 256;
 
 /// Takes the event id from this member of the body, by the names that lead to it. A body that begins
-/// as no JSON object does, or has no such member, has no event id.
+/// as no JSON object does, or has no such member, or `null` there, has no event id.
 pub(super) fn read_event_id(
     parameters: &mut Parameters<'_>,
     body: &[u8],
@@ -30,7 +30,7 @@ pub(super) fn read_event_id(
         of_events: None,
     };
     match read_whole(body, b'{', |json| at.deserialize(json))? {
-        None | Some(Found::Never) => Ok(()),
+        None | Some(Found::Never) | Some(Found::Once(End::Leaf(Leaf(Some(Value::Null))))) => Ok(()),
         Some(Found::Once(End::Leaf(Leaf(Some(Value::String(id))))))
             if (1..=MAX_ID).contains(&id.len()) =>
         {

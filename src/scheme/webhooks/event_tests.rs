@@ -148,6 +148,28 @@ fn a50_an_id_that_cannot_be_read_is_no_missing_id() {
     }
 }
 
+/// Intercom's ping says `"id": null`. A name that comes twice stays two readings.
+#[test]
+fn a50_an_id_that_is_null_is_a_missing_id() {
+    let read = |body: &str| read_id(body, |to, body| read_event_id(to, body, &["id"]));
+    for body in [r#"{"id":null}"#, r#"{"x":{"id":"1"},"id" : null }"#] {
+        assert_eq!(read(body), Ok(None), "{body}");
+    }
+    for body in [
+        r#"{"id":null,"id":"1"}"#,
+        r#"{"id":"1","id":null}"#,
+        r#"{"id":null,"i\u0064":"1"}"#,
+        r#"{"id":null,"id":null}"#,
+        r#"{"id":null"#,
+        r#"{"id":nul}"#,
+    ] {
+        assert_eq!(read(body), Err(()), "{body}");
+    }
+    // A reader that takes the last one finds an id beside the `null`.
+    let naive: Value = serde_json::from_str(r#"{"id":null,"id":"1"}"#).unwrap();
+    assert_eq!(naive["id"], "1");
+}
+
 /// A reader for which everything unreadable is an event without an id.
 #[test]
 fn a50_twin_a_reader_that_passes_over_what_it_cannot_read_is_found() {

@@ -28,6 +28,7 @@ pub(super) const PROFILE: Profile = Profile {
     covers_method: false,
     untimed_retention: None,
     event_horizon: None,
+    retried_for: Duration::ZERO,
     may_repeat: false,
     key_id_is_own: true,
     max_age: None,
@@ -35,6 +36,7 @@ pub(super) const PROFILE: Profile = Profile {
     sender_retries: true,
     signs_configured_url: false,
     malformed_is_unauthorized: true,
+    bare_refusals: false,
 };
 
 /// The webhooks of one sender, with the options that a user chose.
@@ -112,9 +114,11 @@ impl Webhooks {
                 covers_place: covers_method && (covers_url || covers_target),
                 untimed_retention: sender.remembered.filter(|_| !is_timed),
                 event_horizon: sender.remembered.filter(|_| is_timed),
+                retried_for: sender.retries.unwrap_or_default(),
                 may_repeat: sender.once == Once::Nothing,
                 max_age: sender.max_age,
                 sends_batches: matches!(sender.once, Once::Each { .. }),
+                bare_refusals: sender.bare_refusals,
                 ..PROFILE
             },
             signature: header_name(sender.header),

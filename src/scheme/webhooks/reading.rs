@@ -216,7 +216,7 @@ impl Webhooks {
         parameters: &mut Parameters<'_>,
         body: &Bytes,
     ) -> Result<(), Fault> {
-        self.check_beginning(body)?;
+        self.check_body(body)?;
         if let Some(side) = self.url {
             check_boundary(body, side)?;
         }
@@ -250,7 +250,13 @@ impl Webhooks {
         Ok(())
     }
 
-    fn check_beginning(&self, body: &[u8]) -> Result<(), Fault> {
+    fn check_body(&self, body: &[u8]) -> Result<(), Fault> {
+        if self.sender.needs_body && body.is_empty() && self.delivery_id.is_none() {
+            return Err(malformed(
+                "without a body, nothing that is signed tells the delivery from others of its time; \
+                 see `danger_delivery_id`",
+            ));
+        }
         if let Some(beginning) = self.sender.body_begins
             && !body.starts_with(beginning.as_bytes())
         {

@@ -12,6 +12,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sender {
     /// The name in Rust, such as `Stripe`, or `StandardWebhooks::svix`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the documentation"))]
     pub(super) preset: &'static str,
     /// Where the sender's own documentation describes the format.
     #[cfg_attr(not(test), expect(dead_code, reason = "for the documentation"))]
@@ -45,6 +46,13 @@ pub(super) struct Sender {
     ///
     /// The time counts from the last delivery of an event.
     pub(super) remembered: Option<Duration>,
+    /// For how long the sender delivers again, as it documents: the least that it is remembered.
+    pub(super) retries: Option<Duration>,
+    /// Whether a delivery without a body is refused, because nothing that is signed tells it from
+    /// others of its time: it is accepted once an id of the delivery does.
+    pub(super) needs_body: bool,
+    /// Whether a refusal has no body, because the sender wants none.
+    pub(super) bare_refusals: bool,
     pub(super) challenge: Option<Challenge>,
     /// The question of a sender that stands in an unsigned form: a parameter and its value, and
     /// another parameter that may be there. The answer is a success without a body.
@@ -152,19 +160,14 @@ pub(super) const PLAIN: Sender = Sender {
     max_age: None,
     delivery_id: None,
     remembered: None,
+    retries: None,
+    needs_body: false,
+    bare_refusals: false,
     challenge: None,
     form_check: None,
 };
 
 impl Sender {
-    /// The name that a file of settings, or a command line, calls it by.
-    pub(super) fn name(&self) -> &'static str {
-        match self.preset.split_once("::") {
-            Some((_, name)) => name,
-            None => self.key_id,
-        }
-    }
-
     pub(super) fn parts(&self) -> impl Iterator<Item = &'static Part> {
         self.before.iter().chain(self.after)
     }

@@ -3,11 +3,12 @@
 //!
 //! `COUNTERSIGN_WRITE=1 cargo test --lib webhooks::table` writes `senders.md`.
 
-use std::{env, fmt::Write as _, fs, path::Path};
+use std::{env, fmt::Write as _, fs, path::Path, time::Duration};
 
 use super::{
     catalogue::SENDERS,
     challenge::{Asks, Challenge, SecretIn},
+    format::Webhooks,
     sender::{Macs, Once, Part, SecretForm, Sender, Time},
 };
 use crate::{
@@ -16,6 +17,8 @@ use crate::{
         Encoding,
         TimeUnit::{Millis, Rfc3339, Seconds},
     },
+    request::{Processing, Verifier},
+    scheme::Format,
 };
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/scheme/webhooks");
@@ -97,7 +100,7 @@ impl Sender {
     fn facts(&self) -> Facts {
         Facts {
             preset: self.preset,
-            name: self.name(),
+            name: self.key_id,
             source: self.source,
             columns: [
                 self.signature(),
@@ -401,6 +404,84 @@ fn the_documentation_of_a_preset_says_what_its_row_says() {
     }
 }
 
+/// A duration, as the documentation says it.
+fn said(time: Duration) -> String {
+    let of = |count: u64, unit: &str| match count {
+        1 => format!("1 {unit}"),
+        _ => format!("{count} {unit}s"),
+    };
+    match time.as_secs() {
+        secs if secs % DAY == 0 => of(secs / DAY, "day"),
+        secs if secs % HOUR == 0 => of(secs / HOUR, "hour"),
+        secs if secs % 60 == 0 => of(secs / 60, "minute"),
+        secs => of(secs, "second"),
+    }
+}
+
+const HOUR: u64 = 60 * 60;
+const DAY: u64 = 24 * HOUR;
+
+/// The setter says the range that `build()` checks, of which the row has the ends.
+#[test]
+fn the_setter_of_a_retention_says_what_its_row_says() {
+    let files = fs::read_dir(Path::new(FOLDER).join("catalogue")).unwrap();
+    let texts = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+    let texts: String = texts.collect();
+    for sender in SENDERS {
+        let Some(remembered) = sender.remembered else {
+            continue;
+        };
+        let least = match sender.time {
+            Time::None => Duration::from_secs(HOUR),
+            _ => Duration::from_secs(1),
+        };
+        let least = least.max(sender.retries.unwrap_or_default());
+        let preset = sender.preset.split("::").next().unwrap();
+        let begin = format!("retention!({preset} => ");
+        let end = format!(", \"{}\", \"{}\");", said(least), said(remembered));
+        let mut lines = texts.lines();
+        let is_said = lines.any(|line| line.starts_with(&begin) && line.ends_with(&end));
+        assert!(is_said, "{begin}…{end}");
+    }
+}
+
+/// A retention below the retries of the sender is refused, so that none is handled twice.
+#[test]
+fn no_retention_is_below_the_retries_of_its_sender() {
+    for sender in SENDERS {
+        let Some(retries) = sender.retries.filter(|_| sender.remembered.is_some()) else {
+            continue;
+        };
+        let builds = |retention: Duration| {
+            let mut format = Webhooks::of(sender);
+            format.set_retention(retention);
+            let builder = Verifier::builder(Described(format)).secret(SECRET);
+            let builder = builder.public_origin("https://example.com");
+            let builder = builder.processing(Processing::InTransaction);
+            builder.namespace("tests").build().is_ok()
+        };
+        let second = Duration::from_secs(1);
+        let floor = Duration::from_secs(HOUR);
+        assert!(builds(retries.max(floor)), "{}", sender.preset);
+        assert!(!builds(retries - second), "{}", sender.preset);
+    }
+}
+
+/// Of 24 bytes, for those that read Base64.
+const SECRET: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// A row as a preset is one.
+#[derive(Debug)]
+struct Described(Webhooks);
+
+impl Format for Described {
+    type Described = Webhooks;
+
+    fn format(self) -> Webhooks {
+        self.0
+    }
+}
+
 /// Documentation of one sender under the name of another is found.
 #[test]
 fn twin_documentation_that_says_something_else_is_found() {
@@ -412,6 +493,9 @@ fn twin_documentation_that_says_something_else_is_found() {
     let paddle = senders().into_iter().find(|facts| facts.preset == "Paddle");
     assert_eq!(missing(&paddle.unwrap(), stripe).len(), 2);
 }
+
+/// No `max_age` is longer.
+const LONGEST: Duration = Duration::from_secs(DAY);
 
 /// A row says nothing that contradicts itself, and leaves no two ways to read one message.
 #[test]
@@ -443,6 +527,15 @@ fn every_row_is_coherent() {
             assert!(sender.remembered.is_some(), "{name}: fresh for ever");
         } else if sender.once == Once::Message {
             assert_eq!(sender.remembered, None, "{name}: fresh for a time");
+        }
+        // It is known, or fresh, for as long as its sender delivers it again.
+        if let Some(retries) = sender.retries {
+            let kept = sender.remembered.or(sender.max_age);
+            assert!(kept.is_some_and(|kept| kept >= retries), "{name}");
+            let is_fresh = sender
+                .max_age
+                .is_none_or(|age| age > retries || age == LONGEST);
+            assert!(is_fresh, "{name}: the last retry is fresh");
         }
         if let Time::Element(_) = sender.time {
             assert!(matches!(sender.macs, Macs::List { .. }), "{name}: a list");

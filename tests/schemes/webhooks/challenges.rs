@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::{
-    provider::{Provider, verify, with_body},
+    provider::{Provider, verify, with, with_body, without},
     rows::{META, SLACK, XERO, ZOOM},
     service::{INVALID, MISSING},
 };
@@ -198,9 +198,19 @@ async fn the_intent_to_receive_of_xero_is_answered_without_a_body() {
     let (status, headers, body) = ask(scheme(), &clock, request.clone()).await;
     assert_eq!((status, &*body), (200, ""));
     assert!(!headers.contains_key("set-cookie"));
-    // Xero wants 401 for one with a wrong signature, which it sends too.
+    // Xero wants 401 without a body for one with a wrong signature, which it sends too.
     let wrong = XERO.sign_under(XERO.secrets[1], &clock, INTENT);
-    assert_eq!(ask(scheme(), &clock, wrong).await.0, 401);
+    let unreadable = with(&wrong, "x-xero-signature", "AAAA");
+    let unsigned = without(&wrong, "x-xero-signature");
+    for request in [wrong, unreadable, unsigned] {
+        let (status, headers, body) = ask(scheme(), &clock, request).await;
+        assert_eq!((status, &*body), (401, ""));
+        assert!(!headers.contains_key(CONTENT_TYPE) && !headers.contains_key("set-cookie"));
+    }
+    // Others are told why.
+    let wrong = ZOOM.sign_under(ZOOM.secrets[1], &clock, INTENT);
+    let (status, _, body) = ask(Zoom::new(), &clock, wrong).await;
+    assert_eq!((status, &*common::code_or_body(body.as_bytes())), INVALID);
     // The next one, with other entropy, is answered again; and so is the very same.
     for body in [INTENT.replace("S0m3", "0th3r"), INTENT.to_owned()] {
         let (status, _, body) = ask(scheme(), &clock, XERO.sign(&clock, body)).await;

@@ -495,6 +495,9 @@ async fn a_body_need_not_be_utf_8() {
             continue;
         }
         for body in [&b"\xff\xfe"[..], b"", b"\0", &[b'x'; 100_000]] {
+            if body.is_empty() && provider.name == "Zendesk" {
+                continue; // It needs one.
+            }
             let service = Service::new(provider);
             service
                 .handles(provider.sign(&service.clock, body.to_vec()))

@@ -174,6 +174,19 @@ async fn a_head_is_answered_at_its_path_alone() {
     assert!(Trello::new().answer_head_at("trello").is_err());
 }
 
+/// Each webhook that watches an action is sent it, under the URL that it was made with.
+#[tokio::test]
+async fn an_action_counts_once_at_each_path_whatever_the_query() {
+    let service = Service::new(&TRELLO);
+    service.handles(signed("/board", BODY)).await;
+    service.handles(signed("/card", BODY)).await;
+    for again in ["/board", "/board?of=another", "/card?a=1"] {
+        service
+            .refuses(signed(again, BODY), ACKNOWLEDGED, again)
+            .await;
+    }
+}
+
 #[tokio::test]
 async fn a_retry_is_known_by_its_action() {
     let service = Service::new(&TRELLO);

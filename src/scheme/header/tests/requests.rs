@@ -173,6 +173,7 @@ pub(super) fn unchecked(parts: &[Part]) -> HeaderScheme {
             covers_method: false,
             untimed_retention: None,
             event_horizon: None,
+            retried_for: Duration::ZERO,
             may_repeat: false,
             key_id_is_own: false,
             max_age: None,
@@ -180,6 +181,7 @@ pub(super) fn unchecked(parts: &[Part]) -> HeaderScheme {
             sender_retries: false,
             signs_configured_url: false,
             malformed_is_unauthorized: false,
+            bare_refusals: false,
         },
     }))
 }

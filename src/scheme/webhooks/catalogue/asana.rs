@@ -35,11 +35,12 @@ sender! {
         source: "https://developers.asana.com/docs/webhooks-guide",
         header: "X-Hook-Signature",
         remembered: Some(days(30)),
+        retries: Some(days(1)),
         challenge: Some(Challenge::Secret(SecretIn::Header("X-Hook-Secret"))),
     }
 }
 
-retention!(Asana => "a delivery is remembered", "1 hour", "30 days");
+retention!(Asana => "a delivery is remembered", "1 day", "30 days");
 
 impl Asana {
     /// Answers the unsigned request in which Asana brings the secret of a new webhook, while the

@@ -2,7 +2,7 @@
 
 use super::{
     super::sender::{Once, Part, Time},
-    row::days,
+    row::{days, hours},
 };
 use crate::message::{Encoding, TimeUnit::Rfc3339};
 
@@ -39,7 +39,8 @@ sender! {
         after: &[Part::Time],
         once: Once::Member(&["id"]),
         remembered: Some(days(3)),
+        retries: Some(hours(2)),
     }
 }
 
-retention!(BoxWebhooks => "an event is remembered, since its last delivery", "1 second", "3 days");
+retention!(BoxWebhooks => "an event is remembered, since its last delivery", "2 hours", "3 days");

@@ -27,7 +27,8 @@ sender! {
         header: "X-CC-Webhook-Signature",
         once: Once::Member(&["event", "id"]),
         remembered: Some(days(30)),
+        retries: Some(days(3)),
     }
 }
 
-retention!(CoinbaseCommerce => "an event is remembered, since its last delivery", "1 hour", "30 days");
+retention!(CoinbaseCommerce => "an event is remembered, since its last delivery", "3 days", "30 days");

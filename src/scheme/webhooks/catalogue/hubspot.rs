@@ -86,10 +86,11 @@ sender! {
             names: &["eventId", "portalId", "subscriptionId", "occurredAt"],
         },
         remembered: Some(days(3)),
+        retries: Some(days(1)),
     }
 }
 
-retention!(HubSpot => "an event is remembered, since its last delivery", "1 second", "3 days");
+retention!(HubSpot => "an event is remembered, since its last delivery", "1 day", "3 days");
 
 /// What HubSpot decodes, and nothing else.
 fn decode_as_hubspot(url: &str) -> Cow<'_, str> {

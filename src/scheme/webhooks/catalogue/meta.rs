@@ -40,6 +40,7 @@ sender! {
         header: "X-Hub-Signature-256",
         macs: Macs::Single { prefix: "sha256=" },
         remembered: Some(days(30)),
+        retries: Some(days(7)),
         challenge: Some(Challenge::Query {
             parameter: "hub.challenge",
             also: "",
@@ -51,7 +52,7 @@ sender! {
     }
 }
 
-retention!(Meta => "a delivery is remembered", "1 hour", "30 days");
+retention!(Meta => "a delivery is remembered", "7 days", "30 days");
 
 impl Meta {
     /// Answers the unsigned `GET` by which Meta asks whether this path is the right one, with its

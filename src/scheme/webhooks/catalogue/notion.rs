@@ -35,11 +35,12 @@ sender! {
         macs: Macs::Single { prefix: "sha256=" },
         once: Once::Member(&["id"]),
         remembered: Some(days(30)),
+        retries: Some(days(1)),
         challenge: Some(Challenge::Secret(SecretIn::Member("verification_token"))),
     }
 }
 
-retention!(Notion => "an event is remembered, since its last delivery", "1 hour", "30 days");
+retention!(Notion => "an event is remembered, since its last delivery", "1 day", "30 days");
 
 impl Notion {
     /// Answers the unsigned request in which Notion brings the verification token of a new

@@ -26,7 +26,8 @@ sender! {
         like STANDARD_WEBHOOKS;
         source: "https://platform.openai.com/docs/guides/webhooks",
         remembered: Some(days(4)),
+        retries: Some(days(3)),
     }
 }
 
-retention!(OpenAi => "a message is remembered, since its last delivery", "1 second", "4 days");
+retention!(OpenAi => "a message is remembered, since its last delivery", "3 days", "4 days");

@@ -34,7 +34,8 @@ sender! {
         before: &[Part::Time, Part::Text(":")],
         once: Once::Member(&["event_id"]),
         remembered: Some(days(3)),
+        retries: Some(days(3)),
     }
 }
 
-retention!(Paddle => "an event is remembered, since its last delivery", "1 second", "3 days");
+retention!(Paddle => "an event is remembered, since its last delivery", "3 days", "3 days");

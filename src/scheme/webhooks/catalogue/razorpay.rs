@@ -28,8 +28,9 @@ sender! {
         header: "X-Razorpay-Signature",
         delivery_id: Some("x-razorpay-event-id"),
         remembered: Some(days(30)),
+        retries: Some(days(1)),
     }
 }
 
-retention!(Razorpay => "a delivery is remembered", "1 hour", "30 days");
+retention!(Razorpay => "a delivery is remembered", "1 day", "30 days");
 delivery_id!(Razorpay, "x-razorpay-event-id");

@@ -10,6 +10,10 @@ pub(super) const fn hours(hours: u64) -> Duration {
     Duration::from_secs(hours * 60 * 60)
 }
 
+pub(super) const fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(minutes * 60)
+}
+
 /// Makes a preset of a row: its type, with what every preset has. A row that is `like` another one
 /// says what differs.
 macro_rules! sender {
@@ -91,12 +95,12 @@ macro_rules! retention {
 macro_rules! delivery_id {
     ($preset:ident, $header:literal) => {
         impl $preset {
-            #[doc = concat!("Takes `", $header, "` into what tells deliveries apart. Default: the body")]
-            /// alone, which is all that the signature covers.
+            #[doc = concat!("Takes `", $header, "` into what tells deliveries apart. Default: the signed")]
+            /// message alone.
             ///
             /// Two events with one body are then two. But nothing covers this header: whoever
-            /// captured a delivery can send it again with another one, at any time and as often as
-            /// they like. Each is handled, and is a record for as long as deliveries are remembered, up
+            /// captured a delivery can send it again with another one, as often as they like while
+            /// the delivery is fresh. Each is handled, and is a record for as long as deliveries are remembered, up
             /// to the quota of the key. A delivery without the header is refused.
             #[must_use]
             pub fn danger_delivery_id(mut self) -> Self {

@@ -40,8 +40,9 @@ sender! {
         body_begins: Some("{"),
         delivery_id: Some("X-Shopify-Webhook-Id"),
         remembered: Some(hours(8)),
+        retries: Some(hours(4)),
     }
 }
 
-retention!(Shopify => "a delivery is remembered", "1 hour", "8 hours");
+retention!(Shopify => "a delivery is remembered", "4 hours", "8 hours");
 delivery_id!(Shopify, "X-Shopify-Webhook-Id");

@@ -5,7 +5,7 @@ use super::{
         challenge::{self, Asks, Challenge, FormCheck},
         sender::{Macs, Once, Part, Time},
     },
-    row::days,
+    row::{days, hours},
 };
 use crate::{error::ConfigError, message::TimeUnit::Seconds};
 
@@ -41,6 +41,7 @@ sender! {
         before: &[Part::Text("v0:"), Part::Time, Part::Text(":")],
         once: Once::Member(&["event_id"]),
         remembered: Some(days(3)),
+        retries: Some(hours(25)),
         challenge: Some(Challenge::Body {
             member: "type",
             value: Asks::Text("url_verification"),
@@ -53,7 +54,7 @@ sender! {
     }
 }
 
-retention!(Slack => "an event is remembered, since its last delivery", "1 second", "3 days");
+retention!(Slack => "an event is remembered, since its last delivery", "25 hours", "3 days");
 
 impl Slack {
     /// Answers `ssl_check`, by which Slack asks now and then, in an unsigned form, whether the

@@ -52,7 +52,8 @@ sender! {
         before: &[Part::Url(|url| Cow::Borrowed(url))],
         once: Once::Member(&["event_id"]),
         remembered: Some(days(30)),
+        retries: Some(days(1)),
     }
 }
 
-retention!(Square => "an event is remembered, since its last delivery", "1 hour", "30 days");
+retention!(Square => "an event is remembered, since its last delivery", "1 day", "30 days");

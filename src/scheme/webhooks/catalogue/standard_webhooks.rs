@@ -61,6 +61,7 @@ retention!(StandardWebhooks => "a message is remembered, since its last delivery
 /// Svix writes Standard Webhooks under names of its own.
 pub(in super::super) static SVIX: Sender = Sender {
     preset: "StandardWebhooks::svix",
+    key_id: "svix",
     source: "https://docs.svix.com",
     header: "svix-signature",
     time: Time::Header("svix-timestamp", Seconds),
@@ -73,7 +74,7 @@ pub(in super::super) static SVIX: Sender = Sender {
 
 impl StandardWebhooks {
     /// The same under the names that Svix gives to the headers: `svix-id`, `svix-timestamp`,
-    /// `svix-signature`.
+    /// `svix-signature`. The key id is `svix`, unless another is chosen.
     #[must_use]
     pub fn svix() -> Self {
         Self(Webhooks::of(&SVIX))

@@ -42,7 +42,8 @@ sender! {
         before: &[Part::Time, Part::Text(".")],
         once: Once::Member(&["id"]),
         remembered: Some(days(3)),
+        retries: Some(days(3)),
     }
 }
 
-retention!(Stripe => "an event is remembered, since its last delivery", "1 second", "3 days");
+retention!(Stripe => "an event is remembered, since its last delivery", "3 days", "3 days");

@@ -35,6 +35,8 @@ sender! {
     /// # What stays open
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
+    /// - Trello sends one action to each webhook that watches it. At two paths it counts as two, at one path
+    ///   as one, whatever the query: give each webhook a path of its own if the handler acts on `model`.
     /// - The method and the headers are not covered: put the layer on the one route and method that takes
     ///   these webhooks, because under another method a captured delivery counts as another.
     ///

@@ -30,7 +30,8 @@ sender! {
         algorithm: MacAlgorithm::HmacSha1,
         once: Once::Member(&["id"]),
         remembered: Some(days(30)),
+        retries: Some(days(1)),
     }
 }
 
-retention!(Vercel => "an event is remembered, since its last delivery", "1 hour", "30 days");
+retention!(Vercel => "an event is remembered, since its last delivery", "1 day", "30 days");

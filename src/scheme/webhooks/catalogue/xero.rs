@@ -20,8 +20,11 @@ sender! {
     /// | remembered for | 30 days: Xero [retries](https://developer.xero.com/documentation/guides/webhooks/configuring-your-server/) for up to 24 hours |
     /// | challenge | `events: []`, answered with [`answer_intent_to_receive_at`](Self::answer_intent_to_receive_at) |
     ///
-    /// Xero expects 200 without a body and without cookies within 5 seconds, and 401 for a wrong signature.
-    /// Let the handler answer so, and do its work afterwards.
+    /// Xero [expects](https://developer.xero.com/documentation/guides/webhooks/configuring-your-server/) 200
+    /// within 5 seconds, 401 for a wrong signature, and no answer with a body or a cookie. Refusals over the
+    /// signature have no body here, whatever
+    /// [`render_rejection`](crate::VerifyLayer::render_rejection) says. Let the handler answer so too, and
+    /// do its work afterwards.
     ///
     /// # What stays open
     /// - A captured delivery can be sent again once it is no longer remembered: after the
@@ -36,7 +39,9 @@ sender! {
         source: "https://developer.xero.com/documentation/guides/webhooks/configuring-your-server/",
         header: "x-xero-signature",
         encoding: Encoding::Base64,
+        bare_refusals: true,
         remembered: Some(days(30)),
+        retries: Some(days(1)),
         challenge: Some(Challenge::Body {
             member: "events",
             value: Asks::EmptyArray,
@@ -45,7 +50,7 @@ sender! {
     }
 }
 
-retention!(Xero => "a delivery is remembered", "1 hour", "30 days");
+retention!(Xero => "a delivery is remembered", "1 day", "30 days");
 
 impl Xero {
     /// Answers the intent to receive, by which Xero asks whether this path knows the key: a delivery

@@ -18,7 +18,13 @@ sender! {
     /// The time stands in front of the body without a delimiter. It is read in one form alone, no such
     /// text is the beginning of another one, and so no byte can move between them.
     ///
+    /// Without a body, two deliveries of one second have one signature: such a delivery is refused, unless
+    /// [`danger_delivery_id`](Self::danger_delivery_id) tells the two apart. Zendesk sends none with a
+    /// webhook whose method is `GET` or `DELETE`.
+    ///
     /// # What stays open
+    /// - Two deliveries of one second with one body count as one, unless
+    ///   [`danger_delivery_id`](Self::danger_delivery_id) tells them apart.
     /// - A retry that is dated again counts as another delivery. Take what tells events apart from the
     ///   body, and ask [`once`](crate::VerifiedPayload::once) for it.
     /// - Method, path and all other headers are not covered: put the layer on the one route that takes
@@ -33,5 +39,9 @@ sender! {
         encoding: Encoding::Base64,
         time: Time::Header("X-Zendesk-Webhook-Signature-Timestamp", Rfc3339),
         before: &[Part::Time],
+        delivery_id: Some("X-Zendesk-Webhook-Invocation-Id"),
+        needs_body: true,
     }
 }
+
+delivery_id!(Zendesk, "X-Zendesk-Webhook-Invocation-Id");

@@ -5,7 +5,7 @@ use super::{
         challenge::{self, Asks, Challenge},
         sender::{Macs, Once, Part, Time},
     },
-    row::{days, hours},
+    row::{days, hours, minutes},
 };
 use crate::{error::ConfigError, message::TimeUnit::Seconds};
 
@@ -40,6 +40,7 @@ sender! {
         once: Once::Body,
         max_age: Some(hours(2)),
         remembered: Some(days(3)),
+        retries: Some(minutes(85)),
         challenge: Some(Challenge::Body {
             member: "event",
             value: Asks::Text("endpoint.url_validation"),
@@ -48,7 +49,7 @@ sender! {
     }
 }
 
-retention!(Zoom => "an event is remembered, since its last delivery", "1 second", "3 days");
+retention!(Zoom => "an event is remembered, since its last delivery", "85 minutes", "3 days");
 
 impl Zoom {
     /// Answers `endpoint.url_validation`, by which Zoom asks every 72 hours whether this path knows
