@@ -10,16 +10,23 @@ import { pathToFileURL } from "node:url";
 const packages = process.env.COUNTERSIGN_PEERS_NODE_PATH;
 const require = createRequire(`${packages}/`);
 const Stripe = require("stripe");
+const contentful = require("@contentful/node-apps-toolkit/requests");
 const line = require("@line/bot-sdk");
 const notion = require("@notionhq/client");
 const { Webhook, WebhookVerificationError } = require("standardwebhooks");
-// It can be imported, and not required.
+// Written by none of the senders that it verifies.
+const { WebhookVerificationService: tern } = require("@hookflo/tern");
+// They can be imported, and not required.
 const github = await import(
   pathToFileURL(`${packages}/@octokit/webhooks-methods/dist-node/index.js`)
+);
+const { Webhook: SvixWebhook, WebhookVerificationError: SvixVerificationError } = await import(
+  pathToFileURL(`${packages}/svix/dist/index.mjs`)
 );
 
 const secrets = JSON.parse(process.argv[2]);
 const webhook = new Webhook(secrets.standardwebhooks);
+const svix = new SvixWebhook(secrets.svix);
 
 const unless = (refusal, verify) => {
   try {
@@ -31,7 +38,25 @@ const unless = (refusal, verify) => {
   }
 };
 
+const byTern = (platform, secret) => ({
+  verify: async (headers, body) => {
+    const request = new Request("http://localhost", { method: "POST", headers, body });
+    return (await tern.verifyWithPlatformConfig(request, platform, secret)).isValid;
+  },
+});
+
 const senders = {
+  contentful: {
+    sign: ({ url, time, body }) => {
+      const { pathname, search } = new URL(url);
+      const request = { method: "POST", path: pathname + search, headers: {}, body };
+      return contentful.signRequest(secrets.contentful, request, time * 1000);
+    },
+    verify: (headers, body, { method, url }) => {
+      const request = { method, path: url, headers, body: body.toString() };
+      return contentful.verifyRequest(secrets.contentful, request, 300);
+    },
+  },
   github: {
     sign: async ({ body }) => ({
       "x-hub-signature-256": await github.sign(secrets.github, body),
@@ -39,6 +64,7 @@ const senders = {
     verify: (headers, body) =>
       github.verify(secrets.github, body.toString(), headers["x-hub-signature-256"]),
   },
+  "lemon-squeezy": byTern("lemonsqueezy", secrets["lemon-squeezy"]),
   line: {
     verify: (headers, body) =>
       line.validateSignature(body, secrets.line, headers["x-line-signature"]),
@@ -66,6 +92,16 @@ const senders = {
     verify: (headers, body) =>
       unless(WebhookVerificationError, () => webhook.verify(body, headers)),
   },
+  svix: {
+    sign: ({ id, time, body }) => ({
+      "svix-id": id,
+      "svix-timestamp": String(time),
+      "svix-signature": svix.sign(id, new Date(time * 1000), body),
+    }),
+    verify: (headers, body) =>
+      unless(SvixVerificationError, () => svix.verify(body.toString(), headers)),
+  },
+  woocommerce: byTern("woocommerce", secrets.woocommerce),
   stripe: {
     sign: ({ time, body }) => ({
       "stripe-signature": Stripe.webhooks.generateTestHeaderString({
@@ -101,7 +137,7 @@ const server = http.createServer(async (request, response) => {
   try {
     const body = await whole(request);
     const sender = senders[request.url.split("/")[1]];
-    response.statusCode = (await sender.verify(request.headers, body)) ? 200 : 401;
+    response.statusCode = (await sender.verify(request.headers, body, request)) ? 200 : 401;
     response.end();
   } catch (error) {
     response.statusCode = 500;

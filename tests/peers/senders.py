@@ -12,8 +12,11 @@ from urllib.parse import parse_qsl
 import razorpay
 import requests
 import stripe
+from box_sdk_gen import WebhooksManager
+from box_sdk_gen.internal.utils import compute_webhook_signature
 from coinbase_commerce.error import SignatureVerificationError
 from coinbase_commerce.webhook import WebhookSignature
+from openai import InvalidWebhookSignatureError, OpenAI
 from slack_sdk.signature import SignatureVerifier
 from standardwebhooks import Webhook, WebhookVerificationError
 from twilio.request_validator import RequestValidator
@@ -117,12 +120,41 @@ class CoinbaseCommerce:
         return True
 
 
+class Box:
+    secret = SECRETS["box"]
+    # Beside the signature, and not signed.
+    version = {"box-signature-version": "1", "box-signature-algorithm": "HmacSHA256"}
+
+    def sign(self, delivery):
+        time = datetime.fromtimestamp(delivery["time"], tz=timezone.utc)
+        headers = self.version | {"box-delivery-timestamp": time.isoformat()}
+        signature = compute_webhook_signature(delivery["body"], headers, self.secret)
+        return delivery["url"], headers | {"box-signature-primary": signature}
+
+    def verify(self, url, headers, body):
+        headers = {name.lower(): value for name, value in headers.items()} | self.version
+        return WebhooksManager.validate_message(body.decode(), headers, self.secret)
+
+
+class OpenAi:
+    webhooks = OpenAI(api_key="none", webhook_secret=SECRETS["openai"]).webhooks
+
+    def verify(self, url, headers, body):
+        try:
+            self.webhooks.verify_signature(body, dict(headers))
+        except InvalidWebhookSignatureError:
+            return False
+        return True
+
+
 def is_form(content_type):
     return content_type == "application/x-www-form-urlencoded"
 
 
 SENDERS = {
+    "box": Box(),
     "coinbase-commerce": CoinbaseCommerce(),
+    "openai": OpenAi(),
     "razorpay": Razorpay(),
     "slack": Slack(),
     "standardwebhooks": StandardWebhooks(),

@@ -13,7 +13,8 @@ use countersign::{
     request::VerifierBuilder,
     testing::{self, Delivery, ManualClock},
     webhooks::{
-        CoinbaseCommerce, GitHub, Line, Notion, Razorpay, Slack, StandardWebhooks, Stripe, Twilio,
+        BoxWebhooks, CoinbaseCommerce, Contentful, GitHub, LemonSqueezy, Line, Notion, OpenAi,
+        Razorpay, Slack, StandardWebhooks, Stripe, Twilio, WooCommerce,
     },
 };
 use http::{Request, Response};
@@ -98,6 +99,30 @@ const STANDARD_EVENT: Case = Case {
     ..STRIPE_EVENT
 };
 
+const SVIX_EVENT: Case = Case {
+    sender: "svix",
+    builder: || VerifyLayer::builder(StandardWebhooks::svix()),
+    delivery: |body| {
+        testing::delivery(StandardWebhooks::svix(), STANDARD_WEBHOOKS.secrets[0], body)
+    },
+    changes: &[
+        (":7,", ":8,"),
+        ("Zoë", "Zoé"),
+        ("svix-id: msg_1", "svix-id: msg_2"),
+        ("svix-timestamp: {}", "svix-timestamp: {-1}"),
+        (" v1,", " v1,AAAA"),
+    ],
+    ..STANDARD_EVENT
+};
+
+const OPENAI_EVENT: Case = Case {
+    sender: "openai",
+    builder: || VerifyLayer::builder(OpenAi::new()),
+    delivery: |body| testing::delivery(OpenAi::new(), STANDARD_WEBHOOKS.secrets[0], body),
+    signs: false,
+    ..STANDARD_EVENT
+};
+
 const SLACK_EVENT: Case = Case {
     sender: "slack",
     secret: SLACK.secrets[0],
@@ -160,6 +185,54 @@ const LINE_EVENT: Case = Case {
     ],
     signs: false,
     ..STRIPE_EVENT
+};
+
+const WOOCOMMERCE_EVENT: Case = Case {
+    sender: "woocommerce",
+    builder: || VerifyLayer::builder(WooCommerce::new()),
+    delivery: |body| testing::delivery(WooCommerce::new(), KEY, body),
+    ..LINE_EVENT
+};
+
+const LEMON_SQUEEZY_EVENT: Case = Case {
+    sender: "lemon-squeezy",
+    builder: || VerifyLayer::builder(LemonSqueezy::new()),
+    delivery: |body| testing::delivery(LemonSqueezy::new(), KEY, body),
+    ..LINE_EVENT
+};
+
+const BOX_EVENT: Case = Case {
+    sender: "box",
+    builder: || VerifyLayer::builder(BoxWebhooks::new()),
+    delivery: |body| testing::delivery(BoxWebhooks::new(), KEY, body),
+    changes: &[
+        (":7,", ":8,"),
+        ("Zoë", "Zoé"),
+        ("-primary: ", "-primary: AAAA"),
+    ],
+    signs: true,
+    ..LINE_EVENT
+};
+
+/// Of the length that Contentful's library asks for.
+const CONTENTFUL_KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+const CONTENTFUL_EVENT: Case = Case {
+    sender: "contentful",
+    secret: CONTENTFUL_KEY,
+    builder: || VerifyLayer::builder(Contentful::new()),
+    delivery: |body| testing::delivery(Contentful::new(), CONTENTFUL_KEY, body),
+    changes: &[
+        (":7,", ":8,"),
+        ("Zoë", "Zoé"),
+        ("/hook", "/hock"),
+        ("?a=1", "?a=2"),
+        ("-timestamp: {}", "-timestamp: {-1}"),
+        ("contentful-signature: ", "contentful-signature: 00000000"),
+    ],
+    is_an_event: false,
+    signs: true,
+    ..LINE_EVENT
 };
 
 const RAZORPAY_EVENT: Case = Case {
@@ -225,6 +298,8 @@ const PYTHON: &[Case] = &[
     TWILIO_JSON,
     RAZORPAY_EVENT,
     COINBASE_EVENT,
+    BOX_EVENT,
+    OPENAI_EVENT,
 ];
 
 const NODE: &[Case] = &[
@@ -233,6 +308,10 @@ const NODE: &[Case] = &[
     GITHUB_EVENT,
     NOTION_EVENT,
     LINE_EVENT,
+    SVIX_EVENT,
+    CONTENTFUL_EVENT,
+    WOOCOMMERCE_EVENT,
+    LEMON_SQUEEZY_EVENT,
 ];
 
 /// The scripts go by the clock of the host.
