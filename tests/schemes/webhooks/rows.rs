@@ -108,12 +108,32 @@ providers! {
             5 + 1055 * MINUTE,
             28 * HOUR,
         ],
+        published: &[Published {
+            source: "https://github.com/standard-webhooks/standard-webhooks, the tests of its libraries",
+            secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            headers: &[("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
+("webhook-timestamp", "1614265330"),
+("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")],
+            body: r#"{"test": 2432232314}"#,
+            now: 1_614_265_330,
+..POSTED
+        }],
         ..PLAIN
     }
     SVIX = "Svix" webhooks::StandardWebhooks::svix() => {
         signature: "svix-signature",
         time: Time::Header("svix-timestamp"),
         id: Some("svix-id"),
+        published: &[Published {
+            source: "https://docs.svix.com/receiving/verifying-payloads/how-manual",
+            secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            headers: &[("svix-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
+("svix-timestamp", "1614265330"),
+("svix-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")],
+            body: r#"{"test": 2432232314}"#,
+            now: 1_614_265_330,
+..POSTED
+        }],
         ..STANDARD_WEBHOOKS
     }
     STRIPE = "Stripe" webhooks::Stripe::new() => {
@@ -124,6 +144,15 @@ providers! {
         time: Time::Listed("t"),
         message: "{time}.{body}",
         schedule: &[MINUTE, HOUR, 12 * HOUR, DAY, 2 * DAY, 3 * DAY],
+        // Made by the library of Stripe.
+        published: &[Published {
+            source: "https://github.com/stripe/stripe-node 23.1.0, `generateTestHeaderString`",
+            secret: "whsec_test_secret",
+            headers: &[("stripe-signature", "t=1700000000,v1=d95c6b7477fbd7e9f90b1b0ef5f9c7ac25abca5382460e0d988c2b2a5b71b990")],
+            body: r#"{"id":"evt_test_webhook","object":"event"}"#,
+            now: 1_700_000_000,
+..POSTED
+        }],
         ..PLAIN
     }
     PADDLE = "Paddle" webhooks::Paddle::new() => {
@@ -307,6 +336,13 @@ providers! {
         list: Some(","),
         event: nested_event,
         retries: Retries::Identical,
+        published: &[Published {
+            source: "https://github.com/PagerDuty/go-pagerduty, the tests of its webhooks",
+            secret: "lDQHScfUeXUKaQRNF+8XIiDKZ7XX3itBAYzwU0TARw8lJqRnkKl2iB1anSb0Z+IK",
+            headers: &[("x-pagerduty-signature", "v1=0c0b9495b893a39e70d1fea2fe11fbe0a825f88b9f67846f6cc07dd2bc5476cd")],
+            body: r#"{"event":{"id":"01BWDWL3NYY7LUFPZCC28QUCMK","event_type":"incident.priority_updated","resource_type":"incident","occurred_at":"2021-04-26T17:36:27.458Z","agent":{"html_url":"https://acme.pagerduty.com/users/PLH1HKV","id":"PLH1HKV","self":"https://api.pagerduty.com/users/PLH1HKV","summary":"Tenex Engineer","type":"user_reference"},"client":null,"data":{"id":"PGR0VU2","type":"incident","self":"https://api.pagerduty.com/incidents/PGR0VU2","html_url":"https://acme.pagerduty.com/incidents/PGR0VU2","number":2,"status":"triggered","title":"A little bump in the road","service":{"html_url":"https://acme.pagerduty.com/services/PF9KMXH","id":"PF9KMXH","self":"https://api.pagerduty.com/services/PF9KMXH","summary":"API Service","type":"service_reference"},"assignees":[{"html_url":"https://acme.pagerduty.com/users/PTUXL6G","id":"PTUXL6G","self":"https://api.pagerduty.com/users/PTUXL6G","summary":"User 123","type":"user_reference"}],"escalation_policy":{"html_url":"https://acme.pagerduty.com/escalation_policies/PUS0KTE","id":"PUS0KTE","self":"https://api.pagerduty.com/escalation_policies/PUS0KTE","summary":"Default","type":"escalation_policy_reference"},"teams":[{"html_url":"https://acme.pagerduty.com/teams/PFCVPS0","id":"PFCVPS0","self":"https://api.pagerduty.com/teams/PFCVPS0","summary":"Engineering","type":"team_reference"}],"priority":{"html_url":"https://acme.pagerduty.com/account/incident_priorities","id":"PSO75BM","self":"https://api.pagerduty.com/priorities/PSO75BM","summary":"P1","type":"priority_reference"},"urgency":"high","conference_bridge":{"conference_number":1000,"conference_url":"https://example.com"},"resolve_reason":null}}}"#,
+            ..POSTED
+        }],
         ..PLAIN
     }
     SENTRY = "Sentry" webhooks::Sentry::new() => {
@@ -376,6 +412,53 @@ providers! {
         signature: "x-razorpay-signature",
         retries: Retries::Identical,
         schedule: &[HOUR, DAY, 15 * DAY],
+        published: &[Published {
+            source: "https://github.com/razorpay/razorpay-python, the tests of its utility",
+            secret: "key_secret",
+            headers: &[("x-razorpay-signature", "d60e67fd884556c045e9be7dad57903e33efc7172c17c6e3ef77db42d2b366e9")],
+            body: r#"{
+  "event": "payment.authorized",
+  "entity": "event",
+  "contains": [
+    "payment"
+  ],
+  "payload": {
+    "payment": {
+      "entity": {
+        "id": "pay_6koWN7bvxujzxM",
+        "entity": "payment",
+        "amount": 1000000,
+        "currency": "INR",
+        "status": "captured",
+        "order_id": "order_100000000order",
+        "international": false,
+        "method": "card",
+        "amount_refunded": 0,
+        "refund_status": null,
+        "captured": true,
+        "description": "random description",
+        "card_id": "card_6koWNAT6LASUqy",
+        "bank": null,
+        "wallet": null,
+        "vpa": null,
+        "email": "a@b.com",
+        "contact": "+919999999999",
+        "notes": {
+          "merchant_order_id": "random order id"
+        },
+        "fee": 23000,
+        "service_tax": 3000,
+        "error_code": null,
+        "error_description": null,
+        "created_at": 1479978483
+      }
+    }
+  },
+  "created_at": 1400826760
+}
+"#,
+            ..POSTED
+        }],
         ..PLAIN
     }
     LEMON_SQUEEZY = "Lemon Squeezy" webhooks::LemonSqueezy::new() => {
@@ -389,6 +472,13 @@ providers! {
         event: nested_event,
         retries: Retries::Identical,
         schedule: &[HOUR, DAY, 3 * DAY],
+        published: &[Published {
+            source: "https://github.com/coinbase/coinbase-commerce-node, the tests of its webhooks",
+            secret: "30291a20-0bd1-4267-9b0f-e6e7b123c0bf",
+            headers: &[("x-cc-webhook-signature", "8be7742c7d372f08a6a3224edadf18a22b65fa9e28f3f2de97376cdaa092590d")],
+            body: r#"{"id":1,"scheduled_for":"2017-01-31T20:50:02Z","attempt_number":1,"event":{"id":"24934862-d980-46cb-9402-43c81b0cdba6","type":"charge:created","api_version":"2018-03-22","created_at":"2017-01-31T20:49:02Z","data":{"code":"66BEOV2A","name":"The Sovereign Individual","description":"Mastering the Transition to the Information Age","hosted_url":"https://commerce.coinbase.com/charges/66BEOV2A","created_at":"2017-01-31T20:49:02Z","expires_at":"2017-01-31T21:04:02Z","timeline":[{"time":"2017-01-31T20:49:02Z","status":"NEW"}],"metadata":{},"pricing_type":"no_price","payments":[],"addresses":{"bitcoin":"0000000000000000000000000000000000","ethereum":"0x0000000000000000000000000000000000000000","litecoin":"3000000000000000000000000000000000","bitcoincash":"bitcoincash:000000000000000000000000000000000000000000"}}}}"#,
+            ..POSTED
+        }],
         ..PLAIN
     }
     CONTENTFUL = "Contentful" webhooks::Contentful::new() => {
@@ -553,6 +643,14 @@ providers! {
         value: "sha256={mac}",
         retries: Retries::Identical,
         schedule: &[MINUTE, HOUR, DAY],
+        // Made by the library of Notion.
+        published: &[Published {
+            source: "https://github.com/makenotion/notion-sdk-js 5.26.0, `signWebhookPayload`",
+            secret: "secret_tMrlL1qK5vuQAh1b6cZGhFChZTSYJlce98V0pYn7yBl",
+            headers: &[("x-notion-signature", "sha256=a9f3bc04fffb7637c73122a14826ab7d3034fbcf05131fc29bcac57a6e23e6c2")],
+            body: r#"{"id":"367cba44-b6f3-4c92-81e7-6a2e9659efd4","type":"page.created","attempt_number":1}"#,
+            ..POSTED
+        }],
         ..PLAIN
     }
     LINE = "Line" webhooks::Line::new() => {
