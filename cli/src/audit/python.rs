@@ -10,8 +10,8 @@ use ruff_text_size::{Ranged, TextRange};
 use super::{
     nesting::Nesting,
     tree::{
-        Act, Arg, Broken, Call, Class, Comment, Compare, DEPTH, Expr, Function, Handler, Kind,
-        Operator, Param, Span, Stmt, Tree,
+        Act, Arg, Broken, Call, Class, Comment, Compare, DEPTH, Expr, Function, Handler, Import,
+        Kind, Operator, Param, Span, Stmt, Tree,
     },
 };
 
@@ -36,7 +36,20 @@ pub(super) fn read(text: &str) -> Result<Tree<'_>, Broken> {
     Ok(Tree {
         body: reader.body(parsed.suite(), None, 0),
         comments,
+        imports: reader.imports(parsed.suite()),
+        import_at: import_at(parsed.suite()),
     })
+}
+
+/// The first statement that is neither the text that documents the file nor a change of the language.
+fn import_at(suite: &[py::Stmt]) -> u32 {
+    let is_before = |it: &py::Stmt| match it {
+        py::Stmt::Expr(it) => it.value.is_string_literal_expr(),
+        py::Stmt::ImportFrom(it) => it.module.as_ref().is_some_and(|it| it == "__future__"),
+        _ => false,
+    };
+    let first = suite.iter().find(|it| !is_before(it));
+    first.map_or(0, |it| span(it.range()).start)
 }
 
 fn nesting(text: &str) -> Nesting {
@@ -83,6 +96,40 @@ type Class_<'s> = Option<&'s str>;
 impl<'s> Reader<'s> {
     fn slice(self, range: TextRange) -> &'s str {
         self.text.get(span(range).range()).unwrap_or_default()
+    }
+
+    fn imports(self, suite: &[py::Stmt]) -> Vec<Import<'s>> {
+        let mut imports = Vec::new();
+        for stmt in suite {
+            match stmt {
+                py::Stmt::Import(it) => imports.extend(it.names.iter().map(|alias| {
+                    let module = self.slice(alias.name.range);
+                    let top = module.split('.').next().unwrap_or(module);
+                    match &alias.asname {
+                        Some(name) => Import {
+                            module,
+                            part: None,
+                            name: self.slice(name.range),
+                        },
+                        None => Import {
+                            module: top,
+                            part: None,
+                            name: top,
+                        },
+                    }
+                })),
+                py::Stmt::ImportFrom(it) if it.level == 0 => {
+                    let module = it.module.as_ref().map_or("", |it| self.slice(it.range));
+                    imports.extend(it.names.iter().map(|alias| Import {
+                        module,
+                        part: Some(self.slice(alias.name.range)),
+                        name: self.slice(alias.asname.as_ref().unwrap_or(&alias.name).range),
+                    }));
+                }
+                _ => {}
+            }
+        }
+        imports
     }
 
     fn body(self, body: &[py::Stmt], class: Class_<'s>, depth: usize) -> Vec<Stmt<'s>> {

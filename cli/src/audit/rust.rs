@@ -20,6 +20,7 @@ pub(super) fn read(text: &str) -> Result<Tree<'_>, Broken> {
     Ok(Tree {
         body: read?,
         comments: scan.comments,
+        ..Tree::default()
     })
 }
 

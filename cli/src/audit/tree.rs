@@ -204,11 +204,23 @@ pub(super) struct Comment {
     pub(super) span: Span,
 }
 
+/// A name that an import at the top of a file of Python makes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Import<'s> {
+    pub(super) module: &'s str,
+    /// In `from module import part`.
+    pub(super) part: Option<&'s str>,
+    pub(super) name: &'s str,
+}
+
 /// A file that was read.
 #[derive(Debug, Default)]
 pub(super) struct Tree<'s> {
     pub(super) body: Vec<Stmt<'s>>,
     pub(super) comments: Vec<Comment>,
+    pub(super) imports: Vec<Import<'s>>,
+    /// Where another import can be put: behind the text that documents the file.
+    pub(super) import_at: u32,
 }
 
 /// Why a file cannot be read, and where.
@@ -342,6 +354,31 @@ pub(super) fn first<'e, 's>(both: &'e [Expr<'s>; 2]) -> &'e Expr<'s> {
 pub(super) fn second<'e, 's>(both: &'e [Expr<'s>; 2]) -> &'e Expr<'s> {
     let [_, second] = both;
     second
+}
+
+impl<'s> Stmt<'s> {
+    /// The statements inside, suite by suite.
+    pub(super) fn suites(&self) -> Vec<&[Stmt<'s>]> {
+        match &self.act {
+            Act::If {
+                body, otherwise, ..
+            } => vec![body, otherwise],
+            Act::Match { arms, .. } => arms.iter().map(|it| it.1.as_slice()).collect(),
+            Act::Loop { body, .. } | Act::With { body, .. } => vec![body],
+            Act::Try {
+                body,
+                handlers,
+                finally,
+            } => {
+                let handled = handlers.iter().map(|it| it.body.as_slice());
+                [body.as_slice(), finally]
+                    .into_iter()
+                    .chain(handled)
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl Param<'_> {

@@ -11,6 +11,7 @@
 
 mod audit;
 mod audit_bounds;
+mod audit_fixes;
 mod bad_input;
 mod browser;
 mod explain;

@@ -16,7 +16,7 @@ const TEXT: &str = "a secret of this test alone, for senders";
 const WHSEC: &str = "whsec_YSBzZWNyZXQgb2YgdGhpcyB0ZXN0IGFsb25l";
 
 /// The program that runs the script, unless it is not installed; `tests/run.sh` installs it.
-fn program(language: &str) -> Option<(String, &'static str)> {
+pub(crate) fn program(language: &str) -> Option<(String, &'static str)> {
     let (variable, script) = match language {
         "python" => ("COUNTERSIGN_PEERS_PYTHON", "senders.py"),
         _ => ("COUNTERSIGN_PEERS_NODE_PATH", "senders.mjs"),

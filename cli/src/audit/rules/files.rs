@@ -1,6 +1,9 @@
 //! Rules about files.
 
-use super::look::{Hit, Look};
+use super::{
+    look::{Hit, Look},
+    mend,
+};
 use crate::audit::{
     flow::CallAt,
     tree::{Expr, Kind, Language},
@@ -36,6 +39,18 @@ fn checks<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> Option<At<'a>> {
 /// Whether the check is about links and owners.
 fn is_guard(call: &CallAt<'_>) -> bool {
     ["islink", "lstat", "is_symlink", "symlink_metadata"].contains(&call.call.last())
+}
+
+/// Whether the file is opened with `O_NOFOLLOW`, or by a function of its own.
+fn refuses_links(call: &CallAt<'_>) -> bool {
+    let mut refuses = call.call.named("opener").is_some();
+    call.val.expr.walk(&mut |it| {
+        refuses |= matches!(
+            it.kind,
+            Kind::Name("O_NOFOLLOW") | Kind::Member(_, "O_NOFOLLOW")
+        );
+    });
+    refuses
 }
 
 /// A link that is removed is not followed.
@@ -154,6 +169,7 @@ fn pairs<'a>(look: &Look<'_, 'a>, is_dangerous: bool) -> Vec<Hit> {
             uses(look, call).is_some_and(|it| look.flow.same(path, it))
                 && look.flow.reaches(check.step, call.step)
                 && check.step != call.step
+                && !(is_guard(check) && refuses_links(call))
         });
         let Some(found) = found else { continue };
         let span = check.val.expr.span;
@@ -167,11 +183,15 @@ fn pairs<'a>(look: &Look<'_, 'a>, is_dangerous: bool) -> Vec<Hit> {
             || from_request(look, path)
             || in_shared_folder(look, path);
         if dangerous == is_dangerous {
-            hits.push(look.hit(
+            let mut hit = look.hit(
                 (look.at(check), "the path is checked here"),
                 (look.at(found), "and is looked up again here"),
                 "the path can name another file by then, or a link: open it first, and check what was opened",
-            ));
+            );
+            hit.fix = is_guard(check)
+                .then(|| mend::without_links(look, found))
+                .flatten();
+            hits.push(hit);
         }
     }
     hits
@@ -312,11 +332,13 @@ pub(super) fn link_followed(look: &Look<'_, '_>) -> Vec<Hit> {
             matches!(it.val.expr.kind, Kind::Name(_) | Kind::Member(..)) && from_request(look, it)
         });
         if let Some(from) = from {
-            hits.push(look.hit(
+            let mut hit = look.hit(
                 (from, "this name comes with the request"),
                 (look.at(call), "and the path with it is opened, links and `..` and all"),
                 "who chooses the name chooses the file: a link beneath the folder is followed to anywhere",
-            ));
+            );
+            hit.fix = mend::without_links(look, call);
+            hits.push(hit);
             break;
         }
     }

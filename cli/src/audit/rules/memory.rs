@@ -2,7 +2,7 @@
 
 use super::{
     look::{Hit, Look},
-    time,
+    mend, time,
 };
 use crate::audit::{
     flow::{CallAt, What},
@@ -39,7 +39,9 @@ fn writes<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> Option<Memory<'a>> {
     let last = call.call.last();
     let shared = look.is_cache(call)
         && ["set", "setex", "psetex", "sadd", "aset"].contains(&last)
-        && !call.call.args.iter().any(|arg| arg.name == Some("nx"));
+        && !call.call.args.iter().any(|arg| arg.name == Some("nx"))
+        // Whoever looks at what `SADD` answers records in one step.
+        && (last != "sadd" || is_statement(look, call));
     let locked = last == "insert"
         && receiver.is_some_and(|it| takes_lock(it) || is_concurrent(look, call, it));
     (shared || locked).then(|| Memory {
@@ -47,6 +49,13 @@ fn writes<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> Option<Memory<'a>> {
         receiver,
         key: look.piece(call, &key.value),
     })
+}
+
+fn is_statement(look: &Look<'_, '_>, call: &CallAt<'_>) -> bool {
+    matches!(
+        look.flow.step(call.step).map(|it| &it.what),
+        Some(What::Do(_))
+    )
 }
 
 /// `self.seen.lock().unwrap()`: each such call takes and gives back the lock.
@@ -134,25 +143,27 @@ pub(super) fn get_then_set(look: &Look<'_, '_>) -> Vec<Hit> {
                     && look.flow.same(was.key, kept.key)
                     && is_mark(call, key)
                     && look.flow.reaches(read.step, call.step)
-                    && decided(look, read, call.step)
+                    && decided(look, read, call.step).is_some()
             });
-        if let Some((_, kept)) = write {
-            hits.push(look.hit(
+        if let Some((call, kept)) = write {
+            let mut hit = look.hit(
                 (was.at, "looked up here"),
                 (kept.at, "and recorded here, in a second step"),
                 "two requests at the same moment both find nothing: what is used once needs one \
                  atomic step",
-            ));
+            );
+            hit.fix = decided(look, read, call.step)
+                .and_then(|test| mend::recorded_in_one_step(look, call, test));
+            hits.push(hit);
         }
     }
     hits
 }
 
 /// Whether the look-up decides if the record is made, and turns away what was seen.
-fn decided(look: &Look<'_, '_>, read: &CallAt<'_>, write: u32) -> bool {
+fn decided<'a>(look: &Look<'_, 'a>, read: &CallAt<'a>, write: u32) -> Option<At<'a>> {
     let span = read.val.expr.span;
     look.test_between(read.step, write, |it| it.val.expr.span == span)
-        .is_some()
 }
 
 /// What records a nonce in one step or two, before the MAC is compared.

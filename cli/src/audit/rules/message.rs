@@ -1,10 +1,12 @@
 //! Rules about how a MAC is compared and what it is over.
 
-use super::look::{Hit, Look};
+use super::{
+    look::{Hit, Look},
+    mend,
+};
 use crate::audit::{
-    finding::Fix,
     mac,
-    tree::{Compare, Expr, Kind, Language, Span, first, second},
+    tree::{Expr, Kind},
     values::{At, Go},
     words,
 };
@@ -27,84 +29,11 @@ pub(super) fn compared_with_equals(look: &Look<'_, '_>) -> Vec<Hit> {
             ),
             "a MAC is compared with `==`: how long that takes tells how much of a forgery is right",
         );
-        hit.fix = fix(look, check);
+        hit.fix =
+            mend::in_constant_time(look, check).or_else(|| mend::with_verify_slice(look, check));
         hits.push(hit);
     }
     hits
-}
-
-/// `hmac.compare_digest(a.encode(), b.encode())`: on bytes, because it refuses text beyond ASCII.
-fn fix(look: &Look<'_, '_>, check: &mac::Check<'_>) -> Option<Fix> {
-    let file = look.flow.file(check.at.val.frame);
-    let it = look.flow.project.files.get(file)?;
-    let Kind::Compare(compare, ref both) = check.at.val.expr.kind else {
-        return None;
-    };
-    let text = |expr: &Expr<'_>| it.text.get(expr.span.range());
-    let (left, right) = (text(first(both))?, text(second(both))?);
-    let not = compare == Compare::NotEqual;
-    let is_simple = |expr: &Expr<'_>| {
-        matches!(
-            expr.kind,
-            Kind::Name(_) | Kind::Member(..) | Kind::Call(_) | Kind::Index(_)
-        )
-    };
-    if it.language != Language::Python || !is_simple(first(both)) || !is_simple(second(both)) {
-        return None;
-    }
-    let is_hex = look.flow.find(check.mac, |it| {
-        it.val
-            .expr
-            .call()
-            .is_some_and(|call| matches!(call.last(), "hexdigest" | "b64encode"))
-    })?;
-    let is_bytes = is_hex
-        .val
-        .expr
-        .call()
-        .is_some_and(|call| call.last() == "b64encode")
-        && !check.mac.val.expr.chain().contains(&"decode");
-    let made = |text: &str| {
-        if is_bytes {
-            text.to_owned()
-        } else {
-            format!("{text}.encode()")
-        }
-    };
-    let call = format!(
-        "{}hmac.compare_digest({}, {})",
-        if not { "not " } else { "" },
-        made(left),
-        made(right),
-    );
-    let imports = it.text.lines().any(|line| {
-        line.trim() == "import hmac"
-            || line.starts_with("import hmac,")
-            || (line.starts_with("import ") && line.split([' ', ',']).any(|word| word == "hmac"))
-    });
-    let mut edits = vec![(check.at.val.expr.span, call)];
-    if !imports {
-        let start = u32::try_from(first_import(it.text)).ok()?;
-        edits.insert(0, (Span { start, end: start }, "import hmac\n".to_owned()));
-    }
-    Some(Fix {
-        file,
-        edits,
-        is_safe: true,
-    })
-}
-
-fn first_import(text: &str) -> usize {
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        if (line.starts_with("import ") || line.starts_with("from "))
-            && !line.contains("__future__")
-        {
-            return at;
-        }
-        at += line.len();
-    }
-    0
 }
 
 /// What a call writes again: `json.dumps(…)`.

@@ -4,6 +4,7 @@ mod files;
 mod house;
 mod look;
 mod memory;
+mod mend;
 mod message;
 mod outcome;
 mod secrets;

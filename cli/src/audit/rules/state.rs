@@ -1,8 +1,10 @@
 //! Rules about objects of a database that are fetched, checked and changed.
 
-use super::look::{Hit, Look};
+use super::{
+    look::{Hit, Look},
+    mend,
+};
 use crate::audit::{
-    finding::Fix,
     flow::{CallAt, Exit, Val, What},
     tree::{Expr, Kind, Operator},
     values::{At, Go},
@@ -554,7 +556,7 @@ pub(super) fn read_modify_write(look: &Look<'_, '_>) -> Vec<Hit> {
             (target_at, "and written back as a sum"),
             "two requests at the same moment read the same value, and one of the changes is lost",
         );
-        hit.fix = sum_in_database(look, target, name, *value, *operator, frame, change);
+        hit.fix = mend::in_the_database(look, fetched, (target, *value, *operator), change.at);
         hits.push(hit);
     }
     hits
@@ -569,49 +571,6 @@ fn is_sum(value: &Expr<'_>, name: &str, object: &Expr<'_>) -> bool {
         Kind::Member(inner, member) => *member == name && inner.dotted() == object.dotted(),
         Kind::Binary(..) => is_sum(side, name, object),
         _ => false,
-    })
-}
-
-/// `F()` of Django: another value in memory afterwards, hence not safe.
-fn sum_in_database(
-    look: &Look<'_, '_>,
-    target: &Expr<'_>,
-    name: &str,
-    value: Val<'_>,
-    operator: Option<Operator>,
-    frame: u32,
-    change: &Change<'_>,
-) -> Option<Fix> {
-    let is_django = change
-        .at
-        .val
-        .expr
-        .call()
-        .is_some_and(|call| call.last() == "save");
-    let sign = match operator? {
-        Operator::Add => "+",
-        Operator::Subtract => "-",
-        _ => return None,
-    };
-    let file = look.flow.file(frame);
-    let text = look.flow.project.files.get(file)?.text;
-    let written = text.get(value.expr.span.range())?;
-    let left = text.get(target.span.range())?;
-    if !is_django || value.frame != frame {
-        return None;
-    }
-    let mut edits = vec![(
-        target.span.to(value.expr.span),
-        format!("{left} = F(\"{name}\") {sign} {written}"),
-    )];
-    if !text.contains("import F") && !text.contains(", F\n") {
-        let at = crate::audit::tree::Span { start: 0, end: 0 };
-        edits.insert(0, (at, "from django.db.models import F\n".to_owned()));
-    }
-    Some(Fix {
-        file,
-        edits,
-        is_safe: false,
     })
 }
 
