@@ -163,7 +163,7 @@ pub(crate) struct ProbeArgs {
     #[arg(long, help_heading = SAFETY, value_name = "SECONDS", value_parser = bounded, default_value = "900")]
     pub(crate) max_time: Duration,
 
-    /// How long an answer is waited for, in seconds
+    /// How long an answer is waited for, in seconds. A slow body is sent for three times as long
     #[arg(long, help_heading = SAFETY, value_name = "SECONDS", value_parser = bounded, default_value = "10")]
     pub(crate) timeout: Duration,
 

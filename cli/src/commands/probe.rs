@@ -1,6 +1,7 @@
 //! `countersign probe`: whether a running endpoint acts twice, or on what was not signed.
 
 use std::{
+    cell::Cell,
     fs,
     path::PathBuf,
     sync::Arc,
@@ -136,6 +137,7 @@ impl Probing<'_> {
             copies: args.copies,
             others: args.others,
             patience: (3 * args.timeout).min(SLOWEST),
+            apart: Cell::new(0),
         };
         let mut run = Run {
             lab: &lab,
@@ -234,6 +236,9 @@ async fn probed(
     report.requests = run.budget.sent - before;
     report.took = started.elapsed();
     report.notes.extend(run.oracle.notes());
+    if report.has_tried("time-stale") {
+        report.notes.extend(run.lab.note());
+    }
     report
         .findings
         .sort_by_key(|finding| std::cmp::Reverse(finding.check.severity));
@@ -293,7 +298,16 @@ async fn effect(args: &ProbeArgs, sites: &mut Sites) -> Result<Option<Effect>, F
         .site(&parsed(&sample.fill(url, 0))?, args.timeout)
         .await?;
     let reading = match (&args.effect_json, &args.effect_regex) {
-        (Some(pointer), _) => Reading::Json(pointer.clone()),
+        (Some(pointer), _) if pointer.is_empty() || pointer.starts_with('/') => {
+            Reading::Json(pointer.clone())
+        }
+        (Some(pointer), _) => {
+            return Err(Failure::usage(
+                format!("`{pointer}` is not a JSON pointer"),
+                "a pointer begins with a slash",
+                format!("write it as --effect-json /{pointer}"),
+            ));
+        }
         (None, Some(regex)) => Reading::Regex(Regex::new(regex).map_err(|error| {
             Failure::usage(
                 "--effect-regex is not a regular expression",
@@ -324,8 +338,11 @@ fn oracle_shown(args: &ProbeArgs) -> String {
             format!("counted by the state that `{effect}` tells, before and after")
         }
         (None, true) => {
-            "not seen; an answer counts that is 2xx and not marked as a duplicate".to_owned()
+            "not seen, as --effect does; an answer counts that is 2xx and not marked as a duplicate"
+                .to_owned()
         }
-        (None, false) => "not seen; an answer counts that meets --accepted-if".to_owned(),
+        (None, false) => {
+            "not seen, as --effect does; an answer counts that meets --accepted-if".to_owned()
+        }
     }
 }

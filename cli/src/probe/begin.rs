@@ -7,6 +7,8 @@ use super::{
     check::Case,
     measure::Measured,
     run::{Refused, Run},
+    subject::Fresh,
+    wire::Sent,
 };
 
 /// Cases in a row without any answer, after which a valid request is sent to see whether the endpoint
@@ -26,10 +28,17 @@ impl Run<'_> {
         self.budget.take(1).await?;
         let fresh = self.fresh()?;
         let sent = self.wire.one(&fresh.request).await;
-        Ok(match self.oracle.accepts(&sent) {
-            true => Ok(()),
-            false => Err(Box::new(Refused { fresh, sent })),
-        })
+        Ok(self.accepted(fresh, sent))
+    }
+
+    fn accepted(&self, fresh: Fresh, sent: Sent) -> Result<(), Box<Refused>> {
+        match &sent.answer {
+            Ok(answer) if self.oracle.accepts(&sent) => {
+                self.lab.compare_clocks(answer);
+                Ok(())
+            }
+            _ => Err(Box::new(Refused { fresh, sent })),
+        }
     }
 
     /// Sends valid requests, and learns what one of them does to the state.
@@ -46,12 +55,13 @@ impl Run<'_> {
             };
             self.budget.take(1).await?;
             let sent = self.wire.one(&fresh.request).await;
-            if !self.oracle.accepts(&sent) {
-                return Ok(Err(Box::new(Refused { fresh, sent })));
+            let event = fresh.event.clone();
+            if let Err(refused) = self.accepted(fresh, sent) {
+                return Ok(Err(refused));
             }
             let quiet = quiet.max(self.oracle.settle);
             let mut measuring = self.measuring();
-            let (after, took) = measuring.changed(&fresh.event, &before, quiet).await?;
+            let (after, took) = measuring.changed(&event, &before, quiet).await?;
             if after == before {
                 return Err(Stop::Failed(format!(
                     "a valid request was accepted, and the state that --effect reads stayed {}",

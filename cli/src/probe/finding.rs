@@ -237,6 +237,12 @@ impl Report {
         }
     }
 
+    /// Whether cases of this check were sent.
+    pub(crate) fn has_tried(&self, id: &str) -> bool {
+        let tried = |ran: &Ran| ran.check.id == id && ran.cases > 0;
+        self.checks.iter().any(tried)
+    }
+
     /// Notes a finding, in place of an earlier one of the same check.
     pub(super) fn note(&mut self, finding: Finding) {
         if let Some(ran) = self.checks.last_mut() {

@@ -1,10 +1,14 @@
 //! What checks make their cases of.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use countersign::{Timestamp, inspect::Source, store::NonceKind};
+use http::header::DATE;
 
-use super::subject::{Covered, Fresh, Subject, shifted};
+use super::{
+    subject::{Covered, Fresh, Subject, now, shifted},
+    wire::Answer,
+};
 use crate::exit::Failure;
 
 /// The subject, what its scheme covers, and how much is sent.
@@ -16,6 +20,8 @@ pub(crate) struct Lab {
     pub(crate) others: u16,
     /// How long a server may wait for a body of a few bytes.
     pub(crate) patience: Duration,
+    /// By how many seconds the server's clock differs, as far as its answers tell.
+    pub(crate) apart: Cell<u64>,
 }
 
 impl Lab {
@@ -55,6 +61,32 @@ impl Lab {
         age.saturating_add(3600)
     }
 
+    /// Notes by how much the server's clock differs.
+    pub(super) fn compare_clocks(&self, answer: &Answer) {
+        let date = answer.headers.get(DATE).and_then(|date| date.to_str().ok());
+        if let Some(Ok(date)) = date.map(httpdate::parse_http_date) {
+            let date = Timestamp::from(date).as_secs();
+            self.apart.set(date.abs_diff(now().as_secs()));
+        }
+    }
+
+    /// How old a request may be, if that is known and the clocks agree: its edges can be tested.
+    pub(super) fn edge(&self) -> Option<Duration> {
+        self.subject.max_age.filter(|_| self.apart.get() < APART)
+    }
+
+    /// What limits what is said of times.
+    pub(crate) fn note(&self) -> Option<String> {
+        if self.edge().is_some() || !self.covered.is_timed {
+            return None;
+        }
+        let why = match self.subject.max_age {
+            None => "--max-age says how old a request may be".to_owned(),
+            Some(_) => format!("the server's clock differs by {} s", self.apart.get()),
+        };
+        Some(format!("The edges of the window were not tested: {why}."))
+    }
+
     /// Until when a request that is signed at this time is within the window, if that is known.
     pub(crate) fn expires(&self, at: Timestamp) -> Option<Timestamp> {
         let age = self.subject.max_age.filter(|_| self.covered.is_timed)?;
@@ -62,5 +94,8 @@ impl Lab {
         Some(Timestamp::from_secs(at.as_secs())?.saturating_add(age))
     }
 }
+
+/// From how many seconds on clocks differ: `Date` says whole seconds, and edges are tested 2 s away.
+const APART: u64 = 2;
 
 const DAY: u64 = 24 * 60 * 60;

@@ -245,7 +245,7 @@ impl Measuring<'_> {
         quiet: Duration,
     ) -> Result<(State, Duration), Stop> {
         let started = Instant::now();
-        let (mut known, mut since) = (before.clone(), Duration::ZERO);
+        let (mut known, mut since, mut pause) = (before.clone(), Duration::ZERO, POLL);
         loop {
             let state = self.state(event).await?.unwrap_or(State::Nothing);
             let passed = started.elapsed();
@@ -259,13 +259,17 @@ impl Measuring<'_> {
                         state.shown()
                     )));
                 }
-                known = state;
+                (known, pause) = (state, POLL);
             }
-            let needed = if known == *before { LATE } else { quiet };
+            let (needed, next) = match known == *before {
+                true => (LATE, POLL),
+                false => (quiet, 2 * pause),
+            };
             if passed - since >= needed {
                 return Ok((known, since));
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(pause.min(since + needed - passed)).await;
+            pause = next;
         }
     }
 

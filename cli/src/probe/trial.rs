@@ -70,6 +70,10 @@ impl Run<'_> {
             outcome = Outcome::Inconclusive;
             note = Some("valid requests were refused by then, too".to_owned());
         }
+        if outcome == Outcome::NotApplicable {
+            note =
+                note.or_else(|| Some("this scheme or request has nothing of the kind".to_owned()));
+        }
         report.end(outcome, note);
         Ok(())
     }

@@ -109,6 +109,11 @@ fn clean_servers_are_not_accused() {
             ),
         ),
         (
+            "the server's clock is slow",
+            "full",
+            of_event("/mended/slow-clock", "--check time-stale --max-age 10"),
+        ),
+        (
             "the identifier in the path means nothing",
             "no-path",
             of_event("/mended/path-ignored/{uuid}", "--check path-identity"),

@@ -111,12 +111,19 @@ async function paysInSteps(request) {
 }
 
 /** Takes times that are as far ahead as they may be old. */
-async function symmetric(request) {
+async function symmetric(request, now = Date.now()) {
   const at = header(request, "x-timestamp");
-  refuseUnless(/^\d{1,12}$/.test(at) && Math.abs(Date.now() / 1000 - Number(at)) <= 10);
+  refuseUnless(/^\d{1,12}$/.test(at) && Math.abs(now / 1000 - Number(at)) <= 10);
   refuseUnless(isSame(header(request, "x-signature"), expected(request)));
   claim(header(request, "x-nonce"));
   await pay(parsed(request).id);
+}
+
+/** The same by a clock that is four seconds slow. */
+async function slowClock(request) {
+  const now = Date.now() - 4000;
+  request.res.set("date", new Date(now).toUTCString());
+  await symmetric(request, now);
 }
 
 /** Acts on the identifier that is signed, whatever the path says. */
@@ -214,6 +221,7 @@ const routes = {
   "loose-time": [looseTime, mended],
   steps: [hasThenAdd, paysInSteps],
   symmetric: [looseTime, symmetric],
+  "slow-clock": [looseTime, slowClock],
   "path-ignored/:of": [pathIgnored, pathIgnored],
 };
 

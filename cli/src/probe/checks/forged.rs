@@ -127,17 +127,21 @@ pub(super) fn authority(lab: &Lab) -> Result<Vec<Case>, Failure> {
 /// Headers of the request that are covered, and are neither the time nor the nonce.
 pub(super) fn header(lab: &Lab) -> Result<Vec<Case>, Failure> {
     let mut made = Vec::new();
-    let own: Vec<HeaderName> = lab
-        .subject
-        .template
-        .headers
+    let sample = lab.fresh()?;
+    let covered = lab
+        .covered
+        .sources
         .iter()
-        .map(|(n, _)| n.clone())
-        .collect();
-    for name in own
-        .iter()
-        .filter(|name| lab.covers(&Source::Header((*name).clone())))
-    {
+        .filter_map(|source| match source {
+            Source::Header(name) => Some(name),
+            _ => None,
+        });
+    let time = time_of(lab, &sample).unwrap_or_default();
+    let is_other = |name: &&HeaderName| {
+        let value = sample.request.headers().get(*name);
+        value.is_some_and(|value| value != time.as_str() && value != sample.nonce.as_str())
+    };
+    for name in covered.filter(is_other) {
         let fresh = lab.fresh()?;
         let value = fresh
             .request

@@ -32,7 +32,7 @@ pub(super) fn stale(lab: &Lab) -> Result<Vec<Case>, Failure> {
     }
     let what = "signed more than a day ago".to_owned();
     let mut made = vec![signed(lab, what, shifted(now(), -lab.far()))?];
-    if let Some(age) = lab.subject.max_age {
+    if let Some(age) = lab.edge() {
         let edge = age.saturating_add(DISTANCE);
         let what = format!("signed {} s ago, outside of the window", edge.as_secs());
         made.push(signed(lab, what, now().saturating_sub(edge))?);
@@ -46,7 +46,7 @@ pub(super) fn future(lab: &Lab) -> Result<Vec<Case>, Failure> {
     }
     let what = "signed for more than a day ahead".to_owned();
     let mut made = vec![signed(lab, what, shifted(now(), lab.far()))?];
-    if let Some(age) = lab.subject.max_age {
+    if let Some(age) = lab.edge() {
         let edge = age.saturating_add(DISTANCE);
         let what = format!(
             "signed for {} s ahead, outside of the window",

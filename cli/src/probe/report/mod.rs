@@ -32,17 +32,30 @@ pub(super) fn count(report: &Report, outcome: Outcome) -> usize {
         .count()
 }
 
-/// The checks whose effects several copies at once had were looked for, and how often.
+/// What was tried, and how often.
 pub(super) fn tried(report: &Report) -> String {
     let rounds: u32 = report.checks.iter().map(|ran| ran.rounds).sum();
-    let clean = count(report, Outcome::Clean);
+    let clean = counted(count(report, Outcome::Clean), "check");
+    let sent = match report.requests {
+        1 => "1 request was sent".to_owned(),
+        sent => format!("{sent} requests were sent"),
+    };
     let spread = report.checks.iter().filter_map(|ran| ran.spread).max();
-    let spread = spread.map_or(String::new(), |spread| {
-        format!(", whose last bytes left within {} µs", spread.as_micros())
+    let at_once = spread.map_or(String::new(), |spread| {
+        format!(
+            ", among them {} of {} copies at once, whose last bytes left within {} µs",
+            counted(rounds.try_into().unwrap_or(usize::MAX), "round"),
+            report.copies,
+            spread.as_micros()
+        )
     });
-    format!(
-        "{clean} checks found nothing. {} requests were sent, among them {rounds} rounds of {} copies at \
-         once{spread}.",
-        report.requests, report.copies
-    )
+    format!("{clean} found nothing. {sent}{at_once}.")
+}
+
+/// A number of things.
+pub(super) fn counted(number: usize, thing: &str) -> String {
+    match number {
+        1 => format!("1 {thing}"),
+        _ => format!("{number} {thing}s"),
+    }
 }

@@ -1,6 +1,6 @@
 //! A run, for a terminal.
 
-use super::{hidden, tried};
+use super::{counted, hidden, tried};
 use crate::{
     args::Severity,
     printer::{Printer, Span},
@@ -56,14 +56,6 @@ pub(crate) fn print(report: &Report, printer: &Printer) {
         printer.line([Span::bad(format!(
             "The probe ended before all was done: {why}."
         ))]);
-    }
-}
-
-/// A number of things.
-fn counted(number: usize, thing: &str) -> String {
-    match number {
-        1 => format!("1 {thing}"),
-        _ => format!("{number} {thing}s"),
     }
 }
 
