@@ -76,6 +76,7 @@ mod deadline;
 mod envelopes;
 mod format;
 mod payload_envelope;
+mod pieces;
 mod settings;
 #[cfg(test)]
 mod tests;

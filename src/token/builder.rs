@@ -9,7 +9,9 @@ use std::{
 
 use super::{
     jws,
-    one_time::{InStore, InTransaction, OneTimeToken, Settings},
+    one_time::OneTimeToken,
+    pending::{InStore, InTransaction},
+    settings::Settings,
 };
 use crate::{
     clock::{Clock, SystemClock},

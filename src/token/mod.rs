@@ -4,6 +4,9 @@ mod builder;
 mod fault;
 mod jws;
 mod one_time;
+mod pending;
+mod settings;
 
 pub use builder::OneTimeTokenBuilder;
-pub use one_time::{InStore, InTransaction, OneTimeToken, PendingToken};
+pub use one_time::OneTimeToken;
+pub use pending::{InStore, InTransaction, PendingToken};

@@ -3,31 +3,25 @@
 use std::{
     fmt,
     marker::PhantomData,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    sync::{Arc, PoisonError},
 };
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use bytes::Bytes;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     fault::of_token,
     jws,
-    jws::{Claims, Sealed},
+    jws::Claims,
+    pending::{InStore, PendingToken},
+    settings::Settings,
 };
 use crate::{
-    clock::{Clock, Timestamp},
-    error::{ConfigError, Fault, FaultKind, Rejection, RejectionKind, SignError, malformed},
-    key::{KeyId, KeyStore},
+    error::{ConfigError, Fault, Rejection, RejectionKind, SignError, malformed},
+    key::KeyId,
     message::json,
-    once::{
-        Claim, ConsumeIn, Guarded, Memory, NonceKind, NonceStore, Refusal, Subject, Ticket,
-        TransactIn,
-    },
-    proof::{
-        Arrived, Compared, Fed, Freshness, Parameters, Several, Trust, admit, find_keys, prove,
-    },
+    once::Claim,
+    proof::find_keys,
 };
 
 /// Issues and redeems one-time tokens for one purpose: confirmation links, password resets,
@@ -106,34 +100,6 @@ pub struct OneTimeToken<T, M = InStore> {
     pub(super) settings: Arc<Settings>,
     pub(super) memory: M,
     pub(super) payload: PhantomData<fn(T) -> T>,
-}
-
-pub(super) struct Settings {
-    pub(super) purpose: String,
-    pub(super) memory: Memory,
-    pub(super) keys: Arc<dyn KeyStore>,
-    pub(super) issue_under: RwLock<KeyId>,
-    pub(super) lifetime: Duration,
-    /// Its margin is how much longer than it lives a token is remembered: for a claim that is on its
-    /// way, and for clocks that differ.
-    pub(super) freshness: Freshness,
-    pub(super) clock: Box<dyn Clock>,
-}
-
-/// A store remembers which tokens were redeemed, as
-/// [`OneTimeTokenBuilder::store`](crate::token::OneTimeTokenBuilder::store) says.
-#[derive(Clone)]
-pub struct InStore(pub(super) Arc<dyn NonceStore>);
-
-/// The caller's database remembers which tokens were redeemed, as
-/// [`OneTimeTokenBuilder::in_transaction`](crate::token::OneTimeTokenBuilder::in_transaction) says.
-#[derive(Clone, Debug)]
-pub struct InTransaction(pub(super) ());
-
-impl fmt::Debug for InStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("InStore")
-    }
 }
 
 impl<T, M> OneTimeToken<T, M> {
@@ -286,198 +252,17 @@ impl<T: DeserializeOwned, M: Clone> OneTimeToken<T, M> {
     }
 
     fn pending(&self, claim: Claim, claims: Claims) -> Result<PendingToken<T, M>, Rejection> {
-        let settings = &*self.settings;
         let payload = serde_json::from_value(claims.data)
             // The parser's own words would quote what is in it.
             .map_err(|_| malformed("`data` is not of the type that these tokens carry"))
             .map_err(of_token)?;
-        let unread = UnreadToken {
-            settings: Arc::clone(&self.settings),
-            expires_at: claims.expires_at,
+        Ok(PendingToken::new(
+            Arc::clone(&self.settings),
+            self.memory.clone(),
+            claim,
+            claims.expires_at,
             payload,
-        };
-        let timeout = settings.memory.timeout();
-        let ticket = Ticket::new(unread, claim, timeout, Subject::default());
-        Ok(PendingToken {
-            ticket,
-            memory: self.memory.clone(),
-        })
-    }
-}
-
-impl Settings {
-    /// Whole seconds, as they are written. Not later than now, unless the store would refuse the
-    /// token for ever as one that it may have forgotten.
-    fn issued_at(&self, now: Timestamp) -> Result<Timestamp, SignError> {
-        let issued_at = Timestamp::from_secs(now.as_secs()).unwrap_or(now);
-        let store = self.memory.store();
-        let refused = store.and_then(|store| store.refuses_until(self.freshness.max_skew));
-        let Some(refused) = refused.filter(|refused| *refused >= issued_at) else {
-            return Ok(issued_at);
-        };
-        let later = Timestamp::from_secs(refused.as_secs() + 1);
-        // One that is dated further ahead would be refused as not yet valid for longer than a second.
-        later
-            .filter(|later| *later <= now.saturating_add(self.freshness.max_skew + Duration::from_secs(1)))
-            .ok_or_else(|| {
-                SignError::new(format!(
-                    "the store refuses tokens that are issued until {refused}, and it is {now}; set \
-                     the clock right, if it is behind"
-                ))
-            })
-    }
-
-    /// Proves a token, and tells what is to be recorded of it.
-    async fn prove(&self, token: &str) -> Result<(Claim, Claims), Fault> {
-        let Sealed { candidate, payload } = Sealed::read(token)?;
-        let trust = Trust {
-            algorithm: jws::ALGORITHM,
-            names_key: true,
-            keys: &*self.keys,
-            clock: &*self.clock,
-            freshness: &self.freshness,
-            timeout: self.memory.timeout(),
-            whole: Compared::Token,
-        };
-        let signatures = admit(&trust, vec![candidate], |message, _| Ok(message)).await?;
-        let nothing = Bytes::new();
-        let arrived = Arrived {
-            fed: &Fed::NoBody,
-            body: &nothing,
-            signed: &nothing,
-        };
-        let read = |parameters: &mut Parameters<'_>| {
-            let claims = Claims::read(payload)?;
-            self.check(&claims)?;
-            parameters.signed_at = Some(claims.issued_at);
-            parameters.expires_at = Some(claims.expires_at);
-            parameters.nonce = Some((NonceKind::Covered, claims.id.clone().into_bytes().into()));
-            Ok(claims)
-        };
-        let (now, any) = (self.clock.now(), Several::Any);
-        let (proven, claims) = prove(signatures, &arrived, any, &self.freshness, now, read)?;
-        let deadline = claims.expires_at.saturating_add(self.freshness.margin);
-        let (key_id, nonce) = (proven.key_id().clone(), proven.nonce(&nothing));
-        let claim = self.memory.claim(key_id, nonce, deadline);
-        let claim = claim.signed(claims.issued_at, self.freshness.max_skew);
-        Ok((claim, claims))
-    }
-
-    fn check(&self, claims: &Claims) -> Result<(), Fault> {
-        let invalid = |why| Err(Fault::new(FaultKind::Invalid, why));
-        if claims.purpose != self.purpose {
-            return invalid(format!(
-                "a token for {:?}, and this is {:?}",
-                claims.purpose, self.purpose
-            ));
-        }
-        if claims.expires_at.saturating_since(claims.issued_at) > self.lifetime {
-            return invalid(format!(
-                "it lives longer than {:?}; see `lifetime`",
-                self.lifetime
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// A token that was verified, and whose payload cannot be read before it is redeemed.
-///
-/// Dropping it redeems nothing.
-#[must_use = "a token is not redeemed by being verified"]
-pub struct PendingToken<T, M = InStore> {
-    ticket: Ticket<UnreadToken<T>>,
-    memory: M,
-}
-
-struct UnreadToken<T> {
-    settings: Arc<Settings>,
-    expires_at: Timestamp,
-    payload: T,
-}
-
-impl<T> Guarded for UnreadToken<T> {
-    type Content = T;
-
-    fn check_freshness(&self) -> Result<(), Fault> {
-        let settings = &*self.settings;
-        let now = settings.clock.now();
-        settings.freshness.check(now, None, Some(self.expires_at))
-    }
-
-    fn refuse(refusal: Refusal) -> Rejection {
-        match refusal {
-            Refusal::Used(detail) => Rejection::new(RejectionKind::TokenRedeemed, detail),
-            Refusal::Stale(fault) => of_token(fault),
-        }
-    }
-
-    fn hand_out(self) -> T {
-        self.payload
-    }
-}
-
-impl<T> PendingToken<T> {
-    /// Claims the token in the store, and hands out its payload.
-    ///
-    /// # Errors
-    /// When it was redeemed before, has expired, or the store gives no answer.
-    ///
-    /// # Panics
-    /// When there is something to wait for, outside of a Tokio runtime with its timer.
-    pub async fn redeem(self) -> Result<T, Rejection> {
-        self.ticket.claim(&*self.memory.0).await
-    }
-}
-
-impl<T> PendingToken<T, InTransaction> {
-    /// Begins a transaction, records the token in it, calls `work` with the connection and the
-    /// payload, and commits. Where `work` answers with an error, all is rolled back, and the token
-    /// may be redeemed again. It is the counterpart of
-    /// [`PendingPayload::transact`](crate::PendingPayload::transact), which says more.
-    ///
-    /// # Errors
-    /// What `work` answers with; else a [`Rejection`].
-    ///
-    /// # Panics
-    /// Outside of a Tokio runtime with its timer.
-    pub async fn transact<D, R, E>(
-        mut self,
-        database: &D,
-        work: impl AsyncFnOnce(&mut D::Connection, T) -> Result<R, E>,
-    ) -> Result<R, E>
-    where
-        D: TransactIn + ?Sized,
-        E: From<Rejection>,
-    {
-        let settings = Arc::clone(&self.ticket.guarded().settings);
-        let turns = settings.memory.turns();
-        self.ticket.wait_for_turn(turns).await?;
-        self.ticket.transact(database, work).await
-    }
-
-    /// Records the token in the caller's transaction, and hands out its payload. The token is used
-    /// up once the caller commits. To be called outside of savepoints, as
-    /// [`PendingPayload::consume`](crate::PendingPayload::consume) is.
-    ///
-    /// If another transaction has recorded the token and has not ended, the database is waited for.
-    /// In each process one duplicate of the token waits so, and holds its connection for that time.
-    /// Others are refused at once (409, `request_in_flight`).
-    ///
-    /// # Errors
-    /// When it was redeemed before, has expired, another duplicate waits for the database, or the
-    /// database refuses or gives no answer. The transaction is then to be rolled back.
-    ///
-    /// # Panics
-    /// Outside of a Tokio runtime with its timer.
-    pub async fn redeem_in<C: ConsumeIn + ?Sized>(
-        mut self,
-        transaction: &mut C,
-    ) -> Result<T, Rejection> {
-        let settings = Arc::clone(&self.ticket.guarded().settings);
-        let turns = settings.memory.turns();
-        self.ticket.take_turn_at_once(turns)?;
-        self.ticket.consume(transaction).await
+        ))
     }
 }
 
@@ -496,15 +281,6 @@ impl<T, M> fmt::Debug for OneTimeToken<T, M> {
         f.debug_struct("OneTimeToken")
             .field("purpose", &self.settings.purpose)
             .field("lifetime", &self.settings.lifetime)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Without the payload.
-impl<T, M> fmt::Debug for PendingToken<T, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PendingToken")
-            .field("claim", self.ticket.to_record())
             .finish_non_exhaustive()
     }
 }

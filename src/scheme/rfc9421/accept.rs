@@ -6,7 +6,8 @@ use http::HeaderMap;
 
 use super::{
     component::Component,
-    fields::{joined, read_accepted},
+    fields::joined,
+    input::read_accepted,
     names::ACCEPT_SIGNATURE,
     scheme::{ALGORITHM, HttpMessageSignatures},
 };

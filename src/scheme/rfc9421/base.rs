@@ -9,7 +9,8 @@ use super::{
     canonical::Why,
     canonical::{FieldType, push_field, read_members, registered},
     component::{Form, Identifier, Name},
-    fields::{Listed, joined},
+    fields::joined,
+    input::Listed,
 };
 use crate::{
     message::{

@@ -8,11 +8,12 @@ use sfv::{Dictionary, FieldType as _, Item, List, ListEntry, Parser};
 
 use super::{
     canonical::{FieldType, push_field, read_members},
-    fields::{Input, read_accepted, read_inputs, read_signatures},
+    fields::read_signatures,
     generated_tests::{
         Signature, Spelling, Value, algorithms, byte_sequences, dictionary, hostile, inputs, key,
         signature, signatures, spelling,
     },
+    input::{Input, read_accepted, read_inputs},
     names::CONTENT_DIGEST,
 };
 use crate::{message::query::Wanted, scheme::rfc9421::digest, testing::cases};

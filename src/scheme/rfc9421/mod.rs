@@ -11,6 +11,7 @@ mod fields;
 mod generated_tests;
 #[cfg(test)]
 mod grammar_tests;
+mod input;
 mod names;
 #[cfg(test)]
 mod readers_tests;

@@ -12,8 +12,8 @@ use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use serde_json::json;
 
 use super::{
-    fields::{Input, read_inputs},
     generated_tests::{hostile, inputs},
+    input::{Input, read_inputs},
 };
 use crate::testing::cases;
 

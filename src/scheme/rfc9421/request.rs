@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header::WWW_AUTHENTICATE, request
 use super::{
     base::Source,
     component::{Identifier, Name},
-    fields::Listed,
+    input::Listed,
     names::{ACCEPT_SIGNATURE, CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT},
     scheme::{HttpMessageSignatures, Settings},
     signature::{Required, check_nonce, insufficient},

@@ -11,7 +11,8 @@ use super::{
     canonical::Why,
     canonical::push_quoted,
     component::{Form, Identifier, Name},
-    fields::{Input, Listed, Member, SignatureParameters, joined, read_inputs, read_signatures},
+    fields::{joined, read_signatures},
+    input::{Input, Listed, Member, SignatureParameters, read_inputs},
     names::{CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT},
     scheme::{ALGORITHM, Settings},
 };

@@ -1,0 +1,108 @@
+//! What the tokens of one purpose have in common, and what decides whether one counts.
+
+use std::{
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use super::{
+    jws,
+    jws::{Claims, Sealed},
+};
+use crate::{
+    clock::{Clock, Timestamp},
+    error::{Fault, FaultKind, SignError},
+    key::{KeyId, KeyStore},
+    once::{Claim, Memory, NonceKind},
+    proof::{Arrived, Compared, Fed, Freshness, Parameters, Several, Trust, admit, prove},
+};
+
+pub(super) struct Settings {
+    pub(super) purpose: String,
+    pub(super) memory: Memory,
+    pub(super) keys: Arc<dyn KeyStore>,
+    pub(super) issue_under: RwLock<KeyId>,
+    pub(super) lifetime: Duration,
+    /// Its margin is how much longer than it lives a token is remembered: for a claim that is on its
+    /// way, and for clocks that differ.
+    pub(super) freshness: Freshness,
+    pub(super) clock: Box<dyn Clock>,
+}
+
+impl Settings {
+    /// Whole seconds, as they are written. Not later than now, unless the store would refuse the
+    /// token for ever as one that it may have forgotten.
+    pub(super) fn issued_at(&self, now: Timestamp) -> Result<Timestamp, SignError> {
+        let issued_at = Timestamp::from_secs(now.as_secs()).unwrap_or(now);
+        let store = self.memory.store();
+        let refused = store.and_then(|store| store.refuses_until(self.freshness.max_skew));
+        let Some(refused) = refused.filter(|refused| *refused >= issued_at) else {
+            return Ok(issued_at);
+        };
+        let later = Timestamp::from_secs(refused.as_secs() + 1);
+        // One that is dated further ahead would be refused as not yet valid for longer than a second.
+        later
+            .filter(|later| *later <= now.saturating_add(self.freshness.max_skew + Duration::from_secs(1)))
+            .ok_or_else(|| {
+                SignError::new(format!(
+                    "the store refuses tokens that are issued until {refused}, and it is {now}; set \
+                     the clock right, if it is behind"
+                ))
+            })
+    }
+
+    /// Proves a token, and tells what is to be recorded of it.
+    pub(super) async fn prove(&self, token: &str) -> Result<(Claim, Claims), Fault> {
+        let Sealed { candidate, payload } = Sealed::read(token)?;
+        let trust = Trust {
+            algorithm: jws::ALGORITHM,
+            names_key: true,
+            keys: &*self.keys,
+            clock: &*self.clock,
+            freshness: &self.freshness,
+            timeout: self.memory.timeout(),
+            whole: Compared::Token,
+        };
+        let signatures = admit(&trust, vec![candidate], |message, _| Ok(message)).await?;
+        let nothing = Bytes::new();
+        let arrived = Arrived {
+            fed: &Fed::NoBody,
+            body: &nothing,
+            signed: &nothing,
+        };
+        let read = |parameters: &mut Parameters<'_>| {
+            let claims = Claims::read(payload)?;
+            self.check(&claims)?;
+            parameters.signed_at = Some(claims.issued_at);
+            parameters.expires_at = Some(claims.expires_at);
+            parameters.nonce = Some((NonceKind::Covered, claims.id.clone().into_bytes().into()));
+            Ok(claims)
+        };
+        let (now, any) = (self.clock.now(), Several::Any);
+        let (proven, claims) = prove(signatures, &arrived, any, &self.freshness, now, read)?;
+        let deadline = claims.expires_at.saturating_add(self.freshness.margin);
+        let (key_id, nonce) = (proven.key_id().clone(), proven.nonce(&nothing));
+        let claim = self.memory.claim(key_id, nonce, deadline);
+        let claim = claim.signed(claims.issued_at, self.freshness.max_skew);
+        Ok((claim, claims))
+    }
+
+    fn check(&self, claims: &Claims) -> Result<(), Fault> {
+        let invalid = |why| Err(Fault::new(FaultKind::Invalid, why));
+        if claims.purpose != self.purpose {
+            return invalid(format!(
+                "a token for {:?}, and this is {:?}",
+                claims.purpose, self.purpose
+            ));
+        }
+        if claims.expires_at.saturating_since(claims.issued_at) > self.lifetime {
+            return invalid(format!(
+                "it lives longer than {:?}; see `lifetime`",
+                self.lifetime
+            ));
+        }
+        Ok(())
+    }
+}
