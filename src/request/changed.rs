@@ -1,5 +1,6 @@
 //! What it means that a conditional statement has changed nothing.
 
+use super::version::SignedVersion;
 use crate::error::{Rejection, RejectionKind};
 
 /// What it means that a conditional statement has changed no row: what the client is answered by
@@ -47,19 +48,39 @@ pub enum Unchanged {
 /// # Errors
 /// Returns the rejection of `otherwise` if `rows` is 0.
 pub fn require_changed(rows: u64, otherwise: Unchanged) -> Result<(), Rejection> {
-    if rows > 0 {
-        return Ok(());
-    }
     let kind = match otherwise {
         Unchanged::NotFound => RejectionKind::ResourceNotFound,
         Unchanged::Forbidden => RejectionKind::ResourceForbidden,
         Unchanged::Conflict => RejectionKind::ResourceConflict,
         Unchanged::Stale => RejectionKind::VersionMismatch,
     };
-    Err(Rejection::new(
-        kind,
-        "the conditional statement has changed no row",
-    ))
+    or_refuse(rows, kind, || {
+        "the conditional statement has changed no row".to_owned()
+    })
+}
+
+impl SignedVersion {
+    /// Requires that a statement which changes only the version that was signed has changed at least
+    /// one row. It is [`require_changed`] with [`Unchanged::Stale`], and names the version in the log.
+    ///
+    /// # Errors
+    /// 412, `version_mismatch`, if `rows` is 0.
+    pub fn require_changed(&self, rows: u64) -> Result<(), Rejection> {
+        or_refuse(rows, RejectionKind::VersionMismatch, || {
+            format!("signed for {self}, and nothing has that version now")
+        })
+    }
+}
+
+fn or_refuse(
+    rows: u64,
+    kind: RejectionKind,
+    detail: impl FnOnce() -> String,
+) -> Result<(), Rejection> {
+    if rows > 0 {
+        return Ok(());
+    }
+    Err(Rejection::new(kind, detail()))
 }
 
 #[cfg(test)]

@@ -159,18 +159,6 @@ impl SignedVersion {
         let detail = format!("signed for {self}, the present version is \"{present}\"");
         Err(Rejection::new(RejectionKind::VersionMismatch, detail))
     }
-
-    /// For a statement that changes only the version that was signed: how many rows it has changed.
-    ///
-    /// # Errors
-    /// 412, `version_mismatch`, when it is none.
-    pub fn require_changed(&self, rows: u64) -> Result<(), Rejection> {
-        if rows > 0 {
-            return Ok(());
-        }
-        let detail = format!("signed for {self}, and nothing has that version now");
-        Err(Rejection::new(RejectionKind::VersionMismatch, detail))
-    }
 }
 
 /// As in `If-Match`.
