@@ -174,15 +174,11 @@ impl Proven {
     }
 }
 
-impl AsRef<Self> for Proven {
-    fn as_ref(&self) -> &Self {
-        self
-    }
-}
-
-impl fmt::Debug for Proven {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proven")
+impl Proven {
+    /// Shows the snapshot under this name, without its body and its headers, which may be
+    /// confidential.
+    pub(crate) fn show(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name)
             .field("key_id", self.key_id())
             .field("signed_at", &self.signed_at())
             .field("nonce", &self.nonce())
@@ -191,5 +187,17 @@ impl fmt::Debug for Proven {
             .field("path", &self.path())
             .field("bytes", &self.bytes().len())
             .finish_non_exhaustive()
+    }
+}
+
+impl AsRef<Self> for Proven {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+impl fmt::Debug for Proven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.show("Proven", f)
     }
 }

@@ -233,14 +233,6 @@ impl AsRef<Proven> for VerifiedPayload {
 
 impl fmt::Debug for VerifiedPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifiedPayload")
-            .field("key_id", self.key_id())
-            .field("signed_at", &self.signed_at())
-            .field("nonce", &self.nonce())
-            .field("method", &self.method())
-            .field("authority", &self.authority())
-            .field("path", &self.path())
-            .field("bytes", &self.bytes().len())
-            .finish_non_exhaustive()
+        self.0.proven.show("VerifiedPayload", f)
     }
 }

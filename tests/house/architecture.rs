@@ -39,8 +39,8 @@ const BESIDE: [(&str, &str); 5] = [
 /// joins intentions to them.
 const JOINS: [(&str, &str); 1] = [("request/layer/", "idempotency")];
 
-/// None of these stores imports from another.
-const STORES: [&str; 4] = ["memory", "sqlite", "redis", "postgres"];
+/// No store imports from the folder of another. This one is no store: others share it.
+const SHARED_BY_STORES: &str = "batched";
 
 /// The three rooms that everything stands on know of no carrier.
 const WAIST: [&str; 3] = ["message", "proof", "once"];
@@ -266,8 +266,8 @@ fn forbidden(file: &str, other: &str) -> Option<String> {
     let (from, to) = (room(file), room(other));
     if from == to {
         let store = |file: &str| {
-            let store = file.strip_prefix("store/")?.split('/').next()?.to_owned();
-            STORES.contains(&store.as_str()).then_some(store)
+            let (store, _) = file.strip_prefix("store/")?.split_once('/')?;
+            (store != SHARED_BY_STORES).then(|| store.to_owned())
         };
         let (one, another) = (store(file)?, store(other)?);
         return (one != another).then(|| format!("it imports from the store `{another}`"));
