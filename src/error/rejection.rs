@@ -200,8 +200,9 @@ impl Rejection {
 
     /// Returns the texts of the errors behind the reason, such as a database's own words.
     fn cause(&self) -> Option<String> {
+        let source = self.source()?;
         // The reason of a `StoreError` is its own text.
-        let texts = chain(self.source()).filter(|text| *text != self.0.detail);
+        let texts = chain(Some(source)).filter(|text| *text != self.0.detail);
         let cause = texts.collect::<Vec<_>>().join(": ");
         (!cause.is_empty()).then_some(cause)
     }
