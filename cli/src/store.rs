@@ -5,6 +5,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use countersign::{
     MemoryStore,
+    error::StoreError,
     store::{NonceStore, PostgresStore, RedisStore, SqliteStore},
 };
 use http::Uri;
@@ -23,7 +24,38 @@ pub(crate) const FILE: &str = "sqlite:";
 
 const CONNECT: Duration = Duration::from_secs(5);
 
-type Opened = Result<Arc<dyn NonceStore>, Box<dyn Error + Send + Sync>>;
+type Opened = Result<Store, Box<dyn Error + Send + Sync>>;
+
+/// A store that is open.
+#[derive(Clone)]
+pub(crate) enum Store {
+    Memory(Arc<MemoryStore>),
+    File(Arc<SqliteStore>),
+    Redis(Arc<RedisStore>),
+    Postgres(Arc<PostgresStore>),
+}
+
+impl Store {
+    pub(crate) fn nonces(&self) -> Arc<dyn NonceStore> {
+        match self {
+            Self::Memory(store) => Arc::clone(store) as _,
+            Self::File(store) => Arc::clone(store) as _,
+            Self::Redis(store) => Arc::clone(store) as _,
+            Self::Postgres(store) => Arc::clone(store) as _,
+        }
+    }
+
+    /// Whether the store can be used at this moment.
+    #[cfg(unix)]
+    pub(crate) async fn check(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::File(store) => store.check().await,
+            Self::Redis(store) => store.check().await,
+            Self::Postgres(store) => store.check().await,
+        }
+    }
+}
 
 /// Whether the text shows a password to whoever can see the command line.
 pub(crate) fn shows_password(place: &str) -> bool {
@@ -44,7 +76,7 @@ pub(crate) enum Before {
 }
 
 /// Opens the store that this text names.
-pub(crate) async fn open(place: &str, before: Before) -> Result<Arc<dyn NonceStore>, Failure> {
+pub(crate) async fn open(place: &str, before: Before) -> Result<Store, Failure> {
     let scheme = place.split_once("://").map(|(scheme, _)| scheme);
     let (opened, advice) = match scheme {
         None if place == MEMORY => (in_memory(None, before), ""),
@@ -94,7 +126,7 @@ fn in_memory(watermark: Option<&str>, before: Before) -> Opened {
     if let Some(file) = watermark {
         store = store.high_watermark(file);
     }
-    Ok(Arc::new(store.build()?))
+    Ok(Store::Memory(Arc::new(store.build()?)))
 }
 
 async fn in_file(path: &str, before: Before) -> Opened {
@@ -103,7 +135,7 @@ async fn in_file(path: &str, before: Before) -> Opened {
         // Nothing acts on what is accepted here.
         store = store.danger_assume_no_history();
     }
-    Ok(Arc::new(store.open(path).await?))
+    Ok(Store::File(Arc::new(store.open(path).await?)))
 }
 
 async fn in_redis(url: &str, before: Before) -> Opened {
@@ -112,7 +144,7 @@ async fn in_redis(url: &str, before: Before) -> Opened {
         // Nothing acts on what is accepted here.
         store = store.danger_assume_no_history();
     }
-    Ok(Arc::new(store.open(url).await?))
+    Ok(Store::Redis(Arc::new(store.open(url).await?)))
 }
 
 async fn in_postgres(url: &str, before: Before) -> Opened {
@@ -133,7 +165,9 @@ async fn in_postgres(url: &str, before: Before) -> Opened {
         PostgresStore::danger_assume_no_history(&pool).await?;
     }
     pool.close().await;
-    Ok(Arc::new(PostgresStore::open(options).await?))
+    Ok(Store::Postgres(Arc::new(
+        PostgresStore::open(options).await?,
+    )))
 }
 
 /// The place as a message may show it.

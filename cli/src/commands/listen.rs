@@ -243,7 +243,7 @@ async fn layer(
     // Other schemes of other listeners may have the same store.
     let builder = builder
         .namespace(format!("countersign-listen-{}", chosen.name))
-        .store(store::open(&args.store, Before::Accepted).await?);
+        .store(store::open(&args.store, Before::Accepted).await?.nonces());
     let mut builder = builder
         .max_body_bytes(MAX_BODY)
         .body_budget_bytes(4 * MAX_BODY);

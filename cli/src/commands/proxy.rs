@@ -1,15 +1,19 @@
 //! `countersign proxy`: verifies requests in front of a server in any language.
 
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 
 use crate::{
     args::ProxyArgs,
     exit::{Exit, Failure},
     printer::Printer,
-    proxy::{KIND, Listeners, OpenStores, Plan, Proxy},
+    proxy::{KIND, Listeners, OpenStores, Plan, Proxy, Side},
     runtime,
     serving::Ending,
 };
@@ -23,7 +27,7 @@ pub(super) fn run(args: &ProxyArgs, printer: &Printer) -> Result<Exit, Failure> 
         printer.text("the configuration is valid");
         return Ok(Exit::Done);
     }
-    runtime::serve_on_all(proxy(plan, printer))?
+    runtime::serve_on_all(proxy(&args.config, plan, printer))?
 }
 
 fn read(config: &Path) -> Result<Plan, Failure> {
@@ -31,40 +35,73 @@ fn read(config: &Path) -> Result<Plan, Failure> {
     KIND.read(config, |text| Plan::parse(text, folder))
 }
 
-async fn proxy(plan: Plan, printer: &Printer) -> Result<Exit, Failure> {
-    let mut ending = Ending::new().map_err(|error| {
+async fn proxy(config: &Path, plan: Plan, printer: &Printer) -> Result<Exit, Failure> {
+    let failed = |error: io::Error| {
         Failure::unable(
             "cannot wait for signals",
             error.to_string(),
             "end other programs, or start again",
         )
-    })?;
+    };
+    let mut ending = Ending::new().map_err(failed)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
     let limits = plan.limits;
     let listeners = Listeners::bind(&plan.listen).await?;
+    let admin = Listeners::bind(plan.admin.as_slice()).await?;
     let (notices, mut heard) = mpsc::channel(MAX_NOTICES);
     let mut stores = OpenStores::default();
     let proxy = Proxy::open(plan, &mut stores, notices).await?;
-    for address in listeners.addresses() {
-        match printer.is_json() {
-            true => printer.object(&json!({"version": 1, "listening": address})),
-            false => printer.text(&format!("listening on {address}")),
-        }
-    }
+    announce("listening", "listening on", &listeners, printer);
+    announce("admin", "admin at", &admin, printer);
     let watching = tokio::spawn(Arc::clone(&proxy).watch_keys());
     let (stop, stopped) = watch::channel(());
-    let serving = tokio::spawn(listeners.serve(proxy, limits, stopped));
+    let serve = |listeners: Listeners, side| {
+        listeners.serve(side, Arc::clone(&proxy), limits, stopped.clone())
+    };
+    let mut serving = JoinSet::new();
+    serving.spawn(serve(listeners, Side::Clients));
+    serving.spawn(serve(admin, Side::Operators));
     loop {
         tokio::select! {
             () = ending.asked() => break,
             Some(notice) = heard.recv() => printer.warn(&notice),
+            _ = hangup.recv() => match reload(config, &proxy, &mut stores).await {
+                Ok(()) => announce_reload(true, printer),
+                Err(failure) => {
+                    printer.failure(&failure);
+                    announce_reload(false, printer);
+                }
+            },
         }
     }
     drop(stop);
     watching.abort();
     tokio::select! {
-        _ = serving => {}
+        _ = serving.join_all() => {}
         // A person who cannot wait presses Ctrl-C again.
         () = ending.asked() => {}
     }
     Ok(Exit::Done)
+}
+
+/// Reads routes, upstreams and keys again. Addresses and limits change at the next start.
+async fn reload(config: &Path, proxy: &Proxy, stores: &mut OpenStores) -> Result<(), Failure> {
+    proxy.reload(read(config)?, stores).await
+}
+
+fn announce_reload(is_new: bool, printer: &Printer) {
+    match (printer.is_json(), is_new) {
+        (true, _) => printer.object(&json!({"version": 1, "reloaded": is_new})),
+        (false, true) => printer.text("the configuration was read again"),
+        (false, false) => printer.warn("the old configuration stays"),
+    }
+}
+
+fn announce(member: &str, words: &str, listeners: &Listeners, printer: &Printer) {
+    for address in listeners.addresses() {
+        match printer.is_json() {
+            true => printer.object(&json!({"version": 1, member: address})),
+            false => printer.text(&format!("{words} {address}")),
+        }
+    }
 }

@@ -1,6 +1,9 @@
 //! The proxy itself: each request goes by its route.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -17,7 +20,7 @@ const READ_KEYS: Duration = Duration::from_secs(2);
 /// Answers requests.
 #[derive(Debug)]
 pub(crate) struct Proxy {
-    routes: Routes,
+    routes: RwLock<Arc<Routes>>,
     notices: mpsc::Sender<String>,
 }
 
@@ -29,8 +32,26 @@ impl Proxy {
         stores: &mut OpenStores,
         notices: mpsc::Sender<String>,
     ) -> Result<Arc<Self>, Failure> {
-        let routes = Routes::open(plan, stores).await?;
-        Ok(Arc::new(Self { routes, notices }))
+        let routes = Routes::open(plan, stores, None).await?;
+        Ok(Arc::new(Self {
+            routes: RwLock::new(Arc::new(routes)),
+            notices,
+        }))
+    }
+
+    /// Serves another plan from now on. Requests that are being answered go on by the old one.
+    ///
+    /// # Errors
+    /// Returns a failure if the plan cannot be served; the old one stays.
+    pub(crate) async fn reload(&self, plan: Plan, stores: &mut OpenStores) -> Result<(), Failure> {
+        let before = self.routes();
+        let routes = Routes::open(plan, stores, Some(&before)).await?;
+        *self.routes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
+        Ok(())
+    }
+
+    pub(super) fn routes(&self) -> Arc<Routes> {
+        Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Answers one request.
@@ -39,7 +60,8 @@ impl Proxy {
         request: Request<Incoming>,
     ) -> Response<AnswerBody> {
         let (head, body) = request.into_parts();
-        let (route, tenant) = match self.routes.find(&head) {
+        let routes = self.routes();
+        let (route, tenant) = match routes.find(&head) {
             Ok(found) => found,
             Err(refused) => return refused.answer(),
         };
@@ -62,9 +84,8 @@ impl Proxy {
     pub(crate) async fn watch_keys(self: Arc<Self>) {
         loop {
             sleep(READ_KEYS).await;
-            let proxy = Arc::clone(&self);
-            // Files are read without a wait.
-            let reading = tokio::task::spawn_blocking(move || proxy.routes.read_keys()).await;
+            let routes = self.routes();
+            let reading = tokio::task::spawn_blocking(move || routes.read_keys()).await;
             for failure in reading.into_iter().flatten() {
                 let text = format!("{}: {}; the old keys stay", failure.what, failure.why);
                 let _ = self.notices.try_send(text);

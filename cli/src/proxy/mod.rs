@@ -5,6 +5,7 @@
 //! which find the route of a request by its `path`, host and method. The library's layer verifies the
 //! request, around the service of `upstream`. `fields` and `identity` are the head that is forwarded.
 
+mod admin;
 mod answer;
 mod fields;
 mod handler;
@@ -23,4 +24,4 @@ mod written;
 pub(crate) use handler::Proxy;
 pub(crate) use open_stores::OpenStores;
 pub(crate) use plan::{KIND, Plan};
-pub(crate) use server::Listeners;
+pub(crate) use server::{Listeners, Side};

@@ -1,26 +1,24 @@
 //! The stores of the routes, each opened once: routes that name the same share it.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
-
-use countersign::store::NonceStore;
+use std::{collections::BTreeMap, fmt};
 
 use crate::{
     exit::Failure,
-    store::{self, Before},
+    store::{self, Before, Store},
 };
 
 /// The stores that are open, by the text that names them.
 #[derive(Default)]
-pub(crate) struct OpenStores(BTreeMap<String, Arc<dyn NonceStore>>);
+pub(crate) struct OpenStores(BTreeMap<String, Store>);
 
 impl OpenStores {
     /// Opens a store, unless it is open.
-    pub(super) async fn open(&mut self, place: &str) -> Result<Arc<dyn NonceStore>, Failure> {
+    pub(super) async fn open(&mut self, place: &str) -> Result<Store, Failure> {
         if let Some(store) = self.0.get(place) {
-            return Ok(Arc::clone(store));
+            return Ok(store.clone());
         }
         let store = store::open(place, Before::Refused).await?;
-        self.0.insert(place.to_owned(), Arc::clone(&store));
+        self.0.insert(place.to_owned(), store.clone());
         Ok(store)
     }
 }

@@ -20,7 +20,7 @@ use super::{
     path,
     place::{Part, Place},
     upstream::{Address, Settings, Target, Upstream},
-    verified::{Refusal, RouteKeys, Verified},
+    verified::{Before, Refusal, RouteKeys, Verified},
     written::{self, Forward, Written},
 };
 use crate::{
@@ -50,6 +50,8 @@ const TENANT: &str = "{tenant}";
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) listen: Vec<Listen>,
+    /// Where the state of the proxy is asked for.
+    pub(crate) admin: Option<Listen>,
     pub(crate) limits: Limits,
     pub(super) routes: Vec<Route>,
 }
@@ -122,6 +124,10 @@ impl Plan {
                 .into_iter()
                 .map(|listen| listen.beneath(folder))
                 .collect(),
+            admin: match &written.admin {
+                Some(admin) => Some(self::listen(admin)?.beneath(folder)),
+                None => None,
+            },
             limits,
             routes,
         })
@@ -512,7 +518,7 @@ impl Reading<'_> {
         let store = store.map_err(|error| Fault::at(0..0, error.to_string()))?;
         let store: Arc<dyn NonceStore> = Arc::new(store);
         verified
-            .guards(&store, None)
+            .guards(&store, Before::Nothing)
             .map(drop)
             .map_err(|refusal| match refusal {
                 Refusal::Failure(failure) => fault_of(keys_at, failure),

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use countersign::store::NonceStore;
 use http::{HeaderValue, Method, Request, Response, request::Parts};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -15,9 +14,9 @@ use super::{
     place::{Place, Target},
     plan::{self, Plan},
     upstream::{self, Failed, Forward},
-    verified::{Guard, Guards, Refusal, Verified},
+    verified::{Before, Guard, Guards, NewKeys, Refusal, Verified},
 };
-use crate::exit::Failure;
+use crate::{exit::Failure, store::Store};
 
 /// The routes of a configuration.
 #[derive(Debug)]
@@ -37,21 +36,32 @@ enum Kind {
     Open(usize),
     Verified {
         verified: Box<Verified>,
-        store: Arc<dyn NonceStore>,
+        store: Store,
         guards: RwLock<Arc<Guards>>,
     },
 }
 
 impl Routes {
-    /// Opens the stores, and makes the layers.
+    /// Opens the stores, and makes the layers. Routes that were there before hand their keys over,
+    /// which change only if no route is refused.
     ///
     /// # Errors
     /// Returns a failure if a store cannot be opened, or cannot serve a route.
-    pub(super) async fn open(plan: Plan, stores: &mut OpenStores) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        plan: Plan,
+        stores: &mut OpenStores,
+        before: Option<&Self>,
+    ) -> Result<Self, Failure> {
         let mut routes = Vec::with_capacity(plan.routes.len());
-        for route in plan.routes {
-            routes.push(Route::open(route, stores).await?);
+        let mut new = Vec::new();
+        for planned in plan.routes {
+            let mut known = before.into_iter().flat_map(|before| &before.0);
+            let known = known.find(|route| route.name == planned.name);
+            let (route, keys) = Route::open(planned, stores, known).await?;
+            routes.push(route);
+            new.extend(keys);
         }
+        new.into_iter().for_each(NewKeys::replace);
         Ok(Self(routes))
     }
 
@@ -85,6 +95,17 @@ impl Routes {
         Ok((route, route.place.tenant(&target).map(str::to_owned)))
     }
 
+    /// Which routes cannot serve at this moment, and why.
+    pub(super) async fn check(&self) -> Vec<(String, String)> {
+        let mut wrong = Vec::new();
+        for route in &self.0 {
+            if let Err(why) = route.check().await {
+                wrong.push((route.name.clone(), why));
+            }
+        }
+        wrong
+    }
+
     /// Reads keys again that may have changed. Each failure keeps the keys of its route.
     pub(super) fn read_keys(&self) -> Vec<Failure> {
         self.0
@@ -95,13 +116,23 @@ impl Routes {
 }
 
 impl Route {
-    async fn open(planned: plan::Route, stores: &mut OpenStores) -> Result<Self, Failure> {
+    async fn open(
+        planned: plan::Route,
+        stores: &mut OpenStores,
+        known: Option<&Self>,
+    ) -> Result<(Self, Option<NewKeys>), Failure> {
+        let mut new = None;
         let kind = match planned.verified {
             None => Kind::Open(planned.max_body_bytes),
             Some(verified) => {
                 let store = stores.open(&verified.store).await?;
-                let guards = verified.guards(&store, None);
-                let guards = guards.map_err(|refusal| failure(&planned.name, refusal))?;
+                let known = known.and_then(Self::guards);
+                let before = known
+                    .as_deref()
+                    .map_or(Before::Nothing, Before::OtherSettings);
+                let guards = verified.guards(&store.nonces(), before);
+                let (guards, keys) = guards.map_err(|refusal| failure(&planned.name, refusal))?;
+                new = Some(keys);
                 Kind::Verified {
                     verified: Box::new(verified),
                     store,
@@ -109,12 +140,33 @@ impl Route {
                 }
             }
         };
-        Ok(Self {
+        let route = Self {
             name: planned.name,
             place: planned.place,
             target: planned.target,
             kind,
-        })
+        };
+        Ok((route, new))
+    }
+
+    fn guards(&self) -> Option<Arc<Guards>> {
+        match &self.kind {
+            Kind::Open(_) => None,
+            Kind::Verified { guards, .. } => Some(current(guards)),
+        }
+    }
+
+    /// Whether store and upstream can be used at this moment.
+    async fn check(&self) -> Result<(), String> {
+        let upstream = self.target.upstream.check().await;
+        upstream.map_err(|failed| format!("upstream: {}", failed.cause))?;
+        match &self.kind {
+            Kind::Open(_) => Ok(()),
+            Kind::Verified { store, .. } => {
+                let checked = store.check().await;
+                checked.map_err(|error| format!("store: {error}"))
+            }
+        }
     }
 
     /// Answers a request of this route.
@@ -156,8 +208,10 @@ impl Route {
         if !verified.is_watched() {
             return Ok(());
         }
-        let read = verified.guards(store, Some(&current(guards)));
-        let read = read.map_err(|refusal| failure(&self.name, refusal))?;
+        let known = current(guards);
+        let read = verified.guards(&store.nonces(), Before::SameSettings(&known));
+        let (read, keys) = read.map_err(|refusal| failure(&self.name, refusal))?;
+        keys.replace();
         *guards.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read);
         Ok(())
     }

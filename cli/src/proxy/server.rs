@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -26,6 +28,13 @@ use crate::exit::Failure;
 
 /// The owner and the group of the socket may connect.
 const SOCKET_MODE: u32 = 0o660;
+
+/// Whose requests an address takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Clients,
+    Operators,
+}
 
 /// Addresses on which the proxy listens.
 #[derive(Debug)]
@@ -80,12 +89,19 @@ impl Listeners {
 
     /// Answers connections until the sender of `stop` is dropped. Requests that are being answered
     /// then have until the deadline.
-    pub(crate) async fn serve(self, proxy: Arc<Proxy>, limits: Limits, stop: watch::Receiver<()>) {
+    pub(crate) async fn serve(
+        self,
+        side: Side,
+        proxy: Arc<Proxy>,
+        limits: Limits,
+        stop: watch::Receiver<()>,
+    ) {
         let connections = Arc::new(Semaphore::new(limits.connections));
         let mut serving = JoinSet::new();
         for listener in self.0 {
             let serve = serve(
                 listener,
+                side,
                 Arc::clone(&proxy),
                 limits,
                 Arc::clone(&connections),
@@ -111,6 +127,7 @@ fn bind_socket(path: &Path) -> io::Result<UnixListener> {
 
 async fn serve(
     listener: Listener,
+    side: Side,
     proxy: Arc<Proxy>,
     limits: Limits,
     connections: Arc<Semaphore>,
@@ -136,7 +153,18 @@ async fn serve(
         let watcher = graceful.watcher();
         tokio::spawn(async move {
             let _permit = permit;
-            let answer = move |request| Arc::clone(&proxy).answer(request);
+            let answer = move |request: Request<Incoming>| {
+                let proxy = Arc::clone(&proxy);
+                async move {
+                    match side {
+                        Side::Clients => proxy.answer(request).await,
+                        Side::Operators => {
+                            let (head, _) = request.into_parts();
+                            proxy.answer_admin(&head.method, head.uri.path()).await
+                        }
+                    }
+                }
+            };
             let serving = limits
                 .connection
                 .serve(stream, |_: &[u8]| {}, answer, watcher);

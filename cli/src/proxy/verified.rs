@@ -13,7 +13,7 @@ use countersign::{
     store::NonceStore,
 };
 
-use super::keys::{Keys, Place, Source, entries};
+use super::keys::{Keys, Loaded, Place, Source, entries};
 use crate::{exit::Failure, scheme::Chosen};
 
 /// How much longer the layer waits for a connection than its upstream, which knows why there is
@@ -70,6 +70,53 @@ pub(super) struct Guarded {
     keys: Arc<Keys>,
 }
 
+/// The layers that a route had.
+#[derive(Clone, Copy)]
+pub(super) enum Before<'g> {
+    /// None: the proxy starts.
+    Nothing,
+    /// They go on.
+    SameSettings(&'g Guards),
+    /// Their settings may have changed: new layers take their keys over.
+    OtherSettings(&'g Guards),
+}
+
+impl<'g> Before<'g> {
+    fn guards(self) -> Option<&'g Guards> {
+        match self {
+            Self::Nothing => None,
+            Self::SameSettings(guards) | Self::OtherSettings(guards) => Some(guards),
+        }
+    }
+
+    fn one(self) -> Option<&'g Guarded> {
+        match self.guards()? {
+            Guards::One(known) => Some(known),
+            Guards::Tenants(_) => None,
+        }
+    }
+
+    fn tenant(self, tenant: &str) -> Option<&'g Guarded> {
+        match self.guards()? {
+            Guards::Tenants(known) => known.get(tenant),
+            Guards::One(_) => None,
+        }
+    }
+}
+
+/// Keys that were read, and are not in use yet.
+#[derive(Default)]
+pub(super) struct NewKeys(Vec<(Arc<Keys>, Loaded)>);
+
+impl NewKeys {
+    /// Puts them in place of the old ones.
+    pub(super) fn replace(self) {
+        for (keys, loaded) in self.0 {
+            keys.replace(loaded);
+        }
+    }
+}
+
 /// Why a layer cannot be made.
 pub(super) enum Refusal {
     Config(ConfigError),
@@ -89,37 +136,34 @@ impl From<Failure> for Refusal {
 }
 
 impl Verified {
-    /// Makes the layers, with the keys as they are now. A layer that was made before goes on, with
-    /// these keys.
+    /// Makes the layers, for keys as they are now. Layers of one route share their keys, which
+    /// change when the caller says so.
     ///
     /// # Errors
     /// Returns an error if keys cannot be read, or if the library refuses the settings.
     pub(super) fn guards(
         &self,
         store: &Arc<dyn NonceStore>,
-        before: Option<&Guards>,
-    ) -> Result<Guards, Refusal> {
-        match &self.keys {
+        before: Before<'_>,
+    ) -> Result<(Guards, NewKeys), Refusal> {
+        let mut new = NewKeys::default();
+        let guards = match &self.keys {
             RouteKeys::One(source) => {
-                let known = match before {
-                    Some(Guards::One(known)) => Some(known),
-                    _ => None,
-                };
-                Ok(Guards::One(self.guarded(None, source, store, known)?))
+                let known = before.one();
+                Guards::One(self.guarded(None, source, store, (before, known), &mut new)?)
             }
             RouteKeys::Tenants(folder) => {
                 let mut guards = BTreeMap::new();
                 for (tenant, source) in tenants(folder, &self.chosen)? {
-                    let known = match before {
-                        Some(Guards::Tenants(known)) => known.get(&tenant),
-                        _ => None,
-                    };
-                    let guarded = self.guarded(Some(&tenant), &source, store, known)?;
+                    let known = before.tenant(&tenant);
+                    let of = Some(&*tenant);
+                    let guarded = self.guarded(of, &source, store, (before, known), &mut new)?;
                     guards.insert(tenant, guarded);
                 }
-                Ok(Guards::Tenants(guards))
+                Guards::Tenants(guards)
             }
-        }
+        };
+        Ok((guards, new))
     }
 
     /// Whether keys may change while the proxy runs.
@@ -132,19 +176,25 @@ impl Verified {
         tenant: Option<&str>,
         source: &Source,
         store: &Arc<dyn NonceStore>,
-        known: Option<&Guarded>,
+        (before, known): (Before<'_>, Option<&Guarded>),
+        new: &mut NewKeys,
     ) -> Result<Guarded, Refusal> {
         let loaded = source.read(&self.chosen)?;
-        if let Some(known) = known {
-            known.keys.replace(loaded);
-            return Ok(known.clone());
-        }
+        let keys = match known {
+            None => Keys::new(loaded),
+            Some(known) => {
+                new.0.push((Arc::clone(&known.keys), loaded));
+                if let Before::SameSettings(_) = before {
+                    return Ok(known.clone());
+                }
+                Arc::clone(&known.keys)
+            }
+        };
         // A request that one tenant's sender signed is another request for another.
         let namespace = match tenant {
             Some(tenant) => format!("{}/{tenant}", self.namespace),
             None => self.namespace.clone(),
         };
-        let keys = Keys::new(loaded);
         let guard = self.guard(&namespace, &keys, store)?;
         Ok(Guarded { guard, keys })
     }

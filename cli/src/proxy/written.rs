@@ -11,6 +11,8 @@ use toml::Spanned;
 pub(super) struct Written {
     pub(super) listen: Spanned<Vec<Spanned<String>>>,
     #[serde(default)]
+    pub(super) admin: Option<Spanned<String>>,
+    #[serde(default)]
     pub(super) store: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) limits: Limits,

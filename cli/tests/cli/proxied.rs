@@ -72,8 +72,8 @@ impl Answer {
 
     /// Of all answers on the connection.
     pub(crate) fn statuses(&self) -> Vec<u16> {
-        let parts = self.0.split("HTTP/1.1 ").skip(1);
-        parts.map(|part| part[..3].parse().unwrap()).collect()
+        let parts = self.0.split("HTTP/1.").skip(1);
+        parts.map(|part| part[2..5].parse().unwrap()).collect()
     }
 
     pub(crate) fn code(&self) -> &str {

@@ -131,6 +131,11 @@ impl Upstream {
         })
     }
 
+    /// Whether a connection can be opened at this moment.
+    pub(in crate::proxy) async fn check(&self) -> Result<(), Failed> {
+        self.connect().await.map(drop)
+    }
+
     fn idle(&self) -> MutexGuard<'_, Vec<(Sender, Instant)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

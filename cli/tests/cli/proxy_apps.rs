@@ -1,0 +1,72 @@
+//! Applications that check no signature, unchanged behind `countersign proxy`.
+
+use crate::{
+    probed::Probed,
+    proxied::{KEYS, Proxied, Signed, configure, send},
+    session::Session,
+};
+
+const ORDER: &str = r#"{"amount": 10}"#;
+
+fn transfers(app: &Probed) -> u32 {
+    let ask = "GET /transfers HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let answer = send(&app.address.to_string(), ask.as_bytes());
+    let (_, body) = answer.0.split_once("\r\n\r\n").unwrap();
+    let digits: String = body.chars().filter(char::is_ascii_digit).collect();
+    // The size of a chunk, if there is one, comes first.
+    digits.chars().last().unwrap().to_digit(10).unwrap()
+}
+
+fn acts_once_behind_the_proxy(script: &str) {
+    let session = Session::new();
+    let Some(app) = Probed::start(&session, script) else {
+        return;
+    };
+    configure(&session, &format!("http://{}", app.address), KEYS);
+    let proxied = Proxied::of(&session);
+    let signed = Signed::new(&session, "POST", "/transfer", ORDER);
+    let raw = signed.raw();
+    let address = proxied.listening.address();
+    let answers = std::thread::scope(|scope| {
+        let sending: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| send(address, raw.as_bytes())))
+            .collect();
+        let answers = sending.into_iter().map(|one| one.join().unwrap());
+        answers.collect::<Vec<_>>()
+    });
+    let done: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer.status() == 200)
+        .collect();
+    assert_eq!(done.len(), 1, "{script}: {answers:?}");
+    let body: String = done[0].0.split_whitespace().collect();
+    assert!(
+        body.contains("\"amount\":10") && body.contains("partner-1"),
+        "{script}: {body}"
+    );
+    let altered = proxied.send(raw.replace("10}", "99}"));
+    assert_eq!(altered.status(), 401, "{script}: {altered:?}");
+    assert_eq!(transfers(&app), 1, "{script}");
+    // The twin: the application by itself acts on each.
+    let direct = signed.with("countersign-key-id: \"forged\"\r\n");
+    for _ in 0..3 {
+        let answer = send(&app.address.to_string(), direct.as_bytes());
+        assert_eq!(answer.status(), 200, "{script}: {answer:?}");
+    }
+    assert_eq!(transfers(&app), 4, "{script}");
+}
+
+#[test]
+fn fastapi_acts_once_behind_the_proxy() {
+    acts_once_behind_the_proxy("open_fastapi.py");
+}
+
+#[test]
+fn django_acts_once_behind_the_proxy() {
+    acts_once_behind_the_proxy("open_django.py");
+}
+
+#[test]
+fn express_acts_once_behind_the_proxy() {
+    acts_once_behind_the_proxy("open_express.mjs");
+}
