@@ -12,6 +12,7 @@ mod sql;
 mod state;
 mod state_calls;
 mod state_classes;
+mod statement;
 mod table;
 mod time;
 

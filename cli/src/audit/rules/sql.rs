@@ -1,93 +1,15 @@
 //! Rules about statements of SQL that follow each other.
 
-use super::look::{Hit, Look};
+use super::{
+    look::{Hit, Look},
+    statement::{Sort, Statement, statement},
+};
 use crate::audit::{
-    flow::{CallAt, RegionKind, Val},
+    flow::{RegionKind, Val},
     tree::Kind,
     values::At,
     words,
 };
-
-/// A statement of SQL in the code.
-struct Statement<'a> {
-    at: At<'a>,
-    table: String,
-    kind: Sort,
-    text: String,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Sort {
-    Select,
-    Change,
-    Insert,
-}
-
-fn statement<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> Option<Statement<'a>> {
-    let takes = [
-        "query",
-        "query_as",
-        "query_scalar",
-        "execute",
-        "text",
-        "fetchrow",
-        "fetchval",
-        "fetch",
-        "fetch_one",
-        "sql_query",
-        "raw",
-        "fetch_optional",
-    ];
-    if !takes.contains(&call.call.last()) {
-        return None;
-    }
-    let text = call.call.args.iter().find_map(|arg| {
-        let at = look.flow.resolved(look.piece(call, &arg.value));
-        match &at.val.expr.kind {
-            Kind::Text(text) => Some(*text),
-            Kind::Call(inner) if inner.last() == "text" => inner.args.first()?.value.text(),
-            _ => None,
-        }
-    })?;
-    let lower = text
-        .to_ascii_lowercase()
-        .replace(['\n', '\t', '"', '`', '\\', '\''], " ");
-    let mut words = lower.split_whitespace();
-    let first = words.find(|it| !it.is_empty() && *it != "r#" && *it != "b")?;
-    let after = |word: &str| {
-        let mut words = lower.split_whitespace();
-        words.find(|it| *it == word)?;
-        let table = words.next()?.trim_end_matches([';', ',', '(']);
-        Some(table.to_owned())
-    };
-    let (kind, table) = match first {
-        "select" => (Sort::Select, after("from")?),
-        "update" => (Sort::Change, after("update")?),
-        "delete" => (Sort::Change, after("from")?),
-        "insert" => (Sort::Insert, after("into")?.split('(').next()?.to_owned()),
-        _ => return None,
-    };
-    Some(Statement {
-        at: look.at(call),
-        table,
-        kind,
-        text: lower,
-    })
-}
-
-/// Whether a statement changes only rows that are still as they were checked.
-fn is_conditional(text: &str) -> bool {
-    let Some((_, condition)) = text.split_once(" where ") else {
-        return false;
-    };
-    condition.contains(" and ")
-        || condition.contains(" in (select")
-        || condition.contains(" exists")
-        || words::has_word(
-            condition,
-            &["status", "version", "balance", "state ", ">=", "is null"],
-        )
-}
 
 pub(super) fn select_then_write(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
@@ -144,7 +66,7 @@ pub(super) fn select_then_write(look: &Look<'_, '_>) -> Vec<Hit> {
                 && look.flow.reaches(read.at.step, it.at.step)
                 && match it.kind {
                     Sort::Select => false,
-                    Sort::Change => !is_conditional(&it.text),
+                    Sort::Change => !it.is_conditional(),
                     Sort::Insert => !words::has_word(
                         &it.text,
                         &[
@@ -180,7 +102,7 @@ pub(super) fn select_then_write(look: &Look<'_, '_>) -> Vec<Hit> {
             continue;
         }
         hits.push(look.hit(
-            (read.at, "a row is read here, without `FOR UPDATE`"),
+            (read.at, "a row is read here, without a lock"),
             (
                 write.at,
                 if write.kind == Sort::Insert {
