@@ -677,6 +677,24 @@ providers! {
         retries: Retries::Identical,
         ..PLAIN
     }
+    CLERK = "Clerk" webhooks::Clerk::new() => { ..SVIX }
+    RESEND = "Resend" webhooks::Resend::new() => { ..SVIX }
+    JIRA = "Jira" webhooks::Jira::new() => {
+        signature: "x-hub-signature",
+        value: "sha256={mac}",
+        retries: Retries::Identical,
+        published: &[Published {
+            source: "https://developer.atlassian.com/cloud/jira/platform/webhooks/",
+            secret: "It's a Secret to Everybody",
+            headers: &[(
+                "x-hub-signature",
+                "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9",
+            )],
+            body: "Hello World!",
+            ..POSTED
+        }],
+        ..PLAIN
+    }
     MUX = "Mux" webhooks::Mux::new() => {
         signature: "mux-signature",
         value: "t={time},v1={mac}",

@@ -130,7 +130,14 @@ async fn a_secret_is_taken_as_it_is_shown() {
 
 #[test]
 fn a_secret_that_is_text_has_no_white_space_at_its_ends() {
-    let decoded = ["Standard Webhooks", "Svix", "GitLab", "OpenAi"];
+    let decoded = [
+        "Standard Webhooks",
+        "Svix",
+        "GitLab",
+        "OpenAi",
+        "Clerk",
+        "Resend",
+    ];
     for provider in ALL
         .iter()
         .filter(|provider| !decoded.contains(&provider.name))

@@ -23,6 +23,10 @@ sender! {
     /// | challenge | `endpoint.url_validation`, answered with [`answer_url_validation_at`](Self::answer_url_validation_at) |
     ///
     /// # What stays open
+    /// - A store that forgets on restart refuses, after it, what was dated before it (503,
+    ///   `sign_again`), and Zoom may never date it anew: use a store that survives restarts. With a
+    ///   [`high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) only what was dated up
+    ///   to the mark is refused, retries among it.
     /// - Method, path and all other headers are not covered: put the layer on the one route that
     ///   takes these webhooks.
     /// - Until it is stale, a captured delivery can be posted to another path behind the same
