@@ -12,14 +12,14 @@ use tokio::{
 use crate::{
     args::ProxyArgs,
     exit::{Exit, Failure},
-    printer::Printer,
-    proxy::{KIND, Listeners, OpenStores, Plan, Proxy, Side},
+    printer::{Printer, one_line},
+    proxy::{KIND, Listeners, OpenStores, Plan, Proxy, Said, Side},
     runtime,
     serving::Ending,
 };
 
-/// Notices that wait to be printed.
-const MAX_NOTICES: usize = 64;
+/// Lines that wait to be printed.
+const MAX_LINES: usize = 1024;
 
 pub(super) fn run(args: &ProxyArgs, printer: &Printer) -> Result<Exit, Failure> {
     let plan = read(&args.config)?;
@@ -48,9 +48,9 @@ async fn proxy(config: &Path, plan: Plan, printer: &Printer) -> Result<Exit, Fai
     let limits = plan.limits;
     let listeners = Listeners::bind(&plan.listen).await?;
     let admin = Listeners::bind(plan.admin.as_slice()).await?;
-    let (notices, mut heard) = mpsc::channel(MAX_NOTICES);
+    let (said, mut heard) = mpsc::channel(MAX_LINES);
     let mut stores = OpenStores::default();
-    let proxy = Proxy::open(plan, &mut stores, notices).await?;
+    let proxy = Proxy::open(plan, &mut stores, said).await?;
     announce("listening", "listening on", &listeners, printer);
     announce("admin", "admin at", &admin, printer);
     let watching = tokio::spawn(Arc::clone(&proxy).watch_keys());
@@ -64,7 +64,7 @@ async fn proxy(config: &Path, plan: Plan, printer: &Printer) -> Result<Exit, Fai
     loop {
         tokio::select! {
             () = ending.asked() => break,
-            Some(notice) = heard.recv() => printer.warn(&notice),
+            Some(said) = heard.recv() => print(&said, printer),
             _ = hangup.recv() => match reload(config, &proxy, &mut stores).await {
                 Ok(()) => announce_reload(true, printer),
                 Err(failure) => {
@@ -76,12 +76,28 @@ async fn proxy(config: &Path, plan: Plan, printer: &Printer) -> Result<Exit, Fai
     }
     drop(stop);
     watching.abort();
-    tokio::select! {
-        _ = serving.join_all() => {}
-        // A person who cannot wait presses Ctrl-C again.
-        () = ending.asked() => {}
+    let serving = serving.join_all();
+    tokio::pin!(serving);
+    loop {
+        tokio::select! {
+            _ = &mut serving => break,
+            // A person who cannot wait presses Ctrl-C again.
+            () = ending.asked() => break,
+            Some(said) = heard.recv() => print(&said, printer),
+        }
+    }
+    while let Ok(said) = heard.try_recv() {
+        print(&said, printer);
     }
     Ok(Exit::Done)
+}
+
+fn print(said: &Said, printer: &Printer) {
+    match said {
+        Said::Notice(notice) => printer.warn(notice),
+        Said::Request(logged) if printer.is_json() => printer.object(&logged.object()),
+        Said::Request(logged) => printer.text(&one_line(&logged.line())),
+    }
 }
 
 /// Reads routes, upstreams and keys again. Addresses and limits change at the next start.

@@ -10,6 +10,8 @@ use http::{
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use serde_json::json;
 
+use super::logged::Code;
+
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A body that was begun by whoever answers.
@@ -93,6 +95,7 @@ impl Refused {
         if let Self::Method(allow) = self {
             headers.insert(ALLOW, allow.clone());
         }
+        answer.extensions_mut().insert(Code(self.code()));
         answer
     }
 }

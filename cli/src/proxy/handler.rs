@@ -1,7 +1,10 @@
 //! The proxy itself: each request goes by its route.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,7 +13,12 @@ use hyper::body::Incoming;
 use tokio::{sync::mpsc, time::sleep};
 
 use super::{
-    answer::AnswerBody, open_stores::OpenStores, plan::Plan, route::Routes, upstream::Failed,
+    answer::AnswerBody,
+    logged::{Begun, Logged, Said},
+    open_stores::OpenStores,
+    plan::Plan,
+    route::Routes,
+    upstream::Failed,
 };
 use crate::exit::Failure;
 
@@ -21,21 +29,26 @@ const READ_KEYS: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Proxy {
     routes: RwLock<Arc<Routes>>,
-    notices: mpsc::Sender<String>,
+    /// Whether each request is logged.
+    logs: AtomicBool,
+    said: mpsc::Sender<Said>,
+    left_out: AtomicU64,
 }
 
 impl Proxy {
-    /// Opens the stores of a plan. Notices are for whoever runs the proxy; more than can be printed
-    /// are left out.
+    /// Opens the stores of a plan. More than can be printed of what is said is left out.
     pub(crate) async fn open(
         plan: Plan,
         stores: &mut OpenStores,
-        notices: mpsc::Sender<String>,
+        said: mpsc::Sender<Said>,
     ) -> Result<Arc<Self>, Failure> {
+        let logs = AtomicBool::new(plan.access_log);
         let routes = Routes::open(plan, stores, None).await?;
         Ok(Arc::new(Self {
             routes: RwLock::new(Arc::new(routes)),
-            notices,
+            logs,
+            said,
+            left_out: AtomicU64::new(0),
         }))
     }
 
@@ -45,8 +58,10 @@ impl Proxy {
     /// Returns a failure if the plan cannot be served; the old one stays.
     pub(crate) async fn reload(&self, plan: Plan, stores: &mut OpenStores) -> Result<(), Failure> {
         let before = self.routes();
+        let logs = plan.access_log;
         let routes = Routes::open(plan, stores, Some(&before)).await?;
         *self.routes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
+        self.logs.store(logs, Ordering::Relaxed);
         Ok(())
     }
 
@@ -60,24 +75,38 @@ impl Proxy {
         request: Request<Incoming>,
     ) -> Response<AnswerBody> {
         let (head, body) = request.into_parts();
+        let begun = self.logs.load(Ordering::Relaxed).then(|| Begun::new(&head));
         let routes = self.routes();
-        let (route, tenant) = match routes.find(&head) {
-            Ok(found) => found,
-            Err(refused) => return refused.answer(),
-        };
-        let request = Request::from_parts(head, body);
-        match route.answer(tenant.as_deref(), request).await {
-            Ok(answer) => answer,
-            Err(failed) => {
-                self.notice(&failed);
-                failed.refused.answer()
+        let (route, answer) = match routes.find(&head) {
+            Err(refused) => (None, refused.answer()),
+            Ok((route, tenant)) => {
+                let request = Request::from_parts(head, body);
+                let answer = route.answer(tenant.as_deref(), request).await;
+                let answer = answer.unwrap_or_else(|failed| self.failed(&failed));
+                (Some(route.name()), answer)
             }
+        };
+        if let Some(begun) = begun {
+            self.log(begun.answered(route, &answer));
         }
+        answer
     }
 
-    fn notice(&self, failed: &Failed) {
-        let text = format!("{}: {}", failed.refused.code(), failed.cause);
-        let _ = self.notices.try_send(text);
+    fn failed(&self, failed: &Failed) -> Response<AnswerBody> {
+        self.notice(format!("{}: {}", failed.refused.code(), failed.cause));
+        failed.refused.answer()
+    }
+
+    fn notice(&self, text: String) {
+        let _ = self.said.try_send(Said::Notice(text));
+    }
+
+    fn log(&self, mut logged: Logged) {
+        let left_out = self.left_out.swap(0, Ordering::Relaxed);
+        logged.left_out = left_out;
+        if self.said.try_send(Said::Request(logged)).is_err() {
+            self.left_out.fetch_add(left_out + 1, Ordering::Relaxed);
+        }
     }
 
     /// Reads directories of keys again, for as long as the proxy runs.
@@ -87,8 +116,10 @@ impl Proxy {
             let routes = self.routes();
             let reading = tokio::task::spawn_blocking(move || routes.read_keys()).await;
             for failure in reading.into_iter().flatten() {
-                let text = format!("{}: {}; the old keys stay", failure.what, failure.why);
-                let _ = self.notices.try_send(text);
+                self.notice(format!(
+                    "{}: {}; the old keys stay",
+                    failure.what, failure.why
+                ));
             }
         }
     }

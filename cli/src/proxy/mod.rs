@@ -11,6 +11,7 @@ mod fields;
 mod handler;
 mod identity;
 mod keys;
+mod logged;
 mod open_stores;
 mod path;
 mod place;
@@ -22,6 +23,7 @@ mod verified;
 mod written;
 
 pub(crate) use handler::Proxy;
+pub(crate) use logged::Said;
 pub(crate) use open_stores::OpenStores;
 pub(crate) use plan::{KIND, Plan};
 pub(crate) use server::{Listeners, Side};

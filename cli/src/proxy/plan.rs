@@ -53,6 +53,7 @@ pub(crate) struct Plan {
     /// Where the state of the proxy is asked for.
     pub(crate) admin: Option<Listen>,
     pub(crate) limits: Limits,
+    pub(super) access_log: bool,
     pub(super) routes: Vec<Route>,
 }
 
@@ -129,6 +130,7 @@ impl Plan {
                 None => None,
             },
             limits,
+            access_log: written.access_log.unwrap_or(true),
             routes,
         })
     }

@@ -149,6 +149,10 @@ impl Route {
         Ok((route, new))
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     fn guards(&self) -> Option<Arc<Guards>> {
         match &self.kind {
             Kind::Open(_) => None,

@@ -13,6 +13,8 @@ pub(super) struct Written {
     #[serde(default)]
     pub(super) admin: Option<Spanned<String>>,
     #[serde(default)]
+    pub(super) access_log: Option<bool>,
+    #[serde(default)]
     pub(super) store: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) limits: Limits,

@@ -35,7 +35,7 @@ pub(crate) fn configure_with(session: &Session, upstream: &str, route: &str) {
     session.file(
         "proxy.toml",
         format!(
-            "listen = [\"127.0.0.1:0\"]\nstore = \"sqlite:used.db\"\n\n[upstreams.app]\n{upstream}\n\n\
+            "listen = [\"127.0.0.1:0\"]\naccess-log = false\nstore = \"sqlite:used.db\"\n\n[upstreams.app]\n{upstream}\n\n\
              [[routes]]\nname = \"all\"\nupstream = \"app\"\npath = \"/\"\n{route}\n"
         ),
     );

@@ -155,3 +155,83 @@ fn the_end_waits_for_requests_that_are_being_answered() {
     let (said, code) = proxied.listening.end();
     assert_eq!(code, Some(0), "{said}");
 }
+
+#[test]
+fn the_access_log_says_which_key_and_nothing_that_may_be_secret() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    configure(&session, &upstream.url, KEYS);
+    edit(&session, "access-log = false", "access-log = true");
+    let mut proxied = Proxied::of(&session);
+    let signed = Signed::new(&session, "POST", "/transfer?token=hidden", ORDER);
+    let raw = signed.with("authorization: Bearer hidden\r\n");
+    for (status, code, key) in [
+        (200, None, Some("partner-1")),
+        (409, Some("request_replayed"), None),
+    ] {
+        assert_eq!(proxied.send(&raw).status(), status);
+        let line = proxied.listening.object();
+        assert!(!line.to_string().contains("hidden"), "{line}");
+        let logged = &line["request"];
+        assert_eq!(logged["status"], status, "{line}");
+        assert_eq!(logged["code"].as_str(), code, "{line}");
+        assert_eq!(logged["key_id"].as_str(), key, "{line}");
+        assert_eq!(
+            (&logged["route"], &logged["path"]),
+            (&"all".into(), &"/transfer".into())
+        );
+    }
+}
+
+/// Rapid reset (CVE-2023-44487) and connections that send nothing: the proxy closes or bounds them,
+/// and goes on serving.
+#[test]
+fn slow_connections_and_rapid_resets_do_not_stop_the_proxy() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    configure(&session, &upstream.url, KEYS);
+    edit(
+        &session,
+        "[upstreams.app]",
+        "[limits]\nhead-deadline = 1\nconnections = 64\n\n[upstreams.app]",
+    );
+    let proxied = Proxied::of(&session);
+    let address = proxied.listening.address().to_owned();
+    // More than may be open: each has a second for its head.
+    let slow: Vec<_> = (0..256)
+        .map(|_| {
+            let mut stream = std::net::TcpStream::connect(&address).unwrap();
+            stream
+                .write_all(b"POST /transfer HTTP/1.1\r\nx-slow: ")
+                .unwrap();
+            stream
+        })
+        .collect();
+    let signed = Signed::new(&session, "POST", "/transfer", ORDER);
+    assert_eq!(proxied.send(signed.raw()).status(), 200);
+    drop(slow);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let ended = runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+        let ended = tokio::spawn(connection);
+        for _ in 0..20_000 {
+            let request = http::Request::post("http://a/").body(()).unwrap();
+            let Ok(mut ready) = client.clone().ready().await else {
+                break;
+            };
+            let Ok((_, mut stream)) = ready.send_request(request, false) else {
+                break;
+            };
+            stream.send_reset(h2::Reason::CANCEL);
+            client = ready;
+        }
+        drop(client);
+        ended.await.unwrap()
+    });
+    // The server calls it an attack and closes the connection.
+    assert!(ended.is_err(), "the resets are not bounded");
+    let signed = Signed::new(&session, "POST", "/transfer", ORDER);
+    assert_eq!(proxied.send(signed.raw()).status(), 200);
+    assert_eq!(upstream.seen().len(), 2);
+}

@@ -28,6 +28,7 @@ use crate::{
         answer::{AnswerBody, BoxError, Refused},
         fields::{self, Policy},
         identity,
+        logged::VerifiedAs,
     },
     serving::{host, join_cookies, strip},
 };
@@ -110,10 +111,16 @@ where
                 let cause = "the service was called before it was ready";
                 return Err(Failed::new(Refused::Internal, cause));
             };
-            match target.request(request) {
-                Ok(request) => target.send(*checkout, request).await,
-                Err(refused) => Ok(refused.answer()),
+            let payload = request.extensions().get::<VerifiedPayload>();
+            let key_id = payload.map(|payload| payload.key_id().to_string());
+            let mut answer = match target.request(request) {
+                Ok(request) => target.send(*checkout, request).await?,
+                Err(refused) => refused.answer(),
+            };
+            if let Some(key_id) = key_id {
+                answer.extensions_mut().insert(VerifiedAs(key_id));
             }
+            Ok(answer)
         })
     }
 }

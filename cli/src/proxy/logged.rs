@@ -1,0 +1,122 @@
+//! The access log: one line for each request, without what may be secret.
+
+use std::time::{Duration, Instant};
+
+use countersign::{Clock as _, Rejection, Timestamp, clock::SystemClock};
+use http::{Response, request::Parts};
+use serde_json::{Value, json};
+
+use crate::time;
+
+/// What whoever runs the proxy is told.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Notice(String),
+    Request(Logged),
+}
+
+/// A request that was answered. Fields and the query may hold secrets, and are left out.
+#[derive(Debug)]
+pub(crate) struct Logged {
+    at: Timestamp,
+    route: Option<String>,
+    method: String,
+    path: String,
+    status: u16,
+    code: Option<&'static str>,
+    key_id: Option<String>,
+    took: Duration,
+    /// Lines before this one that could not be printed in time.
+    pub(super) left_out: u64,
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(super) struct Begun {
+    at: Timestamp,
+    started: Instant,
+    method: String,
+    path: String,
+}
+
+/// Says under which key a request was verified; on its answer.
+#[derive(Clone, Debug)]
+pub(super) struct VerifiedAs(pub(super) String);
+
+/// The code of an answer of the proxy itself; on the answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Code(pub(super) &'static str);
+
+impl Begun {
+    pub(super) fn new(head: &Parts) -> Self {
+        Self {
+            at: SystemClock::default().now(),
+            started: Instant::now(),
+            method: head.method.to_string(),
+            path: head.uri.path().to_owned(),
+        }
+    }
+
+    pub(super) fn answered<B>(self, route: Option<&str>, answer: &Response<B>) -> Logged {
+        let extensions = answer.extensions();
+        let own = extensions.get().map(|Code(code)| *code);
+        let rejection = extensions.get::<Rejection>();
+        Logged {
+            at: self.at,
+            route: route.map(str::to_owned),
+            method: self.method,
+            path: self.path,
+            status: answer.status().as_u16(),
+            code: own.or(rejection.map(|rejection| rejection.kind().code())),
+            key_id: extensions.get().map(|VerifiedAs(id)| id.clone()),
+            took: self.started.elapsed(),
+            left_out: 0,
+        }
+    }
+}
+
+impl Logged {
+    /// The JSON object, as `cli/README.md` describes it.
+    pub(crate) fn object(&self) -> Value {
+        json!({
+            "version": 1,
+            "request": {
+                "at": time::show(self.at),
+                "route": self.route,
+                "method": self.method,
+                "path": self.path,
+                "status": self.status,
+                "code": self.code,
+                "key_id": self.key_id,
+                "took_ms": self.took.as_secs_f64() * 1000.0,
+                "left_out": self.left_out,
+            },
+        })
+    }
+
+    /// The line for people.
+    pub(crate) fn line(&self) -> String {
+        let Self {
+            method,
+            path,
+            status,
+            ..
+        } = self;
+        let mut line = format!("{} {status} {method} {path}", time::show(self.at));
+        let named = [
+            ("route", self.route.as_deref()),
+            ("key", self.key_id.as_deref()),
+            ("code", self.code),
+        ];
+        for (name, value) in named {
+            if let Some(value) = value {
+                line.push_str(&format!(" {name}={value}"));
+            }
+        }
+        line.push_str(&format!(" {} ms", self.took.as_millis()));
+        if self.left_out > 0 {
+            line.push_str(&format!(" ({} lines left out)", self.left_out));
+        }
+        line
+    }
+}
