@@ -125,6 +125,7 @@ fn is_test(path: &Path) -> bool {
         ) || stem.starts_with("test_")
             || stem.ends_with("_test")
             || stem.ends_with("_tests")
+            || stem.ends_with("-test")
     })
 }
 

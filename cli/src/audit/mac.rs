@@ -192,6 +192,23 @@ fn is_named(at: At<'_>) -> bool {
 
 /// Whether the other side of a comparison may come from a request: a name that says signature.
 pub(super) fn is_received<'a>(flow: &Flow<'a>, other: At<'a>) -> bool {
+    // The framework has checked the signature of these.
+    let is_trusted = flow
+        .find(other, |it| match &it.val.expr.kind {
+            Kind::Name("session") | Kind::Member(_, "session") => true,
+            Kind::Call(call) => ["unsign", "unsign_object", "unserialize"].contains(&call.last()),
+            _ => false,
+        })
+        .is_some();
+    // `Session.token == hash` in a query compares in the database, and on an index.
+    let chain = other.val.expr.chain();
+    let is_column = matches!(other.val.expr.kind, Kind::Member(..))
+        && chain
+            .first()
+            .is_some_and(|it| it.starts_with(char::is_uppercase));
+    if is_trusted || is_column {
+        return false;
+    }
     flow.find(other, |it| match it.val.expr.kind {
         Kind::Name(name) | Kind::Member(_, name) => {
             is_signature(name) || ["request", "headers", "header", "token"].contains(&name)

@@ -148,7 +148,12 @@ pub(super) fn is_constructor(expr: &Expr<'_>) -> bool {
         | [.., "salted_hmac"]
         | [.., "hmac", "sign"]
         | ["HMAC", "new"] => true,
-        [.., owner, "new_from_slice" | "new"] => owner.to_ascii_lowercase().contains("hmac"),
+        [.., owner, "new_from_slice" | "new"] => {
+            // `HmacMiddleware::new(…)` makes no MAC.
+            let name = owner.to_ascii_lowercase();
+            name.strip_prefix("hmac")
+                .is_some_and(|it| it.is_empty() || it.starts_with("sha") || it.starts_with("md5"))
+        }
         [.., "new_from_slice"] => call.func.span.start < call.func.span.end,
         _ => false,
     }

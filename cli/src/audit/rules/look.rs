@@ -217,6 +217,16 @@ impl<'f, 'a> Look<'f, 'a> {
         })
     }
 
+    /// Whether a call only writes down what happened.
+    pub(super) fn is_log(&self, frame: u32) -> bool {
+        let frame = self.flow.frames.get(frame as usize);
+        let function = frame.and_then(|it| it.function);
+        function.is_some_and(|it| {
+            let mut names = [Some(it.name), it.class].into_iter().flatten();
+            names.any(|name| words::has_word(name, &["log", "audit", "metric", "record_event"]))
+        })
+    }
+
     /// Whether a step runs inside a transaction.
     pub(super) fn in_transaction(&self, step: u32) -> bool {
         let Some(at) = self.flow.step(step) else {

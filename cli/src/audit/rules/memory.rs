@@ -107,6 +107,16 @@ fn is_mark(call: &CallAt<'_>, key: &str) -> bool {
     value.is_some_and(is_plain)
 }
 
+/// Whether the same entry also says that something is not so: an answer is cached, nothing is used.
+fn is_cached_fact<'a>(look: &Look<'_, 'a>, mark: &Memory<'a>) -> bool {
+    look.flow.calls().any(|call| {
+        writes(look, call).is_some_and(|it| look.flow.same(it.key, mark.key))
+            && call.call.arg(1, "value").is_some_and(|value| {
+                value.is_name(&["False", "false", "None"]) || value.text() == Some("")
+            })
+    })
+}
+
 fn is_plain(value: &Expr<'_>) -> bool {
     match &value.kind {
         Kind::Number(_) | Kind::Text(_) => true,
@@ -142,6 +152,7 @@ pub(super) fn get_then_set(look: &Look<'_, '_>) -> Vec<Hit> {
                 same_receiver
                     && look.flow.same(was.key, kept.key)
                     && is_mark(call, key)
+                    && !is_cached_fact(look, kept)
                     && look.flow.reaches(read.step, call.step)
                     && decided(look, read, call.step).is_some()
             });

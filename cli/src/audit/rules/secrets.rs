@@ -4,7 +4,7 @@ use super::look::{Hit, Look};
 use crate::audit::{
     finding::Place,
     mac_made,
-    project::{Project, each_expr},
+    project::{File, Project, each_expr},
     tree::{Call, Expr, Kind},
     values::At,
     words,
@@ -41,8 +41,11 @@ fn defaulted<'a>(call: &'a Call<'a>) -> Option<(&'a str, &'a Expr<'a>, bool)> {
             }
         };
         default.value.walk(&mut literal);
-        if let Kind::Closure(body) = &default.value.kind {
-            each_expr(body, &mut literal);
+        // A closure may first say in the log that there is no secret.
+        if let Kind::Closure(body) = &default.value.kind
+            && let Some(last) = body.last()
+        {
+            each_expr(std::slice::from_ref(last), &mut literal);
         }
         return text.map(|text| (name, &default.value, text.is_empty()));
     }
@@ -64,8 +67,94 @@ fn is_signing(name: &str) -> bool {
             "client_secrets",
             "secret_version",
             "secretsmanager",
+            // These open the door of another service: nobody signs with them here.
+            "client_secret",
+            "api_secret",
+            "application_secret",
+            "access_key",
+            "encrypted",
         ],
     )
+}
+
+/// The name that a value is set to, on its line: `WEBHOOK_SECRET = …`, `"secret": …`.
+fn set_to<'a>(text: &'a str, at: &Expr<'_>) -> Option<&'a str> {
+    let before = text.get(..at.span.start as usize)?;
+    let line = before.rsplit('\n').next()?;
+    let target = line.trim_end().trim_end_matches(['=', ':']).trim_end();
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let target = target.trim_end_matches(|c| !word(c));
+    let name = target.rsplit(|c| !word(c)).next()?;
+    (name.len() > 2).then_some(name)
+}
+
+/// Whether a line of the text asks if one of the names is there: then nothing is verified without it.
+fn is_tested(text: &str, names: &[&str]) -> bool {
+    let asks = [
+        "if ", "not ", "assert", "is_empty", " or ", " and ", "ensure!",
+    ];
+    names.iter().any(|name| {
+        memchr::memmem::find_iter(text.as_bytes(), name.as_bytes()).any(|at| {
+            let before = text.get(..at).and_then(|it| it.chars().next_back());
+            if before.is_some_and(|it| it.is_alphanumeric() || it == '_') {
+                return false;
+            }
+            let start = text
+                .get(..at)
+                .and_then(|it| it.rfind('\n'))
+                .map_or(0, |it| it + 1);
+            let line = text
+                .get(start..)
+                .and_then(|it| it.lines().next())
+                .unwrap_or_default();
+            let is_set =
+                line.contains("environ") || line.contains("getenv") || line.contains("env::var");
+            !is_set && asks.iter().any(|it| line.contains(it))
+        })
+    })
+}
+
+/// A helper of the same file that turns away who has no secret, whatever it calls it.
+fn refuses_without(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim).peekable();
+    while let Some(line) = lines.next() {
+        let asks = line.contains("not secret")
+            || line.contains("secret.is_empty()")
+            || line.contains("not signing_secret")
+            || line.contains("not webhook_secret");
+        let mut next = lines.clone().take(3);
+        if asks
+            && next.any(|it| {
+                ["raise", "return False", "return None", "abort(", "Err("]
+                    .iter()
+                    .any(|word| it.starts_with(word) || it.contains(&format!("return {word}")))
+            })
+        {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether the code notices that the secret was not set. An empty one is noticed wherever it is
+/// used; a literal one only where it is set.
+fn is_guarded(
+    project: &Project<'_>,
+    file: &File<'_>,
+    name: &str,
+    at: &Expr<'_>,
+    is_empty: bool,
+) -> bool {
+    let mut names = vec![name];
+    names.extend(set_to(file.text, at));
+    is_tested(file.text, &names)
+        || is_empty
+            && (refuses_without(file.text)
+                || project
+                    .files
+                    .iter()
+                    .filter(|it| it.language == file.language && !it.is_test)
+                    .any(|it| is_tested(it.text, &names)))
 }
 
 pub(super) fn has_default(project: &Project<'_>, file: usize) -> Vec<Hit> {
@@ -82,6 +171,8 @@ pub(super) fn has_default(project: &Project<'_>, file: usize) -> Vec<Hit> {
         if let Kind::Call(call) = &expr.kind
             && let Some((name, default, is_empty)) = defaulted(call)
             && is_signing(name)
+            && (!is_empty || words::has_word(name, &["webhook", "signing", "hmac"]))
+            && !is_guarded(project, it, name, expr, is_empty)
         {
             let message = if is_empty {
                 format!("if `{name}` is not set, the secret is empty: everybody can sign")
@@ -107,7 +198,12 @@ pub(super) fn in_code(look: &Look<'_, '_>) -> Vec<Hit> {
         if !mac_made::is_constructor(call.val.expr) {
             continue;
         }
-        let Some(key) = call.call.arg(0, "key") else {
+        // The first argument of `salted_hmac` is a salt, which is public.
+        let key = match call.call.last() {
+            "salted_hmac" => call.call.named("secret"),
+            _ => call.call.arg(0, "key"),
+        };
+        let Some(key) = key else {
             continue;
         };
         let key = look.piece(call, key);

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::audit::{
     flow::{CallAt, Exit, Val, What},
-    tree::{Expr, Kind, Operator},
+    tree::{Compare, Expr, Kind, Operator},
     values::{At, Go},
     words,
 };
@@ -169,26 +169,28 @@ struct Change<'a> {
 }
 
 /// A place where one process runs alone.
-fn runs_alone(look: &Look<'_, '_>) -> bool {
+pub(super) fn runs_alone(look: &Look<'_, '_>) -> bool {
     let path = look
         .flow
         .project
         .files
         .get(look.flow.root.file)
         .map_or("", |it| it.path);
-    path.split('/').any(|part| {
-        [
-            "migrations",
-            "management",
-            "scripts",
-            "seeds",
-            "alembic",
-            "examples_of_data",
-            "admin.py",
-            "fixtures",
-        ]
-        .contains(&part)
-    })
+    let name = path.rsplit('/').next().unwrap_or(path);
+    words::has_word(name, &["seed", "load_test", "populate"])
+        || path.split('/').any(|part| {
+            [
+                "migrations",
+                "management",
+                "scripts",
+                "seeds",
+                "alembic",
+                "examples_of_data",
+                "admin.py",
+                "fixtures",
+            ]
+            .contains(&part)
+        })
 }
 
 fn changes<'a>(look: &Look<'_, 'a>) -> Vec<Change<'a>> {
@@ -274,15 +276,13 @@ fn changes<'a>(look: &Look<'_, 'a>) -> Vec<Change<'a>> {
     found
 }
 
-pub(super) const STATES: [&str; 36] = [
-    "status",
-    "state",
+/// What is spent once, or counted.
+const SPENT: [&str; 25] = [
     "balance",
     "used",
     "redeem",
     "stock",
     "quantity",
-    "count",
     "paid",
     "amount",
     "remaining",
@@ -295,23 +295,35 @@ pub(super) const STATES: [&str; 36] = [
     "uses",
     "usage",
     "inventory",
-    "version",
-    "locked",
-    "cancel",
     "refund",
     "consumed",
     "sold",
     "reserved",
-    "confirmed",
-    "approved",
     "attempts",
     "points",
+    "funds",
+    "activations",
+];
+
+/// How far something has come.
+const STAGES: [&str; 12] = [
+    "status",
+    "state",
+    "version",
+    "locked",
+    "cancel",
+    "confirmed",
+    "approved",
     "expired",
     "can_",
     "pending",
-    "funds",
     "limit",
+    "count",
 ];
+
+pub(super) fn is_state(name: &str) -> bool {
+    words::has_word(name, &SPENT) || words::has_word(name, &STAGES)
+}
 
 const OWNERS: [&str; 9] = [
     "user",
@@ -430,21 +442,67 @@ fn checked<'a>(look: &Look<'_, 'a>, change: &Change<'a>) -> Option<(At<'a>, bool
         if !look.flow.decides(number, change.at.step) {
             continue;
         }
-        let names = tested(look, test, fetched);
-        let set = set_between(look, number, change.at.step, fetched);
-        let refuses = refuses(look, number);
-        let is_state = names
-            .iter()
-            .any(|it| (refuses && set.contains(it)) || words::has_word(it, &STATES));
-        let changes = !set.is_empty() || change.is_delete;
-        if is_state && changes {
+        let mut names = tested(look, test, fetched);
+        let is_owner = names.iter().any(|it| words::has_word(it, &OWNERS));
+        if !change.is_delete {
+            // A check of one field guards no other.
+            let set = set_between(look, number, change.at.step, fetched);
+            names.retain(|it| set.contains(it));
+        }
+        let is_spent = names.iter().any(|it| words::has_word(it, &SPENT));
+        let is_stage = names.iter().any(|it| words::has_word(it, &STAGES))
+            && (change.is_delete
+                || refuses(look, number)
+                    && (!sets_what_it_refuses(look, test, change)
+                        || has_effect(look, number, fetched)));
+        if is_spent || is_stage {
             return Some((test, true));
         }
-        if names.iter().any(|it| words::has_word(it, &OWNERS)) && owner.is_none() {
+        if is_owner && owner.is_none() {
             owner = Some((test, false));
         }
     }
     owner
+}
+
+/// `if order.status == PAID: return`, then `order.status = PAID`: done twice, this alone is done once.
+fn sets_what_it_refuses<'a>(look: &Look<'_, 'a>, test: At<'a>, change: &Change<'a>) -> bool {
+    let file = look.flow.project.files.get(look.flow.file(test.val.frame));
+    let text = |expr: &Expr<'_>| file.and_then(|it| it.text.get(expr.span.range()));
+    let Kind::Compare(Compare::Equal, both) = &test.val.expr.kind else {
+        return false;
+    };
+    let [tested, refused] = &**both;
+    let Some(member) = tested.chain().last().copied() else {
+        return false;
+    };
+    (test.step..=change.at.step).any(|number| {
+        matches!(look.flow.step(number).map(|it| &it.what), Some(What::Set { target, value, .. })
+            if matches!(target.kind, Kind::Member(_, name) if name == member)
+                && text(value.expr).is_some()
+                && text(value.expr) == text(refused))
+    })
+}
+
+/// Whether something else happens behind a check: another object changes, or a message goes out.
+fn has_effect<'a>(look: &Look<'_, 'a>, test: u32, fetched: At<'a>) -> bool {
+    look.flow.calls().any(|call| {
+        let last = call.call.last();
+        let adds = last == "add"
+            && call
+                .call
+                .receiver()
+                .is_some_and(|it| is_session(&[it.chain().as_slice(), &["add"]].concat()));
+        let is_own = call
+            .call
+            .receiver()
+            .is_some_and(|it| is_of(look, look.at(call), it, fetched));
+        call.step > test
+            && (adds || words::changes(call.call) && !["commit", "flush"].contains(&last))
+            && !is_own
+            && !look.is_log(call.val.frame)
+            && look.flow.reaches(test, call.step)
+    })
 }
 
 fn checked_hits(look: &Look<'_, '_>, wants_state: bool) -> Vec<Hit> {

@@ -2,7 +2,7 @@
 
 use super::{
     look::{Hit, Look},
-    state::{STATES, hands_on},
+    state::{hands_on, is_state, runs_alone},
 };
 use crate::audit::{
     flow::{CallAt, RegionKind, What},
@@ -21,7 +21,12 @@ pub(super) fn lock_outside_transaction(look: &Look<'_, '_>) -> Vec<Hit> {
         .and_then(|name| look.flow.project.class(name));
     let in_class =
         class.is_some_and(|(_, class)| class.decorators.iter().any(words::is_transaction));
-    if !is_end || in_class || look.mentions(&["set_autocommit", "atomic"]) {
+    // Django sends its signals within the transaction of what it saves and deletes.
+    let is_receiver = function
+        .decorators
+        .iter()
+        .any(|it| it.chain().last() == Some(&"receiver"));
+    if !is_end || in_class || is_receiver || look.mentions(&["set_autocommit", "atomic"]) {
         return hits;
     }
     for call in look.flow.calls() {
@@ -54,6 +59,13 @@ pub(super) fn task_before_commit(look: &Look<'_, '_>) -> Vec<Hit> {
         return hits;
     }
     for task in look.flow.calls().filter(|call| hands_on(call)) {
+        // A task that hands on its own next batch needs no row of this one.
+        let frame = look.flow.frames.get(task.val.frame as usize);
+        let function = frame.and_then(|it| it.function);
+        let receiver = task.call.receiver().and_then(Expr::name);
+        if receiver.is_some() && receiver == function.map(|it| it.name) {
+            continue;
+        }
         let Some(step) = look.flow.step(task.step) else {
             continue;
         };
@@ -74,24 +86,28 @@ pub(super) fn task_before_commit(look: &Look<'_, '_>) -> Vec<Hit> {
             .decorators
             .iter()
             .find(|it| words::is_transaction(it) && it.chain().contains(&"atomic"));
-        let has_written = look.flow.calls().find(|call| {
-            call.step < task.step
-                && [
-                    "save",
-                    "create",
-                    "update",
-                    "get_or_create",
-                    "update_or_create",
-                    "bulk_create",
-                    "add",
-                    "flush",
-                ]
-                .contains(&call.call.last())
-                && (call.call.func.chain().contains(&"objects")
-                    || call.call.last() == "save"
-                    || is_session(call))
-                && look.flow.reaches(call.step, task.step)
-        });
+        let has_written = look
+            .flow
+            .calls()
+            .filter(|call| {
+                call.step < task.step
+                    && [
+                        "save",
+                        "create",
+                        "update",
+                        "get_or_create",
+                        "update_or_create",
+                        "bulk_create",
+                        "add",
+                        "flush",
+                    ]
+                    .contains(&call.call.last())
+                    && (call.call.func.chain().contains(&"objects")
+                        || call.call.last() == "save"
+                        || is_session(call))
+                    && look.flow.reaches(call.step, task.step)
+            })
+            .last();
         let Some(written) = has_written else { continue };
         let committed_later = look.flow.calls().any(|call| {
             call.call.last() == "commit"
@@ -214,16 +230,7 @@ fn is_caught(look: &Look<'_, '_>, step: u32) -> bool {
 
 pub(super) fn unique_checked_then_inserted(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
-    let path = look
-        .flow
-        .project
-        .files
-        .get(look.flow.root.file)
-        .map_or("", |it| it.path);
-    if path
-        .split('/')
-        .any(|it| ["management", "migrations", "scripts", "seeds", "alembic"].contains(&it))
-    {
+    if runs_alone(look) {
         return hits;
     }
     for (place, lookup) in look.flow.calls().enumerate() {
@@ -285,6 +292,9 @@ fn in_loop(look: &Look<'_, '_>, step: u32) -> bool {
 
 pub(super) fn get_or_create_without_unique(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
+    if runs_alone(look) {
+        return hits;
+    }
     for call in look.flow.calls() {
         let chain = call.call.func.chain();
         let ([name, "objects", "get_or_create" | "update_or_create"], false) =
@@ -375,7 +385,7 @@ pub(super) fn serializer_checks_instance(look: &Look<'_, '_>) -> Vec<Hit> {
     }
     let is_instance = |it: At<'_>| {
         matches!(&it.val.expr.kind, Kind::Member(inner, name)
-            if inner.is_name(&["instance"]) && (set.contains(name) || words::has_word(name, &STATES)))
+            if inner.is_name(&["instance"]) && (set.contains(name) || is_state(name)))
     };
     let change = look.flow.calls().find(|call| {
         let of_instance = call

@@ -2,7 +2,8 @@
 
 use super::look::{Hit, Look};
 use crate::audit::{
-    flow::Val,
+    flow::{CallAt, Val},
+    mac_made,
     tree::{Compare, Expr, Kind},
     values::{At, Go},
     words,
@@ -104,7 +105,15 @@ pub(super) fn one_sided(look: &Look<'_, '_>) -> Vec<Hit> {
         .message
         .iter()
         .any(|piece| signed_time(look, *piece).is_some());
-    if window.is_two_sided || window.is_end || !signed {
+    // The time in a token of the service itself is the service's own.
+    let frame = look.flow.frames.get(check.at.val.frame as usize);
+    let function = frame.and_then(|it| it.function);
+    let mut names = function
+        .into_iter()
+        .flat_map(|it| it.class.into_iter().chain([it.name]));
+    let is_own =
+        names.any(|it| words::has_word(it, &["csrf", "token", "cookie", "session", "link"]));
+    if window.is_two_sided || window.is_end || !signed || is_own {
         return Vec::new();
     }
     vec![look.hit(
@@ -203,7 +212,8 @@ pub(super) fn no_memory(look: &Look<'_, '_>) -> Vec<Hit> {
     };
     let end = |it: &Window<'_>| it.is_end || it.width.is_some() || it.is_two_sided;
     let windows = windows(look);
-    let Some(window) = windows.iter().find(|it| end(it)) else {
+    let is_signed = |it: &Window<'_>| shares_a_name(look, it.at, &check.message);
+    let Some(window) = windows.iter().find(|it| end(it) && is_signed(it)) else {
         return Vec::new();
     };
     let is_end = look.is_handler || !look.flow.project.is_called(look.flow.function.name);
@@ -215,8 +225,10 @@ pub(super) fn no_memory(look: &Look<'_, '_>) -> Vec<Hit> {
     let change = look.flow.calls().find(|call| {
         call.step > check.at.step
             && words::changes(call.call)
+            && !feeds_mac(look, call)
+            && !names_its_event(look, call)
             && look.flow.reaches(check.at.step, call.step)
-            && !is_log(look, call.val.frame)
+            && !look.is_log(call.val.frame)
     });
     if !is_end || look.mentions(&words::MEMORY) && !has_nonce {
         return Vec::new();
@@ -237,11 +249,36 @@ pub(super) fn no_memory(look: &Look<'_, '_>) -> Vec<Hit> {
     )]
 }
 
-fn is_log(look: &Look<'_, '_>, frame: u32) -> bool {
-    let function = look
-        .flow
-        .frames
-        .get(frame as usize)
-        .and_then(|it| it.function);
-    function.is_some_and(|it| words::has_word(it.name, &["log", "audit", "metric"]))
+/// Whether a comparison is about something that is in the signed message.
+fn shares_a_name<'a>(look: &Look<'_, 'a>, compared: At<'a>, message: &[At<'a>]) -> bool {
+    let names = |at: At<'a>| {
+        let mut names = Vec::new();
+        look.flow.sources(at, &mut |it| {
+            if let Kind::Name(_) | Kind::Member(..) | Kind::Text(_) = it.val.expr.kind {
+                names.push(look.flow.text(it.val));
+            }
+            Go::Deeper
+        });
+        names
+    };
+    let compared = names(compared);
+    let mut message = message.iter().flat_map(|piece| names(*piece));
+    message.any(|name| !name.is_empty() && compared.contains(&name))
+}
+
+/// `h.update(…)`, where `h` is a MAC.
+fn feeds_mac<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> bool {
+    call.call.last() == "update"
+        && call.call.receiver().is_some_and(|it| {
+            mac_made::is_constructor(look.flow.resolved(look.piece(call, it)).val.expr)
+        })
+}
+
+/// Whether a call hands on the id of the event: whoever takes it can tell duplicates.
+fn names_its_event(look: &Look<'_, '_>, call: &CallAt<'_>) -> bool {
+    let text = look.flow.text(call.val);
+    words::has_word(
+        text,
+        &["event[\"id\"]", "event['id']", "event_id", "event.id"],
+    )
 }

@@ -84,8 +84,8 @@ def ship_mended(request, order_id):
 def view(request, post_id):
     post = Post.objects.get(id=post_id)
     if post.view_count >= 0:
-        post.view_count += 1
-        post.save()  # expect: checked-then-changed
+        post.view_count += 1  # expect: read-modify-write
+        post.save()
 
 
 def view_mended(request, post_id):

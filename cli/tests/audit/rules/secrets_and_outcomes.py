@@ -14,7 +14,7 @@ from shop.services import fulfil
 log = logging.getLogger(__name__)
 
 # secret-has-default
-WEBHOOK_SECRET = os.environ.get("WEBHOOK_SECRET", "")  # expect: secret-has-default
+HOOK_SECRET = os.environ.get("PAYMENT_WEBHOOK_SECRET", "")  # fine: secret-has-default
 SIGNING = os.getenv("SIGNING_SECRET", "change-me")  # expect: secret-has-default
 HMAC_KEY = config("HMAC_KEY", default="dev")  # expect: secret-has-default
 
@@ -28,6 +28,14 @@ OPTIONAL = os.environ.get("WEBHOOK_SECRET")  # fine: secret-has-default
 NOWHERE = os.environ.get("WEBHOOK_SECRET", None)  # fine: secret-has-default
 WHERE = os.environ.get("SECRET_FILE", "/run/secrets/hmac")  # fine: secret-has-default
 PORT = os.environ.get("PORT", "8000")  # fine: secret-has-default
+OF_A_LOGIN = os.environ.get("SOCIAL_CLIENT_SECRET", "")  # fine: secret-has-default
+LATER_SECRET = os.environ.get("LATER_WEBHOOK_SECRET", "")  # fine: secret-has-default
+
+
+def with_the_later(body, signature):
+    if not LATER_SECRET:
+        raise ValueError("no secret")
+    return hmac.compare_digest(hmac.new(LATER_SECRET, body, hashlib.sha256).digest(), signature)
 
 
 # secret-in-code
@@ -61,6 +69,10 @@ def a_parameter(body, key):  # fine: secret-in-code
 
 def derived_as_a_cloud_does(secret, day):  # fine: secret-in-code
     return hmac.new(("AWS4" + secret).encode(), day.encode(), hashlib.sha256).digest()
+
+
+def with_a_public_salt(user):  # fine: secret-in-code
+    return salted_hmac("shop.mail", user.email).hexdigest()
 
 
 def derived_as_a_messenger_does(token):  # fine: secret-in-code

@@ -44,6 +44,16 @@ def fed_in_pieces():
         abort(401)
 
 
+def row_of_a_hash(session, token):  # fine: mac-compared-with-equals
+    token_hash = hmac.new(settings.SECRET, token.encode(), hashlib.sha256).hexdigest()
+    return session.scalar(select(ApiToken).where(ApiToken.token_hash == token_hash))
+
+
+def of_a_signed_session(session, user):  # fine: mac-compared-with-equals
+    mine = hmac.new(settings.SECRET, user.password.encode(), hashlib.sha256).hexdigest()
+    return session.get("hash") == mine
+
+
 def in_constant_time(request):  # fine: mac-compared-with-equals
     mine = hmac.new(settings.SECRET, request.body, hashlib.sha256).hexdigest()
     return hmac.compare_digest(mine, request.headers["X-Signature"])

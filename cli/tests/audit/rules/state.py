@@ -124,6 +124,31 @@ def only_its_name(request, pk):  # fine: checked-then-changed
     order.save()
 
 
+def closed_again(request, pk):  # fine: checked-then-changed
+    room = Room.objects.get(pk=pk)
+    if room.status == "closed":
+        raise Refused
+    room.status = "closed"
+    room.save()
+
+
+def closed_with_a_refund(request, pk):
+    sale = Sale.objects.get(pk=pk)
+    if sale.status == "closed":
+        raise Refused
+    sale.status = "closed"
+    sale.save()  # expect: checked-then-changed
+    Refund.objects.create(sale=sale)
+
+
+def another_field(request, pk):  # fine: checked-then-changed
+    order = Order.objects.get(pk=pk)
+    if order.status != "open":
+        raise Refused
+    order.note = request.POST["note"]
+    order.save()
+
+
 def filled_in(request, pk):  # fine: checked-then-changed
     notice = Notice.objects.get(pk=pk)
     if not notice.date_read:
@@ -469,6 +494,11 @@ def lock_first(request, pk):
     return order
 
 
+@receiver(pre_delete, sender=Order)
+def lock_of_a_signal(sender, instance, **kwargs):  # fine: lock-outside-transaction
+    return Order.objects.select_for_update().get(pk=instance.pk)
+
+
 class Pay:
     def post(self, request, pk):
         account = Account.objects.select_for_update(nowait=True).get(pk=pk)  # expect: lock-outside-transaction
@@ -544,6 +574,12 @@ def after_commit_of_sqlalchemy(db, body):  # fine: task-before-commit
     db.add(order)
     db.commit()
     fulfil.delay(order.id)
+
+
+@transaction.atomic
+def next_batch(request, offset):  # fine: task-before-commit
+    Order.objects.filter(pk__gt=offset).update(state="old")
+    next_batch.delay(offset + 100)
 
 
 @transaction.atomic

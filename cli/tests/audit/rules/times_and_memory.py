@@ -108,6 +108,13 @@ def between(body, signature, timestamp):  # fine: time-compared-on-one-side
     return hmac.compare_digest(mac_of(timestamp, body), signature)
 
 
+def verify_csrf_token(token):  # fine: time-compared-on-one-side
+    timestamp, signature = token.split(".")
+    if time.time() - int(timestamp) > 3600:
+        return False
+    return hmac.compare_digest(mac_of(timestamp, ""), signature)
+
+
 def it_expires(body, signature, expires):  # fine: time-compared-on-one-side
     if int(expires) < time.time():
         return False
@@ -208,6 +215,24 @@ def once_by_its_id(request):  # fine: window-without-memory
     return HttpResponse()
 
 
+def handed_on_with_its_id(request, events):  # fine: window-without-memory
+    if not checked(request):
+        return HttpResponseForbidden()
+    event = request.json()  # expect: body-read-again
+    events.enqueue(event["id"], event)
+    return HttpResponse()
+
+
+def an_order_that_ends(request, pk):  # fine: window-without-memory
+    mine = hmac.new(settings.KEY, request.body, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(mine, request.headers["X-Signature"]):
+        return HttpResponseForbidden()
+    order = Order.objects.get(pk=pk)  # expect: unsigned-input-used
+    if abs(time.time() - order.opened) > 300:
+        order.delete()
+    return HttpResponse()
+
+
 def reads_only(request):  # fine: window-without-memory
     if not checked(request):
         return HttpResponseForbidden()
@@ -263,6 +288,16 @@ def a_cached_page(key, render):  # fine: used-get-then-set
         page = render()
         cache.set(key, page, 60)
     return page
+
+
+def a_cached_answer(user):  # fine: used-get-then-set
+    known = cache.get(f"has-photo:{user}")
+    if known is None:
+        if storage.exists(user):
+            cache.set(f"has-photo:{user}", True, 60)
+        else:
+            cache.set(f"has-photo:{user}", False, 60)
+    return known
 
 
 def under_a_lock(nonce, lock):  # fine: used-get-then-set
