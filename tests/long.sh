@@ -6,7 +6,7 @@
 #   tests/long.sh signature-inputs   `Signature-Input` against implementations in three languages
 #   tests/long.sh leases             several who ask for one lease, on every store
 #   tests/long.sh processing         requests given up, and processes killed, at any moment
-#   tests/long.sh intentions         claims on the keys of answers, on every store
+#   tests/long.sh intentions         claims on the keys of answers, on every store, and processes killed
 #   tests/long.sh patterns           the pages of the guide: clients at once against checks and uses
 #   tests/long.sh files              files that are swapped and overwritten while they are served
 #   tests/long.sh probe              planted faults in four frameworks, and their mended twins
@@ -55,7 +55,10 @@ probe)
     tests 100 --test cli -- faults_of_
     tests 50 --lib -- held_back
     ;;
-intentions) tests 1000 --test stores -- answers_history ;;
+intentions)
+    tests 1000 --test stores -- answers_history
+    tests 20 --test stores -- answers_crash
+    ;;
 patterns) tests 10000 --test patterns ;;
 files) tests 100000 --test layer -- files::races:: ;;
 wire) tests 2000 --test attacks -- wire:: ;;

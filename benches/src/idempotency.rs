@@ -4,10 +4,11 @@ use axum::{Router, body::Body, routing::post};
 use bytes::Bytes;
 use countersign::{MemoryStore, VerifyLayer, idempotency::IdempotencyLayer, store::MemoryAnswers};
 use http::StatusCode;
+use tokio::runtime::Builder;
 use tower::ServiceExt as _;
 
 use crate::{
-    Contender, ready,
+    Contender,
     requests::{ORIGIN, body, house_with_key, keyed, keys},
 };
 
@@ -39,12 +40,16 @@ fn layer() -> IdempotencyLayer {
 fn oneshot(name: &'static str, router: Router, key: fn(u64) -> u64) -> Contender {
     let router: Router = router.layer(verify()).with_state(());
     let mut request = keyed(body(BODY_LEN), key);
+    // A key is held by a task beside its handler.
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
     Contender::new(
         name,
         move || Some(request().map(Body::from)),
         move |request| {
             let request = request.take().expect("handled once");
-            let response = ready(router.clone().oneshot(request)).expect("an answer");
+            let response = runtime.block_on(router.clone().oneshot(request));
+            let response = response.expect("an answer");
             assert_eq!(response.status(), StatusCode::CREATED);
         },
     )

@@ -209,7 +209,7 @@ impl fmt::Display for ConfigErrorKind {
             Self::OtherSecrets(namespace, key_id) => write!(
                 f,
                 "another layer on this store, or on what may be its database, has other secrets for key id \
-                 `{key_id}` in namespace `{namespace}`: the holder of one secret could use up requests of the other; give each \
+                 `{key_id}` in namespace `{namespace}`: the holder of one secret could use up requests, or get answers, of the other; give each \
                  layer a `namespace`, or a key id, of its own, or give both the same `KeyRing`"
             ),
             Self::OtherRetention(namespace, other, this) => write!(

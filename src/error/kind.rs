@@ -142,8 +142,9 @@ kinds! {
         "The service cannot tell at present whether it saw this request before. Send it again later.",
         "Look at the store, or at the key look-up: the reason says what failed. Requests are \
          refused until it answers.";
-    /// 500: the store remembers for less time than this service needs, or a token is redeemed in
-    /// another way than it was built for.
+    /// 500: the store remembers for less time than this service needs, a token is redeemed in
+    /// another way than it was built for, or a request has an `Idempotency-Key` where no key can be
+    /// held, or where its answer could be another sender's.
     StoreMisconfigured = INTERNAL_SERVER_ERROR, "store_misconfigured",
         "The service is not set up correctly, and cannot accept requests. Its log says why.",
         "Waiting does not help. The reason says what is wrong. If it names two retentions, give all \

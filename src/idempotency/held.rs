@@ -93,7 +93,7 @@ impl Hold for HeldKey {
     async fn renew(&self) -> Step {
         let Settings { store, lease, .. } = &*self.settings;
         let renewing = store.renew(&self.claim, *lease);
-        let renewed = within(self.settings.step_timeout(), renewing).await?;
+        let renewed = within(self.settings.renewal_timeout(), renewing).await?;
         // A handler that has committed its answer may go on for as long as it likes.
         if renewed == StepOutcome::Lost && self.is_answered().await? {
             return Ok(StepOutcome::Done);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::Instant};
 
 use super::{
     answer::StoredAnswer,
@@ -116,8 +116,18 @@ impl IdempotencyLayer {
             .in_turn(&claim, settings.store.claim(&claim))
             .await?;
         let unanswered = Unanswered::new(settings, &claim);
-        let outcome = within(settings.step_timeout(), claiming).await;
+        let asked = Instant::now();
+        let mut outcome = within(settings.timeout, claiming).await;
         drop(turn);
+        // A slow answer leaves a hold that may end before its first renewal.
+        if matches!(outcome, Ok(AnswerOutcome::Claimed)) && asked.elapsed() > settings.lease / 3 {
+            let renewing = settings.store.renew(&claim, settings.lease);
+            outcome = match within(settings.renewal_timeout(), renewing).await {
+                Ok(StepOutcome::Done) => outcome,
+                Ok(StepOutcome::Lost) => Ok(AnswerOutcome::in_flight(settings.lease)),
+                Err(error) => Err(error),
+            };
+        }
         use StoreErrorKind::{Full, KeyOverQuota};
         match outcome {
             Ok(_) => unanswered.leave(),

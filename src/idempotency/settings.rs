@@ -31,9 +31,8 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// How long the store may take to claim or renew, so that a slow answer still leaves a hold to
-    /// renew.
-    pub(super) fn step_timeout(&self) -> Duration {
+    /// How long the store may take to renew, so that a slow answer still leaves a hold to renew.
+    pub(super) fn renewal_timeout(&self) -> Duration {
         self.timeout.min(self.lease / 3)
     }
 

@@ -185,15 +185,18 @@ impl Covered {
     }
 
     /// What the message says, part by part, without what a signature says of itself: its time, its
-    /// expiry, its nonce and its key id.
+    /// expiry, its nonce and its key id, also as the headers that hold them.
     pub(crate) fn content(&self) -> impl Iterator<Item = (&Part, &[u8])> {
-        let of_signature = |part: &Part| {
+        let of_signature = self.parts.iter().filter(|written| {
             matches!(
-                part,
+                written.part,
                 Part::Time(_) | Part::Expires(_) | Part::Nonce | Part::KeyId
             )
-        };
-        let content = self.parts.iter().filter(move |w| !of_signature(&w.part));
+        });
+        let content = self.parts.iter().filter(move |written| {
+            let mut of_signature = of_signature.clone();
+            of_signature.all(|parameter| parameter.place != written.place)
+        });
         content.map(|written| (&written.part, written.value(&self.bytes)))
     }
 

@@ -86,6 +86,11 @@ impl AnswerClaim {
         &self.key_id
     }
 
+    /// Namespace and key id, for a store in this process.
+    pub(crate) fn sender(&self) -> (Arc<str>, KeyId) {
+        (Arc::clone(&self.namespace), self.key_id.clone())
+    }
+
     /// Returns the SHA-256 that identifies the record: of the namespace, the key id, the method,
     /// the path and the key, each behind its length.
     #[must_use]

@@ -33,7 +33,7 @@ use sqlx::{
 };
 use tokio::net::TcpListener;
 
-use crate::common::{HOST, KEY, ORIGIN, SECRET, database, exchange, keys, to_wire};
+use crate::common::{HOST, KEY, ORIGIN, SECRET, cases, database, exchange, keys, to_wire};
 
 const POINT: &str = "ANSWERS_POINT";
 const MODE: &str = "ANSWERS_MODE";
@@ -267,9 +267,10 @@ impl Scene {
     /// Sends an order to an application that dies at each point, and once more to its successor:
     /// how many effects there were by then, the second answer, and how many effects there are.
     async fn expect(&self, mode: Mode, table: &[(&str, i64, (u16, &str), i64)]) {
-        for (point, before, answer, after) in table {
+        let rounds = (0..cases(1)).flat_map(|round| table.iter().map(move |case| (round, case)));
+        for (round, (point, before, answer, after)) in rounds {
             let from = self.effects().await;
-            let key = format!("{mode:?}, {point}");
+            let key = format!("{mode:?}, {point}, {round}");
             let mut first = Application::start(self, mode, Some(point));
             assert_eq!(first.send(&key).await, (0, String::new()), "{key}");
             assert_eq!(first.child.wait().unwrap().code(), None, "it was killed");

@@ -43,6 +43,7 @@ fn main() {
     drop(file);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
+        .enable_time()
         .build()
         .expect("a runtime");
     let root = FileRoot::open(folder.path()).expect("a folder");

@@ -306,7 +306,9 @@ impl VerifierBuilder<VerifyLayer> {
         self.then(move |layer| layer.confirm_in(database))
     }
 
-    /// Sets [`VerifyLayer::answer_duplicates_from`].
+    /// Sets [`VerifyLayer::answer_duplicates_from`]. [`build`](Self::build) refuses a layer whose
+    /// answers could be those of another verifier of this process: one that keeps its answers in the
+    /// same store and namespace, and has other secrets under a key id.
     pub fn answer_duplicates_from(self, idempotency: &IdempotencyLayer) -> Self {
         let idempotency = idempotency.clone();
         self.then_if(move |layer| {

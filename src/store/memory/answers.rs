@@ -143,11 +143,11 @@ impl MemoryAnswers {
 
     fn take(&self, owner: &Owner, bytes: usize) -> Result<(), StoreError> {
         let mut keys = lock(&self.keys);
-        let held = keys.get(owner).copied().unwrap_or_default();
-        let (of_key, of_all) = (
-            held.saturating_add(bytes),
-            self.taken_bytes().saturating_add(bytes),
-        );
+        let held = keys.get_mut(owner);
+        let of_key = held
+            .as_deref()
+            .map_or(bytes, |held| held.saturating_add(bytes));
+        let of_all = self.taken_bytes().saturating_add(bytes);
         if of_all > self.capacity {
             let message = "the memory store of answers has no room for one more";
             return Err(StoreError::new(StoreErrorKind::Full, message));
@@ -156,7 +156,12 @@ impl MemoryAnswers {
             let message = "the key has used up its share of the memory store of answers";
             return Err(StoreError::new(StoreErrorKind::KeyOverQuota, message));
         }
-        keys.insert(owner.clone(), of_key);
+        match held {
+            Some(held) => *held = of_key,
+            None => {
+                keys.insert(owner.clone(), of_key);
+            }
+        }
         // Only changed under the lock.
         self.taken.store(of_all, Ordering::Relaxed);
         Ok(())
@@ -202,7 +207,7 @@ impl MemoryAnswers {
             return Ok(outcome);
         }
         self.remove(&mut shard, claim.digest());
-        let owner = (claim.namespace().into(), claim.key_id().clone());
+        let owner = claim.sender();
         self.take(&owner, RESERVED)?;
         let deadline = now.saturating_add(claim.retention());
         let record = AnswerRecord {

@@ -4,7 +4,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sqlx::{
-    Row as _, Sqlite, SqliteConnection, SqliteExecutor, SqlitePool, Transaction, sqlite::SqliteRow,
+    Row as _, Sqlite, SqliteConnection, SqliteExecutor, SqlitePool, Transaction,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteRow},
 };
 
 use super::{error, time::millis};
@@ -187,31 +189,21 @@ impl SqliteAnswers {
     }
 
     /// Changes a record that has no answer.
-    async fn step(
-        &self,
-        statement: &'static str,
-        claim: &AnswerClaim,
-        value: Value<'_>,
-    ) -> Result<StepOutcome, StoreError> {
-        let query = sqlx::query(statement)
-            .bind(claim.digest().as_slice())
-            .bind(claim.attempt().to_bytes().to_vec())
-            .bind(millis(self.clock.now()));
-        let query = match value {
-            Value::None => query,
-            Value::Time(time) => query.bind(millis(time)),
-            Value::Answer(answer) => query.bind(answer),
-        };
+    async fn step(&self, query: Bound<'_>) -> Result<StepOutcome, StoreError> {
         let run = query.execute(&self.pool).await.map_err(error::of_driver)?;
         Ok(answers::done(run.rows_affected()))
     }
+
+    /// A statement of which `?1` is the digest, `?2` the attempt and `?3` the time.
+    fn bound<'q>(&self, sql: &'static str, claim: &AnswerClaim) -> Bound<'q> {
+        sqlx::query(sql)
+            .bind(claim.digest().to_vec())
+            .bind(claim.attempt().to_bytes().to_vec())
+            .bind(millis(self.clock.now()))
+    }
 }
 
-enum Value<'v> {
-    None,
-    Time(Timestamp),
-    Answer(&'v [u8]),
-}
+type Bound<'q> = Query<'q, Sqlite, SqliteArguments>;
 
 async fn find(
     connection: &mut SqliteConnection,
@@ -330,7 +322,7 @@ impl AnswerStore for SqliteAnswers {
         let sql = "UPDATE countersign_answer SET lease_end = ?4
             WHERE digest = ?1 AND attempt = ?2 AND answer IS NULL AND deadline > ?3";
         let end = self.clock.now().saturating_add(lease);
-        StoreFuture::new(self.step(sql, claim, Value::Time(end)))
+        StoreFuture::new(self.step(self.bound(sql, claim).bind(millis(end))))
     }
 
     fn record<'a>(
@@ -340,13 +332,13 @@ impl AnswerStore for SqliteAnswers {
     ) -> StoreFuture<'a, StepOutcome> {
         let sql = "UPDATE countersign_answer SET answer = ?4
             WHERE digest = ?1 AND attempt = ?2 AND answer IS NULL AND deadline > ?3";
-        StoreFuture::new(self.step(sql, claim, Value::Answer(answer)))
+        StoreFuture::new(self.step(self.bound(sql, claim).bind(answer.as_ref())))
     }
 
     fn release<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
         let sql = "DELETE FROM countersign_answer
             WHERE digest = ?1 AND attempt = ?2 AND answer IS NULL AND deadline > ?3";
-        StoreFuture::new(self.step(sql, claim, Value::None))
+        StoreFuture::new(self.step(self.bound(sql, claim)))
     }
 
     fn resolve<'a>(
@@ -357,7 +349,7 @@ impl AnswerStore for SqliteAnswers {
         // Whichever attempt it was.
         let sql = "UPDATE countersign_answer SET answer = ?4 WHERE digest = ?1 AND ?2 IS NOT NULL
             AND answer IS NULL AND lease_end <= ?3 AND deadline > ?3";
-        StoreFuture::new(self.step(sql, claim, Value::Answer(answer)))
+        StoreFuture::new(self.step(self.bound(sql, claim).bind(answer.as_ref())))
     }
 }
 

@@ -161,6 +161,37 @@ async fn a_client_that_hangs_up_while_its_key_is_claimed_is_served_all_the_same(
     assert_eq!(course.server.effects(), 1);
 }
 
+/// A claim that is answered when its hold is about to end is renewed before its handler runs. If it
+/// was lost, no handler runs; the twin was not.
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_is_answered_late_holds_its_key_before_its_handler_runs() {
+    for is_lost in [true, false] {
+        let gate = Arc::new(Semaphore::new(0));
+        let clock = common::clock();
+        let store = answers(&clock);
+        let odd = Odd {
+            store: Arc::clone(&store),
+            claims: Claims::AnsweredLate(Arc::clone(&gate)),
+            given_up: Mutex::default(),
+            releases: Arc::default(),
+            panics: Arc::default(),
+        };
+        let builder = IdempotencyLayer::builder(odd).lease(Duration::from_secs(3));
+        let builder = builder.store_timeout(Duration::from_secs(10));
+        let server = Server::with(clock.clone(), builder.danger_run_again_after_crash());
+        let late = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            if is_lost {
+                clock.advance(Duration::from_secs(24 * 60 * 60));
+            }
+            gate.add_permits(1);
+        };
+        let (answer, ()) = tokio::join!(server.send("k", "/pay", "{}"), late);
+        let expected = if is_lost { (409, 0) } else { (201, 1) };
+        assert_eq!((answer.said().0, server.effects()), expected);
+    }
+}
+
 #[tokio::test]
 async fn one_that_may_not_go_on_leaves_no_key_behind() {
     let gate = Arc::new(Semaphore::new(0));

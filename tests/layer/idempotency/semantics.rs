@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, routing::post};
 use countersign::{
-    HttpMessageSignatures, KeyRing, KeySet, Processing, Secret, VerifyLayer,
+    HeaderScheme, HttpMessageSignatures, KeyRing, KeySet, Part, Processing, Secret, Signer,
+    VerifyLayer,
     idempotency::{IdempotencyKey, IdempotencyLayer, Intention},
     rfc9421::Component,
     store::MemoryAnswers,
@@ -480,4 +481,52 @@ fn a_setting_that_is_out_of_its_range_is_refused() {
         assert!(refused.build().is_err());
     }
     assert!(builder().store_header("x-secret").build().is_ok());
+}
+
+/// A format of its own has its time, its nonce and its key id in headers, which are others with each
+/// signature. The twin covers a header that holds none of them.
+#[tokio::test]
+async fn a_house_format_is_the_same_however_often_it_is_signed() {
+    let scheme = HeaderScheme::builder("x-signature")
+        .key_id("x-key-id")
+        .time("x-timestamp")
+        .nonce("x-nonce")
+        .signs(Part::lines([
+            Part::Method,
+            Part::Authority,
+            Part::PathAndQuery,
+            Part::KeyId,
+            Part::Time,
+            Part::Nonce,
+            Part::header("x-amount"),
+            Part::header("idempotency-key"),
+            Part::Body,
+        ]))
+        .build()
+        .unwrap();
+    let clock = common::clock();
+    let layer = IdempotencyLayer::new(answers(&clock));
+    let verify = VerifyLayer::builder(scheme.clone())
+        .public_origin(ORIGIN)
+        .keys(common::keys())
+        .store(common::store(&clock))
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    let server = Server::of(clock.clone(), layer, verify);
+    let send = async |amount: &str| {
+        clock.advance(Duration::from_secs(1));
+        let mut request = keyed("k", "/pay?a=1", "{}");
+        let amount = amount.parse().unwrap();
+        request.headers_mut().insert("x-amount", amount);
+        let signer = Signer::new(scheme.clone(), KEY, SECRET).unwrap();
+        let signed = signer.clock(clock.clone()).sign(request).unwrap();
+        server.ask(signed.map(Body::from)).await
+    };
+    assert_eq!(send("1").await.said().0, 201);
+    let again = send("1").await;
+    assert_eq!((again.said().0, again.is_replayed()), (201, true));
+    let other = send("2").await;
+    assert_eq!(other.said(), (422, "idempotency_key_reused".into()));
+    assert_eq!(server.effects(), 1);
 }
