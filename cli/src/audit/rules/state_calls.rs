@@ -149,7 +149,8 @@ fn is_session(call: &CallAt<'_>) -> bool {
 fn model<'a>(expr: &'a Expr<'a>) -> Option<&'a str> {
     let chain = expr.chain();
     let is_upper = |it: &&str| it.starts_with(char::is_uppercase);
-    if let [first, "objects", ..] = chain.as_slice() {
+    // Also `models.Coupon`.
+    if let [first, "objects", ..] | [_, first, "objects", ..] = chain.as_slice() {
         return Some(first).filter(|it| is_upper(it)).copied();
     }
     let mut found = None;
@@ -158,7 +159,7 @@ fn model<'a>(expr: &'a Expr<'a>) -> Option<&'a str> {
             && ["query", "select"].contains(&call.last())
             && let Some(arg) = call.args.first()
         {
-            found = found.or_else(|| arg.value.chain().first().copied().filter(is_upper));
+            found = found.or_else(|| arg.value.chain().into_iter().find(is_upper));
         }
     });
     found
@@ -244,22 +245,16 @@ pub(super) fn unique_checked_then_inserted(look: &Look<'_, '_>) -> Vec<Hit> {
             let chain = call.call.func.chain();
             let creates = match call.call.last() {
                 "create" | "acreate" | "create_user" => {
-                    chain.first() == Some(&name) && chain.contains(&"objects")
+                    chain.contains(&name) && chain.contains(&"objects")
                 }
                 // `session.add(Coupon(…))`, or what was made before.
                 "add" => call.call.args.first().is_some_and(|it| {
                     let made = look.flow.resolved(look.piece(call, &it.value));
-                    made.val
-                        .expr
-                        .call()
-                        .is_some_and(|made| made.func.is_name(&[name]))
+                    made.val.expr.call().is_some_and(|made| made.last() == name)
                 }),
                 "save" => call.call.receiver().is_some_and(|it| {
                     let made = look.flow.resolved(look.piece(call, it));
-                    made.val
-                        .expr
-                        .call()
-                        .is_some_and(|made| made.func.is_name(&[name]))
+                    made.val.expr.call().is_some_and(|made| made.last() == name)
                 }),
                 _ => false,
             };

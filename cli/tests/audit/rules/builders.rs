@@ -127,11 +127,12 @@ async fn seat_locked(tx: &DatabaseTransaction, id: i32) -> Result<(), Refused> {
 // checked-then-changed: SeaORM
 async fn approve(db: &DatabaseConnection, id: i32) -> Result<(), Refused> {
     let order = Order::find_by_id(id).one(db).await?.ok_or(Refused)?;
-    if order.status == "paid" {
-        let mut order_model = order.into_active_model();
-        order_model.status = Set("approved".to_owned());
-        order_model.update(db).await?; // expect: checked-then-changed
+    if order.status != "paid" {
+        return Err(Refused);
     }
+    let mut order_model = order.into_active_model();
+    order_model.status = Set("approved".to_owned());
+    order_model.update(db).await?; // expect: checked-then-changed
     Ok(())
 }
 

@@ -437,6 +437,14 @@ def register(db, body):
     db.commit()
 
 
+def note_event(db, event_id):
+    if db.query(models.Event).filter_by(event_id=event_id).first():
+        return
+    event = models.Event(event_id=event_id)
+    db.add(event)  # expect: unique-checked-then-inserted
+    db.commit()
+
+
 async def register_async(session, body):
     found = await session.scalar(select(User).where(User.name == body.name))
     if found is not None:
