@@ -48,14 +48,15 @@ impl Run<'_> {
         }
         let mut units = Vec::new();
         for quiet in [WATCH, AT_ONCE] {
-            let fresh = self.fresh()?;
-            let before = self.measuring().settled(&fresh.event).await?;
-            let Some(before) = before else {
+            let event = self.lab.subject.events.event();
+            let Some(before) = self.measuring().settled(&event).await? else {
                 break;
             };
             self.budget.take(1).await?;
+            // It is signed when it is sent: the window may be short.
+            let fresh = self.lab.fresh_of(event.clone());
+            let fresh = fresh.map_err(|failure| Stop::Failed(failure.why))?;
             let sent = self.wire.one(&fresh.request).await;
-            let event = fresh.event.clone();
             if let Err(refused) = self.accepted(fresh, sent) {
                 return Ok(Err(refused));
             }

@@ -6,6 +6,7 @@ use countersign::{Timestamp, inspect::Source, store::NonceKind};
 use http::header::DATE;
 
 use super::{
+    event::Event,
     subject::{Covered, Fresh, Subject, now, shifted},
     wire::Answer,
 };
@@ -27,6 +28,12 @@ pub(crate) struct Lab {
 impl Lab {
     pub(crate) fn fresh(&self) -> Result<Fresh, Failure> {
         self.subject.fresh()
+    }
+
+    /// A request of this event, signed now.
+    pub(super) fn fresh_of(&self, event: Event) -> Result<Fresh, Failure> {
+        let nonce = self.subject.events.nonce();
+        self.subject.signed(event, nonce, now())
     }
 
     pub(crate) fn covers(&self, source: &Source) -> bool {

@@ -266,7 +266,7 @@ fn faults_of_axum_are_found() {
         Fault("looks-first", "no-path", "race", ""),
         Fault("looks-first", "no-path", "race", "--http2"),
         Fault("takes-sha1", "no-path", "signature-algorithm", ""),
-        Fault("no-deadline", "no-path", "slow-body", "--wait --timeout 2"),
+        Fault("no-deadline", "no-path", "slow-body", "--wait --timeout 3"),
     ];
     are_told_apart(&session, address, &faults);
 }
