@@ -234,7 +234,7 @@ fn faults_of_django_are_found() {
             "short-memory",
             "full",
             "window-memory",
-            "--wait --max-age 4",
+            "--wait --max-age 6",
         ),
     ];
     are_told_apart(&session, server.address, &faults);

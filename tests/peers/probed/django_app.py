@@ -136,14 +136,14 @@ def status_changed(request):
 
 
 def short_memory(request):
-    """Forgets a nonce after a second, and lets a request be 4 seconds old."""
-    of, nonce = verify(request, window=4)
+    """Forgets a nonce after a second, and lets a request be 6 seconds old."""
+    of, nonce = verify(request, window=6)
     claim(nonce, keep=1)
     pay(of)
 
 
 def long_memory(request):
-    of, nonce = verify(request, window=4)
+    of, nonce = verify(request, window=6)
     claim(nonce, keep=15)
     pay(of)
 
