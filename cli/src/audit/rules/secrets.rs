@@ -116,7 +116,7 @@ fn is_tested(text: &str, names: &[&str]) -> bool {
 
 /// A helper of the same file that turns away who has no secret, whatever it calls it.
 fn refuses_without(text: &str) -> bool {
-    let mut lines = text.lines().map(str::trim).peekable();
+    let mut lines = text.lines().map(str::trim);
     while let Some(line) = lines.next() {
         let asks = line.contains("not secret")
             || line.contains("secret.is_empty()")
