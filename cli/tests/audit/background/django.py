@@ -62,6 +62,20 @@ class OrderSerializer(serializers.ModelSerializer):
         return instance
 
 
+# The same the other way round, as the document shows what a scanner looks for.
+def remove_if_owner(request, post_id):
+    post = Post.objects.get(id=post_id)
+    if post.author == request.user:
+        post.delete()  # expect: owner-checked-then-changed
+
+
+def remove_if_owner_mended(request, post_id):
+    with transaction.atomic():
+        post = Post.objects.select_for_update().get(id=post_id)
+        if post.author == request.user:
+            post.delete()
+
+
 @transaction.atomic
 def remove_mended(request, post_id):
     post = Post.objects.select_for_update().get(id=post_id)

@@ -33,6 +33,8 @@ def transfer(body: dict, x_signature: str = Header(..., alias="X-Signature")):
     return {"status": "ok", "signed": payload}
 
 
+# Called mended in the document, and is not: the helper that it leaves open verifies nothing. No rule
+# sees that, because no MAC is in sight.
 def resource_of(given: str, key: bytes) -> str:
     return "resource"
 
