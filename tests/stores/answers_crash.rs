@@ -64,7 +64,8 @@ impl Mode {
     const ALL: [Self; 3] = [Self::ByTheLayer, Self::InTransaction, Self::RunsAgain];
 
     fn layer(self, builder: IdempotencyLayerBuilder) -> IdempotencyLayer {
-        let builder = builder.lease(Duration::from_millis(300));
+        // A busy machine may take a third of it for one step.
+        let builder = builder.lease(Duration::from_secs(1));
         let builder = match self {
             Self::ByTheLayer => builder,
             Self::InTransaction => builder.in_transaction(),
