@@ -3,36 +3,36 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac as hmac_lib
+import hmac as hmacsha
 
 KEY = bytes(range(32))
 
 
 def of_a_header(request):
-    mine = hmac_lib.new(KEY, request.body, hashlib.sha256).hexdigest()
+    mine = hmacsha.new(KEY, request.body, hashlib.sha256).hexdigest()
     return mine == request.headers.get("X-Signature")
 
 
 def with_a_prefix(request):
-    mine = hmac_lib.new(KEY, request.body, hashlib.sha256).hexdigest()
+    mine = hmacsha.new(KEY, request.body, hashlib.sha256).hexdigest()
     if "sha256=" + mine != request.headers.get("X-Signature"):
         return False
     return True
 
 
 def in_base64(request):
-    digest = hmac_lib.new(KEY, request.body, hashlib.sha256).digest()
+    digest = hmacsha.new(KEY, request.body, hashlib.sha256).digest()
     given = request.headers.get("X-Signature")
     return base64.b64encode(digest).decode() == given
 
 
 def as_bytes(request):
     given = request.raw_signature
-    return hmac_lib.new(KEY, request.body, hashlib.sha256).digest() == given
+    return hmacsha.new(KEY, request.body, hashlib.sha256).digest() == given
 
 
 def negated(request):
     given = request.raw_signature
-    if not hmac_lib.new(KEY, request.body, hashlib.sha256).digest() != given:
+    if not hmacsha.new(KEY, request.body, hashlib.sha256).digest() != given:
         return True
     return False

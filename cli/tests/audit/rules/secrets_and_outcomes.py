@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 HOOK_SECRET = os.environ.get("PAYMENT_WEBHOOK_SECRET", "")  # fine: secret-has-default
 SIGNING = os.getenv("SIGNING_SECRET", "change-me")  # expect: secret-has-default
 HMAC_KEY = config("HMAC_KEY", default="dev")  # expect: secret-has-default
+LOCAL = os.getenv("LOCAL_SIGNING_SECRET", "local-secret")  # expect: secret-has-default
 
 
 def late():
