@@ -159,20 +159,21 @@ pub(crate) fn are_told_apart(session: &Session, address: SocketAddr, faults: &[F
         for lane in faults.chunks(faults.len().div_ceil(lanes)) {
             scope.spawn(move || {
                 for fault in lane {
-                    is_told_apart(session, address, fault);
+                    is_told_apart(session, [address; 2], fault);
                 }
             });
         }
     });
 }
 
-fn is_told_apart(session: &Session, address: SocketAddr, fault: &Fault) {
+/// The same of one fault, and where it and its twin are.
+fn is_told_apart(session: &Session, [at_fault, at_twin]: [SocketAddr; 2], fault: &Fault) {
     let Fault(name, _, id, _) = fault;
     let (mut found, mut clean, mut wrong) = (0, 0, Vec::new());
     for at in 0..times() {
         let (fault, twin) = thread::scope(|scope| {
-            let twin = scope.spawn(|| fault.is_mended(session, address, at));
-            (fault.is_found(session, address), twin.join().unwrap())
+            let twin = scope.spawn(|| fault.is_mended(session, at_twin, at));
+            (fault.is_found(session, at_fault), twin.join().unwrap())
         });
         found += usize::from(fault.is_ok());
         clean += usize::from(twin.is_ok());
@@ -212,9 +213,10 @@ fn faults_of_fastapi_are_found() {
     ];
     are_told_apart(&session, one.address, &faults);
     // The memory of one worker is not the other's; effects are.
-    let workers = balanced(vec![one.address, other.address]);
+    // Each probe has a balancer to itself, which hands its requests out in turn.
+    let workers = || balanced(vec![one.address, other.address]);
     let fault = Fault("workers", "full", "replay", "");
-    are_told_apart(&session, workers, &[fault]);
+    is_told_apart(&session, [workers(), workers()], &fault);
 }
 
 #[test]
