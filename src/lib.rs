@@ -78,6 +78,9 @@
 //! | time for the whole body | 10 seconds | [`body_deadline`](crate::request::VerifierBuilder::body_deadline) |
 //! | bodies in flight | 64 MiB | [`body_budget_bytes`](crate::request::VerifierBuilder::body_budget_bytes) |
 //! | answer of a store | within 2 seconds | [`store_timeout`](crate::request::VerifierBuilder::store_timeout) |
+//! | wait for a handler that is not ready | 5 seconds | [`readiness_timeout`](crate::request::VerifierBuilder::readiness_timeout) |
+//! | handlers at once, if retryable | 1024 | [`max_running`](crate::request::VerifierBuilder::max_running) |
+//! | requests in handlers before their MAC is compared | 16 | [`max_unproven`](crate::request::VerifierBuilder::max_unproven) |
 //! | length of a secret | at least 16 bytes | [`Secret`] |
 //! | processing | at most once; for webhooks, retryable | [`processing`](crate::request::VerifierBuilder::processing) |
 //!
@@ -92,7 +95,7 @@
 //! | `namespace` | the verifier's |
 //! | `key_id` | of the first signature that is fresh and under a known key, also if its MAC does not match |
 //! | `body_bytes` | how long the body was, once it has arrived whole |
-//! | `outcome` | `claimed`, `leased`, `unclaimed`, `pending`, or the code of the rejection (also of an acknowledged duplicate) |
+//! | `outcome` | `claimed`, `leased`, `unclaimed`, `pending`, `unproven`, or the code of the rejection (also of an acknowledged duplicate) |
 //!
 //! Every refused request is one event, `request refused`, with `code`, `status`, `reason` and
 //! `advice`, which is [what there is to do](RejectionKind::advice): at level `ERROR` where the

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{clock::Timestamp, error::SignError, proof::Lasts};
+use crate::{
+    clock::Timestamp,
+    error::{SignError, SignErrorKind},
+    proof::Lasts,
+};
 
 /// Until when an envelope may be used: chosen each time that something is sealed.
 ///
@@ -56,7 +60,8 @@ impl Deadline {
         match self.0 {
             Kind::Freshness => {
                 let fresh_until = lasts.fresh_until.ok_or_else(|| {
-                    SignError::new(
+                    SignError::of_kind(
+                        SignErrorKind::Time,
                         "the request covers no time, so that it is never too old; seal it with \
                          `Deadline::after`",
                     )
@@ -68,14 +73,18 @@ impl Deadline {
             {
                 let deadline = now.saturating_add(duration);
                 if deadline > latest {
-                    return Err(SignError::new(format!(
-                        "the deadline of the envelope is {deadline}, and the latest for this request \
+                    return Err(SignError::of_kind(
+                        SignErrorKind::Time,
+                        format!(
+                            "the deadline of the envelope is {deadline}, and the latest for this request \
                          and purpose is {latest}; raise `longest_deadline` of the envelopes"
-                    )));
+                        ),
+                    ));
                 }
                 Ok(deadline)
             }
-            Kind::After(_) => Err(SignError::new(
+            Kind::After(_) => Err(SignError::of_kind(
+                SignErrorKind::Time,
                 "the deadline of an envelope is between 1 millisecond and 366 days after sealing",
             )),
         }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    error::{ConfigError, Rejection, RejectionKind, SignError},
+    error::{ConfigError, Rejection, RejectionKind, SignError, SignErrorKind},
     key::{KeyId, KeySet, KeyStore as _, MacAlgorithm, MacKey, RunningMac},
     message::HashOutput,
     once::{Claim, Nonce, NonceKind, Subject, Ticket},
@@ -81,10 +81,13 @@ impl Envelopes {
         };
         let kept_until = latest.saturating_add(settings.margin);
         if kept_until > now.saturating_add(RETENTION) {
-            return Err(SignError::new(format!(
-                "the use of the envelope would have to be remembered until {kept_until}; lower \
+            return Err(SignError::of_kind(
+                SignErrorKind::Time,
+                format!(
+                    "the use of the envelope would have to be remembered until {kept_until}; lower \
                  `longest_deadline`, or send the payload through fewer envelopes"
-            )));
+                ),
+            ));
         }
         let terms = Terms {
             sealed_at,
@@ -121,12 +124,15 @@ impl Envelopes {
         let settings = &*self.settings;
         let (proven, claim) = ((*unrecorded.payload).as_ref(), &unrecorded.claim);
         if *claim.namespace() != *settings.namespace {
-            return Err(SignError::new(format!(
-                "the request was verified for namespace `{}`, and these envelopes are of `{}`; call \
+            return Err(SignError::of_kind(
+                SignErrorKind::OtherNamespace,
+                format!(
+                    "the request was verified for namespace `{}`, and these envelopes are of `{}`; call \
                  `namespace` when they are built",
-                claim.namespace(),
-                settings.namespace
-            )));
+                    claim.namespace(),
+                    settings.namespace
+                ),
+            ));
         }
         let sealed_at = settings.clock.now();
         let deadline = settings.deadline(deadline, sealed_at, Timestamp::MAX, proven)?;
@@ -134,11 +140,14 @@ impl Envelopes {
         // record of this one has to last until the deadline of that.
         let latest = claim.deadline().saturating_sub(proven.lasts.repeats_for);
         if deadline.saturating_add(settings.margin) > latest {
-            return Err(SignError::new(format!(
-                "this request can be sealed until {latest}, and the deadline of the envelope is \
+            return Err(SignError::of_kind(
+                SignErrorKind::Time,
+                format!(
+                    "this request can be sealed until {latest}, and the deadline of the envelope is \
                  {deadline} with a margin of {:?}; raise `seals_for` of the layer",
-                settings.margin
-            )));
+                    settings.margin
+                ),
+            ));
         }
         let terms = Terms {
             sealed_at,
@@ -217,9 +226,10 @@ impl Settings {
     ) -> Result<Timestamp, SignError> {
         let deadline = deadline.of(now, latest, &proven.lasts)?;
         if deadline < now {
-            return Err(SignError::new(format!(
-                "the deadline of the envelope is {deadline}, and it is {now}"
-            )));
+            return Err(SignError::of_kind(
+                SignErrorKind::Time,
+                format!("the deadline of the envelope is {deadline}, and it is {now}"),
+            ));
         }
         Ok(deadline)
     }
@@ -235,7 +245,7 @@ impl Settings {
             .as_deref()
             .and_then(|set| set.valid_between(now, terms.deadline).next());
         let key = key.ok_or_else(|| {
-            SignError::new(format!(
+            SignError::of_kind(SignErrorKind::NoSecret, format!(
                 "no secret with {} is valid under key id `{key_id}` from now until the deadline of the \
                  envelope, {}",
                 ALGORITHM.name(),
@@ -247,7 +257,10 @@ impl Settings {
         mac.update(&envelope);
         envelope.extend_from_slice(mac.finish().as_ref());
         if envelope.len() > MAX_LEN {
-            return Err(SignError::new("the envelope would be longer than 64 MiB"));
+            return Err(SignError::of_kind(
+                SignErrorKind::TooLong,
+                "the envelope would be longer than 64 MiB",
+            ));
         }
         Ok(envelope)
     }

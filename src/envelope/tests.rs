@@ -11,7 +11,7 @@ use super::{Deadline, Envelopes, EnvelopesBuilder, PayloadEnvelope};
 use crate::{
     HttpMessageSignatures, KeyRing, KeySet, MemoryStore, RejectionKind, Secret, Signer, Timestamp,
     Verifier,
-    error::ConfigErrorKind,
+    error::{ConfigErrorKind, SignErrorKind},
     request::Proven,
     rfc9421::Component,
     scheme::{
@@ -346,7 +346,8 @@ async fn keys_rotate_and_old_envelopes_are_opened_until_the_old_key_is_gone() {
     );
     assert!(envelopes.open(&new).is_ok());
     ring.remove("2026-12");
-    assert!(envelopes.seal(&payload, Deadline::after(HOUR)).is_err());
+    let refused = envelopes.seal(&payload, Deadline::after(HOUR)).unwrap_err();
+    assert_eq!(refused.kind(), SignErrorKind::NoSecret);
     assert!(envelopes.rotate("an id of more than 16 bytes").is_err());
 }
 
@@ -358,15 +359,15 @@ async fn a_deadline_is_in_its_range_and_ahead() {
     let timed = verified(house(), "partner-1", SECRET, &clock, BODY).await;
     let untimed = verified(GitHub::new(), "github", SECRET, &clock, BODY).await;
     let seal = |payload, deadline| envelopes.seal(payload, deadline);
-    assert!(seal(&untimed, Deadline::freshness()).is_err());
-    assert!(seal(&timed, Deadline::after(Duration::ZERO)).is_err());
-    assert!(
-        seal(
-            &timed,
-            Deadline::after(Deadline::LONGEST + Duration::from_millis(1))
-        )
-        .is_err()
-    );
+    let beyond = Deadline::LONGEST + Duration::from_millis(1);
+    for (payload, deadline) in [
+        (&untimed, Deadline::freshness()),
+        (&timed, Deadline::after(Duration::ZERO)),
+        (&timed, Deadline::after(beyond)),
+    ] {
+        let refused = seal(payload, deadline).unwrap_err();
+        assert_eq!(refused.kind(), SignErrorKind::Time);
+    }
     let fresh = seal(&timed, Deadline::freshness()).unwrap();
     let until = envelopes.open(&fresh).unwrap().deadline();
     assert_eq!(until.as_secs(), NOW + 300);

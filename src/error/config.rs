@@ -108,6 +108,10 @@ pub enum ConfigErrorKind {
     Range(&'static str),
     /// The place of a store, such as its URL or its file, and why no store can be opened there.
     StorePlace(Cow<'static, str>),
+    /// The folder of a `FileRoot`, and why it cannot be opened.
+    Folder(String),
+    /// A text for a `FileDigest` that is not the SHA-256 of a file.
+    FileDigest,
     /// The file of a memory store's high watermark, and why it cannot be used.
     HighWatermark(String),
     /// A store that others may have too, under the key id that is named here and the namespace
@@ -198,6 +202,11 @@ impl fmt::Display for ConfigErrorKind {
             Self::Forwarded(what) => write!(f, "forwarded headers: {what}"),
             Self::Scheme(what) => write!(f, "the scheme's description: {what}"),
             Self::StorePlace(what) => f.write_str(what),
+            Self::Folder(what) => write!(f, "no folder can be opened at {what}"),
+            Self::FileDigest => f.write_str(
+                "the text is not the SHA-256 of a file; write it as 64 hexadecimal digits, as base64, \
+                 or as `sha-256=:…:` with base64 between the colons",
+            ),
             Self::HighWatermark(what) => write!(f, "the high watermark in {what}"),
             Self::UnchosenNames(key_id) => write!(
                 f,

@@ -95,10 +95,14 @@ kinds! {
         "A copy of this request is being handled. Send it again later.",
         "Nothing to do if the sender waits and retries; many at once mean that handlers are \
          slow.";
-    /// 503 with `Retry-After`: as many handlers are running as may.
+    /// 503 with `Retry-After`: as many handlers are running as
+    /// [`max_running`](crate::request::VerifierBuilder::max_running) allows, or as many requests wait
+    /// for a handler to supply a signed value as
+    /// [`max_unproven`](crate::request::VerifierBuilder::max_unproven) allows.
     HandlersExhausted = SERVICE_UNAVAILABLE, "handlers_exhausted",
         "The service is handling as many requests as it can. Send it again later.",
-        "Look for handlers that hang or are slow; if they should run, raise `max_running`.";
+        "Look for handlers that hang or are slow. The reason names the bound that was reached: \
+         raise `max_running`, or `max_unproven` if the pool of the database has connections to spare.";
     /// 413: the body is over the limit.
     BodyTooLarge = PAYLOAD_TOO_LARGE, "body_too_large",
         "The body is larger than this service accepts.",
@@ -142,14 +146,19 @@ kinds! {
         "The service cannot tell at present whether it saw this request before. Send it again later.",
         "Look at the store, or at the key look-up: the reason says what failed. Requests are \
          refused until it answers.";
-    /// 500: the store remembers for less time than this service needs, a token is redeemed in
-    /// another way than it was built for, or a request has an `Idempotency-Key` where no key can be
-    /// held, or where its answer could be another sender's.
+    /// 500: the configuration or the code of this service is wrong, and waiting does not help.
+    ///
+    /// - The namespace remembers for less time than the layer, the tokens or the envelopes need.
+    /// - An [`IdempotencyLayer`](crate::idempotency::IdempotencyLayer) gets requests without a
+    ///   verified payload, runs outside of a Tokio runtime, or keeps its answers where another
+    ///   sender could get them.
+    /// - [`once`](crate::VerifiedPayload::once) or [`once_in`](crate::VerifiedPayload::once_in) is
+    ///   called for a scheme without events, or `once` without a store.
     StoreMisconfigured = INTERNAL_SERVER_ERROR, "store_misconfigured",
         "The service is not set up correctly, and cannot accept requests. Its log says why.",
         "Waiting does not help. The reason says what is wrong. If it names two retentions, give all \
-         layers of the namespace the same `max_age` and retention, or extend the namespace's. If it \
-         is about tokens, build them for a store or for a transaction, as they are redeemed.";
+         layers, tokens and envelopes of the namespace the same retention, or extend the \
+         namespace's. Otherwise correct the layer or the call that the reason names.";
     /// 503 with `Retry-After`: the inner service was not ready in time; nothing was claimed.
     ServiceNotReady = SERVICE_UNAVAILABLE, "service_not_ready",
         "The service is handling as many requests as it can. Send the request again later.",
@@ -293,6 +302,12 @@ kinds! {
     FileMismatch = PRECONDITION_FAILED, "file_mismatch",
         "The file is not the one that was asked for.",
         "Nothing to do if the file was replaced on purpose; otherwise find out who writes to the folder.";
+    /// 503 with `Retry-After`: as many files are being hashed as `max_hashing` of the `FileRoot`
+    /// allows.
+    FilesExhausted = SERVICE_UNAVAILABLE, "files_exhausted",
+        "The service is reading as many files as it can. Send the request again later.",
+        "Look for files that take long to read, such as those of a network folder whose server does \
+         not answer; if the disk can serve more at once, raise `max_hashing`.";
     /// 500: the file is too long, or cannot be read.
     FileUnreadable = INTERNAL_SERVER_ERROR, "file_unreadable",
         "The file cannot be read.",
@@ -363,6 +378,7 @@ mod tests {
             (400, "file_digest_missing"),
             (404, "file_not_found"),
             (412, "file_mismatch"),
+            (503, "files_exhausted"),
             (500, "file_unreadable"),
             (500, "response_not_signed"),
         ];

@@ -225,8 +225,8 @@ impl Rejection {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         use RejectionKind::{
-            BodyBudgetExhausted, HandlersExhausted, KeyOverQuota, RequestInFlight, ServiceNotReady,
-            SignAgain, StoreFull, StoreUnavailable,
+            BodyBudgetExhausted, FilesExhausted, HandlersExhausted, KeyOverQuota, RequestInFlight,
+            ServiceNotReady, SignAgain, StoreFull, StoreUnavailable,
         };
         match self.0.kind {
             SignAgain => match (self.0.retry_after, self.0.signed_from) {
@@ -237,7 +237,7 @@ impl Rejection {
                 (None, None) => None,
             },
             RequestInFlight | HandlersExhausted | KeyOverQuota | BodyBudgetExhausted
-            | ServiceNotReady | StoreFull | StoreUnavailable => {
+            | FilesExhausted | ServiceNotReady | StoreFull | StoreUnavailable => {
                 let wait = self.0.retry_after.unwrap_or_default();
                 Some(whole_seconds(wait))
             }

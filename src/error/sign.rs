@@ -4,7 +4,8 @@ use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
 use super::fault::{Fault, FaultKind};
 
-/// A request or a response that could not be signed, and was not sent.
+/// Says why something could not be signed: a request or a response, which was not sent, a [one-time
+/// token](crate::OneTimeToken), or an [envelope](crate::envelope).
 #[derive(Clone, Debug)]
 pub struct SignError {
     kind: SignErrorKind,
@@ -16,8 +17,20 @@ pub struct SignError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SignErrorKind {
-    /// Something that is covered is missing, or cannot be read one way only.
+    /// Something that is signed is missing, cannot be written, or can be read in two ways.
     NotCoverable,
+    /// No secret is valid under the key id for as long as it must be, or the secret is
+    /// [tied](crate::Secret::for_algorithm) to another algorithm.
+    NoSecret,
+    /// The key look-up gave no answer. It may be worth trying again.
+    KeysUnavailable,
+    /// The time is not one that a verifier accepts: the deadline of an envelope is out of its range,
+    /// or the clock is so far behind a store that the store would refuse the token.
+    Time,
+    /// The request was verified for another namespace than that of the envelopes.
+    OtherNamespace,
+    /// The token or the envelope would be too long.
+    TooLong,
     /// The body is over the limit.
     BodyTooLarge,
     /// The body was not there in time.
@@ -56,6 +69,7 @@ impl From<Fault> for SignError {
             FaultKind::BodyTooLarge => SignErrorKind::BodyTooLarge,
             FaultKind::BodyTimeout => SignErrorKind::BodyTimeout,
             FaultKind::BodyUnreadable => SignErrorKind::BodyUnreadable,
+            FaultKind::KeysUnavailable => SignErrorKind::KeysUnavailable,
             FaultKind::Missing
             | FaultKind::Malformed
             | FaultKind::Insufficient
@@ -64,7 +78,6 @@ impl From<Fault> for SignError {
             | FaultKind::NotYetValid
             | FaultKind::NotServed
             | FaultKind::BodyNotCovered
-            | FaultKind::KeysUnavailable
             | FaultKind::NotSupplied => SignErrorKind::NotCoverable,
         };
         Self {

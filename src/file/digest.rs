@@ -32,9 +32,7 @@ impl FileDigest {
     /// # Errors
     /// Returns an error if the text is not a SHA-256 in one of the forms above.
     pub fn parse(text: impl AsRef<str>) -> Result<Self, ConfigError> {
-        read(text.as_ref().as_bytes()).ok_or_else(|| {
-            ConfigErrorKind::StorePlace("a text is not the SHA-256 of a file".into()).into()
-        })
+        read(text.as_ref().as_bytes()).ok_or_else(|| ConfigErrorKind::FileDigest.into())
     }
 
     /// Reads the digest from a header that the signature covers.
@@ -134,7 +132,8 @@ mod tests {
             "sha-512=:AAAA:",
             &format!("{hex}0"),
         ] {
-            assert!(FileDigest::parse(text).is_err(), "{text}");
+            let refused = FileDigest::parse(text).unwrap_err();
+            assert_eq!(refused.kind(), &ConfigErrorKind::FileDigest, "{text}");
         }
     }
 }

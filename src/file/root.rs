@@ -48,10 +48,8 @@ impl FileRoot {
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let folder = folder.as_ref();
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY;
-        let opened = rustix::fs::open(folder, flags, Mode::empty()).map_err(|error| {
-            let what = format!("no folder can be opened at {}: {error}", folder.display());
-            ConfigErrorKind::StorePlace(what.into())
-        })?;
+        let opened = rustix::fs::open(folder, flags, Mode::empty())
+            .map_err(|error| ConfigErrorKind::Folder(format!("{}: {error}", folder.display())))?;
         Ok(Self {
             folder: Arc::new(opened),
             max_bytes: 1024 * 1024 * 1024,
@@ -97,7 +95,7 @@ impl FileRoot {
     /// # Errors
     /// 404, `file_not_found`: no regular file of that name beneath the folder. 412,
     /// `file_mismatch`: its bytes are not those of the digest. 500, `file_unreadable`: it is longer
-    /// than [`max_bytes`](Self::max_bytes), or cannot be read. 503, `service_not_ready`: after 30
+    /// than [`max_bytes`](Self::max_bytes), or cannot be read. 503, `files_exhausted`: after 30
     /// seconds, as many files as [may](Self::max_hashing) are still being hashed, such as files of a
     /// network folder whose server does not answer.
     ///
@@ -113,7 +111,7 @@ impl FileRoot {
         let permit = Arc::clone(&self.hashing).acquire_owned();
         let Ok(permit) = timeout(LONGEST_WAIT, permit).await else {
             let detail = "as many files as may are being hashed; `max_hashing` is the bound";
-            return Err(Rejection::new(RejectionKind::ServiceNotReady, detail));
+            return Err(Rejection::new(RejectionKind::FilesExhausted, detail));
         };
         let permit = permit.map_err(|_| stopped())?;
         let (root, name) = (self.clone(), name.to_owned());
@@ -249,7 +247,7 @@ mod tests {
         let verify = || root.verify("missing", FileDigest::new([0; 32]));
         let waited = timeout(2 * LONGEST_WAIT, verify()).await;
         let refused = waited.unwrap().unwrap_err();
-        assert_eq!(refused.kind(), RejectionKind::ServiceNotReady);
+        assert_eq!(refused.kind(), RejectionKind::FilesExhausted);
         assert!(refused.retry_after().is_some());
         drop(held);
         let refused = verify().await.unwrap_err();
@@ -272,6 +270,8 @@ mod tests {
         symlink("..", at("deep/up")).unwrap();
         symlink("/etc", at("etc")).unwrap();
         symlink("/proc/self/cwd", at("magic")).unwrap();
+        let refused = FileRoot::open(at("missing")).unwrap_err();
+        assert!(matches!(refused.kind(), ConfigErrorKind::Folder(_)));
         let root = FileRoot::open(at("")).unwrap();
         for opens in [open_beneath, walk] {
             for file in ["a", "deep/b", "deep/er/c"] {

@@ -42,8 +42,10 @@ impl<'h> Admitted<'h> {
     /// body of more than 64 KiB on a thread of the runtime where work may block.
     ///
     /// # Errors
-    /// When the body is too large, too slow, broken off, or not covered; when it has no canonical
-    /// form and must have one; or when it has to give way to another.
+    /// Returns an error if the body is too large, too slow, broken off, or not covered; if it has no
+    /// canonical form and must have one; if it has to give way to another; or if as many requests as
+    /// [`max_unproven`](super::VerifierBuilder::max_unproven) allows wait for a handler to supply a
+    /// signed value.
     ///
     /// # Panics
     /// When the body is not ready at once, outside of a Tokio runtime with its timer.

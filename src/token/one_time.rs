@@ -17,7 +17,7 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    error::{ConfigError, Fault, Rejection, RejectionKind, SignError, malformed},
+    error::{ConfigError, Fault, Rejection, RejectionKind, SignError, SignErrorKind, malformed},
     key::KeyId,
     message::json,
     once::Claim,
@@ -151,15 +151,21 @@ impl<T: Serialize, M> OneTimeToken<T, M> {
             .filter(|set| *set.id() == key_id);
         let set = set.as_deref();
         if let Some(other) = set.and_then(|set| set.other_algorithm(jws::ALGORITHM)) {
-            return Err(SignError::new(format!(
-                "a secret of key id `{key_id}` is tied to {}, and tokens have {}",
-                other.name(),
-                jws::ALGORITHM.name()
-            )));
+            return Err(SignError::of_kind(
+                SignErrorKind::NoSecret,
+                format!(
+                    "a secret of key id `{key_id}` is tied to {}, and tokens have {}",
+                    other.name(),
+                    jws::ALGORITHM.name()
+                ),
+            ));
         }
         let key = set.and_then(|set| set.valid_at(now).next());
         let key = key.ok_or_else(|| {
-            SignError::new(format!("no secret is valid now under key id `{key_id}`"))
+            SignError::of_kind(
+                SignErrorKind::NoSecret,
+                format!("no secret is valid now under key id `{key_id}`"),
+            )
         })?;
         let issued_at = settings.issued_at(now)?;
         let claims = Claims {
@@ -171,10 +177,13 @@ impl<T: Serialize, M> OneTimeToken<T, M> {
                 .map_err(|error| SignError::new(format!("the payload is not JSON: {error}")))?,
         };
         jws::write(&claims, &key_id, key).ok_or_else(|| {
-            SignError::new(format!(
-                "the token would be longer than {} bytes; put less into it",
-                jws::MAX_LEN
-            ))
+            SignError::of_kind(
+                SignErrorKind::TooLong,
+                format!(
+                    "the token would be longer than {} bytes; put less into it",
+                    jws::MAX_LEN
+                ),
+            )
         })
     }
 }

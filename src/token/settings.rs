@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Timestamp},
-    error::{Fault, FaultKind, SignError},
+    error::{Fault, FaultKind, SignError, SignErrorKind},
     key::{KeyId, KeyStore},
     once::{Claim, Memory, NonceKind},
     proof::{Arrived, Compared, Fed, Freshness, Parameters, Several, Trust, admit, prove},
@@ -46,7 +46,7 @@ impl Settings {
         later
             .filter(|later| *later <= now.saturating_add(self.freshness.max_skew + Duration::from_secs(1)))
             .ok_or_else(|| {
-                SignError::new(format!(
+                SignError::of_kind(SignErrorKind::Time, format!(
                     "the store refuses tokens that are issued until {refused}, and it is {now}; set \
                      the clock right, if it is behind"
                 ))

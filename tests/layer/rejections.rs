@@ -72,6 +72,7 @@ const NOT_IN_THE_LAYER: &[K] = &[
     K::FileMismatch,
     K::FileNotFound,
     K::FileUnreadable,
+    K::FilesExhausted,
     K::IdempotencyKeyMissing,
     K::IdempotencyKeyMalformed,
     K::IdempotencyKeyReused,

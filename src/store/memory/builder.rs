@@ -81,7 +81,7 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// How much of the store one key may fill, in per cent. Default: 50.
+    /// Sets how much of the store one key may fill, in per cent. Default: 50. Range: 1 to 100.
     ///
     /// Counted exactly for as many keys as the capacity has KiB, at most 65,536, of those that have
     /// live nonces at one time. Keys beyond that share the quota of one.

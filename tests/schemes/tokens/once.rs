@@ -4,7 +4,7 @@ use std::{sync::Barrier, thread, time::Duration};
 
 use countersign::{
     MemoryStore, OneTimeToken, RejectionKind,
-    error::StoreError,
+    error::{SignErrorKind, StoreError},
     store::{Claim, ClaimOutcome, LeaseStore, NonceStore, StoreFuture},
     testing::ManualClock,
 };
@@ -213,7 +213,9 @@ async fn a_store_that_refuses_far_ahead_issues_no_dead_token() {
     drop(ahead);
     clock.step_back(HOUR);
     let error = tokens(&clock, store().unwrap()).issue(&confirm()).await;
-    let error = error.unwrap_err().to_string();
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), SignErrorKind::Time);
+    let error = error.to_string();
     assert!(error.contains("set the clock right"), "{error}");
 }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use countersign::{
-    Clock as _, KeyRing, KeySet, OneTimeToken, RejectionKind, Secret, error::ConfigErrorKind,
+    Clock as _, KeyRing, KeySet, OneTimeToken, RejectionKind, Secret,
+    error::{ConfigErrorKind, SignErrorKind},
 };
 use serde_json::json;
 
@@ -150,7 +151,8 @@ async fn keys_are_rotated_by_key_id() {
     );
     assert_eq!(code(tokens.redeem(&old[1]).await), "token_invalid");
     tokens.rotate("2027-01").unwrap();
-    assert!(tokens.issue(&confirm()).await.is_err(), "no such secret");
+    let refused = tokens.issue(&confirm()).await.unwrap_err();
+    assert_eq!(refused.kind(), SignErrorKind::NoSecret);
 }
 
 #[tokio::test]
@@ -166,7 +168,8 @@ async fn a_payload_that_is_too_long_is_not_issued() {
     let longest = issue(5_900).await.unwrap();
     assert!(longest.len() <= 8192);
     assert!(tokens.redeem(&longest).await.is_ok());
-    assert!(issue(6_200).await.is_err());
+    let refused = issue(6_200).await.unwrap_err();
+    assert_eq!(refused.kind(), SignErrorKind::TooLong);
 }
 
 #[test]
