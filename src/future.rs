@@ -72,7 +72,8 @@ impl<T, E> fmt::Debug for StoreFuture<'_, T, E> {
     }
 }
 
-/// What every layer of this crate returns: one box around the way of a request to its answer.
+/// The future that every layer of this crate returns: one box around the way of a request to its
+/// answer.
 ///
 /// Dropping it gives the request up: a verification ends, and so does a handler. Only with
 /// [`Processing::Retryable`](crate::Processing::Retryable) a handler that has begun goes on.

@@ -1,4 +1,4 @@
-//! What is measured, through the facade of the crate `metrics`: the one place that names it.
+//! Measurements, through the facade of the crate `metrics`: the one place that names it.
 //!
 //! With the feature `metrics` each verification, claim and rejection is counted by whatever
 //! recorder the process has installed; without it, none of this costs anything.

@@ -1,7 +1,7 @@
 //! Randomness of the system.
 
 /// # Panics
-/// When the system has no randomness to give; nothing secure can be done without.
+/// Panics if the system has no randomness to give; nothing secure can be done without.
 #[expect(
     clippy::expect_used,
     reason = "there is no safe way on without randomness"

@@ -35,8 +35,8 @@ use crate::{
 /// }
 /// ```
 pub trait NamesResource {
-    /// What the identifier is: `String`, a number, a `Uuid`. It is parsed from the text that both
-    /// places have in common.
+    /// The type of the identifier: `String`, a number, a `Uuid`. It is parsed from the text that
+    /// both places have in common.
     type Id: FromStr;
 
     /// Where it stands in the target.
@@ -169,7 +169,7 @@ impl<T: NamesResource + DeserializeOwned> PendingResource<T> {
     /// the body is not a `T`.
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with its timer.
+    /// Panics outside of a Tokio runtime with its timer.
     pub async fn transact<D, R, E>(
         self,
         database: &D,
@@ -195,7 +195,7 @@ impl<T: NamesResource + DeserializeOwned> PendingResource<T> {
     /// As [`transact`](Self::transact). The transaction is then to be rolled back.
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with its timer.
+    /// Panics outside of a Tokio runtime with its timer.
     pub async fn consume<C: ConsumeIn + ?Sized>(
         self,
         transaction: &mut C,

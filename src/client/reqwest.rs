@@ -22,10 +22,10 @@ use crate::{
 impl Signer {
     /// Signs a request of `reqwest`, as [`Signer::sign`] does.
     ///
-    /// What a client adds when it sends is not covered, such as its default headers: where the
-    /// scheme covers a header, set it on the request. Have the client follow no redirects: reqwest
-    /// would send the signed request to wherever the first server points, and whoever gets it can
-    /// pass it on.
+    /// The signature does not cover headers that a client adds when it sends, such as its default
+    /// headers: if the scheme covers a header, set it on the request. Have the client follow no
+    /// redirects: reqwest would send the signed request to wherever the first server points, and
+    /// whoever gets it can pass it on.
     ///
     /// ```
     /// # use countersign::Signer;

@@ -49,8 +49,8 @@ impl Signer {
     /// A signer for this scheme, under this key.
     ///
     /// # Errors
-    /// When the key id or the secret is not valid, or the secret is tied to another algorithm than
-    /// that of the scheme.
+    /// Returns an error if the key id or the secret is not valid, or the secret is tied to another
+    /// algorithm than that of the scheme.
     pub fn new<T>(
         scheme: impl Scheme,
         key_id: impl AsRef<str>,
@@ -72,7 +72,7 @@ impl Signer {
     /// the provider shows it.
     ///
     /// # Errors
-    /// When the requests of this scheme name their key, or the secret is not valid.
+    /// Returns an error if the requests of this scheme name their key, or the secret is not valid.
     pub fn with_secret(scheme: impl Scheme, secret: impl AsRef<str>) -> Result<Self, ConfigError> {
         let scheme = scheme.format();
         let id = scheme.fixed_key_id().map(str::to_owned);
@@ -134,7 +134,7 @@ impl Signer {
     /// does. Headers that the scheme writes replace those of the same name.
     ///
     /// # Errors
-    /// When something that is covered is missing, or cannot be read one way only.
+    /// Returns an error if something that is covered is missing, or cannot be read one way only.
     pub fn sign<B: AsRef<[u8]>>(&self, request: Request<B>) -> Result<Request<B>, SignError> {
         self.sign_at(request, self.clock.now())
     }

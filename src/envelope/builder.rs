@@ -52,10 +52,10 @@ impl EnvelopesBuilder {
         }
     }
 
-    /// The keys of the envelopes: a ring of the service's own. No default.
+    /// Sets the keys of the envelopes: a ring of the service's own. No default.
     ///
-    /// Whoever has one of these secrets can write any payload. So no sender of requests has one:
-    /// keys that share a secret with a layer, or with tokens, of this process are refused.
+    /// A holder of one of these secrets can write any payload, so no sender of requests may hold
+    /// one: keys that share a secret with a layer, or with tokens, of this process are refused.
     pub fn keys(mut self, keys: KeyRing) -> Self {
         self.keys = Some(keys);
         self

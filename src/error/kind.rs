@@ -16,25 +16,25 @@ macro_rules! kinds {
             /// Every kind.
             pub const ALL: &[Self] = &[$(Self::$kind),*];
 
-            /// The status of the answer.
+            /// Returns the status of the answer.
             #[must_use]
             pub const fn status(self) -> StatusCode {
                 match self { $(Self::$kind => StatusCode::$status,)* }
             }
 
-            /// The code that clients and dashboards go by; it never changes.
+            /// Returns the code that clients and dashboards go by; it never changes.
             #[must_use]
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$kind => $code,)* }
             }
 
-            /// What the sender is told, in words.
+            /// Returns the text that the sender is told.
             #[must_use]
             pub const fn public_detail(self) -> &'static str {
                 match self { $(Self::$kind => $public,)* }
             }
 
-            /// What there is to do for whoever runs the service, in words: not for the sender.
+            /// Returns advice for the operators of the service. It is not for the sender.
             #[must_use]
             pub const fn advice(self) -> &'static str {
                 match self { $(Self::$kind => $advice,)* }
@@ -52,8 +52,8 @@ kinds! {
     /// 400, or 401 with the presets for webhooks: the signature, its parameters or the target cannot
     /// be read, or can be read in two ways.
     SignatureMalformed = BAD_REQUEST, "signature_malformed",
-        "The signature or one of its parameters cannot be read, stands there twice, or contradicts \
-         another. Check names, encodings and duplicates.",
+        "The signature or one of its parameters cannot be read, appears more than once, or \
+         contradicts another. Check names, encodings and duplicates.",
         "Compare what the sender writes with the scheme that is configured here; look for a \
          proxy that adds, joins or rewrites headers.";
     /// 401: the signature covers too little.
@@ -90,9 +90,9 @@ kinds! {
         "This signed request was received before. If its outcome is not known, ask for it before \
          signing a new one.",
         "Nothing to do for a sender that retries; otherwise find out who has a copy of the request.";
-    /// 409 with `Retry-After`: a copy is being handled.
+    /// 409 with `Retry-After`: a duplicate is being handled.
     RequestInFlight = CONFLICT, "request_in_flight",
-        "A copy of this request is being handled. Send it again later.",
+        "A duplicate of this request is being handled. Send it again later.",
         "Nothing to do if the sender waits and retries; many at once mean that handlers are \
          slow.";
     /// 503 with `Retry-After`: as many handlers are running as

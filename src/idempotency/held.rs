@@ -21,7 +21,7 @@ impl Held {
     /// Keeps a key that was claimed.
     ///
     /// # Panics
-    /// Outside of a Tokio runtime.
+    /// Panics outside of a Tokio runtime.
     pub(super) fn new(settings: Arc<Settings>, claim: AnswerClaim) -> Self {
         let key = HeldKey { settings, claim };
         let kept = Kept::new(key.clone());

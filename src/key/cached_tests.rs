@@ -1,4 +1,4 @@
-//! That a cache of keys is bounded, asks once, and never says more than the key store did.
+//! A cache of keys is bounded, asks once, and never says more than the key store did.
 
 use std::{
     sync::{

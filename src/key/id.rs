@@ -17,8 +17,8 @@ impl KeyId {
     /// Takes a name.
     ///
     /// # Errors
-    /// When it is empty, longer than [`KeyId::MAX_LEN`], or has a character that is not visible
-    /// ASCII (`!` to `~`).
+    /// Returns an error if it is empty, longer than [`KeyId::MAX_LEN`], or has a character that is
+    /// not visible ASCII (`!` to `~`).
     pub fn new(id: impl AsRef<str>) -> Result<Self, ConfigError> {
         let id = id.as_ref();
         if !Self::is_valid(id.as_bytes()) {

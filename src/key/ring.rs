@@ -49,8 +49,8 @@ impl KeyRing {
     /// Adds a key with one secret that is valid at any time, for every clone at once.
     ///
     /// # Errors
-    /// When the id or the secret is not valid, the id is there already, or the secret is there
-    /// under another id.
+    /// Returns an error if the id or the secret is not valid, the id is there already, or the
+    /// secret is there under another id.
     pub fn with<T>(self, id: impl AsRef<str>, secret: T) -> Result<Self, ConfigError>
     where
         T: TryInto<Secret>,

@@ -41,8 +41,8 @@ impl Secret {
     /// Takes the bytes as they are; a string is taken as its UTF-8 bytes.
     ///
     /// # Errors
-    /// When the bytes, zeros at the end not counted, are fewer than [`Secret::MIN_LEN`], or more
-    /// than [`Secret::MAX_LEN`].
+    /// Returns an error if the bytes, zeros at the end not counted, are fewer than
+    /// [`Secret::MIN_LEN`], or more than [`Secret::MAX_LEN`].
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, ConfigError> {
         Self::at_least(Self::MIN_LEN, bytes.into())
     }
@@ -53,7 +53,7 @@ impl Secret {
     /// partner who cannot be moved to a longer one.
     ///
     /// # Errors
-    /// When the bytes are empty or all zero, which HMAC does not tell apart.
+    /// Returns an error if the bytes are empty or all zero, which HMAC does not tell apart.
     pub fn danger_short(bytes: impl Into<Vec<u8>>) -> Result<Self, ConfigError> {
         Self::at_least(1, bytes.into())
     }
@@ -61,7 +61,7 @@ impl Secret {
     /// Decodes hexadecimal digits, of either case. White space at the ends is ignored.
     ///
     /// # Errors
-    /// When the text is not hexadecimal, or decodes to too few bytes.
+    /// Returns an error if the text is not hexadecimal, or decodes to too few bytes.
     pub fn from_hex(text: &str) -> Result<Self, ConfigError> {
         Self::decoded(Encoding::Hex, "hex", text, encoding::decode_hex)
     }
@@ -70,7 +70,7 @@ impl Secret {
     /// and white space at the ends is ignored.
     ///
     /// # Errors
-    /// When the text is not base64, or decodes to too few bytes.
+    /// Returns an error if the text is not base64, or decodes to too few bytes.
     pub fn from_base64(text: &str) -> Result<Self, ConfigError> {
         Self::decoded(Encoding::Base64, "base64", text, encoding::decode_base64)
     }

@@ -38,7 +38,7 @@ impl KeySet {
     /// A set without a secret yet: requests under it are refused.
     ///
     /// # Errors
-    /// When the id is not a [`KeyId`].
+    /// Returns an error if the id is not a [`KeyId`].
     pub fn new(id: impl AsRef<str>) -> Result<Self, ConfigError> {
         Ok(Self {
             id: KeyId::new(id)?,

@@ -19,7 +19,7 @@ pub(crate) fn single<'h>(
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {
-        return Err(malformed(format!("header `{name}` stands there twice")));
+        return Err(malformed(format!("header `{name}` appears more than once")));
     }
     Ok(first)
 }

@@ -39,14 +39,14 @@ pub struct Forwarded {
 }
 
 impl Forwarded {
-    /// The header that holds the authority, such as `x-forwarded-host`.
+    /// Reads the authority from this header, such as `x-forwarded-host`.
     ///
-    /// Of a list, be it in one line or in several, the last value counts: the proxy that we trust
-    /// wrote it, behind values that it received and that anybody may have written. With several
-    /// proxies in a row, let each one that is not the first pass on the header as it is.
+    /// If the header holds a list, in one line or in several, the last value counts: the proxy that
+    /// we trust wrote it, behind values that it received and that anybody may have written. With
+    /// several proxies in a row, let each one that is not the first pass on the header as it is.
     ///
     /// # Errors
-    /// When this is not the name of a header.
+    /// Returns an error if this is not the name of a header.
     pub fn host(header: &str) -> Result<Self, ConfigError> {
         let header = header.parse().map_err(|_| {
             ConfigErrorKind::Forwarded(format!("`{header}` is not the name of a header"))
@@ -60,7 +60,7 @@ impl Forwarded {
     /// Trusts the proxies of this network, such as `10.0.0.0/8`, or this one address.
     ///
     /// # Errors
-    /// When this is neither a network nor an address.
+    /// Returns an error if this is neither a network nor an address.
     pub fn trust_network(mut self, network: &str) -> Result<Self, ConfigError> {
         let network = network
             .parse()

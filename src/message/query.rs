@@ -59,7 +59,7 @@ pub(crate) fn params(query: &str, wanted: &mut Wanted<'_>) -> Result<(), Why> {
             continue;
         };
         let value = decode(value)
-            .ok_or_else(|| Why::from(format!("the query parameter `{name}` is no UTF-8")))?;
+            .ok_or_else(|| Why::from(format!("the query parameter `{name}` is not UTF-8")))?;
         if place.replace(value.into_owned()).is_some() {
             return Err(format!("the query parameter `{name}` occurs more than once").into());
         }

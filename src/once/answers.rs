@@ -182,7 +182,7 @@ impl fmt::Debug for AnswerOutcome {
     }
 }
 
-/// What a store has on record of a key. Stores read it from their own table, and let
+/// The record that a store has of a key. Stores read it from their own table, and let
 /// [`judge`](Self::judge) decide.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -307,8 +307,8 @@ pub trait AnswerStore: Send + Sync + 'static {
 /// Implemented for `sqlx::Transaction` of PostgreSQL and of SQLite (features `postgres` and
 /// `sqlite`), for the tables of `PostgresAnswers` and `SqliteAnswers` in the same database.
 #[diagnostic::on_unimplemented(
-    message = "an answer is recorded in an open database transaction, and `{Self}` is none",
-    label = "this is no open transaction",
+    message = "an answer is recorded in an open database transaction, and `{Self}` is not one",
+    label = "this is not an open transaction",
     note = "begin one, `let mut tx = pool.begin().await?`, and pass `&mut tx`"
 )]
 pub trait AnswerIn: Send {

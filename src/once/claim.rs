@@ -14,8 +14,8 @@ use sha2::{Digest as _, Sha256};
 use super::nonce::{Nonce, NonceKind};
 use crate::{clock::Timestamp, key::KeyId};
 
-/// One attempt to claim: tells a copy of a request from a reply that was lost on the way, and the
-/// present holder of a lease from an earlier one.
+/// One attempt to claim: tells a duplicate of a request from a reply that was lost on the way, and
+/// the present holder of a lease from an earlier one.
 ///
 /// Unique in this process and, with the 64 random bits that each process draws, among all that
 /// share a store. It is no secret.
@@ -37,7 +37,7 @@ impl AttemptId {
     }
 }
 
-/// What a store is asked to record: this nonce, in this scope, until that time.
+/// The record that a store is asked to make: this nonce, in this scope, until that time.
 ///
 /// Stores go by [`Claim::write_identity`] or [`Claim::digest`] and by the times; the parts are not
 /// theirs to interpret.

@@ -8,8 +8,8 @@ use crate::{
     error::{StoreError, StoreErrorKind},
 };
 
-/// What a store knows of its own past in one namespace: from when on it remembers, and for how
-/// long.
+/// The knowledge that a store has of its own past in one namespace: from when on it remembers, and
+/// for how long.
 ///
 /// A store that finds no record of a nonce must not take the nonce for a new one if a record may
 /// have been forgotten. This one rule decides it, for all authors of stores. It is
@@ -24,7 +24,7 @@ use crate::{
 /// It then keeps the record until [`keep_until`](Self::keep_until).
 ///
 /// # Guarantee
-/// Of all claims on one nonce that this lets through, at most one is made before the deadline, also
+/// At most one of the claims on one nonce that this lets through is made before the deadline, also
 /// after a restart and if the clock steps back. The store must
 /// - keep each record until its [`keep_until`](Self::keep_until) at least, by its own clock,
 /// - raise [`dropped_up_to`](Self::dropped_up_to) to the latest `keep_until` of what it drops for

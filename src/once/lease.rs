@@ -28,7 +28,7 @@ use crate::{
 /// It counts as one of the handlers that [may run](crate::request::VerifierBuilder::max_running)
 /// until it is dropped. Dropping it does nothing else: the outcome is then unknown, the lease ends
 /// by itself, and the request may run again.
-#[must_use = "complete or release it, or nobody may handle a copy until it ends"]
+#[must_use = "complete or release it, or nobody may handle a duplicate until it ends"]
 pub struct Lease {
     store: Arc<dyn NonceStore>,
     claim: Claim,

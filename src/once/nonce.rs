@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-/// What makes one signed request unique under its key.
+/// The value that makes one signed request unique under its key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Nonce {
     pub(super) kind: NonceKind,

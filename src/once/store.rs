@@ -256,8 +256,8 @@ pub trait LeaseStore: Send + Sync {
 /// [`StoreErrorKind::SignAgain`]: crate::error::StoreErrorKind::SignAgain
 /// [`StoreErrorKind::Misconfigured`]: crate::error::StoreErrorKind::Misconfigured
 #[diagnostic::on_unimplemented(
-    message = "a nonce is consumed in an open database transaction, and `{Self}` is none",
-    label = "this is no open transaction",
+    message = "a nonce is consumed in an open database transaction, and `{Self}` is not one",
+    label = "this is not an open transaction",
     note = "begin one, `let mut tx = pool.begin().await?`, and pass `&mut tx`; or leave BEGIN and COMMIT to `transact`",
     note = "a pool or a bare connection commits each statement by itself, and would keep the nonce of a request whose effect was lost"
 )]
@@ -288,8 +288,8 @@ pub trait TransactIn: Send + Sync {
     /// An open transaction. One that is dropped is rolled back.
     type Transaction: ConsumeIn + Unpin + 'static;
 
-    /// What statements are run on while the transaction is open: a type without lifetimes, or
-    /// rustc takes no async closure on it where a future has to be `Send`.
+    /// The connection that statements run on while the transaction is open: a type without
+    /// lifetimes, or rustc takes no async closure on it where a future has to be `Send`.
     type Connection: Send + ?Sized;
 
     /// Begins a transaction that may write.

@@ -46,15 +46,15 @@ impl<'h> Parsed<'h> {
     /// Checks freshness, looks up the key, and compares the MAC where the head decides.
     ///
     /// # Errors
-    /// When every signature is stale, dated ahead, or under an unknown key, when the key look-up
-    /// gives no answer, when a signature leaves out what must be covered or covers what is not
-    /// there, or when the MAC does not match. Of several signatures, a bad one blocks nothing, and
-    /// the first one's rejection is returned. Signatures under more than four different keys are
-    /// refused, and so are signatures that cause more work than
+    /// Returns an error if every signature is stale, dated ahead, or under an unknown key, if the
+    /// key look-up gives no answer, if a signature leaves out what must be covered or covers what
+    /// is not there, or if the MAC does not match. Of several signatures, a bad one blocks nothing,
+    /// and the first one's rejection is returned. Signatures under more than four different keys
+    /// are refused, and so are signatures that cause more work than
     /// [stated](crate::HttpMessageSignatures#what-the-default-profile-requires).
     ///
     /// # Panics
-    /// When there is something to wait for, outside of a Tokio runtime with its timer.
+    /// Panics if there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn admit(self) -> Result<Admitted<'h>, Rejection> {
         let Self { mut state, reading } = self;
         state.admission = match reading {

@@ -38,9 +38,9 @@ impl Received<'_> {
     /// Compares the MAC, or the digests that its message holds, in constant time.
     ///
     /// # Errors
-    /// When none of the signatures matches; when two match that differ in key, nonce or signed
-    /// time; when the request ceased to be fresh while its body arrived, or when the bodies of
-    /// running handlers leave no room for one that had to be waited for.
+    /// Returns an error if none of the signatures matches; if two match that differ in key, nonce
+    /// or signed time; if the request ceased to be fresh while its body arrived, or if the bodies
+    /// of running handlers leave no room for one that had to be waited for.
     pub fn authenticate(self) -> Result<Authentic, Rejection> {
         let verifier = self.state.verifier;
         let authentic = self.compare();

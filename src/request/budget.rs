@@ -296,7 +296,7 @@ impl Charge {
     /// Counts the body among those that were verified.
     ///
     /// # Errors
-    /// When these leave no room for a body that was waited for.
+    /// Returns an error if these leave no room for a body that was waited for.
     pub(crate) fn verified(&mut self, key: &str) -> Result<(), Rejection> {
         let budget = Arc::clone(&self.budget);
         let of_others = budget.verified.fetch_add(self.bytes, Ordering::Relaxed);

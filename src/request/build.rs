@@ -32,9 +32,9 @@ impl<T> VerifierBuilder<T> {
     /// Logs a warning where a store that forgets on restart meets a scheme in which that matters.
     ///
     /// # Errors
-    /// When something is missing, out of its range, or would not be safe; when another layer of
-    /// this process has the same store and namespace, and other secrets under a key id, or another
-    /// retention; when a secret is one of envelopes of this process.
+    /// Returns an error if something is missing, out of its range, or would not be safe; if another
+    /// layer of this process has the same store and namespace, and other secrets under a key id, or
+    /// another retention; if a secret is one of envelopes of this process.
     pub fn build(mut self) -> Result<T, ConfigError> {
         self.check_ranges()?;
         let missing = |what| ConfigError::from(ConfigErrorKind::Missing(what));

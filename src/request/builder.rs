@@ -138,7 +138,7 @@ impl<T: 'static> VerifierBuilder<T> {
         })
     }
 
-    /// What remembers which requests were used. No default.
+    /// Sets the store that remembers which requests were used. No default.
     ///
     /// With [`Processing::InTransaction`] the handler's database remembers, and a store beside it
     /// is a mistake that [`build`](Self::build) reports.
@@ -312,9 +312,9 @@ impl<T: 'static> VerifierBuilder<T> {
         self
     }
 
-    /// What is guaranteed about handling. Default: [`Processing::AtMostOnce`]; with the [presets
-    /// for webhooks](crate::scheme::webhooks), [`Processing::Retryable`] under a lease of 30
-    /// seconds.
+    /// Sets what is guaranteed about handling. Default: [`Processing::AtMostOnce`]; with the
+    /// [presets for webhooks](crate::scheme::webhooks), [`Processing::Retryable`] under a lease of
+    /// 30 seconds.
     pub fn processing(mut self, processing: Processing) -> Self {
         self.processing = Some(processing);
         self
@@ -345,22 +345,22 @@ impl<T: 'static> VerifierBuilder<T> {
         self
     }
 
-    /// How long a store or a key look-up may take to answer: between 1 millisecond and 1 hour.
-    /// After that the request is refused with 503. Default: 2 seconds.
+    /// Bounds how long a store or a key look-up may take to answer. After that the request is
+    /// refused with 503. Default: 2 seconds. Range: 1 millisecond to 1 hour.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.memory.timeout = timeout;
         self
     }
 
-    /// How long a verified request waits for the inner service of a layer to be ready: between 1
-    /// millisecond and 1 hour. Default: 5 seconds. After that the request is refused with 503,
-    /// `service_not_ready`, and nothing is claimed.
+    /// Bounds how long a verified request waits for the inner service of a layer to be ready. After
+    /// that the request is refused with 503, `service_not_ready`, and nothing is claimed. Default:
+    /// 5 seconds. Range: 1 millisecond to 1 hour.
     pub fn readiness_timeout(mut self, timeout: Duration) -> Self {
         self.readiness_timeout = timeout;
         self
     }
 
-    /// The clock. Default: the [system's](SystemClock).
+    /// Sets the clock. Default: the [system's](SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Box::new(clock);
         self

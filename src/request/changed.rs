@@ -3,8 +3,8 @@
 use super::version::SignedVersion;
 use crate::error::{Rejection, RejectionKind};
 
-/// What it means that a conditional statement has changed no row: what the client is answered by
-/// [`require_changed`].
+/// The reason why a conditional statement has changed no row: [`require_changed`] answers the
+/// client with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unchanged {

@@ -79,11 +79,11 @@ impl Authentic {
     /// Claims the nonce, or takes the lease on it, or leaves it to the handler's transaction.
     ///
     /// # Errors
-    /// When the request was seen before, is being handled, or is no longer fresh, or when the store
-    /// refuses or gives no answer. A claim that was made is not given back.
+    /// Returns an error if the request was seen before, is being handled, or is no longer fresh, or
+    /// if the store refuses or gives no answer. A claim that was made is not given back.
     ///
     /// # Panics
-    /// When there is something to wait for, outside of a Tokio runtime with its timer.
+    /// Panics if there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn claim(mut self) -> Result<Verified, Rejection> {
         self.wait_for_turn().await?;
         let settings = &self.verifier.settings;

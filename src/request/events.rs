@@ -34,12 +34,12 @@ impl VerifiedPayload {
     /// ```
     ///
     /// # Errors
-    /// When the id has no byte or too many; when the store refuses or gives no answer; when there is
-    /// no store, because the handler's transaction records; or with a scheme whose requests hold no
-    /// events: only [`HubSpot`](crate::webhooks::HubSpot) has them.
+    /// Returns an error if the id has no byte or too many; if the store refuses or gives no answer;
+    /// if there is no store, because the handler's transaction records; or if the requests of the
+    /// scheme hold no events: only [`HubSpot`](crate::webhooks::HubSpot) has them.
     ///
     /// # Panics
-    /// When there is something to wait for, outside of a Tokio runtime with its timer.
+    /// Panics if there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn once(&self, event_id: impl AsRef<[u8]>) -> Result<bool, Rejection> {
         let (events, claim) = self.on_event(event_id.as_ref())?;
         let Some(store) = &events.store else {
@@ -66,7 +66,7 @@ impl VerifiedPayload {
     /// As [`once`](Self::once), and when the database fails.
     ///
     /// # Panics
-    /// When there is something to wait for, outside of a Tokio runtime with its timer.
+    /// Panics if there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn once_in<T: ConsumeIn + ?Sized>(
         &self,
         transaction: &mut T,

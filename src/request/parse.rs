@@ -29,8 +29,9 @@ impl Verifier {
     /// part.
     ///
     /// # Errors
-    /// When the request has no signature, one that cannot be read or can be read twice, a method
-    /// that is not let in, or an authority that is not served; or when it asks for a tunnel.
+    /// Returns an error if the request has no signature, one that cannot be read or can be read
+    /// twice, a method that is not let in, or an authority that is not served; or if it asks for a
+    /// tunnel.
     ///
     /// # Security
     /// An offer of `Upgrade` to anything but WebSocket is no reason to refuse a request, and nothing

@@ -105,7 +105,7 @@ impl VerifiedPayload {
         self.0.proven.scheme()
     }
 
-    /// The key that the request was verified under.
+    /// Returns the id of the key that the request was verified under.
     #[must_use]
     pub fn key_id(&self) -> &KeyId {
         self.0.proven.key_id()
@@ -124,8 +124,8 @@ impl VerifiedPayload {
         self.0.proven.expires_at()
     }
 
-    /// What makes this request unique under its key; `None` with schemes whose requests may be
-    /// alike, and which are not claimed.
+    /// Returns the nonce, which makes this request unique under its key; `None` with schemes whose
+    /// requests may be alike, and which are not claimed.
     #[must_use]
     pub fn nonce(&self) -> Option<&Nonce> {
         self.0.proven.nonce()
@@ -139,8 +139,8 @@ impl VerifiedPayload {
         self.0.uncovered.as_ref()
     }
 
-    /// What the sender wants to be answered, of a request that asks for nothing else: the handshake
-    /// of a scheme that was told to answer it. The layer does so by itself.
+    /// Returns the answer that the sender wants to a request that asks for nothing else: the
+    /// handshake of a scheme that was told to answer it. The layer does so by itself.
     #[must_use]
     pub fn handshake(&self) -> Option<Response<Bytes>> {
         self.0.answer.as_deref().cloned()

@@ -32,9 +32,10 @@ impl PendingPayload {
         Self(ticket)
     }
 
-    /// What is going to be recorded: under which identity, until when, and by which attempt. Kept
-    /// by a caller of [`consume`](Self::consume), it tells with [`ConsumeIn::is_recorded`], in a
-    /// later transaction, how a COMMIT ended that was never answered.
+    /// Returns the claim that is going to be recorded: under which identity, until when, and by
+    /// which attempt. Kept by a caller of [`consume`](Self::consume), it tells with
+    /// [`ConsumeIn::is_recorded`], in a later transaction, how a COMMIT ended that was never
+    /// answered.
     #[must_use]
     pub fn claim(&self) -> &Claim {
         self.0.to_record()
@@ -84,12 +85,12 @@ impl PendingPayload {
     /// ```
     ///
     /// # Errors
-    /// What `work` answers with; else a [`Rejection`]: the request was seen before, is no longer
-    /// fresh, or the database failed or gave no answer. After `store_unavailable` from a COMMIT the
-    /// text of the rejection says whether the outcome is known.
+    /// Returns the error of `work`; otherwise a [`Rejection`]: the request was seen before, is no
+    /// longer fresh, or the database failed or gave no answer. After `store_unavailable` from a
+    /// COMMIT the text of the rejection says whether the outcome is known.
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with its timer.
+    /// Panics outside of a Tokio runtime with its timer.
     pub async fn transact<D, T, E>(
         self,
         database: &D,
@@ -113,16 +114,16 @@ impl PendingPayload {
     /// tells, and then this is refused; SQLite does not.
     ///
     /// Waits for the database no longer than the
-    /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout); a copy of a request that
-    /// is in another transaction waits for that one to end.
+    /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout); a duplicate of a request
+    /// that is in another transaction waits for that one to end.
     ///
     /// # Errors
-    /// When the request was seen before or is no longer fresh, or when the database refuses or
-    /// gives no answer. The transaction is then to be rolled back. (A duplicate of an event id has
-    /// extended the record: that holds if the transaction is committed.)
+    /// Returns an error if the request was seen before or is no longer fresh, or if the database
+    /// refuses or gives no answer. The transaction is then to be rolled back. (A duplicate of an
+    /// event id has extended the record: that holds if the transaction is committed.)
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with its timer.
+    /// Panics outside of a Tokio runtime with its timer.
     pub async fn consume<T: ConsumeIn + ?Sized>(
         self,
         transaction: &mut T,

@@ -20,7 +20,8 @@ use crate::{
 const MAX_QUESTION: usize = 1024;
 
 impl Verifier {
-    /// Whether the sender may ask the same in the body of this unsigned request: then
+    /// Returns whether the body of this unsigned request may hold the question of a sender that
+    /// [`handshake`](Self::handshake) answers from the head. If so,
     /// [`handshake_in_body`](Self::handshake_in_body) has the answer. The layer does so by itself.
     #[must_use]
     pub fn asks_in_body(&self, head: &Parts) -> bool {
@@ -39,11 +40,11 @@ impl Verifier {
     /// within the deadline and the share of the budget for bodies that were not verified.
     ///
     /// # Errors
-    /// When it is no such question: what the request would be refused with for want of a signature.
-    /// When the body is too slow, or broken off.
+    /// Returns an error if the body is too slow or breaks off. If it is not such a question, the
+    /// error is the one that refuses the request for want of a signature.
     ///
     /// # Panics
-    /// When the body is not ready at once, outside of a Tokio runtime with its timer.
+    /// Panics if the body is not ready at once, outside of a Tokio runtime with its timer.
     pub async fn handshake_in_body<B>(
         &self,
         head: &Parts,

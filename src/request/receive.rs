@@ -48,7 +48,7 @@ impl<'h> Admitted<'h> {
     /// signed value.
     ///
     /// # Panics
-    /// When the body is not ready at once, outside of a Tokio runtime with its timer.
+    /// Panics if the body is not ready at once, outside of a Tokio runtime with its timer.
     pub async fn receive<B>(self, body: B) -> Result<Received<'h>, Rejection>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
@@ -158,7 +158,7 @@ impl State<'_> {
 /// Does work over a whole body: that over a long one on a thread where work may block. That thread
 /// holds the charge of the body, because it cannot be stopped when nobody waits for it any longer.
 ///
-/// Outside of a Tokio runtime, the work is done at once.
+/// Panics outside of a Tokio runtime, the work is done at once.
 async fn over_body<T: Send + 'static>(
     settings: &Settings,
     body_len: usize,

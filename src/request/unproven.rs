@@ -137,13 +137,14 @@ impl UnprovenPayload {
     /// all else this is [`PendingPayload::transact`].
     ///
     /// # Errors
-    /// What `supply` or `work` answers with; else a [`Rejection`]: 401, `signature_invalid`, if the
-    /// MAC is not that of the message with these values; 500, `value_not_supplied`, if a value is
-    /// missing or cannot be signed; 503, `store_unavailable`, if `supply` takes longer than the
-    /// `store_timeout`; and those of [`PendingPayload::transact`].
+    /// Returns the error of `supply` or `work`; otherwise a [`Rejection`]: 401,
+    /// `signature_invalid`, if the MAC is not that of the message with these values; 500,
+    /// `value_not_supplied`, if a value is missing or cannot be signed; 503, `store_unavailable`,
+    /// if `supply` takes longer than the `store_timeout`; and those of
+    /// [`PendingPayload::transact`].
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with its timer.
+    /// Panics outside of a Tokio runtime with its timer.
     pub async fn transact<D, T, E>(
         self,
         database: &D,
@@ -187,7 +188,7 @@ impl UnprovenPayload {
     /// As [`transact`](Self::transact). The transaction is then to be rolled back.
     ///
     /// # Panics
-    /// When a key look-up has to be waited for, outside of a Tokio runtime with its timer.
+    /// Panics if a key look-up has to be waited for, outside of a Tokio runtime with its timer.
     pub async fn prove(self, supplied: &Supplied) -> Result<PendingPayload, Rejection> {
         self.ticket(supplied).await.map(PendingPayload::new)
     }

@@ -117,9 +117,9 @@ impl Verifier {
         }
     }
 
-    /// What the sender wants to be answered, of a request by which it asks, unsigned, whether this
-    /// is the right place; `None` with every other, and with a scheme that was not told to answer
-    /// it. The layer does so by itself.
+    /// Returns the answer to an unsigned request by which the sender asks whether this is the right
+    /// place; `None` for every other request, and with a scheme that was not told to answer it. The
+    /// layer does so by itself.
     #[must_use]
     pub fn handshake(&self, head: &Parts) -> Option<Response<Bytes>> {
         let uri = original_uri(head);

@@ -29,7 +29,7 @@ impl Verifier {
     /// as [the front page](crate#logs) says.
     ///
     /// # Errors
-    /// When any of them refuses it.
+    /// Returns an error if any of them refuses it.
     ///
     /// # Security
     /// An offer of `Upgrade` is no reason to refuse a request, and nothing covers what would follow
@@ -37,7 +37,7 @@ impl Verifier {
     /// [`remove_upgrade`](crate::request::remove_upgrade), as the layer does.
     ///
     /// # Panics
-    /// When there is something to wait for, outside of a Tokio runtime with its timer.
+    /// Panics if there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn verify<B>(&self, head: &Parts, body: B) -> Result<Verified, Rejection>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,

@@ -68,7 +68,7 @@ impl VerifiedPayload {
             let value = value.as_bytes();
             if !read_tags(value, &mut tags) {
                 let detail = format!(
-                    "`if-match` is no list of entity tags: {}",
+                    "`if-match` is not a list of entity tags: {}",
                     value.escape_ascii()
                 );
                 return Err(Rejection::new(RejectionKind::VersionRequired, detail));
@@ -142,7 +142,7 @@ impl SignedVersion {
         self.first.parse().map_err(|_| {
             Rejection::new(
                 RejectionKind::VersionMismatch,
-                format!("{self} is no version of this resource"),
+                format!("{self} is not a version of this resource"),
             )
         })
     }

@@ -105,8 +105,8 @@ impl ResponseVerifierBuilder {
     /// Checks the configuration.
     ///
     /// # Errors
-    /// When keys are missing, a secret is tied to another algorithm than HMAC with SHA-256, or a time
-    /// is out of its range.
+    /// Returns an error if keys are missing, a secret is tied to another algorithm than HMAC with
+    /// SHA-256, or a time is out of its range.
     pub fn build(self) -> Result<ResponseVerifier, ConfigError> {
         let keys = self.keys.ok_or(ConfigErrorKind::Missing(
             "no keys are given; call `keys` with those of the server",

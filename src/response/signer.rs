@@ -50,8 +50,8 @@ impl ResponseSigner {
     /// A signer under this profile and key.
     ///
     /// # Errors
-    /// When the key id or the secret is not valid, or the secret is tied to another algorithm than
-    /// HMAC with SHA-256.
+    /// Returns an error if the key id or the secret is not valid, or the secret is tied to another
+    /// algorithm than HMAC with SHA-256.
     pub fn new<T>(
         scheme: HttpMessageSignatures,
         key_id: impl AsRef<str>,
@@ -83,7 +83,7 @@ impl ResponseSigner {
     /// Nothing is signed for any other authority: in a layer, such a request is answered with 421.
     ///
     /// # Errors
-    /// When this is no origin, or one of this authority was given.
+    /// Returns an error if this is not an origin, or one of this authority was given.
     pub fn public_origin(mut self, origin: impl AsRef<str>) -> Result<Self, ConfigError> {
         Arc::make_mut(&mut self.origins).add(Origin::parse(origin.as_ref())?)?;
         Ok(self)
@@ -94,7 +94,7 @@ impl ResponseSigner {
     /// from `Host` or `:authority` only.
     ///
     /// # Errors
-    /// When no network is trusted.
+    /// Returns an error if no network is trusted.
     pub fn forwarded(mut self, forwarded: Forwarded) -> Result<Self, ConfigError> {
         if forwarded.trusts_nobody() {
             let what = "no network is trusted; name the proxies with `trust_network`";
@@ -132,9 +132,9 @@ impl ResponseSigner {
     /// (to `HEAD`, or with 204 or 304) keeps the one that it has, which tells of another response.
     ///
     /// # Errors
-    /// When something that is covered is missing or cannot be read one way only, in the request or
-    /// in the response, when the response switches protocols, or when it has a signature of this
-    /// label already.
+    /// Returns an error if something that is covered is missing or cannot be read one way only, in
+    /// the request or in the response, if the response switches protocols, or if it has a signature
+    /// of this label already.
     pub fn sign<B: AsRef<[u8]>>(
         &self,
         request: &request::Parts,

@@ -137,16 +137,16 @@ impl ResponseVerifier {
     /// [`SignedBy`] among its extensions, and a `Date` that can be believed: one that the signature
     /// does not cover is replaced by the signed time. Trailers are dropped.
     ///
-    /// Of several signatures one that holds is enough, and a bad one blocks nothing; under known
-    /// keys there may be four.
+    /// If the response has several signatures, one that holds is enough, and a bad signature blocks
+    /// nothing. More than four signatures under known keys are refused.
     ///
     /// # Errors
-    /// When the response is not signed, with what is required, under a known key, in time; when it
-    /// answers another request; or when its body is not the one that was signed, too large, or too
-    /// slow.
+    /// Returns an error if the response is not signed, with what is required, under a known key, in
+    /// time; if it answers another request; or if its body is not the one that was signed, too
+    /// large, or too slow.
     ///
     /// # Panics
-    /// When there is something to wait for, outside of a Tokio runtime with its timer.
+    /// Panics if there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn verify<B>(
         &self,
         request: &request::Parts,

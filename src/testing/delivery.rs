@@ -19,7 +19,7 @@ use crate::{
 /// requests name no key, such as a [preset for webhooks](crate::scheme::webhooks).
 ///
 /// # Panics
-/// When the requests of the scheme name their key, or the secret is not valid.
+/// Panics if the requests of the scheme name their key, or the secret is not valid.
 pub fn delivery(scheme: impl Scheme, secret: impl AsRef<str>, body: impl Into<Bytes>) -> Delivery {
     let signer = Signer::with_secret(scheme, secret).expect("a scheme that takes this secret");
     Delivery::by(signer, body)
@@ -55,7 +55,7 @@ impl Delivery {
     /// URI. Default: `/`.
     ///
     /// # Panics
-    /// When this is no URI.
+    /// Panics if this is not a URI.
     pub fn to(mut self, uri: &str) -> Self {
         self.head.uri = uri.parse::<Uri>().expect("a URI");
         self
@@ -70,7 +70,7 @@ impl Delivery {
     /// A header, in place of any of the same name. Default: `content-type: application/json`.
     ///
     /// # Panics
-    /// When name or value is not that of a header.
+    /// Panics if name or value is not that of a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let name: HeaderName = name.parse().expect("the name of a header");
         let value = value.parse().expect("the value of a header");
@@ -97,7 +97,7 @@ impl Delivery {
     /// The signed request. Each call signs anew.
     ///
     /// # Panics
-    /// When the scheme cannot sign it.
+    /// Panics if the scheme cannot sign it.
     #[must_use]
     pub fn request(&self) -> Request<Full<Bytes>> {
         let request = Request::from_parts(self.head.clone(), self.body.clone());

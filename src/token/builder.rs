@@ -58,7 +58,7 @@ impl<T> OneTimeTokenBuilder<T> {
         }
     }
 
-    /// What remembers which tokens were redeemed. No default: either this, or
+    /// Sets the store that remembers which tokens were redeemed. No default: either this, or
     /// [`in_transaction`](Self::in_transaction).
     pub fn store(mut self, store: impl NonceStore) -> Self {
         self.memory.store = Some(Arc::new(store));
@@ -85,9 +85,9 @@ impl<T> OneTimeTokenBuilder<T> {
     /// Checks the configuration.
     ///
     /// # Errors
-    /// When something is missing, out of its range, or would not be safe; when other tokens of this
-    /// process have the same store and namespace, and other secrets under a key id, or another
-    /// lifetime.
+    /// Returns an error if something is missing, out of its range, or would not be safe; if other
+    /// tokens of this process have the same store and namespace, and other secrets under a key id,
+    /// or another lifetime.
     pub fn build(self) -> Result<OneTimeToken<T>, ConfigError> {
         let store = self.memory.store.clone().ok_or(ConfigErrorKind::Missing(
             "nothing remembers which tokens were redeemed; call `store` or `in_transaction`",
@@ -100,9 +100,9 @@ impl<T> OneTimeTokenBuilder<T, InTransaction> {
     /// Checks the configuration.
     ///
     /// # Errors
-    /// When something is missing, out of its range, or would not be safe, such as a store beside
-    /// the database; when other tokens of this process have the same namespace, and other secrets
-    /// under a key id.
+    /// Returns an error if something is missing, out of its range, or would not be safe, such as a
+    /// store beside the database; if other tokens of this process have the same namespace, and
+    /// other secrets under a key id.
     pub fn build(self) -> Result<OneTimeToken<T, InTransaction>, ConfigError> {
         if self.memory.store.is_some() {
             let what = "with `in_transaction` the database remembers; a store beside it would be a \

@@ -40,10 +40,10 @@ use crate::{
 /// | | `jti` | 1 to 256 bytes, what makes it unique under its key; issued with 128 random bits |
 /// | | `data` | the payload, of type `T` |
 ///
-/// The profile is closed: any other member (`crit`, `b64`, `jwk`, `nbf` …), a member that stands
-/// there twice, a fraction of a second, or more than 8 KiB is refused.
+/// The profile is closed: any other member (`crit`, `b64`, `jwk`, `nbf` …), a member that appears
+/// more than once, a fraction of a second, or more than 8 KiB is refused.
 ///
-/// What it guarantees:
+/// Guarantees:
 /// - **Nothing is read before it was verified**: the algorithm is fixed, the MAC is compared in
 ///   constant time, and only then is the payload parsed.
 /// - **Nothing is given out before it was used up**: [`verify`](Self::verify) answers with a
@@ -107,7 +107,7 @@ impl<T, M> OneTimeToken<T, M> {
     /// one are redeemed for as long as its secrets are valid.
     ///
     /// # Errors
-    /// When the id is not a [`KeyId`].
+    /// Returns an error if the id is not a [`KeyId`].
     pub fn rotate(&self, key_id: impl AsRef<str>) -> Result<(), ConfigError> {
         let key_id = KeyId::new(key_id)?;
         *self
@@ -130,12 +130,12 @@ impl<T: Serialize, M> OneTimeToken<T, M> {
     /// dated ahead. A token of the first second may be redeemed from the next second on.
     ///
     /// # Errors
-    /// When the key look-up fails or has no valid secret, the payload cannot be written as JSON,
-    /// the token would be longer than 8 KiB, or the store refuses tokens because its high watermark
-    /// is ahead of the clock.
+    /// Returns an error if the key look-up fails or has no valid secret, the payload cannot be
+    /// written as JSON, the token would be longer than 8 KiB, or the store refuses tokens because
+    /// its high watermark is ahead of the clock.
     ///
     /// # Panics
-    /// When the key look-up has to be waited for, outside of a Tokio runtime with its timer.
+    /// Panics if the key look-up has to be waited for, outside of a Tokio runtime with its timer.
     pub async fn issue(&self, payload: &T) -> Result<String, SignError> {
         let settings = &*self.settings;
         let key_id = settings
@@ -192,11 +192,11 @@ impl<T: DeserializeOwned> OneTimeToken<T> {
     /// Verifies the token, claims it in the store, and hands out its payload.
     ///
     /// # Errors
-    /// When the token is refused, was redeemed before, or the store gives no answer. After
-    /// `store_unavailable` it is not known whether the token was used up.
+    /// Returns an error if the token is refused, was redeemed before, or the store gives no answer.
+    /// After `store_unavailable` it is not known whether the token was used up.
     ///
     /// # Panics
-    /// When there is something to wait for, outside of a Tokio runtime with its timer.
+    /// Panics if there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn redeem(&self, token: &str) -> Result<T, Rejection> {
         self.verify(token).await?.redeem().await
     }
@@ -207,10 +207,10 @@ impl<T: DeserializeOwned, M: Clone> OneTimeToken<T, M> {
     /// `T`. Whether it was redeemed before is not asked.
     ///
     /// # Errors
-    /// When the token is refused, or the key look-up gives no answer.
+    /// Returns an error if the token is refused, or the key look-up gives no answer.
     ///
     /// # Panics
-    /// When the key look-up has to be waited for, outside of a Tokio runtime with its timer.
+    /// Panics if the key look-up has to be waited for, outside of a Tokio runtime with its timer.
     pub async fn verify(&self, token: &str) -> Result<PendingToken<T, M>, Rejection> {
         let (claim, claims) = self.settings.prove(token).await.map_err(of_token)?;
         self.pending(claim, claims)
@@ -242,7 +242,7 @@ impl<T: DeserializeOwned, M: Clone> OneTimeToken<T, M> {
     /// or none.
     ///
     /// # Panics
-    /// When the key look-up has to be waited for, outside of a Tokio runtime with its timer.
+    /// Panics if the key look-up has to be waited for, outside of a Tokio runtime with its timer.
     pub async fn verify_for(
         &self,
         token: &str,

@@ -87,10 +87,10 @@ impl<T> PendingToken<T> {
     /// Claims the token in the store, and hands out its payload.
     ///
     /// # Errors
-    /// When it was redeemed before, has expired, or the store gives no answer.
+    /// Returns an error if it was redeemed before, has expired, or the store gives no answer.
     ///
     /// # Panics
-    /// When there is something to wait for, outside of a Tokio runtime with its timer.
+    /// Panics if there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn redeem(self) -> Result<T, Rejection> {
         self.ticket.claim(&*self.memory.0).await
     }
@@ -103,10 +103,10 @@ impl<T> PendingToken<T, InTransaction> {
     /// [`PendingPayload::transact`](crate::PendingPayload::transact), which says more.
     ///
     /// # Errors
-    /// What `work` answers with; else a [`Rejection`].
+    /// Returns the error of `work`; otherwise a [`Rejection`].
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with its timer.
+    /// Panics outside of a Tokio runtime with its timer.
     pub async fn transact<D, R, E>(
         mut self,
         database: &D,
@@ -131,11 +131,12 @@ impl<T> PendingToken<T, InTransaction> {
     /// Others are refused at once (409, `request_in_flight`).
     ///
     /// # Errors
-    /// When it was redeemed before, has expired, another duplicate waits for the database, or the
-    /// database refuses or gives no answer. The transaction is then to be rolled back.
+    /// Returns an error if it was redeemed before, has expired, another duplicate waits for the
+    /// database, or the database refuses or gives no answer. The transaction is then to be rolled
+    /// back.
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with its timer.
+    /// Panics outside of a Tokio runtime with its timer.
     pub async fn redeem_in<C: ConsumeIn + ?Sized>(
         mut self,
         transaction: &mut C,

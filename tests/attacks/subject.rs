@@ -375,7 +375,7 @@ pub fn with(
     request
 }
 
-/// Where the value stands already, it stands there twice.
+/// If the request has the value already, the value appears twice.
 pub fn with_another(
     request: &Request<String>,
     place: impl Into<Place>,

@@ -23,7 +23,7 @@ struct Payment {
     amount: i64,
 }
 
-/// What a client signs: its key too.
+/// Covers the `Idempotency-Key`, beside the rest of the request.
 pub fn scheme() -> Result<HttpMessageSignatures, ConfigError> {
     HttpMessageSignatures::builder()
         .covers(Component::header("idempotency-key")?)

@@ -1,5 +1,5 @@
-//! What goes wrong between a valid signature and the change that it allows, and the handler that
-//! cannot go wrong so: a page for each fault, for people who come from Django, FastAPI or Axum.
+//! Faults between a valid signature and the change that it allows, and the handler that cannot go
+//! wrong so: a page for each fault, for people who come from Django, FastAPI or Axum.
 //!
 //! A signature says that a request is genuine. It says nothing of the row, file or token that the
 //! handler finds a moment later: another request may have changed it since the check. Each page has

@@ -12,7 +12,7 @@ use countersign::{
 
 use super::{Failure, Pool};
 
-/// What a token says: whom it pays, and how much.
+/// The payload of a token: whom it pays, and how much.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub struct Voucher {
     pub account: i64,

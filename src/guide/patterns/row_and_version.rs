@@ -18,7 +18,7 @@ struct Change {
     title: String,
 }
 
-/// What a client signs, and what the server requires of it: `If-Match` too.
+/// Covers `If-Match`, beside the rest of the request: clients sign it, and the server requires it.
 pub fn scheme() -> Result<HttpMessageSignatures, ConfigError> {
     HttpMessageSignatures::builder()
         .covers(Component::header("if-match")?)

@@ -49,11 +49,11 @@ pub(super) const MAX_DEPTH: usize = 127;
 pub enum JsonForm {
     /// The JSON Canonicalization Scheme, RFC 8785.
     Jcs,
-    /// What Python's `json.dumps` writes.
+    /// The form that Python's `json.dumps` writes.
     Python(PythonJson),
 }
 
-/// What Python writes with `json.dumps(…, sort_keys=True)`, encoded as UTF-8.
+/// The form that Python writes with `json.dumps(…, sort_keys=True)`, encoded as UTF-8.
 ///
 /// ```
 /// use countersign::scheme::PythonJson;

@@ -29,7 +29,7 @@ pub(super) struct LayerSettings {
 
 pub(super) type Renderer = dyn Fn(&Rejection) -> (HeaderValue, Bytes) + Send + Sync;
 
-/// What a copy of a request that was handled is answered with.
+/// The answer to a duplicate of a request that was handled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnDuplicate {

@@ -127,7 +127,7 @@ impl VerifyLayer {
         }
     }
 
-    /// What a copy is answered with. Default: [`OnDuplicate::Reject`]; with the presets for
+    /// Sets the answer to a duplicate. Default: [`OnDuplicate::Reject`]; with the presets for
     /// webhooks, [`OnDuplicate::Acknowledge`].
     pub fn on_duplicate(mut self, on_duplicate: OnDuplicate) -> Self {
         self.settings_mut().on_duplicate = on_duplicate;
@@ -166,8 +166,9 @@ impl VerifyLayer {
     /// [`IdempotencyLayer`] that stands inside of this layer.
     ///
     /// # Security
-    /// Whoever captures a signed request and sends it again, while its signature is fresh, gets the
-    /// answer to it. Without this, the replay is refused. A replay changes nothing in either case.
+    /// An attacker who captures a signed request and sends it again, while its signature is fresh,
+    /// gets the answer to it. Without this setting, the replay is refused. A replay changes nothing
+    /// in either case.
     ///
     /// ```
     /// # use axum::{Router, routing::post};
@@ -281,12 +282,12 @@ impl VerifierBuilder<VerifyLayer> {
     /// of each other: for a sender that signs each request in two ways which are not tied together.
     /// Default: refused.
     ///
-    /// Whoever has two signed requests with one body, or has one and a key of another scheme, can
-    /// put them together. The handler then runs once for both, and if one of them was used before,
-    /// not at all: the other is refused, or acknowledged, and its event is lost. In pieces, a request
-    /// that never arrived can be delivered once with each signature. A caller that
-    /// [consumes](crate::PendingPayload::consume) in a transaction of its own, and rolls back for a
-    /// replay, uses up no signature of that request.
+    /// An attacker who has two signed requests with one body, or has one such request and a key of
+    /// another scheme, can put them together. The handler then runs once for both, and if one of
+    /// them was used before, not at all: the other is refused, or acknowledged, and its event is
+    /// lost. In pieces, a request that never arrived can be delivered once with each signature. A
+    /// caller that [consumes](crate::PendingPayload::consume) in a transaction of its own, and
+    /// rolls back for a replay, uses up no signature of that request.
     pub fn danger_unrelated_signatures(self) -> Self {
         self.accept_unrelated_signatures()
     }

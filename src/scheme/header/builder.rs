@@ -79,7 +79,7 @@ impl HeaderSchemeBuilder {
         self
     }
 
-    /// What stands before the MAC in its header, such as `sha256=`. Default: nothing.
+    /// Sets the text before the MAC in its header, such as `sha256=`. Default: nothing.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
@@ -241,8 +241,9 @@ impl HeaderSchemeBuilder {
     /// Checks the description.
     ///
     /// # Errors
-    /// When a name is not valid or is given twice, a parameter is named but not covered or covered
-    /// but not named, no time is covered, or two different requests could share a signed message.
+    /// Returns an error if a name is not valid or is given twice, a parameter is named but not
+    /// covered or covered but not named, no time is covered, or two different requests could share
+    /// a signed message.
     pub fn build(self) -> Result<HeaderScheme, ConfigError> {
         let signature = header_name(&self.signature)?;
         if !self.prefix.bytes().all(|b| b.is_ascii_graphic()) {

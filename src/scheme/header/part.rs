@@ -214,8 +214,8 @@ impl Part {
 /// # Ok::<_, countersign::ConfigError>(())
 /// ```
 ///
-/// Of the request, a string holds ASCII and a body in UTF-8 only: languages read other bytes of a
-/// header in different ways. Note that frameworks may hand out a path that is decoded
+/// A string takes only ASCII, and a body in UTF-8, from the request: languages read other bytes of
+/// a header in different ways. Note that frameworks may hand out a path that is decoded
 /// (`request.path` of Django); [`Part::Path`] is the path as it was sent, and differs from that
 /// where the path holds percent-encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -43,7 +43,7 @@ impl AcceptSignature {
     /// Reads all signatures that are asked for; none where the field is not there.
     ///
     /// # Errors
-    /// When the field cannot be read, or one of its members can be read in two ways.
+    /// Returns an error if the field cannot be read, or one of its members can be read in two ways.
     pub fn read(headers: &HeaderMap) -> Result<Vec<Self>, SignError> {
         let Some(field) = joined(headers, &ACCEPT_SIGNATURE).map_err(SignError::new)? else {
             return Ok(Vec::new());
@@ -66,13 +66,13 @@ impl AcceptSignature {
         read.collect()
     }
 
-    /// The label under which the signature is wanted.
+    /// Returns the label under which the signature is wanted.
     #[must_use]
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// What it should cover.
+    /// Returns the components that the signature should cover.
     #[must_use]
     pub fn components(&self) -> &[Component] {
         &self.components
@@ -100,7 +100,8 @@ impl AcceptSignature {
     /// A scheme that signs what is asked for, and what the default profile covers.
     ///
     /// # Errors
-    /// When another algorithm than `hmac-sha256` is asked for, or a component of a response.
+    /// Returns an error if another algorithm than `hmac-sha256` is asked for, or a component of a
+    /// response.
     pub fn scheme(&self) -> Result<HttpMessageSignatures, ConfigError> {
         if let Some(alg) = self.alg.as_deref().filter(|alg| *alg != ALGORITHM) {
             let what = format!("the server asks for `{alg}`, and this is `{ALGORITHM}`");

@@ -192,8 +192,8 @@ impl HttpMessageSignaturesBuilder {
     /// Checks the profile.
     ///
     /// # Errors
-    /// When the label, the tag, the key id or the name of a field is not valid, when a component is none of a
-    /// request, or of a response, or when a signature would expire at once.
+    /// Returns an error if the label, the tag, the key id or the name of a field is not valid, if a
+    /// component is none of a request, or of a response, or if a signature would expire at once.
     pub fn build(self) -> Result<HttpMessageSignatures, ConfigError> {
         if KeyRef::from_str(&self.label).is_err() {
             return Err(refuse(format!("`{}` is not usable as a label", self.label)));

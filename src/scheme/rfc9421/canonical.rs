@@ -16,8 +16,8 @@ use crate::message::query::Wanted;
 /// What is wrong with a signature, for the log.
 pub(crate) type Why = Cow<'static, str>;
 
-/// What kind of structured field a field is (RFC 9651, section 3). It decides how the field is
-/// serialized anew, where a signature covers it with `sf` or `key`.
+/// The kind of a structured field (RFC 9651, section 3). It decides how the field is serialized
+/// again if a signature covers it with `sf` or `key`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FieldType {
@@ -135,7 +135,7 @@ struct Duplicate(String);
 
 impl fmt::Display for Duplicate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` stands there twice", self.0)
+        write!(f, "`{}` appears more than once", self.0)
     }
 }
 

@@ -102,7 +102,7 @@ impl Component {
     /// A header field.
     ///
     /// # Errors
-    /// When this is not the name of a header.
+    /// Returns an error if this is not the name of a header.
     pub fn header(name: &str) -> Result<Self, ConfigError> {
         let name = name.parse().map_err(|_| refuse(name))?;
         Ok(Self::derived(Name::Field(name)))
@@ -112,7 +112,7 @@ impl Component {
     /// occur more than once.
     ///
     /// # Errors
-    /// When the name is empty.
+    /// Returns an error if the name is empty.
     pub fn query_param(name: &str) -> Result<Self, ConfigError> {
         if name.is_empty() {
             return Err(refuse("@query-param"));
@@ -341,7 +341,7 @@ impl<'de> ParametersVisitor<'_, 'de> {
             _ => false,
         };
         if is_duplicate {
-            return Err(format!("the component parameter `{key}` stands there twice").into());
+            return Err(format!("the component parameter `{key}` appears more than once").into());
         }
         match (key, value) {
             ("sf", BareItemFromInput::Boolean(true)) => self.sf = true,

@@ -77,7 +77,7 @@ pub(super) fn new_label<'l>(
     if known.len() == MAX_LABELS {
         Some(format!("more than {MAX_LABELS} signatures").into())
     } else if known.any(|other| other == label) {
-        Some(format!("the label `{label}` stands there twice").into())
+        Some(format!("the label `{label}` appears more than once").into())
     } else {
         None
     }

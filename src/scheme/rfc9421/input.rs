@@ -295,7 +295,7 @@ impl<'de> ListVisitor<'_, 'de> {
 
     fn parameter(&mut self, key: &'de str, value: BareItemFromInput<'de>) -> Result<(), Why> {
         if self.seen.contains(&key) {
-            return Err(format!("its parameter `{key}` stands there twice").into());
+            return Err(format!("its parameter `{key}` appears more than once").into());
         }
         if self.seen.len() == MAX_COMPONENTS {
             return Err(format!("it has more than {MAX_COMPONENTS} parameters").into());

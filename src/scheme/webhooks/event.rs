@@ -143,8 +143,8 @@ fn event_id(members: Vec<Found<Leaf>>, names: &[&str]) -> Result<Option<String>,
     }
 }
 
-/// The member of this name, of a body that is a JSON object. One that stands there twice could be
-/// read in two ways, and is refused.
+/// The member of this name, of a body that is a JSON object. A member that appears more than once
+/// could be read in two ways, and is refused.
 pub(super) fn member(body: &[u8], name: &str) -> Result<Option<Value>, Fault> {
     member_as(body, name)
 }

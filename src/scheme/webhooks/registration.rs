@@ -45,9 +45,10 @@ const MAX_SECRET: usize = 256;
 /// ```
 ///
 /// # Security
-/// Whoever posts to the announced path first is answered. If that was a stranger, the sender is not
-/// answered any more, and its call fails: **keep the secret only if the call succeeded.** Announce
-/// shortly before the call. With several servers, the request has to reach the one that announced.
+/// The first POST to the announced path is answered, whoever sends it. If a stranger sent it, the
+/// sender is not answered any more, and its call fails: **keep the secret only if the call
+/// succeeded.** Announce shortly before the call. With several servers, the request has to reach
+/// the one that announced.
 #[derive(Clone, Default)]
 pub struct Registrations {
     announced: Arc<Mutex<Table>>,

@@ -28,7 +28,7 @@ use crate::{
 /// **It serves exactly one live process, and a restart forgets**: a retry that comes after a
 /// restart runs again. For what must not happen twice, choose `SqliteAnswers` or `PostgresAnswers`.
 ///
-/// What it guarantees while it lives:
+/// Guarantees while it lives:
 /// - of any number of claims on one key, at once or one after another, at most one is answered
 ///   [`AnswerOutcome::Claimed`] until its retention has passed. Keys are told apart by SHA-256;
 /// - a record is never evicted. A store that is full refuses with [`StoreErrorKind::Full`];

@@ -154,9 +154,10 @@ impl MemoryStoreBuilder {
     /// The store.
     ///
     /// # Errors
-    /// When the capacity is less than [`MemoryStoreBuilder::MIN_CAPACITY_BYTES`], or the share of
-    /// a key is not 1 to 100 per cent; when the file of the high watermark is that of another live
-    /// store, is damaged, is something else or no regular file, or cannot be read or written.
+    /// Returns an error if the capacity is less than [`MemoryStoreBuilder::MIN_CAPACITY_BYTES`], or
+    /// the share of a key is not 1 to 100 per cent; if the file of the high watermark is that of
+    /// another live store, is damaged, is something else or no regular file, or cannot be read or
+    /// written.
     pub fn build(mut self) -> Result<MemoryStore, ConfigError> {
         if self.capacity_bytes < Self::MIN_CAPACITY_BYTES {
             let message = "a memory store needs a capacity of 64 KiB at least";

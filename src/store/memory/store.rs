@@ -29,7 +29,7 @@ use crate::{
 /// [`MemoryStoreBuilder::high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) narrows
 /// the refusal to about a second.
 ///
-/// What it guarantees while it lives:
+/// Guarantees while it lives:
 /// - of any number of claims on one nonce, at once or one after another, at most one is answered
 ///   [`ClaimOutcome::New`] until its deadline has passed by the store's clock. Nonces are told
 ///   apart by more than 64 bits of a keyed hash: one that is new may be taken for a replay, with a
@@ -83,7 +83,7 @@ pub struct MemoryStore {
     pub(super) sweep_interval: u64,
 }
 
-/// What a [`MemoryStore`] holds at one moment: see [`MemoryStore::statistics`].
+/// The contents of a [`MemoryStore`] at one moment, in numbers: see [`MemoryStore::statistics`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryStatistics {
@@ -143,8 +143,8 @@ impl MemoryStore {
         self.limits.budget.taken()
     }
 
-    /// What the store holds at this moment. Locks each shard in turn, and looks at no record: for a
-    /// status page or a log line once a second, not for each request.
+    /// Counts what the store holds at this moment. Locks each shard in turn, and looks at no
+    /// record: for a status page or a log line once a second, not for each request.
     ///
     /// ```
     /// let store = countersign::MemoryStore::new();

@@ -34,7 +34,7 @@ use crate::{
 /// Remembers the answers to intentions in a PostgreSQL database of yours, for all servers of a
 /// service.
 ///
-/// What it guarantees:
+/// Guarantees:
 /// - of any number of claims on one key, from any of the servers, at once or one after another, at
 ///   most one is answered [`AnswerOutcome::Claimed`] until its retention has passed by the clock of
 ///   the database. Keys are told apart by SHA-256;

@@ -26,7 +26,7 @@ use crate::{
 
 /// Remembers nonces in PostgreSQL, for all servers of a service.
 ///
-/// What it guarantees:
+/// Guarantees:
 /// - of any number of claims on one nonce, from any of the servers, at once or one after another,
 ///   at most one is answered [`ClaimOutcome::New`](crate::store::ClaimOutcome::New) until its
 ///   deadline has passed by the clock of the database. Nonces are told apart by SHA-256. A nonce
@@ -49,8 +49,8 @@ use crate::{
 ///   [`Misconfigured`](crate::error::StoreErrorKind::Misconfigured) until
 ///   [`extend_retention`](Self::extend_retention); one that needs less is served.
 ///
-/// What it does on a `pool` serves handlers that consume in the same database too; the others need
-/// an open store.
+/// Its functions that take a `pool` serve handlers that consume in the same database too; the
+/// others need an open store.
 ///
 /// Claims that come in while a transaction is written go into the next one together. The store has
 /// connections of its own, so that it never waits for a handler's transaction, and takes tasks on
@@ -98,7 +98,7 @@ impl PostgresStore {
     /// As [`PostgresStoreBuilder::open`].
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with its timer.
+    /// Panics outside of a Tokio runtime with its timer.
     pub async fn open(options: PgConnectOptions) -> Result<Self, OpenError> {
         Self::builder().open(options).await
     }
@@ -155,8 +155,8 @@ impl PostgresStore {
     /// the servers that need it are started, which are refused until then. The refusal names the
     /// time.
     ///
-    /// What was signed up to a minute and `max_skew` from now is refused from here on (503, code
-    /// `sign_again`): earlier records may be dropped too soon for the new retention.
+    /// From here on, requests that are signed up to a minute and `max_skew` from now are refused
+    /// (503, code `sign_again`): earlier records may be dropped too soon for the new retention.
     ///
     /// A retention that is shorter than the present one changes nothing.
     ///
@@ -321,7 +321,7 @@ impl PostgresStoreBuilder {
     /// and [`OpenError::Store`] if the database cannot be reached or cannot be written to.
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with its timer.
+    /// Panics outside of a Tokio runtime with its timer.
     pub async fn open(self, options: PgConnectOptions) -> Result<PostgresStore, OpenError> {
         let wait = self.timeout;
         ConfigError::unless(

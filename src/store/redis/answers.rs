@@ -27,7 +27,7 @@ use crate::{
 /// also where the [`RedisStore`] notices the loss. For what must not happen twice, choose
 /// `PostgresAnswers`.
 ///
-/// What it guarantees, on one master whose data lasts:
+/// Guarantees, on one master whose data lasts:
 /// - of any number of claims on one key, from any of the servers, at once or one after another, at
 ///   most one is answered [`AnswerOutcome::Claimed`] until its retention has passed by the clock of
 ///   Redis. Keys are told apart by SHA-256;

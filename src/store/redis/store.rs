@@ -54,7 +54,7 @@ impl RedisStore {
     /// As [`RedisStoreBuilder::open`].
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with its timer.
+    /// Panics outside of a Tokio runtime with its timer.
     pub async fn open(url: &str) -> Result<Self, OpenError> {
         Self::builder().open(url).await
     }
@@ -65,12 +65,12 @@ impl RedisStore {
         RedisStoreBuilder::default()
     }
 
-    /// Whether all servers that it takes can be reached, evict nothing, have memory and are
+    /// Checks that all servers that it takes can be reached, evict nothing, have memory and are
     /// masters: for a health check. Changes nothing, and waits no longer than
     /// [`RedisStoreBuilder::timeout`].
     ///
     /// # Errors
-    /// What is wrong, as a claim would be told.
+    /// Returns the error that a claim would get.
     pub async fn check(&self) -> Result<(), StoreError> {
         let checked = async {
             self.shared.serve_all().await?;
@@ -83,8 +83,8 @@ impl RedisStore {
     /// lifetime was raised, which are refused until then. The refusal names the time that they
     /// need. Servers that need less go on.
     ///
-    /// What was signed until all servers know of it is refused from here on (503, code
-    /// `sign_again`), for its records may be dropped too soon: that is 2 seconds, the
+    /// From here on, requests that are signed until all servers know of it are refused (503, code
+    /// `sign_again`), because their records may be dropped too soon: that is 2 seconds, the
     /// [`clock_difference`](RedisStoreBuilder::clock_difference) and `max_skew` from now. An event,
     /// or a request that covers no time, that was recorded before is remembered for as long as was
     /// promised then.
@@ -92,7 +92,7 @@ impl RedisStore {
     /// A retention that is not longer than the present one changes nothing.
     ///
     /// # Errors
-    /// When the server gives no answer.
+    /// Returns an error if the server gives no answer.
     pub async fn extend_retention(
         &self,
         namespace: &str,
@@ -108,7 +108,7 @@ impl RedisStore {
     /// whatever others keep there.
     ///
     /// # Errors
-    /// When a server gives no answer.
+    /// Returns an error if a server gives no answer.
     pub async fn records(&self) -> Result<u64, StoreError> {
         let counted = async {
             self.shared.serve_all().await?;
@@ -220,7 +220,7 @@ impl RedisStoreBuilder {
     /// reached, is a replica, or has another time.
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with its timer.
+    /// Panics outside of a Tokio runtime with its timer.
     pub async fn open(self, url: &str) -> Result<RedisStore, OpenError> {
         self.connect(Servers::One(info(url)?)).await
     }
@@ -234,7 +234,7 @@ impl RedisStoreBuilder {
     /// master.
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with its timer.
+    /// Panics outside of a Tokio runtime with its timer.
     pub async fn open_sentinel(
         self,
         master: &str,
@@ -260,7 +260,7 @@ impl RedisStoreBuilder {
     /// As [`RedisStoreBuilder::open`], and if no server is named.
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with its timer.
+    /// Panics outside of a Tokio runtime with its timer.
     pub async fn open_cluster(self, urls: &[&str]) -> Result<RedisStore, OpenError> {
         ConfigError::unless(
             !urls.is_empty(),

@@ -21,7 +21,7 @@ use crate::{
 /// Remembers the answers to intentions in a SQLite database of yours, shared by the processes of
 /// one host.
 ///
-/// What it guarantees:
+/// Guarantees:
 /// - of any number of claims on one key, from any of the processes, at once or one after another,
 ///   at most one is answered [`AnswerOutcome::Claimed`] until its retention has passed by the clock
 ///   of the host. Keys are told apart by SHA-256;

@@ -26,7 +26,7 @@ use crate::{
 
 /// Remembers nonces in a SQLite database: a file, shared by the processes of one host.
 ///
-/// What it guarantees:
+/// Guarantees:
 /// - of any number of claims on one nonce, from any of the processes, at once or one after another,
 ///   at most one is answered [`ClaimOutcome::New`](crate::store::ClaimOutcome::New) until its
 ///   deadline has passed by the clock of the host. Nonces are told apart by SHA-256;
@@ -126,7 +126,7 @@ impl SqliteStore {
     /// As [`SqliteStoreBuilder::open`].
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with its timer.
+    /// Panics outside of a Tokio runtime with its timer.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::builder().open(path).await
     }
@@ -157,16 +157,16 @@ impl SqliteStore {
     /// lifetime was raised, which are refused until then. The refusal names the time that they
     /// need. Servers that need less go on.
     ///
-    /// What was signed until this moment, and up to `max_skew` later, is refused from here on (503,
-    /// code `sign_again`): its records may be dropped too soon for the new retention. An event, or
-    /// a request that covers no time, that was recorded before is remembered for as long as was
-    /// promised then.
+    /// From here on, requests that were signed until this moment, and up to `max_skew` later, are
+    /// refused (503, code `sign_again`): their records may be dropped too soon for the new
+    /// retention. An event, or a request that covers no time, that was recorded before is
+    /// remembered for as long as was promised then.
     ///
     /// A retention that is not longer than the present one changes nothing, and neither does a
     /// namespace that nobody has used.
     ///
     /// # Errors
-    /// When the database gives no answer.
+    /// Returns an error if the database gives no answer.
     pub async fn extend_retention(
         &self,
         namespace: &str,
@@ -184,7 +184,7 @@ impl SqliteStore {
     /// transactions nonces are consumed.
     ///
     /// # Errors
-    /// When the database gives no answer.
+    /// Returns an error if the database gives no answer.
     pub async fn extend_retention_in(
         pool: &SqlitePool,
         namespace: &str,
@@ -207,7 +207,7 @@ impl SqliteStore {
     /// refused.
     ///
     /// # Errors
-    /// When the database gives no answer.
+    /// Returns an error if the database gives no answer.
     pub async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
         let run = sqlx::raw_sql(Self::SCHEMA).execute(pool).await;
         run.map(drop).map_err(error::of_driver)
@@ -241,8 +241,8 @@ impl SqliteStore {
     /// transactions nonces are consumed, needs it now and then.
     ///
     /// # Errors
-    /// When the database gives no answer, or is locked for more than two seconds. What was dropped
-    /// until then is dropped.
+    /// Returns an error if the database gives no answer, or is locked for more than two seconds.
+    /// What was dropped until then is dropped.
     pub async fn drop_expired(pool: &SqlitePool) -> Result<u64, StoreError> {
         let mut connection = pool.acquire().await.map_err(error::of_driver)?;
         let mut cursor = Cursor::start();
@@ -339,7 +339,7 @@ impl SqliteStoreBuilder {
     /// if the file cannot be opened, locked or written to.
     ///
     /// # Panics
-    /// Outside of a Tokio runtime with its timer.
+    /// Panics outside of a Tokio runtime with its timer.
     pub async fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, OpenError> {
         ConfigError::unless(
             self.capacity > 0,

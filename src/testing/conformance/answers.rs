@@ -52,7 +52,7 @@ macro_rules! checks {
         /// Returns which promises the store does not keep, and what it did instead.
         ///
         /// # Panics
-        /// Outside of a Tokio runtime with its timer.
+        /// Panics outside of a Tokio runtime with its timer.
         pub async fn run_answers<S: AnswerStore>(
             time: &Time,
             open: impl AsyncFn() -> S,

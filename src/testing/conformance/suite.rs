@@ -51,7 +51,7 @@ macro_rules! checks {
         /// Which promises the store does not keep, and what it did instead.
         ///
         /// # Panics
-        /// Outside of a Tokio runtime with its timer.
+        /// Panics outside of a Tokio runtime with its timer.
         pub async fn run<S: NonceStore>(
             time: &Time,
             open: impl AsyncFn() -> S,

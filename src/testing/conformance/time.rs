@@ -12,14 +12,14 @@ use crate::{
 pub struct Time(pub(super) Option<ManualClock>);
 
 impl Time {
-    /// That of the host, or of a server whose clock is within a second of it. Time passes by
+    /// The time of the host, or of a server whose clock is within a second of it. Time passes by
     /// itself, and the checks take some 20 seconds.
     #[must_use]
     pub fn real() -> Self {
         Self(None)
     }
 
-    /// That of this clock, which the store was given. Leases may go by a clock of their own.
+    /// The time of this clock, which the store was given. Leases may go by a clock of their own.
     #[must_use]
     pub fn manual(clock: ManualClock) -> Self {
         Self(Some(clock))

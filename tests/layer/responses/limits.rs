@@ -230,7 +230,7 @@ async fn what_cannot_be_signed_becomes_a_signed_500_with_its_reason_in_the_log()
                 let response = response.header("content-length", "1");
                 response.body(Script::frames(["a"])).unwrap()
             },
-            "stands there twice",
+            "appears more than once",
         ),
         (
             || {
