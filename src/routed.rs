@@ -1,4 +1,4 @@
-//! What a server and a router say of a request: the one place that reads their extensions.
+//! Facts that a server and a router add to a request: the one place that reads their extensions.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -90,10 +90,10 @@ impl Signer {
         self
     }
 
-    /// Replaces the key, for every clone at once: the client need not be built anew.
+    /// Replaces the key, for every clone at once: the client need not be built again.
     ///
-    /// Once this returns, nothing more is begun under the old key. What is being signed at that
-    /// moment, and what is on its way, still carries it. So a rotation has this order:
+    /// Once this returns, nothing more is begun under the old key. Requests that are being signed
+    /// at that moment, or are on their way, still carry it. So a rotation has this order:
     ///
     /// 1. The receiver learns the new secret, and accepts both: a
     ///    [`KeySet`](crate::KeySet) with two, or a second key id.

@@ -1,4 +1,4 @@
-//! What sealing, opening and using have in common.
+//! The settings that sealing, opening and using have in common.
 
 use std::{
     sync::{Arc, RwLock},

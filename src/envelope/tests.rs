@@ -1,4 +1,5 @@
-//! What arrives in a worker is what was verified; and every envelope that was altered is refused.
+//! A worker gets exactly the payload that was verified, and every envelope that was altered is
+//! refused.
 
 use std::{sync::Arc, time::Duration};
 

@@ -57,8 +57,8 @@ impl FileRoot {
         })
     }
 
-    /// How long a file may be, in bytes: at most 64 GiB. Default: 1 GiB. What is kept of a file
-    /// while it is served is an 8192nd of its length.
+    /// Bounds the length of a file, in bytes. Default: 1 GiB. Range: 0 to 64 GiB. An 8192nd of the
+    /// length of a file is kept in memory while it is served.
     ///
     /// # Errors
     /// Returns an error if the limit is out of its range.
@@ -69,8 +69,8 @@ impl FileRoot {
         Ok(self)
     }
 
-    /// How many files are hashed at once, by all clones together: 1 to 10,000. Others wait for at
-    /// most 30 seconds. Default: 16.
+    /// Bounds how many files are hashed at once, by all clones together. Others wait for at most 30
+    /// seconds. Default: 16. Range: 1 to 10,000.
     ///
     /// # Errors
     /// Returns an error if the number is out of its range.

@@ -1,4 +1,4 @@
-//! What a request intends: which key it names, in which scope, and the digest of what it says.
+//! The intention of a request: which key it names, in which scope, and the digest of what it says.
 
 use std::sync::Arc;
 

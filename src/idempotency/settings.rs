@@ -1,4 +1,4 @@
-//! What a layer goes by, checked by its builder.
+//! The settings of a layer, checked by its builder.
 
 use std::{fmt, sync::Arc, time::Duration};
 

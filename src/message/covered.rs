@@ -1,4 +1,4 @@
-//! What a signed message says of its request: read from its bytes, part by part.
+//! The statements of a signed message about its request: read from its bytes, part by part.
 
 use std::{collections::HashMap, ops::Range, sync::OnceLock};
 

@@ -1,4 +1,4 @@
-//! What became of a ticket that is consumed in a transaction, as far as its holder has come.
+//! The fate of a ticket that is consumed in a transaction, as far as its holder has come.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,5 @@
-//! What a store may have forgotten, and until when it keeps a record: one pure rule for all stores.
+//! The past of a store: which records it may have forgotten, and until when it keeps a record. One
+//! pure rule for all stores.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! What remembers the claims of one namespace, and on which terms: the same for requests and for
-//! tokens.
+//! The memory of the claims of one namespace, and its terms: the same for requests and for tokens.
 
 use std::{
     sync::{Arc, Mutex},

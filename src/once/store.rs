@@ -1,4 +1,4 @@
-//! What a store of claims has to do, and its answers.
+//! The duties of a store of claims, and its answers.
 
 use std::{fmt, ptr, sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
-//! What a body is fed to as it arrives, and whether it is the one that was signed.
+//! The MACs and digests that a body is fed to as it arrives, and whether it is the one that was
+//! signed.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! Who signed it: candidates, their keys and their freshness, their MACs and digests of bodies.
+//! The proof of who signed a request: candidates, their keys and their freshness, their MACs and
+//! digests of bodies.
 
 mod admit;
 mod candidate;

@@ -1,5 +1,5 @@
-//! Of the signatures that were admitted, the one that is proven: its MAC or its digests are those of
-//! what arrived, and it is fresh still.
+//! The one signature that is proven, of those that were admitted: its MAC or its digests are those
+//! of what arrived, and it is fresh still.
 
 use bytes::Bytes;
 

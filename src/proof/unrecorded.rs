@@ -1,4 +1,4 @@
-//! What was proven, and is left to somebody else to use.
+//! A payload that was proven, and is left to somebody else to use.
 
 use std::fmt;
 

@@ -48,9 +48,9 @@ impl<'h> Parsed<'h> {
     /// # Errors
     /// Returns an error if every signature is stale, dated ahead, or under an unknown key, if the
     /// key look-up gives no answer, if a signature leaves out what must be covered or covers what
-    /// is not there, or if the MAC does not match. Of several signatures, a bad one blocks nothing,
-    /// and the first one's rejection is returned. Signatures under more than four different keys
-    /// are refused, and so are signatures that cause more work than
+    /// is not there, or if the MAC does not match. If the request has several signatures, a bad one
+    /// blocks nothing, and the rejection of the first is returned. Signatures under more than four
+    /// different keys are refused, and so are signatures that cause more work than
     /// [stated](crate::HttpMessageSignatures#what-the-default-profile-requires).
     ///
     /// # Panics

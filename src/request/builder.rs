@@ -165,7 +165,8 @@ impl<T: 'static> VerifierBuilder<T> {
     /// Takes the authority from a header that a trusted proxy sets. Default: from `Host` or
     /// `:authority` only.
     ///
-    /// It still has to be one of the public origins. Of several calls the last one counts.
+    /// It still has to be one of the public origins. If it is called several times, the last call
+    /// counts.
     pub fn forwarded(mut self, forwarded: Forwarded) -> Self {
         self.forwarded = Some(forwarded);
         self

@@ -1,4 +1,4 @@
-//! What it means that a conditional statement has changed nothing.
+//! Reasons why a conditional statement has changed nothing.
 
 use super::version::SignedVersion;
 use crate::error::{Rejection, RejectionKind};

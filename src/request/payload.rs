@@ -1,4 +1,4 @@
-//! What a handler receives: the immutable snapshot of what was verified.
+//! The payload that a handler receives: the immutable snapshot of what was verified.
 
 use std::{fmt, sync::Arc, time::Duration};
 

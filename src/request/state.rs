@@ -1,5 +1,5 @@
-//! What the stages of one request hand on: one box, so that each stage is as thin as a pointer, and
-//! nothing large is moved from one to the next.
+//! The state that the stages of one request hand on: one box, so that each stage is as thin as a
+//! pointer, and nothing large is moved from one to the next.
 
 use std::{borrow::Cow, fmt};
 

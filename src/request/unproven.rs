@@ -80,7 +80,7 @@ use crate::{
 /// # What this costs
 /// Anybody who knows a key id, which is no secret, can get this far with a MAC that is made up. For
 /// such a request the body is read, the inner service is called, a transaction begins, and the
-/// row's lock is taken and let go. What bounds it:
+/// row's lock is taken and let go. These bound it:
 /// - Freshness, the key, and the form of every parameter are checked first, before the body is read.
 /// - At most [`max_unproven`](crate::request::VerifierBuilder::max_unproven) such requests (default:
 ///   16) are between the end of their body and their MAC at any time. Others wait in front of the
@@ -181,7 +181,7 @@ impl UnprovenPayload {
     }
 
     /// Compares the MAC of the message with these values, for a caller who has begun a transaction,
-    /// and has locked and read the row in it. What comes of it is to be
+    /// and has locked and read the row in it. The payload that it returns is to be
     /// [consumed](PendingPayload::consume) in that same transaction.
     ///
     /// # Errors

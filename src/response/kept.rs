@@ -1,4 +1,4 @@
-//! What of the head of a request is kept while its answer is awaited.
+//! The parts of the head of a request that are kept while its answer is awaited.
 
 use std::net::SocketAddr;
 

@@ -15,15 +15,16 @@ use crate::{
 
 /// Signs responses under one key, each bound to the request that it answers.
 ///
-/// [`SignResponseLayer`](crate::response::SignResponseLayer) does so for a whole service. What a
-/// response covers is said at [`HttpMessageSignatures`](HttpMessageSignatures#responses).
+/// [`SignResponseLayer`](crate::response::SignResponseLayer) does so for a whole service.
+/// [`HttpMessageSignatures`](HttpMessageSignatures#responses) lists the parts that a response
+/// covers.
 ///
 /// # Security
 /// - A MAC is made and verified with one secret: whoever verifies responses under a key can make
 ///   them too. So have a key for each client, or for clients that trust each other, and another
 ///   than the one with which that client signs.
-/// - What is signed is that this server answers, whatever it answers, also to requests that it did
-///   not verify. What became of the request is said by
+/// - The signature says that this server answers, whatever it answers, also to requests that it did
+///   not verify. The outcome of the request is said by
 ///   [`countersign-outcome`](HttpMessageSignatures#what-a-response-states) alone.
 ///
 /// ```

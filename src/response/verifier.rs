@@ -34,8 +34,9 @@ use crate::{
 
 /// Verifies responses, each against the request that was sent.
 ///
-/// [`VerifyResponseLayer`](crate::response::VerifyResponseLayer) does so for a client. What a
-/// response has to cover is said at [`HttpMessageSignatures`](HttpMessageSignatures#responses).
+/// [`VerifyResponseLayer`](crate::response::VerifyResponseLayer) does so for a client.
+/// [`HttpMessageSignatures`](HttpMessageSignatures#responses) lists the parts that a response has
+/// to cover.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -133,7 +134,7 @@ impl ResponseVerifier {
     /// Verifies the response to this request, as it was sent: with the signature, and before
     /// whatever the client changes that no signature covers.
     ///
-    /// The MAC is compared before any of the body is read. What is given back has
+    /// The MAC is compared before any of the body is read. The response that is returned has
     /// [`SignedBy`] among its extensions, and a `Date` that can be believed: one that the signature
     /// does not cover is replaced by the signed time. Trailers are dropped.
     ///

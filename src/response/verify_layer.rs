@@ -19,11 +19,11 @@ use crate::{body::BoxError, future::ResponseFuture};
 ///    header, or over the response to another request, it is refused before any of its body is
 ///    read.
 /// 2. The body is read, within limits of size and time, and compared with the covered digest.
-/// 3. Whoever asked gets it with a `Full<Bytes>` as its body, and with
+/// 3. The caller gets the response with a `Full<Bytes>` as its body, and with
 ///    [`SignedBy`](crate::response::SignedBy) among its extensions.
 ///
 /// A refusal is a [`ResponseError`](crate::error::ResponseError): boxed, as an error of the client
-/// is, and found by `downcast_ref`. What became of the request is then not known. A request to
+/// is, and found by `downcast_ref`. The outcome of the request is then not known. A request to
 /// which no response could be bound is not sent.
 ///
 /// A verified response is final only if its [outcome](crate::response::SignedBy::outcome) is: a

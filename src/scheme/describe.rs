@@ -1,4 +1,4 @@
-//! What the pipeline and the signer need of a scheme.
+//! The interface between a scheme and the pipeline and signer that use it.
 
 use std::{
     borrow::Cow,

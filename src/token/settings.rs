@@ -1,4 +1,5 @@
-//! What the tokens of one purpose have in common, and what decides whether one counts.
+//! The settings that the tokens of one purpose have in common, and the rule by which a token
+//! counts.
 
 use std::{
     sync::{Arc, RwLock},

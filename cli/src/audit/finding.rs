@@ -1,4 +1,4 @@
-//! What a rule finds.
+//! The findings of a rule.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What a function does, in the order in which it does it.
+//! The steps of a function, in the order in which it takes them.
 //!
 //! The steps of a helper stand where it is called, so that no rule needs to know of helpers: within
 //! the same file, and by name within the project. Each step lies in a region: a branch, a loop, a

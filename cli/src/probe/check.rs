@@ -1,4 +1,4 @@
-//! What a check is: a row of the table, and the cases that it makes.
+//! A check: a row of the table, and the cases that it makes.
 
 use std::time::Duration;
 

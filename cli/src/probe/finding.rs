@@ -1,4 +1,4 @@
-//! What a probe found, and what it did.
+//! The findings of a probe, and its steps.
 
 use std::time::{Duration, Instant};
 

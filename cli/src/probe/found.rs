@@ -1,4 +1,4 @@
-//! What a run writes down of what it finds.
+//! The notes of a run about its findings.
 
 use super::{
     check::{Case, Check, How},

@@ -1,4 +1,4 @@
-//! What checks make their cases of.
+//! The material that checks make their cases of.
 
 use std::{cell::Cell, time::Duration};
 

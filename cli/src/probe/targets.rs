@@ -1,4 +1,4 @@
-//! What is probed: the request of the command line, or operations of a document.
+//! The targets of a probe: the request of the command line, or operations of a document.
 
 use std::path::Path;
 

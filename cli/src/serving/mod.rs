@@ -1,4 +1,4 @@
-//! What the servers of the command share.
+//! The parts that the servers of the command share.
 
 mod connection;
 mod ending;

@@ -1,5 +1,5 @@
-//! What is left of a body whose request was refused: read and dropped for a while, so that the
-//! answer reaches a client that writes first and reads afterwards.
+//! The rest of a body whose request was refused: read and dropped for a while, so that the answer
+//! reaches a client that writes first and reads afterwards.
 
 use std::{
     fmt,

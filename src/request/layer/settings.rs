@@ -1,4 +1,4 @@
-//! What a layer adds to a verifier, and how it says that a request is refused.
+//! The settings that a layer adds to a verifier, and how it says that a request is refused.
 
 use std::{fmt, sync::Arc};
 

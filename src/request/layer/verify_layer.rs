@@ -196,8 +196,9 @@ impl VerifyLayer {
     /// Writes the body of rejections: its content type, and its bytes. Default:
     /// `application/problem+json`.
     ///
-    /// Status and headers stay as they are. What [`Rejection::reason`] says is not for the sender. A refusal
-    /// that a scheme wants without a body, as [`Xero`](crate::webhooks::Xero) does, stays without one.
+    /// Status and headers stay as they are. The text of [`Rejection::reason`] is not for the
+    /// sender. A refusal that a scheme wants without a body, as [`Xero`](crate::webhooks::Xero)
+    /// does, stays without one.
     ///
     /// ```
     /// # use countersign::{Rejection, VerifyLayer};

@@ -164,9 +164,10 @@ impl HttpMessageSignaturesBuilder {
         self
     }
 
-    /// Requires these components, and no longer those of the default profile. What a signature does
-    /// not cover, whoever captured a request can change; the payload answers `None` for it. That a
-    /// body, a content type or a content encoding is covered when it is there stays required.
+    /// Requires these components, and no longer those of the default profile. An attacker who
+    /// captured a request can change everything that its signature does not cover; the payload
+    /// answers `None` for it. A body, a content type and a content encoding must still be covered
+    /// if the request has them.
     pub fn danger_require_only(mut self, components: impl IntoIterator<Item = Component>) -> Self {
         self.required.clear();
         components.into_iter().fold(self, Self::covers)

@@ -1,6 +1,6 @@
-//! What a signature says that it covers, and about itself: the members of `Signature-Input` (RFC 9421,
-//! section 4.1) and of `Accept-Signature`, read strictly. A parameter that appears twice has two
-//! readings, and is refused.
+//! The statements of a signature about itself and its coverage: the members of `Signature-Input`
+//! (RFC 9421, section 4.1) and of `Accept-Signature`, read strictly. A parameter that appears twice
+//! has two readings, and is refused.
 
 use std::{borrow::Cow, convert::Infallible, ops::Range};
 

@@ -38,9 +38,8 @@ pub(super) const ALGORITHM: &str = "hmac-sha256";
 /// | `created`, `keyid`, `nonce` | always |
 ///
 /// More may be covered: every derived component of a request, `@query-param`, and fields in each of
-/// their forms (`sf`, `key`, `bs`). What the signature covers is what the
-/// [`VerifiedPayload`](crate::VerifiedPayload) tells; another profile is made by
-/// [`builder`](Self::builder).
+/// their forms (`sf`, `key`, `bs`). The [`VerifiedPayload`](crate::VerifiedPayload) tells exactly
+/// what the signature covers; another profile is made by [`builder`](Self::builder).
 ///
 /// A `content-encoding` that names nothing but `identity` is as if it were absent.
 ///
@@ -48,7 +47,8 @@ pub(super) const ALGORITHM: &str = "hmac-sha256";
 /// given. Labels mean nothing, but a label in only one of `signature` and `signature-input` makes
 /// the request malformed (RFC 9421, section 4). If both sides agreed on one key, and signatures
 /// have no `keyid`, its id is said by
-/// [`fixed_key_id`](super::HttpMessageSignaturesBuilder::fixed_key_id). Of several signatures those under a known key count, and with
+/// [`fixed_key_id`](super::HttpMessageSignaturesBuilder::fixed_key_id). If there are several
+/// signatures, those under a known key count, and with
 /// [`tag`](super::HttpMessageSignaturesBuilder::tag) those of that tag; without it, those that have
 /// none.
 ///

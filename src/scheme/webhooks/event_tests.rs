@@ -1,4 +1,4 @@
-//! What is read of a body, and what is refused because it could be read in two ways.
+//! Bodies that are read, and bodies that are refused because they could be read in two ways.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What every preset has.
+//! The setters that every preset has.
 
 /// The setter of every preset, over what its format is called by.
 macro_rules! key_id {

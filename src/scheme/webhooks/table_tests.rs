@@ -1,5 +1,5 @@
-//! What the documentation says of the senders, made of their rows: `senders.md` is the table of all
-//! of them, and the documentation of each preset begins its table with the same words.
+//! The documentation of the senders, made of their rows: `senders.md` is the table of all of them,
+//! and the documentation of each preset begins its table with the same words.
 //!
 //! `COUNTERSIGN_WRITE=1 cargo test --lib webhooks::table` writes `senders.md`.
 

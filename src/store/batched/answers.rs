@@ -1,4 +1,5 @@
-//! What the stores of answers in databases share: how a record is read, and what is refused alike.
+//! The parts that the stores of answers in databases share: how a record is read, and what is
+//! refused alike.
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 use bytes::Bytes;

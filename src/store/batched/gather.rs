@@ -1,4 +1,4 @@
-//! What waits is taken many at once, so that it shares one round trip.
+//! Requests that wait are taken many at once, so that they share one round trip.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What the stores in databases share: steps that are sent and awaited, many in one round trip; the
-//! quota of each key; and the task that drops what has expired.
+//! The parts that the stores in databases share: steps that are sent and awaited, many in one round
+//! trip; the quota of each key; and the task that drops what has expired.
 
 mod action;
 pub(super) mod answers;

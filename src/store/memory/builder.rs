@@ -91,7 +91,7 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// The clock that deadlines pass by. Default: the system's.
+    /// Sets the clock that deadlines pass by. Default: the system's.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -109,10 +109,10 @@ impl MemoryStoreBuilder {
 
     /// Keeps in `file`, over restarts, how far signed times were accepted. Default: no file.
     ///
-    /// After a restart, or a crash of the process or the machine, only that is refused (503,
-    /// `sign_again`) which was signed at or before the watermark: the latest signed time that was
-    /// asked for, and a second. What is signed later is served at once. The first start, which
-    /// finds no file, is like that of a store without one.
+    /// After a restart, or a crash of the process or the machine, only requests that were signed at
+    /// or before the watermark are refused (503, `sign_again`). The watermark is the latest signed
+    /// time that was asked for, and a second. Requests that are signed later are served at once.
+    /// The first start, which finds no file, is like that of a store without one.
     ///
     /// The file is written ahead of the claims, about once in a second of signed time, by a thread
     /// of the store's own, in whole and synced with its folder. A claim waits for it only where it

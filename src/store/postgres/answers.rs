@@ -166,8 +166,8 @@ impl PostgresAnswers {
     /// ```
     ///
     /// # Errors
-    /// Returns an error if the database refuses or cannot be reached. What was dropped until then
-    /// stays dropped.
+    /// Returns an error if the database refuses or cannot be reached. Records that were dropped
+    /// until then stay dropped.
     pub async fn drop_expired(pool: &PgPool) -> Result<u64, StoreError> {
         let dropped = sweep::in_batches(pool, async |connection| {
             let run = sqlx::query(DROP_EXPIRED)

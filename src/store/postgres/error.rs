@@ -1,4 +1,4 @@
-//! What the driver's errors mean for a claim.
+//! The meaning of the driver's errors for a claim.
 
 use crate::error::{StoreError, StoreErrorKind};
 

@@ -1,4 +1,4 @@
-//! What is asked of the functions that decide and record many steps at once.
+//! Calls of the functions that decide and record many steps at once.
 //!
 //! They are sent as plain text, which needs no prepared statement and takes a whole transaction in
 //! one round trip. Whatever varies in them is hexadecimal digits and integers.

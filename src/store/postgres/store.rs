@@ -193,7 +193,7 @@ impl PostgresStore {
     }
 
     /// Drops what has expired, in batches of 1,000 rows, each in a transaction of its own; up to a
-    /// million rows. Answers with how many.
+    /// million rows. Returns how many.
     ///
     /// A store that is open does so by itself. Where nonces are only consumed, call it every minute
     /// or so, from any number of servers, one of which then does the work; nothing goes wrong where
@@ -216,7 +216,7 @@ impl PostgresStore {
     /// ```
     ///
     /// # Errors
-    /// Returns an error if the database refuses or cannot be reached. What was dropped stays
+    /// Returns an error if the database refuses or cannot be reached. Rows that were dropped stay
     /// dropped.
     pub async fn drop_expired(pool: &PgPool) -> Result<u64, StoreError> {
         sweep::drop_expired(pool).await.map_err(error::of_driver)

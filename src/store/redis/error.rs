@@ -1,4 +1,4 @@
-//! What the driver's and the server's errors mean for a step.
+//! The meaning of the driver's and the server's errors for a step.
 
 use std::time::Duration;
 

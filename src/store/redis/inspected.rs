@@ -1,4 +1,4 @@
-//! What a server says of itself when it is inspected.
+//! The answers of a server about itself when it is inspected.
 
 use redis::Value;
 

@@ -1,4 +1,5 @@
-//! What this process knows of what the servers remember: since when, until when, and for how long.
+//! The knowledge of this process about the memory of the servers: since when, until when, and for
+//! how long.
 
 use std::{
     collections::HashMap,

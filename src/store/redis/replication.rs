@@ -2,7 +2,7 @@
 //!
 //! `WAIT` blocks its connection, so it has one of its own. It waits for what its own connection has
 //! written; so a small write goes before it, which replicas get after all that was answered before.
-//! That holds for the master that has answered: a connection may lead to its successor by now.
+//! This holds for the master that has answered: a connection may lead to its successor by now.
 
 use std::time::Duration;
 

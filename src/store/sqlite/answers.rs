@@ -149,7 +149,8 @@ impl SqliteAnswers {
     /// ```
     ///
     /// # Errors
-    /// Returns an error if the database gives no answer. What was dropped until then stays dropped.
+    /// Returns an error if the database gives no answer. Records that were dropped until then stay
+    /// dropped.
     pub async fn drop_expired(pool: &SqlitePool) -> Result<u64, StoreError> {
         const BATCH: i64 = 1000;
         let mut dropped = 0;

@@ -1,4 +1,4 @@
-//! What each step does to the record of a nonce: the rules, without a database.
+//! The effect of each step on the record of a nonce: the rules, without a database.
 
 use std::time::Duration;
 

@@ -242,7 +242,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// Returns an error if the database gives no answer, or is locked for more than two seconds.
-    /// What was dropped until then is dropped.
+    /// Records that were dropped until then stay dropped.
     pub async fn drop_expired(pool: &SqlitePool) -> Result<u64, StoreError> {
         let mut connection = pool.acquire().await.map_err(error::of_driver)?;
         let mut cursor = Cursor::start();

@@ -1,4 +1,4 @@
-//! What a store of answers has to keep.
+//! The promises that a store of answers has to keep.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What a claim promises.
+//! The promises of a claim.
 
 use std::{future::poll_fn, pin::pin, task::Poll};
 

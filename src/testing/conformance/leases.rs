@@ -1,4 +1,4 @@
-//! What a lease promises, where a store has them.
+//! The promises of a lease, if a store has leases.
 
 use super::{
     subject::{Subject, exactly_one, is_held, too_many},

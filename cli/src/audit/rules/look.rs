@@ -1,4 +1,4 @@
-//! What all rules look at.
+//! The view of a program that all rules share.
 
 use std::{collections::HashSet, rc::Rc};
 

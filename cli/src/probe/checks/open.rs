@@ -1,4 +1,4 @@
-//! What the scheme leaves uncovered: said once, and not tried.
+//! The parts that the scheme leaves uncovered: said once, and not tried.
 
 use crate::probe::lab::Lab;
 

@@ -1,4 +1,4 @@
-//! What became of a request that was sent.
+//! The outcome of a request that was sent.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! That a message holds no byte which the check of descriptions does not reckon with.
+//! A message holds no byte which the check of descriptions does not reckon with.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,6 +1,5 @@
-//! That no description which is accepted lets two requests share a signed message, searched for
-//! with real requests; that each refusal says why; and that what is signed verifies, and nothing
-//! else does.
+//! No description which is accepted lets two requests share a signed message, searched for with
+//! real requests; each refusal says why; what is signed verifies, and nothing else does.
 
 mod alphabets;
 mod collisions;

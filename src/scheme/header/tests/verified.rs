@@ -1,4 +1,4 @@
-//! That what is signed verifies once, as it was sent, and that nothing else does.
+//! A signed request verifies once, as it was sent, and nothing else does.
 
 use std::cell::Cell;
 
