@@ -139,10 +139,7 @@ impl EnvelopesBuilder {
             .ok_or_else(|| missing("no key id to seal under; call `seal_under`"))?;
         let known = keys.known_keys();
         known.check_algorithm(ALGORITHM, None)?;
-        if known.have(&seal_under) == Some(false) {
-            return Err(ConfigErrorKind::NoSecretFor(seal_under).into());
-        }
-        let seal_under = sealing_key_id(&seal_under)?;
+        let seal_under = sealing_key_id(&seal_under, &known)?;
         let private = Private::enter(Arc::new(keys.clone()))?;
 
         let mut label = b"countersign envelope\0".to_vec();

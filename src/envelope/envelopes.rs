@@ -7,14 +7,14 @@ use std::{
 
 use super::{
     deadline::Deadline,
-    format::{self, Frame, Left, MAC_LEN, MAX_LEN, Terms, VERSION},
+    format::{self, Frame, Left, MAX_LEN, Terms, VERSION},
     payload_envelope::{PayloadEnvelope, Sealed},
     settings::{RETENTION, Settings},
 };
 use crate::{
     clock::Timestamp,
     error::{ConfigError, Rejection, RejectionKind, SignError, SignErrorKind},
-    key::{KeyId, KeySet, KeyStore as _, MacAlgorithm, MacKey, RunningMac},
+    key::{KeyId, KeySet, KeyStore as _, KnownKeys, MacAlgorithm, MacKey, RunningMac},
     message::HashOutput,
     once::{Claim, Nonce, NonceKind, Subject, Ticket},
     proof::{Proven, Unrecorded},
@@ -40,9 +40,10 @@ impl Envelopes {
     /// one are opened for as long as the ring has its secrets.
     ///
     /// # Errors
-    /// Returns an error if the id is not a [`KeyId`], or has more than 16 bytes.
+    /// Returns an error if the id is not a [`KeyId`], has more than 16 bytes, or no secret is under
+    /// it.
     pub fn rotate(&self, key_id: impl AsRef<str>) -> Result<(), ConfigError> {
-        let key_id = sealing_key_id(key_id.as_ref())?;
+        let key_id = sealing_key_id(key_id.as_ref(), &self.settings.keys.known_keys())?;
         let mut current = self.settings.seal_under.write();
         **current.as_mut().unwrap_or_else(|error| error.get_mut()) = key_id;
         Ok(())
@@ -208,12 +209,14 @@ impl Envelopes {
 }
 
 /// Key ids are part of every envelope.
-pub(super) fn sealing_key_id(key_id: &str) -> Result<KeyId, ConfigError> {
+pub(super) fn sealing_key_id(key_id: &str, known: &KnownKeys) -> Result<KeyId, ConfigError> {
     ConfigError::unless(
         key_id.len() <= MAX_KEY_ID_LEN,
         "the key id that envelopes are sealed under has at most 16 bytes",
     )?;
-    KeyId::new(key_id)
+    let key_id = KeyId::new(key_id)?;
+    known.check_has(key_id.as_str())?;
+    Ok(key_id)
 }
 
 impl Settings {
@@ -318,7 +321,7 @@ impl Settings {
             mac.update(frame.signed);
             mac.verify(&claimed)
         };
-        if frame.mac.len() != MAC_LEN || !secrets.any(is_its_mac) {
+        if !secrets.any(is_its_mac) {
             return Err(altered("no secret of its key makes its MAC"));
         }
         let (terms, proven) = frame

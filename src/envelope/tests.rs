@@ -337,6 +337,11 @@ async fn keys_rotate_and_old_envelopes_are_opened_until_the_old_key_is_gone() {
             .with(Secret::new("the next secret of envelopes").unwrap()),
     )
     .unwrap();
+    let unknown = envelopes.rotate("2027-01").unwrap_err();
+    assert_eq!(
+        *unknown.kind(),
+        ConfigErrorKind::NoSecretFor("2027-01".into())
+    );
     envelopes.rotate("2026-12").unwrap();
     let new = envelopes.seal(&payload, Deadline::after(HOUR)).unwrap();
     assert!(envelopes.open(&old).is_ok() && envelopes.open(&new).is_ok());

@@ -80,8 +80,8 @@ pub enum ConfigErrorKind {
     KeyId,
     /// Two sets of secrets under the key id that is named here.
     DuplicateKeyId(String),
-    /// No secret is under the key id of the scheme, which is named here, so that every request would
-    /// be refused.
+    /// No secret is under the key id that is named here: every request of the scheme would be
+    /// refused, and no token or envelope could be made.
     NoSecretFor(String),
     /// A secret that is [tied](crate::Secret::for_algorithm) to another algorithm than that of the
     /// scheme it is used with.
@@ -175,9 +175,10 @@ impl fmt::Display for ConfigErrorKind {
             ),
             Self::NoSecretFor(id) => write!(
                 f,
-                "every request of this scheme is under key id `{id}`, and the keys have no secret \
-                 under it, so that all requests would be refused; call `secret` instead of `keys`, \
-                 name `{id}` in the key ring, or give the scheme the key id that is there"
+                "the keys have no secret under key id `{id}`, so that every request under it would \
+                 be refused, and no token or envelope could be made; name `{id}` in the key ring, \
+                 give the key id that is there, or call `secret` instead of `keys` if a scheme has \
+                 only this key id"
             ),
             Self::OtherAlgorithm {
                 key_id,

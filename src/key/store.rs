@@ -76,11 +76,16 @@ impl KnownKeys {
         }
     }
 
-    /// Whether a secret is under this id: `None` if nobody knows before it is looked up.
-    pub(crate) fn have(&self, id: &str) -> Option<bool> {
+    /// Checks that a secret is under this id, unless nobody knows before it is looked up.
+    ///
+    /// # Errors
+    /// Names the id.
+    pub(crate) fn check_has(&self, id: &str) -> Result<(), ConfigError> {
         match &self.0 {
-            Known::Listed { secrets, .. } => Some(secrets.keys().any(|known| known.as_str() == id)),
-            Known::LookedUpBy(_) => None,
+            Known::Listed { secrets, .. } if !secrets.keys().any(|known| known.as_str() == id) => {
+                Err(ConfigErrorKind::NoSecretFor(id.to_owned()).into())
+            }
+            _ => Ok(()),
         }
     }
 

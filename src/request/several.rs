@@ -52,11 +52,7 @@ impl Accepted {
             (None, _) => return missing("no keys are given; call `keys`"),
         };
         let (known, fixed) = (keys.known_keys(), self.scheme.fixed_key_id());
-        if let Some(id) = fixed
-            && known.have(id) == Some(false)
-        {
-            return Err(ConfigErrorKind::NoSecretFor(id.to_owned()).into());
-        }
+        fixed.map_or(Ok(()), |id| known.check_has(id))?;
         known.check_algorithm(self.scheme.profile().algorithm, fixed)?;
         Ok((self.scheme, keys))
     }
