@@ -3,7 +3,8 @@
 
 use std::{
     fmt,
-    future::poll_fn,
+    future::{self, Ready, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
@@ -16,6 +17,9 @@ use crate::error::{KeyError, StoreError};
 /// Dropping it before it is done may leave the step done or undone; whoever drops it must take the
 /// outcome for unknown.
 ///
+/// # Panics
+/// Polling it again after it has given its answer panics, as with the future of an `async` block.
+///
 /// ```
 /// use countersign::{error::StoreError, store::StoreFuture};
 ///
@@ -26,14 +30,14 @@ use crate::error::{KeyError, StoreError};
 pub struct StoreFuture<'a, T, E = StoreError>(Inner<'a, T, E>);
 
 enum Inner<'a, T, E> {
-    Ready(Option<Result<T, E>>),
+    Ready(Ready<Result<T, E>>),
     Boxed(Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>),
 }
 
 impl<'a, T, E> StoreFuture<'a, T, E> {
     /// An answer that is at hand.
     pub fn ready(answer: Result<T, E>) -> Self {
-        Self(Inner::Ready(Some(answer)))
+        Self(Inner::Ready(future::ready(answer)))
     }
 
     /// An answer to wait for.
@@ -42,22 +46,25 @@ impl<'a, T, E> StoreFuture<'a, T, E> {
     }
 
     /// The answer, if it is at hand; saves the caller a timer.
+    ///
+    /// # Panics
+    /// If it was given before.
     pub(crate) fn at_hand(self) -> Result<Result<T, E>, Self> {
         match self.0 {
-            Inner::Ready(Some(answer)) => Ok(answer),
-            inner => Err(Self(inner)),
+            Inner::Ready(answer) => Ok(answer.into_inner()),
+            inner @ Inner::Boxed(_) => Err(Self(inner)),
         }
     }
 }
 
 // An `async` block in a box would do for both, but an answer at hand then costs an allocation and 237
 // instructions instead of 68, and whoever waits cannot see that it needs no timer.
-impl<T: Unpin, E: Unpin> Future for StoreFuture<'_, T, E> {
+impl<T, E> Future for StoreFuture<'_, T, E> {
     type Output = Result<T, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Inner::Ready(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
+            Inner::Ready(answer) => Pin::new(answer).poll(cx),
             Inner::Boxed(future) => future.as_mut().poll(cx),
         }
     }
@@ -101,17 +108,18 @@ impl<T, E> fmt::Debug for ResponseFuture<T, E> {
     }
 }
 
-/// Waits for an answer, but no longer than `limit`. An answer that is at hand needs no timer, and
-/// no room for one in the futures that wait.
+/// Asks a store or a key store, and waits for its answer, but no longer than `limit`. An answer that
+/// is at hand needs no timer, and no room for one in the futures that wait. A panic is an outage, as
+/// with [`caught`].
 pub(crate) fn within<'a, T, E>(
     limit: Duration,
-    answer: StoreFuture<'a, T, E>,
+    ask: impl FnOnce() -> StoreFuture<'a, T, E>,
 ) -> StoreFuture<'a, T, E>
 where
-    T: Unpin + Send + 'a,
-    E: Late + Unpin + Send + 'a,
+    T: Send + 'a,
+    E: NoAnswer + Send + 'a,
 {
-    match answer.at_hand() {
+    match caught(ask).at_hand() {
         Ok(answer) => StoreFuture::ready(answer),
         Err(to_wait_for) => StoreFuture::new(async move {
             tokio::time::timeout(limit, to_wait_for)
@@ -119,6 +127,30 @@ where
                 .unwrap_or_else(|_| Err(E::late(limit)))
         }),
     }
+}
+
+/// Asks a store or a key store. If it panics, then or later, that is an outage: the panic must not
+/// reach the connection, on which other requests may be served.
+pub(crate) fn caught<'a, T, E>(ask: impl FnOnce() -> StoreFuture<'a, T, E>) -> StoreFuture<'a, T, E>
+where
+    T: Send + 'a,
+    E: NoAnswer + Send + 'a,
+{
+    // The payload of the panic may hold a secret, and is not told.
+    match catch_unwind(AssertUnwindSafe(|| ask().at_hand())) {
+        Err(_) => StoreFuture::ready(Err(E::panicked())),
+        Ok(Ok(answer)) => StoreFuture::ready(answer),
+        Ok(Err(mut to_wait_for)) => StoreFuture::new(poll_fn(move |cx| {
+            let polling = AssertUnwindSafe(|| Pin::new(&mut to_wait_for).poll(cx));
+            catch_unwind(polling).unwrap_or_else(|_| Poll::Ready(Err(E::panicked())))
+        })),
+    }
+}
+
+/// How long a database may wait for a lock, so that it can say within `limit` that it did not get
+/// it.
+pub(crate) fn lock_wait(limit: Duration) -> Duration {
+    limit * 3 / 4
 }
 
 /// Waits for both at once. The macro of `tokio` would bring a crate of macros along.
@@ -147,19 +179,71 @@ pub(crate) async fn both<A: Future, B: Future>(one: A, other: B) -> (A::Output, 
     .await
 }
 
-/// An error that says that there was no answer in time.
-pub(crate) trait Late {
+/// An error that says why there is no answer.
+pub(crate) trait NoAnswer {
     fn late(limit: Duration) -> Self;
+
+    fn panicked() -> Self;
 }
 
-impl Late for StoreError {
+impl NoAnswer for StoreError {
     fn late(limit: Duration) -> Self {
         Self::unavailable(format!("the store gave no answer within {limit:?}"))
     }
+
+    fn panicked() -> Self {
+        Self::unavailable("the store panicked")
+    }
 }
 
-impl Late for KeyError {
+impl NoAnswer for KeyError {
     fn late(limit: Duration) -> Self {
         Self::unavailable(format!("the key store gave no answer within {limit:?}"))
+    }
+
+    fn panicked() -> Self {
+        Self::unavailable("the key store panicked while it looked up a key")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(1);
+
+    /// Panics when it is asked, or when its answer is waited for.
+    fn panicking(when_asked: bool) -> StoreFuture<'static, u8> {
+        assert!(!when_asked, "when it is asked");
+        StoreFuture::new(async { panic!("later") })
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_outage_whenever_it_comes() {
+        for when_asked in [true, false] {
+            let caught = within(LIMIT, || panicking(when_asked)).await.unwrap_err();
+            assert_eq!(caught.to_string(), StoreError::panicked().to_string());
+            // The twin.
+            let asked = tokio::spawn(async move { panicking(when_asked).await });
+            assert!(asked.await.unwrap_err().is_panic());
+        }
+        let answer = within(LIMIT, || StoreFuture::<_>::ready(Ok(7))).await;
+        assert_eq!(answer.unwrap(), 7);
+    }
+
+    /// One that waited for ever would hang whoever polls it by mistake.
+    #[tokio::test]
+    async fn an_answer_is_given_once() {
+        for again in [
+            StoreFuture::<_>::ready(Ok(7)),
+            StoreFuture::new(async { Ok(7) }),
+        ] {
+            let asked = tokio::spawn(async move {
+                let mut again = again;
+                assert_eq!((&mut again).await.unwrap(), 7);
+                again.await
+            });
+            assert!(asked.await.unwrap_err().is_panic());
+        }
     }
 }

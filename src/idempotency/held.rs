@@ -70,13 +70,13 @@ struct HeldKey {
 impl HeldKey {
     async fn offer(&self, answer: &StoredAnswer) -> Step {
         let answer = answer.to_bytes();
-        let recording = self.settings.store.record(&self.claim, &answer);
-        within(self.settings.timeout, recording).await
+        let Settings { store, timeout, .. } = &*self.settings;
+        within(*timeout, || store.record(&self.claim, &answer)).await
     }
 
     async fn is_answered(&self) -> Result<bool, StoreError> {
         let Self { settings, claim } = self;
-        let found = within(settings.timeout, settings.store.find(claim)).await?;
+        let found = within(settings.timeout, || settings.store.find(claim)).await?;
         Ok(matches!(found, Some(AnswerOutcome::Answered(_))))
     }
 }
@@ -92,8 +92,8 @@ impl Hold for HeldKey {
 
     async fn renew(&self) -> Step {
         let Settings { store, lease, .. } = &*self.settings;
-        let renewing = store.renew(&self.claim, *lease);
-        let renewed = within(self.settings.renewal_timeout(), renewing).await?;
+        let limit = self.settings.renewal_timeout();
+        let renewed = within(limit, || store.renew(&self.claim, *lease)).await?;
         // A handler that has committed its answer may go on for as long as it likes.
         if renewed == StepOutcome::Lost && self.is_answered().await? {
             return Ok(StepOutcome::Done);
@@ -112,12 +112,12 @@ impl Hold for HeldKey {
                 recorded => recorded,
             },
             End::Released => {
-                let released = within(*timeout, store.release(&self.claim)).await;
+                let released = within(*timeout, || store.release(&self.claim)).await;
                 // A record that is not this attempt's any more stays.
                 released.map(|_| StepOutcome::Done)
             }
             End::Left => Ok(StepOutcome::Done),
-            End::CutOff => within(*timeout, store.renew(&self.claim, Duration::ZERO)).await,
+            End::CutOff => within(*timeout, || store.renew(&self.claim, Duration::ZERO)).await,
         }
     }
 

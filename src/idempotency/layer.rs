@@ -47,7 +47,8 @@ impl IdempotencyLayer {
     /// Records the answer of an intention whose outcome is unknown (409, `outcome_unknown`), once
     /// somebody has found out what its attempt did. Retries get this answer from then on. Returns
     /// whether there was such an intention: `false` if the key is free, in flight or answered, or if
-    /// its handler forgot to record (`answer_not_recorded`).
+    /// its handler forgot to record (`answer_not_recorded`). A body over the limit is
+    /// [not stored](super::IdempotencyLayerBuilder::max_body_bytes).
     ///
     /// ```
     /// use countersign::idempotency::{IdempotencyKey, IdempotencyLayer, Intention};
@@ -72,10 +73,9 @@ impl IdempotencyLayer {
         let settings = &*self.settings;
         let claim = intention.claim([0; 32]);
         let (head, body) = answer.into_parts();
-        let body = Some(body.into());
-        let answer = StoredAnswer::new(head.status, &head.headers, &settings.headers, body);
-        let answer = answer.to_bytes();
-        let resolved = within(settings.timeout, settings.store.resolve(&claim, &answer)).await?;
+        let answer = settings.answer(&head, Some(body.into())).to_bytes();
+        let resolving = || settings.store.resolve(&claim, &answer);
+        let resolved = within(settings.timeout, resolving).await?;
         Ok(resolved == StepOutcome::Done)
     }
 
@@ -113,15 +113,15 @@ impl IdempotencyLayer {
         }
         let settings = &self.settings;
         let (claiming, turn) = settings
-            .in_turn(&claim, settings.store.claim(&claim))
+            .in_turn(&claim, || settings.store.claim(&claim))
             .await?;
         let unanswered = Unanswered::new(settings, &claim);
         let asked = Instant::now();
-        let mut outcome = within(settings.timeout, claiming).await;
+        let mut outcome = within(settings.timeout, || claiming).await;
         drop(turn);
         // A slow answer leaves a hold that may end before its first renewal.
         if matches!(outcome, Ok(AnswerOutcome::Claimed)) && asked.elapsed() > settings.lease / 3 {
-            let renewing = settings.store.renew(&claim, settings.lease);
+            let renewing = || settings.store.renew(&claim, settings.lease);
             outcome = match within(settings.renewal_timeout(), renewing).await {
                 Ok(StepOutcome::Done) => outcome,
                 Ok(StepOutcome::Lost) => Ok(AnswerOutcome::in_flight(settings.lease)),
@@ -149,9 +149,9 @@ impl IdempotencyLayer {
         };
         let settings = &self.settings;
         let (finding, _turn) = settings
-            .in_turn(&claim, settings.store.find(&claim))
+            .in_turn(&claim, || settings.store.find(&claim))
             .await?;
-        let found = within(settings.timeout, finding).await?;
+        let found = within(settings.timeout, || finding).await?;
         found.as_ref().map(answered).transpose()
     }
 

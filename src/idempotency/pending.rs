@@ -12,13 +12,10 @@ use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
 
-use super::{
-    answer::{StoredAnswer, is_stored},
-    settings::Settings,
-};
+use super::{answer::is_stored, settings::Settings};
 use crate::{
     error::{Rejection, RejectionKind},
-    future::within,
+    future::{lock_wait, within},
     once::{AnswerClaim, AnswerIn, StepOutcome},
 };
 
@@ -97,13 +94,12 @@ impl PendingAnswer {
                 let detail = format!("such an answer with status {} is not stored", head.status);
                 return Err(Rejection::new(RejectionKind::AnswerNotRecorded, detail));
             }
-            let kept = (body.len() <= settings.max_body).then(|| body.clone());
-            let answer = StoredAnswer::new(head.status, &head.headers, &settings.headers, kept);
-            let answer = answer.to_bytes();
-            // The database has to say so within the timeout.
-            let wait = settings.timeout * 3 / 4;
-            let recording = transaction.record_answer(claim, &answer, wait);
-            if within(settings.timeout, recording).await? == StepOutcome::Lost {
+            let answer = settings.answer(&head, Some(body.clone())).to_bytes();
+            let wait = lock_wait(settings.timeout);
+            let recorded = within(settings.timeout, || {
+                transaction.record_answer(claim, &answer, wait)
+            });
+            if recorded.await? == StepOutcome::Lost {
                 return Err(Rejection::in_flight(
                     "the hold on the `Idempotency-Key` has expired, and another attempt has it; or \
                      the answer was recorded before",

@@ -2,12 +2,14 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::HeaderName;
+use bytes::Bytes;
+use http::{HeaderName, response};
 use tokio::sync::Semaphore;
 
+use super::answer::StoredAnswer;
 use crate::{
     error::Rejection,
-    future::StoreFuture,
+    future::{StoreFuture, caught},
     once::{AnswerClaim, AnswerStore, Turn, Turns},
 };
 
@@ -31,6 +33,13 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// An answer as it is kept: with the headers that are stored, and with its body unless that is
+    /// longer than the limit, or not known.
+    pub(crate) fn answer(&self, head: &response::Parts, body: Option<Bytes>) -> StoredAnswer {
+        let body = body.filter(|body| body.len() <= self.max_body);
+        StoredAnswer::new(head.status, &head.headers, &self.headers, body)
+    }
+
     /// How long the store may take to renew, so that a slow answer still leaves a hold to renew.
     pub(super) fn renewal_timeout(&self) -> Duration {
         self.timeout.min(self.lease / 3)
@@ -41,12 +50,12 @@ impl Settings {
     ///
     /// # Errors
     /// Returns a rejection if the turn does not come in time. Nothing was asked then.
-    pub(super) async fn in_turn<'a, T>(
+    pub(super) async fn in_turn<'a, T: Send + 'a>(
         &self,
         claim: &AnswerClaim,
-        asking: StoreFuture<'a, T>,
+        ask: impl FnOnce() -> StoreFuture<'a, T>,
     ) -> Result<(StoreFuture<'a, T>, Option<Turn>), Rejection> {
-        match asking.at_hand() {
+        match caught(ask).at_hand() {
             Ok(answer) => Ok((StoreFuture::ready(answer), None)),
             Err(asking) => {
                 let turn = self.turns.take(claim, self.timeout).await?;

@@ -9,7 +9,7 @@ use super::settings::Settings;
 use crate::{
     error::in_full,
     future::within,
-    once::{AnswerClaim, StepOutcome, unless_it_panics, until},
+    once::{AnswerClaim, StepOutcome, until},
 };
 
 /// A claim on its way. If it is dropped before it is answered, it may be made or not, now or later:
@@ -66,8 +66,7 @@ impl Drop for Unanswered<'_> {
 async fn take_back(settings: &Settings, claim: &AnswerClaim) {
     let release = || async {
         let _asking = settings.taking_back.asking.acquire().await;
-        let releasing = async { within(settings.timeout, settings.store.release(claim)).await };
-        match unless_it_panics(releasing).await {
+        match within(settings.timeout, || settings.store.release(claim)).await {
             Ok(released) => released == StepOutcome::Done,
             Err(error) => {
                 let error = in_full(&error);

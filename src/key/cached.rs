@@ -242,8 +242,8 @@ impl Shared {
     async fn look_up(&self, id: &KeyId) -> Found {
         // Counted from before it is asked: what is changed meanwhile is not kept for longer.
         let since = Instant::now();
-        let asked = self.inner.find(id.as_str());
-        match within(self.settings.look_up_timeout, asked).await {
+        let limit = self.settings.look_up_timeout;
+        match within(limit, || self.inner.find(id.as_str())).await {
             Ok(Some(keys)) => {
                 let entry = Entry {
                     keys: Arc::clone(&keys),

@@ -27,7 +27,7 @@ impl Confirm {
                 D::rollback(transaction).await?;
                 Ok(recorded)
             };
-            within(timeout, StoreFuture::new(look_up))
+            within(timeout, || StoreFuture::new(look_up))
         }))
     }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::{Rejection, RejectionKind, StoreError, in_full},
-    future::within,
+    future::{lock_wait, within},
 };
 
 /// What is needed to end a transaction.
@@ -29,7 +29,7 @@ impl<D: TransactIn + ?Sized> Ending<'_, D> {
         let recorded = self.claim.extends() || self.records_several;
         let extended = recorded && rejection.kind() == RejectionKind::RequestReplayed;
         if extended || rejection.kind() == RejectionKind::SignAgain {
-            if let Err(error) = within(self.timeout, D::commit(transaction)).await {
+            if let Err(error) = within(self.timeout, || D::commit(transaction)).await {
                 let error = in_full(&error);
                 self.fate.in_span(|| {
                     tracing::warn!(
@@ -45,7 +45,7 @@ impl<D: TransactIn + ?Sized> Ending<'_, D> {
 
     pub(super) async fn roll_back(&self, transaction: D::Transaction) {
         // Dropped or not, what is not committed is rolled back; this only waits for it.
-        if let Err(error) = within(self.timeout, D::rollback(transaction)).await {
+        if let Err(error) = within(self.timeout, || D::rollback(transaction)).await {
             let error = in_full(&error);
             self.fate
                 .in_span(|| tracing::warn!(error, "a rollback was not answered"));
@@ -54,7 +54,7 @@ impl<D: TransactIn + ?Sized> Ending<'_, D> {
 
     pub(super) async fn commit(&self, mut transaction: D::Transaction) -> Result<(), Rejection> {
         // A database takes COMMIT without complaint, and rolls back, after a statement has failed.
-        match within(self.timeout, transaction.is_recorded(&self.claim)).await {
+        match within(self.timeout, || transaction.is_recorded(&self.claim)).await {
             Ok(true) => {}
             Ok(false) => {
                 self.roll_back(transaction).await;
@@ -73,7 +73,7 @@ impl<D: TransactIn + ?Sized> Ending<'_, D> {
             }
         }
         self.fate.set(Fate::Unknown);
-        let Err(error) = within(self.timeout, D::commit(transaction)).await else {
+        let Err(error) = within(self.timeout, || D::commit(transaction)).await else {
             self.fate.set(Fate::Committed);
             return Ok(());
         };
@@ -103,23 +103,18 @@ impl<D: TransactIn + ?Sized> Ending<'_, D> {
     /// Whether this attempt was committed. Consuming once more waits for a transaction that has not
     /// ended.
     async fn was_committed(&self) -> Result<bool, StoreError> {
-        let mut transaction = within(self.timeout, self.database.begin()).await?;
+        let mut transaction = within(self.timeout, || self.database.begin()).await?;
         let wait = lock_wait(self.timeout);
-        let consumed = within(self.timeout, transaction.consume(&self.claim, wait));
+        let consumed = within(self.timeout, || transaction.consume(&self.claim, wait));
         let committed = match consumed.await? {
             ClaimOutcome::New => false,
             ClaimOutcome::Replayed => {
-                within(self.timeout, transaction.is_recorded(&self.claim)).await?
+                within(self.timeout, || transaction.is_recorded(&self.claim)).await?
             }
         };
         self.roll_back(transaction).await;
         Ok(committed)
     }
-}
-
-/// How long the database waits for a duplicate, so that it can say so within the timeout.
-pub(super) fn lock_wait(timeout: Duration) -> Duration {
-    timeout * 3 / 4
 }
 
 fn unavailable(detail: &'static str, error: StoreError) -> Rejection {

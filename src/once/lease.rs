@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     error::StoreError,
-    future::{self, within},
+    future::{self, StoreFuture, within},
 };
 
 /// The right to handle a request, for as long as it is renewed. Its steps wait for the store, on a
@@ -99,11 +99,8 @@ impl Lease {
 
     pub(super) async fn take(&self) -> Result<LeaseOutcome, StoreError> {
         let asked = Instant::now();
-        let leased = within(
-            self.timeout,
-            self.leases()?.lease(&self.claim, self.duration),
-        )
-        .await?;
+        let leased = self.ask(|store| store.lease(&self.claim, self.duration));
+        let leased = leased.await?;
         if leased == LeaseOutcome::Held {
             self.status.held_until(Some(asked + self.duration));
         }
@@ -132,10 +129,7 @@ impl Lease {
     /// Returns an error if the store gives no answer.
     pub async fn renew(&self) -> Result<StepOutcome, StoreError> {
         let asked = Instant::now();
-        let own = within(
-            self.timeout,
-            self.leases()?.renew(&self.claim, self.duration),
-        );
+        let own = self.ask(|store| store.renew(&self.claim, self.duration));
         // At once, so that the last one does not end while the others are renewed.
         let (own, beside) = future::both(own, renew_all(&self.beside)).await;
         let held = both(own?, beside?);
@@ -159,7 +153,7 @@ impl Lease {
         }
         // A lease that is completed can be completed no more: the next try is about the others.
         if !self.is_completed.load(Ordering::Acquire) {
-            let own = within(self.timeout, self.leases()?.complete(&self.claim)).await?;
+            let own = self.ask(|store| store.complete(&self.claim)).await?;
             self.is_completed
                 .store(own == StepOutcome::Done, Ordering::Release);
             held = both(held, own);
@@ -182,14 +176,18 @@ impl Lease {
         for lease in self.beside.iter().rev() {
             beside = Box::pin(lease.release()).await.and(beside);
         }
-        let released = within(self.timeout, self.leases()?.release(&self.claim)).await?;
+        let released = self.ask(|store| store.release(&self.claim)).await?;
         beside.map(|_| released)
     }
 
-    fn leases(&self) -> Result<&dyn LeaseStore, StoreError> {
-        self.store
-            .leases()
-            .ok_or_else(|| StoreError::unavailable("the store has no leases"))
+    fn ask<'a, T: Send + 'a>(
+        &'a self,
+        step: impl FnOnce(&'a dyn LeaseStore) -> StoreFuture<'a, T>,
+    ) -> StoreFuture<'a, T> {
+        within(self.timeout, || match self.store.leases() {
+            Some(leases) => step(leases),
+            None => StoreFuture::ready(Err(StoreError::unavailable("the store has no leases"))),
+        })
     }
 }
 

@@ -31,11 +31,11 @@ pub(crate) use memory::{Memory, MemorySettings};
 pub use nonce::{Nonce, NonceKind};
 pub use outcome::Outcome;
 pub(crate) use outcome::{Facts, Report, Signed, Statement, Subject, VerifiedAnswer};
-pub(crate) use renewal::{Handled, Hold, Kept, KeptLease, Settled, Step, unless_it_panics, until};
+pub(crate) use renewal::{Handled, Hold, Kept, KeptLease, Settled, Step, until};
 pub(crate) use sharing::Private;
 pub use store::{
     ClaimOutcome, ConsumeIn, LeaseOutcome, LeaseStore, NonceStore, Sharing, StepOutcome, TransactIn,
 };
-pub(crate) use ticket::{Guarded, Refusal, Ticket};
+pub(crate) use ticket::{Guarded, Refusal, Ticket, counted, for_good};
 pub(crate) use turns::{Turn, Turns};
 pub(crate) use verdict::Verdict;

@@ -2,14 +2,7 @@
 //! to its thread, and then ends it. A lease on a request is such a hold, and so is the key of an
 //! intention.
 
-use std::{
-    convert::Infallible,
-    future::poll_fn,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
-    task::Poll,
-    time::Duration,
-};
+use std::{convert::Infallible, future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use http::StatusCode;
 use tokio::{
@@ -140,7 +133,7 @@ async fn keep<H: Hold>(hold: H, settled: oneshot::Receiver<Settlement<H::End>>) 
         },
     };
     let name = H::NAME;
-    match unless_it_panics(hold.end(&end)).await {
+    match hold.end(&end).await {
         Ok(StepOutcome::Done) => {}
         Ok(StepOutcome::Lost) => {
             if H::is_told_again(&end) {
@@ -197,7 +190,7 @@ async fn renew_for_ever<H: Hold>(hold: &H, when_lost: impl Fn()) -> Infallible {
     due.tick().await;
     loop {
         due.tick().await;
-        match unless_it_panics(hold.renew()).await {
+        match hold.renew().await {
             Ok(StepOutcome::Done) => {}
             Ok(StepOutcome::Lost) => when_lost(),
             Err(error) => {
@@ -211,7 +204,7 @@ async fn renew_for_ever<H: Hold>(hold: &H, when_lost: impl Fn()) -> Infallible {
 async fn tell_again<H: Hold>(hold: &H, end: &H::End) {
     let name = H::NAME;
     let tell = || async {
-        let told = unless_it_panics(hold.end(end)).await;
+        let told = hold.end(end).await;
         told.inspect_err(|error| {
             let error = in_full(error);
             tracing::warn!(
@@ -246,14 +239,4 @@ pub(crate) async fn until<F: Future<Output = bool>>(
         pause = (pause * 2).min(longest_pause);
     }
     false
-}
-
-/// A store that panics once must not end the renewals.
-pub(crate) async fn unless_it_panics(step: impl Future<Output = Step>) -> Step {
-    let mut step = pin!(step);
-    poll_fn(|cx| {
-        catch_unwind(AssertUnwindSafe(|| step.as_mut().poll(cx)))
-            .unwrap_or_else(|_| Poll::Ready(Err(StoreError::unavailable("the store panicked"))))
-    })
-    .await
 }

@@ -5,7 +5,7 @@ use std::{iter, mem, sync::Arc, time::Duration};
 
 use super::{
     claim::Claim,
-    ending::{Ending, lock_wait},
+    ending::Ending,
     fate::{Fate, FateCell},
     lease::Lease,
     nonce::NonceKind,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{Fault, Rejection, StoreError},
-    future::within,
+    future::{lock_wait, within},
     metrics::{ClaimVerdict, Stopwatch},
 };
 
@@ -177,7 +177,7 @@ impl<G: Guarded> Ticket<G> {
         let mut used_first = Ok(());
         for claim in iter::once(&self.claim).chain(&self.also) {
             let asked = Stopwatch::start();
-            let claimed = within(self.timeout, store.claim(claim)).await;
+            let claimed = within(self.timeout, || store.claim(claim)).await;
             let is_answered = claimed.is_ok();
             used_first = used_first.and(first_use::<G>(&asked, claimed.map(for_good), claim));
             if !is_answered {
@@ -227,8 +227,8 @@ impl<G: Guarded> Ticket<G> {
             let mut used_first = Ok(());
             for claim in iter::once(&self.claim).chain(&self.also) {
                 let asked = Stopwatch::start();
-                let consuming = transaction.consume(claim, lock_wait(self.timeout));
-                let claimed = within(self.timeout, consuming).await;
+                let wait = lock_wait(self.timeout);
+                let claimed = within(self.timeout, || transaction.consume(claim, wait)).await;
                 let is_answered = claimed.is_ok();
                 used_first = used_first.and(first_use::<G>(&asked, claimed.map(for_good), claim));
                 if !is_answered {
@@ -258,7 +258,7 @@ impl<G: Guarded> Ticket<G> {
         E: From<Rejection>,
     {
         let fate = self.fate();
-        let begun = within(self.timeout, database.begin()).await;
+        let begun = within(self.timeout, || database.begin()).await;
         let transaction = begun.map_err(|error| fate.fail(error.into()))?;
         self.transact_in(database, transaction, work).await
     }
@@ -342,11 +342,25 @@ async fn lease_all<G: Guarded>(first: &mut Lease, also: Vec<Claim>) -> Result<()
 }
 
 /// A claim that is never given back is a lease that was held, or is completed.
-fn for_good(claimed: ClaimOutcome) -> LeaseOutcome {
+pub(crate) fn for_good(claimed: ClaimOutcome) -> LeaseOutcome {
     match claimed {
         ClaimOutcome::New => LeaseOutcome::Held,
         ClaimOutcome::Replayed => LeaseOutcome::Completed,
     }
+}
+
+/// Counts the answer of a store to a claim.
+pub(crate) fn counted(
+    asked: &Stopwatch,
+    answer: Result<LeaseOutcome, StoreError>,
+) -> Result<LeaseOutcome, StoreError> {
+    asked.claimed(match &answer {
+        Ok(LeaseOutcome::Held) => ClaimVerdict::New,
+        Ok(LeaseOutcome::InFlight { .. }) => ClaimVerdict::InFlight,
+        Ok(LeaseOutcome::Completed) => ClaimVerdict::Replayed,
+        Err(_) => ClaimVerdict::Failed,
+    });
+    answer
 }
 
 /// Counts the answer of a store, and lets through nothing but a first use.
@@ -355,13 +369,7 @@ fn first_use<G: Guarded>(
     answer: Result<LeaseOutcome, StoreError>,
     claim: &Claim,
 ) -> Result<(), Rejection> {
-    asked.claimed(match &answer {
-        Ok(LeaseOutcome::Held) => ClaimVerdict::New,
-        Ok(LeaseOutcome::InFlight { .. }) => ClaimVerdict::InFlight,
-        Ok(LeaseOutcome::Completed) => ClaimVerdict::Replayed,
-        Err(_) => ClaimVerdict::Failed,
-    });
-    match answer? {
+    match counted(asked, answer)? {
         LeaseOutcome::Held => Ok(()),
         LeaseOutcome::InFlight { remaining } => {
             let detail = "another attempt holds the lease";

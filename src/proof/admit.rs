@@ -8,13 +8,13 @@ use http::{HeaderMap, HeaderName, header::CONTENT_ENCODING};
 use super::{
     candidate::{Build, Candidate},
     freshness::Freshness,
-    look_up::find_keys,
     room::Room,
     signature::{Compared, Signature, invalid},
 };
 use crate::{
     clock::{Clock, Timestamp},
     error::{Fault, FaultKind, malformed},
+    future::within,
     key::{KeySet, KeyStore, MacAlgorithm},
     message::{HashOutput, Head, Message, connection_options, is_present},
 };
@@ -213,7 +213,7 @@ async fn find_all<M>(
             }
             None => {
                 look_ups += 1;
-                find_keys(trust.keys, key_id, trust.timeout).await?
+                within(trust.timeout, || trust.keys.find(key_id)).await?
             }
         };
         if let Some(place) = found.get_mut(at) {

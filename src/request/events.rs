@@ -2,9 +2,10 @@
 
 use super::payload::{Events, VerifiedPayload};
 use crate::{
-    error::{Rejection, RejectionKind, malformed},
-    future::within,
-    once::{Claim, ClaimOutcome, ConsumeIn},
+    error::{Rejection, RejectionKind, StoreError, malformed},
+    future::{lock_wait, within},
+    metrics::Stopwatch,
+    once::{Claim, ClaimOutcome, ConsumeIn, LeaseOutcome, counted, for_good},
 };
 
 /// The greatest length of an event id, in bytes.
@@ -47,7 +48,9 @@ impl VerifiedPayload {
                 "there is no store: the handler's transaction records events, with `once_in`",
             ));
         };
-        Ok(is_new(within(events.timeout, store.claim(&claim)).await?))
+        let asked = Stopwatch::start();
+        let claimed = within(events.timeout, || store.claim(&claim)).await;
+        is_new(&asked, claimed)
     }
 
     /// The same in a transaction of the handler's own, which its effect is part of: the event is
@@ -73,8 +76,9 @@ impl VerifiedPayload {
         event_id: impl AsRef<[u8]>,
     ) -> Result<bool, Rejection> {
         let (events, claim) = self.on_event(event_id.as_ref())?;
-        let consuming = transaction.consume(&claim, events.timeout / 2);
-        Ok(is_new(within(events.timeout, consuming).await?))
+        let (asked, wait) = (Stopwatch::start(), lock_wait(events.timeout));
+        let claimed = within(events.timeout, || transaction.consume(&claim, wait)).await;
+        is_new(&asked, claimed)
     }
 
     fn on_event(&self, id: &[u8]) -> Result<(&Events, Claim), Rejection> {
@@ -88,8 +92,8 @@ impl VerifiedPayload {
     }
 }
 
-fn is_new(outcome: ClaimOutcome) -> bool {
-    matches!(outcome, ClaimOutcome::New)
+fn is_new(asked: &Stopwatch, claimed: Result<ClaimOutcome, StoreError>) -> Result<bool, Rejection> {
+    Ok(counted(asked, claimed.map(for_good))? == LeaseOutcome::Held)
 }
 
 fn misused(detail: &'static str) -> Rejection {

@@ -157,7 +157,7 @@ impl UnprovenPayload {
     {
         let limit = self.0.verifier.store_timeout();
         let fate = self.0.fate.clone();
-        let begun = within(limit, database.begin()).await;
+        let begun = within(limit, || database.begin()).await;
         let mut transaction = begun.map_err(|error| fate.fail(error.into()))?;
         let supplying = supply(D::connection(&mut transaction));
         let Ok(supplied) = timeout(limit, supplying).await else {
@@ -174,7 +174,7 @@ impl UnprovenPayload {
             Ok(ticket) => ticket.transact_in(database, transaction, work).await,
             Err(error) => {
                 // Dropped or not, it is rolled back: this only waits for it.
-                let _ = within(limit, D::rollback(transaction)).await;
+                let _ = within(limit, || D::rollback(transaction)).await;
                 Err(error)
             }
         }

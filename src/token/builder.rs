@@ -188,7 +188,10 @@ impl<T, M> OneTimeTokenBuilder<T, M> {
         let keys = self
             .keys
             .ok_or_else(|| missing("no keys are given; call `keys`"))?;
-        keys.known_keys().check_algorithm(jws::ALGORITHM, None)?;
+        let issue_under = KeyId::new(issue_under)?;
+        let known = keys.known_keys();
+        known.check_algorithm(jws::ALGORITHM, None)?;
+        known.check_has(issue_under.as_str())?;
         let margin = self.memory.margin();
         let retention = self.lifetime + self.max_skew + margin;
         let remembered = self.memory.remember(retention, [(None, Arc::clone(&keys))]);
@@ -197,7 +200,7 @@ impl<T, M> OneTimeTokenBuilder<T, M> {
                 purpose: self.purpose,
                 memory: remembered?,
                 keys,
-                issue_under: RwLock::new(KeyId::new(issue_under)?),
+                issue_under: RwLock::new(issue_under),
                 lifetime: self.lifetime,
                 freshness: Freshness {
                     max_age: self.lifetime,

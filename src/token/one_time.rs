@@ -18,10 +18,10 @@ use super::{
 };
 use crate::{
     error::{ConfigError, Fault, Rejection, RejectionKind, SignError, SignErrorKind, malformed},
-    key::KeyId,
+    future::within,
+    key::{KeyId, KeyStore as _},
     message::json,
     once::Claim,
-    proof::find_keys,
 };
 
 /// Issues and redeems one-time tokens for one purpose: confirmation links, password resets,
@@ -107,9 +107,10 @@ impl<T, M> OneTimeToken<T, M> {
     /// one are redeemed for as long as its secrets are valid.
     ///
     /// # Errors
-    /// Returns an error if the id is not a [`KeyId`].
+    /// Returns an error if the id is not a [`KeyId`], or no secret is known to be under it.
     pub fn rotate(&self, key_id: impl AsRef<str>) -> Result<(), ConfigError> {
         let key_id = KeyId::new(key_id)?;
+        self.settings.keys.known_keys().check_has(key_id.as_str())?;
         *self
             .settings
             .issue_under
@@ -130,9 +131,9 @@ impl<T: Serialize, M> OneTimeToken<T, M> {
     /// dated ahead. A token of the first second may be redeemed from the next second on.
     ///
     /// # Errors
-    /// Returns an error if the key look-up fails or has no valid secret, the payload cannot be
-    /// written as JSON, the token would be longer than 8 KiB, or the store refuses tokens because
-    /// its high watermark is ahead of the clock.
+    /// Returns an error if the key look-up fails or has no secret that is valid until the token
+    /// expires, the payload cannot be written as JSON, the token would be longer than 8 KiB, or the
+    /// store refuses tokens because its high watermark is ahead of the clock.
     ///
     /// # Panics
     /// Panics if the key look-up has to be waited for, outside of a Tokio runtime with its timer.
@@ -144,7 +145,8 @@ impl<T: Serialize, M> OneTimeToken<T, M> {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let now = settings.clock.now();
-        let found = find_keys(&*settings.keys, key_id.as_str(), settings.memory.timeout()).await;
+        let limit = settings.memory.timeout();
+        let found = within(limit, || settings.keys.find(key_id.as_str())).await;
         // A look-up that answers with another key's secrets would let it sign for this one.
         let set = found
             .map_err(Fault::from)?
@@ -160,19 +162,23 @@ impl<T: Serialize, M> OneTimeToken<T, M> {
                 ),
             ));
         }
-        let key = set.and_then(|set| set.valid_at(now).next());
+        let issued_at = settings.issued_at(now)?;
+        let expires_at = issued_at.saturating_add(settings.lifetime);
+        let key = set.and_then(|set| set.valid_between(now, expires_at).next());
         let key = key.ok_or_else(|| {
             SignError::of_kind(
                 SignErrorKind::NoSecret,
-                format!("no secret is valid now under key id `{key_id}`"),
+                format!(
+                    "no secret is valid under key id `{key_id}` from now until the token expires, \
+                     {expires_at}"
+                ),
             )
         })?;
-        let issued_at = settings.issued_at(now)?;
         let claims = Claims {
             id: URL_SAFE_NO_PAD.encode(crate::random::bytes::<16>()),
             purpose: settings.purpose.clone(),
             issued_at,
-            expires_at: issued_at.saturating_add(settings.lifetime),
+            expires_at,
             data: serde_json::to_value(payload)
                 .map_err(|error| SignError::new(format!("the payload is not JSON: {error}")))?,
         };

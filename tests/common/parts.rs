@@ -130,6 +130,10 @@ pub enum Asked {
 pub enum Fault {
     Fails,
     Hangs,
+    /// When it is asked.
+    Panics,
+    /// When its answer is waited for.
+    PanicsLater,
     Takes(Duration),
     /// The step is done, and nobody is told.
     LosesTheReply,
@@ -186,6 +190,8 @@ impl FaultyStore {
         match faults.remove(next).1 {
             Fault::Fails => StoreFuture::ready(Err(told())),
             Fault::Hangs => StoreFuture::new(pending()),
+            Fault::Panics => panic!("the store panics"),
+            Fault::PanicsLater => StoreFuture::new(async { panic!("the store panics") }),
             Fault::Takes(time) => StoreFuture::new(async move {
                 sleep(time).await;
                 step().await

@@ -146,6 +146,41 @@ fn done() -> (u16, String) {
     code(200, "")
 }
 
+/// A panic of a store is an outage of it. One task polls both requests, as a connection does: the
+/// other one goes on.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_serves_nothing_and_other_requests_go_on() {
+    for (processing, asked) in [
+        (Processing::AtMostOnce, Asked::Claim),
+        (RETRYABLE, Asked::Lease),
+    ] {
+        for fault in [Fault::Panics, Fault::PanicsLater] {
+            let service = Service::new(processing, Duration::from_secs(1));
+            service.store.fault(asked, fault);
+            let (first, second) = (service.signed(), service.signed());
+            let (refused, served) = tokio::join!(service.send(&first), service.send(&second));
+            assert_eq!((refused, served), (unavailable(), done()), "{fault:?}");
+            assert_eq!(service.effects.count(), 1);
+        }
+    }
+}
+
+/// A step that panics is tried again, as one that fails.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_at_a_step_of_a_lease_is_asked_again() {
+    for fault in [Fault::Panics, Fault::PanicsLater] {
+        for asked in [Asked::Renew, Asked::Complete] {
+            let service = Service::new(RETRYABLE, LEASE);
+            service.store.fault(asked, fault);
+            let request = service.signed();
+            assert_eq!(service.send(&request).await, done(), "{asked:?} {fault:?}");
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(service.send(&request).await, replayed());
+            assert!(service.store.times(asked) >= 2, "{asked:?} {fault:?}");
+        }
+    }
+}
+
 // At most once
 
 #[tokio::test]

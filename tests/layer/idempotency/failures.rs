@@ -181,17 +181,22 @@ async fn strangers_fill_no_store() {
     assert_eq!(server.send("k39", "/pay", "{}").await.said().0, 201);
 }
 
-/// A store of answers that fails, or never answers.
-struct Failing {
-    hangs: bool,
+/// A store of answers that gives none.
+#[derive(Clone, Copy, Debug)]
+enum Failing {
+    Fails,
+    Hangs,
+    Panics,
+    PanicsLater,
 }
 
 impl Failing {
     fn answer<T: Send + 'static>(&self) -> StoreFuture<'_, T> {
-        if self.hangs {
-            StoreFuture::new(std::future::pending())
-        } else {
-            StoreFuture::ready(Err(StoreError::unavailable("down")))
+        match self {
+            Self::Fails => StoreFuture::ready(Err(StoreError::unavailable("down"))),
+            Self::Hangs => StoreFuture::new(std::future::pending()),
+            Self::Panics => panic!("the store panics"),
+            Self::PanicsLater => StoreFuture::new(async { panic!("the store panics") }),
         }
     }
 }
@@ -228,15 +233,20 @@ impl AnswerStore for Failing {
 
 #[tokio::test]
 async fn a_failing_store_lets_nothing_through() {
-    for hangs in [false, true] {
-        let builder = IdempotencyLayer::builder(Failing { hangs });
+    use Failing::{Fails, Hangs, Panics, PanicsLater};
+    for failing in [Fails, Hangs, Panics, PanicsLater] {
+        let builder = IdempotencyLayer::builder(failing);
         let builder = builder.store_timeout(Duration::from_millis(20));
         let server = Server::with(common::clock(), builder);
         // The very same signature, too: its answer cannot be looked up.
         let signed = sign(&server.clock, (KEY, SECRET), keyed("k", "/pay", "{}"));
         for _ in 0..2 {
             let refused = server.ask(signed.clone().map(Body::from)).await;
-            assert_eq!(refused.said(), (503, "store_unavailable".into()), "{hangs}");
+            assert_eq!(
+                refused.said(),
+                (503, "store_unavailable".into()),
+                "{failing:?}"
+            );
             assert!(refused.header("retry-after").is_some());
         }
         assert_eq!(server.effects(), 0);

@@ -150,9 +150,40 @@ async fn keys_are_rotated_by_key_id() {
             .unwrap(),
     );
     assert_eq!(code(tokens.redeem(&old[1]).await), "token_invalid");
-    tokens.rotate("2027-01").unwrap();
+    let unknown = tokens.rotate("2027-01").unwrap_err();
+    assert_eq!(
+        *unknown.kind(),
+        ConfigErrorKind::NoSecretFor("2027-01".into())
+    );
+    tokens.issue(&confirm()).await.unwrap();
+    keys.replace(KeyRing::new());
     let refused = tokens.issue(&confirm()).await.unwrap_err();
     assert_eq!(refused.kind(), SignErrorKind::NoSecret);
+}
+
+/// A token under a secret that ends before it would be refused while it says that it lives.
+#[tokio::test]
+async fn a_token_is_issued_under_a_secret_that_outlives_it() {
+    let clock = clock();
+    let issued = async |until: Duration, next: Option<&str>| {
+        let secret = |text: &str| Secret::new(text).unwrap();
+        let end = clock.now().saturating_add(until);
+        let ending = KeySet::new(KEY).unwrap().with_until(secret(SECRET), end);
+        let set = next.map_or(ending.clone(), |next| ending.with(secret(next)));
+        let tokens = builder(&clock)
+            .keys(KeyRing::new().with_set(set).unwrap())
+            .store(memory(&clock))
+            .build()
+            .unwrap();
+        Some((tokens.issue(&confirm()).await.ok()?, tokens))
+    };
+    let moment = Duration::from_millis(1);
+    assert!(issued(HOUR, None).await.is_some());
+    assert!(issued(HOUR - moment, None).await.is_none());
+    let next = Some("the next secret of tokens");
+    let (token, tokens) = issued(HOUR - moment, next).await.unwrap();
+    clock.advance(HOUR - moment);
+    assert_eq!(tokens.redeem(&token).await.unwrap(), confirm());
 }
 
 #[tokio::test]
@@ -198,6 +229,10 @@ fn configurations_that_would_not_be_safe_are_refused() {
     assert!(range(kind(whole().store_timeout(Duration::ZERO))));
     assert!(range(kind(whole().namespace(""))));
     assert!(range(kind(whole().namespace("a\0b"))));
+    assert_eq!(
+        kind(whole().issue_under("2026-12")),
+        ConfigErrorKind::NoSecretFor("2026-12".into())
+    );
     assert!(matches!(
         kind(whole().issue_under("no key id")),
         ConfigErrorKind::KeyId

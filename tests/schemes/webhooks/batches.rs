@@ -117,6 +117,24 @@ async fn each_event_is_handled_once_whichever_batch_it_comes_with() {
     assert_eq!(*handled.lock().unwrap(), [1, 2, 3, 4, 11, 12, 14]);
 }
 
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn each_event_is_counted_as_a_claim() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let clock = common::clock();
+    let (app, _) = served(&clock);
+    for ids in [&[1, 2][..], &[1, 3]] {
+        assert_eq!(send(&app, delivery(&clock, ids)).await, 200);
+    }
+    let exposed = recorder.handle().render();
+    // Two deliveries, and of their four events one was recorded before.
+    for count in ["{outcome=\"new\"} 5", "{outcome=\"replayed\"} 1"] {
+        let series = format!("countersign_claims_total{count}");
+        assert!(exposed.contains(&series), "{series} in:\n{exposed}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_many_batches_share_has_one_effect_at_once() {
     let clock = common::clock();
