@@ -17,7 +17,7 @@ use super::peeked::PeekedBody;
 use crate::{
     clock::Timestamp,
     error::RejectionKind,
-    message::single,
+    message::{has_media_type, single},
     once::{Outcome, VerifiedAnswer},
 };
 
@@ -81,12 +81,7 @@ where
 fn is_problem(headers: &HeaderMap) -> bool {
     headers
         .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok()?.split(';').next())
-        .is_some_and(|essence| {
-            essence
-                .trim()
-                .eq_ignore_ascii_case("application/problem+json")
-        })
+        .is_some_and(|value| has_media_type(value, "application/problem+json"))
 }
 
 fn date(headers: &HeaderMap) -> Option<Timestamp> {

@@ -24,6 +24,13 @@ pub(crate) fn single<'h>(
     Ok(first)
 }
 
+/// Whether the value of a `Content-Type` names this media type, with or without parameters.
+pub(crate) fn has_media_type(value: &HeaderValue, name: &str) -> bool {
+    let essence = value.as_bytes().split(|b| *b == b';').next();
+    let essence = essence.unwrap_or_default().trim_ascii();
+    essence.eq_ignore_ascii_case(name.as_bytes())
+}
+
 /// Whether a field is there, by what it means: `Content-Encoding: identity` names no coding (RFC
 /// 9110, section 8.4.1), and is as if it were absent.
 pub(crate) fn is_present(headers: &HeaderMap, name: &HeaderName) -> bool {
@@ -118,6 +125,23 @@ mod tests {
             &["identity gzip"],
         ] {
             assert!(is_coded(lines), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_media_type_is_its_whole_name() {
+        let is_text = |value| has_media_type(&HeaderValue::from_static(value), "text/plain");
+        for value in ["text/plain", "Text/Plain ; charset=utf-8", "text/plain;"] {
+            assert!(is_text(value), "{value}");
+        }
+        for value in [
+            "",
+            "text/plainx",
+            "text/plain,text/html",
+            "text",
+            "x;text/plain",
+        ] {
+            assert!(!is_text(value), "{value}");
         }
     }
 

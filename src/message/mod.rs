@@ -25,8 +25,8 @@ pub use digest::DigestAlgorithm;
 pub(crate) use digest::{HashOutput, MAX_LEN, RunningDigest};
 pub use encoding::Encoding;
 pub(crate) use fields::{
-    IDEMPOTENCY_KEY, connection_options, has_split_cookie, is_present, join_cookies,
-    offers_websocket, single,
+    IDEMPOTENCY_KEY, connection_options, has_media_type, has_split_cookie, is_present,
+    join_cookies, offers_websocket, single,
 };
 pub(crate) use head::Head;
 pub use origin::Forwarded;
@@ -35,4 +35,4 @@ pub(crate) use part::Part;
 pub(crate) use signed::Message;
 pub use supplied::Supplied;
 pub(crate) use target::{Target, default_port};
-pub(crate) use time::{TimeUnit, read_time, write_time};
+pub(crate) use time::{MAX_DIGITS, TimeUnit, read_time, write_time};

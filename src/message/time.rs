@@ -11,7 +11,7 @@ pub(crate) enum TimeUnit {
 }
 
 /// Those of [`Timestamp::MAX`] in milliseconds: no number of them overflows.
-const MAX_DIGITS: usize = 15;
+pub(crate) const MAX_DIGITS: usize = 15;
 
 impl TimeUnit {
     /// Says how a time is written, in the words of an error.

@@ -14,27 +14,22 @@ type Why = Cow<'static, str>;
 
 impl JsonForm {
     /// The document in this form; the fault says why it has none.
-    pub(crate) fn rewrite(self, document: &[u8]) -> Result<Vec<u8>, Cow<'static, str>> {
-        rewrite(self, document)
-    }
-}
-
-/// The document in this form.
-pub(super) fn rewrite(form: JsonForm, document: &[u8]) -> Result<Vec<u8>, Why> {
-    let text = str::from_utf8(document).map_err(|_| "the body is not UTF-8")?;
-    let mut rewriter = Rewriter {
-        form,
-        len: text.len(),
-        rest: text,
-        out: Vec::with_capacity(text.len()),
-    };
-    rewriter.skip_space();
-    rewriter.value(0)?;
-    rewriter.skip_space();
-    if rewriter.rest.is_empty() {
-        Ok(rewriter.out)
-    } else {
-        Err(rewriter.fault("something stands behind the document"))
+    pub(crate) fn rewrite(self, document: &[u8]) -> Result<Vec<u8>, Why> {
+        let text = str::from_utf8(document).map_err(|_| "the body is not UTF-8")?;
+        let mut rewriter = Rewriter {
+            form: self,
+            len: text.len(),
+            rest: text,
+            out: Vec::with_capacity(text.len()),
+        };
+        rewriter.skip_space();
+        rewriter.value(0)?;
+        rewriter.skip_space();
+        if rewriter.rest.is_empty() {
+            Ok(rewriter.out)
+        } else {
+            Err(rewriter.fault("something stands behind the document"))
+        }
     }
 }
 

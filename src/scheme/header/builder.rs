@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::ConfigError,
     key::{KeyId, MacAlgorithm},
-    message::{self, Encoding, TimeUnit},
+    message::{self, Encoding, MAX_DIGITS, TimeUnit},
     once::NonceKind,
     scheme::Profile,
 };
@@ -119,7 +119,7 @@ impl HeaderSchemeBuilder {
         self
     }
 
-    /// In how many digits every time is written: between 1 and 20. Seconds have 10 digits until the
+    /// In how many digits every time is written: between 1 and 15. Seconds have 10 digits until the
     /// year 2286, and milliseconds 13. Requests with another number of digits are refused.
     /// Default: any number.
     ///
@@ -285,11 +285,11 @@ impl HeaderSchemeBuilder {
         let time = named(time.as_deref(), Element::Time, "Time")?.zip(unit);
         if self
             .time_width
-            .is_some_and(|width| time.is_none() || !(1..=20).contains(&width))
+            .is_some_and(|width| time.is_none() || !(1..=MAX_DIGITS).contains(&width))
         {
-            return Err(refuse(
-                "`time_width` is between 1 and 20 digits of a time that is named",
-            ));
+            return Err(refuse(format!(
+                "`time_width` is between 1 and {MAX_DIGITS} digits of a time that is named"
+            )));
         }
         let (nonce, kind) = self.nonce.unzip();
         let nonce = named(nonce.as_deref(), Element::Nonce, "Nonce")?.zip(kind);

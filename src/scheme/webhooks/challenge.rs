@@ -12,7 +12,7 @@ use super::event::member;
 use crate::{
     error::{ConfigError, ConfigErrorKind},
     key::{MacAlgorithm, MacKey, Secret},
-    message::{Encoding, query},
+    message::{Encoding, has_media_type, query},
 };
 
 /// The question of a sender.
@@ -174,11 +174,9 @@ impl AnswersAt {
     /// Whether an unsigned request may ask in its body, so that the body is read.
     pub(super) fn asks_in_form(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
         let mut types = headers.get_all(CONTENT_TYPE).iter();
-        let is_form = types.next().is_some_and(|value| {
-            let name = value.as_bytes().split(|b| *b == b';').next();
-            let name = name.unwrap_or_default().trim_ascii();
-            name.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
-        });
+        let is_form = types
+            .next()
+            .is_some_and(|value| has_media_type(value, "application/x-www-form-urlencoded"));
         is_form && types.next().is_none() && method == Method::POST && self.path == uri.path()
     }
 

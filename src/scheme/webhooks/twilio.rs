@@ -20,7 +20,7 @@ use crate::{
     key::MacAlgorithm,
     message::{
         BodyDigest, BodyForm, DigestAlgorithm, Encoding, Formed, HashOutput, Head, Message, Part,
-        RunningDigest, Target, default_port, query,
+        RunningDigest, Target, default_port, has_media_type, query,
     },
     proof::{Build, Candidate, Parameters, Unsigned},
     scheme::{
@@ -322,10 +322,8 @@ fn ends_as_url_of_json(signed: &str) -> bool {
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
-    headers.get_all(CONTENT_TYPE).iter().any(|value| {
-        let start = value.as_bytes().get(..FORM.len());
-        start.is_some_and(|v| v.eq_ignore_ascii_case(FORM))
-    })
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    types.any(|value| has_media_type(value, "application/x-www-form-urlencoded"))
 }
 
 /// The parameters of a form, sorted by name and then by value, each pair once.
@@ -394,8 +392,6 @@ fn add_digest(before: &str, parts: &mut Parts, body: &[u8]) -> Result<(), SignEr
     parts.uri = Uri::from_parts(uri).map_err(|_| unwritable())?;
     Ok(())
 }
-
-const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
 impl Describe for Twilio {
     fn profile(&self) -> &Profile {
