@@ -76,7 +76,7 @@ const VERSION: u8 = 1;
 
 impl StoredAnswer {
     /// Takes the headers that are stored, each with all its lines.
-    pub(crate) fn new(
+    pub(super) fn new(
         status: StatusCode,
         headers: &HeaderMap,
         stored: &[HeaderName],

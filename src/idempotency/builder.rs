@@ -32,6 +32,7 @@ impl IdempotencyLayer {
 #[must_use]
 pub struct IdempotencyLayerBuilder {
     settings: Settings,
+    max_going_on: usize,
     headers: Vec<Result<HeaderName, String>>,
 }
 
@@ -52,10 +53,11 @@ impl IdempotencyLayerBuilder {
                 max_body: 64 * 1024,
                 body_deadline: 10 * SECOND,
                 headers: STORED.to_vec(),
-                going_on: Arc::new(Semaphore::new(1024)),
+                going_on: Arc::new(Semaphore::new(0)),
                 taking_back: TakingBack::default(),
                 turns: Turns::default(),
             },
+            max_going_on: 1024,
             headers: Vec::new(),
         }
     }
@@ -129,7 +131,7 @@ impl IdempotencyLayerBuilder {
     /// Limits how many handlers may go on after their clients have hung up. Default: 1,024. Range:
     /// 0 to 1 million. One beyond them is cut off, and its outcome is unknown.
     pub fn max_going_on(mut self, handlers: usize) -> Self {
-        self.settings.going_on = Arc::new(Semaphore::new(handlers.min(1_000_000)));
+        self.max_going_on = handlers;
         self
     }
 
@@ -215,6 +217,10 @@ impl IdempotencyLayerBuilder {
                 "the body of an answer that is stored has at most 16 MiB",
             ),
             (*body_deadline <= hour, "`body_deadline` is at most 1 hour"),
+            (
+                self.max_going_on <= 1_000_000,
+                "`max_going_on` is at most 1 million",
+            ),
         ] {
             ConfigError::unless(holds, range)?;
         }
@@ -233,7 +239,8 @@ impl IdempotencyLayerBuilder {
         Ok(self.build_in_range())
     }
 
-    fn build_in_range(self) -> IdempotencyLayer {
+    fn build_in_range(mut self) -> IdempotencyLayer {
+        self.settings.going_on = Arc::new(Semaphore::new(self.max_going_on));
         IdempotencyLayer {
             settings: Arc::new(self.settings),
         }

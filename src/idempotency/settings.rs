@@ -24,7 +24,7 @@ pub(crate) struct Settings {
     pub(super) timeout: Duration,
     pub(crate) max_body: usize,
     pub(crate) body_deadline: Duration,
-    pub(crate) headers: Vec<HeaderName>,
+    pub(super) headers: Vec<HeaderName>,
     /// A permit for each handler that may go on after its client has gone.
     pub(crate) going_on: Arc<Semaphore>,
     pub(super) taking_back: TakingBack,

@@ -49,7 +49,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 #[cfg(feature = "sqlite")]
 mod sqlite {
-    use countersign::store::{SqliteAnswers, SqliteAnswersBuilder};
+    use countersign::store::{AnswerIn as _, SqliteAnswers, SqliteAnswersBuilder, StepOutcome};
     use sqlx::{
         SqlitePool,
         sqlite::{SqliteConnectOptions, SqliteSynchronous},
@@ -118,6 +118,33 @@ mod sqlite {
             store
         };
         what_has_ended_makes_room(store, 3, HOUR, pass).await;
+    }
+
+    /// As by the store's own steps: a record whose retention has passed is nobody's.
+    #[tokio::test]
+    async fn no_answer_is_recorded_in_a_transaction_after_its_retention() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder, SqliteAnswers::builder()).await;
+        let pool = SqlitePool::connect_with(options(&folder, "answers.db"))
+            .await
+            .unwrap();
+        for (n, has_passed) in [(1, false), (2, true)] {
+            let claim = super::quota::claim("partner", n);
+            assert_eq!(store.claim(&claim).await.unwrap(), AnswerOutcome::Claimed);
+            if has_passed {
+                let pass = "UPDATE countersign_answer SET deadline = deadline - 86400000";
+                sqlx::query(pass).execute(&pool).await.unwrap();
+            }
+            let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+            let answer = bytes::Bytes::from_static(b"made");
+            let recorded = tx.record_answer(&claim, &answer, Duration::from_secs(1));
+            let expected = if has_passed {
+                StepOutcome::Lost
+            } else {
+                StepOutcome::Done
+            };
+            assert_eq!(recorded.await.unwrap(), expected);
+        }
     }
 
     #[tokio::test]

@@ -356,7 +356,8 @@ impl AnswerStore for SqliteAnswers {
 
 /// The database needs the tables of
 /// [`SqliteAnswers::migrate`](crate::store::SqliteAnswers::migrate), and is the one that the store
-/// of the layer was opened in. Begin with `pool.begin_with("BEGIN IMMEDIATE")`.
+/// of the layer was opened in. Begin with `pool.begin_with("BEGIN IMMEDIATE")`. The retention of a
+/// record passes by the system's clock here, whatever clock the store has.
 impl AnswerIn for Transaction<'_, Sqlite> {
     /// SQLite waits for its lock as long as the connection's `busy_timeout` says, whatever `wait`
     /// is.
@@ -368,11 +369,12 @@ impl AnswerIn for Transaction<'_, Sqlite> {
     ) -> StoreFuture<'a, StepOutcome> {
         StoreFuture::new(async move {
             let sql = "UPDATE countersign_answer SET answer = ?3
-                WHERE digest = ?1 AND attempt = ?2 AND answer IS NULL";
+                WHERE digest = ?1 AND attempt = ?2 AND answer IS NULL AND deadline > ?4";
             let query = sqlx::query(sql)
                 .bind(claim.digest().as_slice())
                 .bind(claim.attempt().to_bytes().to_vec())
-                .bind(answer.as_ref());
+                .bind(answer.as_ref())
+                .bind(millis(SystemClock.now()));
             let run = query.execute(&mut **self).await;
             Ok(answers::done(
                 run.map_err(error::of_driver)?.rows_affected(),

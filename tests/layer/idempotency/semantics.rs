@@ -473,6 +473,7 @@ fn a_setting_that_is_out_of_its_range_is_refused() {
         builder().retention(MINUTE).lease(MINUTE),
         builder().store_timeout(Duration::ZERO),
         builder().max_body_bytes((16 << 20) + 1),
+        builder().max_going_on(1_000_001),
         builder().store_header("set-cookie"),
         builder().store_header("date"),
         builder().store_header("Connection"),
@@ -481,6 +482,28 @@ fn a_setting_that_is_out_of_its_range_is_refused() {
         assert!(refused.build().is_err());
     }
     assert!(builder().store_header("x-secret").build().is_ok());
+    assert!(builder().max_going_on(1_000_000).build().is_ok());
+}
+
+/// As that of any other answer.
+#[tokio::test]
+async fn the_body_of_a_resolved_answer_is_bounded() {
+    for (limit, said) in [(12, "paid by hand"), (11, "")] {
+        let (server, layer) = panicking(|store| {
+            let builder = IdempotencyLayer::builder(store).max_body_bytes(limit);
+            builder.build().unwrap()
+        });
+        assert_eq!(server.send("k", "/pay", "panic").await.said().0, 500);
+        tokio::task::yield_now().await;
+        let key = IdempotencyKey::new("k").unwrap();
+        let intention = Intention::new("default", KEY, Method::POST, "/pay", key).unwrap();
+        let answer = Response::new("paid by hand");
+        assert!(layer.resolve(&intention, answer).await.unwrap());
+        let resolved = server.send("k", "/pay", "panic").await;
+        assert_eq!(resolved.said(), (200, said.into()));
+        let omitted = resolved.header("idempotency-body").is_some();
+        assert_eq!(omitted, said.is_empty());
+    }
 }
 
 /// A format of its own has its time, its nonce and its key id in headers, which are others with each

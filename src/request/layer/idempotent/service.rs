@@ -162,7 +162,7 @@ async fn settle<R: Body<Data = Bytes>>(
         return inner(Response::from_parts(head, body));
     }
     let settings = &*layer.settings;
-    let answer = |body| StoredAnswer::new(head.status, &head.headers, &settings.headers, body);
+    let answer = |body| settings.answer(&head, body);
     let body = match collect(body, settings.max_body, settings.body_deadline).await {
         Collected::Whole(body) => {
             held.record(answer(Some(body.clone()))).await;
