@@ -59,6 +59,15 @@ impl<'h> Admitted<'h> {
         received.map_err(|rejection| verifier.answered(rejection))?;
         Ok(Received { state })
     }
+
+    /// Takes over a body that has arrived for another scheme, and is charged there.
+    pub(super) async fn take_over(self, body: &Bytes) -> Result<Received<'h>, Rejection> {
+        let Self { mut state } = self;
+        let verifier = state.verifier;
+        let taken = state.take_over(body).await;
+        taken.map_err(|rejection| verifier.answered(rejection))?;
+        Ok(Received { state })
+    }
 }
 
 impl State<'_> {
@@ -67,6 +76,20 @@ impl State<'_> {
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
         self.read(body).await?;
+        self.arrived().await
+    }
+
+    async fn take_over(&mut self, body: &Bytes) -> Result<(), Rejection> {
+        self.fed = Fed::new(self.admission.signatures());
+        if !body.is_empty() {
+            self.fed.update(body)?;
+        }
+        self.body = body.clone();
+        self.arrived().await
+    }
+
+    /// The body is whole.
+    async fn arrived(&mut self) -> Result<(), Rejection> {
         // Boxed, so that what few schemes need makes the future no larger for all.
         if let Admission::AwaitsBody(key_id) = &self.admission {
             let key_id = key_id.clone().into_owned();

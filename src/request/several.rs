@@ -10,7 +10,6 @@ use std::{fmt, future::Future, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderMap, request::Parts};
 use http_body::Body;
-use http_body_util::Full;
 use tracing::Span;
 
 use super::{authenticate::Authentic, claim::Verified, refused::Refused, verifier::Verifier};
@@ -204,7 +203,7 @@ impl Verifier {
         span.record("body_bytes", bytes.len());
         let mut authentic = received.authenticate()?;
         for admitted in admitted_beside {
-            let received = admitted.receive(Full::new(bytes.clone())).await?;
+            let received = admitted.take_over(&bytes).await?;
             let other = received.authenticate()?;
             if !self.settings.unrelated_signatures && !authentic.usable.is_one_with(&other.usable) {
                 return Err(unrelated(&authentic, &other).into());

@@ -8,8 +8,8 @@ use axum::{
     http::{Request, Response},
 };
 use countersign::{
-    MemoryStore, Processing, RejectionKind, VerifiedPayload, Verifier, VerifyLayer,
-    metrics as measure, testing::ManualClock,
+    HeaderScheme, MemoryStore, Part, Processing, RejectionKind, Signer, VerifiedPayload, Verifier,
+    VerifyLayer, metrics as measure, testing::ManualClock,
 };
 use http_body_util::Full;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
@@ -208,6 +208,49 @@ async fn the_budget_is_in_use_while_a_payload_lives() {
     assert_eq!(used(), 5.0);
     drop(verified);
     assert_eq!(used(), 0.0);
+}
+
+/// Four schemes hold the bytes of one body.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_signed_under_several_schemes_is_charged_once() {
+    let recorder = recorder();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let clock = common::clock();
+    let scheme = |n| {
+        HeaderScheme::builder(format!("x-signature-{n}"))
+            .fixed_key_id(format!("key-{n}"))
+            .time(format!("x-time-{n}"))
+            .signs([Part::Time, Part::text("."), Part::Body])
+            .build()
+            .unwrap()
+    };
+    let secret = |n| format!("the secret of scheme {n}");
+    let store = FaultyStore::around(common::store(&clock));
+    store.fault(Asked::Claim, Fault::Hangs);
+    let (mut layer, mut request) = (
+        VerifyLayer::builder(scheme(0)).secret(secret(0)),
+        Request::post("/").body("12345".to_owned()).unwrap(),
+    );
+    for n in 0..4 {
+        if n > 0 {
+            layer = layer.or(scheme(n)).secret(secret(n));
+        }
+        let signer = Signer::new(scheme(n), format!("key-{n}"), secret(n)).unwrap();
+        request = signer.clock(clock.clone()).sign(request).unwrap();
+    }
+    let layer = layer
+        .danger_unrelated_signatures()
+        .danger_any_authority()
+        .store(store)
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    let app = app(layer);
+    let mut claiming = std::pin::pin!(send(&app, request.map(Body::from)));
+    let waited = tokio::time::timeout(Duration::from_millis(20), claiming.as_mut());
+    assert!(waited.await.is_err(), "the store hangs");
+    let exposed = recorder.handle().render();
+    assert_eq!(value(&exposed, "countersign_body_budget_used_bytes"), 5.0);
 }
 
 #[tokio::test]
