@@ -195,7 +195,7 @@ impl Origins {
     }
 
     fn resolve<'h>(&'h self, parts: &'h Parts) -> Result<Target<'h>, Fault> {
-        let Routed { uri, route } = Routed::of(parts);
+        let Routed { uri, route, place } = Routed::of(parts);
         let asked = match self.forwarded_authority(parts)? {
             Some(authority) => Some(authority),
             None => requested_authority(uri, &parts.headers)?,
@@ -206,6 +206,7 @@ impl Origins {
                 return Ok(Target {
                     absolute_form: absolute_form(uri, parts.version),
                     route,
+                    place,
                     ..Target::without_origin(uri, asked)
                 });
             }
@@ -237,6 +238,7 @@ impl Origins {
             path_and_query,
             prefix_len: origin.prefix.len(),
             route,
+            place,
             absolute_form: absolute_form(uri, parts.version),
         })
     }

@@ -9,7 +9,10 @@ use http::{
 };
 
 use super::fields::single;
-use crate::error::{Fault, malformed};
+use crate::{
+    error::{Fault, malformed},
+    routed::MatchedPlace,
+};
 
 /// The target of a request: what of it a client signs.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub(crate) struct Target<'h> {
     pub(crate) prefix_len: usize,
     /// The route that a router took it for, with the names of its parameters.
     pub(super) route: Option<&'h str>,
+    /// The place that a server says it was routed to.
+    pub(crate) place: Option<&'h MatchedPlace>,
     /// The whole URI, where it stood in the request line (RFC 9112, section 3.2.2).
     pub(crate) absolute_form: Option<&'h Uri>,
 }
@@ -60,6 +65,7 @@ impl<'h> Target<'h> {
             path_and_query: path_and_query(uri),
             prefix_len: 0,
             route: None,
+            place: None,
             absolute_form: None,
         }
     }

@@ -106,6 +106,8 @@ impl Received<'_> {
             let claim = settings.claim(parameters, proven.key_id(), nonce, now);
             if profile.covers_place {
                 claim
+            } else if let Some(place) = head.target.place {
+                claim.at_place(place.method.clone(), Arc::clone(&place.path))
             } else {
                 let (method, path) = (head.method.clone(), head.target.routed_path());
                 if head.target.is_known_route() {

@@ -51,7 +51,7 @@ pub use crate::{
     message::{Forwarded, Supplied},
     once::{Lease, LeaseStatus},
     proof::Proven,
-    routed::PeerAddr,
+    routed::{MatchedPlace, PeerAddr},
 };
 pub use admit::Admitted;
 pub use authenticate::Authentic;

@@ -12,7 +12,10 @@ use http::{HeaderMap, request::Parts};
 use http_body::Body;
 use tracing::Span;
 
-use super::{authenticate::Authentic, claim::Verified, refused::Refused, verifier::Verifier};
+use super::{
+    authenticate::Authentic, claim::Verified, payload::VerifiedPayload, refused::Refused,
+    verifier::Verifier,
+};
 use crate::{
     error::{ConfigError, ConfigErrorKind, Rejection, RejectionKind},
     key::{KeyRing, KeySet, KeyStore, Secret},
@@ -172,6 +175,7 @@ impl Verifier {
         &self,
         head: &Parts,
         body: B,
+        refuse: impl FnOnce(&VerifiedPayload) -> Option<E>,
         ready: impl Future<Output = Result<Result<T, E>, Rejection>>,
         span: &Span,
     ) -> Result<Result<(Verified, Option<T>), E>, Refused>
@@ -210,7 +214,7 @@ impl Verifier {
             }
             authentic.usable.and(other.usable);
         }
-        authentic.take_through(ready).await
+        authentic.take_through(refuse, ready).await
     }
 }
 

@@ -14,6 +14,7 @@ use tracing::{Span, field::Empty};
 use super::{
     authenticate::Authentic,
     claim::Verified,
+    payload::VerifiedPayload,
     refused::Refused,
     verifier::{Settings, Verifier},
 };
@@ -44,7 +45,7 @@ impl Verifier {
     {
         let at_once = ready(Ok(Ok::<(), Infallible>(())));
         match self
-            .verify_when(head, body, at_once, Rejection::report)
+            .verify_when(head, body, |_| None, at_once, Rejection::report)
             .await
             .map_err(|refused| refused.rejection)?
         {
@@ -55,12 +56,13 @@ impl Verifier {
 
     /// Takes a request through all stages, and before the claim waits until it may be handled:
     /// nothing is claimed for a request that nobody handles, and nothing that is scarce is held for
-    /// one that is not believed yet. Nobody handles a request that the scheme answers by itself.
+    /// one that is not believed yet. `refuse` is asked first. Nobody handles a request that the scheme answers by itself.
     /// A refusal is reported in the span.
     pub(crate) async fn verify_when<B, T, E>(
         &self,
         head: &Parts,
         body: B,
+        refuse: impl FnOnce(&VerifiedPayload) -> Option<E>,
         ready: impl Future<Output = Result<Result<T, E>, Rejection>>,
         report: impl FnOnce(&Rejection),
     ) -> Result<Result<(Verified, Option<T>), E>, Refused>
@@ -76,7 +78,7 @@ impl Verifier {
         };
         let span = self.settings.span();
         let started = Stopwatch::start();
-        let mut taking = pin!(self.take_through(head, body, ready, &span));
+        let mut taking = pin!(self.take_through(head, body, refuse, ready, &span));
         // `Instrument` would have the future moved into it.
         let verified = poll_fn(|context| {
             let _entered = span.enter();
@@ -106,6 +108,7 @@ impl Verifier {
         &self,
         head: &Parts,
         body: B,
+        refuse: impl FnOnce(&VerifiedPayload) -> Option<E>,
         ready: impl Future<Output = Result<Result<T, E>, Rejection>>,
         span: &Span,
     ) -> Result<Result<(Verified, Option<T>), E>, Refused>
@@ -114,7 +117,7 @@ impl Verifier {
     {
         if self.accepts_several() {
             // Boxed, so that what few layers do makes the future no larger for all.
-            return Box::pin(self.take_through_several(head, body, ready, span)).await;
+            return Box::pin(self.take_through_several(head, body, refuse, ready, span)).await;
         }
         let admitted = self.parse(head)?.admit().await?;
         let in_head = admitted.state.admission.signatures();
@@ -133,7 +136,7 @@ impl Verifier {
             };
             return Ok(Ok((Verified::Unproven(unproven), Some(ready))));
         }
-        received.authenticate()?.take_through(ready).await
+        received.authenticate()?.take_through(refuse, ready).await
     }
 }
 
@@ -141,10 +144,14 @@ impl Authentic {
     /// Waits until the request may be handled, and claims it.
     pub(super) async fn take_through<T, E>(
         mut self,
+        refuse: impl FnOnce(&VerifiedPayload) -> Option<E>,
         ready: impl Future<Output = Result<Result<T, E>, Rejection>>,
     ) -> Result<Result<(Verified, Option<T>), E>, Refused> {
         if self.is_answered() {
             return Ok(Ok((self.claim().await?, None)));
+        }
+        if let Some(error) = refuse(&self.usable.unread().payload) {
+            return Ok(Err(error));
         }
         // Before the inner service is asked: a duplicate that waits holds no permit of it.
         self.wait_for_turn().await?;

@@ -21,7 +21,7 @@ use axum::{
 use bytes::Bytes;
 use countersign::{
     HeaderScheme, Part, Processing, Signer, VerifiedPayload, VerifyLayer,
-    request::{Forwarded, PeerAddr},
+    request::{Forwarded, MatchedPlace, PeerAddr},
     testing::ManualClock,
 };
 use http::{
@@ -345,13 +345,7 @@ async fn unknown_paths_are_verified_first_by_layer_and_not_at_all_by_route_layer
 
 #[tokio::test]
 async fn a_request_used_up_at_an_unknown_path_is_another_than_the_genuine_one() {
-    // No method, no path: the scheme of many webhooks.
-    let scheme = HeaderScheme::builder("x-signature")
-        .fixed_key_id(KEY)
-        .time("x-timestamp")
-        .signs(Part::joined(".", [Part::Time, Part::Body]))
-        .build()
-        .unwrap();
+    let scheme = covers_no_place();
     let clock = clock();
     let layer = VerifyLayer::builder(scheme.clone())
         .keys(keys())
@@ -374,6 +368,76 @@ async fn a_request_used_up_at_an_unknown_path_is_another_than_the_genuine_one() 
     assert_eq!(send(&app, put).await.0, 405);
     assert_eq!(send(&app, genuine.clone()).await, code(200, "handled"));
     assert_eq!(send(&app, genuine).await, code(409, "request_replayed"));
+}
+
+/// A scheme that covers no method and no path, as those of many webhooks.
+fn covers_no_place() -> HeaderScheme {
+    HeaderScheme::builder("x-signature")
+        .fixed_key_id(KEY)
+        .time("x-timestamp")
+        .signs(Part::joined(".", [Part::Time, Part::Body]))
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn at_a_matched_place_all_spellings_of_a_path_are_one_use() {
+    let clock = clock();
+    let signer = Signer::new(covers_no_place(), KEY, SECRET).unwrap();
+    let signer = signer.clock(clock.clone());
+    let accepted = async |place: Option<MatchedPlace>| {
+        let layer = VerifyLayer::builder(covers_no_place())
+            .keys(keys())
+            .store(store(&clock))
+            .clock(clock.clone())
+            .build()
+            .unwrap();
+        let effects = Effects::default();
+        let app = app(echo(&effects).layer(layer));
+        let genuine = signer.sign(request("POST", "/hook", "{}")).unwrap();
+        for n in 0..40 {
+            let mut spelled = genuine.clone();
+            *spelled.uri_mut() = format!("/hook;{n}").parse().unwrap();
+            if n % 2 == 0 {
+                *spelled.method_mut() = Method::PUT;
+            }
+            if let Some(place) = place.clone() {
+                spelled.extensions_mut().insert(place);
+            }
+            send(&app, spelled).await;
+        }
+        effects.count()
+    };
+    let place = MatchedPlace::new(Method::POST, "/hook");
+    assert_eq!(accepted(Some(place)).await, 1);
+    // The twin: without it, each spelling is a place of its own, up to 16.
+    assert_eq!(accepted(None).await, 16);
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_before_the_claim_may_come_again() {
+    let clock = clock();
+    let effects = Effects::default();
+    let asked = Effects::default();
+    let of_layer = asked.clone();
+    let layer = layer(&clock).build().unwrap();
+    let layer = layer.refuse_if(move |head, payload| {
+        of_layer.happened();
+        assert_eq!(payload.path(), Some(head.uri.path()));
+        let is_refused = of_layer.count() == 1;
+        is_refused.then(|| http::Response::new("not yet".into()))
+    });
+    let app = app(echo(&effects).layer(layer));
+    let signed = sign(&clock, "POST", "/orders", "{}");
+    assert_eq!(send(&app, signed.clone()).await, code(200, "not yet"));
+    assert_eq!(effects.count(), 0);
+    assert_eq!(send(&app, signed.clone()).await, code(200, "{}"));
+    assert_eq!(send(&app, signed).await, code(409, "request_replayed"));
+    assert_eq!(effects.count(), 1);
+    // Strangers learn nothing of it.
+    let before = asked.count();
+    assert_eq!(send(&app, request("POST", "/orders", "{}")).await.0, 401);
+    assert_eq!(asked.count(), before);
 }
 
 #[tokio::test]

@@ -157,11 +157,15 @@ impl LayerSettings {
         let report = head.extensions.remove::<Report>();
         let observing = Observing::new(body);
         let at_once = std::future::ready(Ok(Ok::<(), std::convert::Infallible>(())));
-        let verifying =
-            self.verifier
-                .verify_when(&head, observing.looked_at(), at_once, |rejection| {
-                    rejection.report_observed(self.acknowledges(rejection));
-                });
+        let verifying = self.verifier.verify_when(
+            &head,
+            observing.looked_at(),
+            |_| None,
+            at_once,
+            |rejection| {
+                rejection.report_observed(self.acknowledges(rejection));
+            },
+        );
         let verified = match verifying.await {
             Ok(Ok((verified, _))) => Some(verified),
             Ok(Err(never)) => match never {},

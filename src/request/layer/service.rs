@@ -123,10 +123,17 @@ impl LayerSettings {
                 }
             });
         }
-        let readiness = until_ready(service, self.verifier.readiness_timeout());
+        let refuse = |payload: &VerifiedPayload| {
+            let refuse = self.refuse.as_ref()?;
+            refuse(&head, payload).map(Early::Answer)
+        };
+        let readiness = async {
+            let ready = until_ready(service, self.verifier.readiness_timeout()).await?;
+            Ok(ready.map_err(Early::Failed))
+        };
         let verified = self
             .verifier
-            .verify_when(&head, body, readiness, |rejection| {
+            .verify_when(&head, body, refuse, readiness, |rejection| {
                 if !self.may_have_answered(rejection) {
                     self.report(rejection);
                 }
@@ -141,7 +148,7 @@ impl LayerSettings {
             }
             Err(refused) => return Err(refused.rejection.into()),
         };
-        let (verified, service) = verified.map_err(Early::Failed)?;
+        let (verified, service) = verified?;
         let payload = match &verified {
             Verified::Pending(pending) => Some(pending.unread()),
             verified => verified.payload(),

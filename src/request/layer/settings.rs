@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE, request::Parts};
 use http_body::Body;
 
 use super::{left_over::LeftOver, response::ResponseBody};
@@ -11,7 +11,7 @@ use crate::{
     error::{Rejection, RejectionKind},
     idempotency::IdempotencyLayer,
     once::Confirm,
-    request::Verifier,
+    request::{VerifiedPayload, Verifier},
     scheme::Asked,
 };
 
@@ -21,11 +21,14 @@ pub(super) struct LayerSettings {
     pub(super) on_duplicate: OnDuplicate,
     pub(super) strip_uncovered: bool,
     pub(super) renderer: Option<Arc<Renderer>>,
+    pub(super) refuse: Option<Arc<Refuse>>,
     pub(super) confirm: Option<Confirm>,
     pub(super) left_over: Arc<LeftOver>,
     /// Where the answers to duplicates are looked up.
     pub(super) idempotency: Option<IdempotencyLayer>,
 }
+
+pub(super) type Refuse = dyn Fn(&Parts, &VerifiedPayload) -> Option<Response<Bytes>> + Send + Sync;
 
 pub(super) type Renderer = dyn Fn(&Rejection) -> (HeaderValue, Bytes) + Send + Sync;
 
@@ -57,6 +60,7 @@ impl LayerSettings {
             verifier,
             strip_uncovered: false,
             renderer: None,
+            refuse: None,
             confirm: None,
             idempotency: None,
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, Response, request::Parts};
 use tower_layer::Layer;
 
 use super::{
@@ -14,7 +14,7 @@ use crate::{
     error::Rejection,
     idempotency::IdempotencyLayer,
     once::{Confirm, TransactIn},
-    request::{Verifier, VerifierBuilder},
+    request::{VerifiedPayload, Verifier, VerifierBuilder},
     scheme::Scheme,
 };
 
@@ -190,6 +190,41 @@ impl VerifyLayer {
     /// ```
     pub fn answer_duplicates_from(mut self, idempotency: &IdempotencyLayer) -> Self {
         self.settings_mut().idempotency = Some(idempotency.clone());
+        self
+    }
+
+    /// Answers a verified request by itself, before its nonce is claimed: if `refuse` returns an
+    /// answer, the answer is sent as it is, the inner service does not run, and the same request may
+    /// come again. Default: no request is refused so.
+    ///
+    /// For what can be told from the request alone, such as a part that a service wants covered. It
+    /// is asked once the MAC has passed, and before the inner service is asked whether it is ready.
+    ///
+    /// # Security
+    /// The request may be a duplicate, which nobody has noticed yet: decide, and change nothing. It is
+    /// not asked by a layer that [observes](Self::danger_observe_only), for a request that the scheme
+    /// answers by itself, or if a part of the message is [supplied](crate::Part::supplied) later.
+    ///
+    /// ```
+    /// # use countersign::{VerifiedPayload, VerifyLayer};
+    /// use http::{Response, StatusCode, request::Parts};
+    ///
+    /// # fn f(layer: VerifyLayer) -> VerifyLayer {
+    /// layer.refuse_if(|head: &Parts, payload: &VerifiedPayload| {
+    ///     let is_unsigned = head.uri.query().is_some() && payload.query().is_none();
+    ///     is_unsigned.then(|| {
+    ///         let mut answer = Response::new("The query is not signed.\n".into());
+    ///         *answer.status_mut() = StatusCode::BAD_REQUEST;
+    ///         answer
+    ///     })
+    /// })
+    /// # }
+    /// ```
+    pub fn refuse_if(
+        mut self,
+        refuse: impl Fn(&Parts, &VerifiedPayload) -> Option<Response<Bytes>> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings_mut().refuse = Some(Arc::new(refuse));
         self
     }
 

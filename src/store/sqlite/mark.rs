@@ -2,6 +2,11 @@
 //! database that is another, or that counts less, is not the one that was used last: its log was
 //! deleted or damaged, or a copy was put in its place.
 
+#[cfg(unix)]
+use std::{
+    fs,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+};
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
@@ -29,8 +34,13 @@ impl Mark {
     pub(super) fn open(database: &Path) -> io::Result<Self> {
         let path = beside(database, "-mark");
         let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false);
-        let file = file::open(options, &path)?;
+        options.read(true).write(true).create(true).truncate(false);
+        // For those who may open the database, as SQLite makes its log.
+        #[cfg(unix)]
+        if let Ok(found) = fs::metadata(database) {
+            options.mode(found.permissions().mode() & 0o777);
+        }
+        let file = file::open(&options, &path)?;
         file::sync_folder(&path)?;
         Ok(Self(file))
     }
