@@ -1,7 +1,7 @@
 //! Where a server of the command remembers what it has accepted: in memory, in a file, in Redis or in
 //! PostgreSQL.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, fs::OpenOptions, io, sync::Arc, time::Duration};
 
 use countersign::{
     MemoryStore,
@@ -14,13 +14,16 @@ use tokio::time::timeout;
 
 use crate::{exit::Failure, http_client::causes};
 
-const MEMORY: &str = "memory";
+pub(crate) const MEMORY: &str = "memory";
 
 /// Before the name of the file in which a store in memory keeps how far it has come.
 pub(crate) const WATERMARK: &str = "memory:";
 
 /// Before the name of a file, which may be left out.
 pub(crate) const FILE: &str = "sqlite:";
+
+const REDIS: [&str; 3] = ["redis", "rediss", "unix"];
+const POSTGRES: [&str; 2] = ["postgres", "postgresql"];
 
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -57,8 +60,18 @@ impl Store {
     }
 }
 
+/// Whether the text is the address of a server that stores.
+#[cfg(unix)]
+pub(crate) fn is_server(place: &str) -> bool {
+    let scheme = place.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| REDIS.contains(&scheme) || POSTGRES.contains(&scheme))
+}
+
 /// Whether the text shows a password to whoever can see the command line.
 pub(crate) fn shows_password(place: &str) -> bool {
+    if place.contains("?password=") || place.contains("&password=") {
+        return true;
+    }
     let address = place.split_once("://").map(|(_, address)| address);
     let authority = address.and_then(|address| address.split('/').next());
     let user = authority.and_then(|authority| authority.rsplit_once('@'));
@@ -91,11 +104,11 @@ pub(crate) async fn open(place: &str, before: Before) -> Result<Store, Failure> 
                  write to",
             ),
         },
-        Some("redis" | "rediss" | "unix") => (
+        Some(scheme) if REDIS.contains(&scheme) => (
             in_redis(place, before).await,
             "check the address, and that Redis answers there: `redis-cli -u URL ping`",
         ),
-        Some("postgres" | "postgresql") => (
+        Some(scheme) if POSTGRES.contains(&scheme) => (
             in_postgres(place, before).await,
             "check the address, and that the user may make tables there: `psql URL`",
         ),
@@ -130,12 +143,25 @@ fn in_memory(watermark: Option<&str>, before: Before) -> Opened {
 }
 
 async fn in_file(path: &str, before: Before) -> Opened {
+    keep_to_owner(path)?;
     let mut store = SqliteStore::builder();
     if before == Before::Accepted {
         // Nothing acts on what is accepted here.
         store = store.danger_assume_no_history();
     }
     Ok(Store::File(Arc::new(store.open(path).await?)))
+}
+
+/// Makes a file that is not there yet, for its owner alone; SQLite gives its other files the same mode.
+fn keep_to_owner(path: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
 }
 
 async fn in_redis(url: &str, before: Before) -> Opened {
@@ -204,6 +230,7 @@ mod tests {
                 "postgres://host",
             ),
             ("postgres:///db?host=/tmp", false, "postgres://…"),
+            ("postgres://host/db?password=p", true, "postgres://host"),
         ] {
             assert_eq!(shows_password(place), shows, "{place}");
             assert_eq!(without_password(place), shown, "{place}");

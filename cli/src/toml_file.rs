@@ -66,6 +66,26 @@ fn meant(message: &str) -> Option<&str> {
     nearest(names.next()?, names)
 }
 
+/// The text with stars in place of what may be a password in a URL: its user, and its query. No byte
+/// moves.
+fn without_passwords(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, url) = rest.split_at(at + 3);
+        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`');
+        let (url, after) = url.split_at(url.find(ends).unwrap_or(url.len()));
+        let user = url.rfind('@').unwrap_or(0);
+        let query = url.find('?').map_or(url.len(), |at| (at + 1).max(user));
+        shown.push_str(before);
+        shown.push_str(&"*".repeat(user));
+        shown.push_str(url.get(user..query).unwrap_or_default());
+        shown.push_str(&"*".repeat(url.len() - query));
+        rest = after;
+    }
+    shown + rest
+}
+
 impl Kind {
     /// Reads a file.
     pub(crate) fn read<T>(
@@ -104,7 +124,8 @@ impl Kind {
         let before = text.get(..place).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
         let at = at.unwrap_or(0..0);
-        let (shown_text, what) = (harmless(text), escaped(&what));
+        let shown_text = harmless(&without_passwords(text));
+        let what = escaped(&without_passwords(&what));
         let snippet = Snippet::source(&shown_text)
             .path(&path)
             .annotation(AnnotationKind::Primary.span(at));
@@ -117,5 +138,28 @@ impl Kind {
         );
         failure.report = Some(shown);
         failure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_fault_shows_a_password() {
+        for (text, shown) in [
+            ("a = 1", "a = 1"),
+            ("\"http://host:1/a\"", "\"http://host:1/a\""),
+            (
+                "\"postgres://me:p@ss@host/db?password=a&b\" # x",
+                "\"postgres://*******@host/db?************\" # x",
+            ),
+            ("redis://:pä/ss@host", "redis://*******@host"),
+            ("x://a?b@c", "x://*****"),
+            ("a://b@c d://e?f", "a://*@c d://e?*"),
+        ] {
+            assert_eq!(without_passwords(text), shown);
+            assert_eq!(text.len(), shown.len());
+        }
     }
 }

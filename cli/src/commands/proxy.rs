@@ -7,6 +7,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinSet,
+    time::{Instant, timeout_at},
 };
 
 use crate::{
@@ -76,11 +77,16 @@ async fn proxy(config: &Path, plan: Plan, printer: &Printer) -> Result<Exit, Fai
     }
     drop(stop);
     watching.abort();
-    let serving = serving.join_all();
+    let last = Instant::now() + limits.drain;
+    let serving = async {
+        serving.join_all().await;
+        // Those whose clients have gone.
+        let _ = timeout_at(last, proxy.rest()).await;
+    };
     tokio::pin!(serving);
     loop {
         tokio::select! {
-            _ = &mut serving => break,
+            () = &mut serving => break,
             // A person who cannot wait presses Ctrl-C again.
             () = ending.asked() => break,
             Some(said) = heard.recv() => print(&said, printer),

@@ -26,10 +26,22 @@ pub(super) enum Refused {
     NoRoute,
     /// The route has other methods.
     Method(HeaderValue),
+    /// The target has a part that nobody signed, and that the route does not name.
+    Unsigned,
     /// A verified value cannot be written into a field.
     Unwritable,
+    /// The body of an open route is longer than the route takes.
+    BodyTooLarge,
+    /// It did not come in time.
+    BodyLate,
+    /// It broke off.
+    BodyBroken,
+    /// Other bodies take up all the room.
+    NoRoom,
     /// There is no connection to the upstream; nothing was claimed.
     NoUpstream,
+    /// The connection was lost before a byte was sent, and there is no other. The request was claimed.
+    Undelivered,
     /// The connection broke, or the answer cannot be read. The request may have had an effect.
     Broken,
     /// The answer did not come in time. The request may have had an effect.
@@ -41,10 +53,14 @@ pub(super) enum Refused {
 impl Refused {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Unclear | Self::Unwritable => StatusCode::BAD_REQUEST,
+            Self::Unclear | Self::Unsigned | Self::Unwritable => StatusCode::BAD_REQUEST,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyLate => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyBroken => StatusCode::BAD_REQUEST,
+            Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NoUpstream | Self::Broken => StatusCode::BAD_GATEWAY,
+            Self::NoUpstream | Self::Undelivered | Self::Broken => StatusCode::BAD_GATEWAY,
             Self::Late => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -55,8 +71,15 @@ impl Refused {
             Self::Unclear => "target_unclear",
             Self::NoRoute => "route_unknown",
             Self::Method(_) => "method_not_allowed",
+            Self::Unsigned => "target_unsigned",
             Self::Unwritable => "identity_unwritable",
+            // The names that the library has for them.
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyLate => "body_timeout",
+            Self::BodyBroken => "body_unreadable",
+            Self::NoRoom => "body_budget_exhausted",
             Self::NoUpstream => "upstream_unavailable",
+            Self::Undelivered => "upstream_lost",
             Self::Broken => "upstream_failed",
             Self::Late => "upstream_timeout",
             Self::Internal => "internal_error",
@@ -68,8 +91,19 @@ impl Refused {
             Self::Unclear => "The path or the host of the request can be read in two ways.",
             Self::NoRoute => "No route serves this host and path.",
             Self::Method(_) => "The route does not allow this method.",
+            Self::Unsigned => {
+                "The signature does not cover the method, path or query of the request, and the \
+                 route takes no other than its own."
+            }
             Self::Unwritable => "A signed value cannot be forwarded in a header.",
+            Self::BodyTooLarge => "The body is larger than this service accepts.",
+            Self::BodyLate => "The body did not arrive in time.",
+            Self::BodyBroken => "The body broke off or could not be read.",
+            Self::NoRoom => "The service is taking in as much as it can. Try again later.",
             Self::NoUpstream => "The server behind this proxy cannot be reached. Try again later.",
+            Self::Undelivered => {
+                "The server behind this proxy went away before it got the request."
+            }
             Self::Broken => "The server behind this proxy gave no answer that can be read.",
             Self::Late => "The server behind this proxy did not answer in time.",
             Self::Internal => "The proxy failed.",
@@ -77,6 +111,12 @@ impl Refused {
     }
 
     pub(super) fn answer(&self) -> Response<AnswerBody> {
+        let whole = |bytes| Full::new(bytes).map_err(|never| match never {});
+        self.answer_whole().map(|bytes| whole(bytes).boxed_unsync())
+    }
+
+    /// The answer, with its body as bytes.
+    pub(super) fn answer_whole(&self) -> Response<Bytes> {
         let status = self.status();
         let body = json!({
             "type": "about:blank",
@@ -85,8 +125,7 @@ impl Refused {
             "code": self.code(),
             "detail": self.detail(),
         });
-        let body = Full::new(Bytes::from(body.to_string()));
-        let mut answer = Response::new(body.map_err(|never| match never {}).boxed_unsync());
+        let mut answer = Response::new(Bytes::from(body.to_string()));
         *answer.status_mut() = status;
         let headers = answer.headers_mut();
         let problem = HeaderValue::from_static("application/problem+json");

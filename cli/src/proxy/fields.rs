@@ -17,7 +17,7 @@ const SHARED: [HeaderName; 3] = [ACCEPT, HeaderName::from_static("traceparent"),
 
 /// They change what a request means on its way through servers, or are the proxy's own to say:
 /// never forwarded, whoever signed them.
-const NEVER: [&str; 10] = [
+const NEVER: [&str; 12] = [
     "content-length",
     "expect",
     "host",
@@ -25,18 +25,27 @@ const NEVER: [&str; 10] = [
     "proxy",
     "proxy-authorization",
     "script-name",
+    "x-accel-mapping",
     "x-forwarded-prefix",
     "x-original-url",
     "x-rewrite-url",
+    "x-sendfile-type",
 ];
 
 /// They say of a request what only somebody else than its client knows, or give it another method:
 /// forwarded if they are signed.
-const IF_COVERED: [&str; 5] = [
+const IF_COVERED: [&str; 12] = [
     "forwarded",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-host",
+    "x-http-host-override",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
+    "x-original-host",
+    "x-original-method",
     "x-real-ip",
 ];
 
@@ -58,6 +67,13 @@ fn loose(name: &str) -> String {
         false => '-',
     };
     name.chars().map(read).collect()
+}
+
+/// Whether every server reads the name in one way. `content_encoding` would be one that the signature
+/// covers when it is present, under another name.
+fn is_plain(name: &HeaderName) -> bool {
+    let mut bytes = name.as_str().bytes();
+    bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// Whether no policy can forward this name unsigned.
@@ -106,7 +122,7 @@ impl Policy {
             }
             let is_taken = signed.iter().any(|(known, _)| *known == loose);
             let is_wanted = match self.all {
-                true => !is_if_covered(&loose),
+                true => is_plain(name) && !is_if_covered(&loose),
                 false => SHARED.contains(name),
             };
             let is_wanted = is_wanted || self.also.contains(name);
@@ -204,6 +220,17 @@ mod tests {
             "forwarded",
             "x-http-method-override",
             "x_http_method_override",
+            "content_encoding",
+            "if_match",
+            "idempotency.key",
+            "x-original-method",
+            "x-original-host",
+            "x-host",
+            "x-http-host-override",
+            "x-client-ip",
+            "true-client-ip",
+            "x-sendfile-type",
+            "x-accel-mapping",
             "keep-alive",
             "upgrade",
             "http2-settings",
@@ -213,11 +240,16 @@ mod tests {
         ] {
             assert!(forwarded(&ALL, &[(name, "a")]).is_empty(), "{name}");
         }
+        // The twin: a name that every server reads in one way.
+        assert_eq!(forwarded(&ALL, &[("x-plain-2", "a")]), ["x-plain-2: a"]);
     }
 
     #[test]
     fn fields_that_connection_names_are_dropped() {
         let fields = [("connection", "close, X-A"), ("x-a", "1"), ("x-b", "2")];
+        assert_eq!(forwarded(&ALL, &fields), ["x-b: 2"]);
+        // Beside an option that is no name, and not ASCII.
+        let fields = [("connection", "\u{e9}, X-A ,"), ("x-a", "1"), ("x-b", "2")];
         assert_eq!(forwarded(&ALL, &fields), ["x-b: 2"]);
     }
 

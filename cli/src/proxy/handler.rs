@@ -18,6 +18,7 @@ use super::{
     open_stores::OpenStores,
     plan::Plan,
     route::Routes,
+    running::Running,
     upstream::Failed,
 };
 use crate::exit::Failure;
@@ -33,6 +34,7 @@ pub(crate) struct Proxy {
     logs: AtomicBool,
     said: mpsc::Sender<Said>,
     left_out: AtomicU64,
+    running: Running,
 }
 
 impl Proxy {
@@ -49,6 +51,7 @@ impl Proxy {
             logs,
             said,
             left_out: AtomicU64::new(0),
+            running: Running::default(),
         }))
     }
 
@@ -80,7 +83,8 @@ impl Proxy {
         let (route, answer) = match routes.find(&head) {
             Err(refused) => (None, refused.answer()),
             Ok((route, tenant)) => {
-                let request = Request::from_parts(head, body);
+                let mut request = Request::from_parts(head, body);
+                request.extensions_mut().insert(self.running.begin().await);
                 let answer = route.answer(tenant.as_deref(), request).await;
                 let answer = answer.unwrap_or_else(|failed| self.failed(&failed));
                 (Some(route.name()), answer)
@@ -90,6 +94,11 @@ impl Proxy {
             self.log(begun.answered(route, &answer));
         }
         answer
+    }
+
+    /// Waits until no request is being handled, also none whose client has gone.
+    pub(crate) async fn rest(&self) {
+        self.running.end().await;
     }
 
     fn failed(&self, failed: &Failed) -> Response<AnswerBody> {
@@ -116,10 +125,7 @@ impl Proxy {
             let routes = self.routes();
             let reading = tokio::task::spawn_blocking(move || routes.read_keys()).await;
             for failure in reading.into_iter().flatten() {
-                self.notice(format!(
-                    "{}: {}; the old keys stay",
-                    failure.what, failure.why
-                ));
+                self.notice(format!("{}: {}", failure.what, failure.why));
             }
         }
     }

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use countersign::{KeyRing, KeySet, KeyStore, Secret, key::KeyFuture};
+use countersign::{KeyRing, KeySet, KeyStore, Secret, error::ConfigErrorKind, key::KeyFuture};
 
 use crate::{
     exit::Failure,
@@ -38,11 +38,15 @@ pub(super) enum Place {
 pub(super) struct Keys(RwLock<Arc<Loaded>>);
 
 /// Keys as they were read.
-pub(super) enum Loaded {
-    Named(BTreeMap<String, Arc<KeySet>>),
-    /// Of a scheme whose requests name no key.
-    Any(Vec<Secret>),
+#[derive(Default)]
+pub(super) struct Loaded {
+    secrets: Vec<Secret>,
+    /// By their ids, of a scheme whose requests name their key.
+    named: Option<BTreeMap<String, Arc<KeySet>>>,
 }
+
+/// Keys that were read, and why others were not: those are left out.
+pub(super) type Read = (Loaded, Vec<Failure>);
 
 impl Place {
     fn read(&self) -> Result<SecretText, Failure> {
@@ -57,62 +61,94 @@ impl Source {
     /// Reads the keys, for requests of this scheme.
     ///
     /// # Errors
-    /// Returns a failure if one cannot be read, or if two key ids have one secret.
+    /// Returns a failure if one cannot be read, if two key ids have one secret, or if the file lists
+    /// none. A directory may be empty.
     pub(super) fn read(&self, chosen: &Chosen) -> Result<Loaded, Failure> {
-        let mut secrets: Vec<(Option<String>, Secret)> = Vec::new();
-        match self {
-            Self::Listed(listed) => {
-                for (id, place) in listed {
-                    secrets.push((id.clone(), chosen.secret_from(&place.read()?)?));
-                }
-            }
-            Self::Directory(folder) => {
-                for (id, files) in entries(folder)? {
-                    for file in files {
-                        let secret = chosen.secret_from(&secret::from_file(&file)?)?;
-                        secrets.push((Some(id.clone()), secret));
-                    }
-                }
-            }
+        let (loaded, refused) = self.read_again(chosen)?;
+        if let Some(failure) = refused.into_iter().next() {
+            return Err(failure);
         }
-        let loaded = match chosen.names_key() {
-            true => Loaded::named(secrets)?,
-            false => Loaded::Any(secrets.into_iter().map(|(_, secret)| secret).collect()),
-        };
-        match loaded.is_empty() {
-            false => Ok(loaded),
-            true => Err(Failure::usage(
+        match (self, loaded.secrets.is_empty()) {
+            (Self::Listed(_), true) => Err(Failure::usage(
                 "the route has no key",
                 "no request could be verified",
                 "add a secret; `countersign keygen` makes one",
             )),
+            _ => Ok(loaded),
         }
+    }
+
+    /// Reads the keys, and leaves out each that is refused: the others go on, and those that were
+    /// removed are gone.
+    ///
+    /// # Errors
+    /// Returns a failure if the directory cannot be read.
+    pub(super) fn read_again(&self, chosen: &Chosen) -> Result<Read, Failure> {
+        let places = match self {
+            Self::Listed(listed) => listed.iter().map(|key| Ok(key.clone())).collect(),
+            Self::Directory(folder) => {
+                let mut places = Vec::new();
+                for (id, files) in entries(folder)? {
+                    match files {
+                        Ok(files) => places.extend(
+                            files
+                                .into_iter()
+                                .map(|file| Ok((Some(id.clone()), Place::File(file)))),
+                        ),
+                        Err(failure) => places.push(Err(failure)),
+                    }
+                }
+                places
+            }
+        };
+        let mut refused = Vec::new();
+        let mut secrets = Vec::new();
+        for place in places {
+            let read = place.and_then(|(id, place)| Ok((id, chosen.secret_from(&place.read()?)?)));
+            match read {
+                Ok(read) => secrets.push(read),
+                Err(failure) => refused.push(failure),
+            }
+        }
+        Ok(match chosen.names_key() {
+            true => Loaded::named(secrets, refused),
+            false => {
+                let secrets = secrets.into_iter().map(|(_, secret)| secret).collect();
+                let named = None;
+                (Loaded { secrets, named }, refused)
+            }
+        })
     }
 }
 
-/// The entries of a directory by their names, each with the files that hold its secrets. Names that
-/// begin with a dot are left out: editors and mounted volumes use them for files of their own.
-pub(super) fn entries(folder: &Path) -> Result<Vec<(String, Vec<PathBuf>)>, Failure> {
-    let unable = |error: io::Error| {
+/// An entry of a directory, with the files that hold its secrets.
+pub(super) type Entry = (String, Result<Vec<PathBuf>, Failure>);
+
+/// The entries of a directory by their names. Names that begin with a dot are left out: editors and
+/// mounted volumes use them for files of their own.
+///
+/// # Errors
+/// Returns a failure if the directory cannot be read. An entry that cannot be read has its own.
+pub(super) fn entries(folder: &Path) -> Result<Vec<Entry>, Failure> {
+    let unable = |path: &Path, error: io::Error| {
         Failure::unable(
-            format!("cannot read the directory `{}`", folder.display()),
+            format!("cannot read `{}`", path.display()),
             error.to_string(),
-            "check the path, and that you may read the directory",
+            "check the path, and that you may read it",
         )
     };
-    let mut found = Vec::new();
-    for (name, path) in listed(folder).map_err(unable)? {
-        let is_folder = fs::metadata(&path).map_err(unable)?.is_dir();
-        let files = match is_folder {
-            false => vec![path],
-            true => {
-                let inner = listed(&path).map_err(unable)?;
-                inner.into_iter().map(|(_, path)| path).collect()
-            }
+    let entries = listed(folder).map_err(|error| unable(folder, error))?;
+    let entries = entries.into_iter().map(|(name, path)| {
+        let files = match fs::metadata(&path) {
+            Ok(of) if of.is_dir() => listed(&path)
+                .map(|inner| inner.into_iter().map(|(_, path)| path).collect())
+                .map_err(|error| unable(&path, error)),
+            Ok(_) => Ok(vec![path]),
+            Err(error) => Err(unable(&path, error)),
         };
-        found.push((name, files));
-    }
-    Ok(found)
+        (name, files)
+    });
+    Ok(entries.collect())
 }
 
 fn listed(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
@@ -135,43 +171,88 @@ fn listed(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
 }
 
 impl Loaded {
-    fn named(secrets: Vec<(Option<String>, Secret)>) -> Result<Self, Failure> {
+    fn named(secrets: Vec<(Option<String>, Secret)>, mut refused: Vec<Failure>) -> Read {
         let mut sets: BTreeMap<String, KeySet> = BTreeMap::new();
-        let refused = |error: countersign::ConfigError| {
+        let cannot = |error: countersign::ConfigError| {
             Failure::usage(
                 "the keys of the route cannot be used together",
                 error.to_string(),
                 "give each key a secret of its own",
             )
         };
+        let mut kept = Vec::with_capacity(secrets.len());
         for (id, secret) in secrets {
             let Some(id) = id else {
-                return Err(Failure::usage(
+                refused.push(Failure::usage(
                     "a key has no id",
                     "requests of this scheme name the key that they are signed under",
                     "add `id`, with the id that the sender knows the secret by",
                 ));
+                continue;
             };
-            let set = match sets.remove(&id) {
-                Some(set) => set,
-                None => KeySet::new(&id).map_err(refused)?,
-            };
-            sets.insert(id, set.with(secret));
+            let set = sets.remove(&id).map_or_else(|| KeySet::new(&id), Ok);
+            match set {
+                Ok(set) => {
+                    kept.push(secret.clone());
+                    sets.insert(id, set.with(secret));
+                }
+                Err(error) => refused.push(cannot(error)),
+            }
         }
         // A ring refuses one secret under two ids.
         let ring = KeyRing::new();
-        for set in sets.values() {
-            ring.insert(set.clone()).map_err(refused)?;
-        }
+        sets.retain(|_, set| match ring.insert(set.clone()) {
+            Ok(()) => true,
+            Err(error) => {
+                refused.push(cannot(error));
+                false
+            }
+        });
         let sets = sets.into_iter().map(|(id, set)| (id, Arc::new(set)));
-        Ok(Self::Named(sets.collect()))
+        let loaded = Self {
+            secrets: kept,
+            named: Some(sets.collect()),
+        };
+        (loaded, refused)
     }
+}
 
-    fn is_empty(&self) -> bool {
-        match self {
-            Self::Named(sets) => sets.is_empty(),
-            Self::Any(secrets) => secrets.is_empty(),
-        }
+/// Finds secrets that two owners have: routes, or tenants of a route. If a scheme signs no path, a
+/// delivery to the one would be another delivery to the other.
+#[derive(Default)]
+pub(super) struct Owners {
+    ring: KeyRing,
+    names: Vec<String>,
+}
+
+impl Owners {
+    /// Adds an owner.
+    ///
+    /// # Errors
+    /// Returns a failure if an owner before has one of the secrets.
+    pub(super) fn add(&mut self, name: &str, loaded: &Loaded) -> Result<(), Failure> {
+        let shared = |other: &str| {
+            Failure::usage(
+                format!("`{name}` has a secret that `{other}` has too"),
+                "the scheme signs no path, so that a request for the one passes for the other",
+                "give each a secret of its own",
+            )
+        };
+        // The ring names the first owner by its number.
+        let number = self.names.len().to_string();
+        let set =
+            KeySet::new(&number).map(|set| loaded.secrets.iter().cloned().fold(set, KeySet::with));
+        let added = set.and_then(|set| self.ring.insert(set));
+        added.map_err(|error| {
+            let other = match error.kind() {
+                ConfigErrorKind::SharedSecret(other, _) => other.parse::<usize>().ok(),
+                _ => None,
+            };
+            let other = other.and_then(|at| self.names.get(at));
+            shared(other.map_or("another", String::as_str))
+        })?;
+        self.names.push(name.to_owned());
+        Ok(())
     }
 }
 
@@ -189,16 +270,22 @@ impl Keys {
     fn loaded(&self) -> Arc<Loaded> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// Adds whoever has these keys.
+    pub(super) fn owned_by(&self, name: &str, owners: &mut Owners) -> Result<(), Failure> {
+        owners.add(name, &self.loaded())
+    }
 }
 
 impl KeyStore for Keys {
     fn find<'a>(&'a self, key_id: &'a str) -> KeyFuture<'a> {
-        KeyFuture::ready(Ok(match &*self.loaded() {
-            Loaded::Named(sets) => sets.get(key_id).cloned(),
+        let loaded = self.loaded();
+        KeyFuture::ready(Ok(match &loaded.named {
+            Some(sets) => sets.get(key_id).cloned(),
             // A name that is not a valid key id has no key.
-            Loaded::Any(secrets) => KeySet::new(key_id)
+            None => KeySet::new(key_id)
                 .ok()
-                .map(|set| Arc::new(secrets.iter().cloned().fold(set, KeySet::with))),
+                .map(|set| Arc::new(loaded.secrets.iter().cloned().fold(set, KeySet::with))),
         }))
     }
 }

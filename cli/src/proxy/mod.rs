@@ -3,20 +3,23 @@
 //!
 //! `written` is the file, and `plan` what the file means. A plan with its stores becomes `Routes`,
 //! which find the route of a request by its `path`, host and method. The library's layer verifies the
-//! request, around the service of `upstream`. `fields` and `identity` are the head that is forwarded.
+//! request, with `gate` before the claim, around the service of `upstream`. `fields` and `identity` are the head that is forwarded.
 
 mod admin;
 mod answer;
 mod fields;
+mod gate;
 mod handler;
 mod identity;
 mod keys;
 mod logged;
+mod open;
 mod open_stores;
 mod path;
 mod place;
 mod plan;
 mod route;
+mod running;
 mod server;
 mod upstream;
 mod verified;

@@ -45,22 +45,36 @@ fn segment(sent: &str) -> Result<Segment<'_>, Unclear> {
         return Err(EMPTY);
     }
     let decoded = decoded(sent.as_bytes())?;
-    let is_separator = |byte: &u8| matches!(byte, b'/' | b'\\');
+    // Some servers decode a target before they split it.
+    let is_separator = |byte: &u8| matches!(byte, b'/' | b'\\' | b'?' | b'#');
     if decoded.iter().any(is_separator) {
-        return Err(Unclear("the path has an encoded slash or a backslash"));
+        return Err(Unclear(
+            "the path has a `?` or `#`, an encoded slash or a backslash",
+        ));
     }
     if decoded.iter().any(u8::is_ascii_control) {
         return Err(Unclear("the path has an encoded control character"));
     }
-    // Some servers decode twice.
-    let twice = self::decoded(&decoded);
-    if twice.is_ok_and(|twice| twice != decoded) {
+    // Some servers decode twice, and leave a `%` alone that has no two digits.
+    let is_encoded = |bytes: &[u8]| match bytes {
+        [b'%', digits @ ..] => digits.iter().all(u8::is_ascii_hexdigit),
+        _ => false,
+    };
+    if decoded.windows(3).any(is_encoded) {
         return Err(Unclear("the path is encoded twice"));
+    }
+    // Servers replace such bytes, or read them in an encoding of their own.
+    if std::str::from_utf8(&decoded).is_err() {
+        return Err(Unclear("the path is not UTF-8"));
     }
     // Some servers take off parameters, as in `..;a=b`.
     let mut compared = decoded;
     if let Some(at) = compared.iter().position(|byte| *byte == b';') {
         compared.truncate(at);
+    }
+    // Some servers read `/;a/b` as `//b`.
+    if compared.is_empty() {
+        return Err(EMPTY);
     }
     if matches!(&*compared, b"." | b"..") {
         return Err(Unclear("the path has a dot segment, as in `/../`"));
@@ -122,6 +136,17 @@ mod tests {
             "/%252e%252e/a",
             "/%252fa",
             "/..;a=b/c",
+            "/;a/transfers",
+            "/%3ba/transfers",
+            "/x/;a/y",
+            "/x/;",
+            "/health/..%252ftransfer%25",
+            "/a%2541",
+            "/%25%34%31",
+            "/transfers%3fa",
+            "/transfers%23a",
+            "/a%ff",
+            "/a%c0%af",
             "/.;/c",
             "/a%",
             "/a%2",
@@ -139,6 +164,7 @@ mod tests {
             ("/a;v=1/b", "a|b"),
             ("/...", "..."),
             ("/100%25", "100%"),
+            ("/100%25zz", "100%zz"),
             ("/caf%C3%A9", "caf\u{e9}"),
         ] {
             assert_eq!(compared(path).as_deref(), Ok(read), "{path}");

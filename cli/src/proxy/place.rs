@@ -1,6 +1,6 @@
 //! Where a route applies: host, path prefix and methods.
 
-use http::{HeaderMap, Method, Uri, header::HOST};
+use http::{HeaderMap, Method, Uri, header::HOST, uri::Authority};
 
 use super::path::{self, Unclear};
 
@@ -9,6 +9,8 @@ use super::path::{self, Unclear};
 pub(super) struct Place {
     /// In lower case, with a port if only that port is meant.
     pub(super) host: Option<String>,
+    /// The path as the file writes it.
+    pub(super) path: String,
     pub(super) prefix: Vec<Part>,
     /// Empty for any method.
     pub(super) methods: Vec<Method>,
@@ -22,8 +24,19 @@ pub(super) enum Part {
     Tenant,
 }
 
-/// How well a place fits a request: the longest prefix first, then the most text in it, then a host.
-pub(super) type Fit = (usize, usize, bool);
+impl Part {
+    /// Whether some segment is both.
+    fn fits(&self, other: &Self) -> bool {
+        self == other || [self, other].contains(&&Self::Tenant)
+    }
+}
+
+/// In a path, the segment that names the tenant.
+pub(super) const TENANT: &str = "{tenant}";
+
+/// How well a place fits a request: the longest prefix first, then the most text in it, then a host,
+/// and then a port.
+pub(super) type Fit = (usize, usize, bool, bool);
 
 /// The target of a request, read for routes.
 pub(super) struct Target<'r> {
@@ -63,10 +76,12 @@ fn authority(uri: &Uri, headers: &HeaderMap) -> Result<String, Unclear> {
         (None, Some(host)) => host,
         (None, None) => return Err(Unclear("the request names no host")),
     };
-    if authority.contains(['@', '/', ',', ' ', '\\']) {
-        return Err(Unclear("the host cannot be read"));
+    // The same reader that forwards it.
+    let is_host = authority.parse::<Authority>().is_ok() && !authority.contains(['@', ',']);
+    match is_host {
+        true => Ok(authority.to_ascii_lowercase()),
+        false => Err(Unclear("the host cannot be read")),
     }
-    Ok(authority.to_ascii_lowercase())
 }
 
 impl Place {
@@ -86,7 +101,9 @@ impl Place {
 
     fn specificity(&self) -> Fit {
         let texts = self.prefix.iter().filter(|part| **part != Part::Tenant);
-        (self.prefix.len(), texts.count(), self.host.is_some())
+        let host = self.host.as_deref().map(split_port);
+        let has_port = host.is_some_and(|(_, port)| port.is_some());
+        (self.prefix.len(), texts.count(), host.is_some(), has_port)
     }
 
     /// The tenant that the target names, exactly as it was sent.
@@ -103,12 +120,34 @@ impl Place {
         self.methods.is_empty() || self.methods.contains(method)
     }
 
+    /// Whether the path of a request is spelled as the file writes it, but for the tenant.
+    pub(super) fn is_spelled_so(&self, path: &str) -> bool {
+        let mut sent = path.split('/');
+        let is_equal = self
+            .path
+            .split('/')
+            .all(|own| sent.next().is_some_and(|sent| own == TENANT || own == sent));
+        is_equal && sent.next().is_none()
+    }
+
     /// Whether some request would fit both equally well.
     pub(super) fn collides(&self, other: &Self) -> bool {
         let any = |place: &Self| place.methods.is_empty();
         let shared = self.methods.iter().any(|method| other.allows(method));
-        let equal = self.host == other.host && self.prefix == other.prefix;
-        equal && (any(self) || any(other) || shared)
+        let host = |place: &Self| {
+            let host = place.host.as_deref().map(split_port);
+            host.map(|(name, port)| {
+                (
+                    name.trim_end_matches('.').to_owned(),
+                    port.map(str::to_owned),
+                )
+            })
+        };
+        let mut parts = self.prefix.iter().zip(&other.prefix);
+        self.specificity() == other.specificity()
+            && host(self) == host(other)
+            && parts.all(|(one, other)| one.fits(other))
+            && (any(self) || any(other) || shared)
     }
 }
 
@@ -137,11 +176,12 @@ mod tests {
 
     fn place(host: Option<&str>, prefix: &[&str]) -> Place {
         let part = |text: &&str| match *text {
-            "{tenant}" => Part::Tenant,
+            TENANT => Part::Tenant,
             text => Part::Text(text.into()),
         };
         Place {
             host: host.map(str::to_owned),
+            path: format!("/{}", prefix.join("/")),
             prefix: prefix.iter().map(part).collect(),
             methods: Vec::new(),
         }
@@ -178,6 +218,7 @@ mod tests {
             place(None, &["hooks", "{tenant}"]),
             place(None, &["hooks", "acme"]),
             place(Some("a.example"), &["hooks", "acme"]),
+            place(Some("a.example:8443"), &["hooks", "acme"]),
         ]
         .map(|place| fit(&place, "A.example.:8443", "/hooks/acme/1").unwrap());
         assert!(fits.is_sorted_by(|one, next| one < next), "{fits:?}");
@@ -186,6 +227,40 @@ mod tests {
             None
         );
         assert!(fit(&place(Some("[::1]"), &[]), "[::1]:81", "/").is_some());
+    }
+
+    #[test]
+    fn places_that_fit_some_request_equally_collide() {
+        let collide = |one: (Option<&str>, &[&str]), other: (Option<&str>, &[&str])| {
+            let (one, other) = (place(one.0, one.1), place(other.0, other.1));
+            assert_eq!(one.collides(&other), other.collides(&one));
+            one.collides(&other)
+        };
+        assert!(collide((None, &[TENANT, "b"]), (None, &["a", TENANT])));
+        assert!(collide((Some("a.example"), &[]), (Some("a.example."), &[])));
+        // The twins: no request fits both, or one of them fits better.
+        assert!(!collide((None, &[TENANT, "b"]), (None, &[TENANT, "c"])));
+        assert!(!collide((None, &[TENANT, "b"]), (None, &["a", "b"])));
+        assert!(!collide(
+            (Some("a.example"), &[]),
+            (Some("a.example:443"), &[])
+        ));
+        assert!(!collide((Some("a.example"), &[]), (None, &[])));
+    }
+
+    #[test]
+    fn a_path_is_spelled_so_byte_for_byte() {
+        let place = place(None, &["hooks", TENANT]);
+        assert!(place.is_spelled_so("/hooks/acme"));
+        for path in [
+            "/hooks/acme/",
+            "/HOOKS/acme",
+            "/%68ooks/acme",
+            "/hooks",
+            "/hooks/acme/x",
+        ] {
+            assert!(!place.is_spelled_so(path), "{path}");
+        }
     }
 
     #[test]
@@ -200,7 +275,9 @@ mod tests {
         assert!(read("http://a.example/", &["b.example"]).is_err());
         assert!(read("/", &["a.example", "a.example"]).is_err());
         assert!(read("/", &[]).is_err());
-        assert!(read("/", &["user@a.example"]).is_err());
+        for host in ["", "user@a.example", "a\"b", "a b", "a/b", "a,b", "[::1"] {
+            assert!(read("/", &[host]).is_err(), "{host}");
+        }
         assert_eq!(
             read("http://A.example/", &["a.example"]).unwrap(),
             "a.example"

@@ -16,11 +16,12 @@ use toml::Spanned;
 
 use super::{
     fields::{self, Policy},
-    keys::{Place as KeyPlace, Source},
+    gate::{Gate, Unsigned},
+    keys::{Owners, Place as KeyPlace, Source},
     path,
-    place::{Part, Place},
+    place::{Part, Place, TENANT},
     upstream::{Address, Settings, Target, Upstream},
-    verified::{Before, Refusal, RouteKeys, Verified},
+    verified::{Before, Guards, Refusal, RouteKeys, Verified},
     written::{self, Forward, Written},
 };
 use crate::{
@@ -39,12 +40,10 @@ pub(crate) const KIND: Kind = Kind {
 };
 
 /// Beside the configuration: a store that needs no server.
-const DEFAULT_STORE: &str = "sqlite:countersign.db";
+const DEFAULT_STORE_FILE: &str = "countersign.db";
 
 /// For how long a lease of `retryable` holds, unless the file says otherwise.
 const LEASE: Duration = Duration::from_secs(30);
-
-const TENANT: &str = "{tenant}";
 
 /// What a configuration means.
 #[derive(Debug)]
@@ -103,6 +102,7 @@ impl Plan {
             upstreams.insert(name.get_ref().as_str(), self::upstream(upstream, folder)?);
         }
         let mut routes: Vec<Route> = Vec::new();
+        let mut owners = Owners::default();
         for route in &written.routes {
             let reading = Reading {
                 written: route.get_ref(),
@@ -110,7 +110,7 @@ impl Plan {
                 upstreams: &upstreams,
                 store: written.store.as_ref(),
             };
-            let read = reading.route()?;
+            let read = reading.route(&mut owners)?;
             reading.check_against(&read, &routes)?;
             routes.push(read);
         }
@@ -193,12 +193,14 @@ fn limits(written: &written::Limits) -> Result<Limits, Fault> {
     let default = ConnectionLimits::default();
     let head_bytes = number(written.head_bytes.as_ref(), 8192..1_048_577, "bytes")?;
     let head_deadline = seconds(written.head_deadline.as_ref(), 1..301)?;
+    let idle_deadline = seconds(written.idle_deadline.as_ref(), 1..3601)?;
     let streams = number(written.streams.as_ref(), 1..10_001, "requests")?;
     let connections = number(written.connections.as_ref(), 1..1_000_001, "connections")?;
     Ok(Limits {
         connections: connections.unwrap_or(1024),
         connection: ConnectionLimits {
             head_deadline: head_deadline.unwrap_or(default.head_deadline),
+            idle_deadline: idle_deadline.unwrap_or(default.idle_deadline),
             head_bytes: head_bytes.unwrap_or(64 * 1024),
             streams: streams.unwrap_or(default.streams),
         },
@@ -247,7 +249,7 @@ struct Reading<'w> {
 }
 
 impl Reading<'_> {
-    fn route(&self) -> Result<Route, Fault> {
+    fn route(&self, owners: &mut Owners) -> Result<Route, Fault> {
         let written = self.written;
         let name = written.name.get_ref();
         let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -266,9 +268,16 @@ impl Reading<'_> {
         let verified = match is_set(written.danger_open.as_ref()) {
             true => {
                 self.refuse_settings_of_verified()?;
+                if place.has_tenant() {
+                    return Err(Fault::at(
+                        written.path.span(),
+                        "a route that is open has no tenants",
+                    )
+                    .advising("leave out `{tenant}`, or leave out `danger-open`"));
+                }
                 None
             }
-            false => Some(self.verified(&place, max_body_bytes, &target.upstream)?),
+            false => Some(self.verified(&place, max_body_bytes, &target.upstream, owners)?),
         };
         Ok(Route {
             name: name.clone(),
@@ -293,7 +302,8 @@ impl Reading<'_> {
                 return Err(Fault::at(
                     self.written.path.span(),
                     format!(
-                        "the route `{}` has the same host, path and methods",
+                        "a request may be for this route and for the route `{}`, and neither is \
+                         more specific",
                         other.name
                     ),
                 )
@@ -357,7 +367,7 @@ impl Reading<'_> {
             }
         };
         let mut methods = Vec::new();
-        for method in written.methods.iter().flatten() {
+        for method in written.methods.iter().flat_map(Spanned::get_ref) {
             let read = Method::from_bytes(method.get_ref().as_bytes()).ok();
             let read = read.filter(|read| {
                 *read != Method::CONNECT && !read.as_str().contains(char::is_lowercase)
@@ -367,8 +377,15 @@ impl Reading<'_> {
                     .advising("write methods in capital letters, such as \"POST\"")
             })?);
         }
+        if let Some(listed) = &written.methods
+            && methods.is_empty()
+        {
+            return Err(Fault::at(listed.span(), "the route names no method")
+                .advising("leave out `methods` for a route of every method"));
+        }
         Ok(Place {
             host,
+            path: written.path.get_ref().clone(),
             prefix: self.prefix()?,
             methods,
         })
@@ -381,6 +398,15 @@ impl Reading<'_> {
                 .advising("write a path such as \"/transfers\", or \"/\" for every path")
         })?;
         let is_tenant = |segment: &path::Segment<'_>| segment.sent == TENANT;
+        // They would be compared as they are, though they look like patterns.
+        let mut plain = segments.iter().filter(|segment| !is_tenant(segment));
+        if plain.any(|segment| segment.sent.contains(['*', '{', '}', '?', '#'])) {
+            return Err(
+                Fault::at(path.span(), "`{tenant}` is the only pattern of a path").advising(
+                    "write the beginning of the path: a route serves all paths below its own",
+                ),
+            );
+        }
         if segments.iter().filter(|segment| is_tenant(segment)).count() > 1 {
             return Err(Fault::at(path.span(), "a path names one tenant"));
         }
@@ -414,6 +440,10 @@ impl Reading<'_> {
             (
                 "danger-any-authority",
                 written.danger_any_authority.as_ref().map(Spanned::span),
+            ),
+            (
+                "danger-unsigned",
+                written.danger_unsigned.as_ref().map(Spanned::span),
             ),
             ("max-age", written.max_age.as_ref().map(Spanned::span)),
             ("max-skew", written.max_skew.as_ref().map(Spanned::span)),
@@ -449,6 +479,7 @@ impl Reading<'_> {
         place: &Place,
         max_body_bytes: Option<usize>,
         upstream: &Upstream,
+        owners: &mut Owners,
     ) -> Result<Verified, Fault> {
         let written = self.written;
         let Some(scheme) = &written.scheme else {
@@ -469,13 +500,17 @@ impl Reading<'_> {
         let verified = Verified {
             chosen,
             keys,
-            store: self.store(),
+            store: self.store()?,
             namespace: written.name.get_ref().clone(),
             origin: written
                 .public_origin
                 .as_ref()
                 .map(|origin| origin.get_ref().clone()),
             any_authority: is_set(written.danger_any_authority.as_ref()),
+            gate: Gate {
+                place: place.clone(),
+                takes: self.takes_unsigned(),
+            },
             max_age: seconds(written.max_age.as_ref(), 1..86_401)?,
             max_skew: seconds(written.max_skew.as_ref(), 0..86_401)?,
             max_body_bytes,
@@ -491,12 +526,26 @@ impl Reading<'_> {
             observe_only: is_set(written.danger_observe_only.as_ref()),
             connect_timeout: upstream.connect_timeout(),
         };
-        self.check(&verified, keys_at)?;
+        let guards = self.check(&verified, keys_at.clone())?;
+        if !verified.chosen.inspector(None).covers_place() {
+            let owned = guards.owned_by(&verified.namespace, owners);
+            owned.map_err(|failure| fault_of(keys_at, failure))?;
+        }
         Ok(verified)
     }
 
+    fn takes_unsigned(&self) -> Unsigned {
+        let named = self.written.danger_unsigned.as_ref();
+        let takes = |part| named.is_some_and(|named| named.get_ref().contains(&part));
+        Unsigned {
+            method: takes(written::Unsigned::Method),
+            path: takes(written::Unsigned::Path),
+            query: takes(written::Unsigned::Query),
+        }
+    }
+
     /// Makes the layers once, with a store that nobody uses: the library says what is wrong.
-    fn check(&self, verified: &Verified, keys_at: Range<usize>) -> Result<(), Fault> {
+    fn check(&self, verified: &Verified, keys_at: Range<usize>) -> Result<Guards, Fault> {
         let at = |text: &str| {
             let written = self.written;
             let origin = written
@@ -521,7 +570,7 @@ impl Reading<'_> {
         let store: Arc<dyn NonceStore> = Arc::new(store);
         verified
             .guards(&store, Before::Nothing)
-            .map(drop)
+            .map(|(guards, _)| guards)
             .map_err(|refusal| match refusal {
                 Refusal::Failure(failure) => fault_of(keys_at, failure),
                 Refusal::Config(error) => {
@@ -533,15 +582,34 @@ impl Reading<'_> {
     }
 
     /// The store of the route, with its file beneath the folder of the configuration.
-    fn store(&self) -> String {
-        let named = self.written.store.as_ref().or(self.store);
-        let named = named.map_or(DEFAULT_STORE, |store| store.get_ref().as_str());
-        for kind in [store::FILE, store::WATERMARK] {
-            if let Some(file) = named.strip_prefix(kind) {
-                return format!("{kind}{}", self.folder.join(file).display());
-            }
+    fn store(&self) -> Result<String, Fault> {
+        let Some(written) = self.written.store.as_ref().or(self.store) else {
+            return Ok(self.beneath(store::FILE, DEFAULT_STORE_FILE));
+        };
+        let named = written.get_ref().as_str();
+        if named == store::MEMORY || store::is_server(named) {
+            return Ok(named.to_owned());
         }
-        named.to_owned()
+        let file = [store::FILE, store::WATERMARK]
+            .into_iter()
+            .find_map(|kind| {
+                let file = named.strip_prefix(kind)?;
+                let is_file = !file.is_empty() && !file.starts_with("//");
+                is_file.then(|| self.beneath(kind, file))
+            });
+        // The text is not repeated, which may hold a password.
+        file.ok_or_else(|| {
+            Fault::at(written.span(), "it does not name a store").advising(
+                "write \"sqlite:FILE\", \"memory\", \"memory:FILE\", \
+                 \"postgres://USER@HOST/DATABASE\" or \"redis://HOST\"",
+            )
+        })
+    }
+
+    /// A file of a store, named in one way however the configuration writes it.
+    fn beneath(&self, kind: &str, file: &str) -> String {
+        let path: PathBuf = self.folder.join(file).components().collect();
+        format!("{kind}{}", path.display())
     }
 
     fn processing(&self) -> Result<Option<Processing>, Fault> {

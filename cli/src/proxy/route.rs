@@ -3,18 +3,20 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use http::{HeaderValue, Method, Request, Response, request::Parts};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tower_layer::Layer as _;
 use tower_service::Service as _;
 
 use super::{
     answer::{AnswerBody, Refused},
+    gate,
+    open::Open,
     open_stores::OpenStores,
     place::{Place, Target},
     plan::{self, Plan},
     upstream::{self, Failed, Forward},
-    verified::{Before, Guard, Guards, NewKeys, Refusal, Verified},
+    verified::{Before, Guard, Guards, NewKeys, Verified},
 };
 use crate::{exit::Failure, store::Store};
 
@@ -32,8 +34,8 @@ pub(super) struct Route {
 }
 
 enum Kind {
-    /// Requests are forwarded as they are, up to so many bytes.
-    Open(usize),
+    /// Requests are forwarded as they are.
+    Open(Open),
     Verified {
         verified: Box<Verified>,
         store: Store,
@@ -61,7 +63,10 @@ impl Routes {
             routes.push(route);
             new.extend(keys);
         }
-        new.into_iter().for_each(NewKeys::replace);
+        for keys in new {
+            // While a configuration is read, whatever is refused refuses all of it.
+            drop(keys.replace());
+        }
         Ok(Self(routes))
     }
 
@@ -106,12 +111,9 @@ impl Routes {
         wrong
     }
 
-    /// Reads keys again that may have changed. Each failure keeps the keys of its route.
+    /// Reads keys again that may have changed, and says what was refused.
     pub(super) fn read_keys(&self) -> Vec<Failure> {
-        self.0
-            .iter()
-            .filter_map(|route| route.read_keys().err())
-            .collect()
+        self.0.iter().flat_map(Route::read_keys).collect()
     }
 }
 
@@ -123,7 +125,7 @@ impl Route {
     ) -> Result<(Self, Option<NewKeys>), Failure> {
         let mut new = None;
         let kind = match planned.verified {
-            None => Kind::Open(planned.max_body_bytes),
+            None => Kind::Open(Open::new(planned.max_body_bytes)),
             Some(verified) => {
                 let store = stores.open(&verified.store).await?;
                 let known = known.and_then(Self::guards);
@@ -131,7 +133,7 @@ impl Route {
                     .as_deref()
                     .map_or(Before::Nothing, Before::OtherSettings);
                 let guards = verified.guards(&store.nonces(), before);
-                let (guards, keys) = guards.map_err(|refusal| failure(&planned.name, refusal))?;
+                let (guards, keys) = guards.map_err(|refusal| refusal.failure(&planned.name))?;
                 new = Some(keys);
                 Kind::Verified {
                     verified: Box::new(verified),
@@ -177,16 +179,17 @@ impl Route {
     pub(super) async fn answer(
         &self,
         tenant: Option<&str>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, Failed> {
         let forward = Forward::new(Arc::clone(&self.target));
         let guards = match &self.kind {
-            Kind::Open(max) => return open(forward, request, *max).await,
+            Kind::Open(open) => return open.answer(forward, request).await,
             Kind::Verified { guards, .. } => current(guards),
         };
         let Some(guard) = guards.find(tenant) else {
             return Ok(Refused::NoRoute.answer());
         };
+        request.extensions_mut().insert(gate::the_place());
         let answer = match guard {
             Guard::Verifies(layer) => layer.layer(forward).call(request).await?,
             Guard::Observes(layer) => {
@@ -200,24 +203,30 @@ impl Route {
         Ok(answer.map(|body| body.boxed_unsync()))
     }
 
-    fn read_keys(&self) -> Result<(), Failure> {
+    fn read_keys(&self) -> Vec<Failure> {
         let Kind::Verified {
             verified,
             store,
             guards,
         } = &self.kind
         else {
-            return Ok(());
+            return Vec::new();
         };
         if !verified.is_watched() {
-            return Ok(());
+            return Vec::new();
         }
         let known = current(guards);
-        let read = verified.guards(&store.nonces(), Before::SameSettings(&known));
-        let (read, keys) = read.map_err(|refusal| failure(&self.name, refusal))?;
-        keys.replace();
-        *guards.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read);
-        Ok(())
+        match verified.guards(&store.nonces(), Before::SameSettings(&known)) {
+            Ok((read, keys)) => {
+                *guards.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read);
+                keys.replace()
+            }
+            Err(refusal) => {
+                let failure = refusal.failure(&self.name);
+                let why = format!("{}; the old keys stay", failure.why);
+                vec![Failure { why, ..failure }]
+            }
+        }
     }
 }
 
@@ -225,35 +234,10 @@ fn current(guards: &RwLock<Arc<Guards>>) -> Arc<Guards> {
     Arc::clone(&guards.read().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Forwards a request that nobody verifies.
-async fn open(
-    mut forward: Forward,
-    request: Request<Incoming>,
-    max: usize,
-) -> Result<Response<AnswerBody>, Failed> {
-    let request = request.map(|body| Limited::new(body, max));
-    std::future::poll_fn(|context| {
-        tower_service::Service::<Request<Limited<Incoming>>>::poll_ready(&mut forward, context)
-    })
-    .await?;
-    forward.call(request).await
-}
-
-fn failure(route: &str, refusal: Refusal) -> Failure {
-    match refusal {
-        Refusal::Failure(failure) => failure,
-        Refusal::Config(error) => Failure::usage(
-            format!("the route `{route}` cannot be served so"),
-            error.to_string(),
-            "choose another store or other settings for the route",
-        ),
-    }
-}
-
 impl std::fmt::Debug for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Open(max) => f.debug_tuple("Open").field(max).finish(),
+            Self::Open(open) => f.debug_tuple("Open").field(open).finish(),
             Self::Verified { verified, .. } => f.debug_tuple("Verified").field(verified).finish(),
         }
     }

@@ -12,9 +12,10 @@ use std::{
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::server::graceful::GracefulShutdown;
+use rustix::{fs::Mode, process::umask};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, UnixListener, UnixStream},
     sync::{Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
@@ -57,7 +58,8 @@ impl Listeners {
             let bound = match address {
                 Listen::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
                 Listen::Unix(path) => {
-                    bind_socket(path).map(|listener| Listener::Unix(listener, path.clone()))
+                    let bound = bind_socket(path).await;
+                    bound.map(|listener| Listener::Unix(listener, path.clone()))
                 }
             };
             listeners.push(bound.map_err(|error| {
@@ -115,12 +117,20 @@ impl Listeners {
 
 /// Binds a socket in the file system. A file that a proxy has left behind, and that nobody listens
 /// on, is removed.
-fn bind_socket(path: &Path) -> io::Result<UnixListener> {
+async fn bind_socket(path: &Path) -> io::Result<UnixListener> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|of| of.file_type().is_socket());
-    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
-        fs::remove_file(path)?;
+    if is_socket {
+        let asked = UnixStream::connect(path).await;
+        // Any other error says nothing of whether somebody listens.
+        if asked.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
+            fs::remove_file(path)?;
+        }
     }
-    let listener = UnixListener::bind(path)?;
+    // From its first moment nobody else may connect.
+    let before = umask(Mode::from_raw_mode(!SOCKET_MODE & 0o777));
+    let listener = UnixListener::bind(path);
+    umask(before);
+    let listener = listener?;
     fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))?;
     Ok(listener)
 }
@@ -136,9 +146,10 @@ async fn serve(
     let graceful = GracefulShutdown::new();
     loop {
         let accepting = async {
+            // An address that nobody asks takes no turn from another.
+            let accepted = listener.accept().await;
             // The semaphore is never closed.
-            let permit = Arc::clone(&connections).acquire_owned().await;
-            (permit, listener.accept().await)
+            (Arc::clone(&connections).acquire_owned().await, accepted)
         };
         let (permit, accepted) = tokio::select! {
             accepted = accepting => accepted,

@@ -13,7 +13,10 @@ use countersign::{
     store::NonceStore,
 };
 
-use super::keys::{Keys, Loaded, Place, Source, entries};
+use super::{
+    gate::Gate,
+    keys::{Keys, Loaded, Owners, Place, Source, entries},
+};
 use crate::{exit::Failure, scheme::Chosen};
 
 /// How much longer the layer waits for a connection than its upstream, which knows why there is
@@ -30,6 +33,7 @@ pub(super) struct Verified {
     pub(super) namespace: String,
     pub(super) origin: Option<String>,
     pub(super) any_authority: bool,
+    pub(super) gate: Gate,
     pub(super) max_age: Option<Duration>,
     pub(super) max_skew: Option<Duration>,
     pub(super) max_body_bytes: Option<usize>,
@@ -106,14 +110,19 @@ impl<'g> Before<'g> {
 
 /// Keys that were read, and are not in use yet.
 #[derive(Default)]
-pub(super) struct NewKeys(Vec<(Arc<Keys>, Loaded)>);
+pub(super) struct NewKeys {
+    read: Vec<(Arc<Keys>, Loaded)>,
+    /// Keys and tenants that were refused while the proxy runs.
+    refused: Vec<Failure>,
+}
 
 impl NewKeys {
-    /// Puts them in place of the old ones.
-    pub(super) fn replace(self) {
-        for (keys, loaded) in self.0 {
+    /// Puts them in place of the old ones, and says what was refused.
+    pub(super) fn replace(self) -> Vec<Failure> {
+        for (keys, loaded) in self.read {
             keys.replace(loaded);
         }
+        self.refused
     }
 }
 
@@ -121,6 +130,20 @@ impl NewKeys {
 pub(super) enum Refusal {
     Config(ConfigError),
     Failure(Failure),
+}
+
+impl Refusal {
+    /// What whoever runs the proxy is told.
+    pub(super) fn failure(self, route: &str) -> Failure {
+        match self {
+            Self::Failure(failure) => failure,
+            Self::Config(error) => Failure::usage(
+                format!("the route `{route}` cannot be served so"),
+                error.to_string(),
+                "choose another store or other settings for the route",
+            ),
+        }
+    }
 }
 
 impl From<ConfigError> for Refusal {
@@ -154,11 +177,31 @@ impl Verified {
             }
             RouteKeys::Tenants(folder) => {
                 let mut guards = BTreeMap::new();
-                for (tenant, source) in tenants(folder, &self.chosen)? {
+                let mut owners = Owners::default();
+                let mut tenants = tenants(folder, &self.chosen)?;
+                // A new tenant takes nothing from one that was there before.
+                tenants.sort_by_key(|(tenant, _)| before.tenant(tenant).is_none());
+                for (tenant, source) in tenants {
                     let known = before.tenant(&tenant);
-                    let of = Some(&*tenant);
-                    let guarded = self.guarded(of, &source, store, (before, known), &mut new)?;
-                    guards.insert(tenant, guarded);
+                    let guarded = self.tenant(&tenant, source, store, (before, known), &mut new);
+                    let owned = guarded.and_then(|guarded| {
+                        if !self.chosen.inspector(None).covers_place() {
+                            let new = new.of(&guarded.keys);
+                            match new {
+                                Some(loaded) => owners.add(&tenant, loaded)?,
+                                None => guarded.keys.owned_by(&tenant, &mut owners)?,
+                            }
+                        }
+                        Ok(guarded)
+                    });
+                    match (owned, before) {
+                        (Ok(guarded), _) => drop(guards.insert(tenant, guarded)),
+                        // The others go on.
+                        (Err(refusal), Before::SameSettings(_)) => {
+                            new.refused.push(refusal.failure(&self.namespace));
+                        }
+                        (Err(refusal), _) => return Err(refusal),
+                    }
                 }
                 Guards::Tenants(guards)
             }
@@ -171,6 +214,17 @@ impl Verified {
         !matches!(self.keys, RouteKeys::One(Source::Listed(_)))
     }
 
+    fn tenant(
+        &self,
+        tenant: &str,
+        source: Result<Source, Failure>,
+        store: &Arc<dyn NonceStore>,
+        known: (Before<'_>, Option<&Guarded>),
+        new: &mut NewKeys,
+    ) -> Result<Guarded, Refusal> {
+        self.guarded(Some(tenant), &source?, store, known, new)
+    }
+
     fn guarded(
         &self,
         tenant: Option<&str>,
@@ -179,11 +233,26 @@ impl Verified {
         (before, known): (Before<'_>, Option<&Guarded>),
         new: &mut NewKeys,
     ) -> Result<Guarded, Refusal> {
-        let loaded = source.read(&self.chosen)?;
+        let loaded = match (before, known) {
+            (Before::SameSettings(_), Some(known)) => match source.read_again(&self.chosen) {
+                Ok((loaded, refused)) => {
+                    new.refused.extend(refused);
+                    loaded
+                }
+                Err(failure) => {
+                    new.refused.push(Failure {
+                        why: format!("{}; its old keys stay", failure.why),
+                        ..failure
+                    });
+                    return Ok(known.clone());
+                }
+            },
+            _ => source.read(&self.chosen)?,
+        };
         let keys = match known {
             None => Keys::new(loaded),
             Some(known) => {
-                new.0.push((Arc::clone(&known.keys), loaded));
+                new.read.push((Arc::clone(&known.keys), loaded));
                 if let Before::SameSettings(_) = before {
                     return Ok(known.clone());
                 }
@@ -237,7 +306,13 @@ impl Verified {
         if let Some(processing) = self.processing {
             builder = builder.processing(processing);
         }
-        let mut layer = VerifyLayer::new(builder.build()?);
+        let methods = &self.gate.place.methods;
+        if !methods.is_empty() && !self.chosen.inspector(None).covers_place() {
+            builder = builder.methods(methods.iter().cloned());
+        }
+        let gate = self.gate.clone();
+        let mut layer = VerifyLayer::new(builder.build()?)
+            .refuse_if(move |head, payload| Some(gate.refuses(head, payload)?.answer_whole()));
         if let Some(on_duplicate) = self.on_duplicate {
             layer = layer.on_duplicate(on_duplicate);
         }
@@ -249,7 +324,29 @@ impl Verified {
     }
 }
 
+impl NewKeys {
+    /// What these keys are to be.
+    fn of(&self, keys: &Arc<Keys>) -> Option<&Loaded> {
+        let mut read = self.read.iter();
+        let found = read.find(|(known, _)| Arc::ptr_eq(known, keys));
+        found.map(|(_, loaded)| loaded)
+    }
+}
+
 impl Guards {
+    /// Adds the route that has these keys.
+    ///
+    /// # Errors
+    /// Returns a failure if a route before has one of the secrets.
+    pub(super) fn owned_by(&self, route: &str, owners: &mut Owners) -> Result<(), Failure> {
+        match self {
+            Self::One(guarded) => guarded.keys.owned_by(route, owners),
+            Self::Tenants(guards) => guards
+                .values()
+                .try_for_each(|guarded| guarded.keys.owned_by(route, owners)),
+        }
+    }
+
     /// The layer for a tenant, or for everybody.
     pub(super) fn find(&self, tenant: Option<&str>) -> Option<&Guard> {
         match self {
@@ -260,17 +357,19 @@ impl Guards {
 }
 
 /// The tenants of a directory, each with where its keys are.
-fn tenants(folder: &Path, chosen: &Chosen) -> Result<Vec<(String, Source)>, Failure> {
+fn tenants(folder: &Path, chosen: &Chosen) -> Result<Vec<Tenant>, Failure> {
     let names_key = chosen.names_key();
     let sources = entries(folder)?.into_iter().map(|(tenant, files)| {
         let source = match names_key {
-            true => Source::Directory(folder.join(&tenant)),
-            false => {
+            true => Ok(Source::Directory(folder.join(&tenant))),
+            false => files.map(|files| {
                 let secrets = files.into_iter().map(|file| (None, Place::File(file)));
                 Source::Listed(secrets.collect())
-            }
+            }),
         };
         (tenant, source)
     });
     Ok(sources.collect())
 }
+
+type Tenant = (String, Result<Source, Failure>);

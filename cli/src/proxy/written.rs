@@ -28,6 +28,7 @@ pub(super) struct Limits {
     pub(super) connections: Option<Spanned<u64>>,
     pub(super) head_bytes: Option<Spanned<u64>>,
     pub(super) head_deadline: Option<Spanned<u64>>,
+    pub(super) idle_deadline: Option<Spanned<u64>>,
     pub(super) streams: Option<Spanned<u64>>,
     pub(super) drain: Option<Spanned<u64>>,
 }
@@ -57,7 +58,7 @@ pub(super) struct Route {
     pub(super) host: Option<Spanned<String>>,
     pub(super) path: Spanned<String>,
     #[serde(default)]
-    pub(super) methods: Option<Vec<Spanned<String>>>,
+    pub(super) methods: Option<Spanned<Vec<Spanned<String>>>>,
     #[serde(default)]
     pub(super) danger_open: Option<Spanned<bool>>,
 
@@ -73,6 +74,8 @@ pub(super) struct Route {
     pub(super) public_origin: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) danger_any_authority: Option<Spanned<bool>>,
+    #[serde(default)]
+    pub(super) danger_unsigned: Option<Spanned<Vec<Unsigned>>>,
     #[serde(default)]
     pub(super) max_age: Option<Spanned<u64>>,
     #[serde(default)]
@@ -121,6 +124,15 @@ pub(super) enum Processing {
 pub(super) enum OnDuplicate {
     Reject,
     Acknowledge,
+}
+
+/// A part of a target.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Unsigned {
+    Method,
+    Path,
+    Query,
 }
 
 /// Which of the client's fields are forwarded.

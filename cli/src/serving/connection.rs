@@ -1,6 +1,6 @@
 //! One connection of a client, over HTTP/1.1 or HTTP/2.
 
-use std::{convert::Infallible, error::Error, time::Duration};
+use std::{convert::Infallible, error::Error, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use http_body::Body;
@@ -11,7 +11,7 @@ use hyper_util::{
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::first_bytes::FirstBytes;
+use super::{first_bytes::FirstBytes, idle::Activity, progress::Progress};
 
 /// How often a client of HTTP/2 is asked whether it is there, and how soon it answers.
 const PING: Duration = Duration::from_secs(10);
@@ -23,6 +23,9 @@ pub(crate) struct ConnectionLimits {
     /// For the first bytes of a connection, and for each head of HTTP/1.1. A connection without a
     /// request is closed after it.
     pub(crate) head_deadline: Duration,
+    /// For a client that takes nothing of an answer, and for a connection of HTTP/2 without a request,
+    /// which is closed after at most twice as long.
+    pub(crate) idle_deadline: Duration,
     /// The longest head, in bytes.
     pub(crate) head_bytes: u32,
     /// Requests of HTTP/2 at one time.
@@ -33,6 +36,7 @@ impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             head_deadline: Duration::from_secs(10),
+            idle_deadline: Duration::from_secs(60),
             head_bytes: 400 * 1024,
             streams: 200,
         }
@@ -54,11 +58,16 @@ impl ConnectionLimits {
         F: FnMut(&[u8]) + Unpin + Send + 'static,
         H: Fn(Request<Incoming>) -> A,
         A: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + Send + 'static,
     {
+        let activity = Arc::<Activity>::default();
         let service = service_fn(|request: Request<Incoming>| {
+            let in_progress = activity.begin();
             let answering = answer(request);
-            async move { Ok::<_, Infallible>(answering.await) }
+            async move {
+                let answer = answering.await;
+                Ok::<_, Infallible>(answer.map(|body| in_progress.until_the_end_of(body)))
+            }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
@@ -73,8 +82,12 @@ impl ConnectionLimits {
             .max_concurrent_streams(self.streams)
             .keep_alive_interval(PING)
             .keep_alive_timeout(PONG);
+        let stream = Progress::within(self.idle_deadline, stream);
         let stream = FirstBytes::within(self.head_deadline, stream, on_read);
         let serving = builder.serve_connection(TokioIo::new(stream), service);
-        watcher.watch(serving).await
+        tokio::select! {
+            served = watcher.watch(serving) => served,
+            () = activity.idle(self.idle_deadline) => Ok(()),
+        }
     }
 }

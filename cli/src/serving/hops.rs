@@ -28,9 +28,9 @@ pub(crate) fn of_one_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let named = headers
         .get_all(CONNECTION)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
+        // As the library does: an option that is no name takes no other with it.
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .filter(|name| *name != CONTENT_LENGTH && *name != HOST);
     named.chain(OF_ONE_CONNECTION).collect()
 }

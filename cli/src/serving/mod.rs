@@ -4,6 +4,8 @@ mod connection;
 mod ending;
 mod first_bytes;
 mod hops;
+mod idle;
+mod progress;
 
 pub(crate) use connection::ConnectionLimits;
 pub(crate) use ending::Ending;

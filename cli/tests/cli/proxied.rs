@@ -42,6 +42,13 @@ pub(crate) fn configure_with(session: &Session, upstream: &str, route: &str) {
     session.stdout("countersign store migrate sqlite:used.db --danger-assume-no-history");
 }
 
+/// Changes the configuration.
+pub(crate) fn edit(session: &Session, from: &str, to: &str) {
+    let text = std::fs::read_to_string(session.path().join("proxy.toml")).unwrap();
+    assert!(text.contains(from), "{text}");
+    session.file("proxy.toml", text.replacen(from, to, 1));
+}
+
 impl<'s> Proxied<'s> {
     pub(crate) fn start(session: &'s Session, upstream: &Upstream, route: &str) -> Self {
         configure(session, &upstream.url, route);

@@ -1,7 +1,7 @@
 //! Attacks on `countersign proxy` over raw sockets, each by its name.
 
 use crate::{
-    proxied::{DONE, KEYS, Proxied, Signed, one_request, send},
+    proxied::{DONE, KEYS, Proxied, Signed, configure, edit, one_request, send},
     session::Session,
     upstream::Upstream,
 };
@@ -224,6 +224,13 @@ fn a_target_that_two_servers_read_in_two_ways_is_refused() {
         "/a%00",
         "/..;/transfer",
         "/a\\..\\transfer",
+        "/;a/transfer",
+        "/%3ba/transfer",
+        "/x/;a/transfer",
+        "/health/..%252ftransfer%25",
+        "/transfer%3fa",
+        "/transfer%23a",
+        "/transfer%ff",
         "http://b/transfer",
         "b:80",
         "*",
@@ -251,6 +258,39 @@ fn a_target_that_two_servers_read_in_two_ways_is_refused() {
 }
 
 #[test]
+fn a_body_of_an_open_route_arrives_whole_or_not_at_all() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    let route = "danger-open = true\nmax-body-bytes = 16\n";
+    let proxied = Proxied::start(&session, &upstream, route);
+    let chunked = |method: &str, chunks: &str| {
+        proxied.send(format!(
+            "{method} /health HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\
+             connection: close\r\n\r\n{chunks}"
+        ))
+    };
+    let eight = "8\r\n12345678\r\n";
+    let too_long = chunked("POST", &format!("{eight}{eight}1\r\n9\r\n0\r\n\r\n"));
+    let declared = proxied
+        .send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 17\r\nconnection: close\r\n\r\n");
+    for answer in [too_long, declared] {
+        assert_eq!(
+            (answer.status(), answer.code()),
+            (413, "body_too_large"),
+            "{answer:?}"
+        );
+    }
+    let broken = proxied.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc");
+    assert_ne!(broken.status(), 200, "{broken:?}");
+    assert_eq!(upstream.seen().len(), 0);
+    // The twin: as long as it may be, with whatever method, and without its trailers.
+    let trailers = format!("{eight}{eight}0\r\ncountersign-key-id: \"admin\"\r\n\r\n");
+    assert_eq!(chunked("GET", &trailers).status(), 200);
+    let seen = one_request(&upstream.seen(), "1234567812345678");
+    assert!(!seen.head.contains("admin"), "{}", seen.head);
+}
+
+#[test]
 fn a_pipelined_request_behind_a_refused_one_is_verified_by_itself() {
     let session = Session::new();
     let upstream = Upstream::start(DONE);
@@ -273,24 +313,103 @@ fn a_pipelined_request_behind_a_refused_one_is_verified_by_itself() {
 fn a_line_end_in_an_event_id_writes_no_header() {
     let session = Session::new();
     let upstream = Upstream::start(DONE);
-    let route =
-        "scheme = \"stripe\"\nkeys = [{ file = \"secret\" }]\nforward-also = [\"content-type\"]\n";
+    let route = "scheme = \"stripe\"\nkeys = [{ file = \"secret\" }]\nforward-also = [\"content-type\"]\n\
+         processing = \"at-most-once\"\n";
     let proxied = Proxied::start(&session, &upstream, route);
     let event = r#"{"id":"evt_1\r\nx-admin: 1"}"#;
-    let answer = proxied.send(Signed::by(&session, "stripe", "POST", "/hooks", event).raw());
-    assert_eq!(
-        (answer.status(), answer.code()),
-        (400, "identity_unwritable"),
-        "{answer:?}"
-    );
+    let signed = Signed::by(&session, "stripe", "POST", "/", event).raw();
+    // It is not used up by the refusal.
+    for _ in 0..2 {
+        let answer = proxied.send(&signed);
+        assert_eq!(
+            (answer.status(), answer.code()),
+            (400, "identity_unwritable"),
+            "{answer:?}"
+        );
+    }
     assert_eq!(upstream.seen().len(), 0);
     // The twin: an id without a line end is written.
     let event = r#"{"id":"evt_2"}"#;
-    let signed = Signed::by(&session, "stripe", "POST", "/hooks", event);
+    let signed = Signed::by(&session, "stripe", "POST", "/", event);
     assert_eq!(proxied.send(signed.raw()).status(), 200);
     let seen = one_request(&upstream.seen(), event);
     assert!(seen.has("countersign-nonce: \"evt_2\""), "{}", seen.head);
     assert!(seen.has("content-type: application/json"), "{}", seen.head);
+}
+
+/// A route for a webhook, which signs its body alone.
+fn hook(session: &Session, upstream: &Upstream, more: &str) {
+    let route = format!("scheme = \"github\"\nkeys = [{{ file = \"secret\" }}]\n{more}");
+    configure(session, &upstream.url, &route);
+    edit(session, "path = \"/\"", "path = \"/hooks/github\"");
+}
+
+/// Other methods and spellings of the target of a captured webhook.
+const SPELLINGS: [(&str, &str); 9] = [
+    ("POST", "/hooks/github/"),
+    ("POST", "/hooks/%67ithub"),
+    ("POST", "/HOOKS/github"),
+    ("POST", "/hooks/github;a"),
+    ("POST", "/hooks/github/admin"),
+    ("POST", "/hooks/github?force=1"),
+    ("POST", "/hooks/github?"),
+    ("PUT", "/hooks/github"),
+    ("DELETE", "/hooks/github/admin?force=1"),
+];
+
+#[test]
+fn a_captured_webhook_has_no_effect_at_a_target_that_nobody_signed() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    hook(&session, &upstream, "");
+    let proxied = Proxied::of(&session);
+    let genuine = Signed::by(&session, "github", "POST", "/hooks/github", "{}");
+    for (method, path) in SPELLINGS {
+        let mut spelled = genuine.clone();
+        (spelled.method, spelled.path) = (method.to_owned(), path.to_owned());
+        let answer = proxied.send(spelled.raw());
+        assert_eq!(
+            (answer.status(), answer.code()),
+            (400, "target_unsigned"),
+            "{method} {path}: {answer:?}"
+        );
+    }
+    // A host that cannot be forwarded uses nothing up either.
+    let bad_host = genuine.raw().replacen("api.example.com", "a\"b", 1);
+    assert_eq!(proxied.send(bad_host).code(), "target_unclear");
+    assert_eq!(upstream.seen().len(), 0);
+    // The twin: the genuine request, and none of its duplicates.
+    for _ in 0..3 {
+        assert_eq!(proxied.send(genuine.raw()).status(), 200);
+    }
+    one_request(&upstream.seen(), "{}");
+}
+
+#[test]
+fn a_captured_webhook_has_one_effect_on_a_route_that_takes_every_target() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    let all = "danger-unsigned = [\"method\", \"path\", \"query\"]\n";
+    hook(&session, &upstream, all);
+    let proxied = Proxied::of(&session);
+    let genuine = Signed::by(&session, "github", "POST", "/hooks/github", "{}");
+    for (method, path) in SPELLINGS {
+        let mut spelled = genuine.clone();
+        (spelled.method, spelled.path) = (method.to_owned(), path.to_owned());
+        let answer = proxied.send(spelled.raw());
+        assert_eq!(answer.status(), 200, "{method} {path}: {answer:?}");
+    }
+    one_request(&upstream.seen(), "{}");
+    // The twin: another message is forwarded, by the same spelling.
+    let other = Signed::by(
+        &session,
+        "github",
+        "PUT",
+        "/hooks/github/admin",
+        "{\"n\":2}",
+    );
+    assert_eq!(proxied.send(other.raw()).status(), 200);
+    assert_eq!(upstream.seen().len(), 2);
 }
 
 #[test]

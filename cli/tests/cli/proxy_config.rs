@@ -58,7 +58,14 @@ fn each_fault_of_a_configuration_is_shown_with_its_place() {
         ),
         ("path = \"/transfers\"", "path = \"transfers\""),
         ("path = \"/transfers\"", "path = \"/a/../transfers\""),
+        ("path = \"/transfers\"", "path = \"/transfers/*\""),
+        ("path = \"/transfers\"", "path = \"/transfers/{id}\""),
+        ("path = \"/transfers\"", "path = \"/transfers?a\""),
+        ("path = \"/transfers\"", "path = \"/transfers/;a\""),
+        ("/hooks/{tenant}", "/{Tenant}"),
+        ("/hooks/{tenant}", "/{tenant}/transfers"),
         ("[\"POST\"]", "[\"post\"]"),
+        ("[\"POST\"]", "[]"),
         ("\"http-message-signatures\"", "\"http-message-signature\""),
         ("scheme = \"http-message-signatures\"\n", ""),
         ("public-origin = \"https://api.example.com\"\n", ""),
@@ -73,6 +80,23 @@ fn each_fault_of_a_configuration_is_shown_with_its_place() {
         ("/hooks/{tenant}", "/hooks"),
         ("name = \"hooks\"", "name = \"transfers\""),
         ("path = \"/health\"", "path = \"/transfers\""),
+        ("path = \"/health\"", "path = \"/{tenant}\""),
+        (
+            "path = \"/health\"\ndanger-open = true",
+            "path = \"/other\"\nscheme = \"github\"\nkeys = [{ file = \"tenants/acme\" }]",
+        ),
+        ("sqlite:used.db", "memroy"),
+        ("sqlite:used.db", "used.db"),
+        ("sqlite:used.db", "sqlite://used.db"),
+        ("sqlite:used.db", "postgres:/host/db"),
+        ("\"sqlite:used.db\"", "\"postgres://me:password@host/db"),
+        ("\"sqlite:used.db\"", "[\"redis://:password@host/0\"]"),
+        ("http://127.0.0.1:3000", "http://me:password@127.0.0.1:3000"),
+        (
+            "path = \"/health\"",
+            "host = \"hooks.example.com.\"\npath = \"/{tenant}/x\"",
+        ),
+        ("max-age = 60", "danger-unsigned = [\"host\"]"),
         ("danger-open = true", "danger-open = true\nmax-age = 60"),
     ] {
         assert!(VALID.contains(place), "{place}");
@@ -153,12 +177,14 @@ fn each_tenant_has_keys_of_its_own_which_are_read_again() {
     );
     let proxied = Proxied::of(&session);
     let event = |n: u32| format!("{{\"event\":{n}}}");
-    let send = |tenant: &str, n: u32| {
+    let send_by = |secret: &str, tenant: &str, n: u32| {
+        session.file("secret", secret);
         let path = format!("/hooks/{tenant}");
         let signed = Signed::by(&session, "github", "POST", &path, &event(n));
         let answer = proxied.send(signed.raw());
         (answer.status(), answer.code().to_owned())
     };
+    let send = |tenant: &str, n: u32| send_by(crate::session::SECRET, tenant, n);
     assert_eq!(send("acme", 1), (200, String::new()));
     assert_eq!(send("other", 2), (401, "signature_invalid".to_owned()));
     for unknown in ["nobody", "ACME", "%61cme", "acme;a=b"] {
@@ -169,24 +195,73 @@ fn each_tenant_has_keys_of_its_own_which_are_read_again() {
         );
     }
     one_request(&upstream.seen(), &event(1));
-    // A key that is replaced, and a tenant that is new.
-    session.file("tenants/other", crate::session::SECRET);
-    session.file("tenants/new", crate::session::SECRET);
-    let wait = |tenant: &str, n: u32| {
+    let until = |secret: &str, tenant: &str, status: u16| {
         let started = std::time::Instant::now();
-        while send(tenant, n).0 != 200 {
-            assert!(started.elapsed().as_secs() < 30, "{tenant} is not known");
+        let mut n = 100;
+        while send_by(secret, tenant, n).0 != status {
+            assert!(started.elapsed().as_secs() < 30, "{tenant}: {status}");
+            n += 1;
         }
     };
-    wait("other", 4);
-    wait("new", 5);
+    let [second, third] = ["the second secret of other", "a secret of the new tenant"];
+    // A key that is replaced, a tenant that is new, and one that has the secret of another.
+    session.file("tenants/other", second);
+    session.file("tenants/new", third);
+    session.file("tenants/aaa", crate::session::SECRET);
+    until(second, "other", 200);
+    until(third, "new", 200);
+    assert_eq!(send("aaa", 4).0, 404);
+    assert_eq!(send("acme", 5).0, 200);
+    // One that cannot be read keeps nobody else from being removed.
+    std::fs::remove_file(session.path().join("tenants/aaa")).unwrap();
     std::fs::remove_file(session.path().join("tenants/new")).unwrap();
-    let started = std::time::Instant::now();
-    let mut n = 6;
-    while send("new", n).0 != 404 {
-        assert!(started.elapsed().as_secs() < 30, "the tenant stays");
-        n += 1;
+    session.file("tenants/empty", "");
+    std::os::unix::fs::symlink("nowhere", session.path().join("tenants/dangling")).unwrap();
+    until(third, "new", 404);
+    assert_eq!(send("acme", 6).0, 200);
+}
+
+#[test]
+fn a_key_that_is_removed_is_refused_whatever_else_is_in_its_directory() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    std::fs::create_dir(session.path().join("keys")).unwrap();
+    session.file("keys/partner-1", crate::session::SECRET);
+    session.file("keys/partner-2", "the secret of another partner");
+    let route = KEYS.replace(
+        "keys = [{ id = \"partner-1\", file = \"secret\" }]",
+        "key-directory = \"keys\"",
+    );
+    let proxied = Proxied::start(&session, &upstream, &route);
+    let send_by = |id: &str, secret: &str| {
+        session.file("secret", secret);
+        let scheme = format!("http-message-signatures --key-id {id}");
+        proxied
+            .send(Signed::by(&session, &scheme, "POST", "/", "{}").raw())
+            .status()
+    };
+    let until = |id: &str, secret: &str, status: u16| {
+        let started = std::time::Instant::now();
+        while send_by(id, secret) != status {
+            assert!(started.elapsed().as_secs() < 30, "{id}: {status}");
+        }
+    };
+    let of_2 = "the secret of another partner";
+    assert_eq!(send_by("partner-1", crate::session::SECRET), 200);
+    assert_eq!(send_by("partner-2", of_2), 200);
+    // Beside a duplicate that an editor left, an empty file and a dangling link.
+    session.file("keys/partner-2~", of_2);
+    session.file("keys/partner-3", "");
+    std::os::unix::fs::symlink("nowhere", session.path().join("keys/partner-4")).unwrap();
+    std::fs::remove_file(session.path().join("keys/partner-1")).unwrap();
+    until("partner-1", crate::session::SECRET, 401);
+    assert_eq!(send_by("partner-2", of_2), 200);
+    assert_eq!(send_by("partner-2~", of_2), 401);
+    // The last one too.
+    for name in ["partner-2", "partner-2~", "partner-3", "partner-4"] {
+        std::fs::remove_file(session.path().join("keys").join(name)).unwrap();
     }
+    until("partner-2", of_2, 401);
 }
 
 #[test]

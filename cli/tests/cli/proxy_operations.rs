@@ -1,26 +1,20 @@
 //! Running `countersign proxy`: its state, a configuration that is read again, and its end.
 
 use std::{
-    io::Write as _,
-    os::unix::net::UnixListener,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    os::unix::{fs::PermissionsExt as _, net::UnixListener},
     sync::{Mutex, mpsc::channel},
     thread,
 };
 
 use crate::{
-    proxied::{DONE, KEYS, Proxied, Signed, configure, send},
+    proxied::{DONE, KEYS, Proxied, Signed, configure, edit, send},
     session::Session,
     upstream::Upstream,
 };
 
 const ORDER: &str = r#"{"amount": 10}"#;
-
-fn edit(session: &Session, from: &str, to: &str) {
-    let file = session.path().join("proxy.toml");
-    let text = std::fs::read_to_string(file).unwrap();
-    assert!(text.contains(from), "{text}");
-    session.file("proxy.toml", text.replacen(from, to, 1));
-}
 
 #[test]
 fn readiness_asks_the_store_and_the_upstream() {
@@ -234,4 +228,109 @@ fn slow_connections_and_rapid_resets_do_not_stop_the_proxy() {
     let signed = Signed::new(&session, "POST", "/transfer", ORDER);
     assert_eq!(proxied.send(signed.raw()).status(), 200);
     assert_eq!(upstream.seen().len(), 2);
+}
+
+#[test]
+fn the_end_waits_for_a_retryable_request_whose_client_has_gone() {
+    let session = Session::new();
+    let (release, held) = channel::<()>();
+    let held = Mutex::new(held);
+    let upstream = Upstream::answering(move |stream, _| {
+        let _ = held.lock().unwrap().recv();
+        stream.write_all(DONE.as_bytes()).is_ok()
+    });
+    let route = format!("{KEYS}processing = \"retryable\"\n");
+    let proxied = Proxied::start(&session, &upstream, &route);
+    let signed = Signed::new(&session, "POST", "/transfer", ORDER).raw();
+    let mut client = TcpStream::connect(proxied.listening.address()).unwrap();
+    client.write_all(signed.as_bytes()).unwrap();
+    upstream.wait_for(1);
+    drop(client);
+    proxied.listening.signal("-TERM");
+    while TcpStream::connect(proxied.listening.address()).is_ok() {
+        thread::yield_now();
+    }
+    release.send(()).unwrap();
+    let (said, code) = proxied.listening.end();
+    assert_eq!(code, Some(0), "{said}");
+    // Its outcome is on record: the next process acts on no retry.
+    drop(release);
+    let proxied = Proxied::of(&session);
+    let retried = proxied.send(&signed);
+    assert_eq!(
+        (retried.status(), retried.code()),
+        (409, "request_replayed")
+    );
+    assert_eq!(upstream.seen().len(), 1);
+}
+
+#[test]
+fn a_connection_that_nobody_uses_is_closed_and_one_that_waits_for_an_answer_is_not() {
+    let session = Session::new();
+    let answer: &'static str = Box::leak(
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n{}",
+            "a".repeat(1_000_000)
+        )
+        .into_boxed_str(),
+    );
+    let upstream = Upstream::answering(move |stream, seen| {
+        if seen.head.starts_with("GET /slow") {
+            thread::sleep(std::time::Duration::from_secs(3));
+        }
+        stream.write_all(answer.as_bytes()).is_ok()
+    });
+    configure(&session, &upstream.url, "danger-open = true\n");
+    edit(
+        &session,
+        "[upstreams.app]",
+        "[limits]\nidle-deadline = 1\n\n[upstreams.app]",
+    );
+    let proxied = Proxied::of(&session);
+    let address = proxied.listening.address();
+    let limit = Some(std::time::Duration::from_secs(30));
+    // HTTP/2 without a request, which says only that it is there.
+    let mut idle = TcpStream::connect(address).unwrap();
+    idle.set_read_timeout(limit).unwrap();
+    idle.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .unwrap();
+    let mut read = Vec::new();
+    idle.read_to_end(&mut read).unwrap();
+    // HTTP/1.1 that asks again and again, and reads no answer.
+    let mut greedy = TcpStream::connect(address).unwrap();
+    let moment = std::time::Duration::from_millis(200);
+    greedy.set_write_timeout(Some(moment)).unwrap();
+    let started = std::time::Instant::now();
+    loop {
+        assert!(started.elapsed().as_secs() < 30, "the connection stays");
+        match greedy.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n") {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => break,
+        }
+    }
+    // The twin: a client that waits for longer than that.
+    let slow = proxied.send("GET /slow HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    assert_eq!(slow.status(), 200);
+}
+
+#[test]
+fn the_files_of_a_store_are_for_their_owner_alone() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    let proxied = Proxied::start(&session, &upstream, KEYS);
+    let signed = Signed::new(&session, "POST", "/transfer", ORDER);
+    assert_eq!(proxied.send(signed.raw()).status(), 200);
+    let mut files = 0;
+    for entry in std::fs::read_dir(session.path()).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if name.starts_with("used.db") {
+            let mode = entry.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+            files += 1;
+        }
+    }
+    // The file, and its log.
+    assert!(files >= 2, "{files}");
 }

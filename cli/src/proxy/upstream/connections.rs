@@ -110,6 +110,15 @@ impl Upstream {
 
     /// Waits for a turn, and for a connection.
     pub(super) async fn check_out(self: Arc<Self>) -> Result<Checkout, Failed> {
+        let limit = self.settings.connect_timeout;
+        let waiting = timeout(limit, self.check_out_in_time()).await;
+        waiting.unwrap_or_else(|_| {
+            let cause = format!("no turn and no connection within {limit:?}");
+            Err(Failed::new(Refused::NoUpstream, cause))
+        })
+    }
+
+    async fn check_out_in_time(self: Arc<Self>) -> Result<Checkout, Failed> {
         // The semaphore is never closed.
         let turn = Arc::clone(&self.requests).acquire_owned().await;
         let turn = turn.map_err(|error| Failed::new(Refused::Internal, error.to_string()))?;
@@ -189,6 +198,7 @@ impl Upstream {
             builder
                 .timer(TokioTimer::new())
                 .keep_alive_interval(PING)
+                .keep_alive_while_idle(true)
                 .keep_alive_timeout(PONG)
                 .max_header_list_size(u32::try_from(MAX_HEAD)?);
             let (sender, connection) = builder.handshake(io).await?;
@@ -259,7 +269,11 @@ impl Checkout {
                     return Err(broken(error.error()));
                 };
                 // Not a byte was written: the upstream had closed the connection.
-                self.sender = self.upstream.connect().await?;
+                let connected = self.upstream.connect().await;
+                self.sender = connected.map_err(|failed| Failed {
+                    refused: Refused::Undelivered,
+                    ..failed
+                })?;
                 let sent = self.sender.try_send(request).await;
                 sent.map_err(|error| broken(error.error()))?
             }

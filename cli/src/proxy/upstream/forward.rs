@@ -21,6 +21,7 @@ use tower_service::Service;
 
 use super::{
     connections::{Checkout, Failed, Upstream},
+    data::Data,
     streamed::Streamed,
 };
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
         fields::{self, Policy},
         identity,
         logged::VerifiedAs,
+        running::Handled,
     },
     serving::{host, join_cookies, strip},
 };
@@ -111,14 +113,25 @@ where
                 let cause = "the service was called before it was ready";
                 return Err(Failed::new(Refused::Internal, cause));
             };
+            let handled = request.extensions().get::<Handled>().cloned();
             let payload = request.extensions().get::<VerifiedPayload>();
             let key_id = payload.map(|payload| payload.key_id().to_string());
             let mut answer = match target.request(request) {
-                Ok(request) => target.send(*checkout, request).await?,
+                Ok(request) => match target.send(*checkout, request).await {
+                    // An answer releases a lease: nothing has happened.
+                    Err(failed) if failed.refused == Refused::Undelivered => {
+                        failed.refused.answer()
+                    }
+                    sent => sent?,
+                },
                 Err(refused) => refused.answer(),
             };
             if let Some(key_id) = key_id {
                 answer.extensions_mut().insert(VerifiedAs(key_id));
+            }
+            // Until the lease of the request is settled.
+            if let Some(handled) = handled {
+                answer.extensions_mut().insert(handled);
             }
             Ok(answer)
         })
@@ -161,7 +174,8 @@ impl Target {
                 .map_err(|_| Refused::Unclear)?,
             false => Uri::from(path),
         };
-        let mut request = Request::new(body.map_err(Into::into).boxed_unsync());
+        let body = Data(Box::pin(body)).map_err(Into::into);
+        let mut request = Request::new(body.boxed_unsync());
         *request.method_mut() = head.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;

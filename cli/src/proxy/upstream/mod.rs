@@ -5,6 +5,7 @@
 
 mod address;
 mod connections;
+mod data;
 mod forward;
 mod streamed;
 

@@ -1,0 +1,50 @@
+//! Refuses a verified request before its nonce is claimed, for what the request itself shows.
+
+use countersign::{VerifiedPayload, request::MatchedPlace};
+use http::{HeaderMap, Method, request::Parts};
+
+use super::{answer::Refused, identity, place::Place};
+
+/// What a route takes of a target, beside what is signed.
+#[derive(Clone, Debug)]
+pub(super) struct Gate {
+    pub(super) place: Place,
+    pub(super) takes: Unsigned,
+}
+
+/// Parts of a target that a route takes though nobody signed them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Unsigned {
+    pub(super) method: bool,
+    pub(super) path: bool,
+    pub(super) query: bool,
+}
+
+impl Gate {
+    /// Why a verified request is refused, if it is.
+    pub(super) fn refuses(&self, head: &Parts, payload: &VerifiedPayload) -> Option<Refused> {
+        if !self.takes_target(head, payload) {
+            return Some(Refused::Unsigned);
+        }
+        // Once more when it is forwarded. By then a refusal would have used the request up.
+        let written = identity::write(payload, &head.headers, &mut HeaderMap::new());
+        written.err().map(|_| Refused::Unwritable)
+    }
+
+    /// Whether all of the target is signed, or as the configuration says.
+    fn takes_target(&self, head: &Parts, payload: &VerifiedPayload) -> bool {
+        let is_named = !self.place.methods.is_empty() || head.method == Method::POST;
+        let takes_method = payload.method().is_some() || is_named || self.takes.method;
+        let is_spelled_so = || self.place.is_spelled_so(head.uri.path());
+        let takes_path = payload.path().is_some() || self.takes.path || is_spelled_so();
+        let has_query = head.uri.query().is_some();
+        let takes_query = payload.query().is_some() || self.takes.query || !has_query;
+        takes_method && takes_path && takes_query
+    }
+}
+
+/// The one place of a route, whose namespace is its own: a message that leaves out method and path
+/// is used once on the route, in whatever spelling of its path, and after its path was changed.
+pub(super) fn the_place() -> MatchedPlace {
+    MatchedPlace::new(Method::POST, "/")
+}
