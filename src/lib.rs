@@ -147,6 +147,7 @@ pub mod idempotency;
 #[cfg(feature = "inspect")]
 pub mod inspect;
 pub mod key;
+mod lock;
 mod message;
 #[cfg(not(feature = "metrics"))]
 mod metrics;

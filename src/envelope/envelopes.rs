@@ -1,9 +1,6 @@
 //! Seals payloads for a worker, and opens what was sealed.
 
-use std::{
-    fmt,
-    sync::{Arc, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use super::{
     deadline::Deadline,
@@ -15,6 +12,7 @@ use crate::{
     clock::Timestamp,
     error::{ConfigError, Rejection, RejectionKind, SignError, SignErrorKind},
     key::{KeyId, KeySet, KeyStore as _, KnownKeys, MacAlgorithm, MacKey, RunningMac},
+    lock::{read, write},
     message::HashOutput,
     once::{Claim, Nonce, NonceKind, Subject, Ticket},
     proof::{Proven, Unrecorded},
@@ -44,8 +42,7 @@ impl Envelopes {
     /// it.
     pub fn rotate(&self, key_id: impl AsRef<str>) -> Result<(), ConfigError> {
         let key_id = sealing_key_id(key_id.as_ref(), &self.settings.keys.known_keys())?;
-        let mut current = self.settings.seal_under.write();
-        **current.as_mut().unwrap_or_else(|error| error.get_mut()) = key_id;
+        *write(&self.settings.seal_under) = key_id;
         Ok(())
     }
 
@@ -238,11 +235,7 @@ impl Settings {
     }
 
     fn seal(&self, now: Timestamp, terms: &Terms, proven: &Proven) -> Result<Vec<u8>, SignError> {
-        let key_id = self
-            .seal_under
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let key_id = read(&self.seal_under).clone();
         let set = self.keys(key_id.as_str());
         let key = set
             .as_deref()

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     error::{ConfigError, KeyError, in_full},
     future::{StoreFuture, within},
+    lock::lock,
 };
 
 /// A cache in front of a [`KeyStore`] that is slow, such as a table of a database (feature
@@ -329,10 +330,6 @@ impl KeyStore for CachedKeys {
     fn known_keys(&self) -> KnownKeys {
         self.0.inner.known_keys()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for CachedKeys {

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt,
-    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
+    sync::{Arc, RwLock, RwLockWriteGuard},
 };
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     error::{ConfigError, ConfigErrorKind},
     future::StoreFuture,
+    lock::{read, write},
 };
 
 /// Keys in memory, which can be replaced while requests are served.
@@ -88,12 +89,12 @@ impl KeyRing {
     /// been looked up go on with the secrets that were found.
     #[expect(clippy::needless_pass_by_value, reason = "the new keys are used up")]
     pub fn replace(&self, new: Self) {
-        let keys = new.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let keys = read(&new.0).clone();
         *self.write() = keys;
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Keys> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        write(&self.0)
     }
 }
 
@@ -125,13 +126,13 @@ impl Keys {
 
 impl KeyStore for KeyRing {
     fn find<'a>(&'a self, key_id: &'a str) -> KeyFuture<'a> {
-        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = read(&self.0);
         StoreFuture::ready(Ok(keys.sets.get(key_id).cloned()))
     }
 
     /// Those that the ring has at this moment.
     fn known_keys(&self) -> KnownKeys {
-        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = read(&self.0);
         let mut listed: HashMap<_, HashSet<_>> = HashMap::new();
         for (fingerprint, id) in &keys.owners {
             let secrets = listed.entry(id.clone()).or_default();
@@ -150,7 +151,7 @@ impl KeyStore for KeyRing {
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = read(&self.0);
         f.debug_set().entries(keys.sets.values()).finish()
     }
 }

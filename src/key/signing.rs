@@ -2,11 +2,14 @@
 
 use std::{
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, RwLock},
 };
 
 use super::{id::KeyId, mac::MacAlgorithm, mac_key::MacKey, secret::Secret};
-use crate::error::{ConfigError, ConfigErrorKind};
+use crate::{
+    error::{ConfigError, ConfigErrorKind},
+    lock::{read, write},
+};
 
 /// Clones share their key.
 #[derive(Clone)]
@@ -64,12 +67,12 @@ impl RotatingKey {
         ConfigError: From<T::Error>,
     {
         let new = SigningKey::new(id, secret, algorithm)?;
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
+        *write(&self.0) = new;
         Ok(())
     }
 
     pub(crate) fn current(&self) -> Arc<SigningKey> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&read(&self.0))
     }
 }
 

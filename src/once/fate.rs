@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use tracing::Span;
 
-use super::{claim::Claim, lock::lock, outcome::Subject, turns::Turn};
-use crate::error::Rejection;
+use super::{claim::Claim, outcome::Subject, turns::Turn};
+use crate::{error::Rejection, lock::lock};
 
 /// What became of a ticket.
 #[derive(Clone, Debug, Default)]

@@ -13,13 +13,13 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     claim::Claim,
-    lock::lock,
     outcome::Subject,
     store::{LeaseOutcome, LeaseStore, NonceStore, StepOutcome},
 };
 use crate::{
     error::StoreError,
     future::{self, StoreFuture, within},
+    lock::lock,
 };
 
 /// The right to handle a request, for as long as it is renewed. Its steps wait for the store, on a

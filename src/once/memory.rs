@@ -8,7 +8,6 @@ use std::{
 use super::{
     answers::AnswerStore,
     claim::Claim,
-    lock::lock,
     nonce::Nonce,
     sharing::{Records, User},
     store::NonceStore,
@@ -18,6 +17,7 @@ use crate::{
     clock::Timestamp,
     error::ConfigError,
     key::{KeyId, KeyStore},
+    lock::lock,
 };
 
 /// What is configured of a [`Memory`].

@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::lock::lock;
 use crate::{
     clock::Timestamp,
     error::{Rejection, RejectionKind},
+    lock::lock,
     message::{DigestAlgorithm, HashOutput},
 };
 

@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
-use super::{answers::AnswerStore, lock::lock, store::NonceStore};
+use super::{answers::AnswerStore, store::NonceStore};
 use crate::{
     error::{ConfigError, ConfigErrorKind},
     key::{KeyId, KeyStore},
+    lock::lock,
 };
 
 /// One layer, or one kind of tokens, that tells senders apart under a namespace.

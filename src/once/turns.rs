@@ -11,8 +11,8 @@ use std::{
 
 use tokio::sync::{Mutex as Queue, OwnedMutexGuard};
 
-use super::{answers::AnswerClaim, claim::Claim, lock::lock};
-use crate::error::Rejection;
+use super::{answers::AnswerClaim, claim::Claim};
+use crate::{error::Rejection, lock::lock};
 
 /// One line for each message or key that is in use: there are never more lines than requests in
 /// flight.

@@ -7,7 +7,7 @@ use std::{
     mem,
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     error::{Rejection, RejectionKind},
+    lock::lock,
     metrics,
 };
 
@@ -96,13 +97,11 @@ impl Budget {
     }
 
     fn incomplete(&self) -> MutexGuard<'_, Incomplete> {
-        let locked = self.incomplete.lock();
-        locked.unwrap_or_else(PoisonError::into_inner)
+        lock(&self.incomplete)
     }
 
     fn verified_by_key(&self) -> MutexGuard<'_, HashMap<Box<str>, usize>> {
-        let locked = self.verified_by_key.lock();
-        locked.unwrap_or_else(PoisonError::into_inner)
+        lock(&self.verified_by_key)
     }
 
     /// Makes room for `more` bytes of a body, at the cost of those that have waited longest. False

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{pending::PendingPayload, unproven::UnprovenPayload};
-use crate::once::lock;
+use crate::lock::lock;
 
 macro_rules! slot {
     ($(#[$doc:meta])* $slot:ident($held:ident)) => {

@@ -1,10 +1,6 @@
 //! Issues tokens that work once, and redeems them.
 
-use std::{
-    fmt,
-    marker::PhantomData,
-    sync::{Arc, PoisonError},
-};
+use std::{fmt, marker::PhantomData, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Serialize, de::DeserializeOwned};
@@ -20,6 +16,7 @@ use crate::{
     error::{ConfigError, Fault, Rejection, RejectionKind, SignError, SignErrorKind, malformed},
     future::within,
     key::{KeyId, KeyStore as _},
+    lock::{read, write},
     message::json,
     once::Claim,
 };
@@ -111,11 +108,7 @@ impl<T, M> OneTimeToken<T, M> {
     pub fn rotate(&self, key_id: impl AsRef<str>) -> Result<(), ConfigError> {
         let key_id = KeyId::new(key_id)?;
         self.settings.keys.known_keys().check_has(key_id.as_str())?;
-        *self
-            .settings
-            .issue_under
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = key_id;
+        *write(&self.settings.issue_under) = key_id;
         Ok(())
     }
 }
@@ -139,11 +132,7 @@ impl<T: Serialize, M> OneTimeToken<T, M> {
     /// Panics if the key look-up has to be waited for, outside of a Tokio runtime with its timer.
     pub async fn issue(&self, payload: &T) -> Result<String, SignError> {
         let settings = &*self.settings;
-        let key_id = settings
-            .issue_under
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let key_id = read(&settings.issue_under).clone();
         let now = settings.clock.now();
         let limit = settings.memory.timeout();
         let found = within(limit, || settings.keys.find(key_id.as_str())).await;

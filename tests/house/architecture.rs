@@ -10,7 +10,9 @@ use std::{
 
 /// A room imports from the levels below its own, and a file from its own room.
 const LEVELS: [&[&str]; 6] = [
-    &["clock", "error", "future", "metrics", "random", "routed"],
+    &[
+        "clock", "error", "future", "lock", "metrics", "random", "routed",
+    ],
     &["body", "key", "message"],
     &["once", "proof"],
     &["scheme", "store"],

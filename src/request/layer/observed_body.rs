@@ -12,7 +12,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{once::lock, request::VerifiedPayload};
+use crate::{lock::lock, request::VerifiedPayload};
 
 /// Data that comes in smaller frames is put together: a frame for each byte would take many times
 /// the room of its byte.

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use super::{challenge::plain_text, event::member};
 use crate::{
     error::{ConfigError, ConfigErrorKind},
     key::Secret,
+    lock::lock,
 };
 
 /// The greatest length of a secret, in bytes.
@@ -179,9 +180,7 @@ impl Registrations {
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         // Nothing panics while it is held.
-        self.announced
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.announced)
     }
 }
 

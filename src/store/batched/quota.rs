@@ -7,7 +7,7 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, RwLock,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -19,6 +19,7 @@ use super::action::Answer;
 use crate::{
     clock::{self, Clock as _, SystemClock},
     error::{StoreError, StoreErrorKind},
+    lock::{lock, read, write},
     once::{Claim, ClaimOutcome, LeaseOutcome, MESSAGE_LEN},
 };
 
@@ -123,12 +124,12 @@ impl Quota {
     }
 
     fn own(&self, owner: Owner) -> Arc<Own> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = read(&self.keys);
         if let Some(own) = keys.get(&owner) {
             return Arc::clone(own);
         }
         drop(keys);
-        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = write(&self.keys);
         let own = keys.entry(owner).or_insert_with(|| {
             Arc::new(Own {
                 waited: AtomicU64::new(AT_ONCE),
@@ -144,7 +145,7 @@ impl Quota {
         let part = self.limit.div_ceil(PART);
         let now = SystemClock.now().as_millis();
         let mut reports = Vec::new();
-        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = write(&self.keys);
         keys.retain(|owner, own| {
             let waited = own.waited.fetch_add(1, ORDER);
             let change = own.untold.load(ORDER);
@@ -186,8 +187,7 @@ impl Own {
     /// Takes the count of a claim without an answer back, if an earlier copy of it counts already:
     /// all of them make one record at most, and copies can be sent, and given up, by anybody.
     fn unanswered(&self, claim: &Claim) {
-        let unanswered = &self.unanswered;
-        let mut unanswered = unanswered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unanswered = lock(&self.unanswered);
         if unanswered.len() >= UNANSWERED {
             let now = SystemClock.now().as_millis();
             unanswered.retain(|_, end| *end > now);

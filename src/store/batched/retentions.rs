@@ -1,13 +1,9 @@
 //! For how long namespaces are remembered, as this process has read it last: for those who must not
 //! wait for a database.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Mutex, time::Duration};
 
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, lock::lock};
 
 /// There are as many as namespaces are configured in this process.
 #[derive(Debug, Default)]
@@ -23,7 +19,7 @@ struct Known {
 impl Retentions {
     /// A namespace is remembered for so long, by a database whose clock shows `read_at`.
     pub(in crate::store) fn learn(&self, namespace: &str, retention: Duration, read_at: Timestamp) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0);
         let known = Known { retention, read_at };
         match all.get_mut(namespace) {
             // Answers may come in another order than they were given in.
@@ -44,7 +40,7 @@ impl Retentions {
         namespace: &str,
         signed_at: Timestamp,
     ) -> Option<Timestamp> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = lock(&self.0);
         let known = all.get(namespace)?;
         (signed_at <= known.read_at).then(|| signed_at.saturating_add(known.retention))
     }

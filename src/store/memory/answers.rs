@@ -17,9 +17,9 @@ use crate::{
     error::{ConfigError, StoreError, StoreErrorKind},
     future::StoreFuture,
     key::KeyId,
+    lock::lock,
     once::{
         AnswerClaim, AnswerOutcome, AnswerRecord, AnswerStore, AttemptId, Sharing, StepOutcome,
-        lock,
     },
 };
 

@@ -25,9 +25,8 @@ use crate::{
     clock::Timestamp,
     error::{ConfigError, OpenError, StoreError},
     future::StoreFuture,
-    once::{
-        AnswerClaim, AnswerIn, AnswerOutcome, AnswerRecord, AnswerStore, Sharing, StepOutcome, lock,
-    },
+    lock::lock,
+    once::{AnswerClaim, AnswerIn, AnswerOutcome, AnswerRecord, AnswerStore, Sharing, StepOutcome},
     store::batched::answers::{self, ANSWERS_OF_A_KEY},
 };
 

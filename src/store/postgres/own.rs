@@ -1,10 +1,11 @@
 //! The newest record that a store knows to be committed. If it is gone, an older state of the
 //! database was put back, and other records may be gone with it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::{step::Step, time::at};
 use crate::{
+    lock::lock,
     once::{ClaimOutcome, StepOutcome},
     store::batched::{Action, Answer},
 };
@@ -24,11 +25,11 @@ pub(super) struct Newest(Mutex<Option<Own>>);
 
 impl Newest {
     pub(super) fn get(&self) -> Option<Own> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.0)
     }
 
     pub(super) fn learn(&self, own: Own) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(own);
+        *lock(&self.0) = Some(own);
     }
 }
 

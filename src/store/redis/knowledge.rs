@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     clock::{Clock as _, SystemClock, Timestamp},
     error::StoreError,
+    lock::lock,
     once::{Claim, History},
     store::batched::Retentions,
 };
@@ -54,8 +55,7 @@ impl Knowledge {
         self.since.fetch_max(inspected.since, Ordering::AcqRel);
         self.shows(inspected.mark);
         // Steps are compared with this record, so the fence that it tells of comes first.
-        let records = self.records.lock();
-        let mut records = records.unwrap_or_else(PoisonError::into_inner);
+        let mut records = lock(&self.records);
         if let Some(known) = records.get(key)
             && known.name == inspected.name
         {
@@ -71,23 +71,20 @@ impl Knowledge {
 
     /// Returns the record under this key, as it was read last.
     pub(super) fn record_at(&self, key: &str) -> Option<Inspected> {
-        let records = self.records.lock();
-        let records = records.unwrap_or_else(PoisonError::into_inner);
+        let records = lock(&self.records);
         records.get(key).cloned()
     }
 
     /// Returns the name of one record of the servers that are known: always of the same one.
     pub(super) fn name(&self) -> Option<String> {
-        let records = self.records.lock();
-        let records = records.unwrap_or_else(PoisonError::into_inner);
+        let records = lock(&self.records);
         let first = records.iter().min_by_key(|(key, _)| *key);
         first.map(|(_, record)| record.name.clone())
     }
 
     /// The server whose record has this key has carried out so many commands.
     pub(super) fn counts(&self, key: &str, commands: u64) {
-        let records = self.records.lock();
-        let mut records = records.unwrap_or_else(PoisonError::into_inner);
+        let mut records = lock(&self.records);
         if let Some(record) = records.get_mut(key) {
             record.commands = record.commands.max(commands);
         }
@@ -104,20 +101,17 @@ impl Knowledge {
     }
 
     pub(super) fn namespace(&self, name: &str) -> Option<Namespace> {
-        let namespaces = self.namespaces.lock();
-        let namespaces = namespaces.unwrap_or_else(PoisonError::into_inner);
+        let namespaces = lock(&self.namespaces);
         namespaces.get(name).copied()
     }
 
     pub(super) fn learn_namespace(&self, name: &str, namespace: Namespace) {
-        let namespaces = self.namespaces.lock();
-        let mut namespaces = namespaces.unwrap_or_else(PoisonError::into_inner);
+        let mut namespaces = lock(&self.namespaces);
         namespaces.insert(name.into(), namespace);
     }
 
     pub(super) fn namespaces(&self) -> Vec<(Box<str>, Namespace)> {
-        let namespaces = self.namespaces.lock();
-        let namespaces = namespaces.unwrap_or_else(PoisonError::into_inner);
+        let namespaces = lock(&self.namespaces);
         namespaces
             .iter()
             .map(|(name, n)| (name.clone(), *n))

@@ -1,7 +1,7 @@
 //! The connections at hand, and how new ones are made: one attempt at a time, and none in a hurry.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     clock::{Clock as _, SystemClock},
     error::{StoreError, in_full},
+    lock::lock,
     once::Claim,
     store::batched::{Exchange, Quota, Report},
 };
@@ -84,7 +85,7 @@ impl Shared {
     }
 
     fn shards(&self) -> Arc<Vec<Shard>> {
-        Arc::clone(&self.shards.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&lock(&self.shards))
     }
 
     fn at_hand(&self, slot: u16) -> Option<Arc<Server>> {
@@ -171,7 +172,7 @@ impl Shared {
         }
         connecting.has_history |= !shards.is_empty();
         let none = shards.is_empty();
-        *self.shards.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(shards);
+        *lock(&self.shards) = Arc::new(shards);
         failed.filter(|_| none).map_or(Ok(()), Err)
     }
 
