@@ -18,6 +18,9 @@ use crate::{
 /// Entries of a directory that are read.
 const MAX_ENTRIES: usize = 10_000;
 
+/// The longest file with a secret, in bytes.
+const MAX_FILE: u64 = 64 * 1024;
+
 /// Where the keys of a route come from.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
@@ -51,7 +54,18 @@ pub(super) type Read = (Loaded, Vec<Failure>);
 impl Place {
     fn read(&self) -> Result<SecretText, Failure> {
         match self {
-            Self::File(file) => secret::from_file(file),
+            Self::File(file) => {
+                // A named pipe would wait for its other end, and no key be read again.
+                let is_small = |of: fs::Metadata| of.is_file() && of.len() <= MAX_FILE;
+                match fs::metadata(file).is_ok_and(|of| !is_small(of)) {
+                    false => secret::from_file(file),
+                    true => Err(Failure::unable(
+                        format!("cannot read the secret file `{}`", file.display()),
+                        "it is not a regular file, or longer than a secret",
+                        "name a file that holds the secret alone",
+                    )),
+                }
+            }
             Self::Env(name) => secret::from_env(name),
         }
     }

@@ -249,7 +249,10 @@ fn a_key_that_is_removed_is_refused_whatever_else_is_in_its_directory() {
     let of_2 = "the secret of another partner";
     assert_eq!(send_by("partner-1", crate::session::SECRET), 200);
     assert_eq!(send_by("partner-2", of_2), 200);
-    // Beside a duplicate that an editor left, an empty file and a dangling link.
+    // Beside a duplicate that an editor left, an empty file, a dangling link and a pipe.
+    let pipe = session.path().join("keys/partner-0");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
     session.file("keys/partner-2~", of_2);
     session.file("keys/partner-3", "");
     std::os::unix::fs::symlink("nowhere", session.path().join("keys/partner-4")).unwrap();
@@ -258,7 +261,13 @@ fn a_key_that_is_removed_is_refused_whatever_else_is_in_its_directory() {
     assert_eq!(send_by("partner-2", of_2), 200);
     assert_eq!(send_by("partner-2~", of_2), 401);
     // The last one too.
-    for name in ["partner-2", "partner-2~", "partner-3", "partner-4"] {
+    for name in [
+        "partner-0",
+        "partner-2",
+        "partner-2~",
+        "partner-3",
+        "partner-4",
+    ] {
         std::fs::remove_file(session.path().join("keys").join(name)).unwrap();
     }
     until("partner-2", of_2, 401);

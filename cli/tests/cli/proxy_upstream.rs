@@ -395,3 +395,17 @@ fn an_upstream_of_http2_gets_what_one_of_http1_gets() {
         assert!(answer.0.ends_with(&expected), "{answer:?}");
     }
 }
+
+#[test]
+fn an_answer_with_a_length_beside_its_chunks_is_passed_on_whole() {
+    let session = Session::new();
+    let upstream = Upstream::start(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n\
+         5\r\nwhole\r\n0\r\n\r\n",
+    );
+    let proxied = Proxied::start(&session, &upstream, KEYS);
+    let answer = proxied.send(transfer(&session).raw());
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    assert!(answer.0.contains("whole"), "{answer:?}");
+    assert!(!answer.0.contains("content-length"), "{answer:?}");
+}

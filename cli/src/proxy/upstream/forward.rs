@@ -11,7 +11,7 @@ use bytes::Bytes;
 use countersign::VerifiedPayload;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{HOST, TRAILER},
+    header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING},
     request::Parts,
     uri::{Authority, PathAndQuery},
 };
@@ -207,6 +207,10 @@ impl Target {
 
 /// The fields of an answer that are passed on: with the names of its trailers, which follow.
 fn answered(mut headers: HeaderMap) -> HeaderMap {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        // The length was not that of the body (RFC 9112, 6.3), which would be cut off.
+        headers.remove(CONTENT_LENGTH);
+    }
     let trailers: Vec<HeaderValue> = headers.get_all(TRAILER).iter().cloned().collect();
     strip(&mut headers);
     for names in trailers {
