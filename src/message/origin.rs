@@ -213,7 +213,7 @@ impl Origins {
             return Err(Fault::new(
                 FaultKind::NotServed,
                 format!(
-                    "the request is for `{}`, which is no public origin of this service; if a \
+                    "the request is for `{}`, which is not a public origin of this service; if a \
                      proxy stands in front, let it pass on the client's `Host`, or configure \
                      `forwarded`",
                     asked.unwrap_or_default().escape_debug()

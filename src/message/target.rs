@@ -180,7 +180,7 @@ fn authority_in<'h>(value: &'h [u8], name: &HeaderName) -> Result<&'h str, Fault
         .iter()
         .fold(!value.is_empty(), |all, b| all & is_plain(*b));
     let authority = str::from_utf8(value).ok().filter(|_| authority);
-    authority.ok_or_else(|| malformed(format!("`{name}` is no authority")))
+    authority.ok_or_else(|| malformed(format!("`{name}` is not an authority")))
 }
 
 pub(super) fn without_default_port<'a>(authority: &'a str, scheme: &Scheme) -> &'a str {

@@ -158,7 +158,7 @@ fn key_id_in(header: &str) -> Result<String, Fault> {
 fn decode(what: &str, text: &str) -> Result<Vec<u8>, Fault> {
     URL_SAFE_NO_PAD.decode(text).map_err(|error| {
         malformed(format!(
-            "the {what} is no base64url without padding: {error}"
+            "the {what} is not base64url without padding: {error}"
         ))
     })
 }
@@ -166,13 +166,13 @@ fn decode(what: &str, text: &str) -> Result<Vec<u8>, Fault> {
 fn object(what: &str, text: &str) -> Result<Map<String, Value>, Fault> {
     let document = decode(what, text)?;
     json::read(&document)
-        .map_err(|error| malformed(format!("the {what} is no JSON object: {error}")))
+        .map_err(|error| malformed(format!("the {what} is not a JSON object: {error}")))
 }
 
 fn text(members: &mut Map<String, Value>, name: &str) -> Result<String, Fault> {
     match members.remove(name) {
         Some(Value::String(text)) => Ok(text),
-        Some(_) => Err(malformed(format!("`{name}` is no string"))),
+        Some(_) => Err(malformed(format!("`{name}` is not a string"))),
         None => Err(malformed(format!("`{name}` is missing"))),
     }
 }
@@ -184,7 +184,11 @@ fn time(members: &mut Map<String, Value>, name: &str) -> Result<Timestamp, Fault
         .ok_or_else(|| malformed(format!("`{name}` is missing")))?
         .as_u64()
         .and_then(Timestamp::from_secs)
-        .ok_or_else(|| malformed(format!("`{name}` is no time in whole seconds since 1970")))
+        .ok_or_else(|| {
+            malformed(format!(
+                "`{name}` is not a time in whole seconds since 1970"
+            ))
+        })
 }
 
 fn nothing_else(what: &str, rest: &Map<String, Value>) -> Result<(), Fault> {

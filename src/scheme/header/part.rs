@@ -247,9 +247,9 @@ impl JsonObject {
         self.with(name, Member::String(part))
     }
 
-    /// Adds a member that is no string: [`Part::Time`] as an integer, [`Part::Supplied`] if it is a
-    /// whole number, or [`Part::CanonicalBody`] in the form of this object, as the document that it
-    /// is.
+    /// Adds a member that is not a string: [`Part::Time`] as an integer, [`Part::Supplied`] if it
+    /// is a whole number, or [`Part::CanonicalBody`] in the form of this object, as the document
+    /// that it is.
     pub fn value(self, name: impl Into<String>, part: Part) -> Self {
         self.with(name, Member::Value(part))
     }
@@ -297,7 +297,7 @@ impl JsonObject {
                 }
                 Member::Value(_) => {
                     return Err(refuse(format!(
-                        "member `{name}` is no value by itself, as `Part::Time` is, and \
+                        "member `{name}` is not a value by itself, as `Part::Time` is, and \
                          `Part::CanonicalBody` in the form of the object; add it as a string"
                     )));
                 }

@@ -139,7 +139,7 @@ impl<'m> Source<'m> {
                 let value = joined(headers, name)?.ok_or_else(|| absent(name))?;
                 match field_type(name, types) {
                     Some(FieldType::Dictionary) | None => read_members(&value, wanted),
-                    Some(_) => Err(format!("{identifier}: the field is no dictionary").into()),
+                    Some(_) => Err(format!("{identifier}: the field is not a dictionary").into()),
                 }
             }
             _ => Err(foreign(identifier)),
@@ -173,7 +173,7 @@ impl<'m> Source<'m> {
 }
 
 fn foreign(identifier: &Identifier<'_>) -> Why {
-    format!("{identifier} is no part of the message that is signed").into()
+    format!("{identifier} is not a part of the message that is signed").into()
 }
 
 /// Appends a component: what is of another message covers nothing of this one.

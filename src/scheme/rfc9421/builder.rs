@@ -211,7 +211,9 @@ impl HttpMessageSignaturesBuilder {
         for component in &self.required {
             let identifier = &component.0;
             if identifier.req || identifier.name == Name::Status {
-                return Err(refuse(format!("{component} is no component of a request")));
+                return Err(refuse(format!(
+                    "{component} is not a component of a request"
+                )));
             }
         }
         for component in &self.response_required {
@@ -221,7 +223,9 @@ impl HttpMessageSignaturesBuilder {
                 (_, req) => req,
             };
             if !fits {
-                return Err(refuse(format!("{component} is no component of a response")));
+                return Err(refuse(format!(
+                    "{component} is not a component of a response"
+                )));
             }
         }
         for component in self.required.iter().chain(&self.response_required) {
@@ -243,7 +247,7 @@ impl HttpMessageSignaturesBuilder {
         let response_required = self.response_required.into_iter().map(|c| c.0).collect();
         let types = self.types.into_iter().map(|(name, kind)| {
             let parsed = name.parse();
-            let parsed = parsed.map_err(|_| refuse(format!("`{name}` is no header")))?;
+            let parsed = parsed.map_err(|_| refuse(format!("`{name}` is not a header")))?;
             Ok((parsed, kind))
         });
         let types = types.collect::<Result<_, ConfigError>>()?;

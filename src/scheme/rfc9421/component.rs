@@ -163,7 +163,7 @@ impl fmt::Debug for Component {
 }
 
 fn refuse(what: &str) -> ConfigError {
-    let what = format!("`{what}` is no component that a signature can cover");
+    let what = format!("`{what}` is not a component that a signature can cover");
     ConfigErrorKind::Scheme(what.into()).into()
 }
 
@@ -301,7 +301,7 @@ impl<'t, 'de> IdentifierVisitor<'t> {
         push_bare_item(self.canonical, item);
         let name = match item {
             BareItemFromInput::String(name) => Name::parse(name.as_str()),
-            _ => Err("a component identifier that is no string".into()),
+            _ => Err("a component identifier that is not a string".into()),
         };
         ParametersVisitor {
             canonical: self.canonical,

@@ -332,7 +332,7 @@ impl<'de> ListVisitor<'_, 'de> {
         match value {
             BareItemFromInput::String(value) => *place = Some(text(value)),
             BareItemFromInput::Boolean(true) if self.accept => parameters.wanted.push(key),
-            _ => return Err(format!("its `{key}` is no string").into()),
+            _ => return Err(format!("its `{key}` is not a string").into()),
         }
         Ok(())
     }

@@ -95,7 +95,7 @@ impl Describe for HttpMessageSignatures {
     fn prepare(&self, parts: &mut Parts, signing: &Signing<'_>) -> Result<Unsigned, SignError> {
         let settings = &*self.0;
         let nonce = std::str::from_utf8(signing.nonce)
-            .map_err(|_| SignError::new("the nonce is no text"))?;
+            .map_err(|_| SignError::new("the nonce is not text"))?;
         check_nonce(nonce).map_err(SignError::new)?;
         let digest = Identifier::of(Name::Field(CONTENT_DIGEST));
         let digest = settings.required.iter().any(|r| r.includes(&digest));

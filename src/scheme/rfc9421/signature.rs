@@ -116,7 +116,7 @@ impl Settings {
                 }
                 (Err(fault), _) => Err(malformed(format!("signature `{label}`: {fault}"))),
                 _ => Err(malformed(format!(
-                    "signature `{label}` is no MAC of {mac_len} bytes"
+                    "signature `{label}` is not a MAC of {mac_len} bytes"
                 ))),
             };
             match read {

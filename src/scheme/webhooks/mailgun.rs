@@ -167,8 +167,8 @@ impl Envelope {
         let Some(mac) = wanted.take("signature") else {
             return Err(Fault::new(
                 FaultKind::Missing,
-                "the body is no JSON object with an object `signature`, and no form with a field \
-                 `signature`",
+                "the body is neither a JSON object with an object `signature`, nor a form with a \
+                 field `signature`",
             ));
         };
         Self::of(wanted.take("timestamp"), wanted.take("token"), Some(mac)).ok_or_else(|| {
@@ -195,7 +195,7 @@ impl Envelope {
         let Some(mut signature) = member_as::<Object>(body, "signature")? else {
             return Err(Fault::new(
                 FaultKind::Missing,
-                "the body is no JSON object with an object `signature`",
+                "the body is not a JSON object with an object `signature`",
             ));
         };
         let mut text = |name| match signature.take(name)? {
@@ -341,7 +341,7 @@ impl Describe for Mailgun {
         let is_object = serde_json::from_slice::<Map<String, Value>>(body).is_ok();
         if !is_object || member(body, "signature")?.is_some() {
             return Err(SignError::new(
-                "the body is no JSON object, or has a `signature` already",
+                "the body is not a JSON object, or has a `signature` already",
             ));
         }
         let rest = body.trim_ascii_start().get(1..).unwrap_or_default();

@@ -231,7 +231,7 @@ impl Webhooks {
             });
             parameters.signed_at = Some(time.ok_or_else(|| {
                 malformed(format!(
-                    "`{name}` of the body is no whole number: {}",
+                    "`{name}` of the body is not a whole number: {}",
                     unit.form()
                 ))
             })?);

@@ -52,7 +52,7 @@ pub(super) fn push_headers(
 ) -> Result<(), Fault> {
     for (place, name) in list.split(',').enumerate() {
         let name = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| malformed(format!("`{}` is no header", name.escape_debug())))?;
+            .map_err(|_| malformed(format!("`{}` is not a header", name.escape_debug())))?;
         let value = single(headers, &name)?
             .ok_or_else(|| malformed(format!("header `{name}` is signed, and missing")))?
             .as_bytes()

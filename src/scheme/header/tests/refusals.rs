@@ -223,7 +223,7 @@ fn a_json_object_has_each_member_once_and_values_that_are_json() {
     ] {
         is_refused(
             of(object().value("b", part)),
-            "member `b` is no value by itself",
+            "member `b` is not a value by itself",
         );
     }
     let nested = object().string("b", Part::Json(object()));
