@@ -69,8 +69,8 @@ impl Script {
 
     /// The next line that it writes.
     pub async fn answer(&mut self) -> Value {
-        let line = timeout(Duration::from_secs(30), self.answers.next_line()).await;
-        let line = line.expect("an answer within 30 seconds");
+        let line = timeout(Duration::from_secs(120), self.answers.next_line()).await;
+        let line = line.expect("an answer within 2 minutes");
         let line = line.expect("text").expect("a script that runs still");
         serde_json::from_str(&line).expect("JSON")
     }
