@@ -219,7 +219,8 @@ mod postgres {
                 LIMIT 16 FOR UPDATE SKIP LOCKED
             )
         )
-        SELECT $2::bytea, $3::bytea, $4::bytea, $5::bigint, $6::bigint, $7::bool";
+        SELECT $2::bytea, $3::bytea, $4::bytea, $5::bigint, $6::bigint, $7::bool,
+            $8::bool";
 
     /// Whatever plan the database makes, a claim drops few records, and never the one that it has
     /// taken over.
@@ -246,7 +247,7 @@ mod postgres {
                 .bind([1_u8])
                 .bind([2_u8])
                 .bind([3_u8]);
-            let claimed = claimed.bind(1000_i64).bind(1000_i64).bind(false);
+            let claimed = claimed.bind(1000_i64).bind(1000_i64).bind(false).bind(true);
             claimed.execute(&mut *tx).await.unwrap();
             let found =
                 sqlx::query_as("SELECT count(*), bool_or(digest = $1) FROM countersign_answers");
@@ -350,6 +351,15 @@ mod quota {
         assert!(matches!(known, AnswerOutcome::InFlight { .. }));
         let other = claim("another", 9);
         assert_eq!(store.claim(&other).await.unwrap(), AnswerOutcome::Claimed);
+        // An attempt that was cut off is taken over, which adds no record.
+        let cut_off = store.renew(&first, Duration::ZERO).await.unwrap();
+        assert_eq!(cut_off, countersign::store::StepOutcome::Done);
+        let unknown = store.claim(&claim("partner", 0)).await.unwrap();
+        assert_eq!(unknown, AnswerOutcome::Unknown);
+        let retry = claim("partner", 0).running_again();
+        assert_eq!(store.claim(&retry).await.unwrap(), AnswerOutcome::Claimed);
+        let over = store.claim(&claim("partner", 3).running_again()).await;
+        assert_eq!(over.unwrap_err().kind(), StoreErrorKind::KeyOverQuota);
     }
 }
 

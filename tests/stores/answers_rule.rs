@@ -131,7 +131,8 @@ mod postgres {
                 .bind([0_u8])
                 .bind(CLAIMED)
                 .bind([1_u8; 16]);
-            let claim = claim.bind(1000_i64).bind(1000_i64).bind(case.runs_again);
+            let claim = claim.bind(1000_i64).bind(1000_i64);
+            let claim = claim.bind(case.runs_again).bind(true);
             let claimed: bool = claim.fetch_one(&mut *tx).await.unwrap();
             same.push(claimed == free(case));
         }

@@ -179,13 +179,8 @@ impl PostgresAnswers {
 
     async fn try_claim(&self, claim: &AnswerClaim) -> Result<AnswerOutcome, StoreError> {
         let owner = claim.owner();
-        if self.records(owner).await? >= self.records_of_a_key {
-            // A retry is told what is known.
-            return match self.try_find(claim).await? {
-                Some(outcome) => Ok(outcome),
-                None => Err(answers::over_quota()),
-            };
-        }
+        // A retry is told what is known also if there is no room, and may take its record over.
+        let has_room = self.records(owner).await? < self.records_of_a_key;
         // A record may be released between the two statements.
         for _ in 0..3 {
             let outcome = self.database.transact(async |connection| {
@@ -197,6 +192,7 @@ impl PostgresAnswers {
                     .bind(millis(claim.retention()))
                     .bind(millis(claim.lease()))
                     .bind(claim.runs_again())
+                    .bind(has_room)
                     .persistent(false);
                 let row = claiming.fetch_one(&mut *connection).await;
                 let claimed = row.and_then(|row| row.try_get("claimed"));
@@ -210,6 +206,9 @@ impl PostgresAnswers {
                     self.count(owner, 1);
                 }
                 return Ok(outcome);
+            }
+            if !has_room {
+                return Err(answers::over_quota());
             }
         }
         Err(StoreError::unavailable(

@@ -1,11 +1,15 @@
 -- $1: the digest, $2: the owner, $3: the fingerprint, $4: the attempt, $5: the retention, $6: the lease,
--- $7: whether the claim may run again.
+-- $7: whether the claim may run again, $8: whether the owner may have one record more. A record that is
+-- taken over is none more.
 WITH clock AS MATERIALIZED (
     SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now
 ), claimed AS (
     INSERT INTO countersign_answers AS known
         (digest, owner, fingerprint, attempt, deadline_ms, lease_end_ms)
     SELECT $1, $2, $3, $4, now + $5, now + $6 FROM clock
+    WHERE $8 OR EXISTS (
+        SELECT FROM countersign_answers AS held WHERE held.digest = $1 AND held.deadline_ms > now
+    )
     ON CONFLICT (digest) DO UPDATE SET
         owner = excluded.owner, fingerprint = excluded.fingerprint, attempt = excluded.attempt,
         deadline_ms = excluded.deadline_ms, lease_end_ms = excluded.lease_end_ms, answer = NULL

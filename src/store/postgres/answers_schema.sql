@@ -9,4 +9,6 @@ CREATE TABLE IF NOT EXISTS countersign_answers (
     answer bytea
 );
 CREATE INDEX IF NOT EXISTS countersign_answers_by_deadline ON countersign_answers (deadline_ms);
-CREATE INDEX IF NOT EXISTS countersign_answers_by_owner ON countersign_answers (owner);
+-- Counting the records of an owner that have not ended reads no others.
+CREATE INDEX IF NOT EXISTS countersign_answers_by_owner_and_deadline
+    ON countersign_answers (owner, deadline_ms);
