@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{answer::StoredAnswer, settings::Settings};
+use bytes::Bytes;
+
+use super::{answer::StoredAnswer, pending::PendingAnswer, settings::Settings};
 use crate::{
     error::{Rejection, StoreError, StoreErrorKind},
     future::within,
@@ -42,9 +44,11 @@ impl Held {
         let _ = self.kept.settle(End::Released).await;
     }
 
-    /// Whether an answer is on record.
-    pub(crate) async fn is_answered(&self) -> Result<bool, Rejection> {
-        Ok(self.key.is_answered().await?)
+    /// Whether the answer on record is the one of this attempt: another may have taken the key over,
+    /// and answered.
+    pub(crate) async fn is_answered_by(&self, pending: &PendingAnswer) -> Result<bool, Rejection> {
+        let answer = self.key.answer().await?;
+        Ok(answer.is_some_and(|answer| pending.has_recorded(&answer)))
     }
 
     /// Leaves the record as it is: it holds an answer.
@@ -74,10 +78,13 @@ impl HeldKey {
         within(*timeout, || store.record(&self.claim, &answer)).await
     }
 
-    async fn is_answered(&self) -> Result<bool, StoreError> {
+    async fn answer(&self) -> Result<Option<Bytes>, StoreError> {
         let Self { settings, claim } = self;
         let found = within(settings.timeout, || settings.store.find(claim)).await?;
-        Ok(matches!(found, Some(AnswerOutcome::Answered(_))))
+        Ok(match found {
+            Some(AnswerOutcome::Answered(answer)) => Some(answer),
+            _ => None,
+        })
     }
 }
 
@@ -95,7 +102,7 @@ impl Hold for HeldKey {
         let limit = self.settings.renewal_timeout();
         let renewed = within(limit, || store.renew(&self.claim, *lease)).await?;
         // A handler that has committed its answer may go on for as long as it likes.
-        if renewed == StepOutcome::Lost && self.is_answered().await? {
+        if renewed == StepOutcome::Lost && self.answer().await?.is_some() {
             return Ok(StepOutcome::Done);
         }
         Ok(renewed)

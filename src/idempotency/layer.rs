@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use tokio::{runtime::Handle, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     answer::StoredAnswer,
@@ -19,7 +19,7 @@ use crate::{
     error::{ConfigError, Rejection, RejectionKind, StoreError, StoreErrorKind},
     future::within,
     message::IDEMPOTENCY_KEY,
-    once::{AnswerClaim, AnswerOutcome, Memory, StepOutcome},
+    once::{AnswerClaim, AnswerOutcome, Memory, StepOutcome, can_be_kept},
 };
 
 /// A layer behind which one intention is acted on once, however often its sender signs it.
@@ -104,13 +104,7 @@ impl IdempotencyLayer {
 
     /// Claims the key. Whoever goes away meanwhile, or gets no answer, leaves no claim behind.
     pub(crate) async fn ask(&self, claim: AnswerClaim) -> Result<Asked, Rejection> {
-        if Handle::try_current().is_err() {
-            return Err(Rejection::new(
-                RejectionKind::StoreMisconfigured,
-                "a request with an `Idempotency-Key` came outside of a Tokio runtime, in which its \
-                 key would be held",
-            ));
-        }
+        can_be_kept()?;
         let settings = &self.settings;
         let (claiming, turn) = settings
             .in_turn(&claim, || settings.store.claim(&claim))
@@ -119,6 +113,9 @@ impl IdempotencyLayer {
         let asked = Instant::now();
         let mut outcome = within(settings.timeout, || claiming).await;
         drop(turn);
+        use StoreErrorKind::{Full, KeyOverQuota};
+        let refused = |error: &StoreError| matches!(error.kind(), Full | KeyOverQuota);
+        let is_refused = outcome.as_ref().is_err_and(refused);
         // A slow answer leaves a hold that may end before its first renewal.
         if matches!(outcome, Ok(AnswerOutcome::Claimed)) && asked.elapsed() > settings.lease / 3 {
             let renewing = || settings.store.renew(&claim, settings.lease);
@@ -128,12 +125,11 @@ impl IdempotencyLayer {
                 Err(error) => Err(error),
             };
         }
-        use StoreErrorKind::{Full, KeyOverQuota};
-        match outcome {
-            Ok(_) => unanswered.leave(),
-            Err(ref error) if matches!(error.kind(), Full | KeyOverQuota) => unanswered.leave(),
+        if outcome.is_ok() || is_refused {
+            unanswered.leave();
+        } else {
             // The claim may have been made, and no handler runs for it.
-            Err(_) => drop(unanswered),
+            drop(unanswered);
         }
         match outcome? {
             AnswerOutcome::Claimed => Ok(Asked::New(Held::new(Arc::clone(settings), claim))),

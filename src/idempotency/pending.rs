@@ -2,21 +2,19 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
+use sha2::{Digest as _, Sha256};
 
 use super::{answer::is_stored, settings::Settings};
 use crate::{
     error::{Rejection, RejectionKind},
     future::{lock_wait, within},
-    once::{AnswerClaim, AnswerIn, StepOutcome},
+    once::{AnswerClaim, AnswerIn, StepOutcome, lock},
 };
 
 /// Records the answer of a handler in the database transaction in which its effects happen, so that
@@ -38,7 +36,8 @@ struct Shared {
     settings: Arc<Settings>,
     /// `None` if the request names no key.
     claim: Option<AnswerClaim>,
-    is_recorded: AtomicBool,
+    /// The SHA-256 of the answer that was recorded last.
+    recorded: Mutex<Option<[u8; 32]>>,
 }
 
 impl PendingAnswer {
@@ -46,7 +45,7 @@ impl PendingAnswer {
         Self(Arc::new(Shared {
             settings,
             claim,
-            is_recorded: AtomicBool::new(false),
+            recorded: Mutex::default(),
         }))
     }
 
@@ -106,14 +105,19 @@ impl PendingAnswer {
                     settings.lease,
                 ));
             }
-            self.0.is_recorded.store(true, Ordering::Release);
+            *lock(&self.0.recorded) = Some(Sha256::digest(&answer).into());
         }
         Ok(Response::from_parts(head, Full::new(body)))
     }
 
     /// Whether this attempt has recorded its answer, in a transaction that may not be committed.
     pub(crate) fn is_recorded(&self) -> bool {
-        self.0.is_recorded.load(Ordering::Acquire)
+        lock(&self.0.recorded).is_some()
+    }
+
+    /// Whether this answer is the one that this attempt has recorded.
+    pub(crate) fn has_recorded(&self, answer: &Bytes) -> bool {
+        *lock(&self.0.recorded) == Some(Sha256::digest(answer).into())
     }
 }
 

@@ -17,6 +17,8 @@ use crate::{
 pub(super) struct Unanswered<'c> {
     settings: &'c Arc<Settings>,
     claim: &'c AnswerClaim,
+    /// Whoever drops it may be outside of the runtime.
+    runtime: Option<Handle>,
     is_answered: bool,
 }
 
@@ -29,6 +31,7 @@ impl<'c> Unanswered<'c> {
         Self {
             settings,
             claim,
+            runtime: Handle::try_current().ok(),
             is_answered: false,
         }
     }
@@ -45,12 +48,19 @@ impl Drop for Unanswered<'_> {
             return;
         }
         let places = Arc::clone(&self.settings.taking_back.places);
-        let (Ok(runtime), Ok(place)) = (Handle::try_current(), places.try_acquire_owned()) else {
-            tracing::warn!(
-                "a claim on an `Idempotency-Key` was not answered, and is not taken back, because \
-                 too many are: if it was made, its outcome is unknown"
-            );
-            return;
+        let (runtime, place) = match (&self.runtime, places.try_acquire_owned()) {
+            (Some(runtime), Ok(place)) => (runtime, place),
+            (runtime, _) => {
+                let reason = match runtime {
+                    Some(_) => "too many are",
+                    None => "it was made outside of a Tokio runtime",
+                };
+                tracing::warn!(
+                    "a claim on an `Idempotency-Key` was not answered, and is not taken back, \
+                     because {reason}: if it was made, its outcome is unknown"
+                );
+                return;
+            }
         };
         let (settings, claim) = (Arc::clone(self.settings), self.claim.clone());
         let taking_back = async move {

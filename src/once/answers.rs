@@ -255,7 +255,9 @@ impl AnswerRecord {
 /// - each step is fenced by the claim's attempt: once another attempt holds the key, or an answer
 ///   is recorded, the earlier holder changes nothing ([`StepOutcome::Lost`]);
 /// - one key id of one namespace fills no more than its share, and is refused beyond it
-///   ([`StoreErrorKind::KeyOverQuota`]);
+///   ([`StoreErrorKind::KeyOverQuota`]). The share is one of bytes in memory, and one of records in
+///   the other stores of this crate, whatever the size of the answers. A record that is taken over
+///   is not counted twice;
 /// - what is full, down, slow or unsure answers with an error. A record is never evicted before its
 ///   retention has passed.
 ///

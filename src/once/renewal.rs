@@ -2,17 +2,20 @@
 //! to its thread, and then ends it. A lease on a request is such a hold, and so is the key of an
 //! intention.
 
-use std::{convert::Infallible, future::poll_fn, pin::pin, task::Poll, time::Duration};
+use std::{
+    convert::Infallible, future::poll_fn, panic::catch_unwind, pin::pin, task::Poll, time::Duration,
+};
 
 use http::StatusCode;
 use tokio::{
+    runtime::Handle,
     sync::oneshot,
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use tracing::Instrument as _;
 
 use super::{lease::Lease, store::StepOutcome};
-use crate::error::{StoreError, in_full};
+use crate::error::{Rejection, RejectionKind, StoreError, in_full};
 
 /// The answer of a store to one step of a hold.
 pub(crate) type Step = Result<StepOutcome, StoreError>;
@@ -104,6 +107,23 @@ struct Settlement<E> {
 /// Resolves once the store was asked to record an outcome, and has answered or failed.
 pub(crate) type Settled = oneshot::Receiver<Infallible>;
 
+/// Checks that a hold can be kept here: to be asked before anything is claimed.
+///
+/// # Errors
+/// Returns an error outside of a Tokio runtime, and in one without its timer.
+pub(crate) fn can_be_kept() -> Result<(), Rejection> {
+    let detail = match Handle::try_current() {
+        Err(_) => "the request came outside of a Tokio runtime, in which it would be held",
+        // Nothing but this panic tells whether a runtime has a timer.
+        Ok(_) if catch_unwind(|| drop(sleep(Duration::ZERO))).is_err() => {
+            "the request came in a Tokio runtime without a timer, and could not be held: build the \
+             runtime with `enable_time`"
+        }
+        Ok(_) => return Ok(()),
+    };
+    Err(Rejection::new(RejectionKind::StoreMisconfigured, detail))
+}
+
 impl<E: Send + Sync + 'static> Kept<E> {
     /// One task for each hold: none waits for another's store, or fails with it.
     pub(crate) fn new<H: Hold<End = E>>(hold: H) -> Self {
@@ -118,8 +138,12 @@ impl<E: Send + Sync + 'static> Kept<E> {
     /// Ends the hold, also if nobody waits for it.
     pub(crate) fn settle(self, end: E) -> Settled {
         let (asked, answered) = oneshot::channel();
-        // The keeper is gone only with its runtime: then the hold ends by itself.
-        let _ = self.0.send(Settlement { end, asked });
+        if self.0.send(Settlement { end, asked }).is_err() {
+            tracing::error!(
+                "nobody was left to record an outcome, because the runtime has ended or the task \
+                 has panicked: the hold ends by itself, and a retry may run again"
+            );
+        }
         answered
     }
 }
@@ -152,7 +176,6 @@ async fn keep<H: Hold>(hold: H, settled: oneshot::Receiver<Settlement<H::End>>) 
             );
             // The answer leaves all the same, because what was done is done.
             drop(asked);
-            // What is lost now may have been recorded by a try that was not answered.
             while_renewing(tell_again(&hold, &end), &hold, || {}).await;
         }
     }
@@ -204,15 +227,24 @@ async fn renew_for_ever<H: Hold>(hold: &H, when_lost: impl Fn()) -> Infallible {
 async fn tell_again<H: Hold>(hold: &H, end: &H::End) {
     let name = H::NAME;
     let tell = || async {
-        let told = hold.end(end).await;
-        told.inspect_err(|error| {
-            let error = in_full(error);
-            tracing::warn!(
-                error,
-                "the outcome under a {name} was not recorded; trying again"
-            );
-        })
-        .is_ok()
+        match hold.end(end).await {
+            Ok(StepOutcome::Done) => true,
+            Ok(StepOutcome::Lost) => {
+                tracing::warn!(
+                    "a {name} was lost before its outcome was recorded, and its request may have \
+                     run twice; or an earlier try recorded it without an answer"
+                );
+                true
+            }
+            Err(error) => {
+                let error = in_full(&error);
+                tracing::warn!(
+                    error,
+                    "the outcome under a {name} was not recorded; trying again"
+                );
+                false
+            }
+        }
     };
     if !until(tell, Duration::from_secs(20), hold.duration() / 3).await {
         tracing::error!(

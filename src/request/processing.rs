@@ -13,7 +13,12 @@ pub enum Processing {
     /// to its end, and otherwise released, so that a sender who retries is served in the end. The
     /// handler runs detached from its connection; while it lives the lease is renewed. If the
     /// process ends before the outcome is known, the lease ends after `lease`, and the request may
-    /// run again.
+    /// run again. Needs a Tokio runtime with its timer: without, nothing is leased, and the answer
+    /// is 500 (`store_misconfigured`).
+    ///
+    /// The handler begins in the task of its request. When the client hangs up, it goes on in a task
+    /// of its own: task-locals that a middleware outside of the layer has set are gone then. Use
+    /// extensions of the request instead.
     Retryable {
         /// For how long each renewal holds: between 1 second and 1 day. A store is waited for no
         /// longer than a third of it.

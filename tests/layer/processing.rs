@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     response::{IntoResponse as _, Response},
     routing::post,
@@ -460,6 +460,53 @@ async fn a_connection_that_is_closed_does_not_cut_off_a_detached_handler() {
     until(|| service.store.times(Asked::Complete) == 1).await;
     assert_eq!(service.effects.count(), 1);
     assert_eq!(service.send(&request).await, replayed());
+}
+
+/// A handler goes on in a task of its own when its client has gone. The twin's client stays.
+#[tokio::test(start_paused = true)]
+async fn task_locals_of_outer_middlewares_are_gone_once_a_client_has_hung_up_and_extensions_stay() {
+    tokio::task_local!(static OUTER: u8);
+    #[derive(Clone)]
+    struct Outer(u8);
+    for (patience, after) in [(1, None), (9, Some(7))] {
+        let clock = clock();
+        let layer = layer(&clock).store(store(&clock)).processing(RETRYABLE);
+        let (telling, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let handler = async move |Extension(Outer(outer)): Extension<Outer>| {
+            let before = OUTER.try_with(|outer| *outer).ok();
+            sleep(Duration::from_secs(5)).await;
+            let after = OUTER.try_with(|outer| *outer).ok();
+            telling.send((before, after, outer)).unwrap();
+        };
+        let app = Router::new().route("/orders", post(handler));
+        let app = app.layer(layer.build().unwrap()).layer(Extension(Outer(7)));
+        let signed = signer(&clock).sign(request("POST", "/orders", "{}"));
+        let answering = OUTER.scope(7, app.oneshot(signed.unwrap().map(Body::from)));
+        let answered = tokio::time::timeout(Duration::from_secs(patience), answering).await;
+        assert_eq!(answered.is_ok(), after.is_some());
+        assert_eq!(told.recv().await, Some((Some(7), after, 7)));
+    }
+}
+
+/// Nothing would keep the lease: nothing is leased, and no handler runs. The twin has a runtime with
+/// its timer.
+#[test]
+fn a_request_is_not_leased_without_a_runtime_and_its_timer() {
+    let service = Service::quick(RETRYABLE);
+    let request = service.signed();
+    let without_timer = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    for refused in [
+        ready(service.send(&request)),
+        without_timer.block_on(service.send(&request)),
+    ] {
+        assert_eq!(refused, code(500, "store_misconfigured"));
+        assert_eq!(service.store.times(Asked::Lease), 0);
+        assert_eq!(service.begun.count(), 0);
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    assert_eq!(runtime.block_on(service.send(&request)), done());
 }
 
 /// Waits for what another task does, and fails after 10 seconds.

@@ -27,7 +27,8 @@ use crate::{
     future::ResponseFuture,
     idempotency::KeyTakenOut,
     message::{IDEMPOTENCY_KEY, has_split_cookie, join_cookies},
-    request::{PendingSlot, UnprovenSlot, Verified, VerifiedPayload},
+    once::can_be_kept,
+    request::{PendingSlot, Processing, UnprovenSlot, Verified, VerifiedPayload},
 };
 
 /// The service that [`VerifyLayer`](crate::VerifyLayer) makes.
@@ -128,6 +129,9 @@ impl LayerSettings {
             refuse(&head, payload).map(Early::Answer)
         };
         let readiness = async {
+            if matches!(self.verifier.processing(), Processing::Retryable { .. }) {
+                can_be_kept()?;
+            }
             let ready = until_ready(service, self.verifier.readiness_timeout()).await?;
             Ok(ready.map_err(Early::Failed))
         };

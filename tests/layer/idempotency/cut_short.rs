@@ -40,6 +40,8 @@ struct Odd {
     releases: Arc<AtomicUsize>,
     /// Whether the next release panics.
     panics: Arc<AtomicBool>,
+    /// How a renewal is refused.
+    renewals: Option<StoreErrorKind>,
 }
 
 impl AnswerStore for Odd {
@@ -72,6 +74,9 @@ impl AnswerStore for Odd {
     }
 
     fn renew<'a>(&'a self, c: &'a AnswerClaim, lease: Duration) -> StoreFuture<'a, StepOutcome> {
+        if let Some(kind) = self.renewals {
+            return StoreFuture::ready(Err(StoreError::new(kind, "refused")));
+        }
         self.store.renew(c, lease)
     }
 
@@ -115,6 +120,7 @@ fn course(claims: Claims, going_on: usize) -> Course {
         given_up: Mutex::default(),
         releases: Arc::clone(&releases),
         panics: Arc::clone(&panics),
+        renewals: None,
     };
     let builder = IdempotencyLayer::builder(odd).max_going_on(going_on);
     let server = Server::with(clock, builder.store_timeout(Duration::from_secs(1)));
@@ -175,6 +181,7 @@ async fn a_claim_that_is_answered_late_holds_its_key_before_its_handler_runs() {
             given_up: Mutex::default(),
             releases: Arc::default(),
             panics: Arc::default(),
+            renewals: None,
         };
         let builder = IdempotencyLayer::builder(odd).lease(Duration::from_secs(3));
         let builder = builder.store_timeout(Duration::from_secs(10));
@@ -189,6 +196,36 @@ async fn a_claim_that_is_answered_late_holds_its_key_before_its_handler_runs() {
         let (answer, ()) = tokio::join!(server.send("k", "/pay", "{}"), late);
         let expected = if is_lost { (409, 0) } else { (201, 1) };
         assert_eq!((answer.said().0, server.effects()), expected);
+    }
+}
+
+/// However its renewal is refused, no handler runs for it, and its key is free again.
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_is_answered_late_and_not_renewed_is_taken_back() {
+    use StoreErrorKind::{Full, KeyOverQuota, Unavailable};
+    for kind in [Full, KeyOverQuota, Unavailable] {
+        let gate = Arc::new(Semaphore::new(0));
+        let clock = common::clock();
+        let store = answers(&clock);
+        let odd = Odd {
+            store: Arc::clone(&store),
+            claims: Claims::AnsweredLate(Arc::clone(&gate)),
+            given_up: Mutex::default(),
+            releases: Arc::default(),
+            panics: Arc::default(),
+            renewals: Some(kind),
+        };
+        let builder = IdempotencyLayer::builder(odd).lease(Duration::from_secs(3));
+        let server = Server::with(clock, builder.store_timeout(Duration::from_secs(10)));
+        let late = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            assert!(!store.is_empty(), "it was claimed");
+            gate.add_permits(1);
+        };
+        let (answer, ()) = tokio::join!(server.send("k", "/pay", "{}"), late);
+        assert!([429, 503].contains(&answer.said().0), "{kind:?}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(store.is_empty() && server.effects() == 0, "{kind:?}");
     }
 }
 
@@ -233,14 +270,20 @@ async fn what_a_full_store_refuses_is_not_released() {
     }
 }
 
-/// Nothing would hold the key of a handler without a runtime: nothing is claimed, and none runs. The
-/// twin has one.
+/// Nothing would hold the key of a handler without a runtime and its timer: nothing is claimed, and
+/// none runs. The twin has both.
 #[test]
-fn a_key_is_not_claimed_without_a_runtime() {
+fn a_key_is_not_claimed_without_a_runtime_and_its_timer() {
     let clock = common::clock();
     let store = answers(&clock);
     let server = Server::with(clock, IdempotencyLayer::builder(Arc::clone(&store)));
     let refused = common::ready(server.send("k", "/pay", "{}"));
+    assert_eq!(refused.said(), (500, "store_misconfigured".into()));
+    assert!(store.is_empty() && server.effects() == 0);
+    let without_timer = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let refused = without_timer.block_on(server.send("k", "/pay", "{}"));
     assert_eq!(refused.said(), (500, "store_misconfigured".into()));
     assert!(store.is_empty() && server.effects() == 0);
     let runtime = tokio::runtime::Runtime::new().unwrap();

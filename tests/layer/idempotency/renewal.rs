@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Bytes, routing::post};
+use axum::{Extension, Router, body::Bytes, routing::post};
 use countersign::{
     VerifiedPayload,
     error::StoreError,
@@ -288,5 +288,103 @@ async fn a_handler_that_goes_on_after_its_commit_has_outlived_nothing() {
         let answer = server.send("k", "/pay", "{}").await;
         assert_eq!(answer.said().0, if records { 200 } else { 500 });
         assert_eq!(log.text().contains("outlived"), !records, "{log:?}");
+    }
+}
+
+/// A handler recorded its answer in a transaction that was rolled back, and answers with it. Another
+/// attempt has taken its key over, and committed: the answer of the first does not leave. The twin
+/// commits.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_rolled_back_does_not_leave_because_another_attempt_has_answered() {
+    for commits in [false, true] {
+        let clock = common::clock();
+        let (store, other) = (answers(&clock), answers(&clock));
+        let handler = {
+            let store = Arc::clone(&store);
+            async move |Extension(claimed): Extension<Claimed>, pending: PendingAnswer| {
+                let claim = claimed.0.lock().unwrap().clone().unwrap();
+                if commits {
+                    let mut transaction = Committed(store);
+                    return pending
+                        .record(&mut transaction, Response::new("first"))
+                        .await;
+                }
+                // It records in what is thrown away.
+                other.claim(&claim).await.unwrap();
+                let mut transaction = Committed(other);
+                let answer = pending
+                    .record(&mut transaction, Response::new("first"))
+                    .await;
+                let retry = AnswerClaim::new(
+                    claim.namespace().into(),
+                    claim.key_id().clone(),
+                    *claim.digest(),
+                    *claim.fingerprint(),
+                );
+                store.renew(&claim, Duration::ZERO).await.unwrap();
+                let retry = retry.running_again();
+                let taken_over = store.claim(&retry).await.unwrap();
+                assert_eq!(taken_over, AnswerOutcome::Claimed);
+                store.record(&retry, &"another".into()).await.unwrap();
+                answer
+            }
+        };
+        let claimed = Claimed::default();
+        let spy = Spy(store, claimed.clone());
+        let layer = IdempotencyLayer::builder(spy).in_transaction();
+        let router = Router::new()
+            .route("/pay", post(handler))
+            .layer(Extension(claimed))
+            .layer(layer.build().unwrap())
+            .layer(verify(&clock).build().unwrap());
+        let server = Server {
+            router,
+            work: Work::new(),
+            clock,
+        };
+        let answer = server.send("k", "/pay", "{}").await;
+        if commits {
+            assert_eq!(answer.said(), (200, "first".into()));
+        } else {
+            assert_eq!(answer.said(), (500, "answer_not_recorded".into()));
+        }
+    }
+}
+
+/// The claim that was made last.
+#[derive(Clone, Default)]
+struct Claimed(Arc<Mutex<Option<AnswerClaim>>>);
+
+/// A store that tells which claim was made.
+struct Spy(Arc<MemoryAnswers>, Claimed);
+
+impl AnswerStore for Spy {
+    fn sharing(&self) -> Sharing {
+        self.0.sharing()
+    }
+
+    fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
+        *self.1.0.lock().unwrap() = Some(claim.clone());
+        self.0.claim(claim)
+    }
+
+    fn find<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, Option<AnswerOutcome>> {
+        self.0.find(claim)
+    }
+
+    fn renew<'a>(&'a self, c: &'a AnswerClaim, lease: Duration) -> StoreFuture<'a, StepOutcome> {
+        self.0.renew(c, lease)
+    }
+
+    fn record<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
+        self.0.record(c, a)
+    }
+
+    fn release<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
+        self.0.release(claim)
+    }
+
+    fn resolve<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
+        self.0.resolve(c, a)
     }
 }

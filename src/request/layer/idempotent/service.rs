@@ -187,7 +187,7 @@ async fn was_recorded(
     pending: &PendingAnswer,
     status: StatusCode,
 ) -> Result<bool, Rejection> {
-    if pending.is_recorded() && held.is_answered().await? {
+    if pending.is_recorded() && held.is_answered_by(pending).await? {
         return Ok(true);
     }
     if status.is_success() || status.is_redirection() {
