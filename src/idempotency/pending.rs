@@ -14,7 +14,8 @@ use super::{answer::is_stored, settings::Settings};
 use crate::{
     error::{Rejection, RejectionKind},
     future::{lock_wait, within},
-    once::{AnswerClaim, AnswerIn, StepOutcome, lock},
+    lock::lock,
+    once::{AnswerClaim, AnswerIn, StepOutcome},
 };
 
 /// Records the answer of a handler in the database transaction in which its effects happen, so that
