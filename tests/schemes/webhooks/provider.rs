@@ -49,16 +49,18 @@ pub struct Provider {
     pub may_keep_time: bool,
     /// How long after the first delivery the sender delivers again, in seconds.
     pub schedule: &'static [u64],
-    /// Deliveries that the sender publishes.
+    /// Deliveries that are published.
     pub published: &'static [Published],
 }
 
-/// A delivery as its sender publishes it, in its documentation or in the tests of its library.
+/// A delivery as its sender publishes it, in its documentation or in the tests of its library. Where the
+/// source says so, a well-known third party does.
 pub struct Published {
     /// The place where it was published.
     pub source: &'static str,
     pub secret: &'static str,
     pub method: &'static str,
+    /// With an authority only if that is not ours.
     pub uri: &'static str,
     pub headers: &'static [(&'static str, &'static str)],
     pub body: &'static str,

@@ -254,6 +254,14 @@ providers! {
         message: "{timestamp}{token}",
         retries: Retries::Redated,
         schedule: &[5 * MINUTE, 15 * MINUTE, 30 * MINUTE, 90 * MINUTE, 8 * HOUR],
+        // The library takes the three strings out of the body.
+        published: &[Published {
+            source: "https://github.com/mailgun/mailgun-php, the tests of its webhooks",
+            secret: "key-3ax6xnjp29jd6fds4gc373sgvjxteol0",
+            body: r#"{"signature":{"timestamp":"1403645220","token":"5egbgr1vjgqxtrnp65xfznchgdccwh5d6i09vijqi3whgowmn6","signature":"9cfc5c41582e51246e73c88d34db3af0a3a2692a76fbab81492842f000256d33"}}"#,
+            now: 1_403_645_220,
+            ..POSTED
+        }],
         ..PLAIN
     }
     // With JSON bodies, whose digest the URL names.
@@ -305,6 +313,13 @@ providers! {
         encoding: Encoding::Base64,
         retries: Retries::Identical,
         schedule: &[5 * MINUTE, 35 * MINUTE, 10 * HOUR],
+        published: &[Published {
+            source: "https://github.com/Typeform/js-api-client, the tests of `verifySignature`",
+            secret: "my-webook-secret",
+            headers: &[("typeform-signature", "sha256=X2b3nUhiGjaWHxmPO/YQzUvHXBNac4gPjZ5/bjXrhQY=")],
+            body: r#"{"foo":"bar"}"#,
+            ..POSTED
+        }],
         ..PLAIN
     }
     CALENDLY = "Calendly" webhooks::Calendly::new() => {

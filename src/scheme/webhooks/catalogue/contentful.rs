@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::super::sender::{Part, Time};
+use super::{
+    super::sender::{Part, Time},
+    row::minutes,
+};
 use crate::message::TimeUnit::Millis;
 
 sender! {
@@ -50,6 +53,7 @@ sender! {
             Part::Text("\n"),
         ],
         signed_headers: Some("x-contentful-signed-headers"),
+        retries: Some(minutes(1)),
     }
 }
 

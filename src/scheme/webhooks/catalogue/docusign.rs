@@ -13,7 +13,7 @@ sender! {
     /// | secret | a Connect key of the account, as it stands, not decoded; the key id is `docusign`. Each key has a header of its own |
     /// | fresh for | ever |
     /// | used once by | the body: there is no event id |
-    /// | remembered for | 30 days: DocuSign retries for days, with another `retryCount` in the body |
+    /// | remembered for | 30 days: DocuSign [retries](https://developers.docusign.com/docs/esign-rest-api/reference/connect/connectconfigurations/create/) up to 10 times, once a day, with another `retryCount` in the body |
     ///
     /// Only the headers of the first four keys are read.
     ///
@@ -36,7 +36,8 @@ sender! {
         ],
         encoding: Encoding::Base64,
         remembered: Some(days(30)),
+        retries: Some(days(10)),
     }
 }
 
-retention!(DocuSign => "a delivery is remembered", "1 hour", "30 days");
+retention!(DocuSign => "a delivery is remembered", "10 days", "30 days");

@@ -1,6 +1,9 @@
 //! Linear.
 
-use super::{super::sender::Time, row::hours};
+use super::{
+    super::sender::Time,
+    row::{hours, minutes},
+};
 use crate::message::TimeUnit::Millis;
 
 sender! {
@@ -37,5 +40,6 @@ sender! {
         header: "Linear-Signature",
         time: Time::Member("webhookTimestamp", Millis),
         max_age: Some(hours(8)),
+        retries: Some(minutes(1 + 60 + 6 * 60)),
     }
 }

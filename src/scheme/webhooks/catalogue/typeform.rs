@@ -2,7 +2,7 @@
 
 use super::{
     super::sender::{Macs, Once},
-    row::days,
+    row::{days, hours},
 };
 use crate::message::Encoding;
 
@@ -16,7 +16,7 @@ sender! {
     /// | secret | the secret of the webhook, as it stands; the key id is `typeform` |
     /// | fresh for | ever |
     /// | used once by | the event id, `event_id` of the body; without one, the signed message |
-    /// | remembered for | 30 days since the last delivery: Typeform retries for some hours, with the same event id |
+    /// | remembered for | 30 days since the last delivery: Typeform [retries](https://www.typeform.com/developers/webhooks/) every few minutes for 10 hours, or some times within 11, as it was answered, with the same event id |
     ///
     /// # What stays open
     /// - A captured delivery can be sent again once it is no longer remembered: after the
@@ -32,7 +32,8 @@ sender! {
         encoding: Encoding::Base64,
         once: Once::Member(&["event_id"]),
         remembered: Some(days(30)),
+        retries: Some(hours(11)),
     }
 }
 
-retention!(Typeform => "an event is remembered, since its last delivery", "1 hour", "30 days");
+retention!(Typeform => "an event is remembered, since its last delivery", "11 hours", "30 days");
