@@ -299,7 +299,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// What happens before the step of this expression: its blocks, its targets, its helpers.
+    /// Adds the steps before the step of this expression: its blocks, its targets, its helpers.
     fn before(&mut self, expr: &'a Expr<'a>, frame: u32, region: u32) {
         if self.is_full() {
             return;

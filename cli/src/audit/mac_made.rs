@@ -203,7 +203,7 @@ fn is_keyed_digest<'a>(flow: &Flow<'a>, at: At<'a>) -> bool {
         })
 }
 
-/// What a MAC is over, and its key.
+/// The text that a MAC is made over, and its key.
 pub(super) fn signed<'a>(
     flow: &Flow<'a>,
     made: At<'a>,
@@ -241,7 +241,7 @@ pub(super) fn signed<'a>(
             })
             .map(at),
     );
-    // What is fed later: the object has the name that it was set to.
+    // Text may be fed later, to the variable that holds the object.
     for fed in flow.calls() {
         if fed.step <= until
             && ["update", "input", "chain_update"].contains(&fed.call.last())

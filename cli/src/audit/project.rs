@@ -25,7 +25,7 @@ pub(super) struct File<'a> {
     by_name: Unique<(Option<&'a str>, &'a str), usize>,
 }
 
-/// What has a name that nothing else has: the name alone tells which it is.
+/// A map in which a name that was put twice has no value: any other name identifies one thing.
 #[derive(Debug)]
 struct Unique<K, V>(HashMap<K, Option<V>>);
 

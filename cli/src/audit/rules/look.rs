@@ -35,7 +35,7 @@ pub(super) struct Look<'f, 'a> {
 /// The most findings of a file.
 const MAX_FINDINGS: usize = 1000;
 
-/// What the rules find in a file.
+/// The findings of the rules in one file.
 #[derive(Debug, Default)]
 pub(in crate::audit) struct Found {
     pub(in crate::audit) findings: Vec<Finding>,

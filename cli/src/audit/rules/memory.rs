@@ -40,7 +40,7 @@ fn writes<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> Option<Memory<'a>> {
     let shared = look.is_cache(call)
         && ["set", "setex", "psetex", "sadd", "aset"].contains(&last)
         && !call.call.args.iter().any(|arg| arg.name == Some("nx"))
-        // Whoever looks at what `SADD` answers records in one step.
+        // Code that reads the answer of `SADD` checks and records in one step.
         && (last != "sadd" || is_statement(look, call));
     let locked = last == "insert"
         && receiver.is_some_and(|it| takes_lock(it) || is_concurrent(look, call, it));
