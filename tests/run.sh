@@ -50,7 +50,8 @@ run "Interleavings" tests/interleavings.sh
 released=(cargo test --locked --no-default-features --profile as-released)
 run "Constant time, as released" "${released[@]}" --test house -- constant_time::
 run "Without features" "${released[@]}" --config profile.as-released.opt-level=0 --lib
-# They were built with the tests.
+# The tests build them all but one, which has tests of its own and is built as such.
+run "Examples build" cargo build --locked --workspace --all-features --examples
 example() {
     local name=$1
     shift
