@@ -3,7 +3,8 @@
 //!
 //! `written` is the file, and `plan` what the file means. A plan with its stores becomes `Routes`,
 //! which find the route of a request by its `path`, host and method. The library's layer verifies the
-//! request, with `gate` before the claim, around the service of `upstream`. `fields` and `identity` are the head that is forwarded.
+//! request, with `gate` before the claim, around the service of `upstream`. `fields` and `identity` are
+//! the head that is forwarded.
 
 mod admin;
 mod answer;

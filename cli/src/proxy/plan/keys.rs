@@ -1,0 +1,68 @@
+//! The keys of a route that verifies.
+
+use std::ops::Range;
+
+use toml::Spanned;
+
+use super::{
+    super::{
+        keys::{Place as KeyPlace, Source},
+        place::Place,
+        verified::RouteKeys,
+        written,
+    },
+    routes::Reading,
+};
+use crate::toml_file::Fault;
+
+impl Reading<'_> {
+    /// Where the keys are, and where the file says so.
+    pub(super) fn keys(&self, place: &Place) -> Result<(RouteKeys, Range<usize>), Fault> {
+        let written = self.written;
+        let (keys, at) = match (
+            &written.keys,
+            &written.key_directory,
+            &written.tenant_directory,
+        ) {
+            (Some(keys), None, None) => {
+                let listed: Result<Vec<_>, _> =
+                    keys.get_ref().iter().map(|key| self.key(key)).collect();
+                (RouteKeys::One(Source::Listed(listed?)), keys.span())
+            }
+            (None, Some(folder), None) => (
+                RouteKeys::One(Source::Directory(self.folder.join(folder.get_ref()))),
+                folder.span(),
+            ),
+            (None, None, Some(folder)) => (
+                RouteKeys::Tenants(self.folder.join(folder.get_ref())),
+                folder.span(),
+            ),
+            _ => {
+                return Err(Fault::at(
+                    written.name.span(),
+                    "a route has one of `keys`, `key-directory` and `tenant-directory`",
+                )
+                .advising("write keys = [{ file = \"app.secret\" }], for example"));
+            }
+        };
+        let has_tenants = matches!(keys, RouteKeys::Tenants(_));
+        if has_tenants != place.has_tenant() {
+            return Err(Fault::at(
+                written.path.span(),
+                "`{tenant}` in the path and `tenant-directory` belong together",
+            )
+            .advising("write path = \"/hooks/{tenant}\" and tenant-directory = \"tenants\""));
+        }
+        Ok((keys, at))
+    }
+
+    fn key(&self, key: &Spanned<written::Key>) -> Result<(Option<String>, KeyPlace), Fault> {
+        let id = key.get_ref().id.as_ref().map(|id| id.get_ref().clone());
+        match (&key.get_ref().file, &key.get_ref().env) {
+            (Some(file), None) => Ok((id, KeyPlace::File(self.folder.join(file.get_ref())))),
+            (None, Some(name)) => Ok((id, KeyPlace::Env(name.get_ref().clone()))),
+            _ => Err(Fault::at(key.span(), "a key has one of `file` and `env`")
+                .advising("write { id = \"partner-1\", file = \"partner-1.secret\" }")),
+        }
+    }
+}

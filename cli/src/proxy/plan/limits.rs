@@ -1,0 +1,39 @@
+//! Limits of the whole proxy.
+
+use std::time::Duration;
+
+use super::{
+    super::written,
+    values::{number, seconds},
+};
+use crate::{serving::ConnectionLimits, toml_file::Fault};
+
+/// Limits of the whole proxy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) connections: usize,
+    pub(crate) connection: ConnectionLimits,
+    /// How long requests that are being answered may take when the proxy ends.
+    pub(crate) drain: Duration,
+}
+
+impl Limits {
+    pub(super) fn read(written: &written::Limits) -> Result<Self, Fault> {
+        let default = ConnectionLimits::default();
+        let head_bytes = number(written.head_bytes.as_ref(), 8192..1_048_577, "bytes")?;
+        let head_deadline = seconds(written.head_deadline.as_ref(), 1..301)?;
+        let idle_deadline = seconds(written.idle_deadline.as_ref(), 1..3601)?;
+        let streams = number(written.streams.as_ref(), 1..10_001, "requests")?;
+        let connections = number(written.connections.as_ref(), 1..1_000_001, "connections")?;
+        Ok(Self {
+            connections: connections.unwrap_or(1024),
+            connection: ConnectionLimits {
+                head_deadline: head_deadline.unwrap_or(default.head_deadline),
+                idle_deadline: idle_deadline.unwrap_or(default.idle_deadline),
+                head_bytes: head_bytes.unwrap_or(64 * 1024),
+                streams: streams.unwrap_or(default.streams),
+            },
+            drain: seconds(written.drain.as_ref(), 0..3601)?.unwrap_or(Duration::from_secs(30)),
+        })
+    }
+}

@@ -1,0 +1,23 @@
+//! What a configuration means: everything that can be wrong with it is found here, with its place in
+//! the file.
+//!
+//! `whole` reads the file, and each table has a file of its own: `listeners`, `limits`, `upstreams`,
+//! `routes`. The parts of a route are `place`, and of one that verifies `verified` with its `keys` and
+//! `stores`. `apart` compares what was read with the rest of the file.
+
+mod apart;
+mod keys;
+mod limits;
+mod listeners;
+mod place;
+mod routes;
+mod stores;
+mod upstreams;
+mod values;
+mod verified;
+mod whole;
+
+pub(super) use limits::Limits;
+pub(super) use listeners::Listen;
+pub(super) use routes::Route;
+pub(crate) use whole::{KIND, Plan};

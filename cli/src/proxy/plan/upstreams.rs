@@ -1,0 +1,45 @@
+//! Servers behind the proxy.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use toml::Spanned;
+
+use super::{
+    super::{
+        upstream::{Address, Settings, Upstream},
+        written,
+    },
+    values::{number, seconds},
+};
+use crate::{printer::escaped, toml_file::Fault};
+
+pub(super) fn upstream(written: &written::Upstream, folder: &Path) -> Result<Arc<Upstream>, Fault> {
+    let address = written.address.get_ref();
+    let resolved = match address.strip_prefix("unix:") {
+        Some(path) if !path.is_empty() => format!("unix:{}", folder.join(path).display()),
+        _ => address.clone(),
+    };
+    let address = Address::parse(&resolved, written.http2).map_err(|why| {
+        Fault::at(
+            written.address.span(),
+            format!(
+                "`{}` is not the address of a server: {why}",
+                escaped(address)
+            ),
+        )
+        .advising("write one such as \"http://127.0.0.1:3000\" or \"unix:/run/app.sock\"")
+    })?;
+    let timeout = |written: &Option<Spanned<u64>>, default| {
+        seconds(written.as_ref(), 1..3601).map(|set| set.unwrap_or(Duration::from_secs(default)))
+    };
+    let requests = number(written.requests.as_ref(), 1..100_001, "requests")?;
+    let settings = Settings {
+        http2: written.http2,
+        requests: requests.unwrap_or(256),
+        connect_timeout: timeout(&written.connect_timeout, 5)?,
+        answer_timeout: timeout(&written.answer_timeout, 60)?,
+        // Shorter than servers keep connections: gunicorn 2 s, uvicorn and Node.js 5 s.
+        idle_timeout: timeout(&written.idle_timeout, 1)?,
+    };
+    Ok(Upstream::new(address, settings))
+}

@@ -1,0 +1,160 @@
+//! How a route verifies.
+
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use countersign::{MemoryStore, OnDuplicate, Processing, store::NonceStore};
+use toml::Spanned;
+
+use super::{
+    super::{
+        gate::{Gate, Unsigned},
+        keys::Owners,
+        place::Place,
+        upstream::Upstream,
+        verified::{Before, Guards, Refusal, Verified},
+        written,
+    },
+    routes::Reading,
+    values::{fault_of, is_set, seconds},
+};
+use crate::{scheme, toml_file::Fault};
+
+/// For how long a lease of `retryable` holds, unless the file says otherwise.
+const LEASE: Duration = Duration::from_secs(30);
+
+impl Reading<'_> {
+    pub(super) fn verified(
+        &self,
+        place: &Place,
+        max_body_bytes: Option<usize>,
+        upstream: &Upstream,
+        owners: &mut Owners,
+    ) -> Result<Verified, Fault> {
+        let written = self.written;
+        let Some(scheme) = &written.scheme else {
+            return Err(Fault::at(written.name.span(), "the route names no scheme").advising(
+                "add `scheme`; `countersign scheme list` lists them. A route that verifies nothing \
+                 says `danger-open = true`",
+            ));
+        };
+        let named = match scheme.get_ref().ends_with(".toml") {
+            true => self.folder.join(scheme.get_ref()).display().to_string(),
+            false => scheme.get_ref().clone(),
+        };
+        let chosen = scheme::resolve(&named)
+            .and_then(|chosen| chosen.supplying_nothing("proxy"))
+            .map_err(|failure| fault_of(scheme.span(), failure))?;
+        let (keys, keys_at) = self.keys(place)?;
+        let processing = self.processing()?;
+        let verified = Verified {
+            chosen,
+            keys,
+            store: self.store()?,
+            namespace: written.name.get_ref().clone(),
+            origin: written
+                .public_origin
+                .as_ref()
+                .map(|origin| origin.get_ref().clone()),
+            any_authority: is_set(written.danger_any_authority.as_ref()),
+            gate: Gate {
+                place: place.clone(),
+                takes: self.takes_unsigned(),
+            },
+            max_age: seconds(written.max_age.as_ref(), 1..86_401)?,
+            max_skew: seconds(written.max_skew.as_ref(), 0..86_401)?,
+            max_body_bytes,
+            body_deadline: seconds(written.body_deadline.as_ref(), 1..3601)?,
+            processing,
+            on_duplicate: written
+                .on_duplicate
+                .as_ref()
+                .map(|set| match set.get_ref() {
+                    written::OnDuplicate::Reject => OnDuplicate::Reject,
+                    written::OnDuplicate::Acknowledge => OnDuplicate::Acknowledge,
+                }),
+            observe_only: is_set(written.danger_observe_only.as_ref()),
+            connect_timeout: upstream.connect_timeout(),
+        };
+        let guards = self.check(&verified, keys_at.clone())?;
+        if !verified.chosen.inspector(None).covers_place() {
+            let owned = guards.owned_by(&verified.namespace, owners);
+            owned.map_err(|failure| fault_of(keys_at, failure))?;
+        }
+        Ok(verified)
+    }
+
+    fn takes_unsigned(&self) -> Unsigned {
+        let named = self.written.danger_unsigned.as_ref();
+        let takes = |part| named.is_some_and(|named| named.get_ref().contains(&part));
+        Unsigned {
+            method: takes(written::Unsigned::Method),
+            path: takes(written::Unsigned::Path),
+            query: takes(written::Unsigned::Query),
+        }
+    }
+
+    /// Makes the layers once, with a store that nobody uses: the library says what is wrong.
+    fn check(&self, verified: &Verified, keys_at: Range<usize>) -> Result<Guards, Fault> {
+        let at = |text: &str| {
+            let written = self.written;
+            let origin = written
+                .public_origin
+                .as_ref()
+                .filter(|_| text.contains("origin"));
+            let scheme = written.scheme.as_ref();
+            let place = origin.or(scheme).map(Spanned::span);
+            let age = written
+                .max_age
+                .as_ref()
+                .filter(|_| text.contains("max_age"));
+            let skew = written
+                .max_skew
+                .as_ref()
+                .filter(|_| text.contains("max_skew"));
+            age.or(skew).map(Spanned::span).or(place)
+        };
+        // Nothing is asked of this store.
+        let store = MemoryStore::builder().danger_assume_no_history().build();
+        let store = store.map_err(|error| Fault::at(0..0, error.to_string()))?;
+        let store: Arc<dyn NonceStore> = Arc::new(store);
+        verified
+            .guards(&store, Before::Nothing)
+            .map(|(guards, _)| guards)
+            .map_err(|refusal| match refusal {
+                Refusal::Failure(failure) => fault_of(keys_at, failure),
+                Refusal::Config(error) => {
+                    let text = in_file_words(&error.to_string());
+                    let place = at(&error.to_string()).unwrap_or_else(|| self.written.name.span());
+                    Fault::at(place, text)
+                }
+            })
+    }
+
+    fn processing(&self) -> Result<Option<Processing>, Fault> {
+        let lease = seconds(self.written.lease.as_ref(), 1..86_401)?;
+        let processing = self.written.processing.as_ref().map(Spanned::get_ref);
+        match (processing, lease, &self.written.lease) {
+            (Some(written::Processing::Retryable), lease, _) => Ok(Some(Processing::Retryable {
+                lease: lease.unwrap_or(LEASE),
+            })),
+            (_, Some(_), Some(at)) => Err(Fault::at(
+                at.span(),
+                "only `processing = \"retryable\"` has leases",
+            )),
+            (Some(written::Processing::AtMostOnce), ..) => Ok(Some(Processing::AtMostOnce)),
+            (None, ..) => Ok(None),
+        }
+    }
+}
+
+/// The library's words, with the keys of the file in place of its methods.
+fn in_file_words(text: &str) -> String {
+    let text = text.replace("call `", "set `");
+    let mut words: Vec<String> = text.split('`').map(str::to_owned).collect();
+    for name in words.iter_mut().skip(1).step_by(2) {
+        if name.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+            *name = name.replace('_', "-");
+        }
+    }
+    words.join("`")
+}
