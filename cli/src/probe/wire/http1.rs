@@ -250,30 +250,42 @@ pub(super) async fn slowly(
     }
 }
 
+/// Sends each request whole, all at once, on connections that are open already.
 #[cfg(test)]
 pub(super) async fn plain(site: &Site, requests: &[Request<Bytes>]) -> (Vec<Sent>, Duration) {
-    let mut sending = JoinSet::new();
+    let mut open = Vec::with_capacity(requests.len());
     for request in requests {
-        let (site, request) = (site.clone(), request.clone());
+        open.push((
+            site.connect(false).await,
+            written(request),
+            request.method(),
+        ));
+    }
+    let mut sending = JoinSet::new();
+    for (io, bytes, method) in open {
+        let (site, method) = (site.clone(), method.clone());
         sending.spawn(async move {
-            match hold(&site, &request, 0).await {
-                Err(why) => Sent::failed(why),
-                Ok(held) => {
-                    let left = Some(Instant::now());
-                    let (answer, at) =
-                        read::answer(held.io, request.method(), site.timeout, site.max_answer)
-                            .await;
-                    Sent {
-                        answer,
-                        left,
-                        answered: Some(at),
-                        is_early: false,
-                    }
-                }
-            }
+            let mut io = io?;
+            let writing = async {
+                io.write_all(&bytes).await?;
+                io.flush().await
+            };
+            writing.await.map_err(|error| error.to_string())?;
+            let left = Some(Instant::now());
+            let (answer, at) = read::answer(io, &method, site.timeout, site.max_answer).await;
+            Ok(Sent {
+                answer,
+                left,
+                answered: Some(at),
+                is_early: false,
+            })
         });
     }
     let sent = sending.join_all().await;
+    let sent: Vec<_> = sent
+        .into_iter()
+        .map(|sent| sent.unwrap_or_else(|why: String| Sent::failed(why)))
+        .collect();
     let spread = spread(sent.iter().filter_map(|sent| sent.left));
     (sent, spread)
 }
