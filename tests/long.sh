@@ -11,6 +11,7 @@
 #   tests/long.sh files              files that are swapped and overwritten while they are served
 #   tests/long.sh probe              planted faults in four frameworks, and their mended twins
 #   tests/long.sh wire               HTTP/1 and HTTP/2 as no client should send them
+#   tests/long.sh languages          signers in seven languages, Go and Java among them
 # With another number of cases: COUNTERSIGN_CASES=N tests/long.sh NAME
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,7 +27,7 @@ tests() {
 }
 
 case ${1:-} in
-collisions | intentions | json | signature-inputs | leases | processing | patterns | files | probe | wire) . tests/servers.sh ;;
+collisions | intentions | json | languages | signature-inputs | leases | processing | patterns | files | probe | wire) . tests/servers.sh ;;
 *)
     sed -n 's/^# *tests.long.sh \([a-z]\)/\1/p' "$0" >&2
     exit 2
@@ -62,4 +63,8 @@ intentions)
 patterns) tests 10000 --test patterns ;;
 files) tests 100000 --test layer -- files::races:: ;;
 wire) tests 2000 --test attacks -- wire:: ;;
+languages)
+    run "Go and Java" tests/install.sh "go version" golang-go "java --version" default-jdk-headless
+    tests 1 --test schemes -- languages::
+    ;;
 esac

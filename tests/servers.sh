@@ -29,6 +29,7 @@ run "Debian packages" tests/install.sh \
     "node --version" nodejs \
     "npm --version" npm \
     "openssl version" openssl \
+    "php --version" php-cli \
     "test -x /usr/sbin/pgbouncer" pgbouncer \
     "ps --version" procps \
     "ls /usr/lib/postgresql/*/bin/initdb" postgresql \
@@ -36,6 +37,7 @@ run "Debian packages" tests/install.sh \
     "redis-sentinel --version" redis-sentinel \
     "redis-server --version" redis-server \
     "redis-cli --version" redis-tools \
+    "ruby --version" ruby \
     "strace --version" strace \
     "unshare --version" util-linux \
     "python3 -c 'import ensurepip, venv'" python3-venv \

@@ -1,7 +1,8 @@
 //! Pages to read: what to choose, what is promised and what is not, what we got wrong, what to do
 //! where a signature does not match, what goes wrong after a signature matched, how each sender of
-//! webhooks is received, and what other crates do.
+//! webhooks is received, how a client in another language signs, and what other crates do.
 
+pub mod other_languages;
 pub mod patterns;
 
 #[doc = include_str!("choosing.md")]

@@ -314,7 +314,8 @@ fn is_test(file: &str) -> bool {
 
 /// Whether the file is the code of a page: it is shown, and compiled for tests alone.
 fn is_shown(file: &str) -> bool {
-    file.starts_with("guide/patterns/") && !file.ends_with("/mod.rs")
+    let shows_code = ["guide/other_languages/", "guide/patterns/"];
+    shows_code.iter().any(|page| file.starts_with(page)) && !file.ends_with("/mod.rs")
 }
 
 /// Returns the path of the module that a file holds.

@@ -25,6 +25,8 @@ mod header_scheme;
 #[cfg(feature = "axum")]
 mod http_message_signatures;
 #[cfg(feature = "axum")]
+mod languages;
+#[cfg(feature = "axum")]
 mod peers;
 mod tokens;
 mod vectors;

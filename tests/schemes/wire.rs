@@ -26,20 +26,30 @@ impl Wire {
     /// Serves, until the test ends.
     pub fn to(self, server: SocketAddr, change: Option<Change>) {
         tokio::spawn(async move {
-            let (mut client, _) = self.0.accept().await?;
-            let mut request = read(&mut client).await?;
+            let (mut request, client) = self.receive().await?;
             if let Some((from, to)) = change {
                 let place = find(&request, from.as_bytes());
                 let place = place.unwrap_or_else(|| panic!("`{from}` is not on the wire"));
                 let changed = to.as_bytes();
                 request[place..place + changed.len()].copy_from_slice(changed);
             }
-            let mut server = TcpStream::connect(server).await?;
-            server.write_all(&request).await?;
-            copy_bidirectional(&mut client, &mut server).await?;
-            Ok::<_, io::Error>(())
+            pass(&request, client, server).await
         });
     }
+
+    /// Takes a request, whole, from a client that waits for the answer.
+    pub async fn receive(&self) -> io::Result<(Vec<u8>, TcpStream)> {
+        let (mut client, _) = self.0.accept().await?;
+        Ok((read(&mut client).await?, client))
+    }
+}
+
+/// Passes a request on, and the answer back to its client.
+pub async fn pass(request: &[u8], mut client: TcpStream, server: SocketAddr) -> io::Result<()> {
+    let mut server = TcpStream::connect(server).await?;
+    server.write_all(request).await?;
+    copy_bidirectional(&mut client, &mut server).await?;
+    Ok(())
 }
 
 /// A request, whole.

@@ -57,6 +57,10 @@ pub(super) const ALGORITHM: &str = "hmac-sha256";
 /// query of 64 KiB are read for messages, and 64 KiB go into MACs, over all signatures and secrets.
 /// Anything beyond is refused.
 ///
+/// # Other languages
+/// [Short programs](crate::guide::other_languages) in Python, Node, PHP, Ruby, Go, Java, and for curl
+/// sign under the default profile.
+///
 /// # curl
 /// curl signs since 8.22 (if it was built with HTTP Message Signatures), without a nonce and without
 /// a digest of its own. A profile [without a
