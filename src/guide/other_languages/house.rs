@@ -1,3 +1,5 @@
+// Each part of the request on a line of its own, and the body last.
+
 use countersign::{ConfigError, HeaderScheme, Part};
 
 pub fn scheme() -> Result<HeaderScheme, ConfigError> {
