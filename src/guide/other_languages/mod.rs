@@ -1,3 +1,5 @@
+//! Signing a request in Python, Node, curl, PHP, Ruby, Go or Java, with the standard library alone.
+//!
 #![doc = include_str!("page.md")]
 //!
 //! # Python
