@@ -1,6 +1,6 @@
 //! `countersign proxy`: verifies requests in front of a server in any language.
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, path::Path, slice, sync::Arc};
 
 use serde_json::json;
 use tokio::{
@@ -49,11 +49,19 @@ async fn proxy(config: &Path, plan: Plan, printer: &Printer) -> Result<Exit, Fai
     let limits = plan.limits;
     let listeners = Listeners::bind(&plan.listen).await?;
     let admin = Listeners::bind(plan.admin.as_slice()).await?;
+    let mut signing = Vec::new();
+    for (name, listen) in plan.signs() {
+        let listeners = Listeners::bind(slice::from_ref(listen)).await?;
+        signing.push((Arc::<str>::from(name), listeners));
+    }
     let (said, mut heard) = mpsc::channel(MAX_LINES);
     let mut stores = OpenStores::default();
     let proxy = Proxy::open(plan, &mut stores, said).await?;
     announce("listening", "listening on", &listeners, printer);
     announce("admin", "admin at", &admin, printer);
+    for (name, listeners) in &signing {
+        announce_signing(name, listeners, printer);
+    }
     let watching = tokio::spawn(Arc::clone(&proxy).watch_keys());
     let (stop, stopped) = watch::channel(());
     let serve = |listeners: Listeners, side| {
@@ -62,6 +70,9 @@ async fn proxy(config: &Path, plan: Plan, printer: &Printer) -> Result<Exit, Fai
     let mut serving = JoinSet::new();
     serving.spawn(serve(listeners, Side::Clients));
     serving.spawn(serve(admin, Side::Operators));
+    for (name, listeners) in signing {
+        serving.spawn(serve(listeners, Side::Application(name)));
+    }
     loop {
         tokio::select! {
             () = ending.asked() => break,
@@ -124,6 +135,15 @@ fn announce(member: &str, words: &str, listeners: &Listeners, printer: &Printer)
         match printer.is_json() {
             true => printer.object(&json!({"version": 1, member: address})),
             false => printer.text(&format!("{words} {address}")),
+        }
+    }
+}
+
+fn announce_signing(route: &str, listeners: &Listeners, printer: &Printer) {
+    for address in listeners.addresses() {
+        match printer.is_json() {
+            true => printer.object(&json!({"version": 1, "signing": address, "route": route})),
+            false => printer.text(&format!("signing for {route} at {address}")),
         }
     }
 }

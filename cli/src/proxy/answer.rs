@@ -30,6 +30,10 @@ pub(super) enum Refused {
     Unsigned,
     /// A verified value cannot be written into a field.
     Unwritable,
+    /// A route that signs is asked by a page in a browser, or under a name that is not its own.
+    Client,
+    /// The request lacks something that its signature covers.
+    Unsignable,
     /// The body of an open route is longer than the route takes.
     BodyTooLarge,
     /// It did not come in time.
@@ -53,7 +57,10 @@ pub(super) enum Refused {
 impl Refused {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Unclear | Self::Unsigned | Self::Unwritable => StatusCode::BAD_REQUEST,
+            Self::Unclear | Self::Unsigned | Self::Unwritable | Self::Unsignable => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Client => StatusCode::FORBIDDEN,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyLate => StatusCode::REQUEST_TIMEOUT,
             Self::BodyBroken => StatusCode::BAD_REQUEST,
@@ -73,6 +80,8 @@ impl Refused {
             Self::Method(_) => "method_not_allowed",
             Self::Unsigned => "target_unsigned",
             Self::Unwritable => "identity_unwritable",
+            Self::Client => "client_not_allowed",
+            Self::Unsignable => "request_unsignable",
             // The names that the library has for them.
             Self::BodyTooLarge => "body_too_large",
             Self::BodyLate => "body_timeout",
@@ -96,6 +105,10 @@ impl Refused {
                  route takes no other than its own."
             }
             Self::Unwritable => "A signed value cannot be forwarded in a header.",
+            Self::Client => "Requests of pages, and requests under another host, are not signed.",
+            Self::Unsignable => {
+                "The request cannot be signed. The log of the proxy says what it lacks."
+            }
             Self::BodyTooLarge => "The body is larger than this service accepts.",
             Self::BodyLate => "The body did not arrive in time.",
             Self::BodyBroken => "The body broke off or could not be read.",

@@ -6,11 +6,13 @@
 use countersign::VerifiedPayload;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{ACCEPT, CONTENT_LENGTH, HOST, TE, USER_AGENT},
+    header::{ACCEPT, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHORIZATION, TE, USER_AGENT},
 };
 
 use super::identity::PREFIX;
-use crate::serving::of_one_connection;
+use crate::serving::{of_one_connection, strip};
+
+const PROXY: HeaderName = HeaderName::from_static("proxy");
 
 /// They are forwarded if nobody signed them too.
 const SHARED: [HeaderName; 3] = [ACCEPT, HeaderName::from_static("traceparent"), USER_AGENT];
@@ -137,6 +139,19 @@ impl Policy {
         }
         fields
     }
+}
+
+/// Returns the fields of an application's request, without the host and the length.
+pub(super) fn of_an_application(sent: &HeaderMap) -> HeaderMap {
+    let mut fields = sent.clone();
+    strip(&mut fields);
+    for name in [CONTENT_LENGTH, EXPECT, HOST, PROXY, PROXY_AUTHORIZATION] {
+        fields.remove(name);
+    }
+    if offers_trailers(sent) {
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    fields
 }
 
 /// Whether the client takes trailers. The proxy passes them on.

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tokio::{sync::mpsc, time::sleep};
 
 use super::{
-    answer::AnswerBody,
+    answer::{AnswerBody, Refused},
     logged::{Begun, Logged, Said},
     open_stores::OpenStores,
     plan::Plan,
@@ -92,6 +92,28 @@ impl Proxy {
         };
         if let Some(begun) = begun {
             self.log(begun.answered(route, &answer));
+        }
+        answer
+    }
+
+    /// Signs one request of an application, by the route of this name.
+    pub(super) async fn sign(
+        self: Arc<Self>,
+        name: &str,
+        request: Request<Incoming>,
+    ) -> Response<AnswerBody> {
+        let (head, body) = request.into_parts();
+        let begun = self.logs.load(Ordering::Relaxed).then(|| Begun::new(&head));
+        let routes = self.routes();
+        let answer = match routes.signing(name) {
+            None => Refused::NoRoute.answer(),
+            Some(signing) => {
+                let answer = signing.answer(Request::from_parts(head, body)).await;
+                answer.unwrap_or_else(|failed| self.failed(&failed))
+            }
+        };
+        if let Some(begun) = begun {
+            self.log(begun.answered(Some(name), &answer));
         }
         answer
     }

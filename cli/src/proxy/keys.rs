@@ -52,7 +52,7 @@ pub(super) struct Loaded {
 pub(super) type Read = (Loaded, Vec<Failure>);
 
 impl Place {
-    fn read(&self) -> Result<SecretText, Failure> {
+    pub(super) fn read(&self) -> Result<SecretText, Failure> {
         match self {
             Self::File(file) => {
                 // A named pipe would wait for its other end, and no key be read again.
@@ -237,6 +237,8 @@ impl Loaded {
 pub(super) struct Owners {
     ring: KeyRing,
     names: Vec<String>,
+    /// All of them, also those whose scheme signs the path.
+    known: Vec<(String, Vec<Secret>)>,
 }
 
 impl Owners {
@@ -268,6 +270,22 @@ impl Owners {
         self.names.push(name.to_owned());
         Ok(())
     }
+
+    /// Finds who accepts what is signed with a secret.
+    pub(super) fn owner_of(&self, secret: &Secret) -> Option<&str> {
+        let is_shared = |secrets: &[Secret]| {
+            let set = |id: &str, secrets: &[Secret]| {
+                KeySet::new(id).map(|set| secrets.iter().cloned().fold(set, KeySet::with))
+            };
+            let ring = KeyRing::new();
+            let own = set("own", std::slice::from_ref(secret)).and_then(|set| ring.insert(set));
+            let others = set("others", secrets).and_then(|set| ring.insert(set));
+            own.is_err() || others.is_err()
+        };
+        let mut known = self.known.iter();
+        let found = known.find(|(_, secrets)| !secrets.is_empty() && is_shared(secrets));
+        found.map(|(name, _)| name.as_str())
+    }
 }
 
 impl Keys {
@@ -283,6 +301,12 @@ impl Keys {
 
     fn loaded(&self) -> Arc<Loaded> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes who accepts these keys.
+    pub(super) fn known_by(&self, name: &str, owners: &mut Owners) {
+        let known = (name.to_owned(), self.loaded().secrets.clone());
+        owners.known.push(known);
     }
 
     /// Adds whoever has these keys.

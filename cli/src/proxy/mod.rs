@@ -8,6 +8,7 @@
 
 mod admin;
 mod answer;
+mod buffered;
 mod fields;
 mod gate;
 mod handler;
@@ -22,6 +23,7 @@ mod plan;
 mod route;
 mod running;
 mod server;
+mod signing;
 mod upstream;
 mod verified;
 mod written;

@@ -54,7 +54,7 @@ impl<'r> Target<'r> {
 }
 
 /// Reads which authority a request names, in lower case. Two that differ are unclear.
-fn authority(uri: &Uri, headers: &HeaderMap) -> Result<String, Unclear> {
+pub(super) fn authority(uri: &Uri, headers: &HeaderMap) -> Result<String, Unclear> {
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {

@@ -15,14 +15,18 @@ use super::{
     open_stores::OpenStores,
     place::{Place, Target},
     plan::{self, Plan},
-    upstream::{self, Failed, Forward},
+    signing::Signing,
+    upstream::{self, Failed, Forward, Upstream},
     verified::{Before, Guard, Guards, NewKeys, Verified},
 };
 use crate::{exit::Failure, store::Store};
 
 /// The routes of a configuration.
 #[derive(Debug)]
-pub(super) struct Routes(Vec<Route>);
+pub(super) struct Routes {
+    routes: Vec<Route>,
+    signs: Vec<Signing>,
+}
 
 /// One route.
 #[derive(Debug)]
@@ -57,7 +61,7 @@ impl Routes {
         let mut routes = Vec::with_capacity(plan.routes.len());
         let mut new = Vec::new();
         for planned in plan.routes {
-            let mut known = before.into_iter().flat_map(|before| &before.0);
+            let mut known = before.into_iter().flat_map(|before| &before.routes);
             let known = known.find(|route| route.name == planned.name);
             let (route, keys) = Route::open(planned, stores, known).await?;
             routes.push(route);
@@ -67,7 +71,9 @@ impl Routes {
             // While a configuration is read, whatever is refused refuses all of it.
             drop(keys.replace());
         }
-        Ok(Self(routes))
+        let signs = plan.signs.into_iter().map(|sign| sign.signing);
+        let signs = signs.collect();
+        Ok(Self { routes, signs })
     }
 
     /// Finds the route of a request: the one whose place fits best. If that place has routes of
@@ -78,7 +84,7 @@ impl Routes {
         }
         let target = Target::read(&head.uri, &head.headers).map_err(|_| Refused::Unclear)?;
         let fits = self
-            .0
+            .routes
             .iter()
             .filter_map(|route| Some((route.place.fit(&target)?, route)));
         let fits: Vec<_> = fits.collect();
@@ -100,12 +106,22 @@ impl Routes {
         Ok((route, route.place.tenant(&target).map(str::to_owned)))
     }
 
+    /// Finds the route that signs under this name.
+    pub(super) fn signing(&self, name: &str) -> Option<&Signing> {
+        self.signs.iter().find(|signing| signing.name == name)
+    }
+
     /// Which routes cannot serve at this moment, and why.
     pub(super) async fn check(&self) -> Vec<(String, String)> {
         let mut wrong = Vec::new();
-        for route in &self.0 {
+        for route in &self.routes {
             if let Err(why) = route.check().await {
                 wrong.push((route.name.clone(), why));
+            }
+        }
+        for signing in &self.signs {
+            if let Err(why) = check_upstream(&signing.signs.upstream).await {
+                wrong.push((signing.name.clone(), why));
             }
         }
         wrong
@@ -113,7 +129,7 @@ impl Routes {
 
     /// Reads keys again that may have changed, and says what was refused.
     pub(super) fn read_keys(&self) -> Vec<Failure> {
-        self.0.iter().flat_map(Route::read_keys).collect()
+        self.routes.iter().flat_map(Route::read_keys).collect()
     }
 }
 
@@ -164,8 +180,7 @@ impl Route {
 
     /// Whether store and upstream can be used at this moment.
     async fn check(&self) -> Result<(), String> {
-        let upstream = self.target.upstream.check().await;
-        upstream.map_err(|failed| format!("upstream: {}", failed.cause))?;
+        check_upstream(&self.target.upstream).await?;
         match &self.kind {
             Kind::Open(_) => Ok(()),
             Kind::Verified { store, .. } => {
@@ -228,6 +243,11 @@ impl Route {
             }
         }
     }
+}
+
+async fn check_upstream(upstream: &Upstream) -> Result<(), String> {
+    let checked = upstream.check().await;
+    checked.map_err(|failed| format!("upstream: {}", failed.cause))
 }
 
 fn current(guards: &RwLock<Arc<Guards>>) -> Arc<Guards> {

@@ -31,10 +31,12 @@ use crate::exit::Failure;
 const SOCKET_MODE: u32 = 0o660;
 
 /// Whose requests an address takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Side {
     Clients,
     Operators,
+    /// Those of an application, to be signed by the route of this name.
+    Application(Arc<str>),
 }
 
 /// Addresses on which the proxy listens.
@@ -103,7 +105,7 @@ impl Listeners {
         for listener in self.0 {
             let serve = serve(
                 listener,
-                side,
+                side.clone(),
                 Arc::clone(&proxy),
                 limits,
                 Arc::clone(&connections),
@@ -161,14 +163,17 @@ async fn serve(
             continue;
         };
         let proxy = Arc::clone(&proxy);
+        let side = side.clone();
         let watcher = graceful.watcher();
         tokio::spawn(async move {
             let _permit = permit;
             let answer = move |request: Request<Incoming>| {
                 let proxy = Arc::clone(&proxy);
+                let side = side.clone();
                 async move {
                     match side {
                         Side::Clients => proxy.answer(request).await,
+                        Side::Application(name) => proxy.sign(&name, request).await,
                         Side::Operators => {
                             let (head, _) = request.into_parts();
                             proxy.answer_admin(&head.method, head.uri.path()).await

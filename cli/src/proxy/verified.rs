@@ -347,6 +347,18 @@ impl Guards {
         }
     }
 
+    /// Notes which route accepts these keys.
+    pub(super) fn known_by(&self, route: &str, owners: &mut Owners) {
+        match self {
+            Self::One(guarded) => guarded.keys.known_by(route, owners),
+            Self::Tenants(guards) => {
+                for guarded in guards.values() {
+                    guarded.keys.known_by(route, owners);
+                }
+            }
+        }
+    }
+
     /// The layer for a tenant, or for everybody.
     pub(super) fn find(&self, tenant: Option<&str>) -> Option<&Guard> {
         match self {

@@ -9,7 +9,8 @@ use toml::Spanned;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Written {
-    pub(super) listen: Spanned<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(super) listen: Option<Spanned<Vec<Spanned<String>>>>,
     #[serde(default)]
     pub(super) admin: Option<Spanned<String>>,
     #[serde(default)]
@@ -19,7 +20,10 @@ pub(super) struct Written {
     #[serde(default)]
     pub(super) limits: Limits,
     pub(super) upstreams: BTreeMap<Spanned<String>, Upstream>,
+    #[serde(default)]
     pub(super) routes: Vec<Spanned<Route>>,
+    #[serde(default)]
+    pub(super) sign: Vec<Spanned<Sign>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -98,6 +102,31 @@ pub(super) struct Route {
     pub(super) forward: Option<Spanned<Forward>>,
     #[serde(default)]
     pub(super) forward_also: Option<Spanned<Vec<Spanned<String>>>>,
+}
+
+/// A route that signs requests of an application.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Sign {
+    pub(super) name: Spanned<String>,
+    pub(super) listen: Spanned<String>,
+    #[serde(default)]
+    pub(super) danger_listen_to_others: bool,
+    pub(super) upstream: Spanned<String>,
+    #[serde(default)]
+    pub(super) danger_plain_upstream: bool,
+    #[serde(default)]
+    pub(super) origin: Option<Spanned<String>>,
+    pub(super) scheme: Spanned<String>,
+    pub(super) key: Spanned<Key>,
+    #[serde(default)]
+    pub(super) danger_shared_secret: bool,
+    #[serde(default)]
+    pub(super) id_header: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) max_body_bytes: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) body_deadline: Option<Spanned<u64>>,
 }
 
 /// One secret, and where it is.

@@ -43,8 +43,10 @@ impl<'s> Listening<'s> {
     pub(crate) fn proxy(session: &'s Session) -> Self {
         let command = "exec countersign proxy --json --config proxy.toml";
         let mut listening = Self::start(session, command);
-        let url = listening.object()["listening"].as_str().map(str::to_owned);
-        listening.url = url.unwrap();
+        let first = listening.object();
+        // One that only signs has no other address.
+        let url = first["listening"].as_str().or(first["signing"].as_str());
+        listening.url = url.unwrap().to_owned();
         listening
     }
 

@@ -31,6 +31,7 @@ mod proxy_apps;
 mod proxy_attacks;
 mod proxy_config;
 mod proxy_operations;
+mod proxy_sign;
 mod proxy_upstream;
 mod replay;
 mod round_trip;

@@ -38,6 +38,13 @@ name = "health"
 upstream = "app"
 path = "/health"
 danger-open = true
+
+[[sign]]
+name = "to-bank"
+listen = "127.0.0.1:0"
+upstream = "app"
+scheme = "http-message-signatures"
+key = { id = "shop", file = "own" }
 "#;
 
 #[test]
@@ -45,6 +52,7 @@ fn each_fault_of_a_configuration_is_shown_with_its_place() {
     let session = Session::new();
     std::fs::create_dir(session.path().join("tenants")).unwrap();
     session.file("tenants/acme", "the secret of acme, long enough\n");
+    session.secret("own", "the secret that the shop signs with");
     session.file("proxy.toml", VALID);
     let mut shown = session.run("countersign proxy --config proxy.toml --check");
     for (place, fault) in [
@@ -98,6 +106,19 @@ fn each_fault_of_a_configuration_is_shown_with_its_place() {
         ),
         ("max-age = 60", "danger-unsigned = [\"host\"]"),
         ("danger-open = true", "danger-open = true\nmax-age = 60"),
+        ("listen = [\"127.0.0.1:0\", \"unix:proxy.sock\"]\n", ""),
+        ("name = \"to-bank\"", "name = \"health\""),
+        (
+            "listen = \"127.0.0.1:0\"\nupstream",
+            "listen = \"0.0.0.0:0\"\nupstream",
+        ),
+        ("http://127.0.0.1:3000", "http://bank.example.com"),
+        ("http://127.0.0.1:3000", "unix:app.sock"),
+        ("id = \"shop\", ", ""),
+        ("\"own\" }\n", "\"own\" }\norigin = \"bank.example.com\"\n"),
+        ("file = \"own\"", "file = \"secret\""),
+        ("file = \"own\"", "env = \"MISSING\""),
+        ("\"own\" }\n", "\"own\" }\nid-header = \"not a name\"\n"),
     ] {
         assert!(VALID.contains(place), "{place}");
         session.file("proxy.toml", VALID.replacen(place, fault, 1));

@@ -2,20 +2,18 @@
 
 use toml::Spanned;
 
-use super::routes::{Reading, Route};
+use super::{
+    listeners::Listen,
+    routes::{Reading, Route},
+    signs::{ReadingSign, Sign},
+};
 use crate::toml_file::Fault;
 
 impl Reading<'_> {
     /// Refuses a name that another route has, and a place that is another's too.
     pub(super) fn check_against(&self, read: &Route, others: &[Route]) -> Result<(), Fault> {
         for other in others {
-            if other.name == read.name {
-                return Err(Fault::at(
-                    self.written.name.span(),
-                    format!("two routes have the name `{}`", read.name),
-                )
-                .advising("the name keeps the requests of one route apart from others"));
-            }
+            refuse_same_name(&self.written.name, &other.name)?;
             if other.place.collides(&read.place) {
                 return Err(Fault::at(
                     self.written.path.span(),
@@ -84,5 +82,39 @@ impl Reading<'_> {
             )
             .advising("leave out the setting, or leave out `danger-open`")),
         }
+    }
+}
+
+impl ReadingSign<'_> {
+    /// Refuses a name that another route has, and an address of another route that signs.
+    pub(super) fn check_against(
+        &self,
+        read: &Sign,
+        routes: &[Route],
+        signs: &[Sign],
+    ) -> Result<(), Fault> {
+        let names = routes.iter().map(|route| &route.name);
+        let mut names = names.chain(signs.iter().map(|sign| &sign.signing.name));
+        names.try_for_each(|name| refuse_same_name(&self.written.name, name))?;
+        let mut others = signs.iter();
+        let is_other = |other: &Listen| matches!(other, Listen::Tcp(at) if at.port() == 0);
+        match others.find(|other| other.listen == read.listen && !is_other(&other.listen)) {
+            None => Ok(()),
+            Some(other) => Err(Fault::at(
+                self.written.listen.span(),
+                format!("the route `{}` listens there", other.signing.name),
+            )
+            .advising("give each route that signs an address of its own")),
+        }
+    }
+}
+
+fn refuse_same_name(name: &Spanned<String>, other: &str) -> Result<(), Fault> {
+    match name.get_ref() == other {
+        false => Ok(()),
+        true => Err(
+            Fault::at(name.span(), format!("two routes have the name `{other}`"))
+                .advising("the name keeps the requests of one route apart from others"),
+        ),
     }
 }

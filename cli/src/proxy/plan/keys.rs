@@ -1,6 +1,6 @@
 //! The keys of a route that verifies.
 
-use std::ops::Range;
+use std::{ops::Range, path::Path};
 
 use toml::Spanned;
 
@@ -25,8 +25,11 @@ impl Reading<'_> {
             &written.tenant_directory,
         ) {
             (Some(keys), None, None) => {
-                let listed: Result<Vec<_>, _> =
-                    keys.get_ref().iter().map(|key| self.key(key)).collect();
+                let listed: Result<Vec<_>, _> = keys
+                    .get_ref()
+                    .iter()
+                    .map(|key| place_of(key, self.folder))
+                    .collect();
                 (RouteKeys::One(Source::Listed(listed?)), keys.span())
             }
             (None, Some(folder), None) => (
@@ -55,14 +58,18 @@ impl Reading<'_> {
         }
         Ok((keys, at))
     }
+}
 
-    fn key(&self, key: &Spanned<written::Key>) -> Result<(Option<String>, KeyPlace), Fault> {
-        let id = key.get_ref().id.as_ref().map(|id| id.get_ref().clone());
-        match (&key.get_ref().file, &key.get_ref().env) {
-            (Some(file), None) => Ok((id, KeyPlace::File(self.folder.join(file.get_ref())))),
-            (None, Some(name)) => Ok((id, KeyPlace::Env(name.get_ref().clone()))),
-            _ => Err(Fault::at(key.span(), "a key has one of `file` and `env`")
-                .advising("write { id = \"partner-1\", file = \"partner-1.secret\" }")),
-        }
+/// The id of a key, and where its secret is.
+pub(super) fn place_of(
+    key: &Spanned<written::Key>,
+    folder: &Path,
+) -> Result<(Option<String>, KeyPlace), Fault> {
+    let id = key.get_ref().id.as_ref().map(|id| id.get_ref().clone());
+    match (&key.get_ref().file, &key.get_ref().env) {
+        (Some(file), None) => Ok((id, KeyPlace::File(folder.join(file.get_ref())))),
+        (None, Some(name)) => Ok((id, KeyPlace::Env(name.get_ref().clone()))),
+        _ => Err(Fault::at(key.span(), "a key has one of `file` and `env`")
+            .advising("write { id = \"partner-1\", file = \"partner-1.secret\" }")),
     }
 }

@@ -2,7 +2,7 @@
 //! the file.
 //!
 //! `whole` reads the file, and each table has a file of its own: `listeners`, `limits`, `upstreams`,
-//! `routes`. The parts of a route are `place`, and of one that verifies `verified` with its `keys` and
+//! `routes`, and `signs` for those that sign. The parts of a route are `place`, and of one that verifies `verified` with its `keys` and
 //! `stores`. `apart` compares what was read with the rest of the file.
 
 mod apart;
@@ -11,6 +11,7 @@ mod limits;
 mod listeners;
 mod place;
 mod routes;
+mod signs;
 mod stores;
 mod upstreams;
 mod values;

@@ -1,6 +1,6 @@
 //! One table of routes.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use http::HeaderName;
 use toml::Spanned;
@@ -10,13 +10,14 @@ use super::{
         fields::{self, Policy},
         keys::Owners,
         place::Place,
-        upstream::{Target, Upstream},
+        upstream::Target,
         verified::Verified,
         written::{self, Forward},
     },
-    values::{is_set, number},
+    upstreams::Upstreams,
+    values::{self, is_set, number},
 };
-use crate::{nearest::nearest, printer::escaped, toml_file::Fault};
+use crate::toml_file::Fault;
 
 /// One route.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub(in crate::proxy) struct Route {
 pub(super) struct Reading<'w> {
     pub(super) written: &'w written::Route,
     pub(super) folder: &'w Path,
-    pub(super) upstreams: &'w BTreeMap<&'w str, Arc<Upstream>>,
+    pub(super) upstreams: &'w Upstreams<'w>,
     /// The store of routes that name none.
     pub(super) store: Option<&'w Spanned<String>>,
 }
@@ -41,16 +42,9 @@ pub(super) struct Reading<'w> {
 impl Reading<'_> {
     pub(super) fn route(&self, owners: &mut Owners) -> Result<Route, Fault> {
         let written = self.written;
-        let name = written.name.get_ref();
-        let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if name.is_empty() || name.len() > 64 || !name.chars().all(is_name) {
-            return Err(Fault::at(
-                written.name.span(),
-                "a name has 1 to 64 letters, digits, `-`, `_` and `.`",
-            ));
-        }
+        let name = values::name(&written.name)?;
         let target = Arc::new(Target {
-            upstream: self.upstream()?,
+            upstream: self.upstreams.find(&written.upstream)?,
             policy: self.policy()?,
         });
         let place = self.place()?;
@@ -70,27 +64,11 @@ impl Reading<'_> {
             false => Some(self.verified(&place, max_body_bytes, &target.upstream, owners)?),
         };
         Ok(Route {
-            name: name.clone(),
+            name,
             place,
             target,
             verified,
             max_body_bytes: max_body_bytes.unwrap_or(1024 * 1024),
-        })
-    }
-
-    fn upstream(&self) -> Result<Arc<Upstream>, Fault> {
-        let wanted = &self.written.upstream;
-        let found = self.upstreams.get(wanted.get_ref().as_str());
-        found.map(Arc::clone).ok_or_else(|| {
-            let near = nearest(wanted.get_ref(), self.upstreams.keys().copied());
-            Fault::at(
-                wanted.span(),
-                format!("there is no upstream `{}`", escaped(wanted.get_ref())),
-            )
-            .advising(match near {
-                Some(near) => format!("did you mean \"{near}\"?"),
-                None => format!("add a table [upstreams.{}]", escaped(wanted.get_ref())),
-            })
         })
     }
 

@@ -1,6 +1,6 @@
 //! Servers behind the proxy.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use toml::Spanned;
 
@@ -11,9 +11,40 @@ use super::{
     },
     values::{number, seconds},
 };
-use crate::{printer::escaped, toml_file::Fault};
+use crate::{nearest::nearest, printer::escaped, toml_file::Fault};
 
-pub(super) fn upstream(written: &written::Upstream, folder: &Path) -> Result<Arc<Upstream>, Fault> {
+/// The upstreams of a file, by their names.
+pub(super) struct Upstreams<'w>(BTreeMap<&'w str, Arc<Upstream>>);
+
+impl<'w> Upstreams<'w> {
+    pub(super) fn read(
+        written: &'w BTreeMap<Spanned<String>, written::Upstream>,
+        folder: &Path,
+    ) -> Result<Self, Fault> {
+        let each = written.iter();
+        let each =
+            each.map(|(name, written)| Ok((name.get_ref().as_str(), upstream(written, folder)?)));
+        each.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Finds the upstream that a route names.
+    pub(super) fn find(&self, wanted: &Spanned<String>) -> Result<Arc<Upstream>, Fault> {
+        let found = self.0.get(wanted.get_ref().as_str());
+        found.map(Arc::clone).ok_or_else(|| {
+            let near = nearest(wanted.get_ref(), self.0.keys().copied());
+            Fault::at(
+                wanted.span(),
+                format!("there is no upstream `{}`", escaped(wanted.get_ref())),
+            )
+            .advising(match near {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("add a table [upstreams.{}]", escaped(wanted.get_ref())),
+            })
+        })
+    }
+}
+
+fn upstream(written: &written::Upstream, folder: &Path) -> Result<Arc<Upstream>, Fault> {
     let address = written.address.get_ref();
     let resolved = match address.strip_prefix("unix:") {
         Some(path) if !path.is_empty() => format!("unix:{}", folder.join(path).display()),

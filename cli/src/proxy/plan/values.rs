@@ -1,10 +1,14 @@
 //! Single values, and what is said of them.
 
-use std::{ops::Range, time::Duration};
+use std::{ops::Range, path::Path, time::Duration};
 
 use toml::Spanned;
 
-use crate::{exit::Failure, toml_file::Fault};
+use crate::{
+    exit::Failure,
+    scheme::{self, Chosen},
+    toml_file::Fault,
+};
 
 /// A number within a range.
 pub(super) fn number<T: TryFrom<u64>>(
@@ -37,6 +41,30 @@ pub(super) fn seconds(
 ) -> Result<Option<Duration>, Fault> {
     let seconds = number(written, range, "seconds")?;
     Ok(seconds.map(Duration::from_secs))
+}
+
+/// The name of a route.
+pub(super) fn name(written: &Spanned<String>) -> Result<String, Fault> {
+    let name = written.get_ref();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match (1..=64).contains(&name.len()) && name.chars().all(is_name) {
+        true => Ok(name.clone()),
+        false => Err(Fault::at(
+            written.span(),
+            "a name has 1 to 64 letters, digits, `-`, `_` and `.`",
+        )),
+    }
+}
+
+/// A scheme, by its name or by the file that describes it.
+pub(super) fn scheme(written: &Spanned<String>, folder: &Path) -> Result<Chosen, Fault> {
+    let named = match written.get_ref().ends_with(".toml") {
+        true => folder.join(written.get_ref()).display().to_string(),
+        false => written.get_ref().clone(),
+    };
+    scheme::resolve(&named)
+        .and_then(|chosen| chosen.supplying_nothing("proxy"))
+        .map_err(|failure| fault_of(written.span(), failure))
 }
 
 pub(super) fn is_set(written: Option<&Spanned<bool>>) -> bool {

@@ -15,9 +15,9 @@ use super::{
         written,
     },
     routes::Reading,
-    values::{fault_of, is_set, seconds},
+    values::{self, fault_of, is_set, seconds},
 };
-use crate::{scheme, toml_file::Fault};
+use crate::toml_file::Fault;
 
 /// For how long a lease of `retryable` holds, unless the file says otherwise.
 const LEASE: Duration = Duration::from_secs(30);
@@ -37,13 +37,7 @@ impl Reading<'_> {
                  says `danger-open = true`",
             ));
         };
-        let named = match scheme.get_ref().ends_with(".toml") {
-            true => self.folder.join(scheme.get_ref()).display().to_string(),
-            false => scheme.get_ref().clone(),
-        };
-        let chosen = scheme::resolve(&named)
-            .and_then(|chosen| chosen.supplying_nothing("proxy"))
-            .map_err(|failure| fault_of(scheme.span(), failure))?;
+        let chosen = values::scheme(scheme, self.folder)?;
         let (keys, keys_at) = self.keys(place)?;
         let processing = self.processing()?;
         let verified = Verified {
@@ -76,6 +70,7 @@ impl Reading<'_> {
             connect_timeout: upstream.connect_timeout(),
         };
         let guards = self.check(&verified, keys_at.clone())?;
+        guards.known_by(&verified.namespace, owners);
         if !verified.chosen.inspector(None).covers_place() {
             let owned = guards.owned_by(&verified.namespace, owners);
             owned.map_err(|failure| fault_of(keys_at, failure))?;

@@ -1,13 +1,14 @@
 //! The whole file.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use super::{
     super::{keys::Owners, written::Written},
     limits::Limits,
     listeners::Listen,
     routes::{Reading, Route},
-    upstreams,
+    signs::{ReadingSign, Sign},
+    upstreams::Upstreams,
 };
 use crate::toml_file::{Fault, Kind};
 
@@ -25,6 +26,7 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     pub(in crate::proxy) access_log: bool,
     pub(in crate::proxy) routes: Vec<Route>,
+    pub(in crate::proxy) signs: Vec<Sign>,
 }
 
 impl Plan {
@@ -34,22 +36,9 @@ impl Plan {
     /// Returns the first fault, with its place in the text.
     pub(crate) fn parse(text: &str, folder: &Path) -> Result<Self, Fault> {
         let written: Written = toml::from_str(text)?;
-        let listen = &written.listen;
-        let each = listen.get_ref().iter();
-        let each = each.map(|listen| Listen::read(listen, folder));
-        let addresses = each.collect::<Result<Vec<_>, _>>()?;
-        if addresses.is_empty() {
-            return Err(Fault::at(listen.span(), "it names no address")
-                .advising("write one such as \"127.0.0.1:8080\" or \"unix:countersign.sock\""));
-        }
+        let listen = listen(&written, folder)?;
         let limits = Limits::read(&written.limits)?;
-        let mut upstreams = BTreeMap::new();
-        for (name, upstream) in &written.upstreams {
-            upstreams.insert(
-                name.get_ref().as_str(),
-                upstreams::upstream(upstream, folder)?,
-            );
-        }
+        let upstreams = Upstreams::read(&written.upstreams, folder)?;
         let mut routes: Vec<Route> = Vec::new();
         let mut owners = Owners::default();
         for route in &written.routes {
@@ -63,20 +52,58 @@ impl Plan {
             reading.check_against(&read, &routes)?;
             routes.push(read);
         }
-        if routes.is_empty() {
-            return Err(
-                Fault::at(0..0, "it has no route, so that every request is refused")
-                    .advising("add a table [[routes]]"),
-            );
+        let mut signs: Vec<Sign> = Vec::new();
+        for sign in &written.sign {
+            let reading = ReadingSign {
+                written: sign.get_ref(),
+                folder,
+                upstreams: &upstreams,
+                owners: &owners,
+            };
+            let read = reading.sign()?;
+            reading.check_against(&read, &routes, &signs)?;
+            signs.push(read);
         }
         let admin = written.admin.as_ref();
         let admin = admin.map(|admin| Listen::read(admin, folder));
         Ok(Self {
-            listen: addresses,
+            listen,
             admin: admin.transpose()?,
             limits,
             access_log: written.access_log.unwrap_or(true),
             routes,
+            signs,
         })
     }
+
+    /// Where applications reach the routes that sign, with the names of these.
+    pub(crate) fn signs(&self) -> impl Iterator<Item = (&str, &Listen)> {
+        let signs = self.signs.iter();
+        signs.map(|sign| (sign.signing.name.as_str(), &sign.listen))
+    }
+}
+
+/// The addresses of the routes that verify, or are open.
+fn listen(written: &Written, folder: &Path) -> Result<Vec<Listen>, Fault> {
+    let advice = "write one such as \"127.0.0.1:8080\" or \"unix:countersign.sock\"";
+    if written.routes.is_empty() && written.sign.is_empty() {
+        return Err(
+            Fault::at(0..0, "it has no route, so that every request is refused")
+                .advising("add a table [[routes]]"),
+        );
+    }
+    let Some(listen) = &written.listen else {
+        return match written.routes.first() {
+            None => Ok(Vec::new()),
+            Some(route) => Err(
+                Fault::at(route.span(), "the file names no address for its routes")
+                    .advising("add listen = [\"127.0.0.1:8080\"] at its beginning"),
+            ),
+        };
+    };
+    if listen.get_ref().is_empty() {
+        return Err(Fault::at(listen.span(), "it names no address").advising(advice));
+    }
+    let each = listen.get_ref().iter();
+    each.map(|listen| Listen::read(listen, folder)).collect()
 }

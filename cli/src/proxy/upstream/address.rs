@@ -1,8 +1,11 @@
 //! Where an upstream listens, and how a connection is opened.
 
-use std::{io, path::PathBuf};
+use std::{io, net::IpAddr, path::PathBuf};
 
-use http::{Uri, uri::Scheme};
+use http::{
+    Uri,
+    uri::{Authority, Scheme},
+};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::{TcpStream, UnixStream};
@@ -37,7 +40,7 @@ impl Address {
         }
         let url: Uri = text.parse().map_err(|_| "it is not a URL")?;
         let is_http = [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&url.scheme());
-        let authority = url.authority().map(http::uri::Authority::as_str);
+        let authority = url.authority().map(Authority::as_str);
         if !is_http || authority.is_none_or(|authority| authority.contains('@')) {
             return Err("it does not begin with http://, https:// or unix:, or holds a user name");
         }
@@ -52,6 +55,24 @@ impl Address {
             false => connector.enable_http1().wrap_connector(tcp()),
         };
         Ok(Self::Url(url, connector))
+    }
+
+    /// The scheme and the authority of its URL.
+    pub(super) fn origin(&self) -> Option<(Scheme, Authority)> {
+        match self {
+            Self::Url(url, _) => Some((url.scheme()?.clone(), url.authority()?.clone())),
+            Self::Socket(_) => None,
+        }
+    }
+
+    /// Whether nobody on the way can read what is sent: it is encrypted, or stays on this host.
+    pub(in crate::proxy) fn is_private(&self) -> bool {
+        match self {
+            Self::Socket(_) => true,
+            Self::Url(url, _) => {
+                url.scheme() == Some(&Scheme::HTTPS) || url.authority().is_some_and(is_local)
+            }
+        }
     }
 
     /// The scheme of requests on its connections.
@@ -73,6 +94,13 @@ impl Address {
             }
         })
     }
+}
+
+/// Whether an authority names this host alone.
+pub(in crate::proxy) fn is_local(authority: &Authority) -> bool {
+    let host = authority.host().trim_matches(['[', ']']);
+    let ip = host.parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
 fn tcp() -> HttpConnector {

@@ -104,6 +104,15 @@ impl Upstream {
         })
     }
 
+    pub(in crate::proxy) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Whether nobody on the way can read what is sent.
+    pub(in crate::proxy) fn is_private(&self) -> bool {
+        self.address.is_private()
+    }
+
     pub(in crate::proxy) fn connect_timeout(&self) -> Duration {
         self.settings.connect_timeout
     }

@@ -10,29 +10,27 @@ use std::{
 use bytes::Bytes;
 use countersign::VerifiedPayload;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING},
+    Request, Response, Version,
+    header::HOST,
     request::Parts,
     uri::{Authority, PathAndQuery},
 };
 use http_body::Body;
-use http_body_util::BodyExt as _;
 use tower_service::Service;
 
 use super::{
     connections::{Checkout, Failed, Upstream},
-    data::Data,
-    streamed::Streamed,
+    outgoing::Outgoing,
 };
 use crate::{
     proxy::{
         answer::{AnswerBody, BoxError, Refused},
-        fields::{self, Policy},
+        fields::Policy,
         identity,
         logged::VerifiedAs,
         running::Handled,
     },
-    serving::{host, join_cookies, strip},
+    serving::join_cookies,
 };
 
 /// Where a route sends its requests, and with which fields.
@@ -117,7 +115,7 @@ where
             let payload = request.extensions().get::<VerifiedPayload>();
             let key_id = payload.map(|payload| payload.key_id().to_string());
             let mut answer = match target.request(request) {
-                Ok(request) => match target.send(*checkout, request).await {
+                Ok(request) => match checkout.answer(request).await {
                     // An answer releases a lease: nothing has happened.
                     Err(failed) if failed.refused == Refused::Undelivered => {
                         failed.refused.answer()
@@ -154,77 +152,18 @@ impl Target {
             let written = identity::write(payload, &head.headers, &mut headers);
             written.map_err(|_| Refused::Unwritable)?;
         }
-        let authority = authority(&head).ok_or(Refused::Unclear)?;
-        let is_http2 = self.upstream.settings.http2;
-        let host = match is_http2 {
-            true => None,
-            false => Some(host(&authority).map_err(|_| Refused::Unclear)?),
-        };
-        let length = body.size_hint().exact();
-        let length = length.filter(|length| *length > 0 || takes_body(&head.method));
-        fields::frame(&mut headers, host, length);
         let path = head.uri.path_and_query().cloned();
-        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let uri = match is_http2 {
-            true => Uri::builder()
-                .scheme(self.upstream.address.scheme())
-                .authority(authority)
-                .path_and_query(path)
-                .build()
-                .map_err(|_| Refused::Unclear)?,
-            false => Uri::from(path),
+        let outgoing = Outgoing {
+            authority: authority(&head).ok_or(Refused::Unclear)?,
+            path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
+            method: head.method,
+            headers,
         };
-        let body = Data(Box::pin(body)).map_err(Into::into);
-        let mut request = Request::new(body.boxed_unsync());
-        *request.method_mut() = head.method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        *request.version_mut() = match is_http2 {
-            true => Version::HTTP_2,
-            false => Version::HTTP_11,
-        };
-        Ok(request)
+        outgoing.with(body, &self.upstream)
     }
-
-    async fn send(
-        &self,
-        checkout: Checkout,
-        request: Request<AnswerBody>,
-    ) -> Result<Response<AnswerBody>, Failed> {
-        let (answer, held) = checkout.send(request).await?;
-        let (head, body) = answer.into_parts();
-        if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            // Nobody asked it to. The connection is closed.
-            let cause = "the upstream switches protocols";
-            return Err(Failed::new(Refused::Broken, cause));
-        }
-        let mut answer = Response::new(Streamed::new(body, held).boxed_unsync());
-        *answer.status_mut() = head.status;
-        *answer.headers_mut() = answered(head.headers);
-        Ok(answer)
-    }
-}
-
-/// The fields of an answer that are passed on: with the names of its trailers, which follow.
-fn answered(mut headers: HeaderMap) -> HeaderMap {
-    if headers.contains_key(TRANSFER_ENCODING) {
-        // The length was not that of the body (RFC 9112, 6.3), which would be cut off.
-        headers.remove(CONTENT_LENGTH);
-    }
-    let trailers: Vec<HeaderValue> = headers.get_all(TRAILER).iter().cloned().collect();
-    strip(&mut headers);
-    for names in trailers {
-        headers.append(TRAILER, names);
-    }
-    headers
 }
 
 fn authority(head: &Parts) -> Option<Authority> {
     let named = head.uri.authority().cloned();
     named.or_else(|| head.headers.get(HOST)?.to_str().ok()?.parse().ok())
-}
-
-/// Whether servers expect a length of requests with this method, though there is no body.
-fn takes_body(method: &Method) -> bool {
-    [Method::POST, Method::PUT, Method::PATCH].contains(method)
 }

@@ -7,8 +7,11 @@ mod address;
 mod connections;
 mod data;
 mod forward;
+mod outgoing;
+mod sign;
 mod streamed;
 
-pub(super) use address::Address;
+pub(super) use address::{Address, is_local};
 pub(super) use connections::{Failed, Settings, Upstream};
 pub(super) use forward::{Forward, Target};
+pub(super) use sign::{Origin, Signs};

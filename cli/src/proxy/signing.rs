@@ -1,0 +1,55 @@
+//! A route that signs: who may ask it, and what it takes in.
+
+use http::{HeaderName, Method, Request, Response, header::ORIGIN, request::Parts};
+use hyper::body::Incoming;
+
+use super::{
+    answer::{AnswerBody, Refused},
+    buffered::Buffered,
+    place,
+    upstream::{Failed, Signs, is_local},
+};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// A route that signs requests of an application.
+#[derive(Debug)]
+pub(super) struct Signing {
+    pub(super) name: String,
+    /// Whether each request has to name this host: one of a page whose name was made to lead here
+    /// (DNS rebinding) names its own.
+    pub(super) is_asked_by_name: bool,
+    pub(super) bodies: Buffered,
+    pub(super) signs: Signs,
+}
+
+impl Signing {
+    /// Signs a request, and sends it. A client that is slow with its body takes no turn of the
+    /// upstream.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<AnswerBody>, Failed> {
+        let (head, body) = request.into_parts();
+        if !self.is_of_an_application(&head) {
+            return Ok(Refused::Client.answer());
+        }
+        let (body, _room) = match self.bodies.read(body).await {
+            Ok(read) => read,
+            Err(refused) => return Ok(refused.answer()),
+        };
+        self.signs.send(head, body).await
+    }
+
+    /// Whether no page in a browser can have sent it, which reaches this host too.
+    fn is_of_an_application(&self, head: &Parts) -> bool {
+        let is_of_a_page =
+            head.headers.contains_key(ORIGIN) || head.headers.contains_key(SEC_FETCH_SITE);
+        let names_us = || {
+            let named = place::authority(&head.uri, &head.headers).ok();
+            let named = named.and_then(|named| named.parse().ok());
+            named.is_some_and(|named| is_local(&named) || named == self.signs.origin.authority)
+        };
+        head.method != Method::CONNECT && !is_of_a_page && (!self.is_asked_by_name || names_us())
+    }
+}
