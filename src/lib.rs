@@ -39,7 +39,10 @@
 //! [what we got wrong](guide::what_we_got_wrong) ·
 //! [a signature that does not match](guide::mismatch) ·
 //! [what other crates do](guide::comparison) ·
-//! [what is stable, and what is not](guide::stability)
+//! [what is stable, and what is not](guide::stability) ·
+//! [side channels](guide::side_channels) ·
+//! [dependencies](guide::dependencies) ·
+//! [signing in other languages](guide::other_languages)
 //!
 //! # Schemes
 //! - [`HttpMessageSignatures`]: RFC 9421 with `hmac-sha256`, the one to use between services.

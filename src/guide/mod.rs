@@ -11,6 +11,12 @@ pub mod choosing {}
 #[doc = include_str!("threat_model.md")]
 pub mod threat_model {}
 
+#[doc = include_str!("side_channels.md")]
+pub mod side_channels {}
+
+#[doc = include_str!("dependencies.md")]
+pub mod dependencies {}
+
 #[doc = include_str!("what_we_got_wrong.md")]
 pub mod what_we_got_wrong {}
 

@@ -1,5 +1,5 @@
-//! The crate itself: how it is built, what must not compile, how long a comparison takes, what its
-//! examples print, and what all tests have said.
+//! The crate itself: how it is built, what it depends on, what must not compile, how long a
+//! comparison takes, what its examples print, and what all tests have said.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +16,8 @@ mod common;
 mod architecture;
 mod compile_fail;
 mod constant_time;
+mod dependencies;
 mod examples;
+mod licences;
 mod rows;
 mod said;
