@@ -5,7 +5,7 @@ use std::{io, path::Path, slice, sync::Arc};
 use serde_json::json;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::watch,
     task::JoinSet,
     time::{Instant, timeout_at},
 };
@@ -13,14 +13,11 @@ use tokio::{
 use crate::{
     args::ProxyArgs,
     exit::{Exit, Failure},
-    printer::{Printer, one_line},
-    proxy::{KIND, Listeners, OpenStores, Plan, Proxy, Said, Side},
+    printer::Printer,
+    proxy::{KIND, Listeners, OpenStores, Outlet, Plan, Proxy, Side},
     runtime,
     serving::Ending,
 };
-
-/// Lines that wait to be printed.
-const MAX_LINES: usize = 1024;
 
 pub(super) fn run(args: &ProxyArgs, printer: &Printer) -> Result<Exit, Failure> {
     let plan = read(&args.config)?;
@@ -28,7 +25,7 @@ pub(super) fn run(args: &ProxyArgs, printer: &Printer) -> Result<Exit, Failure> 
         printer.text("the configuration is valid");
         return Ok(Exit::Done);
     }
-    runtime::serve_on_all(proxy(&args.config, plan, printer))?
+    runtime::serve_on_all(proxy(&args.config, plan, printer.is_json()))?
 }
 
 fn read(config: &Path) -> Result<Plan, Failure> {
@@ -36,10 +33,10 @@ fn read(config: &Path) -> Result<Plan, Failure> {
     KIND.read(config, |text| Plan::parse(text, folder))
 }
 
-async fn proxy(config: &Path, plan: Plan, printer: &Printer) -> Result<Exit, Failure> {
+async fn proxy(config: &Path, plan: Plan, is_json: bool) -> Result<Exit, Failure> {
     let failed = |error: io::Error| {
         Failure::unable(
-            "cannot wait for signals",
+            "cannot wait for signals, or print",
             error.to_string(),
             "end other programs, or start again",
         )
@@ -54,13 +51,13 @@ async fn proxy(config: &Path, plan: Plan, printer: &Printer) -> Result<Exit, Fai
         let listeners = Listeners::bind(slice::from_ref(listen)).await?;
         signing.push((Arc::<str>::from(name), listeners));
     }
-    let (said, mut heard) = mpsc::channel(MAX_LINES);
+    let (outlet, printing) = Outlet::open(is_json).map_err(failed)?;
     let mut stores = OpenStores::default();
-    let proxy = Proxy::open(plan, &mut stores, said).await?;
-    announce("listening", "listening on", &listeners, printer);
-    announce("admin", "admin at", &admin, printer);
+    let proxy = Proxy::open(plan, &mut stores, outlet.clone()).await?;
+    announce("listening", "listening on", &listeners, &outlet);
+    announce("admin", "admin at", &admin, &outlet);
     for (name, listeners) in &signing {
-        announce_signing(name, listeners, printer);
+        announce_signing(name, listeners, &outlet);
     }
     let watching = tokio::spawn(Arc::clone(&proxy).watch_keys());
     let (stop, stopped) = watch::channel(());
@@ -76,12 +73,11 @@ async fn proxy(config: &Path, plan: Plan, printer: &Printer) -> Result<Exit, Fai
     loop {
         tokio::select! {
             () = ending.asked() => break,
-            Some(said) = heard.recv() => print(&said, printer),
             _ = hangup.recv() => match reload(config, &proxy, &mut stores).await {
-                Ok(()) => announce_reload(true, printer),
+                Ok(()) => announce_reload(true, &outlet),
                 Err(failure) => {
-                    printer.failure(&failure);
-                    announce_reload(false, printer);
+                    outlet.failure(failure);
+                    announce_reload(false, &outlet);
                 }
             },
         }
@@ -94,27 +90,13 @@ async fn proxy(config: &Path, plan: Plan, printer: &Printer) -> Result<Exit, Fai
         // Those whose clients have gone.
         let _ = timeout_at(last, proxy.rest()).await;
     };
-    tokio::pin!(serving);
-    loop {
-        tokio::select! {
-            () = &mut serving => break,
-            // A person who cannot wait presses Ctrl-C again.
-            () = ending.asked() => break,
-            Some(said) = heard.recv() => print(&said, printer),
-        }
+    tokio::select! {
+        () = serving => {}
+        // A person who cannot wait presses Ctrl-C again.
+        () = ending.asked() => {}
     }
-    while let Ok(said) = heard.try_recv() {
-        print(&said, printer);
-    }
+    printing.end().await;
     Ok(Exit::Done)
-}
-
-fn print(said: &Said, printer: &Printer) {
-    match said {
-        Said::Notice(notice) => printer.warn(notice),
-        Said::Request(logged) if printer.is_json() => printer.object(&logged.object()),
-        Said::Request(logged) => printer.text(&one_line(&logged.line())),
-    }
 }
 
 /// Reads routes, upstreams and keys again. Addresses and limits change at the next start.
@@ -122,28 +104,24 @@ async fn reload(config: &Path, proxy: &Proxy, stores: &mut OpenStores) -> Result
     proxy.reload(read(config)?, stores).await
 }
 
-fn announce_reload(is_new: bool, printer: &Printer) {
-    match (printer.is_json(), is_new) {
-        (true, _) => printer.object(&json!({"version": 1, "reloaded": is_new})),
-        (false, true) => printer.text("the configuration was read again"),
-        (false, false) => printer.warn("the old configuration stays"),
+fn announce_reload(is_new: bool, outlet: &Outlet) {
+    let line = match is_new {
+        true => "the configuration was read again",
+        false => "the old configuration stays",
+    };
+    outlet.event(json!({"version": 1, "reloaded": is_new}), line);
+}
+
+fn announce(member: &str, words: &str, listeners: &Listeners, outlet: &Outlet) {
+    for address in listeners.addresses() {
+        let line = format!("{words} {address}");
+        outlet.event(json!({"version": 1, member: address}), line);
     }
 }
 
-fn announce(member: &str, words: &str, listeners: &Listeners, printer: &Printer) {
+fn announce_signing(route: &str, listeners: &Listeners, outlet: &Outlet) {
     for address in listeners.addresses() {
-        match printer.is_json() {
-            true => printer.object(&json!({"version": 1, member: address})),
-            false => printer.text(&format!("{words} {address}")),
-        }
-    }
-}
-
-fn announce_signing(route: &str, listeners: &Listeners, printer: &Printer) {
-    for address in listeners.addresses() {
-        match printer.is_json() {
-            true => printer.object(&json!({"version": 1, "signing": address, "route": route})),
-            false => printer.text(&format!("signing for {route} at {address}")),
-        }
+        let line = format!("signing for {route} at {address}");
+        outlet.event(json!({"version": 1, "signing": address, "route": route}), line);
     }
 }

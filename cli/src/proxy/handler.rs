@@ -3,19 +3,20 @@
 use std::{
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::time::sleep;
 
 use super::{
     answer::{AnswerBody, Refused},
-    logged::{Begun, Logged, Said},
+    logged::Begun,
     open_stores::OpenStores,
+    outlet::Outlet,
     plan::Plan,
     route::Routes,
     running::Running,
@@ -32,25 +33,23 @@ pub(crate) struct Proxy {
     routes: RwLock<Arc<Routes>>,
     /// Whether each request is logged.
     logs: AtomicBool,
-    said: mpsc::Sender<Said>,
-    left_out: AtomicU64,
+    outlet: Outlet,
     running: Running,
 }
 
 impl Proxy {
-    /// Opens the stores of a plan. More than can be printed of what is said is left out.
+    /// Opens the stores of a plan.
     pub(crate) async fn open(
         plan: Plan,
         stores: &mut OpenStores,
-        said: mpsc::Sender<Said>,
+        outlet: Outlet,
     ) -> Result<Arc<Self>, Failure> {
         let logs = AtomicBool::new(plan.access_log);
         let routes = Routes::open(plan, stores, None).await?;
         Ok(Arc::new(Self {
             routes: RwLock::new(Arc::new(routes)),
             logs,
-            said,
-            left_out: AtomicU64::new(0),
+            outlet,
             running: Running::default(),
         }))
     }
@@ -91,7 +90,7 @@ impl Proxy {
             }
         };
         if let Some(begun) = begun {
-            self.log(begun.answered(route, &answer));
+            self.outlet.request(begun.answered(route, &answer));
         }
         answer
     }
@@ -113,7 +112,7 @@ impl Proxy {
             }
         };
         if let Some(begun) = begun {
-            self.log(begun.answered(Some(name), &answer));
+            self.outlet.request(begun.answered(Some(name), &answer));
         }
         answer
     }
@@ -124,20 +123,9 @@ impl Proxy {
     }
 
     fn failed(&self, failed: &Failed) -> Response<AnswerBody> {
-        self.notice(format!("{}: {}", failed.refused.code(), failed.cause));
+        self.outlet
+            .notice(format!("{}: {}", failed.refused.code(), failed.cause));
         failed.refused.answer()
-    }
-
-    fn notice(&self, text: String) {
-        let _ = self.said.try_send(Said::Notice(text));
-    }
-
-    fn log(&self, mut logged: Logged) {
-        let left_out = self.left_out.swap(0, Ordering::Relaxed);
-        logged.left_out = left_out;
-        if self.said.try_send(Said::Request(logged)).is_err() {
-            self.left_out.fetch_add(left_out + 1, Ordering::Relaxed);
-        }
     }
 
     /// Reads directories of keys again, for as long as the proxy runs.
@@ -147,7 +135,7 @@ impl Proxy {
             let routes = self.routes();
             let reading = tokio::task::spawn_blocking(move || routes.read_keys()).await;
             for failure in reading.into_iter().flatten() {
-                self.notice(format!("{}: {}", failure.what, failure.why));
+                self.outlet.notice(format!("{}: {}", failure.what, failure.why));
             }
         }
     }

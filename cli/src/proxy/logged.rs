@@ -8,16 +8,12 @@ use serde_json::{Value, json};
 
 use crate::time;
 
-/// What whoever runs the proxy is told.
-#[derive(Debug)]
-pub(crate) enum Said {
-    Notice(String),
-    Request(Logged),
-}
+/// The longest path that is logged, in bytes: lines that wait to be printed have a bound.
+const MAX_PATH: usize = 2048;
 
 /// A request that was answered. Fields and the query may hold secrets, and are left out.
 #[derive(Debug)]
-pub(crate) struct Logged {
+pub(super) struct Logged {
     at: Timestamp,
     route: Option<String>,
     method: String,
@@ -26,8 +22,6 @@ pub(crate) struct Logged {
     code: Option<&'static str>,
     key_id: Option<String>,
     took: Duration,
-    /// Lines before this one that could not be printed in time.
-    pub(super) left_out: u64,
 }
 
 /// A request that is being answered.
@@ -53,7 +47,7 @@ impl Begun {
             at: SystemClock::default().now(),
             started: Instant::now(),
             method: head.method.to_string(),
-            path: head.uri.path().to_owned(),
+            path: shortened(head.uri.path()),
         }
     }
 
@@ -70,14 +64,13 @@ impl Begun {
             code: own.or(rejection.map(|rejection| rejection.kind().code())),
             key_id: extensions.get().map(|VerifiedAs(id)| id.clone()),
             took: self.started.elapsed(),
-            left_out: 0,
         }
     }
 }
 
 impl Logged {
-    /// The JSON object, as `cli/README.md` describes it.
-    pub(crate) fn object(&self) -> Value {
+    /// The JSON object, as `cli/README.md` describes it. So many lines before it were left out.
+    pub(super) fn object(&self, left_out: u64) -> Value {
         json!({
             "version": 1,
             "request": {
@@ -89,13 +82,13 @@ impl Logged {
                 "code": self.code,
                 "key_id": self.key_id,
                 "took_ms": self.took.as_secs_f64() * 1000.0,
-                "left_out": self.left_out,
+                "left_out": left_out,
             },
         })
     }
 
     /// The line for people.
-    pub(crate) fn line(&self) -> String {
+    pub(super) fn line(&self, left_out: u64) -> String {
         let Self {
             method,
             path,
@@ -114,9 +107,17 @@ impl Logged {
             }
         }
         line.push_str(&format!(" {} ms", self.took.as_millis()));
-        if self.left_out > 0 {
-            line.push_str(&format!(" ({} lines left out)", self.left_out));
+        if left_out > 0 {
+            line.push_str(&format!(" ({left_out} lines left out)"));
         }
         line
+    }
+}
+
+fn shortened(path: &str) -> String {
+    let begin = path.get(..path.floor_char_boundary(MAX_PATH)).unwrap_or(path);
+    match begin.len() == path.len() {
+        true => path.to_owned(),
+        false => format!("{begin}…"),
     }
 }

@@ -17,6 +17,7 @@ mod keys;
 mod logged;
 mod open;
 mod open_stores;
+mod outlet;
 mod path;
 mod place;
 mod plan;
@@ -29,7 +30,7 @@ mod verified;
 mod written;
 
 pub(crate) use handler::Proxy;
-pub(crate) use logged::Said;
 pub(crate) use open_stores::OpenStores;
+pub(crate) use outlet::Outlet;
 pub(crate) use plan::{KIND, Plan};
 pub(crate) use server::{Listeners, Side};
