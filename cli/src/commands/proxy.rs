@@ -1,6 +1,6 @@
 //! `countersign proxy`: verifies requests in front of a server in any language.
 
-use std::{io, path::Path, slice, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use serde_json::json;
 use tokio::{
@@ -14,7 +14,7 @@ use crate::{
     args::ProxyArgs,
     exit::{Exit, Failure},
     printer::Printer,
-    proxy::{KIND, Listeners, OpenStores, Outlet, Plan, Proxy, Side},
+    proxy::{Certificates, KIND, Listeners, OpenStores, Outlet, Plan, Proxy, Side},
     runtime,
     serving::Ending,
 };
@@ -48,9 +48,10 @@ async fn proxy(config: &Path, plan: Plan, is_json: bool) -> Result<Exit, Failure
     let admin = Listeners::bind(plan.admin.as_slice()).await?;
     let mut signing = Vec::new();
     for (name, listen) in plan.signs() {
-        let listeners = Listeners::bind(slice::from_ref(listen)).await?;
+        let listeners = Listeners::bind(&[listen.clone().into()]).await?;
         signing.push((Arc::<str>::from(name), listeners));
     }
+    let certificates = listeners.certificates();
     let (outlet, printing) = Outlet::open(is_json).map_err(failed)?;
     let mut stores = OpenStores::default();
     let proxy = Proxy::open(plan, &mut stores, outlet.clone()).await?;
@@ -73,7 +74,7 @@ async fn proxy(config: &Path, plan: Plan, is_json: bool) -> Result<Exit, Failure
     loop {
         tokio::select! {
             () = ending.asked() => break,
-            _ = hangup.recv() => match reload(config, &proxy, &mut stores).await {
+            _ = hangup.recv() => match reload(config, &proxy, &mut stores, &certificates).await {
                 Ok(()) => announce_reload(true, &outlet),
                 Err(failure) => {
                     outlet.failure(failure);
@@ -99,9 +100,18 @@ async fn proxy(config: &Path, plan: Plan, is_json: bool) -> Result<Exit, Failure
     Ok(Exit::Done)
 }
 
-/// Reads routes, upstreams and keys again. Addresses and limits change at the next start.
-async fn reload(config: &Path, proxy: &Proxy, stores: &mut OpenStores) -> Result<(), Failure> {
-    proxy.reload(read(config)?, stores).await
+/// Reads routes, upstreams, keys and certificates again. Addresses and limits change at the next start.
+async fn reload(
+    config: &Path,
+    proxy: &Proxy,
+    stores: &mut OpenStores,
+    certificates: &Certificates,
+) -> Result<(), Failure> {
+    let plan = read(config)?;
+    let listen = plan.listen.clone();
+    proxy.reload(plan, stores).await?;
+    certificates.replace(&listen);
+    Ok(())
 }
 
 fn announce_reload(is_new: bool, outlet: &Outlet) {
@@ -122,6 +132,9 @@ fn announce(member: &str, words: &str, listeners: &Listeners, outlet: &Outlet) {
 fn announce_signing(route: &str, listeners: &Listeners, outlet: &Outlet) {
     for address in listeners.addresses() {
         let line = format!("signing for {route} at {address}");
-        outlet.event(json!({"version": 1, "signing": address, "route": route}), line);
+        outlet.event(
+            json!({"version": 1, "signing": address, "route": route}),
+            line,
+        );
     }
 }

@@ -135,7 +135,8 @@ impl Proxy {
             let routes = self.routes();
             let reading = tokio::task::spawn_blocking(move || routes.read_keys()).await;
             for failure in reading.into_iter().flatten() {
-                self.outlet.notice(format!("{}: {}", failure.what, failure.why));
+                self.outlet
+                    .notice(format!("{}: {}", failure.what, failure.why));
             }
         }
     }

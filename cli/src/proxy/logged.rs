@@ -115,7 +115,9 @@ impl Logged {
 }
 
 fn shortened(path: &str) -> String {
-    let begin = path.get(..path.floor_char_boundary(MAX_PATH)).unwrap_or(path);
+    let begin = path
+        .get(..path.floor_char_boundary(MAX_PATH))
+        .unwrap_or(path);
     match begin.len() == path.len() {
         true => path.to_owned(),
         false => format!("{begin}…"),

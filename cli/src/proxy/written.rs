@@ -12,6 +12,8 @@ pub(super) struct Written {
     #[serde(default)]
     pub(super) listen: Option<Spanned<Vec<Spanned<String>>>>,
     #[serde(default)]
+    pub(super) tls: Vec<Tls>,
+    #[serde(default)]
     pub(super) admin: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) access_log: Option<bool>,
@@ -24,6 +26,15 @@ pub(super) struct Written {
     pub(super) routes: Vec<Spanned<Route>>,
     #[serde(default)]
     pub(super) sign: Vec<Spanned<Sign>>,
+}
+
+/// An address with TLS, and one of its certificates.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Tls {
+    pub(super) listen: Spanned<String>,
+    pub(super) certificate: Spanned<String>,
+    pub(super) key: Spanned<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -41,6 +52,8 @@ pub(super) struct Limits {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Upstream {
     pub(super) address: Spanned<String>,
+    #[serde(default)]
+    pub(super) ca: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) http2: bool,
     #[serde(default)]

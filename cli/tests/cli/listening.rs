@@ -113,7 +113,8 @@ impl<'s> Listening<'s> {
 
     /// The address, such as `127.0.0.1:4000`.
     pub(crate) fn address(&self) -> &str {
-        self.url.strip_prefix("http://").unwrap()
+        let (_, address) = self.url.split_once("://").unwrap();
+        address
     }
 
     /// Presses Ctrl-C.

@@ -14,6 +14,9 @@ use crate::{
 
 pub(crate) const DONE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone";
 
+/// The body of the requests that tests sign.
+pub(crate) const ORDER: &str = r#"{"amount": 10}"#;
+
 /// What the settings of a route say unless a test says otherwise.
 pub(crate) const KEYS: &str = r#"
 scheme = "http-message-signatures"

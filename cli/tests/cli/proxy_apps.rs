@@ -2,11 +2,9 @@
 
 use crate::{
     probed::Probed,
-    proxied::{KEYS, Proxied, Signed, configure, send},
+    proxied::{KEYS, ORDER, Proxied, Signed, configure, send},
     session::Session,
 };
-
-const ORDER: &str = r#"{"amount": 10}"#;
 
 fn transfers(app: &Probed) -> u32 {
     let ask = "GET /transfers HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";

@@ -1,12 +1,11 @@
 //! Attacks on `countersign proxy` over raw sockets, each by its name.
 
 use crate::{
-    proxied::{DONE, KEYS, Proxied, Signed, configure, edit, one_request, send},
+    proxied::{DONE, KEYS, ORDER, Proxied, Signed, configure, edit, one_request, send},
     session::Session,
     upstream::Upstream,
 };
 
-const ORDER: &str = r#"{"amount": 10}"#;
 const ALL: &str = "forward = \"all\"\n";
 
 #[test]

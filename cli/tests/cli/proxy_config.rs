@@ -59,6 +59,19 @@ fn each_fault_of_a_configuration_is_shown_with_its_place() {
         ("connections = 100", "conections = 100"),
         ("connections = 100", "connections = 0"),
         ("\"127.0.0.1:0\"", "\"localhost\""),
+        ("[\"127.0.0.1:0\", \"unix:proxy.sock\"]", "[]"),
+        (
+            "[limits]",
+            "[[tls]]\nlisten = \"127.0.0.1:1\"\ncertificate = \"secret\"\nkey = \"secret\"\n\n[limits]",
+        ),
+        (
+            "[limits]",
+            "[[tls]]\nlisten = \"unix:proxy.sock\"\ncertificate = \"a\"\nkey = \"a\"\n\n[limits]",
+        ),
+        (
+            "http://127.0.0.1:3000\"",
+            "https://127.0.0.1:3000\"\nca = \"missing.pem\"",
+        ),
         ("http://127.0.0.1:3000", "127.0.0.1:3000"),
         (
             "upstream = \"app\"\npath = \"/transfers\"",

@@ -9,12 +9,10 @@ use std::{
 };
 
 use crate::{
-    proxied::{DONE, KEYS, Proxied, Signed, configure, edit, send},
+    proxied::{DONE, KEYS, ORDER, Proxied, Signed, configure, edit, send},
     session::Session,
     upstream::Upstream,
 };
-
-const ORDER: &str = r#"{"amount": 10}"#;
 
 #[test]
 fn readiness_asks_the_store_and_the_upstream() {

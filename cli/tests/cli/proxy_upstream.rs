@@ -11,12 +11,11 @@ use std::{
 };
 
 use crate::{
-    proxied::{DONE, KEYS, Proxied, Signed, configure, configure_with, one_request},
+    proxied::{DONE, KEYS, ORDER, Proxied, Signed, configure, configure_with, one_request},
     session::Session,
     upstream::Upstream,
 };
 
-const ORDER: &str = r#"{"amount": 10}"#;
 const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
 
 fn transfer(session: &Session) -> Signed {

@@ -1,12 +1,19 @@
-//! Addresses to listen on.
+//! Addresses to listen on, and their certificates.
 
 use std::{
+    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use tokio_rustls::rustls::{ServerConfig, sign::CertifiedKey};
 use toml::Spanned;
 
+use super::{
+    super::{tls, written},
+    values::fault_of,
+};
 use crate::{printer::escaped, toml_file::Fault};
 
 /// An address to listen on.
@@ -14,6 +21,68 @@ use crate::{printer::escaped, toml_file::Fault};
 pub(crate) enum Listen {
     Tcp(SocketAddr),
     Unix(PathBuf),
+}
+
+/// An address with what is needed to listen on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Entrance {
+    pub(in crate::proxy) listen: Listen,
+    /// `None` for an address without TLS.
+    pub(in crate::proxy) tls: Option<Arc<ServerConfig>>,
+}
+
+impl From<Listen> for Entrance {
+    fn from(listen: Listen) -> Self {
+        Self { listen, tls: None }
+    }
+}
+
+impl Entrance {
+    /// Reads the addresses of clients. Certificates of one address are chosen from by name.
+    pub(super) fn all(written: &written::Written, folder: &Path) -> Result<Vec<Self>, Fault> {
+        if let Some(listen) = &written.listen
+            && listen.get_ref().is_empty()
+        {
+            let advice = "write one such as \"127.0.0.1:8080\" or \"unix:countersign.sock\"";
+            return Err(Fault::at(listen.span(), "it names no address").advising(advice));
+        }
+        let mut all = Vec::new();
+        for listen in written.listen.iter().flat_map(Spanned::get_ref) {
+            all.push(Self::from(Listen::read(listen, folder)?));
+        }
+        let mut with_tls: Vec<(Listen, Vec<Arc<CertifiedKey>>)> = Vec::new();
+        for written in &written.tls {
+            let listen = Listen::read(&written.listen, folder)?;
+            if all.iter().any(|plain| plain.listen == listen) {
+                return Err(Fault::at(
+                    written.listen.span(),
+                    "`listen` names the address too, without TLS",
+                )
+                .advising("name an address in `listen` or in [[tls]]"));
+            }
+            let file = |written: &Spanned<String>| folder.join(written.get_ref());
+            let certificate = tls::certificate(&file(&written.certificate), &file(&written.key))
+                .map_err(|failure| fault_of(written.certificate.span(), failure))?;
+            match with_tls.iter_mut().find(|(known, _)| *known == listen) {
+                Some((_, certificates)) => certificates.push(certificate),
+                None => with_tls.push((listen, vec![certificate])),
+            }
+        }
+        for (listen, certificates) in with_tls {
+            let config = tls::accepting(certificates);
+            let config = config.map_err(|error| Fault::at(0..0, error.to_string()))?;
+            let tls = Some(config);
+            all.push(Self { listen, tls });
+        }
+        match (written.routes.first(), all.is_empty()) {
+            (Some(route), true) => Err(Fault::at(
+                route.span(),
+                "the file names no address for its routes",
+            )
+            .advising("add listen = [\"127.0.0.1:8080\"] at its beginning")),
+            _ => Ok(all),
+        }
+    }
 }
 
 impl Listen {
@@ -44,5 +113,14 @@ impl Listen {
 
     pub(super) fn is_tcp(&self) -> bool {
         matches!(self, Self::Tcp(_))
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }

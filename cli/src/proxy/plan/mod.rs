@@ -19,6 +19,6 @@ mod verified;
 mod whole;
 
 pub(super) use limits::Limits;
-pub(super) use listeners::Listen;
+pub(super) use listeners::{Entrance, Listen};
 pub(super) use routes::Route;
 pub(crate) use whole::{KIND, Plan};

@@ -6,10 +6,11 @@ use toml::Spanned;
 
 use super::{
     super::{
+        tls,
         upstream::{Address, Settings, Upstream},
         written,
     },
-    values::{number, seconds},
+    values::{fault_of, number, seconds},
 };
 use crate::{nearest::nearest, printer::escaped, toml_file::Fault};
 
@@ -50,7 +51,12 @@ fn upstream(written: &written::Upstream, folder: &Path) -> Result<Arc<Upstream>,
         Some(path) if !path.is_empty() => format!("unix:{}", folder.join(path).display()),
         _ => address.clone(),
     };
-    let address = Address::parse(&resolved, written.http2).map_err(|why| {
+    let authorities = written.ca.as_ref().map(|file| {
+        let read = tls::trusting(&folder.join(file.get_ref()));
+        read.map_err(|failure| fault_of(file.span(), failure))
+    });
+    let read = Address::parse(&resolved, written.http2, authorities.transpose()?);
+    let address = read.map_err(|why| {
         Fault::at(
             written.address.span(),
             format!(

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{
     super::{keys::Owners, written::Written},
     limits::Limits,
-    listeners::Listen,
+    listeners::{Entrance, Listen},
     routes::{Reading, Route},
     signs::{ReadingSign, Sign},
     upstreams::Upstreams,
@@ -20,9 +20,9 @@ pub(crate) const KIND: Kind = Kind {
 /// What a configuration means.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) listen: Vec<Listen>,
+    pub(crate) listen: Vec<Entrance>,
     /// Where the state of the proxy is asked for.
-    pub(crate) admin: Option<Listen>,
+    pub(crate) admin: Option<Entrance>,
     pub(crate) limits: Limits,
     pub(in crate::proxy) access_log: bool,
     pub(in crate::proxy) routes: Vec<Route>,
@@ -36,7 +36,13 @@ impl Plan {
     /// Returns the first fault, with its place in the text.
     pub(crate) fn parse(text: &str, folder: &Path) -> Result<Self, Fault> {
         let written: Written = toml::from_str(text)?;
-        let listen = listen(&written, folder)?;
+        if written.routes.is_empty() && written.sign.is_empty() {
+            return Err(
+                Fault::at(0..0, "it has no route, so that every request is refused")
+                    .advising("add a table [[routes]]"),
+            );
+        }
+        let listen = Entrance::all(&written, folder)?;
         let limits = Limits::read(&written.limits)?;
         let upstreams = Upstreams::read(&written.upstreams, folder)?;
         let mut routes: Vec<Route> = Vec::new();
@@ -65,7 +71,7 @@ impl Plan {
             signs.push(read);
         }
         let admin = written.admin.as_ref();
-        let admin = admin.map(|admin| Listen::read(admin, folder));
+        let admin = admin.map(|admin| Listen::read(admin, folder).map(Entrance::from));
         Ok(Self {
             listen,
             admin: admin.transpose()?,
@@ -81,29 +87,4 @@ impl Plan {
         let signs = self.signs.iter();
         signs.map(|sign| (sign.signing.name.as_str(), &sign.listen))
     }
-}
-
-/// The addresses of the routes that verify, or are open.
-fn listen(written: &Written, folder: &Path) -> Result<Vec<Listen>, Fault> {
-    let advice = "write one such as \"127.0.0.1:8080\" or \"unix:countersign.sock\"";
-    if written.routes.is_empty() && written.sign.is_empty() {
-        return Err(
-            Fault::at(0..0, "it has no route, so that every request is refused")
-                .advising("add a table [[routes]]"),
-        );
-    }
-    let Some(listen) = &written.listen else {
-        return match written.routes.first() {
-            None => Ok(Vec::new()),
-            Some(route) => Err(
-                Fault::at(route.span(), "the file names no address for its routes")
-                    .advising("add listen = [\"127.0.0.1:8080\"] at its beginning"),
-            ),
-        };
-    };
-    if listen.get_ref().is_empty() {
-        return Err(Fault::at(listen.span(), "it names no address").advising(advice));
-    }
-    let each = listen.get_ref().iter();
-    each.map(|listen| Listen::read(listen, folder)).collect()
 }

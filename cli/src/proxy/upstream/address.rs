@@ -9,9 +9,12 @@ use http::{
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::rustls::ClientConfig;
 use tower_service::Service as _;
 
-use super::super::answer::BoxError;
+use super::super::{answer::BoxError, tls::provider};
+
+const NO_TLS: &str = "`ca` has a meaning only with https://";
 
 /// Where an upstream listens.
 #[derive(Clone, Debug)]
@@ -27,15 +30,21 @@ pub(super) enum Opened {
 }
 
 impl Address {
-    /// Reads an address: `http://HOST:PORT`, `https://HOST` or `unix:PATH`.
+    /// Reads an address: `http://HOST:PORT`, `https://HOST` or `unix:PATH`. A server of `https://` has a
+    /// certificate of one of the authorities, and without any, one of those that browsers know.
     ///
     /// # Errors
     /// Says what is wrong with it.
-    pub(in crate::proxy) fn parse(text: &str, http2: bool) -> Result<Self, &'static str> {
+    pub(in crate::proxy) fn parse(
+        text: &str,
+        http2: bool,
+        authorities: Option<ClientConfig>,
+    ) -> Result<Self, &'static str> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return match path.is_empty() {
-                true => Err("it names no file"),
-                false => Ok(Self::Socket(path.into())),
+            return match (path.is_empty(), authorities) {
+                (true, _) => Err("it names no file"),
+                (false, Some(_)) => Err(NO_TLS),
+                (false, None) => Ok(Self::Socket(path.into())),
             };
         }
         let url: Uri = text.parse().map_err(|_| "it is not a URL")?;
@@ -47,9 +56,15 @@ impl Address {
         if url.path() != "/" || url.query().is_some() {
             return Err("it has a path or a query, and each request brings its own");
         }
-        let connector = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http();
+        let connector = HttpsConnectorBuilder::new();
+        let connector = match authorities {
+            Some(_) if url.scheme() != Some(&Scheme::HTTPS) => return Err(NO_TLS),
+            Some(config) => connector.with_tls_config(config).https_or_http(),
+            None => connector
+                .with_provider_and_webpki_roots(provider())
+                .map_err(|_| "this program offers no version of TLS")?
+                .https_or_http(),
+        };
         let connector = match http2 {
             true => connector.enable_http2().wrap_connector(tcp()),
             false => connector.enable_http1().wrap_connector(tcp()),

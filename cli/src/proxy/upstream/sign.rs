@@ -36,7 +36,7 @@ pub(in crate::proxy) struct Origin {
 impl Origin {
     /// Reads `https://HOST`, or `http://HOST`.
     pub(in crate::proxy) fn parse(text: &str) -> Option<Self> {
-        Self::of(&Address::parse(text, false).ok()?)
+        Self::of(&Address::parse(text, false, None).ok()?)
     }
 
     /// That of an upstream. One on a socket has none.

@@ -1,0 +1,128 @@
+//! TLS: the certificates of an address, and the authorities of a connection to an upstream.
+//!
+//! The provider of cryptography is named in each place, so that none of the whole process is asked.
+
+use std::{
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ClientConfig, Error, RootCertStore, ServerConfig,
+        client::verify_server_name,
+        crypto::{CryptoProvider, ring},
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+        server::{ClientHello, ParsedCertificate, ResolvesServerCert},
+        sign::CertifiedKey,
+    },
+};
+
+use crate::exit::Failure;
+
+/// Versions of HTTP that are offered, the better one first.
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// A certificate with the certificates above it, and its private key.
+pub(super) fn certificate(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>, Failure> {
+    let unreadable = |file: &Path, why: String| {
+        Failure::usage(
+            format!("the file `{}` cannot be used", file.display()),
+            why,
+            "the file is in PEM: the certificate of the server first, then those above it, and \
+             its private key in a file of its own",
+        )
+    };
+    let read = certificates(chain).map_err(|why| unreadable(chain, why))?;
+    let private = PrivateKeyDer::from_pem_file(key);
+    let private = private.map_err(|error| unreadable(key, error.to_string()))?;
+    let certified = CertifiedKey::from_der(read, private, &provider());
+    let certified = certified.map_err(|error| unreadable(key, error.to_string()))?;
+    Ok(Arc::new(certified))
+}
+
+/// At least one certificate.
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read = CertificateDer::pem_file_iter(file).map_err(|error| error.to_string())?;
+    let read: Result<Vec<_>, _> = read.collect();
+    let read = read.map_err(|error| error.to_string())?;
+    match read.is_empty() {
+        true => Err("it holds no certificate".to_owned()),
+        false => Ok(read),
+    }
+}
+
+/// Accepts connections with the certificate that fits the name that a client asks for, and otherwise
+/// with the first.
+pub(super) fn accepting(certificates: Vec<Arc<CertifiedKey>>) -> Result<Arc<ServerConfig>, Error> {
+    let builder = ServerConfig::builder_with_provider(provider());
+    let mut config = builder
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(ByName(certificates)));
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+    Ok(Arc::new(config))
+}
+
+/// Connects to servers whose certificates one of these authorities has signed, and no other.
+pub(super) fn trusting(authorities: &Path) -> Result<ClientConfig, Failure> {
+    let refused = |why: String| {
+        Failure::usage(
+            format!("the file `{}` cannot be used", authorities.display()),
+            why,
+            "the file holds the certificates of authorities, in PEM",
+        )
+    };
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(authorities).map_err(refused)? {
+        let added = roots.add(authority);
+        added.map_err(|error| refused(error.to_string()))?;
+    }
+    let builder = ClientConfig::builder_with_provider(provider());
+    let builder = builder.with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| refused(error.to_string()))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[derive(Debug)]
+struct ByName(Vec<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let asked = hello.server_name();
+        let asked = asked.and_then(|name| ServerName::try_from(name).ok());
+        let fits = asked.and_then(|name| self.0.iter().find(|known| is_for(known, &name)));
+        fits.or(self.0.first()).cloned()
+    }
+}
+
+fn is_for(certified: &CertifiedKey, name: &ServerName<'_>) -> bool {
+    let parsed = certified
+        .end_entity_cert()
+        .and_then(ParsedCertificate::try_from);
+    parsed.is_ok_and(|parsed| verify_server_name(&parsed, name).is_ok())
+}
+
+/// The certificates of one address. They may change: each handshake takes those of its moment.
+#[derive(Debug)]
+pub(super) struct Current(RwLock<Arc<ServerConfig>>);
+
+impl Current {
+    pub(super) fn new(config: Arc<ServerConfig>) -> Self {
+        Self(RwLock::new(config))
+    }
+
+    pub(super) fn replace(&self, config: Arc<ServerConfig>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        let config = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        TlsAcceptor::from(Arc::clone(&config))
+    }
+}
