@@ -60,7 +60,7 @@ intentions)
     tests 1000 --test stores -- answers_history
     tests 20 --test stores -- answers_crash
     ;;
-patterns) tests 10000 --test patterns ;;
+patterns) tests 10000 --test patterns -- ;;
 files) tests 100000 --test layer -- files::races:: ;;
 wire) tests 2000 --test attacks -- wire:: ;;
 languages)
