@@ -37,6 +37,7 @@ use crate::{
         BodyPlace, HashOutput, Head, Message, Origin, Origins, Part, RunningDigest, Supplied,
     },
     proof::{Candidate, Room},
+    routed::routed,
     scheme::{Describe, Reading, Scheme},
 };
 
@@ -110,7 +111,7 @@ impl Inspector {
     /// Returns the rejection of a verifier if the request has no signature, or if its signatures
     /// or what they cover cannot be read.
     pub fn inspect(&self, head: &Parts, body: &Bytes) -> Result<Vec<Inspected>, Rejection> {
-        let mut head = self.origins.head(head)?;
+        let mut head = self.origins.head(head, routed(head))?;
         head.supplied = Some(&self.supplied);
         let candidates: Vec<Candidate<'_>> = match self.scheme.read(&head)? {
             Reading::InHead(candidates) => candidates,

@@ -1,11 +1,10 @@
 //! Facts that a server and a router add to a request: the one place that reads their extensions.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::net::{IpAddr, SocketAddr};
 
-use http::{Method, Uri, request::Parts};
+use http::{Uri, request::Parts};
+
+use crate::message::Routed;
 
 /// The address of the peer that a connection was accepted from, as an extension of the request.
 ///
@@ -27,60 +26,13 @@ impl From<SocketAddr> for PeerAddr {
     }
 }
 
-/// The place that a request was routed to, as an extension of the request.
-///
-/// If a scheme leaves out method and path, a request is used once at each place. Axum's `MatchedPath`
-/// says the place if the route has no parameter. Another server, or a router of your own, inserts
-/// this type before the layer: the request is then claimed at this place, whatever its own method
-/// and path. So all requests of one place, in every spelling of its path, use a message once.
-///
-/// It has no effect with a scheme that covers method and path.
-///
-/// # Security
-/// Take a method and a path from your own configuration, never from a request: otherwise a captured
-/// request could be used at any number of places.
-///
-/// ```
-/// use countersign::request::MatchedPlace;
-/// use http::Method;
-/// # let mut request = http::Request::new(());
-/// let place = MatchedPlace::new(Method::POST, "/hooks/github");
-/// request.extensions_mut().insert(place);
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MatchedPlace {
-    pub(crate) method: Method,
-    pub(crate) path: Arc<str>,
-}
-
-impl MatchedPlace {
-    /// Names a place of a known set, such as the routes of a configuration.
-    pub fn new(method: Method, path: impl Into<Arc<str>>) -> Self {
-        Self {
-            method,
-            path: path.into(),
-        }
-    }
-}
-
-/// Where a request was sent, and where it was routed to.
-#[derive(Clone, Copy)]
-pub(crate) struct Routed<'r> {
-    /// The URI before a router took off the prefix under which it is nested.
-    pub(crate) uri: &'r Uri,
-    /// The route that a router took the request for, with the names of its parameters.
-    pub(crate) route: Option<&'r str>,
-    /// The place that a server says it was routed to.
-    pub(crate) place: Option<&'r MatchedPlace>,
-}
-
-impl<'r> Routed<'r> {
-    pub(crate) fn of(parts: &'r Parts) -> Self {
-        Self {
-            uri: original_uri(parts),
-            route: route(parts),
-            place: parts.extensions.get(),
-        }
+/// Returns where the request was sent, and where it was routed to.
+pub(crate) fn routed(parts: &Parts) -> Routed<'_> {
+    Routed {
+        uri: original_uri(parts),
+        route: route(parts),
+        place: parts.extensions.get(),
+        peer,
     }
 }
 

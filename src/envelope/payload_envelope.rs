@@ -6,7 +6,7 @@ use super::settings::Settings;
 use crate::{
     clock::Timestamp,
     error::{Fault, FaultKind, Rejection, RejectionKind},
-    once::{Claim, ConsumeIn, Guarded, NonceStore, Refusal, Ticket, TransactIn},
+    once::{Claim, ConsumeIn, Guarded, NonceStore, Ticket, TransactIn},
     proof::Proven,
 };
 
@@ -31,6 +31,7 @@ pub(super) struct Sealed {
 
 impl Guarded for Sealed {
     type Content = Proven;
+    type Refusal = Rejection;
 
     fn check_freshness(&self) -> Result<(), Fault> {
         let now = self.settings.clock.now();
@@ -38,11 +39,13 @@ impl Guarded for Sealed {
         checked.map_err(|expired| Fault::new(FaultKind::Expired, expired.reason().to_owned()))
     }
 
-    fn refuse(refusal: Refusal) -> Rejection {
-        match refusal {
-            Refusal::Used(detail) => Rejection::new(RejectionKind::EnvelopeUsed, detail),
-            Refusal::Stale(fault) => Rejection::of_fault(RejectionKind::EnvelopeExpired, fault),
-        }
+    fn refuse(fault: Fault) -> Rejection {
+        let kind = match fault.kind() {
+            FaultKind::Used => RejectionKind::EnvelopeUsed,
+            FaultKind::Expired => RejectionKind::EnvelopeExpired,
+            _ => return fault.into(),
+        };
+        Rejection::of_fault(kind, fault)
     }
 
     fn hand_out(self) -> Proven {

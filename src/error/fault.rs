@@ -1,30 +1,32 @@
 //! Why a signature does not hold, before anybody says what becomes of the carrier that has it.
 
-use std::{borrow::Cow, error::Error, fmt, sync::Arc};
+use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
-use super::key::KeyError;
+use super::{
+    key::KeyError,
+    store::{StoreError, StoreErrorKind},
+};
 use crate::clock::Timestamp;
 
-/// Says why a message does not count. A request answers with a [`Rejection`](super::Rejection)
-/// made of it, a client with an error of its own: the code that reads and verifies knows neither.
+/// Says why a message does not count, or is not used. A request answers with a
+/// [`Rejection`](super::Rejection) made of it, a client with an error of its own: the code that
+/// reads, verifies and records knows neither.
 pub(crate) struct Fault(Box<Reason>);
 
-struct Reason {
-    kind: FaultKind,
-    detail: Cow<'static, str>,
+/// The parts of a [`Fault`].
+pub(super) struct Reason {
+    pub(super) kind: FaultKind,
+    /// For the log.
+    pub(super) detail: Cow<'static, str>,
     /// The moment since which no server accepts the message, if none ever will.
-    final_since: Option<Timestamp>,
-    source: Option<Arc<dyn Error + Send + Sync>>,
+    pub(super) final_since: Option<Timestamp>,
+    /// How long to wait before the message is sent once more, if that is known.
+    pub(super) retry_after: Option<Duration>,
+    /// From which signed time on messages are accepted, if this one was signed too early for the
+    /// store's memory.
+    pub(super) signed_from: Option<Timestamp>,
+    pub(super) source: Option<Arc<dyn Error + Send + Sync>>,
 }
-
-/// The parts of a [`Fault`]: its kind, its reason for the log, the moment since which it is final,
-/// and the error behind it.
-pub(super) type Parts = (
-    FaultKind,
-    Cow<'static, str>,
-    Option<Timestamp>,
-    Option<Arc<dyn Error + Send + Sync>>,
-);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FaultKind {
@@ -51,6 +53,14 @@ pub(crate) enum FaultKind {
     KeysUnavailable,
     /// A value that this side has to supply is missing, or cannot be signed.
     NotSupplied,
+    /// The message was used before.
+    Used,
+    /// A duplicate is being handled.
+    InFlight,
+    /// The handler succeeded, and its transaction has no record of the use.
+    NotRecorded,
+    /// The store refuses, or gives no answer.
+    Store(StoreErrorKind),
 }
 
 impl Fault {
@@ -59,8 +69,22 @@ impl Fault {
             kind,
             detail: detail.into(),
             final_since: None,
+            retry_after: None,
+            signed_from: None,
             source: None,
         }))
+    }
+
+    /// The fault of a duplicate that has to wait this long.
+    pub(crate) fn in_flight(detail: &'static str, remaining: Duration) -> Self {
+        let mut fault = Self::new(FaultKind::InFlight, detail);
+        fault.0.retry_after = Some(remaining);
+        fault
+    }
+
+    /// The fault of a step whose store gave no answer, in the words of whoever took it.
+    pub(crate) fn unanswered(detail: &'static str, error: StoreError) -> Self {
+        Self::new(FaultKind::Store(StoreErrorKind::Unavailable), detail).with_source(error)
     }
 
     /// Keeps the error behind this one.
@@ -88,14 +112,8 @@ impl Fault {
         self.0.final_since
     }
 
-    pub(super) fn into_parts(self) -> Parts {
-        let Reason {
-            kind,
-            detail,
-            final_since,
-            source,
-        } = *self.0;
-        (kind, detail, final_since, source)
+    pub(super) fn into_parts(self) -> Reason {
+        *self.0
     }
 }
 
@@ -107,6 +125,16 @@ pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Fault {
 impl From<KeyError> for Fault {
     fn from(error: KeyError) -> Self {
         Self::new(FaultKind::KeysUnavailable, error.to_string()).with_source(error)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        let mut fault = Self::new(FaultKind::Store(error.kind()), error.to_string());
+        fault.0.final_since = error.final_since();
+        fault.0.retry_after = error.retry_after();
+        fault.0.signed_from = error.signed_from();
+        fault.with_source(error)
     }
 }
 

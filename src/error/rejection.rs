@@ -10,7 +10,7 @@ use http::{
 
 use super::{
     chain::chain,
-    fault::{Fault, FaultKind},
+    fault::{Fault, FaultKind, Reason as FaultReason},
     kind::RejectionKind,
     store::{StoreError, StoreErrorKind},
 };
@@ -62,20 +62,24 @@ impl Rejection {
         }))
     }
 
-    pub(crate) fn in_flight(detail: &'static str, remaining: Duration) -> Self {
-        Self::new(RejectionKind::RequestInFlight, detail)
-            .with(|reason| reason.retry_after = Some(remaining))
-    }
-
     pub(crate) fn method_not_allowed(detail: String, allow: HeaderValue) -> Self {
         Self::new(RejectionKind::MethodNotAllowed, detail).with(|reason| reason.allow = Some(allow))
     }
 
     /// A rejection of this kind, for the reason of a fault.
     pub(crate) fn of_fault(kind: RejectionKind, fault: Fault) -> Self {
-        let (_, detail, final_since, source) = fault.into_parts();
+        let FaultReason {
+            kind: _,
+            detail,
+            final_since,
+            retry_after,
+            signed_from,
+            source,
+        } = fault.into_parts();
         Self::new(kind, detail).with(|reason| {
             reason.final_since = final_since;
+            reason.retry_after = retry_after;
+            reason.signed_from = signed_from;
             reason.source = source;
         })
     }
@@ -109,11 +113,6 @@ impl Rejection {
     fn with(mut self, change: impl FnOnce(&mut Reason)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
-    }
-
-    /// Since when no server of the namespace accepts the request, if none ever will.
-    pub(crate) fn final_since(&self) -> Option<Timestamp> {
-        self.0.final_since
     }
 
     /// Which kind.
@@ -304,22 +303,7 @@ pub(crate) fn problem(status: StatusCode, code: &str, detail: &str) -> String {
 
 impl From<StoreError> for Rejection {
     fn from(error: StoreError) -> Self {
-        let kind = match error.kind() {
-            StoreErrorKind::Unavailable => RejectionKind::StoreUnavailable,
-            StoreErrorKind::Full => RejectionKind::StoreFull,
-            StoreErrorKind::KeyOverQuota => RejectionKind::KeyOverQuota,
-            StoreErrorKind::TooManyPlaces => RejectionKind::TooManyPlaces,
-            StoreErrorKind::SignAgain => RejectionKind::SignAgain,
-            StoreErrorKind::Misconfigured => RejectionKind::StoreMisconfigured,
-        };
-        let detail = error.to_string();
-        let (retry_after, signed_from) = (error.retry_after(), error.signed_from());
-        let final_since = error.final_since();
-        Self::with_source(kind, detail, error).with(|reason| {
-            reason.retry_after = retry_after;
-            reason.signed_from = signed_from;
-            reason.final_since = final_since;
-        })
+        Fault::from(error).into()
     }
 }
 
@@ -340,6 +324,15 @@ impl From<Fault> for Rejection {
             FaultKind::BodyNotCovered => RejectionKind::BodyNotCovered,
             FaultKind::KeysUnavailable => RejectionKind::StoreUnavailable,
             FaultKind::NotSupplied => RejectionKind::ValueNotSupplied,
+            FaultKind::Used => RejectionKind::RequestReplayed,
+            FaultKind::InFlight => RejectionKind::RequestInFlight,
+            FaultKind::NotRecorded => RejectionKind::NonceNotRecorded,
+            FaultKind::Store(StoreErrorKind::Unavailable) => RejectionKind::StoreUnavailable,
+            FaultKind::Store(StoreErrorKind::Full) => RejectionKind::StoreFull,
+            FaultKind::Store(StoreErrorKind::KeyOverQuota) => RejectionKind::KeyOverQuota,
+            FaultKind::Store(StoreErrorKind::TooManyPlaces) => RejectionKind::TooManyPlaces,
+            FaultKind::Store(StoreErrorKind::SignAgain) => RejectionKind::SignAgain,
+            FaultKind::Store(StoreErrorKind::Misconfigured) => RejectionKind::StoreMisconfigured,
         };
         Self::of_fault(kind, fault)
     }
@@ -423,13 +416,17 @@ mod tests {
         }
     }
 
+    fn in_flight(wait: Duration) -> Rejection {
+        Fault::in_flight("", wait).into()
+    }
+
     #[test]
     fn a_wait_is_told_in_whole_seconds_and_never_zero() {
         for (wait, told) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (5000, "5")] {
-            let response = Rejection::in_flight("", Duration::from_millis(wait)).to_response();
+            let response = in_flight(Duration::from_millis(wait)).to_response();
             assert_eq!(response.headers()[RETRY_AFTER], told, "{wait} ms");
         }
-        let longest = Rejection::in_flight("", Duration::MAX).retry_after();
+        let longest = in_flight(Duration::MAX).retry_after();
         assert_eq!(longest, Some(Duration::from_secs(u64::MAX)));
         let response = Rejection::new(RejectionKind::SignAgain, "").to_response();
         assert!(

@@ -4,7 +4,7 @@ use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
 use http::StatusCode;
 
-use super::fault::{Fault, FaultKind};
+use super::fault::{Fault, FaultKind, Reason};
 
 /// A response that is refused: it is not known to come from the server, or to answer the request.
 ///
@@ -78,7 +78,12 @@ impl ResponseError {
 /// A response is refused for the fault that was found in it.
 impl From<Fault> for ResponseError {
     fn from(fault: Fault) -> Self {
-        let (kind, message, _, source) = fault.into_parts();
+        let Reason {
+            kind,
+            detail: message,
+            source,
+            ..
+        } = fault.into_parts();
         let kind = match kind {
             FaultKind::Missing => ResponseErrorKind::SignatureMissing,
             // Nobody asks a response for the authority that it is for, and none awaits a value.
@@ -86,7 +91,12 @@ impl From<Fault> for ResponseError {
                 ResponseErrorKind::SignatureMalformed
             }
             FaultKind::Insufficient => ResponseErrorKind::SignatureInsufficient,
-            FaultKind::Invalid => ResponseErrorKind::SignatureInvalid,
+            // No response is used up, so that none fails with one of the last four.
+            FaultKind::Invalid
+            | FaultKind::Used
+            | FaultKind::InFlight
+            | FaultKind::NotRecorded
+            | FaultKind::Store(_) => ResponseErrorKind::SignatureInvalid,
             FaultKind::Expired => ResponseErrorKind::SignatureExpired,
             FaultKind::NotYetValid => ResponseErrorKind::SignatureNotYetValid,
             FaultKind::BodyTooLarge => ResponseErrorKind::BodyTooLarge,

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
-use super::fault::{Fault, FaultKind};
+use super::fault::{Fault, FaultKind, Reason};
 
 /// Says why something could not be signed: a request or a response, which was not sent, a [one-time
 /// token](crate::OneTimeToken), or an [envelope](crate::envelope).
@@ -64,7 +64,12 @@ impl SignError {
 /// A message in which a verifier would find a fault is not signed in the first place.
 impl From<Fault> for SignError {
     fn from(fault: Fault) -> Self {
-        let (kind, message, _, source) = fault.into_parts();
+        let Reason {
+            kind,
+            detail: message,
+            source,
+            ..
+        } = fault.into_parts();
         let kind = match kind {
             FaultKind::BodyTooLarge => SignErrorKind::BodyTooLarge,
             FaultKind::BodyTimeout => SignErrorKind::BodyTimeout,
@@ -78,7 +83,12 @@ impl From<Fault> for SignError {
             | FaultKind::NotYetValid
             | FaultKind::NotServed
             | FaultKind::BodyNotCovered
-            | FaultKind::NotSupplied => SignErrorKind::NotCoverable,
+            | FaultKind::NotSupplied
+            // Nothing is used up by being signed.
+            | FaultKind::Used
+            | FaultKind::InFlight
+            | FaultKind::NotRecorded
+            | FaultKind::Store(_) => SignErrorKind::NotCoverable,
         };
         Self {
             kind,

@@ -1,6 +1,6 @@
 //! `IdempotencyLayer`: what it is asked about a request.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::Response;
@@ -16,7 +16,7 @@ use super::{
     unanswered::Unanswered,
 };
 use crate::{
-    error::{ConfigError, Rejection, RejectionKind, StoreError, StoreErrorKind},
+    error::{ConfigError, Fault, Rejection, RejectionKind, StoreError, StoreErrorKind},
     future::within,
     message::IDEMPOTENCY_KEY,
     once::{AnswerClaim, AnswerOutcome, Memory, StepOutcome, can_be_kept},
@@ -202,7 +202,7 @@ fn answered(found: &AnswerOutcome) -> Result<StoredAnswer, Rejection> {
         },
         AnswerOutcome::InFlight { remaining } => {
             let detail = "an attempt with this `Idempotency-Key` is at work";
-            Err(Rejection::in_flight(detail, *remaining))
+            Err(Fault::in_flight(detail, *remaining).into())
         }
         AnswerOutcome::Unknown => Err(Rejection::new(
             RejectionKind::OutcomeUnknown,
@@ -213,9 +213,6 @@ fn answered(found: &AnswerOutcome) -> Result<StoredAnswer, Rejection> {
             "this `Idempotency-Key` was used for a request that said something else",
         )),
         // A store that finds its own claim has made it twice.
-        AnswerOutcome::Claimed => Err(Rejection::in_flight(
-            "claimed twice",
-            std::time::Duration::ZERO,
-        )),
+        AnswerOutcome::Claimed => Err(Fault::in_flight("claimed twice", Duration::ZERO).into()),
     }
 }

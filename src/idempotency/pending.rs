@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{answer::is_stored, settings::Settings};
 use crate::{
-    error::{Rejection, RejectionKind},
+    error::{Fault, Rejection, RejectionKind},
     future::{lock_wait, within},
     lock::lock,
     once::{AnswerClaim, AnswerIn, StepOutcome},
@@ -100,11 +100,12 @@ impl PendingAnswer {
                 transaction.record_answer(claim, &answer, wait)
             });
             if recorded.await? == StepOutcome::Lost {
-                return Err(Rejection::in_flight(
+                return Err(Fault::in_flight(
                     "the hold on the `Idempotency-Key` has expired, and another attempt has it; or \
                      the answer was recorded before",
                     settings.lease,
-                ));
+                )
+                .into());
             }
             *lock(&self.0.recorded) = Some(Sha256::digest(&answer).into());
         }

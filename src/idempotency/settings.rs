@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::answer::StoredAnswer;
 use crate::{
-    error::Rejection,
+    error::Fault,
     future::{StoreFuture, caught},
     once::{AnswerClaim, AnswerStore, Turn, Turns},
 };
@@ -49,12 +49,12 @@ impl Settings {
     /// than one of its connections. An answer that is at hand needs no turn.
     ///
     /// # Errors
-    /// Returns a rejection if the turn does not come in time. Nothing was asked then.
+    /// Returns an error if the turn does not come in time. Nothing was asked then.
     pub(super) async fn in_turn<'a, T: Send + 'a>(
         &self,
         claim: &AnswerClaim,
         ask: impl FnOnce() -> StoreFuture<'a, T>,
-    ) -> Result<(StoreFuture<'a, T>, Option<Turn>), Rejection> {
+    ) -> Result<(StoreFuture<'a, T>, Option<Turn>), Fault> {
         match caught(ask).at_hand() {
             Ok(answer) => Ok((StoreFuture::ready(answer), None)),
             Err(asking) => {

@@ -13,6 +13,7 @@ mod part;
 #[cfg(feature = "inspect")]
 mod pieces;
 pub(crate) mod query;
+mod routing;
 mod signed;
 mod supplied;
 mod target;
@@ -32,6 +33,8 @@ pub(crate) use head::Head;
 pub use origin::Forwarded;
 pub(crate) use origin::{Origin, Origins};
 pub(crate) use part::Part;
+pub use routing::MatchedPlace;
+pub(crate) use routing::Routed;
 pub(crate) use signed::Message;
 pub use supplied::Supplied;
 pub(crate) use target::{Target, default_port};

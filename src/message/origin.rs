@@ -11,15 +11,13 @@ use ipnet::IpNet;
 
 use super::{
     head::Head,
+    routing::Routed,
     target::{
         Target, UserInfo, absolute_form, last_authority, path_and_query, requested_authority,
         without_default_port,
     },
 };
-use crate::{
-    error::{ConfigError, ConfigErrorKind, Fault, FaultKind, malformed},
-    routed::{Routed, peer},
-};
+use crate::error::{ConfigError, ConfigErrorKind, Fault, FaultKind, malformed};
 
 /// A header in which a trusted proxy says which authority the client asked for.
 ///
@@ -185,18 +183,27 @@ impl Origins {
     }
 
     /// The head of a request, with the target that the client asked for.
-    pub(crate) fn head<'h>(&'h self, parts: &'h Parts) -> Result<Head<'h>, Fault> {
+    pub(crate) fn head<'h>(
+        &'h self,
+        parts: &'h Parts,
+        routed: Routed<'h>,
+    ) -> Result<Head<'h>, Fault> {
         Ok(Head {
             method: &parts.method,
-            target: self.resolve(parts)?,
+            target: self.resolve(parts, routed)?,
             headers: &parts.headers,
             supplied: None,
         })
     }
 
-    fn resolve<'h>(&'h self, parts: &'h Parts) -> Result<Target<'h>, Fault> {
-        let Routed { uri, route, place } = Routed::of(parts);
-        let asked = match self.forwarded_authority(parts)? {
+    fn resolve<'h>(&'h self, parts: &'h Parts, routed: Routed<'h>) -> Result<Target<'h>, Fault> {
+        let Routed {
+            uri,
+            route,
+            place,
+            peer,
+        } = routed;
+        let asked = match self.forwarded_authority(parts, peer)? {
             Some(authority) => Some(authority),
             None => requested_authority(uri, &parts.headers)?,
         };
@@ -243,7 +250,11 @@ impl Origins {
         })
     }
 
-    fn forwarded_authority<'h>(&self, parts: &'h Parts) -> Result<Option<&'h str>, Fault> {
+    fn forwarded_authority<'h>(
+        &self,
+        parts: &'h Parts,
+        peer: fn(&Parts) -> Option<IpAddr>,
+    ) -> Result<Option<&'h str>, Fault> {
         let Some(forwarded) = &self.forwarded else {
             return Ok(None);
         };
@@ -259,7 +270,6 @@ mod tests {
     use http::{Request, header::HOST};
 
     use super::*;
-    use crate::routed::PeerAddr;
 
     fn origins(list: &[&str]) -> Origins {
         let mut origins = Origins::default();
@@ -278,7 +288,13 @@ mod tests {
     }
 
     fn resolved(origins: &Origins, parts: &Parts) -> Result<String, FaultKind> {
-        let target = origins.resolve(parts).map_err(|fault| fault.kind())?;
+        let routed = Routed {
+            peer: |parts| parts.extensions.get().copied(),
+            ..Routed::nowhere(parts)
+        };
+        let target = origins
+            .resolve(parts, routed)
+            .map_err(|fault| fault.kind())?;
         Ok(format!("{} {}", target.authority, target.path_and_query))
     }
 
@@ -369,14 +385,14 @@ mod tests {
                     .append("x-forwarded-host", value.parse().unwrap());
             }
             if let Some(peer) = peer {
-                parts.extensions.insert(PeerAddr(peer.parse().unwrap()));
+                parts.extensions.insert(peer.parse::<IpAddr>().unwrap());
             }
             resolved(&ours, &parts)
         };
-        for peer in ["10.1.2.3:9", "[::ffff:10.1.2.3]:9", "[::1]:9"] {
+        for peer in ["10.1.2.3", "::ffff:10.1.2.3", "::1"] {
             assert!(from(Some(peer), &["a.example"]).is_ok(), "{peer}");
         }
-        for peer in [None, Some("192.168.0.1:9"), Some("[::2]:9")] {
+        for peer in [None, Some("192.168.0.1"), Some("::2")] {
             let refused = from(peer, &["a.example"]);
             assert_eq!(refused, Err(FaultKind::NotServed), "{peer:?}");
         }
@@ -390,17 +406,17 @@ mod tests {
                 "evil.example , A.example:443 ",
             ],
         ] {
-            assert!(from(Some("10.1.2.3:9"), values).is_ok(), "{values:?}");
+            assert!(from(Some("10.1.2.3"), values).is_ok(), "{values:?}");
             let reversed: Vec<_> = values.iter().rev().copied().collect();
             if reversed.len() > 1 {
-                let refused = from(Some("10.1.2.3:9"), &reversed);
+                let refused = from(Some("10.1.2.3"), &reversed);
                 assert_eq!(refused, Err(FaultKind::NotServed), "{values:?}");
             }
         }
-        let first = from(Some("10.1.2.3:9"), &["a.example, evil.example"]);
+        let first = from(Some("10.1.2.3"), &["a.example, evil.example"]);
         assert_eq!(first, Err(FaultKind::NotServed));
         for value in ["", "a.example,", "a.example, ", "a.example, u@a.example"] {
-            let refused = from(Some("10.1.2.3:9"), &[value]);
+            let refused = from(Some("10.1.2.3"), &[value]);
             assert_eq!(refused, Err(FaultKind::Malformed), "{value}");
         }
     }

@@ -8,11 +8,8 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 
-use super::fields::single;
-use crate::{
-    error::{Fault, malformed},
-    routed::MatchedPlace,
-};
+use super::{fields::single, routing::MatchedPlace};
+use crate::error::{Fault, malformed};
 
 /// The target of a request: what of it a client signs.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use super::{
     store::{ConsumeIn as _, TransactIn},
 };
 use crate::{
-    error::{Rejection, RejectionKind},
+    error::{Fault, FaultKind},
     future::{StoreFuture, within},
 };
 
@@ -32,16 +32,15 @@ impl Confirm {
     }
 
     /// Refuses unless the attempt was committed.
-    pub(super) async fn check(&self, claim: Claim) -> Result<(), Rejection> {
+    pub(super) async fn check(&self, claim: Claim) -> Result<(), Fault> {
         match (self.0)(claim).await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Rejection::new(
-                RejectionKind::NonceNotRecorded,
+            Ok(false) => Err(Fault::new(
+                FaultKind::NotRecorded,
                 "the handler consumed its nonce and answered with success, and no such attempt was \
                  committed",
             )),
-            Err(error) => Err(Rejection::with_source(
-                RejectionKind::StoreUnavailable,
+            Err(error) => Err(Fault::unanswered(
                 "the outcome is unknown: the handler answered with success, and its attempt could \
                  not be looked up",
                 error,

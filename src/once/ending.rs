@@ -8,27 +8,27 @@ use super::{
     store::{ClaimOutcome, ConsumeIn as _, TransactIn},
 };
 use crate::{
-    error::{Rejection, RejectionKind, StoreError, in_full},
+    error::{Fault, FaultKind, StoreError, StoreErrorKind, in_full},
     future::{lock_wait, within},
 };
 
 /// What is needed to end a transaction.
-pub(super) struct Ending<'d, D: ?Sized> {
+pub(super) struct Ending<'d, D: ?Sized, R> {
     pub(super) database: &'d D,
     pub(super) claim: Claim,
     /// Whether more is recorded than the claim: then a replay records what was not used yet.
     pub(super) records_several: bool,
     pub(super) timeout: Duration,
-    pub(super) fate: FateCell,
+    pub(super) fate: FateCell<R>,
 }
 
-impl<D: TransactIn + ?Sized> Ending<'_, D> {
-    pub(super) async fn refused(&self, transaction: D::Transaction, rejection: &Rejection) {
+impl<D: TransactIn + ?Sized, R> Ending<'_, D, R> {
+    pub(super) async fn refused(&self, transaction: D::Transaction, fault: FaultKind) {
         // Nothing was done but to extend the record of an event, or to fence a database that has
         // forgotten, and that has to last.
         let recorded = self.claim.extends() || self.records_several;
-        let extended = recorded && rejection.kind() == RejectionKind::RequestReplayed;
-        if extended || rejection.kind() == RejectionKind::SignAgain {
+        let extended = recorded && fault == FaultKind::Used;
+        if extended || fault == FaultKind::Store(StoreErrorKind::SignAgain) {
             if let Err(error) = within(self.timeout, || D::commit(transaction)).await {
                 let error = in_full(&error);
                 self.fate.in_span(|| {
@@ -52,20 +52,20 @@ impl<D: TransactIn + ?Sized> Ending<'_, D> {
         }
     }
 
-    pub(super) async fn commit(&self, mut transaction: D::Transaction) -> Result<(), Rejection> {
+    pub(super) async fn commit(&self, mut transaction: D::Transaction) -> Result<(), Fault> {
         // A database takes COMMIT without complaint, and rolls back, after a statement has failed.
         match within(self.timeout, || transaction.is_recorded(&self.claim)).await {
             Ok(true) => {}
             Ok(false) => {
                 self.roll_back(transaction).await;
-                return Err(Rejection::new(
-                    RejectionKind::NonceNotRecorded,
+                return Err(Fault::new(
+                    FaultKind::NotRecorded,
                     "the nonce is gone from its transaction: something in it has rolled back",
                 ));
             }
             Err(error) => {
                 self.roll_back(transaction).await;
-                return Err(unavailable(
+                return Err(Fault::unanswered(
                     "rolled back: the transaction could not be committed; a statement in it may \
                      have failed unnoticed",
                     error,
@@ -86,13 +86,13 @@ impl<D: TransactIn + ?Sized> Ending<'_, D> {
                 self.fate.set(Fate::Committed);
                 Ok(())
             }
-            Ok(false) => Err(unavailable("rolled back: COMMIT failed", error)),
+            Ok(false) => Err(Fault::unanswered("rolled back: COMMIT failed", error)),
             Err(unanswered) => {
                 let cause = in_full(&unanswered);
                 self.fate.in_span(|| {
                     tracing::error!(error = cause, "it cannot be told how a COMMIT ended");
                 });
-                Err(unavailable(
+                Err(Fault::unanswered(
                     "the outcome is unknown: COMMIT was not answered",
                     error,
                 ))
@@ -115,8 +115,4 @@ impl<D: TransactIn + ?Sized> Ending<'_, D> {
         self.roll_back(transaction).await;
         Ok(committed)
     }
-}
-
-fn unavailable(detail: &'static str, error: StoreError) -> Rejection {
-    Rejection::with_source(RejectionKind::StoreUnavailable, detail, error)
 }

@@ -5,16 +5,21 @@ use std::sync::{Arc, Mutex};
 use tracing::Span;
 
 use super::{claim::Claim, outcome::Subject, turns::Turn};
-use crate::{error::Rejection, lock::lock};
+use crate::{
+    error::{Fault, FaultKind},
+    lock::lock,
+};
 
-/// What became of a ticket.
+/// What became of a ticket, whose carrier refuses with an `R`.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Fate {
+pub(super) enum Fate<R> {
     /// Nothing was recorded.
     #[default]
     Pending,
+    /// It was used before.
+    Used(R),
     /// Nothing was recorded, or nothing is known to be, for this reason.
-    Failed(Rejection),
+    Failed(R),
     /// Recorded in the caller's transaction; whether that was committed is not known here.
     Consumed(Claim),
     /// Recorded, and rolled back.
@@ -29,11 +34,10 @@ pub(super) enum Fate {
 
 /// A [`Fate`] that the holder of a ticket shares with whoever watches. A turn lasts until both are
 /// done.
-#[derive(Clone)]
-pub(crate) struct FateCell(Arc<Shared>);
+pub(crate) struct FateCell<R>(Arc<Shared<R>>);
 
-struct Shared {
-    fate: Mutex<Fate>,
+struct Shared<R> {
+    fate: Mutex<Fate<R>>,
     subject: Subject,
     turn: Option<Turn>,
     _also: Vec<Turn>,
@@ -41,17 +45,23 @@ struct Shared {
     span: Span,
 }
 
-impl Default for FateCell {
+impl<R> Clone for FateCell<R> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<R> Default for FateCell<R> {
     /// That of a ticket which is yet to be made, and whose turn nobody waits for.
     fn default() -> Self {
         Self::new(Subject::default(), None, Vec::new())
     }
 }
 
-impl FateCell {
+impl<R> FateCell<R> {
     pub(super) fn new(subject: Subject, turn: Option<Turn>, also: Vec<Turn>) -> Self {
         Self(Arc::new(Shared {
-            fate: Mutex::default(),
+            fate: Mutex::new(Fate::Pending),
             subject,
             turn,
             _also: also,
@@ -64,26 +74,37 @@ impl FateCell {
         self.0.span.in_scope(log)
     }
 
-    pub(super) fn get(&self) -> Fate {
-        lock(&self.0.fate).clone()
-    }
-
-    pub(super) fn set(&self, fate: Fate) {
-        match &fate {
-            Fate::Committed => {
-                self.0.subject.used();
-                if let Some(turn) = &self.0.turn {
-                    turn.mark_used();
-                }
+    pub(super) fn set(&self, fate: Fate<R>) {
+        if let Fate::Committed = &fate {
+            self.0.subject.used();
+            if let Some(turn) = &self.0.turn {
+                turn.mark_used();
             }
-            Fate::Failed(rejection) => self.0.subject.refused(rejection),
-            _ => {}
         }
         *lock(&self.0.fate) = fate;
     }
+}
 
-    pub(crate) fn fail(&self, rejection: Rejection) -> Rejection {
-        self.set(Fate::Failed(rejection.clone()));
-        rejection
+impl<R: Clone> FateCell<R> {
+    pub(super) fn get(&self) -> Fate<R> {
+        lock(&self.0.fate).clone()
+    }
+
+    /// Keeps and returns what the carrier says of this fault.
+    pub(super) fn refuse(&self, fault: Fault, say: impl FnOnce(Fault) -> R) -> R {
+        self.0.subject.refused(&fault);
+        let is_used = fault.kind() == FaultKind::Used;
+        let refusal = say(fault);
+        self.set(match is_used {
+            true => Fate::Used(refusal.clone()),
+            false => Fate::Failed(refusal.clone()),
+        });
+        refusal
+    }
+
+    /// Keeps and returns why the carrier refused it, before there was a ticket to use up.
+    pub(crate) fn fail(&self, refusal: R) -> R {
+        self.set(Fate::Failed(refusal.clone()));
+        refusal
     }
 }

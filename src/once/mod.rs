@@ -34,6 +34,6 @@ pub(crate) use sharing::Private;
 pub use store::{
     ClaimOutcome, ConsumeIn, LeaseOutcome, LeaseStore, NonceStore, Sharing, StepOutcome, TransactIn,
 };
-pub(crate) use ticket::{Guarded, Refusal, Ticket, counted, for_good};
+pub(crate) use ticket::{Guarded, Ticket, counted, for_good};
 pub(crate) use turns::{Turn, Turns};
 pub(crate) use verdict::Verdict;

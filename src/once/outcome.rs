@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     clock::Timestamp,
-    error::{Rejection, RejectionKind},
+    error::{Fault, FaultKind},
     lock::lock,
     message::{DigestAlgorithm, HashOutput},
 };
@@ -111,13 +111,11 @@ impl Report {
     }
 }
 
-fn final_statement(rejection: &Rejection) -> Option<Statement> {
-    if rejection.kind() == RejectionKind::RequestReplayed {
+fn final_statement(fault: &Fault) -> Option<Statement> {
+    if fault.kind() == FaultKind::Used {
         return Some(Statement::Used);
     }
-    rejection
-        .final_since()
-        .map(|since| Statement::Never { since })
+    fault.final_since().map(|since| Statement::Never { since })
 }
 
 /// A [`Report`] on one verified signature. It is empty if nobody asked for a report.
@@ -137,9 +135,9 @@ impl Subject {
     }
 
     /// Notes what a refusal says for good.
-    pub(crate) fn refused(&self, rejection: &Rejection) {
+    pub(crate) fn refused(&self, fault: &Fault) {
         if let Some(subject) = &self.0
-            && let Some(statement) = final_statement(rejection)
+            && let Some(statement) = final_statement(fault)
         {
             subject.0.settle(statement, &subject.1);
         }

@@ -15,7 +15,7 @@ use tokio::{
 use tracing::Instrument as _;
 
 use super::{lease::Lease, store::StepOutcome};
-use crate::error::{Rejection, RejectionKind, StoreError, in_full};
+use crate::error::{Fault, FaultKind, StoreError, StoreErrorKind, in_full};
 
 /// The answer of a store to one step of a hold.
 pub(crate) type Step = Result<StepOutcome, StoreError>;
@@ -111,7 +111,7 @@ pub(crate) type Settled = oneshot::Receiver<Infallible>;
 ///
 /// # Errors
 /// Returns an error outside of a Tokio runtime, and in one without its timer.
-pub(crate) fn can_be_kept() -> Result<(), Rejection> {
+pub(crate) fn can_be_kept() -> Result<(), Fault> {
     let detail = match Handle::try_current() {
         Err(_) => "the request came outside of a Tokio runtime, in which it would be held",
         // Nothing but this panic tells whether a runtime has a timer.
@@ -121,7 +121,8 @@ pub(crate) fn can_be_kept() -> Result<(), Rejection> {
         }
         Ok(_) => return Ok(()),
     };
-    Err(Rejection::new(RejectionKind::StoreMisconfigured, detail))
+    let kind = FaultKind::Store(StoreErrorKind::Misconfigured);
+    Err(Fault::new(kind, detail))
 }
 
 impl<E: Send + Sync + 'static> Kept<E> {

@@ -14,7 +14,7 @@ use super::{
     turns::{Turn, Turns},
 };
 use crate::{
-    error::{Fault, Rejection, StoreError},
+    error::{Fault, FaultKind, StoreError},
     future::{lock_wait, within},
     metrics::{ClaimVerdict, Stopwatch},
 };
@@ -23,25 +23,20 @@ use crate::{
 pub(crate) trait Guarded {
     type Content;
 
+    /// The answer of its carrier.
+    type Refusal: Clone;
+
     /// Whether it still may be used.
     fn check_freshness(&self) -> Result<(), Fault>;
 
     /// Says in the words of its carrier why it is not handed out.
-    fn refuse(refusal: Refusal) -> Rejection;
+    fn refuse(fault: Fault) -> Self::Refusal;
 
     fn hand_out(self) -> Self::Content;
 }
 
-/// Why something guarded is not handed out.
-pub(crate) enum Refusal {
-    /// It was used before.
-    Used(String),
-    /// It may not be used any longer.
-    Stale(Fault),
-}
-
 /// Something guarded, and the claim on it. A ticket that is dropped uses up nothing.
-pub(crate) struct Ticket<G> {
+pub(crate) struct Ticket<G: Guarded> {
     guarded: G,
     claim: Claim,
     /// What is recorded with it, in this order: all of it, or none of it is used.
@@ -52,7 +47,7 @@ pub(crate) struct Ticket<G> {
     subject: Subject,
     turn: Option<Turn>,
     also_turns: Vec<Turn>,
-    fate: Option<FateCell>,
+    fate: Option<FateCell<G::Refusal>>,
 }
 
 impl<G: Guarded> Ticket<G> {
@@ -94,18 +89,13 @@ impl<G: Guarded> Ticket<G> {
         &self.guarded
     }
 
-    fn check_freshness(&self) -> Result<(), Rejection> {
-        let fresh = self.guarded.check_freshness();
-        fresh.map_err(|stale| G::refuse(Refusal::Stale(stale)))
-    }
-
     /// What is going to be recorded.
     pub(crate) fn to_record(&self) -> &Claim {
         &self.claim
     }
 
     /// What becomes of it, for whoever waits to know. The turn lasts for as long as anybody does.
-    pub(crate) fn fate(&mut self) -> FateCell {
+    pub(crate) fn fate(&mut self) -> FateCell<G::Refusal> {
         let (subject, turn) = (&mut self.subject, &mut self.turn);
         let also = &mut self.also_turns;
         let fate = self
@@ -115,13 +105,13 @@ impl<G: Guarded> Ticket<G> {
     }
 
     /// Shares its fate with whoever waits to know already.
-    pub(crate) fn watched_by(mut self, fate: FateCell) -> Self {
+    pub(crate) fn watched_by(mut self, fate: FateCell<G::Refusal>) -> Self {
         self.fate = Some(fate);
         self
     }
 
     /// Waits until no copy is in its transaction, if it has not waited yet.
-    pub(crate) async fn wait_for_turn(&mut self, turns: &Turns) -> Result<(), Rejection> {
+    pub(crate) async fn wait_for_turn(&mut self, turns: &Turns) -> Result<(), G::Refusal> {
         if self.turn.is_some() {
             return Ok(());
         }
@@ -136,7 +126,7 @@ impl<G: Guarded> Ticket<G> {
             if claim.message() == own {
                 turn = Some(self.admit(taken)?);
             } else {
-                also.push(taken.inspect_err(|rejection| self.subject.refused(rejection))?);
+                also.push(taken.map_err(|fault| self.refuse(fault))?);
             }
         }
         (self.turn, self.also_turns) = (turn, also);
@@ -144,22 +134,26 @@ impl<G: Guarded> Ticket<G> {
     }
 
     /// Takes its turn if no copy has one: for a caller whose connection is taken already.
-    pub(crate) fn take_turn_at_once(&mut self, turns: &Turns) -> Result<(), Rejection> {
+    pub(crate) fn take_turn_at_once(&mut self, turns: &Turns) -> Result<(), G::Refusal> {
         let turn = turns.take_at_once(&self.claim);
         self.turn = Some(self.admit(turn)?);
         Ok(())
     }
 
-    fn admit(&self, turn: Result<Turn, Rejection>) -> Result<Turn, Rejection> {
+    fn admit(&self, turn: Result<Turn, Fault>) -> Result<Turn, G::Refusal> {
         let admitted = turn.and_then(|turn| match turn.is_used() {
             // The duplicate of an event extends its record, which is in the database.
             // What is recorded with it has to be, also if it was used before.
-            true if !self.claim.extends() && self.also.is_empty() => {
-                Err(used_before::<G>(&self.claim))
-            }
+            true if !self.claim.extends() && self.also.is_empty() => Err(used_before(&self.claim)),
             _ => Ok(turn),
         });
-        admitted.inspect_err(|rejection| self.subject.refused(rejection))
+        admitted.map_err(|fault| self.refuse(fault))
+    }
+
+    /// Tells the subject why it is not handed out, and says so in the words of its carrier.
+    fn refuse(&self, fault: Fault) -> G::Refusal {
+        self.subject.refused(&fault);
+        G::refuse(fault)
     }
 
     /// Leaves the use to somebody else, together with the claim on it. `None` if more than one
@@ -173,20 +167,20 @@ impl<G: Guarded> Ticket<G> {
     }
 
     /// Claims it in the store, which never gives it back.
-    pub(crate) async fn claim(self, store: &dyn NonceStore) -> Result<G::Content, Rejection> {
+    pub(crate) async fn claim(self, store: &dyn NonceStore) -> Result<G::Content, G::Refusal> {
         let mut used_first = Ok(());
         for claim in iter::once(&self.claim).chain(&self.also) {
             let asked = Stopwatch::start();
             let claimed = within(self.timeout, || store.claim(claim)).await;
             let is_answered = claimed.is_ok();
-            used_first = used_first.and(first_use::<G>(&asked, claimed.map(for_good), claim));
+            used_first = used_first.and(first_use(&asked, claimed.map(for_good), claim));
             if !is_answered {
                 break;
             }
         }
-        used_first.inspect_err(|rejection| self.subject.refused(rejection))?;
+        used_first.map_err(|fault| self.refuse(fault))?;
         self.subject.used();
-        self.check_freshness()?;
+        self.guarded.check_freshness().map_err(G::refuse)?;
         Ok(self.guarded.hand_out())
     }
 
@@ -195,23 +189,26 @@ impl<G: Guarded> Ticket<G> {
         self,
         store: Arc<dyn NonceStore>,
         duration: Duration,
-    ) -> Result<(G::Content, Lease), Rejection> {
+    ) -> Result<(G::Content, Lease), G::Refusal> {
         let subject = self.subject.clone();
         let mut lease = Lease::new(store, self.claim, duration, self.timeout, self.subject);
         let taken = match self.also.is_empty() {
             true => {
                 let asked = Stopwatch::start();
                 let leased = lease.take().await;
-                first_use::<G>(&asked, leased, lease.claim())
+                first_use(&asked, leased, lease.claim())
             }
-            false => lease_all::<G>(&mut lease, self.also).await,
+            false => lease_all(&mut lease, self.also).await,
         };
-        taken.inspect_err(|rejection| subject.refused(rejection))?;
+        taken.map_err(|fault| {
+            subject.refused(&fault);
+            G::refuse(fault)
+        })?;
         if let Err(stale) = self.guarded.check_freshness() {
             // Nobody has begun to use it: the same event, signed anew, need not wait for the lease
             // to end.
             let _ = lease.release().await;
-            return Err(G::refuse(Refusal::Stale(stale)));
+            return Err(G::refuse(stale));
         }
         Ok((self.guarded.hand_out(), lease))
     }
@@ -220,31 +217,29 @@ impl<G: Guarded> Ticket<G> {
     pub(crate) async fn consume<T: ConsumeIn + ?Sized>(
         mut self,
         transaction: &mut T,
-    ) -> Result<G::Content, Rejection> {
+    ) -> Result<G::Content, G::Refusal> {
         let fate = self.fate();
-        let recorded = async {
-            self.check_freshness()?;
-            let mut used_first = Ok(());
-            for claim in iter::once(&self.claim).chain(&self.also) {
-                let asked = Stopwatch::start();
-                let wait = lock_wait(self.timeout);
-                let claimed = within(self.timeout, || transaction.consume(claim, wait)).await;
-                let is_answered = claimed.is_ok();
-                used_first = used_first.and(first_use::<G>(&asked, claimed.map(for_good), claim));
-                if !is_answered {
-                    break;
-                }
+        let recorded = self.record(transaction).await;
+        recorded.map_err(|fault| fate.refuse(fault, G::refuse))?;
+        fate.set(Fate::Consumed(self.claim));
+        Ok(self.guarded.hand_out())
+    }
+
+    async fn record<T: ConsumeIn + ?Sized>(&self, transaction: &mut T) -> Result<(), Fault> {
+        self.guarded.check_freshness()?;
+        let mut used_first = Ok(());
+        for claim in iter::once(&self.claim).chain(&self.also) {
+            let asked = Stopwatch::start();
+            let wait = lock_wait(self.timeout);
+            let claimed = within(self.timeout, || transaction.consume(claim, wait)).await;
+            let is_answered = claimed.is_ok();
+            used_first = used_first.and(first_use(&asked, claimed.map(for_good), claim));
+            if !is_answered {
+                break;
             }
-            used_first?;
-            self.check_freshness()
-        };
-        match recorded.await {
-            Ok(()) => {
-                fate.set(Fate::Consumed(self.claim));
-                Ok(self.guarded.hand_out())
-            }
-            Err(rejection) => Err(fate.fail(rejection)),
         }
+        used_first?;
+        self.guarded.check_freshness()
     }
 
     /// Begins a transaction, consumes, works, and commits.
@@ -255,11 +250,11 @@ impl<G: Guarded> Ticket<G> {
     ) -> Result<T, E>
     where
         D: TransactIn + ?Sized,
-        E: From<Rejection>,
+        E: From<G::Refusal>,
     {
         let fate = self.fate();
         let begun = within(self.timeout, || database.begin()).await;
-        let transaction = begun.map_err(|error| fate.fail(error.into()))?;
+        let transaction = begun.map_err(|error| fate.refuse(error.into(), G::refuse))?;
         self.transact_in(database, transaction, work).await
     }
 
@@ -272,7 +267,7 @@ impl<G: Guarded> Ticket<G> {
     ) -> Result<T, E>
     where
         D: TransactIn + ?Sized,
-        E: From<Rejection>,
+        E: From<G::Refusal>,
     {
         let fate = self.fate();
         let end = Ending {
@@ -282,19 +277,19 @@ impl<G: Guarded> Ticket<G> {
             timeout: self.timeout,
             fate: fate.clone(),
         };
-        let content = match self.consume(&mut transaction).await {
-            Ok(content) => content,
-            Err(rejection) => {
-                end.refused(transaction, &rejection).await;
-                return Err(rejection.into());
-            }
-        };
+        if let Err(fault) = self.record(&mut transaction).await {
+            let kind = fault.kind();
+            let refusal = fate.refuse(fault, G::refuse);
+            end.refused(transaction, kind).await;
+            return Err(refusal.into());
+        }
         // Whatever comes before COMMIT, dropping this future too, rolls back.
         fate.set(Fate::RolledBack);
+        let content = self.guarded.hand_out();
         match work(D::connection(&mut transaction), content).await {
             Ok(answer) => {
                 let committed = end.commit(transaction).await;
-                committed.map_err(|rejection| fate.fail(rejection))?;
+                committed.map_err(|fault| fate.refuse(fault, G::refuse))?;
                 Ok(answer)
             }
             Err(error) => {
@@ -307,7 +302,7 @@ impl<G: Guarded> Ticket<G> {
 
 /// Takes the leases on all claims of one request. If any was completed before, all are completed;
 /// if one cannot be taken, those that were are released.
-async fn lease_all<G: Guarded>(first: &mut Lease, also: Vec<Claim>) -> Result<(), Rejection> {
+async fn lease_all(first: &mut Lease, also: Vec<Claim>) -> Result<(), Fault> {
     let beside = also.into_iter().map(|claim| first.beside(claim));
     let beside: Vec<_> = beside.collect();
     let (mut held, mut used, mut blocked) = (Vec::new(), None, None);
@@ -315,27 +310,27 @@ async fn lease_all<G: Guarded>(first: &mut Lease, also: Vec<Claim>) -> Result<()
         let asked = Stopwatch::start();
         let taken = lease.take().await;
         let is_used = matches!(taken, Ok(LeaseOutcome::Completed));
-        match first_use::<G>(&asked, taken, lease.claim()) {
+        match first_use(&asked, taken, lease.claim()) {
             Ok(()) => held.push(lease),
-            Err(rejection) if is_used => used = used.or(Some(rejection)),
-            Err(rejection) => {
-                blocked = Some(rejection);
+            Err(fault) if is_used => used = used.or(Some(fault)),
+            Err(fault) => {
+                blocked = Some(fault);
                 break;
             }
         }
     }
-    if let Some(rejection) = used {
+    if let Some(fault) = used {
         for lease in held {
             lease.complete().await?;
         }
-        return Err(rejection);
+        return Err(fault);
     }
-    if let Some(rejection) = blocked {
+    if let Some(fault) = blocked {
         for lease in held.into_iter().rev() {
             // It ends by itself if the store cannot be told.
             let _ = lease.release().await;
         }
-        return Err(rejection);
+        return Err(fault);
     }
     first.keep_beside(beside);
     Ok(())
@@ -364,22 +359,22 @@ pub(crate) fn counted(
 }
 
 /// Counts the answer of a store, and lets through nothing but a first use.
-fn first_use<G: Guarded>(
+fn first_use(
     asked: &Stopwatch,
     answer: Result<LeaseOutcome, StoreError>,
     claim: &Claim,
-) -> Result<(), Rejection> {
+) -> Result<(), Fault> {
     match counted(asked, answer)? {
         LeaseOutcome::Held => Ok(()),
         LeaseOutcome::InFlight { remaining } => {
             let detail = "another attempt holds the lease";
-            Err(Rejection::in_flight(detail, remaining))
+            Err(Fault::in_flight(detail, remaining))
         }
-        LeaseOutcome::Completed => Err(used_before::<G>(claim)),
+        LeaseOutcome::Completed => Err(used_before(claim)),
     }
 }
 
-fn used_before<G: Guarded>(claim: &Claim) -> Rejection {
+fn used_before(claim: &Claim) -> Fault {
     let (nonce, key_id) = (claim.nonce(), claim.key_id());
     let bytes = nonce.as_bytes().escape_ascii();
     let what = match nonce.kind() {
@@ -388,5 +383,5 @@ fn used_before<G: Guarded>(claim: &Claim) -> Rejection {
         NonceKind::Digest => "the signed message".to_owned(),
     };
     let detail = format!("{what} of key `{key_id}` was used before");
-    G::refuse(Refusal::Used(detail))
+    Fault::new(FaultKind::Used, detail)
 }

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::{Mutex as Queue, OwnedMutexGuard};
 
 use super::{answers::AnswerClaim, claim::Claim};
-use crate::{error::Rejection, lock::lock};
+use crate::{error::Fault, lock::lock};
 
 /// One line for each message or key that is in use: there are never more lines than requests in
 /// flight.
@@ -82,12 +82,8 @@ impl Turns {
     /// Waits for those in the same line that came earlier, but no longer than `limit`.
     ///
     /// # Errors
-    /// Returns a rejection if the limit is over.
-    pub(crate) async fn take(
-        &self,
-        claim: &impl InLine,
-        limit: Duration,
-    ) -> Result<Turn, Rejection> {
+    /// Returns an error if the limit is over.
+    pub(crate) async fn take(&self, claim: &impl InLine, limit: Duration) -> Result<Turn, Fault> {
         let (queue, place) = self.enter(claim);
         // Without anybody ahead, no timer is needed.
         let turn = match Arc::clone(&queue).try_lock_owned() {
@@ -109,8 +105,8 @@ impl Turns {
     /// Waits for nobody: for those who hold a connection already, which would wait with them.
     ///
     /// # Errors
-    /// Returns a rejection if a request with the same message has its turn.
-    pub(crate) fn take_at_once(&self, claim: &impl InLine) -> Result<Turn, Rejection> {
+    /// Returns an error if a request with the same message has its turn.
+    pub(crate) fn take_at_once(&self, claim: &impl InLine) -> Result<Turn, Fault> {
         let (queue, place) = self.enter(claim);
         let turn = queue.try_lock_owned();
         let turn = turn.map_err(|_| in_flight("a duplicate waits for the database"))?;
@@ -162,8 +158,8 @@ impl Turn {
     }
 }
 
-fn in_flight(detail: &'static str) -> Rejection {
-    Rejection::in_flight(detail, Duration::ZERO)
+fn in_flight(detail: &'static str) -> Fault {
+    Fault::in_flight(detail, Duration::ZERO)
 }
 
 impl Drop for Place {

@@ -1,6 +1,6 @@
 //! Whether the answer of a handler may leave, by what became of the ticket that it was given.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Display};
 
 use http::StatusCode;
 
@@ -9,27 +9,25 @@ use super::{
     fate::{Fate, FateCell},
     renewal::Handled,
 };
-use crate::error::{Rejection, RejectionKind};
+use crate::error::{Fault, FaultKind};
 
 /// What happens to an answer.
-pub(crate) enum Verdict {
+pub(crate) enum Verdict<R> {
     Leaves,
     /// It leaves, in the handler's words for this.
-    LeavesFor(Rejection),
+    LeavesFor(R),
     /// This leaves in its place.
-    Refused(Rejection),
+    Refused(R),
 }
 
-impl FateCell {
+impl<R: Clone + Display + From<Fault>> FateCell<R> {
     /// An error of the handler's leaves; a success leaves only with a nonce that was recorded, or left
     /// to somebody else.
-    pub(crate) async fn judge(&self, status: StatusCode, confirm: Option<&Confirm>) -> Verdict {
+    pub(crate) async fn judge(&self, status: StatusCode, confirm: Option<&Confirm>) -> Verdict<R> {
         let is_failure = Handled::by(status) == Handled::Released;
         match self.get() {
-            Fate::Failed(rejection) if rejection.kind() == RejectionKind::RequestReplayed => {
-                Verdict::Refused(rejection)
-            }
-            Fate::Failed(rejection) if is_failure => Verdict::LeavesFor(rejection),
+            Fate::Used(refusal) => Verdict::Refused(refusal),
+            Fate::Failed(refusal) if is_failure => Verdict::LeavesFor(refusal),
             _ if is_failure => Verdict::Leaves,
             Fate::Committed | Fate::Left => Verdict::Leaves,
             Fate::Consumed(claim) => {
@@ -41,14 +39,14 @@ impl FateCell {
                         self.set(Fate::Committed);
                         Verdict::Leaves
                     }
-                    Err(rejection) => Verdict::Refused(rejection),
+                    Err(fault) => Verdict::Refused(fault.into()),
                 }
             }
             Fate::Pending => {
                 not_recorded("the handler answered with success and consumed no nonce")
             }
-            Fate::Failed(rejection) => not_recorded(format!(
-                "the handler answered with success, though its nonce was not recorded ({rejection})"
+            Fate::Failed(refusal) => not_recorded(format!(
+                "the handler answered with success, though its nonce was not recorded ({refusal})"
             )),
             Fate::RolledBack => not_recorded(
                 "the handler answered with success, and its transaction was rolled back",
@@ -61,17 +59,20 @@ impl FateCell {
     }
 }
 
-fn not_recorded(detail: impl Into<Cow<'static, str>>) -> Verdict {
-    Verdict::Refused(Rejection::new(RejectionKind::NonceNotRecorded, detail))
+fn not_recorded<R: From<Fault>>(detail: impl Into<Cow<'static, str>>) -> Verdict<R> {
+    Verdict::Refused(Fault::new(FaultKind::NotRecorded, detail).into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::once::Subject;
+    use crate::{
+        error::{Rejection, StoreErrorKind},
+        once::Subject,
+    };
 
     /// Says what becomes of an answer, by what became of the ticket.
-    async fn leaves(fate: &Fate, status: u16) -> &'static str {
+    async fn leaves(fate: &Fate<Rejection>, status: u16) -> &'static str {
         let cell = FateCell::new(Subject::default(), None, Vec::new());
         cell.set(fate.clone());
         match cell
@@ -86,9 +87,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_success_or_a_switch_of_protocols_leaves_only_with_a_nonce_that_was_recorded() {
-        let failed = |kind| Fate::Failed(Rejection::new(kind, "a test"));
-        let replayed = failed(RejectionKind::RequestReplayed);
-        let unavailable = failed(RejectionKind::StoreUnavailable);
+        let refusal = |kind| Rejection::from(Fault::new(kind, "a test"));
+        let used = Fate::Used(refusal(FaultKind::Used));
+        let unavailable = FaultKind::Store(StoreErrorKind::Unavailable);
+        let failed = Fate::Failed(refusal(unavailable));
         const NOT_RECORDED: &str = "nonce_not_recorded";
         for (fate, success, failure) in [
             (Fate::Committed, "leaves", "leaves"),
@@ -96,8 +98,8 @@ mod tests {
             (Fate::Pending, NOT_RECORDED, "leaves"),
             (Fate::RolledBack, NOT_RECORDED, "leaves"),
             (Fate::Unknown, NOT_RECORDED, "leaves"),
-            (unavailable, NOT_RECORDED, "leaves, in words"),
-            (replayed, "request_replayed", "request_replayed"),
+            (failed, NOT_RECORDED, "leaves, in words"),
+            (used, "request_replayed", "request_replayed"),
         ] {
             for status in [101, 200, 204, 299] {
                 assert_eq!(leaves(&fate, status).await, success, "{status}");

@@ -48,10 +48,10 @@ mod verify;
 mod version;
 
 pub use crate::{
-    message::{Forwarded, Supplied},
+    message::{Forwarded, MatchedPlace, Supplied},
     once::{Lease, LeaseStatus},
     proof::Proven,
-    routed::{MatchedPlace, PeerAddr},
+    routed::PeerAddr,
 };
 pub use admit::Admitted;
 pub use authenticate::Authentic;

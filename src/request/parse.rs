@@ -10,6 +10,7 @@ use super::{state::State, verifier::Verifier};
 use crate::{
     error::{Rejection, RejectionKind, malformed},
     message::{Supplied, offers_websocket},
+    routed::routed,
     scheme::Reading,
 };
 
@@ -79,7 +80,7 @@ impl Verifier {
         // What becomes of a request that is proven late is told by nobody.
         let report = head.extensions.get().cloned();
         let report = report.filter(|_| !self.awaits_supply());
-        let mut head = self.settings.origins.head(head)?;
+        let mut head = self.settings.origins.head(head, routed(head))?;
         head.supplied = supplied;
         let reading = self.settings.scheme.read(&head)?;
         if let Some(methods) = &self.settings.methods {

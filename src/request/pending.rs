@@ -156,7 +156,7 @@ impl PendingPayload {
     }
 
     /// What the layer goes by when the handler has answered.
-    pub(crate) fn fate(&mut self) -> FateCell {
+    pub(crate) fn fate(&mut self) -> FateCell<Rejection> {
         self.0.fate()
     }
 

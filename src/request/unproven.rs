@@ -102,7 +102,7 @@ struct Unproven {
     body: Bytes,
     formed: Option<Formed>,
     charge: Charge,
-    fate: FateCell,
+    fate: FateCell<Rejection>,
     /// Until the MAC has passed or failed.
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -205,7 +205,7 @@ impl UnprovenPayload {
     }
 
     /// What the layer goes by when the handler has answered.
-    pub(crate) fn fate(&self) -> FateCell {
+    pub(crate) fn fate(&self) -> FateCell<Rejection> {
         self.0.fate.clone()
     }
 }

@@ -4,8 +4,8 @@ use std::iter;
 
 use super::{payload::VerifiedPayload, verifier::Verifier};
 use crate::{
-    error::{Fault, Rejection, RejectionKind},
-    once::{Claim, Guarded, Refusal, Subject, Ticket},
+    error::{Fault, Rejection},
+    once::{Claim, Guarded, Subject, Ticket},
 };
 
 /// What an authentic request lets happen.
@@ -32,6 +32,7 @@ impl Unread {
 
 impl Guarded for Unread {
     type Content = VerifiedPayload;
+    type Refusal = Rejection;
 
     fn check_freshness(&self) -> Result<(), Fault> {
         let settings = &self.verifier.settings;
@@ -41,11 +42,8 @@ impl Guarded for Unread {
         self.beside.iter().try_for_each(Self::check_freshness)
     }
 
-    fn refuse(refusal: Refusal) -> Rejection {
-        match refusal {
-            Refusal::Used(detail) => Rejection::new(RejectionKind::RequestReplayed, detail),
-            Refusal::Stale(fault) => fault.into(),
-        }
+    fn refuse(fault: Fault) -> Rejection {
+        fault.into()
     }
 
     fn hand_out(self) -> VerifiedPayload {

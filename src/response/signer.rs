@@ -10,6 +10,7 @@ use crate::{
     key::{RotatingKey, Secret, SigningKey},
     message::{Forwarded, Origin, Origins},
     once::Report,
+    routed::routed,
     scheme::{Describe, Signing, rfc9421::HttpMessageSignatures},
 };
 
@@ -154,7 +155,7 @@ impl ResponseSigner {
     ) -> Result<(), SignError> {
         let facts = request.extensions.get::<Report>().map(Report::facts);
         let facts = facts.unwrap_or_default();
-        let request = self.origins.head(request)?;
+        let request = self.origins.head(request, routed(request))?;
         let SigningKey { id, key } = &*self.key.current();
         let signing = Signing {
             key_id: id,
@@ -171,9 +172,8 @@ impl ResponseSigner {
 
     /// Whether a response to this request could be signed, as far as that depends on the request.
     pub(super) fn check(&self, request: &request::Parts) -> Result<(), Fault> {
-        self.scheme
-            .bind(&self.origins.head(request)?, None)
-            .map(|_| ())
+        let request = self.origins.head(request, routed(request))?;
+        self.scheme.bind(&request, None).map(|_| ())
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     client::Signer,
     clock::Timestamp,
-    message::{BodyPlace, Covered, Message, Origin, Origins, RunningDigest},
+    message::{BodyPlace, Covered, Message, Origin, Origins, Routed, RunningDigest},
     once::NonceKind,
     proof::{Parameters, Room},
     testing::{ManualClock, cases},
@@ -91,7 +91,7 @@ fn origins() -> Origins {
 /// counts.
 fn said(scheme: &dyn Describe, parts: &Parts, body: &Bytes) -> Vec<Said> {
     let origins = origins();
-    let Ok(head) = origins.head(parts) else {
+    let Ok(head) = origins.head(parts, Routed::nowhere(parts)) else {
         return Vec::new();
     };
     let candidates = match scheme.read(&head) {

@@ -2,13 +2,13 @@
 
 use crate::error::{Fault, FaultKind, Rejection, RejectionKind};
 
-/// Refuses a token for a fault that was found in it.
+/// Refuses a token for a fault that was found in it, or in its use.
 pub(super) fn of_token(fault: Fault) -> Rejection {
     let kind = match fault.kind() {
         FaultKind::Invalid | FaultKind::NotServed => RejectionKind::TokenInvalid,
         FaultKind::Expired => RejectionKind::TokenExpired,
         FaultKind::NotYetValid => RejectionKind::TokenNotYetValid,
-        FaultKind::KeysUnavailable => RejectionKind::StoreUnavailable,
+        FaultKind::Used => RejectionKind::TokenRedeemed,
         FaultKind::Missing
         | FaultKind::Malformed
         | FaultKind::Insufficient
@@ -17,6 +17,10 @@ pub(super) fn of_token(fault: Fault) -> Rejection {
         | FaultKind::BodyUnreadable
         | FaultKind::BodyNotCovered
         | FaultKind::NotSupplied => RejectionKind::TokenMalformed,
+        FaultKind::KeysUnavailable
+        | FaultKind::InFlight
+        | FaultKind::NotRecorded
+        | FaultKind::Store(_) => return fault.into(),
     };
     Rejection::of_fault(kind, fault)
 }

@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc};
 use super::{fault::of_token, settings::Settings};
 use crate::{
     clock::Timestamp,
-    error::{Fault, Rejection, RejectionKind},
-    once::{Claim, ConsumeIn, Guarded, NonceStore, Refusal, Subject, Ticket, TransactIn},
+    error::{Fault, Rejection},
+    once::{Claim, ConsumeIn, Guarded, NonceStore, Subject, Ticket, TransactIn},
 };
 
 /// A store remembers which tokens were redeemed, as
@@ -64,6 +64,7 @@ impl<T, M> PendingToken<T, M> {
 
 impl<T> Guarded for UnreadToken<T> {
     type Content = T;
+    type Refusal = Rejection;
 
     fn check_freshness(&self) -> Result<(), Fault> {
         let settings = &*self.settings;
@@ -71,11 +72,8 @@ impl<T> Guarded for UnreadToken<T> {
         settings.freshness.check(now, None, Some(self.expires_at))
     }
 
-    fn refuse(refusal: Refusal) -> Rejection {
-        match refusal {
-            Refusal::Used(detail) => Rejection::new(RejectionKind::TokenRedeemed, detail),
-            Refusal::Stale(fault) => of_token(fault),
-        }
+    fn refuse(fault: Fault) -> Rejection {
+        of_token(fault)
     }
 
     fn hand_out(self) -> T {

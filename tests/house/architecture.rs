@@ -9,12 +9,10 @@ use std::{
 
 /// A room imports from the levels below its own, and a file from its own room.
 const LEVELS: [&[&str]; 6] = [
-    &[
-        "clock", "error", "future", "lock", "metrics", "random", "routed",
-    ],
+    &["clock", "error", "future", "lock", "metrics", "random"],
     &["body", "key", "message"],
     &["once", "proof"],
-    &["scheme", "store"],
+    &["routed", "scheme", "store"],
     &[
         "client",
         "envelope",
@@ -48,7 +46,7 @@ const WAIST: [&str; 3] = ["message", "proof", "once"];
 const UNKNOWN_TO_THE_WAIST: [&str; 3] = ["http_body", "tower_layer", "tower_service"];
 
 /// These rooms say what is wrong by a `Fault`, and know of no answer to a request.
-const KNOW_NO_ANSWER: [&str; 4] = ["body", "message", "proof", "scheme"];
+const KNOW_NO_ANSWER: [&str; 5] = ["body", "message", "once", "proof", "scheme"];
 const ANSWERS: [&str; 2] = ["Rejection", "RejectionKind"];
 
 /// These rooms hand keys on, and neither make nor compare a MAC: another kind of proof leaves them as
@@ -562,6 +560,8 @@ fn every_fault_is_seen() {
         ("scheme/describe.rs", "fn f() -> Result<(), Rejection> {}"),
         ("proof/admit.rs", "use crate::key::{KeyId, RejectionKind};"),
         ("body.rs", "fn f() -> Result<(), Rejection> {}"),
+        ("message/origin.rs", "use crate::routed::peer;"),
+        ("once/turns.rs", "fn f() -> Result<(), Rejection> {}"),
         ("message/head.rs", "fn f() -> Result<(), Rejection> {}"),
         (
             "scheme/describe.rs",
@@ -642,6 +642,7 @@ fn every_fault_is_seen() {
         ("once/claim.rs", "use super::lease::Lease;"),
         ("once/lease.rs", "use crate::once::Turn;"),
         ("once/mod.rs", "pub(crate) use turns::Turn;"),
+        ("message/origin.rs", "use crate::routed::peer;"),
         ("once/turns.rs", "fn f() { super::claim::g() }"),
     ];
     assert_eq!(

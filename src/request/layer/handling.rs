@@ -17,7 +17,7 @@ use crate::{
 pub(super) enum Handling {
     Plain,
     Leased(Lease),
-    InTransaction(FateCell),
+    InTransaction(FateCell<Rejection>),
 }
 
 impl LayerSettings {

@@ -14,7 +14,7 @@ use super::{
     names::ACCEPT_SIGNATURE,
 };
 use crate::{
-    message::{Head, Message, Origin, Origins},
+    message::{Head, Message, Origin, Origins, Routed},
     scheme::Describe as _,
 };
 
@@ -36,7 +36,7 @@ fn head_of(request: &Request<()>) -> (Parts, Origins) {
 
 fn with_head<T>(request: &Request<()>, run: impl FnOnce(&Head<'_>) -> T) -> T {
     let (parts, origins) = head_of(request);
-    run(&origins.head(&parts).unwrap())
+    run(&origins.head(&parts, Routed::nowhere(&parts)).unwrap())
 }
 
 fn input(text: &str) -> Result<(String, usize), Why> {

@@ -16,7 +16,7 @@ use super::super::{
 };
 use crate::{
     key::MacAlgorithm,
-    message::{Encoding, Origins, Supplied, TimeUnit},
+    message::{Encoding, Origins, Routed, Supplied, TimeUnit},
     once::NonceKind,
     scheme::{Describe, Profile, Reading},
     testing::cases,
@@ -189,7 +189,7 @@ pub(super) fn unchecked(parts: &[Part]) -> HeaderScheme {
 /// The signed message of a request, from the code that verifies.
 pub(super) fn message_of(scheme: &HeaderScheme, parts: &Parts, body: &[u8]) -> Option<Vec<u8>> {
     let origins = Origins::default();
-    let mut head = origins.head(parts).ok()?;
+    let mut head = origins.head(parts, Routed::nowhere(parts)).ok()?;
     head.supplied = parts.extensions.get();
     let Ok(Reading::InHead(mut candidates)) = scheme.read(&head) else {
         return None;
