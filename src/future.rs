@@ -4,6 +4,7 @@
 use std::{
     fmt,
     future::{self, Ready, poll_fn},
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     task::{Context, Poll},
@@ -108,6 +109,12 @@ impl<T, E> fmt::Debug for ResponseFuture<T, E> {
     }
 }
 
+/// Takes the service that was polled ready, which is the one to call, and leaves a clone.
+pub(crate) fn take_ready<S: Clone>(service: &mut S) -> S {
+    let next = service.clone();
+    mem::replace(service, next)
+}
+
 /// Asks a store or a key store, and waits for its answer, but no longer than `limit`. An answer that
 /// is at hand needs no timer, and no room for one in the futures that wait. A panic is an outage, as
 /// with [`caught`].
@@ -145,6 +152,11 @@ where
             catch_unwind(polling).unwrap_or_else(|_| Poll::Ready(Err(E::panicked())))
         })),
     }
+}
+
+/// Asks a store something that it answers at once. A panic is an outage, as with [`caught`].
+pub(crate) fn at_once<T>(ask: impl FnOnce() -> T) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(ask)).map_err(|_| StoreError::panicked())
 }
 
 /// How long a database may wait for a lock, so that it can say within `limit` that it did not get
@@ -188,7 +200,7 @@ pub(crate) trait NoAnswer {
 
 impl NoAnswer for StoreError {
     fn late(limit: Duration) -> Self {
-        Self::unavailable(format!("the store gave no answer within {limit:?}"))
+        Self::late("the store", limit)
     }
 
     fn panicked() -> Self {

@@ -5,18 +5,18 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::header::{TRAILER, TRANSFER_ENCODING};
 use reqwest::{Body, Request, Response, ResponseBuilderExt as _};
 use tower_service::Service;
 
 use super::{
-    service::{Sign, SignAgain, take_ready},
+    service::{Sign, SignAgain},
     signer::Signer,
 };
 use crate::{
     body::{self, BodyLimits, BoxError},
     error::{SignError, SignErrorKind},
-    future::ResponseFuture,
+    future::{ResponseFuture, take_ready},
+    message::remove_framing,
 };
 
 impl Signer {
@@ -103,8 +103,7 @@ async fn buffer(mut request: Request, limits: &BodyLimits) -> Result<Request, Si
         let bytes = body::read(stream, limits, |_: &[u8], _| Ok(())).await?;
         *request.body_mut() = Some(bytes.into());
     }
-    request.headers_mut().remove(TRANSFER_ENCODING);
-    request.headers_mut().remove(TRAILER);
+    remove_framing(request.headers_mut());
     Ok(request)
 }
 

@@ -2,17 +2,13 @@
 
 use std::{
     future::poll_fn,
-    mem,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{
-    Request, Response,
-    header::{TRAILER, TRANSFER_ENCODING},
-};
+use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
@@ -25,7 +21,8 @@ use super::{
 use crate::{
     body::{self, BodyLimits, BoxError},
     error::SignError,
-    future::ResponseFuture,
+    future::{ResponseFuture, take_ready},
+    message::remove_framing,
 };
 
 /// The service that [`SignLayer`](crate::SignLayer) makes.
@@ -99,12 +96,6 @@ where
     }
 }
 
-/// The service that was polled ready is the one to call.
-pub(super) fn take_ready<S: Clone>(service: &mut S) -> S {
-    let next = service.clone();
-    mem::replace(service, next)
-}
-
 impl SignSettings {
     pub(super) async fn send<S, B, I>(
         &self,
@@ -127,9 +118,7 @@ impl SignSettings {
     {
         let (mut head, body) = request.into_parts();
         let body = body::read(body, &self.limits, |_: &[u8], _| Ok(())).await?;
-        // The body is whole now, and has no trailers.
-        head.headers.remove(TRANSFER_ENCODING);
-        head.headers.remove(TRAILER);
+        remove_framing(&mut head.headers);
         Ok(Request::from_parts(head, body))
     }
 }

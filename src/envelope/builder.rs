@@ -18,6 +18,7 @@ use crate::{
     clock::{Clock, SystemClock},
     error::{ConfigError, ConfigErrorKind},
     key::{KeyRing, KeyStore as _},
+    message::behind_length,
     once::{MemorySettings, Private},
 };
 
@@ -144,8 +145,7 @@ impl EnvelopesBuilder {
 
         let mut label = b"countersign envelope\0".to_vec();
         for name in [&self.memory.namespace, &self.purpose] {
-            label.extend_from_slice(&(name.len() as u64).to_be_bytes());
-            label.extend_from_slice(name.as_bytes());
+            behind_length(|bytes| label.extend_from_slice(bytes), name.as_bytes());
         }
         let digest = Sha256::digest(&label);
         let mut tag = [0; _];

@@ -15,18 +15,53 @@ impl ConfigError {
         &self.0
     }
 
-    /// Refuses a timeout that is not between 1 millisecond and 1 hour, as `range` says it.
-    pub(crate) fn unless_timeout(timeout: Duration, range: &'static str) -> Result<(), Self> {
+    /// Refuses the timeout that has this name, unless it is between 1 millisecond and 1 hour.
+    pub(crate) fn unless_timeout(timeout: Duration, name: &str) -> Result<(), Self> {
         const HOUR: Duration = Duration::from_secs(60 * 60);
-        Self::unless((Duration::from_millis(1)..=HOUR).contains(&timeout), range)
+        let holds = (Duration::from_millis(1)..=HOUR).contains(&timeout);
+        Self::unless_in_range(holds, || {
+            format!("`{name}` is between 1 millisecond and 1 hour")
+        })
+    }
+
+    /// Refuses a name that tells services apart in a store, unless every store can keep it.
+    pub(crate) fn unless_namespace(name: &str) -> Result<(), Self> {
+        Self::unless(
+            (1..=256).contains(&name.len()) && !name.contains('\0'),
+            "a namespace has between 1 and 256 bytes, and none of them is zero",
+        )
+    }
+
+    /// Refuses the share of a key in this store, unless it is 1 to 100 per cent.
+    pub(crate) fn unless_share(per_cent: u8, store: &str) -> Result<(), Self> {
+        Self::unless_in_range((1..=100).contains(&per_cent), || {
+            format!("the share of a key in {store} is 1 to 100 per cent")
+        })
+    }
+
+    /// Refuses the time that this store waits for its database, unless it is more than none, and at
+    /// most 30 seconds: PostgreSQL's sweep spares what is past for a minute.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    pub(crate) fn unless_wait(wait: Duration, store: &str) -> Result<(), Self> {
+        let holds = !wait.is_zero() && wait <= Duration::from_secs(30);
+        Self::unless_in_range(holds, || {
+            format!("{store} waits for at most 30 seconds, and not for no time")
+        })
     }
 
     /// Refuses a limit or duration that does not hold to its range.
     pub(crate) fn unless(holds: bool, range: &'static str) -> Result<(), Self> {
+        Self::unless_in_range(holds, || range)
+    }
+
+    fn unless_in_range<S: Into<Cow<'static, str>>>(
+        holds: bool,
+        range: impl FnOnce() -> S,
+    ) -> Result<(), Self> {
         if holds {
             Ok(())
         } else {
-            Err(ConfigErrorKind::Range(range).into())
+            Err(ConfigErrorKind::Range(range().into()).into())
         }
     }
 }
@@ -105,7 +140,7 @@ pub enum ConfigErrorKind {
     /// Something that has to be configured is missing.
     Missing(&'static str),
     /// A limit or duration that is out of its range.
-    Range(&'static str),
+    Range(Cow<'static, str>),
     /// The place of a store, such as its URL or its file, and why no store can be opened there.
     StorePlace(Cow<'static, str>),
     /// The folder of a `FileRoot`, and why it cannot be opened.

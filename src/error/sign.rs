@@ -24,6 +24,8 @@ pub enum SignErrorKind {
     NoSecret,
     /// The key look-up gave no answer. It may be worth trying again.
     KeysUnavailable,
+    /// The store gave no answer. It may be worth trying again.
+    StoreUnavailable,
     /// The time is not one that a verifier accepts: the deadline of an envelope is out of its range,
     /// or the clock is so far behind a store that the store would refuse the token.
     Time,
@@ -75,6 +77,7 @@ impl From<Fault> for SignError {
             FaultKind::BodyTimeout => SignErrorKind::BodyTimeout,
             FaultKind::BodyUnreadable => SignErrorKind::BodyUnreadable,
             FaultKind::KeysUnavailable => SignErrorKind::KeysUnavailable,
+            FaultKind::Store(_) => SignErrorKind::StoreUnavailable,
             FaultKind::Missing
             | FaultKind::Malformed
             | FaultKind::Insufficient
@@ -87,8 +90,7 @@ impl From<Fault> for SignError {
             // Nothing is used up by being signed.
             | FaultKind::Used
             | FaultKind::InFlight
-            | FaultKind::NotRecorded
-            | FaultKind::Store(_) => SignErrorKind::NotCoverable,
+            | FaultKind::NotRecorded => SignErrorKind::NotCoverable,
         };
         Self {
             kind,

@@ -63,6 +63,28 @@ impl StoreError {
         Self::new(StoreErrorKind::Unavailable, message)
     }
 
+    /// The message was used at as many open places as it may be.
+    pub(crate) fn too_many_places() -> Self {
+        Self::new(
+            StoreErrorKind::TooManyPlaces,
+            "the message has left as many records as it may at open places",
+        )
+    }
+
+    /// The key has as many records as it may have.
+    pub(crate) fn over_quota(retry_after: Duration) -> Self {
+        Self::new(
+            StoreErrorKind::KeyOverQuota,
+            "the key has used up its share of the store",
+        )
+        .with_retry_after(retry_after)
+    }
+
+    /// The store, or its database, did not answer in time.
+    pub(crate) fn late(who: &str, limit: Duration) -> Self {
+        Self::unavailable(format!("{who} gave no answer within {limit:?}"))
+    }
+
     /// Keeps the driver's error as the source.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

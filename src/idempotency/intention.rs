@@ -9,7 +9,7 @@ use super::key::IdempotencyKey;
 use crate::{
     error::ConfigError,
     key::KeyId,
-    message::{IDEMPOTENCY_KEY, Part},
+    message::{IDEMPOTENCY_KEY, Part, behind_length},
     once::{AnswerClaim, Memory},
     proof::Proven,
     routed::original_uri,
@@ -64,7 +64,7 @@ impl Intention {
             self.path.as_bytes(),
             self.key.as_str().as_bytes(),
         ] {
-            behind_length(&mut scope, part);
+            behind_length(|bytes| scope.update(bytes), part);
         }
         let digest = scope.finalize().into();
         let namespace = Arc::clone(&self.namespace);
@@ -131,7 +131,7 @@ impl Said<'_> {
         let query = self.proven.query();
         let query = query.unwrap_or_else(|| original_uri(self.head).query().unwrap_or_default());
         for part in [self.method().as_str(), self.path(), query] {
-            behind_length(&mut digest, part.as_bytes());
+            behind_length(|bytes| digest.update(bytes), part.as_bytes());
         }
         let content = self.proven.content().filter_map(|(part, value)| {
             let (kind, name, member) = match part {
@@ -151,16 +151,11 @@ impl Said<'_> {
         for (kind, name, member, value) in content {
             digest.update([kind]);
             for part in [name.as_bytes(), member.as_bytes(), value] {
-                behind_length(&mut digest, part);
+                behind_length(|bytes| digest.update(bytes), part);
             }
         }
         digest.update(b"b");
-        behind_length(&mut digest, self.proven.bytes());
+        behind_length(|bytes| digest.update(bytes), self.proven.bytes());
         digest.finalize().into()
     }
-}
-
-fn behind_length(digest: &mut Sha256, part: &[u8]) {
-    digest.update((part.len() as u64).to_be_bytes());
-    digest.update(part);
 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{ConfigError, Fault, Rejection, RejectionKind, StoreError, StoreErrorKind},
-    future::within,
+    future::{at_once, within},
     message::IDEMPOTENCY_KEY,
     once::{AnswerClaim, AnswerOutcome, Memory, StepOutcome, can_be_kept},
 };
@@ -85,7 +85,8 @@ impl IdempotencyLayer {
         let Some(key) = self.key(said)? else {
             return Ok(None);
         };
-        self.answers_for(said.memory).map_err(|error| {
+        // All stores of the process are asked which they are.
+        at_once(|| self.answers_for(said.memory))?.map_err(|error| {
             let detail = "answers of this verifier are not kept";
             Rejection::with_source(RejectionKind::StoreMisconfigured, detail, error)
         })?;

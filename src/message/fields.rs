@@ -2,7 +2,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
-    header::{CONNECTION, CONTENT_ENCODING, COOKIE, UPGRADE},
+    header::{CONNECTION, CONTENT_ENCODING, COOKIE, TRAILER, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
 };
 
@@ -48,6 +48,13 @@ fn names_no_coding(line: &HeaderValue) -> bool {
         let coding = coding.trim_ascii();
         coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
     })
+}
+
+/// Removes what says how a body comes in pieces: the body is whole now, and has no trailers. Returns
+/// whether it was sent in chunks.
+pub(crate) fn remove_framing(headers: &mut HeaderMap) -> bool {
+    headers.remove(TRAILER);
+    headers.remove(TRANSFER_ENCODING).is_some()
 }
 
 /// Whether `Cookie` arrived in several lines, as HTTP/2 and HTTP/3 allow for their compression.

@@ -72,11 +72,6 @@ impl Forwarded {
         Ok(self)
     }
 
-    /// Whether anybody is trusted at all.
-    pub(crate) fn trusts_nobody(&self) -> bool {
-        self.networks.is_empty()
-    }
-
     fn trusts(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.networks.iter().any(|network| network.contains(&peer))
@@ -173,8 +168,13 @@ impl Origins {
         self.any = true;
     }
 
-    pub(crate) fn trust(&mut self, forwarded: Forwarded) {
+    pub(crate) fn trust(&mut self, forwarded: Forwarded) -> Result<(), ConfigError> {
+        if forwarded.networks.is_empty() {
+            let what = "no network is trusted; name the proxies with `trust_network`";
+            return Err(ConfigErrorKind::Forwarded(what.into()).into());
+        }
         self.forwarded = Some(forwarded);
+        Ok(())
     }
 
     /// Whether it is said which authorities this service answers for.
@@ -376,7 +376,8 @@ mod tests {
                 .unwrap()
                 .trust_network("::1")
                 .unwrap(),
-        );
+        )
+        .unwrap();
         let from = |peer: Option<&str>, values: &[&str]| {
             let mut parts = request("/", &["internal:8080"]);
             for value in values {

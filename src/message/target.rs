@@ -67,6 +67,14 @@ impl<'h> Target<'h> {
         }
     }
 
+    /// The authority of a request that has to name one.
+    pub(crate) fn named_authority(&self) -> Result<&str, &'static str> {
+        match &*self.authority {
+            "" => Err("the request names no authority, in its URI or in `Host`"),
+            named => Ok(named),
+        }
+    }
+
     pub(crate) fn path(&self) -> &str {
         self.path_and_query.path()
     }

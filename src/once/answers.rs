@@ -12,7 +12,7 @@ use super::{
     claim::AttemptId,
     store::{Sharing, StepOutcome},
 };
-use crate::{clock::Timestamp, future::StoreFuture, key::KeyId};
+use crate::{clock::Timestamp, future::StoreFuture, key::KeyId, message::behind_length};
 
 /// The claim on the key of an answer: what a store is asked to record before a handler runs.
 ///
@@ -134,8 +134,7 @@ impl AnswerClaim {
     pub fn owner(&self) -> [u8; 32] {
         let mut owner = Sha256::new();
         for part in [self.namespace.as_bytes(), self.key_id.as_str().as_bytes()] {
-            owner.update((part.len() as u64).to_be_bytes());
-            owner.update(part);
+            behind_length(|bytes| owner.update(bytes), part);
         }
         owner.finalize().into()
     }

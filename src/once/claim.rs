@@ -12,7 +12,7 @@ use http::Method;
 use sha2::{Digest as _, Sha256};
 
 use super::nonce::{Nonce, NonceKind};
-use crate::{clock::Timestamp, key::KeyId};
+use crate::{clock::Timestamp, key::KeyId, message::behind_length};
 
 /// One attempt to claim: tells a duplicate of a request from a reply that was lost on the way, and
 /// the present holder of a lease from an earlier one.
@@ -254,8 +254,8 @@ impl Claim {
 
     /// The first part of the identity: namespace and key id. Quotas go by it.
     pub(crate) fn write_owner(&self, mut sink: impl FnMut(&[u8])) {
-        part(&mut sink, self.terms.namespace.as_bytes());
-        part(&mut sink, self.terms.key_id.as_str().as_bytes());
+        behind_length(&mut sink, self.terms.namespace.as_bytes());
+        behind_length(&mut sink, self.terms.key_id.as_str().as_bytes());
     }
 
     /// A digest of namespace and key id.
@@ -280,7 +280,7 @@ impl Claim {
 
     /// The second part of the identity: the owner's nonce. Up to here it is that of the message.
     pub(crate) fn write_nonce(&self, mut sink: impl FnMut(&[u8])) {
-        part(
+        behind_length(
             &mut sink,
             match self.terms.nonce.kind {
                 NonceKind::Covered => b"n",
@@ -288,14 +288,14 @@ impl Claim {
                 NonceKind::Digest => b"d",
             },
         );
-        part(&mut sink, &self.terms.nonce.bytes);
+        behind_length(&mut sink, &self.terms.nonce.bytes);
     }
 
     /// The last part of the identity, where it counts: the place.
     pub(crate) fn write_place(&self, mut sink: impl FnMut(&[u8])) {
         if let Some(place) = &self.terms.place {
-            part(&mut sink, place.method.as_str().as_bytes());
-            part(&mut sink, place.path.as_bytes());
+            behind_length(&mut sink, place.method.as_str().as_bytes());
+            behind_length(&mut sink, place.path.as_bytes());
         }
     }
 
@@ -337,12 +337,6 @@ impl Claim {
 
 /// How much of a digest is that of the message, in bytes.
 pub(crate) const MESSAGE_LEN: usize = 16;
-
-/// A part of an identity, behind its length.
-fn part(sink: &mut impl FnMut(&[u8]), bytes: &[u8]) {
-    sink(&(bytes.len() as u64).to_be_bytes());
-    sink(bytes);
-}
 
 #[cfg(test)]
 mod tests {

@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    error::ConfigError,
+    error::{ConfigError, StoreError},
+    future::at_once,
     key::{KeyId, KeyStore},
     lock::lock,
 };
@@ -62,14 +63,8 @@ impl MemorySettings {
             self.clock_difference <= HOUR,
             "`clock_difference` is at most 1 hour",
         )?;
-        ConfigError::unless_timeout(
-            self.timeout,
-            "`store_timeout` is between 1 millisecond and 1 hour",
-        )?;
-        ConfigError::unless(
-            (1..=256).contains(&self.namespace.len()) && !self.namespace.contains('\0'),
-            "a namespace has between 1 and 256 bytes, and none of them is zero",
-        )
+        ConfigError::unless_timeout(self.timeout, "store_timeout")?;
+        ConfigError::unless_namespace(&self.namespace)
     }
 
     /// For how much longer than it lives something is remembered: for a claim that is on its way,
@@ -172,6 +167,25 @@ impl Memory {
     /// Until when a request that was signed then can be recorded, whoever asks, as far as is known.
     pub(crate) fn taken_until(&self, signed_at: Timestamp) -> Option<Timestamp> {
         let store = self.store.as_ref()?;
-        store.taken_until(&self.namespace, self.retention, signed_at)
+        // From one that panics, nothing is known.
+        at_once(|| store.taken_until(&self.namespace, self.retention, signed_at)).ok()?
+    }
+
+    /// Up to which time the store refuses what was signed, if it refuses any.
+    pub(crate) fn refuses_until(
+        &self,
+        max_skew: Duration,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        match &self.store {
+            Some(store) => at_once(|| store.refuses_until(max_skew)),
+            None => Ok(None),
+        }
+    }
+
+    /// How many nonces are on record. A gauge decides nothing: from a store that panics, there is
+    /// no figure.
+    pub(crate) fn live(&self) -> Option<usize> {
+        let store = self.store.as_ref()?;
+        at_once(|| store.live()).ok()?
     }
 }

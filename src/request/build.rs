@@ -5,21 +5,22 @@ use std::{num::NonZero, sync::Arc, thread::available_parallelism, time::Duration
 use tokio::sync::Semaphore;
 
 use super::{
+    accepted::{self, Accepted, Accepting, Keyed},
     budget::Budget,
     builder::{DEFAULT_NAMESPACE, VerifierBuilder},
     methods::Methods,
     processing::Processing,
-    several::{self, Accepted},
     verifier::{Settings, Verifier},
 };
 use crate::{
     clock::Clock,
     error::{ConfigError, ConfigErrorKind},
     key::KeyId,
-    message::{Origin, Origins},
+    message::{Forwarded, Origin, Origins},
     metrics::LiveNonces,
+    once::MemorySettings,
     proof::Freshness,
-    scheme::Profile,
+    scheme::{Describe, Profile},
 };
 
 /// How long a lease holds where the sender retries: longer than most handlers, and not so long that
@@ -37,158 +38,47 @@ impl<T> VerifierBuilder<T> {
     /// another retention; if a secret is one of envelopes of this process.
     pub fn build(mut self) -> Result<T, ConfigError> {
         self.check_ranges()?;
-        let missing = |what| ConfigError::from(ConfigErrorKind::Missing(what));
-        let accepted = self.accepted.into_iter().map(Accepted::with_keys);
-        let accepted = accepted.collect::<Result<Vec<_>, _>>()?;
-        let profiles = || accepted.iter().map(|(scheme, _)| scheme.profile());
-        several::check(&accepted, self.processing.is_none())?;
-        let Some((first, _)) = accepted.first() else {
-            return Err(missing("no scheme is given"));
-        };
-        let profile = first.profile().clone();
-        let processing = self.processing.unwrap_or(if profile.sender_retries {
-            Processing::Retryable { lease: LEASE }
-        } else {
-            Processing::AtMostOnce
-        });
-        let in_transaction = processing == Processing::InTransaction;
-        if in_transaction && profile.may_repeat {
-            let what = "requests of this scheme may be alike, and none is claimed: there is no \
-                        nonce for a transaction to record";
-            return Err(ConfigErrorKind::Processing(what).into());
-        }
-        if !in_transaction && first.awaits_supply() {
-            let what = "the scheme signs a value that is not sent, and that only the handler can \
-                        take from its own locked row: call `processing` with \
-                        `Processing::InTransaction`, and take an `UnprovenPayload`";
-            return Err(ConfigErrorKind::Processing(what).into());
-        }
-        if self.memory.store.is_none() && !in_transaction && !profile.may_repeat {
-            return Err(missing("no store is given; call `store`"));
-        }
-        if self.memory.store.is_some() && in_transaction {
-            let what = "with `Processing::InTransaction` the handler's database remembers; a store \
-                        beside it would be a second truth: leave out `store`";
-            return Err(ConfigErrorKind::Processing(what).into());
-        }
+        let accepted = self.accepted.try_map(Accepted::with_keys)?;
+        accepted::check(&accepted, self.processing.is_none())?;
+        let processing = processing(self.processing, &*accepted.first.scheme, &self.memory)?;
+        check_names(&accepted, &self.memory, processing)?;
+        let origins = origins(&accepted, &self.origins, self.any_authority, self.forwarded)?;
+        warn(&accepted, &self.memory);
 
-        let store = &self.memory.store;
-        // A database in whose transactions nonces are recorded is as open to others as a store is.
-        let is_shared = match store {
-            Some(store) => store.sharing().is_shared(),
-            None => in_transaction,
-        };
-        for (scheme, _) in &accepted {
-            let profile = scheme.profile();
-            if let Some(id) = scheme.fixed_key_id()
-                && profile.key_id_is_own
-                && self.memory.namespace == DEFAULT_NAMESPACE
-                && is_shared
-                && !profile.may_repeat
-            {
-                return Err(ConfigErrorKind::UnchosenNames(id.to_owned()).into());
-            }
-        }
-
-        let mut origins = Origins::default();
-        for origin in &self.origins {
-            let read = if profiles().all(|profile| profile.signs_configured_url) {
-                Origin::parse_url
-            } else {
-                Origin::parse
-            };
-            origins.add(read(origin)?)?;
-        }
-        if self.any_authority {
-            origins.allow_any();
-        }
-        if let Some(forwarded) = self.forwarded {
-            if forwarded.trusts_nobody() {
-                let what = "no network is trusted; name the proxies with `trust_network`";
-                return Err(ConfigErrorKind::Forwarded(what.into()).into());
-            }
-            origins.trust(forwarded);
-        }
-        if profiles().any(|profile| profile.covers_authority) && !origins.are_known() {
-            return Err(missing(
-                "the scheme covers the authority, and no public origin is given; call \
-                 `public_origin` with what clients see, such as `https://api.example.com`",
-            ));
-        }
-
-        let margin = self.memory.margin() + self.freshness.margin;
-        let freshness = &self.freshness;
-        let retention = profiles().map(|profile| retention(profile, freshness, margin));
-        let retention = retention.max().unwrap_or_default();
-        let budget = Budget::new(self.body_budget, self.body.max_bytes);
-        let processors = available_parallelism().map_or(1, NonZero::get);
-        ConfigError::unless(
-            self.body.max_bytes <= self.body_budget / 2,
-            "`body_budget_bytes` is at least twice `max_body_bytes`",
-        )?;
-        if matches!(processing, Processing::Retryable { .. })
-            && store.as_ref().is_some_and(|s| s.leases().is_none())
-        {
-            let what = "this store has no leases; use another, or `Processing::AtMostOnce`";
-            return Err(ConfigErrorKind::Processing(what).into());
-        }
-        let outlives = |p: &Profile| p.untimed_retention.is_some() || p.event_horizon.is_some();
-        if store.as_ref().is_some_and(|s| !s.survives_restart()) && profiles().any(outlives) {
-            tracing::warn!(
-                namespace = self.memory.namespace,
-                "the store forgets on restart, and the scheme has event ids or covers no time: \
-                 what was handled before a restart can be handled again after it; use a store that \
-                 survives restarts"
-            );
-        }
-        if profiles().any(|profile| profile.sends_batches) {
-            tracing::warn!(
-                namespace = self.memory.namespace,
-                "a request of this sender may hold several events, and is used once as a whole: an \
-                 event can come again in another request; let the handler ask \
-                 `VerifiedPayload::once` for each event"
-            );
-        }
-        if store.as_ref().is_some_and(|s| !s.survives_restart())
-            && profiles().any(|profile| profile.max_age.is_some())
-        {
-            tracing::warn!(
-                namespace = self.memory.namespace,
-                "the store forgets on restart, and the sender may deliver again for hours what it \
-                 has dated before: after a restart such a delivery is refused (`sign_again`), and \
-                 may never come signed anew; use a store that survives restarts, or keep a \
-                 `high_watermark`, with which only what was dated up to the mark is refused"
-            );
-        }
-
+        let margin = self.memory.margin() + self.seals_for;
+        let retentions =
+            profiles(&accepted).map(|profile| retention(profile, &self.freshness, margin));
+        let retention = retentions.max().unwrap_or_default();
         let mut keys_of = Vec::new();
-        for (scheme, keys) in &accepted {
+        for Keyed { scheme, keys } in accepted.all() {
             let key_id = scheme.fixed_key_id().map(KeyId::new).transpose()?;
             keys_of.push((key_id, Arc::clone(keys)));
         }
-        self.memory.may_repeat = profile.may_repeat;
+        let may_repeat = accepted.first.scheme.profile().may_repeat;
+        self.memory.may_repeat = may_repeat;
         let memory = Arc::new(self.memory.remember(retention, keys_of)?);
         let mut freshness = Freshness {
             margin,
             ..self.freshness
         };
-        if !profile.may_repeat {
+        if !may_repeat {
             let memory = Arc::clone(&memory);
             freshness.taken_until = Some(Arc::new(move |signed_at| memory.taken_until(signed_at)));
         }
+
         let clock: Arc<dyn Clock> = self.clock.into();
-        let budget = Arc::new(budget);
+        let budget = Arc::new(Budget::new(self.body_budget, self.body.max_bytes));
         let running = Arc::new(Semaphore::new(self.max_running));
         let unproven = Arc::new(Semaphore::new(self.max_unproven));
+        let processors = available_parallelism().map_or(1, NonZero::get);
         let long_bodies = Arc::new(Semaphore::new(processors));
-        let mut verifiers = Vec::with_capacity(accepted.len());
-        for (scheme, keys) in accepted {
+        let settings = accepted.try_map(|Keyed { scheme, keys }| {
             let profile = scheme.profile();
             let methods = match &self.methods {
                 Some(methods) => Some(Methods::new(methods)?),
                 None => (!profile.covers_method && !profile.may_repeat).then(Methods::default),
             };
-            verifiers.push(Settings {
+            Ok(Settings {
                 name: scheme.name().into(),
                 signature_headers: scheme.signature_headers(),
                 scheme,
@@ -209,20 +99,13 @@ impl<T> VerifierBuilder<T> {
                 live: LiveNonces::default(),
                 long_bodies: Arc::clone(&long_bodies),
                 others: Vec::new(),
-            });
-        }
-        let mut verifiers = verifiers.into_iter();
-        let Some(mut first) = verifiers.next() else {
-            return Err(missing("no scheme is given"));
-        };
-        first.others = verifiers
-            .map(|settings| Verifier {
-                settings: Arc::new(settings),
             })
-            .collect();
-        (self.finish)(Verifier {
-            settings: Arc::new(first),
-        })
+        })?;
+        let others = settings.others.into_iter().map(Verifier::new).collect();
+        (self.finish)(Verifier::new(Settings {
+            others,
+            ..settings.first
+        }))
     }
 
     fn check_ranges(&self) -> Result<(), ConfigError> {
@@ -231,11 +114,12 @@ impl<T> VerifierBuilder<T> {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
         self.freshness.check_ranges()?;
-        ConfigError::unless(
-            self.freshness.margin <= YEAR,
-            "`seals_for` is at most 366 days",
-        )?;
+        ConfigError::unless(self.seals_for <= YEAR, "`seals_for` is at most 366 days")?;
         self.body.check_ranges()?;
+        ConfigError::unless(
+            self.body.max_bytes <= self.body_budget / 2,
+            "`body_budget_bytes` is at least twice `max_body_bytes`",
+        )?;
         self.memory.check_ranges()?;
         ConfigError::unless(
             (1..=1_000_000).contains(&self.max_running),
@@ -245,15 +129,9 @@ impl<T> VerifierBuilder<T> {
             (1..=10_000).contains(&self.max_unproven),
             "`max_unproven` is between 1 and 10,000",
         )?;
-        ConfigError::unless_timeout(
-            self.readiness_timeout,
-            "`readiness_timeout` is between 1 millisecond and 1 hour",
-        )?;
-        for profile in self
-            .accepted
-            .iter()
-            .map(|accepted| accepted.scheme.profile())
-        {
+        ConfigError::unless_timeout(self.readiness_timeout, "readiness_timeout")?;
+        for Accepted { scheme, .. } in self.accepted.all() {
+            let profile = scheme.profile();
             ConfigError::unless(
                 profile
                     .untimed_retention
@@ -279,6 +157,139 @@ impl<T> VerifierBuilder<T> {
             ),
             _ => Ok(()),
         }
+    }
+}
+
+fn profiles(accepted: &Accepting<Keyed>) -> impl Iterator<Item = &Profile> {
+    accepted.all().map(|keyed| keyed.scheme.profile())
+}
+
+/// The processing that was chosen, or that of the first scheme, if what remembers requests can give
+/// it.
+fn processing(
+    chosen: Option<Processing>,
+    first: &dyn Describe,
+    memory: &MemorySettings,
+) -> Result<Processing, ConfigError> {
+    let profile = first.profile();
+    let processing = chosen.unwrap_or(if profile.sender_retries {
+        Processing::Retryable { lease: LEASE }
+    } else {
+        Processing::AtMostOnce
+    });
+    let refuse = |what| Err(ConfigErrorKind::Processing(what).into());
+    match (processing, &memory.store) {
+        (Processing::InTransaction, _) if profile.may_repeat => refuse(
+            "requests of this scheme may be alike, and none is claimed: there is no nonce for a \
+             transaction to record",
+        ),
+        (Processing::InTransaction, Some(_)) => refuse(
+            "with `Processing::InTransaction` the handler's database remembers; a store beside it \
+             would be a second truth: leave out `store`",
+        ),
+        (Processing::InTransaction, None) => Ok(processing),
+        _ if first.awaits_supply() => refuse(
+            "the scheme signs a value that is not sent, and that only the handler can take from its \
+             own locked row: call `processing` with `Processing::InTransaction`, and take an \
+             `UnprovenPayload`",
+        ),
+        (_, None) if !profile.may_repeat => {
+            Err(ConfigErrorKind::Missing("no store is given; call `store`").into())
+        }
+        (Processing::Retryable { .. }, Some(store)) if store.leases().is_none() => {
+            refuse("this store has no leases; use another, or `Processing::AtMostOnce`")
+        }
+        _ => Ok(processing),
+    }
+}
+
+/// Refuses names that nobody chose where others may have them too.
+fn check_names(
+    accepted: &Accepting<Keyed>,
+    memory: &MemorySettings,
+    processing: Processing,
+) -> Result<(), ConfigError> {
+    // A database in whose transactions nonces are recorded is as open to others as a store is.
+    let is_shared = match &memory.store {
+        Some(store) => store.sharing().is_shared(),
+        None => processing == Processing::InTransaction,
+    };
+    if !is_shared || memory.namespace != DEFAULT_NAMESPACE {
+        return Ok(());
+    }
+    for Keyed { scheme, .. } in accepted.all() {
+        let profile = scheme.profile();
+        if let Some(id) = scheme.fixed_key_id()
+            && profile.key_id_is_own
+            && !profile.may_repeat
+        {
+            return Err(ConfigErrorKind::UnchosenNames(id.to_owned()).into());
+        }
+    }
+    Ok(())
+}
+
+fn origins(
+    accepted: &Accepting<Keyed>,
+    given: &[String],
+    any_authority: bool,
+    forwarded: Option<Forwarded>,
+) -> Result<Origins, ConfigError> {
+    let mut origins = Origins::default();
+    let read = if profiles(accepted).all(|profile| profile.signs_configured_url) {
+        Origin::parse_url
+    } else {
+        Origin::parse
+    };
+    for origin in given {
+        origins.add(read(origin)?)?;
+    }
+    if any_authority {
+        origins.allow_any();
+    }
+    if let Some(forwarded) = forwarded {
+        origins.trust(forwarded)?;
+    }
+    if profiles(accepted).any(|profile| profile.covers_authority) && !origins.are_known() {
+        let what = "the scheme covers the authority, and no public origin is given; call \
+                    `public_origin` with what clients see, such as `https://api.example.com`";
+        return Err(ConfigErrorKind::Missing(what).into());
+    }
+    Ok(origins)
+}
+
+/// Warns of what may happen again with these schemes and this store.
+fn warn(accepted: &Accepting<Keyed>, memory: &MemorySettings) {
+    let namespace = &*memory.namespace;
+    let forgets = memory
+        .store
+        .as_ref()
+        .is_some_and(|store| !store.survives_restart());
+    let outlives = |p: &Profile| p.untimed_retention.is_some() || p.event_horizon.is_some();
+    if forgets && profiles(accepted).any(outlives) {
+        tracing::warn!(
+            namespace,
+            "the store forgets on restart, and the scheme has event ids or covers no time: what was \
+             handled before a restart can be handled again after it; use a store that survives \
+             restarts"
+        );
+    }
+    if profiles(accepted).any(|profile| profile.sends_batches) {
+        tracing::warn!(
+            namespace,
+            "a request of this sender may hold several events, and is used once as a whole: an \
+             event can come again in another request; let the handler ask `VerifiedPayload::once` \
+             for each event"
+        );
+    }
+    if forgets && profiles(accepted).any(|profile| profile.max_age.is_some()) {
+        tracing::warn!(
+            namespace,
+            "the store forgets on restart, and the sender may deliver again for hours what it has \
+             dated before: after a restart such a delivery is refused (`sign_again`), and may never \
+             come signed anew; use a store that survives restarts, or keep a `high_watermark`, with \
+             which only what was dated up to the mark is refused"
+        );
     }
 }
 

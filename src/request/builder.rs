@@ -4,7 +4,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::Method;
 
-use super::{processing::Processing, several::Accepted, verifier::Verifier};
+use super::{
+    accepted::{Accepted, Accepting},
+    processing::Processing,
+    verifier::Verifier,
+};
 use crate::{
     body::BodyLimits,
     clock::{Clock, SystemClock},
@@ -24,8 +28,8 @@ pub(super) const DEFAULT_NAMESPACE: &str = "default";
 /// covers the authority, a public origin; everything else has a default that is safe.
 #[must_use]
 pub struct VerifierBuilder<T> {
-    /// In their order; keys that are given are those of the last.
-    pub(super) accepted: Vec<Accepted>,
+    /// Keys that are given are those of the last.
+    pub(super) accepted: Accepting<Accepted>,
     pub(super) memory: MemorySettings,
     pub(super) clock: Box<dyn Clock>,
     pub(super) origins: Vec<String>,
@@ -35,6 +39,7 @@ pub struct VerifierBuilder<T> {
     pub(super) unrelated_signatures: bool,
     pub(super) methods: Option<Vec<Method>>,
     pub(super) freshness: Freshness,
+    pub(super) seals_for: Duration,
     pub(super) body: BodyLimits,
     pub(super) body_budget: usize,
     /// Unless it is chosen, that of the scheme.
@@ -64,7 +69,7 @@ impl<T: 'static> VerifierBuilder<T> {
             freshness.max_age = max_age;
         }
         Self {
-            accepted: vec![Accepted::new(scheme)],
+            accepted: Accepting::one(Accepted::new(scheme)),
             memory: MemorySettings::new(DEFAULT_NAMESPACE.into()),
             clock: Box::new(SystemClock),
             origins: Vec::new(),
@@ -74,6 +79,7 @@ impl<T: 'static> VerifierBuilder<T> {
             unrelated_signatures: false,
             methods: None,
             freshness,
+            seals_for: Duration::ZERO,
             body: BodyLimits::default(),
             body_budget: 64 * 1024 * 1024,
             processing: None,
@@ -86,15 +92,13 @@ impl<T: 'static> VerifierBuilder<T> {
 
     /// Changes the scheme that was given last.
     fn last(mut self, change: impl FnOnce(&mut Accepted)) -> Self {
-        if let Some(last) = self.accepted.last_mut() {
-            change(last);
-        }
+        change(self.accepted.last());
         self
     }
 
     /// Adds a scheme, for a layer that accepts several.
     pub(super) fn accept(mut self, scheme: impl Scheme) -> Self {
-        self.accepted.push(Accepted::new(scheme));
+        self.accepted.others.push(Accepted::new(scheme));
         self
     }
 
@@ -246,7 +250,7 @@ impl<T: 'static> VerifierBuilder<T> {
     /// Nonces are remembered for so much longer, whoever records them. All layers of a namespace must
     /// have the same.
     pub fn seals_for(mut self, longest: Duration) -> Self {
-        self.freshness.margin = longest;
+        self.seals_for = longest;
         self
     }
 

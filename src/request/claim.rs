@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::{Rejection, RejectionKind},
-    once::{Guarded as _, Lease, NonceStore},
+    once::{Guarded as _, Lease},
 };
 
 /// A request that was verified, and what remains to be done for it to be used once.
@@ -97,7 +97,7 @@ impl Authentic {
         match (settings.processing, settings.memory.store()) {
             (Processing::AtMostOnce, Some(store)) => {
                 let claimed = ticket.claim(&**store).await;
-                settings.ask_live(&**store);
+                settings.ask_live();
                 Ok(Verified::Claimed(claimed?))
             }
             (Processing::Retryable { lease: duration }, Some(store)) => {
@@ -109,7 +109,7 @@ impl Authentic {
                     ));
                 };
                 let leased = ticket.lease(Arc::clone(store), duration).await;
-                settings.ask_live(&**store);
+                settings.ask_live();
                 let (payload, mut lease) = leased?;
                 lease.count_running(running);
                 Ok(Verified::Leased(payload, lease))
@@ -123,7 +123,8 @@ impl Authentic {
 }
 
 impl Settings {
-    fn ask_live(&self, store: &dyn NonceStore) {
-        self.live.ask(self.memory.namespace(), || store.live());
+    fn ask_live(&self) {
+        self.live
+            .ask(self.memory.namespace(), || self.memory.live());
     }
 }

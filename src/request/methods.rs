@@ -24,7 +24,7 @@ impl Methods {
         )?;
         let names: Vec<_> = known.iter().map(Method::as_str).collect();
         let allow = HeaderValue::try_from(names.join(", "))
-            .map_err(|_| ConfigErrorKind::Range("a method is not the value of a header"))?;
+            .map_err(|_| ConfigErrorKind::Range("a method is not the value of a header".into()))?;
         Ok(Self {
             known: known.into(),
             allow,

@@ -18,6 +18,7 @@
 //! # }
 //! ```
 
+mod accepted;
 mod admit;
 mod authenticate;
 mod budget;

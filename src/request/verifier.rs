@@ -92,6 +92,12 @@ pub(crate) struct Settings {
 }
 
 impl Verifier {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            settings: Arc::new(settings),
+        }
+    }
+
     /// Adds to a 401 the headers by which the scheme asks for a signature of this request:
     /// `WWW-Authenticate`, and with RFC 9421 also `Accept-Signature` (RFC 9421, section 5), which
     /// names all components that have to be covered. The layer does so by itself.

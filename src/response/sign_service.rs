@@ -7,9 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, Method, Request, Response, StatusCode,
-    header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING},
-    request::Parts,
+    HeaderMap, Method, Request, Response, StatusCode, header::CONTENT_LENGTH, request::Parts,
 };
 use http_body::Body;
 use http_body_util::Full;
@@ -20,7 +18,7 @@ use crate::{
     body::{self, BodyLimits, BoxError},
     error::{Rejection, RejectionKind, SignError, SignErrorKind},
     future::ResponseFuture,
-    message::single,
+    message::{remove_framing, single},
     scheme::rfc9421::has_body,
 };
 
@@ -123,9 +121,7 @@ impl SignResponseSettings {
             }
             Bytes::new()
         };
-        // The body is whole now, and has no trailers.
-        headers.remove(TRANSFER_ENCODING);
-        headers.remove(TRAILER);
+        remove_framing(headers);
         Ok(Response::from_parts(head, body))
     }
 }

@@ -6,7 +6,7 @@ use http::{Response, request, response};
 
 use crate::{
     clock::{Clock, SystemClock},
-    error::{ConfigError, ConfigErrorKind, Fault, SignError},
+    error::{ConfigError, Fault, SignError},
     key::{RotatingKey, Secret, SigningKey},
     message::{Forwarded, Origin, Origins},
     once::Report,
@@ -98,11 +98,7 @@ impl ResponseSigner {
     /// # Errors
     /// Returns an error if no network is trusted.
     pub fn forwarded(mut self, forwarded: Forwarded) -> Result<Self, ConfigError> {
-        if forwarded.trusts_nobody() {
-            let what = "no network is trusted; name the proxies with `trust_network`";
-            return Err(ConfigErrorKind::Forwarded(what.into()).into());
-        }
-        Arc::make_mut(&mut self.origins).trust(forwarded);
+        Arc::make_mut(&mut self.origins).trust(forwarded)?;
         Ok(self)
     }
 

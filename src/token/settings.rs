@@ -37,8 +37,8 @@ impl Settings {
     /// token for ever as one that it may have forgotten.
     pub(super) fn issued_at(&self, now: Timestamp) -> Result<Timestamp, SignError> {
         let issued_at = Timestamp::from_secs(now.as_secs()).unwrap_or(now);
-        let store = self.memory.store();
-        let refused = store.and_then(|store| store.refuses_until(self.freshness.max_skew));
+        let refused = self.memory.refuses_until(self.freshness.max_skew);
+        let refused = refused.map_err(Fault::from)?;
         let Some(refused) = refused.filter(|refused| *refused >= issued_at) else {
             return Ok(issued_at);
         };

@@ -38,6 +38,7 @@ mod keys;
 #[cfg(feature = "metrics")]
 mod observability;
 mod observe;
+mod panics;
 mod places;
 mod processing;
 #[cfg(feature = "sqlite")]

@@ -1,7 +1,6 @@
 //! A body that was looked at, and is passed on as it came.
 
 use std::{
-    collections::VecDeque,
     error::Error as StdError,
     fmt,
     pin::Pin,
@@ -12,7 +11,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{lock::lock, request::VerifiedPayload};
+use crate::{body::TakenBody, lock::lock, request::VerifiedPayload};
 
 /// Data that comes in smaller frames is put together: a frame for each byte would take many times
 /// the room of its byte.
@@ -22,25 +21,20 @@ const SMALL: usize = 4096;
 /// of the request's body, trailers and errors included, in their order. Small frames may be put
 /// together.
 pub struct ObservedBody<B: Body> {
-    frames: VecDeque<Frame<Bytes>>,
-    /// Behind the frames: data of small ones.
+    taken: TakenBody<B>,
+    /// Behind what was taken: data of small frames.
     small: BytesMut,
-    /// With which the body broke off while it was looked at.
-    error: Option<B::Error>,
-    rest: Rest<B>,
     /// Its bytes count against the budget for as long as they are here.
     _charged: Option<VerifiedPayload>,
 }
 
-type Rest<B> = Option<Pin<Box<B>>>;
-
-impl<B: Body<Data: Into<Bytes>>> ObservedBody<B> {
+impl<B: Body> ObservedBody<B> {
     fn keep(&mut self, data: &Bytes) {
         if data.len() < SMALL {
             self.small.extend_from_slice(data);
         } else {
             self.end_small();
-            self.frames.push_back(Frame::data(data.clone()));
+            self.taken.keep(Ok(Frame::data(data.clone())));
         }
         if self.small.len() >= SMALL {
             self.end_small();
@@ -50,26 +44,12 @@ impl<B: Body<Data: Into<Bytes>>> ObservedBody<B> {
     fn end_small(&mut self) {
         if !self.small.is_empty() {
             let data = std::mem::take(&mut self.small).freeze();
-            self.frames.push_back(Frame::data(data));
+            self.taken.keep(Ok(Frame::data(data)));
         }
-    }
-
-    fn next_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let Some(rest) = &mut self.rest else {
-            return Poll::Ready(None);
-        };
-        let polled = rest.as_mut().poll_frame(cx);
-        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
-            self.rest = None;
-        }
-        polled.map(|frame| frame.map(|frame| frame.map(|frame| frame.map_data(Into::into))))
     }
 }
 
-impl<B: Body<Data: Into<Bytes>>> Body for ObservedBody<B>
-where
-    B::Error: Unpin,
-{
+impl<B: Body<Data: Into<Bytes>>> Body for ObservedBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -77,38 +57,22 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        if let Some(frame) = self.frames.pop_front() {
-            return Poll::Ready(Some(Ok(frame)));
-        }
-        if let Some(error) = self.error.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
-        self.next_frame(cx)
+        Pin::new(&mut self.taken).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        let rest = self.rest.as_ref();
-        let at_end = rest.is_none_or(|rest| rest.is_end_stream());
-        self.frames.is_empty() && self.error.is_none() && at_end
+        self.taken.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let rest = self.rest.as_ref();
-        let mut hint = rest.map_or_else(|| SizeHint::with_exact(0), |rest| rest.size_hint());
-        let kept = self.frames.iter().filter_map(Frame::data_ref);
-        let kept = kept.map(|data| data.len() as u64).sum::<u64>();
-        if let Some(upper) = hint.upper() {
-            hint.set_upper(upper.saturating_add(kept));
-        }
-        hint.set_lower(hint.lower().saturating_add(kept));
-        hint
+        self.taken.size_hint()
     }
 }
 
 impl<B: Body> fmt::Debug for ObservedBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ObservedBody")
-            .field("frames", &self.frames.len())
+            .field("frames", &self.taken.frames())
             .finish_non_exhaustive()
     }
 }
@@ -116,13 +80,11 @@ impl<B: Body> fmt::Debug for ObservedBody<B> {
 /// A body that is shared by who looks at it, and who keeps it to pass it on.
 pub(super) struct Observing<B: Body>(Arc<Mutex<ObservedBody<B>>>);
 
-impl<B: Body<Data: Into<Bytes>>> Observing<B> {
+impl<B: Body> Observing<B> {
     pub(super) fn new(body: B) -> Self {
         Self(Arc::new(Mutex::new(ObservedBody {
-            frames: VecDeque::new(),
+            taken: TakenBody::new(body),
             small: BytesMut::new(),
-            error: None,
-            rest: Some(Box::pin(body)),
             _charged: None,
         })))
     }
@@ -137,10 +99,8 @@ impl<B: Body<Data: Into<Bytes>>> Observing<B> {
         let mut kept = lock(&self.0);
         kept.end_small();
         ObservedBody {
-            frames: std::mem::take(&mut kept.frames),
+            taken: kept.taken.take_all(),
             small: BytesMut::new(),
-            error: kept.error.take(),
-            rest: kept.rest.take(),
             _charged: charged,
         }
     }
@@ -161,7 +121,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let mut kept = lock(&self.0);
-        let polled = kept.next_frame(cx);
+        let polled = kept.taken.poll_rest(cx);
         polled.map(|frame| match frame? {
             Ok(frame) => Some(Ok(match frame.into_data() {
                 Ok(data) => {
@@ -170,28 +130,26 @@ where
                 }
                 Err(other) => {
                     kept.end_small();
-                    kept.frames.push_back(other);
+                    kept.taken.keep(Ok(other));
                     // Trailers are covered by nothing.
                     Frame::data(Bytes::new())
                 }
             })),
             Err(error) => {
                 let text = error.to_string();
-                kept.error = Some(error);
+                kept.end_small();
+                kept.taken.keep(Err(error));
                 Some(Err(text.into()))
             }
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        let kept = lock(&self.0);
-        kept.rest.as_ref().is_none_or(|rest| rest.is_end_stream())
+        lock(&self.0).taken.is_rest_at_end()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let kept = lock(&self.0);
-        let rest = kept.rest.as_ref();
-        rest.map_or_else(|| SizeHint::with_exact(0), |rest| rest.size_hint())
+        lock(&self.0).taken.size_of_rest()
     }
 }
 
@@ -228,7 +186,7 @@ mod tests {
         let observing = Observing::new(OneByOne(SENT));
         let looked_at = observing.looked_at().collect().await.unwrap().to_bytes();
         let passed_on = observing.pass_on(None);
-        assert_eq!(passed_on.frames.len(), 4);
+        assert_eq!(passed_on.taken.frames(), 4);
         assert_eq!(passed_on.size_hint().exact(), Some(SENT as u64));
         assert_eq!(passed_on.collect().await.unwrap().to_bytes(), looked_at);
         assert_eq!(looked_at.len(), SENT);

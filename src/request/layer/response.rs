@@ -10,7 +10,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 
-use super::{idempotent::BegunBody, leased_body::LeasedBody};
+use super::leased_body::LeasedBody;
+use crate::body::TakenBody;
 
 pin_project! {
     /// The body of an answer: the inner service's, or that of a rejection or a handshake.
@@ -27,7 +28,7 @@ pin_project! {
     enum Either<R: Body> {
         Inner { #[pin] body: R },
         Leased { body: Pin<Box<LeasedBody<R>>> },
-        Begun { body: Box<BegunBody<R>> },
+        Begun { body: Box<TakenBody<R>> },
         Layer { #[pin] body: Full<Bytes> },
     }
 }
@@ -45,7 +46,7 @@ impl<R: Body> ResponseBody<R> {
         }
     }
 
-    pub(super) fn begun(body: BegunBody<R>) -> Self {
+    pub(super) fn begun(body: TakenBody<R>) -> Self {
         Self {
             body: Either::Begun {
                 body: Box::new(body),

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, Request, Response,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING},
+    header::{CONTENT_ENCODING, CONTENT_LENGTH},
     request::Parts,
 };
 use http_body::Body;
@@ -26,7 +26,7 @@ use crate::{
     error::{Rejection, RejectionKind},
     future::ResponseFuture,
     idempotency::KeyTakenOut,
-    message::{IDEMPOTENCY_KEY, has_split_cookie, join_cookies},
+    message::{IDEMPOTENCY_KEY, has_split_cookie, join_cookies, remove_framing},
     once::can_be_kept,
     request::{PendingSlot, Processing, UnprovenSlot, Verified, VerifiedPayload},
 };
@@ -323,12 +323,8 @@ fn rewrite_headers(
     if headers.contains_key(CONTENT_ENCODING) && !covers(&CONTENT_ENCODING) {
         headers.remove(CONTENT_ENCODING);
     }
-    // The body is whole now, and has no trailers.
-    if headers.remove(TRANSFER_ENCODING).is_some() {
-        headers.remove(TRAILER);
-        headers.insert(CONTENT_LENGTH, body_len.into());
-    } else if headers.contains_key(CONTENT_LENGTH) {
-        // While the payload is pending, the body is empty.
+    // While the payload is pending, the body is empty.
+    if remove_framing(headers) || headers.contains_key(CONTENT_LENGTH) {
         headers.insert(CONTENT_LENGTH, body_len.into());
     }
 }

@@ -266,10 +266,8 @@ impl Describe for HeaderScheme {
             supplied: Some(parts.extensions.get().unwrap_or(&nothing)),
         };
         let message = description.message(&head, &fields)?;
-        if message.covers(&message::Part::Authority) && head.target.authority.is_empty() {
-            return Err(SignError::new(
-                "the request names no authority, in its URI or in `Host`",
-            ));
+        if message.covers(&message::Part::Authority) {
+            head.target.named_authority().map_err(SignError::new)?;
         }
         Ok(Unsigned {
             message,

@@ -249,11 +249,7 @@ fn push_derived(to: &mut Message, head: &Head<'_>, identifier: &Identifier<'_>) 
 }
 
 fn authority<'h>(head: &'h Head<'_>) -> Result<&'h str, Why> {
-    let authority = &*head.target.authority;
-    if authority.is_empty() {
-        return Err("the request names no authority, in its URI or in `Host`".into());
-    }
-    Ok(authority)
+    Ok(head.target.named_authority()?)
 }
 
 fn scheme<'h>(head: &'h Head<'_>) -> Result<Cow<'h, str>, Why> {

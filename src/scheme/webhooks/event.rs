@@ -10,7 +10,7 @@ use serde_json::{Value, de::SliceRead};
 
 use crate::{
     error::{Fault, malformed},
-    message::{DigestAlgorithm, Encoding, RunningDigest, json::Leaf},
+    message::{DigestAlgorithm, Encoding, RunningDigest, behind_length, json::Leaf},
     once::NonceKind,
     proof::Parameters,
 };
@@ -116,8 +116,7 @@ pub(super) fn read_event_ids(
 fn digest_of(ids: &[String]) -> String {
     let mut digest = RunningDigest::new(DigestAlgorithm::Sha256);
     for id in ids {
-        digest.update(&(id.len() as u64).to_be_bytes());
-        digest.update(id.as_bytes());
+        behind_length(|bytes| digest.update(bytes), id.as_bytes());
     }
     Encoding::Hex.encode(digest.finish().as_ref())
 }

@@ -107,11 +107,7 @@ pub(super) fn push_url_scheme(to: &mut Message, target: &Target<'_>) {
 /// The target of a request that is to be signed with its URL.
 pub(super) fn outgoing_target(parts: &Parts) -> Result<Target<'_>, SignError> {
     let target = Target::of_outgoing(&parts.uri, &parts.headers)?;
-    if target.authority.is_empty() {
-        return Err(SignError::new(
-            "the request names no authority, in its URI or in `Host`",
-        ));
-    }
+    target.named_authority().map_err(SignError::new)?;
     Ok(target)
 }
 

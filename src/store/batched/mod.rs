@@ -18,7 +18,9 @@ pub(super) use self::gather::Asked;
 #[cfg(feature = "sqlite")]
 pub(super) use self::gather::leave_out_given_up;
 #[cfg(any(feature = "postgres", feature = "redis"))]
-pub(super) use self::quota::{Exchange, Quota, RECORDS_OF_A_KEY, Report, put_together};
+pub(super) use self::quota::{
+    Exchange, Quota, RECORDS_OF_A_KEY, Report, check_quota, put_together,
+};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(super) use self::{
     action::unexpected,

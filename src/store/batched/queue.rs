@@ -74,10 +74,7 @@ impl Queue {
             Ok(None) => Err(StoreError::unavailable(
                 "the runtime that the store was opened on has ended",
             )),
-            Err(_) => Err(StoreError::unavailable(format!(
-                "{} gave no answer within {:?}",
-                self.database, self.wait
-            ))),
+            Err(_) => Err(StoreError::late(self.database, self.wait)),
         }
     }
 }

@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::action::Answer;
 use crate::{
     clock::{self, Clock as _, SystemClock},
-    error::{StoreError, StoreErrorKind},
+    error::{ConfigError, StoreError, StoreErrorKind},
     lock::{lock, read, write},
     once::{Claim, ClaimOutcome, LeaseOutcome, MESSAGE_LEN},
 };
@@ -31,6 +31,10 @@ const EXCHANGE: Duration = Duration::from_secs(1);
 
 /// The quota that keys have by default.
 pub(in crate::store) const RECORDS_OF_A_KEY: u64 = 10_000_000;
+
+pub(in crate::store) fn check_quota(records_of_a_key: u64) -> Result<(), ConfigError> {
+    ConfigError::unless(records_of_a_key > 0, "a key may have at least 1 record")
+}
 
 /// A key with less than this part of its quota to tell can wait.
 const PART: u64 = 256;

@@ -395,10 +395,7 @@ impl MemoryAnswersBuilder {
             self.capacity >= 64 * 1024,
             "a memory store of answers needs a capacity of 64 KiB at least",
         )?;
-        ConfigError::unless(
-            (1..=100).contains(&self.key_share),
-            "the share of a key in a memory store of answers is 1 to 100 per cent",
-        )?;
+        ConfigError::unless_share(self.key_share, "a memory store of answers")?;
         Ok(self.build_in_range())
     }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
-    error::{ConfigError, ConfigErrorKind},
+    error::ConfigError,
     once::History,
 };
 
@@ -159,14 +159,11 @@ impl MemoryStoreBuilder {
     /// another live store, is damaged, is something else or no regular file, or cannot be read or
     /// written.
     pub fn build(mut self) -> Result<MemoryStore, ConfigError> {
-        if self.capacity_bytes < Self::MIN_CAPACITY_BYTES {
-            let message = "a memory store needs a capacity of 64 KiB at least";
-            return Err(ConfigErrorKind::Range(message).into());
-        }
-        if !(1..=100).contains(&self.key_share) {
-            let message = "the share of a key in a memory store is 1 to 100 per cent";
-            return Err(ConfigErrorKind::Range(message).into());
-        }
+        ConfigError::unless(
+            self.capacity_bytes >= Self::MIN_CAPACITY_BYTES,
+            "a memory store needs a capacity of 64 KiB at least",
+        )?;
+        ConfigError::unless_share(self.key_share, "a memory store")?;
         let file = self.high_watermark.take();
         let since = self.since();
         let mut store = self.build_from(since);

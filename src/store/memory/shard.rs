@@ -225,18 +225,10 @@ impl Shard {
             .most_records()
             .is_some_and(|most| of_message() >= most)
         {
-            return Err(StoreError::new(
-                StoreErrorKind::TooManyPlaces,
-                "the message has left as many records as it may at open places",
-            ));
+            return Err(StoreError::too_many_places());
         }
-        let place = limits.quota.take(step.owner).map_err(|_| {
-            StoreError::new(
-                StoreErrorKind::KeyOverQuota,
-                "the key has used up its share",
-            )
-            .with_retry_after(self.until_earliest(step.now))
-        })?;
+        let place = limits.quota.take(step.owner);
+        let place = place.map_err(|_| StoreError::over_quota(self.until_earliest(step.now)))?;
         let record = Record::new(step.fingerprint, step.keep_until, place, leased);
         self.insert(record, step.now, limits).map_err(|_| {
             limits.quota.give_back(place);

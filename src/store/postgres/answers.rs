@@ -460,10 +460,7 @@ impl PostgresAnswersBuilder {
     /// [`OpenError::Store`] if the database cannot be reached.
     pub async fn open(self, pool: PgPool) -> Result<PostgresAnswers, OpenError> {
         answers::check_quota(self.records_of_a_key)?;
-        ConfigError::unless(
-            !self.wait.is_zero() && self.wait <= Duration::from_secs(30),
-            "a PostgreSQL store of answers waits for at most 30 seconds, and not for no time",
-        )?;
+        ConfigError::unless_wait(self.wait, "a PostgreSQL store of answers")?;
         let database = Database {
             pool,
             wait: self.wait,

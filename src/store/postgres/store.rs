@@ -20,7 +20,8 @@ use crate::{
     error::{ConfigError, OpenError, StoreError},
     once::Claim,
     store::batched::{
-        Action, Answer, Queue, Quota, RECORDS_OF_A_KEY, Retentions, Steps, gather, put_together,
+        Action, Answer, Queue, Quota, RECORDS_OF_A_KEY, Retentions, Steps, check_quota, gather,
+        put_together,
     },
 };
 
@@ -224,7 +225,7 @@ impl PostgresStore {
 }
 
 fn late(wait: Duration) -> StoreError {
-    StoreError::unavailable(format!("PostgreSQL gave no answer within {wait:?}"))
+    StoreError::late("PostgreSQL", wait)
 }
 
 /// Returns what identifies the table of nonces, among all that this process may open.
@@ -328,14 +329,8 @@ impl PostgresStoreBuilder {
             (1..=64).contains(&self.connections),
             "a PostgreSQL store has 1 to 64 connections",
         )?;
-        ConfigError::unless(
-            !wait.is_zero() && wait <= MAX_WAIT,
-            "a PostgreSQL store waits for at most 30 seconds, and not for no time",
-        )?;
-        ConfigError::unless(
-            self.records_of_a_key > 0,
-            "a key may have at least 1 record",
-        )?;
+        ConfigError::unless_wait(wait, "a PostgreSQL store")?;
+        check_quota(self.records_of_a_key)?;
         // Nothing here is a float, and poolers know nothing of this parameter.
         let options = options.extra_float_digits(None);
         let identity = check(&options, wait).await?;
@@ -374,9 +369,6 @@ impl PostgresStoreBuilder {
         })
     }
 }
-
-/// Below the minute for which the sweep spares what is past.
-const MAX_WAIT: Duration = Duration::from_secs(30);
 
 impl Default for PostgresStoreBuilder {
     fn default() -> Self {

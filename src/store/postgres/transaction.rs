@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    error::{StoreError, StoreErrorKind},
+    error::StoreError,
     once::{ClaimOutcome, Forgotten, History, LeaseOutcome, StepOutcome},
     store::batched::{Action, Answer, Retentions},
 };
@@ -192,12 +192,7 @@ fn refused(step: &Step<'_>, refusal: &str, retention: Option<i64>) -> StoreError
         "start" => Forgotten::Start,
         "raised" => Forgotten::Raised,
         "dropped" => Forgotten::Dropped,
-        "places" => {
-            return StoreError::new(
-                StoreErrorKind::TooManyPlaces,
-                "the message has left as many records as it may at open places",
-            );
-        }
+        "places" => return StoreError::too_many_places(),
         _ => return no_answer(),
     };
     let known = Duration::from_millis(retention.unwrap_or(0).try_into().unwrap_or(0));

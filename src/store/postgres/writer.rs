@@ -88,11 +88,9 @@ impl Writer {
             let answers = commit(&mut connection, &terms, &steps, wait, newest, retentions).await?;
             Ok((connection, answers))
         });
-        let (connection, answers) = committed.await.unwrap_or_else(|_| {
-            Err(StoreError::unavailable(format!(
-                "PostgreSQL gave no answer within {wait:?}"
-            )))
-        })?;
+        let committed = committed.await;
+        let late = |_| Err(StoreError::late("PostgreSQL", wait));
+        let (connection, answers) = committed.unwrap_or_else(late)?;
         self.connection = Some(connection);
         Ok(answers)
     }

@@ -68,5 +68,5 @@ pub(super) fn read<T: redis::FromRedisValue>(value: Value) -> Result<T, StoreErr
 
 /// The error of an answer that did not come in time.
 pub(super) fn late(wait: Duration) -> StoreError {
-    StoreError::unavailable(format!("Redis gave no answer within {wait:?}"))
+    StoreError::late("Redis", wait)
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    error::{StoreError, StoreErrorKind},
+    error::StoreError,
     once::{Claim, ClaimOutcome, Forgotten, History, LeaseOutcome, MESSAGE_LEN, StepOutcome},
     store::batched::{Action, Answer},
 };
@@ -111,10 +111,7 @@ async fn ask(shared: &Arc<Shared>, claim: &Claim, action: Action) -> Result<Outc
                     return Err(History::COMPLETE.refusal(claim, Forgotten::Past));
                 }
                 if answer.outcome == Outcome::Places {
-                    return Err(StoreError::new(
-                        StoreErrorKind::TooManyPlaces,
-                        "the message has left as many records as it may at open places",
-                    ));
+                    return Err(StoreError::too_many_places());
                 }
                 if matches!(answer.outcome, Outcome::New | Outcome::Done) {
                     if is_first {

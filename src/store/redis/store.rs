@@ -15,7 +15,9 @@ use super::{
 use crate::{
     error::{ConfigError, OpenError, StoreError},
     once::Claim,
-    store::batched::{Action, Answer, Quota, RECORDS_OF_A_KEY, Retentions, Steps, put_together},
+    store::batched::{
+        Action, Answer, Quota, RECORDS_OF_A_KEY, Retentions, Steps, check_quota, put_together,
+    },
 };
 
 /// Remembers nonces in Redis 7 or Valkey, shared by all servers of a service: one server, the
@@ -271,18 +273,12 @@ impl RedisStoreBuilder {
     }
 
     async fn connect(self, servers: Servers) -> Result<RedisStore, OpenError> {
-        ConfigError::unless(
-            !self.timeout.is_zero() && self.timeout <= MAX_WAIT,
-            "a Redis store waits for at most 30 seconds, and not for no time",
-        )?;
+        ConfigError::unless_wait(self.timeout, "a Redis store")?;
         ConfigError::unless(
             self.clock_difference <= MAX_DIFFERENCE,
             "the clocks of a Redis store are at most an hour apart",
         )?;
-        ConfigError::unless(
-            self.records_of_a_key > 0,
-            "a key may have at least 1 record",
-        )?;
+        check_quota(self.records_of_a_key)?;
         let terms = Terms {
             wait: self.timeout,
             clock_difference: self.clock_difference,
@@ -302,7 +298,6 @@ impl RedisStoreBuilder {
     }
 }
 
-const MAX_WAIT: Duration = Duration::from_secs(30);
 const MAX_DIFFERENCE: Duration = Duration::from_secs(3600);
 
 impl Default for RedisStoreBuilder {

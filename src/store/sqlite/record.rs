@@ -238,18 +238,14 @@ impl State<'_> {
             .most_records()
             .is_some_and(|most| *self.of_message >= most as u64)
         {
-            return Err(StoreError::new(
-                StoreErrorKind::TooManyPlaces,
-                "the message has left as many records as it may at open places",
-            ));
+            return Err(StoreError::too_many_places());
         }
-        let refused = |kind, message| Err(StoreError::new(kind, message).with_retry_after(SECOND));
         if self.whole.records >= self.limits.records {
-            return refused(StoreErrorKind::Full, "the store is full");
+            let full = StoreError::new(StoreErrorKind::Full, "the store is full");
+            return Err(full.with_retry_after(SECOND));
         }
         if self.key.records >= self.limits.records_of_a_key {
-            let message = "the key has used up its share";
-            return refused(StoreErrorKind::KeyOverQuota, message);
+            return Err(StoreError::over_quota(SECOND));
         }
         self.whole.records += 1;
         self.key.records += 1;

@@ -145,12 +145,8 @@ impl SqliteStore {
     /// [`SqliteStoreBuilder::timeout`].
     pub async fn check(&self) -> Result<(), StoreError> {
         let checked = timeout(self.timeout, schema::check(&self.options, self.timeout));
-        checked.await.unwrap_or_else(|_| {
-            Err(StoreError::unavailable(format!(
-                "SQLite gave no answer within {:?}",
-                self.timeout
-            )))
-        })
+        let checked = checked.await;
+        checked.unwrap_or_else(|_| Err(StoreError::late("SQLite", self.timeout)))
     }
 
     /// Makes a namespace remember for longer: before servers start whose `max_age`, retention or
@@ -345,10 +341,7 @@ impl SqliteStoreBuilder {
             self.capacity > 0,
             "a SQLite store needs a capacity of 1 at least",
         )?;
-        ConfigError::unless(
-            (1..=100).contains(&self.key_share),
-            "the share of a key in a SQLite store is 1 to 100 per cent",
-        )?;
+        ConfigError::unless_share(self.key_share, "a SQLite store")?;
         ConfigError::unless(
             !self.timeout.is_zero() && self.timeout <= MAX_TIMEOUT,
             "a SQLite store waits for at most 1 hour, and not for no time",

@@ -8,6 +8,7 @@ use std::{
 
 use axum::body::{Body, Bytes};
 use countersign::{
+    Rejection,
     error::StoreError,
     idempotency::IdempotencyLayer,
     store::{
@@ -21,7 +22,7 @@ use tower::ServiceExt as _;
 use super::{
     Server, answers, ask, keyed,
     naive::{self, Fault},
-    sign,
+    sign, verify,
 };
 use crate::common::{self, KEY, OTHER_KEY, OTHER_SECRET, SECRET};
 
@@ -256,6 +257,60 @@ async fn a_failing_store_lets_nothing_through() {
         twin.send("k", "/pay", "{}").await;
     }
     assert_eq!(twin.effects(), 2, "the twin is not found");
+}
+
+/// A store of answers that is down, and panics when it is asked which store it is.
+struct Nameless;
+
+impl AnswerStore for Nameless {
+    fn sharing(&self) -> Sharing {
+        panic!("the store panics")
+    }
+
+    fn claim<'a>(&'a self, _: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
+        Failing::Fails.answer()
+    }
+
+    fn find<'a>(&'a self, _: &'a AnswerClaim) -> StoreFuture<'a, Option<AnswerOutcome>> {
+        Failing::Fails.answer()
+    }
+
+    fn renew<'a>(&'a self, _: &'a AnswerClaim, _: Duration) -> StoreFuture<'a, StepOutcome> {
+        Failing::Fails.answer()
+    }
+
+    fn record<'a>(&'a self, _: &'a AnswerClaim, _: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
+        Failing::Fails.answer()
+    }
+
+    fn release<'a>(&'a self, _: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
+        Failing::Fails.answer()
+    }
+
+    fn resolve<'a>(&'a self, _: &'a AnswerClaim, _: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
+        Failing::Fails.answer()
+    }
+}
+
+/// It is asked with the first request, if another layer has the same namespace.
+#[tokio::test]
+async fn a_store_that_cannot_say_which_it_is_lets_nothing_through() {
+    let clock = common::clock();
+    let servers = [Nameless, Nameless].map(|store| {
+        let layer = IdempotencyLayer::builder(store).build().unwrap();
+        // A namespace of its own: it is asked whenever a layer of its namespace is made.
+        let verify = verify(&clock).namespace("stores that cannot say which");
+        Server::of(clock.clone(), layer, verify.build().unwrap())
+    });
+    let mut reasons = Vec::new();
+    for server in &servers {
+        let refused = server.send("k", "/pay", "{}").await;
+        assert_eq!(refused.said(), (503, "store_unavailable".into()));
+        let rejection = refused.head.extensions.get::<Rejection>().unwrap();
+        reasons.push(rejection.reason().to_owned());
+        assert_eq!(server.effects(), 0);
+    }
+    assert_eq!(reasons, ["down", "the store panicked"]);
 }
 
 /// A store that fails while an answer is recorded: the sender gets it, and no retry runs.

@@ -140,6 +140,41 @@ async fn a_store_that_fails_or_is_silent_gives_out_nothing() {
     }
 }
 
+/// Panics, whatever it is asked of a token.
+struct Panics;
+
+impl NonceStore for Panics {
+    fn claim<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, ClaimOutcome> {
+        panic!("the store panics")
+    }
+
+    fn leases(&self) -> Option<&dyn LeaseStore> {
+        None
+    }
+
+    fn survives_restart(&self) -> bool {
+        true
+    }
+
+    fn sharing(&self) -> countersign::store::Sharing {
+        countersign::store::Sharing::between_processes(self)
+    }
+
+    fn refuses_until(&self, _: Duration) -> Option<countersign::Timestamp> {
+        panic!("the store panics")
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_panics_is_an_outage_for_tokens() {
+    let clock = clock();
+    let panics = tokens(&clock, Panics);
+    let error = panics.issue(&confirm()).await.unwrap_err();
+    assert_eq!(error.kind(), SignErrorKind::StoreUnavailable);
+    let token = tokens(&clock, Down).issue(&confirm()).await.unwrap();
+    assert_eq!(code(panics.redeem(&token).await), "store_unavailable");
+}
+
 /// As each process makes it when it starts.
 fn started(clock: &ManualClock) -> MemoryStore {
     MemoryStore::builder().clock(clock.clone()).build().unwrap()

@@ -4,5 +4,4 @@ mod collect;
 mod duplicate;
 mod service;
 
-pub(super) use collect::BegunBody;
 pub use service::Idempotent;

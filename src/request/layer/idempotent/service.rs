@@ -1,7 +1,6 @@
 //! `Idempotent`: claims the key of a request, runs its handler, and records the answer.
 
 use std::{
-    mem,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{Rejection, RejectionKind},
-    future::ResponseFuture,
+    future::{ResponseFuture, take_ready},
     idempotency::{Asked, Held, IdempotencyLayer, PendingAnswer, StoredAnswer, is_stored},
     request::{
         VerifiedPayload,
@@ -61,9 +60,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let next = self.inner.clone();
-        // The one that was polled ready.
-        let service = mem::replace(&mut self.inner, next);
+        let service = take_ready(&mut self.inner);
         let layer = self.layer.clone();
         ResponseFuture::new(async move { serve(layer, service, request).await })
     }

@@ -41,10 +41,7 @@ impl Default for BodyLimits {
 
 impl BodyLimits {
     pub(crate) fn check_ranges(&self) -> Result<(), ConfigError> {
-        ConfigError::unless_timeout(
-            self.deadline,
-            "`body_deadline` is between 1 millisecond and 1 hour",
-        )
+        ConfigError::unless_timeout(self.deadline, "body_deadline")
     }
 }
 
