@@ -8,11 +8,13 @@ use std::{
 
 use axum::{RequestExt as _, Router, body::Body, extract::State, http::StatusCode, routing::post};
 use countersign::{
-    Clock as _, KeyRing, PendingPayload, Processing, Rejection, VerifyLayer,
+    Clock as _, HeaderScheme, KeyRing, Part, PendingPayload, Processing, Rejection, Signer,
+    VerifyLayer,
     clock::SystemClock,
     envelope::{Deadline, Envelopes, PayloadEnvelope},
     request::Proven,
     store::SqliteStore,
+    testing::ManualClock,
 };
 use http::Request;
 use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
@@ -110,7 +112,7 @@ impl App {
 }
 
 fn signed() -> Request<String> {
-    let clock = countersign::testing::ManualClock::at(SystemClock::default().now());
+    let clock = ManualClock::at(SystemClock::default().now());
     let signed = signer_for(KEY, SECRET, &clock).sign(request("POST", "/orders", "{}"));
     signed.unwrap()
 }
@@ -178,4 +180,51 @@ async fn nothing_is_sealed_that_outlives_the_memory_of_its_nonce_or_is_of_anothe
             "{namespace}, {seals_for:?}"
         );
     }
+}
+
+/// Whatever carries the duplicate of an event, the record of the event lasts as long as the duplicate
+/// is fresh.
+#[tokio::test]
+async fn a_duplicate_in_an_envelope_extends_the_record_of_its_event() {
+    const NAMESPACE: &str = "events left to the worker";
+    let app = App::new(NAMESPACE).await;
+    let lines = [Part::Method, Part::Time, Part::Nonce, Part::Body];
+    let scheme = HeaderScheme::builder("x-signature")
+        .fixed_key_id(KEY)
+        .time("x-timestamp")
+        .event_id("x-event-id")
+        .signs(Part::lines(lines))
+        .build()
+        .unwrap();
+    let layer = VerifyLayer::builder(scheme.clone())
+        .keys(KeyRing::new().with(KEY, SECRET).unwrap())
+        .namespace(NAMESPACE)
+        .processing(Processing::InTransaction)
+        .clock_difference(Duration::ZERO)
+        .store_timeout(SECOND)
+        .seals_for(60 * SECOND)
+        .build()
+        .unwrap();
+    let router = Router::new().route("/orders", post(door));
+    let router = router.layer(layer).with_state(app.clone());
+    let now = SystemClock::default().now();
+    for age in [60, 20] {
+        let clock = ManualClock::at(now.saturating_sub(age * SECOND));
+        let signer = Signer::new(scheme.clone(), KEY, SECRET)
+            .unwrap()
+            .clock(clock);
+        let event = signer.sign_with_nonce(request("POST", "/orders", "{}"), "event-1");
+        assert_eq!(send(&router, &event.unwrap(), false).await, 202);
+    }
+    let deadline = async || -> i64 {
+        let deadline = "SELECT max(deadline) FROM countersign_nonce";
+        let deadline = sqlx::query_scalar(deadline).fetch_one(&app.pool);
+        deadline.await.unwrap()
+    };
+    let duplicate = app.queue.lock().unwrap().pop().unwrap();
+    assert_eq!(app.work().await, ["used"]);
+    let before = deadline().await;
+    *app.queue.lock().unwrap() = vec![duplicate];
+    assert_eq!(app.work().await, ["envelope_used"]);
+    assert_eq!(deadline().await, before + 40_000);
 }

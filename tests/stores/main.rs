@@ -30,6 +30,7 @@ mod answers_faulty;
 mod answers_history;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod answers_rule;
+mod answers_steps;
 mod conformance;
 #[cfg(all(feature = "axum", feature = "postgres", feature = "sqlite"))]
 mod crash;

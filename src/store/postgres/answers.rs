@@ -1,11 +1,6 @@
 //! The PostgreSQL store of answers, and answers that are recorded in a handler's own transaction.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use sqlx::{
@@ -15,6 +10,8 @@ use sqlx::{
 };
 
 use super::{
+    answers_of_key::Counts,
+    database::Database,
     error,
     pooled::PooledTransaction,
     schema::{Lock, lock as lock_schema},
@@ -25,7 +22,6 @@ use crate::{
     clock::Timestamp,
     error::{ConfigError, OpenError, StoreError},
     future::StoreFuture,
-    lock::lock,
     once::{AnswerClaim, AnswerIn, AnswerOutcome, AnswerRecord, AnswerStore, Sharing, StepOutcome},
     store::batched::answers::{self, ANSWERS_OF_A_KEY},
 };
@@ -40,8 +36,10 @@ use crate::{
 /// - what was answered is committed with `synchronous_commit = on`, whatever is set elsewhere. An
 ///   answer that a handler records is as durable as its own transaction;
 /// - a record is never evicted. A key id that has used up its share is refused with
-///   [`StoreErrorKind::KeyOverQuota`]. A database that is down, slow, a standby or out of room is
-///   answered with an error;
+///   [`StoreErrorKind::KeyOverQuota`]. Each process counts the records of a key once a second, and
+///   adds those that it makes itself. So a key can have more than its share, by the claims that are
+///   under way at one moment, and by what other processes record for it in one second;
+/// - a database that is down, slow, a standby or out of room is answered with an error;
 /// - a handler's own transaction in the same database can record the answer, with
 ///   [`PendingAnswer`](crate::idempotency::PendingAnswer).
 ///
@@ -65,26 +63,8 @@ pub struct PostgresAnswers {
     database: Database,
     sharing: Sharing,
     records_of_a_key: u64,
-    counts: Mutex<HashMap<[u8; 32], Count>>,
+    counts: Counts,
 }
-
-struct Database {
-    pool: PgPool,
-    wait: Duration,
-}
-
-/// How many records a key has, as this process knows.
-#[derive(Clone, Copy)]
-struct Count {
-    records: u64,
-    asked: Instant,
-}
-
-/// For how long a count is believed.
-const BELIEVED: Duration = Duration::from_secs(1);
-
-/// So many keys are counted at one time.
-const COUNTED: usize = 1 << 16;
 
 /// Configures a [`PostgresAnswers`].
 #[derive(Clone, Debug)]
@@ -180,7 +160,10 @@ impl PostgresAnswers {
     async fn try_claim(&self, claim: &AnswerClaim) -> Result<AnswerOutcome, StoreError> {
         let owner = claim.owner();
         // A retry is told what is known also if there is no room, and may take its record over.
-        let has_room = self.records(owner).await? < self.records_of_a_key;
+        let records = self
+            .counts
+            .records(&self.database, owner, self.records_of_a_key);
+        let has_room = records.await? < self.records_of_a_key;
         // A record may be released between the two statements.
         for _ in 0..3 {
             let outcome = self.database.transact(async |connection| {
@@ -203,7 +186,7 @@ impl PostgresAnswers {
             });
             if let Some(outcome) = outcome.await? {
                 if outcome == AnswerOutcome::Claimed {
-                    self.count(owner, 1);
+                    self.counts.add(owner);
                 }
                 return Ok(outcome);
             }
@@ -229,71 +212,6 @@ impl PostgresAnswers {
             Ok(run.map_err(error::of_driver)?.rows_affected())
         });
         Ok(answers::done(rows.await?))
-    }
-
-    /// How many records the key has that have not ended. What others have recorded in the last second
-    /// is not counted.
-    async fn records(&self, owner: [u8; 32]) -> Result<u64, StoreError> {
-        let known = lock(&self.counts).get(&owner).copied();
-        if let Some(known) = known
-            && known.asked.elapsed() < BELIEVED
-        {
-            return Ok(known.records);
-        }
-        let asked = Instant::now();
-        let most = i64::try_from(self.records_of_a_key).unwrap_or(i64::MAX);
-        let sql = format!(
-            "SELECT count(*) FROM (
-                SELECT FROM countersign_answers WHERE owner = $1 AND deadline_ms > {NOW} LIMIT $2
-            ) AS counted"
-        );
-        let counted = self.database.transact(async |connection| {
-            let query = sqlx::query_scalar(AssertSqlSafe(sql))
-                .bind(owner.as_slice())
-                .bind(most);
-            let counted: Result<i64, _> = query.persistent(false).fetch_one(connection).await;
-            counted.map_err(error::of_driver)
-        });
-        let records = counted.await?.unsigned_abs();
-        let mut counts = lock(&self.counts);
-        if counts.len() >= COUNTED {
-            counts.clear();
-        }
-        counts.insert(owner, Count { records, asked });
-        Ok(records)
-    }
-
-    fn count(&self, owner: [u8; 32], more: u64) {
-        if let Some(count) = lock(&self.counts).get_mut(&owner) {
-            count.records = count.records.saturating_add(more);
-        }
-    }
-}
-
-impl Database {
-    /// Runs statements in a transaction of their own, which waits for no lock longer than the store
-    /// does, and is on the disk when it is answered.
-    async fn transact<T>(
-        &self,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let begun = PooledTransaction::begin(&self.pool).await;
-        let mut transaction = begun.map_err(error::of_driver)?;
-        let wait = millis(self.wait).max(1);
-        let settings = format!(
-            "SET LOCAL synchronous_commit = on;
-            SET LOCAL lock_timeout = {wait}; SET LOCAL statement_timeout = {wait}"
-        );
-        let set = sqlx::raw_sql(AssertSqlSafe(settings)).execute(transaction.connection());
-        set.await.map_err(error::of_driver)?;
-        let answer = work(transaction.connection()).await?;
-        // A timeout that struck while COMMIT waits for a standby would have it answered as a
-        // success.
-        let unset = sqlx::raw_sql("SET LOCAL statement_timeout = 0");
-        let unset = unset.execute(transaction.connection()).await;
-        unset.map_err(error::of_driver)?;
-        transaction.commit().await.map_err(error::of_driver)?;
-        Ok(answer)
     }
 }
 
@@ -461,10 +379,7 @@ impl PostgresAnswersBuilder {
     pub async fn open(self, pool: PgPool) -> Result<PostgresAnswers, OpenError> {
         answers::check_quota(self.records_of_a_key)?;
         ConfigError::unless_wait(self.wait, "a PostgreSQL store of answers")?;
-        let database = Database {
-            pool,
-            wait: self.wait,
-        };
+        let database = Database::new(pool, self.wait);
         let tables = "SELECT digest, owner, fingerprint, attempt, deadline_ms, lease_end_ms, answer
             FROM countersign_answers LIMIT 0;
             SELECT format('%s/%s/%s', system_identifier, current_database(),
@@ -480,7 +395,7 @@ impl PostgresAnswersBuilder {
             database,
             sharing: Sharing::of_database(identity),
             records_of_a_key: self.records_of_a_key,
-            counts: Mutex::default(),
+            counts: Counts::default(),
         })
     }
 }

@@ -4,7 +4,9 @@
 #![doc = include_str!("operating.md")]
 
 mod answers;
+mod answers_of_key;
 mod consume;
+mod database;
 mod error;
 mod exchange;
 mod own;

@@ -1,6 +1,7 @@
 //! The SQLite store: nonces in a file, for the processes of one host.
 
 mod answers;
+mod answers_builder;
 mod batch;
 mod consume;
 mod error;
@@ -12,5 +13,8 @@ mod sweep;
 mod time;
 mod writer;
 
-pub use self::answers::{SqliteAnswers, SqliteAnswersBuilder};
-pub use self::store::{SqliteStore, SqliteStoreBuilder};
+pub use self::{
+    answers::SqliteAnswers,
+    answers_builder::SqliteAnswersBuilder,
+    store::{SqliteStore, SqliteStoreBuilder},
+};
