@@ -1,16 +1,19 @@
 #!/bin/sh
 # Measures `countersign audit` with all rules over folders: files, lines, what was skipped, processor
 # time, lines a second on two cores, and memory at its peak. From the root of the repository:
-#   benches/audit.sh FOLDER…
+#   [COUNTERSIGN=PATH] benches/audit.sh FOLDER…
+# COUNTERSIGN names a command that is built already. Without it, a release of the command is built if
+# there is none in target.
 set -eu
 [ $# -gt 0 ] || { sed -n 's/^#   //p' "$0" >&2; exit 2; }
-cargo build --release --locked --package countersign-cli
+export COUNTERSIGN="${COUNTERSIGN:-target/release/countersign}"
+[ -x "$COUNTERSIGN" ] || cargo build --release --locked --package countersign-cli
 exec python3 - "$@" <<'END'
-import json, resource, subprocess, sys
+import json, os, resource, subprocess, sys
 
 before = 0.0
 for folder in sys.argv[1:]:
-    command = ["target/release/countersign", "--json", "audit", "--no-config", "--all-rules", folder]
+    command = [os.environ["COUNTERSIGN"], "--json", "audit", "--no-config", "--all-rules", folder]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode > 1:
         sys.exit(f"{folder}: {run.stderr}")

@@ -183,6 +183,13 @@ fn check<'a>(
     })
 }
 
+/// Whether the other side was made here too: a text that this service signed is read again.
+pub(super) fn is_own(flow: &Flow<'_>, check: &Check<'_>) -> bool {
+    check
+        .other
+        .is_some_and(|other| flow.find(other, |it| is_constructor(it.val.expr)).is_some())
+}
+
 fn is_named(at: At<'_>) -> bool {
     at.val
         .expr

@@ -185,17 +185,18 @@ fn is_keyed_digest<'a>(flow: &Flow<'a>, at: At<'a>) -> bool {
             flow.sources(from, &mut |it| {
                 if let Kind::Name(name) | Kind::Member(_, name) = it.val.expr.kind {
                     pieces += 1;
-                    has_secret |= has_word(
-                        name,
-                        &[
-                            "secret",
-                            "signing_key",
-                            "sign_key",
-                            "api_key",
-                            "salt",
-                            "private_key",
-                        ],
-                    );
+                    has_secret |= !name.starts_with("is_")
+                        && has_word(
+                            name,
+                            &[
+                                "secret",
+                                "signing_key",
+                                "sign_key",
+                                "api_key",
+                                "salt",
+                                "private_key",
+                            ],
+                        );
                 }
                 Go::Deeper
             });

@@ -1,10 +1,12 @@
 //! `countersign audit`: finds in source where something is checked and then used.
 //!
 //! From the bottom: a file that does not nest too deeply ([`nesting`]) is read into one small tree for
-//! both languages ([`tree`], by [`python`] and [`rust`]). All trees make a [`project`], and a function with its
+//! both languages ([`tree`], by [`python`] and [`rust`]), in which a name that an import made is read as
+//! what it stands for ([`aliases`]). All trees make a [`project`], and a function with its
 //! helpers becomes a [`flow`] of steps, of which rules ask where values come from ([`values`]). The
 //! rules are one table, and [`run()`] runs them over all files.
 
+mod aliases;
 mod allow;
 mod baseline;
 mod config;
@@ -13,6 +15,7 @@ mod finding;
 mod fix;
 mod flow;
 mod flow_build;
+mod flow_helper;
 mod flow_order;
 mod fuel;
 mod mac;
@@ -21,14 +24,18 @@ mod nesting;
 mod project;
 mod python;
 mod python_expr;
+mod python_import;
 mod report;
 mod rules;
 mod run;
 mod rust;
 mod rust_expr;
+mod rust_import;
 mod rust_pattern;
 mod rust_scan;
+mod rust_stmt;
 mod tree;
+mod tree_size;
 mod values;
 mod words;
 

@@ -1,4 +1,5 @@
-//! Reads Python; expressions are in `python_expr.rs`. These two files alone know the parser of Ruff,
+//! Reads Python; expressions are in `python_expr.rs`. These files and
+//! `python_import.rs` alone know the parser of Ruff,
 //! whose interface may change with each version: its version is pinned.
 
 use ruff_python_ast::{self as py, token::TokenKind};
@@ -6,11 +7,13 @@ use ruff_python_parser::{Mode, lexer::lex};
 use ruff_text_size::Ranged;
 
 use super::{
+    aliases::Scope,
     nesting::Nesting,
     python_expr::{Reader, operator, span},
+    python_import,
     tree::{
-        Act, Broken, Class, Comment, DEPTH, Expr, Function, Handler, Import, Kind, Param, Stmt,
-        Tree,
+        Act, Broken, Class, Comment, DEPTH, Expr, Function, Handler, Kind, Param, Stmt, Tree,
+        guarded,
     },
 };
 
@@ -31,11 +34,16 @@ pub(super) fn read(text: &str) -> Result<Tree<'_>, Broken> {
             span: span(token.range()),
         });
     let comments = comments.collect();
-    let reader = Reader { text };
+    let aliases = python_import::aliases(text, parsed.suite());
+    let scope = Scope::of_file(&aliases);
+    let reader = Reader {
+        text,
+        scope: &scope,
+    };
     Ok(Tree {
         body: reader.body(parsed.suite(), None, 0),
         comments,
-        imports: reader.imports(parsed.suite()),
+        imports: python_import::imports(text, parsed.suite()),
         import_at: import_at(parsed.suite()),
     })
 }
@@ -80,41 +88,7 @@ fn nesting(text: &str) -> Nesting {
 
 type Class_<'s> = Option<&'s str>;
 
-impl<'s> Reader<'s> {
-    fn imports(self, suite: &[py::Stmt]) -> Vec<Import<'s>> {
-        let mut imports = Vec::new();
-        for stmt in suite {
-            match stmt {
-                py::Stmt::Import(it) => imports.extend(it.names.iter().map(|alias| {
-                    let module = self.slice(alias.name.range);
-                    let top = module.split('.').next().unwrap_or(module);
-                    match &alias.asname {
-                        Some(name) => Import {
-                            module,
-                            part: None,
-                            name: self.slice(name.range),
-                        },
-                        None => Import {
-                            module: top,
-                            part: None,
-                            name: top,
-                        },
-                    }
-                })),
-                py::Stmt::ImportFrom(it) if it.level == 0 => {
-                    let module = it.module.as_ref().map_or("", |it| self.slice(it.range));
-                    imports.extend(it.names.iter().map(|alias| Import {
-                        module,
-                        part: Some(self.slice(alias.name.range)),
-                        name: self.slice(alias.asname.as_ref().unwrap_or(&alias.name).range),
-                    }));
-                }
-                _ => {}
-            }
-        }
-        imports
-    }
-
+impl<'s> Reader<'_, 's> {
     fn body(self, body: &[py::Stmt], class: Class_<'s>, depth: usize) -> Vec<Stmt<'s>> {
         if depth >= DEPTH {
             return Vec::new();
@@ -211,13 +185,9 @@ impl<'s> Reader<'s> {
             }
             py::Stmt::Match(it) => {
                 let arms = it.cases.iter().map(|case| {
-                    let mut pattern = vec![self.pattern(&case.pattern, depth)];
-                    pattern.extend(case.guard.as_deref().map(expr));
-                    let pattern = Expr {
-                        span: span(case.pattern.range()),
-                        kind: Kind::Many(pattern),
-                    };
-                    (pattern, body(&case.body))
+                    let pattern = self.pattern(&case.pattern, depth);
+                    let guard = case.guard.as_deref().map(expr);
+                    (pattern, guarded(guard, body(&case.body)))
                 });
                 put(Act::Match {
                     subject: expr(&it.subject),
@@ -292,18 +262,26 @@ impl<'s> Reader<'s> {
     fn function(self, it: &py::StmtFunctionDef, class: Class_<'s>, depth: usize) -> Function<'s> {
         let name = self.slice(it.name.range);
         let decorators = it.decorator_list.iter();
+        let own = python_import::bound(self.text, &it.body).into_iter();
+        let params = it.parameters.iter();
+        let own = own.chain(params.map(|it| self.slice(it.name().range)));
+        let scope = self.scope.inside(own);
+        let inside = Reader {
+            text: self.text,
+            scope: &scope,
+        };
         Function {
             name,
             span: span(it.range),
             class,
-            params: self.params(&it.parameters, depth),
+            params: inside.params(&it.parameters, depth),
             decorators: decorators
                 .map(|decorator| self.expr(&decorator.expression, depth))
                 .collect(),
             is_async: it.is_async,
             is_test: name.starts_with("test_"),
             // A class inside a function is its own; a function inside a method is not a method.
-            body: self.body(&it.body, None, depth),
+            body: inside.body(&it.body, None, depth),
         }
     }
 

@@ -5,7 +5,10 @@ use std::mem;
 use ruff_python_ast::{self as py, helpers::any_over_expr};
 use ruff_text_size::{Ranged, TextRange};
 
-use super::tree::{Act, Arg, Call, Compare, DEPTH, Expr, Kind, Operator, Span, Stmt};
+use super::{
+    aliases::Scope,
+    tree::{Act, Arg, Call, Compare, DEPTH, Expr, Kind, Operator, Span, Stmt},
+};
 
 pub(super) fn span(range: TextRange) -> Span {
     Span {
@@ -15,11 +18,12 @@ pub(super) fn span(range: TextRange) -> Span {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Reader<'s> {
+pub(super) struct Reader<'r, 's> {
     pub(super) text: &'s str,
+    pub(super) scope: &'r Scope<'r, 's>,
 }
 
-impl<'s> Reader<'s> {
+impl<'s> Reader<'_, 's> {
     pub(super) fn slice(self, range: TextRange) -> &'s str {
         self.text.get(span(range).range()).unwrap_or_default()
     }
@@ -27,9 +31,26 @@ impl<'s> Reader<'s> {
     pub(super) fn name(self, range: TextRange) -> Expr<'s> {
         Expr {
             span: span(range),
-            kind: Kind::Name(self.slice(range)),
+            kind: self.named(range),
         }
     }
+
+    /// A name, or what an import made it stand for.
+    fn named(self, range: TextRange) -> Kind<'s> {
+        let text = self.slice(range);
+        let Some(original) = self.scope.original(text) else {
+            return Kind::Name(text);
+        };
+        let Some(module) = original.module else {
+            return Kind::Name(original.name);
+        };
+        let module = Expr {
+            span: span(range),
+            kind: Kind::Name(module),
+        };
+        Kind::Member(Box::new(module), original.name)
+    }
+
     pub(super) fn pattern(self, pattern: &py::Pattern, depth: usize) -> Expr<'s> {
         let at = span(pattern.range());
         let many = |kind| Expr { span: at, kind };
@@ -207,7 +228,7 @@ impl<'s> Reader<'s> {
             py::Expr::Attribute(it) => Kind::Member(boxed(&it.value), self.slice(it.attr.range)),
             py::Expr::Subscript(it) => Kind::Index(Box::new([read(&it.value), read(&it.slice)])),
             py::Expr::Starred(it) => Kind::Many(vec![read(&it.value)]),
-            py::Expr::Name(it) => Kind::Name(self.slice(it.range)),
+            py::Expr::Name(it) => self.named(it.range),
             py::Expr::TString(_)
             | py::Expr::EllipsisLiteral(_)
             | py::Expr::Slice(_)

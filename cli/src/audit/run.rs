@@ -24,6 +24,39 @@ use crate::exit::Failure;
 /// without optimizations. Untouched pages of it cost nothing.
 const STACK: usize = 256 * 1024 * 1024;
 
+/// How much one run holds at a time, whatever its paths hold. A file that would be more is skipped.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// Bytes of text.
+    text: usize,
+    /// Bytes of the trees that are read from it.
+    trees: usize,
+    findings: usize,
+}
+
+/// A tree is about eight times as large as its text.
+const BOUNDS: Bounds = Bounds {
+    text: 256 * 1024 * 1024,
+    trees: 2 * 1024 * 1024 * 1024,
+    findings: 100_000,
+};
+
+/// A part of a bound that threads share.
+struct Left(AtomicUsize);
+
+impl Left {
+    fn new(all: usize) -> Self {
+        Self(AtomicUsize::new(all))
+    }
+
+    /// Takes so much, if it is left.
+    fn take(&self, amount: usize) -> bool {
+        let take = |left: usize| left.checked_sub(amount);
+        let order = Ordering::Relaxed;
+        self.0.fetch_update(order, order, take).is_ok()
+    }
+}
+
 /// A file, as it was read.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -65,12 +98,27 @@ pub(crate) fn run(
     config: &Config,
     tick: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Report, Failure> {
+    run_within(BOUNDS, paths, config, tick)
+}
+
+fn run_within(
+    bounds: Bounds,
+    paths: &[PathBuf],
+    config: &Config,
+    tick: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Report, Failure> {
     let (found, facts) = files::find(paths, &config.exclude)?;
     let mut sources = Vec::with_capacity(found.len());
     let mut skipped = Vec::new();
+    let texts = Left::new(bounds.text);
     for it in found {
         let path = shown(&it.path);
         match files::read(&it.path) {
+            Ok(text) if !texts.take(text.len()) => skipped.push(Skipped {
+                path,
+                line: None,
+                why: "all files together are too long: audit their folders one by one".to_owned(),
+            }),
             Ok(text) => {
                 let (language, is_test) = (it.language, it.is_test);
                 sources.push(Source {
@@ -91,9 +139,14 @@ pub(crate) fn run(
     let total = sources.len() * 2;
     let done = AtomicUsize::new(0);
     let step = || tick(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+    let held = Left::new(bounds.trees);
     let trees = parallel(&sources, |_, source| {
         step();
-        read(&source.text, source.language)
+        let tree = read(&source.text, source.language)?;
+        if !held.take(tree.size()) {
+            return Err(Broken::too_much());
+        }
+        Ok(tree)
     });
     let mut files = Vec::with_capacity(trees.len());
     for (at, tree) in trees.iter().enumerate() {
@@ -122,9 +175,15 @@ pub(crate) fn run(
     let (places, files): (Vec<usize>, Vec<File<'_>>) = files.into_iter().unzip();
     let project = Project::new(files, facts);
     let is_on = |id: &str| config.is_on(id);
+    let wanted = Left::new(bounds.findings);
     let found = parallel(&project.files, |at, _| {
         step();
-        rules::run(&project, at, &is_on)
+        let mut found = rules::run(&project, at, &is_on);
+        if !wanted.take(found.findings.len()) {
+            found.findings = Vec::new();
+            found.is_partial = true;
+        }
+        found
     });
     let mut findings: Vec<Finding> = Vec::new();
     for (file, found) in project.files.iter().zip(found) {
@@ -272,4 +331,36 @@ pub(super) fn line_of(text: &str, at: usize) -> usize {
         .get(..at.min(text.len()))
         .unwrap_or_default();
     memchr::memchr_iter(b'\n', before).count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAULT: &str = "import hmac\n\n\ndef check(request, key):\n    mine = hmac.new(key, request.body, 'sha256').hexdigest()\n    return mine == request.headers['X-Signature']\n";
+
+    /// Runs over ten files of one finding each: how many findings there are, and how many files were
+    /// skipped or audited in part.
+    fn of_ten(bounds: Bounds) -> (usize, usize) {
+        let folder = tempfile::tempdir().unwrap();
+        for at in 0..10 {
+            std::fs::write(folder.path().join(format!("f{at}.py")), FAULT).unwrap();
+        }
+        let paths = [folder.path().to_owned()];
+        let report = run_within(bounds, &paths, &Config::default(), &|_, _| {}).unwrap();
+        (report.findings.len(), report.skipped.len())
+    }
+
+    #[test]
+    fn a_run_holds_no_more_than_its_bounds() {
+        let tree = read(FAULT, Language::Python).unwrap().size();
+        assert!(tree > FAULT.len(), "{tree}");
+        assert_eq!(of_ten(BOUNDS), (10, 0));
+        let text = FAULT.len() * 3 + 1;
+        assert_eq!(of_ten(Bounds { text, ..BOUNDS }), (3, 7));
+        let trees = tree * 4 + 1;
+        assert_eq!(of_ten(Bounds { trees, ..BOUNDS }), (4, 6));
+        let findings = 5;
+        assert_eq!(of_ten(Bounds { findings, ..BOUNDS }), (5, 5));
+    }
 }

@@ -3,7 +3,9 @@
 use syn::{Attribute, FnArg, ImplItem, Item, Signature, TraitItem, Type};
 
 use super::{
+    aliases::Aliases,
     rust_expr::Reader,
+    rust_import,
     rust_scan::scan,
     tree::{Act, Broken, Class, DEPTH, Expr, Function, Kind, Param, Span, Stmt, Tree},
 };
@@ -33,12 +35,19 @@ fn parse(text: &str) -> Result<Vec<Stmt<'_>>, Broken> {
     } else {
         0
     };
-    let reader = Reader::new(text, skipped);
+    let none = Aliases::default();
+    let mut reader = Reader {
+        text,
+        skipped,
+        aliases: &none,
+    };
     let file = syn::parse_file(text.get(skipped..).unwrap_or_default());
     let file = file.map_err(|error| Broken {
         why: error.to_string(),
         at: Some(reader.span_of(error.span())),
     })?;
+    let aliases = rust_import::aliases(&reader, &file.items);
+    reader.aliases = &aliases;
     let mut body = Vec::new();
     for item in &file.items {
         reader.item(item, None, 0, &mut body);
@@ -46,7 +55,7 @@ fn parse(text: &str) -> Result<Vec<Stmt<'_>>, Broken> {
     Ok(body)
 }
 
-impl<'s> Reader<'s> {
+impl<'s> Reader<'_, 's> {
     pub(super) fn item(
         &self,
         item: &Item,

@@ -10,7 +10,7 @@ use super::{
 /// How much deeper the arguments of a macro lie: each macro in another is parsed by itself.
 const MACRO: usize = 8;
 
-impl<'s> Reader<'s> {
+impl<'s> Reader<'_, 's> {
     /// A macro is a call of its arguments, or of all names in it if they are no expressions.
     pub(super) fn macro_(&self, mac: &syn::Macro, depth: usize) -> Expr<'s> {
         let func = self.path(&mac.path);

@@ -231,6 +231,13 @@ pub(super) struct Broken {
 }
 
 impl Broken {
+    pub(super) fn too_much() -> Self {
+        Self {
+            why: "all files together hold too much: audit their folders one by one".to_owned(),
+            at: None,
+        }
+    }
+
     pub(super) fn too_deep() -> Self {
         Self {
             why: "it nests too deeply".to_owned(),
@@ -354,6 +361,19 @@ pub(super) fn first<'e, 's>(both: &'e [Expr<'s>; 2]) -> &'e Expr<'s> {
 pub(super) fn second<'e, 's>(both: &'e [Expr<'s>; 2]) -> &'e Expr<'s> {
     let [_, second] = both;
     second
+}
+
+/// The body of an arm of a `match`, which may ask for more than its pattern.
+pub(super) fn guarded<'s>(guard: Option<Expr<'s>>, body: Vec<Stmt<'s>>) -> Vec<Stmt<'s>> {
+    let Some(test) = guard else { return body };
+    let span = test.span;
+    let otherwise = Vec::new();
+    let act = Act::If {
+        test,
+        body,
+        otherwise,
+    };
+    vec![Stmt { span, act }]
 }
 
 impl<'s> Stmt<'s> {

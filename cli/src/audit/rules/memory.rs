@@ -246,7 +246,13 @@ fn is_made_here<'a>(look: &Look<'_, 'a>, object: At<'a>) -> bool {
         .get(object.val.frame as usize)
         .and_then(|it| it.function);
     let made = look.flow.resolved(object).val.expr;
+    // `let nonces = self.nonces.lock()` is made elsewhere.
+    let is_lent = made
+        .chain()
+        .iter()
+        .any(|it| ["self", "lock", "write"].contains(it));
     object.val.expr.name().is_some()
+        && !is_lent
         && !matches!(made.kind, Kind::Name(_))
         && function
             .is_some_and(|it| it.span.start <= made.span.start && made.span.end <= it.span.end)
@@ -372,167 +378,6 @@ pub(super) fn can_forget(look: &Look<'_, '_>) -> Vec<Hit> {
                     (At { val, step: 0 }, what),
                     (place, "and this is all that remembers it"),
                     "a signed request is accepted again once it is forgotten, or by another worker",
-                ));
-            }
-        }
-    }
-    hits
-}
-
-/// A lock of Redis or a cache that is deleted, whoever holds it now.
-pub(super) fn released_without_token(look: &Look<'_, '_>) -> Vec<Hit> {
-    let mut hits = Vec::new();
-    for (place, taken) in look.flow.calls().enumerate() {
-        let last = taken.call.last();
-        let is_shared = look.is_cache(taken);
-        let Some(key) = taken.call.args.first() else {
-            continue;
-        };
-        let key_at = look.piece(taken, &key.value);
-        let key_text = look.flow.text(key_at.val);
-        let resolved = look.flow.text(look.flow.resolved(key_at).val);
-        let is_lock = words::has_word(key_text, &["lock"]) || words::has_word(resolved, &["lock"]);
-        let takes = match last {
-            "set" => taken
-                .call
-                .named("nx")
-                .is_some_and(|it| it.is_name(&["True"])),
-            "setnx" | "add" => true,
-            _ => false,
-        };
-        // Without an end the lock is nobody else's before it is deleted.
-        let ends = match last {
-            "set" => taken
-                .call
-                .named("ex")
-                .or_else(|| taken.call.named("px"))
-                .is_some(),
-            "add" => taken.call.args.len() > 2,
-            _ => false,
-        };
-        if !is_shared || !takes || !is_lock || !ends {
-            continue;
-        }
-        let released = look.flow.calls_after(place).find(|call| {
-            call.call.last() == "delete"
-                && look.is_cache(call)
-                && call
-                    .call
-                    .args
-                    .first()
-                    .is_some_and(|it| look.flow.same(key_at, look.piece(call, &it.value)))
-        });
-        if let Some(released) = released {
-            let token = look.test_between(taken.step, released.step, |it| {
-                it.val.expr.call().is_some_and(|call| {
-                    call.last() == "get"
-                        && call.receiver().is_some_and(|it| {
-                            it.chain() == taken.call.receiver().map_or_else(Vec::new, Expr::chain)
-                        })
-                })
-            });
-            if token.is_none() {
-                hits.push(look.hit(
-                    (look.at(taken), "the lock is taken here, and ends by itself"),
-                    (look.at(released), "and is deleted here, whoever holds it by then"),
-                    "a holder that was slow deletes the lock of the next: compare a token, in one step",
-                ));
-            }
-        }
-    }
-    hits
-}
-
-/// A value of an object that is read, awaited upon, and written.
-pub(super) fn changed_across_await(look: &Look<'_, '_>) -> Vec<Hit> {
-    let mut hits = Vec::new();
-    if !look.flow.function.is_async {
-        return hits;
-    }
-    for (number, step) in look.flow.steps() {
-        let What::Set {
-            target,
-            value,
-            operator,
-        } = &step.what
-        else {
-            continue;
-        };
-        let Some(name) = target.dotted() else {
-            continue;
-        };
-        let Kind::Member(inner, _) = &target.kind else {
-            continue;
-        };
-        if step.frame != 1 || !inner.is_name(&["self"]) || look.is_locked(number) {
-            continue;
-        }
-        if operator.is_some() {
-            // `self.x += await …` reads before it waits.
-            let mut awaits = false;
-            value.expr.walk(&mut |it| {
-                awaits |= matches!(it.kind, Kind::Await(_));
-            });
-            if awaits {
-                let at = At {
-                    val: crate::audit::flow::Val {
-                        expr: target,
-                        frame: 1,
-                    },
-                    step: number,
-                };
-                let waited = At {
-                    val: *value,
-                    step: number,
-                };
-                hits.push(look.hit(
-                    (at, "read here, before the wait"),
-                    (waited, "and written after it"),
-                    "another task changes the value in between, and its change is lost",
-                ));
-            }
-            continue;
-        }
-        // A local that was read from the same field before an await.
-        let mut from = None;
-        value.expr.walk(&mut |it| {
-            if let Kind::Name(local) = it.kind {
-                for read in look.flow.definitions_of(local, 1, number) {
-                    if read.val.expr.dotted().as_deref() == Some(&name) {
-                        from = Some(read);
-                    }
-                }
-            }
-        });
-        let is_changed = matches!(value.expr.kind, Kind::Binary(..));
-        if let Some(read) = from
-            && is_changed
-        {
-            let waits = look
-                .flow
-                .steps()
-                .filter(|(at, _)| (read.step + 1..number).contains(at))
-                .any(|(_, step)| {
-                    let mut awaits = false;
-                    step.each(&mut |root| {
-                        root.expr.walk(&mut |it| {
-                            awaits |= matches!(it.kind, Kind::Await(_));
-                        });
-                    });
-                    awaits
-                });
-            if waits {
-                let at = At {
-                    val: crate::audit::flow::Val {
-                        expr: target,
-                        frame: 1,
-                    },
-                    step: number,
-                };
-                hits.push(look.hit(
-                    (read, "read here, before a wait"),
-                    (at, "and written here, after it"),
-                    "another task changes the value in between, and its change is lost",
                 ));
             }
         }

@@ -37,9 +37,15 @@ pub(super) fn compared_with_equals(look: &Look<'_, '_>) -> Vec<Hit> {
 }
 
 /// What a call writes again: `json.dumps(…)`.
-fn writes<'a>(expr: &'a Expr<'a>) -> Option<&'a Expr<'a>> {
+struct Written<'a> {
+    data: &'a Expr<'a>,
+    /// Keys are sorted: sender and verifier have agreed on a form.
+    is_sorted: bool,
+}
+
+fn writes<'a>(expr: &'a Expr<'a>) -> Option<Written<'a>> {
     let call = expr.call()?;
-    match call.func.chain().as_slice() {
+    let data = match call.func.chain().as_slice() {
         [.., "json" | "simplejson" | "orjson" | "ujson", "dumps"] | ["dumps"] => {
             call.args.first().map(|it| &it.value)
         }
@@ -50,7 +56,12 @@ fn writes<'a>(expr: &'a Expr<'a>) -> Option<&'a Expr<'a>> {
         ] => call.args.first().map(|it| &it.value),
         [.., "model_dump_json"] => call.receiver(),
         _ => None,
-    }
+    };
+    // The options of `orjson` are a number, which may ask for sorted keys.
+    let is_sorted = ["sort_keys", "option"]
+        .iter()
+        .any(|it| call.named(it).is_some());
+    data.map(|data| Written { data, is_sorted })
 }
 
 /// Whether a value was read from the body of a request.
@@ -102,9 +113,27 @@ fn is_parsed<'a>(look: &Look<'_, 'a>, at: At<'a>) -> bool {
     parsed
 }
 
-pub(super) fn over_reserialized_data(look: &Look<'_, '_>) -> Vec<Hit> {
+pub(super) fn over_rewritten_data(look: &Look<'_, '_>) -> Vec<Hit> {
+    over_data(
+        look,
+        false,
+        "the signed bytes are not those that were received: another writer of JSON makes \
+         others, and two bodies can have the same form",
+    )
+}
+
+pub(super) fn over_sorted_data(look: &Look<'_, '_>) -> Vec<Hit> {
+    over_data(
+        look,
+        true,
+        "the signed bytes are a form of the data: what the form leaves out, such as a key that \
+         appears twice, is not signed",
+    )
+}
+
+fn over_data(look: &Look<'_, '_>, is_sorted: bool, message: &str) -> Vec<Hit> {
     let mut hits = Vec::new();
-    for check in &look.checks {
+    for check in look.checks.iter().filter(|it| !mac::is_own(look.flow, it)) {
         let is_received = check
             .other
             .is_none_or(|other| mac::is_received(look.flow, other));
@@ -114,14 +143,13 @@ pub(super) fn over_reserialized_data(look: &Look<'_, '_>) -> Vec<Hit> {
         let written = check.message.iter().find_map(|piece| {
             look.flow.find(*piece, |it| {
                 let frame = it.val.frame;
-                writes(it.val.expr).is_some_and(|expr| {
-                    is_parsed(
-                        look,
-                        At {
-                            val: crate::audit::flow::Val { expr, frame },
-                            step: it.step,
-                        },
-                    )
+                writes(it.val.expr).is_some_and(|written| {
+                    let val = crate::audit::flow::Val {
+                        expr: written.data,
+                        frame,
+                    };
+                    let step = it.step;
+                    written.is_sorted == is_sorted && is_parsed(look, At { val, step })
                 })
             })
         });
@@ -132,8 +160,7 @@ pub(super) fn over_reserialized_data(look: &Look<'_, '_>) -> Vec<Hit> {
                     written,
                     "over data that is written again, and not over the bytes that came",
                 ),
-                "the signed bytes are not those that were received: another writer of JSON makes \
-                 others, and two bodies can have the same form",
+                message,
             ));
         }
     }

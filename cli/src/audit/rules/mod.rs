@@ -1,13 +1,17 @@
 //! The rules: one table, and a function for each of its rows.
 
+mod counted;
+mod fetched;
 mod files;
 mod house;
+mod lock;
 mod look;
 mod memory;
 mod mend;
 mod message;
 mod outcome;
 mod secrets;
+mod skipped;
 mod sql;
 mod state;
 mod state_calls;
@@ -15,6 +19,7 @@ mod state_classes;
 mod statement;
 mod table;
 mod time;
+mod waits;
 
 pub(super) use look::run;
 pub(crate) use table::{Rule, TABLE, find};

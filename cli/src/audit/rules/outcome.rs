@@ -2,9 +2,9 @@
 
 use super::look::{Hit, Look};
 use crate::audit::{
-    flow::{Exit, RegionKind, Val, What},
+    flow::{Exit, RegionKind, What},
     mac,
-    tree::{Act, Expr, Kind, Stmt},
+    tree::{Act, Kind, Stmt},
     values::At,
     words,
 };
@@ -102,66 +102,4 @@ fn goes_on(body: &[Stmt<'_>]) -> bool {
         }
     }
     only_tells
-}
-
-/// `if not SECRET: return True`
-pub(super) fn skipped_without_secret(look: &Look<'_, '_>) -> Vec<Hit> {
-    let mut hits = Vec::new();
-    for check in &look.checks {
-        for number in 0..check.at.step {
-            let Some(step) = look.flow.step(number) else {
-                break;
-            };
-            let What::Test(test, group) = step.what else {
-                continue;
-            };
-            let Kind::Not(inner) = &test.kind else {
-                continue;
-            };
-            let Some(name) = inner.dotted().or_else(|| called(inner)) else {
-                continue;
-            };
-            let last = name.rsplit('.').next().unwrap_or(&name);
-            if !words::is_secret(last) && !words::has_word(last, &["token", "signing"])
-                || words::has_word(last, &["signature", "header"])
-            {
-                continue;
-            }
-            let passed = look.flow.steps().find(|(_, step)| {
-                let inside = look.flow.around(step.region).any(|(_, it)| {
-                    matches!(it.kind, RegionKind::Branch { group: g, arm: 0 } if g == group)
-                });
-                inside && matches!(step.what, What::Return(Some(value)) if value.is_name(&["True", "true"]))
-            });
-            if let Some((at, step)) = passed
-                && let What::Return(Some(expr)) = step.what
-            {
-                let frame = step.frame;
-                let test = At {
-                    val: Val {
-                        expr: test,
-                        frame: step.frame,
-                    },
-                    step: number,
-                };
-                hits.push(look.hit(
-                    (test, "without a secret"),
-                    (
-                        At {
-                            val: Val { expr, frame },
-                            step: at,
-                        },
-                        "every request passes",
-                    ),
-                    "a service whose secret was not set accepts everything, and nobody notices",
-                ));
-            }
-        }
-    }
-    hits
-}
-
-fn called(expr: &Expr<'_>) -> Option<String> {
-    let call = expr.call()?;
-    call.args.first()?.value.text().map(str::to_owned)
 }

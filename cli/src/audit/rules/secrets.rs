@@ -73,6 +73,12 @@ fn is_signing(name: &str) -> bool {
             "application_secret",
             "access_key",
             "encrypted",
+            "oauth",
+            // These say where a secret is, or of which kind.
+            "_source",
+            "_manager",
+            "_type",
+            "_provider",
         ],
     )
 }

@@ -1,8 +1,9 @@
 //! Rules about transactions, locks and rows that must be unique.
 
 use super::{
+    fetched::runs_alone,
     look::{Hit, Look},
-    state::{hands_on, is_state, runs_alone},
+    state::is_state,
 };
 use crate::audit::{
     flow::{CallAt, RegionKind, What},
@@ -400,4 +401,16 @@ pub(super) fn serializer_checks_instance(look: &Look<'_, '_>) -> Vec<Hit> {
         ));
     }
     hits
+}
+
+/// The call that a task is handed on with.
+fn hands_on(call: &CallAt<'_>) -> bool {
+    [
+        "delay",
+        "apply_async",
+        "send_task",
+        "enqueue",
+        "enqueue_job",
+    ]
+    .contains(&call.call.last())
 }

@@ -1,9 +1,10 @@
 //! The table of the rules.
 
 use super::{
-    files, house,
+    counted, files, house, lock,
     look::{Hit, Look},
-    memory, message, outcome, secrets, sql, state, state_calls, state_classes, time,
+    memory, message, outcome, secrets, skipped, sql, state, state_calls, state_classes, time,
+    waits,
 };
 use crate::audit::{
     finding::Severity::{self, High, Low, Medium},
@@ -78,8 +79,10 @@ rules! {
     "mac-compared-with-equals" Medium 208 CRYPTO "a MAC is compared with `==`"
         => Flow message::compared_with_equals;
     "mac-over-rewritten-data" Medium 347 INTEGRITY "a MAC is checked over data that is written again"
-        off UNMEASURED
-        => Flow message::over_reserialized_data;
+        => Flow message::over_rewritten_data;
+    "mac-over-sorted-data" Low 347 INTEGRITY "a MAC is checked over JSON that is sorted and written again"
+        off "often sender and verifier agree on this form, and nobody else reads the body"
+        => Flow message::over_sorted_data;
     "signed-time-is-own-clock" High 294 AUTHENTICATION "the signed time is the verifier's own clock"
         => Flow time::own_clock;
     "time-compared-on-one-side" Low 294 AUTHENTICATION "the signed time is compared on one side only"
@@ -108,7 +111,7 @@ rules! {
     "failed-check-passes" High 390 EXCEPTIONS "a failed check is caught, and the request goes on"
         => Flow outcome::failed_check_passes;
     "check-skipped-without-secret" Medium 636 EXCEPTIONS "without a secret every request passes"
-        => Flow outcome::skipped_without_secret;
+        => Flow skipped::without_secret;
 
     "checked-then-changed" High 367 DESIGN "an object is checked, then changed, without a lock"
         => Flow state::checked_then_changed;
@@ -122,7 +125,7 @@ rules! {
         off UNMEASURED
         => Flow state_calls::serializer_checks_instance;
     "read-modify-write" Medium 362 DESIGN "a number is read, changed and written back"
-        => Flow state::read_modify_write;
+        => Flow counted::read_modify_write;
     "get-or-create-without-unique" Medium 362 DESIGN "`get_or_create` without a unique constraint"
         => Flow state_calls::get_or_create_without_unique;
     "unique-checked-then-inserted" Medium 367 DESIGN "uniqueness is checked, then a row is inserted"
@@ -132,9 +135,9 @@ rules! {
     "task-before-commit" Medium 362 DESIGN "a task is handed on before its transaction commits"
         => Flow state_calls::task_before_commit;
     "lock-released-without-token" Medium 667 DESIGN "a lock is released, whoever holds it"
-        => Flow memory::released_without_token;
+        => Flow lock::released_without_token;
     "changed-across-await" Medium 362 DESIGN "a value is read, awaited upon, and written"
-        => Flow memory::changed_across_await;
+        => Flow waits::changed_across_await;
     "select-then-write" High 367 DESIGN "`SELECT`, then a write that depends on it, without a lock"
         off OFTEN_WRONG
         => Flow sql::select_then_write;

@@ -2,9 +2,9 @@
 
 use super::look::{Hit, Look};
 use crate::audit::{
-    flow::{CallAt, Val},
-    mac_made,
-    tree::{Compare, Expr, Kind},
+    flow::{CallAt, RegionKind, Val, What},
+    mac, mac_made,
+    tree::{Call, Compare, Expr, Kind},
     values::{At, Go},
     words,
 };
@@ -75,11 +75,11 @@ pub(super) fn windows<'a>(look: &Look<'_, 'a>) -> Vec<Window<'a>> {
 
 pub(super) fn own_clock(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
-    for check in &look.checks {
+    for check in look.checks.iter().filter(|it| !mac::is_own(look.flow, it)) {
         let clock = check
             .message
             .iter()
-            .find_map(|piece| words::has_clock(look.flow, *piece));
+            .find_map(|piece| signed_clock(look, *piece));
         if let Some(clock) = clock {
             hits.push(look.hit(
                 (clock, "this machine's clock is what is taken as signed"),
@@ -90,6 +90,49 @@ pub(super) fn own_clock(look: &Look<'_, '_>) -> Vec<Hit> {
         }
     }
     hits
+}
+
+/// The clock in a message, unless it only stands in for a time that was not given.
+fn signed_clock<'a>(look: &Look<'_, 'a>, piece: At<'a>) -> Option<At<'a>> {
+    let mut found = None;
+    look.flow.sources(piece, &mut |it| match &it.val.expr.kind {
+        Kind::Logic(_) | Kind::Choice(_) => Go::Past,
+        Kind::Call(call) if words::is_clock(call) => {
+            if is_default(look, it.step) {
+                return Go::Past;
+            }
+            found = Some(it);
+            Go::Stop
+        }
+        _ => Go::Deeper,
+    });
+    found
+}
+
+/// `if timestamp is None: timestamp = …`
+fn is_default(look: &Look<'_, '_>, set: u32) -> bool {
+    let Some(step) = look.flow.step(set) else {
+        return false;
+    };
+    let What::Set { target, .. } = &step.what else {
+        return false;
+    };
+    let groups: Vec<u32> = look
+        .flow
+        .around(step.region)
+        .filter_map(|(_, it)| match it.kind {
+            RegionKind::Branch { group, .. } => Some(group),
+            _ => None,
+        })
+        .collect();
+    let asks = |test: &Expr<'_>| {
+        let mut asks = false;
+        test.walk(&mut |it| asks |= it.dotted().is_some() && it.dotted() == target.dotted());
+        asks
+    };
+    look.flow.steps().any(|(_, step)| {
+        matches!(step.what, What::Test(test, group) if groups.contains(&group) && asks(test))
+    })
 }
 
 /// The window of a flow that checks a MAC and compares one time only one way.
@@ -105,15 +148,7 @@ pub(super) fn one_sided(look: &Look<'_, '_>) -> Vec<Hit> {
         .message
         .iter()
         .any(|piece| signed_time(look, *piece).is_some());
-    // The time in a token of the service itself is the service's own.
-    let frame = look.flow.frames.get(check.at.val.frame as usize);
-    let function = frame.and_then(|it| it.function);
-    let mut names = function
-        .into_iter()
-        .flat_map(|it| it.class.into_iter().chain([it.name]));
-    let is_own =
-        names.any(|it| words::has_word(it, &["csrf", "token", "cookie", "session", "link"]));
-    if window.is_two_sided || window.is_end || !signed || is_own {
+    if window.is_two_sided || window.is_end || !signed || is_own(look, check.at) {
         return Vec::new();
     }
     vec![look.hit(
@@ -121,6 +156,16 @@ pub(super) fn one_sided(look: &Look<'_, '_>) -> Vec<Hit> {
         (check.at, "and the MAC is checked here"),
         "a time far in the future passes: the request stays fresh for as long as its sender likes",
     )]
+}
+
+/// Whether a check is of a token that the service itself has made: the time in it is its own.
+fn is_own(look: &Look<'_, '_>, check: At<'_>) -> bool {
+    let frame = look.flow.frames.get(check.val.frame as usize);
+    let function = frame.and_then(|it| it.function);
+    let mut names = function
+        .into_iter()
+        .flat_map(|it| it.class.into_iter().chain([it.name]));
+    names.any(|it| words::has_word(it, &["csrf", "token", "cookie", "session", "link"]))
 }
 
 /// A time in the message that came with the request.
@@ -212,7 +257,9 @@ pub(super) fn no_memory(look: &Look<'_, '_>) -> Vec<Hit> {
     };
     let end = |it: &Window<'_>| it.is_end || it.width.is_some() || it.is_two_sided;
     let windows = windows(look);
-    let is_signed = |it: &Window<'_>| shares_a_name(look, it.at, &check.message);
+    // A time can also be a part of the key.
+    let pieces: Vec<At<'_>> = check.message.iter().chain(&check.key).copied().collect();
+    let is_signed = |it: &Window<'_>| shares_a_name(look, it.at, &pieces);
     let Some(window) = windows.iter().find(|it| end(it) && is_signed(it)) else {
         return Vec::new();
     };
@@ -225,6 +272,7 @@ pub(super) fn no_memory(look: &Look<'_, '_>) -> Vec<Hit> {
     let change = look.flow.calls().find(|call| {
         call.step > check.at.step
             && words::changes(call.call)
+            && adds_up(look, call)
             && !feeds_mac(look, call)
             && !names_its_event(look, call)
             && look.flow.reaches(check.at.step, call.step)
@@ -236,7 +284,7 @@ pub(super) fn no_memory(look: &Look<'_, '_>) -> Vec<Hit> {
     let Some(change) = change else {
         return Vec::new();
     };
-    if !look.is_handler {
+    if !look.is_handler || is_own(look, check.at) {
         return Vec::new();
     }
     vec![look.hit(
@@ -247,6 +295,39 @@ pub(super) fn no_memory(look: &Look<'_, '_>) -> Vec<Hit> {
         ),
         "nothing remembers that the request was used: within the window it can be sent again",
     )]
+}
+
+/// Whether a change does more if it happens twice: to store the same values again does not.
+fn adds_up(look: &Look<'_, '_>, call: &CallAt<'_>) -> bool {
+    let stores = [
+        "save",
+        "asave",
+        "update",
+        "aupdate",
+        "commit",
+        "update_one",
+        "delete",
+    ];
+    let mut args = call.call.args.iter();
+    if !stores.contains(&call.call.last())
+        || args.any(|it| matches!(it.value.kind, Kind::Binary(..)))
+    {
+        return true;
+    }
+    look.flow.steps().any(|(number, step)| match &step.what {
+        What::Set {
+            target,
+            value,
+            operator,
+        } if number < call.step && matches!(target.kind, Kind::Member(..)) => {
+            operator.is_some() || matches!(value.expr.kind, Kind::Binary(..))
+        }
+        What::Do(expr) => {
+            let last = expr.call().map_or("", Call::last);
+            number < call.step && ["add", "create", "insert", "append"].contains(&last)
+        }
+        _ => false,
+    })
 }
 
 /// Whether a comparison is about something that is in the signed message.

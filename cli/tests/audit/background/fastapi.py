@@ -18,7 +18,7 @@ def is_right(key: bytes, message: str, given: str) -> bool:
 
 
 def canonical(body: dict) -> str:
-    return json.dumps(body, sort_keys=True, separators=(",", ":"))  # expect: mac-over-rewritten-data
+    return json.dumps(body, sort_keys=True, separators=(",", ":"))  # expect: mac-over-sorted-data
 
 
 # Called mended in the document, and is not: what is signed is JSON that was written again, and a

@@ -29,7 +29,7 @@ def read_token(token: str, key: str) -> dict:
     outer = json.loads(token)
     body = outer["payload"]
     given = outer["signature"]
-    message = json.dumps({k: body[k] for k in sorted(body) if k != "signature"}, sort_keys=True).encode()  # expect: mac-over-rewritten-data
+    message = json.dumps({k: body[k] for k in sorted(body) if k != "signature"}, sort_keys=True).encode()  # expect: mac-over-sorted-data
     wanted = hmac.new(key.encode(), message, hashlib.sha256).hexdigest()
     if not hmac.compare_digest(wanted, given):
         raise ValueError("signature")

@@ -22,7 +22,7 @@ def equal(left, right):
 def is_signed(data, given, key):
     wanted = hmac.new(
         key.encode(),
-        msg=json.dumps(data, sort_keys=True).encode(),  # expect: mac-over-rewritten-data
+        msg=json.dumps(data, sort_keys=True).encode(),  # expect: mac-over-sorted-data
         digestmod=hashlib.sha256,
     ).hexdigest()
     return equal(wanted, given)
@@ -73,7 +73,7 @@ def intent(request):
     }
     wanted = hmac.new(
         settings.SIGNING_KEY.encode(),
-        msg=json.dumps(signed, sort_keys=True).encode(),  # expect: mac-over-rewritten-data
+        msg=json.dumps(signed, sort_keys=True).encode(),  # expect: mac-over-sorted-data
         digestmod=hashlib.sha256,
     ).hexdigest()
     if not hmac.compare_digest(wanted, given):

@@ -132,6 +132,54 @@ def answer_is_written(request):  # fine: mac-over-rewritten-data
         return HttpResponse(json.dumps({"error": "signature"}), status=401)
 
 
+# mac-over-sorted-data
+def sorted_model(payload: dict, signature):
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"))  # expect: mac-over-sorted-data
+    mine = hmac.new(settings.SECRET, text.encode(), hashlib.sha512).hexdigest()
+    return hmac.compare_digest(mine, signature)
+
+
+def sorted_in_a_helper(event: dict, signature):
+    return hmac.compare_digest(signed(event), signature)
+
+
+def signed(event):
+    return hmac.new(settings.SECRET, json.dumps(event, sort_keys=True).encode(), hashlib.sha256).hexdigest()  # expect: mac-over-sorted-data
+
+
+def sorted_by_another_library(request, signature):
+    data = orjson.loads(request.body)
+    text = orjson.dumps(data, option=orjson.OPT_SORT_KEYS)  # expect: mac-over-sorted-data
+    return hmac.compare_digest(hmac.new(settings.SECRET, text, hashlib.sha256).hexdigest(), signature)
+
+
+def a_digest_of_sorted(payload, signature):
+    text = json.dumps(payload, sort_keys=True)  # expect: mac-over-sorted-data
+    return hmac.compare_digest(hashlib.sha256(f"{settings.SECRET}{text}".encode()).hexdigest(), signature)
+
+
+def sorted_and_sent(order):  # fine: mac-over-sorted-data
+    body = json.dumps({"order": order.id}, sort_keys=True).encode()
+    return requests.post(settings.URL, data=body, headers={"X-Signature": hmac.new(settings.SECRET, body, "sha256").hexdigest()})
+
+
+def sorted_for_the_log(request, signature, log):  # fine: mac-over-sorted-data
+    log.info(json.dumps(dict(request.headers), sort_keys=True))
+    return hmac.compare_digest(hmac.new(settings.SECRET, request.body, hashlib.sha256).hexdigest(), signature)
+
+
+def own_token_read_again(user, now):  # fine: mac-over-sorted-data
+    text = json.dumps({"user": user, "now": now}, sort_keys=True)
+    token = hmac.new(settings.SECRET, text.encode(), hashlib.sha256).hexdigest()
+    mine = hmac.new(settings.SECRET, text.encode(), hashlib.sha256).hexdigest()
+    return token, hmac.compare_digest(mine, token)
+
+
+def sorted_headers(request, signature):  # fine: mac-over-sorted-data
+    text = "".join(sorted(request.headers.values())).encode() + request.body
+    return hmac.compare_digest(hmac.new(settings.SECRET, text, hashlib.sha256).hexdigest(), signature)
+
+
 # unsigned-input-used
 def path_names_the_order(request, order_id):
     mine = hmac.new(settings.SECRET, request.body, hashlib.sha256).hexdigest()

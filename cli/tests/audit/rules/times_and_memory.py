@@ -10,7 +10,9 @@ from django.core.cache import cache
 from django.http import HttpResponse, HttpResponseForbidden
 
 from shop import settings
-from shop.models import Order
+from django.db.models import F
+
+from shop.models import Account, Order
 from shop.tasks import fulfil
 
 r = redis.Redis()
@@ -50,6 +52,20 @@ def two_sided(request):  # fine: signed-time-is-own-clock, time-compared-on-one-
     if abs(time.time() - int(timestamp)) > 300:
         return HttpResponseForbidden()
     return hmac.compare_digest(mac_of(timestamp, request.body), request.headers["X-Signature"])
+
+
+def when_none_is_given(body, signature, timestamp=None):  # fine: signed-time-is-own-clock
+    if timestamp is None:
+        timestamp = int(time.time())
+    if abs(time.time() - timestamp) > 300:
+        return False
+    return hmac.compare_digest(mac_of(timestamp, body), signature)
+
+
+def signed_and_read_again(body):  # fine: signed-time-is-own-clock
+    now = int(time.time())
+    token = mac_of(now, body)
+    return hmac.compare_digest(mac_of(now, body), token)
 
 
 def signing(body):  # fine: signed-time-is-own-clock, time-never-compared
@@ -188,7 +204,16 @@ def checked(request):
 def behind_a_helper(request):
     if not checked(request):
         return HttpResponseForbidden()
-    Order.objects.filter(body=request.body).update(paid=True)  # expect: window-without-memory body-read-again
+    Account.objects.filter(pk=1).update(balance=F("balance") + int(request.body))  # expect: window-without-memory body-read-again
+    return HttpResponse()
+
+
+def the_same_again(request):  # fine: window-without-memory
+    if not checked(request):
+        return HttpResponseForbidden()
+    order = Order.objects.filter(body=request.body).first()  # expect: body-read-again
+    order.is_confirmed = True
+    order.save()
     return HttpResponse()
 
 
