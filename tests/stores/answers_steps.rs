@@ -184,7 +184,7 @@ impl Model {
                 }
                 match asked {
                     Asked::Renew(_, lease) => {
-                        record.lease_end = after(Duration::from_millis(lease))
+                        record.lease_end = after(Duration::from_millis(lease));
                     }
                     Asked::Release(_) => self.record = None,
                     _ => record.answer = Some(answer(claim)),
