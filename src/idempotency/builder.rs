@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use http::HeaderName;
-use tokio::sync::Semaphore;
 
 use super::{
     answer::{STORED, is_storable},
+    going_on::GoingOn,
     layer::IdempotencyLayer,
     settings::{Settings, TakingBack, WhenCutOff},
 };
@@ -53,9 +53,10 @@ impl IdempotencyLayerBuilder {
                 max_body: 64 * 1024,
                 body_deadline: 10 * SECOND,
                 headers: STORED.to_vec(),
-                going_on: Arc::new(Semaphore::new(0)),
+                going_on: GoingOn::new(0),
                 taking_back: TakingBack::default(),
-                turns: Turns::default(),
+                claiming: Turns::default(),
+                looking_up: Turns::default(),
             },
             max_going_on: 1024,
             headers: Vec::new(),
@@ -129,8 +130,8 @@ impl IdempotencyLayerBuilder {
     }
 
     /// Limits how many handlers may go on after their clients have hung up. Default: 1,024. Range:
-    /// 0 to 1 million. One beyond them is cut off, and its outcome is unknown. All senders
-    /// share the bound.
+    /// 0 to 1 million. One beyond them is cut off, and its outcome is unknown. One sender, a key id of
+    /// one namespace, has at most half of them, rounded up.
     pub fn max_going_on(mut self, handlers: usize) -> Self {
         self.max_going_on = handlers;
         self
@@ -235,7 +236,7 @@ impl IdempotencyLayerBuilder {
     }
 
     fn build_in_range(mut self) -> IdempotencyLayer {
-        self.settings.going_on = Arc::new(Semaphore::new(self.max_going_on));
+        self.settings.going_on = GoingOn::new(self.max_going_on);
         IdempotencyLayer {
             settings: Arc::new(self.settings),
         }

@@ -108,7 +108,7 @@ impl IdempotencyLayer {
         can_be_kept()?;
         let settings = &self.settings;
         let (claiming, turn) = settings
-            .in_turn(&claim, || settings.store.claim(&claim))
+            .in_turn(&settings.claiming, &claim, || settings.store.claim(&claim))
             .await?;
         let unanswered = Unanswered::new(settings, &claim);
         let asked = Instant::now();
@@ -146,7 +146,7 @@ impl IdempotencyLayer {
         };
         let settings = &self.settings;
         let (finding, _turn) = settings
-            .in_turn(&claim, || settings.store.find(&claim))
+            .in_turn(&settings.looking_up, &claim, || settings.store.find(&claim))
             .await?;
         let found = within(settings.timeout, || finding).await?;
         found.as_ref().map(answered).transpose()
@@ -215,5 +215,50 @@ fn answered(found: &AnswerOutcome) -> Result<StoredAnswer, Rejection> {
         )),
         // A store that finds its own claim has made it twice.
         AnswerOutcome::Claimed => Err(Fault::in_flight("claimed twice", Duration::ZERO).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        key::KeyRing,
+        once::{Memory, MemorySettings},
+        store::MemoryAnswers,
+    };
+
+    use super::*;
+
+    fn verifier() -> Memory {
+        let keys = KeyRing::new()
+            .with("k", "a secret of sixteen bytes")
+            .unwrap();
+        let settings = MemorySettings {
+            may_repeat: true,
+            ..MemorySettings::new("rebuilt layers".into())
+        };
+        let keys = Arc::new(keys);
+        settings
+            .remember(std::time::Duration::from_secs(60), [(None, keys as _)])
+            .unwrap()
+    }
+
+    /// However often a layer is built again, its verifier enters its senders once. The twin has another
+    /// store each time, which others have as well.
+    #[test]
+    fn layers_that_are_built_again_leave_no_entries() {
+        let (verifier, twin) = (verifier(), verifier());
+        let answers = Arc::new(MemoryAnswers::new());
+        let others: Vec<_> = (0..50).map(|_| Arc::new(MemoryAnswers::new())).collect();
+        for other in &others {
+            let rebuilt = IdempotencyLayer::new(Arc::clone(&answers));
+            rebuilt.answers_for(&verifier).unwrap();
+            // One that has its store for itself takes it away when it is dropped.
+            let own = IdempotencyLayer::new(MemoryAnswers::new());
+            own.answers_for(&verifier).unwrap();
+            let shared = IdempotencyLayer::new(Arc::clone(other));
+            shared.answers_for(&twin).unwrap();
+        }
+        assert!(verifier.answering() <= 3, "{}", verifier.answering());
+        assert_eq!(twin.answering(), others.len());
     }
 }

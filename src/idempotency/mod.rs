@@ -13,6 +13,7 @@
 
 mod answer;
 mod builder;
+mod going_on;
 mod held;
 mod intention;
 mod key;
@@ -23,6 +24,7 @@ mod unanswered;
 
 pub(crate) use answer::{StoredAnswer, is_stored};
 pub use builder::IdempotencyLayerBuilder;
+pub(crate) use going_on::Applicant;
 pub(crate) use held::Held;
 pub use intention::Intention;
 pub(crate) use intention::{KeyTakenOut, Said};

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, response};
 use tokio::sync::Semaphore;
 
-use super::answer::StoredAnswer;
+use super::{answer::StoredAnswer, going_on::GoingOn};
 use crate::{
     error::Fault,
     future::{StoreFuture, caught},
@@ -25,11 +25,13 @@ pub(crate) struct Settings {
     pub(crate) max_body: usize,
     pub(crate) body_deadline: Duration,
     pub(super) headers: Vec<HeaderName>,
-    /// A permit for each handler that may go on after its client has gone.
-    pub(crate) going_on: Arc<Semaphore>,
+    pub(crate) going_on: Arc<GoingOn>,
     pub(super) taking_back: TakingBack,
-    /// Of the requests with one key.
-    pub(super) turns: Turns,
+    /// Of the requests with one key that are new.
+    pub(super) claiming: Turns,
+    /// Of the duplicates with one key that were used before: anybody can send those that were
+    /// overheard, and a retry of the sender does not wait behind them.
+    pub(super) looking_up: Turns,
 }
 
 impl Settings {
@@ -45,20 +47,21 @@ impl Settings {
         self.timeout.min(self.lease / 3)
     }
 
-    /// Waits until no other request with this key asks the store: duplicates at once take up no more
-    /// than one of its connections. An answer that is at hand needs no turn.
+    /// Waits until no other request with this key asks the store in this way: duplicates at once take
+    /// up one of its connections for each way, and no more. An answer that is at hand needs no turn.
     ///
     /// # Errors
     /// Returns an error if the turn does not come in time. Nothing was asked then.
     pub(super) async fn in_turn<'a, T: Send + 'a>(
         &self,
+        turns: &Turns,
         claim: &AnswerClaim,
         ask: impl FnOnce() -> StoreFuture<'a, T>,
     ) -> Result<(StoreFuture<'a, T>, Option<Turn>), Fault> {
         match caught(ask).at_hand() {
             Ok(answer) => Ok((StoreFuture::ready(answer), None)),
             Err(asking) => {
-                let turn = self.turns.take(claim, self.timeout).await?;
+                let turn = turns.take(claim, self.timeout).await?;
                 Ok((asking, Some(turn)))
             }
         }

@@ -108,6 +108,22 @@ impl MemorySettings {
     }
 }
 
+/// Leaves out those whose layer was dropped together with its store: their answers are gone.
+fn leave_out_ended(answering: &mut Vec<Arc<User>>) {
+    let stores: Vec<_> = answering
+        .iter()
+        .filter_map(|user| user.answers())
+        .cloned()
+        .collect();
+    answering.retain(|user| {
+        user.answers().is_none_or(|store| {
+            let here = stores.iter().filter(|known| Arc::ptr_eq(known, store));
+            // Of the store itself: these `Arc`s do not count.
+            Arc::strong_count(store) > 2 * here.count() || (**store).sharing().is_shared()
+        })
+    });
+}
+
 impl Memory {
     /// `None` if claims are recorded in handlers' transactions, or if there are none.
     pub(crate) fn store(&self) -> Option<&Arc<dyn NonceStore>> {
@@ -134,14 +150,19 @@ impl Memory {
         store: &Arc<dyn AnswerStore>,
         namespace: &Arc<str>,
     ) -> Result<(), ConfigError> {
+        // A layer that is built again has the same store in another `Arc`.
         let is_entered = |user: &Arc<User>| {
+            let has_store = |known: &Arc<dyn AnswerStore>| {
+                Arc::ptr_eq(known, store) || known.sharing().is_one_store(store.sharing())
+            };
             user.namespace == *namespace
-                && matches!(&user.records, Records::Answers(known) if Arc::ptr_eq(known, store))
+                && matches!(&user.records, Records::Answers(known) if has_store(known))
         };
         let mut answering = lock(&self.answering);
         if answering.iter().any(is_entered) {
             return Ok(());
         }
+        leave_out_ended(&mut answering);
         let entering = self.users.iter().map(|user| User {
             records: Records::Answers(Arc::clone(store)),
             namespace: Arc::clone(namespace),
@@ -151,6 +172,12 @@ impl Memory {
         });
         answering.extend(User::enter(entering.collect())?);
         Ok(())
+    }
+
+    /// How many stores of answers it has entered its senders for.
+    #[cfg(test)]
+    pub(crate) fn answering(&self) -> usize {
+        lock(&self.answering).len()
     }
 
     /// Of claims that are recorded in handlers' transactions.

@@ -87,6 +87,14 @@ impl User {
         Ok(entered)
     }
 
+    /// The store, if it is one of answers.
+    pub(crate) fn answers(&self) -> Option<&Arc<dyn AnswerStore>> {
+        match &self.records {
+            Records::Answers(store) => Some(store),
+            _ => None,
+        }
+    }
+
     fn check(&self, other: &Self) -> Result<(), ConfigError> {
         if self.namespace != other.namespace || !self.may_share_a_store_with(other) {
             return Ok(());

@@ -4,6 +4,7 @@ mod at_once;
 mod cut_short;
 mod failures;
 mod naive;
+mod others;
 mod renewal;
 mod semantics;
 

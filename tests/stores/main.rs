@@ -28,6 +28,8 @@ mod answers_crash;
 mod answers_faulty;
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 mod answers_history;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod answers_line;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod answers_rule;
 mod answers_steps;

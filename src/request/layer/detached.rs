@@ -1,9 +1,11 @@
 //! A handler that goes on when its client has gone.
 
-use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll};
+use std::{future::poll_fn, pin::Pin, task::Poll};
 
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::runtime::Handle;
 use tracing::{Instrument as _, Span};
+
+use crate::idempotency::Applicant;
 
 /// A future that goes on in a task of its own if whoever waits for it goes away: a client that
 /// hangs up because it waits too long is the one that retries.
@@ -14,17 +16,18 @@ pub(super) struct Detached<F: Future<Output: Send> + Send + 'static> {
     runtime: Option<Handle>,
     /// That of the request, which is another than the one in which it is given up.
     span: Span,
-    /// So many may go on at one time; one beyond them is dropped. `None` if it was counted before.
-    permits: Option<Arc<Semaphore>>,
+    /// Asks for a place among those that may go on; without one, it is dropped. `None` if it was
+    /// counted before.
+    applicant: Option<Applicant>,
 }
 
 impl<F: Future<Output: Send> + Send + 'static> Detached<F> {
-    pub(super) fn new(future: F, permits: Option<Arc<Semaphore>>) -> Self {
+    pub(super) fn new(future: F, applicant: Option<Applicant>) -> Self {
         Self {
             future: Some(Box::pin(future)),
             runtime: Handle::try_current().ok(),
             span: Span::current(),
-            permits,
+            applicant,
         }
     }
 
@@ -48,12 +51,15 @@ impl<F: Future<Output: Send> + Send + 'static> Drop for Detached<F> {
         let (Some(future), Some(runtime)) = (self.future.take(), &self.runtime) else {
             return;
         };
-        let permits = self.permits.take();
-        let permit = permits.map(Semaphore::try_acquire_owned).transpose();
-        if let Ok(permit) = permit {
+        // No place is needed, or one is taken.
+        let place = match self.applicant.take() {
+            None => Some(None),
+            Some(applicant) => applicant.take().map(Some),
+        };
+        if let Some(place) = place {
             let going_on = async move {
                 drop(future.await);
-                drop(permit);
+                drop(place);
             };
             runtime.spawn(going_on.instrument(self.span.clone()));
         }

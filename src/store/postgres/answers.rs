@@ -23,7 +23,7 @@ use crate::{
     error::{ConfigError, OpenError, StoreError},
     future::StoreFuture,
     once::{AnswerClaim, AnswerIn, AnswerOutcome, AnswerRecord, AnswerStore, Sharing, StepOutcome},
-    store::batched::answers::{self, ANSWERS_OF_A_KEY},
+    store::batched::answers::{self, ANSWERS_OF_A_KEY, Claiming},
 };
 
 /// Remembers the answers to intentions in a PostgreSQL database of yours, for all servers of a
@@ -42,6 +42,9 @@ use crate::{
 /// - a database that is down, slow, a standby or out of room is answered with an error;
 /// - a handler's own transaction in the same database can record the answer, with
 ///   [`PendingAnswer`](crate::idempotency::PendingAnswer).
+///
+/// Claims use at most half of the connections of the pool at one time, and at least one. Whoever holds a
+/// key waits for no more of them.
 ///
 /// Its table is `countersign_answers`. Records whose retention has passed are dropped by later
 /// claims, some at a time. A database that is put back to an older state forgets what came after,
@@ -64,6 +67,7 @@ pub struct PostgresAnswers {
     sharing: Sharing,
     records_of_a_key: u64,
     counts: Counts,
+    claiming: Claiming,
 }
 
 /// Configures a [`PostgresAnswers`].
@@ -158,6 +162,7 @@ impl PostgresAnswers {
     }
 
     async fn try_claim(&self, claim: &AnswerClaim) -> Result<AnswerOutcome, StoreError> {
+        let _turn = self.claiming.turn().await;
         let owner = claim.owner();
         // A retry is told what is known also if there is no room, and may take its record over.
         let records = self
@@ -178,16 +183,19 @@ impl PostgresAnswers {
                     .bind(has_room)
                     .persistent(false);
                 let row = claiming.fetch_one(&mut *connection).await;
-                let claimed = row.and_then(|row| row.try_get("claimed"));
-                if claimed.map_err(error::of_driver)? {
-                    return Ok(Some(AnswerOutcome::Claimed));
+                let claimed =
+                    row.and_then(|row| Ok((row.try_get("claimed")?, row.try_get("is_one_more")?)));
+                let (is_claimed, is_one_more) = claimed.map_err(error::of_driver)?;
+                if is_claimed {
+                    return Ok((Some(AnswerOutcome::Claimed), is_one_more));
                 }
-                find(connection, claim).await
+                Ok((find(connection, claim).await?, false))
             });
-            if let Some(outcome) = outcome.await? {
-                if outcome == AnswerOutcome::Claimed {
-                    self.counts.add(owner);
-                }
+            let (outcome, is_one_more) = outcome.await?;
+            if is_one_more {
+                self.counts.add(owner);
+            }
+            if let Some(outcome) = outcome {
                 return Ok(outcome);
             }
             if !has_room {
@@ -379,6 +387,7 @@ impl PostgresAnswersBuilder {
     pub async fn open(self, pool: PgPool) -> Result<PostgresAnswers, OpenError> {
         answers::check_quota(self.records_of_a_key)?;
         ConfigError::unless_wait(self.wait, "a PostgreSQL store of answers")?;
+        let connections = pool.options().get_max_connections();
         let database = Database::new(pool, self.wait);
         let tables = "SELECT digest, owner, fingerprint, attempt, deadline_ms, lease_end_ms, answer
             FROM countersign_answers LIMIT 0;
@@ -396,6 +405,7 @@ impl PostgresAnswersBuilder {
             sharing: Sharing::of_database(identity),
             records_of_a_key: self.records_of_a_key,
             counts: Counts::default(),
+            claiming: Claiming::new(connections / 2),
         })
     }
 }

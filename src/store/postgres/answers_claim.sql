@@ -18,7 +18,10 @@ WITH clock AS MATERIALIZED (
             AND known.lease_end_ms <= (SELECT now FROM clock)
     RETURNING true
 ), outcome AS MATERIALIZED (
-    SELECT EXISTS (SELECT FROM claimed) AS claimed
+    SELECT EXISTS (SELECT FROM claimed) AS claimed, EXISTS (
+        SELECT FROM countersign_answers AS held, clock
+        WHERE held.digest = $1 AND held.deadline_ms > clock.now
+    ) AS was_there
 ), ended AS MATERIALIZED (
     -- After the claim, and never the claim's own record: whoever waits for a record holds none, and no
     -- record is written twice.
@@ -28,4 +31,4 @@ WITH clock AS MATERIALIZED (
 ), swept AS (
     DELETE FROM countersign_answers USING ended WHERE countersign_answers.digest = ended.digest
 )
-SELECT claimed FROM outcome
+SELECT claimed, claimed AND NOT was_there AS is_one_more FROM outcome

@@ -19,7 +19,6 @@ const COUNTED: usize = 1 << 16;
 #[derive(Default)]
 pub(super) struct Counts(Mutex<HashMap<[u8; 32], Count>>);
 
-#[derive(Clone, Copy)]
 struct Count {
     records: u64,
     asked: Instant,
@@ -34,11 +33,8 @@ impl Counts {
         owner: [u8; 32],
         most: u64,
     ) -> Result<u64, StoreError> {
-        let known = lock(&self.0).get(&owner).copied();
-        if let Some(known) = known
-            && known.asked.elapsed() < BELIEVED
-        {
-            return Ok(known.records);
+        if let Some(records) = self.believed(&owner) {
+            return Ok(records);
         }
         let asked = Instant::now();
         let most = i64::try_from(most).unwrap_or(i64::MAX);
@@ -52,12 +48,28 @@ impl Counts {
             counted.map_err(error::of_driver)
         });
         let records = counted.await?.unsigned_abs();
+        self.note(owner, Count { records, asked });
+        Ok(records)
+    }
+
+    /// Returns the count, unless the caller has to ask the database. While one asks, the others
+    /// believe what was counted before.
+    fn believed(&self, owner: &[u8; 32]) -> Option<u64> {
+        let mut counts = lock(&self.0);
+        let known = counts.get_mut(owner)?;
+        if known.asked.elapsed() < BELIEVED {
+            return Some(known.records);
+        }
+        known.asked = Instant::now();
+        None
+    }
+
+    fn note(&self, owner: [u8; 32], count: Count) {
         let mut counts = lock(&self.0);
         if counts.len() >= COUNTED {
             counts.clear();
         }
-        counts.insert(owner, Count { records, asked });
-        Ok(records)
+        counts.insert(owner, count);
     }
 
     /// Counts one record more.
@@ -65,5 +77,27 @@ impl Counts {
         if let Some(count) = lock(&self.0).get_mut(&owner) {
             count.records = count.records.saturating_add(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWNER: [u8; 32] = [1; 32];
+
+    #[test]
+    fn one_counts_again_and_the_others_believe_the_old_count_meanwhile() {
+        let counts = Counts::default();
+        assert_eq!(counts.believed(&OWNER), None);
+        let asked = Instant::now().checked_sub(BELIEVED).unwrap();
+        counts.note(OWNER, Count { records: 5, asked });
+        counts.add(OWNER);
+        let asked: Vec<_> = (0..3).map(|_| counts.believed(&OWNER)).collect();
+        assert_eq!(asked, [None, Some(6), Some(6)]);
+        let asked = Instant::now();
+        counts.note(OWNER, Count { records: 9, asked });
+        assert_eq!(counts.believed(&OWNER), Some(9));
+        assert_eq!(counts.believed(&[2; 32]), None);
     }
 }

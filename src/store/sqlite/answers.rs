@@ -9,13 +9,15 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 
+use tokio::sync::Mutex;
+
 use super::{error, time::millis};
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
     error::StoreError,
     future::StoreFuture,
     once::{AnswerClaim, AnswerIn, AnswerOutcome, AnswerRecord, AnswerStore, Sharing, StepOutcome},
-    store::batched::answers::{self, SWEPT},
+    store::batched::answers::{self, Claiming, SWEPT},
 };
 
 /// Remembers the answers to intentions in a SQLite database of yours, shared by the processes of
@@ -66,6 +68,9 @@ pub struct SqliteAnswers {
     pub(super) sharing: Sharing,
     pub(super) records_of_a_key: u64,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) claiming: Claiming,
+    /// SQLite has one writer, and lets others try again from time to time: here they have a line.
+    pub(super) writing: Mutex<()>,
 }
 
 const SCHEMA: &str = "\
@@ -138,6 +143,8 @@ impl SqliteAnswers {
 
     /// Claims in a transaction that has the lock, so that what is read is what is there.
     async fn try_claim(&self, claim: &AnswerClaim) -> Result<AnswerOutcome, StoreError> {
+        let _turn = self.claiming.turn().await;
+        let _writing = self.writing.lock().await;
         let begun = self.pool.begin_with("BEGIN IMMEDIATE").await;
         let mut transaction = begun.map_err(error::of_driver)?;
         let now = self.clock.now();
@@ -163,6 +170,7 @@ impl SqliteAnswers {
 
     /// Changes a record that has no answer.
     async fn step(&self, query: Bound<'_>) -> Result<StepOutcome, StoreError> {
+        let _writing = self.writing.lock().await;
         let run = query.execute(&self.pool).await.map_err(error::of_driver)?;
         Ok(answers::done(run.rows_affected()))
     }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use sqlx::SqlitePool;
+use tokio::sync::Mutex;
 
 use super::{answers::SqliteAnswers, error};
 use crate::{
     clock::{Clock, SystemClock},
     error::{ConfigError, ConfigErrorKind, OpenError},
     once::Sharing,
-    store::batched::answers::{self, ANSWERS_OF_A_KEY},
+    store::batched::answers::{self, ANSWERS_OF_A_KEY, Claiming},
 };
 
 /// Configures a [`SqliteAnswers`].
@@ -110,6 +111,8 @@ impl SqliteAnswersBuilder {
             sharing: Sharing::of_database(file),
             records_of_a_key: self.records_of_a_key,
             clock: self.clock,
+            claiming: Claiming::new(1),
+            writing: Mutex::default(),
         })
     }
 }

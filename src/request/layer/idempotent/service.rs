@@ -1,9 +1,6 @@
 //! `Idempotent`: claims the key of a request, runs its handler, and records the answer.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -18,7 +15,9 @@ use super::{
 use crate::{
     error::{Rejection, RejectionKind},
     future::{ResponseFuture, take_ready},
-    idempotency::{Asked, Held, IdempotencyLayer, PendingAnswer, StoredAnswer, is_stored},
+    idempotency::{
+        Applicant, Asked, Held, IdempotencyLayer, PendingAnswer, StoredAnswer, is_stored,
+    },
     request::{
         VerifiedPayload,
         layer::{detached::Detached, response::ResponseBody},
@@ -102,7 +101,7 @@ where
     let Some(named) = named else {
         return service.call(request).await.map(inner);
     };
-    let permits = Arc::clone(&layer.settings.going_on);
+    let applicant = Applicant::new(&layer.settings.going_on, &named);
     let running = async move {
         let held = match layer.ask(named).await {
             Ok(Asked::New(held)) => held,
@@ -115,7 +114,7 @@ where
         let response = service.call(request).await?;
         Ok(settle(&layer, held, pending.as_ref(), response).await)
     };
-    Detached::new(running, Some(permits)).wait().await
+    Detached::new(running, Some(applicant)).wait().await
 }
 
 fn inner<R: Body>(response: Response<R>) -> Response<ResponseBody<R>> {

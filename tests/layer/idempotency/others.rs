@@ -1,0 +1,121 @@
+//! Nobody is held up by what another sender does, or by whoever overheard a request.
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use axum::body::{Body, Bytes};
+use countersign::{
+    idempotency::IdempotencyLayer,
+    store::{
+        AnswerClaim, AnswerOutcome, AnswerStore, MemoryAnswers, Sharing, StepOutcome, StoreFuture,
+    },
+};
+use http::Request;
+use tokio::{
+    task::yield_now,
+    time::{sleep, timeout},
+};
+
+use super::{Server, answers, ask, keyed, sign};
+use crate::common::{self, KEY, OTHER_KEY, OTHER_SECRET, SECRET};
+
+/// Sends a request whose handler is slow, and hangs up once the handler runs.
+async fn hang_up(server: &Server, sender: (&str, &str), key: &str) {
+    let request = sign(&server.clock, sender, keyed(key, "/pay", "slow")).map(Body::from);
+    let (router, before) = (server.router.clone(), server.effects());
+    let sending = tokio::spawn(async move { ask(&router, request).await });
+    while server.effects() == before {
+        yield_now().await;
+    }
+    sending.abort();
+    assert!(sending.await.unwrap_err().is_cancelled());
+    yield_now().await;
+}
+
+/// The statuses of retries under two keys of one sender, and under one of another, after all three
+/// hung up.
+async fn after_hanging_up(max_going_on: usize) -> [u16; 3] {
+    let clock = common::clock();
+    let builder = IdempotencyLayer::builder(answers(&clock)).max_going_on(max_going_on);
+    let server = Server::with(clock, builder);
+    let (one, other) = ((KEY, SECRET), (OTHER_KEY, OTHER_SECRET));
+    for (sender, key) in [(one, "k1"), (one, "k2"), (other, "k1")] {
+        hang_up(&server, sender, key).await;
+    }
+    server.work.gate.add_permits(3);
+    for _ in 0..100 {
+        yield_now().await;
+    }
+    let mut statuses = [0; 3];
+    let retries = [(one, "k1"), (one, "k2"), (other, "k1")];
+    for (status, (sender, key)) in statuses.iter_mut().zip(retries) {
+        let retry = sign(&server.clock, sender, keyed(key, "/pay", "slow"));
+        let answer = server.ask(retry.map(Body::from)).await;
+        assert!(answer.is_replayed() || *answer.said().1 == *"outcome_unknown");
+        *status = answer.said().0;
+    }
+    assert_eq!(server.effects(), 3, "none ran twice");
+    statuses
+}
+
+#[tokio::test]
+async fn one_sender_that_hangs_up_does_not_cut_off_the_handlers_of_another() {
+    assert_eq!(after_hanging_up(2).await, [201, 409, 201]);
+    // The twin has places for all: the first sender was cut off by its share, and by nothing else.
+    assert_eq!(after_hanging_up(4).await, [201, 201, 201]);
+}
+
+/// A store that claims, and finds nothing for as long as one waits.
+struct Deaf(Arc<MemoryAnswers>);
+
+impl AnswerStore for Deaf {
+    fn sharing(&self) -> Sharing {
+        self.0.sharing()
+    }
+
+    fn claim<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, AnswerOutcome> {
+        StoreFuture::new(async move { self.0.claim(claim).await })
+    }
+
+    fn find<'a>(&'a self, _: &'a AnswerClaim) -> StoreFuture<'a, Option<AnswerOutcome>> {
+        StoreFuture::new(pending())
+    }
+
+    fn renew<'a>(&'a self, c: &'a AnswerClaim, lease: Duration) -> StoreFuture<'a, StepOutcome> {
+        self.0.renew(c, lease)
+    }
+
+    fn record<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
+        self.0.record(c, a)
+    }
+
+    fn release<'a>(&'a self, claim: &'a AnswerClaim) -> StoreFuture<'a, StepOutcome> {
+        self.0.release(claim)
+    }
+
+    fn resolve<'a>(&'a self, c: &'a AnswerClaim, a: &'a Bytes) -> StoreFuture<'a, StepOutcome> {
+        self.0.resolve(c, a)
+    }
+}
+
+/// Anybody can send an overheard request again. The retry of its sender does not wait for that; the
+/// twin, a second replay, stands in the line of the first.
+#[tokio::test(start_paused = true)]
+async fn a_replay_does_not_delay_the_retry_of_its_sender() {
+    let clock = common::clock();
+    let builder = IdempotencyLayer::builder(Deaf(answers(&clock)));
+    let server = Server::with(clock, builder.store_timeout(Duration::from_secs(3600)));
+    let (head, _) = server.sign(keyed("k", "/pay", "{}")).into_parts();
+    let overheard = || Request::from_parts(head.clone(), Body::from("{}"));
+    assert_eq!(server.ask(overheard()).await.said().0, 201);
+
+    let router = server.router.clone();
+    let (first, second) = (overheard(), overheard());
+    let replay = tokio::spawn(async move { ask(&router, first).await });
+    sleep(Duration::from_secs(1)).await;
+    let minute = Duration::from_secs(60);
+    let retried = timeout(minute, server.send("k", "/pay", "{}")).await;
+    assert!(retried.unwrap().is_replayed());
+    assert!(timeout(minute, server.ask(second)).await.is_err());
+    assert!(!replay.is_finished());
+    replay.abort();
+}
