@@ -59,9 +59,15 @@ async fn of_all_retries_of_one_payment_one_pays() {
             let is_refused = answer.0 == 503;
             assert!(*answer == answered || waits || is_refused, "{answer:?}");
         }
-        assert_eq!(paid(pool).await, paid_now, "{answers:?}");
-        // Whoever asks later gets the answer, also one that was told to wait.
-        let later = at_once(&app, retries(round, 1)).await;
+        let is_paid = i64::from(answers.contains(&answered));
+        assert_eq!(paid(pool).await, round as i64 + is_paid, "{answers:?}");
+        // Whoever asks later gets the answer, also one that was told to wait, or that was refused.
+        let later = loop {
+            match at_once(&app, retries(round, 1)).await {
+                refused if refused[0].0 == 503 => {}
+                later => break later,
+            }
+        };
         assert_eq!(later, [answered]);
         assert_eq!(paid(pool).await, paid_now);
     }

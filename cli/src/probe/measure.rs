@@ -236,17 +236,18 @@ impl Measuring<'_> {
         Ok(state)
     }
 
-    /// Waits for the state to change, and then to stay for this long: the state, and how long the
-    /// last change took.
+    /// Waits for the state to change, and then to stay for this long: the state, how long the last
+    /// change took, and which reading showed it, counted from zero.
     pub(crate) async fn changed(
         &mut self,
         event: &Event,
         before: &State,
         quiet: Duration,
-    ) -> Result<(State, Duration), Stop> {
+    ) -> Result<(State, Duration, u32), Stop> {
         let started = Instant::now();
         let (mut known, mut since, mut pause) = (before.clone(), Duration::ZERO, POLL);
-        loop {
+        let mut changed_at = 0;
+        for reading in 0.. {
             let state = self.state(event).await?.unwrap_or(State::Nothing);
             let passed = started.elapsed();
             if state != known {
@@ -259,18 +260,19 @@ impl Measuring<'_> {
                         state.shown()
                     )));
                 }
-                (known, pause) = (state, POLL);
+                (known, pause, changed_at) = (state, POLL, reading);
             }
             let (needed, next) = match known == *before {
                 true => (LATE, POLL),
                 false => (quiet, 2 * pause),
             };
             if passed - since >= needed {
-                return Ok((known, since));
+                break;
             }
             tokio::time::sleep(pause.min(since + needed - passed)).await;
             pause = next;
         }
+        Ok((known, since, changed_at))
     }
 
     /// Whether the state stays as it is while nothing is sent.
