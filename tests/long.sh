@@ -10,6 +10,7 @@
 #   tests/long.sh patterns           the pages of the guide: clients at once against checks and uses
 #   tests/long.sh files              files that are swapped and overwritten while they are served
 #   tests/long.sh probe              planted faults in four frameworks, and their mended twins
+#   tests/long.sh proxy              connections to the proxy that are slow, all at one time
 #   tests/long.sh wire               HTTP/1 and HTTP/2 as no client should send them
 #   tests/long.sh languages          signers in seven languages, Go and Java among them
 # With another number of cases: COUNTERSIGN_CASES=N tests/long.sh NAME
@@ -27,7 +28,7 @@ tests() {
 }
 
 case ${1:-} in
-collisions | intentions | json | languages | signature-inputs | leases | processing | patterns | files | probe | wire) . tests/servers.sh ;;
+collisions | intentions | json | languages | signature-inputs | leases | processing | patterns | files | probe | proxy | wire) . tests/servers.sh ;;
 *)
     sed -n 's/^# *tests.long.sh \([a-z]\)/\1/p' "$0" >&2
     exit 2
@@ -61,6 +62,7 @@ intentions)
     tests 20 --test stores -- answers_crash
     ;;
 patterns) tests 10000 --test patterns -- ;;
+proxy) tests 1000 --test cli -- proxy_bounds::slow_connections ;;
 files) tests 100000 --test layer -- files::races:: ;;
 wire) tests 2000 --test attacks -- wire:: ;;
 languages)

@@ -72,9 +72,32 @@ impl Forwarded {
         Ok(self)
     }
 
-    fn trusts(&self, peer: IpAddr) -> bool {
+    /// Whether a proxy at this address is trusted.
+    ///
+    /// ```
+    /// use countersign::request::Forwarded;
+    ///
+    /// let forwarded = Forwarded::host("x-forwarded-host")?.trust_network("10.0.0.0/8")?;
+    /// assert!(forwarded.trusts([10, 1, 2, 3].into()));
+    /// assert!(!forwarded.trusts([192, 0, 2, 1].into()));
+    /// # Ok::<_, countersign::ConfigError>(())
+    /// ```
+    pub fn trusts(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.networks.iter().any(|network| network.contains(&peer))
+    }
+
+    /// Which authority a trusted proxy says the client asked for; `None` if the peer is not trusted,
+    /// or says nothing.
+    pub(crate) fn said<'h>(
+        &self,
+        parts: &'h Parts,
+        peer: Option<IpAddr>,
+    ) -> Result<Option<&'h str>, Fault> {
+        if !peer.is_some_and(|peer| self.trusts(peer)) {
+            return Ok(None);
+        }
+        last_authority(&parts.headers, &self.header)
     }
 }
 
@@ -255,13 +278,10 @@ impl Origins {
         parts: &'h Parts,
         peer: fn(&Parts) -> Option<IpAddr>,
     ) -> Result<Option<&'h str>, Fault> {
-        let Some(forwarded) = &self.forwarded else {
-            return Ok(None);
-        };
-        if !peer(parts).is_some_and(|peer| forwarded.trusts(peer)) {
-            return Ok(None);
+        match &self.forwarded {
+            Some(forwarded) => forwarded.said(parts, peer(parts)),
+            None => Ok(None),
         }
-        last_authority(&parts.headers, &forwarded.header)
     }
 }
 

@@ -29,6 +29,7 @@ mod claim;
 #[cfg(test)]
 mod cost_tests;
 mod events;
+mod forwarded;
 pub mod layer;
 mod methods;
 mod parse;

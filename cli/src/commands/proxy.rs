@@ -2,6 +2,8 @@
 
 use std::{io, path::Path, sync::Arc};
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+use sd_notify::NotifyState;
 use serde_json::json;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -41,6 +43,7 @@ async fn proxy(config: &Path, plan: Plan, is_json: bool) -> Result<Exit, Failure
             "end other programs, or start again",
         )
     };
+    allow_files();
     let mut ending = Ending::new().map_err(failed)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
     let limits = plan.limits;
@@ -60,6 +63,7 @@ async fn proxy(config: &Path, plan: Plan, is_json: bool) -> Result<Exit, Failure
     for (name, listeners) in &signing {
         announce_signing(name, listeners, &outlet);
     }
+    notify(&[NotifyState::Ready], &outlet);
     let watching = tokio::spawn(Arc::clone(&proxy).watch_keys());
     let (stop, stopped) = watch::channel(());
     let serve = |listeners: Listeners, side| {
@@ -74,15 +78,19 @@ async fn proxy(config: &Path, plan: Plan, is_json: bool) -> Result<Exit, Failure
     loop {
         tokio::select! {
             () = ending.asked() => break,
-            _ = hangup.recv() => match reload(config, &proxy, &mut stores, &certificates).await {
-                Ok(()) => announce_reload(true, &outlet),
-                Err(failure) => {
+            _ = hangup.recv() => {
+                notify_reload(&outlet);
+                let reloaded = reload(config, &proxy, &mut stores, &certificates).await;
+                let is_new = reloaded.is_ok();
+                if let Err(failure) = reloaded {
                     outlet.failure(failure);
-                    announce_reload(false, &outlet);
                 }
+                announce_reload(is_new, &outlet);
+                notify(&[NotifyState::Ready], &outlet);
             },
         }
     }
+    notify(&[NotifyState::Stopping], &outlet);
     drop(stop);
     watching.abort();
     let last = Instant::now() + limits.drain;
@@ -100,6 +108,14 @@ async fn proxy(config: &Path, plan: Plan, is_json: bool) -> Result<Exit, Failure
     Ok(Exit::Done)
 }
 
+/// Each connection is a file, and many systems allow few unless a program asks for more.
+fn allow_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Connections wait if there are no more.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
 /// Reads routes, upstreams, keys and certificates again. Addresses and limits change at the next start.
 async fn reload(
     config: &Path,
@@ -112,6 +128,21 @@ async fn reload(
     proxy.reload(plan, stores).await?;
     certificates.replace(&listen);
     Ok(())
+}
+
+/// Tells systemd that the configuration is read again. It wants to know since when.
+fn notify_reload(outlet: &Outlet) {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now], outlet),
+        Err(error) => outlet.notice(format!("systemd cannot be told: {error}")),
+    }
+}
+
+/// Tells systemd about the proxy, if systemd has started it.
+fn notify(states: &[NotifyState<'_>], outlet: &Outlet) {
+    if let Err(error) = sd_notify::notify(states) {
+        outlet.notice(format!("systemd cannot be told: {error}"));
+    }
 }
 
 fn announce_reload(is_new: bool, outlet: &Outlet) {

@@ -5,7 +5,7 @@ use std::error::Error;
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use serde_json::json;
@@ -50,6 +50,8 @@ pub(super) enum Refused {
     Broken,
     /// The answer did not come in time. The request may have had an effect.
     Late,
+    /// The client has as many requests as it may have at one time.
+    ClientOverLimit,
     /// A fault of our own.
     Internal,
 }
@@ -69,6 +71,7 @@ impl Refused {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoUpstream | Self::Undelivered | Self::Broken => StatusCode::BAD_GATEWAY,
             Self::Late => StatusCode::GATEWAY_TIMEOUT,
+            Self::ClientOverLimit => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -91,6 +94,7 @@ impl Refused {
             Self::Undelivered => "upstream_lost",
             Self::Broken => "upstream_failed",
             Self::Late => "upstream_timeout",
+            Self::ClientOverLimit => "client_over_limit",
             Self::Internal => "internal_error",
         }
     }
@@ -119,6 +123,9 @@ impl Refused {
             }
             Self::Broken => "The server behind this proxy gave no answer that can be read.",
             Self::Late => "The server behind this proxy did not answer in time.",
+            Self::ClientOverLimit => {
+                "This client has as many requests as it may have at one time. Try again later."
+            }
             Self::Internal => "The proxy failed.",
         }
     }
@@ -144,6 +151,9 @@ impl Refused {
         let problem = HeaderValue::from_static("application/problem+json");
         headers.insert(CONTENT_TYPE, problem);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if *self == Self::ClientOverLimit {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if let Self::Method(allow) = self {
             headers.insert(ALLOW, allow.clone());
         }

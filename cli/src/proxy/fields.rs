@@ -9,7 +9,7 @@ use http::{
     header::{ACCEPT, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHORIZATION, TE, USER_AGENT},
 };
 
-use super::identity::PREFIX;
+use super::{forwarders::Client, identity::PREFIX};
 use crate::serving::{of_one_connection, strip};
 
 const PROXY: HeaderName = HeaderName::from_static("proxy");
@@ -152,6 +152,23 @@ pub(super) fn of_an_application(sent: &HeaderMap) -> HeaderMap {
         fields.insert(TE, HeaderValue::from_static("trailers"));
     }
     fields
+}
+
+/// Says who sent a request, and how, unless a signature does.
+pub(super) fn say(client: &Client, fields: &mut HeaderMap) {
+    let address = client.address.map(|address| address.to_string());
+    let said = [
+        ("x-forwarded-for", address.as_deref()),
+        ("x-forwarded-proto", client.scheme),
+    ];
+    for (name, value) in said {
+        let is_signed = fields.keys().any(|known| loose(known.as_str()) == name);
+        if let Some(Ok(value)) = value.map(HeaderValue::from_str)
+            && !is_signed
+        {
+            fields.insert(HeaderName::from_static(name), value);
+        }
+    }
 }
 
 /// Whether the client takes trailers. The proxy passes them on.

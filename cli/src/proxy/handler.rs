@@ -9,11 +9,14 @@ use std::{
 };
 
 use http::{Request, Response};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::sleep;
 
 use super::{
     answer::{AnswerBody, Refused},
+    clients::{Clients, Held},
+    forwarders::{Arrival, Client},
     logged::Begun,
     open_stores::OpenStores,
     outlet::Outlet,
@@ -27,6 +30,15 @@ use crate::exit::Failure;
 /// How often directories of keys are read again.
 const READ_KEYS: Duration = Duration::from_secs(2);
 
+/// Counts a request until its answer has come to its end.
+fn until_its_end(body: AnswerBody, held: Held) -> AnswerBody {
+    let body = body.map_frame(move |frame| {
+        let _ = &held;
+        frame
+    });
+    body.boxed_unsync()
+}
+
 /// Answers requests.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -35,6 +47,8 @@ pub(crate) struct Proxy {
     logs: AtomicBool,
     outlet: Outlet,
     running: Running,
+    /// Requests that came by a forwarder.
+    clients: Arc<Clients>,
 }
 
 impl Proxy {
@@ -45,12 +59,14 @@ impl Proxy {
         outlet: Outlet,
     ) -> Result<Arc<Self>, Failure> {
         let logs = AtomicBool::new(plan.access_log);
+        let clients = Clients::new(plan.limits.per_client);
         let routes = Routes::open(plan, stores, None).await?;
         Ok(Arc::new(Self {
             routes: RwLock::new(Arc::new(routes)),
             logs,
             outlet,
             running: Running::default(),
+            clients,
         }))
     }
 
@@ -74,18 +90,33 @@ impl Proxy {
     /// Answers one request.
     pub(super) async fn answer(
         self: Arc<Self>,
+        arrival: Arrival,
         request: Request<Incoming>,
     ) -> Response<AnswerBody> {
-        let (head, body) = request.into_parts();
-        let begun = self.logs.load(Ordering::Relaxed).then(|| Begun::new(&head));
+        let (mut head, body) = request.into_parts();
         let routes = self.routes();
-        let (route, answer) = match routes.find(&head) {
+        let client = routes.forwarders().client(arrival, &mut head);
+        let address = client
+            .as_ref()
+            .map_or(arrival.address(), |client| client.address);
+        let logs = self.logs.load(Ordering::Relaxed);
+        let begun = logs.then(|| Begun::new(&head, address));
+        let held = client.and_then(|client| {
+            head.extensions.insert(client);
+            self.hold(client)
+        });
+        let found = held.and_then(|held| Ok((held, routes.find(&head)?)));
+        let (route, answer) = match found {
             Err(refused) => (None, refused.answer()),
-            Ok((route, tenant)) => {
+            Ok((held, (route, tenant))) => {
                 let mut request = Request::from_parts(head, body);
                 request.extensions_mut().insert(self.running.begin().await);
                 let answer = route.answer(tenant.as_deref(), request).await;
                 let answer = answer.unwrap_or_else(|failed| self.failed(&failed));
+                let answer = match held {
+                    None => answer,
+                    Some(held) => answer.map(|body| until_its_end(body, held)),
+                };
                 (Some(route.name()), answer)
             }
         };
@@ -95,6 +126,17 @@ impl Proxy {
         answer
     }
 
+    /// Counts a request of a client behind a forwarder. Others are bound by their connections.
+    fn hold(&self, client: Client) -> Result<Option<Held>, Refused> {
+        match client.is_forwarded {
+            false => Ok(None),
+            true => match self.clients.hold(client.address) {
+                None => Err(Refused::ClientOverLimit),
+                held => Ok(held),
+            },
+        }
+    }
+
     /// Signs one request of an application, by the route of this name.
     pub(super) async fn sign(
         self: Arc<Self>,
@@ -102,7 +144,10 @@ impl Proxy {
         request: Request<Incoming>,
     ) -> Response<AnswerBody> {
         let (head, body) = request.into_parts();
-        let begun = self.logs.load(Ordering::Relaxed).then(|| Begun::new(&head));
+        let begun = self
+            .logs
+            .load(Ordering::Relaxed)
+            .then(|| Begun::new(&head, None));
         let routes = self.routes();
         let answer = match routes.signing(name) {
             None => Refused::NoRoute.answer(),

@@ -128,6 +128,10 @@ impl Listener {
         }
     }
 
+    pub(super) fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Accepts TLS on a connection, with the certificates of this moment.
     pub(super) fn acceptor(&self) -> Option<TlsAcceptor> {
         self.tls.as_ref().map(|tls| tls.acceptor())

@@ -1,6 +1,9 @@
 //! The access log: one line for each request, without what may be secret.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use countersign::{Clock as _, Rejection, Timestamp, clock::SystemClock};
 use http::{Response, request::Parts};
@@ -15,6 +18,7 @@ const MAX_PATH: usize = 2048;
 #[derive(Debug)]
 pub(super) struct Logged {
     at: Timestamp,
+    client: Option<IpAddr>,
     route: Option<String>,
     method: String,
     path: String,
@@ -29,6 +33,7 @@ pub(super) struct Logged {
 pub(super) struct Begun {
     at: Timestamp,
     started: Instant,
+    client: Option<IpAddr>,
     method: String,
     path: String,
 }
@@ -42,10 +47,11 @@ pub(super) struct VerifiedAs(pub(super) String);
 pub(super) struct Code(pub(super) &'static str);
 
 impl Begun {
-    pub(super) fn new(head: &Parts) -> Self {
+    pub(super) fn new(head: &Parts, client: Option<IpAddr>) -> Self {
         Self {
             at: SystemClock::default().now(),
             started: Instant::now(),
+            client,
             method: head.method.to_string(),
             path: shortened(head.uri.path()),
         }
@@ -57,6 +63,7 @@ impl Begun {
         let rejection = extensions.get::<Rejection>();
         Logged {
             at: self.at,
+            client: self.client,
             route: route.map(str::to_owned),
             method: self.method,
             path: self.path,
@@ -75,6 +82,7 @@ impl Logged {
             "version": 1,
             "request": {
                 "at": time::show(self.at),
+                "client": self.client,
                 "route": self.route,
                 "method": self.method,
                 "path": self.path,
@@ -96,7 +104,9 @@ impl Logged {
             ..
         } = self;
         let mut line = format!("{} {status} {method} {path}", time::show(self.at));
+        let client = self.client.map(|client| client.to_string());
         let named = [
+            ("client", client.as_deref()),
             ("route", self.route.as_deref()),
             ("key", self.key_id.as_deref()),
             ("code", self.code),

@@ -9,7 +9,9 @@
 mod admin;
 mod answer;
 mod buffered;
+mod clients;
 mod fields;
+mod forwarders;
 mod gate;
 mod handler;
 mod identity;

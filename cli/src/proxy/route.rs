@@ -10,6 +10,7 @@ use tower_service::Service as _;
 
 use super::{
     answer::{AnswerBody, Refused},
+    forwarders::Forwarders,
     gate,
     open::Open,
     open_stores::OpenStores,
@@ -24,6 +25,7 @@ use crate::{exit::Failure, store::Store};
 /// The routes of a configuration.
 #[derive(Debug)]
 pub(super) struct Routes {
+    forwarders: Forwarders,
     routes: Vec<Route>,
     signs: Vec<Signing>,
 }
@@ -73,7 +75,16 @@ impl Routes {
         }
         let signs = plan.signs.into_iter().map(|sign| sign.signing);
         let signs = signs.collect();
-        Ok(Self { routes, signs })
+        let forwarders = plan.forwarders;
+        Ok(Self {
+            forwarders,
+            routes,
+            signs,
+        })
+    }
+
+    pub(super) fn forwarders(&self) -> &Forwarders {
+        &self.forwarders
     }
 
     /// Finds the route of a request: the one whose place fits best. If that place has routes of

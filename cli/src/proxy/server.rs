@@ -1,6 +1,6 @@
 //! Accepting connections, on every address of the configuration.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use http::Request;
 use hyper::body::Incoming;
@@ -12,6 +12,8 @@ use tokio::{
 };
 
 use super::{
+    clients::{Clients, Held},
+    forwarders::Arrival,
     handler::Proxy,
     listeners::{Listener, Listeners, Stream},
     plan::Limits,
@@ -37,12 +39,14 @@ impl Listeners {
         stop: watch::Receiver<()>,
     ) {
         let connections = Arc::new(Semaphore::new(limits.connections));
+        let clients = Clients::new(limits.per_client);
         let mut serving = JoinSet::new();
         for listener in self.0 {
             let serving_one = Serving {
                 side: side.clone(),
                 proxy: Arc::clone(&proxy),
                 limits,
+                clients: Arc::clone(&clients),
             };
             serving.spawn(serve(
                 listener,
@@ -61,6 +65,7 @@ struct Serving {
     side: Side,
     proxy: Arc<Proxy>,
     limits: Limits,
+    clients: Arc<Clients>,
 }
 
 async fn serve(
@@ -73,31 +78,42 @@ async fn serve(
     loop {
         let accepting = async {
             // An address that nobody asks takes no turn from another.
-            let accepted = listener.accept().await;
+            let (stream, peer) = listener.accept().await?;
+            let is_tls = listener.has_tls();
+            let arrival = Arrival { peer, is_tls };
+            // A client that has as many as it may have takes no turn from others.
+            let Some(held) = serving.hold(arrival) else {
+                return Ok(None);
+            };
             // The semaphore is never closed.
-            (Arc::clone(&connections).acquire_owned().await, accepted)
+            let permit = Arc::clone(&connections).acquire_owned().await;
+            io::Result::Ok(Some((stream, arrival, (permit, held))))
         };
-        let (permit, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             accepted = accepting => accepted,
             _ = stop.changed() => break,
         };
-        let Ok((stream, _)) = accepted else {
-            // There are no more file descriptors, or the client is gone.
-            sleep(Duration::from_millis(50)).await;
-            continue;
+        let (stream, arrival, taken) = match accepted {
+            Ok(Some(accepted)) => accepted,
+            Ok(None) => continue,
+            Err(_) => {
+                // There are no more file descriptors, or the client is gone.
+                sleep(Duration::from_millis(50)).await;
+                continue;
+            }
         };
         let acceptor = listener.acceptor();
         let serving = serving.clone();
         let watcher = graceful.watcher();
         tokio::spawn(async move {
-            let _permit = permit;
+            let _taken = taken;
             let Some(acceptor) = acceptor else {
-                return serving.answer(stream, watcher).await;
+                return serving.answer(arrival, stream, watcher).await;
             };
             let deadline = serving.limits.connection.head_deadline;
             // A client that breaks off, is slow, or speaks no TLS is no failure of ours.
             if let Ok(Ok(stream)) = timeout(deadline, acceptor.accept(stream)).await {
-                serving.answer(Box::new(stream), watcher).await;
+                serving.answer(arrival, Box::new(stream), watcher).await;
             }
         });
     }
@@ -106,18 +122,31 @@ async fn serve(
 }
 
 impl Serving {
-    async fn answer(self, stream: Box<dyn Stream>, watcher: Watcher) {
+    /// Counts a connection of a client; `None` if it has as many as it may have. Forwarders have those
+    /// of many clients, and a Unix socket has no address to count by.
+    fn hold(&self, arrival: Arrival) -> Option<Option<Held>> {
+        let is_counted = matches!(self.side, Side::Clients)
+            && arrival.peer.is_some()
+            && !self.proxy.routes().forwarders().trust(arrival);
+        match is_counted {
+            false => Some(None),
+            true => self.clients.hold(arrival.address()).map(Some),
+        }
+    }
+
+    async fn answer(self, arrival: Arrival, stream: Box<dyn Stream>, watcher: Watcher) {
         let Self {
             side,
             proxy,
             limits,
+            ..
         } = self;
         let answer = move |request: Request<Incoming>| {
             let proxy = Arc::clone(&proxy);
             let side = side.clone();
             async move {
                 match side {
-                    Side::Clients => proxy.answer(request).await,
+                    Side::Clients => proxy.answer(arrival, request).await,
                     Side::Application(name) => proxy.sign(&name, request).await,
                     Side::Operators => {
                         let (head, _) = request.into_parts();

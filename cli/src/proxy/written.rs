@@ -21,11 +21,26 @@ pub(super) struct Written {
     pub(super) store: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) forwarders: Option<Forwarders>,
     pub(super) upstreams: BTreeMap<Spanned<String>, Upstream>,
     #[serde(default)]
     pub(super) routes: Vec<Spanned<Route>>,
     #[serde(default)]
     pub(super) sign: Vec<Spanned<Sign>>,
+}
+
+/// Whom to believe who a client is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Forwarders {
+    pub(super) networks: Spanned<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(super) client: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) scheme: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) host: Option<Spanned<String>>,
 }
 
 /// An address with TLS, and one of its certificates.
@@ -41,6 +56,7 @@ pub(super) struct Tls {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct Limits {
     pub(super) connections: Option<Spanned<u64>>,
+    pub(super) per_client: Option<Spanned<u64>>,
     pub(super) head_bytes: Option<Spanned<u64>>,
     pub(super) head_deadline: Option<Spanned<u64>>,
     pub(super) idle_deadline: Option<Spanned<u64>>,

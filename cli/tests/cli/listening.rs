@@ -41,8 +41,13 @@ impl<'s> Listening<'s> {
 
     /// Starts a proxy with the configuration `proxy.toml`.
     pub(crate) fn proxy(session: &'s Session) -> Self {
-        let command = "exec countersign proxy --json --config proxy.toml";
-        let mut listening = Self::start(session, command);
+        Self::proxy_in(session, "")
+    }
+
+    /// The same with variables of its own, such as `NAME=value`.
+    pub(crate) fn proxy_in(session: &'s Session, variables: &str) -> Self {
+        let command = format!("{variables} exec countersign proxy --json --config proxy.toml");
+        let mut listening = Self::start(session, &command);
         let first = listening.object();
         // One that only signs has no other address.
         let url = first["listening"].as_str().or(first["signing"].as_str());
@@ -115,6 +120,10 @@ impl<'s> Listening<'s> {
     pub(crate) fn address(&self) -> &str {
         let (_, address) = self.url.split_once("://").unwrap();
         address
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Presses Ctrl-C.

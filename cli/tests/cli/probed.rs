@@ -53,7 +53,7 @@ impl Drop for Probed {
 }
 
 /// A variable that `tests/run.sh` sets.
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     match env::var(name) {
         Ok(value) => Some(value),
         Err(_) => {

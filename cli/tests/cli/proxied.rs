@@ -6,9 +6,12 @@ use std::{
     time::Duration,
 };
 
+use countersign::{HttpMessageSignatures, Signer};
+use http::Request;
+
 use crate::{
     listening::Listening,
-    session::Session,
+    session::{SECRET, Session},
     upstream::{Seen, Upstream},
 };
 
@@ -52,6 +55,12 @@ pub(crate) fn edit(session: &Session, from: &str, to: &str) {
     session.file("proxy.toml", text.replacen(from, to, 1));
 }
 
+/// Adds a table to the configuration.
+pub(crate) fn add(session: &Session, table: &str) {
+    let before = "[upstreams.app]";
+    edit(session, before, &format!("{table}\n{before}"));
+}
+
 impl<'s> Proxied<'s> {
     pub(crate) fn start(session: &'s Session, upstream: &Upstream, route: &str) -> Self {
         configure(session, &upstream.url, route);
@@ -93,7 +102,18 @@ impl Answer {
 }
 
 pub(crate) fn send(address: &str, bytes: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(address).unwrap();
+    exchange(TcpStream::connect(address).unwrap(), bytes)
+}
+
+/// The same to a server that may be gone: then the answer is empty.
+pub(crate) fn try_send(address: &str, bytes: &[u8]) -> Answer {
+    match TcpStream::connect(address) {
+        Ok(stream) => exchange(stream, bytes),
+        Err(_) => Answer(String::new()),
+    }
+}
+
+fn exchange(mut stream: TcpStream, bytes: &[u8]) -> Answer {
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
@@ -124,6 +144,29 @@ impl Signed {
             path,
             body,
         )
+    }
+
+    /// Signs requests by RFC 9421, the number of each as its body.
+    pub(crate) fn many(count: usize) -> Vec<Self> {
+        let scheme = HttpMessageSignatures::default();
+        let signer = Signer::new(scheme, "partner-1", SECRET).unwrap();
+        let sign = |number: usize| {
+            let request = Request::post("http://api.example.com/transfer")
+                .header("host", "api.example.com")
+                .header("content-type", "text/plain")
+                .body(number.to_string());
+            let (head, body) = signer.sign(request.unwrap()).unwrap().into_parts();
+            let lines = head.headers.iter();
+            let lines =
+                lines.map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()));
+            Self {
+                method: "POST".to_owned(),
+                path: "/transfer".to_owned(),
+                lines: lines.collect(),
+                body,
+            }
+        };
+        (0..count).map(sign).collect()
     }
 
     /// Signs with this scheme and these options.

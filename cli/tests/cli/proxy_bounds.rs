@@ -1,7 +1,9 @@
 //! Bounds of `countersign proxy`: whatever clients, or those who read what it prints, do or leave.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    env,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -9,8 +11,9 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    proxied::{configure, edit, send},
+    proxied::{DONE, Proxied, add, configure, edit, send},
     session::Session,
+    upstream::Upstream,
 };
 
 /// A process that ends with this value.
@@ -24,8 +27,8 @@ impl Drop for Ended {
 }
 
 /// How much memory a process holds, in KiB.
-fn memory(child: &Child) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+fn memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let number = line.unwrap().trim().trim_end_matches(" kB");
     number.parse().unwrap()
@@ -67,9 +70,9 @@ fn outputs_that_nobody_reads_stop_nothing_and_take_no_memory() {
     };
     // The pipes and the lines that wait are full by then.
     (0..ROUNDS / 2).for_each(|_| load());
-    let before = memory(&child.0);
+    let before = memory(child.0.id());
     (0..ROUNDS / 2).for_each(|_| load());
-    let grown = memory(&child.0).saturating_sub(before);
+    let grown = memory(child.0.id()).saturating_sub(before);
     assert!(grown < 4096, "{grown} KiB");
     // Somebody reads again: each line is there, or counted in the next that is.
     let (mut known, mut left_out) = (0, 0);
@@ -102,4 +105,79 @@ fn outputs_that_nobody_reads_stop_nothing_and_take_no_memory() {
         std::thread::sleep(Duration::from_millis(10));
     };
     assert_eq!(ended.code(), Some(0));
+}
+
+/// Connections that send nothing, half of a head, or half of a body.
+#[test]
+fn slow_connections_take_a_bounded_and_flat_memory() {
+    const ROUNDS: usize = 4;
+
+    let count = env::var("COUNTERSIGN_CASES").map_or(256, |cases| cases.parse().unwrap());
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    configure(&session, &upstream.url, "danger-open = true\n");
+    let most = count + 8;
+    add(
+        &session,
+        &format!("[limits]\nconnections = {most}\nper-client = {most}\n"),
+    );
+    let proxied = Proxied::of(&session);
+    let address = proxied.listening.address();
+    let pid = proxied.listening.pid();
+    let files = || {
+        std::fs::read_dir(format!("/proc/{pid}/fd"))
+            .unwrap()
+            .count()
+    };
+    let filler = "a".repeat(6000);
+    let begun = [
+        String::new(),
+        format!("GET / HTTP/1.1\r\nx-slow: {filler}"),
+        format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9000\r\n\r\n{filler}"),
+    ];
+    let get = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let before = files();
+    let peaks = [(); ROUNDS].map(|()| {
+        let slow: Vec<_> = (0..count)
+            .map(|number| {
+                let mut stream = TcpStream::connect(address).unwrap();
+                let _ = stream.write_all(begun[number % begun.len()].as_bytes());
+                stream
+            })
+            .collect();
+        // Others are answered all the while.
+        assert_eq!(send(address, get.as_bytes()).status(), 200);
+        let peak = (0..10).map(|_| memory(pid)).max().unwrap();
+        drop(slow);
+        let started = Instant::now();
+        while files() > before + 4 {
+            assert!(started.elapsed() < Duration::from_secs(60), "{}", files());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        peak
+    });
+    println!("{count} slow connections: {peaks:?} KiB");
+    assert!(peaks.iter().all(|peak| *peak < 64 * 1024), "{peaks:?}");
+    let [_, second, .., last] = peaks;
+    assert!(last < second + 4096, "{peaks:?}");
+}
+
+#[test]
+fn a_connection_of_http1_without_a_request_is_closed() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    configure(&session, &upstream.url, "danger-open = true\n");
+    add(&session, "[limits]\nhead-deadline = 1\n");
+    let proxied = Proxied::of(&session);
+    let mut stream = TcpStream::connect(proxied.listening.address()).unwrap();
+    let limit = Some(Duration::from_secs(30));
+    stream.set_read_timeout(limit).unwrap();
+    for _ in 0..2 {
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .unwrap();
+    }
+    let mut read = String::new();
+    stream.read_to_string(&mut read).unwrap();
+    assert_eq!(read.matches("HTTP/1.1 200 OK\r\n").count(), 2, "{read}");
 }

@@ -59,6 +59,18 @@ fn each_fault_of_a_configuration_is_shown_with_its_place() {
         ("connections = 100", "conections = 100"),
         ("connections = 100", "connections = 0"),
         ("\"127.0.0.1:0\"", "\"localhost\""),
+        (
+            "[limits]",
+            "[forwarders]\nnetworks = [\"10.0.0/8\"]\n\n[limits]",
+        ),
+        (
+            "[limits]",
+            "[forwarders]\nnetworks = []\nclient = \"a b\"\n\n[limits]",
+        ),
+        (
+            "[limits]",
+            "[forwarders]\nclient = \"x-real-ip\"\n\n[limits]",
+        ),
         ("[\"127.0.0.1:0\", \"unix:proxy.sock\"]", "[]"),
         (
             "[limits]",

@@ -4,12 +4,11 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     os::unix::{fs::PermissionsExt as _, net::UnixListener},
-    sync::{Mutex, mpsc::channel},
     thread,
 };
 
 use crate::{
-    proxied::{DONE, KEYS, ORDER, Proxied, Signed, configure, edit, send},
+    proxied::{DONE, KEYS, ORDER, Proxied, Signed, add, configure, edit, send},
     session::Session,
     upstream::Upstream,
 };
@@ -87,50 +86,9 @@ fn a_reload_takes_other_routes_and_keys_and_a_bad_file_keeps_the_old_ones() {
 }
 
 #[test]
-fn a_reload_under_load_loses_no_request_and_doubles_none() {
-    let session = Session::new();
-    let upstream = Upstream::start(DONE);
-    let mut proxied = Proxied::start(&session, &upstream, KEYS);
-    let signed: Vec<String> = (0..48)
-        .map(|_| Signed::new(&session, "POST", "/transfer", ORDER).raw())
-        .collect();
-    let address = proxied.listening.address().to_owned();
-    thread::scope(|scope| {
-        let sending: Vec<_> = signed
-            .chunks(12)
-            .map(|part| {
-                let address = &address;
-                scope.spawn(move || {
-                    let statuses = part.iter().map(|raw| {
-                        let once = send(address, raw.as_bytes()).status();
-                        (once, send(address, raw.as_bytes()).status())
-                    });
-                    statuses.collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        for _ in 0..4 {
-            proxied.listening.signal("-HUP");
-            assert_eq!(proxied.listening.object()["reloaded"], true);
-        }
-        for statuses in sending {
-            for pair in statuses.join().unwrap() {
-                assert_eq!(pair, (200, 409));
-            }
-        }
-    });
-    assert_eq!(upstream.seen().len(), signed.len());
-}
-
-#[test]
 fn the_end_waits_for_requests_that_are_being_answered() {
     let session = Session::new();
-    let (release, held) = channel::<()>();
-    let held = Mutex::new(held);
-    let upstream = Upstream::answering(move |stream, _| {
-        let _ = held.lock().unwrap().recv();
-        stream.write_all(DONE.as_bytes()).is_ok()
-    });
+    let (upstream, release) = Upstream::held(DONE);
     let proxied = Proxied::start(&session, &upstream, KEYS);
     let signed = Signed::new(&session, "POST", "/transfer", ORDER).raw();
     let address = proxied.listening.address().to_owned();
@@ -182,11 +140,7 @@ fn slow_connections_and_rapid_resets_do_not_stop_the_proxy() {
     let session = Session::new();
     let upstream = Upstream::start(DONE);
     configure(&session, &upstream.url, KEYS);
-    edit(
-        &session,
-        "[upstreams.app]",
-        "[limits]\nhead-deadline = 1\nconnections = 64\n\n[upstreams.app]",
-    );
+    add(&session, "[limits]\nhead-deadline = 1\nconnections = 64\n");
     let proxied = Proxied::of(&session);
     let address = proxied.listening.address().to_owned();
     // More than may be open: each has a second for its head.
@@ -231,12 +185,7 @@ fn slow_connections_and_rapid_resets_do_not_stop_the_proxy() {
 #[test]
 fn the_end_waits_for_a_retryable_request_whose_client_has_gone() {
     let session = Session::new();
-    let (release, held) = channel::<()>();
-    let held = Mutex::new(held);
-    let upstream = Upstream::answering(move |stream, _| {
-        let _ = held.lock().unwrap().recv();
-        stream.write_all(DONE.as_bytes()).is_ok()
-    });
+    let (upstream, release) = Upstream::held(DONE);
     let route = format!("{KEYS}processing = \"retryable\"\n");
     let proxied = Proxied::start(&session, &upstream, &route);
     let signed = Signed::new(&session, "POST", "/transfer", ORDER).raw();
@@ -279,11 +228,7 @@ fn a_connection_that_nobody_uses_is_closed_and_one_that_waits_for_an_answer_is_n
         stream.write_all(answer.as_bytes()).is_ok()
     });
     configure(&session, &upstream.url, "danger-open = true\n");
-    edit(
-        &session,
-        "[upstreams.app]",
-        "[limits]\nidle-deadline = 1\n\n[upstreams.app]",
-    );
+    add(&session, "[limits]\nidle-deadline = 1\n");
     let proxied = Proxied::of(&session);
     let address = proxied.listening.address();
     let limit = Some(std::time::Duration::from_secs(30));

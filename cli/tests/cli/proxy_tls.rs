@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     certified::{Client, authority, certify, connect, serve},
-    proxied::{DONE, KEYS, ORDER, Proxied, Signed, configure, edit, one_request},
+    proxied::{DONE, KEYS, ORDER, Proxied, Signed, add, configure, edit, one_request},
     session::Session,
     upstream::Upstream,
 };
@@ -21,11 +21,7 @@ fn configure_tls(session: &Session, upstream: &str) {
     certify(session, "ca", "a", "api.example.com");
     configure(session, upstream, KEYS);
     edit(session, "listen = [\"127.0.0.1:0\"]\n", "");
-    edit(
-        session,
-        "[upstreams.app]",
-        &format!("{TLS}\n[upstreams.app]"),
-    );
+    add(session, TLS);
 }
 
 /// The subject of the certificate that a client is shown.
@@ -76,11 +72,7 @@ fn the_certificate_is_the_one_for_the_name_that_a_client_asks_for() {
     configure_tls(&session, "http://127.0.0.1:1");
     certify(&session, "ca", "b", "b.example.com");
     let second = TLS.replace("a.pem", "b.pem").replace("a.key", "b.key");
-    edit(
-        &session,
-        "[upstreams.app]",
-        &format!("{second}\n[upstreams.app]"),
-    );
+    add(&session, &second);
     let proxied = Proxied::of(&session);
     let address = proxied.listening.address();
     for (name, file) in [
@@ -114,11 +106,7 @@ fn handshakes_have_a_deadline_and_take_up_connections() {
     let upstream = Upstream::start(DONE);
     configure_tls(&session, &upstream.url);
     let limits = "[limits]\nhead-deadline = 1\nconnections = 4\n";
-    edit(
-        &session,
-        "[upstreams.app]",
-        &format!("{limits}\n[upstreams.app]"),
-    );
+    add(&session, limits);
     let proxied = Proxied::of(&session);
     let address = proxied.listening.address();
     let begun = |bytes: &[u8]| {

@@ -98,9 +98,7 @@ fn a_request_is_not_sent_again_once_bytes_have_reached_the_upstream() {
 #[test]
 fn an_upstream_that_hangs_ends_in_a_time_out() {
     let session = Session::new();
-    let (release, held) = channel::<()>();
-    let held = Mutex::new(held);
-    let upstream = Upstream::answering(move |_, _| held.lock().unwrap().recv().is_ok());
+    let (upstream, release) = Upstream::held(DONE);
     configure_with(
         &session,
         &format!("address = \"{}\"\nanswer-timeout = 1", upstream.url),
@@ -183,12 +181,7 @@ fn retryable_completes_a_success_and_releases_everything_else() {
 #[test]
 fn a_client_that_hangs_up_does_not_cut_a_retryable_request() {
     let session = Session::new();
-    let (release, held) = channel::<()>();
-    let held = Mutex::new(held);
-    let upstream = Upstream::answering(move |stream, _| {
-        let _ = held.lock().unwrap().recv();
-        stream.write_all(DONE.as_bytes()).is_ok()
-    });
+    let (upstream, release) = Upstream::held(DONE);
     let route = format!("{KEYS}processing = \"retryable\"\n");
     let proxied = Proxied::start(&session, &upstream, &route);
     let signed = transfer(&session).raw();

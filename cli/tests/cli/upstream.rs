@@ -3,7 +3,10 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        mpsc::{Sender, channel},
+    },
     thread,
 };
 
@@ -31,6 +34,20 @@ impl Upstream {
     /// Answers every request with the same bytes.
     pub(crate) fn start(answer: &'static str) -> Self {
         Self::answering(move |stream, _| stream.write_all(answer.as_bytes()).is_ok())
+    }
+
+    /// Answers each request once it is released: by a message, and all of them if the sender is
+    /// dropped. Requests for `/free` need none.
+    pub(crate) fn held(answer: &'static str) -> (Self, Sender<()>) {
+        let (release, held) = channel::<()>();
+        let held = Mutex::new(held);
+        let upstream = Self::answering(move |stream, seen| {
+            if !seen.head.contains(" /free ") {
+                let _ = held.lock().unwrap().recv();
+            }
+            stream.write_all(answer.as_bytes()).is_ok()
+        });
+        (upstream, release)
     }
 
     /// Answers as the closure does, which says whether the connection goes on.

@@ -37,7 +37,9 @@ class Quiet(WSGIRequestHandler):
         pass
 
 
-server = Threads(("127.0.0.1", 0), Quiet)
-server.set_app(get_wsgi_application())
-print(server.server_port, flush=True)
-server.serve_forever()
+application = get_wsgi_application()
+if __name__ == "__main__":
+    server = Threads(("127.0.0.1", 0), Quiet)
+    server.set_app(application)
+    print(server.server_port, flush=True)
+    server.serve_forever()

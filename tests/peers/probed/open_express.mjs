@@ -1,5 +1,5 @@
 // An Express application that checks no signature, and whose transfer reads, waits and writes.
-// Prints the port that it listens on.
+// Prints the port that it listens on, unless it is given a socket.
 
 import { createRequire } from "node:module";
 
@@ -16,4 +16,7 @@ app.post("/transfer", async (request, response) => {
   response.json({ amount, by: request.get("countersign-key-id") });
 });
 
-const server = app.listen(0, "127.0.0.1", () => console.log(server.address().port));
+const [, , socket] = process.argv;
+const server = socket
+  ? app.listen(socket)
+  : app.listen(0, "127.0.0.1", () => console.log(server.address().port));

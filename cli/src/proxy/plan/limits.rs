@@ -12,6 +12,8 @@ use crate::{serving::ConnectionLimits, toml_file::Fault};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) connections: usize,
+    /// Connections of one client, or its requests behind a trusted forwarder.
+    pub(crate) per_client: usize,
     pub(crate) connection: ConnectionLimits,
     /// How long requests that are being answered may take when the proxy ends.
     pub(crate) drain: Duration,
@@ -25,8 +27,10 @@ impl Limits {
         let idle_deadline = seconds(written.idle_deadline.as_ref(), 1..3601)?;
         let streams = number(written.streams.as_ref(), 1..10_001, "requests")?;
         let connections = number(written.connections.as_ref(), 1..1_000_001, "connections")?;
+        let per_client = number(written.per_client.as_ref(), 1..1_000_001, "connections")?;
         Ok(Self {
             connections: connections.unwrap_or(1024),
+            per_client: per_client.unwrap_or(256),
             connection: ConnectionLimits {
                 head_deadline: head_deadline.unwrap_or(default.head_deadline),
                 idle_deadline: idle_deadline.unwrap_or(default.idle_deadline),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    super::{keys::Owners, written::Written},
+    super::{forwarders::Forwarders, keys::Owners, written::Written},
     limits::Limits,
     listeners::{Entrance, Listen},
     routes::{Reading, Route},
@@ -24,6 +24,7 @@ pub(crate) struct Plan {
     /// Where the state of the proxy is asked for.
     pub(crate) admin: Option<Entrance>,
     pub(crate) limits: Limits,
+    pub(in crate::proxy) forwarders: Forwarders,
     pub(in crate::proxy) access_log: bool,
     pub(in crate::proxy) routes: Vec<Route>,
     pub(in crate::proxy) signs: Vec<Sign>,
@@ -76,6 +77,7 @@ impl Plan {
             listen,
             admin: admin.transpose()?,
             limits,
+            forwarders: Forwarders::read(written.forwarders.as_ref())?,
             access_log: written.access_log.unwrap_or(true),
             routes,
             signs,

@@ -25,7 +25,8 @@ use super::{
 use crate::{
     proxy::{
         answer::{AnswerBody, BoxError, Refused},
-        fields::Policy,
+        fields::{self, Policy},
+        forwarders::Client,
         identity,
         logged::VerifiedAs,
         running::Handled,
@@ -151,6 +152,9 @@ impl Target {
         if let Some(payload) = payload {
             let written = identity::write(payload, &head.headers, &mut headers);
             written.map_err(|_| Refused::Unwritable)?;
+        }
+        if let Some(client) = head.extensions.get::<Client>() {
+            fields::say(client, &mut headers);
         }
         let path = head.uri.path_and_query().cloned();
         let outgoing = Outgoing {

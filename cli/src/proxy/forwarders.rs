@@ -1,0 +1,279 @@
+//! Forwarders in front of the proxy, such as nginx or a load balancer: only they are believed who a
+//! client is, and how it came.
+
+use std::{
+    mem,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+use countersign::request::{Forwarded, PeerAddr};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Uri,
+    header::{FORWARDED, HOST},
+    request::Parts,
+};
+
+use super::answer::Refused;
+
+/// A peer on a Unix socket is a process of this machine, as one on loopback is.
+const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Which peers are believed, and what is read from their fields.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Forwarders {
+    /// `None` if nobody is believed.
+    pub(super) trusted: Option<Forwarded>,
+    /// Where the address of the client is.
+    pub(super) client: Option<HeaderName>,
+    /// Where the scheme is that the client used.
+    pub(super) scheme: Option<HeaderName>,
+    /// Whether the field of `trusted` says which host the client asked for.
+    pub(super) host: bool,
+}
+
+/// How a connection came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    /// `None` for a peer on a Unix socket.
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) is_tls: bool,
+}
+
+/// Who sent a request, and how, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Client {
+    pub(super) address: Option<IpAddr>,
+    pub(super) scheme: Option<&'static str>,
+    /// Whether it came by a forwarder that is believed.
+    pub(super) is_forwarded: bool,
+}
+
+impl Arrival {
+    pub(super) fn address(self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer.ip().to_canonical())
+    }
+}
+
+impl Forwarders {
+    /// Whether a peer is believed.
+    pub(super) fn trust(&self, arrival: Arrival) -> bool {
+        self.is_trusted(arrival.peer.unwrap_or(LOCAL).ip())
+    }
+
+    fn is_trusted(&self, address: IpAddr) -> bool {
+        let trusted = self.trusted.as_ref();
+        trusted.is_some_and(|trusted| trusted.trusts(address))
+    }
+
+    /// Finds out who sent a request. If a forwarder says which host the client asked for, the request
+    /// is for that host from then on.
+    pub(super) fn client(&self, arrival: Arrival, head: &mut Parts) -> Result<Client, Refused> {
+        let trusted = self.trusted.as_ref().filter(|_| self.trust(arrival));
+        let Some(trusted) = trusted else {
+            return Ok(Client {
+                address: arrival.address(),
+                // Who is in front of a Unix socket knows more.
+                scheme: (arrival.is_tls || arrival.peer.is_some()).then(|| scheme(arrival.is_tls)),
+                is_forwarded: false,
+            });
+        };
+        if self.host {
+            let peer = arrival.peer.unwrap_or(LOCAL);
+            head.extensions.insert(PeerAddr::from(peer));
+            let asked = trusted.authority(head).map_err(|_| Refused::Unclear)?;
+            if let Some(host) = asked.map(HeaderValue::from_str) {
+                let host = host.map_err(|_| Refused::Unclear)?;
+                head.headers.insert(HOST, host);
+                let mut uri = mem::take(&mut head.uri).into_parts();
+                (uri.scheme, uri.authority) = (None, None);
+                head.uri = Uri::from_parts(uri).map_err(|_| Refused::Unclear)?;
+            }
+        }
+        let client = self.client.as_ref();
+        let scheme = self.scheme.as_ref();
+        Ok(Client {
+            address: client.and_then(|name| self.last_stranger(&head.headers, name)),
+            scheme: scheme.and_then(|name| last_scheme(&head.headers, name)),
+            is_forwarded: true,
+        })
+    }
+
+    /// The last address of a list that is not a forwarder's own: each forwarder adds from whom it got
+    /// the request, and anybody may have written what is before.
+    fn last_stranger(&self, headers: &HeaderMap, name: &HeaderName) -> Option<IpAddr> {
+        let mut last = None;
+        for value in listed(headers, name, "for").iter().rev() {
+            last = address(value);
+            if !last.is_some_and(|address| self.is_trusted(address)) {
+                break;
+            }
+        }
+        last
+    }
+}
+
+fn scheme(is_tls: bool) -> &'static str {
+    match is_tls {
+        true => "https",
+        false => "http",
+    }
+}
+
+fn last_scheme(headers: &HeaderMap, name: &HeaderName) -> Option<&'static str> {
+    let values = listed(headers, name, "proto");
+    let known = [scheme(false), scheme(true)];
+    let mut known = known.into_iter();
+    known.find(|known| {
+        values
+            .last()
+            .is_some_and(|last| last.eq_ignore_ascii_case(known))
+    })
+}
+
+/// The values of a list, in all lines of a field; of `Forwarded` (RFC 7239) one parameter of each
+/// element, which is empty if there is none.
+fn listed(headers: &HeaderMap, name: &HeaderName, parameter: &str) -> Vec<String> {
+    let lines = headers.get_all(name).iter();
+    let lines = lines.map(|line| line.to_str().unwrap_or_default());
+    let values = lines.flat_map(|line| split(line, ','));
+    let read = values.map(|value| match *name == FORWARDED {
+        true => parameter_of(value, parameter),
+        false => value.trim().to_owned(),
+    });
+    read.collect()
+}
+
+fn parameter_of(element: &str, parameter: &str) -> String {
+    let mut pairs = split(element, ';').filter_map(|pair| pair.split_once('='));
+    let found = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case(parameter));
+    let (_, value) = found.unwrap_or_default();
+    value.trim().trim_matches('"').to_owned()
+}
+
+/// Splits a text, but not within quotes.
+fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    text.split(move |c| {
+        is_quoted ^= c == '"' && !is_escaped;
+        is_escaped = c == '\\' && is_quoted && !is_escaped;
+        c == separator && !is_quoted
+    })
+}
+
+/// Reads `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`.
+fn address(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse().ok().map(|address: SocketAddr| address.ip());
+    let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let read = text.parse().ok().or_else(with_port).or_else(in_brackets);
+    read.map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn forwarders(field: &str) -> Forwarders {
+        let trusted = Forwarded::host("x-forwarded-host").unwrap();
+        Forwarders {
+            trusted: Some(trusted.trust_network("10.0.0.0/8").unwrap()),
+            client: Some(field.parse().unwrap()),
+            scheme: Some(FORWARDED),
+            host: true,
+        }
+    }
+
+    fn client(field: &str, peer: &str, lines: &[(&str, &str)]) -> Result<Client, Refused> {
+        let mut request = Request::get("/a?b").header(HOST, "inner");
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        let (mut head, ()) = request.body(()).unwrap().into_parts();
+        let peer = Some(SocketAddr::new(peer.parse().unwrap(), 9));
+        let is_tls = false;
+        forwarders(field).client(Arrival { peer, is_tls }, &mut head)
+    }
+
+    fn address_of(field: &str, peer: &str, values: &[&str]) -> Option<String> {
+        let lines: Vec<_> = values.iter().map(|value| (field, *value)).collect();
+        let client = client(field, peer, &lines).unwrap();
+        client.address.map(|address| address.to_string())
+    }
+
+    #[test]
+    fn the_last_stranger_of_a_list_is_the_client() {
+        let of = |values: &[&str]| address_of("x-forwarded-for", "10.0.0.1", values);
+        for values in [
+            &["192.0.2.1"] as &[_],
+            &["evil, 192.0.2.1"],
+            &["198.51.100.7, 192.0.2.1:4711, 10.0.0.2"],
+            &["198.51.100.7", "::ffff:192.0.2.1 , 10.9.9.9,10.0.0.2"],
+        ] {
+            assert_eq!(of(values).as_deref(), Some("192.0.2.1"), "{values:?}");
+        }
+        // Every one of them is a forwarder's: the first is as far as they know.
+        assert_eq!(of(&["10.3.0.1, 10.0.0.2"]).as_deref(), Some("10.3.0.1"));
+        for values in [&[] as &[_], &[""], &["192.0.2.1, unknown"], &["192.0.2.1,"]] {
+            assert_eq!(of(values), None, "{values:?}");
+        }
+        // The twin: a peer that is not trusted is the client itself, whatever it says.
+        let stranger = address_of("x-forwarded-for", "192.0.2.9", &["192.0.2.1"]);
+        assert_eq!(stranger.as_deref(), Some("192.0.2.9"));
+    }
+
+    #[test]
+    fn elements_of_forwarded_are_read_with_their_quotes() {
+        let of = |values: &[&str]| address_of("forwarded", "10.0.0.1", values);
+        for value in [
+            "for=192.0.2.1",
+            "For=\"192.0.2.1:80\";proto=http",
+            "for=evil, proto=https;for=192.0.2.1;by=\"a,for=b\"",
+            "for=\"evil\\\",\", for=192.0.2.1, for=10.0.0.2",
+        ] {
+            assert_eq!(of(&[value]).as_deref(), Some("192.0.2.1"), "{value}");
+        }
+        let six = of(&["for=\"[2001:db8::1]:80\""]);
+        assert_eq!(six.as_deref(), Some("2001:db8::1"));
+        for value in ["for=_hidden", "proto=http", "for=\"evil, for=192.0.2.1"] {
+            assert_eq!(of(&[value]), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn scheme_and_host_come_from_a_trusted_peer_alone() {
+        let lines = [
+            (
+                "forwarded",
+                "for=192.0.2.1;proto=http, for=10.0.0.9;proto=HTTPS",
+            ),
+            ("x-forwarded-host", "evil.example, api.example.com"),
+        ];
+        let mut request = Request::get("http://inner/a?b").header(HOST, "inner");
+        for (name, value) in lines {
+            request = request.header(name, value);
+        }
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let read = |peer: Option<&str>| {
+            let peer = peer.map(|peer| SocketAddr::new(peer.parse().unwrap(), 9));
+            let mut head = head.clone();
+            let arrival = Arrival {
+                peer,
+                is_tls: false,
+            };
+            let client = forwarders("forwarded").client(arrival, &mut head).unwrap();
+            let host = head.headers.get(HOST).unwrap().to_str().unwrap().to_owned();
+            (client.scheme, host, head.uri.to_string())
+        };
+        let is = |scheme, host: &str, uri: &str| (Some(scheme), host.to_owned(), uri.to_owned());
+        let forwarded = is("https", "api.example.com", "/a?b");
+        assert_eq!(read(Some("10.0.0.1")), forwarded);
+        let (_, host, uri) = is("http", "inner", "http://inner/a?b");
+        let own = |scheme| (scheme, host.clone(), uri.clone());
+        assert_eq!(read(Some("192.0.2.1")), own(Some("http")));
+        // A Unix socket counts as loopback, which is not trusted here.
+        assert_eq!(read(None), own(None));
+        let unclear = client("forwarded", "10.0.0.1", &[("x-forwarded-host", "u@a")]);
+        assert_eq!(unclear, Err(Refused::Unclear));
+    }
+}

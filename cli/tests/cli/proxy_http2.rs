@@ -1,0 +1,172 @@
+//! Attacks on `countersign proxy` by frames of HTTP/2 that no library sends, each by its name.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use crate::{
+    proxied::{DONE, Proxied},
+    session::Session,
+    upstream::Upstream,
+};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let head = [
+        length[1], length[2], length[3], kind, flags, 0, 0, 0, stream,
+    ];
+    [&head, payload].concat()
+}
+
+/// A block of fields, each as it is: literal, and without a code.
+fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            block.push(u8::try_from(text.len()).unwrap());
+            block.extend_from_slice(text.as_bytes());
+        }
+    }
+    block
+}
+
+const FINE: [(&str, &str); 4] = [
+    (":method", "POST"),
+    (":scheme", "http"),
+    (":authority", "a"),
+    (":path", "/fine"),
+];
+
+/// Sends one request; whether it was answered with 200, and not otherwise, reset or closed.
+fn passes(proxied: &Proxied<'_>, fields: &[(&str, &str)], body: &[u8]) -> bool {
+    let mut stream = TcpStream::connect(proxied.listening.address()).unwrap();
+    let limit = Some(Duration::from_secs(30));
+    stream.set_read_timeout(limit).unwrap();
+    let request = [
+        PREFACE,
+        &frame(SETTINGS, 0, 0, b""),
+        &frame(HEADERS, END_HEADERS, 1, &block(fields)),
+        &frame(DATA, END_STREAM, 1, body),
+    ]
+    .concat();
+    // It may close the connection before the end of this.
+    let _ = stream.write_all(&request);
+    loop {
+        let mut head = [0; 9];
+        if stream.read_exact(&mut head).is_err() {
+            return false;
+        }
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        if stream.read_exact(&mut payload).is_err() {
+            return false;
+        }
+        match head[3] {
+            // The status comes first, and 200 has this place in the table of every connection.
+            HEADERS => return payload.first() == Some(&0x88),
+            RST_STREAM | GOAWAY => return false,
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn heads_of_http2_that_two_servers_read_in_two_ways_are_refused() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    let route = "danger-open = true\nforward = \"all\"\n";
+    let proxied = Proxied::start(&session, &upstream, route);
+    let replaced = |name: &str, value: &'static str| {
+        FINE.map(|(known, old)| match known == name {
+            true => (known, value),
+            false => (known, old),
+        })
+    };
+    let mut heads: Vec<(&str, Vec<(&str, &str)>)> = Vec::new();
+    for (attack, more) in [
+        ("a second path", (":path", "/second")),
+        ("a second method", (":method", "GET")),
+        ("a second authority", (":authority", "b")),
+        ("an unknown pseudo-header", (":admin", "1")),
+        ("a status in a request", (":status", "200")),
+        ("another host", ("host", "b")),
+        ("a name in capitals", ("X-Admin", "1")),
+        ("a name with a line end", ("x-a\r\nx-admin", "1")),
+        ("a value with a line end", ("x-a", "1\r\nx-admin: 1")),
+        ("a value with a line feed", ("x-a", "1\nx-admin: 1")),
+        ("a value with NUL", ("x-a", "1\0")),
+        ("an empty name", ("", "1")),
+        ("a connection", ("connection", "x-a")),
+        ("chunks", ("transfer-encoding", "chunked")),
+        ("an upgrade", ("upgrade", "websocket")),
+        (
+            "a length that is not that of the body",
+            ("content-length", "9"),
+        ),
+    ] {
+        heads.push((attack, [&FINE[..], &[more]].concat()));
+    }
+    for (attack, name, value) in [
+        ("two targets in a path", ":path", "/a b"),
+        ("a line end in a path", ":path", "/a\r\nx-admin: 1"),
+        ("an empty path", ":path", ""),
+        ("a path that goes up", ":path", "/a/../b"),
+        ("a URL in a path", ":path", "http://b/"),
+        ("a user in an authority", ":authority", "u@a"),
+        (
+            "a line end in an authority",
+            ":authority",
+            "a\r\nx-admin: 1",
+        ),
+        ("a method with a line end", ":method", "POST / HTTP/1.1\r\n"),
+        ("a tunnel", ":method", "CONNECT"),
+    ] {
+        heads.push((attack, replaced(name, value).to_vec()));
+    }
+    let [method, scheme, authority, path] = FINE;
+    heads.push(("no path", vec![method, scheme, authority]));
+    heads.push(("no method", vec![scheme, authority, path]));
+    let behind = vec![method, scheme, ("x-a", "1"), authority, path];
+    heads.push(("a pseudo-header behind a header", behind));
+    for (attack, fields) in &heads {
+        assert!(!passes(&proxied, fields, b"body"), "{attack}");
+        let seen = upstream.seen();
+        assert!(seen.is_empty(), "{attack}: {seen:?}");
+    }
+    // The twin: the same frames around a head that all read in one way.
+    let fine = [&FINE[..], &[("content-length", "4")]].concat();
+    assert!(passes(&proxied, &fine, b"body"));
+    assert_eq!(upstream.seen().len(), 1);
+}
+
+#[test]
+fn cookies_that_http2_splits_are_one_again() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    let route = "danger-open = true\nforward = \"all\"\n";
+    let proxied = Proxied::start(&session, &upstream, route);
+    let crumbs = [
+        ("cookie", "a=1"),
+        ("x-a", "1"),
+        ("cookie", "b=2"),
+        ("countersign-key-id", "admin"),
+        ("cookie", "c=3"),
+    ];
+    assert!(passes(&proxied, &[&FINE[..], &crumbs].concat(), b""));
+    let seen = upstream.seen().pop().unwrap();
+    assert!(seen.has("cookie: a=1; b=2; c=3"), "{}", seen.head);
+    assert_eq!(seen.head.matches("cookie").count(), 1, "{}", seen.head);
+    assert!(!seen.head.contains("admin"), "{}", seen.head);
+}
