@@ -130,8 +130,8 @@ impl IdempotencyLayerBuilder {
     }
 
     /// Limits how many handlers may go on after their clients have hung up. Default: 1,024. Range:
-    /// 0 to 1 million. One beyond them is cut off, and its outcome is unknown. One sender, a key id of
-    /// one namespace, has at most half of them, rounded up.
+    /// 0 to 1 million. One beyond them is cut off, and its outcome is unknown. One sender, a key id
+    /// of one namespace, has at most half of them, rounded up.
     pub fn max_going_on(mut self, handlers: usize) -> Self {
         self.max_going_on = handlers;
         self

@@ -242,8 +242,8 @@ mod tests {
             .unwrap()
     }
 
-    /// However often a layer is built again, its verifier enters its senders once. The twin has another
-    /// store each time, which others have as well.
+    /// However often a layer is built again, its verifier enters its senders once. The twin has
+    /// another store each time, which others have as well.
     #[test]
     fn layers_that_are_built_again_leave_no_entries() {
         let (verifier, twin) = (verifier(), verifier());

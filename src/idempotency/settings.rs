@@ -47,8 +47,9 @@ impl Settings {
         self.timeout.min(self.lease / 3)
     }
 
-    /// Waits until no other request with this key asks the store in this way: duplicates at once take
-    /// up one of its connections for each way, and no more. An answer that is at hand needs no turn.
+    /// Waits until no other request with this key asks the store in this way: duplicates at once
+    /// take up one of its connections for each way, and no more. An answer that is at hand needs no
+    /// turn.
     ///
     /// # Errors
     /// Returns an error if the turn does not come in time. Nothing was asked then.

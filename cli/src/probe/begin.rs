@@ -22,8 +22,8 @@ const WATCH: Duration = Duration::from_millis(1100);
 /// A change that is seen within this time came with the answer.
 const AT_ONCE: Duration = Duration::from_millis(40);
 
-/// How many readings may be slow before the change that they show counts as late. A reading of a busy
-/// machine tells only that the change came before its end.
+/// How many readings may be slow before the change that they show counts as late. A slow reading
+/// tells only that the change came before its end.
 const SLOW: u32 = 5;
 
 impl Run<'_> {

@@ -14,9 +14,9 @@ use crate::{
     once::{AnswerRecord, StepOutcome},
 };
 
-/// The line of those who claim, in which they wait before they ask a pool for a connection. A pool has
-/// one line for all, and whoever holds a key would renew it, record under it or release it after all of
-/// them.
+/// The line of those who claim, in which they wait before they ask a pool for a connection. A pool
+/// has one line for all, and whoever holds a key would renew it, record under it or release it after
+/// all of them.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(in crate::store) struct Claiming(Semaphore);
 

@@ -43,8 +43,8 @@ use crate::{
 /// - a handler's own transaction in the same database can record the answer, with
 ///   [`PendingAnswer`](crate::idempotency::PendingAnswer).
 ///
-/// Claims use at most half of the connections of the pool at one time, and at least one. Whoever holds a
-/// key waits for no more of them.
+/// Claims use at most half of the connections of the pool at one time, and at least one. Whoever
+/// holds a key waits for no more of them.
 ///
 /// Its table is `countersign_answers`. Records whose retention has passed are dropped by later
 /// claims, some at a time. A database that is put back to an older state forgets what came after,

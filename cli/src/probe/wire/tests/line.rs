@@ -1,4 +1,5 @@
-//! A line between a sender and a server: its bandwidth is why large bodies arrive one after another.
+//! A line between a sender and a server: because of its bandwidth, large bodies arrive one after
+//! another.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -11,11 +12,11 @@ use std::{
 /// 100 Mbit/s: 256 KiB take 21 ms.
 const BYTES_PER_SECOND: f64 = 12_500_000.0;
 
-/// The most that a connection sends at once: not a whole part of 256 KiB, so that the last part of a
-/// body has a length of its own.
+/// The most that a connection sends at once: not a whole part of 256 KiB, so that the last part of
+/// a body has a length of its own.
 const BURST: usize = 48 * 1024;
 
-/// How far the line may run ahead of its rate, because the system does not sleep for a shorter time.
+/// How far the line may run ahead of its rate: the system does not sleep for a shorter time.
 const SLACK: Duration = Duration::from_micros(200);
 
 /// Bytes, and the connection that they go to.
