@@ -64,6 +64,15 @@ fn writes<'a>(expr: &'a Expr<'a>) -> Option<Written<'a>> {
     data.map(|data| Written { data, is_sorted })
 }
 
+/// `sort_dict(payload)`, `{key: data[key] for key in sorted(data)}`
+fn is_sorted_by_hand<'a>(look: &Look<'_, 'a>, data: At<'a>) -> bool {
+    let sorts = |it: At<'a>| match it.val.expr.kind {
+        Kind::Name(name) | Kind::Member(_, name) => words::has_word(name, &["sort", "canonical"]),
+        _ => false,
+    };
+    look.flow.find(data, sorts).is_some()
+}
+
 /// Whether a value was read from the body of a request.
 fn is_parsed<'a>(look: &Look<'_, 'a>, at: At<'a>) -> bool {
     let function = look.flow.function;
@@ -148,8 +157,9 @@ fn over_data(look: &Look<'_, '_>, is_sorted: bool, message: &str) -> Vec<Hit> {
                         expr: written.data,
                         frame,
                     };
-                    let step = it.step;
-                    written.is_sorted == is_sorted && is_parsed(look, At { val, step })
+                    let data = At { val, step: it.step };
+                    let sorts = written.is_sorted || is_sorted_by_hand(look, data);
+                    sorts == is_sorted && is_parsed(look, data)
                 })
             })
         });

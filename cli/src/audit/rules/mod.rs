@@ -10,6 +10,7 @@ mod memory;
 mod mend;
 mod message;
 mod outcome;
+mod presence;
 mod secrets;
 mod skipped;
 mod sql;

@@ -73,7 +73,7 @@ fn is_signing(name: &str) -> bool {
             "application_secret",
             "access_key",
             "encrypted",
-            "oauth",
+            "oauth2_secret",
             // These say where a secret is, or of which kind.
             "_source",
             "_manager",

@@ -1,13 +1,19 @@
 //! Checks that are skipped while no secret is set.
 
-use super::look::{Hit, Look};
+use super::{
+    look::{Hit, Look},
+    presence::{is_key, is_named, presence},
+};
 use crate::audit::{
     flow::{Exit, Flow, RegionKind, Step, Val, What},
-    mac, mac_made,
+    mac,
     tree::{Compare, Expr, Kind},
-    values::{At, Go},
+    values::At,
     words,
 };
+
+const NOBODY_NOTICES: &str =
+    "a service whose secret was not set accepts everything, and nobody notices";
 
 const ONLY_THEN: &str = "this check is skipped, and the request goes on";
 
@@ -33,6 +39,7 @@ pub(super) fn without_secret(look: &Look<'_, '_>) -> Vec<Hit> {
     if checks.is_empty() {
         return hits;
     }
+    hits.extend(checks.iter().filter_map(|check| in_closure(look, check)));
     for (number, step) in look.flow.steps() {
         let What::Test(test, group) = step.what else {
             continue;
@@ -47,14 +54,38 @@ pub(super) fn without_secret(look: &Look<'_, '_>) -> Vec<Hit> {
         };
         let skipped = checks.iter().find_map(|check| skips(look, &asked, check));
         if let Some(use_) = skipped {
-            hits.push(look.hit(
-                (at, "without a secret"),
-                use_,
-                "a service whose secret was not set accepts everything, and nobody notices",
-            ));
+            hits.push(look.hit((at, "without a secret"), use_, NOBODY_NOTICES));
         }
     }
     hits
+}
+
+/// `secret.is_none_or(|it| verify(it, …))`, `secret.map_or(true, |it| verify(it, …))`
+fn in_closure(look: &Look<'_, '_>, check: &Check<'_>) -> Option<Hit> {
+    look.flow.calls().find_map(|call| {
+        let passes = match call.call.last() {
+            "is_none_or" => true,
+            "map_or" => call
+                .call
+                .args
+                .first()
+                .is_some_and(|it| it.value.is_name(&["true"])),
+            _ => false,
+        };
+        let receiver = call.call.receiver().filter(|it| passes && is_named(it))?;
+        let closure = &call.call.args.last()?.value;
+        let seen = look.flow.seen_from(check.at.val, call.val.frame)?.expr;
+        let (inner, outer) = (seen.span, closure.span);
+        let is_inside = outer.start <= inner.start && inner.end <= outer.end;
+        is_inside.then(|| {
+            let [secret, check] = [receiver, seen].map(|it| look.piece(call, it));
+            look.hit(
+                (secret, "without a secret"),
+                (check, ONLY_THEN),
+                NOBODY_NOTICES,
+            )
+        })
+    })
 }
 
 /// The checks of the function: those that compare MACs, those of libraries, and calls that take a
@@ -88,39 +119,6 @@ fn checks<'a>(look: &Look<'_, 'a>) -> Vec<Check<'a>> {
     made.chain(called).collect()
 }
 
-/// Whether a key is this secret, in some form; a piece of a configuration is not all of it.
-fn is_key<'a>(look: &Look<'_, 'a>, key: At<'a>, secret: &str) -> bool {
-    const FORMS: [&str; 12] = [
-        "encode",
-        "as_bytes",
-        "as_ref",
-        "as_str",
-        "into_bytes",
-        "to_owned",
-        "clone",
-        "unwrap",
-        "expect",
-        "bytes",
-        "force_bytes",
-        "expose_secret",
-    ];
-    let mut found = false;
-    look.flow.sources(key, &mut |it| {
-        found |= look.flow.text(it.val) == secret;
-        let goes_deeper = match &it.val.expr.kind {
-            Kind::Member(..) | Kind::Index(_) => false,
-            Kind::Call(call) => FORMS.contains(&call.last()),
-            _ => true,
-        };
-        match (found, goes_deeper) {
-            (true, _) => Go::Stop,
-            (false, true) => Go::Deeper,
-            (false, false) => Go::Past,
-        }
-    });
-    found
-}
-
 fn asked<'a>(
     look: &Look<'_, 'a>,
     at: At<'a>,
@@ -128,20 +126,12 @@ fn asked<'a>(
     checks: &[Check<'a>],
 ) -> Option<Asked<'a>> {
     let is_about = |secret: &'a Expr<'a>| {
-        let mut names = secret.chain();
-        secret.walk(&mut |it| names.extend(it.text()));
-        let mut makes_one = false;
-        secret.walk(&mut |it| makes_one |= mac_made::is_constructor(it));
-        let is_named = names.iter().any(|it| {
-            (words::is_secret(it) || words::has_word(it, &["signing", "hmac"]))
-                && !words::has_word(it, &["signature", "header"])
-        });
-        let text = look.flow.text(Val {
+        let val = Val {
             expr: secret,
             frame: at.val.frame,
-        });
+        };
         let mut keys = checks.iter().filter_map(|it| it.key);
-        !makes_one && (is_named || keys.any(|key| is_key(look, key, text)))
+        is_named(secret) || keys.any(|key| is_key(look, key, look.flow.text(val)))
     };
     let is_there = presence(at.val.expr, &is_about)?;
     let (mut with, mut without) = if is_there { (0, 1) } else { (1, 0) };
@@ -154,7 +144,7 @@ fn asked<'a>(
     });
     for (pattern, arm) in patterns {
         match &pattern.kind {
-            Kind::Call(_) => with = arm,
+            Kind::Call(call) if ["Some", "Ok"].contains(&call.last()) => with = arm,
             _ => without = arm,
         }
     }
@@ -164,47 +154,6 @@ fn asked<'a>(
         with,
         without,
     })
-}
-
-/// Whether a test holds if there is something, and not if it is missing or empty.
-fn presence<'a>(test: &'a Expr<'a>, is_about: &impl Fn(&'a Expr<'a>) -> bool) -> Option<bool> {
-    let about = |it: &'a Expr<'a>, is_there| is_about(it).then_some(is_there);
-    match &test.kind {
-        Kind::Not(inner) => presence(inner, is_about).map(|it| !it),
-        Kind::Compare(compare, both) => {
-            let [left, right] = &**both;
-            let is_nothing = right.is_name(&["None"]) || right.text() == Some("");
-            match compare {
-                Compare::Is | Compare::Equal if is_nothing => about(left, false),
-                Compare::IsNot | Compare::NotEqual if is_nothing => about(left, true),
-                _ => None,
-            }
-        }
-        Kind::Let(both) => {
-            let [target, value] = &**both;
-            let is_there = match &target.kind {
-                Kind::Call(call) => ["Some", "Ok"].contains(&call.last()),
-                Kind::Name(_) => true,
-                _ => false,
-            };
-            (is_there && (is_about(value) || is_about(target))).then_some(true)
-        }
-        // With `and`: one that is missing is enough.
-        Kind::Logic(all) => {
-            let mut pieces = all.iter().filter_map(|it| presence(it, is_about));
-            pieces.find(|it| *it)
-        }
-        Kind::Call(call) => match (call.last(), call.receiver(), call.args.first()) {
-            ("is_empty" | "is_none", Some(receiver), _) => about(receiver, false),
-            ("is_some", Some(receiver), _) => about(receiver, true),
-            ("bool" | "len", None, Some(arg)) => about(&arg.value, true),
-            ("get" | "getenv" | "as_ref" | "as_deref" | "clone" | "var", ..) => about(test, true),
-            _ => None,
-        },
-        Kind::Name(_) | Kind::Member(..) | Kind::Index(_) => about(test, true),
-        Kind::Await(inner) | Kind::Try(inner) => presence(inner, is_about),
-        _ => None,
-    }
 }
 
 /// The arm of a test in which a step lies.

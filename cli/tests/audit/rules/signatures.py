@@ -158,6 +158,11 @@ def a_digest_of_sorted(payload, signature):
     return hmac.compare_digest(hashlib.sha256(f"{settings.SECRET}{text}".encode()).hexdigest(), signature)
 
 
+def sorted_by_hand(payload: dict, signature):
+    text = json.dumps({key: payload[key] for key in sorted(payload)}, separators=(",", ":"))  # expect: mac-over-sorted-data
+    return hmac.compare_digest(hmac.new(settings.SECRET, text.encode(), hashlib.sha512).hexdigest(), signature)
+
+
 def sorted_and_sent(order):  # fine: mac-over-sorted-data
     body = json.dumps({"order": order.id}, sort_keys=True).encode()
     return requests.post(settings.URL, data=body, headers={"X-Signature": hmac.new(settings.SECRET, body, "sha256").hexdigest()})

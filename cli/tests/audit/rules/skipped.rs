@@ -77,6 +77,22 @@ impl Keys {
     }
 }
 
+fn none_or_right(secret: Option<&str>, body: &[u8], signature: &str) -> bool {
+    secret.is_none_or(|secret| is_signed(secret, body, signature)) // expect: check-skipped-without-secret
+}
+
+fn of_the_environment(body: &[u8], signature: &str) -> Result<(), Refused> {
+    match std::env::var("WEBHOOK_SECRET") {
+        Ok(secret) => verify_signature(&secret, body, signature)?, // expect: check-skipped-without-secret
+        Err(_) => warn!("no secret"),
+    }
+    handle(body)
+}
+
+fn some_and_right(secret: Option<&str>, body: &[u8], signature: &str) -> bool { // fine: check-skipped-without-secret
+    secret.is_some_and(|secret| is_signed(secret, body, signature))
+}
+
 async fn else_refused(State(app): State<App>, headers: HeaderMap, body: Bytes) -> StatusCode { // fine: check-skipped-without-secret
     if let Some(secret) = &app.webhook_secret {
         if !is_signed(secret, &body, header(&headers)) {
