@@ -50,8 +50,10 @@ run "Interleavings" tests/interleavings.sh
 released=(cargo test --locked --no-default-features --profile as-released)
 run "Constant time, as released" "${released[@]}" --test house -- constant_time::
 run "Without features" "${released[@]}" --config profile.as-released.opt-level=0 --lib
-# The tests build them all but one, which has tests of its own and is built as such.
-run "Examples build" cargo build --locked --workspace --all-features --examples
+# The tests build them all but one, which has tests of its own and is built as such. With the libraries
+# of all packages, whose features decide how the dependencies of all are built: without them, most would be
+# built once more.
+run "Examples build" cargo build --locked --workspace --all-features --lib --examples
 example() {
     local name=$1
     shift
@@ -70,4 +72,5 @@ run "Transfer, on SQLite" example transfer
 run "Transfer, on PostgreSQL" example transfer "$COUNTERSIGN_POSTGRES_URL"
 run "Queue, on SQLite" example queue
 run "Queue, on PostgreSQL" example queue "$COUNTERSIGN_POSTGRES_URL"
-run "What was said" cargo test --locked --workspace --all-features --test house -- said:: --nocapture
+run "What was said" cargo test --locked --workspace --all-features --lib --test house -- \
+    said:: --nocapture

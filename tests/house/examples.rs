@@ -5,6 +5,10 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use serde_json::Value;
+
+use crate::cargo::cargo;
+
 struct Ended(Child);
 
 impl Drop for Ended {
@@ -23,23 +27,33 @@ fn bash(script: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Runs an example, and takes the commands that it prints.
-fn commands_of(example: &str) -> (Ended, String) {
-    let run = ["run", "--quiet", "--locked", "--example", example];
-    // As it was built with the tests, if they have all features.
+/// Builds an example, and returns where it is.
+fn built(example: &str) -> String {
+    // As it was built with the tests, if they have all features: then nothing is built again.
     let features: &[&str] = match cfg!(all(feature = "postgres", feature = "redis")) {
-        true => &["--all-features"],
+        true => &["--workspace", "--all-features", "--lib"],
         false => &[],
     };
-    let mut example = Command::new(env!("CARGO"));
-    let mut example = Ended(
-        example
-            .args(run)
-            .args(features)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("cargo"),
-    );
+    let output = cargo()
+        .args(["build", "--quiet", "--locked", "--example", example])
+        .args(["--message-format", "json"])
+        .args(features)
+        .output()
+        .expect("cargo");
+    let artifacts = String::from_utf8(output.stdout).unwrap();
+    let mut artifacts = artifacts.lines().filter_map(|line| {
+        let artifact: Value = serde_json::from_str(line).ok()?;
+        let is_example = artifact["target"]["name"] == example;
+        is_example.then(|| artifact["executable"].as_str().map(str::to_owned))?
+    });
+    artifacts.next().expect("an example that was built")
+}
+
+/// Runs an example, and takes the commands that it prints.
+fn commands_of(example: &str) -> (Ended, String) {
+    let mut example = Command::new(built(example));
+    let example = example.stdout(Stdio::piped()).spawn();
+    let mut example = Ended(example.expect("the example"));
     let printed = BufReader::new(example.0.stdout.take().unwrap()).lines();
     let commands: Vec<_> = printed
         .map(Result::unwrap)

@@ -14,6 +14,7 @@
 mod common;
 
 mod architecture;
+mod cargo;
 mod compile_fail;
 mod constant_time;
 mod dependencies;
