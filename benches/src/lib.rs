@@ -15,8 +15,10 @@ pub mod claims;
 pub mod envelope;
 pub mod idempotency;
 pub mod layer;
+pub mod load;
 pub mod memory;
 pub mod requests;
+pub mod served;
 pub mod verify;
 
 /// Few enough for a request to be in the cache still when its turn comes, as one that has just
@@ -107,12 +109,24 @@ pub fn measure<const N: usize>(what: &str, rounds: usize, mut all: [Contender; N
 /// Prints a line of the table: what was measured, ours, the peer or limit, their ratio, the ratio
 /// that must be reached, and whether it is.
 pub fn row(what: impl Display, ours: f64, (peer, theirs): (&str, f64), must: Must) {
+    row_in(micros, what, ours, (peer, theirs), must);
+}
+
+/// The same of figures that are written in another way than times are.
+pub fn row_in(
+    unit: impl Fn(f64) -> String,
+    what: impl Display,
+    ours: f64,
+    (peer, theirs): (&str, f64),
+    must: Must,
+) {
     let ratio = ours / theirs;
     let (must, met) = match must {
         Must::AtMost(limit) => (format!("at most {limit:.3}"), ratio <= limit),
+        Must::AtLeast(limit) => (format!("at least {limit:.3}"), ratio >= limit),
         Must::Ahead => ("below 1".into(), ratio < 1.0),
     };
-    let (ours, theirs) = (micros(ours), micros(theirs));
+    let (ours, theirs) = (unit(ours), unit(theirs));
     let verdict = if met { "met" } else { "short" };
     println!("{what}\t{ours}\t{theirs} {peer}\t{ratio:.3}\t{must}\t{verdict}");
 }
@@ -120,10 +134,12 @@ pub fn row(what: impl Display, ours: f64, (peer, theirs): (&str, f64), must: Mus
 /// Which ratio of ours to theirs must be reached.
 pub enum Must {
     AtMost(f64),
+    AtLeast(f64),
     Ahead,
 }
 
-fn micros(nanos: f64) -> String {
+/// Writes nanoseconds as microseconds.
+pub fn micros(nanos: f64) -> String {
     format!("{:.3} µs", nanos / 1000.0)
 }
 

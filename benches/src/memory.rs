@@ -227,7 +227,16 @@ pub fn nanos(duration: Duration) -> u64 {
 
 /// The processor time of this thread.
 pub fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time_of(ClockId::ThreadCPUTime)
+}
+
+/// The processor time of all threads of this process.
+pub fn cpu_time_of_process() -> Duration {
+    time_of(ClockId::ProcessCPUTime)
+}
+
+fn time_of(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     Duration::new(
         time.tv_sec.unsigned_abs(),
         u32::try_from(time.tv_nsec).unwrap(),

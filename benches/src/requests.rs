@@ -109,7 +109,10 @@ fn signed_with(
 }
 
 /// Deliveries of events, as the sender of a preset signs them: each is numbered.
-pub fn delivered(scheme: impl Scheme, event: fn(u64) -> String) -> impl FnMut() -> Request<Bytes> {
+pub fn delivered(
+    scheme: impl Scheme,
+    event: impl Fn(u64) -> String,
+) -> impl FnMut() -> Request<Bytes> {
     let signer = Signer::with_secret(scheme, WEBHOOK_SECRET).expect("a secret in its form");
     let mut number = 0;
     move || {
@@ -122,12 +125,17 @@ pub fn delivered(scheme: impl Scheme, event: fn(u64) -> String) -> impl FnMut() 
 
 /// An event of 1 KiB in which each preset finds the members that it reads, between others.
 pub fn event(number: u64) -> String {
+    event_of(1024, number)
+}
+
+/// The same of this length.
+pub fn event_of(len: usize, number: u64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.expect("a clock after 1970").as_millis();
     let head = format!(
         r#"{{"object":"event","api_version":"2026-10-28","created":1795000000,"livemode":true,"id":"evt_{number:024}","event_id":"evt_{number:024}","webhookTimestamp":{now},"type":"payment.succeeded","data":{{"lines":["#
     );
-    filled(head, "]}}")
+    filled(len, head, "]}}")
 }
 
 /// The same as HubSpot has it: an array of events, of which the first has an id.
@@ -135,15 +143,15 @@ pub fn events(number: u64) -> String {
     let head = format!(
         r#"[{{"eventId":{number},"subscriptionId":1234567,"portalId":7654321,"occurredAt":1795000000000,"attemptNumber":0,"changes":["#
     );
-    filled(head, "]}]")
+    filled(1024, head, "]}]")
 }
 
-fn filled(head: String, tail: &str) -> String {
+fn filled(len: usize, head: String, tail: &str) -> String {
     let line =
         r#"{"id":"il_1PgafmB7WZ01zg","amount":1099,"currency":"eur","paid":true,"note":null},"#;
-    let lines = line.repeat((1024 - head.len() - tail.len()) / line.len());
+    let lines = line.repeat((len - head.len() - tail.len()) / line.len());
     let lines = lines.trim_end_matches(',');
-    let spaces = " ".repeat(1024 - head.len() - lines.len() - tail.len());
+    let spaces = " ".repeat(len - head.len() - lines.len() - tail.len());
     head + lines + &spaces + tail
 }
 
@@ -229,6 +237,11 @@ impl BareHmac {
         }
     }
 
+    /// The part of the message that stands before the body.
+    pub fn before(&self) -> &str {
+        &self.before
+    }
+
     fn digest(&self) -> Vec<u8> {
         let digest = Sha256::new().chain_update(&self.before);
         digest.chain_update(&self.body).finalize().to_vec()
@@ -288,6 +301,11 @@ impl BareHashes {
             body: request.body().clone(),
             digest: Sha256::digest(request.body()).to_vec(),
         }
+    }
+
+    /// The signature base.
+    pub fn base(&self) -> &str {
+        self.base.before()
     }
 
     pub fn verify(&self, key: &Hmac<Sha256>) {
