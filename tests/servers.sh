@@ -26,7 +26,7 @@ run "Debian packages" tests/install.sh \
     "chromium --version" chromium \
     "chromedriver --version" chromium-driver \
     "curl --version" curl \
-    "test -x /usr/sbin/nginx" nginx-light \
+    "test -x /usr/sbin/nginx" nginx \
     "node --version" nodejs \
     "npm --version" npm \
     "openssl version" openssl \

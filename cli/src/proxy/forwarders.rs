@@ -44,7 +44,7 @@ pub(super) struct Arrival {
 pub(super) struct Client {
     pub(super) address: Option<IpAddr>,
     pub(super) scheme: Option<&'static str>,
-    /// Whether it came by a forwarder that is believed.
+    /// Whether a forwarder says whose request it is. Then requests are counted, and no connections.
     pub(super) is_forwarded: bool,
 }
 
@@ -94,7 +94,7 @@ impl Forwarders {
         Ok(Client {
             address: client.and_then(|name| self.last_stranger(&head.headers, name)),
             scheme: scheme.and_then(|name| last_scheme(&head.headers, name)),
-            is_forwarded: true,
+            is_forwarded: client.is_some(),
         })
     }
 
