@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new().route("/hook", post(hook)).layer(layer);
 
     println!(
-        "# Paste this. Then paste it again: a retry, signed anew under its id, is acknowledged and not handled."
+        "# Paste this. Then paste it again: a retry, signed again under its id, is acknowledged and not handled."
     );
     println!("# Or change it, `body='{{}}'`, run the last command alone, and see.");
     println!(

@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new().route("/stripe", post(paid)).layer(layer);
 
     println!(
-        "# Paste this. Then paste it again: a retry, signed anew, is acknowledged and not handled."
+        "# Paste this. Then paste it again: a retry, signed again, is acknowledged and not handled."
     );
     println!("# Or change it, `body='{{}}'`, run the last command alone, and see.");
     println!(

@@ -34,7 +34,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! `examples/grafana.json` is a dashboard of these, to import in Grafana.
+//! `examples/grafana.json` is a dashboard of these, to import in Grafana, and `examples/alerts.yml` has
+//! alert rules for Prometheus; [observing](crate::guide::observing) says what to do at each.
 
 use std::sync::Arc;
 

@@ -10,7 +10,7 @@ const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os
                       sarif-schema-2.1.0.json";
 
 /// Where people read of the command.
-const INFORMATION: &str = "https://docs.rs/countersign";
+const INFORMATION: &str = "https://docs.countersign.example";
 
 /// How serious a result is, in the words of SARIF.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]

@@ -108,7 +108,7 @@ fn same(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// What can be read in one way only, by another library: no name stands twice in an object.
+/// What can be read in one way only, by another library: no name appears twice in an object.
 #[derive(Debug)]
 struct Strict;
 
@@ -158,7 +158,7 @@ impl<'de> Visitor<'de> for Strict {
         let mut names = HashSet::new();
         while let Some((name, Self)) = members.next_entry::<String, Self>()? {
             if !names.insert(name) {
-                return Err(A::Error::custom("a name stands twice"));
+                return Err(A::Error::custom("a name appears twice"));
             }
         }
         Ok(Self)

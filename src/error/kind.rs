@@ -172,7 +172,7 @@ kinds! {
     /// 503: signed before this store can vouch for. `Retry-After` says when a request that is signed
     /// again is served, if that is not at once.
     SignAgain = SERVICE_UNAVAILABLE, "sign_again",
-        "The service cannot tell whether it accepted this request before it was started anew. Sign \
+        "The service cannot tell whether it accepted this request before it was started again. Sign \
          the request again and send it.",
         "Nothing to do for some seconds after a start: senders sign again. To serve at once after \
          a restart, set `high_watermark` on a memory store, or choose a store that survives \
@@ -185,7 +185,7 @@ kinds! {
     /// 412: the version that was signed is not the present one.
     VersionMismatch = PRECONDITION_FAILED, "version_mismatch",
         "The version that was signed is not the present one. Read the resource again.",
-        "Nothing to do: the sender has to read the resource again.";
+        "Nothing to do: the sender must read the resource again.";
     /// 403: signed for another resource than the one it was routed to.
     ResourceMismatch = FORBIDDEN, "resource_mismatch",
         "The request was signed for another resource than the one it names.",
@@ -206,7 +206,7 @@ kinds! {
     /// [`require_changed`](crate::request::require_changed) was told.
     ResourceConflict = CONFLICT, "resource_conflict",
         "The resource is in a state that does not allow this change. Read the resource again.",
-        "Nothing to do: another request was first, or the sender has to read the resource again.";
+        "Nothing to do: another request was first, or the sender must read the resource again.";
     /// 400: an [`Idempotency-Key`](crate::idempotency) is required, and the request has none.
     IdempotencyKeyMissing = BAD_REQUEST, "idempotency_key_missing",
         "The request must have an `Idempotency-Key`, and the signature must cover it.",

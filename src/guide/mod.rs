@@ -20,6 +20,16 @@ pub mod dependencies {}
 #[doc = include_str!("what_we_got_wrong.md")]
 pub mod what_we_got_wrong {}
 
+#[doc = include_str!("migrating.md")]
+pub mod migrating {}
+
+#[doc = include_str!("observing.md")]
+pub mod observing {}
+
+#[cfg(any(test, feature = "test-util"))]
+#[doc = include_str!("testing_handlers.md")]
+pub mod testing_handlers {}
+
 #[doc = include_str!("mismatch.md")]
 pub mod mismatch {}
 

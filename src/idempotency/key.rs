@@ -39,7 +39,7 @@ impl IdempotencyKey {
     /// [`MAX_LEN`](Self::MAX_LEN) characters, or has one that is neither visible ASCII nor a space.
     pub fn new(key: &str) -> Result<Self, Rejection> {
         if !(1..=Self::MAX_LEN).contains(&key.len()) {
-            return Err(malformed("it has to have 1 to 255 characters"));
+            return Err(malformed("it must have 1 to 255 characters"));
         }
         if !key.bytes().all(|b| (b' '..=b'~').contains(&b)) {
             return Err(malformed("it is not visible ASCII"));

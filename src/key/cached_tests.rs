@@ -130,7 +130,7 @@ async fn of_many_that_ask_for_one_name_at_once_one_looks_it_up_and_no_line_is_le
         task.await.unwrap().unwrap_err();
     }
     assert_eq!(table.asked(), 1);
-    // The next one asks anew.
+    // The next one asks again.
     table.0.fails.store(false, SeqCst);
     assert!(is_known(&keys, "partner-2").await.unwrap());
     assert_eq!(lock(&keys.0.flights).len(), 0);

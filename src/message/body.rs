@@ -46,7 +46,7 @@ pub(crate) enum BodyForm {
         /// How a request without a body is signed, if it may come.
         empty: Option<Box<EmptyForm>>,
     },
-    /// As this function writes it anew.
+    /// As this function writes it again.
     Canonical(fn(&Bytes) -> Result<Formed, Cow<'static, str>>),
     /// As it was taken apart when its signature was read.
     Extracted(Box<Formed>),

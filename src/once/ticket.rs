@@ -205,7 +205,7 @@ impl<G: Guarded> Ticket<G> {
             G::refuse(fault)
         })?;
         if let Err(stale) = self.guarded.check_freshness() {
-            // Nobody has begun to use it: the same event, signed anew, need not wait for the lease
+            // Nobody has begun to use it: the same event, signed again, need not wait for the lease
             // to end.
             let _ = lease.release().await;
             return Err(G::refuse(stale));

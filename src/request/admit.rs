@@ -1,5 +1,6 @@
 //! Second stage: is it fresh, is the key known, and where the head decides, does the MAC match?
-//! All of it before any of the body is read.
+//! All of it before any of the body is read, unless the signature is in the body (Mailgun), or the time
+//! (Linear).
 
 use super::{
     parse::Parsed,

@@ -287,7 +287,7 @@ fn warn(accepted: &Accepting<Keyed>, memory: &MemorySettings) {
             namespace,
             "the store forgets on restart, and the sender may deliver again for hours what it has \
              dated before: after a restart such a delivery is refused (`sign_again`), and may never \
-             come signed anew; use a store that survives restarts, or keep a `high_watermark`, with \
+             come signed again; use a store that survives restarts, or keep a `high_watermark`, with \
              which only what was dated up to the mark is refused"
         );
     }

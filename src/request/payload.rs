@@ -16,8 +16,8 @@ use crate::{
 
 /// The verified snapshot of a request.
 ///
-/// It holds nothing but what the signature covers, as it was at the moment of verification; what
-/// was not covered answers `None`. Only the pipeline can make one, so whoever holds a
+/// It holds nothing but what the signature covers, as it was at the moment of verification; anything
+/// else reads as `None`. Only the pipeline can make one, so whoever holds a
 /// `VerifiedPayload` holds the proof. Clones share the snapshot.
 ///
 /// ```compile_fail,E0423

@@ -30,7 +30,7 @@ use crate::{
 /// ```
 #[expect(
     private_bounds,
-    reason = "what a scheme has to do is not public, so that it may grow"
+    reason = "what a scheme must do is not public, so that it may grow"
 )]
 pub trait Scheme: Format {}
 
@@ -203,7 +203,7 @@ pub(crate) struct Profile {
     /// choose one.
     pub(crate) key_id_is_own: bool,
     /// How old a signed time may be, if the scheme has a default of its own: its sender retries for
-    /// as long, and does not say that a retry is dated anew.
+    /// as long, and does not say that a retry is dated again.
     pub(crate) max_age: Option<Duration>,
     /// A request may hold several events, each with an id of its own.
     pub(crate) sends_batches: bool,

@@ -94,7 +94,7 @@ impl Delivery {
         self
     }
 
-    /// The signed request. Each call signs anew.
+    /// The signed request. Each call signs again.
     ///
     /// # Panics
     /// Panics if the scheme cannot sign it.

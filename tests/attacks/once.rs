@@ -482,7 +482,7 @@ async fn a31_one_message_under_two_keys_is_two_requests_only_where_each_key_sign
 const HOUR: u64 = 60 * 60;
 const DAY: u64 = 24 * HOUR;
 
-/// The sender signs one event anew, so many seconds after it first did.
+/// The sender signs one event again, so many seconds after it first did.
 pub async fn event_retried(target: &Target, subject: &Subject, retries: &[u64]) -> Finding {
     let sign = |body: &str, id: &str| {
         let request = common::request("POST", "/hook", body);
@@ -588,8 +588,8 @@ async fn a32_twins_that_forget_with_the_window_or_do_not_extend_are_found() {
     set(&mut signed, "x-delivery", "1");
     accepted(&target, signed).await.unwrap();
     target.clock.advance(Duration::from_secs(1));
-    let anew = WEBHOOK.signed(&target.clock);
-    let found = refused(&target, anew, REPLAYED).await;
+    let again = WEBHOOK.signed(&target.clock);
+    let found = refused(&target, again, REPLAYED).await;
     assert!(
         matches!(found, Err(Breach::Effect(_))),
         "without an id it is another: {found:?}"

@@ -423,7 +423,7 @@ async fn a33_twin_one_ring_for_both_directions_is_found() {
     }
 }
 
-/// Whoever captured a delivery is first: at another path, at none, with another method.
+/// Anybody who captured a delivery is first: at another path, at none, with another method.
 async fn a_captured_delivery_elsewhere(target: &Target, subject: &Subject) -> Finding {
     let genuine = subject.sign(&target.clock, common::request("POST", "/hook", BODY));
     for uri in [

@@ -1,5 +1,5 @@
 //! The crate itself: how it is built, what it depends on, what must not compile, how long a
-//! comparison takes, what its examples print, and what all tests have said.
+//! comparison takes, what its examples print, and what all tests have said; and how it is released.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,5 +20,6 @@ mod constant_time;
 mod dependencies;
 mod examples;
 mod licences;
+mod release;
 mod rows;
 mod said;

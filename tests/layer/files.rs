@@ -206,7 +206,7 @@ async fn whatever_becomes_of_a_file_after_its_check_no_other_byte_leaves() {
             3,
         ),
         (
-            "written anew",
+            "written again",
             |folder| fs::write(folder.file(), content(3, 4 * BLOCK)).unwrap(),
             0,
         ),

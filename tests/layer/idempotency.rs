@@ -175,7 +175,7 @@ impl Server {
         sign(&self.clock, (KEY, SECRET), request).map(Body::from)
     }
 
-    /// A request that is signed anew, with this key.
+    /// A request that is signed again, with this key.
     async fn send(&self, key: &str, path: &str, body: &str) -> Answer {
         self.ask(self.sign(keyed(key, path, body))).await
     }

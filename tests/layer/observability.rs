@@ -24,6 +24,8 @@ use crate::common::{
 
 const SOURCE: &str = include_str!("../../src/metrics.rs");
 const DASHBOARD: &str = include_str!("../../examples/grafana.json");
+const ALERTS: &str = include_str!("../../examples/alerts.yml");
+const OBSERVING: &str = include_str!("../../src/guide/observing.md");
 
 fn recorder() -> PrometheusRecorder {
     PrometheusBuilder::new()
@@ -311,6 +313,51 @@ async fn what_is_exposed_is_what_is_documented_and_the_dashboard_shows_all_of_it
     for name in names(DASHBOARD) {
         assert!(exposed_names.contains(name), "{name}");
     }
+}
+
+/// The values that a text compares a label with, in `label="one"` or `label=~"one|other"`.
+fn compared<'t>(text: &'t str, label: &str) -> BTreeSet<&'t str> {
+    let places = text.split(label).skip(1);
+    let values = places.filter_map(|rest| {
+        rest.strip_prefix('=')?
+            .trim_start_matches('~')
+            .strip_prefix('"')
+    });
+    values
+        .flat_map(|rest| rest.split('"').next().unwrap().split('|'))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_alerts_are_about_what_is_exposed_and_the_page_has_each() {
+    let exposed = all_exposed().await;
+    let exposed_names = exposed_names(&exposed);
+    assert!(names(ALERTS).len() >= 4);
+    for name in names(ALERTS) {
+        assert!(exposed_names.contains(name), "{name}");
+    }
+    let codes: BTreeSet<_> = RejectionKind::ALL.iter().map(|kind| kind.code()).collect();
+    let compared_codes = compared(ALERTS, "code");
+    assert!(compared_codes.len() > 10, "{compared_codes:?}");
+    assert!(compared_codes.is_subset(&codes), "{compared_codes:?}");
+    for outcome in compared(ALERTS, "outcome") {
+        assert!(
+            exposed.contains(&format!("outcome=\"{outcome}\"")),
+            "{outcome}"
+        );
+    }
+    let alerts = ALERTS
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let alerts: BTreeSet<_> = alerts.collect();
+    let rows = OBSERVING
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `Countersign"));
+    let rows: BTreeSet<_> = rows.map(|row| row.split('`').next().unwrap()).collect();
+    let named = alerts
+        .iter()
+        .filter_map(|alert| alert.strip_prefix("Countersign"));
+    assert_eq!(rows, named.collect());
 }
 
 #[test]

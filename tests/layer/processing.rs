@@ -193,7 +193,7 @@ async fn at_most_once_means_once_whatever_the_handler_answers() {
             assert_eq!(service.send(&request).await, replayed(), "{status}");
         }
         assert_eq!(service.effects.count(), 1);
-        // The sender signs anew, and is served.
+        // The sender signs again, and is served.
         assert_eq!(service.send(&service.signed()).await.0, status);
     }
 }

@@ -190,7 +190,7 @@ async fn every_rejection(adjust: impl Fn(VerifyLayer) -> VerifyLayer) -> Vec<(K,
     answers.push((K::BodyBudgetExhausted, over_budget(&clock, &adjust).await));
 
     // A store that is full, one that one key has filled, one that is down, and one that was
-    // started anew.
+    // started again.
     let small = |key_share| {
         let store = MemoryStore::builder()
             .clock(clock.clone())
@@ -216,9 +216,9 @@ async fn every_rejection(adjust: impl Fn(VerifyLayer) -> VerifyLayer) -> Vec<(K,
         K::StoreUnavailable,
         send(&down, fresh().map(Body::from)).await,
     ));
-    let anew = MemoryStore::builder().clock(clock.clone()).build().unwrap();
-    let anew = adjust(layer(&clock).store(anew).build().unwrap());
-    answers.push((K::SignAgain, send(&anew, fresh().map(Body::from)).await));
+    let again = MemoryStore::builder().clock(clock.clone()).build().unwrap();
+    let again = adjust(layer(&clock).store(again).build().unwrap());
+    answers.push((K::SignAgain, send(&again, fresh().map(Body::from)).await));
 
     // One after the other, with a longer window.
     let shared = Arc::new(store(&clock));

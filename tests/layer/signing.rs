@@ -1,4 +1,4 @@
-//! A client that signs, over real sockets: bodies of every kind, rotation, signing anew, reqwest.
+//! A client that signs, over real sockets: bodies of every kind, rotation, signing again, reqwest.
 
 mod server;
 

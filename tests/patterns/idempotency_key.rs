@@ -1,4 +1,4 @@
-//! Idempotency key: a client sends one payment again and again, signed anew each time.
+//! Idempotency key: a client sends one payment again and again, signed again each time.
 
 use std::{
     collections::HashMap,

@@ -366,7 +366,7 @@ for expression in sys.argv[7:]:
     }
 }
 
-/// Whoever captured a request moves a byte from one part to its neighbour: the message, and so the
+/// Anybody who captured a request moves a byte from one part to its neighbour: the message, and so the
 /// MAC, are the same.
 #[tokio::test]
 async fn bytes_that_move_between_restricted_parts_are_refused() {

@@ -65,13 +65,13 @@ const DIFFERENCES: &[(&str, &[Signs], &str, &str)] = &[
         HTTPSIG,
         &[They, We],
         "a parameter of the query that is encoded",
-        "it takes the parameter as it was sent; section 2.2.8 decodes it and encodes it anew",
+        "it takes the parameter as it was sent; section 2.2.8 decodes it and encodes it again",
     ),
     (
         HTTPSIG,
         &[They, We],
         "a parameter of the query with marks",
-        "it takes the parameter as it was sent; section 2.2.8 decodes it and encodes it anew",
+        "it takes the parameter as it was sent; section 2.2.8 decodes it and encodes it again",
     ),
     (
         HTTPSIG,

@@ -1,5 +1,5 @@
 //! A process that is killed (`kill -9`) between an effect and its answer: what a sender finds who
-//! sends the same order again, signed anew, to its successor.
+//! sends the same order again, signed again, to its successor.
 //!
 //! The application is this program, started again as a child, as in `crash.rs`.
 
@@ -202,7 +202,7 @@ impl Application {
         Self { child, addr }
     }
 
-    /// One order, signed anew each time it is sent.
+    /// One order, signed again each time it is sent.
     async fn send(&self, key: &str) -> (u16, String) {
         let scheme = HttpMessageSignatures::builder()
             .covers(Component::header("idempotency-key").unwrap())

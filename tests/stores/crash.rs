@@ -243,7 +243,7 @@ fn order(body: &str) -> Request<String> {
 
 struct Scene {
     application: &'static str,
-    /// Made anew for each start from nothing.
+    /// Made again for each start from nothing.
     folder: PathBuf,
     _place: TempDir,
     schema: String,
@@ -395,7 +395,7 @@ async fn retryable_may_run_again_until_it_was_completed() {
     scene.expect(&table).await;
 }
 
-/// What has forgotten refuses: the sender signs anew, and only it knows whether it may.
+/// What has forgotten refuses: the sender signs again, and only it knows whether it may.
 #[tokio::test]
 async fn with_a_store_that_forgets_nothing_of_before_is_accepted() {
     for application in ["memory, at most once", "memory, retryable"] {

@@ -75,7 +75,7 @@ pub(crate) struct Found {
 /// Nothing was signed before 1973.
 const FIRST_SECOND: u64 = 94_694_400;
 
-/// So many bytes are held at once while pairs are tried; what is beyond is made anew each time.
+/// So many bytes are held at once while pairs are tried; what is beyond is made again each time.
 const MAX_HELD: usize = 64 * 1024 * 1024;
 
 /// A request with changes.
@@ -240,12 +240,12 @@ impl Search<'_, '_> {
                 } else {
                     (at, later, row)
                 };
-                let anew;
+                let again;
                 let states = match singles.get(first) {
                     Some(Some(states)) => states,
                     _ => {
-                        anew = self.changed(done, base)?;
-                        &anew
+                        again = self.changed(done, base)?;
+                        &again
                     }
                 };
                 for state in states {

@@ -272,7 +272,7 @@ pub(crate) async fn read(path: &Path, id: Option<u64>) -> Result<Kept, Failure> 
                 ),
                 None => (
                     format!("`{shown}` has {records}"),
-                    "one of them has to be named, such as with --entry 1".to_owned(),
+                    "one of them must be named, such as with --entry 1".to_owned(),
                 ),
             };
             Err(Failure::usage(

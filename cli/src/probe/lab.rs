@@ -49,7 +49,7 @@ impl Lab {
     }
 
     /// The same event, signed again: the number tells the signatures apart.
-    pub(crate) fn anew(&self, fresh: &Fresh, number: u16) -> Result<Fresh, Failure> {
+    pub(crate) fn again(&self, fresh: &Fresh, number: u16) -> Result<Fresh, Failure> {
         let nonce = match self.has_nonce() {
             true => self.subject.events.nonce(),
             false => fresh.nonce.clone(),

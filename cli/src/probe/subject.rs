@@ -1,4 +1,4 @@
-//! The request that is probed: made anew for each event, signed at any time under any nonce, and
+//! The request that is probed: made again for each event, signed at any time under any nonce, and
 //! judged as the scheme's own verifier judges it.
 
 use std::{sync::Arc, time::Duration};

@@ -21,6 +21,7 @@ mod inspector;
 mod keep;
 mod listen;
 mod listening;
+mod packaged;
 mod peers;
 mod probe;
 mod probe_bounds;

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 /// The depth to which `serde_json` reads: what is deeper, no handler could.
 pub(super) const MAX_DEPTH: usize = 127;
 
-/// A canonical form of JSON: how a document is written anew before it is signed.
+/// A canonical form of JSON: how a document is written again before it is signed.
 ///
 /// The forms differ, and a signature over one is none over another:
 ///

@@ -1,4 +1,4 @@
-//! Reads JSON strictly and writes it anew as it reads; nothing is kept but the members of objects
+//! Reads JSON strictly and writes it again as it reads; nothing is kept but the members of objects
 //! that are still open.
 
 use std::{borrow::Cow, ops::Range, str};

@@ -185,8 +185,8 @@ impl HeaderSchemeBuilder {
     /// The header that holds an event id, which the sender keeps over its retries: 1 to 256 visible
     /// ASCII characters. It must be covered, by [`Part::Nonce`].
     ///
-    /// A retry that was signed anew, with a later time, is then the same event. The id is
-    /// remembered for at least [`event_horizon`](Self::event_horizon), counted anew from each
+    /// A retry that was signed again, with a later time, is then the same event. The id is
+    /// remembered for at least [`event_horizon`](Self::event_horizon), counted again from each
     /// duplicate.
     pub fn event_id(mut self, header: impl Into<String>) -> Self {
         self.nonce = Some((header.into(), NonceKind::Event));
@@ -231,7 +231,7 @@ impl HeaderSchemeBuilder {
 
     /// Accepts a format that covers no time. A request is then fresh for ever: it is remembered for
     /// `retention`, and whoever captured it can send it again after that, or after a store that
-    /// does not survive a restart was started anew. The retention is between 1 hour and 1 year
+    /// does not survive a restart was started again. The retention is between 1 hour and 1 year
     /// (checked when a verifier is built).
     pub fn danger_without_time(mut self, retention: Duration) -> Self {
         self.untimed_retention = Some(retention);

@@ -57,7 +57,7 @@ use crate::{
 ///   latter, the payload holds the canonical form, which is what was signed.
 ///
 /// # What stays open
-/// Whatever is not named is not covered, and a payload answers `None` for it. Where method or path
+/// Whatever is not named is not covered, and reads as `None` in a payload. Where method or path
 /// are not covered, whoever captured a request can send it again with every other method and to
 /// every other path, or spelling of a path (`/%31` for `/1`), and there it counts as another
 /// request: put the layer on the one method and route, without parameters, that take such requests.

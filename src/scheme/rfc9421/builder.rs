@@ -166,7 +166,7 @@ impl HttpMessageSignaturesBuilder {
 
     /// Requires these components, and no longer those of the default profile. An attacker who
     /// captured a request can change everything that its signature does not cover; the payload
-    /// answers `None` for it. A body, a content type and a content encoding must still be covered
+    /// has `None` for it. A body, a content type and a content encoding must still be covered
     /// if the request has them.
     pub fn danger_require_only(mut self, components: impl IntoIterator<Item = Component>) -> Self {
         self.required.clear();
@@ -183,7 +183,7 @@ impl HttpMessageSignaturesBuilder {
 
     /// Accepts signatures without `created`. Such a request is fresh for ever: it is remembered for
     /// `retention`, and whoever captured it can send it again after that, or after a store that
-    /// does not survive a restart was started anew. The retention is between 1 hour and 1 year
+    /// does not survive a restart was started again. The retention is between 1 hour and 1 year
     /// (checked when a verifier is built).
     pub fn danger_without_created(mut self, retention: Duration) -> Self {
         self.untimed_retention = Some(retention);
@@ -206,7 +206,7 @@ impl HttpMessageSignaturesBuilder {
         }
         let key_id = self.key_id.map(KeyId::new).transpose()?;
         if self.expires_after.is_some_and(|after| after.as_secs() == 0) {
-            return Err(refuse("a signature has to be valid for at least 1 second"));
+            return Err(refuse("a signature must be valid for at least 1 second"));
         }
         for component in &self.required {
             let identifier = &component.0;

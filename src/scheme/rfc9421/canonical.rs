@@ -1,5 +1,5 @@
 //! Strict serialization of structured fields (RFC 9651, section 4.1), as it is signed: whatever is
-//! parsed is written anew.
+//! parsed is written again.
 
 use std::{borrow::Cow, collections::HashSet, convert::Infallible, error::Error, fmt};
 
@@ -58,7 +58,7 @@ pub(super) fn push_parameter(to: &mut String, key: &KeyRef, value: &BareItemFrom
     }
 }
 
-/// Appends the field as it is serialized anew.
+/// Appends the field as it is serialized again.
 pub(super) fn push_field(to: &mut String, field: &str, kind: FieldType) -> Result<(), Why> {
     let parser = Parser::new(field);
     let mut members = Members::whole(to);

@@ -63,7 +63,7 @@ pub(crate) enum Name {
 pub(crate) enum Form<'c> {
     /// As it stands there; the lines of a field trimmed, and joined by commas.
     Plain,
-    /// `sf`: a structured field, serialized anew.
+    /// `sf`: a structured field, serialized again.
     Structured,
     /// `key`: one member of a dictionary.
     Member(Cow<'c, str>),

@@ -70,12 +70,12 @@ const TIME_LEN: usize = 10;
 /// the three fields to a form, that has none; the nonce is the token.
 ///
 /// # What stays open
-/// - **Whoever captured a delivery that was not handled yet can write every event they like into
+/// - **Anybody who captured a delivery that was not handled yet can write every event they like into
 ///   it**, until it is stale. Take the event for a hint, and ask Mailgun's API for what happened by
 ///   the id of the event or the message.
 /// - Mailgun
 ///   [retries](https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhook-retries)
-///   for 8 hours, after any answer but 200 and 406, and does not say whether a retry is dated anew.
+///   for 8 hours, after any answer but 200 and 406, and does not say whether a retry is dated again.
 ///   If retries arrive too old, this line takes them, and all that time a captured delivery that
 ///   was not handled is worth something:
 ///   `.max_age(Duration::from_secs(9 * 60 * 60))` on the

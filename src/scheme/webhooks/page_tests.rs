@@ -13,7 +13,7 @@ const HEAD: &str = "\
 How each sender of webhooks is received: setup, what to know, and a line to try it.
 
 In what follows, `store` is a [store](crate::guide::choosing), and `secret` is the text that the sender
-shows. What all of them have in common stands at [`webhooks`](crate::webhooks), with the table of all.
+shows. The facts that all of them have in common are at [`webhooks`](crate::webhooks), with the table of all.
 To try one, put a secret into the environment variable that its line names: `countersign keygen stripe`
 makes one for Stripe. `--curl` prints a curl command instead, and `--send` sends the request.
 ";

@@ -38,7 +38,7 @@ pub(super) struct Sender {
     pub(super) body_begins: Option<&'static str>,
     pub(super) once: Once,
     /// How old a delivery may be, if its sender retries for longer than the usual 300 seconds and
-    /// does not say that a retry is dated anew.
+    /// does not say that a retry is dated again.
     pub(super) max_age: Option<Duration>,
     /// A header that names the delivery and that no signature covers, if there is one.
     pub(super) delivery_id: Option<&'static str>,

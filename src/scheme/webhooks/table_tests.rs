@@ -87,7 +87,7 @@ fn by_code() -> [Facts; 2] {
                 "300 seconds",
                 "the token",
                 "as long as it is fresh",
-                "a retry that comes later and is not dated anew",
+                "a retry that comes later and is not dated again",
                 "is stale",
                 "",
             ]
@@ -543,7 +543,7 @@ fn every_row_is_coherent() {
         if let Time::Element(_) = sender.time {
             assert!(matches!(sender.macs, Macs::List { .. }), "{name}: a list");
         }
-        // One that does not date its retries anew remembers a delivery for longer than it is fresh.
+        // One that does not date its retries again remembers a delivery for longer than it is fresh.
         if let Some(age) = sender.max_age {
             assert!(sender.time != Time::None && age > USUAL, "{name}");
         }

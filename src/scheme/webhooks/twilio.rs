@@ -101,14 +101,14 @@ const OF_EVERY_FORM: &str = "AccountSid";
 /// it.
 ///
 /// # What stays open
-/// - **Whoever captured a request can post it again**, at any time and as often as they like. Let
+/// - **Anybody who captured a request can post it again**, at any time and as often as they like. Let
 ///   the handler do no harm when it runs twice: by `CallSid`, `MessageSid` and the status in the
 ///   body.
 /// - **Parameters are signed without delimiters**, name after value after name, and the URL before
-///   them likewise. Whoever captured a request can move bytes between neighbours: `To=12` and
+///   them likewise. Anybody who captured a request can move bytes between neighbours: `To=12` and
 ///   `T=o12` have one signature, and so have `/hook?a=1` with `To=2`, `/hook?a=1To2` without a
 ///   form, and `/hook` with a parameter whose name begins with `?a=1`. The text of a message can so
-///   become parameters of the form or of the query. What was moved is still nothing but what Twilio
+///   become parameters of the form or of the query. The moved bytes are still nothing but what Twilio
 ///   wrote, in its order. Refuse parameters that a callback never has, and miss none that it always
 ///   has, `AccountSid` first of all.
 /// - **A form without `AccountSid`, or a URL, that a Studio flow makes of a stranger's words** can
@@ -120,7 +120,7 @@ const OF_EVERY_FORM: &str = "AccountSid";
 ///   webhooks.
 /// - Where the public origin has a port of its own, a request that was signed without the port
 ///   counts too, though it may have been meant for another service on that host. The payload then
-///   answers `None` for the authority.
+///   has `None` for the authority.
 ///
 /// The format is that of Twilio's library `twilio` 9.13.0 for Python.
 #[derive(Clone, Debug)]

@@ -110,7 +110,7 @@ impl PostgresStore {
         PostgresStoreBuilder::default()
     }
 
-    /// Whether the store can be used at this moment: connects anew, finds the tables, and commits
+    /// Whether the store can be used at this moment: connects again, finds the tables, and commits
     /// a write. For a health check.
     ///
     /// # Errors

@@ -376,7 +376,7 @@ pub(super) async fn keep_up(store: Weak<Shared>) {
             sleep(PAUSE).await;
         }
         for (name, namespace) in shared.knowledge.namespaces() {
-            // Who claims reads it anew, and finds out.
+            // Who claims reads it again, and finds out.
             let _ = shared.read_namespace(&name, namespace.retention).await;
         }
     }

@@ -137,7 +137,7 @@ impl SqliteStore {
         SqliteStoreBuilder::default()
     }
 
-    /// Whether the store can be used at this moment: opens the database anew, finds the tables, and
+    /// Whether the store can be used at this moment: opens the database again, finds the tables, and
     /// commits a write. For a health check.
     ///
     /// # Errors
@@ -364,7 +364,7 @@ impl SqliteStoreBuilder {
         let prepared = schema::prepare(&mut connection, &mut mark, (since, now), self.timeout);
         let identity = prepared.await?;
         let retentions = Arc::new(Retentions::default());
-        // A file that is taken away is not made anew behind the back of its store.
+        // A file that is taken away is not made again behind the back of its store.
         let options = options.create_if_missing(false);
         let (queue, requests) = Queue::new("SQLite", self.timeout, MAX_STEPS);
         let writer = Writer {

@@ -1,4 +1,4 @@
-//! Signing anew: once, where the server asks for it, with its time, and where the sender allows it.
+//! Signing again: once, where the server asks for it, with its time, and where the sender allows it.
 
 use std::{
     convert::Infallible,
@@ -111,7 +111,7 @@ async fn a_clock_that_is_off_is_corrected_for_one_signature() {
     }
 }
 
-/// The twin: with clocks that agree nothing is signed anew.
+/// The twin: with clocks that agree nothing is signed again.
 #[tokio::test]
 async fn a_clock_that_is_right_is_not_corrected() {
     let clock = clock();
@@ -226,7 +226,7 @@ async fn nothing_is_repeated_that_is_not_marked() {
     assert_eq!(server.effects.count(), 0);
 }
 
-/// The twin of the mark: the plain layer never signs anew, whatever is marked.
+/// The twin of the mark: the plain layer never signs again, whatever is marked.
 #[tokio::test]
 async fn nothing_is_repeated_by_a_layer_that_was_not_told_to() {
     let server = Server::start(Format::House, &clock()).await;

@@ -76,8 +76,8 @@ async fn a32_after_a_success_every_redelivery_is_acknowledged() {
 
 #[tokio::test]
 async fn a32_the_record_of_an_event_is_extended_by_each_redelivery() {
-    let anew = ALL.into_iter().filter(|p| p.retries == Retries::SignedAnew);
-    for provider in anew {
+    let again = ALL.into_iter().filter(|p| p.retries == Retries::SignedAnew);
+    for provider in again {
         let service = Service::new(provider);
         service.handles(provider.delivery(&service.clock)).await;
         for _ in 0..4 {
@@ -90,7 +90,7 @@ async fn a32_the_record_of_an_event_is_extended_by_each_redelivery() {
     }
 }
 
-/// The same format, told apart by its message alone, handles what is signed anew a second time.
+/// The same format, told apart by its message alone, handles what is signed again a second time.
 #[tokio::test]
 async fn a32_twin_a_verifier_without_event_ids_is_found() {
     let scheme = HeaderScheme::builder("x-slack-signature")

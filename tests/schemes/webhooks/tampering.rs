@@ -472,8 +472,8 @@ async fn a13_a_body_that_was_written_anew_is_another() {
         let body = r#"{ "id": "evt_1", "event_id": "evt_1", "webhookTimestamp": 1700000000000, "name": "\u00e9", "n": 1.0 }"#;
         let genuine = provider.sign(&service.clock, body);
         let value: serde_json::Value = serde_json::from_str(body).unwrap();
-        let anew = with_body(&genuine, value.to_string());
-        service.refuses(anew, INVALID, provider.name).await;
+        let again = with_body(&genuine, value.to_string());
+        service.refuses(again, INVALID, provider.name).await;
         let compressed = with(&genuine, "content-encoding", "gzip");
         let insufficient = (401, "signature_insufficient");
         service

@@ -112,7 +112,7 @@ async fn a_memory_that_was_emptied_is_noticed() {
 }
 
 /// Between two looks at the server, another process that says there is no history finds none, and makes
-/// the record anew.
+/// the record again.
 #[tokio::test]
 async fn a_memory_that_was_emptied_and_is_in_use_again_is_noticed() {
     for program in programs() {
@@ -277,7 +277,7 @@ async fn a_connection_that_falls_silent_is_given_up_whoever_asks_on_it() {
         let store = quick(&url).await;
         assert_eq!(ask(&store, &claim(1)).await, Ok(ClaimOutcome::New));
         faults.deaf.store(true, Ordering::SeqCst);
-        // The namespace is read anew by and by.
+        // The namespace is read again by and by.
         let start = Instant::now();
         let mut nonce = 2;
         while ask(&store, &claim(nonce)).await.is_ok() {

@@ -172,7 +172,7 @@ async fn a_check_finds_a_database_that_cannot_be_used() {
 
     fs::rename(&path, folder.path().join("elsewhere")).unwrap();
     assert!(store.check().await.is_err(), "the file is gone");
-    assert!(!path.exists(), "and is not made anew");
+    assert!(!path.exists(), "and is not made again");
 }
 
 /// The byte of the header that says which version may write: one of the future.

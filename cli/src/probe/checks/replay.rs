@@ -134,7 +134,7 @@ pub(super) fn event_signed_again(lab: &Lab) -> Result<Vec<Case>, Failure> {
         return Ok(Vec::new());
     }
     let fresh = lab.fresh()?;
-    let again = lab.anew(&fresh, 1)?;
+    let again = lab.again(&fresh, 1)?;
     let what = "the same event, signed again with another time, as a sender does for a retry";
     Ok(vec![Case::again(
         what,
@@ -172,7 +172,7 @@ pub(super) fn event_at_once(lab: &Lab) -> Result<Vec<Case>, Failure> {
         return Ok(Vec::new());
     }
     let fresh = lab.fresh()?;
-    let again = lab.anew(&fresh, 1)?;
+    let again = lab.again(&fresh, 1)?;
     let control = "the same event signed again, after the first answer";
     let control = Case::again(
         control,
@@ -183,7 +183,7 @@ pub(super) fn event_at_once(lab: &Lab) -> Result<Vec<Case>, Failure> {
     );
     let fresh = lab.fresh()?;
     let copies: Result<Vec<_>, _> = (0..lab.copies)
-        .map(|number| lab.anew(&fresh, number).map(|fresh| fresh.request))
+        .map(|number| lab.again(&fresh, number).map(|fresh| fresh.request))
         .collect();
     let what = format!(
         "{} requests for one event, each signed by itself, at the same moment",

@@ -59,7 +59,7 @@ fn run(report: &Report) -> Markup {
             }
             (checks(report))
             section {
-                h2 { "What this run says" }
+                h2 { "About this run" }
                 p { "Effects: " (report.oracle) "." }
                 p { (tried(report)) }
                 @if let Some(hidden) = hidden(report) {

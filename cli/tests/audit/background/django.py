@@ -1,4 +1,4 @@
-"""What the document on time of check in Django shows without signatures, written anew."""
+"""What the document on time of check in Django shows without signatures, written again."""
 import hashlib
 import os
 import time

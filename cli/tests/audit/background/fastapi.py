@@ -1,4 +1,4 @@
-"""What the document on FastAPI shows, written anew so that it parses."""
+"""What the document on FastAPI shows, written again so that it parses."""
 import hashlib
 import hmac
 import json

@@ -15,7 +15,7 @@ sender! {
     /// | remembered for | 30 days: Bitbucket [sends](https://support.atlassian.com/bitbucket-cloud/docs/troubleshoot-webhooks/) the same body up to two more times after a status of 500 to 599, and again when somebody asks for it |
     ///
     /// # What stays open
-    /// - Whoever captured a delivery can post it again once it is no longer remembered: after the
+    /// - Anybody who captured a delivery can post it again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Two deliveries that are alike to the last byte are one, unless
     ///   [`danger_delivery_id`](Self::danger_delivery_id) tells them apart.

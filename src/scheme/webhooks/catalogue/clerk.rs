@@ -16,7 +16,7 @@ sender! {
     /// | secret | base64 of 24 to 64 bytes, with `whsec_` or `v1,whsec_` in front of it or without; the key id is `clerk` |
     /// | fresh for | 300 seconds, as in Clerk's library |
     /// | used once by | the event id, `svix-id` |
-    /// | remembered for | 3 days since the last delivery: Svix [retries](https://docs.svix.com/retries) for some 28 hours, each time signed anew under the same id |
+    /// | remembered for | 3 days since the last delivery: Svix [retries](https://docs.svix.com/retries) for some 28 hours, each time signed again under the same id |
     ///
     /// # What stays open
     /// - Method, path and all other headers are not covered: put the layer on the one route that takes

@@ -33,7 +33,7 @@ sender! {
     ///
     /// # What stays open
     /// - A retry that is signed again counts as another delivery.
-    /// - The authority is not covered, and headers that are not listed are not: the payload answers `None`
+    /// - The authority is not covered, and headers that are not listed are not: the payload has `None`
     ///   for them.
     ///
     /// The format is that of Contentful's library `@contentful/node-apps-toolkit` 3.16.1.

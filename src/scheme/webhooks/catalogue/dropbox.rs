@@ -25,7 +25,7 @@ sender! {
     /// | challenge | `challenge` of a `GET`, answered with [`answer_challenge_at`](Self::answer_challenge_at) |
     ///
     /// # What stays open
-    /// - **Whoever captured a notification can post it again**, at any time and as often as they
+    /// - **Anybody who captured a notification can post it again**, at any time and as often as they
     ///   like. It says no more than that something changed: let the handler ask Dropbox what did,
     ///   from its cursor on. Then a copy costs a question, and has no other effect.
     /// - Method, path and headers are not covered: put the layer on the one route that takes these

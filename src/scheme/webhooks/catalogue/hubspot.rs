@@ -62,9 +62,9 @@ sender! {
     /// # What stays open
     /// - **In the URL, `%3A %2F %3F %40 %21 %24 %27 %28 %29 %2A %2C %3B` are decoded before it is
     ///   signed**, so that `/a%2Fb` and `/a/b` have one signature, and so have `?a=b` and `%3Fa=b`.
-    ///   Whoever captured a request can respell its URL so; it counts as the same request. The
+    ///   Anybody who captured a request can respell its URL so; it counts as the same request. The
     ///   payload has the query as it was signed, that is, decoded: all behind the first `?`. For a
-    ///   path with one of these, the payload answers `None`.
+    ///   path with one of these, the payload has `None`.
     /// - **A delivery holds up to 100 events, and is used once as a whole.** If HubSpot groups events
     ///   otherwise when it retries, an event comes again in another delivery. Ask
     ///   [`once`](crate::VerifiedPayload::once) for each event, as in the example, or

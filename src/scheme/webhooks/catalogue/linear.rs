@@ -14,7 +14,7 @@ sender! {
     /// | signature | `Linear-Signature: <hex>` |
     /// | covered | the body, and in it the time: `webhookTimestamp`, in milliseconds. The header `Linear-Timestamp` means nothing |
     /// | secret | the signing secret, as it stands; the key id is `linear` |
-    /// | fresh for | 8 hours: Linear [retries](https://linear.app/developers/webhooks) after 1 minute, 1 hour and 6 hours, and does not say that a retry is dated anew. Its library takes 60 seconds: see [`max_age`](crate::request::VerifierBuilder::max_age) |
+    /// | fresh for | 8 hours: Linear [retries](https://linear.app/developers/webhooks) after 1 minute, 1 hour and 6 hours, and does not say that a retry is dated again. Its library takes 60 seconds: see [`max_age`](crate::request::VerifierBuilder::max_age) |
     /// | used once by | the body: `Linear-Delivery` is not covered |
     /// | remembered for | as long as it is fresh |
     ///
@@ -22,11 +22,11 @@ sender! {
     /// the body as it is given, with the time that stands in it.
     ///
     /// # What stays open
-    /// - A retry that is the very same delivery is known. Of one that is dated anew, nothing that is
+    /// - A retry that is the very same delivery is known. If it is dated again, nothing that is
     ///   covered tells that it is the same event: one that was handled, and whose answer was lost
     ///   on the way, is handled again.
     /// - A store that forgets on restart refuses, after it, what was dated before it (503,
-    ///   `sign_again`), and Linear may never date it anew: use a store that survives restarts. With a
+    ///   `sign_again`), and Linear may never date it again: use a store that survives restarts. With a
     ///   [`high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) only what was dated up
     ///   to the mark is refused, retries among it.
     /// - Method, path and headers are not covered. Take what happened from the body: what

@@ -24,7 +24,7 @@ sender! {
     /// | challenge | `hub.challenge`, answered with [`answer_subscription_at`](Self::answer_subscription_at) |
     ///
     /// # What stays open
-    /// - Whoever captured a delivery can post it again once it is no longer remembered: after the
+    /// - Anybody who captured a delivery can post it again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Two deliveries that are alike to the last byte are one. One delivery may hold several
     ///   changes, and a change may come again in another delivery: tell changes apart by their own

@@ -13,16 +13,16 @@ sender! {
     /// | signature | `Mux-Signature: t=<seconds>,v1=<hex>`; `v1` may repeat, other names are skipped |
     /// | covered | the time and the body |
     /// | secret | the signing secret of the webhook, as it stands; the key id is `mux` |
-    /// | fresh for | 24 hours, the longest that there is: Mux does not say that a retry is dated anew. Its libraries take 300 seconds |
+    /// | fresh for | 24 hours, the longest that there is: Mux does not say that a retry is dated again. Its libraries take 300 seconds |
     /// | used once by | the event id, `id` of the body; without one, the signed message |
     /// | remembered for | 3 days since the last delivery: Mux [retries](https://www.mux.com/docs/core/listen-for-webhooks) for 24 hours, and may send an event twice that was received |
     ///
     /// # What stays open
     /// - A store that forgets on restart refuses, after it, what was dated before it (503,
-    ///   `sign_again`), and Mux may never date it anew: use a store that survives restarts. With a
+    ///   `sign_again`), and Mux may never date it again: use a store that survives restarts. With a
     ///   [`high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) only what was dated up
     ///   to the mark is refused, retries among it.
-    /// - A last retry that is not dated anew, and that is late, is refused as stale.
+    /// - A last retry that is not dated again, and that is late, is refused as stale.
     /// - Method, path and all other headers are not covered: put the layer on the one route that takes
     ///   these webhooks.
     /// - Until it is stale, a captured delivery can be posted to another path behind the same layer,

@@ -22,7 +22,7 @@ sender! {
     /// - A captured delivery can be sent again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - PagerDuty sends one event to each subscription that it concerns. At two paths it counts as two, at
-    ///   one path as one: give each subscription a path of its own if each has to be handled.
+    ///   one path as one: give each subscription a path of its own if each must be handled.
     /// - Method, path and headers are not covered: put the layer on the one route that takes these
     ///   webhooks, because at another path a captured delivery counts as another.
     ///

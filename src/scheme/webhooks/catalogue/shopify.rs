@@ -21,7 +21,7 @@ sender! {
     /// string passes for a delivery. Deliveries in XML are not read.
     ///
     /// # What stays open
-    /// - Whoever captured a delivery can post it again once it is no longer remembered: after the
+    /// - Anybody who captured a delivery can post it again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - Two deliveries that are alike to the last byte are one, also where they are of two topics
     ///   or of two shops. Shopify documents such events: a customer's data can be asked for, or be

@@ -20,7 +20,7 @@ sender! {
     /// | secret | the signing secret of the app, as it stands; the key id is `slack` |
     /// | fresh for | 300 seconds, as in Slack's libraries |
     /// | used once by | the event id, `event_id` of the body; without one, the signed message. Commands and interactions have none, and are not retried |
-    /// | remembered for | 3 days since the last delivery: Slack [retries](https://docs.slack.dev/apis/events-api/#retries) at once, after 1 minute and after 5 more, and then hourly for 24 hours where an app turns on Delayed Events, each time signed anew |
+    /// | remembered for | 3 days since the last delivery: Slack [retries](https://docs.slack.dev/apis/events-api/#retries) at once, after 1 minute and after 5 more, and then hourly for 24 hours where an app turns on Delayed Events, each time signed again |
     /// | challenge | `url_verification`, answered with [`answer_url_verification_at`](Self::answer_url_verification_at); the unsigned `ssl_check` of commands, with [`answer_ssl_check_at`](Self::answer_ssl_check_at) |
     ///
     /// # What stays open

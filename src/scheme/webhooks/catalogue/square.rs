@@ -39,7 +39,7 @@ sender! {
     /// with a `{` or a `[` is refused, and a body that begins with anything else.
     ///
     /// # What stays open
-    /// - Whoever captured a delivery can post it again once it is no longer remembered: after the
+    /// - Anybody who captured a delivery can post it again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
     /// - The method and the headers are not covered: put the layer on the one route and method that
     ///   takes these webhooks, for under another method a captured delivery counts as another.

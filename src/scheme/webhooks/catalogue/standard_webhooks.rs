@@ -29,7 +29,7 @@ sender! {
     /// | secret | base64 of 24 to 64 bytes, with `whsec_` or `v1,whsec_` in front of it or without; the key id is `standard-webhooks` |
     /// | fresh for | 300 seconds, as in the libraries |
     /// | used once by | the event id, `webhook-id` |
-    /// | remembered for | 3 days since the last delivery: Svix [retries](https://docs.svix.com/retries) for some 28 hours, each time signed anew under the same id |
+    /// | remembered for | 3 days since the last delivery: Svix [retries](https://docs.svix.com/retries) for some 28 hours, each time signed again under the same id |
     ///
     /// An id with a `.` is refused, for the message `id.time.body` could then be read in two ways;
     /// so is one of more than 256 characters.

@@ -24,7 +24,7 @@ sender! {
     /// | secret | the string `whsec_…` as it stands, not decoded; the key id is `stripe` |
     /// | fresh for | 300 seconds, as in Stripe's libraries; theirs accept any time ahead |
     /// | used once by | the event id, `id` of the body; without one, the signed message |
-    /// | remembered for | 3 days since the last delivery: in live mode Stripe retries for up to 3 days, each time signed anew |
+    /// | remembered for | 3 days since the last delivery: in live mode Stripe retries for up to 3 days, each time signed again |
     ///
     /// # What stays open
     /// - Method, path and all other headers are not covered: put the layer on the one route that

@@ -17,14 +17,14 @@ sender! {
     /// | signature | `x-zm-signature: v0=<hex>`, with `x-zm-request-timestamp` in seconds |
     /// | covered | the time and the body |
     /// | secret | the secret token of the app, as it stands; the key id is `zoom` |
-    /// | fresh for | 2 hours: Zoom does not say whether a retry is dated anew. Its own library does not check the time |
+    /// | fresh for | 2 hours: Zoom does not say whether a retry is dated again. Its own library does not check the time |
     /// | used once by | the SHA-256 of the body, which has the time of the event in milliseconds: there is no event id |
     /// | remembered for | 3 days since the last delivery: Zoom [retries](https://developers.zoom.us/blog/webhook-delays) 3 times, after 5 minutes, 20 more and 60 more |
     /// | challenge | `endpoint.url_validation`, answered with [`answer_url_validation_at`](Self::answer_url_validation_at) |
     ///
     /// # What stays open
     /// - A store that forgets on restart refuses, after it, what was dated before it (503,
-    ///   `sign_again`), and Zoom may never date it anew: use a store that survives restarts. With a
+    ///   `sign_again`), and Zoom may never date it again: use a store that survives restarts. With a
     ///   [`high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) only what was dated up
     ///   to the mark is refused, retries among it.
     /// - Method, path and all other headers are not covered: put the layer on the one route that
@@ -34,7 +34,7 @@ sender! {
     /// - Two events whose bodies are alike to the last byte are one.
     ///
     /// The format is that of Zoom's library `@zoom/rivet` 0.4.0, which does not verify the bytes as
-    /// they arrived, but the body parsed and written anew.
+    /// they arrived, but the body parsed and written again.
     Zoom = ZOOM "zoom" {
         source: "https://developers.zoom.us/docs/api/webhooks/",
         header: "x-zm-signature",
