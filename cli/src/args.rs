@@ -21,7 +21,7 @@ pub(crate) use audit::{AuditArgs, AuditFormat};
 pub(crate) use probe::{ProbeArgs, Severity};
 #[cfg(unix)]
 pub(crate) use proxy::ProxyArgs;
-pub(crate) use store::{MigrateArgs, StoreCommand};
+pub(crate) use store::{ForgetArgs, MigrateArgs, StatusArgs, StoreCommand, StorePlace};
 
 use crate::time;
 

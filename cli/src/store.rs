@@ -1,7 +1,7 @@
 //! Where a server of the command remembers what it has accepted: in memory, in a file, in Redis or in
 //! PostgreSQL.
 
-use std::{error::Error, fs::OpenOptions, io, sync::Arc, time::Duration};
+use std::{env, error::Error, fs::OpenOptions, io, sync::Arc, time::Duration};
 
 use countersign::{
     MemoryStore,
@@ -12,7 +12,11 @@ use http::Uri;
 use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::time::timeout;
 
-use crate::{exit::Failure, http_client::causes};
+use crate::{exit::Failure, http_client::causes, printer::escaped};
+
+mod kept;
+
+pub(crate) use kept::open_kept;
 
 pub(crate) const MEMORY: &str = "memory";
 
@@ -130,6 +134,29 @@ pub(crate) async fn open(place: &str, before: Before) -> Result<Store, Failure> 
     })
 }
 
+/// Reads the text that names a store from a variable of the environment.
+pub(crate) fn from_env(name: &str) -> Result<String, Failure> {
+    env::var(name).map_err(|error| {
+        Failure::usage(
+            format!(
+                "the environment variable `{}` cannot be read",
+                escaped(name)
+            ),
+            error.to_string(),
+            "set it to a store, such as redis://HOST or postgres://USER@HOST/DATABASE",
+        )
+    })
+}
+
+/// A store that gave no answer.
+pub(crate) fn unable(place: &str, error: &StoreError) -> Failure {
+    Failure::unable(
+        format!("the store `{}` gives no answer", without_password(place)),
+        causes(error),
+        "check that it can be reached, and that `countersign store migrate` was run",
+    )
+}
+
 fn in_memory(watermark: Option<&str>, before: Before) -> Opened {
     let mut store = MemoryStore::builder();
     if before == Before::Accepted {
@@ -173,10 +200,9 @@ async fn in_redis(url: &str, before: Before) -> Opened {
     Ok(Store::Redis(Arc::new(store.open(url).await?)))
 }
 
-async fn in_postgres(url: &str, before: Before) -> Opened {
-    let options: PgConnectOptions = url.parse()?;
-    // A pool would try again until it is late, and not say why.
-    let connecting = timeout(CONNECT, PgConnection::connect_with(&options));
+/// Connects once: a pool would try again until it is late, and not say why.
+async fn connected(options: &PgConnectOptions) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let connecting = timeout(CONNECT, PgConnection::connect_with(options));
     let late = |_| {
         format!(
             "there was no connection within {} seconds",
@@ -184,6 +210,12 @@ async fn in_postgres(url: &str, before: Before) -> Opened {
         )
     };
     connecting.await.map_err(late)??.close().await?;
+    Ok(())
+}
+
+async fn in_postgres(url: &str, before: Before) -> Opened {
+    let options: PgConnectOptions = url.parse()?;
+    connected(&options).await?;
     let pool = PgPool::connect_with(options.clone()).await?;
     PostgresStore::migrate(&pool).await?;
     if before == Before::Accepted {

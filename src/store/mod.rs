@@ -10,6 +10,7 @@ pub mod postgres;
 pub(crate) mod redis;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+mod status;
 
 pub use crate::once::{Forgotten, History};
 pub use crate::{
@@ -30,3 +31,4 @@ pub use postgres::{PostgresAnswers, PostgresAnswersBuilder, PostgresStore, Postg
 pub use redis::{RedisAnswers, RedisStore, RedisStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteAnswers, SqliteAnswersBuilder, SqliteStore, SqliteStoreBuilder};
+pub use status::{KeyStatus, NamespaceStatus, Recorded, StoreStatus};

@@ -45,5 +45,7 @@ mod memory_model;
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+mod remembered;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -1,35 +1,227 @@
 //! `countersign store`: looks after what remembers which requests were used.
 
-use serde_json::json;
+use countersign::{
+    KeyId, Timestamp,
+    store::{Claim, Nonce, NonceKind, Recorded, StoreStatus},
+};
+use http::Method;
+use serde_json::{Value, json};
 
 use crate::{
-    args::{MigrateArgs, StoreCommand},
+    args::{ForgetArgs, MigrateArgs, StatusArgs, StoreCommand, StorePlace},
     exit::{Exit, Failure},
-    printer::Printer,
+    printer::{Printer, one_line},
     runtime::block_on,
     store::{self, Before},
+    time,
 };
 
 pub(super) fn run(command: &StoreCommand, printer: &Printer) -> Result<Exit, Failure> {
     match command {
         StoreCommand::Migrate(args) => block_on(migrate(args, printer))?,
+        StoreCommand::Status(args) => block_on(status(args, printer))?,
+        StoreCommand::Forget(args) => block_on(forget(args, printer))?,
     }
 }
 
-async fn migrate(args: &MigrateArgs, printer: &Printer) -> Result<Exit, Failure> {
+/// Reads where the store is.
+fn place(args: &StorePlace, printer: &Printer) -> Result<String, Failure> {
+    if let Some(name) = args.store.strip_prefix("env:") {
+        return store::from_env(name);
+    }
     if store::shows_password(&args.store) {
         printer.warn(
             "the store shows a password in the list of processes and in the history of the shell",
         );
     }
+    Ok(args.store.clone())
+}
+
+async fn migrate(args: &MigrateArgs, printer: &Printer) -> Result<Exit, Failure> {
     let before = match args.danger_assume_no_history {
         true => Before::Accepted,
         false => Before::Refused,
     };
-    drop(store::open(&args.store, before).await?);
+    drop(store::open(&place(&args.place, printer)?, before).await?);
     match printer.is_json() {
         true => printer.object(&json!({"version": 1, "ready": true})),
         false => printer.text("the store is ready"),
     }
     Ok(Exit::Done)
+}
+
+async fn status(args: &StatusArgs, printer: &Printer) -> Result<Exit, Failure> {
+    let place = place(&args.place, printer)?;
+    let kept = store::open_kept(&place).await?;
+    let status = kept
+        .status()
+        .await
+        .map_err(|error| unable(&place, &error))?;
+    match printer.is_json() {
+        true => printer.object(&object(&status)),
+        false => lines(&status)
+            .iter()
+            .for_each(|line| printer.text(&one_line(line))),
+    }
+    Ok(Exit::Done)
+}
+
+async fn forget(args: &ForgetArgs, printer: &Printer) -> Result<Exit, Failure> {
+    let key = KeyId::new(&args.key).map_err(|error| {
+        Failure::usage(
+            "the key id is not one",
+            error.to_string(),
+            "copy it from the log",
+        )
+    })?;
+    let claims = claims(args, &key)?;
+    let place = place(&args.place, printer)?;
+    let kept = store::open_kept(&place).await?;
+    let is_asked = args.danger_accept_again;
+    let namespace = args.namespace.as_deref();
+    let recorded = match &claims {
+        None => kept.of_key(namespace, &key, is_asked).await?,
+        Some(claims) => kept.of_message(claims, is_asked).await?,
+    };
+    let recorded = recorded.map_err(|error| unable(&place, &error))?;
+    let is_forgotten = is_asked && recorded.records > 0;
+    print(&recorded, is_forgotten, printer);
+    // Records that stay are a finding: somebody wanted them gone.
+    let stay = recorded.in_flight > 0 || (recorded.records > 0 && !is_forgotten);
+    Ok(match stay {
+        true => Exit::Found,
+        false => Exit::Done,
+    })
+}
+
+/// The claims that a record of the message may have come from, if a message is named.
+fn claims(args: &ForgetArgs, key: &KeyId) -> Result<Option<Vec<Claim>>, Failure> {
+    let message = &args.message;
+    let nonce = match (&message.nonce, &message.event, &message.digest) {
+        (Some(nonce), ..) => Nonce::new(NonceKind::Covered, nonce),
+        (_, Some(event), _) => Nonce::new(NonceKind::Event, event),
+        (.., Some(digest)) => Nonce::new(NonceKind::Digest, from_hex(digest)?),
+        _ => return Ok(None),
+    };
+    let namespace = args.namespace.as_deref().unwrap_or_default();
+    let claim = || Claim::new(namespace.into(), key.clone(), nonce.clone(), Timestamp::MAX);
+    let mut claims = vec![claim(), claim().at_place(Method::POST, "/")];
+    if let Some(at) = &args.at {
+        let parts = at.split_once(' ');
+        let parts = parts.and_then(|(method, path)| Some((method.parse().ok()?, path)));
+        let (method, path): (Method, &str) = parts.ok_or_else(|| {
+            Failure::usage(
+                "the place cannot be read",
+                "it is not a method, a space and a path",
+                "write it as --at 'POST /hooks'",
+            )
+        })?;
+        claims.push(claim().at_place(method, path));
+    }
+    Ok(Some(claims))
+}
+
+fn from_hex(text: &str) -> Result<[u8; 32], Failure> {
+    let digit = |at: usize| text.as_bytes().get(at).map(|byte| char::from(*byte));
+    let digit = |at: usize| digit(at).and_then(|digit| digit.to_digit(16));
+    let byte = |at: usize| Some(digit(2 * at)? * 16 + digit(2 * at + 1)?);
+    let byte = |at: usize| byte(at).and_then(|byte| u8::try_from(byte).ok());
+    let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
+    let bytes = bytes.filter(|_| text.len() == 64);
+    let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| {
+        Failure::usage(
+            "the digest cannot be read",
+            "SHA-256 has 64 hexadecimal digits",
+            "`countersign verify` shows it as sha-256",
+        )
+    })
+}
+
+fn print(recorded: &Recorded, is_forgotten: bool, printer: &Printer) {
+    if printer.is_json() {
+        printer.object(&json!({
+            "version": 1,
+            "recorded": recorded.records,
+            "in_flight": recorded.in_flight,
+            "until": recorded.until.map(time::show),
+            "forgotten": is_forgotten,
+        }));
+        return;
+    }
+    let until = recorded.until.map(time::show).unwrap_or_default();
+    let count = recorded.records;
+    printer.text(&match (count, is_forgotten) {
+        (0, _) => "nothing is recorded for which a request is refused".to_owned(),
+        (_, true) => {
+            format!("forgotten: {count}. Until {until}, the same requests are accepted again")
+        }
+        (_, false) => format!(
+            "recorded: {count}, and nothing was forgotten. With --danger-accept-again, the same \
+             requests are accepted again until {until}"
+        ),
+    });
+    if recorded.in_flight > 0 {
+        let count = recorded.in_flight;
+        printer.text(&format!("being handled, and not forgotten: {count}"));
+    }
+}
+
+/// The JSON object, as `cli/README.md` describes it.
+fn object(status: &StoreStatus) -> Value {
+    let shown = |at: Option<Timestamp>| at.map(time::show);
+    let namespaces = status.namespaces.iter().map(|namespace| {
+        json!({
+            "name": namespace.name,
+            "retention_ms": u64::try_from(namespace.retention.as_millis()).ok(),
+            "raised_at": shown(namespace.raised_at),
+        })
+    });
+    let keys = status.keys.iter().map(
+        |key| json!({"namespace": key.namespace, "key_id": key.key_id, "records": key.records}),
+    );
+    json!({
+        "version": 1,
+        "tables": status.version,
+        "records": status.records,
+        "leases": status.leases,
+        "first_deadline": shown(status.first_deadline),
+        "last_deadline": shown(status.last_deadline),
+        "since": shown(status.since),
+        "accepted_up_to": shown(status.accepted_up_to),
+        "dropped_up_to": shown(status.dropped_up_to),
+        "namespaces": namespaces.collect::<Vec<_>>(),
+        "keys": keys.collect::<Vec<_>>(),
+    })
+}
+
+fn lines(status: &StoreStatus) -> Vec<String> {
+    let number = |name: &str, value: Option<u64>| Some(format!("{name}: {}", value?));
+    let moment = |name: &str, at: Option<Timestamp>| Some(format!("{name}: {}", time::show(at?)));
+    let whole = [
+        number("version of the tables", status.version),
+        number("records", status.records),
+        number("leases that have not ended", status.leases),
+        moment("first deadline of a record", status.first_deadline),
+        moment("last deadline of a record", status.last_deadline),
+        moment("vouches for what was signed after", status.since),
+        moment("refuses what was signed up to", status.accepted_up_to),
+        moment("refuses what has a deadline up to", status.dropped_up_to),
+    ];
+    let namespaces = status.namespaces.iter().map(|namespace| {
+        let raised = namespace.raised_at.map(time::show);
+        let raised = raised.map_or_else(String::new, |at| format!(", raised at {at}"));
+        let (name, retention) = (&namespace.name, namespace.retention);
+        format!("namespace {name}: remembers for {retention:?}{raised}")
+    });
+    let keys = status.keys.iter().map(|key| {
+        let (namespace, id, records) = (&key.namespace, &key.key_id, key.records);
+        format!("key {id} of {namespace}: {records} records")
+    });
+    let whole = whole.into_iter().flatten();
+    whole.chain(namespaces).chain(keys).collect()
+}
+
+fn unable(place: &str, error: &countersign::error::StoreError) -> Failure {
+    store::unable(place, error)
 }

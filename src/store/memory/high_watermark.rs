@@ -136,6 +136,18 @@ impl HighWatermark {
         Ok((watermark, marked))
     }
 
+    /// Reads a file that another process may have, and leaves it as it is.
+    pub(super) fn look(path: &Path) -> Result<Marked, ConfigError> {
+        let read = read(path).and_then(|bytes| {
+            let damaged = || io::Error::other("it is damaged, or not a high watermark");
+            Marked::from_bytes(&bytes).ok_or_else(damaged)
+        });
+        read.map_err(|error| {
+            let what = format!("{}: {error}", path.display());
+            ConfigErrorKind::HighWatermark(what).into()
+        })
+    }
+
     /// What the file says: nothing that was signed later has been accepted.
     pub(super) fn written(&self) -> Timestamp {
         Timestamp::from_millis(self.shared.written.load(SeqCst)).unwrap_or(Timestamp::MAX)

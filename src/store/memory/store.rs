@@ -1,6 +1,6 @@
 //! The memory store, and how it claims.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use super::{
     hash::{Hashed, Hasher, scale},
@@ -12,11 +12,12 @@ use super::{
 };
 use crate::{
     clock::{Clock, Timestamp},
-    error::{StoreError, StoreErrorKind},
+    error::{ConfigError, StoreError, StoreErrorKind},
     future::StoreFuture,
     once::{
         Claim, ClaimOutcome, History, LeaseOutcome, LeaseStore, NonceStore, Sharing, StepOutcome,
     },
+    store::status::StoreStatus,
 };
 
 /// Remembers nonces in memory.
@@ -167,6 +168,23 @@ impl MemoryStore {
             capacity_bytes: self.limits.budget.cap(),
             high_watermark: self.high_watermark.as_ref().map(HighWatermark::written),
         }
+    }
+
+    /// Tells what the file of a
+    /// [`MemoryStoreBuilder::high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) says,
+    /// also while another process has it: the next process refuses what was signed up to
+    /// `accepted_up_to`. Nonces stay in the memory of their process, and are in no file.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read, or is not a high watermark.
+    pub fn status_of_high_watermark(path: impl AsRef<Path>) -> Result<StoreStatus, ConfigError> {
+        let marked = HighWatermark::look(path.as_ref())?;
+        let moment = |at: Timestamp| Some(at).filter(|at| *at > Timestamp::EPOCH);
+        Ok(StoreStatus {
+            since: moment(marked.since),
+            accepted_up_to: moment(marked.mark),
+            ..StoreStatus::default()
+        })
     }
 
     /// Does a step that may accept: not before the high watermark, if there is one, covers it.

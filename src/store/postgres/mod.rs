@@ -11,6 +11,7 @@ mod error;
 mod exchange;
 mod own;
 mod pooled;
+mod remembered;
 mod schema;
 mod statement;
 mod step;

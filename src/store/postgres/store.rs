@@ -2,7 +2,9 @@
 
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
-use sqlx::{AssertSqlSafe, Connection as _, PgPool, Row as _, postgres::PgConnectOptions};
+use sqlx::{
+    AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _, postgres::PgConnectOptions,
+};
 use tokio::{
     sync::{Mutex, mpsc},
     time::timeout,
@@ -12,16 +14,19 @@ use super::{
     error,
     exchange::Counts,
     own::Newest,
-    schema, sweep,
+    remembered, schema, sweep,
     transaction::{FENCE_A_COPY, in_transaction},
     writer::{MAX_STEPS, Writer, connect},
 };
 use crate::{
     error::{ConfigError, OpenError, StoreError},
     once::Claim,
-    store::batched::{
-        Action, Answer, Queue, Quota, RECORDS_OF_A_KEY, Retentions, Steps, check_quota, gather,
-        put_together,
+    store::{
+        batched::{
+            Action, Answer, Queue, Quota, RECORDS_OF_A_KEY, Retentions, Steps, check_quota, gather,
+            put_together,
+        },
+        status::{Recorded, StoreStatus},
     },
 };
 
@@ -171,12 +176,55 @@ impl PostgresStore {
         let extended = async {
             let mut connection = connect(&self.options).await?;
             let extended = schema::extend_retention(&mut connection, namespace, retention).await;
-            // Whatever fails here has nothing to say of the database.
-            let _ = connection.close().await;
+            close(connection).await;
             extended.map_err(error::of_driver)
         };
         let extended = timeout(self.timeout, extended).await;
         extended.unwrap_or_else(|_| Err(late(self.timeout)))
+    }
+
+    /// Tells what the store remembers and vouches for. Reads the whole table: for a person who asks,
+    /// not for a health check.
+    ///
+    /// # Errors
+    /// Returns an error if the database refuses or cannot be reached.
+    pub async fn status(&self) -> Result<StoreStatus, StoreError> {
+        let mut connection = connect(&self.options).await?;
+        let status = remembered::status(&mut connection).await;
+        close(connection).await;
+        status
+    }
+
+    /// Tells whether a message is recorded, at whatever place: namespace, key id and nonce of the
+    /// claim count, and nothing else of it.
+    ///
+    /// The table holds digests alone, so that nothing tells which records are those of one key.
+    ///
+    /// # Errors
+    /// Returns an error if the database refuses or cannot be reached.
+    pub async fn recorded(&self, claim: &Claim) -> Result<Recorded, StoreError> {
+        let mut connection = connect(&self.options).await?;
+        let recorded = remembered::recorded(&mut connection, claim).await;
+        close(connection).await;
+        recorded
+    }
+
+    /// Forgets that a message was used, at whatever place, and tells what was recorded of it.
+    ///
+    /// **The same request is then accepted once more**, from whoever has it, until its deadline. Do
+    /// it only if the request had no effect, or may have another one. A lease that has not ended
+    /// stays, because a handler may be at work.
+    ///
+    /// A store that is open and made the record takes it for lost if another store records the
+    /// message again. It then refuses what was signed until that moment, with the code `sign_again`.
+    ///
+    /// # Errors
+    /// Returns an error if the database refuses or cannot be reached.
+    pub async fn danger_forget(&self, claim: &Claim) -> Result<Recorded, StoreError> {
+        let mut connection = connect(&self.options).await?;
+        let forgotten = remembered::forget(&mut connection, claim).await;
+        close(connection).await;
+        forgotten
     }
 
     /// The same as [`extend_retention`](Self::extend_retention), without an open store.
@@ -222,6 +270,11 @@ impl PostgresStore {
     pub async fn drop_expired(pool: &PgPool) -> Result<u64, StoreError> {
         sweep::drop_expired(pool).await.map_err(error::of_driver)
     }
+}
+
+/// Whatever fails here has nothing to say of the database.
+async fn close(connection: PgConnection) {
+    let _ = connection.close().await;
 }
 
 fn late(wait: Duration) -> StoreError {

@@ -90,6 +90,11 @@ impl Knowledge {
         }
     }
 
+    /// Returns since when all servers vouch.
+    pub(super) fn since(&self) -> Timestamp {
+        timestamp(self.since.load(Ordering::Acquire))
+    }
+
     /// Returns the latest moment that any server's clock has shown.
     pub(super) fn mark(&self) -> u64 {
         self.mark.load(Ordering::Acquire)
@@ -122,7 +127,7 @@ impl Knowledge {
     ///
     /// Any server may drop what is past by the latest moment that one has shown.
     pub(super) fn vouch(&self, claim: &Claim, namespace: Namespace) -> Result<(), StoreError> {
-        let history = History::since(timestamp(self.since.load(Ordering::Acquire)))
+        let history = History::since(self.since())
             .raised_at(timestamp(namespace.raised))
             .remembering(Duration::from_millis(namespace.retention));
         history

@@ -6,6 +6,7 @@ mod inspected;
 mod knowledge;
 mod link;
 mod queue;
+mod remembered;
 mod replication;
 mod servers;
 mod shared;

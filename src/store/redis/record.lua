@@ -67,6 +67,24 @@ if step == 'claim' or step == 'lease' then
     return {'new', now}
 end
 
+-- Whoever looks after the store asks of a record, or forgets it. A lease that has not ended stays.
+if step == 'look' or step == 'forget' then
+    if not record or (is_lease and lease_end <= now) then
+        return {'lost', now, 0}
+    end
+    if is_lease then
+        return {'held', now, lease_end - now}
+    end
+    local moment = redis.call('PEXPIRETIME', KEYS[1]) - tonumber(ARGV[7])
+    if step == 'forget' then
+        redis.call('DEL', KEYS[1])
+        if KEYS[2] then
+            redis.call('ZREM', KEYS[2], ARGV[8])
+        end
+    end
+    return {'final', now, moment}
+end
+
 -- Who completed the record, and was not answered, asks again.
 if step == 'complete' and is_final and by == call then
     return {'done', now}

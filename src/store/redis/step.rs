@@ -277,15 +277,15 @@ impl Step<'_> {
 }
 
 /// The key of the record: the same on every server that shares the store.
-struct Key {
-    record: Vec<u8>,
+pub(super) struct Key {
+    pub(super) record: Vec<u8>,
     /// Where its last part begins, the place. The parts before it are the key of the message's
     /// places, on the same server of a cluster.
     place_at: usize,
 }
 
 impl Key {
-    fn of(claim: &Claim) -> Self {
+    pub(super) fn of(claim: &Claim) -> Self {
         let digest = claim.digest();
         let (message, place) = digest.split_at(MESSAGE_LEN);
         if !claim.has_place() {
@@ -304,7 +304,7 @@ impl Key {
         Self { record, place_at }
     }
 
-    fn places_and_place(&self) -> (&[u8], &[u8]) {
+    pub(super) fn places_and_place(&self) -> (&[u8], &[u8]) {
         self.record.split_at(self.place_at)
     }
 }

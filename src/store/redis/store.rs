@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use super::{
     error::{late, unexpected},
     link::Terms,
+    remembered,
     servers::{Servers, info},
     shared::{Counts, Shared, keep_up},
     step,
@@ -15,8 +16,11 @@ use super::{
 use crate::{
     error::{ConfigError, OpenError, StoreError},
     once::Claim,
-    store::batched::{
-        Action, Answer, Quota, RECORDS_OF_A_KEY, Retentions, Steps, check_quota, put_together,
+    store::{
+        batched::{
+            Action, Answer, Quota, RECORDS_OF_A_KEY, Retentions, Steps, check_quota, put_together,
+        },
+        status::{Recorded, StoreStatus},
     },
 };
 
@@ -117,6 +121,41 @@ impl RedisStore {
             self.shared.records().await
         };
         self.within(counted).await
+    }
+
+    /// Tells how many records there are, as [`records`](Self::records) does, and since when the servers
+    /// vouch for them.
+    ///
+    /// # Errors
+    /// Returns an error if a server gives no answer.
+    pub async fn status(&self) -> Result<StoreStatus, StoreError> {
+        self.within(remembered::status(&self.shared)).await
+    }
+
+    /// Tells whether a message is recorded, at the place of the claim: namespace, key id, nonce and
+    /// place of the claim count, and nothing else of it.
+    ///
+    /// Records have digests for names, so that nothing tells which are those of one key.
+    ///
+    /// # Errors
+    /// Returns an error if the server gives no answer.
+    pub async fn recorded(&self, claim: &Claim) -> Result<Recorded, StoreError> {
+        let asked = remembered::recorded(&self.shared, claim, false);
+        self.within(asked).await
+    }
+
+    /// Forgets that a message was used at the place of the claim, and tells what was recorded of it.
+    ///
+    /// **The same request is then accepted once more**, from whoever has it, until its deadline. Do
+    /// it only if the request had no effect, or may have another one. A lease that has not ended
+    /// stays, because a handler may be at work.
+    ///
+    /// # Errors
+    /// Returns an error if the server gives no answer. Whether the record is forgotten is then not
+    /// known.
+    pub async fn danger_forget(&self, claim: &Claim) -> Result<Recorded, StoreError> {
+        let asked = remembered::recorded(&self.shared, claim, true);
+        self.within(asked).await
     }
 
     pub(super) fn shared(&self) -> Arc<Shared> {

@@ -7,6 +7,7 @@ mod consume;
 mod error;
 mod mark;
 mod record;
+mod remembered;
 mod schema;
 mod store;
 mod sweep;

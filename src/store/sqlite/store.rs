@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
-use sqlx::{Connection as _, SqlitePool, sqlite::SqliteConnectOptions};
+use sqlx::{Connection as _, SqliteConnection, SqlitePool, sqlite::SqliteConnectOptions};
 use tokio::time::timeout;
 
 use super::{
@@ -10,6 +10,7 @@ use super::{
     error,
     mark::Mark,
     record::Limits,
+    remembered::{self, Which},
     schema,
     sweep::{self, Cursor},
     writer::Writer,
@@ -17,10 +18,12 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
     error::{ConfigError, ConfigErrorKind, OpenError, StoreError},
+    key::KeyId,
     once::Claim,
     store::{
         batched::{Action, Answer, Queue, Retentions, Steps},
         file,
+        status::{Recorded, StoreStatus},
     },
 };
 
@@ -171,9 +174,95 @@ impl SqliteStore {
         let mut connection = schema::connect(&self.options, self.timeout).await?;
         let now = self.clock.now();
         schema::extend_retention(&mut connection, namespace, retention, now, self.timeout).await?;
-        // Whatever fails here has nothing to say of the database.
-        let _ = connection.close().await;
+        close(connection).await;
         Ok(())
+    }
+
+    /// Tells what the store remembers and vouches for. Reads the whole table: for a person who asks,
+    /// not for a health check.
+    ///
+    /// # Errors
+    /// Returns an error if the database gives no answer.
+    pub async fn status(&self) -> Result<StoreStatus, StoreError> {
+        let mut connection = schema::connect(&self.options, self.timeout).await?;
+        let status = remembered::status(&mut connection, self.clock.now()).await;
+        close(connection).await;
+        status
+    }
+
+    /// Tells whether a message is recorded, at whatever place: namespace, key id and nonce of the
+    /// claim count, and nothing else of it.
+    ///
+    /// # Errors
+    /// Returns an error if the database gives no answer.
+    pub async fn recorded(&self, claim: &Claim) -> Result<Recorded, StoreError> {
+        self.find(Which::Message(claim)).await
+    }
+
+    /// Tells how many messages of a key are recorded, in one namespace or in all.
+    ///
+    /// # Errors
+    /// Returns an error if the database gives no answer.
+    pub async fn recorded_of_key(
+        &self,
+        namespace: Option<&str>,
+        key_id: &KeyId,
+    ) -> Result<Recorded, StoreError> {
+        self.find(Which::Key(namespace, key_id)).await
+    }
+
+    /// Forgets that a message was used, at whatever place, and tells what was recorded of it.
+    ///
+    /// **The same request is then accepted once more**, from whoever has it, until its deadline. Do
+    /// it only if the request had no effect, or may have another one. A lease that has not ended
+    /// stays, because a handler may be at work.
+    ///
+    /// ```no_run
+    /// # async fn f(store: countersign::store::SqliteStore) -> Result<(), Box<dyn std::error::Error>> {
+    /// use countersign::{KeyId, Timestamp, store::{Claim, Nonce, NonceKind}};
+    ///
+    /// // A delivery whose handler failed after it was recorded: its sender may deliver it again.
+    /// let event = Nonce::new(NonceKind::Event, "evt_1");
+    /// let claim = Claim::new("hooks".into(), KeyId::new("stripe")?, event, Timestamp::MAX);
+    /// let forgotten = store.danger_forget(&claim).await?;
+    /// assert_eq!(forgotten.records, 1);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if the database gives no answer, or is locked for too long.
+    pub async fn danger_forget(&self, claim: &Claim) -> Result<Recorded, StoreError> {
+        self.forget(Which::Message(claim)).await
+    }
+
+    /// Forgets all messages of a key, in one namespace or in all, and tells how many these were.
+    ///
+    /// **Each of its requests is then accepted once more**, from whoever has it, until its deadline.
+    /// So remove the key first, from all servers. Leases that have not ended stay.
+    ///
+    /// # Errors
+    /// Returns an error if the database gives no answer, or is locked for too long.
+    pub async fn danger_forget_key(
+        &self,
+        namespace: Option<&str>,
+        key_id: &KeyId,
+    ) -> Result<Recorded, StoreError> {
+        self.forget(Which::Key(namespace, key_id)).await
+    }
+
+    async fn find(&self, which: Which<'_>) -> Result<Recorded, StoreError> {
+        let mut connection = schema::connect(&self.options, self.timeout).await?;
+        let found = remembered::recorded(&mut connection, which, self.clock.now()).await;
+        close(connection).await;
+        found
+    }
+
+    async fn forget(&self, which: Which<'_>) -> Result<Recorded, StoreError> {
+        let mut connection = schema::connect(&self.options, self.timeout).await?;
+        let now = self.clock.now();
+        let forgotten = remembered::forget(&mut connection, which, now, self.timeout).await;
+        close(connection).await;
+        forgotten
     }
 
     /// The same as [`extend_retention`](Self::extend_retention), in a database of yours in whose
@@ -258,6 +347,11 @@ impl SqliteStore {
             }
         }
     }
+}
+
+/// Whatever fails here has nothing to say of the database.
+async fn close(connection: SqliteConnection) {
+    let _ = connection.close().await;
 }
 
 impl Steps for SqliteStore {

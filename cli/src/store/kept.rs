@@ -1,0 +1,163 @@
+//! A store that is there already, for whoever looks after it.
+
+use std::{path::Path, sync::Arc};
+
+use countersign::{
+    KeyId, MemoryStore,
+    error::StoreError,
+    store::{Claim, PostgresStore, Recorded, RedisStore, SqliteStore, StoreStatus},
+};
+use sqlx::postgres::PgConnectOptions;
+
+use super::{
+    Before, FILE, MEMORY, POSTGRES, Store, WATERMARK, causes, connected, open, without_password,
+};
+use crate::exit::Failure;
+
+/// A store that is there already. None is made.
+pub(crate) enum Kept {
+    /// What the file of a store in memory says.
+    Watermark(StoreStatus),
+    File(Arc<SqliteStore>),
+    Redis(Arc<RedisStore>),
+    Postgres(Box<PostgresStore>),
+}
+
+/// Opens the store that this text names. Tables are not made; whatever a start of a server records of
+/// the store itself is recorded.
+pub(crate) async fn open_kept(place: &str) -> Result<Kept, Failure> {
+    let refused = |why: &dyn std::fmt::Display, advice: &str| {
+        let shown = without_password(place);
+        Failure::unable(
+            format!("cannot open the store `{shown}`"),
+            why.to_string(),
+            advice,
+        )
+    };
+    if place == MEMORY {
+        return Err(Failure::usage(
+            "a store in memory cannot be looked at",
+            "its records are in the memory of its process alone",
+            "restart that process, which forgets them, and refuses what was signed before",
+        ));
+    }
+    if let Some(file) = place.strip_prefix(WATERMARK) {
+        let status = MemoryStore::status_of_high_watermark(file);
+        return status.map(Kept::Watermark).map_err(|error| {
+            refused(&error, "name the file of a store in memory that was in use")
+        });
+    }
+    let scheme = place.split_once("://").map(|(scheme, _)| scheme);
+    if scheme.is_some_and(|scheme| POSTGRES.contains(&scheme)) {
+        let opened = async {
+            let options: PgConnectOptions = place.parse()?;
+            connected(&options).await?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(PostgresStore::open(options).await?)
+        };
+        return opened
+            .await
+            .map(|store| Kept::Postgres(Box::new(store)))
+            .map_err(|error| {
+                refused(
+                    &causes(&*error),
+                    "check the address; `countersign store migrate` makes the tables",
+                )
+            });
+    }
+    if scheme.is_none() && !Path::new(place.strip_prefix(FILE).unwrap_or(place)).is_file() {
+        return Err(refused(
+            &"there is no such file",
+            "check the path; `countersign store migrate` makes a store",
+        ));
+    }
+    Ok(match open(place, Before::Refused).await? {
+        Store::File(store) => Kept::File(store),
+        Store::Redis(store) => Kept::Redis(store),
+        // The texts that name them were looked at.
+        Store::Memory(_) | Store::Postgres(_) => {
+            return Err(refused(&"it is of another kind", "check the text"));
+        }
+    })
+}
+
+/// What a store answers.
+type Answered<T> = Result<T, StoreError>;
+
+impl Kept {
+    pub(crate) async fn status(&self) -> Answered<StoreStatus> {
+        match self {
+            Self::Watermark(status) => Ok(status.clone()),
+            Self::File(store) => store.status().await,
+            Self::Redis(store) => store.status().await,
+            Self::Postgres(store) => store.status().await,
+        }
+    }
+
+    /// Looks at all records of a key, or forgets them.
+    ///
+    /// # Errors
+    /// Returns a failure if the records of the store do not show their key.
+    pub(crate) async fn of_key(
+        &self,
+        namespace: Option<&str>,
+        key: &KeyId,
+        forgets: bool,
+    ) -> Result<Answered<Recorded>, Failure> {
+        match self {
+            Self::Watermark(_) => Err(holds_no_record()),
+            Self::Redis(_) | Self::Postgres(_) => Err(Failure::usage(
+                "the store cannot tell which records are those of a key",
+                "its records have digests for names, which do not show the key",
+                "name the message too, with --namespace and --nonce, --event or --digest",
+            )),
+            Self::File(store) if forgets => Ok(store.danger_forget_key(namespace, key).await),
+            Self::File(store) => Ok(store.recorded_of_key(namespace, key).await),
+        }
+    }
+
+    /// Looks at the records of one message, or forgets them. The claims are the message at the places
+    /// that it may have arrived at.
+    ///
+    /// # Errors
+    /// Returns a failure if the store holds no record.
+    pub(crate) async fn of_message(
+        &self,
+        claims: &[Claim],
+        forgets: bool,
+    ) -> Result<Answered<Recorded>, Failure> {
+        let Some(claim) = claims.first() else {
+            return Ok(Ok(Recorded::default()));
+        };
+        // The places of a message stand side by side in a table.
+        Ok(match self {
+            Self::Watermark(_) => return Err(holds_no_record()),
+            Self::File(store) if forgets => store.danger_forget(claim).await,
+            Self::File(store) => store.recorded(claim).await,
+            Self::Postgres(store) if forgets => store.danger_forget(claim).await,
+            Self::Postgres(store) => store.recorded(claim).await,
+            Self::Redis(store) => in_redis(store, claims, forgets).await,
+        })
+    }
+}
+
+async fn in_redis(store: &RedisStore, claims: &[Claim], forgets: bool) -> Answered<Recorded> {
+    let mut all = Recorded::default();
+    for claim in claims {
+        let one = match forgets {
+            true => store.danger_forget(claim).await?,
+            false => store.recorded(claim).await?,
+        };
+        all.records += one.records;
+        all.in_flight += one.in_flight;
+        all.until = all.until.max(one.until);
+    }
+    Ok(all)
+}
+
+fn holds_no_record() -> Failure {
+    Failure::usage(
+        "the file of a store in memory holds no record",
+        "records are in the memory of the process alone",
+        "restart that process, which forgets them, and refuses what was signed before",
+    )
+}
