@@ -2,6 +2,7 @@
 //! were verified.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     future::poll_fn,
     mem,
@@ -40,8 +41,21 @@ use crate::{
 /// never refused: it is in memory already, and a server has few such bodies at one time.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    half: usize,
+    room: Arc<Room>,
     share_of_a_key: usize,
+    /// Keys of one name in two namespaces are two keys. `None` where no other verifier has the room.
+    namespace: Option<Box<str>>,
+}
+
+/// A budget for the bodies of several verifiers, for
+/// [`VerifierBuilder::body_budget`](crate::request::VerifierBuilder::body_budget). Clones are the
+/// same budget.
+#[derive(Clone, Debug)]
+pub struct BodyBudget(Arc<Room>);
+
+#[derive(Debug)]
+struct Room {
+    half: usize,
     incomplete: Mutex<Incomplete>,
     verified: AtomicUsize,
     verified_by_key: Mutex<HashMap<Box<str>, usize>>,
@@ -78,30 +92,54 @@ struct Place {
     displaced: Option<oneshot::Receiver<()>>,
 }
 
-impl Budget {
-    /// A budget of `total` bytes, which is at least twice the greatest body.
-    pub(crate) fn new(total: usize, max_body: usize) -> Self {
-        let half = total / 2;
-        Self {
-            half,
-            share_of_a_key: (half / 2).max(max_body),
+impl BodyBudget {
+    /// A budget of so many bytes: at least twice the greatest body of each verifier.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        Self(Arc::new(Room {
+            half: bytes / 2,
             incomplete: Mutex::default(),
             verified: AtomicUsize::new(0),
             verified_by_key: Mutex::default(),
+        }))
+    }
+
+    /// The greatest body of a verifier.
+    pub(super) fn max_body(&self) -> usize {
+        self.0.half
+    }
+}
+
+impl Budget {
+    /// A share of this budget, which holds at least twice the greatest body, for the keys of a
+    /// namespace; a budget of its own has none.
+    pub(crate) fn new(of: BodyBudget, max_body: usize, namespace: Option<&str>) -> Self {
+        Self {
+            share_of_a_key: (of.0.half / 2).max(max_body),
+            room: of.0,
+            namespace: namespace.map(Into::into),
         }
     }
 
     /// The half for bodies that were not verified.
     pub(crate) fn unverified_share(&self) -> usize {
-        self.half
+        self.room.half
     }
 
     fn incomplete(&self) -> MutexGuard<'_, Incomplete> {
-        lock(&self.incomplete)
+        lock(&self.room.incomplete)
     }
 
     fn verified_by_key(&self) -> MutexGuard<'_, HashMap<Box<str>, usize>> {
-        lock(&self.verified_by_key)
+        lock(&self.room.verified_by_key)
+    }
+
+    /// The key as all who have the room know it.
+    fn owner<'k>(&self, key: &'k str) -> Cow<'k, str> {
+        match &self.namespace {
+            None => Cow::Borrowed(key),
+            Some(namespace) => Cow::Owned(format!("{namespace}\0{key}")),
+        }
     }
 
     /// Makes room for `more` bytes of a body, at the cost of those that have waited longest. False
@@ -122,7 +160,7 @@ impl Budget {
         {
             incomplete.remove(oldest);
         }
-        while incomplete.used + more > self.half {
+        while incomplete.used + more > self.room.half {
             let mut tickets = incomplete.keys.keys().copied();
             let Some(oldest) = tickets.find(|ticket| *ticket != place.ticket) else {
                 break;
@@ -260,7 +298,7 @@ impl Charge {
         let budget = &*self.budget;
         let place = self
             .place
-            .get_or_insert_with(|| Box::new(budget.incomplete().enter(key)));
+            .get_or_insert_with(|| Box::new(budget.incomplete().enter(&budget.owner(key))));
         if budget.grow(place, more) {
             Ok(())
         } else {
@@ -298,24 +336,28 @@ impl Charge {
     /// Returns an error if these leave no room for a body that was waited for.
     pub(crate) fn verified(&mut self, key: &str) -> Result<(), Rejection> {
         let budget = Arc::clone(&self.budget);
-        let of_others = budget.verified.fetch_add(self.bytes, Ordering::Relaxed);
+        let of_others = budget
+            .room
+            .verified
+            .fetch_add(self.bytes, Ordering::Relaxed);
         let used = of_others + self.bytes;
         self.verified = Verified::Yes;
-        if self.has_waited && of_others > 0 && used > budget.half {
+        if self.has_waited && of_others > 0 && used > budget.room.half {
             return Err(exhausted(
                 "the bodies of running handlers take up the budget",
             ));
         }
-        if used > budget.half / 4 && self.bytes > 0 {
+        if used > budget.room.half / 4 && self.bytes > 0 {
+            let owner: Box<str> = budget.owner(key).into();
             let mut by_key = budget.verified_by_key();
-            let of_key = by_key.entry(key.into()).or_default();
+            let of_key = by_key.entry(owner.clone()).or_default();
             if self.has_waited && *of_key > 0 && *of_key + self.bytes > budget.share_of_a_key {
                 return Err(exhausted(
                     "the bodies of this key's running handlers take up its share of the budget",
                 ));
             }
             *of_key += self.bytes;
-            self.verified = Verified::Of(key.into());
+            self.verified = Verified::Of(owner);
         }
         Ok(())
     }
@@ -339,6 +381,7 @@ impl Drop for Charge {
             }
         }
         self.budget
+            .room
             .verified
             .fetch_sub(self.bytes, Ordering::Relaxed);
     }
@@ -364,7 +407,7 @@ mod tests {
     const KIB: usize = 1024;
 
     fn budget() -> Arc<Budget> {
-        Arc::new(Budget::new(TOTAL, 64 * KIB))
+        Arc::new(Budget::new(BodyBudget::new(TOTAL), 64 * KIB, None))
     }
 
     fn gives_way(charge: &mut Charge, key: &str) -> bool {
@@ -410,7 +453,7 @@ mod tests {
 
     #[test]
     fn a_body_that_is_alone_passes_whatever_its_canonical_form_takes_up() {
-        let budget = Arc::new(Budget::new(128 * KIB, 64 * KIB));
+        let budget = Arc::new(Budget::new(BodyBudget::new(128 * KIB), 64 * KIB, None));
         let with_form = || {
             let mut charge = waiting(&budget, 64 * KIB, "a");
             charge.complete();
@@ -422,6 +465,29 @@ mod tests {
         drop(alone);
         with_form().unwrap();
         assert!(budget.verified_by_key().is_empty());
+    }
+
+    #[test]
+    fn verifiers_that_share_a_budget_share_its_room_and_no_key() {
+        let shared = BodyBudget::new(TOTAL);
+        let of = |namespace| Arc::new(Budget::new(shared.clone(), 64 * KIB, Some(namespace)));
+        let (one, other) = (of("one"), of("other"));
+        // A key has a quarter, and another key of its name another quarter.
+        let mut bodies: Vec<_> = (0..4).map(|_| waiting(&one, 64 * KIB, "a")).collect();
+        bodies.extend((0..4).map(|_| waiting(&other, 64 * KIB, "a")));
+        assert!(bodies.iter_mut().all(|body| !gives_way(body, "a")));
+        // All of the room is used: the oldest gives way, whichever verifier has it.
+        let _third = waiting(&of("third"), 64 * KIB, "a");
+        let gone = bodies.iter_mut().map(|body| gives_way(body, "a"));
+        assert_eq!(gone.filter(|is_gone| *is_gone).count(), 1);
+        assert!(gives_way(&mut bodies[0], "a"));
+        drop(bodies);
+        // The twin: a verifier with a budget of its own takes none of it.
+        let _own: Vec<_> = (0..8)
+            .map(|n| waiting(&budget(), 64 * KIB, &n.to_string()))
+            .collect();
+        let mut first = waiting(&one, 64 * KIB, "a");
+        assert!(!gives_way(&mut first, "a"));
     }
 
     #[test]
@@ -489,7 +555,7 @@ mod tests {
                 let incomplete = budget.incomplete();
                 let waiting = incomplete.by_key.values().flat_map(|of_key| of_key.bodies.values());
                 prop_assert_eq!(waiting.map(|body| body.bytes).sum::<usize>(), incomplete.used);
-                prop_assert!(incomplete.used <= budget.half);
+                prop_assert!(incomplete.used <= budget.room.half);
                 for of_key in incomplete.by_key.values() {
                     prop_assert!(of_key.used <= budget.share_of_a_key);
                 }
@@ -498,7 +564,7 @@ mod tests {
             let incomplete = budget.incomplete();
             prop_assert_eq!(incomplete.used, 0);
             prop_assert!(incomplete.keys.is_empty() && incomplete.by_key.is_empty());
-            prop_assert_eq!(budget.verified.load(Ordering::Relaxed), 0);
+            prop_assert_eq!(budget.room.verified.load(Ordering::Relaxed), 0);
             prop_assert!(budget.verified_by_key().is_empty());
         }
     }

@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     accepted::{self, Accepted, Accepting, Keyed},
-    budget::Budget,
+    budget::{BodyBudget, Budget},
     builder::{DEFAULT_NAMESPACE, VerifierBuilder},
     methods::Methods,
     processing::Processing,
@@ -56,6 +56,7 @@ impl<T> VerifierBuilder<T> {
         }
         let may_repeat = accepted.first.scheme.profile().may_repeat;
         self.memory.may_repeat = may_repeat;
+        let namespace = self.memory.namespace.clone();
         let memory = Arc::new(self.memory.remember(retention, keys_of)?);
         let mut freshness = Freshness {
             margin,
@@ -67,7 +68,11 @@ impl<T> VerifierBuilder<T> {
         }
 
         let clock: Arc<dyn Clock> = self.clock.into();
-        let budget = Arc::new(Budget::new(self.body_budget, self.body.max_bytes));
+        let shared = self.shared_budget;
+        let namespace = shared.is_some().then_some(namespace);
+        let budget = shared.unwrap_or_else(|| BodyBudget::new(self.body_budget));
+        let budget = Budget::new(budget, self.body.max_bytes, namespace.as_deref());
+        let budget = Arc::new(budget);
         let running = Arc::new(Semaphore::new(self.max_running));
         let unproven = Arc::new(Semaphore::new(self.max_unproven));
         let processors = available_parallelism().map_or(1, NonZero::get);
@@ -116,8 +121,9 @@ impl<T> VerifierBuilder<T> {
         self.freshness.check_ranges()?;
         ConfigError::unless(self.seals_for <= YEAR, "`seals_for` is at most 366 days")?;
         self.body.check_ranges()?;
+        let shared = self.shared_budget.as_ref();
         ConfigError::unless(
-            self.body.max_bytes <= self.body_budget / 2,
+            self.body.max_bytes <= shared.map_or(self.body_budget / 2, BodyBudget::max_body),
             "`body_budget_bytes` is at least twice `max_body_bytes`",
         )?;
         self.memory.check_ranges()?;

@@ -6,6 +6,7 @@ use http::Method;
 
 use super::{
     accepted::{Accepted, Accepting},
+    budget::BodyBudget,
     processing::Processing,
     verifier::Verifier,
 };
@@ -42,6 +43,8 @@ pub struct VerifierBuilder<T> {
     pub(super) seals_for: Duration,
     pub(super) body: BodyLimits,
     pub(super) body_budget: usize,
+    /// In the place of a budget of its own.
+    pub(super) shared_budget: Option<BodyBudget>,
     /// Unless it is chosen, that of the scheme.
     pub(super) processing: Option<Processing>,
     pub(super) max_running: usize,
@@ -82,6 +85,7 @@ impl<T: 'static> VerifierBuilder<T> {
             seals_for: Duration::ZERO,
             body: BodyLimits::default(),
             body_budget: 64 * 1024 * 1024,
+            shared_budget: None,
             processing: None,
             max_running: 1024,
             max_unproven: 16,
@@ -302,6 +306,35 @@ impl<T: 'static> VerifierBuilder<T> {
     /// before it; or if it holds its own signature, and the key store has to be waited for.
     pub fn body_budget_bytes(mut self, budget: usize) -> Self {
         self.body_budget = budget;
+        self
+    }
+
+    /// Takes the room for bodies from a budget that other verifiers share, instead of one of its own.
+    /// Default: a budget of [`body_budget_bytes`](Self::body_budget_bytes), which is then ignored.
+    ///
+    /// What is said there of one key holds for one key of one [namespace](Self::namespace).
+    ///
+    /// ```
+    /// use countersign::{MemoryStore, VerifyLayer, request::BodyBudget, webhooks};
+    ///
+    /// # fn f() -> Result<(), countersign::ConfigError> {
+    /// let budget = BodyBudget::new(64 * 1024 * 1024);
+    /// let github = VerifyLayer::builder(webhooks::GitHub::new())
+    ///     .secret("the secret of our hooks at GitHub")
+    ///     .namespace("github")
+    ///     .body_budget(&budget)
+    ///     .store(MemoryStore::new());
+    /// let stripe = VerifyLayer::builder(webhooks::Stripe::new())
+    ///     .secret("whsec_the_secret_of_our_endpoint_at_stripe")
+    ///     .namespace("stripe")
+    ///     .body_budget(&budget)
+    ///     .store(MemoryStore::new());
+    /// # github.build()?;
+    /// # stripe.build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn body_budget(mut self, budget: &BodyBudget) -> Self {
+        self.shared_budget = Some(budget.clone());
         self
     }
 

@@ -57,6 +57,7 @@ pub use crate::{
 };
 pub use admit::Admitted;
 pub use authenticate::Authentic;
+pub use budget::BodyBudget;
 pub use builder::VerifierBuilder;
 pub use changed::{Unchanged, require_changed};
 pub use claim::Verified;

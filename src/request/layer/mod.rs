@@ -14,7 +14,7 @@ mod verify_layer;
 
 pub use crate::{future::ResponseFuture, once::LeaseStatus};
 pub use idempotent::Idempotent;
-pub use observe::{Observe, ObserveLayer};
+pub use observe::{Observe, ObserveLayer, WouldRefuse};
 pub use observed_body::ObservedBody;
 pub use response::ResponseBody;
 pub use service::{BufferedVerify, Verify};

@@ -19,7 +19,7 @@ use super::{
     verify_layer::{BufferedLayer, VerifyLayer},
 };
 use crate::{
-    error::{ConfigError, ConfigErrorKind},
+    error::{ConfigError, ConfigErrorKind, Rejection},
     future::ResponseFuture,
     once::{Handled, KeptLease, Report},
     request::{Processing, Verified, VerifiedPayload},
@@ -46,6 +46,7 @@ impl VerifyLayer {
     /// - Nonces are claimed in the same store and namespace, so that a request which was handled is
     ///   a replay once the layer verifies. With [`Processing::Retryable`], a request is completed
     ///   if the handler answers with 2xx, and otherwise released.
+    /// - The response has a [`WouldRefuse`] among its extensions if the request would be refused.
     /// - Challenges of senders are not answered, and signed responses state the outcome `open`.
     ///
     /// ```
@@ -107,6 +108,19 @@ impl<S> Layer<S> for ObserveLayer {
     }
 }
 
+/// Says why an [`ObserveLayer`] would refuse a request, as an extension of the response. A layer around
+/// it can count and log what would be refused; the client is told nothing.
+#[derive(Clone, Debug)]
+pub struct WouldRefuse(Rejection);
+
+impl WouldRefuse {
+    /// Returns the rejection that the request would be answered with.
+    #[must_use]
+    pub fn rejection(&self) -> &Rejection {
+        &self.0
+    }
+}
+
 /// The service that [`ObserveLayer`] makes.
 #[derive(Clone, Debug)]
 pub struct Observe<S> {
@@ -135,9 +149,12 @@ where
         let mut service = self.inner.clone();
         let settings = Arc::clone(&self.settings);
         ResponseFuture::new(async move {
-            let (request, kept) = settings.observe(request).await;
+            let (request, kept, refused) = settings.observe(request).await;
             poll_fn(|context| service.poll_ready(context)).await?;
-            let response = service.call(request).await?;
+            let mut response = service.call(request).await?;
+            if let Some(refused) = refused {
+                response.extensions_mut().insert(WouldRefuse(refused));
+            }
             if let Some(kept) = kept {
                 drop(kept.settle(Handled::by(response.status())));
             }
@@ -147,8 +164,16 @@ where
 }
 
 impl LayerSettings {
-    /// The request as it came, and the lease on it if it is new and processed under one.
-    async fn observe<B>(&self, request: Request<B>) -> (Request<ObservedBody<B>>, Option<KeptLease>)
+    /// The request as it came, the lease on it if it is new and processed under one, and why it would
+    /// be refused.
+    async fn observe<B>(
+        &self,
+        request: Request<B>,
+    ) -> (
+        Request<ObservedBody<B>>,
+        Option<KeptLease>,
+        Option<Rejection>,
+    )
     where
         B: Body<Data: Into<Bytes>, Error: fmt::Display>,
     {
@@ -166,11 +191,12 @@ impl LayerSettings {
                 rejection.report_observed(self.acknowledges(rejection));
             },
         );
-        let verified = match verifying.await {
-            Ok(Ok((verified, _))) => Some(verified),
+        let (verified, refused) = match verifying.await {
+            Ok(Ok((verified, _))) => (Some(verified), None),
             Ok(Err(never)) => match never {},
-            Err(_) => None,
+            Err(refused) => (None, Some(refused.rejection)),
         };
+        let refused = refused.filter(|rejection| !self.acknowledges(rejection));
         let charged: Option<VerifiedPayload> = verified
             .as_ref()
             .and_then(|verified| verified.payload().cloned());
@@ -182,6 +208,6 @@ impl LayerSettings {
             head.extensions.insert(report);
         }
         let body = observing.pass_on(charged);
-        (Request::from_parts(head, body), kept)
+        (Request::from_parts(head, body), kept, refused)
     }
 }
