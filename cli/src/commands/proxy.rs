@@ -16,7 +16,10 @@ use crate::{
     args::ProxyArgs,
     exit::{Exit, Failure},
     printer::Printer,
-    proxy::{Certificates, KIND, Listeners, OpenStores, Outlet, Plan, Proxy, Side},
+    proxy::{
+        Certificates, KIND, Listeners, Measures, OpenStores, Outlet, Plan, Proxy, Side,
+        listen_to_the_library,
+    },
     runtime,
     serving::Ending,
 };
@@ -56,8 +59,13 @@ async fn proxy(config: &Path, plan: Plan, is_json: bool) -> Result<Exit, Failure
     }
     let certificates = listeners.certificates();
     let (outlet, printing) = Outlet::open(is_json).map_err(failed)?;
+    listen_to_the_library(outlet.clone());
+    let measures = plan.admin.is_some().then(Measures::begin).transpose()?;
+    let keeping_up = measures
+        .clone()
+        .map(|measures| tokio::spawn(measures.keep_up()));
     let mut stores = OpenStores::default();
-    let proxy = Proxy::open(plan, &mut stores, outlet.clone()).await?;
+    let proxy = Proxy::open(plan, &mut stores, outlet.clone(), measures).await?;
     announce("listening", "listening on", &listeners, &outlet);
     announce("admin", "admin at", &admin, &outlet);
     for (name, listeners) in &signing {
@@ -93,6 +101,7 @@ async fn proxy(config: &Path, plan: Plan, is_json: bool) -> Result<Exit, Failure
     notify(&[NotifyState::Stopping], &outlet);
     drop(stop);
     watching.abort();
+    keeping_up.inspect(tokio::task::JoinHandle::abort);
     let last = Instant::now() + limits.drain;
     let serving = async {
         serving.join_all().await;

@@ -8,8 +8,8 @@ use serde_json::json;
 use super::{answer::AnswerBody, handler::Proxy};
 
 impl Proxy {
-    /// Answers on the admin address: `/healthz` while the process runs, and `/readyz` if every store
-    /// and every upstream can be used.
+    /// Answers on the admin address: `/healthz` while the process runs, `/readyz` if every store and
+    /// every upstream can be used, and `/metrics` for Prometheus.
     pub(super) async fn answer_admin(&self, method: &Method, path: &str) -> Response<AnswerBody> {
         if ![Method::GET, Method::HEAD].contains(method) {
             return text(
@@ -33,7 +33,15 @@ impl Proxy {
                 let object = json!({"ready": is_ready, "wrong": wrong});
                 text(status, "application/json", object.to_string())
             }
-            _ => text(StatusCode::NOT_FOUND, "text/plain", "/healthz or /readyz\n"),
+            "/metrics" => match self.measured() {
+                Some(measured) => text(StatusCode::OK, "text/plain; version=0.0.4", measured),
+                None => text(StatusCode::NOT_FOUND, "text/plain", "it does not measure\n"),
+            },
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "text/plain",
+                "/healthz, /readyz or /metrics\n",
+            ),
         }
     }
 }

@@ -42,6 +42,8 @@ pub(super) enum Refused {
     BodyBroken,
     /// Other bodies take up all the room.
     NoRoom,
+    /// As many requests are being handled as there may be.
+    Busy,
     /// There is no connection to the upstream; nothing was claimed.
     NoUpstream,
     /// The connection was lost before a byte was sent, and there is no other. The request was claimed.
@@ -66,7 +68,7 @@ impl Refused {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyLate => StatusCode::REQUEST_TIMEOUT,
             Self::BodyBroken => StatusCode::BAD_REQUEST,
-            Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoRoom | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoUpstream | Self::Undelivered | Self::Broken => StatusCode::BAD_GATEWAY,
@@ -90,6 +92,7 @@ impl Refused {
             Self::BodyLate => "body_timeout",
             Self::BodyBroken => "body_unreadable",
             Self::NoRoom => "body_budget_exhausted",
+            Self::Busy => "requests_exhausted",
             Self::NoUpstream => "upstream_unavailable",
             Self::Undelivered => "upstream_lost",
             Self::Broken => "upstream_failed",
@@ -117,6 +120,7 @@ impl Refused {
             Self::BodyLate => "The body did not arrive in time.",
             Self::BodyBroken => "The body broke off or could not be read.",
             Self::NoRoom => "The service is taking in as much as it can. Try again later.",
+            Self::Busy => "The service is handling as many requests as it can. Try again later.",
             Self::NoUpstream => "The server behind this proxy cannot be reached. Try again later.",
             Self::Undelivered => {
                 "The server behind this proxy went away before it got the request."
@@ -151,11 +155,12 @@ impl Refused {
         let problem = HeaderValue::from_static("application/problem+json");
         headers.insert(CONTENT_TYPE, problem);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if *self == Self::ClientOverLimit {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        if let Self::Method(allow) = self {
-            headers.insert(ALLOW, allow.clone());
+        match self {
+            Self::Method(allow) => drop(headers.insert(ALLOW, allow.clone())),
+            Self::NoRoom | Self::Busy | Self::ClientOverLimit => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
         }
         answer.extensions_mut().insert(Code(self.code()));
         answer

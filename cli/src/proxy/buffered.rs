@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use countersign::request::BodyBudget;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -13,37 +14,50 @@ use tokio::{
 
 use super::answer::Refused;
 
-/// All bodies of one route at one time, in bytes; more if one body may be longer.
-const BUDGET: usize = 64 * 1024 * 1024;
-
 /// The room that a body takes up, until it is dropped.
 pub(super) type Room = Option<OwnedSemaphorePermit>;
 
-/// What a route takes in without the library.
+/// The room for all bodies, in bytes. Strangers take up none of the half of verified bodies.
 #[derive(Clone, Debug)]
-pub(super) struct Buffered {
-    max_bytes: usize,
-    deadline: Duration,
-    budget: Arc<Semaphore>,
+pub(super) struct Rooms {
+    pub(super) verified: BodyBudget,
+    others: Arc<Semaphore>,
 }
 
-impl Buffered {
-    pub(super) fn new(max_bytes: usize, deadline: Duration) -> Self {
-        let budget = BUDGET.max(max_bytes).min(Semaphore::MAX_PERMITS);
+impl Rooms {
+    pub(super) fn new(bytes: usize) -> Self {
+        let half = bytes / 2;
         Self {
-            max_bytes,
-            deadline,
-            budget: Arc::new(Semaphore::new(budget)),
+            verified: BodyBudget::new(half),
+            others: Arc::new(Semaphore::new(half)),
         }
     }
 
+    /// The longest body, of that many bytes for all.
+    pub(super) fn longest(bytes: usize) -> usize {
+        bytes / 4
+    }
+}
+
+/// What a route takes in without the library.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Buffered {
+    pub(super) max_bytes: usize,
+    pub(super) deadline: Duration,
+}
+
+impl Buffered {
     /// Reads a body, without its trailers, which nobody has looked at.
-    pub(super) async fn read(&self, body: Incoming) -> Result<(Bytes, Room), Refused> {
-        let reading = timeout(self.deadline, self.read_all(body)).await;
+    pub(super) async fn read(
+        &self,
+        body: Incoming,
+        rooms: &Rooms,
+    ) -> Result<(Bytes, Room), Refused> {
+        let reading = timeout(self.deadline, self.read_all(body, rooms)).await;
         reading.unwrap_or(Err(Refused::BodyLate))
     }
 
-    async fn read_all(&self, mut body: Incoming) -> Result<(Bytes, Room), Refused> {
+    async fn read_all(&self, mut body: Incoming, rooms: &Rooms) -> Result<(Bytes, Room), Refused> {
         let is_too_large = |len: u64| len > u64::try_from(self.max_bytes).unwrap_or(u64::MAX);
         if is_too_large(body.size_hint().lower()) {
             return Err(Refused::BodyTooLarge);
@@ -61,7 +75,7 @@ impl Buffered {
                 return Err(Refused::BodyTooLarge);
             }
             let bytes = u32::try_from(data.len()).map_err(|_| Refused::BodyTooLarge)?;
-            let more = Arc::clone(&self.budget).try_acquire_many_owned(bytes);
+            let more = Arc::clone(&rooms.others).try_acquire_many_owned(bytes);
             let more = more.map_err(|_| Refused::NoRoom)?;
             match &mut room {
                 Some(room) => room.merge(more),

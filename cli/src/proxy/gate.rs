@@ -1,7 +1,11 @@
 //! Refuses a verified request before its nonce is claimed, for what the request itself shows.
 
 use countersign::{VerifiedPayload, request::MatchedPlace};
-use http::{HeaderMap, Method, request::Parts};
+use http::{
+    HeaderMap, HeaderName, Method,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+    request::Parts,
+};
 
 use super::{answer::Refused, identity, place::Place};
 
@@ -10,6 +14,8 @@ use super::{answer::Refused, identity, place::Place};
 pub(super) struct Gate {
     pub(super) place: Place,
     pub(super) takes: Unsigned,
+    /// Whether the proxy signs what is forwarded.
+    pub(super) signs: bool,
 }
 
 /// Parts of a target that a route takes though nobody signed them.
@@ -26,6 +32,9 @@ impl Gate {
         if !self.takes_target(head, payload) {
             return Some(Refused::Unsigned);
         }
+        if self.signs && !is_signable(&head.headers) {
+            return Some(Refused::Unwritable);
+        }
         // Once more when it is forwarded. By then a refusal would have used the request up.
         let written = identity::write(payload, &head.headers, &mut HeaderMap::new());
         written.err().map(|_| Refused::Unwritable)
@@ -41,6 +50,15 @@ impl Gate {
         let takes_query = payload.query().is_some() || self.takes.query || !has_query;
         takes_method && takes_path && takes_query
     }
+}
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Whether all fields of a client that the signature of the proxy covers are ASCII.
+fn is_signable(headers: &HeaderMap) -> bool {
+    let covered = [CONTENT_TYPE, CONTENT_ENCODING, IDEMPOTENCY_KEY];
+    let mut values = covered.iter().flat_map(|name| headers.get_all(name));
+    values.all(|value| value.to_str().is_ok())
 }
 
 /// The one place of a route, whose namespace is its own: a message that leaves out method and path

@@ -15,9 +15,11 @@ use tokio::time::sleep;
 
 use super::{
     answer::{AnswerBody, Refused},
+    buffered::Rooms,
     clients::{Clients, Held},
     forwarders::{Arrival, Client},
-    logged::Begun,
+    logged::{Begun, Outcome},
+    measures::{self, Measures},
     open_stores::OpenStores,
     outlet::Outlet,
     plan::Plan,
@@ -49,6 +51,8 @@ pub(crate) struct Proxy {
     running: Running,
     /// Requests that came by a forwarder.
     clients: Arc<Clients>,
+    rooms: Rooms,
+    measures: Option<Measures>,
 }
 
 impl Proxy {
@@ -57,16 +61,21 @@ impl Proxy {
         plan: Plan,
         stores: &mut OpenStores,
         outlet: Outlet,
+        measures: Option<Measures>,
     ) -> Result<Arc<Self>, Failure> {
         let logs = AtomicBool::new(plan.access_log);
         let clients = Clients::new(plan.limits.per_client);
-        let routes = Routes::open(plan, stores, None).await?;
+        let running = Running::new(plan.limits.requests);
+        let rooms = Rooms::new(plan.limits.body_bytes);
+        let routes = Routes::open(plan, stores, &rooms, None).await?;
         Ok(Arc::new(Self {
             routes: RwLock::new(Arc::new(routes)),
             logs,
             outlet,
-            running: Running::default(),
+            running,
             clients,
+            rooms,
+            measures,
         }))
     }
 
@@ -77,7 +86,7 @@ impl Proxy {
     pub(crate) async fn reload(&self, plan: Plan, stores: &mut OpenStores) -> Result<(), Failure> {
         let before = self.routes();
         let logs = plan.access_log;
-        let routes = Routes::open(plan, stores, Some(&before)).await?;
+        let routes = Routes::open(plan, stores, &self.rooms, Some(&before)).await?;
         *self.routes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
         self.logs.store(logs, Ordering::Relaxed);
         Ok(())
@@ -109,10 +118,18 @@ impl Proxy {
         let (route, answer) = match found {
             Err(refused) => (None, refused.answer()),
             Ok((held, (route, tenant))) => {
-                let mut request = Request::from_parts(head, body);
-                request.extensions_mut().insert(self.running.begin().await);
-                let answer = route.answer(tenant.as_deref(), request).await;
-                let answer = answer.unwrap_or_else(|failed| self.failed(&failed));
+                let answer = match self.running.begin().await {
+                    None => Refused::Busy.answer(),
+                    Some(handled) => {
+                        let mut request = Request::from_parts(head, body);
+                        request.extensions_mut().insert(handled.clone());
+                        let answering = route.answer(tenant.as_deref(), request, routes.rooms());
+                        let answer = answering
+                            .await
+                            .unwrap_or_else(|failed| self.failed(&failed));
+                        handled.until_the_end_of(answer)
+                    }
+                };
                 let answer = match held {
                     None => answer,
                     Some(held) => answer.map(|body| until_its_end(body, held)),
@@ -120,9 +137,7 @@ impl Proxy {
                 (Some(route.name()), answer)
             }
         };
-        if let Some(begun) = begun {
-            self.outlet.request(begun.answered(route, &answer));
-        }
+        self.answered(begun, route, &answer);
         answer
     }
 
@@ -140,7 +155,7 @@ impl Proxy {
     /// Signs one request of an application, by the route of this name.
     pub(super) async fn sign(
         self: Arc<Self>,
-        name: &str,
+        name: &Arc<str>,
         request: Request<Incoming>,
     ) -> Response<AnswerBody> {
         let (head, body) = request.into_parts();
@@ -149,22 +164,41 @@ impl Proxy {
             .load(Ordering::Relaxed)
             .then(|| Begun::new(&head, None));
         let routes = self.routes();
-        let answer = match routes.signing(name) {
-            None => Refused::NoRoute.answer(),
-            Some(signing) => {
-                let answer = signing.answer(Request::from_parts(head, body)).await;
-                answer.unwrap_or_else(|failed| self.failed(&failed))
+        let answer = match (routes.signing(name), self.running.begin().await) {
+            (None, _) => Refused::NoRoute.answer(),
+            (_, None) => Refused::Busy.answer(),
+            (Some(signing), Some(handled)) => {
+                let request = Request::from_parts(head, body);
+                let answer = signing.answer(request, routes.rooms()).await;
+                let answer = answer.unwrap_or_else(|failed| self.failed(&failed));
+                handled.until_the_end_of(answer)
             }
         };
-        if let Some(begun) = begun {
-            self.outlet.request(begun.answered(Some(name), &answer));
-        }
+        self.answered(begun, Some(name), &answer);
         answer
     }
 
     /// Waits until no request is being handled, also none whose client has gone.
     pub(crate) async fn rest(&self) {
         self.running.end().await;
+    }
+
+    fn answered(
+        &self,
+        begun: Option<Begun>,
+        route: Option<&Arc<str>>,
+        answer: &Response<AnswerBody>,
+    ) {
+        let outcome = Outcome::of(answer);
+        measures::answered(route, &outcome);
+        if let Some(begun) = begun {
+            self.outlet.request(begun.answered(route, &outcome));
+        }
+    }
+
+    /// The text that Prometheus reads, if the proxy measures.
+    pub(super) fn measured(&self) -> Option<String> {
+        self.measures.as_ref().map(Measures::render)
     }
 
     fn failed(&self, failed: &Failed) -> Response<AnswerBody> {

@@ -48,6 +48,23 @@ pub(super) fn write(
     Ok(())
 }
 
+/// The names of our fields that a head has.
+pub(super) fn fields(head: &HeaderMap) -> Vec<&HeaderName> {
+    let ours = |name: &&HeaderName| name.as_str().starts_with(PREFIX);
+    head.keys().filter(ours).collect()
+}
+
+/// Every set of names that [`write`] adds: the key id, and any of the others.
+pub(super) fn combinations() -> impl Iterator<Item = Vec<HeaderName>> {
+    let others = [SIGNED_AT, NONCE, COVERED];
+    (0..1_u8 << others.len()).map(move |set| {
+        let chosen = others.iter().enumerate();
+        let chosen = chosen.filter(|(at, _)| set >> at & 1 == 1);
+        let chosen = chosen.map(|(_, name)| name.clone());
+        [KEY_ID].into_iter().chain(chosen).collect()
+    })
+}
+
 /// The names of what is covered, as RFC 9421 writes them; `@body` is the whole body.
 fn covered<'a>(
     payload: &'a VerifiedPayload,

@@ -2,10 +2,11 @@
 
 use std::{
     net::IpAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use countersign::{Clock as _, Rejection, Timestamp, clock::SystemClock};
+use countersign::{Clock as _, Rejection, Timestamp, clock::SystemClock, layer::WouldRefuse};
 use http::{Response, request::Parts};
 use serde_json::{Value, json};
 
@@ -24,6 +25,8 @@ pub(super) struct Logged {
     path: String,
     status: u16,
     code: Option<&'static str>,
+    reason: Option<String>,
+    would: Option<&'static str>,
     key_id: Option<String>,
     took: Duration,
 }
@@ -57,20 +60,47 @@ impl Begun {
         }
     }
 
-    pub(super) fn answered<B>(self, route: Option<&str>, answer: &Response<B>) -> Logged {
-        let extensions = answer.extensions();
-        let own = extensions.get().map(|Code(code)| *code);
-        let rejection = extensions.get::<Rejection>();
+    pub(super) fn answered(self, route: Option<&Arc<str>>, outcome: &Outcome<'_>) -> Logged {
         Logged {
             at: self.at,
             client: self.client,
-            route: route.map(str::to_owned),
+            route: route.map(|route| route.to_string()),
             method: self.method,
             path: self.path,
+            status: outcome.status,
+            code: outcome.code,
+            reason: outcome.reason.map(str::to_owned),
+            would: outcome.would,
+            key_id: outcome.key_id.map(str::to_owned),
+            took: self.started.elapsed(),
+        }
+    }
+}
+
+/// What an answer says of its request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome<'a> {
+    pub(super) status: u16,
+    pub(super) code: Option<&'static str>,
+    /// Why the library refused it.
+    reason: Option<&'a str>,
+    /// The code that a route which observes would have refused it with.
+    pub(super) would: Option<&'static str>,
+    key_id: Option<&'a str>,
+}
+
+impl<'a> Outcome<'a> {
+    pub(super) fn of<B>(answer: &'a Response<B>) -> Self {
+        let extensions = answer.extensions();
+        let own = extensions.get().map(|Code(code)| *code);
+        let rejection = extensions.get::<Rejection>();
+        let would = extensions.get::<WouldRefuse>().map(WouldRefuse::rejection);
+        Self {
             status: answer.status().as_u16(),
             code: own.or(rejection.map(|rejection| rejection.kind().code())),
-            key_id: extensions.get().map(|VerifiedAs(id)| id.clone()),
-            took: self.started.elapsed(),
+            reason: rejection.or(would).map(Rejection::reason),
+            would: would.map(|rejection| rejection.kind().code()),
+            key_id: extensions.get().map(|VerifiedAs(id)| id.as_str()),
         }
     }
 }
@@ -88,6 +118,8 @@ impl Logged {
                 "path": self.path,
                 "status": self.status,
                 "code": self.code,
+                "reason": self.reason,
+                "would_refuse": self.would,
                 "key_id": self.key_id,
                 "took_ms": self.took.as_secs_f64() * 1000.0,
                 "left_out": left_out,
@@ -110,6 +142,7 @@ impl Logged {
             ("route", self.route.as_deref()),
             ("key", self.key_id.as_deref()),
             ("code", self.code),
+            ("would-refuse", self.would),
         ];
         for (name, value) in named {
             if let Some(value) = value {
@@ -117,6 +150,9 @@ impl Logged {
             }
         }
         line.push_str(&format!(" {} ms", self.took.as_millis()));
+        if let Some(reason) = &self.reason {
+            line.push_str(&format!(" ({reason})"));
+        }
         if left_out > 0 {
             line.push_str(&format!(" ({left_out} lines left out)"));
         }

@@ -10,7 +10,7 @@ use tower_service::Service as _;
 
 use super::{
     answer::AnswerBody,
-    buffered::Buffered,
+    buffered::{Buffered, Rooms},
     upstream::{Failed, Forward},
 };
 
@@ -22,8 +22,11 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub(super) struct Open(Buffered);
 
 impl Open {
-    pub(super) fn new(max_body_bytes: usize) -> Self {
-        Self(Buffered::new(max_body_bytes, DEADLINE))
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self(Buffered {
+            max_bytes,
+            deadline: DEADLINE,
+        })
     }
 
     /// Forwards a request that nobody verifies. A client that is slow with its body takes no turn of
@@ -32,9 +35,10 @@ impl Open {
         &self,
         mut forward: Forward,
         request: Request<Incoming>,
+        rooms: &Rooms,
     ) -> Result<Response<AnswerBody>, Failed> {
         let (head, body) = request.into_parts();
-        let (body, _room) = match self.0.read(body).await {
+        let (body, _room) = match self.0.read(body, rooms).await {
             Ok(read) => read,
             Err(refused) => return Ok(refused.answer()),
         };

@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::logged::Logged;
+use super::{logged::Logged, measures};
 use crate::{
     exit::Failure,
     printer::{Printer, one_line},
@@ -121,6 +121,7 @@ impl Queue {
         let left_out = self.left_out.swap(0, Ordering::Relaxed);
         if self.said.try_send((left_out, said)).is_err() {
             self.left_out.fetch_add(left_out + 1, Ordering::Relaxed);
+            measures::line_dropped();
         }
     }
 }

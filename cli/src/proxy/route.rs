@@ -10,6 +10,7 @@ use tower_service::Service as _;
 
 use super::{
     answer::{AnswerBody, Refused},
+    buffered::Rooms,
     forwarders::Forwarders,
     gate,
     open::Open,
@@ -17,7 +18,7 @@ use super::{
     place::{Place, Target},
     plan::{self, Plan},
     signing::Signing,
-    upstream::{self, Failed, Forward, Upstream},
+    upstream::{self, Failed, Forward, Of, Upstream},
     verified::{Before, Guard, Guards, NewKeys, Verified},
 };
 use crate::{exit::Failure, store::Store};
@@ -28,12 +29,13 @@ pub(super) struct Routes {
     forwarders: Forwarders,
     routes: Vec<Route>,
     signs: Vec<Signing>,
+    rooms: Rooms,
 }
 
 /// One route.
 #[derive(Debug)]
 pub(super) struct Route {
-    name: String,
+    name: Arc<str>,
     place: Place,
     target: Arc<upstream::Target>,
     kind: Kind,
@@ -58,14 +60,15 @@ impl Routes {
     pub(super) async fn open(
         plan: Plan,
         stores: &mut OpenStores,
+        rooms: &Rooms,
         before: Option<&Self>,
     ) -> Result<Self, Failure> {
         let mut routes = Vec::with_capacity(plan.routes.len());
         let mut new = Vec::new();
         for planned in plan.routes {
             let mut known = before.into_iter().flat_map(|before| &before.routes);
-            let known = known.find(|route| route.name == planned.name);
-            let (route, keys) = Route::open(planned, stores, known).await?;
+            let known = known.find(|route| *route.name == *planned.name);
+            let (route, keys) = Route::open(planned, stores, rooms, known).await?;
             routes.push(route);
             new.extend(keys);
         }
@@ -80,6 +83,7 @@ impl Routes {
             forwarders,
             routes,
             signs,
+            rooms: rooms.clone(),
         })
     }
 
@@ -117,6 +121,11 @@ impl Routes {
         Ok((route, route.place.tenant(&target).map(str::to_owned)))
     }
 
+    /// The room for bodies.
+    pub(super) fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
     /// Finds the route that signs under this name.
     pub(super) fn signing(&self, name: &str) -> Option<&Signing> {
         self.signs.iter().find(|signing| signing.name == name)
@@ -127,7 +136,7 @@ impl Routes {
         let mut wrong = Vec::new();
         for route in &self.routes {
             if let Err(why) = route.check().await {
-                wrong.push((route.name.clone(), why));
+                wrong.push((route.name.to_string(), why));
             }
         }
         for signing in &self.signs {
@@ -140,7 +149,9 @@ impl Routes {
 
     /// Reads keys again that may have changed, and says what was refused.
     pub(super) fn read_keys(&self) -> Vec<Failure> {
-        self.routes.iter().flat_map(Route::read_keys).collect()
+        let each = self.routes.iter();
+        each.flat_map(|route| route.read_keys(&self.rooms))
+            .collect()
     }
 }
 
@@ -148,6 +159,7 @@ impl Route {
     async fn open(
         planned: plan::Route,
         stores: &mut OpenStores,
+        rooms: &Rooms,
         known: Option<&Self>,
     ) -> Result<(Self, Option<NewKeys>), Failure> {
         let mut new = None;
@@ -159,7 +171,7 @@ impl Route {
                 let before = known
                     .as_deref()
                     .map_or(Before::Nothing, Before::OtherSettings);
-                let guards = verified.guards(&store.nonces(), before);
+                let guards = verified.guards(&store.nonces(), &rooms.verified, before);
                 let (guards, keys) = guards.map_err(|refusal| refusal.failure(&planned.name))?;
                 new = Some(keys);
                 Kind::Verified {
@@ -170,7 +182,7 @@ impl Route {
             }
         };
         let route = Self {
-            name: planned.name,
+            name: planned.name.into(),
             place: planned.place,
             target: planned.target,
             kind,
@@ -178,7 +190,7 @@ impl Route {
         Ok((route, new))
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
@@ -206,11 +218,18 @@ impl Route {
         &self,
         tenant: Option<&str>,
         mut request: Request<Incoming>,
+        rooms: &Rooms,
     ) -> Result<Response<AnswerBody>, Failed> {
-        let forward = Forward::new(Arc::clone(&self.target));
-        let guards = match &self.kind {
-            Kind::Open(open) => return open.answer(forward, request).await,
-            Kind::Verified { guards, .. } => current(guards),
+        let forward = |of| Forward::new(Arc::clone(&self.target), of);
+        let (guards, forward) = match &self.kind {
+            Kind::Open(open) => {
+                return open.answer(forward(Of::Anybody), request, rooms).await;
+            }
+            // Strangers pass a route that observes.
+            Kind::Verified {
+                verified, guards, ..
+            } if verified.observe_only => (current(guards), forward(Of::Anybody)),
+            Kind::Verified { guards, .. } => (current(guards), forward(Of::Known)),
         };
         let Some(guard) = guards.find(tenant) else {
             return Ok(Refused::NoRoute.answer());
@@ -229,7 +248,7 @@ impl Route {
         Ok(answer.map(|body| body.boxed_unsync()))
     }
 
-    fn read_keys(&self) -> Vec<Failure> {
+    fn read_keys(&self, rooms: &Rooms) -> Vec<Failure> {
         let Kind::Verified {
             verified,
             store,
@@ -242,7 +261,8 @@ impl Route {
             return Vec::new();
         }
         let known = current(guards);
-        match verified.guards(&store.nonces(), Before::SameSettings(&known)) {
+        let read = Before::SameSettings(&known);
+        match verified.guards(&store.nonces(), &rooms.verified, read) {
             Ok((read, keys)) => {
                 *guards.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read);
                 keys.replace()

@@ -16,6 +16,7 @@ use super::{
     forwarders::Arrival,
     handler::Proxy,
     listeners::{Listener, Listeners, Stream},
+    measures::OneMore,
     plan::Limits,
 };
 
@@ -107,6 +108,7 @@ async fn serve(
         let watcher = graceful.watcher();
         tokio::spawn(async move {
             let _taken = taken;
+            let _connection = OneMore::connection();
             let Some(acceptor) = acceptor else {
                 return serving.answer(arrival, stream, watcher).await;
             };

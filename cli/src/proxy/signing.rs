@@ -5,7 +5,7 @@ use hyper::body::Incoming;
 
 use super::{
     answer::{AnswerBody, Refused},
-    buffered::Buffered,
+    buffered::{Buffered, Rooms},
     place,
     upstream::{Failed, Signs, is_local},
 };
@@ -29,12 +29,13 @@ impl Signing {
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
+        rooms: &Rooms,
     ) -> Result<Response<AnswerBody>, Failed> {
         let (head, body) = request.into_parts();
         if !self.is_of_an_application(&head) {
             return Ok(Refused::Client.answer());
         }
-        let (body, _room) = match self.bodies.read(body).await {
+        let (body, _room) = match self.bodies.read(body, rooms).await {
             Ok(read) => read,
             Err(refused) => return Ok(refused.answer()),
         };

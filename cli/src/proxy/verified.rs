@@ -10,6 +10,7 @@ use std::{
 use countersign::{
     ConfigError, OnDuplicate, Processing, VerifyLayer,
     layer::{BufferedLayer, ObserveLayer},
+    request::BodyBudget,
     store::NonceStore,
 };
 
@@ -108,6 +109,12 @@ impl<'g> Before<'g> {
     }
 }
 
+/// What the layers of all routes share.
+struct Kept<'k> {
+    store: &'k Arc<dyn NonceStore>,
+    bodies: &'k BodyBudget,
+}
+
 /// Keys that were read, and are not in use yet.
 #[derive(Default)]
 pub(super) struct NewKeys {
@@ -167,8 +174,10 @@ impl Verified {
     pub(super) fn guards(
         &self,
         store: &Arc<dyn NonceStore>,
+        bodies: &BodyBudget,
         before: Before<'_>,
     ) -> Result<(Guards, NewKeys), Refusal> {
+        let store = &Kept { store, bodies };
         let mut new = NewKeys::default();
         let guards = match &self.keys {
             RouteKeys::One(source) => {
@@ -218,7 +227,7 @@ impl Verified {
         &self,
         tenant: &str,
         source: Result<Source, Failure>,
-        store: &Arc<dyn NonceStore>,
+        store: &Kept<'_>,
         known: (Before<'_>, Option<&Guarded>),
         new: &mut NewKeys,
     ) -> Result<Guarded, Refusal> {
@@ -229,7 +238,7 @@ impl Verified {
         &self,
         tenant: Option<&str>,
         source: &Source,
-        store: &Arc<dyn NonceStore>,
+        store: &Kept<'_>,
         (before, known): (Before<'_>, Option<&Guarded>),
         new: &mut NewKeys,
     ) -> Result<Guarded, Refusal> {
@@ -272,7 +281,7 @@ impl Verified {
         &self,
         namespace: &str,
         keys: &Arc<Keys>,
-        store: &Arc<dyn NonceStore>,
+        kept: &Kept<'_>,
     ) -> Result<Guard, ConfigError> {
         let mut builder = self
             .chosen
@@ -281,7 +290,8 @@ impl Verified {
             .keys(Arc::clone(keys))
             .namespace(namespace)
             .readiness_timeout(self.connect_timeout + LONGER)
-            .store(Arc::clone(store));
+            .body_budget(kept.bodies)
+            .store(Arc::clone(kept.store));
         if let Some(origin) = &self.origin {
             builder = builder.public_origin(origin);
         }
@@ -296,9 +306,7 @@ impl Verified {
             builder = builder.max_skew(skew);
         }
         if let Some(bytes) = self.max_body_bytes {
-            builder = builder
-                .max_body_bytes(bytes)
-                .body_budget_bytes(bytes.saturating_mul(4).max(64 * 1024 * 1024));
+            builder = builder.max_body_bytes(bytes);
         }
         if let Some(deadline) = self.body_deadline {
             builder = builder.body_deadline(deadline);

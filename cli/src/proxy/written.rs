@@ -18,7 +18,7 @@ pub(super) struct Written {
     #[serde(default)]
     pub(super) access_log: Option<bool>,
     #[serde(default)]
-    pub(super) store: Option<Spanned<String>>,
+    pub(super) store: Option<Spanned<Store>>,
     #[serde(default)]
     pub(super) limits: Limits,
     #[serde(default)]
@@ -62,6 +62,8 @@ pub(super) struct Limits {
     pub(super) idle_deadline: Option<Spanned<u64>>,
     pub(super) streams: Option<Spanned<u64>>,
     pub(super) drain: Option<Spanned<u64>>,
+    pub(super) requests: Option<Spanned<u64>>,
+    pub(super) body_bytes: Option<Spanned<u64>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,6 +80,10 @@ pub(super) struct Upstream {
     pub(super) connect_timeout: Option<Spanned<u64>>,
     #[serde(default)]
     pub(super) answer_timeout: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) stall_timeout: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) open_requests: Option<Spanned<u64>>,
     #[serde(default)]
     pub(super) idle_timeout: Option<Spanned<u64>>,
 }
@@ -126,11 +132,13 @@ pub(super) struct Route {
     #[serde(default)]
     pub(super) danger_observe_only: Option<Spanned<bool>>,
     #[serde(default)]
-    pub(super) store: Option<Spanned<String>>,
+    pub(super) store: Option<Spanned<Store>>,
     #[serde(default)]
     pub(super) forward: Option<Spanned<Forward>>,
     #[serde(default)]
     pub(super) forward_also: Option<Spanned<Vec<Spanned<String>>>>,
+    #[serde(default)]
+    pub(super) sign_forwarded: Option<Spanned<Key>>,
 }
 
 /// A route that signs requests of an application.
@@ -156,6 +164,23 @@ pub(super) struct Sign {
     pub(super) max_body_bytes: Option<Spanned<u64>>,
     #[serde(default)]
     pub(super) body_deadline: Option<Spanned<u64>>,
+}
+
+/// The store of a route, or the variable of the environment that names it.
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a store is a text such as \"sqlite:FILE\", or { env = \"NAME\" }"
+)]
+pub(super) enum Store {
+    Text(String),
+    Variable(Variable),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Variable {
+    pub(super) env: String,
 }
 
 /// One secret, and where it is.

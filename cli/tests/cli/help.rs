@@ -2,7 +2,7 @@
 
 use crate::session::Session;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 19] = [
     "",
     "scheme",
     "scheme list",
@@ -16,6 +16,8 @@ const COMMANDS: [&str; 17] = [
     "proxy",
     "store",
     "store migrate",
+    "store status",
+    "store forget",
     "probe",
     "audit",
     "completions",

@@ -68,3 +68,51 @@ fn django_acts_once_behind_the_proxy() {
 fn express_acts_once_behind_the_proxy() {
     acts_once_behind_the_proxy("open_express.mjs");
 }
+
+/// The faults of these applications are those of `background/`: nothing is checked, and what was read is
+/// written after a wait.
+fn probe_finds_nothing_behind_the_proxy(script: &str) {
+    let session = Session::new();
+    let Some(app) = Probed::start(&session, script) else {
+        return;
+    };
+    configure(&session, &format!("http://{}", app.address), KEYS);
+    let proxied = Proxied::of(&session);
+    let probe = |address: &str, more: &str| {
+        let command = format!(
+            "http-message-signatures --key-id partner-1 \
+             --data '{{\"amount\":10,\"id\":\"{{uuid}}\"}}' -H 'content-type: application/json' \
+             --effect 'GET http://{}/transfers' {more} POST http://{address}/transfer",
+            app.address
+        );
+        crate::probe::probe(&session, &command)
+    };
+    let report = probe(proxied.listening.address(), "");
+    let found = crate::probe::ids(&report);
+    assert!(found.is_empty(), "{script}: {:#}", report["findings"]);
+    // The twin: the application by itself.
+    let direct = app.address.to_string();
+    let report = probe(
+        &direct,
+        "-H 'countersign-key-id: \"a\"' --check signature-missing --check replay",
+    );
+    let found = crate::probe::ids(&report);
+    for id in ["signature-missing", "replay"] {
+        assert!(found.iter().any(|known| known == id), "{script}: {found:?}");
+    }
+}
+
+#[test]
+fn probe_finds_fastapi_clean_behind_the_proxy() {
+    probe_finds_nothing_behind_the_proxy("open_fastapi.py");
+}
+
+#[test]
+fn probe_finds_django_clean_behind_the_proxy() {
+    probe_finds_nothing_behind_the_proxy("open_django.py");
+}
+
+#[test]
+fn probe_finds_express_clean_behind_the_proxy() {
+    probe_finds_nothing_behind_the_proxy("open_express.mjs");
+}

@@ -131,6 +131,7 @@ fn each_fault_of_a_configuration_is_shown_with_its_place() {
         ),
         ("max-age = 60", "danger-unsigned = [\"host\"]"),
         ("danger-open = true", "danger-open = true\nmax-age = 60"),
+        ("max-age = 60", "max-body-bytes = 40000000"),
         ("listen = [\"127.0.0.1:0\", \"unix:proxy.sock\"]\n", ""),
         ("name = \"to-bank\"", "name = \"health\""),
         (

@@ -3,6 +3,8 @@
 use toml::Spanned;
 
 use super::{
+    super::keys::Owners,
+    keys::forward_key,
     listeners::Listen,
     routes::{Reading, Route},
     signs::{ReadingSign, Sign},
@@ -72,6 +74,10 @@ impl Reading<'_> {
                 written.danger_observe_only.as_ref().map(Spanned::span),
             ),
             ("store", written.store.as_ref().map(Spanned::span)),
+            (
+                "sign-forwarded",
+                written.sign_forwarded.as_ref().map(Spanned::span),
+            ),
         ];
         let found = places.into_iter().find_map(|(name, at)| Some((name, at?)));
         match found {
@@ -81,6 +87,25 @@ impl Reading<'_> {
                 format!("`{name}` has no meaning on a route that is open"),
             )
             .advising("leave out the setting, or leave out `danger-open`")),
+        }
+    }
+}
+
+impl Reading<'_> {
+    /// Refuses to sign with a secret that a route accepts: its clients could sign in the place of the
+    /// proxy, and what the proxy signs could be sent to that route.
+    pub(super) fn refuse_shared_secret(&self, owners: &Owners) -> Result<(), Fault> {
+        let Some(key) = &self.written.sign_forwarded else {
+            return Ok(());
+        };
+        let (_, secret) = forward_key(key, self.folder)?;
+        match owners.owner_of(&secret) {
+            None => Ok(()),
+            Some(owner) => Err(Fault::at(
+                key.span(),
+                format!("the route `{owner}` accepts what is signed with this secret"),
+            )
+            .advising("sign with a secret that the server behind the proxy alone knows")),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{ops::Range, path::Path};
 
+use countersign::Secret;
 use toml::Spanned;
 
 use super::{
@@ -12,8 +13,9 @@ use super::{
         written,
     },
     routes::Reading,
+    values::fault_of,
 };
-use crate::toml_file::Fault;
+use crate::{exit::Failure, toml_file::Fault};
 
 impl Reading<'_> {
     /// Where the keys are, and where the file says so.
@@ -72,4 +74,24 @@ pub(super) fn place_of(
         _ => Err(Fault::at(key.span(), "a key has one of `file` and `env`")
             .advising("write { id = \"partner-1\", file = \"partner-1.secret\" }")),
     }
+}
+
+/// The key under which the proxy signs what it forwards.
+pub(super) fn forward_key(
+    key: &Spanned<written::Key>,
+    folder: &Path,
+) -> Result<(String, Secret), Fault> {
+    let (id, place) = place_of(key, folder)?;
+    let id = id.ok_or_else(|| {
+        Fault::at(
+            key.span(),
+            "the signature of the proxy names its key, and it has no id",
+        )
+        .advising("add `id`, with the id that the upstream knows the secret by")
+    })?;
+    let refused = |failure: Failure| fault_of(key.span(), failure);
+    let secret = place.read().map_err(refused)?;
+    let secret = Secret::new(secret.as_bytes());
+    let secret = secret.map_err(|error| Fault::at(key.span(), error.to_string()))?;
+    Ok((id, secret))
 }

@@ -8,6 +8,8 @@ use super::{
 };
 use crate::{serving::ConnectionLimits, toml_file::Fault};
 
+const MIB: u64 = 1024 * 1024;
+
 /// Limits of the whole proxy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -17,6 +19,10 @@ pub(crate) struct Limits {
     pub(crate) connection: ConnectionLimits,
     /// How long requests that are being answered may take when the proxy ends.
     pub(crate) drain: Duration,
+    /// Requests that are being handled at one time.
+    pub(in crate::proxy) requests: usize,
+    /// The room for all bodies that are not forwarded yet, in bytes.
+    pub(in crate::proxy) body_bytes: usize,
 }
 
 impl Limits {
@@ -28,7 +34,12 @@ impl Limits {
         let streams = number(written.streams.as_ref(), 1..10_001, "requests")?;
         let connections = number(written.connections.as_ref(), 1..1_000_001, "connections")?;
         let per_client = number(written.per_client.as_ref(), 1..1_000_001, "connections")?;
+        let requests = number(written.requests.as_ref(), 1..1_000_001, "requests")?;
+        let body_bytes = 4 * MIB..4096 * MIB + 1;
+        let body_bytes = number(written.body_bytes.as_ref(), body_bytes, "bytes")?;
         Ok(Self {
+            requests: requests.unwrap_or(1024),
+            body_bytes: body_bytes.unwrap_or(128 * 1024 * 1024),
             connections: connections.unwrap_or(1024),
             per_client: per_client.unwrap_or(256),
             connection: ConnectionLimits {

@@ -10,12 +10,13 @@ use super::{
         fields::{self, Policy},
         keys::Owners,
         place::Place,
-        upstream::Target,
+        upstream::{ForwardSigner, Target},
         verified::Verified,
         written::{self, Forward},
     },
+    keys::forward_key,
     upstreams::Upstreams,
-    values::{self, is_set, number},
+    values::{self, is_set, max_body},
 };
 use crate::toml_file::Fault;
 
@@ -34,9 +35,11 @@ pub(in crate::proxy) struct Route {
 pub(super) struct Reading<'w> {
     pub(super) written: &'w written::Route,
     pub(super) folder: &'w Path,
+    /// The room for the bodies of all routes.
+    pub(super) body_bytes: usize,
     pub(super) upstreams: &'w Upstreams<'w>,
     /// The store of routes that name none.
-    pub(super) store: Option<&'w Spanned<String>>,
+    pub(super) store: Option<&'w Spanned<written::Store>>,
 }
 
 impl Reading<'_> {
@@ -46,9 +49,10 @@ impl Reading<'_> {
         let target = Arc::new(Target {
             upstream: self.upstreams.find(&written.upstream)?,
             policy: self.policy()?,
+            signer: self.forward_signer()?,
         });
         let place = self.place()?;
-        let max_body_bytes = number(written.max_body_bytes.as_ref(), 0..1_073_741_825, "bytes")?;
+        let max_body_bytes = max_body(written.max_body_bytes.as_ref(), self.body_bytes)?;
         let verified = match is_set(written.danger_open.as_ref()) {
             true => {
                 self.refuse_settings_of_verified()?;
@@ -70,6 +74,23 @@ impl Reading<'_> {
             verified,
             max_body_bytes: max_body_bytes.unwrap_or(1024 * 1024),
         })
+    }
+
+    fn forward_signer(&self) -> Result<Option<ForwardSigner>, Fault> {
+        let Some(key) = &self.written.sign_forwarded else {
+            return Ok(None);
+        };
+        if is_set(self.written.danger_observe_only.as_ref()) {
+            return Err(Fault::at(
+                key.span(),
+                "a route that observes forwards what nobody verified",
+            )
+            .advising("leave out `sign-forwarded`, or leave out `danger-observe-only`"));
+        }
+        let (id, secret) = forward_key(key, self.folder)?;
+        let signer = ForwardSigner::new(&id, &secret);
+        let signer = signer.map_err(|error| Fault::at(key.span(), error.to_string()))?;
+        Ok(Some(signer))
     }
 
     fn policy(&self) -> Result<Policy, Fault> {

@@ -17,7 +17,7 @@ use super::{
     keys::place_of,
     listeners::Listen,
     upstreams::Upstreams,
-    values::{self, fault_of, number, seconds},
+    values::{self, fault_of, max_body, seconds},
 };
 use crate::{scheme::Chosen, toml_file::Fault};
 
@@ -35,6 +35,8 @@ pub(in crate::proxy) struct Sign {
 pub(super) struct ReadingSign<'w> {
     pub(super) written: &'w written::Sign,
     pub(super) folder: &'w Path,
+    /// The room for the bodies of all routes.
+    pub(super) body_bytes: usize,
     pub(super) upstreams: &'w Upstreams<'w>,
     /// Who has which secrets, of the routes that verify.
     pub(super) owners: &'w Owners,
@@ -59,12 +61,12 @@ impl ReadingSign<'_> {
             id_header: self.id_header()?,
             upstream,
         };
-        let max_bytes = number(written.max_body_bytes.as_ref(), 0..1_073_741_825, "bytes")?;
+        let max_bytes = max_body(written.max_body_bytes.as_ref(), self.body_bytes)?;
         let deadline = seconds(written.body_deadline.as_ref(), 1..3601)?;
-        let bodies = Buffered::new(
-            max_bytes.unwrap_or(1024 * 1024),
-            deadline.unwrap_or(BODY_DEADLINE),
-        );
+        let bodies = Buffered {
+            max_bytes: max_bytes.unwrap_or(1024 * 1024),
+            deadline: deadline.unwrap_or(BODY_DEADLINE),
+        };
         let is_asked_by_name = listen.is_local() && listen.is_tcp();
         let signing = Signing {
             name,

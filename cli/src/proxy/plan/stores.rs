@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::routes::Reading;
+use super::{super::written, routes::Reading, values::fault_of};
 use crate::{store, toml_file::Fault};
 
 /// Beside the configuration: a store that needs no server.
@@ -14,9 +14,13 @@ impl Reading<'_> {
         let Some(written) = self.written.store.as_ref().or(self.store) else {
             return Ok(self.beneath(store::FILE, DEFAULT_STORE_FILE));
         };
-        let named = written.get_ref().as_str();
-        if named == store::MEMORY || store::is_server(named) {
-            return Ok(named.to_owned());
+        let named = match written.get_ref() {
+            written::Store::Text(named) => named.clone(),
+            written::Store::Variable(variable) => store::from_env(&variable.env)
+                .map_err(|failure| fault_of(written.span(), failure))?,
+        };
+        if named == store::MEMORY || store::is_server(&named) {
+            return Ok(named);
         }
         let file = [store::FILE, store::WATERMARK]
             .into_iter()

@@ -23,8 +23,10 @@ impl<'w> Upstreams<'w> {
         folder: &Path,
     ) -> Result<Self, Fault> {
         let each = written.iter();
-        let each =
-            each.map(|(name, written)| Ok((name.get_ref().as_str(), upstream(written, folder)?)));
+        let each = each.map(|(name, written)| {
+            let name = name.get_ref().as_str();
+            Ok((name, upstream(name, written, folder)?))
+        });
         each.collect::<Result<_, _>>().map(Self)
     }
 
@@ -45,7 +47,11 @@ impl<'w> Upstreams<'w> {
     }
 }
 
-fn upstream(written: &written::Upstream, folder: &Path) -> Result<Arc<Upstream>, Fault> {
+fn upstream(
+    name: &str,
+    written: &written::Upstream,
+    folder: &Path,
+) -> Result<Arc<Upstream>, Fault> {
     let address = written.address.get_ref();
     let resolved = match address.strip_prefix("unix:") {
         Some(path) if !path.is_empty() => format!("unix:{}", folder.join(path).display()),
@@ -70,13 +76,17 @@ fn upstream(written: &written::Upstream, folder: &Path) -> Result<Arc<Upstream>,
         seconds(written.as_ref(), 1..3601).map(|set| set.unwrap_or(Duration::from_secs(default)))
     };
     let requests = number(written.requests.as_ref(), 1..100_001, "requests")?;
+    let requests = requests.unwrap_or(256);
+    let open_requests = number(written.open_requests.as_ref(), 1..100_001, "requests")?;
     let settings = Settings {
         http2: written.http2,
-        requests: requests.unwrap_or(256),
+        requests,
+        open_requests: open_requests.unwrap_or(requests.div_ceil(2)),
+        stall_timeout: timeout(&written.stall_timeout, 60)?,
         connect_timeout: timeout(&written.connect_timeout, 5)?,
         answer_timeout: timeout(&written.answer_timeout, 60)?,
         // Shorter than servers keep connections: gunicorn 2 s, uvicorn and Node.js 5 s.
         idle_timeout: timeout(&written.idle_timeout, 1)?,
     };
-    Ok(Upstream::new(address, settings))
+    Ok(Upstream::new(name, address, settings))
 }

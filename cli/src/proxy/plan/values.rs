@@ -4,6 +4,7 @@ use std::{ops::Range, path::Path, time::Duration};
 
 use toml::Spanned;
 
+use super::super::buffered::Rooms;
 use crate::{
     exit::Failure,
     scheme::{self, Chosen},
@@ -41,6 +42,23 @@ pub(super) fn seconds(
 ) -> Result<Option<Duration>, Fault> {
     let seconds = number(written, range, "seconds")?;
     Ok(seconds.map(Duration::from_secs))
+}
+
+/// The longest body that a route takes, of the room for all bodies in bytes.
+pub(super) fn max_body(
+    written: Option<&Spanned<u64>>,
+    room: usize,
+) -> Result<Option<usize>, Fault> {
+    let max = number(written, 0..1_073_741_825, "bytes")?;
+    let longest = Rooms::longest(room);
+    match (max, written) {
+        (Some(max), Some(written)) if max > longest => Err(Fault::at(
+            written.span(),
+            format!("it is at most a quarter of `body-bytes` in [limits]: {longest} bytes"),
+        )
+        .advising("take less, or set `body-bytes` to four times the longest body")),
+        _ => Ok(max),
+    }
 }
 
 /// The name of a route.

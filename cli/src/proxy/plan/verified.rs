@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::{
     super::{
+        buffered::Rooms,
         gate::{Gate, Unsigned},
         keys::Owners,
         place::Place,
@@ -53,6 +54,7 @@ impl Reading<'_> {
             gate: Gate {
                 place: place.clone(),
                 takes: self.takes_unsigned(),
+                signs: written.sign_forwarded.is_some(),
             },
             max_age: seconds(written.max_age.as_ref(), 1..86_401)?,
             max_skew: seconds(written.max_skew.as_ref(), 0..86_401)?,
@@ -112,8 +114,9 @@ impl Reading<'_> {
         let store = MemoryStore::builder().danger_assume_no_history().build();
         let store = store.map_err(|error| Fault::at(0..0, error.to_string()))?;
         let store: Arc<dyn NonceStore> = Arc::new(store);
+        let bodies = Rooms::new(self.body_bytes).verified;
         verified
-            .guards(&store, Before::Nothing)
+            .guards(&store, &bodies, Before::Nothing)
             .map(|(guards, _)| guards)
             .map_err(|refusal| match refusal {
                 Refusal::Failure(failure) => fault_of(keys_at, failure),

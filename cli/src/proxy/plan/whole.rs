@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use toml::Spanned;
+
 use super::{
     super::{forwarders::Forwarders, keys::Owners, written::Written},
     limits::Limits,
@@ -48,22 +50,28 @@ impl Plan {
         let upstreams = Upstreams::read(&written.upstreams, folder)?;
         let mut routes: Vec<Route> = Vec::new();
         let mut owners = Owners::default();
+        let reading = |route| Reading {
+            written: Spanned::get_ref(route),
+            folder,
+            body_bytes: limits.body_bytes,
+            upstreams: &upstreams,
+            store: written.store.as_ref(),
+        };
         for route in &written.routes {
-            let reading = Reading {
-                written: route.get_ref(),
-                folder,
-                upstreams: &upstreams,
-                store: written.store.as_ref(),
-            };
+            let reading = reading(route);
             let read = reading.route(&mut owners)?;
             reading.check_against(&read, &routes)?;
             routes.push(read);
+        }
+        for route in &written.routes {
+            reading(route).refuse_shared_secret(&owners)?;
         }
         let mut signs: Vec<Sign> = Vec::new();
         for sign in &written.sign {
             let reading = ReadingSign {
                 written: sign.get_ref(),
                 folder,
+                body_bytes: limits.body_bytes,
                 upstreams: &upstreams,
                 owners: &owners,
             };

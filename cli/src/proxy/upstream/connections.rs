@@ -1,7 +1,7 @@
 //! Connections to an upstream: had before they are needed, and kept for the next request.
 
 use std::{
-    fmt,
+    fmt, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -14,11 +14,14 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
-use super::address::{Address, Opened};
+use super::{
+    address::{Address, Opened},
+    slots::{Slot, Slots},
+};
 use crate::{
     http_client::causes,
     proxy::answer::{AnswerBody, BoxError, Refused},
@@ -40,18 +43,24 @@ pub(in crate::proxy) struct Settings {
     pub(in crate::proxy) http2: bool,
     /// Requests at one time.
     pub(in crate::proxy) requests: usize,
+    /// Those of routes that are open among them.
+    pub(in crate::proxy) open_requests: usize,
     pub(in crate::proxy) connect_timeout: Duration,
     /// Until the head of an answer.
     pub(in crate::proxy) answer_timeout: Duration,
+    /// Between two pieces of an answer.
+    pub(in crate::proxy) stall_timeout: Duration,
     /// For how long a connection waits for the next request.
     pub(in crate::proxy) idle_timeout: Duration,
 }
 
 /// A server behind the proxy.
 pub(in crate::proxy) struct Upstream {
+    pub(super) name: Arc<str>,
     pub(super) address: Address,
     pub(super) settings: Settings,
     requests: Arc<Semaphore>,
+    open_requests: Arc<Semaphore>,
     idle: Mutex<Vec<(Sender, Instant)>>,
     /// Requests of HTTP/2 that come at the same moment open one connection.
     opening: tokio::sync::Mutex<()>,
@@ -73,32 +82,50 @@ impl Failed {
     }
 }
 
+/// Whose request it is: strangers can send any number to a route that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proxy) enum Of {
+    /// A verified sender, or an application of our own.
+    Known,
+    Anybody,
+}
+
+/// The turn of one request, among all and among those of its kind.
+struct Turn(
+    #[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit,
+    #[expect(dead_code, reason = "it is held")] Option<OwnedSemaphorePermit>,
+);
+
 /// A connection for one request, and the turn to send it.
 pub(super) struct Checkout {
     sender: Sender,
-    turn: OwnedSemaphorePermit,
+    slot: Option<Slot>,
+    turn: Turn,
     upstream: Arc<Upstream>,
 }
 
 /// What an answer holds until its end.
 pub(super) struct Held {
     sender: Sender,
-    _turn: OwnedSemaphorePermit,
+    _slot: Option<Slot>,
+    _turn: Turn,
     upstream: Arc<Upstream>,
 }
 
 enum Sender {
     Http1(http1::SendRequest<AnswerBody>),
     /// All requests share it.
-    Http2(http2::SendRequest<AnswerBody>),
+    Http2(http2::SendRequest<AnswerBody>, Arc<Slots>),
 }
 
 impl Upstream {
-    pub(in crate::proxy) fn new(address: Address, settings: Settings) -> Arc<Self> {
+    pub(in crate::proxy) fn new(name: &str, address: Address, settings: Settings) -> Arc<Self> {
         Arc::new(Self {
+            name: name.into(),
             address,
             settings,
             requests: Arc::new(Semaphore::new(settings.requests)),
+            open_requests: Arc::new(Semaphore::new(settings.open_requests)),
             idle: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
         })
@@ -118,35 +145,51 @@ impl Upstream {
     }
 
     /// Waits for a turn, and for a connection.
-    pub(super) async fn check_out(self: Arc<Self>) -> Result<Checkout, Failed> {
+    pub(super) async fn check_out(self: Arc<Self>, of: Of) -> Result<Checkout, Failed> {
         let limit = self.settings.connect_timeout;
-        let waiting = timeout(limit, self.check_out_in_time()).await;
+        let waiting = timeout(limit, self.check_out_in_time(of)).await;
         waiting.unwrap_or_else(|_| {
             let cause = format!("no turn and no connection within {limit:?}");
             Err(Failed::new(Refused::NoUpstream, cause))
         })
     }
 
-    async fn check_out_in_time(self: Arc<Self>) -> Result<Checkout, Failed> {
-        // The semaphore is never closed.
-        let turn = Arc::clone(&self.requests).acquire_owned().await;
-        let turn = turn.map_err(|error| Failed::new(Refused::Internal, error.to_string()))?;
-        let sender = match self.reuse().await {
-            Some(sender) => sender,
+    async fn check_out_in_time(self: Arc<Self>, of: Of) -> Result<Checkout, Failed> {
+        let turn = self.turn(of).await?;
+        let (sender, slot) = match self.reuse().await {
+            Some(had) => had,
             None if self.settings.http2 => {
                 let _opening = self.opening.lock().await;
                 match self.reuse().await {
-                    Some(sender) => sender,
-                    None => self.connect().await?,
+                    Some(had) => had,
+                    None => self.connect_with_slot().await?,
                 }
             }
-            None => self.connect().await?,
+            None => self.connect_with_slot().await?,
         };
         Ok(Checkout {
             sender,
+            slot,
             turn,
             upstream: self,
         })
+    }
+
+    /// Waits for a turn of its kind first, so that strangers never have all of them.
+    async fn turn(&self, of: Of) -> Result<Turn, Failed> {
+        let taken = async {
+            let of_kind = match of {
+                Of::Known => None,
+                Of::Anybody => Some(Arc::clone(&self.open_requests).acquire_owned().await?),
+            };
+            Ok(Turn(
+                Arc::clone(&self.requests).acquire_owned().await?,
+                of_kind,
+            ))
+        };
+        // The semaphores are never closed.
+        let closed = |error: AcquireError| Failed::new(Refused::Internal, error.to_string());
+        taken.await.map_err(closed)
     }
 
     /// Whether a connection can be opened at this moment.
@@ -160,7 +203,7 @@ impl Upstream {
 
     /// Takes the connection that was used last. One that waited for long may be closed by the
     /// upstream at any moment.
-    async fn reuse(&self) -> Option<Sender> {
+    async fn reuse(&self) -> Option<(Sender, Option<Slot>)> {
         loop {
             let (mut sender, since) = match &mut *self.idle() {
                 idle if self.settings.http2 => {
@@ -169,13 +212,23 @@ impl Upstream {
                 }
                 idle => idle.pop()?,
             };
-            if since.elapsed() < self.settings.idle_timeout && sender.is_ready().await {
-                return Some(sender);
+            if since.elapsed() < self.settings.idle_timeout
+                && sender.is_ready().await
+                && let Ok(slot) = sender.slot().await
+            {
+                return Some((sender, slot));
             }
             if self.settings.http2 {
                 self.idle().clear();
             }
         }
+    }
+
+    async fn connect_with_slot(&self) -> Result<(Sender, Option<Slot>), Failed> {
+        let sender = self.connect().await?;
+        let slot = sender.slot().await;
+        let slot = slot.map_err(|error| Failed::new(Refused::NoUpstream, error.to_string()))?;
+        Ok((sender, slot))
     }
 
     async fn connect(&self) -> Result<Sender, Failed> {
@@ -209,11 +262,11 @@ impl Upstream {
                 .keep_alive_interval(PING)
                 .keep_alive_while_idle(true)
                 .keep_alive_timeout(PONG)
+                // Until the server says how many it allows.
+                .initial_max_send_streams(1)
                 .max_header_list_size(u32::try_from(MAX_HEAD)?);
             let (sender, connection) = builder.handshake(io).await?;
-            // Its requests say what went wrong.
-            tokio::spawn(async move { drop(connection.await) });
-            return Ok(Sender::Http2(sender));
+            return Ok(Sender::Http2(sender, Slots::of(connection)));
         }
         let mut builder = http1::Builder::new();
         let (sender, connection) = builder.max_buf_size(MAX_HEAD).handshake(io).await?;
@@ -227,7 +280,15 @@ impl Sender {
     fn shared(&self) -> Option<Self> {
         match self {
             Self::Http1(_) => None,
-            Self::Http2(sender) => Some(Self::Http2(sender.clone())),
+            Self::Http2(sender, slots) => Some(Self::Http2(sender.clone(), Arc::clone(slots))),
+        }
+    }
+
+    /// Waits for a stream, if requests share the connection.
+    async fn slot(&self) -> io::Result<Option<Slot>> {
+        match self {
+            Self::Http1(_) => Ok(None),
+            Self::Http2(_, slots) => slots.take().await.map(Some),
         }
     }
 
@@ -235,7 +296,7 @@ impl Sender {
     async fn is_ready(&mut self) -> bool {
         let ready = match self {
             Self::Http1(sender) => timeout(SETTLED, sender.ready()).await,
-            Self::Http2(sender) => timeout(SETTLED, sender.ready()).await,
+            Self::Http2(sender, _) => timeout(SETTLED, sender.ready()).await,
         };
         ready.is_ok_and(|ready| ready.is_ok())
     }
@@ -246,12 +307,17 @@ impl Sender {
     ) -> Result<Response<Incoming>, TrySendError<Request<AnswerBody>>> {
         match self {
             Self::Http1(sender) => sender.try_send_request(request).await,
-            Self::Http2(sender) => sender.try_send_request(request).await,
+            Self::Http2(sender, _) => sender.try_send_request(request).await,
         }
     }
 }
 
 impl Checkout {
+    /// The name of the upstream.
+    pub(super) fn name(&self) -> Arc<str> {
+        Arc::clone(&self.upstream.name)
+    }
+
     /// Sends a request, and waits for the head of its answer.
     ///
     /// # Errors
@@ -278,8 +344,8 @@ impl Checkout {
                     return Err(broken(error.error()));
                 };
                 // Not a byte was written: the upstream had closed the connection.
-                let connected = self.upstream.connect().await;
-                self.sender = connected.map_err(|failed| Failed {
+                let connected = self.upstream.connect_with_slot().await;
+                (self.sender, self.slot) = connected.map_err(|failed| Failed {
                     refused: Refused::Undelivered,
                     ..failed
                 })?;
@@ -289,6 +355,7 @@ impl Checkout {
         };
         let held = Held {
             sender: self.sender,
+            _slot: self.slot,
             _turn: self.turn,
             upstream: self.upstream,
         };
@@ -297,11 +364,16 @@ impl Checkout {
 }
 
 impl Held {
+    /// How long the next piece of the answer may take.
+    pub(super) fn stall_timeout(&self) -> Duration {
+        self.upstream.settings.stall_timeout
+    }
+
     /// Keeps the connection for the next request. The answer has come to its end.
     pub(super) fn give_back(self) {
         let is_open = match &self.sender {
             Sender::Http1(sender) => !sender.is_closed(),
-            Sender::Http2(_) => false,
+            Sender::Http2(..) => false,
         };
         let mut idle = self.upstream.idle();
         if is_open && idle.len() < self.upstream.settings.requests {

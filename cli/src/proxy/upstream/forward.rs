@@ -16,13 +16,16 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 use http_body::Body;
+use http_body_util::{BodyExt as _, Full};
 use tower_service::Service;
 
 use super::{
-    connections::{Checkout, Failed, Upstream},
+    connections::{Checkout, Failed, Of, Upstream},
+    forward_signer::ForwardSigner,
     outgoing::Outgoing,
 };
 use crate::{
+    http_client::causes,
     proxy::{
         answer::{AnswerBody, BoxError, Refused},
         fields::{self, Policy},
@@ -39,11 +42,14 @@ use crate::{
 pub(in crate::proxy) struct Target {
     pub(in crate::proxy) upstream: Arc<Upstream>,
     pub(in crate::proxy) policy: Policy,
+    /// Signs what is forwarded, if the upstream wants to know that it came through the proxy.
+    pub(in crate::proxy) signer: Option<ForwardSigner>,
 }
 
 /// Sends a request to the upstream. It is ready once it has a connection.
 pub(in crate::proxy) struct Forward {
     target: Arc<Target>,
+    of: Of,
     state: State,
 }
 
@@ -56,9 +62,10 @@ enum State {
 type Waiting = Pin<Box<dyn Future<Output = Result<Checkout, Failed>> + Send>>;
 
 impl Forward {
-    pub(in crate::proxy) fn new(target: Arc<Target>) -> Self {
+    pub(in crate::proxy) fn new(target: Arc<Target>, of: Of) -> Self {
         Self {
             target,
+            of,
             state: State::Idle,
         }
     }
@@ -67,7 +74,7 @@ impl Forward {
 /// A clone has to wait for a connection of its own.
 impl Clone for Forward {
     fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.target))
+        Self::new(Arc::clone(&self.target), self.of)
     }
 }
 
@@ -93,7 +100,7 @@ where
                 State::Ready(_) => return Poll::Ready(Ok(())),
                 State::Idle => {
                     let upstream = Arc::clone(&self.target.upstream);
-                    self.state = State::Waiting(Box::pin(upstream.check_out()));
+                    self.state = State::Waiting(Box::pin(upstream.check_out(self.of)));
                 }
                 State::Waiting(waiting) => {
                     let had = ready!(waiting.as_mut().poll(context));
@@ -115,7 +122,7 @@ where
             let handled = request.extensions().get::<Handled>().cloned();
             let payload = request.extensions().get::<VerifiedPayload>();
             let key_id = payload.map(|payload| payload.key_id().to_string());
-            let mut answer = match target.request(request) {
+            let mut answer = match target.request(request).await? {
                 Ok(request) => match checkout.answer(request).await {
                     // An answer releases a lease: nothing has happened.
                     Err(failed) if failed.refused == Refused::Undelivered => {
@@ -138,12 +145,32 @@ where
 }
 
 impl Target {
-    /// The request as the upstream gets it.
-    fn request<B>(&self, request: Request<B>) -> Result<Request<AnswerBody>, Refused>
+    /// The request as the upstream gets it, or why it is refused.
+    async fn request<B>(
+        &self,
+        request: Request<B>,
+    ) -> Result<Result<Request<AnswerBody>, Refused>, Failed>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        let (mut head, body) = request.into_parts();
+        let (head, body) = request.into_parts();
+        let outgoing = match self.outgoing(head) {
+            Ok(outgoing) => outgoing,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let Some(signer) = &self.signer else {
+            return Ok(outgoing.with(body, &self.upstream));
+        };
+        // It is here already: the layer has verified it.
+        let body = body
+            .collect()
+            .await
+            .map_err(|error| Failed::new(Refused::BodyBroken, causes(&*error.into())))?;
+        let (outgoing, body) = signer.sign(outgoing, body.to_bytes(), &self.upstream)?;
+        Ok(outgoing.with(Full::new(body), &self.upstream))
+    }
+
+    fn outgoing(&self, mut head: Parts) -> Result<Outgoing, Refused> {
         if head.version == Version::HTTP_2 {
             join_cookies(&mut head.headers).map_err(|_| Refused::Unclear)?;
         }
@@ -157,13 +184,12 @@ impl Target {
             fields::say(client, &mut headers);
         }
         let path = head.uri.path_and_query().cloned();
-        let outgoing = Outgoing {
+        Ok(Outgoing {
             authority: authority(&head).ok_or(Refused::Unclear)?,
             path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
             method: head.method,
             headers,
-        };
-        outgoing.with(body, &self.upstream)
+        })
     }
 }
 

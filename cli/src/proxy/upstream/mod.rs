@@ -7,11 +7,14 @@ mod address;
 mod connections;
 mod data;
 mod forward;
+mod forward_signer;
 mod outgoing;
 mod sign;
+mod slots;
 mod streamed;
 
 pub(super) use address::{Address, is_local};
-pub(super) use connections::{Failed, Settings, Upstream};
+pub(super) use connections::{Failed, Of, Settings, Upstream};
 pub(super) use forward::{Forward, Target};
+pub(super) use forward_signer::ForwardSigner;
 pub(super) use sign::{Origin, Signs};

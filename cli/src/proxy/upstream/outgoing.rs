@@ -1,5 +1,7 @@
 //! One request as an upstream gets it, and its answer as the client does.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
@@ -12,7 +14,7 @@ use http_body_util::BodyExt as _;
 use super::{
     super::{
         answer::{AnswerBody, BoxError, Refused},
-        fields,
+        fields, measures,
     },
     connections::{Checkout, Failed, Upstream},
     data::Data,
@@ -76,7 +78,9 @@ impl Checkout {
         self,
         request: Request<AnswerBody>,
     ) -> Result<Response<AnswerBody>, Failed> {
+        let (started, upstream) = (Instant::now(), self.name());
         let (answer, held) = self.send(request).await?;
+        measures::upstream_answered(&upstream, started.elapsed());
         let (head, body) = answer.into_parts();
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             // Nobody asked it to. The connection is closed.

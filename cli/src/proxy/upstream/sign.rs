@@ -13,7 +13,7 @@ use http_body_util::Full;
 
 use super::{
     address::Address,
-    connections::{Failed, Upstream},
+    connections::{Failed, Of, Upstream},
     outgoing::Outgoing,
 };
 use crate::{
@@ -63,7 +63,7 @@ impl Signs {
         head: Parts,
         body: Bytes,
     ) -> Result<Response<AnswerBody>, Failed> {
-        let checkout = Arc::clone(&self.upstream).check_out().await?;
+        let checkout = Arc::clone(&self.upstream).check_out(Of::Known).await?;
         let (outgoing, body) = self.signed(head, body)?;
         let request = outgoing.with(Full::new(body), &self.upstream);
         let request = request.map_err(|refused| Failed::new(refused, "its head cannot be sent"))?;

@@ -1,0 +1,251 @@
+//! What all requests of `countersign proxy` may take up together.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    sync::{
+        Mutex,
+        mpsc::{Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    proxied::{Answer, DONE, KEYS, Proxied, Signed, configure, configure_with, edit, send},
+    session::Session,
+    upstream::Upstream,
+};
+
+const ORDER: &str = r#"{"amount": 10}"#;
+
+fn transfer(session: &Session) -> String {
+    Signed::new(session, "POST", "/transfer", ORDER).raw()
+}
+
+/// Adds a route that is open, for `/open`.
+fn with_an_open_route(session: &Session) {
+    let open =
+        "[[routes]]\nname = \"open\"\nupstream = \"app\"\npath = \"/open\"\ndanger-open = true\n";
+    edit(session, "[[routes]]", &format!("{open}\n[[routes]]"));
+}
+
+fn open_request() -> String {
+    "GET /open HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n".to_owned()
+}
+
+/// An upstream that answers each request once it is told to.
+fn held() -> (Upstream, Sender<()>) {
+    let (release, told) = channel::<()>();
+    let told = Mutex::new(told);
+    let upstream = Upstream::answering(move |stream, _| {
+        let _ = told.lock().unwrap().recv();
+        stream.write_all(DONE.as_bytes()).is_ok()
+    });
+    (upstream, release)
+}
+
+fn sending(proxied: &Proxied<'_>, raw: &str) -> thread::JoinHandle<Answer> {
+    let (address, raw) = (proxied.listening.address().to_owned(), raw.to_owned());
+    thread::spawn(move || send(&address, raw.as_bytes()))
+}
+
+#[test]
+fn beyond_the_requests_in_flight_nothing_is_claimed() {
+    let session = Session::new();
+    let (upstream, release) = held();
+    configure(&session, &upstream.url, KEYS);
+    edit(
+        &session,
+        "[upstreams.app]",
+        "[limits]\nrequests = 1\n\n[upstreams.app]",
+    );
+    with_an_open_route(&session);
+    let proxied = Proxied::of(&session);
+    let [first, second] = [transfer(&session), transfer(&session)];
+    let answering = sending(&proxied, &first);
+    upstream.wait_for(1);
+    // Over all routes.
+    for raw in [&second, &open_request()] {
+        let answer = proxied.send(raw);
+        assert_eq!(
+            (answer.status(), answer.code()),
+            (503, "requests_exhausted"),
+            "{answer:?}"
+        );
+        assert!(answer.0.contains("retry-after: 1\r\n"), "{answer:?}");
+    }
+    release.send(()).unwrap();
+    assert_eq!(answering.join().unwrap().status(), 200);
+    release.send(()).unwrap();
+    assert_eq!(proxied.send(&second).status(), 200);
+    assert_eq!(upstream.seen().len(), 2);
+}
+
+#[test]
+fn an_upstream_that_stalls_in_its_answer_gives_its_turn_back() {
+    let session = Session::new();
+    let upstream = Upstream::answering(|stream, seen| {
+        if seen.head.contains("/transfer") {
+            let half = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf";
+            stream.write_all(half.as_bytes()).unwrap();
+            thread::sleep(Duration::from_secs(60));
+            return false;
+        }
+        // Slow, and never for so long.
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        for byte in b"done" {
+            thread::sleep(Duration::from_millis(400));
+            stream.write_all(&[*byte]).unwrap();
+        }
+        true
+    });
+    let settings = format!(
+        "address = \"{}\"\nrequests = 1\nstall-timeout = 1\nconnect-timeout = 20",
+        upstream.url
+    );
+    configure_with(&session, &settings, KEYS);
+    let proxied = Proxied::of(&session);
+    let stalled = proxied.send(transfer(&session));
+    assert!(stalled.0.ends_with("\r\n\r\nhalf"), "{stalled:?}");
+    let slow = proxied.send(Signed::new(&session, "POST", "/slow", ORDER).raw());
+    assert!(slow.0.ends_with("\r\n\r\ndone"), "{slow:?}");
+}
+
+#[test]
+fn strangers_on_an_open_route_leave_turns_for_verified_requests() {
+    let session = Session::new();
+    let (release, told) = channel::<()>();
+    let told = Mutex::new(told);
+    let upstream = Upstream::answering(move |stream, seen| {
+        if seen.head.starts_with("GET /open") {
+            let _ = told.lock().unwrap().recv();
+        }
+        stream.write_all(DONE.as_bytes()).is_ok()
+    });
+    let settings = format!(
+        "address = \"{}\"\nrequests = 2\nconnect-timeout = 1",
+        upstream.url
+    );
+    configure_with(&session, &settings, KEYS);
+    with_an_open_route(&session);
+    let proxied = Proxied::of(&session);
+    let answering = sending(&proxied, &open_request());
+    upstream.wait_for(1);
+    // The share of open routes is one of the two.
+    let refused = proxied.send(open_request());
+    assert_eq!(
+        (refused.status(), refused.code()),
+        (502, "upstream_unavailable")
+    );
+    assert_eq!(proxied.send(transfer(&session)).status(), 200);
+    release.send(()).unwrap();
+    assert_eq!(answering.join().unwrap().status(), 200);
+    drop(release);
+}
+
+#[test]
+fn bodies_of_strangers_share_one_room_and_leave_that_of_verified_bodies() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    configure(&session, &upstream.url, KEYS);
+    edit(
+        &session,
+        "[upstreams.app]",
+        "[limits]\nbody-bytes = 4194304\n\n[upstreams.app]",
+    );
+    with_an_open_route(&session);
+    let other = "[[routes]]\nname = \"other\"\nupstream = \"app\"\npath = \"/other\"\n\
+                 danger-open = true\n";
+    edit(&session, "[[routes]]", &format!("{other}\n[[routes]]"));
+    let proxied = Proxied::of(&session);
+    let begin = |path: &str| {
+        let mut stream = TcpStream::connect(proxied.listening.address()).unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 1048576\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        // All but the last byte.
+        stream.write_all(&vec![b'a'; 1_048_575]).unwrap();
+        stream
+    };
+    // The half of 4 MiB that is for them has no room for three, on whatever routes.
+    let mut streams = [begin("/open"), begin("/other"), begin("/open")].map(Some);
+    let moment = Some(Duration::from_millis(50));
+    let started = std::time::Instant::now();
+    let mut refused = 0;
+    while refused == 0 {
+        assert!(
+            started.elapsed().as_secs() < 9,
+            "bodies have room without end"
+        );
+        for place in &mut streams {
+            let Some(stream) = place else {
+                continue;
+            };
+            stream.set_read_timeout(moment).unwrap();
+            let mut status = [0; 12];
+            if stream.read_exact(&mut status).is_ok() {
+                assert_eq!(&status, b"HTTP/1.1 503");
+                refused += 1;
+                *place = None;
+            }
+        }
+    }
+    let body = format!("{{\"a\":\"{}\"}}", "b".repeat(500_000));
+    let signed = Signed::new(&session, "POST", "/transfer", &body).raw();
+    assert_eq!(proxied.send(signed).status(), 200);
+}
+
+/// A server that takes one stream at a time: the second request waits for it before its claim.
+#[test]
+fn a_stream_of_http2_is_had_before_the_claim() {
+    let session = Session::new();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime
+        .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+        .unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (came, coming) = channel::<()>();
+    let (release, held) = tokio::sync::mpsc::unbounded_channel::<()>();
+    let held = std::sync::Arc::new(tokio::sync::Mutex::new(held));
+    runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (came, held) = (came.clone(), std::sync::Arc::clone(&held));
+            tokio::spawn(async move {
+                let mut builder = h2::server::Builder::new();
+                let mut connection = builder
+                    .max_concurrent_streams(1)
+                    .handshake::<_, bytes::Bytes>(stream)
+                    .await
+                    .unwrap();
+                while let Some(Ok((_request, mut respond))) = connection.accept().await {
+                    came.send(()).unwrap();
+                    let held = std::sync::Arc::clone(&held);
+                    tokio::spawn(async move {
+                        let _ = held.lock().await.recv().await;
+                        let answer = http::Response::new(());
+                        respond.send_response(answer, true).unwrap();
+                    });
+                }
+            });
+        }
+    });
+    let settings = format!("address = \"{url}\"\nhttp2 = true\nconnect-timeout = 2");
+    configure_with(&session, &settings, KEYS);
+    let proxied = Proxied::of(&session);
+    let [first, second] = [transfer(&session), transfer(&session)];
+    let answering = sending(&proxied, &first);
+    coming.recv().unwrap();
+    let waited = proxied.send(&second);
+    assert_eq!(
+        (waited.status(), waited.code()),
+        (502, "upstream_unavailable"),
+        "{waited:?}"
+    );
+    release.send(()).unwrap();
+    assert_eq!(answering.join().unwrap().status(), 200);
+    // Nothing was claimed: the very same request is served.
+    release.send(()).unwrap();
+    assert_eq!(proxied.send(&second).status(), 200);
+    assert_eq!(proxied.send(&second).status(), 409);
+}

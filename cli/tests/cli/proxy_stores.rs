@@ -1,0 +1,289 @@
+//! Each store behind `countersign proxy`: a replay across a restart, and a store that is away.
+
+use std::{
+    env,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    os::unix::net::{UnixListener, UnixStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    proxied::{DONE, KEYS, Proxied, Signed, configure, edit, send},
+    session::Session,
+    upstream::Upstream,
+};
+
+fn transfer(session: &Session) -> String {
+    Signed::new(session, "POST", "/transfer", r#"{"amount": 10}"#).raw()
+}
+
+/// Starts with this store, which has no history.
+fn configured(session: &Session, upstream: &Upstream, store: &str) {
+    configure(session, &upstream.url, KEYS);
+    edit(session, "sqlite:used.db", store);
+    edit(session, "listen =", "admin = \"127.0.0.1:0\"\nlisten =");
+    if !store.starts_with("memory") {
+        session.file("store", store);
+        session.stdout(
+            "STORE=$(cat store) countersign store migrate env:STORE --danger-assume-no-history",
+        );
+    }
+}
+
+fn started<'s>(session: &'s Session) -> (Proxied<'s>, String) {
+    let mut proxied = Proxied::of(session);
+    let admin = proxied.listening.object()["admin"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    (proxied, admin.strip_prefix("http://").unwrap().to_owned())
+}
+
+/// A request is accepted once, also by the next process, and a store that is away refuses.
+fn remembers<G>(store: &str, go_away: impl FnOnce() -> G) {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    configured(&session, &upstream, store);
+    let (proxied, _) = started(&session);
+    let signed = transfer(&session);
+    assert_eq!(proxied.send(&signed).status(), 200, "{store}");
+    let replayed = |proxied: &Proxied<'_>| {
+        let again = proxied.send(&signed);
+        assert_eq!((again.status(), again.code()), (409, "request_replayed"));
+    };
+    replayed(&proxied);
+    let (said, code) = proxied.listening.stop();
+    assert_eq!(code, Some(0), "{said}");
+    let (proxied, admin) = started(&session);
+    replayed(&proxied);
+    assert_eq!(upstream.seen().len(), 1, "{store}");
+    let ready = || {
+        let ask = "GET /readyz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        send(&admin, ask.as_bytes())
+    };
+    assert_eq!(proxied.send(transfer(&session)).status(), 200, "{store}");
+    assert_eq!(ready().status(), 200, "{store}");
+    let _away = go_away();
+    let refused = proxied.send(transfer(&session));
+    assert_eq!(
+        (refused.status(), refused.code()),
+        (503, "store_unavailable"),
+        "{store}: {refused:?}"
+    );
+    let ready = ready();
+    assert_eq!(ready.status(), 503, "{store}");
+    assert!(ready.0.contains("store: "), "{store}: {ready:?}");
+    assert_eq!(upstream.seen().len(), 2, "{store}");
+}
+
+#[test]
+fn sqlite_remembers_over_a_restart_and_refuses_while_it_is_locked() {
+    use sqlx::Connection as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("used.db").display().to_string();
+    remembers(&format!("sqlite:{file}"), || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let other = runtime.block_on(async {
+            let mut other = sqlx::SqliteConnection::connect(&file).await.unwrap();
+            let lock = sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await;
+            lock.unwrap();
+            other
+        });
+        (other, runtime)
+    });
+}
+
+/// Sends requests that are signed anew until one is accepted.
+fn accepted(session: &Session, proxied: &Proxied<'_>) -> String {
+    let started = Instant::now();
+    loop {
+        let signed = transfer(session);
+        let answer = proxied.send(&signed);
+        if answer.status() == 200 {
+            return signed;
+        }
+        assert_eq!((answer.status(), answer.code()), (503, "sign_again"));
+        assert!(started.elapsed() < Duration::from_secs(60));
+    }
+}
+
+#[test]
+fn a_store_in_memory_with_a_watermark_refuses_what_was_signed_before_a_restart() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    configured(&session, &upstream, "memory:mark");
+    let (proxied, _) = started(&session);
+    let signed = accepted(&session, &proxied);
+    let again = proxied.send(&signed);
+    assert_eq!((again.status(), again.code()), (409, "request_replayed"));
+    proxied.listening.kill();
+    let (proxied, _) = started(&session);
+    let again = proxied.send(&signed);
+    assert_eq!((again.status(), again.code()), (503, "sign_again"));
+    assert_eq!(upstream.seen().len(), 1);
+    accepted(&session, &proxied);
+    assert_eq!(upstream.seen().len(), 2);
+}
+
+/// A server of this test, which ends with it.
+struct Redis(Child);
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn redis_remembers_over_a_restart_and_refuses_while_it_is_away() {
+    let programs = ["redis-server".to_owned()].into_iter();
+    let mut tested = 0;
+    for program in programs.chain(env::var("COUNTERSIGN_VALKEY").ok()) {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let child = Command::new(&program)
+            .args([
+                "--port",
+                &port.to_string(),
+                "--save",
+                "",
+                "--bind",
+                "127.0.0.1",
+            ])
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let Ok(child) = child else {
+            continue;
+        };
+        let server = Redis(child);
+        let started = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(started.elapsed() < Duration::from_secs(30), "{program}");
+            thread::sleep(Duration::from_millis(10));
+        }
+        let store = format!("redis://127.0.0.1:{port}");
+        remembers(&store, move || drop(server));
+        tested += 1;
+    }
+    missing(tested > 0, "a Redis server");
+}
+
+fn missing(is_there: bool, what: &str) {
+    let may_skip = env::var_os("COUNTERSIGN_NO_SKIP").is_none();
+    assert!(is_there || may_skip, "{what} is not there");
+    if !is_there {
+        eprintln!("skipped: {what} is not there");
+    }
+}
+
+/// Stands between the proxy and PostgreSQL, and can go away.
+struct Between {
+    folder: tempfile::TempDir,
+    streams: Arc<Mutex<Option<Vec<UnixStream>>>>,
+}
+
+impl Between {
+    fn start(server: PathBuf) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).unwrap();
+        let streams = Arc::new(Mutex::new(Some(Vec::new())));
+        let of_thread = Arc::clone(&streams);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Some(streams) = &mut *of_thread.lock().unwrap() else {
+                    break;
+                };
+                let server = UnixStream::connect(server.join(".s.PGSQL.5432")).unwrap();
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(std::net::Shutdown::Both);
+                    });
+                }
+                streams.extend([client, server]);
+            }
+        });
+        Self { folder, streams }
+    }
+
+    fn go_away(&self) {
+        for stream in self.streams.lock().unwrap().take().unwrap() {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+        std::fs::remove_file(self.folder.path().join(".s.PGSQL.5432")).unwrap();
+    }
+}
+
+#[test]
+fn postgres_remembers_over_a_restart_and_refuses_while_it_is_away() {
+    let url = env::var("COUNTERSIGN_POSTGRES_URL").ok();
+    let folder = url.as_deref().and_then(|url| url.split("host=").nth(1));
+    missing(
+        folder.is_some(),
+        "COUNTERSIGN_POSTGRES_URL with the folder of a socket",
+    );
+    let (Some(url), Some(folder)) = (&url, folder) else {
+        return;
+    };
+    let schema = format!("proxy_{}", std::process::id());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        use sqlx::Connection as _;
+        let mut admin = sqlx::PgConnection::connect(url).await.unwrap();
+        let create = sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}"));
+        sqlx::raw_sql(create).execute(&mut admin).await.unwrap();
+        admin.close().await.unwrap();
+    });
+    let between = Between::start(PathBuf::from(folder));
+    let through = url.replace(folder, between.folder.path().to_str().unwrap());
+    let store = format!("{through}&options=-c%20search_path%3D{schema}");
+    remembers(&store, || between.go_away());
+}
+
+/// The address of the store has a password, which nobody is shown.
+#[test]
+fn the_password_of_a_store_is_in_no_line() {
+    const PASSWORD: &str = "the-password-of-the-store-of-this-test";
+    let session = Session::new();
+    session.hide(PASSWORD.as_bytes());
+    let upstream = Upstream::start(DONE);
+    // It takes connections, and answers nothing that a server would.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.write_all(b"-ERR no\r\n");
+            let _ = stream.read(&mut [0; 1024]);
+        }
+    });
+    configure(&session, &upstream.url, KEYS);
+    for store in [
+        format!("redis://:{PASSWORD}@127.0.0.1:{port}"),
+        format!("postgres://me:{PASSWORD}@127.0.0.1:{port}/db"),
+    ] {
+        let text = std::fs::read_to_string(session.path().join("proxy.toml")).unwrap();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("store = "))
+            .unwrap();
+        session.file(
+            "proxy.toml",
+            text.replace(line, &format!("store = \"{store}\"")),
+        );
+        // The session looks for the password in what is printed.
+        let said = session.run("countersign proxy --config proxy.toml");
+        assert!(said.contains("cannot open the store"), "{said}");
+    }
+}
