@@ -1,6 +1,7 @@
 //! A lease: the right to handle a request, and whether it is still held.
 
 use std::{
+    any::Any,
     fmt,
     sync::{
         Arc, Mutex,
@@ -39,6 +40,8 @@ pub struct Lease {
     running: Option<OwnedSemaphorePermit>,
     /// Told once the completion is recorded.
     subject: Subject,
+    /// Dropped with it, once the store was told how it ended.
+    until_settled: Option<UntilSettled>,
     /// On what is used together with the request: each step is that of all.
     beside: Vec<Self>,
     is_completed: AtomicBool,
@@ -60,6 +63,7 @@ impl Lease {
             // So that a slow answer still leaves a lease to renew.
             timeout: store_timeout.min(duration / 3),
             status: LeaseStatus(Arc::default()),
+            until_settled: None,
             running: None,
             subject,
             beside: Vec::new(),
@@ -75,6 +79,7 @@ impl Lease {
             duration: self.duration,
             timeout: self.timeout,
             status: LeaseStatus(Arc::default()),
+            until_settled: None,
             running: None,
             subject: Subject::default(),
             beside: Vec::new(),
@@ -90,6 +95,11 @@ impl Lease {
     /// Counts the handler among those that run, until the lease is dropped or the permit is taken.
     pub(crate) fn count_running(&mut self, permit: OwnedSemaphorePermit) {
         self.running = Some(permit);
+    }
+
+    /// Holds this until the lease has ended.
+    pub(crate) fn hold(&mut self, held: Option<UntilSettled>) {
+        self.until_settled = held;
     }
 
     /// To be dropped when the handler has ended, which may be before the lease has.
@@ -206,6 +216,42 @@ fn both(one: StepOutcome, other: StepOutcome) -> StepOutcome {
     match one {
         StepOutcome::Done => other,
         lost => lost,
+    }
+}
+
+/// Something that is held until what became of a request is on record, as an extension of the request.
+///
+/// With [`Processing::Retryable`](crate::Processing::Retryable), a store may be told how a request ended
+/// after its response has left, or after its client has gone. A server that waits at its end until all
+/// of these are dropped loses no outcome. With another processing, nothing is held.
+///
+/// ```
+/// use countersign::request::UntilSettled;
+/// use tokio::sync::RwLock;
+/// # use std::sync::Arc;
+///
+/// # async fn f(mut request: http::Request<()>) {
+/// let running = Arc::new(RwLock::new(()));
+/// let handled = Arc::clone(&running).read_owned().await;
+/// request.extensions_mut().insert(UntilSettled::new(handled));
+/// // At the end of the process, after the server has taken its last request:
+/// drop(running.write().await);
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct UntilSettled(#[expect(dead_code, reason = "it is held")] Arc<dyn Any + Send + Sync>);
+
+impl UntilSettled {
+    /// Holds this.
+    #[must_use]
+    pub fn new(held: impl Any + Send + Sync) -> Self {
+        Self(Arc::new(held))
+    }
+}
+
+impl fmt::Debug for UntilSettled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UntilSettled")
     }
 }
 

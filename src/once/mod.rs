@@ -24,7 +24,7 @@ pub use claim::{AttemptId, Claim};
 pub(crate) use confirm::Confirm;
 pub(crate) use fate::FateCell;
 pub use history::{Forgotten, History};
-pub use lease::{Lease, LeaseStatus};
+pub use lease::{Lease, LeaseStatus, UntilSettled};
 pub(crate) use memory::{Memory, MemorySettings};
 pub use nonce::{Nonce, NonceKind};
 pub use outcome::Outcome;

@@ -51,7 +51,7 @@ mod version;
 
 pub use crate::{
     message::{Forwarded, MatchedPlace, Supplied},
-    once::{Lease, LeaseStatus},
+    once::{Lease, LeaseStatus, UntilSettled},
     proof::Proven,
     routed::PeerAddr,
 };

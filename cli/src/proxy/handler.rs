@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use countersign::request::UntilSettled;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -122,7 +123,9 @@ impl Proxy {
                     None => Refused::Busy.answer(),
                     Some(handled) => {
                         let mut request = Request::from_parts(head, body);
-                        request.extensions_mut().insert(handled.clone());
+                        let extensions = request.extensions_mut();
+                        extensions.insert(UntilSettled::new(handled.clone()));
+                        extensions.insert(handled.clone());
                         let answering = route.answer(tenant.as_deref(), request, routes.rooms());
                         let answer = answering
                             .await

@@ -211,6 +211,58 @@ fn the_end_waits_for_a_retryable_request_whose_client_has_gone() {
     assert_eq!(upstream.seen().len(), 1);
 }
 
+/// The client goes while its answer comes, and the store is slow to learn that the request is done.
+#[test]
+fn the_end_waits_until_the_store_knows_what_became_of_a_request() {
+    let session = Session::new();
+    let upstream = Upstream::answering(|stream, _| {
+        let half = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf";
+        stream.write_all(half.as_bytes()).unwrap();
+        // Until the proxy closes the connection, because its client has gone.
+        let _ = stream.read(&mut [0]);
+        false
+    });
+    let route = format!("{KEYS}processing = \"retryable\"\n");
+    let proxied = Proxied::start(&session, &upstream, &route);
+    let signed = Signed::new(&session, "POST", "/transfer", ORDER).raw();
+    let mut client = TcpStream::connect(proxied.listening.address()).unwrap();
+    client.write_all(signed.as_bytes()).unwrap();
+    let mut read = Vec::new();
+    while !read.ends_with(b"half") {
+        let mut byte = [0];
+        assert_eq!(client.read(&mut byte).unwrap(), 1);
+        read.extend(byte);
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let file = session.path().join("used.db").display().to_string();
+    let mut other = runtime.block_on(async {
+        use sqlx::Connection as _;
+        let mut other = sqlx::SqliteConnection::connect(&file).await.unwrap();
+        let lock = sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await;
+        lock.unwrap();
+        other
+    });
+    drop(client);
+    proxied.listening.signal("-TERM");
+    let (said, code) = thread::scope(|scope| {
+        let ending = scope.spawn(move || proxied.listening.end());
+        // A process that does not wait has ended by then.
+        thread::sleep(std::time::Duration::from_millis(1500));
+        assert!(!ending.is_finished(), "the outcome is lost");
+        let unlock = async { sqlx::raw_sql("ROLLBACK").execute(&mut other).await };
+        runtime.block_on(unlock).unwrap();
+        ending.join().unwrap()
+    });
+    assert_eq!(code, Some(0), "{said}");
+    let proxied = Proxied::of(&session);
+    let retried = proxied.send(&signed);
+    assert_eq!(
+        (retried.status(), retried.code()),
+        (409, "request_replayed")
+    );
+    assert_eq!(upstream.seen().len(), 1);
+}
+
 #[test]
 fn a_connection_that_nobody_uses_is_closed_and_one_that_waits_for_an_answer_is_not() {
     let session = Session::new();

@@ -43,6 +43,7 @@ impl LayerSettings {
             Handling::Leased(mut lease) => {
                 request.extensions_mut().insert(lease.status());
                 let running = lease.take_running();
+                lease.hold(request.extensions().get().cloned());
                 // Before the service is called, which may block its thread as well.
                 let kept = KeptLease::new(lease);
                 let handling = service.call(request);

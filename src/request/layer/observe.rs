@@ -201,7 +201,10 @@ impl LayerSettings {
             .as_ref()
             .and_then(|verified| verified.payload().cloned());
         let kept = match verified {
-            Some(Verified::Leased(_, lease)) => Some(KeptLease::new(lease)),
+            Some(Verified::Leased(_, mut lease)) => {
+                lease.hold(head.extensions.get().cloned());
+                Some(KeptLease::new(lease))
+            }
             _ => None,
         };
         if let Some(report) = report {
