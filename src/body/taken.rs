@@ -17,6 +17,9 @@ pub(crate) struct TakenBody<B: Body> {
     taken: VecDeque<Result<Frame<Bytes>, B::Error>>,
     /// `None` after its end.
     rest: Option<Pin<Box<B>>>,
+    /// The size that the rest gave before it came to an error or to trailers. A server that reads
+    /// from the size where the data ends passes on neither, and calls a broken answer whole.
+    before_no_data: Option<SizeHint>,
 }
 
 /// How much of a body was taken.
@@ -35,6 +38,7 @@ impl<B: Body> TakenBody<B> {
         Self {
             taken: VecDeque::new(),
             rest: Some(Box::pin(body)),
+            before_no_data: None,
         }
     }
 
@@ -48,6 +52,7 @@ impl<B: Body> TakenBody<B> {
         Self {
             taken: std::mem::take(&mut self.taken),
             rest: self.rest.take(),
+            before_no_data: self.before_no_data.take(),
         }
     }
 
@@ -76,7 +81,11 @@ impl<B: Body<Data: Into<Bytes>>> TakenBody<B> {
         let Some(rest) = &mut self.rest else {
             return Poll::Ready(None);
         };
+        let before = rest.size_hint();
         let polled = rest.as_mut().poll_frame(context);
+        if matches!(&polled, Poll::Ready(Some(frame)) if !is_data(frame)) {
+            self.before_no_data.get_or_insert(before);
+        }
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
             self.rest = None;
         }
@@ -155,13 +164,19 @@ impl<B: Body<Data: Into<Bytes>>> Body for TakenBody<B> {
 
     fn size_hint(&self) -> SizeHint {
         let kept = self.data().map(|data| data.len() as u64).sum::<u64>();
-        let mut hint = self.size_of_rest();
+        let keeps_data_alone = self.taken.iter().all(is_data);
+        let before = self.before_no_data.clone().filter(|_| !keeps_data_alone);
+        let mut hint = before.unwrap_or_else(|| self.size_of_rest());
         if let Some(upper) = hint.upper() {
             hint.set_upper(upper.saturating_add(kept));
         }
         hint.set_lower(hint.lower().saturating_add(kept));
         hint
     }
+}
+
+fn is_data<D, E>(frame: &Result<Frame<D>, E>) -> bool {
+    frame.as_ref().is_ok_and(Frame::is_data)
 }
 
 /// Its rest is boxed.
@@ -242,9 +257,9 @@ mod tests {
             body.frame().await.unwrap().unwrap().into_data().unwrap(),
             "ab"
         );
-        assert!(!body.is_end_stream());
+        assert!(!body.is_end_stream() && body.size_hint().exact().is_none());
         assert_eq!(body.frame().await.unwrap().unwrap_err(), "broken off");
-        assert!(body.is_end_stream());
+        assert!(body.is_end_stream() && body.size_hint().exact() == Some(0));
         assert!(body.frame().await.is_none());
     }
 }

@@ -1,6 +1,7 @@
 //! An intention that is acted on once, however often its sender signs it.
 
 mod at_once;
+mod connection;
 mod cut_short;
 mod failures;
 mod naive;
