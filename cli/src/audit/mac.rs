@@ -89,6 +89,11 @@ fn compares<'a>(flow: &Flow<'a>, at: At<'a>) -> Option<Check<'a>> {
             }
             return either(left, right, false);
         }
+        // `mine in signatures` compares with each of them.
+        Kind::Compare(Compare::In | Compare::NotIn, both) => {
+            let [left, right] = &**both;
+            return check(flow, at, of(left), of(right), false);
+        }
         Kind::Call(call) => call,
         _ => return None,
     };
@@ -97,6 +102,11 @@ fn compares<'a>(flow: &Flow<'a>, at: At<'a>) -> Option<Check<'a>> {
         let receiver = call.receiver().filter(|_| last == "ct_eq");
         let mut sides = call.args.iter().map(|it| &it.value).chain(receiver);
         return either(sides.next()?, sides.next()?, true);
+    }
+    if ["eq", "ne"].contains(&last)
+        && let (Some(receiver), [other]) = (call.receiver(), call.args.as_slice())
+    {
+        return either(receiver, &other.value, false);
     }
     if ["verify_slice", "verify_truncated_left", "verify"].contains(&last)
         && let (Some(receiver), Some(other)) = (call.receiver(), call.args.first())
@@ -199,10 +209,12 @@ fn is_named(at: At<'_>) -> bool {
 
 /// Whether the other side of a comparison may come from a request: a name that says signature.
 pub(super) fn is_received<'a>(flow: &Flow<'a>, other: At<'a>) -> bool {
-    // The framework has checked the signature of these.
+    // The framework has checked the signature of these, or there is none.
     let is_trusted = flow
         .find(other, |it| match &it.val.expr.kind {
             Kind::Name("session") | Kind::Member(_, "session") => true,
+            // Everybody may know the tag of a page.
+            Kind::Text(text) => has_word(text, &["none-match"]),
             Kind::Call(call) => ["unsign", "unsign_object", "unserialize"].contains(&call.last()),
             _ => false,
         })

@@ -98,6 +98,7 @@ fn made_within<'a>(
                 "code_bytes",
                 "replace",
                 "finalize_fixed",
+                "chain_update",
             ];
             if forms.contains(&last)
                 && let Some(receiver) = call.receiver()

@@ -1,4 +1,4 @@
-//! Reads the imports of Rust that give another name.
+//! Reads the imports and types of Rust that give another name.
 
 use syn::{Item, UseTree};
 
@@ -19,6 +19,17 @@ fn collect<'s>(reader: &Reader<'_, 's>, item: &Item, into: &mut Aliases<'s>) {
         Item::Mod(it) => {
             let items = it.content.iter().flat_map(|(_, items)| items);
             items.for_each(|it| collect(reader, it, into));
+        }
+        // `type Signer = Hmac<Sha256>`
+        Item::Type(it) => {
+            if let syn::Type::Path(path) = &*it.ty
+                && let Some(last) = path.path.segments.last()
+            {
+                into.rename(
+                    reader.slice(last.ident.span()),
+                    reader.slice(it.ident.span()),
+                );
+            }
         }
         Item::Fn(it) => block(reader, &it.block, into),
         Item::Impl(it) => {

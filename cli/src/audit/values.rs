@@ -276,7 +276,53 @@ impl<'a> Flow<'a> {
             return !set.into_iter().flatten().any(|at| *at > from && *at < to);
         }
         let (one, other) = (self.resolved(one), self.resolved(other));
-        !self.text(one.val).is_empty() && words(one) == words(other)
+        if self.text(one.val).is_empty() {
+            return false;
+        }
+        words(one) == words(other) || self.is_same_form(one, other)
+    }
+
+    /// `f"nonce:{nonce}"` in two helpers that got the same nonce.
+    fn is_same_form(&self, one: At<'a>, other: At<'a>) -> bool {
+        if one.val.frame == other.val.frame || self.text(one.val) != self.text(other.val) {
+            return false;
+        }
+        let names = |at: At<'a>| {
+            let mut names = Vec::new();
+            let mut is_made_anew = false;
+            at.val.expr.walk(&mut |expr| {
+                let val = Val {
+                    expr,
+                    frame: at.val.frame,
+                };
+                match &expr.kind {
+                    Kind::Name(_) => names.push(self.resolved(At { val, step: at.step })),
+                    // `uuid4()` is another one each time.
+                    Kind::Call(call) => is_made_anew |= call.args.is_empty(),
+                    _ => {}
+                }
+            });
+            (!is_made_anew).then_some(names)
+        };
+        let (Some(ones), Some(others)) = (names(one), names(other)) else {
+            return false;
+        };
+        // A constant of the file, or a function.
+        let is_global = |at: &At<'a>| match at.val.expr.kind {
+            Kind::Text(_) | Kind::Number(_) => true,
+            Kind::Name(name) => !self
+                .definitions
+                .contains_key(&(at.val.frame, name.to_owned())),
+            _ => false,
+        };
+        ones.len() == others.len()
+            && ones.iter().zip(&others).all(|(one, other)| {
+                let words = |at: &At<'a>| (self.text(at.val), at.val.frame);
+                words(one) == words(other)
+                    || self.text(one.val) == self.text(other.val)
+                        && is_global(one)
+                        && is_global(other)
+            })
     }
 }
 

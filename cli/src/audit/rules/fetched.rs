@@ -34,6 +34,9 @@ fn fetches(expr: &Expr<'_>) -> bool {
         .is_some_and(|it| it.starts_with(char::is_uppercase));
     match last {
         "get_object_or_404" | "aget_object_or_404" | "get_object" => true,
+        "get_or_404" | "first_or_404" | "one_or_404" => {
+            chain.contains(&"query") || is_session(&chain)
+        }
         "get" | "aget" | "first" | "afirst" | "last" | "latest" | "earliest"
             if chain.contains(&"objects") =>
         {

@@ -29,7 +29,7 @@ fn reads<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> Option<Memory<'a>> {
     (shared || locked).then(|| Memory {
         at: look.at(call),
         receiver,
-        key: look.piece(call, &key.value),
+        key: of_a_key(look, call, &key.value),
     })
 }
 
@@ -47,8 +47,20 @@ fn writes<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> Option<Memory<'a>> {
     (shared || locked).then(|| Memory {
         at: look.at(call),
         receiver,
-        key: look.piece(call, &key.value),
+        key: of_a_key(look, call, &key.value),
     })
+}
+
+/// `nonce.to_owned()` is the nonce.
+fn of_a_key<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>, key: &'a Expr<'a>) -> At<'a> {
+    let mut key = key;
+    while let Some(copy) = key.call()
+        && ["to_owned", "to_string", "clone", "into"].contains(&copy.last())
+        && let Some(receiver) = copy.receiver()
+    {
+        key = receiver;
+    }
+    look.piece(call, key)
 }
 
 fn is_statement(look: &Look<'_, '_>, call: &CallAt<'_>) -> bool {

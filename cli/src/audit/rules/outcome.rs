@@ -4,7 +4,7 @@ use super::look::{Hit, Look};
 use crate::audit::{
     flow::{Exit, RegionKind, What},
     mac,
-    tree::{Act, Kind, Stmt},
+    tree::{Act, Expr, Kind, Stmt},
     values::At,
     words,
 };
@@ -84,6 +84,14 @@ fn is_statement(look: &Look<'_, '_>, step: u32) -> bool {
     )
 }
 
+/// Whether a value is read from the request itself: `json.loads(payload)`, `await request.json()`.
+fn reads_anyway(value: &Expr<'_>) -> bool {
+    value
+        .bare()
+        .call()
+        .is_some_and(|call| ["loads", "json", "get_json"].contains(&call.last()))
+}
+
 /// Whether a handler neither leaves nor notes that the check failed.
 fn goes_on(body: &[Stmt<'_>]) -> bool {
     let mut only_tells = true;
@@ -98,6 +106,8 @@ fn goes_on(body: &[Stmt<'_>]) -> bool {
                 });
                 only_tells &= tells || expr.call().is_none();
             }
+            // The event is read although nothing has verified it.
+            Act::Set { value, .. } if reads_anyway(value) => {}
             _ => return false,
         }
     }

@@ -10,13 +10,27 @@ use crate::audit::{
     words,
 };
 
+/// `os.environ.get("WEBHOOK_SECRET") or "…"`
+fn or_default<'a>(all: &'a [Expr<'a>]) -> Option<(&'a str, &'a Expr<'a>, bool)> {
+    let [read, default] = all else { return None };
+    let call = read.call()?;
+    if !is_read_of_environment(&call.func.chain()) || call.args.len() > 1 {
+        return None;
+    }
+    let name = call.args.first()?.value.text()?;
+    let text = default.text()?;
+    Some((name, default, text.is_empty()))
+}
+
+fn is_read_of_environment(chain: &[&str]) -> bool {
+    matches!(chain, [.., "environ", "get"] | [.., "getenv"])
+}
+
 /// `os.environ.get("WEBHOOK_SECRET", "…")`, and `env::var(…).unwrap_or_default()`.
 fn defaulted<'a>(call: &'a Call<'a>) -> Option<(&'a str, &'a Expr<'a>, bool)> {
     let chain = call.func.chain();
-    let from_environment = matches!(
-        chain.as_slice(),
-        [.., "environ", "get"] | [.., "getenv"] | ["config" | "env"] | ["env", "str"]
-    );
+    let from_environment = is_read_of_environment(&chain)
+        || matches!(chain.as_slice(), ["config" | "env"] | ["env", "str"]);
     if from_environment {
         let name = call.args.first()?.value.text()?;
         let default = call.arg(1, "default")?;
@@ -27,9 +41,18 @@ fn defaulted<'a>(call: &'a Call<'a>) -> Option<(&'a str, &'a Expr<'a>, bool)> {
         ..,
         "var",
         "unwrap_or_default" | "unwrap_or_else" | "unwrap_or",
+    ]
+    | [
+        ..,
+        "var",
+        "ok",
+        "unwrap_or_default" | "unwrap_or_else" | "unwrap_or",
     ] = chain.as_slice()
     {
-        let receiver = call.receiver()?;
+        let mut receiver = call.receiver()?;
+        if receiver.call()?.last() == "ok" {
+            receiver = receiver.call()?.receiver()?;
+        }
         let name = receiver.call()?.args.first()?.value.text()?;
         let Some(default) = call.args.first() else {
             return Some((name, &call.func, true));
@@ -174,8 +197,12 @@ pub(super) fn has_default(project: &Project<'_>, file: usize) -> Vec<Hit> {
         what: what.to_owned(),
     };
     each_expr(&it.tree.body, &mut |expr| {
-        if let Kind::Call(call) = &expr.kind
-            && let Some((name, default, is_empty)) = defaulted(call)
+        let found = match &expr.kind {
+            Kind::Call(call) => defaulted(call),
+            Kind::Logic(all) => or_default(all),
+            _ => None,
+        };
+        if let Some((name, default, is_empty)) = found
             && is_signing(name)
             && (!is_empty || words::has_word(name, &["webhook", "signing", "hmac"]))
             && !is_guarded(project, it, name, expr, is_empty)

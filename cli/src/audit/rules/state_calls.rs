@@ -146,13 +146,19 @@ fn is_session(call: &CallAt<'_>) -> bool {
     })
 }
 
-/// The model of a chain: `Coupon.objects.filter(…)`, `session.query(Coupon)`, `select(Coupon)`.
+/// The model of a chain: `Coupon.objects.filter(…)`, `Coupon.query.filter_by(…)`,
+/// `session.query(Coupon)`, `select(Coupon)`.
 fn model<'a>(expr: &'a Expr<'a>) -> Option<&'a str> {
     let chain = expr.chain();
     let is_upper = |it: &&str| it.starts_with(char::is_uppercase);
     // Also `models.Coupon`.
     if let [first, "objects", ..] | [_, first, "objects", ..] = chain.as_slice() {
         return Some(first).filter(|it| is_upper(it)).copied();
+    }
+    if let [first, "query", ..] | [_, first, "query", ..] = chain.as_slice()
+        && is_upper(first)
+    {
+        return Some(first);
     }
     let mut found = None;
     expr.walk(&mut |it| {
