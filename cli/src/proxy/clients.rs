@@ -1,4 +1,4 @@
-//! How much one client may take up: its connections, and behind a trusted forwarder its requests.
+//! How much one client may take up: its connections, and its requests.
 
 use std::{
     collections::HashMap,

@@ -12,7 +12,7 @@ use countersign::request::UntilSettled;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::sleep;
+use tokio::{sync::Mutex, time::sleep};
 
 use super::{
     answer::{AnswerBody, Refused},
@@ -46,11 +46,13 @@ fn until_its_end(body: AnswerBody, held: Held) -> AnswerBody {
 #[derive(Debug)]
 pub(crate) struct Proxy {
     routes: RwLock<Arc<Routes>>,
+    /// Held while keys are read and replaced: otherwise old ones could come after new ones.
+    reading: Mutex<()>,
     /// Whether each request is logged.
     logs: AtomicBool,
     outlet: Outlet,
     running: Running,
-    /// Requests that came by a forwarder.
+    /// Requests of each client.
     clients: Arc<Clients>,
     rooms: Rooms,
     measures: Option<Measures>,
@@ -71,6 +73,7 @@ impl Proxy {
         let routes = Routes::open(plan, stores, &rooms, None).await?;
         Ok(Arc::new(Self {
             routes: RwLock::new(Arc::new(routes)),
+            reading: Mutex::default(),
             logs,
             outlet,
             running,
@@ -85,6 +88,7 @@ impl Proxy {
     /// # Errors
     /// Returns a failure if the plan cannot be served; the old one stays.
     pub(crate) async fn reload(&self, plan: Plan, stores: &mut OpenStores) -> Result<(), Failure> {
+        let _reading = self.reading.lock().await;
         let before = self.routes();
         let logs = plan.access_log;
         let routes = Routes::open(plan, stores, &self.rooms, Some(&before)).await?;
@@ -144,14 +148,15 @@ impl Proxy {
         answer
     }
 
-    /// Counts a request of a client behind a forwarder. Others are bound by their connections.
+    /// Counts a request of a client: a connection of HTTP/2 has many. Nothing is known of who is in
+    /// front of a Unix socket.
     fn hold(&self, client: Client) -> Result<Option<Held>, Refused> {
-        match client.is_forwarded {
-            false => Ok(None),
-            true => match self.clients.hold(client.address) {
-                None => Err(Refused::ClientOverLimit),
-                held => Ok(held),
-            },
+        if client.address.is_none() && !client.is_forwarded {
+            return Ok(None);
+        }
+        match self.clients.hold(client.address) {
+            None => Err(Refused::ClientOverLimit),
+            held => Ok(held),
         }
     }
 
@@ -214,8 +219,10 @@ impl Proxy {
     pub(crate) async fn watch_keys(self: Arc<Self>) {
         loop {
             sleep(READ_KEYS).await;
+            let reading_alone = self.reading.lock().await;
             let routes = self.routes();
             let reading = tokio::task::spawn_blocking(move || routes.read_keys()).await;
+            drop(reading_alone);
             for failure in reading.into_iter().flatten() {
                 self.outlet
                     .notice(format!("{}: {}", failure.what, failure.why));

@@ -1,9 +1,10 @@
 //! One connection of a client, over HTTP/1.1 or HTTP/2.
 
-use std::{convert::Infallible, error::Error, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, io, sync::Arc, time::Duration};
 
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::Body;
+use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -11,7 +12,12 @@ use hyper_util::{
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{first_bytes::FirstBytes, idle::Activity, progress::Progress};
+use super::{
+    first_bytes::FirstBytes,
+    idle::Activity,
+    progress::Progress,
+    taken::{Passed, Taken},
+};
 
 /// How often a client of HTTP/2 is asked whether it is there, and how soon it answers.
 const PING: Duration = Duration::from_secs(10);
@@ -23,7 +29,7 @@ pub(crate) struct ConnectionLimits {
     /// For the first bytes of a connection, and for each head of HTTP/1.1. A connection without a
     /// request is closed after it.
     pub(crate) head_deadline: Duration,
-    /// For a client that takes nothing of an answer, and for a connection of HTTP/2 without a request,
+    /// For a client that takes nothing of an answer, each of HTTP/2 by itself, and for a connection of HTTP/2 without a request,
     /// which is closed after at most twice as long.
     pub(crate) idle_deadline: Duration,
     /// The longest head, in bytes.
@@ -63,10 +69,19 @@ impl ConnectionLimits {
         let activity = Arc::<Activity>::default();
         let service = service_fn(|request: Request<Incoming>| {
             let in_progress = activity.begin();
+            let shares_connection = request.version() == Version::HTTP_2;
             let answering = answer(request);
             async move {
-                let answer = answering.await;
-                Ok::<_, Infallible>(answer.map(|body| in_progress.until_the_end_of(body)))
+                let answer = answering.await.map(|body| {
+                    let other: fn(B::Error) -> io::Error = io::Error::other;
+                    let body = in_progress.until_the_end_of(body).map_err(other);
+                    match shares_connection {
+                        true => Taken::Within(Passed::within(self.idle_deadline, body)),
+                        // `Progress` sees that its client takes nothing.
+                        false => Taken::Alone(body),
+                    }
+                });
+                Ok::<_, Infallible>(answer)
             }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());

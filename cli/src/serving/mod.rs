@@ -6,6 +6,7 @@ mod first_bytes;
 mod hops;
 mod idle;
 mod progress;
+mod taken;
 
 pub(crate) use connection::ConnectionLimits;
 pub(crate) use ending::Ending;

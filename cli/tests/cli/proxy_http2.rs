@@ -3,11 +3,11 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
-    proxied::{DONE, Proxied},
+    proxied::{DONE, Proxied, add, configure_with, send},
     session::Session,
     upstream::Upstream,
 };
@@ -169,4 +169,77 @@ fn cookies_that_http2_splits_are_one_again() {
     assert!(seen.has("cookie: a=1; b=2; c=3"), "{}", seen.head);
     assert_eq!(seen.head.matches("cookie").count(), 1, "{}", seen.head);
     assert!(!seen.head.contains("admin"), "{}", seen.head);
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+
+/// Asks for answers, and allows no byte of their bodies. The connection goes on meanwhile.
+#[test]
+fn answers_that_a_client_of_http2_does_not_take_hold_no_turn_of_the_server() {
+    const NO_WINDOW: &[u8] = b"\0\x04\0\0\0\0";
+    const TURNS: u8 = 4;
+
+    let session = Session::new();
+    let upstream = Upstream::start(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ndone\r\n0\r\n\r\n",
+    );
+    let bound = "requests = 4\nopen-requests = 4\nconnect-timeout = 1";
+    let address = format!("address = \"{}\"\n{bound}", upstream.url);
+    configure_with(&session, &address, "danger-open = true\n");
+    add(&session, "[limits]\nidle-deadline = 6\n");
+    let proxied = Proxied::of(&session);
+    let address = proxied.listening.address();
+    let mut greedy = TcpStream::connect(address).unwrap();
+    let limit = Some(Duration::from_secs(30));
+    greedy.set_read_timeout(limit).unwrap();
+    let mut asked = [PREFACE, &frame(SETTINGS, 0, 0, NO_WINDOW)].concat();
+    for number in 0..TURNS {
+        let ends = END_HEADERS | END_STREAM;
+        asked.extend(frame(HEADERS, ends, 2 * number + 1, &block(&FINE)));
+    }
+    greedy.write_all(&asked).unwrap();
+    upstream.wait_for(usize::from(TURNS));
+    let started = Instant::now();
+    while send(address, GET.as_bytes()).status() != 200 {
+        let waited = started.elapsed();
+        // Later the connection ends, because its client answers no ping.
+        assert!(waited < Duration::from_secs(12), "the turns are held");
+    }
+}
+
+#[test]
+fn requests_of_one_client_are_counted_over_http2_too() {
+    let session = Session::new();
+    let (upstream, release) = Upstream::held(DONE);
+    let address = format!("address = \"{}\"", upstream.url);
+    configure_with(&session, &address, "danger-open = true\n");
+    add(&session, "[limits]\nper-client = 2\n");
+    let proxied = Proxied::of(&session);
+    let address = proxied.listening.address();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let mut ask = || {
+            let request = http::Request::get("http://a/").body(()).unwrap();
+            client.send_request(request, true).unwrap().0
+        };
+        let held = [ask(), ask()];
+        upstream.wait_for(2);
+        assert_eq!(ask().await.unwrap().status(), 429);
+        drop(release);
+        for one in held {
+            let (head, mut body) = one.await.unwrap().into_parts();
+            assert_eq!(head.status, 200);
+            assert_eq!(body.data().await.unwrap().unwrap(), "done");
+            assert!(body.data().await.is_none());
+        }
+        // Once they are answered, there is room again.
+        let mut answered = 0;
+        for _ in 0..1000 {
+            answered += u32::from(ask().await.unwrap().status() == 200);
+        }
+        assert!(answered > 0);
+    });
 }
