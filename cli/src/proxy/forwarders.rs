@@ -92,23 +92,33 @@ impl Forwarders {
         let client = self.client.as_ref();
         let scheme = self.scheme.as_ref();
         Ok(Client {
-            address: client.and_then(|name| self.last_stranger(&head.headers, name)),
-            scheme: scheme.and_then(|name| last_scheme(&head.headers, name)),
+            address: match client {
+                None => None,
+                Some(name) => self.last_stranger(&head.headers, name)?,
+            },
+            scheme: match scheme {
+                None => None,
+                Some(name) => last_scheme(&head.headers, name)?,
+            },
             is_forwarded: client.is_some(),
         })
     }
 
     /// The last address of a list that is not a forwarder's own: each forwarder adds from whom it got
     /// the request, and anybody may have written what is before.
-    fn last_stranger(&self, headers: &HeaderMap, name: &HeaderName) -> Option<IpAddr> {
+    fn last_stranger(
+        &self,
+        headers: &HeaderMap,
+        name: &HeaderName,
+    ) -> Result<Option<IpAddr>, Refused> {
         let mut last = None;
-        for value in listed(headers, name, "for").iter().rev() {
+        for value in listed(headers, name, "for")?.iter().rev() {
             last = address(value);
             if !last.is_some_and(|address| self.is_trusted(address)) {
                 break;
             }
         }
-        last
+        Ok(last)
     }
 }
 
@@ -119,28 +129,29 @@ fn scheme(is_tls: bool) -> &'static str {
     }
 }
 
-fn last_scheme(headers: &HeaderMap, name: &HeaderName) -> Option<&'static str> {
-    let values = listed(headers, name, "proto");
-    let known = [scheme(false), scheme(true)];
-    let mut known = known.into_iter();
-    known.find(|known| {
-        values
-            .last()
-            .is_some_and(|last| last.eq_ignore_ascii_case(known))
-    })
+fn last_scheme(headers: &HeaderMap, name: &HeaderName) -> Result<Option<&'static str>, Refused> {
+    let values = listed(headers, name, "proto")?;
+    let last = values.last();
+    let is_last = |known: &&str| last.is_some_and(|last| last.eq_ignore_ascii_case(known));
+    Ok([scheme(false), scheme(true)].into_iter().find(is_last))
 }
 
 /// The values of a list, in all lines of a field; of `Forwarded` (RFC 7239) one parameter of each
-/// element, which is empty if there is none.
-fn listed(headers: &HeaderMap, name: &HeaderName, parameter: &str) -> Vec<String> {
-    let lines = headers.get_all(name).iter();
-    let lines = lines.map(|line| line.to_str().unwrap_or_default());
-    let values = lines.flat_map(|line| split(line, ','));
-    let read = values.map(|value| match *name == FORWARDED {
-        true => parameter_of(value, parameter),
-        false => value.trim().to_owned(),
-    });
-    read.collect()
+/// element, which is empty if there is none. A client whose line cannot be read, or ends within quotes,
+/// would hide all that a forwarder adds to the line.
+fn listed(headers: &HeaderMap, name: &HeaderName, parameter: &str) -> Result<Vec<String>, Refused> {
+    let mut listed = Vec::new();
+    for line in headers.get_all(name) {
+        let line = line.to_str().map_err(|_| Refused::Unclear)?;
+        if Quoting::after(line).is_quoted {
+            return Err(Refused::Unclear);
+        }
+        listed.extend(split(line, ',').map(|value| match *name == FORWARDED {
+            true => parameter_of(value, parameter),
+            false => value.trim().to_owned(),
+        }));
+    }
+    Ok(listed)
 }
 
 fn parameter_of(element: &str, parameter: &str) -> String {
@@ -152,12 +163,31 @@ fn parameter_of(element: &str, parameter: &str) -> String {
 
 /// Splits a text, but not within quotes.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    let (mut is_quoted, mut is_escaped) = (false, false);
+    let mut quoting = Quoting::default();
     text.split(move |c| {
-        is_quoted ^= c == '"' && !is_escaped;
-        is_escaped = c == '\\' && is_quoted && !is_escaped;
-        c == separator && !is_quoted
+        quoting.read(c);
+        c == separator && !quoting.is_quoted
     })
+}
+
+/// Whether a place in a text is within quotes.
+#[derive(Default)]
+struct Quoting {
+    is_quoted: bool,
+    is_escaped: bool,
+}
+
+impl Quoting {
+    fn after(text: &str) -> Self {
+        let mut quoting = Self::default();
+        text.chars().for_each(|c| quoting.read(c));
+        quoting
+    }
+
+    fn read(&mut self, c: char) {
+        self.is_quoted ^= c == '"' && !self.is_escaped;
+        self.is_escaped = c == '\\' && self.is_quoted && !self.is_escaped;
+    }
 }
 
 /// Reads `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`.
@@ -235,8 +265,29 @@ mod tests {
         }
         let six = of(&["for=\"[2001:db8::1]:80\""]);
         assert_eq!(six.as_deref(), Some("2001:db8::1"));
-        for value in ["for=_hidden", "proto=http", "for=\"evil, for=192.0.2.1"] {
+        for value in ["for=_hidden", "proto=http"] {
             assert_eq!(of(&[value]), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_client_cannot_hide_what_a_forwarder_adds_to_its_line() {
+        for (field, begun) in [
+            ("forwarded", "for=\"evil"),
+            ("forwarded", "for=\"evil\\\""),
+            ("forwarded", "for=\u{e9}"),
+            ("x-forwarded-for", "\""),
+            ("x-forwarded-for", "\u{e9}"),
+        ] {
+            let added = match field {
+                "forwarded" => "for=192.0.2.1",
+                _ => "192.0.2.1",
+            };
+            let line = format!("{begun}, {added}");
+            let read = client(field, "10.0.0.1", &[(field, &line)]);
+            assert_eq!(read, Err(Refused::Unclear), "{line}");
+            // The twin: whoever is no forwarder says nothing of who it is.
+            assert!(client(field, "192.0.2.9", &[(field, &line)]).is_ok());
         }
     }
 
