@@ -1,6 +1,6 @@
 //! `countersign proxy`: verifies requests in front of a server in any language.
 
-use std::{io, path::Path, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
-    task::JoinSet,
+    task::{JoinSet, spawn_blocking},
     time::{Instant, timeout_at},
 };
 
@@ -88,10 +88,15 @@ async fn proxy(config: &Path, plan: Plan, is_json: bool) -> Result<Exit, Failure
             () = ending.asked() => break,
             _ = hangup.recv() => {
                 notify_reload(&outlet);
-                let reloaded = reload(config, &proxy, &mut stores, &certificates).await;
+                let reloaded = tokio::select! {
+                    reloaded = reload(config, &proxy, &mut stores, &certificates) => reloaded,
+                    // A store may take long to open, or never answer.
+                    () = ending.asked() => break,
+                };
                 let is_new = reloaded.is_ok();
-                if let Err(failure) = reloaded {
-                    outlet.failure(failure);
+                match reloaded {
+                    Ok(left) => left.into_iter().for_each(|left| outlet.notice(left)),
+                    Err(failure) => outlet.failure(failure),
                 }
                 announce_reload(is_new, &outlet);
                 notify(&[NotifyState::Ready], &outlet);
@@ -125,18 +130,38 @@ fn allow_files() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// Reads routes, upstreams, keys and certificates again. Addresses and limits change at the next start.
+/// Reads routes, upstreams, keys and certificates again. Addresses and limits change at the next
+/// start: says which addresses are left as they are.
 async fn reload(
     config: &Path,
     proxy: &Proxy,
     stores: &mut OpenStores,
     certificates: &Certificates,
-) -> Result<(), Failure> {
-    let plan = read(config)?;
+) -> Result<Vec<String>, Failure> {
+    let path = config.to_owned();
+    let reading = spawn_blocking(move || read_again(&path)).await;
+    let plan = reading.map_err(|error| {
+        Failure::unable(
+            "cannot read the configuration again",
+            error.to_string(),
+            "report this as a fault of countersign",
+        )
+    })??;
     let listen = plan.listen.clone();
     proxy.reload(plan, stores).await?;
-    certificates.replace(&listen);
-    Ok(())
+    Ok(certificates.replace(&listen))
+}
+
+fn read_again(config: &Path) -> Result<Plan, Failure> {
+    // A named pipe would wait for its other end, and the end of the proxy for it.
+    if fs::metadata(config).is_ok_and(|of| !of.is_file()) {
+        return Err(Failure::unable(
+            format!("cannot read `{}` again", config.display()),
+            "it is not a regular file",
+            "start the proxy with the path of a file",
+        ));
+    }
+    read(config)
 }
 
 /// Tells systemd that the configuration is read again. It wants to know since when.

@@ -43,19 +43,31 @@ enum Socket {
     Unix(UnixListener, PathBuf),
 }
 
-/// The certificates of all addresses, which may change while the proxy runs.
+/// All addresses, with their certificates, which may change while the proxy runs.
 #[derive(Debug)]
-pub(crate) struct Certificates(Vec<(Listen, Arc<Current>)>);
+pub(crate) struct Certificates(Vec<(Listen, Option<Arc<Current>>)>);
 
 impl Certificates {
-    /// Takes other certificates for the same addresses. Connections that are open go on.
-    pub(crate) fn replace(&self, entrances: &[Entrance]) {
+    /// Takes other certificates for the same addresses. Connections that are open go on. Says which
+    /// addresses are left as they are, though they differ.
+    pub(crate) fn replace(&self, entrances: &[Entrance]) -> Vec<String> {
+        let mut left = Vec::new();
         for (at, current) in &self.0 {
             let new = entrances.iter().find(|new| new.listen == *at);
-            if let Some(config) = new.and_then(|new| new.tls.as_ref()) {
-                current.replace(Arc::clone(config));
+            match (new.map(|new| &new.tls), current) {
+                (Some(Some(config)), Some(current)) => current.replace(Arc::clone(config)),
+                (Some(None), None) => {}
+                (Some(Some(_)), None) => left.push(format!("{at} stays without TLS")),
+                (Some(None), Some(_)) => left.push(format!("{at} stays with TLS")),
+                (None, None) => left.push(format!("{at} stays open")),
+                (None, Some(_)) => left.push(format!("{at} stays open, with its old certificates")),
             }
         }
+        let new = entrances.iter().map(|new| &new.listen);
+        let new = new.filter(|new| self.0.iter().all(|(at, _)| at != *new));
+        left.extend(new.map(|at| format!("{at} is not listened on yet")));
+        let until = |left| format!("{left}: addresses change at the next start");
+        left.into_iter().map(until).collect()
     }
 }
 
@@ -89,11 +101,9 @@ impl Listeners {
     }
 
     pub(crate) fn certificates(&self) -> Certificates {
-        let with_tls = self.0.iter().filter_map(|listener| {
-            let tls = Arc::clone(listener.tls.as_ref()?);
-            Some((listener.at.clone(), tls))
-        });
-        Certificates(with_tls.collect())
+        let all = self.0.iter();
+        let all = all.map(|listener| (listener.at.clone(), listener.tls.clone()));
+        Certificates(all.collect())
     }
 }
 

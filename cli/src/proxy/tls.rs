@@ -3,6 +3,7 @@
 //! The provider of cryptography is named in each place, so that none of the whole process is asked.
 
 use std::{
+    fs,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -19,7 +20,12 @@ use tokio_rustls::{
     },
 };
 
+use zeroize::Zeroizing;
+
 use crate::exit::Failure;
+
+/// The longest file of certificates or of a key, in bytes: more than all authorities of a system.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 /// Versions of HTTP that are offered, the better one first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -39,7 +45,8 @@ pub(super) fn certificate(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>,
         )
     };
     let read = certificates(chain).map_err(|why| unreadable(chain, why))?;
-    let private = PrivateKeyDer::from_pem_file(key);
+    let private = read_file(key).map_err(|why| unreadable(key, why))?;
+    let private = PrivateKeyDer::from_pem_slice(&Zeroizing::new(private));
     let private = private.map_err(|error| unreadable(key, error.to_string()))?;
     let certified = CertifiedKey::from_der(read, private, &provider());
     let certified = certified.map_err(|error| unreadable(key, error.to_string()))?;
@@ -48,12 +55,23 @@ pub(super) fn certificate(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>,
 
 /// At least one certificate.
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = CertificateDer::pem_file_iter(file).map_err(|error| error.to_string())?;
-    let read: Result<Vec<_>, _> = read.collect();
+    let pem = read_file(file)?;
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let read = read.map_err(|error| error.to_string())?;
     match read.is_empty() {
         true => Err("it holds no certificate".to_owned()),
         false => Ok(read),
+    }
+}
+
+fn read_file(file: &Path) -> Result<Vec<u8>, String> {
+    let of = fs::metadata(file).map_err(|error| error.to_string())?;
+    match of.is_file() && of.len() <= MAX_FILE {
+        true => fs::read(file).map_err(|error| error.to_string()),
+        // A named pipe would wait for its other end, and the proxy with it.
+        false => Err(format!(
+            "it is not a regular file of at most {MAX_FILE} bytes"
+        )),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     os::unix::{fs::PermissionsExt as _, net::UnixListener},
     thread,
 };
@@ -83,6 +83,23 @@ fn a_reload_takes_other_routes_and_keys_and_a_bad_file_keeps_the_old_ones() {
     assert_eq!(proxied.send(&with_new_key).status(), 200);
     assert_eq!(proxied.send(&with_new_key).status(), 409);
     assert_eq!((upstream.seen().len(), other.seen().len()), (1, 2));
+}
+
+#[test]
+fn a_reload_that_waits_for_a_store_does_not_hold_up_the_end() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    let proxied = Proxied::start(&session, &upstream, KEYS);
+    // It takes connections, and says nothing.
+    let store = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://a@{}/a", store.local_addr().unwrap());
+    edit(&session, "sqlite:used.db", &url);
+    proxied.listening.signal("-HUP");
+    let _waiting = store.accept().unwrap();
+    proxied.listening.signal("-TERM");
+    let (said, code) = proxied.listening.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("reloaded"), "{said}");
 }
 
 #[test]

@@ -194,6 +194,46 @@ fn a_certificate_is_reloaded_without_dropping_a_connection_and_a_bad_one_keeps_t
 }
 
 #[test]
+fn a_reload_says_which_addresses_keep_their_old_certificates() {
+    let session = Session::new();
+    configure_tls(&session, "http://127.0.0.1:1");
+    let mut proxied = Proxied::of(&session);
+    let address = proxied.listening.address().to_owned();
+    certify(&session, "ca", "b", "api.example.com");
+    let renewed = TLS.replace("a.pem", "b.pem").replace("a.key", "b.key");
+    edit(&session, TLS, &renewed.replace("127.0.0.1", "127.0.0.2"));
+    proxied.listening.signal("-HUP");
+    assert_eq!(proxied.listening.object()["reloaded"], true);
+    assert_eq!(shown(&session, &address, ""), "a");
+    let (said, _) = proxied.listening.stop();
+    for left in [
+        "127.0.0.1:0 stays open, with its old certificates",
+        "127.0.0.2:0 is not listened on yet",
+    ] {
+        assert!(said.contains(left), "{said}");
+    }
+}
+
+#[test]
+fn a_named_pipe_in_place_of_a_certificate_or_the_configuration_stops_nothing() {
+    let session = Session::new();
+    configure_tls(&session, "http://127.0.0.1:1");
+    let mut proxied = Proxied::of(&session);
+    for file in ["a.pem", "a.key", "proxy.toml"] {
+        session.stdout(&format!("mv {file} kept && mkfifo {file}"));
+        proxied.listening.signal("-HUP");
+        assert_eq!(proxied.listening.object()["reloaded"], false, "{file}");
+        session.stdout(&format!("mv kept {file}"));
+    }
+    // The twin.
+    proxied.listening.signal("-HUP");
+    assert_eq!(proxied.listening.object()["reloaded"], true);
+    let (said, code) = proxied.listening.stop();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(said.matches("not a regular file").count(), 3, "{said}");
+}
+
+#[test]
 fn a_server_of_https_is_believed_by_the_authority_that_the_file_names_and_no_other() {
     let session = Session::new();
     authority(&session, "ca");
