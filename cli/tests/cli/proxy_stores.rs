@@ -99,7 +99,7 @@ fn sqlite_remembers_over_a_restart_and_refuses_while_it_is_locked() {
     });
 }
 
-/// Sends requests that are signed anew until one is accepted.
+/// Sends requests that are signed again until one is accepted.
 fn accepted(session: &Session, proxied: &Proxied<'_>) -> String {
     let started = Instant::now();
     loop {
