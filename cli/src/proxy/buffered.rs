@@ -12,25 +12,33 @@ use tokio::{
     time::timeout,
 };
 
-use super::answer::Refused;
+use super::{answer::Refused, seats::Seats};
 
 /// The room that a body takes up, until it is dropped.
 pub(super) type Room = Option<OwnedSemaphorePermit>;
 
-/// The room for all bodies, in bytes. Strangers take up none of the half of verified bodies.
+/// The room for all bodies, in bytes, and the seats for requests. Strangers take up none of the half of
+/// verified bodies.
 #[derive(Clone, Debug)]
 pub(super) struct Rooms {
     pub(super) verified: BodyBudget,
     others: Arc<Semaphore>,
+    pub(super) seats: Seats,
 }
 
 impl Rooms {
-    pub(super) fn new(bytes: usize) -> Self {
-        let half = bytes / 2;
+    pub(super) fn new(bytes: usize, requests: usize) -> Self {
+        let half = Self::verified_half(bytes);
         Self {
             verified: BodyBudget::new(half),
             others: Arc::new(Semaphore::new(half)),
+            seats: Seats::new(requests),
         }
+    }
+
+    /// The room for bodies of routes that verify, of that many bytes for all.
+    pub(super) fn verified_half(bytes: usize) -> usize {
+        bytes / 2
     }
 
     /// The longest body, of that many bytes for all.

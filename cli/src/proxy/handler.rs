@@ -68,15 +68,14 @@ impl Proxy {
     ) -> Result<Arc<Self>, Failure> {
         let logs = AtomicBool::new(plan.access_log);
         let clients = Clients::new(plan.limits.per_client);
-        let running = Running::new(plan.limits.requests);
-        let rooms = Rooms::new(plan.limits.body_bytes);
+        let rooms = Rooms::new(plan.limits.body_bytes, plan.limits.requests);
         let routes = Routes::open(plan, stores, &rooms, None).await?;
         Ok(Arc::new(Self {
             routes: RwLock::new(Arc::new(routes)),
             reading: Mutex::default(),
             logs,
             outlet,
-            running,
+            running: Running::default(),
             clients,
             rooms,
             measures,
@@ -123,20 +122,16 @@ impl Proxy {
         let (route, answer) = match found {
             Err(refused) => (None, refused.answer()),
             Ok((held, (route, tenant))) => {
-                let answer = match self.running.begin().await {
-                    None => Refused::Busy.answer(),
-                    Some(handled) => {
-                        let mut request = Request::from_parts(head, body);
-                        let extensions = request.extensions_mut();
-                        extensions.insert(UntilSettled::new(handled.clone()));
-                        extensions.insert(handled.clone());
-                        let answering = route.answer(tenant.as_deref(), request, routes.rooms());
-                        let answer = answering
-                            .await
-                            .unwrap_or_else(|failed| self.failed(&failed));
-                        handled.until_the_end_of(answer)
-                    }
-                };
+                let handled = self.running.begin().await;
+                let mut request = Request::from_parts(head, body);
+                let extensions = request.extensions_mut();
+                extensions.insert(UntilSettled::new(handled.clone()));
+                extensions.insert(handled.clone());
+                let answering = route.answer(tenant.as_deref(), request, routes.rooms());
+                let answer = answering
+                    .await
+                    .unwrap_or_else(|failed| self.failed(&failed));
+                let answer = handled.until_the_end_of(answer);
                 let answer = match held {
                     None => answer,
                     Some(held) => answer.map(|body| until_its_end(body, held)),
@@ -172,10 +167,10 @@ impl Proxy {
             .load(Ordering::Relaxed)
             .then(|| Begun::new(&head, None));
         let routes = self.routes();
-        let answer = match (routes.signing(name), self.running.begin().await) {
-            (None, _) => Refused::NoRoute.answer(),
-            (_, None) => Refused::Busy.answer(),
-            (Some(signing), Some(handled)) => {
+        let answer = match routes.signing(name) {
+            None => Refused::NoRoute.answer(),
+            Some(signing) => {
+                let handled = self.running.begin().await;
                 let request = Request::from_parts(head, body);
                 let answer = signing.answer(request, routes.rooms()).await;
                 let answer = answer.unwrap_or_else(|failed| self.failed(&failed));

@@ -27,6 +27,7 @@ mod place;
 mod plan;
 mod route;
 mod running;
+mod seats;
 mod server;
 mod signing;
 mod tls;

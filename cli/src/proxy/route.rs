@@ -220,7 +220,7 @@ impl Route {
         mut request: Request<Incoming>,
         rooms: &Rooms,
     ) -> Result<Response<AnswerBody>, Failed> {
-        let forward = |of| Forward::new(Arc::clone(&self.target), of);
+        let forward = |of| Forward::new(Arc::clone(&self.target), of, &rooms.seats);
         let (guards, forward) = match &self.kind {
             Kind::Open(open) => {
                 return open.answer(forward(Of::Anybody), request, rooms).await;

@@ -1,4 +1,4 @@
-//! Requests that are being handled, also those whose client has gone: so many at one time.
+//! Requests that are being handled, also those whose client has gone.
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tokio::sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit, RwLock, Semaphore};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use super::{
     answer::{AnswerBody, BoxError},
@@ -19,37 +19,25 @@ use super::{
 };
 
 /// Counts requests that are being handled.
-#[derive(Clone, Debug)]
-pub(super) struct Running {
-    until_the_end: Arc<RwLock<()>>,
-    requests: Arc<Semaphore>,
-}
+#[derive(Clone, Debug, Default)]
+pub(super) struct Running(Arc<RwLock<()>>);
 
 /// A request that is being handled; on the request, and on its answer until the end of the body.
 #[derive(Clone)]
 pub(super) struct Handled(
-    #[expect(dead_code, reason = "it is held")]
-    Arc<(OwnedRwLockReadGuard<()>, OwnedSemaphorePermit, OneMore)>,
+    #[expect(dead_code, reason = "it is held")] Arc<(OwnedRwLockReadGuard<()>, OneMore)>,
 );
 
 impl Running {
-    pub(super) fn new(requests: usize) -> Self {
-        Self {
-            until_the_end: Arc::default(),
-            requests: Arc::new(Semaphore::new(requests)),
-        }
-    }
-
-    /// Begins to handle a request; `None` if there are as many as there may be.
-    pub(super) async fn begin(&self) -> Option<Handled> {
-        let turn = Arc::clone(&self.requests).try_acquire_owned().ok()?;
-        let guard = Arc::clone(&self.until_the_end).read_owned().await;
-        Some(Handled(Arc::new((guard, turn, OneMore::request()))))
+    /// Begins to handle a request.
+    pub(super) async fn begin(&self) -> Handled {
+        let guard = Arc::clone(&self.0).read_owned().await;
+        Handled(Arc::new((guard, OneMore::request())))
     }
 
     /// Waits until no request is being handled.
     pub(super) async fn end(&self) {
-        drop(self.until_the_end.write().await);
+        drop(self.0.write().await);
     }
 }
 

@@ -39,7 +39,7 @@ impl Signing {
             Ok(read) => read,
             Err(refused) => return Ok(refused.answer()),
         };
-        self.signs.send(head, body).await
+        self.signs.send(head, body, &rooms.seats).await
     }
 
     /// Whether no page in a browser can have sent it, which reaches this host too.

@@ -60,26 +60,54 @@ fn beyond_the_requests_in_flight_nothing_is_claimed() {
         "[upstreams.app]",
         "[limits]\nrequests = 1\n\n[upstreams.app]",
     );
-    with_an_open_route(&session);
     let proxied = Proxied::of(&session);
     let [first, second] = [transfer(&session), transfer(&session)];
     let answering = sending(&proxied, &first);
     upstream.wait_for(1);
-    // Over all routes.
-    for raw in [&second, &open_request()] {
-        let answer = proxied.send(raw);
-        assert_eq!(
-            (answer.status(), answer.code()),
-            (503, "requests_exhausted"),
-            "{answer:?}"
-        );
-        assert!(answer.0.contains("retry-after: 1\r\n"), "{answer:?}");
-    }
+    let answer = proxied.send(&second);
+    assert_eq!(
+        (answer.status(), answer.code()),
+        (503, "requests_exhausted"),
+        "{answer:?}"
+    );
+    assert!(answer.0.contains("retry-after: 1\r\n"), "{answer:?}");
     release.send(()).unwrap();
     assert_eq!(answering.join().unwrap().status(), 200);
     release.send(()).unwrap();
     assert_eq!(proxied.send(&second).status(), 200);
     assert_eq!(upstream.seen().len(), 2);
+}
+
+#[test]
+fn strangers_on_an_open_route_take_no_seat_of_verified_requests() {
+    let session = Session::new();
+    let (release, told) = channel::<()>();
+    let told = Mutex::new(told);
+    let upstream = Upstream::answering(move |stream, seen| {
+        if seen.head.starts_with("GET /open") {
+            let _ = told.lock().unwrap().recv();
+        }
+        stream.write_all(DONE.as_bytes()).is_ok()
+    });
+    configure(&session, &upstream.url, KEYS);
+    edit(
+        &session,
+        "[upstreams.app]",
+        "[limits]\nrequests = 1\n\n[upstreams.app]",
+    );
+    with_an_open_route(&session);
+    let proxied = Proxied::of(&session);
+    let answering = sending(&proxied, &open_request());
+    upstream.wait_for(1);
+    let refused = proxied.send(open_request());
+    assert_eq!(
+        (refused.status(), refused.code()),
+        (503, "requests_exhausted")
+    );
+    assert_eq!(proxied.send(transfer(&session)).status(), 200);
+    release.send(()).unwrap();
+    assert_eq!(answering.join().unwrap().status(), 200);
+    drop(release);
 }
 
 #[test]

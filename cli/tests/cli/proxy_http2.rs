@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    proxied::{DONE, Proxied, add, configure_with, send},
+    proxied::{DONE, KEYS, ORDER, Proxied, Signed, add, configure, configure_with, send},
     session::Session,
     upstream::Upstream,
 };
@@ -20,6 +20,8 @@ const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+/// The status comes first, and 200 has this place in the table of every connection.
+const STATUS_200: u8 = 0x88;
 
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -63,23 +65,58 @@ fn passes(proxied: &Proxied<'_>, fields: &[(&str, &str)], body: &[u8]) -> bool {
     .concat();
     // It may close the connection before the end of this.
     let _ = stream.write_all(&request);
-    loop {
-        let mut head = [0; 9];
-        if stream.read_exact(&mut head).is_err() {
-            return false;
-        }
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; usize::try_from(length).unwrap()];
-        if stream.read_exact(&mut payload).is_err() {
-            return false;
-        }
-        match head[3] {
-            // The status comes first, and 200 has this place in the table of every connection.
-            HEADERS => return payload.first() == Some(&0x88),
+    while let Some((kind, payload)) = read_frame(&mut stream) {
+        match kind {
+            HEADERS => return payload.first() == Some(&STATUS_200),
             RST_STREAM | GOAWAY => return false,
             _ => {}
         }
     }
+    false
+}
+
+/// The kind of the next frame, and what it holds.
+fn read_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).ok()?;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut payload = vec![0; usize::try_from(length).unwrap()];
+    stream.read_exact(&mut payload).ok()?;
+    Some((head[3], payload))
+}
+
+/// Refusals that nobody takes hold no seat: a stranger shuts nobody out with them.
+#[test]
+fn strangers_who_take_nothing_of_their_refusals_hold_no_seat() {
+    const NO_WINDOW: [u8; 6] = [0, 4, 0, 0, 0, 0];
+
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    configure(&session, &upstream.url, KEYS);
+    add(&session, "[limits]\nrequests = 1\n");
+    let proxied = Proxied::of(&session);
+    let mut stream = TcpStream::connect(proxied.listening.address()).unwrap();
+    let limit = Some(Duration::from_secs(30));
+    stream.set_read_timeout(limit).unwrap();
+    let mut requests = [PREFACE, &frame(SETTINGS, 0, 0, &NO_WINDOW)].concat();
+    for number in [1, 3, 5] {
+        let flags = END_HEADERS | END_STREAM;
+        requests.extend(frame(HEADERS, flags, number, &block(&FINE)));
+    }
+    stream.write_all(&requests).unwrap();
+    let mut refused = 0;
+    while refused < 3 {
+        let (kind, payload) = read_frame(&mut stream).unwrap();
+        if kind == HEADERS {
+            assert_ne!(payload.first(), Some(&STATUS_200));
+            refused += 1;
+        }
+    }
+    // Their bodies are still to be taken.
+    let signed = Signed::new(&session, "POST", "/transfer", ORDER);
+    assert_eq!(proxied.send(signed.raw()).status(), 200);
+    drop(stream);
+    assert_eq!(upstream.seen().len(), 1);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
-use countersign::{MemoryStore, OnDuplicate, Processing, store::NonceStore};
+use countersign::{MemoryStore, OnDuplicate, Processing, request::BodyBudget, store::NonceStore};
 use toml::Spanned;
 
 use super::{
@@ -114,7 +114,7 @@ impl Reading<'_> {
         let store = MemoryStore::builder().danger_assume_no_history().build();
         let store = store.map_err(|error| Fault::at(0..0, error.to_string()))?;
         let store: Arc<dyn NonceStore> = Arc::new(store);
-        let bodies = Rooms::new(self.body_bytes).verified;
+        let bodies = BodyBudget::new(Rooms::verified_half(self.body_bytes));
         verified
             .guards(&store, &bodies, Before::Nothing)
             .map(|(guards, _)| guards)

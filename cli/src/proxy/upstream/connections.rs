@@ -24,7 +24,10 @@ use super::{
 };
 use crate::{
     http_client::causes,
-    proxy::answer::{AnswerBody, BoxError, Refused},
+    proxy::{
+        answer::{AnswerBody, BoxError, Refused},
+        seats::{Seat, Seats},
+    },
 };
 
 /// The longest head of an answer, in bytes.
@@ -85,8 +88,10 @@ impl Failed {
 /// Whose request it is: strangers can send any number to a route that is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proxy) enum Of {
-    /// A verified sender, or an application of our own.
+    /// A verified sender.
     Known,
+    /// An application of our own.
+    Application,
     Anybody,
 }
 
@@ -101,6 +106,7 @@ pub(super) struct Checkout {
     sender: Sender,
     slot: Option<Slot>,
     turn: Turn,
+    seat: Seat,
     upstream: Arc<Upstream>,
 }
 
@@ -109,6 +115,7 @@ pub(super) struct Held {
     sender: Sender,
     _slot: Option<Slot>,
     _turn: Turn,
+    _seat: Seat,
     upstream: Arc<Upstream>,
 }
 
@@ -144,17 +151,25 @@ impl Upstream {
         self.settings.connect_timeout
     }
 
-    /// Waits for a turn, and for a connection.
-    pub(super) async fn check_out(self: Arc<Self>, of: Of) -> Result<Checkout, Failed> {
+    /// Takes a seat, and waits for a turn and a connection.
+    pub(super) async fn check_out(
+        self: Arc<Self>,
+        of: Of,
+        seats: Seats,
+    ) -> Result<Checkout, Failed> {
+        let seat = seats.take(of).ok_or_else(|| {
+            let cause = "as many requests are being handled as `requests` of `[limits]` allows";
+            Failed::new(Refused::Busy, cause)
+        })?;
         let limit = self.settings.connect_timeout;
-        let waiting = timeout(limit, self.check_out_in_time(of)).await;
+        let waiting = timeout(limit, self.check_out_in_time(of, seat)).await;
         waiting.unwrap_or_else(|_| {
             let cause = format!("no turn and no connection within {limit:?}");
             Err(Failed::new(Refused::NoUpstream, cause))
         })
     }
 
-    async fn check_out_in_time(self: Arc<Self>, of: Of) -> Result<Checkout, Failed> {
+    async fn check_out_in_time(self: Arc<Self>, of: Of, seat: Seat) -> Result<Checkout, Failed> {
         let turn = self.turn(of).await?;
         let (sender, slot) = match self.reuse().await {
             Some(had) => had,
@@ -171,6 +186,7 @@ impl Upstream {
             sender,
             slot,
             turn,
+            seat,
             upstream: self,
         })
     }
@@ -179,7 +195,7 @@ impl Upstream {
     async fn turn(&self, of: Of) -> Result<Turn, Failed> {
         let taken = async {
             let of_kind = match of {
-                Of::Known => None,
+                Of::Known | Of::Application => None,
                 Of::Anybody => Some(Arc::clone(&self.open_requests).acquire_owned().await?),
             };
             Ok(Turn(
@@ -357,6 +373,7 @@ impl Checkout {
             sender: self.sender,
             _slot: self.slot,
             _turn: self.turn,
+            _seat: self.seat,
             upstream: self.upstream,
         };
         Ok((answer, held))

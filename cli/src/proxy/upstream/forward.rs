@@ -33,6 +33,7 @@ use crate::{
         identity,
         logged::VerifiedAs,
         running::Handled,
+        seats::Seats,
     },
     serving::join_cookies,
 };
@@ -50,6 +51,7 @@ pub(in crate::proxy) struct Target {
 pub(in crate::proxy) struct Forward {
     target: Arc<Target>,
     of: Of,
+    seats: Seats,
     state: State,
 }
 
@@ -62,10 +64,11 @@ enum State {
 type Waiting = Pin<Box<dyn Future<Output = Result<Checkout, Failed>> + Send>>;
 
 impl Forward {
-    pub(in crate::proxy) fn new(target: Arc<Target>, of: Of) -> Self {
+    pub(in crate::proxy) fn new(target: Arc<Target>, of: Of, seats: &Seats) -> Self {
         Self {
             target,
             of,
+            seats: seats.clone(),
             state: State::Idle,
         }
     }
@@ -74,7 +77,7 @@ impl Forward {
 /// A clone has to wait for a connection of its own.
 impl Clone for Forward {
     fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.target), self.of)
+        Self::new(Arc::clone(&self.target), self.of, &self.seats)
     }
 }
 
@@ -100,7 +103,8 @@ where
                 State::Ready(_) => return Poll::Ready(Ok(())),
                 State::Idle => {
                     let upstream = Arc::clone(&self.target.upstream);
-                    self.state = State::Waiting(Box::pin(upstream.check_out(self.of)));
+                    let seats = self.seats.clone();
+                    self.state = State::Waiting(Box::pin(upstream.check_out(self.of, seats)));
                 }
                 State::Waiting(waiting) => {
                     let had = ready!(waiting.as_mut().poll(context));

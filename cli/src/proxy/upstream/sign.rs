@@ -20,6 +20,7 @@ use crate::{
     proxy::{
         answer::{AnswerBody, Refused},
         fields,
+        seats::Seats,
     },
     scheme::in_names,
     secret,
@@ -62,8 +63,10 @@ impl Signs {
         &self,
         head: Parts,
         body: Bytes,
+        seats: &Seats,
     ) -> Result<Response<AnswerBody>, Failed> {
-        let checkout = Arc::clone(&self.upstream).check_out(Of::Known).await?;
+        let upstream = Arc::clone(&self.upstream);
+        let checkout = upstream.check_out(Of::Application, seats.clone()).await?;
         let (outgoing, body) = self.signed(head, body)?;
         let request = outgoing.with(Full::new(body), &self.upstream);
         let request = request.map_err(|refused| Failed::new(refused, "its head cannot be sent"))?;
