@@ -1,28 +1,27 @@
 //! Bodies that are read whole before the upstream is asked for.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use countersign::request::BodyBudget;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+use tokio::{select, time::timeout};
+
+use super::{
+    answer::Refused,
+    room::{Pool, Room},
+    seats::Seats,
 };
 
-use super::{answer::Refused, seats::Seats};
-
-/// The room that a body takes up, until it is dropped.
-pub(super) type Room = Option<OwnedSemaphorePermit>;
-
-/// The room for all bodies, in bytes, and the seats for requests. Strangers take up none of the half of
-/// verified bodies.
+/// The room for all bodies, in bytes, and the seats for requests. Strangers on open routes take up a
+/// quarter and no more.
 #[derive(Clone, Debug)]
 pub(super) struct Rooms {
     pub(super) verified: BodyBudget,
-    others: Arc<Semaphore>,
+    pub(super) open: Pool,
+    pub(super) to_sign: Pool,
     pub(super) seats: Seats,
 }
 
@@ -31,7 +30,8 @@ impl Rooms {
         let half = Self::verified_half(bytes);
         Self {
             verified: BodyBudget::new(half),
-            others: Arc::new(Semaphore::new(half)),
+            open: Pool::new(half / 2),
+            to_sign: Pool::new(half / 2),
             seats: Seats::new(requests),
         }
     }
@@ -56,23 +56,26 @@ pub(super) struct Buffered {
 
 impl Buffered {
     /// Reads a body, without its trailers, which nobody has looked at.
-    pub(super) async fn read(
-        &self,
-        body: Incoming,
-        rooms: &Rooms,
-    ) -> Result<(Bytes, Room), Refused> {
-        let reading = timeout(self.deadline, self.read_all(body, rooms)).await;
+    pub(super) async fn read(&self, body: Incoming, pool: &Pool) -> Result<(Bytes, Room), Refused> {
+        let reading = timeout(self.deadline, self.read_all(body, pool)).await;
         reading.unwrap_or(Err(Refused::BodyLate))
     }
 
-    async fn read_all(&self, mut body: Incoming, rooms: &Rooms) -> Result<(Bytes, Room), Refused> {
+    async fn read_all(&self, mut body: Incoming, pool: &Pool) -> Result<(Bytes, Room), Refused> {
         let is_too_large = |len: u64| len > u64::try_from(self.max_bytes).unwrap_or(u64::MAX);
         if is_too_large(body.size_hint().lower()) {
             return Err(Refused::BodyTooLarge);
         }
         let mut read = BytesMut::new();
-        let mut room: Room = None;
-        while let Some(frame) = body.frame().await {
+        let mut room = pool.enter();
+        loop {
+            let frame = select! {
+                frame = body.frame() => frame,
+                () = room.displaced() => return Err(Refused::NoRoom),
+            };
+            let Some(frame) = frame else {
+                break;
+            };
             let Ok(data) = frame.map_err(|_| Refused::BodyBroken)?.into_data() else {
                 continue;
             };
@@ -82,15 +85,14 @@ impl Buffered {
             if data.len() > self.max_bytes - read.len() {
                 return Err(Refused::BodyTooLarge);
             }
-            let bytes = u32::try_from(data.len()).map_err(|_| Refused::BodyTooLarge)?;
-            let more = Arc::clone(&rooms.others).try_acquire_many_owned(bytes);
-            let more = more.map_err(|_| Refused::NoRoom)?;
-            match &mut room {
-                Some(room) => room.merge(more),
-                None => room = Some(more),
+            if !room.grow(data.len()) {
+                return Err(Refused::NoRoom);
             }
             read.extend_from_slice(&data);
         }
-        Ok((read.freeze(), room))
+        match room.complete() {
+            true => Ok((read.freeze(), room)),
+            false => Err(Refused::NoRoom),
+        }
     }
 }

@@ -25,6 +25,7 @@ mod outlet;
 mod path;
 mod place;
 mod plan;
+mod room;
 mod route;
 mod running;
 mod seats;

@@ -38,7 +38,7 @@ impl Open {
         rooms: &Rooms,
     ) -> Result<Response<AnswerBody>, Failed> {
         let (head, body) = request.into_parts();
-        let (body, _room) = match self.0.read(body, rooms).await {
+        let (body, _room) = match self.0.read(body, &rooms.open).await {
             Ok(read) => read,
             Err(refused) => return Ok(refused.answer()),
         };

@@ -35,7 +35,7 @@ impl Signing {
         if !self.is_of_an_application(&head) {
             return Ok(Refused::Client.answer());
         }
-        let (body, _room) = match self.bodies.read(body, rooms).await {
+        let (body, _room) = match self.bodies.read(body, &rooms.to_sign).await {
             Ok(read) => read,
             Err(refused) => return Ok(refused.answer()),
         };

@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
+    os::unix::net::UnixStream,
     sync::{
         Mutex,
         mpsc::{Sender, channel},
@@ -174,7 +175,7 @@ fn strangers_on_an_open_route_leave_turns_for_verified_requests() {
 }
 
 #[test]
-fn bodies_of_strangers_share_one_room_and_leave_that_of_verified_bodies() {
+fn bodies_of_strangers_give_way_to_others_and_leave_the_room_of_verified_bodies() {
     let session = Session::new();
     let upstream = Upstream::start(DONE);
     configure(&session, &upstream.url, KEYS);
@@ -186,8 +187,19 @@ fn bodies_of_strangers_share_one_room_and_leave_that_of_verified_bodies() {
     with_an_open_route(&session);
     let other = "[[routes]]\nname = \"other\"\nupstream = \"app\"\npath = \"/other\"\n\
                  danger-open = true\n";
-    edit(&session, "[[routes]]", &format!("{other}\n[[routes]]"));
+    let signs = "[[sign]]\nname = \"signs\"\nlisten = \"unix:sign.sock\"\nupstream = \"app\"\n\
+                 scheme = \"http-message-signatures\"\n\
+                 key = { id = \"partner-1\", file = \"secret\" }\ndanger-shared-secret = true\n";
+    edit(
+        &session,
+        "[[routes]]",
+        &format!("{signs}\n{other}\n[[routes]]"),
+    );
     let proxied = Proxied::of(&session);
+    let mut signing = UnixStream::connect(session.path().join("sign.sock")).unwrap();
+    signing
+        .write_all(b"POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 4\r\n\r\nsi")
+        .unwrap();
     let begin = |path: &str| {
         let mut stream = TcpStream::connect(proxied.listening.address()).unwrap();
         let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 1048576\r\n\r\n");
@@ -196,7 +208,7 @@ fn bodies_of_strangers_share_one_room_and_leave_that_of_verified_bodies() {
         stream.write_all(&vec![b'a'; 1_048_575]).unwrap();
         stream
     };
-    // The half of 4 MiB that is for them has no room for three, on whatever routes.
+    // The quarter of 4 MiB that is for them has no room for three, on whatever routes.
     let mut streams = [begin("/open"), begin("/other"), begin("/open")].map(Some);
     let moment = Some(Duration::from_millis(50));
     let started = std::time::Instant::now();
@@ -219,6 +231,15 @@ fn bodies_of_strangers_share_one_room_and_leave_that_of_verified_bodies() {
             }
         }
     }
+    // The room is full of bodies that never end. The next one is taken in all the same.
+    let whole =
+        "POST /open HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\nconnection: close\r\n\r\ndone";
+    assert_eq!(proxied.send(whole).status(), 200);
+    // Nor does the application give way to strangers.
+    signing.write_all(b"gn").unwrap();
+    let mut signed = String::new();
+    signing.read_to_string(&mut signed).unwrap();
+    assert!(signed.starts_with("HTTP/1.1 200"), "{signed}");
     let body = format!("{{\"a\":\"{}\"}}", "b".repeat(500_000));
     let signed = Signed::new(&session, "POST", "/transfer", &body).raw();
     assert_eq!(proxied.send(signed).status(), 200);
