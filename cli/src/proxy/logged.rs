@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 
 use crate::time;
 
-/// The longest path that is logged, in bytes: lines that wait to be printed have a bound.
-const MAX_PATH: usize = 2048;
+/// The longest path, method and reason that are logged, in bytes: lines that wait to be printed have
+/// a bound.
+const MAX_TEXT: usize = 2048;
 
 /// A request that was answered. Fields and the query may hold secrets, and are left out.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl Begun {
             at: SystemClock::default().now(),
             started: Instant::now(),
             client,
-            method: head.method.to_string(),
+            method: shortened(head.method.as_str()),
             path: shortened(head.uri.path()),
         }
     }
@@ -69,7 +70,7 @@ impl Begun {
             path: self.path,
             status: outcome.status,
             code: outcome.code,
-            reason: outcome.reason.map(str::to_owned),
+            reason: outcome.reason.map(shortened),
             would: outcome.would,
             key_id: outcome.key_id.map(str::to_owned),
             took: self.started.elapsed(),
@@ -160,12 +161,12 @@ impl Logged {
     }
 }
 
-fn shortened(path: &str) -> String {
-    let begin = path
-        .get(..path.floor_char_boundary(MAX_PATH))
-        .unwrap_or(path);
-    match begin.len() == path.len() {
-        true => path.to_owned(),
+fn shortened(text: &str) -> String {
+    let begin = text
+        .get(..text.floor_char_boundary(MAX_TEXT))
+        .unwrap_or(text);
+    match begin.len() == text.len() {
+        true => text.to_owned(),
         false => format!("{begin}…"),
     }
 }

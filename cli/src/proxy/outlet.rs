@@ -43,7 +43,7 @@ pub(crate) struct Printing([(Queue, oneshot::Receiver<()>); 2]);
 #[derive(Clone, Debug)]
 struct Queue {
     said: mpsc::Sender<(u64, Said)>,
-    /// Lines that could not be printed in time, since the last one that could.
+    /// Lines that could not be printed in time, since the last one that says so.
     left_out: Arc<AtomicU64>,
 }
 
@@ -118,7 +118,10 @@ impl Queue {
     }
 
     fn say(&self, said: Said) {
-        let left_out = self.left_out.swap(0, Ordering::Relaxed);
+        let left_out = match said.says_left_out() {
+            true => self.left_out.swap(0, Ordering::Relaxed),
+            false => 0,
+        };
         if self.said.try_send((left_out, said)).is_err() {
             self.left_out.fetch_add(left_out + 1, Ordering::Relaxed);
             measures::line_dropped();
@@ -127,6 +130,11 @@ impl Queue {
 }
 
 impl Said {
+    /// Whether its line says how many were left out before it.
+    fn says_left_out(&self) -> bool {
+        matches!(self, Self::Request(_) | Self::Notice(_))
+    }
+
     fn print(&self, left_out: u64, printer: &Printer) {
         match self {
             Self::Request(logged) if printer.is_json() => printer.object(&logged.object(left_out)),
