@@ -27,8 +27,9 @@ Examples:
     /// Forget that a request was used
     ///
     /// Without --danger-accept-again, it shows what is recorded and forgets nothing. The same request,
-    /// once forgotten, is accepted again from whoever has it, until its time is over. Requests that
-    /// are being handled are not forgotten.
+    /// once forgotten, is accepted again from whoever has it, until its time is over. Requests of
+    /// `retryable` that are being handled are not forgotten. One of `at-most-once` is forgotten even
+    /// while its handler runs: first make sure that it has ended.
     #[command(after_help = "\
 A key alone is enough for sqlite:FILE. Other stores keep digests, which do not show their key: name
 the message too, as `countersign-nonce` shows it.
