@@ -165,7 +165,7 @@ impl<B: Body<Data: Into<Bytes>>> Body for TakenBody<B> {
     fn size_hint(&self) -> SizeHint {
         let kept = self.data().map(|data| data.len() as u64).sum::<u64>();
         let keeps_data_alone = self.taken.iter().all(is_data);
-        let before = self.before_no_data.clone().filter(|_| !keeps_data_alone);
+        let before = self.before_no_data.filter(|_| !keeps_data_alone);
         let mut hint = before.unwrap_or_else(|| self.size_of_rest());
         if let Some(upper) = hint.upper() {
             hint.set_upper(upper.saturating_add(kept));
