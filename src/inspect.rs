@@ -36,7 +36,7 @@ use crate::{
     message::{
         BodyPlace, HashOutput, Head, Message, Origin, Origins, Part, RunningDigest, Supplied,
     },
-    proof::{Candidate, Room},
+    proof::{Candidate, Candidates, Room},
     routed::routed,
     scheme::{Describe, Reading, Scheme},
 };
@@ -113,9 +113,11 @@ impl Inspector {
     pub fn inspect(&self, head: &Parts, body: &Bytes) -> Result<Vec<Inspected>, Rejection> {
         let mut head = self.origins.head(head, routed(head))?;
         head.supplied = Some(&self.supplied);
-        let candidates: Vec<Candidate<'_>> = match self.scheme.read(&head)? {
+        let candidates: Candidates<'_> = match self.scheme.read(&head)? {
             Reading::InHead(candidates) => candidates,
-            Reading::AfterBody(key_id) => self.scheme.read_body(key_id.into_owned(), body)?,
+            Reading::AfterBody(key_id) => {
+                Candidates::from_vec(self.scheme.read_body(key_id.into_owned(), body)?)
+            }
         };
         let names_key = self.scheme.names_key();
         let mut room = Room::new();

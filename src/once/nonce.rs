@@ -1,12 +1,15 @@
 //! The nonce: what makes one signed request unique under its key.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
+
+use smallvec::SmallVec;
 
 /// The value that makes one signed request unique under its key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Nonce {
     pub(super) kind: NonceKind,
-    pub(super) bytes: Arc<[u8]>,
+    /// Most are as short as that: a UUID, a digest.
+    pub(super) bytes: SmallVec<[u8; 36]>,
 }
 
 /// Where a nonce comes from.
@@ -27,7 +30,7 @@ impl Nonce {
     pub fn new(kind: NonceKind, bytes: impl AsRef<[u8]>) -> Self {
         Self {
             kind,
-            bytes: bytes.as_ref().into(),
+            bytes: SmallVec::from_slice(bytes.as_ref()),
         }
     }
 

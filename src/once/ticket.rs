@@ -198,7 +198,8 @@ impl<G: Guarded> Ticket<G> {
                 let leased = lease.take().await;
                 first_use(&asked, leased, lease.claim())
             }
-            false => lease_all(&mut lease, self.also).await,
+            // Boxed, as is whatever few requests need, so that it makes the future no larger for all.
+            false => Box::pin(lease_all(&mut lease, self.also)).await,
         };
         taken.map_err(|fault| {
             subject.refused(&fault);
@@ -207,7 +208,7 @@ impl<G: Guarded> Ticket<G> {
         if let Err(stale) = self.guarded.check_freshness() {
             // Nobody has begun to use it: the same event, signed again, need not wait for the lease
             // to end.
-            let _ = lease.release().await;
+            let _ = Box::pin(lease.release()).await;
             return Err(G::refuse(stale));
         }
         Ok((self.guarded.hand_out(), lease))

@@ -6,10 +6,10 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, header::CONTENT_ENCODING};
 
 use super::{
-    candidate::{Build, Candidate},
+    candidate::{Build, Candidate, Candidates},
     freshness::Freshness,
     room::Room,
-    signature::{Compared, Signature, invalid},
+    signature::{Compared, Signature, Signatures, invalid},
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -52,8 +52,8 @@ pub(crate) async fn admit_over_head<'h>(
     trust: &Trust<'_>,
     head: &Head<'_>,
     headers: &HeaderMap,
-    candidates: Vec<Candidate<'h>>,
-) -> Result<Vec<Signature<'h>>, Refused> {
+    candidates: Candidates<'h>,
+) -> Result<Signatures<'h>, Refused> {
     // Read once, and only for a signature under a known key.
     let mut nominated = None;
     let build = |build: Build<'h>, room: &mut Room| {
@@ -72,9 +72,9 @@ pub(crate) async fn admit_over_head<'h>(
 /// Admits signatures whose messages are built by `build`.
 pub(crate) async fn admit<'h, M>(
     trust: &Trust<'_>,
-    mut candidates: Vec<Candidate<'h, M>>,
+    mut candidates: Candidates<'h, M>,
     mut build: impl FnMut(M, &mut Room) -> Result<Message, Fault>,
-) -> Result<Vec<Signature<'h>>, Refused> {
+) -> Result<Signatures<'h>, Refused> {
     if candidates.len() > MAX_SIGNATURES {
         return Err(malformed(format!("more than {MAX_SIGNATURES} signatures")).into());
     }
@@ -103,7 +103,7 @@ pub(crate) async fn admit<'h, M>(
     let admitted_at = if is_timed { trust.clock.now() } else { now };
 
     let mut room = Room::new();
-    let mut admitted: Vec<Signature<'h>> = Vec::with_capacity(candidates.len().min(MAX_CANDIDATES));
+    let mut admitted = Signatures::new();
     let mut macs = 0;
     for (candidate, keys) in candidates.into_iter().zip(found) {
         let Candidate {

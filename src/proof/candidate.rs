@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt};
 
+use smallvec::SmallVec;
+
 use super::room::Room;
 use crate::{
     clock::Timestamp,
@@ -19,6 +21,9 @@ pub(crate) struct Candidate<'h, M = Build<'h>> {
     /// The signed message, or what builds it.
     pub(crate) message: M,
 }
+
+/// Nearly always there is one.
+pub(crate) type Candidates<'h, M = Build<'h>> = SmallVec<[Candidate<'h, M>; 1]>;
 
 /// Builds the signed message from the head of the request.
 pub(crate) type Build<'h> =

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::signature::{Compared, Signature, invalid};
 use crate::{
@@ -18,8 +19,8 @@ pub(crate) enum Fed {
     Nothing,
     /// The MAC of the first signature, under its first secret.
     Mac(RunningMac),
-    /// The digests that stand in a covered part of some head.
-    Digests(Vec<(DigestAlgorithm, RunningDigest)>),
+    /// The digests that stand in a covered part of some head: of one algorithm or of both.
+    Digests(SmallVec<[(DigestAlgorithm, RunningDigest); 1]>),
     /// No signature covers a body: there must be none.
     NoBody,
     /// The message cannot have a body, whatever its head says of one: there must be none.
@@ -66,7 +67,7 @@ impl Fed {
 
     /// The digests that the signatures name.
     pub(crate) fn digests(signatures: &[Signature<'_>]) -> Self {
-        let mut digests: Vec<(DigestAlgorithm, RunningDigest)> = Vec::new();
+        let mut digests: SmallVec<[(DigestAlgorithm, RunningDigest); 1]> = SmallVec::new();
         let named = signatures
             .iter()
             .flat_map(|s| s.message.digest_algorithms());

@@ -12,12 +12,12 @@ mod signature;
 mod unrecorded;
 
 pub(crate) use admit::{Refused, Trust, admit, admit_over_head};
-pub(crate) use candidate::{Build, Candidate, Parameters, Unsigned};
+pub(crate) use candidate::{Build, Candidate, Candidates, Parameters, Unsigned};
 pub(crate) use fed::{Arrived, Fed};
 pub(crate) use freshness::Freshness;
 pub(crate) use prove::{ProvenSignature, Several, prove};
 pub(crate) use proven::Lasts;
 pub use proven::Proven;
 pub(crate) use room::Room;
-pub(crate) use signature::{Compared, SPAN, Signature, first_key, invalid};
+pub(crate) use signature::{Compared, SPAN, Signature, Signatures, first_key, invalid};
 pub use unrecorded::Unrecorded;

@@ -8,7 +8,7 @@ use super::{
     candidate::Parameters,
     fed::Arrived,
     freshness::Freshness,
-    signature::{Signature, invalid},
+    signature::{Signature, Signatures, invalid},
 };
 use crate::{
     clock::Timestamp,
@@ -35,7 +35,7 @@ pub(crate) struct ProvenSignature<'h>(Signature<'h>);
 /// Proves one of these signatures, over what arrived. `read` takes parameters from a body or a text
 /// that was proven, and may refuse it; the times that it finds decide whether it is fresh.
 pub(crate) fn prove<'h, T>(
-    mut signatures: Vec<Signature<'h>>,
+    mut signatures: Signatures<'h>,
     arrived: &Arrived<'_>,
     several: Several,
     freshness: &Freshness,

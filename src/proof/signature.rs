@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
+use smallvec::SmallVec;
 use tracing::Span;
 
 use super::{candidate::Parameters, room::Room};
@@ -28,6 +29,9 @@ pub(crate) struct Signature<'h> {
     /// The secrets that count are those which were valid at this moment.
     pub(super) admitted_at: Timestamp,
 }
+
+/// Nearly always there is one.
+pub(crate) type Signatures<'h> = SmallVec<[Signature<'h>; 1]>;
 
 /// The key id of the first signature under a known key, for the log.
 pub(crate) fn first_key<'s>(signatures: &'s [Signature<'_>]) -> Option<&'s str> {

@@ -11,7 +11,7 @@ use crate::{
     error::Rejection,
     message::Head,
     once::Report,
-    proof::{Candidate, Compared, Refused, Signature, Trust, admit_over_head},
+    proof::{Candidates, Compared, Refused, Signatures, Trust, admit_over_head},
     scheme::Reading,
 };
 
@@ -28,8 +28,8 @@ impl Settings {
     pub(super) async fn admit<'h>(
         &self,
         head: &Head<'_>,
-        candidates: Vec<Candidate<'h>>,
-    ) -> Result<Vec<Signature<'h>>, Refused> {
+        candidates: Candidates<'h>,
+    ) -> Result<Signatures<'h>, Refused> {
         let trust = Trust {
             algorithm: self.scheme.profile().algorithm,
             names_key: self.scheme.names_key(),

@@ -16,7 +16,7 @@ use crate::{
     error::{Fault, FaultKind, Rejection},
     key::KeyId,
     once::{Claim, Nonce, NonceKind, Subject},
-    proof::{Arrived, Lasts, Parameters, Proven, Several, prove},
+    proof::{Arrived, Lasts, Parameters, Proven, Several, Signatures, prove},
 };
 
 /// A request that is authentic and fresh, and not yet known to be new.
@@ -71,7 +71,7 @@ impl Received<'_> {
         let now = settings.clock.now();
         let signatures = match admission {
             Admission::Signed(signatures) => signatures,
-            Admission::AwaitsBody(_) => Vec::new(),
+            Admission::AwaitsBody(_) => Signatures::new(),
         };
 
         let arrived = Arrived {

@@ -86,6 +86,7 @@ impl<T> VerifierBuilder<T> {
             Ok(Settings {
                 name: scheme.name().into(),
                 signature_headers: scheme.signature_headers(),
+                awaits_supply: scheme.awaits_supply(),
                 scheme,
                 keys,
                 memory: Arc::clone(&memory),

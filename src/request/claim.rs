@@ -70,7 +70,8 @@ impl Authentic {
         let settings = &self.verifier.settings;
         match (&mut self.usable, settings.processing) {
             (Usable::Once(ticket), Processing::InTransaction) => {
-                ticket.wait_for_turn(settings.memory.turns()).await
+                // Boxed, so that it makes the future no larger where there are no turns.
+                Box::pin(ticket.wait_for_turn(settings.memory.turns())).await
             }
             _ => Ok(()),
         }

@@ -20,7 +20,7 @@ use crate::{
     body::{self, Arriving},
     error::{Fault, Rejection, RejectionKind, malformed},
     message::BodyForm,
-    proof::{Fed, first_key},
+    proof::{Candidates, Fed, first_key},
 };
 
 /// The longest body that is sorted or parsed on the thread of the runtime, in bytes.
@@ -154,7 +154,8 @@ impl State<'_> {
         let (len, charge) = (self.body.len(), self.charge.take());
         let candidates;
         (candidates, self.charge) = over_body(settings, len, "", charge, work).await?;
-        let admitting = Box::pin(settings.admit(&self.head, candidates?));
+        let candidates = Candidates::from_vec(candidates?);
+        let admitting = Box::pin(settings.admit(&self.head, candidates));
         let admitted = self.charge.wait_for("", admitting).await?;
         self.admission = Admission::Signed(admitted.map_err(Fault::from)?);
         Ok(())

@@ -10,14 +10,18 @@ use super::{budget::Charge, verifier::Verifier};
 use crate::{
     message::{Formed, Head},
     once::Report,
-    proof::{Fed, Signature},
+    proof::{Fed, Signature, Signatures},
 };
 
 /// Which signatures count.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it stands in the one box of the state, and nearly always is the large one"
+)]
 pub(super) enum Admission<'h> {
     /// Those that were admitted: at least one, and none before.
-    Signed(Vec<Signature<'h>>),
+    Signed(Signatures<'h>),
     /// The signature stands in the body, and is under this key id.
     AwaitsBody(Cow<'h, str>),
 }
@@ -53,7 +57,7 @@ impl<'h> State<'h> {
             verifier,
             head,
             report,
-            admission: Admission::Signed(Vec::new()),
+            admission: Admission::Signed(Signatures::new()),
             body: Bytes::new(),
             formed: None,
             fed: Fed::Nothing,

@@ -63,6 +63,8 @@ pub(crate) struct Settings {
     pub(super) name: Arc<str>,
     /// Where the signature of the scheme stands.
     pub(super) signature_headers: Vec<HeaderName>,
+    /// Whether its messages hold values that this side has to supply.
+    pub(super) awaits_supply: bool,
     pub(super) scheme: Box<dyn Describe>,
     pub(super) keys: Arc<dyn KeyStore>,
     /// Without a store with [`Processing::InTransaction`], and if nothing is claimed.
@@ -171,7 +173,7 @@ impl Verifier {
 
     /// Whether the MAC can be compared only once the handler has supplied a value.
     pub(super) fn awaits_supply(&self) -> bool {
-        self.settings.scheme.awaits_supply()
+        self.settings.awaits_supply
     }
 
     /// How long the inner service of a layer may take to be ready.

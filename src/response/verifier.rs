@@ -23,7 +23,7 @@ use crate::{
     message::{Head, Target},
     once::{Outcome, Signed, VerifiedAnswer},
     proof::{
-        Arrived, Compared, Fed, Freshness, ProvenSignature, Several, Signature, Trust,
+        Arrived, Compared, Fed, Freshness, ProvenSignature, Several, Signature, Signatures, Trust,
         admit_over_head, prove,
     },
     scheme::{
@@ -234,7 +234,7 @@ impl Settings {
         let trust = self.trust();
         let admitting = admit_over_head(&trust, &sent.head, &head.headers, candidates);
         let admitted = admitting.await?;
-        let signatures: Vec<_> = admitted.into_iter().map(Signature::into_owned).collect();
+        let signatures: Signatures<'_> = admitted.into_iter().map(Signature::into_owned).collect();
 
         let mut fed = if has_body(sent.head.method, head.status) {
             Fed::digests(&signatures)

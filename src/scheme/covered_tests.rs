@@ -95,7 +95,7 @@ fn said(scheme: &dyn Describe, parts: &Parts, body: &Bytes) -> Vec<Said> {
         return Vec::new();
     };
     let candidates = match scheme.read(&head) {
-        Ok(Reading::InHead(candidates)) => candidates,
+        Ok(Reading::InHead(candidates)) => candidates.into_vec(),
         Ok(Reading::AfterBody(key_id)) => {
             let read = scheme.read_body(key_id.into_owned(), body);
             read.unwrap_or_default()

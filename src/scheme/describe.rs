@@ -16,7 +16,7 @@ use crate::{
     error::{ConfigError, Fault, FaultKind, SignError},
     key::{KeyId, MacAlgorithm, MacKey, Secret},
     message::{HashOutput, Head},
-    proof::{Candidate, Parameters, Unsigned},
+    proof::{Candidate, Candidates, Parameters, Unsigned},
 };
 
 /// How a request carries its signature, and what it signs.
@@ -222,7 +222,7 @@ pub(crate) struct Profile {
 #[derive(Debug)]
 pub(crate) enum Reading<'h> {
     /// At least one signature.
-    InHead(Vec<Candidate<'h>>),
+    InHead(Candidates<'h>),
     /// The signature stands in the body, and is under this key id.
     AfterBody(Cow<'h, str>),
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use smallvec::smallvec;
 
 use super::{
     jws,
@@ -66,7 +67,7 @@ impl Settings {
             timeout: self.memory.timeout(),
             whole: Compared::Token,
         };
-        let signatures = admit(&trust, vec![candidate], |message, _| Ok(message)).await?;
+        let signatures = admit(&trust, smallvec![candidate], |message, _| Ok(message)).await?;
         let nothing = Bytes::new();
         let arrived = Arrived {
             fed: &Fed::NoBody,

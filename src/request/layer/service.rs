@@ -3,6 +3,7 @@
 use std::{
     error::Error as StdError,
     future::poll_fn,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -128,13 +129,14 @@ impl LayerSettings {
             let refuse = self.refuse.as_ref()?;
             refuse(&head, payload).map(Early::Answer)
         };
-        let readiness = async {
+        // In one place, because each stage that it is handed through would keep room for it.
+        let readiness = pin!(async {
             if matches!(self.verifier.processing(), Processing::Retryable { .. }) {
                 can_be_kept()?;
             }
             let ready = until_ready(service, self.verifier.readiness_timeout()).await?;
             Ok(ready.map_err(Early::Failed))
-        };
+        });
         let verified = self
             .verifier
             .verify_when(&head, body, refuse, readiness, |rejection| {
@@ -160,7 +162,7 @@ impl LayerSettings {
         if let Some(answer) = payload.and_then(VerifiedPayload::handshake) {
             if let Verified::Leased(_, lease) = verified {
                 // Nobody handles it: the lease ends by itself if the store cannot be told.
-                let _ = lease.complete().await;
+                let _ = Box::pin(lease.complete()).await;
             }
             return Err(Early::Answer(answer));
         }
@@ -205,8 +207,11 @@ async fn until_ready<S: Service<R>, R>(
     let answer = match asked {
         Poll::Ready(answer) => answer,
         Poll::Pending => {
-            let waiting = timeout(limit, poll_fn(|context| service.poll_ready(context)));
-            waiting.await.map_err(|_| not_ready(limit))?
+            // Boxed, so that who does not wait keeps no room for it.
+            let ready = poll_fn(|context| service.poll_ready(context));
+            Box::pin(timeout(limit, ready))
+                .await
+                .map_err(|_| not_ready(limit))?
         }
     };
     Ok(answer.map(|()| service))
@@ -324,7 +329,18 @@ fn rewrite_headers(
         headers.remove(CONTENT_ENCODING);
     }
     // While the payload is pending, the body is empty.
-    if remove_framing(headers) || headers.contains_key(CONTENT_LENGTH) {
+    if remove_framing(headers) || (headers.contains_key(CONTENT_LENGTH) && !says(headers, body_len))
+    {
         headers.insert(CONTENT_LENGTH, body_len.into());
     }
+}
+
+/// Whether this length is the one that stands there, once.
+fn says(headers: &HeaderMap, body_len: usize) -> bool {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let (Some(len), None) = (lines.next(), lines.next()) else {
+        return false;
+    };
+    let digits = len.to_str().ok().filter(|len| !len.starts_with('+'));
+    digits.and_then(|digits| digits.parse().ok()) == Some(body_len)
 }

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderName, HeaderValue, request::Parts};
+use smallvec::smallvec;
 
 use super::element::{Element, Field, Fields};
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
         write_time,
     },
     once::NonceKind,
-    proof::{Candidate, Parameters, Unsigned},
+    proof::{Build, Candidate, Parameters, Unsigned},
     scheme::{
         Describe, Profile, Reading, Signing,
         fields::{check_nonce, decode_mac, header_value, mac_form, required, signature},
@@ -203,7 +204,8 @@ impl Describe for HeaderScheme {
             nonce = Some((*kind, Cow::Borrowed(value)));
             fields.nonce = Some(Field { name, value });
         }
-        Ok(Reading::InHead(vec![Candidate {
+        let message: Build<'h> = Box::new(move |head, _| description.message(head, &fields));
+        Ok(Reading::InHead(smallvec![Candidate {
             parameters: Parameters {
                 delivery_id: None,
                 key_id: Cow::Borrowed(key_id),
@@ -212,7 +214,7 @@ impl Describe for HeaderScheme {
                 nonce,
             },
             mac,
-            message: Box::new(move |head, _| description.message(head, &fields)),
+            message,
         }]))
     }
 

@@ -232,7 +232,7 @@ impl Identifier<'_> {
 }
 
 impl Name {
-    fn parse(text: &str) -> Result<Self, Why> {
+    pub(super) fn parse(text: &str) -> Result<Self, Why> {
         Ok(match text {
             "@method" => Self::Method,
             "@target-uri" => Self::TargetUri,

@@ -10,7 +10,7 @@ use sfv::{
 
 use super::{
     canonical::Why,
-    fields::{BytesVisitor, check_length, joined},
+    fields::{BytesVisitor, check_length, joined, usual_bytes},
     names::CONTENT_DIGEST,
 };
 use crate::message::{BodyDigest, DigestAlgorithm, Encoding, HashOutput, RunningDigest};
@@ -49,6 +49,12 @@ pub(super) fn read_field(
         return Ok(None);
     };
     check_length(&field)?;
+    if let Some((key, claimed)) = usual_bytes(&field)
+        && let Some(algorithm) = supported(key)
+        && claimed.as_ref().len() == algorithm.len()
+    {
+        return Ok(Some(vec![BodyDigest { algorithm, claimed }]));
+    }
     let mut members = Members {
         found: Vec::with_capacity(2),
         fault: None,
@@ -61,8 +67,7 @@ pub(super) fn read_field(
     }
     let mut digests = Vec::with_capacity(members.found.len());
     for (key, value) in members.found {
-        let algorithms = [DigestAlgorithm::Sha256, DigestAlgorithm::Sha512];
-        let Some(algorithm) = algorithms.into_iter().find(|known| known.name() == key) else {
+        let Some(algorithm) = supported(key) else {
             continue;
         };
         let claimed = value.filter(|value| value.as_ref().len() == algorithm.len());
@@ -73,6 +78,11 @@ pub(super) fn read_field(
         });
     }
     Ok(Some(digests))
+}
+
+fn supported(name: &str) -> Option<DigestAlgorithm> {
+    let algorithms = [DigestAlgorithm::Sha256, DigestAlgorithm::Sha512];
+    algorithms.into_iter().find(|known| known.name() == name)
 }
 
 /// The field that tells the digest of this body.

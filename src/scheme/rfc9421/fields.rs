@@ -4,15 +4,17 @@
 use std::{borrow::Cow, convert::Infallible};
 
 use http::{HeaderMap, HeaderName};
+use memchr::memchr;
 use sfv::{
     BareItemFromInput, KeyRef, Parser,
     visitor::{
         DictionaryVisitor, EntryVisitor, Ignored, InnerListVisitor, ItemVisitor, ParameterVisitor,
     },
 };
+use smallvec::{SmallVec, smallvec};
 
 use super::canonical::Why;
-use crate::message::HashOutput;
+use crate::message::{Encoding, HashOutput, MAX_LEN};
 
 /// Signatures of one message that are read.
 const MAX_LABELS: usize = 16;
@@ -47,10 +49,20 @@ pub(crate) fn joined<'h>(
 }
 
 /// Reads `Signature`: labels, and the MAC of each that has one.
-pub(crate) fn read_signatures(field: &str) -> Result<Vec<(&str, Option<HashOutput>)>, Why> {
+pub(crate) fn read_signatures(field: &str) -> Result<Labelled<'_>, Why> {
     check_length(field)?;
+    match usual_bytes(field) {
+        Some((label, mac)) => Ok(smallvec![(label, Some(mac))]),
+        None => read_signatures_by_sfv(field),
+    }
+}
+
+/// Labels, and the MAC of each that has one. Nearly always there is one.
+pub(crate) type Labelled<'f> = SmallVec<[(&'f str, Option<HashOutput>); 1]>;
+
+pub(super) fn read_signatures_by_sfv(field: &str) -> Result<Labelled<'_>, Why> {
     let mut signatures = Signatures {
-        found: Vec::with_capacity(1),
+        found: SmallVec::new(),
         fault: None,
     };
     Parser::new(field)
@@ -60,6 +72,30 @@ pub(crate) fn read_signatures(field: &str) -> Result<Vec<(&str, Option<HashOutpu
         Some(fault) => Err(fault),
         None => Ok(signatures.found),
     }
+}
+
+/// Reads a field in its usual form, one byte sequence of 32 or 64 bytes: its key, and the bytes. Every
+/// other field is left to `sfv`, which alone says what is malformed.
+pub(super) fn usual_bytes(field: &str) -> Option<(&str, HashOutput)> {
+    let (key, value) = member(field)?;
+    let text = value.strip_prefix(':')?.strip_suffix(':')?;
+    let len = match text.len() {
+        44 => 32,
+        88 => 64,
+        _ => return None,
+    };
+    let mut bytes = [0; MAX_LEN];
+    let bytes = bytes.get_mut(..len)?;
+    Encoding::Base64.decode_exact(text.as_bytes(), bytes)?;
+    Some((key, HashOutput::new(bytes)))
+}
+
+/// The key of a dictionary of one member, and all that stands behind it.
+pub(super) fn member(field: &str) -> Option<(&str, &str)> {
+    let (key, value) = field.split_at_checked(memchr(b'=', field.as_bytes())?)?;
+    let is_key = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'.' | b'*');
+    let begins = matches!(key.bytes().next()?, b'a'..=b'z' | b'*');
+    (begins && key.bytes().all(is_key)).then_some((key, value.strip_prefix('=')?))
 }
 
 pub(super) fn check_length(field: &str) -> Result<(), Why> {
@@ -84,7 +120,7 @@ pub(super) fn new_label<'l>(
 }
 
 struct Signatures<'de> {
-    found: Vec<(&'de str, Option<HashOutput>)>,
+    found: Labelled<'de>,
     fault: Option<Why>,
 }
 

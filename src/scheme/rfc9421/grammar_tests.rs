@@ -13,8 +13,9 @@ use super::{
         Signature, Spelling, Value, algorithms, byte_sequences, dictionary, hostile, inputs, key,
         signature, signatures, spelling,
     },
-    input::{Input, read_accepted, read_inputs},
+    input::{Input, read_accepted},
     names::CONTENT_DIGEST,
+    usual::read_inputs,
 };
 use crate::{message::query::Wanted, scheme::rfc9421::digest, testing::cases};
 

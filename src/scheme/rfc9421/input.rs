@@ -10,6 +10,7 @@ use sfv::{
         DictionaryVisitor, EntryVisitor, Ignored, InnerListVisitor, ItemVisitor, ParameterVisitor,
     },
 };
+use smallvec::SmallVec;
 
 use super::{
     canonical::Why,
@@ -20,7 +21,7 @@ use super::{
 use crate::message::{Part, TimeUnit};
 
 /// Components that one signature may cover, and parameters that it may have.
-const MAX_COMPONENTS: usize = 64;
+pub(super) const MAX_COMPONENTS: usize = 64;
 
 /// One member of `Signature-Input`, or of `Accept-Signature`.
 #[derive(Debug)]
@@ -34,29 +35,29 @@ pub(crate) struct Input<'de> {
 pub(crate) struct Listed<'de> {
     pub(crate) label: Cow<'de, str>,
     /// The components and parameters as they are signed: the value of `@signature-params`.
-    pub(crate) text: String,
+    pub(crate) text: Cow<'de, str>,
     /// With the place in the text where each identifier stands.
     pub(crate) components: Vec<(Identifier<'de>, Range<usize>)>,
-    places: Places,
+    pub(super) places: Places,
 }
 
 /// Where in the text those parameters have their values that are parts of a message.
 #[derive(Debug, Default)]
-struct Places {
-    created: Place,
-    expires: Place,
-    nonce: Place,
-    key_id: Place,
+pub(super) struct Places {
+    pub(super) created: Place,
+    pub(super) expires: Place,
+    pub(super) nonce: Place,
+    pub(super) key_id: Place,
     /// Whether one of the strings has an escape.
     has_escapes: bool,
 }
 
 /// From where to where; nowhere if it is empty. A field is never as long as 4 GiB.
 #[derive(Clone, Copy, Debug, Default)]
-struct Place(u32, u32);
+pub(super) struct Place(u32, u32);
 
 impl Place {
-    fn new(range: Range<usize>) -> Self {
+    pub(super) fn new(range: Range<usize>) -> Self {
         let [start, end] = [range.start, range.end].map(u32::try_from);
         Self(start.unwrap_or_default(), end.unwrap_or_default())
     }
@@ -91,7 +92,7 @@ impl Listed<'_> {
         let components = self.components.into_iter();
         Listed {
             label: Cow::Owned(self.label.into_owned()),
-            text: self.text,
+            text: Cow::Owned(self.text.into_owned()),
             components: components
                 .map(|(identifier, range)| (identifier.into_owned(), range))
                 .collect(),
@@ -134,21 +135,19 @@ pub(crate) struct Member<'de> {
     pub(crate) input: Result<Input<'de>, Why>,
 }
 
-/// Reads `Signature-Input`.
-pub(crate) fn read_inputs(field: &str) -> Result<Vec<Member<'_>>, Why> {
-    read_members(field, false)
-}
-
 /// Reads `Accept-Signature`, where `created` and `expires` have no value.
-pub(crate) fn read_accepted(field: &str) -> Result<Vec<Member<'_>>, Why> {
-    read_members(field, true)
+pub(crate) fn read_accepted(field: &str) -> Result<Members<'_>, Why> {
+    read_by_sfv(field, true)
 }
 
-fn read_members(field: &str, accept: bool) -> Result<Vec<Member<'_>>, Why> {
+/// Nearly always there is one.
+pub(super) type Members<'f> = SmallVec<[Member<'f>; 1]>;
+
+pub(super) fn read_by_sfv(field: &str, accept: bool) -> Result<Members<'_>, Why> {
     check_length(field)?;
     let mut inputs = Inputs {
         accept,
-        members: Vec::with_capacity(1),
+        members: SmallVec::new(),
         fault: None,
     };
     Parser::new(field)
@@ -162,7 +161,7 @@ fn read_members(field: &str, accept: bool) -> Result<Vec<Member<'_>>, Why> {
 
 struct Inputs<'de> {
     accept: bool,
-    members: Vec<Member<'de>>,
+    members: Members<'de>,
     fault: Option<Why>,
 }
 
@@ -211,10 +210,12 @@ impl<'de> EntryVisitor<'de> for InputVisitor<'_, 'de> {
         let mut text = String::with_capacity(256);
         text.push('(');
         Ok(ListVisitor {
+            text,
             input: Input {
                 listed: Listed {
                     label: Cow::Borrowed(self.member.label),
-                    text,
+                    // Taken in at the end.
+                    text: Cow::Borrowed(""),
                     components: Vec::with_capacity(8),
                     places: Places::default(),
                 },
@@ -234,6 +235,7 @@ struct ListVisitor<'m, 'de> {
     member: &'m mut Member<'de>,
     accept: bool,
     input: Input<'de>,
+    text: String,
     read: Option<Read<'de>>,
     seen: Vec<&'de str>,
     fault: Option<Why>,
@@ -265,7 +267,7 @@ impl<'de> ListVisitor<'_, 'de> {
                 self.fail(format!("it covers {identifier} twice"));
             }
             Ok(identifier) => {
-                let range = start..self.input.listed.text.len();
+                let range = start..self.text.len();
                 self.input.listed.components.push((identifier, range));
             }
         }
@@ -273,7 +275,7 @@ impl<'de> ListVisitor<'_, 'de> {
 
     /// Notes where the value of the parameter stands that begins at `start`.
     fn place(&mut self, key: &str, start: usize) {
-        let Listed { text, places, .. } = &mut self.input.listed;
+        let (text, places) = (&self.text, &mut self.input.listed.places);
         let place = match key {
             "created" => &mut places.created,
             "expires" => &mut places.expires,
@@ -343,20 +345,20 @@ impl<'de> InnerListVisitor<'de> for ListVisitor<'_, 'de> {
 
     fn item(&mut self) -> Result<impl ItemVisitor<'de>, Infallible> {
         self.settle();
-        if self.input.listed.text.len() > 1 {
-            self.input.listed.text.push(' ');
+        if self.text.len() > 1 {
+            self.text.push(' ');
         }
         Ok(ComponentVisitor {
             read: &mut self.read,
             visitor: IdentifierVisitor {
-                canonical: &mut self.input.listed.text,
+                canonical: &mut self.text,
             },
         })
     }
 
     fn finish(mut self) -> Result<impl ParameterVisitor<'de>, Infallible> {
         self.settle();
-        self.input.listed.text.push(')');
+        self.text.push(')');
         self.seen.clear();
         Ok(self)
     }
@@ -375,8 +377,8 @@ impl<'de> ParameterVisitor<'de> for ListVisitor<'_, 'de> {
         if self.fault.is_some() && key.as_str() != "tag" {
             return Ok(());
         }
-        let start = self.input.listed.text.len();
-        push_parameter(&mut self.input.listed.text, key, &value);
+        let start = self.text.len();
+        push_parameter(&mut self.text, key, &value);
         match Self::parameter(self, key.as_str(), value) {
             Ok(()) => self.place(key.as_str(), start),
             Err(fault) => self.fail(fault),
@@ -384,7 +386,8 @@ impl<'de> ParameterVisitor<'de> for ListVisitor<'_, 'de> {
         Ok(())
     }
 
-    fn finish(self) -> Result<(), Infallible> {
+    fn finish(mut self) -> Result<(), Infallible> {
+        self.input.listed.text = Cow::Owned(self.text);
         self.member.tag.clone_from(&self.input.parameters.tag);
         self.member.input = match self.fault {
             None => Ok(self.input),

@@ -21,6 +21,7 @@ mod scheme;
 mod signature;
 #[cfg(test)]
 mod tests;
+mod usual;
 
 pub use accept::AcceptSignature;
 pub use builder::HttpMessageSignaturesBuilder;

@@ -13,7 +13,8 @@ use serde_json::json;
 
 use super::{
     generated_tests::{hostile, inputs},
-    input::{Input, read_inputs},
+    input::Input,
+    usual::read_inputs,
 };
 use crate::testing::cases;
 
@@ -22,7 +23,7 @@ type Read = Option<Vec<(String, Option<String>)>>;
 
 fn ours(field: &str) -> Read {
     let members = read_inputs(field).ok()?;
-    let member = |input: Input<'_>| input.listed.text;
+    let member = |input: Input<'_>| input.listed.text.into_owned();
     let members = members
         .into_iter()
         .map(|m| (m.label.to_owned(), m.input.ok().map(member)));

@@ -20,7 +20,7 @@ use crate::{
     error::{Fault, FaultKind, SignError, malformed},
     message::{HashOutput, Head, Message, Part, query::Wanted},
     once::{Facts, Statement},
-    proof::{Candidate, Unsigned},
+    proof::{Candidates, Unsigned},
     scheme::{Signing, rfc9421::digest},
 };
 
@@ -133,7 +133,7 @@ impl HttpMessageSignatures {
         binding: &'h Binding,
         status: StatusCode,
         headers: &'h HeaderMap,
-    ) -> Result<Vec<Candidate<'h>>, Fault> {
+    ) -> Result<Candidates<'h>, Fault> {
         if status.is_informational() {
             return Err(Fault::new(FaultKind::BodyNotCovered, TUNNEL));
         }

@@ -12,9 +12,10 @@ use super::{
     canonical::push_quoted,
     component::{Form, Identifier, Name},
     fields::{joined, read_signatures},
-    input::{Input, Listed, Member, SignatureParameters, read_inputs},
+    input::{Input, Listed, Member, SignatureParameters},
     names::{CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT},
     scheme::{ALGORITHM, Settings},
+    usual::read_inputs,
 };
 use crate::{
     clock::Timestamp,
@@ -22,7 +23,7 @@ use crate::{
     key::KeyId,
     message::{DigestAlgorithm, Encoding, HashOutput, Message, is_present},
     once::NonceKind,
-    proof::{Build, Candidate, Parameters, Room, Unsigned},
+    proof::{Build, Candidate, Candidates, Parameters, Room, Unsigned},
     scheme::{Signing, fields::MAX_NONCE, rfc9421::digest, signs_under},
 };
 
@@ -44,7 +45,7 @@ impl Settings {
         headers: &'h HeaderMap,
         required: &Required<'_, C>,
         build: impl Fn(Listed<'h>) -> Build<'h>,
-    ) -> Result<Vec<Candidate<'h>>, Fault> {
+    ) -> Result<Candidates<'h>, Fault> {
         let inputs = joined(headers, &SIGNATURE_INPUT).map_err(malformed)?;
         let signatures = joined(headers, &SIGNATURE).map_err(malformed)?;
         match (inputs, signatures) {
@@ -73,11 +74,11 @@ impl Settings {
         signatures: &str,
         required: &Required<'_, C>,
         build: impl Fn(Listed<'i>) -> M,
-    ) -> Result<Vec<Candidate<'i, M>>, Fault> {
+    ) -> Result<Candidates<'i, M>, Fault> {
         let inputs = read_inputs(inputs).map_err(malformed)?;
         let signatures = read_signatures(signatures).map_err(malformed)?;
 
-        let mut candidates = Vec::with_capacity(1);
+        let mut candidates = Candidates::new();
         let mut first_fault = None;
         // RFC 9421, section 4: an error, whoever the other signature is for.
         for (label, _) in &signatures {

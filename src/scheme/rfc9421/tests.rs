@@ -10,8 +10,9 @@ use super::{
     AcceptSignature, Component, FieldType, HttpMessageSignatures,
     base::{Source, base},
     canonical::Why,
-    fields, input,
+    fields,
     names::ACCEPT_SIGNATURE,
+    usual,
 };
 use crate::{
     message::{Head, Message, Origin, Origins, Routed},
@@ -41,10 +42,13 @@ fn with_head<T>(request: &Request<()>, run: impl FnOnce(&Head<'_>) -> T) -> T {
 
 fn input(text: &str) -> Result<(String, usize), Why> {
     let field = format!("sig={text}");
-    let member = input::read_inputs(&field)?.remove(0);
-    member
-        .input
-        .map(|input| (input.listed.text, input.listed.components.len()))
+    let member = usual::read_inputs(&field)?.remove(0);
+    member.input.map(|input| {
+        (
+            input.listed.text.into_owned(),
+            input.listed.components.len(),
+        )
+    })
 }
 
 /// The base of a request, as far as there is one.
@@ -54,7 +58,7 @@ fn base_of(request: &Request<()>, text: &str) -> Result<String, Why> {
         FieldType::Dictionary,
     )];
     let field = format!("sig={text}");
-    let input = input::read_inputs(&field)?.remove(0).input?;
+    let input = usual::read_inputs(&field)?.remove(0).input?;
     with_head(request, |head| {
         let message = base(
             Source::Request(head),
@@ -279,7 +283,7 @@ fn parameters_are_signed_as_they_are_serialized() {
 #[test]
 fn labels_and_members_are_told_apart() {
     let labels = |field: &str| {
-        let members = input::read_inputs(field)?;
+        let members = usual::read_inputs(field)?;
         Ok::<_, Why>(
             members
                 .iter()
@@ -336,7 +340,7 @@ fn the_base_of_a_response_is_that_of_the_rfc() {
     headers.insert("content-digest", DIGEST.parse().unwrap());
     headers.insert("content-length", "23".parse().unwrap());
     let field = format!("sig-b24={params}");
-    let input = input::read_inputs(&field).unwrap().remove(0).input.unwrap();
+    let input = usual::read_inputs(&field).unwrap().remove(0).input.unwrap();
     let message = with_head(&request(&[]), |request| {
         let response = Source::Response {
             status: StatusCode::OK,
@@ -359,7 +363,7 @@ fn a_response_is_bound_to_the_request_that_it_answers() {
     headers.insert("content-type", "text/plain".parse().unwrap());
     let components = r#"("@status" "content-type" "@method";req "signature";req;key="sig1")"#;
     let field = format!("sig={components}");
-    let input = input::read_inputs(&field).unwrap().remove(0).input.unwrap();
+    let input = usual::read_inputs(&field).unwrap().remove(0).input.unwrap();
     let message = with_head(&request, |request| {
         let response = Source::Response {
             status: StatusCode::OK,
@@ -375,7 +379,7 @@ fn a_response_is_bound_to_the_request_that_it_answers() {
     assert_eq!(written(&message), expected);
 
     let field = r#"sig=("@method")"#;
-    let input = input::read_inputs(field).unwrap().remove(0).input.unwrap();
+    let input = usual::read_inputs(field).unwrap().remove(0).input.unwrap();
     let refused = with_head(&request, |request| {
         let response = Source::Response {
             status: StatusCode::OK,

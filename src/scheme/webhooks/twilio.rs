@@ -436,7 +436,7 @@ impl Describe for Twilio {
                 self.message(&head.target, &spelling)
             }) as Build<'h>,
         });
-        Ok(Reading::InHead(candidates.into()))
+        Ok(Reading::InHead(candidates.into_iter().collect()))
     }
 
     fn prepare(&self, parts: &mut Parts, signing: &Signing<'_>) -> Result<Unsigned, SignError> {
