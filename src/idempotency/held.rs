@@ -34,14 +34,14 @@ impl Held {
     /// store fails, it is offered again for a while, and nobody waits for that.
     pub(crate) async fn record(self, answer: StoredAnswer) {
         // It ends without a value.
-        let _ = self.kept.settle(End::Answered(answer)).await;
+        self.kept.settle(End::Answered(answer)).await;
     }
 
     /// Gives the key back, so that the next attempt runs. If the store fails, it is told again for a
     /// while, and nobody waits for that. If it cannot be told at all, the outcome is unknown once
     /// the lease has expired.
     pub(crate) async fn release(self) {
-        let _ = self.kept.settle(End::Released).await;
+        self.kept.settle(End::Released).await;
     }
 
     /// Whether the answer on record is the one of this attempt: another may have taken the key over,
@@ -53,7 +53,7 @@ impl Held {
 
     /// Leaves the record as it is: it holds an answer.
     pub(crate) fn leave(self) {
-        drop(self.kept.settle(End::Left));
+        drop(self.kept.settle_later(End::Left));
     }
 }
 

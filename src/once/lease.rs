@@ -112,7 +112,7 @@ impl Lease {
         let leased = self.ask(|store| store.lease(&self.claim, self.duration));
         let leased = leased.await?;
         if leased == LeaseOutcome::Held {
-            self.status.held_until(Some(asked + self.duration));
+            self.status.set(Standing::HeldUntil(asked + self.duration));
         }
         Ok(leased)
     }
@@ -143,8 +143,10 @@ impl Lease {
         // At once, so that the last one does not end while the others are renewed.
         let (own, beside) = future::both(own, renew_all(&self.beside)).await;
         let held = both(own?, beside?);
-        let until = (held == StepOutcome::Done).then(|| asked + self.duration);
-        self.status.held_until(until);
+        self.status.set(match held {
+            StepOutcome::Done => Standing::HeldUntil(asked + self.duration),
+            StepOutcome::Lost => Standing::NotHeld,
+        });
         Ok(held)
     }
 
@@ -168,7 +170,7 @@ impl Lease {
                 .store(own == StepOutcome::Done, Ordering::Release);
             held = both(held, own);
         }
-        self.status.held_until(None);
+        self.status.set(Standing::Ended);
         if held == StepOutcome::Done {
             self.subject.used();
         }
@@ -181,7 +183,7 @@ impl Lease {
     /// Returns an error if the store gives no answer; the lease then ends by itself.
     pub async fn release(&self) -> Result<StepOutcome, StoreError> {
         // Another attempt may hold it as soon as the store was asked, answered or not.
-        self.status.held_until(None);
+        self.status.set(Standing::Ended);
         let mut beside = Ok(StepOutcome::Done);
         for lease in self.beside.iter().rev() {
             beside = Box::pin(lease.release()).await.and(beside);
@@ -290,7 +292,17 @@ impl fmt::Debug for Lease {
 /// }
 /// ```
 #[derive(Clone)]
-pub struct LeaseStatus(Arc<Mutex<Option<Instant>>>);
+pub struct LeaseStatus(Arc<Mutex<Standing>>);
+
+#[derive(Clone, Copy, Default)]
+enum Standing {
+    /// Not yet taken, or lost.
+    #[default]
+    NotHeld,
+    HeldUntil(Instant),
+    /// Completed or released. It remains so: the answer to a renewal may be late.
+    Ended,
+}
 
 impl LeaseStatus {
     /// Returns whether the lease is still held, without asking the store.
@@ -301,11 +313,17 @@ impl LeaseStatus {
     /// stands still on some systems while the machine is suspended.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        lock(&self.0).is_some_and(|until| Instant::now() < until)
+        match *lock(&self.0) {
+            Standing::HeldUntil(until) => Instant::now() < until,
+            Standing::NotHeld | Standing::Ended => false,
+        }
     }
 
-    fn held_until(&self, until: Option<Instant>) {
-        *lock(&self.0) = until;
+    fn set(&self, standing: Standing) {
+        let mut known = lock(&self.0);
+        if !matches!(*known, Standing::Ended) {
+            *known = standing;
+        }
     }
 }
 

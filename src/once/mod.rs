@@ -11,6 +11,8 @@ mod memory;
 mod nonce;
 mod outcome;
 mod renewal;
+#[cfg(test)]
+mod renewal_tests;
 mod sharing;
 mod store;
 mod ticket;

@@ -3,12 +3,21 @@
 //! intention.
 
 use std::{
-    convert::Infallible, future::poll_fn, panic::catch_unwind, pin::pin, task::Poll, time::Duration,
+    convert::Infallible,
+    future::{self, pending, poll_fn},
+    panic::catch_unwind,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use http::StatusCode;
 use tokio::{
-    runtime::Handle,
+    runtime::{self, Handle},
     sync::oneshot,
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
@@ -75,7 +84,12 @@ impl Hold for Lease {
 }
 
 /// A hold that is being kept. If it is dropped, its handler was cut off.
-pub(crate) struct Kept<E>(oneshot::Sender<Settlement<E>>);
+pub(crate) struct Kept<E> {
+    held: Arc<dyn Ends<E>>,
+    keeper: oneshot::Sender<Settlement<E>>,
+    /// Of the keeper.
+    runtime: runtime::Id,
+}
 
 pub(crate) type KeptLease = Kept<Handled>;
 
@@ -98,14 +112,86 @@ impl Handled {
     }
 }
 
-struct Settlement<E> {
-    end: E,
-    /// Dropped once the store was asked.
-    asked: oneshot::Sender<Infallible>,
+enum Settlement<E> {
+    /// It is ended.
+    Done,
+    /// It is to be ended so.
+    Ending {
+        ending: Ending<E>,
+        /// Dropped once the store was asked.
+        asked: oneshot::Sender<Infallible>,
+    },
+}
+
+/// A hold, and whose turn it is: it is never renewed and ended at once, so that no renewal finds it
+/// ended and takes it for lost.
+pub(super) struct Held<H> {
+    hold: H,
+    /// Whether it is being renewed, or is ended in place.
+    is_taken: AtomicBool,
+}
+
+impl<H: Hold> Held<H> {
+    pub(super) fn new(hold: H) -> Self {
+        Self {
+            hold,
+            is_taken: AtomicBool::new(false),
+        }
+    }
+
+    /// Renews it, if nobody has begun to end it; then it waits for ever.
+    async fn renew(&self) -> Step {
+        if !self.take_turn() {
+            return pending().await;
+        }
+        let renewed = self.hold.renew().await;
+        self.leave_turn();
+        renewed
+    }
+
+    pub(super) fn leave_turn(&self) {
+        self.is_taken.store(false, Ordering::Release);
+    }
+}
+
+/// Any hold that is ended in this way.
+pub(super) trait Ends<E>: Send + Sync {
+    /// Whether the turn was free, and now is the caller's.
+    fn take_turn(&self) -> bool;
+
+    fn begin(self: Arc<Self>, end: E) -> Ending<E>;
+}
+
+/// Tries to end a hold, and says how.
+pub(super) type Ending<E> = Pin<Box<dyn Future<Output = (Step, E)> + Send>>;
+
+impl<H: Hold> Ends<H::End> for Held<H> {
+    fn take_turn(&self) -> bool {
+        !self.is_taken.swap(true, Ordering::AcqRel)
+    }
+
+    fn begin(self: Arc<Self>, end: H::End) -> Ending<H::End> {
+        Box::pin(async move {
+            let step = self.hold.end(&end).await;
+            (step, end)
+        })
+    }
 }
 
 /// Resolves once the store was asked to record an outcome, and has answered or failed.
-pub(crate) type Settled = oneshot::Receiver<Infallible>;
+pub(crate) struct Settled(Option<oneshot::Receiver<Infallible>>);
+
+impl Future for Settled {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.0 {
+            None => Poll::Ready(()),
+            // It ends without a value.
+            Some(answered) => Pin::new(answered).poll(cx).map(|_| ()),
+        }
+    }
+}
 
 /// Checks that a hold can be kept here: to be asked before anything is claimed.
 ///
@@ -128,37 +214,79 @@ pub(crate) fn can_be_kept() -> Result<(), Fault> {
 impl<E: Send + Sync + 'static> Kept<E> {
     /// One task for each hold: none waits for another's store, or fails with it.
     pub(crate) fn new<H: Hold<End = E>>(hold: H) -> Self {
-        let (settle, settled) = oneshot::channel();
-        tokio::spawn(keep(hold, settled).in_current_span());
+        let held = Arc::new(Held::new(hold));
+        let (keeper, settled) = oneshot::channel();
+        tokio::spawn(keep(Arc::clone(&held), settled).in_current_span());
+        let here = Handle::current();
         // The runtime may leave the task that was spawned last to this thread alone, which the
-        // handler may block: the keeper is not the last.
-        tokio::spawn(async {});
-        Self(settle)
+        // handler may block: the keeper is not the last, where another thread can take it.
+        if here.metrics().num_workers() > 1 {
+            tokio::spawn(async {});
+        }
+        Self {
+            held,
+            keeper,
+            runtime: here.id(),
+        }
     }
 
     /// Ends the hold, also if nobody waits for it.
+    ///
+    /// A store that has its answer at hand is not waited for, so that the request is not put to
+    /// sleep and woken again. The keeper asks the store while it renews the hold, and where its
+    /// runtime is not at hand, as when a body is taken elsewhere.
     pub(crate) fn settle(self, end: E) -> Settled {
-        let (asked, answered) = oneshot::channel();
-        if self.0.send(Settlement { end, asked }).is_err() {
-            tracing::error!(
-                "nobody was left to record an outcome, because the runtime has ended or the task \
-                 has panicked: the hold ends by itself, and a retry may run again"
-            );
+        let is_here = Handle::try_current().is_ok_and(|here| here.id() == self.runtime);
+        if !is_here || !self.held.take_turn() {
+            return self.settle_later(end);
         }
-        answered
+        let Self { held, keeper, .. } = self;
+        let mut ending = held.begin(end);
+        let mut cx = Context::from_waker(Waker::noop());
+        match ending.as_mut().poll(&mut cx) {
+            Poll::Ready((Ok(StepOutcome::Done), _)) => {
+                // It may have ended with its runtime.
+                let _ = keeper.send(Settlement::Done);
+                return Settled(None);
+            }
+            Poll::Ready(failed) => ending = Box::pin(future::ready(failed)),
+            // The keeper polls it on.
+            Poll::Pending => {}
+        }
+        settle_later(keeper, ending)
+    }
+
+    /// The same, by the keeper in any case.
+    pub(crate) fn settle_later(self, end: E) -> Settled {
+        settle_later(self.keeper, self.held.begin(end))
     }
 }
 
-async fn keep<H: Hold>(hold: H, settled: oneshot::Receiver<Settlement<H::End>>) {
-    let (end, asked) = match while_renewing(settled, &hold, outlived::<H>).await {
-        Ok(Settlement { end, asked }) => (end, Some(asked)),
+fn settle_later<E>(keeper: oneshot::Sender<Settlement<E>>, ending: Ending<E>) -> Settled {
+    let (asked, answered) = oneshot::channel();
+    if keeper.send(Settlement::Ending { ending, asked }).is_err() {
+        tracing::error!(
+            "nobody was left to record an outcome, because the runtime has ended or the task \
+             has panicked: the hold ends by itself, and a retry may run again"
+        );
+    }
+    Settled(Some(answered))
+}
+
+async fn keep<H: Hold>(held: Arc<Held<H>>, settled: oneshot::Receiver<Settlement<H::End>>) {
+    let (ending, asked) = match while_renewing(settled, &held, outlived::<H>).await {
+        Ok(Settlement::Done) => return,
+        Ok(Settlement::Ending { ending, asked }) => (ending, Some(asked)),
         Err(_) => match H::cut_off() {
-            Some(end) => (end, None),
+            Some(end) => (Arc::clone(&held).begin(end), None),
             None => return,
         },
     };
+    // From here on, this task alone asks.
+    held.leave_turn();
     let name = H::NAME;
-    match hold.end(&end).await {
+    let (step, end) = ending.await;
+    match step {
         Ok(StepOutcome::Done) => {}
         Ok(StepOutcome::Lost) => {
             if H::is_told_again(&end) {
@@ -177,7 +305,8 @@ async fn keep<H: Hold>(hold: H, settled: oneshot::Receiver<Settlement<H::End>>) 
             );
             // The answer leaves all the same, because what was done is done.
             drop(asked);
-            while_renewing(tell_again(&hold, &end), &hold, || {}).await;
+            // Boxed, so that what few holds need makes the task no larger for all.
+            Box::pin(while_renewing(tell_again(&held.hold, &end), &held, || {})).await;
         }
     }
 }
@@ -192,29 +321,30 @@ fn outlived<H: Hold>() {
 
 async fn while_renewing<F: Future>(
     awaited: F,
-    hold: &impl Hold,
+    held: &Held<impl Hold>,
     when_lost: impl Fn(),
 ) -> F::Output {
     let mut awaited = pin!(awaited);
-    // One that is ready at once needs no timer.
-    let mut renewing = pin!(renew_for_ever(hold, when_lost));
+    // One that is ready at once needs no timer, and no room for it.
+    let mut renewing = None;
     poll_fn(|cx| {
         if let Poll::Ready(output) = awaited.as_mut().poll(cx) {
             return Poll::Ready(output);
         }
+        let renewing = renewing.get_or_insert_with(|| Box::pin(renew_for_ever(held, &when_lost)));
         renewing.as_mut().poll(cx).map(|never| match never {})
     })
     .await
 }
 
-async fn renew_for_ever<H: Hold>(hold: &H, when_lost: impl Fn()) -> Infallible {
+pub(super) async fn renew_for_ever<H: Hold>(held: &Held<H>, when_lost: impl Fn()) -> Infallible {
     let name = H::NAME;
-    let mut due = interval(hold.duration() / 3);
+    let mut due = interval(held.hold.duration() / 3);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     due.tick().await;
     loop {
         due.tick().await;
-        match hold.renew().await {
+        match held.renew().await {
             Ok(StepOutcome::Done) => {}
             Ok(StepOutcome::Lost) => when_lost(),
             Err(error) => {

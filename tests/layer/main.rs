@@ -25,6 +25,7 @@ mod at_once;
 mod body;
 mod clients;
 mod diagnosis;
+mod ends;
 #[cfg(feature = "sqlite")]
 mod envelopes;
 mod extractors;

@@ -58,17 +58,19 @@ impl LayerSettings {
             Handling::InTransaction(fate) => {
                 let response = service.call(request).await?;
                 let status = response.status();
-                Ok(match fate.judge(status, self.confirm.as_ref()).await {
-                    Verdict::Leaves => self.answer(response, asked),
-                    Verdict::LeavesFor(rejection) => {
-                        fate.in_span(|| rejection.report());
-                        self.answer(response, asked)
-                    }
-                    Verdict::Refused(rejection) => {
-                        fate.in_span(|| self.report(&rejection));
-                        self.render(&rejection, asked)
-                    }
-                })
+                Ok(
+                    match Box::pin(fate.judge(status, self.confirm.as_ref())).await {
+                        Verdict::Leaves => self.answer(response, asked),
+                        Verdict::LeavesFor(rejection) => {
+                            fate.in_span(|| rejection.report());
+                            self.answer(response, asked)
+                        }
+                        Verdict::Refused(rejection) => {
+                            fate.in_span(|| self.report(&rejection));
+                            self.render(&rejection, asked)
+                        }
+                    },
+                )
             }
         }
     }
@@ -108,8 +110,7 @@ async fn under_lease<R: Body, E>(
     let body = if handled == Handled::Completed && !body.is_end_stream() {
         ResponseBody::leased(LeasedBody::begin(body, kept).await)
     } else {
-        // It ends without a value.
-        let _ = kept.settle(handled).await;
+        kept.settle(handled).await;
         ResponseBody::inner(body)
     };
     Ok(Response::from_parts(head, body))

@@ -33,7 +33,7 @@ pin_project! {
     impl<R: Body> PinnedDrop for LeasedBody<R> {
         fn drop(this: Pin<&mut Self>) {
             if let Some(kept) = this.project().kept.take() {
-                drop(kept.settle(Handled::Completed));
+                drop(kept.settle_later(Handled::Completed));
             }
         }
     }
@@ -85,7 +85,7 @@ impl<R: Body> LeasedBody<R> {
             *this.taken = Some(taken);
         }
         if let Some(settling) = this.settling {
-            let _ = ready!(Pin::new(settling).poll(cx));
+            ready!(Pin::new(settling).poll(cx));
             *this.settling = None;
         }
         Poll::Ready(())
