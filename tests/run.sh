@@ -48,7 +48,8 @@ run "Tests" watched cargo test --locked --workspace --all-features -- --show-out
 run "Interleavings" tests/interleavings.sh
 # The two without features share what they depend on; what nobody counts need not be fast.
 released=(cargo test --locked --no-default-features --profile as-released)
-run "Constant time, as released" "${released[@]}" --test house -- constant_time::
+run "Constant time and costs, as released" \
+    "${released[@]}" --test house -- constant_time:: counts::
 run "Without features" "${released[@]}" --config profile.as-released.opt-level=0 --lib
 # The tests build them all but one, which has tests of its own and is built as such. With the libraries
 # of all packages, whose features decide how the dependencies of all are built: without them, most would be

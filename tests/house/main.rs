@@ -1,5 +1,6 @@
 //! The crate itself: how it is built, what it depends on, what must not compile, how long a
-//! comparison takes, what its examples print, and what all tests have said; and how it is released.
+//! comparison takes, what a request costs, what its examples print, and what all tests have said; and
+//! how it is released.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,6 +18,7 @@ mod architecture;
 mod cargo;
 mod compile_fail;
 mod constant_time;
+mod counts;
 mod dependencies;
 mod examples;
 mod licences;
