@@ -1,22 +1,42 @@
-//! Counts what each contender allocates for one request. A binary of its own, so that the counting
-//! weighs on no measured time.
+//! Counts what each contender allocates for one request, and beside that of the router alone. A binary
+//! of its own, so that the counting weighs on no measured time.
 
 use allocation_counter::{AllocationInfo, measure};
+use countersign_benches::{Contender, Must, all, layer, row_in};
 
 const REQUESTS: u64 = 100;
 
 fn main() {
-    for mut contender in countersign_benches::all() {
-        let mut allocated = AllocationInfo::default();
-        // The first requests make what is made once.
-        for _ in 0..2 {
-            contender.handle(REQUESTS as usize, |handle| allocated = measure(handle));
-        }
-        eprintln!(
-            "{}: {:.2} allocations, {} bytes for each request",
-            contender.name,
-            allocated.count_total as f64 / REQUESTS as f64,
-            allocated.bytes_total / REQUESTS,
+    all().into_iter().for_each(|contender| {
+        allocations(contender);
+    });
+    let router = allocations(layer::without_layer());
+    for (name, contender, most) in [
+        ("house format", layer::countersign(), 7.0),
+        ("RFC 9421", layer::countersign_rfc9421(), 10.0),
+    ] {
+        row_in(
+            |count| format!("{count:.0}"),
+            format!("allocations beyond the router, {name}"),
+            (allocations(contender) - router).round(),
+            ("limit", most),
+            Must::AtMost(1.0),
         );
     }
+}
+
+/// For each request.
+fn allocations(mut contender: Contender) -> f64 {
+    let mut allocated = AllocationInfo::default();
+    // The first requests make what is made once.
+    for _ in 0..2 {
+        contender.handle(REQUESTS as usize, |handle| allocated = measure(handle));
+    }
+    let count = allocated.count_total as f64 / REQUESTS as f64;
+    eprintln!(
+        "{}: {count:.2} allocations, {} bytes for each request",
+        contender.name,
+        allocated.bytes_total / REQUESTS,
+    );
+    count
 }

@@ -1,5 +1,6 @@
 //! The time of a claim on the memory store: beside its peers, from 1 to 100 million live, and at
-//! its worst. `memory [peers | scale | pauses | hour] [millions live]`; all without an argument.
+//! its worst. `memory [peers | scale | pauses | hour] [millions live] [seconds of a run]`; all without
+//! an argument.
 //!
 //! Two threads claim at once. A claim on the store is all that it does: the hash of the identity, the
 //! system's clock, the quota of the key, the sweep. The peers are given 16 bytes; or, "on claims",
@@ -41,7 +42,12 @@ fn main() {
         scale(millions.unwrap_or(100) * MILLION);
     }
     if wanted("pauses") {
-        pauses(millions.unwrap_or(100) * MILLION);
+        let seconds = env::args().nth(3);
+        let seconds = seconds.map_or(300, |n| n.parse().expect("a number of seconds"));
+        pauses(
+            millions.unwrap_or(100) * MILLION,
+            Duration::from_secs(seconds),
+        );
     }
     if wanted("hour") {
         hour(millions.unwrap_or(10) * MILLION);
@@ -165,24 +171,42 @@ fn scale(most: u64) {
     }
 }
 
-/// The longest of all claims while a store is filled, and while as many again come as go. Time is
-/// made to pass so that a window's worth of claims is live.
-fn pauses(most: u64) {
-    for live in [1, 10, 100].map(|millions| millions * MILLION) {
-        if live > most {
-            break;
-        }
-        let clock = ManualClock::at(start());
-        let ours = Ours::new(live + live / 10, clock.clone());
-        // Once more at each step of the window, so that the clock moves evenly.
+/// The longest of all claims while a store is filled, and while as many again come as go: at 10
+/// million live in five runs, each at least for this time. Time is made to pass so that a window's
+/// worth of claims is live.
+fn pauses(most: u64, of_a_run: Duration) {
+    let at_10 = 10 * MILLION;
+    let runs = [(MILLION, 1), (at_10, 5), (100 * MILLION, 1)];
+    for (live, runs) in runs.into_iter().filter(|(live, _)| *live <= most) {
+        let of_a_run = if live == at_10 {
+            of_a_run
+        } else {
+            Duration::ZERO
+        };
         let (mut wall, mut cpu) = (Duration::ZERO, Duration::ZERO);
-        let step = live / (WINDOW.as_secs());
-        for second in 0..WINDOW.as_secs() * 2 {
-            let longest = longest(&ours, second * step..(second + 1) * step);
-            wall = wall.max(longest.0);
-            cpu = cpu.max(longest.1);
-            clock.advance(Duration::from_secs(1));
+        let mut last = None;
+        for run in 1..=runs {
+            // The one before is given back first.
+            drop(last.take());
+            let clock = ManualClock::at(start());
+            let ours = Ours::new(live + live / 10, clock.clone());
+            let step = live / (WINDOW.as_secs());
+            let began = Instant::now();
+            let mut of_run = Duration::ZERO;
+            let mut second = 0;
+            // At each step of the window, so that the clock moves evenly.
+            while second < WINDOW.as_secs() * 2 || began.elapsed() < of_a_run {
+                let longest = longest(&ours, second * step..(second + 1) * step);
+                wall = wall.max(longest.0);
+                of_run = of_run.max(longest.1);
+                clock.advance(Duration::from_secs(1));
+                second += 1;
+            }
+            eprintln!("run {run} of {runs} at {live} live: longest {of_run:?} of processor time");
+            cpu = cpu.max(of_run);
+            last = Some(ours);
         }
+        let ours = last.expect("at least one run");
         let millis = |d: Duration| d.as_secs_f64() * 1e3;
         println!(
             "# longest claim at {} million live by the wall clock, with what else runs on the \
