@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, header::CONTENT_ENCODING};
+use smallvec::SmallVec;
 
 use super::{
     candidate::{Build, Candidate, Candidates},
@@ -105,7 +106,7 @@ pub(crate) async fn admit<'h, M>(
     let mut room = Room::new();
     let mut admitted = Signatures::new();
     let mut macs = 0;
-    for (candidate, keys) in candidates.into_iter().zip(found) {
+    for (candidate, keys) in candidates.drain(..).zip(found) {
         let Candidate {
             parameters,
             mac,
@@ -192,12 +193,12 @@ impl From<Refused> for Fault {
     }
 }
 
+/// The keys of one signature after the other; nearly always of one.
+type Found = SmallVec<[Option<Arc<KeySet>>; 1]>;
+
 /// Looks up the keys of all signatures, each key once.
-async fn find_all<M>(
-    trust: &Trust<'_>,
-    candidates: &[Candidate<'_, M>],
-) -> Result<[Option<Arc<KeySet>>; MAX_SIGNATURES], Fault> {
-    let mut found = [const { None }; MAX_SIGNATURES];
+async fn find_all<M>(trust: &Trust<'_>, candidates: &[Candidate<'_, M>]) -> Result<Found, Fault> {
+    let mut found = Found::new();
     let mut look_ups = 0;
     for (at, Candidate { parameters, .. }) in candidates.iter().enumerate() {
         let key_id = &*parameters.key_id;
@@ -216,9 +217,7 @@ async fn find_all<M>(
                 within(trust.timeout, || trust.keys.find(key_id)).await?
             }
         };
-        if let Some(place) = found.get_mut(at) {
-            *place = keys;
-        }
+        found.push(keys);
     }
     Ok(found)
 }
