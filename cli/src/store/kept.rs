@@ -110,6 +110,7 @@ impl Kept {
                 "its records have digests for names, which do not show the key",
                 "name the message too, with --namespace and --nonce, --event or --digest",
             )),
+            // The operator asked for it, and said that the request is accepted again.
             Self::File(store) if forgets => Ok(store.danger_forget_key(namespace, key).await),
             Self::File(store) => Ok(store.recorded_of_key(namespace, key).await),
         }
@@ -131,8 +132,10 @@ impl Kept {
         // The places of a message stand side by side in a table.
         Ok(match self {
             Self::Watermark(_) => return Err(holds_no_record()),
+            // The operator asked for it, and said that the request is accepted again.
             Self::File(store) if forgets => store.danger_forget(claim).await,
             Self::File(store) => store.recorded(claim).await,
+            // The operator asked for it here too.
             Self::Postgres(store) if forgets => store.danger_forget(claim).await,
             Self::Postgres(store) => store.recorded(claim).await,
             Self::Redis(store) => in_redis(store, claims, forgets).await,
@@ -144,6 +147,7 @@ async fn in_redis(store: &RedisStore, claims: &[Claim], forgets: bool) -> Answer
     let mut all = Recorded::default();
     for claim in claims {
         let one = match forgets {
+            // The operator asked for it, as for the other stores.
             true => store.danger_forget(claim).await?,
             false => store.recorded(claim).await?,
         };
