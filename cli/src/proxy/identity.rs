@@ -54,7 +54,7 @@ pub(super) fn fields(head: &HeaderMap) -> Vec<&HeaderName> {
     head.keys().filter(ours).collect()
 }
 
-/// Every set of names that [`write`] adds: the key id, and any of the others.
+/// Every set of names that [`write()`] adds: the key id, and any of the others.
 pub(super) fn combinations() -> impl Iterator<Item = Vec<HeaderName>> {
     let others = [SIGNED_AT, NONCE, COVERED];
     (0..1_u8 << others.len()).map(move |set| {
