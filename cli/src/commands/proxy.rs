@@ -17,15 +17,15 @@ use crate::{
     exit::{Exit, Failure},
     printer::Printer,
     proxy::{
-        Certificates, KIND, Listeners, Measures, OpenStores, Outlet, Plan, Proxy, Side,
-        listen_to_the_library,
+        Certificates, KIND, KnownUpstreams, Listeners, Measures, OpenStores, Outlet, Plan, Proxy,
+        Side, listen_to_the_library,
     },
     runtime,
     serving::Ending,
 };
 
 pub(super) fn run(args: &ProxyArgs, printer: &Printer) -> Result<Exit, Failure> {
-    let plan = read(&args.config)?;
+    let plan = read(&args.config, &KnownUpstreams::default())?;
     if args.check {
         printer.text("the configuration is valid");
         return Ok(Exit::Done);
@@ -33,9 +33,9 @@ pub(super) fn run(args: &ProxyArgs, printer: &Printer) -> Result<Exit, Failure> 
     runtime::serve_on_all(proxy(&args.config, plan, printer.is_json()))?
 }
 
-fn read(config: &Path) -> Result<Plan, Failure> {
+fn read(config: &Path, known: &KnownUpstreams) -> Result<Plan, Failure> {
     let folder = config.parent().unwrap_or(Path::new(""));
-    KIND.read(config, |text| Plan::parse(text, folder))
+    KIND.read(config, |text| Plan::parse(text, folder, known))
 }
 
 async fn proxy(config: &Path, plan: Plan, is_json: bool) -> Result<Exit, Failure> {
@@ -138,8 +138,8 @@ async fn reload(
     stores: &mut OpenStores,
     certificates: &Certificates,
 ) -> Result<Vec<String>, Failure> {
-    let path = config.to_owned();
-    let reading = spawn_blocking(move || read_again(&path)).await;
+    let (path, known) = (config.to_owned(), proxy.upstreams());
+    let reading = spawn_blocking(move || read_again(&path, &known)).await;
     let plan = reading.map_err(|error| {
         Failure::unable(
             "cannot read the configuration again",
@@ -152,7 +152,7 @@ async fn reload(
     Ok(certificates.replace(&listen))
 }
 
-fn read_again(config: &Path) -> Result<Plan, Failure> {
+fn read_again(config: &Path, known: &KnownUpstreams) -> Result<Plan, Failure> {
     // A named pipe would wait for its other end, and the end of the proxy for it.
     if fs::metadata(config).is_ok_and(|of| !of.is_file()) {
         return Err(Failure::unable(
@@ -161,7 +161,7 @@ fn read_again(config: &Path) -> Result<Plan, Failure> {
             "start the proxy with the path of a file",
         ));
     }
-    read(config)
+    read(config, known)
 }
 
 /// Tells systemd that the configuration is read again. It wants to know since when.

@@ -1,6 +1,7 @@
 //! The proxy itself: each request goes by its route.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use countersign::request::UntilSettled;
-use http::{Request, Response};
+use http::{Request, Response, request::Parts};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::{sync::Mutex, time::sleep};
@@ -23,7 +24,7 @@ use super::{
     measures::{self, Measures},
     open_stores::OpenStores,
     outlet::Outlet,
-    plan::Plan,
+    plan::{KnownUpstreams, Plan},
     route::Routes,
     running::Running,
     upstream::Failed,
@@ -40,6 +41,38 @@ fn until_its_end(body: AnswerBody, held: Held) -> AnswerBody {
         frame
     });
     body.boxed_unsync()
+}
+
+/// A request that is being answered. If it is dropped before, its client has gone.
+struct Answering<'p> {
+    proxy: &'p Proxy,
+    /// `None` if requests are not logged.
+    begun: Option<Begun>,
+    route: Option<Arc<str>>,
+    is_over: bool,
+}
+
+impl Answering<'_> {
+    fn end(mut self, answer: &Response<AnswerBody>) {
+        self.say(&Outcome::of(answer));
+    }
+
+    fn say(&mut self, outcome: &Outcome<'_>) {
+        self.is_over = true;
+        measures::answered(self.route.as_ref(), outcome);
+        if let Some(begun) = self.begun.take() {
+            let logged = begun.answered(self.route.as_ref(), outcome);
+            self.proxy.outlet.request(logged);
+        }
+    }
+}
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.say(&Outcome::CLIENT_GONE);
+        }
+    }
 }
 
 /// Answers requests.
@@ -100,6 +133,11 @@ impl Proxy {
         Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The upstreams that serve at this moment.
+    pub(crate) fn upstreams(&self) -> KnownUpstreams {
+        self.routes().upstreams()
+    }
+
     /// Answers one request.
     pub(super) async fn answer(
         self: Arc<Self>,
@@ -112,34 +150,31 @@ impl Proxy {
         let address = client
             .as_ref()
             .map_or(arrival.address(), |client| client.address);
-        let logs = self.logs.load(Ordering::Relaxed);
-        let begun = logs.then(|| Begun::new(&head, address));
+        let mut answering = self.begin(&head, address);
         let held = client.and_then(|client| {
             head.extensions.insert(client);
             self.hold(client)
         });
         let found = held.and_then(|held| Ok((held, routes.find(&head)?)));
-        let (route, answer) = match found {
-            Err(refused) => (None, refused.answer()),
+        let answer = match found {
+            Err(refused) => refused.answer(),
             Ok((held, (route, tenant))) => {
+                answering.route = Some(Arc::clone(route.name()));
                 let handled = self.running.begin().await;
                 let mut request = Request::from_parts(head, body);
                 let extensions = request.extensions_mut();
                 extensions.insert(UntilSettled::new(handled.clone()));
                 extensions.insert(handled.clone());
-                let answering = route.answer(tenant.as_deref(), request, routes.rooms());
-                let answer = answering
-                    .await
-                    .unwrap_or_else(|failed| self.failed(&failed));
+                let answer = route.answer(tenant.as_deref(), request, routes.rooms());
+                let answer = answer.await.unwrap_or_else(|failed| self.failed(&failed));
                 let answer = handled.until_the_end_of(answer);
-                let answer = match held {
+                match held {
                     None => answer,
                     Some(held) => answer.map(|body| until_its_end(body, held)),
-                };
-                (Some(route.name()), answer)
+                }
             }
         };
-        self.answered(begun, route, &answer);
+        answering.end(&answer);
         answer
     }
 
@@ -162,10 +197,8 @@ impl Proxy {
         request: Request<Incoming>,
     ) -> Response<AnswerBody> {
         let (head, body) = request.into_parts();
-        let begun = self
-            .logs
-            .load(Ordering::Relaxed)
-            .then(|| Begun::new(&head, None));
+        let mut answering = self.begin(&head, None);
+        answering.route = Some(Arc::clone(name));
         let routes = self.routes();
         let answer = match routes.signing(name) {
             None => Refused::NoRoute.answer(),
@@ -177,7 +210,7 @@ impl Proxy {
                 handled.until_the_end_of(answer)
             }
         };
-        self.answered(begun, Some(name), &answer);
+        answering.end(&answer);
         answer
     }
 
@@ -186,16 +219,13 @@ impl Proxy {
         self.running.end().await;
     }
 
-    fn answered(
-        &self,
-        begun: Option<Begun>,
-        route: Option<&Arc<str>>,
-        answer: &Response<AnswerBody>,
-    ) {
-        let outcome = Outcome::of(answer);
-        measures::answered(route, &outcome);
-        if let Some(begun) = begun {
-            self.outlet.request(begun.answered(route, &outcome));
+    fn begin(&self, head: &Parts, client: Option<IpAddr>) -> Answering<'_> {
+        let logs = self.logs.load(Ordering::Relaxed);
+        Answering {
+            proxy: self,
+            begun: logs.then(|| Begun::new(head, client)),
+            route: None,
+            is_over: false,
         }
     }
 

@@ -83,7 +83,7 @@ impl Begun {
 pub(super) struct Outcome<'a> {
     pub(super) status: u16,
     pub(super) code: Option<&'static str>,
-    /// Why the library refused it.
+    /// Why the library refused it, or that its client has gone.
     reason: Option<&'a str>,
     /// The code that a route which observes would have refused it with.
     pub(super) would: Option<&'static str>,
@@ -91,6 +91,15 @@ pub(super) struct Outcome<'a> {
 }
 
 impl<'a> Outcome<'a> {
+    /// The client has gone before there was an answer. No server sends this status.
+    pub(super) const CLIENT_GONE: Self = Self {
+        status: 499,
+        code: None,
+        reason: Some("client_gone"),
+        would: None,
+        key_id: None,
+    };
+
     pub(super) fn of<B>(answer: &'a Response<B>) -> Self {
         let extensions = answer.extensions();
         let own = extensions.get().map(|Code(code)| *code);

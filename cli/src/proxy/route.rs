@@ -16,9 +16,10 @@ use super::{
     open::Open,
     open_stores::OpenStores,
     place::{Place, Target},
-    plan::{self, Plan},
+    plan::{self, KnownUpstreams, Plan},
+    seats::Of,
     signing::Signing,
-    upstream::{self, Failed, Forward, Of, Upstream},
+    upstream::{self, Failed, Forward, Upstream},
     verified::{Before, Guard, Guards, NewKeys, Verified},
 };
 use crate::{exit::Failure, store::Store};
@@ -124,6 +125,13 @@ impl Routes {
     /// The room for bodies.
     pub(super) fn rooms(&self) -> &Rooms {
         &self.rooms
+    }
+
+    /// The upstreams of all routes.
+    pub(super) fn upstreams(&self) -> KnownUpstreams {
+        let routes = self.routes.iter().map(|route| &route.target.upstream);
+        let signs = self.signs.iter().map(|signing| &signing.signs.upstream);
+        KnownUpstreams(routes.chain(signs).cloned().collect())
     }
 
     /// Finds the route that signs under this name.

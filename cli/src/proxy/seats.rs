@@ -4,7 +4,15 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::upstream::Of;
+/// Whose request it is: strangers can send any number to a route that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// A verified sender.
+    Known,
+    /// An application of our own.
+    Application,
+    Anybody,
+}
 
 /// The seats. Each kind of requests has as many of its own: strangers take none from others.
 #[derive(Clone, Debug)]

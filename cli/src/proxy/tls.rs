@@ -87,24 +87,42 @@ pub(super) fn accepting(certificates: Vec<Arc<CertifiedKey>>) -> Result<Arc<Serv
     Ok(Arc::new(config))
 }
 
-/// Connects to servers whose certificates one of these authorities has signed, and no other.
-pub(super) fn trusting(authorities: &Path) -> Result<ClientConfig, Failure> {
+/// The authorities of an upstream: one of them has signed its certificate.
+#[derive(Clone, Debug)]
+pub(super) struct Authorities(RootCertStore);
+
+impl PartialEq for Authorities {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.roots == other.0.roots
+    }
+}
+
+impl Authorities {
+    /// Connects to servers whose certificates one of these authorities has signed, and no other.
+    pub(super) fn config(&self) -> Result<ClientConfig, Error> {
+        let builder = ClientConfig::builder_with_provider(provider());
+        let builder = builder.with_safe_default_protocol_versions()?;
+        Ok(builder
+            .with_root_certificates(self.0.clone())
+            .with_no_client_auth())
+    }
+}
+
+/// Reads the certificates of authorities.
+pub(super) fn authorities(file: &Path) -> Result<Authorities, Failure> {
     let refused = |why: String| {
         Failure::usage(
-            format!("the file `{}` cannot be used", authorities.display()),
+            format!("the file `{}` cannot be used", file.display()),
             why,
             "the file holds the certificates of authorities, in PEM",
         )
     };
     let mut roots = RootCertStore::empty();
-    for authority in certificates(authorities).map_err(refused)? {
+    for authority in certificates(file).map_err(refused)? {
         let added = roots.add(authority);
         added.map_err(|error| refused(error.to_string()))?;
     }
-    let builder = ClientConfig::builder_with_provider(provider());
-    let builder = builder.with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| refused(error.to_string()))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    Ok(Authorities(roots))
 }
 
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! What an operator sees of `countersign proxy`: measurements, and refusals that a route only observes.
 
+use std::{io::Write as _, net::TcpStream};
+
 use crate::{
     proxied::{DONE, KEYS, Proxied, Signed, configure, edit, send},
     session::Session,
@@ -104,6 +106,31 @@ fn measurements_count_requests_refusals_and_the_time_of_the_upstream() {
     for hidden in ["partner-1", "hidden-token", crate::session::SECRET] {
         assert!(!metrics.contains(hidden), "{hidden}: {metrics}");
     }
+}
+
+/// Nobody sees its answer, and an operator sees that it was there.
+#[test]
+fn a_client_that_hangs_up_before_its_answer_is_logged_and_counted() {
+    let session = Session::new();
+    let (upstream, release) = Upstream::held(DONE);
+    let (mut proxied, admin) = measured(&session, &upstream, KEYS);
+    let signed = Signed::new(&session, "POST", "/transfer", ORDER).raw();
+    let mut client = TcpStream::connect(proxied.listening.address()).unwrap();
+    client.write_all(signed.as_bytes()).unwrap();
+    upstream.wait_for(1);
+    drop(client);
+    let line = proxied.listening.object();
+    let logged = &line["request"];
+    assert_eq!(
+        (&logged["status"], &logged["reason"], &logged["route"]),
+        (&499.into(), &"client_gone".into(), &"all".into()),
+        "{line}"
+    );
+    let metrics = ask(&admin);
+    let labels = [("route", "all"), ("status", "499")];
+    let gone = value(&metrics, "countersign_proxy_requests_total", &labels);
+    assert_eq!(gone, Some(1.0), "{metrics}");
+    drop(release);
 }
 
 #[test]

@@ -4,11 +4,12 @@ use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     os::unix::{fs::PermissionsExt as _, net::UnixListener},
+    sync::{Mutex, mpsc::channel},
     thread,
 };
 
 use crate::{
-    proxied::{DONE, KEYS, ORDER, Proxied, Signed, add, configure, edit, send},
+    proxied::{DONE, KEYS, ORDER, Proxied, Signed, add, configure, configure_with, edit, send},
     session::Session,
     upstream::Upstream,
 };
@@ -83,6 +84,60 @@ fn a_reload_takes_other_routes_and_keys_and_a_bad_file_keeps_the_old_ones() {
     assert_eq!(proxied.send(&with_new_key).status(), 200);
     assert_eq!(proxied.send(&with_new_key).status(), 409);
     assert_eq!((upstream.seen().len(), other.seen().len()), (1, 2));
+}
+
+/// Its requests count on, and its connections serve on: more than may be at one time would reach the
+/// server otherwise.
+#[test]
+fn an_upstream_that_did_not_change_keeps_its_turns_and_connections_over_a_reload() {
+    let session = Session::new();
+    let (release, held) = channel::<()>();
+    let held = Mutex::new(held);
+    let (peer, peers) = channel();
+    let upstream = Upstream::answering(move |stream, _| {
+        peer.send(stream.peer_addr().unwrap()).unwrap();
+        let _ = held.lock().unwrap().recv();
+        stream.write_all(DONE.as_bytes()).is_ok()
+    });
+    let settings =
+        |requests: u8| format!("requests = {requests}\nconnect-timeout = 1\nidle-timeout = 60\n");
+    let address = format!("address = \"{}\"\n{}", upstream.url, settings(1));
+    configure_with(&session, &address, KEYS);
+    let mut proxied = Proxied::of(&session);
+    let sign = || Signed::new(&session, "POST", "/transfer", ORDER).raw();
+    let address = proxied.listening.address().to_owned();
+    let answering = |raw: String| {
+        let address = address.clone();
+        thread::spawn(move || send(&address, raw.as_bytes()))
+    };
+    let first = answering(sign());
+    upstream.wait_for(1);
+    let mut reload = |from: &str, to: &str| {
+        edit(&session, from, to);
+        proxied.listening.signal("-HUP");
+        assert_eq!(proxied.listening.object()["reloaded"], true);
+    };
+    reload("path = \"/\"", "path = \"/transfer\"");
+    let second = sign();
+    let waited = send(&address, second.as_bytes());
+    assert_eq!(
+        (waited.status(), waited.code()),
+        (502, "upstream_unavailable"),
+        "{waited:?}"
+    );
+    release.send(()).unwrap();
+    assert_eq!(first.join().unwrap().status(), 200);
+    reload("path = \"/transfer\"", "path = \"/\"");
+    release.send(()).unwrap();
+    assert_eq!(send(&address, second.as_bytes()).status(), 200);
+    let connections: Vec<_> = peers.try_iter().collect();
+    assert_eq!(connections.len(), 2);
+    assert_eq!(connections[0], connections[1]);
+    // The twin: with other settings, it is another upstream.
+    reload(&settings(1), &settings(2));
+    release.send(()).unwrap();
+    assert_eq!(send(&address, sign().as_bytes()).status(), 200);
+    assert_ne!(peers.try_iter().next(), Some(connections[0]));
 }
 
 #[test]

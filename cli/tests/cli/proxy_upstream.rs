@@ -136,6 +136,27 @@ fn a_connection_that_the_upstream_has_closed_costs_no_request() {
     }
 }
 
+/// A connection is had before the claim, so that each duplicate has one that it does not use.
+#[test]
+fn a_connection_that_a_duplicate_did_not_use_serves_the_next_request() {
+    let session = Session::new();
+    let (peer, peers) = channel();
+    let upstream = Upstream::answering(move |stream, _| {
+        peer.send(stream.peer_addr().unwrap()).unwrap();
+        stream.write_all(DONE.as_bytes()).is_ok()
+    });
+    let settings = format!("address = \"{}\"\nidle-timeout = 60", upstream.url);
+    configure_with(&session, &settings, KEYS);
+    let proxied = Proxied::of(&session);
+    let [one, other] = [transfer(&session), transfer(&session)].map(|signed| signed.raw());
+    for (raw, status) in [(&one, 200), (&one, 409), (&one, 409), (&other, 200)] {
+        assert_eq!(proxied.send(raw).status(), status);
+    }
+    let peers: Vec<_> = peers.try_iter().collect();
+    assert_eq!(peers.len(), 2);
+    assert_eq!(peers[0], peers[1]);
+}
+
 #[test]
 fn an_answer_before_the_body_is_passed_on() {
     let session = Session::new();

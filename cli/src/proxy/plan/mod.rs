@@ -22,4 +22,4 @@ mod whole;
 pub(super) use limits::Limits;
 pub(super) use listeners::{Entrance, Listen};
 pub(super) use routes::Route;
-pub(crate) use whole::{KIND, Plan};
+pub(crate) use whole::{KIND, KnownUpstreams, Plan};

@@ -21,11 +21,12 @@ impl<'w> Upstreams<'w> {
     pub(super) fn read(
         written: &'w BTreeMap<Spanned<String>, written::Upstream>,
         folder: &Path,
+        known: &[Arc<Upstream>],
     ) -> Result<Self, Fault> {
         let each = written.iter();
         let each = each.map(|(name, written)| {
             let name = name.get_ref().as_str();
-            Ok((name, upstream(name, written, folder)?))
+            Ok((name, upstream(name, written, folder, known)?))
         });
         each.collect::<Result<_, _>>().map(Self)
     }
@@ -51,6 +52,7 @@ fn upstream(
     name: &str,
     written: &written::Upstream,
     folder: &Path,
+    known: &[Arc<Upstream>],
 ) -> Result<Arc<Upstream>, Fault> {
     let address = written.address.get_ref();
     let resolved = match address.strip_prefix("unix:") {
@@ -58,7 +60,7 @@ fn upstream(
         _ => address.clone(),
     };
     let authorities = written.ca.as_ref().map(|file| {
-        let read = tls::trusting(&folder.join(file.get_ref()));
+        let read = tls::authorities(&folder.join(file.get_ref()));
         read.map_err(|failure| fault_of(file.span(), failure))
     });
     let read = Address::parse(&resolved, written.http2, authorities.transpose()?);
@@ -88,5 +90,11 @@ fn upstream(
         // Shorter than servers keep connections: gunicorn 2 s, uvicorn and Node.js 5 s.
         idle_timeout: timeout(&written.idle_timeout, 1)?,
     };
-    Ok(Upstream::new(name, address, settings))
+    // One that did not change keeps its connections, and counts its requests on.
+    let mut known = known.iter();
+    let known = known.find(|known| known.is_of(name, &address, &settings));
+    Ok(match known {
+        Some(known) => Arc::clone(known),
+        None => Upstream::new(name, address, settings),
+    })
 }

@@ -1,11 +1,11 @@
 //! The whole file.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use toml::Spanned;
 
 use super::{
-    super::{forwarders::Forwarders, keys::Owners, written::Written},
+    super::{forwarders::Forwarders, keys::Owners, upstream::Upstream, written::Written},
     limits::Limits,
     listeners::{Entrance, Listen},
     routes::{Reading, Route},
@@ -18,6 +18,10 @@ pub(crate) const KIND: Kind = Kind {
     name: "configuration",
     advice: "`cli/proxy.md` describes each key",
 };
+
+/// The upstreams of the configuration before.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KnownUpstreams(pub(in crate::proxy) Vec<Arc<Upstream>>);
 
 /// What a configuration means.
 #[derive(Debug)]
@@ -33,11 +37,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Reads a configuration. Relative paths in it begin at its folder.
+    /// Reads a configuration. Relative paths in it begin at its folder. Upstreams that are known
+    /// stay, if their tables say the same.
     ///
     /// # Errors
     /// Returns the first fault, with its place in the text.
-    pub(crate) fn parse(text: &str, folder: &Path) -> Result<Self, Fault> {
+    pub(crate) fn parse(text: &str, folder: &Path, known: &KnownUpstreams) -> Result<Self, Fault> {
         let written: Written = toml::from_str(text)?;
         if written.routes.is_empty() && written.sign.is_empty() {
             return Err(
@@ -47,7 +52,7 @@ impl Plan {
         }
         let listen = Entrance::all(&written, folder)?;
         let limits = Limits::read(&written.limits)?;
-        let upstreams = Upstreams::read(&written.upstreams, folder)?;
+        let upstreams = Upstreams::read(&written.upstreams, folder, &known.0)?;
         let mut routes: Vec<Route> = Vec::new();
         let mut owners = Owners::default();
         let reading = |route| Reading {

@@ -9,18 +9,41 @@ use http::{
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::rustls::ClientConfig;
 use tower_service::Service as _;
 
-use super::super::{answer::BoxError, tls::provider};
+use super::super::{
+    answer::BoxError,
+    tls::{Authorities, provider},
+};
 
 const NO_TLS: &str = "`ca` has a meaning only with https://";
 
 /// Where an upstream listens.
 #[derive(Clone, Debug)]
 pub(in crate::proxy) enum Address {
-    Url(Uri, HttpsConnector<HttpConnector>),
+    Url(Url),
     Socket(PathBuf),
+}
+
+/// Where an upstream listens on a port, and how a connection is opened.
+#[derive(Clone, Debug)]
+pub(in crate::proxy) struct Url {
+    uri: Uri,
+    authorities: Option<Authorities>,
+    connector: HttpsConnector<HttpConnector>,
+}
+
+/// Whether the servers are the same, and are believed by the same authorities.
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Url(one), Self::Url(other)) => {
+                one.uri == other.uri && one.authorities == other.authorities
+            }
+            (Self::Socket(one), Self::Socket(other)) => one == other,
+            _ => false,
+        }
+    }
 }
 
 /// A connection that was opened.
@@ -38,7 +61,7 @@ impl Address {
     pub(in crate::proxy) fn parse(
         text: &str,
         http2: bool,
-        authorities: Option<ClientConfig>,
+        authorities: Option<Authorities>,
     ) -> Result<Self, &'static str> {
         if let Some(path) = text.strip_prefix("unix:") {
             return match (path.is_empty(), authorities) {
@@ -57,25 +80,32 @@ impl Address {
             return Err("it has a path or a query, and each request brings its own");
         }
         let connector = HttpsConnectorBuilder::new();
-        let connector = match authorities {
+        let no_tls = "this program offers no version of TLS";
+        let connector = match &authorities {
             Some(_) if url.scheme() != Some(&Scheme::HTTPS) => return Err(NO_TLS),
-            Some(config) => connector.with_tls_config(config).https_or_http(),
+            Some(authorities) => connector
+                .with_tls_config(authorities.config().map_err(|_| no_tls)?)
+                .https_or_http(),
             None => connector
                 .with_provider_and_webpki_roots(provider())
-                .map_err(|_| "this program offers no version of TLS")?
+                .map_err(|_| no_tls)?
                 .https_or_http(),
         };
         let connector = match http2 {
             true => connector.enable_http2().wrap_connector(tcp()),
             false => connector.enable_http1().wrap_connector(tcp()),
         };
-        Ok(Self::Url(url, connector))
+        Ok(Self::Url(Url {
+            uri: url,
+            authorities,
+            connector,
+        }))
     }
 
     /// The scheme and the authority of its URL.
     pub(super) fn origin(&self) -> Option<(Scheme, Authority)> {
         match self {
-            Self::Url(url, _) => Some((url.scheme()?.clone(), url.authority()?.clone())),
+            Self::Url(Url { uri, .. }) => Some((uri.scheme()?.clone(), uri.authority()?.clone())),
             Self::Socket(_) => None,
         }
     }
@@ -84,8 +114,8 @@ impl Address {
     pub(in crate::proxy) fn is_private(&self) -> bool {
         match self {
             Self::Socket(_) => true,
-            Self::Url(url, _) => {
-                url.scheme() == Some(&Scheme::HTTPS) || url.authority().is_some_and(is_local)
+            Self::Url(Url { uri, .. }) => {
+                uri.scheme() == Some(&Scheme::HTTPS) || uri.authority().is_some_and(is_local)
             }
         }
     }
@@ -93,15 +123,15 @@ impl Address {
     /// The scheme of requests on its connections.
     pub(super) fn scheme(&self) -> Scheme {
         match self {
-            Self::Url(url, _) => url.scheme().cloned().unwrap_or(Scheme::HTTP),
+            Self::Url(Url { uri, .. }) => uri.scheme().cloned().unwrap_or(Scheme::HTTP),
             Self::Socket(_) => Scheme::HTTP,
         }
     }
 
     pub(super) async fn open(&self) -> Result<Opened, BoxError> {
         Ok(match self {
-            Self::Url(url, connector) => {
-                Opened::Url(Box::new(connector.clone().call(url.clone()).await?))
+            Self::Url(Url { uri, connector, .. }) => {
+                Opened::Url(Box::new(connector.clone().call(uri.clone()).await?))
             }
             Self::Socket(path) => {
                 let opened: io::Result<UnixStream> = UnixStream::connect(path).await;

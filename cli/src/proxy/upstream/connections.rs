@@ -13,10 +13,7 @@ use hyper::{
     rt::{Read, Write},
 };
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::{
-    sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     address::{Address, Opened},
@@ -24,10 +21,7 @@ use super::{
 };
 use crate::{
     http_client::causes,
-    proxy::{
-        answer::{AnswerBody, BoxError, Refused},
-        seats::{Seat, Seats},
-    },
+    proxy::answer::{AnswerBody, BoxError, Refused},
 };
 
 /// The longest head of an answer, in bytes.
@@ -41,7 +35,7 @@ const PING: Duration = Duration::from_secs(10);
 const PONG: Duration = Duration::from_secs(5);
 
 /// Settings of an upstream.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proxy) struct Settings {
     pub(in crate::proxy) http2: bool,
     /// Requests at one time.
@@ -62,11 +56,11 @@ pub(in crate::proxy) struct Upstream {
     pub(super) name: Arc<str>,
     pub(super) address: Address,
     pub(super) settings: Settings,
-    requests: Arc<Semaphore>,
-    open_requests: Arc<Semaphore>,
+    pub(super) requests: Arc<Semaphore>,
+    pub(super) open_requests: Arc<Semaphore>,
     idle: Mutex<Vec<(Sender, Instant)>>,
     /// Requests of HTTP/2 that come at the same moment open one connection.
-    opening: tokio::sync::Mutex<()>,
+    pub(super) opening: tokio::sync::Mutex<()>,
 }
 
 /// Why a request has no answer, and what is known of the cause.
@@ -85,41 +79,15 @@ impl Failed {
     }
 }
 
-/// Whose request it is: strangers can send any number to a route that is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proxy) enum Of {
-    /// A verified sender.
-    Known,
-    /// An application of our own.
-    Application,
-    Anybody,
-}
-
-/// The turn of one request, among all and among those of its kind.
-struct Turn(
-    #[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit,
-    #[expect(dead_code, reason = "it is held")] Option<OwnedSemaphorePermit>,
-);
-
-/// A connection for one request, and the turn to send it.
-pub(super) struct Checkout {
-    sender: Sender,
-    slot: Option<Slot>,
-    turn: Turn,
-    seat: Seat,
-    upstream: Arc<Upstream>,
-}
-
-/// What an answer holds until its end.
-pub(super) struct Held {
-    sender: Sender,
+/// A connection, and with HTTP/2 a stream of it.
+pub(super) struct Connection {
+    pub(super) sender: Sender,
     _slot: Option<Slot>,
-    _turn: Turn,
-    _seat: Seat,
-    upstream: Arc<Upstream>,
+    /// Since when nothing was sent on it.
+    pub(super) since: Instant,
 }
 
-enum Sender {
+pub(super) enum Sender {
     Http1(http1::SendRequest<AnswerBody>),
     /// All requests share it.
     Http2(http2::SendRequest<AnswerBody>, Arc<Slots>),
@@ -138,6 +106,16 @@ impl Upstream {
         })
     }
 
+    /// Whether a table of this name means this upstream.
+    pub(in crate::proxy) fn is_of(
+        &self,
+        name: &str,
+        address: &Address,
+        settings: &Settings,
+    ) -> bool {
+        *self.name == *name && self.address == *address && self.settings == *settings
+    }
+
     pub(in crate::proxy) fn address(&self) -> &Address {
         &self.address
     }
@@ -151,63 +129,6 @@ impl Upstream {
         self.settings.connect_timeout
     }
 
-    /// Takes a seat, and waits for a turn and a connection.
-    pub(super) async fn check_out(
-        self: Arc<Self>,
-        of: Of,
-        seats: Seats,
-    ) -> Result<Checkout, Failed> {
-        let seat = seats.take(of).ok_or_else(|| {
-            let cause = "as many requests are being handled as `requests` of `[limits]` allows";
-            Failed::new(Refused::Busy, cause)
-        })?;
-        let limit = self.settings.connect_timeout;
-        let waiting = timeout(limit, self.check_out_in_time(of, seat)).await;
-        waiting.unwrap_or_else(|_| {
-            let cause = format!("no turn and no connection within {limit:?}");
-            Err(Failed::new(Refused::NoUpstream, cause))
-        })
-    }
-
-    async fn check_out_in_time(self: Arc<Self>, of: Of, seat: Seat) -> Result<Checkout, Failed> {
-        let turn = self.turn(of).await?;
-        let (sender, slot) = match self.reuse().await {
-            Some(had) => had,
-            None if self.settings.http2 => {
-                let _opening = self.opening.lock().await;
-                match self.reuse().await {
-                    Some(had) => had,
-                    None => self.connect_with_slot().await?,
-                }
-            }
-            None => self.connect_with_slot().await?,
-        };
-        Ok(Checkout {
-            sender,
-            slot,
-            turn,
-            seat,
-            upstream: self,
-        })
-    }
-
-    /// Waits for a turn of its kind first, so that strangers never have all of them.
-    async fn turn(&self, of: Of) -> Result<Turn, Failed> {
-        let taken = async {
-            let of_kind = match of {
-                Of::Known | Of::Application => None,
-                Of::Anybody => Some(Arc::clone(&self.open_requests).acquire_owned().await?),
-            };
-            Ok(Turn(
-                Arc::clone(&self.requests).acquire_owned().await?,
-                of_kind,
-            ))
-        };
-        // The semaphores are never closed.
-        let closed = |error: AcquireError| Failed::new(Refused::Internal, error.to_string());
-        taken.await.map_err(closed)
-    }
-
     /// Whether a connection can be opened at this moment.
     pub(in crate::proxy) async fn check(&self) -> Result<(), Failed> {
         self.connect().await.map(drop)
@@ -219,7 +140,7 @@ impl Upstream {
 
     /// Takes the connection that was used last. One that waited for long may be closed by the
     /// upstream at any moment.
-    async fn reuse(&self) -> Option<(Sender, Option<Slot>)> {
+    pub(super) async fn reuse(&self) -> Option<Connection> {
         loop {
             let (mut sender, since) = match &mut *self.idle() {
                 idle if self.settings.http2 => {
@@ -232,7 +153,11 @@ impl Upstream {
                 && sender.is_ready().await
                 && let Ok(slot) = sender.slot().await
             {
-                return Some((sender, slot));
+                return Some(Connection {
+                    sender,
+                    _slot: slot,
+                    since,
+                });
             }
             if self.settings.http2 {
                 self.idle().clear();
@@ -240,11 +165,27 @@ impl Upstream {
         }
     }
 
-    async fn connect_with_slot(&self) -> Result<(Sender, Option<Slot>), Failed> {
+    /// Keeps a connection that no request shares.
+    pub(super) fn keep(&self, connection: Connection) {
+        let is_open = match &connection.sender {
+            Sender::Http1(sender) => !sender.is_closed(),
+            Sender::Http2(..) => false,
+        };
+        let mut idle = self.idle();
+        if is_open && idle.len() < self.settings.requests {
+            idle.push((connection.sender, connection.since));
+        }
+    }
+
+    pub(super) async fn connect_with_slot(&self) -> Result<Connection, Failed> {
         let sender = self.connect().await?;
         let slot = sender.slot().await;
         let slot = slot.map_err(|error| Failed::new(Refused::NoUpstream, error.to_string()))?;
-        Ok((sender, slot))
+        Ok(Connection {
+            sender,
+            _slot: slot,
+            since: Instant::now(),
+        })
     }
 
     async fn connect(&self) -> Result<Sender, Failed> {
@@ -317,84 +258,13 @@ impl Sender {
         ready.is_ok_and(|ready| ready.is_ok())
     }
 
-    async fn try_send(
+    pub(super) async fn try_send(
         &mut self,
         request: Request<AnswerBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<AnswerBody>>> {
         match self {
             Self::Http1(sender) => sender.try_send_request(request).await,
             Self::Http2(sender, _) => sender.try_send_request(request).await,
-        }
-    }
-}
-
-impl Checkout {
-    /// The name of the upstream.
-    pub(super) fn name(&self) -> Arc<str> {
-        Arc::clone(&self.upstream.name)
-    }
-
-    /// Sends a request, and waits for the head of its answer.
-    ///
-    /// # Errors
-    /// If bytes of the request may have reached the upstream, it is not sent again.
-    pub(super) async fn send(
-        self,
-        request: Request<AnswerBody>,
-    ) -> Result<(Response<Incoming>, Held), Failed> {
-        let upstream = Arc::clone(&self.upstream);
-        let limit = upstream.settings.answer_timeout;
-        let answered = timeout(limit, self.send_once(request)).await;
-        answered.map_err(|_| Failed::new(Refused::Late, format!("no answer within {limit:?}")))?
-    }
-
-    async fn send_once(
-        mut self,
-        request: Request<AnswerBody>,
-    ) -> Result<(Response<Incoming>, Held), Failed> {
-        let broken = |error: &hyper::Error| Failed::new(Refused::Broken, causes(error));
-        let answer = match self.sender.try_send(request).await {
-            Ok(answer) => answer,
-            Err(mut error) => {
-                let Some(request) = error.take_message() else {
-                    return Err(broken(error.error()));
-                };
-                // Not a byte was written: the upstream had closed the connection.
-                let connected = self.upstream.connect_with_slot().await;
-                (self.sender, self.slot) = connected.map_err(|failed| Failed {
-                    refused: Refused::Undelivered,
-                    ..failed
-                })?;
-                let sent = self.sender.try_send(request).await;
-                sent.map_err(|error| broken(error.error()))?
-            }
-        };
-        let held = Held {
-            sender: self.sender,
-            _slot: self.slot,
-            _turn: self.turn,
-            _seat: self.seat,
-            upstream: self.upstream,
-        };
-        Ok((answer, held))
-    }
-}
-
-impl Held {
-    /// How long the next piece of the answer may take.
-    pub(super) fn stall_timeout(&self) -> Duration {
-        self.upstream.settings.stall_timeout
-    }
-
-    /// Keeps the connection for the next request. The answer has come to its end.
-    pub(super) fn give_back(self) {
-        let is_open = match &self.sender {
-            Sender::Http1(sender) => !sender.is_closed(),
-            Sender::Http2(..) => false,
-        };
-        let mut idle = self.upstream.idle();
-        if is_open && idle.len() < self.upstream.settings.requests {
-            idle.push((self.sender, Instant::now()));
         }
     }
 }

@@ -20,7 +20,8 @@ use http_body_util::{BodyExt as _, Full};
 use tower_service::Service;
 
 use super::{
-    connections::{Checkout, Failed, Of, Upstream},
+    checkout::Checkout,
+    connections::{Failed, Upstream},
     forward_signer::ForwardSigner,
     outgoing::Outgoing,
 };
@@ -33,7 +34,7 @@ use crate::{
         identity,
         logged::VerifiedAs,
         running::Handled,
-        seats::Seats,
+        seats::{Of, Seats},
     },
     serving::join_cookies,
 };

@@ -4,6 +4,7 @@
 //! another connection only if hyper hands it back, because not a byte of it was written.
 
 mod address;
+mod checkout;
 mod connections;
 mod data;
 mod forward;
@@ -14,7 +15,7 @@ mod slots;
 mod streamed;
 
 pub(super) use address::{Address, is_local};
-pub(super) use connections::{Failed, Of, Settings, Upstream};
+pub(super) use connections::{Failed, Settings, Upstream};
 pub(super) use forward::{Forward, Target};
 pub(super) use forward_signer::ForwardSigner;
 pub(super) use sign::{Origin, Signs};

@@ -16,7 +16,8 @@ use super::{
         answer::{AnswerBody, BoxError, Refused},
         fields, measures,
     },
-    connections::{Checkout, Failed, Upstream},
+    checkout::Checkout,
+    connections::{Failed, Upstream},
     data::Data,
     streamed::Streamed,
 };

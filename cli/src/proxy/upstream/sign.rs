@@ -13,14 +13,14 @@ use http_body_util::Full;
 
 use super::{
     address::Address,
-    connections::{Failed, Of, Upstream},
+    connections::{Failed, Upstream},
     outgoing::Outgoing,
 };
 use crate::{
     proxy::{
         answer::{AnswerBody, Refused},
         fields,
-        seats::Seats,
+        seats::{Of, Seats},
     },
     scheme::in_names,
     secret,

@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
-use super::{super::answer::BoxError, connections::Held};
+use super::{super::answer::BoxError, checkout::Held};
 
 /// The body of an answer. Its connection goes back when the body has come to its end, and is closed
 /// if the body breaks off, or nobody reads it to its end.
