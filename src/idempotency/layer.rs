@@ -246,19 +246,23 @@ mod tests {
     /// another store each time, which others have as well.
     #[test]
     fn layers_that_are_built_again_leave_no_entries() {
-        let (verifier, twin) = (verifier(), verifier());
+        let (verifier, second, twin) = (verifier(), verifier(), verifier());
         let answers = Arc::new(MemoryAnswers::new());
         let others: Vec<_> = (0..50).map(|_| Arc::new(MemoryAnswers::new())).collect();
         for other in &others {
             let rebuilt = IdempotencyLayer::new(Arc::clone(&answers));
             rebuilt.answers_for(&verifier).unwrap();
-            // One that has its store for itself takes it away when it is dropped.
+            // One that has its store for itself takes it away when it is dropped, also from two
+            // verifiers.
             let own = IdempotencyLayer::new(MemoryAnswers::new());
             own.answers_for(&verifier).unwrap();
+            own.answers_for(&second).unwrap();
             let shared = IdempotencyLayer::new(Arc::clone(other));
             shared.answers_for(&twin).unwrap();
         }
-        assert!(verifier.answering() <= 3, "{}", verifier.answering());
+        for verifier in [verifier, second] {
+            assert!(verifier.answering() <= 3, "{}", verifier.answering());
+        }
         assert_eq!(twin.answering(), others.len());
     }
 }

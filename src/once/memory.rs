@@ -110,16 +110,11 @@ impl MemorySettings {
 
 /// Leaves out those whose layer was dropped together with its store: their answers are gone.
 fn leave_out_ended(answering: &mut Vec<Arc<User>>) {
-    let stores: Vec<_> = answering
-        .iter()
-        .filter_map(|user| user.answers())
-        .cloned()
-        .collect();
     answering.retain(|user| {
         user.answers().is_none_or(|store| {
-            let here = stores.iter().filter(|known| Arc::ptr_eq(known, store));
-            // Of the store itself: these `Arc`s do not count.
-            Arc::strong_count(store) > 2 * here.count() || (**store).sharing().is_shared()
+            // Those of other verifiers count as little: each would keep the store for the others.
+            Arc::strong_count(store) > User::keeping_answers_in(store)
+                || (**store).sharing().is_shared()
         })
     });
 }

@@ -95,6 +95,14 @@ impl User {
         }
     }
 
+    /// How many users of this process have this very `Arc` of a store of answers.
+    pub(crate) fn keeping_answers_in(store: &Arc<dyn AnswerStore>) -> usize {
+        let users = lock(&USERS);
+        let users = users.iter().filter_map(Weak::upgrade);
+        let is_there = |user: &Arc<Self>| user.answers().is_some_and(|own| Arc::ptr_eq(own, store));
+        users.filter(is_there).count()
+    }
+
     fn check(&self, other: &Self) -> Result<(), ConfigError> {
         if self.namespace != other.namespace || !self.may_share_a_store_with(other) {
             return Ok(());
