@@ -12,6 +12,10 @@ use crate::{error::StoreError, lock::lock};
 /// For how long a count is believed.
 const BELIEVED: Duration = Duration::from_secs(1);
 
+/// For how long it is believed at most while it is asked for again: longer than a count takes. After
+/// that, nothing is claimed without a count.
+const BELIEVED_AT_MOST: Duration = Duration::from_secs(3);
+
 /// So many keys are counted at one time.
 const COUNTED: usize = 1 << 16;
 
@@ -19,9 +23,24 @@ const COUNTED: usize = 1 << 16;
 #[derive(Default)]
 pub(super) struct Counts(Mutex<HashMap<[u8; 32], Count>>);
 
+#[derive(Default)]
 struct Count {
+    known: Option<Known>,
+    /// What this process has recorded, since the first count of all.
+    added: u64,
+    asking_since: Option<Instant>,
+}
+
+struct Known {
     records: u64,
-    asked: Instant,
+    asked: Asked,
+}
+
+/// When a count was asked for, and what this process had recorded by then.
+#[derive(Clone, Copy)]
+struct Asked {
+    at: Instant,
+    added: u64,
 }
 
 impl Counts {
@@ -33,10 +52,10 @@ impl Counts {
         owner: [u8; 32],
         most: u64,
     ) -> Result<u64, StoreError> {
-        if let Some(records) = self.believed(&owner) {
-            return Ok(records);
-        }
-        let asked = Instant::now();
+        let asked = match self.believed(owner, Instant::now()) {
+            Ok(records) => return Ok(records),
+            Err(asked) => asked,
+        };
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let sql = "SELECT count(*) FROM (
                 SELECT FROM countersign_answers WHERE owner = $1
@@ -48,35 +67,59 @@ impl Counts {
             counted.map_err(error::of_driver)
         });
         let records = counted.await?.unsigned_abs();
-        self.note(owner, Count { records, asked });
-        Ok(records)
+        Ok(self.note(owner, Known { records, asked }))
     }
 
     /// Returns the count, unless the caller has to ask the database. While one asks, the others
-    /// believe what was counted before.
-    fn believed(&self, owner: &[u8; 32]) -> Option<u64> {
+    /// believe what was counted before, but not for long: the count may fail.
+    fn believed(&self, owner: [u8; 32], now: Instant) -> Result<u64, Asked> {
         let mut counts = lock(&self.0);
-        let known = counts.get_mut(owner)?;
-        if known.asked.elapsed() < BELIEVED {
-            return Some(known.records);
-        }
-        known.asked = Instant::now();
-        None
-    }
-
-    fn note(&self, owner: [u8; 32], count: Count) {
-        let mut counts = lock(&self.0);
-        if counts.len() >= COUNTED {
+        if counts.len() >= COUNTED && !counts.contains_key(&owner) {
             counts.clear();
         }
-        counts.insert(owner, count);
+        let count = counts.entry(owner).or_default();
+        let within = |since: Instant, limit| now.saturating_duration_since(since) < limit;
+        let is_asked = count.asking_since.is_some_and(|at| within(at, BELIEVED));
+        let limit = if is_asked { BELIEVED_AT_MOST } else { BELIEVED };
+        match &count.known {
+            Some(known) if within(known.asked.at, limit) => Ok(count.records()),
+            _ => {
+                count.asking_since = Some(now);
+                Err(Asked {
+                    at: now,
+                    added: count.added,
+                })
+            }
+        }
+    }
+
+    /// Returns the count together with what was recorded while it ran.
+    fn note(&self, owner: [u8; 32], known: Known) -> u64 {
+        let mut counts = lock(&self.0);
+        let count = counts.entry(owner).or_default();
+        let is_later = |before: &Known| before.asked.at > known.asked.at;
+        if !count.known.as_ref().is_some_and(is_later) {
+            count.known = Some(known);
+            count.asking_since = None;
+        }
+        count.records()
     }
 
     /// Counts one record more.
     pub(super) fn add(&self, owner: [u8; 32]) {
         if let Some(count) = lock(&self.0).get_mut(&owner) {
-            count.records = count.records.saturating_add(1);
+            count.added = count.added.saturating_add(1);
         }
+    }
+}
+
+impl Count {
+    fn records(&self) -> u64 {
+        let known = self.known.as_ref();
+        known.map_or(u64::MAX, |known| {
+            let since = self.added.saturating_sub(known.asked.added);
+            known.records.saturating_add(since)
+        })
     }
 }
 
@@ -86,18 +129,62 @@ mod tests {
 
     const OWNER: [u8; 32] = [1; 32];
 
+    fn asked(counts: &Counts, now: Instant) -> Asked {
+        counts
+            .believed(OWNER, now)
+            .expect_err("the database is asked")
+    }
+
     #[test]
     fn one_counts_again_and_the_others_believe_the_old_count_meanwhile() {
-        let counts = Counts::default();
-        assert_eq!(counts.believed(&OWNER), None);
-        let asked = Instant::now().checked_sub(BELIEVED).unwrap();
-        counts.note(OWNER, Count { records: 5, asked });
+        let (counts, start) = (Counts::default(), Instant::now());
+        let first = asked(&counts, start);
+        counts.note(
+            OWNER,
+            Known {
+                records: 5,
+                asked: first,
+            },
+        );
         counts.add(OWNER);
-        let asked: Vec<_> = (0..3).map(|_| counts.believed(&OWNER)).collect();
-        assert_eq!(asked, [None, Some(6), Some(6)]);
-        let asked = Instant::now();
-        counts.note(OWNER, Count { records: 9, asked });
-        assert_eq!(counts.believed(&OWNER), Some(9));
-        assert_eq!(counts.believed(&[2; 32]), None);
+        assert_eq!(counts.believed(OWNER, start).ok(), Some(6));
+        let later = start + BELIEVED;
+        let second = asked(&counts, later);
+        assert_eq!(counts.believed(OWNER, later).ok(), Some(6));
+        // Also of a count that did not see what was recorded while it ran.
+        counts.add(OWNER);
+        assert_eq!(
+            counts.note(
+                OWNER,
+                Known {
+                    records: 9,
+                    asked: second
+                }
+            ),
+            10
+        );
+        assert_eq!(counts.believed(OWNER, later).ok(), Some(10));
+        assert!(counts.believed([2; 32], later).is_err());
+    }
+
+    #[test]
+    fn a_count_that_fails_is_not_believed_for_good() {
+        let (counts, start) = (Counts::default(), Instant::now());
+        let first = asked(&counts, start);
+        counts.note(
+            OWNER,
+            Known {
+                records: 5,
+                asked: first,
+            },
+        );
+        // Each of these fails, or is dropped.
+        asked(&counts, start + BELIEVED);
+        let soon = start + BELIEVED + BELIEVED / 2;
+        assert_eq!(counts.believed(OWNER, soon).ok(), Some(5));
+        asked(&counts, start + 2 * BELIEVED);
+        for _ in 0..3 {
+            asked(&counts, start + BELIEVED_AT_MOST);
+        }
     }
 }
