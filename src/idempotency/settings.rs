@@ -76,9 +76,10 @@ pub(super) struct TakingBack {
 }
 
 impl TakingBack {
-    /// So many claims may wait to be taken back, and so many ask the store at one time.
+    /// So many claims may wait to be taken back, and so many ask the store at one time: those who
+    /// renew what they hold need its connections as well.
     pub(super) const PLACES: usize = 4096;
-    pub(super) const ASKING: usize = 16;
+    pub(super) const ASKING: usize = 2;
 }
 
 impl Default for TakingBack {

@@ -44,7 +44,8 @@ impl<'c> Unanswered<'c> {
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        if self.is_answered {
+        // A claim that still waited for its turn left nothing to take back.
+        if self.is_answered || !self.claim.may_be_asked() {
             return;
         }
         let places = Arc::clone(&self.settings.taking_back.places);
@@ -164,6 +165,21 @@ mod tests {
         AnswerClaim::new("n".into(), KeyId::new("k").unwrap(), digest, [0; 32])
     }
 
+    /// Nothing was asked for it, so there is nothing to take back. The twin had its turn.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_that_still_waited_for_its_turn_is_not_taken_back() {
+        let layer = IdempotencyLayer::new(Hanging::default());
+        let places = &layer.settings.taking_back.places;
+        let (waited, twin) = (claim(1), claim(2));
+        drop(waited.waits());
+        drop(Unanswered::new(&layer.settings, &waited));
+        assert_eq!(places.available_permits(), TakingBack::PLACES);
+        twin.waits().is_over();
+        drop(Unanswered::new(&layer.settings, &twin));
+        assert_eq!(places.available_permits(), TakingBack::PLACES - 1);
+    }
+
     /// A store in distress is asked by few at one time, and no more wait for it than there are places.
     /// The twin asks for each claim at once.
     #[tokio::test(start_paused = true)]
@@ -176,7 +192,7 @@ mod tests {
         }
         let places = &layer.settings.taking_back.places;
         assert_eq!(places.available_permits(), 0);
-        sleep(Duration::from_secs(3600)).await;
+        sleep(Duration::from_secs(24 * 3600)).await;
         assert_eq!(store.most.load(Ordering::SeqCst), TakingBack::ASKING);
         assert!(store.asked.load(Ordering::SeqCst) >= TakingBack::PLACES);
         assert_eq!(places.available_permits(), TakingBack::PLACES, "it ends");

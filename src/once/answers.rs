@@ -3,7 +3,14 @@
 //! A nonce stands for one signed request. The key of an answer stands for one intention, which its
 //! sender may sign several times.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -28,6 +35,20 @@ pub struct AnswerClaim {
     lease: Duration,
     retention: Duration,
     runs_again: bool,
+    /// Whether it waits in a line, so that its store was asked for nothing. Shared by the clones.
+    is_waiting: Arc<AtomicBool>,
+}
+
+/// A claim that waits in a line; if this is dropped, it has left the line without its turn.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) struct Waiting<'c>(&'c AtomicBool);
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+impl Waiting<'_> {
+    /// It has its turn, and is asked for now.
+    pub(crate) fn is_over(self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl AnswerClaim {
@@ -49,7 +70,20 @@ impl AnswerClaim {
             lease: Duration::from_secs(30),
             retention: Duration::from_secs(24 * 60 * 60),
             runs_again: false,
+            is_waiting: Arc::default(),
         }
+    }
+
+    /// Enters a line, in which the store is asked for nothing.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn waits(&self) -> Waiting<'_> {
+        self.is_waiting.store(true, Ordering::Release);
+        Waiting(&self.is_waiting)
+    }
+
+    /// Whether its store may have been asked, so that there may be a record.
+    pub(crate) fn may_be_asked(&self) -> bool {
+        !self.is_waiting.load(Ordering::Acquire)
     }
 
     /// Sets for how long the claim is held unless it is renewed. Default: 30 seconds.

@@ -1,4 +1,5 @@
-//! Whoever holds a key renews it, records under it and releases it before others claim theirs.
+//! Whoever holds a key renews it, records under it and releases it before others claim theirs; and
+//! one sender claims before the many claims of another.
 
 use std::{
     sync::{
@@ -18,9 +19,14 @@ use tokio::task::{JoinSet, yield_now};
 const CLAIMS: usize = 200;
 
 fn claim(n: usize) -> AnswerClaim {
+    claim_of("k", n)
+}
+
+fn claim_of(sender: &str, n: usize) -> AnswerClaim {
     let mut digest = [0; 32];
     digest[..8].copy_from_slice(&n.to_be_bytes());
-    AnswerClaim::new("line".into(), KeyId::new("k").unwrap(), digest, [0; 32])
+    let sender = KeyId::new(sender).unwrap();
+    AnswerClaim::new("line".into(), sender, digest, [0; 32])
 }
 
 /// How many of those who ask at once have been served when a step of one is done that comes after
@@ -72,6 +78,24 @@ async fn holders_come_first(store: impl AnswerStore) {
     };
     let before = served_before(ask, steps).await;
     assert!(before < CLAIMS / 2, "{before}");
+
+    // Another sender that comes after them. The twin comes after them as the same sender.
+    let many = |round: usize| {
+        let store = &store;
+        move |n| {
+            let (store, n) = (Arc::clone(store), round * CLAIMS + 10 + n);
+            async move {
+                let claimed = store.claim(&claim(n)).await.unwrap();
+                assert_eq!(claimed, AnswerOutcome::Claimed);
+            }
+        }
+    };
+    let other = claim_of("other", CLAIMS + 2);
+    let before = served_before(many(1), store.claim(&other)).await;
+    assert!(before < CLAIMS / 2, "{before}");
+    let same = claim(CLAIMS + 3);
+    let before = served_before(many(2), store.claim(&same)).await;
+    assert!(before >= CLAIMS / 2, "{before}");
 }
 
 #[cfg(feature = "sqlite")]

@@ -3,8 +3,6 @@
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 use bytes::Bytes;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::{StoreError, StoreErrorKind};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -13,25 +11,6 @@ use crate::{
     error::ConfigError,
     once::{AnswerRecord, StepOutcome},
 };
-
-/// The line of those who claim, in which they wait before they ask a pool for a connection. A pool
-/// has one line for all, and whoever holds a key would renew it, record under it or release it after
-/// all of them.
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(in crate::store) struct Claiming(Semaphore);
-
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-impl Claiming {
-    /// So many claim at one time, and one at least.
-    pub(in crate::store) fn new(most: u32) -> Self {
-        Self(Semaphore::new(usize::try_from(most.max(1)).unwrap_or(1)))
-    }
-
-    /// Waits for those who came earlier. It is given up when it is dropped.
-    pub(in crate::store) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.0.acquire().await.ok()
-    }
-}
 
 /// The most records of a key by default.
 pub(in crate::store) const ANSWERS_OF_A_KEY: u64 = 1_000_000;

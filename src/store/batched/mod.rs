@@ -5,6 +5,8 @@ mod action;
 pub(super) mod answers;
 mod gather;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod line;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod queue;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod quota;
@@ -24,6 +26,7 @@ pub(super) use self::quota::{
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(super) use self::{
     action::unexpected,
+    line::Line,
     queue::{Queue, Request},
     sweep::{Sweep, sweep},
 };

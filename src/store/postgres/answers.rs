@@ -23,7 +23,10 @@ use crate::{
     error::{ConfigError, OpenError, StoreError},
     future::StoreFuture,
     once::{AnswerClaim, AnswerIn, AnswerOutcome, AnswerRecord, AnswerStore, Sharing, StepOutcome},
-    store::batched::answers::{self, ANSWERS_OF_A_KEY, Claiming},
+    store::batched::{
+        Line,
+        answers::{self, ANSWERS_OF_A_KEY},
+    },
 };
 
 /// Remembers the answers to intentions in a PostgreSQL database of yours, for all servers of a
@@ -37,14 +40,17 @@ use crate::{
 ///   answer that a handler records is as durable as its own transaction;
 /// - a record is never evicted. A key id that has used up its share is refused with
 ///   [`StoreErrorKind::KeyOverQuota`]. Each process counts the records of a key once a second, and
-///   adds those that it makes itself. So a key can have more than its share, by the claims that are
-///   under way at one moment, and by what other processes record for it in one second;
+///   adds those that it makes itself. A count is believed for 3 seconds at most: if later ones fail,
+///   nothing is claimed. So a key can have more than its share, by the claims that are under way at
+///   one moment, and by what other processes record for it in that time;
 /// - a database that is down, slow, a standby or out of room is answered with an error;
 /// - a handler's own transaction in the same database can record the answer, with
 ///   [`PendingAnswer`](crate::idempotency::PendingAnswer).
 ///
-/// Claims use at most half of the connections of the pool at one time, and at least one. Whoever
-/// holds a key waits for no more of them.
+/// The claims of one store use at most half of the connections of its pool at one time, and the
+/// look-ups for replays a quarter; each at least one. One sender has half of these places, rounded
+/// up, and its other claims wait. Whoever holds a key waits for no more of them, if the pool has four
+/// connections or more, and serves no other store.
 ///
 /// Its table is `countersign_answers`. Records whose retention has passed are dropped by later
 /// claims, some at a time. A database that is put back to an older state forgets what came after,
@@ -67,7 +73,8 @@ pub struct PostgresAnswers {
     sharing: Sharing,
     records_of_a_key: u64,
     counts: Counts,
-    claiming: Claiming,
+    claiming: Line,
+    looking_up: Line,
 }
 
 /// Configures a [`PostgresAnswers`].
@@ -162,7 +169,7 @@ impl PostgresAnswers {
     }
 
     async fn try_claim(&self, claim: &AnswerClaim) -> Result<AnswerOutcome, StoreError> {
-        let _turn = self.claiming.turn().await;
+        let _turn = self.claiming.turn(claim).await;
         let owner = claim.owner();
         // A retry is told what is known also if there is no room, and may take its record over.
         let records = self
@@ -208,6 +215,7 @@ impl PostgresAnswers {
     }
 
     async fn try_find(&self, claim: &AnswerClaim) -> Result<Option<AnswerOutcome>, StoreError> {
+        let _turn = self.looking_up.turn(claim).await;
         self.database
             .transact(async |connection| find(connection, claim).await)
             .await
@@ -405,7 +413,8 @@ impl PostgresAnswersBuilder {
             sharing: Sharing::of_database(identity),
             records_of_a_key: self.records_of_a_key,
             counts: Counts::default(),
-            claiming: Claiming::new(connections / 2),
+            claiming: Line::new(connections / 2),
+            looking_up: Line::new(connections / 4),
         })
     }
 }

@@ -17,7 +17,10 @@ use crate::{
     error::StoreError,
     future::StoreFuture,
     once::{AnswerClaim, AnswerIn, AnswerOutcome, AnswerRecord, AnswerStore, Sharing, StepOutcome},
-    store::batched::answers::{self, Claiming, SWEPT},
+    store::batched::{
+        Line,
+        answers::{self, SWEPT},
+    },
 };
 
 /// Remembers the answers to intentions in a SQLite database of yours, shared by the processes of
@@ -68,7 +71,7 @@ pub struct SqliteAnswers {
     pub(super) sharing: Sharing,
     pub(super) records_of_a_key: u64,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) claiming: Claiming,
+    pub(super) claiming: Line,
     /// SQLite has one writer, and lets others try again from time to time: here they have a line.
     pub(super) writing: Mutex<()>,
 }
@@ -143,7 +146,7 @@ impl SqliteAnswers {
 
     /// Claims in a transaction that has the lock, so that what is read is what is there.
     async fn try_claim(&self, claim: &AnswerClaim) -> Result<AnswerOutcome, StoreError> {
-        let _turn = self.claiming.turn().await;
+        let _turn = self.claiming.turn(claim).await;
         let _writing = self.writing.lock().await;
         let begun = self.pool.begin_with("BEGIN IMMEDIATE").await;
         let mut transaction = begun.map_err(error::of_driver)?;

@@ -10,7 +10,10 @@ use crate::{
     clock::{Clock, SystemClock},
     error::{ConfigError, ConfigErrorKind, OpenError},
     once::Sharing,
-    store::batched::answers::{self, ANSWERS_OF_A_KEY, Claiming},
+    store::batched::{
+        Line,
+        answers::{self, ANSWERS_OF_A_KEY},
+    },
 };
 
 /// Configures a [`SqliteAnswers`].
@@ -111,7 +114,7 @@ impl SqliteAnswersBuilder {
             sharing: Sharing::of_database(file),
             records_of_a_key: self.records_of_a_key,
             clock: self.clock,
-            claiming: Claiming::new(1),
+            claiming: Line::new(1),
             writing: Mutex::default(),
         })
     }
