@@ -35,8 +35,18 @@ pub struct AnswerClaim {
     lease: Duration,
     retention: Duration,
     runs_again: bool,
-    /// Whether it waits in a line, so that its store was asked for nothing. Shared by the clones.
-    is_waiting: Arc<AtomicBool>,
+    waits: Waits,
+}
+
+/// Whether a claim waits in a line, so that its store was asked for nothing.
+#[derive(Debug, Default)]
+struct Waits(AtomicBool);
+
+/// A clone may be asked for while the first one waits: nothing is known of it.
+impl Clone for Waits {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 /// A claim that waits in a line; if this is dropped, it has left the line without its turn.
@@ -70,20 +80,20 @@ impl AnswerClaim {
             lease: Duration::from_secs(30),
             retention: Duration::from_secs(24 * 60 * 60),
             runs_again: false,
-            is_waiting: Arc::default(),
+            waits: Waits::default(),
         }
     }
 
     /// Enters a line, in which the store is asked for nothing.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn waits(&self) -> Waiting<'_> {
-        self.is_waiting.store(true, Ordering::Release);
-        Waiting(&self.is_waiting)
+        self.waits.0.store(true, Ordering::Release);
+        Waiting(&self.waits.0)
     }
 
     /// Whether its store may have been asked, so that there may be a record.
     pub(crate) fn may_be_asked(&self) -> bool {
-        !self.is_waiting.load(Ordering::Acquire)
+        !self.waits.0.load(Ordering::Acquire)
     }
 
     /// Sets for how long the claim is held unless it is renewed. Default: 30 seconds.

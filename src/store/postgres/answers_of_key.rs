@@ -97,6 +97,8 @@ impl Counts {
     fn note(&self, owner: [u8; 32], known: Known) -> u64 {
         let mut counts = lock(&self.0);
         let count = counts.entry(owner).or_default();
+        // The counts may have been cleared meanwhile.
+        count.added = count.added.max(known.asked.added);
         let is_later = |before: &Known| before.asked.at > known.asked.at;
         if !count.known.as_ref().is_some_and(is_later) {
             count.known = Some(known);
