@@ -172,10 +172,10 @@ mod tests {
         let layer = IdempotencyLayer::new(Hanging::default());
         let places = &layer.settings.taking_back.places;
         let (waited, twin) = (claim(1), claim(2));
-        drop(waited.waits());
+        let _ = waited.waits();
         drop(Unanswered::new(&layer.settings, &waited));
         assert_eq!(places.available_permits(), TakingBack::PLACES);
-        twin.waits().is_over();
+        twin.waits().ends();
         drop(Unanswered::new(&layer.settings, &twin));
         assert_eq!(places.available_permits(), TakingBack::PLACES - 1);
     }

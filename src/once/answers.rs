@@ -49,14 +49,14 @@ impl Clone for Waits {
     }
 }
 
-/// A claim that waits in a line; if this is dropped, it has left the line without its turn.
+/// A claim that waits in a line, and has left it without its turn unless it is told of its end.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) struct Waiting<'c>(&'c AtomicBool);
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 impl Waiting<'_> {
     /// It has its turn, and is asked for now.
-    pub(crate) fn is_over(self) {
+    pub(crate) fn ends(self) {
         self.0.store(false, Ordering::Release);
     }
 }

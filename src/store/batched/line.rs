@@ -60,7 +60,7 @@ impl Line {
         // Neither is ever closed.
         let own = own.acquire_owned().await.ok();
         let place = self.places.acquire().await.ok();
-        waiting.is_over();
+        waiting.ends();
         Turn {
             _place: place,
             _own: own,
