@@ -122,7 +122,8 @@ pub(crate) struct ProbeArgs {
     pub(crate) allow_writes: bool,
 
     /// A request whose answer tells the state, such as 'GET http://127.0.0.1:8000/count'. With {uuid}
-    /// or the number of the request it tells the state of one event
+    /// or the number of the request it tells the state of one event. Two valid requests are sent first,
+    /// to learn what one of them changes, and how late
     #[arg(long, help_heading = EFFECTS, value_name = "METHOD URL")]
     pub(crate) effect: Option<String>,
 
@@ -155,7 +156,7 @@ pub(crate) struct ProbeArgs {
     #[arg(long, help_heading = SAFETY, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) rate: u32,
 
-    /// The most requests that are sent
+    /// The most requests that are sent; readings of --effect count, too
     #[arg(long, help_heading = SAFETY, value_name = "N", default_value_t = 5000)]
     pub(crate) max_requests: u32,
 

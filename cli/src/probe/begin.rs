@@ -19,12 +19,11 @@ const UNANSWERED: u32 = 3;
 /// as it is.
 const WATCH: Duration = Duration::from_millis(1100);
 
-/// A change that is seen within this time came with the answer.
-const AT_ONCE: Duration = Duration::from_millis(40);
+/// How long it is watched the next time.
+const SHORT: Duration = Duration::from_millis(40);
 
-/// How many readings may be slow before the change that they show counts as late. A slow reading
-/// tells only that the change came before its end.
-const SLOW: u32 = 5;
+/// Valid requests by which the probe learns what one of them does. `--effect` tells people how many.
+const LEARNING: u8 = 2;
 
 impl Run<'_> {
     /// Sends a valid request.
@@ -50,9 +49,9 @@ impl Run<'_> {
         if self.oracle.effect.is_none() {
             return self.valid().await;
         }
-        let (mut units, mut slow) = (Vec::new(), 0);
-        while units.len() < 2 {
-            let quiet = if units.is_empty() { WATCH } else { AT_ONCE };
+        let mut units = Vec::new();
+        for at in 0..LEARNING {
+            let quiet = if at == 0 { WATCH } else { SHORT };
             let event = self.lab.subject.events.event();
             let Some(before) = self.measuring().settled(&event).await? else {
                 break;
@@ -66,23 +65,14 @@ impl Run<'_> {
                 return Ok(Err(refused));
             }
             let quiet = quiet.max(self.oracle.settle);
-            let mut measuring = self.measuring();
-            let (after, took, reading) = measuring.changed(&event, &before, quiet).await?;
-            if after == before {
+            let Some(change) = self.measuring().changed(&event, &before, quiet).await? else {
                 return Err(Stop::Failed(format!(
                     "a valid request was accepted, and the state that --effect reads stayed {}",
                     before.shown()
                 )));
-            }
-            if took > AT_ONCE && reading == 0 && slow < SLOW {
-                slow += 1;
-                continue;
-            }
-            if took > AT_ONCE {
-                let wait = (2 * took).max(Duration::from_millis(100));
-                self.oracle.settle = self.oracle.settle.max(wait);
-            }
-            units.push(before.distance(&after));
+            };
+            self.oracle.settle = self.oracle.settle.max(change.settles());
+            units.push(before.distance(&change.after));
         }
         let is_same = |one: &f64, other: &f64| (one - other).abs() < 1e-6;
         self.oracle.unit = match units.as_slice() {

@@ -1,9 +1,6 @@
 //! Sending one case, and counting its effects.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use http::Request;
@@ -50,7 +47,7 @@ impl Oracle {
         if !self.settle.is_zero() {
             let wait = self.settle.as_millis();
             notes.push(format!(
-                "The state changes late: each reading waited {wait} ms."
+                "The state changes late, or is slow to read: each reading waited {wait} ms."
             ));
         }
         if self.effect.is_some() && self.unit.is_none() {
@@ -154,7 +151,12 @@ impl Measuring<'_> {
                 }
             }
         }
-        let before = self.settled(&case.event).await?;
+        // Nothing has changed the state of a new event.
+        let is_new = case.setup.is_empty() && self.oracle.has_own_state();
+        let before = match is_new {
+            true => self.state(&case.event).await?,
+            false => self.settled(&case.event).await?,
+        };
         let mut new = BTreeSet::new();
         let (mut unnamed, mut counted, mut first) = (0, 0, None);
         for step in &case.probe {
@@ -218,69 +220,6 @@ impl Measuring<'_> {
         Ok(measured)
     }
 
-    /// The state, once it has stopped changing: the effects of what was sent before may come late.
-    pub(crate) async fn settled(&mut self, event: &Event) -> Result<Option<State>, Stop> {
-        self.wait(self.oracle.settle).await;
-        let mut state = self.state(event).await?;
-        for _ in 0..SETTLING {
-            if self.oracle.settle.is_zero() {
-                break;
-            }
-            self.wait(self.oracle.settle).await;
-            let next = self.state(event).await?;
-            if next == state {
-                break;
-            }
-            state = next;
-        }
-        Ok(state)
-    }
-
-    /// Waits for the state to change, and then to stay for this long: the state, how long the last
-    /// change took, and which reading showed it, counted from zero.
-    pub(crate) async fn changed(
-        &mut self,
-        event: &Event,
-        before: &State,
-        quiet: Duration,
-    ) -> Result<(State, Duration, u32), Stop> {
-        let started = Instant::now();
-        let (mut known, mut since, mut pause) = (before.clone(), Duration::ZERO, POLL);
-        let mut changed_at = 0;
-        for reading in 0.. {
-            let state = self.state(event).await?.unwrap_or(State::Nothing);
-            let passed = started.elapsed();
-            if state != known {
-                since = passed;
-                if passed > LATE + quiet {
-                    return Err(Stop::Failed(format!(
-                        "the state that --effect reads changes by itself, such as from {} to {}: point \
-                         --effect-json or --effect-regex at what only requests change",
-                        known.shown(),
-                        state.shown()
-                    )));
-                }
-                (known, pause, changed_at) = (state, POLL, reading);
-            }
-            let (needed, next) = match known == *before {
-                true => (LATE, POLL),
-                false => (quiet, 2 * pause),
-            };
-            if passed - since >= needed {
-                break;
-            }
-            tokio::time::sleep(pause.min(since + needed - passed)).await;
-            pause = next;
-        }
-        Ok((known, since, changed_at))
-    }
-
-    /// Whether the state stays as it is while nothing is sent.
-    pub(crate) async fn is_quiet(&mut self, event: &Event, state: &State) -> Result<bool, Stop> {
-        self.wait(self.oracle.settle.max(QUIET)).await;
-        Ok(self.state(event).await?.as_ref() == Some(state))
-    }
-
     pub(crate) async fn state(&mut self, event: &Event) -> Result<Option<State>, Stop> {
         let Some(effect) = &self.oracle.effect else {
             return Ok(None);
@@ -294,7 +233,7 @@ impl Measuring<'_> {
         identifier(answer, self.oracle.id_json.as_deref())
     }
 
-    async fn wait(&self, duration: Duration) {
+    pub(super) async fn wait(&self, duration: Duration) {
         if !duration.is_zero() {
             tokio::time::sleep(duration.min(self.budget.time_left())).await;
         }
@@ -356,13 +295,7 @@ type Done = (Vec<(Request<Bytes>, Sent)>, Option<Duration>);
 
 /// How long a server has to answer what it need not read to the end.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How often a state is read that does not stop changing.
-const SETTLING: usize = 10;
-/// How long a state is waited for that changes after the answer, and how often it is read.
-const LATE: Duration = Duration::from_secs(3);
-const POLL: Duration = Duration::from_millis(50);
 const AFTER_HANGING_UP: Duration = Duration::from_millis(100);
-const QUIET: Duration = Duration::from_millis(40);
 
 /// Whether a slow body was waited for to the end, or a large one was read and not refused for its
 /// length.

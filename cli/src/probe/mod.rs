@@ -21,6 +21,7 @@ mod oracle;
 mod report;
 mod reproduce;
 mod run;
+mod settle;
 mod site;
 mod subject;
 mod targets;

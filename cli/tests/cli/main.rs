@@ -25,6 +25,8 @@ mod packaged;
 mod peers;
 mod probe;
 mod probe_bounds;
+mod probe_hostile;
+mod probe_late;
 mod probe_reports;
 mod probed;
 mod probed_axum;
