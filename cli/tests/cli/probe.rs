@@ -60,7 +60,13 @@ fn times() -> usize {
     env::var("COUNTERSIGN_CASES").map_or(2, |cases| cases.parse().unwrap())
 }
 
+/// The report of a probe that did all that it was to do.
 pub(crate) fn probe(session: &Session, command: &str) -> Value {
+    probed(session, command).unwrap_or_else(|why| panic!("{why}"))
+}
+
+/// The same; or why the probe ended before.
+fn probed(session: &Session, command: &str) -> Result<Value, String> {
     let rate = match command.contains("--rate") {
         true => "",
         false => "--rate 100000",
@@ -73,16 +79,14 @@ pub(crate) fn probe(session: &Session, command: &str) -> Value {
     let output = session.output(&format!(
         "countersign probe --json --secret-file secret {rate} {rounds} {command}"
     ));
-    let said = String::from_utf8(output.stdout).unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     let report: Value =
-        serde_json::from_str(said.trim()).unwrap_or_else(|_| panic!("`{command}`: {said}{errors}"));
-    assert!(
-        report["ended"].is_null(),
-        "`{command}`: {}",
-        report["ended"]
-    );
-    report
+        serde_json::from_str(said.trim()).map_err(|_| format!("`{command}`: {said}{errors}"))?;
+    match report["ended"].is_null() {
+        true => Ok(report),
+        false => Err(format!("`{command}` ended: {}", report["ended"])),
+    }
 }
 
 pub(crate) fn ids(report: &Value) -> Vec<String> {
@@ -118,7 +122,7 @@ impl Fault {
             &format!("/fault/{name}"),
             &format!("{more} --check {id}"),
         );
-        let report = probe(session, &format!("{scheme}.toml {command}"));
+        let report = probed(session, &format!("{scheme}.toml {command}"))?;
         let mut findings = report["findings"].as_array().unwrap().iter();
         let Some(finding) = findings.find(|finding| finding["id"] == *id) else {
             return Err(format!("fault: {:?} {}", ids(&report), report["checks"]));
@@ -143,7 +147,7 @@ impl Fault {
             (true, _) => (*more).to_owned(),
         };
         let command = request(address, &format!("/mended/{name}"), &more);
-        let report = probe(session, &format!("{scheme}.toml {command}"));
+        let report = probed(session, &format!("{scheme}.toml {command}"))?;
         let said = ids(&report);
         match said
             .iter()
@@ -184,12 +188,15 @@ fn is_told_apart(session: &Session, [at_fault, at_twin]: [SocketAddr; 2], fault:
         clean += usize::from(twin.is_ok());
         wrong.extend(fault.err().into_iter().chain(twin.err()));
     }
+    for why in &wrong {
+        eprintln!("{name}: {id}: {why}");
+    }
     eprintln!(
         "{name}: {id} found {found} of {0}, clean {clean} of {0}",
         times()
     );
-    assert!(found * 100 >= times() * 99, "{name}: {wrong:#?}");
-    assert_eq!(clean, times(), "{name}: {wrong:#?}");
+    let is_enough = found * 100 >= times() * 99 && clean == times();
+    assert!(is_enough, "{name}: {wrong:#?}");
 }
 
 #[test]

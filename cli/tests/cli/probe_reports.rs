@@ -29,18 +29,46 @@ fn reports_are_valid_and_the_page_is_shown_and_printed() {
     let report = probe(&session, &format!("full.toml {command}"));
     assert_eq!(ids(&report), ["race"]);
     let finding = &report["findings"][0];
-    for member in ["sent", "accepted", "effects", "reproduce", "gain", "what"] {
+    for member in [
+        "severity",
+        "verdict",
+        "cwe",
+        "owasp",
+        "what",
+        "sent",
+        "accepted",
+        "effects",
+        "gain",
+        "reproduce",
+    ] {
         assert!(!finding[member].is_null(), "{member}");
     }
-    // The line that reproduces it does.
+    for mend in ["general", "django", "fastapi", "express", "axum"] {
+        assert!(!finding["mend"][mend].is_null(), "{mend}");
+    }
+    // The line that reproduces it does, and the result is the same to who compares reports.
     let again = finding["reproduce"].as_str().unwrap();
-    let output = session.output(again);
+    let output = session.output(&format!("{again} --sarif again.sarif"));
     assert_eq!(output.status.code(), Some(1), "{again}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("[race, proven]"));
+    let warned = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        warned.contains("real requests with real effects"),
+        "{warned}"
+    );
+    let mild = session.output(&format!("{again} --fail-on critical"));
+    assert_eq!(mild.status.code(), Some(0), "{again}");
 
     let read = |name: &str| std::fs::read_to_string(session.path().join(name)).unwrap();
     let log: Value = serde_json::from_str(&read("r.sarif")).unwrap();
     assert_eq!(log["runs"][0]["results"][0]["ruleId"], "race");
+    let other: Value = serde_json::from_str(&read("again.sarif")).unwrap();
+    let of = "/runs/0/results/0/partialFingerprints";
+    assert!(
+        log.pointer(of)
+            .is_some_and(|of| !of.as_object().unwrap().is_empty())
+    );
+    assert_eq!(log.pointer(of), other.pointer(of));
     assert_eq!(sarif_errors(&log), Vec::<String>::new());
     let mut wrong = log.clone();
     wrong["runs"][0]["results"][0]["place"] = "here".into();

@@ -207,3 +207,35 @@ fn streams_of_one_connection_find_a_race() {
     })
     .unwrap();
 }
+
+/// The last frames of all streams are one segment: what a server reads at once, after it had read all
+/// else.
+#[test]
+fn last_frames_of_all_streams_leave_in_one_segment() {
+    let server = Server::default().start();
+    let (port, last) = line::tapped(server);
+    block_on(async {
+        let url = format!("http://127.0.0.1:{port}/");
+        let mut sites = Sites::new(&[]);
+        let uri = url.parse().unwrap();
+        let site = sites.site(&uri, Duration::from_secs(10)).await.unwrap();
+        let wire = Wire {
+            site,
+            is_http2: true,
+        };
+        let request = Request::post(url)
+            .body(Bytes::from_static(b"\"xx\""))
+            .unwrap();
+        let (sent, _) = wire.together(&vec![request; 8]).await;
+        assert!(sent.iter().all(|sent| sent.answer.is_ok()), "{sent:?}");
+    })
+    .unwrap();
+    // DATA of one byte that ends its stream.
+    let is_last = |frame: &[u8]| frame == [0, 0, 1, 0, 1];
+    let counts: Vec<usize> = last
+        .try_iter()
+        .map(|read| read.windows(5).filter(|frame| is_last(frame)).count())
+        .filter(|count| *count > 0)
+        .collect();
+    assert_eq!(counts, [8]);
+}

@@ -68,3 +68,25 @@ fn carry(bursts: &mpsc::Receiver<Burst>) {
         let _ = (&*to).write_all(&bytes);
     }
 }
+
+/// A way to a server on this machine that tells what each reading of a connection's requests got.
+pub(super) fn tapped(server: u16) -> (u16, mpsc::Receiver<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tap, readings) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
+        server.set_nodelay(true).unwrap();
+        let (mut to, mut from) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        thread::spawn(move || io::copy(&mut from, &mut to));
+        let mut buffer = vec![0; BURST];
+        while let Ok(len @ 1..) = client.read(&mut buffer) {
+            tap.send(buffer[..len].to_vec()).unwrap();
+            if (&server).write_all(&buffer[..len]).is_err() {
+                break;
+            }
+        }
+    });
+    (port, readings)
+}
