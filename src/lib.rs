@@ -4,45 +4,35 @@
 //! signature and time, records the nonce, and hands the verified bytes to handlers as an immutable
 //! [`VerifiedPayload`].
 //!
-//! 1. **Verified once.** Whatever a handler reads from the payload was covered by the MAC: body,
-//!    method, authority, path, query, headers, time, key id. Anything the signature does not cover
-//!    reads as `None`.
-//! 2. **Used once.** One signed request has one effect: however many duplicates arrive, now or
-//!    later, only one gets through. (With [`Processing::Retryable`], one at a time under a lease,
-//!    until one has succeeded. With [`Processing::InTransaction`], one whose effects are
-//!    committed.)
-//! 3. **Never re-read.** A handler works on a snapshot that was made at the moment of verification.
+//! [The book](guide) begins with [a first request](guide::start) and helps to
+//! [choose](guide::choosing) a scheme, a store and a processing. The
+//! [threat model](guide::threat_model) states each promise, against whom it holds, and its limits.
 //!
 //! ```
-//! use axum::{Router, routing::post};
-//! use countersign::{HttpMessageSignatures, KeyRing, MemoryStore, VerifiedJson, VerifyLayer};
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+//! use countersign::{HttpMessageSignatures, KeyRing, MemoryStore, Signer, Verifier};
+//! use http_body_util::Full;
 //!
-//! #[derive(serde::Deserialize)]
-//! struct Transfer { amount: u64 }
+//! let signer = Signer::new(HttpMessageSignatures::default(), "shop", "the secret of the shop")?;
+//! let request = http::Request::post("https://api.example.com/pay?order=7").body("5 EUR")?;
+//! let (head, body) = signer.sign(request)?.into_parts();
 //!
-//! async fn transfer(VerifiedJson(order): VerifiedJson<Transfer>) -> String {
-//!     format!("moved {}", order.amount)
-//! }
-//!
-//! let layer = VerifyLayer::builder(HttpMessageSignatures::default())
+//! // A `VerifyLayer` does this for a Tower service, and an extractor gives the payload to a handler.
+//! let verifier = Verifier::builder(HttpMessageSignatures::default())
 //!     .public_origin("https://api.example.com")
-//!     .keys(KeyRing::new().with("partner-1", "the secret of partner 1")?)
-//!     .store(MemoryStore::new())
+//!     .keys(KeyRing::new().with("shop", "the secret of the shop")?)
+//!     .store(MemoryStore::new().danger_assume_no_history()) // this program has just started
 //!     .build()?;
+//! let verified = verifier.verify(&head, Full::<bytes::Bytes>::from(body)).await?;
+//! let payload = verified.payload().expect("at most once is the default");
+//! assert_eq!((payload.path(), payload.query()), (Some("/pay"), Some("order=7")));
+//! assert_eq!(payload.header("user-agent"), None); // not covered by the signature
 //!
-//! let app: Router = Router::new().route("/transfer", post(transfer)).layer(layer);
-//! # Ok::<_, countersign::ConfigError>(())
+//! let again = verifier.verify(&head, Full::<bytes::Bytes>::from(body)).await;
+//! assert_eq!(again.unwrap_err().kind().code(), "request_replayed");
+//! # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
-//!
-//! [Which scheme, store and processing to choose](guide::choosing) ·
-//! [what is promised, and what is not](guide::threat_model) ·
-//! [what we got wrong](guide::what_we_got_wrong) ·
-//! [a signature that does not match](guide::mismatch) ·
-//! [what other crates do](guide::comparison) ·
-//! [what is stable, and what is not](guide::stability) ·
-//! [side channels](guide::side_channels) ·
-//! [dependencies](guide::dependencies) ·
-//! [signing in other languages](guide::other_languages)
 //!
 //! # Schemes
 //! - [`HttpMessageSignatures`]: RFC 9421 with `hmac-sha256`, the one to use between services.

@@ -110,9 +110,10 @@ impl Browser {
         entries.map(|entry| entry["message"].to_string()).collect()
     }
 
-    /// Writes a picture into the tests' output folder.
+    /// Writes a picture into the folder that `COUNTERSIGN_PICTURES` names, or else into the tests' own.
     pub(crate) async fn picture(&self, name: &str) {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("inspector");
+        let own = || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("inspector");
+        let folder = env::var_os("COUNTERSIGN_PICTURES").map_or_else(own, PathBuf::from);
         fs::create_dir_all(&folder).unwrap();
         let picture = self.client.screenshot().await.unwrap();
         fs::write(folder.join(format!("{name}.png")), picture).unwrap();

@@ -23,6 +23,7 @@ mod listen;
 mod listening;
 mod packaged;
 mod peers;
+mod pictures;
 mod probe;
 mod probe_bounds;
 mod probe_hostile;
