@@ -1,6 +1,6 @@
 //! `StoredAnswer`: what is kept of a handler's answer, and in which bytes.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{
@@ -122,19 +122,20 @@ impl StoredAnswer {
             .headers
             .iter()
             .map(|(n, v)| 8 + n.as_str().len() + v.len());
-        let mut bytes = BytesMut::with_capacity(8 + headers.sum::<usize>() + body.len());
-        bytes.put_u8(VERSION);
-        bytes.put_u16(self.status.as_u16());
-        bytes.put_u8(u8::from(self.body.is_some()));
-        bytes.put_u32(u32::try_from(self.headers.len()).unwrap_or(u32::MAX));
+        // As long as it will be, so that nothing is moved or kept beside it.
+        let mut bytes = Vec::with_capacity(8 + headers.sum::<usize>() + body.len());
+        bytes.push(VERSION);
+        bytes.extend_from_slice(&self.status.as_u16().to_be_bytes());
+        bytes.push(u8::from(self.body.is_some()));
+        bytes.extend_from_slice(&length(self.headers.len()));
         for (name, value) in &self.headers {
             for part in [name.as_str().as_bytes(), value.as_bytes()] {
-                bytes.put_u32(u32::try_from(part.len()).unwrap_or(u32::MAX));
-                bytes.put_slice(part);
+                bytes.extend_from_slice(&length(part.len()));
+                bytes.extend_from_slice(part);
             }
         }
-        bytes.put_slice(body);
-        bytes.freeze()
+        bytes.extend_from_slice(body);
+        bytes.into()
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote.
@@ -144,13 +145,11 @@ impl StoredAnswer {
                 "an answer in the store cannot be read: it is damaged, or of a newer version",
             )
         };
-        let mut rest = bytes.clone();
-        let (version, status) = (take(&mut rest, 1), take(&mut rest, 2));
-        let has_body = take(&mut rest, 1);
-        let status = match (version.as_deref(), status.as_deref()) {
-            (Some([VERSION]), Some([high, low])) => u16::from_be_bytes([*high, *low]),
-            _ => return Err(unreadable()),
+        let mut rest = &**bytes;
+        let Some([VERSION, high, low, has_body]) = take(&mut rest, 4) else {
+            return Err(unreadable());
         };
+        let status = u16::from_be_bytes([*high, *low]);
         let status = StatusCode::from_u16(status).map_err(|_| unreadable())?;
         let count = take_length(&mut rest).ok_or_else(unreadable)?;
         let mut headers = Vec::new();
@@ -160,13 +159,14 @@ impl StoredAnswer {
                 take(&mut rest, len)
             };
             let (name, value) = (part(), part());
-            let name = name.and_then(|name| HeaderName::from_bytes(&name).ok());
-            let value = value.and_then(|value| HeaderValue::from_maybe_shared(value).ok());
+            let name = name.and_then(|name| HeaderName::from_bytes(name).ok());
+            let value = value.map(|value| HeaderValue::from_maybe_shared(bytes.slice_ref(value)));
+            let value = value.and_then(Result::ok);
             headers.push((name.ok_or_else(unreadable)?, value.ok_or_else(unreadable)?));
         }
-        let body = match has_body.as_deref() {
-            Some([0]) if rest.is_empty() => None,
-            Some([1]) => Some(rest),
+        let body = match has_body {
+            0 if rest.is_empty() => None,
+            1 => Some(bytes.slice_ref(rest)),
             _ => return Err(unreadable()),
         };
         Ok(Self {
@@ -196,14 +196,20 @@ impl StoredAnswer {
     }
 }
 
-fn take(rest: &mut Bytes, len: usize) -> Option<Bytes> {
-    (len <= rest.len()).then(|| rest.split_to(len))
+fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
+    let (taken, left) = rest.split_at_checked(len)?;
+    *rest = left;
+    Some(taken)
 }
 
-fn take_length(rest: &mut Bytes) -> Option<usize> {
+fn take_length(rest: &mut &[u8]) -> Option<usize> {
     let length = take(rest, 4)?;
-    let length = u32::from_be_bytes(length.as_ref().try_into().ok()?);
+    let length = u32::from_be_bytes(length.try_into().ok()?);
     usize::try_from(length).ok()
+}
+
+fn length(len: usize) -> [u8; 4] {
+    u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes()
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use http::{Method, header::DATE, request::Parts};
 use sha2::{Digest as _, Sha256};
+use smallvec::SmallVec;
 
 use super::key::IdempotencyKey;
 use crate::{
     error::ConfigError,
     key::KeyId,
-    message::{IDEMPOTENCY_KEY, Part, behind_length},
+    message::{IDEMPOTENCY_KEY, Part, behind_length, length},
     once::{AnswerClaim, Memory},
     proof::Proven,
     routed::original_uri,
@@ -54,23 +55,44 @@ impl Intention {
         })
     }
 
-    /// The claim on it, for a request with this fingerprint.
-    pub(super) fn claim(&self, fingerprint: [u8; 32]) -> AnswerClaim {
-        let mut scope = Sha256::new();
-        for part in [
-            self.namespace.as_bytes(),
-            self.key_id.as_str().as_bytes(),
-            self.method.as_str().as_bytes(),
-            self.path.as_bytes(),
-            self.key.as_str().as_bytes(),
-        ] {
-            behind_length(|bytes| scope.update(bytes), part);
-        }
-        let digest = scope.finalize().into();
+    /// The claim on it, whatever its request says.
+    pub(super) fn claim(&self) -> AnswerClaim {
+        let digest = scope(
+            &self.namespace,
+            &self.key_id,
+            &self.method,
+            &self.path,
+            &self.key,
+        );
         let namespace = Arc::clone(&self.namespace);
-        AnswerClaim::new(namespace, self.key_id.clone(), digest, fingerprint)
+        AnswerClaim::new(namespace, self.key_id.clone(), digest, [0; 32])
     }
 }
+
+/// The digest of what identifies an intention, each part behind its length.
+fn scope(
+    namespace: &str,
+    key_id: &KeyId,
+    method: &Method,
+    path: &str,
+    key: &IdempotencyKey,
+) -> [u8; 32] {
+    let mut scope = Vec::with_capacity(GATHERED);
+    for part in [
+        namespace,
+        key_id.as_str(),
+        method.as_str(),
+        path,
+        key.as_str(),
+    ] {
+        behind_length(|bytes| scope.extend_from_slice(bytes), part.as_bytes());
+    }
+    Sha256::digest(&scope).into()
+}
+
+/// The room in which the short parts of a digest are gathered: to hash each by itself takes more time
+/// than the hash.
+const GATHERED: usize = 512;
 
 /// Says in the extensions of a request that it had a key which is not covered, and was taken out.
 #[derive(Clone, Copy, Debug)]
@@ -87,18 +109,16 @@ pub(crate) struct Said<'r> {
 impl Said<'_> {
     /// The covered value of the key, if it is covered.
     pub(super) fn covered_key(&self) -> Option<&[u8]> {
-        let value = self.proven.header(IDEMPOTENCY_KEY);
-        value.map(http::HeaderValue::as_bytes)
+        self.proven.header_bytes(&IDEMPOTENCY_KEY)
     }
 
-    pub(super) fn intends(&self, namespace: Option<&Arc<str>>, key: IdempotencyKey) -> Intention {
-        Intention {
-            namespace: Arc::clone(namespace.unwrap_or(self.memory.namespace())),
-            key_id: self.proven.key_id().clone(),
-            method: self.method().clone(),
-            path: self.path().into(),
-            key,
-        }
+    /// The claim on the intention that the request names by this key.
+    pub(super) fn claim(&self, namespace: Option<&Arc<str>>, key: &IdempotencyKey) -> AnswerClaim {
+        let namespace = namespace.unwrap_or(self.memory.namespace());
+        let (key_id, method, path) = (self.proven.key_id(), self.method(), self.path());
+        let digest = scope(namespace, key_id, method, path, key);
+        let fingerprint = self.fingerprint(method, path);
+        AnswerClaim::new(Arc::clone(namespace), key_id.clone(), digest, fingerprint)
     }
 
     /// Whether the request changes nothing, so that its key means nothing.
@@ -126,12 +146,12 @@ impl Said<'_> {
     /// and its name, so that no two requests are fed the same bytes.
     ///
     /// `Date` says when a request was made, and is another one with each retry.
-    pub(super) fn fingerprint(&self) -> [u8; 32] {
-        let mut digest = Sha256::new();
+    fn fingerprint(&self, method: &Method, path: &str) -> [u8; 32] {
+        let mut head = Vec::with_capacity(GATHERED);
         let query = self.proven.query();
         let query = query.unwrap_or_else(|| original_uri(self.head).query().unwrap_or_default());
-        for part in [self.method().as_str(), self.path(), query] {
-            behind_length(|bytes| digest.update(bytes), part.as_bytes());
+        for part in [method.as_str(), path, query] {
+            behind_length(|bytes| head.extend_from_slice(bytes), part.as_bytes());
         }
         let content = self.proven.content().filter_map(|(part, value)| {
             let (kind, name, member) = match part {
@@ -146,16 +166,19 @@ impl Said<'_> {
             (kind == b'q' || !of_signature).then_some((kind, name, member, value))
         });
         // A sender may list its components in another order when it signs again.
-        let mut content: Vec<_> = content.collect();
+        let mut content: SmallVec<[_; 8]> = content.collect();
         content.sort_unstable();
         for (kind, name, member, value) in content {
-            digest.update([kind]);
+            head.push(kind);
             for part in [name.as_bytes(), member.as_bytes(), value] {
-                behind_length(|bytes| digest.update(bytes), part);
+                behind_length(|bytes| head.extend_from_slice(bytes), part);
             }
         }
-        digest.update(b"b");
-        behind_length(|bytes| digest.update(bytes), self.proven.bytes());
+        head.push(b'b');
+        head.extend_from_slice(&length(self.proven.bytes()));
+        let mut digest = Sha256::new();
+        digest.update(&head);
+        digest.update(self.proven.bytes());
         digest.finalize().into()
     }
 }

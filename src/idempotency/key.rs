@@ -53,6 +53,13 @@ impl IdempotencyKey {
     /// Returns [`RejectionKind::IdempotencyKeyMalformed`] if the value is not one string of a
     /// Structured Field, or is not a key.
     pub fn read(value: &[u8]) -> Result<Self, Rejection> {
+        match usual(value) {
+            Some(key) => Self::new(key),
+            None => Self::read_any(value),
+        }
+    }
+
+    fn read_any(value: &[u8]) -> Result<Self, Rejection> {
         let parsed = Parser::new(value).parse_item_with_visitor(OneString);
         let key = parsed.map_err(|_| {
             malformed("it is not one string of a Structured Field, such as `\"k-1\"`")
@@ -92,6 +99,14 @@ impl IdempotencyKey {
         quoted.push('"');
         HeaderValue::try_from(quoted).expect("a value of visible ASCII")
     }
+}
+
+/// The key in its usual form: nothing is escaped, and nothing is around the quotation marks.
+fn usual(value: &[u8]) -> Option<&str> {
+    let key = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let is_usual = |byte: &u8| (b' '..=b'~').contains(byte) && !matches!(byte, b'"' | b'\\');
+    key.iter().all(is_usual).then_some(key)?;
+    str::from_utf8(key).ok()
 }
 
 fn malformed(why: &str) -> Rejection {
@@ -189,6 +204,14 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever the usual form is read for, the parser of Structured Fields reads as well.
+        #[test]
+        fn the_usual_form_is_read_as_any_other(value in "[\"a\\\\ ~;=\u{7f}\u{e9}]{0,12}|\"[ -~]{0,300}\"") {
+            let key = |read: Result<IdempotencyKey, Rejection>| read.map_err(|error| error.kind());
+            let any = key(IdempotencyKey::read_any(value.as_bytes()));
+            prop_assert_eq!(key(IdempotencyKey::read(value.as_bytes())), any);
+        }
+
         #[test]
         fn what_is_written_is_read_again(key in "[ -~]{1,255}") {
             let key = IdempotencyKey::new(&key).unwrap();

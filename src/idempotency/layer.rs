@@ -71,7 +71,7 @@ impl IdempotencyLayer {
         answer: Response<impl Into<Bytes>>,
     ) -> Result<bool, StoreError> {
         let settings = &*self.settings;
-        let claim = intention.claim([0; 32]);
+        let claim = intention.claim();
         let (head, body) = answer.into_parts();
         let answer = settings.answer(&head, Some(body.into())).to_bytes();
         let resolving = || settings.store.resolve(&claim, &answer);
@@ -90,7 +90,7 @@ impl IdempotencyLayer {
             let detail = "answers of this verifier are not kept";
             Rejection::with_source(RejectionKind::StoreMisconfigured, detail, error)
         })?;
-        Ok(Some(self.claim(said, key)))
+        Ok(Some(self.claim(said, &key)))
     }
 
     /// Checks that no other verifier means another sender by the same names, so that none gets the
@@ -157,11 +157,10 @@ impl IdempotencyLayer {
         PendingAnswer::new(Arc::clone(&self.settings), claim.cloned())
     }
 
-    fn claim(&self, said: Said<'_>, key: IdempotencyKey) -> AnswerClaim {
+    fn claim(&self, said: Said<'_>, key: &IdempotencyKey) -> AnswerClaim {
         let settings = &*self.settings;
-        let intention = said.intends(settings.namespace.as_ref(), key);
-        let claim = intention
-            .claim(said.fingerprint())
+        let claim = said
+            .claim(settings.namespace.as_ref(), key)
             .with_lease(settings.lease)
             .with_retention(settings.retention);
         match settings.when_cut_off {

@@ -4,6 +4,7 @@ use std::{collections::HashMap, ops::Range, sync::OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use smallvec::SmallVec;
 
 use super::{
     part::Part,
@@ -193,11 +194,18 @@ impl Covered {
                 Part::Time(_) | Part::Expires(_) | Part::Nonce | Part::KeyId
             )
         });
-        let content = self.parts.iter().filter(move |written| {
-            let mut of_signature = of_signature.clone();
-            of_signature.all(|parameter| parameter.place != written.place)
-        });
+        let of_signature: SmallVec<[_; 4]> = of_signature.map(|written| &written.place).collect();
+        let content = self.parts.iter();
+        let content = content.filter(move |written| !of_signature.contains(&&written.place));
         content.map(|written| (&written.part, written.value(&self.bytes)))
+    }
+
+    /// The bytes of a covered header, without making the others.
+    pub(crate) fn header_bytes(&self, name: &HeaderName) -> Option<&[u8]> {
+        let mut parts = self.parts.iter();
+        let written =
+            parts.find(|written| matches!(&written.part, Part::Header(known) if known == name))?;
+        Some(written.value(&self.bytes))
     }
 
     fn text(&self, is_wanted: impl Fn(&Part) -> bool) -> Option<&str> {

@@ -49,8 +49,13 @@ impl AsRef<[u8]> for HashOutput {
 /// Feeds a part behind its length, so that no two lists of parts are one sequence of bytes. What is
 /// fed is in databases, as digests: it stays as it is.
 pub(crate) fn behind_length(mut feed: impl FnMut(&[u8]), part: &[u8]) {
-    feed(&(part.len() as u64).to_be_bytes());
+    feed(&length(part));
     feed(part);
+}
+
+/// What stands before a part.
+pub(crate) fn length(part: &[u8]) -> [u8; 8] {
+    (part.len() as u64).to_be_bytes()
 }
 
 /// The algorithm of a digest of the body (RFC 9530).

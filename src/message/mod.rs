@@ -23,7 +23,7 @@ pub(crate) use body::{BodyDigest, BodyForm, BodyPlace, EmptyForm, Formed};
 pub use canonical_json::{JsonForm, PythonJson};
 pub(crate) use covered::{Covered, Place};
 pub use digest::DigestAlgorithm;
-pub(crate) use digest::{HashOutput, MAX_LEN, RunningDigest, behind_length};
+pub(crate) use digest::{HashOutput, MAX_LEN, RunningDigest, behind_length, length};
 pub use encoding::Encoding;
 pub(crate) use fields::{
     IDEMPOTENCY_KEY, connection_options, has_media_type, has_split_cookie, is_present,

@@ -168,6 +168,11 @@ impl Proven {
         self.covered.content()
     }
 
+    /// The bytes of this header, if all of it is covered.
+    pub(crate) fn header_bytes(&self, name: &HeaderName) -> Option<&[u8]> {
+        self.covered.header_bytes(name)
+    }
+
     /// The covered headers, each once.
     pub(crate) fn headers(&self) -> &[(HeaderName, HeaderValue)] {
         self.covered.headers()

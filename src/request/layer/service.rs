@@ -289,7 +289,7 @@ fn hand_over(head: &mut Parts, payload: VerifiedPayload, strip_uncovered: bool) 
     };
     if strip_uncovered
         && head.headers.contains_key(IDEMPOTENCY_KEY)
-        && payload.header(IDEMPOTENCY_KEY).is_none()
+        && payload.as_ref().header_bytes(&IDEMPOTENCY_KEY).is_none()
     {
         head.extensions.insert(KeyTakenOut);
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
+    hash::{Hash, Hasher},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -59,9 +60,27 @@ type Owner = (Arc<str>, KeyId);
 
 #[derive(Default)]
 struct Shard {
-    records: HashMap<[u8; 32], Kept>,
+    records: HashMap<Known, Kept>,
     /// The deadlines of the records, the earliest first.
-    ends: BTreeSet<(Timestamp, [u8; 32])>,
+    ends: BTreeSet<(Timestamp, Known)>,
+}
+
+/// The digest of a claim. Half of it is hashed: two that have one half in common are as hard to find
+/// as a forged MAC of that length.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Known([u8; 32]);
+
+impl Known {
+    fn of(claim: &AnswerClaim) -> Self {
+        Self(*claim.digest())
+    }
+}
+
+impl Hash for Known {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (half, _) = self.0.split_at(16);
+        state.write(half);
+    }
 }
 
 struct Kept {
@@ -179,9 +198,9 @@ impl MemoryAnswers {
         self.taken.store(left, Ordering::Relaxed);
     }
 
-    fn remove(&self, shard: &mut Shard, digest: &[u8; 32]) {
-        if let Some(kept) = shard.records.remove(digest) {
-            shard.ends.remove(&(kept.record.deadline, *digest));
+    fn remove(&self, shard: &mut Shard, known: Known) {
+        if let Some(kept) = shard.records.remove(&known) {
+            shard.ends.remove(&(kept.record.deadline, known));
             self.give_back(&kept.owner, kept.bytes);
         }
     }
@@ -189,10 +208,7 @@ impl MemoryAnswers {
     fn sweep(&self, shard: &mut Shard, now: Timestamp, most: usize) {
         for _ in 0..most {
             match shard.ends.first() {
-                Some((deadline, digest)) if *deadline <= now => {
-                    let digest = *digest;
-                    self.remove(shard, &digest);
-                }
+                Some(&(deadline, known)) if deadline <= now => self.remove(shard, known),
                 _ => break,
             }
         }
@@ -202,11 +218,13 @@ impl MemoryAnswers {
         let mut shard = lock(self.shard(claim)?);
         let now = self.now();
         self.sweep(&mut shard, now, SWEPT);
-        let found = shard.records.get(claim.digest());
-        if let Some(outcome) = found.and_then(|kept| kept.record.judge(claim, now)) {
-            return Ok(outcome);
+        let known = Known::of(claim);
+        if let Some(kept) = shard.records.get(&known) {
+            if let Some(outcome) = kept.record.judge(claim, now) {
+                return Ok(outcome);
+            }
+            self.remove(&mut shard, known);
         }
-        self.remove(&mut shard, claim.digest());
         let owner = claim.sender();
         self.take(&owner, RESERVED)?;
         let deadline = now.saturating_add(claim.retention());
@@ -216,9 +234,9 @@ impl MemoryAnswers {
             lease_end: now.saturating_add(claim.lease()),
             answer: None,
         };
-        shard.ends.insert((deadline, *claim.digest()));
+        shard.ends.insert((deadline, known));
         shard.records.insert(
-            *claim.digest(),
+            known,
             Kept {
                 record,
                 attempt: claim.attempt(),
@@ -258,7 +276,7 @@ impl MemoryAnswers {
     ) -> Result<StepOutcome, StoreError> {
         let mut shard = lock(self.shard(claim)?);
         let now = self.now();
-        let found = shard.records.get(claim.digest());
+        let found = shard.records.get(&Known::of(claim));
         let is_open = |kept: &&Kept| kept.record.answer.is_none() && now < kept.record.deadline;
         match found.filter(is_open) {
             Some(kept) if is_own(kept, now) => {
@@ -269,8 +287,8 @@ impl MemoryAnswers {
         }
     }
 
-    fn keep(&self, shard: &mut Shard, digest: &[u8; 32], answer: &Bytes) -> Result<(), StoreError> {
-        let Some(kept) = shard.records.get_mut(digest) else {
+    fn keep(&self, shard: &mut Shard, known: Known, answer: &Bytes) -> Result<(), StoreError> {
+        let Some(kept) = shard.records.get_mut(&known) else {
             return Ok(());
         };
         let bytes = answer.len().saturating_add(OVERHEAD).max(kept.bytes);
@@ -295,7 +313,7 @@ impl AnswerStore for MemoryAnswers {
         StoreFuture::ready(self.shard(claim).map(|shard| {
             let shard = lock(shard);
             let now = self.now();
-            let found = shard.records.get(claim.digest());
+            let found = shard.records.get(&Known::of(claim));
             found.and_then(|kept| kept.record.judge(claim, now))
         }))
     }
@@ -309,7 +327,7 @@ impl AnswerStore for MemoryAnswers {
             claim,
             |kept, _| kept.attempt == claim.attempt(),
             |shard, now| {
-                if let Some(kept) = shard.records.get_mut(claim.digest()) {
+                if let Some(kept) = shard.records.get_mut(&Known::of(claim)) {
                     kept.record.lease_end = now.saturating_add(lease);
                 }
                 Ok(())
@@ -325,7 +343,7 @@ impl AnswerStore for MemoryAnswers {
         StoreFuture::ready(self.step(
             claim,
             |kept, _| kept.attempt == claim.attempt(),
-            |shard, _| self.keep(shard, claim.digest(), answer),
+            |shard, _| self.keep(shard, Known::of(claim), answer),
         ))
     }
 
@@ -334,7 +352,7 @@ impl AnswerStore for MemoryAnswers {
             claim,
             |kept, _| kept.attempt == claim.attempt(),
             |shard, _| {
-                self.remove(shard, claim.digest());
+                self.remove(shard, Known::of(claim));
                 Ok(())
             },
         ))
@@ -348,7 +366,7 @@ impl AnswerStore for MemoryAnswers {
         StoreFuture::ready(self.step(
             claim,
             |kept, now| kept.record.lease_end <= now,
-            |shard, _| self.keep(shard, claim.digest(), answer),
+            |shard, _| self.keep(shard, Known::of(claim), answer),
         ))
     }
 }
