@@ -43,7 +43,7 @@ impl Signature<'_> {
     /// supplied value is still missing, this takes the room that the head needs, and the MAC is compared later.
     pub(super) fn passes_over_head(&self, room: &mut Room) -> Result<bool, Fault> {
         let message = &self.message;
-        let is_whole = matches!(message.body_place(), BodyPlace::Digests(_)) && !message.is_open();
+        let is_whole = self.is_whole();
         for secret in self.secrets() {
             room.authenticate(message.head_len()).map_err(malformed)?;
             if is_whole && self.passes(secret, &[]) {
@@ -51,6 +51,13 @@ impl Signature<'_> {
             }
         }
         Ok(!is_whole)
+    }
+
+    /// Whether the head completes the signed message. Then the MAC of a signature that was admitted has
+    /// passed.
+    pub(crate) fn is_whole(&self) -> bool {
+        let message = &self.message;
+        matches!(message.body_place(), BodyPlace::Digests(_)) && !message.is_open()
     }
 
     pub(crate) fn key_id(&self) -> &KeyId {

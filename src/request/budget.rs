@@ -28,7 +28,9 @@ use crate::{
 /// Anybody who names a known key may send a body before its MAC can be checked. So half of the
 /// budget is for bodies that have to be waited for. Where no room is left, the one that has been
 /// incomplete longest gives way to the new one, and strangers displace each other: a genuine body
-/// is at risk only until nothing is left to wait for but its MAC. The other half is for bodies that
+/// is at risk only until nothing is left to wait for but its MAC. Where the head decides, its MAC has
+/// passed before: three quarters of this half are for such bodies, a quarter is for the others, and
+/// each kind gives way as long as it has more than its own. The other half is for bodies that
 /// were verified, which strangers can fill with nothing but copies of genuine requests, each for as
 /// long as the store is asked.
 ///
@@ -61,19 +63,37 @@ struct Room {
     verified_by_key: Mutex<HashMap<Box<str>, usize>>,
 }
 
-/// The bodies that wait or are waited for, by their tickets: the lower one has waited longer.
+/// The bodies that wait or are waited for.
 #[derive(Debug, Default)]
 struct Incomplete {
     used: usize,
+    used_by_strangers: usize,
     next: u64,
-    keys: BTreeMap<u64, Arc<str>>,
+    keys: BTreeMap<Ticket, Arc<str>>,
     by_key: HashMap<Arc<str>, OfKey>,
 }
 
 #[derive(Debug, Default)]
 struct OfKey {
     used: usize,
-    bodies: BTreeMap<u64, Waiting>,
+    bodies: BTreeMap<Ticket, Waiting>,
+}
+
+/// The place in the order of those that give way, for each kind by itself: the lower number has waited
+/// longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Ticket {
+    kind: Kind,
+    number: u64,
+}
+
+/// Whose body it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// Anybody's.
+    Stranger,
+    /// That of a request whose MAC has passed over its head.
+    Signed,
 }
 
 /// Dropped in order to tell the body that it has to give way.
@@ -86,7 +106,7 @@ struct Waiting {
 /// The place of a body that is waited for, as the body knows it.
 #[derive(Debug)]
 struct Place {
-    ticket: u64,
+    ticket: Ticket,
     key: Arc<str>,
     /// `None` once it is displaced.
     displaced: Option<oneshot::Receiver<()>>,
@@ -143,29 +163,44 @@ impl Budget {
     }
 
     /// Makes room for `more` bytes of a body, at the cost of those that have waited longest. False
-    /// if the body itself had to give way before.
+    /// if the body itself has to give way, or had to before.
     fn grow(&self, place: &Place, more: usize) -> bool {
         let mut incomplete = self.incomplete();
         // A body that is gone anyhow must not displace others.
         if !incomplete.keys.contains_key(&place.ticket) {
             return false;
         }
-        let others = |of_key: &OfKey| {
-            let mut tickets = of_key.bodies.keys().copied();
-            tickets.find(|ticket| *ticket != place.ticket)
-        };
+        let own = place.ticket;
         while let Some(of_key) = incomplete.by_key.get(&place.key)
             && of_key.used + more > self.share_of_a_key
-            && let Some(oldest) = others(of_key)
+            // Strangers first.
+            && let Some(oldest) = of_key.bodies.keys().copied().find(|ticket| *ticket != own)
         {
-            incomplete.remove(oldest);
+            let gives_way = if oldest.kind > own.kind { own } else { oldest };
+            incomplete.remove(gives_way);
+            if gives_way == own {
+                return false;
+            }
         }
+        let strangers_add = if own.kind == Kind::Stranger { more } else { 0 };
         while incomplete.used + more > self.room.half {
-            let mut tickets = incomplete.keys.keys().copied();
-            let Some(oldest) = tickets.find(|ticket| *ticket != place.ticket) else {
+            let strangers = incomplete.used_by_strangers + strangers_add;
+            let gives_way = if strangers > self.room.half / 4 {
+                // They have more than their own. The one without another gives way itself.
+                let oldest = incomplete.oldest_but(own, Kind::Stranger);
+                let signed = || incomplete.oldest_but(own, Kind::Signed);
+                oldest.or_else(|| signed().map(|_| own))
+            } else {
+                let oldest = incomplete.oldest_but(own, Kind::Signed);
+                oldest.or_else(|| incomplete.oldest_but(own, Kind::Stranger))
+            };
+            let Some(gives_way) = gives_way else {
                 break;
             };
-            incomplete.remove(oldest);
+            incomplete.remove(gives_way);
+            if gives_way == own {
+                return false;
+            }
         }
         incomplete.add(place, more);
         true
@@ -173,8 +208,11 @@ impl Budget {
 }
 
 impl Incomplete {
-    fn enter(&mut self, key: &str) -> Place {
-        let ticket = self.next;
+    fn enter(&mut self, key: &str, kind: Kind) -> Place {
+        let ticket = Ticket {
+            kind,
+            number: self.next,
+        };
         self.next += 1;
         let key = match self.by_key.get_key_value(key) {
             Some((key, _)) => Arc::clone(key),
@@ -202,10 +240,24 @@ impl Incomplete {
             waiting.bytes += more;
             of_key.used += more;
             self.used += more;
+            if place.ticket.kind == Kind::Stranger {
+                self.used_by_strangers += more;
+            }
         }
     }
 
-    fn remove(&mut self, ticket: u64) {
+    /// The body of a kind that has waited longest, beside this one.
+    fn oldest_but(&self, own: Ticket, kind: Kind) -> Option<Ticket> {
+        let first = Ticket { kind, number: 0 };
+        let last = Ticket {
+            kind,
+            number: u64::MAX,
+        };
+        let mut tickets = self.keys.range(first..=last).map(|(ticket, _)| *ticket);
+        tickets.find(|ticket| *ticket != own)
+    }
+
+    fn remove(&mut self, ticket: Ticket) {
         let Some(key) = self.keys.remove(&ticket) else {
             return;
         };
@@ -215,6 +267,9 @@ impl Incomplete {
         if let Some(waiting) = of_key.bodies.remove(&ticket) {
             of_key.used -= waiting.bytes;
             self.used -= waiting.bytes;
+            if ticket.kind == Kind::Stranger {
+                self.used_by_strangers -= waiting.bytes;
+            }
         }
         if of_key.bodies.is_empty() {
             self.by_key.remove(&key);
@@ -230,6 +285,7 @@ pub(crate) struct Charge {
     /// Whether the body was not complete when it was first asked for, or had to wait itself.
     has_waited: bool,
     is_complete: bool,
+    kind: Kind,
     /// From the first byte of a body that is waited for until it is complete, and waits no more.
     place: Option<Box<Place>>,
     verified: Verified,
@@ -250,6 +306,7 @@ impl Charge {
             bytes: 0,
             has_waited: false,
             is_complete: false,
+            kind: Kind::Stranger,
             place: None,
             verified: Verified::No,
         }
@@ -259,6 +316,11 @@ impl Charge {
     pub(crate) fn take(&mut self) -> Self {
         let empty = Self::new(&self.budget);
         mem::replace(self, empty)
+    }
+
+    /// The MAC of the request has passed over its head: no stranger displaces its body.
+    pub(crate) fn is_signed(&mut self) {
+        self.kind = Kind::Signed;
     }
 
     /// Charges `more` bytes that the body is about to take up under this key, or under none that is
@@ -295,10 +357,10 @@ impl Charge {
     }
 
     fn wait_with(&mut self, more: usize, key: &str) -> Result<(), Rejection> {
-        let budget = &*self.budget;
+        let (budget, kind) = (&*self.budget, self.kind);
         let place = self
             .place
-            .get_or_insert_with(|| Box::new(budget.incomplete().enter(&budget.owner(key))));
+            .get_or_insert_with(|| Box::new(budget.incomplete().enter(&budget.owner(key), kind)));
         if budget.grow(place, more) {
             Ok(())
         } else {
@@ -500,6 +562,67 @@ mod tests {
         assert_eq!(gone.collect::<Vec<_>>(), [0]);
     }
 
+    /// A signed body, whose head has passed: of half a budget, three quarters are for such.
+    fn signed(budget: &Arc<Budget>, bytes: usize, key: &str) -> Charge {
+        let mut charge = Charge::new(budget);
+        charge.is_signed();
+        charge.add(bytes, key).unwrap();
+        assert!(!gives_way(&mut charge, key));
+        charge
+    }
+
+    #[test]
+    fn strangers_displace_no_body_whose_signature_was_accepted() {
+        let budget = budget();
+        let mut genuine: Vec<_> = (0..6)
+            .map(|key| signed(&budget, 64 * KIB, &key.to_string()))
+            .collect();
+        let mut strangers: Vec<_> = (0..20)
+            .map(|key| waiting(&budget, 64 * KIB, &format!("s{key}")))
+            .collect();
+        assert!(genuine.iter_mut().all(|body| !gives_way(body, "")));
+        let left = strangers
+            .iter_mut()
+            .filter_map(|body| (!gives_way(body, "")).then_some(()));
+        assert_eq!(
+            left.count(),
+            2,
+            "strangers have a quarter, and displace each other"
+        );
+        // Nor do those whose signatures were accepted take the quarter of the others.
+        let _more: Vec<_> = (0..6)
+            .map(|key| signed(&budget, 64 * KIB, &format!("m{key}")))
+            .collect();
+        assert!(genuine.iter_mut().all(|body| gives_way(body, "")));
+        assert!(
+            strangers
+                .iter_mut()
+                .rev()
+                .take(2)
+                .all(|body| !gives_way(body, ""))
+        );
+    }
+
+    #[test]
+    fn a_stranger_gives_way_if_only_signed_bodies_are_left() {
+        let budget = budget();
+        let mut genuine: Vec<_> = (0..8)
+            .map(|key| signed(&budget, 64 * KIB, &key.to_string()))
+            .collect();
+        let mut stranger = Charge::new(&budget);
+        stranger.has_waited = true;
+        stranger.add(129 * KIB, "s").unwrap_err();
+        assert!(genuine.iter_mut().all(|body| !gives_way(body, "")));
+        // Within a quarter it is taken in, and the key of a signed body does not help a stranger.
+        let _small = waiting(&budget, 64 * KIB, "s");
+        assert!(gives_way(&mut genuine[0], "") && !gives_way(&mut genuine[1], ""));
+        let own: Vec<_> = (0..4).map(|_| signed(&budget, 64 * KIB, "own")).collect();
+        let mut same_key = Charge::new(&budget);
+        same_key.has_waited = true;
+        same_key.add(1, "own").unwrap_err();
+        drop(own);
+    }
+
     #[test]
     fn what_is_complete_gives_way_to_nobody() {
         let budget = budget();
@@ -541,7 +664,12 @@ mod tests {
                 let key = ["a", "b", "c"][i % 3];
                 let charge = &mut charges[i];
                 match step {
-                    0 if charge.bytes + bytes <= 64 * KIB => drop(charge.add(bytes, key)),
+                    0 if charge.bytes + bytes <= 64 * KIB => {
+                        if i % 2 == 0 && charge.place.is_none() {
+                            charge.is_signed();
+                        }
+                        drop(charge.add(bytes, key));
+                    }
                     1 => drop(gives_way(charge, key)),
                     2 => {
                         charge.complete();
@@ -556,13 +684,14 @@ mod tests {
                 let waiting = incomplete.by_key.values().flat_map(|of_key| of_key.bodies.values());
                 prop_assert_eq!(waiting.map(|body| body.bytes).sum::<usize>(), incomplete.used);
                 prop_assert!(incomplete.used <= budget.room.half);
+                prop_assert!(incomplete.used_by_strangers <= incomplete.used);
                 for of_key in incomplete.by_key.values() {
                     prop_assert!(of_key.used <= budget.share_of_a_key);
                 }
             }
             drop(charges);
             let incomplete = budget.incomplete();
-            prop_assert_eq!(incomplete.used, 0);
+            prop_assert_eq!((incomplete.used, incomplete.used_by_strangers), (0, 0));
             prop_assert!(incomplete.keys.is_empty() && incomplete.by_key.is_empty());
             prop_assert_eq!(budget.room.verified.load(Ordering::Relaxed), 0);
             prop_assert!(budget.verified_by_key().is_empty());

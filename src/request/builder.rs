@@ -294,10 +294,11 @@ impl<T: 'static> VerifierBuilder<T> {
     /// Anybody who names a known key can send a body before its MAC can be checked. So half of the
     /// budget is for bodies that have to be waited for, and one key gets half of that, or one
     /// greatest body. Where no room is left, the body that has been incomplete longest is refused
-    /// (`body_budget_exhausted`), in favour of the new one. A genuine body is lost only if
-    /// strangers send more than this share while it arrives. The other half is for verified bodies,
-    /// of which one key gets three quarters; where it is used up, a body that had to be waited for
-    /// is refused, unless it is the only one.
+    /// (`body_budget_exhausted`), in favour of the new one. Three quarters of that half are for
+    /// bodies whose MAC has passed over the head, as with RFC 9421: strangers never displace them.
+    /// A genuine body of another scheme is lost only if strangers send more than this share while
+    /// it arrives. The other half is for verified bodies, of which one key gets three quarters;
+    /// where it is used up, a body that had to be waited for is refused, unless it is the only one.
     ///
     /// A body that is complete when it is first asked for, as most webhooks are, counts and is
     /// never refused. Limit how many of them are handled at one time with a concurrency limit. But

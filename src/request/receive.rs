@@ -20,7 +20,7 @@ use crate::{
     body::{self, Arriving},
     error::{Fault, Rejection, RejectionKind, malformed},
     message::BodyForm,
-    proof::{Candidates, Fed, first_key},
+    proof::{Candidates, Fed, Signature, first_key},
 };
 
 /// The longest body that is sorted or parsed on the thread of the runtime, in bytes.
@@ -132,6 +132,9 @@ impl State<'_> {
     {
         let settings = &self.verifier.settings;
         self.fed = Fed::new(self.admission.signatures());
+        if self.admission.signatures().iter().any(Signature::is_whole) {
+            self.charge.is_signed();
+        }
         let arriving = Charged {
             charge: &mut self.charge,
             // Empty where it is not known yet.

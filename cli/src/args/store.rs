@@ -67,7 +67,8 @@ pub(crate) struct ForgetArgs {
     #[arg(long, value_name = "ID")]
     pub(crate) key: String,
 
-    /// The name of the route, with /TENANT if it has tenants; of another server, its namespace
+    /// The name of the route, with /TENANT if it has tenants; of another server, its namespace. Required
+    /// if the store has several
     #[arg(long, value_name = "NAME")]
     pub(crate) namespace: Option<String>,
 

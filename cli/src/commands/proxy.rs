@@ -27,6 +27,7 @@ use crate::{
 pub(super) fn run(args: &ProxyArgs, printer: &Printer) -> Result<Exit, Failure> {
     let plan = read(&args.config, &KnownUpstreams::default())?;
     if args.check {
+        plan.warnings.iter().for_each(|text| printer.warn(text));
         printer.text("the configuration is valid");
         return Ok(Exit::Done);
     }
@@ -60,6 +61,7 @@ async fn proxy(config: &Path, plan: Plan, is_json: bool) -> Result<Exit, Failure
     let certificates = listeners.certificates();
     let (outlet, printing) = Outlet::open(is_json).map_err(failed)?;
     listen_to_the_library(outlet.clone());
+    plan.warnings.iter().for_each(|text| outlet.notice(text));
     let measures = plan.admin.is_some().then(Measures::begin).transpose()?;
     let keeping_up = measures
         .clone()
@@ -95,7 +97,7 @@ async fn proxy(config: &Path, plan: Plan, is_json: bool) -> Result<Exit, Failure
                 };
                 let is_new = reloaded.is_ok();
                 match reloaded {
-                    Ok(left) => left.into_iter().for_each(|left| outlet.notice(left)),
+                    Ok(said) => said.into_iter().for_each(|text| outlet.notice(text)),
                     Err(failure) => outlet.failure(failure),
                 }
                 announce_reload(is_new, &outlet);
@@ -131,7 +133,7 @@ fn allow_files() {
 }
 
 /// Reads routes, upstreams, keys and certificates again. Addresses and limits change at the next
-/// start: says which addresses are left as they are.
+/// start: says which addresses are left as they are, and which certificates expire soon.
 async fn reload(
     config: &Path,
     proxy: &Proxy,
@@ -147,9 +149,10 @@ async fn reload(
             "report this as a fault of countersign",
         )
     })??;
-    let listen = plan.listen.clone();
+    let (listen, mut said) = (plan.listen.clone(), plan.warnings.clone());
     proxy.reload(plan, stores).await?;
-    Ok(certificates.replace(&listen))
+    said.extend(certificates.replace(&listen));
+    Ok(said)
 }
 
 fn read_again(config: &Path, known: &KnownUpstreams) -> Result<Plan, Failure> {

@@ -85,7 +85,7 @@ async fn forget(args: &ForgetArgs, printer: &Printer) -> Result<Exit, Failure> {
     };
     let recorded = recorded.map_err(|error| unable(&place, &error))?;
     let is_forgotten = is_asked && recorded.records > 0;
-    print(&recorded, is_forgotten, printer);
+    print(args, &recorded, is_forgotten, printer);
     // Records that stay are a finding: somebody wanted them gone.
     let stay = recorded.in_flight > 0 || (recorded.records > 0 && !is_forgotten);
     Ok(match stay {
@@ -138,10 +138,12 @@ fn from_hex(text: &str) -> Result<[u8; 32], Failure> {
     })
 }
 
-fn print(recorded: &Recorded, is_forgotten: bool, printer: &Printer) {
+fn print(args: &ForgetArgs, recorded: &Recorded, is_forgotten: bool, printer: &Printer) {
     if printer.is_json() {
         printer.object(&json!({
             "version": 1,
+            "key_id": args.key,
+            "namespace": args.namespace,
             "recorded": recorded.records,
             "in_flight": recorded.in_flight,
             "until": recorded.until.map(time::show),
@@ -151,20 +153,39 @@ fn print(recorded: &Recorded, is_forgotten: bool, printer: &Printer) {
     }
     let until = recorded.until.map(time::show).unwrap_or_default();
     let count = recorded.records;
-    printer.text(&match (count, is_forgotten) {
-        (0, _) => "nothing is recorded for which a request is refused".to_owned(),
-        (_, true) => {
-            format!("forgotten: {count}. Until {until}, the same requests are accepted again")
-        }
-        (_, false) => format!(
-            "recorded: {count}, and nothing was forgotten. With --danger-accept-again, the same \
-             requests are accepted again until {until}"
+    let which = which(args);
+    let line = match (count, is_forgotten) {
+        (0, _) => format!("nothing is recorded of {which} for which a request is refused"),
+        (_, true) => format!(
+            "forgotten: {count} of {which}. Whoever has one of these requests can send it again: it is \
+             accepted and handled once more, until {until} at the latest"
         ),
-    });
+        (_, false) => format!(
+            "recorded: {count} of {which}, and nothing was forgotten: the time of these requests is not \
+             over before {until}. With --danger-accept-again they are forgotten, and whoever has one of \
+             them can send it again, to be accepted and handled once more"
+        ),
+    };
+    printer.text(&one_line(&line));
     if recorded.in_flight > 0 {
         let count = recorded.in_flight;
         printer.text(&format!("being handled, and not forgotten: {count}"));
     }
+}
+
+/// The requests that are meant.
+fn which(args: &ForgetArgs) -> String {
+    let message = &args.message;
+    let named = [
+        ("nonce", &message.nonce),
+        ("event", &message.event),
+        ("digest", &message.digest),
+    ];
+    let mut named = named.into_iter();
+    let message = named.find_map(|(name, value)| Some(format!("{name} {} of ", value.as_ref()?)));
+    let namespace = args.namespace.as_ref();
+    let namespace = namespace.map_or_else(String::new, |name| format!(" in namespace {name}"));
+    format!("{}key {}{namespace}", message.unwrap_or_default(), args.key)
 }
 
 /// The JSON object, as `cli/README.md` describes it.

@@ -17,7 +17,11 @@ use tokio::{
 };
 
 use super::{exchange::Exchanges, spelling::Heads};
-use crate::{exit::Failure, http_client::causes, serving::ConnectionLimits};
+use crate::{
+    exit::Failure,
+    http_client::causes,
+    serving::{ConnectionLimits, End},
+};
 
 /// Connections that are open at once; more have to wait.
 const MAX_CONNECTIONS: usize = 1024;
@@ -89,7 +93,8 @@ impl Listener {
                     Arc::clone(&answering).answer(request)
                 };
                 let follow = move |read: &[u8]| followed.follow(read);
-                let serving = ConnectionLimits::default().serve(stream, follow, answer, watcher);
+                let serving =
+                    ConnectionLimits::default().serve(stream, follow, answer, End::Asked(watcher));
                 // A client that breaks off is no failure of ours.
                 if let Err(error) = serving.await
                     && let Some(error) = error.downcast_ref::<hyper::Error>()

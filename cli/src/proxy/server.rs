@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use http::Request;
 use hyper::body::Incoming;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -19,6 +19,7 @@ use super::{
     measures::OneMore,
     plan::Limits,
 };
+use crate::serving::End;
 
 /// Whose requests an address takes.
 #[derive(Clone, Debug)]
@@ -106,16 +107,22 @@ async fn serve(
         let acceptor = listener.acceptor();
         let serving = serving.clone();
         let watcher = graceful.watcher();
+        let stop = stop.clone();
         tokio::spawn(async move {
             let _taken = taken;
             let _connection = OneMore::connection();
             let Some(acceptor) = acceptor else {
-                return serving.answer(arrival, stream, watcher).await;
+                return serving.answer(arrival, stream, End::Asked(watcher)).await;
             };
             let deadline = serving.limits.connection.head_deadline;
             // A client that breaks off, is slow, or speaks no TLS is no failure of ours.
             if let Ok(Ok(stream)) = timeout(deadline, acceptor.accept(stream)).await {
-                serving.answer(arrival, Box::new(stream), watcher).await;
+                // The client has not been able to ask for anything yet.
+                let end = match stop.has_changed() {
+                    Ok(_) => End::Asked(watcher),
+                    Err(_) => End::AfterOne(watcher),
+                };
+                serving.answer(arrival, Box::new(stream), end).await;
             }
         });
     }
@@ -136,7 +143,7 @@ impl Serving {
         }
     }
 
-    async fn answer(self, arrival: Arrival, stream: Box<dyn Stream>, watcher: Watcher) {
+    async fn answer(self, arrival: Arrival, stream: Box<dyn Stream>, end: End) {
         let Self {
             side,
             proxy,
@@ -157,9 +164,7 @@ impl Serving {
                 }
             }
         };
-        let serving = limits
-            .connection
-            .serve(stream, |_: &[u8]| {}, answer, watcher);
+        let serving = limits.connection.serve(stream, |_: &[u8]| {}, answer, end);
         // A client that breaks off, or sends no HTTP, is no failure of ours.
         let _ = serving.await;
     }

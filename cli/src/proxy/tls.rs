@@ -6,26 +6,30 @@ use std::{
     fs,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
+use countersign::{Clock as _, Timestamp, clock::SystemClock};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        ClientConfig, Error, RootCertStore, ServerConfig,
-        client::verify_server_name,
+        CertificateError, ClientConfig, Error, RootCertStore, ServerConfig,
+        client::{verify_server_cert_signed_by_trust_anchor, verify_server_name},
         crypto::{CryptoProvider, ring},
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
         server::{ClientHello, ParsedCertificate, ResolvesServerCert},
         sign::CertifiedKey,
     },
 };
-
 use zeroize::Zeroizing;
 
-use crate::exit::Failure;
+use crate::{exit::Failure, time};
 
 /// The longest file of certificates or of a key, in bytes: more than all authorities of a system.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
+
+/// How long before its end a certificate is warned of.
+const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// Versions of HTTP that are offered, the better one first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -51,6 +55,38 @@ pub(super) fn certificate(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>,
     let certified = CertifiedKey::from_der(read, private, &provider());
     let certified = certified.map_err(|error| unreadable(key, error.to_string()))?;
     Ok(Arc::new(certified))
+}
+
+/// Says that a certificate has expired, or will soon, with those above it in its file.
+pub(super) fn expiry(chain: &Path, certified: &CertifiedKey) -> Option<String> {
+    let now = SystemClock::default().now().as_secs();
+    let mut each = certified.cert.iter();
+    let until = each.find_map(|certificate| expired_at(certificate, now + SOON.as_secs()))?;
+    let at = Timestamp::from_secs(until)
+        .map(time::show)
+        .unwrap_or_default();
+    let expires = match until < now {
+        true => "expired",
+        false => "expires",
+    };
+    Some(format!(
+        "a certificate of `{}` {expires} at {at}",
+        chain.display()
+    ))
+}
+
+/// Since when a certificate will have expired at a moment. Nobody is believed, so that the validity alone
+/// is looked at.
+fn expired_at(certificate: &CertificateDer<'_>, at: u64) -> Option<u64> {
+    let parsed = ParsedCertificate::try_from(certificate).ok()?;
+    let at = UnixTime::since_unix_epoch(Duration::from_secs(at));
+    let nobody = RootCertStore::empty();
+    match verify_server_cert_signed_by_trust_anchor(&parsed, &nobody, &[], at, &[]) {
+        Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            Some(not_after.as_secs())
+        }
+        _ => None,
+    }
 }
 
 /// At least one certificate.

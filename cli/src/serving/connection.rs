@@ -38,6 +38,15 @@ pub(crate) struct ConnectionLimits {
     pub(crate) streams: u32,
 }
 
+/// When a connection ends. The server waits for those that it watches.
+pub(crate) enum End {
+    /// When the server is asked to end, and no request is in progress.
+    Asked(Watcher),
+    /// With its first request, over HTTP/1.1: the server was asked to end before the connection was
+    /// established.
+    AfterOne(Watcher),
+}
+
 impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
@@ -57,7 +66,7 @@ impl ConnectionLimits {
         stream: S,
         on_read: F,
         answer: H,
-        watcher: Watcher,
+        end: End,
     ) -> Result<(), Box<dyn Error + Send + Sync>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -89,6 +98,7 @@ impl ConnectionLimits {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.head_deadline)
+            .keep_alive(matches!(end, End::Asked(_)))
             .max_buf_size(usize::try_from(self.head_bytes).unwrap_or(usize::MAX));
         builder
             .http2()
@@ -100,8 +110,14 @@ impl ConnectionLimits {
         let stream = Progress::within(self.idle_deadline, stream);
         let stream = FirstBytes::within(self.head_deadline, stream, on_read);
         let serving = builder.serve_connection(TokioIo::new(stream), service);
+        let serving = async {
+            match end {
+                End::Asked(watcher) => watcher.watch(serving).await,
+                End::AfterOne(_watcher) => serving.await,
+            }
+        };
         tokio::select! {
-            served = watcher.watch(serving) => served,
+            served = serving => served,
             () = activity.idle(self.idle_deadline) => Ok(()),
         }
     }

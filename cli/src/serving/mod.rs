@@ -8,6 +8,6 @@ mod idle;
 mod progress;
 mod taken;
 
-pub(crate) use connection::ConnectionLimits;
+pub(crate) use connection::{ConnectionLimits, End};
 pub(crate) use ending::Ending;
 pub(crate) use hops::{host, join_cookies, of_one_connection, strip};

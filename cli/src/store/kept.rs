@@ -12,7 +12,7 @@ use sqlx::postgres::PgConnectOptions;
 use super::{
     Before, FILE, MEMORY, POSTGRES, Store, WATERMARK, causes, connected, open, without_password,
 };
-use crate::exit::Failure;
+use crate::{exit::Failure, printer::escaped};
 
 /// A store that is there already. None is made.
 pub(crate) enum Kept {
@@ -96,7 +96,8 @@ impl Kept {
     /// Looks at all records of a key, or forgets them.
     ///
     /// # Errors
-    /// Returns a failure if the records of the store do not show their key.
+    /// Returns a failure if the records of the store do not show their key, or if the store has several
+    /// namespaces and none is named: the key of each may be another sender's.
     pub(crate) async fn of_key(
         &self,
         namespace: Option<&str>,
@@ -110,9 +111,19 @@ impl Kept {
                 "its records have digests for names, which do not show the key",
                 "name the message too, with --namespace and --nonce, --event or --digest",
             )),
-            // The operator asked for it, and said that the request is accepted again.
-            Self::File(store) if forgets => Ok(store.danger_forget_key(namespace, key).await),
-            Self::File(store) => Ok(store.recorded_of_key(namespace, key).await),
+            Self::File(store) => {
+                if namespace.is_none() {
+                    match store.status().await {
+                        Ok(status) => one_namespace(&status)?,
+                        Err(error) => return Ok(Err(error)),
+                    }
+                }
+                Ok(match forgets {
+                    // The operator asked for it, and said that the request is accepted again.
+                    true => store.danger_forget_key(namespace, key).await,
+                    false => store.recorded_of_key(namespace, key).await,
+                })
+            }
         }
     }
 
@@ -156,6 +167,29 @@ async fn in_redis(store: &RedisStore, claims: &[Claim], forgets: bool) -> Answer
         all.until = all.until.max(one.until);
     }
     Ok(all)
+}
+
+/// How many names of namespaces a message has.
+const MAX_NAMES: usize = 8;
+
+fn one_namespace(status: &StoreStatus) -> Result<(), Failure> {
+    if status.namespaces.len() < 2 {
+        return Ok(());
+    }
+    let names = status.namespaces.iter().take(MAX_NAMES);
+    let names: Vec<_> = names.map(|namespace| escaped(&namespace.name)).collect();
+    let more = match status.namespaces.len() > MAX_NAMES {
+        true => " and more",
+        false => "",
+    };
+    Err(Failure::usage(
+        "the store has several namespaces",
+        format!(
+            "the key may be another sender's in each of them: {}{more}",
+            names.join(", ")
+        ),
+        "name one with --namespace",
+    ))
 }
 
 fn holds_no_record() -> Failure {

@@ -3,7 +3,10 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{Receiver, channel},
+    },
     thread,
     time::Duration,
 };
@@ -35,10 +38,36 @@ pub(crate) fn certify(session: &Session, authority: &str, file: &str, host: &str
     ));
 }
 
+/// Makes `FILE.pem` and `FILE.key`, whose time is over.
+pub(crate) fn expired(session: &Session, file: &str) {
+    session.file(
+        "ca.cnf",
+        "[ca]\ndefault_ca = d\n[d]\ndatabase = index.txt\nrand_serial = yes\nnew_certs_dir = .\n\
+         default_md = sha256\npolicy = p\nx509_extensions = e\n\
+         [e]\nbasicConstraints = critical,CA:FALSE\n[p]\ncommonName = supplied\n",
+    );
+    session.file("index.txt", "");
+    session.stdout(&format!(
+        "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
+         -keyout {file}.key -out {file}.csr -subj '/CN={file}' 2>&1 && \
+         openssl ca -config ca.cnf -selfsign -keyfile {file}.key -in {file}.csr -out {file}.pem \
+         -startdate 200101000000Z -enddate 200102000000Z -batch -notext 2>&1"
+    ));
+}
+
 /// A connection of a client that trusts an authority, and offers these versions of HTTP.
 pub(crate) type Client = StreamOwned<ClientConnection, TcpStream>;
 
 pub(crate) fn connect(session: &Session, authority: &str, host: &str, address: &str) -> Client {
+    let mut client = begin(session, authority, host, address);
+    while client.conn.is_handshaking() {
+        client.conn.complete_io(&mut client.sock).unwrap();
+    }
+    client
+}
+
+/// A connection of which the handshake has not begun.
+pub(crate) fn begin(session: &Session, authority: &str, host: &str, address: &str) -> Client {
     let mut roots = RootCertStore::empty();
     let file = session.path().join(format!("{authority}.pem"));
     roots
@@ -54,15 +83,16 @@ pub(crate) fn connect(session: &Session, authority: &str, host: &str, address: &
     let stream = TcpStream::connect(address).unwrap();
     let limit = Some(Duration::from_secs(30));
     stream.set_read_timeout(limit).unwrap();
-    let mut client = StreamOwned::new(connection, stream);
-    while client.conn.is_handshaking() {
-        client.conn.complete_io(&mut client.sock).unwrap();
-    }
-    client
+    StreamOwned::new(connection, stream)
 }
 
-/// Answers every request on a connection of its own; its address.
-pub(crate) fn serve(session: &Session, file: &str, answer: &'static str) -> String {
+/// Answers every request on a connection of its own; its address, and the beginning of each request.
+pub(crate) fn serve(
+    session: &Session,
+    file: &str,
+    answer: &'static str,
+) -> (String, Receiver<String>) {
+    let (sender, requests) = channel();
     let path = |kind: &str| session.path().join(format!("{file}.{kind}"));
     let certificate = CertificateDer::from_pem_file(path("pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(path("key")).unwrap();
@@ -81,12 +111,13 @@ pub(crate) fn serve(session: &Session, file: &str, answer: &'static str) -> Stri
             let mut stream = StreamOwned::new(connection, stream);
             let mut read = [0; 8192];
             // A client that trusts another authority breaks off.
-            if matches!(stream.read(&mut read), Ok(1..)) {
+            if let Ok(n @ 1..) = stream.read(&mut read) {
+                let _ = sender.send(String::from_utf8_lossy(&read[..n]).into_owned());
                 let _ = stream.write_all(answer.as_bytes());
                 stream.conn.send_close_notify();
                 let _ = stream.flush();
             }
         }
     });
-    address
+    (address, requests)
 }

@@ -245,6 +245,68 @@ fn bodies_of_strangers_give_way_to_others_and_leave_the_room_of_verified_bodies(
     assert_eq!(proxied.send(signed).status(), 200);
 }
 
+/// Anybody can begin a webhook: its MAC is over its body.
+#[test]
+fn bodies_of_webhooks_that_nobody_signed_displace_none_whose_signature_was_accepted() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    configure(&session, &upstream.url, KEYS);
+    edit(
+        &session,
+        "[upstreams.app]",
+        "[limits]\nbody-bytes = 4194304\n\n[upstreams.app]",
+    );
+    // Each has a share of its own.
+    let paths = ["/one", "/two", "/three"];
+    for path in paths {
+        let name = &path[1..];
+        session.secret(name, &format!("{name}, a secret of this test alone"));
+        let route = format!(
+            "[[routes]]\nname = \"{name}\"\nupstream = \"app\"\npath = \"{path}\"\n\
+             scheme = \"github\"\nkeys = [{{ file = \"{name}\" }}]\n\n[[routes]]"
+        );
+        edit(&session, "[[routes]]", &route);
+    }
+    let proxied = Proxied::of(&session);
+    let address = proxied.listening.address();
+    let body = format!("{{\"a\":\"{}\"}}", "b".repeat(300_000));
+    let signed = Signed::new(&session, "POST", "/transfer", &body);
+    let (first, last) = signed.body.split_at(200_000);
+    let mut genuine = TcpStream::connect(address).unwrap();
+    let length = format!("content-length: {}\r\nconnection: close\r\n", body.len());
+    let head = signed.head(&format!("{length}expect: 100-continue\r\n\r\n"));
+    genuine.write_all(head.as_bytes()).unwrap();
+    let mut go_on = [0; 25];
+    genuine.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    genuine.write_all(first.as_bytes()).unwrap();
+    let mut strangers: Vec<_> = [0; 4]
+        .iter()
+        .flat_map(|_| paths)
+        .map(|path| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 300000\r\n\
+                 content-type: application/json\r\nx-github-delivery: 1\r\n\
+                 x-hub-signature-256: sha256={}\r\n\r\n",
+                "0".repeat(64)
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            // A refusal may have closed it already.
+            let _ = stream.write_all(&vec![b'a'; 299_999]);
+            stream
+        })
+        .collect();
+    // They have to give way to each other.
+    let mut status = [0; 12];
+    strangers[0].read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 503");
+    genuine.write_all(last.as_bytes()).unwrap();
+    let mut answer = String::new();
+    genuine.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
 /// A server that takes one stream at a time: the second request waits for it before its claim.
 #[test]
 fn a_stream_of_http2_is_had_before_the_claim() {

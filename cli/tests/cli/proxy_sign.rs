@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    certified::{authority, certify, serve},
     proxied::{Answer, DONE, Proxied, edit, send},
     round_trip::{keygen, schemes},
     session::Session,
@@ -118,6 +119,39 @@ fn a_request_is_signed_by_every_scheme_as_the_proxy_verifies_it() {
         }
     }
     drop(proxied);
+}
+
+/// The receiver is reached by TLS, and the signature names it as it is reached.
+#[test]
+fn a_request_is_signed_for_a_receiver_behind_https() {
+    let session = Session::new();
+    authority(&session, "ca");
+    certify(&session, "ca", "server", "partner.example");
+    let (server, requests) = serve(&session, "server", DONE);
+    session.file(
+        "proxy.toml",
+        format!(
+            "access-log = false\n\n[upstreams.partner]\naddress = \"https://{server}\"\n\
+             ca = \"ca.pem\"\n\n[[sign]]\nname = \"events\"\nlisten = \"127.0.0.1:0\"\n\
+             upstream = \"partner\"\nscheme = \"http-message-signatures\"\n\
+             key = {{ id = \"shop\", file = \"secret\" }}\n"
+        ),
+    );
+    let proxied = Proxied::of(&session);
+    let answer = proxied.send(plain("/hooks", "content-type: text/plain\r\n", ""));
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    let received = requests.recv().unwrap();
+    assert!(
+        received.starts_with("POST /hooks HTTP/1.1\r\n")
+            && received.contains(&format!("host: {server}\r\n")),
+        "{received}"
+    );
+    session.file("received", &received);
+    let verify = format!(
+        "countersign verify http-message-signatures --key-id shop --secret-file secret \
+         --origin https://{server} received"
+    );
+    session.stdout(&verify);
 }
 
 #[test]

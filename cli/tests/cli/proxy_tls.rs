@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    certified::{Client, authority, certify, connect, serve},
+    certified::{Client, authority, begin, certify, connect, expired, serve},
     proxied::{DONE, KEYS, ORDER, Proxied, Signed, add, configure, edit, one_request},
     session::Session,
     upstream::Upstream,
@@ -193,6 +193,63 @@ fn a_certificate_is_reloaded_without_dropping_a_connection_and_a_bad_one_keeps_t
     assert!(said.contains("it holds no certificate"), "{said}");
 }
 
+/// Its client can have asked for nothing before.
+#[test]
+fn a_handshake_that_the_end_meets_is_finished_and_its_request_answered() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    configure_tls(&session, &upstream.url);
+    let proxied = Proxied::of(&session);
+    let address = proxied.listening.address().to_owned();
+    let mut client = begin(&session, "ca", "api.example.com", &address);
+    client.conn.write_tls(&mut client.sock).unwrap();
+    // The proxy is in the handshake: it has answered.
+    assert!(client.sock.peek(&mut [0]).unwrap() > 0);
+    proxied.listening.signal("-TERM");
+    while TcpStream::connect(&address).is_ok() {
+        std::thread::yield_now();
+    }
+    let raw = Signed::new(&session, "POST", "/transfer", ORDER).raw();
+    let raw = raw.replace("connection: close\r\n", "");
+    client.write_all(raw.as_bytes()).unwrap();
+    let answer = answer(&mut client);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    let (said, code) = proxied.listening.end();
+    assert_eq!(code, Some(0), "{said}");
+    one_request(&upstream.seen(), ORDER);
+}
+
+#[test]
+fn a_certificate_that_has_expired_or_will_soon_is_warned_of() {
+    let session = Session::new();
+    configure_tls(&session, "http://127.0.0.1:1");
+    let check = "countersign proxy --config proxy.toml --check";
+    // It is for two days.
+    let soon = session.run(check);
+    assert!(soon.contains("a.pem` expires at 20"), "{soon}");
+    assert!(soon.contains("the configuration is valid"), "{soon}");
+    let mut proxied = Proxied::of(&session);
+    expired(&session, "old");
+    let old = TLS.replace("a.pem", "old.pem").replace("a.key", "old.key");
+    edit(&session, TLS, &old);
+    proxied.listening.signal("-HUP");
+    assert_eq!(proxied.listening.object()["reloaded"], true);
+    let (said, _) = proxied.listening.stop();
+    assert!(said.contains("a.pem` expires at 20"), "{said}");
+    assert!(
+        said.contains("old.pem` expired at 2020-01-02T00:00:00"),
+        "{said}"
+    );
+    // The twin.
+    session.stdout(
+        "openssl x509 -req -days 60 -in old.csr -signkey old.key -extfile ca.cnf -extensions e \
+         -out old.pem 2>&1",
+    );
+    let valid = session.run(check);
+    assert!(!valid.contains("expire"), "{valid}");
+}
+
 #[test]
 fn a_reload_says_which_addresses_keep_their_old_certificates() {
     let session = Session::new();
@@ -239,7 +296,7 @@ fn a_server_of_https_is_believed_by_the_authority_that_the_file_names_and_no_oth
     authority(&session, "ca");
     authority(&session, "other");
     certify(&session, "ca", "server", "app.internal");
-    let server = serve(&session, "server", DONE);
+    let (server, _requests) = serve(&session, "server", DONE);
     let signed = Signed::new(&session, "POST", "/transfer", ORDER).raw();
     configure(&session, &format!("https://{server}"), KEYS);
     let address = format!("address = \"https://{server}\"");

@@ -101,13 +101,50 @@ fn an_event_is_forgotten_by_its_id() {
     let said = session.output(forget);
     let said = String::from_utf8(said.stdout).unwrap();
     assert!(
-        said.starts_with("recorded: 1, and nothing was forgotten"),
+        said.starts_with(
+            "recorded: 1 of event evt_1 of key stripe in namespace all, and nothing was forgotten"
+        ),
         "{said}"
     );
     let said = session.stdout(&format!("{forget} --danger-accept-again"));
-    assert!(said.starts_with("forgotten: 1. Until "), "{said}");
+    assert!(
+        said.starts_with(
+            "forgotten: 1 of event evt_1 of key stripe in namespace all. Whoever has one of these \
+             requests can send it again: it is accepted and handled once more, until "
+        ),
+        "{said}"
+    );
     assert_eq!(proxied.send(&signed).status(), 200);
     assert_eq!(upstream.seen().len(), 2);
+}
+
+/// The key of another route may be another sender's.
+#[test]
+fn a_key_alone_is_forgotten_only_in_the_one_namespace_of_a_store() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    configure(&session, &upstream.url, KEYS);
+    let other = format!(
+        "[[routes]]\nname = \"other\"\nupstream = \"app\"\npath = \"/other\"\n{KEYS}\n[[routes]]"
+    );
+    edit(&session, "[[routes]]", &other);
+    let proxied = Proxied::of(&session);
+    let raws = ["/transfer", "/other"].map(|path| Signed::new(&session, "POST", path, "1").raw());
+    for raw in &raws {
+        assert_eq!(proxied.send(raw).status(), 200);
+    }
+    let forget = "countersign store forget sqlite:used.db --key partner-1 --danger-accept-again";
+    let said = session.run(forget);
+    assert!(
+        said.contains("several namespaces") && said.contains("all, other"),
+        "{said}"
+    );
+    for raw in &raws {
+        assert_eq!(proxied.send(raw).status(), 409);
+    }
+    session.stdout(&format!("{forget} --namespace other"));
+    let statuses = raws.map(|raw| proxied.send(raw).status());
+    assert_eq!(statuses, [409, 200]);
 }
 
 #[test]

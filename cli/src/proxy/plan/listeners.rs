@@ -39,7 +39,12 @@ impl From<Listen> for Entrance {
 
 impl Entrance {
     /// Reads the addresses of clients. Certificates of one address are chosen from by name.
-    pub(super) fn all(written: &written::Written, folder: &Path) -> Result<Vec<Self>, Fault> {
+    ///
+    /// Says which certificates expire soon.
+    pub(super) fn all(
+        written: &written::Written,
+        folder: &Path,
+    ) -> Result<(Vec<Self>, Vec<String>), Fault> {
         if let Some(listen) = &written.listen
             && listen.get_ref().is_empty()
         {
@@ -47,6 +52,7 @@ impl Entrance {
             return Err(Fault::at(listen.span(), "it names no address").advising(advice));
         }
         let mut all = Vec::new();
+        let mut expiring = Vec::new();
         for listen in written.listen.iter().flat_map(Spanned::get_ref) {
             all.push(Self::from(Listen::read(listen, folder)?));
         }
@@ -61,8 +67,10 @@ impl Entrance {
                 .advising("name an address in `listen` or in [[tls]]"));
             }
             let file = |written: &Spanned<String>| folder.join(written.get_ref());
-            let certificate = tls::certificate(&file(&written.certificate), &file(&written.key))
+            let chain = file(&written.certificate);
+            let certificate = tls::certificate(&chain, &file(&written.key))
                 .map_err(|failure| fault_of(written.certificate.span(), failure))?;
+            expiring.extend(tls::expiry(&chain, &certificate));
             match with_tls.iter_mut().find(|(known, _)| *known == listen) {
                 Some((_, certificates)) => certificates.push(certificate),
                 None => with_tls.push((listen, vec![certificate])),
@@ -80,7 +88,7 @@ impl Entrance {
                 "the file names no address for its routes",
             )
             .advising("add listen = [\"127.0.0.1:8080\"] at its beginning")),
-            _ => Ok(all),
+            _ => Ok((all, expiring)),
         }
     }
 }

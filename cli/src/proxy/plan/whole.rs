@@ -27,6 +27,8 @@ pub(crate) struct KnownUpstreams(pub(in crate::proxy) Vec<Arc<Upstream>>);
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) listen: Vec<Entrance>,
+    /// What is valid, and will not be for long.
+    pub(crate) warnings: Vec<String>,
     /// Where the state of the proxy is asked for.
     pub(crate) admin: Option<Entrance>,
     pub(crate) limits: Limits,
@@ -50,7 +52,7 @@ impl Plan {
                     .advising("add a table [[routes]]"),
             );
         }
-        let listen = Entrance::all(&written, folder)?;
+        let (listen, warnings) = Entrance::all(&written, folder)?;
         let limits = Limits::read(&written.limits)?;
         let upstreams = Upstreams::read(&written.upstreams, folder, &known.0)?;
         let mut routes: Vec<Route> = Vec::new();
@@ -88,6 +90,7 @@ impl Plan {
         let admin = admin.map(|admin| Listen::read(admin, folder).map(Entrance::from));
         Ok(Self {
             listen,
+            warnings,
             admin: admin.transpose()?,
             limits,
             forwarders: Forwarders::read(written.forwarders.as_ref())?,
