@@ -1,17 +1,24 @@
 //! Cache: all clients confirm one order that waits in a cache, and it is charged once.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    str::FromStr as _,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     Json, Router,
     extract::{Path, State},
     routing::post,
 };
-use countersign::{KeyRing, MemoryStore, Signer};
+use countersign::{
+    KeyRing, MemoryStore, Signer,
+    store::{NonceStore, PostgresStore, SqliteStore},
+};
 use http::{Request, StatusCode};
+use sqlx::postgres::PgConnectOptions;
 
 use crate::{
-    common::{KEY, ORIGIN, SECRET},
+    common::{KEY, ORIGIN, SECRET, database},
     failure::Failure,
     harness::{CLIENTS, Gap, at_once, count, keys, middleware_alone, patient, rounds},
 };
@@ -43,13 +50,35 @@ fn confirmations(id: usize) -> impl Iterator<Item = Request<String>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_waits_in_a_cache_is_charged_once_and_as_it_was_signed() {
+    charged_once(MemoryStore::new().danger_assume_no_history()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_sqlite_it_is_charged_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::builder().danger_assume_no_history();
+    charged_once(store.open(folder.path().join("nonces.db")).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_postgresql_it_is_charged_once() {
+    let Some((_pool, schema)) = database::pool_and_schema("the page `cache`").await else {
+        return;
+    };
+    let url = std::env::var(database::URL).unwrap();
+    let options = PgConnectOptions::from_str(&url).unwrap();
+    let options = options.options([("search_path", schema)]);
+    charged_once(PostgresStore::open(options).await.unwrap()).await;
+}
+
+async fn charged_once(used: impl NonceStore) {
     let ring = KeyRing::new()
         .with("2026-11", "a secret of envelopes alone")
         .unwrap();
     let shop = answer::Shop {
         cache: Arc::default(),
         envelopes: answer::envelopes(ring).unwrap(),
-        used: Arc::new(MemoryStore::new().danger_assume_no_history()),
+        used: Arc::new(used),
         charged: Arc::default(),
     };
     let app = answer::app(shop.clone(), patient(answer::layer(keys()).unwrap()));

@@ -11,6 +11,7 @@ use countersign::{
     ConfigError, HttpMessageSignatures, KeyRing, MemoryStore, VerifiedPayload, VerifyLayer,
     envelope::{Deadline, Envelopes, PayloadEnvelope},
     request::VerifierBuilder,
+    store::NonceStore,
 };
 use http::StatusCode;
 
@@ -24,7 +25,7 @@ pub struct Shop {
     pub cache: Cache,
     pub envelopes: Envelopes,
     /// Remembers which orders were charged. With several servers, a store that they share.
-    pub used: Arc<MemoryStore>,
+    pub used: Arc<dyn NonceStore>,
     pub charged: Arc<Mutex<Vec<Order>>>,
 }
 
