@@ -5,6 +5,8 @@
 set -eu
 cd "$(dirname "$0")"
 cargo build --release --bins
+# `proxied` runs the command as it is released.
+cargo build --release --locked --manifest-path ../Cargo.toml --package countersign-cli
 rows=$(mktemp)
 trap 'rm -f "$rows"' EXIT
 for source in src/bin/*.rs; do

@@ -17,6 +17,7 @@ pub mod idempotency;
 pub mod layer;
 pub mod load;
 pub mod memory;
+pub mod proxied;
 pub mod requests;
 pub mod served;
 pub mod verify;
@@ -141,6 +142,11 @@ pub enum Must {
 /// Writes nanoseconds as microseconds.
 pub fn micros(nanos: f64) -> String {
     format!("{:.3} µs", nanos / 1000.0)
+}
+
+/// Writes how often something happens in a second.
+pub fn a_second(rate: f64) -> String {
+    format!("{rate:.0} a second")
 }
 
 /// Every contender with bodies of 1 KiB.

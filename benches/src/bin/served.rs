@@ -6,7 +6,7 @@
 use std::thread::available_parallelism;
 
 use countersign_benches::{
-    Must,
+    Must, a_second,
     load::{Connections, Load, Written},
     micros, row, row_in,
     served::{Requests, Served, Server, Signed, on_processor},
@@ -142,8 +142,4 @@ fn compare<const N: usize>(
         }
     }
     best
-}
-
-fn a_second(rate: f64) -> String {
-    format!("{rate:.0} a second")
 }
