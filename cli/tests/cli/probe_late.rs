@@ -114,9 +114,10 @@ fn start(late: Late, slow: Slow) -> (SocketAddr, Arc<AtomicUsize>) {
 }
 
 /// States that are read fast, slowly, and both.
-const READINGS: [(&str, Slow); 6] = [
+const READINGS: [(&str, Slow); 7] = [
     ("fast", |_| (0, 0)),
     ("slow before it looks", |_| (300, 0)),
+    ("slow once", |at| (if at == 1 { 350 } else { 0 }, 0)),
     ("slow after it looked", |_| (0, 300)),
     (
         "slow at first",
@@ -178,9 +179,6 @@ fn late_effects_are_seen_however_slow_the_state_is_to_read() {
 fn a_slow_state_costs_no_more_requests() {
     let session = Session::new();
     write_schemes(&session);
-    let help = session.run("countersign probe --help");
-    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(help.contains("Two valid requests are sent first"), "{help}");
     thread::scope(|scope| {
         for (reading, slow) in READINGS {
             let session = &session;
@@ -193,4 +191,20 @@ fn a_slow_state_costs_no_more_requests() {
             });
         }
     });
+    let help = session.run("countersign probe --help");
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("Two valid requests are sent first"), "{help}");
+}
+
+/// The last moment of the window is met, although the state is slow to read.
+#[test]
+fn a_slow_state_is_read_before_the_window_ends() {
+    let session = Session::new();
+    write_schemes(&session);
+    let (address, _) = start(|_| 0, |_| (700, 0));
+    let more = "--check window-memory --wait --max-age 6";
+    let command = request(address, "/fault/late", more);
+    let report = probe(&session, &format!("no-path.toml {command}"));
+    assert_eq!(ids(&report), ["window-memory"], "{report:#}");
+    assert_eq!(report["findings"][0]["verdict"], "proven", "{report:#}");
 }

@@ -296,6 +296,8 @@ fn the_layer_is_clean_in_every_processing() {
                 Vec::<String>::new(),
                 "{route} {http}: {report:#}"
             );
+            let hidden = report["hidden"].as_str().unwrap();
+            assert!(hidden.contains("locks of sessions"), "{hidden}");
             let checks = report["checks"].as_array().unwrap();
             let clean = checks
                 .iter()

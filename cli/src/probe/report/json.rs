@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::tried;
+use super::{hidden, tried};
 use crate::probe::finding::{Finding, Ran, Report};
 
 fn micros(duration: Duration) -> u64 {
@@ -22,6 +22,7 @@ pub(crate) fn object(report: &Report) -> Value {
         "took_ms": micros(report.took) / 1000,
         "oracle": report.oracle,
         "tried": tried(report),
+        "hidden": hidden(report),
         "notes": report.notes,
         "ended": report.ended,
         "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
