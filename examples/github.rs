@@ -51,7 +51,7 @@ curl -s -w '%{{http_code}}\n' 'http://{addr}/github' -d "$body" -H 'content-type
     Ok(())
 }
 
-/// What happened is taken from the body: `X-GitHub-Event` is not covered by the signature.
+/// Reads from the body what happened: `X-GitHub-Event` is not covered by the signature.
 async fn pushed(VerifiedJson(push): VerifiedJson<Push>) -> String {
     format!("handled {}: {}\n", push.r#ref, push.after)
 }

@@ -298,7 +298,7 @@ macro_rules! queue {
                     .await
             }
 
-            /// How often each order was shipped.
+            /// Returns how often each order was shipped.
             pub(super) async fn shipments(pool: &$pool) -> Result<Vec<(i64, i64)>, sqlx::Error> {
                 let counts = "SELECT order_id, count(*) FROM shipments GROUP BY order_id";
                 sqlx::query_as(counts).fetch_all(pool).await
@@ -327,7 +327,7 @@ fn pause_ms(attempts: i64) -> i64 {
     250 << attempts.clamp(1, 11).saturating_sub(1)
 }
 
-/// Whether no later delivery of the job can end otherwise.
+/// Returns whether no later delivery of the job can end otherwise.
 fn is_final(kind: RejectionKind) -> bool {
     matches!(
         kind,

@@ -45,7 +45,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let origin = format!("http://{}", listener.local_addr()?);
 
-    // RFC 9421. Beside what it always covers, the currency has to be signed.
+    // RFC 9421. Beside what it always covers, the currency must be signed.
     let scheme = HttpMessageSignatures::builder()
         .covers(Component::header("x-currency")?)
         .build()?;

@@ -159,8 +159,8 @@ pub(crate) fn at_once<T>(ask: impl FnOnce() -> T) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(ask)).map_err(|_| StoreError::panicked())
 }
 
-/// How long a database may wait for a lock, so that it can say within `limit` that it did not get
-/// it.
+/// Returns how long a database may wait for a lock, so that it can say within `limit` that it did
+/// not get it.
 pub(crate) fn lock_wait(limit: Duration) -> Duration {
     limit * 3 / 4
 }

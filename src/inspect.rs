@@ -89,8 +89,8 @@ impl Inspector {
         self.scheme.profile().algorithm
     }
 
-    /// Whether every signature of the scheme covers method and path. If not, the same signature
-    /// passes at every place that has the secret.
+    /// Returns whether every signature of the scheme covers method and path. If not, the same
+    /// signature passes at every place that has the secret.
     #[must_use]
     pub fn covers_place(&self) -> bool {
         self.scheme.profile().covers_place

@@ -92,14 +92,15 @@
 //!
 //! Every refused request is one event, `request refused`, with `code`, `status`, `reason` and
 //! `advice`, which is [what there is to do](RejectionKind::advice): at level `ERROR` where the
-//! status is 5xx, else at `INFO`. If errors are behind the reason, such as a database's, `cause`
-//! has the texts of all of them. Reasons name key ids and nonces, and never hold a secret or an
-//! expected MAC. If a MAC does not match, an event at `DEBUG` shows the beginning of the message
-//! that was expected, before and after the body, covered headers included.
+//! status is 5xx, otherwise at `INFO`. If errors are behind the reason, such as a database's,
+//! `cause` has the texts of all of them. Reasons name key ids and nonces, and never hold a secret
+//! or an expected MAC. If a MAC does not match, an event at `DEBUG` shows the beginning of the
+//! message that was expected, before and after the body, covered headers included.
 //!
-//! A duplicate that is [acknowledged](OnDuplicate::Acknowledge) with 200 is no refusal: its event
-//! is `duplicate acknowledged`, at level `INFO`. With [`Processing::InTransaction`], the span ends
-//! when the handler is called. The events of its transaction still name the span as their parent.
+//! A duplicate that is [acknowledged](OnDuplicate::Acknowledge) with 200 is not a refusal: its
+//! event is `duplicate acknowledged`, at level `INFO`. With [`Processing::InTransaction`], the span
+//! ends when the handler is called. The events of its transaction still name the span as their
+//! parent.
 //!
 //! A layer that [only observes](VerifyLayer::danger_observe_only) writes `request would be refused`
 //! (at `WARN` where the status would be 5xx) and `duplicate would be acknowledged`, with the same
@@ -121,7 +122,7 @@
 //! - `sqlite`: a store that is durable, in a file that the processes of one host share, and nonces
 //!   that are consumed in a transaction of the handler's own.
 //! - `test-util`: for the tests of users: a clock that can be set, `testing::delivery`, requests
-//!   signed as their sender would, and `testing::conformance`, what every store has to pass.
+//!   signed as their sender would, and `testing::conformance`, what every store must pass.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -160,7 +160,7 @@ pub(crate) fn body_released(bytes: usize) {
     metrics::gauge!(BUDGET).decrement(to_f64(bytes));
 }
 
-/// What a store has on record: asked for where it is measured alone, and once a second at most, for
+/// The records of a store: asked for where it is measured alone, and once a second at most, for
 /// a store may have to look.
 #[derive(Default)]
 pub(crate) struct LiveNonces {

@@ -27,7 +27,7 @@ pub struct Written {
 }
 
 impl Written {
-    /// Writes a request. Where the end of the body is that of `shared`, it is not stored twice.
+    /// Writes a request. If the end of the body is that of `shared`, it is not stored twice.
     pub fn new(request: &Request<Bytes>, shared: &Bytes) -> Self {
         let mut start = Vec::new();
         start.extend_from_slice(
@@ -79,7 +79,7 @@ impl Outcome {
         self.requests as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// How long so many percent of the requests waited at most.
+    /// Returns how long so many percent of the requests waited at most.
     pub fn wait(&self, percent: usize) -> Duration {
         self.waits[(self.waits.len() - 1) * percent / 100]
     }

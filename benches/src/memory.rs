@@ -34,7 +34,7 @@ pub trait Subject: Sync {
     /// counts would go to and fro between them while the other is timed.
     fn inputs(&self) -> impl Fn(u64) -> Self::Input;
 
-    /// Whether it is new; from now on it is not.
+    /// Returns whether it is new; from now on it is not.
     fn claim(&self, input: &Self::Input) -> bool;
 }
 

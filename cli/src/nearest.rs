@@ -15,7 +15,7 @@ pub(crate) fn nearest<'n>(
     (distance <= 1 + wrong.len() / 3).then_some(name)
 }
 
-/// How many letters have to be added, dropped or replaced (Levenshtein).
+/// Returns how many letters must be added, dropped or replaced (Levenshtein).
 fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().take(64).collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();

@@ -181,7 +181,8 @@ fn styled(spans: impl IntoIterator<Item = Span>) -> String {
     line
 }
 
-/// Whether a terminal obeys this character, or shows nothing for it. Line feeds and tabs are our own.
+/// Returns whether a terminal obeys this character, or shows nothing for it. Line feeds and tabs
+/// are our own.
 pub(crate) fn is_harmful(c: char) -> bool {
     let is_hidden = matches!(
         c,

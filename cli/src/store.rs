@@ -52,7 +52,7 @@ impl Store {
         }
     }
 
-    /// Whether the store can be used at this moment.
+    /// Returns whether the store can be used at this moment.
     #[cfg(unix)]
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         match self {
@@ -64,14 +64,14 @@ impl Store {
     }
 }
 
-/// Whether the text is the address of a server that stores.
+/// Returns whether the text is the address of a server that stores.
 #[cfg(unix)]
 pub(crate) fn is_server(place: &str) -> bool {
     let scheme = place.split_once("://").map(|(scheme, _)| scheme);
     scheme.is_some_and(|scheme| REDIS.contains(&scheme) || POSTGRES.contains(&scheme))
 }
 
-/// Whether the text shows a password to whoever can see the command line.
+/// Returns whether the text shows a password to whoever can see the command line.
 pub(crate) fn shows_password(place: &str) -> bool {
     if place.contains("?password=") || place.contains("&password=") {
         return true;

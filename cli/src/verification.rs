@@ -46,7 +46,7 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// How the nonce is called, and its text.
+    /// Returns how the nonce is called, and its text.
     pub(crate) fn nonce(&self) -> Option<(&'static str, String)> {
         self.nonce.as_ref().map(|(kind, bytes)| match kind {
             NonceKind::Covered => ("nonce", visible(bytes)),

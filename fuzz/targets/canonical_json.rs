@@ -43,7 +43,7 @@ fuzz_target!(|body: &[u8]| {
     check(JsonForm::Jcs, body, canonical.as_ref());
 });
 
-/// What a handler is given, if it is given anything.
+/// Returns what a handler is given, if it is given anything.
 fn canonical(form: JsonForm, body: &[u8]) -> Option<Bytes> {
     let scheme = HeaderScheme::builder("x-signature")
         .fixed_key_id("sender")

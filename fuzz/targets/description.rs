@@ -119,7 +119,7 @@ fuzz_target!(|input: (Description, Facts, Facts, Vec<u8>)| {
     }
 });
 
-/// What a handler is told: what the signature covers, and nothing else.
+/// Returns what a handler is told: what the signature covers, and nothing else.
 fn covered(payload: &VerifiedPayload) -> impl PartialEq + std::fmt::Debug + use<> {
     (
         payload.bytes().clone(),
@@ -223,7 +223,7 @@ impl Description {
 }
 
 impl Element {
-    /// Where it begins and ends in a request; `None` for what is not ours to set.
+    /// Returns where it begins and ends in a request; `None` for what is not ours to set.
     fn fields(&self) -> Option<(Field, Field)> {
         let field = match self {
             Self::LineFeed | Self::Colon | Self::Text(_) | Self::Header(_) | Self::Json(..) => {

@@ -172,7 +172,7 @@ fn store(clock: &ManualClock) -> MemoryStore {
         .expect("a valid capacity")
 }
 
-/// What the scheme covers, as it stands in the head.
+/// Returns what the scheme covers, as it stands in the head.
 fn covered(head: &request::Parts) -> impl PartialEq {
     let headers = COVERED.map(|name| values(&head.headers, name));
     // The authority is compared without its case and default port.
@@ -189,7 +189,7 @@ fn covered(head: &request::Parts) -> impl PartialEq {
     (head.method.clone(), authority, target(head), headers)
 }
 
-/// Where there is an authority alone, the path is `/`.
+/// Returns the target: `/` if there is an authority alone.
 fn target(head: &request::Parts) -> PathAndQuery {
     let target = head.uri.path_and_query().cloned();
     target.unwrap_or_else(|| PathAndQuery::from_static("/"))

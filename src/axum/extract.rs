@@ -180,7 +180,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for VerifiedForm<T> {
     }
 }
 
-/// The verified query. Where the scheme does not cover the query, the answer is 500.
+/// The verified query. If the scheme does not cover the query, the answer is 500.
 ///
 /// A query in which a name appears twice is refused with 422, unless `T` is a list of pairs, such
 /// as `Vec<(String, String)>`, which has both.
@@ -247,7 +247,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Pairs<'_, D> {
 ///
 /// The path that was signed is matched against the route once more, and its parameters have to
 /// equal those that the router saw; otherwise the answer is 403, `resource_mismatch`: something
-/// between the layer and the router has rewritten the request. Where the scheme does not cover the
+/// between the layer and the router has rewritten the request. If the scheme does not cover the
 /// path, the answer is 500.
 #[derive(Clone, Copy, Debug)]
 #[expect(
@@ -269,7 +269,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Verifie
             .get::<MatchedPath>()
             .cloned()
             .ok_or_else(|| {
-                ExtractRejection::misplaced("`VerifiedPath` stands where no route was matched")
+                ExtractRejection::misplaced("`VerifiedPath` is used without a matched route")
             })?;
         let routed = RawPathParams::from_request_parts(parts, state)
             .await
@@ -287,7 +287,8 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Verifie
     }
 }
 
-/// Whether the signed path, matched against the route, has the parameters that the router saw.
+/// Returns whether the signed path, matched against the route, has the parameters that the router
+/// saw.
 pub(super) fn leads_to<'r>(
     signed: &str,
     route: &str,
@@ -308,7 +309,7 @@ pub(super) fn leads_to<'r>(
     })
 }
 
-/// What the extractors read, for a handler that has the payload in its hand: with
+/// Reads what the extractors read, for a handler that has taken the payload: with
 /// [`Processing::InTransaction`](crate::Processing::InTransaction), inside of
 /// [`transact`](PendingPayload::transact).
 impl VerifiedPayload {

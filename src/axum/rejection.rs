@@ -27,7 +27,7 @@ pub struct ExtractRejection {
     status: StatusCode,
     code: &'static str,
     detail: String,
-    /// Where the request itself is refused.
+    /// The request itself is refused.
     rejection: Option<Rejection>,
 }
 

@@ -39,14 +39,14 @@ pub trait NamesResource {
     /// both places have in common.
     type Id: FromStr;
 
-    /// Where it stands in the target.
+    /// Its place in the target.
     const IN_TARGET: InTarget;
 
-    /// Where it stands in the body: a JSON pointer (RFC 6901), such as `/order_id`.
+    /// Its place in the body: a JSON pointer (RFC 6901), such as `/order_id`.
     const IN_BODY: &'static str;
 }
 
-/// Where the target of a request names a resource.
+/// The place where the target of a request names a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InTarget {
@@ -220,7 +220,7 @@ impl<T: Send, S: Send + Sync> FromRequestParts<S> for PendingResource<T> {
     }
 }
 
-/// What the router saw of the target. Nobody has signed it.
+/// The target as the router saw it. Nobody has signed it.
 struct Routed {
     /// Without one, the target can name nothing by its path.
     route: Option<MatchedPath>,

@@ -54,7 +54,7 @@ pub(crate) trait Arriving {
     /// it; may refuse the body.
     fn arrived(&mut self, data: &[u8], more: usize) -> Result<(), Self::Refusal>;
 
-    /// Called whenever the next frame has to be waited for; ready where the wait is at an end.
+    /// Called whenever the next frame must be waited for; ready where the wait is at an end.
     fn poll_refused(&mut self, _: &mut Context<'_>) -> Poll<Self::Refusal> {
         Poll::Pending
     }

@@ -126,7 +126,7 @@ impl<B: Body<Data: Into<Bytes>>> TakenBody<B> {
         }
     }
 
-    /// The data of all frames that were kept. That of a single frame is not copied.
+    /// The data of all frames that were kept. A single frame is not copied.
     pub(crate) fn joined(&self) -> Bytes {
         let mut data = self.data();
         let first = data.next().cloned().unwrap_or_default();

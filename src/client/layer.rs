@@ -14,7 +14,7 @@ use crate::body::BodyLimits;
 ///
 /// # What happens to a request
 /// 1. Its body may be any [`Body`](http_body::Body). It is read whole, within limits of size and
-///    time, for the signature stands in the head; a body of one frame is not copied. Trailers are
+///    time, because the signature is in the head; a body of one frame is not copied. Trailers are
 ///    dropped.
 /// 2. It is signed under the [present key](Signer::rotate), with the present time and a new nonce.
 /// 3. The client sends it with a `Full<Bytes>` as its body. The answer is given back as it is.
@@ -23,10 +23,10 @@ use crate::body::BodyLimits;
 /// [`SignError`](crate::error::SignError). An error of the client comes boxed as it is. Either is
 /// found by `downcast_ref`.
 ///
-/// # Where it stands
-/// - Nearest to the client: what is covered has to be there when it is signed, such as headers that
+/// # Position
+/// - Nearest to the client: what is covered must be there when it is signed, such as headers that
 ///   other layers add, and nothing may change it afterwards, such as compression.
-/// - A layer that retries repeats the signed request as it is where it stands inside of this layer,
+/// - A layer that retries repeats the signed request as it is if it is inside of this layer,
 ///   and a server refuses the copy if the first one arrived. Outside of this layer each attempt is
 ///   a new request, and may have one more effect.
 /// - Redirects are followed outside of this layer, if at all, so that each request is signed for
@@ -92,7 +92,7 @@ impl SignLayer {
         self
     }
 
-    /// The time in which the whole body has to be there. Default: 10 seconds.
+    /// The time in which the whole body must be there. Default: 10 seconds.
     pub fn body_deadline(mut self, deadline: Duration) -> Self {
         self.settings.limits.deadline = deadline;
         self
@@ -142,7 +142,7 @@ impl<S> Layer<S> for SignLayer {
 ///   inside of this layer, and its [outcome](crate::response::SignedBy::outcome) is
 ///   [`Never`](crate::response::Outcome::Never): the first request was not accepted, and no server
 ///   will ever accept it.
-/// - The time of the server, which the second request is signed with, is no further from our own
+/// - The time of the server, which the second request is signed with, is not further from our own
 ///   than [`max_correction`](Self::max_correction).
 ///
 /// A clock that is far behind is so corrected for one request; the clock of the [`Signer`] stays as

@@ -85,7 +85,7 @@ impl Signer {
         };
         let mut unsigned = http::Request::new(body);
         *unsigned.method_mut() = request.method().clone();
-        // What the client makes of the URL when it sends the request.
+        // The URL as the client sends it.
         *unsigned.uri_mut() = request
             .url()
             .as_str()
@@ -178,7 +178,7 @@ where
         let answer = Request::try_from(request).map(|request| self.0.call(request));
         ResponseFuture::new(async move {
             let answer = answer?.await.map_err(Into::into)?;
-            // The conversion loses the URL, unless it stands among the extensions.
+            // The conversion loses the URL, unless the extensions hold it.
             let url = http::Response::builder().url(answer.url().clone());
             let mut answer = http::Response::<Body>::from(answer);
             let url = url.body(())?.into_parts().0.extensions;

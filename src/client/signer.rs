@@ -130,7 +130,7 @@ impl Signer {
     /// Signs a request, with the present time and, where the scheme has one, a nonce of 128 random
     /// bits.
     ///
-    /// Whatever else is covered has to be there already; the URI names the authority, or `Host`
+    /// Whatever else is covered must be there already; the URI names the authority, or `Host`
     /// does. Headers that the scheme writes replace those of the same name.
     ///
     /// # Errors
@@ -172,13 +172,13 @@ impl Signer {
         match self.write(&mut parts, body.as_ref(), now, nonce)? {
             None => Ok(Request::from_parts(parts, body)),
             Some(_) => Err(SignError::new(
-                "the signature stands in the body, which only `sign_body` can write",
+                "the signature is in the body, which only `sign_body` can write",
             )),
         }
     }
 
     /// Signs a request under a nonce of your own, with any scheme: also with one whose signature
-    /// stands in the body.
+    /// is in the body.
     ///
     /// # Errors
     /// As [`Signer::sign_with_nonce`].
@@ -192,7 +192,7 @@ impl Signer {
         Ok(Request::from_parts(parts, written.unwrap_or(body)))
     }
 
-    /// Writes the signature into the head, or answers with the body that it stands in.
+    /// Writes the signature into the head, or returns the body that holds it.
     fn write(
         &self,
         parts: &mut Parts,

@@ -103,7 +103,7 @@ impl EnvelopesBuilder {
         self
     }
 
-    /// How long a store or a database may take to answer: between 1 millisecond and 1 hour.
+    /// Sets how long a store or a database may take to answer: between 1 millisecond and 1 hour.
     /// Default: 2 seconds.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.memory.timeout = timeout;

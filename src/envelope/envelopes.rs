@@ -73,7 +73,7 @@ impl Envelopes {
         let latest = sealed_at.saturating_add(settings.longest_deadline);
         let deadline = settings.deadline(deadline, now, latest, proven)?;
         let latest = match (&proven.nonce, lasts.claimed_until) {
-            // Of a later sealing, and whoever made this one does not know of it.
+            // A later sealing, which the maker of this one does not know.
             (Some(_), Some(until)) => until.saturating_add(settings.longest_deadline),
             _ => deadline,
         };
@@ -135,7 +135,7 @@ impl Envelopes {
         let sealed_at = settings.clock.now();
         let deadline = settings.deadline(deadline, sealed_at, Timestamp::MAX, proven)?;
         // The sender may sign the event again until then, and a worker seal that request too: the
-        // record of this one has to last until the deadline of that.
+        // record of this one must last until the deadline of that.
         let latest = claim.deadline().saturating_sub(proven.lasts.repeats_for);
         if deadline.saturating_add(settings.margin) > latest {
             return Err(SignError::of_kind(
@@ -324,7 +324,7 @@ impl Settings {
         Ok((terms, proven))
     }
 
-    /// What is recorded when the payload is used.
+    /// Returns what is recorded when the payload is used.
     fn claim(&self, terms: &Terms, proven: &Proven) -> Result<Claim, Rejection> {
         let nonce = match (&proven.nonce, terms.id) {
             (Some(nonce), _) => nonce.clone(),

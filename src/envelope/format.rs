@@ -30,29 +30,29 @@ pub(super) const TAG_LEN: usize = 4;
 /// The greatest length of an envelope, in bytes.
 pub(super) const MAX_LEN: usize = 64 * 1024 * 1024;
 
-/// What stands before everything that only the opener reads.
+/// The head of an envelope, before everything that only the opener reads.
 pub(super) struct Frame<'e> {
     pub(super) version: u8,
     pub(super) tag: &'e [u8],
     pub(super) key_id: &'e str,
-    /// What the MAC is over.
+    /// The bytes that the MAC covers.
     pub(super) signed: &'e [u8],
     pub(super) mac: &'e [u8],
     rest: &'e [u8],
 }
 
-/// What an envelope says, besides the snapshot.
+/// The fields of an envelope, besides the snapshot.
 pub(super) struct Terms {
     /// When the request was first sealed, for whichever purpose.
     pub(super) sealed_at: Timestamp,
     pub(super) deadline: Timestamp,
-    /// Until when the record of its use has to be kept.
+    /// Until when the record of its use must be kept.
     pub(super) kept_until: Timestamp,
     /// The signed time that a store goes by.
     pub(super) signed_at: Option<Timestamp>,
-    /// Of a request without a nonce: what makes the envelope unique.
+    /// Makes the envelope of a request without a nonce unique.
     pub(super) id: Option<[u8; 16]>,
-    /// Of a request whose nonce was left to the worker: what else its claim says.
+    /// The rest of the claim, if the nonce of the request was left to the worker.
     pub(super) left: Option<Left>,
 }
 
@@ -191,7 +191,8 @@ pub(super) fn write(tag: [u8; TAG_LEN], key_id: &KeyId, terms: &Terms, proven: &
 }
 
 impl<'e> Frame<'e> {
-    /// `None` if this is no envelope. That of a later version says no more than its version.
+    /// Returns `None` if this is not an envelope, and only the version if the version is a later
+    /// one.
     pub(super) fn read(envelope: &'e [u8]) -> Option<Self> {
         if envelope.len() > MAX_LEN {
             return None;

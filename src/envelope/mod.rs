@@ -9,7 +9,7 @@
 //! deadline, and is opened at the moment of use:
 //!
 //! 1. a handler [seals](Envelopes::seal) what it has verified, with a [`Deadline`];
-//! 2. the bytes stand in a table, a queue or a cache, for as long as it takes;
+//! 2. the bytes wait in a table, a queue or a cache, for as long as it takes;
 //! 3. a worker [opens](Envelopes::open) them, and uses the payload
 //!    [in the transaction of its effects](PayloadEnvelope::transact). A second delivery of the job,
 //!    and a second sealing of the same request, are refused (`envelope_used`).
@@ -66,8 +66,8 @@
 //!
 //! # Security
 //! - The keys are a ring of the service's own. Give no sender a secret of it, and no other use.
-//! - Whoever can write to the queue can delete jobs, delay them until their deadline, and deliver
-//!   them again. They cannot alter one, or move one to another purpose.
+//! - Anybody who can write to the queue can delete jobs, delay them until their deadline, and
+//!   deliver them again. They cannot alter one, or move one to another purpose.
 //! - A worker's clock decides about the deadline, within the
 //!   [`clock_difference`](EnvelopesBuilder::clock_difference).
 

@@ -21,11 +21,11 @@ pub(super) const RETENTION: Duration =
 
 pub(super) struct Settings {
     pub(super) purpose: String,
-    /// That of the layers whose payloads are sealed.
+    /// The namespace of the layers whose payloads are sealed.
     pub(super) namespace: Arc<str>,
     pub(super) keys: KeyRing,
     pub(super) seal_under: RwLock<KeyId>,
-    /// What remembers uses, in a namespace that is its own.
+    /// Remembers uses, in a namespace of its own.
     pub(super) memory: Memory,
     pub(super) clock_difference: Duration,
     /// No deadline is later than so long after the door may let the request in again.

@@ -40,7 +40,7 @@ impl ConfigError {
     }
 
     /// Refuses the time that this store waits for its database, unless it is more than none, and at
-    /// most 30 seconds: PostgreSQL's sweep spares what is past for a minute.
+    /// most 30 seconds: PostgreSQL's sweep spares expired records for a minute.
     #[cfg(any(feature = "postgres", feature = "redis"))]
     pub(crate) fn unless_wait(wait: Duration, store: &str) -> Result<(), Self> {
         let holds = !wait.is_zero() && wait <= Duration::from_secs(30);
@@ -137,7 +137,7 @@ pub enum ConfigErrorKind {
     Forwarded(String),
     /// A description of a scheme that is not safe, or contradicts itself.
     Scheme(Cow<'static, str>),
-    /// Something that has to be configured is missing.
+    /// Something that must be configured is missing.
     Missing(&'static str),
     /// A limit or duration that is out of its range.
     Range(Cow<'static, str>),
@@ -155,7 +155,7 @@ pub enum ConfigErrorKind {
     /// Another layer of this process claims in the same store and namespace, with other secrets
     /// under the key id that is named second (`*` where key ids are looked up).
     OtherSecrets(String, String),
-    /// Another layer of this process claims in the same store and namespace, and has to be
+    /// Another layer of this process claims in the same store and namespace, and must be
     /// remembered for another time: its own comes first.
     OtherRetention(String, Duration, Duration),
     /// A secret of envelopes that a layer, or tokens, of this process has too, in the namespace that

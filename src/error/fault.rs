@@ -51,7 +51,7 @@ pub(crate) enum FaultKind {
     BodyNotCovered,
     /// The key look-up gave no answer.
     KeysUnavailable,
-    /// A value that this side has to supply is missing, or cannot be signed.
+    /// A value that this side must supply is missing, or cannot be signed.
     NotSupplied,
     /// The message was used before.
     Used,
@@ -75,7 +75,7 @@ impl Fault {
         }))
     }
 
-    /// The fault of a duplicate that has to wait this long.
+    /// The fault of a duplicate that must wait this long.
     pub(crate) fn in_flight(detail: &'static str, remaining: Duration) -> Self {
         let mut fault = Self::new(FaultKind::InFlight, detail);
         fault.0.retry_after = Some(remaining);
@@ -107,7 +107,7 @@ impl Fault {
         &self.0.detail
     }
 
-    /// Since when no server of the namespace accepts the message, if none ever will.
+    /// Returns since when no server of the namespace accepts the message, if none ever will.
     pub(crate) fn final_since(&self) -> Option<Timestamp> {
         self.0.final_since
     }

@@ -115,7 +115,7 @@ impl Rejection {
         self
     }
 
-    /// Which kind.
+    /// Returns the kind of the rejection.
     #[must_use]
     pub fn kind(&self) -> RejectionKind {
         self.0.kind
@@ -136,7 +136,7 @@ impl Rejection {
     }
 
     /// Counts the refusal, and writes the line of the log that tells an operator what to do: at
-    /// level `ERROR` where the status is 5xx, else at `INFO`.
+    /// level `ERROR` if the status is 5xx, otherwise at `INFO`.
     pub(crate) fn report(&self) {
         let kind = self.0.kind;
         let (code, status, advice) = (kind.code(), self.status().as_u16(), kind.advice());
@@ -151,15 +151,15 @@ impl Rejection {
         }
     }
 
-    /// Writes the line of the log of a duplicate that is answered with 200: it is no refusal, and
-    /// there is nothing to do.
+    /// Writes the line of the log of a duplicate that is answered with 200: it is not a refusal,
+    /// and there is nothing to do.
     pub(crate) fn report_acknowledged(&self) {
         let (code, reason) = (self.0.kind.code(), self.reason());
         tracing::info!(code, status = 200, reason, "duplicate acknowledged");
     }
 
     /// Counts what a layer that lets everything through would have done, and writes the line of the
-    /// log: at `WARN` where the status would be 5xx, else at `INFO`.
+    /// log: at `WARN` if the status would be 5xx, otherwise at `INFO`.
     pub(crate) fn report_observed(&self, acknowledged: bool) {
         let kind = self.0.kind;
         let (code, status, advice) = (kind.code(), self.status().as_u16(), kind.advice());
@@ -206,7 +206,7 @@ impl Rejection {
         (!cause.is_empty()).then_some(cause)
     }
 
-    /// Says how long the sender has to wait, by this clock, if it is the moment that is known.
+    /// Says how long the sender must wait, by this clock, if it is the moment that is known.
     pub(crate) fn counted_by(self, clock: &dyn Clock) -> Self {
         let Some(moment) = self.0.signed_from else {
             return self;

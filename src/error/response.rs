@@ -8,7 +8,7 @@ use super::fault::{Fault, FaultKind, Reason};
 
 /// A response that is refused: it is not known to come from the server, or to answer the request.
 ///
-/// Nothing of it is to be believed, its status included. Whether the request had an effect is not
+/// Believe nothing of it, not even its status. Whether the request had an effect is not
 /// known.
 #[derive(Clone, Debug)]
 pub struct ResponseError {

@@ -166,7 +166,7 @@ impl StoreError {
         self.retry_after
     }
 
-    /// Since when the refusal is final, if it is.
+    /// Returns since when the refusal is final, if it is.
     #[must_use]
     pub fn final_since(&self) -> Option<Timestamp> {
         self.final_since

@@ -1,4 +1,4 @@
-//! The digest that a file has to have, and where it comes from.
+//! The digest that a file must have, and where it comes from.
 
 use std::fmt;
 

@@ -23,7 +23,7 @@ const START: State = [
     0x5be0_cd19,
 ];
 
-/// What is known of the bytes of a file: 32 bytes for each block.
+/// The hash of a file, as far as it is known: 32 bytes for each block.
 ///
 /// A block is the one that was hashed if it leads from the state before it to the state behind it.
 /// Another block that does so would be a collision of SHA-256, and make a second file with the
@@ -83,14 +83,14 @@ impl Blocks {
         self.len
     }
 
-    /// How long the block of this number is: the last one is shorter, and a file without a byte has
-    /// none.
+    /// Returns how long the block of this number is: the last one is shorter, and a file without a
+    /// byte has none.
     pub(super) fn len_of(&self, number: u64) -> usize {
         let left = self.len.saturating_sub(number.saturating_mul(BLOCK as u64));
         usize::try_from(left).map_or(BLOCK, |left| left.min(BLOCK))
     }
 
-    /// Whether these are the bytes of the block with this number.
+    /// Returns whether these are the bytes of the block with this number.
     pub(super) fn is(&self, number: u64, bytes: &[u8]) -> bool {
         let Ok(place) = usize::try_from(number) else {
             return false;
@@ -111,7 +111,7 @@ impl Blocks {
     }
 }
 
-/// How many blocks there are; one, of no byte, for an empty file.
+/// Returns how many blocks there are; one, of no byte, for an empty file.
 fn count(len: u64) -> usize {
     usize::try_from(len.div_ceil(BLOCK as u64))
         .unwrap_or_default()

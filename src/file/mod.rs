@@ -50,7 +50,8 @@
 //! # What stays open
 //! - The whole file is read before its first byte leaves. Keep a [`VerifiedFile`] to serve it
 //!   again; nothing of it is stale.
-//! - Whoever can write to the folder can make requests fail, by changing a file while it is sent.
+//! - Anybody who can write to the folder can make requests fail, by changing a file while it is
+//!   sent.
 //! - A hard link is a file like any other: the digest decides.
 
 #[cfg(not(unix))]

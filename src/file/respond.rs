@@ -127,7 +127,7 @@ fn asked(range: &[u8], len: u64) -> Asked {
     }
 }
 
-/// Whether a list of entity tags has this one, compared weakly (RFC 9110, section 13.1.2).
+/// Returns whether a list of entity tags has this one, compared weakly (RFC 9110, section 13.1.2).
 fn lists(list: &[u8], etag: &[u8]) -> bool {
     let mut tags = list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     tags.any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag)

@@ -76,7 +76,7 @@ impl VerifiedFile {
         self.body_of(0..self.len())
     }
 
-    /// Returns some of the bytes as a body; the blocks that they stand in are read, and no others.
+    /// Returns some of the bytes as a body; only the blocks that hold them are read.
     /// A range beyond the end is cut off.
     #[must_use]
     pub fn body_of(&self, range: Range<u64>) -> FileBody {

@@ -47,13 +47,13 @@ const NEVER: [HeaderName; 12] = [
     UPGRADE,
 ];
 
-/// Whether a header may be stored.
+/// Returns whether a header may be stored.
 pub(super) fn is_storable(name: &HeaderName) -> bool {
     !NEVER.contains(name) && *name != IDEMPOTENCY_REPLAYED && *name != IDEMPOTENCY_BODY
 }
 
-/// Whether an answer is stored: 2xx to 4xx, except 401, 403, 408, 425, 429 and a 409 that says when
-/// to try again, which say nothing of the intention. Every other answer releases the key.
+/// Returns whether an answer is stored: 2xx to 4xx, except 401, 403, 408, 425, 429 and a 409 that
+/// says when to try again, which say nothing of the intention. Every other answer releases the key.
 pub(crate) fn is_stored(status: StatusCode, headers: &HeaderMap) -> bool {
     match status.as_u16() {
         401 | 403 | 408 | 425 | 429 => false,
@@ -93,8 +93,8 @@ impl StoredAnswer {
         }
     }
 
-    /// What is kept in place of an answer if nobody knows what the attempt did: no handler's answer
-    /// of 5xx is stored.
+    /// Returns what is kept in place of an answer if nobody knows what the attempt did: no
+    /// handler's answer of 5xx is stored.
     pub(crate) fn unknown() -> Self {
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,
@@ -183,7 +183,7 @@ impl StoredAnswer {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         for (name, value) in self.headers {
-            // What describes a body that is not there would be taken for that of an empty one.
+            // A header that describes an absent body would describe an empty one.
             if is_whole || (name != CONTENT_TYPE && name != CONTENT_ENCODING) {
                 headers.append(name, value);
             }

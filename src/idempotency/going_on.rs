@@ -1,4 +1,4 @@
-//! How many handlers may go on after their clients have hung up, and how many of one sender.
+//! Limits how many handlers may go on after their clients have hung up, and how many of one sender.
 
 use std::{
     collections::HashMap,

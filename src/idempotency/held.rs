@@ -44,8 +44,8 @@ impl Held {
         self.kept.settle(End::Released).await;
     }
 
-    /// Whether the answer on record is the one of this attempt: another may have taken the key over,
-    /// and answered.
+    /// Returns whether the answer on record is the one of this attempt: another may have taken the
+    /// key over, and answered.
     pub(crate) async fn is_answered_by(&self, pending: &PendingAnswer) -> Result<bool, Rejection> {
         let answer = self.key.answer().await?;
         Ok(answer.is_some_and(|answer| pending.has_recorded(&answer)))

@@ -98,7 +98,7 @@ const GATHERED: usize = 512;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyTakenOut;
 
-/// What was verified of a request, and its head, for what is not covered.
+/// The verified part of a request, and its head for the rest.
 #[derive(Clone, Copy)]
 pub(crate) struct Said<'r> {
     pub(crate) memory: &'r Memory,
@@ -121,12 +121,12 @@ impl Said<'_> {
         AnswerClaim::new(Arc::clone(namespace), key_id.clone(), digest, fingerprint)
     }
 
-    /// Whether the request changes nothing, so that its key means nothing.
+    /// Returns whether the request changes nothing, so that its key means nothing.
     pub(super) fn is_safe(&self) -> bool {
         self.method().is_safe()
     }
 
-    /// Whether the request has a key at all.
+    /// Returns whether the request has a key at all.
     pub(super) fn sends_key(&self) -> bool {
         let head = self.head;
         head.headers.contains_key(IDEMPOTENCY_KEY) || head.extensions.get::<KeyTakenOut>().is_some()
@@ -159,7 +159,7 @@ impl Said<'_> {
                 Part::Header(name) => (b'h', name.as_str(), ""),
                 Part::Member(named) => (b'm', named.0.as_str(), &*named.1),
                 Part::QueryParam(name) => (b'q', &**name, ""),
-                // They are fed above, or are no content.
+                // They are fed above, or describe no content.
                 _ => return None,
             };
             let of_signature = matches!(name, "signature" | "signature-input") || DATE == *name;

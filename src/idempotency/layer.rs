@@ -31,7 +31,7 @@ pub struct IdempotencyLayer {
     pub(crate) settings: Arc<Settings>,
 }
 
-/// What becomes of a request.
+/// The fate of a request.
 pub(crate) enum Asked {
     /// It was answered before.
     Answered(StoredAnswer),
@@ -103,7 +103,8 @@ impl IdempotencyLayer {
         verifier.keep_answers_in(store, namespace)
     }
 
-    /// Claims the key. Whoever goes away meanwhile, or gets no answer, leaves no claim behind.
+    /// Claims the key. A client that goes away meanwhile, or gets no answer, leaves no claim
+    /// behind.
     pub(crate) async fn ask(&self, claim: AnswerClaim) -> Result<Asked, Rejection> {
         can_be_kept()?;
         let settings = &self.settings;

@@ -112,12 +112,13 @@ impl PendingAnswer {
         Ok(Response::from_parts(head, Full::new(body)))
     }
 
-    /// Whether this attempt has recorded its answer, in a transaction that may not be committed.
+    /// Returns whether this attempt has recorded its answer, in a transaction that may not be
+    /// committed.
     pub(crate) fn is_recorded(&self) -> bool {
         lock(&self.0.recorded).is_some()
     }
 
-    /// Whether this answer is the one that this attempt has recorded.
+    /// Returns whether this answer is the one that this attempt has recorded.
     pub(crate) fn has_recorded(&self, answer: &Bytes) -> bool {
         *lock(&self.0.recorded) == Some(Sha256::digest(answer).into())
     }

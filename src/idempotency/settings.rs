@@ -27,7 +27,7 @@ pub(crate) struct Settings {
     pub(super) headers: Vec<HeaderName>,
     pub(crate) going_on: Arc<GoingOn>,
     pub(super) taking_back: TakingBack,
-    /// Of the requests with one key that are new.
+    /// The turns of new requests with one key.
     pub(super) claiming: Turns,
     /// Of the duplicates with one key that were used before: anybody can send those that were
     /// overheard, and a retry of the sender does not wait behind them.
@@ -42,7 +42,8 @@ impl Settings {
         StoredAnswer::new(head.status, &head.headers, &self.headers, body)
     }
 
-    /// How long the store may take to renew, so that a slow answer still leaves a hold to renew.
+    /// Returns how long the store may take to renew, so that a slow answer still leaves a hold to
+    /// renew.
     pub(super) fn renewal_timeout(&self) -> Duration {
         self.timeout.min(self.lease / 3)
     }
@@ -91,7 +92,7 @@ impl Default for TakingBack {
     }
 }
 
-/// What becomes of an attempt that was cut off before its answer was recorded.
+/// The fate of an attempt that was cut off before its answer was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WhenCutOff {
     Unknown,

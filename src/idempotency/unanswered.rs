@@ -17,7 +17,7 @@ use crate::{
 pub(super) struct Unanswered<'c> {
     settings: &'c Arc<Settings>,
     claim: &'c AnswerClaim,
-    /// Whoever drops it may be outside of the runtime.
+    /// It may be dropped outside of the runtime.
     runtime: Option<Handle>,
     is_answered: bool,
 }

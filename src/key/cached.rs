@@ -28,7 +28,7 @@ use crate::{
 /// - A key is looked up again when its [`time_to_live`](CachedKeysBuilder::time_to_live) is over. A
 ///   key that was changed or removed is used until then, unless
 ///   [`invalidate`](CachedKeys::invalidate) is called.
-/// - Names that are no key are remembered in a cache of their own, for a shorter time, so that
+/// - Unknown names are remembered in a cache of their own, for a shorter time, so that
 ///   strangers who invent names evict no key and cause few look-ups.
 /// - One name is looked up once at a time. All requests that wait for it get the same answer.
 /// - If the key store fails, requests are refused (503, `store_unavailable`), unless
@@ -70,7 +70,7 @@ struct Shared {
     inner: Arc<dyn KeyStore>,
     settings: Settings,
     known: Cache<KeyId, Entry>,
-    /// Names that are no key, and when that was found out.
+    /// Unknown names, and when each look-up found no key.
     unknown: Cache<KeyId, Instant>,
     /// The look-ups that are under way: never more than requests in flight.
     flights: Mutex<HashMap<KeyId, Arc<Flight>>>,
@@ -109,13 +109,13 @@ pub struct CachedKeysBuilder {
 }
 
 impl CachedKeysBuilder {
-    /// How many keys are kept. Default: 10,000. Range: 1 to 10,000,000.
+    /// Sets how many keys are kept. Default: 10,000. Range: 1 to 10,000,000.
     pub fn capacity(mut self, keys: usize) -> Self {
         self.settings.capacity = keys;
         self
     }
 
-    /// How many names are kept that are no key. Default: 10,000. Range: 1 to 10,000,000.
+    /// Sets how many unknown names are kept. Default: 10,000. Range: 1 to 10,000,000.
     pub fn unknown_capacity(mut self, names: usize) -> Self {
         self.settings.unknown_capacity = names;
         self
@@ -135,8 +135,9 @@ impl CachedKeysBuilder {
         self
     }
 
-    /// How long one look-up may take. Default: 1 s. Range: 1 ms to 1 hour. A verifier waits for its
-    /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout), which should be longer.
+    /// Sets how long one look-up may take. Default: 1 s. Range: 1 ms to 1 hour. A verifier waits
+    /// for its [`store_timeout`](crate::request::VerifierBuilder::store_timeout), which should be
+    /// longer.
     pub fn look_up_timeout(mut self, time: Duration) -> Self {
         self.settings.look_up_timeout = time;
         self
@@ -260,7 +261,7 @@ impl Shared {
         }
     }
 
-    /// What there is of a key that cannot be looked up.
+    /// Returns what there is of a key that cannot be looked up.
     fn stale(&self, id: &KeyId, error: KeyError) -> Found {
         let Settings {
             time_to_live,
@@ -278,7 +279,7 @@ impl Shared {
     }
 }
 
-/// In line for one name. Whoever leaves last takes the line down.
+/// In line for one name. The last to leave takes the line down.
 struct Place<'s> {
     shared: &'s Shared,
     id: KeyId,
@@ -289,7 +290,7 @@ impl<'s> Place<'s> {
     fn new(shared: &'s Shared, id: KeyId) -> Self {
         let mut flights = lock(&shared.flights);
         let flight = Arc::clone(flights.entry(id.clone()).or_default());
-        // What a look-up has brought is for those who waited for it.
+        // Those who waited get the result of the look-up.
         let flight = if lock(&flight.outcome).is_some() {
             let next = Arc::new(Flight::default());
             flights.insert(id.clone(), Arc::clone(&next));

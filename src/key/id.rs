@@ -6,7 +6,7 @@ use crate::error::{ConfigError, ConfigErrorKind};
 
 /// The name of a key: 1 to 128 visible ASCII characters.
 ///
-/// Key ids are not secret: they stand in requests and in logs.
+/// Key ids are not secret: they appear in requests and in logs.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(Arc<str>);
 

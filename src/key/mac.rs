@@ -31,7 +31,7 @@ impl MacAlgorithm {
         }
     }
 
-    /// What people call it.
+    /// Returns the name that people use.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::HmacSha256 => "HMAC-SHA256",

@@ -18,7 +18,7 @@ std::thread_local! {
     static BEGUN: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// How many MACs this thread has begun.
+/// Returns how many MACs this thread has begun.
 #[cfg(test)]
 pub(crate) fn begun() -> usize {
     BEGUN.get()

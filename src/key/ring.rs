@@ -36,7 +36,7 @@ pub struct KeyRing(Arc<RwLock<Keys>>);
 #[derive(Clone, Default)]
 struct Keys {
     sets: HashMap<KeyId, Arc<KeySet>>,
-    /// Under which id each secret stands, by its fingerprints.
+    /// The id of each secret, by the fingerprints of the secret.
     owners: HashMap<Vec<u8>, KeyId>,
 }
 
@@ -130,7 +130,7 @@ impl KeyStore for KeyRing {
         StoreFuture::ready(Ok(keys.sets.get(key_id).cloned()))
     }
 
-    /// Those that the ring has at this moment.
+    /// Returns the keys that the ring has at this moment.
     fn known_keys(&self) -> KnownKeys {
         let keys = read(&self.0);
         let mut listed: HashMap<_, HashSet<_>> = HashMap::new();

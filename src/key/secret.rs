@@ -15,7 +15,7 @@ use crate::{
 ///
 /// A secret is redacted in `Debug`, wiped from memory when it is dropped, and cannot be read back
 /// outside of this crate. It has at least [`Secret::MIN_LEN`] bytes, not counting zeros at its end:
-/// HMAC pads a key with zeros, so that a secret which ends in them is no stronger than without.
+/// HMAC pads a key with zeros, so zeros at the end of a secret add no strength.
 ///
 /// ```
 /// use countersign::Secret;
@@ -158,7 +158,8 @@ impl Secret {
         })
     }
 
-    /// Whether these are its bytes, compared in constant time. That the lengths differ can be seen.
+    /// Returns whether these are its bytes, compared in constant time. That the lengths differ can
+    /// be seen.
     pub(crate) fn is(&self, bytes: &[u8]) -> bool {
         self.bytes.ct_eq(bytes).into()
     }

@@ -85,7 +85,7 @@ impl KeySet {
         &self.id
     }
 
-    /// How many secrets there are, valid or not.
+    /// Returns how many secrets there are, valid or not.
     pub(crate) fn len(&self) -> usize {
         self.secrets.len()
     }
@@ -99,7 +99,7 @@ impl KeySet {
         tied.find(|algorithm| *algorithm != wanted)
     }
 
-    /// Whether a secret is valid for a time alone.
+    /// Returns whether a secret is valid for a time alone.
     pub(crate) fn is_timed(&self) -> bool {
         let always = (Timestamp::EPOCH, Timestamp::MAX);
         let mut secrets = self.secrets.iter();
@@ -111,7 +111,7 @@ impl KeySet {
         self.valid_between(now, now)
     }
 
-    /// Those of the secrets that are tried at `now` that are valid until `end`.
+    /// Returns the secrets that are tried at `now` and stay valid until `end`.
     pub(crate) fn valid_between(
         &self,
         now: Timestamp,

@@ -33,8 +33,8 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Returns a [`KeyError`] if the key store cannot tell.
     fn find<'a>(&'a self, key_id: &'a str) -> KeyFuture<'a>;
 
-    /// Which keys these are, for two layers that share a store of nonces. Default: those that this
-    /// very object looks up. Let layers share it in an [`Arc`], or give each a namespace.
+    /// Returns which keys these are, for two layers that share a store of nonces. Default: those
+    /// that this very object looks up. Let layers share it in an [`Arc`], or give each a namespace.
     fn known_keys(&self) -> KnownKeys {
         KnownKeys::looked_up_by(self)
     }
@@ -57,13 +57,14 @@ pub(super) enum Known {
 }
 
 impl KnownKeys {
-    /// Those that this object looks up, whatever they are.
+    /// Returns keys that are known only by this object, which looks them up.
     #[must_use]
     pub fn looked_up_by<K: ?Sized>(keys: &K) -> Self {
         Self(Known::LookedUpBy(ptr::from_ref(keys).addr()))
     }
 
-    /// Whether some secret is in both: so it is assumed if one object looks up the keys of both.
+    /// Returns whether some secret is in both: so it is assumed if one object looks up the keys of
+    /// both.
     pub(crate) fn may_share_a_secret(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Known::Listed { secrets: one, .. }, Known::Listed { secrets: other, .. }) => {

@@ -1,4 +1,4 @@
-//! The body in a signed message: where it stands there, and in which form.
+//! The body in a signed message: its place there, and its form.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use super::{
     digest::{DigestAlgorithm, HashOutput},
 };
 
-/// Where the body stands in a signed message.
+/// The place of the body in a signed message.
 #[derive(Clone)]
 pub(crate) enum BodyPlace {
     /// The head completes the message, and holds these digests of the body. Every one of them must
@@ -26,14 +26,14 @@ impl Default for BodyPlace {
     }
 }
 
-/// A digest of the body that stands in a covered part of the head.
+/// A digest of the body, in a covered part of the head.
 #[derive(Clone)]
 pub(crate) struct BodyDigest {
     pub(crate) algorithm: DigestAlgorithm,
     pub(crate) claimed: HashOutput,
 }
 
-/// In which form the body stands in the signed message.
+/// The form of the body in the signed message.
 #[derive(Clone)]
 pub(crate) enum BodyForm {
     /// As it was received.
@@ -55,9 +55,9 @@ pub(crate) enum BodyForm {
 /// How the lack of a body is signed where a body is signed in a form of JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EmptyForm {
-    /// What stands in the message instead of a body.
+    /// The bytes in the message instead of a body.
     pub(crate) signed: Vec<u8>,
-    /// What stands before a body and after it, and is left out with it.
+    /// The bytes before and after a body, which are left out with it.
     pub(crate) before: Vec<u8>,
     pub(crate) after: Vec<u8>,
 }
@@ -65,17 +65,17 @@ pub(crate) struct EmptyForm {
 /// A body in its form.
 #[derive(Clone)]
 pub(crate) struct Formed {
-    /// What of it stands in the signed message.
+    /// The bytes of it in the signed message.
     pub(crate) signed: Bytes,
-    /// What the handler is given: made of nothing but what is signed, and in a syntax that can be
+    /// The bytes for the handler: made of nothing but signed bytes, and in a syntax that can be
     /// read, which a form's parameters set side by side cannot.
     pub(crate) given: Bytes,
-    /// The whole body, where more than this stands in it.
+    /// The whole body, if it holds more than this.
     pub(crate) uncovered: Option<Bytes>,
 }
 
 impl Formed {
-    /// How many bytes it takes up beside the body that it was made of.
+    /// Returns how many bytes it takes up beside the body that it was made of.
     pub(crate) fn len_beside(&self, body: &Bytes) -> usize {
         let is_own = |bytes: &&Bytes| bytes.as_ptr() != body.as_ptr();
         let given = Some(&self.given).filter(is_own).map_or(0, Bytes::len);

@@ -22,11 +22,11 @@ pub(crate) struct Covered {
     sensitive: Vec<HeaderName>,
     /// Each once; made when the first is asked for, which is seldom.
     headers: OnceLock<Vec<(HeaderName, HeaderValue)>>,
-    /// Those of the query, by their decoded names; made when the first is asked for.
+    /// The parameters of the query, by their decoded names; made when the first is asked for.
     params: OnceLock<HashMap<Box<str>, Option<Box<str>>>>,
 }
 
-/// A part, and where it stands in a text.
+/// A part, and its place in a text.
 pub(crate) struct Place {
     pub(crate) part: Part,
     pub(crate) range: Range<usize>,
@@ -94,7 +94,7 @@ impl Covered {
         })
     }
 
-    /// What the text says of its signature.
+    /// Returns what the text says of its signature.
     pub(crate) fn parameters(&self) -> CoveredParameters<'_> {
         CoveredParameters::read(&self.parts, &self.bytes)
     }
@@ -185,8 +185,8 @@ impl Covered {
         })
     }
 
-    /// What the message says, part by part, without what a signature says of itself: its time, its
-    /// expiry, its nonce and its key id, also as the headers that hold them.
+    /// Returns what the message says, part by part, without what a signature says of itself: its
+    /// time, its expiry, its nonce and its key id, also as the headers that hold them.
     pub(crate) fn content(&self) -> impl Iterator<Item = (&Part, &[u8])> {
         let of_signature = self.parts.iter().filter(|written| {
             matches!(

@@ -24,15 +24,15 @@ pub(crate) fn single<'h>(
     Ok(first)
 }
 
-/// Whether the value of a `Content-Type` names this media type, with or without parameters.
+/// Returns whether the value of a `Content-Type` names this media type, with or without parameters.
 pub(crate) fn has_media_type(value: &HeaderValue, name: &str) -> bool {
     let essence = value.as_bytes().split(|b| *b == b';').next();
     let essence = essence.unwrap_or_default().trim_ascii();
     essence.eq_ignore_ascii_case(name.as_bytes())
 }
 
-/// Whether a field is there, by what it means: `Content-Encoding: identity` names no coding (RFC
-/// 9110, section 8.4.1), and is as if it were absent.
+/// Returns whether a field is there, by what it means: `Content-Encoding: identity` names no coding
+/// (RFC 9110, section 8.4.1), and is as if it were absent.
 pub(crate) fn is_present(headers: &HeaderMap, name: &HeaderName) -> bool {
     let mut lines = headers.get_all(name).iter();
     if *name == CONTENT_ENCODING {
@@ -57,7 +57,8 @@ pub(crate) fn remove_framing(headers: &mut HeaderMap) -> bool {
     headers.remove(TRANSFER_ENCODING).is_some()
 }
 
-/// Whether `Cookie` arrived in several lines, as HTTP/2 and HTTP/3 allow for their compression.
+/// Returns whether `Cookie` arrived in several lines, as HTTP/2 and HTTP/3 allow for their
+/// compression.
 pub(crate) fn has_split_cookie(head: &Parts) -> bool {
     head.version >= Version::HTTP_2 && head.headers.get_all(COOKIE).iter().nth(1).is_some()
 }
@@ -76,7 +77,7 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
         joined.extend_from_slice(b"; ");
         joined.extend_from_slice(line.as_bytes());
     }
-    // Of the bytes of values, a value can be made.
+    // A value can be made of the bytes of values.
     if let Ok(mut joined) = HeaderValue::from_bytes(&joined) {
         joined.set_sensitive(is_sensitive);
         headers.insert(COOKIE, joined);
@@ -90,7 +91,7 @@ pub(crate) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = He
     options.filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
 }
 
-/// Whether `Upgrade` offers to go on with WebSocket.
+/// Returns whether `Upgrade` offers to go on with WebSocket.
 pub(crate) fn offers_websocket(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(UPGRADE).iter();
     let mut protocols = lines.flat_map(|line| line.as_bytes().split(|b| *b == b','));

@@ -12,7 +12,7 @@ pub(crate) struct Head<'h> {
     pub(crate) method: &'h Method,
     pub(crate) target: Target<'h>,
     pub(crate) headers: &'h HeaderMap,
-    /// What is signed and not sent; `None` while it is not known.
+    /// The value that is signed and not sent; `None` while it is not known.
     pub(crate) supplied: Option<&'h Supplied>,
 }
 
@@ -22,7 +22,7 @@ impl<'h> Head<'h> {
     }
 }
 
-/// Without the headers: a signature that is not used yet may stand among them, and other secrets.
+/// Without the headers: they may hold an unused signature, and other secrets.
 impl fmt::Debug for Head<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Head")

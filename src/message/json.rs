@@ -39,7 +39,7 @@ pub(crate) fn read<T: DeserializeOwned>(document: &[u8]) -> Result<T, serde_json
 }
 
 /// Refuses a name that appears twice in one object. The text is known to be JSON, so that only
-/// quotes and braces have to be looked for, and nothing is read by recursion.
+/// quotes and braces must be looked for, and nothing is read by recursion.
 fn check_names(json: &[u8]) -> Result<(), serde_json::Error> {
     // The names in the objects that are open, and where those of each object begin.
     let mut names: Vec<Cow<'_, [u8]>> = Vec::new();
@@ -168,7 +168,7 @@ pub(crate) fn leaf_at(body: &[u8], pointer: &str) -> Result<Option<Value>, serde
     Ok(found)
 }
 
-/// Whether a document names a resource so at a JSON pointer.
+/// Returns whether a document names a resource so at a JSON pointer.
 ///
 /// A string equals exactly its characters, and an integer its canonical decimal text alone. Anything
 /// else names nothing: another type, and a name of the pointer that appears twice.
@@ -177,7 +177,7 @@ pub(crate) fn names(document: &[u8], pointer: &str, resource: &str) -> bool {
     leaf_at(document, pointer).is_ok_and(|leaf| leaf.is_some_and(|leaf| is_named(&leaf, resource)))
 }
 
-/// Whether a value is this name of a resource.
+/// Returns whether a value is this name of a resource.
 pub(crate) fn is_named(value: &Value, resource: &str) -> bool {
     match value {
         Value::String(name) => !name.is_empty() && name == resource,

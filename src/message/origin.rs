@@ -72,7 +72,7 @@ impl Forwarded {
         Ok(self)
     }
 
-    /// Whether a proxy at this address is trusted.
+    /// Returns whether a proxy at this address is trusted.
     ///
     /// ```
     /// use countersign::request::Forwarded;
@@ -87,8 +87,8 @@ impl Forwarded {
         self.networks.iter().any(|network| network.contains(&peer))
     }
 
-    /// Which authority a trusted proxy says the client asked for; `None` if the peer is not trusted,
-    /// or says nothing.
+    /// Returns which authority a trusted proxy says the client asked for; `None` if the peer is not
+    /// trusted, or says nothing.
     pub(crate) fn said<'h>(
         &self,
         parts: &'h Parts,
@@ -101,8 +101,8 @@ impl Forwarded {
     }
 }
 
-/// Where clients reach this service: scheme, authority, and the part of the path that a proxy takes
-/// off before it passes the request on.
+/// The URL at which clients reach this service: scheme, authority, and the part of the path that a
+/// proxy takes off before it passes the request on.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     scheme: Scheme,
@@ -200,7 +200,7 @@ impl Origins {
         Ok(())
     }
 
-    /// Whether it is said which authorities this service answers for.
+    /// Returns whether it is said which authorities this service answers for.
     pub(crate) fn are_known(&self) -> bool {
         self.any || !self.origins.is_empty()
     }
@@ -417,7 +417,7 @@ mod tests {
             let refused = from(peer, &["a.example"]);
             assert_eq!(refused, Err(FaultKind::NotServed), "{peer:?}");
         }
-        // Of a list, the last one was written by the proxy that is trusted.
+        // The trusted proxy wrote the last member of a list.
         for values in [
             &["evil.example, a.example"] as &[_],
             &["evil.example,a.example"],

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// What is wrong with a query, for the log.
+/// A fault of a query, for the log.
 type Why = Cow<'static, str>;
 
 /// Values that are wanted of one input, by their names: it is read once for all of them.

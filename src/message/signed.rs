@@ -25,7 +25,7 @@ pub(crate) struct Message {
     pub(super) bytes: Vec<u8>,
     pub(super) parts: Vec<Written>,
     body: BodyPlace,
-    /// A value that has to be supplied is not known: the message is that of no request.
+    /// A value that must be supplied is not known: the message is that of no request.
     is_open: bool,
 }
 
@@ -217,7 +217,7 @@ impl Message {
         self.body = BodyPlace::Digests(digests);
     }
 
-    /// Says that a value is missing here, which has to be supplied.
+    /// Says that a value is missing here, which must be supplied.
     pub(crate) fn leave_open(&mut self) {
         self.is_open = true;
     }
@@ -247,7 +247,7 @@ impl Message {
         })
     }
 
-    /// Whether this header is covered, or a member of it.
+    /// Returns whether this header is covered, or a member of it.
     pub(crate) fn covers_any_of(&self, name: &HeaderName) -> bool {
         self.parts.iter().any(|written| match &written.part {
             Part::Header(covered) => covered == name,
@@ -271,7 +271,7 @@ impl Message {
         Some(written.value(&self.bytes))
     }
 
-    /// What the message says of its signature. Each is there at most once.
+    /// Returns what the message says of its signature. Each is there at most once.
     pub(crate) fn parameters(&self) -> CoveredParameters<'_> {
         CoveredParameters::read(&self.parts, &self.bytes)
     }
@@ -283,7 +283,7 @@ impl Message {
         &self.body
     }
 
-    /// Whether a value that has to be supplied is missing. No MAC is that of such a message.
+    /// Returns whether a value that must be supplied is missing. No MAC is that of such a message.
     pub(crate) fn is_open(&self) -> bool {
         self.is_open
     }
@@ -304,8 +304,8 @@ impl Message {
         }
     }
 
-    /// Whether both hold a body at the same place, and beside it the same bytes from the same parts:
-    /// with one body, they are one message.
+    /// Returns whether both hold a body at the same place, and beside it the same bytes from the
+    /// same parts: with one body, they are one message.
     pub(crate) fn is_same_around_body(&self, other: &Self) -> bool {
         match (&self.body, &other.body) {
             (BodyPlace::At { offset: one, .. }, BodyPlace::At { offset: two, .. }) => {
@@ -340,7 +340,7 @@ impl Message {
         }
     }
 
-    /// How long the message is without the body.
+    /// Returns how long the message is without the body.
     pub(crate) fn head_len(&self) -> usize {
         self.bytes.len()
     }

@@ -67,7 +67,7 @@ impl<'h> Target<'h> {
         }
     }
 
-    /// The authority of a request that has to name one.
+    /// The authority of a request that must name one.
     pub(crate) fn named_authority(&self) -> Result<&str, &'static str> {
         match &*self.authority {
             "" => Err("the request names no authority, in its URI or in `Host`"),
@@ -85,13 +85,13 @@ impl<'h> Target<'h> {
         self.path().get(self.prefix_len..).unwrap_or_default()
     }
 
-    /// Whether a router took it for a route that this very path is all of: a route with a parameter
-    /// or a wildcard is spelled in another way than any path that it matches.
+    /// Returns whether a router took it for a route that this very path is all of: a route with a
+    /// parameter or a wildcard is spelled in another way than any path that it matches.
     pub(crate) fn is_known_route(&self) -> bool {
         self.route.is_some_and(|route| route == self.routed_path())
     }
 
-    /// What stands in the path for this parameter of the route, as it was sent.
+    /// Returns what stands in the path for this parameter of the route, as it was sent.
     pub(crate) fn route_parameter(&self, name: &str) -> Option<&str> {
         let mut values = self.routed_path().split('/');
         for segment in self.route?.split('/') {
@@ -133,7 +133,7 @@ pub(super) fn normalize<'a>(authority: &'a str, scheme: &Scheme) -> Cow<'a, str>
     }
 }
 
-/// What `:authority` or an absolute request target says, and `Host`: they may not disagree.
+/// Returns what `:authority` or an absolute request target says, and `Host`: they may not disagree.
 pub(super) fn requested_authority<'h>(
     uri: &'h Uri,
     headers: &'h HeaderMap,

@@ -10,7 +10,7 @@ pub(crate) enum TimeUnit {
     Rfc3339,
 }
 
-/// Those of [`Timestamp::MAX`] in milliseconds: no number of them overflows.
+/// The digits of [`Timestamp::MAX`] in milliseconds: no number of so many digits overflows.
 pub(crate) const MAX_DIGITS: usize = 15;
 
 impl TimeUnit {
@@ -102,7 +102,7 @@ fn read_date(text: &[u8]) -> Option<Timestamp> {
     Timestamp::from_millis(utc * 1000 + millis)
 }
 
-/// The milliseconds of a fraction of 1 to 9 digits, or of none, and what stands behind it.
+/// The milliseconds of a fraction of 1 to 9 digits, or of none, and the text behind it.
 fn fraction(text: &[u8]) -> Option<(u64, &[u8])> {
     let Some(rest) = text.strip_prefix(b".") else {
         return Some((0, text));

@@ -1,4 +1,4 @@
-//! Answers that are kept: what a store of answers has to do, and how it judges a claim.
+//! Answers that are kept: what a store of answers must do, and how it judges a claim.
 //!
 //! A nonce stands for one signed request. The key of an answer stands for one intention, which its
 //! sender may sign several times.
@@ -91,7 +91,7 @@ impl AnswerClaim {
         Waiting(&self.waits.0)
     }
 
-    /// Whether its store may have been asked, so that there may be a record.
+    /// Returns whether its store may have been asked, so that there may be a record.
     pub(crate) fn may_be_asked(&self) -> bool {
         !self.waits.0.load(Ordering::Acquire)
     }
@@ -167,7 +167,7 @@ impl AnswerClaim {
         self.retention
     }
 
-    /// Whether the claim may take over a record whose lease has expired without an answer.
+    /// Returns whether the claim may take over a record whose lease has expired without an answer.
     #[must_use]
     pub fn runs_again(&self) -> bool {
         self.runs_again

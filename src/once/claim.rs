@@ -18,7 +18,7 @@ use crate::{clock::Timestamp, key::KeyId, message::behind_length};
 /// the present holder of a lease from an earlier one.
 ///
 /// Unique in this process and, with the 64 random bits that each process draws, among all that
-/// share a store. It is no secret.
+/// share a store. It is not a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AttemptId(u128);
 
@@ -63,7 +63,7 @@ struct Terms {
     adds_no_record: bool,
 }
 
-/// Where a request arrived, if its signature does not say it.
+/// The place at which a request arrived, if its signature does not say it.
 #[derive(Clone, Debug)]
 struct Place {
     method: Method,
@@ -77,7 +77,7 @@ impl Claim {
     /// [`at_open_place`](Self::at_open_place).
     pub const OPEN_PLACES: usize = 16;
 
-    /// A claim that has to be remembered until `deadline`, without a place or a signed time, and
+    /// A claim that must be remembered until `deadline`, without a place or a signed time, and
     /// with a retention of zero. It is an attempt of its own; a clone of it is the same attempt.
     #[must_use]
     pub fn new(namespace: Arc<str>, key_id: KeyId, nonce: Nonce, deadline: Timestamp) -> Self {
@@ -101,7 +101,7 @@ impl Claim {
     /// that is posted elsewhere must not burn the genuine one.
     ///
     /// The place is one of a known set, such as the routes of a router that have no parameter. Host
-    /// and query are no part of it: anybody can make up any number of them, and each would be one
+    /// and query are not part of it: anybody can make up any number of them, and each would be one
     /// more use of the same message.
     #[must_use]
     pub fn at_place(mut self, method: Method, path: impl Into<Arc<str>>) -> Self {
@@ -171,7 +171,7 @@ impl Claim {
         claim
     }
 
-    /// Which service claims; keeps two services apart in one store.
+    /// Returns the namespace, which keeps two services apart in one store.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.terms.namespace
@@ -201,22 +201,22 @@ impl Claim {
         self.terms.signed_at
     }
 
-    /// How far ahead of a server's clock a signed time may be. A store that forgot what came
-    /// before `start` refuses whatever was signed at `start + max_skew` or earlier.
+    /// Returns how far ahead of a server's clock a signed time may be. A store that forgot what
+    /// came before `start` refuses whatever was signed at `start + max_skew` or earlier.
     #[must_use]
     pub fn max_skew(&self) -> Duration {
         self.terms.max_skew
     }
 
-    /// Until when the record has to be kept. A store whose clock shows this moment or a later one
-    /// refuses the claim: it could be accepted again after it is forgotten.
+    /// Returns until when the record must be kept. A store whose clock shows this moment or a later
+    /// one refuses the claim: it could be accepted again after it is forgotten.
     #[must_use]
     pub fn deadline(&self) -> Timestamp {
         self.terms.deadline
     }
 
-    /// Whether a duplicate extends the record to its own deadline: so for event ids, whose senders
-    /// go on retrying.
+    /// Returns whether a duplicate extends the record to its own deadline: so for event ids, whose
+    /// senders go on retrying.
     #[must_use]
     pub fn extends(&self) -> bool {
         self.terms.nonce.kind == NonceKind::Event
@@ -229,7 +229,7 @@ impl Claim {
         self.terms.retention
     }
 
-    /// How many records the claim's message may have for this claim to add another:
+    /// Returns how many records the claim's message may have for this claim to add another:
     /// [`OPEN_PLACES`](Self::OPEN_PLACES) at an open place, and `None` at a known one.
     ///
     /// The records of one message are those whose [`digest`](Self::digest) has the same first 16
@@ -313,7 +313,7 @@ impl Claim {
 
     /// SHA-256 of the identity: the same on every server that shares a store.
     ///
-    /// Where a place counts, the first 16 bytes are those of the message alone, so that a store
+    /// If a place counts, the first 16 bytes are those of the message alone, so that a store
     /// finds the records of one message side by side.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {

@@ -12,7 +12,7 @@ use crate::{
     future::{lock_wait, within},
 };
 
-/// What is needed to end a transaction.
+/// The means to end a transaction.
 pub(super) struct Ending<'d, D: ?Sized, R> {
     pub(super) database: &'d D,
     pub(super) claim: Claim,
@@ -25,7 +25,7 @@ pub(super) struct Ending<'d, D: ?Sized, R> {
 impl<D: TransactIn + ?Sized, R> Ending<'_, D, R> {
     pub(super) async fn refused(&self, transaction: D::Transaction, fault: FaultKind) {
         // Nothing was done but to extend the record of an event, or to fence a database that has
-        // forgotten, and that has to last.
+        // forgotten, and that must last.
         let recorded = self.claim.extends() || self.records_several;
         let extended = recorded && fault == FaultKind::Used;
         if extended || fault == FaultKind::Store(StoreErrorKind::SignAgain) {
@@ -100,8 +100,8 @@ impl<D: TransactIn + ?Sized, R> Ending<'_, D, R> {
         }
     }
 
-    /// Whether this attempt was committed. Consuming once more waits for a transaction that has not
-    /// ended.
+    /// Returns whether this attempt was committed. Consuming once more waits for a transaction that
+    /// has not ended.
     async fn was_committed(&self) -> Result<bool, StoreError> {
         let mut transaction = within(self.timeout, || self.database.begin()).await?;
         let wait = lock_wait(self.timeout);

@@ -10,7 +10,7 @@ use crate::{
     lock::lock,
 };
 
-/// What became of a ticket, whose carrier refuses with an `R`.
+/// The fate of a ticket, whose carrier refuses with an `R`.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Fate<R> {
     /// Nothing was recorded.
@@ -41,7 +41,7 @@ struct Shared<R> {
     subject: Subject,
     turn: Option<Turn>,
     _also: Vec<Turn>,
-    /// That of the verification, for what is logged after it.
+    /// The span of the verification, for later events.
     span: Span,
 }
 
@@ -52,7 +52,7 @@ impl<R> Clone for FateCell<R> {
 }
 
 impl<R> Default for FateCell<R> {
-    /// That of a ticket which is yet to be made, and whose turn nobody waits for.
+    /// Returns the fate of a ticket that is yet to be made, and whose turn nobody waits for.
     fn default() -> Self {
         Self::new(Subject::default(), None, Vec::new())
     }

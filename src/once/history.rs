@@ -300,8 +300,8 @@ impl History {
     }
 }
 
-/// Whether a message with this signed time may have been signed by `moment`, by a clock that is as
-/// far ahead as `max_skew`.
+/// Returns whether a message with this signed time may have been signed by `moment`, by a clock
+/// that is as far ahead as `max_skew`.
 fn has_forgotten(signed_at: Timestamp, moment: Timestamp, max_skew: Duration) -> bool {
     moment > Timestamp::EPOCH && signed_at <= moment.saturating_add(max_skew)
 }

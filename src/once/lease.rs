@@ -213,7 +213,7 @@ async fn renew_all(leases: &[Lease]) -> Result<StepOutcome, StoreError> {
     Ok(both(first?, others?))
 }
 
-/// What was lost once is lost.
+/// Returns what became of a lease after two steps: a loss stays a loss.
 fn both(one: StepOutcome, other: StepOutcome) -> StepOutcome {
     match one {
         StepOutcome::Done => other,

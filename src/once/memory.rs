@@ -21,7 +21,7 @@ use crate::{
     lock::lock,
 };
 
-/// What is configured of a [`Memory`].
+/// The settings of a [`Memory`].
 pub(crate) struct MemorySettings {
     /// `None` if claims are recorded in handlers' transactions, or if there are none.
     pub(crate) store: Option<Arc<dyn NonceStore>>,
@@ -32,8 +32,8 @@ pub(crate) struct MemorySettings {
     pub(crate) timeout: Duration,
 }
 
-/// What remembers claims, checked, and entered among the users of its store for as long as it
-/// lives.
+/// Remembers claims: a store that was checked, and entered among the users of its store for as long
+/// as it lives.
 pub(crate) struct Memory {
     store: Option<Arc<dyn NonceStore>>,
     namespace: Arc<str>,
@@ -112,7 +112,7 @@ impl MemorySettings {
 fn leave_out_ended(answering: &mut Vec<Arc<User>>) {
     answering.retain(|user| {
         user.answers().is_none_or(|store| {
-            // Those of other verifiers count as little: each would keep the store for the others.
+            // Handles of other verifiers count as little: each would keep the store for the others.
             Arc::strong_count(store) > User::keeping_answers_in(store)
                 || (**store).sharing().is_shared()
         })
@@ -129,7 +129,7 @@ impl Memory {
         &self.namespace
     }
 
-    /// How long a store, a database or a key look-up may take to answer.
+    /// Returns how long a store, a database or a key look-up may take to answer.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -169,13 +169,13 @@ impl Memory {
         Ok(())
     }
 
-    /// How many stores of answers it has entered its senders for.
+    /// Returns how many stores of answers it has entered its senders for.
     #[cfg(test)]
     pub(crate) fn answering(&self) -> usize {
         lock(&self.answering).len()
     }
 
-    /// Of claims that are recorded in handlers' transactions.
+    /// For claims that are recorded in handlers' transactions.
     pub(crate) fn turns(&self) -> &Turns {
         &self.turns
     }
@@ -186,7 +186,8 @@ impl Memory {
         Claim::new(namespace, key_id, nonce, deadline).with_retention(self.retention)
     }
 
-    /// Until when a request that was signed then can be recorded, whoever asks, as far as is known.
+    /// Returns until when a request that was signed then can be recorded, whoever asks, as far as
+    /// is known.
     pub(crate) fn taken_until(&self, signed_at: Timestamp) -> Option<Timestamp> {
         let store = self.store.as_ref()?;
         // From one that panics, nothing is known.
@@ -204,8 +205,8 @@ impl Memory {
         }
     }
 
-    /// How many nonces are on record. A gauge decides nothing: from a store that panics, there is
-    /// no figure.
+    /// Returns how many nonces are on record. A gauge decides nothing: from a store that panics,
+    /// there is no figure.
     pub(crate) fn live(&self) -> Option<usize> {
         let store = self.store.as_ref()?;
         at_once(|| store.live()).ok()?

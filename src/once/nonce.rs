@@ -12,7 +12,7 @@ pub struct Nonce {
     pub(super) bytes: SmallVec<[u8; 36]>,
 }
 
-/// Where a nonce comes from.
+/// The source of a nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NonceKind {
@@ -34,7 +34,7 @@ impl Nonce {
         }
     }
 
-    /// Where it comes from.
+    /// Returns where it comes from.
     #[must_use]
     pub fn kind(&self) -> NonceKind {
         self.kind

@@ -29,7 +29,7 @@ use crate::error::{Fault, FaultKind, StoreError, StoreErrorKind, in_full};
 /// The answer of a store to one step of a hold.
 pub(crate) type Step = Result<StepOutcome, StoreError>;
 
-/// What a store holds for a handler, until it is ended or was not renewed in time.
+/// A hold of a store for a handler, until it is ended or was not renewed in time.
 pub(crate) trait Hold: Send + Sync + 'static {
     /// How it is ended.
     type End: Send + Sync + 'static;
@@ -37,7 +37,7 @@ pub(crate) trait Hold: Send + Sync + 'static {
     /// Its name in the log.
     const NAME: &'static str;
 
-    /// How long each renewal holds.
+    /// Returns how long each renewal holds.
     fn duration(&self) -> Duration;
 
     fn renew(&self) -> impl Future<Output = Step> + Send;
@@ -45,10 +45,11 @@ pub(crate) trait Hold: Send + Sync + 'static {
     /// Tries to end it.
     fn end(&self, end: &Self::End) -> impl Future<Output = Step> + Send;
 
-    /// Whether a retry depends on this end: the store is told again for a while if it fails.
+    /// Returns whether a retry depends on this end: the store is told again for a while if it
+    /// fails.
     fn is_told_again(end: &Self::End) -> bool;
 
-    /// How it is ended if nobody says so: `None` leaves it to end by itself.
+    /// Returns how it is ended if nobody says so: `None` leaves it to end by itself.
     fn cut_off() -> Option<Self::End>;
 }
 
@@ -156,7 +157,7 @@ impl<H: Hold> Held<H> {
 
 /// Any hold that is ended in this way.
 pub(super) trait Ends<E>: Send + Sync {
-    /// Whether the turn was free, and now is the caller's.
+    /// Returns whether the turn was free, and now is the caller's.
     fn take_turn(&self) -> bool;
 
     fn begin(self: Arc<Self>, end: E) -> Ending<E>;

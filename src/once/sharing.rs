@@ -1,4 +1,5 @@
-//! Which layers of this process share a store, or may share a database, and whether they can.
+//! Knows the layers of this process that share a store, or may share a database, and whether they
+//! can.
 
 use std::{
     sync::{Arc, Mutex, Weak},
@@ -22,7 +23,7 @@ pub(crate) struct User {
     pub(crate) keys: Arc<dyn KeyStore>,
 }
 
-/// Where a user keeps records of what its senders did.
+/// The place where a user keeps records of its senders' requests.
 #[derive(Clone)]
 pub(crate) enum Records {
     Nonces(Arc<dyn NonceStore>),
@@ -37,7 +38,7 @@ pub(crate) enum Records {
 /// Keys that no sender has.
 pub(crate) struct Private(Arc<dyn KeyStore>);
 
-/// Those of this process. Each leaves when it is dropped.
+/// The users of this process. Each leaves when it is dropped.
 static USERS: Mutex<Vec<Weak<User>>> = Mutex::new(Vec::new());
 static PRIVATE: Mutex<Vec<Weak<Private>>> = Mutex::new(Vec::new());
 
@@ -69,7 +70,7 @@ impl User {
     /// the same names.
     ///
     /// Nothing of this is recorded in a store: names are what somebody chose. Servers in the midst
-    /// of a rotation have different secrets, and still have to agree which request is which.
+    /// of a rotation have different secrets, and still must agree which request is which.
     pub(crate) fn enter(entering: Vec<Self>) -> Result<Vec<Arc<Self>>, ConfigError> {
         let mut users = lock(&USERS);
         users.retain(|user| user.strong_count() > 0);
@@ -95,7 +96,7 @@ impl User {
         }
     }
 
-    /// How many users of this process have this very `Arc` of a store of answers.
+    /// Returns how many users of this process have this very `Arc` of a store of answers.
     pub(crate) fn keeping_answers_in(store: &Arc<dyn AnswerStore>) -> usize {
         let users = lock(&USERS);
         let users = users.iter().filter_map(Weak::upgrade);

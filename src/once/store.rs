@@ -79,8 +79,8 @@ pub trait NonceStore: Send + Sync + 'static {
     /// [`Processing::Retryable`](crate::Processing::Retryable).
     fn leases(&self) -> Option<&dyn LeaseStore>;
 
-    /// Whether what was recorded is still there after this process has ended. Where it is not, and
-    /// the scheme covers no time, a warning is logged when the layer is built.
+    /// Returns whether what was recorded is still there after this process has ended. If it is not,
+    /// and the scheme covers no time, a warning is logged when the layer is built.
     fn survives_restart(&self) -> bool;
 
     /// Tells which store this is, and whether others may claim in it: [`Sharing::within_process`]
@@ -91,8 +91,8 @@ pub trait NonceStore: Send + Sync + 'static {
     /// process that would use up each other's requests.
     fn sharing(&self) -> Sharing;
 
-    /// How many nonces are on record, for a gauge: `None`, as by default, where that cannot be told
-    /// without asking a server. Nothing is decided by it.
+    /// Returns how many nonces are on record, for a gauge: `None`, as by default, where that cannot
+    /// be told without asking a server. Nothing is decided by it.
     fn live(&self) -> Option<usize> {
         None
     }
@@ -139,7 +139,7 @@ pub struct Sharing {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Identity {
-    /// Where the store lives. It stays there for as long as a layer has it.
+    /// The address of the store, which stays the same for as long as a layer has it.
     Object(usize),
     /// SHA-256 of what identifies its database.
     Database([u8; 32]),
@@ -184,18 +184,18 @@ impl Sharing {
         }
     }
 
-    /// Whether another layer, or another process, can have the same store.
+    /// Returns whether another layer, or another process, can have the same store.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.is_shared
     }
 
-    /// Whether both have the same records.
+    /// Returns whether both have the same records.
     pub(crate) fn is_one_store(self, other: Self) -> bool {
         self.store == other.store
     }
 
-    /// Whether it is known to be a database, in which handlers may record as well.
+    /// Returns whether it is known to be a database, in which handlers may record as well.
     pub(crate) fn is_of_database(self) -> bool {
         matches!(self.store, Identity::Database(_))
     }
@@ -268,7 +268,8 @@ pub trait ConsumeIn: Send {
     fn consume<'a>(&'a mut self, claim: &'a Claim, wait: Duration)
     -> StoreFuture<'a, ClaimOutcome>;
 
-    /// Whether the nonce is recorded under this very attempt, as far as this transaction sees.
+    /// Returns whether the nonce is recorded under this very attempt, as far as this transaction
+    /// sees.
     ///
     /// In the transaction that consumed it, this is asked last before COMMIT: a transaction that
     /// the database will not commit answers `false` or fails. In a later one it tells how an
@@ -289,7 +290,7 @@ pub trait TransactIn: Send + Sync {
     type Transaction: ConsumeIn + Unpin + 'static;
 
     /// The connection that statements run on while the transaction is open: a type without
-    /// lifetimes, or rustc takes no async closure on it where a future has to be `Send`.
+    /// lifetimes, or rustc takes no async closure on it where a future must be `Send`.
     type Connection: Send + ?Sized;
 
     /// Begins a transaction that may write.

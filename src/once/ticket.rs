@@ -19,14 +19,14 @@ use crate::{
     metrics::{ClaimVerdict, Stopwatch},
 };
 
-/// What a ticket guards: it cannot be read before the ticket is used up.
+/// The value that a ticket guards: it cannot be read before the ticket is used up.
 pub(crate) trait Guarded {
     type Content;
 
     /// The answer of its carrier.
     type Refusal: Clone;
 
-    /// Whether it still may be used.
+    /// Returns whether it still may be used.
     fn check_freshness(&self) -> Result<(), Fault>;
 
     /// Says in the words of its carrier why it is not handed out.
@@ -39,7 +39,7 @@ pub(crate) trait Guarded {
 pub(crate) struct Ticket<G: Guarded> {
     guarded: G,
     claim: Claim,
-    /// What is recorded with it, in this order: all of it, or none of it is used.
+    /// The claims that are recorded with it, in this order: all of them, or none.
     also: Vec<Claim>,
     /// How long each step waits for the store, or the database.
     timeout: Duration,
@@ -51,7 +51,7 @@ pub(crate) struct Ticket<G: Guarded> {
 }
 
 impl<G: Guarded> Ticket<G> {
-    /// Whoever asks for a report on `subject` is told what becomes of the claim.
+    /// Reports on `subject` tell the fate of the claim.
     pub(crate) fn new(guarded: G, claim: Claim, timeout: Duration, subject: Subject) -> Self {
         Self {
             guarded,
@@ -65,7 +65,7 @@ impl<G: Guarded> Ticket<G> {
         }
     }
 
-    /// Whether this very claim is one of those that are going to be recorded.
+    /// Returns whether this very claim is one of those that are going to be recorded.
     pub(crate) fn records(&self, claim: &Claim) -> bool {
         let mut known = iter::once(&self.claim).chain(&self.also);
         known.any(|known| known.digest() == claim.digest())
@@ -89,12 +89,13 @@ impl<G: Guarded> Ticket<G> {
         &self.guarded
     }
 
-    /// What is going to be recorded.
+    /// Returns what is going to be recorded.
     pub(crate) fn to_record(&self) -> &Claim {
         &self.claim
     }
 
-    /// What becomes of it, for whoever waits to know. The turn lasts for as long as anybody does.
+    /// Returns what becomes of it, for whoever waits to know. The turn lasts for as long as anybody
+    /// does.
     pub(crate) fn fate(&mut self) -> FateCell<G::Refusal> {
         let (subject, turn) = (&mut self.subject, &mut self.turn);
         let also = &mut self.also_turns;
@@ -143,7 +144,7 @@ impl<G: Guarded> Ticket<G> {
     fn admit(&self, turn: Result<Turn, Fault>) -> Result<Turn, G::Refusal> {
         let admitted = turn.and_then(|turn| match turn.is_used() {
             // The duplicate of an event extends its record, which is in the database.
-            // What is recorded with it has to be, also if it was used before.
+            // What is recorded with it must be, also if it was used before.
             true if !self.claim.extends() && self.also.is_empty() => Err(used_before(&self.claim)),
             _ => Ok(turn),
         });
@@ -157,7 +158,7 @@ impl<G: Guarded> Ticket<G> {
     }
 
     /// Leaves the use to somebody else, together with the claim on it. `None` if more than one
-    /// claim has to be recorded.
+    /// claim must be recorded.
     pub(crate) fn leave(mut self) -> Option<(G, Claim)> {
         if !self.also.is_empty() {
             return None;

@@ -43,7 +43,7 @@ pub(crate) struct Turn {
 
 /// Has its turn in a line.
 pub(crate) trait InLine {
-    /// Which line it is in.
+    /// Returns which line it is in.
     fn line(&self) -> [u8; 32];
 
     /// Tells it from others in that line.
@@ -151,7 +151,7 @@ impl Turn {
         }
     }
 
-    /// Whether a transaction with this identity was committed while this one waited.
+    /// Returns whether a transaction with this identity was committed while this one waited.
     pub(crate) fn is_used(&self) -> bool {
         let line = self.place.line.as_ref();
         line.is_some_and(|line| lock(&line.used).contains(&self.identity))

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::error::{Fault, FaultKind};
 
-/// What happens to an answer.
+/// The treatment of an answer.
 pub(crate) enum Verdict<R> {
     Leaves,
     /// It leaves, in the handler's words for this.

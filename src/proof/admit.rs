@@ -32,7 +32,7 @@ const MAX_LOOK_UPS: usize = 4;
 /// Options of `Connection`; a request that has more is refused.
 const MAX_OPTIONS: usize = 32;
 
-/// What decides whether a signature counts, be it of a request, of a response or of a token.
+/// Decides whether a signature counts, be it of a request, of a response or of a token.
 #[derive(Clone, Copy)]
 pub(crate) struct Trust<'s> {
     pub(crate) algorithm: MacAlgorithm,
@@ -43,7 +43,7 @@ pub(crate) struct Trust<'s> {
     pub(crate) freshness: &'s Freshness,
     /// How long a key look-up may take.
     pub(crate) timeout: Duration,
-    /// What a MAC is compared over where no body is part of the message, for the log.
+    /// The name of the compared bytes if no body is part of the message, for the log.
     pub(crate) whole: Compared,
 }
 
@@ -163,7 +163,7 @@ pub(crate) async fn admit<'h, M>(
 
 /// Says why no signature was admitted.
 pub(crate) struct Refused {
-    /// That of the first signature.
+    /// The key id of the first signature.
     pub(crate) fault: Fault,
     /// The first signature that is too old for every server.
     pub(crate) too_old: Option<Box<TooOld>>,
@@ -233,7 +233,7 @@ fn check_encoding(headers: &HeaderMap, message: &Message) -> Result<(), Fault> {
     ))
 }
 
-/// What `Connection` nominates. More than a few options are no client's.
+/// Returns what `Connection` nominates. No client sends more than a few options.
 fn nominated_fields(headers: &HeaderMap) -> Result<Vec<HeaderName>, Fault> {
     let options: Vec<_> = connection_options(headers).take(MAX_OPTIONS + 1).collect();
     if options.len() > MAX_OPTIONS {

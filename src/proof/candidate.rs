@@ -53,14 +53,14 @@ impl Unsigned {
     }
 }
 
-/// What a signature says about itself.
+/// The parameters of a signature: its statements about itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Parameters<'h> {
     pub(crate) key_id: Cow<'h, str>,
     pub(crate) signed_at: Option<Timestamp>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) nonce: Option<(NonceKind, Cow<'h, [u8]>)>,
-    /// What else tells messages apart that are alike, and is not covered.
+    /// Another value that tells equal messages apart, and is not covered.
     pub(crate) delivery_id: Option<Cow<'h, [u8]>>,
 }
 

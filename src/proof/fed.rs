@@ -13,13 +13,13 @@ use crate::{
     message::{BodyDigest, BodyForm, BodyPlace, DigestAlgorithm, HashOutput, RunningDigest},
 };
 
-/// What the frames of the body are fed to as they arrive.
+/// The digests and MACs that the frames of the body are fed to as they arrive.
 pub(crate) enum Fed {
     /// Nothing: the message is put together once the body is there.
     Nothing,
     /// The MAC of the first signature, under its first secret.
     Mac(RunningMac),
-    /// The digests that stand in a covered part of some head: of one algorithm or of both.
+    /// The digests in a covered part of some head: of one algorithm or of both.
     Digests(SmallVec<[(DigestAlgorithm, RunningDigest); 1]>),
     /// No signature covers a body: there must be none.
     NoBody,
@@ -111,7 +111,7 @@ impl Fed {
         Ok(())
     }
 
-    /// Each digest that the head claims has to be that of the body; without one, there is no body.
+    /// Each digest that the head claims must be that of the body; without one, there is no body.
     fn compare(&self, claimed: &[BodyDigest], body: &Bytes) -> Result<(), Fault> {
         if matches!(self, Self::Absent) {
             return Ok(());

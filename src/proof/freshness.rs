@@ -19,7 +19,7 @@ pub(crate) struct Freshness {
     pub(crate) longest_age: Duration,
     /// Whether nothing is fresh at the very moment of its expiry.
     pub(crate) ends_before_expiry: bool,
-    /// What remembers requests, if anything is asked.
+    /// The memory for requests, if anything is asked.
     pub(crate) taken_until: Option<Arc<TakenUntil>>,
 }
 
@@ -92,8 +92,8 @@ impl Freshness {
         Ok(())
     }
 
-    /// Until when a request is fresh, by its signed time and by its own word; `None` if nothing
-    /// ends it.
+    /// Returns until when a request is fresh, by its signed time and by its own word; `None` if
+    /// nothing ends it.
     pub(crate) fn until(
         &self,
         signed_at: Option<Timestamp>,
@@ -103,8 +103,8 @@ impl Freshness {
         too_old.into_iter().chain(expires_at).min()
     }
 
-    /// When a request with this signed time is too old for every server of the namespace. Other
-    /// servers may have a longer window than this one.
+    /// Returns when a request with this signed time is too old for every server of the namespace.
+    /// Other servers may have a longer window than this one.
     fn end_of_all(&self, signed_at: Timestamp) -> Timestamp {
         let longest = signed_at.saturating_add(self.longest_age + self.margin);
         let taken_until = self.taken_until.as_ref();

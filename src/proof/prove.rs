@@ -18,10 +18,10 @@ use crate::{
     once::Nonce,
 };
 
-/// What becomes of several signatures that hold.
+/// The treatment of several signatures that hold.
 #[derive(Clone, Copy)]
 pub(crate) enum Several {
-    /// They have to lead to one claim. With either of two left out, the other would be a second
+    /// They must lead to one claim. With either of two left out, the other would be a second
     /// request.
     OneClaim,
     /// The first one that is fresh counts.

@@ -42,7 +42,7 @@ impl Room {
         Ok(())
     }
 
-    /// Whether more was asked for than there is. The request is then refused as a whole: a
+    /// Returns whether more was asked for than there is. The request is then refused as a whole: a
     /// signature that is not looked at could count when it comes alone.
     pub(crate) fn is_exceeded(&self) -> bool {
         self.is_exceeded

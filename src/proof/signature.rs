@@ -39,8 +39,9 @@ pub(crate) fn first_key<'s>(signatures: &'s [Signature<'_>]) -> Option<&'s str> 
 }
 
 impl Signature<'_> {
-    /// Whether the MAC matches, where the head completes the signed message. Where the body or a
-    /// supplied value is still missing, this takes the room that the head needs, and the MAC is compared later.
+    /// Returns whether the MAC matches, where the head completes the signed message. If the body or
+    /// a supplied value is still missing, this takes the room that the head needs, and the MAC is
+    /// compared later.
     pub(super) fn passes_over_head(&self, room: &mut Room) -> Result<bool, Fault> {
         let message = &self.message;
         let is_whole = self.is_whole();
@@ -79,7 +80,7 @@ impl Signature<'_> {
         mac
     }
 
-    /// Whether this is the MAC of the whole message.
+    /// Returns whether this is the MAC of the whole message.
     pub(super) fn is(&self, mac: RunningMac) -> bool {
         if self.message.is_open() {
             return false;
@@ -90,7 +91,7 @@ impl Signature<'_> {
             || mac.verify(&self.mac)
     }
 
-    /// Whether this secret makes this MAC over the message with this body.
+    /// Returns whether this secret makes this MAC over the message with this body.
     pub(super) fn passes(&self, secret: &MacKey, body: &[u8]) -> bool {
         let mut mac = secret.start(self.algorithm);
         self.message.feed(body, |bytes| mac.update(bytes));
@@ -164,7 +165,7 @@ impl Signature<'_> {
         invalid(wrong_mac)
     }
 
-    /// Whether two signatures of one request lead to the same claim, and for as long.
+    /// Returns whether two signatures of one request lead to the same claim, and for as long.
     pub(super) fn is_one_claim(&self, other: &Self, signed_body: &[u8]) -> bool {
         self.key_id() == other.key_id()
             && self.parameters.signed_at == other.parameters.signed_at
@@ -194,7 +195,7 @@ impl fmt::Debug for Signature<'_> {
     }
 }
 
-/// What a MAC was compared over, for the reason of a mismatch.
+/// The bytes that a MAC was compared over, for the reason of a mismatch.
 #[derive(Clone, Copy)]
 pub(crate) enum Compared {
     /// The head completes the message: the body was not read.

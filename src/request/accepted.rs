@@ -112,7 +112,7 @@ fn fixed_key(
 /// More are not needed for a change from one to another.
 const MAX_SCHEMES: usize = 4;
 
-/// Whether one layer can accept these schemes. One by itself can always be.
+/// Returns whether one layer can accept these schemes. One by itself can always be.
 pub(super) fn check(
     accepted: &Accepting<Keyed>,
     processing_is_open: bool,

@@ -15,7 +15,7 @@ use crate::{
     scheme::Reading,
 };
 
-/// A request that is fresh and names a known key. Where the head completes the signed message, its
+/// A request that is fresh and names a known key. If the head completes the signed message, its
 /// MAC has passed.
 #[derive(Debug)]
 #[must_use]

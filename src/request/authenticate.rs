@@ -157,8 +157,8 @@ impl Received<'_> {
 }
 
 impl Settings {
-    /// What has to be recorded, and for how long: at least while the request would be fresh on any
-    /// server that shares the store.
+    /// Returns what must be recorded, and for how long: at least while the request would be fresh
+    /// on any server that shares the store.
     fn claim(
         &self,
         parameters: &Parameters<'_>,

@@ -26,7 +26,7 @@ use crate::{
 /// memory is taken up, and until the last payload made of them is dropped.
 ///
 /// Anybody who names a known key may send a body before its MAC can be checked. So half of the
-/// budget is for bodies that have to be waited for. Where no room is left, the one that has been
+/// budget is for bodies that must be waited for. If no room is left, the one that has been
 /// incomplete longest gives way to the new one, and strangers displace each other: a genuine body
 /// is at risk only until nothing is left to wait for but its MAC. Where the head decides, its MAC has
 /// passed before: three quarters of this half are for such bodies, a quarter is for the others, and
@@ -34,7 +34,7 @@ use crate::{
 /// were verified, which strangers can fill with nothing but copies of genuine requests, each for as
 /// long as the store is asked.
 ///
-/// Of the first half, one key gets half. Of the second, one key gets three quarters: until a
+/// One key gets half of the first half, and three quarters of the second: until a
 /// quarter is in use nobody can be locked out, and nobody is counted. A verified body that is alone
 /// there passes, whatever its canonical form takes up: if it were refused, it would be refused for
 /// ever.
@@ -96,7 +96,7 @@ enum Kind {
     Signed,
 }
 
-/// Dropped in order to tell the body that it has to give way.
+/// Dropped in order to tell the body that it must give way.
 #[derive(Debug)]
 struct Waiting {
     bytes: usize,
@@ -277,7 +277,7 @@ impl Incomplete {
     }
 }
 
-/// What one body has been charged; given back when dropped.
+/// The charge of one body; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Charge {
     budget: Arc<Budget>,
@@ -335,7 +335,7 @@ impl Charge {
         Ok(())
     }
 
-    /// Called when there is something to wait for: ready when the body has to give way.
+    /// Called when there is something to wait for: ready when the body must give way.
     pub(crate) fn poll_displaced(&mut self, key: &str, cx: &mut Context<'_>) -> Poll<Rejection> {
         if !self.has_waited {
             self.has_waited = true;

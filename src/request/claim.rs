@@ -1,4 +1,4 @@
-//! Last stage: the store's one atomic step. What comes out of it is the payload.
+//! Last stage: the store's one atomic step. It results in the payload.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ impl Verified {
         }
     }
 
-    /// What the span of a verification calls it.
+    /// Returns what the span of a verification calls it.
     pub(super) fn outcome(&self) -> &'static str {
         match self {
             Self::Claimed(_) => "claimed",
@@ -55,7 +55,7 @@ impl Verified {
 }
 
 impl Authentic {
-    /// Whether the scheme answers by itself, once the request is claimed.
+    /// Returns whether the scheme answers by itself, once the request is claimed.
     pub(super) fn is_answered(&self) -> bool {
         self.usable.unread().payload.handshake().is_some()
     }

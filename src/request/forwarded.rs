@@ -1,4 +1,4 @@
-//! What a trusted proxy says of a request, for servers that route by the authority.
+//! The statements of a trusted proxy about a request, for servers that route by the authority.
 
 use http::request::Parts;
 

@@ -35,7 +35,7 @@ impl Verifier {
     /// tunnel.
     ///
     /// # Security
-    /// An offer of `Upgrade` to anything but WebSocket is no reason to refuse a request, and nothing
+    /// An offer of `Upgrade` to anything but WebSocket does not refuse a request, and nothing
     /// covers what would follow: do not take it up. The layer takes it out; without the layer,
     /// [`remove_upgrade`](crate::request::remove_upgrade) does.
     pub fn parse<'h>(&'h self, head: &'h Parts) -> Result<Parsed<'h>, Rejection> {
@@ -43,8 +43,8 @@ impl Verifier {
         parsed.map_err(|rejection| self.answered(rejection))
     }
 
-    /// What comes after a switch of protocols is covered by nothing. Other offers of `Upgrade` are
-    /// optional: nobody behind is given the chance to take them up.
+    /// Refuses a switch of protocols, because no signature covers what follows it. Other offers of
+    /// `Upgrade` are optional: nobody behind is given the chance to take them up.
     fn check_tunnel(&self, head: &Parts) -> Result<(), Rejection> {
         let refuse = |detail| Err(Rejection::new(RejectionKind::BodyNotCovered, detail));
         if head.method == Method::CONNECT {
@@ -77,7 +77,7 @@ impl Verifier {
         {
             return Err(malformed("both `content-length` and `transfer-encoding`").into());
         }
-        // What becomes of a request that is proven late is told by nobody.
+        // Nobody learns the fate of a request that is proven late.
         let report = head.extensions.get().cloned();
         let report = report.filter(|_| !self.awaits_supply());
         let mut head = self.settings.origins.head(head, routed(head))?;

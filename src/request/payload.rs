@@ -27,7 +27,7 @@ use crate::{
 #[derive(Clone)]
 pub struct VerifiedPayload(Arc<Snapshot>);
 
-/// What an event is recorded with: the terms of its request, and the store of the layer.
+/// The means to record an event: the terms of its request, and the store of the layer.
 pub(super) struct Events {
     pub(super) terms: Claim,
     /// `None` with [`Processing::InTransaction`](crate::Processing::InTransaction).
@@ -38,16 +38,16 @@ pub(super) struct Events {
 pub(super) struct Snapshot {
     proven: Proven,
     memory: Arc<Memory>,
-    /// What the scheme answers by itself: seldom there, and boxed to be small.
+    /// The answer of the scheme itself: seldom there, and boxed to be small.
     pub(super) answer: Option<Box<Response<Bytes>>>,
-    /// The whole body, where more stands in it than is covered.
+    /// The whole body, if more of it arrived than is covered.
     pub(super) uncovered: Option<Bytes>,
     #[cfg_attr(
         not(feature = "axum"),
         expect(dead_code, reason = "for `VerifiedPath`")
     )]
     prefix_len: usize,
-    /// What events are recorded with that the request may hold.
+    /// The means to record the events that the request may hold.
     pub(super) events: Option<Box<Events>>,
     /// The bytes count against the budget for as long as they are here.
     _charge: Charge,
@@ -111,14 +111,15 @@ impl VerifiedPayload {
         self.0.proven.key_id()
     }
 
-    /// When the request was signed, by the sender's clock; `None` where the scheme covers no time.
+    /// Returns when the request was signed, by the sender's clock; `None` where the scheme covers
+    /// no time.
     #[must_use]
     pub fn signed_at(&self) -> Option<Timestamp> {
         self.0.proven.signed_at()
     }
 
-    /// When the signature expires by its own word, where it has one. The window in which the
-    /// request is fresh may end earlier.
+    /// Returns when the signature expires by its own word, where it has one. The window in which
+    /// the request is fresh may end earlier.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.0.proven.expires_at()
@@ -181,7 +182,7 @@ impl VerifiedPayload {
 
     /// The value of this header, if all of it is covered; its name in either case.
     ///
-    /// Where a scheme covers a header of several lines (RFC 9421), they are one value, joined by
+    /// If a scheme covers a header of several lines (RFC 9421), they are one value, joined by
     /// commas, as they were signed.
     #[must_use]
     pub fn header(&self, name: impl AsRef<str>) -> Option<&HeaderValue> {
@@ -213,7 +214,7 @@ impl VerifiedPayload {
         self.0.events.as_deref()
     }
 
-    /// What remembers the request.
+    /// Returns what remembers the request.
     pub(crate) fn memory(&self) -> &Memory {
         &self.0.memory
     }

@@ -44,9 +44,10 @@ impl PendingPayload {
     /// Begins a transaction, records the nonce in it, calls `work` with the connection and the
     /// payload, and commits.
     ///
-    /// `work` is called only if the request is new and still fresh. Where it answers with an error,
+    /// `work` is called only if the request is new and still fresh. If it answers with an error,
     /// all is rolled back, the nonce with it, and the same request may come again. It leaves COMMIT
-    /// and ROLLBACK alone; savepoints are its own affair, for the nonce was recorded before them.
+    /// and ROLLBACK alone; savepoints are its own affair, because the nonce was recorded before
+    /// them.
     ///
     /// Beginning, recording and committing wait for the database no longer than the
     /// [`store_timeout`](crate::request::VerifierBuilder::store_timeout) each. A duplicate of a
@@ -155,7 +156,7 @@ impl PendingPayload {
         })
     }
 
-    /// What the layer goes by when the handler has answered.
+    /// Returns what the layer goes by when the handler has answered.
     pub(crate) fn fate(&mut self) -> FateCell<Rejection> {
         self.0.fate()
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum Processing {
     /// The nonce is claimed before the handler runs, and never given back. If the answer is lost,
-    /// the outcome is unknown to the sender, who has to sign again.
+    /// the outcome is unknown to the sender, who must sign again.
     AtMostOnce,
     /// The nonce is leased before the handler runs, completed by an answer of 2xx whose body comes
     /// to its end, and otherwise released, so that a sender who retries is served in the end. The

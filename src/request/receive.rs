@@ -38,12 +38,12 @@ impl<'h> Admitted<'h> {
     /// are dropped.
     ///
     /// A body of one frame is kept as it came; frames of a longer one are copied into one buffer,
-    /// which grows with what arrives. Where a canonical form is signed, the body is put into it: a
+    /// which grows with what arrives. If a canonical form is signed, the body is put into it: a
     /// body of more than 64 KiB on a thread of the runtime where work may block.
     ///
     /// # Errors
     /// Returns an error if the body is too large, too slow, broken off, or not covered; if it has no
-    /// canonical form and must have one; if it has to give way to another; or if as many requests as
+    /// canonical form and must have one; if it must give way to another; or if as many requests as
     /// [`max_unproven`](super::VerifierBuilder::max_unproven) allows wait for a handler to supply a
     /// signed value.
     ///
@@ -182,7 +182,7 @@ impl State<'_> {
     }
 }
 
-/// Does work over a whole body: that over a long one on a thread where work may block. That thread
+/// Does work over a whole body: over a long body, on a thread where work may block. That thread
 /// holds the charge of the body, because it cannot be stopped when nobody waits for it any longer.
 ///
 /// Panics outside of a Tokio runtime, the work is done at once.

@@ -9,7 +9,7 @@ use crate::error::{Rejection, RejectionKind};
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) rejection: Rejection,
-    /// Of a request that was used before, and is refused for nothing else.
+    /// The nonce of a request that is refused only because it was used before.
     pub(crate) duplicate: Option<Box<Duplicate>>,
 }
 
@@ -17,7 +17,7 @@ pub(crate) struct Refused {
 #[derive(Debug)]
 pub(crate) struct Duplicate {
     pub(crate) payload: VerifiedPayload,
-    /// That of the verification, for what is logged later.
+    /// The span of the verification, for later events.
     pub(crate) span: Span,
 }
 

@@ -22,17 +22,17 @@ use crate::{
 };
 
 impl Verifier {
-    /// Whether requests may be signed under one of several schemes.
+    /// Returns whether requests may be signed under one of several schemes.
     pub(super) fn accepts_several(&self) -> bool {
         !self.settings.others.is_empty()
     }
 
-    /// Those of all schemes, in their order.
+    /// The verifiers of all schemes, in their order.
     pub(super) fn each(&self) -> impl DoubleEndedIterator<Item = &Self> {
         [self].into_iter().chain(&self.settings.others)
     }
 
-    /// Those whose signature is there, readable or not.
+    /// The verifiers whose signature is there, readable or not.
     fn carried<'v>(&'v self, headers: &HeaderMap) -> Vec<&'v Self> {
         let is_there = |verifier: &&Self| {
             let mut names = verifier.settings.signature_headers.iter();
@@ -61,7 +61,7 @@ impl Verifier {
             };
             return Err(refused.into());
         };
-        // Each has to count before any of the body is read. With one that is stale or used, the
+        // Each must count before any of the body is read. With one that is stale or used, the
         // request could still be accepted under another, so that nothing is stated for good.
         let mut parsed = first.parse(head)?;
         parsed.state.report = None;

@@ -1,4 +1,4 @@
-//! Where something waits in the extensions of a request, to be taken once.
+//! A place where something waits in the extensions of a request, to be taken once.
 
 use std::{
     fmt,
@@ -39,11 +39,11 @@ macro_rules! slot {
 }
 
 slot! {
-    /// Where a [`PendingPayload`] waits to be taken, once: an extension of the inner request.
+    /// Holds a [`PendingPayload`] to be taken, once: an extension of the inner request.
     PendingSlot(PendingPayload)
 }
 
 slot! {
-    /// Where an [`UnprovenPayload`] waits to be taken, once: an extension of the inner request.
+    /// Holds an [`UnprovenPayload`] to be taken, once: an extension of the inner request.
     UnprovenSlot(UnprovenPayload)
 }

@@ -13,16 +13,16 @@ use crate::{
     proof::{Fed, Signature, Signatures},
 };
 
-/// Which signatures count.
+/// The signatures that count.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "it stands in the one box of the state, and nearly always is the large one"
+    reason = "it is in the one box of the state, and nearly always the large variant"
 )]
 pub(super) enum Admission<'h> {
-    /// Those that were admitted: at least one, and none before.
+    /// The admitted signatures: at least one.
     Signed(Signatures<'h>),
-    /// The signature stands in the body, and is under this key id.
+    /// The signature is in the body, and is under this key id.
     AwaitsBody(Cow<'h, str>),
 }
 

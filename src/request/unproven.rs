@@ -28,7 +28,7 @@ use crate::{
 /// takes that value from its own locked row, inside of [`transact`](Self::transact). There the MAC
 /// is compared, and the nonce is recorded after it.
 ///
-/// Nothing of the request can be read from this type. Which row is meant, the handler knows from
+/// Nothing of the request can be read from this type. The handler knows the row that is meant from
 /// the route (Axum's `Path`), which nobody has verified at that point: use it for the lock alone,
 /// and take the identifier from the payload afterwards.
 ///
@@ -71,14 +71,14 @@ use crate::{
 /// # }
 /// ```
 ///
-/// # Every handler has to take it
+/// # Every handler must take it
 /// The inner service of every route behind the layer runs before the MAC is compared. A handler that
 /// ignores this value acts on a method and path that nobody has proven; its success becomes an
 /// error, and its effects stay. Put only routes whose handlers take it behind such a layer, and
 /// nothing with effects between.
 ///
 /// # What this costs
-/// Anybody who knows a key id, which is no secret, can get this far with a MAC that is made up. For
+/// Anybody who knows a key id, which is public, can get this far with a MAC that is made up. For
 /// such a request the body is read, the inner service is called, a transaction begins, and the
 /// row's lock is taken and let go. These bound it:
 /// - Freshness, the key, and the form of every parameter are checked first, before the body is read.
@@ -188,7 +188,7 @@ impl UnprovenPayload {
     /// As [`transact`](Self::transact). The transaction is then to be rolled back.
     ///
     /// # Panics
-    /// Panics if a key look-up has to be waited for, outside of a Tokio runtime with its timer.
+    /// Panics if a key look-up must be waited for, outside of a Tokio runtime with its timer.
     pub async fn prove(self, supplied: &Supplied) -> Result<PendingPayload, Rejection> {
         self.ticket(supplied).await.map(PendingPayload::new)
     }
@@ -204,7 +204,7 @@ impl UnprovenPayload {
         proven.map_err(|rejection| fate.fail(rejection))
     }
 
-    /// What the layer goes by when the handler has answered.
+    /// Returns what the layer goes by when the handler has answered.
     pub(crate) fn fate(&self) -> FateCell<Rejection> {
         self.0.fate.clone()
     }
@@ -212,7 +212,7 @@ impl UnprovenPayload {
 
 impl Unproven {
     /// Takes the request through the stages once more, now that its message is whole. Whatever was
-    /// true at the door, such as its freshness, has to be true still.
+    /// true at the door, such as its freshness, must be true still.
     async fn prove(self, supplied: &Supplied) -> Result<Authentic, Rejection> {
         let Self {
             ref verifier,

@@ -8,7 +8,7 @@ use crate::{
     once::{Claim, Guarded, Subject, Ticket},
 };
 
-/// What an authentic request lets happen.
+/// The effect that an authentic request allows.
 pub(super) enum Usable {
     Once(Ticket<Unread>),
     /// Its scheme's requests may be alike.
@@ -19,7 +19,7 @@ pub(super) enum Usable {
 pub(super) struct Unread {
     verifier: Verifier,
     pub(super) payload: VerifiedPayload,
-    /// What the request said under the other schemes that it is signed under.
+    /// The statements of the request under the other schemes that it is signed under.
     beside: Vec<Unread>,
 }
 
@@ -79,9 +79,9 @@ impl Usable {
         }
     }
 
-    /// Whether the two are known to be one request: they are one claim, or the signature of one
-    /// covers that of the other. Otherwise anybody could have put signatures of two requests with one
-    /// body together.
+    /// Returns whether the two are known to be one request: they are one claim, or the signature of
+    /// one covers that of the other. Otherwise anybody could have put signatures of two requests
+    /// with one body together.
     pub(super) fn is_one_with(&self, other: &Self) -> bool {
         let is_one_claim = match (self, other) {
             (Self::Once(ticket), Self::Once(other)) => ticket.records(other.to_record()),

@@ -59,11 +59,11 @@ pub struct Verifier {
 
 /// All that a verification needs, checked against each other by the builder.
 pub(crate) struct Settings {
-    /// What a payload says that it was signed under.
+    /// The name of the scheme in a payload.
     pub(super) name: Arc<str>,
-    /// Where the signature of the scheme stands.
+    /// The headers that hold the signature of the scheme.
     pub(super) signature_headers: Vec<HeaderName>,
-    /// Whether its messages hold values that this side has to supply.
+    /// Whether its messages hold values that this side must supply.
     pub(super) awaits_supply: bool,
     pub(super) scheme: Box<dyn Describe>,
     pub(super) keys: Arc<dyn KeyStore>,
@@ -89,7 +89,7 @@ pub(crate) struct Settings {
     pub(super) live: LiveNonces,
     /// Whose turn it is to read a long body whole.
     pub(super) long_bodies: Arc<Semaphore>,
-    /// Of a layer that accepts several schemes: those of the others, in their order.
+    /// The verifiers of the other schemes, in their order, if a layer accepts several.
     pub(super) others: Vec<Verifier>,
 }
 
@@ -102,15 +102,15 @@ impl Verifier {
 
     /// Adds to a 401 the headers by which the scheme asks for a signature of this request:
     /// `WWW-Authenticate`, and with RFC 9421 also `Accept-Signature` (RFC 9421, section 5), which
-    /// names all components that have to be covered. The layer does so by itself.
+    /// names all components that must be covered. The layer does so by itself.
     ///
     /// `Accept-Signature` cannot ask for a nonce or a key id without naming it: the client knows by
-    /// the agreement that there has to be one.
+    /// the agreement that there must be one.
     pub fn challenge(&self, request: &HeaderMap, headers: &mut HeaderMap) {
         self.challenge_as_asked(self.asked(request), headers);
     }
 
-    /// What of a request decides what a 401 to it asks for.
+    /// Returns what of a request decides what a 401 to it asks for.
     pub(crate) fn asked(&self, request: &HeaderMap) -> Asked {
         // One scheme at most asks for what depends on the request.
         self.each().fold(Asked::default(), |asked, verifier| {
@@ -119,7 +119,7 @@ impl Verifier {
     }
 
     pub(crate) fn challenge_as_asked(&self, asked: Asked, headers: &mut HeaderMap) {
-        // What the first scheme says comes last, and stays.
+        // The headers of the first scheme come last, and stay.
         for verifier in self.each().rev() {
             verifier.settings.scheme.challenge(asked, headers);
         }
@@ -148,7 +148,7 @@ impl Verifier {
         }
     }
 
-    /// Whether the sender retries until it is answered with success.
+    /// Returns whether the sender retries until it is answered with success.
     pub(crate) fn sender_retries(&self) -> bool {
         self.each()
             .all(|verifier| verifier.settings.scheme.profile().sender_retries)
@@ -165,33 +165,33 @@ impl Verifier {
         }
     }
 
-    /// How requests are processed.
+    /// Returns how requests are processed.
     #[must_use]
     pub fn processing(&self) -> Processing {
         self.settings.processing
     }
 
-    /// Whether the MAC can be compared only once the handler has supplied a value.
+    /// Returns whether the MAC can be compared only once the handler has supplied a value.
     pub(super) fn awaits_supply(&self) -> bool {
         self.settings.awaits_supply
     }
 
-    /// How long the inner service of a layer may take to be ready.
+    /// Returns how long the inner service of a layer may take to be ready.
     pub(crate) fn readiness_timeout(&self) -> Duration {
         self.settings.readiness_timeout
     }
 
-    /// How many bytes bodies may take up that were not verified.
+    /// Returns how many bytes bodies may take up that were not verified.
     pub(crate) fn unverified_share(&self) -> usize {
         self.settings.budget.unverified_share()
     }
 
-    /// The time in which a whole body has to arrive.
+    /// The time in which a whole body must arrive.
     pub(crate) fn body_deadline(&self) -> Duration {
         self.settings.body.deadline
     }
 
-    /// What remembers its requests.
+    /// Returns what remembers its requests.
     pub(crate) fn memory(&self) -> &Memory {
         &self.settings.memory
     }

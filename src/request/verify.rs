@@ -33,8 +33,8 @@ impl Verifier {
     /// Returns an error if any of them refuses it.
     ///
     /// # Security
-    /// An offer of `Upgrade` is no reason to refuse a request, and nothing covers what would follow
-    /// it. Before the request is passed on, call
+    /// An offer of `Upgrade` does not refuse a request, and nothing covers the bytes that would
+    /// follow it. Before the request is passed on, call
     /// [`remove_upgrade`](crate::request::remove_upgrade), as the layer does.
     ///
     /// # Panics
@@ -175,7 +175,7 @@ fn with_one_cookie(head: &Parts) -> Box<Parts> {
 }
 
 impl Settings {
-    /// That of one verification.
+    /// The span of one verification.
     fn span(&self) -> Span {
         let span = tracing::info_span!(
             SPAN,

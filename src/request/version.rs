@@ -14,7 +14,7 @@ use crate::{
 /// The version of a resource that a signed request is about, to be checked in the same statement or
 /// transaction as the change.
 ///
-/// It stands in a covered `If-Match` header, as strong entity tags (`"7"`; of several, any may be
+/// It comes from a covered `If-Match` header, as strong entity tags (`"7"`; of several, any may be
 /// the present one), or in a field of the body. `*` and weak tags name no version and do not count.
 ///
 /// In Axum it is an extractor, which reads `If-Match`. With

@@ -21,7 +21,7 @@ impl ResponseVerifier {
 
 /// Configures a [`ResponseVerifier`].
 ///
-/// Keys have to be given; everything else has a default that is safe.
+/// Keys must be given; everything else has a default that is safe.
 #[must_use]
 pub struct ResponseVerifierBuilder {
     scheme: HttpMessageSignatures,
@@ -52,13 +52,13 @@ impl ResponseVerifierBuilder {
         self
     }
 
-    /// How old a signed time may be: between 1 second and 1 day. Default: 300 seconds.
+    /// Sets how old a signed time may be: between 1 second and 1 day. Default: 300 seconds.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.freshness.max_age = max_age;
         self
     }
 
-    /// How far ahead of the clock a signed time may be: at most `max_age`. Default: 5 seconds.
+    /// Sets how far ahead of the clock a signed time may be: at most `max_age`. Default: 5 seconds.
     ///
     /// A client whose clock is behind, and which [signs again](crate::client::SignAgainLayer) for
     /// that reason, reads so in a response that is dated ahead by as much. If each request is
@@ -68,7 +68,7 @@ impl ResponseVerifierBuilder {
         self
     }
 
-    /// How long a key look-up may take to answer: between 1 millisecond and 1 hour. Default: 2
+    /// Sets how long a key look-up may take to answer: between 1 millisecond and 1 hour. Default: 2
     /// seconds.
     pub fn key_timeout(mut self, timeout: Duration) -> Self {
         self.key_timeout = timeout;
@@ -81,7 +81,7 @@ impl ResponseVerifierBuilder {
         self
     }
 
-    /// The time in which the whole body has to arrive: between 1 millisecond and 1 hour. Default:
+    /// The time in which the whole body must arrive: between 1 millisecond and 1 hour. Default:
     /// 10 seconds.
     pub fn body_deadline(mut self, deadline: Duration) -> Self {
         self.body.deadline = deadline;

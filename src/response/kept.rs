@@ -10,8 +10,8 @@ use crate::{
     routed::{PeerAddr, original_uri, peer},
 };
 
-/// What of the head of a request that arrived tells its target, and its headers: to be kept while
-/// it is handled.
+/// Returns what of the head of a request that arrived tells its target, and its headers: to be kept
+/// while it is handled.
 pub(crate) fn keep_received(parts: &Parts) -> Parts {
     let mut kept = keep(parts, original_uri(parts));
     if let Some(peer) = peer(parts) {
@@ -23,7 +23,7 @@ pub(crate) fn keep_received(parts: &Parts) -> Parts {
     kept
 }
 
-/// The same of one that is about to be sent. Where it is one that arrived and is passed on, what it
+/// The same of one that is about to be sent. If it is one that arrived and is passed on, what it
 /// was before does not count.
 pub(crate) fn keep_sent(parts: &Parts) -> Parts {
     let mut kept = keep(parts, &parts.uri);

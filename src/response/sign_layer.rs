@@ -13,14 +13,14 @@ use crate::body::BodyLimits;
 /// A layer that signs every response of a service, bound to the request that it answers.
 ///
 /// # What happens to a response
-/// 1. Its body is read whole, within limits of size and time, for the signature stands in the head.
+/// 1. Its body is read whole, within limits of size and time, because the signature is in the head.
 ///    Trailers are dropped, and `content-length` is that of the body. A response to `HEAD`, and one
 ///    with 204 or 304, is signed without a body.
 /// 2. It is signed under the [present key](ResponseSigner::rotate), with the present time. Its
 ///    headers stay as they are, `Cache-Control` among them. Only `countersign-outcome` and
 ///    `countersign-received` are [the server's
 ///    own](crate::HttpMessageSignatures#what-a-response-states).
-/// 3. Where that cannot be done, 500 with the code `response_not_signed` takes its place, signed
+/// 3. If that cannot be done, 500 with the code `response_not_signed` takes its place, signed
 ///    wherever possible: the body is over the limit, broken off, shorter or longer than its
 ///    `content-length`, or too slow, the response switches protocols, or has a signature of the
 ///    same label. The reason is in the log and, as a [`Rejection`](crate::Rejection), among the
@@ -29,9 +29,9 @@ use crate::body::BodyLimits;
 /// A request that no response could be bound to, such as one with two `Host`s, is answered with 400
 /// or 421, without a signature, and does not reach the inner service.
 ///
-/// # Where it stands
+/// # Position
 /// - Outside of [`VerifyLayer`](crate::VerifyLayer), so that rejections are signed too, and their
-///   outcome is stated. Without that layer inside, every outcome is `open`. It also stands outside
+///   outcome is stated. Without that layer inside, every outcome is `open`. Put it also outside
 ///   of any layer that changes a response, such as compression. In Axum it works at every place of
 ///   a router.
 /// - Streams that are longer than the limit, or that do not end, have no place behind it.
@@ -87,7 +87,7 @@ impl SignResponseLayer {
         self
     }
 
-    /// The time in which the whole body has to be there, once the response has begun. Default: 10
+    /// The time in which the whole body must be there, once the response has begun. Default: 10
     /// seconds.
     pub fn body_deadline(mut self, deadline: Duration) -> Self {
         self.settings.limits.deadline = deadline;

@@ -110,7 +110,7 @@ impl SignResponseSettings {
             headers.insert(CONTENT_LENGTH, body.len().into());
             body
         } else {
-            // What the body would be was said by the handler, or can be seen here.
+            // The handler said what the body would be, or it can be seen here.
             let length = body.size_hint().exact().filter(|length| *length > 0);
             match (head.status, length) {
                 (StatusCode::NO_CONTENT, _) => drop(headers.remove(CONTENT_LENGTH)),

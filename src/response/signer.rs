@@ -78,7 +78,7 @@ impl ResponseSigner {
         self
     }
 
-    /// Where clients reach this service, as
+    /// Returns where clients reach this service, as
     /// [`VerifierBuilder::public_origin`](crate::request::VerifierBuilder::public_origin) says it.
     /// Default: as each request names it, which is right where no proxy changes host or path.
     ///
@@ -166,7 +166,8 @@ impl ResponseSigner {
         self.scheme.write_response(parts, &mac)
     }
 
-    /// Whether a response to this request could be signed, as far as that depends on the request.
+    /// Returns whether a response to this request could be signed, as far as that depends on the
+    /// request.
     pub(super) fn check(&self, request: &request::Parts) -> Result<(), Fault> {
         let request = self.origins.head(request, routed(request))?;
         self.scheme.bind(&request, None).map(|_| ())

@@ -123,7 +123,7 @@ impl SignedBy {
         self.outcome
     }
 
-    /// Whether the signature covers this header of the response with all its values.
+    /// Returns whether the signature covers this header of the response with all its values.
     #[must_use]
     pub fn covers(&self, name: &HeaderName) -> bool {
         self.covered.contains(name)
@@ -169,7 +169,8 @@ impl ResponseVerifier {
         }
     }
 
-    /// Whether a response to this request could be verified, as far as that depends on the request.
+    /// Returns whether a response to this request could be verified, as far as that depends on the
+    /// request.
     pub(crate) fn check(&self, request: &request::Parts) -> Result<(), ResponseError> {
         self.settings.bind(request).map(|_| ())
     }
@@ -266,7 +267,7 @@ impl Settings {
         }
     }
 
-    /// What is given back says nothing that could be taken for verified and is not.
+    /// Removes what could be taken for verified and is not.
     fn settle(
         &self,
         sent: &Sent<'_>,

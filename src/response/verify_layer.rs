@@ -30,8 +30,8 @@ use crate::{body::BoxError, future::ResponseFuture};
 /// refusal, be it signed, may be the answer to a request that was altered on the way, and the
 /// genuine request may be delivered later.
 ///
-/// # Where it stands
-/// - Inside of [`SignLayer`](crate::SignLayer), for it has to see the request as it is sent, and
+/// # Position
+/// - Inside of [`SignLayer`](crate::SignLayer), for it must see the request as it is sent, and
 ///   nearest to the client: outside of any layer that changes a response, such as decompression, or
 ///   follows redirects.
 /// - Inside of [`SignAgainLayer`](crate::client::SignAgainLayer) likewise, which goes by the

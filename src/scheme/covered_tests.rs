@@ -87,8 +87,8 @@ fn origins() -> Origins {
     origins
 }
 
-/// What every signature of a request says; nothing of a request that is refused before its MAC
-/// counts.
+/// Returns what every signature of a request says; nothing of a request that is refused before its
+/// MAC counts.
 fn said(scheme: &dyn Describe, parts: &Parts, body: &Bytes) -> Vec<Said> {
     let origins = origins();
     let Ok(head) = origins.head(parts, Routed::nowhere(parts)) else {

@@ -53,17 +53,17 @@ impl<D: Describe> Format for D {
 
 /// What the pipeline and the signer need of a scheme.
 pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
-    /// What is true of every request under this scheme.
+    /// Returns what is true of every request under this scheme.
     fn profile(&self) -> &Profile;
 
-    /// What a payload says that it was signed under.
+    /// Returns what a payload says that it was signed under.
     fn name(&self) -> &str;
 
     /// The headers of which any says that a request is signed under this scheme; none if the
     /// signature stands in the body.
     fn signature_headers(&self) -> Vec<HeaderName>;
 
-    /// Whether its messages hold values that are not sent, and that this side has to supply.
+    /// Returns whether its messages hold values that are not sent, and that this side must supply.
     fn awaits_supply(&self) -> bool {
         false
     }
@@ -73,7 +73,7 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Whether a signature names its key in the signed message.
+    /// Returns whether a signature names its key in the signed message.
     fn names_key(&self) -> bool {
         self.fixed_key_id().is_none()
     }
@@ -83,7 +83,7 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
         Secret::try_from(text)
     }
 
-    /// What of a request decides what a 401 to it asks for.
+    /// Returns what of a request decides what a 401 to it asks for.
     fn asked(&self, _request: &HeaderMap) -> Asked {
         Asked::default()
     }
@@ -125,8 +125,8 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Whether the sender may ask the same in the body of this unsigned request, so that the body is
-    /// read.
+    /// Returns whether the sender may ask the same in the body of this unsigned request, so that
+    /// the body is read.
     fn asks_in_body(&self, _method: &Method, _uri: &Uri, _headers: &HeaderMap) -> bool {
         false
     }
@@ -176,7 +176,7 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
 pub(crate) struct Asked(pub(crate) usize);
 
 impl Asked {
-    /// What two schemes gave out, of which one at most gives out anything.
+    /// Joins what two schemes ask for: at most one of them asks for anything.
     pub(crate) fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

@@ -19,7 +19,7 @@ pub(super) fn signature<'h>(
     head.single(header)?.ok_or_else(|| missing(header))
 }
 
-/// What a request without a signature is refused for.
+/// Returns what a request without a signature is refused for.
 pub(super) fn missing(header: &HeaderName) -> Fault {
     Fault::new(FaultKind::Missing, format!("header `{header}` is missing"))
 }

@@ -1,10 +1,10 @@
-//! What a store remembers at one moment, in numbers: for whoever looks after it.
+//! The memory of a store at one moment, in numbers, for operators.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// What a store remembers, and what it vouches for, at one moment.
+/// Shows what a store remembers, and what it vouches for, at one moment.
 ///
 /// A field is `None` where the store cannot tell, or where there is no such moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct StoreStatus {
     pub keys: Vec<KeyStatus>,
 }
 
-/// What a store has recorded of one namespace.
+/// Shows what a store has recorded of one namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NamespaceStatus {
@@ -47,7 +47,7 @@ pub struct NamespaceStatus {
     pub raised_at: Option<Timestamp>,
 }
 
-/// What a store has recorded of one key of a namespace.
+/// Shows what a store has recorded of one key of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyStatus {

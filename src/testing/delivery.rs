@@ -51,8 +51,8 @@ impl Delivery {
         }
     }
 
-    /// Where it goes: a path such as `/stripe`, or with a scheme that covers the authority a whole
-    /// URI. Default: `/`.
+    /// Sets where it goes: a path such as `/stripe`, or with a scheme that covers the authority a
+    /// whole URI. Default: `/`.
     ///
     /// # Panics
     /// Panics if this is not a URI.

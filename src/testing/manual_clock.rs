@@ -26,7 +26,7 @@ use crate::clock::{Clock, Timestamp};
 pub struct ManualClock(Arc<AtomicU64>);
 
 impl ManualClock {
-    /// A clock that stands at `now`.
+    /// Returns a clock that stays at `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         Self(Arc::new(AtomicU64::new(now.as_millis())))

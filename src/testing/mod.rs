@@ -1,5 +1,5 @@
 //! For the tests of users: deliveries as their senders sign them, duplicates at one moment, a clock
-//! that can be set, and the suite that every store has to pass.
+//! that can be set, and the suite that every store must pass.
 //!
 //! ```
 //! use axum::{Router, routing::post};

@@ -114,7 +114,8 @@ impl<T> OneTimeTokenBuilder<T, InTransaction> {
 }
 
 impl<T, M> OneTimeTokenBuilder<T, M> {
-    /// Where keys are looked up: a [`KeyRing`](crate::KeyRing), or a store of your own. No default.
+    /// Sets where keys are looked up: a [`KeyRing`](crate::KeyRing), or a store of your own. No
+    /// default.
     pub fn keys(mut self, keys: impl KeyStore) -> Self {
         self.keys = Some(Arc::new(keys));
         self
@@ -127,14 +128,15 @@ impl<T, M> OneTimeTokenBuilder<T, M> {
         self
     }
 
-    /// How long a token lives: between 1 second and 366 days, in whole seconds. A token of others
-    /// that lives longer is refused. Default: 1 hour.
+    /// Sets how long a token lives: between 1 second and 366 days, in whole seconds. A token of
+    /// others that lives longer is refused. Default: 1 hour.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
         self
     }
 
-    /// How far ahead of the clock a token may have been issued: at most 1 hour. Default: 5 seconds.
+    /// Sets how far ahead of the clock a token may have been issued: at most 1 hour. Default: 5
+    /// seconds.
     pub fn max_skew(mut self, max_skew: Duration) -> Self {
         self.max_skew = max_skew;
         self
@@ -155,8 +157,8 @@ impl<T, M> OneTimeTokenBuilder<T, M> {
         self
     }
 
-    /// How long a store, a database or a key look-up may take to answer: between 1 millisecond and
-    /// 1 hour. Default: 2 seconds.
+    /// Sets how long a store, a database or a key look-up may take to answer: between 1 millisecond
+    /// and 1 hour. Default: 2 seconds.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.memory.timeout = timeout;
         self

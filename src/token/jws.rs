@@ -25,7 +25,7 @@ const MAX_ID_LEN: usize = 256;
 pub(super) const ALGORITHM: MacAlgorithm = MacAlgorithm::HmacSha256;
 const MAC_LEN: usize = ALGORITHM.mac_len();
 
-/// What a token says, besides the key that it is signed under.
+/// The claims of a token, besides the key that it is signed under.
 pub(super) struct Claims {
     pub(super) id: String,
     pub(super) purpose: String,
@@ -201,7 +201,7 @@ fn nothing_else(what: &str, rest: &Map<String, Value>) -> Result<(), Fault> {
     }
 }
 
-/// What a sender wrote, as a message names it: short, and on one line.
+/// Returns what a sender wrote, as a message names it: short, and on one line.
 fn excerpt(text: &str) -> String {
     const MAX_LEN: usize = 64;
     let shown = &text[..text.floor_char_boundary(MAX_LEN)];

@@ -74,11 +74,11 @@ use crate::{
 /// ```
 ///
 /// # Security
-/// - Whoever has a token may use it: hand it over TLS, and keep it out of logs. Where it stands in
+/// - Anybody who has a token may use it: hand it over TLS, and keep it out of logs. If it is in
 ///   a link, answer a GET with a page that asks, and redeem on POST: scanners of mail open links.
 /// - Give tokens a secret of their own. A scheme that signs bare bodies would sign, with the same
 ///   secret, a body that is a token.
-/// - A store has to remember for as long as a token lives: a [`MemoryStore`](crate::MemoryStore)
+/// - A store must remember for as long as a token lives: a [`MemoryStore`](crate::MemoryStore)
 ///   refuses, after a restart, all tokens that were issued before it (503, `sign_again`). Take a
 ///   durable one for tokens that live longer than a process.
 /// - The payload is signed, and not encrypted: the bearer can read it.
@@ -116,7 +116,7 @@ impl<T, M> OneTimeToken<T, M> {
 impl<T: Serialize, M> OneTimeToken<T, M> {
     /// A new token around `payload`, which lives for the
     /// [lifetime](crate::token::OneTimeTokenBuilder::lifetime). It is made of letters, digits, `-`,
-    /// `_` and two dots, and stands in a URL as it is.
+    /// `_` and two dots, and needs no encoding in a URL.
     ///
     /// A store that does not survive restarts refuses tokens that it may have seen redeemed before
     /// it was made. In its first seconds, as many as
@@ -129,7 +129,7 @@ impl<T: Serialize, M> OneTimeToken<T, M> {
     /// store refuses tokens because its high watermark is ahead of the clock.
     ///
     /// # Panics
-    /// Panics if the key look-up has to be waited for, outside of a Tokio runtime with its timer.
+    /// Panics if the key look-up must be waited for, outside of a Tokio runtime with its timer.
     pub async fn issue(&self, payload: &T) -> Result<String, SignError> {
         let settings = &*self.settings;
         let key_id = read(&settings.issue_under).clone();
@@ -199,20 +199,20 @@ impl<T: DeserializeOwned> OneTimeToken<T> {
 
 impl<T: DeserializeOwned, M: Clone> OneTimeToken<T, M> {
     /// Verifies the token, and redeems nothing: key, MAC, purpose, times, and that the payload is a
-    /// `T`. Whether it was redeemed before is not asked.
+    /// `T`. It does not ask whether the token was redeemed before.
     ///
     /// # Errors
     /// Returns an error if the token is refused, or the key look-up gives no answer.
     ///
     /// # Panics
-    /// Panics if the key look-up has to be waited for, outside of a Tokio runtime with its timer.
+    /// Panics if the key look-up must be waited for, outside of a Tokio runtime with its timer.
     pub async fn verify(&self, token: &str) -> Result<PendingToken<T, M>, Rejection> {
         let (claim, claims) = self.settings.prove(token).await.map_err(of_token)?;
         self.pending(claim, claims)
     }
 
     /// Verifies a token that is for one resource, such as the one in the path of the request that
-    /// brings it: its payload has to name that resource at a JSON pointer (RFC 6901). Otherwise the
+    /// brings it: its payload must name that resource at a JSON pointer (RFC 6901). Otherwise the
     /// token is not used up, and nobody gets its payload.
     ///
     /// A string of the payload equals exactly its characters, and an integer its canonical decimal
@@ -237,7 +237,7 @@ impl<T: DeserializeOwned, M: Clone> OneTimeToken<T, M> {
     /// or none.
     ///
     /// # Panics
-    /// Panics if the key look-up has to be waited for, outside of a Tokio runtime with its timer.
+    /// Panics if the key look-up must be waited for, outside of a Tokio runtime with its timer.
     pub async fn verify_for(
         &self,
         token: &str,

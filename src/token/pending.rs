@@ -96,7 +96,7 @@ impl<T> PendingToken<T> {
 
 impl<T> PendingToken<T, InTransaction> {
     /// Begins a transaction, records the token in it, calls `work` with the connection and the
-    /// payload, and commits. Where `work` answers with an error, all is rolled back, and the token
+    /// payload, and commits. If `work` answers with an error, all is rolled back, and the token
     /// may be redeemed again. It is the counterpart of
     /// [`PendingPayload::transact`](crate::PendingPayload::transact), which says more.
     ///

@@ -31,7 +31,7 @@ use crate::{
 };
 
 const MAX: usize = 16 * 1024;
-/// One key gets a quarter of it for bodies that have to be waited for: eight of the largest.
+/// One key gets a quarter of it for bodies that must be waited for: eight of the largest.
 const BUDGET: usize = 512 * 1024;
 
 /// Sends, every ten milliseconds at most, the most of a body under the known key with a wrong MAC, and keeps the
@@ -93,7 +93,7 @@ impl Strangers {
     }
 }
 
-/// How many of so many genuine deliveries of each size pass under the attack.
+/// Returns how many of so many genuine deliveries of each size pass under the attack.
 async fn served_under_attack(target: &Target, each: usize) -> [usize; 2] {
     let strangers = Strangers::start(target).await;
     let mut served = [0; 2];

@@ -221,7 +221,7 @@ fn canonical() -> HeaderScheme {
         .unwrap()
 }
 
-/// What a canonical form takes up beside its body is charged: escapes make it three times as long. The
+/// A canonical form is charged beside its body: escapes make it three times as long. The
 /// verdict over such a body beside another one.
 async fn with_budget(bytes: usize) -> Result<Verified, RejectionKind> {
     let verifier = verifier(canonical())
@@ -236,7 +236,7 @@ async fn with_budget(bytes: usize) -> Result<Verified, RejectionKind> {
     let send = async |body: &str| {
         let request = common::request("POST", "/transfer", body);
         let (head, body) = signer.sign(request).unwrap().into_parts();
-        // One that has to be waited for: what is at hand is never refused.
+        // One that must be waited for: what is at hand is never refused.
         let waits = Step::Waits(Duration::from_millis(1));
         let body = Script::new([Step::Data(body.into()), waits]);
         let verified = verifier.verify(&head, body).await;

@@ -52,7 +52,7 @@ fn sent() -> impl Strategy<Value = Vec<Sent>> {
 /// How often each request succeeded, by its body.
 type Successes = Arc<Mutex<BTreeMap<String, usize>>>;
 
-/// What a handler does; `effect` is what counts if it succeeds.
+/// Returns what a handler does; `effect` is what counts if it succeeds.
 async fn handle(body: &str, effect: impl AsyncFnOnce()) -> StatusCode {
     yield_now().await;
     let ending = ENDINGS.iter().find(|ending| body.contains(*ending));

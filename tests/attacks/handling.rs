@@ -421,7 +421,7 @@ async fn a36_twin_a_handler_that_is_not_detached_is_found() {
     assert!(matches!(found, Err(Breach::Answer(_))), "{found:?}");
 }
 
-/// What is answered with `status` is handled again, until it succeeds.
+/// A request that is answered with `status` is handled again, until it succeeds.
 pub async fn gives_back<S: NonceStore>(
     subject: &Subject,
     clock: &ManualClock,

@@ -237,7 +237,8 @@ impl Course {
     }
 }
 
-/// How many leases were given, or what was wrong. The stores are several connections to one.
+/// Returns how many leases were given, or what was wrong. The stores are several connections to
+/// one.
 pub async fn one_holds_at_a_time(
     stores: &[Arc<dyn NonceStore>],
     nonces: u32,

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// What the signature says about itself, without its label.
+/// Returns what the signature says about itself, without its label.
 fn description(request: &Request<String>) -> String {
     get(request, "signature-input")["sig1=".len()..].to_owned()
 }
@@ -413,7 +413,7 @@ fn sha_512(body: &str) -> String {
     format!("sha-512=:{}:", STANDARD.encode(Sha512::digest(body)))
 }
 
-/// What a holder of the key might sign about the body, and what it is worth.
+/// Returns what a holder of the key might sign about the body, and what it is worth.
 fn digests(genuine: &Request<String>) -> Vec<Case> {
     const MD5: &str = "md5=:1B2M2Y8AsgTpgAmY7PhCfg==:";
     let plain = "\"content-digest\"";

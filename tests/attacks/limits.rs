@@ -232,7 +232,7 @@ async fn a22_a_nonce_or_key_id_that_is_too_long_is_refused() {
     accepted(&served, genuine).await.unwrap();
 }
 
-/// How many of the same nonces a store takes until one of its parts is full.
+/// Returns how many of the same nonces a store takes until one of its parts is full.
 async fn taken_until_full(store: &MemoryStore, end: Timestamp) -> usize {
     for n in 0_u32..10_000 {
         let nonce = Nonce::new(NonceKind::Covered, n.to_be_bytes());

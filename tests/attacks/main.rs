@@ -3,7 +3,7 @@
 //!
 //! A row is a table of requests, or a course of events, and an assertion that says what was broken
 //! instead of failing at once. Each has a twin: a naive server or store with the very fault that the
-//! row is about, which the same assertion has to find.
+//! row is about, which the same assertion must find.
 //!
 //! They run on the memory store; `stores.rs` has what a store decides on the others. Row 3, comparison
 //! in constant time, stands in `house/constant_time.rs`; row 37, processing in a transaction, in

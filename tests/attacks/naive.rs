@@ -1,4 +1,4 @@
-//! Servers and stores as they are often written, each with one fault: the rows have to find it.
+//! Servers and stores as they are often written, each with one fault: the rows must find it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -270,13 +270,13 @@ impl MapStore {
         }
     }
 
-    /// What tells claims apart.
+    /// Sets what tells claims apart.
     pub fn identity(mut self, identity: fn(&Claim) -> Vec<u8>) -> Self {
         self.identity = identity;
         self
     }
 
-    /// Until when a claim made now is remembered.
+    /// Sets until when a claim made now is remembered.
     pub fn deadline(mut self, deadline: fn(&Claim, Timestamp) -> Timestamp) -> Self {
         self.deadline = deadline;
         self

@@ -93,7 +93,7 @@ impl Place {
         headers.insert(INPUT, HeaderValue::from_bytes(&text).unwrap());
     }
 
-    /// Where the parameter stands, from its `;` on.
+    /// Returns where the parameter stands, from its `;` on.
     fn range(self, input: &[u8]) -> Option<Range<usize>> {
         let begin = format!(";{}=", self.name()).into_bytes();
         let start = input.windows(begin.len()).position(|w| w == begin)?;

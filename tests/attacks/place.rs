@@ -391,7 +391,7 @@ async fn a33_twin_a_layer_for_any_authority_is_found() {
     }
 }
 
-/// What we sent under the key for what we send comes back to us.
+/// A request that we sent, under the key that we send under, comes back to us.
 async fn our_own_request_reflected(target: &Target, subject: &Subject) -> Finding {
     let outbound = (subject.signer)("us", "the secret of what we send");
     let sent = outbound

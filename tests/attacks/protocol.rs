@@ -15,7 +15,7 @@ use crate::{
     subject::{ALL, BODY, OK, Subject, Target, accepted, to_wire},
 };
 
-/// What has to become of a case.
+/// What must become of a case.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Outcome {
     /// The handler saw what was signed, once.
@@ -52,7 +52,7 @@ async fn target(subject: &Subject) -> Target {
         .await
 }
 
-/// What became of it, or what was wrong.
+/// Returns what became of it, or what was wrong.
 async fn judge(
     target: &Target,
     genuine: &http::Request<String>,

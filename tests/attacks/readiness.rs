@@ -57,7 +57,7 @@ async fn idle_stranger(addr: SocketAddr) -> TcpStream {
     stream
 }
 
-/// How many strangers were answered before a genuine request was.
+/// Returns how many strangers were answered before a genuine request was.
 async fn answered_first(app: Router, clock: &ManualClock) -> usize {
     let addr = common::serve(app).await;
     let mut strangers = Vec::new();

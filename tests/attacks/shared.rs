@@ -144,7 +144,7 @@ pub fn endpoint(
     layer.store(store).clock(clock.clone())
 }
 
-/// Whether the event, as it is delivered to an endpoint, is handled there.
+/// Returns whether the event, as it is delivered to an endpoint, is handled there.
 pub async fn is_handled(
     layer: &VerifyLayer,
     preset: impl Scheme,

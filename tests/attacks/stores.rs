@@ -632,7 +632,7 @@ fn of(namespace: &str, key: &str, nonce: usize, keep: Duration) -> Claim {
     Claim::new(namespace.into(), KeyId::new(key).unwrap(), nonce, deadline).with_retention(keep)
 }
 
-/// How many of so many claims of one key are new; the others are over its quota.
+/// Returns how many of so many claims of one key are new; the others are over its quota.
 async fn flood(store: &Store, key: &str, nonces: std::ops::Range<usize>, keep: Duration) -> u64 {
     let mut claiming = tokio::task::JoinSet::new();
     for nonce in nonces {

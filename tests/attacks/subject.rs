@@ -345,12 +345,12 @@ impl Subject {
         format!("{}{text}{}", self.prefix, self.suffix)
     }
 
-    /// What stands between prefix and suffix.
+    /// Returns what stands between prefix and suffix.
     pub fn bare<'t>(&self, text: &'t str) -> &'t str {
         &text[self.prefix.len()..text.len() - self.suffix.len()]
     }
 
-    /// Where its parameters stand, as far as the scheme has them.
+    /// Returns where its parameters stand, as far as the scheme has them.
     pub fn parameters(&self) -> impl Iterator<Item = Place> {
         let parameters = [Some(self.time), self.nonce, self.key_id];
         parameters.into_iter().flatten()
@@ -588,8 +588,8 @@ pub fn case(name: impl Into<String>, request: Request<String>, expected: Answer)
     }
 }
 
-/// What the cases broke, by their names. After them the genuine request has to be accepted, so
-/// that it was the tampering that made the difference, and no case has burned anything.
+/// Returns what the cases broke, by their names. After them the genuine request must be accepted,
+/// so that it was the tampering that made the difference, and no case has burned anything.
 pub async fn breaches(
     target: &Target,
     genuine: &Request<String>,

@@ -209,7 +209,7 @@ fn app_of_nothing(_: &common::Effects) -> axum::Router {
     axum::Router::new()
 }
 
-/// When the clock stands so far from the signed time, and what is answered.
+/// Returns when the clock stands so far from the signed time, and what is answered.
 fn edges() -> [(i64, Result<(), crate::subject::Answer>); 8] {
     [
         (-5_000, Ok(())),
@@ -267,7 +267,7 @@ async fn at_the_edge(
     (answer, target.effects.count(), target.claims.count())
 }
 
-/// What was wrong at an edge.
+/// Returns what was wrong at an edge.
 async fn edge_findings(
     make: impl Fn(&ManualClock, Option<Timestamp>) -> Target,
     subject: &Subject,

@@ -1,7 +1,7 @@
 //! What the tests log, and what must not be in it.
 //!
 //! A test reads what is logged on its thread by [`Log`]. Beside that, whatever is logged by any test
-//! is kept in the folder that `COUNTERSIGN_SAID` names, with what has to stay hidden: `house/said.rs`
+//! is kept in the folder that `COUNTERSIGN_SAID` names, with what must stay hidden: `house/said.rs`
 //! looks
 //! for the one in the other, once all tests have run.
 

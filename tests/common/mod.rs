@@ -172,7 +172,7 @@ pub fn echo(effects: &Effects) -> Router {
         .route("/{*path}", axum::routing::any(handler))
 }
 
-/// How many cases a test tries: this many, or as many as `tests/long.sh` asks for.
+/// Returns how many cases a test tries: this many, or as many as `tests/long.sh` asks for.
 pub fn cases(usual: u32) -> u32 {
     let asked = std::env::var("COUNTERSIGN_CASES").ok();
     asked.map_or(usual, |asked| asked.parse().expect("a number"))

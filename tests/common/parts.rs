@@ -71,7 +71,7 @@ impl Script {
         self
     }
 
-    /// How many frames were taken, also once the body is given away.
+    /// Returns how many frames were taken, also once the body is given away.
     pub fn taken(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.taken)
     }
@@ -171,7 +171,7 @@ impl FaultyStore {
         lock(&self.0.faults).clear();
     }
 
-    /// How often this was asked.
+    /// Returns how often this was asked.
     pub fn times(&self, asked: Asked) -> usize {
         lock(&self.0.asked).iter().filter(|a| **a == asked).count()
     }

@@ -303,12 +303,12 @@ fn circles<'f>(arrows: &BTreeMap<&'f str, BTreeSet<&'f str>>) -> Vec<Vec<&'f str
     circles.into_iter().collect()
 }
 
-/// Whether the whole file is for tests.
+/// Returns whether the whole file is for tests.
 fn is_test(file: &str) -> bool {
     file.ends_with("tests.rs") || file.contains("/tests/") || is_shown(file)
 }
 
-/// Whether the file is the code of a page: it is shown, and compiled for tests alone.
+/// Returns whether the file is the code of a page: it is shown, and compiled for tests alone.
 fn is_shown(file: &str) -> bool {
     let shows_code = ["guide/other_languages/", "guide/patterns/"];
     shows_code.iter().any(|page| file.starts_with(page)) && !file.ends_with("/mod.rs")
@@ -360,7 +360,7 @@ fn is_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Whether a line of a `mod.rs` is neither a module, a re-export, an attribute nor blank.
+/// Returns whether a line of a `mod.rs` is neither a module, a re-export, an attribute nor blank.
 fn is_logic(line: &str) -> bool {
     [
         "fn ",

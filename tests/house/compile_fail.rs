@@ -73,9 +73,9 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Where the crates that the cases use are, by name.
+/// Returns where the crates that the cases use are, by name.
 fn libraries() -> Vec<(String, PathBuf)> {
-    // As `tests/run.sh` builds them, so that nothing has to be built again.
+    // As `tests/run.sh` builds them, so that nothing must be built again.
     let features: &[&str] = match cfg!(all(feature = "postgres", feature = "redis")) {
         true => &["--workspace", "--all-features", "--lib"],
         false => &[],
@@ -106,7 +106,7 @@ fn libraries() -> Vec<(String, PathBuf)> {
     libraries
 }
 
-/// What the compiler says is wrong: each error with its line, and all that stands below it.
+/// Returns what the compiler says is wrong: each error with its line, and all that stands below it.
 fn errors(libraries: &[(String, PathBuf)], program: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut compiler = Command::new(env::var_os("RUSTC").unwrap_or("rustc".into()));

@@ -269,7 +269,7 @@ const A44_AT_ONCE: &str =
 const A45: &str = "a45_two_tenants_on_one_store_need_names_of_their_own";
 const A61: &str = "a61_a_longer_window_is_refused_until_its_namespace_is_extended";
 
-/// Where a row is not covered as the table says.
+/// Returns where a row is not covered as the table says.
 fn gaps(rows: &[(u8, [Cover; 4])], source: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let mut gaps = Vec::new();
     let concerned = (16..=28)

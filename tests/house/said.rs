@@ -2,7 +2,7 @@
 //! it.
 //!
 //! `tests/run.sh` runs this last. It keeps what all tests print and log in the folder that
-//! `COUNTERSIGN_SAID` names, and the tests put what has to stay hidden beside it (`common/log.rs`);
+//! `COUNTERSIGN_SAID` names, and the tests put what must stay hidden beside it (`common/log.rs`);
 //! their secrets are read off their own sources.
 
 use std::{
@@ -48,7 +48,7 @@ impl Hidden {
         }
     }
 
-    /// What of it is in the text, and in which line; never the thing itself.
+    /// Returns what of it is in the text, and in which line; never the thing itself.
     fn found_in(&self, text: &[u8]) -> Vec<String> {
         let mut found = Vec::new();
         for (at, start) in text.windows(Self::START).enumerate() {
@@ -96,7 +96,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files.collect()
 }
 
-/// What was found where it must not be; or why this says nothing.
+/// Returns what was found where it must not be; or why this says nothing.
 fn check(folder: &Path, secrets: &BTreeMap<String, String>) -> Result<Vec<String>, String> {
     let mut hidden = Hidden::nothing();
     for (name, secret) in secrets {

@@ -190,7 +190,7 @@ async fn frames_are_copied_once_into_one_buffer_of_the_right_size() {
     drop(verified);
     let buffer: BytesMut = bytes.try_into_mut().expect("one buffer, without sharers");
     assert_eq!(buffer.as_ptr(), address);
-    // A buffer that had grown on the way would have moved, and would be longer than it has to be.
+    // A buffer that had grown on the way would have moved, and would be longer than it must be.
     assert_eq!(buffer.capacity(), 7000, "made once, in its final length");
 }
 
@@ -619,7 +619,7 @@ fn with_small_budget(clock: &ManualClock) -> Verifier {
         .unwrap()
 }
 
-/// A body that has to be waited for.
+/// A body that must be waited for.
 fn waited_for(bytes: usize) -> Script {
     let end = Step::Waits(Duration::from_millis(1));
     Script::new([Step::Data("x".repeat(bytes).into()), end])

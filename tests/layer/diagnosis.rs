@@ -20,7 +20,7 @@ use crate::common::{
     parts::{Script, Step},
 };
 
-/// What is logged while one request is answered, and the answer.
+/// Returns what is logged while one request is answered, and the answer.
 async fn logged(layer: VerifyLayer, request: Request<Body>) -> (Response<Body>, String) {
     let app = Router::new()
         .route("/", post(async |_: VerifiedPayload| ()))

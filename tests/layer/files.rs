@@ -250,7 +250,7 @@ fn twin_a_name_that_is_checked_and_then_opened_serves_the_secret() {
     assert!(served.unwrap() == secret);
 }
 
-/// What one request with these headers is answered: status, the headers, and the body.
+/// Returns what one request with these headers is answered: status, the headers, and the body.
 async fn answer(
     file: &VerifiedFile,
     method: Method,

@@ -51,7 +51,7 @@ use crate::common::{
 
 type Answer = Result<String, Rejection>;
 
-/// The server decides by its own clock, so that this one has to show the same.
+/// The server decides by its own clock, so that this one must show the same.
 fn clock() -> ManualClock {
     ManualClock::at(SystemClock::default().now())
 }

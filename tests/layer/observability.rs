@@ -275,7 +275,7 @@ async fn live_nonces_are_shown_where_the_store_can_tell() {
     assert!(!told.contains("live_nonces"), "{told}");
 }
 
-/// What is exposed, given all that can be measured.
+/// Returns what is exposed, given all that can be measured.
 async fn all_exposed() -> String {
     let recorder = recorder();
     let _local = metrics::set_default_local_recorder(&recorder);

@@ -25,7 +25,7 @@ use crate::common::{
 
 const LIMIT: usize = 1000;
 
-/// What the handler got: the bytes until the body ended, or broke off, and the trailers.
+/// Returns what the handler got: the bytes until the body ended, or broke off, and the trailers.
 async fn echo(request: AxumRequest) -> Response<Body> {
     let is_verified = request.extensions().get::<VerifiedPayload>().is_some();
     let mut body = request.into_body();
@@ -65,7 +65,7 @@ fn with(request: &Request<Body>, body: Body) -> Request<Body> {
     with.body(body).unwrap()
 }
 
-/// Each way to be refused: its code, the request, and what the handler has to get of its body.
+/// Each way to be refused: its code, the request, and what the handler must get of its body.
 fn refusals(clock: &ManualClock) -> Vec<(&'static str, Request<Body>, String)> {
     let signed = || common::signed(clock, "POST", "/", "{}");
     let mut trailers = HeaderMap::new();
@@ -173,7 +173,7 @@ async fn a_genuine_request_is_passed_on_as_it_is_without_a_payload() {
     assert_eq!(sent(&app, request).await.0, 500);
 }
 
-/// What was handled while the layer only observed, sent again once it verifies.
+/// Returns what was handled while the layer only observed, sent again once it verifies.
 async fn after_switching_on(namespace: &str) -> u16 {
     let clock = common::clock();
     let store = std::sync::Arc::new(common::store(&clock));

@@ -1308,7 +1308,7 @@ async fn a_request_that_its_head_refuses_is_not_asked_for_its_body() {
     assert_eq!(effects.count(), 1);
 }
 
-/// What is answered to a head; then, if there is a body to send, to that.
+/// Returns what is answered to a head; then, if there is a body to send, to that.
 async fn first_answer(addr: SocketAddr, head: &[u8], body: Option<&[u8]>) -> String {
     let answer = async {
         let mut stream = TcpStream::connect(addr).await.unwrap();

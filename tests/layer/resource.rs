@@ -102,7 +102,7 @@ macro_rules! carried {
 
 carried!(Shipment, Numbered, Queried);
 
-/// What a handler did with what it was given.
+/// Returns what a handler did with what it was given.
 async fn ship<T: NamesResource<Id: std::fmt::Display> + Carried>(same: SameResource<T>) -> String {
     assert_eq!(same.payload.key_id().as_str(), KEY);
     assert_eq!(same.body.carrier(), "DHL");
@@ -257,7 +257,7 @@ async fn a_parameter_of_the_query_names_a_resource_as_one_of_the_path_does() {
     }
 }
 
-/// With a path that is covered, the one that was signed has to lead to this route.
+/// With a path that is covered, the one that was signed must lead to this route.
 #[tokio::test]
 async fn a_path_that_was_rewritten_after_it_was_verified_leads_to_nothing() {
     let rewritten = |scheme: &HeaderScheme| {

@@ -88,7 +88,7 @@ async fn count(pool: &SqlitePool, statement: &'static str) -> i64 {
     sqlx::query_scalar(statement).fetch_one(pool).await.unwrap()
 }
 
-/// How many effects there were, and how many nonces are recorded.
+/// Returns how many effects there were, and how many nonces are recorded.
 async fn left(pool: &SqlitePool) -> (i64, i64) {
     (
         count(pool, "SELECT count(*) FROM effects").await,

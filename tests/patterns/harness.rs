@@ -33,8 +33,8 @@ pub fn patient(layer: VerifierBuilder<VerifyLayer>) -> VerifyLayer {
         .unwrap()
 }
 
-/// What stands in front of a twin: the same scheme, and each request let through once, before its
-/// handler begins.
+/// Returns what stands in front of a twin: the same scheme, and each request let through once,
+/// before its handler begins.
 pub fn middleware_alone(scheme: impl Scheme) -> VerifyLayer {
     patient(
         VerifyLayer::builder(scheme)
@@ -70,7 +70,7 @@ pub async fn at_once(
     answers
 }
 
-/// How many clients were answered with this status.
+/// Returns how many clients were answered with this status.
 pub fn count(answers: &[(u16, String)], status: u16) -> usize {
     answers.iter().filter(|(seen, _)| *seen == status).count()
 }

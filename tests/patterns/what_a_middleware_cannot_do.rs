@@ -31,7 +31,7 @@ fn orders(round: usize) -> Vec<Request<String>> {
     (0..CLIENTS).map(order).collect()
 }
 
-/// How many orders there are, and how many different ones.
+/// Returns how many orders there are, and how many different ones.
 async fn made(pool: &Pool) -> (usize, usize) {
     let made = sqlx::query_as("SELECT count(*), count(DISTINCT number) FROM orders");
     let (all, different): (i64, i64) = made.fetch_one(pool).await.unwrap();

@@ -71,7 +71,7 @@ impl Parties {
         }
     }
 
-    /// What a handler is given of this body; `None` where both parties refuse it.
+    /// Returns what a handler is given of this body; `None` where both parties refuse it.
     fn canonical(&self, body: &[u8]) -> Option<Bytes> {
         let mut request = Request::post("/")
             .body(Bytes::copy_from_slice(body))
@@ -230,7 +230,7 @@ fn an_integer_survives_or_is_refused() {
         ("9007199254740994", true),
         ("-9007199254740993", false),
         ("18446744073709551616", false),
-        // As ECMAScript writes 2^68 and 10^20: what was canonical once has to remain so.
+        // As ECMAScript writes 2^68 and 10^20: what was canonical once must remain so.
         ("295147905179352830000", true),
         ("295147905179352825856", false),
         ("100000000000000000000", true),

@@ -97,7 +97,7 @@ const JAVA: Language = Language {
 };
 const LANGUAGES: [Language; 7] = [PYTHON, NODE, CURL, PHP, RUBY, GO, JAVA];
 
-/// Where the page has its files.
+/// Returns where the page has its files.
 fn folder() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "src/guide/other_languages"]
         .iter()

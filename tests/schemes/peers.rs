@@ -119,7 +119,8 @@ impl Attempt {
         request.body(case.body).expect("a valid request")
     }
 
-    /// What is changed of the signature, whatever it covers; then what is changed of the rest.
+    /// Returns what is changed of the signature, whatever it covers; then what is changed of the
+    /// rest.
     fn changes(&self, case: &Case) -> Vec<Change> {
         let created = |created: u64| format!("created={created}");
         let mut changes = vec![

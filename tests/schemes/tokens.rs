@@ -62,7 +62,7 @@ pub(crate) fn code<T: std::fmt::Debug>(answer: Result<T, Rejection>) -> &'static
     answer.expect_err("a refusal").kind().code()
 }
 
-/// What a token says, as another implementation would write it.
+/// Returns what a token says, as another implementation would write it.
 pub(crate) fn claims(clock: &ManualClock) -> Value {
     let now = clock.now().as_secs();
     json!({ "aud": PURPOSE, "iat": now, "exp": now + 600, "jti": "one", "data": confirm() })

@@ -2,7 +2,7 @@
 //! redelivery, and how it answers a challenge. Each test runs against every preset that it concerns,
 //! from one table; those named after a row of the attacks (`a01_…`) are its form for webhooks.
 //!
-//! A security test that could pass for nothing has a twin: something naive that it has to find.
+//! A security test that could pass for nothing has a twin: something naive that it must find.
 
 mod coverage;
 mod provider;

@@ -18,7 +18,7 @@ impl Wire {
         Self(TcpListener::bind("127.0.0.1:0").await.expect("a free port"))
     }
 
-    /// Where a client connects to.
+    /// Returns where a client connects to.
     pub fn addr(&self) -> SocketAddr {
         self.0.local_addr().expect("an address")
     }

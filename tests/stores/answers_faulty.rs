@@ -46,7 +46,7 @@ pub(crate) enum Fault {
     KeepsForEver,
 }
 
-/// Every fault, and a check that has to find it.
+/// Every fault, and a check that must find it.
 const FOUND: [(Fault, &str); 19] = [
     (
         Fault::ChecksAndThenSets,

@@ -29,8 +29,8 @@ fn claim_of(sender: &str, n: usize) -> AnswerClaim {
     AnswerClaim::new("line".into(), sender, digest, [0; 32])
 }
 
-/// How many of those who ask at once have been served when a step of one is done that comes after
-/// all of them.
+/// Returns how many of those who ask at once have been served when a step of one is done that comes
+/// after all of them.
 async fn served_before<F>(ask: impl Fn(usize) -> F, step: impl Future) -> usize
 where
     F: Future<Output = ()> + Send + 'static,

@@ -53,7 +53,7 @@ impl Case {
         if self.says_the_same { CLAIMED } else { [2; 32] }
     }
 
-    /// What the claim finds, in one word, and for how long it has to wait.
+    /// Returns what the claim finds, in one word, and for how long it must wait.
     fn in_rust(&self) -> (&'static str, u64) {
         let at = |millis| Timestamp::from_millis(START + millis).unwrap();
         let key = KeyId::new("k").unwrap();
@@ -179,7 +179,7 @@ mod redis {
     const SCRIPT: &str = include_str!("../../src/store/redis/answers.lua");
     const NOW: &str = "redis.call('TIME')";
 
-    /// What the script says of a claim, and of a search.
+    /// Returns what the script says of a claim, and of a search.
     fn found(connection: &mut ::redis::Connection, case: &Case, step: &str) -> (String, u64) {
         let mut ask = |words: &[&[u8]]| {
             let mut command = ::redis::Cmd::new();

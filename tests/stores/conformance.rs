@@ -128,7 +128,7 @@ enum Fault {
     LeasesAtAnyPlace,
 }
 
-/// Every fault, and a check that has to find it.
+/// Every fault, and a check that must find it.
 const FOUND: [(Fault, &str); 32] = [
     (
         Fault::RecordsNothing,

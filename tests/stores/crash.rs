@@ -1,7 +1,7 @@
 //! A process that is killed (`kill -9`) at every point between claim and response, for every
 //! processing: what a sender finds who sends the same request again to its successor.
 //!
-//! The application is this program, started again as a child. Where it dies is its own affair: the
+//! The application is this program, started again as a child. If it dies is its own affair: the
 //! points are in its handlers here, and nothing of them is in the crate.
 
 use std::{

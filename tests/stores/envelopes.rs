@@ -179,7 +179,7 @@ async fn on_redis_the_second_delivery_is_refused_after_its_request_has_expired()
             "no record of the request on {program}"
         );
         let sweep = async || {
-            // A little longer than it has to be kept.
+            // A little longer than it must be kept.
             for _ in 0..300 {
                 if !of_request.is_subset(&records()) {
                     return;

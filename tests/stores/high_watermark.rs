@@ -23,7 +23,7 @@ use crate::common::log;
 const SKEW: Duration = Duration::from_secs(5);
 const WINDOW: Duration = Duration::from_secs(300);
 
-/// What the first store of a test was started at.
+/// Returns what the first store of a test was started at.
 fn start() -> Timestamp {
     Timestamp::from_secs(1_700_000_000).unwrap()
 }
@@ -81,7 +81,7 @@ impl Place {
         self.folder.path().canonicalize().unwrap().join("watermark")
     }
 
-    /// Where a new file is written, before it is put in the place of the old one.
+    /// Returns where a new file is written, before it is put in the place of the old one.
     fn new_file(&self) -> PathBuf {
         self.folder.path().join("watermark.new")
     }
@@ -333,7 +333,7 @@ fn spawn_child(file: &Path) -> Child {
     child.spawn().unwrap()
 }
 
-/// What it says that it accepted until it is killed, after so many.
+/// Returns what it says that it accepted until it is killed, after so many.
 fn kill_after(child: &mut Child, many: usize) -> Vec<Claim> {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut accepted = Vec::new();

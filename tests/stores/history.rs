@@ -56,8 +56,8 @@ impl FromStr for Event {
     }
 }
 
-/// What is wrong with a history: a nonce that was accepted twice; one that nobody was given; one
-/// that was refused as a copy before anybody had asked for it.
+/// Returns what is wrong with a history: a nonce that was accepted twice; one that nobody was
+/// given; one that was refused as a copy before anybody had asked for it.
 pub(crate) fn faults(events: &[Event]) -> Vec<String> {
     let mut by_nonce: BTreeMap<u64, Vec<&Event>> = BTreeMap::new();
     for event in events {

@@ -120,7 +120,7 @@ pub fn part() -> Option<(u64, PathBuf)> {
     Some((number.parse().unwrap(), env::var_os(FOLDER)?.into()))
 }
 
-/// What a child does: waits for the others, claims, and writes down what it was answered.
+/// Returns what a child does: waits for the others, claims, and writes down what it was answered.
 pub async fn child(
     folder: &Path,
     process: u64,

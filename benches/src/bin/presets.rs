@@ -1,8 +1,8 @@
 //! The presets, verified in process beside the hashing that each needs; and Standard Webhooks beside
 //! the `standardwebhooks` crate and the layer of `webhook-verify`.
 //!
-//! Twilio's forms are sorted before they are hashed, and Mailgun's hash is shorter than what has to be
-//! read for it: these two have no row.
+//! Twilio's forms are sorted before they are hashed, and Mailgun's hash is shorter than what must
+//! be read for it: these two have no row.
 
 use countersign::{
     scheme::Scheme,

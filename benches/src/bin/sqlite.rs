@@ -95,7 +95,7 @@ async fn peer(folder: &Path) {
     );
 }
 
-/// What the store sets, as far as it matters here.
+/// Returns what the store sets, as far as it matters here.
 fn settings(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)

@@ -60,7 +60,7 @@ pub(super) fn read(file: &File<'_>, warnings: &mut Vec<String>) -> Vec<Allowed> 
     all
 }
 
-/// How many lines below a comment its code is: none if it stands beside it.
+/// Returns how many lines below a comment its code is: none if it stands beside it.
 fn lines_to_code(text: &str, comment: Span) -> usize {
     let before = text.get(..comment.start as usize).unwrap_or_default();
     let beside = before.rsplit('\n').next().unwrap_or_default();

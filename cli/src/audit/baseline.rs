@@ -83,8 +83,8 @@ impl Baseline {
 }
 
 impl Report {
-    /// What stays the same of a finding if lines move: its rule, its file, and the words of both
-    /// lines.
+    /// Returns what stays the same of a finding if lines move: its rule, its file, and the words of
+    /// both lines.
     pub(super) fn fingerprint(&self, finding: &Finding) -> String {
         let mut hash = Sha256::new();
         hash.update(finding.rule.id);
@@ -129,7 +129,7 @@ impl Report {
         self.known = before - self.findings.len();
     }
 
-    /// Whether nothing is left to report.
+    /// Returns whether nothing is left to report.
     pub(crate) fn is_clean(&self) -> bool {
         self.findings.is_empty()
     }

@@ -129,7 +129,7 @@ fn is_test(path: &Path) -> bool {
     })
 }
 
-/// Whether a file that starts a service starts it with several processes.
+/// Returns whether a file that starts a service starts it with several processes.
 fn starts_workers(path: &Path) -> bool {
     let name = path
         .file_name()

@@ -141,7 +141,8 @@ impl<'a> Flow<'a> {
         self.inlined.get(&key).copied()
     }
 
-    /// Where something happens, as seen from a frame: in a helper, where the helper is called.
+    /// Returns where something happens, as seen from a frame: in a helper, where the helper is
+    /// called.
     pub(super) fn seen_from(&self, val: Val<'a>, frame: u32) -> Option<Val<'a>> {
         let mut at = val;
         while at.frame != frame {
@@ -160,7 +161,7 @@ impl<'a> Flow<'a> {
             .map_or(self.root.file, |it| it.file)
     }
 
-    /// How the branches of a test end, as far as they leave.
+    /// Returns how the branches of a test end, as far as they leave.
     pub(super) fn exits_of(&self, group: u32) -> &[Exit] {
         self.leaving.get(&group).map_or(&[], Vec::as_slice)
     }

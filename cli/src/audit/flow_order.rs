@@ -14,7 +14,7 @@ impl<'a> Flow<'a> {
         })
     }
 
-    /// Whether the second step can come after the first in one run.
+    /// Returns whether the second step can come after the first in one run.
     pub(super) fn reaches(&self, first: u32, second: u32) -> bool {
         let (Some(a), Some(b)) = (self.step(first), self.step(second)) else {
             return false;
@@ -69,7 +69,7 @@ impl<'a> Flow<'a> {
         true
     }
 
-    /// Whether each run that comes to the second step has been at the first.
+    /// Returns whether each run that comes to the second step has been at the first.
     pub(super) fn dominates(&self, first: u32, second: u32) -> bool {
         let (Some(a), Some(b)) = (self.step(first), self.step(second)) else {
             return false;
@@ -88,7 +88,7 @@ impl<'a> Flow<'a> {
         first < second && self.around(b.region).any(|(at, _)| at == own)
     }
 
-    /// Whether the test decides if the later step happens.
+    /// Returns whether the test decides if the later step happens.
     pub(super) fn decides(&self, test: u32, later: u32) -> bool {
         let Some(Step {
             what: What::Test(_, group),

@@ -193,7 +193,7 @@ fn check<'a>(
     })
 }
 
-/// Whether the other side was made here too: a text that this service signed is read again.
+/// Returns whether the other side was made here too: a text that this service signed is read again.
 pub(super) fn is_own(flow: &Flow<'_>, check: &Check<'_>) -> bool {
     check
         .other
@@ -207,7 +207,8 @@ fn is_named(at: At<'_>) -> bool {
         .is_some_and(|it| has_word(&it, &["received", "provided", "header"]))
 }
 
-/// Whether the other side of a comparison may come from a request: a name that says signature.
+/// Returns whether the other side of a comparison may come from a request: a name that says
+/// signature.
 pub(super) fn is_received<'a>(flow: &Flow<'a>, other: At<'a>) -> bool {
     // The framework has checked the signature of these, or there is none.
     let is_trusted = flow

@@ -38,7 +38,7 @@ impl Nesting {
         }
     }
 
-    /// Whether a parser may not read the text.
+    /// Returns whether a parser may not read the text.
     pub(super) fn is_too_deep(&self) -> bool {
         self.deepest > LIMIT
     }
@@ -47,7 +47,7 @@ impl Nesting {
         self.levels.len() > 1
     }
 
-    /// Whether this token closes the innermost bracket.
+    /// Returns whether this token closes the innermost bracket.
     pub(super) fn is_closed_by(&self, close: u8) -> bool {
         self.is_in_bracket() && self.levels.last().is_some_and(|it| it.close == close)
     }

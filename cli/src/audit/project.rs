@@ -181,7 +181,7 @@ impl<'a> Project<'a> {
         self.files.get(id.file)?.functions.get(id.function).copied()
     }
 
-    /// Whether some function of the project calls a function of this name.
+    /// Returns whether some function of the project calls a function of this name.
     pub(super) fn is_called(&self, name: &str) -> bool {
         self.called.contains(name)
     }

@@ -51,7 +51,7 @@ fn parts<'s>(text: &'s str, it: &py::StmtImportFrom) -> impl Iterator<Item = Imp
     })
 }
 
-/// What the imports of a file name, also those inside functions.
+/// Returns what the imports of a file name, also those inside functions.
 pub(super) fn aliases<'s>(text: &'s str, suite: &[py::Stmt]) -> Aliases<'s> {
     let mut aliases = Aliases::default();
     each(suite, true, &mut |stmt| match stmt {

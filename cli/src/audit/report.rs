@@ -30,7 +30,7 @@ impl Report {
         source.map_or(("", ""), |it| (it.path.as_str(), it.text.as_str()))
     }
 
-    /// How many findings have this severity.
+    /// Returns how many findings have this severity.
     pub(crate) fn count(&self, severity: Severity) -> usize {
         self.findings
             .iter()

@@ -4,7 +4,7 @@ use syn::{Item, UseTree};
 
 use super::{aliases::Aliases, rust_expr::Reader};
 
-/// What the imports of a file name, also those at the top of functions.
+/// Returns what the imports of a file name, also those at the top of functions.
 pub(super) fn aliases<'s>(reader: &Reader<'_, 's>, items: &[Item]) -> Aliases<'s> {
     let mut aliases = Aliases::default();
     for item in items {

@@ -72,7 +72,7 @@ impl<'s> Reader<'_, 's> {
         names
     }
 
-    /// What a pattern binds: names, in calls of the variants around them.
+    /// Returns what a pattern binds: names, in calls of the variants around them.
     pub(super) fn pattern(&self, pat: &Pat, depth: usize) -> Expr<'s> {
         if depth >= DEPTH {
             return nothing(Span { start: 0, end: 0 });

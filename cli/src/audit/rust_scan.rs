@@ -184,7 +184,7 @@ fn comment(text: &[u8]) -> usize {
     text.len()
 }
 
-/// Whether a statement can go on behind its `}`, with what follows.
+/// Returns whether a statement can go on behind its `}`, with what follows.
 fn goes_on(rest: &[u8]) -> bool {
     let mut rest = rest.trim_ascii_start();
     while rest.starts_with(b"//") || rest.starts_with(b"/*") {

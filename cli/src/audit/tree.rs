@@ -402,7 +402,7 @@ impl<'s> Stmt<'s> {
 }
 
 impl Param<'_> {
-    /// Whether the parameter sets this name.
+    /// Returns whether the parameter sets this name.
     pub(super) fn binds(&self, name: &str) -> bool {
         let mut binds = false;
         self.target.walk(&mut |it| binds |= it.is_name(&[name]));

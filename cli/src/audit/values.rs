@@ -179,7 +179,7 @@ impl<'a> Flow<'a> {
         found
     }
 
-    /// What a name stands for, if it was set once: other expressions stand for themselves.
+    /// Returns what a name stands for, if it was set once: other expressions stand for themselves.
     pub(super) fn resolved(&self, at: At<'a>) -> At<'a> {
         let mut at = at;
         for _ in 0..8 {
@@ -262,8 +262,8 @@ impl<'a> Flow<'a> {
         text.unwrap_or_default()
     }
 
-    /// Whether two expressions are the same thing: the same words, or the same words behind names
-    /// that were set once.
+    /// Returns whether two expressions are the same thing: the same words, or the same words behind
+    /// names that were set once.
     pub(super) fn same(&self, one: At<'a>, other: At<'a>) -> bool {
         let words = |at: At<'a>| (self.text(at.val), at.val.frame);
         if words(one) == words(other) {

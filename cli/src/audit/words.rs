@@ -6,7 +6,7 @@ use super::{
     values::At,
 };
 
-/// Whether a call reads the clock of this machine.
+/// Returns whether a call reads the clock of this machine.
 pub(super) fn is_clock(call: &Call<'_>) -> bool {
     let chain = call.func.chain();
     match chain.as_slice() {
@@ -29,12 +29,12 @@ pub(super) fn is_clock(call: &Call<'_>) -> bool {
     }
 }
 
-/// Whether a value is made of the clock of this machine.
+/// Returns whether a value is made of the clock of this machine.
 pub(super) fn has_clock<'a>(flow: &Flow<'a>, at: At<'a>) -> Option<At<'a>> {
     flow.find(at, |it| it.val.expr.call().is_some_and(is_clock))
 }
 
-/// Whether a text has one of these words, in lower case.
+/// Returns whether a text has one of these words, in lower case.
 pub(super) fn has_word(text: &str, words: &[&str]) -> bool {
     let text = text.to_ascii_lowercase();
     words.iter().any(|word| text.contains(word))
@@ -67,7 +67,7 @@ pub(super) const MEMORY: [&str; 23] = [
     "version",
 ];
 
-/// Whether a name says that it is about what was used.
+/// Returns whether a name says that it is about what was used.
 pub(super) fn is_about_use(text: &str) -> bool {
     has_word(
         text,
@@ -92,7 +92,7 @@ pub(super) fn is_about_use(text: &str) -> bool {
     )
 }
 
-/// Whether a receiver is a cache or a store that several requests share.
+/// Returns whether a receiver is a cache or a store that several requests share.
 pub(super) fn is_cache(receiver: &Expr<'_>) -> bool {
     let chain = receiver.chain();
     chain.iter().any(|name| {
@@ -120,7 +120,7 @@ pub(super) fn is_secret(name: &str) -> bool {
     )
 }
 
-/// Whether a name is that of a signature that came with a request.
+/// Returns whether a name is that of a signature that came with a request.
 pub(super) fn is_signature(name: &str) -> bool {
     has_word(name, &["sig", "hmac", "mac", "digest", "checksum", "hash"])
 }

@@ -75,7 +75,7 @@ fn exit(report: &audit::Report) -> Exit {
     }
 }
 
-/// What the file says, and what the command line adds.
+/// Returns what the file says, and what the command line adds.
 fn config(args: &AuditArgs) -> Result<Config, Failure> {
     let folder = std::env::current_dir().unwrap_or_else(|_| Path::new(".").to_owned());
     let mut config = if args.no_config {

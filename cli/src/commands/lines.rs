@@ -69,7 +69,8 @@ fn short(text: &[u8]) -> String {
     }
 }
 
-/// Where two messages differ: lines of one alone, lines of the other alone, and some around them.
+/// Returns where two messages differ: lines of one alone, lines of the other alone, and some around
+/// them.
 pub(super) fn compared(one: &[u8], other: &[u8]) -> Vec<Vec<Span>> {
     let one: Vec<&[u8]> = one.split_inclusive(|b| *b == b'\n').collect();
     let other: Vec<&[u8]> = other.split_inclusive(|b| *b == b'\n').collect();

@@ -184,8 +184,8 @@ async fn open_inspector(
     Ok(log)
 }
 
-/// How `replay` finds the scheme again: a scheme file by its own name, in the present folder alone,
-/// because the file of `--keep` may come from somebody else.
+/// Returns how `replay` finds the scheme again: a scheme file by its own name, in the present
+/// folder alone, because the file of `--keep` may come from somebody else.
 fn recorded(typed: &str, chosen: &Chosen) -> String {
     match Path::new(typed).file_name() {
         Some(name) if typed.ends_with(".toml") => name.to_string_lossy().into_owned(),

@@ -80,7 +80,7 @@ fn bodies() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Whether the scheme decodes its secrets, by its own word: it refuses what is not base64.
+/// Returns whether the scheme decodes its secrets, by its own word: it refuses what is not base64.
 fn decodes(chosen: &Chosen) -> bool {
     !chosen.names_key()
         && chosen

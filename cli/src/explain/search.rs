@@ -279,7 +279,7 @@ impl Search<'_, '_> {
         (!self.is_cut_short).then_some(())
     }
 
-    /// What a row makes of a request, within the limits. To make it is work, too.
+    /// Returns what a row makes of a request, within the limits. To make it is work, too.
     fn changed(&mut self, row: &Row, state: &State) -> Option<Vec<State>> {
         self.go_on()?;
         let states = self.apply(row, state);

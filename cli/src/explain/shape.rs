@@ -108,7 +108,7 @@ impl Shape {
         label(&self.before)
     }
 
-    /// Whether the MAC stands alone in its header, behind a text that is always the same.
+    /// Returns whether the MAC stands alone in its header, behind a text that is always the same.
     pub(super) fn is_fixed(&self) -> bool {
         let digits = self.before.split(|c: char| !c.is_ascii_digit());
         digits.into_iter().all(|digits| digits.len() < 10)

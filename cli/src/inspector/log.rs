@@ -80,7 +80,7 @@ impl Log {
         (new, records.dropped.saturating_add(here))
     }
 
-    /// How many records are here, and how many are not here any more.
+    /// Returns how many records are here, and how many are not here any more.
     pub(super) fn counts(&self) -> (usize, u64) {
         let records = self.records();
         (records.newest_last.len(), records.dropped)

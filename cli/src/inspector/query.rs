@@ -7,7 +7,7 @@ use crate::listen::Record;
 /// Words that are looked for; more are left out.
 const MAX_WORDS: usize = 16;
 
-/// Words that all have to be found, and the verdict.
+/// Words that all must be found, and the verdict.
 #[derive(Debug, Default)]
 pub(super) struct Query {
     words: Vec<String>,
@@ -35,7 +35,7 @@ impl Query {
         parsed
     }
 
-    /// Whether the record has the verdict, and each word in its head, body or reason.
+    /// Returns whether the record has the verdict, and each word in its head, body or reason.
     pub(super) fn finds(&self, record: &Record) -> bool {
         let verdict = record.verdict.word();
         if self
@@ -76,7 +76,7 @@ impl Query {
     }
 }
 
-/// Whether the word is in the text, in upper or lower case.
+/// Returns whether the word is in the text, in upper or lower case.
 fn contains(text: &[u8], word: &[u8]) -> bool {
     let Some(first) = word.first() else {
         return true;

@@ -35,7 +35,7 @@ use crate::{
     verification::{Facts, carriers, facts},
 };
 
-/// Requests that are answered and not yet printed; more have to wait.
+/// Requests that are answered and not yet printed; more must wait.
 const MAX_REQUESTS: usize = 256;
 
 /// Notices that wait to be printed.

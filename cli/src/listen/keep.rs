@@ -237,7 +237,7 @@ pub(crate) struct Kept {
     pub(crate) verdict: String,
 }
 
-/// Whether the file is a database of SQLite.
+/// Returns whether the file is a database of SQLite.
 pub(crate) fn is_database(path: &Path) -> bool {
     let mut magic = [0; 16];
     // A pipe would lose what is read of it here.

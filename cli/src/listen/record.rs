@@ -87,7 +87,7 @@ impl Verdict {
     }
 }
 
-/// Whether this verdict says that the signature is good.
+/// Returns whether this verdict says that the signature is good.
 pub(crate) fn is_authentic(verdict: &str) -> bool {
     ["verified", "duplicate"].contains(&verdict)
 }
@@ -97,7 +97,7 @@ impl Record {
         self.request.method().as_str()
     }
 
-    /// Whether its signature is good, be it the first time or again.
+    /// Returns whether its signature is good, be it the first time or again.
     pub(crate) fn is_authentic(&self) -> bool {
         is_authentic(self.verdict.word())
     }

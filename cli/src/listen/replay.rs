@@ -31,7 +31,7 @@ pub(crate) struct Answer {
 }
 
 impl Copy {
-    /// Whether the application says that it has accepted the request.
+    /// Returns whether the application says that it has accepted the request.
     pub(crate) fn is_accepted(&self) -> bool {
         self.answer
             .as_ref()

@@ -23,7 +23,7 @@ use crate::{
     serving::{ConnectionLimits, End},
 };
 
-/// Connections that are open at once; more have to wait.
+/// Connections that are open at once; more must wait.
 const MAX_CONNECTIONS: usize = 1024;
 
 /// A port on which the command listens.

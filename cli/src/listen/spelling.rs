@@ -212,7 +212,7 @@ impl Followed {
     }
 }
 
-/// What comes behind a head with these lines.
+/// Returns what comes behind a head with these lines.
 fn behind(lines: &[u8]) -> Place {
     let find = |wanted: &str| {
         let mut fields = split(lines).filter_map(field);

@@ -96,7 +96,7 @@ impl Run<'_> {
         }
     }
 
-    /// Whether valid requests are still accepted; a limit on the rate may pass.
+    /// Returns whether valid requests are still accepted; a limit on the rate may pass.
     pub(super) async fn is_alive(&mut self) -> Result<bool, Stop> {
         if self.valid().await?.is_ok() {
             return Ok(true);

@@ -73,7 +73,7 @@ impl Budget {
         tokio::time::sleep_until(self.next.min(self.ends).into()).await;
     }
 
-    /// How long may still be waited.
+    /// Returns how long may still be waited.
     pub(crate) fn time_left(&self) -> Duration {
         self.ends.saturating_duration_since(Instant::now())
     }

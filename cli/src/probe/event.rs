@@ -20,13 +20,13 @@ impl Event {
             .replace("{now}", &now.to_string())
     }
 
-    /// Whether a text holds one of the identifiers.
+    /// Returns whether a text holds one of the identifiers.
     pub(crate) fn is_in(&self, text: &str) -> bool {
         text.contains(&self.uuid) || text.contains(&self.n.to_string())
     }
 }
 
-/// Whether a template holds an identifier.
+/// Returns whether a template holds an identifier.
 pub(crate) fn has_identifier(template: &str) -> bool {
     template.contains("{uuid}") || template.contains("{n}")
 }

@@ -237,7 +237,7 @@ impl Report {
         }
     }
 
-    /// Whether cases of this check were sent.
+    /// Returns whether cases of this check were sent.
     pub(crate) fn has_tried(&self, id: &str) -> bool {
         let tried = |ran: &Ran| ran.check.id == id && ran.cases > 0;
         self.checks.iter().any(tried)

@@ -61,7 +61,7 @@ impl Lab {
         self.subject.signed(fresh.event.clone(), nonce, at)
     }
 
-    /// How old a request is that no window lets in.
+    /// Returns how old a request is that no window lets in.
     pub(crate) fn far(&self) -> i64 {
         let age = self.subject.max_age.map_or(0, |age| age.as_secs());
         let age = i64::try_from(age.max(DAY)).unwrap_or(i64::MAX);
@@ -77,12 +77,13 @@ impl Lab {
         }
     }
 
-    /// How old a request may be, if that is known and the clocks agree: its edges can be tested.
+    /// Returns how old a request may be, if that is known and the clocks agree: its edges can be
+    /// tested.
     pub(super) fn edge(&self) -> Option<Duration> {
         self.subject.max_age.filter(|_| self.apart.get() < APART)
     }
 
-    /// What limits what is said of times.
+    /// Returns what limits what is said of times.
     pub(crate) fn note(&self) -> Option<String> {
         if self.edge().is_some() || !self.covered.is_timed {
             return None;
@@ -94,7 +95,8 @@ impl Lab {
         Some(format!("The edges of the window were not tested: {why}."))
     }
 
-    /// Until when a request that is signed at this time is within the window, if that is known.
+    /// Returns until when a request that is signed at this time is within the window, if that is
+    /// known.
     pub(crate) fn expires(&self, at: Timestamp) -> Option<Timestamp> {
         let age = self.subject.max_age.filter(|_| self.covered.is_timed)?;
         // Most schemes sign whole seconds.

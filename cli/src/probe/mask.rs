@@ -22,7 +22,7 @@ const SECRET: [&str; 9] = [
     "apikey",
 ];
 
-/// Whether a header of this name holds a secret.
+/// Returns whether a header of this name holds a secret.
 pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET.iter().any(|secret| name.contains(secret))

@@ -36,12 +36,12 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
-    /// Whether the state is that of one event, which nobody else changes.
+    /// Returns whether the state is that of one event, which nobody else changes.
     pub(crate) fn has_own_state(&self) -> bool {
         self.effect.as_ref().is_some_and(Effect::is_of_event)
     }
 
-    /// What limits what it says.
+    /// Returns what limits what it says.
     pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.settle.is_zero() {
@@ -60,8 +60,8 @@ impl Oracle {
         notes
     }
 
-    /// Whether one sighting is enough: nobody else changes the state, nothing changes it late, and
-    /// it is a number that each request changes alike.
+    /// Returns whether one sighting is enough: nobody else changes the state, nothing changes it
+    /// late, and it is a number that each request changes alike.
     pub(crate) fn is_sure_at_once(&self) -> bool {
         self.has_own_state() && self.settle.is_zero() && self.unit.is_some()
     }
@@ -74,8 +74,8 @@ impl Oracle {
                 .is_ok_and(|answer| self.acceptance.accepts(answer))
     }
 
-    /// How many effects lie between two states; `None` if they can only be told apart, and several
-    /// may be allowed.
+    /// Returns how many effects lie between two states; `None` if they can only be told apart, and
+    /// several may be allowed.
     fn effects(&self, before: &State, after: &State, allowed: u64) -> Option<u64> {
         if before == after {
             return Some(0);
@@ -295,12 +295,12 @@ impl Measuring<'_> {
 
 type Done = (Vec<(Request<Bytes>, Sent)>, Option<Duration>);
 
-/// How long a server has to answer what it need not read to the end.
+/// The time that a server has to answer what it need not read to the end.
 const PATIENCE: Duration = Duration::from_millis(500);
 const AFTER_HANGING_UP: Duration = Duration::from_millis(100);
 
-/// Whether a slow body was waited for to the end, or a large one was read and not refused for its
-/// length.
+/// Returns whether a slow body was waited for to the end, or a large one was read and not refused
+/// for its length.
 fn is_slow_or_large(step: &Step, sent: Option<&Sent>) -> bool {
     let Some(sent) = sent else {
         return false;

@@ -165,7 +165,7 @@ impl State {
         }
     }
 
-    /// How far away another state is, if both are numbers.
+    /// Returns how far away another state is, if both are numbers.
     pub(crate) fn distance(&self, other: &Self) -> Option<f64> {
         let number = |state: &Self| match state {
             Self::Number(number) => Some(*number),
@@ -202,7 +202,7 @@ pub(crate) struct Effect {
 }
 
 impl Effect {
-    /// Whether it tells the state of one event.
+    /// Returns whether it tells the state of one event.
     pub(crate) fn is_of_event(&self) -> bool {
         has_identifier(&self.template.url)
     }

@@ -117,7 +117,7 @@ impl Run<'_> {
         make(self.lab).map_err(|failure| Stop::Failed(format!("{}: {}", failure.what, failure.why)))
     }
 
-    /// Whether the scheme's own verifier refuses what is to be sent, where it must.
+    /// Returns whether the scheme's own verifier refuses what is to be sent, where it must.
     pub(super) async fn is_sound(&self, case: &Case) -> Result<bool, Stop> {
         if !case.is_forged {
             return Ok(true);

@@ -27,8 +27,8 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// How long after an answer a reading must begin so that it shows such a change, however fast it
-    /// is.
+    /// Returns how long after an answer a reading must begin so that it shows such a change,
+    /// however fast it is.
     pub(super) fn settles(&self) -> Duration {
         match self.earliest {
             None if self.latest <= AT_ONCE => Duration::ZERO,
@@ -104,7 +104,7 @@ impl Measuring<'_> {
         Ok(change.filter(|change| change.after != *before))
     }
 
-    /// Whether the state stays as it is while nothing is sent.
+    /// Returns whether the state stays as it is while nothing is sent.
     pub(super) async fn is_quiet(&mut self, event: &Event, state: &State) -> Result<bool, Stop> {
         self.wait(self.oracle.settle.max(QUIET)).await;
         Ok(self.state(event).await?.as_ref() == Some(state))

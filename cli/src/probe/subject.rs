@@ -135,12 +135,13 @@ impl Subject {
         signatures.into_iter().next()
     }
 
-    /// Whether the scheme's own verifier refuses this request, at this time, when it comes first.
+    /// Returns whether the scheme's own verifier refuses this request, at this time, when it comes
+    /// first.
     pub(crate) async fn is_refused(&self, request: &Request<Bytes>) -> Result<bool, Failure> {
         Ok(self.verified(request, now()).await?.is_none())
     }
 
-    /// What the scheme covers of this request.
+    /// Returns what the scheme covers of this request.
     pub(crate) async fn covered(&self, fresh: &Fresh) -> Result<Covered, Failure> {
         let (nonce, is_timed, mut open) = self
             .verified(&fresh.request, fresh.at)
@@ -175,7 +176,7 @@ impl Subject {
         })
     }
 
-    /// Whether signing wrote this header.
+    /// Returns whether signing wrote this header.
     fn is_of_signature(&self, request: &Request<Bytes>, name: &str) -> bool {
         !name.is_empty()
             && request.headers().contains_key(name)

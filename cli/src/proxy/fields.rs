@@ -71,14 +71,14 @@ fn loose(name: &str) -> String {
     name.chars().map(read).collect()
 }
 
-/// Whether every server reads the name in one way. `content_encoding` would be one that the signature
-/// covers when it is present, under another name.
+/// Returns whether every server reads the name in one way. `content_encoding` would be one that the
+/// signature covers when it is present, under another name.
 fn is_plain(name: &HeaderName) -> bool {
     let mut bytes = name.as_str().bytes();
     bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// Whether no policy can forward this name unsigned.
+/// Returns whether no policy can forward this name unsigned.
 pub(super) fn is_reserved(name: &HeaderName) -> bool {
     let loose = loose(name.as_str());
     is_ours(&loose) || NEVER.contains(&&*loose) || is_if_covered(&loose)
@@ -171,7 +171,7 @@ pub(super) fn say(client: &Client, fields: &mut HeaderMap) {
     }
 }
 
-/// Whether the client takes trailers. The proxy passes them on.
+/// Returns whether the client takes trailers. The proxy passes them on.
 fn offers_trailers(sent: &HeaderMap) -> bool {
     let mut offers = sent
         .get_all(TE)

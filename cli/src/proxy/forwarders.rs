@@ -55,7 +55,7 @@ impl Arrival {
 }
 
 impl Forwarders {
-    /// Whether a peer is believed.
+    /// Returns whether a peer is believed.
     pub(super) fn trust(&self, arrival: Arrival) -> bool {
         self.is_trusted(arrival.peer.unwrap_or(LOCAL).ip())
     }

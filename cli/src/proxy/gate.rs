@@ -40,7 +40,7 @@ impl Gate {
         written.err().map(|_| Refused::Unwritable)
     }
 
-    /// Whether all of the target is signed, or as the configuration says.
+    /// Returns whether all of the target is signed, or as the configuration says.
     fn takes_target(&self, head: &Parts, payload: &VerifiedPayload) -> bool {
         let is_named = !self.place.methods.is_empty() || head.method == Method::POST;
         let takes_method = payload.method().is_some() || is_named || self.takes.method;
@@ -54,7 +54,7 @@ impl Gate {
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Whether all fields of a client that the signature of the proxy covers are ASCII.
+/// Returns whether all fields of a client that the signature of the proxy covers are ASCII.
 fn is_signable(headers: &HeaderMap) -> bool {
     let covered = [CONTENT_TYPE, CONTENT_ENCODING, IDEMPOTENCY_KEY];
     let mut values = covered.iter().flat_map(|name| headers.get_all(name));

@@ -130,7 +130,7 @@ impl Queue {
 }
 
 impl Said {
-    /// Whether its line says how many were left out before it.
+    /// Returns whether its line says how many were left out before it.
     fn says_left_out(&self) -> bool {
         matches!(self, Self::Request(_) | Self::Notice(_))
     }

@@ -25,7 +25,7 @@ pub(super) enum Part {
 }
 
 impl Part {
-    /// Whether some segment is both.
+    /// Returns whether some segment is both.
     fn fits(&self, other: &Self) -> bool {
         self == other || [self, other].contains(&&Self::Tenant)
     }
@@ -85,7 +85,7 @@ pub(super) fn authority(uri: &Uri, headers: &HeaderMap) -> Result<String, Unclea
 }
 
 impl Place {
-    /// How well the place fits the target, whatever the method; `None` if it does not.
+    /// Returns how well the place fits the target, whatever the method; `None` if it does not.
     pub(super) fn fit(&self, target: &Target<'_>) -> Option<Fit> {
         let serves = |host: &String| serves(host, &target.host);
         if !self.host.as_ref().is_none_or(serves) || self.prefix.len() > target.segments.len() {
@@ -120,7 +120,7 @@ impl Place {
         self.methods.is_empty() || self.methods.contains(method)
     }
 
-    /// Whether the path of a request is spelled as the file writes it, but for the tenant.
+    /// Returns whether the path of a request is spelled as the file writes it, but for the tenant.
     pub(super) fn is_spelled_so(&self, path: &str) -> bool {
         let mut sent = path.split('/');
         let is_equal = self
@@ -130,7 +130,7 @@ impl Place {
         is_equal && sent.next().is_none()
     }
 
-    /// Whether some request would fit both equally well.
+    /// Returns whether some request would fit both equally well.
     pub(super) fn collides(&self, other: &Self) -> bool {
         let any = |place: &Self| place.methods.is_empty();
         let shared = self.methods.iter().any(|method| other.allows(method));
@@ -151,8 +151,8 @@ impl Place {
     }
 }
 
-/// Whether a host of a route means this authority. Without a port it means any port; a dot at the
-/// end of a name changes nothing.
+/// Returns whether a host of a route means this authority. Without a port it means any port; a dot
+/// at the end of a name changes nothing.
 fn serves(host: &str, authority: &str) -> bool {
     let (name, port) = split_port(authority);
     let (own_name, own_port) = split_port(host);

@@ -22,7 +22,7 @@ struct Taken {
     incomplete: BTreeMap<u64, Incomplete>,
 }
 
-/// Dropped in order to tell the body that it has to give way.
+/// Dropped in order to tell the body that it must give way.
 #[derive(Debug)]
 struct Incomplete {
     bytes: usize,
@@ -104,7 +104,7 @@ impl Room {
         true
     }
 
-    /// Waits until the body has to give way.
+    /// Waits until the body must give way.
     pub(super) async fn displaced(&mut self) {
         let _ = (&mut self.displaced).await;
     }

@@ -139,7 +139,7 @@ impl Routes {
         self.signs.iter().find(|signing| signing.name == name)
     }
 
-    /// Which routes cannot serve at this moment, and why.
+    /// Returns which routes cannot serve at this moment, and why.
     pub(super) async fn check(&self) -> Vec<(String, String)> {
         let mut wrong = Vec::new();
         for route in &self.routes {
@@ -209,7 +209,7 @@ impl Route {
         }
     }
 
-    /// Whether store and upstream can be used at this moment.
+    /// Returns whether store and upstream can be used at this moment.
     async fn check(&self) -> Result<(), String> {
         check_upstream(&self.target.upstream).await?;
         match &self.kind {

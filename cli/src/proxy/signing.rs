@@ -16,7 +16,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 #[derive(Debug)]
 pub(super) struct Signing {
     pub(super) name: String,
-    /// Whether each request has to name this host: one of a page whose name was made to lead here
+    /// Whether each request must name this host: one of a page whose name was made to lead here
     /// (DNS rebinding) names its own.
     pub(super) is_asked_by_name: bool,
     pub(super) bodies: Buffered,
@@ -42,7 +42,7 @@ impl Signing {
         self.signs.send(head, body, &rooms.seats).await
     }
 
-    /// Whether no page in a browser can have sent it, which reaches this host too.
+    /// Returns whether no page in a browser can have sent it, which reaches this host too.
     fn is_of_an_application(&self, head: &Parts) -> bool {
         let is_of_a_page =
             head.headers.contains_key(ORIGIN) || head.headers.contains_key(SEC_FETCH_SITE);

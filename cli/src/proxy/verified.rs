@@ -140,7 +140,7 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// What whoever runs the proxy is told.
+    /// Returns what whoever runs the proxy is told.
     pub(super) fn failure(self, route: &str) -> Failure {
         match self {
             Self::Failure(failure) => failure,
@@ -218,7 +218,7 @@ impl Verified {
         Ok((guards, new))
     }
 
-    /// Whether keys may change while the proxy runs.
+    /// Returns whether keys may change while the proxy runs.
     pub(super) fn is_watched(&self) -> bool {
         !matches!(self.keys, RouteKeys::One(Source::Listed(_)))
     }
@@ -333,7 +333,7 @@ impl Verified {
 }
 
 impl NewKeys {
-    /// What these keys are to be.
+    /// Returns what these keys are to be.
     fn of(&self, keys: &Arc<Keys>) -> Option<&Loaded> {
         let mut read = self.read.iter();
         let found = read.find(|(known, _)| Arc::ptr_eq(known, keys));

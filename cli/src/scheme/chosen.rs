@@ -62,7 +62,7 @@ impl Chosen {
         }
     }
 
-    /// Whether requests of the scheme name their key.
+    /// Returns whether requests of the scheme name their key.
     pub(crate) fn names_key(&self) -> bool {
         // The library says so when a signer is made without a key id.
         self.scheme
@@ -139,7 +139,7 @@ impl Chosen {
         SecretText::of_example(&self.write_secret(b"a secret that is an example only"))
     }
 
-    /// Whether the scheme decodes its secrets: it then refuses a text that is not base64.
+    /// Returns whether the scheme decodes its secrets: it then refuses a text that is not base64.
     fn decodes_secrets(&self) -> bool {
         !self.names_key() && self.scheme.signer("! not base64, 25 bytes long !").is_err()
     }

@@ -185,7 +185,7 @@ impl Header {
             .map_err(|error| Fault::at(self.place_of(&error), in_words(&error)))
     }
 
-    /// Where the file says what the library refuses.
+    /// Returns where the file says what the library refuses.
     fn place_of(&self, error: &ConfigError) -> Range<usize> {
         let text = error.to_string();
         let quoted = |wanted: &Spanned<String>| text.contains(&format!("`{}`", wanted.get_ref()));

@@ -121,7 +121,7 @@ impl Profile {
         })
     }
 
-    /// Where the file says what the library refuses.
+    /// Returns where the file says what the library refuses.
     fn place_of(&self, text: &str) -> Option<Range<usize>> {
         let only = self.danger_require_only.iter().flatten();
         let mut listed = only.chain(&self.covers).chain(&self.response_covers);

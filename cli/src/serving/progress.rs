@@ -12,7 +12,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// A connection whose writes have to come on within a limit. A client could otherwise hold it, and
+/// A connection whose writes must come on within a limit. A client could otherwise hold it, and
 /// what it asked for, for ever.
 pub(crate) struct Progress<S> {
     stream: S,

@@ -23,7 +23,7 @@ fn cases(folder: &str) -> PathBuf {
 
 pub(crate) type Lines = BTreeSet<(String, usize, String)>;
 
-/// What the comments of the files expect.
+/// Returns what the comments of the files expect.
 fn expected(folder: &Path) -> Lines {
     let mut lines = Lines::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -87,7 +87,8 @@ fn rules_find_what_is_marked_and_nothing_else() {
     compare("rules");
 }
 
-/// How often `expect: RULE` and `fine: RULE` stand in the cases, for each rule and each language.
+/// Returns how often `expect: RULE` and `fine: RULE` stand in the cases, for each rule and each
+/// language.
 fn counts() -> BTreeMap<(String, String), [usize; 2]> {
     let mut counts: BTreeMap<(String, String), [usize; 2]> = BTreeMap::new();
     for entry in fs::read_dir(cases("rules")).unwrap() {

@@ -103,7 +103,7 @@ impl Browser {
         }
     }
 
-    /// What the console says since it was last read.
+    /// Returns what the console says since it was last read.
     pub(crate) async fn console(&self) -> Vec<String> {
         let said = self.client.issue_cmd(ReadConsole).await.unwrap();
         let entries = said.as_array().unwrap().iter();

@@ -55,7 +55,7 @@ pub(crate) struct Fault(
     pub(crate) &'static str,
 );
 
-/// How often each twin is probed.
+/// Returns how often each twin is probed.
 fn times() -> usize {
     env::var("COUNTERSIGN_CASES").map_or(2, |cases| cases.parse().unwrap())
 }
@@ -114,7 +114,7 @@ pub(crate) fn request(address: SocketAddr, route: &str, more: &str) -> String {
 const WITH_ALL: usize = 2;
 
 impl Fault {
-    /// Whether it is found under its id, and proven if a state can tell.
+    /// Returns whether it is found under its id, and proven if a state can tell.
     fn is_found(&self, session: &Session, address: SocketAddr) -> Result<(), String> {
         let Self(name, scheme, id, more) = self;
         let command = request(
@@ -135,7 +135,7 @@ impl Fault {
         }
     }
 
-    /// Whether its mended twin is clean.
+    /// Returns whether its mended twin is clean.
     fn is_mended(&self, session: &Session, address: SocketAddr, at: usize) -> Result<(), String> {
         let Self(name, scheme, id, more) = self;
         let is_open = id.starts_with("uncovered");

@@ -84,7 +84,7 @@ fn reports_are_valid_and_the_page_is_shown_and_printed() {
     block_on(shown(&session.path().join("r.html")));
 }
 
-/// What is wrong with a log, by the schema of SARIF 2.1.0.
+/// Returns what is wrong with a log, by the schema of SARIF 2.1.0.
 pub(crate) fn sarif_errors(log: &Value) -> Vec<String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/sarif.mjs");
     let mut child = Command::new("node")

@@ -50,7 +50,7 @@ impl World {
         self.seen.lock().unwrap().contains(nonce)
     }
 
-    /// Whether the nonce was new.
+    /// Returns whether the nonce was new.
     fn see(&self, nonce: &str) -> bool {
         self.seen.lock().unwrap().insert(nonce.to_owned())
     }

@@ -26,7 +26,7 @@ impl Drop for Ended {
     }
 }
 
-/// How much memory a process holds, in KiB.
+/// Returns how much memory a process holds, in KiB.
 fn memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

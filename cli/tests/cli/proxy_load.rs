@@ -18,7 +18,7 @@ use crate::{
 
 const CLIENTS: usize = 6;
 
-/// How often each request had an effect, by its number.
+/// Returns how often each request had an effect, by its number.
 fn effects(upstream: &Upstream) -> BTreeMap<usize, usize> {
     let mut effects = BTreeMap::new();
     for seen in upstream.seen() {

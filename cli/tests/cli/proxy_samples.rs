@@ -118,7 +118,7 @@ fn ask(socket: &Path, bytes: &str) -> Answer {
     Answer(read)
 }
 
-/// How often the application has acted, as it says itself.
+/// Returns how often the application has acted, as it says itself.
 fn transfers(session: &Session) -> u32 {
     let get = "GET /transfers HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     let answer = ask(&session.path().join("app.sock"), get);

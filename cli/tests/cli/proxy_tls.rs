@@ -87,7 +87,7 @@ fn the_certificate_is_the_one_for_the_name_that_a_client_asks_for() {
     }
 }
 
-/// Until when a connection is closed by the proxy.
+/// Returns until when a connection is closed by the proxy.
 fn closed(mut stream: TcpStream) -> Duration {
     let started = Instant::now();
     stream

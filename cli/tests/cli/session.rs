@@ -93,7 +93,7 @@ impl Session {
         text.replace(&*self.path().to_string_lossy(), "FOLDER")
     }
 
-    /// What a command prints that must succeed.
+    /// Returns what a command prints that must succeed.
     pub(crate) fn stdout(&self, command: &str) -> String {
         let output = self.output(command);
         let said = String::from_utf8_lossy(&output.stderr);
@@ -102,7 +102,7 @@ impl Session {
     }
 }
 
-/// Whether one of the secrets is in the text: as it is, in hex or in base64.
+/// Returns whether one of the secrets is in the text: as it is, in hex or in base64.
 fn found(text: &[u8], hidden: &[Vec<u8>]) -> bool {
     hidden.iter().any(|secret| {
         let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -39,7 +39,7 @@ pub(super) const MAX_DEPTH: usize = 127;
 /// - escapes of lone surrogates;
 /// - objects and arrays nested more than 127 deep;
 /// - invalid UTF-8, a byte order mark, bytes behind the document, and whatever else is not JSON
-///   (RFC 8259). An empty body is no document.
+///   (RFC 8259). An empty body is not a document.
 ///
 /// Numbers with a fraction or an exponent are read as doubles, the nearest one counts, and are
 /// written with the fewest digits that tell it from others: `0.10` is `0.1`. Integers are kept as
@@ -129,8 +129,8 @@ impl JsonForm {
         byte < b' ' || matches!(byte, b'"' | b'\\') || byte > b'~' && self.is_ascii()
     }
 
-    /// Whether every byte of a document is printable ASCII; in the other forms, no byte is a
-    /// control character of ASCII, but for U+007F.
+    /// Returns whether every byte of a document is printable ASCII; in the other forms, no byte is
+    /// a control character of ASCII, but for U+007F.
     pub(crate) fn is_ascii(self) -> bool {
         matches!(self, Self::Python(form) if form.ensure_ascii)
     }
@@ -144,7 +144,7 @@ impl JsonForm {
         }
     }
 
-    /// What stands between two members, and between a name and its value.
+    /// Returns what stands between two members, and between a name and its value.
     pub(crate) fn separators(self) -> (&'static str, &'static str) {
         match self {
             Self::Python(form) if !form.compact => (", ", ": "),

@@ -38,7 +38,7 @@ pub(super) fn write(form: JsonForm, number: f64, out: &mut Vec<u8>) {
 
 /// Writes the digits, and tells the exponent of the first.
 ///
-/// Of two texts that are equally short and near, Python and ECMAScript take the even one, and so
+/// Python and ECMAScript take the even one of two texts that are equally short and near, and so
 /// does `ryu`; the standard library takes the greater.
 fn write_digits(number: f64, out: &mut Vec<u8>) -> i32 {
     if number == 0.0 {

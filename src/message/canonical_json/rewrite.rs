@@ -28,7 +28,7 @@ impl JsonForm {
         if rewriter.rest.is_empty() {
             Ok(rewriter.out)
         } else {
-            Err(rewriter.fault("something stands behind the document"))
+            Err(rewriter.fault("something follows the document"))
         }
     }
 }
@@ -40,7 +40,7 @@ struct Rewriter<'d> {
     out: Vec<u8>,
 }
 
-/// A member of an open object, and where it stands in the output, with the comma behind it.
+/// A member of an open object, and its place in the output, with the comma behind it.
 struct Member<'d> {
     name: Cow<'d, str>,
     written: Range<usize>,

@@ -12,9 +12,9 @@ use crate::idempotency::Applicant;
 pub(super) struct Detached<F: Future<Output: Send> + Send + 'static> {
     /// Not here while it is polled, so that one that panics is not polled again.
     future: Option<Pin<Box<F>>>,
-    /// Whoever drops it may be outside of the runtime. Without one, it ends when it is dropped.
+    /// It may be dropped outside of the runtime. Without one, it ends when it is dropped.
     runtime: Option<Handle>,
-    /// That of the request, which is another than the one in which it is given up.
+    /// The span of the request, which differs from the span in which it is given up.
     span: Span,
     /// Asks for a place among those that may go on; without one, it is dropped. `None` if it was
     /// counted before.

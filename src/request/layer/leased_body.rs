@@ -17,8 +17,8 @@ pin_project! {
     /// Decides how the request came out, as its frames are taken:
     /// - At the end, it is completed before the last frame is passed on.
     /// - If the body fails, it is released before the error is passed on.
-    /// - If the body is dropped before, the client went away: it is completed, for the handler has
-    ///   succeeded.
+    /// - If the body is dropped before, the client went away: it is completed, because the handler
+    ///   has succeeded.
     /// - If the body panics, the outcome is unknown, as with a handler that panics.
     pub(super) struct LeasedBody<R: Body> {
         #[pin]

@@ -26,7 +26,7 @@ use tokio::{
 
 use crate::request::Verifier;
 
-/// Bodies whose rest is dropped at one time. What goes beyond is cut off.
+/// Bodies whose rest is dropped at one time. Further bodies are cut off.
 const MAX_BODIES: usize = 64;
 
 /// The longest time for which the rest of one body is dropped.
@@ -38,11 +38,11 @@ const FRAMES_AT_ONCE: usize = 16;
 /// A body this short has been written before the answer is read, whatever becomes of it.
 const SHORT: u64 = 8 * 1024;
 
-/// What bounds the bytes that are dropped, over all bodies.
+/// Bounds the bytes that are dropped, over all bodies.
 #[derive(Debug)]
 pub(super) struct LeftOver {
     bodies: Arc<Semaphore>,
-    /// Of those bodies whose rest is being dropped.
+    /// Permits of the bodies whose rest is being dropped.
     bytes: AtomicUsize,
     max_bytes: usize,
     time: Duration,

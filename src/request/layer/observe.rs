@@ -33,9 +33,9 @@ impl VerifyLayer {
     /// other. No payload is given out, so the extractors of this crate answer 500: a handler reads
     /// the request as it did before.
     ///
-    /// - What would be refused is logged as `request would be refused`, with the same fields as a
-    ///   refusal, and counted as one. A duplicate that would be acknowledged is logged as
-    ///   `duplicate would be acknowledged`.
+    /// - A request that would be refused is logged as `request would be refused`, with the same
+    ///   fields as a refusal, and counted as one. A duplicate that would be acknowledged is logged
+    ///   as `duplicate would be acknowledged`.
     /// - Head, body and response are passed on as they are. The inner service gets an
     ///   [`ObservedBody`], with every frame of the body, trailers and errors included: Axum takes
     ///   it; another service must take any body. A body that is longer or slower than the limits,
@@ -178,7 +178,7 @@ impl LayerSettings {
         B: Body<Data: Into<Bytes>, Error: fmt::Display>,
     {
         let (mut head, body) = request.into_parts();
-        // What is stated of a request that is refused is not true of one that is let through.
+        // Statements about a refused request are not true of a request that is let through.
         let report = head.extensions.remove::<Report>();
         let observing = Observing::new(body);
         let at_once = std::future::ready(Ok(Ok::<(), std::convert::Infallible>(())));

@@ -89,7 +89,7 @@ impl<B: Body> Observing<B> {
         })))
     }
 
-    /// What the verifier reads.
+    /// Returns what the verifier reads.
     pub(super) fn looked_at(&self) -> LookedAt<B> {
         LookedAt(Arc::clone(&self.0))
     }

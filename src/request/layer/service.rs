@@ -282,7 +282,7 @@ static METHOD_OVERRIDES: [HeaderName; 3] = [
 
 /// The payload becomes an extension, and its bytes the body.
 fn hand_over(head: &mut Parts, payload: VerifiedPayload, strip_uncovered: bool) -> Bytes {
-    // Where not all of it is covered, the body that was sent would say more than the payload does.
+    // If not all of it is covered, the body that was sent would say more than the payload does.
     let body = match payload.danger_uncovered_body() {
         None => payload.bytes().clone(),
         Some(_) => Bytes::new(),
@@ -335,7 +335,7 @@ fn rewrite_headers(
     }
 }
 
-/// Whether this length is the one that stands there, once.
+/// Returns whether the header has exactly this length, once.
 fn says(headers: &HeaderMap, body_len: usize) -> bool {
     let mut lines = headers.get_all(CONTENT_LENGTH).iter();
     let (Some(len), None) = (lines.next(), lines.next()) else {

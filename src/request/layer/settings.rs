@@ -24,7 +24,7 @@ pub(super) struct LayerSettings {
     pub(super) refuse: Option<Arc<Refuse>>,
     pub(super) confirm: Option<Confirm>,
     pub(super) left_over: Arc<LeftOver>,
-    /// Where the answers to duplicates are looked up.
+    /// The source of answers to duplicates.
     pub(super) idempotency: Option<IdempotencyLayer>,
 }
 
@@ -75,13 +75,14 @@ impl LayerSettings {
         }
     }
 
-    /// Whether the request is a duplicate that is answered with 200.
+    /// Returns whether the request is a duplicate that is answered with 200.
     pub(super) fn acknowledges(&self, rejection: &Rejection) -> bool {
         rejection.kind() == RejectionKind::RequestReplayed
             && self.on_duplicate == OnDuplicate::Acknowledge
     }
 
-    /// Whether the answer to this duplicate may be on record, so that it is not refused yet.
+    /// Returns whether the answer to this duplicate may be on record, so that it is not refused
+    /// yet.
     pub(super) fn may_have_answered(&self, rejection: &Rejection) -> bool {
         rejection.kind() == RejectionKind::RequestReplayed && self.idempotency.is_some()
     }

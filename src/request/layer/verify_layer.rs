@@ -1,4 +1,4 @@
-//! `VerifyLayer`: where the layer stands, and how it is set.
+//! `VerifyLayer`: its position, and its settings.
 
 use std::sync::Arc;
 
@@ -48,15 +48,16 @@ use crate::{
 /// that, and without a Tokio runtime, the body is cut off. A body that the client holds back with
 /// `Expect: 100-continue` is not asked for.
 ///
-/// # Where it stands
-/// The MAC covers the bytes as they arrived, so that this layer has to stand outside of any that
-/// decompresses or changes a request. A [`SignResponseLayer`](crate::response::SignResponseLayer)
-/// stands outside of this layer, so that rejections are signed too. CORS stands outside of this
-/// layer: preflight requests are not signed. In Axum it works at every place of a router; the
-/// target is taken as it was before a router took off a prefix.
+/// # Position
+/// The MAC covers the bytes as they arrived, so put this layer outside of any layer that
+/// decompresses or changes a request. Put a
+/// [`SignResponseLayer`](crate::response::SignResponseLayer) outside of this layer, so that
+/// rejections are signed too. Put CORS outside of this layer: preflight requests are not signed. In
+/// Axum it works at every place of a router; the target is taken as it was before a router took off
+/// a prefix.
 ///
-/// This layer is always ready. A limit of concurrency stands inside of this layer: outside of it, a
-/// permit would be held while a stranger sends a body. Load shedding stands inside for the same
+/// This layer is always ready. Put a limit of concurrency inside of this layer: outside of it, a
+/// permit would be held while a stranger sends a body. Put load shedding inside for the same
 /// reason, nearest to the limit whose readiness it looks at. Add both layers by one
 /// `tower::ServiceBuilder`: if each is added by its own call of Axum's `Router::layer`, a box
 /// stands between them that says it is always ready, and a request waits for its permit after its
@@ -149,7 +150,7 @@ impl VerifyLayer {
     /// [`consume`](crate::PendingPayload::consume) in a transaction of their own: whether they have
     /// committed it, and not rolled it back in whole or to a savepoint, cannot be seen otherwise. A
     /// success without a committed nonce then becomes 500. It costs a short transaction for each
-    /// such success. Where [`transact`](crate::PendingPayload::transact) is called the outcome is
+    /// such success. If [`transact`](crate::PendingPayload::transact) is called the outcome is
     /// known, and nothing is looked up.
     pub fn confirm_in(mut self, database: impl TransactIn + 'static) -> Self {
         let limit = self.settings.verifier.store_timeout();
@@ -163,7 +164,7 @@ impl VerifyLayer {
     ///
     /// A sender that got no answer may then send the very same signed request again: it gets the
     /// stored answer, or 409 while the first is at work, and no handler runs. Give it the
-    /// [`IdempotencyLayer`] that stands inside of this layer.
+    /// [`IdempotencyLayer`] inside of this layer.
     ///
     /// # Security
     /// An attacker who captures a signed request and sends it again, while its signature is fresh,
@@ -291,7 +292,7 @@ impl VerifierBuilder<VerifyLayer> {
     ///
     /// # What stays open
     /// A request that was sent with several signatures, and never arrived, can be delivered with
-    /// fewer of them: a signature that covers no other stands by itself too. It is then the same
+    /// fewer of them: a signature that covers no other is also valid alone. It is then the same
     /// request only if both signatures make one claim: one nonce, or one event id, under one key id,
     /// with method and path covered by both or by neither.
     ///

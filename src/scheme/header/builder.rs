@@ -73,7 +73,7 @@ impl HeaderSchemeBuilder {
         self
     }
 
-    /// How the MAC is written. Default: [`Encoding::Hex`].
+    /// Sets how the MAC is written. Default: [`Encoding::Hex`].
     pub fn encoding(mut self, encoding: Encoding) -> Self {
         self.encoding = encoding;
         self
@@ -86,7 +86,7 @@ impl HeaderSchemeBuilder {
     }
 
     /// The header that holds the key id, a [`KeyId`](crate::KeyId). It must be covered, by
-    /// [`Part::KeyId`]. No default: either this or [`fixed_key_id`](Self::fixed_key_id) has to be
+    /// [`Part::KeyId`]. No default: either this or [`fixed_key_id`](Self::fixed_key_id) must be
     /// given.
     pub fn key_id(mut self, header: impl Into<String>) -> Self {
         self.key_header = Some(header.into());
@@ -141,9 +141,9 @@ impl HeaderSchemeBuilder {
         self
     }
 
-    /// How a request without a body is signed, by a format that signs the body as JSON. Default:
-    /// such a request is refused if the body is [`Part::CanonicalBody`], because an empty text is
-    /// no document.
+    /// Sets how a request without a body is signed, by a format that signs the body as JSON.
+    /// Default: such a request is refused if the body is [`Part::CanonicalBody`], because an empty
+    /// text is no document.
     ///
     /// A request whose body would be signed alike, such as the body `null` with
     /// [`WithoutBody::Null`], is refused.

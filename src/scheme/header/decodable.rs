@@ -27,7 +27,7 @@ pub(super) fn undelimited(elements: &[Element]) -> Option<&Element> {
         .rev()
         .take_while(|(i, element)| is_text(element) || begins_after(element, before(*i)))
         .count();
-    // All but the pivot have to be found.
+    // All but the pivot must be found.
     (from_left + from_right + 1 < elements.len())
         .then(|| elements.get(from_left))
         .flatten()
@@ -124,7 +124,7 @@ pub(super) fn alphabet(element: &Element) -> Bytes<'_> {
     }
 }
 
-/// What a user could say instead, so that the message can be taken apart in one way only.
+/// Returns what a user could say instead, so that the message can be taken apart in one way only.
 pub(super) fn remedy(elements: &[Element]) -> Option<String> {
     let restricted = |element: &Element, next: Option<&Element>, chosen: u32| {
         let has = |bit: u32| chosen & (1 << bit) != 0;
@@ -169,7 +169,7 @@ pub(super) fn remedy(elements: &[Element]) -> Option<String> {
     Some(said.join(", and "))
 }
 
-/// Whether a path can be said to be without this byte.
+/// Returns whether a path can be said to be without this byte.
 pub(super) fn is_delimiter(byte: u8) -> bool {
     byte.is_ascii_punctuation() && !b"/%".contains(&byte)
 }

@@ -47,7 +47,7 @@ impl Element {
         Self::Text(text.as_bytes().to_vec())
     }
 
-    /// What it is of the request, however it is written.
+    /// Returns the part of the request, without the quotes around it.
     pub(super) fn unquoted(&self) -> &Self {
         match self {
             Self::Quoted(_, part) => part,
@@ -56,7 +56,7 @@ impl Element {
         }
     }
 
-    /// What it is of the request, however it is restricted.
+    /// Returns whether this is that part of the request, restricted or not.
     pub(super) fn covers(&self, part: &Part) -> bool {
         matches!(
             (self.unquoted(), part),
@@ -102,7 +102,7 @@ impl Element {
         }
     }
 
-    /// How many parts of a message it is, beside the body.
+    /// Returns how many parts of a message it is, beside the body.
     pub(super) fn parts(&self) -> usize {
         match self.unquoted() {
             Self::Text(_)

@@ -144,7 +144,7 @@ impl Part {
     /// [`UnprovenPayload`](crate::request::UnprovenPayload). That page says what this costs: bodies
     /// are read, and transactions begin, before a request is known to be genuine. **The inner service
     /// of every route behind the layer runs before the MAC is compared**: a handler that takes no
-    /// `UnprovenPayload` acts on a method and path that nobody has proven. Where the sender can send
+    /// `UnprovenPayload` acts on a method and path that nobody has proven. If the sender can send
     /// the version, a covered `If-Match` costs less: [`SignedVersion`](crate::SignedVersion).
     ///
     /// ```
@@ -269,7 +269,7 @@ impl JsonObject {
         Some(([self.form.string(name), colon.into()].concat(), comma))
     }
 
-    /// What stands between the members is fixed, and so is their order.
+    /// Returns the members in their fixed order, with the fixed text between them.
     fn elements(&self) -> Result<Vec<Element>, ConfigError> {
         let form = self.form;
         let mut members: Vec<_> = self.members.iter().collect();

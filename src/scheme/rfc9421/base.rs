@@ -89,7 +89,7 @@ impl<'m> Source<'m> {
         }
     }
 
-    /// How much is gone through for the value of a component: of what can be long, all.
+    /// Returns how much is gone through for the value of a component: of what can be long, all.
     fn len_to_read(self, identifier: &Identifier<'_>) -> usize {
         let headers = match (self, identifier.req) {
             (Self::Response { request, .. }, true) => request.headers,

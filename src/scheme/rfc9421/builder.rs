@@ -93,7 +93,7 @@ impl HttpMessageSignaturesBuilder {
     }
 
     /// The key id of signatures without `keyid`, under one agreed key: 1 to 128 visible ASCII
-    /// characters. Default: none, and every signature has to name its key.
+    /// characters. Default: none, and every signature must name its key.
     ///
     /// A signature that names another key is refused. One that is made under this profile names
     /// none. The secret is given by
@@ -116,7 +116,7 @@ impl HttpMessageSignaturesBuilder {
         self
     }
 
-    /// One more component that every signature has to cover, and which therefore has to be there.
+    /// One more component that every signature must cover, and which therefore must be there.
     pub fn covers(mut self, component: Component) -> Self {
         if !self.required.contains(&component) {
             self.required.push(component);
@@ -124,7 +124,7 @@ impl HttpMessageSignaturesBuilder {
         self
     }
 
-    /// One more component that every response has to cover, and which therefore has to be there: a
+    /// One more component that every response must cover, and which therefore must be there: a
     /// field of the response, or, with [`of_request`](Component::of_request), anything of the
     /// request that it answers.
     ///
@@ -316,9 +316,9 @@ impl Default for HttpMessageSignatures {
     }
 }
 
-/// What a client is asked for on a 401 (RFC 9421, section 5.1): the required components, those
-/// fields that the request has and that are required then, and the digest of the body. No `nonce`
-/// and no `keyid`, which would ask for that very one.
+/// Returns what a client is asked for on a 401 (RFC 9421, section 5.1): the required components,
+/// those fields that the request has and that are required then, and the digest of the body. No
+/// `nonce` and no `keyid`, which would ask for that very one.
 fn accept(
     label: &str,
     required: &[Identifier<'_>],

@@ -220,7 +220,7 @@ impl Identifier<'_> {
         }
     }
 
-    /// Whether a signature that covers this covers all of `other` too.
+    /// Returns whether a signature that covers this covers all of `other` too.
     pub(crate) fn includes(&self, other: &Identifier<'_>) -> bool {
         let scheme = self.name == Name::TargetUri && other.name == Name::Scheme;
         let name = self.name == other.name || scheme;

@@ -34,7 +34,7 @@ impl DigestAlgorithm {
     }
 }
 
-/// The digests under algorithms that we support, each of which has to match; `None` where there is
+/// The digests under algorithms that we support, each of which must match; `None` where there is
 /// no such field. Others, such as `md5`, prove nothing and are passed over.
 pub(crate) fn read(headers: &HeaderMap) -> Result<Option<Vec<BodyDigest>>, Why> {
     read_field(headers, &CONTENT_DIGEST)

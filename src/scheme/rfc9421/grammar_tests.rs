@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{message::query::Wanted, scheme::rfc9421::digest, testing::cases};
 
-/// What `sfv` reads, where nobody looks for duplicates.
+/// Returns what `sfv` reads, where nobody looks for duplicates.
 fn reference(field: &str) -> Option<Dictionary> {
     Parser::new(field).parse().ok()
 }

@@ -101,7 +101,7 @@ impl Listed<'_> {
     }
 }
 
-/// What a string (RFC 9651, section 3.3.3) holds that is written so between its quotes.
+/// Returns what a string (RFC 9651, section 3.3.3) holds that is written so between its quotes.
 fn unescaped(text: &str) -> Box<[u8]> {
     let mut bytes = text.bytes();
     let next = || {

@@ -24,15 +24,15 @@ use crate::{
     scheme::{Signing, rfc9421::digest},
 };
 
-/// Whether a response with this status, to a request with this method, can have a body (RFC 9110,
-/// section 6.4.1). Of one that cannot, `content-digest` and `content-length` tell what another
-/// response would have.
+/// Returns whether a response with this status, to a request with this method, can have a body (RFC
+/// 9110, section 6.4.1). Of one that cannot, `content-digest` and `content-length` tell what
+/// another response would have.
 pub(crate) fn has_body(method: &Method, status: StatusCode) -> bool {
     let never = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     *method != Method::HEAD && !never && !status.is_informational()
 }
 
-/// The components of a request that every response to it has to cover.
+/// The components of a request that every response to it must cover.
 pub(crate) struct Binding {
     components: Vec<Identifier<'static>>,
     /// Whether one signature is among them, with its parameters: only then is an outcome about it.
@@ -271,7 +271,7 @@ fn read_statement(value: &[u8]) -> Statement {
     }
 }
 
-/// Whether the server received another body than the one whose digest the request has.
+/// Returns whether the server received another body than the one whose digest the request has.
 pub(crate) fn received_another_body(
     request: &HeaderMap,
     response: &HeaderMap,

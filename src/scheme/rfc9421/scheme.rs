@@ -33,7 +33,8 @@ pub(super) const ALGORITHM: &str = "hmac-sha256";
 /// | covered | |
 /// | --- | --- |
 /// | `@method`, `@authority`, `@path`, `@query` | always; `@target-uri` or `@request-target` may stand for what they hold |
-/// | `content-digest` | with a body, and whenever the field is there; sha-256 or sha-512, and each of the two that is there has to match |
+/// | `content-digest` | with a body, and whenever the field is there; sha-256 or sha-512, and each
+/// of the two that is there must match |
 /// | `content-type`, `content-encoding` | whenever they are there |
 /// | `created`, `keyid`, `nonce` | always |
 ///
@@ -43,7 +44,7 @@ pub(super) const ALGORITHM: &str = "hmac-sha256";
 ///
 /// A `content-encoding` that names nothing but `identity` is as if it were absent.
 ///
-/// The MAC is compared before any of the body is read. `alg` has to be `hmac-sha256` where it is
+/// The MAC is compared before any of the body is read. `alg` must be `hmac-sha256` where it is
 /// given. Labels mean nothing, but a label in only one of `signature` and `signature-input` makes
 /// the request malformed (RFC 9421, section 4). If both sides agreed on one key, and signatures
 /// have no `keyid`, its id is said by
@@ -151,9 +152,9 @@ pub(super) struct Settings {
     pub(super) tag: Option<String>,
     /// The key id of signatures that name none.
     pub(super) key_id: Option<String>,
-    /// What every signature has to cover.
+    /// What every signature must cover.
     pub(super) required: Vec<Identifier<'static>>,
-    /// What has to be covered whenever it is there.
+    /// What must be covered whenever it is there.
     pub(super) if_present: Vec<HeaderName>,
     /// The same of responses: `@status`, and what a profile adds, of the response and its request.
     pub(super) response_required: Vec<Identifier<'static>>,

@@ -27,13 +27,13 @@ use crate::{
     scheme::{Signing, fields::MAX_NONCE, rfc9421::digest, signs_under},
 };
 
-/// What a signature has to have, beside being readable.
+/// What a signature must have, beside being readable.
 pub(super) struct Required<'s, C> {
     pub(super) created: bool,
     pub(super) nonce: bool,
-    /// The fields that it has to cover whenever they are there.
+    /// The fields that it must cover whenever they are there.
     pub(super) if_present: &'s [HeaderName],
-    /// The components that it has to cover.
+    /// The components that it must cover.
     pub(super) covered: C,
 }
 
@@ -250,7 +250,8 @@ impl Settings {
         }
     }
 
-    /// What a new signature covers and says about itself, as it stands in `Signature-Input`.
+    /// Returns what a new signature covers and says about itself, as it stands in
+    /// `Signature-Input`.
     pub(super) fn describe_new(
         &self,
         headers: &HeaderMap,

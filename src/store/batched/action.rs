@@ -7,7 +7,7 @@ use crate::{
     once::{ClaimOutcome, LeaseOutcome, StepOutcome},
 };
 
-/// What is asked of a nonce.
+/// A question or order about a nonce.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) enum Action {
     Claim,
@@ -20,7 +20,7 @@ pub(in crate::store) enum Action {
     Release,
 }
 
-/// What is answered to a step.
+/// The answer to a step.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) enum Answer {
     Claimed(ClaimOutcome),
@@ -29,7 +29,7 @@ pub(in crate::store) enum Answer {
 }
 
 impl Action {
-    /// Whether a record may be made.
+    /// Returns whether a record may be made.
     pub(in crate::store) fn may_add(self) -> bool {
         !matches!(self, Self::Renew(_) | Self::Complete | Self::Release)
     }

@@ -19,7 +19,7 @@ pub(in crate::store) const ANSWERS_OF_A_KEY: u64 = 1_000_000;
 #[cfg(feature = "sqlite")]
 pub(in crate::store) const SWEPT: i64 = 16;
 
-/// What a key is told that has as many answers on record as it may.
+/// Returns what a key is told that has as many answers on record as it may.
 pub(in crate::store) fn over_quota() -> StoreError {
     let message = "the key has as many answers on record as it may";
     StoreError::new(StoreErrorKind::KeyOverQuota, message)

@@ -12,7 +12,7 @@ const PLACES: usize = 4096;
 
 /// Something that is asked for, and whose answer somebody waits for.
 pub(in crate::store) trait Asked {
-    /// Whether nobody waits for the answer any more.
+    /// Returns whether nobody waits for the answer any more.
     fn is_given_up(&self) -> bool;
 }
 

@@ -1,7 +1,7 @@
 //! How many records each key has in a store that several servers share: counted in each process,
 //! and put together in the store by a task of its own.
 //!
-//! A claim asks nobody. Of what other processes claim, this one learns at the next exchange.
+//! A claim asks nobody. This process learns about the claims of others at the next exchange.
 
 use std::{
     borrow::Cow,
@@ -45,7 +45,7 @@ const PATIENCE: u64 = 60;
 /// So many claims of a key without an answer are told apart.
 const UNANSWERED: usize = 1 << 16;
 
-/// Of a key that is new here: more than that.
+/// More than that, for a key that is new here.
 const AT_ONCE: u64 = u64::MAX / 2;
 
 const ORDER: Ordering = Ordering::Relaxed;
@@ -269,7 +269,7 @@ impl Counted<'_> {
 
 /// A way to the counts that all processes share.
 pub(in crate::store) trait Exchange: Send {
-    /// Of the database, for the log.
+    /// The name of the database, for the log.
     const DATABASE: &'static str;
 
     /// Returns the counts of this process, while its store is there.

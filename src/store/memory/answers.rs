@@ -101,7 +101,7 @@ pub struct MemoryAnswersBuilder {
 
 const SHARDS: usize = 16;
 
-/// What a record takes up without its answer, and what is kept for its status and headers.
+/// The size of a record without its answer, and the room for its status and headers.
 const OVERHEAD: usize = 256;
 const RESERVED: usize = 1024;
 
@@ -135,7 +135,7 @@ impl MemoryAnswers {
             .sum()
     }
 
-    /// Whether no record is held.
+    /// Returns whether no record is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -391,8 +391,8 @@ impl MemoryAnswersBuilder {
         self
     }
 
-    /// How much of the store one key id of one namespace may fill, in per cent. Default: 50. Range:
-    /// 1 to 100.
+    /// Sets how much of the store one key id of one namespace may fill, in per cent. Default: 50.
+    /// Range: 1 to 100.
     pub fn key_share(mut self, percent: u8) -> Self {
         self.key_share = percent;
         self

@@ -51,7 +51,7 @@ pub struct MemoryStoreBuilder {
     high_watermark: Option<PathBuf>,
 }
 
-/// A high watermark as far ahead as this is no matter of a sender's clock.
+/// A sender's clock cannot explain a high watermark as far ahead as this.
 const FAR_AHEAD: Duration = Duration::from_secs(60);
 
 /// In what time the sweep comes round, by the store's clock, if there are claims enough: each
@@ -194,7 +194,7 @@ impl MemoryStoreBuilder {
         self.build_from(since)
     }
 
-    /// Since when nothing was accepted that the store will not know of.
+    /// Returns since when nothing was accepted that the store will not know of.
     fn since(&self) -> Timestamp {
         if self.assume_no_history {
             Timestamp::EPOCH

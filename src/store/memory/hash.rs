@@ -12,11 +12,11 @@ use crate::once::Claim;
 pub(super) struct Hasher(SipHasher13);
 
 pub(super) struct Hashed {
-    /// Of namespace and key id.
+    /// The hash of namespace and key id.
     pub(super) owner: u64,
-    /// Of the message, so that all of its records are in one shard.
+    /// The hash of the message, so that all of its records are in one shard.
     pub(super) shard: u64,
-    /// Of the whole identity; where a place counts, the upper half is that of the message.
+    /// The hash of the whole identity; if a place counts, the upper half is the message's.
     pub(super) fingerprint: u64,
 }
 

@@ -29,14 +29,14 @@ use crate::{
 pub(super) struct Marked {
     /// Before this moment, any claim may have been accepted; the epoch says that none was.
     pub(super) since: Timestamp,
-    /// What was signed later than this was not accepted since then.
+    /// No request that was signed later than this has been accepted.
     pub(super) mark: Timestamp,
 }
 
 impl Marked {
     const MAGIC: [u8; 8] = *b"csmark01";
 
-    /// Of the file: what it is, two times, and a checksum.
+    /// The length of the file: a magic number, two times, and a checksum.
     const BYTES: u64 = 8 + 2 * 8 + 32;
 
     pub(super) fn history(self) -> History {
@@ -86,7 +86,7 @@ struct Shared {
 }
 
 impl HighWatermark {
-    /// Locks and reads the file. Where there is none, it is made, with `first` as what is known.
+    /// Locks and reads the file. If there is none, makes it with `first`.
     pub(super) fn open(path: &Path, first: Marked) -> Result<(Self, Marked), ConfigError> {
         let refused = |what: &dyn fmt::Display| {
             let path = path.display();
@@ -148,12 +148,13 @@ impl HighWatermark {
         })
     }
 
-    /// What the file says: nothing that was signed later has been accepted.
+    /// Returns what the file says: nothing that was signed later has been accepted.
     pub(super) fn written(&self) -> Timestamp {
         Timestamp::from_millis(self.shared.written.load(SeqCst)).unwrap_or(Timestamp::MAX)
     }
 
-    /// Whether the file covers this signed time. Has it written further in time for the next ones.
+    /// Returns whether the file covers this signed time. Has it written further in time for the
+    /// next ones.
     pub(super) fn covers(&self, signed_at: Timestamp) -> bool {
         let written = self.written();
         let covered = signed_at <= written;
@@ -182,7 +183,7 @@ impl HighWatermark {
     fn ask(&self, signed_at: Timestamp) {
         self.shared.wanted.fetch_max(signed_at.as_millis(), SeqCst);
         if let Some(prod) = &self.prod {
-            // Where one is waiting already, it is for this one too.
+            // If a request is waiting already, it serves this one too.
             let _ = prod.try_send(());
         }
     }

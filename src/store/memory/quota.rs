@@ -7,7 +7,7 @@ use super::{
     sync::{AtomicU64, Mutex, Ordering},
 };
 
-/// Where a key's records are counted.
+/// The counter of a key's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place(pub(super) u32);
 

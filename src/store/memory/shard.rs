@@ -16,7 +16,7 @@ use crate::{
     once::{Claim, ClaimOutcome, Forgotten, History, LeaseOutcome, StepOutcome},
 };
 
-/// What the shards share.
+/// The state that the shards share.
 #[derive(Debug)]
 pub(super) struct Limits {
     pub(super) budget: Budget,
@@ -25,7 +25,7 @@ pub(super) struct Limits {
     pub(super) max_slots: usize,
 }
 
-/// What a step goes by.
+/// The inputs of a step.
 #[derive(Debug)]
 pub(super) struct Step<'a> {
     pub(super) claim: &'a Claim,
@@ -37,7 +37,7 @@ pub(super) struct Step<'a> {
     pub(super) clock: Timestamp,
     pub(super) now: Second,
     pub(super) base: Base,
-    /// That of the store; each shard drops records for itself.
+    /// The watermark of the store; each shard drops records for itself.
     pub(super) history: &'a History,
     pub(super) limits: &'a Limits,
 }
@@ -57,7 +57,7 @@ enum Found {
     Recorded,
     InFlight(Duration),
     Unknown,
-    /// Its record is past its deadline, or of a lease that has ended.
+    /// Its record, or its lease, has expired.
     Past,
 }
 
@@ -101,7 +101,7 @@ impl Shard {
             Found::InFlight(remaining) => Ok(LeaseOutcome::in_flight(remaining)),
             found => {
                 self.hold(step, duration).map_err(|_| self.full(step.now))?;
-                // A sweep for the sake of room may have dropped what was past.
+                // A sweep for the sake of room may have dropped expired records.
                 if matches!(found, Found::Past) && self.table.find(step.fingerprint).is_some() {
                     self.renew_record(step, true);
                 } else {
@@ -139,7 +139,7 @@ impl Shard {
         held(done)
     }
 
-    /// Whether a sweep would find something to drop.
+    /// Returns whether a sweep would find something to drop.
     pub(super) fn is_due(&self, now: Second) -> bool {
         self.earliest <= now || self.leases.any_ended()
     }
@@ -277,7 +277,7 @@ impl Shard {
             (len + len / 2).max(Table::MIN_SLOTS)
         };
         if wanted < slots / 2 {
-            // What does not fit, in slots or in the cap while both exist, stays as it is.
+            // A table that would not fit, in slots or in the cap while both exist, stays as it is.
             let _ = self.resize(wanted, limits);
         }
     }
@@ -308,7 +308,7 @@ impl Shard {
             .with_retry_after(self.until_earliest(now))
     }
 
-    /// When there is room again; a second, where nothing in this shard will make any.
+    /// Returns when there is room again; a second, where nothing in this shard will make any.
     fn until_earliest(&self, now: Second) -> Duration {
         let wait = match self.earliest {
             Second::LAST => 0,
@@ -331,7 +331,7 @@ fn held(done: bool) -> StepOutcome {
 pub(super) struct Padded(pub(super) Mutex<Shard>);
 
 /// A step leaves no shard half done: it calls nothing that panics once it has begun to change it.
-/// What a clock that panics leaves behind is whole.
+/// A clock that panics leaves whole data behind.
 pub(super) fn lock(shard: &Padded) -> MutexGuard<'_, Shard> {
     shard.0.lock().unwrap_or_else(PoisonError::into_inner)
 }

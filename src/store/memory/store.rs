@@ -124,14 +124,14 @@ impl MemoryStore {
         self
     }
 
-    /// How many nonces are held, those included whose deadline has passed but which have not been
-    /// swept yet. Locks each shard in turn.
+    /// Returns how many nonces are held, those included whose deadline has passed but which have
+    /// not been swept yet. Locks each shard in turn.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    /// Whether no nonce is held.
+    /// Returns whether no nonce is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

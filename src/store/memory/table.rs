@@ -16,7 +16,7 @@ use super::{hash::OF_MESSAGE, hash::scale, quota::Place, time::Second};
 pub(super) struct Record {
     fingerprint: u64,
     deadline: Second,
-    /// Who it is counted for, and whether it is leased.
+    /// The key that it is counted for, and whether it is leased.
     owner: u32,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Record {
 const LEASED: u32 = 1 << 31;
 
 impl Record {
-    /// What stands in a slot that is free.
+    /// The content of a free slot.
     const NONE: Self = Self {
         fingerprint: 0,
         deadline: Second::ZERO,
@@ -90,7 +90,7 @@ impl Table {
         slots * (size_of::<Record>() + size_of::<u8>())
     }
 
-    /// How many records so many slots take.
+    /// Returns how many records so many slots take.
     pub(super) const fn room(slots: usize) -> usize {
         slots - slots / 10
     }
@@ -119,8 +119,8 @@ impl Table {
         }
     }
 
-    /// How many records share the upper half of this fingerprint: those of one message. They have
-    /// one home, or two beside each other.
+    /// Returns how many records share the upper half of this fingerprint: those of one message.
+    /// They have one home, or two beside each other.
     pub(super) fn count_of_message(&self, fingerprint: u64) -> usize {
         let first = home(self.slots(), fingerprint & OF_MESSAGE);
         let last = home(self.slots(), fingerprint | !OF_MESSAGE);
@@ -161,7 +161,7 @@ impl Table {
         let at = self.position(fingerprint)?;
         let removed = *self.slots.get(at)?;
         self.len -= 1;
-        // What follows without a gap may have been kept from its home by what is removed.
+        // The removed record may have kept the following ones, up to a gap, from their home.
         let mut free = at;
         let mut next = at + 1;
         while let Some(tag) = self.tags.get(next).filter(|tag| **tag != FREE).copied() {
@@ -278,8 +278,8 @@ impl Table {
     }
 }
 
-/// Where a record is looked for first, by the upper bits of its fingerprint. The last slots are
-/// nobody's home, so that what is displaced at the end has somewhere to go.
+/// Returns where a record is looked for first, by the upper bits of its fingerprint. The last slots
+/// are nobody's home, so that what is displaced at the end has somewhere to go.
 fn home(slots: usize, fingerprint: u64) -> usize {
     scale(fingerprint, slots - (slots / 8).min(128))
 }

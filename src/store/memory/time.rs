@@ -14,7 +14,7 @@ impl Second {
     pub(super) const LAST: Self = Self(u32::MAX);
 }
 
-/// Where the store's seconds are counted from.
+/// The origin of the store's seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Base(u64);
 

@@ -49,8 +49,8 @@ use crate::{
 ///
 /// The claims of one store use at most half of the connections of its pool at one time, and the
 /// look-ups for replays a quarter; each at least one. One sender has half of these places, rounded
-/// up, and its other claims wait. Whoever holds a key waits for no more of them, if the pool has four
-/// connections or more, and serves no other store.
+/// up, and its other claims wait. The holder of a key waits for no more of them, if the pool has
+/// four connections or more, and serves no other store.
 ///
 /// Its table is `countersign_answers`. Records whose retention has passed are dropped by later
 /// claims, some at a time. A database that is put back to an older state forgets what came after,
@@ -89,7 +89,7 @@ const SCHEMA: &str = include_str!("answers_schema.sql");
 
 const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
-/// Takes the key if it is free, or may be taken over. What has ended makes room.
+/// Takes the key if it is free, or may be taken over. Expired records make room.
 const CLAIM: &str = include_str!("answers_claim.sql");
 
 const FIND: &str = "
@@ -135,7 +135,7 @@ impl PostgresAnswers {
     pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
         let migrated = async {
             let mut transaction = pool.begin().await?;
-            // `IF NOT EXISTS` alone does not stand two at once.
+            // `IF NOT EXISTS` alone fails if two run at once.
             lock_schema(&mut transaction, Lock::Wait).await?;
             sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
             transaction.commit().await

@@ -26,7 +26,7 @@ pub(super) struct Counts(Mutex<HashMap<[u8; 32], Count>>);
 #[derive(Default)]
 struct Count {
     known: Option<Known>,
-    /// What this process has recorded, since the first count of all.
+    /// The records of this process, since the first count of all.
     added: u64,
     asking_since: Option<Instant>,
 }
@@ -70,7 +70,7 @@ impl Counts {
         Ok(self.note(owner, Known { records, asked }))
     }
 
-    /// Returns the count, unless the caller has to ask the database. While one asks, the others
+    /// Returns the count, unless the caller must ask the database. While one asks, the others
     /// believe what was counted before, but not for long: the count may fail.
     fn believed(&self, owner: [u8; 32], now: Instant) -> Result<u64, Asked> {
         let mut counts = lock(&self.0);

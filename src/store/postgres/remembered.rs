@@ -1,4 +1,4 @@
-//! What the store remembers, for whoever looks after it, and how a record is forgotten on purpose.
+//! Shows operators what the store remembers, and forgets a record on purpose.
 
 use std::time::Duration;
 

@@ -15,14 +15,14 @@ pub(super) const SCHEMA: &str = concat!(
 
 pub(super) async fn migrate(pool: &PgPool) -> Result<(), sqlx::Error> {
     let mut transaction = pool.begin().await?;
-    // `IF NOT EXISTS` alone does not stand two at once.
+    // `IF NOT EXISTS` alone fails if two run at once.
     lock(&mut transaction, Lock::Wait).await?;
     sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
     transaction.commit().await
 }
 
 pub(super) async fn assume_no_history(pool: &PgPool) -> Result<(), sqlx::Error> {
-    // Not of a database that has been fenced, or has to be: it is a copy of one that was in use.
+    // Not of a database that has been fenced, or must be: it is a copy of one that was in use.
     let sql = "UPDATE countersign_store SET since_ms = 0, written_by = DEFAULT
         WHERE NOT EXISTS (SELECT FROM countersign_namespaces)
             AND (SELECT count(*) FROM countersign_store) = 1

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{message::Encoding, once::Claim, store::batched::Action};
 
-/// What the steps of a batch have in common.
+/// The common values of the steps of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Terms<'a> {
     change: Change,
@@ -73,7 +73,7 @@ impl<'a> Terms<'a> {
 }
 
 /// Answers with one row for each step: its place, why it is refused or what was found, and times.
-/// `own` is a record that has to be there.
+/// `own` is a record that must be there.
 pub(super) fn decide(terms: &Terms<'_>, steps: &[Step<'_>], own: Option<Own>) -> String {
     let lease = or_null(terms.lease.map(millis));
     let name = terms.name();

@@ -76,7 +76,7 @@ use crate::{
 /// ```
 pub struct PostgresStore {
     queue: Queue,
-    /// Of the cluster, the database and the table.
+    /// The identity of the cluster, the database and the table.
     identity: String,
     retentions: Arc<Retentions>,
     quota: Arc<Quota>,
@@ -115,8 +115,8 @@ impl PostgresStore {
         PostgresStoreBuilder::default()
     }
 
-    /// Whether the store can be used at this moment: connects again, finds the tables, and commits
-    /// a write. For a health check.
+    /// Returns whether the store can be used at this moment: connects again, finds the tables, and
+    /// commits a write. For a health check.
     ///
     /// # Errors
     /// Why it cannot.
@@ -244,7 +244,7 @@ impl PostgresStore {
     /// Drops what has expired, in batches of 1,000 rows, each in a transaction of its own; up to a
     /// million rows. Returns how many.
     ///
-    /// A store that is open does so by itself. Where nonces are only consumed, call it every minute
+    /// A store that is open does so by itself. If nonces are only consumed, call it every minute
     /// or so, from any number of servers, one of which then does the work; nothing goes wrong where
     /// nobody does, but for the table's growth. Rows are kept for a minute beyond their deadline.
     ///
@@ -334,9 +334,9 @@ impl fmt::Debug for PostgresStore {
 }
 
 impl PostgresStoreBuilder {
-    /// How many transactions may be written at once, from 1 to 64. Default: 2, of which one fills
-    /// its batch while the other waits for the disk; more are worth it where a commit takes long,
-    /// as with a synchronous standby far away.
+    /// Sets how many transactions may be written at once, from 1 to 64. Default: 2, of which one
+    /// fills its batch while the other waits for the disk; more are worth it where a commit takes
+    /// long, as with a synchronous standby far away.
     #[must_use]
     pub fn connections(mut self, connections: u16) -> Self {
         self.connections = connections;
@@ -352,8 +352,8 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// How many records one key of one namespace may have, at least 1. Beyond them it is refused
-    /// (429, `key_over_quota`), and other keys are not. Default: 10 million.
+    /// Sets how many records one key of one namespace may have, at least 1. Beyond them it is
+    /// refused (429, `key_over_quota`), and other keys are not. Default: 10 million.
     ///
     /// Set it so that the keys of all your senders together fit into the disk.
     ///

@@ -166,7 +166,7 @@ fn read_recorded(step: &Step<'_>, row: &PgRow) -> Result<Result<Answer, StoreErr
              consume before any savepoint",
         )));
     }
-    // Of a nonce that is another's, claims return nothing.
+    // Claims return nothing about a nonce of somebody else.
     let is_own: Option<bool> = row.try_get("is_own")?;
     Ok(Ok(match step.action {
         Action::Lease(duration) => {

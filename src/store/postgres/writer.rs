@@ -77,7 +77,7 @@ impl Writer {
             return Ok(Vec::new());
         };
         let steps: Vec<_> = batch.iter().map(|copies| copies.first.step()).collect();
-        // What is dropped in the midst of it leaves no connection behind.
+        // A future that is dropped in the midst of it leaves no connection behind.
         let connection = self.connection.take();
         let (wait, newest, retentions) = (self.wait, &self.newest, &self.retentions);
         let committed = timeout(wait, async {
@@ -103,7 +103,7 @@ pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, 
 /// The steps of one kind on one nonce that came in together.
 #[derive(Debug)]
 struct Copies {
-    /// The one that is asked for: of claims, the one that has to be remembered for longest.
+    /// The one that is asked for: of claims, the one that must be remembered for longest.
     first: Request,
     others: Vec<Request>,
 }

@@ -30,7 +30,7 @@ pub(super) fn of_driver(error: RedisError) -> Failure {
         return Failure::Refused(full().with_source(error));
     }
     let message = match error.kind() {
-        // What the new server remembers is known once the whole slot is there.
+        // The memory of the new server is known once the whole slot is there.
         ErrorKind::Server(ServerErrorKind::Ask) => {
             let message = "the cluster is moving this nonce's slot to another server";
             return Failure::Refused(StoreError::unavailable(message).with_source(error));

@@ -5,15 +5,15 @@ use redis::Value;
 use super::error::read;
 use crate::error::StoreError;
 
-/// What a server says of itself, in milliseconds by its own clock.
+/// The statements of a server about itself, in milliseconds by its own clock.
 #[derive(Clone, Debug)]
 pub(super) struct Inspected {
     /// Its replication id.
     pub(super) id: String,
-    /// What its record of itself is called: another one each time that it is made.
+    /// The name of its record of itself: another one each time that it is made.
     pub(super) name: String,
     pub(super) now: u64,
-    /// What was signed until then may have been forgotten.
+    /// Requests that were signed until then may have been forgotten.
     pub(super) since: u64,
     /// The latest moment that its clock has shown; it never falls.
     pub(super) mark: u64,

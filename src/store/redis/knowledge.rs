@@ -35,7 +35,7 @@ pub(super) struct Knowledge {
     records: Mutex<HashMap<Box<str>, Inspected>>,
 }
 
-/// What the store has recorded of a namespace.
+/// The record of a namespace.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Namespace {
     pub(super) retention: u64,
@@ -125,7 +125,7 @@ impl Knowledge {
 
     /// Refuses what may have been accepted before, and of which there may be no record any more.
     ///
-    /// Any server may drop what is past by the latest moment that one has shown.
+    /// Any server may drop what has expired by the latest moment that a server has shown.
     pub(super) fn vouch(&self, claim: &Claim, namespace: Namespace) -> Result<(), StoreError> {
         let history = History::since(self.since())
             .raised_at(timestamp(namespace.raised))
@@ -138,7 +138,7 @@ impl Knowledge {
 }
 
 impl Namespace {
-    /// Whether this is recent, and long enough for the claim.
+    /// Returns whether this is recent, and long enough for the claim.
     pub(super) fn serves(&self, claim: &Claim) -> bool {
         self.read.elapsed() < KNOWN_FOR && self.retention >= millis(claim.retention())
     }

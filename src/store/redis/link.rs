@@ -1,6 +1,6 @@
-//! A connection to one server that was found fit: it evicts nothing, is no replica, and what it may
-//! have forgotten is known. It never connects again by itself, so that no step waits in a queue of
-//! its own for a server to come back.
+//! A connection to one server that was found fit: it evicts nothing, is not a replica, and what it
+//! may have forgotten is known. It never connects again by itself, so that no step waits in a queue
+//! of its own for a server to come back.
 
 use std::{
     sync::{

@@ -61,7 +61,7 @@ impl Replication {
         Ok(Self { queue })
     }
 
-    /// Whether the replicas have all that was answered before.
+    /// Returns whether the replicas have all that was answered before.
     pub(super) async fn done(&self) -> Result<(), StoreError> {
         let (answer, answered) = oneshot::channel();
         let ended = || StoreError::unavailable("the task that waits for replicas has ended");
@@ -70,9 +70,9 @@ impl Replication {
     }
 }
 
-/// What is waited for.
+/// The kind of wait.
 struct Of {
-    /// Of the small write.
+    /// The sender of the small write's outcome.
     key: String,
     /// The replication id of the master that claims are recorded on.
     master: String,

@@ -1,4 +1,4 @@
-//! Where the servers are: one, the master that a Sentinel names, or the masters of a cluster.
+//! Finds the servers: one, the master that a Sentinel names, or the masters of a cluster.
 
 use std::time::Duration;
 

@@ -40,7 +40,7 @@ pub(super) struct Shared {
     pub(super) knowledge: Arc<Knowledge>,
     pub(super) quota: Arc<Quota>,
     shards: Mutex<Arc<Vec<Shard>>>,
-    /// Who holds it connects.
+    /// The holder connects.
     connecting: tokio::sync::Mutex<Connecting>,
 }
 
@@ -207,7 +207,7 @@ impl Shared {
         Ok(server)
     }
 
-    /// What was signed before the present master is told from what was signed later by two clocks.
+    /// Refuses clocks that disagree: they tell what was signed before the present master.
     fn check_clock(&self, inspected: &Inspected) -> Result<(), StoreError> {
         let ours = SystemClock.now().as_millis();
         let allowed = millis(self.terms.clock_difference);
@@ -221,7 +221,7 @@ impl Shared {
         )))
     }
 
-    /// What is known of the claim's namespace.
+    /// Returns what is known of the claim's namespace.
     pub(super) async fn namespace(
         self: &Arc<Self>,
         claim: &Claim,
@@ -337,7 +337,7 @@ impl Shared {
         Ok(inspected)
     }
 
-    /// How many records there are, those of others in the same databases included.
+    /// Returns how many records there are, those of others in the same databases included.
     pub(super) async fn records(&self) -> Result<u64, StoreError> {
         let mut records = 0;
         for server in self.connected() {
@@ -376,7 +376,7 @@ pub(super) async fn keep_up(store: Weak<Shared>) {
             sleep(PAUSE).await;
         }
         for (name, namespace) in shared.knowledge.namespaces() {
-            // Who claims reads it again, and finds out.
+            // The next claim reads it again, and finds out.
             let _ = shared.read_namespace(&name, namespace.retention).await;
         }
     }

@@ -1,4 +1,4 @@
-//! Which of the 16,384 slots of a cluster a key belongs to, by the [specification].
+//! Computes the slot of a cluster, of 16,384, that a key belongs to, by the [specification].
 //!
 //! [specification]: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#key-distribution-model
 
@@ -16,7 +16,7 @@ pub(super) fn tag_in(wanted: u16) -> String {
         .unwrap_or_default()
 }
 
-/// What stands between the first brace and the next closing one, where there is something.
+/// Returns what stands between the first brace and the next closing one, where there is something.
 fn tag(key: &[u8]) -> &[u8] {
     let tagged = || {
         let (_, rest) = key.split_at_checked(key.iter().position(|&b| b == b'{')? + 1)?;

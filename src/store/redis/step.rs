@@ -27,7 +27,7 @@ use crate::{
 /// How often a step is tried over a new connection.
 const TRIES: u32 = 3;
 
-/// What became of the record, and the time on the server right after.
+/// The fate of the record, and the time on the server right after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     New,
@@ -94,7 +94,7 @@ async fn ask(shared: &Arc<Shared>, claim: &Claim, action: Action) -> Result<Outc
     let slot = slot(&step.key.record);
     let mut failed = None;
     for _ in 0..TRIES {
-        // What a server may have forgotten is known once it is connected.
+        // The losses of a server are known once it is connected.
         let server = match shared.server(slot).await {
             Ok(server) => server,
             Err(error) => return Err(failed.unwrap_or(error)),
@@ -130,7 +130,7 @@ async fn ask(shared: &Arc<Shared>, claim: &Claim, action: Action) -> Result<Outc
                 server.link.break_off();
                 failed = Some(lost.into_error());
                 if matches!(action, Action::Release) {
-                    // Who asks again could not tell a release from a record that ended.
+                    // A second attempt could not tell a release from an expired record.
                     break;
                 }
             }

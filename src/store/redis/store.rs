@@ -110,8 +110,8 @@ impl RedisStore {
         self.within(asked).await.map(drop)
     }
 
-    /// How many records the databases hold: live nonces, with some records of the store's own and
-    /// whatever others keep there.
+    /// Returns how many records the databases hold: live nonces, with some records of the store's
+    /// own and whatever others keep there.
     ///
     /// # Errors
     /// Returns an error if a server gives no answer.
@@ -208,8 +208,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How far the clocks of this server, of others and of Redis may be apart; a server of Redis
-    /// that is farther off is not used. Default: 5 seconds; at most 1 hour.
+    /// Sets how far the clocks of this server, of others and of Redis may be apart; a server of
+    /// Redis that is farther off is not used. Default: 5 seconds; at most 1 hour.
     #[must_use]
     pub fn clock_difference(mut self, difference: Duration) -> Self {
         self.clock_difference = difference;
@@ -217,7 +217,7 @@ impl RedisStoreBuilder {
     }
 
     /// Accepts a nonce only once so many replicas have it (`WAIT`): one round trip more for each
-    /// claim. Where too few have it in time, the claim is refused, and the nonce is burned.
+    /// claim. If too few have it in time, the claim is refused, and the nonce is burned.
     /// Default: none.
     #[must_use]
     pub fn replicas(mut self, replicas: u16) -> Self {
@@ -225,8 +225,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How many records one key of one namespace may have, at least 1. Beyond them it is refused
-    /// (429, `key_over_quota`), and other keys are not. Default: 10 million.
+    /// Sets how many records one key of one namespace may have, at least 1. Beyond them it is
+    /// refused (429, `key_over_quota`), and other keys are not. Default: 10 million.
     ///
     /// Set it so that the keys of all your senders together fit into `maxmemory`.
     ///

@@ -49,7 +49,7 @@ impl Default for SqliteAnswersBuilder {
     }
 }
 
-/// What `PRAGMA synchronous` says of `FULL`.
+/// The answer of `PRAGMA synchronous` for `FULL`.
 const FULL: i64 = 2;
 
 impl SqliteAnswersBuilder {

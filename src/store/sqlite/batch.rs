@@ -50,7 +50,7 @@ impl<'a> Step<'a> {
     }
 }
 
-/// What came of a batch.
+/// The result of a batch.
 #[derive(Debug)]
 pub(super) struct Applied<'a> {
     pub(super) answers: Vec<Result<Answer, StoreError>>,
@@ -63,7 +63,7 @@ pub(super) struct Applied<'a> {
 /// A namespace, and the id of a key.
 type Scope<'a> = (&'a str, &'a str);
 
-/// What all steps share.
+/// The values that all steps share.
 #[derive(Clone, Debug)]
 struct Shared<'a> {
     whole: Whole,
@@ -264,7 +264,7 @@ async fn read_records(
         .collect()
 }
 
-/// How many records each message has, of those for which it counts.
+/// Returns how many records each message has, of those for which it counts.
 async fn count_messages(
     connection: &mut SqliteConnection,
     steps: &[Step<'_>],

@@ -18,7 +18,7 @@ use crate::{
     store::batched::{Action, Answer, unexpected},
 };
 
-/// What the database holds is its owner's business.
+/// The content of the database is its owner's business.
 const NO_LIMITS: Limits = Limits {
     records: u64::MAX,
     records_of_a_key: u64::MAX,

@@ -52,7 +52,7 @@ pub(super) fn of_driver(error: sqlx::Error) -> StoreError {
     error
 }
 
-/// Whether a table or a column is missing. SQLite has no code of its own for that.
+/// Returns whether a table or a column is missing. SQLite has no code of its own for that.
 fn is_missing(error: &sqlx::Error) -> bool {
     let says = |error: &dyn DatabaseError| error.message().starts_with("no such ");
     primary_code(error) == Some(code::ERROR) && error.as_database_error().is_some_and(says)

@@ -16,8 +16,8 @@ use std::{
 use crate::store::file::{self, beside};
 
 /// Written after each transaction, and not synced: it outlives the process, and what it says too
-/// little after a crash of the machine is no false alarm. It is synced when it is opened, so that
-/// it is there after such a crash.
+/// little after a crash of the machine is not a false alarm. It is synced when it is opened, so
+/// that it is there after such a crash.
 #[derive(Debug)]
 pub(super) struct Mark(File);
 
@@ -30,7 +30,7 @@ pub(super) struct Marked {
 }
 
 impl Mark {
-    /// Opens the file beside `database`, which is no link.
+    /// Opens the file beside `database`, which must not be a link.
     pub(super) fn open(database: &Path) -> io::Result<Self> {
         let path = beside(database, "-mark");
         let mut options = OpenOptions::new();

@@ -14,13 +14,13 @@ use crate::{
 pub(super) struct Record {
     pub(super) deadline: Timestamp,
     pub(super) key: i64,
-    /// Who holds the lease, or consumed the nonce.
+    /// The holder of the lease, or the consumer of the nonce.
     pub(super) attempt: Option<Vec<u8>>,
     /// The end of the lease; without one, the record is final.
     pub(super) lease_end: Option<Timestamp>,
 }
 
-/// What the store has recorded about itself.
+/// The store's record of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Whole {
     /// Nothing that was accepted since has been forgotten before its time.
@@ -33,7 +33,7 @@ pub(super) struct Whole {
     pub(super) steps: u64,
 }
 
-/// What is known of a namespace.
+/// The record of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Namespace {
     /// For how long its claims are remembered at least.
@@ -42,7 +42,7 @@ pub(super) struct Namespace {
     pub(super) raised: Option<Timestamp>,
 }
 
-/// What is counted for one key of a namespace.
+/// The counts of one key of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) id: i64,
@@ -56,7 +56,7 @@ pub(super) struct Limits {
     pub(super) records_of_a_key: u64,
 }
 
-/// What a step reads and writes, under the database's lock.
+/// The data that a step reads and writes, under the database's lock.
 #[derive(Debug)]
 pub(super) struct State<'a> {
     pub(super) now: Timestamp,
@@ -72,7 +72,7 @@ pub(super) struct State<'a> {
 enum Found {
     Recorded,
     InFlight(Duration),
-    /// There is no record, or one that is past.
+    /// There is no record, or it has expired.
     Nothing,
 }
 
@@ -197,7 +197,7 @@ impl State<'_> {
         Ok(Found::Nothing)
     }
 
-    /// What may have been forgotten of the claim's namespace.
+    /// Returns what may have been forgotten of the claim's namespace.
     fn history(&self, claim: &Claim) -> History {
         let namespace = self.namespace.as_ref();
         History::since(self.whole.since)
@@ -211,7 +211,7 @@ impl State<'_> {
         self.history(claim).keep_until(claim, self.now)
     }
 
-    /// Records the nonce, in the place of a record that is past.
+    /// Records the nonce, in the place of an expired record.
     fn put(
         &mut self,
         claim: &Claim,

@@ -1,4 +1,4 @@
-//! What the store remembers, for whoever looks after it, and how a record is forgotten on purpose.
+//! Shows operators what the store remembers, and forgets a record on purpose.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ use crate::{
     store::status::{KeyStatus, NamespaceStatus, Recorded, StoreStatus},
 };
 
-/// Which records are meant.
+/// Selects records.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Which<'w> {
-    /// Those of a message, at all places.
+    /// The records of a message, at all places.
     Message(&'w Claim),
-    /// Those of a key, in one namespace or in all.
+    /// The records of a key, in one namespace or in all.
     Key(Option<&'w str>, &'w KeyId),
 }
 

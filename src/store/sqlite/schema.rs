@@ -18,7 +18,7 @@ use crate::{
     error::{ConfigError, ConfigErrorKind, OpenError, StoreError},
 };
 
-/// What this version of the store writes and reads.
+/// The format that this version of the store writes and reads.
 const VERSION: i64 = 2;
 
 /// Memory for pages of the database, in kibibytes: enough for all but the leaves, at 10 million
@@ -71,13 +71,13 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        // Where `fsync` does not reach the disk.
+        // Some systems need more than `fsync` to reach the disk.
         .pragma("fullfsync", "1")
         .pragma("checkpoint_fullfsync", "1")
         .pragma("cache_size", (-CACHE_KIB).to_string())
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
         .pragma("journal_size_limit", LOG_BYTES.to_string())
-        // Who waits for the lock asks again soon: see `begin`.
+        // A step that waits for the lock asks again soon: see `begin`.
         .busy_timeout(Duration::ZERO)
         .disable_statement_logging()
         .thread_name(|id| format!("countersign-sqlite-{id}"))
@@ -98,7 +98,7 @@ pub(super) async fn connect(
     }
 }
 
-/// Makes the tables where there are none, and checks that they are ours. Where they are made,
+/// Makes the tables where there are none, and checks that they are ours. If they are made,
 /// `since` is recorded as the moment before which nothing is known; where the database is not the
 /// one that was used last, `now` is. Returns the identity of the database.
 pub(super) async fn prepare(
@@ -188,7 +188,7 @@ where
     query.fetch_one(connection).await.map_err(error::of_driver)
 }
 
-/// Whether the tables were not there before.
+/// Returns whether the tables were not there before.
 async fn create(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
     let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'countersign_store'";
     let found: i64 = scalar(connection, sql).await?;
@@ -261,7 +261,7 @@ pub(super) async fn check(
 /// Begins a transaction that may write, as soon as no other does: asks again every millisecond or
 /// so. (SQLite's own way waits for longer and longer, and a busy process would shut others out.)
 ///
-/// Whoever meets an error from here on drops the connection, which rolls back.
+/// An error from here on drops the connection, which rolls back.
 pub(super) async fn begin(
     connection: &mut SqliteConnection,
     wait: Duration,

@@ -140,8 +140,8 @@ impl SqliteStore {
         SqliteStoreBuilder::default()
     }
 
-    /// Whether the store can be used at this moment: opens the database again, finds the tables, and
-    /// commits a write. For a health check.
+    /// Returns whether the store can be used at this moment: opens the database again, finds the
+    /// tables, and commits a write. For a health check.
     ///
     /// # Errors
     /// Why it cannot; also when the lock, or the answer, takes longer than
@@ -388,7 +388,7 @@ impl SqliteStoreBuilder {
         self
     }
 
-    /// How much of the store one key may fill, in per cent, from 1 to 100. Default: 50.
+    /// Sets how much of the store one key may fill, in per cent, from 1 to 100. Default: 50.
     #[must_use]
     pub fn key_share(mut self, percent: u8) -> Self {
         self.key_share = percent;

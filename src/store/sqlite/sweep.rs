@@ -18,7 +18,7 @@ const STRETCH: i64 = 2048;
 /// Above every digest.
 const END: [u8; 33] = [0xff; 33];
 
-/// Where the next step begins: a digest, or something that no digest is below.
+/// The start of the next step: a digest, or something that no digest is below.
 #[derive(Clone, Debug)]
 pub(super) struct Cursor(Vec<u8>);
 
@@ -37,17 +37,17 @@ impl Cursor {
     }
 }
 
-/// What one step did.
+/// The result of one step.
 #[derive(Debug)]
 pub(super) struct Swept {
     pub(super) dropped: u64,
-    /// A quarter of the stretch was past, and it is likely that so is much of what follows.
+    /// A quarter of the stretch had expired, and much of the next stretch probably has too.
     pub(super) is_worthwhile: bool,
     /// The start again, after the end.
     pub(super) next: Cursor,
 }
 
-/// By key: its id, how many of its records are past, and the latest of their deadlines.
+/// By key: its id, how many of its records have expired, and the latest of their deadlines.
 type Past = Vec<(i64, i64, i64)>;
 
 /// Sweeps the stretch from `cursor` on, in a transaction of its own. Of what it dropped, the latest

@@ -28,7 +28,7 @@ pub(super) struct Writer {
     pub(super) connection: Option<SqliteConnection>,
     pub(super) mark: Mark,
     pub(super) queue: Taken<Request>,
-    /// Where the next step of the sweep begins.
+    /// The start of the sweep's next step.
     pub(super) cursor: Cursor,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Limits,
@@ -127,7 +127,7 @@ impl Work for Writer {
         match self.commit(batch).await {
             Ok(answers) => {
                 for (request, answer) in batch.drain(..).zip(answers) {
-                    // Who has gone takes the outcome for unknown.
+                    // A caller that has gone takes the outcome for unknown.
                     let _ = request.answer.send(answer);
                 }
             }

@@ -1,4 +1,4 @@
-//! The promises that a store of answers has to keep.
+//! The promises that a store of answers must keep.
 
 use std::{sync::Arc, time::Duration};
 

@@ -27,8 +27,8 @@ impl<S: NonceStore> Subject<'_, S> {
         Ok(())
     }
 
-    /// Whoever presents an attempt again, as after a reply that was lost, gets no second `New`.
-    /// That is for the store to settle within one call, if it can.
+    /// An attempt that is presented again, as after a lost reply, gets no second `New`.
+    /// The store settles this within one call, if it can.
     pub(super) async fn an_attempt_wins_once(&self) -> Check {
         let claim = self.nonce("one");
         self.claims(&claim, ClaimOutcome::New).await?;
@@ -104,7 +104,7 @@ impl<S: NonceStore> Subject<'_, S> {
             posted("/")?,
             posted("/a")?,
             plain()?.at_place(Method::PUT, "/a"),
-            // What stands at the end of one part, at the beginning of the next.
+            // Bytes move from the end of one part to the beginning of the next.
             claim("", "keyn", covered, "once")?,
             claim("k", "ey", covered, "nonce")?,
             claim("", "key:nonce", covered, "")?,

@@ -1,4 +1,4 @@
-//! The promises that every store has to keep, as checks to run against it: feature `test-util`.
+//! The promises that every store must keep, as checks to run against it: feature `test-util`.
 //!
 //! ```
 //! use countersign::{MemoryStore, Timestamp, testing::{ManualClock, conformance}};

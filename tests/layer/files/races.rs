@@ -89,7 +89,7 @@ impl Seen {
     }
 }
 
-/// How many attempts to read each kind of swap has to meet.
+/// How many attempts to read each kind of swap must meet.
 const MEETINGS: usize = 50;
 
 fn read(root: &FileRoot, bytes: &[u8], seen: &Seen, runtime: &tokio::runtime::Runtime) {

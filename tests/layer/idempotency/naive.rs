@@ -1,4 +1,4 @@
-//! Idempotency as it is often written, with one fault each: what the tests have to find.
+//! Idempotency as it is often written, with one fault each: what the tests must find.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! Signing again, where the answer that asks for it has to be verified first.
+//! Signing again, where the answer that asks for it must be verified first.
 
 use std::{
     sync::{Arc, Mutex},

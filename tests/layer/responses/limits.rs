@@ -179,7 +179,7 @@ async fn without_an_answer_of_the_key_store_nothing_is_believed() {
     }
 }
 
-/// What the layer on the server makes of what a service answers.
+/// Returns what the layer on the server makes of what a service answers.
 async fn answered(
     layer: SignResponseLayer,
     request: &Parts,

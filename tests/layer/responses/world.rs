@@ -87,7 +87,7 @@ pub fn moved() -> Response<Bytes> {
         .unwrap()
 }
 
-/// What becomes of a response.
+/// Returns what becomes of a response.
 pub async fn judge(
     verifier: &ResponseVerifier,
     request: &Parts,

@@ -63,7 +63,7 @@ fn signature(headers: &HeaderMap) -> String {
         .collect()
 }
 
-/// What of a request is the nonce, in either format.
+/// Returns what of a request is the nonce, in either format.
 fn nonce(headers: &HeaderMap) -> String {
     let text = |name: &str| {
         headers
@@ -316,7 +316,7 @@ fn problem(status: StatusCode, code: &str, date: &str) -> Response<Full<Bytes>> 
         .unwrap()
 }
 
-/// How often a client that always gets this answer is called; and the last answer.
+/// Returns how often a client that always gets this answer is called; and the last answer.
 async fn calls<R>(
     ours: u64,
     answer: impl Fn() -> Response<R> + Clone + Send + 'static,

@@ -103,7 +103,7 @@ fn genuine(scheme: &HttpMessageSignatures) -> Request<String> {
     signer(scheme).sign_with_nonce(request, "a8f1-8").unwrap()
 }
 
-/// What is accepted with one byte changed in this part.
+/// Returns what is accepted with one byte changed in this part.
 async fn accepted(
     verifier: &dyn Fn() -> Verifier,
     request: &Request<String>,

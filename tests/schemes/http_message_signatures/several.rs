@@ -207,7 +207,7 @@ async fn a_signature_without_keyid_counts_under_the_one_agreed_key() {
         let named = sign(&HttpMessageSignatures::default(), request());
         assert!(verify(&verifier, &named).await.is_ok());
     }
-    // Without the setting, the key has to be named.
+    // Without the setting, the key must be named.
     let default = HttpMessageSignatures::default();
     let (kind, detail) = refused(&verifier(&default), &signed).await;
     assert_eq!(kind, RejectionKind::SignatureInsufficient);

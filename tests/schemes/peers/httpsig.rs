@@ -1,5 +1,5 @@
 //! The crate `httpsig-hyper` as a peer. It reads all of the target from the URI, and so is given one
-//! in absolute form, as a server with this crate has to do itself.
+//! in absolute form, as a server with this crate must do itself.
 
 use std::{error::Error, net::SocketAddr};
 

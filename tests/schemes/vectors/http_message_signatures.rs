@@ -91,7 +91,7 @@ fn signed(request: &Request<String>, input: &str, base: &str) -> Request<String>
     request
 }
 
-/// Whether this is our base, and whether one byte more or another one would be noticed.
+/// Returns whether this is our base, and whether one byte more or another one would be noticed.
 async fn is_our_base(
     key: &str,
     origin: &str,
@@ -156,7 +156,7 @@ async fn the_examples_of_rfc_9421_appendix_b_2() {
         let key = signature_input.split("keyid=\"").nth(1).unwrap();
         let key = key.split('"').next().unwrap();
         let whole = vectors.test_request.request();
-        // Whatever is there of these has to be covered; in the examples that is not always so.
+        // Whatever is there of these must be covered; in the examples that is not always so.
         let mut request = whole.clone();
         for name in ["content-type", "content-digest"] {
             if !signature_input.contains(&format!("\"{name}\"")) {

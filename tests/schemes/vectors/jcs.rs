@@ -7,7 +7,7 @@ use sha2::Digest as _;
 
 use super::*;
 
-/// What a handler is given of this body.
+/// Returns what a handler is given of this body.
 async fn canonical(body: impl Into<Bytes>) -> Bytes {
     const SECRET: &str = "the secret of the sender";
     let scheme = HeaderScheme::builder("x-signature")

@@ -169,7 +169,7 @@ fn presets() -> Vec<String> {
         .collect()
 }
 
-/// What is not tried.
+/// Returns what is not tried.
 fn gaps(presets: &[String], tests: &[(String, String)]) -> Vec<String> {
     let mut gaps = Vec::new();
     let named = |name: &str| ALL.iter().any(|p| p.name.replace(' ', "") == name);

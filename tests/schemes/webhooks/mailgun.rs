@@ -35,7 +35,7 @@ fn request(body: impl Into<Bytes>) -> Request<Bytes> {
     request.body(body.into()).unwrap()
 }
 
-/// What Mailgun sends: this, signed, in front of this.
+/// Returns what Mailgun sends: this, signed, in front of this.
 fn delivery(time: &str, token: &str, rest: &str) -> Request<Bytes> {
     let signature = mac(SECRET, &format!("{time}{token}"));
     request(format!(

@@ -53,8 +53,8 @@ pub struct Provider {
     pub published: &'static [Published],
 }
 
-/// A delivery as its sender publishes it, in its documentation or in the tests of its library. Where the
-/// source says so, a well-known third party does.
+/// A delivery as its sender publishes it, in its documentation or in the tests of its library. If
+/// the source says so, a well-known third party does.
 pub struct Published {
     /// The place where it was published.
     pub source: &'static str,
@@ -136,7 +136,8 @@ fn fill(template: &str, value: impl Fn(&str) -> Vec<u8>) -> Vec<u8> {
 }
 
 impl Provider {
-    /// What its requests are read by: the encoding of the MAC, its list, where the time and the id are.
+    /// Returns what its requests are read by: the encoding of the MAC, its list, where the time and
+    /// the id are.
     pub fn shape(&self) -> impl std::hash::Hash + Eq + use<> {
         let place = match self.time {
             Time::Header(_) => "header",
@@ -156,7 +157,7 @@ impl Provider {
         self.covers_authority() || self.message.contains("{target}")
     }
 
-    /// What stands before each MAC of a list.
+    /// Returns what stands before each MAC of a list.
     pub fn version(&self) -> &'static str {
         let last = self.value.rsplit(self.list.unwrap()).next().unwrap();
         last.strip_suffix("{mac}").unwrap()

@@ -240,7 +240,7 @@ async fn a36_a_sender_that_hangs_up_does_not_stop_the_handler() {
         assert!(first.await.unwrap_err().is_cancelled());
         drop(closed);
         let again = provider.delivery(&service.clock);
-        // The handler ends by itself; until then a copy has to wait.
+        // The handler ends by itself; until then a copy must wait.
         let mut answer = service.send(again.clone()).await;
         while answer.0 == 409 {
             tokio::task::yield_now().await;
@@ -396,7 +396,7 @@ async fn distinct_events_with_one_body_are_told_apart_after_the_retries_or_by_na
         let again = verify(&by_id, &delivery(id)).await.unwrap_err();
         assert_eq!(again.kind(), replayed, "{id}");
     }
-    // The id is no part of what is covered, and has to be there, once.
+    // The id is no part of what is covered, and must be there, once.
     let payload = verify(&by_id, &delivery("c")).await.unwrap();
     assert_eq!(payload.payload().unwrap().header(ID), None);
     let mut twice = delivery("d");

@@ -44,7 +44,7 @@ fn unescaped(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// What stands between quotation marks.
+/// Returns what stands between quotation marks.
 fn strings(call: &str) -> Vec<Vec<u8>> {
     let quoted = call.split('"').skip(1).step_by(2);
     quoted.map(unescaped).collect()
@@ -116,8 +116,8 @@ fn done(call: &str) -> Option<Event> {
     }
 }
 
-/// How many claims were accepted, each after a watermark that covers it was on the disk, under its
-/// name; or which was not.
+/// Returns how many claims were accepted, each after a watermark that covers it was on the disk,
+/// under its name; or which was not.
 fn accepted_in_order(events: &[Event], file: &Path) -> Result<usize, String> {
     let file = file.to_str().unwrap();
     let (new, folder) = (format!("{file}.new"), file.rsplit_once('/').unwrap().0);
@@ -189,7 +189,7 @@ fn no_claim_is_answered_before_its_watermark_is_on_the_disk() {
     let events = events(&fs::read_to_string(trace).unwrap());
     assert_eq!(accepted_in_order(&events, &place.file()), Ok(WANTED));
 
-    // The twins: the same trace, in which the later watermarks were not written as they have to be.
+    // The twins: the same trace, in which the later watermarks were not written as they must be.
     let is_sync = |at: &usize| matches!(events[*at], Event::Synced { .. });
     let writes: Vec<[usize; 3]> = (0..events.len())
         .filter(|at| matches!(events[*at], Event::Renamed { .. }))

@@ -38,7 +38,7 @@ async fn accept(store: &RedisStore, signed: Timestamp) {
     }
 }
 
-/// How many of them are accepted once more.
+/// Returns how many of them are accepted once more.
 async fn replays(store: &RedisStore, signed: Timestamp) -> usize {
     let mut accepted = 0;
     for nonce in 0..COUNT {
@@ -271,7 +271,8 @@ async fn a56_twin_a_store_that_looks_at_no_counter_accepts_what_was_evicted() {
     }
 }
 
-/// How many of these a store would accept that sets a record where there is none, and no more.
+/// Returns how many of these a store would accept that sets a record where there is none, and no
+/// more.
 fn naive(server: &Server) -> u64 {
     let deadline = now()
         .saturating_add(Duration::from_secs(300))

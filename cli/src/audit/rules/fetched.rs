@@ -22,7 +22,7 @@ const LOCKS: [&str; 6] = [
     "for_no_key_update",
 ];
 
-/// Whether an expression fetches one object from a database.
+/// Returns whether an expression fetches one object from a database.
 fn fetches(expr: &Expr<'_>) -> bool {
     let Some(call) = expr.bare().call() else {
         return false;
@@ -143,7 +143,7 @@ pub(super) fn origin<'a>(look: &Look<'_, 'a>, at: At<'a>) -> Option<At<'a>> {
     None
 }
 
-/// Whether a lock of the rows is in what a fetch is made of.
+/// Returns whether a lock of the rows is in what a fetch is made of.
 fn is_locked(look: &Look<'_, '_>, fetched: At<'_>) -> bool {
     look.is_locked(fetched.step)
 }

@@ -36,12 +36,12 @@ fn checks<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> Option<At<'a>> {
     }
 }
 
-/// Whether the check is about links and owners.
+/// Returns whether the check is about links and owners.
 fn is_guard(call: &CallAt<'_>) -> bool {
     ["islink", "lstat", "is_symlink", "symlink_metadata"].contains(&call.call.last())
 }
 
-/// Whether the file is opened with `O_NOFOLLOW`, or by a function of its own.
+/// Returns whether the file is opened with `O_NOFOLLOW`, or by a function of its own.
 fn refuses_links(call: &CallAt<'_>) -> bool {
     let mut refuses = call.call.named("opener").is_some();
     call.val.expr.walk(&mut |it| {
@@ -95,7 +95,7 @@ fn uses<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> Option<At<'a>> {
     }
 }
 
-/// Whether a value comes from a request.
+/// Returns whether a value comes from a request.
 fn from_request<'a>(look: &Look<'_, 'a>, at: At<'a>) -> bool {
     let function = look.flow.function;
     let mut found = false;

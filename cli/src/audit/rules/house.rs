@@ -24,7 +24,7 @@ fn links<'a>(expr: &'a Expr<'a>) -> Vec<&'a Expr<'a>> {
     links
 }
 
-/// Whether a layer verifies.
+/// Returns whether a layer verifies.
 fn verifies<'a>(look: &Look<'_, 'a>, at: At<'a>) -> bool {
     look.flow
         .find(at, |it| {
@@ -344,14 +344,14 @@ pub(super) fn danger_without_reason(project: &Project<'_>, file: usize) -> Vec<H
     hits
 }
 
-/// Whether the lines above name the same thing: a method that passes it on, or a setting.
+/// Returns whether the lines above name the same thing: a method that passes it on, or a setting.
 fn is_passed_on(text: &str, at: Span, name: &str) -> bool {
     let before = text.get(..at.start as usize).unwrap_or_default();
     let mut lines = before.lines().rev().skip(1).take(2);
     lines.any(|line| line.contains(name))
 }
 
-/// Whether a comment stands on the line or right above it, or above the statement.
+/// Returns whether a comment stands on the line or right above it, or above the statement.
 fn has_comment(text: &str, at: usize) -> bool {
     let before = text.get(..at).unwrap_or_default();
     let line_start = before.rfind('\n').map_or(0, |it| it + 1);

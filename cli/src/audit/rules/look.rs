@@ -105,7 +105,7 @@ impl Found {
     }
 }
 
-/// Whether a function answers requests.
+/// Returns whether a function answers requests.
 fn is_handler(function: &Function<'_>) -> bool {
     let routes = [
         "route",
@@ -195,7 +195,7 @@ impl<'f, 'a> Look<'f, 'a> {
         }
     }
 
-    /// Whether the object of a method is a cache or a store that several requests share.
+    /// Returns whether the object of a method is a cache or a store that several requests share.
     pub(super) fn is_cache(&self, call: &CallAt<'a>) -> bool {
         call.call.receiver().is_some_and(|receiver| {
             words::is_cache(receiver)
@@ -203,7 +203,7 @@ impl<'f, 'a> Look<'f, 'a> {
         })
     }
 
-    /// Whether one of the words stands in the text of a function of this flow.
+    /// Returns whether one of the words stands in the text of a function of this flow.
     pub(super) fn mentions(&self, needles: &[&str]) -> bool {
         self.flow.frames.iter().any(|frame| {
             let Some(function) = frame.function else {
@@ -217,7 +217,7 @@ impl<'f, 'a> Look<'f, 'a> {
         })
     }
 
-    /// Whether a call only writes down what happened.
+    /// Returns whether a call only writes down what happened.
     pub(super) fn is_log(&self, frame: u32) -> bool {
         let frame = self.flow.frames.get(frame as usize);
         let function = frame.and_then(|it| it.function);
@@ -227,7 +227,7 @@ impl<'f, 'a> Look<'f, 'a> {
         })
     }
 
-    /// Whether a step runs inside a transaction.
+    /// Returns whether a step runs inside a transaction.
     pub(super) fn in_transaction(&self, step: u32) -> bool {
         let Some(at) = self.flow.step(step) else {
             return false;
@@ -245,7 +245,7 @@ impl<'f, 'a> Look<'f, 'a> {
             || decorated.any(|function| function.decorators.iter().any(words::is_transaction))
     }
 
-    /// Whether a step runs while a lock is held.
+    /// Returns whether a step runs while a lock is held.
     pub(super) fn is_locked(&self, step: u32) -> bool {
         let Some(at) = self.flow.step(step) else {
             return false;

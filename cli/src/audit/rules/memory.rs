@@ -104,7 +104,7 @@ fn is_concurrent(look: &Look<'_, '_>, call: &CallAt<'_>, receiver: &Expr<'_>) ->
     })
 }
 
-/// Whether what is kept says no more than that something was used.
+/// Returns whether what is kept says no more than that something was used.
 fn is_mark(call: &CallAt<'_>, key: &str) -> bool {
     let last = call.call.last();
     if ["sadd", "insert"].contains(&last) && call.call.args.len() < 3 {
@@ -119,7 +119,8 @@ fn is_mark(call: &CallAt<'_>, key: &str) -> bool {
     value.is_some_and(is_plain)
 }
 
-/// Whether the same entry also says that something is not so: an answer is cached, nothing is used.
+/// Returns whether the same entry also says that something is not so: an answer is cached, nothing
+/// is used.
 fn is_cached_fact<'a>(look: &Look<'_, 'a>, mark: &Memory<'a>) -> bool {
     look.flow.calls().any(|call| {
         writes(look, call).is_some_and(|it| look.flow.same(it.key, mark.key))
@@ -183,13 +184,13 @@ pub(super) fn get_then_set(look: &Look<'_, '_>) -> Vec<Hit> {
     hits
 }
 
-/// Whether the look-up decides if the record is made, and turns away what was seen.
+/// Returns whether the look-up decides if the record is made, and turns away what was seen.
 fn decided<'a>(look: &Look<'_, 'a>, read: &CallAt<'a>, write: u32) -> Option<At<'a>> {
     let span = read.val.expr.span;
     look.test_between(read.step, write, |it| it.val.expr.span == span)
 }
 
-/// What records a nonce in one step or two, before the MAC is compared.
+/// Returns what records a nonce in one step or two, before the MAC is compared.
 pub(super) fn recorded_before_check(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
     for check in &look.checks {
@@ -250,7 +251,7 @@ pub(super) fn recorded_before_check(look: &Look<'_, '_>) -> Vec<Hit> {
     hits
 }
 
-/// Whether an object was made in the function itself: nobody else sees it.
+/// Returns whether an object was made in the function itself: nobody else sees it.
 fn is_made_here<'a>(look: &Look<'_, 'a>, object: At<'a>) -> bool {
     let function = look
         .flow
@@ -332,7 +333,8 @@ pub(super) fn shorter_than_window(look: &Look<'_, '_>) -> Vec<Hit> {
     hits
 }
 
-/// What was used, kept where it can be lost: a structure that evicts, or one process of several.
+/// Returns what was used, kept where it can be lost: a structure that evicts, or one process of
+/// several.
 pub(super) fn can_forget(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
     if look.checks.is_empty() {

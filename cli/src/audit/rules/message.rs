@@ -77,7 +77,7 @@ fn is_sorted_by_hand<'a>(look: &Look<'_, 'a>, data: At<'a>) -> bool {
     look.flow.find(data, sorts).is_some()
 }
 
-/// Whether a value was read from the body of a request.
+/// Returns whether a value was read from the body of a request.
 fn is_parsed<'a>(look: &Look<'_, 'a>, at: At<'a>) -> bool {
     let function = look.flow.function;
     let mut parsed = false;
@@ -277,7 +277,7 @@ pub(super) fn unsigned_input_used(look: &Look<'_, '_>) -> Vec<Hit> {
     hits
 }
 
-/// Whether the function compares the input with something else.
+/// Returns whether the function compares the input with something else.
 fn compared(look: &Look<'_, '_>, name: &str) -> bool {
     look.flow.steps().any(|(_, step)| {
         let mut found = false;

@@ -65,7 +65,7 @@ pub(super) fn failed_check_passes(look: &Look<'_, '_>) -> Vec<Hit> {
     hits
 }
 
-/// Whether a failed check leaves by raising: its test raises.
+/// Returns whether a failed check leaves by raising: its test raises.
 fn raises(look: &Look<'_, '_>, check: At<'_>) -> bool {
     let flow = look.flow;
     (check.step..check.step + 2).any(|number| {
@@ -84,7 +84,8 @@ fn is_statement(look: &Look<'_, '_>, step: u32) -> bool {
     )
 }
 
-/// Whether a value is read from the request itself: `json.loads(payload)`, `await request.json()`.
+/// Returns whether a value is read from the request itself: `json.loads(payload)`, `await
+/// request.json()`.
 fn reads_anyway(value: &Expr<'_>) -> bool {
     value
         .bare()
@@ -92,7 +93,7 @@ fn reads_anyway(value: &Expr<'_>) -> bool {
         .is_some_and(|call| ["loads", "json", "get_json"].contains(&call.last()))
 }
 
-/// Whether a handler neither leaves nor notes that the check failed.
+/// Returns whether a handler neither leaves nor notes that the check failed.
 fn goes_on(body: &[Stmt<'_>]) -> bool {
     let mut only_tells = true;
     for stmt in body {

@@ -8,7 +8,7 @@ use crate::audit::{
     words,
 };
 
-/// Whether a test holds if there is something, and not if it is missing or empty.
+/// Returns whether a test holds if there is something, and not if it is missing or empty.
 pub(super) fn presence<'a>(
     test: &'a Expr<'a>,
     is_about: &impl Fn(&'a Expr<'a>) -> bool,
@@ -52,7 +52,7 @@ pub(super) fn presence<'a>(
     }
 }
 
-/// Whether an expression is a secret by its names.
+/// Returns whether an expression is a secret by its names.
 pub(super) fn is_named(secret: &Expr<'_>) -> bool {
     let mut names = secret.chain();
     secret.walk(&mut |it| names.extend(it.text()));
@@ -65,7 +65,7 @@ pub(super) fn is_named(secret: &Expr<'_>) -> bool {
         })
 }
 
-/// Whether a key is this secret, in some form; a piece of a configuration is not all of it.
+/// Returns whether a key is this secret, in some form; a piece of a configuration is not all of it.
 pub(super) fn is_key<'a>(look: &Look<'_, 'a>, key: At<'a>, secret: &str) -> bool {
     const FORMS: [&str; 12] = [
         "encode",

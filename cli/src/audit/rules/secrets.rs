@@ -117,7 +117,8 @@ fn set_to<'a>(text: &'a str, at: &Expr<'_>) -> Option<&'a str> {
     (name.len() > 2).then_some(name)
 }
 
-/// Whether a line of the text asks if one of the names is there: then nothing is verified without it.
+/// Returns whether a line of the text asks if one of the names is there: then nothing is verified
+/// without it.
 fn is_tested(text: &str, names: &[&str]) -> bool {
     let asks = [
         "if ", "not ", "assert", "is_empty", " or ", " and ", "ensure!",
@@ -165,8 +166,8 @@ fn refuses_without(text: &str) -> bool {
     false
 }
 
-/// Whether the code notices that the secret was not set. An empty one is noticed wherever it is
-/// used; a literal one only where it is set.
+/// Returns whether the code notices that the secret was not set. An empty one is noticed wherever
+/// it is used; a literal one only where it is set.
 fn is_guarded(
     project: &Project<'_>,
     file: &File<'_>,

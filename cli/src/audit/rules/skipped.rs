@@ -165,7 +165,7 @@ fn arm_of(flow: &Flow<'_>, step: &Step<'_>, group: u32) -> Option<u32> {
     })
 }
 
-/// Where a request passes without the check, if there is no secret.
+/// Returns where a request passes without the check, if there is no secret.
 fn skips<'a>(
     look: &Look<'_, 'a>,
     asked: &Asked<'a>,
@@ -261,7 +261,7 @@ fn is_abort(expr: &Expr<'_>) -> bool {
         .is_some_and(|it| ["abort", "fail", "exit", "_exit"].contains(&it.last()))
 }
 
-/// Whether a value says that a request is turned away.
+/// Returns whether a value says that a request is turned away.
 fn refuses(value: &Expr<'_>) -> bool {
     let says = |it: &str| {
         words::has_word(
@@ -297,7 +297,8 @@ fn refuses(value: &Expr<'_>) -> bool {
     found
 }
 
-/// Whether a value lets a request through: `True`, `Ok(())`, the next service, the parsed body.
+/// Returns whether a value lets a request through: `True`, `Ok(())`, the next service, the parsed
+/// body.
 fn passes(value: &Expr<'_>) -> bool {
     let value = value.bare();
     let Kind::Call(call) = &value.kind else {
@@ -318,7 +319,7 @@ fn passes(value: &Expr<'_>) -> bool {
     }
 }
 
-/// Whether a failed check leaves by raising: then whoever returns nothing has passed.
+/// Returns whether a failed check leaves by raising: then whoever returns nothing has passed.
 fn raises(flow: &Flow<'_>, asked: &Asked<'_>, check: &Check<'_>) -> bool {
     let frame = asked.at.val.frame;
     let later = |(number, step): (u32, &Step<'_>)| {
@@ -333,7 +334,7 @@ fn raises(flow: &Flow<'_>, asked: &Asked<'_>, check: &Check<'_>) -> bool {
     flow.steps().any(later)
 }
 
-/// Whether a comparison in a test stands behind `not`, or asks for what differs.
+/// Returns whether a comparison in a test stands behind `not`, or asks for what differs.
 fn is_negated(test: &Expr<'_>, check: &Expr<'_>) -> bool {
     let mut found = false;
     test.walk(&mut |it| {
@@ -350,7 +351,7 @@ fn is_negated(test: &Expr<'_>, check: &Expr<'_>) -> bool {
     found
 }
 
-/// Whether the code behind the test does what it does for requests that were checked.
+/// Returns whether the code behind the test does what it does for requests that were checked.
 fn goes_on<'a>(
     look: &Look<'_, 'a>,
     asked: &Asked<'a>,

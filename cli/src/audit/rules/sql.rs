@@ -120,7 +120,7 @@ pub(super) fn select_then_write(look: &Look<'_, '_>) -> Vec<Hit> {
     hits
 }
 
-/// Whether the write is in a loop over what was read.
+/// Returns whether the write is in a loop over what was read.
 fn fills_in(look: &Look<'_, '_>, read: u32, write: u32) -> bool {
     let loops = |step: u32| {
         let region = look.flow.step(step).map_or(0, |it| it.region);

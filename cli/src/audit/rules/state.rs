@@ -113,7 +113,7 @@ fn tested<'a>(look: &Look<'_, 'a>, test: At<'a>, fetched: At<'a>) -> Vec<&'a str
     names
 }
 
-/// Whether the object of a method is the one that was fetched.
+/// Returns whether the object of a method is the one that was fetched.
 fn is_of<'a>(look: &Look<'_, 'a>, at: At<'a>, receiver: &'a Expr<'a>, fetched: At<'a>) -> bool {
     let val = Val {
         expr: receiver,
@@ -123,7 +123,7 @@ fn is_of<'a>(look: &Look<'_, 'a>, at: At<'a>, receiver: &'a Expr<'a>, fetched: A
     origin(look, object).is_some_and(|it| it.val.expr.span == fetched.val.expr.span)
 }
 
-/// Whether a test turns somebody away: one of its branches returns or raises.
+/// Returns whether a test turns somebody away: one of its branches returns or raises.
 fn refuses(look: &Look<'_, '_>, test: u32) -> bool {
     let Some(What::Test(_, group)) = look.flow.step(test).map(|it| &it.what) else {
         return false;
@@ -132,7 +132,7 @@ fn refuses(look: &Look<'_, '_>, test: u32) -> bool {
     exits.iter().any(|it| *it != Exit::Leave)
 }
 
-/// What is set on the object between two steps.
+/// Returns what is set on the object between two steps.
 fn set_between<'a>(look: &Look<'_, 'a>, from: u32, to: u32, fetched: At<'a>) -> Vec<&'a str> {
     let mut names = Vec::new();
     for (number, step) in look.flow.steps() {
@@ -219,7 +219,8 @@ fn sets_what_it_refuses<'a>(look: &Look<'_, 'a>, test: At<'a>, change: &Change<'
     })
 }
 
-/// Whether something else happens behind a check: another object changes, or a message goes out.
+/// Returns whether something else happens behind a check: another object changes, or a message goes
+/// out.
 fn has_effect<'a>(look: &Look<'_, 'a>, test: u32, fetched: At<'a>) -> bool {
     look.flow.calls().any(|call| {
         let last = call.call.last();

@@ -172,7 +172,7 @@ fn model<'a>(expr: &'a Expr<'a>) -> Option<&'a str> {
     found
 }
 
-/// Whether the row that is made has a field that was looked for.
+/// Returns whether the row that is made has a field that was looked for.
 fn share_a_field<'a>(
     look: &Look<'_, 'a>,
     lookup: &CallAt<'a>,
@@ -222,7 +222,7 @@ fn looks_up(call: &CallAt<'_>) -> bool {
     }
 }
 
-/// Whether a failure of uniqueness is handled around a step.
+/// Returns whether a failure of uniqueness is handled around a step.
 fn is_caught(look: &Look<'_, '_>, step: u32) -> bool {
     look.mentions(&[
         "integrityerror",
@@ -342,7 +342,7 @@ pub(super) fn get_or_create_without_unique(look: &Look<'_, '_>) -> Vec<Hit> {
     hits
 }
 
-/// Whether a constraint of the model says that the fields are unique.
+/// Returns whether a constraint of the model says that the fields are unique.
 fn is_unique(class: &Class<'_>, fields: &[&str]) -> bool {
     class.body.iter().any(|stmt| match &stmt.act {
         Act::Set { target, value, .. } => {

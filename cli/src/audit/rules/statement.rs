@@ -25,7 +25,7 @@ pub(super) enum Sort {
 }
 
 impl Statement<'_> {
-    /// Whether a statement changes only rows that are still as they were checked.
+    /// Returns whether a statement changes only rows that are still as they were checked.
     pub(super) fn is_conditional(&self) -> bool {
         let Some((_, condition)) = self.text.split_once(" where ") else {
             return false;

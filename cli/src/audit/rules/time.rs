@@ -158,7 +158,8 @@ pub(super) fn one_sided(look: &Look<'_, '_>) -> Vec<Hit> {
     )]
 }
 
-/// Whether a check is of a token that the service itself has made: the time in it is its own.
+/// Returns whether a check is of a token that the service itself has made: the time in it is its
+/// own.
 fn is_own(look: &Look<'_, '_>, check: At<'_>) -> bool {
     let frame = look.flow.frames.get(check.val.frame as usize);
     let function = frame.and_then(|it| it.function);
@@ -297,7 +298,7 @@ pub(super) fn no_memory(look: &Look<'_, '_>) -> Vec<Hit> {
     )]
 }
 
-/// Whether a change does more if it happens twice: to store the same values again does not.
+/// Returns whether a change does more if it happens twice: to store the same values again does not.
 fn adds_up(look: &Look<'_, '_>, call: &CallAt<'_>) -> bool {
     let stores = [
         "save",
@@ -330,7 +331,7 @@ fn adds_up(look: &Look<'_, '_>, call: &CallAt<'_>) -> bool {
     })
 }
 
-/// Whether a comparison is about something that is in the signed message.
+/// Returns whether a comparison is about something that is in the signed message.
 fn shares_a_name<'a>(look: &Look<'_, 'a>, compared: At<'a>, message: &[At<'a>]) -> bool {
     let names = |at: At<'a>| {
         let mut names = Vec::new();
@@ -355,7 +356,7 @@ fn feeds_mac<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>) -> bool {
         })
 }
 
-/// Whether a call hands on the id of the event: whoever takes it can tell duplicates.
+/// Returns whether a call hands on the id of the event: whoever takes it can tell duplicates.
 fn names_its_event(look: &Look<'_, '_>, call: &CallAt<'_>) -> bool {
     let text = look.flow.text(call.val);
     words::has_word(

@@ -83,7 +83,7 @@ pub(super) fn altered(lab: &Lab, fresh: &Fresh) -> Option<Request<Bytes>> {
     Some(with_body(&fresh.request, bytes))
 }
 
-/// Whether a header that digests the body is covered.
+/// Returns whether a header that digests the body is covered.
 pub(super) fn covers_digest(lab: &Lab) -> bool {
     lab.covered.sources.iter().any(|source| match source {
         Source::Header(name) | Source::Member(name, _) => name.as_str().ends_with("digest"),

@@ -60,7 +60,7 @@ impl Document {
         &self.root
     }
 
-    /// What a value is, if it is a reference into this document; or the value itself.
+    /// Returns what a value is, if it is a reference into this document; or the value itself.
     pub(super) fn resolved<'d>(&'d self, value: &'d Value) -> Option<&'d Value> {
         let mut value = value;
         for _ in 0..DEPTH {

@@ -42,7 +42,7 @@ impl<'d> Examples<'d> {
         self.made(of.get("schema").unwrap_or(of), "", DEPTH)
     }
 
-    /// Whether all that was asked for had room.
+    /// Returns whether all that was asked for had room.
     pub(super) fn had_room(&self) -> bool {
         self.room.get() >= size_of::<Value>()
     }

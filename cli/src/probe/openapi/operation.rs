@@ -20,7 +20,7 @@ pub(crate) struct Operation {
 }
 
 impl Operation {
-    /// Whether it only reads.
+    /// Returns whether it only reads.
     pub(crate) fn is_safe(&self) -> bool {
         self.template.method.is_safe()
     }

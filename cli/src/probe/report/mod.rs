@@ -12,7 +12,7 @@ pub(crate) use refused::not_accepted;
 
 use super::finding::{Outcome, Ran, Report};
 
-/// What could have hidden a race, if none was found.
+/// Returns what could have hidden a race, if none was found.
 pub(super) fn hidden(report: &Report) -> Option<&'static str> {
     let is_clean = |ran: &&Ran| ran.outcome == Outcome::Clean && ran.rounds > 0;
     report.checks.iter().find(is_clean)?;
@@ -23,7 +23,7 @@ pub(super) fn hidden(report: &Report) -> Option<&'static str> {
     )
 }
 
-/// How many checks ended so.
+/// Returns how many checks ended so.
 pub(super) fn count(report: &Report, outcome: Outcome) -> usize {
     report
         .checks
@@ -32,7 +32,7 @@ pub(super) fn count(report: &Report, outcome: Outcome) -> usize {
         .count()
 }
 
-/// What was tried, and how often.
+/// Returns what was tried, and how often.
 pub(super) fn tried(report: &Report) -> String {
     let rounds: u32 = report.checks.iter().map(|ran| ran.rounds).sum();
     let clean = counted(count(report, Outcome::Clean), "check");

@@ -158,7 +158,8 @@ pub(super) async fn together(site: &Site, requests: &[Request<Bytes>]) -> (Vec<S
     (sent.into_iter().map(|(_, sent)| sent).collect(), spread)
 }
 
-/// Whether there is something to read: an answer that did not wait for the last byte, or the end.
+/// Returns whether there is something to read: an answer that did not wait for the last byte, or
+/// the end.
 fn is_answered(io: &mut Io) -> bool {
     let mut byte = [0; 1];
     let mut buffer = ReadBuf::new(&mut byte);

@@ -18,7 +18,7 @@ use super::{
 use crate::{exit::Failure, toml_file::Fault};
 
 impl Reading<'_> {
-    /// Where the keys are, and where the file says so.
+    /// Returns where the keys are, and where the file says so.
     pub(super) fn keys(&self, place: &Place) -> Result<(RouteKeys, Range<usize>), Fault> {
         let written = self.written;
         let (keys, at) = match (

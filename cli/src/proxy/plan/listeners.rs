@@ -111,7 +111,7 @@ impl Listen {
         })
     }
 
-    /// Whether no other host reaches it.
+    /// Returns whether no other host reaches it.
     pub(super) fn is_local(&self) -> bool {
         match self {
             Self::Tcp(address) => address.ip().is_loopback(),

@@ -136,7 +136,8 @@ impl ReadingSign<'_> {
         }
     }
 
-    /// What is signed under a secret of a route that verifies could be sent to that route.
+    /// Refuses a secret of a route that verifies: signatures made under it could be sent to that
+    /// route.
     fn refuse_shared(&self, secret: &Secret) -> Result<(), Fault> {
         let owner = self.owners.owner_of(secret);
         let owner = owner.filter(|_| !self.written.danger_shared_secret);

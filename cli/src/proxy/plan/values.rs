@@ -89,7 +89,7 @@ pub(super) fn is_set(written: Option<&Spanned<bool>>) -> bool {
     written.is_some_and(|set| *set.get_ref())
 }
 
-/// What another reader says of a value in the file.
+/// Returns what another reader says of a value in the file.
 pub(super) fn fault_of(at: Range<usize>, failure: Failure) -> Fault {
     let Failure {
         what, why, advice, ..

@@ -100,7 +100,7 @@ impl Plan {
         })
     }
 
-    /// Where applications reach the routes that sign, with the names of these.
+    /// Returns where applications reach the routes that sign, with the names of these.
     pub(crate) fn signs(&self) -> impl Iterator<Item = (&str, &Listen)> {
         let signs = self.signs.iter();
         signs.map(|sign| (sign.signing.name.as_str(), &sign.listen))

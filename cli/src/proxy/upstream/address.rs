@@ -110,7 +110,8 @@ impl Address {
         }
     }
 
-    /// Whether nobody on the way can read what is sent: it is encrypted, or stays on this host.
+    /// Returns whether nobody on the way can read what is sent: it is encrypted, or stays on this
+    /// host.
     pub(in crate::proxy) fn is_private(&self) -> bool {
         match self {
             Self::Socket(_) => true,
@@ -141,7 +142,7 @@ impl Address {
     }
 }
 
-/// Whether an authority names this host alone.
+/// Returns whether an authority names this host alone.
 pub(in crate::proxy) fn is_local(authority: &Authority) -> bool {
     let host = authority.host().trim_matches(['[', ']']);
     let ip = host.parse::<IpAddr>();

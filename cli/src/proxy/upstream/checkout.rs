@@ -169,7 +169,7 @@ impl Drop for Checkout {
 }
 
 impl Held {
-    /// How long the next piece of the answer may take.
+    /// Returns how long the next piece of the answer may take.
     pub(super) fn stall_timeout(&self) -> Duration {
         self.upstream.settings.stall_timeout
     }

@@ -106,7 +106,7 @@ impl Upstream {
         })
     }
 
-    /// Whether a table of this name means this upstream.
+    /// Returns whether a table of this name means this upstream.
     pub(in crate::proxy) fn is_of(
         &self,
         name: &str,
@@ -120,7 +120,7 @@ impl Upstream {
         &self.address
     }
 
-    /// Whether nobody on the way can read what is sent.
+    /// Returns whether nobody on the way can read what is sent.
     pub(in crate::proxy) fn is_private(&self) -> bool {
         self.address.is_private()
     }
@@ -129,7 +129,7 @@ impl Upstream {
         self.settings.connect_timeout
     }
 
-    /// Whether a connection can be opened at this moment.
+    /// Returns whether a connection can be opened at this moment.
     pub(in crate::proxy) async fn check(&self) -> Result<(), Failed> {
         self.connect().await.map(drop)
     }

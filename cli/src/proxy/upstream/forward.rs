@@ -75,7 +75,7 @@ impl Forward {
     }
 }
 
-/// A clone has to wait for a connection of its own.
+/// A clone must wait for a connection of its own.
 impl Clone for Forward {
     fn clone(&self) -> Self {
         Self::new(Arc::clone(&self.target), self.of, &self.seats)

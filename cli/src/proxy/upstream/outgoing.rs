@@ -109,7 +109,7 @@ fn answered(mut headers: HeaderMap) -> HeaderMap {
     headers
 }
 
-/// Whether servers expect a length of requests with this method, though there is no body.
+/// Returns whether servers expect a length of requests with this method, though there is no body.
 fn takes_body(method: &Method) -> bool {
     [Method::POST, Method::PUT, Method::PATCH].contains(method)
 }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::body::{Taken, TakenBody};
 
-/// What was taken in.
+/// The bytes that were taken in.
 pub(super) enum Collected<R: Body> {
     Whole(Bytes),
     /// It is longer than the limit, slower than the deadline, or has trailers.

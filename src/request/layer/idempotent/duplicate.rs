@@ -10,7 +10,7 @@ use crate::{
     request::{VerifiedPayload, layer::settings::LayerSettings, refused::Refused},
 };
 
-/// What was verified, as the layer is asked about it.
+/// Returns what was verified, as the layer is asked about it.
 pub(in crate::request::layer) fn said<'r>(
     payload: &'r VerifiedPayload,
     head: &'r Parts,

@@ -140,7 +140,7 @@ async fn settle<R: Body<Data = Bytes>>(
                 return inner(response);
             }
             Ok(false) => {}
-            // What it recorded was rolled back, or there is a record that stays.
+            // Its record was rolled back, or it stays.
             Err(rejection) if pending.is_recorded() => {
                 held.release().await;
                 return refuse(&rejection);
@@ -168,13 +168,13 @@ async fn settle<R: Body<Data = Bytes>>(
             held.record(answer(None)).await;
             ResponseBody::begun(body)
         }
-        // What the handler did is done, and what it says of it is not known: the hold is given up.
+        // The effect of the handler stays, and its answer is not known: the hold is given up.
         Collected::Failed(body) => ResponseBody::begun(body),
     };
     Response::from_parts(head, body)
 }
 
-/// Whether the handler's transaction has recorded and committed the answer.
+/// Returns whether the handler's transaction has recorded and committed the answer.
 ///
 /// # Errors
 /// Returns an error if the answer is a success that was not recorded, or it cannot be told.

@@ -83,7 +83,7 @@ const SINGLE: [fn() -> Part; 10] = [
     || Part::supplied("v"),
 ];
 
-/// What `raw` becomes in a message, in whichever place of a request it is accepted.
+/// Returns what `raw` becomes in a message, in whichever place of a request it is accepted.
 fn every_message(raw: &[u8]) -> Vec<(Element, Vec<u8>)> {
     let mut requests: Vec<Request<()>> = Vec::new();
     let uris = [

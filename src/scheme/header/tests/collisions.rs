@@ -85,7 +85,7 @@ impl Search<'_> {
     }
 }
 
-/// What may have been written so; a string also if it was not escaped.
+/// Returns what may have been written so; a string also if it was not escaped.
 fn readings(element: &Element, written: &[u8]) -> Vec<Vec<u8>> {
     if !matches!(element, Element::Quoted(..)) {
         return vec![written.to_vec()];

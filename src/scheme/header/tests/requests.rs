@@ -120,7 +120,7 @@ impl Values {
     }
 }
 
-/// Whether a description covers this part, in whichever form.
+/// Returns whether a description covers this part, in whichever form.
 pub(super) fn covers(parts: &[Part], part: Part) -> bool {
     let wanted = elements(&[part]).unwrap().remove(0);
     elements(parts).unwrap().iter().any(|element| {
@@ -129,7 +129,7 @@ pub(super) fn covers(parts: &[Part], part: Part) -> bool {
     })
 }
 
-/// What is named has to be covered, and the other way round.
+/// Names exactly what is covered, because the builder refuses anything else.
 pub(super) fn builder(parts: &[Part]) -> HeaderSchemeBuilder {
     let mut builder = HeaderScheme::builder("x-signature").signs(parts.iter().cloned());
     builder = if covers(parts, Part::KeyId) {

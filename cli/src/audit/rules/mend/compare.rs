@@ -89,7 +89,7 @@ pub(in crate::audit::rules) fn in_constant_time(
     })
 }
 
-/// Whether a value is text or bytes, if the code says so; it may be nothing else.
+/// Returns whether a value is text or bytes, if the code says so; it may be nothing else.
 fn sort<'a>(look: &Look<'_, 'a>, at: At<'a>, depth: usize) -> Option<Sort> {
     let depth = depth.checked_sub(1).filter(|_| look.flow.fuel.burn(1))?;
     let Val { expr, frame } = at.val;

@@ -9,7 +9,8 @@ pub(super) struct Reached {
     pub(super) edit: Option<(Span, String)>,
 }
 
-/// How the part of a module is written in a function; none if its name means something else there.
+/// Returns how the part of a module is written in a function; none if its name means something else
+/// there.
 pub(super) fn reach(look: &Look<'_, '_>, frame: u32, module: &str, part: &str) -> Option<Reached> {
     let file = look.flow.project.files.get(look.flow.file(frame))?;
     let written = |it: &Import<'_>| match it.part {

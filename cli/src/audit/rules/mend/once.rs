@@ -54,7 +54,7 @@ fn says_it_was_there(test: &Expr<'_>) -> bool {
     }
 }
 
-/// What is done if it was there, and the statement that records: both in one suite.
+/// Returns what is done if it was there, and the statement that records: both in one suite.
 fn suite<'a>(body: &'a [Stmt<'a>], test: Span, write: Span) -> Option<(&'a [Stmt<'a>], Span)> {
     let refusal = body.iter().find_map(|it| match &it.act {
         Act::If {
