@@ -45,6 +45,7 @@ fn outputs_that_nobody_reads_stop_nothing_and_take_no_memory() {
     // Nobody listens there, so that each request is a message on standard error too.
     configure(&session, "unix:missing.sock", "danger-open = true\n");
     edit(&session, "access-log = false", "access-log = true");
+    edit(&session, "listen =", "admin = \"127.0.0.1:0\"\nlisten =");
     let child = session
         .shell("exec countersign proxy --json --config proxy.toml")
         .stdin(Stdio::null())
@@ -58,8 +59,9 @@ fn outputs_that_nobody_reads_stop_nothing_and_take_no_memory() {
         let line = output.next().unwrap().unwrap();
         serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"))
     };
-    let url = line()["listening"].as_str().unwrap().to_owned();
+    let [url, admin] = ["listening", "admin"].map(|at| line()[at].as_str().unwrap().to_owned());
     let address = url.strip_prefix("http://").unwrap();
+    let admin = admin.strip_prefix("http://").unwrap();
     // Longer than what is logged of it.
     let path = "a".repeat(8000);
     let method = "M".repeat(8000);
@@ -75,6 +77,12 @@ fn outputs_that_nobody_reads_stop_nothing_and_take_no_memory() {
     (0..ROUNDS / 2).for_each(|_| load());
     let grown = memory(child.0.id()).saturating_sub(before);
     assert!(grown < 4096, "{grown} KiB");
+    let metrics = "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let metrics = send(admin, metrics.as_bytes()).0;
+    let mut measured = metrics.lines();
+    let dropped =
+        measured.find_map(|line| line.strip_prefix("countersign_proxy_log_lines_dropped_total "));
+    let dropped: u64 = dropped.unwrap().parse().unwrap();
     // Somebody reads again: each line is there, or counted in the next that is.
     let (mut known, mut left_out) = (0, 0);
     let mut read = || -> Option<String> {
@@ -99,6 +107,8 @@ fn outputs_that_nobody_reads_stop_nothing_and_take_no_memory() {
     while read().as_deref() != Some("/next") {}
     assert_eq!(known + left_out, 1 + (ROUNDS * PIPELINED) as u64);
     assert!(left_out > 1000, "{left_out}");
+    // Messages are left out too.
+    assert!(dropped > left_out, "{dropped}");
     // Standard error is still full, and the end waits for it for a moment only.
     let started = Instant::now();
     let killed = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
