@@ -21,7 +21,7 @@ use crate::{
 ///
 /// Dropping it uses up nothing.
 #[must_use = "an envelope is not used by being opened"]
-pub struct PayloadEnvelope(pub(super) Ticket<Sealed>);
+pub struct PayloadEnvelope(pub(super) Box<Ticket<Sealed>>);
 
 pub(super) struct Sealed {
     pub(super) settings: Arc<Settings>,

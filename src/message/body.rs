@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::{
     canonical_json::JsonForm,
@@ -14,7 +15,7 @@ use super::{
 pub(crate) enum BodyPlace {
     /// The head completes the message, and holds these digests of the body. Every one of them must
     /// match; with none, the request must have no body.
-    Digests(Vec<BodyDigest>),
+    Digests(BodyDigests),
     /// After so many bytes of the message, in this form.
     At { offset: usize, form: BodyForm },
 }
@@ -22,9 +23,12 @@ pub(crate) enum BodyPlace {
 impl Default for BodyPlace {
     /// There is no body.
     fn default() -> Self {
-        Self::Digests(Vec::new())
+        Self::Digests(BodyDigests::new())
     }
 }
+
+/// Nearly always there is one.
+pub(crate) type BodyDigests = SmallVec<[BodyDigest; 1]>;
 
 /// A digest of the body, in a covered part of the head.
 #[derive(Clone)]

@@ -19,7 +19,7 @@ mod supplied;
 mod target;
 mod time;
 
-pub(crate) use body::{BodyDigest, BodyForm, BodyPlace, EmptyForm, Formed};
+pub(crate) use body::{BodyDigest, BodyDigests, BodyForm, BodyPlace, EmptyForm, Formed};
 pub use canonical_json::{JsonForm, PythonJson};
 pub(crate) use covered::{Covered, Place};
 pub use digest::DigestAlgorithm;

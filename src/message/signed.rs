@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderName;
 
 use super::{
-    body::{BodyDigest, BodyForm, BodyPlace},
+    body::{BodyDigest, BodyDigests, BodyForm, BodyPlace},
     canonical_json::JsonForm,
     digest::DigestAlgorithm,
     part::Part,
@@ -213,8 +213,8 @@ impl Message {
     }
 
     /// Says which digests of the body the message holds.
-    pub(crate) fn digests(&mut self, digests: Vec<BodyDigest>) {
-        self.body = BodyPlace::Digests(digests);
+    pub(crate) fn digests(&mut self, digests: impl Into<BodyDigests>) {
+        self.body = BodyPlace::Digests(digests.into());
     }
 
     /// Says that a value is missing here, which must be supplied.

@@ -44,12 +44,6 @@ impl AttemptId {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Claim {
-    terms: Box<Terms>,
-}
-
-/// Boxed, because a claim is handed on from stage to stage.
-#[derive(Clone, Debug)]
-struct Terms {
     namespace: Arc<str>,
     key_id: KeyId,
     nonce: Nonce,
@@ -82,18 +76,16 @@ impl Claim {
     #[must_use]
     pub fn new(namespace: Arc<str>, key_id: KeyId, nonce: Nonce, deadline: Timestamp) -> Self {
         Self {
-            terms: Box::new(Terms {
-                namespace,
-                key_id,
-                nonce,
-                place: None,
-                attempt: AttemptId::next(),
-                signed_at: None,
-                max_skew: Duration::ZERO,
-                deadline,
-                retention: Duration::ZERO,
-                adds_no_record: false,
-            }),
+            namespace,
+            key_id,
+            nonce,
+            place: None,
+            attempt: AttemptId::next(),
+            signed_at: None,
+            max_skew: Duration::ZERO,
+            deadline,
+            retention: Duration::ZERO,
+            adds_no_record: false,
         }
     }
 
@@ -105,7 +97,7 @@ impl Claim {
     /// more use of the same message.
     #[must_use]
     pub fn at_place(mut self, method: Method, path: impl Into<Arc<str>>) -> Self {
-        self.terms.place = Some(Place {
+        self.place = Some(Place {
             method,
             path: path.into(),
             is_open: false,
@@ -121,7 +113,7 @@ impl Claim {
     /// [`StoreErrorKind::TooManyPlaces`](crate::error::StoreErrorKind::TooManyPlaces).
     #[must_use]
     pub fn at_open_place(mut self, method: Method, path: impl Into<Arc<str>>) -> Self {
-        self.terms.place = Some(Place {
+        self.place = Some(Place {
             method,
             path: path.into(),
             is_open: true,
@@ -131,34 +123,33 @@ impl Claim {
 
     /// Method and path, if they are part of the scope, and whether there is no end of such places.
     pub(crate) fn place(&self) -> Option<(&Method, &str, bool)> {
-        let place = self.terms.place.as_ref()?;
+        let place = self.place.as_ref()?;
         Some((&place.method, &place.path, place.is_open))
     }
 
     /// Adds the signed time, and how far ahead of a server's clock it may be.
     #[must_use]
     pub fn signed(mut self, at: Timestamp, max_skew: Duration) -> Self {
-        self.terms.signed_at = Some(at);
-        self.terms.max_skew = max_skew;
+        self.signed_at = Some(at);
+        self.max_skew = max_skew;
         self
     }
 
     /// Makes this claim last as long as another with the same identity, and be as old as that.
     pub(super) fn remember_as_long_as(&mut self, other: &Self) {
-        let (own, other) = (&mut self.terms, &other.terms);
-        own.deadline = own.deadline.max(other.deadline);
-        own.signed_at = match (own.signed_at, other.signed_at) {
+        self.deadline = self.deadline.max(other.deadline);
+        self.signed_at = match (self.signed_at, other.signed_at) {
             (Some(one), Some(two)) => Some(one.min(two)),
             (one, two) => one.or(two),
         };
-        own.max_skew = own.max_skew.max(other.max_skew);
+        self.max_skew = self.max_skew.max(other.max_skew);
     }
 
     /// Adds the longest time for which any claim of this namespace may have to be remembered: one
     /// for all claims of a namespace.
     #[must_use]
     pub fn with_retention(mut self, retention: Duration) -> Self {
-        self.terms.retention = retention;
+        self.retention = retention;
         self
     }
 
@@ -166,67 +157,67 @@ impl Claim {
     /// own. No nonce of a request is the same.
     pub(crate) fn on_event(&self, id: &[u8]) -> Self {
         let mut claim = self.clone();
-        claim.terms.nonce = Nonce::new(NonceKind::Event, [b"\0event\0", id].concat());
-        claim.terms.attempt = AttemptId::next();
+        claim.nonce = Nonce::new(NonceKind::Event, [b"\0event\0", id].concat());
+        claim.attempt = AttemptId::next();
         claim
     }
 
     /// Returns the namespace, which keeps two services apart in one store.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        &self.terms.namespace
+        &self.namespace
     }
 
     /// The key that the request was verified under; quotas go by it.
     #[must_use]
     pub fn key_id(&self) -> &KeyId {
-        &self.terms.key_id
+        &self.key_id
     }
 
     /// The nonce.
     #[must_use]
     pub fn nonce(&self) -> &Nonce {
-        &self.terms.nonce
+        &self.nonce
     }
 
     /// This attempt; a lease is held under it.
     #[must_use]
     pub fn attempt(&self) -> AttemptId {
-        self.terms.attempt
+        self.attempt
     }
 
     /// The covered time at which the request says it was signed, if it covers one.
     #[must_use]
     pub fn signed_at(&self) -> Option<Timestamp> {
-        self.terms.signed_at
+        self.signed_at
     }
 
     /// Returns how far ahead of a server's clock a signed time may be. A store that forgot what
     /// came before `start` refuses whatever was signed at `start + max_skew` or earlier.
     #[must_use]
     pub fn max_skew(&self) -> Duration {
-        self.terms.max_skew
+        self.max_skew
     }
 
     /// Returns until when the record must be kept. A store whose clock shows this moment or a later
     /// one refuses the claim: it could be accepted again after it is forgotten.
     #[must_use]
     pub fn deadline(&self) -> Timestamp {
-        self.terms.deadline
+        self.deadline
     }
 
     /// Returns whether a duplicate extends the record to its own deadline: so for event ids, whose
     /// senders go on retrying.
     #[must_use]
     pub fn extends(&self) -> bool {
-        self.terms.nonce.kind == NonceKind::Event
+        self.nonce.kind == NonceKind::Event
     }
 
     /// The longest time for which any claim of this namespace may have to be remembered, counted
     /// from the moment of the claim.
     #[must_use]
     pub fn retention(&self) -> Duration {
-        self.terms.retention
+        self.retention
     }
 
     /// Returns how many records the claim's message may have for this claim to add another:
@@ -237,10 +228,10 @@ impl Claim {
     /// that the claim finds already there.
     #[must_use]
     pub fn most_records(&self) -> Option<usize> {
-        if self.terms.adds_no_record {
+        if self.adds_no_record {
             return Some(0);
         }
-        let is_open = self.terms.place.as_ref().is_some_and(|place| place.is_open);
+        let is_open = self.place.as_ref().is_some_and(|place| place.is_open);
         is_open.then_some(Self::OPEN_PLACES)
     }
 
@@ -254,8 +245,8 @@ impl Claim {
 
     /// The first part of the identity: namespace and key id. Quotas go by it.
     pub(crate) fn write_owner(&self, mut sink: impl FnMut(&[u8])) {
-        behind_length(&mut sink, self.terms.namespace.as_bytes());
-        behind_length(&mut sink, self.terms.key_id.as_str().as_bytes());
+        behind_length(&mut sink, self.namespace.as_bytes());
+        behind_length(&mut sink, self.key_id.as_str().as_bytes());
     }
 
     /// A digest of namespace and key id.
@@ -274,7 +265,7 @@ impl Claim {
     /// The same attempt, but for a record: a store that finds none refuses the claim.
     #[cfg(any(feature = "postgres", feature = "redis"))]
     pub(crate) fn adding_no_record(mut self) -> Self {
-        self.terms.adds_no_record = true;
+        self.adds_no_record = true;
         self
     }
 
@@ -282,18 +273,18 @@ impl Claim {
     pub(crate) fn write_nonce(&self, mut sink: impl FnMut(&[u8])) {
         behind_length(
             &mut sink,
-            match self.terms.nonce.kind {
+            match self.nonce.kind {
                 NonceKind::Covered => b"n",
                 NonceKind::Event => b"e",
                 NonceKind::Digest => b"d",
             },
         );
-        behind_length(&mut sink, &self.terms.nonce.bytes);
+        behind_length(&mut sink, &self.nonce.bytes);
     }
 
     /// The last part of the identity, where it counts: the place.
     pub(crate) fn write_place(&self, mut sink: impl FnMut(&[u8])) {
-        if let Some(place) = &self.terms.place {
+        if let Some(place) = &self.place {
             behind_length(&mut sink, place.method.as_str().as_bytes());
             behind_length(&mut sink, place.path.as_bytes());
         }
@@ -308,7 +299,7 @@ impl Claim {
     }
 
     pub(crate) fn has_place(&self) -> bool {
-        self.terms.place.is_some()
+        self.place.is_some()
     }
 
     /// SHA-256 of the identity: the same on every server that shares a store.

@@ -21,7 +21,7 @@ pub(super) enum Fate<R> {
     /// Nothing was recorded, or nothing is known to be, for this reason.
     Failed(R),
     /// Recorded in the caller's transaction; whether that was committed is not known here.
-    Consumed(Claim),
+    Consumed(Box<Claim>),
     /// Recorded, and rolled back.
     RolledBack,
     /// COMMIT was begun, and not answered.

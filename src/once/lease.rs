@@ -30,7 +30,10 @@ use crate::{
 /// until it is dropped. Dropping it does nothing else: the outcome is then unknown, the lease ends
 /// by itself, and the request may run again.
 #[must_use = "complete or release it, or nobody may handle a duplicate until it ends"]
-pub struct Lease {
+pub struct Lease(Box<Leased>);
+
+/// Boxed, because a lease is handed on, and what hands it on has room for it also where none is taken.
+struct Leased {
     store: Arc<dyn NonceStore>,
     claim: Claim,
     duration: Duration,
@@ -43,7 +46,7 @@ pub struct Lease {
     /// Dropped with it, once the store was told how it ended.
     until_settled: Option<UntilSettled>,
     /// On what is used together with the request: each step is that of all.
-    beside: Vec<Self>,
+    beside: Vec<Lease>,
     is_completed: AtomicBool,
 }
 
@@ -56,7 +59,7 @@ impl Lease {
         store_timeout: Duration,
         subject: Subject,
     ) -> Self {
-        Self {
+        Self(Box::new(Leased {
             store,
             claim,
             duration,
@@ -68,69 +71,61 @@ impl Lease {
             subject,
             beside: Vec::new(),
             is_completed: AtomicBool::new(false),
-        }
+        }))
     }
 
     /// Another lease in the same store, on the same terms; not yet held.
     pub(super) fn beside(&self, claim: Claim) -> Self {
-        Self {
-            store: Arc::clone(&self.store),
-            claim,
-            duration: self.duration,
-            timeout: self.timeout,
-            status: LeaseStatus(Arc::default()),
-            until_settled: None,
-            running: None,
-            subject: Subject::default(),
-            beside: Vec::new(),
-            is_completed: AtomicBool::new(false),
-        }
+        let (store, duration) = (Arc::clone(&self.0.store), self.0.duration);
+        Self::new(store, claim, duration, self.0.timeout, Subject::default())
     }
 
     /// From now on, these are renewed, completed and released with this one.
     pub(super) fn keep_beside(&mut self, beside: Vec<Self>) {
-        self.beside = beside;
+        self.0.beside = beside;
     }
 
     /// Counts the handler among those that run, until the lease is dropped or the permit is taken.
     pub(crate) fn count_running(&mut self, permit: OwnedSemaphorePermit) {
-        self.running = Some(permit);
+        self.0.running = Some(permit);
     }
 
     /// Holds this until the lease has ended.
     pub(crate) fn hold(&mut self, held: Option<UntilSettled>) {
-        self.until_settled = held;
+        self.0.until_settled = held;
     }
 
     /// To be dropped when the handler has ended, which may be before the lease has.
     pub(crate) fn take_running(&mut self) -> Option<OwnedSemaphorePermit> {
-        self.running.take()
+        self.0.running.take()
     }
 
     pub(super) async fn take(&self) -> Result<LeaseOutcome, StoreError> {
         let asked = Instant::now();
-        let leased = self.ask(|store| store.lease(&self.claim, self.duration));
+        let leased = self.ask(|store| store.lease(&self.0.claim, self.0.duration));
         let leased = leased.await?;
         if leased == LeaseOutcome::Held {
-            self.status.set(Standing::HeldUntil(asked + self.duration));
+            self.0
+                .status
+                .set(Standing::HeldUntil(asked + self.0.duration));
         }
         Ok(leased)
     }
 
     pub(super) fn claim(&self) -> &Claim {
-        &self.claim
+        &self.0.claim
     }
 
     /// Returns how long each renewal holds.
     #[must_use]
     pub fn duration(&self) -> Duration {
-        self.duration
+        self.0.duration
     }
 
     /// Returns the status that a handler can ask, from any thread, whether the lease is still held.
     #[must_use]
     pub fn status(&self) -> LeaseStatus {
-        self.status.clone()
+        self.0.status.clone()
     }
 
     /// Holds the lease for its full duration from now.
@@ -139,12 +134,12 @@ impl Lease {
     /// Returns an error if the store gives no answer.
     pub async fn renew(&self) -> Result<StepOutcome, StoreError> {
         let asked = Instant::now();
-        let own = self.ask(|store| store.renew(&self.claim, self.duration));
+        let own = self.ask(|store| store.renew(&self.0.claim, self.0.duration));
         // At once, so that the last one does not end while the others are renewed.
-        let (own, beside) = future::both(own, renew_all(&self.beside)).await;
+        let (own, beside) = future::both(own, renew_all(&self.0.beside)).await;
         let held = both(own?, beside?);
-        self.status.set(match held {
-            StepOutcome::Done => Standing::HeldUntil(asked + self.duration),
+        self.0.status.set(match held {
+            StepOutcome::Done => Standing::HeldUntil(asked + self.0.duration),
             StepOutcome::Lost => Standing::NotHeld,
         });
         Ok(held)
@@ -159,20 +154,21 @@ impl Lease {
     /// and worth trying again.
     pub async fn complete(&self) -> Result<StepOutcome, StoreError> {
         let mut held = StepOutcome::Done;
-        for lease in &self.beside {
+        for lease in &self.0.beside {
             // Boxed, because it is the same step.
             held = both(held, Box::pin(lease.complete()).await?);
         }
         // A lease that is completed can be completed no more: the next try is about the others.
-        if !self.is_completed.load(Ordering::Acquire) {
-            let own = self.ask(|store| store.complete(&self.claim)).await?;
-            self.is_completed
+        if !self.0.is_completed.load(Ordering::Acquire) {
+            let own = self.ask(|store| store.complete(&self.0.claim)).await?;
+            self.0
+                .is_completed
                 .store(own == StepOutcome::Done, Ordering::Release);
             held = both(held, own);
         }
-        self.status.set(Standing::Ended);
+        self.0.status.set(Standing::Ended);
         if held == StepOutcome::Done {
-            self.subject.used();
+            self.0.subject.used();
         }
         Ok(held)
     }
@@ -183,12 +179,12 @@ impl Lease {
     /// Returns an error if the store gives no answer; the lease then ends by itself.
     pub async fn release(&self) -> Result<StepOutcome, StoreError> {
         // Another attempt may hold it as soon as the store was asked, answered or not.
-        self.status.set(Standing::Ended);
+        self.0.status.set(Standing::Ended);
         let mut beside = Ok(StepOutcome::Done);
-        for lease in self.beside.iter().rev() {
+        for lease in self.0.beside.iter().rev() {
             beside = Box::pin(lease.release()).await.and(beside);
         }
-        let released = self.ask(|store| store.release(&self.claim)).await?;
+        let released = self.ask(|store| store.release(&self.0.claim)).await?;
         beside.map(|_| released)
     }
 
@@ -196,7 +192,7 @@ impl Lease {
         &'a self,
         step: impl FnOnce(&'a dyn LeaseStore) -> StoreFuture<'a, T>,
     ) -> StoreFuture<'a, T> {
-        within(self.timeout, || match self.store.leases() {
+        within(self.0.timeout, || match self.0.store.leases() {
             Some(leases) => step(leases),
             None => StoreFuture::ready(Err(StoreError::unavailable("the store has no leases"))),
         })
@@ -259,7 +255,12 @@ impl fmt::Debug for UntilSettled {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Lease({:?}, {:?})", self.claim.attempt(), self.duration)
+        write!(
+            f,
+            "Lease({:?}, {:?})",
+            self.0.claim.attempt(),
+            self.0.duration
+        )
     }
 }
 

@@ -35,7 +35,8 @@ pub(crate) trait Guarded {
     fn hand_out(self) -> Self::Content;
 }
 
-/// Something guarded, and the claim on it. A ticket that is dropped uses up nothing.
+/// Something guarded, and the claim on it. A ticket that is dropped uses up nothing. It is boxed, because
+/// it is handed on from stage to stage, and every future that it passes through has room for it.
 pub(crate) struct Ticket<G: Guarded> {
     guarded: G,
     claim: Claim,
@@ -52,8 +53,8 @@ pub(crate) struct Ticket<G: Guarded> {
 
 impl<G: Guarded> Ticket<G> {
     /// Reports on `subject` tell the fate of the claim.
-    pub(crate) fn new(guarded: G, claim: Claim, timeout: Duration, subject: Subject) -> Self {
-        Self {
+    pub(crate) fn new(guarded: G, claim: Claim, timeout: Duration, subject: Subject) -> Box<Self> {
+        Box::new(Self {
             guarded,
             claim,
             also: Vec::new(),
@@ -62,7 +63,7 @@ impl<G: Guarded> Ticket<G> {
             turn: None,
             also_turns: Vec::new(),
             fate: None,
-        }
+        })
     }
 
     /// Returns whether this very claim is one of those that are going to be recorded.
@@ -106,7 +107,7 @@ impl<G: Guarded> Ticket<G> {
     }
 
     /// Shares its fate with whoever waits to know already.
-    pub(crate) fn watched_by(mut self, fate: FateCell<G::Refusal>) -> Self {
+    pub(crate) fn watched_by(mut self: Box<Self>, fate: FateCell<G::Refusal>) -> Box<Self> {
         self.fate = Some(fate);
         self
     }
@@ -168,7 +169,10 @@ impl<G: Guarded> Ticket<G> {
     }
 
     /// Claims it in the store, which never gives it back.
-    pub(crate) async fn claim(self, store: &dyn NonceStore) -> Result<G::Content, G::Refusal> {
+    pub(crate) async fn claim(
+        self: Box<Self>,
+        store: &dyn NonceStore,
+    ) -> Result<G::Content, G::Refusal> {
         let mut used_first = Ok(());
         for claim in iter::once(&self.claim).chain(&self.also) {
             let asked = Stopwatch::start();
@@ -187,7 +191,7 @@ impl<G: Guarded> Ticket<G> {
 
     /// Takes the lease on it, for `duration` at a time.
     pub(crate) async fn lease(
-        self,
+        self: Box<Self>,
         store: Arc<dyn NonceStore>,
         duration: Duration,
     ) -> Result<(G::Content, Lease), G::Refusal> {
@@ -217,13 +221,13 @@ impl<G: Guarded> Ticket<G> {
 
     /// Records it in the caller's transaction.
     pub(crate) async fn consume<T: ConsumeIn + ?Sized>(
-        mut self,
+        mut self: Box<Self>,
         transaction: &mut T,
     ) -> Result<G::Content, G::Refusal> {
         let fate = self.fate();
         let recorded = self.record(transaction).await;
         recorded.map_err(|fault| fate.refuse(fault, G::refuse))?;
-        fate.set(Fate::Consumed(self.claim));
+        fate.set(Fate::Consumed(Box::new(self.claim)));
         Ok(self.guarded.hand_out())
     }
 
@@ -246,7 +250,7 @@ impl<G: Guarded> Ticket<G> {
 
     /// Begins a transaction, consumes, works, and commits.
     pub(crate) async fn transact<D, T, E>(
-        mut self,
+        mut self: Box<Self>,
         database: &D,
         work: impl AsyncFnOnce(&mut D::Connection, G::Content) -> Result<T, E>,
     ) -> Result<T, E>
@@ -262,7 +266,7 @@ impl<G: Guarded> Ticket<G> {
 
     /// As [`transact`](Self::transact), in a transaction that has begun.
     pub(crate) async fn transact_in<D, T, E>(
-        mut self,
+        mut self: Box<Self>,
         database: &D,
         mut transaction: D::Transaction,
         work: impl AsyncFnOnce(&mut D::Connection, G::Content) -> Result<T, E>,

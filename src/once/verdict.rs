@@ -34,7 +34,7 @@ impl<R: Clone + Display + From<Fault>> FateCell<R> {
                 let Some(confirm) = confirm else {
                     return Verdict::Leaves;
                 };
-                match confirm.check(claim).await {
+                match confirm.check(*claim).await {
                     Ok(()) => {
                         self.set(Fate::Committed);
                         Verdict::Leaves

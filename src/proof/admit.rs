@@ -53,7 +53,7 @@ pub(crate) async fn admit_over_head<'h>(
     trust: &Trust<'_>,
     head: &Head<'_>,
     headers: &HeaderMap,
-    candidates: Candidates<'h>,
+    candidates: &mut Candidates<'h>,
 ) -> Result<Signatures<'h>, Refused> {
     // Read once, and only for a signature under a known key.
     let mut nominated = None;
@@ -73,7 +73,7 @@ pub(crate) async fn admit_over_head<'h>(
 /// Admits signatures whose messages are built by `build`.
 pub(crate) async fn admit<'h, M>(
     trust: &Trust<'_>,
-    mut candidates: Candidates<'h, M>,
+    candidates: &mut Candidates<'h, M>,
     mut build: impl FnMut(M, &mut Room) -> Result<Message, Fault>,
 ) -> Result<Signatures<'h>, Refused> {
     if candidates.len() > MAX_SIGNATURES {
@@ -98,7 +98,7 @@ pub(crate) async fn admit<'h, M>(
                 .is_ok()
         },
     );
-    let found = find_all(trust, &candidates).await?;
+    let found = find_all(trust, candidates).await?;
     // The look-up may have taken a while, in which secrets expire or begin to be valid.
     let is_timed = found.iter().flatten().any(|keys| keys.is_timed());
     let admitted_at = if is_timed { trust.clock.now() } else { now };

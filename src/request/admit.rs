@@ -12,7 +12,6 @@ use crate::{
     message::Head,
     once::Report,
     proof::{Candidates, Compared, Refused, Signatures, Trust, admit_over_head},
-    scheme::Reading,
 };
 
 /// A request that is fresh and names a known key. If the head completes the signed message, its
@@ -28,7 +27,7 @@ impl Settings {
     pub(super) async fn admit<'h>(
         &self,
         head: &Head<'_>,
-        candidates: Candidates<'h>,
+        candidates: &mut Candidates<'h>,
     ) -> Result<Signatures<'h>, Refused> {
         let trust = Trust {
             algorithm: self.scheme.profile().algorithm,
@@ -57,19 +56,23 @@ impl<'h> Parsed<'h> {
     /// # Panics
     /// Panics if there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn admit(self) -> Result<Admitted<'h>, Rejection> {
-        let Self { mut state, reading } = self;
-        state.admission = match reading {
-            Reading::InHead(candidates) => {
-                let settings = &state.verifier.settings;
-                let admitted = settings.admit(&state.head, candidates).await;
-                Admission::Signed(admitted.map_err(|refused| {
-                    let rejection = refuse(refused, state.report.as_ref());
-                    state.verifier.answered(rejection)
-                })?)
-            }
-            Reading::AfterBody(key_id) => Admission::AwaitsBody(key_id),
-        };
+        let Self { mut state } = self;
+        state.admit().await?;
         Ok(Admitted { state })
+    }
+}
+
+impl State<'_> {
+    pub(super) async fn admit(&mut self) -> Result<(), Rejection> {
+        let Admission::Claimed(candidates) = &mut self.admission else {
+            return Ok(());
+        };
+        let admitted = self.verifier.settings.admit(&self.head, candidates).await;
+        self.admission = Admission::Signed(admitted.map_err(|refused| {
+            let rejection = refuse(refused, self.report.as_ref());
+            self.verifier.answered(rejection)
+        })?);
+        Ok(())
     }
 }
 

@@ -42,12 +42,18 @@ impl Received<'_> {
     /// or signed time; if the request ceased to be fresh while its body arrived, or if the bodies
     /// of running handlers leave no room for one that had to be waited for.
     pub fn authenticate(self) -> Result<Authentic, Rejection> {
-        let verifier = self.state.verifier;
+        self.state.authenticate()
+    }
+}
+
+impl State<'_> {
+    pub(super) fn authenticate(self: Box<Self>) -> Result<Authentic, Rejection> {
+        let verifier = self.verifier;
         let authentic = self.compare();
         authentic.map_err(|rejection| verifier.answered(rejection))
     }
 
-    fn compare(self) -> Result<Authentic, Rejection> {
+    fn compare(self: Box<Self>) -> Result<Authentic, Rejection> {
         let State {
             verifier,
             ref head,
@@ -58,7 +64,7 @@ impl Received<'_> {
             ref fed,
             mut charge,
             ..
-        } = *self.state;
+        } = *self;
         let settings = &*verifier.settings;
         if verifier.awaits_supply() && head.supplied.is_none() {
             return Err(Fault::new(
@@ -71,7 +77,7 @@ impl Received<'_> {
         let now = settings.clock.now();
         let signatures = match admission {
             Admission::Signed(signatures) => signatures,
-            Admission::AwaitsBody(_) => Signatures::new(),
+            Admission::Claimed(_) | Admission::AwaitsBody(_) => Signatures::new(),
         };
 
         let arrived = Arrived {

@@ -11,7 +11,6 @@ use crate::{
     error::{Rejection, RejectionKind, malformed},
     message::{Supplied, offers_websocket},
     routed::routed,
-    scheme::Reading,
 };
 
 /// A request whose signature was read, and nothing of it believed.
@@ -19,7 +18,6 @@ use crate::{
 #[must_use]
 pub struct Parsed<'h> {
     pub(super) state: Box<State<'h>>,
-    pub(super) reading: Reading<'h>,
 }
 
 impl Verifier {
@@ -87,8 +85,7 @@ impl Verifier {
             methods.check(head.method)?;
         }
         Ok(Parsed {
-            state: Box::new(State::new(self, head, report)),
-            reading,
+            state: Box::new(State::new(self, head, report, reading)),
         })
     }
 }

@@ -23,11 +23,11 @@ use crate::{
 /// recorded, and becomes 500 otherwise; a duplicate is answered as
 /// [`on_duplicate`](crate::VerifyLayer::on_duplicate) says, whatever the handler said.
 #[must_use = "a payload that is not consumed makes every success an error"]
-pub struct PendingPayload(Ticket<Unread>);
+pub struct PendingPayload(Box<Ticket<Unread>>);
 
 impl PendingPayload {
     /// Made in the span of the verification, which is kept for what is logged later.
-    pub(super) fn new(mut ticket: Ticket<Unread>) -> Self {
+    pub(super) fn new(mut ticket: Box<Ticket<Unread>>) -> Self {
         let _ = ticket.fate();
         Self(ticket)
     }

@@ -54,29 +54,29 @@ impl<'h> Admitted<'h> {
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
         let Self { mut state } = self;
-        let verifier = state.verifier;
-        let received = state.receive(body).await;
-        received.map_err(|rejection| verifier.answered(rejection))?;
+        state.receive(body).await?;
         Ok(Received { state })
     }
 
     /// Takes over a body that has arrived for another scheme, and is charged there.
     pub(super) async fn take_over(self, body: &Bytes) -> Result<Received<'h>, Rejection> {
         let Self { mut state } = self;
-        let verifier = state.verifier;
         let taken = state.take_over(body).await;
-        taken.map_err(|rejection| verifier.answered(rejection))?;
+        taken.map_err(|rejection| state.verifier.answered(rejection))?;
         Ok(Received { state })
     }
 }
 
 impl State<'_> {
-    async fn receive<B>(&mut self, body: B) -> Result<(), Rejection>
+    pub(super) async fn receive<B>(&mut self, body: B) -> Result<(), Rejection>
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
-        self.read(body).await?;
-        self.arrived().await
+        let received = match self.read(body).await {
+            Ok(()) => self.arrived().await,
+            Err(rejection) => Err(rejection),
+        };
+        received.map_err(|rejection| self.verifier.answered(rejection))
     }
 
     async fn take_over(&mut self, body: &Bytes) -> Result<(), Rejection> {
@@ -157,8 +157,8 @@ impl State<'_> {
         let (len, charge) = (self.body.len(), self.charge.take());
         let candidates;
         (candidates, self.charge) = over_body(settings, len, "", charge, work).await?;
-        let candidates = Candidates::from_vec(candidates?);
-        let admitting = Box::pin(settings.admit(&self.head, candidates));
+        let mut candidates = Candidates::from_vec(candidates?);
+        let admitting = Box::pin(settings.admit(&self.head, &mut candidates));
         let admitted = self.charge.wait_for("", admitting).await?;
         self.admission = Admission::Signed(admitted.map_err(Fault::from)?);
         Ok(())
@@ -173,7 +173,7 @@ impl State<'_> {
         let (len, charge) = (self.body.len(), self.charge.take());
         let formed;
         (formed, self.charge) = over_body(settings, len, key, charge, work).await?;
-        self.formed = formed.map_err(malformed)?;
+        self.formed = formed.map_err(malformed)?.map(Box::new);
         self.charge.complete();
         if let Some(formed) = &self.formed {
             self.charge.add(formed.len_beside(&self.body), key)?;

@@ -10,16 +10,15 @@ use super::{budget::Charge, verifier::Verifier};
 use crate::{
     message::{Formed, Head},
     once::Report,
-    proof::{Fed, Signature, Signatures},
+    proof::{Candidates, Fed, Signature, Signatures},
+    scheme::Reading,
 };
 
 /// The signatures that count.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is in the one box of the state, and nearly always the large variant"
-)]
 pub(super) enum Admission<'h> {
+    /// The signatures that the head claims: at least one, and none counts yet.
+    Claimed(Candidates<'h>),
     /// The admitted signatures: at least one.
     Signed(Signatures<'h>),
     /// The signature is in the body, and is under this key id.
@@ -27,11 +26,11 @@ pub(super) enum Admission<'h> {
 }
 
 impl<'h> Admission<'h> {
-    /// None while the body is awaited.
+    /// None before they are admitted.
     pub(super) fn signatures(&self) -> &[Signature<'h>] {
         match self {
             Self::Signed(signatures) => signatures,
-            Self::AwaitsBody(_) => &[],
+            Self::Claimed(_) | Self::AwaitsBody(_) => &[],
         }
     }
 }
@@ -44,7 +43,7 @@ pub(super) struct State<'h> {
     /// Empty until it is received.
     pub(super) body: Bytes,
     /// The body in the form in which it is signed, where that is not the one in which it arrived.
-    pub(super) formed: Option<Formed>,
+    pub(super) formed: Option<Box<Formed>>,
     pub(super) fed: Fed,
     pub(super) charge: Charge,
     /// While the message awaits values that the handler supplies.
@@ -52,12 +51,20 @@ pub(super) struct State<'h> {
 }
 
 impl<'h> State<'h> {
-    pub(super) fn new(verifier: &'h Verifier, head: Head<'h>, report: Option<Report>) -> Self {
+    pub(super) fn new(
+        verifier: &'h Verifier,
+        head: Head<'h>,
+        report: Option<Report>,
+        reading: Reading<'h>,
+    ) -> Self {
         Self {
             verifier,
             head,
             report,
-            admission: Admission::Signed(Signatures::new()),
+            admission: match reading {
+                Reading::InHead(candidates) => Admission::Claimed(candidates),
+                Reading::AfterBody(key_id) => Admission::AwaitsBody(key_id),
+            },
             body: Bytes::new(),
             formed: None,
             fed: Fed::Nothing,
@@ -76,5 +83,17 @@ impl fmt::Debug for State<'_> {
             .field("body", &self.body.len())
             .field("fed", &self.fed)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::State;
+
+    /// The allocator of the C library keeps blocks up to this size at hand for each thread. Each
+    /// larger one costs several times as much.
+    #[test]
+    fn the_state_of_a_request_is_small() {
+        assert!(size_of::<State<'_>>() <= 1032);
     }
 }

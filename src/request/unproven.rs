@@ -12,7 +12,7 @@ use super::{
     budget::Charge,
     payload::VerifiedPayload,
     pending::PendingPayload,
-    receive::Received,
+    state::State,
     usable::{Unread, Usable},
     verifier::Verifier,
 };
@@ -100,17 +100,17 @@ struct Unproven {
     verifier: Verifier,
     head: Parts,
     body: Bytes,
-    formed: Option<Formed>,
+    formed: Option<Box<Formed>>,
     charge: Charge,
     fate: FateCell<Rejection>,
     /// Until the MAC has passed or failed.
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Received<'_> {
+impl State<'_> {
     /// A request that is to be proven later, with all that this takes.
-    pub(super) fn into_unproven(self, head: &Parts) -> UnprovenPayload {
-        let state = *self.state;
+    pub(super) fn into_unproven(self: Box<Self>, head: &Parts) -> UnprovenPayload {
+        let state = *self;
         UnprovenPayload(Box::new(Unproven {
             verifier: state.verifier.clone(),
             head: head.clone(),
@@ -193,7 +193,7 @@ impl UnprovenPayload {
         self.ticket(supplied).await.map(PendingPayload::new)
     }
 
-    async fn ticket(self, supplied: &Supplied) -> Result<Ticket<Unread>, Rejection> {
+    async fn ticket(self, supplied: &Supplied) -> Result<Box<Ticket<Unread>>, Rejection> {
         let fate = self.0.fate.clone();
         let proven = self.0.prove(supplied).await;
         let proven = proven.and_then(|authentic| match authentic.usable {
@@ -228,7 +228,7 @@ impl Unproven {
         state.body = body;
         state.formed = formed;
         state.charge = charge;
-        let authentic = Received { state }.authenticate();
+        let authentic = state.authenticate();
         drop(permit);
         authentic
     }

@@ -10,7 +10,7 @@ use crate::{
 
 /// The effect that an authentic request allows.
 pub(super) enum Usable {
-    Once(Ticket<Unread>),
+    Once(Box<Ticket<Unread>>),
     /// Its scheme's requests may be alike.
     Again(Unread),
 }
@@ -75,7 +75,7 @@ impl Usable {
     /// all. Schemes whose requests may be alike are accepted by themselves alone.
     pub(super) fn and(&mut self, other: Self) {
         if let (Self::Once(ticket), Self::Once(other)) = (self, other) {
-            ticket.and(other, |unread, other| unread.beside.push(other));
+            ticket.and(*other, |unread, other| unread.beside.push(other));
         }
     }
 

@@ -229,13 +229,14 @@ impl Settings {
     where
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
-        let candidates = self
-            .scheme
-            .read_response(&sent.binding, head.status, &head.headers)?;
+        let mut candidates =
+            self.scheme
+                .read_response(&sent.binding, head.status, &head.headers)?;
         let trust = self.trust();
-        let admitting = admit_over_head(&trust, &sent.head, &head.headers, candidates);
+        let admitting = admit_over_head(&trust, &sent.head, &head.headers, &mut candidates);
         let admitted = admitting.await?;
         let signatures: Signatures<'_> = admitted.into_iter().map(Signature::into_owned).collect();
+        drop(candidates);
 
         let mut fed = if has_body(sent.head.method, head.status) {
             Fed::digests(&signatures)

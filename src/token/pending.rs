@@ -30,7 +30,7 @@ impl fmt::Debug for InStore {
 /// Dropping it redeems nothing.
 #[must_use = "a token is not redeemed by being verified"]
 pub struct PendingToken<T, M = InStore> {
-    ticket: Ticket<UnreadToken<T>>,
+    ticket: Box<Ticket<UnreadToken<T>>>,
     memory: M,
 }
 

@@ -67,7 +67,8 @@ impl Settings {
             timeout: self.memory.timeout(),
             whole: Compared::Token,
         };
-        let signatures = admit(&trust, smallvec![candidate], |message, _| Ok(message)).await?;
+        let mut candidates = smallvec![candidate];
+        let signatures = admit(&trust, &mut candidates, |message, _| Ok(message)).await?;
         let nothing = Bytes::new();
         let arrived = Arrived {
             fed: &Fed::NoBody,

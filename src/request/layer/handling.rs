@@ -1,54 +1,44 @@
-//! Calls the inner service, and lets its answer leave as what was used once allows.
+//! Waits for the inner service, and lets its answer leave as what was used once allows.
 
-use http::{HeaderValue, Request, Response, StatusCode, header::CACHE_CONTROL};
+use http::{HeaderValue, Response, StatusCode, header::CACHE_CONTROL};
 use http_body::Body;
-use tower_service::Service;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     detached::Detached, leased_body::LeasedBody, response::ResponseBody, settings::LayerSettings,
 };
 use crate::{
     error::{Rejection, RejectionKind},
-    once::{FateCell, Handled, KeptLease, Lease, Verdict},
+    once::{FateCell, Handled, KeptLease, Verdict},
     scheme::Asked,
 };
 
-/// How the inner service is to be called.
+/// How the inner service is to be waited for.
 pub(super) enum Handling {
     Plain,
-    Leased(Lease),
+    /// Under a lease, and counted among the handlers that run.
+    Leased(KeptLease, Option<OwnedSemaphorePermit>),
     InTransaction(FateCell<Rejection>),
 }
 
 impl LayerSettings {
-    /// Calls the service that was polled ready, and watches what becomes of the request.
-    pub(super) async fn handle<S, B, R>(
+    /// Waits for the service that was called, and watches what becomes of the request.
+    pub(super) async fn handle<F, R, E>(
         &self,
-        mut service: S,
-        mut request: Request<B>,
+        calling: F,
         handling: Handling,
         asked: Asked,
-    ) -> Result<Response<ResponseBody<R>>, S::Error>
+    ) -> Result<Response<ResponseBody<R>>, E>
     where
-        S: Service<Request<B>, Response = Response<R>>,
-        S::Future: Send + 'static,
-        S::Error: Send + 'static,
+        F: Future<Output = Result<Response<R>, E>> + Send + 'static,
+        E: Send + 'static,
         R: Body<Data: Send, Error: Send> + Send + 'static,
     {
         match handling {
-            Handling::Plain => service
-                .call(request)
-                .await
-                .map(|response| self.answer(response, asked)),
-            Handling::Leased(mut lease) => {
-                request.extensions_mut().insert(lease.status());
-                let running = lease.take_running();
-                lease.hold(request.extensions().get().cloned());
-                // Before the service is called, which may block its thread as well.
-                let kept = KeptLease::new(lease);
-                let handling = service.call(request);
+            Handling::Plain => calling.await.map(|response| self.answer(response, asked)),
+            Handling::Leased(kept, running) => {
                 let handling = async move {
-                    let handled = under_lease(handling, kept).await;
+                    let handled = under_lease(calling, kept).await;
                     drop(running);
                     handled
                 };
@@ -56,7 +46,7 @@ impl LayerSettings {
                 handled.map(|response| self.leave(response, asked))
             }
             Handling::InTransaction(fate) => {
-                let response = service.call(request).await?;
+                let response = calling.await?;
                 let status = response.status();
                 Ok(
                     match Box::pin(fate.judge(status, self.confirm.as_ref())).await {

@@ -28,7 +28,7 @@ use crate::{
     future::ResponseFuture,
     idempotency::KeyTakenOut,
     message::{IDEMPOTENCY_KEY, has_split_cookie, join_cookies, remove_framing},
-    once::can_be_kept,
+    once::{KeptLease, can_be_kept},
     request::{PendingSlot, Processing, UnprovenSlot, Verified, VerifiedPayload},
 };
 
@@ -60,13 +60,16 @@ impl<S> Verify<S> {
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
         I: From<Bytes> + Send + 'static,
     {
-        let service = self.inner.clone();
+        let mut service = self.inner.clone();
         let settings = Arc::clone(&self.settings);
+        // What is moved into a future has room in it to the end: these are handed on by reference.
+        let (mut head, body) = request.into_parts();
         ResponseFuture::new(async move {
-            let asked = settings.verifier.asked(request.headers());
-            match settings.verify(request, service).await {
-                Ok((request, handling, ready)) => {
-                    settings.handle(ready, request, handling, asked).await
+            let asked = settings.verifier.asked(&head.headers);
+            match settings.verify(&mut head, body, &mut service).await {
+                Ok((body, handling)) => {
+                    let calling = service.call(Request::from_parts(head, body));
+                    settings.handle(calling, handling, asked).await
                 }
                 // The verifier has reported it.
                 Err(Early::Rejection(rejection)) => Ok(settings.render(&rejection, asked)),
@@ -93,30 +96,30 @@ impl<E> From<Rejection> for Early<E> {
 }
 
 impl LayerSettings {
-    /// The request that the inner service gets, how it is to be called, and the service, which is
-    /// ready.
+    /// Rewrites the head for the inner service, which is then ready, and tells the body that it gets
+    /// and how it is to be called.
     async fn verify<S, B, I>(
         &self,
-        request: Request<B>,
-        service: S,
-    ) -> Result<(Request<I>, Handling, S), Early<S::Error>>
+        head: &mut Parts,
+        body: B,
+        service: &mut S,
+    ) -> Result<(I, Handling), Early<S::Error>>
     where
         S: Service<Request<I>>,
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
         I: From<Bytes>,
     {
-        let (mut head, body) = request.into_parts();
-        if has_split_cookie(&head) {
+        if has_split_cookie(head) {
             join_cookies(&mut head.headers);
         }
-        let body = Watched::new(body, &head, &self.left_over);
+        let body = Watched::new(body, head, &self.left_over);
         let strip = self.strip_uncovered;
-        if let Some(answer) = self.verifier.handshake(&head) {
+        if let Some(answer) = self.verifier.handshake(head) {
             return Err(Early::Answer(answer));
         }
-        if self.verifier.asks_in_body(&head) {
+        if self.verifier.asks_in_body(head) {
             // Boxed, so that what few schemes need makes the future no larger for all.
-            let answer = Box::pin(self.verifier.handshake_in_body(&head, body)).await;
+            let answer = Box::pin(self.verifier.handshake_in_body(head, body)).await;
             return Err(match answer {
                 Ok(answer) => Early::Answer(answer),
                 Err(rejection) => {
@@ -127,7 +130,7 @@ impl LayerSettings {
         }
         let refuse = |payload: &VerifiedPayload| {
             let refuse = self.refuse.as_ref()?;
-            refuse(&head, payload).map(Early::Answer)
+            refuse(head, payload).map(Early::Answer)
         };
         // In one place, because each stage that it is handed through would keep room for it.
         let readiness = pin!(async {
@@ -139,7 +142,7 @@ impl LayerSettings {
         });
         let verified = self
             .verifier
-            .verify_when(&head, body, refuse, readiness, |rejection| {
+            .verify_when(head, body, refuse, readiness, |rejection| {
                 if !self.may_have_answered(rejection) {
                     self.report(rejection);
                 }
@@ -149,12 +152,12 @@ impl LayerSettings {
             Ok(verified) => verified,
             Err(refused) if self.may_have_answered(&refused.rejection) => {
                 // Boxed, so that what few requests need makes the future no larger for all.
-                let answering = Box::pin(self.answer_to_duplicate(&head, refused));
+                let answering = Box::pin(self.answer_to_duplicate(head, refused));
                 return Err(answering.await.map_or_else(Early::Rejection, Early::Answer));
             }
             Err(refused) => return Err(refused.rejection.into()),
         };
-        let (verified, service) = verified?;
+        let (verified, ready) = verified?;
         let payload = match &verified {
             Verified::Pending(pending) => Some(pending.unread()),
             verified => verified.payload(),
@@ -166,19 +169,24 @@ impl LayerSettings {
             }
             return Err(Early::Answer(answer));
         }
-        let Some(service) = service else {
+        if ready.is_none() {
             // Such a request is answered above.
             return Err(not_ready(Duration::ZERO).into());
-        };
-        self.verifier.withdraw_upgrade(&mut head);
+        }
+        self.verifier.withdraw_upgrade(head);
         let (body, handling) = match verified {
             Verified::Claimed(payload) | Verified::Unclaimed(payload) => {
-                (hand_over(&mut head, payload, strip), Handling::Plain)
+                (hand_over(head, payload, strip), Handling::Plain)
             }
-            Verified::Leased(payload, lease) => (
-                hand_over(&mut head, payload, strip),
-                Handling::Leased(lease),
-            ),
+            Verified::Leased(payload, mut lease) => {
+                let body = hand_over(head, payload, strip);
+                head.extensions.insert(lease.status());
+                lease.hold(head.extensions.get().cloned());
+                let running = lease.take_running();
+                // Before the service is called, which may block its thread as well.
+                let kept = KeptLease::new(lease);
+                (body, Handling::Leased(kept, running))
+            }
             Verified::Pending(mut pending) => {
                 rewrite_headers(&mut head.headers, Some(pending.unread()), 0, strip);
                 let fate = pending.fate();
@@ -193,28 +201,27 @@ impl LayerSettings {
                 (Bytes::new(), Handling::InTransaction(fate))
             }
         };
-        Ok((Request::from_parts(head, I::from(body)), handling, service))
+        Ok((I::from(body), handling))
     }
 }
 
 /// Waits until the service is ready, which may take something scarce, such as a permit: it is given
 /// back when the service is dropped. A service that is ready at once needs no timer.
 async fn until_ready<S: Service<R>, R>(
-    mut service: S,
+    service: &mut S,
     limit: Duration,
-) -> Result<Result<S, S::Error>, Rejection> {
+) -> Result<Result<(), S::Error>, Rejection> {
     let asked = poll_fn(|context| Poll::Ready(service.poll_ready(context))).await;
-    let answer = match asked {
-        Poll::Ready(answer) => answer,
+    match asked {
+        Poll::Ready(answer) => Ok(answer),
         Poll::Pending => {
             // Boxed, so that who does not wait keeps no room for it.
             let ready = poll_fn(|context| service.poll_ready(context));
             Box::pin(timeout(limit, ready))
                 .await
-                .map_err(|_| not_ready(limit))?
+                .map_err(|_| not_ready(limit))
         }
-    };
-    Ok(answer.map(|()| service))
+    }
 }
 
 fn not_ready(limit: Duration) -> Rejection {

@@ -7,13 +7,16 @@ use sfv::{
     KeyRef, Parser,
     visitor::{DictionaryVisitor, EntryVisitor},
 };
+use smallvec::smallvec;
 
 use super::{
     canonical::Why,
     fields::{BytesVisitor, check_length, joined, usual_bytes},
     names::CONTENT_DIGEST,
 };
-use crate::message::{BodyDigest, DigestAlgorithm, Encoding, HashOutput, RunningDigest};
+use crate::message::{
+    BodyDigest, BodyDigests, DigestAlgorithm, Encoding, HashOutput, RunningDigest,
+};
 
 /// Algorithms that one field may name, those that are not supported among them.
 const MAX_ALGORITHMS: usize = 16;
@@ -36,7 +39,7 @@ impl DigestAlgorithm {
 
 /// The digests under algorithms that we support, each of which must match; `None` where there is
 /// no such field. Others, such as `md5`, prove nothing and are passed over.
-pub(crate) fn read(headers: &HeaderMap) -> Result<Option<Vec<BodyDigest>>, Why> {
+pub(crate) fn read(headers: &HeaderMap) -> Result<Option<BodyDigests>, Why> {
     read_field(headers, &CONTENT_DIGEST)
 }
 
@@ -44,7 +47,7 @@ pub(crate) fn read(headers: &HeaderMap) -> Result<Option<Vec<BodyDigest>>, Why> 
 pub(super) fn read_field(
     headers: &HeaderMap,
     name: &HeaderName,
-) -> Result<Option<Vec<BodyDigest>>, Why> {
+) -> Result<Option<BodyDigests>, Why> {
     let Some(field) = joined(headers, name)? else {
         return Ok(None);
     };
@@ -53,7 +56,7 @@ pub(super) fn read_field(
         && let Some(algorithm) = supported(key)
         && claimed.as_ref().len() == algorithm.len()
     {
-        return Ok(Some(vec![BodyDigest { algorithm, claimed }]));
+        return Ok(Some(smallvec![BodyDigest { algorithm, claimed }]));
     }
     let mut members = Members {
         found: Vec::with_capacity(2),
@@ -65,7 +68,7 @@ pub(super) fn read_field(
     if let Some(fault) = members.fault {
         return Err(fault);
     }
-    let mut digests = Vec::with_capacity(members.found.len());
+    let mut digests = BodyDigests::new();
     for (key, value) in members.found {
         let Some(algorithm) = supported(key) else {
             continue;

@@ -235,7 +235,7 @@ impl Twilio {
         message.path_and_query(target.path(), target.query());
         match &self.mode {
             Mode::Form => message.body(BodyForm::Canonical(sort)),
-            Mode::Json { before_digest } => message.digests(vec![BodyDigest {
+            Mode::Json { before_digest } => message.digests([BodyDigest {
                 algorithm: DigestAlgorithm::Sha256,
                 claimed: body_digest(before_digest, target.path_and_query.as_str())?,
             }]),
