@@ -101,7 +101,7 @@ impl Run<'_> {
     fn is_proven(&self, check: &Check, sighting: &Sighting) -> bool {
         let is_sure = sighting.seen > 1
             || self.oracle.is_sure_at_once()
-            || matches!(check.how, How::Waits(_));
+            || matches!(check.how, How::Waits(_)) && self.oracle.has_own_state();
         is_sure && sighting.is_quiet == Some(true) && sighting.measured.effects.is_some()
     }
 }

@@ -65,8 +65,8 @@ struct Shard {
     ends: BTreeSet<(Timestamp, Known)>,
 }
 
-/// The digest of a claim. Half of it is hashed: two that have one half in common are as hard to find
-/// as a forged MAC of that length.
+/// The digest of a claim. Half of it is hashed, which is enough to spread the records; all of it is
+/// compared.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Known([u8; 32]);
 
