@@ -31,7 +31,7 @@
 //! 16. [Threat model](threat_model) and [side channels](side_channels).
 //! 17. [What we got wrong](what_we_got_wrong).
 //! 18. [Comparison](comparison) with other crates.
-//! 16. [Threat model](threat_model) and [side channels](side_channels).
+//! 19. [Stability](stability), [dependencies] and [platforms].
 
 #[doc = include_str!("start.md")]
 pub mod start {}
