@@ -29,7 +29,7 @@ use crate::{
     idempotency::KeyTakenOut,
     message::{IDEMPOTENCY_KEY, has_split_cookie, join_cookies, remove_framing},
     once::{KeptLease, can_be_kept},
-    request::{PendingSlot, Processing, UnprovenSlot, Verified, VerifiedPayload},
+    request::{PendingSlot, Processing, UnprovenSlot, Verified, VerifiedPayload, refused::Refused},
 };
 
 /// The service that [`VerifyLayer`](crate::VerifyLayer) makes.
@@ -73,6 +73,15 @@ impl<S> Verify<S> {
                 }
                 // The verifier has reported it.
                 Err(Early::Rejection(rejection)) => Ok(settings.render(&rejection, asked)),
+                Err(Early::Duplicate(refused)) => {
+                    // No handler runs for it: what is scarce there is for other requests.
+                    drop(service);
+                    // Boxed, so that what few requests need makes the future no larger for all.
+                    match Box::pin(settings.answer_to_duplicate(&head, refused)).await {
+                        Ok(answer) => Ok(answer.map(ResponseBody::of_layer)),
+                        Err(rejection) => Ok(settings.render(&rejection, asked)),
+                    }
+                }
                 Err(Early::Answer(answer)) => Ok(answer.map(ResponseBody::of_layer)),
                 Err(Early::Failed(error)) => Err(error),
             }
@@ -83,6 +92,8 @@ impl<S> Verify<S> {
 /// An answer that is given without a call of the inner service.
 enum Early<E> {
     Rejection(Rejection),
+    /// The request was used before, and its answer may be on record.
+    Duplicate(Refused),
     /// The handshake of a scheme.
     Answer(Response<Bytes>),
     /// The inner service failed before it was ready.
@@ -151,9 +162,7 @@ impl LayerSettings {
         let verified = match verified {
             Ok(verified) => verified,
             Err(refused) if self.may_have_answered(&refused.rejection) => {
-                // Boxed, so that what few requests need makes the future no larger for all.
-                let answering = Box::pin(self.answer_to_duplicate(head, refused));
-                return Err(answering.await.map_or_else(Early::Rejection, Early::Answer));
+                return Err(Early::Duplicate(refused));
             }
             Err(refused) => return Err(refused.rejection.into()),
         };

@@ -14,8 +14,9 @@ use tokio::{
     task::yield_now,
     time::{sleep, timeout},
 };
+use tower::{ServiceBuilder, ServiceExt as _};
 
-use super::{Server, answers, ask, keyed, sign};
+use super::{Server, Work, answers, ask, keyed, sign, verify};
 use crate::common::{self, KEY, OTHER_KEY, OTHER_SECRET, SECRET};
 
 /// Sends a request whose handler is slow, and hangs up once the handler runs.
@@ -118,4 +119,42 @@ async fn a_replay_does_not_delay_the_retry_of_its_sender() {
     assert!(timeout(minute, server.ask(second)).await.is_err());
     assert!(!replay.is_finished());
     replay.abort();
+}
+
+/// A handler's permit is for requests that it handles. The twin is a second handler at work, which has
+/// the only permit.
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_holds_no_permit_while_its_answer_is_looked_up() {
+    let clock = common::clock();
+    let builder = IdempotencyLayer::builder(Deaf(answers(&clock)));
+    let layer = builder.store_timeout(Duration::from_secs(3600)).build();
+    let layer = layer.unwrap();
+    let verify = verify(&clock).answer_duplicates_from(&layer);
+    let service = ServiceBuilder::new()
+        .layer(verify.build().unwrap())
+        .layer(layer)
+        .concurrency_limit(1)
+        .service(Work::new().router());
+    let send = |request: Request<Body>| {
+        let service = service.clone();
+        tokio::spawn(async move { service.oneshot(request).await.unwrap().status() })
+    };
+    let signed = |key: &str, body: &str| sign(&clock, (KEY, SECRET), keyed(key, "/pay", body));
+    let (head, _) = signed("k", "{}").into_parts();
+    let original = || Request::from_parts(head.clone(), Body::from("{}"));
+    assert_eq!(send(original()).await.unwrap(), 201);
+
+    let duplicate = send(original());
+    sleep(Duration::from_secs(1)).await;
+    let fresh = send(signed("fresh", "{}").map(Body::from));
+    assert_eq!(fresh.await.unwrap(), 201);
+    assert!(!duplicate.is_finished());
+
+    let at_work = send(signed("slow", "slow").map(Body::from));
+    sleep(Duration::from_secs(1)).await;
+    let twin = send(signed("twin", "{}").map(Body::from));
+    assert_eq!(twin.await.unwrap(), 503);
+    assert!(!at_work.is_finished());
+    duplicate.abort();
+    at_work.abort();
 }
