@@ -57,22 +57,15 @@ impl<'h> Parsed<'h> {
     /// Panics if there is something to wait for, outside of a Tokio runtime with its timer.
     pub async fn admit(self) -> Result<Admitted<'h>, Rejection> {
         let Self { mut state } = self;
-        state.admit().await?;
+        if let Admission::Claimed(candidates) = &mut state.admission {
+            let settings = &state.verifier.settings;
+            let admitted = settings.admit(&state.head, candidates).await;
+            state.admission = Admission::Signed(admitted.map_err(|refused| {
+                let rejection = refuse(refused, state.report.as_ref());
+                state.verifier.answered(rejection)
+            })?);
+        }
         Ok(Admitted { state })
-    }
-}
-
-impl State<'_> {
-    pub(super) async fn admit(&mut self) -> Result<(), Rejection> {
-        let Admission::Claimed(candidates) = &mut self.admission else {
-            return Ok(());
-        };
-        let admitted = self.verifier.settings.admit(&self.head, candidates).await;
-        self.admission = Admission::Signed(admitted.map_err(|refused| {
-            let rejection = refuse(refused, self.report.as_ref());
-            self.verifier.answered(rejection)
-        })?);
-        Ok(())
     }
 }
 

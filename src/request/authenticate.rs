@@ -42,18 +42,12 @@ impl Received<'_> {
     /// or signed time; if the request ceased to be fresh while its body arrived, or if the bodies
     /// of running handlers leave no room for one that had to be waited for.
     pub fn authenticate(self) -> Result<Authentic, Rejection> {
-        self.state.authenticate()
-    }
-}
-
-impl State<'_> {
-    pub(super) fn authenticate(self: Box<Self>) -> Result<Authentic, Rejection> {
-        let verifier = self.verifier;
+        let verifier = self.state.verifier;
         let authentic = self.compare();
         authentic.map_err(|rejection| verifier.answered(rejection))
     }
 
-    fn compare(self: Box<Self>) -> Result<Authentic, Rejection> {
+    fn compare(self) -> Result<Authentic, Rejection> {
         let State {
             verifier,
             ref head,
@@ -64,7 +58,7 @@ impl State<'_> {
             ref fed,
             mut charge,
             ..
-        } = *self;
+        } = *self.state;
         let settings = &*verifier.settings;
         if verifier.awaits_supply() && head.supplied.is_none() {
             return Err(Fault::new(

@@ -54,7 +54,11 @@ impl<'h> Admitted<'h> {
         B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
     {
         let Self { mut state } = self;
-        state.receive(body).await?;
+        let received = match state.read(body).await {
+            Ok(()) => state.arrived().await,
+            Err(rejection) => Err(rejection),
+        };
+        received.map_err(|rejection| state.verifier.answered(rejection))?;
         Ok(Received { state })
     }
 
@@ -68,17 +72,6 @@ impl<'h> Admitted<'h> {
 }
 
 impl State<'_> {
-    pub(super) async fn receive<B>(&mut self, body: B) -> Result<(), Rejection>
-    where
-        B: Body<Data: Into<Bytes>, Error: Into<Box<dyn StdError + Send + Sync>>>,
-    {
-        let received = match self.read(body).await {
-            Ok(()) => self.arrived().await,
-            Err(rejection) => Err(rejection),
-        };
-        received.map_err(|rejection| self.verifier.answered(rejection))
-    }
-
     async fn take_over(&mut self, body: &Bytes) -> Result<(), Rejection> {
         self.fed = Fed::new(self.admission.signatures());
         if !body.is_empty() {

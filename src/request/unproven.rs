@@ -8,11 +8,12 @@ use http::request::Parts;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{
+    admit::Admitted,
     authenticate::Authentic,
     budget::Charge,
     payload::VerifiedPayload,
     pending::PendingPayload,
-    state::State,
+    receive::Received,
     usable::{Unread, Usable},
     verifier::Verifier,
 };
@@ -107,10 +108,10 @@ struct Unproven {
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl State<'_> {
+impl Received<'_> {
     /// A request that is to be proven later, with all that this takes.
-    pub(super) fn into_unproven(self: Box<Self>, head: &Parts) -> UnprovenPayload {
-        let state = *self;
+    pub(super) fn into_unproven(self, head: &Parts) -> UnprovenPayload {
+        let state = *self.state;
         UnprovenPayload(Box::new(Unproven {
             verifier: state.verifier.clone(),
             head: head.clone(),
@@ -224,11 +225,12 @@ impl Unproven {
             ..
         } = self;
         let parsed = verifier.read_head(head, Some(supplied))?;
-        let mut state = parsed.admit().await?.state;
+        let Admitted { mut state } = parsed.admit().await?;
+        // It was received at the door.
         state.body = body;
         state.formed = formed;
         state.charge = charge;
-        let authentic = state.authenticate();
+        let authentic = Received { state }.authenticate();
         drop(permit);
         authentic
     }

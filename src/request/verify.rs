@@ -119,25 +119,24 @@ impl Verifier {
             // Boxed, so that what few layers do makes the future no larger for all.
             return Box::pin(self.take_through_several(head, body, refuse, ready, span)).await;
         }
-        let mut state = self.parse(head)?.state;
-        state.admit().await?;
-        let in_head = state.admission.signatures();
+        let admitted = self.parse(head)?.admit().await?;
+        let in_head = admitted.state.admission.signatures();
         let signed_in_head = !in_head.is_empty();
         span.record("key_id", first_key(in_head));
-        state.receive(body).await?;
+        let received = admitted.receive(body).await?;
         if !signed_in_head {
-            span.record("key_id", first_key(state.admission.signatures()));
+            span.record("key_id", first_key(received.state.admission.signatures()));
         }
-        span.record("body_bytes", state.body.len());
+        span.record("body_bytes", received.state.body.len());
         if self.awaits_supply() {
-            let unproven = state.into_unproven(head);
+            let unproven = received.into_unproven(head);
             let ready = match ready.await? {
                 Ok(ready) => ready,
                 Err(error) => return Ok(Err(error)),
             };
             return Ok(Ok((Verified::Unproven(unproven), Some(ready))));
         }
-        state.authenticate()?.take_through(refuse, ready).await
+        received.authenticate()?.take_through(refuse, ready).await
     }
 }
 
