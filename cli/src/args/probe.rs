@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, ValueHint};
 
-use super::{SchemeArgs, SecretArgs, seconds};
+use super::shared::{SchemeArgs, SecretArgs, seconds};
 
 const EFFECTS: &str = "Effects";
 const SAFETY: &str = "Safety";

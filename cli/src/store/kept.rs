@@ -9,10 +9,10 @@ use countersign::{
 };
 use sqlx::postgres::PgConnectOptions;
 
-use super::{
-    Before, FILE, MEMORY, POSTGRES, Store, WATERMARK, causes, connected, open, without_password,
+use super::opened::{
+    Before, FILE, MEMORY, POSTGRES, Store, WATERMARK, connected, open, without_password,
 };
-use crate::{exit::Failure, printer::escaped};
+use crate::{exit::Failure, http_client::causes, printer::escaped};
 
 /// A store that is there already. None is made.
 pub(crate) enum Kept {

@@ -1,5 +1,4 @@
-//! Where a server of the command remembers what it has accepted: in memory, in a file, in Redis or in
-//! PostgreSQL.
+//! A store that a server of the command opens: in memory, in a file, in Redis or in PostgreSQL.
 
 use std::{env, error::Error, fs::OpenOptions, io, sync::Arc, time::Duration};
 
@@ -14,10 +13,6 @@ use tokio::time::timeout;
 
 use crate::{exit::Failure, http_client::causes, printer::escaped};
 
-mod kept;
-
-pub(crate) use kept::open_kept;
-
 pub(crate) const MEMORY: &str = "memory";
 
 /// Before the name of the file in which a store in memory keeps how far it has come.
@@ -27,7 +22,7 @@ pub(crate) const WATERMARK: &str = "memory:";
 pub(crate) const FILE: &str = "sqlite:";
 
 const REDIS: [&str; 3] = ["redis", "rediss", "unix"];
-const POSTGRES: [&str; 2] = ["postgres", "postgresql"];
+pub(super) const POSTGRES: [&str; 2] = ["postgres", "postgresql"];
 
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -201,7 +196,9 @@ async fn in_redis(url: &str, before: Before) -> Opened {
 }
 
 /// Connects once: a pool would try again until it is late, and not say why.
-async fn connected(options: &PgConnectOptions) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub(super) async fn connected(
+    options: &PgConnectOptions,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     let connecting = timeout(CONNECT, PgConnection::connect_with(options));
     let late = |_| {
         format!(
@@ -229,7 +226,7 @@ async fn in_postgres(url: &str, before: Before) -> Opened {
 }
 
 /// The place as a message may show it.
-fn without_password(place: &str) -> String {
+pub(super) fn without_password(place: &str) -> String {
     let Some((scheme, _)) = place.split_once("://") else {
         return place.to_owned();
     };
