@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds and runs every benchmark, and ends with one table: what was measured, ours, the peer or
-# limit, their ratio, what must be reached, and whether it is. What else is measured goes to
+# limit, their ratio, what must be reached, and whether it is. All other measurements go to
 # standard error.
 set -eu
 cd "$(dirname "$0")"

@@ -35,7 +35,7 @@ use hyper_util::{
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, task::JoinSet};
 
-/// What the link says. The bearer can read it, and cannot change it.
+/// The claims of the link. The bearer can read them, and cannot change them.
 #[derive(Serialize, Deserialize)]
 struct Confirm {
     address: String,

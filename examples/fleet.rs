@@ -51,14 +51,14 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// What clients call, whichever process a load balancer gives them.
+/// The URL that clients call, whichever process a load balancer gives them.
 const ORIGIN: &str = "https://api.example.com";
 const KEY: &str = "partner-1";
 const SECRET: &str = "a secret that only the partner and we know";
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const REQUESTS: usize = 100;
-/// Of each request, to each process.
+/// The duplicates of each request, to each process.
 const COPIES: usize = 2;
 
 type AnyError = Box<dyn Error + Send + Sync>;
@@ -220,7 +220,7 @@ fn orders(numbers: Range<usize>) -> Result<Vec<Signed>, AnyError> {
         .collect()
 }
 
-/// Who accepted, and how often each process answered what.
+/// How often each process gave each answer.
 #[derive(Default)]
 struct Answers(BTreeMap<&'static str, BTreeMap<String, usize>>);
 

@@ -102,7 +102,7 @@ async fn main() -> Result<(), AnyError> {
     Ok(())
 }
 
-/// What a generated service is to `tonic`.
+/// The traits of a service that `tonic` has generated.
 #[derive(Clone)]
 struct Transfers;
 

@@ -52,7 +52,7 @@ const SECRET: &str = "a secret that only the partner and we know";
 const ORDERS: i64 = 60;
 /// How often each order is sent, at once.
 const COPIES: usize = 3;
-/// What the carrier takes to answer.
+/// The time that the carrier takes to answer.
 const SHIPPING: Duration = Duration::from_millis(12);
 /// When a job that was taken, and neither removed nor put off, is delivered once more.
 const INVISIBLE: Duration = Duration::from_millis(250);
@@ -342,7 +342,7 @@ fn random() -> u64 {
     RandomState::new().hash_one(Instant::now())
 }
 
-/// What became of all orders.
+/// The outcome of all orders.
 struct Outcome {
     accepted: usize,
     killed: usize,

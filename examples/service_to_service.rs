@@ -133,7 +133,7 @@ struct Service {
     other_answers: &'static str,
     signer: Signer,
     response_signer: ResponseSigner,
-    /// What it accepts: as a server, and as a client.
+    /// The keys that it accepts: as a server, and as a client.
     requests_from: KeyRing,
     responses_from: KeyRing,
     verifier: ResponseVerifier,

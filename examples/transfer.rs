@@ -63,13 +63,13 @@ struct Transfer {
 const ROUTE: &str = "/accounts/{from}/transfers";
 const CURRENCY: &str = "EUR";
 
-/// What stands in the path.
+/// The parameters of the path.
 #[derive(serde::Deserialize)]
 struct Place {
     from: i64,
 }
 
-/// What stands in the query.
+/// The parameters of the query.
 #[derive(serde::Deserialize)]
 struct Asked {
     currency: String,
@@ -359,7 +359,7 @@ async fn on_sqlite(
     Ok(with && !without)
 }
 
-/// What was sent, and what came back.
+/// A request, and its answer.
 #[derive(Default)]
 struct Tally {
     sent: AtomicU64,

@@ -8,7 +8,7 @@ targets=(targets/*.rs)
 seconds=$((${1:-60} / ${#targets[@]}))
 cargo build --locked --release --bins
 
-# What a target prints is shown once it has ended.
+# The output of a target is shown once the target has ended.
 fuzz() {
     local output status=0
     output=$(cargo run --locked --quiet --release --bin "$1" -- \

@@ -14,7 +14,7 @@
 //!
 //! The labels have few values, whoever sends: no key id, no nonce and no path is among them.
 //! `namespace` is one of those that were configured. A request that is dropped before its verdict,
-//! by a client that hangs up, is in no histogram. Whoever takes a request through the stages of
+//! by a client that hangs up, is in no histogram. Code that takes a request through the stages of
 //! [`request`](crate::request) by hand gets claims and the budget counted, and no more.
 //!
 //! A recorder for Prometheus makes summaries of histograms unless it is given [`BUCKETS`]:

@@ -173,7 +173,7 @@ pub fn all() -> Vec<Contender> {
     ]
 }
 
-/// What a profiler is to collect.
+/// The work that a profiler collects.
 #[inline(never)]
 pub fn profiled(handle: &mut dyn FnMut()) {
     handle();

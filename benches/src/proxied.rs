@@ -117,7 +117,7 @@ impl Proxy {
     /// Starts a proxy on the second processor, in a folder of its own. It takes so many connections.
     pub fn start(proxied: Proxied, folder: &Path, upstream: &Path, connections: usize) -> Self {
         fs::create_dir_all(folder).expect("a folder");
-        // What this thread starts inherits its processor.
+        // Each thread and process that this thread starts runs on the same processor.
         on_processor(1);
         let proxy = match proxied {
             Proxied::Nginx => Self::nginx(folder, upstream, connections, false),

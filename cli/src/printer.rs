@@ -1,6 +1,6 @@
 //! The only code that prints: for people, in colour where the terminal has it, or as JSON.
 //!
-//! Whatever comes from a request, a file or another program may hold control characters. The
+//! Text of a request, a file or another program may hold control characters. The
 //! printer escapes them, so that no text can move the cursor or change the colour.
 
 use std::{

@@ -1,4 +1,4 @@
-//! What the fuzz targets have in common.
+//! Code that the fuzz targets share.
 
 use std::{
     pin::pin,

@@ -90,7 +90,7 @@ fn clock() -> ManualClock {
     ManualClock::at(Timestamp::from_secs(1_700_000_000).expect("a valid time"))
 }
 
-/// What the requests have beside their signature.
+/// The fields of the requests beside their signature.
 pub const HEADERS: [(&str, &str); 5] = [
     ("host", "api.example.com"),
     ("content-type", "application/json"),

@@ -108,7 +108,7 @@ fn same(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// What can be read in one way only, by another library: no name appears twice in an object.
+/// Text that can be read in one way only, by another library: no name appears twice in an object.
 #[derive(Debug)]
 struct Strict;
 

@@ -61,7 +61,7 @@ enum Form {
 #[derive(Clone, Debug)]
 struct Facts([Vec<u8>; 10]);
 
-/// What stands in for a part that the fuzzer leaves alone.
+/// The value of a part that the fuzzer leaves alone.
 const USUAL: [&str; 10] = [
     "POST",
     "a.example",

@@ -29,7 +29,7 @@ enum Input {
         to: u16,
         by: Vec<u8>,
     },
-    /// What the holder of the key could write.
+    /// An envelope that the holder of the key could write.
     Authentic(Vec<u8>),
 }
 
@@ -95,7 +95,7 @@ fuzz_target!(|input: Input| {
             let Ok(opened) = envelopes.open(&authentic(&content)) else {
                 return;
             };
-            // What can be read can be sealed and read once more.
+            // An envelope that can be read can be sealed and read again.
             let Ok(proven) = ready(opened.claim_in(&store(&clock))) else {
                 return;
             };

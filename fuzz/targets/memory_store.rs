@@ -46,7 +46,7 @@ enum Length {
     Hour,
 }
 
-/// What a store owes for a nonce.
+/// The promises of a store for a nonce.
 enum Record {
     /// Nobody is let through before the deadline, and never with this deadline.
     Final { deadline: Timestamp },

@@ -120,7 +120,7 @@ impl<S: Sync> FromRequestParts<S> for SignedVersion {
 
 /// The verified body, read as JSON.
 ///
-/// Whatever `content-type` says, the body is read as JSON: an uncovered header does not decide what
+/// The body is read as JSON under every `content-type`: an uncovered header does not decide what
 /// verified bytes mean.
 ///
 /// A body in which a name appears twice in one object, at any depth, is refused with 422, also

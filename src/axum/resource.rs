@@ -105,7 +105,7 @@ pub struct SameResource<T: NamesResource> {
     pub id: T::Id,
     /// The verified body, read as JSON, as [`VerifiedJson`](crate::VerifiedJson) reads it.
     pub body: T,
-    /// Whatever else was verified.
+    /// The payload of the verified request.
     pub payload: VerifiedPayload,
 }
 

@@ -24,7 +24,7 @@ impl<R: Body<Data = Bytes>> PeekedBody<R> {
         Self(TakenBody::new(body))
     }
 
-    /// The whole body, if it is short, has no trailers and is not broken off. Whatever was read is
+    /// The whole body, if it is short, has no trailers and is not broken off. The bytes that were read are
     /// kept, also when this is dropped before it is done.
     pub(super) async fn peek(&mut self) -> Option<Bytes> {
         let taken = self.0.take_up_to(MAX_BYTES, MAX_FRAMES).await;

@@ -130,7 +130,7 @@ impl Signer {
     /// Signs a request, with the present time and, where the scheme has one, a nonce of 128 random
     /// bits.
     ///
-    /// Whatever else is covered must be there already; the URI names the authority, or `Host`
+    /// All other covered parts must be there already; the URI names the authority, or `Host`
     /// does. Headers that the scheme writes replace those of the same name.
     ///
     /// # Errors

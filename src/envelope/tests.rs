@@ -462,7 +462,7 @@ async fn a_request_without_a_nonce_is_used_once_for_each_sealing() {
     }
 }
 
-/// Whoever signs requests could write any payload, if the ring had the same secret.
+/// A signer of requests could write any payload, if the ring had the same secret.
 #[tokio::test]
 async fn a_secret_of_senders_is_none_of_envelopes_whichever_is_built_first() {
     let shared = "a secret that two have";

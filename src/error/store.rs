@@ -4,7 +4,7 @@ use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
 use crate::clock::Timestamp;
 
-/// Says why a store gave no answer. Whatever the reason, the request is refused.
+/// Says why a store gave no answer. For every reason, the request is refused.
 ///
 /// ```
 /// use countersign::error::{StoreError, StoreErrorKind};

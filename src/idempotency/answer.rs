@@ -260,7 +260,7 @@ mod tests {
         assert!(!response.headers().contains_key("content-type") && response.body().is_empty());
     }
 
-    /// Whatever a store gives back, nothing panics, and what is cut off is not an answer.
+    /// No bytes of a store cause a panic, and an answer that is cut off is not an answer.
     #[test]
     fn damaged_bytes_are_refused() {
         let whole = answer(None).to_bytes();

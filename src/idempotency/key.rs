@@ -204,7 +204,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the usual form is read for, the parser of Structured Fields reads as well.
+        /// The parser of Structured Fields reads each text of the usual form, and to the same key.
         #[test]
         fn the_usual_form_is_read_as_any_other(value in "[\"a\\\\ ~;=\u{7f}\u{e9}]{0,12}|\"[ -~]{0,300}\"") {
             let key = |read: Result<IdempotencyKey, Rejection>| read.map_err(|error| error.kind());

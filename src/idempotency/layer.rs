@@ -252,7 +252,7 @@ mod tests {
         for other in &others {
             let rebuilt = IdempotencyLayer::new(Arc::clone(&answers));
             rebuilt.answers_for(&verifier).unwrap();
-            // One that has its store for itself takes it away when it is dropped, also from two
+            // A layer that has its store for itself takes it away when it is dropped, also from two
             // verifiers.
             let own = IdempotencyLayer::new(MemoryAnswers::new());
             own.answers_for(&verifier).unwrap();

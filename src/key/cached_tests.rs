@@ -154,7 +154,7 @@ async fn a_look_up_that_is_given_up_is_begun_by_the_next_and_no_line_is_left() {
     assert_eq!(lock(&keys.0.flights).len(), 0);
 }
 
-/// Whoever sends names key ids, without end.
+/// A sender names key ids, without end.
 #[tokio::test(start_paused = true)]
 async fn names_of_strangers_evict_no_key() {
     let asked_again = async |knows_all: bool| {
@@ -204,7 +204,7 @@ async fn an_outage_refuses_unless_stale_keys_are_served_and_then_for_a_stated_ti
             stale > 0,
             "{stale}, {is_slow}"
         );
-        // What was never there is not made up.
+        // A key that was never there is not made up.
         is_known(&keys, "partner-2").await.unwrap_err();
         advance(600 * SECOND).await;
         is_known(&keys, "partner-1").await.unwrap_err();

@@ -158,8 +158,8 @@ impl Secret {
         })
     }
 
-    /// Returns whether these are its bytes, compared in constant time. That the lengths differ can
-    /// be seen.
+    /// Returns whether these are the secret's bytes, compared in constant time. Only a difference of the
+    /// lengths can be seen.
     pub(crate) fn is(&self, bytes: &[u8]) -> bool {
         self.bytes.ct_eq(bytes).into()
     }

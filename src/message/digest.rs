@@ -53,7 +53,7 @@ pub(crate) fn behind_length(mut feed: impl FnMut(&[u8]), part: &[u8]) {
     feed(part);
 }
 
-/// What stands before a part.
+/// The length before a part.
 pub(crate) fn length(part: &[u8]) -> [u8; 8] {
     (part.len() as u64).to_be_bytes()
 }

@@ -29,7 +29,7 @@ impl<'n> Wanted<'n> {
     }
 }
 
-/// What the `application/x-www-form-urlencoded` percent-encode set of the URL standard leaves as it
+/// The bytes that the `application/x-www-form-urlencoded` percent-encode set of the URL standard leaves as it
 /// is.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'*')

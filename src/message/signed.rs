@@ -46,7 +46,7 @@ impl Written {
     }
 }
 
-/// What a message says of its signature.
+/// The parameters of the signature in a message.
 #[derive(Default)]
 pub(crate) struct CoveredParameters<'m> {
     pub(crate) signed_at: Option<Timestamp>,
@@ -230,7 +230,7 @@ impl Message {
     }
 }
 
-/// What is covered.
+/// The covered parts.
 impl Message {
     pub(crate) fn covers(&self, part: &Part) -> bool {
         self.parts.iter().any(|written| written.part == *part)

@@ -11,12 +11,12 @@ use http::{
 use super::{fields::single, routing::MatchedPlace};
 use crate::error::{Fault, malformed};
 
-/// The target of a request: what of it a client signs.
+/// The target of a request, as a client signs it.
 #[derive(Clone, Debug)]
 pub(crate) struct Target<'h> {
-    /// Of the public origin, or of the URI; not known where neither says it.
+    /// The scheme of the public origin, or of the URI; not known if neither says it.
     pub(crate) scheme: Option<&'h Scheme>,
-    /// Of the public origin: no request says it.
+    /// The public origin's user information: no request says it.
     pub(crate) user: Option<&'h UserInfo>,
     /// In lower case and without the default port; empty where the request names none.
     pub(crate) authority: Cow<'h, str>,

@@ -88,7 +88,7 @@ impl Hold for Lease {
 pub(crate) struct Kept<E> {
     held: Arc<dyn Ends<E>>,
     keeper: oneshot::Sender<Settlement<E>>,
-    /// Of the keeper.
+    /// The runtime of the keeper.
     runtime: runtime::Id,
 }
 
@@ -326,7 +326,7 @@ async fn while_renewing<F: Future>(
     when_lost: impl Fn(),
 ) -> F::Output {
     let mut awaited = pin!(awaited);
-    // One that is ready at once needs no timer, and no room for it.
+    // A future that is ready at once needs no timer, and no room for it.
     let mut renewing = None;
     poll_fn(|cx| {
         if let Poll::Ready(output) = awaited.as_mut().poll(cx) {

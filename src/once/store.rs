@@ -238,7 +238,7 @@ pub trait LeaseStore: Send + Sync {
 /// effects of a handler, or rolled back together with them.
 ///
 /// Implemented for `sqlx::Transaction` of PostgreSQL and of SQLite (features `postgres` and
-/// `sqlite`). What commits each statement by itself, such as a pool or a bare connection, must not
+/// `sqlite`). An executor that commits each statement by itself, such as a pool or a bare connection, must not
 /// implement it.
 ///
 /// An implementation keeps these promises:
@@ -286,7 +286,7 @@ pub trait ConsumeIn: Send {
     note = "pass a reference to a pool of a database whose feature is on (`postgres`, `sqlite`); in a transaction of your own, call `consume(&mut tx)`"
 )]
 pub trait TransactIn: Send + Sync {
-    /// An open transaction. One that is dropped is rolled back.
+    /// An open transaction. A transaction that is dropped is rolled back.
     type Transaction: ConsumeIn + Unpin + 'static;
 
     /// The connection that statements run on while the transaction is open: a type without

@@ -145,7 +145,7 @@ impl<G: Guarded> Ticket<G> {
     fn admit(&self, turn: Result<Turn, Fault>) -> Result<Turn, G::Refusal> {
         let admitted = turn.and_then(|turn| match turn.is_used() {
             // The duplicate of an event extends its record, which is in the database.
-            // What is recorded with it must be, also if it was used before.
+            // The records with it must be there, also if it was used before.
             true if !self.claim.extends() && self.also.is_empty() => Err(used_before(&self.claim)),
             _ => Ok(turn),
         });
@@ -289,7 +289,7 @@ impl<G: Guarded> Ticket<G> {
             end.refused(transaction, kind).await;
             return Err(refusal.into());
         }
-        // Whatever comes before COMMIT, dropping this future too, rolls back.
+        // Every end before COMMIT, dropping this future too, rolls back.
         fate.set(Fate::RolledBack);
         let content = self.guarded.hand_out();
         match work(D::connection(&mut transaction), content).await {

@@ -218,7 +218,7 @@ mod tests {
         let (next, ()) = tokio::join!(waits, async { drop(first) });
         assert!(next.as_ref().unwrap().is_used());
         assert_eq!(turns.len(), 1);
-        // One that gives up, and one that is dropped while it waits, leave nothing.
+        // A claim that gives up, and a claim that is dropped while it waits, leave nothing.
         let waits = turns.take(&one, hour);
         assert!(tokio::time::timeout(SHORT, waits).await.is_err());
         drop(next);

@@ -313,7 +313,7 @@ impl<T: 'static> VerifierBuilder<T> {
     /// Takes the room for bodies from a budget that other verifiers share, instead of one of its own.
     /// Default: a budget of [`body_budget_bytes`](Self::body_budget_bytes), which is then ignored.
     ///
-    /// What is said there of one key holds for one key of one [namespace](Self::namespace).
+    /// The limits there for one key hold for one key of one [namespace](Self::namespace).
     ///
     /// ```
     /// use countersign::{MemoryStore, VerifyLayer, request::BodyBudget, webhooks};

@@ -134,7 +134,7 @@ impl UnprovenPayload {
     /// locked the whole database. A value that is read without a lock is a check that comes before
     /// the use.
     ///
-    /// Whatever fails before `work` has answered, and an error of `work`, rolls everything back. In
+    /// A failure before `work` has answered, and an error of `work`, roll everything back. In
     /// all else this is [`PendingPayload::transact`].
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Whatever a payload hands out is in the signed message: if it changes, the message changes, and
+//! Everything that a payload hands out is in the signed message: if it changes, the message changes, and
 //! what is not in the message reads as `None`. Tried for every scheme, with requests that it has
 //! signed.
 

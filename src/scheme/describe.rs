@@ -51,7 +51,7 @@ impl<D: Describe> Format for D {
     }
 }
 
-/// What the pipeline and the signer need of a scheme.
+/// The operations of a scheme that the pipeline and the signer need.
 pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
     /// Returns what is true of every request under this scheme.
     fn profile(&self) -> &Profile;
@@ -171,7 +171,7 @@ pub(crate) trait Describe: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// What of a request decides what a 401 to it asks for: a number that the scheme gave out.
+/// The kind of request, which decides what a 401 asks for: a number that the scheme gave out.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Asked(pub(crate) usize);
 
@@ -182,7 +182,7 @@ impl Asked {
     }
 }
 
-/// What is true of every request under a scheme; the layer's configuration is checked against it.
+/// The properties of every request under a scheme; the layer's configuration is checked against them.
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
     pub(crate) algorithm: MacAlgorithm,
@@ -218,7 +218,7 @@ pub(crate) struct Profile {
     pub(crate) bare_refusals: bool,
 }
 
-/// What a scheme found in a request.
+/// The values that a scheme found in a request.
 #[derive(Debug)]
 pub(crate) enum Reading<'h> {
     /// At least one signature.
@@ -227,7 +227,7 @@ pub(crate) enum Reading<'h> {
     AfterBody(Cow<'h, str>),
 }
 
-/// What the signer gives to a scheme.
+/// The values that the signer gives to a scheme.
 #[derive(Debug)]
 pub(crate) struct Signing<'s> {
     pub(crate) key_id: &'s KeyId,

@@ -44,7 +44,7 @@ impl Settings {
             return Ok(issued_at);
         };
         let later = Timestamp::from_secs(refused.as_secs() + 1);
-        // One that is dated further ahead would be refused as not yet valid for longer than a second.
+        // A token that is dated further ahead would be refused as not yet valid for longer than a second.
         later
             .filter(|later| *later <= now.saturating_add(self.freshness.max_skew + Duration::from_secs(1)))
             .ok_or_else(|| {

@@ -96,7 +96,7 @@ fn peers(live: u64) {
     }
 }
 
-/// What each round took.
+/// The time that each round took.
 struct Rounds {
     filling: Vec<Nanos>,
     new: Vec<Nanos>,

@@ -207,7 +207,7 @@ async fn fill(pool: &PgPool, live: u64) {
     );
 }
 
-/// What is dropped in the time of a claim, while claims go on as fast as they can: a store's own
+/// The records that are dropped in the time of a claim, while claims go on as fast as they can: a store's own
 /// sweep, of which there is one however many servers there are.
 async fn expiry(server: &Server) {
     let (pool, store) = server.database("expiry", CONNECTIONS).await;

@@ -23,7 +23,7 @@ pub(crate) struct SchemeArgs {
     pub(crate) key_id: Option<String>,
 }
 
-/// What is signed and not sent.
+/// The values that are signed and not sent.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct SupplyArgs {
     /// A value that the scheme signs and no request sends, such as version=7; may be repeated

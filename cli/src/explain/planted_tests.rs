@@ -22,7 +22,7 @@ use crate::{
 
 const NOW: u64 = 1_700_000_000;
 
-/// Those that differ most: where the MAC, the time and the URL are, and what the secret is.
+/// The schemes that differ most: where the MAC, the time and the URL are, and what the secret is.
 pub(super) fn schemes() -> Vec<Chosen> {
     let folder = env!("CARGO_MANIFEST_DIR");
     let file = |name: &str| format!("{folder}/{name}.toml");

@@ -69,7 +69,7 @@ impl Key {
         }
     }
 
-    /// The bytes of the key; `None` if the text cannot be read so. What the scheme reads is not
+    /// The bytes of the key; `None` if the text cannot be read so. A secret that the scheme reads is not
     /// known here.
     pub(super) fn bytes(&self) -> Option<Zeroizing<Vec<u8>>> {
         let text = self.text.as_slice();

@@ -252,7 +252,7 @@ fn a_search_at_64_kib_is_bounded() {
     }
 }
 
-/// Whatever stands in the header of the signature.
+/// Any value of the header of the signature.
 #[test]
 fn no_signature_ends_the_command() {
     let mut numbers = Numbers(0x1234_5678_9abc_def1);

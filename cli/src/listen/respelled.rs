@@ -17,7 +17,7 @@ pub(super) type Wanted = Arc<OnceLock<Spelling>>;
 pub(super) struct Respelled<S> {
     stream: S,
     wanted: Wanted,
-    /// What was written of the head, and then what is left of it to send; `None` behind it.
+    /// The head as it was written, and then the rest of it to send; `None` behind it.
     head: Option<Head>,
 }
 

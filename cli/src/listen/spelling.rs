@@ -92,7 +92,7 @@ pub(super) struct Heads(Arc<Mutex<Followed>>);
 #[derive(Debug, Default)]
 struct Followed {
     place: Place,
-    /// What was read of a line or of a head.
+    /// The bytes that were read of a line or of a head.
     read: Vec<u8>,
     heads: VecDeque<Spelling>,
 }

@@ -23,7 +23,7 @@ use super::{
 const PING: Duration = Duration::from_secs(10);
 const PONG: Duration = Duration::from_secs(5);
 
-/// What one connection may take up.
+/// The limits of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectionLimits {
     /// For the first bytes of a connection, and for each head of HTTP/1.1. A connection without a
@@ -60,7 +60,7 @@ impl Default for ConnectionLimits {
 
 impl ConnectionLimits {
     /// Answers the requests of a connection until the client closes it, or the server shuts down.
-    /// Whatever is read is shown to `on_read` too.
+    /// All bytes that are read are shown to `on_read` too.
     pub(crate) async fn serve<S, F, H, A, B>(
         self,
         stream: S,

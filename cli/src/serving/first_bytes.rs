@@ -17,11 +17,11 @@ use tokio::{
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection whose first bytes have a deadline. Whatever is read is shown to `F` too.
+/// A connection whose first bytes have a deadline. All bytes that are read are shown to `F` too.
 pub(crate) struct FirstBytes<S, F> {
     stream: S,
     on_read: F,
-    /// What is left of the preface, and until when; `None` once the version is known.
+    /// The rest of the preface, and its deadline; `None` once the version is known.
     waiting: Option<(&'static [u8], Pin<Box<Sleep>>)>,
 }
 

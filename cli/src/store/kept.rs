@@ -16,7 +16,7 @@ use crate::{exit::Failure, http_client::causes, printer::escaped};
 
 /// A store that is there already. None is made.
 pub(crate) enum Kept {
-    /// What the file of a store in memory says.
+    /// The status in the file of a store in memory.
     Watermark(StoreStatus),
     File(Arc<SqliteStore>),
     Redis(Arc<RedisStore>),
@@ -80,7 +80,7 @@ pub(crate) async fn open_kept(place: &str) -> Result<Kept, Failure> {
     })
 }
 
-/// What a store answers.
+/// The answer of a store.
 type Answered<T> = Result<T, StoreError>;
 
 impl Kept {

@@ -1,4 +1,4 @@
-// What was verified is sealed before it goes into the cache, and used once when it comes out.
+// The verified payload is sealed before it goes into the cache, and used once when it comes out.
 
 use std::{
     collections::HashMap,
@@ -75,7 +75,7 @@ fn name(payload: &VerifiedPayload, Place { id }: Place) -> String {
 /// `POST /orders/1`, with `{"amount":30}`: it waits ten minutes for its confirmation.
 async fn order(State(shop): State<Shop>, payload: VerifiedPayload) -> Result<StatusCode, Failure> {
     let name = name(&payload, payload.path_params("/orders/{id}")?);
-    // What is not an order would be used up by its confirmation, and charge nothing.
+    // A payload that is not an order would be used up by its confirmation, and charge nothing.
     let _: Order = payload.json()?;
     let minutes = Deadline::after(Duration::from_secs(600));
     let sealed = shop.envelopes.seal(&payload, minutes)?;

@@ -1,4 +1,4 @@
-// What a handler answers when a request is refused or the database fails.
+// The answer of a handler when a request is refused or the database fails.
 
 use axum::response::{IntoResponse, Response};
 use countersign::{Rejection, axum::ExtractRejection, error::SignError};

@@ -36,7 +36,7 @@ async fn remove(State(pool): State<Pool>, pending: PendingPayload) -> Result<(),
     pending
         .transact(&pool, async |tx, payload| {
             let Place { id } = payload.path_params("/posts/{id}")?;
-            // Who asks is who signed: no header says it.
+            // The caller is the signer: no header names it.
             let removed = sqlx::query("DELETE FROM posts WHERE id = $1 AND owner = $2")
                 .bind(id)
                 .bind(payload.key_id().as_str())

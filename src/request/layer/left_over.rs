@@ -132,7 +132,7 @@ pin_project! {
         B: Send,
         B: 'static,
     {
-        /// Of a request whose client reads the answer while it writes, or has written all.
+        /// The rest of a request whose client reads the answer while it writes, or has written all.
         Plain { #[pin] body: B },
         Kept { body: Kept<B> },
     }
@@ -207,7 +207,7 @@ impl<B: Body + Send + 'static> Body for Watched<B> {
 
 impl<B: Body + Send + 'static> Drop for Kept<B> {
     fn drop(&mut self) {
-        // One that was never asked for does not come.
+        // A body that was never asked for does not come.
         if let Some(body) = self.body.take().filter(|_| !self.is_awaited) {
             Arc::clone(&self.left_over).drop_rest(body);
         }

@@ -53,7 +53,7 @@ pub enum Part {
     KeyId,
     /// The body, as it was received.
     Body,
-    /// The body, in a canonical form of JSON. One that has none is refused; see [`JsonForm`].
+    /// The body, in a canonical form of JSON. A body without one is refused; see [`JsonForm`].
     ///
     /// The payload holds the canonical form, which is what was signed: a number that was sent as
     /// `1E2` is read as `100` (or `100.0`). Requests whose bodies have one form are one request,

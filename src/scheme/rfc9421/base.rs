@@ -20,7 +20,7 @@ use crate::{
     proof::Room,
 };
 
-/// What a signature is over.
+/// The message that a signature is over.
 #[derive(Clone, Copy)]
 pub(crate) enum Source<'m> {
     Request(&'m Head<'m>),

@@ -95,7 +95,7 @@ impl HttpMessageSignaturesBuilder {
     /// The key id of signatures without `keyid`, under one agreed key: 1 to 128 visible ASCII
     /// characters. Default: none, and every signature must name its key.
     ///
-    /// A signature that names another key is refused. One that is made under this profile names
+    /// A signature that names another key is refused. A signature that is made under this profile names
     /// none. The secret is given by
     /// [`secret`](crate::request::VerifierBuilder::secret), or by
     /// [`keys`](crate::request::VerifierBuilder::keys) under this id.

@@ -13,7 +13,7 @@ use sfv::{
 
 use crate::message::query::Wanted;
 
-/// What is wrong with a signature, for the log.
+/// The fault of a signature, for the log.
 pub(crate) type Why = Cow<'static, str>;
 
 /// The kind of a structured field (RFC 9651, section 3). It decides how the field is serialized
@@ -32,7 +32,7 @@ pub enum FieldType {
 /// Appends an item that was parsed.
 pub(super) fn push_bare_item(to: &mut String, item: &BareItemFromInput<'_>) {
     match item {
-        // What is borrowed from the field had no escapes there, and needs none.
+        // Text that is borrowed from the field had no escapes there, and needs none.
         BareItemFromInput::String(Cow::Borrowed(text)) => {
             to.push('"');
             to.push_str(text.as_str());

@@ -41,7 +41,7 @@ pub struct Component(pub(super) Identifier<'static>);
 pub(crate) struct Identifier<'c> {
     pub(crate) name: Name,
     pub(crate) form: Form<'c>,
-    /// Of the request that a response answers.
+    /// The component is of the request that a response answers.
     pub(crate) req: bool,
 }
 
@@ -292,7 +292,7 @@ pub(super) struct ParametersVisitor<'t, 'de> {
     req: bool,
 }
 
-/// What was read, and where in the text it begins.
+/// The item that was read, and where in the text it begins.
 pub(super) type Read<'de> = (Result<Identifier<'de>, Why>, usize);
 
 impl<'t, 'de> IdentifierVisitor<'t> {

@@ -115,7 +115,7 @@ fn unescaped(text: &str) -> Box<[u8]> {
     std::iter::from_fn(next).collect()
 }
 
-/// What a signature says about itself (RFC 9421, section 2.3).
+/// The parameters of a signature (RFC 9421, section 2.3).
 #[derive(Debug, Default)]
 pub(crate) struct SignatureParameters<'de> {
     pub(crate) created: Option<u64>,

@@ -152,9 +152,9 @@ pub(super) struct Settings {
     pub(super) tag: Option<String>,
     /// The key id of signatures that name none.
     pub(super) key_id: Option<String>,
-    /// What every signature must cover.
+    /// The components that every signature must cover.
     pub(super) required: Vec<Identifier<'static>>,
-    /// What must be covered whenever it is there.
+    /// The components that must be covered whenever the request has them.
     pub(super) if_present: Vec<HeaderName>,
     /// The same of responses: `@status`, and what a profile adds, of the response and its request.
     pub(super) response_required: Vec<Identifier<'static>>,
@@ -163,7 +163,7 @@ pub(super) struct Settings {
     pub(super) digest: DigestAlgorithm,
     pub(super) expires_after: Option<Duration>,
     pub(super) types: Vec<(HeaderName, FieldType)>,
-    /// What a 401 asks for, by which of `if_present` a request has: the first is bit 0. The last bit
+    /// The challenges of a 401, by which of `if_present` a request has: the first is bit 0. The last bit
     /// is that of `idempotency-key`.
     pub(super) accept: [HeaderValue; 8],
     pub(super) profile: Profile,

@@ -27,7 +27,7 @@ use crate::{
     scheme::{Signing, fields::MAX_NONCE, rfc9421::digest, signs_under},
 };
 
-/// What a signature must have, beside being readable.
+/// The rules for a signature, beside being readable.
 pub(super) struct Required<'s, C> {
     pub(super) created: bool,
     pub(super) nonce: bool,
@@ -52,7 +52,7 @@ impl Settings {
             (Some(Cow::Borrowed(inputs)), Some(signatures)) => {
                 self.candidates(inputs, &signatures, required, build)
             }
-            // What is read of lines that were joined here must not borrow from them.
+            // Values of lines that were joined here must not borrow from them.
             (Some(Cow::Owned(inputs)), Some(signatures)) => {
                 let build = |listed: Listed<'_>| build(listed.into_owned());
                 let candidates = self.candidates(&inputs, &signatures, required, build)?;

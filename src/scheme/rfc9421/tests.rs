@@ -226,7 +226,7 @@ fn whatever_the_rfc_calls_an_error_is_one() {
     assert!(input(&format!("({})", many[..64].join(" "))).is_ok());
 }
 
-/// What somebody without a key can make us do is bounded.
+/// The work that somebody without a key can cause is bounded.
 #[test]
 fn a_signature_does_not_make_much_work() {
     let list = |n: usize, of: &dyn Fn(usize) -> String, delimiter: &str| {

@@ -25,7 +25,7 @@ pub(crate) fn read_inputs(field: &str) -> Result<Members<'_>, Why> {
     }
 }
 
-/// Longer fields are few. What is too long is refused where the others are read.
+/// Longer fields are few. A field that is too long is refused where the others are read.
 const MAX_USUAL: usize = 4096;
 
 /// Reads a `Signature-Input` of one signature, whose components have no parameters, and whose own
@@ -162,7 +162,7 @@ mod tests {
         generated_tests::{hostile, inputs},
     };
 
-    /// Whatever is read here, `sfv` reads alike, as far as everything that is kept of it.
+    /// `sfv` reads each field that is read here, and to the same values.
     fn is_read_alike(field: &str) -> bool {
         let Some(usual) = input(field) else {
             return false;

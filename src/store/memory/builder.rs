@@ -121,7 +121,7 @@ impl MemoryStoreBuilder {
     /// [`Unavailable`](crate::error::StoreErrorKind::Unavailable), until it can be; each such claim
     /// tries again.
     ///
-    /// **What it cannot cover.** A claim without a signed time, and an event whose sender signs its
+    /// **Limits.** A claim without a signed time, and an event whose sender signs its
     /// retry again, may be accepted again after a restart: use a store that survives restarts for
     /// these. Leases are forgotten too. An older copy of the file that is put in its place reopens
     /// what was accepted since. After a clock that was far ahead, everything is refused until the

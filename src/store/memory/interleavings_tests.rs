@@ -76,7 +76,7 @@ fn of_two_copies_one_is_new() {
     });
 }
 
-/// What the test above would say of a claim that checks and then sets.
+/// The twin: the test above fails for a claim that checks and then sets.
 #[test]
 #[should_panic(expected = "both are new")]
 fn of_two_copies_both_are_new_where_a_claim_is_two_steps() {

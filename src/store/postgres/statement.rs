@@ -1,7 +1,7 @@
 //! Calls of the functions that decide and record many steps at once.
 //!
 //! They are sent as plain text, which needs no prepared statement and takes a whole transaction in
-//! one round trip. Whatever varies in them is hexadecimal digits and integers.
+//! one round trip. Only hexadecimal digits and integers vary in them.
 
 use std::{
     fmt::{Display, Write as _},

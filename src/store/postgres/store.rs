@@ -40,7 +40,7 @@ use crate::{
 ///   reverse;
 /// - what was answered is committed with `synchronous_commit = on`, whatever is set elsewhere;
 /// - one key of one namespace has no more records than
-///   [`PostgresStoreBuilder::records_of_a_key`] says. Those that handlers consume are not counted;
+///   [`PostgresStoreBuilder::records_of_a_key`] says. Nonces that handlers consume are not counted;
 /// - a live record is never evicted. A database that is down, slow, a standby, read-only or out of
 ///   room is answered with an error, and so is a wait of more than
 ///   [`PostgresStoreBuilder::timeout`]; the store goes on by itself when the database does;
@@ -272,7 +272,7 @@ impl PostgresStore {
     }
 }
 
-/// Whatever fails here has nothing to say of the database.
+/// A failure here tells nothing of the database.
 async fn close(connection: PgConnection) {
     let _ = connection.close().await;
 }
@@ -298,7 +298,7 @@ async fn check(options: &PgConnectOptions, wait: Duration) -> Result<String, Sto
         let sql = AssertSqlSafe(in_transaction(&sql, wait));
         let run = sqlx::raw_sql(sql).fetch_all(&mut connection).await;
         let rows = run.map_err(error::of_driver);
-        // Whatever fails here has nothing to say of the database.
+        // A failure here tells nothing of the database.
         let _ = connection.close().await;
         let rows = rows?;
         let mut identities = rows.iter().map(|row| row.try_get("identity"));

@@ -1,4 +1,4 @@
-//! The steps on their way to a server. Those that wait at one time go together, in one round trip,
+//! The steps on their way to a server. Steps that wait at one time go together, in one round trip,
 //! and one look at the server goes behind them: whether anything was lost before it answered.
 
 use std::{

@@ -44,7 +44,7 @@ fn crc16(bytes: &[u8]) -> u16 {
 mod tests {
     use super::*;
 
-    /// Of the specification, and as `CLUSTER KEYSLOT` of Redis 7 answers.
+    /// Values of the specification, and as `CLUSTER KEYSLOT` of Redis 7 answers.
     #[test]
     fn slots_are_those_of_the_specification() {
         assert_eq!(crc16(b"123456789"), 0x31c3);

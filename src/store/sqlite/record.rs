@@ -23,11 +23,11 @@ pub(super) struct Record {
 /// The store's record of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Whole {
-    /// Nothing that was accepted since has been forgotten before its time.
+    /// No record that was accepted since has been forgotten before its time.
     pub(super) since: Timestamp,
     /// No record that was dropped for its age had a deadline above this; it never falls.
     pub(super) watermark: Timestamp,
-    /// Of all keys.
+    /// The number of records of all keys.
     pub(super) records: u64,
     /// How many steps have changed a record; it never falls.
     pub(super) steps: u64,

@@ -154,7 +154,7 @@ pub(super) async fn forget(
 ) -> Result<Recorded, StoreError> {
     begin(connection, wait).await?;
     let found = recorded(connection, which, now).await?;
-    // Whatever changes a record counts: an older state that is put back is found by it.
+    // Every change of a record counts: an older state that is put back is found by it.
     let counted = format!(
         "UPDATE countersign_key SET steps = steps + 1 WHERE id IN (
             SELECT key FROM countersign_nonce WHERE {} AND {FINAL})",

@@ -349,7 +349,7 @@ impl SqliteStore {
     }
 }
 
-/// Whatever fails here has nothing to say of the database.
+/// A failure here tells nothing of the database.
 async fn close(connection: SqliteConnection) {
     let _ = connection.close().await;
 }

@@ -45,7 +45,7 @@ impl Writer {
     pub(super) async fn run(mut self) {
         sweep(&mut self, SWEEP_EVERY).await;
         if let Some(connection) = self.connection {
-            // Moves the log to the database. Whatever fails here is done by who opens it next.
+            // Moves the log to the database. After a failure here, the next one to open the database does it.
             let _ = connection.close().await;
         }
     }
@@ -54,7 +54,7 @@ impl Writer {
         &mut self,
         batch: &mut Vec<Request>,
     ) -> Result<Vec<Result<Answer, StoreError>>, StoreError> {
-        // Whatever fails leaves no connection behind.
+        // A failure leaves no connection behind.
         let mut connection = self.take_connection().await?;
         begin(&mut connection, self.wait).await?;
         while self.queue.take_more(batch).await {}

@@ -171,7 +171,7 @@ impl<S: AnswerStore> Answers<'_, S> {
         Ok(claim)
     }
 
-    /// One that was cut off.
+    /// An answer that was cut off.
     async fn unknown(&self) -> Result<AnswerClaim, String> {
         let claim = self.held().await?;
         self.renews(&claim, Duration::ZERO, StepOutcome::Done)
@@ -334,7 +334,7 @@ impl<S: AnswerStore> Answers<'_, S> {
             AnswerOutcome::InFlight { remaining } if remaining > 50 * SECOND => {}
             other => return Err(format!("{other:?} to a claim during a renewed lease")),
         }
-        // One that has expired can be renewed.
+        // A record that has expired can be renewed.
         let cut_off = self.unknown().await?;
         self.renews(&cut_off, 60 * SECOND, StepOutcome::Done)
             .await?;

@@ -62,7 +62,7 @@ fn no_value_in_a_message_has_a_byte_outside_of_its_alphabet() {
             part(),
             unseen.escape_ascii()
         );
-        // Those that no UTF-8 has, and some that the parser of URIs refuses.
+        // Bytes that no UTF-8 has, and some that the parser of URIs refuses.
         assert!(
             unseen.len() < 80,
             "the test lets through too little of {element:?}"

@@ -1,4 +1,4 @@
-//! Whatever a payload hands out is in the signed message, whichever parts a description names.
+//! Everything that a payload hands out is in the signed message, whichever parts a description names.
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, header::HOST};

@@ -34,7 +34,7 @@ pub(super) struct Values {
     pub(super) time: String,
     pub(super) nonce: String,
     pub(super) key_id: String,
-    /// What is supplied under the name `v`.
+    /// The value that is supplied under the name `v`.
     pub(super) version: String,
     pub(super) body: Vec<u8>,
 }

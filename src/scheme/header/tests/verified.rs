@@ -70,7 +70,7 @@ fn verify(verifier: &Verifier, request: &Request<Vec<u8>>) -> Result<VerifiedPay
     Ok(verified.payload().unwrap().clone())
 }
 
-/// What is covered is there, as it was sent, and nothing else is.
+/// Each covered part is there, as it was sent, and no other part is.
 fn check_payload(payload: &VerifiedPayload, parts: &[Part], values: &Values) {
     let has = |part| covers(parts, part);
     let path = has(Part::Path) || has(Part::PathAndQuery);
@@ -210,7 +210,7 @@ fn change(request: &Request<Vec<u8>>, place: Place) -> Vec<Request<Vec<u8>>> {
         let mut changed = request.clone();
         match place {
             Place::Method => *changed.method_mut() = Method::from_bytes(&value).ok()?,
-            // What HTTP drops on the way, such as a fragment, is no change that arrives.
+            // A part that HTTP drops on the way, such as a fragment, does not arrive as a change.
             Place::Target => {
                 let uri = Uri::try_from(&*value).ok()?;
                 (uri.to_string().as_bytes() == value).then(|| *changed.uri_mut() = uri)?;
