@@ -1,6 +1,10 @@
 //! Comments that allow a finding: `# countersign: allow(RULE) reason`.
 
-use super::{project::File, rules, run::line_of, tree::Span};
+use super::{
+    project::File,
+    rules,
+    span::{Span, line_of},
+};
 use crate::printer::one_line;
 
 /// What a comment allows.

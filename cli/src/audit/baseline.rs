@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Report, finding::Finding, run::line_of};
+use super::{Report, rules::Finding, span::line_of};
 use crate::exit::Failure;
 
 const MAX_BYTES: u64 = 64 * 1024 * 1024;

@@ -1,9 +1,9 @@
-//! The findings of a rule.
+//! What a rule says: where, how bad it is, and how to mend it.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::{rules::Rule, tree::Span};
+use super::span::Span;
 
 /// How bad it is if the finding is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, ValueEnum)]
@@ -42,15 +42,4 @@ pub(super) struct Fix {
     pub(super) edits: Vec<(Span, String)>,
     /// Whether the program does the same as before, but for the fault.
     pub(super) is_safe: bool,
-}
-
-/// Where something is checked and where it is used, and why that is wrong.
-#[derive(Clone, Debug)]
-pub(super) struct Finding {
-    pub(super) rule: &'static Rule,
-    pub(super) check: Place,
-    /// The finding is reported here.
-    pub(super) use_: Place,
-    pub(super) message: String,
-    pub(super) fix: Option<Fix>,
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, fs};
 
-use super::{Report, run::Source, tree::Span};
+use super::{Report, run::Source, span::Span};
 use crate::{
     exit::Failure,
     printer::{escaped, one_line},

@@ -7,7 +7,8 @@ use ruff_text_size::{Ranged, TextRange};
 
 use super::{
     aliases::Scope,
-    tree::{Act, Arg, Call, Compare, DEPTH, Expr, Kind, Operator, Span, Stmt},
+    span::Span,
+    tree::{Act, Arg, Call, Compare, DEPTH, Expr, Kind, Operator, Stmt},
 };
 
 pub(super) fn span(range: TextRange) -> Span {

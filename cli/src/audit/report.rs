@@ -8,7 +8,7 @@ use super::{
     Report,
     finding::{Place, Severity},
     rules,
-    run::line_of,
+    span::line_of,
 };
 use crate::{
     printer::{escaped, harmless, one_line},

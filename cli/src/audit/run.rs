@@ -13,9 +13,11 @@ use super::{
     allow::{self, Allowed},
     config::Config,
     files,
-    finding::Finding,
     project::{File, Project},
-    python, rules, rust,
+    python,
+    rules::{self, Finding},
+    rust,
+    span::line_of,
     tree::{Broken, Language, Tree},
 };
 use crate::exit::Failure;
@@ -322,15 +324,6 @@ fn parallel<'i, I: Sync, T: Send>(
 fn shown(path: &Path) -> String {
     let text = path.to_string_lossy().replace('\\', "/");
     text.strip_prefix("./").unwrap_or(&text).to_owned()
-}
-
-/// The number of the line, from 1.
-pub(super) fn line_of(text: &str, at: usize) -> usize {
-    let before = text
-        .as_bytes()
-        .get(..at.min(text.len()))
-        .unwrap_or_default();
-    memchr::memchr_iter(b'\n', before).count() + 1
 }
 
 #[cfg(test)]

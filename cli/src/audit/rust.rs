@@ -7,7 +7,8 @@ use super::{
     rust_expr::Reader,
     rust_import,
     rust_scan::scan,
-    tree::{Act, Broken, Class, DEPTH, Expr, Function, Kind, Param, Span, Stmt, Tree},
+    span::Span,
+    tree::{Act, Broken, Class, DEPTH, Expr, Function, Kind, Param, Stmt, Tree},
 };
 
 /// Reads a file.

@@ -5,7 +5,8 @@ use syn::{BinOp, Lit, UnOp};
 
 use super::{
     aliases::Aliases,
-    tree::{Arg, Call, Compare, DEPTH, Expr, Kind, Operator, Span},
+    span::Span,
+    tree::{Arg, Call, Compare, DEPTH, Expr, Kind, Operator},
 };
 
 /// How many segments of a path are read, from its end.

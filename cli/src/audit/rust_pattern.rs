@@ -4,7 +4,8 @@ use syn::{Pat, parse::Parser as _, punctuated::Punctuated};
 
 use super::{
     rust_expr::{Reader, call, nothing},
-    tree::{Arg, Call, DEPTH, Expr, Kind, Span},
+    span::Span,
+    tree::{Arg, Call, DEPTH, Expr, Kind},
 };
 
 /// How much deeper the arguments of a macro lie: each macro in another is parsed by itself.

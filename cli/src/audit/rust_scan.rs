@@ -1,10 +1,7 @@
 //! Scans a text of Rust before the parser reads it: how deep it nests, and its comments, which the
 //! parser leaves out.
 
-use super::{
-    nesting::Nesting,
-    tree::{Comment, Span},
-};
+use super::{nesting::Nesting, span::Span, tree::Comment};
 
 /// A text, as far as its brackets and comments tell.
 #[derive(Debug)]

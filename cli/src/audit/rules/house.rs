@@ -5,7 +5,8 @@ use crate::audit::{
     finding::Place,
     flow::{CallAt, Val},
     project::{Project, each_expr},
-    tree::{Call, Expr, Kind, Language, Span},
+    span::Span,
+    tree::{Call, Expr, Kind, Language},
     values::At,
 };
 

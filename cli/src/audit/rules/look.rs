@@ -1,14 +1,9 @@
 //! The view of a program that all rules share.
 
-use std::{collections::HashSet, rc::Rc};
-
-use super::table::{Check, TABLE};
 use crate::audit::{
-    finding::{Finding, Fix, Place},
+    finding::{Fix, Place},
     flow::{CallAt, Flow, RegionKind, Val, What},
-    fuel::Fuel,
     mac,
-    project::{Id, Project},
     tree::{Call, Expr, Function, Kind},
     values::{At, Go},
     words,
@@ -30,79 +25,6 @@ pub(super) struct Look<'f, 'a> {
     pub(super) is_handler: bool,
     /// The steps in which a lock is taken.
     locks: Vec<u32>,
-}
-
-/// The most findings of a file.
-const MAX_FINDINGS: usize = 1000;
-
-/// The findings of the rules in one file.
-#[derive(Debug, Default)]
-pub(in crate::audit) struct Found {
-    pub(in crate::audit) findings: Vec<Finding>,
-    /// A helper shows its findings in each function that calls it.
-    seen: HashSet<(&'static str, Place, Place)>,
-    /// Whether the rules have seen less than all of the file: it asks for too much work, or has too
-    /// many findings.
-    pub(in crate::audit) is_partial: bool,
-}
-
-/// Runs the rules on all functions of a file.
-pub(in crate::audit) fn run(
-    project: &Project<'_>,
-    file: usize,
-    is_on: &dyn Fn(&str) -> bool,
-) -> Found {
-    let mut found = Found::default();
-    let Some(it) = project.files.get(file) else {
-        return found;
-    };
-    for rule in TABLE.iter().filter(|it| is_on(it.id)) {
-        if let Check::File(check) = rule.check {
-            found.put(rule, check(project, file));
-        }
-    }
-    let fuel = Rc::new(Fuel::of_a_file());
-    for (function, root) in it.functions.iter().enumerate() {
-        if it.is_test || root.is_test {
-            continue;
-        }
-        let Some(flow) = Flow::new(project, Id { file, function }, Rc::clone(&fuel)) else {
-            continue;
-        };
-        let look = Look::new(&flow);
-        for rule in TABLE.iter().filter(|it| is_on(it.id)) {
-            if let Check::Flow(check) = rule.check {
-                found.put(rule, check(&look));
-            }
-        }
-        found.is_partial |= fuel.is_spent();
-        if found.is_partial {
-            break;
-        }
-    }
-    found
-}
-
-impl Found {
-    fn put(&mut self, rule: &'static super::Rule, hits: Vec<Hit>) {
-        for hit in hits {
-            if self.findings.len() >= MAX_FINDINGS {
-                self.is_partial = true;
-                return;
-            }
-            let places = (rule.id, hit.check.clone(), hit.use_.clone());
-            if !self.seen.insert(places) {
-                continue;
-            }
-            self.findings.push(Finding {
-                rule,
-                check: hit.check,
-                use_: hit.use_,
-                message: hit.message,
-                fix: hit.fix,
-            });
-        }
-    }
 }
 
 /// Returns whether a function answers requests.
@@ -147,7 +69,7 @@ fn is_handler(function: &Function<'_>) -> bool {
 }
 
 impl<'f, 'a> Look<'f, 'a> {
-    fn new(flow: &'f Flow<'a>) -> Self {
+    pub(super) fn new(flow: &'f Flow<'a>) -> Self {
         let locks = flow.calls().filter(|it| takes_lock(it.call));
         Self {
             flow,

@@ -1,6 +1,7 @@
 //! The rules: one table, and a function for each of its rows.
 
 mod counted;
+mod every;
 mod fetched;
 mod files;
 mod house;
@@ -22,5 +23,5 @@ mod table;
 mod time;
 mod waits;
 
-pub(super) use look::run;
-pub(crate) use table::{Rule, TABLE, find};
+pub(super) use every::{Finding, run};
+pub(crate) use table::{TABLE, find};

@@ -1,7 +1,7 @@
 //! Names of modules, as a file of Python can write them.
 
 use super::super::look::Look;
-use crate::audit::tree::{Import, Span};
+use crate::audit::{span::Span, tree::Import};
 
 /// How a name is written, and the import that this needs.
 pub(super) struct Reached {

@@ -4,7 +4,8 @@ use super::super::look::Look;
 use crate::audit::{
     finding::Fix,
     flow::CallAt,
-    tree::{Act, Call, Compare, Expr, Kind, Language, Span, Stmt, second},
+    span::Span,
+    tree::{Act, Call, Compare, Expr, Kind, Language, Stmt, second},
     values::At,
     words,
 };

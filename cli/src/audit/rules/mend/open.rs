@@ -4,7 +4,8 @@ use super::{super::look::Look, import::reach};
 use crate::audit::{
     finding::Fix,
     flow::CallAt,
-    tree::{Kind, Language, Span},
+    span::Span,
+    tree::{Kind, Language},
 };
 
 /// A path that ends in a link is refused, and was followed. Links in the folders above still are.

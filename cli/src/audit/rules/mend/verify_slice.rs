@@ -4,7 +4,8 @@ use super::super::look::Look;
 use crate::audit::{
     finding::Fix,
     mac::Check,
-    tree::{Compare, Expr, Kind, Language, Span, first, second},
+    span::Span,
+    tree::{Compare, Expr, Kind, Language, first, second},
 };
 
 /// `mac.verify_slice(&given).is_ok()`: the MAC as bytes is compared as before. In hexadecimal it has many
