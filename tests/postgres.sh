@@ -60,7 +60,7 @@ signal() {
     kill "-$1" "$main" $(ps -o pid= --ppid "$main")
 }
 
-# Of the connections that are made from now on.
+# For the connections that are made from now on.
 limit() {
     unprivileged prlimit --pid "$(head -1 "$folder/data/postmaster.pid")" --fsize="$1:"
 }

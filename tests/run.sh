@@ -14,7 +14,7 @@ END
 # A test that expects a panic prints it; where it comes from is of no use then.
 export RUST_BACKTRACE=0
 
-# What the tests and examples say is kept, and is looked through in the end. It goes to a file first:
+# The output of the tests and examples is kept, and is looked through in the end. It goes to a file first:
 # a pipe that all share is set not to block by some of their children, and then loses what is written.
 export COUNTERSIGN_SAID=$scratch/said
 mkdir "$COUNTERSIGN_SAID"

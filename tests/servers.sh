@@ -10,7 +10,7 @@ end() {
 }
 trap end EXIT
 export TMPDIR=$scratch
-# What is missing is a failure, and no reason to skip a test.
+# A missing part is a failure, and not a reason to skip a test.
 export COUNTERSIGN_NO_SKIP=1
 
 run() {

@@ -236,7 +236,7 @@ async fn with_budget(bytes: usize) -> Result<Verified, RejectionKind> {
     let send = async |body: &str| {
         let request = common::request("POST", "/transfer", body);
         let (head, body) = signer.sign(request).unwrap().into_parts();
-        // One that must be waited for: what is at hand is never refused.
+        // A body that must be waited for: a body at hand is never refused.
         let waits = Step::Waits(Duration::from_millis(1));
         let body = Script::new([Step::Data(body.into()), waits]);
         let verified = verifier.verify(&head, body).await;

@@ -706,7 +706,7 @@ async fn a39_a_covered_field_that_connection_nominates() {
     }
 }
 
-/// What passes with the setting: the handshake and nothing else.
+/// With the setting, the handshake passes and nothing else.
 #[tokio::test]
 async fn a39_a_websocket_handshake_passes_by_name_alone() {
     let clock = common::clock();

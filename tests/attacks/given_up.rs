@@ -275,7 +275,7 @@ mod in_transaction {
 
     use super::*;
 
-    /// What rolls back.
+    /// The statement that rolls back.
     struct Failure(Response);
 
     impl From<Rejection> for Failure {

@@ -562,8 +562,8 @@ async fn a36_twin_a_claim_that_is_acknowledged_while_it_is_handled_is_found() {
     assert!(matches!(found, Err(Breach::Answer(_))), "{found:?}");
 }
 
-/// A lease ends while its handler runs, and a copy takes the request over. What the old holder
-/// answers then, `outcome`, is no matter of the new one.
+/// A lease ends while its handler runs, and a copy takes the request over. The old holder's
+/// answer then, `outcome`, does not concern the new one.
 pub async fn old_holder<S: NonceStore>(
     subject: &Subject,
     clock: &ManualClock,

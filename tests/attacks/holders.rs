@@ -1,5 +1,5 @@
 //! Row 35 at random: several ask for the leases of one nonce, and complete, release, renew or forget
-//! them; after that they act as old holders. What the store answers is compared with what can be true
+//! them; after that they act as old holders. The store's answers are compared with what can be true
 //! if one at a time holds a lease, and a completion is final.
 
 use std::{
@@ -33,7 +33,7 @@ const SHORT: Duration = Duration::from_millis(40);
 /// No store is so inexact.
 const MARGIN: Duration = Duration::from_millis(5);
 
-/// What becomes of a lease.
+/// The end of a lease.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     Completed,
@@ -53,7 +53,7 @@ fn fates() -> impl Strategy<Value = Vec<Vec<Fate>>> {
     prop::collection::vec(prop::collection::vec(fate, 1..4), CONTENDERS)
 }
 
-/// What is known of the leases of one nonce. They are numbered as their answers come.
+/// The leases of one nonce, as far as they are known. They are numbered as their answers come.
 #[derive(Default)]
 struct Known {
     leases: usize,
@@ -226,7 +226,7 @@ impl Course {
             held.push((claim, number));
         }
         for (claim, number) in held {
-            // Who forgot its lease may hold it still.
+            // A holder that forgot its lease may hold it still.
             if self.known().is_old(number) {
                 self.renew(&claim, number).await?;
                 self.release(&claim, number).await?;

@@ -754,7 +754,7 @@ async fn a13_a_covered_content_encoding_cannot_be_changed() {
 
 #[tokio::test]
 async fn a14_a31_another_spelling_is_the_same_request() {
-    // Whatever is serialized to the same text was signed, and is used up with it.
+    // Everything that is serialized to the same text was signed, and is used up with it.
     for (what, from, to) in [
         (
             "zeros in front",

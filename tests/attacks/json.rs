@@ -116,7 +116,7 @@ async fn a13_where_a_document_is_signed_the_handler_is_given_the_text_that_was()
     }
 }
 
-/// One that parses, signs what it parsed, and hands on what arrived.
+/// A verifier that parses, signs the parsed value, and hands on the bytes that arrived.
 #[tokio::test]
 async fn a13_twin_a_server_that_takes_the_last_of_two_members_is_found() {
     let clock = common::clock();

@@ -464,7 +464,7 @@ impl<S: NonceStore> LeaseStore for PanicsOnce<S> {
 
 const EXHAUSTED: (u16, &str) = (503, "handlers_exhausted");
 
-/// What an outer limit on concurrency allows.
+/// The requests that an outer limit on concurrency allows.
 const ALLOWED: usize = 2;
 
 /// A handler that runs until it is let go, and how many of it run.

@@ -250,7 +250,7 @@ async fn taken_until_full(store: &MemoryStore, end: Timestamp) -> usize {
 
 #[tokio::test]
 async fn a22_where_a_nonce_falls_cannot_be_foreseen() {
-    // Whoever could, would fill one part of the store (hash flooding). Under one fixed key all of
+    // An attacker who could would fill one part of the store (hash flooding). Under one fixed key all of
     // these stores would be full after the same nonce.
     let clock = common::clock();
     let end = countersign::Clock::now(&clock).saturating_add(Duration::from_secs(300));

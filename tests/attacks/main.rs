@@ -1,4 +1,4 @@
-//! That the attacks and faults which a release must survive are survived: each test is named after
+//! The attacks and faults that a release must survive: each test is named after
 //! its row (`a01_…` to `a53_…`), and is run against every scheme that the row concerns.
 //!
 //! A row is a table of requests, or a course of events, and an assertion that says what was broken

@@ -238,7 +238,7 @@ pub fn ring(ids: &[&str]) -> KeyRing {
         })
 }
 
-/// What each pair of key id and nonce would be, were they but written one behind the other.
+/// Each pair of key id and nonce, written one behind the other.
 pub const SMUGGLED: [[(&str, &str); 2]; 7] = [
     [("a", "b:c"), ("a:b", "c")],
     [("a", "b|c"), ("a|b", "c")],
@@ -497,7 +497,7 @@ pub async fn event_retried(target: &Target, subject: &Subject, retries: &[u64]) 
         target
             .clock
             .set(start.saturating_add(Duration::from_secs(*retry)));
-        // Whatever else is old enough is dropped meanwhile.
+        // All other records that are old enough are dropped meanwhile.
         for other in 0..20 {
             accepted(target, sign(BODY, &format!("other-{retry}-{other}"))).await?;
         }

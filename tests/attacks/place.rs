@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// What was signed, and what arrives in its place. A server that decodes, normalizes or sorts
+/// The part that was signed, and the part that arrives in its place. A server that decodes, normalizes or sorts
 /// before it verifies takes them for one.
 const TARGETS: [(&str, &str); 20] = [
     ("/a%2Fb", "/a/b"),
@@ -481,7 +481,7 @@ async fn a34_a_captured_delivery_posted_elsewhere_first_burns_nothing() {
     }
 }
 
-/// What one captured delivery does where neither host nor query is covered: nothing twice. But the
+/// One captured delivery does nothing twice if neither host nor query is covered. But the
 /// one that comes first is the one that counts.
 #[tokio::test]
 async fn a44_a_message_is_used_once_at_all_hosts_and_queries() {

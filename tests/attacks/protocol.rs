@@ -15,7 +15,7 @@ use crate::{
     subject::{ALL, BODY, OK, Subject, Target, accepted, to_wire},
 };
 
-/// What must become of a case.
+/// The outcome that a case must have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Outcome {
     /// The handler saw what was signed, once.
@@ -240,7 +240,7 @@ async fn a29_http1_as_no_client_should_send_it() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Tries all cases at once, each with a target of its own, for most of them wait. What was wrong.
+/// Tries all cases at once, each with a target of its own, for most of them wait. Returns the faults.
 async fn each<C, F>(cases: Vec<C>, check: impl Fn(C) -> F) -> Vec<String>
 where
     F: Future<Output = Result<(), String>> + Send + 'static,

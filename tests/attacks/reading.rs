@@ -173,7 +173,7 @@ fn a41_twin_a_reader_of_forms_that_takes_every_byte_is_found() {
     assert_eq!((&*naive.user, &*naive.command), ("admin", "deploy"));
 }
 
-/// What `serde` makes of them by itself: the last one counts.
+/// `serde` by itself takes the last one.
 #[tokio::test]
 async fn a50_twin_a_handler_that_takes_the_last_of_two_members_is_found() {
     let clock = common::clock();

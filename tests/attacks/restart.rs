@@ -180,8 +180,8 @@ async fn a24_two_services_in_one_store_do_not_burn_each_others_requests() {
     }
 }
 
-/// The clock jumps ahead, the store drops what is old, and the clock comes back. What copies are
-/// answered from then on.
+/// The clock jumps ahead, the store drops what is old, and the clock comes back. Duplicates are
+/// refused from then on.
 pub async fn a_clock_that_jumps(
     target: &Target,
     subject: &Subject,

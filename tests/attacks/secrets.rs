@@ -19,7 +19,7 @@ use crate::{
     subject::{ALL, BODY, HOUSE, Subject, Target, app, get, set, with, with_body, without},
 };
 
-/// What is hidden, and what was said.
+/// The hidden text, and the output.
 #[derive(Default)]
 struct Transcript {
     hidden: Vec<(String, String)>,
@@ -182,7 +182,7 @@ async fn a30_no_secret_and_no_expected_mac_is_logged_or_answered() {
     }
 }
 
-/// What can be printed, printed.
+/// Everything that can be printed, printed.
 async fn print_everything(transcript: &mut Transcript, subject: &Subject) {
     let clock = common::clock();
     let genuine = subject.signed(&clock);

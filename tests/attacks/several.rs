@@ -138,7 +138,7 @@ async fn sent_with_both_then_each_alone(
                 "both, then all at once, {processing:?}: {effects} effects"
             ));
         }
-        // What was never sent as one is two requests, which the documentation says; but both
+        // Parts that were never sent as one request are two requests, which the documentation says; but both
         // together never have an effect beside one of them.
         for order in [[&new, &old, &both], [&old, &new, &both]] {
             let served = serve(&clock, processing);
@@ -233,7 +233,7 @@ fn put_together(clock: &ManualClock) -> [Request<Bytes>; 3] {
     [without(&new, OLD), without(&together, NEW), together]
 }
 
-/// Whoever has seen two requests, used or not, gains nothing by putting them together, and takes
+/// An observer of two requests, used or not, gains nothing by putting them together, and takes
 /// nothing from them.
 #[tokio::test]
 async fn signatures_of_two_requests_put_together_use_up_neither() {

@@ -223,7 +223,7 @@ fn a45_a_preset_on_a_shared_store_needs_a_name() {
         ($($preset:ident $own:literal,)*) => {$(
             let builder = |preset| {
                 let builder = VerifyLayer::builder(preset).public_origin(common::ORIGIN);
-                // What is asked for may have the preset's key id.
+                // The requested key id may be the preset's.
                 builder.keys(Asked)
             };
             let unchosen = Some(ConfigErrorKind::UnchosenNames($own.into()));
@@ -349,7 +349,7 @@ fn a45_one_key_id_with_other_secrets_is_a_mistake_that_build_reports() {
         .keys(ring(&[("a", two)]));
     assert_eq!(kind(elsewhere.build()), None, "another store");
 
-    // What is looked up could be anything, but for what is looked up at the same place.
+    // The key that is looked up could be any, but for those of the same place.
     assert_eq!(kind(on("n").keys(Asked).build()), other("a"));
     let asked = Arc::new(Asked);
     let layers = [(); 2].map(|()| on("asked").keys(Arc::clone(&asked)).build().unwrap());

@@ -834,7 +834,7 @@ fn duplicated(subject: &Subject, genuine: &Request<String>) -> Vec<Case> {
         let nonce = Some(place) == subject.nonce;
         let plain_text = place == content_type || nonce || Some(place) == subject.key_id;
         for delimiter in [",", ", "] {
-            // What may hold a comma is another value then, and not the one that was signed.
+            // A value that may hold a comma is then another value than the signed one.
             let spaced = place == content_type || (nonce && subject.structured);
             let expected = if plain_text && (spaced || delimiter == ",") {
                 INVALID

@@ -1,4 +1,4 @@
-//! What the rows have in common: subjects (a scheme each), targets (a service each), and the
+//! The parts that all rows share: subjects (a scheme each), targets (a service each), and the
 //! assertions on them.
 
 use std::{
@@ -210,7 +210,7 @@ pub static SORTED: Subject = Subject {
     builder: || VerifyLayer::builder(sorted()),
     signer: |key, secret| Signer::new(sorted(), key, secret).unwrap(),
     message: |parts, body| {
-        // Of members in a `Value`, the last one of a name counts, and all are sorted.
+        // In a `Value`, the last member of a name counts, and all are sorted.
         let document = serde_json::from_slice::<serde_json::Value>(body).unwrap_or_default();
         let document = document.to_string();
         [header(parts, "x-sorted-time"), document.as_bytes()].join(&b'.')
@@ -426,7 +426,7 @@ pub struct Target {
     pub app: Router,
     /// Where it is served, if it is.
     pub addr: Option<SocketAddr>,
-    /// What requests to it are signed by, if it verifies them.
+    /// The signer of requests to it, if it verifies them.
     pub subject: Option<Subject>,
 }
 
@@ -476,7 +476,7 @@ impl Target {
         }
     }
 
-    /// Whatever has these effects.
+    /// The handler that has these effects.
     pub fn of(clock: &ManualClock, app: impl FnOnce(&Effects) -> Router) -> Self {
         let effects = Effects::default();
         Self {
@@ -527,7 +527,7 @@ pub fn to_wire(request: &Request<String>) -> Vec<u8> {
     wire
 }
 
-/// What an attack achieved.
+/// The result of an attack.
 #[derive(Debug)]
 #[expect(dead_code, reason = "a failure shows what is in it")]
 pub enum Breach {
@@ -541,7 +541,7 @@ pub enum Breach {
 
 pub type Finding = Result<(), Breach>;
 
-/// The request is refused with this answer, without an effect. What was refused before its MAC
+/// The request is refused with this answer, without an effect. A request that was refused before its MAC
 /// passed has not been claimed either.
 pub async fn refused(target: &Target, request: Request<String>, expected: Answer) -> Finding {
     let (effects, claims) = (target.effects.count(), target.claims.count());

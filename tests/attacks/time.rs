@@ -448,7 +448,7 @@ async fn a16_a17_twins_that_forget_too_early_are_found() {
 
 #[tokio::test]
 async fn a17_the_claim_covers_the_window_of_every_server() {
-    // What a store is told to remember, whatever is configured.
+    // The time for which a store must remember, under every configuration.
     let extremes = [(300, 5, 5, 2), (1, 0, 0, 1), (86_400, 86_400, 3600, 3600)];
     for (age, skew, difference, timeout) in extremes {
         let [age, skew, difference, timeout] =

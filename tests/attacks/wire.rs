@@ -576,7 +576,7 @@ async fn a29_targets_and_methods_out_of_the_ordinary() {
     }
 }
 
-/// What is done to a request on its way.
+/// A change to a request on its way.
 #[derive(Clone, Debug)]
 enum Damage {
     /// So many bytes at this place are replaced by this.
@@ -792,7 +792,7 @@ async fn a29_twin_a_server_that_handles_what_was_damaged_is_found() {
     assert!(found.is_err());
 }
 
-/// What is done to a request of HTTP/2.
+/// A change to a request of HTTP/2.
 #[derive(Clone, Debug)]
 enum Alteration {
     /// `None` leaves it out.
@@ -801,7 +801,7 @@ enum Alteration {
     Again(prop::sample::Index, Option<&'static str>),
     Method(&'static str),
     Target(&'static str),
-    /// What the frames carry, and whether trailers follow.
+    /// The content of the frames, and whether trailers follow.
     Frames(&'static [&'static str], bool),
     /// The body in several frames.
     Split(prop::sample::Index, bool),

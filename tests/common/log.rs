@@ -1,4 +1,4 @@
-//! What the tests log, and what must not be in it.
+//! The log of the tests, and the texts that must not be in it.
 //!
 //! A test reads what is logged on its thread by [`Log`]. Beside that, whatever is logged by any test
 //! is kept in the folder that `COUNTERSIGN_SAID` names, with what must stay hidden: `house/said.rs`
@@ -98,7 +98,7 @@ fn file(kind: &str) -> Option<File> {
     Some(file.expect("a folder that can be written to"))
 }
 
-/// What is logged on this thread while it lives.
+/// The lines that are logged on this thread while it lives.
 pub struct Log(Lines);
 
 type Lines = Arc<Mutex<Vec<u8>>>;
@@ -118,7 +118,7 @@ impl Log {
         Self(lines)
     }
 
-    /// Of a twin that leaks on purpose: what it logs is not kept.
+    /// For a twin that leaks on purpose: its log is not kept.
     pub fn of_a_leak() -> Self {
         LEAKS.set(true);
         Self::captured()

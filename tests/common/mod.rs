@@ -1,4 +1,4 @@
-//! What the tests have in common: a house format, a clock, keys, and a server on a real socket.
+//! The parts that all tests share: a house format, a clock, keys, and a server on a real socket.
 
 #![allow(
     dead_code,

@@ -34,7 +34,7 @@ pub enum Step {
     Fails(BoxError),
     Waits(Duration),
     Hangs,
-    /// Whoever polls up to here has gone too far.
+    /// A reader that polls up to here has gone too far.
     IsNeverPolled,
 }
 
@@ -115,7 +115,7 @@ impl Body for Script {
     }
 }
 
-/// What a [`FaultyStore`] is asked to do.
+/// The faults of a [`FaultyStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     Claim,

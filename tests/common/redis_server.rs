@@ -147,7 +147,7 @@ impl Drop for Server {
 fn spawn(program: &str, arguments: &[String], folder: &Path, port: u16) -> Child {
     let port = port.to_string();
     let mut command = Command::new(program);
-    // What a Sentinel knows is in a file, which comes first.
+    // The knowledge of a Sentinel is in a file, which comes first.
     let (file, rest): (Vec<_>, Vec<_>) = arguments.iter().partition(|a| a.ends_with(".conf"));
     command
         .args(file)

@@ -1,4 +1,4 @@
-//! What must not compile does not: a payload that is forged, a stage that is skipped, repeated,
+//! Code that must not compile does not: a payload that is forged, a stage that is skipped, repeated,
 //! copied or made by hand, a scheme from outside, a nonce outside of a transaction.
 //!
 //! The cases are compiled against the very libraries that this program was built with.
@@ -17,7 +17,7 @@ use crate::cargo::cargo;
 
 mod in_order;
 
-/// What the cases use.
+/// The imports of the cases.
 const CRATES: [&str; 5] = ["bytes", "countersign", "http", "http_body_util", "sqlx"];
 
 #[test]

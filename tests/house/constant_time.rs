@@ -28,7 +28,7 @@ const CASE: &str = "COUNTERSIGN_COUNTED_CASE";
 /// How often a case is verified while instructions are counted.
 const ROUNDS: u64 = 50;
 
-/// What is compared: each shape of a scheme takes another way to the comparison.
+/// The comparisons: each shape of a scheme takes another way to the comparison.
 #[derive(Clone, Copy, Debug)]
 enum Shape {
     /// The head completes the message; the MAC is compared before the body is read.
@@ -105,7 +105,7 @@ fn runs_a_case() -> bool {
     };
     let (shape, wrong) = asked.split_once(' ').expect("two numbers");
     let case = Case::new(SHAPES[number(shape)], WRONG[number(wrong)]);
-    // What is allocated or found out once, in the first rounds, is not counted.
+    // Work that is done once, in the first rounds, is not counted.
     (0..10).for_each(|_| case.verify());
     counted(&case);
     true

@@ -233,7 +233,7 @@ fn handle(case: &str) {
     };
     let service = layer.layer(service_fn(answer));
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    // What is allocated or found out once, in the first requests, is not counted.
+    // Work that is done once, in the first requests, is not counted.
     send_all(&runtime, &service, requests(10));
     counted(&runtime, &service, requests(REQUESTS));
 }

@@ -1,4 +1,4 @@
-//! What is built into countersign: few crates, each with a row on the page of dependencies, and with
+//! The crates that are built into countersign: they are few, each with a row on the page of dependencies, and with
 //! a licence that `deny.toml` allows.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};

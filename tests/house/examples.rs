@@ -1,4 +1,4 @@
-//! What the examples print works when it is pasted.
+//! The commands that examples print work when they are pasted.
 
 use std::{
     io::{BufRead as _, BufReader},

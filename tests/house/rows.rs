@@ -1,4 +1,4 @@
-//! That each row of the attacks which a store decides has a test on every store, or a reason why it
+//! Each row of the attacks that a store decides has a test on every store, or a reason why it
 //! is no matter of that store.
 
 use std::{fs, path::Path};
@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 const STORES: [&str; 4] = ["memory", "SQLite", "PostgreSQL", "Redis and Valkey"];
 
 enum Cover {
-    /// Tests, by their file and name. What runs on every store stands in `attacks/stores.rs`.
+    /// Tests, by their file and name. Tests that run on every store are in `attacks/stores.rs`.
     By(&'static [(&'static str, &'static str)]),
     Not(&'static str),
 }

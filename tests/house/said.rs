@@ -13,7 +13,7 @@ use std::{
 
 use crate::common::{forms::forms, log};
 
-/// What is looked for, by its first bytes.
+/// The texts that are searched for, by their first bytes.
 struct Hidden {
     /// Whether anything begins with these three: nearly all places are passed over by that.
     begins: Vec<bool>,

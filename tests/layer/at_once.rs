@@ -1,4 +1,4 @@
-//! That the helper which releases duplicates together finds a check that comes before the record.
+//! The helper that releases duplicates together finds a check that comes before the record.
 
 use std::{
     collections::HashSet,

@@ -530,7 +530,7 @@ async fn a_slow_drip_is_cut_off_at_the_deadline_for_the_whole_body() {
     assert_eq!(kind(refused), RejectionKind::BodyTimeout);
     assert_eq!(start.elapsed(), Duration::from_secs(10));
 
-    // What is there in time passes.
+    // A body that is there in time passes.
     let head = head_for(&clock, &"x".repeat(9));
     assert!(verifier.verify(&head, dripping(9)).await.is_ok());
 }

@@ -223,7 +223,7 @@ async fn what_is_left_of_a_refused_body_is_dropped_to_its_end() {
     drop(sender);
 }
 
-/// Of 65 bodies the last is cut off, and there is room again once one has ended.
+/// The last of 65 bodies is cut off, and there is room again once one has ended.
 #[tokio::test]
 async fn the_rest_of_at_most_64_bodies_is_dropped_at_once() {
     let router = router(|layer| layer);
@@ -253,7 +253,7 @@ async fn no_more_bytes_are_dropped_than_unverified_bodies_may_take_up() {
         settle().await;
     }
     assert!(!first.is_closed());
-    // What the first one has dropped counts for as long as it goes on.
+    // The bytes that the first one has dropped count for as long as it goes on.
     let second = refused(&router, |_| {}).await;
     for _ in 0..2 {
         let _ = second.send(frame());

@@ -1,4 +1,4 @@
-//! What the log says of a refusal is true, and enough to find its cause.
+//! The log of a refusal is true, and enough to find its cause.
 
 use std::time::Duration;
 

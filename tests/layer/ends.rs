@@ -29,7 +29,7 @@ const RETRYABLE: Processing = Processing::Retryable {
     lease: Duration::from_secs(30),
 };
 
-/// What the store takes.
+/// The time that the store takes.
 const PAUSE: Duration = Duration::from_millis(20);
 
 fn retryable<T: 'static>(builder: VerifierBuilder<T>, store: &FaultyStore) -> VerifierBuilder<T> {
@@ -117,7 +117,7 @@ async fn a_body_that_is_taken_outside_of_the_runtime_completes_its_request() {
     for takes in [without_a_runtime as Takes, in_another_runtime] {
         let clock = clock();
         let store = FaultyStore::around(store(&clock));
-        // One that must be waited for.
+        // A store that must be waited for.
         store.fault(Asked::Complete, Fault::Takes(PAUSE));
         let app = app(&clock, &store);
         let signed = signer(&clock).sign(request("POST", "/orders", "{}"));

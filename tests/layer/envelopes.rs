@@ -183,7 +183,7 @@ async fn nothing_is_sealed_that_outlives_the_memory_of_its_nonce_or_is_of_anothe
     }
 }
 
-/// Whatever carries the duplicate of an event, the record of the event lasts as long as the duplicate
+/// For every carrier of the duplicate of an event, the record of the event lasts as long as the duplicate
 /// is fresh.
 #[tokio::test]
 async fn a_duplicate_in_an_envelope_extends_the_record_of_its_event() {

@@ -41,7 +41,7 @@ use tower::ServiceExt as _;
 
 use crate::common::{self, Effects, HOST, KEY, ORIGIN, SECRET};
 
-/// What the handlers of a test do, and what they did.
+/// The tasks of the handlers of a test, and the record of their work.
 #[derive(Clone)]
 struct Work {
     effects: Effects,
@@ -193,7 +193,7 @@ async fn ask(router: &Router, request: Request<Body>) -> Answer {
     Answer { head, body }
 }
 
-/// What a sender gets.
+/// The answer that a sender gets.
 #[derive(Debug)]
 struct Answer {
     head: http::response::Parts,

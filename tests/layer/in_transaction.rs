@@ -415,7 +415,7 @@ async fn a37_of_two_clones_that_take_the_payload_one_gets_it() {
     assert_eq!(effects(&pool).await, 3);
 }
 
-/// What a handler does after it has consumed.
+/// The steps of a handler after it has consumed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum After {
     Commits,
@@ -510,7 +510,7 @@ impl ConsumeIn for Autocommit<'_> {
     }
 }
 
-/// That a real one cannot be passed is shown by the tests of what does not compile. This is what
+/// The tests of code that does not compile show that a real one cannot be passed. This is what
 /// would happen if it could.
 #[tokio::test]
 async fn a37_twin_a_connection_in_autocommit_loses_the_effect_and_keeps_the_nonce() {
@@ -778,7 +778,7 @@ async fn what_has_expired_is_dropped_in_batches_and_nothing_else() {
         ('recent', '', (extract(epoch FROM now()) * 1000)::bigint)";
     run(&mut connection, recent).await;
 
-    // Of all that share the server, such as other tests, one drops at a time.
+    // One at a time drops, of all that share the server, such as other tests.
     let mut dropped = 0;
     while dropped < 2500 {
         dropped += PostgresStore::drop_expired(&pool).await.unwrap();
@@ -960,7 +960,7 @@ async fn a_sender_that_hangs_up_rolls_back() {
     assert_eq!((effects(&pool).await, nonces(&pool).await), (1, 1));
 }
 
-/// What becomes of a COMMIT.
+/// The outcome of a COMMIT.
 #[derive(Clone, Copy, Debug)]
 enum Commit {
     IsDoneAndNotAnswered,
@@ -1235,7 +1235,7 @@ async fn on_sqlite_of_a_thousand_copies_at_once_one_has_an_effect() {
     assert_eq!(effects_in_sqlite(&pool).await, 1);
 }
 
-/// SQLite does not tell a savepoint from its transaction. What is lost with one is noticed when it
+/// SQLite does not tell a savepoint from its transaction. A loss with one is noticed when it
 /// is looked up: too late for the effect, in time for the answer.
 #[tokio::test]
 async fn on_sqlite_a_savepoint_that_takes_the_nonce_with_it_is_noticed_by_the_look_up() {
@@ -1348,7 +1348,7 @@ async fn a42_an_outcome_follows_the_transaction() {
     let (ok, failed) = (StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR);
     let confirming = || verify().confirm_in(pool.clone());
     for (app, outcomes) in [
-        // Whatever a handler answers once it has committed.
+        // For every answer of a handler once it has committed.
         (app(verify(), transacting), [(404, Used), (409, Used)]),
         (
             app(verify(), handler(false, failed)),

@@ -1,4 +1,4 @@
-//! That requests which Python signed over sorted JSON, as house formats do, are verified over a real
+//! Requests that Python signed over sorted JSON, as house formats do, are verified over a real
 //! socket, and altered ones refused.
 
 use std::time::Duration;
@@ -94,7 +94,7 @@ async fn what_python_signs_over_sorted_json_is_verified_and_what_is_altered_is_r
             panic!("{line}");
         };
         let expected = match name {
-            // What was signed is what the handler is given, in the form in which it was.
+            // The handler is given the signed bytes, in the form in which they were signed.
             "genuine" if format == "/values" => ("200", "given"),
             "genuine" => ("200", "canonical"),
             "copy" | "pretty copy" | "unescaped copy" => ("409", "request_replayed"),

@@ -1,4 +1,4 @@
-//! What an operator sees: spans, lines of the log that say what to do, metrics, and the dashboard.
+//! The view of an operator: spans, lines of the log that say what to do, metrics, and the dashboard.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -374,7 +374,7 @@ fn twin_a_name_that_is_wrong_is_seen() {
     assert!(documented().len() >= 6 && expressions().len() >= 6);
 }
 
-/// What Grafana needs of a dashboard to import it: ids that differ, panels that do not overlap, a
+/// The dashboard is as Grafana imports it: ids that differ, panels that do not overlap, a
 /// data source that is chosen on import.
 #[test]
 fn the_dashboard_can_be_imported() {
@@ -413,7 +413,7 @@ fn the_dashboard_can_be_imported() {
     }
 }
 
-/// Whoever sends chooses key ids, nonces and paths: none may become a label.
+/// Senders choose key ids, nonces and paths: none may become a label.
 #[tokio::test]
 async fn labels_have_few_values_whoever_sends() {
     let recorder = recorder();

@@ -918,7 +918,7 @@ async fn an_encoding_that_names_no_coding_is_as_if_absent() {
             assert_eq!(answer, (200, "[]".to_owned()), "{lines:?}");
         }
     }
-    // One that was signed reaches it.
+    // A signed request reaches it.
     let app = app(Router::new().route("/orders", post(seen)).layer(
         builder()
             .keys(keys())
@@ -1244,7 +1244,7 @@ async fn a_forwarded_authority_counts_from_a_trusted_peer_and_from_nobody_else()
     assert_eq!(over_http1(trusting, forwarded()).await.0, 200);
     assert_eq!(over_http1(other, forwarded()).await, refused);
 
-    // Of a list, the value that the trusted proxy wrote counts: the last one.
+    // In a list, the value that the trusted proxy wrote counts: the last one.
     let listed = |lines: &[&str]| {
         let mut request = forwarded();
         request.headers_mut().remove("x-forwarded-host");
@@ -1326,7 +1326,7 @@ async fn first_answer(addr: SocketAddr, head: &[u8], body: Option<&[u8]>) -> Str
     answer.expect("an answer within 10 seconds")
 }
 
-// What the inner service and the sender get
+// The request of the inner service, and the answer of the sender
 
 #[tokio::test]
 async fn extractors_of_axum_read_the_verified_bytes() {

@@ -737,7 +737,7 @@ async fn a_lease_whose_reply_was_lost_ends_by_itself() {
     assert_eq!(service.effects.count(), 1);
 }
 
-/// Of the shortest lease, an answer within the time that a store may take leaves nothing.
+/// An answer within the time that a store may take leaves nothing of the shortest lease.
 #[tokio::test(start_paused = true)]
 async fn no_handler_begins_under_a_lease_that_ended_before_its_reply_came() {
     let lease = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! What a handler reads of the path and the query from a payload that it has in its hand: with
+//! Reads of the path and the query from a payload that a handler has in its hand: with
 //! `InTransaction`, after its nonce was recorded.
 
 use std::collections::HashMap;
@@ -130,7 +130,7 @@ async fn the_parameters_of_path_and_query_are_read_in_the_transaction_and_a_refu
         let told = sent(app, signed(common::scheme(), target)).await;
         assert_eq!((told.0, &*told.1), answer, "{target}");
         assert_eq!(rows(&pool).await, i64::from(told.0 == 200), "{target}");
-        // What was rolled back has used up nothing.
+        // A transaction that was rolled back has used up nothing.
         let nonces = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM countersign_nonce");
         assert_eq!(
             nonces.fetch_one(&pool).await.unwrap(),

@@ -453,7 +453,7 @@ async fn an_acknowledged_duplicate_is_not_rendered() {
     let response = send(&layer, request.map(Body::from)).await;
     assert_eq!(response.status(), 200);
     assert!(!response.headers().contains_key(CONTENT_TYPE));
-    // What it was is still told to middleware outside.
+    // The reason is still told to middleware outside.
     let kept = response.extensions().get::<Rejection>().unwrap();
     assert_eq!(kept.kind(), K::RequestReplayed);
     let body = response.into_body().collect().await.unwrap().to_bytes();

@@ -70,7 +70,7 @@ fn request(version: &str) -> Request<String> {
 fn signed(version: &str) -> Request<String> {
     let signer = Signer::new(scheme(), KEY, SECRET).unwrap();
     let mut signed = signer.sign(request(version)).unwrap();
-    // What the client knows does not travel.
+    // The value that the client knows does not travel.
     signed.extensions_mut().clear();
     signed
 }
@@ -96,11 +96,11 @@ async fn left(pool: &SqlitePool) -> (i64, i64) {
     )
 }
 
-/// What is supplied, in the place of a locked row.
+/// The supplied value, in the place of a locked row.
 type Row = Result<Option<Supplied>, Rejection>;
 
 async fn change(tx: &mut SqliteConnection, payload: VerifiedPayload) -> Result<String, Rejection> {
-    // Whatever the request has not sent is told by that name alone.
+    // A value that the request has not sent is told by that name alone.
     assert_eq!(payload.supplied("version"), Some("7"));
     assert_eq!(payload.supplied("nonce"), None);
     assert_eq!(payload.header("version"), None);
@@ -375,7 +375,7 @@ async fn a_caller_proves_and_consumes_in_its_own_transaction() {
     assert_eq!(left(&pool).await, (1, 1));
 }
 
-/// What was supplied travels to a worker as what it is, and is not taken for anything that was sent.
+/// A supplied value travels to a worker as such, and is not taken for anything that was sent.
 #[tokio::test]
 async fn a_value_that_was_supplied_is_in_the_envelope() {
     let pool = pool().await;

@@ -75,7 +75,7 @@ async fn each_tenant_has_its_own_secret_and_its_own_claims() {
     assert_eq!(to(GLOBEX, "/hooks/globex").await, (200, String::new()));
 }
 
-/// Whoever knows one tenant's secret signs for another tenant; nothing covers the path.
+/// A holder of one tenant's secret signs for another tenant; nothing covers the path.
 async fn a_delivery_of_one_tenant_at_the_path_of_another(app: &Router) -> bool {
     let mut refusals = 0;
     for path in [

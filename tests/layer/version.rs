@@ -108,7 +108,7 @@ async fn a_covered_if_match_has_to_name_the_present_version() {
         (&["*"], required(), required()),
         (&["7"], required(), required()),
         (&["W/\"6\", \"7\""], changed(), changed()),
-        // Of several, any may be the present one; a statement that compares takes one.
+        // Any of several may be the present one; a statement that compares takes one.
         (&["\"6\", \"7\""], required(), changed()),
         (&["\"6\"", "\"7\""], required(), changed()),
         (&["\"5\", \"6\""], required(), mismatch()),

@@ -94,7 +94,7 @@ async fn a_job_is_done_by_one_worker_however_often_it_is_delivered() {
         assert_eq!(count(&answers, 200), 1, "{answers:?}");
         assert_eq!(count(&answers, 409), CLIENTS - 1, "{answers:?}");
         assert_eq!(parcels(pool, id).await, 1);
-        // What somebody has altered, nobody does.
+        // A job that somebody has altered is not done.
         let mut altered = job.clone();
         let place = altered
             .windows(5)

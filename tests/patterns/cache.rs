@@ -93,7 +93,7 @@ async fn charged_once(used: impl NonceStore) {
         assert_eq!(count(&answers, 409), CLIENTS - 1, "{answers:?}");
         assert_eq!(charged(), [AMOUNT]);
     }
-    // Whoever writes to the cache writes no order.
+    // A writer of the cache cannot write an order.
     assert_eq!(count(&at_once(&app, order(0)).await, 202), 1);
     for entry in shop.cache.lock().unwrap().values_mut() {
         let text = String::from_utf8_lossy(entry).into_owned();

@@ -19,7 +19,7 @@ mod answer;
 
 const TABLES: &str = "CREATE TABLE accounts (id bigint PRIMARY KEY, balance bigint NOT NULL)";
 
-/// What there is to be spent in each round: enough for half of the clients.
+/// The balance of each round: enough for half of the clients.
 const BALANCE: usize = CLIENTS / 2;
 
 fn purchases(amount: i64) -> impl Iterator<Item = Request<String>> {

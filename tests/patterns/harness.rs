@@ -1,4 +1,4 @@
-//! What all pages share: clients at once, the gap of a twin, and who is let in.
+//! The parts that all pages share: clients at once, the gap of a twin, and who is let in.
 
 use std::{sync::Arc, time::Duration};
 

@@ -61,7 +61,7 @@ async fn of_all_retries_of_one_payment_one_pays() {
         }
         let is_paid = i64::from(answers.contains(&answered));
         assert_eq!(paid(pool).await, round as i64 + is_paid, "{answers:?}");
-        // Whoever asks later gets the answer, also one that was told to wait, or that was refused.
+        // A client that asks later gets the answer, also one that was told to wait, or that was refused.
         let later = loop {
             match at_once(&app, retries(round, 1)).await {
                 refused if refused[0].0 == 503 => {}

@@ -1,4 +1,4 @@
-//! What a middleware cannot do: clients hang up while their request is handled, and send it again.
+//! The limits of a middleware: clients hang up while their request is handled, and send it again.
 
 use std::future::pending;
 

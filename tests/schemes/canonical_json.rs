@@ -1,5 +1,5 @@
-//! That each canonical form of JSON is the one that other libraries write, that what has none is
-//! refused, and that no two documents share one unless they are equal: all through a signer and a
+//! Each canonical form of JSON is the one that other libraries write, JSON without one is
+//! refused, and no two documents share one unless they are equal: all through a signer and a
 //! verifier.
 
 use std::{

@@ -1,4 +1,4 @@
-//! That a `HeaderScheme` expresses the formats that are in use, as others compute them: each is
+//! A `HeaderScheme` expresses the formats that are in use, as others compute them: each is
 //! verified against a MAC over a message that is put together here, by hand, and against one that
 //! Python made.
 
@@ -557,7 +557,7 @@ async fn times_that_two_libraries_could_read_differently_are_refused() {
     assert_eq!(verdict(&now).await, Ok(()));
 }
 
-/// What the documents sign without a delimiter cannot be described.
+/// A message that the documents sign without a delimiter cannot be described.
 #[test]
 fn formats_without_a_delimiter_are_refused_when_they_are_built() {
     let timed = |parts: Vec<Part>| {

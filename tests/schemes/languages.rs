@@ -25,7 +25,7 @@ const REQUESTS: [(&str, &str, &str); 4] = [
     ("PUT", "/%C3%A4/a+b%2Fc", r#"{"name":"Zoë 😂"}"#),
 ];
 
-/// What is altered on the way: the first place that reads so, and what it reads then. A body keeps
+/// A change on the way: the first place that reads so, and what it reads then. A body keeps
 /// its length.
 const ALTERED: [(&str, &str); 12] = [
     ("POST ", "PUT "),
@@ -46,7 +46,7 @@ const ALTERED_TYPE: (&str, &str) = ("application/json", "application/yaml");
 
 struct Language {
     name: &'static str,
-    /// What runs a program, and the question that shows whether it is installed.
+    /// The interpreter of a program, and the question that shows whether it is installed.
     runs: &'static [&'static str],
     installed: &'static str,
     /// The names of its files.

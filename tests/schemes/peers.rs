@@ -1,5 +1,5 @@
-//! That independent implementations accept what this one signs, that it accepts what they sign, and
-//! that each refuses a request of which any byte was changed on its way: over HTTP, on loopback.
+//! Independent implementations accept what this one signs, it accepts what they sign, and
+//! each refuses a request of which any byte was changed on its way: over HTTP, on loopback.
 //!
 //! Those in other languages are scripts in `tests/peers`, and are skipped, by name, where nothing
 //! says that they are installed.
@@ -89,7 +89,7 @@ enum Signs {
     We,
 }
 
-/// What one request has of its own.
+/// The values of one request.
 pub struct Attempt {
     /// As the client sees it.
     server: SocketAddr,
@@ -225,7 +225,7 @@ async fn exchange(
 async fn server(case: &Case, addr: SocketAddr) -> SocketAddr {
     let layer = VerifyLayer::builder(case.scheme())
         .public_origin(format!("http://{addr}"))
-        // That the authority was changed is for the signature to tell.
+        // The signature tells that the authority was changed.
         .public_origin(format!("http://127.0.0.2:{}", addr.port()))
         .keys(common::keys())
         .store(MemoryStore::new().danger_assume_no_history())

@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::common::log;
 
-/// What runs scripts, as far as it is installed; `tests/run.sh` does so.
+/// The interpreters of scripts, as far as they are installed; `tests/run.sh` installs them.
 #[derive(Clone, Copy)]
 pub enum Language {
     Python,

@@ -1,4 +1,4 @@
-//! That published test vectors verify: HMAC itself, the examples of webhook providers, as far as a
+//! Published test vectors verify: HMAC itself, the examples of webhook providers, as far as a
 //! `HeaderScheme` can express them, canonical JSON, and those of RFC 9421, RFC 9530 and structured
 //! fields.
 //!
@@ -313,7 +313,7 @@ struct StandardWebhook {
     signature: String,
 }
 
-/// `id.timestamp.body`, where an id could hold a dot: that format is refused. What is verified here
+/// `id.timestamp.body`, where an id could hold a dot: that format is refused. The part that is verified here
 /// is the MAC of the example, with its id as fixed text.
 #[tokio::test]
 async fn the_example_of_standard_webhooks() {

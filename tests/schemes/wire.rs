@@ -7,7 +7,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// What is overwritten on the way, where it stands first.
+/// The text that is overwritten on the way, where it occurs first.
 pub type Change = (String, String);
 
 /// Passes one request on, changed.

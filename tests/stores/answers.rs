@@ -222,7 +222,7 @@ mod postgres {
         SELECT $2::bytea, $3::bytea, $4::bytea, $5::bigint, $6::bigint, $7::bool,
             $8::bool";
 
-    /// Whatever plan the database makes, a claim drops few records, and never the one that it has
+    /// With every plan of the database, a claim drops few records, and never the one that it has
     /// taken over.
     #[tokio::test]
     async fn a_claim_drops_few_that_have_ended_and_not_its_own() {
@@ -314,7 +314,7 @@ mod quota {
         assert_eq!(store.claim(&next).await.unwrap(), AnswerOutcome::Claimed);
     }
 
-    /// Of two records, `pass` lets the retention of the first pass.
+    /// There are two records; `pass` lets the retention of the first pass.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub async fn what_has_ended_is_dropped<S: AnswerStore>(
         store: &S,
@@ -413,7 +413,7 @@ mod redis {
             let next = super::quota::claim("partner", 2);
             let refused = answers.claim(&next).await.unwrap_err();
             assert_eq!(refused.kind(), StoreErrorKind::Full, "{program}");
-            // Who has a key holds it, says what was done, and gives it back.
+            // The holder of a key keeps it, says what was done, and gives it back.
             let [one, other, unknown] = &held;
             for claim in &held {
                 assert_eq!(answers.renew(claim, HOUR).await.unwrap(), StepOutcome::Done);
@@ -439,7 +439,7 @@ mod redis {
         }
     }
 
-    /// Whatever the server does, nothing is claimed without its answer.
+    /// No key is claimed without an answer of the server.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_server_that_is_gone_or_evicts_claims_nothing() {
         for program in programs() {

@@ -197,7 +197,7 @@ impl Application {
         let addr = lines
             .find_map(|line| line.unwrap().strip_prefix("listening on ")?.parse().ok())
             .expect("the application listens");
-        // Whatever else it prints must not block it.
+        // Its other output must not block it.
         thread::spawn(move || lines.for_each(drop));
         Self { child, addr }
     }

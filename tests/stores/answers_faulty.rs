@@ -21,7 +21,7 @@ use countersign::{
 
 use crate::answers::clock;
 
-/// What a store of answers may do wrong.
+/// The faults of a store of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     None,

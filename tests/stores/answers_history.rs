@@ -21,7 +21,7 @@ use crate::{
 
 const CLIENTS: u64 = 16;
 
-/// Each client claims every key, in an order of its own, on the server that it is sent to. Who has a
+/// Each client claims every key, in an order of its own, on the server that it is sent to. The holder of a
 /// key records its answer.
 async fn run<S: AnswerStore>(servers: Vec<Arc<S>>, keys: u64) -> Vec<Event> {
     log::listen();
@@ -57,7 +57,7 @@ async fn ask<S: AnswerStore>(store: &S, key: u64, start: Instant) -> Event {
     let answer = match outcome {
         Ok(AnswerOutcome::Claimed) => {
             tokio::task::yield_now().await;
-            // Of a store that lets several have a key, one is too late.
+            // In a store that lets several have a key, one is too late.
             let step = store.record(&claim, &recorded).await;
             assert!(matches!(
                 step,

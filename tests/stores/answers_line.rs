@@ -1,4 +1,4 @@
-//! Whoever holds a key renews it, records under it and releases it before others claim theirs; and
+//! The holder of a key renews it, records under it and releases it before others claim theirs; and
 //! one sender claims before the many claims of another.
 
 use std::{

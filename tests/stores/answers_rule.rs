@@ -102,7 +102,7 @@ mod postgres {
     const CLAIM: &str = include_str!("../../src/store/postgres/answers_claim.sql");
     const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
-    /// Of each case, whether the claim has the key if, and only if, it is free in Rust.
+    /// In each case, the claim has the key if, and only if, it is free in Rust.
     async fn same(pool: &PgPool, cases: &[Case], free: fn(&Case) -> bool) -> Vec<bool> {
         let mut same = Vec::new();
         let mut tx = pool.begin().await.unwrap();

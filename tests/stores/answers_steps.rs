@@ -19,7 +19,7 @@ use crate::common;
 /// Far ahead of every server's own clock, by which Redis drops what has ended.
 const START: u64 = 4_000_000_000_000;
 
-/// What is asked, by the number of the claim that asks. Times are in milliseconds: few, so that they
+/// The questions, by the number of the claim that asks. Times are in milliseconds: few, so that they
 /// meet.
 #[derive(Clone, Copy, Debug)]
 enum Asked {
@@ -122,7 +122,7 @@ fn stepped(outcome: StepOutcome) -> String {
     }
 }
 
-/// What every store says of a course that begins at this moment. The twin takes a lease to last for a
+/// The answers of every store to a course that begins at this moment. The twin takes a lease to last for a
 /// millisecond longer.
 struct Model {
     now: u64,
@@ -249,7 +249,7 @@ fn compare(
     Ok(seen.into_inner())
 }
 
-/// Whatever a step can come to came up, and the store said the same as the model.
+/// Every outcome of a step came up, and the store said the same as the model.
 fn is_the_model(usual: u32, run: impl FnMut(&[AnswerClaim; 3], Asked, u64) -> String) {
     let seen = compare(usual, false, run).unwrap_or_else(|differs| panic!("{differs}"));
     for claimed in ["claimed", "held", "unknown", "other", "answered"] {

@@ -90,7 +90,7 @@ mod postgres {
     }
 }
 
-/// What a store may do wrong.
+/// The faults of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     None,
@@ -372,7 +372,7 @@ impl Model {
         Ok(found)
     }
 
-    /// That of the claim's record.
+    /// The deadline of the claim's record.
     fn deadline(&self, memory: &Memory, claim: &Claim) -> Timestamp {
         match memory.retentions.get(claim.namespace()) {
             Some(retention)

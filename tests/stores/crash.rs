@@ -219,7 +219,7 @@ impl Application {
         let addr = lines
             .find_map(|line| line.unwrap().strip_prefix("listening on ")?.parse().ok())
             .expect("the application listens");
-        // Whatever else it prints must not block it.
+        // Its other output must not block it.
         thread::spawn(move || lines.for_each(drop));
         Self { child, addr }
     }
@@ -343,7 +343,7 @@ const DONE: (u16, &str) = (200, "done");
 const REPLAYED: (u16, &str) = (409, "request_replayed");
 const SIGN_AGAIN: (u16, &str) = (503, "sign_again");
 
-/// What was done before COMMIT is gone, and is done by the copy; what was done after it stays, and
+/// Effects before COMMIT are gone, and the duplicate has them; effects after it stay, and
 /// the copy is refused. In the end it is always one effect.
 const EXACTLY_ONCE: [(&str, i64, (u16, &str), i64); 6] = [
     ("before the request", 0, DONE, 1),
@@ -395,7 +395,7 @@ async fn retryable_may_run_again_until_it_was_completed() {
     scene.expect(&table).await;
 }
 
-/// What has forgotten refuses: the sender signs again, and only it knows whether it may.
+/// A store that has forgotten refuses: the sender signs again, and only it knows whether it may.
 #[tokio::test]
 async fn with_a_store_that_forgets_nothing_of_before_is_accepted() {
     for application in ["memory, at most once", "memory, retryable"] {
@@ -438,7 +438,7 @@ async fn a_store_that_says_it_has_no_history_doubles_effects() {
 }
 
 /// Killed while it is busy, after so many answers, and all is sent to its successor once more: how
-/// many orders these were, and how many effects were doubled. What is signed later is served.
+/// many orders these were, and how many effects were doubled. Later requests are served.
 async fn killed_under_load(application: &'static str, answers: usize) -> (usize, usize) {
     const ORDERS: usize = 400;
     const AT_ONCE: usize = 8;

@@ -226,7 +226,7 @@ fn a_folder_that_cannot_be_written_to_is_refused_at_the_start() {
     open(&place.file(), &place.clock).unwrap();
 }
 
-/// What lies in the way of the new file, and how it is taken away.
+/// The obstacle of the new file, and how it is taken away.
 async fn refuses_beyond_and_recovers(block: fn(&Path), unblock: fn(&Path)) {
     let place = Place::new();
     let store = open_first(&place.file(), &place.clock);

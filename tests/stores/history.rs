@@ -1,4 +1,4 @@
-//! What was asked of a store, and answered, in a run; and whether that can be true of a store that
+//! The questions to a store, and its answers, in a run; and whether they can be true of a store that
 //! accepts each nonce once.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};

@@ -221,7 +221,7 @@ mod floods {
         }
     }
 
-    /// What the full store must not do: a cache makes room for the newest.
+    /// The twin of the full store: a cache makes room for the newest.
     #[test]
     fn a_store_that_evicts_is_found_out() {
         let cache: Mutex<Vec<u64>> = Mutex::default();
@@ -826,7 +826,7 @@ mod an_hour {
     /// Live at one time, once the first window has passed.
     const LIVE: usize = 30_000;
 
-    /// What was seen after each claim of an hour, from the third window on.
+    /// The measurements after each claim of an hour, from the third window on.
     #[derive(Default)]
     struct Seen {
         most_nonces: usize,

@@ -181,7 +181,7 @@ impl From<Result<StepOutcome, StoreError>> for Answer {
     }
 }
 
-/// What a store owes. If it has a choice (when it drops what is past its deadline), the model
+/// The promises of a store. If it has a choice (when it drops what is past its deadline), the model
 /// allows each answer, and goes on from the one that was given.
 struct Model {
     clock: ManualClock,

@@ -1,4 +1,4 @@
-//! What a store says of what it remembers, and records that are forgotten on purpose.
+//! A store's report of its memory, and records that are forgotten on purpose.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ macro_rules! forgets_on_purpose {
         assert_eq!(leases.complete(&held).await.unwrap(), StepOutcome::Done);
         let done = leases.lease(&claim(4), lease).await.unwrap();
         assert_eq!(done, LeaseOutcome::Completed);
-        // One that was completed is forgotten.
+        // A completed record is forgotten.
         assert_eq!(
             counts(store.danger_forget(&known(4)).await.unwrap()),
             (1, 0)

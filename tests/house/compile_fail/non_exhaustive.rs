@@ -1,4 +1,4 @@
-//! What stores exchange can grow: it is neither written out nor matched without a rest.
+//! The types that stores exchange can grow: they are neither written out nor matched without a rest.
 
 use countersign::{error::StoreErrorKind, store::{Claim, ClaimOutcome, StoreFuture}};
 

@@ -71,7 +71,7 @@ fn swap_folder(folder: &Folder, own: &str, other: &str) {
     fs::rename(&aside, &own).unwrap();
 }
 
-/// What came of all attempts to read while one swap was made again and again.
+/// The outcomes of all attempts to read while one swap was made again and again.
 #[derive(Default, Debug)]
 struct Seen {
     served: AtomicUsize,

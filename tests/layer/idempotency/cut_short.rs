@@ -253,7 +253,7 @@ async fn a_claim_that_is_carried_out_late_is_taken_back() {
     assert_eq!((again.said().0, course.server.effects()), (201, 1));
 }
 
-/// What is refused for want of room has left nothing that could be released.
+/// A request that is refused because there is no room has left nothing that could be released.
 #[tokio::test(start_paused = true)]
 async fn what_a_full_store_refuses_is_not_released() {
     for (kind, releases) in [

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::common::{self, KEY, OTHER_KEY, OTHER_SECRET, SECRET};
 
-/// What was broken, if anything was.
+/// The promise that was broken, if any was.
 type Broken = Result<(), String>;
 
 fn unless(holds: bool, broken: impl Into<String>) -> Broken {
@@ -175,9 +175,9 @@ async fn strangers_fill_no_store() {
     );
     assert_eq!(server.ask(other.map(Body::from)).await.said().0, 201);
     assert!(store.taken_bytes() <= 64 * 1024);
-    // What was answered is answered still.
+    // An answered key is answered still.
     assert!(server.send("k0", "/pay", "{}").await.is_replayed());
-    // What has ended makes room.
+    // Records that have ended make room.
     server.clock.advance(Duration::from_secs(24 * 60 * 60));
     assert_eq!(server.send("k39", "/pay", "{}").await.said().0, 201);
 }

@@ -23,7 +23,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Server, Work, verify};
 use crate::common;
 
-/// What is wrong with it.
+/// Its fault.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     SharedByTenants,

@@ -1,4 +1,4 @@
-//! What each request is answered, one after another.
+//! The answer to each request, one after another.
 
 use std::{sync::Arc, time::Duration};
 

@@ -229,7 +229,7 @@ async fn a57_a_duplicate_in_another_process_gives_its_connection_back() {
     let other = transacting(&pool, hasty());
     let first_order = order(&clock);
     let first = long.begin(&first_order).await;
-    // Of the backends that have a lock on the table of this test.
+    // The backends that have a lock on the table of this test.
     let waiting = "SELECT count(*) FROM pg_locks AS wanted JOIN pg_locks AS held USING (pid)
         WHERE NOT wanted.granted AND held.relation = 'countersign_nonces'::regclass";
     assert_eq!(send(&other, &first_order).await, unavailable());

@@ -1,4 +1,4 @@
-//! What a response is bound to, and what of it cannot be changed.
+//! The request that a response is bound to, and the parts of it that cannot be changed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -352,7 +352,7 @@ async fn the_response_to_one_request_is_none_to_another() {
     assert!(judge(&verifier, &other, to_other).await.is_ok());
 }
 
-/// What the documentation says of requests that are not signed, and the twin of the test above.
+/// The documented case of requests that are not signed, and the twin of the test above.
 #[tokio::test]
 async fn requests_without_a_signature_that_are_alike_share_their_responses_while_fresh() {
     let clock = clock();

@@ -136,7 +136,7 @@ async fn a_signature_in_another_format_binds_too() {
     }
 }
 
-/// What a server sees behind a proxy that takes off a prefix, and sets a `Host` of its own.
+/// The view of a server behind a proxy that takes off a prefix, and sets a `Host` of its own.
 #[tokio::test]
 async fn a_public_origin_says_what_the_client_asked_for() {
     let (signer, verifier) = pair(&rfc());

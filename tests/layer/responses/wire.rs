@@ -387,7 +387,7 @@ async fn plain_hyper_is_served_as_well() {
     }
 }
 
-/// What could not be answered with a signature does not reach the handler.
+/// A request that could not be answered with a signature does not reach the handler.
 #[tokio::test]
 async fn a_request_that_no_response_could_be_bound_to_is_refused_first() {
     let clock = clock();

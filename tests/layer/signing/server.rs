@@ -55,14 +55,14 @@ impl Format {
     }
 }
 
-/// What the answers of a server have as their `Date`.
+/// The `Date` of a server's answers.
 #[derive(Clone, Debug)]
 pub enum Dated {
     /// The time of the server's clock.
     ByItsClock,
     /// The time of another clock.
     By(ManualClock),
-    /// What hyper writes there: the time of the system.
+    /// The time of the system, as hyper writes it.
     ByHyper,
 }
 

@@ -74,7 +74,7 @@ impl Part {
 
 /// Every text that differs by one byte: another, one more, one less.
 fn one_byte_away(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-    // What means something somewhere, and what an ordinary letter becomes.
+    // Bytes that mean something somewhere, and other forms of an ordinary letter.
     const BYTES: &[u8] = b"\x00\t\n \"#%&'()*+,-./019:;=?@AZ[\\]_aez{}~\x7f\x80\xff";
     (0..=text.len()).flat_map(move |at| {
         let here = text.get(at).copied();
@@ -99,7 +99,7 @@ fn splice(text: &[u8], at: usize, len: usize, with: &[u8]) -> Vec<u8> {
 
 fn genuine(scheme: &HttpMessageSignatures) -> Request<String> {
     let request = common::request("POST", "/accounts/7%2F8?dry=no&n=1", BODY);
-    // Of this nonce, so that it is always the same MAC, whose last letter has a neighbour.
+    // With this nonce, so that it is always the same MAC, whose last letter has a neighbour.
     signer(scheme).sign_with_nonce(request, "a8f1-8").unwrap()
 }
 
@@ -125,7 +125,7 @@ async fn accepted(
             tried = verifier();
         }
     }
-    // Nothing that was refused has used the request up.
+    // No refused request has used the request up.
     verify(&tried, request).await.unwrap();
     accepted
 }

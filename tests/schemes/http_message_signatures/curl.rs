@@ -15,7 +15,7 @@ fn profile() -> HttpMessageSignatures {
     scheme.build().unwrap()
 }
 
-/// What `--httpsig-headers` must say.
+/// The value of `--httpsig-headers`.
 const HEADERS: &str = "method authority path query content-type: content-digest:";
 
 /// A request as curl's documentation describes it: derived components first, in the order in which

@@ -84,7 +84,7 @@ async fn of_two_signatures_of_which_one_is_bad_the_other_counts() {
     }
 }
 
-/// Else one could be left out, to make a second request of the other. The later one would still be
+/// Otherwise one could be left out, to make a second request of the other. The later one would still be
 /// fresh when the record of the earlier is dropped.
 #[tokio::test]
 async fn two_valid_signatures_with_two_nonces_or_two_times_are_ambiguous() {
@@ -203,7 +203,7 @@ async fn a_signature_without_keyid_counts_under_the_one_agreed_key() {
         assert_eq!(payload.key_id().as_str(), KEY);
         let (kind, _) = refused(&verifier, &signed).await;
         assert_eq!(kind, RejectionKind::RequestReplayed);
-        // One that names the key counts too, and is the same key's.
+        // A signature that names the key counts too, and is the same key's.
         let named = sign(&HttpMessageSignatures::default(), request());
         assert!(verify(&verifier, &named).await.is_ok());
     }

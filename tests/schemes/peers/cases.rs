@@ -12,10 +12,10 @@ pub const LABEL: &str = "sig1";
 
 pub const EXPIRES_AFTER: Duration = Duration::from_secs(60);
 
-/// What the default profile requires of a request without a body.
+/// The components that the default profile requires of a request without a body.
 const REQUIRED: &[&str] = &["@method", "@authority", "@path", "@query"];
 
-/// One request. What it covers is written as the RFC writes it, or without quotes.
+/// One request. Its covered components are written as the RFC writes them, or without quotes.
 pub struct Case {
     pub name: &'static str,
     pub method: &'static str,
@@ -24,11 +24,11 @@ pub struct Case {
     pub body: &'static str,
     pub digest: Option<DigestAlgorithm>,
     pub covers: &'static [&'static str],
-    /// What its nonce begins with.
+    /// The beginning of its nonce.
     pub nonce: &'static str,
     pub expires: bool,
     pub tag: Option<&'static str>,
-    /// What stands on the wire, and what is written over it there. To be refused, each by itself.
+    /// Text on the wire, and the text that is written over it there. To be refused, each by itself.
     pub changes: &'static [(&'static str, &'static str)],
 }
 

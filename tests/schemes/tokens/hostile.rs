@@ -38,7 +38,7 @@ fn naive(clock: &ManualClock, token: &str) -> bool {
 async fn refused(clock: &ManualClock, token: &str) -> &'static str {
     let tokens = tokens(clock, memory(clock));
     let code = code(tokens.redeem(token).await);
-    // What would be needed to tell a bearer apart from a guesser is not in the answer.
+    // The answer does not tell a bearer apart from a guesser.
     assert!(
         ["token_malformed", "token_invalid"].contains(&code),
         "{code}"

@@ -48,7 +48,7 @@ async fn a_token_ends_at_its_expiry() {
     let pending = tokens.verify(&late).await.unwrap();
     clock.advance(Duration::from_millis(1));
     assert_eq!(code(tokens.redeem(&late).await), "token_expired");
-    // One that was verified in time, and is redeemed too late.
+    // A token that was verified in time, and is redeemed too late.
     assert_eq!(code(pending.redeem().await), "token_expired");
 }
 

@@ -1,6 +1,6 @@
 //! RFC 9421, RFC 9530 and structured fields.
 //!
-//! Of the examples of RFC 9421 one is made with HMAC. Of all others the signature base is printed:
+//! One example of RFC 9421 is made with HMAC. RFC 9421 prints the signature base of all others:
 //! a MAC over that base is accepted if, and only if, ours is the same to the last byte.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -156,7 +156,7 @@ async fn the_examples_of_rfc_9421_appendix_b_2() {
         let key = signature_input.split("keyid=\"").nth(1).unwrap();
         let key = key.split('"').next().unwrap();
         let whole = vectors.test_request.request();
-        // Whatever is there of these must be covered; in the examples that is not always so.
+        // Each of these that is there must be covered; in the examples that is not always so.
         let mut request = whole.clone();
         for name in ["content-type", "content-digest"] {
             if !signature_input.contains(&format!("\"{name}\"")) {
@@ -423,7 +423,7 @@ struct StructuredField {
     canonical: Option<Vec<String>>,
 }
 
-/// What is refused although it could be read: two libraries could take different ones.
+/// A field that is refused although it could be read: two libraries could take different values.
 const DOUBTFUL: [&str; 4] = [
     "dictionary: duplicate key dictionary",
     "key-generated: 0x2c in dictionary key",

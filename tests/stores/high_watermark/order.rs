@@ -93,7 +93,7 @@ fn said(call: &str) -> Vec<Event> {
 
 fn done(call: &str) -> Option<Event> {
     let (call, answer) = call.rsplit_once(" = ")?;
-    // One that failed has done nothing.
+    // A step that failed has done nothing.
     let answer: u32 = answer.split(' ').next()?.parse().ok()?;
     let (name, arguments) = call.split_once('(')?;
     let strings = strings(arguments);
@@ -123,7 +123,7 @@ fn accepted_in_order(events: &[Event], file: &Path) -> Result<usize, String> {
     let (new, folder) = (format!("{file}.new"), file.rsplit_once('/').unwrap().0);
     let mut paths = HashMap::new();
     let mark_in = |bytes: &[u8]| u64::from_be_bytes(*bytes[16..].first_chunk().unwrap());
-    // What the new file says, what of it is on the disk, what the file says, and what of that is.
+    // The content of the new file, how much of it is on the disk, and the same for the file.
     let (mut written, mut synced, mut named, mut lasting) = (None, None, None, 0);
     let mut accepted = 0;
     for event in events {

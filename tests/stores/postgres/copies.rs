@@ -1,5 +1,5 @@
 //! Row 58: an older state of the database that comes back as a copy, in the same cluster and on the
-//! same timeline. Whatever may have been used since is refused.
+//! same timeline. Nonces that may have been used since are refused.
 
 use std::{collections::BTreeMap, time::Duration};
 

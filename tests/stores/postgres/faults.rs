@@ -1,4 +1,4 @@
-//! What goes wrong with a server, and with the way to it: never a second acceptance, an error
+//! Faults of a server, and of the way to it: never a second acceptance, an error
 //! meanwhile, and service again by itself.
 
 use std::{
@@ -574,7 +574,7 @@ async fn the_sweep_survives_errors_and_ends_with_its_store() {
     }
 }
 
-/// What was lost may have been signed, with all of its skew, by a clock that is ahead of the new
+/// The lost request may have been signed, with all of its skew, by a clock that is ahead of the new
 /// primary's by nearly five seconds.
 #[tokio::test]
 async fn a27_a_fence_allows_for_clocks_that_differ() {

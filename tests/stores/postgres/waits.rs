@@ -30,7 +30,7 @@ async fn consumed(pool: &PgPool, nonce: u64) -> Result<ClaimOutcome, StoreErrorK
     consumed.map_err(|error| error.kind())
 }
 
-/// What others are told while `first` is open.
+/// The answers to others while `first` is open.
 async fn others_are_told(pool: &PgPool, told: Result<ClaimOutcome, StoreErrorKind>) {
     let store = store(pool).await;
     let others = async {

@@ -125,7 +125,7 @@ async fn a_memory_that_was_emptied_and_is_in_use_again_is_noticed() {
         server.tell(&["EVAL", EMPTIED_AND_USED, "0"]);
         store.check().await.unwrap();
         assert_eq!(ask(&store, &accepted()).await, SIGN_AGAIN);
-        // What it found out is known to all.
+        // Its findings are known to all.
         let other = RedisStore::builder().danger_assume_no_history();
         let other = other.open(&server.url()).await.unwrap();
         assert_eq!(ask(&other, &accepted()).await, SIGN_AGAIN);

@@ -178,7 +178,7 @@ async fn a56_databases_that_are_swapped_and_swapped_back_reopen_nothing() {
 }
 
 /// The watch asks a second before it is answered, and is answered by what was known then: few
-/// commands. That does not take back what the steps have learned in that second.
+/// commands. The steps keep what they have learned in that second.
 #[tokio::test]
 async fn a56_an_inspection_that_was_asked_for_before_hides_no_reset() {
     for program in programs() {

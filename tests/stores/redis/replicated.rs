@@ -359,7 +359,7 @@ async fn with_wait_the_replicas_of_another_master_do_not_count() {
     }
 }
 
-/// What an asynchronous failover loses without the fence: the twin of the failovers above.
+/// An asynchronous failover loses records without the fence: the twin of the failovers above.
 #[tokio::test]
 async fn a_promoted_replica_that_lagged_behind_has_lost_what_the_fence_refuses() {
     for program in programs() {

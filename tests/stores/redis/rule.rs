@@ -1,4 +1,4 @@
-//! What the scripts of Redis say of time is what [`History`] says.
+//! The scripts of Redis say the same of time as [`History`].
 
 use countersign::{Timestamp, store::History};
 

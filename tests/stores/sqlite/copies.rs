@@ -166,7 +166,7 @@ async fn a59_twin_the_database_that_was_used_last_is_not_fenced() {
     assert_eq!(answer(&store, &claim(3)).await, Ok(ClaimOutcome::New));
 }
 
-/// The second one finds the tables of the first, and its mark. That the mark came after the tables was
+/// The second one finds the tables of the first, and its mark. The mark came after the tables, which was
 /// found in one of some fifty rounds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a59_stores_that_are_opened_at_once_for_the_first_time_find_no_copy() {

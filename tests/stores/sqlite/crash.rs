@@ -15,7 +15,7 @@ use super::{ask, folder, open, process};
 
 const ROUNDS: u64 = 5;
 
-/// What a child does: claims one nonce after the other, 64 in flight, and says which were accepted,
+/// The work of a child: it claims one nonce after the other, 64 in flight, and says which were accepted,
 /// until it is killed.
 pub(crate) async fn child(folder: &Path, first: u64) {
     let store = Arc::new(open(folder.join("nonces.db")).await);

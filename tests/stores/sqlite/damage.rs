@@ -93,7 +93,7 @@ async fn a_locked_database_refuses_and_records_nothing() {
 
     assert_eq!(ask(&store, 1).await, Ok(ClaimOutcome::Replayed));
     let mut second = ask(&store, 2).await;
-    // What had waited so long may have been given the lock in the end.
+    // A claim that had waited so long may have been given the lock in the end.
     while second == Err(StoreErrorKind::Unavailable) {
         second = ask(&store, 2).await;
     }
@@ -237,7 +237,7 @@ async fn a_database_that_was_cut_off_accepts_nothing_again() {
     }
 }
 
-/// What a crash leaves: a database and a log, of which the last write was not finished.
+/// The files after a crash: a database and a log, of which the last write was not finished.
 #[tokio::test]
 async fn a_write_that_was_torn_takes_nothing_along() {
     let folder = folder();
@@ -312,7 +312,7 @@ async fn a_log_that_lost_what_was_acknowledged_is_found_out() {
     drop(store);
 }
 
-/// What a child does, on a disk of a few megabytes: claims until there is no room, and then goes on.
+/// The work of a child, on a disk of a few megabytes: it claims until there is no room, and then goes on.
 pub(crate) async fn child_on_a_full_disk(folder: &Path) {
     let path = folder.join("nonces.db");
     let store = open(&path).await;

@@ -1,4 +1,4 @@
-//! What a store holds, for whom, and for how long.
+//! How much a store holds, for which key, and for how long.
 
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ async fn one_key_takes_up_no_more_than_its_share() {
         ask(&store, &claim("other", 30, deadline)).await,
         Ok(ClaimOutcome::New)
     );
-    // What is given back counts no more.
+    // A lease that is given back counts no more.
     let leases = store.leases().unwrap();
     for nonce in 1000..1100 {
         let lease = claim("third", nonce, deadline);
@@ -187,7 +187,7 @@ mod retention {
         // For good, and for every process: it may have been accepted before, and not since.
         let refusal = store.claim(&signed(1, start(), long)).await.unwrap_err();
         assert_eq!(refusal.final_since(), Some(clock_of(&clock)));
-        // What is signed from now on is known.
+        // Requests that are signed from now on are known.
         clock.advance(2 * SKEW);
         let fresh = clock_of(&clock);
         assert_eq!(
