@@ -220,6 +220,8 @@ fn answered(found: &AnswerOutcome) -> Result<StoredAnswer, Rejection> {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use crate::{
         key::KeyRing,
         once::{Memory, MemorySettings},
@@ -257,6 +259,11 @@ mod tests {
             let own = IdempotencyLayer::new(MemoryAnswers::new());
             own.answers_for(&verifier).unwrap();
             own.answers_for(&second).unwrap();
+            // Two over one store, each for a verifier: neither keeps the store for the other.
+            let store = Arc::new(MemoryAnswers::new());
+            let one = IdempotencyLayer::new(Arc::clone(&store));
+            one.answers_for(&verifier).unwrap();
+            IdempotencyLayer::new(store).answers_for(&second).unwrap();
             let shared = IdempotencyLayer::new(Arc::clone(other));
             shared.answers_for(&twin).unwrap();
         }
@@ -264,5 +271,22 @@ mod tests {
             assert!(verifier.answering() <= 3, "{}", verifier.answering());
         }
         assert_eq!(twin.answering(), others.len());
+    }
+
+    /// A layer has not ended because another verifier enters its senders for it just now.
+    #[test]
+    fn a_layer_that_lives_is_not_left_out_while_others_enter() {
+        let (layer, first) = (IdempotencyLayer::new(MemoryAnswers::new()), verifier());
+        layer.answers_for(&first).unwrap();
+        thread::scope(|scope| {
+            let enter = || (0..1000).for_each(|_| layer.answers_for(&verifier()).unwrap());
+            let entering = scope.spawn(enter);
+            while !entering.is_finished() {
+                // For each new one, the verifier looks which have ended.
+                let other = IdempotencyLayer::new(MemoryAnswers::new());
+                other.answers_for(&first).unwrap();
+                assert_eq!(first.answering(), 2);
+            }
+        });
     }
 }

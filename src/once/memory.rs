@@ -108,17 +108,6 @@ impl MemorySettings {
     }
 }
 
-/// Leaves out those whose layer was dropped together with its store: their answers are gone.
-fn leave_out_ended(answering: &mut Vec<Arc<User>>) {
-    answering.retain(|user| {
-        user.answers().is_none_or(|store| {
-            // Handles of other verifiers count as little: each would keep the store for the others.
-            Arc::strong_count(store) > User::keeping_answers_in(store)
-                || (**store).sharing().is_shared()
-        })
-    });
-}
-
 impl Memory {
     /// `None` if claims are recorded in handlers' transactions, or if there are none.
     pub(crate) fn store(&self) -> Option<&Arc<dyn NonceStore>> {
@@ -153,11 +142,13 @@ impl Memory {
             user.namespace == *namespace
                 && matches!(&user.records, Records::Answers(known) if has_store(known))
         };
+        // Dropped without the lock.
+        let _ended: Vec<_>;
         let mut answering = lock(&self.answering);
         if answering.iter().any(is_entered) {
             return Ok(());
         }
-        leave_out_ended(&mut answering);
+        _ended = answering.extract_if(.., |user| user.has_ended()).collect();
         let entering = self.users.iter().map(|user| User {
             records: Records::Answers(Arc::clone(store)),
             namespace: Arc::clone(namespace),

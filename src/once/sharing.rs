@@ -42,14 +42,20 @@ pub(crate) struct Private(Arc<dyn KeyStore>);
 static USERS: Mutex<Vec<Weak<User>>> = Mutex::new(Vec::new());
 static PRIVATE: Mutex<Vec<Weak<Private>>> = Mutex::new(Vec::new());
 
+/// Those who have not left. They must be dropped without the lock: any of these handles may be the
+/// last, and its stores and keys may enter or ask while they are dropped.
+fn living<T>(entered: &mut Vec<Weak<T>>) -> Vec<Arc<T>> {
+    entered.retain(|one| one.strong_count() > 0);
+    entered.iter().filter_map(Weak::upgrade).collect()
+}
+
 impl Private {
     /// Enters keys, unless a user has a secret of them.
     pub(crate) fn enter(keys: Arc<dyn KeyStore>) -> Result<Arc<Self>, ConfigError> {
         let entered = Arc::new(Self(keys));
         lock(&PRIVATE).push(Arc::downgrade(&entered));
-        let users = lock(&USERS);
-        let mut users = users.iter().filter_map(Weak::upgrade);
-        users.try_for_each(|user| entered.check(&user))?;
+        let users = living(&mut lock(&USERS));
+        users.iter().try_for_each(|user| entered.check(user))?;
         Ok(entered)
     }
 
@@ -71,37 +77,58 @@ impl User {
     ///
     /// Nothing of this is recorded in a store: names are what somebody chose. Servers in the midst
     /// of a rotation have different secrets, and still must agree which request is which.
-    pub(crate) fn enter(entering: Vec<Self>) -> Result<Vec<Arc<Self>>, ConfigError> {
+    pub(crate) fn enter(mut entering: Vec<Self>) -> Result<Vec<Arc<Self>>, ConfigError> {
+        let (others, private);
         let mut users = lock(&USERS);
-        users.retain(|user| user.strong_count() > 0);
-        for other in users.iter().filter_map(Weak::upgrade) {
-            entering.iter().try_for_each(|user| user.check(&other))?;
+        others = living(&mut users);
+        private = living(&mut lock(&PRIVATE));
+        for user in &mut entering {
+            others.iter().try_for_each(|other| user.check(other))?;
+            private.iter().try_for_each(|private| private.check(user))?;
+            user.share_answers_with(&others);
         }
-        let mut private = lock(&PRIVATE);
-        private.retain(|private| private.strong_count() > 0);
-        for private in private.iter().filter_map(Weak::upgrade) {
-            entering.iter().try_for_each(|user| private.check(user))?;
-        }
-        drop(private);
         let entered: Vec<_> = entering.into_iter().map(Arc::new).collect();
         users.extend(entered.iter().map(Arc::downgrade));
         Ok(entered)
     }
 
-    /// The store, if it is one of answers.
-    pub(crate) fn answers(&self) -> Option<&Arc<dyn AnswerStore>> {
+    /// Takes the `Arc` of another user whose answers are in the same store of this process. Layers
+    /// over one store each have an `Arc` of their own, and their users would keep it for each other.
+    fn share_answers_with(&mut self, others: &[Arc<Self>]) {
+        let Records::Answers(store) = &mut self.records else {
+            return;
+        };
+        let own = (**store).sharing();
+        // A database is there without us, and its pool closes with the layer that has it.
+        if own.is_shared() && !own.is_of_database() {
+            let mut known = others.iter().filter_map(|other| other.answers());
+            if let Some(same) = known.find(|known| known.sharing().is_one_store(own)) {
+                *store = Arc::clone(same);
+            }
+        }
+    }
+
+    fn answers(&self) -> Option<&Arc<dyn AnswerStore>> {
         match &self.records {
             Records::Answers(store) => Some(store),
             _ => None,
         }
     }
 
-    /// Returns how many users of this process have this very `Arc` of a store of answers.
-    pub(crate) fn keeping_answers_in(store: &Arc<dyn AnswerStore>) -> usize {
-        let users = lock(&USERS);
-        let users = users.iter().filter_map(Weak::upgrade);
-        let is_there = |user: &Arc<Self>| user.answers().is_some_and(|own| Arc::ptr_eq(own, store));
-        users.filter(is_there).count()
+    /// Returns whether nobody but users has its store of answers, so that these are gone: each user
+    /// would keep the store for the others.
+    pub(crate) fn has_ended(&self) -> bool {
+        let Some(store) = self.answers() else {
+            return false;
+        };
+        let others;
+        // Until the handles are counted, nobody enters: whoever does has a handle before that.
+        let mut users = lock(&USERS);
+        others = living(&mut users);
+        let has_store =
+            |user: &&Arc<Self>| user.answers().is_some_and(|own| Arc::ptr_eq(own, store));
+        let of_users = others.iter().filter(has_store).count();
+        Arc::strong_count(store) <= of_users && !(**store).sharing().is_shared()
     }
 
     fn check(&self, other: &Self) -> Result<(), ConfigError> {
@@ -142,5 +169,65 @@ impl User {
             (InTransactions, InTransactions) => true,
             (Nowhere, _) | (_, Nowhere) | (Answers(_), _) | (_, Answers(_)) => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread};
+
+    use super::*;
+    use crate::key::{KeyFuture, KnownKeys};
+
+    /// Keys of a user that ends while it is asked which they are. Entering is what takes the lock.
+    #[derive(Default)]
+    struct Ending(Mutex<Option<Arc<User>>>);
+
+    impl KeyStore for Ending {
+        fn find<'a>(&'a self, _: &'a str) -> KeyFuture<'a> {
+            KeyFuture::ready(Ok(None))
+        }
+
+        fn known_keys(&self) -> KnownKeys {
+            drop(lock(&self.0).take());
+            KnownKeys::looked_up_by(self)
+        }
+    }
+
+    impl Drop for Ending {
+        fn drop(&mut self) {
+            User::enter(Vec::new()).unwrap();
+        }
+    }
+
+    fn user(keys: &Arc<Ending>) -> User {
+        User {
+            records: Records::InTransactions,
+            namespace: "of users that end".into(),
+            retention: Duration::ZERO,
+            key_id: None,
+            keys: Arc::clone(keys) as _,
+        }
+    }
+
+    /// Whoever asks a user has the last handle of it then.
+    fn enter_what_ends() {
+        let keys = Arc::new(Ending::default());
+        let entered = User::enter(vec![user(&keys)]).unwrap();
+        *lock(&keys.0) = entered.into_iter().next();
+    }
+
+    #[test]
+    fn a_user_that_ends_while_it_is_asked_holds_up_nobody() {
+        let (done, is_done) = mpsc::channel();
+        thread::spawn(move || {
+            enter_what_ends();
+            let keys = Arc::new(Ending::default());
+            let _ = User::enter(vec![user(&keys)]);
+            enter_what_ends();
+            Private::enter(keys).map(drop).unwrap();
+            done.send(()).unwrap();
+        });
+        is_done.recv_timeout(Duration::from_secs(60)).unwrap();
     }
 }
