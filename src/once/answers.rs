@@ -7,7 +7,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -38,9 +38,16 @@ pub struct AnswerClaim {
     waits: Waits,
 }
 
-/// Whether a claim waits in a line, so that its store was asked for nothing.
+/// Whether a claim waits in a line, so that its store was asked for nothing. It only goes up: a
+/// store that was asked once may have a record, also while the claim waits again.
 #[derive(Debug, Default)]
-struct Waits(AtomicBool);
+struct Waits(AtomicU8);
+
+impl Waits {
+    const IN_LINE: u8 = 1;
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    const ASKED: u8 = 2;
+}
 
 /// A clone may be asked for while the first one waits: nothing is known of it.
 impl Clone for Waits {
@@ -51,13 +58,13 @@ impl Clone for Waits {
 
 /// A claim that waits in a line, and has left it without its turn unless it is told of its end.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(crate) struct Waiting<'c>(&'c AtomicBool);
+pub(crate) struct Waiting<'c>(&'c Waits);
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 impl Waiting<'_> {
     /// It has its turn, and is asked for now.
     pub(crate) fn ends(self) {
-        self.0.store(false, Ordering::Release);
+        self.0.0.fetch_max(Waits::ASKED, Ordering::AcqRel);
     }
 }
 
@@ -87,13 +94,13 @@ impl AnswerClaim {
     /// Enters a line, in which the store is asked for nothing.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn waits(&self) -> Waiting<'_> {
-        self.waits.0.store(true, Ordering::Release);
-        Waiting(&self.waits.0)
+        self.waits.0.fetch_max(Waits::IN_LINE, Ordering::AcqRel);
+        Waiting(&self.waits)
     }
 
     /// Returns whether its store may have been asked, so that there may be a record.
     pub(crate) fn may_be_asked(&self) -> bool {
-        !self.waits.0.load(Ordering::Acquire)
+        self.waits.0.load(Ordering::Acquire) != Waits::IN_LINE
     }
 
     /// Sets for how long the claim is held unless it is renewed. Default: 30 seconds.

@@ -129,4 +129,16 @@ mod tests {
         drop(turn);
         assert!(is_served(&line, &second).await && second.may_be_asked());
     }
+
+    /// A store around another may ask for one claim again. The twin never had its turn.
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_that_waits_again_may_have_been_asked_for_before() {
+        let line = Line::new(1);
+        let (first, twin) = (claim("one"), claim("other"));
+        drop(line.turn(&first).await);
+        let third = claim("third");
+        let _turn = line.turn(&third).await;
+        assert!(!is_served(&line, &first).await && !is_served(&line, &twin).await);
+        assert!(first.may_be_asked() && !twin.may_be_asked());
+    }
 }
