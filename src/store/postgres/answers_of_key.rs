@@ -137,56 +137,36 @@ mod tests {
             .expect_err("the database is asked")
     }
 
-    #[test]
-    fn one_counts_again_and_the_others_believe_the_old_count_meanwhile() {
-        let (counts, start) = (Counts::default(), Instant::now());
-        let first = asked(&counts, start);
-        counts.note(
-            OWNER,
-            Known {
-                records: 5,
-                asked: first,
-            },
-        );
-        counts.add(OWNER);
-        assert_eq!(counts.believed(OWNER, start).ok(), Some(6));
-        let later = start + BELIEVED;
-        let second = asked(&counts, later);
-        assert_eq!(counts.believed(OWNER, later).ok(), Some(6));
-        // Also of a count that did not see what was recorded while it ran.
-        counts.add(OWNER);
-        assert_eq!(
-            counts.note(
-                OWNER,
-                Known {
-                    records: 9,
-                    asked: second
-                }
-            ),
-            10
-        );
-        assert_eq!(counts.believed(OWNER, later).ok(), Some(10));
-        assert!(counts.believed([2; 32], later).is_err());
+    fn believed(counts: &Counts, now: Instant) -> Option<u64> {
+        counts.believed(OWNER, now).ok()
+    }
+
+    fn note(counts: &Counts, records: u64, asked: Asked) -> u64 {
+        counts.note(OWNER, Known { records, asked })
     }
 
     #[test]
-    fn a_count_that_fails_is_not_believed_for_good() {
+    fn one_counts_again_and_the_others_believe_the_old_count_for_a_while() {
         let (counts, start) = (Counts::default(), Instant::now());
         let first = asked(&counts, start);
-        counts.note(
-            OWNER,
-            Known {
-                records: 5,
-                asked: first,
-            },
-        );
+        note(&counts, 5, first);
+        counts.add(OWNER);
+        assert_eq!(believed(&counts, start), Some(6));
+        let later = start + BELIEVED;
+        let second = asked(&counts, later);
+        assert_eq!(believed(&counts, later), Some(6));
+        // Also of a count that did not see what was recorded while it ran.
+        counts.add(OWNER);
+        assert_eq!(note(&counts, 9, second), 10);
+        assert_eq!(believed(&counts, later), Some(10));
+        assert!(counts.believed([2; 32], later).is_err());
         // Each of these fails, or is dropped.
-        asked(&counts, start + BELIEVED);
-        let soon = start + BELIEVED + BELIEVED / 2;
-        assert_eq!(counts.believed(OWNER, soon).ok(), Some(5));
-        asked(&counts, start + 2 * BELIEVED);
+        asked(&counts, later + BELIEVED);
+        let soon = later + BELIEVED + BELIEVED / 2;
+        assert_eq!(believed(&counts, soon), Some(10));
+        asked(&counts, later + 2 * BELIEVED);
         for _ in 0..3 {
-            asked(&counts, start + BELIEVED_AT_MOST);
+            asked(&counts, later + BELIEVED_AT_MOST);
         }
     }
 }
