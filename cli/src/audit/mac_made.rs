@@ -183,26 +183,35 @@ fn is_keyed_digest<'a>(flow: &Flow<'a>, at: At<'a>) -> bool {
             };
             let mut has_secret = false;
             let mut pieces = 0;
-            flow.sources(from, &mut |it| {
-                if let Kind::Name(name) | Kind::Member(_, name) = it.val.expr.kind {
+            let mut look_at = |expr: &Expr<'_>| {
+                if let Kind::Name(name) | Kind::Member(_, name) = expr.kind {
                     pieces += 1;
-                    has_secret |= !name.starts_with("is_")
-                        && has_word(
-                            name,
-                            &[
-                                "secret",
-                                "signing_key",
-                                "sign_key",
-                                "api_key",
-                                "salt",
-                                "private_key",
-                            ],
-                        );
+                    has_secret |= names_secret(name);
                 }
+            };
+            flow.sources(from, &mut |it| {
+                // A secret that another function put into a part of the text makes no key of it.
+                if it.val.frame != at.val.frame && flow.helper_of(it.val).is_some() {
+                    it.val.expr.walk(&mut look_at);
+                    return Go::Past;
+                }
+                look_at(it.val.expr);
                 Go::Deeper
             });
             has_secret && pieces > 1
         })
+}
+
+fn names_secret(name: &str) -> bool {
+    let words = [
+        "secret",
+        "signing_key",
+        "sign_key",
+        "api_key",
+        "salt",
+        "private_key",
+    ];
+    !name.starts_with("is_") && has_word(name, &words)
 }
 
 /// The text that a MAC is made over, and its key.

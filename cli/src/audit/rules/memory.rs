@@ -11,6 +11,9 @@ use crate::audit::{
     words,
 };
 
+/// What a collection of used things is called.
+const USED: [&str; 6] = ["nonce", "seen", "used", "processed", "replay", "idempot"];
+
 /// A look-up or a record of something that was used.
 struct Memory<'a> {
     at: At<'a>,
@@ -105,18 +108,45 @@ fn is_concurrent(look: &Look<'_, '_>, call: &CallAt<'_>, receiver: &Expr<'_>) ->
 }
 
 /// Returns whether what is kept says no more than that something was used.
-fn is_mark(call: &CallAt<'_>, key: &str) -> bool {
+fn is_mark(look: &Look<'_, '_>, call: &CallAt<'_>, kept: &Memory<'_>) -> bool {
     let last = call.call.last();
     if ["sadd", "insert"].contains(&last) && call.call.args.len() < 3 {
+        // `event.account` is about an account.
+        let key = match kept.key.val.expr.kind {
+            Kind::Member(_, field) => field,
+            _ => look.flow.text(kept.key.val),
+        };
+        let holder = kept.receiver.and_then(|it| it.chain().last().copied());
         return call.call.args.len() == 1
             || call.call.args.get(1).is_some_and(|it| is_plain(&it.value))
-            || words::is_about_use(key);
+            || words::is_about_use(key)
+            || holder.is_some_and(|it| words::has_word(it, &USED));
     }
-    let value = match last {
+    value_of(call).is_some_and(is_plain)
+}
+
+/// The value of an entry that is set.
+fn value_of<'a>(call: &CallAt<'a>) -> Option<&'a Expr<'a>> {
+    match call.call.last() {
         "setex" | "psetex" => call.call.arg(2, "value"),
         _ => call.call.arg(1, "value"),
-    };
-    value.is_some_and(is_plain)
+    }
+}
+
+/// Returns whether an entry counts, or shuts out: to set it twice is the same as once.
+fn is_limit<'a>(look: &Look<'_, 'a>, kept: &Memory<'a>) -> bool {
+    let shuts_out = ["locked", "lockout", "blocked", "banned"];
+    let resolved = look.flow.resolved(kept.key);
+    words::has_word(look.flow.text(kept.key.val), &shuts_out)
+        || words::has_word(look.flow.text(resolved.val), &shuts_out)
+        || look.flow.calls().any(|call| {
+            ["incr", "incrby", "aincr"].contains(&call.call.last())
+                && call
+                    .call
+                    .args
+                    .first()
+                    .is_some_and(|key| look.flow.same(of_a_key(look, call, &key.value), kept.key))
+        })
 }
 
 /// Returns whether the same entry also says that something is not so: an answer is cached, nothing
@@ -124,8 +154,11 @@ fn is_mark(call: &CallAt<'_>, key: &str) -> bool {
 fn is_cached_fact<'a>(look: &Look<'_, 'a>, mark: &Memory<'a>) -> bool {
     look.flow.calls().any(|call| {
         writes(look, call).is_some_and(|it| look.flow.same(it.key, mark.key))
-            && call.call.arg(1, "value").is_some_and(|value| {
-                value.is_name(&["False", "false", "None"]) || value.text() == Some("")
+            && value_of(call).is_some_and(|value| {
+                // `[]` in a cache is an answer: that nothing was found.
+                let is_empty =
+                    matches!(&value.kind, Kind::Many(all) if all.is_empty()) && look.is_cache(call);
+                is_empty || value.is_name(&["False", "false", "None"]) || value.text() == Some("")
             })
     })
 }
@@ -161,11 +194,11 @@ pub(super) fn get_then_set(look: &Look<'_, '_>) -> Vec<Hit> {
                     }
                     _ => false,
                 };
-                let key = look.flow.text(kept.key.val);
                 same_receiver
                     && look.flow.same(was.key, kept.key)
-                    && is_mark(call, key)
+                    && is_mark(look, call, kept)
                     && !is_cached_fact(look, kept)
+                    && !is_limit(look, kept)
                     && look.flow.reaches(read.step, call.step)
                     && decided(look, read, call.step).is_some()
             });
@@ -190,6 +223,16 @@ fn decided<'a>(look: &Look<'_, 'a>, read: &CallAt<'a>, write: u32) -> Option<At<
     look.test_between(read.step, write, |it| it.val.expr.span == span)
 }
 
+/// Returns whether the key of an entry, or what it stands for, has one of these words.
+fn is_keyed_by<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>, words: &[&str]) -> bool {
+    call.call.args.first().is_some_and(|key| {
+        let key = look.piece(call, &key.value);
+        [key, look.flow.resolved(key)]
+            .iter()
+            .any(|it| words::has_word(look.flow.text(it.val), words))
+    })
+}
+
 /// Returns what records a nonce in one step or two, before the MAC is compared.
 pub(super) fn recorded_before_check(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
@@ -210,13 +253,9 @@ pub(super) fn recorded_before_check(look: &Look<'_, '_>) -> Vec<Hit> {
                             )
                     });
             let records = ["add", "set", "setnx", "setex", "sadd", "insert"].contains(&last);
-            let key = call
-                .call
-                .args
-                .first()
-                .map_or("", |it| look.flow.text(look.piece(call, &it.value).val));
-            let about = words::has_word(
-                key,
+            let about = is_keyed_by(
+                look,
+                call,
                 &[
                     "nonce",
                     "sig",
@@ -303,13 +342,9 @@ pub(super) fn shorter_than_window(look: &Look<'_, '_>) -> Vec<Hit> {
         let Some(ttl) = ttl.map(|it| look.piece(call, it)) else {
             continue;
         };
-        let key = call
-            .call
-            .args
-            .first()
-            .map_or("", |it| look.flow.text(look.piece(call, &it.value).val));
-        let about = words::has_word(
-            key,
+        let about = is_keyed_by(
+            look,
+            call,
             &["nonce", "sig", "seen", "jti", "event", "replay", "used"],
         );
         if let Some(kept) = look.flow.number(ttl)

@@ -98,6 +98,8 @@ fn is_signing(name: &str) -> bool {
             "encrypted",
             "oauth2_secret",
             // These say where a secret is, or of which kind.
+            "_dir",
+            "_folder",
             "_source",
             "_manager",
             "_type",
@@ -226,6 +228,20 @@ pub(super) fn has_default(project: &Project<'_>, file: usize) -> Vec<Hit> {
     hits
 }
 
+/// `hmac.new(b"Bitcoin seed", seed)`: the key is a public name, and the secret is the message.
+fn derives_key(call: &Call<'_>) -> bool {
+    let mut found = false;
+    if let Some(message) = call.arg(1, "msg") {
+        message.walk(&mut |it| {
+            if let Kind::Name(name) | Kind::Member(_, name) = it.kind {
+                let words = ["seed", "entropy", "mnemonic", "ikm", "password", "private"];
+                found |= words::has_word(name, &words);
+            }
+        });
+    }
+    found
+}
+
 pub(super) fn in_code(look: &Look<'_, '_>) -> Vec<Hit> {
     let mut hits = Vec::new();
     for call in look.flow.calls() {
@@ -263,12 +279,11 @@ pub(super) fn in_code(look: &Look<'_, '_>) -> Vec<Hit> {
                 step: bare.step,
             });
         }
-        let is_derived = bare
-            .val
-            .expr
-            .text()
-            .is_some_and(|it| it.len() < 4 || words::has_word(it, &["aws4", "webappdata"]));
-        if matches!(bare.val.expr.kind, Kind::Text(_)) && !is_derived {
+        let is_derived =
+            bare.val.expr.text().is_some_and(|it| {
+                it.len() < 4 || words::has_word(it, &["aws4", "webappdata", "seed"])
+            });
+        if matches!(bare.val.expr.kind, Kind::Text(_)) && !is_derived && !derives_key(call.call) {
             hits.push(look.hit(
                 (bare, "the secret is in the code"),
                 (look.at(call), "and signs here"),

@@ -409,14 +409,17 @@ pub(super) fn serializer_checks_instance(look: &Look<'_, '_>) -> Vec<Hit> {
     hits
 }
 
-/// The call that a task is handed on with.
+/// The call that a task is handed on with. An outbox is a table of the same transaction.
 fn hands_on(call: &CallAt<'_>) -> bool {
-    [
-        "delay",
-        "apply_async",
-        "send_task",
-        "enqueue",
-        "enqueue_job",
-    ]
-    .contains(&call.call.last())
+    let chain = call.call.func.chain();
+    let is_outbox = chain.iter().any(|it| words::has_word(it, &["outbox"]));
+    !is_outbox
+        && [
+            "delay",
+            "apply_async",
+            "send_task",
+            "enqueue",
+            "enqueue_job",
+        ]
+        .contains(&call.call.last())
 }

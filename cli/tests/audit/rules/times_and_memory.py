@@ -348,6 +348,14 @@ def set_first(body, signature, nonce):
     return hmac.compare_digest(mine, signature)  # expect: recorded-before-check
 
 
+async def named_key_first(request, signature):
+    key = f"seen:{request.headers['X-Nonce']}"
+    if not await r.set(key, 1, nx=True, ex=900):
+        return False
+    mine = hmac.new(settings.KEY, request.body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mine, signature)  # expect: recorded-before-check
+
+
 def claim(nonce):
     return cache.add("nonce:" + nonce, 1, 900)
 
