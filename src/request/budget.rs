@@ -3,8 +3,9 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     future::poll_fn,
+    hash::{BuildHasher as _, RandomState},
     mem,
     pin::{Pin, pin},
     sync::{
@@ -30,9 +31,10 @@ use crate::{
 /// incomplete longest gives way to the new one, and strangers displace each other: a genuine body
 /// is at risk only until nothing is left to wait for but its MAC. Where the head decides, its MAC has
 /// passed before: three quarters of this half are for such bodies, a quarter is for the others, and
-/// each kind gives way as long as it has more than its own. The other half is for bodies that
-/// were verified, which strangers can fill with nothing but copies of genuine requests, each for as
-/// long as the store is asked.
+/// each kind gives way as long as it has more than its own. A head that is overheard can begin any
+/// number of bodies: one of them is such a body, and the duplicates beside it are strangers'. The
+/// other half is for bodies that were verified, which strangers can fill with nothing but copies of
+/// genuine requests, each for as long as the store is asked.
 ///
 /// One key gets half of the first half, and three quarters of the second: until a
 /// quarter is in use nobody can be locked out, and nobody is counted. A verified body that is alone
@@ -58,6 +60,7 @@ pub struct BodyBudget(Arc<Room>);
 #[derive(Debug)]
 struct Room {
     half: usize,
+    hashes: RandomState,
     incomplete: Mutex<Incomplete>,
     verified: AtomicUsize,
     verified_by_key: Mutex<HashMap<Box<str>, usize>>,
@@ -70,6 +73,8 @@ struct Incomplete {
     used_by_strangers: usize,
     next: u64,
     keys: BTreeMap<Ticket, Arc<str>>,
+    /// Messages whose heads were accepted: each protects one body.
+    signed: HashSet<Message>,
     by_key: HashMap<Arc<str>, OfKey>,
 }
 
@@ -92,7 +97,7 @@ struct Ticket {
 enum Kind {
     /// Anybody's.
     Stranger,
-    /// That of a request whose MAC has passed over its head.
+    /// That of a request whose MAC has passed over its head, the first of its message.
     Signed,
 }
 
@@ -100,6 +105,8 @@ enum Kind {
 #[derive(Debug)]
 struct Waiting {
     bytes: usize,
+    /// The message that protects it, of a kind that is signed.
+    message: Option<Message>,
     _displaced: oneshot::Sender<()>,
 }
 
@@ -118,6 +125,7 @@ impl BodyBudget {
     pub fn new(bytes: usize) -> Self {
         Self(Arc::new(Room {
             half: bytes / 2,
+            hashes: RandomState::new(),
             incomplete: Mutex::default(),
             verified: AtomicUsize::new(0),
             verified_by_key: Mutex::default(),
@@ -129,6 +137,9 @@ impl BodyBudget {
         self.0.half
     }
 }
+
+/// The hash of a signed message: two that have one share a place, and no more.
+type Message = u64;
 
 impl Budget {
     /// A share of this budget, which holds at least twice the greatest body, for the keys of a
@@ -208,9 +219,11 @@ impl Budget {
 }
 
 impl Incomplete {
-    fn enter(&mut self, key: &str, kind: Kind) -> Place {
+    fn enter(&mut self, key: &str, message: Option<Message>) -> Place {
+        // A duplicate of the head of another body is anybody's.
+        let message = message.filter(|message| self.signed.insert(*message));
         let ticket = Ticket {
-            kind,
+            kind: message.map_or(Kind::Stranger, |_| Kind::Signed),
             number: self.next,
         };
         self.next += 1;
@@ -221,6 +234,7 @@ impl Incomplete {
         let (sender, displaced) = oneshot::channel();
         let waiting = Waiting {
             bytes: 0,
+            message,
             _displaced: sender,
         };
         let of_key = self.by_key.entry(Arc::clone(&key)).or_default();
@@ -265,6 +279,9 @@ impl Incomplete {
             return;
         };
         if let Some(waiting) = of_key.bodies.remove(&ticket) {
+            if let Some(message) = waiting.message {
+                self.signed.remove(&message);
+            }
             of_key.used -= waiting.bytes;
             self.used -= waiting.bytes;
             if ticket.kind == Kind::Stranger {
@@ -285,7 +302,8 @@ pub(crate) struct Charge {
     /// Whether the body was not complete when it was first asked for, or had to wait itself.
     has_waited: bool,
     is_complete: bool,
-    kind: Kind,
+    /// The message, if its MAC has passed over the head.
+    message: Option<Message>,
     /// From the first byte of a body that is waited for until it is complete, and waits no more.
     place: Option<Box<Place>>,
     verified: Verified,
@@ -306,7 +324,7 @@ impl Charge {
             bytes: 0,
             has_waited: false,
             is_complete: false,
-            kind: Kind::Stranger,
+            message: None,
             place: None,
             verified: Verified::No,
         }
@@ -318,9 +336,10 @@ impl Charge {
         mem::replace(self, empty)
     }
 
-    /// The MAC of the request has passed over its head: no stranger displaces its body.
-    pub(crate) fn is_signed(&mut self) {
-        self.kind = Kind::Signed;
+    /// The MAC of this message has passed over the head of the request: no stranger displaces its
+    /// body.
+    pub(crate) fn is_signed(&mut self, message: &[u8]) {
+        self.message = Some(self.budget.room.hashes.hash_one(message));
     }
 
     /// Charges `more` bytes that the body is about to take up under this key, or under none that is
@@ -357,10 +376,11 @@ impl Charge {
     }
 
     fn wait_with(&mut self, more: usize, key: &str) -> Result<(), Rejection> {
-        let (budget, kind) = (&*self.budget, self.kind);
-        let place = self
-            .place
-            .get_or_insert_with(|| Box::new(budget.incomplete().enter(&budget.owner(key), kind)));
+        let (budget, message) = (&*self.budget, self.message);
+        let place = self.place.get_or_insert_with(|| {
+            let place = budget.incomplete().enter(&budget.owner(key), message);
+            Box::new(place)
+        });
         if budget.grow(place, more) {
             Ok(())
         } else {

@@ -105,11 +105,20 @@ fn of_many_keys_the_body_that_is_incomplete_longest_gives_way() {
 
 /// A signed body, whose head has passed: of half a budget, three quarters are for such.
 fn signed(budget: &Arc<Budget>, bytes: usize, key: &str) -> Charge {
-    let mut charge = Charge::new(budget);
-    charge.is_signed();
-    charge.add(bytes, key).unwrap();
-    assert!(!gives_way(&mut charge, key));
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let message = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let (charge, is_gone) = begun(budget, bytes, key, &message);
+    assert!(!is_gone);
     charge
+}
+
+/// The body of this very message, and whether it gives way at once.
+fn begun(budget: &Arc<Budget>, bytes: usize, key: &str, message: &[u8]) -> (Charge, bool) {
+    let mut charge = Charge::new(budget);
+    charge.is_signed(message);
+    charge.add(bytes, key).unwrap();
+    let is_gone = gives_way(&mut charge, key);
+    (charge, is_gone)
 }
 
 #[test]
@@ -142,6 +151,32 @@ fn strangers_displace_no_body_whose_signature_was_accepted() {
             .take(2)
             .all(|body| !gives_way(body, ""))
     );
+}
+
+#[test]
+fn an_overheard_head_displaces_no_body_of_another_message_of_its_key() {
+    let budget = budget();
+    let mut genuine: Vec<_> = (0..3).map(|_| signed(&budget, 64 * KIB, "a")).collect();
+    let endless = |key| {
+        let begun = (0..20).map(|_| begun(&budget, 64 * KIB, key, b"overheard"));
+        begun.collect::<Vec<_>>()
+    };
+    let of_key = endless("a");
+    assert!(genuine.iter_mut().all(|body| !gives_way(body, "a")));
+    let gone = of_key.iter().map(|(_, is_gone)| *is_gone);
+    let gone: Vec<_> = gone.collect();
+    assert!(!gone[0], "the first is as any other");
+    assert_eq!(gone.iter().filter(|is_gone| **is_gone).count(), 19);
+    // Its place is free once the first has gone.
+    drop(of_key);
+    let (next, _) = begun(&budget, 64 * KIB, "a", b"overheard");
+    let place = next.place.as_ref().unwrap();
+    assert_eq!(place.ticket.kind, Kind::Signed);
+    drop(next);
+    // Nor does it displace bodies of other keys: its duplicates are strangers'.
+    let _others: Vec<_> = (0..2).map(|_| signed(&budget, 64 * KIB, "b")).collect();
+    let _endless = endless("c");
+    assert!(genuine.iter_mut().all(|body| !gives_way(body, "a")));
 }
 
 #[test]
@@ -207,7 +242,7 @@ proptest! {
             match step {
                 0 if charge.bytes + bytes <= 64 * KIB => {
                     if i % 2 == 0 && charge.place.is_none() {
-                        charge.is_signed();
+                        charge.is_signed(key.as_bytes());
                     }
                     drop(charge.add(bytes, key));
                 }
@@ -234,6 +269,7 @@ proptest! {
         let incomplete = budget.incomplete();
         prop_assert_eq!((incomplete.used, incomplete.used_by_strangers), (0, 0));
         prop_assert!(incomplete.keys.is_empty() && incomplete.by_key.is_empty());
+        prop_assert!(incomplete.signed.is_empty());
         prop_assert_eq!(budget.room.verified.load(Ordering::Relaxed), 0);
         prop_assert!(budget.verified_by_key().is_empty());
     }

@@ -295,7 +295,8 @@ impl<T: 'static> VerifierBuilder<T> {
     /// budget is for bodies that have to be waited for, and one key gets half of that, or one
     /// greatest body. Where no room is left, the body that has been incomplete longest is refused
     /// (`body_budget_exhausted`), in favour of the new one. Three quarters of that half are for
-    /// bodies whose MAC has passed over the head, as with RFC 9421: strangers never displace them.
+    /// bodies whose MAC has passed over the head, as with RFC 9421: strangers never displace them,
+    /// nor do duplicates of one head, of which one body counts so.
     /// A genuine body of another scheme is lost only if strangers send more than this share while
     /// it arrives. The other half is for verified bodies, of which one key gets three quarters;
     /// where it is used up, a body that had to be waited for is refused, unless it is the only one.

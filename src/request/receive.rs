@@ -125,13 +125,11 @@ impl State<'_> {
     {
         let settings = &self.verifier.settings;
         self.fed = Fed::new(self.admission.signatures());
-        if self.admission.signatures().iter().any(Signature::is_whole) {
-            self.charge.is_signed();
-        }
         let arriving = Charged {
             charge: &mut self.charge,
             // Empty where it is not known yet.
             key: first_key(self.admission.signatures()).unwrap_or_default(),
+            message: signed_by_head(self.admission.signatures()),
             fed: &mut self.fed,
         };
         self.body = body::read(body, &settings.body, arriving).await?;
@@ -211,7 +209,15 @@ async fn over_body<T: Send + 'static>(
 struct Charged<'a> {
     charge: &'a mut Charge,
     key: &'a str,
+    /// The message, if the head completes it, until it is known to the charge.
+    message: Option<&'a [u8]>,
     fed: &'a mut Fed,
+}
+
+/// The signed message that the head completes, and whose MAC has passed.
+fn signed_by_head<'s>(signatures: &'s [Signature<'_>]) -> Option<&'s [u8]> {
+    let whole = signatures.iter().find(|signature| signature.is_whole())?;
+    Some(whole.message().before_body())
 }
 
 impl Arriving for Charged<'_> {
@@ -223,6 +229,10 @@ impl Arriving for Charged<'_> {
     }
 
     fn poll_refused(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
+        // Nothing was waited for before.
+        if let Some(message) = self.message.take() {
+            self.charge.is_signed(message);
+        }
         self.charge.poll_displaced(self.key, cx)
     }
 }
