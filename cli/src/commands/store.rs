@@ -12,7 +12,7 @@ use crate::{
     exit::{Exit, Failure},
     printer::{Printer, one_line},
     runtime::block_on,
-    store::{self, Before},
+    store::{self, Before, Found},
     time,
 };
 
@@ -79,13 +79,26 @@ async fn forget(args: &ForgetArgs, printer: &Printer) -> Result<Exit, Failure> {
     let kept = store::open_kept(&place).await?;
     let is_asked = args.danger_accept_again;
     let namespace = args.namespace.as_deref();
-    let recorded = match &claims {
+    let Found { recorded, error } = match &claims {
         None => kept.of_key(namespace, &key, is_asked).await?,
         Some(claims) => kept.of_message(claims, is_asked).await?,
     };
-    let recorded = recorded.map_err(|error| unable(&place, &error))?;
     let is_forgotten = is_asked && recorded.records > 0;
-    print(args, &recorded, is_forgotten, printer);
+    let is_known = recorded.records > 0 || recorded.in_flight > 0;
+    if error.is_none() || is_known {
+        print(args, &recorded, is_forgotten, error.is_none(), printer);
+    }
+    if let Some(error) = error {
+        let failure = unable(&place, &error);
+        let left = match is_asked {
+            true => "may not have been forgotten",
+            false => "were not looked at",
+        };
+        return Err(Failure {
+            what: format!("{}, and records {left}", failure.what),
+            ..failure
+        });
+    }
     // Records that stay are a finding: somebody wanted them gone.
     let stay = recorded.in_flight > 0 || (recorded.records > 0 && !is_forgotten);
     Ok(match stay {
@@ -138,7 +151,13 @@ fn from_hex(text: &str) -> Result<[u8; 32], Failure> {
     })
 }
 
-fn print(args: &ForgetArgs, recorded: &Recorded, is_forgotten: bool, printer: &Printer) {
+fn print(
+    args: &ForgetArgs,
+    recorded: &Recorded,
+    is_forgotten: bool,
+    is_complete: bool,
+    printer: &Printer,
+) {
     if printer.is_json() {
         printer.object(&json!({
             "version": 1,
@@ -148,6 +167,7 @@ fn print(args: &ForgetArgs, recorded: &Recorded, is_forgotten: bool, printer: &P
             "in_flight": recorded.in_flight,
             "until": recorded.until.map(time::show),
             "forgotten": is_forgotten,
+            "complete": is_complete,
         }));
         return;
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::{Debug, Write as _};
 
+use countersign::RejectionKind;
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -37,9 +38,39 @@ impl<S: Subscriber> Layer<S> for Told {
     }
 }
 
+/// The advice on a refusal in the words of a configuration, if that of the library names its methods.
+fn advice(kind: RejectionKind) -> Option<&'static str> {
+    Some(match kind {
+        RejectionKind::HandlersExhausted => {
+            "Look for a server behind the proxy that hangs or is slow."
+        }
+        RejectionKind::BodyBudgetExhausted => {
+            "Raise `body-bytes` in [limits] if there is memory; otherwise look for slow or large \
+             bodies in flight."
+        }
+        RejectionKind::StoreFull => "Give the store more capacity, or shorten `max-age`.",
+        RejectionKind::StoreMisconfigured => {
+            "Waiting does not help. The reason says what is wrong. If it names two retentions, give \
+             all routes of the namespace the same `max-age`, or give the route another store."
+        }
+        RejectionKind::ServiceNotReady => {
+            "Find out what makes the server behind the proxy slow, or raise its `requests` or its \
+             `connect-timeout`."
+        }
+        RejectionKind::SignAgain => {
+            "Nothing to do for some seconds after a start: senders sign again. To serve at once after \
+             a restart, write `memory:FILE` in place of `memory`, or choose a store that survives \
+             restarts; for a new service, there is `countersign store migrate STORE \
+             --danger-assume-no-history`. If it goes on, compare the clocks."
+        }
+        _ => return None,
+    })
+}
+
 #[derive(Default)]
 struct Text {
     message: String,
+    kind: Option<RejectionKind>,
     fields: String,
 }
 
@@ -47,6 +78,15 @@ impl Visit for Text {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "message" => self.message.push_str(value),
+            "code" => {
+                let mut kinds = RejectionKind::ALL.iter().copied();
+                self.kind = kinds.find(|kind| kind.code() == value);
+                self.fields.push_str(&format!(", code: {value}"));
+            }
+            "advice" => {
+                let advice = self.kind.and_then(advice).unwrap_or(value);
+                self.fields.push_str(&format!(", advice: {advice}"));
+            }
             name => self.fields.push_str(&format!(", {name}: {value}")),
         }
     }

@@ -83,6 +83,24 @@ pub(crate) async fn open_kept(place: &str) -> Result<Kept, Failure> {
 /// The answer of a store.
 type Answered<T> = Result<T, StoreError>;
 
+/// What a store has on record, or had, as far as it is known.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) recorded: Recorded,
+    /// Why not all of it is known.
+    pub(crate) error: Option<StoreError>,
+}
+
+impl From<Answered<Recorded>> for Found {
+    fn from(answered: Answered<Recorded>) -> Self {
+        let (recorded, error) = match answered {
+            Ok(recorded) => (recorded, None),
+            Err(error) => (Recorded::default(), Some(error)),
+        };
+        Self { recorded, error }
+    }
+}
+
 impl Kept {
     pub(crate) async fn status(&self) -> Answered<StoreStatus> {
         match self {
@@ -103,7 +121,7 @@ impl Kept {
         namespace: Option<&str>,
         key: &KeyId,
         forgets: bool,
-    ) -> Result<Answered<Recorded>, Failure> {
+    ) -> Result<Found, Failure> {
         match self {
             Self::Watermark(_) => Err(holds_no_record()),
             Self::Redis(_) | Self::Postgres(_) => Err(Failure::usage(
@@ -115,14 +133,15 @@ impl Kept {
                 if namespace.is_none() {
                     match store.status().await {
                         Ok(status) => one_namespace(&status)?,
-                        Err(error) => return Ok(Err(error)),
+                        Err(error) => return Ok(Err(error).into()),
                     }
                 }
-                Ok(match forgets {
+                let answered = match forgets {
                     // The operator asked for it, and said that the request is accepted again.
                     true => store.danger_forget_key(namespace, key).await,
                     false => store.recorded_of_key(namespace, key).await,
-                })
+                };
+                Ok(answered.into())
             }
         }
     }
@@ -136,12 +155,12 @@ impl Kept {
         &self,
         claims: &[Claim],
         forgets: bool,
-    ) -> Result<Answered<Recorded>, Failure> {
+    ) -> Result<Found, Failure> {
         let Some(claim) = claims.first() else {
-            return Ok(Ok(Recorded::default()));
+            return Ok(Ok(Recorded::default()).into());
         };
         // The places of a message stand side by side in a table.
-        Ok(match self {
+        let answered = match self {
             Self::Watermark(_) => return Err(holds_no_record()),
             // The operator asked for it, and said that the request is accepted again.
             Self::File(store) if forgets => store.danger_forget(claim).await,
@@ -149,24 +168,36 @@ impl Kept {
             // The operator asked for it here too.
             Self::Postgres(store) if forgets => store.danger_forget(claim).await,
             Self::Postgres(store) => store.recorded(claim).await,
-            Self::Redis(store) => in_redis(store, claims, forgets).await,
-        })
+            Self::Redis(store) => return Ok(in_redis(store, claims, forgets).await),
+        };
+        Ok(answered.into())
     }
 }
 
-async fn in_redis(store: &RedisStore, claims: &[Claim], forgets: bool) -> Answered<Recorded> {
+/// Each place of a message is a record of its own, up to one that gives no answer.
+async fn in_redis(store: &RedisStore, claims: &[Claim], forgets: bool) -> Found {
     let mut all = Recorded::default();
     for claim in claims {
         let one = match forgets {
             // The operator asked for it, as for the other stores.
-            true => store.danger_forget(claim).await?,
-            false => store.recorded(claim).await?,
+            true => store.danger_forget(claim).await,
+            false => store.recorded(claim).await,
         };
-        all.records += one.records;
-        all.in_flight += one.in_flight;
-        all.until = all.until.max(one.until);
+        match one {
+            Ok(one) => {
+                all.records += one.records;
+                all.in_flight += one.in_flight;
+                all.until = all.until.max(one.until);
+            }
+            Err(error) => {
+                return Found {
+                    recorded: all,
+                    error: Some(error),
+                };
+            }
+        }
     }
-    Ok(all)
+    Ok(all).into()
 }
 
 /// How many names of namespaces a message has.

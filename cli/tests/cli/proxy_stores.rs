@@ -129,6 +129,10 @@ fn a_store_in_memory_with_a_watermark_refuses_what_was_signed_before_a_restart()
     assert_eq!(upstream.seen().len(), 1);
     accepted(&session, &proxied);
     assert_eq!(upstream.seen().len(), 2);
+    // The advice names what a configuration can say.
+    let (said, _) = proxied.listening.stop();
+    assert!(said.contains("`memory:FILE`"), "{said}");
+    assert!(!said.contains("`high_watermark`"), "{said}");
 }
 
 /// A server of this test, which ends with it.
@@ -141,16 +145,19 @@ impl Drop for Redis {
     }
 }
 
-#[test]
-fn redis_remembers_over_a_restart_and_refuses_while_it_is_away() {
-    let programs = ["redis-server".to_owned()].into_iter();
-    let mut tested = 0;
-    for program in programs.chain(env::var("COUNTERSIGN_VALKEY").ok()) {
-        let folder = tempfile::tempdir().unwrap();
+impl Redis {
+    /// Starts each server that is there, with its port.
+    fn each() -> impl Iterator<Item = (Self, u16)> {
+        let programs = ["redis-server".to_owned()].into_iter();
+        let programs = programs.chain(env::var("COUNTERSIGN_VALKEY").ok());
+        programs.filter_map(|program| Self::start(&program))
+    }
+
+    fn start(program: &str) -> Option<(Self, u16)> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let child = Command::new(&program)
+        let child = Command::new(program)
             .args([
                 "--port",
                 &port.to_string(),
@@ -159,21 +166,92 @@ fn redis_remembers_over_a_restart_and_refuses_while_it_is_away() {
                 "--bind",
                 "127.0.0.1",
             ])
-            .current_dir(folder.path())
+            .current_dir(env::temp_dir())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        let Ok(child) = child else {
-            continue;
-        };
-        let server = Redis(child);
+        let server = Self(child.ok()?);
         let started = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(started.elapsed() < Duration::from_secs(30), "{program}");
             thread::sleep(Duration::from_millis(10));
         }
+        Some((server, port))
+    }
+}
+
+#[test]
+fn redis_remembers_over_a_restart_and_refuses_while_it_is_away() {
+    let mut tested = 0;
+    for (server, port) in Redis::each() {
         let store = format!("redis://127.0.0.1:{port}");
         remembers(&store, move || drop(server));
+        tested += 1;
+    }
+    missing(tested > 0, "a Redis server");
+}
+
+/// Passes on what a client says to a server, up to the second time that it forgets a record: then it
+/// says nothing more.
+fn forgetting_once(server: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let forgotten = Arc::new(Mutex::new(0));
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
+            let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            thread::spawn(move || std::io::copy(&mut from, &mut to));
+            let forgotten = Arc::clone(&forgotten);
+            thread::spawn(move || {
+                let (mut from, mut to) = (client, server);
+                let mut read = [0; 65536];
+                while let Ok(n @ 1..) = from.read(&mut read) {
+                    let mut forgotten = forgotten.lock().unwrap();
+                    let says = read[..n].windows(6).filter(|said| said == b"forget");
+                    // The script has the word too, and is sent in whole once at most.
+                    *forgotten += usize::from(n < 1024 && says.count() > 0);
+                    if *forgotten < 2 {
+                        to.write_all(&read[..n]).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+/// A message is recorded at one of several places, each a record of its own.
+#[test]
+fn records_of_redis_that_are_forgotten_in_part_are_told() {
+    let mut tested = 0;
+    for (_server, port) in Redis::each() {
+        let session = Session::new();
+        let upstream = Upstream::start(DONE);
+        configured(&session, &upstream, &format!("redis://127.0.0.1:{port}"));
+        let (proxied, _) = started(&session);
+        let signed = transfer(&session);
+        assert_eq!(proxied.send(&signed).status(), 200);
+        let nonce = upstream.seen()[0].head.clone();
+        let nonce = nonce.split("countersign-nonce: \"").nth(1).unwrap();
+        let nonce = nonce.split('"').next().unwrap();
+        let forget = format!(
+            "countersign store forget redis://127.0.0.1:{} --namespace all --key partner-1 \
+             --nonce {nonce} --danger-accept-again --json",
+            forgetting_once(port)
+        );
+        let output = session.output(&forget);
+        let said = String::from_utf8_lossy(&output.stderr);
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("it tells nothing: {said}"));
+        assert_eq!(
+            (&told["recorded"], &told["forgotten"], &told["complete"]),
+            (&1.into(), &true.into(), &false.into()),
+            "{told}"
+        );
+        assert!(said.contains("may not have been forgotten"), "{said}");
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert_eq!(proxied.send(&signed).status(), 200);
         tested += 1;
     }
     missing(tested > 0, "a Redis server");
