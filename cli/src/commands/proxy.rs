@@ -1,6 +1,6 @@
 //! `countersign proxy`: verifies requests in front of a server in any language.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
@@ -8,8 +8,8 @@ use serde_json::json;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
-    task::{JoinSet, spawn_blocking},
-    time::{Instant, timeout_at},
+    task::spawn_blocking,
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
@@ -17,12 +17,15 @@ use crate::{
     exit::{Exit, Failure},
     printer::Printer,
     proxy::{
-        Certificates, KIND, KnownUpstreams, Listeners, Measures, OpenStores, Outlet, Plan, Proxy,
-        Side, listen_to_the_library,
+        Certificates, KIND, KnownUpstreams, Limits, Listeners, Measures, OpenStores, Outlet, Plan,
+        Proxy, Side, listen_to_the_library,
     },
     runtime,
     serving::Ending,
 };
+
+/// How long the end waits for the last lines of the log.
+const CUT_OFF: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &ProxyArgs, printer: &Printer) -> Result<Exit, Failure> {
     let plan = read(&args.config, &KnownUpstreams::default())?;
@@ -51,47 +54,31 @@ async fn proxy(config: &Path, plan: Plan, is_json: bool) -> Result<Exit, Failure
     let mut ending = Ending::new().map_err(failed)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
     let limits = plan.limits;
-    let listeners = Listeners::bind(&plan.listen).await?;
-    let admin = Listeners::bind(plan.admin.as_slice()).await?;
-    let mut signing = Vec::new();
-    for (name, listen) in plan.signs() {
-        let listeners = Listeners::bind(&[listen.clone().into()]).await?;
-        signing.push((Arc::<str>::from(name), listeners));
-    }
+    let listeners = Listeners::bind(&plan.entrances).await?;
     let certificates = listeners.certificates();
     let (outlet, printing) = Outlet::open(is_json).map_err(failed)?;
     listen_to_the_library(outlet.clone());
     plan.warnings.iter().for_each(|text| outlet.notice(text));
-    let measures = plan.admin.is_some().then(Measures::begin).transpose()?;
+    let measures = plan.has_operators().then(Measures::begin).transpose()?;
     let keeping_up = measures
         .clone()
         .map(|measures| tokio::spawn(measures.keep_up()));
     let mut stores = OpenStores::default();
     let proxy = Proxy::open(plan, &mut stores, outlet.clone(), measures).await?;
-    announce("listening", "listening on", &listeners, &outlet);
-    announce("admin", "admin at", &admin, &outlet);
-    for (name, listeners) in &signing {
-        announce_signing(name, listeners, &outlet);
+    for (side, address) in listeners.addresses() {
+        announce(side, &address, &outlet);
     }
     notify(&[NotifyState::Ready], &outlet);
     let watching = tokio::spawn(Arc::clone(&proxy).watch_keys());
     let (stop, stopped) = watch::channel(());
-    let serve = |listeners: Listeners, side| {
-        listeners.serve(side, Arc::clone(&proxy), limits, stopped.clone())
-    };
-    let mut serving = JoinSet::new();
-    serving.spawn(serve(listeners, Side::Clients));
-    serving.spawn(serve(admin, Side::Operators));
-    for (name, listeners) in signing {
-        serving.spawn(serve(listeners, Side::Application(name)));
-    }
+    let serving = tokio::spawn(listeners.serve(Arc::clone(&proxy), limits, stopped));
     loop {
         tokio::select! {
             () = ending.asked() => break,
             _ = hangup.recv() => {
                 notify_reload(&outlet);
                 let reloaded = tokio::select! {
-                    reloaded = reload(config, &proxy, &mut stores, &certificates) => reloaded,
+                    reloaded = reload(config, &proxy, &mut stores, &certificates, limits) => reloaded,
                     // A store may take long to open, or never answer.
                     () = ending.asked() => break,
                 };
@@ -110,16 +97,22 @@ async fn proxy(config: &Path, plan: Plan, is_json: bool) -> Result<Exit, Failure
     watching.abort();
     keeping_up.inspect(tokio::task::JoinHandle::abort);
     let last = Instant::now() + limits.drain;
-    let serving = async {
-        serving.join_all().await;
+    let cutting = serving.abort_handle();
+    let draining = async {
+        let _ = serving.await;
         // Those whose clients have gone.
         let _ = timeout_at(last, proxy.rest()).await;
     };
     tokio::select! {
-        () = serving => {}
+        () = draining => {}
         // A person who cannot wait presses Ctrl-C again.
-        () = ending.asked() => {}
+        () = ending.asked() => {
+            proxy.cut_off();
+            cutting.abort();
+        }
     }
+    // Until those that were cut off are logged.
+    let _ = timeout(CUT_OFF, proxy.rest()).await;
     printing.end().await;
     Ok(Exit::Done)
 }
@@ -132,13 +125,14 @@ fn allow_files() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// Reads routes, upstreams, keys and certificates again. Addresses and limits change at the next
-/// start: says which addresses are left as they are, and which certificates expire soon.
+/// Reads routes, upstreams, keys and certificates again. Addresses, and the limits of connections,
+/// change at the next start: says which are left as they are, and which certificates expire soon.
 async fn reload(
     config: &Path,
     proxy: &Proxy,
     stores: &mut OpenStores,
     certificates: &Certificates,
+    limits: Limits,
 ) -> Result<Vec<String>, Failure> {
     let (path, known) = (config.to_owned(), proxy.upstreams());
     let reading = spawn_blocking(move || read_again(&path, &known)).await;
@@ -149,9 +143,12 @@ async fn reload(
             "report this as a fault of countersign",
         )
     })??;
-    let (listen, mut said) = (plan.listen.clone(), plan.warnings.clone());
+    let (entrances, mut said) = (plan.entrances.clone(), plan.warnings.clone());
+    if !plan.limits.is_like(limits) {
+        said.push("limits of connections, and `drain`, change at the next start".to_owned());
+    }
     proxy.reload(plan, stores).await?;
-    said.extend(certificates.replace(&listen));
+    said.extend(certificates.replace(&entrances));
     Ok(said)
 }
 
@@ -190,19 +187,20 @@ fn announce_reload(is_new: bool, outlet: &Outlet) {
     outlet.event(json!({"version": 1, "reloaded": is_new}), line);
 }
 
-fn announce(member: &str, words: &str, listeners: &Listeners, outlet: &Outlet) {
-    for address in listeners.addresses() {
-        let line = format!("{words} {address}");
-        outlet.event(json!({"version": 1, member: address}), line);
-    }
-}
-
-fn announce_signing(route: &str, listeners: &Listeners, outlet: &Outlet) {
-    for address in listeners.addresses() {
-        let line = format!("signing for {route} at {address}");
-        outlet.event(
-            json!({"version": 1, "signing": address, "route": route}),
-            line,
-        );
-    }
+fn announce(side: &Side, address: &str, outlet: &Outlet) {
+    let (object, line) = match side {
+        Side::Clients => (
+            json!({"version": 1, "listening": address}),
+            format!("listening on {address}"),
+        ),
+        Side::Operators => (
+            json!({"version": 1, "admin": address}),
+            format!("admin at {address}"),
+        ),
+        Side::Application(route) => (
+            json!({"version": 1, "signing": address, "route": &**route}),
+            format!("signing for {route} at {address}"),
+        ),
+    };
+    outlet.event(object, line);
 }

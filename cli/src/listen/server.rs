@@ -9,10 +9,10 @@ use std::{
 
 use http::Request;
 use hyper::body::Incoming;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, oneshot},
+    sync::{Semaphore, oneshot, watch},
+    task::JoinSet,
     time::sleep,
 };
 
@@ -63,7 +63,8 @@ impl Listener {
     /// their way then are sent to their end.
     pub(crate) async fn serve(self, exchanges: Arc<Exchanges>, mut stop: oneshot::Receiver<()>) {
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let graceful = GracefulShutdown::new();
+        let (ending, ended) = watch::channel(());
+        let mut answering = JoinSet::new();
         loop {
             let accepting = async {
                 // The semaphore is never closed.
@@ -79,9 +80,11 @@ impl Listener {
                 sleep(Duration::from_millis(50)).await;
                 continue;
             };
+            // Those that have ended.
+            while answering.try_join_next().is_some() {}
             let exchanges = Arc::clone(&exchanges);
-            let watcher = graceful.watcher();
-            tokio::spawn(async move {
+            let end = End::Asked(ended.clone());
+            answering.spawn(async move {
                 let _permit = permit;
                 let heads = Heads::default();
                 let followed = heads.clone();
@@ -93,8 +96,7 @@ impl Listener {
                     Arc::clone(&answering).answer(request)
                 };
                 let follow = move |read: &[u8]| followed.follow(read);
-                let serving =
-                    ConnectionLimits::default().serve(stream, follow, answer, End::Asked(watcher));
+                let serving = ConnectionLimits::default().serve(stream, follow, answer, end);
                 // A client that breaks off is no failure of ours.
                 if let Err(error) = serving.await
                     && let Some(error) = error.downcast_ref::<hyper::Error>()
@@ -108,6 +110,7 @@ impl Listener {
             });
         }
         drop(self.listener);
-        graceful.shutdown().await;
+        drop(ending);
+        while answering.join_next().await.is_some() {}
     }
 }

@@ -10,12 +10,14 @@ use http::{
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use serde_json::json;
 
-use super::logged::Code;
-
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A body that was begun by whoever answers.
 pub(super) type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// The code of an answer of the proxy itself; on the answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Code(pub(super) &'static str);
 
 /// Why the proxy itself answers a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +61,7 @@ pub(super) enum Refused {
 }
 
 impl Refused {
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Unclear | Self::Unsigned | Self::Unwritable | Self::Unsignable => {
                 StatusCode::BAD_REQUEST

@@ -12,27 +12,29 @@ use tokio::{select, time::timeout};
 use super::{
     answer::Refused,
     room::{Pool, Room},
-    seats::Seats,
 };
 
-/// The room for all bodies, in bytes, and the seats for requests. Strangers on open routes take up a
-/// quarter and no more.
+/// The room for all bodies, in bytes. Strangers on open routes take up a quarter and no more.
 #[derive(Clone, Debug)]
 pub(super) struct Rooms {
+    bytes: usize,
     pub(super) verified: BodyBudget,
     pub(super) open: Pool,
     pub(super) to_sign: Pool,
-    pub(super) seats: Seats,
 }
 
 impl Rooms {
-    pub(super) fn new(bytes: usize, requests: usize) -> Self {
+    /// The rooms of so many bytes: those before, if they have as many.
+    pub(super) fn of(bytes: usize, before: Option<&Self>) -> Self {
+        if let Some(before) = before.filter(|before| before.bytes == bytes) {
+            return before.clone();
+        }
         let half = Self::verified_half(bytes);
         Self {
+            bytes,
             verified: BodyBudget::new(half),
             open: Pool::new(half / 2),
             to_sign: Pool::new(half / 2),
-            seats: Seats::new(requests),
         }
     }
 

@@ -7,7 +7,7 @@ use http::{
     request::Parts,
 };
 
-use super::{answer::Refused, identity, place::Place};
+use super::{answer::Refused, identity, place::Place, running::Handled};
 
 /// What a route takes of a target, beside what is signed.
 #[derive(Clone, Debug)]
@@ -27,8 +27,11 @@ pub(super) struct Unsigned {
 }
 
 impl Gate {
-    /// Why a verified request is refused, if it is.
+    /// Why a verified request is refused, if it is. From here on its key is known to the log.
     pub(super) fn refuses(&self, head: &Parts, payload: &VerifiedPayload) -> Option<Refused> {
+        if let Some(handled) = head.extensions.get::<Handled>() {
+            handled.verified_as(payload.key_id().as_str());
+        }
         if !self.takes_target(head, payload) {
             return Some(Refused::Unsigned);
         }

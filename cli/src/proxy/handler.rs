@@ -17,7 +17,6 @@ use tokio::{sync::Mutex, time::sleep};
 
 use super::{
     answer::{AnswerBody, Refused},
-    buffered::Rooms,
     clients::{Clients, Held},
     forwarders::{Arrival, Client},
     logged::{Begun, Outcome},
@@ -26,7 +25,7 @@ use super::{
     outlet::Outlet,
     plan::{KnownUpstreams, Plan},
     route::Routes,
-    running::Running,
+    running::{Handled, Running},
     upstream::Failed,
 };
 use crate::exit::Failure;
@@ -43,16 +42,25 @@ fn until_its_end(body: AnswerBody, held: Held) -> AnswerBody {
     body.boxed_unsync()
 }
 
-/// A request that is being answered. If it is dropped before, its client has gone.
+/// A request that is being answered. If it is dropped before, it is given up.
 struct Answering<'p> {
     proxy: &'p Proxy,
     /// `None` if requests are not logged.
     begun: Option<Begun>,
     route: Option<Arc<str>>,
+    /// Held until its line is said.
+    handled: Option<Handled>,
     is_over: bool,
 }
 
 impl Answering<'_> {
+    /// A route was found, and handles it.
+    async fn handled(&mut self, route: &Arc<str>) -> Handled {
+        self.route = Some(Arc::clone(route));
+        let handled = self.proxy.running.begin().await;
+        self.handled.insert(handled).clone()
+    }
+
     fn end(mut self, answer: &Response<AnswerBody>) {
         self.say(&Outcome::of(answer));
     }
@@ -61,7 +69,8 @@ impl Answering<'_> {
         self.is_over = true;
         measures::answered(self.route.as_ref(), outcome);
         if let Some(begun) = self.begun.take() {
-            let logged = begun.answered(self.route.as_ref(), outcome);
+            let key_id = self.handled.as_ref().and_then(Handled::key_id);
+            let logged = begun.answered(self.route.as_ref(), key_id, outcome);
             self.proxy.outlet.request(logged);
         }
     }
@@ -70,7 +79,8 @@ impl Answering<'_> {
 impl Drop for Answering<'_> {
     fn drop(&mut self) {
         if !self.is_over {
-            self.say(&Outcome::CLIENT_GONE);
+            let is_cut_off = self.proxy.is_cut_off.load(Ordering::Relaxed);
+            self.say(&Outcome::given_up(is_cut_off));
         }
     }
 }
@@ -85,9 +95,10 @@ pub(crate) struct Proxy {
     logs: AtomicBool,
     outlet: Outlet,
     running: Running,
+    /// Whether requests that are given up from now on are cut off by the end.
+    is_cut_off: AtomicBool,
     /// Requests of each client.
     clients: Arc<Clients>,
-    rooms: Rooms,
     measures: Option<Measures>,
 }
 
@@ -101,16 +112,15 @@ impl Proxy {
     ) -> Result<Arc<Self>, Failure> {
         let logs = AtomicBool::new(plan.access_log);
         let clients = Clients::new(plan.limits.per_client);
-        let rooms = Rooms::new(plan.limits.body_bytes, plan.limits.requests);
-        let routes = Routes::open(plan, stores, &rooms, None).await?;
+        let routes = Routes::open(plan, stores, None).await?;
         Ok(Arc::new(Self {
             routes: RwLock::new(Arc::new(routes)),
             reading: Mutex::default(),
             logs,
             outlet,
             running: Running::default(),
+            is_cut_off: AtomicBool::new(false),
             clients,
-            rooms,
             measures,
         }))
     }
@@ -123,8 +133,11 @@ impl Proxy {
         let _reading = self.reading.lock().await;
         let before = self.routes();
         let logs = plan.access_log;
-        let routes = Routes::open(plan, stores, &self.rooms, Some(&before)).await?;
-        *self.routes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
+        let routes = Arc::new(Routes::open(plan, stores, Some(&before)).await?);
+        *self.routes.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&routes);
+        for upstream in routes.upstreams().0 {
+            upstream.renew();
+        }
         self.logs.store(logs, Ordering::Relaxed);
         Ok(())
     }
@@ -159,8 +172,7 @@ impl Proxy {
         let answer = match found {
             Err(refused) => refused.answer(),
             Ok((held, (route, tenant))) => {
-                answering.route = Some(Arc::clone(route.name()));
-                let handled = self.running.begin().await;
+                let handled = answering.handled(route.name()).await;
                 let mut request = Request::from_parts(head, body);
                 let extensions = request.extensions_mut();
                 extensions.insert(UntilSettled::new(handled.clone()));
@@ -194,24 +206,30 @@ impl Proxy {
     pub(super) async fn sign(
         self: Arc<Self>,
         name: &Arc<str>,
+        is_on_loopback: bool,
         request: Request<Incoming>,
     ) -> Response<AnswerBody> {
         let (head, body) = request.into_parts();
         let mut answering = self.begin(&head, None);
-        answering.route = Some(Arc::clone(name));
+        let handled = answering.handled(name).await;
         let routes = self.routes();
         let answer = match routes.signing(name) {
             None => Refused::NoRoute.answer(),
             Some(signing) => {
-                let handled = self.running.begin().await;
                 let request = Request::from_parts(head, body);
-                let answer = signing.answer(request, routes.rooms()).await;
+                let answer = signing.answer(request, is_on_loopback, routes.rooms());
+                let answer = answer.await;
                 let answer = answer.unwrap_or_else(|failed| self.failed(&failed));
                 handled.until_the_end_of(answer)
             }
         };
         answering.end(&answer);
         answer
+    }
+
+    /// The deadline of the end is over: what is given up from now on is cut off.
+    pub(crate) fn cut_off(&self) {
+        self.is_cut_off.store(true, Ordering::Relaxed);
     }
 
     /// Waits until no request is being handled, also none whose client has gone.
@@ -225,6 +243,7 @@ impl Proxy {
             proxy: self,
             begun: logs.then(|| Begun::new(head, client)),
             route: None,
+            handled: None,
             is_over: false,
         }
     }

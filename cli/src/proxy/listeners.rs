@@ -17,7 +17,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    plan::{Entrance, Listen},
+    plan::{Entrance, Listen, Side},
     tls::Current,
 };
 use crate::exit::Failure;
@@ -33,6 +33,7 @@ pub(crate) struct Listeners(pub(super) Vec<Listener>);
 pub(super) struct Listener {
     socket: Socket,
     tls: Option<Arc<Current>>,
+    pub(super) side: Side,
     /// As the configuration names it.
     at: Listen,
 }
@@ -45,15 +46,17 @@ enum Socket {
 
 /// All addresses, with their certificates, which may change while the proxy runs.
 #[derive(Debug)]
-pub(crate) struct Certificates(Vec<(Listen, Option<Arc<Current>>)>);
+pub(crate) struct Certificates(Vec<(Side, Listen, Option<Arc<Current>>)>);
 
 impl Certificates {
     /// Takes other certificates for the same addresses. Connections that are open go on. Says which
     /// addresses are left as they are, though they differ.
     pub(crate) fn replace(&self, entrances: &[Entrance]) -> Vec<String> {
         let mut left = Vec::new();
-        for (at, current) in &self.0 {
-            let new = entrances.iter().find(|new| new.listen == *at);
+        for (side, at, current) in &self.0 {
+            let is_this = |new: &&Entrance| new.side == *side && new.listen == *at;
+            let new = entrances.iter().find(is_this);
+            let at = named(side, at);
             match (new.map(|new| &new.tls), current) {
                 (Some(Some(config)), Some(current)) => current.replace(Arc::clone(config)),
                 (Some(None), None) => {}
@@ -63,11 +66,21 @@ impl Certificates {
                 (None, Some(_)) => left.push(format!("{at} stays open, with its old certificates")),
             }
         }
-        let new = entrances.iter().map(|new| &new.listen);
-        let new = new.filter(|new| self.0.iter().all(|(at, _)| at != *new));
-        left.extend(new.map(|at| format!("{at} is not listened on yet")));
+        let known = self.0.iter().map(|(side, at, _)| (side, at));
+        let new = entrances.iter().map(|new| (&new.side, &new.listen));
+        let new = new.filter(|new| known.clone().all(|known| known != *new));
+        left.extend(new.map(|(side, at)| format!("{} is not listened on yet", named(side, at))));
         let until = |left| format!("{left}: addresses change at the next start");
         left.into_iter().map(until).collect()
+    }
+}
+
+/// An address, with the key of the file that it stands under, unless it is one of clients.
+fn named(side: &Side, at: &Listen) -> String {
+    match side {
+        Side::Clients => at.to_string(),
+        Side::Operators => format!("{at} of `admin`"),
+        Side::Application(route) => format!("{at} of `{route}`"),
     }
 }
 
@@ -78,7 +91,12 @@ impl Listeners {
     /// Returns a failure if an address is taken or not allowed.
     pub(crate) async fn bind(entrances: &[Entrance]) -> Result<Self, Failure> {
         let mut listeners = Vec::with_capacity(entrances.len());
-        for Entrance { listen: at, tls } in entrances {
+        for Entrance {
+            side,
+            listen: at,
+            tls,
+        } in entrances
+        {
             let socket = Socket::bind(at).await.map_err(|error| {
                 Failure::unable(
                     format!("cannot listen on {at}"),
@@ -89,6 +107,7 @@ impl Listeners {
             listeners.push(Listener {
                 socket,
                 tls: tls.clone().map(|config| Arc::new(Current::new(config))),
+                side: side.clone(),
                 at: at.clone(),
             });
         }
@@ -96,13 +115,14 @@ impl Listeners {
     }
 
     /// The addresses, as a person writes them: `http://127.0.0.1:8080` or `unix:PATH`.
-    pub(crate) fn addresses(&self) -> Vec<String> {
-        self.0.iter().map(Listener::address).collect()
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (&Side, String)> {
+        let all = self.0.iter();
+        all.map(|listener| (&listener.side, listener.address()))
     }
 
     pub(crate) fn certificates(&self) -> Certificates {
         let all = self.0.iter();
-        let all = all.map(|listener| (listener.at.clone(), listener.tls.clone()));
+        let all = all.map(|of| (of.side.clone(), of.at.clone(), of.tls.clone()));
         Certificates(all.collect())
     }
 }
@@ -136,6 +156,12 @@ impl Listener {
             }
             Socket::Unix(listener, _) => Ok((Box::new(listener.accept().await?.0), None)),
         }
+    }
+
+    /// Returns whether pages in browsers reach it too, under names that were made to lead to this
+    /// host.
+    pub(super) fn is_on_loopback(&self) -> bool {
+        self.at.is_local() && self.at.is_tcp()
     }
 
     pub(super) fn has_tls(&self) -> bool {

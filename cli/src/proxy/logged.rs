@@ -3,6 +3,7 @@
 use std::{
     net::IpAddr,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -10,6 +11,7 @@ use countersign::{Clock as _, Rejection, Timestamp, clock::SystemClock, layer::W
 use http::{Response, request::Parts};
 use serde_json::{Value, json};
 
+use super::answer::{Code, Refused};
 use crate::time;
 
 /// The longest path, method and reason that are logged, in bytes: lines that wait to be printed have
@@ -42,14 +44,6 @@ pub(super) struct Begun {
     path: String,
 }
 
-/// Says under which key a request was verified; on its answer.
-#[derive(Clone, Debug)]
-pub(super) struct VerifiedAs(pub(super) String);
-
-/// The code of an answer of the proxy itself; on the answer.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Code(pub(super) &'static str);
-
 impl Begun {
     pub(super) fn new(head: &Parts, client: Option<IpAddr>) -> Self {
         Self {
@@ -61,7 +55,12 @@ impl Begun {
         }
     }
 
-    pub(super) fn answered(self, route: Option<&Arc<str>>, outcome: &Outcome<'_>) -> Logged {
+    pub(super) fn answered(
+        self,
+        route: Option<&Arc<str>>,
+        key_id: Option<&str>,
+        outcome: &Outcome<'_>,
+    ) -> Logged {
         Logged {
             at: self.at,
             client: self.client,
@@ -72,7 +71,7 @@ impl Begun {
             code: outcome.code,
             reason: outcome.reason.map(shortened),
             would: outcome.would,
-            key_id: outcome.key_id.map(str::to_owned),
+            key_id: key_id.map(str::to_owned),
             took: self.started.elapsed(),
         }
     }
@@ -83,22 +82,35 @@ impl Begun {
 pub(super) struct Outcome<'a> {
     pub(super) status: u16,
     pub(super) code: Option<&'static str>,
-    /// Why the library refused it, or that its client has gone.
+    /// Why the library refused it, or why it has no answer.
     reason: Option<&'a str>,
     /// The code that a route which observes would have refused it with.
     pub(super) would: Option<&'static str>,
-    key_id: Option<&'a str>,
 }
 
+/// No server sends this status: there was no answer.
+const NO_ANSWER: u16 = 499;
+
 impl<'a> Outcome<'a> {
-    /// The client has gone before there was an answer. No server sends this status.
-    pub(super) const CLIENT_GONE: Self = Self {
-        status: 499,
-        code: None,
-        reason: Some("client_gone"),
-        would: None,
-        key_id: None,
-    };
+    /// That of a request which is given up before there was an answer.
+    pub(super) fn given_up(is_cut_off: bool) -> Self {
+        let internal = Refused::Internal;
+        let (status, code, reason) = match (thread::panicking(), is_cut_off) {
+            (true, _) => (
+                internal.status().as_u16(),
+                Some(internal.code()),
+                "panicked",
+            ),
+            (false, true) => (NO_ANSWER, None, "cut_off"),
+            (false, false) => (NO_ANSWER, None, "client_gone"),
+        };
+        Self {
+            status,
+            code,
+            reason: Some(reason),
+            would: None,
+        }
+    }
 
     pub(super) fn of<B>(answer: &'a Response<B>) -> Self {
         let extensions = answer.extensions();
@@ -110,7 +122,6 @@ impl<'a> Outcome<'a> {
             code: own.or(rejection.map(|rejection| rejection.kind().code())),
             reason: rejection.or(would).map(Rejection::reason),
             would: would.map(|rejection| rejection.kind().code()),
-            key_id: extensions.get().map(|VerifiedAs(id)| id.as_str()),
         }
     }
 }
@@ -177,5 +188,43 @@ fn shortened(text: &str) -> String {
     match begin.len() == text.len() {
         true => text.to_owned(),
         false => format!("{begin}…"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    /// A request that is given up.
+    struct GivenUp(Sender<Outcome<'static>>);
+
+    impl Drop for GivenUp {
+        fn drop(&mut self) {
+            self.0.send(Outcome::given_up(false)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_panic_is_not_logged_as_a_client_that_has_gone() {
+        let (sender, outcomes) = channel();
+        let (panics, hangs_up) = (GivenUp(sender.clone()), GivenUp(sender));
+        let panicked = thread::spawn(move || {
+            let _panics = panics;
+            panic!("a fault of the proxy");
+        });
+        panicked.join().unwrap_err();
+        let of_panic = outcomes.recv().unwrap();
+        assert_eq!(
+            (of_panic.status, of_panic.code, of_panic.reason),
+            (500, Some("internal_error"), Some("panicked"))
+        );
+        drop(hangs_up);
+        let gone = outcomes.recv().unwrap();
+        assert_eq!(
+            (gone.status, gone.code, gone.reason),
+            (499, None, Some("client_gone"))
+        );
     }
 }

@@ -42,6 +42,5 @@ pub(crate) use listeners::{Certificates, Listeners};
 pub(crate) use measures::Measures;
 pub(crate) use open_stores::OpenStores;
 pub(crate) use outlet::Outlet;
-pub(crate) use plan::{KIND, KnownUpstreams, Plan};
-pub(crate) use server::Side;
+pub(crate) use plan::{KIND, KnownUpstreams, Limits, Plan, Side};
 pub(crate) use told::listen as listen_to_the_library;

@@ -61,15 +61,15 @@ impl Routes {
     pub(super) async fn open(
         plan: Plan,
         stores: &mut OpenStores,
-        rooms: &Rooms,
         before: Option<&Self>,
     ) -> Result<Self, Failure> {
+        let rooms = Rooms::of(plan.limits.body_bytes, before.map(|before| &before.rooms));
         let mut routes = Vec::with_capacity(plan.routes.len());
         let mut new = Vec::new();
         for planned in plan.routes {
             let mut known = before.into_iter().flat_map(|before| &before.routes);
             let known = known.find(|route| *route.name == *planned.name);
-            let (route, keys) = Route::open(planned, stores, rooms, known).await?;
+            let (route, keys) = Route::open(planned, stores, &rooms, known).await?;
             routes.push(route);
             new.extend(keys);
         }
@@ -84,7 +84,7 @@ impl Routes {
             forwarders,
             routes,
             signs,
-            rooms: rooms.clone(),
+            rooms,
         })
     }
 
@@ -228,7 +228,7 @@ impl Route {
         mut request: Request<Incoming>,
         rooms: &Rooms,
     ) -> Result<Response<AnswerBody>, Failed> {
-        let forward = |of| Forward::new(Arc::clone(&self.target), of, &rooms.seats);
+        let forward = |of| Forward::new(Arc::clone(&self.target), of);
         let (guards, forward) = match &self.kind {
             Kind::Open(open) => {
                 return open.answer(forward(Of::Anybody), request, rooms).await;

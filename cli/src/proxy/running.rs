@@ -3,7 +3,7 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
@@ -24,15 +24,23 @@ pub(super) struct Running(Arc<RwLock<()>>);
 
 /// A request that is being handled; on the request, and on its answer until the end of the body.
 #[derive(Clone)]
-pub(super) struct Handled(
-    #[expect(dead_code, reason = "it is held")] Arc<(OwnedRwLockReadGuard<()>, OneMore)>,
-);
+pub(super) struct Handled(Arc<Of>);
+
+/// What is held, and known, of a request.
+struct Of {
+    key_id: OnceLock<String>,
+    _running: OwnedRwLockReadGuard<()>,
+    _in_flight: OneMore,
+}
 
 impl Running {
     /// Begins to handle a request.
     pub(super) async fn begin(&self) -> Handled {
-        let guard = Arc::clone(&self.0).read_owned().await;
-        Handled(Arc::new((guard, OneMore::request())))
+        Handled(Arc::new(Of {
+            key_id: OnceLock::new(),
+            _running: Arc::clone(&self.0).read_owned().await,
+            _in_flight: OneMore::request(),
+        }))
     }
 
     /// Waits until no request is being handled.
@@ -42,6 +50,16 @@ impl Running {
 }
 
 impl Handled {
+    /// Notes under which key the request was verified.
+    pub(super) fn verified_as(&self, key_id: &str) {
+        self.0.key_id.get_or_init(|| key_id.to_owned());
+    }
+
+    /// The key that it was verified under, as soon as it is.
+    pub(super) fn key_id(&self) -> Option<&str> {
+        self.0.key_id.get().map(String::as_str)
+    }
+
     /// Keeps the request until its answer has come to its end.
     pub(super) fn until_the_end_of(self, answer: Response<AnswerBody>) -> Response<AnswerBody> {
         answer.map(|body| {

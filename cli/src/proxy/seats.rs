@@ -1,4 +1,5 @@
-//! Seats for requests that may be forwarded: so many at one time, over all routes.
+//! Seats for requests that may be forwarded: so many at one time to one upstream, which takes none
+//! from others if it hangs.
 
 use std::sync::Arc;
 
@@ -14,8 +15,9 @@ pub(super) enum Of {
     Anybody,
 }
 
-/// The seats. Each kind of requests has as many of its own: strangers take none from others.
-#[derive(Clone, Debug)]
+/// The seats of an upstream. Each kind of requests has as many of its own: strangers take none from
+/// others.
+#[derive(Debug)]
 pub(super) struct Seats {
     known: Arc<Semaphore>,
     anybody: Arc<Semaphore>,

@@ -4,7 +4,6 @@ use std::{io, sync::Arc, time::Duration};
 
 use http::Request;
 use hyper::body::Incoming;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -17,45 +16,35 @@ use super::{
     handler::Proxy,
     listeners::{Listener, Listeners, Stream},
     measures::OneMore,
-    plan::Limits,
+    plan::{Limits, Side},
 };
 use crate::serving::End;
 
-/// Whose requests an address takes.
-#[derive(Clone, Debug)]
-pub(crate) enum Side {
-    Clients,
-    Operators,
-    /// Those of an application, to be signed by the route of this name.
-    Application(Arc<str>),
-}
-
 impl Listeners {
     /// Answers connections until the sender of `stop` is dropped. Requests that are being answered
-    /// then have until the deadline.
-    pub(crate) async fn serve(
-        self,
-        side: Side,
-        proxy: Arc<Proxy>,
-        limits: Limits,
-        stop: watch::Receiver<()>,
-    ) {
-        let connections = Arc::new(Semaphore::new(limits.connections));
-        let clients = Clients::new(limits.per_client);
+    /// then have until the deadline, and are cut off.
+    pub(crate) async fn serve(self, proxy: Arc<Proxy>, limits: Limits, stop: watch::Receiver<()>) {
+        let mut sides: Vec<Serving> = Vec::new();
         let mut serving = JoinSet::new();
         for listener in self.0 {
-            let serving_one = Serving {
-                side: side.clone(),
-                proxy: Arc::clone(&proxy),
-                limits,
-                clients: Arc::clone(&clients),
+            let known = sides.iter().find(|known| known.side == listener.side);
+            let of_side = known.cloned().unwrap_or_else(|| {
+                let new = Serving {
+                    side: listener.side.clone(),
+                    is_on_loopback: false,
+                    proxy: Arc::clone(&proxy),
+                    limits,
+                    connections: Arc::new(Semaphore::new(limits.connections)),
+                    clients: Clients::new(limits.per_client),
+                };
+                sides.push(new.clone());
+                new
+            });
+            let one = Serving {
+                is_on_loopback: listener.is_on_loopback(),
+                ..of_side
             };
-            serving.spawn(serve(
-                listener,
-                serving_one,
-                Arc::clone(&connections),
-                stop.clone(),
-            ));
+            serving.spawn(serve(listener, one, stop.clone()));
         }
         serving.join_all().await;
     }
@@ -65,18 +54,16 @@ impl Listeners {
 #[derive(Clone)]
 struct Serving {
     side: Side,
+    is_on_loopback: bool,
     proxy: Arc<Proxy>,
     limits: Limits,
+    /// Those of all addresses of the side.
+    connections: Arc<Semaphore>,
     clients: Arc<Clients>,
 }
 
-async fn serve(
-    listener: Listener,
-    serving: Serving,
-    connections: Arc<Semaphore>,
-    mut stop: watch::Receiver<()>,
-) {
-    let graceful = GracefulShutdown::new();
+async fn serve(listener: Listener, serving: Serving, mut stop: watch::Receiver<()>) {
+    let mut answering = JoinSet::new();
     loop {
         let accepting = async {
             // An address that nobody asks takes no turn from another.
@@ -88,7 +75,7 @@ async fn serve(
                 return Ok(None);
             };
             // The semaphore is never closed.
-            let permit = Arc::clone(&connections).acquire_owned().await;
+            let permit = Arc::clone(&serving.connections).acquire_owned().await;
             io::Result::Ok(Some((stream, arrival, (permit, held))))
         };
         let accepted = tokio::select! {
@@ -104,30 +91,35 @@ async fn serve(
                 continue;
             }
         };
+        // Those that have ended.
+        while answering.try_join_next().is_some() {}
         let acceptor = listener.acceptor();
         let serving = serving.clone();
-        let watcher = graceful.watcher();
         let stop = stop.clone();
-        tokio::spawn(async move {
+        answering.spawn(async move {
             let _taken = taken;
             let _connection = OneMore::connection();
             let Some(acceptor) = acceptor else {
-                return serving.answer(arrival, stream, End::Asked(watcher)).await;
+                return serving.answer(arrival, stream, End::Asked(stop)).await;
             };
             let deadline = serving.limits.connection.head_deadline;
             // A client that breaks off, is slow, or speaks no TLS is no failure of ours.
             if let Ok(Ok(stream)) = timeout(deadline, acceptor.accept(stream)).await {
                 // The client has not been able to ask for anything yet.
                 let end = match stop.has_changed() {
-                    Ok(_) => End::Asked(watcher),
-                    Err(_) => End::AfterOne(watcher),
+                    Ok(_) => End::Asked(stop),
+                    Err(_) => End::AfterFirst,
                 };
                 serving.answer(arrival, Box::new(stream), end).await;
             }
         });
     }
     drop(listener);
-    let _ = timeout(serving.limits.drain, graceful.shutdown()).await;
+    let ended = async { while answering.join_next().await.is_some() {} };
+    if timeout(serving.limits.drain, ended).await.is_err() {
+        serving.proxy.cut_off();
+        answering.shutdown().await;
+    }
 }
 
 impl Serving {
@@ -146,6 +138,7 @@ impl Serving {
     async fn answer(self, arrival: Arrival, stream: Box<dyn Stream>, end: End) {
         let Self {
             side,
+            is_on_loopback,
             proxy,
             limits,
             ..
@@ -156,7 +149,7 @@ impl Serving {
             async move {
                 match side {
                     Side::Clients => proxy.answer(arrival, request).await,
-                    Side::Application(name) => proxy.sign(&name, request).await,
+                    Side::Application(name) => proxy.sign(&name, is_on_loopback, request).await,
                     Side::Operators => {
                         let (head, _) = request.into_parts();
                         proxy.answer_admin(&head.method, head.uri.path()).await

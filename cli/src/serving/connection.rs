@@ -1,6 +1,6 @@
 //! One connection of a client, over HTTP/1.1 or HTTP/2.
 
-use std::{convert::Infallible, error::Error, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, io, pin::pin, sync::Arc, time::Duration};
 
 use http::{Request, Response, Version};
 use http_body::Body;
@@ -8,9 +8,12 @@ use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::Watcher},
+    server::conn::auto,
 };
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{oneshot, watch},
+};
 
 use super::{
     first_bytes::FirstBytes,
@@ -24,7 +27,7 @@ const PING: Duration = Duration::from_secs(10);
 const PONG: Duration = Duration::from_secs(5);
 
 /// The limits of one connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionLimits {
     /// For the first bytes of a connection, and for each head of HTTP/1.1. A connection without a
     /// request is closed after it.
@@ -38,13 +41,24 @@ pub(crate) struct ConnectionLimits {
     pub(crate) streams: u32,
 }
 
-/// When a connection ends. The server waits for those that it watches.
+/// From when on a connection takes no more requests, and ends once none is in progress.
 pub(crate) enum End {
-    /// When the server is asked to end, and no request is in progress.
-    Asked(Watcher),
-    /// With its first request, over HTTP/1.1: the server was asked to end before the connection was
+    /// When the server is asked to end: the sender is dropped.
+    Asked(watch::Receiver<()>),
+    /// Once its client has said something: the server was asked to end before the connection was
     /// established.
-    AfterOne(Watcher),
+    AfterFirst,
+}
+
+impl End {
+    /// Waits until then.
+    async fn come(self, said: oneshot::Receiver<()>) {
+        match self {
+            Self::Asked(mut stop) => drop(stop.changed().await),
+            // It is dropped when the version of HTTP is known.
+            Self::AfterFirst => drop(said.await),
+        }
+    }
 }
 
 impl Default for ConnectionLimits {
@@ -98,7 +112,6 @@ impl ConnectionLimits {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.head_deadline)
-            .keep_alive(matches!(end, End::Asked(_)))
             .max_buf_size(usize::try_from(self.head_bytes).unwrap_or(usize::MAX));
         builder
             .http2()
@@ -108,13 +121,18 @@ impl ConnectionLimits {
             .keep_alive_interval(PING)
             .keep_alive_timeout(PONG);
         let stream = Progress::within(self.idle_deadline, stream);
-        let stream = FirstBytes::within(self.head_deadline, stream, on_read);
+        let (stream, said) = FirstBytes::within(self.head_deadline, stream, on_read);
         let serving = builder.serve_connection(TokioIo::new(stream), service);
         let serving = async {
-            match end {
-                End::Asked(watcher) => watcher.watch(serving).await,
-                End::AfterOne(_watcher) => serving.await,
+            let mut serving = pin!(serving);
+            tokio::select! {
+                // A request that has come is taken in.
+                biased;
+                served = &mut serving => return served,
+                () = end.come(said) => {}
             }
+            serving.as_mut().graceful_shutdown();
+            serving.await
         };
         tokio::select! {
             served = serving => served,

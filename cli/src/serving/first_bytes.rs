@@ -12,6 +12,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::oneshot,
     time::{Sleep, sleep},
 };
 
@@ -21,17 +22,37 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) struct FirstBytes<S, F> {
     stream: S,
     on_read: F,
-    /// The rest of the preface, and its deadline; `None` once the version is known.
-    waiting: Option<(&'static [u8], Pin<Box<Sleep>>)>,
+    /// `None` once the version is known.
+    waiting: Option<Waiting>,
+}
+
+struct Waiting {
+    /// The rest of the preface.
+    rest: &'static [u8],
+    deadline: Pin<Box<Sleep>>,
+    /// Dropped in order to tell that the version is known.
+    _known: oneshot::Sender<()>,
 }
 
 impl<S, F: FnMut(&[u8])> FirstBytes<S, F> {
-    pub(crate) fn within(deadline: Duration, stream: S, on_read: F) -> Self {
-        Self {
+    /// The connection, and what ends when its version of HTTP is known.
+    pub(crate) fn within(
+        deadline: Duration,
+        stream: S,
+        on_read: F,
+    ) -> (Self, oneshot::Receiver<()>) {
+        let (sender, known) = oneshot::channel();
+        let waiting = Waiting {
+            rest: PREFACE,
+            deadline: Box::pin(sleep(deadline)),
+            _known: sender,
+        };
+        let first_bytes = Self {
             stream,
             on_read,
-            waiting: Some((PREFACE, Box::pin(sleep(deadline)))),
-        }
+            waiting: Some(waiting),
+        };
+        (first_bytes, known)
     }
 }
 
@@ -45,17 +66,17 @@ impl<S: AsyncRead + Unpin, F: FnMut(&[u8]) + Unpin> AsyncRead for FirstBytes<S, 
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
         let read = buffer.filled().get(before..).unwrap_or_default();
         (self.on_read)(read);
-        let Some((rest, deadline)) = &mut self.waiting else {
+        let Some(waiting) = &mut self.waiting else {
             return polled;
         };
         if polled.is_pending() {
-            return match deadline.as_mut().poll(context) {
+            return match waiting.deadline.as_mut().poll(context) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(()) => Poll::Ready(Err(ErrorKind::TimedOut.into())),
             };
         }
-        match rest.strip_prefix(read) {
-            Some(left) if !left.is_empty() => *rest = left,
+        match waiting.rest.strip_prefix(read) {
+            Some(left) if !left.is_empty() => waiting.rest = left,
             _ => self.waiting = None,
         }
         polled

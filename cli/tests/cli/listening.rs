@@ -55,6 +55,18 @@ impl<'s> Listening<'s> {
         listening
     }
 
+    /// Starts a proxy with several addresses, of which this one is asked: the last that it announces.
+    pub(crate) fn proxy_announcing(session: &'s Session, kind: &str) -> Self {
+        let mut listening =
+            Self::start(session, "exec countersign proxy --json --config proxy.toml");
+        loop {
+            if let Some(url) = listening.object()[kind].as_str() {
+                listening.url = url.to_owned();
+                return listening;
+            }
+        }
+    }
+
     /// Ends it at once, as a machine that loses its power does.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

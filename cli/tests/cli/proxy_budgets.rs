@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     os::unix::net::UnixStream,
     sync::{
         Mutex,
@@ -359,4 +359,138 @@ fn a_stream_of_http2_is_had_before_the_claim() {
     release.send(()).unwrap();
     assert_eq!(proxied.send(&second).status(), 200);
     assert_eq!(proxied.send(&second).status(), 409);
+}
+
+/// A signed request may be repeated by whoever has overheard it, and nothing claims it while there is no
+/// connection to its upstream.
+#[test]
+fn an_upstream_that_never_accepts_takes_no_seat_of_the_routes_of_another() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    // It takes connections, and says nothing: no handshake of TLS is finished.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    configure(&session, &upstream.url, KEYS);
+    let hangs = format!(
+        "[limits]\nrequests = 2\n\n[upstreams.hangs]\naddress = \"https://{}\"\n\
+         connect-timeout = 60\n\n[upstreams.app]",
+        silent.local_addr().unwrap()
+    );
+    edit(&session, "[upstreams.app]", &hangs);
+    let route = format!(
+        "[[routes]]\nname = \"hangs\"\nupstream = \"hangs\"\npath = \"/hangs\"\n{KEYS}\n[[routes]]"
+    );
+    edit(&session, "[[routes]]", &route);
+    let proxied = Proxied::of(&session);
+    let overheard = Signed::new(&session, "POST", "/hangs", ORDER).raw();
+    let mut waiting = Vec::new();
+    let refused = loop {
+        let mut stream = TcpStream::connect(proxied.listening.address()).unwrap();
+        stream.write_all(overheard.as_bytes()).unwrap();
+        let moment = Some(Duration::from_millis(500));
+        stream.set_read_timeout(moment).unwrap();
+        let mut answer = String::new();
+        match stream.read_to_string(&mut answer) {
+            Ok(_) => break Answer(answer),
+            Err(_) => waiting.push(stream),
+        }
+        assert!(waiting.len() < 10, "all of them wait");
+    };
+    assert_eq!(
+        (refused.status(), refused.code(), waiting.len()),
+        (503, "requests_exhausted", 2)
+    );
+    let answer = proxied.send(transfer(&session));
+    assert_eq!(answer.status(), 200, "{answer:?}");
+}
+
+/// What a file says of bodies is read, and in force, as one.
+#[test]
+fn a_reload_takes_bodies_by_the_limits_that_it_names() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    configure(&session, &upstream.url, KEYS);
+    let limits = "[limits]\nbody-bytes = 4194304\n\n[upstreams.app]";
+    edit(&session, "[upstreams.app]", limits);
+    with_an_open_route(&session);
+    let mut proxied = Proxied::of(&session);
+    let long = "a".repeat(2_500_000);
+    let open = format!(
+        "POST /open HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{long}",
+        long.len()
+    );
+    let signed = || Signed::new(&session, "POST", "/transfer", &format!("\"{long}\"")).raw();
+    assert_eq!(proxied.send(signed()).status(), 413);
+    assert_eq!(proxied.send(&open).status(), 413);
+    for (from, to) in [
+        (
+            "body-bytes = 4194304",
+            "body-bytes = 16777216\nconnections = 7",
+        ),
+        ("danger-open", "max-body-bytes = 3000000\ndanger-open"),
+        ("danger-any", "max-body-bytes = 3000000\ndanger-any"),
+    ] {
+        edit(&session, from, to);
+    }
+    proxied.listening.signal("-HUP");
+    assert_eq!(proxied.listening.object()["reloaded"], true);
+    let answers = [signed(), open.clone()].map(|raw| proxied.send(raw).status());
+    assert_eq!(answers, [200, 200]);
+    // The twin: less is in force at once too, and what a file asks for is compared with its own limits.
+    edit(&session, "body-bytes = 16777216", "body-bytes = 8388608");
+    proxied.listening.signal("-HUP");
+    assert_eq!(proxied.listening.object()["reloaded"], false);
+    assert_eq!(proxied.send(&open).status(), 200);
+    for _ in 0..2 {
+        edit(&session, "max-body-bytes = 3000000\n", "");
+    }
+    proxied.listening.signal("-HUP");
+    assert_eq!(proxied.listening.object()["reloaded"], true);
+    assert_eq!(proxied.send(&open).status(), 413);
+    let (said, _) = proxied.listening.stop();
+    assert!(said.contains("limits of connections"), "{said}");
+}
+
+/// Whoever has overheard the head of a signed request can begin it any number of times, and end it never.
+#[test]
+fn an_overheard_head_with_endless_bodies_displaces_no_genuine_body_of_its_key() {
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    configure(&session, &upstream.url, KEYS);
+    edit(
+        &session,
+        "[upstreams.app]",
+        "[limits]\nbody-bytes = 4194304\n\n[upstreams.app]",
+    );
+    let proxied = Proxied::of(&session);
+    let address = proxied.listening.address();
+    let body = |letter: &str| format!("{{\"a\":\"{}\"}}", letter.repeat(300_000));
+    let [genuine, overheard] =
+        ["b", "c"].map(|letter| Signed::new(&session, "POST", "/transfer", &body(letter)));
+    let begin = |signed: &Signed| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let length = format!(
+            "content-length: {}\r\nconnection: close\r\n",
+            signed.body.len()
+        );
+        let head = signed.head(&format!("{length}expect: 100-continue\r\n\r\n"));
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut go_on = [0; 25];
+        stream.read_exact(&mut go_on).unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        // A refusal may have closed it already.
+        let _ = stream.write_all(&signed.body.as_bytes()[..299_999]);
+        stream
+    };
+    let mut waits = begin(&genuine);
+    let mut endless: Vec<_> = (0..12).map(|_| begin(&overheard)).collect();
+    // They have to give way to each other.
+    let mut status = [0; 12];
+    endless[1].read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 503");
+    waits
+        .write_all(&genuine.body.as_bytes()[299_999..])
+        .unwrap();
+    let mut answer = String::new();
+    waits.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }

@@ -341,3 +341,19 @@ fn a_route_that_observes_lets_everything_pass_without_an_identity() {
     }
     assert_eq!(upstream.seen().len(), 2);
 }
+
+/// Whoever begins types what the page prints.
+#[test]
+fn the_first_example_of_the_page_is_valid_as_printed() {
+    let page = include_str!("../../proxy.md");
+    let block = |language: &str| {
+        let rest = page.split(&format!("```{language}\n")).nth(1).unwrap();
+        rest.split("```").next().unwrap()
+    };
+    let session = Session::new();
+    session.file("proxy.toml", block("toml"));
+    let (steps, start) = block("sh").trim_end().rsplit_once('\n').unwrap();
+    assert_eq!(start, "countersign proxy --config proxy.toml");
+    let said = session.stdout(steps);
+    assert_eq!(said.trim_end(), "the configuration is valid");
+}

@@ -1,13 +1,15 @@
 //! Attacks on `countersign proxy` by frames of HTTP/2 that no library sends, each by its name.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{Read, Write as _},
     net::TcpStream,
     time::{Duration, Instant},
 };
 
 use crate::{
+    certified::begin,
     proxied::{DONE, KEYS, ORDER, Proxied, Signed, add, configure, configure_with, send},
+    proxy_tls::configure_tls,
     session::Session,
     upstream::Upstream,
 };
@@ -76,7 +78,7 @@ fn passes(proxied: &Proxied<'_>, fields: &[(&str, &str)], body: &[u8]) -> bool {
 }
 
 /// The kind of the next frame, and what it holds.
-fn read_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+fn read_frame(stream: &mut impl Read) -> Option<(u8, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).ok()?;
     let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
@@ -279,4 +281,56 @@ fn requests_of_one_client_are_counted_over_http2_too() {
         }
         assert!(answered > 0);
     });
+}
+
+/// Nothing more is asked on it: it would hold up the end for as long as its client stays.
+#[test]
+fn a_handshake_that_the_end_meets_is_told_to_go_away() {
+    const PING: u8 = 6;
+    const ACK: u8 = 1;
+
+    let session = Session::new();
+    let upstream = Upstream::start(DONE);
+    configure_tls(&session, &upstream.url);
+    add(&session, "[limits]\ndrain = 60\n");
+    let proxied = Proxied::of(&session);
+    let address = proxied.listening.address().to_owned();
+    let clients = [true, false].map(|asks| {
+        let mut client = begin(&session, "ca", "api.example.com", &address);
+        client.conn.write_tls(&mut client.sock).unwrap();
+        // The proxy is in the handshake: it has answered.
+        assert!(client.sock.peek(&mut [0]).unwrap() > 0);
+        (client, asks)
+    });
+    proxied.listening.signal("-TERM");
+    while TcpStream::connect(&address).is_ok() {
+        std::thread::yield_now();
+    }
+    let started = Instant::now();
+    for (mut client, asks) in clients {
+        let mut first = [PREFACE, &frame(SETTINGS, 0, 0, b"")].concat();
+        if asks {
+            let flags = END_HEADERS | END_STREAM;
+            first.extend(frame(HEADERS, flags, 1, &block(&FINE)));
+        }
+        client.write_all(&first).unwrap();
+        let (mut is_answered, mut goes_away) = (false, false);
+        while let Some((kind, payload)) = read_frame(&mut client) {
+            match kind {
+                HEADERS => is_answered = true,
+                GOAWAY => goes_away = true,
+                PING => {
+                    // It may have closed the connection by then.
+                    let _ = client.write_all(&frame(PING, ACK, 0, &payload));
+                }
+                _ => {}
+            }
+        }
+        assert!(goes_away, "it is not told");
+        assert_eq!(is_answered, asks);
+    }
+    let (said, code) = proxied.listening.end();
+    assert_eq!(code, Some(0), "{said}");
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(20), "the end takes {took:?}");
 }

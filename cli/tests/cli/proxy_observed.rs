@@ -126,6 +126,7 @@ fn a_client_that_hangs_up_before_its_answer_is_logged_and_counted() {
         (&499.into(), &"client_gone".into(), &"all".into()),
         "{line}"
     );
+    assert_eq!(logged["key_id"], "partner-1", "{line}");
     let metrics = ask(&admin);
     let labels = [("route", "all"), ("status", "499")];
     let gone = value(&metrics, "countersign_proxy_requests_total", &labels);

@@ -189,7 +189,7 @@ fn the_access_log_says_which_key_and_nothing_that_may_be_secret() {
     let raw = signed.with("authorization: Bearer hidden\r\n");
     for (status, code, key) in [
         (200, None, Some("partner-1")),
-        (409, Some("request_replayed"), None),
+        (409, Some("request_replayed"), Some("partner-1")),
     ] {
         assert_eq!(proxied.send(&raw).status(), status);
         let line = proxied.listening.object();
@@ -400,4 +400,44 @@ fn the_files_of_a_store_are_for_their_owner_alone() {
     }
     // The file, and its log.
     assert!(files >= 2, "{files}");
+}
+
+#[test]
+fn requests_that_the_end_cuts_off_are_logged() {
+    let session = Session::new();
+    let (upstream, release) = Upstream::held(DONE);
+    configure(&session, &upstream.url, KEYS);
+    edit(&session, "access-log = false", "access-log = true");
+    add(&session, "[limits]\ndrain = 1\n");
+    let open =
+        "[[routes]]\nname = \"open\"\nupstream = \"app\"\npath = \"/open\"\ndanger-open = true\n";
+    edit(&session, "[[routes]]", &format!("{open}\n[[routes]]"));
+    let proxied = Proxied::of(&session);
+    let address = proxied.listening.address().to_owned();
+    let signed = Signed::new(&session, "POST", "/transfer", ORDER).raw();
+    let mut client = TcpStream::connect(&address).unwrap();
+    client.write_all(signed.as_bytes()).unwrap();
+    upstream.wait_for(1);
+    let curl = format!("curl -s --http2-prior-knowledge http://{address}/open");
+    let mut asking = session.shell(&curl).spawn().unwrap();
+    upstream.wait_for(2);
+    proxied.listening.signal("-TERM");
+    let (said, code) = proxied.listening.end();
+    assert_eq!(code, Some(0), "{said}");
+    let lines = said
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let cut: Vec<serde_json::Value> = lines
+        .filter(|line: &serde_json::Value| line["request"]["reason"] == "cut_off")
+        .collect();
+    assert_eq!(cut.len(), 2, "{said}");
+    let of_key = cut.iter().find(|line| line["request"]["route"] == "all");
+    let of_key = &of_key.unwrap()["request"];
+    assert_eq!(
+        (&of_key["status"], &of_key["key_id"]),
+        (&499.into(), &"partner-1".into()),
+        "{said}"
+    );
+    asking.wait().unwrap();
+    drop(release);
 }

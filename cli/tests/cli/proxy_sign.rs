@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     certified::{authority, certify, serve},
+    listening::Listening,
     proxied::{Answer, DONE, Proxied, edit, send},
     round_trip::{keygen, schemes},
     session::Session,
@@ -290,4 +291,47 @@ fn without_the_upstream_an_application_is_told_so() {
         (answer.status(), answer.code()),
         (502, "upstream_unavailable")
     );
+}
+
+/// The addresses that are bound stay as they are until the next start: so does whoever can reach them.
+#[test]
+fn a_reload_says_which_addresses_of_operators_and_applications_stay_and_lets_no_page_in() {
+    let session = session();
+    let upstream = Upstream::start(DONE);
+    let (proxied, _) = signing(&session, &upstream, "");
+    drop(proxied);
+    edit(
+        &session,
+        "access-log",
+        "admin = \"127.0.0.1:0\"\naccess-log",
+    );
+    let mut proxied = Listening::proxy_announcing(&session, "signing");
+    let address = proxied.address().to_owned();
+    let of_page = plain("/", "", "{}").replace("localhost", "evil.example");
+    let ask = || {
+        let answer = send(&address, of_page.as_bytes());
+        (answer.status(), answer.code().to_owned())
+    };
+    let refused = (403, "client_not_allowed".to_owned());
+    assert_eq!(ask(), refused);
+    let moved = [("admin = \"127.0.0.1:0\"", "admin = \"127.0.0.2:0\"")];
+    let moved = moved
+        .into_iter()
+        .chain([("listen = \"127.0.0.1:0\"", "listen = \"unix:sign.sock\"")]);
+    for (from, to) in moved {
+        edit(&session, from, to);
+    }
+    proxied.signal("-HUP");
+    assert_eq!(proxied.object()["reloaded"], true);
+    assert_eq!(ask(), refused);
+    assert!(!session.path().join("sign.sock").exists());
+    let (said, _) = proxied.stop();
+    for left in [
+        "127.0.0.1:0 of `admin` stays open",
+        "127.0.0.2:0 of `admin` is not listened on yet",
+        "127.0.0.1:0 of `events` stays open",
+        "sign.sock of `events` is not listened on yet",
+    ] {
+        assert!(said.contains(left), "{left}: {said}");
+    }
 }

@@ -16,7 +16,7 @@ use crate::{
 const TLS: &str = "[[tls]]\nlisten = \"127.0.0.1:0\"\ncertificate = \"a.pem\"\nkey = \"a.key\"\n";
 
 /// A proxy whose one address has TLS, with a certificate for `api.example.com`.
-fn configure_tls(session: &Session, upstream: &str) {
+pub(crate) fn configure_tls(session: &Session, upstream: &str) {
     authority(session, "ca");
     certify(session, "ca", "a", "api.example.com");
     configure(session, upstream, KEYS);

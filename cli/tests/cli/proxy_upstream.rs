@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
         mpsc::channel,
     },
+    time::Duration,
 };
 
 use crate::{
@@ -421,4 +422,55 @@ fn an_answer_with_a_length_beside_its_chunks_is_passed_on_whole() {
     assert_eq!(answer.status(), 200, "{answer:?}");
     assert!(answer.0.contains("whole"), "{answer:?}");
     assert!(!answer.0.contains("content-length"), "{answer:?}");
+}
+
+/// A server, or a gate before it, has only so many connections.
+#[test]
+fn a_connection_that_waits_for_too_long_is_closed_though_nobody_asks_again() {
+    let session = Session::new();
+    let (ended, end) = channel();
+    let upstream = Upstream::answering(move |stream, _| {
+        stream.write_all(DONE.as_bytes()).unwrap();
+        let limit = Some(Duration::from_secs(20));
+        stream.set_read_timeout(limit).unwrap();
+        ended.send(stream.read(&mut [0]).ok()).unwrap();
+        false
+    });
+    let proxied = Proxied::start(&session, &upstream, KEYS);
+    for _ in 0..2 {
+        assert_eq!(proxied.send(transfer(&session).raw()).status(), 200);
+        assert_eq!(end.recv().unwrap(), Some(0), "the connection stays");
+    }
+}
+
+/// Its address may have another server by now.
+#[test]
+fn a_reload_renews_connections_of_http2() {
+    use axum::{Router, routing::post};
+
+    let session = Session::new();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime
+        .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+        .unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let shown = async |peer: axum::extract::ConnectInfo<std::net::SocketAddr>| peer.0.to_string();
+    let app = Router::new().route("/transfer", post(shown));
+    let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
+    runtime.spawn(async { axum::serve(listener, app).await });
+    let settings = format!("address = \"{url}\"\nhttp2 = true");
+    configure_with(&session, &settings, KEYS);
+    let mut proxied = Proxied::of(&session);
+    let peer = |proxied: &Proxied<'_>| {
+        let answer = proxied.send(transfer(&session).raw());
+        assert_eq!(answer.status(), 200, "{answer:?}");
+        answer.0.rsplit("\r\n\r\n").next().unwrap().to_owned()
+    };
+    let first = peer(&proxied);
+    assert_eq!(peer(&proxied), first);
+    proxied.listening.signal("-HUP");
+    assert_eq!(proxied.listening.object()["reloaded"], true);
+    let renewed = peer(&proxied);
+    assert_ne!(renewed, first);
+    assert_eq!(peer(&proxied), renewed);
 }

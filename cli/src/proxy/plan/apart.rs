@@ -4,7 +4,6 @@ use toml::Spanned;
 
 use super::{
     super::keys::Owners,
-    keys::forward_key,
     listeners::Listen,
     routes::{Reading, Route},
     signs::{ReadingSign, Sign},
@@ -98,7 +97,7 @@ impl Reading<'_> {
         let Some(key) = &self.written.sign_forwarded else {
             return Ok(());
         };
-        let (_, secret) = forward_key(key, self.folder)?;
+        let (_, secret) = self.forward_key(key)?;
         match owners.owner_of(&secret) {
             None => Ok(()),
             Some(owner) => Err(Fault::at(

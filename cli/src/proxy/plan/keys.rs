@@ -60,6 +60,26 @@ impl Reading<'_> {
         }
         Ok((keys, at))
     }
+
+    /// The key under which the proxy signs what it forwards.
+    pub(super) fn forward_key(
+        &self,
+        key: &Spanned<written::Key>,
+    ) -> Result<(String, Secret), Fault> {
+        let (id, place) = place_of(key, self.folder)?;
+        let id = id.ok_or_else(|| {
+            Fault::at(
+                key.span(),
+                "the signature of the proxy names its key, and it has no id",
+            )
+            .advising("add `id`, with the id that the upstream knows the secret by")
+        })?;
+        let refused = |failure: Failure| fault_of(key.span(), failure);
+        let secret = place.read().map_err(refused)?;
+        let secret = Secret::new(secret.as_bytes());
+        let secret = secret.map_err(|error| Fault::at(key.span(), error.to_string()))?;
+        Ok((id, secret))
+    }
 }
 
 /// The id of a key, and where its secret is.
@@ -74,24 +94,4 @@ pub(super) fn place_of(
         _ => Err(Fault::at(key.span(), "a key has one of `file` and `env`")
             .advising("write { id = \"partner-1\", file = \"partner-1.secret\" }")),
     }
-}
-
-/// The key under which the proxy signs what it forwards.
-pub(super) fn forward_key(
-    key: &Spanned<written::Key>,
-    folder: &Path,
-) -> Result<(String, Secret), Fault> {
-    let (id, place) = place_of(key, folder)?;
-    let id = id.ok_or_else(|| {
-        Fault::at(
-            key.span(),
-            "the signature of the proxy names its key, and it has no id",
-        )
-        .advising("add `id`, with the id that the upstream knows the secret by")
-    })?;
-    let refused = |failure: Failure| fault_of(key.span(), failure);
-    let secret = place.read().map_err(refused)?;
-    let secret = Secret::new(secret.as_bytes());
-    let secret = secret.map_err(|error| Fault::at(key.span(), error.to_string()))?;
-    Ok((id, secret))
 }

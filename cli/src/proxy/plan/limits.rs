@@ -11,7 +11,7 @@ use crate::{serving::ConnectionLimits, toml_file::Fault};
 const MIB: u64 = 1024 * 1024;
 
 /// Limits of the whole proxy.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) connections: usize,
     /// Connections of one client, or its requests behind a trusted forwarder.
@@ -19,13 +19,23 @@ pub(crate) struct Limits {
     pub(crate) connection: ConnectionLimits,
     /// How long requests that are being answered may take when the proxy ends.
     pub(crate) drain: Duration,
-    /// Requests that are being handled at one time.
+    /// Requests of a kind that are being handled at one time, for each upstream.
     pub(in crate::proxy) requests: usize,
     /// The room for all bodies that are not forwarded yet, in bytes.
     pub(in crate::proxy) body_bytes: usize,
 }
 
 impl Limits {
+    /// Returns whether all are alike but those that a reload changes.
+    pub(crate) fn is_like(self, other: Self) -> bool {
+        let changed = Self {
+            requests: other.requests,
+            body_bytes: other.body_bytes,
+            ..self
+        };
+        changed == other
+    }
+
     pub(super) fn read(written: &written::Limits) -> Result<Self, Fault> {
         let default = ConnectionLimits::default();
         let head_bytes = number(written.head_bytes.as_ref(), 8192..1_048_577, "bytes")?;

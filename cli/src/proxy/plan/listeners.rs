@@ -23,25 +23,35 @@ pub(crate) enum Listen {
     Unix(PathBuf),
 }
 
+/// Whose requests an address takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Clients,
+    Operators,
+    /// Those of an application, to be signed by the route of this name.
+    Application(Arc<str>),
+}
+
 /// An address with what is needed to listen on it.
 #[derive(Clone, Debug)]
 pub(crate) struct Entrance {
+    pub(in crate::proxy) side: Side,
     pub(in crate::proxy) listen: Listen,
     /// `None` for an address without TLS.
     pub(in crate::proxy) tls: Option<Arc<ServerConfig>>,
 }
 
-impl From<Listen> for Entrance {
-    fn from(listen: Listen) -> Self {
-        Self { listen, tls: None }
-    }
-}
-
 impl Entrance {
+    /// An address without TLS.
+    pub(super) fn plain(side: Side, listen: Listen) -> Self {
+        let tls = None;
+        Self { side, listen, tls }
+    }
+
     /// Reads the addresses of clients. Certificates of one address are chosen from by name.
     ///
     /// Says which certificates expire soon.
-    pub(super) fn all(
+    pub(super) fn of_clients(
         written: &written::Written,
         folder: &Path,
     ) -> Result<(Vec<Self>, Vec<String>), Fault> {
@@ -54,7 +64,7 @@ impl Entrance {
         let mut all = Vec::new();
         let mut expiring = Vec::new();
         for listen in written.listen.iter().flat_map(Spanned::get_ref) {
-            all.push(Self::from(Listen::read(listen, folder)?));
+            all.push(Self::plain(Side::Clients, Listen::read(listen, folder)?));
         }
         let mut with_tls: Vec<(Listen, Vec<Arc<CertifiedKey>>)> = Vec::new();
         for written in &written.tls {
@@ -79,8 +89,11 @@ impl Entrance {
         for (listen, certificates) in with_tls {
             let config = tls::accepting(certificates);
             let config = config.map_err(|error| Fault::at(0..0, error.to_string()))?;
-            let tls = Some(config);
-            all.push(Self { listen, tls });
+            all.push(Self {
+                side: Side::Clients,
+                listen,
+                tls: Some(config),
+            });
         }
         match (written.routes.first(), all.is_empty()) {
             (Some(route), true) => Err(Fault::at(
@@ -112,14 +125,14 @@ impl Listen {
     }
 
     /// Returns whether no other host reaches it.
-    pub(super) fn is_local(&self) -> bool {
+    pub(in crate::proxy) fn is_local(&self) -> bool {
         match self {
             Self::Tcp(address) => address.ip().is_loopback(),
             Self::Unix(_) => true,
         }
     }
 
-    pub(super) fn is_tcp(&self) -> bool {
+    pub(in crate::proxy) fn is_tcp(&self) -> bool {
         matches!(self, Self::Tcp(_))
     }
 }

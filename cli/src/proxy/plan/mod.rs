@@ -19,7 +19,8 @@ mod values;
 mod verified;
 mod whole;
 
-pub(super) use limits::Limits;
+pub(crate) use limits::Limits;
+pub(crate) use listeners::Side;
 pub(super) use listeners::{Entrance, Listen};
 pub(super) use routes::Route;
 pub(crate) use whole::{KIND, KnownUpstreams, Plan};

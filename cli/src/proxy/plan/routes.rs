@@ -14,7 +14,6 @@ use super::{
         verified::Verified,
         written::{self, Forward},
     },
-    keys::forward_key,
     upstreams::Upstreams,
     values::{self, is_set, max_body},
 };
@@ -87,7 +86,7 @@ impl Reading<'_> {
             )
             .advising("leave out `sign-forwarded`, or leave out `danger-observe-only`"));
         }
-        let (id, secret) = forward_key(key, self.folder)?;
+        let (id, secret) = self.forward_key(key)?;
         let signer = ForwardSigner::new(&id, &secret);
         let signer = signer.map_err(|error| Fault::at(key.span(), error.to_string()))?;
         Ok(Some(signer))

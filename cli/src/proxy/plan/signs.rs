@@ -67,10 +67,8 @@ impl ReadingSign<'_> {
             max_bytes: max_bytes.unwrap_or(1024 * 1024),
             deadline: deadline.unwrap_or(BODY_DEADLINE),
         };
-        let is_asked_by_name = listen.is_local() && listen.is_tcp();
         let signing = Signing {
             name,
-            is_asked_by_name,
             bodies,
             signs,
         };

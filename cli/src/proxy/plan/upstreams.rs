@@ -21,12 +21,13 @@ impl<'w> Upstreams<'w> {
     pub(super) fn read(
         written: &'w BTreeMap<Spanned<String>, written::Upstream>,
         folder: &Path,
+        seats: usize,
         known: &[Arc<Upstream>],
     ) -> Result<Self, Fault> {
         let each = written.iter();
         let each = each.map(|(name, written)| {
             let name = name.get_ref().as_str();
-            Ok((name, upstream(name, written, folder, known)?))
+            Ok((name, upstream(name, written, folder, seats, known)?))
         });
         each.collect::<Result<_, _>>().map(Self)
     }
@@ -52,6 +53,7 @@ fn upstream(
     name: &str,
     written: &written::Upstream,
     folder: &Path,
+    seats: usize,
     known: &[Arc<Upstream>],
 ) -> Result<Arc<Upstream>, Fault> {
     let address = written.address.get_ref();
@@ -82,6 +84,7 @@ fn upstream(
     let open_requests = number(written.open_requests.as_ref(), 1..100_001, "requests")?;
     let settings = Settings {
         http2: written.http2,
+        seats,
         requests,
         open_requests: open_requests.unwrap_or(requests.div_ceil(2)),
         stall_timeout: timeout(&written.stall_timeout, 60)?,

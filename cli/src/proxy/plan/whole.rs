@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::{
     super::{forwarders::Forwarders, keys::Owners, upstream::Upstream, written::Written},
     limits::Limits,
-    listeners::{Entrance, Listen},
+    listeners::{Entrance, Listen, Side},
     routes::{Reading, Route},
     signs::{ReadingSign, Sign},
     upstreams::Upstreams,
@@ -26,11 +26,10 @@ pub(crate) struct KnownUpstreams(pub(in crate::proxy) Vec<Arc<Upstream>>);
 /// What a configuration means.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) listen: Vec<Entrance>,
+    /// All addresses: those of clients, of operators, and of routes that sign.
+    pub(crate) entrances: Vec<Entrance>,
     /// What is valid, and will not be for long.
     pub(crate) warnings: Vec<String>,
-    /// Where the state of the proxy is asked for.
-    pub(crate) admin: Option<Entrance>,
     pub(crate) limits: Limits,
     pub(in crate::proxy) forwarders: Forwarders,
     pub(in crate::proxy) access_log: bool,
@@ -52,9 +51,13 @@ impl Plan {
                     .advising("add a table [[routes]]"),
             );
         }
-        let (listen, warnings) = Entrance::all(&written, folder)?;
+        let (mut entrances, warnings) = Entrance::of_clients(&written, folder)?;
+        if let Some(admin) = &written.admin {
+            let listen = Listen::read(admin, folder)?;
+            entrances.push(Entrance::plain(Side::Operators, listen));
+        }
         let limits = Limits::read(&written.limits)?;
-        let upstreams = Upstreams::read(&written.upstreams, folder, &known.0)?;
+        let upstreams = Upstreams::read(&written.upstreams, folder, limits.requests, &known.0)?;
         let mut routes: Vec<Route> = Vec::new();
         let mut owners = Owners::default();
         let reading = |route| Reading {
@@ -84,14 +87,13 @@ impl Plan {
             };
             let read = reading.sign()?;
             reading.check_against(&read, &routes, &signs)?;
+            let side = Side::Application(read.signing.name.as_str().into());
+            entrances.push(Entrance::plain(side, read.listen.clone()));
             signs.push(read);
         }
-        let admin = written.admin.as_ref();
-        let admin = admin.map(|admin| Listen::read(admin, folder).map(Entrance::from));
         Ok(Self {
-            listen,
+            entrances,
             warnings,
-            admin: admin.transpose()?,
             limits,
             forwarders: Forwarders::read(written.forwarders.as_ref())?,
             access_log: written.access_log.unwrap_or(true),
@@ -100,9 +102,9 @@ impl Plan {
         })
     }
 
-    /// Returns where applications reach the routes that sign, with the names of these.
-    pub(crate) fn signs(&self) -> impl Iterator<Item = (&str, &Listen)> {
-        let signs = self.signs.iter();
-        signs.map(|sign| (sign.signing.name.as_str(), &sign.listen))
+    /// Returns whether somebody can ask for the state of the proxy.
+    pub(crate) fn has_operators(&self) -> bool {
+        let mut entrances = self.entrances.iter();
+        entrances.any(|entrance| entrance.side == Side::Operators)
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     http_client::causes,
     proxy::{
         answer::{AnswerBody, Refused},
-        seats::{Of, Seat, Seats},
+        seats::{Of, Seat},
     },
 };
 
@@ -45,12 +45,8 @@ pub(super) struct Held {
 
 impl Upstream {
     /// Takes a seat, and waits for a turn and a connection.
-    pub(super) async fn check_out(
-        self: Arc<Self>,
-        of: Of,
-        seats: Seats,
-    ) -> Result<Checkout, Failed> {
-        let seat = seats.take(of).ok_or_else(|| {
+    pub(super) async fn check_out(self: Arc<Self>, of: Of) -> Result<Checkout, Failed> {
+        let seat = self.seats.take(of).ok_or_else(|| {
             let cause = "as many requests are being handled as `requests` of `[limits]` allows";
             Failed::new(Refused::Busy, cause)
         })?;

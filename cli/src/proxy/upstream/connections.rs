@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,11 @@ use hyper::{
     rt::{Read, Write},
 };
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 
 use super::{
     address::{Address, Opened},
@@ -21,7 +25,10 @@ use super::{
 };
 use crate::{
     http_client::causes,
-    proxy::answer::{AnswerBody, BoxError, Refused},
+    proxy::{
+        answer::{AnswerBody, BoxError, Refused},
+        seats::Seats,
+    },
 };
 
 /// The longest head of an answer, in bytes.
@@ -38,6 +45,8 @@ const PONG: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proxy) struct Settings {
     pub(in crate::proxy) http2: bool,
+    /// Requests of a kind that are being handled, those that wait among them.
+    pub(in crate::proxy) seats: usize,
     /// Requests at one time.
     pub(in crate::proxy) requests: usize,
     /// Those of routes that are open among them.
@@ -56,11 +65,20 @@ pub(in crate::proxy) struct Upstream {
     pub(super) name: Arc<str>,
     pub(super) address: Address,
     pub(super) settings: Settings,
+    pub(super) seats: Seats,
     pub(super) requests: Arc<Semaphore>,
     pub(super) open_requests: Arc<Semaphore>,
-    idle: Mutex<Vec<(Sender, Instant)>>,
+    idle: Mutex<Idle>,
     /// Requests of HTTP/2 that come at the same moment open one connection.
     pub(super) opening: tokio::sync::Mutex<()>,
+}
+
+/// Connections that no request uses, and of HTTP/2 the one that requests share.
+#[derive(Default)]
+struct Idle {
+    connections: Vec<(Sender, Instant)>,
+    /// Whether a task closes those that are too old.
+    is_watched: bool,
 }
 
 /// Why a request has no answer, and what is known of the cause.
@@ -99,6 +117,7 @@ impl Upstream {
             name: name.into(),
             address,
             settings,
+            seats: Seats::new(settings.seats),
             requests: Arc::new(Semaphore::new(settings.requests)),
             open_requests: Arc::new(Semaphore::new(settings.open_requests)),
             idle: Mutex::default(),
@@ -134,7 +153,15 @@ impl Upstream {
         self.connect().await.map(drop)
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<(Sender, Instant)>> {
+    /// Has the next request of HTTP/2 open another connection: the address may have another server
+    /// by now. Requests that are on their way go on. Connections of HTTP/1.1 are never old.
+    pub(in crate::proxy) fn renew(&self) {
+        if self.settings.http2 {
+            self.idle().connections.clear();
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -142,7 +169,7 @@ impl Upstream {
     /// upstream at any moment.
     pub(super) async fn reuse(&self) -> Option<Connection> {
         loop {
-            let (mut sender, since) = match &mut *self.idle() {
+            let (mut sender, since) = match &mut self.idle().connections {
                 idle if self.settings.http2 => {
                     let (sender, _) = idle.last()?;
                     (sender.shared()?, Instant::now())
@@ -159,21 +186,27 @@ impl Upstream {
                     since,
                 });
             }
-            if self.settings.http2 {
-                self.idle().clear();
-            }
+            self.renew();
         }
     }
 
     /// Keeps a connection that no request shares.
-    pub(super) fn keep(&self, connection: Connection) {
+    pub(super) fn keep(self: &Arc<Self>, connection: Connection) {
         let is_open = match &connection.sender {
             Sender::Http1(sender) => !sender.is_closed(),
             Sender::Http2(..) => false,
         };
         let mut idle = self.idle();
-        if is_open && idle.len() < self.settings.requests {
-            idle.push((connection.sender, connection.since));
+        if !is_open || idle.connections.len() >= self.settings.requests {
+            return;
+        }
+        idle.connections.push((connection.sender, connection.since));
+        // Without a runtime the proxy is at its end.
+        if !idle.is_watched
+            && let Ok(runtime) = Handle::try_current()
+        {
+            idle.is_watched = true;
+            runtime.spawn(close_old(Arc::downgrade(self)));
         }
     }
 
@@ -201,9 +234,7 @@ impl Upstream {
         let connected = connected.map_err(|_| none(format!("no connection within {limit:?}")))?;
         let sender = connected.map_err(|error| none(causes(&*error)))?;
         if let Some(shared) = sender.shared() {
-            let mut idle = self.idle();
-            idle.clear();
-            idle.push((shared, Instant::now()));
+            self.idle().connections = vec![(shared, Instant::now())];
         }
         Ok(sender)
     }
@@ -229,6 +260,23 @@ impl Upstream {
         let (sender, connection) = builder.max_buf_size(MAX_HEAD).handshake(io).await?;
         tokio::spawn(async move { drop(connection.await) });
         Ok(Sender::Http1(sender))
+    }
+}
+
+/// Closes connections that wait for too long, until none waits.
+async fn close_old(upstream: Weak<Upstream>) {
+    while let Some(limit) = upstream.upgrade().map(|known| known.settings.idle_timeout) {
+        sleep(limit).await;
+        let Some(upstream) = upstream.upgrade() else {
+            return;
+        };
+        let mut idle = upstream.idle();
+        let connections = &mut idle.connections;
+        connections.retain(|(_, since)| since.elapsed() < limit);
+        if connections.is_empty() {
+            idle.is_watched = false;
+            return;
+        }
     }
 }
 

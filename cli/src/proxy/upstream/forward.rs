@@ -32,9 +32,8 @@ use crate::{
         fields::{self, Policy},
         forwarders::Client,
         identity,
-        logged::VerifiedAs,
         running::Handled,
-        seats::{Of, Seats},
+        seats::Of,
     },
     serving::join_cookies,
 };
@@ -52,7 +51,6 @@ pub(in crate::proxy) struct Target {
 pub(in crate::proxy) struct Forward {
     target: Arc<Target>,
     of: Of,
-    seats: Seats,
     state: State,
 }
 
@@ -65,11 +63,10 @@ enum State {
 type Waiting = Pin<Box<dyn Future<Output = Result<Checkout, Failed>> + Send>>;
 
 impl Forward {
-    pub(in crate::proxy) fn new(target: Arc<Target>, of: Of, seats: &Seats) -> Self {
+    pub(in crate::proxy) fn new(target: Arc<Target>, of: Of) -> Self {
         Self {
             target,
             of,
-            seats: seats.clone(),
             state: State::Idle,
         }
     }
@@ -78,7 +75,7 @@ impl Forward {
 /// A clone must wait for a connection of its own.
 impl Clone for Forward {
     fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.target), self.of, &self.seats)
+        Self::new(Arc::clone(&self.target), self.of)
     }
 }
 
@@ -104,8 +101,7 @@ where
                 State::Ready(_) => return Poll::Ready(Ok(())),
                 State::Idle => {
                     let upstream = Arc::clone(&self.target.upstream);
-                    let seats = self.seats.clone();
-                    self.state = State::Waiting(Box::pin(upstream.check_out(self.of, seats)));
+                    self.state = State::Waiting(Box::pin(upstream.check_out(self.of)));
                 }
                 State::Waiting(waiting) => {
                     let had = ready!(waiting.as_mut().poll(context));
@@ -125,8 +121,6 @@ where
                 return Err(Failed::new(Refused::Internal, cause));
             };
             let handled = request.extensions().get::<Handled>().cloned();
-            let payload = request.extensions().get::<VerifiedPayload>();
-            let key_id = payload.map(|payload| payload.key_id().to_string());
             let mut answer = match target.request(request).await? {
                 Ok(request) => match checkout.answer(request).await {
                     // An answer releases a lease: nothing has happened.
@@ -137,9 +131,6 @@ where
                 },
                 Err(refused) => refused.answer(),
             };
-            if let Some(key_id) = key_id {
-                answer.extensions_mut().insert(VerifiedAs(key_id));
-            }
             // Until the lease of the request is settled.
             if let Some(handled) = handled {
                 answer.extensions_mut().insert(handled);

@@ -20,7 +20,7 @@ use crate::{
     proxy::{
         answer::{AnswerBody, Refused},
         fields,
-        seats::{Of, Seats},
+        seats::Of,
     },
     scheme::in_names,
     secret,
@@ -63,10 +63,9 @@ impl Signs {
         &self,
         head: Parts,
         body: Bytes,
-        seats: &Seats,
     ) -> Result<Response<AnswerBody>, Failed> {
         let upstream = Arc::clone(&self.upstream);
-        let checkout = upstream.check_out(Of::Application, seats.clone()).await?;
+        let checkout = upstream.check_out(Of::Application).await?;
         let (outgoing, body) = self.signed(head, body)?;
         let request = outgoing.with(Full::new(body), &self.upstream);
         let request = request.map_err(|refused| Failed::new(refused, "its head cannot be sent"))?;
