@@ -94,11 +94,13 @@ impl Counts {
     }
 
     /// Returns the count together with what was recorded while it ran.
-    fn note(&self, owner: [u8; 32], known: Known) -> u64 {
+    fn note(&self, owner: [u8; 32], mut known: Known) -> u64 {
         let mut counts = lock(&self.0);
         let count = counts.entry(owner).or_default();
-        // The counts may have been cleared meanwhile.
-        count.added = count.added.max(known.asked.added);
+        // If the counts were cleared meanwhile, all that is on record here came later.
+        if known.asked.added > count.added {
+            known.asked.added = 0;
+        }
         let is_later = |before: &Known| before.asked.at > known.asked.at;
         if !count.known.as_ref().is_some_and(is_later) {
             count.known = Some(known);
@@ -143,6 +145,34 @@ mod tests {
 
     fn note(counts: &Counts, records: u64, asked: Asked) -> u64 {
         counts.note(OWNER, Known { records, asked })
+    }
+
+    #[test]
+    fn counts_that_are_cleared_while_one_runs_add_only_what_was_recorded_since() {
+        let (counts, start) = (Counts::default(), Instant::now());
+        let clear = || {
+            for other in 0..u64::try_from(COUNTED).unwrap() {
+                let mut owner = [2; 32];
+                owner[..8].copy_from_slice(&other.to_be_bytes());
+                let _ = counts.believed(owner, start);
+            }
+        };
+        let first = asked(&counts, start);
+        for _ in 0..100 {
+            counts.add(OWNER);
+        }
+        let before = asked(&counts, start + BELIEVED);
+        assert_eq!((first.added, before.added), (0, 100));
+        clear();
+        // Another count is asked for, and ends first.
+        let after = asked(&counts, start + 2 * BELIEVED);
+        counts.add(OWNER);
+        assert_eq!(note(&counts, 7, after), 8);
+        assert_eq!(note(&counts, 5, before), 8, "the later count is believed");
+        clear();
+        asked(&counts, start + 3 * BELIEVED);
+        counts.add(OWNER);
+        assert_eq!(note(&counts, 5, before), 6, "a record is not lost");
     }
 
     #[test]
