@@ -77,6 +77,21 @@ async fn mended(State(world): State<World>, headers: HeaderMap, body: Bytes) -> 
     StatusCode::OK
 }
 
+/// Refuses a replay. At that moment, somebody else's order is acted on.
+async fn busy(state: State<World>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let world = state.0.clone();
+    let status = mended(state, headers, body).await;
+    if status == StatusCode::CONFLICT {
+        world.act(br#"{"id":"of somebody else"}"#);
+    }
+    status
+}
+
+async fn count_all(State(world): State<World>) -> String {
+    let effects = world.effects.lock().unwrap();
+    effects.values().sum::<u32>().to_string()
+}
+
 async fn count(State(world): State<World>, Path(of): Path<String>) -> String {
     let (before, after) = (world.slow)(world.read.fetch_add(1, Ordering::SeqCst));
     sleep(millis(before)).await;
@@ -105,7 +120,9 @@ fn start(late: Late, slow: Slow) -> (SocketAddr, Arc<AtomicUsize>) {
             let app = Router::new()
                 .route("/fault/late", post(forgetful))
                 .route("/mended/late", post(mended))
+                .route("/mended/busy", post(busy))
                 .route("/effects/{of}", get(count))
+                .route("/effects", get(count_all))
                 .with_state(world);
             axum::serve(listener, app).await.unwrap();
         });
@@ -207,4 +224,20 @@ fn a_slow_state_is_read_before_the_window_ends() {
     let report = probe(&session, &format!("no-path.toml {command}"));
     assert_eq!(ids(&report), ["window-memory"], "{report:#}");
     assert_eq!(report["findings"][0]["verdict"], "proven", "{report:#}");
+}
+
+/// A check that waits is not repeated: one change of a state that others change, too, proves nothing.
+#[test]
+fn a_shared_state_that_somebody_else_changes_proves_nothing_after_a_wait() {
+    let session = Session::new();
+    write_schemes(&session);
+    let (address, _) = start(|_| 0, |_| (0, 0));
+    let more = "--check window-memory --wait --max-age 6";
+    let command = request(address, "/mended/busy", more).replace("/effects/{uuid}", "/effects");
+    let report = probe(&session, &format!("no-path.toml {command}"));
+    let finding = &report["findings"][0];
+    assert_eq!(finding["effects"], 1, "{report:#}");
+    assert_eq!(finding["verdict"], "suspect", "{report:#}");
+    let note = finding["note"].as_str().unwrap();
+    assert!(note.contains("somebody else may have changed"), "{note}");
 }
