@@ -17,12 +17,13 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use countersign::Timestamp;
+use http::Method;
 
 pub(crate) use audit::{AuditArgs, AuditFormat};
 pub(crate) use probe::{ProbeArgs, Severity};
 #[cfg(unix)]
 pub(crate) use proxy::ProxyArgs;
-pub(crate) use shared::{RequestArgs, SchemeArgs, SecretArgs, SupplyArgs};
+pub(crate) use shared::{RequestArgs, SchemeArgs, SecretArgs, SupplyArgs, method};
 pub(crate) use store::{ForgetArgs, MigrateArgs, StatusArgs, StoreCommand, StorePlace};
 
 use self::shared::{SECRETS, seconds};
@@ -140,8 +141,8 @@ pub(crate) struct SignArgs {
     pub(crate) secret: SecretArgs,
 
     /// The method, such as POST
-    #[arg(value_name = "METHOD")]
-    pub(crate) method: String,
+    #[arg(value_name = "METHOD", value_parser = method)]
+    pub(crate) method: Method,
 
     /// The URL that the request goes to
     #[arg(value_name = "URL", value_hint = ValueHint::Url)]

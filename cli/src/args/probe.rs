@@ -3,8 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, ValueHint};
+use http::Method;
 
-use super::shared::{SchemeArgs, SecretArgs, seconds};
+use super::shared::{SchemeArgs, SecretArgs, method, seconds};
 
 const EFFECTS: &str = "Effects";
 const SAFETY: &str = "Safety";
@@ -14,8 +15,11 @@ const OPENAPI: &str = "OpenAPI";
 /// Find out whether a running endpoint acts twice, or on what was not signed
 ///
 /// Sends real requests with real effects: signed, again, at the same moment, altered, stale, and
-/// unsigned. The endpoint can be in any language. {uuid}, {now} and the letter n in braces, a
-/// number, are new for each request, in data, headers and URL.
+/// unsigned. With the defaults, an endpoint gets about 400 requests in a few seconds. --max-requests
+/// and --max-time bound them, --wait adds minutes, and Ctrl-C ends the probe with what it has found.
+///
+/// The endpoint can be in any language. {uuid}, {now} and the letter n in braces, a number, are new
+/// for each request, in data, headers and URL.
 ///
 /// With --effect, the probe reads a state before and after, and its findings are proven. Without
 /// it, answers are all that it sees, and a finding is a suspicion.
@@ -35,8 +39,8 @@ pub(crate) struct ProbeArgs {
     pub(crate) secret: SecretArgs,
 
     /// The method, such as POST
-    #[arg(value_name = "METHOD", required_unless_present = "openapi")]
-    pub(crate) method: Option<String>,
+    #[arg(value_name = "METHOD", value_parser = method, required_unless_present = "openapi")]
+    pub(crate) method: Option<Method>,
 
     /// The URL that the requests go to
     #[arg(value_name = "URL", value_hint = ValueHint::Url, required_unless_present = "openapi")]
@@ -58,8 +62,8 @@ pub(crate) struct ProbeArgs {
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) origin: Option<String>,
 
-    /// How old a request may be for the endpoint, in seconds: its edges are tested only if this is
-    /// given
+    /// The age that the endpoint allows a request, in seconds. The edges of this window are tested
+    /// only if it is given
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) max_age: Option<Duration>,
 
@@ -80,7 +84,8 @@ pub(crate) struct ProbeArgs {
     #[arg(long)]
     pub(crate) http2: bool,
 
-    /// Run this check alone; may be repeated
+    /// Run this check alone, such as race; may be repeated. Each report lists the checks, and
+    /// `cli/checks.md` describes them
     #[arg(long, value_name = "ID", conflicts_with = "skip")]
     pub(crate) check: Vec<String>,
 
@@ -106,19 +111,20 @@ pub(crate) struct ProbeArgs {
     pub(crate) openapi: Option<String>,
 
     /// Probe the operation with this `operationId`; may be repeated [default: all]
-    #[arg(long, help_heading = OPENAPI, value_name = "ID", requires = "openapi")]
+    #[arg(long, help_heading = OPENAPI, value_name = "ID", requires = "openapi", conflicts_with = "method")]
     pub(crate) operation: Vec<String>,
 
     /// Probe the operations at this path, as the document writes it; may be repeated [default: all]
-    #[arg(long, help_heading = OPENAPI, value_name = "PATH", requires = "openapi")]
+    #[arg(long, help_heading = OPENAPI, value_name = "PATH", requires = "openapi", conflicts_with = "method")]
     pub(crate) path: Vec<String>,
 
     /// Where the operations are served [default: the document's first server]
-    #[arg(long, help_heading = OPENAPI, value_name = "URL", value_hint = ValueHint::Url, requires = "openapi")]
+    #[arg(long, help_heading = OPENAPI, value_name = "URL", value_hint = ValueHint::Url, requires = "openapi", conflicts_with = "method")]
     pub(crate) server: Option<String>,
 
-    /// Also probe operations that are not GET, HEAD or OPTIONS
-    #[arg(long, help_heading = OPENAPI, requires = "openapi")]
+    /// Also probe operations that are not GET, HEAD or OPTIONS. Without this, reports name them as
+    /// left out
+    #[arg(long, help_heading = OPENAPI, requires = "openapi", conflicts_with = "method")]
     pub(crate) allow_writes: bool,
 
     /// A request whose answer tells the state, such as 'GET http://127.0.0.1:8000/count'. With {uuid}

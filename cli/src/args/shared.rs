@@ -4,6 +4,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, ValueHint};
 use countersign::Timestamp;
+use http::Method;
 
 use crate::time;
 
@@ -89,6 +90,21 @@ pub(crate) struct RequestArgs {
     /// How old a request may be, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) max_age: Option<Duration>,
+}
+
+/// Reads a method. Upper and lower case differ: `post` is another method than POST, and no server
+/// knows it.
+pub(crate) fn method(text: &str) -> Result<Method, String> {
+    let upper = text.to_ascii_uppercase();
+    let is_common = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&&*upper);
+    if is_common && upper != text {
+        return Err(format!(
+            "methods are written in capital letters; write {upper}"
+        ));
+    }
+    Method::from_bytes(text.as_bytes()).map_err(|_| {
+        "a method is one word, such as POST; the order is SCHEME METHOD URL".to_owned()
+    })
 }
 
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {

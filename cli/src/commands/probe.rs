@@ -13,13 +13,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use regex_lite::Regex;
 
 use crate::{
-    args::ProbeArgs,
+    args::{ProbeArgs, method},
     exit::{Exit, Failure},
+    nearest::nearest,
     printer::Printer,
     probe::{
         Acceptance, Budget, CHECKS, Check, Effect, Lab, Oracle, Reading, Refused, Report, Run,
         Sites, Source, Stop, Subject, Target, Template, VALID, Wire, headers, html, json, junit,
-        method, not_accepted, parsed, reproduce, sarif, targets, text,
+        not_accepted, parsed, reproduce, sarif, targets, text,
     },
     runtime::block_on,
     scheme::{self, Chosen},
@@ -31,13 +32,19 @@ use crate::{
 const SLOWEST: Duration = Duration::from_secs(240);
 
 pub(super) fn run(args: &ProbeArgs, printer: &Printer) -> Result<Exit, Failure> {
-    let ids: Vec<&str> = CHECKS.iter().map(|check| check.id).collect();
+    let ids = || CHECKS.iter().map(|check| check.id);
     for id in args.check.iter().chain(&args.skip) {
-        if !ids.contains(&id.as_str()) {
+        if !ids().any(|known| known == id) {
+            let near = nearest(id, ids()).map(|near| format!("did you mean `{near}`? "));
+            let all: Vec<&str> = ids().collect();
             return Err(Failure::usage(
                 format!("there is no check `{id}`"),
                 "a check is named by its id",
-                format!("the checks are {}", ids.join(", ")),
+                format!(
+                    "{}the checks are {}",
+                    near.unwrap_or_default(),
+                    all.join(", ")
+                ),
             ));
         }
     }
@@ -49,12 +56,13 @@ async fn probe(args: &ProbeArgs, printer: &Printer) -> Result<Exit, Failure> {
     let chosen = scheme::resolve(&args.scheme.scheme)?.supplying_nothing("probe")?;
     let secrets = secret::read(&args.secret, printer)?.into();
     let (run_id, seed) = (run_id(args)?, seed(args)?);
-    let targets = targets(args, &mut sites).await?;
+    let (targets, left_out) = targets(args, &mut sites).await?;
     let mut probing = Probing {
         args,
         printer,
         chosen,
         secrets,
+        left_out,
         effect: effect(args, &mut sites).await?,
         acceptance: Acceptance::parse(&args.accepted_if)?,
         budget: Budget::new(args.max_requests, args.max_time, args.rate),
@@ -105,6 +113,8 @@ struct Probing<'p> {
     printer: &'p Printer,
     chosen: Chosen,
     secrets: Arc<[SecretText]>,
+    /// Notes of the operations that are not probed.
+    left_out: Vec<String>,
     effect: Option<Effect>,
     acceptance: Acceptance,
     budget: Budget,
@@ -116,10 +126,6 @@ impl Probing<'_> {
     /// valid one is told, too.
     async fn probe(&mut self, target: Target, events: Source) -> Result<(Report, bool), Failure> {
         let (args, printer) = (self.args, self.printer);
-        printer.warn(&format!(
-            "the probe sends real requests with real effects to {} ({})",
-            target.wire.site.base, target.wire.site.address
-        ));
         let reproduce = reproduce(std::env::args().collect(), events.seed);
         let subject = Subject {
             chosen: self.chosen.clone(),
@@ -131,6 +137,14 @@ impl Probing<'_> {
         };
         let fresh = subject.fresh()?;
         let covered = subject.covered(&fresh).await?;
+        printer.warn(&format!(
+            "the probe sends real requests with real effects to {} ({}), at most {} in {} s; Ctrl-C \
+             ends it",
+            target.wire.site.base,
+            target.wire.site.address,
+            args.max_requests,
+            args.max_time.as_secs()
+        ));
         let lab = Lab {
             subject,
             covered,
@@ -156,12 +170,14 @@ impl Probing<'_> {
             unanswered: 0,
         };
         let mut report = Report::of(&lab, oracle_shown(args));
+        report.notes.clone_from(&self.left_out);
         let refused = probed(args, &mut run, &mut report, &mut self.ending, printer).await?;
         if let Some(refused) = &refused {
             report.ended = Some(not_accepted(refused, &lab, printer));
         }
-        if !report.checks.is_empty() {
-            text::print(&report, printer);
+        match report.checks.is_empty() {
+            true => text::notes(&report, printer),
+            false => text::print(&report, printer),
         }
         printer.object(&json::object(&report));
         Ok((
@@ -217,9 +233,10 @@ async fn probed(
         () = tokio::time::sleep_until(ends.into()) => Err(Stop::Time),
     };
     bar.finish_and_clear();
+    let has_begun = !report.checks.is_empty();
     let refused = match ended {
         Ok(refused) => refused,
-        Err(stop) if report.checks.is_empty() && stop != Stop::Asked => {
+        Err(stop) if !has_begun && stop != Stop::Asked => {
             return Err(Failure::unable(
                 format!("the probe cannot begin ({VALID})"),
                 stop.shown(),
@@ -235,7 +252,9 @@ async fn probed(
     };
     report.requests = run.budget.sent - before;
     report.took = started.elapsed();
-    report.notes.extend(run.oracle.notes());
+    if has_begun {
+        report.notes.extend(run.oracle.notes());
+    }
     if report.has_tried("time-stale") {
         report.notes.extend(run.lab.note());
     }
@@ -319,7 +338,14 @@ async fn effect(args: &ProbeArgs, sites: &mut Sites) -> Result<Option<Effect>, F
     };
     Ok(Some(Effect {
         template: Template {
-            method: method(of)?,
+            method: method(of).map_err(|why| {
+                let what = format!("--effect has no method: `{of}`");
+                Failure::usage(
+                    what,
+                    why,
+                    "write it as --effect 'GET http://127.0.0.1:8000/count'",
+                )
+            })?,
             url: url.trim().to_owned(),
             headers: headers(&args.effect_header)?,
             body: Bytes::new(),
@@ -338,11 +364,11 @@ fn oracle_shown(args: &ProbeArgs) -> String {
             format!("counted by the state that `{effect}` tells, before and after")
         }
         (None, true) => {
-            "not seen, as --effect does; an answer counts that is 2xx and not marked as a duplicate"
+            "guessed from answers that are 2xx and not marked as a duplicate; only --effect sees them"
                 .to_owned()
         }
         (None, false) => {
-            "not seen, as --effect does; an answer counts that meets --accepted-if".to_owned()
+            "guessed from answers that meet --accepted-if; only --effect sees them".to_owned()
         }
     }
 }

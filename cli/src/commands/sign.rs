@@ -6,7 +6,7 @@ use countersign::{
     clock::SystemClock,
     inspect::{Inspected, Piece},
 };
-use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderName, HeaderValue, Request, Response, Uri};
 use serde_json::json;
 
 use crate::{
@@ -91,13 +91,6 @@ fn unsigned(args: &SignArgs) -> Result<Request<Bytes>, Failure> {
         (None, Some(file)) => body_of(file)?,
         (None, None) => Bytes::new(),
     };
-    let method = Method::from_bytes(args.method.as_bytes()).map_err(|_| {
-        Failure::usage(
-            format!("`{}` is not a method", args.method),
-            "a method is one word, such as POST",
-            "the order is SCHEME METHOD URL",
-        )
-    })?;
     let url_advice = "write the whole URL, such as https://example.com/hooks";
     let uri: Uri = args.url.parse().map_err(|error| {
         Failure::usage(
@@ -113,7 +106,7 @@ fn unsigned(args: &SignArgs) -> Result<Request<Bytes>, Failure> {
             url_advice,
         ));
     }
-    let mut request = Request::builder().method(method).uri(uri);
+    let mut request = Request::builder().method(args.method.clone()).uri(uri);
     for header in &args.headers {
         let (name, value) = read_header(header)?;
         request = request.header(name, value);

@@ -89,7 +89,7 @@ impl Lab {
             return None;
         }
         let why = match self.subject.max_age {
-            None => "--max-age says how old a request may be".to_owned(),
+            None => "add --max-age with the age that the endpoint allows".to_owned(),
             Some(_) => format!("the server's clock differs by {} s", self.apart.get()),
         };
         Some(format!("The edges of the window were not tested: {why}."))

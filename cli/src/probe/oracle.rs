@@ -51,15 +51,20 @@ impl Acceptance {
         if conditions.is_empty() {
             return Ok(Self::Unmarked);
         }
-        let conditions: Option<Vec<Condition>> =
-            conditions.iter().map(|c| Condition::parse(c)).collect();
-        conditions.map(Self::All).ok_or_else(|| {
-            Failure::usage(
-                "--accepted-if is not a condition",
-                "it is a list of statuses, a header, or a text of the body",
-                "write it as status:200,2xx, header:x-result: done, or body:\"ok\":true",
-            )
-        })
+        let read = |text: &String| {
+            Condition::parse(text).ok_or_else(|| {
+                Failure::usage(
+                    format!("`{text}` is not a condition of --accepted-if"),
+                    "it is neither a list of statuses, nor a header, nor a text of the body",
+                    "write it as status:200,2xx, header:x-result: done, or body:\"ok\":true",
+                )
+            })
+        };
+        conditions
+            .iter()
+            .map(read)
+            .collect::<Result<_, _>>()
+            .map(Self::All)
     }
 
     pub(crate) fn accepts(&self, answer: &Answer) -> bool {
@@ -210,7 +215,9 @@ impl Effect {
     pub(crate) async fn read(&self, event: &Event) -> Result<State, String> {
         let request: Request<Bytes> = self.template.request(event, now())?;
         let sent = self.wire.one(&request).await;
-        let answer = sent.answer?;
+        let answer = sent
+            .answer
+            .map_err(|why| format!("--effect has no answer: {why}"))?;
         if self.is_of_event() && [404, 410].contains(&answer.status.as_u16()) {
             return Ok(State::Nothing);
         }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use http::{HeaderName, Method, Uri};
+use http::{HeaderName, Uri};
 
 use super::{
     event::{Event, Source},
@@ -21,20 +21,25 @@ pub(crate) struct Target {
     pub(crate) wire: Wire,
 }
 
-/// All targets that the command line names. Each host is allowed, or nothing is sent to any.
-pub(crate) async fn targets(args: &ProbeArgs, sites: &mut Sites) -> Result<Vec<Target>, Failure> {
+/// All targets that the command line names, and notes of what a document has besides. Each host is
+/// allowed, or nothing is sent to any.
+pub(crate) async fn targets(
+    args: &ProbeArgs,
+    sites: &mut Sites,
+) -> Result<(Vec<Target>, Vec<String>), Failure> {
     let event = Source::new(String::new(), 0).event();
     let Some(openapi) = &args.openapi else {
         let url = args.url.as_deref().unwrap_or_default();
         let site = site(args, sites, &event, url).await?;
-        return Ok(vec![target(args, of_command_line(args)?, site)]);
+        return Ok((vec![target(args, of_command_line(args)?, site)], Vec::new()));
     };
+    let (templates, left_out) = operations(args, openapi, sites).await?;
     let mut targets = Vec::new();
-    for operation in operations(args, openapi, sites).await? {
-        let site = site(args, sites, &event, &operation.template.url).await?;
-        targets.push(target(args, operation.template, site));
+    for template in templates {
+        let site = site(args, sites, &event, &template.url).await?;
+        targets.push(target(args, template, site));
     }
-    Ok(targets)
+    Ok((targets, left_out))
 }
 
 fn target(args: &ProbeArgs, template: Template, site: Site) -> Target {
@@ -58,11 +63,12 @@ async fn site(
         .await
 }
 
+/// The requests of the chosen operations, and notes of those that are left out.
 async fn operations(
     args: &ProbeArgs,
     openapi: &str,
     sites: &mut Sites,
-) -> Result<Vec<Operation>, Failure> {
+) -> Result<(Vec<Template>, Vec<String>), Failure> {
     let is_url = openapi.starts_with("http://") || openapi.starts_with("https://");
     let text = match is_url {
         true => fetched(args, openapi, sites).await?,
@@ -89,14 +95,37 @@ async fn operations(
         let is_placed = args.path.iter().any(|placed| placed == path);
         (args.operation.is_empty() && args.path.is_empty()) || is_named || is_placed
     };
-    let (mut chosen, unsafe_ones): (Vec<_>, Vec<_>) =
-        Operation::all(&document, &server, &is_wanted)?
-            .into_iter()
-            .partition(|operation| args.allow_writes || operation.is_safe());
+    let (mut chosen, mut writing, mut unmade) = (Vec::new(), Vec::new(), Vec::new());
+    for Operation { name, template } in Operation::all(&document, &server, &is_wanted)? {
+        match template {
+            None => unmade.push(name),
+            Some(template) if args.allow_writes || template.method.is_safe() => {
+                chosen.push(template);
+            }
+            Some(_) => writing.push(name),
+        }
+    }
+    let left_out: Vec<String> = [
+        ("that write", "--allow-writes probes them", writing),
+        (
+            "whose requests cannot be made",
+            "a reference may lead nowhere",
+            unmade,
+        ),
+    ]
+    .into_iter()
+    .filter(|(.., names)| !names.is_empty())
+    .map(|(which, advice, names)| {
+        format!(
+            "Operations {which} were left out ({advice}): {}.",
+            listed(&names)
+        )
+    })
+    .collect();
     if chosen.is_empty() {
-        let why = match unsafe_ones.is_empty() {
-            true => "none has such an id or such a path, and can be made of examples".to_owned(),
-            false => format!("{} operations write", unsafe_ones.len()),
+        let why = match left_out.is_empty() {
+            true => "none has such an id or such a path".to_owned(),
+            false => left_out.join(" "),
         };
         return Err(Failure::usage(
             format!("no operation of `{}` is probed", document.name()),
@@ -104,12 +133,28 @@ async fn operations(
             "name operations with --operation or --path; --allow-writes also probes those that write",
         ));
     }
-    for operation in &mut chosen {
-        let headers = &mut operation.template.headers;
+    for template in &mut chosen {
+        let headers = &mut template.headers;
         headers.retain(|(name, _)| !own.iter().any(|(own, _)| own == name));
         headers.extend(own.iter().cloned());
     }
-    Ok(chosen)
+    Ok((chosen, left_out))
+}
+
+/// The first names, and how many more there are. A document of a stranger may have any number of any
+/// length.
+fn listed(names: &[String]) -> String {
+    const NAMES: usize = 8;
+    const LETTERS: usize = 80;
+    let first = names.iter().take(NAMES);
+    let first: Vec<String> = first
+        .map(|name| name.chars().take(LETTERS).collect())
+        .collect();
+    let more = match names.len().saturating_sub(NAMES) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", first.join(", "))
 }
 
 /// Scheme and authority of a URL.
@@ -163,20 +208,10 @@ fn of_command_line(args: &ProbeArgs) -> Result<Template, Failure> {
         (None, None) => Bytes::new(),
     };
     Ok(Template {
-        method: method(args.method.as_deref().unwrap_or_default())?,
+        method: args.method.clone().unwrap_or_default(),
         url,
         headers: headers(&args.headers)?,
         body,
-    })
-}
-
-pub(crate) fn method(text: &str) -> Result<Method, Failure> {
-    Method::from_bytes(text.as_bytes()).map_err(|_| {
-        Failure::usage(
-            format!("`{text}` is not a method"),
-            "a method is one word, such as POST",
-            "the order is SCHEME METHOD URL",
-        )
     })
 }
 

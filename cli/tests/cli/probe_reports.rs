@@ -207,6 +207,7 @@ paths:
     {{schema: {{type: object, properties: {{amount: {{type: integer}}, id: {{format: uuid}}}}}}}}}}}}}}}}
   /fault/no-memory: {{post: {{operationId: bad, requestBody: *body}}}}
   /effects/{{of}}: {{get: {{parameters: [{{name: of, in: path, example: a}}]}}}}
+  /unsaid/{{of}}: {{get: {{parameters: [{{$ref: '#/nowhere'}}]}}}}
 "
         ),
     );
@@ -232,9 +233,28 @@ paths:
     assert_eq!(sarif_errors(&log), Vec::<String>::new());
     let said = session.run(&format!("{of} --openapi api.yaml --operation bad"));
     assert!(
-        said.contains("1 operations write") && said.contains("exit code 2"),
+        said.contains("(--allow-writes probes them): POST /fault/no-memory.")
+            && said.contains("exit code 2"),
         "{said}"
     );
+    // What is left out is named in each report that has notes.
+    let of_all = "-H 'content-type: application/json' --check replay --openapi api.yaml";
+    let reports = session
+        .output(&format!("{of} {of_all} --html all.html"))
+        .stdout;
+    let report: Value = serde_json::from_slice(&reports).unwrap();
+    let left_out = [
+        "Operations that write were left out (--allow-writes probes them): \
+         POST /fault/no-memory, POST /mended/no-memory.",
+        "Operations whose requests cannot be made were left out (a reference may lead nowhere): \
+         GET /unsaid/{of}.",
+    ];
+    assert_eq!(report["notes"], serde_json::json!(left_out), "{report:#}");
+    let said = session.run(&format!("{of} {of_all}").replace("--json ", ""));
+    let page = std::fs::read_to_string(session.path().join("all.html")).unwrap();
+    for left_out in left_out {
+        assert!(said.contains(left_out) && page.contains(left_out), "{said}");
+    }
     // FastAPI writes a document of its own.
     let said = session.run(&format!(
         "{of} --openapi {at}/openapi.json --path '/fault/path-id/{{of}}'"

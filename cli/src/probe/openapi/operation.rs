@@ -16,17 +16,15 @@ const MAX: usize = 10_000;
 /// An operation of a document.
 #[derive(Clone, Debug)]
 pub(crate) struct Operation {
-    pub(crate) template: Template,
+    /// Such as `POST /orders/{id}`.
+    pub(crate) name: String,
+    /// Its request; `None` if the document says too little to make one.
+    pub(crate) template: Option<Template>,
 }
 
 impl Operation {
-    /// Returns whether it only reads.
-    pub(crate) fn is_safe(&self) -> bool {
-        self.template.method.is_safe()
-    }
-
-    /// The operations of a document that are wanted, by id and path, and whose requests can be made, at
-    /// this server. Fails if their examples are too large together.
+    /// The operations of a document that are wanted, by id and path, at this server. Fails if their
+    /// examples are too large together.
     pub(crate) fn all(
         document: &Document,
         server: &str,
@@ -44,11 +42,11 @@ impl Operation {
                     continue;
                 };
                 let id = operation.get("operationId").and_then(Value::as_str);
-                if is_wanted(id, path)
-                    && let Some(template) =
-                        template(&examples, server, path, method, item, operation)
-                {
-                    found.push(Self { template });
+                if is_wanted(id, path) {
+                    found.push(Self {
+                        name: format!("{} {path}", method.to_uppercase()),
+                        template: template(&examples, server, path, method, item, operation),
+                    });
                 }
             }
         }
@@ -189,25 +187,20 @@ components:
         let named = |wanted: &'static str| {
             let is_wanted = move |id: Option<&str>, _: &str| id == Some(wanted);
             let all = Operation::all(&document, "http://127.0.0.1:1/v1/", &is_wanted);
-            all.unwrap().pop().unwrap()
+            let found = all.unwrap().pop().unwrap();
+            (found.name, found.template.unwrap())
         };
-        let pay = named("pay");
-        assert!(!pay.is_safe());
-        assert_eq!(
-            pay.template.url,
-            "http://127.0.0.1:1/v1/orders/{uuid}?page=a%20b"
-        );
-        let body: Value = serde_json::from_slice(&pay.template.body).unwrap();
+        let (name, pay) = named("pay");
+        assert_eq!(name, "POST /orders/{id}");
+        assert_eq!(pay.url, "http://127.0.0.1:1/v1/orders/{uuid}?page=a%20b");
+        let body: Value = serde_json::from_slice(&pay.body).unwrap();
         assert_eq!(body["order_id"], "{uuid}");
         assert_eq!(body["amount"], 5);
         assert_eq!(body["tags"], serde_json::json!(["one"]));
         assert_eq!(body["note"], "hello");
         assert_eq!(body["parent"]["amount"], 5);
-        assert_eq!(
-            pay.template.headers,
-            [(CONTENT_TYPE, "application/json".to_owned())]
-        );
-        assert!(named("look").is_safe());
+        assert_eq!(pay.headers, [(CONTENT_TYPE, "application/json".to_owned())]);
+        assert_eq!(named("look").1.method, Method::GET);
     }
 
     /// A schema of which each member is the schema itself, and so many operations of that body.
@@ -234,11 +227,11 @@ components:
     fn examples_of_what_refers_to_itself_and_of_many_operations_end() {
         let all = |document: &Document| Operation::all(document, "http://127.0.0.1", &|_, _| true);
         let one = all(&tree(1, 1)).unwrap();
-        let body = one[0].template.body.len();
+        let body = one[0].template.as_ref().unwrap().body.len();
         assert!((1000..100_000).contains(&body), "{body}");
         assert!(all(&tree(100, 1)).is_ok());
         assert!(all(&tree(1000, 1)).is_err());
         // A URL that is too long is none.
-        assert!(all(&tree(1, 9000)).unwrap().is_empty());
+        assert!(all(&tree(1, 9000)).unwrap()[0].template.is_none());
     }
 }

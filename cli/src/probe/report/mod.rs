@@ -35,7 +35,10 @@ pub(super) fn count(report: &Report, outcome: Outcome) -> usize {
 /// Returns what was tried, and how often.
 pub(super) fn tried(report: &Report) -> String {
     let rounds: u32 = report.checks.iter().map(|ran| ran.rounds).sum();
-    let clean = counted(count(report, Outcome::Clean), "check");
+    let clean = match count(report, Outcome::Clean) {
+        0 => String::new(),
+        clean => format!("{} found nothing. ", counted(clean, "check")),
+    };
     let sent = match report.requests {
         1 => "1 request was sent".to_owned(),
         sent => format!("{sent} requests were sent"),
@@ -49,7 +52,7 @@ pub(super) fn tried(report: &Report) -> String {
             spread.as_micros()
         )
     });
-    format!("{clean} found nothing. {sent}{at_once}.")
+    format!("{clean}{sent}{at_once}.")
 }
 
 /// A number of things.

@@ -15,7 +15,7 @@ pub(crate) fn not_accepted(refused: &Refused, lab: &Lab, printer: &Printer) -> S
         Span::plain(&shown),
     ]);
     let mut why = match sent.answer {
-        Ok(_) => "check that the endpoint has the secret, and the scheme of this name",
+        Ok(_) => "check that the endpoint has this secret, and verifies this scheme",
         Err(_) => "check the URL, and that the server runs",
     };
     let mut skew = None;

@@ -49,13 +49,18 @@ pub(crate) fn print(report: &Report, printer: &Printer) {
     if let Some(hidden) = hidden(report) {
         printer.line([Span::faint(hidden)]);
     }
-    for note in &report.notes {
-        printer.line([Span::faint(note)]);
-    }
+    notes(report, printer);
     if let Some(why) = &report.ended {
         printer.line([Span::bad(format!(
             "The probe ended before all was done: {why}."
         ))]);
+    }
+}
+
+/// Says what limits what the run says.
+pub(crate) fn notes(report: &Report, printer: &Printer) {
+    for note in &report.notes {
+        printer.line([Span::faint(note)]);
     }
 }
 
