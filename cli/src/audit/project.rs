@@ -17,6 +17,8 @@ pub(super) struct File<'a> {
     pub(super) tree: &'a Tree<'a>,
     /// Whether the file holds tests: their secrets are no secrets, and nobody races them.
     pub(super) is_test: bool,
+    /// Whether the file is run by hand, and starts no server.
+    pub(super) is_script: bool,
     /// All functions, also those inside others.
     pub(super) functions: Vec<&'a Function<'a>>,
     pub(super) classes: Vec<&'a Class<'a>>,
@@ -88,6 +90,7 @@ impl<'a> File<'a> {
             language,
             tree,
             is_test,
+            is_script: is_script(text),
             functions: Vec::new(),
             classes: Vec::new(),
             constants: HashMap::new(),
@@ -224,6 +227,11 @@ impl<'a> Project<'a> {
         let says_enough = name.len() >= 10 && name.contains('_');
         says_enough.then(|| self.by_name.get(&(language, name)))?
     }
+}
+
+fn is_script(text: &str) -> bool {
+    let has = |word: &str| memchr::memmem::find(text.as_bytes(), word.as_bytes()).is_some();
+    has("if __name__ == ") && !["uvicorn", ".run(", "app."].into_iter().any(has)
 }
 
 /// `"ATOMIC_REQUESTS": True`, `dict(ATOMIC_REQUESTS=True)`: as settings of Django write it.

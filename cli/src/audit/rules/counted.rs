@@ -58,7 +58,7 @@ pub(super) fn read_modify_write(look: &Look<'_, '_>) -> Vec<Hit> {
         let Some(fetched) = origin(look, object_at) else {
             continue;
         };
-        if !counts {
+        if !counts || is_set_before(look, fetched, target_at) {
             continue;
         }
         let change = changes.iter().find(|it| {
@@ -92,5 +92,17 @@ fn is_sum(value: &Expr<'_>, name: &str, object: &Expr<'_>) -> bool {
         Kind::Member(inner, member) => *member == name && inner.dotted() == object.dotted(),
         Kind::Binary(..) => is_sum(side, name, object),
         _ => false,
+    })
+}
+
+/// Returns whether the number was set to a constant after it was read: it starts again.
+fn is_set_before<'a>(look: &Look<'_, 'a>, fetched: At<'a>, target: At<'a>) -> bool {
+    let name = target.val.expr.dotted();
+    (fetched.step + 1..target.step).any(|number| {
+        look.flow.step(number).is_some_and(|step| {
+            step.frame == target.val.frame
+                && matches!(&step.what, What::Set { target, value, operator: None }
+                    if target.dotted() == name && matches!(value.expr.kind, Kind::Number(_)))
+        }) && look.flow.dominates(number, target.step)
     })
 }

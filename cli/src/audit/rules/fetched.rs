@@ -168,29 +168,30 @@ pub(super) struct Change<'a> {
     pub(super) is_delete: bool,
 }
 
-/// A place where one process runs alone.
+/// Returns whether one process runs alone here: a script, a migration, a job of one host.
 pub(super) fn runs_alone(look: &Look<'_, '_>) -> bool {
-    let path = look
-        .flow
-        .project
-        .files
-        .get(look.flow.root.file)
-        .map_or("", |it| it.path);
-    let name = path.rsplit('/').next().unwrap_or(path);
-    words::has_word(name, &["seed", "load_test", "populate"])
-        || path.split('/').any(|part| {
-            [
-                "migrations",
-                "management",
-                "scripts",
-                "seeds",
-                "alembic",
-                "examples_of_data",
-                "admin.py",
-                "fixtures",
-            ]
-            .contains(&part)
-        })
+    const ALONE: [&str; 11] = [
+        "migrations",
+        "management",
+        "scripts",
+        "seeds",
+        "alembic",
+        "examples_of_data",
+        "admin.py",
+        "fixtures",
+        "batch",
+        "cron",
+        "importers.py",
+    ];
+    let Some(file) = look.flow.project.files.get(look.flow.root.file) else {
+        return false;
+    };
+    let name = file.path.rsplit('/').next().unwrap_or(file.path);
+    words::has_word(
+        name,
+        &["seed", "load_test", "populate", "superadmin", "superuser"],
+    ) || file.path.split('/').any(|part| ALONE.contains(&part))
+        || !look.is_handler && file.is_script
 }
 
 pub(super) fn changes<'a>(look: &Look<'_, 'a>) -> Vec<Change<'a>> {

@@ -5,7 +5,7 @@ use super::{
     mend, time,
 };
 use crate::audit::{
-    flow::{CallAt, What},
+    flow::{CallAt, RegionKind, What},
     tree::{Compare, Expr, Kind, second},
     values::At,
     words,
@@ -134,11 +134,8 @@ fn value_of<'a>(call: &CallAt<'a>) -> Option<&'a Expr<'a>> {
 }
 
 /// Returns whether an entry counts, or shuts out: to set it twice is the same as once.
-fn is_limit<'a>(look: &Look<'_, 'a>, kept: &Memory<'a>) -> bool {
-    let shuts_out = ["locked", "lockout", "blocked", "banned"];
-    let resolved = look.flow.resolved(kept.key);
-    words::has_word(look.flow.text(kept.key.val), &shuts_out)
-        || words::has_word(look.flow.text(resolved.val), &shuts_out)
+fn is_limit<'a>(look: &Look<'_, 'a>, call: &CallAt<'a>, kept: &Memory<'a>) -> bool {
+    look.is_cache(call) && is_decided_by_a_number(look, call.step)
         || look.flow.calls().any(|call| {
             ["incr", "incrby", "aincr"].contains(&call.call.last())
                 && call
@@ -149,16 +146,37 @@ fn is_limit<'a>(look: &Look<'_, 'a>, kept: &Memory<'a>) -> bool {
         })
 }
 
+/// `if attempts >= 5: cache.set(…)` shuts somebody out: what was looked up does not decide it.
+fn is_decided_by_a_number(look: &Look<'_, '_>, write: u32) -> bool {
+    let Some(step) = look.flow.step(write) else {
+        return false;
+    };
+    let groups: Vec<u32> = look
+        .flow
+        .around(step.region)
+        .filter_map(|(_, it)| match it.kind {
+            RegionKind::Branch { group, .. } => Some(group),
+            _ => None,
+        })
+        .collect();
+    look.flow.steps().any(|(_, step)| {
+        matches!(step.what, What::Test(test, group) if groups.contains(&group)
+            && matches!(
+                test.kind,
+                Kind::Compare(Compare::Less | Compare::LessOrEqual | Compare::Greater | Compare::GreaterOrEqual, _)
+            ))
+    })
+}
+
 /// Returns whether the same entry also says that something is not so: an answer is cached, nothing
 /// is used.
 fn is_cached_fact<'a>(look: &Look<'_, 'a>, mark: &Memory<'a>) -> bool {
     look.flow.calls().any(|call| {
         writes(look, call).is_some_and(|it| look.flow.same(it.key, mark.key))
             && value_of(call).is_some_and(|value| {
-                // `[]` in a cache is an answer: that nothing was found.
-                let is_empty =
-                    matches!(&value.kind, Kind::Many(all) if all.is_empty()) && look.is_cache(call);
-                is_empty || value.is_name(&["False", "false", "None"]) || value.text() == Some("")
+                // A list in a cache is an answer: `[]` says that nothing was found.
+                let is_list = matches!(value.kind, Kind::Many(_)) && look.is_cache(call);
+                is_list || value.is_name(&["False", "false", "None"]) || value.text() == Some("")
             })
     })
 }
@@ -198,7 +216,7 @@ pub(super) fn get_then_set(look: &Look<'_, '_>) -> Vec<Hit> {
                     && look.flow.same(was.key, kept.key)
                     && is_mark(look, call, kept)
                     && !is_cached_fact(look, kept)
-                    && !is_limit(look, kept)
+                    && !is_limit(look, call, kept)
                     && look.flow.reaches(read.step, call.step)
                     && decided(look, read, call.step).is_some()
             });
@@ -339,15 +357,21 @@ pub(super) fn shorter_than_window(look: &Look<'_, '_>) -> Vec<Hit> {
             "set_ex" => call.call.arg(2, "seconds"),
             _ => None,
         };
-        let Some(ttl) = ttl.map(|it| look.piece(call, it)) else {
+        let in_milliseconds = call.call.named("px");
+        let Some(ttl) = ttl.or(in_milliseconds).map(|it| look.piece(call, it)) else {
             continue;
+        };
+        let unit = if in_milliseconds.is_some() {
+            1000.0
+        } else {
+            1.0
         };
         let about = is_keyed_by(
             look,
             call,
             &["nonce", "sig", "seen", "jti", "event", "replay", "used"],
         );
-        if let Some(kept) = look.flow.number(ttl)
+        if let Some(kept) = look.flow.number(ttl).map(|it| it / unit)
             && about
             && kept < needed
         {

@@ -1,6 +1,7 @@
 //! The rules: one table, and a function for each of its rows.
 
 mod counted;
+mod defaults;
 mod every;
 mod fetched;
 mod files;

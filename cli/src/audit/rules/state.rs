@@ -6,7 +6,7 @@ use super::{
 };
 use crate::audit::{
     flow::{Exit, Val, What},
-    tree::{Compare, Expr, Kind},
+    tree::{Compare, Expr, Kind, second},
     values::{At, Go},
     words,
 };
@@ -174,7 +174,10 @@ pub(super) fn checked<'a>(look: &Look<'_, 'a>, change: &Change<'a>) -> Option<(A
             },
             step: number,
         };
-        if !look.flow.decides(number, change.at.step) {
+        if !look.flow.decides(number, change.at.step)
+            || is_claimed(look, number, change.at.step)
+            || is_fill_in(look, test)
+        {
             continue;
         }
         let mut names = tested(look, test, fetched);
@@ -189,7 +192,8 @@ pub(super) fn checked<'a>(look: &Look<'_, 'a>, change: &Change<'a>) -> Option<(A
             && (change.is_delete
                 || refuses(look, number)
                     && (!sets_what_it_refuses(look, test, change)
-                        || has_effect(look, number, fetched)));
+                        || has_effect(look, number, fetched))
+                || is_transition(look, test, change) && has_effect(look, number, fetched));
         if is_spent || is_stage {
             return Some((test, true));
         }
@@ -198,6 +202,69 @@ pub(super) fn checked<'a>(look: &Look<'_, 'a>, change: &Change<'a>) -> Option<(A
         }
     }
     owner
+}
+
+/// Returns whether a test looks at the kind of a value, or only fills in one that is missing.
+fn is_fill_in(look: &Look<'_, '_>, test: At<'_>) -> bool {
+    let mut validates = false;
+    test.val.expr.walk(&mut |it| {
+        validates |= it.call().is_some_and(|call| call.last() == "isinstance");
+    });
+    // Also behind `if row and …`.
+    let pieces = match &test.val.expr.kind {
+        Kind::Logic(all) => all.as_slice(),
+        _ => std::slice::from_ref(test.val.expr),
+    };
+    let mut is_presence = false;
+    let asks_no_more = pieces.iter().all(|it| match &it.kind {
+        Kind::Compare(Compare::Is | Compare::IsNot, both) => {
+            is_presence = true;
+            second(both).is_name(&["None"])
+        }
+        Kind::Name(_) => true,
+        _ => false,
+    });
+    validates || is_presence && asks_no_more && !refuses(look, test.step)
+}
+
+/// `claimed = Order.objects.filter(status=…).update(…)`, and a test of it that turns away: between
+/// the check and the change, one of two requests has won.
+fn is_claimed(look: &Look<'_, '_>, test: u32, change: u32) -> bool {
+    look.flow.calls().any(|call| {
+        let span = call.val.expr.span;
+        let is_condition =
+            call.call.last() == "update" && call.call.func.chain().contains(&"filter");
+        is_condition
+            && call.step > test
+            && call.step < change
+            && look
+                .test_between(call.step, change, |it| it.val.expr.span == span)
+                .is_some()
+    })
+}
+
+/// `if order.status == PAID:`, and `order.status = SHIPPED` in that branch.
+fn is_transition<'a>(look: &Look<'_, 'a>, test: At<'a>, change: &Change<'a>) -> bool {
+    let mut equal = None;
+    test.val.expr.walk(&mut |it| {
+        if let Kind::Compare(Compare::Equal, both) = &it.kind {
+            equal = equal.or(Some(both));
+        }
+    });
+    let Some([tested, before]) = equal.map(|it| &**it) else {
+        return false;
+    };
+    let member = tested.chain().last().copied();
+    let is_from = |text: &str| {
+        let file = look.flow.project.files.get(look.flow.file(test.val.frame));
+        file.and_then(|it| it.text.get(before.span.range())) == Some(text)
+    };
+    (test.step..=change.at.step).any(|number| {
+        matches!(look.flow.step(number).map(|it| &it.what), Some(What::Set { target, value, .. })
+            if matches!(target.kind, Kind::Member(_, name) if Some(name) == member)
+                && matches!(value.expr.kind, Kind::Text(_) | Kind::Member(..) | Kind::Name(_))
+                && !is_from(look.flow.text(*value)))
+    })
 }
 
 /// `if order.status == PAID: return`, then `order.status = PAID`: done twice, this alone is done once.
@@ -237,7 +304,7 @@ fn has_effect<'a>(look: &Look<'_, 'a>, test: u32, fetched: At<'a>) -> bool {
             && (adds || words::changes(call.call) && !["commit", "flush"].contains(&last))
             && !is_own
             && !look.is_log(call.val.frame)
-            && look.flow.reaches(test, call.step)
+            && look.flow.decides(test, call.step)
     })
 }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::audit::{
     flow::{CallAt, RegionKind, What},
-    tree::{Act, Class, Expr, Kind},
+    tree::{Act, Class, Expr, Kind, second},
     values::At,
     words,
 };
@@ -179,12 +179,26 @@ fn share_a_field<'a>(
     made: &CallAt<'a>,
     model: &str,
 ) -> bool {
-    let mut fields = Vec::new();
+    // What each field is looked for by, if the look-up says so.
+    let mut fields: Vec<(&str, Option<&str>)> = Vec::new();
+    let text = |expr: &'a Expr<'a>| look.flow.text(look.piece(lookup, expr).val);
     lookup.val.expr.walk(&mut |it| match &it.kind {
-        Kind::Call(call) => fields.extend(call.args.iter().filter_map(|arg| arg.name).map(plain)),
-        Kind::Member(inner, name) if inner.is_name(&[model]) => fields.push(plain(name)),
+        Kind::Call(call) => fields.extend(
+            call.args
+                .iter()
+                .filter_map(|arg| Some((plain(arg.name?), Some(text(&arg.value))))),
+        ),
+        Kind::Member(inner, name) if inner.is_name(&[model]) => fields.push((plain(name), None)),
         _ => {}
     });
+    let is_same = |name: &str, value: &'a Expr<'a>| {
+        let value = is_constant_name(look.flow.text(look.piece(made, value).val));
+        let is_here = lookup.val.frame == made.val.frame;
+        let is_other = |wanted: &str| is_constant_name(wanted) != value && (value || is_here);
+        fields
+            .iter()
+            .any(|(field, wanted)| *field == plain(name) && !wanted.is_some_and(is_other))
+    };
     let constructor = match made.call.last() {
         "add" => made
             .call
@@ -203,14 +217,38 @@ fn share_a_field<'a>(
     call.args.is_empty()
         || call.args.iter().any(|arg| {
             arg.name
-                .is_none_or(|name| name == "**" || fields.contains(&plain(name)))
+                .is_none_or(|name| name == "**" || is_same(name, &arg.value))
         })
+}
+
+/// `NOTIFICATION_SEND` is the name of a constant.
+fn is_constant_name(text: &str) -> bool {
+    let word = |c: char| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit();
+    text.starts_with(|c: char| c.is_ascii_uppercase()) && text.chars().all(word)
 }
 
 /// `email__iexact` and `user_id` name `email` and `user`.
 fn plain(field: &str) -> &str {
     let field = field.split("__").next().unwrap_or(field);
     field.strip_suffix("_id").unwrap_or(field)
+}
+
+/// `Role.name == "superadmin"`: rows that a start fills in.
+fn is_of_a_constant(lookup: &CallAt<'_>) -> bool {
+    let (mut constants, mut others) = (0, 0);
+    let mut count = |value: &Expr<'_>| match value.kind {
+        Kind::Text(_) => constants += 1,
+        _ => others += 1,
+    };
+    lookup.val.expr.walk(&mut |it| match &it.kind {
+        Kind::Call(call) => {
+            let named = call.args.iter().filter(|it| it.name.is_some());
+            named.for_each(|it| count(&it.value));
+        }
+        Kind::Compare(_, both) => count(second(both)),
+        _ => {}
+    });
+    constants > 0 && others == 0
 }
 
 fn looks_up(call: &CallAt<'_>) -> bool {
@@ -272,6 +310,9 @@ pub(super) fn unique_checked_then_inserted(look: &Look<'_, '_>) -> Vec<Hit> {
         let Some(insert) = insert else { continue };
         let span = lookup.val.expr.span;
         let decided = look.test_between(lookup.step, insert.step, |it| it.val.expr.span == span);
+        if is_of_a_constant(lookup) {
+            continue;
+        }
         if decided.is_some() && !is_caught(look, insert.step) && !in_loop(look, lookup.step) {
             hits.push(look.hit(
                 (look.at(lookup), "looked for here"),

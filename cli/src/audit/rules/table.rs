@@ -1,7 +1,7 @@
 //! The table of the rules.
 
 use super::{
-    counted, files, house, lock,
+    counted, defaults, files, house, lock,
     look::{Hit, Look},
     memory, message, outcome, secrets, skipped, sql, state, state_calls, state_classes, time,
     waits,
@@ -105,7 +105,7 @@ rules! {
         off "Django, Starlette and Flask keep the body: it is mostly the same"
         => Flow message::body_read_again;
     "secret-has-default" High 1188 CONFIGURATION "a secret has a default in code"
-        => File secrets::has_default;
+        => File defaults::has_default;
     "secret-in-code" Low 798 CRYPTO "a secret is in the code"
         => Flow secrets::in_code;
     "failed-check-passes" High 390 EXCEPTIONS "a failed check is caught, and the request goes on"

@@ -3,7 +3,7 @@
 use super::look::{Hit, Look};
 use crate::audit::{
     flow::{Val, What},
-    tree::Kind,
+    tree::{Expr, Kind, first, second},
     values::At,
 };
 
@@ -22,10 +22,11 @@ pub(super) fn changed_across_await(look: &Look<'_, '_>) -> Vec<Hit> {
         else {
             continue;
         };
-        let Some(name) = target.dotted() else {
-            continue;
+        let own = match &target.kind {
+            Kind::Index(both) => first(both),
+            _ => target,
         };
-        let Kind::Member(inner, _) = &target.kind else {
+        let Kind::Member(inner, _) = &own.kind else {
             continue;
         };
         if step.frame != 1 || !inner.is_name(&["self"]) || look.is_locked(number) {
@@ -62,7 +63,7 @@ pub(super) fn changed_across_await(look: &Look<'_, '_>) -> Vec<Hit> {
         value.expr.walk(&mut |it| {
             if let Kind::Name(local) = it.kind {
                 for read in look.flow.definitions_of(local, 1, number) {
-                    if read.val.expr.dotted().as_deref() == Some(&name) {
+                    if reads(look, read, target) {
                         from = Some(read);
                     }
                 }
@@ -102,4 +103,18 @@ pub(super) fn changed_across_await(look: &Look<'_, '_>) -> Vec<Hit> {
         }
     }
     hits
+}
+
+/// `self.total`, `self.balances[name]` or `self.balances.get(name, 0)`: what a target holds before.
+fn reads<'a>(look: &Look<'_, 'a>, read: At<'a>, target: &Expr<'_>) -> bool {
+    let file = look.flow.project.files.get(look.flow.root.file);
+    let text = |it: &Expr<'_>| file.and_then(|file| file.text.get(it.span.range()));
+    let expr = read.val.expr.bare();
+    match (&target.kind, expr.call()) {
+        (Kind::Index(both), Some(call)) if call.last() == "get" => {
+            let key = call.args.first().map(|it| text(&it.value));
+            call.receiver().map(text) == Some(text(first(both))) && key == Some(text(second(both)))
+        }
+        _ => text(expr) == text(target),
+    }
 }

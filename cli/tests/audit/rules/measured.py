@@ -1,0 +1,263 @@
+"""What public code taught the rules. Each case is written again in own words; `seen:` names where the
+shape comes from."""
+import hashlib
+import hmac
+import os
+
+from django.core.cache import cache
+from django.db import models, transaction
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings
+
+from shop.errors import Refused
+from shop.models import Job, Message, Order, Product, Role, Tab, User
+from shop.tasks import ship
+
+
+# A digest is a MAC only if a secret is a piece of its text.
+class Screens:
+    def hash_of(self, text):
+        return hashlib.md5(text.encode()).hexdigest()
+
+    async def render(self, model):
+        salted = self.salt + model.title
+        return f"{salted.upper()} {now()}"
+
+    async def show(self, model, last_hash):  # fine: mac-compared-with-equals, signed-time-is-own-clock  # seen: dcfrqb/vpn-bot
+        text = await self.render(model)
+        return self.hash_of(text) == last_hash
+
+
+def md5_of(text):
+    return hashlib.md5(text.encode()).hexdigest()
+
+
+def through_a_helper(fields, sign, api_secret):
+    text = "&".join(f"{k}={v}" for k, v in sorted(fields.items()))
+    return md5_of(text + api_secret) == sign  # expect: mac-compared-with-equals
+
+
+# secret-in-code: the key is public by a standard, and the message is the secret.
+def master_of_a_wallet(wallet):  # fine: secret-in-code  # seen: bigidulka/crypto-payment-gateway
+    return hmac.new(b"Bitcoin seed", wallet.seed, hashlib.sha512).digest()
+
+
+def of_a_curve(self):  # fine: secret-in-code  # seen: bigidulka/crypto-payment-gateway
+    return hmac.new(b"ed25519 chain", self.mnemonic, hashlib.sha512).digest()
+
+
+def tries_itself():  # fine: secret-in-code
+    return hmac.new(b"Jefe", b"what do ya want for nothing?", hashlib.sha256).hexdigest()
+
+
+HASH_SALT = "of all names"
+
+
+def name_without_a_name(email):  # fine: secret-in-code
+    return hmac.new(HASH_SALT.encode(), email.encode(), hashlib.sha256).hexdigest()
+
+
+# secret-has-default
+SECRET_DIR = os.environ.get("RUNTIME_SECRET_DIR", "/tmp/secrets")  # fine: secret-has-default  # seen: nelsonboulangerie/django-shopman
+SECRET_PLACE = os.environ.get("SIGNING_SECRET_PLACE", "/etc/signing")  # fine: secret-has-default
+
+
+def start_a_child():  # fine: secret-has-default  # seen: matanmalka1/binder-billing-crm
+    return {**os.environ, "JWT_SECRET": os.environ.get("JWT_SECRET", "dev-only")}
+
+
+def a_record_alone():
+    return {"JWT_SECRET": os.environ.get("JWT_SECRET", "dev-only")}  # expect: secret-has-default
+
+
+class Settings(BaseSettings):
+    payment_secret: str = "change-me"  # expect: secret-has-default
+    webhook_secret: str = Field(default="")  # expect: secret-has-default
+    session_secret: SecretStr = SecretStr("development")  # expect: secret-has-default
+    hmac_secret: str = Field("local", description="signs requests")  # expect: secret-has-default
+    needed_secret: str  # fine: secret-has-default
+    no_secret: str | None = None  # fine: secret-has-default
+    checked_secret: str = "change-me"  # fine: secret-has-default
+    secret_file: str = "/run/secrets/hmac"  # fine: secret-has-default
+    secret_header: str = "X-Secret"  # fine: secret-has-default
+
+    @field_validator("checked_secret")
+    @classmethod
+    def is_set(cls, value):
+        if value == "change-me":
+            raise ValueError("set it")
+        return value
+
+
+class Shown:
+    shown_secret: str = "not of a setting"  # fine: secret-has-default
+
+
+# checked-then-changed
+def ship_if_paid(request, pk):
+    order = Order.objects.get(pk=pk)
+    if order.status == "paid":
+        ship.delay(pk)
+        order.status = "shipped"
+        order.save()  # expect: checked-then-changed
+
+
+def ship_and_take(request, pk):
+    order = Order.objects.get(pk=pk)
+    if order.state == Order.PAID:
+        order.state = Order.SHIPPED
+        order.save()  # expect: checked-then-changed
+        Message.objects.create(order=order)
+
+
+def only_one_step_further(request, pk):  # fine: checked-then-changed
+    order = Order.objects.get(pk=pk)
+    if order.status == "paid":
+        order.status = "shipped"
+        order.save()
+
+
+@transaction.atomic
+def ship_a_locked_row(request, pk):  # fine: checked-then-changed
+    order = Order.objects.select_for_update().get(pk=pk)
+    if order.status == "paid":
+        order.status = "shipped"
+        order.save()
+        Message.objects.create(order=order)
+
+
+def stock_if_counted(db, item):
+    product = db.query(Product).filter(Product.id == item.product_id).first()
+    if product and product.stock_quantity is not None:  # fine: checked-then-changed  # seen: SharkTrchBrasil/back_end_python_fastAPI
+        product.stock_quantity -= item.quantity  # expect: read-modify-write
+    db.commit()
+
+
+def filled_in_first(db, pk, more):
+    user = db.query(User).filter(User.id == pk).first()
+    if user.balance is None:  # fine: checked-then-changed  # seen: vkhansen/Telegram-shop-Physical
+        user.balance = 0
+    db.commit()
+
+
+def claimed_before(pk):  # fine: checked-then-changed  # seen: nelsonboulangerie/django-shopman
+    job = Job.objects.get(pk=pk)
+    if job.status != "queued":
+        return
+    claimed = Job.objects.filter(pk=pk, status="queued").update(status="running")
+    if not claimed:
+        return
+    job.status = "done"
+    job.save()
+    Message.objects.create(job=job)
+
+
+def updated_and_not_asked(pk):
+    job = Job.objects.get(pk=pk)
+    if job.status != "queued":
+        return
+    Job.objects.filter(pk=pk).update(seen=True)
+    job.status = "done"
+    job.save()  # expect: checked-then-changed
+
+
+def retries_left(db, pk):  # fine: checked-then-changed  # seen: lukaszj321/reliable-webhook-service
+    job = db.query(Job).filter(Job.id == pk).first()
+    if not isinstance(job.attempts, int) or job.attempts < 0:
+        raise Refused
+    job.attempts = 0
+    db.commit()
+
+
+# read-modify-write
+def starts_again(db, pk):  # fine: read-modify-write  # seen: hussu97/mm-ecommerce
+    run = db.query(Job).filter(Job.id == pk).first()
+    run.attempts = 0
+    run.attempts += 1
+    db.commit()
+
+
+# used-get-then-set
+def place_of(address, find):  # fine: used-get-then-set  # seen: nelsonboulangerie/django-shopman
+    key = f"place:{address}"
+    if cache.get(key) is not None:
+        return cache.get(key)
+    place = find(address)
+    if place is None:
+        cache.set(key, "-", 60)
+        return None
+    cache.set(key, [place.lat, place.lng], 600)
+    return place
+
+
+def shut_out(name, attempts):  # fine: used-get-then-set  # seen: SharkTrchBrasil/back_end_python_fastAPI
+    if cache.get(f"shut:{name}"):
+        raise Refused
+    if attempts >= 5:
+        cache.set(f"shut:{name}", "yes", 900)
+
+
+def within_a_rate(address):  # fine: used-get-then-set  # seen: gowthamnandha/django-webhook-receiver
+    key = f"rate:{address}"
+    current = cache.get(key, 0)
+    if current >= 10:
+        raise Refused
+    if current == 0:
+        cache.set(key, 1, 60)
+    else:
+        cache.incr(key)
+
+
+# unique-checked-then-inserted
+def first_role(db):  # fine: unique-checked-then-inserted  # seen: stanmart1/readnwin-fastapi
+    if not db.query(Role).filter(Role.name == "administrator").first():
+        db.add(Role(name="administrator"))
+        db.commit()
+
+
+TOPIC_SENT = "sent"
+
+
+def another_topic(self, order):  # fine: unique-checked-then-inserted  # seen: nelsonboulangerie/django-shopman
+    if Message.objects.filter(topic=self.topic, order=order).exists():
+        return
+    Message.objects.create(topic=TOPIC_SENT)
+
+
+# task-before-commit
+def written_to_an_outbox(self, session, order):  # fine: task-before-commit  # seen: Asmolu/telegram-shop-platform
+    session.add(order)
+    self.outbox_service.enqueue(order.id)
+    session.commit()
+
+
+# recorded-before-check
+def named_before(body, signature, nonce, client):
+    key = f"nonce:{nonce}"
+    if not cache.set(key, "1", nx=True, px=60000):
+        return False
+    mine = hmac.new(client.key, body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mine, signature)  # expect: recorded-before-check  # seen: SharkTrchBrasil/back_end_python_fastAPI
+
+
+# changed-across-await
+class Balances:
+    async def take(self, name, amount):
+        before = self.balances[name]
+        await self.log(name)
+        self.balances[name] = before - amount  # expect: changed-across-await
+
+    async def give(self, name, amount):
+        before = self.balances.get(name, 0)
+        await self.log(name)
+        self.balances[name] = before + amount  # expect: changed-across-await
+
+    async def of_another(self, name, other, amount):  # fine: changed-across-await
+        before = self.balances[other]
+        await self.log(name)
+        self.balances[name] = before - amount
+
+    async def read_behind(self, name, amount):  # fine: changed-across-await
+        await self.log(name)
+        before = self.balances[name]
+        self.balances[name] = before - amount
