@@ -15,8 +15,9 @@ pub enum MacAlgorithm {
     HmacSha256,
     /// HMAC with SHA-512 (RFC 2104, FIPS 180-4): 64 bytes.
     HmacSha512,
-    /// HMAC with SHA-1 (RFC 2104, RFC 3174): 20 bytes. For senders who know no other; what is known
-    /// of SHA-1's weakness does not reach HMAC, but there is no reason to choose it.
+    /// HMAC with SHA-1 (RFC 2104, RFC 3174): 20 bytes. Only the [webhooks](crate::webhooks) of
+    /// senders that know nothing else use it: a [`HeaderScheme`](crate::HeaderScheme) refuses it. The
+    /// known weakness of SHA-1 does not reach HMAC, but there is no reason to choose it.
     HmacSha1,
 }
 

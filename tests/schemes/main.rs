@@ -20,6 +20,7 @@ mod script;
 #[cfg(feature = "axum")]
 mod wire;
 
+mod algorithms;
 mod canonical_json;
 mod header_scheme;
 #[cfg(feature = "axum")]

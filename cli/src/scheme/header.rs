@@ -22,7 +22,6 @@ use crate::toml_file::Fault;
 enum Algorithm {
     HmacSha256,
     HmacSha512,
-    HmacSha1,
 }
 
 #[derive(Debug, Deserialize)]
@@ -130,7 +129,6 @@ impl Header {
         builder = match self.algorithm {
             None | Some(Algorithm::HmacSha256) => builder,
             Some(Algorithm::HmacSha512) => builder.algorithm(MacAlgorithm::HmacSha512),
-            Some(Algorithm::HmacSha1) => builder.algorithm(MacAlgorithm::HmacSha1),
         };
         if let Some(MacEncoding::Base64) = self.encoding {
             builder = builder.encoding(Encoding::Base64);

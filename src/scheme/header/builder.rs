@@ -67,7 +67,10 @@ impl HeaderSchemeBuilder {
         }
     }
 
-    /// The algorithm of the MAC. Default: HMAC-SHA256.
+    /// Sets the algorithm of the MAC: HMAC-SHA256 or HMAC-SHA512. Default: HMAC-SHA256.
+    ///
+    /// HMAC-SHA1 is refused. Only the [webhooks](crate::webhooks) of senders that know nothing else
+    /// are verified with it.
     pub fn algorithm(mut self, algorithm: MacAlgorithm) -> Self {
         self.algorithm = algorithm;
         self
@@ -241,13 +244,19 @@ impl HeaderSchemeBuilder {
     /// Checks the description.
     ///
     /// # Errors
-    /// Returns an error if a name is not valid or is given twice, a parameter is named but not
-    /// covered or covered but not named, no time is covered, or two different requests could share
-    /// a signed message.
+    /// Returns an error if the algorithm is HMAC-SHA1, a name is not valid or is given twice, a
+    /// parameter is named but not covered or covered but not named, no time is covered, or two
+    /// different requests could share a signed message.
     pub fn build(self) -> Result<HeaderScheme, ConfigError> {
         let signature = header_name(&self.signature)?;
         if !self.prefix.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(refuse("the prefix is not visible ASCII"));
+        }
+        if self.algorithm == MacAlgorithm::HmacSha1 {
+            return Err(refuse(
+                "HMAC-SHA1 is for the webhooks of senders that know nothing else; sign with \
+                 HMAC-SHA256 or HMAC-SHA512",
+            ));
         }
         let mut elements = elements(&self.parts)?;
         let parts: Vec<&Element> = elements.iter().map(Element::unquoted).collect();
