@@ -13,7 +13,7 @@ use countersign::{
     ConfigError, Signer, VerifyLayer,
     scheme::Scheme,
     testing::ManualClock,
-    webhooks::{Dropbox, Meta, Slack, Zoom},
+    webhooks::{Asana, Dropbox, Meta, Notion, Registrations, Slack, Trello, Xero, Zoom},
 };
 use http::Uri;
 use tower::ServiceExt as _;
@@ -77,6 +77,30 @@ fn layer(scheme: impl Scheme, clock: &ManualClock) -> VerifyLayer {
         .unwrap()
 }
 
+/// Trello signs the URL, and asks with a `HEAD` before it signs anything.
+fn trello(path: &str, clock: &ManualClock) -> VerifyLayer {
+    VerifyLayer::builder(Trello::new().answer_head_at(path).unwrap())
+        .public_origin("https://example.com")
+        .secret(SECRET)
+        .store(common::store(clock))
+        .clock(clock.clone())
+        .build()
+        .unwrap()
+}
+
+fn head() -> Question {
+    Box::new(|path| Request::head(path).body(Body::empty()).unwrap())
+}
+
+/// Brings the secret of a new webhook, in a header and in the body.
+fn brings_secret() -> Question {
+    Box::new(|path| {
+        let request = Request::post(path).header("x-hook-secret", SECRET);
+        let body = format!(r#"{{"verification_token":"{SECRET}"}}"#);
+        request.body(Body::from(body)).unwrap()
+    })
+}
+
 fn unsigned(query: &'static str) -> Question {
     Box::new(move |path| {
         let request = Request::get(format!("{path}?{query}"));
@@ -108,6 +132,7 @@ const META: &str =
     "hub.mode=subscribe&hub.challenge=1&hub.verify_token=the+secret+of+the+dashboard";
 const SLACK: &str = r#"{"type":"url_verification","challenge":"x"}"#;
 const CHECK: &str = "ssl_check=1&token=x";
+const XERO: &str = r#"{"events":[]}"#;
 const ZOOM: &str = r#"{"event":"endpoint.url_validation","payload":{"plainToken":"x"}}"#;
 
 #[tokio::test]
@@ -121,11 +146,20 @@ async fn a54_a_handshake_is_answered_at_its_own_path_alone() {
         let slack = Slack::new().answer_url_verification_at(path).unwrap();
         let check = Slack::new().answer_ssl_check_at(path).unwrap();
         let zoom = Zoom::new().answer_url_validation_at(path).unwrap();
+        let xero = Xero::new().answer_intent_to_receive_at(path).unwrap();
+        let waits = [Registrations::new(), Registrations::new()];
+        let _announced = [&waits[0], &waits[1]].map(|waits| waits.announce(path).unwrap());
+        let asana = Asana::new().answer_registrations(&waits[0]);
+        let notion = Notion::new().answer_registrations(&waits[1]);
         let cases = [
             (layer(dropbox, &clock), unsigned("challenge=x")),
             (layer(meta, &clock), unsigned(META)),
             (layer(slack, &clock), signed(Slack::new(), &clock, SLACK)),
             (layer(zoom, &clock), signed(Zoom::new(), &clock, ZOOM)),
+            (layer(xero, &clock), signed(Xero::new(), &clock, XERO)),
+            (layer(asana, &clock), brings_secret()),
+            (layer(notion, &clock), brings_secret()),
+            (trello(path, &clock), head()),
             (layer(check.clone(), &clock), unsigned_form(CHECK)),
             (layer(check, &clock), signed(Slack::new(), &clock, CHECK)),
         ];

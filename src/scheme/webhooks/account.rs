@@ -17,7 +17,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// One for all deliveries.
+    /// One key id for all deliveries.
     pub(super) const fn new(id: &'static str) -> Self {
         Self {
             id: Cow::Borrowed(id),
@@ -59,7 +59,7 @@ impl Account {
         self.parameter.is_none().then_some(&*self.id)
     }
 
-    /// That of a signer, whose requests nobody routed yet.
+    /// The key id of a signer, whose requests nobody routed yet.
     pub(super) fn id(&self) -> &Cow<'static, str> {
         &self.id
     }

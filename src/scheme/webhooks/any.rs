@@ -22,8 +22,8 @@ use crate::scheme::Format;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// It verifies and signs exactly as the preset of that name does with every default. An option that
-/// one sender has, such as the answer to its challenge, stands at the type of its own alone.
+/// A preset found by name verifies and signs exactly as its own type does with every default. Only
+/// that type has the options of one sender, such as the answer to its challenge.
 #[derive(Clone, Debug)]
 pub struct AnyPreset(Webhooks);
 
@@ -48,7 +48,7 @@ impl AnyPreset {
     /// The key id that deliveries are verified under: 1 to 128 visible ASCII characters (checked when
     /// a verifier or a signer is built). Default: that of the preset.
     ///
-    /// It keeps deliveries apart in a store that others may have too: see
+    /// The key id keeps deliveries apart in a shared store: see
     /// [`Stripe::key_id`](super::Stripe::key_id).
     #[must_use]
     pub fn key_id(mut self, id: impl Into<String>) -> Self {

@@ -1,5 +1,5 @@
-//! The catalogue is what stands in its folder: `catalogue/mod.rs` and `catalogue/rows.rs` are made of
-//! its other files.
+//! The catalogue is made of its folder: `catalogue/mod.rs` and `catalogue/rows.rs` are made of its
+//! other files.
 //!
 //! `COUNTERSIGN_WRITE=1 cargo test --lib webhooks::` writes them.
 

@@ -24,7 +24,7 @@ pub(super) enum Challenge {
         parameter: &'static str,
         /// The other characters that it may hold.
         also: &'static str,
-        /// What else the query says, for a sender that proves that it was told where to ask.
+        /// The rest of the query, for a sender that proves that it was told where to ask.
         subscribes: Option<Subscription>,
     },
     /// An unsigned `HEAD`, answered with success.
@@ -39,11 +39,11 @@ pub(super) enum Challenge {
     },
 }
 
-/// What a member of a body says if the body is the question.
+/// The value of a member whose body is the question.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Asks {
     Text(&'static str),
-    /// That there are no events.
+    /// No events.
     EmptyArray,
 }
 

@@ -218,7 +218,7 @@ impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Members<'_, T> {
     }
 }
 
-/// Reads a name, and says which of these it is: compared where it stands, and not copied.
+/// Reads a name, and says which of these it is: compared in place, and not copied.
 struct Place<'n>(&'n [&'n str]);
 
 impl<'de> DeserializeSeed<'de> for Place<'_> {
@@ -241,15 +241,15 @@ impl Visitor<'_> for Place<'_> {
     }
 }
 
-/// Follows names into objects, and reads what stands there. What is no object on the way has no such
-/// member.
+/// Follows names into objects, and reads the value there. A value on the way that is not an object
+/// has no such member.
 struct At<'n> {
     path: &'n [&'n str],
-    /// The names of the members to read of each event, if an array of events stands there.
+    /// The names of the members to read of each event, if there is an array of events.
     of_events: Option<&'n [&'n str]>,
 }
 
-/// What stands at the end of a path.
+/// The value at the end of a path.
 enum End {
     Leaf(Leaf),
     Events(Vec<Vec<Found<Leaf>>>),
@@ -329,7 +329,7 @@ impl<'de> Visitor<'de> for At<'_> {
 pub(super) struct Object(Vec<(String, Value)>);
 
 impl Object {
-    /// The member of this name, if it stands there once.
+    /// Returns the member of this name, if it appears once.
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         let mut of_name = self.0.iter_mut().filter(|(key, _)| key == name);
         let value = of_name.next().map(|(_, value)| value.take());

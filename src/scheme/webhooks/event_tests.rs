@@ -196,7 +196,7 @@ fn a50_twin_a_reader_of_whole_values_is_found() {
     }
 }
 
-/// Where an id stands below the top, each object on the way is read as strictly.
+/// If an id is below the top, each object on the way is read as strictly.
 #[test]
 fn a50_an_id_is_read_along_its_path() {
     let read = |body: &str| {

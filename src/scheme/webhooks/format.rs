@@ -19,7 +19,7 @@ use crate::{
     scheme::{Profile, fields::check_nonce},
 };
 
-/// What is true of every webhook: HMAC-SHA256, under one key, of a body that goes to no place in
+/// The profile of every webhook: HMAC-SHA256, under one key, of a body that goes to no place in
 /// particular, from a sender that retries.
 pub(super) const PROFILE: Profile = Profile {
     algorithm: MacAlgorithm::HmacSha256,
@@ -51,18 +51,18 @@ pub(crate) struct Webhooks {
     /// The header that lists those which are signed.
     pub(super) signed_headers: Option<HeaderName>,
     pub(super) id: Option<HeaderName>,
-    /// Of the uncovered id that tells deliveries apart that are alike, if that was chosen.
+    /// The header of the uncovered id that tells equal deliveries apart, if that was chosen.
     pub(super) delivery_id: Option<HeaderName>,
     pub(super) time: Option<HeaderName>,
     /// Where the URL is signed, if it is covered.
     pub(super) url: Option<Side>,
     pub(super) answers_at: Option<AnswersAt>,
     pub(super) checked_at: Option<AnswersAt>,
-    /// Those that the application waits for, of a sender that brings the secret itself.
+    /// The registrations that the application waits for, if the sender brings the secret itself.
     pub(super) registrations: Option<Registrations>,
 }
 
-/// The parameters as they stand in the head, and go into the signed message.
+/// The parameters as the head has them, and as they go into the signed message.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Fields<'h> {
     pub(super) id: &'h [u8],
@@ -71,7 +71,7 @@ pub(super) struct Fields<'h> {
     pub(super) signed_headers: &'h str,
 }
 
-/// What a message is made of, beside the parameters: the target is needed if any of it is covered.
+/// The parts of a message besides the parameters: the target is needed if any of it is covered.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'h> {
     pub(super) method: &'h Method,
@@ -247,7 +247,7 @@ impl Webhooks {
 }
 
 impl Webhooks {
-    /// How the time is written that stands in the head.
+    /// Returns how the time in the head is written.
     pub(super) fn time_unit(&self) -> TimeUnit {
         match self.sender.time {
             Time::Header(_, unit) => unit,

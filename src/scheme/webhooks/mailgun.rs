@@ -56,7 +56,7 @@ const TIME_LEN: usize = 10;
 /// | --- | --- |
 /// | signature | `signature` of the JSON body, an object: `timestamp` in seconds, `token`, and `signature` in hexadecimal digits. In a form (`application/x-www-form-urlencoded`), these three are fields |
 /// | covered | `timestamp` and `token`. **Nothing else of the body**: not the event |
-/// | secret | the webhook signing key, as it stands; the key id is `mailgun` |
+/// | secret | the webhook signing key, as shown; the key id is `mailgun` |
 /// | fresh for | 300 seconds |
 /// | used once by | the token |
 /// | remembered for | as long as it is fresh |
@@ -65,8 +65,8 @@ const TIME_LEN: usize = 10;
 /// JSON, and the body of the request that the handler receives is empty. The event is to be had
 /// from [`danger_uncovered_body`](crate::VerifiedPayload::danger_uncovered_body) alone.
 ///
-/// The signature is looked at once the body is there. It can be signed with
-/// [`Signer::sign_body`](crate::Signer::sign_body) only, which adds `signature` to a JSON object, or
+/// The signature is checked once the body is there. Only
+/// [`Signer::sign_body`](crate::Signer::sign_body) can sign a delivery: it adds `signature` to a JSON object, or
 /// the three fields to a form, that has none; the nonce is the token.
 ///
 /// # What stays open
@@ -76,12 +76,12 @@ const TIME_LEN: usize = 10;
 /// - Mailgun
 ///   [retries](https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhook-retries)
 ///   for 8 hours, after any answer but 200 and 406, and does not say whether a retry is dated again.
-///   If retries arrive too old, this line takes them, and all that time a captured delivery that
-///   was not handled is worth something:
+///   If retries arrive too old, the following line accepts them, and for all that time a captured
+///   delivery that was not handled is of use to a stranger:
 ///   `.max_age(Duration::from_secs(9 * 60 * 60))` on the
 ///   [builder](crate::request::VerifierBuilder::max_age), with a store that survives restarts. With a
-///   [`high_watermark`](crate::store::MemoryStoreBuilder::high_watermark), what was dated up to the
-///   mark is refused after a restart, retries among it.
+///   [`high_watermark`](crate::store::MemoryStoreBuilder::high_watermark), the deliveries that were
+///   dated up to the mark are refused after a restart, retries among them.
 /// - Method, path and headers are not covered: put the layer on the one route that takes these
 ///   webhooks. Until it is stale, a captured delivery counts as another at another path.
 ///

@@ -89,7 +89,7 @@ fn section(sender: &Facts, documentation: &str) -> String {
         writeln!(text, "- {title}: {fact}.").unwrap();
     }
     if !of("challenge").is_empty() {
-        writeln!(text, "- Asked before: {}.", of("challenge")).unwrap();
+        writeln!(text, "- Handshake: {}.", of("challenge")).unwrap();
     }
     write!(
         text,

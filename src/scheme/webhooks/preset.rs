@@ -7,9 +7,8 @@ macro_rules! key_id {
         /// (checked when a verifier or a signer is built).
         #[doc = concat!("Default: `", $own, "`.")]
         ///
-        /// It keeps deliveries apart in a store that others may have too: name it by the account
-        /// that sends, such as `acme`. A delivery that was used under another key id is new under
-        /// this one.
+        /// The key id keeps deliveries apart in a shared store: name it by the account that sends,
+        /// such as `acme`. A delivery that was used under another key id is new under this one.
         #[must_use]
         pub fn key_id(mut self, id: impl Into<String>) -> Self {
             self.$($set_key_id)+(id.into());

@@ -29,7 +29,7 @@ use crate::{
 const MAX_ELEMENTS: usize = 16;
 
 impl Webhooks {
-    /// Reads the MACs, and the parameters that stand in the head.
+    /// Reads the MACs, and the parameters in the head.
     pub(super) fn read_head<'h>(&'h self, head: &Head<'h>) -> Result<Reading<'h>, Fault> {
         match self.sender.macs {
             Macs::Single { prefix } => {
@@ -52,8 +52,8 @@ impl Webhooks {
         decode_mac(self.sender.algorithm, self.sender.encoding, text)
     }
 
-    /// The MACs of headers that have one each. One that cannot be read matches nothing, and blocks
-    /// no other.
+    /// The MACs of headers that have one each. A MAC that cannot be read matches nothing, and
+    /// blocks no other.
     fn read_single(
         &self,
         prefix: &str,
@@ -146,7 +146,7 @@ impl Webhooks {
         Ok((first.into_iter().chain(others), time))
     }
 
-    /// Reads the parameters that stand beside these MACs.
+    /// Reads the parameters beside these MACs.
     fn announce<'h>(
         &'h self,
         head: &Head<'h>,
@@ -210,7 +210,7 @@ impl Webhooks {
         Ok(Reading::InHead(candidates.collect()))
     }
 
-    /// Reads the parameters that stand in the body.
+    /// Reads the parameters in the body.
     pub(super) fn read_members(
         &self,
         parameters: &mut Parameters<'_>,

@@ -24,9 +24,9 @@ const MAX_SECRET: usize = 256;
 
 /// The registrations that an application waits for, in this process.
 ///
-/// Some senders choose the secret of a webhook and bring it in an unsigned request, while the webhook
-/// is being made. Such a request could come from anybody. It is answered only while the application
-/// waits for one at its very path, and once.
+/// Some senders choose the secret of a webhook and bring it in an unsigned request, while the
+/// webhook is being made. Anybody could send such a request. The request is answered only while the
+/// application waits for one at its very path, and once.
 ///
 /// Give a clone to the preset, [`announce`](Self::announce) the path, and then ask the sender for the
 /// webhook:
@@ -46,10 +46,10 @@ const MAX_SECRET: usize = 256;
 /// ```
 ///
 /// # Security
-/// The first POST to the announced path is answered, whoever sends it. If a stranger sent it, the
-/// sender is not answered any more, and its call fails: **keep the secret only if the call
-/// succeeded.** Announce shortly before the call. With several servers, the request has to reach
-/// the one that announced.
+/// The first POST to the announced path is answered, whoever sends it. If a stranger was first, the
+/// sender is no longer answered, and its call fails: **keep the secret only if the call
+/// succeeded.** Announce shortly before the call. With several servers, the request must reach the
+/// one that announced.
 #[derive(Clone, Default)]
 pub struct Registrations {
     announced: Arc<Mutex<Table>>,
@@ -89,8 +89,8 @@ impl Registrations {
     /// Waits for one registration at this path.
     ///
     /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum
-    /// router in which the route is nested, and with the account where the route names one. It is
-    /// compared byte by byte. A second announcement of the path takes the place of the first.
+    /// router in which the route is nested, and with the account where the route names one. The
+    /// comparison is byte by byte. A second announcement of the path takes the place of the first.
     ///
     /// # Errors
     /// Returns an error if the path does not begin with `/`, or has a query, and if
@@ -189,7 +189,7 @@ impl Announced {
     /// [`secret`](crate::request::VerifierBuilder::secret) and [`Secret`] take. `None` if the path was
     /// announced once more.
     ///
-    /// It waits for as long as nothing comes: give it a time limit.
+    /// This future waits for as long as nothing comes: give it a time limit.
     pub async fn received(mut self) -> Option<String> {
         self.receiver.take()?.await.ok()
     }

@@ -28,9 +28,9 @@ pub(super) struct Sender {
     pub(super) encoding: Encoding,
     pub(super) algorithm: MacAlgorithm,
     pub(super) time: Time,
-    /// What is signed before the body.
+    /// The parts that are signed before the body.
     pub(super) before: &'static [Part],
-    /// What is signed after the body.
+    /// The parts that are signed after the body.
     pub(super) after: &'static [Part],
     /// The header that lists the headers which are signed, itself and that of the time among them.
     pub(super) signed_headers: Option<&'static str>,
@@ -54,8 +54,8 @@ pub(super) struct Sender {
     /// Whether a refusal has no body, because the sender wants none.
     pub(super) bare_refusals: bool,
     pub(super) challenge: Option<Challenge>,
-    /// The question of a sender that stands in an unsigned form: a parameter and its value, and
-    /// another parameter that may be there. The answer is a success without a body.
+    /// The question that a sender asks in an unsigned form: a parameter and its value, and another
+    /// parameter that may be there. The answer is a success without a body.
     pub(super) form_check: Option<FormCheck>,
 }
 
@@ -72,7 +72,7 @@ pub(super) enum SecretForm {
     },
 }
 
-/// How MACs stand in the header.
+/// How the header holds MACs.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Macs {
     /// One, after a prefix.
@@ -86,7 +86,7 @@ pub(super) enum Macs {
     },
 }
 
-/// Where the signed time stands.
+/// Where the signed time is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Time {
     /// No time is covered.
@@ -98,14 +98,14 @@ pub(super) enum Time {
     Member(&'static str, TimeUnit),
 }
 
-/// A part of the signed message that stands in the head of a request.
+/// A part of the signed message that comes from the head of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Part {
     Text(&'static str),
     Method,
     /// The URL, respelled by this function.
     Url(fn(&str) -> Cow<'_, str>),
-    /// Path and query, each respelled by a function that spells no two texts alike.
+    /// Path and query, each respelled by a function that never spells two texts the same.
     Target {
         path: fn(&str) -> Cow<'_, str>,
         query: fn(&str) -> Cow<'_, str>,
@@ -116,15 +116,15 @@ pub(super) enum Part {
     Time,
 }
 
-/// What tells one delivery from another.
+/// The identity of a delivery: how one is told from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Once {
-    /// Nothing: callbacks that are alike may both be meant, and none is claimed.
+    /// Nothing: two equal callbacks may both be meant, and none is claimed.
     Nothing,
     /// The signed message.
     Message,
-    /// The event id in this covered header. It does not hold the byte that ends it in the signed
-    /// message.
+    /// The event id in this covered header. The id does not hold the byte that ends it in the
+    /// signed message.
     Header { name: &'static str, end: u8 },
     /// The event id in this member of the body, by the names that lead to it; without one, the
     /// signed message.

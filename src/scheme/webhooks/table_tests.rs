@@ -49,7 +49,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// What stands in this column.
+    /// Returns the text of this column.
     pub(super) fn column(&self, column: &str) -> &str {
         let at = COLUMNS.iter().position(|name| *name == column).unwrap();
         &self.columns[at]
@@ -67,11 +67,11 @@ fn by_code() -> [Facts; 2] {
                 "`X-Twilio-Signature: <base64>`, with HMAC-SHA1",
                 "the URL, with its query. With `new` also the parameters of a form",
                 "not covered",
-                "ever",
+                "no limit",
                 "nothing",
                 "not at all",
                 "nothing",
-                "is handled as often as it is sent",
+                "is handled each time",
                 "",
             ]
             .map(str::to_owned),
@@ -240,9 +240,12 @@ impl Sender {
 
     fn fresh(&self) -> String {
         match (self.time, self.max_age) {
-            (Time::None, _) => "ever".to_owned(),
+            (Time::None, _) => "no limit".to_owned(),
             (_, None) => "300 seconds".to_owned(),
-            (_, Some(age)) => format!("{} hours", age.as_secs() / (60 * 60)),
+            (_, Some(age)) => match age.as_secs() / HOUR {
+                1 => "1 hour".to_owned(),
+                hours => format!("{hours} hours"),
+            },
         }
     }
 
@@ -261,8 +264,8 @@ impl Sender {
     /// What becomes of a delivery that somebody kept, once it is no longer remembered.
     fn capture(&self) -> String {
         match (self.time, self.once) {
-            (Time::None, Once::Nothing) => "is handled as often as it is sent",
-            (Time::None, _) => "is handled once more each time it is forgotten",
+            (Time::None, Once::Nothing) => "is handled each time",
+            (Time::None, _) => "is handled once more after its record is gone",
             _ => "is stale",
         }
         .to_owned()

@@ -53,39 +53,39 @@ const OF_EVERY_FORM: &str = "AccountSid";
 ///
 /// | | |
 /// | --- | --- |
-/// | signature | `X-Twilio-Signature: <base64>`, with HMAC-SHA1. Those with HMAC-SHA256 under a shared key are not read |
+/// | signature | `X-Twilio-Signature: <base64>`, with HMAC-SHA1. Signatures with HMAC-SHA256 under a shared key are not read |
 /// | covered | the URL, with its query. With `new` also the parameters of a form; with `json_at` also the body, by its SHA-256 in the query. Not the method, and no time |
-/// | secret | the auth token, as it stands; the key id is `twilio` |
-/// | fresh for | ever |
-/// | used once by | nothing: two callbacks that are alike may both be meant |
+/// | secret | the auth token, as shown; the key id is `twilio` |
+/// | fresh for | no limit |
+/// | used once by | nothing: two equal callbacks may both be meant |
 /// | remembered for | not at all, so that no store is needed |
 ///
 /// The URL is put together from the [public
-/// origin](crate::request::VerifierBuilder::public_origin), which has to be given, and what the
-/// request asks for. It is tried with its port and without, for Twilio signs now the one, now the
-/// other. Give the origin as it is in the URL that is configured at Twilio:
+/// origin](crate::request::VerifierBuilder::public_origin), which must be given, and what the
+/// request asks for. The URL is tried with its port and without, because Twilio signs either. Give
+/// the origin as it is in the URL that is configured at Twilio:
 ///
 /// - `wss://example.com` for Media Streams and other WebSockets, with
 ///   [`danger_websocket_handshakes`](crate::request::VerifierBuilder::danger_websocket_handshakes).
 ///   The signature covers the handshake and no message after it. Webhooks of the same host need a
 ///   layer of their own, with `https://example.com`.
-/// - `https://user:password@example.com` if the URL has user and password. Twilio first asks without
-///   `Authorization` and expects a 401 with `WWW-Authenticate: Basic`, which a layer around this one
-///   has to answer. The layer compares only the signature, not the password that was sent.
+/// - `https://user:password@example.com` if the URL has user and password. Twilio first asks
+///   without `Authorization` and expects a 401 with `WWW-Authenticate: Basic`, which a layer around
+///   this one must answer. The layer compares only the signature, not the password that was sent.
 /// - `https://example.com:8443` if the URL has a port.
 ///
 /// A URL with a fragment, or with a host that is not ASCII, cannot be verified: neither is part of
 /// the request.
 ///
 /// # Forms or JSON
-/// One layer reads one of the two, and the request has no say in it. Twilio signs a form without
+/// One layer reads forms or JSON, and no request chooses between them. Twilio signs a form without
 /// delimiters: the URL, then name after value after name. A text message `&bodySHA256=…` inside a
 /// form looks, signed, like the end of a URL, and would there vouch for any body. So each mode
 /// refuses the messages of the other:
 ///
 /// - [`Twilio::new`] reads forms. A body is a form, or empty. The handler is given the form as it
-///   was signed: its parameters sorted by name, and of several that are alike in name and value
-///   only one. A form is refused as malformed if a parameter has no `=` or no name, or if it is no
+///   was signed: its parameters sorted by name, and only one of several that are equal in name and
+///   value. A form is refused as malformed if a parameter has no `=` or no name, or if it is no
 ///   UTF-8; so is a form in several parts (`multipart/form-data`). A request is refused too if its
 ///   query has `bodySHA256`, or if its form, signed, ends in `bodySHA256=` and a digest. The signer
 ///   refuses a body whose `Content-Type` names no form.
@@ -118,9 +118,9 @@ const OF_EVERY_FORM: &str = "AccountSid";
 ///   URL, and let no stranger write into a URL that Twilio requests.
 /// - The method is not covered: put the layer on the one route and method that takes these
 ///   webhooks.
-/// - Where the public origin has a port of its own, a request that was signed without the port
-///   counts too, though it may have been meant for another service on that host. The payload then
-///   has `None` for the authority.
+/// - If the public origin has a port of its own, a request that was signed without the port is
+///   accepted too, although it may have been meant for another service on that host. The payload
+///   then has `None` for the authority.
 ///
 /// The format is that of Twilio's library `twilio` 9.13.0 for Python.
 #[derive(Clone, Debug)]
@@ -253,7 +253,7 @@ impl Default for Twilio {
 /// Says how the authority is spelled in the URL that is signed.
 enum Spelling {
     AsAsked,
-    /// Such as `:443`, behind an authority without a port.
+    /// A port such as `:443`, for an authority that has none.
     WithPort(&'static str),
     WithoutPort(String),
 }

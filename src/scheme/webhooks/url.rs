@@ -16,12 +16,12 @@ pub(super) enum Side {
     After,
 }
 
-/// Behind a URL, a body begins with one of these bytes, and no path and no query has one: so that
-/// there is one place only where the one can end and the other begin. Of a time after the body, no
-/// digit can move: with one more or less it is of another century, and never fresh.
+/// After a URL, a body begins with one of these bytes, and no path and no query has one. So there
+/// is only one place where the URL can end and the body begin. No digit of a time after the body
+/// can move: with one more or less, the time is in another century, and never fresh.
 const BEGINNINGS: &[char] = &['{', '['];
 
-/// The same of how a body ends in front of a URL.
+/// The bytes with which a body ends in front of a URL.
 const ENDS: &[char] = &['}', ']'];
 
 /// Appends a URL as it is respelled.
@@ -54,8 +54,8 @@ pub(super) fn push_url(
 }
 
 /// Appends path and query as they are respelled. The query that is covered is the one of this text,
-/// whichever of its spellings was sent: behind the first `?`. The path is covered if it stands there
-/// as it was sent.
+/// whichever of its spellings was sent: behind the first `?`. The path is covered if the message
+/// has it as it was sent.
 fn push_changed(to: &mut Message, target: &Target<'_>, text: &str) {
     let path_end = text.find('?').unwrap_or(text.len());
     let query = text.len().min(path_end + 1)..text.len();
@@ -65,7 +65,7 @@ fn push_changed(to: &mut Message, target: &Target<'_>, text: &str) {
     to.text_with(text, path.into_iter().chain([query]));
 }
 
-/// Appends path and query as these functions respell them. No two spellings are alike, so that both
+/// Appends path and query as these functions respell them. No two spellings are equal, so that both
 /// are covered as they were sent.
 pub(super) fn push_target(
     to: &mut Message,

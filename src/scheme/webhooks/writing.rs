@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Webhooks {
-    /// Writes the parameters that stand in the head.
+    /// Writes the parameters of the head.
     pub(super) fn write_parameters(
         &self,
         parts: &mut Parts,

@@ -9,7 +9,6 @@ use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use super::{
     provider::{get, set, verify, with, with_body, without},
     rows::CONTENTFUL,
-    service::{MALFORMED, Service},
     tampering::changes,
 };
 use crate::common::{self, NOW};
@@ -200,38 +199,4 @@ async fn a10_a11_a_list_that_is_not_sorted_or_not_complete_is_refused() {
     // Nothing behind a second `?` is signed by the library.
     let second = signed("/hook?a=1?b=2", &[], BODY);
     assert_eq!(refused(&second).await, malformed);
-}
-
-#[tokio::test]
-async fn a14_a_listed_time_is_plain_digits_in_milliseconds() {
-    let service = Service::new(&CONTENTFUL);
-    let genuine = CONTENTFUL.delivery(&service.clock);
-    for time in [
-        "",
-        "+1700000000000",
-        "01700000000000",
-        "1700000000000.0",
-        "1.7e12",
-        "1700000000000ms",
-        "253402300800000",
-        "2023-11-14T22:13:20Z",
-    ] {
-        let mut request = with(&genuine, TIME, time);
-        resign(&mut request);
-        service.refuses(request, MALFORMED, time).await;
-    }
-    for (time, expected) in [
-        (NOW * 1000 - 300_001, Some(RejectionKind::SignatureExpired)),
-        (NOW * 1000 - 300_000, None),
-        (NOW * 1000 + 5_000, None),
-        (
-            NOW * 1000 + 5_001,
-            Some(RejectionKind::SignatureNotYetValid),
-        ),
-        (NOW, Some(RejectionKind::SignatureExpired)),
-    ] {
-        let mut request = with(&genuine, TIME, &time.to_string());
-        resign(&mut request);
-        assert_eq!(refused(&request).await, expected, "{time}");
-    }
 }

@@ -7,11 +7,187 @@ use super::{
     rows::ALL,
 };
 
-/// The rows of the attacks that concern webhooks: the others are about stores, keys that are named, and
-/// what no preset has.
+/// The rows of the attacks that differ from preset to preset.
 const ROWS: [u8; 22] = [
     1, 2, 4, 5, 6, 7, 10, 11, 13, 14, 15, 16, 17, 18, 19, 30, 31, 32, 33, 34, 35, 36,
 ];
+
+/// The other rows: no preset has a say in them. Each has the reason, and a test that tries the row
+/// where it is decided.
+const ELSEWHERE: &[(u8, &str, &str)] = &[
+    (
+        3,
+        ONE_PIPELINE,
+        "a_mac_takes_as_long_to_refuse_wherever_it_is_wrong",
+    ),
+    (
+        8,
+        ONE_PIPELINE,
+        "a08_a_request_without_a_signature_finds_no_other_way_in",
+    ),
+    (
+        9,
+        "no preset reads a digest but Twilio's, in the query",
+        "a41_a_signed_text_does_not_vouch_for_a_body",
+    ),
+    (
+        12,
+        "only five presets cover a URL, whose tests have files of their own",
+        "every_change_of_one_byte_of_body_url_and_header_is_refused",
+    ),
+    (
+        20,
+        STORE,
+        "a20_copies_at_once_through_two_servers_have_one_effect",
+    ),
+    (21, STORE, "a21_a_flood_to_capacity_reopens_nothing"),
+    (22, STORE, "a22_one_key_does_not_use_up_everybodys_capacity"),
+    (
+        23,
+        NO_KEY_NAMED,
+        "a23_the_same_nonce_under_two_keys_is_legal",
+    ),
+    (24, STORE, "a24_a_replay_after_a_restart"),
+    (
+        25,
+        STORE,
+        "a25_a_clock_that_is_stepped_forward_and_back_reopens_nothing",
+    ),
+    (
+        26,
+        STORE,
+        "a26_a_lost_reply_is_unknown_and_its_nonce_is_not_accepted_later",
+    ),
+    (
+        27,
+        STORE,
+        "a27_a_failover_that_a_sentinel_makes_accepts_nothing_twice",
+    ),
+    (
+        28,
+        ONE_PIPELINE,
+        "a28_a_request_that_is_dropped_at_any_point_has_at_most_one_effect",
+    ),
+    (
+        29,
+        ONE_PIPELINE,
+        "a29_content_length_with_transfer_encoding",
+    ),
+    (
+        37,
+        ONE_PIPELINE,
+        "a37_a_body_read_by_another_extractor_is_empty_and_its_success_no_success",
+    ),
+    (
+        38,
+        STORE,
+        "a38_a_deadline_that_is_past_when_the_claim_arrives_records_nothing",
+    ),
+    (
+        39,
+        ONE_PIPELINE,
+        "a13_a39_an_uncovered_content_encoding_is_refused",
+    ),
+    (40, STORE, "a40_two_copies_in_one_batch_have_one_effect"),
+    (
+        41,
+        "a form of Twilio is the only text that can be read in two ways",
+        "a41_json_is_read_as_no_form",
+    ),
+    (
+        42,
+        "no sender verifies an answer",
+        "a42_a_refusal_of_an_altered_request_is_not_final",
+    ),
+    (
+        43,
+        ONE_PIPELINE,
+        "a43_a_length_that_is_only_declared_takes_up_no_budget",
+    ),
+    (44, STORE, "a44_made_up_paths_leave_no_more_than_16_records"),
+    (
+        45,
+        ONE_PIPELINE,
+        "a45_a_tenants_event_uses_up_no_other_tenants",
+    ),
+    (46, ONE_PIPELINE, "a46_idle_strangers_delay_nobody"),
+    (
+        47,
+        ONE_PIPELINE,
+        "a47_time_and_key_are_checked_before_the_message_is_built",
+    ),
+    (
+        48,
+        ONE_PIPELINE,
+        "a48_a_handler_that_blocks_its_thread_keeps_its_lease",
+    ),
+    (
+        49,
+        NO_KEY_NAMED,
+        "the_sender_cannot_tell_an_unknown_key_from_a_wrong_mac",
+    ),
+    (
+        50,
+        "the presets with an event id in the body read it in one way",
+        "a13_an_event_id_that_can_be_read_in_two_ways_is_refused",
+    ),
+    (
+        51,
+        ONE_PIPELINE,
+        "a51_strangers_under_the_known_key_keep_no_genuine_delivery_out",
+    ),
+    (
+        52,
+        ONE_PIPELINE,
+        "a52_no_more_handlers_run_than_may_whatever_their_senders_do",
+    ),
+    (
+        53,
+        ONE_PIPELINE,
+        "a53_a_success_whose_body_fails_is_handled_again",
+    ),
+    (
+        54,
+        "eight presets answer a question, and each is asked at every path",
+        "a54_a_handshake_is_answered_at_its_own_path_alone",
+    ),
+    (
+        55,
+        "a key id is part of what a store remembers, as each preset's `key_id` says",
+        "a55_a_delivery_is_new_under_a_key_id_that_was_renamed",
+    ),
+    (
+        56,
+        STORE,
+        "a56_a_policy_that_evicts_for_a_moment_reopens_nothing",
+    ),
+    (
+        57,
+        STORE,
+        "a57_duplicates_in_one_process_wait_without_a_connection",
+    ),
+    (58, STORE, "a58_a_copy_within_the_same_cluster_is_fenced"),
+    (59, STORE, "a59_an_older_copy_beside_the_mark_is_found"),
+    (
+        60,
+        STORE,
+        "a60_a_clock_that_is_ahead_for_a_moment_reopens_nothing",
+    ),
+    (
+        61,
+        STORE,
+        "a61_a_longer_window_is_refused_until_its_namespace_is_extended",
+    ),
+    (
+        62,
+        STORE,
+        "a62_only_a_regular_file_is_accepted_and_nothing_waits_for_another",
+    ),
+];
+
+const STORE: &str = "the store decides it, whatever the preset";
+const ONE_PIPELINE: &str = "all schemes go through the same stages";
+const NO_KEY_NAMED: &str = "no request of a sender names a key";
 
 type Is = fn(&Provider) -> bool;
 
@@ -101,8 +277,8 @@ const BUT: &[(u8, &[&str], &str)] = &[
     ),
     (
         14,
-        &["Contentful"],
-        "see a14_a_listed_time_is_plain_digits_in_milliseconds",
+        &["Contentful", "Webflow"],
+        "see a14_a_time_in_milliseconds_is_plain_digits",
     ),
     (
         14,
@@ -154,17 +330,41 @@ fn tests() -> Vec<(String, String)> {
     tests
 }
 
-/// The presets that there are: rows of the catalogue, and those that are code.
-fn presets() -> Vec<String> {
+/// The text of every file of tests.
+fn all_tests() -> String {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")];
+    let mut text = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                text.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    text
+}
+
+/// The text of the catalogue, file by file.
+fn catalogue() -> impl Iterator<Item = String> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/scheme/webhooks/catalogue");
     let files = fs::read_dir(folder).unwrap();
-    let texts = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
-    let catalogue = texts.collect::<String>();
-    let rows = catalogue.lines().filter_map(|line| {
-        let (name, row) = line.strip_prefix("    ")?.split_once(" = ")?;
-        let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric());
-        (is_name && row.ends_with("\" {")).then(|| name.to_owned())
-    });
+    files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
+}
+
+/// The preset whose row begins in this line: `Stripe = STRIPE "stripe" {`.
+fn preset_of(line: &str) -> Option<&str> {
+    let (name, row) = line.strip_prefix("    ")?.split_once(" = ")?;
+    let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric());
+    (is_name && row.ends_with("\" {")).then_some(name)
+}
+
+/// The presets that there are: rows of the catalogue, and those that are code.
+fn presets() -> Vec<String> {
+    let catalogue = catalogue().collect::<String>();
+    let rows = catalogue.lines().filter_map(preset_of).map(str::to_owned);
     rows.chain(["Mailgun", "Twilio"].map(str::to_owned))
         .collect()
 }
@@ -196,6 +396,43 @@ fn gaps(presets: &[String], tests: &[(String, String)]) -> Vec<String> {
         }
     }
     gaps
+}
+
+/// Each row of the attacks is tried here, on every preset but those that are named with a reason, or
+/// elsewhere.
+#[test]
+fn every_attack_has_its_place() {
+    let tests = all_tests();
+    for row in 1..=62 {
+        let here = ROWS.contains(&row);
+        let elsewhere: Vec<_> = ELSEWHERE
+            .iter()
+            .filter(|(number, ..)| *number == row)
+            .collect();
+        assert_eq!(elsewhere.len(), usize::from(!here), "row {row}");
+        for (_, why, test) in elsewhere {
+            assert!(!why.is_empty(), "row {row}");
+            assert!(tests.contains(&format!("fn {test}(")), "row {row}: {test}");
+        }
+    }
+}
+
+/// Each preset that answers a question of its sender is asked at every path.
+#[test]
+fn every_handshake_is_tried_at_other_paths() {
+    let asked = include_str!("../../attacks/handshake.rs");
+    let mut count = 0;
+    for file in catalogue() {
+        let mut lines = file.lines();
+        let answers = ["    challenge: Some(", "    form_check: Some("];
+        if !lines.any(|line| answers.iter().any(|field| line.contains(field))) {
+            continue;
+        }
+        let preset = file.lines().find_map(preset_of).unwrap();
+        assert!(asked.contains(&format!("{preset}::new()")), "{preset}");
+        count += 1;
+    }
+    assert_eq!(count, 8);
 }
 
 #[test]

@@ -1,18 +1,21 @@
 //! What becomes of a delivery that comes again, as each sender delivers it again.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use countersign::{
-    Clock as _, HeaderScheme, Part, Processing, RejectionKind, Verifier, request::Verified,
-    store::StepOutcome, testing::ManualClock, webhooks::Shopify,
+    Clock as _, HeaderScheme, Part, Processing, RejectionKind, Verifier,
+    request::Verified,
+    store::StepOutcome,
+    testing::ManualClock,
+    webhooks::{GitHub, Shopify},
 };
 use http::{Request, StatusCode, header::RETRY_AFTER};
 
 use super::{
     coverage::concerned,
     provider::{Provider, Retries, at_path, get, verify, with},
-    rows::{ALL, CALENDLY, LINEAR, MAILGUN, SHOPIFY, SLACK, ZOOM},
+    rows::{ALL, CALENDLY, GITHUB, LINEAR, MAILGUN, SHOPIFY, SLACK, ZOOM},
     service::{ACKNOWLEDGED, IN_FLIGHT, INVALID, PANICS, Service},
 };
 use crate::common::{self, NOW, at, log::Log};
@@ -28,6 +31,32 @@ fn schedule(provider: &Provider) -> impl Iterator<Item = Duration> {
 fn claiming() -> impl Iterator<Item = &'static Provider> {
     ALL.into_iter()
         .filter(|provider| provider.retries != Retries::Unclaimed)
+}
+
+/// As the documentation of `key_id` says: a key id is not to be renamed while its records count.
+#[tokio::test]
+async fn a55_a_delivery_is_new_under_a_key_id_that_was_renamed() {
+    let clock = common::clock();
+    let store = Arc::new(common::store(&clock));
+    let delivery = GITHUB.delivery(&clock);
+    let claim = async |scheme: GitHub| {
+        let verifier = Verifier::builder(scheme)
+            .secret(GITHUB.secrets[0])
+            .namespace("tests")
+            .store(Arc::clone(&store))
+            .clock(clock.clone())
+            .processing(Processing::AtMostOnce)
+            .build()
+            .unwrap();
+        let verified = verify(&verifier, &delivery).await;
+        verified.map(drop).map_err(|rejection| rejection.kind())
+    };
+    let replayed = Err(RejectionKind::RequestReplayed);
+    assert_eq!(claim(GitHub::new()).await, Ok(()));
+    assert_eq!(claim(GitHub::new()).await, replayed);
+    assert_eq!(claim(GitHub::new().key_id("github")).await, replayed);
+    assert_eq!(claim(GitHub::new().key_id("renamed")).await, Ok(()));
+    assert_eq!(claim(GitHub::new()).await, replayed);
 }
 
 #[tokio::test]

@@ -732,6 +732,26 @@ providers! {
         }],
         ..PLAIN
     }
+    WEBFLOW = "Webflow" webhooks::Webflow::new() => {
+        signature: "x-webflow-signature",
+        time: Time::Header("x-webflow-timestamp"),
+        message: "{time}:{body}",
+        may_keep_time: true,
+        schedule: &[10 * MINUTE, 20 * MINUTE, 30 * MINUTE],
+        // The library of Webflow accepts it.
+        published: &[Published {
+            source: "https://github.com/webflow/js-webflow-api 3.3.4, `verifySignature`",
+            secret: "the client secret of an app",
+            headers: &[
+                ("x-webflow-timestamp", "1663849649733"),
+                ("x-webflow-signature", "fb5fd3ce6700ea5c04fc1b63a2d5dd60fe65fc3b3b8b5d3f108e2c185f1ba715"),
+            ],
+            body: r#"{"triggerType":"form_submission","payload":{"name":"Contact Us","siteId":"65427cf400e02b306eaa049c","data":{"First Name":"Zaphod"},"submittedAt":"2022-09-14T12:35:16.117Z","id":"6321ca84df3949bfc6752327"}}"#,
+            now: 1_663_849_649,
+            ..POSTED
+        }],
+        ..PLAIN
+    }
 }
 
 /// Those that sign the body, with a time or an id at most, and claim what they sign. Of the others

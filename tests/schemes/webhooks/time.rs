@@ -16,7 +16,7 @@ use http_body::{Body, Frame};
 use super::{
     coverage::concerned,
     provider::{Provider, Time, get},
-    rows::{LINEAR, SLACK},
+    rows::{CONTENTFUL, LINEAR, SLACK, WEBFLOW},
     service::{EXPIRED, MALFORMED, NOT_YET_VALID, Service},
 };
 use crate::common::{self, NOW, at};
@@ -128,6 +128,45 @@ async fn a14_twin_a_verifier_that_reads_numbers_loosely_is_found() {
         "00001700000000",
     ];
     assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn a14_a_time_in_milliseconds_is_plain_digits() {
+    for provider in [&CONTENTFUL, &WEBFLOW] {
+        let service = Service::new(provider);
+        let genuine = provider.delivery(&service.clock);
+        for time in [
+            "",
+            "+1700000000000",
+            "01700000000000",
+            "1700000000000.0",
+            "1.7e12",
+            "1700000000000ms",
+            "253402300800000",
+            "2023-11-14T22:13:20Z",
+        ] {
+            let request = dated(provider, &genuine, time);
+            service
+                .refuses(request, MALFORMED, (provider.name, time))
+                .await;
+        }
+        for (time, expected) in [
+            (NOW * 1000 - 300_001, EXPIRED),
+            (NOW * 1000 + 5_001, NOT_YET_VALID),
+            // Seconds, taken for milliseconds.
+            (NOW, EXPIRED),
+        ] {
+            let request = dated(provider, &genuine, &time.to_string());
+            service
+                .refuses(request, expected, (provider.name, time))
+                .await;
+        }
+        let last = dated(provider, &genuine, &(NOW * 1000 - 300_000).to_string());
+        service.handles(last).await;
+        let ahead = Service::new(provider);
+        let first = dated(provider, &genuine, &(NOW * 1000 + 5_000).to_string());
+        ahead.handles(first).await;
+    }
 }
 
 #[tokio::test]

@@ -15,14 +15,14 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-Hook-Signature: <hex>` |
     /// | covered | the body. Not the time |
-    /// | secret | the `X-Hook-Secret` that Asana brings when the webhook is created, as it stands: each webhook has its own. See [`key_id_from_path`](Self::key_id_from_path); the key id is `asana` |
-    /// | fresh for | ever |
+    /// | secret | the `X-Hook-Secret` that Asana brings when the webhook is created, as shown: each webhook has its own. See [`key_id_from_path`](Self::key_id_from_path); the key id is `asana` |
+    /// | fresh for | no limit |
     /// | used once by | the body, whose events have their times: there is no event id |
     /// | remembered for | 30 days: Asana [retries](https://developers.asana.com/docs/webhooks-guide) for up to 24 hours |
     /// | challenge | `X-Hook-Secret`, answered with [`answer_registrations`](Self::answer_registrations) |
     ///
-    /// Heartbeats are deliveries without events. They are alike, so that all but the first are
-    /// acknowledged without the handler.
+    /// Heartbeats are deliveries without events. Their bodies are equal, so that all but the first
+    /// are acknowledged without the handler.
     ///
     /// # What stays open
     /// - A captured delivery can be sent again once it is no longer remembered: after the

@@ -9,15 +9,15 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-Hub-Signature: sha256=<hex>` |
     /// | covered | the body. Not the time |
-    /// | secret | the secret of the webhook, as it stands; the key id is `bitbucket` |
-    /// | fresh for | ever |
+    /// | secret | the secret of the webhook, as shown; the key id is `bitbucket` |
+    /// | fresh for | no limit |
     /// | used once by | the body: `X-Request-UUID` is not covered |
     /// | remembered for | 30 days: Bitbucket [sends](https://support.atlassian.com/bitbucket-cloud/docs/troubleshoot-webhooks/) the same body up to two more times after a status of 500 to 599, and again when somebody asks for it |
     ///
     /// # What stays open
     /// - Anybody who captured a delivery can post it again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
-    /// - Two deliveries that are alike to the last byte are one, unless
+    /// - Two deliveries whose bodies are equal to the last byte count as one, unless
     ///   [`danger_delivery_id`](Self::danger_delivery_id) tells them apart.
     /// - Method, path and headers are not covered. Take what happened from the body, because anybody may
     ///   have written `X-Event-Key`. Put the layer on the one route that takes these webhooks: at another

@@ -13,13 +13,14 @@ sender! {
     /// | --- | --- |
     /// | signature | `BOX-SIGNATURE-PRIMARY: <base64>`, or the same in `BOX-SIGNATURE-SECONDARY`, with `BOX-DELIVERY-TIMESTAMP` as a date |
     /// | covered | the body and the time |
-    /// | secret | a signature key of the app, as it stands: the primary or the secondary one, or both, one for each header; the key id is `box` |
+    /// | secret | a signature key of the app, as shown: the primary or the secondary one, or both, one for each header; the key id is `box` |
     /// | fresh for | 300 seconds. Box's libraries take 600: see [`max_age`](crate::request::VerifierBuilder::max_age) |
     /// | used once by | the event id, `id` of the body; without one, the signed message. `BOX-DELIVERY-ID` is not covered, and differs from retry to retry |
     /// | remembered for | 3 days since the last delivery: Box [retries](https://developer.box.com/guides/webhooks/v2) up to 12 times in 2 hours |
     ///
-    /// The time stands behind the body without a delimiter. It is read in one form alone, no such text is
-    /// the end of another one, and so no byte can move between them. A signer writes the primary header.
+    /// The time comes after the body without a delimiter. Only one form of a date is read, and no
+    /// such date is the end of another one, so that no byte can move between body and time. A
+    /// signer writes the primary header.
     ///
     /// `BOX-SIGNATURE-VERSION` and `BOX-SIGNATURE-ALGORITHM` mean nothing.
     ///

@@ -9,7 +9,7 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-Buildkite-Signature: timestamp=<seconds>,signature=<hex>`; `X-Buildkite-Token`, a password in a header, means nothing |
     /// | covered | the time and the body |
-    /// | secret | the token of the webhook, as it stands; the key id is `buildkite` |
+    /// | secret | the token of the webhook, as shown; the key id is `buildkite` |
     /// | fresh for | 300 seconds |
     /// | used once by | the signed message: there is no event id |
     /// | remembered for | as long as it is fresh: Buildkite does not document retries |

@@ -9,8 +9,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-Cal-Signature-256: <hex>` |
     /// | covered | the body. Not the time: `createdAt` of the body is a date, and a payload template may leave it out |
-    /// | secret | the secret of the webhook, as it stands; the key id is `cal-com` |
-    /// | fresh for | ever |
+    /// | secret | the secret of the webhook, as shown; the key id is `cal-com` |
+    /// | fresh for | no limit |
     /// | used once by | the body: no event has an id |
     /// | remembered for | 30 days: Cal.com does not document retries |
     ///

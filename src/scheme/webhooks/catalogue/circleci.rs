@@ -12,8 +12,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `circleci-signature: v1=<hex>`; other versions are skipped |
     /// | covered | the body. Not the time |
-    /// | secret | the secret token of the webhook, as it stands; the key id is `circleci` |
-    /// | fresh for | ever |
+    /// | secret | the secret token of the webhook, as shown; the key id is `circleci` |
+    /// | fresh for | no limit |
     /// | used once by | the event id, `id` of the body; without one, the signed message |
     /// | remembered for | 30 days since the last delivery: CircleCI [retries](https://circleci.com/docs/guides/integration/outbound-webhooks/), and does not document for how long |
     ///

@@ -10,8 +10,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-CC-Webhook-Signature: <hex>` |
     /// | covered | the body. Not the time |
-    /// | secret | the webhook shared secret, as it stands; the key id is `coinbase-commerce` |
-    /// | fresh for | ever |
+    /// | secret | the webhook shared secret, as shown; the key id is `coinbase-commerce` |
+    /// | fresh for | no limit |
     /// | used once by | the event id, `event.id` of the body; without one, the signed message. The `id` at the top, and `attempt_number`, are of the delivery |
     /// | remembered for | 30 days since the last delivery: Coinbase Commerce [retries](https://docs.cdp.coinbase.com/commerce/api-architecture/webhooks-overview) for up to 3 days |
     ///

@@ -19,7 +19,7 @@ sender! {
     /// | --- | --- |
     /// | signature | `x-contentful-signature: <hex>`, with `x-contentful-signed-headers` and `x-contentful-timestamp` in milliseconds |
     /// | covered | the method, the path, the query, the listed headers with the time and the body. Not the authority |
-    /// | secret | the signing secret of the space or of the app, as it stands; the key id is `contentful` |
+    /// | secret | the signing secret of the space or of the app, as shown; the key id is `contentful` |
     /// | fresh for | 300 seconds. Contentful's library takes 30: see [`max_age`](crate::request::VerifierBuilder::max_age) |
     /// | used once by | the signed message: `X-Contentful-Idempotency-Key` may not be covered |
     /// | remembered for | as long as it is fresh: Contentful [retries](https://www.contentful.com/developers/docs/webhooks/retry-policy/) twice, after 30 seconds each, and for up to 24 hours where a space asks for it |
@@ -57,7 +57,7 @@ sender! {
     }
 }
 
-/// What `encodeURI` leaves as it is.
+/// The characters that `encodeURI` leaves as they are.
 const URI: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -80,7 +80,7 @@ const URI: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b',')
     .remove(b'#');
 
-/// What `encodeURIComponent` leaves as it is.
+/// The characters that `encodeURIComponent` leaves as they are.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')

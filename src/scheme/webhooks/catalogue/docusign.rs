@@ -10,8 +10,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-DocuSign-Signature-1: <base64>`, or the same in `X-DocuSign-Signature-2`, `X-DocuSign-Signature-3` or `X-DocuSign-Signature-4` |
     /// | covered | the body. Not the time |
-    /// | secret | a Connect key of the account, as it stands, not decoded; the key id is `docusign`. Each key has a header of its own |
-    /// | fresh for | ever |
+    /// | secret | a Connect key of the account, as shown, not decoded; the key id is `docusign`. Each key has a header of its own |
+    /// | fresh for | no limit |
     /// | used once by | the body: there is no event id |
     /// | remembered for | 30 days: DocuSign [retries](https://developers.docusign.com/docs/esign-rest-api/reference/connect/connectconfigurations/create/) up to 10 times, once a day, with another `retryCount` in the body |
     ///

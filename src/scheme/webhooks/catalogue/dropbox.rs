@@ -18,16 +18,17 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-Dropbox-Signature: <hex>` |
     /// | covered | the body. Not the time |
-    /// | secret | the app secret, as it stands; the key id is `dropbox`. One under 16 bytes needs [`keys`](crate::request::VerifierBuilder::keys) and [`danger_short`](crate::Secret::danger_short) |
-    /// | fresh for | ever |
-    /// | used once by | nothing: a notification names the accounts that changed, and the next one of the same accounts is alike to the last byte |
+    /// | secret | the app secret, as shown; the key id is `dropbox`. A secret under 16 bytes needs [`keys`](crate::request::VerifierBuilder::keys) and [`danger_short`](crate::Secret::danger_short) |
+    /// | fresh for | no limit |
+    /// | used once by | nothing: a notification names the accounts that changed, and the next one of the same accounts has an equal body |
     /// | remembered for | not at all, so that no store is needed |
     /// | challenge | `challenge` of a `GET`, answered with [`answer_challenge_at`](Self::answer_challenge_at) |
     ///
     /// # What stays open
-    /// - **Anybody who captured a notification can post it again**, at any time and as often as they
-    ///   like. It says no more than that something changed: let the handler ask Dropbox what did,
-    ///   from its cursor on. Then a copy costs a question, and has no other effect.
+    /// - **Anybody who captured a notification can post it again**, at any time and as often as
+    ///   they like. A notification says only that something changed: let the handler ask Dropbox
+    ///   what changed, from its cursor on. Then a duplicate costs a question, and has no other
+    ///   effect.
     /// - Method, path and headers are not covered: put the layer on the one route that takes these
     ///   webhooks.
     ///
@@ -49,8 +50,8 @@ impl Dropbox {
     /// its challenge. Default: the `GET` is refused, as is every request without a signature.
     ///
     /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum
-    /// router in which the route is nested. It is compared byte by byte. A `challenge` at any other
-    /// path is nothing special, and its request is verified.
+    /// router in which the route is nested. The comparison is byte by byte. A `challenge` at any
+    /// other path is nothing special, and its request is verified.
     ///
     /// Anybody can ask, and is answered with what they wrote, as plain text. Only a challenge of 1
     /// to 256 letters, digits, `-` and `_` is answered.

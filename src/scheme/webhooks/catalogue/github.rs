@@ -19,18 +19,18 @@ sender! {
     /// | signature | `X-Hub-Signature-256: sha256=<hex>`; that with SHA-1, `X-Hub-Signature`, means nothing |
     /// | covered | the body. Not the time |
     /// | secret | the string that was given to GitHub; the key id is `github` |
-    /// | fresh for | ever |
+    /// | fresh for | no limit |
     /// | used once by | the body: `X-GitHub-Delivery` is not covered |
     /// | remembered for | 30 days: GitHub [does not retry](https://docs.github.com/en/webhooks/using-webhooks/handling-failed-webhook-deliveries) by itself, but [redelivers on request](https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/redelivering-webhooks) the very same body, for 3 days, and for 7 on GitHub Enterprise Server |
     ///
     /// # What stays open
     /// - Anybody who captured a delivery can post it again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
-    /// - Two deliveries that are alike to the last byte are one, unless
+    /// - Two deliveries whose bodies are equal to the last byte count as one, unless
     ///   [`danger_delivery_id`](Self::danger_delivery_id) tells them apart.
-    /// - Method, path and headers are not covered. Take what happened from the body: what
-    ///   `X-GitHub-Event` says may have been written by anybody. Put the layer on the one route
-    ///   that takes these webhooks: at another path a captured delivery counts as another.
+    /// - Method, path and headers are not covered. Take what happened from the body, because
+    ///   anybody may have written `X-GitHub-Event`. Put the layer on the one route that takes these
+    ///   webhooks: at another path a captured delivery counts as another.
     ///
     /// A delivery may have up to 25 MB: see
     /// [`max_body_bytes`](crate::request::VerifierBuilder::max_body_bytes). The format is that of

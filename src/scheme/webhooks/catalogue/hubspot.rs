@@ -48,13 +48,13 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-HubSpot-Signature-v3: <base64>`, with `X-HubSpot-Request-Timestamp` in milliseconds; those of versions 1 and 2, which are no HMAC, mean nothing |
     /// | covered | the method, the URL with its query, the body and the time |
-    /// | secret | the client secret of the app, as it stands; the key id is `hubspot` |
+    /// | secret | the client secret of the app, as shown; the key id is `hubspot` |
     /// | fresh for | 300 seconds, as in HubSpot's libraries |
     /// | used once by | all event ids of the body, as a set: `eventId` of each event, with its `portalId`, `subscriptionId` and `occurredAt`; without one, the signed message. HubSpot does not promise that an `eventId` alone is unique |
     /// | remembered for | 3 days since the last delivery: HubSpot [retries](https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide) up to 10 times in 24 hours |
     ///
     /// The URL is put together from the [public
-    /// origin](crate::request::VerifierBuilder::public_origin), which has to be given, and what the
+    /// origin](crate::request::VerifierBuilder::public_origin), which must be given, and what the
     /// request asks for. URL, body and time are signed without a delimiter. So that no byte can
     /// move between them, a URL with a `{` or a `[` is refused, and a body that is not empty and
     /// begins with anything else.
@@ -92,7 +92,7 @@ sender! {
 
 retention!(HubSpot => "an event is remembered, since its last delivery", "1 day", "3 days");
 
-/// What HubSpot decodes, and nothing else.
+/// Decodes the escapes that HubSpot decodes, and no others.
 fn decode_as_hubspot(url: &str) -> Cow<'_, str> {
     const DECODED: [(&str, char); 12] = [
         ("3A", ':'),

@@ -13,8 +13,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-Hub-Signature: sha1=<hex>`, with HMAC-SHA1 |
     /// | covered | the body. Not the time |
-    /// | secret | the client secret of the app, as it stands; the key id is `intercom` |
-    /// | fresh for | ever |
+    /// | secret | the client secret of the app, as shown; the key id is `intercom` |
+    /// | fresh for | no limit |
     /// | used once by | the event id, `id` of the body; without one, the signed message |
     /// | remembered for | 30 days since the last delivery: Intercom delivers again, with another `delivery_attempts` in the body, and does not document for how long |
     ///

@@ -10,8 +10,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-Hub-Signature: sha256=<hex>` |
     /// | covered | the body. Not the time |
-    /// | secret | the secret of the webhook, as it stands; the key id is `jira` |
-    /// | fresh for | ever |
+    /// | secret | the secret of the webhook, as shown; the key id is `jira` |
+    /// | fresh for | no limit |
     /// | used once by | the body, which has the time of the event in milliseconds: `X-Atlassian-Webhook-Identifier` is not covered |
     /// | remembered for | 30 days: Jira [retries](https://developer.atlassian.com/cloud/jira/platform/webhooks/) a few times, under the same identifier |
     ///

@@ -9,8 +9,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-Signature: <hex>` |
     /// | covered | the body. Not the time |
-    /// | secret | the signing secret of the webhook, as it stands; the key id is `lemon-squeezy` |
-    /// | fresh for | ever |
+    /// | secret | the signing secret of the webhook, as shown; the key id is `lemon-squeezy` |
+    /// | fresh for | no limit |
     /// | used once by | the body: there is no event id |
     /// | remembered for | 30 days: Lemon Squeezy [retries](https://docs.lemonsqueezy.com/api/webhooks) up to three times, after 5, 25 and 125 seconds |
     ///

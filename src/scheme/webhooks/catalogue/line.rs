@@ -12,8 +12,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `x-line-signature: <base64>` |
     /// | covered | the body. Not the time |
-    /// | secret | the channel secret, as it stands; the key id is `line` |
-    /// | fresh for | ever |
+    /// | secret | the channel secret, as shown; the key id is `line` |
+    /// | fresh for | no limit |
     /// | used once by | all event ids of `events` of the body, as a set: `webhookEventId` of each event; without one, the signed message |
     /// | remembered for | 30 days since the last delivery: LINE [redelivers](https://developers.line.biz/en/docs/messaging-api/receiving-messages/#webhook-redelivery) for a time that it does not say, with `isRedelivery` in the body |
     ///

@@ -17,8 +17,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-Hub-Signature-256: sha256=<hex>`; that with SHA-1, `X-Hub-Signature`, means nothing |
     /// | covered | the body, as it was sent. Not the time |
-    /// | secret | the app secret, as it stands; the key id is `meta` |
-    /// | fresh for | ever |
+    /// | secret | the app secret, as shown; the key id is `meta` |
+    /// | fresh for | no limit |
     /// | used once by | the body |
     /// | remembered for | 30 days: Meta retries [for 36 hours](https://developers.facebook.com/docs/graph-api/webhooks/getting-started#frequency), WhatsApp [for 7 days](https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview) |
     /// | challenge | `hub.challenge`, answered with [`answer_subscription_at`](Self::answer_subscription_at) |
@@ -26,11 +26,11 @@ sender! {
     /// # What stays open
     /// - Anybody who captured a delivery can post it again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
-    /// - Two deliveries that are alike to the last byte are one. One delivery may hold several
-    ///   changes, and a change may come again in another delivery: tell changes apart by their own
-    ///   ids.
+    /// - Two deliveries whose bodies are equal to the last byte count as one. One delivery may hold
+    ///   several changes, and a change may come again in another delivery: tell changes apart by
+    ///   their own ids.
     /// - Method, path and headers are not covered: put the layer on the one route that takes these
-    ///   webhooks, for at another path a captured delivery counts as another.
+    ///   webhooks, because at another path a captured delivery counts as another.
     ///
     /// A delivery may have up to 3 MiB: see
     /// [`max_body_bytes`](crate::request::VerifierBuilder::max_body_bytes). The format is that of
@@ -56,11 +56,11 @@ retention!(Meta => "a delivery is remembered", "7 days", "30 days");
 
 impl Meta {
     /// Answers the unsigned `GET` by which Meta asks whether this path is the right one, with its
-    /// challenge, if the `GET` names this token. Default: it is refused, as is every request
+    /// challenge, if the `GET` names this token. Default: the `GET` is refused, as is every request
     /// without a signature.
     ///
     /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum
-    /// router in which the route is nested. It is compared byte by byte. At any other path, the
+    /// router in which the route is nested. The comparison is byte by byte. At any other path, the
     /// request is verified.
     ///
     /// ```

@@ -12,16 +12,16 @@ sender! {
     /// | --- | --- |
     /// | signature | `Mux-Signature: t=<seconds>,v1=<hex>`; `v1` may repeat, other names are skipped |
     /// | covered | the time and the body |
-    /// | secret | the signing secret of the webhook, as it stands; the key id is `mux` |
+    /// | secret | the signing secret of the webhook, as shown; the key id is `mux` |
     /// | fresh for | 24 hours, the longest that there is: Mux does not say that a retry is dated again. Its libraries take 300 seconds |
     /// | used once by | the event id, `id` of the body; without one, the signed message |
     /// | remembered for | 3 days since the last delivery: Mux [retries](https://www.mux.com/docs/core/listen-for-webhooks) for 24 hours, and may send an event twice that was received |
     ///
     /// # What stays open
-    /// - A store that forgets on restart refuses, after it, what was dated before it (503,
-    ///   `sign_again`), and Mux may never date it again: use a store that survives restarts. With a
-    ///   [`high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) only what was dated up
-    ///   to the mark is refused, retries among it.
+    /// - After a restart, a store that forgets refuses the deliveries that were dated before it
+    ///   (503, `sign_again`), and Mux may never date them again: use a store that survives
+    ///   restarts. With a [`high_watermark`](crate::store::MemoryStoreBuilder::high_watermark) it
+    ///   refuses only the deliveries that were dated up to the mark, retries among them.
     /// - A last retry that is not dated again, and that is late, is refused as stale.
     /// - Method, path and all other headers are not covered: put the layer on the one route that takes
     ///   these webhooks.

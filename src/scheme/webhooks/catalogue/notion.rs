@@ -16,8 +16,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-Notion-Signature: sha256=<hex>` |
     /// | covered | the body. Not the time |
-    /// | secret | the verification token of the subscription, as it stands; the key id is `notion` |
-    /// | fresh for | ever |
+    /// | secret | the verification token of the subscription, as shown; the key id is `notion` |
+    /// | fresh for | no limit |
     /// | used once by | the event id, `id` of the body; without one, the signed message. `attempt_number` differs from retry to retry |
     /// | remembered for | 30 days since the last delivery: Notion [retries](https://developers.notion.com/reference/webhooks-events-delivery) for about a day |
     /// | challenge | `verification_token`, answered with [`answer_registrations`](Self::answer_registrations) |

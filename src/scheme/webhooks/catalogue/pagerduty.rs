@@ -13,8 +13,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-PagerDuty-Signature: v1=<hex>`; `v1` may repeat, one for each secret while secrets are rotated, other names are skipped |
     /// | covered | the body. Not the time |
-    /// | secret | the secret of the webhook subscription, as it stands; the key id is `pagerduty` |
-    /// | fresh for | ever |
+    /// | secret | the secret of the webhook subscription, as shown; the key id is `pagerduty` |
+    /// | fresh for | no limit |
     /// | used once by | the event id, `event.id` of the body; without one, the signed message |
     /// | remembered for | 30 days since the last delivery: PagerDuty retries, and does not document for how long |
     ///

@@ -10,8 +10,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `intuit-signature: <base64>` |
     /// | covered | the body. Not the time |
-    /// | secret | the verifier token of the app, as it stands; the key id is `quickbooks` |
-    /// | fresh for | ever |
+    /// | secret | the verifier token of the app, as shown; the key id is `quickbooks` |
+    /// | fresh for | no limit |
     /// | used once by | all event ids of the body, as a set: `id` of each event, with its `source`; without one, the signed message. Deliveries in the older form have none |
     /// | remembered for | 30 days since the last delivery: Intuit [retries](https://developer.intuit.com/app/developer/qbo/docs/develop/webhooks/best-practices) after seconds, minutes and hours, and then every 6 hours, without an end that it documents |
     ///

@@ -9,8 +9,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-Razorpay-Signature: <hex>` |
     /// | covered | the body. Not the time |
-    /// | secret | the secret of the webhook, as it stands; the key id is `razorpay` |
-    /// | fresh for | ever |
+    /// | secret | the secret of the webhook, as shown; the key id is `razorpay` |
+    /// | fresh for | no limit |
     /// | used once by | the body: `x-razorpay-event-id` is not covered |
     /// | remembered for | 30 days: Razorpay [retries](https://razorpay.com/docs/webhooks/faqs/) for 24 hours, and replays on request for 15 days |
     ///

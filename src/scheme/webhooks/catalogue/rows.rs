@@ -43,6 +43,7 @@ pub(in super::super) static SENDERS: &[&Sender] = &[
     &super::trello::TRELLO,
     &super::typeform::TYPEFORM,
     &super::vercel::VERCEL,
+    &super::webflow::WEBFLOW,
     &super::woocommerce::WOOCOMMERCE,
     &super::xero::XERO,
     &super::zendesk::ZENDESK,

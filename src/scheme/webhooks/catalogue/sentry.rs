@@ -11,8 +11,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `Sentry-Hook-Signature: <hex>` |
     /// | covered | the body. Not the time: the header `Sentry-Hook-Timestamp` means nothing |
-    /// | secret | the client secret of the integration, as it stands; the key id is `sentry` |
-    /// | fresh for | ever |
+    /// | secret | the client secret of the integration, as shown; the key id is `sentry` |
+    /// | fresh for | no limit |
     /// | used once by | the body: `Request-ID` is not covered |
     /// | remembered for | 30 days: Sentry does not document retries |
     ///

@@ -10,8 +10,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-Shopify-Hmac-Sha256: <base64>` |
     /// | covered | the body. Not the time |
-    /// | secret | the client secret of the app, as it stands; the key id is `shopify` |
-    /// | fresh for | ever |
+    /// | secret | the client secret of the app, as shown; the key id is `shopify` |
+    /// | fresh for | no limit |
     /// | used once by | the body: neither `X-Shopify-Webhook-Id` nor `X-Shopify-Event-Id` is covered |
     /// | remembered for | 8 hours: twice the 4 hours in which Shopify [retries](https://shopify.dev/changelog/updates-to-webhook-retry-mechanism) up to 8 times, with the very same body |
     ///
@@ -23,10 +23,10 @@ sender! {
     /// # What stays open
     /// - Anybody who captured a delivery can post it again once it is no longer remembered: after the
     ///   [`retention`](Self::retention), or after a restart with a store that forgets.
-    /// - Two deliveries that are alike to the last byte are one, also where they are of two topics
-    ///   or of two shops. Shopify documents such events: a customer's data can be asked for, or be
-    ///   erased, twice with one body. The second within 8 hours is acknowledged and not handled.
-    ///   [`danger_delivery_id`](Self::danger_delivery_id) tells them apart.
+    /// - Two deliveries whose bodies are equal to the last byte count as one, even if they are of
+    ///   two topics or of two shops. Shopify documents such events: a customer's data can be asked
+    ///   for, or be erased, twice with one body. The second within 8 hours is acknowledged and not
+    ///   handled. [`danger_delivery_id`](Self::danger_delivery_id) tells them apart.
     /// - Method, path and headers are not covered: topic (`X-Shopify-Topic`) and shop
     ///   (`X-Shopify-Shop-Domain`) may have been written by anybody. Give each topic a route of its
     ///   own, take the shop from the body where it is there, and put the layer on those routes: at

@@ -17,7 +17,7 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-Slack-Signature: v0=<hex>`, with `X-Slack-Request-Timestamp` in seconds |
     /// | covered | the time and the body |
-    /// | secret | the signing secret of the app, as it stands; the key id is `slack` |
+    /// | secret | the signing secret of the app, as shown; the key id is `slack` |
     /// | fresh for | 300 seconds, as in Slack's libraries |
     /// | used once by | the event id, `event_id` of the body; without one, the signed message. Commands and interactions have none, and are not retried |
     /// | remembered for | 3 days since the last delivery: Slack [retries](https://docs.slack.dev/apis/events-api/#retries) at once, after 1 minute and after 5 more, and then hourly for 24 hours where an app turns on Delayed Events, each time signed again |
@@ -61,12 +61,12 @@ impl Slack {
     /// certificate of a command's URL is good: with 200 and no body. Default: the form is refused,
     /// as is every request without a signature.
     ///
-    /// Nobody handles such a form, signed or not. Only a form of `ssl_check=1` and `token`, each at
-    /// most once, in up to 1 KiB, is answered so; any other form without a signature is refused.
-    /// Anybody can ask, and learns nothing. The `token` is not compared.
+    /// No handler is given such a form, signed or not. Only a form of `ssl_check=1` and `token`,
+    /// each at most once, in up to 1 KiB, is answered so; any other form without a signature is
+    /// refused. Anybody can ask, and learns nothing. The `token` is not compared.
     ///
     /// The path is that of the command as it arrives at this server, with the prefix of an Axum
-    /// router in which the route is nested. It is compared byte by byte.
+    /// router in which the route is nested. The comparison is byte by byte.
     ///
     /// ```
     /// use countersign::webhooks::Slack;
@@ -83,11 +83,11 @@ impl Slack {
     }
 
     /// Answers `url_verification`, by which Slack asks whether this path is the right one, with its
-    /// challenge, once its signature was verified. Default: it goes to the handler like any event,
-    /// as it does at every other path.
+    /// challenge, once its signature was verified. Default: the question goes to the handler like
+    /// any event, as at every other path.
     ///
     /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum
-    /// router in which the route is nested. It is compared byte by byte.
+    /// router in which the route is nested. The comparison is byte by byte.
     ///
     /// # Errors
     /// Returns an error if the path does not begin with `/`, or has a query.

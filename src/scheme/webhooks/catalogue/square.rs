@@ -25,13 +25,13 @@ sender! {
     /// | --- | --- |
     /// | signature | `x-square-hmacsha256-signature: <base64>` |
     /// | covered | the URL with its query and the body. Neither the method nor the time |
-    /// | secret | the signature key of the subscription, as it stands; the key id is `square` |
-    /// | fresh for | ever |
+    /// | secret | the signature key of the subscription, as shown; the key id is `square` |
+    /// | fresh for | no limit |
     /// | used once by | the event id, `event_id` of the body; without one, the signed message |
     /// | remembered for | 30 days since the last delivery: Square [retries](https://developer.squareup.com/docs/webhooks/troubleshooting) for up to 24 hours |
     ///
     /// Square signs the notification URL as it was written in its console. Here it is put together
-    /// from the [public origin](crate::request::VerifierBuilder::public_origin), which has to be
+    /// from the [public origin](crate::request::VerifierBuilder::public_origin), which must be
     /// given, and what the request asks for: write it there with the host in lower case, without
     /// `:443`, and with a path.
     ///

@@ -24,15 +24,15 @@ sender! {
     ///
     /// | | |
     /// | --- | --- |
-    /// | signature | `webhook-signature: v1,<base64>`, with `webhook-id` and `webhook-timestamp` in seconds; several stand apart by spaces, and other versions (`v1a`) are skipped |
+    /// | signature | `webhook-signature: v1,<base64>`, with `webhook-id` and `webhook-timestamp` in seconds; several are separated by spaces, and other versions (`v1a`) are skipped |
     /// | covered | the id, the time and the body |
     /// | secret | base64 of 24 to 64 bytes, with `whsec_` or `v1,whsec_` in front of it or without; the key id is `standard-webhooks` |
     /// | fresh for | 300 seconds, as in the libraries |
     /// | used once by | the event id, `webhook-id` |
     /// | remembered for | 3 days since the last delivery: Svix [retries](https://docs.svix.com/retries) for some 28 hours, each time signed again under the same id |
     ///
-    /// An id with a `.` is refused, for the message `id.time.body` could then be read in two ways;
-    /// so is one of more than 256 characters.
+    /// An id with a `.` is refused, because the message `id.time.body` could then be read in two
+    /// ways. An id of more than 256 characters is refused too.
     ///
     /// # What stays open
     /// - Method, path and all other headers are not covered: put the layer on the one route that

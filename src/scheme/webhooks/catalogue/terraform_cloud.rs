@@ -12,8 +12,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-TFE-Notification-Signature: <hex>`, with HMAC-SHA512 |
     /// | covered | the body. Not the time |
-    /// | secret | the token of the notification configuration, as it stands; the key id is `terraform-cloud` |
-    /// | fresh for | ever |
+    /// | secret | the token of the notification configuration, as shown; the key id is `terraform-cloud` |
+    /// | fresh for | no limit |
     /// | used once by | the body, which names the run and its status with a time: there is no event id |
     /// | remembered for | 30 days: HashiCorp does not document retries |
     ///

@@ -18,8 +18,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-Trello-Webhook: <base64>`, with HMAC-SHA1 |
     /// | covered | the body and the URL with its query. Neither the method nor the time |
-    /// | secret | the secret of the app, as it stands: not its token; the key id is `trello` |
-    /// | fresh for | ever |
+    /// | secret | the secret of the app, as shown: not its token; the key id is `trello` |
+    /// | fresh for | no limit |
     /// | used once by | the event id, `action.id` of the body; without one, the signed message |
     /// | remembered for | 30 days since the last delivery: Trello [retries](https://developer.atlassian.com/cloud/trello/guides/rest-api/webhooks/) up to three times in minutes |
     /// | challenge | `HEAD`, answered with [`answer_head_at`](Self::answer_head_at) |
@@ -60,8 +60,8 @@ impl Trello {
     /// Default: the `HEAD` is refused, as is every request without a signature.
     ///
     /// Anybody can ask, and learns nothing. The path is that of the webhook as it arrives at this
-    /// server, with the prefix of an Axum router in which the route is nested. It is compared byte by
-    /// byte.
+    /// server, with the prefix of an Axum router in which the route is nested. The comparison is
+    /// byte by byte.
     ///
     /// # Errors
     /// Returns an error if the path does not begin with `/`, or has a query.

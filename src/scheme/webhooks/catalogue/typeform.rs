@@ -13,8 +13,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `Typeform-Signature: sha256=<base64>` |
     /// | covered | the body. Not the time |
-    /// | secret | the secret of the webhook, as it stands; the key id is `typeform` |
-    /// | fresh for | ever |
+    /// | secret | the secret of the webhook, as shown; the key id is `typeform` |
+    /// | fresh for | no limit |
     /// | used once by | the event id, `event_id` of the body; without one, the signed message |
     /// | remembered for | 30 days since the last delivery: Typeform [retries](https://www.typeform.com/developers/webhooks/) every few minutes for 10 hours, or some times within 11, as it was answered, with the same event id |
     ///

@@ -10,8 +10,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `x-vercel-signature: <hex>`, with HMAC-SHA1 |
     /// | covered | the body. Not the time |
-    /// | secret | the secret of the webhook, or the client secret of the integration, as it stands; the key id is `vercel` |
-    /// | fresh for | ever |
+    /// | secret | the secret of the webhook, or the client secret of the integration, as shown; the key id is `vercel` |
+    /// | fresh for | no limit |
     /// | used once by | the event id, `id` of the body; without one, the signed message |
     /// | remembered for | 30 days since the last delivery: Vercel [retries](https://vercel.com/docs/webhooks) for up to 24 hours |
     ///

@@ -10,8 +10,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-WC-Webhook-Signature: <base64>` |
     /// | covered | the body. Not the time |
-    /// | secret | the secret of the webhook, as it stands; the key id is `woocommerce` |
-    /// | fresh for | ever |
+    /// | secret | the secret of the webhook, as shown; the key id is `woocommerce` |
+    /// | fresh for | no limit |
     /// | used once by | the body: `X-WC-Webhook-Delivery-ID` is not covered |
     /// | remembered for | 30 days: WooCommerce does not retry by itself, and [disables](https://woocommerce.com/document/webhooks/) a webhook after more than five failures in a row |
     ///

@@ -14,8 +14,8 @@ sender! {
     /// | --- | --- |
     /// | signature | `x-xero-signature: <base64>` |
     /// | covered | the body. Not the time |
-    /// | secret | the webhooks key of the app, as it stands, not decoded; the key id is `xero` |
-    /// | fresh for | ever |
+    /// | secret | the webhooks key of the app, as shown, not decoded; the key id is `xero` |
+    /// | fresh for | no limit |
     /// | used once by | the body: its events have no ids |
     /// | remembered for | 30 days: Xero [retries](https://developer.xero.com/documentation/guides/webhooks/configuring-your-server/) for up to 24 hours |
     /// | challenge | `events: []`, answered with [`answer_intent_to_receive_at`](Self::answer_intent_to_receive_at) |
@@ -53,14 +53,14 @@ sender! {
 retention!(Xero => "a delivery is remembered", "1 day", "30 days");
 
 impl Xero {
-    /// Answers the intent to receive, by which Xero asks whether this path knows the key: a delivery
-    /// without events, with 200 and no body, once its signature was verified. Default: it goes to the
-    /// handler like any delivery, as it does at every other path.
+    /// Answers the intent to receive, by which Xero asks whether this path knows the key: a
+    /// delivery without events, with 200 and no body, once its signature was verified. Default: the
+    /// delivery goes to the handler like any other, as at every other path.
     ///
-    /// Xero also sends some with a wrong signature. They are refused with 401, as it wants.
+    /// Xero also sends some with a wrong signature, and they are refused with 401, as Xero wants.
     ///
     /// The path is that of the webhook as it arrives at this server, with the prefix of an Axum
-    /// router in which the route is nested. It is compared byte by byte.
+    /// router in which the route is nested. The comparison is byte by byte.
     ///
     /// # Errors
     /// Returns an error if the path does not begin with `/`, or has a query.

@@ -10,13 +10,13 @@ sender! {
     /// | --- | --- |
     /// | signature | `X-Zendesk-Webhook-Signature: <base64>`, with `X-Zendesk-Webhook-Signature-Timestamp` as a date |
     /// | covered | the time and the body |
-    /// | secret | the signing secret of the webhook, as it stands, not decoded; the key id is `zendesk` |
+    /// | secret | the signing secret of the webhook, as shown, not decoded; the key id is `zendesk` |
     /// | fresh for | 300 seconds |
     /// | used once by | the signed message: the body of a webhook of a trigger is written by an administrator, and what it calls an id may be that of a ticket |
     /// | remembered for | as long as it is fresh: Zendesk [retries](https://developer.zendesk.com/api-reference/webhooks/introduction/#webhook-retries) a few times |
     ///
-    /// The time stands in front of the body without a delimiter. It is read in one form alone, no such
-    /// text is the beginning of another one, and so no byte can move between them.
+    /// The time comes before the body without a delimiter. Only one form of a date is read, and no
+    /// such date is the beginning of another one, so that no byte can move between time and body.
     ///
     /// Without a body, two deliveries of one second have one signature: such a delivery is refused, unless
     /// [`danger_delivery_id`](Self::danger_delivery_id) tells the two apart. Zendesk sends none with a
