@@ -14,7 +14,7 @@ use countersign::{
     testing::{self, Delivery, ManualClock},
     webhooks::{
         BoxWebhooks, CoinbaseCommerce, Contentful, GitHub, LemonSqueezy, Line, Notion, OpenAi,
-        Razorpay, Slack, StandardWebhooks, Stripe, Twilio, WooCommerce,
+        Razorpay, Sentry, Slack, StandardWebhooks, Stripe, Twilio, WooCommerce, Zoom,
     },
 };
 use http::{Request, Response};
@@ -201,6 +201,32 @@ const LEMON_SQUEEZY_EVENT: Case = Case {
     ..LINE_EVENT
 };
 
+/// Two libraries verify the body as they write it again, so that it is written in their way.
+const WRITTEN_AGAIN: &str =
+    r#"{"event":"meeting.started","event_ts":1700000000123,"payload":{"amount":7,"to":"Zoë"}}"#;
+
+const SENTRY_EVENT: Case = Case {
+    sender: "sentry",
+    builder: || VerifyLayer::builder(Sentry::new()),
+    delivery: |body| testing::delivery(Sentry::new(), KEY, body),
+    body: WRITTEN_AGAIN,
+    verified: WRITTEN_AGAIN,
+    ..LINE_EVENT
+};
+
+const ZOOM_EVENT: Case = Case {
+    sender: "zoom",
+    builder: || VerifyLayer::builder(Zoom::new()),
+    delivery: |body| testing::delivery(Zoom::new(), KEY, body),
+    changes: &[
+        (":7,", ":8,"),
+        ("Zoë", "Zoé"),
+        ("-timestamp: {}", "-timestamp: {-1}"),
+        ("v0=", "v0=00000000"),
+    ],
+    ..SENTRY_EVENT
+};
+
 const BOX_EVENT: Case = Case {
     sender: "box",
     builder: || VerifyLayer::builder(BoxWebhooks::new()),
@@ -312,7 +338,16 @@ const NODE: &[Case] = &[
     CONTENTFUL_EVENT,
     WOOCOMMERCE_EVENT,
     LEMON_SQUEEZY_EVENT,
+    SENTRY_EVENT,
+    ZOOM_EVENT,
 ];
+
+/// Whether a package for this sender is among the peers, by the sender's name in `rows`.
+pub fn is_peer(name: &str) -> bool {
+    let name = name.to_lowercase().replace(' ', "-");
+    let mut cases = PYTHON.iter().chain(NODE);
+    cases.any(|case| case.sender == name)
+}
 
 /// The scripts go by the clock of the host.
 fn now() -> u64 {
