@@ -63,6 +63,26 @@ schemes! {
 }
 
 impl AnyScheme {
+    /// Takes this key id for a sender, whose requests name none.
+    pub(super) fn under(self, key_id: &str) -> Self {
+        match self {
+            Self::Preset(scheme) => Self::Preset(scheme.key_id(key_id)),
+            Self::Twilio(scheme) => Self::Twilio(scheme.key_id(key_id)),
+            Self::Mailgun(scheme) => Self::Mailgun(scheme.key_id(key_id)),
+            // They name their keys, or a file has said the key id.
+            other @ (Self::HttpMessageSignatures(_) | Self::Header(_)) => other,
+        }
+    }
+
+    /// Finds the sender of this name.
+    pub(super) fn sender(name: &str) -> Option<Self> {
+        let mut named = Self::named().into_iter();
+        let found = named
+            .find(|(known, _)| *known == name)
+            .map(|(_, scheme)| scheme);
+        found.filter(|scheme| !matches!(scheme, Self::HttpMessageSignatures(_)))
+    }
+
     /// Lists every name, and the scheme behind it: the library's default first, then all senders in
     /// the order of their names.
     pub(super) fn named() -> Vec<(&'static str, Self)> {

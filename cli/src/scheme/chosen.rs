@@ -127,9 +127,12 @@ impl Chosen {
 
     /// The text before the secrets that the provider shows, of a scheme that uses the whole text.
     fn secret_prefix(&self) -> &'static str {
-        match self.name.as_str() {
-            "stripe" => "whsec_",
-            "linear" => "lin_wh_",
+        match &self.scheme {
+            AnyScheme::Preset(sender) => match sender.name() {
+                "stripe" => "whsec_",
+                "linear" => "lin_wh_",
+                _ => "",
+            },
             _ => "",
         }
     }

@@ -1,12 +1,12 @@
 //! Scheme files: a house format in TOML, with everything that the library's builders can say.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use countersign::request::Supplied;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{any::AnyScheme, chosen::Chosen, header::Header, profile::Profile};
+use super::{any::AnyScheme, chosen::Chosen, header::Header, profile::Profile, sender::Sender};
 use crate::{
     exit::Failure,
     nearest::nearest,
@@ -22,9 +22,10 @@ const KIND: Kind = Kind {
 enum File {
     Header(Box<Header>),
     HttpMessageSignatures(Box<Profile>),
+    Sender(Sender, Box<AnyScheme>),
 }
 
-/// Which of the two it is; the rest of the file is read once this is known.
+/// Which of them it is; the rest of the file is read once this is known.
 #[derive(Debug, Deserialize)]
 struct Kinded {
     kind: Spanned<String>,
@@ -43,6 +44,7 @@ fn parse(text: &str, path: &Path) -> Result<Chosen, Fault> {
         .to_string_lossy()
         .into_owned();
     Ok(match file {
+        File::Sender(sender, scheme) => sender.build(&name, *scheme)?,
         File::Header(header) => Chosen {
             name,
             secret: header.secret,
@@ -71,19 +73,30 @@ fn parse(text: &str, path: &Path) -> Result<Chosen, Fault> {
 
 impl File {
     fn parse(text: &str) -> Result<Self, Fault> {
-        const KINDS: [&str; 2] = ["header", "http-message-signatures"];
         let kind = toml::from_str::<Kinded>(text)?.kind;
         match kind.get_ref().as_str() {
             "header" => Ok(Self::Header(toml::from_str(text)?)),
             "http-message-signatures" => Ok(Self::HttpMessageSignatures(toml::from_str(text)?)),
-            other => Err(Fault {
-                advice: nearest(other, KINDS).map(|near| format!("did you mean \"{near}\"?")),
-                ..Fault::at(
-                    kind.span(),
-                    format!("`{other}` is neither \"header\" nor \"http-message-signatures\""),
-                )
-            }),
+            other => match AnyScheme::sender(other) {
+                Some(scheme) => Ok(Self::Sender(toml::from_str(text)?, Box::new(scheme))),
+                None => Err(unknown(other, kind.span())),
+            },
         }
+    }
+}
+
+fn unknown(kind: &str, at: Range<usize>) -> Fault {
+    let named = AnyScheme::named();
+    let known = named.iter().map(|(name, _)| *name).chain(["header"]);
+    Fault {
+        advice: nearest(kind, known).map(|near| format!("did you mean \"{near}\"?")),
+        ..Fault::at(
+            at,
+            format!(
+                "`{kind}` is neither \"header\" nor \"http-message-signatures\" nor the name of a \
+                 sender"
+            ),
+        )
     }
 }
 

@@ -10,6 +10,7 @@ mod part;
 mod profile;
 mod refusal;
 mod row;
+mod sender;
 mod supply;
 
 pub(crate) use chosen::Chosen;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     probe::{ids, probe, request, write_schemes},
     probed::Probed,
+    round_trip::{body_for, keygen, schemes},
     session::Session,
     upstream::Upstream,
 };
@@ -257,5 +258,36 @@ fn a_refused_request_is_explained() {
         );
         assert!(said.contains("(exit code 1)"), "{said}");
         assert_eq!(upstream.seen().len(), 1);
+    }
+}
+
+/// The probe knows every scheme by name: its first request is one that the scheme verifies.
+#[test]
+fn every_scheme_signs_the_first_request_of_a_probe() {
+    let session = Session::new();
+    for scheme in schemes(&session) {
+        keygen(&session, &scheme);
+        let (content_type, body) = body_for(&scheme);
+        let body = body.replace("1700000000", "{now}");
+        let key = match scheme.as_str() {
+            "http-message-signatures" => "--key-id partner-1",
+            _ => "",
+        };
+        let upstream = Upstream::start("HTTP/1.1 403 x\r\nContent-Length: 0\r\n\r\n");
+        let said = session.run(&format!(
+            "countersign probe {scheme} {key} --secret-file {scheme}.secret -H 'content-type: \
+             {content_type}' --data '{body}' POST {}/hooks",
+            upstream.url
+        ));
+        assert!(said.contains("(exit code 1)"), "{scheme}: {said}");
+        let seen = upstream.seen();
+        assert_eq!(seen.len(), 1, "{scheme}: {said}");
+        let request = [seen[0].head.as_bytes(), &seen[0].body].concat();
+        session.file("request", request);
+        let verified = session.run(&format!(
+            "countersign verify {scheme} --secret-file {scheme}.secret --origin {} request",
+            upstream.url
+        ));
+        assert!(verified.contains("\nverified\n"), "{scheme}: {verified}");
     }
 }

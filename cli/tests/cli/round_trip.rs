@@ -12,9 +12,9 @@ pub(crate) fn schemes(session: &Session) -> Vec<String> {
     list.lines().map(name).collect()
 }
 
-/// A request that the scheme can sign, as a raw one with what `sign` adds.
-pub(crate) fn signed(session: &Session, scheme: &str, options: &str) -> String {
-    let (content_type, body) = match scheme {
+/// A body that the scheme can sign, and its type.
+pub(crate) fn body_for(scheme: &str) -> (&'static str, &'static str) {
+    match scheme {
         "twilio" => (
             "application/x-www-form-urlencoded",
             "AccountSid=AC1&Body=hi",
@@ -22,7 +22,17 @@ pub(crate) fn signed(session: &Session, scheme: &str, options: &str) -> String {
         "linear" => ("application/json", r#"{"webhookTimestamp":1700000000000}"#),
         "hubspot" => ("application/json", r#"[{"eventId":1}]"#),
         _ => ("application/json", r#"{"id":"evt_1"}"#),
-    };
+    }
+}
+
+/// A request that the scheme can sign, as a raw one with what `sign` adds.
+pub(crate) fn signed(session: &Session, scheme: &str, options: &str) -> String {
+    signed_by(session, scheme, scheme, options)
+}
+
+/// The same, by the name of the scheme or by a file.
+pub(crate) fn signed_by(session: &Session, sender: &str, scheme: &str, options: &str) -> String {
+    let (content_type, body) = body_for(sender);
     session.file("body", body);
     let key = if scheme == "http-message-signatures" {
         "--key-id partner-1"
@@ -35,7 +45,7 @@ pub(crate) fn signed(session: &Session, scheme: &str, options: &str) -> String {
          POST 'https://example.com/hooks?a=1'"
     );
     let added = session.stdout(&command);
-    let (added, body) = if scheme == "mailgun" {
+    let (added, body) = if sender == "mailgun" {
         (String::new(), added.trim_end().to_owned())
     } else {
         (added, body.to_owned())

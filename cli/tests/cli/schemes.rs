@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use crate::session::Session;
+use crate::{
+    round_trip::{keygen, schemes, signed_by as signed},
+    session::Session,
+};
 
 #[test]
 fn every_scheme_is_listed() {
@@ -101,6 +104,40 @@ fn what_is_signed_with_a_ready_file_is_verified() {
         ));
         assert!(verified.contains("\nverified\n"), "{file}: {verified}");
     }
+}
+
+/// A file takes each sender by its name, under a key id of its own.
+#[test]
+fn a_scheme_file_knows_every_sender_by_name() {
+    let session = Session::new();
+    let senders = schemes(&session);
+    let senders: Vec<_> = senders
+        .iter()
+        .filter(|name| *name != "http-message-signatures")
+        .collect();
+    assert!(senders.len() >= 40, "{senders:?}");
+    for sender in senders {
+        session.file(
+            "acme.toml",
+            format!("kind = \"{sender}\"\nfixed-key-id = \"acme\"\n"),
+        );
+        keygen(&session, "acme.toml");
+        let request = signed(&session, sender, "acme.toml", "");
+        session.file("request", request);
+        let verified = session.stdout(
+            "countersign verify acme.toml --secret-file acme.toml.secret --now 1700000000 --json \
+             request",
+        );
+        let object: serde_json::Value = serde_json::from_str(&verified).unwrap();
+        assert_eq!(object["verified"], true, "{sender}");
+        assert_eq!(object["key_id"], "acme", "{sender}");
+    }
+    session.file("acme.toml", "kind = \"strip\"\n");
+    let said = session.run("countersign scheme check acme.toml");
+    assert!(said.contains("did you mean \"stripe\"?"), "{said}");
+    session.file("acme.toml", "kind = \"stripe\"\nfixed-key-id = \"a b\"\n");
+    let said = session.run("countersign scheme check acme.toml");
+    assert!(said.contains("is refused in line 2"), "{said}");
 }
 
 /// What the endpoints of the two frameworks compute, in Python.
