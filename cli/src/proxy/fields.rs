@@ -3,6 +3,8 @@
 //! A server behind the proxy may read names without case, and with `_` for `-` (CGI and WSGI do). So
 //! names are compared as the loosest of them would: two names are one if their letters and digits are.
 
+use std::borrow::Cow;
+
 use countersign::VerifiedPayload;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -10,7 +12,7 @@ use http::{
 };
 
 use super::{forwarders::Client, identity::PREFIX};
-use crate::serving::{of_one_connection, strip};
+use crate::serving::{OF_ONE_CONNECTION, named_by_connection, strip};
 
 const PROXY: HeaderName = HeaderName::from_static("proxy");
 
@@ -63,24 +65,28 @@ pub(super) struct Policy {
 }
 
 /// Returns a name as the loosest server reads it.
-fn loose(name: &str) -> String {
+fn loose(name: &HeaderName) -> Cow<'_, str> {
     let read = |c: char| match c.is_ascii_alphanumeric() {
-        true => c.to_ascii_lowercase(),
+        true => c,
         false => '-',
     };
-    name.chars().map(read).collect()
+    match is_plain(name) {
+        true => Cow::Borrowed(name.as_str()),
+        false => name.as_str().chars().map(read).collect(),
+    }
 }
 
 /// Returns whether every server reads the name in one way. `content_encoding` would be one that the
 /// signature covers when it is present, under another name.
 fn is_plain(name: &HeaderName) -> bool {
+    // Every name is in lower case.
     let mut bytes = name.as_str().bytes();
     bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// Returns whether no policy can forward this name unsigned.
 pub(super) fn is_reserved(name: &HeaderName) -> bool {
-    let loose = loose(name.as_str());
+    let loose = loose(name);
     is_ours(&loose) || NEVER.contains(&&*loose) || is_if_covered(&loose)
 }
 
@@ -101,20 +107,18 @@ impl Policy {
         payload: Option<&VerifiedPayload>,
     ) -> HeaderMap {
         let covered = |name: &HeaderName| payload.and_then(|payload| payload.header(name));
-        let of_connection = of_one_connection(sent);
-        let of_any: Vec<String> = of_one_connection(&HeaderMap::new())
-            .iter()
-            .map(|name| loose(name.as_str()))
-            .collect();
-        let signed: Vec<(String, &HeaderName)> = sent
+        let named = named_by_connection(sent);
+        let signed: Vec<Cow<'_, str>> = sent
             .keys()
             .filter(|name| covered(name).is_some())
-            .map(|name| (loose(name.as_str()), name))
+            .map(loose)
             .collect();
-        let mut fields = HeaderMap::with_capacity(sent.len());
+        // With room for what is added.
+        let mut fields = HeaderMap::with_capacity(sent.len() + 8);
         for name in sent.keys() {
-            let loose = loose(name.as_str());
-            if is_ours(&loose) || NEVER.contains(&&*loose) || of_any.contains(&loose) {
+            let loose = loose(name);
+            let is_of_connection = || OF_ONE_CONNECTION.iter().any(|name| name.as_str() == loose);
+            if is_ours(&loose) || NEVER.contains(&&*loose) || is_of_connection() {
                 continue;
             }
             if let Some(value) = covered(name) {
@@ -122,13 +126,13 @@ impl Policy {
                 fields.insert(name, value.clone());
                 continue;
             }
-            let is_taken = signed.iter().any(|(known, _)| *known == loose);
+            let is_taken = signed.contains(&loose);
             let is_wanted = match self.all {
                 true => is_plain(name) && !is_if_covered(&loose),
                 false => SHARED.contains(name),
             };
             let is_wanted = is_wanted || self.also.contains(name);
-            if is_wanted && !is_taken && !of_connection.contains(name) {
+            if is_wanted && !is_taken && !named.contains(name) {
                 for value in sent.get_all(name) {
                     fields.append(name, value.clone());
                 }
@@ -162,7 +166,7 @@ pub(super) fn say(client: &Client, fields: &mut HeaderMap) {
         ("x-forwarded-proto", client.scheme),
     ];
     for (name, value) in said {
-        let is_signed = fields.keys().any(|known| loose(known.as_str()) == name);
+        let is_signed = fields.keys().any(|known| loose(known) == name);
         if let Some(Ok(value)) = value.map(HeaderValue::from_str)
             && !is_signed
         {

@@ -7,7 +7,7 @@ use http::{
     request::Parts,
 };
 
-use super::{answer::Refused, identity, place::Place, running::Handled};
+use super::{answer::Refused, identity::Identity, place::Place, running::Handled};
 
 /// What a route takes of a target, beside what is signed.
 #[derive(Clone, Debug)]
@@ -38,9 +38,9 @@ impl Gate {
         if self.signs && !is_signable(&head.headers) {
             return Some(Refused::Unwritable);
         }
-        // Once more when it is forwarded. By then a refusal would have used the request up.
-        let written = identity::write(payload, &head.headers, &mut HeaderMap::new());
-        written.err().map(|_| Refused::Unwritable)
+        // A refusal when the request is forwarded would have used it up.
+        let identity = Identity::of(payload);
+        identity.err().map(|_| Refused::Unwritable)
     }
 
     /// Returns whether all of the target is signed, or as the configuration says.

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use countersign::{VerifiedPayload, store::NonceKind};
+use countersign::{
+    Timestamp, VerifiedPayload,
+    store::{Nonce, NonceKind},
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{Date, Integer, ItemSerializer, ListSerializer, RefBareItem, StringRef};
 
@@ -14,38 +17,62 @@ const SIGNED_AT: HeaderName = HeaderName::from_static("countersign-signed-at");
 const NONCE: HeaderName = HeaderName::from_static("countersign-nonce");
 const COVERED: HeaderName = HeaderName::from_static("countersign-covered");
 
+/// Room for most values, in bytes.
+const ROOM: usize = 128;
+
 /// A value that no field can hold, such as an event id with a line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unwritable(pub(super) &'static str);
 
-/// Adds our fields to a head.
-pub(super) fn write(
-    payload: &VerifiedPayload,
-    sent: &HeaderMap,
-    fields: &mut HeaderMap,
-) -> Result<(), Unwritable> {
-    let key_id = string(payload.key_id().as_str().as_bytes(), "the key id")?;
-    fields.insert(KEY_ID, key_id);
-    if let Some(at) = payload.signed_at() {
-        let unwritable = |_| Unwritable("the signed time");
-        let seconds = i64::try_from(at.as_secs()).map_err(|_| Unwritable("the signed time"))?;
-        let date = Date::from_unix_seconds(Integer::try_from(seconds).map_err(unwritable)?);
-        fields.insert(SIGNED_AT, item(RefBareItem::Date(date), "the signed time")?);
-    }
-    if let Some(nonce) = payload.nonce() {
-        let value = match nonce.kind() {
-            NonceKind::Digest => {
-                let bytes = RefBareItem::ByteSequence(nonce.as_bytes());
-                item(bytes, "the digest of the message")?
-            }
-            _ => string(nonce.as_bytes(), "the nonce or event id")?,
+/// What is said of a request, as values that can be written.
+pub(super) struct Identity<'p> {
+    payload: &'p VerifiedPayload,
+    key_id: RefBareItem<'p>,
+    signed_at: Option<RefBareItem<'p>>,
+    nonce: Option<RefBareItem<'p>>,
+}
+
+impl<'p> Identity<'p> {
+    /// Reads what is said of a verified request.
+    ///
+    /// # Errors
+    /// Returns an error if no field can hold one of the values.
+    pub(super) fn of(payload: &'p VerifiedPayload) -> Result<Self, Unwritable> {
+        let date = |at: Timestamp| -> Result<_, Unwritable> {
+            let seconds = i64::try_from(at.as_secs()).ok();
+            let seconds = seconds.and_then(|seconds| Integer::try_from(seconds).ok());
+            let seconds = seconds.ok_or(Unwritable("the signed time"))?;
+            Ok(RefBareItem::Date(Date::from_unix_seconds(seconds)))
         };
-        fields.insert(NONCE, value);
+        let nonce = |nonce: &'p Nonce| match nonce.kind() {
+            NonceKind::Digest => Ok(RefBareItem::ByteSequence(nonce.as_bytes())),
+            _ => string(nonce.as_bytes(), "the nonce or event id"),
+        };
+        Ok(Self {
+            payload,
+            key_id: string(payload.key_id().as_str().as_bytes(), "the key id")?,
+            signed_at: payload.signed_at().map(date).transpose()?,
+            nonce: payload.nonce().map(nonce).transpose()?,
+        })
     }
-    if let Some(covered) = list(covered(payload, sent))? {
-        fields.insert(COVERED, covered);
+
+    /// Adds our fields to a head.
+    pub(super) fn write(self, sent: &HeaderMap, fields: &mut HeaderMap) -> Result<(), Unwritable> {
+        let said = [
+            (KEY_ID, Some(self.key_id)),
+            (SIGNED_AT, self.signed_at),
+            (NONCE, self.nonce),
+        ];
+        for (name, value) in said {
+            if let Some(value) = value {
+                fields.insert(name, item(value)?);
+            }
+        }
+        if let Some(covered) = list(covered(self.payload, sent))? {
+            fields.insert(COVERED, covered);
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The names of our fields that a head has.
@@ -54,7 +81,7 @@ pub(super) fn fields(head: &HeaderMap) -> Vec<&HeaderName> {
     head.keys().filter(ours).collect()
 }
 
-/// Every set of names that [`write()`] adds: the key id, and any of the others.
+/// Every set of names that [`Identity::write`] adds: the key id, and any of the others.
 pub(super) fn combinations() -> impl Iterator<Item = Vec<HeaderName>> {
     let others = [SIGNED_AT, NONCE, COVERED];
     (0..1_u8 << others.len()).map(move |set| {
@@ -84,29 +111,30 @@ fn covered<'a>(
     parts.chain(headers.map(|name| Cow::Borrowed(name.as_str())))
 }
 
-fn string(bytes: &[u8], what: &'static str) -> Result<HeaderValue, Unwritable> {
-    let text = StringRef::from_bytes(bytes).map_err(|_| Unwritable(what))?;
-    item(RefBareItem::String(text), what)
+fn string<'b>(bytes: &'b [u8], what: &'static str) -> Result<RefBareItem<'b>, Unwritable> {
+    let text = StringRef::from_bytes(bytes);
+    text.map(RefBareItem::String).map_err(|_| Unwritable(what))
 }
 
-fn item<'b>(
-    value: impl Into<RefBareItem<'b>>,
-    what: &'static str,
-) -> Result<HeaderValue, Unwritable> {
-    let text = ItemSerializer::new().bare_item(value).finish();
-    HeaderValue::try_from(text).map_err(|_| Unwritable(what))
+fn item(value: RefBareItem<'_>) -> Result<HeaderValue, Unwritable> {
+    let mut text = String::with_capacity(ROOM);
+    let _ = ItemSerializer::with_buffer(&mut text)
+        .bare_item(value)
+        .finish();
+    HeaderValue::try_from(text).map_err(|_| Unwritable("a value"))
 }
 
 fn list<'a>(names: impl Iterator<Item = Cow<'a, str>>) -> Result<Option<HeaderValue>, Unwritable> {
     const WHAT: &str = "the list of covered parts";
-    let mut list = ListSerializer::new();
+    let mut text = String::with_capacity(ROOM);
+    let mut list = ListSerializer::with_buffer(&mut text);
     for name in names {
         let name = StringRef::from_str(&name).map_err(|_| Unwritable(WHAT))?;
         list.bare_item(RefBareItem::String(name));
     }
-    let text = list.finish();
-    let value = text.map(|text| HeaderValue::try_from(text).map_err(|_| Unwritable(WHAT)));
-    value.transpose()
+    let is_empty = list.finish().is_none();
+    let value = HeaderValue::try_from(text).map_err(|_| Unwritable(WHAT))?;
+    Ok((!is_empty).then_some(value))
 }
 
 #[cfg(test)]
@@ -116,7 +144,7 @@ mod tests {
     #[test]
     fn values_are_written_as_rfc_9651_does_or_not_at_all() {
         let text = |value: HeaderValue| value.to_str().unwrap().to_owned();
-        let string = |bytes: &[u8]| string(bytes, "it").map(text);
+        let string = |bytes: &[u8]| item(string(bytes, "it")?).map(text);
         assert_eq!(string(b"partner-1").as_deref(), Ok("\"partner-1\""));
         assert_eq!(string(b"a\"b\\").as_deref(), Ok("\"a\\\"b\\\\\""));
         for bytes in [
@@ -129,9 +157,9 @@ mod tests {
             assert_eq!(string(bytes), Err(Unwritable("it")), "{bytes:?}");
         }
         let date = RefBareItem::Date(Date::from_unix_seconds(1_700_000_000.into()));
-        assert_eq!(item(date, "it").map(text).as_deref(), Ok("@1700000000"));
+        assert_eq!(item(date).map(text).as_deref(), Ok("@1700000000"));
         let bytes = RefBareItem::ByteSequence(b"\r\n");
-        assert_eq!(item(bytes, "it").map(text).as_deref(), Ok(":DQo=:"));
+        assert_eq!(item(bytes).map(text).as_deref(), Ok(":DQo=:"));
         let names = ["@path", "x-a"].map(Cow::Borrowed).into_iter();
         assert_eq!(
             list(names).unwrap().map(text).as_deref(),

@@ -10,7 +10,7 @@ use http::{
 };
 
 /// They belong to one connection.
-const OF_ONE_CONNECTION: [HeaderName; 9] = [
+pub(crate) static OF_ONE_CONNECTION: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("http2-settings"),
     HeaderName::from_static("keep-alive"),
@@ -22,9 +22,9 @@ const OF_ONE_CONNECTION: [HeaderName; 9] = [
     UPGRADE,
 ];
 
-/// Returns the fields of a head that belong to its connection: those that always do, and those that
-/// `Connection` names. The length and the host belong to the message, whoever names them.
-pub(crate) fn of_one_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+/// Returns the fields that `Connection` names, which belong to the connection as well. The length and
+/// the host belong to the message, whoever names them.
+pub(crate) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let named = headers
         .get_all(CONNECTION)
         .iter()
@@ -32,12 +32,19 @@ pub(crate) fn of_one_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .filter(|name| *name != CONTENT_LENGTH && *name != HOST);
-    named.chain(OF_ONE_CONNECTION).collect()
+    named.collect()
 }
 
 /// Takes out of a head what belongs to its connection.
 pub(crate) fn strip(headers: &mut HeaderMap) {
-    for name in of_one_connection(headers) {
+    let mut gone = named_by_connection(headers);
+    let names = headers.keys();
+    gone.extend(
+        names
+            .filter(|name| OF_ONE_CONNECTION.contains(name))
+            .cloned(),
+    );
+    for name in gone {
         headers.remove(name);
     }
 }

@@ -10,4 +10,4 @@ mod taken;
 
 pub(crate) use connection::{ConnectionLimits, End};
 pub(crate) use ending::Ending;
-pub(crate) use hops::{host, join_cookies, of_one_connection, strip};
+pub(crate) use hops::{OF_ONE_CONNECTION, host, join_cookies, named_by_connection, strip};

@@ -31,7 +31,7 @@ use crate::{
         answer::{AnswerBody, BoxError, Refused},
         fields::{self, Policy},
         forwarders::Client,
-        identity,
+        identity::Identity,
         running::Handled,
         seats::Of,
     },
@@ -173,7 +173,8 @@ impl Target {
         let payload = head.extensions.get::<VerifiedPayload>();
         let mut headers = self.policy.forwarded(&head.headers, payload);
         if let Some(payload) = payload {
-            let written = identity::write(payload, &head.headers, &mut headers);
+            let written = Identity::of(payload)
+                .and_then(|identity| identity.write(&head.headers, &mut headers));
             written.map_err(|_| Refused::Unwritable)?;
         }
         if let Some(client) = head.extensions.get::<Client>() {
