@@ -400,6 +400,20 @@ mod floods {
         assert_eq!(store.len(), 0);
         assert!(store.allocated_bytes() < full / 10);
     }
+
+    /// The claim that grows a table waits for the pages of the new one.
+    #[test]
+    fn a_store_that_fills_grows_in_small_steps() {
+        let (store, _) = store(16 << 20);
+        let (mut held, mut largest) = (store.allocated_bytes(), 0);
+        for nonce in 0..400_000 {
+            now(store.claim(&claim(["k", "l"][usize::from(nonce % 2 == 0)], nonce))).unwrap();
+            let holds = store.allocated_bytes();
+            largest = largest.max(holds - held);
+            held = holds;
+        }
+        assert!((1..=64 * 1024).contains(&largest), "{largest} bytes");
+    }
 }
 
 mod time {

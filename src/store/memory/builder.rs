@@ -62,10 +62,10 @@ impl MemoryStoreBuilder {
     /// The least capacity: 64 KiB.
     pub const MIN_CAPACITY_BYTES: usize = 64 * 1024;
 
-    /// The greatest number of slots of one shard: 1088 KiB. So large that the shards of ten million
-    /// records are few enough to stay in the processor's cache, and no larger, because one is swept
-    /// or moved in about a millisecond.
-    const MAX_SLOTS: usize = 1 << 16;
+    /// The greatest number of slots of one shard: 272 KiB. A claim that grows a shard touches all of
+    /// the new table for the first time, and each page of it may cost the kernel 10 µs or more. The
+    /// shards of ten million records are few enough to stay in the processor's cache.
+    const MAX_SLOTS: usize = 1 << 14;
 
     /// The least number of shards, so that claims seldom meet at one lock.
     const MIN_SHARDS: usize = 16;
