@@ -1,10 +1,10 @@
 //! The house: arrows between files go down, no two files import each other, and drivers and
-//! frameworks stay in their own files.
+//! frameworks stay in their own files. In the command, too, no two files import each other.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 /// A room imports from the levels below its own, and a file from its own room.
@@ -198,9 +198,7 @@ impl House {
             }
             arrows.insert(file, imports);
         }
-        for circle in circles(&arrows) {
-            faults.push(format!("a circle: {}", circle.join(" -> ")));
-        }
+        faults.extend(told_circles(&arrows));
         let loose: Vec<_> = self
             .code
             .keys()
@@ -210,6 +208,13 @@ impl House {
             faults.push(format!("too many loose files: {loose:?}"));
         }
         faults
+    }
+
+    /// Returns the circles of all files but those of modules: `mod.rs` passes on what is below it.
+    fn circles(&self) -> Vec<String> {
+        let files = self.code.keys().map(String::as_str);
+        let files = files.filter(|file| !file.ends_with("/mod.rs"));
+        told_circles(&files.map(|file| (file, self.imports(file))).collect())
     }
 
     fn check_crates(&self, file: &str, code: &str, say: &mut impl FnMut(String)) {
@@ -279,6 +284,13 @@ fn forbidden(file: &str, other: &str) -> Option<String> {
     let joins = |(folder, room): &(&str, &str)| file.starts_with(folder) && to == *room;
     let may = level < own || BESIDE.contains(&(from, to)) || JOINS.iter().any(joins);
     (!may).then(|| format!("`{from}` imports from `{to}`: {other}"))
+}
+
+fn told_circles(arrows: &BTreeMap<&str, BTreeSet<&str>>) -> Vec<String> {
+    let circles = circles(arrows).into_iter();
+    circles
+        .map(|circle| format!("a circle: {}", circle.join(" -> ")))
+        .collect()
 }
 
 /// Returns each group of files that lead to each other.
@@ -466,20 +478,20 @@ fn all_paths(code: &str) -> impl Iterator<Item = Names> {
         .map(|path| path.split("::").map(str::to_owned).collect())
 }
 
-fn src() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
-}
-
-fn files() -> Files {
+/// Returns the files in the folder `src` of the library, or of the package in a folder.
+fn files(package: &str) -> Files {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(package)
+        .join("src");
     let mut files = BTreeMap::new();
-    let mut folders = vec![src()];
+    let mut folders = vec![src.clone()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(src()).unwrap().to_str().unwrap();
+                let name = path.strip_prefix(&src).unwrap().to_str().unwrap();
                 let name = name.replace('\\', "/");
                 files.insert(name, fs::read_to_string(path).unwrap());
             }
@@ -490,7 +502,7 @@ fn files() -> Files {
 
 #[test]
 fn arrows_between_files_go_down() {
-    let files = files();
+    let files = files("");
     assert!(files.len() > 100, "the files were not read");
     let house = House::new(&files);
     let arrows: usize = house
@@ -504,8 +516,16 @@ fn arrows_between_files_go_down() {
 }
 
 #[test]
+fn no_two_files_of_the_command_import_each_other() {
+    let files = files("cli");
+    assert!(files.len() > 100, "the files were not read");
+    let circles = House::new(&files).circles();
+    assert!(circles.is_empty(), "{}", circles.join("\n"));
+}
+
+#[test]
 fn each_file_says_first_what_it_is_for() {
-    for (file, text) in files() {
+    for (file, text) in files("") {
         let starts = if is_shown(&file) { "// " } else { "//! " };
         assert!(text.starts_with(starts), "src/{file}");
     }
