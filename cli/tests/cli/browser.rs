@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     io::{BufRead as _, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -64,6 +64,12 @@ impl Browser {
 
     pub(crate) async fn end(self) {
         self.client.clone().close().await.unwrap();
+    }
+
+    /// Shows a page that is a file.
+    pub(crate) async fn open(&self, page: &Path) {
+        let url = format!("file://{}", page.display());
+        self.client.goto(&url).await.unwrap();
     }
 
     /// Waits for an element.

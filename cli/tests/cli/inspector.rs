@@ -24,7 +24,8 @@ pub(crate) fn start<'s>(session: &'s Session, arguments: &str) -> (Listening<'s>
     (listening, page)
 }
 
-fn post(target: &str, headers: &str, body: &str) -> String {
+/// A request that is sent as it is.
+pub(crate) fn post(target: &str, headers: &str, body: &str) -> String {
     let length = body.len();
     format!(
         "POST {target} HTTP/1.1\r\nHost: api.example.com\r\n{headers}\r\n\

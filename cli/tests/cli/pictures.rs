@@ -2,7 +2,7 @@
 
 use crate::{
     browser::Browser,
-    inspector::start,
+    inspector::{post, start},
     listen::{github, send},
     probe::{ids, probe, request, write_schemes},
     probed::Probed,
@@ -21,12 +21,8 @@ async fn the_inspector_shows_why_a_webhook_does_not_match() {
     browser.client.goto(&page).await.unwrap();
 
     let deliver = |signed: &str, sent: &str| {
-        let length = sent.len();
-        let request = format!(
-            "POST /hooks/github HTTP/1.1\r\nHost: api.example.com\r\nX-GitHub-Event: issues\r\n{}\r\n\
-             Content-Type: application/json\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{sent}",
-            github(&session, signed),
-        );
+        let headers = format!("X-GitHub-Event: issues\r\n{}", github(&session, signed));
+        let request = post("/hooks/github", &headers, sent);
         send(listening.address(), &request);
     };
     let opened = r#"{"action":"opened","issue":{"number":1}}"#;
@@ -56,9 +52,7 @@ async fn a_report_of_the_probe_shows_copies_that_acted() {
     let command = request(server.address, "/fault/has-then-add", "--html r.html");
     let report = probe(&session, &format!("full.toml {command}"));
     assert_eq!(ids(&report), ["race"]);
-    let report = session.path().join("r.html");
-    let url = format!("file://{}", report.display());
-    browser.client.goto(&url).await.unwrap();
+    browser.open(&session.path().join("r.html")).await;
     browser.client.set_window_size(1180, 860).await.unwrap();
     browser.element(".finding h2").await;
     browser.picture("probe-report").await;

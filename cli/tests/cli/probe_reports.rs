@@ -102,8 +102,7 @@ async fn shown(page: &Path) {
     let Some(browser) = Browser::start(false).await else {
         return;
     };
-    let url = format!("file://{}", page.display());
-    browser.client.goto(&url).await.unwrap();
+    browser.open(page).await;
     assert_eq!(
         browser.text(".finding h2").await,
         "Copies at the same moment act several times"
@@ -139,8 +138,7 @@ async fn shown(page: &Path) {
     let other = page.with_file_name("script.html");
     let scripted = std::fs::read_to_string(page).unwrap();
     std::fs::write(&other, format!("{scripted}<script>nothing()</script>")).unwrap();
-    let url = format!("file://{}", other.display());
-    browser.client.goto(&url).await.unwrap();
+    browser.open(&other).await;
     let said = browser.console().await.join("\n");
     assert!(said.contains("Content Security Policy"), "{said}");
     browser.end().await;
